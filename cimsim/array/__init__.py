@@ -1,0 +1,14 @@
+"""A weight matrix on tiles: program it, age it, multiply with it. No autograd in here."""
+
+from cimsim.array.array import Array, Chip, ConverterRanges, Readout
+from cimsim.array.tiling import ConvTiling, LinearTiling, Tiling
+
+__all__ = [
+    "Array",
+    "Chip",
+    "ConvTiling",
+    "ConverterRanges",
+    "LinearTiling",
+    "Readout",
+    "Tiling",
+]

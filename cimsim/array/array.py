@@ -1,0 +1,146 @@
+"""A weight matrix on tiles of cells: ``chip`` programs and ages it, ``mvm`` multiplies with it.
+
+What flows through: weights are scaled per column, laid on differential pairs of conductances in
+µS, programmed with noise and aged. An input is coded by the DAC, multiplied tile by tile, disturbed
+by read noise, coded by the ADC, and summed and scaled digitally.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cimsim.array.tiling import Tiling
+from cimsim.circuits.converters import Converter
+from cimsim.circuits.mapping import DifferentialPair, column_scale
+from cimsim.devices import aged_uS, programmed_uS, read_variance_uS2
+from cimsim.profile import Profile
+from cimsim.seeds import generator
+
+
+class ConverterRanges(NamedTuple):
+    """Full scales, scalars in the units of the layer's input: of the DAC, and of the ADC after
+    a product with relative weights in [-1, 1]."""
+
+    dac: Tensor
+    adc: Tensor
+
+
+class Chip(NamedTuple):
+    """One draw of everything static, as the read-out meets it.
+
+    ``weight [tiles, columns, rows]`` is relative to full conductance; ``scale [tiles, columns]`` is
+    the digital factor behind the ADC (weight units, drift compensation included);
+    ``read_variance`` has the shape of ``weight``, or is None where nothing is noisy.
+    """
+
+    weight: Tensor
+    scale: Tensor
+    read_variance: Tensor | None
+
+
+class Readout(NamedTuple):
+    """A multiplication's result ``y``, and what a backward rule may want to know about it.
+
+    ``codes`` is the input as the DAC coded it (the input itself where the DAC is ideal);
+    ``dac_inside`` and ``adc_inside`` mark what did not saturate (None where a converter is ideal).
+    """
+
+    y: Tensor
+    codes: Tensor
+    dac_inside: Tensor | None
+    adc_inside: Tensor | None
+
+
+@dataclass(frozen=True)
+class Array:
+    """A layer's weights on the device of ``profile``, laid out by ``tiling``. Holds no state."""
+
+    profile: Profile
+    tiling: Tiling
+
+    @property
+    def dac(self) -> Converter | None:
+        """The input converter; None if it is ideal."""
+        bits = self.profile.dac.bits
+        return None if bits is None else Converter(bits)
+
+    @property
+    def adc(self) -> Converter | None:
+        """The output converter; None if it is ideal."""
+        bits = self.profile.adc.bits
+        return None if bits is None else Converter(bits)
+
+    @property
+    def mapping(self) -> DifferentialPair:
+        """How a weight becomes conductances."""
+        cell = self.profile.cell
+        return DifferentialPair(cell.g_min_uS, cell.g_max_uS)
+
+    def chip(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Chip:
+        """Program ``weight`` on the chip named by ``seed`` and let it wait ``age_s`` seconds.
+
+        Differentiable in ``weight`` at fixed draws, where grad mode is on.
+        """
+        cell, mapping = self.profile.cell, self.mapping
+        cells = self.tiling.to_cells(weight)
+        scale = column_scale(cells)
+        target_uS = mapping.conductances(cells / scale)
+        fresh_uS = programmed_uS(target_uS, cell, seed)
+        g_uS = aged_uS(fresh_uS, target_uS, cell, age_s, seed)
+        relative = mapping.weights(g_uS)
+        digital_scale = scale.squeeze(-1)
+        if self.profile.array.drift_compensation == "global" and g_uS is not fresh_uS:
+            digital_scale = digital_scale * _lost(mapping.weights(fresh_uS), relative)
+        variance_uS2 = read_variance_uS2(g_uS, target_uS, cell, age_s)
+        variance = None if variance_uS2 is None else mapping.variances(variance_uS2)
+        return Chip(relative, digital_scale, variance)
+
+    def effective_weight(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Tensor:
+        """``W_prog``: the weights that the chip really holds, ``[tiles, columns, rows]``."""
+        chip = self.chip(weight, seed, age_s)
+        return chip.weight * chip.scale.unsqueeze(-1)
+
+    def mvm(self, x: Tensor, chip: Chip, ranges: ConverterRanges, read_seed: int) -> Readout:
+        """Multiply: DAC, products per tile, read noise, ADC, digital accumulation.
+
+        Args:
+            x: inputs in the shape that the tiling's ``product`` takes.
+            chip: from :meth:`chip`.
+            ranges: of the converters; not looked at where a converter is ideal.
+            read_seed: names the draw of the read noise, new for every input vector.
+        """
+        tiling, dac, adc = self.tiling, self.dac, self.adc
+        codes, dac_inside, step = x, None, None
+        if dac is not None:
+            step = ranges.dac / dac.levels
+            codes, dac_inside = dac.encode(x, 1 / step)
+        z = tiling.product(codes, chip.weight)
+        if chip.read_variance is not None:
+            variance = tiling.product(codes.square(), chip.read_variance)
+            z = _noisy(z, variance.sqrt_(), generator(read_seed, "cells", device=z.device))
+        adc_inside = None
+        if adc is not None:
+            adc_step = ranges.adc / adc.levels
+            gain = 1 / adc_step if step is None else step / adc_step
+            if self.profile.adc.noise_of_range:
+                sigma = self.profile.adc.noise_of_range * adc.levels / gain
+                z = _noisy(z, sigma, generator(read_seed, "adc", device=z.device))
+            z, adc_inside = adc.encode(z, gain)
+            step = adc_step
+        scale = chip.scale if step is None else chip.scale * step
+        y = tiling.accumulate(z * tiling.per_column(scale))
+        return Readout(y, codes, dac_inside, adc_inside)
+
+
+def _lost(before: Tensor, after: Tensor) -> Tensor:
+    """Global drift compensation: mean |weight| at programming over mean |weight| now."""
+    return before.abs().sum() / after.abs().sum().clamp_min(torch.finfo(after.dtype).tiny)
+
+
+def _noisy(z: Tensor, sigma: Tensor, draws: torch.Generator) -> Tensor:
+    noise = torch.empty_like(z).normal_(generator=draws)
+    return z.addcmul_(noise, sigma)

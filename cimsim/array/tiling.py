@@ -1,0 +1,225 @@
+"""How a layer's weights lie on tiles, and the products per tile.
+
+All layers share one shape of cells: ``[tiles, columns, rows]``. A tiling knows how to bring a
+layer's weight into that shape and back, how to multiply an input with it tile by tile, and the two
+transposed products that a backward rule needs. Convolutions are multiplied as convolutions, with
+one group per tile: the unfolded input is never built.
+
+Rows are dealt out evenly: 784 inputs on tiles of 512 rows lie on two tiles of 392. Tiles in the
+column direction change no arithmetic, because every column has its own scale and its own ADC
+conversion; so ``columns`` of the profile is not needed here.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cimsim.errors import CimsimError
+
+
+class Tiling(ABC):
+    """The contract between a kind of layer and the array."""
+
+    @abstractmethod
+    def to_cells(self, weight: Tensor) -> Tensor:
+        """The layer's weight as ``[tiles, columns, rows]``; unused rows hold zero."""
+
+    @abstractmethod
+    def from_cells(self, cells: Tensor) -> Tensor:
+        """Inverse of :meth:`to_cells`: back to the weight's shape."""
+
+    @abstractmethod
+    def product(self, x: Tensor, cells: Tensor) -> Tensor:
+        """Currents ``z`` of every column of every tile, in this tiling's own shape."""
+
+    @abstractmethod
+    def input_grad(self, dz: Tensor, cells: Tensor, x_shape: torch.Size) -> Tensor:
+        """Transposed product: what ``dz`` at the columns means at the input."""
+
+    @abstractmethod
+    def cells_grad(self, dz: Tensor, x: Tensor) -> Tensor:
+        """Outer product of ``dz`` and input, summed over vectors: ``[tiles, columns, rows]``."""
+
+    @abstractmethod
+    def per_column(self, values: Tensor) -> Tensor:
+        """``values [tiles, columns]`` in a shape that broadcasts against ``z``."""
+
+    @abstractmethod
+    def accumulate(self, z: Tensor) -> Tensor:
+        """Digital sum over the tiles that share an output: the layer's output shape."""
+
+    @abstractmethod
+    def spread(self, dy: Tensor) -> Tensor:
+        """Transpose of :meth:`accumulate`: the output's gradient at every tile (a view)."""
+
+
+def _even_split(rows: int, limit: int) -> tuple[int, int]:
+    tiles = math.ceil(rows / limit)
+    return tiles, math.ceil(rows / tiles)
+
+
+class LinearTiling(Tiling):
+    """``x [vectors, in]``, ``weight [out, in]``, ``z [tiles, vectors, out]``."""
+
+    def __init__(self, in_features: int, max_rows: int) -> None:
+        self.in_features = in_features
+        self.tiles, self.rows = _even_split(in_features, max_rows)
+
+    def _pad(self, t: Tensor) -> Tensor:
+        missing = self.tiles * self.rows - self.in_features
+        return F.pad(t, (0, missing)) if missing else t
+
+    def _inputs(self, x: Tensor) -> Tensor:
+        return self._pad(x).view(len(x), self.tiles, self.rows).transpose(0, 1)
+
+    def to_cells(self, weight: Tensor) -> Tensor:
+        return self._pad(weight).view(len(weight), self.tiles, self.rows).transpose(0, 1)
+
+    def from_cells(self, cells: Tensor) -> Tensor:
+        return cells.transpose(0, 1).reshape(cells.shape[1], -1)[:, : self.in_features]
+
+    def product(self, x: Tensor, cells: Tensor) -> Tensor:
+        return torch.bmm(self._inputs(x), cells.transpose(1, 2))
+
+    def input_grad(self, dz: Tensor, cells: Tensor, x_shape: torch.Size) -> Tensor:
+        dx = torch.bmm(dz, cells).transpose(0, 1).reshape(x_shape[0], self.tiles * self.rows)
+        return dx[:, : self.in_features]
+
+    def cells_grad(self, dz: Tensor, x: Tensor) -> Tensor:
+        return torch.bmm(dz.transpose(1, 2), self._inputs(x))
+
+    def per_column(self, values: Tensor) -> Tensor:
+        return values.unsqueeze(1)
+
+    def accumulate(self, z: Tensor) -> Tensor:
+        return z[0] if self.tiles == 1 else z.sum(0)
+
+    def spread(self, dy: Tensor) -> Tensor:
+        return dy.expand(self.tiles, *dy.shape)
+
+
+@dataclass(frozen=True)
+class ConvGeometry:
+    """What a 2-d convolution does: channels, kernel, stride, zero padding, dilation, groups."""
+
+    in_channels: int
+    out_channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    dilation: tuple[int, int]
+    groups: int
+
+
+class ConvTiling(Tiling):
+    """``x [batch, in, H, W]``, ``weight [out, in/groups, kh, kw]``.
+
+    A tile holds whole input channels (``kh * kw`` rows each); the groups of the layer are tiles of
+    their own. Cells are ``[groups * split, out/groups, channels * kh * kw]`` and
+    ``z [batch, groups, split, out/groups, H', W']``: one grouped convolution does all tiles.
+
+    Raises:
+        CimsimError: if one channel's kernel needs more rows than a tile has.
+    """
+
+    def __init__(self, geometry: ConvGeometry, max_rows: int) -> None:
+        self.geometry = g = geometry
+        kernel_rows = g.kernel[0] * g.kernel[1]
+        if kernel_rows > max_rows:
+            raise CimsimError(
+                f"a {g.kernel[0]}x{g.kernel[1]} kernel needs {kernel_rows} rows for one input "
+                f"channel, but a tile has {max_rows}; use a profile with array.rows of at least "
+                f"{kernel_rows}, or keep this layer digital"
+            )
+        self.group_channels = g.in_channels // g.groups
+        self.split, self.channels = _even_split(self.group_channels, max_rows // kernel_rows)
+        self.tiles = g.groups * self.split
+        self.rows = self.channels * kernel_rows
+
+    def _pad_channels(self, x: Tensor) -> Tensor:
+        missing = self.split * self.channels - self.group_channels
+        if not missing:
+            return x
+        grouped = x.unflatten(1, (self.geometry.groups, self.group_channels))
+        return F.pad(grouped, (0, 0, 0, 0, 0, missing)).flatten(1, 2)
+
+    def _kernels(self, cells: Tensor) -> Tensor:
+        return cells.reshape(-1, self.channels, *self.geometry.kernel)
+
+    def to_cells(self, weight: Tensor) -> Tensor:
+        g = self.geometry
+        missing = self.split * self.channels - self.group_channels
+        padded = F.pad(weight, (0, 0, 0, 0, 0, missing)) if missing else weight
+        split = padded.view(g.groups, g.out_channels // g.groups, self.split, self.rows)
+        return split.transpose(1, 2).reshape(self.tiles, g.out_channels // g.groups, self.rows)
+
+    def from_cells(self, cells: Tensor) -> Tensor:
+        g = self.geometry
+        split = cells.view(g.groups, self.split, g.out_channels // g.groups, self.rows)
+        merged = split.transpose(1, 2).reshape(
+            g.out_channels, self.split * self.channels, *g.kernel
+        )
+        return merged[:, : self.group_channels]
+
+    def product(self, x: Tensor, cells: Tensor) -> Tensor:
+        g = self.geometry
+        z = F.conv2d(
+            self._pad_channels(x),
+            self._kernels(cells),
+            None,
+            g.stride,
+            g.padding,
+            g.dilation,
+            self.tiles,
+        )
+        return z.unflatten(1, (g.groups, self.split, g.out_channels // g.groups))
+
+    def _transposed(
+        self, dz: Tensor, x: Tensor, cells: Tensor, wanted: tuple[bool, bool]
+    ) -> tuple[Tensor, Tensor]:
+        g = self.geometry
+        dx, dw, _ = torch.ops.aten.convolution_backward(
+            dz.flatten(1, 3),
+            x,
+            self._kernels(cells),
+            None,
+            g.stride,
+            g.padding,
+            g.dilation,
+            False,
+            [0, 0],
+            self.tiles,
+            [*wanted, False],
+        )
+        return dx, dw
+
+    def input_grad(self, dz: Tensor, cells: Tensor, x_shape: torch.Size) -> Tensor:
+        padded = (x_shape[0], self.tiles * self.channels, *x_shape[2:])
+        dx, _ = self._transposed(dz, dz.new_empty(1).expand(padded), cells, (True, False))
+        if self.split * self.channels == self.group_channels:
+            return dx
+        grouped = dx.unflatten(1, (self.geometry.groups, -1))[:, :, : self.group_channels]
+        return grouped.flatten(1, 2)
+
+    def cells_grad(self, dz: Tensor, x: Tensor) -> Tensor:
+        shape = (self.tiles, self.geometry.out_channels // self.geometry.groups, self.rows)
+        cells = dz.new_empty(1).expand(shape)
+        _, dw = self._transposed(dz, self._pad_channels(x), cells, (False, True))
+        return dw.view(shape)
+
+    def per_column(self, values: Tensor) -> Tensor:
+        return values.view(self.geometry.groups, self.split, -1, 1, 1)
+
+    def accumulate(self, z: Tensor) -> Tensor:
+        summed = z.squeeze(2) if self.split == 1 else z.sum(2)
+        return summed.flatten(1, 2)
+
+    def spread(self, dy: Tensor) -> Tensor:
+        grouped = dy.unflatten(1, (self.geometry.groups, -1)).unsqueeze(2)
+        return grouped.expand(-1, -1, self.split, -1, -1, -1)

@@ -1,0 +1,1 @@
+"""The circuits around the cells: weight mapping, converters, and the ranges they are set to."""

@@ -1,0 +1,48 @@
+"""Weights on conductances: the differential pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class DifferentialPair:
+    """One weight on two cells whose currents are subtracted.
+
+    ``r = w / scale`` in [-1, 1] becomes ``G+ = g_min + max(r, 0) (g_max - g_min)`` and
+    ``G- = g_min + max(-r, 0) (g_max - g_min)``; reading back is ``(G+ - G-) / (g_max - g_min)``.
+    The cell that carries nothing rests at ``g_min`` and is programmed like any other.
+    """
+
+    g_min_uS: float
+    g_max_uS: float
+
+    @property
+    def span_uS(self) -> float:
+        """``g_max - g_min`` in µS."""
+        return self.g_max_uS - self.g_min_uS
+
+    def conductances(self, r: Tensor) -> Tensor:
+        """Target conductances in µS; ``r [...]`` gives ``[2, ...]`` (positive cell first)."""
+        return torch.stack((r, -r)).clamp_min(0.0) * self.span_uS + self.g_min_uS
+
+    def weights(self, g_uS: Tensor) -> Tensor:
+        """Relative weights of ``g_uS [2, ...]``; shape ``[...]``."""
+        return (g_uS[0] - g_uS[1]) / self.span_uS
+
+    def variances(self, variance_uS2: Tensor) -> Tensor:
+        """Variance of the relative weight from the cells' variances ``[2, ...]`` in µS²."""
+        return (variance_uS2[0] + variance_uS2[1]) / self.span_uS**2
+
+
+def column_scale(w: Tensor) -> Tensor:
+    """The weight that full conductance stands for: ``max |w|`` of each column.
+
+    ``w [..., columns, rows]`` gives ``[..., columns, 1]``; an all-zero column gets 1, so that its
+    weights stay zero without a division by zero.
+    """
+    largest = w.abs().amax(dim=-1, keepdim=True)
+    return torch.where(largest > 0, largest, torch.ones_like(largest))

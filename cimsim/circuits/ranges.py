@@ -1,0 +1,48 @@
+"""Where to set a converter's full scale: measured once on training data, then fixed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_SAMPLES_PER_BATCH = 8192
+_CANDIDATES = 96
+
+
+class RangeObserver:
+    """Collects magnitudes of a signal over calibration batches and proposes a full scale."""
+
+    def __init__(self) -> None:
+        self._samples: list[Tensor] = []
+        self._peak = 0.0
+
+    def observe(self, v: Tensor) -> None:
+        """Keep an evenly spaced subset of ``|v|`` and its peak; any shape, never the graph."""
+        flat = v.detach().abs().flatten().float()
+        if flat.numel() == 0:
+            return
+        stride = max(1, flat.numel() // _SAMPLES_PER_BATCH)
+        self._samples.append(flat[::stride].cpu())
+        self._peak = max(self._peak, flat.max().item())
+
+    @property
+    def peak(self) -> float:
+        """Largest magnitude seen; 0 if nothing was."""
+        return self._peak
+
+    def full_scale(self, levels: int, noise_of_range: float = 0.0) -> float:
+        """The range with the least mean squared error of rounding, clipping and range-bound noise.
+
+        ``argmin_r mean((v - Q_r(v))^2) + (noise_of_range r)^2`` over a geometric grid from the
+        peak down to a hundredth of it. A signal that is zero throughout gets range 1.
+        """
+        if self._peak == 0.0:
+            return 1.0
+        samples = torch.cat(self._samples)
+        candidates = self._peak * torch.logspace(0, -2, _CANDIDATES)
+        errors = []
+        for r in candidates.tolist():
+            step = r / levels
+            quantised = (samples / step).round_().clamp_max_(levels) * step
+            errors.append((quantised - samples).square().mean() + (noise_of_range * r) ** 2)
+        return float(candidates[torch.stack(errors).argmin()])

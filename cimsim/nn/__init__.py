@@ -1,0 +1,20 @@
+"""Analog layers, and what is done to a whole model: convert, calibrate, program, age."""
+
+from cimsim.nn.conv import AnalogConv2d
+from cimsim.nn.convert import convert
+from cimsim.nn.layer import AnalogLayer
+from cimsim.nn.linear import AnalogLinear
+from cimsim.nn.verbs import age, analog_layers, calibrate, digital, program, set_profile
+
+__all__ = [
+    "AnalogConv2d",
+    "AnalogLayer",
+    "AnalogLinear",
+    "age",
+    "analog_layers",
+    "calibrate",
+    "convert",
+    "digital",
+    "program",
+    "set_profile",
+]

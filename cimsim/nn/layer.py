@@ -1,0 +1,225 @@
+"""What every analog layer is: an ordinary module whose product happens on an array.
+
+Training mode programs a fresh chip at every forward pass; evaluation mode uses the chip that
+:func:`cimsim.program` named (chip 0 if none was), at the age that :func:`cimsim.age` set, and writes
+it anew when the weights have changed. Gradients follow the layer's backward rule in both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cimsim.array import Array, Chip, ConverterRanges, Tiling
+from cimsim.circuits.mapping import column_scale
+from cimsim.circuits.ranges import RangeObserver
+from cimsim.errors import CimsimError
+from cimsim.estimators import BackwardRule, Call, analog_matmul
+from cimsim.profile import Profile
+from cimsim.seeds import seed_for
+
+
+class SignalObserver:
+    """Ranges of one layer's signals during calibration: of its input, and of its tile columns."""
+
+    def __init__(self) -> None:
+        self.input = RangeObserver()
+        self.columns = RangeObserver()
+
+
+class AnalogLayer(nn.Module):
+    """Base of the analog layers; a subclass also inherits the torch layer that it stands for.
+
+    Attributes:
+        dac_range, adc_range: full scales of the converters (0-d buffers, NaN until calibrated), see
+            :class:`cimsim.array.ConverterRanges`.
+        digital: while true the layer is its digital self.
+        name, seed: name this layer's draws; ``draws`` counts the chips it was trained on.
+    """
+
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+    dac_range: Tensor
+    adc_range: Tensor
+
+    def _become_analog(self, profile: Profile, rule: BackwardRule, name: str, seed: int) -> None:
+        for buffer in ("dac_range", "adc_range"):
+            nan = torch.full((), torch.nan, device=self.weight.device)
+            self.register_buffer(buffer, nan)
+        self.rule, self.name, self.seed = rule, name, seed
+        self.digital = False
+        self.observer: SignalObserver | None = None
+        self.draws = 0
+        self._calibrated = False
+        self.profile = profile
+        self.program(0)
+
+    # What a subclass says about its kind of layer.
+
+    def _tiling(self, max_rows: int) -> Tiling:
+        raise NotImplementedError
+
+    def _digital(self, x: Tensor) -> Tensor:
+        """The torch layer's own forward."""
+        raise NotImplementedError
+
+    def _vectors(self, x: Tensor) -> Tensor:
+        """The input in the shape that the tiling multiplies."""
+        raise NotImplementedError
+
+    def _output(self, y: Tensor, x: Tensor) -> Tensor:
+        """The array's output in the layer's output shape, bias added."""
+        raise NotImplementedError
+
+    # The device.
+
+    @property
+    def profile(self) -> Profile:
+        """The device that this layer runs on. Setting it keeps the calibrated ranges if the
+        converters and the tiles' rows stay what they were, and forgets them otherwise."""
+        return self._array.profile
+
+    @profile.setter
+    def profile(self, profile: Profile) -> None:
+        old = self._array.profile if hasattr(self, "_array") else None
+        if old is None or _range_key(old) != _range_key(profile):
+            self.dac_range.fill_(torch.nan)
+            self.adc_range.fill_(torch.nan)
+            self._calibrated = False
+        self._array = Array(profile, self._tiling(profile.array.rows))
+        self._chip: Chip | None = None
+
+    def program(self, chip_seed: int) -> None:
+        """Use the chip named ``chip_seed`` in evaluation, freshly programmed."""
+        self.chip_seed = seed_for("chip", chip_seed, self.name)
+        self.age_s = 0.0
+        self.reads = 0
+        self._chip = None
+
+    def age(self, age_s: float) -> None:
+        """Look at the chip ``age_s`` seconds after its programming."""
+        self.age_s = age_s
+        self._chip = None
+
+    def programmed_weight(self) -> Tensor:
+        """The weights that the chip of evaluation mode holds, in the weight's own shape."""
+        with torch.no_grad():
+            chip = self._programmed()
+            return self._array.tiling.from_cells(chip.weight * chip.scale.unsqueeze(-1))
+
+    def _programmed(self) -> Chip:
+        version = (self.weight._version, self.weight.data_ptr())
+        if self._chip is None or self._chip_of != version:
+            weight = self.weight.detach().to(_compute_dtype(self.weight))
+            self._chip = self._array.chip(weight, self.chip_seed, self.age_s)
+            self._chip_of = version
+        return self._chip
+
+    # Calibration.
+
+    def observe(self, x: Tensor) -> None:
+        """Show one batch of inputs to the observer."""
+        assert self.observer is not None
+        vectors = self._vectors(x).to(_compute_dtype(self.weight))
+        tiling = self._array.tiling
+        cells = tiling.to_cells(self.weight.to(vectors.dtype))
+        self.observer.input.observe(vectors)
+        self.observer.columns.observe(tiling.product(vectors, cells / column_scale(cells)))
+
+    def set_ranges(self) -> None:
+        """Fix the converters' ranges from what the observer saw, and drop it.
+
+        Raises:
+            CimsimError: if the observer saw a value that is not finite.
+        """
+        assert self.observer is not None
+        seen, self.observer = self.observer, None
+        adc_noise = self.profile.adc.noise_of_range
+        for converter, buffer, signal, noise in (
+            (self._array.dac, self.dac_range, seen.input, 0.0),
+            (self._array.adc, self.adc_range, seen.columns, adc_noise),
+        ):
+            if converter is None:
+                continue
+            if not torch.isfinite(torch.tensor(signal.peak)):
+                raise CimsimError(
+                    f"layer '{self.name}' saw a value that is not finite while its converters were "
+                    "calibrated; look for NaN or infinity in the data or the weights"
+                )
+            buffer.fill_(signal.full_scale(converter.levels, noise))
+        self._calibrated = True
+
+    def _ranges(self) -> ConverterRanges:
+        if not self._calibrated:
+            wanted = [
+                buffer
+                for converter, buffer in (
+                    (self._array.dac, self.dac_range),
+                    (self._array.adc, self.adc_range),
+                )
+                if converter is not None
+            ]
+            if any(buffer.isnan().item() for buffer in wanted):
+                raise CimsimError(
+                    f"the converters of layer '{self.name}' have no range yet; show the model some "
+                    "training data first: cimsim.calibrate(model, batches)"
+                )
+            self._calibrated = True
+        dtype = _compute_dtype(self.weight)
+        return ConverterRanges(self.dac_range.to(dtype), self.adc_range.to(dtype))
+
+    # The module's own life.
+
+    def _call(self) -> Call:
+        if self.training:
+            chip_seed = seed_for("training", self.seed, self.name, self.draws)
+            self.draws += 1
+            chip, read_seed = None, seed_for(chip_seed, "read")
+        else:
+            chip_seed, chip = self.chip_seed, self._programmed()
+            read_seed = seed_for(chip_seed, "read", self.reads)
+            self.reads += 1
+        ranges = self._ranges()
+        return Call(self._array, self.rule, ranges, chip_seed, self.age_s, read_seed, chip)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's output, of the dtype that the torch layer would give."""
+        if self.observer is not None:
+            self.observe(x)
+        if self.digital:
+            return self._digital(x)
+        device, dtype = x.device.type, x.dtype
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+        with torch.autocast(device, enabled=False):
+            compute = _compute_dtype(self.weight)
+            vectors = self._vectors(x).to(compute)
+            y = analog_matmul(vectors, self.weight.to(compute), self._call())
+            return self._output(y, x).to(dtype)
+
+    def get_extra_state(self) -> Tensor:
+        """``[seed, draws]``: enough to go on with the same fresh chips after loading."""
+        return torch.tensor([self.seed, self.draws], dtype=torch.int64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Inverse of :meth:`get_extra_state`."""
+        self.seed, self.draws = state.tolist()
+
+    def _apply(self, fn: Any, recurse: bool = True) -> AnalogLayer:
+        self._chip = None  # a chip is drawn where it is used; it does not move
+        super()._apply(fn, recurse)
+        return self
+
+    def extra_repr(self) -> str:
+        """The torch layer's own words, then the device and the rule."""
+        return f"{super().extra_repr()}, profile={self.profile.name}, rule={self.rule.letter}"
+
+
+def _compute_dtype(weight: Tensor) -> torch.dtype:
+    return torch.float64 if weight.dtype == torch.float64 else torch.float32
+
+
+def _range_key(profile: Profile) -> tuple[object, ...]:
+    return profile.dac.bits, profile.adc.bits, profile.array.rows

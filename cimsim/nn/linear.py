@@ -1,0 +1,29 @@
+"""A linear layer on an array."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from cimsim.array import LinearTiling
+from cimsim.nn.layer import AnalogLayer
+
+
+class AnalogLinear(AnalogLayer, nn.Linear):
+    """``y = x W^T + b`` with the product on an array; ``x [..., in]``, ``y [..., out]``.
+
+    Made from a ``torch.nn.Linear`` by :func:`cimsim.convert`. The bias is digital.
+    """
+
+    def _tiling(self, max_rows: int) -> LinearTiling:
+        return LinearTiling(self.in_features, max_rows)
+
+    def _digital(self, x: Tensor) -> Tensor:
+        return nn.Linear.forward(self, x)
+
+    def _vectors(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, self.in_features)
+
+    def _output(self, y: Tensor, x: Tensor) -> Tensor:
+        if self.bias is not None:
+            y = y + self.bias
+        return y.view(*x.shape[:-1], self.out_features)

@@ -1,0 +1,128 @@
+"""What is done to a whole converted model: program it, age it, calibrate it, look at it digitally."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from cimsim.errors import CimsimError
+from cimsim.nn.layer import AnalogLayer, SignalObserver
+from cimsim.profile import Profile
+from cimsim.units import parse_duration
+
+
+def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
+    """The analog layers of ``model`` by name, in the order of its modules.
+
+    Raises:
+        CimsimError: if there is none.
+    """
+    layers = {n: layer for n, layer in model.named_modules() if isinstance(layer, AnalogLayer)}
+    if not layers:
+        raise CimsimError(
+            f"this {type(model).__name__} has no analog layers; convert it first: "
+            "model = cimsim.convert(model, profile)"
+        )
+    return layers
+
+
+def program(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Program ``model`` on the chip named ``seed``, for use in evaluation mode; age zero.
+
+    The same seed is the same chip: the same cells deviate in the same way whatever the profile's
+    noise strength, and the same reads follow. Chips met in training are never among them.
+
+    Returns:
+        ``model`` itself.
+    """
+    for layer in analog_layers(model).values():
+        layer.program(seed)
+    return model
+
+
+def age(model: nn.Module, time: float | str) -> nn.Module:
+    """Let ``time`` pass since programming: seconds, or text such as ``"1 day"``.
+
+    Evaluation mode sees the programmed chip at that age, training mode fresh chips of that age.
+
+    Returns:
+        ``model`` itself.
+
+    Raises:
+        CimsimError: if ``time`` is no duration.
+    """
+    age_s = parse_duration(time)
+    for layer in analog_layers(model).values():
+        layer.age(age_s)
+    return model
+
+
+def set_profile(model: nn.Module, profile: Profile) -> nn.Module:
+    """Move every analog layer of ``model`` to the device of ``profile``.
+
+    Ranges stay if converters and tile rows stay; otherwise the model wants :func:`calibrate` again.
+
+    Returns:
+        ``model`` itself.
+    """
+    for layer in analog_layers(model).values():
+        layer.profile = profile
+    return model
+
+
+@contextmanager
+def digital(model: nn.Module) -> Iterator[nn.Module]:
+    """Within the block, every analog layer of ``model`` computes digitally."""
+    layers = list(analog_layers(model).values())
+    before = [layer.digital for layer in layers]
+    for layer in layers:
+        layer.digital = True
+    try:
+        yield model
+    finally:
+        for layer, was in zip(layers, before, strict=True):
+            layer.digital = was
+
+
+def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> nn.Module:
+    """Measure the converters' ranges on ``batches`` of training inputs, and fix them.
+
+    The batches run through the digital model in evaluation mode; each layer then sets its DAC and
+    its ADC to the range of least mean squared error (see
+    :meth:`cimsim.circuits.ranges.RangeObserver.full_scale`). Nothing else changes. The weights'
+    gradient is not touched.
+
+    Args:
+        model: a converted model.
+        batches: inputs, or tuples whose first entry is the input; a handful of batches is enough.
+
+    Returns:
+        ``model`` itself.
+
+    Raises:
+        CimsimError: if there is no batch, or a signal is not finite.
+    """
+    layers = list(analog_layers(model).values())
+    modes = [(module, module.training) for module in model.modules()]
+    for layer in layers:
+        layer.observer = SignalObserver()
+    model.eval()
+    seen = 0
+    try:
+        with torch.no_grad(), digital(model):
+            for batch in batches:
+                model(batch[0] if isinstance(batch, tuple | list) else batch)
+                seen += 1
+        if not seen:
+            raise CimsimError("calibrate: there is no batch; give it a few of the training data")
+        for layer in layers:
+            layer.set_ranges()
+    finally:
+        for layer in layers:
+            layer.observer = None
+        for module, mode in modes:
+            module.training = mode
+    return model

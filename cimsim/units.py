@@ -1,0 +1,81 @@
+"""Durations as people write them, in seconds."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from cimsim.errors import CimsimError
+
+_SECONDS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "min": 60.0,
+    "h": 3600.0,
+    "d": 86400.0,
+    "w": 7 * 86400.0,
+    "mo": 365.25 / 12 * 86400.0,
+    "y": 365.25 * 86400.0,
+}
+_NAMES = {
+    "sec": "s",
+    "second": "s",
+    "seconds": "s",
+    "minute": "min",
+    "minutes": "min",
+    "hour": "h",
+    "hours": "h",
+    "day": "d",
+    "days": "d",
+    "week": "w",
+    "weeks": "w",
+    "month": "mo",
+    "months": "mo",
+    "year": "y",
+    "years": "y",
+}
+_DURATION = re.compile(r"\s*([-+0-9.eE]+?)\s*([a-zA-Z]*)\s*")
+
+
+def parse_duration(text: str | float) -> float:
+    """Seconds from ``"1 day"``, ``"1h"``, ``"250ns"`` or a plain number of seconds.
+
+    Raises:
+        CimsimError: if the text is no duration, or it is negative or not finite.
+
+    >>> parse_duration("1 day")
+    86400.0
+    >>> parse_duration(20)
+    20.0
+    """
+    match = _DURATION.fullmatch(str(text))
+    unit = match[2] if match else ""
+    unit = _NAMES.get(unit.lower(), unit)
+    try:
+        seconds = float(match[1]) * _SECONDS[unit or "s"] if match else math.nan
+    except (KeyError, ValueError):
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise CimsimError(
+            f"'{text}' is not a duration; write a number and one of {', '.join(_SECONDS)}, "
+            "such as 20s, 1h, '1 day' or 10y"
+        )
+    return seconds
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest usual way to write a duration: ``3600`` becomes ``"1 h"``.
+
+    >>> format_duration(86400)
+    '1 d'
+    >>> format_duration(0)
+    '0 s'
+    """
+    if seconds == 0:
+        return "0 s"
+    for unit in ("y", "d", "h", "min", "s", "ms", "us"):
+        if seconds >= _SECONDS[unit] * (1 - 1e-9):
+            return f"{seconds / _SECONDS[unit]:.4g} {unit}"
+    return f"{seconds / _SECONDS['ns']:.4g} ns"
