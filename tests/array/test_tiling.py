@@ -1,0 +1,130 @@
+"""The contract of every tiling: cells and back, the product, and its two transposes."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cimsim.array import ConvTiling, LinearTiling, Tiling
+from cimsim.array.tiling import ConvGeometry
+from cimsim.errors import CimsimError
+
+
+def draw(*shape: int) -> Tensor:
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+class TilingContract:
+    """A subclass gives ``tiling``, ``x``, ``weight`` and the layer's ``reference`` output."""
+
+    @pytest.fixture(autouse=True)
+    def _seed(self) -> None:
+        torch.manual_seed(0)
+
+    def test_cells_and_back(self, tiling: Tiling, weight: Tensor) -> None:
+        cells = tiling.to_cells(weight)
+        assert cells.dim() == 3
+        assert torch.equal(tiling.from_cells(cells), weight)
+
+    def test_no_tile_is_larger_than_the_limit(
+        self, tiling: Tiling, weight: Tensor, rows: int
+    ) -> None:
+        assert tiling.to_cells(weight).shape[2] <= rows
+
+    def test_accumulated_product_is_the_layer(
+        self, tiling: Tiling, x: Tensor, weight: Tensor, reference: Tensor
+    ) -> None:
+        z = tiling.product(x, tiling.to_cells(weight))
+        assert torch.allclose(tiling.accumulate(z), reference)
+
+    def test_input_grad_is_the_transpose(self, tiling: Tiling, x: Tensor, weight: Tensor) -> None:
+        cells = tiling.to_cells(weight)
+        z = tiling.product(x, cells)
+        dz = torch.randn_like(z)
+        dx = tiling.input_grad(dz, cells, x.shape)
+        assert dx.shape == x.shape
+        assert torch.allclose((dz * z).sum(), (dx * x).sum())
+
+    def test_cells_grad_is_the_transpose(self, tiling: Tiling, x: Tensor, weight: Tensor) -> None:
+        cells = tiling.to_cells(weight)
+        z = tiling.product(x, cells)
+        dz = torch.randn_like(z)
+        dw = tiling.cells_grad(dz, x)
+        assert dw.shape == cells.shape
+        assert torch.allclose((dz * z).sum(), (dw * cells).sum())
+
+    def test_spread_is_the_transpose_of_accumulate(
+        self, tiling: Tiling, x: Tensor, weight: Tensor
+    ) -> None:
+        z = tiling.product(x, tiling.to_cells(weight))
+        dy = torch.randn_like(tiling.accumulate(z))
+        assert tiling.spread(dy).shape == z.shape
+        assert torch.allclose((dy * tiling.accumulate(z)).sum(), (tiling.spread(dy) * z).sum())
+
+    def test_a_column_can_be_singled_out(self, tiling: Tiling, x: Tensor, weight: Tensor) -> None:
+        cells = tiling.to_cells(weight)
+        only = torch.zeros(cells.shape[:2], dtype=x.dtype)
+        only[-1, -1] = 1.0
+        z = tiling.product(x, cells) * tiling.per_column(only)
+        assert torch.allclose(z, tiling.product(x, cells * only.unsqueeze(-1)))
+
+
+@pytest.mark.parametrize("rows", [100, 7, 4, 1])
+class TestLinearTiling(TilingContract):
+    @pytest.fixture
+    def tiling(self, rows: int) -> LinearTiling:
+        return LinearTiling(10, rows)
+
+    @pytest.fixture
+    def x(self) -> Tensor:
+        return draw(5, 10)
+
+    @pytest.fixture
+    def weight(self) -> Tensor:
+        return draw(3, 10)
+
+    @pytest.fixture
+    def reference(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(x, weight)
+
+
+GEOMETRIES = {
+    "plain": ConvGeometry(5, 6, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "strided": ConvGeometry(5, 6, (3, 2), (2, 3), (1, 0), (1, 1), 1),
+    "dilated": ConvGeometry(5, 4, (2, 3), (1, 2), (2, 2), (2, 1), 1),
+    "grouped": ConvGeometry(6, 4, (3, 3), (1, 1), (0, 0), (1, 1), 2),
+    "depthwise": ConvGeometry(6, 12, (3, 3), (1, 1), (1, 1), (1, 1), 6),
+    "pointwise": ConvGeometry(7, 3, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+}
+
+
+@pytest.mark.parametrize("rows", [512, 18, 9])
+@pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=list(GEOMETRIES))
+class TestConvTiling(TilingContract):
+    @pytest.fixture
+    def tiling(self, geometry: ConvGeometry, rows: int) -> ConvTiling:
+        return ConvTiling(geometry, rows)
+
+    @pytest.fixture
+    def x(self, geometry: ConvGeometry) -> Tensor:
+        return draw(2, geometry.in_channels, 9, 8)
+
+    @pytest.fixture
+    def weight(self, geometry: ConvGeometry) -> Tensor:
+        g = geometry
+        return draw(g.out_channels, g.in_channels // g.groups, *g.kernel)
+
+    @pytest.fixture
+    def reference(self, x: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
+        g = geometry
+        return F.conv2d(x, weight, None, g.stride, g.padding, g.dilation, g.groups)
+
+
+def test_rows_are_dealt_out_evenly() -> None:
+    tiling = LinearTiling(784, 512)
+    assert (tiling.tiles, tiling.rows) == (2, 392)
+
+
+def test_a_kernel_larger_than_a_tile_is_refused() -> None:
+    with pytest.raises(CimsimError, match=r"needs 25 rows .* has 16; .* at least 25"):
+        ConvTiling(ConvGeometry(3, 4, (5, 5), (1, 1), (0, 0), (1, 1), 1), 16)

@@ -1,0 +1,74 @@
+"""Devices made to measure, for tests."""
+
+from typing import Any
+
+from cimsim.profile import Profile
+
+SOURCE = "made up for a test"
+
+POLYNOMIAL = {"kind": "polynomial", "g_ref_uS": 25.0, "sigma_uS": [0.26348, 1.9650, -1.1731]}
+POWER_LAW = {
+    "kind": "power-law",
+    "t0_s": 20.0,
+    "g_ref_uS": 25.0,
+    "nu_mean": {"slope": -0.0155, "intercept": 0.0244, "min": 0.049, "max": 0.1},
+    "nu_std": {"slope": -0.0125, "intercept": -0.0059, "min": 0.008, "max": 0.045},
+}
+ONE_OVER_F = {
+    "kind": "one-over-f",
+    "t0_s": 20.0,
+    "t_read_ns": 250.0,
+    "g_ref_uS": 25.0,
+    "q": {"coefficient": 0.0088, "exponent": -0.65, "max": 0.2},
+}
+
+
+def gaussian(sigma_of_g_max: float) -> dict[str, Any]:
+    """State-independent noise, as an entry of programming or read noise."""
+    return {"kind": "gaussian", "sigma_of_g_max": sigma_of_g_max}
+
+
+def device(
+    *,
+    programming: list[dict[str, Any]] | None = None,
+    drift: list[dict[str, Any]] | None = None,
+    read: list[dict[str, Any]] | None = None,
+    dac: int | None = None,
+    adc: int | None = None,
+    adc_noise: float = 0.0,
+    rows: int = 512,
+    g_min_uS: float = 0.0,
+    g_max_uS: float = 25.0,
+    compensation: str = "none",
+) -> Profile:
+    """A profile that is ideal in everything that is not given."""
+
+    def sourced(effects: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+        return [{"source": SOURCE, **effect} for effect in effects or []]
+
+    return Profile.model_validate(
+        {
+            "schema_version": 1,
+            "name": "test-device",
+            "title": "test",
+            "description": "test",
+            "sources": {},
+            "cell": {
+                "technology": "none",
+                "g_min_uS": g_min_uS,
+                "g_max_uS": g_max_uS,
+                "programming_noise": sourced(programming),
+                "drift": sourced(drift),
+                "read_noise": sourced(read),
+                "source": SOURCE,
+            },
+            "array": {
+                "rows": rows,
+                "columns": 512,
+                "drift_compensation": compensation,
+                "source": SOURCE,
+            },
+            "dac": {"bits": dac, "source": SOURCE},
+            "adc": {"bits": adc, "noise_of_range": adc_noise, "source": SOURCE},
+        }
+    )

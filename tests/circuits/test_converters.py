@@ -1,0 +1,51 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cimsim.circuits.converters import Converter
+
+
+def encode(bits: int, v: torch.Tensor, full_scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    converter = Converter(bits)
+    return converter.encode(v, torch.tensor(converter.levels / full_scale, dtype=v.dtype))
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4, 8, 10])
+def test_number_of_codes(bits: int) -> None:
+    codes, _ = encode(bits, torch.linspace(-2, 2, 20001, dtype=torch.float64), 1.0)
+    assert codes.unique().numel() == 2**bits - 1
+    assert codes.max() == 2 ** (bits - 1) - 1 == -codes.min()
+
+
+@given(
+    st.integers(2, 12),
+    st.lists(st.floats(-10, 10), min_size=1, max_size=50),
+    st.floats(0.1, 5),
+)
+def test_error_is_half_a_step_inside_and_clipping_outside(
+    bits: int, values: list[float], full_scale: float
+) -> None:
+    v = torch.tensor(values, dtype=torch.float64)
+    codes, inside = encode(bits, v, full_scale)
+    step = full_scale / Converter(bits).levels
+    assert torch.equal(codes, codes.round())
+    error = (codes * step - v.clamp(-full_scale, full_scale)).abs()
+    assert (error <= step / 2 + 1e-9).all()
+    clear = (v.abs() - full_scale).abs() > 1e-9  # on the edge itself either answer is right
+    assert torch.equal(inside[clear], (v.abs() < full_scale)[clear])
+
+
+@pytest.mark.parametrize(("bits", "dtype"), [(2, torch.int8), (8, torch.int8), (9, torch.int16)])
+def test_storage_holds_every_code(bits: int, dtype: torch.dtype) -> None:
+    converter = Converter(bits)
+    assert converter.storage == dtype
+    assert converter.levels <= torch.iinfo(dtype).max
+
+
+def test_input_is_left_alone_and_nan_stays() -> None:
+    v = torch.tensor([0.4, torch.nan])
+    codes, inside = encode(8, v, 1.0)
+    assert v[0] == 0.4
+    assert codes[1].isnan()
+    assert not inside[1]

@@ -1,0 +1,82 @@
+"""Drift against the published laws, written out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from cimsim.devices import aged_uS
+from cimsim.devices.drift import drift_exponent, drifted_uS, spread_sigma_uS
+from cimsim.profile import load_profile
+from cimsim.seeds import generator
+from tests.building import POWER_LAW, device
+
+# mu and s of nu at r = 0.04, 0.2, 1: clip(-0.0155 ln r + 0.0244, .049, .1), clip(-0.0125 ln r - ...)
+PCM_NU = {1.0: (0.0742926, 0.0343359), 5.0: (0.0493463, 0.0142180), 25.0: (0.049, 0.008)}
+
+
+@pytest.mark.parametrize(("g_uS", "law"), PCM_NU.items())
+def test_pcm_exponents(g_uS: float, law: tuple[float, float]) -> None:
+    (effect,) = load_profile("pcm-ibm-2020").cell.drift
+    g = torch.tensor(g_uS, dtype=torch.float64)
+    mean = drift_exponent(effect, g, torch.zeros_like(g)).item()
+    plus = drift_exponent(effect, g, torch.ones_like(g)).item()
+    assert mean == pytest.approx(law[0], abs=1e-6)
+    assert plus - mean == pytest.approx(law[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("age_s", [0.0, 1.0, 3600.0, 86400.0, 3.15576e8])
+def test_power_law_without_spread(age_s: float) -> None:
+    cell = device(drift=[{**POWER_LAW, "spread_strength": 0.0}]).cell
+    g = torch.tensor([5.0, 25.0], dtype=torch.float64)
+    got = aged_uS(g, g, cell, age_s, seed=0)
+    nus = torch.tensor([PCM_NU[5.0][0], PCM_NU[25.0][0]], dtype=torch.float64)
+    assert torch.allclose(got, g * (1 + age_s / 20.0) ** -nus, rtol=1e-6)
+
+
+def test_no_time_no_drift() -> None:
+    cell = device(drift=[POWER_LAW]).cell
+    g = torch.rand(100) * 25
+    assert torch.equal(aged_uS(g, g, cell, 0.0, seed=0), g)
+
+
+def test_a_chip_keeps_its_exponents_as_it_ages() -> None:
+    cell = device(drift=[POWER_LAW]).cell
+    g = torch.full((1000,), 10.0, dtype=torch.float64)
+    day, year = (torch.log(aged_uS(g, g, cell, t, seed=7) / g) for t in (86400.0, 3.15576e7))
+    ratio = math.log1p(3.15576e7 / 20) / math.log1p(86400 / 20)
+    assert torch.allclose(year, day * ratio)
+
+
+WAN_SIGMA_uS = {  # 4th-order fits of Wan et al. 2022, at r = 0.25 and 0.5 of 40 uS
+    (1.0, 10.0): 2.25826953125,
+    (1.0, 20.0): 2.022937500,
+    (86400.0, 10.0): 3.7207578125,
+    (172800.0, 20.0): 3.929125,
+}
+
+
+@pytest.mark.parametrize(("at", "sigma_uS"), WAN_SIGMA_uS.items())
+def test_wan_spread(at: tuple[float, float], sigma_uS: float) -> None:
+    (effect,) = load_profile("reram-wan-2022").cell.drift
+    age_s, g_uS = at
+    got = spread_sigma_uS(effect, torch.tensor(g_uS, dtype=torch.float64), age_s)
+    assert got.item() == pytest.approx(sigma_uS, rel=1e-6)
+
+
+def test_wan_spread_between_and_outside_its_times() -> None:
+    (effect,) = load_profile("reram-wan-2022").cell.drift
+    g = torch.tensor(20.0, dtype=torch.float64)
+    first, day, two_days = (spread_sigma_uS(effect, g, t).item() for t in (1.0, 86400.0, 172800.0))
+    halfway = spread_sigma_uS(effect, g, math.sqrt(86400.0)).item()
+    assert halfway == pytest.approx((first + day) / 2)
+    assert spread_sigma_uS(effect, g, 0.0).item() == first
+    assert spread_sigma_uS(effect, g, 1e9).item() == two_days
+
+
+@pytest.mark.parametrize("name", ["pcm-ibm-2020", "reram-wan-2022"])
+def test_strength_zero_is_absent(name: str) -> None:
+    (effect,) = load_profile(name).cell.drift
+    off = effect.model_copy(update={"strength": 0.0})
+    g = torch.rand(50) * 25
+    assert torch.equal(drifted_uS(off, g, g, 86400.0, generator("off")), g)

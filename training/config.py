@@ -1,0 +1,120 @@
+"""Everything that decides a training run, in one frozen object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from cimsim.errors import CimsimError
+from cimsim.units import parse_duration
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class TrainConfig(BaseModel):
+    """The settings of ``cimsim train``; the resolved ones stand in a run's ``config.yaml``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    profile: str = Field(description="device profile: a name from `cimsim profiles`, or a file")
+    overrides: tuple[str, ...] = Field(
+        default=(), description="changes to the profile, such as adc.bits=6"
+    )
+    data: str = Field(default="digits", description="data set")
+    data_dir: Path | None = Field(default=None, description="folder that holds the data sets")
+    model: str = Field(default="mlp", description="mlp, cnn, resnet20 or package.module:function")
+    method: str = Field(default="noise-aware", description="noise-aware, digital or standard-nat")
+    rule: str = Field(default="F", description="backward rule of noise-aware training: A, B, C, E, F")
+    keep_digital: tuple[str, ...] = Field(
+        default=(), description="layers to keep digital: name patterns, 'first', 'last'"
+    )
+    epochs: int = Field(default=10, ge=1, description="passes through the training data")
+    batch_size: int = Field(default=128, ge=1, description="images per step")
+    lr: float = Field(default=1e-3, gt=0, description="peak learning rate of Adam (cosine decay)")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of AdamW")
+    seed: int = Field(default=0, ge=0, description="decides weights, order of data, training chips")
+    warmup: Fraction = Field(
+        default=0.2, description="fraction of the steps trained digitally before noise sets in"
+    )
+    ramp: Fraction = Field(
+        default=0.2, description="fraction of the steps over which noise grows to its full size"
+    )
+    noise: float = Field(
+        default=1.0, ge=0, description="factor on every noise of the profile during training"
+    )
+    age: str = Field(
+        default="0s", description="age of the training chips: a time, or a range such as 1s:1d"
+    )
+    clip_sigma: float | None = Field(
+        default=2.5, gt=0, description="clip weights at so many standard deviations per channel"
+    )
+    gaussian_sigma: float = Field(
+        default=0.038,
+        ge=0,
+        description="standard-nat: std of the weight noise over the layer's largest weight",
+    )
+    calibration_batches: int = Field(
+        default=8, ge=1, description="training batches that set the converters' ranges"
+    )
+    device: str = Field(default="cpu", description="cpu, cuda or cuda:N")
+
+    @field_validator("age")
+    @classmethod
+    def _ages(cls, age: str) -> str:
+        low, high = age_range_s(age)
+        if low > high:
+            raise ValueError(f"the range '{age}' is empty: its first time is the longer one")
+        return age
+
+
+def age_range_s(age: str) -> tuple[float, float]:
+    """Shortest and longest age in seconds of ``"1h"`` or ``"1s:1d"``.
+
+    >>> age_range_s("1s:1h")
+    (1.0, 3600.0)
+    """
+    first, _, last = age.partition(":")
+    low = parse_duration(first)
+    return low, parse_duration(last) if last else low
+
+
+def make_config(**settings: object) -> TrainConfig:
+    """A :class:`TrainConfig`, with every fault told in one :class:`CimsimError`."""
+    try:
+        return TrainConfig(**settings)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise CimsimError(_sentence(error)) from None
+
+
+def dump_config(config: TrainConfig) -> str:
+    """``config`` as YAML text."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def read_config(path: Path) -> TrainConfig:
+    """The configuration that :func:`dump_config` wrote.
+
+    Raises:
+        CimsimError: if the file cannot be read or is no configuration.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return TrainConfig.model_validate(settings)
+    except ValidationError as error:
+        raise CimsimError(f"{path}: {_sentence(error)}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CimsimError(f"{path} cannot be read as a run's configuration: {error}") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    faults = []
+    for fault in error.errors():
+        where = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        faults.append(f"{where}: {message} (got {fault['input']!r})")
+    return "; ".join(faults)
+
+

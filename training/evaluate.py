@@ -1,0 +1,42 @@
+"""Accuracy and loss of a model on a data set."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cimsim.errors import CimsimError
+
+
+class Score(NamedTuple):
+    """Fraction of right answers (0..1) and mean cross-entropy (nats)."""
+
+    accuracy: float
+    loss: float
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000) -> Score:
+    """Score ``model`` in evaluation mode on images ``x [N, ...]`` with labels ``y [N]``.
+
+    Every mode of the model is as before afterwards.
+
+    Raises:
+        CimsimError: if there is no image.
+    """
+    if len(x) == 0:
+        raise CimsimError("there is nothing to evaluate: the data set is empty")
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    correct = torch.zeros((), dtype=torch.int64, device=x.device)
+    loss = torch.zeros((), dtype=torch.float64, device=x.device)
+    for images, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
+        logits = model(images)
+        correct += (logits.argmax(dim=1) == labels).sum()
+        loss += F.cross_entropy(logits.double(), labels, reduction="sum")
+    for module, mode in modes:
+        module.training = mode
+    return Score(correct.item() / len(x), loss.item() / len(x))

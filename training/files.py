@@ -1,0 +1,38 @@
+"""Files that are either there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cimsim.errors import CimsimError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write to the temporary path given, and it takes the place of ``path`` when the block ends.
+
+    The file is on the disk before it gets its name, so a killed process or a power cut leaves the
+    old file or the new one. A block that fails leaves ``path`` as it was.
+
+    Raises:
+        CimsimError: if the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise CimsimError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Put ``text`` into ``path`` (UTF-8) by :func:`replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,315 @@
+"""The training loop, from configuration to finished run."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cimsim import __version__
+from cimsim.errors import CimsimError
+from cimsim.nn import age, analog_layers, calibrate, digital, program, set_profile
+from cimsim.profile import Profile, dump_profile, load_profile
+from cimsim.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from cimsim.training.config import TrainConfig, dump_config, read_config
+from cimsim.training.data import BatchLoader, DataSet, load_data
+from cimsim.training.evaluate import evaluate
+from cimsim.training.files import write_text
+from cimsim.training.methods import Method, make_method
+from cimsim.training.progress import Progress, Silent
+from cimsim.training.run import (
+    CHECKPOINT,
+    CONFIG,
+    ENV,
+    METRICS,
+    MODEL,
+    PROFILE,
+    RESULT,
+    Run,
+    calibration_batches,
+    new_model,
+    save_weights,
+    write_json,
+)
+from cimsim.training.weights import clip_weights
+
+CHECKPOINT_SECONDS = 60.0
+_STEPS_PER_REPORT = 10
+_BATCHNORM_BATCHES = 50
+
+
+def fit(
+    config: TrainConfig, out: Path, *, resume: bool = False, progress: Progress | None = None
+) -> Run:
+    """Train what ``config`` says, in the folder ``out``, and return the finished run.
+
+    A run that was stopped at any moment and is resumed ends with the same weights, bit for bit on a
+    CPU, as one that was not.
+
+    Raises:
+        CimsimError: for bad settings or data, for a folder that already holds a run (unless
+            ``resume``), for settings that differ from the run that is to be resumed, and for a loss
+            that is not finite.
+    """
+    progress = progress or Silent()
+    profile = load_profile(config.profile, config.overrides)
+    method = make_method(config, profile)
+    data = load_data(config.data, config.data_dir)
+    device = _device(config.device)
+    model = new_model(config, profile, data).to(device)
+    _claim(out, config, profile, resume)
+    if (out / RESULT).is_file():
+        progress.note(f"the run in {out} is already finished")
+        return Run.open(out)
+    training = _Training(config, method, model, data, device, out, progress)
+    training.resume_if_possible()
+    training.run()
+    return _finish(training, profile)
+
+
+class _Training:
+    """The loop's moving parts: model, optimiser, position, and sums of the current epoch."""
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        method: Method,
+        model: nn.Module,
+        data: DataSet,
+        device: torch.device,
+        out: Path,
+        progress: Progress,
+    ) -> None:
+        self.config, self.method, self.model, self.data = config, method, model, data
+        self.device, self.out, self.progress = device, out, progress
+        self.loader = BatchLoader(
+            data.train_x, data.train_y, config.batch_size, shuffle_seed=config.seed
+        )
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        self.epoch = 0
+        self.step = 0
+        self.sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self.total = config.epochs * len(self.loader)
+
+    def resume_if_possible(self) -> None:
+        """Go to where the run's checkpoint stands; to the start, where there is none."""
+        torch.manual_seed(self.config.seed)
+        path = self.out / CHECKPOINT
+        if path.is_file():
+            saved = load_checkpoint(path, self.device)
+            try:
+                self.model.load_state_dict(saved.model)
+                self.optimizer.load_state_dict(saved.optimizer)
+            except (RuntimeError, ValueError, KeyError) as error:
+                raise CimsimError(f"{path} is of another model: {error}") from None
+            self.epoch, self.step, self.sums = saved.epoch, saved.step, saved.sums
+            torch.set_rng_state(saved.rng.cpu())
+            self.progress.note(f"resumed at epoch {self.epoch + 1}, step {self.step}")
+        _keep_lines(self.out / METRICS, self.epoch)
+
+    def run(self) -> None:
+        """Every epoch that is left."""
+        self.progress.start(self.total, self.epoch * len(self.loader) + self.step)
+        while self.epoch < self.config.epochs:
+            self._run_epoch()
+
+    def _run_epoch(self) -> None:
+        began = saved = time.monotonic()
+        last_strength = self._strength((self.epoch + 1) * len(self.loader) - 1)
+        if self.step == 0 and self.method.noisy and last_strength > 0:
+            self.method.start_epoch(self.model, self._calibration())
+        self.model.train()
+        for x, y in self.loader.epoch(self.epoch, self.step):
+            self._train_step(x.to(self.device), y.to(self.device))
+            self.step += 1
+            if self.step % _STEPS_PER_REPORT == 0:
+                self._report(_STEPS_PER_REPORT)
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                self._save()
+                saved = time.monotonic()
+        self._report(self.step % _STEPS_PER_REPORT)
+        self._end_epoch(time.monotonic() - began)
+
+    def _train_step(self, x: Tensor, y: Tensor) -> None:
+        at = self.epoch * len(self.loader) + self.step
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr * 0.5 * (1 + math.cos(math.pi * at / self.total))
+        strength = self._strength(at)
+        logits = self.method.forward(self.model, x, strength, at)
+        loss = F.cross_entropy(logits, y)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        if self.config.clip_sigma is not None and strength > 0:
+            clip_weights(self.model, self.config.clip_sigma)
+        right = (logits.detach().argmax(dim=1) == y).sum()
+        self.sums += torch.stack((loss.detach() * len(x), right, right.new_tensor(len(x))))
+
+    def _strength(self, at: int) -> float:
+        """Share of the noise at step ``at``: 0 in the warm-up, then a linear ramp to 1."""
+        if not self.method.noisy:
+            return 0.0
+        warm, ramp = self.config.warmup * self.total, self.config.ramp * self.total
+        if at < warm:
+            return 0.0
+        return min(1.0, (at - warm + 1) / max(ramp, 1.0))
+
+    def _calibration(self) -> list[Tensor]:
+        return calibration_batches(self.config, self.data, self.device)
+
+    def _means(self) -> tuple[float, float]:
+        loss, right, images = self.sums.tolist()
+        return loss / max(images, 1), right / max(images, 1)
+
+    def _report(self, steps: int) -> None:
+        loss, accuracy = self._means()
+        if not math.isfinite(loss):
+            raise CimsimError(
+                f"the loss became {loss} in epoch {self.epoch + 1}, step {self.step}; "
+                "try a smaller --lr, or look for NaN in the data"
+            )
+        if steps:
+            self.progress.step(self.epoch, loss, accuracy, steps)
+
+    def _end_epoch(self, seconds: float) -> None:
+        loss, accuracy = self._means()
+        metrics = {
+            "epoch": self.epoch + 1,
+            "train_loss": loss,
+            "train_accuracy": accuracy,
+            "noise_strength": self._strength((self.epoch + 1) * len(self.loader) - 1),
+            "seconds": round(seconds, 3),
+        }
+        with (self.out / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(metrics) + "\n")
+        self.epoch, self.step = self.epoch + 1, 0
+        self.sums = torch.zeros_like(self.sums)
+        self._save()
+        self.progress.epoch(metrics)
+
+    def _save(self) -> None:
+        save_checkpoint(
+            Checkpoint(
+                epoch=self.epoch,
+                step=self.step,
+                model=self.model.state_dict(),
+                optimizer=self.optimizer.state_dict(),
+                sums=self.sums,
+                rng=torch.get_rng_state(),
+            ),
+            self.out / CHECKPOINT,
+        )
+
+
+def _finish(training: _Training, profile: Profile) -> Run:
+    """Statistics under noise, ranges, test accuracy; then the files that make a run finished."""
+    model, config, data, out = training.model, training.config, training.data, training.out
+    training.method.finish(model, _some_batches(training))
+    set_profile(model, profile)
+    age(model, 0)
+    if any(not layer.calibrated for layer in analog_layers(model).values()):
+        calibrate(model, calibration_batches(config, data, training.device))
+    test_x, test_y = data.test_x.to(training.device), data.test_y.to(training.device)
+    with digital(model):
+        plain = evaluate(model, test_x, test_y)
+    program(model, config.seed)
+    on_chip = evaluate(model, test_x, test_y)
+    save_weights(model, out / MODEL)
+    result = {
+        "digital_accuracy": plain.accuracy,
+        "digital_loss": plain.loss,
+        "chip_seed": config.seed,
+        "chip_accuracy": on_chip.accuracy,
+        "chip_loss": on_chip.loss,
+        "data_fingerprint": data.fingerprint,
+    }
+    write_json(out / RESULT, result)
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    return Run.open(out)
+
+
+def _some_batches(training: _Training) -> Iterator[Tensor]:
+    batches = training.loader.epoch(training.config.epochs)
+    for _, (x, _) in zip(range(_BATCHNORM_BATCHES), batches, strict=False):
+        yield x.to(training.device)
+
+
+def _claim(out: Path, config: TrainConfig, profile: Profile, resume: bool) -> None:
+    """Make the folder this run's, or make sure that it already is."""
+    if (out / CONFIG).is_file():
+        if not resume:
+            raise CimsimError(
+                f"{out} already holds a run; add --resume to go on with it, or choose another --out"
+            )
+        _same_run(out, config, profile)
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CimsimError(f"{out} exists and is not a run; choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CimsimError(f"cannot make the folder {out}: {error.strerror}") from None
+    write_text(out / PROFILE, dump_profile(profile))
+    write_json(out / ENV, environment())
+    write_text(out / CONFIG, dump_config(config))
+
+
+def _same_run(out: Path, config: TrainConfig, profile: Profile) -> None:
+    before = read_config(out / CONFIG)
+    fields = [f for f in type(config).model_fields if getattr(before, f) != getattr(config, f)]
+    if fields:
+        changes = ", ".join(f"{f} was {getattr(before, f)}" for f in fields)
+        raise CimsimError(f"cannot resume {out} with other settings: {changes}")
+    if load_profile(out / PROFILE) != profile:
+        raise CimsimError(
+            f"cannot resume {out}: the profile '{config.profile}' has changed since it began"
+        )
+
+
+def _keep_lines(path: Path, count: int) -> None:
+    """Cut the metrics back to the epochs that the checkpoint knows."""
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_text(path, "".join(lines[:count]))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise CimsimError(f"device '{name}' does not work here: {first}") from None
+    return device
+
+
+def environment() -> dict[str, Any]:
+    """Versions and command line, for a run's ``env.json``."""
+    packages = ("torch", "numpy", "scipy", "pydantic", "safetensors", "scikit-learn")
+    return {
+        "cimsim": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in packages},
+        "threads": torch.get_num_threads(),
+        "command": sys.argv,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

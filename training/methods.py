@@ -1,0 +1,137 @@
+"""The ways to train: what the forward pass of one step sees."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from cimsim.errors import CimsimError
+from cimsim.nn import age, analog_layers, calibrate, digital, set_profile
+from cimsim.profile import Profile
+from cimsim.seeds import generator
+from cimsim.training.config import TrainConfig, age_range_s
+from cimsim.training.weights import reestimate_batchnorm
+
+
+class Method(ABC):
+    """One way to train a converted model against ``profile``. Holds no state of its own: step and
+    noise strength say everything, so a resumed run is the same run."""
+
+    name: ClassVar[str]
+    noisy: ClassVar[bool] = True
+
+    def __init__(self, config: TrainConfig, profile: Profile) -> None:
+        self.config = config
+        self.profile = profile
+
+    def start_epoch(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
+        """Called at the start of every epoch that has noise in it."""
+        return
+
+    def finish(self, model: nn.Module, batches: Iterable[Tensor]) -> None:
+        """Called once after the last step, with training inputs to look at."""
+        return
+
+    @abstractmethod
+    def forward(self, model: nn.Module, x: Tensor, strength: float, step: int) -> Tensor:
+        """Logits of ``x`` in training step ``step``, with ``strength`` in [0, 1] of the noise."""
+
+
+class Digital(Method):
+    """The ordinary baseline: the device is not there while training."""
+
+    name = "digital"
+    noisy = False
+
+    def forward(self, model: nn.Module, x: Tensor, strength: float, step: int) -> Tensor:
+        """``model(x)``, computed digitally."""
+        with digital(model):
+            logits: Tensor = model(x)
+        return logits
+
+
+class StandardNAT(Method):
+    """Noise-aware training as the literature has it: Gaussian weight noise in the autograd graph.
+
+    ``W_noisy = W + strength * noise * sigma * max|W| * xi`` per layer, with ``max|W|``
+    differentiated too and no converters (V. Joshi et al., Nature Communications 11, 2473, 2020,
+    sigma = 3.8 %).
+    """
+
+    name = "standard-nat"
+
+    def forward(self, model: nn.Module, x: Tensor, strength: float, step: int) -> Tensor:
+        """``model(x)`` with noisy weights, computed digitally."""
+        sigma = strength * self.config.noise * self.config.gaussian_sigma
+        draws = generator("standard-nat", self.config.seed, step, device=x.device)
+        noisy = {}
+        for name, layer in analog_layers(model).items():
+            weight = layer.weight
+            xi = torch.empty_like(weight).normal_(generator=draws)
+            noisy[f"{name}.weight" if name else "weight"] = weight + sigma * weight.abs().max() * xi
+        with digital(model):
+            logits: Tensor = functional_call(model, noisy, (x,))
+        return logits
+
+
+class NoiseAware(Method):
+    """The device itself in every forward pass, a backward rule for the gradient.
+
+    A fresh chip each step, at the configured age; the converters' ranges are measured anew on
+    training data at the start of each epoch, and stay as they were in the last one.
+    """
+
+    name = "noise-aware"
+
+    def start_epoch(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
+        """Set the converters to what the signals have grown to."""
+        calibrate(model, calibration)
+
+    def finish(self, model: nn.Module, batches: Iterable[Tensor]) -> None:
+        """Let batch normalisation know the whole noise."""
+        set_profile(model, self.profile.scale_noise(self.config.noise))
+        reestimate_batchnorm(model, batches)
+
+    def forward(self, model: nn.Module, x: Tensor, strength: float, step: int) -> Tensor:
+        """``model(x)`` on a chip that no step has seen before."""
+        if strength == 0:
+            with digital(model):
+                logits: Tensor = model(x)
+            return logits
+        set_profile(model, self.profile.scale_noise(strength * self.config.noise))
+        age(model, self._age_s(step))
+        logits = model(x)
+        return logits
+
+    def _age_s(self, step: int) -> float:
+        """Log-uniform in the configured range, one age per step."""
+        low, high = age_range_s(self.config.age)
+        if low == high:
+            return low
+        u = torch.rand((), generator=generator("age", self.config.seed, step)).item()
+        return math.expm1(math.log1p(low) + u * (math.log1p(high) - math.log1p(low)))
+
+
+METHODS: dict[str, type[Method]] = {
+    method.name: method for method in (NoiseAware, Digital, StandardNAT)
+}
+
+
+def make_method(config: TrainConfig, profile: Profile) -> Method:
+    """The method that ``config`` names.
+
+    Raises:
+        CimsimError: if there is none of that name.
+    """
+    if config.method not in METHODS:
+        near = difflib.get_close_matches(config.method, METHODS, n=1, cutoff=0.6)
+        hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(METHODS)}"
+        raise CimsimError(f"there is no method '{config.method}'; {hint}")
+    return METHODS[config.method](config, profile)

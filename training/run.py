@@ -1,0 +1,148 @@
+"""A run's folder: what was trained, on which device, and how it came out.
+
+    config.yaml        the resolved settings
+    profile.yaml       the resolved device
+    env.json           versions and command line
+    metrics.jsonl      one line per epoch, as it ends
+    checkpoint.pt      the state to resume from, while the run is under way
+    model.safetensors  the trained weights and the converters' ranges
+    result.json        written last: the run is finished
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+
+from cimsim.errors import CimsimError
+from cimsim.nn import analog_layers, calibrate, convert, set_profile
+from cimsim.profile import Profile, load_profile
+from cimsim.training.config import TrainConfig, read_config
+from cimsim.training.data import BatchLoader, DataSet, load_data
+from cimsim.training.files import replacing, write_text
+from cimsim.training.models import build_model
+
+CONFIG, PROFILE, ENV = "config.yaml", "profile.yaml", "env.json"
+METRICS, CHECKPOINT = "metrics.jsonl", "checkpoint.pt"
+MODEL, RESULT = "model.safetensors", "result.json"
+
+
+class Run:
+    """A finished run, read from its folder by :meth:`open`."""
+
+    def __init__(self, path: Path, config: TrainConfig, profile: Profile, result: dict[str, Any]):
+        self.path = path
+        self.config = config
+        self.profile = profile
+        self.result = result
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """The run in folder ``path``.
+
+        Raises:
+            CimsimError: if the folder is not there, is not a run, or its run is unfinished.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise CimsimError(f"there is no folder {path}; give the --out folder of `cimsim train`")
+        if not (path / CONFIG).is_file():
+            raise CimsimError(f"{path} is not a run: it has no {CONFIG}; `cimsim train` makes one")
+        if not (path / RESULT).is_file():
+            raise CimsimError(
+                f"the run in {path} is not finished; go on with `cimsim train … --resume`"
+            )
+        try:
+            result = json.loads((path / RESULT).read_text(encoding="utf-8"))
+            float(result["digital_accuracy"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CimsimError(f"{path / RESULT} cannot be read: {error!r}") from None
+        return cls(path, read_config(path / CONFIG), load_profile(path / PROFILE), result)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    @property
+    def digital_accuracy(self) -> float:
+        """Test accuracy (0..1) of the trained weights without any device."""
+        return float(self.result["digital_accuracy"])
+
+    @cached_property
+    def checkpoint_sha256(self) -> str:
+        """Hash of the trained weights' file."""
+        try:
+            return hashlib.sha256((self.path / MODEL).read_bytes()).hexdigest()
+        except OSError as error:
+            raise CimsimError(f"{self.path / MODEL}: {error.strerror}") from None
+
+    @cached_property
+    def data(self) -> DataSet:
+        """The data set that the run was trained on."""
+        return load_data(self.config.data, self.config.data_dir)
+
+    def chip_model(self, profile: Profile, device: torch.device | str = "cpu") -> nn.Module:
+        """The trained model on the device of ``profile``, in evaluation mode.
+
+        The ranges of the converters are those of training; where ``profile`` has other converters
+        or tiles, they are measured anew, on the same batches of training data.
+        """
+        model = new_model(self.config, self.profile, self.data).to(device)
+        load_weights(model, self.path / MODEL)
+        set_profile(model, profile)
+        if any(not layer.calibrated for layer in analog_layers(model).values()):
+            calibrate(model, calibration_batches(self.config, self.data, device))
+        return model.eval()
+
+
+def new_model(config: TrainConfig, profile: Profile, data: DataSet) -> nn.Module:
+    """The untrained model of ``config``, on the device of ``profile``."""
+    model = build_model(config.model, data.input_shape, data.classes, config.seed)
+    return convert(
+        model,
+        profile,
+        rule=config.rule,
+        keep_digital=config.keep_digital,
+        seed=config.seed,
+        inplace=True,
+    )
+
+
+def calibration_batches(
+    config: TrainConfig, data: DataSet, device: torch.device | str
+) -> list[Tensor]:
+    """The training inputs that set the converters' ranges: the first batches of epoch 0."""
+    loader = BatchLoader(data.train_x, data.train_y, config.batch_size, shuffle_seed=config.seed)
+    batches = zip(range(config.calibration_batches), loader.epoch(0), strict=False)
+    return [x.to(device) for _, (x, _) in batches]
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write the model's tensors as safetensors, whole or not at all."""
+    with replacing(path) as temporary:
+        save_model(model, str(temporary))
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Read what :func:`save_weights` wrote.
+
+    Raises:
+        CimsimError: if the file is missing, damaged, or of another model.
+    """
+    try:
+        load_model(model, str(path))
+    except Exception as error:  # safetensors raises its own kinds, and RuntimeError for a mismatch
+        raise CimsimError(f"{path} does not hold this model's weights: {error}") from None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Put ``content`` into ``path``, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,59 @@
+"""Two small habits of noise-aware training: clipped weights, and statistics that know the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from cimsim.nn import AnalogLayer, analog_layers
+
+
+@torch.no_grad()
+def clip_weights(model: nn.Module, sigmas: float) -> None:
+    """Clamp the weights of every analog layer to ``+- sigmas`` standard deviations, per channel.
+
+    Noise is relative to a column's largest weight; without clipping, a few large weights would make
+    it loud for all others.
+    """
+    for layer in analog_layers(model).values():
+        weight = layer.weight
+        if weight[0].numel() < 2:
+            continue
+        bound = sigmas * weight.flatten(1).std(dim=1).view(-1, *[1] * (weight.dim() - 1))
+        weight.copy_(torch.clamp(weight, -bound, bound))
+
+
+@torch.no_grad()
+def reestimate_batchnorm(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace running means and variances by their plain average over ``batches`` under noise.
+
+    Only batch normalisation and the analog layers are in training mode meanwhile, so every batch
+    meets a fresh chip and dropout is off. A model without batch normalisation is left alone.
+    Source: AdaBS of V. Joshi et al., Nature Communications 11, 2473 (2020), done before deployment.
+    """
+    norms = [
+        module
+        for module in model.modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats
+    ]
+    if not norms:
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, AnalogLayer):
+            module.train()
+    for norm in norms:
+        norm.train()
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's way to say: plain average
+    for x in batches:
+        model(x)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    for module, mode in modes:
+        module.training = mode
