@@ -55,6 +55,16 @@ class Readout(NamedTuple):
     adc_inside: Tensor | None
 
 
+class _Held(NamedTuple):
+    """Cells after programming and waiting: ``[2, tiles, columns, rows]`` in µS, and the relative
+    weights they stand for with their digital scale ``[tiles, columns, 1]``."""
+
+    target_uS: Tensor
+    g_uS: Tensor
+    weight: Tensor
+    scale: Tensor
+
+
 @dataclass(frozen=True)
 class Array:
     """A layer's weights on the device of ``profile``, laid out by ``tiling``. Holds no state."""
@@ -81,10 +91,21 @@ class Array:
         return DifferentialPair(cell.g_min_uS, cell.g_max_uS)
 
     def chip(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Chip:
-        """Program ``weight`` on the chip named by ``seed`` and let it wait ``age_s`` seconds.
+        """Program ``weight`` on the chip named by ``seed`` and let it wait ``age_s`` seconds."""
+        held = self._held(weight, seed, age_s)
+        variance_uS2 = read_variance_uS2(held.g_uS, held.target_uS, self.profile.cell, age_s)
+        variance = None if variance_uS2 is None else self.mapping.variances(variance_uS2)
+        return Chip(held.weight, held.scale.squeeze(-1), variance)
+
+    def effective_weight(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Tensor:
+        """``W_prog``: the weights that the chip really holds, ``[tiles, columns, rows]``.
 
         Differentiable in ``weight`` at fixed draws, where grad mode is on.
         """
+        held = self._held(weight, seed, age_s)
+        return held.weight * held.scale
+
+    def _held(self, weight: Tensor, seed: int, age_s: float) -> _Held:
         cell, mapping = self.profile.cell, self.mapping
         cells = self.tiling.to_cells(weight)
         scale = column_scale(cells)
@@ -92,17 +113,9 @@ class Array:
         fresh_uS = programmed_uS(target_uS, cell, seed)
         g_uS = aged_uS(fresh_uS, target_uS, cell, age_s, seed)
         relative = mapping.weights(g_uS)
-        digital_scale = scale.squeeze(-1)
         if self.profile.array.drift_compensation == "global" and g_uS is not fresh_uS:
-            digital_scale = digital_scale * _lost(mapping.weights(fresh_uS), relative)
-        variance_uS2 = read_variance_uS2(g_uS, target_uS, cell, age_s)
-        variance = None if variance_uS2 is None else mapping.variances(variance_uS2)
-        return Chip(relative, digital_scale, variance)
-
-    def effective_weight(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Tensor:
-        """``W_prog``: the weights that the chip really holds, ``[tiles, columns, rows]``."""
-        chip = self.chip(weight, seed, age_s)
-        return chip.weight * chip.scale.unsqueeze(-1)
+            scale = scale * _lost(mapping.weights(fresh_uS), relative)
+        return _Held(target_uS, g_uS, relative, scale)
 
     def mvm(self, x: Tensor, chip: Chip, ranges: ConverterRanges, read_seed: int) -> Readout:
         """Multiply: DAC, products per tile, read noise, ADC, digital accumulation.

@@ -23,7 +23,9 @@ class RangeObserver:
             return
         stride = max(1, flat.numel() // _SAMPLES_PER_BATCH)
         self._samples.append(flat[::stride].cpu())
-        self._peak = max(self._peak, flat.max().item())
+        peak = flat.max().item()
+        if not peak <= self._peak:  # so written that NaN counts as a peak, and stays one
+            self._peak = peak
 
     @property
     def peak(self) -> float:

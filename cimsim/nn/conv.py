@@ -18,35 +18,31 @@ class AnalogConv2d(AnalogLayer, nn.Conv2d):
     :func:`cimsim.convert`. The bias is digital.
     """
 
-    def _tiling(self, max_rows: int) -> ConvTiling:
-        kh, kw = self.kernel_size
-        sh, sw = self.stride
-        dh, dw = self.dilation
-        ph, pw = (0, 0) if self._pads_first else _pair(self.padding)
-        return ConvTiling(
-            ConvGeometry(
-                self.in_channels,
-                self.out_channels,
-                (kh, kw),
-                (sh, sw),
-                (ph, pw),
-                (dh, dw),
-                self.groups,
-            ),
-            max_rows,
+    @staticmethod
+    def tiling(layer: nn.Module, max_rows: int) -> ConvTiling:
+        """Whole input channels on tiles, see :class:`cimsim.array.ConvTiling`."""
+        assert isinstance(layer, nn.Conv2d)
+        kh, kw = layer.kernel_size
+        sh, sw = layer.stride
+        dh, dw = layer.dilation
+        ph, pw = (0, 0) if _pads_first(layer) else layer.padding
+        geometry = ConvGeometry(
+            in_channels=layer.in_channels,
+            out_channels=layer.out_channels,
+            kernel=(kh, kw),
+            stride=(sh, sw),
+            padding=(int(ph), int(pw)),
+            dilation=(dh, dw),
+            groups=layer.groups,
         )
-
-    @property
-    def _pads_first(self) -> bool:
-        """Padding that the product cannot do itself: by name, or with something other than zeros."""
-        return isinstance(self.padding, str) or self.padding_mode != "zeros"
+        return ConvTiling(geometry, max_rows)
 
     def _digital(self, x: Tensor) -> Tensor:
         return nn.Conv2d.forward(self, x)
 
     def _vectors(self, x: Tensor) -> Tensor:
         batched = x if x.dim() == 4 else x.unsqueeze(0)
-        if not self._pads_first:
+        if not _pads_first(self):
             return batched
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         return F.pad(batched, self._reversed_padding_repeated_twice, mode=mode)
@@ -57,6 +53,6 @@ class AnalogConv2d(AnalogLayer, nn.Conv2d):
         return y if x.dim() == 4 else y.squeeze(0)
 
 
-def _pair(padding: tuple[int, ...] | str) -> tuple[int, int]:
-    assert not isinstance(padding, str)
-    return padding[0], padding[1]
+def _pads_first(layer: nn.Conv2d) -> bool:
+    """Padding that the product cannot do itself: by name, or with something other than zeros."""
+    return isinstance(layer.padding, str) or layer.padding_mode != "zeros"

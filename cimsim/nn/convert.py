@@ -70,19 +70,21 @@ def convert(
         profile = load_profile(profile)
     backward = backward_rule(rule)
     names = _chosen(model, only, list(keep_digital))
+    for name in names:
+        _check_fit(model.get_submodule(name), name, profile)
     result = model if inplace else copy.deepcopy(model)
     for name in names:
         layer = result.get_submodule(name)
-        _become_analog(layer, profile, backward, name or type(layer).__name__.lower(), seed)
+        layer.__class__ = _ANALOG[type(layer)]
+        assert isinstance(layer, AnalogLayer)
+        layer.become_analog(profile, backward, name, seed)
     return result
 
 
-def _become_analog(layer: nn.Module, profile: Profile, rule: object, name: str, seed: int) -> None:
-    digital_class = type(layer)
-    layer.__class__ = _ANALOG[digital_class]
-    assert isinstance(layer, AnalogLayer)
+def _check_fit(layer: nn.Module, name: str, profile: Profile) -> None:
+    """Refuse before anything is changed."""
     try:
-        layer._become_analog(profile, rule, name, seed)  # type: ignore[arg-type]
+        _ANALOG[type(layer)].tiling(layer, profile.array.rows)
     except CimsimError as error:
         raise CimsimError(f"layer '{name}': {error}") from None
 

@@ -44,7 +44,8 @@ class AnalogLayer(nn.Module):
     dac_range: Tensor
     adc_range: Tensor
 
-    def _become_analog(self, profile: Profile, rule: BackwardRule, name: str, seed: int) -> None:
+    def become_analog(self, profile: Profile, rule: BackwardRule, name: str, seed: int) -> None:
+        """Add what an analog layer has beside its torch layer; called once, by ``convert``."""
         for buffer in ("dac_range", "adc_range"):
             nan = torch.full((), torch.nan, device=self.weight.device)
             self.register_buffer(buffer, nan)
@@ -58,7 +59,9 @@ class AnalogLayer(nn.Module):
 
     # What a subclass says about its kind of layer.
 
-    def _tiling(self, max_rows: int) -> Tiling:
+    @staticmethod
+    def tiling(layer: nn.Module, max_rows: int) -> Tiling:
+        """How the weights of ``layer`` (analog or still digital) lie on tiles of ``max_rows``."""
         raise NotImplementedError
 
     def _digital(self, x: Tensor) -> Tensor:
@@ -88,7 +91,7 @@ class AnalogLayer(nn.Module):
             self.dac_range.fill_(torch.nan)
             self.adc_range.fill_(torch.nan)
             self._calibrated = False
-        self._array = Array(profile, self._tiling(profile.array.rows))
+        self._array = Array(profile, self.tiling(self, profile.array.rows))
         self._chip: Chip | None = None
 
     def program(self, chip_seed: int) -> None:
@@ -107,7 +110,7 @@ class AnalogLayer(nn.Module):
         """The weights that the chip of evaluation mode holds, in the weight's own shape."""
         with torch.no_grad():
             chip = self._programmed()
-            return self._array.tiling.from_cells(chip.weight * chip.scale.unsqueeze(-1))
+            return self._array.tiling.from_cells(chip.weight * chip.scale.unsqueeze(-1)).clone()
 
     def _programmed(self) -> Chip:
         version = (self.weight._version, self.weight.data_ptr())
@@ -151,8 +154,10 @@ class AnalogLayer(nn.Module):
             buffer.fill_(signal.full_scale(converter.levels, noise))
         self._calibrated = True
 
-    def _ranges(self) -> ConverterRanges:
-        if not self._calibrated:
+    @property
+    def calibrated(self) -> bool:
+        """Whether every converter of the device has its range."""
+        if not self._calibrated:  # reads the device once; loading a state may have set the ranges
             wanted = [
                 buffer
                 for converter, buffer in (
@@ -161,12 +166,15 @@ class AnalogLayer(nn.Module):
                 )
                 if converter is not None
             ]
-            if any(buffer.isnan().item() for buffer in wanted):
-                raise CimsimError(
-                    f"the converters of layer '{self.name}' have no range yet; show the model some "
-                    "training data first: cimsim.calibrate(model, batches)"
-                )
-            self._calibrated = True
+            self._calibrated = not any(buffer.isnan().item() for buffer in wanted)
+        return self._calibrated
+
+    def _ranges(self) -> ConverterRanges:
+        if not self.calibrated:
+            raise CimsimError(
+                f"the converters of layer '{self.name}' have no range yet; show the model some "
+                "training data first: cimsim.calibrate(model, batches)"
+            )
         dtype = _compute_dtype(self.weight)
         return ConverterRanges(self.dac_range.to(dtype), self.adc_range.to(dtype))
 

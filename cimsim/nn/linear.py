@@ -14,8 +14,11 @@ class AnalogLinear(AnalogLayer, nn.Linear):
     Made from a ``torch.nn.Linear`` by :func:`cimsim.convert`. The bias is digital.
     """
 
-    def _tiling(self, max_rows: int) -> LinearTiling:
-        return LinearTiling(self.in_features, max_rows)
+    @staticmethod
+    def tiling(layer: nn.Module, max_rows: int) -> LinearTiling:
+        """Inputs on tiles, see :class:`cimsim.array.LinearTiling`."""
+        assert isinstance(layer, nn.Linear)
+        return LinearTiling(layer.in_features, max_rows)
 
     def _digital(self, x: Tensor) -> Tensor:
         return nn.Linear.forward(self, x)

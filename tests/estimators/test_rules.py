@@ -1,0 +1,176 @@
+"""Backward rules: each against its definition, on linear and convolutional layers."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cimsim.array import Array, ConverterRanges
+from cimsim.errors import CimsimError
+from cimsim.estimators import RULES, Call, analog_matmul, backward_rule
+from cimsim.array.tiling import ConvGeometry, ConvTiling, LinearTiling
+from cimsim.profile import Profile
+from tests.building import ONE_OVER_F, POLYNOMIAL, POWER_LAW, device
+
+AGE_S = 3600.0
+STATIC = {"programming": [POLYNOMIAL], "drift": [POWER_LAW]}
+GEOMETRY = ConvGeometry(4, 6, (3, 3), (2, 1), (1, 1), (1, 1), 2)
+
+
+def draw(*shape: int, seed: int) -> Tensor:
+    draws = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=draws, dtype=torch.float64)
+
+
+class Layer:
+    """A layer's pieces: the array, its operands, and the plain torch product."""
+
+    def __init__(self, kind: str, profile: Profile) -> None:
+        if kind == "linear":
+            tiling, x, w = LinearTiling(12, profile.array.rows), draw(6, 12, seed=0), draw(5, 12, seed=1)
+            self.product = F.linear
+        else:
+            tiling = ConvTiling(GEOMETRY, profile.array.rows)
+            x, w = draw(2, 4, 6, 6, seed=0), draw(6, 2, 3, 3, seed=1)
+            self.product = lambda x, w: F.conv2d(x, w, None, (2, 1), (1, 1), (1, 1), 2)
+        self.array = Array(profile, tiling)
+        self.x, self.w = x.requires_grad_(), w.requires_grad_()
+        self.ranges = ConverterRanges(torch.tensor(1.5).double(), torch.tensor(1.0).double())
+
+    def gradients(self, rule: str) -> tuple[Tensor, Tensor, Tensor]:
+        """``(delta, dL/dx, dL/dW)`` for a random ``delta``."""
+        call = Call(self.array, backward_rule(rule), self.ranges, 3, AGE_S, 4)
+        y = analog_matmul(self.x, self.w, call)
+        delta = draw(*y.shape, seed=2)
+        dx, dw = torch.autograd.grad(y, (self.x, self.w), delta)
+        return delta, dx, dw
+
+    def programmed(self, w: Tensor) -> Tensor:
+        return self.array.tiling.from_cells(self.array.effective_weight(w, 3, AGE_S))
+
+
+@pytest.fixture(params=["linear", "conv"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=[512, 9], ids=["one tile", "several tiles"])
+def rows(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+def test_c_is_the_digital_layers_gradient(kind: str, rows: int) -> None:
+    layer = Layer(kind, device(rows=rows, **STATIC, read=[ONE_OVER_F], adc=4))
+    delta, dx, dw = layer.gradients("C")
+    y = layer.product(layer.x, layer.w)
+    expected_dx, expected_dw = torch.autograd.grad(y, (layer.x, layer.w), delta)
+    assert torch.allclose(dx, expected_dx, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(dw, expected_dw, rtol=1e-12, atol=1e-12)
+
+
+def test_c_on_a_linear_layer_word_for_word() -> None:
+    layer = Layer("linear", device(**STATIC))
+    delta, dx, dw = layer.gradients("C")
+    assert torch.allclose(dw, delta.T @ layer.x)
+    assert torch.allclose(dx, delta @ layer.w)
+
+
+def test_b_uses_the_programmed_weights_for_the_input(kind: str, rows: int) -> None:
+    layer = Layer(kind, device(rows=rows, **STATIC, read=[ONE_OVER_F], adc=4))
+    delta, dx, dw = layer.gradients("B")
+    held = layer.programmed(layer.w).detach().requires_grad_()
+    assert not torch.allclose(held, layer.w)
+    y = layer.product(layer.x, held)
+    expected_dx, expected_dw = torch.autograd.grad(y, (layer.x, held), delta)
+    assert torch.allclose(dx, expected_dx, rtol=1e-12, atol=1e-12)
+    assert torch.allclose(dw, expected_dw, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["A", "F"])
+def test_a_and_f_are_the_true_gradient_at_fixed_draws(rule: str, kind: str, rows: int) -> None:
+    """Finite differences of the forward itself; without converters the response is smooth."""
+    layer = Layer(kind, device(rows=rows, **STATIC, compensation="global"))
+    call = Call(layer.array, backward_rule(rule), layer.ranges, 3, AGE_S, 4)
+    assert torch.autograd.gradcheck(lambda x, w: analog_matmul(x, w, call), (layer.x, layer.w))
+
+
+def mean_response(layer: Layer, x: Tensor, w: Tensor) -> Tensor:
+    """``clip(W clip(x))`` with the ADC's clipping on every tile, written with plain autograd."""
+    inside = x.clamp(-layer.ranges.dac, layer.ranges.dac)
+    dac = layer.array.dac
+    assert dac is not None
+    step = layer.ranges.dac / dac.levels
+    coded = inside + ((inside / step).round() * step - inside).detach()
+    tiling = layer.array.tiling
+    z = tiling.product(coded, tiling.to_cells(w))
+    scale = tiling.per_column(tiling.to_cells(layer.w).detach().abs().amax(-1))
+    if not torch.equal(w, layer.w):  # F: the digital scale carries the drift compensation
+        scale = tiling.per_column(layer.array.chip(layer.w, 3, AGE_S).scale.detach())
+    bound = layer.ranges.adc * scale
+    return tiling.accumulate(torch.minimum(torch.maximum(z, -bound), bound))
+
+
+@pytest.mark.parametrize("rule", ["E", "F"])
+def test_e_and_f_are_autograd_of_their_mean_response(rule: str, kind: str, rows: int) -> None:
+    # One draw of the chip; no read noise, and an ADC fine enough that rounding cannot move a value
+    # across the edge of the range.
+    layer = Layer(kind, device(rows=rows, **STATIC if rule == "F" else {}, dac=8, adc=16))
+    delta, dx, dw = layer.gradients(rule)
+    w = layer.w if rule == "E" else layer.programmed(layer.w)
+    y = mean_response(layer, layer.x, w)
+    expected_dx, expected_dw = torch.autograd.grad(y, (layer.x, layer.w), delta)
+    assert (dx == 0).any()  # the DAC clips
+    assert torch.allclose(dx, expected_dx, rtol=1e-9, atol=1e-9)
+    assert torch.allclose(dw, expected_dw, rtol=1e-9, atol=1e-9)
+    plain = layer.gradients("A" if rule == "F" else "C")[2]
+    assert not torch.allclose(dw, plain)  # the ADC clips
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_is_the_digital_gradient_on_an_ideal_device(rule: str, kind: str) -> None:
+    layer = Layer(kind, device())
+    delta, dx, dw = layer.gradients(rule)
+    y = layer.product(layer.x, layer.w)
+    expected_dx, expected_dw = torch.autograd.grad(y, (layer.x, layer.w), delta)
+    assert torch.allclose(dx, expected_dx)
+    assert torch.allclose(dw, expected_dw)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_gradients_are_reproducible(rule: str) -> None:
+    layer = Layer("linear", device(**STATIC, read=[ONE_OVER_F], dac=8, adc=8))
+    first, second = layer.gradients(rule), layer.gradients(rule)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_first_layer_makes_no_input_gradient() -> None:
+    layer = Layer("linear", device(**STATIC))
+    call = Call(layer.array, backward_rule("F"), layer.ranges, 3, AGE_S, 4)
+    y = analog_matmul(layer.x.detach(), layer.w, call)
+    y.sum().backward()
+    assert layer.w.grad is not None
+
+
+def test_frozen_weights_still_pass_the_gradient_on() -> None:
+    layer = Layer("linear", device(**STATIC))
+    call = Call(layer.array, backward_rule("F"), layer.ranges, 3, AGE_S, 4)
+    y = analog_matmul(layer.x, layer.w.detach(), call)
+    (dx,) = torch.autograd.grad(y.sum(), layer.x)
+    assert torch.allclose(dx, layer.programmed(layer.w).detach().sum(0).expand_as(dx))
+
+
+def test_rules_by_letter() -> None:
+    assert backward_rule("f") is RULES["F"]
+    with pytest.raises(CimsimError, match="no backward rule 'D'; choose one of A, B, C, E, F"):
+        backward_rule("D")
+
+
+def test_weights_changed_before_backward_are_noticed() -> None:
+    layer = Layer("linear", device(**STATIC))
+    weight = nn.Parameter(layer.w.detach().clone())
+    call = Call(layer.array, backward_rule("F"), layer.ranges, 3, AGE_S, 4)
+    y = analog_matmul(layer.x, weight, call)
+    with torch.no_grad():
+        weight.add_(1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

@@ -1,0 +1,237 @@
+"""The analog layers as modules: modes, seeds, state, dtypes."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import cimsim
+from cimsim.errors import CimsimError
+from cimsim.nn import AnalogConv2d, AnalogLinear, analog_layers
+from tests.building import ONE_OVER_F, POLYNOMIAL, device
+
+NOISY = device(programming=[POLYNOMIAL], read=[ONE_OVER_F], dac=8, adc=8)
+STATIC = device(programming=[POLYNOMIAL])
+
+
+def small_cnn() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 6 * 6, 5)
+    )
+
+
+def images(n: int = 3) -> Tensor:
+    return torch.randn(n, 2, 6, 6, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    return cimsim.calibrate(cimsim.convert(small_cnn(), NOISY), [images()])
+
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "linear": (lambda: nn.Linear(6, 4), (3, 6)),
+    "linear, no bias": (lambda: nn.Linear(6, 4, bias=False), (3, 6)),
+    "linear, one vector": (lambda: nn.Linear(6, 4), (6,)),
+    "linear, many axes": (lambda: nn.Linear(6, 4), (2, 5, 3, 6)),
+    "linear, no vector": (lambda: nn.Linear(6, 4), (0, 6)),
+    "conv": (lambda: nn.Conv2d(4, 6, 3), (2, 4, 7, 8)),
+    "conv, unbatched": (lambda: nn.Conv2d(4, 6, 3), (4, 7, 8)),
+    "conv, same": (lambda: nn.Conv2d(4, 6, (5, 3), padding="same"), (2, 4, 7, 8)),
+    "conv, valid": (lambda: nn.Conv2d(4, 6, 3, padding="valid"), (2, 4, 7, 8)),
+    "conv, reflect": (lambda: nn.Conv2d(4, 6, 3, padding=2, padding_mode="reflect"), (2, 4, 7, 8)),
+    "conv, circular": (lambda: nn.Conv2d(4, 6, 3, padding=(1, 2), padding_mode="circular"), (2, 4, 7, 8)),
+    "conv, everything": (
+        lambda: nn.Conv2d(4, 8, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2),
+        (2, 4, 9, 8),
+    ),
+    "conv, depthwise": (lambda: nn.Conv2d(4, 8, 3, groups=4, bias=False), (2, 4, 7, 8)),
+}
+
+
+@pytest.mark.parametrize("case", LAYERS.values(), ids=list(LAYERS))
+@pytest.mark.parametrize("rows", [512, 15])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_ideal_layer_is_the_digital_one(
+    case: tuple[Callable[[], nn.Module], tuple[int, ...]],
+    rows: int,
+    training: bool,
+    dtype: torch.dtype,
+) -> None:
+    make, shape = case
+    torch.manual_seed(0)
+    plain = make().train(training)
+    analog = cimsim.convert(plain, device(rows=rows))
+    plain, analog = plain.to(dtype), analog.to(dtype)
+    x = torch.randn(shape, dtype=dtype)
+    inputs = [x.clone().requires_grad_() for _ in range(2)]
+    outputs = [layer(v) for layer, v in zip((plain, analog), inputs, strict=True)]
+    tolerance = {torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
+
+    def close(a: Tensor | None, b: Tensor | None) -> None:
+        assert a is not None
+        assert b is not None
+        size = max(b.abs().max().item(), 1.0) if b.numel() else 1.0
+        torch.testing.assert_close(a, b, rtol=0, atol=tolerance * size)
+
+    close(outputs[1], outputs[0])
+    for y in outputs:
+        y.square().sum().backward()
+    close(inputs[1].grad, inputs[0].grad)
+    for p, q in zip(plain.parameters(), analog.parameters(), strict=True):
+        close(q.grad, p.grad)
+
+
+def test_training_meets_a_fresh_chip_each_time(model: nn.Module) -> None:
+    model.train()
+    assert not torch.equal(model(images()), model(images()))
+
+
+def test_evaluation_stays_on_its_chip_and_only_reads_change() -> None:
+    model = cimsim.convert(small_cnn(), STATIC).eval()
+    assert torch.equal(model(images()), model(images()))
+    reading = cimsim.convert(small_cnn(), device(read=[ONE_OVER_F])).eval()
+    assert not torch.equal(reading(images()), reading(images()))
+
+
+def test_seeds_reproduce_a_chip_and_its_reads(model: nn.Module) -> None:
+    model.eval()
+
+    def twice(seed: int) -> Tensor:
+        cimsim.program(model, seed)
+        return torch.stack((model(images()), model(images())))
+
+    first = twice(1)
+    other = twice(2)
+    assert torch.equal(twice(1), first)
+    assert not torch.equal(other, first)
+
+
+def test_two_layers_never_share_draws() -> None:
+    pair = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, 8, bias=False))
+    pair[1].weight = nn.Parameter(pair[0].weight.detach().clone())
+    model = cimsim.convert(pair, STATIC)
+    one, two = (layer.programmed_weight() for layer in analog_layers(model).values())
+    assert not torch.equal(one, two)
+
+
+def test_training_chips_are_no_evaluation_chips() -> None:
+    """The leak that would make every result worthless: disjoint names for disjoint uses."""
+    layer = cimsim.convert(nn.Linear(8, 8), STATIC)
+    assert isinstance(layer, AnalogLinear)
+    training = {layer.train()._call().chip_seed for _ in range(50)}
+    evaluation = set()
+    for seed in range(50):
+        layer.program(seed)
+        evaluation.add(layer.eval()._call().chip_seed)
+    assert len(training) == len(evaluation) == 50
+    assert not training & evaluation
+
+
+def test_a_chip_is_written_anew_when_the_weights_change() -> None:
+    layer = cimsim.convert(nn.Linear(8, 8), STATIC).eval()
+    assert isinstance(layer, AnalogLinear)
+    before = layer.programmed_weight()
+    with torch.no_grad():
+        layer.weight.mul_(2)
+    assert torch.allclose(layer.programmed_weight(), 2 * before)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.LBFGS])
+def test_any_optimizer_trains_it(model: nn.Module, optimizer: type[torch.optim.Optimizer]) -> None:
+    torch.manual_seed(0)
+    x, target = images(32), torch.randint(0, 5, (32,))
+    opt = optimizer(model.parameters(), lr=0.02)
+
+    def closure() -> float:
+        opt.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), target)
+        loss.backward()
+        return loss.item()
+
+    first = closure()
+    for _ in range(20):
+        opt.step(closure)
+    assert closure() < 0.95 * first
+
+
+def test_state_dict_is_plain_tensors(model: nn.Module, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    model.train()
+    model(images())
+    assert all(isinstance(value, Tensor) for value in model.state_dict().values())
+    torch.save(model.state_dict(), tmp_path / "state.pt")
+    other = cimsim.convert(small_cnn(), NOISY, seed=99)
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    # Ranges came along, and so did the place in the stream of training chips.
+    assert torch.equal(other(images()), model(images()))
+
+
+def test_digital_checkpoint_loads_into_the_analog_model() -> None:
+    plain = small_cnn()
+    model = cimsim.convert(small_cnn(), device())
+    with torch.no_grad():
+        plain[0].weight.add_(1.0)
+    missing = model.load_state_dict(plain.state_dict(), strict=False)
+    assert not missing.unexpected_keys
+    torch.testing.assert_close(model(images()), plain(images()))
+
+
+def test_deepcopy_is_independent(model: nn.Module) -> None:
+    model.eval()
+    model(images())
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        twin[0].weight.zero_()
+    assert model[0].weight.abs().sum() > 0
+    assert torch.equal(cimsim.program(copy.deepcopy(model), 1)(images()), cimsim.program(model, 1)(images()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_dtypes(dtype: torch.dtype) -> None:
+    model = cimsim.calibrate(cimsim.convert(small_cnn(), NOISY), [images()]).to(dtype)
+    y = model(images().to(dtype))
+    assert y.dtype == dtype
+    y.sum().backward()
+    assert all(p.grad is not None and p.grad.dtype == dtype for p in model.parameters())
+
+
+def test_autocast_gives_what_torch_gives(model: nn.Module) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = model(images())
+    assert y.dtype == torch.bfloat16
+    y.float().sum().backward()
+    assert model[0].weight.grad.dtype == torch.float32
+
+
+def test_physics_under_autocast_is_not_rounded(model: nn.Module) -> None:
+    model.eval()
+    cimsim.program(model, 1)
+    full = model[0](images())
+    cimsim.program(model, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = model[0](images())
+    torch.testing.assert_close(mixed, full.bfloat16(), rtol=0, atol=0)
+
+
+def test_moving_a_model_takes_its_ranges_along(model: nn.Module) -> None:
+    meta = copy.deepcopy(model).to("meta")
+    assert meta[0].dac_range.device.type == "meta"
+
+
+def test_nothing_is_silent_without_calibration() -> None:
+    model = cimsim.convert(small_cnn(), NOISY)
+    with pytest.raises(CimsimError, match=r"layer '0' have no range yet; .*cimsim.calibrate"):
+        model(images())
+
+
+def test_a_programmed_chip_passes_gradients_to_its_input(model: nn.Module) -> None:
+    assert isinstance(model[0], AnalogConv2d)
+    x = images().requires_grad_()
+    model.eval()
+    model(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0

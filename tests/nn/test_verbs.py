@@ -1,0 +1,136 @@
+"""Program, age, calibrate, digital, set_profile."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import cimsim
+from cimsim.errors import CimsimError
+from cimsim.nn import analog_layers, digital, set_profile
+from tests.building import POLYNOMIAL, POWER_LAW, device, gaussian
+
+STATIC = device(programming=[POLYNOMIAL], drift=[POWER_LAW])
+BITS = device(dac=8, adc=8)
+
+
+def mlp() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(), nn.Linear(16, 4))
+
+
+def inputs(n: int = 64, seed: int = 1) -> Tensor:
+    return torch.randn(n, 12, generator=torch.Generator().manual_seed(seed))
+
+
+def test_verbs_return_the_model() -> None:
+    model = cimsim.convert(mlp(), STATIC)
+    assert cimsim.age(cimsim.program(model, seed=3), "1 day") is model
+    assert set_profile(model, STATIC) is model
+
+
+def test_ageing_the_same_chip() -> None:
+    model = cimsim.convert(mlp(), STATIC).eval()
+    cimsim.program(model, 1)
+    fresh = model(inputs())
+    day = cimsim.age(model, "1 day")(inputs())
+    year = cimsim.age(model, "1y")(inputs())
+    assert (day - fresh).norm() < (year - fresh).norm()
+    assert torch.equal(cimsim.age(model, 86400)(inputs()), day)
+    assert torch.equal(cimsim.program(model, 1)(inputs()), fresh)  # programming starts a new life
+
+
+def test_training_happens_at_the_age_that_was_set() -> None:
+    frozen = {**POWER_LAW, "spread_strength": 0.0}
+    layer = cimsim.convert(nn.Linear(12, 4, bias=False), device(drift=[frozen])).train()
+    fresh = layer(inputs())
+    old = cimsim.age(layer, "1y")(inputs())
+    assert old.norm() < 0.6 * fresh.norm()
+
+
+@pytest.mark.parametrize("time", ["tomorrow", -1, "1 parsec"])
+def test_impossible_ages(time: str | float) -> None:
+    with pytest.raises(CimsimError, match="is not a duration"):
+        cimsim.age(cimsim.convert(mlp(), STATIC), time)
+
+
+def test_verbs_want_a_converted_model() -> None:
+    for verb in (cimsim.program, lambda m: cimsim.age(m, 0), lambda m: cimsim.calibrate(m, [])):
+        with pytest.raises(CimsimError, match="has no analog layers; convert it first"):
+            verb(mlp())
+
+
+def test_calibration_sets_ranges_and_nothing_else() -> None:
+    model = cimsim.convert(mlp(), BITS).train()
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    cimsim.calibrate(model, [inputs(), (inputs(seed=2), torch.zeros(64))])
+    for name, value in model.state_dict().items():
+        if name.endswith("_range"):
+            assert value > 0
+        else:
+            assert torch.equal(value, state[name]), name
+    assert all(m.training for m in model.modules())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_ranges_fit_the_signals() -> None:
+    layer = cimsim.calibrate(cimsim.convert(nn.Linear(12, 4), BITS), [inputs(4000)])
+    assert 2.5 < layer.dac_range < 4.5  # 8-bit codes of a standard normal
+    x, w = inputs(4000), layer.weight.detach()
+    peak = (x @ (w / w.abs().amax(1, keepdim=True)).T).abs().max()
+    assert 0.5 * peak < layer.adc_range <= peak
+
+
+def test_evaluation_never_moves_a_range() -> None:
+    model = cimsim.calibrate(cimsim.convert(mlp(), BITS), [inputs()]).eval()
+    before = [layer.dac_range.clone() for layer in analog_layers(model).values()]
+    model(100 * inputs())
+    assert [layer.dac_range for layer in analog_layers(model).values()] == before
+
+
+@pytest.mark.parametrize("batches", [[], iter(())])
+def test_calibration_without_data(batches: object) -> None:
+    with pytest.raises(CimsimError, match="there is no batch"):
+        cimsim.calibrate(cimsim.convert(mlp(), BITS), batches)  # type: ignore[arg-type]
+
+
+def test_calibration_on_broken_data_names_the_layer() -> None:
+    model = cimsim.convert(mlp(), BITS)
+    x = inputs()
+    x[3, 3] = torch.nan
+    with pytest.raises(CimsimError, match="layer '0' saw a value that is not finite"):
+        cimsim.calibrate(model, [x])
+    assert not any(layer.calibrated for layer in analog_layers(model).values())
+    assert all(layer.observer is None for layer in analog_layers(model).values())
+
+
+def test_digital_block() -> None:
+    plain = mlp().eval()
+    model = cimsim.convert(plain, STATIC).eval()
+    with digital(model):
+        assert torch.equal(model(inputs()), plain(inputs()))
+    assert not torch.equal(model(inputs()), plain(inputs()))
+
+
+def test_another_profile_keeps_ranges_only_while_the_converters_stay() -> None:
+    model = cimsim.calibrate(cimsim.convert(mlp(), BITS), [inputs()])
+    set_profile(model, device(dac=8, adc=8, programming=[gaussian(0.1)]))
+    assert all(layer.calibrated for layer in analog_layers(model).values())
+    set_profile(model, device(dac=8, adc=6))
+    assert not any(layer.calibrated for layer in analog_layers(model).values())
+
+
+def test_the_same_chip_deviates_alike_at_every_noise_level() -> None:
+    profile = device(programming=[gaussian(0.01)], g_min_uS=0.0)
+    layer = cimsim.convert(nn.Linear(12, 4), profile).eval()
+    w = layer.weight.detach()
+
+    def deviation(factor: float) -> Tensor:
+        set_profile(layer, profile.scale_noise(factor))
+        error: Tensor = layer.programmed_weight() - w
+        return error
+
+    one, half = deviation(1.0), deviation(0.5)
+    active = (w.abs() / w.abs().amax(1, keepdim=True)) > 0.2  # far from the clamp at g_min
+    cosine = nn.functional.cosine_similarity(one[active], half[active], dim=0)
+    assert cosine > 0.9
+    assert torch.allclose(deviation(0.0), torch.zeros_like(w), atol=1e-6)

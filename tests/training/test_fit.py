@@ -1,0 +1,212 @@
+"""Training runs on the embedded digits: finished runs, refusals, and runs that were killed."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cimsim.errors import CimsimError
+from cimsim.training import fit as fit_module
+from cimsim.training.config import TrainConfig, make_config
+from cimsim.training.fit import fit
+from cimsim.training.progress import Silent
+from cimsim.training.run import Run
+
+
+def config(**settings: Any) -> TrainConfig:
+    return make_config(**{"profile": "pcm-ibm-2020", "epochs": 3, "seed": 5, **settings})
+
+
+class Recorder(Silent):
+    def __init__(self) -> None:
+        self.steps = 0
+        self.notes: list[str] = []
+
+    def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
+        self.steps += count
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+@pytest.mark.parametrize("method", ["noise-aware", "digital", "standard-nat"])
+def test_a_run_learns_and_is_complete(method: str, tmp_path: Path) -> None:
+    watcher = Recorder()
+    run = fit(config(method=method, epochs=8), tmp_path / "run", progress=watcher)
+    assert run.digital_accuracy > 0.9
+    assert run.result["chip_accuracy"] > 0.85
+    assert watcher.steps == 8 * 12  # 1437 digits in batches of 128
+    files = {path.name for path in run.path.iterdir()}
+    assert files == {
+        "config.yaml",
+        "profile.yaml",
+        "env.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "result.json",
+    }
+    metrics = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert [m["epoch"] for m in metrics] == list(range(1, 9))
+    assert metrics[-1]["train_loss"] < metrics[0]["train_loss"]
+    environment = json.loads((run.path / "env.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__
+    assert Run.open(run.path).config == run.config
+
+
+def test_noise_sets_in_after_the_warm_up(tmp_path: Path) -> None:
+    run = fit(config(epochs=5, warmup=0.4, ramp=0.4), tmp_path / "run")
+    strengths = [json.loads(m)["noise_strength"] for m in (run.path / "metrics.jsonl").read_text().splitlines()]
+    assert strengths[:2] == [0, 0]
+    assert strengths[2] == pytest.approx(0.5)
+    assert strengths[3:] == [1, 1]
+
+
+def test_a_seed_is_a_run_bit_for_bit(tmp_path: Path) -> None:
+    one, again, other = (
+        load_file(fit(config(seed=seed), tmp_path / name).path / "model.safetensors")
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert all(torch.equal(one[k], again[k]) for k in one)
+    assert not all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_ages_are_part_of_the_run(tmp_path: Path) -> None:
+    fresh, aged = (
+        load_file(fit(config(age=age), tmp_path / age[-1]).path / "model.safetensors")
+        for age in ("0s", "1s:1y")
+    )
+    assert not all(torch.equal(fresh[k], aged[k]) for k in fresh)
+
+
+INTERRUPTED = """
+import os, signal, sys
+from pathlib import Path
+from cimsim.training import fit as fit_module
+from cimsim.training.checkpoint import save_checkpoint
+from cimsim.training.config import read_config
+from cimsim.training.progress import Silent
+import torch
+torch.set_num_threads(1)
+where, count, config, out = sys.argv[1], int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
+seen = 0
+def die(place):
+    global seen
+    if place == where:
+        seen += 1
+        if seen == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+class Watcher(Silent):
+    def step(self, *a):
+        die("step")
+fsync, clock = os.fsync, iter(range(10**9))
+def deadly_fsync(fd):
+    die("in a file")
+    fsync(fd)
+os.fsync = deadly_fsync
+real_save = fit_module._Training._save
+def deadly_save(self):
+    die("before a checkpoint")
+    real_save(self)
+    die("after a checkpoint")
+fit_module._Training._save = deadly_save
+fit_module.CHECKPOINT_SECONDS = 0.0  # a checkpoint after every step
+fit_module.fit(read_config(Path(config)), out, resume=True, progress=Watcher())
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [("step", 2), ("in a file", 9), ("before a checkpoint", 14), ("after a checkpoint", 20)],
+)
+def test_a_killed_run_resumes_to_the_same_bits(where: str, count: int, tmp_path: Path) -> None:
+    """``kill -9`` in the middle of steps, of writing, and around checkpoints (dropout included)."""
+    settings = config(model="tests.training.networks:dropout_net")
+    torch.set_num_threads(1)
+    whole = fit(settings, tmp_path / "whole")
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", INTERRUPTED, where, str(count)]
+    killed = subprocess.run(
+        [*command, str(whole.path / "config.yaml"), str(out)],
+        capture_output=True,
+        cwd=Path(__file__).parents[2],
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert not (out / "result.json").exists()
+    resumed = fit(settings, out, resume=True)
+    for name in ("model.safetensors", "result.json"):
+        assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+    def losses(run: Run) -> list[float]:
+        return [json.loads(m)["train_loss"] for m in (run.path / "metrics.jsonl").read_text().splitlines()]
+
+    assert losses(resumed) == losses(whole)
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
+    run = fit(config(), tmp_path / "run")
+    before = {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in run.path.iterdir()}
+    watcher = Recorder()
+    fit(config(), tmp_path / "run", resume=True, progress=watcher)
+    assert watcher.notes == [f"the run in {tmp_path / 'run'} is already finished"]
+    assert {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in run.path.iterdir()} == before
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    fit(config(), out)
+    with pytest.raises(CimsimError, match="already holds a run; add --resume"):
+        fit(config(), out)
+    with pytest.raises(CimsimError, match="other settings: epochs was 3, seed was 5"):
+        fit(config(epochs=4, seed=6), out, resume=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("precious")
+    with pytest.raises(CimsimError, match="exists and is not a run"):
+        fit(config(), tmp_path / "mine", resume=True)
+    for settings, message in (
+        ({"method": "noise-awar"}, "did you mean 'noise-aware'"),
+        ({"profile": "pcm-ibm-202"}, "pcm-ibm-2020"),
+        ({"rule": "G"}, "no backward rule 'G'"),
+        ({"device": "warp"}, "device 'warp' does not work here"),
+        ({"overrides": ("adc.bitz=4",)}, "bits"),
+        ({"keep_digital": ("nothing*",)}, "names none of the layers"),
+    ):
+        with pytest.raises(CimsimError, match=message):
+            fit(config(**settings), tmp_path / "never")
+        assert not (tmp_path / "never").exists()
+
+
+def test_a_changed_profile_is_noticed(tmp_path: Path) -> None:
+    from cimsim.profile import dump_profile, load_profile
+
+    file = tmp_path / "mine.yaml"
+    text = dump_profile(load_profile("pcm-ibm-2020")).replace("name: pcm-ibm-2020", "name: mine")
+    file.write_text(text)
+    fit(config(profile=str(file)), tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    file.write_text(text.replace("g_max_uS: 25.0", "g_max_uS: 26.0"))
+    with pytest.raises(CimsimError, match="profile .* has changed since it began"):
+        fit(config(profile=str(file)), tmp_path / "run", resume=True)
+
+
+def test_a_loss_that_explodes_ends_with_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(CimsimError, match=r"the loss became (nan|inf) in epoch 1"):
+        fit(config(model="tests.training.networks:exploding_net"), tmp_path / "run")
+
+
+def test_a_damaged_checkpoint_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(_: object, __: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit_module._Training, "_end_epoch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(config(), tmp_path / "run")
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(CimsimError, match=r"checkpoint\.pt is not a readable checkpoint .* remove"):
+        fit(config(), tmp_path / "run", resume=True)
