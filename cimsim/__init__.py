@@ -39,7 +39,7 @@ _HOMES = {
     "convert": "cimsim.nn",
     "program": "cimsim.nn",
 }
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

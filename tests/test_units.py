@@ -26,7 +26,9 @@ def test_durations(text: str | float, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds, rel=1e-12)
 
 
-@pytest.mark.parametrize("text", ["", "s", "1 fortnight", "-1s", "nan", "inf", "1:30", "1d2h", "1e"])
+@pytest.mark.parametrize(
+    "text", ["", "s", "1 fortnight", "-1s", "nan", "inf", "1:30", "1d2h", "1e"]
+)
 def test_what_is_no_duration(text: str) -> None:
     with pytest.raises(CimsimError, match="is not a duration"):
         parse_duration(text)

@@ -27,7 +27,9 @@ class TrainConfig(BaseModel):
     data_dir: Path | None = Field(default=None, description="folder that holds the data sets")
     model: str = Field(default="mlp", description="mlp, cnn, resnet20 or package.module:function")
     method: str = Field(default="noise-aware", description="noise-aware, digital or standard-nat")
-    rule: str = Field(default="F", description="backward rule of noise-aware training: A, B, C, E, F")
+    rule: str = Field(
+        default="F", description="backward rule of noise-aware training: A, B, C, E, F"
+    )
     keep_digital: tuple[str, ...] = Field(
         default=(), description="layers to keep digital: name patterns, 'first', 'last'"
     )
@@ -116,5 +118,3 @@ def _sentence(error: ValidationError) -> str:
         message = fault["msg"].removeprefix("Value error, ")
         faults.append(f"{where}: {message} (got {fault['input']!r})")
     return "; ".join(faults)
-
-

@@ -1,12 +1,12 @@
 """A run's folder: what was trained, on which device, and how it came out.
 
-    config.yaml        the resolved settings
-    profile.yaml       the resolved device
-    env.json           versions and command line
-    metrics.jsonl      one line per epoch, as it ends
-    checkpoint.pt      the state to resume from, while the run is under way
-    model.safetensors  the trained weights and the converters' ranges
-    result.json        written last: the run is finished
+config.yaml        the resolved settings
+profile.yaml       the resolved device
+env.json           versions and command line
+metrics.jsonl      one line per epoch, as it ends
+checkpoint.pt      the state to resume from, while the run is under way
+model.safetensors  the trained weights and the converters' ranges
+result.json        written last: the run is finished
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ class ConvTiling(Tiling):
         missing = self.split * self.channels - self.group_channels
         if not missing:
             return x
-        grouped = x.unflatten(1, (self.geometry.groups, self.group_channels))
+        grouped: Tensor = x.unflatten(1, (self.geometry.groups, self.group_channels))
         return F.pad(grouped, (0, 0, 0, 0, 0, missing)).flatten(1, 2)
 
     def _kernels(self, cells: Tensor) -> Tensor:
@@ -178,7 +178,8 @@ class ConvTiling(Tiling):
             g.dilation,
             self.tiles,
         )
-        return z.unflatten(1, (g.groups, self.split, g.out_channels // g.groups))
+        tiles: Tensor = z.unflatten(1, (g.groups, self.split, g.out_channels // g.groups))
+        return tiles
 
     def _transposed(
         self, dz: Tensor, x: Tensor, cells: Tensor, wanted: tuple[bool, bool]
@@ -204,8 +205,8 @@ class ConvTiling(Tiling):
         dx, _ = self._transposed(dz, dz.new_empty(1).expand(padded), cells, (True, False))
         if self.split * self.channels == self.group_channels:
             return dx
-        grouped = dx.unflatten(1, (self.geometry.groups, -1))[:, :, : self.group_channels]
-        return grouped.flatten(1, 2)
+        grouped: Tensor = dx.unflatten(1, (self.geometry.groups, -1))
+        return grouped[:, :, : self.group_channels].flatten(1, 2)
 
     def cells_grad(self, dz: Tensor, x: Tensor) -> Tensor:
         shape = (self.tiles, self.geometry.out_channels // self.geometry.groups, self.rows)
@@ -221,5 +222,5 @@ class ConvTiling(Tiling):
         return summed.flatten(1, 2)
 
     def spread(self, dy: Tensor) -> Tensor:
-        grouped = dy.unflatten(1, (self.geometry.groups, -1)).unsqueeze(2)
+        grouped: Tensor = dy.unflatten(1, (self.geometry.groups, -1)).unsqueeze(2)
         return grouped.expand(-1, -1, self.split, -1, -1, -1)

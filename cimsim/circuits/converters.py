@@ -21,7 +21,7 @@ class Converter:
     @property
     def levels(self) -> int:
         """Number of codes above zero, ``L``."""
-        return 2 ** (self.bits - 1) - 1
+        return (1 << (self.bits - 1)) - 1
 
     @property
     def storage(self) -> torch.dtype:

@@ -41,10 +41,8 @@ def aged_uS(g_uS: Tensor, g_target_uS: Tensor, cell: Cell, age_s: float, seed: i
     return drifted if drifted is g_uS else drifted.clamp_min(cell.g_min_uS)
 
 
-def read_variance_uS2(
-    g_uS: Tensor, g_target_uS: Tensor, cell: Cell, age_s: float
-) -> Tensor | None:
-    """Variance of one read in µS², summed over the independent effects; None where there is none."""
+def read_variance_uS2(g_uS: Tensor, g_target_uS: Tensor, cell: Cell, age_s: float) -> Tensor | None:
+    """Variance of one read in µS², summed over independent effects; None where there is none."""
     sigmas = [
         read_sigma_uS(effect, g_uS, g_target_uS, cell, age_s)
         for effect in cell.read_noise

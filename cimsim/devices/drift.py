@@ -43,7 +43,9 @@ def spread_sigma_uS(effect: TabulatedSpread, g_target_uS: Tensor, age_s: float) 
         sigma = tables[-1]
     else:
         t0, t1 = times[after - 1], times[after]
-        sigma = torch.lerp(tables[after - 1], tables[after], math.log(age_s / t0) / math.log(t1 / t0))
+        sigma = torch.lerp(
+            tables[after - 1], tables[after], math.log(age_s / t0) / math.log(t1 / t0)
+        )
     return effect.strength * sigma
 
 

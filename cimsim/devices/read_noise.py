@@ -16,7 +16,7 @@ _R_FLOOR = 1e-7
 def read_sigma_uS(
     effect: object, g_uS: Tensor, g_target_uS: Tensor, cell: Cell, age_s: float
 ) -> Tensor:
-    """Standard deviation in µS of one read of cells that hold ``g_uS``, ``age_s`` after programming."""
+    """Standard deviation in µS of one read of cells at ``g_uS``, ``age_s`` after programming."""
     raise NotImplementedError(f"no physics for read noise {type(effect).__name__}")
 
 

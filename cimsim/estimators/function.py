@@ -1,7 +1,8 @@
 """The one autograd function: simulate forward, let a backward rule speak for the gradient.
 
 It keeps the DAC's codes (``int8`` for up to 8 bits), the weight itself, one bit per converter and
-value where the rule wants slopes, and the chip's seed: no noisy copy of the weights, no float input.
+value where the rule wants slopes, and the chip's seed: no noisy copy of the weights, no float
+input.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
-from cimsim.array import Array, Chip, ConverterRanges, Readout
+from cimsim.array import Array, Chip, ConverterRanges, Readout, Tiling
 from cimsim.estimators.masks import pack, unpack
 from cimsim.estimators.rules import BackwardRule
 
@@ -49,7 +50,7 @@ def analog_matmul(x: Tensor, weight: Tensor, call: Call) -> Tensor:
     Returns:
         The layer's output before its bias, of x's dtype.
     """
-    y: Tensor = _AnalogMatmul.apply(x, weight, call)
+    y: Tensor = _AnalogMatmul.apply(x, weight, call)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -81,18 +82,19 @@ def _keep(ctx: Any, readout: Readout, weight: Tensor, call: Call) -> None:
 class _Seen:
     """See :class:`cimsim.estimators.rules.Seen`. Works in the transposed order of the forward."""
 
-    def __init__(self, ctx: FunctionCtx | Any, dy: Tensor) -> None:
+    def __init__(self, ctx: Any, dy: Tensor) -> None:
         self._call: Call = ctx.call
-        self._tiling = ctx.call.array.tiling
+        self._tiling: Tiling = self._call.array.tiling
         self._dy = dy
+        self._codes: Tensor
+        self._weight: Tensor
         self._codes, self._weight, *self._packed = ctx.saved_tensors
         self._x_shape, self._mask_shapes = ctx.x_shape, ctx.mask_shapes
         self._wants_dx = ctx.needs_input_grad[0]
 
     @property
     def weight(self) -> Tensor:
-        cells: Tensor = self._tiling.to_cells(self._weight)
-        return cells
+        return self._tiling.to_cells(self._weight)
 
     @cached_property
     def _programming(self) -> tuple[Tensor, Tensor]:
@@ -107,8 +109,7 @@ class _Seen:
         return self._programming[1].detach()
 
     def delta(self) -> Tensor:
-        dz: Tensor = self._tiling.spread(self._dy)
-        return dz
+        return self._tiling.spread(self._dy)
 
     def _through(self, gradient: Tensor, which: int) -> Tensor:
         packed = self._packed[which]

@@ -2,9 +2,9 @@
 
 Forward, ``y = S(x, W; xi)`` is the array as it is. Backward is the vector-Jacobian product of a
 mean response ``m(x, W)``, as if ``y = m + stop_gradient(S - m)``. The rules differ in ``m`` only;
-``delta`` is ``dL/dy``, ``s_adc`` and ``s_dac`` are the slopes of the saturating converters (1 inside
-the range, 0 outside), ``W_prog(W)`` are the weights that the chip holds. Letters are those of the
-field survey that the project grew from; they name the rules in configurations and reports.
+``delta`` is ``dL/dy``, ``s_adc`` and ``s_dac`` are the slopes of the saturating converters (1
+inside the range, 0 outside), ``W_prog(W)`` are the weights that the chip holds. The letters name
+the rules in configurations and reports.
 
 | rule | dL/dW                              | dL/dx                            |
 |------|------------------------------------|----------------------------------|

@@ -25,13 +25,16 @@ class AnalogConv2d(AnalogLayer, nn.Conv2d):
         kh, kw = layer.kernel_size
         sh, sw = layer.stride
         dh, dw = layer.dilation
-        ph, pw = (0, 0) if _pads_first(layer) else layer.padding
+        padding = layer.padding
+        if isinstance(padding, str) or _pads_first(layer):
+            padding = (0, 0)
+        ph, pw = padding
         geometry = ConvGeometry(
             in_channels=layer.in_channels,
             out_channels=layer.out_channels,
             kernel=(kh, kw),
             stride=(sh, sw),
-            padding=(int(ph), int(pw)),
+            padding=(ph, pw),
             dilation=(dh, dw),
             groups=layer.groups,
         )

@@ -1,8 +1,8 @@
 """What every analog layer is: an ordinary module whose product happens on an array.
 
 Training mode programs a fresh chip at every forward pass; evaluation mode uses the chip that
-:func:`cimsim.program` named (chip 0 if none was), at the age that :func:`cimsim.age` set, and writes
-it anew when the weights have changed. Gradients follow the layer's backward rule in both.
+:func:`cimsim.program` named (chip 0 if none was), at the age that :func:`cimsim.age` set, and
+writes it anew when the weights have changed. Gradients follow the layer's backward rule in both.
 """
 
 from __future__ import annotations
@@ -39,10 +39,12 @@ class AnalogLayer(nn.Module):
         name, seed: name this layer's draws; ``draws`` counts the chips it was trained on.
     """
 
-    weight: nn.Parameter
-    bias: nn.Parameter | None
+    weight: Tensor
     dac_range: Tensor
     adc_range: Tensor
+    _array: Array
+    _chip: Chip | None
+    _chip_of: tuple[int, int]
 
     def become_analog(self, profile: Profile, rule: BackwardRule, name: str, seed: int) -> None:
         """Add what an analog layer has beside its torch layer; called once, by ``convert``."""
@@ -92,7 +94,7 @@ class AnalogLayer(nn.Module):
             self.adc_range.fill_(torch.nan)
             self._calibrated = False
         self._array = Array(profile, self.tiling(self, profile.array.rows))
-        self._chip: Chip | None = None
+        self._chip = None
 
     def program(self, chip_seed: int) -> None:
         """Use the chip named ``chip_seed`` in evaluation, freshly programmed."""
@@ -217,7 +219,7 @@ class AnalogLayer(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> AnalogLayer:
         self._chip = None  # a chip is drawn where it is used; it does not move
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""What is done to a whole converted model: program it, age it, calibrate it, look at it digitally."""
+"""What is done to a whole converted model: program, age, calibrate, compute digitally."""
 
 from __future__ import annotations
 

@@ -62,7 +62,9 @@ def test_the_adc_saturates_tile_by_tile() -> None:
     w = torch.ones(1, 4, dtype=torch.float64)
     x = torch.tensor([[30.0, 30.0, -30.0, -25.0]], dtype=torch.float64)
     read = array.mvm(x, array.chip(w, 0), RANGES, 0)
-    assert read.y.item() == pytest.approx(0.0)  # +60 and -55 both clip at 20, where -55+60 would not
+    assert read.y.item() == pytest.approx(
+        0.0
+    )  # +60 and -55 both clip at 20, where -55+60 would not
     assert read.adc_inside is not None
     assert read.adc_inside.sum() == 0
 
@@ -131,7 +133,11 @@ def test_an_idle_input_is_quiet() -> None:
 @pytest.mark.parametrize("rows", [64, 7])
 def test_drift_compensation_undoes_the_mean_loss(rows: int) -> None:
     w = draw(50, 64, seed=1)
-    mean_drift = {**POWER_LAW, "spread_strength": 0.0, "nu_mean": {**POWER_LAW["nu_mean"], "max": 0.049}}
+    mean_drift = {
+        **POWER_LAW,
+        "spread_strength": 0.0,
+        "nu_mean": {**POWER_LAW["nu_mean"], "max": 0.049},
+    }
     for compensation, loss in (("none", 0.049), ("global", 0.0)):
         array = linear(device(drift=[mean_drift], rows=rows, compensation=compensation), 64)
         held = array.tiling.from_cells(array.effective_weight(w, 0, age_s=86400.0))

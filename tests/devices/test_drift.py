@@ -11,7 +11,7 @@ from cimsim.profile import load_profile
 from cimsim.seeds import generator
 from tests.building import POWER_LAW, device
 
-# mu and s of nu at r = 0.04, 0.2, 1: clip(-0.0155 ln r + 0.0244, .049, .1), clip(-0.0125 ln r - ...)
+# mu and s of nu at r = 0.04, 0.2, 1, from the clipped logarithms of the profile by hand
 PCM_NU = {1.0: (0.0742926, 0.0343359), 5.0: (0.0493463, 0.0142180), 25.0: (0.049, 0.008)}
 
 

@@ -11,9 +11,7 @@ from tests.building import ONE_OVER_F, device, gaussian
 
 
 @pytest.mark.parametrize("age_s", [0.0, 3600.0, 3.15576e7])
-@pytest.mark.parametrize(
-    ("g_uS", "q"), [(0.05, 0.2), (2.5, 0.0088 / 0.1**0.65), (25.0, 0.0088)]
-)
+@pytest.mark.parametrize(("g_uS", "q"), [(0.05, 0.2), (2.5, 0.0088 / 0.1**0.65), (25.0, 0.0088)])
 def test_pcm_read_noise(g_uS: float, q: float, age_s: float) -> None:
     cell = load_profile("pcm-ibm-2020").cell
     g = torch.tensor(g_uS, dtype=torch.float64)

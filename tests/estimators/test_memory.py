@@ -1,4 +1,4 @@
-"""What a layer keeps for backward, counted by saved-tensor hooks; parameters' own storage left out."""
+"""What a layer keeps for backward, counted by saved-tensor hooks; parameters left out."""
 
 import pytest
 import torch

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cimsim.array import Array, ConverterRanges
+from cimsim.array.tiling import ConvGeometry, ConvTiling, LinearTiling
 from cimsim.errors import CimsimError
 from cimsim.estimators import RULES, Call, analog_matmul, backward_rule
-from cimsim.array.tiling import ConvGeometry, ConvTiling, LinearTiling
 from cimsim.profile import Profile
 from tests.building import ONE_OVER_F, POLYNOMIAL, POWER_LAW, device
 
@@ -27,7 +27,11 @@ class Layer:
 
     def __init__(self, kind: str, profile: Profile) -> None:
         if kind == "linear":
-            tiling, x, w = LinearTiling(12, profile.array.rows), draw(6, 12, seed=0), draw(5, 12, seed=1)
+            tiling, x, w = (
+                LinearTiling(12, profile.array.rows),
+                draw(6, 12, seed=0),
+                draw(5, 12, seed=1),
+            )
             self.product = F.linear
         else:
             tiling = ConvTiling(GEOMETRY, profile.array.rows)

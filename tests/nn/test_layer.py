@@ -43,7 +43,10 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "conv, same": (lambda: nn.Conv2d(4, 6, (5, 3), padding="same"), (2, 4, 7, 8)),
     "conv, valid": (lambda: nn.Conv2d(4, 6, 3, padding="valid"), (2, 4, 7, 8)),
     "conv, reflect": (lambda: nn.Conv2d(4, 6, 3, padding=2, padding_mode="reflect"), (2, 4, 7, 8)),
-    "conv, circular": (lambda: nn.Conv2d(4, 6, 3, padding=(1, 2), padding_mode="circular"), (2, 4, 7, 8)),
+    "conv, circular": (
+        lambda: nn.Conv2d(4, 6, 3, padding=(1, 2), padding_mode="circular"),
+        (2, 4, 7, 8),
+    ),
     "conv, everything": (
         lambda: nn.Conv2d(4, 8, (3, 2), stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2),
         (2, 4, 9, 8),
@@ -187,7 +190,9 @@ def test_deepcopy_is_independent(model: nn.Module) -> None:
     with torch.no_grad():
         twin[0].weight.zero_()
     assert model[0].weight.abs().sum() > 0
-    assert torch.equal(cimsim.program(copy.deepcopy(model), 1)(images()), cimsim.program(model, 1)(images()))
+    assert torch.equal(
+        cimsim.program(copy.deepcopy(model), 1)(images()), cimsim.program(model, 1)(images())
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])

@@ -61,7 +61,10 @@ def test_a_run_learns_and_is_complete(method: str, tmp_path: Path) -> None:
 
 def test_noise_sets_in_after_the_warm_up(tmp_path: Path) -> None:
     run = fit(config(epochs=5, warmup=0.4, ramp=0.4), tmp_path / "run")
-    strengths = [json.loads(m)["noise_strength"] for m in (run.path / "metrics.jsonl").read_text().splitlines()]
+    strengths = [
+        json.loads(m)["noise_strength"]
+        for m in (run.path / "metrics.jsonl").read_text().splitlines()
+    ]
     assert strengths[:2] == [0, 0]
     assert strengths[2] == pytest.approx(0.5)
     assert strengths[3:] == [1, 1]
@@ -144,7 +147,10 @@ def test_a_killed_run_resumes_to_the_same_bits(where: str, count: int, tmp_path:
         assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes()
 
     def losses(run: Run) -> list[float]:
-        return [json.loads(m)["train_loss"] for m in (run.path / "metrics.jsonl").read_text().splitlines()]
+        return [
+            json.loads(m)["train_loss"]
+            for m in (run.path / "metrics.jsonl").read_text().splitlines()
+        ]
 
     assert losses(resumed) == losses(whole)
 
@@ -191,7 +197,7 @@ def test_a_changed_profile_is_noticed(tmp_path: Path) -> None:
     fit(config(profile=str(file)), tmp_path / "run")
     (tmp_path / "run" / "result.json").unlink()
     file.write_text(text.replace("g_max_uS: 25.0", "g_max_uS: 26.0"))
-    with pytest.raises(CimsimError, match="profile .* has changed since it began"):
+    with pytest.raises(CimsimError, match=r"profile .* has changed since it began"):
         fit(config(profile=str(file)), tmp_path / "run", resume=True)
 
 

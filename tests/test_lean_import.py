@@ -1,0 +1,54 @@
+"""What only asks or lists must answer at once: it may not import the heavy libraries."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "numpy", "scipy", "sklearn", "matplotlib", "safetensors")
+
+
+def heavy_modules_after(code: str) -> set[str]:
+    """Which of the heavy libraries a fresh Python has loaded after running ``code``."""
+    report = f"import sys; print('heavy:', *sys.modules.keys() & set({HEAVY}))"
+    run = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True
+    )
+    return set(run.stdout.splitlines()[-1].split()[1:])
+
+
+@pytest.mark.parametrize(
+    "module", ["cimsim", "cimsim.errors", "cimsim.seeds", "cimsim.units", "cimsim.profile"]
+)
+def test_light_modules(module: str) -> None:
+    assert heavy_modules_after(f"import {module}") == set()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["sweep", "--help"],
+        ["plot", "--help"],
+        ["profiles"],
+        ["profiles", "show", "pcm-ibm-2020"],
+        ["profiles", "schema"],
+    ],
+    ids=" ".join,
+)
+def test_light_commands(arguments: list[str]) -> None:
+    code = f"""
+from cimsim.cli import main
+try:
+    main({arguments})
+except SystemExit:
+    pass
+"""
+    assert heavy_modules_after(code) == set()
+
+
+def test_the_measurement_would_notice() -> None:
+    assert "numpy" in heavy_modules_after("import numpy")

@@ -1,0 +1,138 @@
+"""What is installed is what stands in the tree, and the pinned versions belong to it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    tomllib = pytest.importorskip("tomllib", reason="pyproject.toml is read from Python 3.11 on")
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+@pytest.fixture(scope="module")
+def pins() -> list[Requirement]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    return [Requirement(line.partition("#")[0]) for line in lines if not line.startswith("#")]
+
+
+def test_every_package_is_listed(project: dict[str, Any]) -> None:
+    setuptools = project["tool"]["setuptools"]
+    found = {
+        ".".join((name, *init.parent.relative_to(ROOT / folder).parts))
+        for name, folder in setuptools["package-dir"].items()
+        for init in (ROOT / folder).rglob("__init__.py")
+    }
+    assert found == set(setuptools["packages"])
+
+
+def test_every_folder_with_code_is_a_package(project: dict[str, Any]) -> None:
+    for folder in project["tool"]["setuptools"]["package-dir"].values():
+        for file in (ROOT / folder).rglob("*.py"):
+            assert (file.parent / "__init__.py").is_file(), f"{file.parent} has no __init__.py"
+
+
+def test_every_dependency_is_pinned_within_its_bounds(
+    project: dict[str, Any], pins: list[Requirement]
+) -> None:
+    extras = project["project"]["optional-dependencies"]
+    wanted = [*project["project"]["dependencies"], *extras["test"], *extras["lint"]]
+    for requirement in map(Requirement, wanted):
+        versions = [
+            str(pin.specifier).removeprefix("==")
+            for pin in pins
+            if canonicalize_name(pin.name) == canonicalize_name(requirement.name)
+        ]
+        assert versions, f"{requirement.name} is not in constraints.txt"
+        assert all(requirement.specifier.contains(version) for version in versions), requirement
+
+
+def test_constraints_are_exact_versions_and_nothing_else(pins: list[Requirement]) -> None:
+    for pin in pins:
+        assert re.fullmatch(r"==[0-9][0-9A-Za-z.!]*", str(pin.specifier)), pin
+        assert pin.url is None
+        assert not pin.extras
+    assert [str(pin) for pin in pins if pin.name == "torch"] == ["torch==2.13.0"]
+
+
+@pytest.mark.parametrize("version", ["3.10.0", "3.11.7", "3.12.1", "3.13.0", "3.14.0"])
+@pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
+def test_every_python_gets_one_version_of_each(
+    pins: list[Requirement], version: str, system: str
+) -> None:
+    environment = {
+        "python_full_version": version,
+        "python_version": version.rpartition(".")[0],
+        "sys_platform": system,
+    }
+    names = [pin.name for pin in pins if not pin.marker or pin.marker.evaluate(environment)]
+    assert len(names) == len(set(names))
+    assert {"torch", "numpy", "scipy", "pytest", "ruff"} <= set(names)
+
+
+def test_pre_commit_runs_the_pinned_ruff(pins: list[Requirement]) -> None:
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+    (ruff,) = (repo["rev"] for repo in config["repos"] if repo["repo"].endswith("ruff-pre-commit"))
+    assert [f"=={ruff.removeprefix('v')}"] == [str(p.specifier) for p in pins if p.name == "ruff"]
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_every_module_and_works_away_from_the_tree(
+    tmp_path: Path, project: dict[str, Any]
+) -> None:
+    pytest.importorskip("setuptools", minversion="77")
+    source = tmp_path / "source"
+    folders = project["tool"]["setuptools"]["package-dir"]
+    for folder in folders.values():
+        shutil.copytree(
+            ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    for file in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "CHANGELOG.md"):
+        shutil.copy(ROOT / file, source)
+    build = "from setuptools import build_meta; build_meta.build_wheel('..')"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.startswith("cimsim_torch-")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    expected = {
+        (*name.split("."), *file.relative_to(ROOT / folder).parts)
+        for name, folder in folders.items()
+        for file in (ROOT / folder).rglob("*")
+        if file.suffix in {".py", ".yaml", ".json", ".typed"}
+    }
+    installed = tmp_path / "installed"
+    got = {f.relative_to(installed).parts for f in installed.glob("cimsim/**/*") if f.is_file()}
+    assert got == expected
+    look = (
+        "import cimsim, cimsim.training.data, cimsim.training.models, cimsim.analysis\n"
+        "print(cimsim.__file__, cimsim.training.data.__file__, sep='\\n')\n"
+        "print(cimsim.load_profile('ideal').name)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", look],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(installed)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert run.stdout.splitlines() == [
+        str(installed / "cimsim" / "__init__.py"),
+        str(installed / "cimsim" / "training" / "data" / "__init__.py"),
+        "ideal",
+    ]
