@@ -1,0 +1,67 @@
+"""Writes profiles as YAML, and their format as a JSON schema for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from cimsim.profile.model import Profile
+from cimsim.profile.scalars import parse_scalar
+
+# In a file, the numbers of a section come first, then the knobs, then the source.
+_LAST = ("strength", "spread_strength", "source")
+
+
+def dump_profile(profile: Profile) -> str:
+    """The profile as YAML text with every value written out; loading it gives an equal profile."""
+    data = _in_order(profile.model_dump(mode="json"))
+    return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
+
+
+def profile_schema() -> dict[str, Any]:
+    """The JSON schema of a profile's file, for completion and checks in editors.
+
+    Files that use ``extends`` may leave out anything, so the sections that merge require nothing.
+    """
+    schema = Profile.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["properties"]["extends"] = {
+        "type": "string",
+        "description": "name or file of the profile that this one builds on",
+    }
+    schema["anyOf"] = [{"required": ["extends"]}, {"required": schema.pop("required")}]
+    for definition in schema["$defs"].values():
+        if "kind" in definition["properties"]:
+            definition["required"].insert(0, "kind")
+        elif "source" in definition["properties"]:
+            definition.pop("required", None)
+    return schema
+
+
+def _in_order(data: Any) -> Any:
+    if isinstance(data, list):
+        return [_in_order(item) for item in data]
+    if isinstance(data, dict):
+        keys = sorted(data, key=lambda key: _LAST.index(key) if key in _LAST else -1)
+        return {key: _in_order(data[key]) for key in keys}
+    return data
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes the texts that our reader, unlike YAML 1.1, would take for something else."""
+
+    def represent_text(self, text: str) -> yaml.Node:
+        style = None if parse_scalar(text) == text else "'"
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+    def represent_items(self, items: list[Any]) -> yaml.Node:
+        one_line = not any(isinstance(item, (dict, list)) for item in items)
+        return self.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=one_line)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+_Dumper.add_representer(list, _Dumper.represent_items)

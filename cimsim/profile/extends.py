@@ -1,0 +1,106 @@
+"""Reads a profile's file and those that it extends into one tree."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cimsim.profile.faults import Fault
+from cimsim.profile.library import find_profile
+from cimsim.profile.tree import Node, Place, parse
+
+_LARGEST = 1_000_000
+
+
+def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> tuple[Node | None, list[Fault]]:
+    """The tree of a profile, laid over what it extends; no tree if a file cannot be read.
+
+    Mappings merge key by key; lists and single values replace. ``name`` is not inherited, and
+    neither is the source of a number that was replaced.
+    """
+    file = str(path)
+    try:
+        text = _read_text(path)
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start]
+        place = Place(file, before.count(b"\n") + 1, len(before) - before.rfind(b"\n"))
+        return None, [place.fault("not a text file in UTF-8")]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return None, [Fault(file, 0, 0, "", f"cannot read the profile: {reason}")]
+    root, faults = parse(text, file)
+    if root is None:
+        return None, faults
+    if not isinstance(root.value, dict):
+        return None, [*faults, root.place.fault("a profile is made of keys, 'key: value'")]
+    if "extends" not in root.value:
+        return root, faults
+    base, base_faults = _read_base(root.value["extends"], path, (*extended_by, path))
+    return base and merge(base, _without("extends", root)), faults + base_faults
+
+
+def _read_base(
+    extends: Node, path: Path, extended_by: tuple[Path, ...]
+) -> tuple[Node | None, list[Fault]]:
+    if not isinstance(extends.value, str):
+        return None, [extends.place.fault("must be the name or the file of a profile", "extends")]
+    try:
+        base_path = find_profile(extends.value, beside=path.parent)
+        is_cycle = os.path.realpath(base_path) in map(os.path.realpath, extended_by)
+    except ValueError as error:  # an unknown name, or what cannot be a path at all
+        return None, [extends.place.fault(str(error), "extends")]
+    if is_cycle:
+        chain = " -> ".join(str(other) for other in (*extended_by, base_path))
+        return None, [extends.place.fault(f"a profile cannot extend itself: {chain}", "extends")]
+    base, faults = read_tree(base_path, extended_by)
+    return base and _without("name", base), faults
+
+
+def merge(base: Node, own: Node) -> Node:
+    """``own`` laid over ``base``."""
+    if not (isinstance(base.value, dict) and isinstance(own.value, dict)):
+        return own
+    merged = dict(base.value)
+    for key, node in own.value.items():
+        merged[key] = merge(merged[key], node) if key in merged else node
+    old, new = _sources(base.value), _sources(own.value)
+    if old and (new or old.keys() & own.value.keys()):
+        # One source for each number, so that none is claimed for a number that was replaced.
+        kept = {key: node for key, node in old.items() if key not in own.value}
+        stated = own.value.get("source", own)
+        merged["source"] = Node(kept | new, stated.place, stated.key_place)
+    return Node(merged, own.place, own.key_place)
+
+
+def _sources(section: dict[str, Node]) -> dict[str, Node]:
+    """The source of each number of a section."""
+    source = section.get("source")
+    if source is None:
+        return {}
+    if isinstance(source.value, dict):
+        return source.value
+    return {key: source for key, node in section.items() if _is_number(node)}
+
+
+def _without(key: str, section: Node) -> Node:
+    assert isinstance(section.value, dict)
+    rest = {name: node for name, node in section.value.items() if name != key}
+    return Node(rest, section.place, section.key_place)
+
+
+def _is_number(node: Node) -> bool:
+    if isinstance(node.value, dict):
+        return "source" not in node.value and all(map(_is_number, node.value.values()))
+    if isinstance(node.value, list):
+        return bool(node.value) and all(map(_is_number, node.value))
+    return isinstance(node.value, (int, float)) and not isinstance(node.value, bool)
+
+
+def _read_text(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise ValueError("it is a folder" if path.is_dir() else "it is no regular file")
+    with path.open("rb") as stream:
+        content = stream.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise ValueError(f"it is larger than {_LARGEST} bytes")
+    return content.decode("utf-8-sig")

@@ -1,0 +1,44 @@
+"""The kinds of values that a profile is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
+
+# Strict: a quoted "0.1", true or 8.0 bits is a slip of the pen in the file, not a number to guess.
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+NonNegative = Annotated[Number, Field(ge=0)]
+Positive = Annotated[Number, Field(gt=0)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Bits = Annotated[int, Field(strict=True, ge=2, le=16)]
+Text = Annotated[str, Field(strict=True, min_length=1)]
+Paragraph = Annotated[str, StringConstraints(strict=True, strip_whitespace=True)]
+
+
+class KnobMark:
+    """Marks a dimensionless factor that the user turns; no paper can be its source."""
+
+
+Knob = Annotated[NonNegative, KnobMark()]
+
+
+def _one_sentence_or_one_per_number(value: Any) -> Any:
+    texts = list(value.values()) if isinstance(value, Mapping) else [value]
+    if value is not None and not all(isinstance(text, str) and text.strip() for text in texts):
+        raise PydanticCustomError(
+            "source", "a source is one sentence, or a mapping from each number to its sentence"
+        )
+    return value
+
+
+def _whole_number(value: Any) -> Any:
+    if type(value) is not int:  # a literal would take true and 1.0 for 1
+        raise PydanticCustomError("int_type", "must be a whole number")
+    return value
+
+
+SchemaVersion = Annotated[Literal[1], BeforeValidator(_whole_number)]
+Source = Annotated[str | dict[str, str] | None, BeforeValidator(_one_sentence_or_one_per_number)]

@@ -1,0 +1,84 @@
+"""Loads a profile, or says everything that is wrong with it and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from cimsim.profile.extends import read_tree
+from cimsim.profile.faults import Fault, ProfileError
+from cimsim.profile.library import find_profile
+from cimsim.profile.messages import explain
+from cimsim.profile.model import Profile
+from cimsim.profile.overrides import override_profile
+from cimsim.profile.paths import dotted, without_tags
+from cimsim.profile.tree import Node, Place
+
+
+def load_profile(
+    name_or_path: str | Path, overrides: Mapping[str, object] | Sequence[str] = ()
+) -> Profile:
+    """The profile of that name or file, with some of its values set by hand.
+
+    Args:
+        name_or_path: a name from :func:`profile_names`, or a file ending in ``.yaml``.
+        overrides: ``["adc.bits=4"]`` or ``{"adc.bits": 4}``; see :func:`override_profile`.
+
+    Raises:
+        CimsimError: if there is no profile of that name.
+        ProfileError: if the file or an override is wrong; it names every fault and its place.
+
+    >>> load_profile("pcm-ibm-2020", ["adc.bits=4"]).adc.bits
+    4
+    """
+    profile, faults = _read(find_profile(name_or_path))
+    if profile is None:
+        raise ProfileError(faults)
+    return override_profile(profile, overrides)
+
+
+def validate_file(path: str | Path) -> list[Fault]:
+    """Everything that is wrong with a file, sorted by position; nothing if it is a profile."""
+    return sorted(_read(Path(path))[1], key=Fault.position)
+
+
+def _read(path: Path) -> tuple[Profile | None, list[Fault]]:
+    tree, faults = read_tree(path)
+    if tree is None:
+        return None, faults
+    data = tree.plain()
+    if not any(key in Profile.model_fields for key in data):
+        message = "not a device profile, which begins with 'schema_version: 1'"
+        return None, [*faults, tree.place.fault(message)]
+    try:
+        profile = Profile.model_validate(data)
+    except ValidationError as failure:
+        details = failure.errors(include_url=False)
+        return None, faults + [_fault(detail, tree, data) for detail in details]
+    return (None if faults else profile), faults
+
+
+def _fault(detail: ErrorDetails, tree: Node, data: Any) -> Fault:
+    loc = without_tags(detail["loc"], data)
+    if detail["type"] == "union_tag_invalid":
+        loc = (*loc, "kind")
+    section = loc[:-1] if detail["type"] in ("unknown_key", "missing_key") else loc
+    place = _place_of(loc, tree, detail["type"] == "unknown_key")
+    return place.fault(explain(detail), dotted(section))
+
+
+def _place_of(loc: tuple[int | str, ...], tree: Node, of_the_key: bool) -> Place:
+    """Where the value at ``loc`` stands, or the innermost part of it that exists."""
+    node = tree
+    for part in loc:
+        inner = node.value
+        if isinstance(inner, dict) and part in inner:
+            node = inner[str(part)]
+        elif isinstance(inner, list) and isinstance(part, int):
+            node = inner[part]
+    whole = isinstance(node.value, dict) or node.value is None
+    return node.key_place if of_the_key or whole else node.place

@@ -1,0 +1,164 @@
+"""Sets single values of a profile by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from cimsim.profile.faults import Fault, ProfileError
+from cimsim.profile.messages import explain
+from cimsim.profile.model import Profile
+from cimsim.profile.paths import KeyPath, dotted, shared_length, without_tags
+from cimsim.profile.section import BY_HAND, Section, Sourced
+from cimsim.profile.suggest import unknown
+from cimsim.profile.tree import parse
+
+
+def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequence[str]) -> Profile:
+    """The same profile with some values set by hand.
+
+    A key is a dotted path; an item of a list is named by its index or its kind, as in
+    ``cell.drift.power-law.strength``. A value in text follows the rules of the files. What was set
+    is recorded in ``profile.overrides``, and the source of its number becomes "set by hand".
+
+    Args:
+        overrides: ``["adc.bits=4"]`` or ``{"adc.bits": 4}``.
+
+    Raises:
+        ProfileError: if a key is unknown or a value is refused; it names every such override.
+
+    >>> from cimsim.profile import load_profile
+    >>> override_profile(load_profile("pcm-ibm-2020"), {"adc.bits": 4}).overrides
+    ('adc.bits=4',)
+    """
+    if isinstance(overrides, str):
+        overrides = [overrides]
+    if not overrides:
+        return profile
+    faults: list[Fault] = []
+    done: dict[KeyPath, _Assignment] = {}
+    changed = profile
+    for assignment in _assignments(overrides, faults):
+        try:
+            changed, path = _assign(changed, assignment.key.split("."), assignment.value)
+        except _UnknownKeyError as error:
+            faults.append(assignment.fault(str(error)))
+        else:
+            done[path] = assignment
+    new = {assignment.key: assignment.text for assignment in done.values()}
+    kept = [text for text in profile.overrides if text.partition("=")[0] not in new]
+    data = changed.model_dump(warnings=False) | {"overrides": (*kept, *new.values())}
+    try:
+        overridden = Profile.model_validate(data)
+    except ValidationError as failure:
+        faults += [_fault(detail, data, done) for detail in failure.errors(include_url=False)]
+    if faults:
+        raise ProfileError(faults)
+    return overridden
+
+
+class _UnknownKeyError(Exception):
+    """There is no such value to set."""
+
+
+@dataclass(frozen=True)
+class _Assignment:
+    """``key = value``, and how it is written."""
+
+    key: str
+    value: Any
+    text: str
+
+    def fault(self, message: str) -> Fault:
+        return Fault(f"--set {self.text}", 0, 0, "", message)
+
+
+def _assignments(
+    overrides: Mapping[str, object] | Sequence[str], faults: list[Fault]
+) -> Iterator[_Assignment]:
+    if isinstance(overrides, Mapping):
+        for key, value in overrides.items():
+            yield _Assignment(key, value, f"{key}={_written(value)}")
+        return
+    for text in overrides:
+        key, equals, written = text.partition("=")
+        place = f"--set {text}"
+        if not (key.strip() and equals and written.strip()):
+            faults.append(Fault(place, 0, 0, "", "write it as key.path=value, like adc.bits=4"))
+            continue
+        tree, wrong = parse(written, place)
+        faults += [Fault(place, 0, 0, "", fault.message) for fault in wrong]
+        if tree is not None:
+            yield _Assignment(key.strip(), tree.plain(), f"{key.strip()}={written.strip()}")
+
+
+def _written(value: object) -> str:
+    """The value as a file would hold it."""
+    if isinstance(value, str):
+        tree, _ = parse(value, "")
+        if tree is not None and tree.plain() == value:
+            return value
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _assign(node: Any, keys: list[str], value: Any) -> tuple[Any, KeyPath]:
+    """A copy of ``node`` with ``value`` at the path ``keys``, and the path with indices."""
+    if not keys:
+        return value, ()
+    key, *rest = keys
+    if isinstance(node, Section):
+        known = [name for name in type(node).model_fields if name != "overrides"]
+        if key not in known:
+            raise _UnknownKeyError(unknown("key", key, known))
+        old = getattr(node, key)
+        inner, path = _assign(old, rest, value if rest else _with_source(value, old))
+        update = {key: inner}
+        has_own_source = key == "source" or isinstance(old, (tuple, Section))
+        if isinstance(node, Sourced) and (key in node.numbers() or not has_own_source):
+            update["source"] = node.source_when_set_by_hand(key)
+        return node.model_copy(update=update), (key, *path)
+    if isinstance(node, (list, tuple)):
+        index = _index(node, key)
+        inner, path = _assign(node[index], rest, value)
+        return (*node[:index], inner, *node[index + 1 :]), (index, *path)
+    if isinstance(node, Mapping):
+        inner, path = _assign(node.get(key), rest, value)
+        return {**node, key: inner}, (key, *path)
+    raise _UnknownKeyError(f"there is no '{key}' here; this is one value without keys")
+
+
+def _with_source(value: Any, old: Any) -> Any:
+    """A whole section or list of effects that was set by hand says so itself."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_with_source(item, None) for item in value)
+    if isinstance(value, Mapping) and ("kind" in value or isinstance(old, Sourced)):
+        return {"source": BY_HAND, **value}
+    return value
+
+
+def _index(items: Sequence[Any], key: str) -> int:
+    indices = [str(index) for index in range(len(items))]
+    if key in indices:
+        return indices.index(key)
+    kinds = [getattr(item, "kind", "") for item in items]
+    if kinds.count(key) > 1:
+        places = [index for index, kind in zip(indices, kinds, strict=True) if kind == key]
+        raise _UnknownKeyError(
+            f"several items are '{key}'; name one by its index: {', '.join(places)}"
+        )
+    if key not in kinds:
+        raise _UnknownKeyError(unknown("item", key, [kind for kind in kinds if kind]))
+    return kinds.index(key)
+
+
+def _fault(detail: ErrorDetails, data: Any, done: dict[KeyPath, _Assignment]) -> Fault:
+    """The fault at the override that has most to do with it."""
+    loc = without_tags(detail["loc"], data)
+    path = max(done, key=lambda path: shared_length(path, loc))
+    message = explain(detail)
+    return done[path].fault(message if loc == path else f"{dotted(loc)}: {message}")

@@ -1,0 +1,1 @@
+"""Device profiles: one YAML file for each device, every number with its unit and source."""

@@ -1,0 +1,88 @@
+"""The typed profile."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+import cimsim.profile
+from cimsim.errors import CimsimError
+from cimsim.profile import (
+    Effect,
+    PowerLawDrift,
+    TabulatedSpread,
+    load_profile,
+    override_profile,
+    profile_names,
+)
+from cimsim.profile.section import Section
+
+PCM = load_profile("pcm-ibm-2020")
+NOISY = override_profile(PCM, {"adc.noise_of_range": 0.01})
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_factor_one_changes_nothing(name: str) -> None:
+    assert load_profile(name).scale_noise(1) == load_profile(name)
+
+
+@given(st.floats(0, 1e6))
+def test_every_random_part_scales_and_the_mean_drift_stays(factor: float) -> None:
+    scaled = NOISY.scale_noise(factor)
+    assert scaled.cell.programming_noise[0].strength == factor
+    assert scaled.cell.read_noise[0].strength == factor
+    assert scaled.adc.noise_of_range == 0.01 * factor
+    (drift,) = scaled.cell.drift
+    assert isinstance(drift, PowerLawDrift)
+    assert (drift.strength, drift.spread_strength) == (1, factor)
+    assert scaled.dac == NOISY.dac
+    assert scaled.array == NOISY.array
+
+
+def test_relaxation_is_all_random() -> None:
+    (relaxation,) = load_profile("reram-wan-2022").scale_noise(0.5).cell.drift
+    assert isinstance(relaxation, TabulatedSpread)
+    assert relaxation.strength == 0.5
+
+
+@pytest.mark.parametrize("factor", [-1, float("nan"), float("inf")])
+def test_a_senseless_factor_is_refused(factor: float) -> None:
+    with pytest.raises(CimsimError, match="noise factor must be 0 or more"):
+        PCM.scale_noise(factor)
+
+
+def test_a_profile_cannot_be_changed_in_place() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        PCM.adc.bits = 3
+
+
+def test_a_profile_is_copied_and_pickled() -> None:
+    assert copy.deepcopy(PCM) == PCM
+    assert pickle.loads(pickle.dumps(PCM)) == PCM
+
+
+def sections() -> list[type[Section]]:
+    public = [getattr(cimsim.profile, name) for name in cimsim.profile.__all__]
+    return [each for each in public if inspect.isclass(each) and issubclass(each, Section)]
+
+
+@pytest.mark.parametrize("section", sections())
+def test_every_field_is_described(section: type[Section]) -> None:
+    for name, field in section.model_fields.items():
+        assert field.description or name == "kind", f"{section.__name__}.{name}"
+
+
+@pytest.mark.parametrize("section", [each for each in sections() if each is not Effect])
+def test_every_effect_has_its_equation_units_and_source(section: type[Section]) -> None:
+    if not issubclass(section, Effect):
+        return
+    text = inspect.getdoc(section) or ""
+    assert "\n    " in text
+    assert "Units: " in text
+    assert "Source: " in text
