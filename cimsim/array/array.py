@@ -117,7 +117,14 @@ class Array:
             scale = scale * _lost(mapping.weights(fresh_uS), relative)
         return _Held(target_uS, g_uS, relative, scale)
 
-    def mvm(self, x: Tensor, chip: Chip, ranges: ConverterRanges, read_seed: int) -> Readout:
+    def mvm(
+        self,
+        x: Tensor,
+        chip: Chip,
+        ranges: ConverterRanges,
+        read_seed: int,
+        want_slopes: bool = True,
+    ) -> Readout:
         """Multiply: DAC, products per tile, read noise, ADC, digital accumulation.
 
         Args:
@@ -125,27 +132,27 @@ class Array:
             chip: from :meth:`chip`.
             ranges: of the converters; not looked at where a converter is ideal.
             read_seed: names the draw of the read noise, new for every input vector.
+            want_slopes: whether the masks of the saturating converters are needed.
         """
         tiling, dac, adc = self.tiling, self.dac, self.adc
-        codes, dac_inside, step = x, None, None
+        codes, dac_inside, adc_inside = x, None, None
+        in_step = out_step = x.new_ones(())
         if dac is not None:
-            step = ranges.dac / dac.levels
-            codes, dac_inside = dac.encode(x, 1 / step)
-        z = tiling.product(codes, chip.weight)
-        if chip.read_variance is not None:
-            variance = tiling.product(codes.square(), chip.read_variance)
-            z = _noisy(z, variance.sqrt_(), generator(read_seed, "cells", device=z.device))
-        adc_inside = None
+            in_step = ranges.dac / dac.levels
+            codes, dac_inside = dac.encode(x / in_step, want_slopes)
         if adc is not None:
-            adc_step = ranges.adc / adc.levels
-            gain = 1 / adc_step if step is None else step / adc_step
+            out_step = ranges.adc / adc.levels
+        gain = in_step / out_step  # folded into the cells, so that currents come in ADC steps
+        z = tiling.product(codes, chip.weight * gain)
+        if chip.read_variance is not None:
+            variance = tiling.product(codes.square(), chip.read_variance * gain.square())
+            z = _noisy(z, variance.sqrt_(), generator(read_seed, "cells", device=z.device))
+        if adc is not None:
             if self.profile.adc.noise_of_range:
-                sigma = self.profile.adc.noise_of_range * adc.levels / gain
+                sigma = z.new_tensor(self.profile.adc.noise_of_range * adc.levels)
                 z = _noisy(z, sigma, generator(read_seed, "adc", device=z.device))
-            z, adc_inside = adc.encode(z, gain)
-            step = adc_step
-        scale = chip.scale if step is None else chip.scale * step
-        y = tiling.accumulate(z * tiling.per_column(scale))
+            z, adc_inside = adc.encode(z, want_slopes)
+        y = tiling.accumulate(z.mul_(tiling.per_column(chip.scale * out_step)))
         return Readout(y, codes, dac_inside, adc_inside)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 class Converter:
     """``code = round(clamp(v / step, -L, L))``, ``step = range / L``, ``L = 2^(bits-1) - 1``.
 
-    Rounds half to even. ``v = code * step`` afterwards. Codes are kept as whole-numbered floats,
-    ready for a product; :meth:`pack` stores them small.
+    Rounds half to even. ``v = code * step`` afterwards. Codes are whole-numbered floats, ready for
+    a product; ``storage`` is the type that keeps them small.
     """
 
     bits: int
@@ -28,9 +28,13 @@ class Converter:
         """The smallest integer type that holds every code."""
         return torch.int8 if self.bits <= 8 else torch.int16
 
-    def encode(self, v: Tensor, inverse_step: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes of ``v`` and the mask of what was inside the range (slope 1), both of v's shape."""
-        scaled = v * inverse_step
-        codes = scaled.clamp(-self.levels, self.levels)
-        inside = codes == scaled
+    def encode(self, steps: Tensor, want_inside: bool = True) -> tuple[Tensor, Tensor | None]:
+        """Codes of ``steps = v / step``, and which of them were inside the range (slope 1).
+
+        Both have the shape of ``steps``, which may be overwritten; the mask is None unless wanted.
+        """
+        if not want_inside:
+            return steps.clamp_(-self.levels, self.levels).round_(), None
+        codes = steps.clamp(-self.levels, self.levels)
+        inside = codes == steps
         return codes.round_(), inside

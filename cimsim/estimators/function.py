@@ -57,7 +57,8 @@ def analog_matmul(x: Tensor, weight: Tensor, call: Call) -> Tensor:
 class _AnalogMatmul(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, call: Call) -> Tensor:
-        readout = call.array.mvm(x, call.held(weight), call.ranges, call.read_seed)
+        slopes = call.rule.needs_slopes and any(ctx.needs_input_grad)
+        readout = call.array.mvm(x, call.held(weight), call.ranges, call.read_seed, slopes)
         _keep(ctx, readout, weight, call)
         return readout.y
 
@@ -73,7 +74,8 @@ def _keep(ctx: Any, readout: Readout, weight: Tensor, call: Call) -> None:
     ctx.call, ctx.x_shape = call, readout.codes.shape
     dac = call.array.dac
     codes = readout.codes if dac is None else readout.codes.to(dac.storage)
-    masks = (readout.dac_inside, readout.adc_inside) if call.rule.needs_slopes else (None, None)
+    dac_inside = readout.dac_inside if ctx.needs_input_grad[0] else None
+    masks = (dac_inside, readout.adc_inside)
     ctx.mask_shapes = [None if mask is None else mask.shape for mask in masks]
     packed = [None if mask is None else pack(mask) for mask in masks]
     ctx.save_for_backward(codes, weight, *packed)

@@ -8,7 +8,9 @@ from cimsim.circuits.converters import Converter
 
 def encode(bits: int, v: torch.Tensor, full_scale: float) -> tuple[torch.Tensor, torch.Tensor]:
     converter = Converter(bits)
-    return converter.encode(v, torch.tensor(converter.levels / full_scale, dtype=v.dtype))
+    codes, inside = converter.encode(v * (converter.levels / full_scale))
+    assert inside is not None
+    return codes, inside
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8, 10])
@@ -43,9 +45,15 @@ def test_storage_holds_every_code(bits: int, dtype: torch.dtype) -> None:
     assert converter.levels <= torch.iinfo(dtype).max
 
 
-def test_input_is_left_alone_and_nan_stays() -> None:
-    v = torch.tensor([0.4, torch.nan])
-    codes, inside = encode(8, v, 1.0)
-    assert v[0] == 0.4
+def test_nan_stays_and_counts_as_outside() -> None:
+    codes, inside = encode(8, torch.tensor([0.4, torch.nan]), 1.0)
     assert codes[1].isnan()
-    assert not inside[1]
+    assert inside.tolist() == [True, False]
+
+
+def test_codes_are_the_same_without_the_mask() -> None:
+    v = torch.randn(1000, generator=torch.Generator().manual_seed(0)) * 100
+    codes, _ = Converter(8).encode(v.clone())
+    bare, nothing = Converter(8).encode(v.clone(), want_inside=False)
+    assert torch.equal(codes, bare)
+    assert nothing is None
