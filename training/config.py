@@ -39,10 +39,10 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of AdamW")
     seed: int = Field(default=0, ge=0, description="decides weights, order of data, training chips")
     warmup: Fraction = Field(
-        default=0.2, description="fraction of the steps trained digitally before noise sets in"
+        default=0.0, description="fraction of the steps trained digitally before noise sets in"
     )
     ramp: Fraction = Field(
-        default=0.2, description="fraction of the steps over which noise grows to its full size"
+        default=0.3, description="fraction of the steps over which noise grows to its full size"
     )
     noise: float = Field(
         default=1.0, ge=0, description="factor on every noise of the profile during training"
@@ -50,8 +50,10 @@ class TrainConfig(BaseModel):
     age: str = Field(
         default="0s", description="age of the training chips: a time, or a range such as 1s:1d"
     )
-    clip_sigma: float | None = Field(
-        default=2.5, gt=0, description="clip weights at so many standard deviations per channel"
+    clip_sigma: float = Field(
+        default=1.5,
+        ge=0,
+        description="clip weights at so many standard deviations per channel; 0 is off",
     )
     gaussian_sigma: float = Field(
         default=0.038,

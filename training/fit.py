@@ -24,7 +24,7 @@ from cimsim.training.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from cimsim.training.config import TrainConfig, dump_config, read_config
 from cimsim.training.data import BatchLoader, DataSet, load_data
 from cimsim.training.evaluate import evaluate
-from cimsim.training.files import write_text
+from cimsim.training.files import PART, write_text
 from cimsim.training.methods import Method, make_method
 from cimsim.training.progress import Progress, Silent
 from cimsim.training.run import (
@@ -127,9 +127,6 @@ class _Training:
 
     def _run_epoch(self) -> None:
         began = saved = time.monotonic()
-        last_strength = self._strength((self.epoch + 1) * len(self.loader) - 1)
-        if self.step == 0 and self.method.noisy and last_strength > 0:
-            self.method.start_epoch(self.model, self._calibration())
         self.model.train()
         for x, y in self.loader.epoch(self.epoch, self.step):
             self._train_step(x.to(self.device), y.to(self.device))
@@ -147,12 +144,14 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * 0.5 * (1 + math.cos(math.pi * at / self.total))
         strength = self._strength(at)
+        if strength > 0 and (self.step == 0 or _is_power_of_two(at)):
+            self.method.settle(self.model, self._calibration())
         logits = self.method.forward(self.model, x, strength, at)
         loss = F.cross_entropy(logits, y)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        if self.config.clip_sigma is not None and strength > 0:
+        if self.config.clip_sigma and strength > 0:
             clip_weights(self.model, self.config.clip_sigma)
         right = (logits.detach().argmax(dim=1) == y).sum()
         self.sums += torch.stack((loss.detach() * len(x), right, right.new_tensor(len(x))))
@@ -255,7 +254,7 @@ def _claim(out: Path, config: TrainConfig, profile: Profile, resume: bool) -> No
             )
         _same_run(out, config, profile)
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not (out.is_dir() and _is_just_begun(out)):
         raise CimsimError(f"{out} exists and is not a run; choose another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -264,6 +263,12 @@ def _claim(out: Path, config: TrainConfig, profile: Profile, resume: bool) -> No
     write_text(out / PROFILE, dump_profile(profile))
     write_json(out / ENV, environment())
     write_text(out / CONFIG, dump_config(config))
+
+
+def _is_just_begun(out: Path) -> bool:
+    """Whether the folder is empty, or was left by a run that was killed as it claimed it."""
+    names = {path.name for path in out.iterdir() if path.suffix != PART}
+    return names <= {PROFILE, ENV}
 
 
 def _same_run(out: Path, config: TrainConfig, profile: Profile) -> None:
@@ -276,6 +281,10 @@ def _same_run(out: Path, config: TrainConfig, profile: Profile) -> None:
         raise CimsimError(
             f"cannot resume {out}: the profile '{config.profile}' has changed since it began"
         )
+
+
+def _is_power_of_two(n: int) -> bool:
+    return n > 0 and n & (n - 1) == 0
 
 
 def _keep_lines(path: Path, count: int) -> None:

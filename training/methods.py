@@ -31,8 +31,8 @@ class Method(ABC):
         self.config = config
         self.profile = profile
 
-    def start_epoch(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
-        """Called at the start of every epoch that has noise in it."""
+    def settle(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
+        """Called before steps 1, 2, 4, 8, … and at the start of every epoch, once there is noise."""
         return
 
     def finish(self, model: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -84,13 +84,13 @@ class StandardNAT(Method):
 class NoiseAware(Method):
     """The device itself in every forward pass, a backward rule for the gradient.
 
-    A fresh chip each step, at the configured age; the converters' ranges are measured anew on
-    training data at the start of each epoch, and stay as they were in the last one.
+    A fresh chip each step, at the configured age. The converters' ranges are measured on training
+    data, often while the signals still grow and then once an epoch; those of the last epoch stay.
     """
 
     name = "noise-aware"
 
-    def start_epoch(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
+    def settle(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
         """Set the converters to what the signals have grown to."""
         calibrate(model, calibration)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 _SAMPLES_PER_BATCH = 8192
+_MOST_SAMPLES = 1 << 20
 _CANDIDATES = 96
 
 
@@ -14,6 +15,7 @@ class RangeObserver:
 
     def __init__(self) -> None:
         self._samples: list[Tensor] = []
+        self._thinning = 1
         self._peak = 0.0
 
     def observe(self, v: Tensor) -> None:
@@ -21,8 +23,11 @@ class RangeObserver:
         flat = v.detach().abs().flatten().float()
         if flat.numel() == 0:
             return
-        stride = max(1, flat.numel() // _SAMPLES_PER_BATCH)
+        stride = max(1, flat.numel() // _SAMPLES_PER_BATCH) * self._thinning
         self._samples.append(flat[::stride].cpu())
+        if sum(len(samples) for samples in self._samples) > _MOST_SAMPLES:
+            self._samples = [torch.cat(self._samples)[::2]]
+            self._thinning *= 2
         peak = flat.max().item()
         if not peak <= self._peak:  # so written that NaN counts as a peak, and stays one
             self._peak = peak

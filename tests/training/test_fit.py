@@ -125,7 +125,13 @@ fit_module.fit(read_config(Path(config)), out, resume=True, progress=Watcher())
 
 @pytest.mark.parametrize(
     ("where", "count"),
-    [("step", 2), ("in a file", 9), ("before a checkpoint", 14), ("after a checkpoint", 20)],
+    [
+        ("in a file", 2),
+        ("step", 2),
+        ("in a file", 9),
+        ("before a checkpoint", 14),
+        ("after a checkpoint", 20),
+    ],
 )
 def test_a_killed_run_resumes_to_the_same_bits(where: str, count: int, tmp_path: Path) -> None:
     """``kill -9`` in the middle of steps, of writing, and around checkpoints (dropout included)."""

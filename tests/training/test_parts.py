@@ -50,7 +50,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(
 
 def test_configuration_round_trip(tmp_path: Path) -> None:
     config = make_config(
-        profile="ideal", overrides=("adc.bits=4",), data_dir=tmp_path, clip_sigma=None, age="1s:1d"
+        profile="ideal", overrides=("adc.bits=4",), data_dir=tmp_path, clip_sigma=0, age="1s:1d"
     )
     write_text(tmp_path / "config.yaml", dump_config(config))
     assert read_config(tmp_path / "config.yaml") == config
@@ -179,3 +179,9 @@ def test_damaged_weights(run: Run, tmp_path: Path) -> None:
     (copy / "model.safetensors").unlink()
     with pytest.raises(CimsimError, match=r"model\.safetensors"):
         _ = Run.open(copy).checkpoint_sha256
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "I am no folder")
+    with pytest.raises(CimsimError, match=r"cannot write .*Not a directory"):
+        write_text(tmp_path / "file" / "inside", "text")

@@ -1,0 +1,59 @@
+# Needs make and Python 3.10 or newer with venv, nothing else; `make help` says what there is.
+# Another Python than python3: make PYTHON=python3.12 demo
+
+PYTHON ?= python3
+READY := .venv/ready
+PY := .venv/bin/python
+CIMSIM := .venv/bin/cimsim
+DEMO_TRAIN := $(CIMSIM) train --profile pcm-ibm-2020 --data digits --model mlp --epochs 40 --seed 0
+
+# Settings of some other Python must not leak into ours.
+unexport PYTHONPATH PYTHONHOME
+
+.PHONY: help demo test lint clean
+
+help:
+	@echo "make demo   train, sweep and plot on the digits: runs/demo/accuracy_vs_noise.png"
+	@echo "make test   run the tests"
+	@echo "make lint   check style and types"
+	@echo "make clean  remove the environment and every cache (results in runs/ stay)"
+	@echo "Each of the first three makes the environment .venv when it is missing or out of date."
+
+demo: $(READY)
+	rm -rf runs/demo
+	$(DEMO_TRAIN) --method digital --out runs/demo/digital
+	$(DEMO_TRAIN) --method noise-aware --noise 6 --out runs/demo/noise-aware
+	$(CIMSIM) sweep runs/demo/digital runs/demo/noise-aware --over noise=0:8:1 --chips 10
+	$(CIMSIM) plot runs/demo/digital runs/demo/noise-aware --out runs/demo/accuracy_vs_noise.png
+
+test: $(READY)
+	$(PY) -m pytest
+
+# The checkers know a package by its path, so they are shown the tree as it is when installed.
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	rm -rf build/typing
+	mkdir -p build/typing/cimsim
+	cd build/typing/cimsim && \
+		ln -s ../../../cimsim/* ../../../training ../../../analysis ../../../device_profiles .
+	cd build/typing && ../../$(PY) -m mypy \
+		--config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p cimsim
+
+clean:
+	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The mark stands only beside a finished installation: one that was interrupted starts afresh.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+		echo "cimsim needs Python 3.10 or newer, which '$(PYTHON)' is not;" \
+			"name one that is: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "'$(PYTHON)' cannot make environments;" \
+			"on Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	@echo "Installing into .venv; the first time this downloads PyTorch and takes some minutes."
+	[ -e $@ ] || $(PYTHON) -m venv --clear .venv
+	@rm -f $@
+	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
+	@touch $@

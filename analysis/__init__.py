@@ -1,0 +1,5 @@
+"""Sweeps over chips, their statistics and their pictures.
+
+`levels` reads what to sweep, `sweep` evaluates it, `store` keeps it, `stats` sums it up, `collect`
+puts several runs side by side under their `names`, `scale` places the levels, `plot` draws them.
+"""

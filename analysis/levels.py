@@ -1,0 +1,213 @@
+"""What a sweep varies: ``noise=0:2:0.25``, ``time=1s,1h,1y``, ``adc.bits=ideal,8,6`` or any key."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from cimsim.errors import CimsimError
+from cimsim.units import format_duration, parse_duration
+
+if TYPE_CHECKING:
+    from cimsim.profile import Profile
+
+Level: TypeAlias = float | int | str | None
+"""One value of an axis; ``None`` is written ``ideal`` (a converter without rounding)."""
+
+IDEAL = "ideal"
+EXAMPLES = "noise=0:2:0.25, time=1s,1h,1d,1y or adc.bits=ideal,8,6,4"
+MAX_LEVELS = 1000
+
+_NAMES = {
+    "noise": ("Noise", "multiple of the profile's"),
+    "time": ("Time since programming", ""),
+    "adc.bits": ("ADC resolution", "bits"),
+    "dac.bits": ("DAC resolution", "bits"),
+}
+_UNITS = {
+    "uS": "µS",
+    "ns": "ns",
+    "s": "s",
+    "V": "V",
+    "K": "K",
+    "ohm": "Ω",
+    "um2": "µm²",
+    "pJ": "pJ",
+}
+_KEY = re.compile(r"\w[\w-]*(\.\w[\w-]*)*", re.ASCII)
+_INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One quantity and the levels it takes.
+
+    Attributes:
+        key: ``noise`` (factor on every random effect of the profile), ``time`` (age of the chip in
+            seconds) or a dotted key of the profile such as ``adc.bits``.
+        values: the levels in the order they were asked for, without repetitions.
+    """
+
+    key: str
+    values: tuple[Level, ...]
+
+    @property
+    def label(self) -> str:
+        """The quantity in words, without its unit."""
+        if self.key in _NAMES:
+            return _NAMES[self.key][0]
+        return self.key.removesuffix(f"_{self._suffix}") if self._suffix else self.key
+
+    @property
+    def unit(self) -> str:
+        """The unit as it is printed; empty where the quantity has none."""
+        return _NAMES[self.key][1] if self.key in _NAMES else _UNITS.get(self._suffix, "")
+
+    @property
+    def title(self) -> str:
+        """Label and unit, as they stand under a plot."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
+    @property
+    def _suffix(self) -> str:
+        suffix = self.key.rpartition("_")[2]
+        return suffix if suffix in _UNITS and suffix != self.key else ""
+
+    def format(self, level: Level) -> str:
+        """One level as people write it: ``1 h``, ``ideal``, ``0.25``."""
+        if level is None:
+            return IDEAL
+        if self.key == "time":
+            return format_duration(float(level))
+        return f"{level:.6g}" if isinstance(level, float) else str(level)
+
+    def apply(self, profile: Profile, level: Level) -> Profile:
+        """The profile at one level.
+
+        Raises:
+            CimsimError: if the profile has no such key or refuses the value.
+        """
+        if self.key == "time":
+            return profile
+        if self.key == "noise":
+            return profile.scale_noise(float(level or 0.0))
+        from cimsim.profile import ProfileError, override_profile
+
+        try:
+            return override_profile(profile, {self.key: level})
+        except ProfileError as error:
+            faults = "; ".join(fault.message for fault in error.faults)
+            raise CimsimError(f"{self.key}={self.format(level)}: {faults}") from None
+
+    def age_s(self, level: Level) -> float | None:
+        """The age at which the chip is read, or ``None`` where the axis is not time."""
+        return float(level or 0.0) if self.key == "time" else None
+
+
+def parse_axis(text: str) -> Axis:
+    """The axis written as ``name=start:stop:step`` (inclusive) or ``name=level,level,…``.
+
+    Raises:
+        CimsimError: if the text is no axis or its levels make no sense.
+
+    >>> parse_axis("noise=0:1:0.5").values
+    (0.0, 0.5, 1.0)
+    >>> parse_axis("adc.bits=ideal,8,6").values
+    (None, 8, 6)
+    >>> parse_axis("time=1s,1h").values
+    (1.0, 3600.0)
+    """
+    key, equals, levels = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise CimsimError(f"'{text}' names no levels; write name=levels, such as {EXAMPLES}")
+    _check_key(key, text)
+    read = _READERS.get(key, _scalar)
+    try:
+        values = _span(levels, read) if ":" in levels else _listed(levels, read)
+        if key == "noise":
+            _check_noise(values)
+    except CimsimError as error:
+        raise CimsimError(f"'{text}': {error}") from None
+    return Axis(key, tuple(dict.fromkeys(values)))
+
+
+def _check_key(key: str, text: str) -> None:
+    if key in _NAMES or ("." in key and _KEY.fullmatch(key)):
+        return
+    near = difflib.get_close_matches(key, _NAMES, n=1, cutoff=0.6)
+    hint = f"did you mean '{near[0]}'?" if near else f"write for instance {EXAMPLES}"
+    raise CimsimError(
+        f"'{text}': '{key}' is neither noise, time nor a dotted key of the profile; {hint}"
+    )
+
+
+def _check_noise(factors: list[Level]) -> None:
+    for factor in factors:
+        if float(factor or 0) < 0:
+            raise CimsimError(f"a noise factor cannot be negative (got {factor})")
+
+
+def _listed(levels: str, read: Callable[[str], Level]) -> list[Level]:
+    words = [word.strip() for word in levels.split(",")]
+    if not all(words):
+        raise CimsimError("a level is empty; separate the levels by single commas, such as 0,1,2")
+    return [read(word) for word in words]
+
+
+def _span(levels: str, read: Callable[[str], Level]) -> list[Level]:
+    words = [word.strip() for word in levels.split(":")]
+    if len(words) != 3 or not all(words):
+        raise CimsimError("a range is start:stop:step, such as 0:2:0.25")
+    numbers = [read(word) for word in words]
+    if any(isinstance(number, str) or number is None for number in numbers):
+        raise CimsimError("a range needs three numbers, such as 0:2:0.25")
+    start, stop, step = (float(number or 0) for number in numbers)
+    if step == 0:
+        raise CimsimError("the step of a range must not be 0")
+    if (stop - start) * step < 0:
+        raise CimsimError(f"steps of {words[2]} never lead from {words[0]} to {words[1]}")
+    steps = (stop - start) / step
+    if steps >= MAX_LEVELS:
+        raise CimsimError(
+            f"the range holds more than {MAX_LEVELS} levels; a larger step makes fewer"
+        )
+    # Twelve digits drop the rounding errors of the sum, so that 0:1:0.1 holds 0.3 and ends with 1.
+    values = [float(f"{start + i * step:.12g}") for i in range(math.floor(steps + 1e-9) + 1)]
+    whole = all(isinstance(number, int) for number in numbers)
+    return [int(value) for value in values] if whole else list(values)
+
+
+def _number(word: str) -> float:
+    number = float(word) if _NUMBER.fullmatch(word) else math.nan
+    if not math.isfinite(number):
+        raise CimsimError(f"'{word}' is not a number")
+    return number
+
+
+def _bits(word: str) -> int | None:
+    if word == IDEAL:
+        return None
+    if not _INTEGER.fullmatch(word):
+        raise CimsimError(f"'{word}' is not a number of bits; write a whole number or {IDEAL}")
+    return int(word)
+
+
+def _scalar(word: str) -> Level:
+    if word == IDEAL:
+        return None
+    if _INTEGER.fullmatch(word):
+        return int(word)
+    return _number(word) if _NUMBER.fullmatch(word) else word
+
+
+_READERS: dict[str, Callable[[str], Level]] = {
+    "noise": _number,
+    "time": parse_duration,
+    "adc.bits": _bits,
+    "dac.bits": _bits,
+}

@@ -1,0 +1,32 @@
+"""What runs are called in tables and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def printable(name: str) -> str:
+    """The name with everything that cannot be printed written out.
+
+    >>> printable("a\\nb")
+    'a\\\\nb'
+    """
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
+
+
+def distinct_names(runs: Sequence[Path]) -> list[str]:
+    """The last parts of each path, as few as tell the paths apart.
+
+    >>> distinct_names([Path("runs/a/digital"), Path("runs/b/digital"), Path("runs/b/aware")])
+    ['a/digital', 'b/digital', 'aware']
+    """
+    parts = [run.resolve().parts for run in runs]
+
+    def name(own: tuple[str, ...]) -> str:
+        for length in range(1, len(own)):
+            if sum(other[-length:] == own[-length:] for other in parts) == 1:
+                return printable("/".join(own[-length:]))
+        return printable(str(Path(*own)))
+
+    return [name(own) for own in parts]

@@ -1,0 +1,77 @@
+"""Statistics over chips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from cimsim.analysis.levels import Level
+from cimsim.analysis.store import Cell
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Accuracy at one level over ``chips`` chips; all shares are 0 to 1.
+
+    Attributes:
+        mean: mean over chips.
+        std: standard deviation over chips (n - 1); NaN for one chip.
+        standard_error: std / sqrt(n), the standard error of the mean.
+        half_width: half of the 95 % confidence interval of the mean, t(0.975, n - 1) times
+            ``standard_error`` (Student's t); NaN for one chip.
+        low: 2.5th percentile of the chips, lower edge of the 95 % band.
+        high: 97.5th percentile of the chips, upper edge of the 95 % band.
+        worst: the least accurate chip.
+    """
+
+    level: Level
+    chips: int
+    mean: float
+    std: float
+    standard_error: float
+    half_width: float
+    low: float
+    high: float
+    worst: float
+
+
+def summary(level: Level, accuracies: Sequence[float]) -> Summary:
+    """What ``accuracies``, one per chip, say about a level.
+
+    >>> round(summary(1.0, [0.90, 0.92, 0.94]).half_width, 4)
+    0.0497
+    """
+    values = np.asarray(accuracies, dtype=float)
+    chips = len(values)
+    std = float(values.std(ddof=1)) if chips > 1 else float("nan")
+    error = std / chips**0.5
+    low, high = np.percentile(values, (2.5, 97.5))
+    return Summary(
+        level=level,
+        chips=chips,
+        mean=float(values.mean()),
+        std=std,
+        standard_error=error,
+        half_width=float(stdtrit(chips - 1, 0.975)) * error if chips > 1 else float("nan"),
+        low=float(low),
+        high=float(high),
+        worst=float(values.min()),
+    )
+
+
+def summaries(cells: Iterable[Cell]) -> list[Summary]:
+    """One summary per level, in the order in which the levels first appear."""
+    levels: dict[Level, list[float]] = {}
+    for cell in cells:
+        levels.setdefault(cell.level, []).append(cell.accuracy)
+    return [summary(level, accuracies) for level, accuracies in levels.items()]
+
+
+def levels_matter(cells: Sequence[Cell]) -> bool:
+    """Whether any chip does better or worse at one level than at another."""
+    first: dict[int, Cell] = {}
+    scores = [(cell, first.setdefault(cell.chip, cell)) for cell in cells]
+    return any((a.accuracy, a.loss) != (b.accuracy, b.loss) for a, b in scores)

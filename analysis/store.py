@@ -1,0 +1,271 @@
+"""Sweep results on disk: one line per finished cell, safe against being killed at any moment.
+
+``RUN/sweeps/<axis>/`` holds
+
+* ``sweep.json``: what the last sweep on this axis asked for (:class:`Plan`),
+* ``results.jsonl``: every cell ever finished on this axis, appended one by one,
+* ``results.csv``: the cells of the last sweep, once all of them are there.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TypeAlias
+
+from cimsim.analysis.levels import Axis, Level
+from cimsim.errors import CimsimError
+from cimsim.training.files import write_text
+
+if sys.platform != "win32":
+    import fcntl
+
+Key: TypeAlias = tuple[str, Level, int]
+"""What makes a cell unique: its basis, its level, its chip."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One evaluation: one run at one level on one chip.
+
+    Attributes:
+        basis: hash of all that decides the result beside level and chip (see :class:`Plan`).
+        level: the level; seconds on the time axis, ``None`` for an ideal converter.
+        chip: seed of the chip.
+        accuracy: share of right answers on the test data, 0 to 1.
+        loss: mean test loss; NaN or infinite where the chip's outputs are.
+    """
+
+    basis: str
+    level: Level
+    chip: int
+    accuracy: float
+    loss: float
+
+    @property
+    def key(self) -> Key:
+        """What makes this cell unique."""
+        return (self.basis, self.level, self.chip)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one sweep of one run asks for, and the circumstances its cells depend on.
+
+    Attributes:
+        basis: hash of checkpoint, resolved profile, axis, test data, device and cimsim version;
+            only cells of the same basis belong together.
+        chips: number of chips; their seeds are 0 … chips - 1.
+        digital_accuracy: test accuracy without any device, 0 to 1.
+    """
+
+    run: str
+    profile: str
+    axis: str
+    levels: tuple[Level, ...]
+    chips: int
+    digital_accuracy: float
+    basis: str
+    checkpoint_sha256: str
+    data: str
+    device: str
+    cimsim: str
+
+    def keys(self) -> Iterator[Key]:
+        """The key of every cell asked for, level by level."""
+        return ((self.basis, level, chip) for level in self.levels for chip in range(self.chips))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A plan and those of its cells that are finished, in the plan's order."""
+
+    plan: Plan
+    cells: tuple[Cell, ...]
+
+    @property
+    def missing(self) -> int:
+        """How many cells of the plan are not finished."""
+        return len(self.plan.levels) * self.plan.chips - len(self.cells)
+
+
+def sweep_folder(run: Path, axis: str) -> Path:
+    """Where the results of the run in the folder ``run`` on one axis lie."""
+    return run / "sweeps" / axis
+
+
+def swept_axes(run: Path) -> list[str]:
+    """The axes over which the run in the folder ``run`` was swept, sorted."""
+    return sorted(plan.parent.name for plan in (run / "sweeps").glob("*/sweep.json"))
+
+
+def read_sweep(folder: Path) -> Sweep:
+    """The last sweep in ``folder`` as far as it is finished; changes nothing on disk.
+
+    Raises:
+        CimsimError: if there is none, or its files are damaged.
+    """
+    plan = _read_plan(folder / "sweep.json")
+    results = folder / "results.jsonl"
+    lines = results.read_bytes() if results.exists() else b""
+    return _select(plan, _parse(lines[: lines.rfind(b"\n") + 1], results))
+
+
+class Store:
+    """The open results of one run on one axis: read once, then appended to by one process only."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        """Open ``folder`` for the sweep ``plan``; a line torn by a killed process is cut off.
+
+        Raises:
+            CimsimError: if another process writes there, or files are damaged or not writable.
+        """
+        self._folder, self._plan = folder, plan
+        path = folder / "results.jsonl"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+b")
+        except OSError as error:
+            raise CimsimError(f"{folder}: cannot write results there ({error.strerror})") from None
+        try:
+            _lock(self._file, path)
+            self._cells = _parse(_cut_torn_line(self._file), path)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._cells
+
+    def start(self) -> None:
+        """Record that this plan is now the last sweep on the axis."""
+        write_text(self._folder / "sweep.json", json.dumps(asdict(self._plan), indent=2) + "\n")
+
+    def append(self, cell: Cell) -> None:
+        """Keep one finished cell; when this returns, the cell survives a crash.
+
+        Raises:
+            CimsimError: if the disk is full or has failed.
+        """
+        row = {"run": self._plan.run, "axis": self._plan.axis, **asdict(cell)}
+        row["loss"] = cell.loss if math.isfinite(cell.loss) else str(cell.loss)
+        try:
+            self._file.write((json.dumps(row, allow_nan=False) + "\n").encode())
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise CimsimError(
+                f"{self._folder}: cannot write results there ({error.strerror}); when that is "
+                "mended, the same `cimsim sweep` goes on where it stopped"
+            ) from None
+        self._cells[cell.key] = cell
+
+    def finish(self) -> Sweep:
+        """The plan with its cells; also writes ``results.csv`` when none is missing."""
+        sweep = _select(self._plan, self._cells)
+        if not sweep.missing:
+            write_csv(self._folder / "results.csv", [sweep])
+        return sweep
+
+
+def write_csv(path: Path, sweeps: Sequence[Sweep], names: Sequence[str] | None = None) -> None:
+    """One long table of all cells, replaced at once; ``names`` stand for the runs' own names."""
+    table = io.StringIO()
+    write = csv.writer(table, lineterminator="\n").writerow
+    write(
+        ["run", "profile", "axis", "unit", "level", "chip", "accuracy", "loss", "digital_accuracy"]
+    )
+    for name, sweep in zip(names or [s.plan.run for s in sweeps], sweeps, strict=True):
+        plan, axis = sweep.plan, Axis(sweep.plan.axis, ())
+        head = [name, plan.profile, plan.axis, "s" if plan.axis == "time" else axis.unit]
+        for cell in sweep.cells:
+            level = axis.format(None) if cell.level is None else cell.level
+            tail = [cell.chip, cell.accuracy, cell.loss, plan.digital_accuracy]
+            write([*head, level, *tail])
+    write_text(path, table.getvalue())
+
+
+def _select(plan: Plan, cells: dict[Key, Cell]) -> Sweep:
+    return Sweep(plan, tuple(cells[key] for key in plan.keys() if key in cells))
+
+
+def _read_plan(path: Path) -> Plan:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return Plan(**{**fields, "levels": tuple(fields["levels"])})
+    except FileNotFoundError:
+        raise CimsimError(f"{path.parent}: holds no sweep") from None
+    except OSError as error:
+        raise CimsimError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError):
+        raise CimsimError(
+            f"{path}: is damaged; delete it and run the same `cimsim sweep` again, "
+            "finished cells are kept"
+        ) from None
+
+
+def _parse(lines: bytes, path: Path) -> dict[Key, Cell]:
+    cells = {}
+    for number, line in enumerate(lines.splitlines(), start=1):
+        try:
+            row = json.loads(line)
+            cell = Cell(
+                basis=row["basis"],
+                level=row["level"],
+                chip=row["chip"],
+                accuracy=float(row["accuracy"]),
+                loss=float(row["loss"]),
+            )
+            cells[cell.key] = cell
+        except (ValueError, TypeError, KeyError):
+            raise CimsimError(
+                f"{path}:{number}: is not a result of a sweep; delete the line "
+                "and run the same `cimsim sweep` again"
+            ) from None
+    return cells
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
+    """Keep other processes out; the system drops the lock when this process ends, however."""
+    if sys.platform == "win32":
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CimsimError(
+            f"{path}: another `cimsim sweep` is writing to it; wait until it ends, or stop it"
+        ) from None
+    except OSError as error:
+        # Some network file systems know no locks; sweeping there is still better than not at all.
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
+            raise
+
+
+def _cut_torn_line(file: IO[bytes]) -> bytes:
+    """The whole lines of an open file; what follows the last of them is cut off on disk."""
+    file.seek(0)
+    lines = file.read()
+    whole = lines[: lines.rfind(b"\n") + 1]
+    if len(whole) < len(lines):
+        file.truncate(len(whole))
+    return whole

@@ -1,0 +1,64 @@
+"""The command ``cimsim``. Thin: each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import cimsim
+from cimsim.cli import console, doctor, plot, profiles, sweep, train
+from cimsim.errors import CimsimError
+
+app = typer.Typer(
+    name="cimsim",
+    help="Simulate analog compute-in-memory hardware, and train networks that survive it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(profiles.app, name="profiles")
+app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
+app.command("plot")(plot.plot)
+app.command("doctor")(doctor.doctor)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0, 2 for bad input, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal cannot show must not end the command.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(args, prog_name="cimsim")
+    except CimsimError as error:
+        console.fail(str(error))
+        return 2
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        console.fail(f"{place}{error.strerror or error}")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.say(f"cimsim {cimsim.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,88 @@
+"""How the command line speaks: results on stdout, progress and remarks on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+_PAGE = 100
+_UNLIMITED = 10_000
+
+
+def show(table: Table) -> None:
+    """Print a table on stdout; where nobody watches, as wide as it likes to be."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        unlimited = console.options.update(width=_UNLIMITED)
+        console.width = max(console.width, console.measure(table, options=unlimited).maximum)
+    console.print(table)
+
+
+def page(content: RenderableType) -> None:
+    """Print something to read on stdout, in lines that are easily read."""
+    console = Console(highlight=False)
+    console.width = min(console.width, _PAGE) if console.is_terminal else _PAGE
+    console.print(content)
+
+
+def say(text: str) -> None:
+    """Print one line of a result on stdout, exactly as it is."""
+    typer.echo(text)
+
+
+def remark(text: str) -> None:
+    """Tell the user something on stderr that is no result."""
+    typer.echo(f"cimsim: note: {text}", err=True)
+
+
+def log(text: str) -> None:
+    """Write one line of progress on stderr, for a log file."""
+    typer.echo(text, err=True)
+
+
+def fail(text: str) -> None:
+    """Tell the user on stderr what went wrong."""
+    typer.echo(f"cimsim: error: {text}", err=True)
+
+
+def progress_bar(*columns: str) -> Progress:
+    """A progress bar on stderr with the given texts, each a format of the task's fields.
+
+    It is disabled where nobody watches; a command then writes lines with :func:`log`.
+    """
+    screen = Console(stderr=True, highlight=False)
+    return Progress(
+        _text("{task.description}"),
+        BarColumn(bar_width=14),
+        *map(_text, columns),
+        _text("left"),
+        TimeRemainingColumn(),
+        console=screen,
+        disable=not screen.is_terminal,
+    )
+
+
+def _text(template: str) -> TextColumn:
+    """A column of plain text: a run may be called ``[red]``."""
+    return TextColumn(template, markup=False)
+
+
+@contextmanager
+def resumable(how: str) -> Iterator[None]:
+    """Within the block, Ctrl-C ends the command with code 130 and says ``how`` to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\ncimsim: interrupted; {how}", file=sys.stderr)
+        raise typer.Exit(130) from None

@@ -1,0 +1,27 @@
+"""The device a command computes on."""
+
+from __future__ import annotations
+
+import torch
+
+from cimsim.errors import CimsimError
+
+
+def working_device(name: str) -> str:
+    """The device of that name; ``auto`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        CimsimError: if the device does not work here.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        known = torch.empty(0, device=name).device.type in ("cpu", "cuda")
+        reason = "cimsim does not know it"
+    except (RuntimeError, AssertionError) as error:
+        known, reason = False, str(error).splitlines()[0]
+    if not known:
+        raise CimsimError(
+            f"device '{name}' does not work here ({reason}); choose cpu, cuda, cuda:N or auto"
+        )
+    return name

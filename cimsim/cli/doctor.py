@@ -1,0 +1,172 @@
+"""``cimsim doctor``: what works on this machine, and what to do about the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+import cimsim
+from cimsim.cli import console
+from cimsim.errors import CimsimError
+
+_NEEDED = (
+    "torch",
+    "numpy",
+    "scipy",
+    "pydantic",
+    "PyYAML",
+    "matplotlib",
+    "typer",
+    "rich",
+    "scikit-learn",
+    "safetensors",
+)
+_OPTIONAL = ("triton", "pytest", "hypothesis", "ruff", "mypy")
+_GIB = 2**30
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at: ``state`` is ``ok``, ``note`` or ``problem``."""
+
+    what: str
+    state: str
+    text: str
+
+
+def doctor(
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder to look for data in.",
+            show_default="$CIMSIM_DATA or ~/.cache/cimsim",
+        ),
+    ] = None,
+) -> None:
+    """Say what works here: versions, devices, compiler, data, write access."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    styles = {"ok": "green", "note": "yellow", "problem": "bold red"}
+    checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+        ("cimsim", _versions),
+        ("torch", _devices),
+        ("compiler", _compiler),
+        ("torchvision", _torchvision),
+        ("data", lambda: _data(data_dir)),
+        ("writing", _write_access),
+    )
+    for what, check in checks:
+        for found in _all_of(what, check):
+            table.add_row(found.what, Text(found.state, styles[found.state]), Text(found.text))
+    console.show(table)
+
+
+def _all_of(what: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What ``check`` finds; a check that breaks down is a finding too."""
+    try:
+        yield from check()
+    except Exception as error:
+        yield Finding(what, "problem", f"{type(error).__name__}: {error}")
+
+
+def _versions() -> Iterator[Finding]:
+    here = f"{cimsim.__version__} in {Path(cimsim.__file__).parent}"
+    yield Finding("cimsim", "ok", here)
+    python = f"{platform.python_version()}, {sys.executable}, {platform.platform()}"
+    yield Finding("Python", "ok", python)
+    for name in _NEEDED:
+        version = _version(name)
+        remedy = "is not installed; install cimsim again, in its checkout: pip install -e ."
+        yield Finding(name, "ok" if version else "problem", version or remedy)
+    found = [f"{name} {version}" for name in _OPTIONAL if (version := _version(name))]
+    missing = [name for name in _OPTIONAL if not _version(name)]
+    both = [*found, *(f"no {name}" for name in missing)]
+    yield Finding("optional", "ok", ", ".join(both))
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    capability = torch.backends.cpu.get_cpu_capability()
+    threads = torch.get_num_threads()
+    yield Finding("CPU", "ok", f"{os.cpu_count()} cores, {threads} threads, {capability}")
+    if not torch.cuda.is_available():
+        built = f"torch is built for CUDA {torch.version.cuda}, but finds no device"
+        text = built if torch.version.cuda else "torch is built without it"
+        yield Finding("CUDA", "note", f"{text}; everything runs on the CPU")
+    for i in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(i)
+        yield Finding(f"cuda:{i}", "ok", f"{device.name}, {device.total_memory / _GIB:.0f} GiB")
+
+
+def _compiler() -> Iterator[Finding]:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        yield Finding("compiler", "ok", str(get_cpp_compiler()))
+    except Exception:
+        # torch raises errors of several private classes here.
+        remedy = "install g++ if you want torch.compile on the CPU; cimsim itself needs none"
+        yield Finding("compiler", "note", f"no C++ compiler; {remedy}")
+
+
+def _torchvision() -> Iterator[Finding]:
+    version = _version("torchvision")
+    if version is None:
+        yield Finding("torchvision", "ok", "not installed, and not needed")
+        return
+    try:
+        import_module("torchvision")
+        yield Finding("torchvision", "ok", f"{version}, not needed")
+    except (ImportError, RuntimeError, OSError) as error:
+        remedy = "it does not fit this torch and breaks what imports it: pip uninstall torchvision"
+        yield Finding("torchvision", "problem", f"{version} fails ({_first_line(error)}); {remedy}")
+
+
+def _data(data_dir: Path | None) -> Iterator[Finding]:
+    from cimsim.training.data import DATASETS, load_data
+    from cimsim.training.data.layout import default_data_dir
+
+    folder = (data_dir or default_data_dir()).expanduser()
+    yield Finding("data folder", "ok", f"{folder}{'' if folder.is_dir() else ' (not there)'}")
+    for name in DATASETS:
+        try:
+            data = load_data(name, data_dir)
+        except CimsimError as error:
+            yield Finding(name, "note", str(error))
+        else:
+            sizes = f"{len(data.train_y)} images to train, {len(data.test_y)} to test"
+            yield Finding(name, "ok", sizes)
+
+
+def _write_access() -> Iterator[Finding]:
+    for what, folder in (("this folder", Path.cwd()), ("temporary", Path(tempfile.gettempdir()))):
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                yield Finding(what, "ok", f"{folder} can be written to")
+        except OSError as error:
+            remedy = "choose another place with --out"
+            yield Finding(what, "problem", f"{folder}: {error.strerror}; {remedy}")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

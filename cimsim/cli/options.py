@@ -1,0 +1,65 @@
+"""Command-line options out of the fields of a configuration, so that each is described once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+Result = TypeVar("Result")
+
+
+def options_of(
+    config: type[BaseModel], flags: Mapping[str, str]
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
+    """Give a command one option per field of ``config``; they arrive in its ``**settings``.
+
+    An option that the user does not give arrives as ``None`` (or an empty list): defaults are the
+    configuration's business. Help texts are the fields' descriptions. ``flags`` renames options
+    whose flag is not the field's name.
+    """
+
+    def decorate(command: Callable[..., Result]) -> Callable[..., Result]:
+        own = inspect.signature(command, eval_str=True)
+        fixed = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        added = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=[] if _is_list(field) else None,
+                annotation=_option(field, flags.get(name, "--" + name.replace("_", "-"))),
+            )
+            for name, field in config.model_fields.items()
+        ]
+        parameters = [*fixed, *added]
+        command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        return command
+
+    return decorate
+
+
+def _option(field: FieldInfo, flag: str) -> Any:
+    kind = list[str] if _is_list(field) else _plain(field.annotation) | None
+    shown = False if field.is_required() or field.default in (None, ()) else str(field.default)
+    return Annotated[kind, typer.Option(flag, help=field.description, show_default=shown)]
+
+
+def _is_list(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is tuple
+
+
+def _plain(annotation: Any) -> type:
+    """The type a user writes: of ``float | None``, ``float``."""
+    if get_origin(annotation) is UnionType:
+        annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
+    if annotation not in (str, int, float, bool, Path):
+        raise TypeError(f"no command-line option for a field of type {annotation}")
+    kind: type = annotation
+    return kind

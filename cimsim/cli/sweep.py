@@ -1,0 +1,127 @@
+"""``cimsim sweep``: evaluate runs over an axis, on the same chips."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from cimsim.cli import console
+from cimsim.errors import CimsimError
+
+if TYPE_CHECKING:
+    from cimsim.analysis.store import Sweep
+
+
+def sweep(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    over: Annotated[
+        str,
+        typer.Option(
+            metavar="AXIS=LEVELS",
+            help="noise=0:2:0.25, time=1s,1h,1d,1y, adc.bits=ideal,8,6,4, dac.bits, or any dotted "
+            "key of the profile.",
+        ),
+    ],
+    chips: Annotated[int, typer.Option(min=1, help="Chips per level.")] = 10,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Also write one table of all runs to this file."),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")
+    ] = "auto",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download data that is missing.")
+    ] = False,
+) -> None:
+    """Evaluate each run at each level on the same chips.
+
+    Results lie in RUN/sweeps/AXIS/ and are kept cell by cell: the same command goes on where it
+    was stopped. Ends with a table: mean accuracy with its 95 % interval, and the worst chip.
+    """
+    with console.resumable("every finished cell is kept, the same command goes on from there"):
+        from cimsim.analysis.levels import parse_axis
+        from cimsim.analysis.names import distinct_names
+        from cimsim.analysis.stats import levels_matter
+        from cimsim.analysis.store import write_csv
+        from cimsim.analysis.sweep import sweep as evaluate
+        from cimsim.cli.device import working_device
+        from cimsim.cli.runs import open_runs
+
+        axis = parse_axis(over)
+        if out is not None:
+            _check_table(out)
+        opened = open_runs(runs)
+        names = distinct_names([run.path for run in opened])
+        with console.progress_bar("{task.completed}/{task.total}") as bar:
+            task = bar.add_task("sweep", total=0)
+
+            def advance(done: int, total: int, doing: str) -> None:
+                bar.update(task, completed=done, total=total, description=doing)
+                if bar.disable and done % chips == 0:
+                    console.log(f"{doing}: {done} of {total} cells")
+
+            sweeps = evaluate(
+                opened,
+                axis,
+                chips,
+                device=working_device(device),
+                data_dir=data_dir,
+                download=download,
+                progress=advance,
+            )
+        if out is not None:
+            write_csv(out, sweeps, names)
+        console.show(_table(sweeps, names))
+        for name, sweep in zip(names, sweeps, strict=True):
+            if len(axis.values) > 1 and not levels_matter(sweep.cells):
+                console.remark(
+                    f"{name}: every level of {axis.key} gives the same results; "
+                    f"its profile {sweep.plan.profile} does not depend on {axis.key} here"
+                )
+
+
+def _check_table(path: Path) -> None:
+    if path.suffix.lower() != ".csv":
+        raise CimsimError(f"{path}: the table is written as CSV; give a name ending in .csv")
+    if not path.parent.is_dir():
+        raise CimsimError(f"{path}: there is no folder {path.parent} to write it to")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise CimsimError(f"{path}: cannot be written; choose another --out")
+
+
+def _table(sweeps: Sequence[Sweep], names: Sequence[str]) -> Table:
+    from cimsim.analysis.levels import Axis
+    from cimsim.analysis.stats import summaries
+
+    plan = sweeps[0].plan
+    axis = Axis(plan.axis, plan.levels)
+    chips = f"{plan.chips} chips" if plan.chips > 1 else "1 chip"
+    table = Table(title=f"Test accuracy in %, {chips}", title_justify="left")
+    table.add_column("run", overflow="fold")
+    table.add_column(axis.key, justify="right")
+    table.add_column("mean ± 95 %", justify="right")
+    table.add_column("worst chip", justify="right")
+    table.add_column("digital", justify="right")
+    for name, sweep in zip(names, sweeps, strict=True):
+        for i, level in enumerate(summaries(sweep.cells)):
+            interval = f" ± {100 * level.half_width:.2f}" if level.chips > 1 else ""
+            table.add_row(
+                Text("" if i else name),
+                Text(axis.format(level.level)),
+                f"{100 * level.mean:.2f}{interval}",
+                f"{100 * level.worst:.2f}",
+                "" if i else f"{100 * sweep.plan.digital_accuracy:.2f}",
+            )
+        table.add_section()
+    return table

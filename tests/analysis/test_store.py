@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cimsim.analysis.store import Cell, Plan, Store, read_sweep, swept_axes, write_csv
+from cimsim.errors import CimsimError
+
+PLAN = Plan(
+    run="aware",
+    profile="pcm",
+    axis="adc.bits",
+    levels=(None, 4),
+    chips=2,
+    digital_accuracy=0.97,
+    basis="b1",
+    checkpoint_sha256="c1",
+    data="digits",
+    device="cpu",
+    cimsim="0.1.0",
+)
+
+
+def cell(level: int | None, chip: int, basis: str = "b1", accuracy: float = 0.5) -> Cell:
+    return Cell(basis, level, chip, accuracy, 1.25)
+
+
+ALL = [cell(None, 0), cell(None, 1), cell(4, 0), cell(4, 1)]
+
+
+def fill(folder: Path, cells: list[Cell], plan: Plan = PLAN) -> None:
+    with Store(folder, plan) as store:
+        store.start()
+        for each in cells:
+            store.append(each)
+        store.finish()
+
+
+def test_what_is_stored_is_read_again(tmp_path: Path) -> None:
+    fill(tmp_path / "new" / "folder", ALL)
+    sweep = read_sweep(tmp_path / "new" / "folder")
+    assert sweep.plan == PLAN
+    assert list(sweep.cells) == ALL
+    assert sweep.missing == 0
+
+
+def test_lines_are_plain_json_that_names_run_axis_level_and_chip(tmp_path: Path) -> None:
+    fill(tmp_path, ALL[:1])
+    assert json.loads((tmp_path / "results.jsonl").read_text()) == {
+        "run": "aware",
+        "axis": "adc.bits",
+        "basis": "b1",
+        "level": None,
+        "chip": 0,
+        "accuracy": 0.5,
+        "loss": 1.25,
+    }
+
+
+def test_accuracy_survives_bit_for_bit(tmp_path: Path) -> None:
+    fill(tmp_path, [cell(4, 0, accuracy=0.1 + 0.2)])
+    assert read_sweep(tmp_path).cells[0].accuracy == 0.1 + 0.2
+
+
+@pytest.mark.parametrize("loss", [math.inf, math.nan])
+def test_a_loss_that_is_no_number_stays_valid_json(tmp_path: Path, loss: float) -> None:
+    fill(tmp_path, [replace(ALL[0], loss=loss)])
+    json.loads((tmp_path / "results.jsonl").read_text(), parse_constant=pytest.fail)
+    assert str(read_sweep(tmp_path).cells[0].loss) == str(loss)
+
+
+@pytest.mark.parametrize("torn", [1, 10, 60])
+def test_a_torn_last_line_is_ignored_then_cut(tmp_path: Path, torn: int) -> None:
+    fill(tmp_path, ALL[:3])
+    results = tmp_path / "results.jsonl"
+    whole = results.read_bytes()
+    results.write_bytes(whole + whole[:torn])
+    assert list(read_sweep(tmp_path).cells) == ALL[:3]
+    assert results.read_bytes() == whole + whole[:torn]
+    fill(tmp_path, ALL[3:])
+    assert results.read_bytes().startswith(whole)
+    assert list(read_sweep(tmp_path).cells) == ALL
+
+
+def test_a_whole_line_without_its_newline_is_evaluated_again(tmp_path: Path) -> None:
+    fill(tmp_path, ALL)
+    results = tmp_path / "results.jsonl"
+    results.write_bytes(results.read_bytes()[:-1])
+    assert read_sweep(tmp_path).missing == 1
+    with Store(tmp_path, PLAN) as store:
+        assert ALL[2].key in store
+        assert ALL[3].key not in store
+
+
+@pytest.mark.parametrize("junk", ["", "{", "[]", '{"level": 1}', '"x"', "\x00\x00"])
+def test_a_damaged_line_is_told_with_its_number(tmp_path: Path, junk: str) -> None:
+    fill(tmp_path, ALL)
+    results = tmp_path / "results.jsonl"
+    lines = results.read_text().splitlines()
+    results.write_text("\n".join([lines[0], junk, *lines[1:], ""]))
+    with pytest.raises(CimsimError, match=r"results\.jsonl:2: .* delete the line"):
+        read_sweep(tmp_path)
+    with pytest.raises(CimsimError, match=r"results\.jsonl:2: "):
+        Store(tmp_path, PLAN)
+
+
+def test_only_cells_of_the_plan_are_read(tmp_path: Path) -> None:
+    others = [cell(4, 0, basis="old", accuracy=0.1), cell(4, 7), cell(9, 0)]
+    fill(tmp_path, others + ALL)
+    assert list(read_sweep(tmp_path).cells) == ALL
+
+
+def test_a_second_process_is_kept_out_and_let_in_afterwards(tmp_path: Path) -> None:
+    with Store(tmp_path, PLAN), pytest.raises(CimsimError, match="another `cimsim sweep`"):
+        Store(tmp_path, PLAN)
+    with Store(tmp_path, PLAN):
+        pass
+
+
+def test_the_table_is_long_and_has_units(tmp_path: Path) -> None:
+    fill(tmp_path, ALL)
+    with (tmp_path / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert rows[0] == {
+        "run": "aware",
+        "profile": "pcm",
+        "axis": "adc.bits",
+        "unit": "bits",
+        "level": "ideal",
+        "chip": "0",
+        "accuracy": "0.5",
+        "loss": "1.25",
+        "digital_accuracy": "0.97",
+    }
+
+
+def test_an_unfinished_sweep_writes_no_table(tmp_path: Path) -> None:
+    fill(tmp_path, ALL[:3])
+    assert not (tmp_path / "results.csv").exists()
+
+
+def test_tables_of_several_runs_are_merged_under_given_names(tmp_path: Path) -> None:
+    fill(tmp_path, ALL)
+    sweep = read_sweep(tmp_path)
+    write_csv(tmp_path / "all.csv", [sweep, sweep], ["a/aware", "b/aware"])
+    with (tmp_path / "all.csv").open(newline="") as file:
+        assert [row["run"] for row in csv.DictReader(file)] == ["a/aware"] * 4 + ["b/aware"] * 4
+
+
+def test_times_are_seconds_in_the_table(tmp_path: Path) -> None:
+    plan = replace(PLAN, axis="time", levels=(3600.0,), chips=1)
+    fill(tmp_path, [Cell("b1", 3600.0, 0, 0.5, 1.0)], plan)
+    assert "time,s,3600.0,0,0.5" in (tmp_path / "results.csv").read_text()
+
+
+def test_axes_are_found(tmp_path: Path) -> None:
+    fill(tmp_path / "sweeps" / "noise", [])
+    fill(tmp_path / "sweeps" / "adc.bits", [])
+    (tmp_path / "sweeps" / "empty").mkdir()
+    assert swept_axes(tmp_path) == ["adc.bits", "noise"]
+    assert swept_axes(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"levels": 3}', "\x00"])
+def test_a_damaged_plan_is_told(tmp_path: Path, content: str) -> None:
+    fill(tmp_path, ALL)
+    (tmp_path / "sweep.json").write_text(content)
+    with pytest.raises(CimsimError, match=r"sweep\.json: is damaged; delete it"):
+        read_sweep(tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CimsimError, match="cannot write results there"):
+        Store(tmp_path / "file" / "noise", PLAN)
+    with pytest.raises(CimsimError, match=r"cannot write .*all\.csv"):
+        write_csv(tmp_path / "missing" / "all.csv", [])
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_protected_folder_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(CimsimError, match="Permission denied"):
+        Store(tmp_path / "noise", PLAN)
+
+
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with Store(tmp_path, PLAN) as store:
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(CimsimError, match=r"No space left on device.*goes on where it stopped"):
+            store.append(ALL[0])
+        assert ALL[0].key not in store

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import cimsim
+from cimsim.analysis.levels import parse_axis
+from cimsim.analysis.store import Cell, Store, Sweep, read_sweep, sweep_folder
+from cimsim.analysis.sweep import sweep
+from cimsim.errors import CimsimError
+from cimsim.training.evaluate import evaluate
+from cimsim.training.run import Run
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Run:
+    return Run.open(shutil.copytree(trained, tmp_path / "run"))
+
+
+def scores(swept: Sweep) -> dict[tuple[object, int], tuple[float, float]]:
+    return {(cell.level, cell.chip): (cell.accuracy, cell.loss) for cell in swept.cells}
+
+
+def test_a_cell_is_what_the_public_functions_give(run: Run) -> None:
+    (swept,) = sweep([run], parse_axis("noise=0,3"), 2)
+    model = run.chip_model(run.profile.scale_noise(3.0))
+    cimsim.program(model, seed=1)
+    expected = evaluate(model, run.data.test_x, run.data.test_y)
+    assert scores(swept)[3.0, 1] == (expected.accuracy, expected.loss)
+    assert swept.plan.digital_accuracy == run.digital_accuracy
+
+
+def test_time_ages_the_chips(run: Run) -> None:
+    (swept,) = sweep([run], parse_axis("time=0,1y"), 2)
+    model = run.chip_model(run.profile)
+    cimsim.age(cimsim.program(model, seed=1), "1y")
+    expected = evaluate(model, run.data.test_x, run.data.test_y)
+    assert scores(swept)[31557600.0, 1] == (expected.accuracy, expected.loss)
+    assert scores(swept)[0.0, 1] != scores(swept)[31557600.0, 1]
+
+
+def test_bits_change_the_converters(run: Run) -> None:
+    (swept,) = sweep([run], parse_axis("adc.bits=ideal,2"), 2)
+    mean = {level: sum(scores(swept)[level, chip][0] for chip in (0, 1)) for level in (None, 2)}
+    assert mean[None] > mean[2]
+
+
+def test_without_noise_all_chips_are_the_same(run: Run) -> None:
+    (swept,) = sweep([run], parse_axis("noise=0,2"), 3)
+    assert len({scores(swept)[0.0, chip] for chip in range(3)}) == 1
+    assert len({scores(swept)[2.0, chip] for chip in range(3)}) == 3
+
+
+def test_the_order_of_levels_does_not_change_a_cell(
+    run: Run, trained: Path, tmp_path: Path
+) -> None:
+    other = Run.open(shutil.copytree(trained, tmp_path / "other"))
+    (forward,) = sweep([run], parse_axis("time=1s,1h,1y"), 2)
+    (backward,) = sweep([other], parse_axis("time=1y,1h,1s"), 2)
+    assert scores(forward) == scores(backward)
+
+
+def test_finished_cells_are_not_evaluated_again(run: Run) -> None:
+    calls: list[tuple[int, int]] = []
+
+    def watch(done: int, total: int, doing: str) -> None:
+        calls.append((done, total))
+
+    sweep([run], parse_axis("noise=0,1"), 2, progress=watch)
+    assert calls == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    calls.clear()
+    (swept,) = sweep([run], parse_axis("noise=1,2"), 3, progress=watch)
+    assert calls == [(2, 6), (3, 6), (4, 6), (5, 6), (6, 6)]
+    assert [(cell.level, cell.chip) for cell in swept.cells] == [
+        (level, chip) for level in (1.0, 2.0) for chip in range(3)
+    ]
+
+
+def test_an_interrupted_sweep_goes_on_to_the_same_table(
+    run: Run, trained: Path, tmp_path: Path
+) -> None:
+    def stop(done: int, total: int, doing: str) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    axis = parse_axis("noise=0,1,2")
+    with pytest.raises(KeyboardInterrupt):
+        sweep([run], axis, 2, progress=stop)
+    assert len(read_sweep(sweep_folder(run.path, "noise")).cells) == 3
+    (resumed,) = sweep([run], axis, 2)
+    (straight,) = sweep([Run.open(shutil.copytree(trained, tmp_path / "x" / "run"))], axis, 2)
+    assert resumed == straight
+    tables = [folder / "sweeps/noise/results.csv" for folder in (run.path, tmp_path / "x" / "run")]
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+
+
+def test_another_checkpoint_is_another_basis(run: Run) -> None:
+    (before,) = sweep([run], parse_axis("noise=1"), 1)
+    del run.checkpoint_sha256
+    model = run.path / "model.safetensors"
+    changed = bytearray(model.read_bytes())
+    changed[-3] ^= 1
+    model.write_bytes(changed)
+    (after,) = sweep([run], parse_axis("noise=1"), 1)
+    assert before.plan.basis != after.plan.basis
+    lines = sweep_folder(run.path, "noise").joinpath("results.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+
+
+def test_nothing_is_evaluated_if_any_level_is_refused(run: Run) -> None:
+    with pytest.raises(CimsimError, match=r"adc\.bits=99"):
+        sweep([run], parse_axis("adc.bits=8,99"), 1)
+    assert not (run.path / "sweeps").exists()
+
+
+def test_a_locked_run_stops_the_sweep_before_it_begins(
+    run: Run, trained: Path, tmp_path: Path
+) -> None:
+    axis = parse_axis("noise=1")
+    (plan,) = (swept.plan for swept in sweep([run], axis, 1))
+    other = Run.open(shutil.copytree(trained, tmp_path / "other"))
+    with (
+        Store(sweep_folder(run.path, "noise"), plan),
+        pytest.raises(CimsimError, match="another `cimsim sweep`"),
+    ):
+        sweep([other, run], axis, 1)
+    assert not sweep_folder(other.path, "noise").joinpath("sweep.json").exists()
+
+
+def test_other_data_than_in_training_is_told(run: Run) -> None:
+    result = json.loads((run.path / "result.json").read_text())
+    (run.path / "result.json").write_text(json.dumps({**result, "data_fingerprint": "0"}))
+    with pytest.raises(CimsimError, match="trained on other digits data"):
+        sweep([Run.open(run.path)], parse_axis("noise=1"), 1)
+
+
+def test_no_chip_is_told(run: Run) -> None:
+    with pytest.raises(CimsimError, match="at least 1 chip"):
+        sweep([run], parse_axis("noise=1"), 0)
+
+
+def test_cells_are_on_disk_before_the_next_begins(run: Run) -> None:
+    seen: list[int] = []
+
+    def watch(done: int, total: int, doing: str) -> None:
+        seen.append(len(read_sweep(sweep_folder(run.path, "noise")).cells))
+
+    sweep([run], parse_axis("noise=0,1"), 2, progress=watch)
+    assert seen == [0, 1, 2, 3, 4]
+    assert all(isinstance(cell, Cell) for cell in read_sweep(sweep_folder(run.path, "noise")).cells)

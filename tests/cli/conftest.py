@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from cimsim.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+class Outcome(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def cimsim(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The command ``cimsim`` within this process."""
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*args: object) -> Outcome:
+        capsys.readouterr()
+        try:
+            code = main([str(arg) for arg in args])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Outcome(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def start() -> Callable[..., subprocess.Popen[str]]:
+    """Starts the command ``cimsim`` as a process of its own."""
+
+    def begin(*args: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "cimsim.cli", *map(str, args)],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return begin
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two runs that were never swept, ``digital`` and ``aware``; tests copy it."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name, method in (("digital", "digital"), ("aware", "noise-aware")):
+        options = ["--epochs", "2", "--method", method, "--profile", "pcm-ibm-2020"]
+        with pytest.raises(SystemExit, match="0"):
+            main(["train", *options, "--device", "cpu", "--out", str(folder / name)])
+    return folder

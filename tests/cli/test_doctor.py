@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from cimsim.cli import doctor
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_the_doctor_sees_everything(
+    cimsim: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CIMSIM_DATA", str(tmp_path))
+    code, out, err = cimsim("doctor")
+    assert (code, err) == (0, "")
+    for name in ("cimsim", "Python", "torch", "CPU", "compiler", "torchvision", "digits", "mnist"):
+        assert f"\n{name} " in f"\n{out}"
+    assert str(tmp_path) in out
+    assert "1437 images to train, 360 to test" in out
+    assert "no mnist data in" in out
+
+
+def test_a_check_that_breaks_down_is_a_finding(
+    cimsim: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = ModuleType("torch")
+    monkeypatch.setitem(sys.modules, "torch", broken)
+    code, out, _ = cimsim("doctor")
+    assert code == 0
+    assert "AttributeError" in out
+    assert "can be written to" in out
+
+
+def test_a_broken_torchvision_is_a_problem_with_a_remedy(
+    cimsim: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator nms does not exist')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(doctor, "_version", lambda package: "0.28.0")
+    _, out, _ = cimsim("doctor")
+    assert "0.28.0 fails (operator nms does not exist)" in out
+    assert "pip uninstall torchvision" in out
+
+
+def test_a_missing_package_is_a_problem(cimsim: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_NEEDED", ("no-such-package-at-all",))
+    _, out, _ = cimsim("doctor")
+    assert "problem  is not installed" in out
+
+
+def test_a_missing_compiler_is_a_note(cimsim: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> str:
+        raise RuntimeError("No working C++ compiler found")
+
+    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", missing)
+    code, out, _ = cimsim("doctor")
+    assert code == 0
+    assert "no C++ compiler; install g++" in out

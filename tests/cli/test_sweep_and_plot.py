@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import csv
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two runs of this test's own, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(trained, tmp_path / "runs")
+
+
+def test_a_sweep_ends_with_a_table(cimsim: Command, runs: Path) -> None:
+    code, out, err = cimsim(
+        "sweep",
+        "runs/digital",
+        "runs/aware",
+        "--over",
+        "noise=0:2:1",
+        "--chips",
+        2,
+        "--out",
+        "all.csv",
+    )
+    assert code == 0
+    assert "found: 0 of 12 cells" in err
+    assert "aware, noise=2: 12 of 12 cells" in err
+    rows = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│")]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    assert [row[0] for row in cells] == ["digital", "", "", "aware", "", ""]
+    assert [row[1] for row in cells] == ["0", "1", "2"] * 2
+    assert all(" ± " in row[2] for row in cells)
+    with Path("all.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 12
+    digital = [row for row in table if row["run"] == "digital" and row["level"] == "1.0"]
+    mean = sum(float(row["accuracy"]) for row in digital) / 2
+    assert cells[1][2].startswith(f"{100 * mean:.2f}")
+    assert cells[1][3] == f"{100 * min(float(row['accuracy']) for row in digital):.2f}"
+    assert cells[0][4] == f"{100 * float(digital[0]['digital_accuracy']):.2f}"
+
+
+def test_runs_meet_the_same_chips_however_they_are_swept(cimsim: Command, runs: Path) -> None:
+    shutil.copytree(runs / "digital", runs / "twin")
+    cimsim("sweep", "runs/digital", "runs/aware", "--over", "noise=2", "--chips", 2)
+    cimsim("sweep", "runs/twin", "--over", "noise=2", "--chips", 2)
+    one, two = (
+        (runs / name / "sweeps/noise/results.csv").read_text().split("\n", 1)[1]
+        for name in ("digital", "twin")
+    )
+    assert one == two.replace("twin", "digital")
+
+
+def test_swept_runs_are_drawn_in_one_figure(cimsim: Command, runs: Path) -> None:
+    cimsim("sweep", "runs/digital", "runs/aware", "--over", "noise=0,2", "--chips", 2)
+    code, out, err = cimsim("plot", "runs/digital", "runs/aware")
+    assert (code, out, err) == (0, "accuracy_vs_noise.png\naccuracy_vs_noise.svg\n", "")
+    assert Path("accuracy_vs_noise.png").stat().st_size > 10_000
+    svg = Path("accuracy_vs_noise.svg").read_text()
+    assert "digital" in svg
+    assert "aware" in svg
+
+
+def test_several_axes_do_not_collide(cimsim: Command, runs: Path) -> None:
+    cimsim("sweep", "runs/digital", "--over", "noise=0,2", "--chips", 2)
+    cimsim("sweep", "runs/digital", "--over", "adc.bits=ideal,4", "--chips", 2)
+    cimsim("sweep", "runs/digital", "--over", "time=1s,1h,1y", "--chips", 2)
+    code, out, err = cimsim("plot", "runs/digital")
+    assert (code, out) == (2, "")
+    assert "adc.bits, noise, time; choose one, such as --over adc.bits" in err
+    for axis in ("noise", "adc.bits", "time"):
+        code, out, _ = cimsim("plot", "runs/digital", "--over", axis, "--out", f"new/{axis}.png")
+        assert (code, out) == (0, f"new/{axis}.png\nnew/{axis}.svg\n")
+
+
+def test_a_run_named_twice_is_one_run(cimsim: Command, runs: Path) -> None:
+    _, out, err = cimsim(
+        "sweep",
+        "runs/digital",
+        "runs/digital/",
+        "runs/../runs/digital",
+        "--over",
+        "noise=1",
+        "--chips",
+        1,
+    )
+    assert "1 of 1 cells" in err
+    assert out.count("digital │") == 1
+
+
+def test_runs_of_the_same_name_are_told_apart(cimsim: Command, runs: Path) -> None:
+    shutil.copytree(runs / "digital", runs / "other" / "digital")
+    _, out, _ = cimsim(
+        "sweep", "runs/digital", "runs/other/digital", "--over", "noise=1", "--chips", 1
+    )
+    assert "runs/digital" in out
+    assert "other/digital" in out
+
+
+def test_a_level_that_changes_nothing_is_told(cimsim: Command, runs: Path) -> None:
+    _, _, err = cimsim(
+        "sweep", "runs/digital", "--over", "array.drift_compensation=global,none", "--chips", 2
+    )
+    assert "digital: every level of array.drift_compensation gives the same results" in err
+
+
+def test_a_run_that_was_trained_again_must_be_swept_again(cimsim: Command, runs: Path) -> None:
+    cimsim("sweep", "runs/digital", "--over", "noise=1", "--chips", 1)
+    shutil.copy(runs / "aware" / "model.safetensors", runs / "digital")
+    code, _, err = cimsim("plot", "runs/digital")
+    assert code == 2
+    assert "not the one that was swept over noise" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["sweep", "nowhere", "--over", "noise=1"], "no folder nowhere"),
+        (["sweep", "runs", "--over", "noise=1"], "runs is not a run"),
+        (["sweep", "runs/digital", "--over", "nois=1"], "did you mean 'noise'?"),
+        (["sweep", "runs/digital", "--over", "noise=2:0:1"], "never lead from 2 to 0"),
+        (["sweep", "runs/digital", "--over", "noise=-1"], "cannot be negative"),
+        (["sweep", "runs/digital", "--over", "time=1x"], "is not a duration"),
+        (["sweep", "runs/digital", "--over", "adc.bits=0"], "adc.bits=0: must be"),
+        (["sweep", "runs/digital", "--over", "adc.bit=4"], "did you mean 'bits'?"),
+        (["sweep", "runs/digital", "--over", "noise=1", "--out", "all.txt"], "ending in .csv"),
+        (["sweep", "runs/digital", "--over", "noise=1", "--out", "no/all.csv"], "no folder no"),
+        (["sweep", "runs/digital", "--over", "noise=1", "--device", "gpu"], "choose cpu, cuda"),
+        (["sweep", "runs/digital", "--over", "noise=1", "--device", "meta"], "choose cpu, cuda"),
+        (["plot", "runs/digital"], "never swept; run `cimsim sweep runs/digital --over"),
+        (["plot", "nowhere"], "no folder nowhere"),
+        (["plot", "runs/digital", "runs"], "runs is not a run"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(
+    cimsim: Command, runs: Path, args: list[str], told: str
+) -> None:
+    code, out, err = cimsim(*args)
+    assert (code, out) == (2, "")
+    assert err.startswith("cimsim: error: ")
+    assert told in err
+    assert err.count("\n") == 1
+    assert not (runs / "digital" / "sweeps").exists()
+
+
+def wait_for_cells(results: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if results.is_file() and results.read_bytes().count(b"\n") >= count:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"{results} never held {count} cells")
+
+
+SWEEP = ("sweep", "digital", "aware", "--over", "noise=0:2:0.1", "--chips", "5", "--device", "cpu")
+
+
+def test_a_killed_sweep_goes_on_to_the_same_table(
+    start: Callable[..., subprocess.Popen[str]],
+    cimsim: Command,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    straight = shutil.copytree(trained, tmp_path / "straight")
+    killed = shutil.copytree(trained, tmp_path / "killed")
+    monkeypatch.chdir(straight)
+    expected = cimsim(*SWEEP, "--out", "all.csv")
+    for run, cells in (("digital", 4), ("aware", 7)):
+        process = start(*SWEEP, "--out", "all.csv", cwd=killed)
+        wait_for_cells(killed / run / "sweeps/noise/results.jsonl", cells)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    assert not (killed / "all.csv").exists()
+    results = killed / "aware/sweeps/noise/results.jsonl"
+    results.write_bytes(results.read_bytes()[:-20])
+    monkeypatch.chdir(killed)
+    code, out, err = cimsim(*SWEEP, "--out", "all.csv")
+    assert code == 0
+    assert "found: 0 of" not in err
+    assert out == expected[1]
+    assert (killed / "all.csv").read_bytes() == (straight / "all.csv").read_bytes()
+    for name in ("results.csv", "results.jsonl"):
+        one, two = (folder / "aware/sweeps/noise" / name for folder in (straight, killed))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_second_sweep_is_kept_out_and_ctrl_c_says_how_to_go_on(
+    start: Callable[..., subprocess.Popen[str]],
+    cimsim: Command,
+    runs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(runs)
+    process = start(*SWEEP, cwd=runs)
+    wait_for_cells(runs / "digital/sweeps/noise/results.jsonl", 2)
+    process.send_signal(signal.SIGSTOP)
+    code, out, err = cimsim(*SWEEP)
+    process.send_signal(signal.SIGCONT)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert (code, out) == (2, "")
+    assert "another `cimsim sweep` is writing" in err
+    assert process.returncode == 130
+    assert "interrupted; every finished cell is kept, the same command goes on from there" in told
+    assert "Traceback" not in told

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cimsim.training.config import TrainConfig
+from cimsim.training.run import Run
+
+Command = Callable[..., tuple[int, str, str]]
+DIGITAL = ("train", "--method", "digital", "--profile", "pcm-ibm-2020", "--device", "cpu")
+
+
+def test_a_run_is_made_and_summed_up(cimsim: Command, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "run"
+    code, told, err = cimsim(
+        *DIGITAL, "--epochs", 2, "--set", "adc.bits=6", "--set", "dac.bits=7", "--out", out
+    )
+    assert code == 0
+    assert re.fullmatch(
+        rf"{out}: test accuracy \d+\.\d\d % digital, \d+\.\d\d % on one chip of pcm-ibm-2020\n",
+        told,
+    )
+    assert err.startswith("epoch 1/2: loss ")
+    run = Run.open(out)
+    assert (run.config.method, run.config.epochs, run.config.seed) == ("digital", 2, 0)
+    assert (run.profile.adc.bits, run.profile.dac.bits) == (6, 7)
+
+
+def test_every_setting_is_an_option_with_its_own_words(cimsim: Command) -> None:
+    out = " ".join(re.sub("[│╭╰─╮╯]", " ", cimsim("train", "--help")[1]).split())
+    for name, field in TrainConfig.model_fields.items():
+        flag = "--set" if name == "overrides" else "--" + name.replace("_", "-")
+        assert flag in out
+        assert str(field.description).split(",")[0].split("(")[0].strip()[:30] in out
+
+
+def test_a_finished_run_is_resumed_without_repeating_its_settings(
+    cimsim: Command, tmp_path: Path
+) -> None:
+    cimsim(*DIGITAL, "--epochs", 1, "--seed", 3, "--out", tmp_path / "a")
+    code, _, err = cimsim("train", "--resume", "--out", tmp_path / "a")
+    assert code == 0
+    assert "already finished" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--out", "a"], "give --profile"),
+        (["--profile", "pcm-ibm-2002", "--out", "a"], "did you mean 'pcm-ibm-2020'?"),
+        (["--profile", "ideal", "--out", "a", "--epochs", "0"], "epochs"),
+        (["--profile", "ideal", "--out", "a", "--data", "digit"], "did you mean 'digits'?"),
+        (["--profile", "ideal", "--out", "a", "--model", "mpl"], "mlp"),
+        (["--profile", "ideal", "--out", "a", "--method", "digtal"], "did you mean 'digital'?"),
+        (["--profile", "ideal", "--out", "a", "--set", "adc.bit=4"], "did you mean 'bits'?"),
+        (["--profile", "ideal", "--out", "a", "--device", "gpu"], "choose cpu, cuda"),
+        (["--profile", "ideal", "--out", "a", "--device", "meta"], "choose cpu, cuda"),
+        (["--profile", "ideal", "--out", "a", "--data", "mnist"], "--data-dir"),
+        (["--profile", "ideal", "--out", "a", "--age", "1 fortnight"], "not a duration"),
+        (["--profile", "ideal", "--out", "."], "exists and is not a run"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(
+    cimsim: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    args: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CIMSIM_DATA", str(tmp_path))
+    (tmp_path / "something").write_text("")
+    code, out, err = cimsim("train", *args)
+    assert (code, out) == (2, "")
+    assert err.startswith("cimsim: error: ")
+    assert told in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_second_run_does_not_overwrite_the_first(cimsim: Command, tmp_path: Path) -> None:
+    cimsim(*DIGITAL, "--epochs", 1, "--out", tmp_path / "a")
+    code, _, err = cimsim(*DIGITAL, "--epochs", 1, "--out", tmp_path / "a")
+    assert code == 2
+    assert "--resume" in err
+
+
+def test_ctrl_c_says_how_to_go_on(
+    start: Callable[..., subprocess.Popen[str]], cimsim: Command, tmp_path: Path
+) -> None:
+    process = start(*DIGITAL, "--epochs", 400, "--out", "a", cwd=tmp_path)
+    metrics = tmp_path / "a" / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.is_file() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted; add --resume" in err
+    assert "Traceback" not in err

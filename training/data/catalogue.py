@@ -1,0 +1,58 @@
+"""The data sets by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from cimsim.errors import CimsimError
+from cimsim.profile.suggest import unknown
+from cimsim.training.data.cifar10 import read_cifar10
+from cimsim.training.data.dataset import DataSet, Images, normalised
+from cimsim.training.data.digits import read_digits
+from cimsim.training.data.layout import default_data_dir
+from cimsim.training.data.mnist import FASHION_MNIST, MNIST, read_mnist
+
+_CLASSES = 10
+_READERS: dict[str, Callable[[Path, bool], tuple[Images, Images]]] = {
+    "digits": lambda data_dir, download: read_digits(),
+    "mnist": partial(read_mnist, MNIST),
+    "fashion-mnist": partial(read_mnist, FASHION_MNIST),
+    "cifar10": read_cifar10,
+}
+
+# The two share their file names, so that one is easily taken for the other.
+_PUBLISHED = {
+    "e0130f111822ed58de3ba94ad450971c80ee446d2ff4d08e2b4c8e8be16eae50": "mnist",
+    "a06d3266794aa0147787f49603795ec5e8a32fac55270d9b4ac38d415b342e8c": "fashion-mnist",
+}
+
+DATASETS: tuple[str, ...] = tuple(_READERS)
+
+
+def load_data(name: str, data_dir: Path | str | None = None, download: bool = False) -> DataSet:
+    """The data set ``name`` (one of ``DATASETS``) in memory, normalised.
+
+    Args:
+        name: ``digits`` needs no files; ``mnist``, ``fashion-mnist`` and ``cifar10`` do.
+        data_dir: folder that holds the files in torchvision's layout (``MNIST/raw``,
+            ``FashionMNIST/raw``, ``cifar-10-batches-py``) or directly; default ``$CIMSIM_DATA``,
+            else ``~/.cache/cimsim``.
+        download: fetch what is missing from the official place, checked against its SHA-256.
+
+    Raises:
+        CimsimError: no such data set; files missing, unreadable, damaged or of another data set.
+
+    >>> load_data("digits").input_shape
+    (1, 8, 8)
+    """
+    if name not in _READERS:
+        raise CimsimError(unknown("data set", name, DATASETS))
+    folder = Path(data_dir or default_data_dir()).expanduser()
+    train, test = _READERS[name](folder, download)
+    data = normalised(name, train, test, _CLASSES)
+    published = _PUBLISHED.get(data.fingerprint, name)
+    if published != name:
+        raise CimsimError(f"the {name} files found in {folder} are those of {published}")
+    return data

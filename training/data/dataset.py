@@ -1,0 +1,121 @@
+"""One image-classification data set in memory, normalised, with the hash of what it was made of."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cimsim.errors import CimsimError
+
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Images:
+    """One split as it stands in its files: ``pixels`` uint8 [N, C, H, W], ``labels`` int64 [N]."""
+
+    pixels: Pixels
+    labels: Labels
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Training and test images with their labels, ready for a network.
+
+    ``train_x`` and ``test_x`` are float32 [N, C, H, W], shifted and scaled per channel so that the
+    *training* images have mean 0 and standard deviation 1 (the test images use the same numbers).
+    ``train_y`` and ``test_y`` are int64 [N] in ``0 .. classes-1``. ``fingerprint`` is the SHA-256
+    of the raw pixels and labels: equal for the same data whatever the file format.
+    """
+
+    name: str
+    train_x: Tensor
+    train_y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+    classes: int
+    fingerprint: str
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one image."""
+        _, channels, height, width = self.train_x.shape
+        return channels, height, width
+
+
+def normalised(name: str, train: Images, test: Images, classes: int) -> DataSet:
+    """The :class:`DataSet` of two raw splits: ``x = (pixel - mean_c) / std_c`` per channel ``c``.
+
+    Mean and standard deviation come from exact counts of the 256 grey levels of the training
+    images, so that every machine computes the same bits.
+
+    Raises:
+        CimsimError: a split is empty, the splits differ in image size, a label is outside
+            ``0 .. classes-1``, or every training pixel of a channel is equal.
+    """
+    if train.pixels.shape[1:] != test.pixels.shape[1:]:
+        raise CimsimError(
+            f"{name}: training images are {_size(train)}, test images are {_size(test)}; "
+            "the files do not belong together"
+        )
+    for split, images in (("training", train), ("test", test)):
+        if not len(images.pixels):
+            raise CimsimError(f"{name}: the files hold no {split} images")
+        _check_labels(f"{name}: {split} labels", images.labels, classes)
+    tables = [_level_table(name, c, train.pixels[:, c]) for c in range(train.pixels.shape[1])]
+    return DataSet(
+        name=name,
+        train_x=_look_up(tables, train.pixels),
+        train_y=torch.from_numpy(train.labels),
+        test_x=_look_up(tables, test.pixels),
+        test_y=torch.from_numpy(test.labels),
+        classes=classes,
+        fingerprint=fingerprint(train, test),
+    )
+
+
+def fingerprint(*splits: Images) -> str:
+    """SHA-256 (hex) over shape, pixels and labels of every split in turn."""
+    digest = hashlib.sha256()
+    for images in splits:
+        digest.update(repr(images.pixels.shape).encode())
+        digest.update(np.ascontiguousarray(images.pixels).data)
+        digest.update(images.labels.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def _size(images: Images) -> str:
+    return "x".join(str(length) for length in images.pixels.shape[1:])
+
+
+def _check_labels(what: str, labels: Labels, classes: int) -> None:
+    outside = labels[(labels < 0) | (labels >= classes)]
+    if outside.size:
+        raise CimsimError(
+            f"{what} must be 0 to {classes - 1}, found {outside[0]} ({outside.size} such labels)"
+        )
+
+
+def _level_table(name: str, channel: int, pixels: Pixels) -> NDArray[np.float32]:
+    """The normalised value of each grey level 0..255."""
+    counts = np.bincount(pixels.reshape(-1), minlength=256).astype(np.float64)
+    levels = np.arange(256, dtype=np.float64)
+    mean = counts @ levels / counts.sum()
+    variance = counts @ (levels - mean) ** 2 / counts.sum()
+    if variance == 0:
+        raise CimsimError(f"{name}: all training pixels of channel {channel} are {pixels.flat[0]}")
+    table: NDArray[np.float64] = (levels - mean) / np.sqrt(variance)
+    return table.astype(np.float32)
+
+
+def _look_up(tables: list[NDArray[np.float32]], pixels: Pixels) -> Tensor:
+    out = np.empty(pixels.shape, dtype=np.float32)
+    for channel, table in enumerate(tables):
+        np.take(table, pixels[:, channel], out=out[:, channel])
+    return torch.from_numpy(out)

@@ -1,0 +1,67 @@
+"""Downloads that are either the published file, whole and checked, or nothing at all."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import ssl
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from cimsim.errors import CimsimError
+from cimsim.training.files import replacing
+
+_log = logging.getLogger(__name__)
+_BLOCK = 1 << 20
+_PATIENCE_S = 30.0
+_ADVICE = "try again, or get the data another way and name its folder with --data-dir"
+_NETWORK_ERRORS = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ssl.SSLError,
+    TimeoutError,
+    ConnectionError,
+)
+
+
+def download(url: str, sha256: str, target: Path) -> None:
+    """Put the file at ``url`` at ``target``, whose folder exists.
+
+    The file appears under its name only when it is complete and its SHA-256 is ``sha256``. A
+    refused or interrupted download leaves nothing, a killed one at most a hidden ``.part`` file.
+
+    Raises:
+        CimsimError: the server cannot be reached or refuses, it delivers something else than the
+            published file, or ``target`` cannot be written.
+    """
+    _log.info("downloading %s to %s", url, target)
+    with replacing(target) as part:
+        received = _receive(url, part)
+        if received != sha256:
+            raise CimsimError(
+                f"{url} did not deliver the published file (SHA-256 {received[:12]}…, expected "
+                f"{sha256[:12]}…), perhaps because of a proxy or a broken transfer; {_ADVICE}"
+            )
+
+
+def _receive(url: str, part: Path) -> str:
+    """Stream ``url`` into ``part``; the SHA-256 (hex) of what came."""
+    digest = hashlib.sha256()
+    # Some servers refuse urllib's own name.
+    request = urllib.request.Request(url, headers={"User-Agent": "cimsim"})
+    try:
+        with (
+            urllib.request.urlopen(request, timeout=_PATIENCE_S) as response,
+            part.open("wb") as file,
+        ):
+            while block := response.read(_BLOCK):
+                digest.update(block)
+                file.write(block)
+    except _NETWORK_ERRORS as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise CimsimError(f"cannot download {url}: {reason}; {_ADVICE}") from error
+    return digest.hexdigest()
