@@ -5,7 +5,7 @@ PYTHON ?= python3
 READY := .venv/ready
 PY := .venv/bin/python
 CIMSIM := .venv/bin/cimsim
-DEMO_TRAIN := $(CIMSIM) train --profile pcm-ibm-2020 --data digits --model mlp --epochs 40 --seed 0
+DEMO_TRAIN := $(CIMSIM) train --data digits --model mlp --profile pcm-ibm-2020 --epochs 30 --lr 0.003
 
 # Settings of some other Python must not leak into ours.
 unexport PYTHONPATH PYTHONHOME

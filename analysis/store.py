@@ -10,12 +10,10 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import math
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,10 +22,7 @@ from typing import IO, TypeAlias
 
 from cimsim.analysis.levels import Axis, Level
 from cimsim.errors import CimsimError
-from cimsim.training.files import write_text
-
-if sys.platform != "win32":
-    import fcntl
+from cimsim.training.files import lock, write_text
 
 Key: TypeAlias = tuple[str, Level, int]
 """What makes a cell unique: its basis, its level, its chip."""
@@ -137,7 +132,10 @@ class Store:
         except OSError as error:
             raise CimsimError(f"{folder}: cannot write results there ({error.strerror})") from None
         try:
-            _lock(self._file, path)
+            lock(
+                self._file,
+                f"{path}: another `cimsim sweep` is writing to it; wait until it ends, or stop it",
+            )
             self._cells = _parse(_cut_torn_line(self._file), path)
         except BaseException:
             self._file.close()
@@ -243,22 +241,6 @@ def _parse(lines: bytes, path: Path) -> dict[Key, Cell]:
                 "and run the same `cimsim sweep` again"
             ) from None
     return cells
-
-
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Keep other processes out; the system drops the lock when this process ends, however."""
-    if sys.platform == "win32":
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise CimsimError(
-            f"{path}: another `cimsim sweep` is writing to it; wait until it ends, or stop it"
-        ) from None
-    except OSError as error:
-        # Some network file systems know no locks; sweeping there is still better than not at all.
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
-            raise
 
 
 def _cut_torn_line(file: IO[bytes]) -> bytes:

@@ -63,7 +63,7 @@ class TrainConfig(BaseModel):
     calibration_batches: int = Field(
         default=8, ge=1, description="training batches that set the converters' ranges"
     )
-    device: str = Field(default="cpu", description="cpu, cuda or cuda:N")
+    device: str = Field(default="cpu", description="cpu, cuda, cuda:N or auto")
 
     @field_validator("age")
     @classmethod

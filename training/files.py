@@ -1,13 +1,19 @@
-"""Files that are either there whole or not at all."""
+"""Files that are either there whole or not at all, and that one process at a time may write."""
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from cimsim.errors import CimsimError
+
+if sys.platform != "win32":
+    import fcntl
 
 PART = ".part"
 
@@ -39,3 +45,21 @@ def write_text(path: Path, text: str) -> None:
     """Put ``text`` into ``path`` (UTF-8) by :func:`replacing`."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def lock(file: IO[bytes], refusal: str) -> None:
+    """Keep other processes out; the system drops the lock when the file is closed, however.
+
+    Raises:
+        CimsimError: ``refusal``, if another process holds the lock.
+    """
+    if sys.platform == "win32":
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise CimsimError(refusal) from None
+    except OSError as error:
+        # Some network file systems know no locks; writing there is still better than not at all.
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
+            raise

@@ -23,8 +23,9 @@ from cimsim.profile import Profile, dump_profile, load_profile
 from cimsim.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cimsim.training.config import TrainConfig, dump_config, read_config
 from cimsim.training.data import BatchLoader, DataSet, load_data
+from cimsim.training.device import working_device
 from cimsim.training.evaluate import evaluate
-from cimsim.training.files import PART, write_text
+from cimsim.training.files import PART, lock, write_text
 from cimsim.training.methods import Method, make_method
 from cimsim.training.progress import Progress, Silent
 from cimsim.training.run import (
@@ -65,16 +66,18 @@ def fit(
     profile = load_profile(config.profile, config.overrides)
     method = make_method(config, profile)
     data = load_data(config.data, config.data_dir)
-    device = _device(config.device)
+    device = torch.device(working_device(config.device))
     model = new_model(config, profile, data).to(device)
     _claim(out, config, profile, resume)
-    if (out / RESULT).is_file():
-        progress.note(f"the run in {out} is already finished")
-        return Run.open(out)
-    training = _Training(config, method, model, data, device, out, progress)
-    training.resume_if_possible()
-    training.run()
-    return _finish(training, profile)
+    with (out / CONFIG).open("rb") as claimed:
+        lock(claimed, f"another process is training in {out}; wait until it ends, or stop it")
+        if (out / RESULT).is_file():
+            progress.note(f"the run in {out} is already finished")
+            return Run.open(out)
+        training = _Training(config, method, model, data, device, out, progress)
+        training.resume_if_possible()
+        training.run()
+        return _finish(training, profile)
 
 
 class _Training:
@@ -292,16 +295,6 @@ def _keep_lines(path: Path, count: int) -> None:
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         write_text(path, "".join(lines[:count]))
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise CimsimError(f"device '{name}' does not work here: {first}") from None
-    return device
 
 
 def environment() -> dict[str, Any]:

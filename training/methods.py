@@ -32,7 +32,7 @@ class Method(ABC):
         self.profile = profile
 
     def settle(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
-        """Called before steps 1, 2, 4, 8, … and at the start of every epoch, once there is noise."""
+        """Called before steps 1, 2, 4, 8, … and at the start of every epoch, if there is noise."""
         return
 
     def finish(self, model: nn.Module, batches: Iterable[Tensor]) -> None:

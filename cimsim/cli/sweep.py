@@ -55,8 +55,8 @@ def sweep(
         from cimsim.analysis.stats import levels_matter
         from cimsim.analysis.store import write_csv
         from cimsim.analysis.sweep import sweep as evaluate
-        from cimsim.cli.device import working_device
         from cimsim.cli.runs import open_runs
+        from cimsim.training.device import working_device
 
         axis = parse_axis(over)
         if out is not None:

@@ -47,7 +47,7 @@ def train(
 
 def _config(given: dict[str, object], resumed: Path | None) -> TrainConfig:
     """The settings given, on top of those of the run to be resumed where there is one."""
-    from cimsim.cli.device import working_device
+    from cimsim.training.device import working_device
 
     if "device" in given:
         given["device"] = working_device(str(given["device"]))

@@ -39,7 +39,8 @@ class PowerLawDrift(Effect):
 class TabulatedSpread(Effect):
     """Relaxation of filamentary ReRAM: a spread around the target, measured at a few ages.
 
-        g(t) = max(g_min, g_target + strength * sigma(g_target, t) * xi),  xi ~ N(0, 1), once per chip
+        g(t) = max(g_min, g_target + strength * sigma(g_target, t) * xi)
+        xi ~ N(0, 1), once per chip
         sigma(g, t_i) = max(0, sum_k c_ik (g / g_ref)^k)
 
     sigma is interpolated linearly in ln t between the ages of the table and constant outside it.

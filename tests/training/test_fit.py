@@ -194,6 +194,15 @@ def test_what_is_refused(tmp_path: Path) -> None:
         assert not (tmp_path / "never").exists()
 
 
+def test_two_processes_never_train_in_one_folder(tmp_path: Path) -> None:
+    class Second(Silent):
+        def epoch(self, metrics: dict[str, Any]) -> None:
+            with pytest.raises(CimsimError, match="another process is training in"):
+                fit(config(), tmp_path / "run", resume=True)
+
+    fit(config(), tmp_path / "run", progress=Second())
+
+
 def test_a_changed_profile_is_noticed(tmp_path: Path) -> None:
     from cimsim.profile import dump_profile, load_profile
 
@@ -209,7 +218,10 @@ def test_a_changed_profile_is_noticed(tmp_path: Path) -> None:
 
 def test_a_loss_that_explodes_ends_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(CimsimError, match=r"the loss became (nan|inf) in epoch 1"):
-        fit(config(model="tests.training.networks:exploding_net"), tmp_path / "run")
+        fit(
+            config(model="tests.training.networks:exploding_net", method="digital"),
+            tmp_path / "run",
+        )
 
 
 def test_a_damaged_checkpoint_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

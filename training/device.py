@@ -1,4 +1,4 @@
-"""The device a command computes on."""
+"""Where to compute."""
 
 from __future__ import annotations
 
