@@ -217,11 +217,9 @@ def test_a_changed_profile_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_loss_that_explodes_ends_with_a_sentence(tmp_path: Path) -> None:
+    settings = config(model="tests.training.networks:exploding_net", method="digital")
     with pytest.raises(CimsimError, match=r"the loss became (nan|inf) in epoch 1"):
-        fit(
-            config(model="tests.training.networks:exploding_net", method="digital"),
-            tmp_path / "run",
-        )
+        fit(settings, tmp_path / "run")
 
 
 def test_a_damaged_checkpoint_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
