@@ -45,7 +45,7 @@ class TrainConfig(BaseModel):
         default=0.3, description="fraction of the steps over which noise grows to its full size"
     )
     noise: float = Field(
-        default=1.0, ge=0, description="factor on every noise of the profile during training"
+        default=3.0, ge=0, description="factor on every noise of the profile during training"
     )
     age: str = Field(
         default="0s", description="age of the training chips: a time, or a range such as 1s:1d"
@@ -53,7 +53,7 @@ class TrainConfig(BaseModel):
     clip_sigma: float = Field(
         default=1.5,
         ge=0,
-        description="clip weights at so many standard deviations per channel; 0 is off",
+        description="clip weights at so many times their RMS, per channel; 0 is off",
     )
     gaussian_sigma: float = Field(
         default=0.038,

@@ -13,16 +13,16 @@ from cimsim.nn import AnalogLayer, analog_layers
 
 @torch.no_grad()
 def clip_weights(model: nn.Module, sigmas: float) -> None:
-    """Clamp the weights of every analog layer to ``+- sigmas`` standard deviations, per channel.
+    """Clamp the weights of every analog layer to ``+- sigmas`` times their RMS, per channel.
 
     Noise is relative to a column's largest weight; without clipping, a few large weights would make
-    it loud for all others.
+    it loud for all others. The deviation is taken about zero, not about the mean: a channel whose
+    weights share a mean would otherwise be clipped to nothing, step after step.
     """
     for layer in analog_layers(model).values():
         weight = layer.weight
-        if weight[0].numel() < 2:
-            continue
-        bound = sigmas * weight.flatten(1).std(dim=1).view(-1, *[1] * (weight.dim() - 1))
+        rms = weight.flatten(1).square().mean(dim=1).sqrt()
+        bound = sigmas * rms.view(-1, *[1] * (weight.dim() - 1))
         weight.copy_(torch.clamp(weight, -bound, bound))
 
 

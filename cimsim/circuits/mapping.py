@@ -38,11 +38,13 @@ class DifferentialPair:
         return (variance_uS2[0] + variance_uS2[1]) / self.span_uS**2
 
 
-def column_scale(w: Tensor) -> Tensor:
-    """The weight that full conductance stands for: ``max |w|`` of each column.
+_SMALLEST_SCALE = 1e-30  # far below any weight, and its reciprocal far from overflow
 
-    ``w [..., columns, rows]`` gives ``[..., columns, 1]``; an all-zero column gets 1, so that its
-    weights stay zero without a division by zero.
+
+def column_scale(w: Tensor) -> Tensor:
+    """The weight that full conductance stands for: ``max |w|`` of each column, at least 1e-30.
+
+    ``w [..., columns, rows]`` gives ``[..., columns, 1]``. The floor keeps a column of zeros, and
+    its gradient, finite; whatever its cells do counts for nothing.
     """
-    largest = w.abs().amax(dim=-1, keepdim=True)
-    return torch.where(largest > 0, largest, torch.ones_like(largest))
+    return w.abs().amax(dim=-1, keepdim=True).clamp_min(_SMALLEST_SCALE)

@@ -28,4 +28,4 @@ def test_variances_add() -> None:
 
 def test_column_scale() -> None:
     w = torch.tensor([[[1.0, -4.0], [0.0, 0.0]]])
-    assert column_scale(w).flatten().tolist() == [4.0, 1.0]
+    assert column_scale(w).flatten().tolist() == [4.0, pytest.approx(1e-30)]

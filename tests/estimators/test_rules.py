@@ -163,6 +163,23 @@ def test_frozen_weights_still_pass_the_gradient_on() -> None:
     assert torch.allclose(dx, layer.programmed(layer.w).detach().sum(0).expand_as(dx))
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("size", [0.0, 2.8e-39, 1e-20])
+def test_a_column_of_nothing_is_harmless(rule: str, size: float) -> None:
+    """Seen in training: a dead channel of subnormal weights turned every gradient into NaN."""
+    array = Array(device(**STATIC, read=[ONE_OVER_F], dac=8, adc=8), LinearTiling(12, 512))
+    x = draw(6, 12, seed=0).float().requires_grad_()
+    w = draw(5, 12, seed=1).float()
+    w[2] = size
+    w.requires_grad_()
+    ranges = ConverterRanges(torch.tensor(3.0), torch.tensor(4.0))
+    y = analog_matmul(x, w, Call(array, backward_rule(rule), ranges, 3, AGE_S, 4))
+    assert (y[:, 2].abs() < 1e-15).all()
+    dx, dw = torch.autograd.grad(y.sum(), (x, w))
+    assert torch.isfinite(dx).all()
+    assert torch.isfinite(dw).all()
+
+
 def test_rules_by_letter() -> None:
     assert backward_rule("f") is RULES["F"]
     with pytest.raises(CimsimError, match="no backward rule 'D'; choose one of A, B, C, E, F"):
