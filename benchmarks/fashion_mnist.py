@@ -36,9 +36,9 @@ RESULTS = Path(__file__).parent / "results"
 ARMS: dict[str, dict[str, object]] = {
     "digital": {"method": "digital"},
     # As published (Joshi et al. 2020): noise of 3.8 % of the largest weight, clipping at 2.5 sigma.
-    "standard-nat, published": {"method": "standard-nat", "noise": 1.0, "clip_sigma": 2.5},
-    # With the noise and the clipping that noise-aware training has by default.
-    "standard-nat, tuned": {"method": "standard-nat"},
+    "standard-nat, published": {"method": "standard-nat", "clip_sigma": 2.5},
+    # With three times that noise and the clipping that noise-aware training has by default.
+    "standard-nat, tuned": {"method": "standard-nat", "gaussian_sigma": 0.114},
     "noise-aware": {"method": "noise-aware"},
     "noise-aware, noise 1": {"method": "noise-aware", "noise": 1.0},
 }

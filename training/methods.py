@@ -60,7 +60,7 @@ class Digital(Method):
 class StandardNAT(Method):
     """Noise-aware training as the literature has it: Gaussian weight noise in the autograd graph.
 
-    ``W_noisy = W + strength * noise * sigma * max|W| * xi`` per layer, with ``max|W|``
+    ``W_noisy = W + strength * sigma * max|W| * xi`` per layer, with ``max|W|``
     differentiated too and no converters (V. Joshi et al., Nature Communications 11, 2473, 2020,
     sigma = 3.8 %).
     """
@@ -69,7 +69,7 @@ class StandardNAT(Method):
 
     def forward(self, model: nn.Module, x: Tensor, strength: float, step: int) -> Tensor:
         """``model(x)`` with noisy weights, computed digitally."""
-        sigma = strength * self.config.noise * self.config.gaussian_sigma
+        sigma = strength * self.config.gaussian_sigma
         draws = generator("standard-nat", self.config.seed, step, device=x.device)
         noisy = {}
         for name, layer in analog_layers(model).items():
