@@ -146,11 +146,12 @@ class Array:
         z = tiling.product(codes, chip.weight * gain)
         if chip.read_variance is not None:
             variance = tiling.product(codes.square(), chip.read_variance * gain.square())
-            z = _noisy(z, variance.sqrt_(), generator(read_seed, "cells", device=z.device))
+            sigma = variance.clamp_min_(0.0).sqrt_()  # fast convolutions can round below zero
+            z = _noisy(z, sigma, generator(read_seed, "cells", device=z.device))
         if adc is not None:
             if self.profile.adc.noise_of_range:
-                sigma = z.new_tensor(self.profile.adc.noise_of_range * adc.levels)
-                z = _noisy(z, sigma, generator(read_seed, "adc", device=z.device))
+                steps = z.new_tensor(self.profile.adc.noise_of_range * adc.levels)
+                z = _noisy(z, steps, generator(read_seed, "adc", device=z.device))
             z, adc_inside = adc.encode(z, want_slopes)
         y = tiling.accumulate(z.mul_(tiling.per_column(chip.scale * out_step)))
         return Readout(y, codes, dac_inside, adc_inside)

@@ -156,7 +156,7 @@ class ConvTiling(Tiling):
         g = self.geometry
         missing = self.split * self.channels - self.group_channels
         padded = F.pad(weight, (0, 0, 0, 0, 0, missing)) if missing else weight
-        split = padded.view(g.groups, g.out_channels // g.groups, self.split, self.rows)
+        split = padded.reshape(g.groups, g.out_channels // g.groups, self.split, self.rows)
         return split.transpose(1, 2).reshape(self.tiles, g.out_channels // g.groups, self.rows)
 
     def from_cells(self, cells: Tensor) -> Tensor:
@@ -212,7 +212,7 @@ class ConvTiling(Tiling):
         shape = (self.tiles, self.geometry.out_channels // self.geometry.groups, self.rows)
         cells = dz.new_empty(1).expand(shape)
         _, dw = self._transposed(dz, self._pad_channels(x), cells, (False, True))
-        return dw.view(shape)
+        return dw.reshape(shape)
 
     def per_column(self, values: Tensor) -> Tensor:
         return values.view(self.geometry.groups, self.split, -1, 1, 1)

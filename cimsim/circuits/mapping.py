@@ -27,7 +27,10 @@ class DifferentialPair:
 
     def conductances(self, r: Tensor) -> Tensor:
         """Target conductances in µS; ``r [...]`` gives ``[2, ...]`` (positive cell first)."""
-        return torch.stack((r, -r)).clamp_min(0.0) * self.span_uS + self.g_min_uS
+        # max(r, 0) = (|r| + r) / 2, so written because its slope at 0 is 1/2: the slopes of the two
+        # cells then add up to 1 at a weight of exactly zero, as they do everywhere else.
+        size = r.abs()
+        return torch.stack((size + r, size - r)) * (self.span_uS / 2) + self.g_min_uS
 
     def weights(self, g_uS: Tensor) -> Tensor:
         """Relative weights of ``g_uS [2, ...]``; shape ``[...]``."""

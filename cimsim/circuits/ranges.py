@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cimsim.seeds import generator
+
 _SAMPLES_PER_BATCH = 8192
 _MOST_SAMPLES = 1 << 20
 _CANDIDATES = 96
@@ -15,20 +17,31 @@ class RangeObserver:
 
     def __init__(self) -> None:
         self._samples: list[Tensor] = []
-        self._thinning = 1
+        self._draws = generator("calibration")
+        self._share = 1.0
         self._peak = 0.0
 
     def observe(self, v: Tensor) -> None:
-        """Keep an evenly spaced subset of ``|v|`` and its peak; any shape, never the graph."""
-        flat = v.detach().abs().flatten().float()
+        """Keep a random subset of ``|v|`` and its peak; any shape, never the graph.
+
+        Random, because evenly spaced samples fall into step with the signal's own layout and see a
+        single pixel or feature of it.
+        """
+        flat = v.detach().flatten()
         if flat.numel() == 0:
             return
-        stride = max(1, flat.numel() // _SAMPLES_PER_BATCH) * self._thinning
-        self._samples.append(flat[::stride].cpu())
+        wanted = max(1, int(self._share * min(flat.numel(), _SAMPLES_PER_BATCH)))
+        if wanted < flat.numel():
+            picked = torch.randint(flat.numel(), (wanted,), generator=self._draws)
+            self._samples.append(flat[picked.to(flat.device)].abs().float().cpu())
+        else:
+            self._samples.append(flat.abs().float().cpu())
         if sum(len(samples) for samples in self._samples) > _MOST_SAMPLES:
-            self._samples = [torch.cat(self._samples)[::2]]
-            self._thinning *= 2
-        peak = flat.max().item()
+            everything = torch.cat(self._samples)
+            half = torch.randperm(len(everything), generator=self._draws)[: _MOST_SAMPLES // 2]
+            self._samples = [everything[half]]
+            self._share /= 2
+        peak = flat.abs().max().item()
         if not peak <= self._peak:  # so written that NaN counts as a peak, and stays one
             self._peak = peak
 

@@ -50,15 +50,21 @@ def analog_matmul(x: Tensor, weight: Tensor, call: Call) -> Tensor:
     Returns:
         The layer's output before its bias, of x's dtype.
     """
+    if not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)):
+        return _read(x, weight, call, want_slopes=False).y
     y: Tensor = _AnalogMatmul.apply(x, weight, call)  # type: ignore[no-untyped-call]
     return y
+
+
+def _read(x: Tensor, weight: Tensor, call: Call, want_slopes: bool) -> Readout:
+    chip = call.held(weight)
+    return call.array.mvm(x, chip, call.ranges, call.read_seed, want_slopes)
 
 
 class _AnalogMatmul(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, call: Call) -> Tensor:
-        slopes = call.rule.needs_slopes and any(ctx.needs_input_grad)
-        readout = call.array.mvm(x, call.held(weight), call.ranges, call.read_seed, slopes)
+        readout = _read(x, weight, call, call.rule.needs_slopes)
         _keep(ctx, readout, weight, call)
         return readout.y
 

@@ -240,3 +240,31 @@ def test_a_programmed_chip_passes_gradients_to_its_input(model: nn.Module) -> No
     model(x).sum().backward()
     assert x.grad is not None
     assert x.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("rule", ["A", "B", "C", "E", "F"])
+def test_weights_of_exactly_zero_have_the_digital_gradient(rule: str) -> None:
+    plain = nn.Linear(6, 4)
+    nn.init.zeros_(plain.weight)
+    with torch.no_grad():
+        plain.weight[0, 0] = 1.0
+    analog = cimsim.convert(plain, device(), rule=rule)
+    x = torch.randn(5, 6)
+    plain(x).sum().backward()
+    analog(x).sum().backward()
+    torch.testing.assert_close(analog.weight.grad, plain.weight.grad)
+
+
+@pytest.mark.parametrize("what", ["input", "weight", "both"])
+def test_channels_last(what: str) -> None:
+    plain = nn.Conv2d(4, 6, 3, padding=1)
+    x = torch.randn(2, 4, 7, 8)
+    analog = cimsim.convert(plain, device())
+    if what != "input":
+        analog = analog.to(memory_format=torch.channels_last)
+    if what != "weight":
+        x = x.contiguous(memory_format=torch.channels_last)
+    y, reference = analog(x), plain(x)
+    torch.testing.assert_close(y, reference)
+    y.sum().backward(), reference.sum().backward()
+    torch.testing.assert_close(analog.weight.grad, plain.weight.grad)

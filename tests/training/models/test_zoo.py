@@ -43,6 +43,11 @@ def test_cnn_fits_any_image_from_7x7_on(size: int) -> None:
     assert build_model("cnn", (2, size, 40), 10, 0)(torch.zeros(1, 2, size, 40)).shape == (1, 10)
 
 
+@pytest.mark.parametrize(("size", "kernel"), [(9, (3, 3)), (10, (4, 4))])
+def test_cnn_has_smaller_kernels_only_where_it_must(size: int, kernel: tuple[int, int]) -> None:
+    assert build_model("cnn", (1, size, size), 10, 0).conv2.kernel_size == kernel
+
+
 def test_cnn_refuses_smaller_images() -> None:
     with pytest.raises(CimsimError, match=r"'cnn' needs images of at least 7x7 .* got 6x40; use"):
         build_model("cnn", (2, 6, 40), 10, 0)
