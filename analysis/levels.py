@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from cimsim.errors import CimsimError
+from cimsim.profile.suggest import nearest
 from cimsim.units import format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ def parse_axis(text: str) -> Axis:
 def _check_key(key: str, text: str) -> None:
     if key in _NAMES or ("." in key and _KEY.fullmatch(key)):
         return
-    near = difflib.get_close_matches(key, _NAMES, n=1, cutoff=0.6)
-    hint = f"did you mean '{near[0]}'?" if near else f"write for instance {EXAMPLES}"
+    near = nearest(key, _NAMES)
+    hint = f"did you mean '{near}'?" if near else f"write for instance {EXAMPLES}"
     raise CimsimError(
         f"'{text}': '{key}' is neither noise, time nor a dotted key of the profile; {hint}"
     )

@@ -23,6 +23,7 @@ from cimsim.analysis.levels import Axis
 from cimsim.analysis.scale import Scale, scale_of
 from cimsim.analysis.stats import Summary
 from cimsim.errors import CimsimError
+from cimsim.training.files import replacing
 
 # Okabe & Ito, "Color Universal Design", 2008: told apart with any colour vision. No yellow, which
 # is too faint for lines on white.
@@ -87,8 +88,10 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with matplotlib.rc_context({"svg.hashsalt": "cimsim"}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
-            figure.savefig(png, dpi=150)
-            figure.savefig(svg, metadata={"Date": None})
+            with replacing(png) as temporary:
+                figure.savefig(temporary, format="png", dpi=150)
+            with replacing(svg) as temporary:
+                figure.savefig(temporary, format="svg", metadata={"Date": None})
     except OSError as error:
         raise CimsimError(
             f"{error.filename or path}: cannot be written ({error.strerror}); choose another --out"

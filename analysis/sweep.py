@@ -18,10 +18,11 @@ from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.names import printable
 from cimsim.analysis.store import Cell, Plan, Store, Sweep, sweep_folder
 from cimsim.errors import CimsimError
+from cimsim.nn import set_profile
 from cimsim.profile import Profile
 from cimsim.training.data import DataSet, load_data
 from cimsim.training.evaluate import evaluate
-from cimsim.training.run import Run
+from cimsim.training.run import Run, new_model
 
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Told after every cell: cells finished, cells in all, what is being done."""
@@ -107,8 +108,11 @@ def _share_data(runs: Sequence[Run], data_dir: Path | None, download: bool) -> N
 
 
 def _job(run: Run, axis: Axis, chips: int, device: torch.device) -> _Job:
+    model = new_model(run.config, run.profile, run.data)
     try:
         profiles = {level: axis.apply(run.profile, level) for level in axis.values}
+        for profile in profiles.values():
+            set_profile(model, profile)  # refuses what does not fit, before anything is evaluated
     except CimsimError as error:
         raise CimsimError(f"{run.path}: {error}") from None
     return _Job(run, profiles, _plan(run, axis, chips, device))

@@ -37,7 +37,9 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(default=128, ge=1, description="images per step")
     lr: float = Field(default=1e-3, gt=0, description="peak learning rate of Adam (cosine decay)")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of AdamW")
-    seed: int = Field(default=0, ge=0, description="decides weights, order of data, training chips")
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="decides weights, order of data, training chips"
+    )
     warmup: Fraction = Field(
         default=0.0, description="fraction of the steps trained digitally before noise sets in"
     )

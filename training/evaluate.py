@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.nn import evaluating
 
 
 class Score(NamedTuple):
@@ -29,14 +30,11 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000) -> 
     """
     if len(x) == 0:
         raise CimsimError("there is nothing to evaluate: the data set is empty")
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     correct = torch.zeros((), dtype=torch.int64, device=x.device)
     loss = torch.zeros((), dtype=torch.float64, device=x.device)
-    for images, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
-        logits = model(images)
-        correct += (logits.argmax(dim=1) == labels).sum()
-        loss += F.cross_entropy(logits.double(), labels, reduction="sum")
-    for module, mode in modes:
-        module.training = mode
+    with evaluating(model):
+        for images, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
+            logits = model(images)
+            correct += (logits.argmax(dim=1) == labels).sum()
+            loss += F.cross_entropy(logits.double(), labels, reduction="sum")
     return Score(correct.item() / len(x), loss.item() / len(x))

@@ -147,7 +147,8 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * 0.5 * (1 + math.cos(math.pi * at / self.total))
         strength = self._strength(at)
-        if strength > 0 and (self.step == 0 or _is_power_of_two(at)):
+        sets_in = strength > 0 and self._strength(at - 1) == 0
+        if sets_in or (strength > 0 and (self.step == 0 or _is_power_of_two(at))):
             self.method.settle(self.model, self._calibration())
         logits = self.method.forward(self.model, x, strength, at)
         loss = F.cross_entropy(logits, y)
@@ -299,12 +300,12 @@ def _keep_lines(path: Path, count: int) -> None:
 
 def environment() -> dict[str, Any]:
     """Versions and command line, for a run's ``env.json``."""
-    packages = ("torch", "numpy", "scipy", "pydantic", "safetensors", "scikit-learn")
+    packages = ("numpy", "scipy", "pydantic", "safetensors", "scikit-learn")
     return {
         "cimsim": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: _version(name) for name in packages},
+        "packages": {"torch": torch.__version__, **{name: _version(name) for name in packages}},
         "threads": torch.get_num_threads(),
         "command": sys.argv,
     }

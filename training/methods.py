@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import torch
@@ -15,6 +14,7 @@ from torch.func import functional_call
 from cimsim.errors import CimsimError
 from cimsim.nn import age, analog_layers, calibrate, digital, set_profile
 from cimsim.profile import Profile
+from cimsim.profile.suggest import unknown
 from cimsim.seeds import generator
 from cimsim.training.config import TrainConfig, age_range_s
 from cimsim.training.weights import reestimate_batchnorm
@@ -95,9 +95,15 @@ class NoiseAware(Method):
         calibrate(model, calibration)
 
     def finish(self, model: nn.Module, batches: Iterable[Tensor]) -> None:
-        """Let batch normalisation know the whole noise."""
+        """Let batch normalisation know the whole noise, at ages as they were trained."""
+
+        def ageing() -> Iterator[Tensor]:
+            for number, x in enumerate(batches):
+                age(model, self._age_s("finish", number))
+                yield x
+
         set_profile(model, self.profile.scale_noise(self.config.noise))
-        reestimate_batchnorm(model, batches)
+        reestimate_batchnorm(model, ageing())
 
     def forward(self, model: nn.Module, x: Tensor, strength: float, step: int) -> Tensor:
         """``model(x)`` on a chip that no step has seen before."""
@@ -106,16 +112,16 @@ class NoiseAware(Method):
                 logits: Tensor = model(x)
             return logits
         set_profile(model, self.profile.scale_noise(strength * self.config.noise))
-        age(model, self._age_s(step))
+        age(model, self._age_s("step", step))
         logits = model(x)
         return logits
 
-    def _age_s(self, step: int) -> float:
-        """Log-uniform in the configured range, one age per step."""
+    def _age_s(self, *name: object) -> float:
+        """Log-uniform in the configured range, one age per step; ``name`` names the draw."""
         low, high = age_range_s(self.config.age)
         if low == high:
             return low
-        u = torch.rand((), generator=generator("age", self.config.seed, step)).item()
+        u = torch.rand((), generator=generator("age", self.config.seed, *name)).item()
         return math.expm1(math.log1p(low) + u * (math.log1p(high) - math.log1p(low)))
 
 
@@ -131,7 +137,5 @@ def make_method(config: TrainConfig, profile: Profile) -> Method:
         CimsimError: if there is none of that name.
     """
     if config.method not in METHODS:
-        near = difflib.get_close_matches(config.method, METHODS, n=1, cutoff=0.6)
-        hint = f"did you mean '{near[0]}'?" if near else f"choose one of {', '.join(METHODS)}"
-        raise CimsimError(f"there is no method '{config.method}'; {hint}")
+        raise CimsimError(unknown("method", config.method, METHODS))
     return METHODS[config.method](config, profile)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
@@ -128,7 +129,11 @@ def calibration_batches(
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write the model's tensors as safetensors, whole or not at all."""
     with replacing(path) as temporary:
-        save_model(model, str(temporary))
+        try:
+            save_model(model, str(temporary))
+        except SafetensorError as error:  # how its writer reports a full disk
+            raise OSError(f"the weights could not be written ({error})") from error
+        temporary.chmod((path.parent / CONFIG).stat().st_mode)  # safetensors makes it private
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cimsim.nn import AnalogLayer, analog_layers
+from cimsim.nn import AnalogLayer, analog_layers, evaluating
 
 
 @torch.no_grad()
@@ -41,19 +41,15 @@ def reestimate_batchnorm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     ]
     if not norms:
         return
-    modes = [(module, module.training) for module in model.modules()]
     momenta = [norm.momentum for norm in norms]
-    model.eval()
-    for module in model.modules():
-        if isinstance(module, AnalogLayer):
-            module.train()
-    for norm in norms:
-        norm.train()
-        norm.reset_running_stats()
-        norm.momentum = None  # torch's way to say: plain average
-    for x in batches:
-        model(x)
+    with evaluating(model):
+        for module in model.modules():
+            if isinstance(module, AnalogLayer | _BatchNorm):
+                module.train()
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # torch's way to say: plain average
+        for x in batches:
+            model(x)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-    for module, mode in modes:
-        module.training = mode

@@ -72,7 +72,7 @@ class _AnalogMatmul(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         with torch.autocast(dy.device.type, enabled=False):
-            dx, dw = ctx.call.rule.backward(_Seen(ctx, dy.to(ctx.saved_tensors[1].dtype)))
+            dx, dw = ctx.call.rule.backward(_Seen(ctx, dy))
         return dx, dw if ctx.needs_input_grad[1] else None, None
 
 

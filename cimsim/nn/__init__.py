@@ -4,6 +4,7 @@ from cimsim.nn.conv import AnalogConv2d
 from cimsim.nn.convert import convert
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.linear import AnalogLinear
+from cimsim.nn.modes import evaluating
 from cimsim.nn.verbs import age, analog_layers, calibrate, digital, program, set_profile
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "calibrate",
     "convert",
     "digital",
+    "evaluating",
     "program",
     "set_profile",
 ]

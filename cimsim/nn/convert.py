@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import logging
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -17,6 +16,7 @@ from cimsim.nn.conv import AnalogConv2d
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.linear import AnalogLinear
 from cimsim.profile import Profile, load_profile
+from cimsim.profile.suggest import unknown
 
 logger = logging.getLogger("cimsim")
 
@@ -78,6 +78,10 @@ def convert(
         layer.__class__ = _ANALOG[type(layer)]
         assert isinstance(layer, AnalogLayer)
         layer.become_analog(profile, backward, name, seed)
+    for module in result.modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            # Its fast path in evaluation reads the layers' weights and never calls the layers.
+            module.activation_relu_or_gelu = 0
     return result
 
 
@@ -102,9 +106,7 @@ def _chosen(
     for pattern in keep_digital:
         matched = _matching(pattern, candidates)
         if not matched:
-            near = difflib.get_close_matches(pattern, candidates, n=1, cutoff=0.6)
-            hint = f"; did you mean '{near[0]}'?" if near else f": {', '.join(candidates)}"
-            raise CimsimError(f"keep_digital: '{pattern}' names none of the layers{hint}")
+            raise CimsimError(f"keep_digital: {unknown('layer', pattern, candidates)}")
         kept.update(matched)
     chosen = [name for name in candidates if name not in kept]
     if only is not None:

@@ -44,7 +44,7 @@ class AnalogLayer(nn.Module):
     adc_range: Tensor
     _array: Array
     _chip: Chip | None
-    _chip_of: tuple[int, int]
+    _chip_of: tuple[Tensor, int]
 
     def become_analog(self, profile: Profile, rule: BackwardRule, name: str, seed: int) -> None:
         """Add what an analog layer has beside its torch layer; called once, by ``convert``."""
@@ -115,11 +115,12 @@ class AnalogLayer(nn.Module):
             return self._array.tiling.from_cells(chip.weight * chip.scale.unsqueeze(-1)).clone()
 
     def _programmed(self) -> Chip:
-        version = (self.weight._version, self.weight.data_ptr())
-        if self._chip is None or self._chip_of != version:
-            weight = self.weight.detach().to(_compute_dtype(self.weight))
-            self._chip = self._array.chip(weight, self.chip_seed, self.age_s)
-            self._chip_of = version
+        weight = self.weight
+        version = 0 if weight.is_inference() else weight._version
+        if self._chip is None or self._chip_of[0] is not weight or self._chip_of[1] != version:
+            values = weight.detach().to(_compute_dtype(weight))
+            self._chip = self._array.chip(values, self.chip_seed, self.age_s)
+            self._chip_of = (weight, version)
         return self._chip
 
     # Calibration.
@@ -178,12 +179,14 @@ class AnalogLayer(nn.Module):
                 "training data first: cimsim.calibrate(model, batches)"
             )
         dtype = _compute_dtype(self.weight)
-        return ConverterRanges(self.dac_range.to(dtype), self.adc_range.to(dtype))
+        # Copies: calibrating again before backward must not change what this forward did.
+        return ConverterRanges(*(r.to(dtype, copy=True) for r in (self.dac_range, self.adc_range)))
 
     # The module's own life.
 
     def _call(self) -> Call:
         if self.training:
+            self._refuse_what_would_repeat_chips()
             chip_seed = seed_for("training", self.seed, self.name, self.draws)
             self.draws += 1
             chip, read_seed = None, seed_for(chip_seed, "read")
@@ -193,6 +196,18 @@ class AnalogLayer(nn.Module):
             self.reads += 1
         ranges = self._ranges()
         return Call(self._array, self.rule, ranges, chip_seed, self.age_s, read_seed, chip)
+
+    def _refuse_what_would_repeat_chips(self) -> None:
+        if torch._C._current_graph_task_id() != -1:
+            raise CimsimError(
+                f"layer '{self.name}' is run again within backward, as activation checkpointing "
+                "does, and would meet another chip than before; leave analog layers out of it"
+            )
+        if getattr(self, "_is_replica", False):
+            raise CimsimError(
+                "nn.DataParallel throws its replicas' state away, so that every step would meet "
+                "the same chip; use torch.nn.parallel.DistributedDataParallel"
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer's output, of the dtype that the torch layer would give."""
@@ -216,6 +231,17 @@ class AnalogLayer(nn.Module):
     def set_extra_state(self, state: Tensor) -> None:
         """Inverse of :meth:`get_extra_state`."""
         self.seed, self.draws = state.tolist()
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        # A digital layer's checkpoint knows no ranges: they stay as they are.
+        missing_keys = arguments[2]
+        ours = {f"{prefix}{key}" for key in ("dac_range", "adc_range", "_extra_state")}
+        missing_keys[:] = [key for key in missing_keys if key not in ours]
+        self._calibrated = False  # to be looked at anew
+        self._chip = None
 
     def _apply(self, fn: Any, recurse: bool = True) -> AnalogLayer:
         self._chip = None  # a chip is drawn where it is used; it does not move

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.nn.layer import AnalogLayer, SignalObserver
+from cimsim.nn.modes import evaluating
 from cimsim.profile import Profile
 from cimsim.units import parse_duration
 
@@ -18,7 +19,7 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
     """The analog layers of ``model`` by name, in the order of its modules.
 
     Raises:
-        CimsimError: if there is none.
+        CimsimError: if there is none, or two of them would draw the same noise.
     """
     layers = {n: layer for n, layer in model.named_modules() if isinstance(layer, AnalogLayer)}
     if not layers:
@@ -26,6 +27,14 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
             f"this {type(model).__name__} has no analog layers; convert it first: "
             "model = cimsim.convert(model, profile)"
         )
+    draws: dict[tuple[int, str], str] = {}
+    for name, layer in layers.items():
+        twin = draws.setdefault((layer.seed, layer.name), name)
+        if twin != name:
+            raise CimsimError(
+                f"layers '{twin}' and '{name}' would draw the same noise, for both were converted "
+                f"as '{layer.name}'; put the model together first and convert it as a whole"
+            )
     return layers
 
 
@@ -34,6 +43,9 @@ def program(model: nn.Module, seed: int = 0) -> nn.Module:
 
     The same seed is the same chip: the same cells deviate in the same way whatever the profile's
     noise strength, and the same reads follow. Chips met in training are never among them.
+
+    A chip is written anew when its weights change, whether by an optimiser, by ``load_state_dict``
+    or in place; a write through ``.data`` goes unnoticed, so program again after one.
 
     Returns:
         ``model`` itself.
@@ -67,9 +79,15 @@ def set_profile(model: nn.Module, profile: Profile) -> nn.Module:
 
     Returns:
         ``model`` itself.
+
+    Raises:
+        CimsimError: if a layer does not fit the device.
     """
-    for layer in analog_layers(model).values():
-        layer.profile = profile
+    for name, layer in analog_layers(model).items():
+        try:
+            layer.profile = profile
+        except CimsimError as error:
+            raise CimsimError(f"layer '{name}': {error}") from None
     return model
 
 
@@ -106,13 +124,11 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) 
         CimsimError: if there is no batch, or a signal is not finite.
     """
     layers = list(analog_layers(model).values())
-    modes = [(module, module.training) for module in model.modules()]
     for layer in layers:
         layer.observer = SignalObserver()
-    model.eval()
     seen = 0
     try:
-        with torch.no_grad(), digital(model):
+        with torch.no_grad(), evaluating(model), digital(model):
             for batch in batches:
                 model(batch[0] if isinstance(batch, tuple | list) else batch)
                 seen += 1
@@ -123,6 +139,4 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) 
     finally:
         for layer in layers:
             layer.observer = None
-        for module, mode in modes:
-            module.training = mode
     return model

@@ -53,7 +53,8 @@ def test_every_place_of_a_structured_signal_is_seen(shape: tuple[int, ...]) -> N
     v[..., 1:] = 1.0
     seen = RangeObserver()
     seen.observe(v)
-    assert torch.cat(seen._samples).mean().item() == pytest.approx(v.mean().item(), abs=0.02)
+    mean = torch.cat(seen._samples).mean().item()
+    assert mean == pytest.approx(v.mean().item(), abs=0.02)
 
 
 def test_samples_do_not_pile_up() -> None:
@@ -62,4 +63,6 @@ def test_samples_do_not_pile_up() -> None:
         observer.observe(torch.full((20_000,), float(batch)))
     kept = torch.cat(observer._samples)
     assert len(kept) <= 1 << 20
-    assert kept.mean().item() == pytest.approx(149.5, rel=0.02)  # early and late batches weigh the same
+    assert kept.mean().item() == pytest.approx(
+        149.5, rel=0.02
+    )  # early and late batches weigh the same

@@ -97,9 +97,26 @@ def test_subclasses_stay_digital_and_say_so(caplog: pytest.LogCaptureFixture) ->
     assert isinstance(analog[1], AnalogLinear)
 
 
+def test_the_fast_path_of_a_transformer_does_not_go_around_the_chip() -> None:
+    encoder = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True).eval()
+    noisy = cimsim.load_profile("pcm-ibm-2020", ["adc.bits=null", "dac.bits=null"])
+    analog = cimsim.convert(encoder, noisy).eval()
+    x = torch.randn(2, 5, 16)
+    with torch.no_grad():
+        assert not torch.equal(analog(x), encoder(x))
+
+
+def test_layers_converted_one_by_one_would_share_their_noise() -> None:
+    one, two = (cimsim.convert(nn.Linear(4, 4), "ideal") for _ in range(2))
+    with pytest.raises(CimsimError, match="layers '0' and '1' would draw the same noise"):
+        cimsim.program(nn.Sequential(one, two))
+
+
 def test_what_is_refused() -> None:
     model = Residual()
-    with pytest.raises(CimsimError, match="'steem' names none of the layers; did you mean 'stem'"):
+    with pytest.raises(
+        CimsimError, match="keep_digital: unknown layer 'steem'; did you mean 'stem'"
+    ):
         cimsim.convert(model, "ideal", keep_digital=["steem"])
     with pytest.raises(CimsimError, match="no layer of this ReLU is left to convert"):
         cimsim.convert(nn.ReLU(), "ideal")

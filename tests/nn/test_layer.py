@@ -178,9 +178,70 @@ def test_digital_checkpoint_loads_into_the_analog_model() -> None:
     model = cimsim.convert(small_cnn(), device())
     with torch.no_grad():
         plain[0].weight.add_(1.0)
-    missing = model.load_state_dict(plain.state_dict(), strict=False)
-    assert not missing.unexpected_keys
+    model.load_state_dict(plain.state_dict())
     torch.testing.assert_close(model(images()), plain(images()))
+    state = plain.state_dict()
+    del state["0.bias"]
+    with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "0.bias"'):
+        model.load_state_dict(state)
+
+
+def test_loading_a_state_without_ranges_asks_for_calibration(model: nn.Module) -> None:
+    model.load_state_dict(cimsim.convert(small_cnn(), NOISY).state_dict())
+    with pytest.raises(CimsimError, match="have no range yet"):
+        model(images())
+
+
+def test_a_chip_follows_the_weights_of_a_functional_call() -> None:
+    layer = cimsim.convert(nn.Linear(8, 8, bias=False), STATIC).eval()
+    x = torch.randn(3, 8)
+    weight = layer.weight.detach()
+
+    def call(scale: float) -> Tensor:
+        y: Tensor = torch.func.functional_call(layer, {"weight": weight * scale}, (x,))
+        return y
+
+    one, zero, three = (call(scale) for scale in (1.0, 0.0, 3.0))
+    assert zero.abs().max() < 1e-20
+    torch.testing.assert_close(three, 3 * one)
+
+
+def test_calibrating_between_forward_and_backward_changes_no_gradient(model: nn.Module) -> None:
+    layer = model[3]
+
+    def gradient(disturb: bool) -> Tensor:
+        layer.zero_grad()
+        layer.draws = 0
+        x = torch.randn(4, 144, generator=torch.Generator().manual_seed(2))
+        y = layer(x)
+        if disturb:
+            cimsim.calibrate(layer, [50 * x])
+        y.sum().backward()
+        return layer.weight.grad.clone()
+
+    undisturbed = gradient(False)
+    assert torch.equal(gradient(True), undisturbed)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_activation_checkpointing_is_refused_not_wrong(model: nn.Module, reentrant: bool) -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    y = checkpoint(model, images().requires_grad_(), use_reentrant=reentrant)
+    with pytest.raises(CimsimError, match="run again within backward"):
+        y.sum().backward()
+
+
+def test_data_parallel_replicas_are_refused(model: nn.Module) -> None:
+    model[3]._is_replica = True  # what DataParallel sets on its throw-away copies
+    with pytest.raises(CimsimError, match=r"use torch\.nn\.parallel\.DistributedDataParallel"):
+        model(images())
+
+
+def test_models_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        layer = cimsim.convert(nn.Linear(6, 4), STATIC).eval()
+        assert layer(torch.randn(2, 6)).shape == (2, 4)
 
 
 def test_deepcopy_is_independent(model: nn.Module) -> None:

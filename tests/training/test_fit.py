@@ -56,6 +56,7 @@ def test_a_run_learns_and_is_complete(method: str, tmp_path: Path) -> None:
     assert metrics[-1]["train_loss"] < metrics[0]["train_loss"]
     environment = json.loads((run.path / "env.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__
+    assert environment["packages"]["pydantic"]
     assert Run.open(run.path).config == run.config
 
 
@@ -68,6 +69,29 @@ def test_noise_sets_in_after_the_warm_up(tmp_path: Path) -> None:
     assert strengths[:2] == [0, 0]
     assert strengths[2] == pytest.approx(0.5)
     assert strengths[3:] == [1, 1]
+
+
+def test_noise_may_set_in_at_any_step(tmp_path: Path) -> None:
+    fit(config(epochs=2, warmup=0.3), tmp_path / "run")
+
+
+def test_statistics_do_not_depend_on_where_a_run_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after the last step: batch normalisation is re-estimated at the ages of its own."""
+    settings = config(model="tests.training.networks:dropout_net", age="1s:1y")
+    whole = fit(settings, tmp_path / "whole")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, "_finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(settings, tmp_path / "stopped")
+    resumed = fit(settings, tmp_path / "stopped", resume=True)
+    weights = [(run.path / "model.safetensors").read_bytes() for run in (whole, resumed)]
+    assert weights[0] == weights[1]
 
 
 def test_a_seed_is_a_run_bit_for_bit(tmp_path: Path) -> None:
@@ -182,12 +206,12 @@ def test_what_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CimsimError, match="exists and is not a run"):
         fit(config(), tmp_path / "mine", resume=True)
     for settings, message in (
-        ({"method": "noise-awar"}, "did you mean 'noise-aware'"),
+        ({"method": "noise-awar"}, "unknown method .* did you mean 'noise-aware'"),
         ({"profile": "pcm-ibm-202"}, "pcm-ibm-2020"),
         ({"rule": "G"}, "no backward rule 'G'"),
         ({"device": "warp"}, "device 'warp' does not work here"),
         ({"overrides": ("adc.bitz=4",)}, "bits"),
-        ({"keep_digital": ("nothing*",)}, "names none of the layers"),
+        ({"keep_digital": ("nothing*",)}, "keep_digital: unknown layer"),
     ):
         with pytest.raises(CimsimError, match=message):
             fit(config(**settings), tmp_path / "never")

@@ -14,7 +14,7 @@ from cimsim.training.config import age_range_s, dump_config, make_config, read_c
 from cimsim.training.evaluate import evaluate
 from cimsim.training.files import replacing, write_text
 from cimsim.training.fit import fit
-from cimsim.training.run import Run
+from cimsim.training.run import Run, save_weights
 from cimsim.training.weights import clip_weights, reestimate_batchnorm
 from tests.building import device, gaussian
 
@@ -63,6 +63,7 @@ def test_configuration_round_trip(tmp_path: Path) -> None:
         ({"lr": float("nan")}, "lr: .*finite"),
         ({"noise": -1}, "noise: "),
         ({"age": "1d:1s"}, "age: the range '1d:1s' is empty"),
+        ({"seed": 2**63}, "seed: .*less than"),
         ({"age": "old"}, "age: 'old' is not a duration"),
         ({"epoch": 3}, "epoch: .*not permitted"),
         ({"epochs": 0, "seed": -1}, "epochs: .*; seed: "),
@@ -135,6 +136,25 @@ def test_batchnorm_learns_the_noise() -> None:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     config = make_config(profile="pcm-ibm-2020", epochs=2)
     return fit(config, tmp_path_factory.mktemp("runs") / "run")
+
+
+def test_a_full_disk_while_weights_are_saved(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors import SafetensorError
+
+    def full(*_: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr("cimsim.training.run.save_model", full)
+    with pytest.raises(CimsimError, match="No space left on device"):
+        save_weights(run.chip_model(run.profile), tmp_path / "model.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_are_as_readable_as_the_rest(run: Run) -> None:
+    modes = {(run.path / name).stat().st_mode for name in ("model.safetensors", "config.yaml")}
+    assert len(modes) == 1
 
 
 def test_chip_model_has_the_runs_ranges(run: Run) -> None:
