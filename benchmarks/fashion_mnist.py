@@ -40,7 +40,8 @@ ARMS: dict[str, dict[str, object]] = {
     # With three times that noise and the clipping that noise-aware training has by default.
     "standard-nat, tuned": {"method": "standard-nat", "gaussian_sigma": 0.114},
     "noise-aware": {"method": "noise-aware"},
-    "noise-aware, noise 1": {"method": "noise-aware", "noise": 1.0},
+    "noise-aware, clipped at 2": {"method": "noise-aware", "clip_sigma": 2.0},
+    "noise-aware, noise 3": {"method": "noise-aware", "noise": 3.0},
 }
 
 

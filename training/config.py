@@ -47,7 +47,7 @@ class TrainConfig(BaseModel):
         default=0.3, description="fraction of the steps over which noise grows to its full size"
     )
     noise: float = Field(
-        default=3.0, ge=0, description="noise-aware: factor on every noise of the profile"
+        default=2.0, ge=0, description="noise-aware: factor on every noise of the profile"
     )
     age: str = Field(
         default="0s", description="age of the training chips: a time, or a range such as 1s:1d"
