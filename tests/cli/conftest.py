@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -46,6 +47,14 @@ def start() -> Callable[..., subprocess.Popen[str]]:
     """Starts the command ``cimsim`` as a process of its own."""
 
     def begin(*args: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+        # A test run in the background has Ctrl-C ignored, and its children would inherit that.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return popen(*args, cwd=cwd, **environment)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def popen(*args: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "cimsim.cli", *map(str, args)],
             cwd=cwd,
