@@ -83,6 +83,13 @@ class ADC(Sourced):
         default=0.0, description="Gaussian noise before conversion, as a fraction of the range"
     )
 
+    @field_validator("noise_of_range")
+    @classmethod
+    def _has_a_range(cls, noise: float, info: ValidationInfo) -> float:
+        if noise > 0 and info.data.get("bits", 0) is None:
+            raise ValueError("an ideal ADC has no range that noise could be a fraction of; use 0")
+        return noise
+
     def scale_noise(self, factor: float) -> ADC:
         """This ADC with its noise ``factor`` times as large."""
         return self.model_copy(update={"noise_of_range": self.noise_of_range * factor})

@@ -86,3 +86,10 @@ def test_every_effect_has_its_equation_units_and_source(section: type[Section]) 
     assert "\n    " in text
     assert "Units: " in text
     assert "Source: " in text
+
+
+def test_noise_of_a_range_that_is_not_there_is_refused() -> None:
+    """A configured effect never silently does nothing."""
+    with pytest.raises(CimsimError, match="an ideal ADC has no range"):
+        load_profile("pcm-ibm-2020", ["adc.bits=null", "adc.noise_of_range=0.01"])
+    assert load_profile("pcm-ibm-2020", ["adc.noise_of_range=0.01"]).adc.noise_of_range == 0.01

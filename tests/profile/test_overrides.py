@@ -24,14 +24,14 @@ def test_a_number_is_set_and_recorded() -> None:
 
 def test_a_mapping_and_text_mean_the_same() -> None:
     values: dict[str, object] = {
-        "adc.bits": None,
+        "dac.bits": None,
         "cell.g_max_uS": 30,
         "adc.noise_of_range": 1e-6,
         "array.drift_compensation": "none",
         "title": "yes: no",
     }
     texts = [
-        "adc.bits=null",
+        "dac.bits=null",
         "cell.g_max_uS=30",
         "adc.noise_of_range=1e-06",
         "array.drift_compensation=none",
