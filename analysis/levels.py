@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from cimsim.errors import CimsimError
-from cimsim.profile.suggest import nearest
+from cimsim.profile.suggest import UNITS, nearest
 from cimsim.units import format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -27,16 +27,6 @@ _NAMES = {
     "time": ("Time since programming", ""),
     "adc.bits": ("ADC resolution", "bits"),
     "dac.bits": ("DAC resolution", "bits"),
-}
-_UNITS = {
-    "uS": "µS",
-    "ns": "ns",
-    "s": "s",
-    "V": "V",
-    "K": "K",
-    "ohm": "Ω",
-    "um2": "µm²",
-    "pJ": "pJ",
 }
 _KEY = re.compile(r"\w[\w-]*(\.\w[\w-]*)*", re.ASCII)
 _INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
@@ -66,7 +56,7 @@ class Axis:
     @property
     def unit(self) -> str:
         """The unit as it is printed; empty where the quantity has none."""
-        return _NAMES[self.key][1] if self.key in _NAMES else _UNITS.get(self._suffix, "")
+        return _NAMES[self.key][1] if self.key in _NAMES else UNITS.get(self._suffix, "")
 
     @property
     def title(self) -> str:
@@ -76,7 +66,7 @@ class Axis:
     @property
     def _suffix(self) -> str:
         suffix = self.key.rpartition("_")[2]
-        return suffix if suffix in _UNITS and suffix != self.key else ""
+        return suffix if suffix in UNITS and suffix != self.key else ""
 
     def format(self, level: Level) -> str:
         """One level as people write it: ``1 h``, ``ideal``, ``0.25``."""

@@ -88,12 +88,13 @@ class AnalogLayer(nn.Module):
 
     @profile.setter
     def profile(self, profile: Profile) -> None:
+        array = Array(profile, self.tiling(self, profile.array.rows))  # refuses before any change
         old = self._array.profile if hasattr(self, "_array") else None
         if old is None or _range_key(old) != _range_key(profile):
             self.dac_range.fill_(torch.nan)
             self.adc_range.fill_(torch.nan)
             self._calibrated = False
-        self._array = Array(profile, self.tiling(self, profile.array.rows))
+        self._array = array
         self._chip = None
 
     def program(self, chip_seed: int) -> None:

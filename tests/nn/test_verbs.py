@@ -136,3 +136,12 @@ def test_the_same_chip_deviates_alike_at_every_noise_level() -> None:
     cosine = nn.functional.cosine_similarity(one[active], half[active], dim=0)
     assert cosine > 0.9
     assert torch.allclose(deviation(0.0), torch.zeros_like(w), atol=1e-6)
+
+
+def test_a_device_that_does_not_fit_changes_nothing() -> None:
+    layer = cimsim.calibrate(cimsim.convert(nn.Conv2d(1, 2, 5), BITS), [torch.randn(4, 1, 8, 8)])
+    with pytest.raises(CimsimError, match="a 5x5 kernel needs 25 rows"):
+        set_profile(layer, device(dac=8, adc=8, rows=16))
+    assert layer.profile == BITS
+    assert layer.calibrated
+    assert layer.dac_range > 0
