@@ -12,6 +12,7 @@ from cimsim.analysis.plot import Curve
 from cimsim.analysis.stats import summaries
 from cimsim.analysis.store import Sweep, read_sweep, sweep_folder, swept_axes
 from cimsim.errors import CimsimError
+from cimsim.units import format_duration
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,12 @@ def _differences(sweeps: Sequence[Sweep]) -> list[str]:
 
 
 def _label(name: str, sweep: Sweep, sweeps: Sequence[Sweep]) -> str:
-    """The run's name, and what else tells it from the others: profile, data."""
+    """The run's name, what else tells it from the others (profile, data), and its chips' age."""
     extra = [
         str(getattr(sweep.plan, field))
         for field in ("profile", "data")
         if len({getattr(other.plan, field) for other in sweeps}) > 1
     ]
+    if sweep.plan.age_s:
+        extra.append(f"at {format_duration(sweep.plan.age_s)}")
     return f"{name} ({', '.join(extra)})" if extra else name

@@ -57,10 +57,11 @@ class Plan:
     """What one sweep of one run asks for, and the circumstances its cells depend on.
 
     Attributes:
-        basis: hash of checkpoint, resolved profile, axis, test data, device and cimsim version;
-            only cells of the same basis belong together.
+        basis: hash of checkpoint, resolved profile, axis, test data, device, cimsim version and
+            age; only cells of the same basis belong together.
         chips: number of chips; their seeds are 0 … chips - 1.
         digital_accuracy: test accuracy without any device, 0 to 1.
+        age_s: age of the chips; 0 on the time axis, whose levels are ages.
     """
 
     run: str
@@ -74,6 +75,7 @@ class Plan:
     data: str
     device: str
     cimsim: str
+    age_s: float = 0.0
 
     def keys(self) -> Iterator[Key]:
         """The key of every cell asked for, level by level."""

@@ -42,6 +42,7 @@ def sweep(
     axis: Axis,
     chips: int,
     *,
+    age_s: float = 0.0,
     device: torch.device | str = "cpu",
     data_dir: Path | None = None,
     download: bool = False,
@@ -56,6 +57,8 @@ def sweep(
         runs: finished runs; each is evaluated on its own profile and its own test data.
         axis: what varies.
         chips: number of chips per level, at least 1.
+        age_s: seconds since programming at which the chips are read; only where the axis is not
+            time.
         device: where to compute.
         data_dir: where the data lies; default: where it lay in training.
         download: fetch data that is missing.
@@ -70,9 +73,11 @@ def sweep(
     """
     if chips < 1:
         raise CimsimError(f"a sweep needs at least 1 chip, not {chips}")
+    if age_s and axis.key == "time":
+        raise CimsimError("on the time axis the levels are the ages; leave the other age out")
     device = torch.device(device)
     _share_data(runs, data_dir, download)
-    jobs = [_job(run, axis, chips, device) for run in runs]
+    jobs = [_job(run, axis, chips, device, age_s) for run in runs]
     with ExitStack() as stack:
         stores = [
             stack.enter_context(Store(sweep_folder(job.run.path, axis.key), job.plan))
@@ -107,7 +112,7 @@ def _share_data(runs: Sequence[Run], data_dir: Path | None, download: bool) -> N
             )
 
 
-def _job(run: Run, axis: Axis, chips: int, device: torch.device) -> _Job:
+def _job(run: Run, axis: Axis, chips: int, device: torch.device, age_s: float) -> _Job:
     model = new_model(run.config, run.profile, run.data)
     try:
         profiles = {level: axis.apply(run.profile, level) for level in axis.values}
@@ -115,10 +120,10 @@ def _job(run: Run, axis: Axis, chips: int, device: torch.device) -> _Job:
             set_profile(model, profile)  # refuses what does not fit, before anything is evaluated
     except CimsimError as error:
         raise CimsimError(f"{run.path}: {error}") from None
-    return _Job(run, profiles, _plan(run, axis, chips, device))
+    return _Job(run, profiles, _plan(run, axis, chips, device, age_s))
 
 
-def _plan(run: Run, axis: Axis, chips: int, device: torch.device) -> Plan:
+def _plan(run: Run, axis: Axis, chips: int, device: torch.device, age_s: float) -> Plan:
     facts = (
         run.checkpoint_sha256,
         run.profile.model_dump_json(),
@@ -126,6 +131,7 @@ def _plan(run: Run, axis: Axis, chips: int, device: torch.device) -> Plan:
         run.data.fingerprint,
         device.type,
         cimsim.__version__,
+        age_s,
     )
     return Plan(
         run=printable(run.name),
@@ -139,6 +145,7 @@ def _plan(run: Run, axis: Axis, chips: int, device: torch.device) -> Plan:
         data=run.data.name,
         device=device.type,
         cimsim=cimsim.__version__,
+        age_s=age_s,
     )
 
 
@@ -153,8 +160,7 @@ def _missing_cells(job: _Job, axis: Axis, store: Store, device: torch.device) ->
         if model is None or profile != built_for:
             model, built_for = job.run.chip_model(profile, device), profile
         cimsim.program(model, seed=chip)
-        age_s = axis.age_s(level)
-        if age_s is not None:
-            cimsim.age(model, age_s)
+        level_s = axis.age_s(level)
+        cimsim.age(model, job.plan.age_s if level_s is None else level_s)
         score = evaluate(model, x, y)
         yield Cell(basis, level, chip, score.accuracy, score.loss)

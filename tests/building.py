@@ -6,20 +6,36 @@ from cimsim.profile import Profile
 
 SOURCE = "made up for a test"
 
-POLYNOMIAL = {"kind": "polynomial", "g_ref_uS": 25.0, "sigma_uS": [0.26348, 1.9650, -1.1731]}
+POLYNOMIAL = {
+    "kind": "state-dependent",
+    "g_ref_uS": 25.0,
+    "sigma_uS": {"kind": "polynomial", "coefficients": [0.26348, 1.9650, -1.1731]},
+}
 POWER_LAW = {
     "kind": "power-law",
     "t0_s": 20.0,
     "g_ref_uS": 25.0,
-    "nu_mean": {"slope": -0.0155, "intercept": 0.0244, "min": 0.049, "max": 0.1},
-    "nu_std": {"slope": -0.0125, "intercept": -0.0059, "min": 0.008, "max": 0.045},
+    "nu_mean": {
+        "kind": "clipped-log",
+        "slope": -0.0155,
+        "intercept": 0.0244,
+        "min": 0.049,
+        "max": 0.1,
+    },
+    "nu_std": {
+        "kind": "clipped-log",
+        "slope": -0.0125,
+        "intercept": -0.0059,
+        "min": 0.008,
+        "max": 0.045,
+    },
 }
 ONE_OVER_F = {
     "kind": "one-over-f",
     "t0_s": 20.0,
     "t_read_ns": 250.0,
     "g_ref_uS": 25.0,
-    "q": {"coefficient": 0.0088, "exponent": -0.65, "max": 0.2},
+    "q": {"kind": "capped-power", "coefficient": 0.0088, "exponent": -0.65, "max": 0.2},
 }
 
 

@@ -24,7 +24,17 @@ from cimsim.errors import CimsimError
 
 
 class Tiling(ABC):
-    """The contract between a kind of layer and the array."""
+    """The contract between a kind of layer and the array.
+
+    ``vector_dim`` and ``column_dim`` say where ``z``, the currents, has its input vectors (or
+    images) and its columns. The number of columns is that of the cells, which may be several for
+    each output.
+    """
+
+    vector_dim: int
+    column_dim: int
+    tiles: int
+    rows: int
 
     @abstractmethod
     def to_cells(self, weight: Tensor) -> Tensor:
@@ -51,6 +61,19 @@ class Tiling(ABC):
         """``values [tiles, columns]`` in a shape that broadcasts against ``z``."""
 
     @abstractmethod
+    def row_inputs(self, x: Tensor) -> Tensor:
+        """The inputs as the rows meet them, ``[tiles, vectors, rows]``: unfolded where the layer
+        is a convolution, so only for what cannot be written as a product."""
+
+    @abstractmethod
+    def by_column(self, z: Tensor) -> Tensor:
+        """``z`` as ``[tiles, columns, vectors]``, vectors in the order of :meth:`row_inputs`."""
+
+    @abstractmethod
+    def from_columns(self, currents: Tensor, x_shape: torch.Size) -> Tensor:
+        """Inverse of :meth:`by_column` for an input of ``x_shape``."""
+
+    @abstractmethod
     def accumulate(self, z: Tensor) -> Tensor:
         """Digital sum over the tiles that share an output: the layer's output shape."""
 
@@ -66,6 +89,9 @@ def _even_split(rows: int, limit: int) -> tuple[int, int]:
 
 class LinearTiling(Tiling):
     """``x [vectors, in]``, ``weight [out, in]``, ``z [tiles, vectors, out]``."""
+
+    vector_dim = 1
+    column_dim = 2
 
     def __init__(self, in_features: int, max_rows: int) -> None:
         self.in_features = in_features
@@ -97,6 +123,15 @@ class LinearTiling(Tiling):
     def per_column(self, values: Tensor) -> Tensor:
         return values.unsqueeze(1)
 
+    def row_inputs(self, x: Tensor) -> Tensor:
+        return self._inputs(x)
+
+    def by_column(self, z: Tensor) -> Tensor:
+        return z.transpose(1, 2)
+
+    def from_columns(self, currents: Tensor, x_shape: torch.Size) -> Tensor:
+        return currents.transpose(1, 2)
+
     def accumulate(self, z: Tensor) -> Tensor:
         return z[0] if self.tiles == 1 else z.sum(0)
 
@@ -127,6 +162,9 @@ class ConvTiling(Tiling):
     Raises:
         CimsimError: if one channel's kernel needs more rows than a tile has.
     """
+
+    vector_dim = 0
+    column_dim = 3
 
     def __init__(self, geometry: ConvGeometry, max_rows: int) -> None:
         self.geometry = g = geometry
@@ -178,7 +216,7 @@ class ConvTiling(Tiling):
             g.dilation,
             self.tiles,
         )
-        tiles: Tensor = z.unflatten(1, (g.groups, self.split, g.out_channels // g.groups))
+        tiles: Tensor = z.unflatten(1, (g.groups, self.split, -1))
         return tiles
 
     def _transposed(
@@ -209,13 +247,33 @@ class ConvTiling(Tiling):
         return grouped[:, :, : self.group_channels].flatten(1, 2)
 
     def cells_grad(self, dz: Tensor, x: Tensor) -> Tensor:
-        shape = (self.tiles, self.geometry.out_channels // self.geometry.groups, self.rows)
+        shape = (self.tiles, dz.shape[self.column_dim], self.rows)
         cells = dz.new_empty(1).expand(shape)
         _, dw = self._transposed(dz, self._pad_channels(x), cells, (False, True))
         return dw.reshape(shape)
 
     def per_column(self, values: Tensor) -> Tensor:
         return values.view(self.geometry.groups, self.split, -1, 1, 1)
+
+    def row_inputs(self, x: Tensor) -> Tensor:
+        g = self.geometry
+        unfolded = F.unfold(self._pad_channels(x), g.kernel, g.dilation, g.padding, g.stride)
+        by_tile: Tensor = unfolded.unflatten(1, (self.tiles, self.rows))
+        return by_tile.permute(1, 0, 3, 2).reshape(self.tiles, -1, self.rows)
+
+    def by_column(self, z: Tensor) -> Tensor:
+        return z.permute(1, 2, 3, 0, 4, 5).reshape(self.tiles, z.shape[self.column_dim], -1)
+
+    def from_columns(self, currents: Tensor, x_shape: torch.Size) -> Tensor:
+        g = self.geometry
+        height, width = (
+            (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+            for size, pad, dilation, kernel, stride in zip(
+                x_shape[2:], g.padding, g.dilation, g.kernel, g.stride, strict=True
+            )
+        )
+        z = currents.reshape(g.groups, self.split, -1, x_shape[0], height, width)
+        return z.permute(3, 0, 1, 2, 4, 5)
 
     def accumulate(self, z: Tensor) -> Tensor:
         summed = z.squeeze(2) if self.split == 1 else z.sum(2)

@@ -1,53 +1,159 @@
-"""Weights on conductances: the differential pair."""
+"""Weights on conductances: pairs, offset columns, single devices, and the digits of slices.
+
+A relative weight ``r = w / scale`` in [-1, 1] becomes the conductances of its cells, and cells
+become the relative weight that they stand for. Physical columns are those of the tile: one for
+each output and slice (the slices of an output are ``columns`` apart), and after them the reference
+where the mapping has one.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from cimsim.profile import Array, Cell
 
 
 @dataclass(frozen=True)
-class DifferentialPair:
-    """One weight on two cells whose currents are subtracted.
+class Mapping:
+    """How a weight lies on cells; ``span = g_max - g_min``, ``g_mid`` the middle of the two.
 
-    ``r = w / scale`` in [-1, 1] becomes ``G+ = g_min + max(r, 0) (g_max - g_min)`` and
-    ``G- = g_min + max(-r, 0) (g_max - g_min)``; reading back is ``(G+ - G-) / (g_max - g_min)``.
-    The cell that carries nothing rests at ``g_min`` and is programmed like any other.
+    | kind              | cells                                      | relative weight         |
+    |-------------------|--------------------------------------------|-------------------------|
+    | differential-pair | ``G± = g_min + max(±r, 0) span``           | ``(G+ - G-) / span``    |
+    | offset-column     | ``G = g_mid + r span/2``, G_ref = g_mid    | ``2 (G - G_ref) / span`` |
+    | single-device     | ``G = g_mid + r span/2``                   | ``2 (G - g_mid) / span`` |
+
+    The cell of a pair that carries nothing rests at ``g_min`` and is programmed like any other.
+    With ``levels = n`` states, ``r`` is rounded to what its cells can hold; over ``slices = S`` of
+    them ``|r|`` (or ``(r + 1)/2`` without a pair) is a number of S digits in base n, lowest first.
+    Gradients pass the rounding straight through.
     """
 
-    g_min_uS: float
-    g_max_uS: float
+    cell: Cell
+    array: Array
 
     @property
     def span_uS(self) -> float:
         """``g_max - g_min`` in µS."""
-        return self.g_max_uS - self.g_min_uS
+        return self.cell.g_max_uS - self.cell.g_min_uS
+
+    @property
+    def paired(self) -> bool:
+        """Whether two cells hold one weight."""
+        return self.array.mapping == "differential-pair"
+
+    @property
+    def reference(self) -> bool:
+        """Whether one more column of each tile holds the offset that is subtracted."""
+        return not self.paired
+
+    @property
+    def digital_reference(self) -> bool:
+        """Whether the reference is subtracted digitally, behind the ADC, and so is exact."""
+        return self.array.mapping == "single-device"
+
+    @property
+    def full_cell(self) -> float:
+        """Relative current of one cell at ``g_max``."""
+        return self.cell.g_max_uS / self._unit_uS
+
+    @property
+    def _unit_uS(self) -> float:
+        return self.span_uS if self.paired else self.span_uS / 2
+
+    def significance(self) -> tuple[float, ...]:
+        """What each slice counts for, lowest first; they add up to 1.
+
+        ``(n - 1) n^s / (n^S - 1)`` for slice s of S in base n.
+        """
+        slices, n = self.array.slices, self.cell.levels
+        if slices == 1 or n is None:
+            return (1.0,)
+        return tuple((n - 1) * n**s / (n**slices - 1) for s in range(slices))
 
     def conductances(self, r: Tensor) -> Tensor:
-        """Target conductances in µS; ``r [...]`` gives ``[2, ...]`` (positive cell first)."""
+        """Target conductances in µS of the cells.
+
+        ``r [tiles, columns, rows]`` gives ``[devices, tiles, slices * columns (+ 1), rows]``, with
+        two devices for a pair and the reference column last where cells hold it.
+        """
+        held = torch.cat(self._slices(r), dim=-2) if self.cell.levels is not None else r
+        if not self.paired:
+            g_uS = (held + 1.0) * (self.span_uS / 2) + self.cell.g_min_uS
+            if not self.digital_reference:
+                g_uS = F.pad(g_uS, (0, 0, 0, 1), value=self._middle_uS)
+            return g_uS.unsqueeze(0)
         # max(r, 0) = (|r| + r) / 2, so written because its slope at 0 is 1/2: the slopes of the two
         # cells then add up to 1 at a weight of exactly zero, as they do everywhere else.
-        size = r.abs()
-        return torch.stack((size + r, size - r)) * (self.span_uS / 2) + self.g_min_uS
+        size = held.abs()
+        return torch.stack((size + held, size - held)) * (self.span_uS / 2) + self.cell.g_min_uS
 
-    def weights(self, g_uS: Tensor) -> Tensor:
-        """Relative weights of ``g_uS [2, ...]``; shape ``[...]``."""
-        return (g_uS[0] - g_uS[1]) / self.span_uS
+    def relative(self, g_uS: Tensor) -> Tensor:
+        """Relative currents of the physical columns, ``[tiles, slices * columns (+ 1), rows]``.
+
+        The reference, where there is one, is the last column and not yet subtracted. Linear in
+        ``g_uS [devices, tiles, columns, rows]``.
+        """
+        relative = self.signed(g_uS).sum(0)
+        if self.digital_reference:
+            relative = F.pad(relative, (0, 0, 0, 1), value=self.digital_offset)
+        return relative
+
+    def signed(self, g_uS: Tensor) -> Tensor:
+        """Relative current of each cell by itself; same shape, devices first."""
+        if self.paired:
+            return torch.stack((g_uS[0], -g_uS[1])) / self._unit_uS
+        return g_uS / self._unit_uS
+
+    @property
+    def digital_offset(self) -> float:
+        """Relative current of a cell in the middle of the range."""
+        return self._middle_uS / self._unit_uS
+
+    def weights(self, relative: Tensor) -> Tensor:
+        """:meth:`relative` with the reference subtracted, ``[tiles, slices * columns, rows]``."""
+        return relative[:, :-1] - relative[:, -1:] if self.reference else relative
 
     def variances(self, variance_uS2: Tensor) -> Tensor:
-        """Variance of the relative weight from the cells' variances ``[2, ...]`` in µS²."""
-        return (variance_uS2[0] + variance_uS2[1]) / self.span_uS**2
+        """Variances of :meth:`relative` from those of the cells, in µS²; same shapes."""
+        variances = variance_uS2.sum(0) / self._unit_uS**2
+        return F.pad(variances, (0, 0, 0, 1)) if self.digital_reference else variances
+
+    @property
+    def _middle_uS(self) -> float:
+        return (self.cell.g_min_uS + self.cell.g_max_uS) / 2
+
+    def _slices(self, r: Tensor) -> list[Tensor]:
+        """``r`` as its cells can hold it: one tensor of relative weights for each slice."""
+        n, slices = self.cell.levels, self.array.slices
+        assert n is not None
+        fixed = r.detach()
+        magnitude = fixed.abs() if self.paired else (fixed + 1.0) / 2
+        number = (magnitude * (n**slices - 1)).round_()
+        parts = []
+        for _ in range(slices):
+            rest = (number / n).floor_()
+            digit = (number - rest * n) / (n - 1)
+            number = rest
+            value = digit * fixed.sign() if self.paired else digit * 2.0 - 1.0
+            parts.append(value + (r - fixed))
+        return parts
 
 
 _SMALLEST_SCALE = 1e-30  # far below any weight, and its reciprocal far from overflow
+_SHARED_BY = {"column": (-1,), "tile": (-2, -1), "layer": (-3, -2, -1)}
 
 
-def column_scale(w: Tensor) -> Tensor:
-    """The weight that full conductance stands for: ``max |w|`` of each column, at least 1e-30.
+def weight_scale(w: Tensor, per: str = "column") -> Tensor:
+    """The weight that full conductance stands for: the largest ``|w|``, at least 1e-30.
 
-    ``w [..., columns, rows]`` gives ``[..., columns, 1]``. The floor keeps a column of zeros, and
-    its gradient, finite; whatever its cells do counts for nothing.
+    ``w [tiles, columns, rows]`` gives ``[tiles, columns, 1]``, the largest of each column, tile or
+    the whole layer. The floor keeps a column of zeros, and its gradient, finite; whatever its
+    cells do counts for nothing.
     """
-    return w.abs().amax(dim=-1, keepdim=True).clamp_min(_SMALLEST_SCALE)
+    scale = w.abs().amax(dim=_SHARED_BY[per], keepdim=True).clamp_min(_SMALLEST_SCALE)
+    return scale.expand(w.shape[0], w.shape[1], 1)

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from functools import singledispatch
+
 import torch
 from torch import Tensor
 
+from cimsim.profile import (
+    FixedRange,
+    LearnedRange,
+    MinimumErrorRange,
+    PeakRange,
+    PercentileRange,
+    Range,
+    SigmaRange,
+)
 from cimsim.seeds import generator
 
 _SAMPLES_PER_BATCH = 8192
@@ -20,9 +32,12 @@ class RangeObserver:
         self._draws = generator("calibration")
         self._share = 1.0
         self._peak = 0.0
+        self._squares = 0.0
+        self._values = 0
 
     def observe(self, v: Tensor) -> None:
-        """Keep a random subset of ``|v|`` and its peak; any shape, never the graph.
+        """Keep a random subset of ``|v|``, and of all values the peak and the mean square; any
+        shape, never the graph.
 
         Random, because evenly spaced samples fall into step with the signal's own layout and see a
         single pixel or feature of it.
@@ -41,8 +56,10 @@ class RangeObserver:
             half = torch.randperm(len(everything), generator=self._draws)[: _MOST_SAMPLES // 2]
             self._samples = [everything[half]]
             self._share /= 2
+        self._squares += flat.float().square().sum().item()
+        self._values += flat.numel()
         peak = flat.abs().max().item()
-        if not peak <= self._peak:  # so written that NaN counts as a peak, and stays one
+        if peak > self._peak or math.isnan(peak):  # nothing is above NaN, so it stays the peak
             self._peak = peak
 
     @property
@@ -50,19 +67,65 @@ class RangeObserver:
         """Largest magnitude seen; 0 if nothing was."""
         return self._peak
 
-    def full_scale(self, levels: int, noise_of_range: float = 0.0) -> float:
-        """The range with the least mean squared error of rounding, clipping and range-bound noise.
+    @property
+    def rms(self) -> float:
+        """Root mean square of everything seen; 0 if nothing was."""
+        return math.sqrt(self._squares / self._values) if self._values else 0.0
 
-        ``argmin_r mean((v - Q_r(v))^2) + (noise_of_range r)^2`` over a geometric grid from the
-        peak down to a hundredth of it. A signal that is zero throughout gets range 1.
+    @property
+    def samples(self) -> Tensor:
+        """The magnitudes that were kept, at least one."""
+        return torch.cat(self._samples)
+
+    def full_scale(self, rule: Range, levels: int, noise_of_range: float = 0.0) -> float:
+        """The range that ``rule`` proposes for a converter with ``levels`` codes above zero.
+
+        ``noise_of_range`` is noise that grows with the range, as a fraction of it. A signal that is
+        zero throughout gets range 1, unless the range is fixed.
         """
-        if self._peak == 0.0:
+        if self._peak == 0.0 and not isinstance(rule, FixedRange):
             return 1.0
-        samples = torch.cat(self._samples)
-        candidates = self._peak * torch.logspace(0, -2, _CANDIDATES)
-        errors = []
-        for r in candidates.tolist():
-            step = r / levels
-            quantised = (samples / step).round_().clamp_max_(levels) * step
-            errors.append((quantised - samples).square().mean() + (noise_of_range * r) ** 2)
-        return float(candidates[torch.stack(errors).argmin()])
+        return _full_scale(rule, self, levels, noise_of_range)
+
+
+@singledispatch
+def _full_scale(rule: object, seen: RangeObserver, levels: int, noise_of_range: float) -> float:
+    raise NotImplementedError(f"no way to set a range by {type(rule).__name__}")
+
+
+@_full_scale.register(LearnedRange)
+@_full_scale.register(MinimumErrorRange)
+def _(
+    rule: LearnedRange | MinimumErrorRange, seen: RangeObserver, levels: int, noise_of_range: float
+) -> float:
+    """``argmin_r mean((v - Q_r(v))^2) + (noise_of_range r)^2`` over a geometric grid from the peak
+    down to a hundredth of it."""
+    samples = seen.samples
+    candidates = seen.peak * torch.logspace(0, -2, _CANDIDATES)
+    errors = []
+    for r in candidates.tolist():
+        step = r / levels
+        quantised = (samples / step).round_().clamp_max_(levels) * step
+        errors.append((quantised - samples).square().mean() + (noise_of_range * r) ** 2)
+    return float(candidates[torch.stack(errors).argmin()])
+
+
+@_full_scale.register
+def _(rule: PeakRange, seen: RangeObserver, levels: int, noise_of_range: float) -> float:
+    return seen.peak
+
+
+@_full_scale.register
+def _(rule: PercentileRange, seen: RangeObserver, levels: int, noise_of_range: float) -> float:
+    # A signal may be zero more often than that; a range of zero would be none at all.
+    return seen.samples.quantile(rule.percentile / 100).item() or seen.peak
+
+
+@_full_scale.register
+def _(rule: SigmaRange, seen: RangeObserver, levels: int, noise_of_range: float) -> float:
+    return rule.k * seen.rms
+
+
+@_full_scale.register
+def _(rule: FixedRange, seen: RangeObserver, levels: int, noise_of_range: float) -> float:
+    return rule.full_scale

@@ -29,6 +29,9 @@ def sweep(
         ),
     ],
     chips: Annotated[int, typer.Option(min=1, help="Chips per level.")] = 10,
+    age: Annotated[
+        str, typer.Option(metavar="TIME", help="Age of the chips, such as 1h, '1 day' or 1y.")
+    ] = "0s",
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.csv", help="Also write one table of all runs to this file."),
@@ -57,6 +60,7 @@ def sweep(
         from cimsim.analysis.sweep import sweep as evaluate
         from cimsim.cli.runs import open_runs
         from cimsim.training.device import working_device
+        from cimsim.units import parse_duration
 
         axis = parse_axis(over)
         if out is not None:
@@ -75,6 +79,7 @@ def sweep(
                 opened,
                 axis,
                 chips,
+                age_s=parse_duration(age),
                 device=working_device(device),
                 data_dir=data_dir,
                 download=download,
@@ -103,11 +108,13 @@ def _check_table(path: Path) -> None:
 def _table(sweeps: Sequence[Sweep], names: Sequence[str]) -> Table:
     from cimsim.analysis.levels import Axis
     from cimsim.analysis.stats import summaries
+    from cimsim.units import format_duration
 
     plan = sweeps[0].plan
     axis = Axis(plan.axis, plan.levels)
     chips = f"{plan.chips} chips" if plan.chips > 1 else "1 chip"
-    table = Table(title=f"Test accuracy in %, {chips}", title_justify="left")
+    aged = f" at {format_duration(plan.age_s)}" if plan.age_s else ""
+    table = Table(title=f"Test accuracy in %, {chips}{aged}", title_justify="left")
     table.add_column("run", overflow="fold")
     table.add_column(axis.key, justify="right")
     table.add_column("mean ± 95 %", justify="right")

@@ -1,5 +1,17 @@
-"""Cell physics on conductances in µS: programming noise, drift, read noise. One idea per file."""
+"""Cell physics on conductances in µS: from programming to a read. One idea per file."""
 
-from cimsim.devices.cells import aged_uS, programmed_uS, read_variance_uS2
+from cimsim.devices.cells import aged_uS, at_temperature_uS, programmed_uS, read_variance_uS2
+from cimsim.devices.nonlinearity import iv_terms
+from cimsim.devices.read_noise import sampled_reads_uS, telegraph_step_uS
+from cimsim.devices.stuck import broken_uS
 
-__all__ = ["aged_uS", "programmed_uS", "read_variance_uS2"]
+__all__ = [
+    "aged_uS",
+    "at_temperature_uS",
+    "broken_uS",
+    "iv_terms",
+    "programmed_uS",
+    "read_variance_uS2",
+    "sampled_reads_uS",
+    "telegraph_step_uS",
+]

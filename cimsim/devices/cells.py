@@ -1,8 +1,9 @@
-"""A field of cells through its life: programmed, aged, read.
+"""A field of cells through its life: programmed, aged, warmed, broken, read.
 
-Every static draw comes from its own generator, named after the chip and the effect. So one chip
-keeps its cells whatever age it is looked at, and switching one effect off leaves the draws of all
-others as they were.
+Fields have the shape ``[devices, tiles, columns, rows]`` where positions matter (faults), and any
+shape elsewhere. Every static draw comes from its own generator, named after the chip and the
+effect. So one chip keeps its cells whatever age it is looked at, and switching one effect off
+leaves the draws of all others as they were.
 """
 
 from __future__ import annotations
@@ -10,26 +11,42 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from cimsim.devices.draws import normal
 from cimsim.devices.drift import drifted_uS
-from cimsim.devices.programming import programming_sigma_uS
+from cimsim.devices.programming import programming_bias_uS, programming_sigma_uS, truncated_normal
 from cimsim.devices.read_noise import read_sigma_uS
-from cimsim.profile import Cell
+from cimsim.devices.temperature import warmed_uS
+from cimsim.profile import Cell, TelegraphReadNoise
 from cimsim.seeds import generator
 
 
 def programmed_uS(g_target_uS: Tensor, cell: Cell, seed: int) -> Tensor:
     """Conductance right after programming, in µS.
 
-    ``g = max(g_min, g_target + sum_e sigma_e(g_target) xi_e)`` with ``xi ~ N(0, 1)`` per cell.
-    Differentiable in ``g_target_uS`` at fixed draws.
+    ``g = max(g_min, g_target + sum_e (bias_e + sigma_e xi_e))`` with ``xi ~ N(0, 1)`` per cell;
+    with ``write_verify`` the sum of the errors is cut off at its tolerance. Differentiable in
+    ``g_target_uS`` at fixed draws.
     """
-    g_uS = g_target_uS
     active = [(i, effect) for i, effect in enumerate(cell.programming_noise) if effect.strength]
-    for index, effect in active:
-        draws = generator(seed, "programming", index, device=g_target_uS.device)
-        xi = torch.empty_like(g_target_uS).normal_(generator=draws)
-        g_uS = g_uS + programming_sigma_uS(effect, g_target_uS, cell) * xi
-    return g_uS.clamp_min(cell.g_min_uS) if active else g_uS
+    if not active:
+        return g_target_uS
+    error_uS = torch.zeros_like(g_target_uS)
+    for _, effect in active:
+        bias_uS = programming_bias_uS(effect, g_target_uS)
+        if bias_uS is not None:
+            error_uS = error_uS + bias_uS
+    sigmas_uS = [programming_sigma_uS(effect, g_target_uS, cell) for _, effect in active]
+    if cell.write_verify is not None:
+        draws = generator(seed, "programming", "verified", device=g_target_uS.device)
+        # A norm rather than the root of a sum, whose slope is infinite where no effect is noisy.
+        sigma_uS = torch.linalg.vector_norm(torch.stack(sigmas_uS), dim=0)
+        window_uS = cell.write_verify.tolerance_uS
+        error_uS = truncated_normal(error_uS, sigma_uS, window_uS, draws)
+    else:
+        for (index, _), sigma_uS in zip(active, sigmas_uS, strict=True):
+            draws = generator(seed, "programming", index, device=g_target_uS.device)
+            error_uS = error_uS + sigma_uS * normal(g_target_uS, draws)
+    return (g_target_uS + error_uS).clamp_min(cell.g_min_uS)
 
 
 def aged_uS(g_uS: Tensor, g_target_uS: Tensor, cell: Cell, age_s: float, seed: int) -> Tensor:
@@ -41,12 +58,24 @@ def aged_uS(g_uS: Tensor, g_target_uS: Tensor, cell: Cell, age_s: float, seed: i
     return drifted if drifted is g_uS else drifted.clamp_min(cell.g_min_uS)
 
 
-def read_variance_uS2(g_uS: Tensor, g_target_uS: Tensor, cell: Cell, age_s: float) -> Tensor | None:
-    """Variance of one read in µS², summed over independent effects; None where there is none."""
+def at_temperature_uS(
+    g_uS: Tensor, g_target_uS: Tensor, cell: Cell, temperature_C: float
+) -> Tensor:
+    """Conductance at the operating temperature, in µS: each temperature effect in turn."""
+    for effect in cell.temperature:
+        if effect.strength:
+            g_uS = warmed_uS(effect, g_uS, g_target_uS, temperature_C)
+    return g_uS
+
+
+def read_variance_uS2(
+    g_uS: Tensor, g_target_uS: Tensor, cell: Cell, age_s: float, temperature_C: float = 25.0
+) -> Tensor | None:
+    """Variance of one read in µS², summed over the Gaussian effects; None where there is none."""
     sigmas = [
-        read_sigma_uS(effect, g_uS, g_target_uS, cell, age_s)
+        read_sigma_uS(effect, g_uS, g_target_uS, cell, age_s, temperature_C)
         for effect in cell.read_noise
-        if effect.strength
+        if effect.strength and not isinstance(effect, TelegraphReadNoise)
     ]
     if not sigmas:
         return None

@@ -8,48 +8,67 @@ chip looked at twice is the same chip grown older.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from functools import singledispatch
 
 import torch
 from torch import Tensor
 
-from cimsim.devices.programming import polynomial
-from cimsim.profile import ClippedLog, PowerLawDrift, TabulatedSpread
-
-_R_FLOOR = 1e-7
-
-
-def _clipped_log(law: ClippedLog, r: Tensor) -> Tensor:
-    return (law.slope * torch.log(r) + law.intercept).clamp(law.min, law.max)
+from cimsim.devices.by_kind import ByKind
+from cimsim.devices.curves import evaluate
+from cimsim.devices.draws import normal
+from cimsim.profile import AnyCurve, LogRelaxation, PowerLawDrift, TabulatedDrift
 
 
 def drift_exponent(effect: PowerLawDrift, g_target_uS: Tensor, xi: Tensor) -> Tensor:
     """``nu = strength |mu(r) + spread_strength s(r) xi|``, elementwise, dimensionless."""
-    r = (g_target_uS / effect.g_ref_uS).clamp_min(_R_FLOOR)
-    spread = effect.spread_strength * _clipped_log(effect.nu_std, r)
-    return effect.strength * (_clipped_log(effect.nu_mean, r) + spread * xi).abs()
-
-
-def spread_sigma_uS(effect: TabulatedSpread, g_target_uS: Tensor, age_s: float) -> Tensor:
-    """The tabulated spread in µS at ``age_s``: linear in ln t, constant outside the table."""
     r = g_target_uS / effect.g_ref_uS
-    times = effect.times_s
-    tables = [polynomial(tuple(row), r).clamp_min(0.0) for row in effect.sigma_uS]
-    after = bisect_right(times, age_s)
+    spread = effect.spread_strength * evaluate(effect.nu_std, r)
+    return effect.strength * (evaluate(effect.nu_mean, r) + spread * xi).abs()
+
+
+@ByKind
+def relaxation_uS(effect: object, g_target_uS: Tensor, age_s: float) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the change in µS at ``age_s``, strengths included.
+
+    One handler per kind of drift that adds to the conductance; each tensor has the shape of
+    ``g_target_uS``.
+    """
+    raise NotImplementedError(f"no relaxation in drift {type(effect).__name__}")
+
+
+@relaxation_uS.register
+def _(effect: LogRelaxation, g_target_uS: Tensor, age_s: float) -> tuple[Tensor, Tensor]:
+    elapsed = math.log(max(age_s, effect.t0_s) / effect.t0_s)
+    shift_uS = effect.strength * effect.shift_uS * elapsed
+    spread_uS = max(0.0, effect.sigma0_uS + effect.slope_uS * elapsed)
+    sigma_uS = effect.strength * effect.spread_strength * spread_uS
+    return torch.full_like(g_target_uS, shift_uS), torch.full_like(g_target_uS, sigma_uS)
+
+
+@relaxation_uS.register
+def _(effect: TabulatedDrift, g_target_uS: Tensor, age_s: float) -> tuple[Tensor, Tensor]:
+    r = g_target_uS / effect.g_ref_uS
+    sigma = _at_age(effect.sigma_uS, effect.times_s, r, age_s).clamp_min(0.0)
+    shift = torch.zeros_like(r)
+    if effect.shift_uS:
+        shift = _at_age(effect.shift_uS, effect.times_s, r, age_s)
+    return effect.strength * shift, effect.strength * effect.spread_strength * sigma
+
+
+def _at_age(
+    curves: tuple[AnyCurve, ...], times_s: tuple[float, ...], r: Tensor, age_s: float
+) -> Tensor:
+    """The curve at ``age_s``: linear in ln t between the ages of the table, constant outside."""
+    after = sum(t <= age_s for t in times_s)
     if after == 0:
-        sigma = tables[0]
-    elif after == len(times):
-        sigma = tables[-1]
-    else:
-        t0, t1 = times[after - 1], times[after]
-        sigma = torch.lerp(
-            tables[after - 1], tables[after], math.log(age_s / t0) / math.log(t1 / t0)
-        )
-    return effect.strength * sigma
+        return evaluate(curves[0], r)
+    if after == len(times_s):
+        return evaluate(curves[-1], r)
+    t0, t1 = times_s[after - 1], times_s[after]
+    share = math.log(age_s / t0) / math.log(t1 / t0)
+    return torch.lerp(evaluate(curves[after - 1], r), evaluate(curves[after], r), share)
 
 
-@singledispatch
+@ByKind
 def drifted_uS(
     effect: object,
     g_uS: Tensor,
@@ -71,14 +90,13 @@ def _(
 ) -> Tensor:
     if effect.strength == 0 or age_s == 0:
         return g_uS
-    xi = torch.empty_like(g_target_uS).normal_(generator=generator)
-    nu = drift_exponent(effect, g_target_uS, xi)
+    nu = drift_exponent(effect, g_target_uS, normal(g_target_uS, generator))
     return g_uS * torch.exp(nu * -math.log1p(age_s / effect.t0_s))
 
 
 @drifted_uS.register
 def _(
-    effect: TabulatedSpread,
+    effect: LogRelaxation | TabulatedDrift,
     g_uS: Tensor,
     g_target_uS: Tensor,
     age_s: float,
@@ -86,5 +104,5 @@ def _(
 ) -> Tensor:
     if effect.strength == 0:
         return g_uS
-    xi = torch.empty_like(g_target_uS).normal_(generator=generator)
-    return g_uS + spread_sigma_uS(effect, g_target_uS, age_s) * xi
+    shift, sigma = relaxation_uS(effect, g_target_uS, age_s)
+    return g_uS + shift + sigma * normal(g_target_uS, generator)

@@ -7,33 +7,38 @@ writes it anew when the weights have changed. Gradients follow the layer's backw
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cimsim.array import Array, Chip, ConverterRanges, Tiling
-from cimsim.circuits.mapping import column_scale
 from cimsim.circuits.ranges import RangeObserver
 from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, Call, analog_matmul
-from cimsim.profile import Profile
+from cimsim.profile import FixedRange, LearnedRange, Profile
 from cimsim.seeds import seed_for
+
+_SMALLEST_RANGE = 1e-12
 
 
 class SignalObserver:
-    """Ranges of one layer's signals during calibration: of its input, and of its tile columns."""
+    """Ranges of one layer's signals during calibration: of its input, and of the columns of each
+    tile (of all tiles together where they share one range)."""
 
-    def __init__(self) -> None:
+    def __init__(self, chip: Chip, per_tile: bool) -> None:
+        self.chip = chip
         self.input = RangeObserver()
-        self.columns = RangeObserver()
+        self.columns = [RangeObserver() for _ in range(len(chip.scale) if per_tile else 1)]
 
 
 class AnalogLayer(nn.Module):
     """Base of the analog layers; a subclass also inherits the torch layer that it stands for.
 
     Attributes:
-        dac_range, adc_range: full scales of the converters (0-d buffers, NaN until calibrated), see
+        dac_range, adc_range: full scales of the converters (buffers, NaN until calibrated; that of
+            the ADC has one entry for each tile if the profile says so), see
             :class:`cimsim.array.ConverterRanges`.
         digital: while true the layer is its digital self.
         name, seed: name this layer's draws; ``draws`` counts the chips it was trained on.
@@ -49,8 +54,7 @@ class AnalogLayer(nn.Module):
     def become_analog(self, profile: Profile, rule: BackwardRule, name: str, seed: int) -> None:
         """Add what an analog layer has beside its torch layer; called once, by ``convert``."""
         for buffer in ("dac_range", "adc_range"):
-            nan = torch.full((), torch.nan, device=self.weight.device)
-            self.register_buffer(buffer, nan)
+            self.register_buffer(buffer, None)
         self.rule, self.name, self.seed = rule, name, seed
         self.digital = False
         self.observer: SignalObserver | None = None
@@ -91,11 +95,33 @@ class AnalogLayer(nn.Module):
         array = Array(profile, self.tiling(self, profile.array.rows))  # refuses before any change
         old = self._array.profile if hasattr(self, "_array") else None
         if old is None or _range_key(old) != _range_key(profile):
-            self.dac_range.fill_(torch.nan)
-            self.adc_range.fill_(torch.nan)
+            per_tile = profile.adc.range_per == "tile"
+            shape = (array.tiling.tiles,) if per_tile else ()
+            self._new_range("dac_range", (), isinstance(profile.dac.range, LearnedRange))
+            self._new_range("adc_range", shape, isinstance(profile.adc.range, LearnedRange))
             self._calibrated = False
         self._array = array
         self._chip = None
+        self._set_fixed_ranges()
+
+    def _new_range(self, name: str, shape: tuple[int, ...], learned: bool) -> None:
+        """A range that is not known yet: a parameter if it is learned, or else a buffer."""
+        unknown = torch.full(shape, torch.nan, device=self.weight.device)
+        delattr(self, name)
+        if learned:
+            self.register_parameter(name, nn.Parameter(unknown))
+        else:
+            self.register_buffer(name, unknown)
+
+    @torch.no_grad()
+    def _set_fixed_ranges(self) -> None:
+        """The full scales that the chip fixes: of the DAC, and in its units those of the ADC."""
+        dac, adc = self.profile.dac, self.profile.adc
+        if isinstance(dac.range, FixedRange):
+            self.dac_range.fill_(dac.range.full_scale)
+        if isinstance(adc.range, FixedRange):
+            one_input = 1.0 if dac.bits is None or dac.bit_serial else self.dac_range
+            self.adc_range.fill_(adc.range.full_scale * self._array.mapping.full_cell * one_input)
 
     def program(self, chip_seed: int) -> None:
         """Use the chip named ``chip_seed`` in evaluation, freshly programmed."""
@@ -112,8 +138,7 @@ class AnalogLayer(nn.Module):
     def programmed_weight(self) -> Tensor:
         """The weights that the chip of evaluation mode holds, in the weight's own shape."""
         with torch.no_grad():
-            chip = self._programmed()
-            return self._array.tiling.from_cells(chip.weight * chip.scale.unsqueeze(-1)).clone()
+            return self._array.held_weight(self._programmed()).clone()
 
     def _programmed(self) -> Chip:
         weight = self.weight
@@ -126,15 +151,42 @@ class AnalogLayer(nn.Module):
 
     # Calibration.
 
+    def start_observing(self) -> None:
+        """From now on, look at every input: what the converters of a perfect chip would meet."""
+        perfect = self._perfect()
+        with torch.no_grad():
+            chip = perfect.chip(self.weight.detach().to(_compute_dtype(self.weight)), seed=0)
+        self.observer = SignalObserver(chip, self.profile.adc.range_per == "tile")
+
+    def _perfect(self) -> Array:
+        """This layer's array without anything random."""
+        return replace(self._array, profile=self.profile.scale_noise(0.0))
+
     def observe(self, x: Tensor) -> None:
         """Show one batch of inputs to the observer."""
         assert self.observer is not None
         vectors = self._vectors(x).to(_compute_dtype(self.weight))
-        tiling = self._array.tiling
-        cells = tiling.to_cells(self.weight.to(vectors.dtype))
-        self.observer.input.observe(vectors)
-        self.observer.columns.observe(tiling.product(vectors, cells / column_scale(cells)))
+        observer, array = self.observer, self._perfect()
+        observer.input.observe(vectors)
+        drive, gain = vectors, vectors.new_ones(())
+        if not array.plain_drive:
+            assert array.dac is not None
+            # The range as far as it is known by now; what the columns see depends on it little.
+            step = vectors.new_tensor(self._dac_scale(observer) / array.dac.levels)
+            drive = array.drive(array.dac.encode(vectors / step, want_inside=False)[0])
+            gain = gain if self.profile.dac.bit_serial else step
+        z, _ = array.currents(drive, observer.chip, gain, read_seed=None)
+        if len(observer.columns) == 1:
+            observer.columns[0].observe(z)
+            return
+        for tile, columns in zip(array.tiling.by_column(z), observer.columns, strict=True):
+            columns.observe(tile)
 
+    def _dac_scale(self, observer: SignalObserver) -> float:
+        assert self._array.dac is not None
+        return observer.input.full_scale(self.profile.dac.range, self._array.dac.levels)
+
+    @torch.no_grad()
     def set_ranges(self) -> None:
         """Fix the converters' ranges from what the observer saw, and drop it.
 
@@ -142,21 +194,27 @@ class AnalogLayer(nn.Module):
             CimsimError: if the observer saw a value that is not finite.
         """
         assert self.observer is not None
-        seen, self.observer = self.observer, None
-        adc_noise = self.profile.adc.noise_of_range
-        for converter, buffer, signal, noise in (
-            (self._array.dac, self.dac_range, seen.input, 0.0),
-            (self._array.adc, self.adc_range, seen.columns, adc_noise),
-        ):
-            if converter is None:
-                continue
-            if not torch.isfinite(torch.tensor(signal.peak)):
-                raise CimsimError(
-                    f"layer '{self.name}' saw a value that is not finite while its converters were "
-                    "calibrated; look for NaN or infinity in the data or the weights"
-                )
-            buffer.fill_(signal.full_scale(converter.levels, noise))
+        observer, self.observer = self.observer, None
+        adc = self.profile.adc
+        if self._array.dac is not None:
+            self._refuse_nonfinite(observer.input)
+            self.dac_range.fill_(self._dac_scale(observer))
+        if self._array.adc is not None:
+            scales = []
+            for columns in observer.columns:
+                self._refuse_nonfinite(columns)
+                levels = self._array.adc.levels
+                scales.append(columns.full_scale(adc.range, levels, adc.noise_of_range))
+            self.adc_range.copy_(torch.tensor(scales).view(self.adc_range.shape))
+        self._set_fixed_ranges()
         self._calibrated = True
+
+    def _refuse_nonfinite(self, seen: RangeObserver) -> None:
+        if not torch.isfinite(torch.tensor(seen.peak)):
+            raise CimsimError(
+                f"layer '{self.name}' saw a value that is not finite while its converters were "
+                "calibrated; look for NaN or infinity in the data or the weights"
+            )
 
     @property
     def calibrated(self) -> bool:
@@ -170,7 +228,7 @@ class AnalogLayer(nn.Module):
                 )
                 if converter is not None
             ]
-            self._calibrated = not any(buffer.isnan().item() for buffer in wanted)
+            self._calibrated = not any(buffer.isnan().any().item() for buffer in wanted)
         return self._calibrated
 
     def _ranges(self) -> ConverterRanges:
@@ -181,7 +239,9 @@ class AnalogLayer(nn.Module):
             )
         dtype = _compute_dtype(self.weight)
         # Copies: calibrating again before backward must not change what this forward did.
-        return ConverterRanges(*(r.to(dtype, copy=True) for r in (self.dac_range, self.adc_range)))
+        dac, adc = (r.detach().to(dtype, copy=True) for r in (self.dac_range, self.adc_range))
+        # An optimiser may carry a learned range past zero.
+        return ConverterRanges(dac.clamp_min_(_SMALLEST_RANGE), adc.clamp_min_(_SMALLEST_RANGE))
 
     # The module's own life.
 
@@ -196,7 +256,11 @@ class AnalogLayer(nn.Module):
             read_seed = seed_for(chip_seed, "read", self.reads)
             self.reads += 1
         ranges = self._ranges()
-        return Call(self._array, self.rule, ranges, chip_seed, self.age_s, read_seed, chip)
+        learned = (
+            self.dac_range if isinstance(self.profile.dac.range, LearnedRange) else None,
+            self.adc_range if isinstance(self.profile.adc.range, LearnedRange) else None,
+        )
+        return Call(self._array, self.rule, ranges, chip_seed, self.age_s, read_seed, chip, learned)
 
     def _refuse_what_would_repeat_chips(self) -> None:
         if torch._C._current_graph_task_id() != -1:
@@ -259,4 +323,8 @@ def _compute_dtype(weight: Tensor) -> torch.dtype:
 
 
 def _range_key(profile: Profile) -> tuple[object, ...]:
-    return profile.dac.bits, profile.adc.bits, profile.array.rows
+    """Everything that decides what the converters meet, noise and errors apart."""
+    dac, adc, array = profile.dac, profile.adc, profile.array
+    converters = (dac.bits, dac.bit_serial, dac.range, adc.bits, adc.range, adc.range_per)
+    mapping = (array.rows, array.mapping, array.slices, array.weight_scale, profile.cell.levels)
+    return *converters, *mapping

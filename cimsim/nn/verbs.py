@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
-from cimsim.nn.layer import AnalogLayer, SignalObserver
+from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.modes import evaluating
 from cimsim.profile import Profile
 from cimsim.units import parse_duration
@@ -125,7 +125,7 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) 
     """
     layers = list(analog_layers(model).values())
     for layer in layers:
-        layer.observer = SignalObserver()
+        layer.start_observing()
     seen = 0
     try:
         with torch.no_grad(), evaluating(model), digital(model):

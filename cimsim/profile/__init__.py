@@ -5,52 +5,192 @@
 6
 """
 
-from cimsim.profile.curves import CappedPower, ClippedLog
-from cimsim.profile.describe import DescribedSection, Row, describe
-from cimsim.profile.drift import Drift, PowerLawDrift, TabulatedSpread
-from cimsim.profile.effect import Effect
-from cimsim.profile.export import dump_profile, profile_schema
-from cimsim.profile.faults import Fault, ProfileError
-from cimsim.profile.library import profile_names, profile_path
-from cimsim.profile.loader import load_profile, validate_file
-from cimsim.profile.model import Profile
-from cimsim.profile.overrides import override_profile
+from cimsim.profile.converters import (
+    ADC,
+    DAC,
+    AdcError,
+    Bow,
+    Compression,
+    FixedRange,
+    GainError,
+    LearnedRange,
+    MinimumErrorRange,
+    OffsetError,
+    PeakRange,
+    PercentileRange,
+    PipelineError,
+    RampMismatch,
+    Range,
+    ReadoutTemperature,
+    SarMismatch,
+    SigmaRange,
+)
+from cimsim.profile.curves import (
+    AnyCurve,
+    CappedPower,
+    ClippedLog,
+    LogPolynomial,
+    Piecewise,
+    Polynomial,
+    Saturating,
+    Table,
+)
+from cimsim.profile.describe import (
+    DescribedSection,
+    Row,
+    describe,
+)
+from cimsim.profile.drift import (
+    Drift,
+    LogRelaxation,
+    PowerLawDrift,
+    TabulatedDrift,
+)
+from cimsim.profile.effect import (
+    Effect,
+)
+from cimsim.profile.export import (
+    dump_profile,
+    profile_schema,
+)
+from cimsim.profile.faults import (
+    Fault,
+    ProfileError,
+)
+from cimsim.profile.library import (
+    profile_names,
+    profile_path,
+)
+from cimsim.profile.loader import (
+    load_profile,
+    validate_file,
+)
+from cimsim.profile.model import (
+    Profile,
+)
+from cimsim.profile.nonlinearity import (
+    IV,
+    PolynomialIV,
+    SinhIV,
+)
+from cimsim.profile.overrides import (
+    override_profile,
+)
 from cimsim.profile.programming_noise import (
     GaussianProgrammingNoise,
-    PolynomialProgrammingNoise,
     ProgrammingNoise,
+    RelativeProgrammingNoise,
+    StateDependentProgrammingNoise,
 )
-from cimsim.profile.read_noise import GaussianReadNoise, OneOverFReadNoise, ReadNoise
-from cimsim.profile.sections import ADC, DAC, Array, Cell
+from cimsim.profile.read_noise import (
+    AbsoluteOneOverFReadNoise,
+    GaussianReadNoise,
+    OneOverFReadNoise,
+    ReadNoise,
+    RelativeReadNoise,
+    StateDependentReadNoise,
+    TelegraphReadNoise,
+    ThermalReadNoise,
+)
+from cimsim.profile.sections import (
+    Array,
+    Cell,
+    WriteVerify,
+)
+from cimsim.profile.stuck import (
+    DeadLines,
+    FaultMap,
+    Faults,
+    StuckCells,
+)
+from cimsim.profile.switches import (
+    effects,
+    non_idealities,
+    only,
+    without,
+)
+from cimsim.profile.temperature import (
+    ArrheniusTemperature,
+    LinearTemperature,
+    TemperatureEffect,
+)
+from cimsim.profile.wires import (
+    Wires,
+)
 
 __all__ = [
     "ADC",
     "DAC",
+    "IV",
+    "AbsoluteOneOverFReadNoise",
+    "AdcError",
+    "AnyCurve",
     "Array",
+    "ArrheniusTemperature",
+    "Bow",
     "CappedPower",
     "Cell",
     "ClippedLog",
+    "Compression",
+    "DeadLines",
     "DescribedSection",
     "Drift",
     "Effect",
     "Fault",
+    "FaultMap",
+    "Faults",
+    "FixedRange",
+    "GainError",
     "GaussianProgrammingNoise",
     "GaussianReadNoise",
+    "LearnedRange",
+    "LinearTemperature",
+    "LogPolynomial",
+    "LogRelaxation",
+    "MinimumErrorRange",
+    "OffsetError",
     "OneOverFReadNoise",
-    "PolynomialProgrammingNoise",
+    "PeakRange",
+    "PercentileRange",
+    "Piecewise",
+    "PipelineError",
+    "Polynomial",
+    "PolynomialIV",
     "PowerLawDrift",
     "Profile",
     "ProfileError",
     "ProgrammingNoise",
+    "RampMismatch",
+    "Range",
     "ReadNoise",
+    "ReadoutTemperature",
+    "RelativeProgrammingNoise",
+    "RelativeReadNoise",
     "Row",
-    "TabulatedSpread",
+    "SarMismatch",
+    "Saturating",
+    "SigmaRange",
+    "SinhIV",
+    "StateDependentProgrammingNoise",
+    "StateDependentReadNoise",
+    "StuckCells",
+    "Table",
+    "TabulatedDrift",
+    "TelegraphReadNoise",
+    "TemperatureEffect",
+    "ThermalReadNoise",
+    "Wires",
+    "WriteVerify",
     "describe",
     "dump_profile",
+    "effects",
     "load_profile",
+    "non_idealities",
+    "only",
     "override_profile",
     "profile_names",
     "profile_path",
     "profile_schema",
     "validate_file",
+    "without",
 ]

@@ -1,11 +1,20 @@
-"""The closed formulas that published fits are written in."""
+"""The closed formulas and tables that published quantities are written in.
+
+Each is a function of a relative conductance ``r = g / g_ref``; the section that owns it says what
+``g_ref`` is and which unit the value has.
+"""
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import Annotated, Literal
+
 from pydantic import Field, ValidationInfo, field_validator
 
-from cimsim.profile.fields import NonNegative, Number
+from cimsim.profile.fields import NonNegative, Number, Positive
 from cimsim.profile.section import Curve
+
+Numbers = Annotated[tuple[Number, ...], Field(min_length=1)]
 
 
 class ClippedLog(Curve):
@@ -17,6 +26,7 @@ class ClippedLog(Curve):
     Source: that of the section that uses it.
     """
 
+    kind: Literal["clipped-log"] = "clipped-log"
     slope: Number = Field(description="change per natural logarithm of r")
     intercept: Number = Field(description="value at r = 1 before clipping")
     min: NonNegative = Field(description="lower bound")
@@ -45,6 +55,7 @@ class CappedPower(Curve):
     Source: that of the section that uses it.
     """
 
+    kind: Literal["capped-power"] = "capped-power"
     coefficient: NonNegative = Field(description="value at r = 1 before capping")
     exponent: Number = Field(description="power of r")
     max: NonNegative = Field(description="upper bound")
@@ -52,3 +63,134 @@ class CappedPower(Curve):
     def formula(self) -> str:
         """The formula with its numbers, on one line."""
         return f"{self.coefficient:g} r^{self.exponent:g}, at most {self.max:g}"
+
+
+class Polynomial(Curve):
+    """A polynomial of a relative conductance.
+
+        f(r) = sum_k c_k r^k
+
+    Units: those of the quantity it describes; r = g / g_ref has none.
+    Source: that of the section that uses it.
+    """
+
+    kind: Literal["polynomial"] = "polynomial"
+    coefficients: Numbers = Field(description="c_0, c_1, ...")
+
+    def formula(self) -> str:
+        """The formula with its numbers, on one line."""
+        return _terms(self.coefficients, "r")
+
+
+class LogPolynomial(Curve):
+    """A polynomial of the decimal logarithm of a relative conductance.
+
+        f(r) = sum_k c_k (log10 r)^k
+
+    Units: those of the quantity it describes; r = g / g_ref has none, floored at 1e-7.
+    Source: that of the section that uses it.
+    """
+
+    kind: Literal["log-polynomial"] = "log-polynomial"
+    coefficients: Numbers = Field(description="c_0, c_1, ...")
+
+    def formula(self) -> str:
+        """The formula with its numbers, on one line."""
+        return _terms(self.coefficients, "log10(r)")
+
+
+class Saturating(Curve):
+    """A rise that saturates exponentially.
+
+        f(r) = amplitude * (1 - exp(-r / scale))
+
+    Units: amplitude in those of the quantity it describes; r = g / g_ref and scale have none.
+    Source: that of the section that uses it.
+    """
+
+    kind: Literal["saturating"] = "saturating"
+    amplitude: NonNegative = Field(description="value far above the scale")
+    scale: Positive = Field(description="relative conductance at which 63 % are reached")
+
+    def formula(self) -> str:
+        """The formula with its numbers, on one line."""
+        return f"{self.amplitude:g} (1 - exp(-r / {self.scale:g}))"
+
+
+class Table(Curve):
+    """Measured points, joined by straight lines and constant outside.
+
+        f(r) = values, linear between neighbouring points of r
+
+    Units: those of the quantity it describes; r = g / g_ref has none.
+    Source: that of the section that uses it.
+    """
+
+    kind: Literal["table"] = "table"
+    r: Numbers = Field(description="relative conductances, ascending")
+    values: Numbers = Field(description="one value for each r")
+
+    @field_validator("r")
+    @classmethod
+    def _ascending(cls, r: tuple[float, ...]) -> tuple[float, ...]:
+        if any(later <= earlier for earlier, later in pairwise(r)):
+            raise ValueError("the points must ascend")
+        return r
+
+    @field_validator("values")
+    @classmethod
+    def _one_for_each_r(cls, values: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        r = info.data.get("r")
+        if r is not None and len(values) != len(r):
+            raise ValueError(f"give one value for each of the {len(r)} points in 'r'")
+        return values
+
+    def formula(self) -> str:
+        """The formula with its numbers, on one line."""
+        points = [f"{value:g} at {r:g}" for r, value in zip(self.r, self.values, strict=True)]
+        if len(points) > 6:
+            points = [*points[:3], f"... {len(points) - 4} more", points[-1]]
+        return ", ".join(points)
+
+
+Simple = Annotated[
+    ClippedLog | CappedPower | Polynomial | LogPolynomial | Saturating | Table,
+    Field(discriminator="kind"),
+]
+
+
+class Piecewise(Curve):
+    """Two formulas that meet.
+
+        f(r) = below(r) for r < at, above(r) otherwise
+
+    Units: those of the quantity it describes; r = g / g_ref has none.
+    Source: that of the section that uses it.
+    """
+
+    kind: Literal["piecewise"] = "piecewise"
+    at: Positive = Field(description="relative conductance where the second formula takes over")
+    below: Simple = Field(description="formula for r < at")
+    above: Simple = Field(description="formula for r >= at")
+
+    def formula(self) -> str:
+        """The formula with its numbers, on one line."""
+        return (
+            f"{self.below.formula()} for r < {self.at:g}; "
+            f"{self.above.formula()} for r >= {self.at:g}"
+        )
+
+
+AnyCurve = Annotated[
+    ClippedLog | CappedPower | Polynomial | LogPolynomial | Saturating | Table | Piecewise,
+    Field(discriminator="kind"),
+]
+
+
+def _terms(coefficients: tuple[float, ...], r: str) -> str:
+    line = ""
+    for power, c in enumerate(coefficients):
+        symbol = "" if power == 0 else f" {r}" if power == 1 else f" {r}^{power}"
+        sign = ("- " if c < 0 else "+ ") if line else ("-" if c < 0 else "")
+        line += f"{' ' if line else ''}{sign}{abs(c):g}{symbol}"
+    return line

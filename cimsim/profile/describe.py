@@ -66,6 +66,9 @@ def _described(heading: str, section: Section) -> Iterator[DescribedSection]:
             for effect in value:
                 inner += _described(f"{heading}.{name}.{effect.kind}", effect)
             continue
+        if isinstance(value, Section) and not isinstance(value, Curve):
+            inner += _described(f"{heading}.{name}", value)
+            continue
         source = section.source_of(name) if isinstance(section, Sourced) else None
         for label, text in _texts(name, value):
             rows.append(Row(label, text, field.description or "", source or ""))
@@ -74,7 +77,7 @@ def _described(heading: str, section: Section) -> Iterator[DescribedSection]:
 
 def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """The value of a field with its unit; a list of lists in one line each."""
-    if isinstance(value, tuple) and value and isinstance(value[0], tuple):
+    if isinstance(value, tuple) and value and isinstance(value[0], (tuple, Curve)):
         for index, part in enumerate(value):
             yield f"{name}.{index}", _with_unit(name, part)
     else:

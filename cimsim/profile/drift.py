@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from cimsim.profile.curves import ClippedLog
+from cimsim.profile.curves import AnyCurve
 from cimsim.profile.effect import Effect
-from cimsim.profile.fields import Knob, Number, Positive
+from cimsim.profile.fields import Knob, NonNegative, Number, Positive
+
+_Drift = TypeVar("_Drift", bound="DriftEffect")
 
 
-class PowerLawDrift(Effect):
+class DriftEffect(Effect):
+    """A change with age: a mean, which is no noise, and a spread from cell to cell, which is."""
+
+    spread_strength: Knob = Field(default=1.0, description="factor on the spread alone")
+
+    def scale_noise(self: _Drift, factor: float) -> _Drift:
+        """Scales the spread from cell to cell; the mean stays."""
+        return self.model_copy(update={"spread_strength": self.spread_strength * factor})
+
+
+class PowerLawDrift(DriftEffect):
     """Structural relaxation of phase-change memory: conductance decays as a power of time.
 
         g(t) = g_programmed * ((t + t0) / t0)^(-nu),    t = age since programming
@@ -27,34 +39,46 @@ class PowerLawDrift(Effect):
     kind: Literal["power-law"] = "power-law"
     t0_s: Positive = Field(description="time from programming to the first read")
     g_ref_uS: Positive = Field(description="conductance at which r = 1")
-    nu_mean: ClippedLog = Field(description="mean drift exponent")
-    nu_std: ClippedLog = Field(description="spread of the drift exponent from cell to cell")
-    spread_strength: Knob = Field(default=1.0, description="factor on the spread of nu alone")
-
-    def scale_noise(self, factor: float) -> PowerLawDrift:
-        """Scales the spread of nu; its mean is no noise and stays."""
-        return self.model_copy(update={"spread_strength": self.spread_strength * factor})
+    nu_mean: AnyCurve = Field(description="mean drift exponent over r")
+    nu_std: AnyCurve = Field(description="spread of the drift exponent from cell to cell, over r")
 
 
-class TabulatedSpread(Effect):
-    """Relaxation of filamentary ReRAM: a spread around the target, measured at a few ages.
+class LogRelaxation(DriftEffect):
+    """Relaxation of filamentary memory that goes on with the logarithm of time.
 
-        g(t) = max(g_min, g_target + strength * sigma(g_target, t) * xi)
-        xi ~ N(0, 1), once per chip
-        sigma(g, t_i) = max(0, sum_k c_ik (g / g_ref)^k)
+        g(t) = g + strength * (shift * L + spread_strength * max(0, sigma0 + slope * L) * xi)
+        L = max(0, ln(t / t0)),    xi ~ N(0, 1), once per chip
 
-    sigma is interpolated linearly in ln t between the ages of the table and constant outside it.
-    Units: t in s, g, g_ref and sigma in uS.
-    Source: Wan et al., Nature 608, 504 (2022).
+    Before t0 the spread is that of t0. Units: t and t0 in s, g, shift, sigma0 and slope in uS.
+    Source: Falcone et al. (2025), arXiv:2502.04524.
     """
 
-    kind: Literal["tabulated-spread"] = "tabulated-spread"
-    g_ref_uS: Positive = Field(description="conductance that the polynomials are written in")
+    kind: Literal["log-relaxation"] = "log-relaxation"
+    t0_s: Positive = Field(description="age at which the logarithm begins")
+    shift_uS: Number = Field(description="change of the mean per natural logarithm of time")
+    sigma0_uS: NonNegative = Field(description="spread at t0")
+    slope_uS: Number = Field(description="change of the spread per natural logarithm of time")
+
+
+class TabulatedDrift(DriftEffect):
+    """Mean change and spread around it, known at a few ages.
+
+        g(t) = g + strength * (shift(r, t) + spread_strength * max(0, sigma(r, t)) * xi)
+        r = g_target / g_ref,    xi ~ N(0, 1), once per chip
+
+    Both are interpolated linearly in ln t between the ages of the table and constant outside it.
+    Units: t in s, g, g_ref, shift and sigma in uS.
+    Source: Wan et al., Nature 608, 504 (2022); Agrawal et al., IEDM 2022.
+    """
+
+    kind: Literal["tabulated"] = "tabulated"
+    g_ref_uS: Positive = Field(description="conductance that the curves are written in")
     times_s: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(
         description="ages of the table, ascending"
     )
-    sigma_uS: tuple[Annotated[tuple[Number, ...], Field(min_length=1)], ...] = Field(
-        description="coefficients c_i0, c_i1, ... of the spread, one list for each age"
+    sigma_uS: tuple[AnyCurve, ...] = Field(description="the spread over r, one curve for each age")
+    shift_uS: tuple[AnyCurve, ...] = Field(
+        default=(), description="the mean change over r, one curve for each age, or none"
     )
 
     @field_validator("times_s")
@@ -64,18 +88,18 @@ class TabulatedSpread(Effect):
             raise ValueError("the ages must ascend")
         return times
 
-    @field_validator("sigma_uS")
+    @field_validator("sigma_uS", "shift_uS")
     @classmethod
     def _one_for_each_age(
-        cls, sigma: tuple[tuple[float, ...], ...], info: ValidationInfo
-    ) -> tuple[tuple[float, ...], ...]:
+        cls, curves: tuple[AnyCurve, ...], info: ValidationInfo
+    ) -> tuple[AnyCurve, ...]:
         times = info.data.get("times_s")
-        if times is not None and len(sigma) != len(times):
+        optional = info.field_name == "shift_uS" and not curves
+        if times is not None and len(curves) != len(times) and not optional:
             raise ValueError(
-                f"give one list of coefficients for each of the {len(times)} ages in 'times_s', "
-                f"not {len(sigma)}"
+                f"give one curve for each of the {len(times)} ages in 'times_s', not {len(curves)}"
             )
-        return sigma
+        return curves
 
 
-Drift = Annotated[PowerLawDrift | TabulatedSpread, Field(discriminator="kind")]
+Drift = Annotated[PowerLawDrift | LogRelaxation | TabulatedDrift, Field(discriminator="kind")]

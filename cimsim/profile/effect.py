@@ -1,26 +1,51 @@
-"""The one base of every non-ideality of a cell."""
+"""The one base of every non-ideality."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
 from cimsim.profile.fields import Knob
-from cimsim.profile.section import Sourced
+from cimsim.profile.section import Section, Sourced
 
+_Section = TypeVar("_Section", bound=Section)
 _Effect = TypeVar("_Effect", bound="Effect")
 
 
 class Effect(Sourced):
     """One non-ideality: a named equation (``kind``), its numbers, and a knob on its size.
 
-    ``strength`` multiplies the effect; at 0 it is exactly absent.
+    ``strength`` multiplies the effect; at 0 it is exactly absent. ``random`` says whether it is
+    noise, which differs from chip to chip or read to read, or the same on every chip.
     """
+
+    random: ClassVar[bool] = True
 
     kind: str
     strength: Knob = Field(default=1.0, description="factor on this effect; 0 switches it off")
 
     def scale_noise(self: _Effect, factor: float) -> _Effect:
         """This effect with its random part ``factor`` times as large."""
+        if not self.random:
+            return self
         return self.model_copy(update={"strength": self.strength * factor})
+
+    def off(self: _Effect) -> _Effect:
+        """This effect switched off."""
+        return self.model_copy(update={"strength": 0.0})
+
+
+def map_effects(section: _Section, change: Callable[[Effect], Effect]) -> _Section:
+    """A copy of ``section`` with every effect in it, at any depth, put through ``change``."""
+    update: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, Effect):
+            update[name] = change(value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Effect):
+            update[name] = tuple(map(change, value))
+        elif isinstance(value, Section):
+            update[name] = map_effects(value, change)
+    return section.model_copy(update=update)

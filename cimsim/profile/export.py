@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -30,13 +31,30 @@ def profile_schema() -> dict[str, Any]:
         "type": "string",
         "description": "name or file of the profile that this one builds on",
     }
+    fault_map = schema["$defs"]["FaultMap"]
+    fault_map["properties"]["file"] = {
+        "type": "string",
+        "description": "CSV file with the cells: row, column, device, g_uS",
+    }
+    fault_map["required"].remove("cells")
     schema["anyOf"] = [{"required": ["extends"]}, {"required": schema.pop("required")}]
-    for definition in schema["$defs"].values():
-        if "kind" in definition["properties"]:
-            definition["required"].insert(0, "kind")
+    members = set(_union_members(schema))
+    for name, definition in schema["$defs"].items():
+        if name in members:
+            definition["required"] = ["kind", *definition.get("required", [])]
         elif "source" in definition["properties"]:
             definition.pop("required", None)
     return schema
+
+
+def _union_members(schema: Any) -> Iterator[str]:
+    """Names of the definitions that are told apart by their kind."""
+    if isinstance(schema, dict):
+        mapping = schema.get("discriminator", {}).get("mapping", {})
+        yield from (reference.rpartition("/")[2] for reference in mapping.values())
+    if isinstance(schema, (dict, list)):
+        for inner in schema.values() if isinstance(schema, dict) else schema:
+            yield from _union_members(inner)
 
 
 def _in_order(data: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from cimsim.profile.fault_map import with_fault_maps
 from cimsim.profile.faults import Fault
 from cimsim.profile.library import find_profile
 from cimsim.profile.tree import Node, Place, parse
@@ -33,6 +34,9 @@ def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> tuple[Node | No
         return None, faults
     if not isinstance(root.value, dict):
         return None, [*faults, root.place.fault("a profile is made of keys, 'key: value'")]
+    root, map_faults = with_fault_maps(root, path)
+    faults += map_faults
+    assert isinstance(root.value, dict)
     if "extends" not in root.value:
         return root, faults
     base, base_faults = _read_base(root.value["extends"], path, (*extended_by, path))

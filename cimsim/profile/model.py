@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.errors import CimsimError
-from cimsim.profile.fields import Paragraph, SchemaVersion, Text
+from cimsim.profile.converters import ADC, DAC
+from cimsim.profile.effect import map_effects
+from cimsim.profile.fields import Number, Paragraph, SchemaVersion, Text
 from cimsim.profile.section import Section
-from cimsim.profile.sections import ADC, DAC, Array, Cell
+from cimsim.profile.sections import Array, Cell
+from cimsim.profile.wires import Wires
 
 
 class Profile(Section):
@@ -24,10 +27,12 @@ class Profile(Section):
     sources: dict[str, Text] = Field(
         default_factory=dict, description="the works that the sources name: key and full citation"
     )
+    temperature_C: Number = Field(default=25.0, description="operating temperature")
     cell: Cell = Field(description="the memory device")
     array: Array = Field(description="one tile of cells, and the digital sums behind it")
     dac: DAC = Field(description="the converters of the inputs")
     adc: ADC = Field(description="the converters of the outputs")
+    wires: Wires | None = Field(default=None, description="resistance of the lines; null is none")
     overrides: tuple[str, ...] = Field(
         default=(), description="what was set by hand when the profile was loaded"
     )
@@ -36,6 +41,50 @@ class Profile(Section):
     def known_keys(cls) -> list[str]:
         """The keys of a file: the fields, and ``extends``, which the loader resolves."""
         return [*super().known_keys(), "extends"]
+
+    # Validated field by field, so that each fault is reported beside all others and at its place.
+
+    @field_validator("array")
+    @classmethod
+    def _slices_have_digits(cls, array: Array, info: ValidationInfo) -> Array:
+        cell = info.data.get("cell")
+        if cell is not None and array.slices > 1 and cell.levels is None:
+            raise ValueError("slices are digits of a weight in base 'cell.levels'; set that too")
+        return array
+
+    @field_validator("dac")
+    @classmethod
+    def _voltages_have_a_range(cls, dac: DAC, info: ValidationInfo) -> DAC:
+        cell = info.data.get("cell")
+        if cell is not None and cell.iv is not None and cell.iv.strength and dac.bits is None:
+            raise ValueError(
+                "'cell.iv' bends with voltage, and an ideal DAC has no full scale that could be "
+                "its 'v_read_V'; give 'bits' a number"
+            )
+        return dac
+
+    @field_validator("adc")
+    @classmethod
+    def _some_temperature_effect(cls, adc: ADC, info: ValidationInfo) -> ADC:
+        cell, celsius = info.data.get("cell"), info.data.get("temperature_C")
+        default = cls.model_fields["temperature_C"].default
+        if cell is not None and celsius is not None and celsius != default:
+            kinds = [e.kind for e in (*cell.temperature, *cell.read_noise, *adc.errors)]
+            if not cell.temperature and not {"temperature", "thermal"} & set(kinds):
+                raise ValueError(
+                    f"temperature_C is {celsius:g}, but nothing in this profile depends on "
+                    "temperature; add 'cell.temperature', or leave temperature_C at 25"
+                )
+        return adc
+
+    @field_validator("wires")
+    @classmethod
+    def _gates_take_bits(cls, wires: Wires | None, info: ValidationInfo) -> Wires | None:
+        dac = info.data.get("dac")
+        gated = wires is not None and wires.cells == "gated" and wires.strength > 0
+        if gated and dac is not None and not dac.bit_serial:
+            raise ValueError("gated cells take one input bit at a time; set 'dac.bit_serial: true'")
+        return wires
 
     def scale_noise(self, factor: float) -> Profile:
         """The same chip with every random effect ``factor`` times as large.
@@ -47,6 +96,5 @@ class Profile(Section):
         """
         if not (math.isfinite(factor) and factor >= 0):
             raise CimsimError(f"the noise factor must be 0 or more, not {factor}")
-        return self.model_copy(
-            update={"cell": self.cell.scale_noise(factor), "adc": self.adc.scale_noise(factor)}
-        )
+        scaled = map_effects(self, lambda effect: effect.scale_noise(factor))
+        return scaled.model_copy(update={"adc": scaled.adc.scale_noise(factor)})

@@ -6,29 +6,42 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cimsim.profile.curves import AnyCurve
 from cimsim.profile.effect import Effect
-from cimsim.profile.fields import NonNegative, Number, Positive
+from cimsim.profile.fields import NonNegative, Positive
 
 
-class PolynomialProgrammingNoise(Effect):
-    """Gaussian programming error whose spread is a polynomial of the target conductance.
+class StateDependentProgrammingNoise(Effect):
+    """Gaussian programming error whose spread, and mean if given, depend on the target.
 
-        g = max(g_min, g_target + strength * sigma(g_target) * xi),    xi ~ N(0, 1), once per chip
-        sigma(g) = max(0, sum_k c_k (g / g_ref)^k)
+        g = max(g_min, g_target + strength * (bias(r) + sigma(r) * xi)),  r = g_target / g_ref
+        xi ~ N(0, 1), once per chip;  sigma(r) is at least 0
 
-    Units: g, g_ref and sigma in uS. The polynomial is physical: it is not rescaled when g_max is.
-    Source: form and PCM coefficients, Joshi et al., Nat. Commun. 11, 2473 (2020).
+    Units: g, g_ref, bias and sigma in uS. The curves are physical: they are not rescaled when
+    g_max is. Source: form and PCM coefficients, Joshi et al., Nat. Commun. 11, 2473 (2020).
     """
 
-    kind: Literal["polynomial"] = "polynomial"
-    g_ref_uS: Positive = Field(description="conductance that the polynomial is written in")
-    sigma_uS: Annotated[tuple[Number, ...], Field(min_length=1)] = Field(
-        description="coefficients c_0, c_1, ... of the spread"
-    )
+    kind: Literal["state-dependent"] = "state-dependent"
+    g_ref_uS: Positive = Field(description="conductance that the curves are written in")
+    sigma_uS: AnyCurve = Field(description="spread over r")
+    bias_uS: AnyCurve | None = Field(default=None, description="mean error over r")
+
+
+class RelativeProgrammingNoise(Effect):
+    """Multiplicative mismatch: every cell's gain differs by the same fraction.
+
+        g = max(g_min, g_target * (1 + strength * sigma_of_g * xi)),   xi ~ N(0, 1), once per chip
+
+    Units: g in uS; sigma_of_g is a fraction.
+    Source: textbook model, no device.
+    """
+
+    kind: Literal["relative"] = "relative"
+    sigma_of_g: NonNegative = Field(description="spread as a fraction of the cell's conductance")
 
 
 class GaussianProgrammingNoise(Effect):
-    """Gaussian programming error with the same spread for every state (textbook).
+    """Additive programming error with the same spread for every state (textbook).
 
         g = max(g_min, g_target + strength * sigma * xi),    xi ~ N(0, 1), once per chip
         sigma = sigma_of_g_max * g_max
@@ -42,5 +55,6 @@ class GaussianProgrammingNoise(Effect):
 
 
 ProgrammingNoise = Annotated[
-    PolynomialProgrammingNoise | GaussianProgrammingNoise, Field(discriminator="kind")
+    StateDependentProgrammingNoise | RelativeProgrammingNoise | GaussianProgrammingNoise,
+    Field(discriminator="kind"),
 ]

@@ -1,32 +1,60 @@
-"""The parts of a chip that a profile describes: cell, array, DAC and ADC."""
+"""The parts of a chip beside its converters: the cell and the array."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.profile.drift import Drift
-from cimsim.profile.fields import Bits, Count, NonNegative, Positive, Text
+from cimsim.profile.fields import Count, NonNegative, Positive, Text
+from cimsim.profile.nonlinearity import IV
 from cimsim.profile.programming_noise import ProgrammingNoise
 from cimsim.profile.read_noise import ReadNoise
 from cimsim.profile.section import Sourced
+from cimsim.profile.stuck import Faults
+from cimsim.profile.temperature import TemperatureEffect
+
+
+class WriteVerify(Sourced):
+    """Cells are written again until they lie close enough to their target.
+
+        |g - g_target| <= tolerance: the error is drawn from its Gaussian, cut off there
+
+    Where several kinds of programming noise act, the window is for their sum.
+    Units: g and tolerance in uS.
+    Source: the chip's way of programming.
+    """
+
+    tolerance_uS: Positive = Field(description="half-width of the window of acceptance")
 
 
 class Cell(Sourced):
     """One memory device: its range of conductance and everything that is wrong with it.
 
-    Units: conductances in uS. An empty list of effects is an ideal cell in that respect.
+    Units: conductances in uS. An empty list of effects is an ideal cell in that respect. Effects
+    act in this order: levels, programming noise, drift, temperature, faults; then each read.
     """
 
     technology: Text = Field(description="what the cell is made of, such as PCM or ReRAM")
     g_min_uS: NonNegative = Field(description="conductance of the fully off state")
     g_max_uS: Positive = Field(description="conductance of the fully on state")
+    levels: Annotated[Count, Field(ge=2)] | None = Field(
+        default=None, description="states that can be written, evenly spaced; null is any"
+    )
     programming_noise: tuple[ProgrammingNoise, ...] = Field(
         default=(), description="errors made once, when the weights are written"
     )
+    write_verify: WriteVerify | None = Field(
+        default=None, description="acceptance window of programming; null accepts everything"
+    )
+    faults: tuple[Faults, ...] = Field(default=(), description="cells and lines that do not work")
     drift: tuple[Drift, ...] = Field(default=(), description="changes with age")
+    temperature: tuple[TemperatureEffect, ...] = Field(
+        default=(), description="changes with temperature"
+    )
     read_noise: tuple[ReadNoise, ...] = Field(default=(), description="changes with every read")
+    iv: IV | None = Field(default=None, description="nonlinear current-voltage law; null is Ohm's")
 
     @field_validator("g_max_uS")
     @classmethod
@@ -35,61 +63,46 @@ class Cell(Sourced):
             raise ValueError("g_max_uS must be larger than g_min_uS")
         return g_max
 
-    def scale_noise(self, factor: float) -> Cell:
-        """This cell with every random effect ``factor`` times as large."""
-        families = ("programming_noise", "drift", "read_noise")
-        return self.model_copy(
-            update={
-                family: tuple(effect.scale_noise(factor) for effect in getattr(self, family))
-                for family in families
-            }
-        )
+    @field_validator("write_verify")
+    @classmethod
+    def _has_something_to_verify(
+        cls, window: WriteVerify | None, info: ValidationInfo
+    ) -> WriteVerify | None:
+        if window is not None and not info.data.get("programming_noise", True):
+            raise ValueError("there is no programming noise that a window could cut off")
+        return window
 
 
 class Array(Sourced):
-    """One tile: a crossbar of cells, and what is done to its sums digitally.
+    """One tile: a crossbar of cells, how weights lie on it, and what is done to its sums digitally.
 
-    ``drift_compensation: global`` multiplies each layer by one factor that undoes the mean loss
-    of conductance since programming.
+    Mapping: a ``differential-pair`` holds a weight on two cells whose currents are subtracted; an
+    ``offset-column`` holds it on one cell around the middle of the range and subtracts the current
+    of one more column of middle cells per tile; a ``single-device`` does the same and subtracts the
+    middle digitally, exactly. ``slices`` cells per weight hold the digits of a number in base
+    ``cell.levels``, each in a column of its own, which are added up digitally.
+
+    Drift compensation multiplies by one factor (``global``: per layer, ``per-column``: for each
+    column of each tile) that undoes the mean loss of conductance since programming. It is found
+    from the true conductances (``exact``) or by reading ``probe_vectors`` random inputs through the
+    read noise, once fresh and once aged (``measured``).
     """
 
     rows: Count = Field(description="inputs of one tile")
     columns: Count = Field(description="outputs of one tile")
-    drift_compensation: Literal["global", "none"] = Field(
-        default="none", description="one digital factor per layer against the mean drift"
+    mapping: Literal["differential-pair", "offset-column", "single-device"] = Field(
+        default="differential-pair", description="how a signed weight lies on cells"
     )
-
-
-class DAC(Sourced):
-    """Converts digital inputs to row voltages; symmetric, with 2^(bits-1) - 1 positive levels.
-
-    ``bits: null`` is ideal: neither rounds nor clips.
-    """
-
-    bits: Bits | None = Field(description="resolution; null is ideal")
-
-
-class ADC(Sourced):
-    """Converts column currents to digital outputs; symmetric, 2^(bits-1) - 1 positive levels.
-
-        code = round(clip(y + noise_of_range * range * xi)),    xi ~ N(0, 1), new for every read
-
-    ``bits: null`` is ideal: neither rounds nor clips. ``noise_of_range`` is a fraction of the
-    largest output that the ADC can represent.
-    """
-
-    bits: Bits | None = Field(description="resolution; null is ideal")
-    noise_of_range: NonNegative = Field(
-        default=0.0, description="Gaussian noise before conversion, as a fraction of the range"
+    slices: Annotated[Count, Field(le=16)] = Field(
+        default=1, description="cells (or pairs) that share the digits of one weight"
     )
-
-    @field_validator("noise_of_range")
-    @classmethod
-    def _has_a_range(cls, noise: float, info: ValidationInfo) -> float:
-        if noise > 0 and info.data.get("bits", 0) is None:
-            raise ValueError("an ideal ADC has no range that noise could be a fraction of; use 0")
-        return noise
-
-    def scale_noise(self, factor: float) -> ADC:
-        """This ADC with its noise ``factor`` times as large."""
-        return self.model_copy(update={"noise_of_range": self.noise_of_range * factor})
+    weight_scale: Literal["column", "tile", "layer"] = Field(
+        default="column", description="weights that share the digital scale of their largest"
+    )
+    drift_compensation: Literal["global", "per-column", "none"] = Field(
+        default="none", description="digital factor against the mean drift"
+    )
+    drift_probe: Literal["exact", "measured"] = Field(
+        default="exact", description="how the mean drift is known"
+    )
+    probe_vectors: Count = Field(default=16, description="inputs of a measured drift probe")

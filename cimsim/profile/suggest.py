@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 # The units that keys end in, and how they are printed.
-UNITS = {"uS": "µS", "ns": "ns", "s": "s"}
+UNITS = {
+    "uS": "µS",
+    "ns": "ns",
+    "s": "s",
+    "V": "V",
+    "C": "°C",
+    "eV": "eV",
+    "ohm": "Ω",
+}
 
 
 def split_unit(key: str) -> tuple[str, str | None]:
@@ -16,7 +24,7 @@ def split_unit(key: str) -> tuple[str, str | None]:
     (('t_read', 'ns'), ('strength', None))
     """
     stem, _, unit = key.rpartition("_")
-    return (stem, unit) if unit in UNITS else (key, None)
+    return (stem, unit) if unit in UNITS and not stem.endswith("_per") else (key, None)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -62,9 +62,8 @@ def test_the_adc_saturates_tile_by_tile() -> None:
     w = torch.ones(1, 4, dtype=torch.float64)
     x = torch.tensor([[30.0, 30.0, -30.0, -25.0]], dtype=torch.float64)
     read = array.mvm(x, array.chip(w, 0), RANGES, 0)
-    assert read.y.item() == pytest.approx(
-        0.0
-    )  # +60 and -55 both clip at 20, where -55+60 would not
+    # +60 and -55 both clip at 20, and one step lower on the negative side, where -55+60 would not.
+    assert read.y.item() == pytest.approx(-20.0 / 127)
     assert read.adc_inside is not None
     assert read.adc_inside.sum() == 0
 

@@ -68,6 +68,28 @@ class TilingContract:
         z = tiling.product(x, cells) * tiling.per_column(only)
         assert torch.allclose(z, tiling.product(x, cells * only.unsqueeze(-1)))
 
+    def test_the_product_cell_by_cell(self, tiling: Tiling, x: Tensor, weight: Tensor) -> None:
+        cells = tiling.to_cells(weight)
+        rows = tiling.row_inputs(x)
+        assert rows.shape[::2] == (tiling.tiles, tiling.rows)
+        z = tiling.product(x, cells)
+        by_column = tiling.by_column(z)
+        assert torch.allclose(by_column, cells @ rows.transpose(1, 2))
+        assert torch.equal(tiling.from_columns(by_column, x.shape), z)
+
+    def test_any_number_of_columns(self, tiling: Tiling, x: Tensor, weight: Tensor) -> None:
+        """Slices and reference columns make more of them than there are outputs."""
+        cells = tiling.to_cells(weight)
+        more = torch.cat((cells, cells[:, :1] * 2.0), dim=1)
+        z = tiling.product(x, more)
+        columns = cells.shape[1]
+        assert z.shape[tiling.column_dim] == columns + 1
+        assert torch.allclose(z.narrow(tiling.column_dim, 0, columns), tiling.product(x, cells))
+        dz = torch.randn_like(z)
+        assert torch.allclose((dz * z).sum(), (tiling.input_grad(dz, more, x.shape) * x).sum())
+        assert torch.allclose((dz * z).sum(), (tiling.cells_grad(dz, x) * more).sum())
+        assert z.shape[tiling.vector_dim] == len(x)
+
 
 @pytest.mark.parametrize("rows", [100, 7, 4, 1])
 class TestLinearTiling(TilingContract):

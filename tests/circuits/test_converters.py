@@ -13,11 +13,19 @@ def encode(bits: int, v: torch.Tensor, full_scale: float) -> tuple[torch.Tensor,
     return codes, inside
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 8, 10])
+@pytest.mark.parametrize("bits", range(2, 11))
 def test_number_of_codes(bits: int) -> None:
-    codes, _ = encode(bits, torch.linspace(-2, 2, 20001, dtype=torch.float64), 1.0)
+    """Sign and magnitude has two zeros and so one code less than two's complement."""
+    v = torch.linspace(-2, 2, 20001, dtype=torch.float64)
+    codes, _ = encode(bits, v, 1.0)
     assert codes.unique().numel() == 2**bits - 1
     assert codes.max() == 2 ** (bits - 1) - 1 == -codes.min()
+    adc = Converter(bits, twos_complement=True)
+    codes, inside = adc.encode(v * adc.levels)
+    assert codes.unique().numel() == 2**bits
+    assert (codes.min(), codes.max()) == (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    assert inside is not None
+    assert torch.equal(inside, (v * adc.levels <= adc.levels) & (v * adc.levels >= adc.lowest))
 
 
 @given(
@@ -43,6 +51,7 @@ def test_storage_holds_every_code(bits: int, dtype: torch.dtype) -> None:
     converter = Converter(bits)
     assert converter.storage == dtype
     assert converter.levels <= torch.iinfo(dtype).max
+    assert Converter(bits, twos_complement=True).lowest >= torch.iinfo(dtype).min
 
 
 def test_nan_stays_and_counts_as_outside() -> None:

@@ -2,6 +2,16 @@ import pytest
 import torch
 
 from cimsim.circuits.ranges import RangeObserver
+from cimsim.profile import (
+    FixedRange,
+    MinimumErrorRange,
+    PeakRange,
+    PercentileRange,
+    Range,
+    SigmaRange,
+)
+
+MSE = MinimumErrorRange()
 
 
 def observed(v: torch.Tensor) -> RangeObserver:
@@ -19,7 +29,7 @@ def mse(v: torch.Tensor, full_scale: float, levels: int) -> float:
 @pytest.mark.parametrize("levels", [3, 7, 127])
 def test_no_other_range_is_much_better(levels: int) -> None:
     v = torch.randn(30_000, generator=torch.Generator().manual_seed(0))
-    chosen = observed(v).full_scale(levels)
+    chosen = observed(v).full_scale(MSE, levels)
     best = min(mse(v, r, levels) for r in torch.linspace(0.3, 5, 200).tolist())
     assert mse(v, chosen, levels) <= 1.03 * best
 
@@ -28,22 +38,44 @@ def test_known_optimum_of_a_gaussian() -> None:
     # Loading factor of the optimal uniform quantiser (Max 1960, table II): for 8 levels the
     # outermost output lies at 3.5 steps of 0.586 sigma; mid-tread with 7 outputs: about 2.06 sigma.
     v = torch.randn(30_000, generator=torch.Generator().manual_seed(1))
-    assert 1.9 < observed(v).full_scale(3) < 2.2
+    assert 1.9 < observed(v).full_scale(MSE, 3) < 2.2
 
 
 def test_uniform_signal_uses_its_peak() -> None:
     v = torch.rand(20_000, generator=torch.Generator().manual_seed(2)) * 2 - 1
-    assert observed(v).full_scale(127) == pytest.approx(1.0, rel=0.05)
+    assert observed(v).full_scale(MSE, 127) == pytest.approx(1.0, rel=0.05)
 
 
 def test_noise_that_grows_with_the_range_makes_it_smaller() -> None:
     v = torch.randn(20_000, generator=torch.Generator().manual_seed(3))
-    assert observed(v).full_scale(127, noise_of_range=0.2) < observed(v).full_scale(127)
+    assert observed(v).full_scale(MSE, 127, noise_of_range=0.2) < observed(v).full_scale(MSE, 127)
 
 
-def test_silence_gets_a_range() -> None:
-    assert observed(torch.zeros(10)).full_scale(127) == 1.0
-    assert RangeObserver().full_scale(127) == 1.0
+@pytest.mark.parametrize(
+    "rule", [MSE, PeakRange(), PercentileRange(percentile=99.0), SigmaRange(k=4.0)]
+)
+def test_silence_gets_a_range(rule: Range) -> None:
+    assert observed(torch.zeros(10)).full_scale(rule, 127) == 1.0
+    assert RangeObserver().full_scale(rule, 127) == 1.0
+
+
+def test_nan_is_the_peak_and_stays_it() -> None:
+    seen = RangeObserver()
+    for v in (1.0, torch.nan, 2.0):
+        seen.observe(torch.tensor([v, 0.5]))
+    assert seen.peak != seen.peak
+
+
+def test_root_mean_square_is_of_all_values_and_not_of_the_samples() -> None:
+    """A million values in batches of very different sizes, of which far fewer are kept."""
+    draws = torch.Generator().manual_seed(5)
+    batches = [torch.randn(n, generator=draws) * n for n in (1_000_000, 100, 30_000, 1)]
+    seen = RangeObserver()
+    for batch in batches:
+        seen.observe(batch)
+    exact = torch.cat(batches).double().square().mean().sqrt().item()
+    assert seen.rms == pytest.approx(exact, rel=1e-6)
+    assert seen.full_scale(SigmaRange(k=2.5), 7) == pytest.approx(2.5 * exact, rel=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(128, 64, 13, 13), (8192, 256), (128, 1, 1, 64, 25, 25)])
@@ -66,3 +98,23 @@ def test_samples_do_not_pile_up() -> None:
     assert kept.mean().item() == pytest.approx(
         149.5, rel=0.02
     )  # early and late batches weigh the same
+
+
+def test_ranges_by_rule() -> None:
+    v = torch.randn(200_000, generator=torch.Generator().manual_seed(4))
+    seen = observed(v)
+    assert seen.full_scale(PeakRange(), 127) == v.abs().max().item()
+    assert seen.full_scale(SigmaRange(k=3.0), 127) == pytest.approx(
+        3 * v.square().mean().sqrt().item(), rel=1e-6
+    )
+    # 99.73 % of a Gaussian lie within three standard deviations
+    assert seen.full_scale(PercentileRange(percentile=99.73), 127) == pytest.approx(3.0, rel=0.03)
+    fixed = FixedRange(full_scale=2.5, source="assumption: a test")
+    assert seen.full_scale(fixed, 127) == 2.5
+    assert RangeObserver().full_scale(fixed, 127) == 2.5
+
+
+def test_a_percentile_of_a_mostly_silent_signal_is_not_zero() -> None:
+    v = torch.zeros(10_000)
+    v[17] = 4.0
+    assert observed(v).full_scale(PercentileRange(percentile=50.0), 127) == 4.0

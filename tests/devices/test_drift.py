@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cimsim.devices import aged_uS
-from cimsim.devices.drift import drift_exponent, drifted_uS, spread_sigma_uS
+from cimsim.devices.drift import drift_exponent, drifted_uS, relaxation_uS
 from cimsim.profile import load_profile
 from cimsim.seeds import generator
 from tests.building import POWER_LAW, device
@@ -60,18 +60,19 @@ WAN_SIGMA_uS = {  # 4th-order fits of Wan et al. 2022, at r = 0.25 and 0.5 of 40
 def test_wan_spread(at: tuple[float, float], sigma_uS: float) -> None:
     (effect,) = load_profile("reram-wan-2022").cell.drift
     age_s, g_uS = at
-    got = spread_sigma_uS(effect, torch.tensor(g_uS, dtype=torch.float64), age_s)
+    shift, got = relaxation_uS(effect, torch.tensor(g_uS, dtype=torch.float64), age_s)
+    assert shift.item() == 0.0
     assert got.item() == pytest.approx(sigma_uS, rel=1e-6)
 
 
 def test_wan_spread_between_and_outside_its_times() -> None:
     (effect,) = load_profile("reram-wan-2022").cell.drift
     g = torch.tensor(20.0, dtype=torch.float64)
-    first, day, two_days = (spread_sigma_uS(effect, g, t).item() for t in (1.0, 86400.0, 172800.0))
-    halfway = spread_sigma_uS(effect, g, math.sqrt(86400.0)).item()
+    first, day, two_days = (relaxation_uS(effect, g, t)[1].item() for t in (1.0, 86400.0, 172800.0))
+    halfway = relaxation_uS(effect, g, math.sqrt(86400.0))[1].item()
     assert halfway == pytest.approx((first + day) / 2)
-    assert spread_sigma_uS(effect, g, 0.0).item() == first
-    assert spread_sigma_uS(effect, g, 1e9).item() == two_days
+    assert relaxation_uS(effect, g, 0.0)[1].item() == first
+    assert relaxation_uS(effect, g, 1e9)[1].item() == two_days
 
 
 @pytest.mark.parametrize("name", ["pcm-ibm-2020", "reram-wan-2022"])

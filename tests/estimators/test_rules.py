@@ -9,7 +9,7 @@ from cimsim.array import Array, ConverterRanges
 from cimsim.array.tiling import ConvGeometry, ConvTiling, LinearTiling
 from cimsim.errors import CimsimError
 from cimsim.estimators import RULES, Call, analog_matmul, backward_rule
-from cimsim.profile import Profile
+from cimsim.profile import Profile, override_profile
 from tests.building import ONE_OVER_F, POLYNOMIAL, POWER_LAW, device
 
 AGE_S = 3600.0
@@ -195,3 +195,54 @@ def test_weights_changed_before_backward_are_noticed() -> None:
         weight.add_(1.0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+# Several ADC conversions for one output: slices of a weight, bits of an input.
+
+SPLIT = {
+    "cell.levels": 64,
+    "array.slices": 2,
+    "array.mapping": "offset-column",
+    "dac.bit_serial": True,
+}
+
+
+def split(profile: Profile) -> Profile:
+    return override_profile(profile, SPLIT)
+
+
+@pytest.mark.parametrize("rule", ["A", "B", "C"])
+def test_rules_without_slopes_do_not_see_the_split(rule: str, kind: str, rows: int) -> None:
+    whole = Layer(kind, device(rows=rows, dac=8))
+    parts = Layer(kind, split(device(rows=rows, dac=8)))
+    for one, other in zip(whole.gradients(rule), parts.gradients(rule), strict=True):
+        assert torch.allclose(one, other, rtol=0, atol=2e-2)  # the weights' 64^2 states
+
+
+@pytest.mark.parametrize("rule", ["E", "F"])
+def test_a_conversion_that_saturates_passes_nothing(rule: str, kind: str, rows: int) -> None:
+    open_, narrow = (Layer(kind, split(device(rows=rows, dac=4, adc=8))) for _ in range(2))
+    open_.ranges = ConverterRanges(torch.tensor(9.0).double(), torch.tensor(1e3).double())
+    narrow.ranges = ConverterRanges(torch.tensor(9.0).double(), torch.tensor(1e-9).double())
+    free = Layer(kind, split(device(rows=rows, dac=4)))
+    free.ranges = open_.ranges
+    expected = free.gradients("A" if rule == "F" else "C")
+    for one, other in zip(open_.gradients(rule), expected, strict=True):
+        assert torch.allclose(one, other)
+    _, dx, dw = narrow.gradients(rule)
+    assert dw.abs().sum() < 0.3 * expected[2].abs().sum()
+    assert dx.abs().sum() < expected[1].abs().sum()  # bits that are idle everywhere stay open
+
+
+def test_the_slope_of_each_bit_counts_by_its_weight() -> None:
+    """One weight, one input of code 5 = 101: bits 1 and 4 saturate the ADC, bit 2 is idle."""
+    profile = override_profile(device(dac=4, adc=4), {"dac.bit_serial": True})
+    array = Array(profile, LinearTiling(1, 512))
+    x = torch.tensor([[5.0]], dtype=torch.float64, requires_grad=True)
+    w = torch.tensor([[2.0]], dtype=torch.float64, requires_grad=True)
+    for limit, share in ((0.5, 2 / 7), (1.5, 1.0)):
+        ranges = ConverterRanges(torch.tensor(7.0).double(), torch.tensor(limit).double())
+        y = analog_matmul(x, w, Call(array, backward_rule("E"), ranges, 0, 0.0, 0))
+        dx, dw = torch.autograd.grad(y.sum(), (x, w))
+        assert dx.item() == pytest.approx(2.0 * share)
+        assert dw.item() == pytest.approx(0.0 if limit == 0.5 else 5.0)

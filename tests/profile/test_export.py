@@ -25,9 +25,15 @@ SIZE = st.floats(min_value=0, allow_infinity=False)
 POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1)
 SENTENCE = WORDS.filter(str.strip)
-POLYNOMIAL = st.lists(FINITE, min_size=1, max_size=4)
+POLYNOMIAL = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["polynomial", "log-polynomial"]),
+        "coefficients": st.lists(FINITE, min_size=1, max_size=4),
+    }
+)
 CLIPPED = st.builds(
     lambda slope, intercept, bounds: {
+        "kind": "clipped-log",
         "slope": slope,
         "intercept": intercept,
         "min": min(bounds),
@@ -37,6 +43,24 @@ CLIPPED = st.builds(
     FINITE,
     st.tuples(SIZE, SIZE),
 )
+SATURATING = st.fixed_dictionaries(
+    {"kind": st.just("saturating"), "amplitude": SIZE, "scale": POSITIVE}
+)
+POWER = st.fixed_dictionaries(
+    {"kind": st.just("capped-power"), "coefficient": SIZE, "exponent": FINITE, "max": SIZE}
+)
+TABLE = st.lists(st.tuples(FINITE, FINITE), min_size=1, max_size=4, unique_by=lambda p: p[0]).map(
+    lambda points: {
+        "kind": "table",
+        "r": [r for r, _ in sorted(points)],
+        "values": [value for _, value in sorted(points)],
+    }
+)
+SIMPLE = POLYNOMIAL | CLIPPED | SATURATING | POWER | TABLE
+CURVE = SIMPLE | st.fixed_dictionaries(
+    {"kind": st.just("piecewise"), "at": POSITIVE, "below": SIMPLE, "above": SIMPLE}
+)
+FRACTION = st.floats(0, 1)
 
 
 def effect(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -45,16 +69,61 @@ def effect(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dic
     )
 
 
-PROGRAMMING = effect("polynomial", g_ref_uS=POSITIVE, sigma_uS=POLYNOMIAL) | effect(
-    "gaussian", sigma_of_g_max=SIZE
+PROGRAMMING = (
+    effect("state-dependent", g_ref_uS=POSITIVE, sigma_uS=CURVE, bias_uS=st.none() | CURVE)
+    | effect("relative", sigma_of_g=SIZE)
+    | effect("gaussian", sigma_of_g_max=SIZE)
 )
-DRIFT = effect(
-    "power-law", t0_s=POSITIVE, g_ref_uS=POSITIVE, nu_mean=CLIPPED, nu_std=CLIPPED
-) | effect(
-    "tabulated-spread",
-    g_ref_uS=POSITIVE,
-    times_s=st.just([1, 2]),
-    sigma_uS=st.lists(POLYNOMIAL, min_size=2, max_size=2),
+DRIFT = (
+    effect("power-law", t0_s=POSITIVE, g_ref_uS=POSITIVE, nu_mean=CURVE, nu_std=CURVE)
+    | effect("log-relaxation", t0_s=POSITIVE, shift_uS=FINITE, sigma0_uS=SIZE, slope_uS=FINITE)
+    | effect(
+        "tabulated",
+        g_ref_uS=POSITIVE,
+        times_s=st.just([1, 2]),
+        sigma_uS=st.lists(CURVE, min_size=2, max_size=2),
+        shift_uS=st.just([]) | st.lists(CURVE, min_size=2, max_size=2),
+    )
+)
+READ = (
+    effect("one-over-f", t0_s=SIZE, t_read_ns=POSITIVE, g_ref_uS=POSITIVE, q=CURVE)
+    | effect("one-over-f-absolute", t_read_ns=POSITIVE, g_ref_uS=POSITIVE, amplitude_uS=CURVE)
+    | effect("state-dependent", g_ref_uS=POSITIVE, sigma_uS=CURVE)
+    | effect("relative", sigma_of_g=SIZE)
+    | effect("gaussian", sigma_of_g_max=SIZE)
+    | effect("thermal", v_read_V=POSITIVE, t_read_ns=POSITIVE)
+    | effect("telegraph", share_of_cells=FRACTION, step_of_g=SIZE, occupancy=FRACTION)
+)
+INDEX = st.integers(0, 99)
+FAULT = (
+    effect("stuck", at=st.sampled_from(["g_min", "g_max", "random"]), rate=FRACTION)
+    | effect("dead-lines", row_rate=FRACTION, column_rate=FRACTION)
+    | effect("map", cells=st.lists(st.tuples(INDEX, INDEX, INDEX, SIZE).map(list), max_size=3))
+)
+TEMPERATURE = effect("linear", reference_C=FINITE, g_ref_uS=POSITIVE, alpha_per_K=CURVE) | effect(
+    "arrhenius", reference_C=FINITE, activation_eV=FINITE
+)
+IV = effect(
+    "polynomial", v_read_V=POSITIVE, g_ref_uS=POSITIVE, a2_uA_per_V2=CURVE, a3_uA_per_V3=CURVE
+) | effect("sinh", v_read_V=POSITIVE, k_per_V=SIZE)
+RANGE = st.sampled_from(
+    [
+        {"kind": "mse"},
+        {"kind": "max"},
+        {"kind": "percentile", "percentile": 99.9},
+        {"kind": "k-sigma", "k": 3.0},
+        {"kind": "fixed", "full_scale": 2.0, "source": "assumption: a test"},
+    ]
+)
+ADC_ERROR = (
+    effect("gain", sigma=SIZE)
+    | effect("offset", sigma_of_range=SIZE)
+    | effect("bow", peak_of_range=FINITE)
+    | effect("compression", n=SIZE)
+    | effect("temperature", reference_C=FINITE, gain_per_K=FINITE, offset_of_range_per_K=FINITE)
+)
+WIRES = st.none() | effect(
+    "nodal", cells=st.just("passive"), r_word_ohm=SIZE, r_bit_ohm=SIZE, r_source_ohm=SIZE
 )
 PROFILES = st.fixed_dictionaries(
     {
@@ -70,14 +139,32 @@ PROFILES = st.fixed_dictionaries(
                 "g_max_uS": st.floats(2, 1e300),
                 "source": st.fixed_dictionaries({"g_min_uS": SENTENCE, "g_max_uS": SENTENCE}),
                 "programming_noise": st.lists(PROGRAMMING, max_size=2),
+                "faults": st.lists(FAULT, max_size=2),
                 "drift": st.lists(DRIFT, max_size=2),
+                "temperature": st.lists(TEMPERATURE, max_size=1),
+                "read_noise": st.lists(READ, max_size=2),
+                "iv": st.none() | IV,
             }
         ),
         "array": st.fixed_dictionaries(
             {"rows": st.integers(1, 9999), "columns": st.just(1), "source": SENTENCE}
         ),
-        "dac": st.fixed_dictionaries({"bits": st.none() | st.integers(2, 16), "source": SENTENCE}),
-        "adc": st.fixed_dictionaries({"bits": st.none(), "noise_of_range": st.just(0.0)}),
+        "dac": st.fixed_dictionaries(
+            {"bits": st.integers(2, 16), "bit_serial": st.booleans(), "range": RANGE}
+            | {"source": SENTENCE}
+        ),
+        "adc": st.fixed_dictionaries(
+            {
+                "bits": st.integers(2, 16),
+                "noise_of_range": SIZE,
+                "range": RANGE,
+                "range_per": st.sampled_from(["layer", "tile"]),
+                "columns_per_adc": st.integers(1, 8),
+                "errors": st.lists(ADC_ERROR, max_size=2, unique_by=lambda error: error["kind"]),
+                "source": SENTENCE,
+            }
+        ),
+        "wires": WIRES,
     }
 ).map(Profile.model_validate)
 
@@ -129,6 +216,9 @@ def test_every_profile_names_its_schema() -> None:
 def test_the_schema_knows_extends_and_asks_for_the_kind_of_each_effect() -> None:
     schema = profile_schema()
     assert "extends" in schema["properties"]
-    effects = [each for each in schema["$defs"].values() if "kind" in each["properties"]]
-    assert len(effects) == 6
-    assert all("kind" in each["required"] for each in effects)
+    kinds = [name for name, each in schema["$defs"].items() if "kind" in each["properties"]]
+    assert {"PowerLawDrift", "TelegraphReadNoise", "SarMismatch", "Table", "PeakRange"} <= set(
+        kinds
+    )
+    optional = [name for name in kinds if "kind" not in schema["$defs"][name].get("required", [])]
+    assert optional == ["Wires"]  # of which there is one kind only

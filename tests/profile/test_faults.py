@@ -38,7 +38,7 @@ FAULTY: Pairs = [
 # The line that each fault must point to, and what it must say.
 FAULTS = {
     "  g_max_S: 25e-6": "cell: unknown key 'g_max_S'; did you mean 'g_max_uS', with the number in",
-    "  read_noise:": "cell.read_noise.0.kind: unknown kind 'lognormal'; known here: one-over-f, ga",
+    "  read_noise:": "cell.read_noise.0.kind: unknown kind 'lognormal'; known here: one-over-f, on",
     "  programming_noise:": "sigma_of_g_max: write the number alone, the unit is in the key (got '",
     "  rows: 0": "array.rows: must be 1 or more (got 0)",
     "array:": "duplicate key 'array' (first on line ",
@@ -107,9 +107,13 @@ def fault_of(folder: Path, old: str, new: str, profile: str = "pcm-ibm-2020") ->
         ("g_min_uS: 0.0", "g_min_uS: 1e-6 S", "write the number alone, the unit is in the key"),
         ("min: 0.049", "min: 0.2", "max must not be smaller than min"),
         ("t0_s: 20.0", "t0_s: -1", "must be greater than 0 (got -1)"),
-        ("sigma_uS: [0.26348, 1.9650, -1.1731]", "sigma_uS: []", "must not be an empty list"),
-        ("sigma_uS: [0.26348, 1.9650, -1.1731]", "sigma_uS: 3", "must be a list, such as [a, b]"),
-        ("sigma_uS: [0.26348,", "sigma_uS: [x,", "must be a number (got 'x')"),
+        (
+            "coefficients: [0.26348, 1.9650, -1.1731]",
+            "coefficients: []",
+            "must not be an empty list",
+        ),
+        ("coefficients: [0.26348, 1.9650, -1.1731]", "coefficients: 3", "must be a list, such as"),
+        ("coefficients: [0.26348,", "coefficients: [x,", "must be a number (got 'x')"),
         ("t_read_ns: 250.0", "t_read_us: 0.25", "did you mean 't_read_ns', with the number in ns?"),
         ("kind: power-law", "kind: power-lw", "unknown kind 'power-lw'; did you mean 'power-law'?"),
         ("kind: power-law", "kind: [a]", "must be text (got a list)"),
@@ -164,11 +168,11 @@ def test_a_number_without_a_source_is_a_fault_at_the_number(tmp_path: Path) -> N
     assert fault.path == "cell.read_noise.0.t_read_ns"
 
 
-def test_ages_of_a_table_must_ascend_and_have_one_polynomial_each(tmp_path: Path) -> None:
+def test_ages_of_a_table_must_ascend_and_have_one_curve_each(tmp_path: Path) -> None:
     ages = "times_s: [1, 86400, 172800]"
     assert "ascend" in fault_of(tmp_path, ages, "times_s: [1, 9, 8]", "reram-wan-2022").message
     fault = fault_of(tmp_path, ages, "times_s: [1, 2]", "reram-wan-2022")
-    assert "one list of coefficients for each of the 2 ages" in fault.message
+    assert "one curve for each of the 2 ages" in fault.message
 
 
 def test_one_slip_in_a_key_is_one_fault(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from cimsim.errors import CimsimError
 from cimsim.profile import (
     Effect,
     PowerLawDrift,
-    TabulatedSpread,
+    TabulatedDrift,
     load_profile,
     override_profile,
     profile_names,
@@ -45,10 +45,10 @@ def test_every_random_part_scales_and_the_mean_drift_stays(factor: float) -> Non
     assert scaled.array == NOISY.array
 
 
-def test_relaxation_is_all_random() -> None:
+def test_relaxation_scales_its_spread() -> None:
     (relaxation,) = load_profile("reram-wan-2022").scale_noise(0.5).cell.drift
-    assert isinstance(relaxation, TabulatedSpread)
-    assert relaxation.strength == 0.5
+    assert isinstance(relaxation, TabulatedDrift)
+    assert (relaxation.strength, relaxation.spread_strength) == (1, 0.5)
 
 
 @pytest.mark.parametrize("factor", [-1, float("nan"), float("inf")])

@@ -9,23 +9,28 @@ from collections.abc import Iterator
 import pytest
 
 from cimsim.profile import (
+    AnyCurve,
+    CappedPower,
     ClippedLog,
     OneOverFReadNoise,
-    PolynomialProgrammingNoise,
+    Polynomial,
     PowerLawDrift,
     Profile,
-    TabulatedSpread,
+    StateDependentProgrammingNoise,
+    TabulatedDrift,
     load_profile,
     profile_names,
 )
 from cimsim.profile.section import Section, Sourced
 
 
-def polynomial(coefficients: tuple[float, ...], r: float) -> float:
-    return sum(c * r**power for power, c in enumerate(coefficients))
+def polynomial(curve: AnyCurve, r: float) -> float:
+    assert isinstance(curve, Polynomial)
+    return sum(c * r**power for power, c in enumerate(curve.coefficients))
 
 
-def clipped(curve: ClippedLog, r: float) -> float:
+def clipped(curve: AnyCurve, r: float) -> float:
+    assert isinstance(curve, ClippedLog)
     return min(max(curve.slope * math.log(r) + curve.intercept, curve.min), curve.max)
 
 
@@ -61,7 +66,7 @@ def test_pcm_is_joshi_2020(
 ) -> None:
     cell = load_profile("pcm-ibm-2020").cell
     (programming,), (drift,), (read,) = cell.programming_noise, cell.drift, cell.read_noise
-    assert isinstance(programming, PolynomialProgrammingNoise)
+    assert isinstance(programming, StateDependentProgrammingNoise)
     assert isinstance(drift, PowerLawDrift)
     assert isinstance(read, OneOverFReadNoise)
     assert programming.g_ref_uS == drift.g_ref_uS == read.g_ref_uS == cell.g_max_uS == 25
@@ -71,6 +76,7 @@ def test_pcm_is_joshi_2020(
     assert polynomial(programming.sigma_uS, r) == pytest.approx(sigma_uS, rel=1e-5)
     assert clipped(drift.nu_mean, r) == pytest.approx(nu_mean, rel=1e-4)
     assert clipped(drift.nu_std, r) == pytest.approx(nu_std, rel=1e-4)
+    assert isinstance(read.q, CappedPower)
     assert min(read.q.coefficient * r**read.q.exponent, read.q.max) == pytest.approx(q, rel=1e-4)
 
 
@@ -83,7 +89,7 @@ def cross_sim_uS(g_uS: float) -> float:
 def test_reram_is_wan_2022() -> None:
     cell = load_profile("reram-wan-2022").cell
     (relaxation,) = cell.drift
-    assert isinstance(relaxation, TabulatedSpread)
+    assert isinstance(relaxation, TabulatedDrift)
     assert relaxation.times_s == (1, 86400, 172800)
     assert relaxation.g_ref_uS == cell.g_max_uS == 40
     at_half = [polynomial(coefficients, 0.5) for coefficients in relaxation.sigma_uS]
@@ -117,7 +123,8 @@ def test_every_number_has_a_source_that_is_cited_or_an_assumption(name: str) -> 
     profile: Profile = load_profile(name)
     for section in sourced(profile):
         for field in section.numbers():
-            if getattr(section, field) not in (None, 0.0):
+            default = type(section).model_fields[field].default
+            if getattr(section, field) not in (None, 0.0, default):
                 source = section.source_of(field)
                 assert source, f"{type(section).__name__}.{field}"
                 cited = re.findall(r"\b[a-z]+20\d\d\b|\bneurram\b", source)

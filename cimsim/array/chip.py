@@ -1,0 +1,161 @@
+"""One draw of everything static: weights on cells, programmed, aged, broken and wired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cimsim.array.compensation import drift_factor
+from cimsim.array.telegraph import Traps, find_traps
+from cimsim.circuits.adc import AdcState, draw_adc
+from cimsim.circuits.mapping import Mapping, weight_scale
+from cimsim.circuits.wires import effective_conductance
+from cimsim.devices import (
+    aged_uS,
+    at_temperature_uS,
+    broken_uS,
+    iv_terms,
+    programmed_uS,
+    read_variance_uS2,
+)
+from cimsim.profile import Profile, Wires
+
+
+class Term(NamedTuple):
+    """A part of the current, ``shape(u) @ relative``; ``shape`` None is ``u`` itself."""
+
+    shape: Callable[[Tensor], Tensor] | None
+    relative: Tensor
+
+
+class Chip(NamedTuple):
+    """The cells of a layer as a read-out meets them.
+
+    Attributes:
+        terms: relative currents of the physical columns, ``[tiles, columns (+ 1), rows]`` each (see
+            :meth:`cimsim.circuits.mapping.Mapping.relative`); one, unless the cells are nonlinear.
+        scale: digital factors behind the ADC, ``[tiles, columns]``: weight units, what a slice
+            counts for, drift compensation.
+        read_variance: of the relative currents, shaped like a term; None where nothing is noisy.
+        traps: cells with telegraph noise, one entry for each such effect.
+        adc: static errors of the converters, or None.
+        gated_S: conductances of gated cells in siemens ``[devices, tiles, rows, columns]``, which
+            are not a product with the input; None elsewhere.
+    """
+
+    terms: tuple[Term, ...]
+    scale: Tensor
+    read_variance: Tensor | None
+    traps: tuple[Traps, ...]
+    adc: AdcState | None
+    gated_S: Tensor | None
+
+    @property
+    def relative(self) -> Tensor:
+        """The linear part of the current, reference column included."""
+        return self.terms[0].relative
+
+
+class Cells(NamedTuple):
+    """Cells after programming and waiting: conductances and targets in µS, ``[devices, tiles,
+    columns, rows]``; the same behind their wires; and the digital scale ``[tiles, columns, 1]``."""
+
+    target_uS: Tensor
+    g_uS: Tensor
+    wired_uS: Tensor
+    open: Tensor | None
+    scale: Tensor
+
+
+def hold(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Cells:
+    """Write ``weight [tiles, columns, rows]`` on the chip named by ``seed``, and wait.
+
+    Differentiable in ``weight`` at fixed draws, where grad mode is on.
+    """
+    cell, array = profile.cell, profile.array
+    mapping = Mapping(cell, array)
+    scale = weight_scale(weight, array.weight_scale)
+    target_uS = mapping.conductances(weight / scale)
+    fresh_uS = programmed_uS(target_uS, cell, seed)
+    aged = aged_uS(fresh_uS, target_uS, cell, age_s, seed)
+
+    def met(g_uS: Tensor) -> tuple[Tensor, Tensor | None]:
+        warm_uS = at_temperature_uS(g_uS, target_uS, cell, profile.temperature_C)
+        return broken_uS(warm_uS, cell, array, seed)
+
+    g_uS, dead = met(aged)
+    wired_uS = _behind_wires(g_uS, profile.wires, array.columns)
+    counted = torch.cat([scale * part for part in mapping.significance()], dim=-2)
+    if array.drift_compensation != "none" and aged is not fresh_uS:
+        before_uS, _ = met(fresh_uS)
+        counted = counted * drift_factor(
+            profile,
+            target_uS,
+            (before_uS, _behind_wires(before_uS, profile.wires, array.columns), 0.0),
+            (g_uS, wired_uS, age_s),
+            seed,
+        )
+    return Cells(target_uS, g_uS, wired_uS, dead, counted)
+
+
+def make_chip(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Chip:
+    """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``."""
+    cell, wires = profile.cell, profile.wires
+    mapping = Mapping(cell, profile.array)
+    cells = hold(weight, profile, seed, age_s)
+    loss = None if cells.wired_uS is cells.g_uS else _attenuation(cells)
+    terms = [Term(None, mapping.relative(cells.wired_uS))]
+    if cell.iv is not None and cell.iv.strength:
+        terms = [
+            Term(shape, mapping.relative(cells.wired_uS if i == 0 else _times(part_uS, loss)))
+            for i, (shape, part_uS) in enumerate(iv_terms(cell.iv, cells.g_uS))
+        ]
+    variance = None
+    variance_uS2 = read_variance_uS2(
+        cells.g_uS, cells.target_uS, cell, age_s, profile.temperature_C
+    )
+    if variance_uS2 is not None:
+        if cells.open is not None:
+            variance_uS2 = variance_uS2.masked_fill(cells.open, 0.0)
+        if loss is not None:
+            variance_uS2 = variance_uS2 * loss.square()
+        variance = mapping.variances(variance_uS2)
+    gated = wires is not None and wires.cells == "gated" and wires.strength > 0
+    return Chip(
+        terms=tuple(terms),
+        scale=cells.scale.squeeze(-1),
+        read_variance=variance,
+        traps=find_traps(cell, mapping, _times(cells.g_uS, loss), seed),
+        adc=draw_adc(profile.adc, len(cells.scale), cells.scale.shape[1], seed, cells.scale),
+        gated_S=cells.g_uS.transpose(-1, -2) * 1e-6 if gated else None,
+    )
+
+
+def _behind_wires(g_uS: Tensor, wires: Wires | None, columns: int) -> Tensor:
+    """What passive cells look like from outside: the nodal solution of every physical tile."""
+    if wires is None or wires.strength == 0 or wires.cells == "gated":
+        return g_uS
+    blocks = [
+        effective_conductance(
+            block.transpose(-1, -2) * 1e-6,
+            r_word_ohm=wires.strength * wires.r_word_ohm,
+            r_bit_ohm=wires.strength * wires.r_bit_ohm,
+            r_source_ohm=wires.strength * wires.r_source_ohm,
+            r_sink_ohm=wires.strength * wires.r_sink_ohm,
+        )
+        for block in g_uS.split(columns, dim=-2)
+    ]
+    return torch.cat(blocks, dim=-1).transpose(-1, -2) * 1e6
+
+
+def _attenuation(cells: Cells) -> Tensor:
+    """How much of a cell's own current arrives; 1 where the cell conducts nothing."""
+    conducting = cells.g_uS > 0
+    return torch.where(conducting, cells.wired_uS / cells.g_uS.where(conducting, 1.0), 1.0)
+
+
+def _times(values: Tensor, factor: Tensor | None) -> Tensor:
+    return values if factor is None else values * factor

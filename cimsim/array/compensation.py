@@ -1,0 +1,62 @@
+"""Drift compensation: the digital factor that undoes the mean loss of conductance."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cimsim.circuits.mapping import Mapping
+from cimsim.devices import read_variance_uS2
+from cimsim.profile import Profile
+from cimsim.seeds import generator
+
+_Moment = tuple[Tensor, Tensor, float]
+"""Cells at one age: conductances in µS, the same behind their wires, the age in s."""
+
+
+def drift_factor(
+    profile: Profile, target_uS: Tensor, fresh: _Moment, aged: _Moment, seed: int
+) -> Tensor:
+    """``sum |before| / sum |now|``, to be multiplied to the digital scale.
+
+    The sums run over relative weights (``exact``), or over the currents that random probe inputs
+    draw through the read noise (``measured``): all of them for a ``global`` factor, those of one
+    column for ``per-column``. The result broadcasts against ``[tiles, columns, 1]``.
+    """
+    array = profile.array
+    mapping = Mapping(profile.cell, array)
+    now: list[Tensor] = []
+    for name, (g_uS, wired_uS, age_s) in (("fresh", fresh), ("aged", aged)):
+        response = mapping.weights(mapping.relative(wired_uS))
+        if array.drift_probe == "measured":
+            variance = read_variance_uS2(
+                g_uS, target_uS, profile.cell, age_s, profile.temperature_C
+            )
+            response = _probed(response, variance, mapping, array.probe_vectors, seed, name)
+        by_column = response.abs().sum(-1, keepdim=True)
+        now.append(by_column.sum() if array.drift_compensation == "global" else by_column)
+    return now[0] / now[1].clamp_min(torch.finfo(target_uS.dtype).tiny)
+
+
+def _probed(
+    weights: Tensor,
+    variance_uS2: Tensor | None,
+    mapping: Mapping,
+    vectors: int,
+    seed: int,
+    name: str,
+) -> Tensor:
+    """Currents of probe inputs, uniform in [-1, 1] and the same at both ages."""
+    draws = generator(seed, "probe", device=weights.device)
+    probe = torch.empty(vectors, weights.shape[-1], dtype=weights.dtype, device=weights.device)
+    probe.uniform_(-1.0, 1.0, generator=draws)
+    currents = weights @ probe.T
+    if variance_uS2 is None:
+        return currents
+    variance = mapping.variances(variance_uS2)
+    if mapping.reference:  # its noise reaches every column's difference
+        variance = variance[:, :-1] + variance[:, -1:]
+    draws = generator(seed, "probe", name, device=weights.device)
+    noise = torch.empty_like(currents).normal_(generator=draws)
+    # The variance is a constant to the gradient: it is small here, and its root's slope is not.
+    return currents + (variance.detach() @ probe.square().T).sqrt() * noise

@@ -1,0 +1,67 @@
+"""Random telegraph noise of a whole array, exactly: only cells with a trap are drawn."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cimsim.circuits.mapping import Mapping
+from cimsim.devices import telegraph_step_uS
+from cimsim.profile import Cell, TelegraphReadNoise
+from cimsim.seeds import generator
+
+_MOST_DRAWS = 1 << 22  # at a time
+
+
+class Traps(NamedTuple):
+    """The cells that one effect has traps in, sorted by column.
+
+    ``tile``, ``row`` and ``step`` (in relative current, signed) have one entry for each of them;
+    ``per_column [tiles * columns]`` counts them.
+    """
+
+    tile: Tensor
+    row: Tensor
+    step: Tensor
+    per_column: Tensor
+    occupancy: float
+
+
+def find_traps(cell: Cell, mapping: Mapping, g_uS: Tensor, seed: int) -> tuple[Traps, ...]:
+    """Traps of every active telegraph effect in the cells ``g_uS [devices, tiles, columns, rows]``.
+
+    Reads the number of traps on the host; it is done once for each chip.
+    """
+    found = []
+    for index, effect in enumerate(cell.read_noise):
+        if not (isinstance(effect, TelegraphReadNoise) and effect.strength):
+            continue
+        draws = generator(seed, "telegraph", index, device=g_uS.device)
+        step_uS = telegraph_step_uS(effect, g_uS.detach(), draws)
+        relative = mapping.signed(step_uS).permute(1, 2, 0, 3)  # so that columns come in order
+        tile, column, device, row = relative.nonzero(as_tuple=True)
+        columns = g_uS.shape[-2]
+        counts = torch.bincount(tile * columns + column, minlength=g_uS.shape[1] * columns)
+        step = relative[tile, column, device, row]
+        found.append(Traps(tile, row, step, counts, effect.occupancy))
+    return tuple(found)
+
+
+def telegraph_currents(inputs: Tensor, traps: Traps, draws: torch.Generator) -> Tensor:
+    """One read of every vector: ``sum_r u_r step_r (p - b_r)`` with ``b ~ Bernoulli(p)`` for each.
+
+    ``inputs [tiles, vectors, rows]`` gives relative currents ``[tiles, columns, vectors]``. Costs
+    one draw for each trap and vector.
+    """
+    tiles, vectors, _ = inputs.shape
+    by_row = inputs.transpose(1, 2)
+    parts = []
+    for chunk in by_row.split(max(1, _MOST_DRAWS // max(1, len(traps.step))), dim=2):
+        u = chunk[traps.tile, traps.row]
+        filled = torch.empty_like(u).bernoulli_(traps.occupancy, generator=draws)
+        each = (traps.occupancy - filled).mul_(u).mul_(traps.step.unsqueeze(-1))
+        # Segments rather than scattered additions, whose order differs from run to run on a GPU.
+        parts.append(torch.segment_reduce(each, "sum", lengths=traps.per_column, axis=0))
+    return torch.cat(parts, dim=1).view(tiles, -1, vectors)

@@ -1,0 +1,88 @@
+"""Reads the fault map that a profile names, so that the profile holds it from then on."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from cimsim.profile.faults import Fault
+from cimsim.profile.scalars import parse_scalar
+from cimsim.profile.tree import Node, Place
+
+COLUMNS = ("row", "column", "device", "g_uS")
+_MOST_CELLS = 20_000
+
+
+def with_fault_maps(root: Node, path: Path) -> tuple[Node, list[Fault]]:
+    """``root`` with the ``file`` of every fault map replaced by the ``cells`` in it.
+
+    The file is a CSV with the columns row, column, device and g_uS; a relative path starts at the
+    folder of the profile ``path``.
+    """
+    faults: list[Fault] = []
+    cell = _inner(root, "cell")
+    entries = _inner(cell, "faults") if cell is not None else None
+    if cell is None or entries is None or not isinstance(entries.value, list):
+        return root, faults
+    read = Node(
+        [_with_cells(entry, path, faults) for entry in entries.value],
+        entries.place,
+        entries.key_place,
+    )
+    return _replaced(root, "cell", _replaced(cell, "faults", read)), faults
+
+
+def _with_cells(entry: Node, path: Path, faults: list[Fault]) -> Node:
+    file, kind = _inner(entry, "file"), _inner(entry, "kind")
+    if file is None or kind is None or kind.value != "map" or not isinstance(entry.value, dict):
+        return entry
+    rest = {key: node for key, node in entry.value.items() if key != "file"}
+    cells: list[Node] = []
+    if "cells" in rest:
+        faults.append(file.key_place.fault("give either 'file' or 'cells', not both"))
+    elif not isinstance(file.value, str):
+        faults.append(file.place.fault("must be the path of a CSV file"))
+    else:
+        cells = _read(path.parent / Path(file.value).expanduser(), file.place, faults)
+    rest.setdefault("cells", Node(list(cells), file.place, file.key_place))
+    return Node(rest, entry.place, entry.key_place)
+
+
+def _read(path: Path, named_at: Place, faults: list[Fault]) -> list[Node]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            lines = list(csv.reader(stream))
+    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no CSV text"
+        faults.append(named_at.fault(f"cannot read the fault map {path}: {reason}"))
+        return []
+    header = tuple(name.strip() for name in lines[0]) if lines else ()
+    if header != COLUMNS:
+        found = ", ".join(header) or "nothing"
+        message = f"the first line must be {','.join(COLUMNS)} (found {found})"
+        faults.append(Place(str(path)).fault(message))
+        return []
+    if len(lines) - 1 > _MOST_CELLS:
+        message = f"{len(lines) - 1} cells are too many for a map (at most {_MOST_CELLS}); "
+        faults.append(Place(str(path)).fault(message + "give a rate with 'kind: stuck' instead"))
+        return []
+    cells = []
+    for number, line in enumerate(lines[1:], start=2):
+        place = Place(str(path), number)
+        if not line:
+            continue
+        if len(line) != len(COLUMNS):
+            faults.append(place.fault(f"must hold {len(COLUMNS)} values, not {len(line)}"))
+            continue
+        values = [Node(parse_scalar(text.strip()), place, place) for text in line]
+        cells.append(Node(list(values), place, place))
+    return cells
+
+
+def _inner(node: Node, key: str) -> Node | None:
+    return node.value.get(key) if isinstance(node.value, dict) else None
+
+
+def _replaced(node: Node, key: str, value: Node) -> Node:
+    assert isinstance(node.value, dict)
+    return Node(node.value | {key: value}, node.place, node.key_place)

@@ -1,0 +1,47 @@
+"""Temperature: how conductances change away from where they were measured."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from cimsim.profile.curves import AnyCurve
+from cimsim.profile.effect import Effect
+from cimsim.profile.fields import Number, Positive
+
+
+class LinearTemperature(Effect):
+    """Conductance that changes in proportion to temperature.
+
+        g(T) = g * max(0, 1 + strength * alpha(r) * (T - T_ref)),    r = g / g_ref
+
+    Units: T (``temperature_C`` of the profile) and T_ref in degrees Celsius, alpha in 1/K, g in uS.
+    Source: textbook model; the coefficients are the device's.
+    """
+
+    random: ClassVar[bool] = False
+
+    kind: Literal["linear"] = "linear"
+    reference_C: Number = Field(description="temperature at which the conductances were measured")
+    g_ref_uS: Positive = Field(description="conductance that the curve is written in")
+    alpha_per_K: AnyCurve = Field(description="relative change per kelvin over r")
+
+
+class ArrheniusTemperature(Effect):
+    """Thermally activated conduction.
+
+        g(T) = g * exp(-strength * E_a / k_B * (1 / T - 1 / T_ref))
+
+    Units: T and T_ref in K within the equation (degrees Celsius in the keys), E_a in eV, g in uS.
+    Source: textbook model; the activation energy is the device's.
+    """
+
+    random: ClassVar[bool] = False
+
+    kind: Literal["arrhenius"] = "arrhenius"
+    reference_C: Number = Field(description="temperature at which the conductances were measured")
+    activation_eV: Number = Field(description="activation energy of the conduction")
+
+
+TemperatureEffect = Annotated[LinearTemperature | ArrheniusTemperature, Field(discriminator="kind")]

@@ -1,0 +1,58 @@
+"""A fault map comes from a file and stays in the profile."""
+
+from pathlib import Path
+
+import pytest
+
+from cimsim.profile import FaultMap, ProfileError, dump_profile, load_profile
+
+PROFILE = """\
+schema_version: 1
+extends: ideal
+name: broken
+title: with a map
+cell:
+  faults:
+    - kind: map
+      file: maps/bad.csv
+      source: "assumption: made up for a test"
+"""
+
+
+def write(folder: Path, csv: str | None) -> Path:
+    (folder / "maps").mkdir(exist_ok=True)
+    if csv is not None:
+        (folder / "maps" / "bad.csv").write_text(csv)
+    path = folder / "broken.yaml"
+    path.write_text(PROFILE)
+    return path
+
+
+def test_the_map_is_read_and_kept(tmp_path: Path) -> None:
+    path = write(tmp_path, "row,column,device,g_uS\n0,3,0,25.0\n 7, 1, 1, 0.5\n\n")
+    profile = load_profile(path)
+    (fault,) = profile.cell.faults
+    assert isinstance(fault, FaultMap)
+    assert fault.cells == ((0, 3, 0, 25.0), (7, 1, 1, 0.5))
+    copy = tmp_path / "elsewhere.yaml"
+    copy.write_text(dump_profile(profile))
+    assert load_profile(copy) == profile
+
+
+@pytest.mark.parametrize(
+    ("csv", "message"),
+    [
+        (None, "cannot read the fault map"),
+        ("", "bad.csv:1:1: the first line must be row,column,device,g_uS (found nothing)"),
+        ("row,col\n1,2\n", "must be row,column,device,g_uS (found row, col)"),
+        ("row,column,device,g_uS\n1,2,0\n", "bad.csv:2:1: must hold 4 values, not 3"),
+        ("row,column,device,g_uS\n1,2,0,-1\n", "bad.csv:2:1: cell.faults.0.cells.0.3: must"),
+        ("row,column,device,g_uS\n1,x,0,1\n", "bad.csv:2:1: cell.faults.0.cells.0.1: must"),
+        ("row,column,device,g_uS\n" + "1,1,0,1\n" * 20_001, "too many for a map"),
+    ],
+)
+def test_a_wrong_map_is_refused_at_its_line(tmp_path: Path, csv: str | None, message: str) -> None:
+    path = write(tmp_path, csv)
+    with pytest.raises(ProfileError) as caught:
+        load_profile(path)
+    assert message in str(caught.value)
