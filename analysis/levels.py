@@ -27,6 +27,7 @@ _NAMES = {
     "time": ("Time since programming", ""),
     "adc.bits": ("ADC resolution", "bits"),
     "dac.bits": ("DAC resolution", "bits"),
+    "temperature_C": ("Temperature", "°C"),
 }
 _KEY = re.compile(r"\w[\w-]*(\.\w[\w-]*)*", re.ASCII)
 _INTEGER = re.compile(r"[-+]?\d+", re.ASCII)

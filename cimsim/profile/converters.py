@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import InitErrorDetails
 
 from cimsim.profile.effect import Effect
 from cimsim.profile.fields import Bits, Count, KnobMark, NonNegative, Number, Positive
-from cimsim.profile.section import Sourced
+from cimsim.profile.section import Sourced, fault
 
 
 class MinimumErrorRange(Sourced):
@@ -187,19 +189,19 @@ class ReadoutTemperature(Effect):
     reference_C: Number = Field(description="temperature at which gain and offset are right")
     gain_per_K: Number = Field(default=0.0, description="relative change of gain per kelvin")
     offset_of_range_per_K: Number = Field(
-        default=0.0,
-        validate_default=True,
-        description="change of offset per kelvin, as a fraction of the range",
+        default=0.0, description="change of offset per kelvin, as a fraction of the range"
     )
 
-    @field_validator("offset_of_range_per_K")
     @classmethod
-    def _does_something(cls, offset: float, info: ValidationInfo) -> float:
-        if offset == 0 and info.data.get("gain_per_K", 1.0) == 0:
-            raise ValueError(
-                "nothing changes with temperature here; give it or 'gain_per_K' a value"
+    def _faults_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        yield from super()._faults_of_raw(data)
+        if not {"gain_per_K", "offset_of_range_per_K"} & set(data):
+            yield fault(
+                "missing_key",
+                "nothing changes with temperature here; give 'gain_per_K' or "
+                "'offset_of_range_per_K'",
+                (),
             )
-        return offset
 
 
 AdcError = Annotated[

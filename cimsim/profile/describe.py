@@ -55,7 +55,7 @@ def equation(section: type[Section]) -> str:
 def _described(heading: str, section: Section) -> Iterator[DescribedSection]:
     rows: list[Row] = []
     inner: list[DescribedSection] = []
-    if equation(type(section)):
+    if equation(type(section)) or hasattr(section, "kind"):
         summary = (inspect.getdoc(section) or "").partition("\n")[0]
         rows.append(Row("equation", equation(type(section)), summary, ""))
     for name, field in type(section).model_fields.items():
@@ -67,7 +67,8 @@ def _described(heading: str, section: Section) -> Iterator[DescribedSection]:
                 inner += _described(f"{heading}.{name}.{effect.kind}", effect)
             continue
         if isinstance(value, Section) and not isinstance(value, Curve):
-            inner += _described(f"{heading}.{name}", value)
+            kind = getattr(value, "kind", None)
+            inner += _described(f"{heading}.{name}.{kind}" if kind else f"{heading}.{name}", value)
             continue
         source = section.source_of(name) if isinstance(section, Sourced) else None
         for label, text in _texts(name, value):
@@ -86,7 +87,9 @@ def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def _with_unit(name: str, value: Any) -> str:
     if value is None:
-        return "ideal (null)"
+        return "ideal (null)" if name == "bits" else "none (null)"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if value == ():
         return "none"
     if isinstance(value, Curve):

@@ -154,5 +154,5 @@ def _no_source(names: list[str]) -> str:
 
 def _holds_number(annotation: Any) -> bool:
     if inspect.isclass(annotation) and not get_args(annotation):
-        return issubclass(annotation, (int, float, Curve))
+        return issubclass(annotation, (int, float, Curve)) and annotation is not bool
     return any(_holds_number(part) for part in get_args(annotation))

@@ -377,9 +377,7 @@ def test_a_pipeline_that_steps_back_keeps_the_density_of_its_codes(seed: int) ->
     table = pipeline_edges(gains).view(1, 1, -1)
     monotone = looked_up(z.view(1, 1, -1), table, -32).flatten()
     # As often as the pipeline itself gives each code, up to one input at each of its edges.
-    assert torch.allclose(codes.sort().values, monotone, atol=0.0) or (
-        (codes.sort().values != monotone).float().mean() < 2e-3
-    )
+    assert (codes.sort().values != monotone).double().mean() < 1e-3
 
 
 def test_a_missing_code_is_never_given() -> None:

@@ -29,7 +29,7 @@ def test_values_have_units_meanings_and_sources() -> None:
 @pytest.mark.parametrize("name", profile_names())
 def test_every_effect_tells_its_equation(name: str) -> None:
     for heading, told in rows(name).items():
-        if heading.count(".") == 2:
+        if heading.count(".") == 2 and ".range." not in heading:
             assert "=" in told["equation"].value
             assert told["equation"].meaning
 
