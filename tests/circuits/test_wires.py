@@ -88,7 +88,7 @@ def test_open_cells_rows_columns_and_crossbars() -> None:
 def test_large_crossbars_in_both_precisions(shape: tuple[int, int]) -> None:
     g = cells(*shape)
     reference = nodal_conductance(g.numpy(), 1.0, 2.0, 20.0, 10.0)
-    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
+    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, 1e-6)):
         ours = solved(g.to(dtype), 1.0, 2.0, 20.0, 10.0)
         assert ours.dtype == dtype
         assert np.abs(ours.double().numpy() - reference).max() < tolerance * reference.max()
