@@ -56,6 +56,12 @@ def device(
     g_min_uS: float = 0.0,
     g_max_uS: float = 25.0,
     compensation: str = "none",
+    faults: list[dict[str, Any]] | None = None,
+    temperature: list[dict[str, Any]] | None = None,
+    iv: dict[str, Any] | None = None,
+    verify_uS: float | None = None,
+    columns: int = 512,
+    temperature_C: float = 25.0,
 ) -> Profile:
     """A profile that is ideal in everything that is not given."""
 
@@ -69,6 +75,7 @@ def device(
             "title": "test",
             "description": "test",
             "sources": {},
+            "temperature_C": temperature_C,
             "cell": {
                 "technology": "none",
                 "g_min_uS": g_min_uS,
@@ -76,11 +83,15 @@ def device(
                 "programming_noise": sourced(programming),
                 "drift": sourced(drift),
                 "read_noise": sourced(read),
+                "faults": sourced(faults),
+                "temperature": sourced(temperature),
+                "iv": iv and {"source": SOURCE, **iv},
+                "write_verify": verify_uS and {"tolerance_uS": verify_uS, "source": SOURCE},
                 "source": SOURCE,
             },
             "array": {
                 "rows": rows,
-                "columns": 512,
+                "columns": columns,
                 "drift_compensation": compensation,
                 "source": SOURCE,
             },

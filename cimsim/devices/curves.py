@@ -68,7 +68,7 @@ def _(curve: Table, r: Tensor) -> Tensor:
         return r.new_full((), curve.values[0]).expand_as(r)
     points, values = r.new_tensor(curve.r), r.new_tensor(curve.values)
     slopes = r.new_tensor([(v1 - v0) / (r1 - r0) for (r0, v0), (r1, v1) in pairwise(pairs)])
-    right = torch.bucketize(r.detach(), points, right=True).clamp(1, len(pairs) - 1)
+    right = torch.bucketize(r.detach().contiguous(), points, right=True).clamp(1, len(pairs) - 1)
     inside = r.clamp(curve.r[0], curve.r[-1])
     return values[right - 1] + slopes[right - 1] * (inside - points[right - 1])
 
