@@ -35,7 +35,7 @@ def programming_sigma_uS(effect: object, g_target_uS: Tensor, cell: Cell) -> Ten
 @programming_sigma_uS.register
 def _(effect: StateDependentProgrammingNoise, g_target_uS: Tensor, cell: Cell) -> Tensor:
     sigma = evaluate(effect.sigma_uS, g_target_uS / effect.g_ref_uS)
-    return effect.strength * sigma.clamp_min(0.0)
+    return effect.strength * effect.spread_strength * sigma.clamp_min(0.0)
 
 
 @programming_sigma_uS.register

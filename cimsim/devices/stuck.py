@@ -9,7 +9,6 @@ from torch import Tensor
 
 from cimsim.devices.by_kind import ByKind
 from cimsim.devices.draws import uniform
-from cimsim.errors import CimsimError
 from cimsim.profile import Array, Cell, DeadLines, FaultMap, StuckCells
 from cimsim.seeds import generator
 
@@ -34,9 +33,6 @@ def broken_uS(g_uS: Tensor, cell: Cell, array: Array, seed: int) -> _Broken:
 
     Returns:
         Conductances in µS, and a mask of the cells that carry no current, or None.
-
-    Raises:
-        CimsimError: if a fault map names cells that a tile does not have.
     """
     dead: Tensor | None = None
     for index, effect in enumerate(cell.faults):
@@ -87,11 +83,6 @@ def _(effect: FaultMap, g_uS: Tensor, place: _Place, draws: torch.Generator) -> 
     array = place.array
     held = torch.full((2, array.columns, array.rows), torch.nan, dtype=g_uS.dtype)
     for row, column, device, value_uS in effect.cells:
-        if row >= array.rows or column >= array.columns or device >= 2:
-            raise CimsimError(
-                f"the fault map names row {row}, column {column}, device {device}, but a tile has "
-                f"{array.rows} rows, {array.columns} columns and at most 2 devices for a weight"
-            )
         held[device, column, row] = value_uS
     column_on_tile = torch.arange(columns) % array.columns
     mapped = held[:devices, column_on_tile, :rows].to(g_uS.device).unsqueeze(1)

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails
 
 from cimsim.profile.effect import Effect
-from cimsim.profile.fields import Bits, Count, KnobMark, NonNegative, Number, Positive
+from cimsim.profile.fields import Bits, Celsius, Count, KnobMark, NonNegative, Number, Positive
 from cimsim.profile.section import Sourced, fault
 
 
@@ -186,7 +186,7 @@ class ReadoutTemperature(Effect):
     random: ClassVar[bool] = False
 
     kind: Literal["temperature"] = "temperature"
-    reference_C: Number = Field(description="temperature at which gain and offset are right")
+    reference_C: Celsius = Field(description="temperature at which gain and offset are right")
     gain_per_K: Number = Field(default=0.0, description="relative change of gain per kelvin")
     offset_of_range_per_K: Number = Field(
         default=0.0, description="change of offset per kelvin, as a fraction of the range"

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.profile.curves import AnyCurve
-from cimsim.profile.effect import Effect
-from cimsim.profile.fields import Knob, NonNegative, Number, Positive
-
-_Drift = TypeVar("_Drift", bound="DriftEffect")
+from cimsim.profile.effect import SpreadEffect
+from cimsim.profile.fields import NonNegative, Number, Positive
 
 
-class DriftEffect(Effect):
-    """A change with age: a mean, which is no noise, and a spread from cell to cell, which is."""
-
-    spread_strength: Knob = Field(default=1.0, description="factor on the spread alone")
-
-    def scale_noise(self: _Drift, factor: float) -> _Drift:
-        """Scales the spread from cell to cell; the mean stays."""
-        return self.model_copy(update={"spread_strength": self.spread_strength * factor})
-
-
-class PowerLawDrift(DriftEffect):
+class PowerLawDrift(SpreadEffect):
     """Structural relaxation of phase-change memory: conductance decays as a power of time.
 
         g(t) = g_programmed * ((t + t0) / t0)^(-nu),    t = age since programming
@@ -43,7 +31,7 @@ class PowerLawDrift(DriftEffect):
     nu_std: AnyCurve = Field(description="spread of the drift exponent from cell to cell, over r")
 
 
-class LogRelaxation(DriftEffect):
+class LogRelaxation(SpreadEffect):
     """Relaxation of filamentary memory that goes on with the logarithm of time.
 
         g(t) = g + strength * (shift * L + spread_strength * max(0, sigma0 + slope * L) * xi)
@@ -60,7 +48,7 @@ class LogRelaxation(DriftEffect):
     slope_uS: Number = Field(description="change of the spread per natural logarithm of time")
 
 
-class TabulatedDrift(DriftEffect):
+class TabulatedDrift(SpreadEffect):
     """Mean change and spread around it, known at a few ages.
 
         g(t) = g + strength * (shift(r, t) + spread_strength * max(0, sigma(r, t)) * xi)

@@ -12,6 +12,7 @@ from cimsim.profile.section import Section, Sourced
 
 _Section = TypeVar("_Section", bound=Section)
 _Effect = TypeVar("_Effect", bound="Effect")
+_Spread = TypeVar("_Spread", bound="SpreadEffect")
 
 
 class Effect(Sourced):
@@ -35,6 +36,16 @@ class Effect(Sourced):
     def off(self: _Effect) -> _Effect:
         """This effect switched off."""
         return self.model_copy(update={"strength": 0.0})
+
+
+class SpreadEffect(Effect):
+    """A change with a mean, which is no noise, and a spread around it, which is."""
+
+    spread_strength: Knob = Field(default=1.0, description="factor on the spread alone")
+
+    def scale_noise(self: _Spread, factor: float) -> _Spread:
+        """Scales the spread from cell to cell; the mean stays."""
+        return self.model_copy(update={"spread_strength": self.spread_strength * factor})
 
 
 def map_effects(section: _Section, change: Callable[[Effect], Effect]) -> _Section:

@@ -9,9 +9,10 @@ from pydantic import Field, ValidationInfo, field_validator
 from cimsim.errors import CimsimError
 from cimsim.profile.converters import ADC, DAC
 from cimsim.profile.effect import map_effects
-from cimsim.profile.fields import Number, Paragraph, SchemaVersion, Text
+from cimsim.profile.fields import Celsius, Paragraph, SchemaVersion, Text
 from cimsim.profile.section import Section
 from cimsim.profile.sections import Array, Cell
+from cimsim.profile.stuck import FaultMap
 from cimsim.profile.wires import Wires
 
 
@@ -27,7 +28,7 @@ class Profile(Section):
     sources: dict[str, Text] = Field(
         default_factory=dict, description="the works that the sources name: key and full citation"
     )
-    temperature_C: Number = Field(default=25.0, description="operating temperature")
+    temperature_C: Celsius = Field(default=25.0, description="operating temperature")
     cell: Cell = Field(description="the memory device")
     array: Array = Field(description="one tile of cells, and the digital sums behind it")
     dac: DAC = Field(description="the converters of the inputs")
@@ -50,6 +51,20 @@ class Profile(Section):
         cell = info.data.get("cell")
         if cell is not None and array.slices > 1 and cell.levels is None:
             raise ValueError("slices are digits of a weight in base 'cell.levels'; set that too")
+        return array
+
+    @field_validator("array")
+    @classmethod
+    def _fault_maps_fit(cls, array: Array, info: ValidationInfo) -> Array:
+        cell = info.data.get("cell")
+        maps = [] if cell is None else [f for f in cell.faults if isinstance(f, FaultMap)]
+        for row, column, device, _ in (entry for fault in maps for entry in fault.cells):
+            if row >= array.rows or column >= array.columns or device >= 2:
+                raise ValueError(
+                    f"a fault map names row {row}, column {column}, device {device}, but a tile "
+                    f"has {array.rows} rows, {array.columns} columns and at most 2 devices for a "
+                    "weight, all counted from 0"
+                )
         return array
 
     @field_validator("dac")

@@ -7,15 +7,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cimsim.profile.curves import AnyCurve
-from cimsim.profile.effect import Effect
+from cimsim.profile.effect import Effect, SpreadEffect
 from cimsim.profile.fields import NonNegative, Positive
 
 
-class StateDependentProgrammingNoise(Effect):
+class StateDependentProgrammingNoise(SpreadEffect):
     """Gaussian programming error whose spread, and mean if given, depend on the target.
 
-        g = max(g_min, g_target + strength * (bias(r) + sigma(r) * xi)),  r = g_target / g_ref
-        xi ~ N(0, 1), once per chip;  sigma(r) is at least 0
+        g = max(g_min, g_target + strength * (bias(r) + spread_strength * max(0, sigma(r)) * xi))
+        r = g_target / g_ref,    xi ~ N(0, 1), once per chip
 
     Units: g, g_ref, bias and sigma in uS. The curves are physical: they are not rescaled when
     g_max is. Source: form and PCM coefficients, Joshi et al., Nat. Commun. 11, 2473 (2020).

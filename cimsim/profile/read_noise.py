@@ -15,8 +15,8 @@ class OneOverFReadNoise(Effect):
     """Flicker noise, accumulated from the read pulse's bandwidth down to the age of the cell.
 
         g_read = g(t) + strength * sigma * xi,    xi ~ N(0, 1), new for every read
-        sigma(g, t) = g * Q(r) * sqrt(ln((t + t0 + t_read) / (2 t_read)))
-        Q = q at r = g / g_ref of the target conductance
+        sigma(g, t) = g * Q(r) * sqrt(max(0, ln((t + t0 + t_read) / (2 t_read))))
+        Q = max(0, q) at r = g / g_ref of the target conductance
 
     Units: t and t0 in s, t_read in ns (converted), g in uS, Q has none.
     Source: Nandakumar et al., ICECS 2019; Joshi et al., Nat. Commun. 11, 2473 (2020).

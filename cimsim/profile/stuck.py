@@ -16,7 +16,8 @@ class StuckCells(Effect):
         g = g_stuck with probability min(1, strength * rate), per cell, once per chip
         g_stuck = g_min, g_max, or uniform between the two
 
-    Units: rate is a fraction of all cells.
+    Several such effects exclude each other, so that each keeps its rate. Units: rate is a fraction of
+    all cells.
     Source: textbook model; the rate is the device's.
     """
 
@@ -31,7 +32,8 @@ class DeadLines(Effect):
         row (all of its cells in a tile) or column (one bit line of a tile) open: g = 0,
         with probability min(1, strength * rate) per line, once per chip
 
-    Units: rates are fractions of all lines.
+    An open line stays open whatever else is wrong with its cells. Units: rates are fractions of all
+    lines.
     Source: textbook model; the rates are the device's.
     """
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from cimsim.profile.curves import AnyCurve
 from cimsim.profile.effect import Effect
-from cimsim.profile.fields import Number, Positive
+from cimsim.profile.fields import Celsius, Number, Positive
 
 
 class LinearTemperature(Effect):
@@ -23,7 +23,7 @@ class LinearTemperature(Effect):
     random: ClassVar[bool] = False
 
     kind: Literal["linear"] = "linear"
-    reference_C: Number = Field(description="temperature at which the conductances were measured")
+    reference_C: Celsius = Field(description="temperature at which the conductances were measured")
     g_ref_uS: Positive = Field(description="conductance that the curve is written in")
     alpha_per_K: AnyCurve = Field(description="relative change per kelvin over r")
 
@@ -40,8 +40,10 @@ class ArrheniusTemperature(Effect):
     random: ClassVar[bool] = False
 
     kind: Literal["arrhenius"] = "arrhenius"
-    reference_C: Number = Field(description="temperature at which the conductances were measured")
-    activation_eV: Number = Field(description="activation energy of the conduction")
+    reference_C: Celsius = Field(description="temperature at which the conductances were measured")
+    activation_eV: Annotated[Number, Field(ge=-5, le=5)] = Field(
+        description="activation energy of the conduction"
+    )
 
 
 TemperatureEffect = Annotated[LinearTemperature | ArrheniusTemperature, Field(discriminator="kind")]

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from cimsim.devices import broken_uS
-from cimsim.errors import CimsimError
 from tests.building import device
 
 CELLS = (2, 4, 100, 250)
@@ -162,12 +161,6 @@ def test_what_a_small_layer_does_not_use_of_a_map_is_ignored() -> None:
         healthy((1, 1, 2, 3)), fault_map((400, 0, 0, 1.0), (0, 0, 1, 1.0), (0, 300, 0, 1.0))
     )
     assert torch.equal(g, healthy((1, 1, 2, 3)))
-
-
-@pytest.mark.parametrize("cell", [(8, 0, 0, 1.0), (0, 4, 0, 1.0), (0, 0, 2, 1.0)])
-def test_a_map_of_a_larger_tile_is_refused(cell: tuple[int, int, int, float]) -> None:
-    with pytest.raises(CimsimError, match="a tile has 8 rows, 4 columns and at most 2 devices"):
-        broken(healthy((2, 1, 4, 8)), fault_map(cell), rows=8, columns=4)
 
 
 def test_no_fault_no_change() -> None:

@@ -61,6 +61,7 @@ CURVE = SIMPLE | st.fixed_dictionaries(
     {"kind": st.just("piecewise"), "at": POSITIVE, "below": SIMPLE, "above": SIMPLE}
 )
 FRACTION = st.floats(0, 1)
+CELSIUS = st.floats(-273, 1e9)
 
 
 def effect(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -100,8 +101,8 @@ FAULT = (
     | effect("dead-lines", row_rate=FRACTION, column_rate=FRACTION)
     | effect("map", cells=st.lists(st.tuples(INDEX, INDEX, INDEX, SIZE).map(list), max_size=3))
 )
-TEMPERATURE = effect("linear", reference_C=FINITE, g_ref_uS=POSITIVE, alpha_per_K=CURVE) | effect(
-    "arrhenius", reference_C=FINITE, activation_eV=FINITE
+TEMPERATURE = effect("linear", reference_C=CELSIUS, g_ref_uS=POSITIVE, alpha_per_K=CURVE) | effect(
+    "arrhenius", reference_C=CELSIUS, activation_eV=st.floats(-5, 5)
 )
 IV = effect(
     "polynomial", v_read_V=POSITIVE, g_ref_uS=POSITIVE, a2_uA_per_V2=CURVE, a3_uA_per_V3=CURVE
@@ -120,7 +121,7 @@ ADC_ERROR = (
     | effect("offset", sigma_of_range=SIZE)
     | effect("bow", peak_of_range=FINITE)
     | effect("compression", n=SIZE)
-    | effect("temperature", reference_C=FINITE, gain_per_K=FINITE, offset_of_range_per_K=FINITE)
+    | effect("temperature", reference_C=CELSIUS, gain_per_K=FINITE, offset_of_range_per_K=FINITE)
 )
 WIRES = st.none() | effect(
     "nodal", cells=st.just("passive"), r_word_ohm=SIZE, r_bit_ohm=SIZE, r_source_ohm=SIZE

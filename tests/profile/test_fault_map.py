@@ -56,3 +56,9 @@ def test_a_wrong_map_is_refused_at_its_line(tmp_path: Path, csv: str | None, mes
     with pytest.raises(ProfileError) as caught:
         load_profile(path)
     assert message in str(caught.value)
+
+
+def test_a_map_that_is_larger_than_the_tile_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "row,column,device,g_uS\n512,0,0,1.0\n")
+    with pytest.raises(ProfileError, match="names row 512, column 0, device 0, but a tile has 512"):
+        load_profile(path)

@@ -16,6 +16,7 @@ from cimsim.errors import CimsimError
 from cimsim.profile import (
     Effect,
     PowerLawDrift,
+    StateDependentProgrammingNoise,
     TabulatedDrift,
     load_profile,
     override_profile,
@@ -35,7 +36,9 @@ def test_factor_one_changes_nothing(name: str) -> None:
 @given(st.floats(0, 1e6))
 def test_every_random_part_scales_and_the_mean_drift_stays(factor: float) -> None:
     scaled = NOISY.scale_noise(factor)
-    assert scaled.cell.programming_noise[0].strength == factor
+    programming = scaled.cell.programming_noise[0]
+    assert isinstance(programming, StateDependentProgrammingNoise)
+    assert (programming.strength, programming.spread_strength) == (1, factor)
     assert scaled.cell.read_noise[0].strength == factor
     assert scaled.adc.noise_of_range == 0.01 * factor
     (drift,) = scaled.cell.drift
