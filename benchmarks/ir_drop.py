@@ -1,13 +1,11 @@
-"""IR drop: exact effective conductances against other ways to solve the same crossbar.
+"""IR drop: how fast the wires of a crossbar are solved, and how exactly.
 
-    python -m benchmarks.ir_drop [--sizes 64,128,256] [--repeats 3]
+    python benchmarks/ir_drop.py [--sizes 64,128,256]
 
-Times, on one thread and interleaved in one process: ours (one crossbar, and a batch of eight),
-a sparse direct solution of the nodal equations (SciPy's SuperLU: one factorisation, one right-hand
-side for each row), and badcrossbar where it is installed (``pip install --no-deps badcrossbar
-pathvalidate sigfig`` is enough, for its plots are not needed). Writes the medians, and how far each
-is from the sparse solution, to ``benchmarks/results/ir_drop.md`` and ``.csv``. Cells are uniform in
-1 to 25 uS, wires 1 ohm for each segment.
+One process, one thread. The solvers take turns, round by round, and their medians go to
+``benchmarks/results/``. They are compared with SuperLU's direct solution of the nodal equations
+(SciPy), and with badcrossbar 1.1.0 if it is installed (``pip install --no-deps badcrossbar
+pathvalidate sigfig`` is enough; without pycairo it computes but does not draw).
 """
 
 from __future__ import annotations
@@ -15,151 +13,253 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib
-import io
 import logging
-import platform
 import statistics
-import sys
 import time
+import warnings
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
-from unittest.mock import MagicMock
+from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
+import scipy.sparse
+import scipy.sparse.linalg
 import torch
-from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.linalg import splu
 
-from cimsim.circuits import effective_conductance
+from cimsim.circuits import approximate_effective_conductance, effective_conductance
 from cimsim.training.files import write_text
+from cimsim.training.fit import environment
 
 RESULTS = Path(__file__).parent / "results"
-WIRE_OHM = 1.0
-Matrix = NDArray[np.float64]
+ROUNDS = {64: 15, 128: 9, 256: 3}
+WIRE_OHM, G_MIN_S, G_MAX_S, BATCH = 1.0, 1e-6, 25e-6, 8
+BADCROSSBAR_MATRIX_LIMIT = 128  # beyond, all of G_eff takes it minutes
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def nodal(g: Matrix) -> Matrix:
-    """Effective conductances from the sparse nodal equations, all rows driven one after another."""
-    rows, columns = g.shape
-    word = np.arange(rows * columns).reshape(rows, columns)
-    bit = word + rows * columns
-    wire = 1.0 / WIRE_OHM
-    links = [(word.ravel(), bit.ravel(), g.ravel())]
-    for left, right in ((word[:, :-1], word[:, 1:]), (bit[:-1], bit[1:])):
-        links.append((left.ravel(), right.ravel(), np.full(left.size, wire)))
-    ends = np.concatenate((word[:, 0], bit[-1]))
-    a, b, siemens = (np.concatenate(part) for part in zip(*links, strict=True))
-    at = np.concatenate((a, b, a, b, ends))
-    to = np.concatenate((a, b, b, a, ends))
-    values = np.concatenate((siemens, siemens, -siemens, -siemens, np.full(len(ends), wire)))
-    size = 2 * rows * columns
-    right_hand = np.zeros((size, rows))
-    right_hand[word[:, 0], np.arange(rows)] = wire
-    volts = splu(coo_matrix((values, (at, to)), shape=(size, size)).tocsc()).solve(right_hand)
-    return np.asarray(volts[bit[-1]].T * wire)
+class Solver(NamedTuple):
+    """A way to the answer; ``per_call`` crossbars are solved by one call."""
+
+    name: str
+    run: Callable[[], Any]
+    exact: str  # what its answer is compared with: "matrix", "vector" or nothing
+    per_call: int = 1
 
 
-def badcrossbar(g: Matrix) -> Callable[[], Matrix] | None:
-    """Solves every row of ``g`` with badcrossbar; None if it is not installed."""
-    sys.modules.setdefault("cairo", MagicMock())  # for its plots, which are not wanted
-    try:
-        compute = importlib.import_module("badcrossbar.compute").compute
-    except ImportError:
-        return None
-    logging.disable(logging.INFO)
-    volts, ohms = np.eye(len(g)), 1.0 / g
-    return lambda: np.asarray(
-        compute(volts, ohms, WIRE_OHM, node_voltages=False, all_currents=False).currents.output
-    )
+class Row(NamedTuple):
+    """A line of the results."""
 
-
-def solvers(g: Matrix) -> dict[str, tuple[Callable[[], Matrix], int]]:
-    """Each way by name: a call that gives the effective conductances, and how many it solves."""
-    wires = {"r_word_ohm": WIRE_OHM, "r_bit_ohm": WIRE_OHM}
-    double = torch.from_numpy(g)
-    eight = double.expand(8, *g.shape).contiguous()
-    found: dict[str, tuple[Callable[[], Matrix], int]] = {
-        "cimsim": (lambda: effective_conductance(double, **wires).numpy(), 1),
-        "cimsim, 8 at once": (lambda: effective_conductance(eight, **wires)[0].numpy(), 8),
-        "sparse nodal solution": (lambda: nodal(g), 1),
-    }
-    other = badcrossbar(g)
-    if other is not None:
-        found["badcrossbar"] = (other, 1)
-    return found
-
-
-def measure(size: int, repeats: int) -> list[dict[str, object]]:
-    """One row for each solver: median seconds for one crossbar, and its largest deviation."""
-    g = np.random.default_rng(0).uniform(1e-6, 25e-6, (size, size))
-    reference = nodal(g)
-    ways = solvers(g)
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    worst: dict[str, float] = {}
-    for _ in range(repeats):
-        for name, (solve, count) in ways.items():
-            start = time.perf_counter()
-            solution = solve()
-            seconds[name].append((time.perf_counter() - start) / count)
-            worst[name] = float(np.abs(solution - reference).max() / reference.max())
-    ours = statistics.median(seconds["cimsim"])
-    return [
-        {
-            "crossbar": f"{size} x {size}",
-            "solver": name,
-            "seconds": statistics.median(times),
-            "times cimsim": statistics.median(times) / ours,
-            "largest deviation": worst[name],
-        }
-        for name, times in seconds.items()
-    ]
-
-
-def report(rows: list[dict[str, object]], repeats: int) -> str:
-    """The results as Markdown."""
-    lines = [
-        "# IR drop: time to the effective conductances of one crossbar",
-        "",
-        f"`python -m benchmarks.ir_drop`: one thread, medians of {repeats} interleaved runs; cells "
-        "of 1 to 25 µS, 1 Ω for each segment of wire; deviation from the sparse nodal solution, "
-        "relative to its largest element. All solve for every row of the crossbar; afterwards a "
-        "product with any number of inputs is one matrix product.",
-        "",
-        f"Python {platform.python_version()}, torch {torch.__version__}, SciPy {scipy.__version__}",
-        "",
-        "| crossbar | solver | seconds | against ours | deviation |",
-        "|---|---|---|---|---|",
-    ]
-    for row in rows:
-        lines.append(
-            f"| {row['crossbar']} | {row['solver']} | {row['seconds']:.4f} | "
-            f"{row['times cimsim']:.1f}x | {row['largest deviation']:.1e} |"
-        )
-    if not any(row["solver"] == "badcrossbar" for row in rows):
-        lines += ["", "badcrossbar was not installed."]
-    return "\n".join(lines) + "\n"
+    size: int
+    solver: str
+    median_ms: float
+    least_ms: float
+    runs: int
+    deviation: float | None
 
 
 def main() -> None:
-    """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    """Measure, tabulate."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="64,128,256")
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
+    sizes = [int(size) for size in parser.parse_args().sizes.split(",")]
     torch.set_num_threads(1)
-    rows = []
-    for size in map(int, options.sizes.split(",")):
-        rows += measure(size, options.repeats)
-    table = io.StringIO()
-    writer = csv.DictWriter(table, rows[0].keys(), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    text = report(rows, options.repeats)
-    print(text)
-    write_text(RESULTS / "ir_drop.csv", table.getvalue())
-    write_text(RESULTS / "ir_drop.md", text)
+    badcrossbar = _badcrossbar()
+    rows = [row for size in sizes for row in _measured(size, badcrossbar)]
+    write_text(RESULTS / "ir_drop.csv", _csv(rows))
+    write_text(RESULTS / "ir_drop.md", _markdown(rows, badcrossbar is not None))
+    print((RESULTS / "ir_drop.md").read_text(encoding="utf-8"))
+
+
+def _badcrossbar() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            module = importlib.import_module("badcrossbar")
+        except ImportError:
+            return None
+    logging.disable(logging.INFO)
+    return module if hasattr(module, "compute") else None
+
+
+def _measured(size: int, badcrossbar: Any) -> list[Row]:
+    rng = np.random.default_rng(size)
+    g = rng.uniform(G_MIN_S, G_MAX_S, (size, size))
+    drive = rng.uniform(0.0, 1.0, size)
+    solvers = _solvers(g, drive, badcrossbar)
+    exact = {"matrix": _nodal(g).conductances()}
+    exact["vector"] = drive @ exact["matrix"]
+    times: dict[str, list[float]] = {solver.name: [] for solver in solvers}
+    deviations: dict[str, float | None] = {}
+    for turn in range(-1, ROUNDS.get(size, 3)):
+        for solver in solvers:
+            start = time.perf_counter()
+            answer = solver.run()
+            took_ms = 1e3 * (time.perf_counter() - start) / solver.per_call
+            if turn >= 0:  # the round before warms up
+                times[solver.name].append(took_ms)
+            elif solver.exact:
+                want = exact[solver.exact]
+                deviation = np.abs(np.asarray(answer, dtype=float) - want).max() / want.max()
+                deviations[solver.name] = float(deviation)
+        print(f"{size}: round {turn + 1}", flush=True)
+    return [
+        Row(size, name, statistics.median(all_ms), min(all_ms), len(all_ms), deviations.get(name))
+        for name, all_ms in times.items()
+    ]
+
+
+def _solvers(g: Array, drive: Array, badcrossbar: Any) -> list[Solver]:
+    wires = {"r_word_ohm": WIRE_OHM, "r_bit_ohm": WIRE_OHM}
+    double, single = torch.as_tensor(g), torch.as_tensor(g).float()
+    batch = double.expand(BATCH, -1, -1).contiguous()
+
+    def gradient() -> None:
+        leaf = double.clone().requires_grad_()
+        effective_conductance(leaf, **wires).sum().backward()
+
+    solvers = [
+        Solver("cimsim, float64", lambda: effective_conductance(double, **wires), "matrix"),
+        Solver("cimsim, float32", lambda: effective_conductance(single, **wires), "matrix"),
+        Solver(
+            f"cimsim, float64, {BATCH} at once",
+            lambda: effective_conductance(batch, **wires),
+            "matrix",
+            BATCH,
+        ),
+        Solver("cimsim, float64, with its gradient", gradient, ""),
+        Solver(
+            "cimsim, first-order approximation",
+            lambda: approximate_effective_conductance(double, **wires),
+            "matrix",
+        ),
+        Solver("SuperLU, one vector", lambda: _nodal(g).currents(drive), "vector"),
+        Solver("SuperLU, all of G_eff", lambda: _nodal(g).conductances(), ""),
+    ]
+    if badcrossbar is None:
+        return solvers
+
+    def compute(voltages: Array) -> Array:
+        quiet = {"node_voltages": False, "all_currents": False}
+        found = badcrossbar.compute(voltages, 1 / g, r_i=WIRE_OHM, **quiet)
+        return np.asarray(found.currents.output)
+
+    solvers.append(Solver("badcrossbar, one vector", lambda: compute(drive[:, None])[0], "vector"))
+    if len(g) <= BADCROSSBAR_MATRIX_LIMIT:
+        one_each = np.eye(len(g))
+        solvers.append(Solver("badcrossbar, all of G_eff", lambda: compute(one_each), "matrix"))
+    return solvers
+
+
+class _Factored(NamedTuple):
+    lu: Any
+    rows: int
+    columns: int
+
+    def conductances(self) -> Array:
+        """Adjoint: a current into each output, the voltage at each input; symmetric."""
+        unknowns = self.rows * self.columns
+        into = np.zeros((2 * unknowns, self.columns))
+        into[range(2 * unknowns - self.columns, 2 * unknowns), range(self.columns)] = 1 / WIRE_OHM
+        found: Array = self.lu.solve(into)[: unknowns : self.columns] / WIRE_OHM
+        return found
+
+    def currents(self, drive: Array) -> Array:
+        """Column currents for one vector of voltages."""
+        unknowns = self.rows * self.columns
+        into = np.zeros(2 * unknowns)
+        into[: unknowns : self.columns] = drive / WIRE_OHM
+        found: Array = self.lu.solve(into)[-self.columns :] / WIRE_OHM
+        return found
+
+
+def _nodal(g: Array) -> _Factored:
+    """The nodal equations of word nodes, then bit nodes, each row by row; factored."""
+    rows, columns = g.shape
+    word = np.arange(g.size).reshape(g.shape)
+    bit = word + g.size
+    a = np.concatenate([word[:, :-1].ravel(), bit[:-1].ravel(), word.ravel()])
+    b = np.concatenate([word[:, 1:].ravel(), bit[1:].ravel(), bit.ravel()])
+    segments = len(a) - g.size
+    c = np.concatenate([np.full(segments, 1 / WIRE_OHM), g.ravel()])
+    ends = np.concatenate([word[:, 0], bit[-1]])
+    data = np.concatenate([c, c, -c, -c, np.full(len(ends), 1 / WIRE_OHM)])
+    i = np.concatenate([a, b, a, b, ends])
+    j = np.concatenate([a, b, b, a, ends])
+    matrix = scipy.sparse.coo_matrix((data, (i, j)), shape=(2 * g.size,) * 2).tocsc()
+    symmetric = {"diag_pivot_thresh": 0.0, "options": {"SymmetricMode": True}}
+    lu = scipy.sparse.linalg.splu(matrix, permc_spec="MMD_AT_PLUS_A", **symmetric)
+    return _Factored(lu, rows, columns)
+
+
+def _csv(rows: list[Row]) -> str:
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(Row._fields)
+    for row in rows:
+        deviation = "" if row.deviation is None else f"{row.deviation:.3g}"
+        times = (f"{row.median_ms:.3f}", f"{row.least_ms:.3f}")
+        writer.writerow([row.size, row.solver, *times, row.runs, deviation])
+    return out.getvalue()
+
+
+def _markdown(rows: list[Row], with_badcrossbar: bool) -> str:
+    sizes = list(dict.fromkeys(row.size for row in rows))
+    table = {(row.solver, row.size): row for row in rows}
+    reference = "SuperLU, all of G_eff"
+    lines = [
+        "# IR drop: solving the wires of a crossbar",
+        "",
+        "    python benchmarks/ir_drop.py",
+        "",
+        f"Milliseconds per n x n crossbar, median of interleaved runs ({_runs(sizes)}), one "
+        f"thread. Cells of {1e6 * G_MIN_S:g} to {1e6 * G_MAX_S:g} µS, {WIRE_OHM:g} ohm for each "
+        "segment. In brackets how many times as fast as SuperLU for all of `G_eff` (SciPy's `splu` "
+        "of the nodal equations, minimum-degree ordering, one factorisation and n right-hand "
+        "sides). `G_eff` is found once per programming; after that a batch of inputs is one matrix "
+        "product, while what is solved for one vector is solved again for the next.",
+        "",
+        "| solver | " + " | ".join(f"{size} x {size}" for size in sizes) + " |",
+        "|---|" + "---|" * len(sizes),
+    ]
+    for solver in dict.fromkeys(row.solver for row in rows):
+        cells = []
+        for size in sizes:
+            row = table.get((solver, size))
+            if row is None:
+                cells.append("—")
+                continue
+            gain = table[reference, size].median_ms / row.median_ms
+            whole = "vector" not in solver and solver != reference
+            cells.append(f"{row.median_ms:.3g}" + (f" ({gain:.3g}x)" if whole else ""))
+        lines.append(f"| {solver} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "Largest deviation from SuperLU's solution, relative to the largest element:",
+        "",
+        "| solver | " + " | ".join(f"{size} x {size}" for size in sizes) + " |",
+        "|---|" + "---|" * len(sizes),
+    ]
+    for solver in dict.fromkeys(row.solver for row in rows if row.deviation is not None):
+        found = [table.get((solver, size)) for size in sizes]
+        cells = [f"{r.deviation:.1e}" if r and r.deviation is not None else "—" for r in found]
+        lines.append(f"| {solver} | " + " | ".join(cells) + " |")
+    versions = environment()
+    packages = ", ".join(f"{name} {versions['packages'][name]}" for name in ("torch", "numpy"))
+    packages += f", scipy {versions['packages']['scipy']}"
+    extra = ", badcrossbar 1.1.0" if with_badcrossbar else "; badcrossbar was not installed"
+    lines += [
+        "",
+        f"cimsim {versions['cimsim']}, Python {versions['python']}, {packages}{extra}; CPU, "
+        f"{torch.get_num_threads()} thread.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _runs(sizes: list[int]) -> str:
+    return ", ".join(str(ROUNDS.get(size, 3)) for size in sizes)
 
 
 if __name__ == "__main__":

@@ -333,15 +333,15 @@ def _square(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
 
 
 class _Step(NamedTuple):
-    """Neighbouring patches are joined, ``count`` to one: along the word lines or the bit lines."""
+    """Neighbouring patches are joined, ``group`` to one: along the word lines or the bit lines."""
 
     along_word: bool
-    count: int
+    group: int
     last: bool  # nothing will be joined in this direction any more
 
     def __call__(self, patches: _Patch) -> _Patch:
-        """Patches to be joined lie ``patches / count`` apart, the leftmost or uppermost first."""
-        each = [_Patch(*some) for some in zip(*(x.chunk(self.count) for x in patches), strict=True)]
+        """Patches to be joined lie ``patches / group`` apart, the leftmost or uppermost first."""
+        each = [_Patch(*some) for some in zip(*(x.chunk(self.group) for x in patches), strict=True)]
         if not self.along_word:  # bit lines start at the bottom
             each = [patch.mirrored() for patch in reversed(each)]
         if self.last:
@@ -367,20 +367,20 @@ def _plan(rows: int, columns: int) -> list[_Step]:
     steps, height, width = [], 1, 1
     while down or along:
         if along and (width <= height or not down):
-            count = along.pop(0)
-            width *= count
-            steps.append(_Step(True, count, not along))
+            group = along.pop(0)
+            width *= group
+            steps.append(_Step(True, group, not along))
         else:
-            count = down.pop(0)
-            height *= count
-            steps.append(_Step(False, count, not down))
+            group = down.pop(0)
+            height *= group
+            steps.append(_Step(False, group, not down))
     return steps
 
 
 def _in_order(cells: Tensor, steps: list[_Step]) -> Tensor:
     """``[arrays, rows, columns]`` as ``[cells, 1, 1]``, so that each step finds what it joins."""
-    down = [step.count for step in steps if not step.along_word]
-    along = [step.count for step in steps if step.along_word]
+    down = [step.group for step in steps if not step.along_word]
+    along = [step.group for step in steps if step.along_word]
     split = cells.reshape(-1, *reversed(down), *reversed(along))
     row, column = len(down), len(down) + len(along)
     order = []
@@ -400,8 +400,8 @@ def _plan_of(g_S: Tensor) -> list[_Step]:
 
 def _leaves(g_S: Tensor, r: _Resistances, steps: list[_Step]) -> _Patch:
     """The cells one by one, and open ones at the open ends of the lines, where no current flows."""
-    height = math.prod(step.count for step in steps if not step.along_word)
-    width = math.prod(step.count for step in steps if step.along_word)
+    height = math.prod(step.group for step in steps if not step.along_word)
+    width = math.prod(step.group for step in steps if step.along_word)
     padded = F.pad(g_S, (0, width - g_S.shape[-1], height - g_S.shape[-2], 0))
     left, below = torch.full_like(padded[:1], r.word), torch.full_like(padded[:1], r.bit)
     left[..., 0], below[..., -1, :] = r.first, r.last
@@ -435,11 +435,11 @@ class _Nodal(torch.autograd.Function):
         for step in steps:
             history.append(step(history[-1]))
         with torch.enable_grad():
-            whole = _Patch(*(x.requires_grad_() for x in history.pop()))
+            whole = _Patch(*(x.detach().requires_grad_() for x in history.pop()))
             out = _read_out(whole, *g_S.shape[-2:])
             grads = _pulled_back(whole, (out,), (grad,))
             for step in reversed(steps):
-                before = _Patch(*(x.requires_grad_() for x in history.pop()))
+                before = _Patch(*(x.detach().requires_grad_() for x in history.pop()))
                 grads = _pulled_back(before, step(before), grads)
             g_S = g_S.detach().requires_grad_()
             (grad,) = _pulled_back((g_S,), _leaves(g_S, ctx.resistances, steps), grads)

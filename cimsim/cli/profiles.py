@@ -1,4 +1,4 @@
-"""``cimsim profiles``: list, explain and check device profiles."""
+"""``cimsim profiles``: list, explain, check and compare device profiles."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cimsim.cli import console
+from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
     from cimsim.profile import DescribedSection
@@ -77,6 +78,70 @@ def schema() -> None:
     from cimsim.profile import profile_schema
 
     console.say(json.dumps(profile_schema(), indent=2))
+
+
+@app.command()
+def curves(
+    profile: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Device to look at.")],
+    g: Annotated[
+        str | None,
+        typer.Option(
+            metavar="uS,uS,...", help="Target conductances in µS.", show_default="5 over the range"
+        ),
+    ] = None,
+    t: Annotated[
+        str,
+        typer.Option(metavar="TIME,TIME,...", help="Ages: seconds, or texts such as 1h and 1d."),
+    ] = "1s,1h,1d",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value first; may be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FIGURE", help="Also draw it, one panel per effect (.png and .svg)."),
+    ] = None,
+) -> None:
+    """Print what a device does to conductances, to compare it with a paper.
+
+    For each target and age: the spread of programming around the target (with what a tabulated
+    spread has added by then), mean and spread of the drift exponent (power laws only), the spread
+    that relaxation has added, the conductance of a cell without any spread, and the spread of one
+    read of it.
+    """
+    from cimsim.devices.characteristics import Characteristic, characteristics
+    from cimsim.profile import load_profile
+    from cimsim.units import format_duration, parse_duration
+
+    device = load_profile(profile, overrides or [])
+    low, high = device.cell.g_min_uS, device.cell.g_max_uS
+    targets = _numbers(g) if g else [low + (high - low) * part / 4 for part in range(5)]
+    ages = [parse_duration(text) for text in t.split(",")]
+    rows = characteristics(device, targets, ages)
+    if out is not None:
+        from cimsim.analysis.device_plot import draw_device
+        from cimsim.analysis.plot import save
+
+        save(draw_device(device, targets, ages), out)
+    if as_json:
+        found = {"profile": device.name, "rows": [row._asdict() for row in rows]}
+        console.say(json.dumps(found, indent=2))
+        return
+    table = Table(title=f"{device.name}, at {device.temperature_C:g} °C", title_justify="left")
+    for name in Characteristic._fields:
+        table.add_column(name, justify="right", overflow="fold")
+    for row in rows:
+        values = ("" if value is None else f"{value:.5g}" for value in row[2:])
+        table.add_row(f"{row.g_uS:.5g}", format_duration(row.t_s), *values)
+    console.show(table)
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise CimsimError(f"--g '{text}': write numbers with commas, such as 0,5,10") from None
 
 
 def _explained(section: DescribedSection) -> Group:

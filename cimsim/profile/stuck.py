@@ -16,8 +16,8 @@ class StuckCells(Effect):
         g = g_stuck with probability min(1, strength * rate), per cell, once per chip
         g_stuck = g_min, g_max, or uniform between the two
 
-    Several such effects exclude each other, so that each keeps its rate. Units: rate is a fraction of
-    all cells.
+    Several such effects exclude each other, so that each keeps its rate. Units: rate is a fraction
+    of all cells.
     Source: textbook model; the rate is the device's.
     """
 

@@ -95,11 +95,15 @@ READ = (
     | effect("thermal", v_read_V=POSITIVE, t_read_ns=POSITIVE)
     | effect("telegraph", share_of_cells=FRACTION, step_of_g=SIZE, occupancy=FRACTION)
 )
-INDEX = st.integers(0, 99)
 FAULT = (
     effect("stuck", at=st.sampled_from(["g_min", "g_max", "random"]), rate=FRACTION)
     | effect("dead-lines", row_rate=FRACTION, column_rate=FRACTION)
-    | effect("map", cells=st.lists(st.tuples(INDEX, INDEX, INDEX, SIZE).map(list), max_size=3))
+    | effect(
+        "map",
+        cells=st.lists(
+            st.tuples(st.just(0), st.just(0), st.integers(0, 1), SIZE).map(list), max_size=3
+        ),
+    )
 )
 TEMPERATURE = effect("linear", reference_C=CELSIUS, g_ref_uS=POSITIVE, alpha_per_K=CURVE) | effect(
     "arrhenius", reference_C=CELSIUS, activation_eV=st.floats(-5, 5)
