@@ -105,6 +105,7 @@ def _over_time(
             label=f"{target:g} µS",
         )
     axes.set_xscale("log")
-    axes.set(title="Mean conductance", xlabel="Time since programming (s)", ylabel="Conductance (µS)")
+    axes.set(title="Mean conductance", xlabel="Time since programming (s)")
+    axes.set_ylabel("Conductance (µS)")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
