@@ -95,8 +95,14 @@ class Sweep:
         return len(self.plan.levels) * self.plan.chips - len(self.cells)
 
 
+BUDGET = "budget"
+"""The axis of an error budget, whose levels are devices; it is no axis that could be drawn over."""
+
+
 def sweep_folder(run: Path, axis: str) -> Path:
     """Where the results of the run in the folder ``run`` on one axis lie."""
+    if axis == BUDGET:
+        return run / BUDGET
     return run / "sweeps" / axis
 
 

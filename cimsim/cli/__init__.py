@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import cimsim
-from cimsim.cli import console, doctor, plot, profiles, sweep, train
+from cimsim.cli import budget, console, doctor, plot, profiles, sweep, train
 from cimsim.errors import CimsimError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.add_typer(profiles.app, name="profiles")
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("plot")(plot.plot)
+app.command("budget")(budget.budget)
 app.command("doctor")(doctor.doctor)
 
 

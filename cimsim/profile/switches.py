@@ -21,7 +21,7 @@ def non_idealities(profile: Profile) -> tuple[str, ...]:
 
     An effect is named by its path and kind (``cell.drift.power-law``), or by its index where a kind
     occurs twice; beside the effects stand ``cell.levels``, ``dac.bits``, ``adc.bits`` and
-    ``adc.noise_of_range`` where they are set. What has strength zero is not named.
+    ``adc.noise_of_range`` where they are set. What has strength zero is not named, and 16 bits pass for ideal.
 
     >>> from cimsim.profile import load_profile
     >>> non_idealities(load_profile("ideal"))
@@ -72,9 +72,9 @@ def _switches(profile: Profile) -> Iterator[tuple[str, _Switch]]:
             yield name, _switch_off(effect)
     if profile.cell.levels is not None and profile.array.slices == 1:
         yield "cell.levels", lambda p: _with(p, "cell", levels=None)
-    if profile.dac.bits is not None:
+    if profile.dac.bits not in (None, FINEST_BITS):
         yield "dac.bits", _ideal_dac
-    if profile.adc.bits is not None:
+    if profile.adc.bits not in (None, FINEST_BITS):
         yield "adc.bits", _ideal_adc
     if profile.adc.noise_of_range:
         yield "adc.noise_of_range", lambda p: _with(p, "adc", noise_of_range=0.0)

@@ -1,0 +1,65 @@
+"""``cimsim profiles curves``: a device in the numbers that papers print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cimsim.profile import profile_names
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_json_has_one_row_for_each_conductance_and_age(cimsim: Command) -> None:
+    arguments = ("--g", "0,5,10,25", "--t", "1,3600,1d", "--json")
+    code, out, err = cimsim("profiles", "curves", "pcm-ibm-2020", *arguments)
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["profile"] == "pcm-ibm-2020"
+    places = [(row["g_uS"], row["t_s"]) for row in found["rows"]]
+    assert places == [(g, t) for g in (0, 5, 10, 25) for t in (1, 3600, 86400)]
+    last = found["rows"][-1]
+    assert last["sigma_prog_uS"] == pytest.approx(1.05538)
+    assert last["drift_nu_mean"] == pytest.approx(0.049)
+    assert last["drift_nu_std"] == pytest.approx(0.008)
+    assert last["g_mean_uS"] == pytest.approx(25 * (86420 / 20) ** -0.049)
+    assert last["sigma_read_uS"] == pytest.approx(0.742551, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_device_has_a_table_and_a_figure(cimsim: Command, tmp_path: Path, name: str) -> None:
+    figure = tmp_path / "device.png"
+    code, out, err = cimsim("profiles", "curves", name, "--t", "0,1h,1y", "--out", figure)
+    assert (code, err) == (0, "")
+    assert name in out
+    assert sum(line.startswith("│") for line in out.splitlines()) == 15
+    assert figure.stat().st_size > 10_000
+    assert figure.with_suffix(".svg").exists()
+
+
+def test_a_value_set_by_hand_is_seen(cimsim: Command) -> None:
+    key = "cell.drift.power-law.strength=0"
+    out = cimsim("profiles", "curves", "pcm-ibm-2020", "--g", 25, "--json", "--set", key)[1]
+    assert [row["g_mean_uS"] for row in json.loads(out)["rows"]] == [25, 25, 25]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--g", "30"), "30 uS is outside the range of pcm-ibm-2020, which is 0 to 25 uS"),
+        (("--g", "nan"), "nan uS is outside the range"),
+        (("--g", "1;2"), "--g '1;2': write numbers with commas, such as 0,5,10"),
+        (("--t", "soon"), "'soon' is not a duration"),
+        (("--t", "-1"), "'-1' is not a duration"),
+        (("--out", "figure.gif"), "give a name ending in .png"),
+    ],
+)
+def test_senseless_wishes_are_refused(
+    cimsim: Command, arguments: tuple[str, str], message: str
+) -> None:
+    code, out, err = cimsim("profiles", "curves", "pcm-ibm-2020", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
