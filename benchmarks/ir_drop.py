@@ -4,7 +4,7 @@
 
 One process, one thread. The solvers take turns, round by round, and their medians go to
 ``benchmarks/results/``. They are compared with SuperLU's direct solution of the nodal equations
-(SciPy), and with badcrossbar 1.1.0 if it is installed (``pip install --no-deps badcrossbar
+(SciPy), and with badcrossbar if it is installed (``pip install --no-deps badcrossbar
 pathvalidate sigfig`` is enough; without pycairo it computes but does not draw).
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib
+import importlib.metadata
 import logging
 import statistics
 import time
@@ -134,7 +135,7 @@ def _solvers(g: Array, drive: Array, badcrossbar: Any) -> list[Solver]:
             lambda: approximate_effective_conductance(double, **wires),
             "matrix",
         ),
-        Solver("SuperLU, one vector", lambda: _nodal(g).currents(drive), "vector"),
+        Solver("SuperLU, one vector", lambda: _nodal(g).currents(drive), ""),
         Solver("SuperLU, all of G_eff", lambda: _nodal(g).conductances(), ""),
     ]
     if badcrossbar is None:
@@ -231,8 +232,9 @@ def _markdown(rows: list[Row], with_badcrossbar: bool) -> str:
                 cells.append("—")
                 continue
             gain = table[reference, size].median_ms / row.median_ms
-            whole = "vector" not in solver and solver != reference
-            cells.append(f"{row.median_ms:.3g}" + (f" ({gain:.3g}x)" if whole else ""))
+            # SuperLU gives no gradient, and a vector is not all.
+            whole = not any(word in solver for word in ("vector", "gradient", reference))
+            cells.append(_digits(row.median_ms) + (f" ({_digits(gain)}x)" if whole else ""))
         lines.append(f"| {solver} | " + " | ".join(cells) + " |")
     lines += [
         "",
@@ -248,7 +250,9 @@ def _markdown(rows: list[Row], with_badcrossbar: bool) -> str:
     versions = environment()
     packages = ", ".join(f"{name} {versions['packages'][name]}" for name in ("torch", "numpy"))
     packages += f", scipy {versions['packages']['scipy']}"
-    extra = ", badcrossbar 1.1.0" if with_badcrossbar else "; badcrossbar was not installed"
+    extra = "; badcrossbar was not installed"
+    if with_badcrossbar:
+        extra = f", badcrossbar {importlib.metadata.version('badcrossbar')}"
     lines += [
         "",
         f"cimsim {versions['cimsim']}, Python {versions['python']}, {packages}{extra}; CPU, "
@@ -256,6 +260,10 @@ def _markdown(rows: list[Row], with_badcrossbar: bool) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _runs(sizes: list[int]) -> str:

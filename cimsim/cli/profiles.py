@@ -1,8 +1,9 @@
-"""``cimsim profiles``: list, explain, check and compare device profiles."""
+"""``cimsim profiles``: list, explain, check, compare and fit device profiles."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from cimsim.cli import console
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
+    from cimsim.fitting import DeviceFit
     from cimsim.profile import DescribedSection
 
 app = typer.Typer(help="List, explain and check device profiles.", no_args_is_help=False)
@@ -135,6 +137,94 @@ def curves(
         values = ("" if value is None else f"{value:.5g}" for value in row[2:])
         table.add_row(f"{row.g_uS:.5g}", format_duration(row.t_s), *values)
     console.show(table)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the new profile, such as my-device.")],
+    measured: Annotated[
+        Path,
+        typer.Option(
+            "--from-csv",
+            metavar="FILE.csv",
+            help="Measurements: g_target_uS, g_measured_uS, time_s, and optionally cell and read.",
+        ),
+    ],
+    like: Annotated[
+        str,
+        typer.Option(metavar="NAME|FILE", help="Device to take array and converters from."),
+    ] = "pcm-ibm-2020",
+    technology: Annotated[str, typer.Option(help="What the cells are made of.")] = "measured",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.yaml", help="Profile to write.", show_default="NAME.yaml"),
+    ] = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png", help="Picture of the fit over the data.", show_default="NAME.png"
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the estimates as JSON.")] = False,
+) -> None:
+    """Fit a profile to measured conductances, and draw the fit over the data.
+
+    Programming noise, drift and read noise become tables; what was not measured is left out, and
+    said so. Array and converters are those of another device, marked as assumptions.
+    """
+    from dataclasses import asdict
+
+    from cimsim.analysis.fit_plot import draw_fit
+    from cimsim.analysis.plot import save
+    from cimsim.fitting import build_profile, fit_device, read_measurements
+    from cimsim.profile import dump_profile, load_profile, profile_names
+    from cimsim.training.files import write_text
+
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise CimsimError(f"'{name}' is no name for a profile; use letters, digits, dots and -")
+    if name in profile_names():
+        raise CimsimError(f"'{name}' is a device that comes with cimsim; choose another name")
+    target, picture = out or Path(f"{name}.yaml"), figure or Path(f"{name}.png")
+    if target.suffix not in (".yaml", ".yml"):
+        raise CimsimError(f"{target}: a profile is a file that ends in .yaml")
+    for path in (target, picture, picture.with_suffix(".svg")):
+        if path.exists() and not force:
+            raise CimsimError(f"{path} is there already; give another name, or --force")
+    base = load_profile(like)
+    found = read_measurements(measured)
+    fit = fit_device(found)
+    profile = build_profile(name, fit, base, measured.name, technology)
+    drawing = draw_fit(name, found, fit)
+    write_text(target, dump_profile(profile))
+    written = [target, *save(drawing, picture)]
+    if as_json:
+        console.say(json.dumps(asdict(fit), indent=2))
+        return
+    console.show(_fit_table(fit))
+    for note in fit.notes:
+        console.remark(note)
+    for path in written:
+        console.say(str(path))
+
+
+def _fit_table(fit: DeviceFit) -> Table:
+    """The estimates of every target with their standard errors, in µS."""
+    table = Table(title="Estimates in µS ± standard error", title_justify="left")
+    headings = ["g_target_uS", "programming bias", "spread"]
+    columns = [fit.bias_uS, fit.sigma_uS]
+    for change in fit.changes:
+        headings += [f"shift by {change.time_s:g} s", f"spread by {change.time_s:g} s"]
+        columns += [change.shift_uS, change.sigma_uS]
+    if fit.read_sigma_uS is not None and len(fit.read_sigma_uS) == len(fit.targets_uS):
+        headings.append("one read")
+        columns.append(fit.read_sigma_uS)
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for index, target in enumerate(fit.targets_uS):
+        values = (f"{c[index].value:.4g} ± {c[index].error:.2g}" for c in columns)
+        table.add_row(f"{target:g}", *values)
+    return table
 
 
 def _numbers(text: str) -> list[float]:

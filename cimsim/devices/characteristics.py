@@ -54,7 +54,7 @@ def characteristics(
     >>> from cimsim.profile import load_profile
     >>> (row,) = characteristics(load_profile("pcm-ibm-2020"), [25.0], [3600.0])
     >>> round(row.sigma_prog_uS, 5), row.drift_nu_mean, round(row.g_mean_uS, 3)
-    (1.05538, 0.049, 19.376)
+    (1.05538, 0.049, 19.378)
     """
     cell = profile.cell
     for value in g_uS:

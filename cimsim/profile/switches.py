@@ -21,7 +21,8 @@ def non_idealities(profile: Profile) -> tuple[str, ...]:
 
     An effect is named by its path and kind (``cell.drift.power-law``), or by its index where a kind
     occurs twice; beside the effects stand ``cell.levels``, ``dac.bits``, ``adc.bits`` and
-    ``adc.noise_of_range`` where they are set. What has strength zero is not named, and 16 bits pass for ideal.
+    ``adc.noise_of_range`` where they are set. What has strength zero is not named, and 16 bits pass
+    for ideal.
 
     >>> from cimsim.profile import load_profile
     >>> non_idealities(load_profile("ideal"))

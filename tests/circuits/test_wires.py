@@ -194,8 +194,8 @@ def test_agrees_at_the_sizes_of_chips(shape: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_every_element_is_right_however_extreme_the_values(seed: int) -> None:
-    """In float64 to nine digits of each element, where nodal analysis in floats has lost them all:
-    12 decades of resistance, 8 of conductance, from each wire to the next."""
+    """To nine digits of each element, against fractions: nodal analysis in floats loses most of its
+    digits among 12 decades of resistance and 8 of conductance."""
     rng = np.random.default_rng(seed)
     rows, columns = rng.integers(1, 5, 2)
     r: list[float] = rng.choice([0.0, 1e-6, 1e-3, 1.0, 1e3, 1e6], 4).tolist()
@@ -203,7 +203,7 @@ def test_every_element_is_right_however_extreme_the_values(seed: int) -> None:
     g = 10.0 ** rng.uniform(-9, -1, (rows, columns)) * (rng.random((rows, columns)) > 0.2)
     want = rational(crossbar(g, resistances), rows, columns)
     got = solved(g, resistances)
-    assert off(got, want) < 1e-12
+    assert off(got, want) < 1e-11
     assert np.allclose(got, want, rtol=1e-9, atol=0.0)
 
 
@@ -327,6 +327,21 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     assert torch.equal(got, solved(g.float(), (3.0, 2.0, 10.0, 10.0)).to(dtype))
     assert approximate_effective_conductance(g, r_word_ohm=1.0, r_bit_ohm=1.0).dtype == dtype
     assert gated_currents(torch.ones(1, 6), g, r_bit_ohm=1.0).dtype == dtype
+
+
+def test_autocast_stays_out() -> None:
+    g, named = torch.as_tensor(cells(0, 12, 9)).float(), {"r_word_ohm": 3.0, "r_bit_ohm": 5.0}
+    for solve in (effective_conductance, approximate_effective_conductance):
+        plain, cast = g.clone().requires_grad_(), g.clone().requires_grad_()
+        want = solve(plain, **named)
+        want.sum().backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            got = solve(cast, **named)
+        got.sum().backward()
+        assert torch.equal(got, want)
+        assert plain.grad is not None
+        assert cast.grad is not None
+        torch.testing.assert_close(cast.grad, plain.grad)
 
 
 @pytest.mark.gpu

@@ -1,0 +1,100 @@
+"""A complete profile from estimates, with assumptions where nothing was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cimsim.fitting.estimates import DeviceFit, Estimate
+from cimsim.profile import Profile
+
+_LONGEST_FIRST_S = 1.0
+
+
+def build_profile(
+    name: str, fit: DeviceFit, like: Profile, file: str, technology: str = "measured"
+) -> Profile:
+    """The device of ``fit``: tables over the targets; array and converters as in ``like``.
+
+    Args:
+        name: of the new profile.
+        fit: the estimates.
+        like: where everything comes from that was not measured; marked as an assumption.
+        file: name of the measurements' file, for the sources.
+        technology: what the cells are made of.
+    """
+    source = f"measured: {file}, {fit.cells} cells, {fit.reads} reads"
+    low, high = fit.targets_uS[0], fit.targets_uS[-1]
+    times = ", ".join(f"{change.time_s:g}" for change in fit.changes)
+    after = f"; drift after {times} s" if times else ""
+    cell: dict[str, Any] = {
+        "technology": technology,
+        "g_min_uS": low,
+        "g_max_uS": high,
+        "source": f"{source}: lowest and highest target",
+        "programming_noise": [
+            {
+                "kind": "state-dependent",
+                "g_ref_uS": 1.0,
+                "sigma_uS": _over_targets(fit, fit.sigma_uS),
+                "bias_uS": _over_targets(fit, fit.bias_uS),
+                "source": f"{source}, after {fit.fresh_s:g} s",
+            }
+        ],
+    }
+    if fit.changes:
+        nothing = _table(fit.targets_uS, [0.0] * len(fit.targets_uS))
+        cell["drift"] = [
+            {
+                "kind": "tabulated",
+                "g_ref_uS": 1.0,
+                "times_s": [_first_age_s(fit), *(change.time_s for change in fit.changes)],
+                "sigma_uS": [nothing, *(_over_targets(fit, c.sigma_uS) for c in fit.changes)],
+                "shift_uS": [nothing, *(_over_targets(fit, c.shift_uS) for c in fit.changes)],
+                "source": f"{source}; the first age is the fresh cell",
+            }
+        ]
+    if fit.read_at_uS is not None and fit.read_sigma_uS is not None:
+        values = [sigma.value for sigma in fit.read_sigma_uS]
+        cell["read_noise"] = [
+            {
+                "kind": "state-dependent",
+                "g_ref_uS": 1.0,
+                "sigma_uS": _table(fit.read_at_uS, values),
+                "source": source,
+            }
+        ]
+    assumed = f"assumption: as in {like.name}"
+    return Profile.model_validate(
+        {
+            "schema_version": 1,
+            "name": name,
+            "title": f"Fitted to {file}",
+            "description": " ".join(
+                [
+                    f"Tables fitted to {fit.reads} reads of {fit.cells} cells at "
+                    f"{len(fit.targets_uS)} targets of {low:g} to {high:g} uS{after}. Between "
+                    "targets they are joined by straight lines, between ages by the logarithm of "
+                    "time; outside they are held constant. Array and converters are those of "
+                    f"{like.name}.",
+                    *fit.notes,
+                ]
+            ),
+            "cell": cell,
+            "array": like.array.model_dump() | {"source": assumed},
+            "dac": like.dac.model_dump() | {"source": assumed},
+            "adc": like.adc.model_dump() | {"source": assumed},
+        }
+    )
+
+
+def _first_age_s(fit: DeviceFit) -> float:
+    """The age of the fresh cells, on a logarithmic axis."""
+    return fit.fresh_s or min(_LONGEST_FIRST_S, fit.changes[0].time_s / 10)
+
+
+def _over_targets(fit: DeviceFit, estimates: tuple[Estimate, ...]) -> dict[str, Any]:
+    return _table(fit.targets_uS, [estimate.value for estimate in estimates])
+
+
+def _table(at: tuple[float, ...], values: list[float]) -> dict[str, Any]:
+    return {"kind": "table", "r": list(at), "values": [float(f"{value:.6g}") for value in values]}
