@@ -45,6 +45,7 @@ def draw_fit(name: str, found: Measurements, fit: DeviceFit) -> Figure:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False, fontsize=9)
     spread.set_ylim(bottom=0)
+    spread.set_ylim(top=1.25 * spread.get_ylim()[1])  # room for the legend
     figure.suptitle(f"{name}: {fit.cells} cells, {fit.reads} reads of {found.file}", fontsize=12)
     return figure
 

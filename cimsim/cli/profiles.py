@@ -195,16 +195,15 @@ def new(
     found = read_measurements(measured)
     fit = fit_device(found)
     profile = build_profile(name, fit, base, measured.name, technology)
-    drawing = draw_fit(name, found, fit)
+    written = save(draw_fit(name, found, fit), picture)
     write_text(target, dump_profile(profile))
-    written = [target, *save(drawing, picture)]
     if as_json:
         console.say(json.dumps(asdict(fit), indent=2))
         return
     console.show(_fit_table(fit))
     for note in fit.notes:
         console.remark(note)
-    for path in written:
+    for path in (target, *written):
         console.say(str(path))
 
 
