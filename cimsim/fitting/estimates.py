@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cimsim.fitting.measurements import Measurements, Numbers
+from cimsim.fitting.measurements import Indices, Measurements, Numbers
 
 
 class Estimate(NamedTuple):
@@ -63,16 +63,16 @@ class _Group(NamedTuple):
     """The cells of one target at one time: means over their reads (by cell, ascending), how many
     reads each, and the variance of one read with its degrees of freedom."""
 
-    cell: np.ndarray
+    cell: Indices
     mean_uS: Numbers
-    count: Numbers
+    reads: Numbers
     read_variance: float
     freedom: float
 
     @property
     def of_means(self) -> float:
         """Variance that reads leave in the means over them."""
-        return self.read_variance * float((1 / self.count).mean()) if self.freedom else 0.0
+        return self.read_variance * float((1 / self.reads).mean()) if self.freedom else 0.0
 
 
 def fit_device(found: Measurements) -> DeviceFit:

@@ -71,7 +71,8 @@ def read_measurements(path: Path) -> Measurements:
         cell = np.unique(names, return_inverse=True)[1].astype(np.int64)
     elif "read" in columns:
         raise CimsimError(f"{path}: the column read needs a column cell beside it")
-    found = Measurements(path.name, *(numbers[name] for name in REQUIRED), cell)
+    target, measured, time = (numbers[name] for name in REQUIRED)
+    found = Measurements(path.name, target, measured, time, cell)
     _check_units(path, found)
     _check_numbers_of_cells(path, found)
     return found
