@@ -217,6 +217,7 @@ class Array:
                 g_S,
                 r_bit_ohm=wires.strength * wires.r_bit_ohm,
                 r_sink_ohm=wires.strength * wires.r_sink_ohm,
+                r_supply_ohm=wires.strength * wires.r_supply_ohm,
             )
             for sign in (1, -1)
         ]

@@ -21,7 +21,7 @@ from cimsim.devices import (
     programmed_uS,
     read_variance_uS2,
 )
-from cimsim.profile import Profile, Wires
+from cimsim.profile import Cell, Profile, Wires
 
 
 class Term(NamedTuple):
@@ -130,8 +130,19 @@ def make_chip(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Chip
         read_variance=variance,
         traps=find_traps(cell, mapping, _times(cells.g_uS, loss), seed),
         adc=draw_adc(profile.adc, len(cells.scale), cells.scale.shape[1], seed, cells.scale),
-        gated_S=cells.g_uS.transpose(-1, -2) * 1e-6 if gated else None,
+        gated_S=_at_full_voltage(cells.g_uS, cell).transpose(-1, -2) * 1e-6 if gated else None,
     )
+
+
+def _at_full_voltage(g_uS: Tensor, cell: Cell) -> Tensor:
+    """Current over voltage of cells whose input is one bit, all or nothing."""
+    if cell.iv is None or not cell.iv.strength:
+        return g_uS
+    full = g_uS.new_ones(())
+    total = torch.zeros_like(g_uS)
+    for shape, part_uS in iv_terms(cell.iv, g_uS):
+        total = total + shape(full) * part_uS
+    return total
 
 
 def _behind_wires(g_uS: Tensor, wires: Wires | None, columns: int) -> Tensor:

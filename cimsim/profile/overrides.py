@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -116,7 +116,8 @@ def _assign(node: Any, keys: list[str], value: Any) -> tuple[Any, KeyPath]:
         if key not in known:
             raise _UnknownKeyError(unknown("key", key, known))
         old = getattr(node, key)
-        inner, path = _assign(old, rest, value if rest else _with_source(value, old))
+        sourced = isinstance(old, Sourced) or _may_be_sourced(type(node), key)
+        inner, path = _assign(old, rest, value if rest else _with_source(value, sourced))
         update = {key: inner}
         has_own_source = key == "source" or isinstance(old, (tuple, Section))
         if isinstance(node, Sourced) and (key in node.numbers() or not has_own_source):
@@ -132,13 +133,19 @@ def _assign(node: Any, keys: list[str], value: Any) -> tuple[Any, KeyPath]:
     raise _UnknownKeyError(f"there is no '{key}' here; this is one value without keys")
 
 
-def _with_source(value: Any, old: Any) -> Any:
+def _with_source(value: Any, sourced: bool) -> Any:
     """A whole section or list of effects that was set by hand says so itself."""
     if isinstance(value, (list, tuple)):
-        return tuple(_with_source(item, None) for item in value)
-    if isinstance(value, Mapping) and ("kind" in value or isinstance(old, Sourced)):
+        return tuple(_with_source(item, sourced=False) for item in value)
+    if isinstance(value, Mapping) and ("kind" in value or sourced):
         return {"source": BY_HAND, **value}
     return value
+
+
+def _may_be_sourced(section: type[Section], key: str) -> bool:
+    """Whether a value that is absent now would be a section with sources."""
+    parts = get_args(section.model_fields[key].annotation)
+    return any(isinstance(part, type) and issubclass(part, Sourced) for part in parts)
 
 
 def _index(items: Sequence[Any], key: str) -> int:

@@ -106,3 +106,12 @@ class Array(Sourced):
         default="exact", description="how the mean drift is known"
     )
     probe_vectors: Count = Field(default=16, description="inputs of a measured drift probe")
+
+    @field_validator("drift_probe")
+    @classmethod
+    def _serves_a_compensation(cls, probe: str, info: ValidationInfo) -> str:
+        if probe == "measured" and info.data.get("drift_compensation") == "none":
+            raise ValueError(
+                "there is no drift compensation that a probe could serve; set 'drift_compensation'"
+            )
+        return probe

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import re
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from cimsim.errors import CimsimError
 from cimsim.profile import (
     Effect,
     PowerLawDrift,
+    ProfileError,
     StateDependentProgrammingNoise,
     TabulatedDrift,
     load_profile,
@@ -96,3 +98,26 @@ def test_noise_of_a_range_that_is_not_there_is_refused() -> None:
     with pytest.raises(CimsimError, match="an ideal ADC has no range"):
         load_profile("pcm-ibm-2020", ["adc.bits=null", "adc.noise_of_range=0.01"])
     assert load_profile("pcm-ibm-2020", ["adc.noise_of_range=0.01"]).adc.noise_of_range == 0.01
+
+
+# What would do nothing, or could not work, is refused where it is written.
+REFUSED = {
+    "array.slices=2": "slices are digits of a weight in base 'cell.levels'",
+    "array.drift_compensation=none,array.drift_probe=measured": "no drift compensation that",
+    "temperature_C=85": "nothing in this profile depends on temperature",
+    "dac.bits=null,dac.bit_serial=true": "an ideal DAC has no levels or bits",
+    "adc.bits=null,adc.columns_per_adc=2,adc.noise_of_range=0.1": "an ideal ADC has no range",
+    "cell.programming_noise=[],cell.write_verify={tolerance_uS: 1}": "no programming noise that a",
+    "wires={cells: gated, r_bit_ohm: 1}": "gated cells take one input bit at a time",
+    "wires={cells: gated, r_word_ohm: 1}": "has no effect on gated cells",
+    "wires={r_supply_ohm: 1}": "has no effect on passive cells",
+    "dac.bits=null,cell.iv={kind: sinh, v_read_V: 1, k_per_V: 1}": "an ideal DAC has no full scale",
+}
+
+
+@pytest.mark.parametrize(("keys", "message"), REFUSED.items())
+def test_what_could_not_work_is_refused(keys: str, message: str) -> None:
+    overrides = re.split(r",(?=[a-z_]+[.=])(?![^{]*\})", keys)
+    with pytest.raises(ProfileError) as caught:
+        load_profile("pcm-ibm-2020", overrides)
+    assert message in str(caught.value)
