@@ -64,4 +64,5 @@ def telegraph_currents(inputs: Tensor, traps: Traps, draws: torch.Generator) -> 
         each = (traps.occupancy - filled).mul_(u).mul_(traps.step.unsqueeze(-1))
         # Segments rather than scattered additions, whose order differs from run to run on a GPU.
         parts.append(torch.segment_reduce(each, "sum", lengths=traps.per_column, axis=0))
-    return torch.cat(parts, dim=1).view(tiles, -1, vectors)
+    columns = len(traps.per_column) // tiles
+    return torch.cat(parts, dim=1).view(tiles, columns, vectors)

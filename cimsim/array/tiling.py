@@ -272,7 +272,8 @@ class ConvTiling(Tiling):
                 x_shape[2:], g.padding, g.dilation, g.kernel, g.stride, strict=True
             )
         )
-        z = currents.reshape(g.groups, self.split, -1, x_shape[0], height, width)
+        columns = currents.shape[1]
+        z = currents.reshape(g.groups, self.split, columns, x_shape[0], height, width)
         return z.permute(3, 0, 1, 2, 4, 5)
 
     def accumulate(self, z: Tensor) -> Tensor:
