@@ -5,7 +5,8 @@ layer's weight into that shape and back, how to multiply an input with it tile b
 transposed products that a backward rule needs. Convolutions are multiplied as convolutions, with
 one group per tile: the unfolded input is never built.
 
-Rows are dealt out evenly: 784 inputs on tiles of 512 rows lie on two tiles of 392. Tiles in the
+Rows are dealt out evenly, 784 inputs on tiles of 512 rows lie on two tiles of 392; or tile after
+tile is filled, and the last holds 272 beside idle rows, which carry zero weight and no input. Tiles in the
 column direction change no arithmetic, because every column has its own scale and its own ADC
 conversion; so ``columns`` of the profile is not needed here.
 """
@@ -82,9 +83,10 @@ class Tiling(ABC):
         """Transpose of :meth:`accumulate`: the output's gradient at every tile (a view)."""
 
 
-def _even_split(rows: int, limit: int) -> tuple[int, int]:
+def _split(rows: int, limit: int, even: bool) -> tuple[int, int]:
+    """Number of tiles, and of rows on each."""
     tiles = math.ceil(rows / limit)
-    return tiles, math.ceil(rows / tiles)
+    return tiles, math.ceil(rows / tiles) if even or tiles == 1 else limit
 
 
 class LinearTiling(Tiling):
@@ -93,9 +95,9 @@ class LinearTiling(Tiling):
     vector_dim = 1
     column_dim = 2
 
-    def __init__(self, in_features: int, max_rows: int) -> None:
+    def __init__(self, in_features: int, max_rows: int, even: bool = True) -> None:
         self.in_features = in_features
-        self.tiles, self.rows = _even_split(in_features, max_rows)
+        self.tiles, self.rows = _split(in_features, max_rows, even)
 
     def _pad(self, t: Tensor) -> Tensor:
         missing = self.tiles * self.rows - self.in_features
@@ -166,7 +168,7 @@ class ConvTiling(Tiling):
     vector_dim = 0
     column_dim = 3
 
-    def __init__(self, geometry: ConvGeometry, max_rows: int) -> None:
+    def __init__(self, geometry: ConvGeometry, max_rows: int, even: bool = True) -> None:
         self.geometry = g = geometry
         kernel_rows = g.kernel[0] * g.kernel[1]
         if kernel_rows > max_rows:
@@ -176,7 +178,8 @@ class ConvTiling(Tiling):
                 f"{kernel_rows}, or keep this layer digital"
             )
         self.group_channels = g.in_channels // g.groups
-        self.split, self.channels = _even_split(self.group_channels, max_rows // kernel_rows)
+        most_channels = max_rows // kernel_rows
+        self.split, self.channels = _split(self.group_channels, most_channels, even)
         self.tiles = g.groups * self.split
         self.rows = self.channels * kernel_rows
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from cimsim.array import ConvTiling
 from cimsim.array.tiling import ConvGeometry
 from cimsim.nn.layer import AnalogLayer
+from cimsim.profile import Array
 
 
 class AnalogConv2d(AnalogLayer, nn.Conv2d):
@@ -19,7 +20,7 @@ class AnalogConv2d(AnalogLayer, nn.Conv2d):
     """
 
     @staticmethod
-    def tiling(layer: nn.Module, max_rows: int) -> ConvTiling:
+    def tiling(layer: nn.Module, array: Array) -> ConvTiling:
         """Whole input channels on tiles, see :class:`cimsim.array.ConvTiling`."""
         assert isinstance(layer, nn.Conv2d)
         kh, kw = layer.kernel_size
@@ -38,7 +39,7 @@ class AnalogConv2d(AnalogLayer, nn.Conv2d):
             dilation=(dh, dw),
             groups=layer.groups,
         )
-        return ConvTiling(geometry, max_rows)
+        return ConvTiling(geometry, array.rows, even=array.row_split == "even")
 
     def _digital(self, x: Tensor) -> Tensor:
         return nn.Conv2d.forward(self, x)

@@ -88,7 +88,7 @@ def convert(
 def _check_fit(layer: nn.Module, name: str, profile: Profile) -> None:
     """Refuse before anything is changed."""
     try:
-        _ANALOG[type(layer)].tiling(layer, profile.array.rows)
+        _ANALOG[type(layer)].tiling(layer, profile.array)
     except CimsimError as error:
         raise CimsimError(f"layer '{name}': {error}") from None
 

@@ -17,6 +17,7 @@ from cimsim.array import Array, Chip, ConverterRanges, Tiling
 from cimsim.circuits.ranges import RangeObserver
 from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, Call, analog_matmul
+from cimsim.profile import Array as ProfileArray
 from cimsim.profile import FixedRange, LearnedRange, Profile
 from cimsim.seeds import seed_for
 
@@ -66,8 +67,8 @@ class AnalogLayer(nn.Module):
     # What a subclass says about its kind of layer.
 
     @staticmethod
-    def tiling(layer: nn.Module, max_rows: int) -> Tiling:
-        """How the weights of ``layer`` (analog or still digital) lie on tiles of ``max_rows``."""
+    def tiling(layer: nn.Module, array: ProfileArray) -> Tiling:
+        """How the weights of ``layer`` (analog or still digital) lie on the tiles of ``array``."""
         raise NotImplementedError
 
     def _digital(self, x: Tensor) -> Tensor:
@@ -92,7 +93,7 @@ class AnalogLayer(nn.Module):
 
     @profile.setter
     def profile(self, profile: Profile) -> None:
-        array = Array(profile, self.tiling(self, profile.array.rows))  # refuses before any change
+        array = Array(profile, self.tiling(self, profile.array))  # refuses before any change
         old = self._array.profile if hasattr(self, "_array") else None
         if old is None or _range_key(old) != _range_key(profile):
             per_tile = profile.adc.range_per == "tile"
@@ -326,5 +327,12 @@ def _range_key(profile: Profile) -> tuple[object, ...]:
     """Everything that decides what the converters meet, noise and errors apart."""
     dac, adc, array = profile.dac, profile.adc, profile.array
     converters = (dac.bits, dac.bit_serial, dac.range, adc.bits, adc.range, adc.range_per)
-    mapping = (array.rows, array.mapping, array.slices, array.weight_scale, profile.cell.levels)
+    mapping = (
+        array.rows,
+        array.row_split,
+        array.mapping,
+        array.slices,
+        array.weight_scale,
+        profile.cell.levels,
+    )
     return *converters, *mapping

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from cimsim.array import LinearTiling
 from cimsim.nn.layer import AnalogLayer
+from cimsim.profile import Array
 
 
 class AnalogLinear(AnalogLayer, nn.Linear):
@@ -15,10 +16,10 @@ class AnalogLinear(AnalogLayer, nn.Linear):
     """
 
     @staticmethod
-    def tiling(layer: nn.Module, max_rows: int) -> LinearTiling:
+    def tiling(layer: nn.Module, array: Array) -> LinearTiling:
         """Inputs on tiles, see :class:`cimsim.array.LinearTiling`."""
         assert isinstance(layer, nn.Linear)
-        return LinearTiling(layer.in_features, max_rows)
+        return LinearTiling(layer.in_features, array.rows, even=array.row_split == "even")
 
     def _digital(self, x: Tensor) -> Tensor:
         return nn.Linear.forward(self, x)

@@ -90,6 +90,10 @@ class Array(Sourced):
 
     rows: Count = Field(description="inputs of one tile")
     columns: Count = Field(description="outputs of one tile")
+    row_split: Literal["even", "fill"] = Field(
+        default="even",
+        description="a layer's rows dealt out evenly over its tiles, or tile after tile filled",
+    )
     mapping: Literal["differential-pair", "offset-column", "single-device"] = Field(
         default="differential-pair", description="how a signed weight lies on cells"
     )

@@ -416,3 +416,20 @@ def test_a_supply_line_of_gated_cells_takes_its_share() -> None:
         for a in (Array(each, LinearTiling(6, 10)) for each in (profile, supplied))
     )
     assert (other.sum(1) < one.sum(1)).all()
+
+
+def test_a_last_tile_that_is_not_full_converts_on_its_own() -> None:
+    """Ten inputs on tiles of eight: the ADC clips eight ones and two ones, each by itself."""
+    from cimsim.nn import AnalogLayer
+    from cimsim.nn.convert import convert
+
+    profile = with_keys(device(adc=8, rows=8), array__row_split="fill")
+    digital = torch.nn.Linear(10, 1, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        digital.weight.fill_(1.0)
+    layer = convert(digital, profile).eval()
+    assert isinstance(layer, AnalogLayer)
+    with torch.no_grad():
+        layer.adc_range.fill_(4.0)
+        y = layer(torch.ones(1, 10, dtype=torch.float64))
+    assert y.item() == pytest.approx(4.0 + 2.0, abs=4 / 127)

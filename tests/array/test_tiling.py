@@ -91,11 +91,12 @@ class TilingContract:
         assert z.shape[tiling.vector_dim] == len(x)
 
 
+@pytest.mark.parametrize("even", [True, False], ids=["even", "filled"])
 @pytest.mark.parametrize("rows", [100, 7, 4, 1])
 class TestLinearTiling(TilingContract):
     @pytest.fixture
-    def tiling(self, rows: int) -> LinearTiling:
-        return LinearTiling(10, rows)
+    def tiling(self, rows: int, even: bool) -> LinearTiling:
+        return LinearTiling(10, rows, even)
 
     @pytest.fixture
     def x(self) -> Tensor:
@@ -120,12 +121,13 @@ GEOMETRIES = {
 }
 
 
+@pytest.mark.parametrize("even", [True, False], ids=["even", "filled"])
 @pytest.mark.parametrize("rows", [512, 18, 9])
 @pytest.mark.parametrize("geometry", GEOMETRIES.values(), ids=list(GEOMETRIES))
 class TestConvTiling(TilingContract):
     @pytest.fixture
-    def tiling(self, geometry: ConvGeometry, rows: int) -> ConvTiling:
-        return ConvTiling(geometry, rows)
+    def tiling(self, geometry: ConvGeometry, rows: int, even: bool) -> ConvTiling:
+        return ConvTiling(geometry, rows, even)
 
     @pytest.fixture
     def x(self, geometry: ConvGeometry) -> Tensor:
@@ -145,6 +147,15 @@ class TestConvTiling(TilingContract):
 def test_rows_are_dealt_out_evenly() -> None:
     tiling = LinearTiling(784, 512)
     assert (tiling.tiles, tiling.rows) == (2, 392)
+
+
+def test_or_tile_after_tile_is_filled() -> None:
+    tiling = LinearTiling(784, 512, even=False)
+    assert (tiling.tiles, tiling.rows) == (2, 512)
+    cells = tiling.to_cells(torch.ones(3, 784))
+    assert cells.sum(2).tolist() == [[512.0] * 3, [272.0] * 3]
+    small = LinearTiling(100, 512, even=False)
+    assert (small.tiles, small.rows) == (1, 100)
 
 
 def test_a_kernel_larger_than_a_tile_is_refused() -> None:

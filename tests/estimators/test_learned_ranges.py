@@ -53,7 +53,7 @@ def test_gradients_of_the_ranges(conv: bool, per: str) -> None:
     layer, x = layer_on(learned(device(dac=4, adc=5, rows=9 * 2), adc__range_per=per), conv=conv)
     layer(x).square().sum().backward()
     dac, adc = (r.detach().clone().requires_grad_() for r in (layer.dac_range, layer.adc_range))
-    tiling = layer.tiling(layer, 18)
+    tiling = layer.tiling(layer, layer.profile.array)
     cells = tiling.to_cells(layer.weight.detach())
     scale = cells.abs().amax(2, keepdim=True)
     z = tiling.product(quantised(x, dac, 7, -7), cells / scale)
