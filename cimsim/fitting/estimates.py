@@ -2,7 +2,7 @@
 
 For each target: the mean error and the spread right after programming; at each later time the mean
 change since then and its spread; the spread of repeated reads. The variance that reads add to
-single values is taken off the spread between cells, if reads were repeated anywhere.
+single values is taken off the spread between cells, where reads were repeated.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class DeviceFit:
         fresh_s: the earliest time, at which programming is judged.
         bias_uS, sigma_uS: mean error and spread of programming.
         changes: what happened by each later time, ascending.
-        read_at_uS, read_sigma_uS: mean conductance of a target, ascending, and spread of reads
-            there, for the targets with enough repeated reads; None if there are none.
+        read_at_uS, read_sigma_uS: mean conductance, ascending, and spread of reads there; None if
+            no cell was read twice at one time.
         cells, reads: how many cells and rows there were.
-        notes: what was not measured, and what the simulator cannot follow, in sentences.
+        notes: what was not measured, in sentences.
     """
 
     targets_uS: tuple[float, ...]
@@ -69,6 +69,11 @@ class _Group(NamedTuple):
     read_variance: float
     freedom: float
 
+    @property
+    def of_means(self) -> float:
+        """Variance that reads leave in the means over them."""
+        return self.read_variance * float((1 / self.reads).mean()) if self.freedom else 0.0
+
 
 def fit_device(found: Measurements) -> DeviceFit:
     """Estimates from ``found``.
@@ -76,25 +81,25 @@ def fit_device(found: Measurements) -> DeviceFit:
     With cells that are named, the spread of drift is that of each cell's own change; without, it
     is the growth of the variance between cells, which knows nothing of changes that cancel.
     """
-    groups = {place: _group(found, rows) for place, rows in found.places().items()}
-    targets, times = (sorted(set(part)) for part in zip(*groups, strict=True))
+    targets, times = np.unique(found.target_uS), np.unique(found.time_s)
+    groups = {(target, time): _group(found, target, time) for target in targets for time in times}
     fresh_s = times[0]
-    read_at, read_sigma = _reads(groups, targets, times)
-    noise = {place: _of_means(group, read_at, read_sigma) for place, group in groups.items()}
+    fresh = [groups[target, fresh_s] for target in targets]
     programming = [
-        _spread(groups[target, fresh_s].mean_uS - target, noise[target, fresh_s])
-        for target in targets
+        _spread(group.mean_uS - target, group.of_means)
+        for target, group in zip(targets, fresh, strict=True)
     ]
     changes = []
     for time in times[1:]:
-        pairs = (((target, fresh_s), (target, time)) for target in targets)
+        pairs = zip(fresh, (groups[target, time] for target in targets), strict=True)
         shift, sigma = zip(
-            *(_change([(groups[p], noise[p]) for p in pair]) for pair in pairs), strict=True
+            *(_change(before, now, found.cell is not None) for before, now in pairs), strict=True
         )
-        changes.append(Change(time, shift, sigma))
+        changes.append(Change(float(time), shift, sigma))
+    read_at, read_sigma = _reads(groups, targets, times)
     return DeviceFit(
-        targets_uS=tuple(targets),
-        fresh_s=fresh_s,
+        targets_uS=tuple(map(float, targets)),
+        fresh_s=float(fresh_s),
         bias_uS=tuple(bias for bias, _ in programming),
         sigma_uS=tuple(sigma for _, sigma in programming),
         changes=tuple(changes),
