@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cimsim.errors import CimsimError
 from cimsim.fitting.estimates import DeviceFit, Estimate
 from cimsim.profile import Profile
 
@@ -21,7 +22,15 @@ def build_profile(
         like: where everything comes from that was not measured; marked as an assumption.
         file: name of the measurements' file, for the sources.
         technology: what the cells are made of.
+
+    Raises:
+        CimsimError: if ``like`` lays weights on several cells, which needs levels of a cell.
     """
+    if like.array.slices > 1:
+        raise CimsimError(
+            f"{like.name} lays each weight on {like.array.slices} slices of few levels, but "
+            "measured cells hold any conductance; take array and converters from another device"
+        )
     source = f"measured: {file}, {fit.cells} cells, {fit.reads} reads"
     low, high = fit.targets_uS[0], fit.targets_uS[-1]
     times = ", ".join(f"{change.time_s:g}" for change in fit.changes)
@@ -42,6 +51,8 @@ def build_profile(
         ],
     }
     if fit.changes:
+        # The logarithm of time has no place for 0 s.
+        on_logarithm = "" if fit.fresh_s else ", which was read after 0 s (assumption)"
         nothing = _table(fit.targets_uS, [0.0] * len(fit.targets_uS))
         cell["drift"] = [
             {
@@ -50,7 +61,7 @@ def build_profile(
                 "times_s": [_first_age_s(fit), *(change.time_s for change in fit.changes)],
                 "sigma_uS": [nothing, *(_over_targets(fit, c.sigma_uS) for c in fit.changes)],
                 "shift_uS": [nothing, *(_over_targets(fit, c.shift_uS) for c in fit.changes)],
-                "source": f"{source}; the first age is the fresh cell",
+                "source": f"{source}; the first age is the fresh cell{on_logarithm}",
             }
         ]
     if fit.read_at_uS is not None and fit.read_sigma_uS is not None:
@@ -63,7 +74,6 @@ def build_profile(
                 "source": source,
             }
         ]
-    assumed = f"assumption: as in {like.name}"
     return Profile.model_validate(
         {
             "schema_version": 1,
@@ -80,11 +90,23 @@ def build_profile(
                 ]
             ),
             "cell": cell,
-            "array": like.array.model_dump() | {"source": assumed},
-            "dac": like.dac.model_dump() | {"source": assumed},
-            "adc": like.adc.model_dump() | {"source": assumed},
+            "array": _assumed(like.array.model_dump(), like.name),
+            "dac": _assumed(like.dac.model_dump(), like.name),
+            "adc": _assumed(like.adc.model_dump(), like.name),
         }
     )
+
+
+def _assumed(section: Any, like: str) -> Any:
+    """The values of a section with the assumption as the source of each, at any depth."""
+    if isinstance(section, dict):
+        return {
+            key: f"assumption: as in {like}" if key == "source" else _assumed(value, like)
+            for key, value in section.items()
+        }
+    if isinstance(section, (list, tuple)):
+        return [_assumed(value, like) for value in section]
+    return section
 
 
 def _first_age_s(fit: DeviceFit) -> float:

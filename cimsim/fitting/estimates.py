@@ -2,7 +2,7 @@
 
 For each target: the mean error and the spread right after programming; at each later time the mean
 change since then and its spread; the spread of repeated reads. The variance that reads add to
-single values is taken off the spread between cells, where reads were repeated.
+single values is taken off the spread between cells, if reads were repeated anywhere.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cimsim.fitting.measurements import Indices, Measurements, Numbers
+from cimsim.fitting.measurements import FEWEST_CELLS, Indices, Measurements, Numbers
+
+# Share of a spread that is as good as all of it.
+_NEARLY = 0.95
 
 
 class Estimate(NamedTuple):
@@ -41,10 +44,10 @@ class DeviceFit:
         fresh_s: the earliest time, at which programming is judged.
         bias_uS, sigma_uS: mean error and spread of programming.
         changes: what happened by each later time, ascending.
-        read_at_uS, read_sigma_uS: mean conductance, ascending, and spread of reads there; None if
-            no cell was read twice at one time.
+        read_at_uS, read_sigma_uS: mean conductance of a target, ascending, and spread of reads
+            there, for the targets with enough repeated reads; None if there are none.
         cells, reads: how many cells and rows there were.
-        notes: what was not measured, in sentences.
+        notes: what was not measured, and what the simulator cannot follow, in sentences.
     """
 
     targets_uS: tuple[float, ...]
@@ -69,52 +72,65 @@ class _Group(NamedTuple):
     read_variance: float
     freedom: float
 
-    @property
-    def of_means(self) -> float:
-        """Variance that reads leave in the means over them."""
-        return self.read_variance * float((1 / self.reads).mean()) if self.freedom else 0.0
+
+class _Read(NamedTuple):
+    """Spread of reads at a mean conductance."""
+
+    at_uS: float
+    sigma_uS: Estimate
+
+
+_Groups = dict[tuple[float, float], _Group]
 
 
 def fit_device(found: Measurements) -> DeviceFit:
     """Estimates from ``found``.
 
     With cells that are named, the spread of drift is that of each cell's own change; without, it
-    is the growth of the variance between cells, which knows nothing of changes that cancel.
+    is the growth of the variance between cells, which knows nothing of changes that cancel, and
+    the error of the mean change is too large rather than too small, for it cannot pair the cells.
     """
-    targets, times = np.unique(found.target_uS), np.unique(found.time_s)
-    groups = {(target, time): _group(found, target, time) for target in targets for time in times}
-    fresh_s = times[0]
-    fresh = [groups[target, fresh_s] for target in targets]
-    programming = [
-        _spread(group.mean_uS - target, group.of_means)
-        for target, group in zip(targets, fresh, strict=True)
-    ]
+    groups = {place: _group(found, rows) for place, rows in found.places().items()}
+    targets, times = (sorted(set(part)) for part in zip(*groups, strict=True))
+    read = _reads(groups, targets, times)
+    noise = {place: _variance_of_means(group, read) for place, group in groups.items()}
+    fresh = [(target, times[0]) for target in targets]
+    errors = [groups[place].mean_uS - place[0] for place in fresh]
+    bias = tuple(map(_mean, errors))
+    sigma = tuple(
+        _root(_variance(error, noise[place])) for error, place in zip(errors, fresh, strict=True)
+    )
     changes = []
     for time in times[1:]:
-        pairs = zip(fresh, (groups[target, time] for target in targets), strict=True)
-        shift, sigma = zip(
-            *(_change(before, now, found.cell is not None) for before, now in pairs), strict=True
+        later = [(target, time) for target in targets]
+        shift, spread = zip(
+            *(
+                _change(groups[a], groups[b], noise[a], noise[b], found.cell is not None)
+                for a, b in zip(fresh, later, strict=True)
+            ),
+            strict=True,
         )
-        changes.append(Change(float(time), shift, sigma))
-    read_at, read_sigma = _reads(groups, targets, times)
+        changes.append(Change(time, shift, spread))
+    notes = _notes(found, len(times), len(read), len(targets))
+    if (groups[fresh[0]].mean_uS < targets[0]).any():
+        notes += _notes_on_lowest(targets[0], bias[0].value, sigma[0].value)
     return DeviceFit(
-        targets_uS=tuple(map(float, targets)),
-        fresh_s=float(fresh_s),
-        bias_uS=tuple(bias for bias, _ in programming),
-        sigma_uS=tuple(sigma for _, sigma in programming),
+        targets_uS=tuple(targets),
+        fresh_s=times[0],
+        bias_uS=bias,
+        sigma_uS=sigma,
         changes=tuple(changes),
-        read_at_uS=read_at,
-        read_sigma_uS=read_sigma,
+        read_at_uS=tuple(point.at_uS for point in read) or None,
+        read_sigma_uS=tuple(point.sigma_uS for point in read) or None,
         cells=found.cells,
         reads=len(found.target_uS),
-        notes=tuple(_notes(found, len(times), read_sigma is not None)),
+        notes=tuple(notes),
     )
 
 
-def _group(found: Measurements, target: float, time: float) -> _Group:
-    here = (found.target_uS == target) & (found.time_s == time)
-    values = found.measured_uS[here]
-    cell = np.arange(len(values)) if found.cell is None else found.cell[here]
+def _group(found: Measurements, rows: Indices) -> _Group:
+    values = found.measured_uS[rows]
+    cell = np.arange(len(values)) if found.cell is None else found.cell[rows]
     names, index = np.unique(cell, return_inverse=True)
     count = np.bincount(index).astype(np.float64)
     mean = np.bincount(index, values) / count
@@ -123,69 +139,121 @@ def _group(found: Measurements, target: float, time: float) -> _Group:
     return _Group(names, mean, count, within / freedom if freedom else 0.0, freedom)
 
 
-def _spread(values: Numbers, read_variance: float) -> tuple[Estimate, Estimate]:
-    """Mean and standard deviation of values that reads have made noisier."""
+def _mean(values: Numbers) -> Estimate:
+    return Estimate(float(values.mean()), math.sqrt(float(values.var(ddof=1)) / len(values)))
+
+
+def _variance(values: Numbers, of_reads: float) -> Estimate:
+    """Variance of values that reads have made noisier; below zero if chance has it."""
     variance = float(values.var(ddof=1))
-    return Estimate(float(values.mean()), math.sqrt(variance / len(values))), _root(
-        variance - read_variance, variance * math.sqrt(2 / (len(values) - 1))
-    )
+    return Estimate(variance - of_reads, variance * math.sqrt(2 / (len(values) - 1)))
 
 
-def _change(before: _Group, now: _Group, named: bool) -> tuple[Estimate, Estimate]:
+def _root(variance: Estimate) -> Estimate:
+    """The root of an estimated variance; 0 where noise has made it negative."""
+    value = math.sqrt(max(variance.value, 0.0))
+    # Near zero the root has no linear error; what the variance may be is then the better bound.
+    if value**2 > variance.error:
+        return Estimate(value, variance.error / (2 * value))
+    return Estimate(value, math.sqrt(variance.error) / 2)
+
+
+def _change(
+    before: _Group, now: _Group, noise_before: float, noise_now: float, named: bool
+) -> tuple[Estimate, Estimate]:
+    """Mean and spread of the change; of each cell's own where enough were measured both times."""
     if named:
         both, at_first, at_now = np.intersect1d(before.cell, now.cell, return_indices=True)
-        if len(both) > 1:
+        if len(both) >= FEWEST_CELLS:
             moved = now.mean_uS[at_now] - before.mean_uS[at_first]
-            return _spread(moved, before.of_means + now.of_means)
-    (first, first_spread), (later, later_spread) = (
-        _spread(group.mean_uS, group.of_means) for group in (before, now)
-    )
-    shift = Estimate(later.value - first.value, math.hypot(first.error, later.error))
-    grown = later_spread.value**2 - first_spread.value**2
-    error = math.hypot(
-        2 * later_spread.value * later_spread.error, 2 * first_spread.value * first_spread.error
-    )
-    return shift, _root(grown, error)
+            return _mean(moved), _root(_variance(moved, noise_before + noise_now))
+    first, later = _mean(before.mean_uS), _mean(now.mean_uS)
+    narrow, wide = _variance(before.mean_uS, noise_before), _variance(now.mean_uS, noise_now)
+    return _difference(later, first), _root(_difference(wide, narrow))
 
 
-def _root(variance: float, error: float) -> Estimate:
-    """The root of an estimated variance; 0 where noise has made it negative."""
-    value = math.sqrt(max(variance, 0.0))
-    # Near zero the root has no linear error; what the variance may be is then the better bound.
-    return Estimate(value, error / (2 * value) if value**2 > error else math.sqrt(error) / 2)
+def _difference(of: Estimate, less: Estimate) -> Estimate:
+    return Estimate(of.value - less.value, math.hypot(of.error, less.error))
 
 
-def _reads(
-    groups: dict[tuple[float, float], _Group], targets: Numbers, times: Numbers
-) -> tuple[tuple[float, ...] | None, tuple[Estimate, ...] | None]:
+def _reads(groups: _Groups, targets: list[float], times: list[float]) -> list[_Read]:
     """Spread of reads for each target, over all times, by mean conductance."""
-    points = []
+    pooled: dict[float, tuple[float, float]] = {}
     for target in targets:
         of_target = [groups[target, time] for time in times]
         freedom = sum(group.freedom for group in of_target)
-        if not freedom:
+        if freedom < FEWEST_CELLS:
             continue
-        variance = sum(group.read_variance * group.freedom for group in of_target) / freedom
+        squares = sum(group.read_variance * group.freedom for group in of_target)
         mean = sum(group.mean_uS.mean() * group.freedom for group in of_target) / freedom
-        sigma = math.sqrt(variance)
-        points.append((float(mean), Estimate(sigma, sigma / math.sqrt(2 * freedom))))
-    if not points:
-        return None, None
-    points.sort()
-    return tuple(at for at, _ in points), tuple(sigma for _, sigma in points)
+        # As many digits as the profile has; targets that a coarse read-out cannot tell apart are
+        # one point.
+        at = float(f"{mean:.6g}")
+        earlier_squares, earlier_freedom = pooled.get(at, (0.0, 0.0))
+        pooled[at] = squares + earlier_squares, freedom + earlier_freedom
+    points = []
+    for at, (squares, freedom) in sorted(pooled.items()):
+        sigma = math.sqrt(squares / freedom)
+        points.append(_Read(at, Estimate(sigma, sigma / math.sqrt(2 * freedom))))
+    return points
 
 
-def _notes(found: Measurements, times: int, reads: bool) -> list[str]:
+def _variance_of_means(group: _Group, read: list[_Read]) -> float:
+    """Variance that reads leave in the means over them.
+
+    It is that of the group's own repeated reads; where they are few, that found at about the same
+    conductance at other times or targets.
+    """
+    variance = group.read_variance
+    if group.freedom < FEWEST_CELLS:
+        if not read:
+            return 0.0
+        at, sigma = [p.at_uS for p in read], [p.sigma_uS.value for p in read]
+        variance = float(np.interp(group.mean_uS.mean(), at, sigma)) ** 2
+    return variance * float((1 / group.reads).mean())
+
+
+def _notes(found: Measurements, times: int, reads: int, targets: int) -> list[str]:
     notes = []
+    named = found.cell is not None
     if times == 1:
         notes.append("Drift was not measured: there is one time only.")
-    elif found.cell is None:
+    elif not named:
         notes.append(
             "Cells are not named, so the spread of drift is the growth of the spread between cells."
         )
     if not reads:
+        drift = ", and twice its variance is part of that of drift" if named and times > 1 else ""
         notes.append(
-            "Read noise was not measured: no cell was read twice at one time. It is part of the "
-            "programming spread."
+            f"Read noise was not measured: fewer than {FEWEST_CELLS} reads repeat one of the same "
+            f"cell and time. It is part of the programming spread{drift}."
+        )
+    elif reads < targets:
+        notes.append(
+            f"Read noise was measured at {reads} conductances only, for there are {targets} "
+            f"targets, but some have fewer than {FEWEST_CELLS} repeated reads or equal means."
         )
     return notes
+
+
+def _notes_on_lowest(target_uS: float, bias_uS: float, sigma_uS: float) -> list[str]:
+    """What holding cells at g_min, the lowest target, makes of the errors of its cells.
+
+    For X = max(0, N(b, s^2)), with a = b / s and the normal distribution's Phi and phi:
+    E X = b Phi(a) + s phi(a) and E X^2 = (b^2 + s^2) Phi(a) + b s phi(a).
+    """
+    if not sigma_uS:
+        return []
+    a = bias_uS / sigma_uS
+    share, density = math.erfc(-a / math.sqrt(2)) / 2, math.exp(-(a**2) / 2)
+    density /= math.sqrt(2 * math.pi)
+    mean = bias_uS * share + sigma_uS * density
+    square = (bias_uS**2 + sigma_uS**2) * share + bias_uS * sigma_uS * density
+    spread = math.sqrt(max(square - mean**2, 0.0))
+    if spread > _NEARLY * sigma_uS:
+        return []
+    return [
+        f"A simulated cell is never below g_min, here {target_uS:g} uS, but measured ones are: at "
+        f"that target the simulation has a bias of {mean:.2g} and a spread of {spread:.2g} uS, not "
+        f"{bias_uS:.2g} and {sigma_uS:.2g}; if the device's off state is lower, measure that too."
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ REQUIRED = ("g_target_uS", "g_measured_uS", "time_s")
 OPTIONAL = ("cell", "read")
 FEWEST_CELLS = 10
 _LOOKS_LIKE_SIEMENS, _LOOKS_LIKE_NANOSIEMENS = 1e-2, 1e4
+_NONE = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,19 @@ class Measurements:
             return len(np.unique(self.cell))
         return int((self.time_s == self.time_s.min()).sum())
 
+    def places(self) -> dict[tuple[float, float], Indices]:
+        """The rows of every target and time that occur together, in ascending order."""
+        targets, target = np.unique(self.target_uS, return_inverse=True)
+        times, time = np.unique(self.time_s, return_inverse=True)
+        # Sorted once: a mask over all rows for every place is slow where there are many.
+        place = target * len(times) + time
+        rows = np.argsort(place, kind="stable")
+        codes, starts = np.unique(place[rows], return_index=True)
+        names = (
+            (float(targets[code // len(times)]), float(times[code % len(times)])) for code in codes
+        )
+        return dict(zip(names, np.split(rows, starts[1:]), strict=True))
+
 
 def read_measurements(path: Path) -> Measurements:
     """The measurements in the CSV file ``path``.
@@ -62,13 +77,19 @@ def read_measurements(path: Path) -> Measurements:
     for name in REQUIRED:
         if name not in columns:
             raise CimsimError(f"{path}: there is no column {name}; {_found(name, header)}")
+    for name in columns:
+        if header.count(name) > 1:
+            raise CimsimError(f"{path}: there are {header.count(name)} columns {name}; keep one")
     numbers = {
         name: _numbers(path, name, [row[columns[name]] for row in rows], lines) for name in REQUIRED
     }
     cell = None
     if "cell" in columns:
-        names = np.array([row[columns["cell"]].strip() for row in rows])
-        cell = np.unique(names, return_inverse=True)[1].astype(np.int64)
+        names = [row[columns["cell"]].strip() for row in rows]
+        if "" in names:
+            place = lines[names.index("")]
+            raise CimsimError(f"{path}:{place}: cell is empty; name the cell, or drop the column")
+        cell = np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
     elif "read" in columns:
         raise CimsimError(f"{path}: the column read needs a column cell beside it")
     target, measured, time = (numbers[name] for name in REQUIRED)
@@ -82,9 +103,10 @@ def _table(path: Path) -> tuple[list[str], list[int], list[list[str]]]:
     """The header, and the number and the values of every line below it."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream)
             numbered = [
-                (number, row)
-                for number, row in enumerate(csv.reader(stream), start=1)
+                (reader.line_num, row)
+                for row in reader
                 if row and any(row) and not row[0].lstrip().startswith("#")
             ]
     except OSError as error:
@@ -103,6 +125,8 @@ def _table(path: Path) -> tuple[list[str], list[int], list[list[str]]]:
 
 
 def _found(name: str, header: list[str]) -> str:
+    if len(header) == 1 and name in re.split("[;\t]", header[0]):
+        return "its values must be separated by commas, not by semicolons or tabs"
     near = unknown("column", name, header)
     listed = f"the file has {', '.join(header)}"
     hint = near.partition("; ")[2]
@@ -121,9 +145,12 @@ def _numbers(path: Path, name: str, texts: list[str], lines: list[int]) -> Numbe
     if len(wrong):
         first = wrong[0]
         more = f" (and {len(wrong) - 1} more lines)" if len(wrong) > 1 else ""
+        # Without its negative reads a cell near zero would look better than it is.
+        negative = bool((values[wrong] < 0).any()) and bool(np.isfinite(values).all())
+        advice = "take the offset of the read-out off" if negative else "leave such lines out"
         raise CimsimError(
             f"{path}:{lines[first]}: {name} is {texts[first].strip()}, but must be a finite number "
-            f"of 0 or more{more}; leave such lines out"
+            f"of 0 or more{more}; {advice}"
         )
     return values
 
@@ -161,18 +188,20 @@ def _check_units(path: Path, found: Measurements) -> None:
 
 
 def _check_numbers_of_cells(path: Path, found: Measurements) -> None:
-    targets, times = np.unique(found.target_uS), np.unique(found.time_s)
+    targets = np.unique(found.target_uS)
     if len(targets) < 2:
         raise CimsimError(
             f"{path}: holds one target only ({targets[0]:g} uS); measure at least two, the lowest "
             "and the highest that are to be used"
         )
-    for time in times:
-        for target in targets:
-            here = (found.target_uS == target) & (found.time_s == time)
-            cells = int(here.sum()) if found.cell is None else len(np.unique(found.cell[here]))
-            if cells < FEWEST_CELLS:
-                raise CimsimError(
-                    f"{path}: {cells} cells were measured at {target:g} uS after {time:g} s; a "
-                    f"spread needs at least {FEWEST_CELLS}, or leave that time or target out"
-                )
+    places = found.places()
+    times = np.unique(found.time_s)
+    for target, time in ((float(g), float(t)) for g in targets for t in times):
+        rows = places.get((target, time), _NONE)
+        cells = len(rows) if found.cell is None else len(np.unique(found.cell[rows]))
+        if cells < FEWEST_CELLS:
+            raise CimsimError(
+                f"{path}: {cells} cells were measured at {target:g} uS after {time:g} s; a spread "
+                f"needs at least {FEWEST_CELLS}; write one time_s for reads that belong together, "
+                "or leave that time or target out"
+            )
