@@ -6,9 +6,9 @@ transposed products that a backward rule needs. Convolutions are multiplied as c
 one group per tile: the unfolded input is never built.
 
 Rows are dealt out evenly, 784 inputs on tiles of 512 rows lie on two tiles of 392; or tile after
-tile is filled, and the last holds 272 beside idle rows, which carry zero weight and no input. Tiles in the
-column direction change no arithmetic, because every column has its own scale and its own ADC
-conversion; so ``columns`` of the profile is not needed here.
+tile is filled, and the last holds 272 beside idle rows, which carry zero weight and no input.
+Tiles in the column direction change no arithmetic here, because every column has its own scale and
+its own ADC conversion; wires and dead lines, which do care, look at ``columns`` themselves.
 """
 
 from __future__ import annotations
