@@ -87,14 +87,14 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Cells:
         return broken_uS(warm_uS, cell, array, seed)
 
     g_uS, dead = met(aged)
-    wired_uS = _behind_wires(g_uS, profile.wires, array.columns)
+    wired_uS = _behind_wires(g_uS, profile.wires, mapping)
     counted = torch.cat([scale * part for part in mapping.significance()], dim=-2)
     if array.drift_compensation != "none" and aged is not fresh_uS:
         before_uS, _ = met(fresh_uS)
         counted = counted * drift_factor(
             profile,
             target_uS,
-            (before_uS, _behind_wires(before_uS, profile.wires, array.columns), 0.0),
+            (before_uS, _behind_wires(before_uS, profile.wires, mapping), 0.0),
             (g_uS, wired_uS, age_s),
             seed,
         )
@@ -145,21 +145,37 @@ def _at_full_voltage(g_uS: Tensor, cell: Cell) -> Tensor:
     return total
 
 
-def _behind_wires(g_uS: Tensor, wires: Wires | None, columns: int) -> Tensor:
+def _behind_wires(g_uS: Tensor, wires: Wires | None, mapping: Mapping) -> Tensor:
     """What passive cells look like from outside: the nodal solution of every physical tile."""
     if wires is None or wires.strength == 0 or wires.cells == "gated":
         return g_uS
-    blocks = [
-        effective_conductance(
-            block.transpose(-1, -2) * 1e-6,
-            r_word_ohm=wires.strength * wires.r_word_ohm,
-            r_bit_ohm=wires.strength * wires.r_bit_ohm,
-            r_source_ohm=wires.strength * wires.r_source_ohm,
-            r_sink_ohm=wires.strength * wires.r_sink_ohm,
-        )
-        for block in g_uS.split(columns, dim=-2)
-    ]
-    return torch.cat(blocks, dim=-1).transpose(-1, -2) * 1e6
+    columns = mapping.array.columns
+    if not mapping.reference or mapping.digital_reference:
+        return torch.cat([_solved(block, wires) for block in g_uS.split(columns, dim=-2)], dim=-2)
+    # Every tile has a reference column of its own, behind the others, which is subtracted from
+    # theirs. As one column stands for all of them here, the others make up for the difference.
+    weights, reference = g_uS[..., :-1, :], g_uS[..., -1:, :]
+    parts: list[Tensor] = []
+    first: Tensor | None = None
+    for block in weights.split(max(1, columns - 1), dim=-2):
+        seen = _solved(torch.cat((block, reference), dim=-2), wires)
+        own, subtracted = seen[..., :-1, :], seen[..., -1:, :]
+        first = subtracted if first is None else first
+        parts.append(own - subtracted + first)
+    assert first is not None
+    return torch.cat((*parts, first), dim=-2)
+
+
+def _solved(g_uS: Tensor, wires: Wires) -> Tensor:
+    """Effective conductances in µS of tiles ``[..., columns, rows]``."""
+    effective_S = effective_conductance(
+        g_uS.transpose(-1, -2) * 1e-6,
+        r_word_ohm=wires.strength * wires.r_word_ohm,
+        r_bit_ohm=wires.strength * wires.r_bit_ohm,
+        r_source_ohm=wires.strength * wires.r_source_ohm,
+        r_sink_ohm=wires.strength * wires.r_sink_ohm,
+    )
+    return effective_S.transpose(-1, -2) * 1e6
 
 
 def _attenuation(cells: Cells) -> Tensor:

@@ -433,3 +433,22 @@ def test_a_last_tile_that_is_not_full_converts_on_its_own() -> None:
         layer.adc_range.fill_(4.0)
         y = layer(torch.ones(1, 10, dtype=torch.float64))
     assert y.item() == pytest.approx(4.0 + 2.0, abs=4 / 127)
+
+
+def test_every_tile_subtracts_a_reference_column_of_its_own() -> None:
+    from cimsim.circuits import effective_conductance
+
+    profile = with_keys(
+        device(g_min_uS=1.0), wires=PASSIVE, array__columns=3, array__mapping="offset-column"
+    )
+    array = Array(profile, LinearTiling(8, 512))
+    x, w = draw(7, 8), draw(5, 8, seed=1)
+    y = array.mvm(x, array.chip(w, 0), ranges(), 0).y
+    scale = w.abs().amax(1, keepdim=True)
+    g = array.mapping.conductances((w / scale).unsqueeze(0))[0, 0] * 1e-6
+    expected = torch.zeros_like(y)
+    for columns in ([0, 1], [2, 3], [4]):  # two weights and a reference on a tile of three
+        seen = effective_conductance(g[[*columns, 5]].T, r_word_ohm=20.0, r_bit_ohm=30.0)
+        net = x @ (seen[:, :-1] - seen[:, -1:]) * 1e6 / 12.0
+        expected[:, columns] = net * scale[columns, 0]
+    assert torch.allclose(y, expected, rtol=1e-9)
