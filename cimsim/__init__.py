@@ -40,13 +40,26 @@ _HOMES = {
     "program": "cimsim.nn",
 }
 __all__ = ["__version__", *_HOMES]
+_FOLDERS = (
+    "analysis",
+    "array",
+    "circuits",
+    "devices",
+    "estimators",
+    "fitting",
+    "nn",
+    "profile",
+    "training",
+)
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(_import_module(_HOMES[name]), name)
+    if name in _FOLDERS:
+        return _import_module(f"cimsim.{name}")
     raise AttributeError(f"module 'cimsim' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_HOMES, *_FOLDERS])

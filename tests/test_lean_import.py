@@ -52,3 +52,9 @@ except SystemExit:
 
 def test_the_measurement_would_notice() -> None:
     assert "numpy" in heavy_modules_after("import numpy")
+
+
+def test_folders_are_there_without_an_import_of_their_own() -> None:
+    code = "import cimsim; print(cimsim.circuits.effective_conductance.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "effective_conductance", done.stderr
