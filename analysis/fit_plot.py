@@ -10,8 +10,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cimsim.analysis.plot import COLOURS
 from cimsim.fitting import DeviceFit, Estimate, Measurements
+from cimsim.fitting.measurements import Numbers
+from cimsim.units import format_duration
 
 _MOST_POINTS = 5000
+_LEGEND_COLUMNS = 3
 _GREY = "#888888"
 
 
@@ -23,43 +26,58 @@ def draw_fit(name: str, found: Measurements, fit: DeviceFit) -> Figure:
     FigureCanvasAgg(figure)
     (error, spread), (change, read) = figure.subplots(2, 2)
     _errors(error, found, fit)
-    _bars(spread, fit.targets_uS, fit.sigma_uS, 0, f"after {fit.fresh_s:g} s")
+    _bars(spread, fit.targets_uS, fit.sigma_uS, 0, f"after {format_duration(fit.fresh_s)}")
     for index, later in enumerate(fit.changes, start=1):
-        _bars(spread, fit.targets_uS, later.sigma_uS, index, f"change by {later.time_s:g} s")
+        age = format_duration(later.time_s)
+        _bars(spread, fit.targets_uS, later.sigma_uS, index, f"change, {age}")
+        _bars(change, fit.targets_uS, later.shift_uS, index, f"by {age}")
     spread.set(title="Spread from cell to cell", ylabel="Spread (µS)")
-    for index, later in enumerate(fit.changes, start=1):
-        _bars(change, fit.targets_uS, later.shift_uS, index, f"after {later.time_s:g} s")
-    change.axhline(0.0, color=_GREY, linewidth=0.8)
+    spread.set_ylim(bottom=0)
+    if fit.changes:
+        change.axhline(0.0, color=_GREY, linewidth=0.8)
+        _changes(change, found, fit)
     change.set(title="Mean change since programming", ylabel="Change (µS)")
     if fit.read_at_uS is not None and fit.read_sigma_uS is not None:
-        _bars(read, fit.read_at_uS, fit.read_sigma_uS, 0, "of one read")
+        _reads(read, found)
+        _bars(read, fit.read_at_uS, fit.read_sigma_uS, 0, "fit")
         read.set_ylim(bottom=0)
-    read.set(title="Read noise", ylabel="Spread (µS)")
+    read.set(title="Read noise", ylabel="Spread of one read (µS)")
     for axes, measured in ((change, bool(fit.changes)), (read, fit.read_at_uS is not None)):
         if not measured:
+            axes.set(xticks=(), yticks=())
             axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes, color=_GREY)
     for axes in (error, spread, change, read):
         axes.set_xlabel("Conductance (µS)" if axes is read else "Target conductance (µS)")
         axes.grid(alpha=0.25, linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=9)
-    spread.set_ylim(bottom=0)
-    spread.set_ylim(top=1.25 * spread.get_ylim()[1])  # room for the legend
+        _legend(axes)
     figure.suptitle(f"{name}: {fit.cells} cells, {fit.reads} reads of {found.file}", fontsize=12)
     return figure
+
+
+def _legend(axes: Axes) -> None:
+    """A legend in a strip of its own above everything drawn."""
+    entries = len(axes.get_legend_handles_labels()[0])
+    if not entries:
+        return
+    low, high = axes.get_ylim()
+    lines = -(-entries // _LEGEND_COLUMNS)
+    axes.set_ylim(low, high + (high - low) * (0.04 + 0.085 * lines))
+    axes.legend(
+        frameon=False,
+        fontsize=8,
+        ncols=_LEGEND_COLUMNS,
+        loc="upper left",
+        columnspacing=1.0,
+        handlelength=1.5,
+    )
 
 
 def _errors(axes: Axes, found: Measurements, fit: DeviceFit) -> None:
     """Every fresh value against its target, with the fitted mean and spread."""
     fresh = np.flatnonzero(found.time_s == found.time_s.min())
-    if len(fresh) > _MOST_POINTS:
-        fresh = np.random.default_rng(0).choice(fresh, _MOST_POINTS, replace=False)
     targets = found.target_uS[fresh]
-    width = 0.012 * (fit.targets_uS[-1] - fit.targets_uS[0])
-    beside = np.random.default_rng(1).uniform(-width, width, len(fresh))
-    error = found.measured_uS[fresh] - targets
-    axes.plot(targets + beside, error, ".", color=_GREY, alpha=0.3, markersize=3, label="measured")
+    _dots(axes, _beside(targets, fit), found.measured_uS[fresh] - targets, "measured")
     bias = np.array([estimate.value for estimate in fit.bias_uS])
     sigma = np.array([estimate.value for estimate in fit.sigma_uS])
     axes.plot(fit.targets_uS, bias, color=COLOURS[0], label="mean")
@@ -72,7 +90,46 @@ def _errors(axes: Axes, found: Measurements, fit: DeviceFit) -> None:
         linewidth=0,
         label="± spread",
     )
-    axes.set(title=f"Programming error after {fit.fresh_s:g} s", ylabel="Error (µS)")
+    axes.set(title=f"Programming error after {format_duration(fit.fresh_s)}", ylabel="Error (µS)")
+
+
+def _changes(axes: Axes, found: Measurements, fit: DeviceFit) -> None:
+    """How far each cell went by the last time, where cells have names."""
+    if found.cell is None:
+        return
+    places = found.places()
+    last_s = fit.changes[-1].time_s
+    for index, target in enumerate(fit.targets_uS):
+        fresh, last = (found.by_cell(places[target, t]) for t in (fit.fresh_s, last_s))
+        _, before, now = np.intersect1d(fresh.cell, last.cell, return_indices=True)
+        moved = last.mean_uS[now] - fresh.mean_uS[before]
+        label = None if index else f"cells, {format_duration(last_s)}"
+        _dots(axes, _beside(np.full(len(moved), target), fit), moved, label, len(fit.targets_uS))
+
+
+def _reads(axes: Axes, found: Measurements) -> None:
+    """Spread of the reads of each cell and time."""
+    places = found.places()
+    for index, rows in enumerate(places.values()):
+        cells = found.by_cell(rows)
+        several = cells.reads > 1
+        spread = np.sqrt(cells.squares_uS2[several] / (cells.reads[several] - 1))
+        _dots(axes, cells.mean_uS[several], spread, None if index else "cells", len(places))
+
+
+def _beside(targets: Numbers, fit: DeviceFit) -> Numbers:
+    """The targets, each moved aside a little, so that points do not hide each other."""
+    width = 0.012 * (fit.targets_uS[-1] - fit.targets_uS[0])
+    return targets + np.random.default_rng(1).uniform(-width, width, len(targets))
+
+
+def _dots(axes: Axes, x: Numbers, y: Numbers, label: str | None, parts: int = 1) -> None:
+    """Data points; a random choice of them if there are more than anyone can see."""
+    most = max(1, _MOST_POINTS // parts)
+    if len(x) > most:
+        chosen = np.random.default_rng(0).choice(len(x), most, replace=False)
+        x, y = x[chosen], y[chosen]
+    axes.plot(x, y, ".", color=_GREY, alpha=0.3, markersize=3, label=label)
 
 
 def _bars(

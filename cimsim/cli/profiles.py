@@ -17,7 +17,9 @@ from cimsim.cli import console
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
-    from cimsim.fitting import DeviceFit
+    from collections.abc import Iterator
+
+    from cimsim.fitting import DeviceFit, Estimate
     from cimsim.profile import DescribedSection
 
 app = typer.Typer(help="List, explain and check device profiles.", no_args_is_help=False)
@@ -162,7 +164,7 @@ def new(
     figure: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.png", help="Picture of the fit over the data.", show_default="NAME.png"
+            metavar="FILE.png", help="Picture of the fit.", show_default="beside the profile"
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
@@ -179,13 +181,14 @@ def new(
     from cimsim.analysis.plot import save
     from cimsim.fitting import build_profile, fit_device, read_measurements
     from cimsim.profile import dump_profile, load_profile, profile_names
-    from cimsim.training.files import write_text
+    from cimsim.training.files import replacing
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise CimsimError(f"'{name}' is no name for a profile; use letters, digits, dots and -")
     if name in profile_names():
         raise CimsimError(f"'{name}' is a device that comes with cimsim; choose another name")
-    target, picture = out or Path(f"{name}.yaml"), figure or Path(f"{name}.png")
+    target = out or Path(f"{name}.yaml")
+    picture = figure or target.with_suffix(".png")
     if target.suffix not in (".yaml", ".yml"):
         raise CimsimError(f"{target}: a profile is a file that ends in .yaml")
     for path in (target, picture, picture.with_suffix(".svg")):
@@ -195,35 +198,55 @@ def new(
     found = read_measurements(measured)
     fit = fit_device(found)
     profile = build_profile(name, fit, base, measured.name, technology)
-    written = save(draw_fit(name, found, fit), picture)
-    write_text(target, dump_profile(profile))
+    # The profile gets its name last, so that a failure on either side leaves neither.
+    with replacing(target) as temporary:
+        temporary.write_text(dump_profile(profile), encoding="utf-8")
+        written = save(draw_fit(name, found, fit), picture)
     if as_json:
         console.say(json.dumps(asdict(fit), indent=2))
         return
-    console.show(_fit_table(fit))
+    for table in _fit_tables(fit):
+        console.show(table)
     for note in fit.notes:
         console.remark(note)
     for path in (target, *written):
         console.say(str(path))
 
 
-def _fit_table(fit: DeviceFit) -> Table:
-    """The estimates of every target with their standard errors, in µS."""
-    table = Table(title="Estimates in µS ± standard error", title_justify="left")
-    headings = ["g_target_uS", "programming bias", "spread"]
-    columns = [fit.bias_uS, fit.sigma_uS]
-    for change in fit.changes:
-        headings += [f"shift by {change.time_s:g} s", f"spread by {change.time_s:g} s"]
-        columns += [change.shift_uS, change.sigma_uS]
-    if fit.read_sigma_uS is not None and len(fit.read_sigma_uS) == len(fit.targets_uS):
-        headings.append("one read")
-        columns.append(fit.read_sigma_uS)
+def _fit_tables(fit: DeviceFit) -> Iterator[Table]:
+    """The estimates in µS with their standard errors: programming, drift, reads."""
+    from cimsim.units import format_duration
+
+    fresh = format_duration(fit.fresh_s)
+    table = _estimates(f"Programming after {fresh}", "g_target_uS", "bias", "spread")
+    for target, *found in zip(fit.targets_uS, fit.bias_uS, fit.sigma_uS, strict=True):
+        table.add_row(f"{target:g}", *map(_with_error, found))
+    yield table
+    if fit.changes:
+        table = _estimates(f"Change since {fresh}", "g_target_uS", "age", "shift", "spread")
+        for change in fit.changes:
+            age = format_duration(change.time_s)
+            for target, *found in zip(
+                fit.targets_uS, change.shift_uS, change.sigma_uS, strict=True
+            ):
+                table.add_row(f"{target:g}", age, *map(_with_error, found))
+        yield table
+    if fit.read_at_uS is not None and fit.read_sigma_uS is not None:
+        table = _estimates("Read noise", "g_uS", "spread of one read")
+        for at, sigma in zip(fit.read_at_uS, fit.read_sigma_uS, strict=True):
+            table.add_row(f"{at:.4g}", _with_error(sigma))
+        yield table
+
+
+def _estimates(title: str, *headings: str) -> Table:
+    table = Table(title=f"{title} (µS ± error)", title_justify="left")
     for heading in headings:
-        table.add_column(heading, justify="right")
-    for index, target in enumerate(fit.targets_uS):
-        values = (f"{c[index].value:.4g} ± {c[index].error:.2g}" for c in columns)
-        table.add_row(f"{target:g}", *values)
+        table.add_column(heading, justify="right", overflow="fold")
     return table
+
+
+def _with_error(estimate: Estimate) -> str:
+    return f"{estimate.value:.4g} ± {estimate.error:.2g}"
 
 
 def _numbers(text: str) -> list[float]:

@@ -129,14 +129,12 @@ def fit_device(found: Measurements) -> DeviceFit:
 
 
 def _group(found: Measurements, rows: Indices) -> _Group:
-    values = found.measured_uS[rows]
-    cell = np.arange(len(values)) if found.cell is None else found.cell[rows]
-    names, index = np.unique(cell, return_inverse=True)
-    count = np.bincount(index).astype(np.float64)
-    mean = np.bincount(index, values) / count
-    freedom = float(len(values) - len(names))
-    within = float(((values - mean[index]) ** 2).sum())
-    return _Group(names, mean, count, within / freedom if freedom else 0.0, freedom)
+    cells = found.by_cell(rows)
+    freedom = float(cells.reads.sum()) - len(cells.cell)
+    within = float(cells.squares_uS2.sum())
+    return _Group(
+        cells.cell, cells.mean_uS, cells.reads, within / freedom if freedom else 0.0, freedom
+    )
 
 
 def _mean(values: Numbers) -> Estimate:

@@ -6,6 +6,7 @@ import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,15 @@ OPTIONAL = ("cell", "read")
 FEWEST_CELLS = 10
 _LOOKS_LIKE_SIEMENS, _LOOKS_LIKE_NANOSIEMENS = 1e-2, 1e4
 _NONE = np.empty(0, dtype=np.int64)
+
+
+class Cells(NamedTuple):
+    """Some reads by cell, ascending: the mean of each, how many, and their squared deviations."""
+
+    cell: Indices
+    mean_uS: Numbers
+    reads: Numbers
+    squares_uS2: Numbers
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,16 @@ class Measurements:
             (float(targets[code // len(times)]), float(times[code % len(times)])) for code in codes
         )
         return dict(zip(names, np.split(rows, starts[1:]), strict=True))
+
+    def by_cell(self, rows: Indices) -> Cells:
+        """The reads in ``rows`` by cell; each read is its own cell if cells have no names."""
+        values = self.measured_uS[rows]
+        cell = np.arange(len(rows)) if self.cell is None else self.cell[rows]
+        names, index = np.unique(cell, return_inverse=True)
+        reads = np.bincount(index).astype(np.float64)
+        mean = np.bincount(index, values) / reads
+        squares = np.bincount(index, (values - mean[index]) ** 2).astype(np.float64)
+        return Cells(names, mean, reads, squares)
 
 
 def read_measurements(path: Path) -> Measurements:
@@ -116,6 +136,10 @@ def _table(path: Path) -> tuple[list[str], list[int], list[list[str]]]:
     if not numbered:
         raise CimsimError(f"{path}: is empty; it must hold the columns {', '.join(REQUIRED)}")
     header = [name.strip() for name in numbered[0][1]]
+    if len(header) == 1 and set(REQUIRED) & set(re.split(r"[;\t]", header[0])):
+        raise CimsimError(
+            f"{path}:{numbered[0][0]}: values must be separated by commas, not semicolons or tabs"
+        )
     for number, row in numbered[1:]:
         if len(row) != len(header):
             raise CimsimError(f"{path}:{number}: has {len(row)} values for {len(header)} columns")
@@ -125,8 +149,6 @@ def _table(path: Path) -> tuple[list[str], list[int], list[list[str]]]:
 
 
 def _found(name: str, header: list[str]) -> str:
-    if len(header) == 1 and name in re.split("[;\t]", header[0]):
-        return "its values must be separated by commas, not by semicolons or tabs"
     near = unknown("column", name, header)
     listed = f"the file has {', '.join(header)}"
     hint = near.partition("; ")[2]

@@ -34,6 +34,20 @@ def test_a_profile_and_a_picture(cimsim: Command, measured: Path) -> None:
     assert cimsim("profiles", "show", "mine.yaml")[0] == 0
 
 
+def test_the_picture_lies_beside_the_profile(cimsim: Command, measured: Path) -> None:
+    Path("devices").mkdir()
+    out = "devices/mine.yaml"
+    assert cimsim("profiles", "new", "mine", "--from-csv", measured, "--out", out)[0] == 0
+    found = sorted(path.name for path in Path("devices").iterdir())
+    assert found == ["mine.png", "mine.svg", "mine.yaml"]
+
+
+def test_tables_show_each_part_of_the_fit(cimsim: Command, measured: Path) -> None:
+    _, out, _ = cimsim("profiles", "new", "mine", "--from-csv", measured)
+    for title in ("Programming after 1 s", "Change since 1 s", "Read noise"):
+        assert f"{title} (µS ± error)" in out
+
+
 def test_json_holds_values_and_errors(cimsim: Command, measured: Path) -> None:
     code, out, _ = cimsim("profiles", "new", "mine", "--from-csv", measured, "--json")
     assert code == 0
@@ -62,7 +76,9 @@ def test_what_was_not_measured_is_said(cimsim: Command, tmp_path: Path, measured
         (("pcm-ibm-2020",), "is a device that comes with cimsim; choose another name"),
         (("mine", "--out", "mine.json"), "mine.json: a profile is a file that ends in .yaml"),
         (("mine", "--like", "nonsense"), "unknown profile 'nonsense'"),
+        (("mine", "--like", "sram-charge-jia-2020"), "lays each weight on 3 slices"),
         (("mine", "--figure", "mine.gif"), "give a name ending in .png"),
+        (("mine", "--out", "nowhere/mine.yaml"), "cannot write nowhere/mine.yaml"),
         (("mine", "--from-csv", "absent.csv"), "absent.csv: cannot be read"),
     ],
 )

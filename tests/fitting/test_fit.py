@@ -127,6 +127,34 @@ def test_a_model_trains_and_runs_on_it(tmp_path: Path) -> None:
     assert torch.isfinite(model(x)).all()
 
 
+def test_reads_repeated_at_one_time_serve_the_others(tmp_path: Path) -> None:
+    table = truth.rows(3, cells=1000)
+    once = table[(table[:, 2] == 3600.0) | (table[:, 4] == 0)]
+    fit = fit_device(read_measurements(truth.write(tmp_path / "m.csv", once)))
+    for i, g in enumerate(truth.TARGETS):
+        assert fit.sigma_uS[i].value == pytest.approx(truth.sigma(g), abs=4 * fit.sigma_uS[i].error)
+        day = fit.changes[-1].sigma_uS[i]
+        assert day.value == pytest.approx(truth.drift_sigma(g, 86400.0), abs=4 * day.error)
+
+
+def test_what_the_clamp_at_g_min_makes_of_the_lowest_target_is_said_rightly(
+    tmp_path: Path,
+) -> None:
+    fit = fitted(tmp_path)
+    (note,) = fit.notes
+    cell = build_profile("mine", fit, LIKE, "m.csv").cell
+    target = torch.full((100_000,), 2.0, dtype=torch.float64)
+    error = programmed_uS(target, cell, seed=0) - target
+    said = f"a bias of {error.mean():.2g} and a spread of {error.std():.2g} uS"
+    assert said in note
+
+
+def test_the_assumed_parts_name_no_source_but_the_assumption(tmp_path: Path) -> None:
+    profile = build_profile("mine", fitted(tmp_path), load_profile("pcm-hermes-2023"), "m.csv")
+    for section in (profile.array, profile.dac, profile.adc, *profile.adc.errors):
+        assert section.source == "assumption: as in pcm-hermes-2023"
+
+
 # What can be wrong with a file.
 
 HEADER = "g_target_uS,g_measured_uS,time_s\n"
@@ -148,6 +176,10 @@ ENOUGH = "".join(f"{g},{g + i / 100},0\n" for g in (1, 5) for i in range(10))
         (HEADER + ENOUGH + "1,nan,0\n", "m.csv:22: g_measured_uS is nan, but must be a finite"),
         (HEADER + "1,-2,0\n1,-3,0\n" + ENOUGH, "m.csv:2: g_measured_uS is -2, but must be a fini"),
         (HEADER + "# note\n1,a bit,0\n" + ENOUGH, "m.csv:3: g_measured_uS is 'a bit', not a numb"),
+        (HEADER.replace(",", ";") + "1,5;1,4;0\n", "m.csv:1: values must be separated by commas"),
+        (HEADER.strip() + ",time_s\n1,1,0,0\n", "there are 2 columns time_s; keep one"),
+        (HEADER.strip() + ",cell\n1,1,0,a\n1,1,0, \n", "m.csv:3: cell is empty; name the cell"),
+        (HEADER + "1,-2,0\n" + ENOUGH, "take the offset of the read-out off"),
         (HEADER + "1,1\n" + ENOUGH, "m.csv:2: has 2 values for 3 columns"),
         (HEADER + "1,1,0\n5,5,0\n", "1 cells were measured at 1 uS after 0 s; a spread needs at"),
         (HEADER + ENOUGH + "1,1,60\n", "1 cells were measured at 1 uS after 60 s"),
