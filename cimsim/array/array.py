@@ -8,12 +8,17 @@ summed and scaled digitally.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from cimsim import kernels
+from cimsim.array import fused
 from cimsim.array.chip import Chip, hold, make_chip
+from cimsim.array.masks import Mask
+from cimsim.array.programmed import PlainlyProgrammed, Programmed
 from cimsim.array.telegraph import telegraph_currents
 from cimsim.array.tiling import Tiling
 from cimsim.circuits.adc import adc_converter, distorted, looked_up
@@ -21,8 +26,9 @@ from cimsim.circuits.converters import Converter
 from cimsim.circuits.dac import analog_levels, bit_planes, dac_converter, shift_add
 from cimsim.circuits.mapping import Mapping
 from cimsim.circuits.wires import gated_currents
+from cimsim.devices.draws import normal
 from cimsim.profile import Profile
-from cimsim.seeds import generator
+from cimsim.seeds import generator, seed_for
 
 
 class ConverterRanges(NamedTuple):
@@ -33,19 +39,32 @@ class ConverterRanges(NamedTuple):
     adc: Tensor
 
 
-class Readout(NamedTuple):
-    """A multiplication's result ``y``, and what a backward rule may want to know about it.
+class Wanted(NamedTuple):
+    """What a multiplication shall leave for its backward rule: the masks of the saturating
+    converters, the input's codes, the derivatives by the ranges of DAC and ADC."""
 
-    ``codes`` is the input as the DAC coded it (the input itself where the DAC is ideal);
-    ``dac_inside`` and ``adc_inside`` mark what did not saturate (None where a converter is ideal).
-    ``range_slopes`` are the derivatives of what came out of the converters by their ranges, where
-    those are wanted: of every input, and of every current in units of the output.
+    adc_mask: bool = True
+    dac_mask: bool = True
+    codes: bool = True
+    by_range: tuple[bool, bool] = (False, False)
+
+
+NOTHING = Wanted(adc_mask=False, dac_mask=False, codes=False)
+
+
+class Readout(NamedTuple):
+    """A multiplication's result ``y``, and what was wanted of it; None for what was not.
+
+    ``codes`` is the input as the DAC coded it, in the smallest type that holds it (the input itself
+    where the DAC is ideal); ``dac_inside`` and ``adc_inside`` mark what did not saturate (None where
+    a converter is ideal). ``range_slopes`` are the derivatives of what came out of the converters
+    by their ranges: of every input, and of every current in units of the output.
     """
 
     y: Tensor
-    codes: Tensor
-    dac_inside: Tensor | None
-    adc_inside: Tensor | None
+    codes: Tensor | None = None
+    dac_inside: Mask | None = None
+    adc_inside: Mask | None = None
     range_slopes: tuple[Tensor | None, Tensor | None] = (None, None)
 
 
@@ -56,24 +75,39 @@ class Array:
     profile: Profile
     tiling: Tiling
 
-    @property
+    @cached_property
     def dac(self) -> Converter | None:
         """The input converter; None if it is ideal."""
         return dac_converter(self.profile.dac)
 
-    @property
+    @cached_property
     def adc(self) -> Converter | None:
         """The output converter; None if it is ideal."""
         return adc_converter(self.profile.adc)
 
-    @property
+    @cached_property
     def mapping(self) -> Mapping:
         """How a weight becomes conductances."""
         return Mapping(self.profile.cell, self.profile.array)
 
+    @cached_property
+    def recipe(self) -> kernels.Recipe | None:
+        """The cells' physics for the fused kernel; None if it does not cover this device."""
+        return kernels.recipe(self.profile)
+
     def chip(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Chip:
         """Program ``weight`` on the chip named by ``seed`` and let it wait ``age_s`` seconds."""
-        return make_chip(self.tiling.to_cells(weight), self.profile, seed, age_s)
+        cells = self.tiling.to_cells(weight)
+        if self.recipe is not None and kernels.active(cells):
+            return fused.chip(cells, self.profile, self.recipe, seed, age_s)
+        return make_chip(cells, self.profile, seed, age_s)
+
+    def programmed(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Programmed:
+        """What :meth:`chip` put on the cells, with the way back for gradients."""
+        if self.recipe is not None and self.recipe.paired and kernels.active(weight):
+            if self.profile.array.weight_scale == "column":
+                return fused.FusedProgrammed(self.tiling, self.profile, self.recipe, weight, seed, age_s)
+        return PlainlyProgrammed(self.tiling, self.profile, weight, seed, age_s)
 
     def effective_weight(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Tensor:
         """``W_prog``: what the chip's columns really hold, ``[tiles, slices * columns, rows]``.
@@ -106,8 +140,8 @@ class Array:
         chip: Chip,
         ranges: ConverterRanges,
         read_seed: int,
-        want_slopes: bool = True,
-        want_range_slopes: tuple[bool, bool] = (False, False),
+        bias: Tensor | None = None,
+        wanted: Wanted = Wanted(),  # noqa: B008
     ) -> Readout:
         """Multiply: DAC, products per tile, read noise, ADC, digital accumulation.
 
@@ -116,9 +150,46 @@ class Array:
             chip: from :meth:`chip`.
             ranges: of the converters; not looked at where a converter is ideal.
             read_seed: names the draw of the read noise, new for every input vector.
-            want_slopes: whether the masks of the saturating converters are needed.
-            want_range_slopes: whether the derivatives by the ranges of DAC and ADC are.
+            bias: one number for each output, added digitally.
+            wanted: what to return beside the result.
         """
+        if self._fused_read(chip, wanted) and kernels.active(x, chip.relative, bias):
+            return fused.read(self, x, chip, ranges, read_seed, bias, wanted)
+        return self._read(x, chip, ranges, read_seed, bias, wanted)
+
+    def _fused_read(self, chip: Chip, wanted: Wanted) -> bool:
+        """Whether the kernels cover this read-out."""
+        return (
+            self._uniform
+            and chip.gated_S is None
+            and chip.adc is None
+            and not chip.traps
+            and chip.terms[0].shape is None
+            and not any(wanted.by_range)
+        )
+
+    @cached_property
+    def _uniform(self) -> bool:
+        """Whether all converters are uniform and nothing but the tiles is summed up digitally."""
+        adc, dac = self.adc, self.profile.dac
+        return (
+            adc is not None
+            and not any(error.strength for error in (*self.profile.adc.errors, *dac.errors))
+            and not dac.bit_serial
+            and not self.mapping.reference
+            and self.profile.array.slices == 1
+        )
+
+    def _read(
+        self,
+        x: Tensor,
+        chip: Chip,
+        ranges: ConverterRanges,
+        read_seed: int,
+        bias: Tensor | None,
+        wanted: Wanted,
+    ) -> Readout:
+        """:meth:`mvm` in plain torch, for every device."""
         tiling, dac, adc = self.tiling, self.dac, self.adc
         codes, dac_inside, adc_inside = x, None, None
         dac_slope = adc_slope = None
@@ -126,8 +197,8 @@ class Array:
         if dac is not None:
             in_step = ranges.dac / dac.levels
             steps = x / in_step
-            codes, dac_inside = dac.encode(steps, want_slopes or want_range_slopes[0])
-            if want_range_slopes[0] and dac_inside is not None:
+            codes, dac_inside = dac.encode(steps, wanted.dac_mask or wanted.by_range[0])
+            if wanted.by_range[0] and dac_inside is not None:
                 dac_slope = _range_slope(codes, steps, dac_inside, dac)
         if adc is not None:
             out_step = (ranges.adc / adc.levels).unsqueeze(-1).expand(chip.scale.shape)
@@ -138,20 +209,73 @@ class Array:
         z, reference = self.currents(drive, chip, gain, read_seed)
         scale = tiling.per_column(chip.scale * out_step)
         if adc is not None:
-            before = z.clone() if want_range_slopes[1] else z
-            wanted = want_slopes or want_range_slopes[1]
-            z, adc_inside = self._converted(z, adc, chip, read_seed, wanted, drive.shape)
-            if want_range_slopes[1] and adc_inside is not None:
+            before = z.clone() if wanted.by_range[1] else z
+            want_inside = wanted.adc_mask or wanted.by_range[1]
+            z, adc_inside = self._converted(z, adc, chip, read_seed, want_inside, drive.shape)
+            if wanted.by_range[1] and adc_inside is not None:
                 adc_slope = _range_slope(z, before, adc_inside, adc)
                 adc_slope.mul_(tiling.per_column(chip.scale))
         if reference is not None:
             z = z - reference
+        line = tiling.lines(z.shape).line
         z = z.mul_(scale)
         y = tiling.accumulate(self.join_slices(z, tiling.column_dim))
         if serial:
             assert dac is not None
             y = shift_add(y, dac.bits) * in_step
-        return Readout(y, codes, dac_inside, adc_inside, (dac_slope, adc_slope))
+        if bias is not None:
+            y = y + bias.view(-1, *[1] * (y.dim() - 2))
+        return Readout(
+            y,
+            self.stored(codes) if wanted.codes else None,
+            None if dac_inside is None or not wanted.dac_mask else Mask.pack(dac_inside, x.numel()),
+            None if adc_inside is None or not wanted.adc_mask else Mask.pack(adc_inside, line),
+            (dac_slope, adc_slope),
+        )
+
+    def stored(self, codes: Tensor) -> Tensor:
+        """``codes`` in the smallest type that holds them."""
+        return codes if self.dac is None else codes.to(self.dac.storage)
+
+    # What backward rules need: the transposes of the converters.
+
+    def encode(self, x: Tensor, ranges: ConverterRanges) -> Tensor:
+        """The codes of ``x`` once more, as :meth:`mvm` multiplied them."""
+        if self.dac is None:
+            return x
+        step = ranges.dac / self.dac.levels
+        if kernels.active(x):
+            return kernels.native.encode(x.contiguous(), step, self.dac.levels).values
+        return self.dac.encode(x / step, want_inside=False)[0]
+
+    def through_dac(self, dx: Tensor, x: Tensor | None, mask: Mask | None, ranges: ConverterRanges) -> Tensor:
+        """``dx`` where the DAC did not saturate, by its mask or else by the input ``x``; 0 elsewhere."""
+        if self.dac is None or (x is None and mask is None):
+            return dx
+        step = ranges.dac / self.dac.levels
+        if kernels.active(dx, x):
+            return fused.through_dac(dx, x, mask, step, self.dac.levels)
+        if x is not None:
+            inside = (x / step).abs() <= self.dac.levels
+        else:
+            assert mask is not None
+            inside = mask.unpack()
+        return dx * inside
+
+    def spread(self, dy: Tensor, mask: Mask | None, scale: Tensor | None) -> Tensor:
+        """``mask * scale * dy`` at every column of every tile and slice, shaped like the currents.
+
+        ``scale [tiles, columns]``; None for a mask or scale of ones.
+        """
+        slices = self.profile.array.slices
+        if slices == 1 and kernels.active(dy, scale):
+            return fused.spread(self.tiling, dy, mask, scale)
+        dz = self.tiling.spread(dy)
+        if slices > 1:
+            dz = torch.cat([dz] * slices, dim=self.tiling.column_dim)
+        if mask is not None:
+            dz = dz * mask.unpack()
+        return dz if scale is None else dz * self.tiling.per_column(scale)
 
     @property
     def plain_drive(self) -> bool:
@@ -235,7 +359,7 @@ class Array:
         if chip.read_variance is not None:
             variance = tiling.product(drive.square(), chip.read_variance * gain.square())
             sigma = variance.clamp_min_(0.0).sqrt_()  # fast convolutions can round below zero
-            z = _noisy(z, sigma, generator(read_seed, "cells", device=z.device))
+            z = _noisy(z, sigma, seed_for(read_seed, "cells"))
         if chip.traps:
             rows = tiling.row_inputs(drive)
             for index, traps in enumerate(chip.traps):
@@ -266,7 +390,7 @@ class Array:
         z = distorted(z, model, adc.levels, gain, offset, self.profile.temperature_C)
         if model.noise_of_range:
             steps = z.new_tensor(model.noise_of_range * adc.levels)
-            z = _noisy(z, steps, generator(read_seed, "adc", device=z.device))
+            z = _noisy(z, steps, seed_for(read_seed, "adc"))
         if state is None or state.thresholds is None:
             return adc.encode(z, want_slopes)
         _, inside = adc.encode(z.clone(), want_slopes)
@@ -279,6 +403,5 @@ def _range_slope(codes: Tensor, steps: Tensor, inside: Tensor, converter: Conver
     return (codes - steps.where(inside, 0.0)) / converter.levels
 
 
-def _noisy(z: Tensor, sigma: Tensor, draws: torch.Generator) -> Tensor:
-    noise = torch.empty_like(z).normal_(generator=draws)
-    return z.addcmul_(noise, sigma)
+def _noisy(z: Tensor, sigma: Tensor, seed: int) -> Tensor:
+    return z.addcmul_(normal(z, seed), sigma)

@@ -73,7 +73,8 @@ class Cells(NamedTuple):
 def hold(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Cells:
     """Write ``weight [tiles, columns, rows]`` on the chip named by ``seed``, and wait.
 
-    Differentiable in ``weight`` at fixed draws, where grad mode is on.
+    Differentiable in ``weight`` at fixed draws, where grad mode is on; the factor of the drift
+    compensation counts as the constant that the chip's controller has measured.
     """
     cell, array = profile.cell, profile.array
     mapping = Mapping(cell, array)
@@ -90,14 +91,16 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Cells:
     wired_uS = _behind_wires(g_uS, profile.wires, mapping)
     counted = torch.cat([scale * part for part in mapping.significance()], dim=-2)
     if array.drift_compensation != "none" and aged is not fresh_uS:
-        before_uS, _ = met(fresh_uS)
-        counted = counted * drift_factor(
-            profile,
-            target_uS,
-            (before_uS, _behind_wires(before_uS, profile.wires, mapping), 0.0),
-            (g_uS, wired_uS, age_s),
-            seed,
-        )
+        before_uS, _ = met(fresh_uS.detach())
+        with torch.no_grad():
+            factor = drift_factor(
+                profile,
+                target_uS,
+                (before_uS, _behind_wires(before_uS, profile.wires, mapping), 0.0),
+                (g_uS, wired_uS, age_s),
+                seed,
+            )
+        counted = counted * factor
     return Cells(target_uS, g_uS, wired_uS, dead, counted)
 
 

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cimsim.errors import CimsimError
+from cimsim.kernels.native import Lines
 
 
 class Tiling(ABC):
@@ -82,6 +83,18 @@ class Tiling(ABC):
     def spread(self, dy: Tensor) -> Tensor:
         """Transpose of :meth:`accumulate`: the output's gradient at every tile (a view)."""
 
+    @abstractmethod
+    def lines(self, z_shape: torch.Size) -> Lines:
+        """How ``z`` of that shape lies in memory."""
+
+    @abstractmethod
+    def output_shape(self, z_shape: torch.Size) -> torch.Size:
+        """Shape of the layer's output for ``z`` of that shape, without slices or reference."""
+
+    @abstractmethod
+    def currents_shape(self, y_shape: torch.Size) -> torch.Size:
+        """Inverse of :meth:`output_shape`."""
+
 
 def _split(rows: int, limit: int, even: bool) -> tuple[int, int]:
     """Number of tiles, and of rows on each."""
@@ -139,6 +152,16 @@ class LinearTiling(Tiling):
 
     def spread(self, dy: Tensor) -> Tensor:
         return dy.expand(self.tiles, *dy.shape)
+
+    def lines(self, z_shape: torch.Size) -> Lines:
+        tiles, vectors, columns = z_shape
+        return Lines(1, 1, tiles, vectors, columns, of_columns=True)
+
+    def output_shape(self, z_shape: torch.Size) -> torch.Size:
+        return z_shape[1:]
+
+    def currents_shape(self, y_shape: torch.Size) -> torch.Size:
+        return torch.Size((self.tiles, *y_shape))
 
 
 @dataclass(frozen=True)
@@ -286,3 +309,16 @@ class ConvTiling(Tiling):
     def spread(self, dy: Tensor) -> Tensor:
         grouped: Tensor = dy.unflatten(1, (self.geometry.groups, -1)).unsqueeze(2)
         return grouped.expand(-1, -1, self.split, -1, -1, -1)
+
+    def lines(self, z_shape: torch.Size) -> Lines:
+        batch, groups, split, columns, height, width = z_shape
+        return Lines(batch * groups, groups, split, columns, height * width, of_columns=False)
+
+    def output_shape(self, z_shape: torch.Size) -> torch.Size:
+        batch, groups, _, columns, height, width = z_shape
+        return torch.Size((batch, groups * columns, height, width))
+
+    def currents_shape(self, y_shape: torch.Size) -> torch.Size:
+        batch, outputs, height, width = y_shape
+        groups = self.geometry.groups
+        return torch.Size((batch, groups, self.split, outputs // groups, height, width))

@@ -1,7 +1,7 @@
 """A field of cells through its life: programmed, aged, warmed, broken, read.
 
 Fields have the shape ``[devices, tiles, columns, rows]`` where positions matter (faults), and any
-shape elsewhere. Every static draw comes from its own generator, named after the chip and the
+shape elsewhere. Every static draw has a seed of its own, named after the chip and the
 effect. So one chip keeps its cells whatever age it is looked at, and switching one effect off
 leaves the draws of all others as they were.
 """
@@ -17,7 +17,7 @@ from cimsim.devices.programming import programming_bias_uS, programming_sigma_uS
 from cimsim.devices.read_noise import read_sigma_uS
 from cimsim.devices.temperature import warmed_uS
 from cimsim.profile import Cell, TelegraphReadNoise
-from cimsim.seeds import generator
+from cimsim.seeds import generator, seed_for
 
 
 def programmed_uS(g_target_uS: Tensor, cell: Cell, seed: int) -> Tensor:
@@ -44,8 +44,8 @@ def programmed_uS(g_target_uS: Tensor, cell: Cell, seed: int) -> Tensor:
         error_uS = truncated_normal(error_uS, sigma_uS, window_uS, draws)
     else:
         for (index, _), sigma_uS in zip(active, sigmas_uS, strict=True):
-            draws = generator(seed, "programming", index, device=g_target_uS.device)
-            error_uS = error_uS + sigma_uS * normal(g_target_uS, draws)
+            xi = normal(g_target_uS, seed_for(seed, "programming", index))
+            error_uS = error_uS + sigma_uS * xi
     return (g_target_uS + error_uS).clamp_min(cell.g_min_uS)
 
 
@@ -53,8 +53,7 @@ def aged_uS(g_uS: Tensor, g_target_uS: Tensor, cell: Cell, age_s: float, seed: i
     """Conductance ``age_s`` seconds after programming, in µS: each drift effect in turn."""
     drifted = g_uS
     for index, effect in enumerate(cell.drift):
-        draws = generator(seed, "drift", index, device=g_uS.device)
-        drifted = drifted_uS(effect, drifted, g_target_uS, age_s, draws)
+        drifted = drifted_uS(effect, drifted, g_target_uS, age_s, seed_for(seed, "drift", index))
     return drifted if drifted is g_uS else drifted.clamp_min(cell.g_min_uS)
 
 

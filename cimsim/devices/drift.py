@@ -74,9 +74,12 @@ def drifted_uS(
     g_uS: Tensor,
     g_target_uS: Tensor,
     age_s: float,
-    generator: torch.Generator,
+    seed: int,
 ) -> Tensor:
-    """Conductance in µS at ``age_s`` seconds after programming; all tensors of one shape."""
+    """Conductance in µS at ``age_s`` seconds after programming; all tensors of one shape.
+
+    ``seed`` names the draw, the same for every age.
+    """
     raise NotImplementedError(f"no physics for drift {type(effect).__name__}")
 
 
@@ -86,11 +89,11 @@ def _(
     g_uS: Tensor,
     g_target_uS: Tensor,
     age_s: float,
-    generator: torch.Generator,
+    seed: int,
 ) -> Tensor:
     if effect.strength == 0 or age_s == 0:
         return g_uS
-    nu = drift_exponent(effect, g_target_uS, normal(g_target_uS, generator))
+    nu = drift_exponent(effect, g_target_uS, normal(g_target_uS, seed))
     return g_uS * torch.exp(nu * -math.log1p(age_s / effect.t0_s))
 
 
@@ -100,9 +103,9 @@ def _(
     g_uS: Tensor,
     g_target_uS: Tensor,
     age_s: float,
-    generator: torch.Generator,
+    seed: int,
 ) -> Tensor:
     if effect.strength == 0:
         return g_uS
     shift, sigma = relaxation_uS(effect, g_target_uS, age_s)
-    return g_uS + shift + sigma * normal(g_target_uS, generator)
+    return g_uS + shift + sigma * normal(g_target_uS, seed)

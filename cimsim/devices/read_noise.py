@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cimsim.devices.by_kind import ByKind
 from cimsim.devices.curves import evaluate
-from cimsim.devices.draws import normal, uniform
+from cimsim.devices.draws import uniform
 from cimsim.profile import (
     AbsoluteOneOverFReadNoise,
     Cell,
@@ -166,5 +166,6 @@ def sampled_reads_uS(
             sampled = sampled + step_uS * (effect.occupancy - filled)
         else:
             sigma_uS = read_sigma_uS(effect, g_uS, g_target_uS, cell, age_s, temperature_C)
-            sampled = sampled + sigma_uS * normal(sampled, read_generator)
+            xi = torch.empty_like(sampled).normal_(generator=read_generator)
+            sampled = sampled + sigma_uS * xi
     return sampled

@@ -1,8 +1,8 @@
 """The one autograd function: simulate forward, let a backward rule speak for the gradient.
 
-It keeps the DAC's codes (``int8`` for up to 8 bits), the weight itself, one bit per converter and
-value where the rule wants slopes, and the chip's seed: no noisy copy of the weights, no float
-input.
+It keeps the DAC's codes (``int8`` for up to 8 bits) or, where the layer before keeps its output
+anyway, that; the weight itself; one bit per converter and value where the rule wants slopes; and
+the chip's seed. No noisy copy of the weights.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cimsim.array import Array, Chip, ConverterRanges, Readout, Tiling
+from cimsim.array import NOTHING, Array, Chip, ConverterRanges, Mask, Programmed, Readout, Wanted
 from cimsim.circuits.dac import bit_planes, spread_planes
-from cimsim.estimators.masks import pack, unpack
 from cimsim.estimators.rules import BackwardRule
+from cimsim.estimators.sharing import kept_anyway
 
 
 @dataclass(frozen=True)
@@ -43,62 +43,79 @@ class Call:
             return self.chip
         return self.array.chip(weight, self.chip_seed, self.age_s)
 
+    def read(self, x: Tensor, weight: Tensor, bias: Tensor | None, wanted: Wanted) -> Readout:
+        """Multiply."""
+        return self.array.mvm(x, self.held(weight), self.ranges, self.read_seed, bias, wanted)
 
-def analog_matmul(x: Tensor, weight: Tensor, call: Call) -> Tensor:
-    """``y = S(x, W)`` on the array of ``call``; gradients by its rule.
+
+def analog_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, call: Call) -> Tensor:
+    """``y = S(x, W) + b`` on the array of ``call``; gradients by its rule.
 
     Args:
         x: input in the shape of the tiling's ``product``; float32 or float64.
         weight: the layer's weight, of the same dtype.
+        bias: one number for each output, of the same dtype; added digitally.
         call: what to simulate.
 
     Returns:
-        The layer's output before its bias, of x's dtype.
+        The layer's output, of x's dtype.
     """
-    operands = (x, weight, *call.learned)
+    operands = (x, weight, bias, *call.learned)
     wanted = any(operand is not None and operand.requires_grad for operand in operands)
     if not (torch.is_grad_enabled() and wanted):
-        chip = call.held(weight)
-        return call.array.mvm(x, chip, call.ranges, call.read_seed, want_slopes=False).y
-    y: Tensor = _AnalogMatmul.apply(x, weight, call, *call.learned)  # type: ignore[no-untyped-call]
+        return call.read(x, weight, bias, NOTHING).y
+    share = kept_anyway(x)
+    y: Tensor = _AnalogMatmul.apply(x, weight, bias, share, call, *call.learned)  # type: ignore[no-untyped-call]
     return y
 
 
 class _AnalogMatmul(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, call: Call, *learned: Tensor | None) -> Tensor:
-        readout = call.array.mvm(
-            x,
-            call.held(weight),
-            call.ranges,
-            call.read_seed,
-            call.rule.needs_slopes,
-            (ctx.needs_input_grad[3], ctx.needs_input_grad[4]),
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        share_input: bool,
+        call: Call,
+        *learned: Tensor | None,
+    ) -> Tensor:
+        by_range = ctx.needs_input_grad[5:7]
+        slopes = call.rule.needs_slopes
+        wanted = Wanted(
+            adc_mask=slopes,
+            dac_mask=slopes and ctx.needs_input_grad[0] and not share_input,
+            codes=not share_input,
+            by_range=by_range,
         )
-        _keep(ctx, readout, weight, call)
+        readout = call.read(x, weight, bias, wanted)
+        masks = (readout.dac_inside, readout.adc_inside)
+        ctx.call, ctx.x_shape, ctx.shares_input = call, x.shape, share_input
+        ctx.mask_layouts = [None if mask is None else mask[1:] for mask in masks]
+        kept = x if share_input else readout.codes
+        bits = [None if mask is None else mask.bits for mask in masks]
+        ctx.save_for_backward(kept, weight, *bits, *readout.range_slopes)
         return readout.y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        wants_dx, wants_dw, _, wants_dac, wants_adc = ctx.needs_input_grad
+        wants_dx, wants_dw, wants_db, _, _, wants_dac, wants_adc = ctx.needs_input_grad
         with torch.autocast(dy.device.type, enabled=False):
             seen = _Seen(ctx, dy)
             dx, dw = ctx.call.rule.backward(seen)
+            db = dy.sum([d for d in range(dy.dim()) if d != 1]) if wants_db else None
             d_dac = seen.by_dac_range() if wants_dac else None
             d_adc = seen.by_adc_range() if wants_adc else None
-        return dx if wants_dx else None, dw if wants_dw else None, None, d_dac, d_adc
+        dx, dw = dx if wants_dx else None, dw if wants_dw else None
+        return dx, dw, db, None, None, d_dac, d_adc
 
 
-def _keep(ctx: Any, readout: Readout, weight: Tensor, call: Call) -> None:
-    ctx.call, ctx.x_shape = call, readout.codes.shape
-    dac = call.array.dac
-    codes = readout.codes if dac is None else readout.codes.to(dac.storage)
-    dac_inside = readout.dac_inside if ctx.needs_input_grad[0] else None
-    masks = (dac_inside, readout.adc_inside)
-    ctx.mask_shapes = [None if mask is None else mask.shape for mask in masks]
-    packed = [None if mask is None else pack(mask) for mask in masks]
-    ctx.save_for_backward(codes, weight, *packed, *readout.range_slopes)
+@dataclass(frozen=True)
+class _AtColumns:
+    """A gradient at the columns: the output's, behind a mask if there is one."""
+
+    mask: Mask | None
 
 
 class _Seen:
@@ -106,71 +123,92 @@ class _Seen:
 
     def __init__(self, ctx: Any, dy: Tensor) -> None:
         self._call: Call = ctx.call
-        self._tiling: Tiling = self._call.array.tiling
-        self._dy = dy
-        self._codes: Tensor
+        self._array = self._call.array
+        self._tiling = self._array.tiling
+        dac = self._array.profile.dac
+        self._bits = dac.bits if dac.bit_serial else None
+        self._dy = dy if self._bits is None else spread_planes(dy, self._bits)
+        self._kept: Tensor
         self._weight: Tensor
-        self._codes, self._weight, *self._packed, dac_slope, adc_slope = ctx.saved_tensors
+        self._kept, self._weight, *bits, dac_slope, adc_slope = ctx.saved_tensors
+        self._dac_mask, self._adc_mask = (
+            None if b is None else Mask(b, *layout)
+            for b, layout in zip(bits, ctx.mask_layouts, strict=True)
+        )
         self._range_slopes = (dac_slope, adc_slope)
         self._at_rows: Tensor | None = None
-        self._x_shape, self._mask_shapes = ctx.x_shape, ctx.mask_shapes
-        self._wants_dx = ctx.needs_input_grad[0] or ctx.needs_input_grad[3]
-        dac = self._call.array.profile.dac
-        self._bits = dac.bits if dac.bit_serial else None
+        self._x_shape, self._shares_input = ctx.x_shape, ctx.shares_input
+        self._wants_dx = ctx.needs_input_grad[0] or ctx.needs_input_grad[5]
+        self._spread: tuple[Mask | None, Tensor | None, Tensor] | None = None
 
     @property
     def weight(self) -> Tensor:
-        return self._call.array.over_slices(self._tiling.to_cells(self._weight))
+        return self._array.over_slices(self._tiling.to_cells(self._weight))
 
     @cached_property
-    def _programming(self) -> tuple[Tensor, Tensor]:
-        """``W`` and ``W_prog(W)`` with the graph between them, programmed anew from the seed."""
-        with torch.enable_grad():
-            weight = self._weight.detach().requires_grad_()
-            call = self._call
-            return weight, call.array.effective_weight(weight, call.chip_seed, call.age_s)
+    def programmed(self) -> Programmed:
+        call = self._call
+        return self._array.programmed(self._weight, call.chip_seed, call.age_s)
 
-    @property
-    def programmed(self) -> Tensor:
-        return self._programming[1].detach()
+    def delta(self) -> _AtColumns:
+        return _AtColumns(None)
 
-    def delta(self) -> Tensor:
-        """At every column of every tile and slice; of every input bit, times what it counts for."""
-        dy = self._dy if self._bits is None else spread_planes(self._dy, self._bits)
-        dz = self._tiling.spread(dy)
-        slices = self._call.array.profile.array.slices
-        return dz if slices == 1 else torch.cat([dz] * slices, dim=self._tiling.column_dim)
+    def delta_through_adc(self) -> _AtColumns:
+        return _AtColumns(self._adc_mask)
 
-    def _through(self, gradient: Tensor, which: int) -> Tensor:
-        packed = self._packed[which]
-        if packed is None:
-            return gradient
-        return gradient * unpack(packed, self._mask_shapes[which])
+    def _at(self, dz: _AtColumns, scale: Tensor | None) -> Tensor:
+        """``dz`` itself, times ``scale``; the last one is remembered."""
+        if self._spread is None or self._spread[0] is not dz.mask or self._spread[1] is not scale:
+            self._spread = (dz.mask, scale, self._array.spread(self._dy, dz.mask, scale))
+        return self._spread[2]
 
-    def delta_through_adc(self) -> Tensor:
-        return self._through(self.delta(), 1)
-
-    def at_input(self, dz: Tensor, weight: Tensor) -> Tensor | None:
+    def at_input(self, dz: _AtColumns, weight: Tensor | Programmed) -> Tensor | None:
         if not self._wants_dx:
             return None
+        if isinstance(weight, Tensor):
+            cells, at_columns = weight, self._at(dz, None)
+        else:
+            cells, at_columns = weight.values, self._at(dz, weight.scale)
         if self._bits is not None:  # every bit passes its share of the gradient straight through
             dim, planes = self._tiling.vector_dim, self._bits - 1
-            dz = dz.unflatten(dim, (planes, -1)).sum(dim) / ((1 << planes) - 1)
-        self._at_rows = self._tiling.input_grad(dz, weight, self._x_shape)
+            at_columns = at_columns.unflatten(dim, (planes, -1)).sum(dim) / ((1 << planes) - 1)
+        self._at_rows = self._tiling.input_grad(at_columns, cells, self._x_shape)
         return self._at_rows
 
     def through_dac(self, dx: Tensor | None) -> Tensor | None:
-        return None if dx is None else self._through(dx, 0)
+        if dx is None:
+            return None
+        x = self._kept if self._shares_input else None
+        if self._range_slopes[0] is not None:
+            dx = dx.clone()  # what arrived at the rows is wanted again, for the range
+        return self._array.through_dac(dx, x, self._dac_mask, self._call.ranges)
 
-    def at_weight(self, dz: Tensor) -> Tensor:
-        dac = self._call.array.dac
-        if dac is None:
-            return self._tiling.cells_grad(dz, self._codes)
-        step = self._call.ranges.dac / dac.levels
-        codes = self._codes.to(dz.dtype)
-        if self._bits is not None:
-            codes = bit_planes(codes, self._bits)
-        return self._tiling.cells_grad(dz, codes) * step
+    @cached_property
+    def _codes(self) -> Tensor:
+        """What the rows were driven with, in steps of the DAC."""
+        if self._shares_input:
+            codes = self._array.encode(self._kept, self._call.ranges)
+        else:
+            codes = self._kept.to(self._dy.dtype)
+        return codes if self._bits is None else bit_planes(codes, self._bits)
+
+    @property
+    def _step(self) -> Tensor:
+        dac = self._array.dac
+        return self._dy.new_ones(()) if dac is None else self._call.ranges.dac / dac.levels
+
+    def straight(self, dz: _AtColumns) -> Tensor:
+        array = self._array
+        dw = self._tiling.cells_grad(self._at(dz, None), self._codes) * self._step
+        parts = array.mapping.significance()
+        if len(parts) > 1:
+            counted = torch.tensor(parts, dtype=dw.dtype, device=dw.device).view(-1, 1, 1)
+            dw = array.join_slices((dw.unflatten(1, (len(parts), -1)) * counted).flatten(1, 2), 1)
+        return self._tiling.from_cells(dw)
+
+    def through_programming(self, dz: _AtColumns) -> Tensor:
+        at_columns = self._at(dz, self.programmed.scale)
+        return self.programmed.pull(self._tiling.cells_grad(at_columns, self._codes), self._step)
 
     def by_dac_range(self) -> Tensor:
         """Gradient of the DAC's range: what arrives at the rows, times the slope of every code."""
@@ -182,24 +220,9 @@ class _Seen:
 
     def by_adc_range(self) -> Tensor:
         """Gradient of the ADC's range, one or one for each tile."""
-        call, tiling, slope = self._call, self._tiling, self._range_slopes[1]
+        ranges, tiling, slope = self._call.ranges, self._tiling, self._range_slopes[1]
         assert slope is not None
-        each = self.delta() * slope
+        each = self._at(self.delta(), None) * slope
         if self._bits is not None:
-            dac = call.array.dac
-            assert dac is not None
-            each = each * (call.ranges.dac / dac.levels)
-        return each.sum() if call.ranges.adc.dim() == 0 else tiling.by_column(each).sum((1, 2))
-
-    def straight(self, dw: Tensor) -> Tensor:
-        array = self._call.array
-        parts = array.mapping.significance()
-        if len(parts) > 1:
-            counted = torch.tensor(parts, dtype=dw.dtype, device=dw.device).view(-1, 1, 1)
-            dw = array.join_slices((dw.unflatten(1, (len(parts), -1)) * counted).flatten(1, 2), 1)
-        return self._tiling.from_cells(dw)
-
-    def through_programming(self, dw: Tensor) -> Tensor:
-        weight, programmed = self._programming
-        (gradient,) = torch.autograd.grad(programmed, weight, dw)
-        return gradient
+            each = each * self._step
+        return each.sum() if ranges.adc.dim() == 0 else tiling.by_column(each).sum((1, 2))

@@ -20,47 +20,48 @@ coded it.
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor
 
+from cimsim.array import Programmed
 from cimsim.errors import CimsimError
 
 
-class Seen(Protocol):
-    """What a forward left behind for its backward rule; weights and gradients are in cells,
-    ``[tiles, columns, rows]``, except for :meth:`through_programming`."""
+AtColumns = TypeVar("AtColumns")
+
+
+class Seen(Protocol[AtColumns]):
+    """What a forward left behind for its backward rule. Gradients at the columns, ``dz``, are for
+    handing on only; results are in the shapes of input and weight."""
 
     @property
     def weight(self) -> Tensor:
-        """The digital weight, ``W``."""
+        """The digital weight, ``W``, in cells."""
 
     @property
-    def programmed(self) -> Tensor:
+    def programmed(self) -> Programmed:
         """The weights that the chip held, ``W_prog``."""
 
-    def delta(self) -> Tensor:
+    def delta(self) -> AtColumns:
         """``dL/dy`` at every tile."""
 
-    def delta_through_adc(self) -> Tensor:
+    def delta_through_adc(self) -> AtColumns:
         """``s_adc dL/dy`` at every tile."""
 
-    def at_input(self, dz: Tensor, weight: Tensor) -> Tensor | None:
+    def at_input(self, dz: AtColumns, weight: Tensor | Programmed) -> Tensor | None:
         """``weight^T dz``; None if the input wants no gradient."""
 
     def through_dac(self, dx: Tensor | None) -> Tensor | None:
-        """``s_dac dx``."""
+        """``s_dac dx``; may overwrite ``dx``."""
 
-    def at_weight(self, dz: Tensor) -> Tensor:
+    def straight(self, dz: AtColumns) -> Tensor:
         """``dz x^T``."""
 
-    def straight(self, dw: Tensor) -> Tensor:
-        """``dw`` brought back to the weight's own shape."""
-
-    def through_programming(self, dw: Tensor) -> Tensor:
-        """``dw dW_prog/dW`` at the chip's own draws, in the weight's own shape: the gradient of
-        state-dependent noise, of drift, and of the noise that scales with a column's largest
-        weight."""
+    def through_programming(self, dz: AtColumns) -> Tensor:
+        """``(dz x^T) dW_prog/dW`` at the chip's own draws: the gradient of state-dependent noise,
+        of drift, and of the noise that scales with a column's largest weight. The factor of drift
+        compensation counts as a constant."""
 
 
 Gradients = tuple[Tensor | None, Tensor]
@@ -72,7 +73,7 @@ class BackwardRule(Protocol):
     letter: ClassVar[str]
     needs_slopes: ClassVar[bool]
 
-    def backward(self, seen: Seen) -> Gradients:
+    def backward(self, seen: Seen[Any]) -> Gradients:
         """``(dL/dx, dL/dW)``."""
 
 
@@ -82,10 +83,10 @@ class FullReparameterised:
     letter: ClassVar[str] = "A"
     needs_slopes: ClassVar[bool] = False
 
-    def backward(self, seen: Seen) -> Gradients:
+    def backward(self, seen: Seen[Any]) -> Gradients:
         """``(W_prog^T delta, (delta x^T) dW_prog/dW)``."""
         dz = seen.delta()
-        return seen.at_input(dz, seen.programmed), seen.through_programming(seen.at_weight(dz))
+        return seen.at_input(dz, seen.programmed), seen.through_programming(dz)
 
 
 class WeightStraightThrough:
@@ -94,10 +95,10 @@ class WeightStraightThrough:
     letter: ClassVar[str] = "B"
     needs_slopes: ClassVar[bool] = False
 
-    def backward(self, seen: Seen) -> Gradients:
+    def backward(self, seen: Seen[Any]) -> Gradients:
         """``(W_prog^T delta, delta x^T)``."""
         dz = seen.delta()
-        return seen.at_input(dz, seen.programmed), seen.straight(seen.at_weight(dz))
+        return seen.at_input(dz, seen.programmed), seen.straight(dz)
 
 
 class OutputStraightThrough:
@@ -106,10 +107,10 @@ class OutputStraightThrough:
     letter: ClassVar[str] = "C"
     needs_slopes: ClassVar[bool] = False
 
-    def backward(self, seen: Seen) -> Gradients:
+    def backward(self, seen: Seen[Any]) -> Gradients:
         """``(W^T delta, delta x^T)``."""
         dz = seen.delta()
-        return seen.at_input(dz, seen.weight), seen.straight(seen.at_weight(dz))
+        return seen.at_input(dz, seen.weight), seen.straight(dz)
 
 
 class SurrogateMean:
@@ -118,11 +119,11 @@ class SurrogateMean:
     letter: ClassVar[str] = "E"
     needs_slopes: ClassVar[bool] = True
 
-    def backward(self, seen: Seen) -> Gradients:
+    def backward(self, seen: Seen[Any]) -> Gradients:
         """``(s_dac W^T (s_adc delta), (s_adc delta) x^T)``."""
         dz = seen.delta_through_adc()
         dx = seen.through_dac(seen.at_input(dz, seen.weight))
-        return dx, seen.straight(seen.at_weight(dz))
+        return dx, seen.straight(dz)
 
 
 class ProgrammedMean:
@@ -131,11 +132,11 @@ class ProgrammedMean:
     letter: ClassVar[str] = "F"
     needs_slopes: ClassVar[bool] = True
 
-    def backward(self, seen: Seen) -> Gradients:
+    def backward(self, seen: Seen[Any]) -> Gradients:
         """``(s_dac W_prog^T (s_adc delta), ((s_adc delta) x^T) dW_prog/dW)``."""
         dz = seen.delta_through_adc()
         dx = seen.through_dac(seen.at_input(dz, seen.programmed))
-        return dx, seen.through_programming(seen.at_weight(dz))
+        return dx, seen.through_programming(dz)
 
 
 RULES: dict[str, BackwardRule] = {

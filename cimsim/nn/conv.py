@@ -52,8 +52,6 @@ class AnalogConv2d(AnalogLayer, nn.Conv2d):
         return F.pad(batched, self._reversed_padding_repeated_twice, mode=mode)
 
     def _output(self, y: Tensor, x: Tensor) -> Tensor:
-        if self.bias is not None:
-            y = y + self.bias.view(-1, 1, 1)
         return y if x.dim() == 4 else y.squeeze(0)
 
 

@@ -46,6 +46,7 @@ class AnalogLayer(nn.Module):
     """
 
     weight: Tensor
+    bias: Tensor | None
     dac_range: Tensor
     adc_range: Tensor
     _array: Array
@@ -80,7 +81,7 @@ class AnalogLayer(nn.Module):
         raise NotImplementedError
 
     def _output(self, y: Tensor, x: Tensor) -> Tensor:
-        """The array's output in the layer's output shape, bias added."""
+        """The array's output in the layer's output shape."""
         raise NotImplementedError
 
     # The device.
@@ -287,7 +288,8 @@ class AnalogLayer(nn.Module):
         with torch.autocast(device, enabled=False):
             compute = _compute_dtype(self.weight)
             vectors = self._vectors(x).to(compute)
-            y = analog_matmul(vectors, self.weight.to(compute), self._call())
+            bias = None if self.bias is None else self.bias.to(compute)
+            y = analog_matmul(vectors, self.weight.to(compute), bias, self._call())
             return self._output(y, x).to(dtype)
 
     def get_extra_state(self) -> Tensor:

@@ -28,6 +28,4 @@ class AnalogLinear(AnalogLayer, nn.Linear):
         return x.reshape(-1, self.in_features)
 
     def _output(self, y: Tensor, x: Tensor) -> Tensor:
-        if self.bias is not None:
-            y = y + self.bias
         return y.view(*x.shape[:-1], self.out_features)

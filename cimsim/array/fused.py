@@ -1,0 +1,158 @@
+"""An array's programming and read-out by the fused kernels; the same as in plain torch, faster."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from cimsim.array.chip import Chip, Term
+from cimsim.array.masks import Mask
+from cimsim.array.tiling import Tiling
+from cimsim.circuits.mapping import weight_scale
+from cimsim.kernels import Recipe, native
+from cimsim.profile import Profile
+from cimsim.seeds import seed_for
+
+if TYPE_CHECKING:
+    from cimsim.array.array import Array, ConverterRanges, Readout, Wanted
+
+
+def _cells(
+    weight: Tensor, profile: Profile, recipe: Recipe, seed: int, age_s: float, want_slope: bool
+) -> tuple[native.Cells, Tensor]:
+    """Programmed cells, and the digital scale of their columns."""
+    per = profile.array.weight_scale
+    scale = None if per == "column" else weight_scale(weight, per).squeeze(-1)
+    seeds = tuple(seed_for(seed, *name) for name in recipe.draws)
+    cells = native.program(weight, scale, recipe, seeds, age_s, want_slope)
+    compensation = profile.array.drift_compensation
+    if cells.sums is None or compensation == "none":
+        return cells, cells.scale
+    before, now = cells.sums.sum((1, 2)) if compensation == "global" else cells.sums
+    factor = before / now.clamp_min(torch.finfo(weight.dtype).tiny)
+    return cells, cells.scale * factor.to(weight.dtype)
+
+
+def chip(weight: Tensor, profile: Profile, recipe: Recipe, seed: int, age_s: float) -> Chip:
+    """:func:`cimsim.array.chip.make_chip` for the cells that ``recipe`` covers."""
+    if weight.stride(-1) != 1:
+        weight = weight.contiguous()
+    cells, scale = _cells(weight, profile, recipe, seed, age_s, want_slope=False)
+    return Chip(
+        terms=(Term(None, cells.relative),),
+        scale=scale,
+        read_variance=cells.variance,
+        traps=(),
+        adc=None,
+        gated_S=None,
+    )
+
+
+class FusedProgrammed:
+    """See :class:`cimsim.array.programmed.Programmed`; pairs with a scale for each column."""
+
+    def __init__(
+        self,
+        tiling: Tiling,
+        profile: Profile,
+        recipe: Recipe,
+        weight: Tensor,
+        seed: int,
+        age_s: float,
+    ) -> None:
+        self._tiling, self._like = tiling, weight.contiguous()
+        self._weight = tiling.to_cells(self._like)
+        self._in_place = self._weight.data_ptr() == self._like.data_ptr()
+        if self._weight.stride(-1) != 1:
+            self._weight, self._in_place = self._weight.contiguous(), False
+        self._cells, self.scale = _cells(self._weight, profile, recipe, seed, age_s, True)
+        self.values = self._cells.relative
+
+    def pull(self, gradient: Tensor, factor: Tensor) -> Tensor:
+        """See :class:`cimsim.array.programmed.Programmed`."""
+        gradient = gradient.contiguous()
+        if not self._in_place:
+            out = torch.empty_like(self._weight)
+            native.pull(self._weight, self._cells, gradient, factor, 0.0, out)
+            return self._tiling.from_cells(out)
+        out = torch.empty_like(self._like)
+        native.pull(self._weight, self._cells, gradient, factor, 0.0, out)
+        return out
+
+
+def read(
+    array: Array,
+    x: Tensor,
+    chip: Chip,
+    ranges: ConverterRanges,
+    read_seed: int,
+    bias: Tensor | None,
+    wanted: Wanted,
+) -> Readout:
+    """:meth:`cimsim.array.Array.mvm` for uniform converters."""
+    from cimsim.array.array import Readout
+
+    tiling, dac, adc = array.tiling, array.dac, array.adc
+    assert adc is not None
+    noisy = chip.read_variance is not None
+    in_step, kept, dac_inside = ranges.dac, None, None
+    if dac is None:
+        codes, in_step = native.Codes(x, x.square() if noisy else None, x, None), torch.ones_like(in_step)
+    else:
+        x, in_step = x.contiguous(), ranges.dac / dac.levels
+        bytes_suffice = dac.storage == torch.int8
+        codes = native.encode(
+            x, in_step, dac.levels, noisy, wanted.codes and bytes_suffice, wanted.dac_mask
+        )
+        if codes.mask is not None:
+            dac_inside = Mask(codes.mask, x.shape, x.numel())
+    if wanted.codes:
+        kept = array.stored(codes.values) if codes.kept is None else codes.kept
+    z = tiling.product(codes.values, chip.relative).contiguous()
+    variance = None
+    if chip.read_variance is not None and codes.squares is not None:
+        variance = tiling.product(codes.squares, chip.read_variance).contiguous()
+    lines = tiling.lines(z.shape)
+    out_step = (ranges.adc / adc.levels).unsqueeze(-1).expand(chip.scale.shape)
+    y = z.new_empty(tiling.output_shape(z.shape))
+    noise = array.profile.adc.noise_of_range * adc.levels
+    mask = native.convert(
+        z,
+        variance,
+        lines,
+        (in_step / out_step).contiguous(),
+        (chip.scale * out_step).contiguous(),
+        bias,
+        (adc.lowest, adc.levels),
+        noise,
+        (seed_for(read_seed, "cells"), seed_for(read_seed, "adc")),
+        y,
+        wanted.adc_mask,
+    )
+    adc_inside = None if mask is None else Mask(mask, z.shape, lines.line)
+    return Readout(y, kept, dac_inside, adc_inside)
+
+
+def through_dac(
+    dx: Tensor, x: Tensor | None, mask: Mask | None, step: Tensor, levels: int
+) -> Tensor:
+    """:meth:`cimsim.array.Array.through_dac`, in place."""
+    dx = dx.contiguous()
+    x = None if x is None else x.contiguous()
+    native.gate(dx, x, None if mask is None else mask.bits, step, levels)
+    return dx
+
+
+def spread(tiling: Tiling, dy: Tensor, mask: Mask | None, scale: Tensor | None) -> Tensor:
+    """:meth:`cimsim.array.Array.spread`."""
+    dz = dy.new_empty(tiling.currents_shape(dy.shape))
+    native.spread(
+        dy.contiguous(),
+        None if mask is None else mask.bits,
+        tiling.lines(dz.shape),
+        None if scale is None else scale.contiguous(),
+        dz,
+    )
+    return dz

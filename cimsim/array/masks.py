@@ -1,0 +1,37 @@
+"""Which conversions did not saturate, at one bit each, for what is kept until backward."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Mask(NamedTuple):
+    """A boolean tensor of ``shape`` as ``bits``, uint8: the least significant bit is the first.
+
+    ``line`` values in a row of memory share bytes, and every line begins with a new one.
+    """
+
+    bits: Tensor
+    shape: torch.Size
+    line: int
+
+    @classmethod
+    def pack(cls, mask: Tensor, line: int) -> Mask:
+        """Of ``mask`` (bool), whose number of elements is a multiple of ``line``."""
+        flat = mask.reshape(-1, line).view(torch.uint8)
+        flat = F.pad(flat, (0, -line % 8)).view(-1, 8)
+        packed = flat[:, 0].clone()
+        for bit in range(1, 8):
+            packed |= flat[:, bit] << bit
+        return cls(packed, mask.shape, line)
+
+    def unpack(self) -> Tensor:
+        """The boolean tensor."""
+        places = torch.arange(8, dtype=torch.uint8, device=self.bits.device)
+        flat = (self.bits.view(-1, 1) >> places) & 1
+        lines = flat.view(-1, -(-self.line // 8) * 8)[:, : self.line]
+        return lines.reshape(self.shape).bool()

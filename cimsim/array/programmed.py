@@ -1,0 +1,55 @@
+"""What a chip holds, for backward: the weights on its cells, and the way back through programming."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cimsim.array.chip import hold
+from cimsim.array.tiling import Tiling
+from cimsim.circuits.mapping import Mapping
+from cimsim.profile import Profile
+
+
+class Programmed(Protocol):
+    """``W_prog = values * scale``, programmed anew from the chip's seed.
+
+    Attributes:
+        values: relative weights, ``[tiles, columns, rows]``; columns of slices included.
+        scale: what each column counts for, ``[tiles, columns]``.
+    """
+
+    values: Tensor
+    scale: Tensor
+
+    def pull(self, gradient: Tensor, factor: Tensor) -> Tensor:
+        """``dL/dW`` in the weight's shape, from ``factor * gradient = dL/dvalues`` (scale included).
+
+        Through the cells' own physics, and through the scale, whose noise grows with it.
+        """
+
+
+class PlainlyProgrammed:
+    """By the plain physics under autograd, for every device."""
+
+    def __init__(
+        self, tiling: Tiling, profile: Profile, weight: Tensor, seed: int, age_s: float
+    ) -> None:
+        with torch.enable_grad():
+            self._weight = weight.detach().requires_grad_()
+            cells = hold(tiling.to_cells(self._weight), profile, seed, age_s)
+            mapping = Mapping(profile.cell, profile.array)
+            self._values = mapping.weights(mapping.relative(cells.wired_uS))
+            self._scale = cells.scale
+        self.values, self.scale = self._values.detach(), cells.scale.detach().squeeze(-1)
+
+    def pull(self, gradient: Tensor, factor: Tensor) -> Tensor:
+        """See :class:`Programmed`."""
+        gradient = gradient * factor
+        d_scale = (gradient * self.values).sum(-1, keepdim=True) / self.scale.unsqueeze(-1)
+        (pulled,) = torch.autograd.grad(
+            (self._values, self._scale), self._weight, (gradient, d_scale)
+        )
+        return pulled

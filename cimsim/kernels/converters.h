@@ -1,0 +1,104 @@
+// DAC and ADC in one pass each, and what their masks do to gradients.
+//
+// Currents are [outer, tiles, inner] for every layout: a linear layer has one outer part, a
+// convolution one for each image and group. Masks hold one bit a value, and every row of `inner`
+// values begins with a new byte.
+
+#pragma once
+#include <algorithm>
+#include <vector>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#include "curves.h"
+
+namespace cimsim {
+
+inline uint16_t bits_of(Ints mask) {
+#if defined(__AVX512DQ__)
+    __m512i m;
+    std::memcpy(&m, &mask, sizeof m);
+    return _mm512_movepi32_mask(m);
+#elif defined(__AVX2__)
+    __m256 m[2];
+    std::memcpy(m, &mask, sizeof m);
+    return uint16_t(_mm256_movemask_ps(m[0]) | _mm256_movemask_ps(m[1]) << 8);
+#else
+    uint16_t bits = 0;
+    for (int lane = 0; lane < kLanes; lane++) bits |= uint16_t(mask[lane] & 1) << lane;
+    return bits;
+#endif
+}
+
+inline Ints mask_of(uint16_t bits) {
+    Ints lane_bit;
+    for (int lane = 0; lane < kLanes; lane++) lane_bit[lane] = 1 << lane;
+    return (lane_bit & int32_t(bits)) != 0;
+}
+
+inline uint16_t load_bits(const uint8_t* p, int64_t left) {
+    return left > 8 ? uint16_t(p[0] | p[1] << 8) : p[0];
+}
+inline void store_bits(uint8_t* p, uint16_t bits, int64_t left) {
+    p[0] = uint8_t(bits);
+    if (left > 8) p[1] = uint8_t(bits >> 8);
+}
+
+// Half to even; of what a converter can hold.
+inline Floats rounded(Floats x) { return (x + 12582912.0f) - 12582912.0f; }
+
+inline Floats clamped(Floats x, float low, float high) { return at_most(at_least(x, low), high); }
+
+// Where the currents lie: [outer, tiles, lines, line]. A line holds one value for each column, or
+// (convolutions) one column's value at every place of the image.
+struct Currents {
+    int64_t outer, groups, tiles, lines, line;
+    bool line_of_columns;
+
+    int64_t columns() const { return line_of_columns ? line : lines; }
+    int64_t mask_bytes() const { return (line + 7) / 8; }
+    int64_t index(int64_t o, int64_t tile, int64_t l) const { return (o * tiles + tile) * lines + l; }
+    // Of the per-column numbers [groups * tiles, columns], those of a line.
+    const float* column(const float* numbers, int64_t o, int64_t tile, int64_t l) const {
+        return numbers + (o % groups * tiles + tile) * columns() + (line_of_columns ? 0 : l);
+    }
+    Floats at(const float* numbers, int64_t i) const {
+        return line_of_columns ? load_some(numbers + i, line - i) : splat(*numbers);
+    }
+};
+
+struct Noise {
+    const float* variance;  // of z, or null
+    uint64_t cells_seed, adc_seed;
+    float adc_steps;        // spread of the ADC's own noise, in steps
+};
+
+// The normal numbers of one seed, wherever in a block one begins.
+class Stream {
+  public:
+    void take(uint64_t seed, int64_t position, Floats& xi) {
+        const int64_t block = position / kBlock, at = position % kBlock;
+        if (block != block_) {
+            // The numbers of two neighbouring blocks lie side by side, so that sixteen may span both.
+            if (block == block_ + 1 && ahead_)
+                std::memcpy(kept_, kept_ + kBlock, kBlock * sizeof(float));
+            else
+                normal_block(seed, block, kept_);
+            block_ = block;
+            ahead_ = false;
+        }
+        if (at + kLanes > kBlock && !ahead_) {
+            normal_block(seed, block + 1, kept_ + kBlock);
+            ahead_ = true;
+        }
+        xi = load(kept_ + at);
+    }
+
+  private:
+    alignas(64) float kept_[2 * kBlock];
+    int64_t block_ = -2;
+    bool ahead_ = false;
+};
+
+}  // namespace cimsim

@@ -1,0 +1,332 @@
+"""The kernels of ``kernels.cpp``: built on first use where a C++ compiler is found, else absent.
+
+Building takes some seconds, once for each machine and version of the source; the library is kept in
+the user's cache directory. Each function here checks nothing: it is for tensors that lie as its
+docstring says, on the CPU, in float32.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cimsim.kernels.recipe import Recipe
+
+_HERE = Path(__file__).parent
+_SOURCES = ("kernels.cpp", "cells.h", "converters.h", "curves.h", "random.h")
+_FLAGS = (
+    *("-std=gnu++17", "-O3", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math"),
+    *("-Wno-psabi", "-Wno-unknown-pragmas", "-Wno-unknown-warning-option"),
+)
+# The first that works: threads for this processor, no threads, any processor.
+_CHOICES = (("-march=native", "-fopenmp"), ("-march=native",), ())
+_BUILD_SECONDS = 120
+
+_POINTER = ctypes.c_void_p
+_INT = ctypes.c_int
+_LONG = ctypes.c_int64
+_SEED = ctypes.c_uint64
+_FLOAT = ctypes.c_float
+_SIGNATURES: dict[str, tuple[type, ...]] = {
+    "normal": (_POINTER, _LONG, _SEED, _INT),
+    "program": (
+        *(_POINTER, _POINTER, _INT, _POINTER, _POINTER, _POINTER, ctypes.c_double, _LONG),
+        *(_POINTER, _POINTER, _POINTER, _POINTER, _INT),
+    ),
+    "pull": (
+        *(_POINTER, _POINTER, _POINTER, _FLOAT, _LONG),
+        *(_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
+    ),
+    "encode": (_POINTER, _LONG, _POINTER, _FLOAT, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
+    "convert": (
+        *(_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER),
+        *(_FLOAT, _FLOAT, _FLOAT, _SEED, _SEED, _POINTER, _POINTER, _INT),
+    ),
+    "spread": (_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
+    "gate": (_POINTER, _POINTER, _POINTER, _LONG, _POINTER, _FLOAT, _INT),
+}
+
+
+class Lines(NamedTuple):
+    """Where currents lie: ``[outer, tiles, lines, line]``. A line holds a value for each column, or
+    (``of_columns`` false) the values of one column; the tiles of group ``g`` serve every
+    ``groups``-th outer part from ``g`` on."""
+
+    outer: int
+    groups: int
+    tiles: int
+    lines: int
+    line: int
+    of_columns: bool
+
+
+@dataclass(frozen=True)
+class Build:
+    """The loaded library, or why there is none."""
+
+    library: ctypes.CDLL | None
+    note: str
+
+
+@lru_cache(maxsize=1)
+def build() -> Build:
+    """Compile the kernels if they are not in the cache, and load them. Never raises."""
+    named = os.environ.get("CXX")
+    compiler = next(filter(None, map(shutil.which, [named] if named else ["c++", "g++", "clang++"])), None)
+    if compiler is None:
+        return Build(None, "no C++ compiler was found; with one, training is several times faster")
+    try:
+        path = _compiled(compiler)
+        library = ctypes.CDLL(str(path))
+        for name, arguments in _SIGNATURES.items():
+            function = getattr(library, f"cimsim_{name}")
+            function.argtypes, function.restype = arguments, None
+    except (OSError, subprocess.SubprocessError, AttributeError) as error:
+        return Build(None, f"{compiler} could not build them: {error}")
+    return Build(library, f"built with {compiler}")
+
+
+def _compiled(compiler: str) -> Path:
+    """The library for this source, compiler and processor."""
+    name = hashlib.blake2b(digest_size=12)
+    for source in _SOURCES:
+        name.update((_HERE / source).read_bytes())
+    name.update(repr((compiler, _FLAGS, _CHOICES, platform.machine(), _processor())).encode())
+    directory = _cache()
+    library = directory / f"kernels-{name.hexdigest()}.so"
+    if library.exists():
+        return library
+    directory.mkdir(parents=True, exist_ok=True)
+    error: Exception | None = None
+    for choice in _CHOICES:
+        with tempfile.TemporaryDirectory(dir=directory) as scratch:
+            made = Path(scratch) / "kernels.so"
+            command = [compiler, *_FLAGS, *choice, str(_HERE / "kernels.cpp"), "-o", str(made)]
+            try:
+                subprocess.run(command, check=True, capture_output=True, timeout=_BUILD_SECONDS)
+            except subprocess.SubprocessError as failure:
+                error = failure
+                continue
+            made.replace(library)  # whole or not at all, whoever else builds it
+            return library
+    assert error is not None
+    raise error
+
+
+def _cache() -> Path:
+    """Where built libraries are kept: the user's cache, or a directory of this process."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~")) / ".cache"
+    directory = Path(root) / "cimsim"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if os.access(directory, os.W_OK):
+            return directory
+    except OSError:
+        pass
+    return Path(tempfile.mkdtemp(prefix="cimsim-"))
+
+
+def _processor() -> str:
+    """What ``-march=native`` depends on, for caches that several machines share."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+def _call(name: str, *arguments: object) -> None:
+    library = build().library
+    assert library is not None
+    getattr(library, f"cimsim_{name}")(*arguments, torch.get_num_threads())
+
+
+def _at(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def normal(out: Tensor, seed: int) -> None:
+    """Fill the contiguous ``out`` with N(0, 1): the same numbers for the same seed and position."""
+    _call("normal", out.data_ptr(), out.numel(), seed)
+
+
+class Cells(NamedTuple):
+    """What :func:`program` makes; see there."""
+
+    relative: Tensor
+    scale: Tensor
+    slope: Tensor | None
+    variance: Tensor | None
+    sums: Tensor | None
+
+
+def program(
+    weight: Tensor,
+    scale: Tensor | None,
+    recipe: Recipe,
+    seeds: tuple[int, ...],
+    age_s: float,
+    want_slope: bool = False,
+) -> Cells:
+    """Weights on cells, programmed and aged.
+
+    Args:
+        weight: ``[tiles, columns, rows]``, neighbouring rows side by side in memory.
+        scale: ``[tiles, columns]``; None for the largest weight of each column.
+        recipe: the physics.
+        seeds: one for each of ``recipe.draws``.
+        age_s: seconds since programming.
+        want_slope: whether the derivative of ``relative`` by ``weight / scale`` is wanted.
+
+    Returns:
+        Relative currents, their slopes and read variances ``[tiles, columns (+ 1), rows]`` (the
+        reference of single devices last), the scale, and where the cells drift ``[2, tiles,
+        columns]`` of what drift compensation compares: the sum of absolute relative weights of each
+        column, before and now.
+    """
+    tiles, columns, rows = weight.shape
+    numbers, names = _arrays(recipe)
+    find_scale = scale is None
+    scale = weight.new_empty(tiles, columns) if scale is None else scale.contiguous()
+    shape = (tiles, columns + (not recipe.paired), rows)
+    relative = weight.new_empty(shape)
+    slope = weight.new_empty(shape) if want_slope else None
+    variance = weight.new_empty(shape) if recipe.reads else None
+    sums = weight.new_empty(2, tiles, columns, dtype=torch.float64) if recipe.drifts else None
+    dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
+    for index, seed in enumerate(seeds):
+        names[index] = seed
+    _call(
+        "program",
+        *(weight.data_ptr(), scale.data_ptr(), find_scale, dims, numbers, names, age_s, shape[1]),
+        *(relative.data_ptr(), _at(slope), _at(variance), _at(sums)),
+    )
+    if not recipe.paired:
+        relative[:, -1] = recipe.offset
+        for field in (slope, variance):
+            if field is not None:
+                field[:, -1] = 0.0
+    return Cells(relative, scale, slope, variance, sums)
+
+
+def pull(
+    weight: Tensor, cells: Cells, gradient: Tensor, factor: Tensor, offset: float, out: Tensor
+) -> None:
+    """``dL/dweight`` into ``out``, which lies in memory as ``weight`` does.
+
+    ``factor * gradient`` is ``dL/d relative``, ``[tiles, columns, rows]``; the scale of ``cells``
+    is the largest weight of each column, and what arrives at it goes to that weight.
+    """
+    tiles, columns, rows = weight.shape
+    dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
+    _call(
+        "pull",
+        *(weight.data_ptr(), cells.scale.data_ptr(), dims, offset, cells.relative.shape[1]),
+        *(cells.relative.data_ptr(), _at(cells.slope), gradient.data_ptr(), factor.data_ptr()),
+        out.data_ptr(),
+    )
+
+
+class Codes(NamedTuple):
+    """What :func:`encode` makes: codes as floats, their squares, as bytes, and the packed mask."""
+
+    values: Tensor
+    squares: Tensor | None
+    kept: Tensor | None
+    mask: Tensor | None
+
+
+def encode(
+    x: Tensor,
+    step: Tensor,
+    levels: int,
+    want_squares: bool = False,
+    want_kept: bool = False,
+    want_mask: bool = False,
+) -> Codes:
+    """The DAC's codes of the dense ``x``; bytes hold those of up to 8 bits only."""
+    values = torch.empty_like(x)
+    squares = torch.empty_like(x) if want_squares else None
+    kept = torch.empty_like(x, dtype=torch.int8) if want_kept else None
+    mask = x.new_empty(-(-x.numel() // 8), dtype=torch.uint8) if want_mask else None
+    _call(
+        "encode",
+        *(x.data_ptr(), x.numel(), step.data_ptr(), levels),
+        *(values.data_ptr(), _at(squares), _at(kept), _at(mask)),
+    )
+    return Codes(values, squares, kept, mask)
+
+
+def convert(
+    z: Tensor,
+    variance: Tensor | None,
+    lines: Lines,
+    gain: Tensor,
+    scale: Tensor,
+    bias: Tensor | None,
+    codes: tuple[int, int],
+    noise_steps: float,
+    seeds: tuple[int, int],
+    y: Tensor,
+    want_mask: bool,
+) -> Tensor | None:
+    """The ADC and the digital sum: ``y = sum_tiles scale * code(gain * z + noise) + bias``.
+
+    Args:
+        z: currents, contiguous, laid out as ``lines`` says.
+        variance: of the currents by read noise, like ``z``.
+        lines: the layout.
+        gain, scale: per column, ``[groups * tiles, columns]``, contiguous.
+        bias: per output.
+        codes: lowest and highest.
+        noise_steps: spread of the ADC's own noise in its steps.
+        seeds: of the read noise and of the ADC's.
+        y: the output, contiguous; overwritten.
+        want_mask: whether to tell which conversions did not saturate, one bit each, every line on
+            bytes of its own.
+    """
+    mask = None
+    if want_mask:
+        mask = z.new_empty(z.numel() // lines.line, -(-lines.line // 8), dtype=torch.uint8)
+    _call(
+        "convert",
+        *(z.data_ptr(), _at(variance), (_LONG * 6)(*lines), gain.data_ptr(), scale.data_ptr()),
+        *(_at(bias), *codes, noise_steps, *seeds, y.data_ptr(), _at(mask)),
+    )
+    return mask
+
+
+def spread(
+    dy: Tensor, mask: Tensor | None, lines: Lines, scale: Tensor | None, dz: Tensor
+) -> None:
+    """``dz = mask * scale * dy`` of every tile; layouts and mask as for :func:`convert`."""
+    _call(
+        "spread",
+        *(dy.data_ptr(), _at(mask), (_LONG * 6)(*lines), _at(scale), dz.data_ptr()),
+    )
+
+
+def gate(dx: Tensor, x: Tensor | None, mask: Tensor | None, step: Tensor, levels: int) -> None:
+    """Keep ``dx`` where the DAC did not saturate: as ``mask`` says, or else as ``x`` tells."""
+    _call("gate", dx.data_ptr(), _at(x), _at(mask), dx.numel(), step.data_ptr(), levels)
+
+
+def _arrays(recipe: Recipe) -> tuple[object, ctypes.Array[ctypes.c_uint64]]:
+    return _numbers(recipe), (ctypes.c_uint64 * max(1, len(recipe.draws)))()
+
+
+@lru_cache(maxsize=64)
+def _numbers(recipe: Recipe) -> ctypes.Array[ctypes.c_float]:
+    return (ctypes.c_float * len(recipe.numbers))(*recipe.numbers)

@@ -1,0 +1,176 @@
+"""A profile's cell physics as the row of numbers that the fused kernel reads.
+
+The kernel covers cells on their own: mapping on pairs or single devices, programming noise, power-law
+and tabulated drift, Gaussian read noise. What else a profile may say (faults, temperature, wires,
+bent I-V curves, slices, levels, write-and-verify) is left to the plain physics.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from cimsim.profile import (
+    AbsoluteOneOverFReadNoise,
+    AnyCurve,
+    CappedPower,
+    Cell,
+    ClippedLog,
+    GaussianProgrammingNoise,
+    GaussianReadNoise,
+    LogPolynomial,
+    OneOverFReadNoise,
+    Piecewise,
+    Polynomial,
+    PowerLawDrift,
+    Profile,
+    RelativeProgrammingNoise,
+    RelativeReadNoise,
+    Saturating,
+    StateDependentProgrammingNoise,
+    StateDependentReadNoise,
+    Table,
+    TabulatedDrift,
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """``numbers`` in the order of the kernel's ``Physics``, and the names of the seeds it wants."""
+
+    numbers: tuple[float, ...]
+    draws: tuple[tuple[str, int], ...]
+    paired: bool
+    reads: bool
+    drifts: bool
+    offset: float
+
+
+def recipe(profile: Profile) -> Recipe | None:
+    """The recipe of ``profile``'s cells; None if the kernel does not cover them."""
+    cell, array = profile.cell, profile.array
+    wired = profile.wires is not None and profile.wires.strength > 0
+    bent = cell.iv is not None and cell.iv.strength > 0
+    others = (*cell.temperature, *cell.faults)
+    if (
+        array.mapping == "offset-column"
+        or array.slices > 1
+        or cell.levels is not None
+        or cell.write_verify is not None
+        or wired
+        or bent
+        or any(effect.strength for effect in others)
+    ):
+        return None
+    programming = [(i, e) for i, e in enumerate(cell.programming_noise) if e.strength]
+    drift = [(i, e) for i, e in enumerate(cell.drift) if e.strength]
+    read = [e for e in cell.read_noise if e.strength]
+    if array.drift_probe == "measured" and drift:
+        return None
+    parts: list[list[float] | None] = [
+        *(_programming(effect, cell) for _, effect in programming),
+        [float(len(drift))],
+        *(_drift(effect) for _, effect in drift),
+        [float(len(read))],
+        *(_read(effect, cell) for effect in read),
+    ]
+    paired = array.mapping == "differential-pair"
+    span_uS = cell.g_max_uS - cell.g_min_uS
+    numbers = [float(paired), cell.g_min_uS, span_uS, float(len(programming))]
+    for part in parts:
+        if part is None:
+            return None
+        numbers += part
+    draws = [("programming", i) for i, _ in programming] + [("drift", i) for i, _ in drift]
+    offset = 0.0 if paired else (cell.g_min_uS + cell.g_max_uS) / span_uS
+    return Recipe(tuple(numbers), tuple(draws), paired, bool(read), bool(drift), offset)
+
+
+def _curve(curve: AnyCurve) -> list[float]:
+    """Length, kind and numbers; kinds count in the order of the kernel's ``Shape``."""
+    if isinstance(curve, Polynomial):
+        return _laid(0, curve.coefficients)
+    if isinstance(curve, ClippedLog):
+        return _laid(1, (curve.slope, curve.intercept, curve.min, curve.max))
+    if isinstance(curve, CappedPower):
+        if curve.coefficient == 0 or curve.max == 0:
+            return _constant(0.0)
+        return _laid(
+            2, (curve.coefficient, curve.exponent, math.log(curve.max / curve.coefficient))
+        )
+    if isinstance(curve, LogPolynomial):
+        return _laid(3, curve.coefficients)
+    if isinstance(curve, Saturating):
+        return _laid(4, (curve.amplitude, -1 / curve.scale))
+    if isinstance(curve, Table):
+        points = list(zip(curve.r, curve.values, strict=True))
+        slopes = [(v1 - v0) / (r1 - r0) for (r0, v0), (r1, v1) in pairwise(points)] + [0.0]
+        return _laid(5, [n for (r, v), s in zip(points, slopes, strict=True) for n in (r, v, s)])
+    assert isinstance(curve, Piecewise)
+    return _laid(6, [curve.at, *_curve(curve.below), *_curve(curve.above)])
+
+
+def _laid(kind: int, numbers: tuple[float, ...] | list[float]) -> list[float]:
+    return [2.0 + len(numbers), float(kind), *numbers]
+
+
+def _constant(value: float) -> list[float]:
+    return _laid(0, (value,))
+
+
+_LINE = [4.0, 0.0, 0.0, 1.0]  # f(r) = r
+
+
+def _programming(effect: object, cell: Cell) -> list[float] | None:
+    """1 / g_ref, factors of spread and bias, and their curves."""
+    if isinstance(effect, StateDependentProgrammingNoise):
+        bias = _constant(0.0) if effect.bias_uS is None else _curve(effect.bias_uS)
+        factors = [1 / effect.g_ref_uS, effect.strength * effect.spread_strength, effect.strength]
+        return [*factors, *_curve(effect.sigma_uS), *bias]
+    if isinstance(effect, RelativeProgrammingNoise):
+        return [1.0, effect.strength * effect.sigma_of_g, 0.0, *_LINE, *_constant(0.0)]
+    if isinstance(effect, GaussianProgrammingNoise):
+        sigma_uS = effect.strength * effect.sigma_of_g_max * cell.g_max_uS
+        return [0.0, 1.0, 0.0, *_constant(sigma_uS), *_constant(0.0)]
+    return None
+
+
+def _drift(effect: object) -> list[float] | None:
+    """Whether a power law, 1 / g_ref, factors of mean and spread, times in s, curves of both."""
+    if isinstance(effect, PowerLawDrift):
+        factors = [effect.strength, effect.strength * effect.spread_strength]
+        curves = [*_curve(effect.nu_mean), *_curve(effect.nu_std)]
+        return [1.0, 1 / effect.g_ref_uS, *factors, 1.0, effect.t0_s, *curves]
+    if isinstance(effect, TabulatedDrift):
+        factors = [effect.strength, effect.strength * effect.spread_strength]
+        times = [float(len(effect.times_s)), *effect.times_s]
+        still = [_constant(0.0)] * len(effect.times_s)
+        means = [_curve(c) for c in effect.shift_uS] if effect.shift_uS else still
+        curves = [*means, *(_curve(c) for c in effect.sigma_uS)]
+        flat = [number for curve in curves for number in curve]
+        return [0.0, 1 / effect.g_ref_uS, *factors, *times, *flat]
+    return None
+
+
+def _read(effect: object, cell: Cell) -> list[float] | None:
+    """Of the target or the conductance, times it or not, under a root or not; 1 / g_ref, factor,
+    and for 1/f noise the seconds added to the age and those of a read; the curve."""
+    if isinstance(effect, OneOverFReadNoise):
+        grows = [effect.t0_s, effect.t_read_ns * 1e-9]
+        return [1.0, 1.0, 0.0, 1 / effect.g_ref_uS, effect.strength, *grows, *_curve(effect.q)]
+    if isinstance(effect, AbsoluteOneOverFReadNoise):
+        grows = [0.0, effect.t_read_ns * 1e-9]
+        head = [0.0, 0.0, 0.0, 1 / effect.g_ref_uS, effect.strength]
+        return [*head, *grows, *_curve(effect.amplitude_uS)]
+    if isinstance(effect, StateDependentReadNoise):
+        head = [0.0, 0.0, 0.0, 1 / effect.g_ref_uS, effect.strength]
+        return [*head, 0.0, 0.0, *_curve(effect.sigma_uS)]
+    if isinstance(effect, RelativeReadNoise):
+        return [0.0, 0.0, 0.0, 1.0, effect.strength * effect.sigma_of_g, 0.0, 0.0, *_LINE]
+    if isinstance(effect, GaussianReadNoise):
+        sigma_uS = effect.strength * effect.sigma_of_g_max * cell.g_max_uS
+        return [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, *_constant(sigma_uS)]
+    return None
+
+
