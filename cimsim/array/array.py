@@ -95,19 +95,30 @@ class Array:
         """The cells' physics for the fused kernel; None if it does not cover this device."""
         return kernels.recipe(self.profile)
 
-    def chip(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Chip:
-        """Program ``weight`` on the chip named by ``seed`` and let it wait ``age_s`` seconds."""
+    def chip(
+        self, weight: Tensor, seed: int, age_s: float = 0.0, passing: bool = False
+    ) -> Chip:
+        """Program ``weight`` on the chip named by ``seed`` and let it wait ``age_s`` seconds.
+
+        A ``passing`` chip is used up before this thread makes the next one: its memory is shared.
+        """
         cells = self.tiling.to_cells(weight)
         if self.recipe is not None and kernels.active(cells):
-            return fused.chip(cells, self.profile, self.recipe, seed, age_s)
+            return fused.chip(cells, self.profile, self.recipe, seed, age_s, passing)
         return make_chip(cells, self.profile, seed, age_s)
 
-    def programmed(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Programmed:
-        """What :meth:`chip` put on the cells, with the way back for gradients."""
-        if self.recipe is not None and self.recipe.paired and kernels.active(weight):
-            if self.profile.array.weight_scale == "column":
-                return fused.FusedProgrammed(self.tiling, self.profile, self.recipe, weight, seed, age_s)
-        return PlainlyProgrammed(self.tiling, self.profile, weight, seed, age_s)
+    def programmed(self, weight: Tensor, seed: int, age_s: float, scale: Tensor) -> Programmed:
+        """What :meth:`chip` put on the cells, with the way back for gradients; ``scale`` is that of
+        the chip."""
+        where = (self.tiling, self.profile)
+        if (
+            self.recipe is not None
+            and self.recipe.paired
+            and self.profile.array.weight_scale == "column"
+            and kernels.active(weight)
+        ):
+            return fused.FusedProgrammed(*where, self.recipe, weight, seed, age_s, scale)
+        return PlainlyProgrammed(*where, weight, seed, age_s, scale)
 
     def effective_weight(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Tensor:
         """``W_prog``: what the chip's columns really hold, ``[tiles, slices * columns, rows]``.
@@ -237,35 +248,47 @@ class Array:
         """``codes`` in the smallest type that holds them."""
         return codes if self.dac is None else codes.to(self.dac.storage)
 
+    def widened(self, codes: Tensor, like: Tensor) -> Tensor:
+        """:meth:`stored` codes as floats of the dtype of ``like``; to be used up before the next."""
+        if codes.dtype != like.dtype and kernels.active(like):
+            return kernels.native.scratch("codes", codes.shape).copy_(codes)
+        return codes.to(like.dtype)
+
     # What backward rules need: the transposes of the converters.
 
-    def encode(self, x: Tensor, ranges: ConverterRanges) -> Tensor:
-        """The codes of ``x`` once more, as :meth:`mvm` multiplied them."""
-        if self.dac is None:
-            return x
-        step = ranges.dac / self.dac.levels
-        if kernels.active(x):
-            return kernels.native.encode(x.contiguous(), step, self.dac.levels).values
-        return self.dac.encode(x / step, want_inside=False)[0]
+    def step(self, ranges: ConverterRanges) -> kernels.native.Dac | None:
+        """What a code of the DAC is worth; None if it is ideal."""
+        return None if self.dac is None else kernels.native.Dac(ranges.dac, self.dac.levels)
 
-    def through_dac(self, dx: Tensor, x: Tensor | None, mask: Mask | None, ranges: ConverterRanges) -> Tensor:
-        """``dx`` where the DAC did not saturate, by its mask or else by the input ``x``; 0 elsewhere."""
-        if self.dac is None or (x is None and mask is None):
+    def encode(self, x: Tensor, ranges: ConverterRanges) -> Tensor:
+        """The codes of ``x`` once more, as :meth:`mvm` multiplied them; to be used up before the
+        next."""
+        step = self.step(ranges)
+        if self.dac is None or step is None:
+            return x
+        if kernels.active(x):
+            return kernels.native.encode(x.contiguous(), step).values
+        return self.dac.encode(x / step.size, want_inside=False)[0]
+
+    def through_dac(
+        self, dx: Tensor, x: Tensor | None, mask: Mask | None, ranges: ConverterRanges
+    ) -> Tensor:
+        """``dx`` where the DAC did not saturate, by its mask or else by the input ``x``; 0
+        elsewhere. May overwrite ``dx``."""
+        step = self.step(ranges)
+        if step is None or (x is None and mask is None):
             return dx
-        step = ranges.dac / self.dac.levels
         if kernels.active(dx, x):
-            return fused.through_dac(dx, x, mask, step, self.dac.levels)
+            return fused.through_dac(dx, x, mask, step)
         if x is not None:
-            inside = (x / step).abs() <= self.dac.levels
-        else:
-            assert mask is not None
-            inside = mask.unpack()
-        return dx * inside
+            return dx * ((x / step.size).abs() <= step.levels)
+        assert mask is not None
+        return dx * mask.unpack()
 
     def spread(self, dy: Tensor, mask: Mask | None, scale: Tensor | None) -> Tensor:
         """``mask * scale * dy`` at every column of every tile and slice, shaped like the currents.
 
-        ``scale [tiles, columns]``; None for a mask or scale of ones.
+        ``scale [tiles, columns]``; None for a mask or scale of ones. To be used up before the next.
         """
         slices = self.profile.array.slices
         if slices == 1 and kernels.active(dy, scale):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,13 +21,19 @@ if TYPE_CHECKING:
 
 
 def _cells(
-    weight: Tensor, profile: Profile, recipe: Recipe, seed: int, age_s: float, want_slope: bool
+    weight: Tensor,
+    profile: Profile,
+    recipe: Recipe,
+    seed: int,
+    age_s: float,
+    want_slope: bool,
+    passing: bool,
 ) -> tuple[native.Cells, Tensor]:
     """Programmed cells, and the digital scale of their columns."""
     per = profile.array.weight_scale
     scale = None if per == "column" else weight_scale(weight, per).squeeze(-1)
-    seeds = tuple(seed_for(seed, *name) for name in recipe.draws)
-    cells = native.program(weight, scale, recipe, seeds, age_s, want_slope)
+    seeds = _seeds(recipe, seed)
+    cells = native.program(weight, scale, recipe, seeds, age_s, want_slope, passing)
     compensation = profile.array.drift_compensation
     if cells.sums is None or compensation == "none":
         return cells, cells.scale
@@ -35,11 +42,16 @@ def _cells(
     return cells, cells.scale * factor.to(weight.dtype)
 
 
-def chip(weight: Tensor, profile: Profile, recipe: Recipe, seed: int, age_s: float) -> Chip:
-    """:func:`cimsim.array.chip.make_chip` for the cells that ``recipe`` covers."""
+def chip(
+    weight: Tensor, profile: Profile, recipe: Recipe, seed: int, age_s: float, passing: bool
+) -> Chip:
+    """:func:`cimsim.array.chip.make_chip` for the cells that ``recipe`` covers.
+
+    A ``passing`` chip lies in scratch memory and lasts until the next one is made.
+    """
     if weight.stride(-1) != 1:
         weight = weight.contiguous()
-    cells, scale = _cells(weight, profile, recipe, seed, age_s, want_slope=False)
+    cells, scale = _cells(weight, profile, recipe, seed, age_s, False, passing)
     return Chip(
         terms=(Term(None, cells.relative),),
         scale=scale,
@@ -51,7 +63,10 @@ def chip(weight: Tensor, profile: Profile, recipe: Recipe, seed: int, age_s: flo
 
 
 class FusedProgrammed:
-    """See :class:`cimsim.array.programmed.Programmed`; pairs with a scale for each column."""
+    """See :class:`cimsim.array.programmed.Programmed`; pairs with a scale for each column.
+
+    Where the values are not asked for, they are never written.
+    """
 
     def __init__(
         self,
@@ -61,25 +76,39 @@ class FusedProgrammed:
         weight: Tensor,
         seed: int,
         age_s: float,
+        scale: Tensor,
     ) -> None:
+        self.scale = scale
         self._tiling, self._like = tiling, weight.contiguous()
         self._weight = tiling.to_cells(self._like)
         self._in_place = self._weight.data_ptr() == self._like.data_ptr()
         if self._weight.stride(-1) != 1:
             self._weight, self._in_place = self._weight.contiguous(), False
-        self._cells, self.scale = _cells(self._weight, profile, recipe, seed, age_s, True)
-        self.values = self._cells.relative
+        self._profile, self._recipe, self._seed, self._age_s = profile, recipe, seed, age_s
+        self._cells: native.Cells | None = None
 
-    def pull(self, gradient: Tensor, factor: Tensor) -> Tensor:
+    @cached_property
+    def values(self) -> Tensor:
+        """Relative weights."""
+        self._cells, _ = _cells(
+            *(self._weight, self._profile, self._recipe, self._seed, self._age_s),
+            want_slope=True,
+            passing=True,
+        )
+        return self._cells.relative
+
+    def pull(self, gradient: Tensor, dac: native.Dac | None) -> Tensor:
         """See :class:`cimsim.array.programmed.Programmed`."""
-        gradient = gradient.contiguous()
-        if not self._in_place:
-            out = torch.empty_like(self._weight)
-            native.pull(self._weight, self._cells, gradient, factor, 0.0, out)
-            return self._tiling.from_cells(out)
-        out = torch.empty_like(self._like)
-        native.pull(self._weight, self._cells, gradient, factor, 0.0, out)
-        return out
+        out = torch.empty_like(self._like if self._in_place else self._weight)
+        native.pull(
+            *(self._weight, self._cells, self._recipe, _seeds(self._recipe, self._seed)),
+            *(self._age_s, gradient.contiguous(), dac, out),
+        )
+        return out if self._in_place else self._tiling.from_cells(out)
+
+
+def _seeds(recipe: Recipe, seed: int) -> tuple[int, ...]:
+    return tuple(seed_for(seed, *name) for name in recipe.draws)
 
 
 def read(
@@ -94,60 +123,48 @@ def read(
     """:meth:`cimsim.array.Array.mvm` for uniform converters."""
     from cimsim.array.array import Readout
 
-    tiling, dac, adc = array.tiling, array.dac, array.adc
+    tiling, adc = array.tiling, array.adc
     assert adc is not None
     noisy = chip.read_variance is not None
-    in_step, kept, dac_inside = ranges.dac, None, None
-    if dac is None:
-        codes, in_step = native.Codes(x, x.square() if noisy else None, x, None), torch.ones_like(in_step)
+    kept, dac_inside = None, None
+    step = array.step(ranges)
+    if step is None:
+        codes = native.Codes(x.contiguous(), x.square() if noisy else None, x, None)
     else:
-        x, in_step = x.contiguous(), ranges.dac / dac.levels
-        bytes_suffice = dac.storage == torch.int8
-        codes = native.encode(
-            x, in_step, dac.levels, noisy, wanted.codes and bytes_suffice, wanted.dac_mask
-        )
+        bytes_suffice = wanted.codes and step.levels < 128
+        codes = native.encode(x.contiguous(), step, noisy, bytes_suffice, wanted.dac_mask)
         if codes.mask is not None:
             dac_inside = Mask(codes.mask, x.shape, x.numel())
     if wanted.codes:
         kept = array.stored(codes.values) if codes.kept is None else codes.kept
-    z = tiling.product(codes.values, chip.relative).contiguous()
+    z = tiling.product(codes.values, chip.relative, "z").contiguous()
     variance = None
     if chip.read_variance is not None and codes.squares is not None:
-        variance = tiling.product(codes.squares, chip.read_variance).contiguous()
+        variance = tiling.product(codes.squares, chip.read_variance, "z variance").contiguous()
     lines = tiling.lines(z.shape)
-    out_step = (ranges.adc / adc.levels).unsqueeze(-1).expand(chip.scale.shape)
     y = z.new_empty(tiling.output_shape(z.shape))
-    noise = array.profile.adc.noise_of_range * adc.levels
     mask = native.convert(
-        z,
-        variance,
-        lines,
-        (in_step / out_step).contiguous(),
-        (chip.scale * out_step).contiguous(),
-        bias,
-        (adc.lowest, adc.levels),
-        noise,
-        (seed_for(read_seed, "cells"), seed_for(read_seed, "adc")),
-        y,
-        wanted.adc_mask,
+        *(z, variance, lines, step, ranges.adc, (adc.lowest, adc.levels), chip.scale, bias),
+        noise_steps=array.profile.adc.noise_of_range * adc.levels,
+        seeds=(seed_for(read_seed, "cells"), seed_for(read_seed, "adc")),
+        y=y,
+        want_mask=wanted.adc_mask,
     )
     adc_inside = None if mask is None else Mask(mask, z.shape, lines.line)
     return Readout(y, kept, dac_inside, adc_inside)
 
 
-def through_dac(
-    dx: Tensor, x: Tensor | None, mask: Mask | None, step: Tensor, levels: int
-) -> Tensor:
+def through_dac(dx: Tensor, x: Tensor | None, mask: Mask | None, dac: native.Dac) -> Tensor:
     """:meth:`cimsim.array.Array.through_dac`, in place."""
     dx = dx.contiguous()
     x = None if x is None else x.contiguous()
-    native.gate(dx, x, None if mask is None else mask.bits, step, levels)
+    native.gate(dx, x, None if mask is None else mask.bits, dac)
     return dx
 
 
 def spread(tiling: Tiling, dy: Tensor, mask: Mask | None, scale: Tensor | None) -> Tensor:
-    """:meth:`cimsim.array.Array.spread`."""
-    dz = dy.new_empty(tiling.currents_shape(dy.shape))
+    """:meth:`cimsim.array.Array.spread`, in scratch memory."""
+    dz = native.scratch("dz", tiling.currents_shape(dy.shape))
     native.spread(
         dy.contiguous(),
         None if mask is None else mask.bits,

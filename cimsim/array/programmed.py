@@ -10,6 +10,7 @@ from torch import Tensor
 from cimsim.array.chip import hold
 from cimsim.array.tiling import Tiling
 from cimsim.circuits.mapping import Mapping
+from cimsim.kernels.native import Dac
 from cimsim.profile import Profile
 
 
@@ -24,8 +25,8 @@ class Programmed(Protocol):
     values: Tensor
     scale: Tensor
 
-    def pull(self, gradient: Tensor, factor: Tensor) -> Tensor:
-        """``dL/dW`` in the weight's shape, from ``factor * gradient = dL/dvalues`` (scale included).
+    def pull(self, gradient: Tensor, dac: Dac | None) -> Tensor:
+        """``dL/dW`` in the weight's shape; ``gradient`` times the DAC's step is ``dL/dvalues``.
 
         Through the cells' own physics, and through the scale, whose noise grows with it.
         """
@@ -35,19 +36,27 @@ class PlainlyProgrammed:
     """By the plain physics under autograd, for every device."""
 
     def __init__(
-        self, tiling: Tiling, profile: Profile, weight: Tensor, seed: int, age_s: float
+        self,
+        tiling: Tiling,
+        profile: Profile,
+        weight: Tensor,
+        seed: int,
+        age_s: float,
+        scale: Tensor,
     ) -> None:
+        self.scale = scale
         with torch.enable_grad():
             self._weight = weight.detach().requires_grad_()
             cells = hold(tiling.to_cells(self._weight), profile, seed, age_s)
             mapping = Mapping(profile.cell, profile.array)
             self._values = mapping.weights(mapping.relative(cells.wired_uS))
             self._scale = cells.scale
-        self.values, self.scale = self._values.detach(), cells.scale.detach().squeeze(-1)
+        self.values = self._values.detach()
 
-    def pull(self, gradient: Tensor, factor: Tensor) -> Tensor:
+    def pull(self, gradient: Tensor, dac: Dac | None) -> Tensor:
         """See :class:`Programmed`."""
-        gradient = gradient * factor
+        if dac is not None:
+            gradient = gradient * dac.size
         d_scale = (gradient * self.values).sum(-1, keepdim=True) / self.scale.unsqueeze(-1)
         (pulled,) = torch.autograd.grad(
             (self._values, self._scale), self._weight, (gradient, d_scale)

@@ -21,8 +21,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cimsim import kernels
 from cimsim.errors import CimsimError
-from cimsim.kernels.native import Lines
+from cimsim.kernels.native import Lines, scratch
 
 
 class Tiling(ABC):
@@ -47,16 +48,22 @@ class Tiling(ABC):
         """Inverse of :meth:`to_cells`: back to the weight's shape."""
 
     @abstractmethod
-    def product(self, x: Tensor, cells: Tensor) -> Tensor:
-        """Currents ``z`` of every column of every tile, in this tiling's own shape."""
+    def product(self, x: Tensor, cells: Tensor, slot: str | None = None) -> Tensor:
+        """Currents ``z`` of every column of every tile, in this tiling's own shape.
+
+        They may lie in the scratch memory of that name, if one is given.
+        """
 
     @abstractmethod
     def input_grad(self, dz: Tensor, cells: Tensor, x_shape: torch.Size) -> Tensor:
         """Transposed product: what ``dz`` at the columns means at the input."""
 
     @abstractmethod
-    def cells_grad(self, dz: Tensor, x: Tensor) -> Tensor:
-        """Outer product of ``dz`` and input, summed over vectors: ``[tiles, columns, rows]``."""
+    def cells_grad(self, dz: Tensor, x: Tensor, slot: str | None = None) -> Tensor:
+        """Outer product of ``dz`` and input, summed over vectors: ``[tiles, columns, rows]``.
+
+        It may lie in the scratch memory of that name, if one is given.
+        """
 
     @abstractmethod
     def per_column(self, values: Tensor) -> Tensor:
@@ -102,6 +109,12 @@ def _split(rows: int, limit: int, even: bool) -> tuple[int, int]:
     return tiles, math.ceil(rows / tiles) if even or tiles == 1 else limit
 
 
+def _bmm(a: Tensor, b: Tensor, slot: str | None) -> Tensor:
+    if slot is None or not kernels.active(a, b):
+        return torch.bmm(a, b)
+    return torch.bmm(a, b, out=scratch(slot, (len(a), a.shape[1], b.shape[2])))
+
+
 class LinearTiling(Tiling):
     """``x [vectors, in]``, ``weight [out, in]``, ``z [tiles, vectors, out]``."""
 
@@ -125,15 +138,15 @@ class LinearTiling(Tiling):
     def from_cells(self, cells: Tensor) -> Tensor:
         return cells.transpose(0, 1).reshape(cells.shape[1], -1)[:, : self.in_features]
 
-    def product(self, x: Tensor, cells: Tensor) -> Tensor:
-        return torch.bmm(self._inputs(x), cells.transpose(1, 2))
+    def product(self, x: Tensor, cells: Tensor, slot: str | None = None) -> Tensor:
+        return _bmm(self._inputs(x), cells.transpose(1, 2), slot)
 
     def input_grad(self, dz: Tensor, cells: Tensor, x_shape: torch.Size) -> Tensor:
         dx = torch.bmm(dz, cells).transpose(0, 1).reshape(x_shape[0], self.tiles * self.rows)
         return dx[:, : self.in_features]
 
-    def cells_grad(self, dz: Tensor, x: Tensor) -> Tensor:
-        return torch.bmm(dz.transpose(1, 2), self._inputs(x))
+    def cells_grad(self, dz: Tensor, x: Tensor, slot: str | None = None) -> Tensor:
+        return _bmm(dz.transpose(1, 2), self._inputs(x), slot)
 
     def per_column(self, values: Tensor) -> Tensor:
         return values.unsqueeze(1)
@@ -231,7 +244,7 @@ class ConvTiling(Tiling):
         )
         return merged[:, : self.group_channels]
 
-    def product(self, x: Tensor, cells: Tensor) -> Tensor:
+    def product(self, x: Tensor, cells: Tensor, slot: str | None = None) -> Tensor:
         g = self.geometry
         z = F.conv2d(
             self._pad_channels(x),
@@ -272,7 +285,7 @@ class ConvTiling(Tiling):
         grouped: Tensor = dx.unflatten(1, (self.geometry.groups, -1))
         return grouped[:, :, : self.group_channels].flatten(1, 2)
 
-    def cells_grad(self, dz: Tensor, x: Tensor) -> Tensor:
+    def cells_grad(self, dz: Tensor, x: Tensor, slot: str | None = None) -> Tensor:
         shape = (self.tiles, dz.shape[self.column_dim], self.rows)
         cells = dz.new_empty(1).expand(shape)
         _, dw = self._transposed(dz, self._pad_channels(x), cells, (False, True))

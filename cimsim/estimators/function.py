@@ -1,8 +1,8 @@
 """The one autograd function: simulate forward, let a backward rule speak for the gradient.
 
 It keeps the DAC's codes (``int8`` for up to 8 bits) or, where the layer before keeps its output
-anyway, that; the weight itself; one bit per converter and value where the rule wants slopes; and
-the chip's seed. No noisy copy of the weights.
+anyway, that; the weight itself; one bit per converter and value where the rule wants slopes; the
+scale of each column; and the chip's seed. No noisy copy of the weights.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Call:
         """The chip: as it was programmed before, or programmed now with ``weight``."""
         if self.chip is not None:
             return self.chip
-        return self.array.chip(weight, self.chip_seed, self.age_s)
+        return self.array.chip(weight, self.chip_seed, self.age_s, passing=True)
 
-    def read(self, x: Tensor, weight: Tensor, bias: Tensor | None, wanted: Wanted) -> Readout:
+    def read(self, x: Tensor, chip: Chip, bias: Tensor | None, wanted: Wanted) -> Readout:
         """Multiply."""
-        return self.array.mvm(x, self.held(weight), self.ranges, self.read_seed, bias, wanted)
+        return self.array.mvm(x, chip, self.ranges, self.read_seed, bias, wanted)
 
 
 def analog_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, call: Call) -> Tensor:
@@ -63,7 +63,7 @@ def analog_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, call: Call) ->
     operands = (x, weight, bias, *call.learned)
     wanted = any(operand is not None and operand.requires_grad for operand in operands)
     if not (torch.is_grad_enabled() and wanted):
-        return call.read(x, weight, bias, NOTHING).y
+        return call.read(x, call.held(weight), bias, NOTHING).y
     share = kept_anyway(x)
     y: Tensor = _AnalogMatmul.apply(x, weight, bias, share, call, *call.learned)  # type: ignore[no-untyped-call]
     return y
@@ -88,13 +88,14 @@ class _AnalogMatmul(torch.autograd.Function):
             codes=not share_input,
             by_range=by_range,
         )
-        readout = call.read(x, weight, bias, wanted)
+        chip = call.held(weight)
+        readout = call.read(x, chip, bias, wanted)
         masks = (readout.dac_inside, readout.adc_inside)
         ctx.call, ctx.x_shape, ctx.shares_input = call, x.shape, share_input
         ctx.mask_layouts = [None if mask is None else mask[1:] for mask in masks]
         kept = x if share_input else readout.codes
         bits = [None if mask is None else mask.bits for mask in masks]
-        ctx.save_for_backward(kept, weight, *bits, *readout.range_slopes)
+        ctx.save_for_backward(kept, weight, chip.scale, *bits, *readout.range_slopes)
         return readout.y
 
     @staticmethod
@@ -130,7 +131,8 @@ class _Seen:
         self._dy = dy if self._bits is None else spread_planes(dy, self._bits)
         self._kept: Tensor
         self._weight: Tensor
-        self._kept, self._weight, *bits, dac_slope, adc_slope = ctx.saved_tensors
+        self._scale: Tensor
+        self._kept, self._weight, self._scale, *bits, dac_slope, adc_slope = ctx.saved_tensors
         self._dac_mask, self._adc_mask = (
             None if b is None else Mask(b, *layout)
             for b, layout in zip(bits, ctx.mask_layouts, strict=True)
@@ -148,7 +150,7 @@ class _Seen:
     @cached_property
     def programmed(self) -> Programmed:
         call = self._call
-        return self._array.programmed(self._weight, call.chip_seed, call.age_s)
+        return self._array.programmed(self._weight, call.chip_seed, call.age_s, self._scale)
 
     def delta(self) -> _AtColumns:
         return _AtColumns(None)
@@ -189,17 +191,16 @@ class _Seen:
         if self._shares_input:
             codes = self._array.encode(self._kept, self._call.ranges)
         else:
-            codes = self._kept.to(self._dy.dtype)
+            codes = self._array.widened(self._kept, self._dy)
         return codes if self._bits is None else bit_planes(codes, self._bits)
 
-    @property
-    def _step(self) -> Tensor:
-        dac = self._array.dac
-        return self._dy.new_ones(()) if dac is None else self._call.ranges.dac / dac.levels
+    def _in_input_units(self, of_codes: Tensor) -> Tensor:
+        step = self._array.step(self._call.ranges)
+        return of_codes if step is None else of_codes * step.size
 
     def straight(self, dz: _AtColumns) -> Tensor:
         array = self._array
-        dw = self._tiling.cells_grad(self._at(dz, None), self._codes) * self._step
+        dw = self._in_input_units(self._tiling.cells_grad(self._at(dz, None), self._codes))
         parts = array.mapping.significance()
         if len(parts) > 1:
             counted = torch.tensor(parts, dtype=dw.dtype, device=dw.device).view(-1, 1, 1)
@@ -208,7 +209,8 @@ class _Seen:
 
     def through_programming(self, dz: _AtColumns) -> Tensor:
         at_columns = self._at(dz, self.programmed.scale)
-        return self.programmed.pull(self._tiling.cells_grad(at_columns, self._codes), self._step)
+        gradient = self._tiling.cells_grad(at_columns, self._codes, "gradient")
+        return self.programmed.pull(gradient, self._array.step(self._call.ranges))
 
     def by_dac_range(self) -> Tensor:
         """Gradient of the DAC's range: what arrives at the rows, times the slope of every code."""
@@ -224,5 +226,5 @@ class _Seen:
         assert slope is not None
         each = self._at(self.delta(), None) * slope
         if self._bits is not None:
-            each = each * self._step
+            each = self._in_input_units(each)
         return each.sum() if ranges.adc.dim() == 0 else tiling.by_column(each).sum((1, 2))

@@ -19,20 +19,17 @@ from cimsim.kernels.recipe import Recipe, recipe
 __all__ = ["Recipe", "active", "native", "recipe", "use"]
 
 _fused = True
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def active(*tensors: Tensor | None) -> bool:
     """Whether the kernels serve operations on ``tensors``: float32 on the CPU, a library built."""
-    if not _fused:
+    if not _fused or native.build().library is None:
         return False
-    for tensor in tensors:
-        if tensor is not None and not (
-            tensor.device.type == "cpu"
-            and tensor.dtype == torch.float32
-            and type(tensor) in (Tensor, torch.nn.Parameter)
-        ):
+    for t in tensors:
+        if t is not None and not (t.is_cpu and t.dtype is torch.float32 and type(t) in _PLAIN):
             return False
-    return native.build().library is not None
+    return True
 
 
 @contextmanager

@@ -6,6 +6,7 @@
 
 #pragma once
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "curves.h"
@@ -18,6 +19,7 @@ struct Programming {
     float per_uS, sigma, bias;  // 1 / g_ref and factors
     const float *sigma_curve, *bias_curve;
     float rest_sigma, rest_bias;
+    bool even;
 };
 
 struct Drift {
@@ -33,6 +35,24 @@ struct Read {
     bool of_target, times_g, root;
     float per_uS, factor;
     const float* sigma_curve;
+    float rest;
+};
+
+// A target conductance over whatever an effect refers it to; neighbours share their arguments.
+template <class T>
+class Targets {
+  public:
+    explicit Targets(T target_uS) : target_uS_(target_uS), at_(target_uS) {}
+
+    Argument<T>& over(float per_uS) {
+        if (per_uS != per_uS_) at_ = Argument<T>(target_uS_ * per_uS), per_uS_ = per_uS;
+        return at_;
+    }
+
+  private:
+    T target_uS_;
+    Argument<T> at_;
+    float per_uS_ = 1;
 };
 
 struct Physics {
@@ -48,9 +68,11 @@ struct Physics {
     Physics(const float* p, const uint64_t* seeds, double age_s) {
         paired = *p++ != 0, g_min_uS = *p++, span_uS = *p++;
         for (int count = int(*p++); count > 0; count--) {
-            Programming e{*seeds++, p[0], p[1], p[2], nullptr, nullptr, 0, 0};
+            Programming e{*seeds++, p[0], p[1], p[2], nullptr, nullptr, 0, 0, false};
             e.sigma_curve = p + 3, e.bias_curve = behind(e.sigma_curve), p = behind(e.bias_curve);
-            e.rest_sigma = sigma(e, splat(g_min_uS))[0], e.rest_bias = bias(e, splat(g_min_uS))[0];
+            Argument<Floats> rest(splat(g_min_uS * e.per_uS));
+            e.even = is_constant(e.sigma_curve) && is_constant(e.bias_curve);
+            e.rest_sigma = sigma(e, rest)[0], e.rest_bias = bias(e, rest)[0];
             programming.push_back(e);
         }
         for (int count = int(*p++); count > 0; count--) {
@@ -71,39 +93,42 @@ struct Physics {
                 e.elapsed = float(std::log(age_s / at_s[low]) / std::log(double(at_s[high]) / at_s[low]));
             e.mean_curve[0] = means[low], e.mean_curve[1] = means[high];
             e.spread_curve[0] = spreads[low], e.spread_curve[1] = spreads[high];
-            e.rest_mean = mean(e, splat(g_min_uS))[0], e.rest_spread = spread(e, splat(g_min_uS))[0];
+            Argument<Floats> rest(splat(g_min_uS * e.per_uS));
+            e.rest_mean = mean(e, rest)[0], e.rest_spread = spread(e, rest)[0];
             if (e.power_law && age_s == 0) continue;
             drift.push_back(e), ages = true;
         }
         for (int count = int(*p++); count > 0; count--) {
-            Read e{p[0] != 0, p[1] != 0, p[2] != 0, p[3], p[4], p + 7};
+            Read e{p[0] != 0, p[1] != 0, p[2] != 0, p[3], p[4], p + 7, 0};
             if (p[6] > 0)  // 1/f noise grows with the age plus p[5], read for p[6] seconds
                 e.factor *= float(std::sqrt(std::max(0.0, std::log((age_s + p[5] + p[6]) / (2.0 * p[6])))));
+            Argument<Floats> rest(splat(g_min_uS * e.per_uS));
+            e.rest = paired ? sigma(e, rest)[0] : 0;
             read.push_back(e), p = behind(e.sigma_curve);
         }
     }
 
     template <class T>
-    static T sigma(const Programming& e, T target_uS) {
-        return at_least(curve(e.sigma_curve, target_uS * e.per_uS), 0) * e.sigma;
+    static T sigma(const Programming& e, Argument<T>& target) {
+        return at_least(curve(e.sigma_curve, target), 0) * e.sigma;
     }
     template <class T>
-    static T bias(const Programming& e, T target_uS) {
-        return curve(e.bias_curve, target_uS * e.per_uS) * e.bias;
+    static T bias(const Programming& e, Argument<T>& target) {
+        return curve(e.bias_curve, target) * e.bias;
     }
     template <class T>
-    static T between(const float* const* curves, float share, T r) {
-        T low = curve(curves[0], r);
+    static T between(const float* const* curves, float share, Argument<T>& at) {
+        T low = curve(curves[0], at);
         if (curves[0] == curves[1]) return low;
-        return low + (curve(curves[1], r) + low * -1.0f) * share;
+        return low + (curve(curves[1], at) + low * -1.0f) * share;
     }
     template <class T>
-    static T mean(const Drift& e, T target_uS) {
-        return between(e.mean_curve, e.elapsed, target_uS * e.per_uS) * e.mean;
+    static T mean(const Drift& e, Argument<T>& target) {
+        return between(e.mean_curve, e.elapsed, target) * e.mean;
     }
     template <class T>
-    static T spread(const Drift& e, T target_uS) {
-        T s = between(e.spread_curve, e.elapsed, target_uS * e.per_uS);
+    static T spread(const Drift& e, Argument<T>& target) {
+        T s = between(e.spread_curve, e.elapsed, target);
         return (e.power_law ? s : at_least(s, 0)) * e.spread;
     }
     template <class T>
@@ -112,15 +137,24 @@ struct Physics {
         if (!e.power_law) return g_uS + change;
         return g_uS * exp_of(absolute(change) * -e.elapsed);
     }
-    Floats variance(Floats g_uS, Floats target_uS) const {
+    // Of one read, in uS^2: of a cell at g_uS whose target is known, and of the other of its pair.
+    Floats variance(Floats g_uS, Targets<Floats>& target, Floats rest_uS) const {
         Floats sum = splat(0);
         for (const Read& e : read) {
-            Floats s = at_least(curve(e.sigma_curve, (e.of_target ? target_uS : g_uS) * e.per_uS), 0) * e.factor;
-            if (e.times_g) s *= g_uS;
-            sum += e.root ? s * e.factor : s * s;  // a root's square is its argument
+            Floats s, s_rest = splat(0);
+            if (e.of_target) {
+                s = sigma(e, target.over(e.per_uS)), s_rest += e.rest;
+            } else {
+                Argument<Floats> own(g_uS * e.per_uS), rest(rest_uS * e.per_uS);
+                s = sigma(e, own);
+                if (paired) s_rest = sigma(e, rest);
+            }
+            if (e.times_g) s *= g_uS, s_rest *= rest_uS;
+            sum += e.root ? (s + s_rest) * e.factor : s * s + s_rest * s_rest;  // a root's square is its argument
         }
         return sum;
     }
+    static Floats sigma(const Read& e, Argument<Floats>& at) { return at_least(curve(e.sigma_curve, at), 0) * e.factor; }
 };
 
 // How many columns the cells have and where their weights lie.
@@ -135,15 +169,24 @@ struct Field {
     }
     float largest(int64_t column) const {
         const float* w = weight + offset(column);
-        Floats most = splat(1e-30f);  // the smallest scale, see cimsim.circuits.mapping
-        for (int64_t row = 0; row < rows; row += kLanes) {
-            const Floats size = absolute(load_some(w + row, rows - row));
-            most = where((size > most) | (size != size), size, most);
-        }
-        float result = 0;
-        for (int lane = 0; lane < kLanes; lane++)
-            if (!(most[lane] <= result)) result = most[lane];
-        return result;
+        // The bits of a float's size are in the order of the sizes, and those of NaN are the largest.
+        constexpr int kChains = 4;
+        Ints most[kChains];
+        for (Ints& chain : most) chain = (Ints)as_words(splat(1e-30f));  // the smallest scale, see cimsim.circuits.mapping
+        int64_t row = 0;
+        for (; row + kChains * kLanes <= rows; row += kChains * kLanes)
+            for (int k = 0; k < kChains; k++) most[k] = larger(load(w + row + k * kLanes), most[k]);
+        for (; row < rows; row += kLanes) most[0] = larger(load_some(w + row, rows - row), most[0]);
+        int32_t result = 0;
+        for (const Ints& chain : most)
+            for (int lane = 0; lane < kLanes; lane++) result = std::max(result, chain[lane]);
+        float size;
+        std::memcpy(&size, &result, sizeof size);
+        return size;
+    }
+    static Ints larger(Floats x, Ints than) {
+        const Ints size = (Ints)as_words(absolute(x));
+        return size > than ? size : than;
     }
 };
 
@@ -211,19 +254,25 @@ inline Dual seeded<Dual>(Floats r) { return {r, splat(1)}; }
 inline Floats slope_of(Floats) { return splat(0); }
 inline Floats slope_of(const Dual& x) { return x.slope; }
 
-// Sixteen relative weights on their cells.
+// Sixteen relative weights on their cells. The variance is found without slopes only.
 template <class T>
-Programmed programmed(const Physics& physics, Floats relative, const Draws& draws, int64_t at, bool want_variance) {
+CIMSIM_INLINE Programmed programmed(const Physics& physics, Floats relative, const Draws& draws, int64_t at, bool want_variance) {
     const float g_min = physics.g_min_uS, span = physics.span_uS;
     const Ints negative = relative < 0;
     const T r = seeded<T>(relative);
     const T target = physics.paired ? absolute(r) * span + g_min : (r + 1.0f) * (span / 2) + g_min;
+    Targets<T> targets(target);
     T g = target;
     Floats rest = splat(g_min), xi, xi_rest;
     size_t index = 0;
     for (const Programming& e : physics.programming) {
         draws.get(index++, at, negative, xi, xi_rest);
-        g = g + physics.bias(e, target) + physics.sigma(e, target) * xi;
+        if (e.even) {  // the same for every cell
+            g = g + (e.rest_bias + e.rest_sigma * xi);
+        } else {
+            Argument<T>& at_target = targets.over(e.per_uS);
+            g = g + physics.bias(e, at_target) + physics.sigma(e, at_target) * xi;
+        }
         rest = rest + e.rest_bias + e.rest_sigma * xi_rest;
     }
     if (index) g = at_least(g, g_min), rest = at_least(rest, g_min);
@@ -231,7 +280,8 @@ Programmed programmed(const Physics& physics, Floats relative, const Draws& draw
     const Floats fresh_rest = rest;
     for (const Drift& e : physics.drift) {
         draws.get(index++, at, negative, xi, xi_rest);
-        g = physics.drifted(e, g, physics.mean(e, target), physics.spread(e, target), xi);
+        Argument<T>& at_target = targets.over(e.per_uS);
+        g = physics.drifted(e, g, physics.mean(e, at_target), physics.spread(e, at_target), xi);
         rest = physics.drifted(e, rest, splat(e.rest_mean), splat(e.rest_spread), xi_rest);
     }
     if (physics.ages) g = at_least(g, g_min), rest = at_least(rest, g_min);
@@ -249,30 +299,29 @@ Programmed programmed(const Physics& physics, Floats relative, const Draws& draw
         out.before = absolute(value_of(fresh) - middle) * per_unit;
     }
     if (want_variance) {
-        out.variance = physics.variance(value_of(g), value_of(target));
-        if (physics.paired) out.variance += physics.variance(rest, splat(g_min));
-        out.variance *= per_unit * per_unit;
+        if constexpr (std::is_same_v<T, Floats>) out.variance = physics.variance(g, targets, rest) * (per_unit * per_unit);
     }
     return out;
 }
 
 // Calls begin(column) for each of the columns [first, last), and for all their cells, sixteen or fewer
-// at a time, use(at, lanes, column, row, relative weights); draws are at the right block.
+// at a time, use(at, lanes, row, relative weights); draws are at the right block.
 template <class Begin, class Use>
 void walk(const Field& field, Draws& draws, int64_t first, int64_t last, Begin begin, Use use) {
+    int64_t block = first * field.rows / kBlock, at = first * field.rows % kBlock;
+    draws.go_to(block);
     for (int64_t column = first; column < last; column++) {
         begin(column);
         const float* weight = field.weight + field.offset(column);
         const float per_scale = 1.0f / field.scale[column];
         for (int64_t row = 0; row < field.rows;) {
-            const int64_t position = column * field.rows + row;
-            const int64_t at = position % kBlock;
-            draws.go_to(position / kBlock);
-            const int lanes = int(std::min<int64_t>({kLanes, field.rows - row, kBlock - at}));
-            Floats r = splat(0);
-            std::memcpy(&r, weight + row, lanes * sizeof(float));
-            use(at, lanes, column, row, r * per_scale);
-            row += lanes;
+            if (at == kBlock) draws.go_to(++block), at = 0;
+            const int64_t end = std::min(field.rows, row + kBlock - at);
+            while (row < end) {
+                const int64_t lanes = std::min<int64_t>(kLanes, end - row);
+                use(at, lanes, row, load_some(weight + row, lanes) * per_scale);
+                row += lanes, at += lanes;
+            }
         }
     }
 }

@@ -7,9 +7,6 @@
 #pragma once
 #include <algorithm>
 #include <vector>
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
 
 #include "curves.h"
 
@@ -56,6 +53,7 @@ struct Currents {
     int64_t outer, groups, tiles, lines, line;
     bool line_of_columns;
 
+    int64_t numbers() const { return outer * tiles * lines * line; }
     int64_t columns() const { return line_of_columns ? line : lines; }
     int64_t mask_bytes() const { return (line + 7) / 8; }
     int64_t index(int64_t o, int64_t tile, int64_t l) const { return (o * tiles + tile) * lines + l; }

@@ -5,6 +5,9 @@
 
 #include "random.h"
 
+// Curves are called for sixteen numbers at a time: too little to pay for a call.
+#define CIMSIM_INLINE __attribute__((always_inline)) inline
+
 namespace cimsim {
 
 // Sixteen values and their derivatives by one variable.
@@ -26,8 +29,15 @@ inline Floats load_some(const float* p, int64_t left) {
     std::memcpy(&f, p, left * sizeof(float));
     return f;
 }
+// True in the first so many lanes.
+inline Ints some(int lanes) {
+    Ints lane_number;
+    for (int lane = 0; lane < kLanes; lane++) lane_number[lane] = lane;
+    return lane_number < lanes;
+}
 inline void store_some(float* p, Floats f, int64_t left) {
-    std::memcpy(p, &f, std::min<int64_t>(left, kLanes) * sizeof(float));
+    if (left >= kLanes) return store(p, f);
+    std::memcpy(p, &f, left * sizeof(float));
 }
 inline Floats where(Ints mask, Floats yes, Floats no) {
     return as_floats((as_words(yes) & (Words)mask) | (as_words(no) & ~(Words)mask));
@@ -95,6 +105,19 @@ constexpr float kFloor = 1e-7f;
 
 inline const float* behind(const float* curve) { return curve + int(curve[0]); }
 
+// What a curve is evaluated at; its logarithm is found when first wanted.
+template <class T>
+struct Argument {
+    T r, kept_log;
+    bool has_log = false;
+
+    explicit Argument(T r) : r(r) {}
+    T log() {
+        if (!has_log) kept_log = log_of(at_least(r, kFloor)), has_log = true;
+        return kept_log;
+    }
+};
+
 template <class T>
 T horner(const float* c, int count, T r) {
     T value = constant<T>(c[count - 1]);
@@ -103,19 +126,18 @@ T horner(const float* c, int count, T r) {
 }
 
 template <class T>
-T curve(const float* p, T r) {
+CIMSIM_INLINE T simple_curve(const float* p, Argument<T>& at) {
     const int count = int(p[0]) - 2;
     const Shape shape = Shape(int(p[1]));
+    const T r = at.r;
     p += 2;
     switch (shape) {
-        case Shape::kPolynomial:
-            return horner(p, count, r);
         case Shape::kClippedLog:  // slope, intercept, min, max
-            return at_most(at_least(log_of(at_least(r, kFloor)) * p[0] + p[1], p[2]), p[3]);
+            return at_most(at_least(at.log() * p[0] + p[1], p[2]), p[3]);
         case Shape::kCappedPower:  // coefficient, exponent, ln(max / coefficient)
-            return exp_of(at_most(log_of(at_least(r, kFloor)) * p[1], p[2])) * p[0];
+            return exp_of(at_most(at.log() * p[1], p[2])) * p[0];
         case Shape::kLogPolynomial:
-            return horner(p, count, log_of(at_least(r, kFloor)) * 0.43429448190325f);
+            return horner(p, count, at.log() * 0.43429448190325f);
         case Shape::kSaturating:  // amplitude, -1 / scale
             return (exp_of(r * p[1]) - 1.0f) * -p[0];
         case Shape::kTable: {  // r, value, slope to the next, for each point
@@ -124,10 +146,22 @@ T curve(const float* p, T r) {
                 value = where(value_of(r) >= p[k], (r - p[k]) * p[k + 2] + p[k + 1], value);
             return value;
         }
-        case Shape::kPiecewise:  // at, two curves
-            return where(value_of(r) < p[0], curve(p + 1, r), curve(behind(p + 1), r));
+        default:
+            return horner(p, count, r);
     }
-    return r;
 }
+
+template <class T>
+__attribute__((noinline)) T piecewise(const float* p, Argument<T>& at) {  // at, two curves
+    return where(value_of(at.r) < p[2], simple_curve(p + 3, at), simple_curve(behind(p + 3), at));
+}
+
+template <class T>
+CIMSIM_INLINE T curve(const float* p, Argument<T>& at) {
+    return Shape(int(p[1])) == Shape::kPiecewise ? piecewise(p, at) : simple_curve(p, at);
+}
+
+// Whether the curve is the same number everywhere.
+inline bool is_constant(const float* p) { return Shape(int(p[1])) == Shape::kPolynomial && p[0] == 3; }
 
 }  // namespace cimsim

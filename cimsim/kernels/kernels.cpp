@@ -15,12 +15,20 @@ inline int omp_get_thread_num() { return 0; }
 
 using namespace cimsim;
 
+namespace {
+
+// Threads for so many numbers: few are done before a second thread has woken up.
+int team_for(int64_t numbers, int threads) { return numbers < 16384 ? 1 : threads; }
+
+}  // namespace
+
+#pragma GCC visibility push(default)
 extern "C" {
 
 // Numbers N(0, 1) of one seed.
 void cimsim_normal(float* out, int64_t count, uint64_t seed, int threads) {
     const int64_t blocks = (count + kBlock - 1) / kBlock;
-#pragma omp parallel for num_threads(threads) schedule(static)
+#pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
     for (int64_t block = 0; block < blocks; block++) {
         float* to = out + block * kBlock;
         if (count - block * kBlock >= kBlock) {
@@ -45,65 +53,102 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
     const Physics physics(recipe, seeds, age_s);
     const float offset = physics.paired ? 0.0f : (physics.g_min_uS + physics.span_uS / 2) / physics.unit_uS();
     const int64_t columns = field.count();
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(team_for(columns * field.rows, threads))
+    {
+        Draws draws(physics, columns * field.rows);
+        const int64_t team = omp_get_num_threads(), self = omp_get_thread_num();
+        Floats before = splat(0), now = splat(0);
+        int64_t to = 0, current = 0;
+        const auto begin = [&](int64_t column) {
+            current = column;
+            if (find_scale) scale[column] = field.largest(column);
+            to = (column / field.columns * out_columns + column % field.columns) * field.rows;
+        };
+        const auto write = [&](const Programmed& cells, int64_t lanes, int64_t row) {
+            store_some(relative + to + row, cells.relative, lanes);
+            if (variance) store_some(variance + to + row, cells.variance, lanes);
+            if (!sums) return;
+            const Ints counts = some(int(lanes));
+            if (row == 0) before = now = splat(0);
+            before += where(counts, cells.before, splat(0));
+            now += where(counts, absolute(cells.relative - offset), splat(0));
+            if (row + lanes == field.rows) sums[current] = total(before), sums[columns + current] = total(now);
+        };
+        const int64_t first = columns * self / team, last = columns * (self + 1) / team;
+        if (slope)
+            walk(field, draws, first, last, begin, [&](int64_t at, int64_t lanes, int64_t row, Floats r) {
+                const Programmed cells = programmed<Dual>(physics, r, draws, at, variance);
+                write(cells, lanes, row);
+                store_some(slope + to + row, cells.slope, lanes);
+            });
+        else
+            walk(field, draws, first, last, begin, [&](int64_t at, int64_t lanes, int64_t row, Floats r) {
+                write(programmed<Floats>(physics, r, draws, at, variance), lanes, row);
+            });
+    }
+}
+
+// dL/dweight from gradient * dac_full / dac_levels = dL/d relative, [tiles, columns, rows] like `relative`
+// and `slope`: through the cells, and through the scale, which is the largest weight of each column.
+// Without `relative` and `slope` the cells are programmed once more, in pairs, and `scale` is found.
+void cimsim_pull(const float* weight, float* scale, const int64_t* dims, const float* recipe, const uint64_t* seeds,
+                 double age_s, const float* relative, const float* slope, const float* gradient, const float* dac_full,
+                 float dac_levels, float* out, int threads) {
+    const Field field{weight, scale, dims[0], dims[1], dims[2], dims[3], dims[4]};
+    const Physics physics(recipe, seeds, age_s);
+    const int64_t columns = field.count();
+    const float factor = dac_full ? *dac_full / dac_levels : 1.0f;
+#pragma omp parallel num_threads(team_for(columns * field.rows, threads))
     {
         Draws draws(physics, columns * field.rows);
         const int64_t team = omp_get_num_threads(), self = omp_get_thread_num();
         const int64_t first = columns * self / team, last = columns * (self + 1) / team;
-        walk(field, draws, first, last, [&](int64_t column) { if (find_scale) scale[column] = field.largest(column); },
-             [&](int64_t at, int lanes, int64_t column, int64_t row, Floats r) {
-                 const Programmed cells = slope ? programmed<Dual>(physics, r, draws, at, variance)
-                                                : programmed<Floats>(physics, r, draws, at, variance);
-                 const int64_t to = (column / field.columns * out_columns + column % field.columns) * field.rows + row;
-                 store_some(relative + to, cells.relative, lanes);
-                 if (slope) store_some(slope + to, cells.slope, lanes);
-                 if (variance) store_some(variance + to, cells.variance, lanes);
-                 if (!sums) return;
-                 if (row == 0) sums[column] = sums[columns + column] = 0;
-                 const Floats now = absolute(cells.relative - offset);
-                 for (int lane = 0; lane < lanes; lane++) {
-                     sums[column] += cells.before[lane];
-                     sums[columns + column] += now[lane];
-                 }
-             });
-    }
-}
-
-// dL/dweight from factor * gradient = dL/d relative, [tiles, columns, rows] like `relative` and
-// `slope`: through the cells, and through the scale, which is the largest weight of each column.
-void cimsim_pull(const float* weight, const float* scale, const int64_t* dims, float offset, int64_t out_columns,
-                 const float* relative, const float* slope, const float* gradient, const float* factor, float* out, int threads) {
-    const Field field{weight, scale, dims[0], dims[1], dims[2], dims[3], dims[4]};
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t column = 0; column < field.count(); column++) {
-        const float* w = weight + field.offset(column);
-        const int64_t from = (column / field.columns * out_columns + column % field.columns) * field.rows;
-        const float *rel = relative + from, *steep = slope + from, *dr = gradient + column * field.rows;
-        float* to = out + field.offset(column);
-        const float full = scale[column], per_scale = 1.0f / full, times = *factor * per_scale;
-        Floats through_scale = splat(0);
-        int64_t largest = 0;
-        for (int64_t row = 0; row < field.rows; row += kLanes) {
-            const int64_t left = field.rows - row;
-            const Floats own = load_some(w + row, left), d = load_some(dr + row, left), s = load_some(steep + row, left);
-            const Floats value = load_some(rel + row, left) - offset;
-            through_scale += where(d != 0, d * (value - own * per_scale * s), splat(0));
-            largest += __builtin_popcount(bits_of(absolute(own) == full));
-            store_some(to + row, d * s * times, left);
+        Floats through_scale;
+        Ints largest;
+        const float *w = nullptr, *d = nullptr;
+        float *to = nullptr, full = 0, times = 0;
+        const auto begin = [&](int64_t column) {
+            if (!relative) scale[column] = field.largest(column);
+            w = weight + field.offset(column), d = gradient + column * field.rows, to = out + field.offset(column);
+            full = scale[column], times = factor / full;
+            through_scale = splat(0), largest = (Ints){};
+        };
+        const auto pull = [&](int64_t lanes, int64_t row, Floats r, Floats value, Floats steep) {
+            const Floats dr = load_some(d + row, lanes);
+            through_scale += where(dr != 0, dr * (value - r * steep), splat(0));
+            largest -= (absolute(load_some(w + row, lanes)) == full) & some(int(lanes));
+            store_some(to + row, dr * steep * times, lanes);
+            if (row + lanes < field.rows) return;
+            int32_t ties = 0;
+            for (int lane = 0; lane < kLanes; lane++) ties -= largest[lane];
+            if (!ties) return;
+            const float share = total(through_scale) * times / float(-ties);
+            for (int64_t i = 0; i < field.rows; i++)
+                if (std::fabs(w[i]) == full) to[i] += w[i] < 0 ? -share : share;
+        };
+        if (relative) {
+            for (int64_t column = first; column < last; column++) {
+                begin(column);
+                for (int64_t row = 0; row < field.rows; row += kLanes) {
+                    const int64_t lanes = std::min<int64_t>(kLanes, field.rows - row), at = column * field.rows + row;
+                    pull(lanes, row, load_some(w + row, lanes) / full, load_some(relative + at, lanes), load_some(slope + at, lanes));
+                }
+            }
+        } else {
+            walk(field, draws, first, last, begin, [&](int64_t at, int64_t lanes, int64_t row, Floats r) {
+                const Programmed cells = programmed<Dual>(physics, r, draws, at, false);
+                pull(lanes, row, r, cells.relative, cells.slope);
+            });
         }
-        if (!largest) continue;
-        const float share = total(through_scale) * times / float(largest);
-        for (int64_t row = 0; row < field.rows; row++)
-            if (std::fabs(w[row]) == full) to[row] += w[row] < 0 ? -share : share;
     }
 }
 
-// The DAC: codes of x and their squares, as floats for products; as bytes, and which did not saturate
+// The DAC of step `*full / levels`: codes of x and their squares, as floats for products; as bytes, and which did not saturate
 // (one bit a value), to be kept. All but `codes` may be null.
-void cimsim_encode(const float* x, int64_t count, const float* step, float levels, float* codes, float* squares, int8_t* kept,
+void cimsim_encode(const float* x, int64_t count, const float* full, float levels, float* codes, float* squares, int8_t* kept,
                    uint8_t* mask, int threads) {
-    const float unit = *step;
-#pragma omp parallel for num_threads(threads) schedule(static)
+    const float unit = *full / levels;
+#pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
     for (int64_t part = 0; part < (count + 4095) / 4096; part++) {
         const int64_t end = std::min(count, (part + 1) * 4096);
         for (int64_t i = part * 4096; i < end; i += kLanes) {
@@ -122,16 +167,24 @@ void cimsim_encode(const float* x, int64_t count, const float* step, float level
     }
 }
 
-// The ADC and what is digital behind it: y = sum over tiles of scale * code(gain * z + noise), plus
-// the bias. dims: outer, groups, tiles, lines, line, line_of_columns. `variance` (of z), `bias` and
-// `mask` may be null; `mask` marks the conversions that did not saturate.
-void cimsim_convert(const float* z, const float* variance, const int64_t* dims, const float* gain, const float* scale,
-                    const float* bias, float lowest, float highest, float noise_steps, uint64_t cells_seed, uint64_t adc_seed,
+// The ADC and what is digital behind it: y = sum over tiles of scale * step * code(gain * z + noise),
+// plus the bias, where step = *adc_full / highest (one for each tile if `per_tile`) and gain = (dac_full
+// / dac_levels) / step. dims: outer, groups, tiles, lines, line, line_of_columns. `dac_full` null is a
+// DAC of step 1; `variance` (of z), `bias` and `mask` may be null; `mask` marks the conversions that
+// did not saturate.
+void cimsim_convert(const float* z, const float* variance, const int64_t* dims, const float* dac_full, float dac_levels,
+                    const float* adc_full, int per_tile, const float* column_scale, const float* bias, float lowest,
+                    float highest, float noise_steps, uint64_t cells_seed, uint64_t adc_seed,
                     float* y, uint8_t* mask, int threads) {
     const Currents at{dims[0], dims[1], dims[2], dims[3], dims[4], dims[5] != 0};
+    std::vector<float> gain(at.groups * at.tiles * at.columns()), scale(gain.size());
+    for (size_t i = 0; i < gain.size(); i++) {
+        const float step = adc_full[per_tile ? i / at.columns() : 0] / highest;
+        gain[i] = (dac_full ? *dac_full / dac_levels : 1.0f) / step, scale[i] = column_scale[i] * step;
+    }
     const int64_t chunk = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, at.line));
     const int64_t chunks = (at.lines + chunk - 1) / chunk;
-#pragma omp parallel for num_threads(threads) schedule(static) collapse(2)
+#pragma omp parallel for num_threads(team_for(at.numbers(), threads)) schedule(static) collapse(2)
     for (int64_t o = 0; o < at.outer; o++) {
         for (int64_t part = 0; part < chunks; part++) {
             Stream cells, adc;
@@ -139,7 +192,7 @@ void cimsim_convert(const float* z, const float* variance, const int64_t* dims, 
             for (int64_t tile = 0; tile < at.tiles; tile++) {
                 for (int64_t l = part * chunk; l < end; l++) {
                     const int64_t index = at.index(o, tile, l), first = index * at.line;
-                    const float *gains = at.column(gain, o, tile, l), *scales = at.column(scale, o, tile, l);
+                    const float *gains = at.column(gain.data(), o, tile, l), *scales = at.column(scale.data(), o, tile, l);
                     const float* biases = bias ? bias + o % at.groups * at.columns() + (at.line_of_columns ? 0 : l) : nullptr;
                     float* out = y + (o * at.lines + l) * at.line;
                     for (int64_t i = 0; i < at.line; i += kLanes) {
@@ -147,8 +200,7 @@ void cimsim_convert(const float* z, const float* variance, const int64_t* dims, 
                         const Floats g = at.at(gains, i);
                         Floats v = load_some(z + first + i, left) * g, xi;
                         if (variance) {
-                            Floats sigma = at_least(load_some(variance + first + i, left), 0);
-                            for (int lane = 0; lane < kLanes; lane++) sigma[lane] = std::sqrt(sigma[lane]);
+                            const Floats sigma = root_of(at_least(load_some(variance + first + i, left), 0));
                             cells.take(cells_seed, first + i, xi);
                             v += xi * (sigma * g);
                         }
@@ -174,7 +226,7 @@ void cimsim_convert(const float* z, const float* variance, const int64_t* dims, 
 // `scale` may be null.
 void cimsim_spread(const float* dy, const uint8_t* mask, const int64_t* dims, const float* scale, float* dz, int threads) {
     const Currents at{dims[0], dims[1], dims[2], dims[3], dims[4], dims[5] != 0};
-#pragma omp parallel for num_threads(threads) schedule(static) collapse(2)
+#pragma omp parallel for num_threads(team_for(at.numbers(), threads)) schedule(static) collapse(2)
     for (int64_t o = 0; o < at.outer; o++) {
         for (int64_t l = 0; l < at.lines; l++) {
             const float* from = dy + (o * at.lines + l) * at.line;
@@ -193,10 +245,10 @@ void cimsim_spread(const float* dy, const uint8_t* mask, const int64_t* dims, co
     }
 }
 
-// Back through the DAC, in place: dx where x / step lies within `levels`, 0 elsewhere.
-void cimsim_gate(float* dx, const float* x, const uint8_t* mask, int64_t count, const float* step, float levels, int threads) {
-    const float unit = *step;
-#pragma omp parallel for num_threads(threads) schedule(static)
+// Back through the DAC, in place: dx where |x| lies within the full scale, 0 elsewhere.
+void cimsim_gate(float* dx, const float* x, const uint8_t* mask, int64_t count, const float* full, float levels, int threads) {
+    const float unit = *full / levels;
+#pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
     for (int64_t part = 0; part < (count + 4095) / 4096; part++) {
         const int64_t end = std::min(count, (part + 1) * 4096);
         for (int64_t i = part * 4096; i < end; i += kLanes) {
@@ -214,3 +266,4 @@ void cimsim_gate(float* dx, const float* x, const uint8_t* mask, int64_t count, 
 }
 
 }  // extern "C"
+#pragma GCC visibility pop

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
 import os
 import platform
 import shutil
 import subprocess
 import tempfile
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,11 +30,13 @@ from cimsim.kernels.recipe import Recipe
 _HERE = Path(__file__).parent
 _SOURCES = ("kernels.cpp", "cells.h", "converters.h", "curves.h", "random.h")
 _FLAGS = (
-    *("-std=gnu++17", "-O3", "-shared", "-fPIC", "-fno-math-errno", "-fno-trapping-math"),
+    *("-std=gnu++17", "-O3", "-shared", "-fPIC", "-fvisibility=hidden"),
+    *("-fno-math-errno", "-fno-trapping-math"),
     *("-Wno-psabi", "-Wno-unknown-pragmas", "-Wno-unknown-warning-option"),
 )
 # The first that works: threads for this processor, no threads, any processor.
-_CHOICES = (("-march=native", "-fopenmp"), ("-march=native",), ())
+_NATIVE = ("-march=native", "-mprefer-vector-width=512")
+_CHOICES = ((*_NATIVE, "-fopenmp"), ("-march=native", "-fopenmp"), ("-march=native",), ())
 _BUILD_SECONDS = 120
 
 _POINTER = ctypes.c_void_p
@@ -46,17 +51,29 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
         *(_POINTER, _POINTER, _POINTER, _POINTER, _INT),
     ),
     "pull": (
-        *(_POINTER, _POINTER, _POINTER, _FLOAT, _LONG),
-        *(_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
+        *(_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, ctypes.c_double),
+        *(_POINTER, _POINTER, _POINTER, _POINTER, _FLOAT, _POINTER, _INT),
     ),
     "encode": (_POINTER, _LONG, _POINTER, _FLOAT, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
     "convert": (
-        *(_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER),
+        *(_POINTER, _POINTER, _POINTER, _POINTER, _FLOAT, _POINTER, _INT, _POINTER, _POINTER),
         *(_FLOAT, _FLOAT, _FLOAT, _SEED, _SEED, _POINTER, _POINTER, _INT),
     ),
     "spread": (_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
     "gate": (_POINTER, _POINTER, _POINTER, _LONG, _POINTER, _FLOAT, _INT),
 }
+
+
+class Dac(NamedTuple):
+    """A full scale (one number) and the codes above zero that it is divided into."""
+
+    full_scale: Tensor
+    levels: int
+
+    @property
+    def size(self) -> Tensor:
+        """What one code is worth."""
+        return self.full_scale / self.levels
 
 
 class Lines(NamedTuple):
@@ -148,13 +165,35 @@ def _processor() -> str:
 
 
 def _call(name: str, *arguments: object) -> None:
+    _functions()[name](*arguments, torch.get_num_threads())
+
+
+@lru_cache(maxsize=1)
+def _functions() -> dict[str, Callable[..., None]]:
     library = build().library
-    assert library is not None
-    getattr(library, f"cimsim_{name}")(*arguments, torch.get_num_threads())
+    return {name: getattr(library, f"cimsim_{name}") for name in _SIGNATURES}
 
 
 def _at(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
+
+
+_kept = threading.local()
+
+
+def scratch(slot: str, shape: tuple[int, ...]) -> Tensor:
+    """Memory for a result that is used up before the same ``slot`` is asked for again.
+
+    Fresh memory costs more than what is written to it: the system clears it page by page. Each
+    thread has its own, as large as the largest that was asked for.
+    """
+    slots: dict[str, Tensor] = _kept.__dict__.setdefault("slots", {})
+    numel = math.prod(shape)
+    held = slots.get(slot)
+    if held is None or held.numel() < numel:
+        slots.pop(slot, None)
+        held = slots[slot] = torch.empty(numel, dtype=torch.float32)
+    return held[:numel].view(shape)
 
 
 def normal(out: Tensor, seed: int) -> None:
@@ -179,6 +218,7 @@ def program(
     seeds: tuple[int, ...],
     age_s: float,
     want_slope: bool = False,
+    passing: bool = False,
 ) -> Cells:
     """Weights on cells, programmed and aged.
 
@@ -188,7 +228,8 @@ def program(
         recipe: the physics.
         seeds: one for each of ``recipe.draws``.
         age_s: seconds since programming.
-        want_slope: whether the derivative of ``relative`` by ``weight / scale`` is wanted.
+        want_slope: whether to find the derivative of ``relative`` by ``weight / scale`` (and not
+            the read variance).
 
     Returns:
         Relative currents, their slopes and read variances ``[tiles, columns (+ 1), rows]`` (the
@@ -197,17 +238,19 @@ def program(
         column, before and now.
     """
     tiles, columns, rows = weight.shape
-    numbers, names = _arrays(recipe)
+    numbers, names = _arrays(recipe, seeds)
     find_scale = scale is None
     scale = weight.new_empty(tiles, columns) if scale is None else scale.contiguous()
     shape = (tiles, columns + (not recipe.paired), rows)
-    relative = weight.new_empty(shape)
-    slope = weight.new_empty(shape) if want_slope else None
-    variance = weight.new_empty(shape) if recipe.reads else None
+
+    def field(slot: str) -> Tensor:
+        return scratch(slot, shape) if passing else weight.new_empty(shape)
+
+    relative = field("relative")
+    slope = field("slope") if want_slope else None
+    variance = field("variance") if recipe.reads and not want_slope else None
     sums = weight.new_empty(2, tiles, columns, dtype=torch.float64) if recipe.drifts else None
     dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
-    for index, seed in enumerate(seeds):
-        names[index] = seed
     _call(
         "program",
         *(weight.data_ptr(), scale.data_ptr(), find_scale, dims, numbers, names, age_s, shape[1]),
@@ -215,28 +258,42 @@ def program(
     )
     if not recipe.paired:
         relative[:, -1] = recipe.offset
-        for field in (slope, variance):
-            if field is not None:
-                field[:, -1] = 0.0
+        for other in (slope, variance):
+            if other is not None:
+                other[:, -1] = 0.0
     return Cells(relative, scale, slope, variance, sums)
 
 
 def pull(
-    weight: Tensor, cells: Cells, gradient: Tensor, factor: Tensor, offset: float, out: Tensor
+    weight: Tensor,
+    cells: Cells | None,
+    recipe: Recipe,
+    seeds: tuple[int, ...],
+    age_s: float,
+    gradient: Tensor,
+    dac: Dac | None,
+    out: Tensor,
 ) -> None:
-    """``dL/dweight`` into ``out``, which lies in memory as ``weight`` does.
+    """``dL/dweight`` into ``out``, which lies in memory as ``weight`` does, for cells in pairs.
 
-    ``factor * gradient`` is ``dL/d relative``, ``[tiles, columns, rows]``; the scale of ``cells``
-    is the largest weight of each column, and what arrives at it goes to that weight.
+    ``gradient`` times the DAC's step is ``dL/d relative``, ``[tiles, columns, rows]``; the scale is
+    the largest weight of each column, and what arrives at it goes to that weight. Without
+    ``cells``, and their slopes, they are programmed as by :func:`program`.
     """
     tiles, columns, rows = weight.shape
+    numbers, names = _arrays(recipe, seeds)
     dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
+    scale = scratch("scale", (tiles, columns)) if cells is None else cells.scale
+    relative, slope = (None, None) if cells is None else (cells.relative, cells.slope)
     _call(
         "pull",
-        *(weight.data_ptr(), cells.scale.data_ptr(), dims, offset, cells.relative.shape[1]),
-        *(cells.relative.data_ptr(), _at(cells.slope), gradient.data_ptr(), factor.data_ptr()),
-        out.data_ptr(),
+        *(weight.data_ptr(), scale.data_ptr(), dims, numbers, names, age_s),
+        *(_at(relative), _at(slope), gradient.data_ptr(), *_pointers(dac), out.data_ptr()),
     )
+
+
+def _pointers(dac: Dac | None) -> tuple[int | None, int]:
+    return (None, 1) if dac is None else (dac.full_scale.data_ptr(), dac.levels)
 
 
 class Codes(NamedTuple):
@@ -250,20 +307,22 @@ class Codes(NamedTuple):
 
 def encode(
     x: Tensor,
-    step: Tensor,
-    levels: int,
+    dac: Dac,
     want_squares: bool = False,
     want_kept: bool = False,
     want_mask: bool = False,
 ) -> Codes:
-    """The DAC's codes of the dense ``x``; bytes hold those of up to 8 bits only."""
-    values = torch.empty_like(x)
-    squares = torch.empty_like(x) if want_squares else None
+    """The DAC's codes of the contiguous ``x``; bytes hold those of up to 8 bits only.
+
+    Values and squares lie in :func:`scratch`.
+    """
+    values = scratch("codes", x.shape)
+    squares = scratch("squares", x.shape) if want_squares else None
     kept = torch.empty_like(x, dtype=torch.int8) if want_kept else None
     mask = x.new_empty(-(-x.numel() // 8), dtype=torch.uint8) if want_mask else None
     _call(
         "encode",
-        *(x.data_ptr(), x.numel(), step.data_ptr(), levels),
+        *(x.data_ptr(), x.numel(), *_pointers(dac)),
         *(values.data_ptr(), _at(squares), _at(kept), _at(mask)),
     )
     return Codes(values, squares, kept, mask)
@@ -273,24 +332,27 @@ def convert(
     z: Tensor,
     variance: Tensor | None,
     lines: Lines,
-    gain: Tensor,
+    dac: Dac | None,
+    adc_full_scale: Tensor,
+    codes: tuple[int, int],
     scale: Tensor,
     bias: Tensor | None,
-    codes: tuple[int, int],
     noise_steps: float,
     seeds: tuple[int, int],
     y: Tensor,
     want_mask: bool,
 ) -> Tensor | None:
-    """The ADC and the digital sum: ``y = sum_tiles scale * code(gain * z + noise) + bias``.
+    """The ADC and the digital sum: ``y = sum_tiles scale * step * code(z / step + noise) + bias``.
 
     Args:
-        z: currents, contiguous, laid out as ``lines`` says.
+        z: currents in units of weight times the steps of the DAC, laid out as ``lines`` says.
         variance: of the currents by read noise, like ``z``.
         lines: the layout.
-        gain, scale: per column, ``[groups * tiles, columns]``, contiguous.
-        bias: per output.
+        dac: what a step of the input is worth; 1 if None.
+        adc_full_scale: one number, or one for each of ``groups * tiles``.
         codes: lowest and highest.
+        scale: per column, ``[groups * tiles, columns]``, contiguous.
+        bias: per output.
         noise_steps: spread of the ADC's own noise in its steps.
         seeds: of the read noise and of the ADC's.
         y: the output, contiguous; overwritten.
@@ -302,8 +364,9 @@ def convert(
         mask = z.new_empty(z.numel() // lines.line, -(-lines.line // 8), dtype=torch.uint8)
     _call(
         "convert",
-        *(z.data_ptr(), _at(variance), (_LONG * 6)(*lines), gain.data_ptr(), scale.data_ptr()),
-        *(_at(bias), *codes, noise_steps, *seeds, y.data_ptr(), _at(mask)),
+        *(z.data_ptr(), _at(variance), (_LONG * 6)(*lines), *_pointers(dac)),
+        *(adc_full_scale.data_ptr(), adc_full_scale.dim(), scale.data_ptr(), _at(bias), *codes),
+        *(noise_steps, *seeds, y.data_ptr(), _at(mask)),
     )
     return mask
 
@@ -318,15 +381,15 @@ def spread(
     )
 
 
-def gate(dx: Tensor, x: Tensor | None, mask: Tensor | None, step: Tensor, levels: int) -> None:
+def gate(dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac) -> None:
     """Keep ``dx`` where the DAC did not saturate: as ``mask`` says, or else as ``x`` tells."""
-    _call("gate", dx.data_ptr(), _at(x), _at(mask), dx.numel(), step.data_ptr(), levels)
+    _call("gate", dx.data_ptr(), _at(x), _at(mask), dx.numel(), *_pointers(dac))
 
 
-def _arrays(recipe: Recipe) -> tuple[object, ctypes.Array[ctypes.c_uint64]]:
-    return _numbers(recipe), (ctypes.c_uint64 * max(1, len(recipe.draws)))()
+def _arrays(recipe: Recipe, seeds: tuple[int, ...]) -> tuple[object, object]:
+    return _numbers(recipe), (_SEED * max(1, len(seeds)))(*seeds)
 
 
 @lru_cache(maxsize=64)
 def _numbers(recipe: Recipe) -> ctypes.Array[ctypes.c_float]:
-    return (ctypes.c_float * len(recipe.numbers))(*recipe.numbers)
+    return (_FLOAT * len(recipe.numbers))(*recipe.numbers)

@@ -8,6 +8,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 namespace cimsim {
 
@@ -93,14 +96,28 @@ inline Floats log_of(Floats x) {
     return m + (p * m - 0.5f) * squared + e * 0.69314718056f;
 }
 
+inline Floats root_of(Floats x) {
+#if defined(__AVX512F__)
+    __m512 v;
+    std::memcpy(&v, &x, sizeof v);
+    v = _mm512_sqrt_ps(v);
+    std::memcpy(&x, &v, sizeof v);
+#else
+    float v[kLanes];
+    std::memcpy(v, &x, sizeof v);
+    for (int lane = 0; lane < kLanes; lane++) v[lane] = std::sqrt(v[lane]);
+    std::memcpy(&x, v, sizeof v);
+#endif
+    return x;
+}
+
 // 512 numbers N(0, 1).
 inline void normal_block(uint64_t seed, uint64_t block, float* out) {
     Generators draw(seed, block);
     for (int64_t i = 0; i < kBlock; i += 2 * kLanes) {
         const Floats u = (__builtin_convertvector(draw.next(), Floats) + 0.5f) * 0x1p-32f;
         const Words turn = draw.next();
-        Floats radius = -2.0f * log_of(u);
-        for (int lane = 0; lane < kLanes; lane++) radius[lane] = std::sqrt(radius[lane] < 0 ? 0 : radius[lane]);
+        const Floats squared = -2.0f * log_of(u), radius = root_of(squared > 0 ? squared : squared - squared);
         // 30 bits are an angle in [-pi/4, pi/4); one bit swaps the axes, one mirrors: a full circle.
         const Floats angle = __builtin_convertvector((Ints)(turn << 2), Floats) * (0.78539816340f * 0x1p-31f);
         const Floats q = angle * angle;

@@ -240,10 +240,12 @@ class AnalogLayer(nn.Module):
                 "training data first: cimsim.calibrate(model, batches)"
             )
         dtype = _compute_dtype(self.weight)
-        # Copies: calibrating again before backward must not change what this forward did.
-        dac, adc = (r.detach().to(dtype, copy=True) for r in (self.dac_range, self.adc_range))
-        # An optimiser may carry a learned range past zero.
-        return ConverterRanges(dac.clamp_min_(_SMALLEST_RANGE), adc.clamp_min_(_SMALLEST_RANGE))
+        # Copies: calibrating again before backward must not change what this forward did. And an
+        # optimiser may carry a learned range past zero.
+        dac, adc = (
+            r.detach().to(dtype).clamp_min(_SMALLEST_RANGE) for r in (self.dac_range, self.adc_range)
+        )
+        return ConverterRanges(dac, adc)
 
     # The module's own life.
 
