@@ -47,6 +47,7 @@ _FOLDERS = (
     "devices",
     "estimators",
     "fitting",
+    "kernels",
     "nn",
     "profile",
     "training",

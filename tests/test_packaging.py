@@ -113,7 +113,7 @@ def test_a_wheel_holds_every_module_and_works_away_from_the_tree(
         (*name.split("."), *file.relative_to(ROOT / folder).parts)
         for name, folder in folders.items()
         for file in (ROOT / folder).rglob("*")
-        if file.suffix in {".py", ".yaml", ".json", ".typed"}
+        if file.suffix in {".py", ".yaml", ".json", ".typed", ".cpp", ".h"}
     }
     installed = tmp_path / "installed"
     got = {f.relative_to(installed).parts for f in installed.glob("cimsim/**/*") if f.is_file()}

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cimsim import kernels
 from cimsim.array import fused
 from cimsim.array.chip import Chip, hold, make_chip
 from cimsim.array.masks import Mask
@@ -27,6 +26,8 @@ from cimsim.circuits.dac import analog_levels, bit_planes, dac_converter, shift_
 from cimsim.circuits.mapping import Mapping
 from cimsim.circuits.wires import gated_currents
 from cimsim.devices.draws import normal
+from cimsim.kernels import Recipe, active, native
+from cimsim.kernels import recipe as recipe_of
 from cimsim.profile import Profile
 from cimsim.seeds import generator, seed_for
 
@@ -56,9 +57,9 @@ class Readout(NamedTuple):
     """A multiplication's result ``y``, and what was wanted of it; None for what was not.
 
     ``codes`` is the input as the DAC coded it, in the smallest type that holds it (the input itself
-    where the DAC is ideal); ``dac_inside`` and ``adc_inside`` mark what did not saturate (None where
-    a converter is ideal). ``range_slopes`` are the derivatives of what came out of the converters
-    by their ranges: of every input, and of every current in units of the output.
+    where the DAC is ideal); ``dac_inside`` and ``adc_inside`` mark what did not saturate (None
+    where a converter is ideal). ``range_slopes`` are the derivatives of what came out of the
+    converters by their ranges: of every input, and of every current in units of the output.
     """
 
     y: Tensor
@@ -91,19 +92,17 @@ class Array:
         return Mapping(self.profile.cell, self.profile.array)
 
     @cached_property
-    def recipe(self) -> kernels.Recipe | None:
+    def recipe(self) -> Recipe | None:
         """The cells' physics for the fused kernel; None if it does not cover this device."""
-        return kernels.recipe(self.profile)
+        return recipe_of(self.profile)
 
-    def chip(
-        self, weight: Tensor, seed: int, age_s: float = 0.0, passing: bool = False
-    ) -> Chip:
+    def chip(self, weight: Tensor, seed: int, age_s: float = 0.0, passing: bool = False) -> Chip:
         """Program ``weight`` on the chip named by ``seed`` and let it wait ``age_s`` seconds.
 
         A ``passing`` chip is used up before this thread makes the next one: its memory is shared.
         """
         cells = self.tiling.to_cells(weight)
-        if self.recipe is not None and kernels.active(cells):
+        if self.recipe is not None and active(cells):
             return fused.chip(cells, self.profile, self.recipe, seed, age_s, passing)
         return make_chip(cells, self.profile, seed, age_s)
 
@@ -115,7 +114,7 @@ class Array:
             self.recipe is not None
             and self.recipe.paired
             and self.profile.array.weight_scale == "column"
-            and kernels.active(weight)
+            and active(weight)
         ):
             return fused.FusedProgrammed(*where, self.recipe, weight, seed, age_s, scale)
         return PlainlyProgrammed(*where, weight, seed, age_s, scale)
@@ -164,7 +163,7 @@ class Array:
             bias: one number for each output, added digitally.
             wanted: what to return beside the result.
         """
-        if self._fused_read(chip, wanted) and kernels.active(x, chip.relative, bias):
+        if self._fused_read(chip, wanted) and active(x, chip.relative, bias):
             return fused.read(self, x, chip, ranges, read_seed, bias, wanted)
         return self._read(x, chip, ranges, read_seed, bias, wanted)
 
@@ -249,16 +248,16 @@ class Array:
         return codes if self.dac is None else codes.to(self.dac.storage)
 
     def widened(self, codes: Tensor, like: Tensor) -> Tensor:
-        """:meth:`stored` codes as floats of the dtype of ``like``; to be used up before the next."""
-        if codes.dtype != like.dtype and kernels.active(like):
-            return kernels.native.scratch("codes", codes.shape).copy_(codes)
+        """:meth:`stored` codes in the dtype of ``like``; to be used up before the next."""
+        if codes.dtype != like.dtype and active(like):
+            return native.scratch("codes", tuple(codes.shape)).copy_(codes)
         return codes.to(like.dtype)
 
     # What backward rules need: the transposes of the converters.
 
-    def step(self, ranges: ConverterRanges) -> kernels.native.Dac | None:
+    def step(self, ranges: ConverterRanges) -> native.Dac | None:
         """What a code of the DAC is worth; None if it is ideal."""
-        return None if self.dac is None else kernels.native.Dac(ranges.dac, self.dac.levels)
+        return None if self.dac is None else native.Dac(ranges.dac, self.dac.levels)
 
     def encode(self, x: Tensor, ranges: ConverterRanges) -> Tensor:
         """The codes of ``x`` once more, as :meth:`mvm` multiplied them; to be used up before the
@@ -266,8 +265,8 @@ class Array:
         step = self.step(ranges)
         if self.dac is None or step is None:
             return x
-        if kernels.active(x):
-            return kernels.native.encode(x.contiguous(), step).values
+        if active(x):
+            return native.encode(x.contiguous(), step).values
         return self.dac.encode(x / step.size, want_inside=False)[0]
 
     def through_dac(
@@ -278,7 +277,7 @@ class Array:
         step = self.step(ranges)
         if step is None or (x is None and mask is None):
             return dx
-        if kernels.active(dx, x):
+        if active(dx, x):
             return fused.through_dac(dx, x, mask, step)
         if x is not None:
             return dx * ((x / step.size).abs() <= step.levels)
@@ -291,7 +290,7 @@ class Array:
         ``scale [tiles, columns]``; None for a mask or scale of ones. To be used up before the next.
         """
         slices = self.profile.array.slices
-        if slices == 1 and kernels.active(dy, scale):
+        if slices == 1 and active(dy, scale):
             return fused.spread(self.tiling, dy, mask, scale)
         dz = self.tiling.spread(dy)
         if slices > 1:
@@ -380,7 +379,9 @@ class Array:
     ) -> Tensor:
         tiling = self.tiling
         if chip.read_variance is not None:
-            variance = tiling.product(drive.square(), chip.read_variance * gain.square())
+            # A chip of the kernels may hold its variances in fewer bits.
+            cells = chip.read_variance.to(drive.dtype)
+            variance = tiling.product(drive.square(), cells * gain.square())
             sigma = variance.clamp_min_(0.0).sqrt_()  # fast convolutions can round below zero
             z = _noisy(z, sigma, seed_for(read_seed, "cells"))
         if chip.traps:

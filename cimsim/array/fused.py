@@ -129,7 +129,8 @@ def read(
     kept, dac_inside = None, None
     step = array.step(ranges)
     if step is None:
-        codes = native.Codes(x.contiguous(), x.square() if noisy else None, x, None)
+        squares = x.square().to(native.variance_dtype()) if noisy else None
+        codes = native.Codes(x.contiguous(), squares, x, None)
     else:
         bytes_suffice = wanted.codes and step.levels < 128
         codes = native.encode(x.contiguous(), step, noisy, bytes_suffice, wanted.dac_mask)
@@ -140,7 +141,8 @@ def read(
     z = tiling.product(codes.values, chip.relative, "z").contiguous()
     variance = None
     if chip.read_variance is not None and codes.squares is not None:
-        variance = tiling.product(codes.squares, chip.read_variance, "z variance").contiguous()
+        cells = chip.read_variance.to(native.variance_dtype())
+        variance = tiling.product(codes.squares, cells, "z variance").contiguous()
     lines = tiling.lines(z.shape)
     y = z.new_empty(tiling.output_shape(z.shape))
     mask = native.convert(
@@ -164,7 +166,7 @@ def through_dac(dx: Tensor, x: Tensor | None, mask: Mask | None, dac: native.Dac
 
 def spread(tiling: Tiling, dy: Tensor, mask: Mask | None, scale: Tensor | None) -> Tensor:
     """:meth:`cimsim.array.Array.spread`, in scratch memory."""
-    dz = native.scratch("dz", tiling.currents_shape(dy.shape))
+    dz = native.scratch("dz", tuple(tiling.currents_shape(dy.shape)))
     native.spread(
         dy.contiguous(),
         None if mask is None else mask.bits,

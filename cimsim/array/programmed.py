@@ -1,4 +1,4 @@
-"""What a chip holds, for backward: the weights on its cells, and the way back through programming."""
+"""What a chip holds, for backward: weights on cells, and the way back to the digital ones."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ class Programmed(Protocol):
         scale: what each column counts for, ``[tiles, columns]``.
     """
 
-    values: Tensor
     scale: Tensor
+
+    @property
+    def values(self) -> Tensor:
+        """See above."""
 
     def pull(self, gradient: Tensor, dac: Dac | None) -> Tensor:
         """``dL/dW`` in the weight's shape; ``gradient`` times the DAC's step is ``dL/dvalues``.

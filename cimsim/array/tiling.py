@@ -21,7 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cimsim import kernels
 from cimsim.errors import CimsimError
 from cimsim.kernels.native import Lines, scratch
 
@@ -51,7 +50,7 @@ class Tiling(ABC):
     def product(self, x: Tensor, cells: Tensor, slot: str | None = None) -> Tensor:
         """Currents ``z`` of every column of every tile, in this tiling's own shape.
 
-        They may lie in the scratch memory of that name, if one is given.
+        They may lie in the scratch memory of that name, if one is given (on the CPU only).
         """
 
     @abstractmethod
@@ -62,7 +61,7 @@ class Tiling(ABC):
     def cells_grad(self, dz: Tensor, x: Tensor, slot: str | None = None) -> Tensor:
         """Outer product of ``dz`` and input, summed over vectors: ``[tiles, columns, rows]``.
 
-        It may lie in the scratch memory of that name, if one is given.
+        It may lie in the scratch memory of that name, if one is given (on the CPU only).
         """
 
     @abstractmethod
@@ -110,9 +109,9 @@ def _split(rows: int, limit: int, even: bool) -> tuple[int, int]:
 
 
 def _bmm(a: Tensor, b: Tensor, slot: str | None) -> Tensor:
-    if slot is None or not kernels.active(a, b):
+    if slot is None:
         return torch.bmm(a, b)
-    return torch.bmm(a, b, out=scratch(slot, (len(a), a.shape[1], b.shape[2])))
+    return torch.bmm(a, b, out=scratch(slot, (a.shape[0], a.shape[1], b.shape[2]), a.dtype))
 
 
 class LinearTiling(Tiling):

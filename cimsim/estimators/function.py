@@ -15,10 +15,21 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cimsim.array import NOTHING, Array, Chip, ConverterRanges, Mask, Programmed, Readout, Wanted
+from cimsim.array import (
+    NOTHING,
+    Array,
+    Chip,
+    ConverterRanges,
+    Mask,
+    Programmed,
+    Readout,
+    Tiling,
+    Wanted,
+)
 from cimsim.circuits.dac import bit_planes, spread_planes
 from cimsim.estimators.rules import BackwardRule
 from cimsim.estimators.sharing import kept_anyway
+from cimsim.kernels import active
 
 
 @dataclass(frozen=True)
@@ -124,8 +135,8 @@ class _Seen:
 
     def __init__(self, ctx: Any, dy: Tensor) -> None:
         self._call: Call = ctx.call
-        self._array = self._call.array
-        self._tiling = self._array.tiling
+        self._array: Array = self._call.array
+        self._tiling: Tiling = self._array.tiling
         dac = self._array.profile.dac
         self._bits = dac.bits if dac.bit_serial else None
         self._dy = dy if self._bits is None else spread_planes(dy, self._bits)
@@ -209,7 +220,8 @@ class _Seen:
 
     def through_programming(self, dz: _AtColumns) -> Tensor:
         at_columns = self._at(dz, self.programmed.scale)
-        gradient = self._tiling.cells_grad(at_columns, self._codes, "gradient")
+        slot = "gradient" if active(at_columns) else None
+        gradient = self._tiling.cells_grad(at_columns, self._codes, slot)
         return self.programmed.pull(gradient, self._array.step(self._call.ranges))
 
     def by_dac_range(self) -> Tensor:

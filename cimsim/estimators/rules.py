@@ -27,7 +27,6 @@ from torch import Tensor
 from cimsim.array import Programmed
 from cimsim.errors import CimsimError
 
-
 AtColumns = TypeVar("AtColumns")
 
 

@@ -16,15 +16,25 @@ from torch import Tensor
 from cimsim.kernels import native
 from cimsim.kernels.recipe import Recipe, recipe
 
-__all__ = ["Recipe", "active", "native", "recipe", "use"]
+__all__ = ["Recipe", "Use", "active", "draw", "native", "recipe", "use"]
 
-_fused = True
+Use = Literal["fused", "numbers", "torch"]
+_use: Use = "fused"
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
 def active(*tensors: Tensor | None) -> bool:
-    """Whether the kernels serve operations on ``tensors``: float32 on the CPU, a library built."""
-    if not _fused or native.build().library is None:
+    """Whether the fused operations serve ``tensors``: float32 on the CPU, and a library built."""
+    return _use == "fused" and _serve(*tensors)
+
+
+def draw(*tensors: Tensor) -> bool:
+    """Whether the kernels draw the normal numbers of ``tensors``."""
+    return _use != "torch" and _serve(*tensors)
+
+
+def _serve(*tensors: Tensor | None) -> bool:
+    if native.build().library is None:
         return False
     for t in tensors:
         if t is not None and not (t.is_cpu and t.dtype is torch.float32 and type(t) in _PLAIN):
@@ -33,11 +43,13 @@ def active(*tensors: Tensor | None) -> bool:
 
 
 @contextmanager
-def use(which: Literal["fused", "torch"]) -> Iterator[None]:
-    """Within the context, use the kernels where they serve, or plain torch everywhere."""
-    global _fused
-    before, _fused = _fused, which == "fused"
+def use(which: Use) -> Iterator[None]:
+    """Within the context, use the kernels for all they serve (``fused``, the default), for random
+    numbers only (``numbers``: the reference that the fused operations are tested against), or not
+    at all (``torch``)."""
+    global _use
+    before, _use = _use, which
     try:
         yield
     finally:
-        _fused = before
+        _use = before

@@ -42,6 +42,28 @@ inline void store_bits(uint8_t* p, uint16_t bits, int64_t left) {
     if (left > 8) p[1] = uint8_t(bits >> 8);
 }
 
+// Variances as float32 or as its upper half, rounded half to even.
+inline void store_variance(void* to, int64_t at, Floats x, int64_t left, int bf16) {
+    if (!bf16) return store_some((float*)to + at, x, left);
+    typedef uint16_t Halves __attribute__((vector_size(2 * kLanes)));
+    const Words bits = as_words(x);
+    const Halves halves = __builtin_convertvector((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16, Halves);
+    if (left >= kLanes)
+        std::memcpy((uint16_t*)to + at, &halves, sizeof halves);
+    else
+        std::memcpy((uint16_t*)to + at, &halves, left * sizeof(uint16_t));
+}
+inline Floats load_variance(const void* from, int64_t at, int64_t left, int bf16) {
+    if (!bf16) return load_some((const float*)from + at, left);
+    typedef uint16_t Halves __attribute__((vector_size(2 * kLanes)));
+    Halves halves = {};
+    if (left >= kLanes)
+        std::memcpy(&halves, (const uint16_t*)from + at, sizeof halves);
+    else
+        std::memcpy(&halves, (const uint16_t*)from + at, left * sizeof(uint16_t));
+    return as_floats(__builtin_convertvector(halves, Words) << 16);
+}
+
 // Half to even; of what a converter can hold.
 inline Floats rounded(Floats x) { return (x + 12582912.0f) - 12582912.0f; }
 

@@ -25,6 +25,15 @@ int team_for(int64_t numbers, int threads) { return numbers < 16384 ? 1 : thread
 #pragma GCC visibility push(default)
 extern "C" {
 
+// Whether this processor multiplies in bf16 faster than in float32.
+int cimsim_has_bf16() {
+#if defined(__AVX512BF16__) || defined(__ARM_FEATURE_BF16)
+    return 1;
+#else
+    return 0;
+#endif
+}
+
 // Numbers N(0, 1) of one seed.
 void cimsim_normal(float* out, int64_t count, uint64_t seed, int threads) {
     const int64_t blocks = (count + kBlock - 1) / kBlock;
@@ -44,10 +53,11 @@ void cimsim_normal(float* out, int64_t count, uint64_t seed, int threads) {
 // Weights on cells, programmed and aged. dims: tiles, columns, rows, and the weight's strides of tiles
 // and columns. `scale` [tiles, columns] is an input, or the largest weight of each column if
 // `find_scale`. `slope` is d relative / d (weight / scale), `variance` that of the relative currents,
-// `sums` [2, tiles * columns] of |relative| fresh and aged; each may be null. The outputs have
+// `sums` [2, tiles * columns] of |relative| fresh and aged; each may be null. Variances, and the squares
+// that multiply them, may be bf16. The outputs have
 // `out_columns >= columns` columns for each tile.
 void cimsim_program(const float* weight, float* scale, int find_scale, const int64_t* dims, const float* recipe,
-                    const uint64_t* seeds, double age_s, int64_t out_columns, float* relative, float* slope, float* variance, double* sums,
+                    const uint64_t* seeds, double age_s, int64_t out_columns, float* relative, float* slope, void* variance, int bf16, double* sums,
                     int threads) {
     const Field field{weight, scale, dims[0], dims[1], dims[2], dims[3], dims[4]};
     const Physics physics(recipe, seeds, age_s);
@@ -66,7 +76,7 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
         };
         const auto write = [&](const Programmed& cells, int64_t lanes, int64_t row) {
             store_some(relative + to + row, cells.relative, lanes);
-            if (variance) store_some(variance + to + row, cells.variance, lanes);
+            if (variance) store_variance(variance, to + row, cells.variance, lanes, bf16);
             if (!sums) return;
             const Ints counts = some(int(lanes));
             if (row == 0) before = now = splat(0);
@@ -77,13 +87,13 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
         const int64_t first = columns * self / team, last = columns * (self + 1) / team;
         if (slope)
             walk(field, draws, first, last, begin, [&](int64_t at, int64_t lanes, int64_t row, Floats r) {
-                const Programmed cells = programmed<Dual>(physics, r, draws, at, variance);
+                const Programmed cells = programmed<Dual>(physics, r, draws, at, false);
                 write(cells, lanes, row);
                 store_some(slope + to + row, cells.slope, lanes);
             });
         else
             walk(field, draws, first, last, begin, [&](int64_t at, int64_t lanes, int64_t row, Floats r) {
-                write(programmed<Floats>(physics, r, draws, at, variance), lanes, row);
+                write(programmed<Floats>(physics, r, draws, at, variance != nullptr), lanes, row);
             });
     }
 }
@@ -145,7 +155,7 @@ void cimsim_pull(const float* weight, float* scale, const int64_t* dims, const f
 
 // The DAC of step `*full / levels`: codes of x and their squares, as floats for products; as bytes, and which did not saturate
 // (one bit a value), to be kept. All but `codes` may be null.
-void cimsim_encode(const float* x, int64_t count, const float* full, float levels, float* codes, float* squares, int8_t* kept,
+void cimsim_encode(const float* x, int64_t count, const float* full, float levels, float* codes, void* squares, int bf16, int8_t* kept,
                    uint8_t* mask, int threads) {
     const float unit = *full / levels;
 #pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
@@ -156,11 +166,14 @@ void cimsim_encode(const float* x, int64_t count, const float* full, float level
             const Floats v = load_some(x + i, left) / unit;
             const Floats code = rounded(clamped(v, -levels, levels));
             store_some(codes + i, code, left);
-            if (squares) store_some(squares + i, code * code, left);
+            if (squares) store_variance(squares, i, code * code, left, bf16);
             if (kept) {
                 typedef int8_t Bytes __attribute__((vector_size(kLanes)));
                 const Bytes bytes = __builtin_convertvector(__builtin_convertvector(code, Ints), Bytes);
-                std::memcpy(kept + i, &bytes, std::min<int64_t>(left, kLanes));
+                if (left >= kLanes)
+                    std::memcpy(kept + i, &bytes, sizeof bytes);
+                else
+                    std::memcpy(kept + i, &bytes, left);
             }
             if (mask) store_bits(mask + i / 8, bits_of((v >= -levels) & (v <= levels)), left);
         }
@@ -172,7 +185,7 @@ void cimsim_encode(const float* x, int64_t count, const float* full, float level
 // / dac_levels) / step. dims: outer, groups, tiles, lines, line, line_of_columns. `dac_full` null is a
 // DAC of step 1; `variance` (of z), `bias` and `mask` may be null; `mask` marks the conversions that
 // did not saturate.
-void cimsim_convert(const float* z, const float* variance, const int64_t* dims, const float* dac_full, float dac_levels,
+void cimsim_convert(const float* z, const void* variance, int bf16, const int64_t* dims, const float* dac_full, float dac_levels,
                     const float* adc_full, int per_tile, const float* column_scale, const float* bias, float lowest,
                     float highest, float noise_steps, uint64_t cells_seed, uint64_t adc_seed,
                     float* y, uint8_t* mask, int threads) {
@@ -200,7 +213,7 @@ void cimsim_convert(const float* z, const float* variance, const int64_t* dims, 
                         const Floats g = at.at(gains, i);
                         Floats v = load_some(z + first + i, left) * g, xi;
                         if (variance) {
-                            const Floats sigma = root_of(at_least(load_some(variance + first + i, left), 0));
+                            const Floats sigma = root_of(at_least(load_variance(variance, first + i, left, bf16), 0));
                             cells.take(cells_seed, first + i, xi);
                             v += xi * (sigma * g);
                         }

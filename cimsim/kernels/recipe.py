@@ -1,8 +1,8 @@
 """A profile's cell physics as the row of numbers that the fused kernel reads.
 
-The kernel covers cells on their own: mapping on pairs or single devices, programming noise, power-law
-and tabulated drift, Gaussian read noise. What else a profile may say (faults, temperature, wires,
-bent I-V curves, slices, levels, write-and-verify) is left to the plain physics.
+The kernel covers cells on their own: mapping on pairs or single devices, programming noise,
+power-law and tabulated drift, Gaussian read noise. What else a profile may say (faults,
+temperature, wires, bent I-V curves, slices, levels, write-and-verify) is left to the plain physics.
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ def _drift(effect: object) -> list[float] | None:
         times = [float(len(effect.times_s)), *effect.times_s]
         still = [_constant(0.0)] * len(effect.times_s)
         means = [_curve(c) for c in effect.shift_uS] if effect.shift_uS else still
-        curves = [*means, *(_curve(c) for c in effect.sigma_uS)]
-        flat = [number for curve in curves for number in curve]
+        spreads = [_curve(c) for c in effect.sigma_uS]
+        flat = [number for curve in means + spreads for number in curve]
         return [0.0, 1 / effect.g_ref_uS, *factors, *times, *flat]
     return None
 
@@ -172,5 +172,3 @@ def _read(effect: object, cell: Cell) -> list[float] | None:
         sigma_uS = effect.strength * effect.sigma_of_g_max * cell.g_max_uS
         return [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, *_constant(sigma_uS)]
     return None
-
-

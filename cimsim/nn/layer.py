@@ -46,7 +46,7 @@ class AnalogLayer(nn.Module):
     """
 
     weight: Tensor
-    bias: Tensor | None
+    bias: Any  # Tensor or None, which torch declares differently for each layer
     dac_range: Tensor
     adc_range: Tensor
     _array: Array
@@ -243,7 +243,8 @@ class AnalogLayer(nn.Module):
         # Copies: calibrating again before backward must not change what this forward did. And an
         # optimiser may carry a learned range past zero.
         dac, adc = (
-            r.detach().to(dtype).clamp_min(_SMALLEST_RANGE) for r in (self.dac_range, self.adc_range)
+            r.detach().to(dtype).clamp_min(_SMALLEST_RANGE)
+            for r in (self.dac_range, self.adc_range)
         )
         return ConverterRanges(dac, adc)
 

@@ -52,7 +52,7 @@ def test_converters_at_work() -> None:
     read = array.mvm(x, array.chip(w, 0), RANGES, 0)
     assert read.codes.flatten().tolist() == [0, 3, 7, 7, -7]
     assert read.dac_inside is not None
-    assert read.dac_inside.flatten().tolist() == [True, True, True, False, False]
+    assert read.dac_inside.unpack().flatten().tolist() == [True, True, True, False, False]
     # 3 codes are 9/7, that is 0.45 ADC steps: 0; 7 codes are 3, that is 1.05 steps: 1.
     assert torch.allclose(read.y.flatten(), torch.tensor([0, 0, 1, 1, -1]).double() * 20 / 7 * 2)
 
@@ -65,7 +65,7 @@ def test_the_adc_saturates_tile_by_tile() -> None:
     # +60 and -55 both clip at 20, and one step lower on the negative side, where -55+60 would not.
     assert read.y.item() == pytest.approx(-20.0 / 127)
     assert read.adc_inside is not None
-    assert read.adc_inside.sum() == 0
+    assert read.adc_inside.unpack().sum() == 0
 
 
 def test_same_seeds_same_bits_other_seeds_other_bits() -> None:

@@ -44,7 +44,7 @@ class Layer:
     def gradients(self, rule: str) -> tuple[Tensor, Tensor, Tensor]:
         """``(delta, dL/dx, dL/dW)`` for a random ``delta``."""
         call = Call(self.array, backward_rule(rule), self.ranges, 3, AGE_S, 4)
-        y = analog_matmul(self.x, self.w, call)
+        y = analog_matmul(self.x, self.w, None, call)
         delta = draw(*y.shape, seed=2)
         dx, dw = torch.autograd.grad(y, (self.x, self.w), delta)
         return delta, dx, dw
@@ -93,9 +93,11 @@ def test_b_uses_the_programmed_weights_for_the_input(kind: str, rows: int) -> No
 @pytest.mark.parametrize("rule", ["A", "F"])
 def test_a_and_f_are_the_true_gradient_at_fixed_draws(rule: str, kind: str, rows: int) -> None:
     """Finite differences of the forward itself; without converters the response is smooth."""
-    layer = Layer(kind, device(rows=rows, **STATIC, compensation="global"))
+    layer = Layer(kind, device(rows=rows, **STATIC))
     call = Call(layer.array, backward_rule(rule), layer.ranges, 3, AGE_S, 4)
-    assert torch.autograd.gradcheck(lambda x, w: analog_matmul(x, w, call), (layer.x, layer.w))
+    assert torch.autograd.gradcheck(
+        lambda x, w: analog_matmul(x, w, None, call), (layer.x, layer.w)
+    )
 
 
 def mean_response(layer: Layer, x: Tensor, w: Tensor) -> Tensor:
@@ -150,7 +152,7 @@ def test_gradients_are_reproducible(rule: str) -> None:
 def test_first_layer_makes_no_input_gradient() -> None:
     layer = Layer("linear", device(**STATIC))
     call = Call(layer.array, backward_rule("F"), layer.ranges, 3, AGE_S, 4)
-    y = analog_matmul(layer.x.detach(), layer.w, call)
+    y = analog_matmul(layer.x.detach(), layer.w, None, call)
     y.sum().backward()
     assert layer.w.grad is not None
 
@@ -158,7 +160,7 @@ def test_first_layer_makes_no_input_gradient() -> None:
 def test_frozen_weights_still_pass_the_gradient_on() -> None:
     layer = Layer("linear", device(**STATIC))
     call = Call(layer.array, backward_rule("F"), layer.ranges, 3, AGE_S, 4)
-    y = analog_matmul(layer.x, layer.w.detach(), call)
+    y = analog_matmul(layer.x, layer.w.detach(), None, call)
     (dx,) = torch.autograd.grad(y.sum(), layer.x)
     assert torch.allclose(dx, layer.programmed(layer.w).detach().sum(0).expand_as(dx))
 
@@ -173,7 +175,7 @@ def test_a_column_of_nothing_is_harmless(rule: str, size: float) -> None:
     w[2] = size
     w.requires_grad_()
     ranges = ConverterRanges(torch.tensor(3.0), torch.tensor(4.0))
-    y = analog_matmul(x, w, Call(array, backward_rule(rule), ranges, 3, AGE_S, 4))
+    y = analog_matmul(x, w, None, Call(array, backward_rule(rule), ranges, 3, AGE_S, 4))
     assert (y[:, 2].abs() < 1e-15).all()
     dx, dw = torch.autograd.grad(y.sum(), (x, w))
     assert torch.isfinite(dx).all()
@@ -190,7 +192,7 @@ def test_weights_changed_before_backward_are_noticed() -> None:
     layer = Layer("linear", device(**STATIC))
     weight = nn.Parameter(layer.w.detach().clone())
     call = Call(layer.array, backward_rule("F"), layer.ranges, 3, AGE_S, 4)
-    y = analog_matmul(layer.x, weight, call)
+    y = analog_matmul(layer.x, weight, None, call)
     with torch.no_grad():
         weight.add_(1.0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -242,7 +244,7 @@ def test_the_slope_of_each_bit_counts_by_its_weight() -> None:
     w = torch.tensor([[2.0]], dtype=torch.float64, requires_grad=True)
     for limit, share in ((0.5, 2 / 7), (1.5, 1.0)):
         ranges = ConverterRanges(torch.tensor(7.0).double(), torch.tensor(limit).double())
-        y = analog_matmul(x, w, Call(array, backward_rule("E"), ranges, 0, 0.0, 0))
+        y = analog_matmul(x, w, None, Call(array, backward_rule("E"), ranges, 0, 0.0, 0))
         dx, dw = torch.autograd.grad(y.sum(), (x, w))
         assert dx.item() == pytest.approx(2.0 * share)
         assert dw.item() == pytest.approx(0.0 if limit == 0.5 else 5.0)

@@ -1,0 +1,177 @@
+"""The fused kernels against the plain physics: same numbers drawn, so the same results."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import cimsim
+from cimsim import kernels
+from cimsim.array import Array, LinearTiling
+from cimsim.nn.layer import AnalogLayer
+from cimsim.profile import Profile, load_profile, profile_names
+
+pytestmark = pytest.mark.skipif(
+    kernels.native.build().library is None, reason=kernels.native.build().note
+)
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "linear": (lambda: nn.Linear(70, 33), (9, 70)),
+    "linear of many blocks": (lambda: nn.Linear(600, 70), (5, 600)),
+    "linear, one output": (lambda: nn.Linear(7, 1), (1, 7)),
+    "conv": (lambda: nn.Conv2d(6, 10, 3, padding=1), (3, 6, 9, 7)),
+    "conv in groups": (lambda: nn.Conv2d(8, 12, 3, stride=2, groups=4), (2, 8, 9, 9)),
+    "depthwise": (lambda: nn.Conv2d(8, 8, 3, groups=8, bias=False), (2, 8, 9, 9)),
+}
+SMALL_TILES = {"array.rows": 40}
+
+
+def built(kind: str, profile: Profile, rule: str = "F") -> tuple[AnalogLayer, Tensor]:
+    make, shape = LAYERS[kind]
+    torch.manual_seed(0)
+    x = torch.randn(shape)
+    layer = cimsim.calibrate(cimsim.convert(make(), profile, rule=rule), [x])
+    assert isinstance(layer, AnalogLayer)
+    layer.adc_range.mul_(0.5)  # so that some conversions saturate
+    cimsim.age(layer, 3600.0)
+    return layer, x
+
+
+def step(layer: AnalogLayer, x: Tensor, which: kernels.Use) -> list[Tensor]:
+    """Output and gradients of one training step on the layer's first chip."""
+    layer.draws = 0
+    x = x.detach().requires_grad_()
+    with kernels.use(which):
+        y = layer.train()(x)
+        delta = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+        wanted = [p for p in (x, layer.weight, layer.bias) if p is not None]
+        return [y.detach(), *torch.autograd.grad(y, wanted, delta)]
+
+
+def mostly_close(got: Tensor, expected: Tensor, share: float = 0.0) -> None:
+    """Equal but for rounding; ``share`` of the elements may differ by more."""
+    tolerance = 2e-5 * expected.abs().max() + 1e-7
+    wrong = ((got - expected).abs() > tolerance).float().mean().item()
+    assert wrong <= share, f"{wrong:.2%} of the elements differ"
+
+
+@pytest.fixture(params=profile_names())
+def profile(request: pytest.FixtureRequest) -> Profile:
+    return load_profile(request.param)
+
+
+def fused_profiles() -> list[str]:
+    return [name for name in profile_names() if kernels.recipe(load_profile(name)) is not None]
+
+
+def test_the_devices_of_the_benchmarks_are_fused() -> None:
+    assert {"generic-gaussian", "pcm-ibm-2020", "pcm-hermes-2023"} <= set(fused_profiles())
+
+
+@pytest.mark.parametrize("rows", [512, 40])
+def test_a_chip_is_the_chip_of_the_plain_physics(profile: Profile, rows: int) -> None:
+    profile = profile.model_copy(update={"array": profile.array.model_copy(update={"rows": rows})})
+    w = torch.randn(33, 70, generator=torch.Generator().manual_seed(0))
+    w[3] = 0.0  # a column of nothing
+    w[5, 7] = 0.0
+    array = Array(profile, LinearTiling(70, rows))
+    if array.recipe is None:
+        pytest.skip("left to the plain physics")
+    for age_s in (0.0, 1.0, 3600.0, 3e7):
+        chips = []
+        for which in ("fused", "numbers"):
+            with kernels.use(which):
+                chips.append(array.chip(w, 5, age_s))
+        fused, plain = chips
+        mostly_close(fused.relative, plain.relative)
+        mostly_close(fused.scale, plain.scale)
+        assert (fused.read_variance is None) == (plain.read_variance is None)
+        if plain.read_variance is not None:
+            assert torch.allclose(
+                fused.read_variance.float(), plain.read_variance, rtol=4e-3, atol=1e-12
+            )
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("name", ["generic-gaussian", "pcm-ibm-2020"])
+@pytest.mark.parametrize("rule", ["A", "B", "C", "E", "F"])
+def test_a_step_is_the_step_of_the_plain_physics(kind: str, name: str, rule: str) -> None:
+    layer, x = built(kind, cimsim.load_profile(name, SMALL_TILES), rule)
+    fused, plain = (step(layer, x, which) for which in ("fused", "numbers"))
+    # A current that rounding moves over a threshold is off by one code, and so are its gradients.
+    mostly_close(fused[0], plain[0], share=0.02)
+    for got, expected in zip(fused[1:], plain[1:], strict=True):
+        assert torch.allclose(got, expected, rtol=1e-3, atol=2e-3 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_an_evaluation_is_that_of_the_plain_physics(kind: str, profile: Profile) -> None:
+    layer, x = built(kind, profile)
+    outputs = []
+    for which in ("fused", "numbers"):
+        cimsim.program(layer.eval(), 3)
+        cimsim.age(layer, 3600.0)
+        with kernels.use(which), torch.no_grad():
+            outputs.append(layer(x))
+    mostly_close(*outputs, share=0.02)
+
+
+def test_the_input_may_be_kept_instead_of_its_codes() -> None:
+    """Behind a ReLU the layer keeps the input, elsewhere its codes: the gradients are the same."""
+    for kind in ("linear", "conv"):
+        layer, x = built(kind, load_profile("pcm-ibm-2020"))
+        layer.dac_range.mul_(0.5)
+        x = x.abs()
+        own = step(layer, x, "fused")
+        layer.draws = 0
+        behind = x.clone().requires_grad_()
+        y = layer(behind.relu())
+        delta = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+        shared = torch.autograd.grad(y, (behind, layer.weight), delta)
+        for got, expected in zip((y, *shared), own[:3], strict=True):
+            assert torch.equal(got, expected)
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    layer, _ = built("linear of many blocks", load_profile("pcm-ibm-2020"))
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            normal = torch.empty(100_001)
+            kernels.native.normal(normal, 3)
+            array, w = layer._array, layer.weight.detach()
+            results.append([normal, array.chip(w, 1, 60.0).relative, array.chip(w, 1, 60.0).scale])
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_nan_is_not_lost() -> None:
+    layer, x = built("linear", load_profile("pcm-ibm-2020"))
+    x[2, 3] = torch.nan
+    y = layer(x)
+    assert y[2].isnan().all()
+    assert not y[:2].isnan().any()
+    with torch.no_grad():
+        layer.weight[4, 5] = torch.nan
+    assert layer(x[:2])[:, 4].isnan().all()
+
+
+def test_any_size_and_shape() -> None:
+    """Every remainder of the vectors of sixteen, blocks of 512 and bytes of eight."""
+    profile = cimsim.load_profile("pcm-ibm-2020", {"array.rows": 23})
+    for inputs in (1, 2, 15, 16, 17, 31, 47):
+        for outputs in (1, 7, 8, 9, 16, 17, 65):
+            torch.manual_seed(inputs)
+            x = torch.randn(3, inputs)
+            layer = cimsim.calibrate(cimsim.convert(nn.Linear(inputs, outputs), profile), [x])
+            cimsim.age(layer, 60.0)
+            fused, plain = (step(layer, x, which) for which in ("fused", "numbers"))
+            mostly_close(fused[0], plain[0], share=0.1)
+            for got, expected in zip(fused[2:], plain[2:], strict=True):
+                atol = 2e-3 * expected.abs().max().item()
+                assert torch.allclose(got, expected, rtol=1e-3, atol=atol)
