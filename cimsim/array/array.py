@@ -243,6 +243,14 @@ class Array:
             (dac_slope, adc_slope),
         )
 
+    def currents_shape(self, y_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the currents for an output of ``y_shape``, slices and bit planes included."""
+        shape, dac = list(self.tiling.currents_shape(y_shape)), self.profile.dac
+        shape[self.tiling.column_dim] *= self.profile.array.slices
+        if dac.bit_serial and dac.bits is not None:
+            shape[self.tiling.vector_dim] *= dac.bits - 1
+        return tuple(shape)
+
     def stored(self, codes: Tensor) -> Tensor:
         """``codes`` in the smallest type that holds them."""
         return codes if self.dac is None else codes.to(self.dac.storage)

@@ -16,7 +16,7 @@ class Mask(NamedTuple):
     """
 
     bits: Tensor
-    shape: torch.Size
+    shape: tuple[int, ...]
     line: int
 
     @classmethod

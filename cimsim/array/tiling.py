@@ -90,15 +90,19 @@ class Tiling(ABC):
         """Transpose of :meth:`accumulate`: the output's gradient at every tile (a view)."""
 
     @abstractmethod
-    def lines(self, z_shape: torch.Size) -> Lines:
+    def lines(self, z_shape: tuple[int, ...]) -> Lines:
         """How ``z`` of that shape lies in memory."""
 
     @abstractmethod
-    def output_shape(self, z_shape: torch.Size) -> torch.Size:
+    def output_shape_of(self, x_shape: tuple[int, ...], outputs: int) -> tuple[int, ...]:
+        """Shape of the layer's output for an input of ``x_shape`` in the shape of a product."""
+
+    @abstractmethod
+    def output_shape(self, z_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the layer's output for ``z`` of that shape, without slices or reference."""
 
     @abstractmethod
-    def currents_shape(self, y_shape: torch.Size) -> torch.Size:
+    def currents_shape(self, y_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Inverse of :meth:`output_shape`."""
 
 
@@ -165,15 +169,18 @@ class LinearTiling(Tiling):
     def spread(self, dy: Tensor) -> Tensor:
         return dy.expand(self.tiles, *dy.shape)
 
-    def lines(self, z_shape: torch.Size) -> Lines:
+    def lines(self, z_shape: tuple[int, ...]) -> Lines:
         tiles, vectors, columns = z_shape
         return Lines(1, 1, tiles, vectors, columns, of_columns=True)
 
-    def output_shape(self, z_shape: torch.Size) -> torch.Size:
+    def output_shape_of(self, x_shape: tuple[int, ...], outputs: int) -> tuple[int, ...]:
+        return x_shape[0], outputs
+
+    def output_shape(self, z_shape: tuple[int, ...]) -> tuple[int, ...]:
         return z_shape[1:]
 
-    def currents_shape(self, y_shape: torch.Size) -> torch.Size:
-        return torch.Size((self.tiles, *y_shape))
+    def currents_shape(self, y_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self.tiles, *y_shape
 
 
 @dataclass(frozen=True)
@@ -304,12 +311,7 @@ class ConvTiling(Tiling):
 
     def from_columns(self, currents: Tensor, x_shape: torch.Size) -> Tensor:
         g = self.geometry
-        height, width = (
-            (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
-            for size, pad, dilation, kernel, stride in zip(
-                x_shape[2:], g.padding, g.dilation, g.kernel, g.stride, strict=True
-            )
-        )
+        height, width = self._places(x_shape)
         columns = currents.shape[1]
         z = currents.reshape(g.groups, self.split, columns, x_shape[0], height, width)
         return z.permute(3, 0, 1, 2, 4, 5)
@@ -322,15 +324,29 @@ class ConvTiling(Tiling):
         grouped: Tensor = dy.unflatten(1, (self.geometry.groups, -1)).unsqueeze(2)
         return grouped.expand(-1, -1, self.split, -1, -1, -1)
 
-    def lines(self, z_shape: torch.Size) -> Lines:
+    def lines(self, z_shape: tuple[int, ...]) -> Lines:
         batch, groups, split, columns, height, width = z_shape
         return Lines(batch * groups, groups, split, columns, height * width, of_columns=False)
 
-    def output_shape(self, z_shape: torch.Size) -> torch.Size:
-        batch, groups, _, columns, height, width = z_shape
-        return torch.Size((batch, groups * columns, height, width))
+    def output_shape_of(self, x_shape: tuple[int, ...], outputs: int) -> tuple[int, ...]:
+        return x_shape[0], outputs, *self._places(x_shape)
 
-    def currents_shape(self, y_shape: torch.Size) -> torch.Size:
+    def _places(self, x_shape: tuple[int, ...]) -> tuple[int, int]:
+        """Height and width of the output."""
+        g = self.geometry
+        height, width = (
+            (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+            for size, pad, dilation, kernel, stride in zip(
+                x_shape[2:], g.padding, g.dilation, g.kernel, g.stride, strict=True
+            )
+        )
+        return height, width
+
+    def output_shape(self, z_shape: tuple[int, ...]) -> tuple[int, ...]:
+        batch, groups, _, columns, height, width = z_shape
+        return batch, groups * columns, height, width
+
+    def currents_shape(self, y_shape: tuple[int, ...]) -> tuple[int, ...]:
         batch, outputs, height, width = y_shape
         groups = self.geometry.groups
-        return torch.Size((batch, groups, self.split, outputs // groups, height, width))
+        return batch, groups, self.split, outputs // groups, height, width

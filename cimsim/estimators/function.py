@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +23,6 @@ from cimsim.array import (
     Mask,
     Programmed,
     Readout,
-    Tiling,
     Wanted,
 )
 from cimsim.circuits.dac import bit_planes, spread_planes
@@ -59,6 +58,32 @@ class Call:
         return self.array.mvm(x, chip, self.ranges, self.read_seed, bias, wanted)
 
 
+class Kept(NamedTuple):
+    """What a forward keeps for its backward; None for what the rule does not want.
+
+    ``input`` is the layer's input itself or the codes of it, ``scale`` that of the chip's columns;
+    masks are bits, slopes those by the ranges.
+    """
+
+    input: Tensor
+    weight: Tensor
+    scale: Tensor
+    dac_bits: Tensor | None
+    adc_bits: Tensor | None
+    dac_slope: Tensor | None
+    adc_slope: Tensor | None
+
+
+class Needs(NamedTuple):
+    """Which gradients are wanted: of input, weight and bias, and of the ranges of DAC and ADC."""
+
+    x: bool
+    weight: bool
+    bias: bool
+    dac: bool
+    adc: bool
+
+
 def analog_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, call: Call) -> Tensor:
     """``y = S(x, W) + b`` on the array of ``call``; gradients by its rule.
 
@@ -76,8 +101,40 @@ def analog_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, call: Call) ->
     if not (torch.is_grad_enabled() and wanted):
         return call.read(x, call.held(weight), bias, NOTHING).y
     share = kept_anyway(x)
-    y: Tensor = _AnalogMatmul.apply(x, weight, bias, share, call, *call.learned)  # type: ignore[no-untyped-call]
+    y: Tensor = _AnalogMatmul.apply(x, weight, bias, *call.learned, share, call)  # type: ignore[no-untyped-call]
     return y
+
+
+def forward(
+    x: Tensor, weight: Tensor, bias: Tensor | None, call: Call, needs: Needs, share_input: bool
+) -> tuple[Tensor, Kept]:
+    """The output, and what :func:`backward` wants of it; ``share_input`` keeps the input itself."""
+    slopes = call.rule.needs_slopes
+    wanted = Wanted(
+        adc_mask=slopes,
+        dac_mask=slopes and needs.x and not share_input,
+        codes=not share_input,
+        by_range=(needs.dac, needs.adc),
+    )
+    chip = call.held(weight)
+    readout = call.read(x, chip, bias, wanted)
+    masks = (readout.dac_inside, readout.adc_inside)
+    bits = (None if mask is None else mask.bits for mask in masks)
+    kept_input = x if readout.codes is None else readout.codes
+    return readout.y, Kept(kept_input, weight, chip.scale, *bits, *readout.range_slopes)
+
+
+def backward(
+    dy: Tensor, kept: Kept, call: Call, needs: Needs, x_shape: torch.Size, shares_input: bool
+) -> tuple[Tensor | None, ...]:
+    """Gradients in the order of :class:`Needs`; None for those that nobody needs."""
+    with torch.autocast(dy.device.type, enabled=False):
+        seen = _Seen(dy, kept, call, needs, x_shape, shares_input)
+        dx, dw = call.rule.backward(seen)
+        db = dy.sum([d for d in range(dy.dim()) if d != 1]) if needs.bias else None
+        d_dac = seen.by_dac_range() if needs.dac else None
+        d_adc = seen.by_adc_range() if needs.adc else None
+    return dx if needs.x else None, dw if needs.weight else None, db, d_dac, d_adc
 
 
 class _AnalogMatmul(torch.autograd.Function):
@@ -87,40 +144,23 @@ class _AnalogMatmul(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
+        dac_range: Tensor | None,
+        adc_range: Tensor | None,
         share_input: bool,
         call: Call,
-        *learned: Tensor | None,
     ) -> Tensor:
-        by_range = ctx.needs_input_grad[5:7]
-        slopes = call.rule.needs_slopes
-        wanted = Wanted(
-            adc_mask=slopes,
-            dac_mask=slopes and ctx.needs_input_grad[0] and not share_input,
-            codes=not share_input,
-            by_range=by_range,
-        )
-        chip = call.held(weight)
-        readout = call.read(x, chip, bias, wanted)
-        masks = (readout.dac_inside, readout.adc_inside)
+        ctx.needs = Needs(*ctx.needs_input_grad[:5])
+        y, kept = forward(x, weight, bias, call, ctx.needs, share_input)
         ctx.call, ctx.x_shape, ctx.shares_input = call, x.shape, share_input
-        ctx.mask_layouts = [None if mask is None else mask[1:] for mask in masks]
-        kept = x if share_input else readout.codes
-        bits = [None if mask is None else mask.bits for mask in masks]
-        ctx.save_for_backward(kept, weight, chip.scale, *bits, *readout.range_slopes)
-        return readout.y
+        ctx.save_for_backward(*kept)
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        wants_dx, wants_dw, wants_db, _, _, wants_dac, wants_adc = ctx.needs_input_grad
-        with torch.autocast(dy.device.type, enabled=False):
-            seen = _Seen(ctx, dy)
-            dx, dw = ctx.call.rule.backward(seen)
-            db = dy.sum([d for d in range(dy.dim()) if d != 1]) if wants_db else None
-            d_dac = seen.by_dac_range() if wants_dac else None
-            d_adc = seen.by_adc_range() if wants_adc else None
-        dx, dw = dx if wants_dx else None, dw if wants_dw else None
-        return dx, dw, db, None, None, d_dac, d_adc
+        kept = Kept(*ctx.saved_tensors)
+        gradients = backward(dy, kept, ctx.call, ctx.needs, ctx.x_shape, ctx.shares_input)
+        return *gradients, None, None
 
 
 @dataclass(frozen=True)
@@ -133,35 +173,41 @@ class _AtColumns:
 class _Seen:
     """See :class:`cimsim.estimators.rules.Seen`. Works in the transposed order of the forward."""
 
-    def __init__(self, ctx: Any, dy: Tensor) -> None:
-        self._call: Call = ctx.call
-        self._array: Array = self._call.array
-        self._tiling: Tiling = self._array.tiling
+    def __init__(
+        self,
+        dy: Tensor,
+        kept: Kept,
+        call: Call,
+        needs: Needs,
+        x_shape: torch.Size,
+        shares_input: bool,
+    ) -> None:
+        self._call, self._array, self._tiling = call, call.array, call.array.tiling
+        self._kept, self._x_shape, self._shares_input = kept, x_shape, shares_input
+        self._wants_dx = needs.x or needs.dac
         dac = self._array.profile.dac
         self._bits = dac.bits if dac.bit_serial else None
+        z_shape = self._array.currents_shape(dy.shape)
+        line = self._tiling.lines(z_shape).line
+        self._dac_mask = self._adc_mask = None
+        if kept.dac_bits is not None:
+            self._dac_mask = Mask(kept.dac_bits, x_shape, x_shape.numel())
+        if kept.adc_bits is not None:
+            self._adc_mask = Mask(kept.adc_bits, z_shape, line)
         self._dy = dy if self._bits is None else spread_planes(dy, self._bits)
-        self._kept: Tensor
-        self._weight: Tensor
-        self._scale: Tensor
-        self._kept, self._weight, self._scale, *bits, dac_slope, adc_slope = ctx.saved_tensors
-        self._dac_mask, self._adc_mask = (
-            None if b is None else Mask(b, *layout)
-            for b, layout in zip(bits, ctx.mask_layouts, strict=True)
-        )
-        self._range_slopes = (dac_slope, adc_slope)
         self._at_rows: Tensor | None = None
-        self._x_shape, self._shares_input = ctx.x_shape, ctx.shares_input
-        self._wants_dx = ctx.needs_input_grad[0] or ctx.needs_input_grad[5]
         self._spread: tuple[Mask | None, Tensor | None, Tensor] | None = None
 
     @property
     def weight(self) -> Tensor:
-        return self._array.over_slices(self._tiling.to_cells(self._weight))
+        return self._array.over_slices(self._tiling.to_cells(self._kept.weight))
 
     @cached_property
     def programmed(self) -> Programmed:
         call = self._call
-        return self._array.programmed(self._weight, call.chip_seed, call.age_s, self._scale)
+        return self._array.programmed(
+            self._kept.weight, call.chip_seed, call.age_s, self._kept.scale
+        )
 
     def delta(self) -> _AtColumns:
         return _AtColumns(None)
@@ -191,8 +237,8 @@ class _Seen:
     def through_dac(self, dx: Tensor | None) -> Tensor | None:
         if dx is None:
             return None
-        x = self._kept if self._shares_input else None
-        if self._range_slopes[0] is not None:
+        x = self._kept.input if self._shares_input else None
+        if self._kept.dac_slope is not None:
             dx = dx.clone()  # what arrived at the rows is wanted again, for the range
         return self._array.through_dac(dx, x, self._dac_mask, self._call.ranges)
 
@@ -200,9 +246,9 @@ class _Seen:
     def _codes(self) -> Tensor:
         """What the rows were driven with, in steps of the DAC."""
         if self._shares_input:
-            codes = self._array.encode(self._kept, self._call.ranges)
+            codes = self._array.encode(self._kept.input, self._call.ranges)
         else:
-            codes = self._array.widened(self._kept, self._dy)
+            codes = self._array.widened(self._kept.input, self._dy)
         return codes if self._bits is None else bit_planes(codes, self._bits)
 
     def _in_input_units(self, of_codes: Tensor) -> Tensor:
@@ -227,14 +273,14 @@ class _Seen:
     def by_dac_range(self) -> Tensor:
         """Gradient of the DAC's range: what arrives at the rows, times the slope of every code."""
         assert self._at_rows is not None
-        slope = self._range_slopes[0]
+        slope = self._kept.dac_slope
         assert slope is not None
         gradient: Tensor = (self._at_rows * slope).sum()
         return gradient
 
     def by_adc_range(self) -> Tensor:
         """Gradient of the ADC's range, one or one for each tile."""
-        ranges, tiling, slope = self._call.ranges, self._tiling, self._range_slopes[1]
+        ranges, tiling, slope = self._call.ranges, self._tiling, self._kept.adc_slope
         assert slope is not None
         each = self._at(self.delta(), None) * slope
         if self._bits is not None:

@@ -392,7 +392,8 @@ def convert(
     """
     mask = None
     if want_mask:
-        mask = z.new_empty(z.numel() // lines.line, -(-lines.line // 8), dtype=torch.uint8)
+        bytes_of_mask = z.numel() // lines.line * -(-lines.line // 8)
+        mask = z.new_empty(bytes_of_mask, dtype=torch.uint8)
     _call(
         "convert",
         *(z.data_ptr(), *_variance(variance), (_LONG * 6)(*lines), *_pointers(dac)),

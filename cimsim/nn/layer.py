@@ -17,6 +17,7 @@ from cimsim.array import Array, Chip, ConverterRanges, Tiling
 from cimsim.circuits.ranges import RangeObserver
 from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, Call, analog_matmul
+from cimsim.nn import operation
 from cimsim.profile import Array as ProfileArray
 from cimsim.profile import FixedRange, LearnedRange, Profile
 from cimsim.seeds import seed_for
@@ -57,6 +58,9 @@ class AnalogLayer(nn.Module):
         """Add what an analog layer has beside its torch layer; called once, by ``convert``."""
         for buffer in ("dac_range", "adc_range"):
             self.register_buffer(buffer, None)
+        device = self.weight.device
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64, device=device), False)
+        self.handle = operation.register(self)
         self.rule, self.name, self.seed = rule, name, seed
         self.digital = False
         self.observer: SignalObserver | None = None
@@ -85,6 +89,11 @@ class AnalogLayer(nn.Module):
         raise NotImplementedError
 
     # The device.
+
+    @property
+    def array(self) -> Array:
+        """The cells and converters that the layer's product happens on."""
+        return self._array
 
     @property
     def profile(self) -> Profile:
@@ -250,7 +259,8 @@ class AnalogLayer(nn.Module):
 
     # The module's own life.
 
-    def _call(self) -> Call:
+    def next_call(self) -> Call:
+        """What the next multiplication is to simulate; counts the chips and reads."""
         if self.training:
             self._refuse_what_would_repeat_chips()
             chip_seed = seed_for("training", self.seed, self.name, self.draws)
@@ -292,8 +302,16 @@ class AnalogLayer(nn.Module):
             compute = _compute_dtype(self.weight)
             vectors = self._vectors(x).to(compute)
             bias = None if self.bias is None else self.bias.to(compute)
-            y = analog_matmul(vectors, self.weight.to(compute), bias, self._call())
+            weight = self.weight.to(compute)
+            if torch.compiler.is_compiling():
+                y = operation.analog(self, vectors, weight, bias)
+            else:
+                y = analog_matmul(vectors, weight, bias, self.next_call())
             return self._output(y, x).to(dtype)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.handle = operation.register(self)  # a copy is another layer
 
     def get_extra_state(self) -> Tensor:
         """``[seed, draws]``: enough to go on with the same fresh chips after loading."""

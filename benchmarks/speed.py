@@ -1,0 +1,248 @@
+"""Time and memory of noise-aware training and of inference on a chip, beside plain PyTorch.
+
+    python -m benchmarks.speed [--work W1,W2,W3] [--threads 2] [--reps 15] [--json]
+
+For each workload of :mod:`benchmarks.workloads` one process runs all candidates in turn, again and
+again, and takes the time of each round over the digital model's of the same round: other programs
+on the machine and its changing clock hit all alike. Everything is done twice, with the system's
+memory allocation as it comes and with glibc told to keep what is freed, because the page faults of
+large temporaries are a good part of what slow candidates lose. Candidates: the digital model, two
+naive versions, cimsim on two devices, and of AIHWKit-Lightning, AIHWKit and CrossSim what is
+installed. Writes ``benchmarks/results/speed.md`` and ``.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import gc
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import cimsim
+from benchmarks import peers
+from benchmarks.naive import naive
+from benchmarks.workloads import WORKLOADS, Workload
+from cimsim import kernels
+from cimsim.training.files import write_text
+
+RESULTS = Path(__file__).parent / "results"
+KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(16 << 30)}
+DEVICES = {"peers' work": "generic-gaussian", "whole device": "pcm-ibm-2020"}
+WARM_UP, ROUND_S = 4, 0.05
+
+Model = tuple[nn.Module, Callable[[], None]]
+
+
+def main() -> None:
+    """Measure, tabulate, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", default=",".join(WORKLOADS))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--reps", type=int, default=15)
+    parser.add_argument("--json", action="store_true", help="print the numbers instead of tables")
+    parser.add_argument("--no-write", action="store_true", help="leave benchmarks/results alone")
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:  # the child process, for one workload and one allocator
+        torch.set_num_threads(arguments.threads)
+        print(json.dumps(measure(WORKLOADS[arguments.work], arguments.reps)))
+        return
+    found = []
+    for work in arguments.work.split(","):
+        for allocator, environment in (("as it comes", {}), ("memory kept", KEEP_MEMORY)):
+            print(f"{work}, {allocator} ...", file=sys.stderr, flush=True)
+            child = [sys.executable, "-m", "benchmarks.speed", "--measure", "--work", work]
+            child += ["--threads", str(arguments.threads), "--reps", str(arguments.reps)]
+            done = subprocess.run(
+                child, env={**os.environ, **environment}, check=True, stdout=subprocess.PIPE
+            )
+            for row in json.loads(done.stdout.splitlines()[-1]):
+                found.append({"work": work, "allocator": allocator, **row})
+    report = tables(found, arguments.threads, arguments.reps)
+    print(json.dumps(found, indent=1) if arguments.json else report)
+    if not arguments.no_write:
+        name = "speed" if arguments.threads == 2 else f"speed_{arguments.threads}_threads"
+        write_text(RESULTS / f"{name}.md", report)
+        write_text(RESULTS / f"{name}.json", json.dumps(found, indent=1) + "\n")
+
+
+def measure(work: Workload, reps: int) -> list[dict[str, object]]:
+    """All candidates of one workload: training, inference, bytes saved for backward."""
+    torch.manual_seed(0)
+    x, target = work.batch(torch.Generator().manual_seed(0))
+    digital = work.model()
+    models: dict[str, nn.Module] = {"digital": digital}
+    models["naive"] = naive(digital, x, fused=False)
+    models["naive, fused fake-quant"] = naive(digital, x, fused=True)
+    for name, profile in DEVICES.items():
+        models[f"cimsim, {name}"] = cimsim.calibrate(
+            cimsim.convert(copy.deepcopy(digital), profile), [x]
+        )
+    for name, model in peers.models(digital, x):
+        models[name] = model
+    trained = {name: _training(model, x, target) for name, model in models.items()}
+    rows: list[dict[str, object]] = []
+    for name, timed in _interleaved(trained, reps).items():
+        saved = saved_bytes(models[name].train(), x, target)
+        rows.append({"task": "training", "candidate": name, "saved_bytes": saved, **timed})
+    served = {name: _inference(model, x) for name, model in models.items()}
+    for name, timed in _interleaved(served, reps).items():
+        rows.append({"task": "inference", "candidate": name, **timed})
+    return rows
+
+
+def _training(model: nn.Module, x: Tensor, target: Tensor) -> Callable[[], None]:
+    """One step: forward, backward, SGD. Chips of drifting devices have a random age each time."""
+    ages = random.Random(0)
+    layers = cimsim.analog_layers(model)
+    drifting = any(layer.profile.cell.drift for layer in layers)
+
+    def step() -> None:
+        model.train()
+        if drifting:
+            cimsim.age(model, 10 ** ages.uniform(0, 7.5))
+        F.cross_entropy(model(x), target).backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.grad is not None:
+                    parameter.add_(parameter.grad, alpha=-1e-4)
+                    parameter.grad = None
+
+    return step
+
+
+def _inference(model: nn.Module, x: Tensor) -> Callable[[], None]:
+    """One forward on a chip that was programmed before, an hour old."""
+    if cimsim.analog_layers(model):
+        cimsim.program(model, 1)
+        cimsim.age(model, 3600.0)
+
+    def forward() -> None:
+        model.eval()
+        with torch.no_grad():
+            model(x)
+
+    return forward
+
+
+def _interleaved(
+    calls: dict[str, Callable[[], None]], reps: int
+) -> dict[str, dict[str, float | list[float]]]:
+    """Milliseconds of each call, and their ratio to the first in the same round.
+
+    Medians with quartiles; short calls are repeated within a round.
+    """
+    repeats = {}
+    for name, call in calls.items():
+        for _ in range(WARM_UP):
+            call()
+        start = time.perf_counter()
+        call()
+        repeats[name] = max(1, min(20, round(ROUND_S / (time.perf_counter() - start))))
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    gc.collect()
+    for _ in range(reps):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            for _ in range(repeats[name]):
+                call()
+            times[name].append((time.perf_counter() - start) / repeats[name] * 1e3)
+    first = times[next(iter(calls))]
+    found: dict[str, dict[str, float | list[float]]] = {}
+    for name, own in times.items():
+        ratios = [a / b for a, b in zip(own, first, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        found[name] = {"ms": statistics.median(own), "ratio": middle, "quartiles": [low, high]}
+    return found
+
+
+def saved_bytes(model: nn.Module, x: Tensor, target: Tensor) -> int:
+    """Bytes of the storages that a forward keeps for backward, parameters left out."""
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(t: Tensor) -> Tensor:
+        kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        loss = F.cross_entropy(model(x), target)
+    assert loss.requires_grad
+    return sum(size for address, size in kept.items() if address not in own)
+
+
+def tables(found: list[dict[str, object]], threads: int, reps: int) -> str:
+    """The numbers as Markdown."""
+    versions = {"cimsim": cimsim.__version__, "torch": torch.__version__, **peers.versions()}
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    lines = [
+        "# Speed",
+        "",
+        f"`python -m benchmarks.speed --threads {threads} --reps {reps}`. {_processor()}, {threads}"
+        f" threads, Python {platform.python_version()}, {listed}; kernels:"
+        f" {kernels.native.build().note}.",
+        "",
+        "Time over plain PyTorch's in the same round, float32: median of all rounds (quartiles);"
+        " milliseconds; MiB kept for backward and their ratio to plain PyTorch's.",
+    ]
+    works = list(dict.fromkeys(str(row["work"]) for row in found))
+    for task in ("training", "inference"):
+        for allocator in ("as it comes", "memory kept"):
+            rows = [r for r in found if (r["task"], r["allocator"]) == (task, allocator)]
+            names = list(dict.fromkeys(str(row["candidate"]) for row in rows))
+            lines += ["", f"## {task.capitalize()}, {_EXPLAINED[allocator]}", ""]
+            lines += [f"| | {' | '.join(works)} |", "|---" * (len(works) + 1) + "|"]
+            for name in names:
+                cells = [_cell(rows, work, name) for work in works]
+                lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+_EXPLAINED = {
+    "as it comes": "memory allocation as it comes",
+    "memory kept": "glibc keeps freed memory ("
+    + " ".join(f"`{name}={value}`" for name, value in KEEP_MEMORY.items())
+    + ")",
+}
+
+
+def _cell(rows: list[dict[str, object]], work: str, name: str) -> str:
+    mine = [row for row in rows if (row["work"], row["candidate"]) == (work, name)]
+    if not mine:
+        return "-"
+    (row,) = mine
+    (digital,) = (r for r in rows if (r["work"], r["candidate"]) == (work, "digital"))
+    low, high = row["quartiles"]  # type: ignore[misc]
+    text = f"**{row['ratio']:.2f}×** ({low:.2f}-{high:.2f}) · {row['ms']:.1f} ms"
+    if "saved_bytes" in row:
+        saved, plain = float(str(row["saved_bytes"])), float(str(digital["saved_bytes"]))
+        text += f" · {saved / 2**20:.1f} MiB ({saved / plain:.2f}×)"
+    return text
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    extras = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+    return f"{model} ({', '.join(extras)})"
+
+
+if __name__ == "__main__":
+    main()
