@@ -226,10 +226,10 @@ def _cell(rows: list[dict[str, object]], work: str, name: str) -> str:
     (row,) = mine
     (digital,) = (r for r in rows if (r["work"], r["candidate"]) == (work, "digital"))
     low, high = row["quartiles"]  # type: ignore[misc]
-    text = f"**{row['ratio']:.2f}×** ({low:.2f}-{high:.2f}) · {row['ms']:.1f} ms"
+    text = f"**{row['ratio']:.2f}x** ({low:.2f}-{high:.2f}) · {row['ms']:.1f} ms"
     if "saved_bytes" in row:
         saved, plain = float(str(row["saved_bytes"])), float(str(digital["saved_bytes"]))
-        text += f" · {saved / 2**20:.1f} MiB ({saved / plain:.2f}×)"
+        text += f" · {saved / 2**20:.1f} MiB ({saved / plain:.2f}x)"
     return text
 
 

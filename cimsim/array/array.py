@@ -102,7 +102,7 @@ class Array:
         A ``passing`` chip is used up before this thread makes the next one: its memory is shared.
         """
         cells = self.tiling.to_cells(weight)
-        if self.recipe is not None and active(cells):
+        if self.recipe is not None and active(cells) is native:
             return fused.chip(cells, self.profile, self.recipe, seed, age_s, passing)
         return make_chip(cells, self.profile, seed, age_s)
 
@@ -114,7 +114,7 @@ class Array:
             self.recipe is not None
             and self.recipe.paired
             and self.profile.array.weight_scale == "column"
-            and active(weight)
+            and active(weight) is native
         ):
             return fused.FusedProgrammed(*where, self.recipe, weight, seed, age_s, scale)
         return PlainlyProgrammed(*where, weight, seed, age_s, scale)
@@ -152,6 +152,7 @@ class Array:
         read_seed: int,
         bias: Tensor | None = None,
         wanted: Wanted = Wanted(),  # noqa: B008
+        precision: torch.dtype | None = None,
     ) -> Readout:
         """Multiply: DAC, products per tile, read noise, ADC, digital accumulation.
 
@@ -162,10 +163,13 @@ class Array:
             read_seed: names the draw of the read noise, new for every input vector.
             bias: one number for each output, added digitally.
             wanted: what to return beside the result.
+            precision: dtype of the products, that of ``x`` if None; all else is done in that of
+                ``x``.
         """
-        if self._fused_read(chip, wanted) and active(x, chip.relative, bias):
-            return fused.read(self, x, chip, ranges, read_seed, bias, wanted)
-        return self._read(x, chip, ranges, read_seed, bias, wanted)
+        kernels = active(x, chip.relative, bias) if self._fused_read(chip, wanted) else None
+        if kernels is not None:
+            return fused.read(kernels, self, x, chip, ranges, read_seed, bias, wanted, precision)
+        return self._read(x, chip, ranges, read_seed, bias, wanted, precision)
 
     def _fused_read(self, chip: Chip, wanted: Wanted) -> bool:
         """Whether the kernels cover this read-out."""
@@ -198,6 +202,7 @@ class Array:
         read_seed: int,
         bias: Tensor | None,
         wanted: Wanted,
+        precision: torch.dtype | None,
     ) -> Readout:
         """:meth:`mvm` in plain torch, for every device."""
         tiling, dac, adc = self.tiling, self.dac, self.adc
@@ -216,7 +221,7 @@ class Array:
         # Folded into the cells, so that currents come in ADC steps.
         gain = (1.0 if serial else in_step) / out_step
         drive = self.drive(codes)
-        z, reference = self.currents(drive, chip, gain, read_seed)
+        z, reference = self.currents(drive, chip, gain, read_seed, precision)
         scale = tiling.per_column(chip.scale * out_step)
         if adc is not None:
             before = z.clone() if wanted.by_range[1] else z
@@ -257,8 +262,10 @@ class Array:
 
     def widened(self, codes: Tensor, like: Tensor) -> Tensor:
         """:meth:`stored` codes in the dtype of ``like``; to be used up before the next."""
-        if codes.dtype != like.dtype and active(like):
-            return native.scratch("codes", tuple(codes.shape)).copy_(codes)
+        kernels = active(like)
+        if codes.dtype != like.dtype and kernels is not None:
+            wide: Tensor = kernels.empty("codes", codes.shape, like, like.dtype)
+            return wide.copy_(codes)
         return codes.to(like.dtype)
 
     # What backward rules need: the transposes of the converters.
@@ -273,8 +280,10 @@ class Array:
         step = self.step(ranges)
         if self.dac is None or step is None:
             return x
-        if active(x):
-            return native.encode(x.contiguous(), step).values
+        kernels = active(x)
+        if kernels is not None:
+            codes: native.Codes = kernels.encode(x.contiguous(), step)
+            return codes.values
         return self.dac.encode(x / step.size, want_inside=False)[0]
 
     def through_dac(
@@ -285,8 +294,9 @@ class Array:
         step = self.step(ranges)
         if step is None or (x is None and mask is None):
             return dx
-        if active(dx, x):
-            return fused.through_dac(dx, x, mask, step)
+        kernels = active(dx, x)
+        if kernels is not None:
+            return fused.through_dac(kernels, dx, x, mask, step)
         if x is not None:
             return dx * ((x / step.size).abs() <= step.levels)
         assert mask is not None
@@ -298,8 +308,9 @@ class Array:
         ``scale [tiles, columns]``; None for a mask or scale of ones. To be used up before the next.
         """
         slices = self.profile.array.slices
-        if slices == 1 and active(dy, scale):
-            return fused.spread(self.tiling, dy, mask, scale)
+        kernels = active(dy, scale) if slices == 1 else None
+        if kernels is not None:
+            return fused.spread(kernels, self.tiling, dy, mask, scale)
         dz = self.tiling.spread(dy)
         if slices > 1:
             dz = torch.cat([dz] * slices, dim=self.tiling.column_dim)
@@ -323,7 +334,12 @@ class Array:
         return analog_levels(dac, codes)
 
     def currents(
-        self, drive: Tensor, chip: Chip, gain: Tensor, read_seed: int | None
+        self,
+        drive: Tensor,
+        chip: Chip,
+        gain: Tensor,
+        read_seed: int | None,
+        precision: torch.dtype | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Currents of the columns as the ADC meets them, and what is subtracted behind it.
 
@@ -334,7 +350,7 @@ class Array:
         gain = gain.expand(chip.scale.shape).unsqueeze(-1)
         if mapping.reference:  # shared by the columns of a tile, and with them its gain
             gain = torch.cat((gain, gain[:, :1]), dim=1)
-        z = self._products(drive, chip, gain)
+        z = self._products(drive, chip, gain, precision)
         if read_seed is not None:
             z = self._disturbed(z, drive, chip, gain, read_seed)
         if not mapping.reference:
@@ -343,21 +359,28 @@ class Array:
         z, reference = z.split((columns, 1), dim=tiling.column_dim)
         return (z, reference) if mapping.digital_reference else (z - reference, None)
 
-    def _products(self, drive: Tensor, chip: Chip, gain: Tensor) -> Tensor:
+    def _products(
+        self, drive: Tensor, chip: Chip, gain: Tensor, precision: torch.dtype | None
+    ) -> Tensor:
+        def product(u: Tensor, cells: Tensor) -> Tensor:
+            if precision is None:
+                return self.tiling.product(u, cells)
+            return self.tiling.product(u.to(precision), cells.to(precision)).to(drive.dtype)
+
         if chip.gated_S is not None:
             return self._gated(drive, chip.gated_S, gain)
         first, *others = chip.terms
         if first.shape is None:
-            return self.tiling.product(drive, first.relative * gain)
+            return product(drive, first.relative * gain)
         # Shapes take the voltage over its full scale; a serial DAC's bits are at full scale.
         dac = self.dac
         assert dac is not None
         full = 1 if self.profile.dac.bit_serial else dac.levels
         u = drive / full
-        z = self.tiling.product(first.shape(u), first.relative * (gain * full))
+        z = product(first.shape(u), first.relative * (gain * full))
         for shape, relative in others:
             assert shape is not None
-            z = z + self.tiling.product(shape(u), relative * (gain * full))
+            z = z + product(shape(u), relative * (gain * full))
         return z
 
     def _gated(self, bits: Tensor, g_S: Tensor, gain: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -112,6 +113,7 @@ def _seeds(recipe: Recipe, seed: int) -> tuple[int, ...]:
 
 
 def read(
+    kernels: ModuleType,
     array: Array,
     x: Tensor,
     chip: Chip,
@@ -119,6 +121,7 @@ def read(
     read_seed: int,
     bias: Tensor | None,
     wanted: Wanted,
+    precision: torch.dtype | None,
 ) -> Readout:
     """:meth:`cimsim.array.Array.mvm` for uniform converters."""
     from cimsim.array.array import Readout
@@ -127,25 +130,30 @@ def read(
     assert adc is not None
     noisy = chip.read_variance is not None
     kept, dac_inside = None, None
+    codes: native.Codes
     step = array.step(ranges)
     if step is None:
-        squares = x.square().to(native.variance_dtype()) if noisy else None
+        squares = x.square().to(kernels.variance_dtype()) if noisy else None
         codes = native.Codes(x.contiguous(), squares, x, None)
     else:
         bytes_suffice = wanted.codes and step.levels < 128
-        codes = native.encode(x.contiguous(), step, noisy, bytes_suffice, wanted.dac_mask)
+        codes = kernels.encode(x.contiguous(), step, noisy, bytes_suffice, wanted.dac_mask)
         if codes.mask is not None:
             dac_inside = Mask(codes.mask, x.shape, x.numel())
     if wanted.codes:
         kept = array.stored(codes.values) if codes.kept is None else codes.kept
-    z = tiling.product(codes.values, chip.relative, "z").contiguous()
+    slot = "z" if kernels is native else None
+    u, cells = codes.values, chip.relative
+    if precision is not None:
+        u, cells = u.to(precision), cells.to(precision)
+    z = tiling.product(u, cells, slot).to(x.dtype).contiguous()
     variance = None
     if chip.read_variance is not None and codes.squares is not None:
-        cells = chip.read_variance.to(native.variance_dtype())
-        variance = tiling.product(codes.squares, cells, "z variance").contiguous()
+        cells = chip.read_variance.to(kernels.variance_dtype())
+        variance = tiling.product(codes.squares, cells, slot and "z variance").contiguous()
     lines = tiling.lines(z.shape)
-    y = z.new_empty(tiling.output_shape(z.shape))
-    mask = native.convert(
+    y = x.new_empty(tiling.output_shape(z.shape))
+    mask = kernels.convert(
         *(z, variance, lines, step, ranges.adc, (adc.lowest, adc.levels), chip.scale, bias),
         noise_steps=array.profile.adc.noise_of_range * adc.levels,
         seeds=(seed_for(read_seed, "cells"), seed_for(read_seed, "adc")),
@@ -156,18 +164,22 @@ def read(
     return Readout(y, kept, dac_inside, adc_inside)
 
 
-def through_dac(dx: Tensor, x: Tensor | None, mask: Mask | None, dac: native.Dac) -> Tensor:
+def through_dac(
+    kernels: ModuleType, dx: Tensor, x: Tensor | None, mask: Mask | None, dac: native.Dac
+) -> Tensor:
     """:meth:`cimsim.array.Array.through_dac`, in place."""
     dx = dx.contiguous()
     x = None if x is None else x.contiguous()
-    native.gate(dx, x, None if mask is None else mask.bits, dac)
+    kernels.gate(dx, x, None if mask is None else mask.bits, dac)
     return dx
 
 
-def spread(tiling: Tiling, dy: Tensor, mask: Mask | None, scale: Tensor | None) -> Tensor:
+def spread(
+    kernels: ModuleType, tiling: Tiling, dy: Tensor, mask: Mask | None, scale: Tensor | None
+) -> Tensor:
     """:meth:`cimsim.array.Array.spread`, in scratch memory."""
-    dz = native.scratch("dz", tuple(tiling.currents_shape(dy.shape)))
-    native.spread(
+    dz: Tensor = kernels.empty("dz", tiling.currents_shape(dy.shape), dy, dy.dtype)
+    kernels.spread(
         dy.contiguous(),
         None if mask is None else mask.bits,
         tiling.lines(dz.shape),

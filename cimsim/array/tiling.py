@@ -113,6 +113,8 @@ def _split(rows: int, limit: int, even: bool) -> tuple[int, int]:
 
 
 def _bmm(a: Tensor, b: Tensor, slot: str | None) -> Tensor:
+    if a.is_cuda and a.dtype in (torch.bfloat16, torch.float16):
+        return torch.bmm(a, b, out_dtype=torch.float32)
     if slot is None:
         return torch.bmm(a, b)
     return torch.bmm(a, b, out=scratch(slot, (a.shape[0], a.shape[1], b.shape[2]), a.dtype))

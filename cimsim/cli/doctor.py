@@ -63,6 +63,7 @@ def doctor(
         ("cimsim", _versions),
         ("torch", _devices),
         ("compiler", _compiler),
+        ("kernels", _kernels),
         ("torchvision", _torchvision),
         ("data", lambda: _data(data_dir)),
         ("writing", _write_access),
@@ -125,8 +126,15 @@ def _compiler() -> Iterator[Finding]:
         yield Finding("compiler", "ok", str(get_cpp_compiler()))
     except Exception:
         # torch raises errors of several private classes here.
-        remedy = "install g++ if you want torch.compile on the CPU; cimsim itself needs none"
+        remedy = "install g++: the CPU kernels, several times faster, and torch.compile need it"
         yield Finding("compiler", "note", f"no C++ compiler; {remedy}")
+
+
+def _kernels() -> Iterator[Finding]:
+    from cimsim.kernels import native
+
+    built = native.build()
+    yield Finding("kernels", "note" if built.library is None else "ok", built.note)
 
 
 def _torchvision() -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cimsim.kernels import draw, native
+from cimsim.kernels import draw
 
 
 def normal(like: Tensor, seed: int) -> Tensor:
@@ -20,8 +20,9 @@ def normal(like: Tensor, seed: int) -> Tensor:
 
 def _normal(like: Tensor, seed: int) -> Tensor:
     out = _empty(like)
-    if draw(out):
-        native.normal(out, seed)
+    kernels = draw(out)
+    if kernels is not None:
+        kernels.normal(out, seed)
         return out
     if out.dtype == torch.float64:
         return _normal(out.float(), seed).double()

@@ -28,7 +28,7 @@ from cimsim.array import (
 from cimsim.circuits.dac import bit_planes, spread_planes
 from cimsim.estimators.rules import BackwardRule
 from cimsim.estimators.sharing import kept_anyway
-from cimsim.kernels import active
+from cimsim.kernels import active, native
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Call:
     """One use of an array: which chip at what age, which read, which rule.
 
     ``learned`` are the ranges of DAC and ADC that want a gradient, None for those that do not.
+    ``precision`` is the dtype of the products, None for that of the operands.
     """
 
     array: Array
@@ -46,6 +47,7 @@ class Call:
     read_seed: int
     chip: Chip | None = None
     learned: tuple[Tensor | None, Tensor | None] = (None, None)
+    precision: torch.dtype | None = None
 
     def held(self, weight: Tensor) -> Chip:
         """The chip: as it was programmed before, or programmed now with ``weight``."""
@@ -55,7 +57,7 @@ class Call:
 
     def read(self, x: Tensor, chip: Chip, bias: Tensor | None, wanted: Wanted) -> Readout:
         """Multiply."""
-        return self.array.mvm(x, chip, self.ranges, self.read_seed, bias, wanted)
+        return self.array.mvm(x, chip, self.ranges, self.read_seed, bias, wanted, self.precision)
 
 
 class Kept(NamedTuple):
@@ -119,9 +121,10 @@ def forward(
     chip = call.held(weight)
     readout = call.read(x, chip, bias, wanted)
     masks = (readout.dac_inside, readout.adc_inside)
-    bits = (None if mask is None else mask.bits for mask in masks)
+    dac_bits, adc_bits = (None if mask is None else mask.bits for mask in masks)
     kept_input = x if readout.codes is None else readout.codes
-    return readout.y, Kept(kept_input, weight, chip.scale, *bits, *readout.range_slopes)
+    slopes_by_range = readout.range_slopes
+    return readout.y, Kept(kept_input, weight, chip.scale, dac_bits, adc_bits, *slopes_by_range)
 
 
 def backward(
@@ -231,8 +234,20 @@ class _Seen:
         if self._bits is not None:  # every bit passes its share of the gradient straight through
             dim, planes = self._tiling.vector_dim, self._bits - 1
             at_columns = at_columns.unflatten(dim, (planes, -1)).sum(dim) / ((1 << planes) - 1)
-        self._at_rows = self._tiling.input_grad(at_columns, cells, self._x_shape)
+        at_columns, cells = self._low(at_columns), self._low(cells)
+        dx = self._tiling.input_grad(at_columns, cells, self._x_shape)
+        self._at_rows = dx.to(self._dy.dtype)
         return self._at_rows
+
+    def _low(self, operand: Tensor) -> Tensor:
+        """``operand`` of a product, in the precision of this call."""
+        return operand if self._call.precision is None else operand.to(self._call.precision)
+
+    def _at_cells(self, at_columns: Tensor) -> Tensor:
+        """The outer product of what arrives at the columns and the codes of the rows."""
+        slot = "gradient" if active(at_columns) is native else None
+        product = self._tiling.cells_grad(self._low(at_columns), self._low(self._codes), slot)
+        return product.to(self._dy.dtype)
 
     def through_dac(self, dx: Tensor | None) -> Tensor | None:
         if dx is None:
@@ -257,7 +272,7 @@ class _Seen:
 
     def straight(self, dz: _AtColumns) -> Tensor:
         array = self._array
-        dw = self._in_input_units(self._tiling.cells_grad(self._at(dz, None), self._codes))
+        dw = self._in_input_units(self._at_cells(self._at(dz, None)))
         parts = array.mapping.significance()
         if len(parts) > 1:
             counted = torch.tensor(parts, dtype=dw.dtype, device=dw.device).view(-1, 1, 1)
@@ -265,9 +280,7 @@ class _Seen:
         return self._tiling.from_cells(dw)
 
     def through_programming(self, dz: _AtColumns) -> Tensor:
-        at_columns = self._at(dz, self.programmed.scale)
-        slot = "gradient" if active(at_columns) else None
-        gradient = self._tiling.cells_grad(at_columns, self._codes, slot)
+        gradient = self._at_cells(self._at(dz, self.programmed.scale))
         return self.programmed.pull(gradient, self._array.step(self._call.ranges))
 
     def by_dac_range(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Fused versions of the measured hot spots on the CPU, each beside its plain-torch reference.
+"""Fused versions of the measured hot spots, each beside its plain-torch reference.
 
 The rest of the library asks :func:`active` and calls :mod:`cimsim.kernels.native`, or does the same
 with torch. Both draw the same numbers on one machine; without a compiler torch draws its own.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from importlib import import_module
+from types import ModuleType
 from typing import Literal
 
 import torch
@@ -23,23 +26,39 @@ _use: Use = "fused"
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
-def active(*tensors: Tensor | None) -> bool:
-    """Whether the fused operations serve ``tensors``: float32 on the CPU, and a library built."""
-    return _use == "fused" and _serve(*tensors)
+def active(*tensors: Tensor | None) -> ModuleType | None:
+    """The fused operations that serve ``tensors``, if any: :mod:`cimsim.kernels.native` on the CPU
+    where the library is built, :mod:`cimsim.kernels.gpu` on CUDA where there is Triton; float32."""
+    return _serving(*tensors) if _use == "fused" else None
 
 
-def draw(*tensors: Tensor) -> bool:
-    """Whether the kernels draw the normal numbers of ``tensors``."""
-    return _use != "torch" and _serve(*tensors)
+def draw(tensor: Tensor) -> ModuleType | None:
+    """The kernels that draw the normal numbers of ``tensor``, if any do."""
+    return None if _use == "torch" else _serving(tensor)
 
 
-def _serve(*tensors: Tensor | None) -> bool:
-    if native.build().library is None:
-        return False
+def _serving(*tensors: Tensor | None) -> ModuleType | None:
+    device = None
     for t in tensors:
-        if t is not None and not (t.is_cpu and t.dtype is torch.float32 and type(t) in _PLAIN):
-            return False
-    return True
+        if t is None:
+            continue
+        if t.dtype is not torch.float32 or type(t) not in _PLAIN:
+            return None
+        if device is None:
+            device = t.device.type
+        elif t.device.type != device:
+            return None
+    if device == "cpu":
+        return native if native.build().library is not None else None
+    return _gpu() if device == "cuda" else None
+
+
+@lru_cache(maxsize=1)
+def _gpu() -> ModuleType | None:
+    try:
+        return import_module("cimsim.kernels.gpu")
+    except ImportError:  # no Triton
+        return None
 
 
 @contextmanager

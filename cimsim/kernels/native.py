@@ -7,6 +7,7 @@ docstring says, on the CPU, in float32.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import math
@@ -17,7 +18,6 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -91,8 +91,7 @@ class Lines(NamedTuple):
     of_columns: bool
 
 
-@dataclass(frozen=True)
-class Build:
+class Build(NamedTuple):
     """The loaded library, or why there is none."""
 
     library: ctypes.CDLL | None
@@ -102,20 +101,21 @@ class Build:
 @lru_cache(maxsize=1)
 def build() -> Build:
     """Compile the kernels if they are not in the cache, and load them. Never raises."""
+    faster = "training is several times faster"
     named = os.environ.get("CXX")
-    compiler = next(
-        filter(None, map(shutil.which, [named] if named else ["c++", "g++", "clang++"])), None
-    )
+    names = [named] if named else ["c++", "g++", "clang++"]
+    compiler = next(filter(None, map(shutil.which, names)), None)
     if compiler is None:
-        return Build(None, "no C++ compiler was found; with one, training is several times faster")
+        return Build(None, f"no C++ compiler was found; with one, {faster} (install g++ or clang)")
     try:
-        path = _compiled(compiler)
-        library = ctypes.CDLL(str(path))
+        library = ctypes.CDLL(str(_compiled(compiler)))
         for name, arguments in _SIGNATURES.items():
             function = getattr(library, f"cimsim_{name}")
             function.argtypes, function.restype = arguments, None
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
-        return Build(None, f"{compiler} could not build them: {error}")
+        said = getattr(error, "stderr", None) or str(error).encode()
+        reason = (said.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1]
+        return Build(None, f"could not be built with {compiler}, so all is slower: {reason}")
     return Build(library, f"built with {compiler}")
 
 
@@ -156,7 +156,9 @@ def _cache() -> Path:
             return directory
     except OSError:
         pass
-    return Path(tempfile.mkdtemp(prefix="cimsim-"))
+    directory = Path(tempfile.mkdtemp(prefix="cimsim-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
 
 
 def _processor() -> str:
@@ -220,6 +222,11 @@ def scratch(slot: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float3
         memory = _scratch.memory[slot, dtype] = torch.empty(numel, dtype=dtype)
     view = _scratch.views[slot, dtype, shape] = memory[:numel].view(shape)
     return view
+
+
+def empty(slot: str, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype) -> Tensor:
+    """Memory for a passing result: :func:`scratch`."""
+    return scratch(slot, tuple(shape), dtype)
 
 
 def normal(out: Tensor, seed: int) -> None:

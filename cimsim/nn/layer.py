@@ -50,6 +50,8 @@ class AnalogLayer(nn.Module):
     bias: Any  # Tensor or None, which torch declares differently for each layer
     dac_range: Tensor
     adc_range: Tensor
+    calls: Tensor
+    handle: int
     _array: Array
     _chip: Chip | None
     _chip_of: tuple[Tensor, int]
@@ -259,8 +261,11 @@ class AnalogLayer(nn.Module):
 
     # The module's own life.
 
-    def next_call(self) -> Call:
-        """What the next multiplication is to simulate; counts the chips and reads."""
+    def next_call(self, precision: torch.dtype | None = None) -> Call:
+        """What the next multiplication is to simulate; counts the chips and reads.
+
+        ``precision`` is the dtype of its products, that of the operands if None.
+        """
         if self.training:
             self._refuse_what_would_repeat_chips()
             chip_seed = seed_for("training", self.seed, self.name, self.draws)
@@ -275,7 +280,10 @@ class AnalogLayer(nn.Module):
             self.dac_range if isinstance(self.profile.dac.range, LearnedRange) else None,
             self.adc_range if isinstance(self.profile.adc.range, LearnedRange) else None,
         )
-        return Call(self._array, self.rule, ranges, chip_seed, self.age_s, read_seed, chip, learned)
+        return Call(
+            *(self._array, self.rule, ranges, chip_seed, self.age_s, read_seed, chip, learned),
+            precision,
+        )
 
     def _refuse_what_would_repeat_chips(self) -> None:
         if torch._C._current_graph_task_id() != -1:
@@ -290,23 +298,26 @@ class AnalogLayer(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """The layer's output, of the dtype that the torch layer would give."""
+        """The layer's output, of the dtype that the torch layer would give.
+
+        Under autocast the products are done in its dtype, and the physics around them in float32.
+        """
         if self.observer is not None:
             self.observe(x)
         if self.digital:
             return self._digital(x)
-        device, dtype = x.device.type, x.dtype
+        device, dtype, precision = x.device.type, x.dtype, None
         if torch.is_autocast_enabled(device):
-            dtype = torch.get_autocast_dtype(device)
+            dtype = precision = torch.get_autocast_dtype(device)
         with torch.autocast(device, enabled=False):
             compute = _compute_dtype(self.weight)
             vectors = self._vectors(x).to(compute)
             bias = None if self.bias is None else self.bias.to(compute)
             weight = self.weight.to(compute)
             if torch.compiler.is_compiling():
-                y = operation.analog(self, vectors, weight, bias)
+                y = operation.analog(self, vectors, weight, bias, precision)
             else:
-                y = analog_matmul(vectors, weight, bias, self.next_call())
+                y = analog_matmul(vectors, weight, bias, self.next_call(precision))
             return self._output(y, x).to(dtype)
 
     def __setstate__(self, state: dict[str, Any]) -> None:

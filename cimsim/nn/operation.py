@@ -34,7 +34,13 @@ def register(layer: AnalogLayer) -> int:
     return handle
 
 
-def analog(layer: AnalogLayer, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def analog(
+    layer: AnalogLayer,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    precision: torch.dtype | None,
+) -> Tensor:
     """What :func:`cimsim.estimators.analog_matmul` gives for ``layer``, as one operation."""
     dac, adc = layer.profile.dac.range, layer.profile.adc.range
     learned = (isinstance(dac, LearnedRange), isinstance(adc, LearnedRange))
@@ -48,8 +54,10 @@ def analog(layer: AnalogLayer, x: Tensor, weight: Tensor, bias: Tensor | None) -
     ]
     ranges = (layer.dac_range, layer.adc_range)
     layer.calls.add_(1)  # so that a graph never takes two calls for the same
-    y: Tensor = _forward(x, weight, bias, *ranges, layer.calls, layer.handle, needs)[0]
-    return y
+    found: list[Tensor] = _forward(
+        x, weight, bias, *ranges, layer.calls, layer.handle, needs, precision
+    )
+    return found[0]
 
 
 @torch.library.custom_op("cimsim::analog", mutates_args=())
@@ -62,10 +70,11 @@ def _forward(
     calls: Tensor,
     handle: int,
     needs: list[bool],
+    precision: torch.dtype | None,
 ) -> list[Tensor]:
     """The output; then what is kept for backward, empty where there is nothing: the parts of
     ``Kept`` but the weight, both ranges, the chip's seed, its age in s."""
-    call = _layers[handle].next_call()
+    call = _layers[handle].next_call(precision)
     if not any(needs):
         y = call.read(x, call.held(weight), bias, NOTHING).y
         return [y, *(x.new_empty(0) for _ in range(10))]
@@ -89,6 +98,7 @@ def _(
     calls: Tensor,
     handle: int,
     needs: list[bool],
+    precision: torch.dtype | None,
 ) -> list[Tensor]:
     layer = _layers[handle]
     array = layer.array
@@ -121,7 +131,7 @@ def _(
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    x, weight, _, _, _, _, ctx.handle, ctx.forward_needs = inputs
+    x, weight, _, _, _, _, ctx.handle, ctx.forward_needs, ctx.precision = inputs
     ctx.x_shape = x.shape
     ctx.save_for_backward(weight, *output[1:])
 
@@ -130,20 +140,27 @@ def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor | None, ...]:
     weight, *kept = ctx.saved_tensors
     needs = list(ctx.forward_needs)
     shape = list(ctx.x_shape)
-    found = _backward(grads[0].contiguous(), weight, kept, ctx.handle, needs, shape)
+    found = _backward(grads[0].contiguous(), weight, kept, ctx.handle, needs, shape, ctx.precision)
     wanted = [g if need else None for g, need in zip(found, needs, strict=True)]
-    return *wanted, None, None, None
+    return *wanted, None, None, None, None
 
 
 @torch.library.custom_op("cimsim::analog_backward", mutates_args=())
 def _backward(
-    dy: Tensor, weight: Tensor, kept: list[Tensor], handle: int, needs: list[bool], shape: list[int]
+    dy: Tensor,
+    weight: Tensor,
+    kept: list[Tensor],
+    handle: int,
+    needs: list[bool],
+    shape: list[int],
+    precision: torch.dtype | None,
 ) -> list[Tensor]:
     """The gradients of :class:`Needs`, empty where nobody needs one."""
     kept_input, scale, *others, dac_range, adc_range, chip_seed, age_s = kept
     layer = _layers[handle]
     ranges = ConverterRanges(dac_range, adc_range)
-    call = Call(layer.array, layer.rule, ranges, int(chip_seed), float(age_s), read_seed=0)
+    state = (layer.array, layer.rule, ranges, int(chip_seed), float(age_s))
+    call = Call(*state, read_seed=0, precision=precision)
     rest = (None if t.numel() == 0 else t for t in others)
     what = Kept(kept_input, weight, scale, *rest)
     # Within an operation autograd is switched off, and the plain physics differentiates by it; a
@@ -156,7 +173,13 @@ def _backward(
 
 @_backward.register_fake
 def _(
-    dy: Tensor, weight: Tensor, kept: list[Tensor], handle: int, needs: list[bool], shape: list[int]
+    dy: Tensor,
+    weight: Tensor,
+    kept: list[Tensor],
+    handle: int,
+    needs: list[bool],
+    shape: list[int],
+    precision: torch.dtype | None,
 ) -> list[Tensor]:
     shapes = (shape, weight.shape, weight.shape[:1], kept[6].shape, kept[7].shape)
     return [dy.new_empty(s if need else (0,)) for s, need in zip(shapes, needs, strict=True)]

@@ -1,0 +1,308 @@
+"""The converters of an array as Triton kernels, for CUDA: see :mod:`cimsim.kernels.native`.
+
+Each function has the arguments and results of its namesake there. Noise is drawn inside the kernels
+(Philox, by seed and position) and never lies in memory. Programming is left to plain torch on a
+GPU: it works on weights, once for a whole batch. Needs the package ``triton``, which comes with
+torch for CUDA; with ``TRITON_INTERPRET=1`` the kernels run, slowly, on the CPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from cimsim.kernels.native import Codes, Dac, Lines
+
+_BLOCK = 1024
+
+
+def variance_dtype() -> torch.dtype:
+    """What variances of read noise are multiplied in; see the CPU's."""
+    return torch.bfloat16
+
+
+@triton.jit
+def _rounded(x: Any) -> Any:
+    return (x + 12582912.0) - 12582912.0  # half to even, of what a converter can hold
+
+
+@triton.jit
+def _clamped(x: Any, low: Any, high: Any) -> Any:
+    return tl.where(x < low, low, tl.where(x > high, high, x))  # NaN stays NaN
+
+
+@triton.jit(do_not_specialize=["seed"])
+def _normal(out: Any, seed: Any, count: Any, BLOCK: tl.constexpr) -> None:
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(out + i, tl.randn(seed, i), mask=i < count)
+
+
+@triton.jit
+def _encode(
+    x: Any,
+    codes: Any,
+    squares: Any,
+    kept: Any,
+    mask: Any,
+    full: Any,
+    levels: Any,
+    count: Any,
+    SQUARES: tl.constexpr,
+    KEPT: tl.constexpr,
+    MASK: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    byte = tl.program_id(0).to(tl.int64) * (BLOCK // 8) + tl.arange(0, BLOCK // 8)
+    bit = tl.arange(0, 8)
+    i = byte[:, None] * 8 + bit[None, :]
+    there = i < count
+    v = tl.load(x + i, mask=there, other=0.0).to(tl.float32) / (tl.load(full) / levels)
+    code = _rounded(_clamped(v, -levels, levels))
+    tl.store(codes + i, code.to(codes.dtype.element_ty), mask=there)
+    if SQUARES:
+        tl.store(squares + i, (code * code).to(squares.dtype.element_ty), mask=there)
+    if KEPT:
+        tl.store(kept + i, code.to(tl.int8), mask=there)
+    if MASK:
+        inside = ((v >= -levels) & (v <= levels) & there).to(tl.int32)
+        packed = tl.sum(inside << bit[None, :], axis=1)
+        tl.store(mask + byte, packed.to(tl.uint8), mask=byte * 8 < count)
+
+
+@triton.jit(do_not_specialize=["cells_seed", "adc_seed"])
+def _convert(
+    z: Any,
+    variance: Any,
+    dac_full: Any,
+    adc_full: Any,
+    scale: Any,
+    bias: Any,
+    y: Any,
+    mask: Any,
+    groups: Any,
+    tiles: Any,
+    lines: Any,
+    line: Any,
+    columns: Any,
+    dac_levels: Any,
+    lowest: Any,
+    highest: Any,
+    noise_steps: Any,
+    cells_seed: Any,
+    adc_seed: Any,
+    VARIANCE: tl.constexpr,
+    DAC: tl.constexpr,
+    PER_TILE: tl.constexpr,
+    BIAS: tl.constexpr,
+    MASK: tl.constexpr,
+    NOISE: tl.constexpr,
+    OF_COLUMNS: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    row = tl.program_id(0).to(tl.int64)
+    o, own = row // lines, row % lines
+    byte = tl.program_id(1) * (BLOCK // 8) + tl.arange(0, BLOCK // 8)
+    bit = tl.arange(0, 8)
+    i = byte[:, None] * 8 + bit[None, :]
+    there = i < line
+    line_bytes = (line + 7) // 8
+    total = tl.zeros((BLOCK // 8, 8), dtype=tl.float32)
+    for tile in range(tiles):
+        table = o % groups * tiles + tile
+        index = (o * tiles + tile) * lines + own
+        at = index * line + i
+        if OF_COLUMNS:
+            column = table * columns + i
+        else:
+            column = table * columns + own + i * 0
+        step = tl.load(adc_full + (table if PER_TILE else 0)) / highest
+        gain = 1.0 / step
+        if DAC:
+            gain = tl.load(dac_full) / dac_levels / step
+        v = tl.load(z + at, mask=there, other=0.0).to(tl.float32) * gain
+        if VARIANCE:
+            sigma2 = tl.load(variance + at, mask=there, other=0.0).to(tl.float32)
+            sigma = tl.sqrt(tl.where(sigma2 < 0.0, 0.0, sigma2))
+            v += tl.randn(cells_seed, at) * (sigma * gain)
+        if NOISE:
+            v += tl.randn(adc_seed, at) * noise_steps
+        if MASK:
+            inside = ((v >= lowest) & (v <= highest) & there).to(tl.int32)
+            packed = tl.sum(inside << bit[None, :], axis=1)
+            tl.store(mask + index * line_bytes + byte, packed.to(tl.uint8), mask=byte < line_bytes)
+        counted = tl.load(scale + column, mask=there, other=0.0) * step
+        total += _rounded(_clamped(v, lowest, highest)) * counted
+    if BIAS:
+        if OF_COLUMNS:
+            output = o % groups * columns + i
+        else:
+            output = o % groups * columns + own + i * 0
+        total += tl.load(bias + output, mask=there, other=0.0)
+    tl.store(y + row * line + i, total, mask=there)
+
+
+@triton.jit
+def _spread(
+    dy: Any,
+    mask: Any,
+    scale: Any,
+    dz: Any,
+    groups: Any,
+    tiles: Any,
+    lines: Any,
+    line: Any,
+    columns: Any,
+    MASK: tl.constexpr,
+    SCALE: tl.constexpr,
+    OF_COLUMNS: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    row = tl.program_id(0).to(tl.int64)
+    o, own = row // lines, row % lines
+    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    there = i < line
+    line_bytes = (line + 7) // 8
+    d = tl.load(dy + row * line + i, mask=there, other=0.0).to(tl.float32)
+    for tile in range(tiles):
+        index = (o * tiles + tile) * lines + own
+        each = d
+        if MASK:
+            bits = tl.load(mask + index * line_bytes + i // 8, mask=there, other=0).to(tl.int32)
+            each = tl.where(((bits >> (i % 8)) & 1) != 0, d, 0.0)
+        if SCALE:
+            table = (o % groups * tiles + tile) * columns
+            if OF_COLUMNS:
+                each *= tl.load(scale + table + i, mask=there, other=0.0)
+            else:
+                each *= tl.load(scale + table + own)
+        tl.store(dz + index * line + i, each.to(dz.dtype.element_ty), mask=there)
+
+
+@triton.jit
+def _gate(
+    dx: Any,
+    x: Any,
+    mask: Any,
+    full: Any,
+    levels: Any,
+    count: Any,
+    MASK: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    there = i < count
+    if MASK:
+        bits = tl.load(mask + i // 8, mask=there, other=0).to(tl.int32)
+        inside = ((bits >> (i % 8).to(tl.int32)) & 1) != 0
+    else:
+        v = tl.load(x + i, mask=there, other=0.0).to(tl.float32) / (tl.load(full) / levels)
+        inside = (v >= -levels) & (v <= levels)
+    d = tl.load(dx + i, mask=there, other=0.0)
+    tl.store(dx + i, tl.where(inside, d, 0.0), mask=there)
+
+
+def normal(out: Tensor, seed: int) -> None:
+    """See the CPU's; other numbers."""
+    _normal[(triton.cdiv(out.numel(), _BLOCK),)](out, seed, out.numel(), BLOCK=_BLOCK)
+
+
+def encode(
+    x: Tensor,
+    dac: Dac,
+    want_squares: bool = False,
+    want_kept: bool = False,
+    want_mask: bool = False,
+) -> Codes:
+    """See the CPU's."""
+    values = torch.empty_like(x)
+    squares = torch.empty_like(x, dtype=variance_dtype()) if want_squares else None
+    kept = torch.empty_like(x, dtype=torch.int8) if want_kept else None
+    mask = x.new_empty(-(-x.numel() // 8), dtype=torch.uint8) if want_mask else None
+    _encode[(triton.cdiv(x.numel(), _BLOCK),)](
+        *(x, values, _or(squares, x), _or(kept, x), _or(mask, x), dac.full_scale, dac.levels),
+        x.numel(),
+        SQUARES=want_squares,
+        KEPT=want_kept,
+        MASK=want_mask,
+        BLOCK=_BLOCK,
+    )
+    return Codes(values, squares, kept, mask)
+
+
+def convert(
+    z: Tensor,
+    variance: Tensor | None,
+    lines: Lines,
+    dac: Dac | None,
+    adc_full_scale: Tensor,
+    codes: tuple[int, int],
+    scale: Tensor,
+    bias: Tensor | None,
+    noise_steps: float,
+    seeds: tuple[int, int],
+    y: Tensor,
+    want_mask: bool,
+) -> Tensor | None:
+    """See the CPU's."""
+    mask = None
+    if want_mask:
+        bytes_of_mask = z.numel() // lines.line * -(-lines.line // 8)
+        mask = z.new_empty(bytes_of_mask, dtype=torch.uint8)
+    grid, shape, block = _layout(lines)
+    full, levels = (adc_full_scale, 1) if dac is None else dac
+    _convert[grid](
+        *(z, _or(variance, z), full, adc_full_scale, scale, _or(bias, z), y, _or(mask, z)),
+        *(*shape, levels, *codes, noise_steps, *seeds),
+        VARIANCE=variance is not None,
+        DAC=dac is not None,
+        PER_TILE=adc_full_scale.dim() > 0,
+        BIAS=bias is not None,
+        MASK=want_mask,
+        NOISE=noise_steps != 0,
+        OF_COLUMNS=lines.of_columns,
+        BLOCK=block,
+    )
+    return mask
+
+
+def spread(dy: Tensor, mask: Tensor | None, lines: Lines, scale: Tensor | None, dz: Tensor) -> None:
+    """See the CPU's."""
+    grid, shape, block = _layout(lines)
+    _spread[grid](
+        *(dy, _or(mask, dy), _or(scale, dy), dz, *shape),
+        MASK=mask is not None,
+        SCALE=scale is not None,
+        OF_COLUMNS=lines.of_columns,
+        BLOCK=block,
+    )
+
+
+def gate(dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac) -> None:
+    """See the CPU's."""
+    _gate[(triton.cdiv(dx.numel(), _BLOCK),)](
+        *(dx, _or(x, dx), _or(mask, dx), dac.full_scale, dac.levels, dx.numel()),
+        MASK=mask is not None,
+        BLOCK=_BLOCK,
+    )
+
+
+def empty(slot: str, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype) -> Tensor:
+    """Memory for a passing result; torch's allocator on a GPU keeps it at hand by itself."""
+    return torch.empty(shape, dtype=dtype, device=like.device)
+
+
+def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
+    """A kernel wants some address even for what it never touches."""
+    return other if tensor is None else tensor
+
+
+def _layout(lines: Lines) -> tuple[tuple[int, int], tuple[int, ...], int]:
+    """Grid, the numbers of the layout, and the block along a line."""
+    block = max(8, min(_BLOCK, triton.next_power_of_2(lines.line)))
+    columns = lines.line if lines.of_columns else lines.lines
+    grid = (lines.outer * lines.lines, triton.cdiv(lines.line, block))
+    return grid, (lines.groups, lines.tiles, lines.lines, lines.line, columns), block

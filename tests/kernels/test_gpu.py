@@ -1,0 +1,118 @@
+"""The Triton kernels against the plain physics: on a GPU, or interpreted on the CPU.
+
+Both draw the same numbers, so the tests compare results, as those of the CPU's kernels do.
+"""
+
+import os
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import cimsim
+from cimsim import kernels
+from cimsim.nn.layer import AnalogLayer
+from tests.building import device as made
+
+pytest.importorskip("triton")
+ON_GPU = torch.cuda.is_available()
+DEVICE = "cuda" if ON_GPU else "cpu"
+if not ON_GPU and os.environ.get("TRITON_INTERPRET") != "1":
+    pytest.skip("no CUDA device, and Triton does not interpret", allow_module_level=True)
+
+from cimsim.kernels import gpu  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
+
+
+@pytest.fixture(autouse=True)
+def everything_on_these_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def serving(*tensors: Tensor | None) -> ModuleType | None:
+        plain = all(t is None or t.dtype == torch.float32 for t in tensors)
+        return gpu if plain else None
+
+    monkeypatch.setattr(kernels, "_serving", serving)
+
+
+def built(make: nn.Module, x: Tensor, name: str, rule: str = "F") -> AnalogLayer:
+    profile = cimsim.load_profile(name, {"array.rows": 40})
+    layer = cimsim.calibrate(cimsim.convert(make, profile, rule=rule).to(DEVICE), [x])
+    assert isinstance(layer, AnalogLayer)
+    layer.adc_range.mul_(0.5)
+    cimsim.age(layer, 3600.0)
+    return layer
+
+
+def step(layer: AnalogLayer, x: Tensor, which: kernels.Use) -> list[Tensor]:
+    layer.draws = 0
+    x = x.detach().requires_grad_()
+    with kernels.use(which):
+        y = layer.train()(x)
+        delta = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(DEVICE)
+        wanted = [p for p in (x, layer.weight, layer.bias) if p is not None]
+        return [y.detach(), *torch.autograd.grad(y, wanted, delta)]
+
+
+LAYERS = {
+    "linear": (lambda: nn.Linear(70, 13), (5, 70)),
+    "conv": (lambda: nn.Conv2d(6, 5, 3, padding=1), (2, 6, 5, 7)),
+    "conv in groups": (lambda: nn.Conv2d(4, 6, 3, stride=2, groups=2), (2, 4, 7, 7)),
+}
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("name", ["generic-gaussian", "pcm-ibm-2020"])
+@pytest.mark.parametrize("rule", ["C", "E", "F"])
+def test_a_step_is_the_step_of_the_plain_physics(kind: str, name: str, rule: str) -> None:
+    make, shape = LAYERS[kind]
+    torch.manual_seed(0)
+    x = torch.randn(shape).to(DEVICE)
+    layer = built(make(), x, name, rule)
+    fused, plain = (step(layer, x, which) for which in ("fused", "numbers"))
+    tolerance = 1e-4 * plain[0].abs().max() + 1e-3 * plain[0].abs()
+    wrong = ((fused[0] - plain[0]).abs() > tolerance).float().mean().item()
+    assert wrong <= 0.05  # read noise by variances in bf16, and codes next to a threshold
+    for got, expected in zip(fused[1:], plain[1:], strict=True):
+        assert torch.allclose(got, expected, rtol=2e-2, atol=2e-2 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 1023, 1025])
+def test_codes_and_masks_of_any_length(n: int) -> None:
+    x = (10 * torch.randn(n, generator=torch.Generator().manual_seed(n))).to(DEVICE)
+    dac = kernels.native.Dac(torch.tensor(8.0, device=DEVICE), 127)
+    found = gpu.encode(x, dac, want_squares=True, want_kept=True, want_mask=True)
+    codes = (x / dac.size).clamp(-127, 127).round()
+    assert torch.equal(found.values, codes)
+    assert found.kept is not None
+    assert torch.equal(found.kept, codes.to(torch.int8))
+    assert found.squares is not None
+    assert torch.allclose(
+        found.squares.float(), codes.square(), rtol=8e-3
+    )  # interpreted, it truncates
+    assert found.mask is not None
+    dx = torch.ones_like(x)
+    gpu.gate(dx, None, found.mask, dac)
+    again = torch.ones_like(x)
+    gpu.gate(again, x, None, dac)
+    assert torch.equal(dx, again)
+    assert torch.equal(dx.bool(), x.abs() <= 8.0)
+
+
+def test_normal_numbers() -> None:
+    out = torch.empty(100_000, device=DEVICE)
+    gpu.normal(out, 3)
+    assert abs(out.mean().item()) < 4 / 100_000**0.5
+    assert abs(out.var().item() - 1) < 4 * (2 / 100_000) ** 0.5
+    again = torch.empty(1000, device=DEVICE)
+    gpu.normal(again, 3)
+    assert torch.equal(again, out[:1000])
+
+
+def test_nan_is_not_lost() -> None:
+    x = torch.randn(4, 20).to(DEVICE)
+    layer = cimsim.calibrate(cimsim.convert(nn.Linear(20, 5), made(dac=8, adc=8)).to(DEVICE), [x])
+    x[1, 2] = torch.nan
+    y = layer(x)
+    assert y[1].isnan().all()
+    assert not y[2:].isnan().any()

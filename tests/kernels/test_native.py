@@ -1,0 +1,142 @@
+"""Building the kernels, and doing without them."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+import cimsim
+from cimsim import kernels
+from cimsim.array import Array, LinearTiling
+from cimsim.kernels import native
+from tests.building import device, gaussian
+
+needs_kernels = pytest.mark.skipif(native.build().library is None, reason=native.build().note)
+
+
+@pytest.fixture
+def builds_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache, and nothing remembered."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    caches: tuple[Callable[..., object], ...] = (
+        native.build,
+        native._functions,
+        native.variance_dtype,
+    )
+    for cached in caches:
+        cached.cache_clear()  # type: ignore[attr-defined]
+    yield tmp_path
+    for cached in caches:
+        cached.cache_clear()  # type: ignore[attr-defined]
+
+
+def compiler(folder: Path, script: str) -> str:
+    """A program that takes the compiler's place."""
+    path = folder / "c++"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+@needs_kernels
+def test_they_are_built_once_and_kept(builds_anew: Path) -> None:
+    assert native.build().library is not None
+    (library,) = (builds_anew / "cache" / "cimsim").iterdir()
+    written = library.stat().st_mtime_ns
+    native.build.cache_clear()
+    assert native.build().library is not None
+    assert library.stat().st_mtime_ns == written
+
+
+def test_no_compiler_is_no_error(builds_anew: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(builds_anew))
+    assert native.build() == (None, "no C++ compiler was found; with one, " + RATHER)
+    layer = cimsim.convert(nn.Linear(8, 4), "pcm-ibm-2020")
+    x = torch.randn(3, 8)
+    cimsim.calibrate(layer, [x])
+    layer(x).sum().backward()
+    assert layer.weight.grad is not None
+
+
+RATHER = "training is several times faster (install g++ or clang)"
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo nonsense in line 1 >&2; exit 1", "nonsense in line 1"),
+        ('while [ "$1" != -o ]; do shift; done; echo junk > "$2"', "could not be built"),
+    ],
+)
+def test_a_failing_compiler_is_no_error(
+    builds_anew: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
+) -> None:
+    monkeypatch.setenv("CXX", compiler(builds_anew, script))
+    found = native.build()
+    assert found.library is None
+    assert said in found.note
+    assert not kernels.active(torch.empty(1))
+
+
+@needs_kernels
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_cache_that_cannot_be_written(builds_anew: Path) -> None:
+    (builds_anew / "cache").mkdir(mode=0o500)
+    assert native.build().library is not None
+
+
+def test_other_tensors_are_left_to_torch() -> None:
+    assert not kernels.active(torch.empty(2, dtype=torch.float64))
+    assert not kernels.active(torch.empty(2, device="meta"))
+    with kernels.use("torch"):
+        assert not kernels.active(torch.empty(2))
+        assert not kernels.draw(torch.empty(2))
+    with kernels.use("numbers"):
+        assert not kernels.active(torch.empty(2))
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", ["generic-gaussian", "pcm-ibm-2020"])
+def test_chips_are_distributed_as_those_of_plain_torch(name: str) -> None:
+    """Means, variances and the whole distribution of cells that all hold the same weight."""
+    profile = cimsim.load_profile(name)
+    array = Array(profile, LinearTiling(400, 512))
+    for weight in (0.0, 0.03, 0.5, 1.0):
+        w = torch.full((500, 400), weight)
+        w[:, 0] = 1.0  # the scale
+        held = []
+        for seed, which in enumerate(("fused", "torch")):
+            with kernels.use(which):
+                held.append(array.chip(w, seed, 3600.0).relative[0, :, 1:].flatten().double())
+        fused, plain = held
+        count, spread = len(fused), plain.std()
+        assert abs(fused.mean() - plain.mean()) < 4 * spread * (2 / count) ** 0.5
+        assert abs(fused.std() / spread - 1) < 4 * (2 / count) ** 0.5  # kurtosis of up to 6
+        assert stats.ks_2samp(fused.numpy(), plain.numpy()).pvalue > 1e-3
+
+
+@needs_kernels
+def test_reads_are_distributed_as_those_of_plain_torch() -> None:
+    profile = device(read=[gaussian(0.02)], dac=8, adc=16)
+    layer = cimsim.convert(nn.Linear(64, 64), profile).eval()
+    x = torch.randn(1, 64, generator=torch.Generator().manual_seed(0)).repeat(4000, 1)
+    cimsim.calibrate(layer, [x])
+    layer.adc_range.mul_(3)
+    with torch.no_grad():
+        outputs = []
+        for which in ("fused", "torch"):
+            with kernels.use(which):
+                outputs.append(layer(x).double())
+    fused, plain = outputs
+    spread = plain.std(0)
+    assert ((fused.mean(0) - plain.mean(0)).abs() < 5 * spread * (2 / 4000) ** 0.5).all()
+    # bf16 variances may be off by 0.3 % beyond the statistics
+    assert ((fused.std(0) / spread - 1).abs() < 5 * (1 / 4000) ** 0.5 + 3e-3).all()
+    residual = ((fused - plain.mean(0)) / spread).flatten()[:50_000]
+    assert stats.kstest(residual.numpy(), "norm").pvalue > 1e-4
