@@ -51,6 +51,14 @@ def models(digital: nn.Module, batch: Tensor) -> Iterator[tuple[str, nn.Module]]
         yield name, model
 
 
+def after_update(model: nn.Module) -> None:
+    """What AIHWKit wants after each update: there it draws the weight noise."""
+    tiles = getattr(model, "analog_tiles", None)
+    if tiles is not None and type(model).__module__.startswith("aihwkit."):
+        for tile in tiles():
+            tile.post_update_step()
+
+
 def _lightning(model: nn.Module, fast: bool) -> nn.Module:
     """Noise in training only; ranges learned unless ``fast``."""
     from aihwkit_lightning.nn.conversion import convert_to_analog

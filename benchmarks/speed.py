@@ -6,7 +6,7 @@ For each workload of :mod:`benchmarks.workloads` one process runs all candidates
 again, and takes the time of each round over the digital model's of the same round: other programs
 on the machine and its changing clock hit all alike. Everything is done twice, with the system's
 memory allocation as it comes and with glibc told to keep what is freed, because the page faults of
-large temporaries are a good part of what slow candidates lose. Candidates: the digital model, two
+large temporaries are a good part of what slow candidates lose. numpy has one thread. Candidates: the digital model, two
 naive versions, cimsim on two devices, and of AIHWKit-Lightning, AIHWKit and CrossSim what is
 installed. Writes ``benchmarks/results/speed.md`` and ``.json``.
 """
@@ -36,14 +36,15 @@ from benchmarks import peers
 from benchmarks.naive import naive
 from benchmarks.workloads import WORKLOADS, Workload
 from cimsim import kernels
+from cimsim.nn.layer import AnalogLayer
 from cimsim.training.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(16 << 30)}
+# Threads of numpy's OpenBLAS fight those of torch, on which CrossSim alone would lose much.
+ALONE = {"OPENBLAS_NUM_THREADS": "1"}
 DEVICES = {"peers' work": "generic-gaussian", "whole device": "pcm-ibm-2020"}
 WARM_UP, ROUND_S = 4, 0.05
-
-Model = tuple[nn.Module, Callable[[], None]]
 
 
 def main() -> None:
@@ -67,7 +68,10 @@ def main() -> None:
             child = [sys.executable, "-m", "benchmarks.speed", "--measure", "--work", work]
             child += ["--threads", str(arguments.threads), "--reps", str(arguments.reps)]
             done = subprocess.run(
-                child, env={**os.environ, **environment}, check=True, stdout=subprocess.PIPE
+                child,
+                env={**os.environ, **ALONE, **environment},
+                check=True,
+                stdout=subprocess.PIPE,
             )
             for row in json.loads(done.stdout.splitlines()[-1]):
                 found.append({"work": work, "allocator": allocator, **row})
@@ -107,8 +111,9 @@ def measure(work: Workload, reps: int) -> list[dict[str, object]]:
 def _training(model: nn.Module, x: Tensor, target: Tensor) -> Callable[[], None]:
     """One step: forward, backward, SGD. Chips of drifting devices have a random age each time."""
     ages = random.Random(0)
-    layers = cimsim.analog_layers(model)
+    layers = [layer for layer in model.modules() if isinstance(layer, AnalogLayer)]
     drifting = any(layer.profile.cell.drift for layer in layers)
+    parameters = _weights(model)
 
     def step() -> None:
         model.train()
@@ -116,17 +121,18 @@ def _training(model: nn.Module, x: Tensor, target: Tensor) -> Callable[[], None]
             cimsim.age(model, 10 ** ages.uniform(0, 7.5))
         F.cross_entropy(model(x), target).backward()
         with torch.no_grad():
-            for parameter in model.parameters():
+            for parameter in parameters:
                 if parameter.grad is not None:
                     parameter.add_(parameter.grad, alpha=-1e-4)
                     parameter.grad = None
+            peers.after_update(model)
 
     return step
 
 
 def _inference(model: nn.Module, x: Tensor) -> Callable[[], None]:
     """One forward on a chip that was programmed before, an hour old."""
-    if cimsim.analog_layers(model):
+    if any(isinstance(layer, AnalogLayer) for layer in model.modules()):
         cimsim.program(model, 1)
         cimsim.age(model, 3600.0)
 
@@ -156,6 +162,7 @@ def _interleaved(
     gc.collect()
     for _ in range(reps):
         for name, call in calls.items():
+            call()  # finds its memory, and the threads of the candidate before go to sleep
             start = time.perf_counter()
             for _ in range(repeats[name]):
                 call()
@@ -169,9 +176,14 @@ def _interleaved(
     return found
 
 
+def _weights(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that hold numbers; AIHWKit has others, which cannot be read."""
+    return [p for p in model.parameters() if type(p) is nn.Parameter]
+
+
 def saved_bytes(model: nn.Module, x: Tensor, target: Tensor) -> int:
     """Bytes of the storages that a forward keeps for backward, parameters left out."""
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    own = {p.untyped_storage().data_ptr() for p in _weights(model)}
     kept: dict[int, int] = {}
 
     def pack(t: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ class Array:
         where = (self.tiling, self.profile)
         if (
             self.recipe is not None
-            and self.recipe.paired
+            and not self.recipe.reference
             and self.profile.array.weight_scale == "column"
             and active(weight) is native
         ):

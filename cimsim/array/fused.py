@@ -64,7 +64,8 @@ def chip(
 
 
 class FusedProgrammed:
-    """See :class:`cimsim.array.programmed.Programmed`; pairs with a scale for each column.
+    """See :class:`cimsim.array.programmed.Programmed`; cells without a reference, and with a scale
+    for each column.
 
     Where the values are not asked for, they are never written.
     """

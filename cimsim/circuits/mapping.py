@@ -49,12 +49,17 @@ class Mapping:
     @property
     def reference(self) -> bool:
         """Whether one more column of each tile holds the offset that is subtracted."""
-        return not self.paired
+        return not self.paired and not self.signed_cells
+
+    @property
+    def signed_cells(self) -> bool:
+        """Whether a cell's own range is symmetric around 0, so that nothing is subtracted."""
+        return self._middle_uS == 0
 
     @property
     def digital_reference(self) -> bool:
         """Whether the reference is subtracted digitally, behind the ADC, and so is exact."""
-        return self.array.mapping == "single-device"
+        return self.reference and self.array.mapping == "single-device"
 
     @property
     def full_cell(self) -> float:
@@ -84,7 +89,7 @@ class Mapping:
         held = torch.cat(self._slices(r), dim=-2) if self.cell.levels is not None else r
         if not self.paired:
             g_uS = (held + 1.0) * (self.span_uS / 2) + self.cell.g_min_uS
-            if not self.digital_reference:
+            if self.reference and not self.digital_reference:
                 g_uS = F.pad(g_uS, (0, 0, 0, 1), value=self._middle_uS)
             return g_uS.unsqueeze(0)
         # max(r, 0) = (|r| + r) / 2, so written because its slope at 0 is 1/2: the slopes of the two

@@ -63,6 +63,11 @@ struct Physics {
     std::vector<Read> read;
     bool ages = false;
 
+    // Whether cells stand alone and their errors depend on nothing.
+    bool textbook() const {
+        return !paired && !ages && read.empty() &&
+               std::all_of(programming.begin(), programming.end(), [](const Programming& e) { return e.even; });
+    }
     float unit_uS() const { return paired ? span_uS : span_uS / 2; }
 
     Physics(const float* p, const uint64_t* seeds, double age_s) {
@@ -219,6 +224,18 @@ class Draws {
         block_ = block;
     }
 
+    // The errors of one block where they are the same for every target.
+    const float* errors_uS(const Physics& physics) {
+        if (errors_of_ == block_) return errors_.data();
+        errors_.assign(kBlock, 0.0f), errors_of_ = block_;
+        const float* xi = kept_.data();
+        for (const Programming& e : physics.programming) {
+            for (int64_t i = 0; i < kBlock; i++) errors_[i] += e.rest_bias + e.rest_sigma * xi[i];
+            xi += kEach;
+        }
+        return errors_.data();
+    }
+
     // Of effect `index` (programming first), at `at` in the block: of the cell that carries the
     // weight, and of the other.
     void get(size_t index, int64_t at, Ints second, Floats& carrying, Floats& resting) const {
@@ -237,8 +254,8 @@ class Draws {
     bool paired_;
     int64_t ahead_, shift_;
     std::vector<uint64_t> seeds_;
-    std::vector<float> kept_;
-    int64_t block_ = -2;
+    std::vector<float> kept_, errors_;
+    int64_t block_ = -2, errors_of_ = -2;
 };
 
 struct Programmed {
@@ -304,10 +321,10 @@ CIMSIM_INLINE Programmed programmed(const Physics& physics, Floats relative, con
     return out;
 }
 
-// Calls begin(column) for each of the columns [first, last), and for all their cells, sixteen or fewer
-// at a time, use(at, lanes, row, relative weights); draws are at the right block.
-template <class Begin, class Use>
-void walk(const Field& field, Draws& draws, int64_t first, int64_t last, Begin begin, Use use) {
+// Calls begin(column) for each of the columns [first, last), and for all their cells, as many at a time
+// as have their draws in one block, run(at, count, row, weights, 1 / scale).
+template <class Begin, class Run>
+void runs(const Field& field, Draws& draws, int64_t first, int64_t last, Begin begin, Run run) {
     int64_t block = first * field.rows / kBlock, at = first * field.rows % kBlock;
     draws.go_to(block);
     for (int64_t column = first; column < last; column++) {
@@ -316,14 +333,36 @@ void walk(const Field& field, Draws& draws, int64_t first, int64_t last, Begin b
         const float per_scale = 1.0f / field.scale[column];
         for (int64_t row = 0; row < field.rows;) {
             if (at == kBlock) draws.go_to(++block), at = 0;
-            const int64_t end = std::min(field.rows, row + kBlock - at);
-            while (row < end) {
-                const int64_t lanes = std::min<int64_t>(kLanes, end - row);
-                use(at, lanes, row, load_some(weight + row, lanes) * per_scale);
-                row += lanes, at += lanes;
-            }
+            const int64_t count = std::min(field.rows - row, kBlock - at);
+            run(at, count, row, weight + row, per_scale);
+            row += count, at += count;
         }
     }
+}
+
+// The same, sixteen or fewer cells at a time: use(at, lanes, row, relative weights).
+template <class Begin, class Use>
+void walk(const Field& field, Draws& draws, int64_t first, int64_t last, Begin begin, Use use) {
+    runs(field, draws, first, last, begin, [&](int64_t at, int64_t count, int64_t row, const float* weight, float per_scale) {
+        for (int64_t i = 0; i < count; i += kLanes) {
+            const int64_t lanes = std::min<int64_t>(kLanes, count - i);
+            use(at + i, lanes, row + i, load_some(weight + i, lanes) * per_scale);
+        }
+    });
+}
+
+// Cells of the textbook: each by itself, with the same error whatever it holds, and never older. `slope`
+// may be null.
+inline void textbook(const Physics& physics, const float* weight, float per_scale, const float* errors_uS, int64_t count,
+                     float* relative, float* slope) {
+    const float half_uS = physics.span_uS / 2, middle_uS = physics.g_min_uS + half_uS, g_min_uS = physics.g_min_uS;
+    const float gain = per_scale * half_uS, per_unit = 1.0f / physics.unit_uS(), steep = half_uS * per_unit;
+    for (int64_t i = 0; i < count; i++) {
+        const float g_uS = weight[i] * gain + middle_uS + errors_uS[i];
+        relative[i] = (g_uS < g_min_uS ? g_min_uS : g_uS) * per_unit;
+    }
+    if (!slope) return;
+    for (int64_t i = 0; i < count; i++) slope[i] = weight[i] * gain + middle_uS + errors_uS[i] < g_min_uS ? 0.0f : steep;
 }
 
 }  // namespace cimsim

@@ -85,7 +85,13 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
             if (row + lanes == field.rows) sums[current] = total(before), sums[columns + current] = total(now);
         };
         const int64_t first = columns * self / team, last = columns * (self + 1) / team;
-        if (slope)
+        if (physics.textbook())
+            runs(field, draws, first, last, begin,
+                 [&](int64_t at, int64_t count, int64_t row, const float* w, float per_scale) {
+                     float *values = relative + to + row, *slopes = slope ? slope + to + row : nullptr;
+                     textbook(physics, w, per_scale, draws.errors_uS(physics) + at, count, values, slopes);
+                 });
+        else if (slope)
             walk(field, draws, first, last, begin, [&](int64_t at, int64_t lanes, int64_t row, Floats r) {
                 const Programmed cells = programmed<Dual>(physics, r, draws, at, false);
                 write(cells, lanes, row);
@@ -100,7 +106,8 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
 
 // dL/dweight from gradient * dac_full / dac_levels = dL/d relative, [tiles, columns, rows] like `relative`
 // and `slope`: through the cells, and through the scale, which is the largest weight of each column.
-// Without `relative` and `slope` the cells are programmed once more, in pairs, and `scale` is found.
+// Without `relative` and `slope` the cells are programmed once more and `scale` is found. Nothing may be
+// subtracted from the currents digitally.
 void cimsim_pull(const float* weight, float* scale, const int64_t* dims, const float* recipe, const uint64_t* seeds,
                  double age_s, const float* relative, const float* slope, const float* gradient, const float* dac_full,
                  float dac_levels, float* out, int threads) {
@@ -144,6 +151,17 @@ void cimsim_pull(const float* weight, float* scale, const int64_t* dims, const f
                     pull(lanes, row, load_some(w + row, lanes) / full, load_some(relative + at, lanes), load_some(slope + at, lanes));
                 }
             }
+        } else if (physics.textbook()) {
+            runs(field, draws, first, last, begin,
+                 [&](int64_t at, int64_t count, int64_t row, const float* weights, float per_scale) {
+                     float values[kBlock], slopes[kBlock];
+                     textbook(physics, weights, per_scale, draws.errors_uS(physics) + at, count, values, slopes);
+                     for (int64_t i = 0; i < count; i += kLanes) {
+                         const int64_t lanes = std::min<int64_t>(kLanes, count - i);
+                         pull(lanes, row + i, load_some(weights + i, lanes) * per_scale, load_some(values + i, lanes),
+                              load_some(slopes + i, lanes));
+                     }
+                 });
         } else {
             walk(field, draws, first, last, begin, [&](int64_t at, int64_t lanes, int64_t row, Floats r) {
                 const Programmed cells = programmed<Dual>(physics, r, draws, at, false);

@@ -274,7 +274,7 @@ def program(
     numbers, names = _arrays(recipe, seeds)
     find_scale = scale is None
     scale = weight.new_empty(tiles, columns) if scale is None else scale.contiguous()
-    shape = (tiles, columns + (not recipe.paired), rows)
+    shape = (tiles, columns + recipe.reference, rows)
 
     def field(slot: str, dtype: torch.dtype) -> Tensor:
         return scratch(slot, shape, dtype) if passing else torch.empty(shape, dtype=dtype)
@@ -290,7 +290,7 @@ def program(
         *(weight.data_ptr(), scale.data_ptr(), find_scale, dims, numbers, names, age_s, shape[1]),
         *(relative.data_ptr(), _at(slope), *_variance(variance), _at(sums)),
     )
-    if not recipe.paired:
+    if recipe.reference:
         relative[:, -1] = recipe.offset
         for other in (slope, variance):
             if other is not None:
@@ -308,7 +308,7 @@ def pull(
     dac: Dac | None,
     out: Tensor,
 ) -> None:
-    """``dL/dweight`` into ``out``, which lies in memory as ``weight`` does, for cells in pairs.
+    """``dL/dweight`` into ``out``, which lies in memory as ``weight`` does, where nothing is subtracted digitally.
 
     ``gradient`` times the DAC's step is ``dL/d relative``, ``[tiles, columns, rows]``; the scale is
     the largest weight of each column, and what arrives at it goes to that weight. Without

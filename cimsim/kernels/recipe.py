@@ -42,6 +42,7 @@ class Recipe:
     numbers: tuple[float, ...]
     draws: tuple[tuple[str, int], ...]
     paired: bool
+    reference: bool
     reads: bool
     drifts: bool
     offset: float
@@ -84,7 +85,8 @@ def recipe(profile: Profile) -> Recipe | None:
         numbers += part
     draws = [("programming", i) for i, _ in programming] + [("drift", i) for i, _ in drift]
     offset = 0.0 if paired else (cell.g_min_uS + cell.g_max_uS) / span_uS
-    return Recipe(tuple(numbers), tuple(draws), paired, bool(read), bool(drift), offset)
+    reference = not paired and offset != 0
+    return Recipe(tuple(numbers), tuple(draws), paired, reference, bool(read), bool(drift), offset)
 
 
 def _curve(curve: AnyCurve) -> list[float]:

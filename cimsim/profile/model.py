@@ -55,6 +55,26 @@ class Profile(Section):
 
     @field_validator("array")
     @classmethod
+    def _signed_cells_are_ideals(cls, array: Array, info: ValidationInfo) -> Array:
+        cell = info.data.get("cell")
+        if cell is None or cell.g_min_uS >= 0:
+            return array
+        effects = (*cell.programming_noise, *cell.read_noise)
+        others = (cell.drift, cell.temperature, cell.faults, cell.iv, cell.levels)
+        if (
+            array.mapping != "single-device"
+            or cell.g_min_uS != -cell.g_max_uS
+            or any(others)
+            or any(effect.kind != "gaussian" for effect in effects)
+        ):
+            raise ValueError(
+                "'cell.g_min_uS' is below 0, which no device is: it stands for a signed cell, with "
+                "g_min_uS = -g_max_uS, mapping 'single-device' and Gaussian noise alone"
+            )
+        return array
+
+    @field_validator("array")
+    @classmethod
     def _fault_maps_fit(cls, array: Array, info: ValidationInfo) -> Array:
         cell = info.data.get("cell")
         maps = [] if cell is None else [f for f in cell.faults if isinstance(f, FaultMap)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.profile.drift import Drift
-from cimsim.profile.fields import Count, NonNegative, Positive, Text
+from cimsim.profile.fields import Count, Number, Positive, Text
 from cimsim.profile.nonlinearity import IV
 from cimsim.profile.programming_noise import ProgrammingNoise
 from cimsim.profile.read_noise import ReadNoise
@@ -34,10 +35,14 @@ class Cell(Sourced):
 
     Units: conductances in uS. An empty list of effects is an ideal cell in that respect. Effects
     act in this order: levels, programming noise, drift, temperature, faults; then each read.
+    A cell whose range is symmetric around 0 (``g_min_uS = -g_max_uS``, in a ``single-device``
+    mapping, with Gaussian noise and nothing else) is no device but the textbook's noisy weight.
     """
 
     technology: Text = Field(description="what the cell is made of, such as PCM or ReRAM")
-    g_min_uS: NonNegative = Field(description="conductance of the fully off state")
+    g_min_uS: Number = Field(
+        description="conductance of the fully off state; below 0 for an idealised signed cell"
+    )
     g_max_uS: Positive = Field(description="conductance of the fully on state")
     levels: Annotated[Count, Field(ge=2)] | None = Field(
         default=None, description="states that can be written, evenly spaced; null is any"
@@ -59,7 +64,7 @@ class Cell(Sourced):
     @field_validator("g_max_uS")
     @classmethod
     def _above_g_min(cls, g_max: float, info: ValidationInfo) -> float:
-        if g_max <= info.data.get("g_min_uS", -1.0):
+        if g_max <= info.data.get("g_min_uS", -math.inf):
             raise ValueError("g_max_uS must be larger than g_min_uS")
         return g_max
 

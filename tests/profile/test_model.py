@@ -121,3 +121,17 @@ def test_what_could_not_work_is_refused(keys: str, message: str) -> None:
     with pytest.raises(ProfileError) as caught:
         load_profile("pcm-ibm-2020", overrides)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"array.mapping": "differential-pair"},
+        {"cell.g_min_uS": -20.0},
+        {"cell.programming_noise.0": {"kind": "relative", "sigma_of_g": 0.1, "source": "a test"}},
+        {"cell.levels": 16},
+    ],
+)
+def test_a_signed_cell_is_an_ideal(wrong: dict[str, object]) -> None:
+    with pytest.raises(ProfileError, match="stands for a signed cell"):
+        load_profile("generic-gaussian", wrong)
