@@ -6,9 +6,9 @@ For each workload of :mod:`benchmarks.workloads` one process runs all candidates
 again, and takes the time of each round over the digital model's of the same round: other programs
 on the machine and its changing clock hit all alike. Everything is done twice, with the system's
 memory allocation as it comes and with glibc told to keep what is freed, because the page faults of
-large temporaries are a good part of what slow candidates lose. numpy has one thread. Candidates: the digital model, two
-naive versions, cimsim on two devices, and of AIHWKit-Lightning, AIHWKit and CrossSim what is
-installed. Writes ``benchmarks/results/speed.md`` and ``.json``.
+large temporaries are a good part of what slow candidates lose. numpy has one thread. Candidates:
+the digital model, two naive versions, cimsim on two devices, and of AIHWKit-Lightning, AIHWKit and
+CrossSim what is installed. Writes ``benchmarks/results/speed.md`` and ``.json``.
 """
 
 from __future__ import annotations
@@ -97,18 +97,18 @@ def measure(work: Workload, reps: int) -> list[dict[str, object]]:
         )
     for name, model in peers.models(digital, x):
         models[name] = model
-    trained = {name: _training(model, x, target) for name, model in models.items()}
+    trained = {name: training_step(model, x, target) for name, model in models.items()}
     rows: list[dict[str, object]] = []
-    for name, timed in _interleaved(trained, reps).items():
+    for name, timed in interleaved(trained, reps).items():
         saved = saved_bytes(models[name].train(), x, target)
         rows.append({"task": "training", "candidate": name, "saved_bytes": saved, **timed})
-    served = {name: _inference(model, x) for name, model in models.items()}
-    for name, timed in _interleaved(served, reps).items():
+    served = {name: inference_call(model, x) for name, model in models.items()}
+    for name, timed in interleaved(served, reps).items():
         rows.append({"task": "inference", "candidate": name, **timed})
     return rows
 
 
-def _training(model: nn.Module, x: Tensor, target: Tensor) -> Callable[[], None]:
+def training_step(model: nn.Module, x: Tensor, target: Tensor) -> Callable[[], None]:
     """One step: forward, backward, SGD. Chips of drifting devices have a random age each time."""
     ages = random.Random(0)
     layers = [layer for layer in model.modules() if isinstance(layer, AnalogLayer)]
@@ -130,7 +130,7 @@ def _training(model: nn.Module, x: Tensor, target: Tensor) -> Callable[[], None]
     return step
 
 
-def _inference(model: nn.Module, x: Tensor) -> Callable[[], None]:
+def inference_call(model: nn.Module, x: Tensor) -> Callable[[], None]:
     """One forward on a chip that was programmed before, an hour old."""
     if any(isinstance(layer, AnalogLayer) for layer in model.modules()):
         cimsim.program(model, 1)
@@ -144,7 +144,7 @@ def _inference(model: nn.Module, x: Tensor) -> Callable[[], None]:
     return forward
 
 
-def _interleaved(
+def interleaved(
     calls: dict[str, Callable[[], None]], reps: int
 ) -> dict[str, dict[str, float | list[float]]]:
     """Milliseconds of each call, and their ratio to the first in the same round.
@@ -203,7 +203,7 @@ def tables(found: list[dict[str, object]], threads: int, reps: int) -> str:
     lines = [
         "# Speed",
         "",
-        f"`python -m benchmarks.speed --threads {threads} --reps {reps}`. {_processor()}, {threads}"
+        f"`python -m benchmarks.speed --threads {threads} --reps {reps}`. {processor()}, {threads}"
         f" threads, Python {platform.python_version()}, {listed}; kernels:"
         f" {kernels.native.build().note}.",
         "",
@@ -245,7 +245,8 @@ def _cell(rows: list[dict[str, object]], work: str, name: str) -> str:
     return text
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The processor's name, and what matters of its instructions."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

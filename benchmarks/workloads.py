@@ -20,55 +20,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cimsim.training.models.resnet import ResNet20
+
 
 @dataclass(frozen=True)
 class Workload:
-    """A model and one batch for it; ``scale`` multiplies widths and batches (1 is the table's)."""
+    """A model and one batch for it."""
 
     name: str
     model: Callable[[], nn.Module]
     batch: Callable[[torch.Generator], tuple[Tensor, Tensor]]
-
-
-class Block(nn.Module):
-    """Residual block of two 3x3 convolutions; the shortcut is subsampled and padded with zeros."""
-
-    def __init__(self, channels: int, out: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(out)
-        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(out)
-        self.stride, self.extra = stride, out - channels
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
-        y = self.norm2(self.conv2(y))
-        if self.stride > 1 or self.extra:
-            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.extra))
-        return F.relu(y + x)
-
-
-class ResNet20(nn.Module):
-    """He et al. 2015 for 32x32 images: 19 convolutions and a linear layer."""
-
-    def __init__(self, width: int = 16, classes: int = 10) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, width, 3, 1, 1, bias=False)
-        self.norm = nn.BatchNorm2d(width)
-        blocks, channels = [], width
-        for stage in range(3):
-            for index in range(3):
-                out = width << stage
-                blocks.append(Block(channels, out, 2 if stage and not index else 1))
-                channels = out
-        self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(channels, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.blocks(F.relu(self.norm(self.stem(x))))
-        logits: Tensor = self.head(x.mean((2, 3)))
-        return logits
 
 
 class GPTBlock(nn.Module):
@@ -150,7 +111,7 @@ WORKLOADS = {
     load.name: load
     for load in (
         Workload("W1", mlp, images(128, 784)),
-        Workload("W2", ResNet20, images(64, 3, 32, 32)),
+        Workload("W2", lambda: ResNet20(3, 10), images(64, 3, 32, 32)),
         Workload("W3", GPT, text(8, 128)),
     )
 }

@@ -308,11 +308,12 @@ def pull(
     dac: Dac | None,
     out: Tensor,
 ) -> None:
-    """``dL/dweight`` into ``out``, which lies in memory as ``weight`` does, where nothing is subtracted digitally.
+    """``dL/dweight`` into ``out``, which lies in memory as ``weight`` does.
 
-    ``gradient`` times the DAC's step is ``dL/d relative``, ``[tiles, columns, rows]``; the scale is
-    the largest weight of each column, and what arrives at it goes to that weight. Without
-    ``cells``, and their slopes, they are programmed as by :func:`program`.
+    For cells from whose currents nothing is subtracted digitally. ``gradient`` times the DAC's step
+    is ``dL/d relative``, ``[tiles, columns, rows]``; the scale is the largest weight of each
+    column, and what arrives at it goes to that weight. Without ``cells``, and their slopes, they
+    are programmed as by :func:`program`.
     """
     tiles, columns, rows = weight.shape
     numbers, names = _arrays(recipe, seeds)

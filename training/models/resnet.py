@@ -37,7 +37,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet20(nn.Module):
-    """3x3 convolution, then three stages of three blocks (16, 32, 64 channels), mean, classifier.
+    """3x3 convolution, then three stages of three blocks of ``widths`` channels, mean, classifier.
 
     [N, C, H, W] to logits [N, classes]; 269,722 parameters for 3x32x32 images and ten classes.
     He-normal convolutions.
@@ -46,15 +46,15 @@ class ResNet20(nn.Module):
     CVPR 2016, section 4.2 with n = 3.
     """
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, classes: int, widths: tuple[int, int, int] = WIDTHS) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, WIDTHS[0], 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(WIDTHS[0])
+        self.conv = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(widths[0])
         blocks: list[nn.Module] = []
-        inputs = WIDTHS[0]
-        for outputs in WIDTHS:
+        inputs = widths[0]
+        for outputs in widths:
             for number in range(BLOCKS_PER_WIDTH):
-                stride = 2 if number == 0 and outputs != WIDTHS[0] else 1
+                stride = 2 if number == 0 and outputs != widths[0] else 1
                 blocks.append(ResidualBlock(inputs, outputs, stride))
                 inputs = outputs
         self.blocks = nn.Sequential(*blocks)
