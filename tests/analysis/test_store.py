@@ -195,6 +195,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr("cimsim.analysis.store._SYNC_S", -1.0)  # to the disk at once
     with Store(tmp_path, PLAN) as store:
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(CimsimError, match=r"No space left on device.*goes on where it stopped"):
