@@ -154,10 +154,14 @@ def read(
         variance = tiling.product(codes.squares, cells, slot and "z variance").contiguous()
     lines = tiling.lines(z.shape)
     y = x.new_empty(tiling.output_shape(z.shape))
+    noise_steps = array.profile.adc.noise_of_range * adc.levels
     mask = kernels.convert(
         *(z, variance, lines, step, ranges.adc, (adc.lowest, adc.levels), chip.scale, bias),
-        noise_steps=array.profile.adc.noise_of_range * adc.levels,
-        seeds=(seed_for(read_seed, "cells"), seed_for(read_seed, "adc")),
+        noise_steps=noise_steps,
+        seeds=(
+            seed_for(read_seed, "cells") if noisy else 0,
+            seed_for(read_seed, "adc") if noise_steps else 0,
+        ),
         y=y,
         want_mask=wanted.adc_mask,
     )

@@ -7,6 +7,7 @@ scale of each column; and the chip's seed. No noisy copy of the weights.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -58,6 +59,13 @@ class Call:
     def read(self, x: Tensor, chip: Chip, bias: Tensor | None, wanted: Wanted) -> Readout:
         """Multiply."""
         return self.array.mvm(x, chip, self.ranges, self.read_seed, bias, wanted, self.precision)
+
+
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """Autocast off within the context; nothing, and that quickly, where it is off already."""
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 class Kept(NamedTuple):
@@ -131,7 +139,7 @@ def backward(
     dy: Tensor, kept: Kept, call: Call, needs: Needs, x_shape: torch.Size, shares_input: bool
 ) -> tuple[Tensor | None, ...]:
     """Gradients in the order of :class:`Needs`; None for those that nobody needs."""
-    with torch.autocast(dy.device.type, enabled=False):
+    with without_autocast(dy.device.type):
         seen = _Seen(dy, kept, call, needs, x_shape, shares_input)
         dx, dw = call.rule.backward(seen)
         db = dy.sum([d for d in range(dy.dim()) if d != 1]) if needs.bias else None
@@ -243,9 +251,10 @@ class _Seen:
         """``operand`` of a product, in the precision of this call."""
         return operand if self._call.precision is None else operand.to(self._call.precision)
 
-    def _at_cells(self, at_columns: Tensor) -> Tensor:
-        """The outer product of what arrives at the columns and the codes of the rows."""
-        slot = "gradient" if active(at_columns) is native else None
+    def _at_cells(self, at_columns: Tensor, passing: bool = False) -> Tensor:
+        """The outer product of what arrives at the columns and the codes of the rows; ``passing``
+        if it may lie in scratch memory."""
+        slot = "gradient" if passing and active(at_columns) is native else None
         product = self._tiling.cells_grad(self._low(at_columns), self._low(self._codes), slot)
         return product.to(self._dy.dtype)
 
@@ -280,7 +289,7 @@ class _Seen:
         return self._tiling.from_cells(dw)
 
     def through_programming(self, dz: _AtColumns) -> Tensor:
-        gradient = self._at_cells(self._at(dz, self.programmed.scale))
+        gradient = self._at_cells(self._at(dz, self.programmed.scale), passing=True)
         return self.programmed.pull(gradient, self._array.step(self._call.ranges))
 
     def by_dac_range(self) -> Tensor:

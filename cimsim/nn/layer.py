@@ -17,6 +17,7 @@ from cimsim.array import Array, Chip, ConverterRanges, Tiling
 from cimsim.circuits.ranges import RangeObserver
 from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, Call, analog_matmul
+from cimsim.estimators.function import without_autocast
 from cimsim.nn import operation
 from cimsim.profile import Array as ProfileArray
 from cimsim.profile import FixedRange, LearnedRange, Profile
@@ -309,7 +310,7 @@ class AnalogLayer(nn.Module):
         device, dtype, precision = x.device.type, x.dtype, None
         if torch.is_autocast_enabled(device):
             dtype = precision = torch.get_autocast_dtype(device)
-        with torch.autocast(device, enabled=False):
+        with without_autocast(device):
             compute = _compute_dtype(self.weight)
             vectors = self._vectors(x).to(compute)
             bias = None if self.bias is None else self.bias.to(compute)

@@ -11,6 +11,7 @@ from cimsim import kernels
 from cimsim.array import Array, LinearTiling
 from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Profile, load_profile, profile_names
+from tests.building import ONE_OVER_F, POLYNOMIAL, device
 
 pytestmark = pytest.mark.skipif(
     kernels.native.build().library is None, reason=kernels.native.build().note
@@ -131,6 +132,28 @@ def test_the_input_may_be_kept_instead_of_its_codes() -> None:
         shared = torch.autograd.grad(y, (behind, layer.weight), delta)
         for got, expected in zip((y, *shared), own[:3], strict=True):
             assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("rule", ["A", "B", "C", "E", "F"])
+@pytest.mark.parametrize("dac", [None, 8, 12])
+def test_no_result_lies_in_shared_memory(rule: str, dac: int | None) -> None:
+    """Layers of one shape, one after the other: each keeps its own output and gradients."""
+    torch.manual_seed(0)
+    x = torch.randn(6, 32)
+    plain = nn.Sequential(*(nn.Linear(32, 32) for _ in range(3)))
+    profile = device(programming=[POLYNOMIAL], read=[ONE_OVER_F], dac=dac, adc=8)
+    model = cimsim.calibrate(cimsim.convert(plain, profile, rule=rule), [x])
+    found = []
+    for which in ("fused", "numbers"):
+        for layer in model:
+            layer.draws = 0
+        model.zero_grad()
+        with kernels.use(which):
+            y = model(x.requires_grad_())
+            y.sum().backward()
+        found.append([y.detach(), *(p.grad for p in model.parameters())])
+    for got, expected in zip(*found, strict=True):
+        assert torch.allclose(got, expected, rtol=1e-2, atol=1e-2 * expected.abs().max().item())
 
 
 def test_threads_do_not_change_a_bit() -> None:
