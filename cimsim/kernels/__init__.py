@@ -6,6 +6,7 @@ with torch. Both draw the same numbers on one machine; without a compiler torch 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -55,10 +56,17 @@ def _serving(*tensors: Tensor | None) -> ModuleType | None:
 
 @lru_cache(maxsize=1)
 def _gpu() -> ModuleType | None:
+    """The Triton kernels, if they work on this GPU; looked at once."""
     try:
-        return import_module("cimsim.kernels.gpu")
+        gpu = import_module("cimsim.kernels.gpu")
+        gpu.check("cuda")
     except ImportError:  # no Triton
         return None
+    except Exception as error:  # Triton raises what its compiler does
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        warnings.warn(f"cimsim computes without its GPU kernels: {reason}", stacklevel=2)
+        return None
+    return gpu
 
 
 @contextmanager

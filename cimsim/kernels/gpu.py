@@ -295,6 +295,36 @@ def empty(slot: str, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype) -
     return torch.empty(shape, dtype=dtype, device=like.device)
 
 
+def check(device: str) -> None:
+    """Try every kernel on ``device`` with something small.
+
+    Raises:
+        RuntimeError: if a result is not what plain torch gets; and whatever Triton raises where it
+            cannot compile.
+    """
+    x = torch.linspace(-2.0, 2.0, 90, device=device).view(3, 30)
+    dac = Dac(torch.ones((), device=device), 127)
+    wanted = (x * 127).clamp(-127, 127).round()
+    found = encode(x, dac, want_squares=True, want_kept=True, want_mask=True)
+    dx, dz, y = torch.ones_like(x), torch.empty_like(x), torch.empty_like(x)
+    gate(dx, None, found.mask, dac)
+    one, lines = torch.ones(1, 30, device=device), Lines(1, 1, 1, 3, 30, of_columns=True)
+    full = torch.full((), 127.0, device=device)
+    mask = convert(*(wanted, None, lines, None, full, (-128, 127), one, None, 0.0, (0, 0), y, True))
+    spread(x, mask, lines, one, dz)
+    noise = torch.empty(1000, device=device)
+    normal(noise, 1)
+    right = (
+        torch.equal(found.values, wanted)
+        and torch.equal(dx.bool(), x.abs() <= 1.0)
+        and torch.equal(y, wanted)
+        and torch.equal(dz, x)
+        and 0.9 < noise.std().item() < 1.1
+    )
+    if not right:
+        raise RuntimeError("they do not compute what plain torch does")
+
+
 def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
     """A kernel wants some address even for what it never touches."""
     return other if tensor is None else tensor

@@ -109,6 +109,18 @@ def test_normal_numbers() -> None:
     assert torch.equal(again, out[:1000])
 
 
+def test_they_are_tried_before_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu.check(DEVICE)
+    monkeypatch.setattr(gpu, "spread", lambda dy, mask, lines, scale, dz: dz.zero_())
+    with pytest.raises(RuntimeError, match="do not compute what plain torch does"):
+        gpu.check(DEVICE)
+    kernels._gpu.cache_clear()
+    monkeypatch.setattr(gpu, "check", lambda device: gpu.encode(None, None))
+    with pytest.warns(UserWarning, match="computes without its GPU kernels"):
+        assert kernels._gpu() is None
+    kernels._gpu.cache_clear()
+
+
 def test_nan_is_not_lost() -> None:
     x = torch.randn(4, 20).to(DEVICE)
     layer = cimsim.calibrate(cimsim.convert(nn.Linear(20, 5), made(dac=8, adc=8)).to(DEVICE), [x])
