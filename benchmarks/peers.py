@@ -21,7 +21,7 @@ ROWS, STEPS, WEIGHT_NOISE, OUT_NOISE, OUT_BOUND = 512, 2**8 - 2, 0.03, 0.12, 12.
 def versions() -> dict[str, str]:
     """Versions of the tools that are installed."""
     found = {}
-    for package in ("aihwkit-lightning", "aihwkit", "cross-sim"):
+    for package in ("aihwkit-lightning", "aihwkit", "CrossSim"):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
