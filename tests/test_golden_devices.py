@@ -173,6 +173,7 @@ SONOS = Device(
 )
 
 GENERIC = Device(programming=lambda g: 0.03 * 25)
+MISMATCH = Device(programming=lambda g: 0.3 * abs(g))
 FEFET = Device(programming=lambda g: 0.005 * 1.788)
 SRAM = Device(
     programming=lambda g: 0.01 * g,
@@ -189,6 +190,7 @@ DEVICES: dict[str, tuple[Device, list[float], list[float]]] = {
     "reram-milo-2021": (MILO, [50.0, 100.0, 225.0], [0.0]),
     "sonos-agrawal-2022": (SONOS, [0.5, 2.0, 8.0, 14.0], [0.0, DAY, 5 * DAY]),
     "generic-gaussian": (GENERIC, [0.0, 10.0, 25.0], [0.0]),
+    "mismatch": (MISMATCH, [0.0, 10.0, 25.0], [0.0]),
     "fefet-jerry-2017": (FEFET, [0.03973, 1.0, 1.788], [0.0]),
     "sram-charge-jia-2020": (SRAM, [0.0, 1.0], [0.0]),
 }
@@ -245,19 +247,19 @@ XI = np.linspace(-8, 8, 1601)
 MASS = np.exp(-(XI**2) / 2) / np.exp(-(XI**2) / 2).sum()
 
 
-def moments(device: Device, g: float, g_min: float, age_s: float) -> tuple[float, float]:
+def moments(device: Device, g: float, floor: float, age_s: float) -> tuple[float, float]:
     """Mean and variance of a cell's conductance after programming, clamping, drift, clamping."""
-    programmed = np.maximum(g_min, g + device.programming(g) * XI)
+    programmed = np.maximum(floor, g + device.programming(g) * XI)
     weights = MASS[:, None] * MASS[None, :]
     if device.nu is not None and age_s:
         mean, std = device.nu(g)
         factor = ((age_s + device.t0_s) / device.t0_s) ** -np.abs(mean + std * XI)
-        held = np.maximum(g_min, programmed[:, None] * factor[None, :])
+        held = np.maximum(floor, programmed[:, None] * factor[None, :])
     else:
         moved = device.shift(g, age_s) + device.spread(g, age_s) * XI
         still = device.spread(g, age_s) == 0 and device.shift(g, age_s) == 0
         held = programmed[:, None] + moved[None, :]
-        held = np.maximum(g_min, held) if not still else held
+        held = np.maximum(floor, held) if not still else held
     average = float((weights * held).sum())
     return average, float((weights * (held - average) ** 2).sum())
 
@@ -293,11 +295,11 @@ def test_what_a_chip_holds(name: str, level: float) -> None:
         held = layer.programmed_weight()[:, 1]
         if single:
             middle = (cell.g_min_uS + cell.g_max_uS) / 2
-            average, variance = moments(device, middle + level * span / 2, cell.g_min_uS, age_s)
+            average, variance = moments(device, middle + level * span / 2, cell.floor_uS, age_s)
             mean, var = 2 * (average - middle) / span, variance * (2 / span) ** 2
         else:
-            on = moments(device, cell.g_min_uS + level * span, cell.g_min_uS, age_s)
-            off = moments(device, cell.g_min_uS, cell.g_min_uS, age_s)
+            on = moments(device, cell.g_min_uS + level * span, cell.floor_uS, age_s)
+            off = moments(device, cell.g_min_uS, cell.floor_uS, age_s)
             mean, var = (on[0] - off[0]) / span, (on[1] + off[1]) / span**2
         error = math.sqrt(var / N)
         assert held.mean().item() == pytest.approx(mean, abs=4 * error + 1e-4 * abs(mean) + 1e-12)

@@ -40,7 +40,7 @@ def _(effect: StateDependentProgrammingNoise, g_target_uS: Tensor, cell: Cell) -
 
 @programming_sigma_uS.register
 def _(effect: RelativeProgrammingNoise, g_target_uS: Tensor, cell: Cell) -> Tensor:
-    return effect.strength * effect.sigma_of_g * g_target_uS
+    return effect.strength * effect.sigma_of_g * g_target_uS.abs()
 
 
 @programming_sigma_uS.register

@@ -121,7 +121,10 @@ def _constant(value: float) -> list[float]:
     return _laid(0, (value,))
 
 
-_LINE = [4.0, 0.0, 0.0, 1.0]  # f(r) = r
+def _size(cell: Cell) -> list[float]:
+    """``f(g) = |g|``."""
+    line = _laid(0, (0.0, 1.0))
+    return _laid(6, [0.0, *_laid(0, (0.0, -1.0)), *line]) if cell.signed else line
 
 
 def _programming(effect: object, cell: Cell) -> list[float] | None:
@@ -131,7 +134,7 @@ def _programming(effect: object, cell: Cell) -> list[float] | None:
         factors = [1 / effect.g_ref_uS, effect.strength * effect.spread_strength, effect.strength]
         return [*factors, *_curve(effect.sigma_uS), *bias]
     if isinstance(effect, RelativeProgrammingNoise):
-        return [1.0, effect.strength * effect.sigma_of_g, 0.0, *_LINE, *_constant(0.0)]
+        return [1.0, effect.strength * effect.sigma_of_g, 0.0, *_size(cell), *_constant(0.0)]
     if isinstance(effect, GaussianProgrammingNoise):
         sigma_uS = effect.strength * effect.sigma_of_g_max * cell.g_max_uS
         return [0.0, 1.0, 0.0, *_constant(sigma_uS), *_constant(0.0)]
@@ -169,7 +172,7 @@ def _read(effect: object, cell: Cell) -> list[float] | None:
         head = [0.0, 0.0, 0.0, 1 / effect.g_ref_uS, effect.strength]
         return [*head, 0.0, 0.0, *_curve(effect.sigma_uS)]
     if isinstance(effect, RelativeReadNoise):
-        return [0.0, 0.0, 0.0, 1.0, effect.strength * effect.sigma_of_g, 0.0, 0.0, *_LINE]
+        return [0.0, 0.0, 0.0, 1.0, effect.strength * effect.sigma_of_g, 0.0, 0.0, *_size(cell)]
     if isinstance(effect, GaussianReadNoise):
         sigma_uS = effect.strength * effect.sigma_of_g_max * cell.g_max_uS
         return [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, *_constant(sigma_uS)]

@@ -57,7 +57,7 @@ class Profile(Section):
     @classmethod
     def _signed_cells_are_ideals(cls, array: Array, info: ValidationInfo) -> Array:
         cell = info.data.get("cell")
-        if cell is None or cell.g_min_uS >= 0:
+        if cell is None or not cell.signed:
             return array
         effects = (*cell.programming_noise, *cell.read_noise)
         others = (cell.drift, cell.temperature, cell.faults, cell.iv, cell.levels)
@@ -65,11 +65,12 @@ class Profile(Section):
             array.mapping != "single-device"
             or cell.g_min_uS != -cell.g_max_uS
             or any(others)
-            or any(effect.kind != "gaussian" for effect in effects)
+            or any(effect.kind not in ("gaussian", "relative") for effect in effects)
         ):
             raise ValueError(
                 "'cell.g_min_uS' is below 0, which no device is: it stands for a signed cell, with "
-                "g_min_uS = -g_max_uS, mapping 'single-device' and Gaussian noise alone"
+                "g_min_uS = -g_max_uS, mapping 'single-device' and only noise that is gaussian or "
+                "relative"
             )
         return array
 

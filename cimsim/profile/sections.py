@@ -36,7 +36,8 @@ class Cell(Sourced):
     Units: conductances in uS. An empty list of effects is an ideal cell in that respect. Effects
     act in this order: levels, programming noise, drift, temperature, faults; then each read.
     A cell whose range is symmetric around 0 (``g_min_uS = -g_max_uS``, in a ``single-device``
-    mapping, with Gaussian noise and nothing else) is no device but the textbook's noisy weight.
+    mapping, with Gaussian or relative noise and nothing else) is no device but the textbook's noisy
+    weight; its errors have no floor.
     """
 
     technology: Text = Field(description="what the cell is made of, such as PCM or ReRAM")
@@ -67,6 +68,16 @@ class Cell(Sourced):
         if g_max <= info.data.get("g_min_uS", -math.inf):
             raise ValueError("g_max_uS must be larger than g_min_uS")
         return g_max
+
+    @property
+    def signed(self) -> bool:
+        """Whether this is the textbook's idealised cell, which holds weights of either sign."""
+        return self.g_min_uS < 0
+
+    @property
+    def floor_uS(self) -> float:
+        """The conductance below which no error takes a cell; an idealised signed cell has none."""
+        return -math.inf if self.signed else self.g_min_uS
 
     @field_validator("write_verify")
     @classmethod

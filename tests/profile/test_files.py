@@ -95,7 +95,7 @@ def test_an_unknown_name_is_suggested_or_listed() -> None:
     with pytest.raises(CimsimError, match="did you mean 'pcm-ibm-2020'"):
         load_profile("pcm-ibm-2021")
     with pytest.raises(
-        CimsimError, match="known here: fefet-jerry-2017, generic-gaussian, ideal, pcm-"
+        CimsimError, match="known here: fefet-jerry-2017, generic-gaussian, ideal, mismatch, pcm-"
     ):
         load_profile("")
     with pytest.raises(CimsimError, match="unknown profile 'nothing'"):

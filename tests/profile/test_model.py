@@ -123,12 +123,20 @@ def test_what_could_not_work_is_refused(keys: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+STATE_DEPENDENT = {
+    "kind": "state-dependent",
+    "g_ref_uS": 25.0,
+    "sigma_uS": {"kind": "polynomial", "coefficients": [0.1]},
+    "source": "a test",
+}
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         {"array.mapping": "differential-pair"},
         {"cell.g_min_uS": -20.0},
-        {"cell.programming_noise.0": {"kind": "relative", "sigma_of_g": 0.1, "source": "a test"}},
+        {"cell.programming_noise.0": STATE_DEPENDENT},
         {"cell.levels": 16},
     ],
 )
