@@ -50,6 +50,7 @@ _FOLDERS = (
     "kernels",
     "nn",
     "profile",
+    "quantizers",
     "training",
 )
 

@@ -5,7 +5,15 @@ from cimsim.nn.convert import convert
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.linear import AnalogLinear
 from cimsim.nn.modes import evaluating
-from cimsim.nn.verbs import age, analog_layers, calibrate, digital, program, set_profile
+from cimsim.nn.verbs import (
+    age,
+    analog_layers,
+    calibrate,
+    digital,
+    perturbed,
+    program,
+    set_profile,
+)
 
 __all__ = [
     "AnalogConv2d",
@@ -17,6 +25,7 @@ __all__ = [
     "convert",
     "digital",
     "evaluating",
+    "perturbed",
     "program",
     "set_profile",
 ]

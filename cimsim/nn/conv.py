@@ -41,11 +41,14 @@ class AnalogConv2d(AnalogLayer, nn.Conv2d):
         )
         return ConvTiling(geometry, array.rows, even=array.row_split == "even")
 
-    def _digital(self, x: Tensor) -> Tensor:
-        return nn.Conv2d.forward(self, x)
+    def _digital(self, x: Tensor, weight: Tensor) -> Tensor:
+        return self._conv_forward(x, weight, self.bias)
+
+    def _samples(self, x: Tensor) -> Tensor:
+        return x if x.dim() == 4 else x.unsqueeze(0)
 
     def _vectors(self, x: Tensor) -> Tensor:
-        batched = x if x.dim() == 4 else x.unsqueeze(0)
+        batched = self._samples(x)
         if not _pads_first(self):
             return batched
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode

@@ -17,6 +17,7 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.linear import AnalogLinear
 from cimsim.profile import Profile, load_profile
 from cimsim.profile.suggest import unknown
+from cimsim.quantizers import make_quantizer
 
 logger = logging.getLogger("cimsim")
 
@@ -33,6 +34,8 @@ def convert(
     rule: str = DEFAULT_RULE,
     only: Callable[[str, nn.Module], bool] | None = None,
     keep_digital: Iterable[str] = (),
+    quantize_weights: str | None = None,
+    quantize_inputs: str | None = None,
     seed: int = 0,
     inplace: bool = False,
 ) -> nn.Module:
@@ -50,6 +53,8 @@ def convert(
         only: ``only(name, module)`` says which layers to convert; all by default.
         keep_digital: names to leave digital, as ``fnmatch`` patterns over dotted module names;
             ``"first"`` and ``"last"`` stand for the first and the last layer.
+        quantize_weights, quantize_inputs: a quantizer for the weight and one for the input of every
+            converted layer, as :func:`cimsim.quantizers.make_quantizer` takes them.
         seed: names the draws of the chips met in training.
         inplace: change ``model`` itself instead of a deep copy.
 
@@ -58,8 +63,8 @@ def convert(
         the profile are ideal.
 
     Raises:
-        CimsimError: if the profile or rule is unknown, a pattern matches no layer, no layer is left
-            to convert, or a layer does not fit the device.
+        CimsimError: if the profile, rule or a quantizer is unknown, a pattern matches no layer, no
+            layer is left to convert, or a layer does not fit the device.
 
     >>> import torch, cimsim
     >>> analog = cimsim.convert(torch.nn.Linear(8, 4), "ideal")
@@ -69,6 +74,8 @@ def convert(
     if not isinstance(profile, Profile):
         profile = load_profile(profile)
     backward = backward_rule(rule)
+    for spec in filter(None, (quantize_weights, quantize_inputs)):
+        make_quantizer(spec)  # refuses before anything is changed
     names = _chosen(model, only, list(keep_digital))
     for name in names:
         _check_fit(model.get_submodule(name), name, profile)
@@ -78,6 +85,7 @@ def convert(
         layer.__class__ = _ANALOG[type(layer)]
         assert isinstance(layer, AnalogLayer)
         layer.become_analog(profile, backward, name, seed)
+        layer.quantize(quantize_weights, quantize_inputs)
     for module in result.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
             # Its fast path in evaluation reads the layers' weights and never calls the layers.

@@ -3,10 +3,13 @@
 Training mode programs a fresh chip at every forward pass; evaluation mode uses the chip that
 :func:`cimsim.program` named (chip 0 if none was), at the age that :func:`cimsim.age` set, and
 writes it anew when the weights have changed. Gradients follow the layer's backward rule in both.
+
+Weight and input may pass a quantizer before they meet the array, also in the digital layer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +24,7 @@ from cimsim.estimators.function import without_autocast
 from cimsim.nn import operation
 from cimsim.profile import Array as ProfileArray
 from cimsim.profile import FixedRange, LearnedRange, Profile
+from cimsim.quantizers import Quantizer, make_quantizer
 from cimsim.seeds import seed_for
 
 _SMALLEST_RANGE = 1e-12
@@ -45,6 +49,9 @@ class AnalogLayer(nn.Module):
             :class:`cimsim.array.ConverterRanges`.
         digital: while true the layer is its digital self.
         name, seed: name this layer's draws; ``draws`` counts the chips it was trained on.
+        weight_quantizer, input_quantizer: what weight and input pass first; None for nothing.
+        perturbation: a change of the weight on top of that, None for nothing; see
+            :func:`cimsim.nn.perturbed`.
     """
 
     weight: Tensor
@@ -55,7 +62,9 @@ class AnalogLayer(nn.Module):
     handle: int
     _array: Array
     _chip: Chip | None
-    _chip_of: tuple[Tensor, int]
+    _chip_of: tuple[list[Tensor], tuple[object, ...]]
+    weight_quantizer: Quantizer | None
+    input_quantizer: Quantizer | None
 
     def become_analog(self, profile: Profile, rule: BackwardRule, name: str, seed: int) -> None:
         """Add what an analog layer has beside its torch layer; called once, by ``convert``."""
@@ -67,10 +76,34 @@ class AnalogLayer(nn.Module):
         self.rule, self.name, self.seed = rule, name, seed
         self.digital = False
         self.observer: SignalObserver | None = None
+        self.weight_quantizer = self.input_quantizer = None
+        self.perturbation: Callable[[Tensor], Tensor] | None = None
         self.draws = 0
         self._calibrated = False
         self.profile = profile
         self.program(0)
+
+    def quantize(self, weight: str | None, input: str | None) -> None:
+        """Let weight and input pass quantizers first, each made from its text; None is nothing.
+
+        Raises:
+            CimsimError: if there is no such quantizer, or it does not fit this layer.
+        """
+        self.weight_quantizer = self._quantizer(weight)
+        if self.weight_quantizer is not None:
+            self.weight_quantizer.setup(self.weight.detach())
+            try:
+                self.effective_weight()
+            except CimsimError as error:
+                raise CimsimError(f"layer '{self.name}': {error}") from None
+        self.input_quantizer = self._quantizer(input)
+
+    def _quantizer(self, spec: str | None) -> Quantizer | None:
+        if spec is None:
+            return None
+        quantizer = make_quantizer(spec).to(self.weight)
+        quantizer.name_draws(self.seed, self.name)
+        return quantizer.train(self.training)
 
     # What a subclass says about its kind of layer.
 
@@ -79,8 +112,12 @@ class AnalogLayer(nn.Module):
         """How the weights of ``layer`` (analog or still digital) lie on the tiles of ``array``."""
         raise NotImplementedError
 
-    def _digital(self, x: Tensor) -> Tensor:
-        """The torch layer's own forward."""
+    def _digital(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The torch layer's own forward, with ``weight``."""
+        raise NotImplementedError
+
+    def _samples(self, x: Tensor) -> Tensor:
+        """The input with one sample for each entry of its first axis, as quantizers want it."""
         raise NotImplementedError
 
     def _vectors(self, x: Tensor) -> Tensor:
@@ -154,22 +191,45 @@ class AnalogLayer(nn.Module):
         with torch.no_grad():
             return self._array.held_weight(self._programmed()).clone()
 
-    def _programmed(self) -> Chip:
+    def effective_weight(self) -> Tensor:
+        """The weight that is put on the array: through quantizer and perturbation."""
         weight = self.weight
-        version = 0 if weight.is_inference() else weight._version
-        if self._chip is None or self._chip_of[0] is not weight or self._chip_of[1] != version:
-            values = weight.detach().to(_compute_dtype(weight))
-            self._chip = self._array.chip(values, self.chip_seed, self.age_s)
-            self._chip_of = (weight, version)
+        if self.weight_quantizer is not None:
+            weight = self.weight_quantizer(weight)
+        return weight if self.perturbation is None else self.perturbation(weight)
+
+    def _fixed_weight(self) -> Tensor:
+        """:meth:`effective_weight` as a constant, in the dtype that is computed in."""
+        with torch.no_grad():
+            return self.effective_weight().detach().to(_compute_dtype(self.weight))
+
+    def _programmed(self) -> Chip:
+        tensors, state = self._made_of()
+        if self._chip is None or self._chip_of[1] != state or self._replaced(tensors):
+            self._chip = self._array.chip(self._fixed_weight(), self.chip_seed, self.age_s)
+            self._chip_of = tensors, state
         return self._chip
+
+    def _made_of(self) -> tuple[list[Tensor], tuple[object, ...]]:
+        """What the chip was written from: the same tensors in the same state as long as nothing of
+        it has changed."""
+        quantizer = self.weight_quantizer
+        tensors = [self.weight]
+        if quantizer is not None:
+            tensors += [*quantizer.parameters(), *quantizer.buffers()]
+        versions = [0 if t.is_inference() else t._version for t in tensors]
+        training = quantizer is not None and quantizer.training
+        return tensors, (*versions, training, self.perturbation)
+
+    def _replaced(self, tensors: list[Tensor]) -> bool:
+        """Whether any tensor is another object than the one that the chip was written from."""
+        return any(a is not b for a, b in zip(tensors, self._chip_of[0], strict=True))
 
     # Calibration.
 
     def start_observing(self) -> None:
         """From now on, look at every input: what the converters of a perfect chip would meet."""
-        perfect = self._perfect()
-        with torch.no_grad():
-            chip = perfect.chip(self.weight.detach().to(_compute_dtype(self.weight)), seed=0)
+        chip = self._perfect().chip(self._fixed_weight(), seed=0)
         self.observer = SignalObserver(chip, self.profile.adc.range_per == "tile")
 
     def _perfect(self) -> Array:
@@ -303,10 +363,12 @@ class AnalogLayer(nn.Module):
 
         Under autocast the products are done in its dtype, and the physics around them in float32.
         """
+        if self.input_quantizer is not None:
+            x = self.input_quantizer(self._samples(x)).view(x.shape)
         if self.observer is not None:
             self.observe(x)
         if self.digital:
-            return self._digital(x)
+            return self._digital(x, self.effective_weight())
         device, dtype, precision = x.device.type, x.dtype, None
         if torch.is_autocast_enabled(device):
             dtype = precision = torch.get_autocast_dtype(device)
@@ -314,7 +376,7 @@ class AnalogLayer(nn.Module):
             compute = _compute_dtype(self.weight)
             vectors = self._vectors(x).to(compute)
             bias = None if self.bias is None else self.bias.to(compute)
-            weight = self.weight.to(compute)
+            weight = self.effective_weight().to(compute)
             if torch.compiler.is_compiling():
                 y = operation.analog(self, vectors, weight, bias, precision)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cimsim.array import LinearTiling
@@ -21,11 +22,14 @@ class AnalogLinear(AnalogLayer, nn.Linear):
         assert isinstance(layer, nn.Linear)
         return LinearTiling(layer.in_features, array.rows, even=array.row_split == "even")
 
-    def _digital(self, x: Tensor) -> Tensor:
-        return nn.Linear.forward(self, x)
+    def _digital(self, x: Tensor, weight: Tensor) -> Tensor:
+        return F.linear(x, weight, self.bias)
+
+    def _samples(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, self.in_features)
 
     def _vectors(self, x: Tensor) -> Tensor:
-        return x.reshape(-1, self.in_features)
+        return self._samples(x)
 
     def _output(self, y: Tensor, x: Tensor) -> Tensor:
         return y.view(*x.shape[:-1], self.out_features)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -103,6 +104,23 @@ def digital(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for layer, was in zip(layers, before, strict=True):
             layer.digital = was
+
+
+@contextmanager
+def perturbed(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> Iterator[nn.Module]:
+    """Within the block, every analog layer computes with ``change(name, weight)``.
+
+    ``weight`` is what the layer would use, behind its quantizer; gradients go through ``change``.
+    """
+    layers = analog_layers(model)
+    before = [layer.perturbation for layer in layers.values()]
+    for name, layer in layers.items():
+        layer.perturbation = partial(change, name)
+    try:
+        yield model
+    finally:
+        for layer, was in zip(layers.values(), before, strict=True):
+            layer.perturbation = was
 
 
 def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> nn.Module:

@@ -1,0 +1,49 @@
+"""Quantizers of weights and inputs: what a number becomes before it meets an array.
+
+Each is a module ``x -> x~`` with a gradient of its choice; text makes one, such as
+``make_quantizer("denoising:bits=1,ridge=0.01")``.
+"""
+
+from cimsim.quantizers.binary import StochasticSign
+from cimsim.quantizers.denoising import Denoising
+from cimsim.quantizers.learned_noise import LearnedNoise
+from cimsim.quantizers.lsq import LearnedStep
+from cimsim.quantizers.mixed import Mixed
+from cimsim.quantizers.quantizer import Quantizer
+from cimsim.quantizers.sparsify import Sparsify
+from cimsim.quantizers.ternary import Ternary
+from cimsim.quantizers.uniform import Uniform
+from cimsim.spec import Family
+
+QUANTIZERS: Family[Quantizer] = Family(
+    "quantizer",
+    *(Uniform, Denoising, LearnedStep, Ternary, StochasticSign),
+    *(Mixed, LearnedNoise, Sparsify),
+)
+
+
+def make_quantizer(spec: str) -> Quantizer:
+    """The quantizer that ``spec`` describes: ``name`` or ``name:setting=value,…``.
+
+    Raises:
+        CimsimError: no such quantizer, setting or value.
+
+    >>> make_quantizer("uniform:bits=3")
+    Uniform(3 bits, group=row)
+    """
+    return QUANTIZERS.make(spec)
+
+
+__all__ = [
+    "QUANTIZERS",
+    "Denoising",
+    "LearnedNoise",
+    "LearnedStep",
+    "Mixed",
+    "Quantizer",
+    "Sparsify",
+    "StochasticSign",
+    "Ternary",
+    "Uniform",
+    "make_quantizer",
+]

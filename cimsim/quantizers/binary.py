@@ -1,0 +1,80 @@
+"""One bit by a noisy comparator: a stochastic sign and what its gradient is taken for."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from cimsim.quantizers.quantizer import RandomQuantizer
+
+
+class StochasticSign(RandomQuantizer):
+    """A comparator with noise before it: the sign of ``x - Z``.
+
+        y = sign(x - Z),  P(y = 1) = F(x / noise)
+        gradient=st:        dy/dx = 2 p_Z(x), the slope of the mean; p_Z is the noise's density
+        gradient=hardtanh:  dy/dx = [|x| <= 1], what is often used instead
+
+    ``Z`` is logistic or Gaussian (``shape``), of scale ``noise``, new at every use; in evaluation
+    mode too, for a comparator goes on being noisy, unless ``sure``, which takes the sign of the
+    mean.
+
+    Source: A. Shekhovtsov, V. Yanush, "Reintroducing Straight-Through Estimators as Principled
+    Methods for Stochastic Binary Networks", and the path sample-analytic estimator of A.
+    Shekhovtsov, V. Yanush, B. Flach, NeurIPS 2020, arXiv:2006.03143, one linearisation of which it
+    is.
+    """
+
+    name: ClassVar[str] = "stochastic-sign"
+
+    def __init__(
+        self,
+        noise: Annotated[float, Field(gt=0)] = 1.0,
+        shape: Literal["logistic", "normal"] = "logistic",
+        gradient: Literal["st", "hardtanh"] = "st",
+        sure: bool = True,
+    ) -> None:
+        super().__init__()
+        self.noise, self.shape, self.gradient, self.sure = noise, shape, gradient, sure
+
+    def forward(self, x: Tensor) -> Tensor:
+        """-1 or 1, in the shape of ``x``."""
+        if self.sure and not self.training:
+            return _Sign.apply(x, torch.zeros((), device=x.device), self)  # type: ignore[no-any-return, no-untyped-call]
+        rng = self._generator(x.device)
+        uniform = torch.rand(x.shape, generator=rng, device=x.device, dtype=x.dtype)
+        z = torch.logit(uniform) if self.shape == "logistic" else torch.special.ndtri(uniform)
+        return _Sign.apply(x, z * self.noise, self)  # type: ignore[no-any-return, no-untyped-call]
+
+    def slope(self, x: Tensor) -> Tensor:
+        """``dy/dx`` as backward takes it."""
+        if self.gradient == "hardtanh":
+            return (x.abs() <= 1).to(x.dtype)
+        at = x / self.noise
+        if self.shape == "logistic":
+            p = torch.sigmoid(at)
+            return 2 * p * (1 - p) / self.noise
+        return 2 * torch.exp(-at.square() / 2) / (math.sqrt(2 * math.pi) * self.noise)
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        return f"{self.shape} noise of {self.noise:g}, gradient={self.gradient}"
+
+
+class _Sign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, z: Tensor, quantizer: StochasticSign) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.quantizer = quantizer
+        return torch.where(x >= z, 1.0, -1.0).to(x.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (x,) = ctx.saved_tensors
+        return grad * ctx.quantizer.slope(x), None, None

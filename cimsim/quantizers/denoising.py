@@ -1,0 +1,124 @@
+"""Denoising dequantisation: codes go back to numbers by ridge regression of the data on them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from cimsim.quantizers.quantizer import Bits, Group, Groups, Quantizer, Ridge
+from cimsim.quantizers.sparsity import Sparsity, sparse
+
+_SMALLEST = 1e-12
+
+
+class Denoising(Quantizer):
+    """Quantise, then regress the original on the codes; autograd sees the error in the codes.
+
+        f(x) = (x - b_f) / s_f  (affine)  or  x / s_f  (linear)
+        q = f(x) + delta,  delta = round(f(x)) - f(x), a constant to the gradient
+        affine: x~ = c (q - mean q) + mean x,   c = Cov(x, q) / (Var(q) + ridge)
+        linear: x~ = s q,                       s = mean(x q) / (mean(q^2) + ridge)
+
+    Mean, covariance and variance are over each group, taken anew from the data at every use and
+    differentiated, also as the target of the regression. ``bits`` codes are 0 .. 2^bits - 1 over
+    the group's range (affine; one bit splits at the mean) or symmetric around zero (linear);
+    ``levels=ternary`` has the codes -1, 0, 1 in steps of the mean magnitude. With ``sparsity`` the
+    codes of all but the largest magnitudes are zero, and gradients still reach the rest. ``s_f``
+    and ``b_f`` are constants to the gradient; these ranges are our choice, the paper's were not
+    found.
+
+    Source: C. Ye et al., "Robust Training of Neural Networks at Arbitrary Precision and Sparsity",
+    arXiv:2409.09245.
+    """
+
+    name: ClassVar[str] = "denoising"
+
+    def __init__(
+        self,
+        bits: Bits = 1,
+        levels: Literal["bits", "ternary"] = "bits",
+        form: Literal["auto", "affine", "linear"] = "auto",
+        ridge: Ridge = 0.01,
+        group: Group = "row",
+        sparsity: Sparsity = "none",
+    ) -> None:
+        super().__init__()
+        self.bits, self.levels, self.ridge, self.group = bits, levels, ridge, group
+        self.sparsity = sparsity
+        linear = levels == "ternary" or sparsity != "none"
+        self.affine = form == "affine" or (form == "auto" and not linear)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x~``, in the shape of ``x``."""
+        groups = Groups(x, self.group)
+        kept = Groups(sparse(x.detach(), self.sparsity), self.group)
+        scale, q = self._codes(kept)
+        if self.sparsity != "none":
+            q = torch.where(kept.values == 0, 0.0, q)
+        regressed: Tensor = _Regression.apply(  # type: ignore[no-untyped-call]
+            groups.values, groups.counted(q), scale, groups, self.ridge, self.affine
+        )
+        return groups.whole(regressed)
+
+    def _codes(self, groups: Groups) -> tuple[Tensor, Tensor]:
+        """``s_f [groups, 1]`` and ``q``, as numbers."""
+        x = groups.values
+        if self.levels == "ternary":
+            scale = groups.mean(x.abs()).clamp_min(_SMALLEST)
+            return scale, (x / scale).round().clamp(-1, 1)
+        if self.bits == 1:
+            middle = groups.mean(x) if self.affine else torch.zeros_like(x[:, :1])
+            scale = (2 * groups.mean((x - middle).abs())).clamp_min(_SMALLEST)
+            up = (x >= middle).to(x.dtype)
+            return scale, up if self.affine else up - 0.5
+        if self.affine:
+            low = groups.low()
+            scale = ((groups.high() - low) / (2**self.bits - 1)).clamp_min(_SMALLEST)
+            return scale, ((x - low) / scale).round()
+        scale = (groups.largest() / (2 ** (self.bits - 1) - 1)).clamp_min(_SMALLEST)
+        return scale, (x / scale).round()
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        what = "ternary" if self.levels == "ternary" else f"{self.bits} bits"
+        form = "affine" if self.affine else "linear"
+        return f"{what}, {form}, ridge={self.ridge:g}, group={self.group}, {self.sparsity}"
+
+
+class _Regression(torch.autograd.Function):
+    """``x~`` of codes ``q = x / s_f + constant``, with its gradient in closed form.
+
+        linear: S = sum_i G_i q_i,  B = mean(q^2) + ridge
+                dx_j = (s G_j + S (x_j - 2 s q_j) / (N B)) / s_f + S q_j / (N B)
+        affine: the same with q, x and G less their means, V = Var(q) + ridge for B, plus mean G
+
+    All of shape ``[groups, members]``. Kept for backward: ``x``, the codes, three numbers a group.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, q: Tensor, scale: Tensor, groups: Groups, ridge: float, affine: bool
+    ) -> Tensor:
+        q_mean = groups.mean(q) if affine else torch.zeros_like(scale)
+        x_mean = groups.mean(x) if affine else torch.zeros_like(scale)
+        dq, dx = groups.counted(q - q_mean), x - x_mean
+        power = groups.mean(dq.square()) + ridge
+        slope = groups.mean(dq * dx) / power.clamp_min(_SMALLEST)
+        ctx.save_for_backward(x, q, scale, q_mean, x_mean, power, slope)
+        ctx.groups, ctx.affine = groups, affine
+        return slope * dq + x_mean
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, q, scale, q_mean, x_mean, power, slope = ctx.saved_tensors
+        groups: Groups = ctx.groups
+        grad = groups.counted(grad)
+        dq, dx = groups.counted(q - q_mean), x - x_mean
+        shared = groups.total(grad * dq) / (groups.count * power.clamp_min(_SMALLEST))
+        mean = groups.mean(grad) if ctx.affine else 0.0
+        through_codes = (slope * (grad - mean) + shared * (dx - 2 * slope * dq)) / scale
+        return groups.counted(through_codes + mean + shared * dq), None, None, None, None, None

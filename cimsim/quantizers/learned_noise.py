@@ -1,0 +1,68 @@
+"""How much noise does each weight bear? Learned, and read as the bits that it needs."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from cimsim.quantizers.quantizer import Groups, RandomQuantizer, through
+
+_SMALLEST = 1e-12
+
+
+class LearnedNoise(RandomQuantizer):
+    """Noise of a trained size on every weight; the louder it may be, the fewer bits it needs.
+
+        training:    x~ = x + r sigmoid(s) u,   u ~ U(-1, 1),   r = the row's largest magnitude
+        evaluation:  x rounded to steps of 2 r sigmoid(s), at most its row's range
+        bits = 1 - log2 sigmoid(s);  penalty: sum log2(1 + exp(-s)) = sum of bits - 1
+
+    ``s`` is a parameter in the shape of the weight, beginning at ``bits``. Wants the objective
+    ``penalty``: its weight is the price of a bit. The sizes found are a map of sensitivity: fragile
+    weights deserve better cells.
+
+    A reconstruction from the published idea, whose parameterisation was not found: P. Savarese et
+    al., "Not All Bits have Equal Value", NeurIPS 2022.
+    """
+
+    name: ClassVar[str] = "learned-noise"
+    size: nn.Parameter
+
+    def __init__(
+        self,
+        bits: Annotated[float, Field(gt=1)] = 8.0,
+    ) -> None:
+        super().__init__()
+        self.bits = bits
+        self.size = nn.Parameter(torch.zeros(()))
+
+    def setup(self, x: Tensor) -> None:
+        """A size for each member of ``x``."""
+        sigma = torch.tensor(2.0 ** (1 - self.bits))
+        self.size = nn.Parameter(torch.full_like(x, torch.logit(sigma).item()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x~``, in the shape of ``x``."""
+        groups = Groups(x.detach(), "row")
+        largest = groups.whole(groups.largest().expand_as(groups.values)).clamp_min(_SMALLEST)
+        half = largest * torch.sigmoid(self.size)
+        if self.training:
+            rng = self._generator(x.device)
+            u = torch.rand(x.shape, generator=rng, device=x.device, dtype=x.dtype)
+            return x + half * (2 * u - 1)
+        return through(x, ((x / (2 * half)).round() * 2 * half).clamp(-largest, largest))
+
+    def weight_bits(self) -> Tensor:
+        """Bits that each weight needs, in its shape."""
+        return 1 + nn.functional.softplus(-self.size) / 0.6931471805599453
+
+    def penalty(self) -> Tensor:
+        """Bits beyond the first, summed."""
+        return (self.weight_bits() - 1).sum()
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        return f"from {self.bits:g} bits"

@@ -1,0 +1,66 @@
+"""Learned step size quantisation."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from cimsim.quantizers.quantizer import Bits, Quantizer, through
+
+_SMALLEST = 1e-12
+
+
+class LearnedStep(Quantizer):
+    """The step between levels is a parameter, one for each row or for the whole tensor.
+
+        x~ = s round(clip(x / s, -n, n)),   n = 2^(bits-1) - 1  (1 for one bit: -s or s)
+        dx~/ds = round(x/s) - x/s inside, -n or n outside;  its gradient times 1 / sqrt(N n)
+
+    ``N`` numbers share a step. It begins at ``2 mean|x| / sqrt(n)`` of the first tensor seen. A
+    step for each row is for weights, whose rows stay what they are.
+
+    Source: S. K. Esser et al., "Learned Step Size Quantization", ICLR 2020, arXiv:1902.08153.
+    """
+
+    name: ClassVar[str] = "lsq"
+    step: nn.Parameter
+
+    def __init__(self, bits: Bits = 4, per: Literal["tensor", "row"] = "tensor") -> None:
+        super().__init__()
+        self.bits, self.per = bits, per
+        self.most = max(1, 2 ** (bits - 1) - 1)
+        self.step = nn.Parameter(torch.full((), torch.nan))
+        self._begun = False
+
+    @torch.no_grad()
+    def setup(self, x: Tensor) -> None:
+        """Begin with the step that suits ``x``."""
+        flat = x.reshape(1, -1) if self.per == "tensor" else x.flatten(1)
+        size = flat.abs().mean(1)
+        step = (2 * size / math.sqrt(self.most)).clamp_min(_SMALLEST)
+        shape = () if self.per == "tensor" else (-1, *[1] * (x.dim() - 1))
+        self.step = nn.Parameter(step.view(shape))
+        self._begun = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x~``, in the shape of ``x``."""
+        if not self._begun:  # a loaded state may have a step already
+            if self.step.isnan().any().item():
+                self.step.data = torch.full_like(self.step, 2 / math.sqrt(self.most))
+                self.step.data *= x.detach().abs().mean()
+            self._begun = True
+        share = 1 / math.sqrt(x.numel() / self.step.numel() * self.most)
+        step = through(self.step * share, self.step).abs().clamp_min(_SMALLEST)
+        ratio = x / step
+        if self.bits == 1:
+            up = 2 * (ratio.detach() >= 0).to(x.dtype) - 1
+            return step * through(ratio.clamp(-1, 1), up)
+        inside = ratio.clamp(-self.most, self.most)
+        return step * through(inside, inside.round())
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        return f"{self.bits} bits, a step for each {self.per}"

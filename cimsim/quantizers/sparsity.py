@@ -1,0 +1,66 @@
+"""Which members of a row are kept: the largest, overall or of each few neighbours."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator
+from torch import Tensor
+
+from cimsim.errors import CimsimError
+
+
+def _checked(pattern: str) -> str:
+    _parsed(pattern)
+    return pattern
+
+
+Sparsity = Annotated[str, AfterValidator(_checked)]
+"""``none``, ``N:M`` (keep N of every M neighbours), or the share that is dropped, such as 0.5."""
+
+
+def _parsed(pattern: str) -> tuple[int, int] | float | None:
+    if pattern == "none":
+        return None
+    if match := re.fullmatch(r"(\d+):(\d+)", pattern):
+        kept, of = int(match[1]), int(match[2])
+        if 0 < kept <= of:
+            return kept, of
+    else:
+        try:
+            share = float(pattern)
+        except ValueError:
+            share = -1.0
+        if 0 <= share < 1:
+            return share
+    raise CimsimError(
+        f"sparsity '{pattern}' is neither N:M, such as 2:4, nor the share dropped, such as 0.5"
+    )
+
+
+def sparse(x: Tensor, pattern: Sparsity) -> Tensor:
+    """``x`` with all but its largest magnitudes set to zero, row by row (``x.flatten(1)``).
+
+    Raises:
+        CimsimError: if the row does not divide into groups of M.
+
+    >>> sparse(torch.tensor([[3.0, -1.0, 2.0, -4.0]]), "2:4")
+    tensor([[ 3.,  0.,  0., -4.]])
+    """
+    parsed = _parsed(pattern)
+    if parsed is None:
+        return x
+    rows = x.reshape(1, -1) if x.dim() < 2 else x.flatten(1)
+    if isinstance(parsed, tuple):
+        kept, of = parsed
+        if rows.shape[1] % of:
+            raise CimsimError(
+                f"rows of {rows.shape[1]} do not divide into groups of {of}; leave that layer "
+                "digital, or choose a share such as 0.5"
+            )
+        rows = rows.view(-1, of)
+    else:
+        kept = max(1, round((1 - parsed) * rows.shape[1]))
+    dropped = rows.abs().topk(rows.shape[1] - kept, dim=1, largest=False).indices
+    return rows.scatter(1, dropped, 0.0).view(x.shape)

@@ -1,0 +1,75 @@
+"""Rounding to evenly spaced levels, straight-through."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from cimsim.quantizers.quantizer import Bits, Group, Groups, Quantizer, through
+
+_SMALLEST = 1e-12
+
+
+class Uniform(Quantizer):
+    """Evenly spaced levels, symmetric around zero, with the clipped straight-through estimator.
+
+        n = 2^(bits-1) - 1,  s = r / n,  x~ = s round(clip(x, -r, r) / s)
+        dx~/dx = 1 where |x| <= r, else 0
+
+    The range ``r`` of a group is its largest magnitude (``scale=absmax``), ``scale=absmean`` times
+    its mean magnitude as BitNet takes it, or the fixed ``range``; the gradient takes it for a
+    constant. One bit is ``x~ = mean|x| sign(x)``; ``levels=ternary`` rounds ``x / mean|x|`` to -1,
+    0 or 1 (BitNet b1.58), without clipping in the gradient.
+
+    Sources: Y. Bengio et al., arXiv:1308.3432 (2013); S. Ma et al., arXiv:2402.17764 (2024).
+
+    >>> import torch
+    >>> Uniform(bits=2)(torch.tensor([[-1.0, -0.2, 0.6]]))
+    tensor([[-1.,  0.,  1.]])
+    """
+
+    name: ClassVar[str] = "uniform"
+
+    def __init__(
+        self,
+        bits: Bits = 4,
+        levels: Literal["bits", "ternary"] = "bits",
+        scale: Literal["absmax", "absmean"] = "absmax",
+        range: Annotated[float, Field(ge=0)] = 0.0,
+        group: Group = "row",
+    ) -> None:
+        super().__init__()
+        self.bits, self.levels, self.scale, self.range, self.group = (
+            *(bits, levels, scale),
+            *(range, group),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x~``, in the shape of ``x``."""
+        groups = Groups(x, self.group)
+        values = groups.values
+        fixed = values.detach()
+        if self.levels == "ternary":
+            step = groups.mean(fixed.abs()).clamp_min(_SMALLEST)
+            return groups.whole(through(values, step * (fixed / step).round().clamp(-1, 1)))
+        if self.bits == 1:
+            size = groups.mean(fixed.abs())
+            return groups.whole(through(values, size * (2 * (fixed >= 0).to(x.dtype) - 1)))
+        limit = self._limit(groups).clamp_min(_SMALLEST)
+        step = limit / (2 ** (self.bits - 1) - 1)
+        clipped = values.clamp(-limit, limit)
+        return groups.whole(through(clipped, step * (clipped.detach() / step).round()))
+
+    def _limit(self, groups: Groups) -> Tensor:
+        if self.range:
+            return groups.values.new_full((1, 1), self.range)
+        if self.scale == "absmean":
+            return groups.mean(groups.values.detach().abs()) * (2 ** (self.bits - 1) - 1)
+        return groups.largest().detach()
+
+    def extra_repr(self) -> str:
+        """What ``repr`` shows."""
+        what = "ternary" if self.levels == "ternary" else f"{self.bits} bits"
+        return f"{what}, group={self.group}"

@@ -1,0 +1,93 @@
+"""Interchangeable parts by name: ``name``, or ``name:key=value,key=value``.
+
+Quantizers, objectives and gradient correctors are classes whose constructors' arguments are their
+settings. A :class:`Family` makes one from text as a user writes it, and says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+
+from cimsim.errors import CimsimError
+from cimsim.profile.suggest import unknown
+
+
+class Named(Protocol):
+    """A part with a name, and a docstring whose first line says what it does."""
+
+    name: ClassVar[str]
+
+
+Part = TypeVar("Part", bound=Named)
+
+
+class Family(Generic[Part]):
+    """Parts of one kind, such as ``"quantizer"``.
+
+    >>> class Twice:
+    ...     "Doubles."
+    ...     name = "twice"
+    ...     def __init__(self, offset: float = 0.0) -> None:
+    ...         self.offset = offset
+    >>> family = Family("operation", Twice)
+    >>> family.make("twice:offset=3").offset
+    3.0
+    """
+
+    def __init__(self, kind: str, *parts: type[Part]) -> None:
+        self.kind = kind
+        self.parts = {part.name: part for part in parts}
+
+    def __iter__(self) -> Iterator[type[Part]]:
+        return iter(self.parts.values())
+
+    def part(self, name: str) -> type[Part]:
+        """The class of that name.
+
+        Raises:
+            CimsimError: if there is none.
+        """
+        if name not in self.parts:
+            raise CimsimError(unknown(self.kind, name, self.parts))
+        return self.parts[name]
+
+    def make(self, spec: str) -> Part:
+        """The part that ``spec`` describes; numbers of a list are separated by ``/``.
+
+        Raises:
+            CimsimError: no such part, no such setting, or a value that it does not take.
+        """
+        name, _, rest = spec.partition(":")
+        part = self.part(name.strip())
+        where = f"{self.kind} '{spec}'"
+        known = settings_of(part)
+        given: dict[str, Any] = {}
+        for entry in filter(None, (entry.strip() for entry in rest.split(","))):
+            key, equals, value = (text.strip() for text in entry.partition("="))
+            if not equals:
+                raise CimsimError(f"{where}: write '{key}=VALUE'")
+            if key not in known:
+                raise CimsimError(f"{where}: {unknown('setting', key, known)}")
+            annotation = known[key].annotation
+            read: Any = value.split("/") if get_origin(annotation) is tuple else value
+            try:
+                given[key] = TypeAdapter(annotation).validate_python(read)
+            except ValidationError as error:
+                message = error.errors()[0]["msg"].removeprefix("Value error, ")
+                raise CimsimError(f"{where}: {key}: {message} (got '{value}')") from None
+        missing = [k for k, p in known.items() if p.default is p.empty and k not in given]
+        if missing:
+            raise CimsimError(f"{where}: wants {missing[0]}=…")
+        try:
+            return part(**given)
+        except CimsimError as error:
+            raise CimsimError(f"{where}: {error}") from None
+
+
+def settings_of(part: type[Named]) -> dict[str, inspect.Parameter]:
+    """The settings of a part: its constructor's arguments."""
+    return dict(inspect.signature(part, eval_str=True).parameters)
