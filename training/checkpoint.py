@@ -18,7 +18,8 @@ from cimsim.training.files import replacing
 class Checkpoint:
     """Where the run stands: ``step`` batches of epoch ``epoch`` are done.
 
-    ``sums`` are the running loss, right answers and images of that epoch; ``rng`` is torch's global
+    ``sums`` are the running loss, right answers and images of that epoch, and sum and number of its
+    audits; ``average`` are averaged parameters, empty if none are kept; ``rng`` is torch's global
     CPU state, for models that use it (dropout).
     """
 
@@ -27,6 +28,7 @@ class Checkpoint:
     model: dict[str, Any]
     optimizer: dict[str, Any]
     sums: Tensor
+    average: list[Tensor]
     rng: Tensor
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cimsim.errors import CimsimError
+from cimsim.training.recipes import recipe
 from cimsim.units import parse_duration
 
+Augmentation = Literal["flip", "shift"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -19,6 +21,9 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    recipe: str | None = Field(
+        default=None, description="a tuned combination of settings, see `cimsim methods`"
+    )
     profile: str = Field(description="device profile: a name from `cimsim profiles`, or a file")
     overrides: tuple[str, ...] = Field(
         default=(), description="changes to the profile, such as adc.bits=6"
@@ -30,11 +35,38 @@ class TrainConfig(BaseModel):
     rule: str = Field(
         default="F", description="backward rule of noise-aware training: A, B, C, E, F"
     )
+    objective: tuple[str, ...] = Field(
+        default=(), description="terms of the loss, such as distill:temperature=4"
+    )
+    quantize_weights: str | None = Field(
+        default=None, description="quantizer of the analog layers' weights, such as lsq:bits=4"
+    )
+    quantize_inputs: str | None = Field(
+        default=None, description="quantizer of the analog layers' inputs"
+    )
+    denoise: float | None = Field(
+        default=None, ge=0, description="ridge of a digital gain and offset behind each column"
+    )
+    corrector: str | None = Field(
+        default=None, description="corrector of the gradient, such as fogzo:n=1"
+    )
+    audit: int = Field(
+        default=0, ge=0, description="measure the gradient's truth every so many steps; 0 is off"
+    )
     keep_digital: tuple[str, ...] = Field(
         default=(), description="layers to keep digital: name patterns, 'first', 'last'"
     )
     epochs: int = Field(default=10, ge=1, description="passes through the training data")
     batch_size: int = Field(default=128, ge=1, description="images per step")
+    augment: tuple[Augmentation, ...] = Field(
+        default=(), description="change images at every visit: flip, shift"
+    )
+    average: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="keep a moving average of the weights with this decay; 0 is off",
+    )
     lr: float = Field(default=1e-3, gt=0, description="peak learning rate of Adam (cosine decay)")
     weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of AdamW")
     seed: int = Field(
@@ -48,6 +80,11 @@ class TrainConfig(BaseModel):
     )
     noise: float = Field(
         default=2.0, ge=0, description="noise-aware: factor on every noise of the profile"
+    )
+    noise_spread: float = Field(
+        default=0.0,
+        ge=0,
+        description="spread of that factor from step to step, as a share of it",
     )
     age: str = Field(
         default="0s", description="age of the training chips: a time, or a range such as 1s:1d"
@@ -88,7 +125,12 @@ def age_range_s(age: str) -> tuple[float, float]:
 
 
 def make_config(**settings: object) -> TrainConfig:
-    """A :class:`TrainConfig`, with every fault told in one :class:`CimsimError`."""
+    """A :class:`TrainConfig`, with every fault told in one :class:`CimsimError`.
+
+    The settings of a ``recipe`` hold where none is given.
+    """
+    if settings.get("recipe") is not None:
+        settings = {**recipe(str(settings["recipe"])), **settings}
     try:
         return TrainConfig(**settings)  # type: ignore[arg-type]
     except ValidationError as error:

@@ -8,26 +8,31 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cimsim import __version__
 from cimsim.errors import CimsimError
-from cimsim.nn import age, analog_layers, calibrate, digital, program, set_profile
+from cimsim.nn import AnalogLayer, age, analog_layers, calibrate, digital, program, set_profile
 from cimsim.profile import Profile, dump_profile, load_profile
+from cimsim.seeds import generator
+from cimsim.training.augment import augmented
 from cimsim.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cimsim.training.config import TrainConfig, dump_config, read_config
+from cimsim.training.correctors import gradient_truth, make_corrector
 from cimsim.training.data import BatchLoader, DataSet, load_data
 from cimsim.training.device import working_device
 from cimsim.training.evaluate import evaluate
 from cimsim.training.files import PART, lock, write_text
 from cimsim.training.methods import Method, make_method
+from cimsim.training.objectives import Step, make_objectives, total, watched
 from cimsim.training.progress import Progress, Silent
+from cimsim.training.repeat import Repeat
 from cimsim.training.run import (
     CHECKPOINT,
     CONFIG,
@@ -103,8 +108,13 @@ class _Training:
         )
         self.epoch = 0
         self.step = 0
-        self.sums = torch.zeros(3, dtype=torch.float64, device=device)
+        self.sums = torch.zeros(5, dtype=torch.float64, device=device)
         self.total = config.epochs * len(self.loader)
+        self.objectives = make_objectives(config.objective)
+        self.corrector = None if config.corrector is None else make_corrector(config.corrector)
+        self.average = [p.detach().clone() for p in model.parameters()] if config.average else []
+        for objective in self.objectives:
+            objective.prepare(model, config.data_dir)
 
     def resume_if_possible(self) -> None:
         """Go to where the run's checkpoint stands; to the start, where there is none."""
@@ -118,6 +128,7 @@ class _Training:
             except (RuntimeError, ValueError, KeyError) as error:
                 raise CimsimError(f"{path} is of another model: {error}") from None
             self.epoch, self.step, self.sums = saved.epoch, saved.step, saved.sums
+            self.average = saved.average
             torch.set_rng_state(saved.rng.cpu())
             self.progress.note(f"resumed at epoch {self.epoch + 1}, step {self.step}")
         _keep_lines(self.out / METRICS, self.epoch)
@@ -150,15 +161,96 @@ class _Training:
         sets_in = strength > 0 and self._strength(at - 1) == 0
         if sets_in or (strength > 0 and (self.step == 0 or _is_power_of_two(at))):
             self.method.settle(self.model, self._calibration())
-        logits = self.method.forward(self.model, x, strength, at)
-        loss = F.cross_entropy(logits, y)
+        self._advance(at)
+        x = self._augmented(x, at)
         self.optimizer.zero_grad(set_to_none=True)
+        seen, repeat = self._forward(x, y, strength, at)
+        loss = total(self.objectives, seen)
         loss.backward()
+        self._correct(seen, repeat, at)
         self.optimizer.step()
+        self._settle_weights(strength, at)
+        right = (seen.logits.detach().argmax(dim=-1) == y).sum()
+        self.sums[:3] += torch.stack(
+            (loss.detach() * y.numel(), right, right.new_tensor(y.numel()))
+        )
+
+    def _advance(self, at: int) -> None:
+        """Tell the quantizers how far the training is."""
+        for layer in analog_layers(self.model).values():
+            if layer.weight_quantizer is not None:
+                layer.weight_quantizer.advance(at / max(self.total - 1, 1))
+
+    def _augmented(self, x: Tensor, at: int) -> Tensor:
+        if not self.config.augment:
+            return x
+        return augmented(x, self.config.augment, generator("augment", self.config.seed, at))
+
+    def _forward(self, x: Tensor, y: Tensor, strength: float, at: int) -> tuple[Step, Repeat]:
+        """The forward pass on the device, and all that an objective may ask about it."""
+        repeat = Repeat(self.model, self.device)
+
+        def again() -> Tensor:
+            with repeat.again():
+                return self.method.forward(self.model, x, strength, at)
+
+        def plainly() -> Tensor:
+            with repeat.again(), digital(self.model):
+                logits: Tensor = self.model(x)
+                return logits
+
+        with watched(self.objectives, self.model):
+            logits = self.method.forward(self.model, x, strength, at)
+        draws = generator("objective", self.config.seed, at, device=self.device)
+        seen = Step(
+            *(self.model, x, y, logits, again, plainly, strength, draws),
+            curvature=self._curvature,
+        )
+        return seen, repeat
+
+    def _curvature(self, parameter: nn.Parameter) -> Tensor | None:
+        """Adam's mean squared gradient, without its bias."""
+        state = self.optimizer.state.get(parameter, {})
+        if "exp_avg_sq" not in state:
+            return None
+        _, decay = self.optimizer.defaults["betas"]
+        unbiased: Tensor = state["exp_avg_sq"] / (1 - decay ** state["step"])
+        return unbiased
+
+    def _correct(self, seen: Step, repeat: Repeat, at: int) -> None:
+        """Measure the loss around the weights, where a corrector or an audit is due."""
+        progress = at / self.total
+        corrects = self.corrector is not None and progress >= self.corrector.start
+        audits = self.config.audit and at % self.config.audit == 0
+        if not (corrects or audits):
+            return
+        layers = analog_layers(self.model).values()
+        weights = [layer.weight for layer in layers]
+
+        def loss() -> Tensor:
+            with torch.no_grad(), watched(self.objectives, self.model):
+                logits = seen.again()
+                with repeat.again():
+                    return total(self.objectives, replace(seen, logits=logits)).double()
+
+        if audits:
+            truth = gradient_truth(weights, loss)
+            self.sums[3:] += self.sums.new_tensor((truth, 1.0))
+        if corrects:
+            assert self.corrector is not None
+            draws = generator("corrector", self.config.seed, at, device=self.device)
+            steps = [_step_size(layer) for layer in layers]
+            self.corrector.correct(weights, loss, steps, draws, progress)
+
+    def _settle_weights(self, strength: float, at: int) -> None:
+        """What happens to the weights after a step: clipping, and their moving average."""
         if self.config.clip_sigma and strength > 0:
             clip_weights(self.model, self.config.clip_sigma)
-        right = (logits.detach().argmax(dim=1) == y).sum()
-        self.sums += torch.stack((loss.detach() * len(x), right, right.new_tensor(len(x))))
+        if self.average:
+            decay = min(self.config.average, (1 + at) / (10 + at))
+            with torch.no_grad():
+                for mean, parameter in zip(self.average, self.model.parameters(), strict=True):
+                    mean.lerp_(parameter, 1 - decay)
 
     def _strength(self, at: int) -> float:
         """Share of the noise at step ``at``: 0 in the warm-up, then a linear ramp to 1."""
@@ -173,7 +265,7 @@ class _Training:
         return calibration_batches(self.config, self.data, self.device)
 
     def _means(self) -> tuple[float, float]:
-        loss, right, images = self.sums.tolist()
+        loss, right, images = self.sums[:3].tolist()
         return loss / max(images, 1), right / max(images, 1)
 
     def _report(self, steps: int) -> None:
@@ -195,6 +287,9 @@ class _Training:
             "noise_strength": self._strength((self.epoch + 1) * len(self.loader) - 1),
             "seconds": round(seconds, 3),
         }
+        if self.config.audit:
+            truths, audits = self.sums[3:].tolist()
+            metrics["gradient_truth"] = truths / audits if audits else None
         with (self.out / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
         self.epoch, self.step = self.epoch + 1, 0
@@ -210,6 +305,7 @@ class _Training:
                 model=self.model.state_dict(),
                 optimizer=self.optimizer.state_dict(),
                 sums=self.sums,
+                average=self.average,
                 rng=torch.get_rng_state(),
             ),
             self.out / CHECKPOINT,
@@ -219,6 +315,9 @@ class _Training:
 def _finish(training: _Training, profile: Profile) -> Run:
     """Statistics under noise, ranges, test accuracy; then the files that make a run finished."""
     model, config, data, out = training.model, training.config, training.data, training.out
+    with torch.no_grad():
+        for parameter, mean in zip(model.parameters(), training.average, strict=False):
+            parameter.copy_(mean)
     training.method.finish(model, _some_batches(training))
     set_profile(model, profile)
     age(model, 0)
@@ -285,6 +384,13 @@ def _same_run(out: Path, config: TrainConfig, profile: Profile) -> None:
         raise CimsimError(
             f"cannot resume {out}: the profile '{config.profile}' has changed since it began"
         )
+
+
+def _step_size(layer: AnalogLayer) -> float:
+    """How far a corrector steps: the distance of the weight's levels, or a tenth of its RMS."""
+    quantizer, weight = layer.weight_quantizer, layer.weight.detach()
+    step = None if quantizer is None else quantizer.step_size(weight)
+    return step or 0.1 * float(weight.square().mean().sqrt())
 
 
 def _is_power_of_two(n: int) -> bool:

@@ -9,15 +9,14 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from cimsim.errors import CimsimError
-from cimsim.nn import age, analog_layers, calibrate, digital, set_profile
+from cimsim.nn import age, calibrate, digital, perturbed, set_profile
 from cimsim.profile import Profile
 from cimsim.profile.suggest import unknown
 from cimsim.seeds import generator
 from cimsim.training.config import TrainConfig, age_range_s
-from cimsim.training.weights import reestimate_batchnorm
+from cimsim.training.weights import reestimate_statistics
 
 
 class Method(ABC):
@@ -38,6 +37,18 @@ class Method(ABC):
     def finish(self, model: nn.Module, batches: Iterable[Tensor]) -> None:
         """Called once after the last step, with training inputs to look at."""
         return
+
+    def _spread_out(self, noise: float, step: int) -> float:
+        """The noise of this step: ``|N(noise, (spread * noise)^2)|``.
+
+        So training meets quiet and loud chips (variance-aware training: X. Wang et al.,
+        arXiv:2503.16183, who draw it for each sample; a chip is one for all of a batch).
+        """
+        spread = self.config.noise_spread
+        if not spread:
+            return noise
+        draws = generator("loudness", self.config.seed, step)
+        return abs(noise * (1 + spread * torch.randn((), generator=draws).item()))
 
     @abstractmethod
     def forward(self, model: nn.Module, x: Tensor, strength: float, step: int) -> Tensor:
@@ -69,15 +80,15 @@ class StandardNAT(Method):
 
     def forward(self, model: nn.Module, x: Tensor, strength: float, step: int) -> Tensor:
         """``model(x)`` with noisy weights, computed digitally."""
-        sigma = strength * self.config.gaussian_sigma
+        sigma = strength * self._spread_out(self.config.gaussian_sigma, step)
         draws = generator("standard-nat", self.config.seed, step, device=x.device)
-        noisy = {}
-        for name, layer in analog_layers(model).items():
-            weight = layer.weight
+
+        def noisy(name: str, weight: Tensor) -> Tensor:
             xi = torch.empty_like(weight).normal_(generator=draws)
-            noisy[f"{name}.weight" if name else "weight"] = weight + sigma * weight.abs().max() * xi
-        with digital(model):
-            logits: Tensor = functional_call(model, noisy, (x,))
+            return weight + sigma * weight.abs().max() * xi
+
+        with digital(model), perturbed(model, noisy):
+            logits: Tensor = model(x)
         return logits
 
 
@@ -95,7 +106,7 @@ class NoiseAware(Method):
         calibrate(model, calibration)
 
     def finish(self, model: nn.Module, batches: Iterable[Tensor]) -> None:
-        """Let batch normalisation know the whole noise, at ages as they were trained."""
+        """Let running statistics know the whole noise, at ages as they were trained."""
 
         def ageing() -> Iterator[Tensor]:
             for number, x in enumerate(batches):
@@ -103,7 +114,7 @@ class NoiseAware(Method):
                 yield x
 
         set_profile(model, self.profile.scale_noise(self.config.noise))
-        reestimate_batchnorm(model, ageing())
+        reestimate_statistics(model, ageing())
 
     def forward(self, model: nn.Module, x: Tensor, strength: float, step: int) -> Tensor:
         """``model(x)`` on a chip that no step has seen before."""
@@ -111,7 +122,8 @@ class NoiseAware(Method):
             with digital(model):
                 logits: Tensor = model(x)
             return logits
-        set_profile(model, self.profile.scale_noise(strength * self.config.noise))
+        noise = self._spread_out(self.config.noise, step)
+        set_profile(model, self.profile.scale_noise(strength * noise))
         age(model, self._age_s("step", step))
         logits = model(x)
         return logits

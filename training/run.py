@@ -112,6 +112,9 @@ def new_model(config: TrainConfig, profile: Profile, data: DataSet) -> nn.Module
         profile,
         rule=config.rule,
         keep_digital=config.keep_digital,
+        quantize_weights=config.quantize_weights,
+        quantize_inputs=config.quantize_inputs,
+        denoise=config.denoise,
         seed=config.seed,
         inplace=True,
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cimsim.nn import AnalogLayer, analog_layers, evaluating
+from cimsim.nn import AnalogLayer, ColumnDenoiser, analog_layers, evaluating
 
 
 @torch.no_grad()
@@ -27,27 +27,31 @@ def clip_weights(model: nn.Module, sigmas: float) -> None:
 
 
 @torch.no_grad()
-def reestimate_batchnorm(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Replace running means and variances by their plain average over ``batches`` under noise.
+def reestimate_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace running statistics by their plain average over ``batches`` under noise.
 
-    Only batch normalisation and the analog layers are in training mode meanwhile, so every batch
-    meets a fresh chip and dropout is off. A model without batch normalisation is left alone.
+    Those of batch normalisation, and those of the columns' denoisers. Only these and the analog
+    layers are in training mode meanwhile, so every batch meets a fresh chip and dropout is off. A
+    model without such statistics is left alone.
     Source: AdaBS of V. Joshi et al., Nature Communications 11, 2473 (2020), done before deployment.
     """
-    norms = [
-        module
-        for module in model.modules()
-        if isinstance(module, _BatchNorm) and module.track_running_stats
-    ]
+    norms: list[_BatchNorm | ColumnDenoiser] = []
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats:
+            module.reset_running_stats()
+            norms.append(module)
+        elif isinstance(module, ColumnDenoiser):
+            module.reset()
+            norms.append(module)
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
     with evaluating(model):
         for module in model.modules():
-            if isinstance(module, AnalogLayer | _BatchNorm):
-                module.train()
+            if isinstance(module, AnalogLayer):
+                module.training = True  # not its quantizers
         for norm in norms:
-            norm.reset_running_stats()
+            norm.train()
             norm.momentum = None  # torch's way to say: plain average
         for x in batches:
             model(x)

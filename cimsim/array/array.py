@@ -23,9 +23,11 @@ from cimsim.array.tiling import Tiling
 from cimsim.circuits.adc import adc_converter, distorted, looked_up
 from cimsim.circuits.converters import Converter
 from cimsim.circuits.dac import analog_levels, bit_planes, dac_converter, shift_add
-from cimsim.circuits.mapping import Mapping
+from cimsim.circuits.mapping import Mapping, weight_scale
 from cimsim.circuits.wires import gated_currents
 from cimsim.devices.draws import normal
+from cimsim.devices.programming import programming_sigma_uS
+from cimsim.errors import CimsimError
 from cimsim.kernels import Recipe, active, native
 from cimsim.kernels import recipe as recipe_of
 from cimsim.profile import Profile
@@ -128,6 +130,30 @@ class Array:
         cells = hold(self.tiling.to_cells(weight), self.profile, seed, age_s)
         mapping = self.mapping
         return mapping.weights(mapping.relative(cells.wired_uS)) * cells.scale
+
+    def programming_variance(self, weight: Tensor) -> Tensor:
+        """Variance of each weight right after programming, in its shape and its units squared.
+
+        The sum over the weight's cells of the squared spreads of all programming noise, before
+        anything is clamped or verified. Differentiable in ``weight``, also through the scale.
+
+        Raises:
+            CimsimError: for a device that shares a weight out over several slices.
+        """
+        cell, mapping = self.profile.cell, self.mapping
+        if self.profile.array.slices > 1:
+            raise CimsimError("the variance of a weight over several slices is not worked out")
+        cells = self.tiling.to_cells(weight)
+        scale = weight_scale(cells, self.profile.array.weight_scale)
+        g_uS = mapping.conductances(cells / scale)
+        variance = torch.zeros_like(g_uS)
+        for effect in cell.programming_noise:
+            if effect.strength:
+                variance = variance + programming_sigma_uS(effect, g_uS, cell).square()
+        columns = mapping.variances(variance)
+        if mapping.reference:
+            columns = columns[:, :-1] + columns[:, -1:]
+        return self.tiling.from_cells(columns * scale.square())
 
     def held_weight(self, chip: Chip) -> Tensor:
         """The weights that ``chip`` stands for, in the shape of the layer's own."""

@@ -2,6 +2,7 @@
 
 from cimsim.nn.conv import AnalogConv2d
 from cimsim.nn.convert import convert
+from cimsim.nn.denoiser import ColumnDenoiser
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.linear import AnalogLinear
 from cimsim.nn.modes import evaluating
@@ -9,6 +10,7 @@ from cimsim.nn.verbs import (
     age,
     analog_layers,
     calibrate,
+    denoise,
     digital,
     perturbed,
     program,
@@ -19,10 +21,12 @@ __all__ = [
     "AnalogConv2d",
     "AnalogLayer",
     "AnalogLinear",
+    "ColumnDenoiser",
     "age",
     "analog_layers",
     "calibrate",
     "convert",
+    "denoise",
     "digital",
     "evaluating",
     "perturbed",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -18,6 +20,8 @@ class AnalogConv2d(AnalogLayer, nn.Conv2d):
     Strides, dilation, groups and all padding modes as in torch. Made from a ``torch.nn.Conv2d`` by
     :func:`cimsim.convert`. The bias is digital.
     """
+
+    columns_dim: ClassVar[int] = -3
 
     @staticmethod
     def tiling(layer: nn.Module, array: Array) -> ConvTiling:

@@ -36,6 +36,7 @@ def convert(
     keep_digital: Iterable[str] = (),
     quantize_weights: str | None = None,
     quantize_inputs: str | None = None,
+    denoise: float | None = None,
     seed: int = 0,
     inplace: bool = False,
 ) -> nn.Module:
@@ -55,6 +56,8 @@ def convert(
             ``"first"`` and ``"last"`` stand for the first and the last layer.
         quantize_weights, quantize_inputs: a quantizer for the weight and one for the input of every
             converted layer, as :func:`cimsim.quantizers.make_quantizer` takes them.
+        denoise: ridge of a digital gain and offset behind every column's ADC, see
+            :class:`cimsim.nn.ColumnDenoiser`; None for none.
         seed: names the draws of the chips met in training.
         inplace: change ``model`` itself instead of a deep copy.
 
@@ -86,6 +89,7 @@ def convert(
         assert isinstance(layer, AnalogLayer)
         layer.become_analog(profile, backward, name, seed)
         layer.quantize(quantize_weights, quantize_inputs)
+        layer.denoise(denoise)
     for module in result.modules():
         if isinstance(module, nn.TransformerEncoderLayer):
             # Its fast path in evaluation reads the layers' weights and never calls the layers.

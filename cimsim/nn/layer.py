@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, Call, analog_matmul
 from cimsim.estimators.function import without_autocast
 from cimsim.nn import operation
+from cimsim.nn.denoiser import ColumnDenoiser
 from cimsim.profile import Array as ProfileArray
 from cimsim.profile import FixedRange, LearnedRange, Profile
 from cimsim.quantizers import Quantizer, make_quantizer
@@ -50,6 +51,7 @@ class AnalogLayer(nn.Module):
         digital: while true the layer is its digital self.
         name, seed: name this layer's draws; ``draws`` counts the chips it was trained on.
         weight_quantizer, input_quantizer: what weight and input pass first; None for nothing.
+        denoiser: a digital gain and offset behind the ADC, None for nothing.
         perturbation: a change of the weight on top of that, None for nothing; see
             :func:`cimsim.nn.perturbed`.
     """
@@ -65,6 +67,8 @@ class AnalogLayer(nn.Module):
     _chip_of: tuple[list[Tensor], tuple[object, ...]]
     weight_quantizer: Quantizer | None
     input_quantizer: Quantizer | None
+    denoiser: ColumnDenoiser | None
+    columns_dim: ClassVar[int]  # where the columns lie in the layer's output
 
     def become_analog(self, profile: Profile, rule: BackwardRule, name: str, seed: int) -> None:
         """Add what an analog layer has beside its torch layer; called once, by ``convert``."""
@@ -76,7 +80,7 @@ class AnalogLayer(nn.Module):
         self.rule, self.name, self.seed = rule, name, seed
         self.digital = False
         self.observer: SignalObserver | None = None
-        self.weight_quantizer = self.input_quantizer = None
+        self.weight_quantizer = self.input_quantizer = self.denoiser = None
         self.perturbation: Callable[[Tensor], Tensor] | None = None
         self.draws = 0
         self._calibrated = False
@@ -97,6 +101,13 @@ class AnalogLayer(nn.Module):
             except CimsimError as error:
                 raise CimsimError(f"layer '{self.name}': {error}") from None
         self.input_quantizer = self._quantizer(input)
+
+    def denoise(self, ridge: float | None) -> None:
+        """Correct every column behind the ADC, see :class:`ColumnDenoiser`; None for nothing."""
+        self.denoiser = None
+        if ridge is not None:
+            denoiser = ColumnDenoiser(len(self.weight), ridge).to(self.weight.device)
+            self.denoiser = denoiser.train(self.training)
 
     def _quantizer(self, spec: str | None) -> Quantizer | None:
         if spec is None:
@@ -381,7 +392,12 @@ class AnalogLayer(nn.Module):
                 y = operation.analog(self, vectors, weight, bias, precision)
             else:
                 y = analog_matmul(vectors, weight, bias, self.next_call(precision))
-            return self._output(y, x).to(dtype)
+            y = self._output(y, x).to(dtype)
+        if self.denoiser is None:
+            return y
+        # As in batch normalisation, the batch's own statistics in training.
+        target = self._digital(x, weight.to(self.weight.dtype)) if self.denoiser.training else None
+        return self.denoiser(y, target, self.columns_dim)  # type: ignore[no-any-return]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,6 +17,8 @@ class AnalogLinear(AnalogLayer, nn.Linear):
 
     Made from a ``torch.nn.Linear`` by :func:`cimsim.convert`. The bias is digital.
     """
+
+    columns_dim: ClassVar[int] = -1
 
     @staticmethod
     def tiling(layer: nn.Module, array: Array) -> LinearTiling:

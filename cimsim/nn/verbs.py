@@ -123,6 +123,42 @@ def perturbed(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> Iter
             layer.perturbation = was
 
 
+@torch.no_grad()
+def denoise(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> nn.Module:
+    """Measure every column's digital gain and offset on the chip that ``model`` is programmed on.
+
+    What one does to a real chip after programming (and again when it has aged): show it a few
+    batches, compare with the digital model, and correct each column. Layer by layer on the way, so
+    that each is corrected for what it will really meet. The model must have been converted with
+    ``denoise=``.
+
+    Returns:
+        ``model`` itself.
+
+    Raises:
+        CimsimError: if no layer has a denoiser, or there is no batch.
+    """
+    denoisers = [layer.denoiser for layer in analog_layers(model).values() if layer.denoiser]
+    if not denoisers:
+        raise CimsimError("denoise: the model was converted without it; convert(…, denoise=0.01)")
+    before = [denoiser.momentum for denoiser in denoisers]
+    for denoiser in denoisers:
+        denoiser.reset()
+        denoiser.momentum = None
+    seen = 0
+    with evaluating(model):
+        for denoiser in denoisers:
+            denoiser.train()
+        for batch in batches:
+            model(batch[0] if isinstance(batch, tuple | list) else batch)
+            seen += 1
+    for denoiser, momentum in zip(denoisers, before, strict=True):
+        denoiser.momentum = momentum
+    if not seen:
+        raise CimsimError("denoise: there is no batch; give it a few of the training data")
+    return model
+
+
 def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> nn.Module:
     """Measure the converters' ranges on ``batches`` of training inputs, and fix them.
 

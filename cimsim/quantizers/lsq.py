@@ -61,6 +61,10 @@ class LearnedStep(Quantizer):
         inside = ratio.clamp(-self.most, self.most)
         return step * through(inside, inside.round())
 
+    def step_size(self, x: Tensor) -> float:
+        """Mean of the steps."""
+        return float(self.step.detach().abs().mean())
+
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
         return f"{self.bits} bits, a step for each {self.per}"

@@ -38,6 +38,10 @@ class Quantizer(nn.Module):
     def advance(self, progress: float) -> None:
         """Training has got so far, from 0 to 1; called before every step."""
 
+    def step_size(self, x: Tensor) -> float | None:
+        """Mean distance of the levels that ``x`` is rounded to; None if that is not told."""
+        return None
+
     def penalty(self) -> Tensor | None:
         """What the objective ``penalty`` adds; None for a quantizer that costs nothing."""
         return None

@@ -62,6 +62,15 @@ class Uniform(Quantizer):
         clipped = values.clamp(-limit, limit)
         return groups.whole(through(clipped, step * (clipped.detach() / step).round()))
 
+    def step_size(self, x: Tensor) -> float:
+        """Mean step of the groups."""
+        groups = Groups(x.detach(), self.group)
+        if self.levels == "ternary":
+            return float(groups.mean(groups.values.abs()).mean())
+        if self.bits == 1:
+            return 2 * float(groups.mean(groups.values.abs()).mean())
+        return float((self._limit(groups) / (2 ** (self.bits - 1) - 1)).mean())
+
     def _limit(self, groups: Groups) -> Tensor:
         if self.range:
             return groups.values.new_full((1, 1), self.range)

@@ -212,6 +212,6 @@ def test_a_second_sweep_is_kept_out_and_ctrl_c_says_how_to_go_on(
     _, told = process.communicate(timeout=60)
     assert (code, out) == (2, "")
     assert "another `cimsim sweep` is writing" in err
-    assert process.returncode == 130
+    assert process.returncode == 130, told
     assert "interrupted; every finished cell is kept, the same command goes on from there" in told
     assert "Traceback" not in told

@@ -15,7 +15,7 @@ from cimsim.training.evaluate import evaluate
 from cimsim.training.files import replacing, write_text
 from cimsim.training.fit import fit
 from cimsim.training.run import Run, save_weights
-from cimsim.training.weights import clip_weights, reestimate_batchnorm
+from cimsim.training.weights import clip_weights, reestimate_statistics
 from tests.building import device, gaussian
 
 
@@ -119,10 +119,10 @@ def test_batchnorm_learns_the_noise() -> None:
     plain = nn.Sequential(nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Dropout(0.5))
     model = cimsim.convert(plain, device(read=[gaussian(0.05)]))
     batches = [torch.randn(256, 64) for _ in range(60)]
-    reestimate_batchnorm(model, batches)
+    reestimate_statistics(model, batches)
     noisy = model[1].running_var.clone()
     with digital(model):
-        reestimate_batchnorm(model, batches)
+        reestimate_statistics(model, batches)
     quiet = model[1].running_var
     w = model[0].weight.detach()
     torch.testing.assert_close(quiet, w.square().sum(1), rtol=0.05, atol=0)

@@ -1,0 +1,81 @@
+"""A digital gain and offset for each column, regressed from what the array gives to what is
+wanted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ColumnDenoiser(nn.Module):
+    """Ridge regression of the ideal output on the array's, column by column, after the ADC.
+
+        y~ = c (y - mean y) + mean t,   c = Cov(t, y) / (Var(y) + ridge Var(t)),   t = x W^T + b
+
+    In training over the batch and differentiated, as target too: so gradients know how noisy the
+    column was, beside what the layer's backward rule says of ``y``. In evaluation it is the affine
+    map ``gain y + offset`` of the statistics met in training (moving averages, or a plain average
+    after :func:`cimsim.nn.denoise`), which the chip's digital scales and biases take up at no cost.
+
+    Source: denoising dequantisation (C. Ye et al., arXiv:2409.09245) read as a read-out; our
+    reading, not the paper's. It is the linear estimate of least mean squared error.
+    """
+
+    statistics: Tensor
+    seen: Tensor
+
+    def __init__(self, columns: int, ridge: float = 0.01, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.ridge = ridge
+        self.momentum: float | None = momentum
+        # Means of y, t, y^2, y t, t^2: raw moments, so that they average over chips and batches.
+        self.register_buffer("statistics", torch.zeros(5, columns))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def reset(self) -> None:
+        """Forget all statistics."""
+        self.statistics.zero_()
+        self.seen.zero_()
+
+    def forward(self, y: Tensor, target: Tensor | None, dim: int) -> Tensor:
+        """``y~`` in the shape of ``y``, whose columns lie along ``dim``; ``target`` in training."""
+        if target is None:
+            gain, offset = self.affine()
+            return y * _along(gain, y, dim) + _along(offset, y, dim)
+        moments = self._moments(y, target, dim)
+        self._remember(moments.detach())
+        gain, offset = self._affine(moments)
+        return y * _along(gain, y, dim) + _along(offset, y, dim)
+
+    def affine(self) -> tuple[Tensor, Tensor]:
+        """``gain`` and ``offset``, one for each column; 1 and 0 before anything was seen."""
+        gain, offset = self._affine(self.statistics)
+        known = self.seen > 0
+        return torch.where(known, gain, 1.0), torch.where(known, offset, 0.0)
+
+    def _affine(self, moments: Tensor) -> tuple[Tensor, Tensor]:
+        y, t, yy, yt, tt = moments
+        ridge = self.ridge * (tt - t.square()).clamp_min(0)
+        gain = (yt - y * t) / ((yy - y.square()).clamp_min(0) + ridge).clamp_min(1e-20)
+        return gain, t - gain * y
+
+    @staticmethod
+    def _moments(y: Tensor, t: Tensor, dim: int) -> Tensor:
+        others = [d for d in range(y.dim()) if d != dim % y.dim()]
+        y, t = y.float(), t.float()
+        if not others:  # a single vector
+            return torch.stack((y, t, y.square(), y * t, t.square()))
+        return torch.stack([m.mean(others) for m in (y, t, y.square(), y * t, t.square())])
+
+    @torch.no_grad()
+    def _remember(self, moments: Tensor) -> None:
+        self.seen += 1
+        share = 1 / self.seen if self.momentum is None else self.momentum
+        share = torch.where(self.seen == 1, torch.ones_like(self.statistics[0, 0]), share)
+        self.statistics += share * (moments - self.statistics)
+
+
+def _along(values: Tensor, y: Tensor, dim: int) -> Tensor:
+    shape = [1] * y.dim()
+    shape[dim] = -1
+    return values.to(y.dtype).view(shape)

@@ -1,0 +1,29 @@
+"""Gradient correctors by name, ``make_corrector("fogzo:n=10")``, and the audit of any gradient."""
+
+from cimsim.spec import Family
+from cimsim.training.correctors.audit import gradient_truth
+from cimsim.training.correctors.corrector import Corrector, Loss
+from cimsim.training.correctors.zeroth_order import SMOOTHING, Fogzo, Spsa
+
+CORRECTORS: Family[Corrector] = Family("corrector", Fogzo, Spsa)
+
+
+def make_corrector(spec: str) -> Corrector:
+    """The corrector that ``spec`` describes.
+
+    Raises:
+        CimsimError: no such corrector, setting or value.
+    """
+    return CORRECTORS.make(spec)
+
+
+__all__ = [
+    "CORRECTORS",
+    "SMOOTHING",
+    "Corrector",
+    "Fogzo",
+    "Loss",
+    "Spsa",
+    "gradient_truth",
+    "make_corrector",
+]

@@ -1,0 +1,53 @@
+"""Terms of the loss, each by name: ``make_objectives(["distill:temperature=4", "lotion"])``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from torch import Tensor, nn
+
+from cimsim.spec import Family
+from cimsim.training.objectives.adversarial import Adversarial
+from cimsim.training.objectives.consistency import Consistency
+from cimsim.training.objectives.cross_entropy import CrossEntropy
+from cimsim.training.objectives.distill import Distill
+from cimsim.training.objectives.lotion import Lotion, LotionDevice
+from cimsim.training.objectives.objective import Objective, Step
+from cimsim.training.objectives.penalty import Penalty
+
+OBJECTIVES: Family[Objective] = Family(
+    "objective",
+    *(CrossEntropy, Adversarial, Consistency, Distill, Lotion, LotionDevice, Penalty),
+)
+
+
+def make_objectives(specs: Iterable[str]) -> list[Objective]:
+    """The terms that ``specs`` describe, with the task's own cross-entropy if it is not named.
+
+    Raises:
+        CimsimError: no such objective, setting or value.
+    """
+    named = [OBJECTIVES.make(spec) for spec in specs]
+    if any(isinstance(objective, CrossEntropy) for objective in named):
+        return named
+    return [CrossEntropy(), *named]
+
+
+def total(objectives: Sequence[Objective], step: Step) -> Tensor:
+    """The loss: the weighted sum of all terms."""
+    terms = [objective.weight * objective.term(step) for objective in objectives]
+    loss: Tensor = sum(terms[1:], terms[0])
+    return loss
+
+
+@contextmanager
+def watched(objectives: Sequence[Objective], model: nn.Module) -> Iterator[None]:
+    """Everything that wants to be around the forward pass."""
+    with ExitStack() as stack:
+        for objective in objectives:
+            stack.enter_context(objective.watching(model))
+        yield
+
+
+__all__ = ["OBJECTIVES", "Objective", "Step", "make_objectives", "total", "watched"]

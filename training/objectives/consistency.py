@@ -1,0 +1,63 @@
+"""Every layer's output as it would be without the device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cimsim.nn import analog_layers
+from cimsim.training.objectives.objective import Objective, Step, Weight
+
+
+class Consistency(Objective):
+    """Squared distance between the outputs of each layer with the device and without.
+
+        mean over layers of  mean (z - z_d)^2 / mean z_d^2
+
+    ``z`` of the noisy pass, ``z_d`` of the digital one, a constant to the gradient. One more
+    forward.
+
+    Source: Z. Hou et al., "Feature consistency regularisation", Mach. Learn.: Sci. Technol. 5,
+    035065 (2024), for the idea; the normalisation is ours.
+    """
+
+    name: ClassVar[str] = "consistency"
+
+    def __init__(self, weight: Weight = 0.1) -> None:
+        self.weight = weight
+        self._noisy: dict[str, Tensor] = {}
+
+    def watching(self, model: nn.Module) -> AbstractContextManager[object]:
+        """Look at the outputs of the forward pass."""
+        return _recording(model, self._noisy)
+
+    def term(self, step: Step) -> Tensor:
+        """The mean over layers and batch."""
+        clean: dict[str, Tensor] = {}
+        with torch.no_grad(), _recording(step.model, clean):
+            step.digital()
+        distances = [
+            (z - clean[name]).square().mean() / clean[name].square().mean().clamp_min(1e-12)
+            for name, z in self._noisy.items()
+        ]
+        self._noisy.clear()
+        return torch.stack(distances).mean()
+
+
+@contextmanager
+def _recording(model: nn.Module, into: dict[str, Tensor]) -> Iterator[None]:
+    def keep(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+        into[name] = output
+
+    layers = analog_layers(model)
+    hooks = [m.register_forward_hook(partial(keep, name)) for name, m in layers.items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,14 @@
+"""How far two answers lie from each other."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def divergence(of: Tensor, against: Tensor, temperature: float = 1.0) -> Tensor:
+    """``T^2 KL(softmax(of / T) || softmax(against / T))``, mean over samples; logits [N, ...,
+    K]."""
+    p = F.log_softmax(of.flatten(0, -2) / temperature, dim=-1)
+    q = F.log_softmax(against.flatten(0, -2) / temperature, dim=-1)
+    return temperature**2 * F.kl_div(q, p, reduction="batchmean", log_target=True)

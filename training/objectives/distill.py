@@ -1,0 +1,65 @@
+"""Learn the answers of a digital teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from cimsim.errors import CimsimError
+from cimsim.nn import analog_layers
+from cimsim.training.objectives.distances import divergence
+from cimsim.training.objectives.objective import Objective, Step, Weight
+
+
+class Distill(Objective):
+    """Divergence of the noisy answers from those of a digital teacher.
+
+        T^2 KL( softmax(teacher / T) || softmax(student / T) )
+
+    ``teacher`` is the folder of a finished run, whose model answers without any device, or
+    ``self``: the model's own answers without the device, taken for constants. Cross-entropy stays
+    unless it is named with another weight.
+
+    Source: C. Zhou, P. Kadambi, M. Mattina, P. N. Whatmough, "Noisy Machines", arXiv:2001.04974
+    (2020), for the idea; temperature and weights are ours.
+    """
+
+    name: ClassVar[str] = "distill"
+
+    def __init__(
+        self,
+        teacher: str = "self",
+        weight: Weight = 1.0,
+        temperature: Annotated[float, Field(gt=0)] = 2.0,
+    ) -> None:
+        self.teacher, self.weight, self.temperature = teacher, weight, temperature
+        self._model: nn.Module | None = None
+
+    def prepare(self, model: nn.Module, data_dir: Path | None) -> None:
+        """Open the teacher's run."""
+        if self.teacher == "self":
+            return
+        from cimsim.training.run import Run
+
+        run = Run.open(self.teacher)
+        if data_dir is not None:
+            run.config = run.config.model_copy(update={"data_dir": data_dir})
+        teacher = run.chip_model(run.profile, next(model.parameters()).device)
+        for layer in analog_layers(teacher).values():
+            layer.digital = True
+        self._model = teacher.requires_grad_(False)
+
+    def term(self, step: Step) -> Tensor:
+        """The mean over the batch."""
+        with torch.no_grad():
+            answers = step.digital() if self._model is None else self._model(step.x)
+        if answers.shape != step.logits.shape:
+            raise CimsimError(
+                f"distill: the teacher {self.teacher} gives answers {list(answers.shape)}, the "
+                f"model {list(step.logits.shape)}; it was trained on other data"
+            )
+        return divergence(answers, step.logits, self.temperature)

@@ -1,0 +1,43 @@
+"""Tuned combinations of settings, by name, so that a beginner need not choose."""
+
+from __future__ import annotations
+
+from cimsim.errors import CimsimError
+from cimsim.profile.suggest import unknown
+
+RECIPES: dict[str, dict[str, object]] = {
+    # Survive far more noise than the profile's own: fresh chips of varying loudness, the network's
+    # own digital answers as teacher, averaged weights.
+    "robust": {
+        "method": "noise-aware",
+        "noise": 2.0,
+        "noise_spread": 0.5,
+        "objective": ("distill:temperature=2", "cross-entropy"),
+        "average": 0.999,
+    },
+    # One bit for weights and inputs.
+    "a1w1": {
+        "quantize_weights": "denoising:bits=1",
+        "quantize_inputs": "denoising:bits=1",
+        "keep_digital": ("first", "last"),
+        "clip_sigma": 0.0,
+    },
+    # Language models: little noise, tight weights, as analog foundation models are trained.
+    "llm": {
+        "method": "noise-aware",
+        "noise": 1.0,
+        "clip_sigma": 2.5,
+        "objective": ("distill:temperature=1", "cross-entropy"),
+    },
+}
+
+
+def recipe(name: str) -> dict[str, object]:
+    """The settings of the recipe ``name``.
+
+    Raises:
+        CimsimError: if there is none.
+    """
+    if name not in RECIPES:
+        raise CimsimError(unknown("recipe", name, RECIPES))
+    return RECIPES[name]

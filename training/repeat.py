@@ -1,0 +1,66 @@
+"""A forward pass of a training step, run again as it was: the same chips, reads and dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from cimsim.nn import AnalogLayer
+from cimsim.quantizers.quantizer import RandomQuantizer
+
+
+class Repeat:
+    """Remembers where the draws of ``model`` stand now, to come back to it.
+
+    Counted are the chips and reads of analog layers, the draws of quantizers, and torch's own
+    random state, from which dropout draws.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self._model, self._device = model, device
+        self._layers = [m for m in model.modules() if isinstance(m, AnalogLayer)]
+        self._quantizers = [m for m in model.modules() if isinstance(m, RandomQuantizer)]
+        self._start = self._state()
+
+    def _state(self) -> tuple[list[tuple[int, int]], list[int], list[torch.Tensor]]:
+        states = [torch.get_rng_state()]
+        if self._device.type == "cuda":
+            states.append(torch.cuda.get_rng_state(self._device))
+        counts = [(layer.draws, layer.reads) for layer in self._layers]
+        return counts, [quantizer.draws for quantizer in self._quantizers], states
+
+    def _go_to(self, state: tuple[list[tuple[int, int]], list[int], list[torch.Tensor]]) -> None:
+        counts, draws, states = state
+        for layer, (chips, reads) in zip(self._layers, counts, strict=True):
+            layer.draws, layer.reads = chips, reads
+        for quantizer, count in zip(self._quantizers, draws, strict=True):
+            quantizer.draws = count
+        torch.set_rng_state(states[0])
+        if len(states) > 1:
+            torch.cuda.set_rng_state(states[1], self._device)
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Within the block, forward passes begin where the remembered one began.
+
+        Batch normalisation goes on normalising by the batch, and its running statistics stay as
+        they are. Afterwards everything stands where it stood before the block.
+        """
+        here = self._state()
+        norms = [m for m in self._model.modules() if isinstance(m, _BatchNorm)]
+        before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked = norm.num_batches_tracked.clone()
+        self._go_to(self._start)
+        try:
+            yield
+        finally:
+            for norm, (momentum, tracked) in zip(norms, before, strict=True):
+                norm.momentum, norm.num_batches_tracked = momentum, tracked
+            self._go_to(here)

@@ -1,0 +1,74 @@
+"""Ternary weights without latent weights: words that move one step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cimsim.quantizers.ternary import MINUS, MINUS_ZERO, PLUS, PLUS_ZERO, values, words
+
+
+class TernaryChain(torch.optim.Optimizer):
+    """Each weight is a word of the chain ``-1 < -0 < +0 < +1``, and gradients vote on moving it.
+
+        votes <- votes - sign(g) where |g| exceeds the median of |g|
+        where |votes| > patience: word <- its neighbour in that direction, votes <- 0
+
+    ``signed=False`` is plain ternary, ``-1 < 0 < +1``. A weight is ``scale`` times its word's
+    value; ``scale`` is the mean magnitude of the weights that are on at the start. State: the word
+    and an int8 counter, no weight in full precision. The exact rule of the source was not found;
+    this is one consistent reading of it.
+
+    Source of the idea: J. Uhlmann, "Signed-Zero Ternary", arXiv:2508.05905.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Any],
+        patience: int = 4,
+        signed: bool = True,
+        threshold: float = 0.5,
+    ) -> None:
+        defaults = {"patience": patience, "signed": signed, "threshold": threshold}
+        super().__init__(parameters, defaults)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                self._begin(parameter, group)
+
+    @torch.no_grad()
+    def _begin(self, parameter: Tensor, group: dict[str, Any]) -> None:
+        dead_zone = group["threshold"] * parameter.abs().mean()
+        word = words(parameter, dead_zone)
+        on = (word == MINUS) | (word == PLUS)
+        scale = parameter.abs()[on].mean() if bool(on.any()) else parameter.new_ones(())
+        if not group["signed"]:
+            word = torch.where(word == MINUS_ZERO, PLUS_ZERO, word).to(torch.uint8)
+        votes = torch.zeros_like(word, dtype=torch.int8)
+        self.state[parameter] = {"word": word, "votes": votes, "scale": scale}
+        parameter.copy_(values(word) * scale)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Count the votes and move what has enough of them."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    self._move(parameter, parameter.grad, group)
+
+    def _move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state, patience = self.state[parameter], group["patience"]
+        word, votes = state["word"], state["votes"]
+        loud = gradient.abs() > gradient.abs().median()
+        votes -= (gradient.sign() * loud).to(torch.int8)
+        move = (votes > patience).to(torch.int8) - (votes < -patience).to(torch.int8)
+        moved = (word.to(torch.int8) + move).clamp(MINUS, PLUS)
+        if not group["signed"]:  # there is one zero: pass over the other
+            passed = torch.where(move > 0, PLUS, MINUS)
+            moved = torch.where((moved == MINUS_ZERO) & (word == PLUS_ZERO), passed, moved)
+            moved = torch.where(moved == MINUS_ZERO, PLUS_ZERO, moved)
+        votes.masked_fill_(move != 0, 0)
+        word.copy_(moved.to(torch.uint8))
+        parameter.copy_(values(word) * state["scale"])
