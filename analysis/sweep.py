@@ -43,6 +43,7 @@ def sweep(
     chips: int,
     *,
     age_s: float = 0.0,
+    on: Profile | None = None,
     device: torch.device | str = "cpu",
     data_dir: Path | None = None,
     download: bool = False,
@@ -54,11 +55,12 @@ def sweep(
     the next begins.
 
     Args:
-        runs: finished runs; each is evaluated on its own profile and its own test data.
+        runs: finished runs; each is evaluated on its own test data.
         axis: what varies.
         chips: number of chips per level, at least 1.
         age_s: seconds since programming at which the chips are read; only where the axis is not
             time.
+        on: the device to evaluate on; that of its training by default, for each run.
         device: where to compute.
         data_dir: where the data lies; default: where it lay in training.
         download: fetch data that is missing.
@@ -77,7 +79,7 @@ def sweep(
         raise CimsimError("on the time axis the levels are the ages; leave the other age out")
     device = torch.device(device)
     _share_data(runs, data_dir, download)
-    jobs = [_job(run, axis, chips, device, age_s) for run in runs]
+    jobs = [_job(run, on or run.profile, axis, chips, device, age_s) for run in runs]
     with ExitStack() as stack:
         stores = [
             stack.enter_context(Store(sweep_folder(job.run.path, axis.key), job.plan))
@@ -112,21 +114,23 @@ def _share_data(runs: Sequence[Run], data_dir: Path | None, download: bool) -> N
             )
 
 
-def _job(run: Run, axis: Axis, chips: int, device: torch.device, age_s: float) -> _Job:
+def _job(run: Run, on: Profile, axis: Axis, chips: int, device: torch.device, age_s: float) -> _Job:
     model = new_model(run.config, run.profile, run.data)
     try:
-        profiles = {level: axis.apply(run.profile, level) for level in axis.values}
+        profiles = {level: axis.apply(on, level) for level in axis.values}
         for profile in profiles.values():
             set_profile(model, profile)  # refuses what does not fit, before anything is evaluated
     except CimsimError as error:
         raise CimsimError(f"{run.path}: {error}") from None
-    return _Job(run, profiles, _plan(run, axis, chips, device, age_s))
+    return _Job(run, profiles, _plan(run, on, axis, chips, device, age_s))
 
 
-def _plan(run: Run, axis: Axis, chips: int, device: torch.device, age_s: float) -> Plan:
+def _plan(
+    run: Run, on: Profile, axis: Axis, chips: int, device: torch.device, age_s: float
+) -> Plan:
     facts = (
         run.checkpoint_sha256,
-        run.profile.model_dump_json(),
+        on.model_dump_json(),
         axis.key,
         run.data.fingerprint,
         device.type,
@@ -135,7 +139,7 @@ def _plan(run: Run, axis: Axis, chips: int, device: torch.device, age_s: float) 
     )
     return Plan(
         run=printable(run.name),
-        profile=run.profile.name,
+        profile=on.name,
         axis=axis.key,
         levels=axis.values,
         chips=chips,

@@ -30,7 +30,10 @@ class TrainConfig(BaseModel):
     )
     data: str = Field(default="digits", description="data set")
     data_dir: Path | None = Field(default=None, description="folder that holds the data sets")
-    model: str = Field(default="mlp", description="mlp, cnn, resnet20 or package.module:function")
+    model: str = Field(
+        default="mlp",
+        description="mlp, cnn, resnet20, stochastic-binary or package.module:function",
+    )
     method: str = Field(default="noise-aware", description="noise-aware, digital or standard-nat")
     rule: str = Field(
         default="F", description="backward rule of noise-aware training: A, B, C, E, F"

@@ -6,13 +6,11 @@ from cimsim.errors import CimsimError
 from cimsim.profile.suggest import unknown
 
 RECIPES: dict[str, dict[str, object]] = {
-    # Survive far more noise than the profile's own: fresh chips of varying loudness, the network's
-    # own digital answers as teacher, averaged weights.
+    # Survive more noise than the profile's own: chips of varying loudness, averaged weights.
     "robust": {
         "method": "noise-aware",
         "noise": 2.0,
         "noise_spread": 0.5,
-        "objective": ("distill:temperature=2", "cross-entropy"),
         "average": 0.999,
     },
     # One bit for weights and inputs.

@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 
 import cimsim
-from cimsim.cli import budget, console, doctor, plot, profiles, sweep, train
+from cimsim.cli import (
+    budget,
+    compare,
+    console,
+    doctor,
+    methods,
+    plot,
+    profiles,
+    sweep,
+    train,
+)
 from cimsim.errors import CimsimError
 
 app = typer.Typer(
@@ -24,6 +34,8 @@ app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("plot")(plot.plot)
 app.command("budget")(budget.budget)
+app.command("compare")(compare.compare)
+app.command("methods")(methods.methods)
 app.command("doctor")(doctor.doctor)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -16,13 +16,13 @@ Result = TypeVar("Result")
 
 
 def options_of(
-    config: type[BaseModel], flags: Mapping[str, str]
+    config: type[BaseModel], flags: Mapping[str, str], without: Sequence[str] = ()
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Give a command one option per field of ``config``; they arrive in its ``**settings``.
 
     An option that the user does not give arrives as ``None`` (or an empty list): defaults are the
     configuration's business. Help texts are the fields' descriptions. ``flags`` renames options
-    whose flag is not the field's name.
+    whose flag is not the field's name; fields in ``without`` get none.
     """
 
     def decorate(command: Callable[..., Result]) -> Callable[..., Result]:
@@ -36,6 +36,7 @@ def options_of(
                 annotation=_option(field, flags.get(name, "--" + name.replace("_", "-"))),
             )
             for name, field in config.model_fields.items()
+            if name not in without
         ]
         parameters = [*fixed, *added]
         command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]

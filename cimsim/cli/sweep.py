@@ -32,6 +32,14 @@ def sweep(
     age: Annotated[
         str, typer.Option(metavar="TIME", help="Age of the chips, such as 1h, '1 day' or 1y.")
     ] = "0s",
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROFILE",
+            help="Device to evaluate on: a name or a file.",
+            show_default="each run's own",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.csv", help="Also write one table of all runs to this file."),
@@ -59,6 +67,7 @@ def sweep(
         from cimsim.analysis.store import write_csv
         from cimsim.analysis.sweep import sweep as evaluate
         from cimsim.cli.runs import open_runs
+        from cimsim.profile import load_profile
         from cimsim.training.device import working_device
         from cimsim.units import parse_duration
 
@@ -80,6 +89,7 @@ def sweep(
                 axis,
                 chips,
                 age_s=parse_duration(age),
+                on=None if on is None else load_profile(on),
                 device=working_device(device),
                 data_dir=data_dir,
                 download=download,

@@ -40,7 +40,7 @@ def train(
 
         if download:
             load_data(config.data, config.data_dir, download=True)
-        with _Watcher(config.epochs) as watcher:
+        with Watcher(config.epochs) as watcher:
             run = fit(config, out, resume=resume, progress=watcher)
         console.say(_result(run))
 
@@ -67,7 +67,7 @@ def _result(run: Run) -> str:
     )
 
 
-class _Watcher:
+class Watcher:
     """Shows a training run: a bar where somebody watches, else a line per epoch."""
 
     def __init__(self, epochs: int) -> None:
@@ -75,7 +75,7 @@ class _Watcher:
         self._bar = console.progress_bar("loss {task.fields[loss]}", "{task.fields[accuracy]}")
         self._task = self._bar.add_task("train", total=None, loss="-", accuracy="")
 
-    def __enter__(self) -> _Watcher:
+    def __enter__(self) -> Watcher:
         self._bar.start()
         return self
 

@@ -14,11 +14,15 @@ from cimsim.quantizers.quantizer import RandomQuantizer
 
 
 class StochasticSign(RandomQuantizer):
-    """A comparator with noise before it: the sign of ``x - Z``.
+    """A comparator with noise before it: the sign of ``u - Z``.
 
-        y = sign(x - Z),  P(y = 1) = F(x / noise)
-        gradient=st:        dy/dx = 2 p_Z(x), the slope of the mean; p_Z is the noise's density
-        gradient=hardtanh:  dy/dx = [|x| <= 1], what is often used instead
+        u = (x - mean x) / std x  over each row (relative=true), or x itself
+        y = sign(u - Z),  P(y = 1) = F(u / noise)
+        gradient=st:        dy/du = 2 p_Z(u), the slope of the mean; p_Z is the noise's density
+        gradient=hardtanh:  dy/du = [|u| <= 1], what is often used instead
+
+    Mean and spread of the row are constants to the gradient; they make sense of inputs that are all
+    positive, as behind a ReLU.
 
     ``Z`` is logistic or Gaussian (``shape``), of scale ``noise``, new at every use; in evaluation
     mode too, for a comparator goes on being noisy, unless ``sure``, which takes the sign of the
@@ -34,16 +38,22 @@ class StochasticSign(RandomQuantizer):
 
     def __init__(
         self,
-        noise: Annotated[float, Field(gt=0)] = 1.0,
+        noise: Annotated[float, Field(gt=0)] = 0.3,
         shape: Literal["logistic", "normal"] = "logistic",
         gradient: Literal["st", "hardtanh"] = "st",
+        relative: bool = True,
         sure: bool = True,
     ) -> None:
         super().__init__()
-        self.noise, self.shape, self.gradient, self.sure = noise, shape, gradient, sure
+        self.noise, self.shape, self.gradient = noise, shape, gradient
+        self.relative, self.sure = relative, sure
 
     def forward(self, x: Tensor) -> Tensor:
         """-1 or 1, in the shape of ``x``."""
+        if self.relative:
+            std, mean = torch.std_mean(x.detach().flatten(1), dim=1, correction=0)
+            rows = (-1, *[1] * (x.dim() - 1))
+            x = (x - mean.view(rows)) / std.view(rows).clamp_min(1e-12)
         if self.sure and not self.training:
             return _Sign.apply(x, torch.zeros((), device=x.device), self)  # type: ignore[no-any-return, no-untyped-call]
         rng = self._generator(x.device)

@@ -14,11 +14,13 @@ from cimsim.training.models.cnn import cnn
 from cimsim.training.models.custom import custom_model
 from cimsim.training.models.mlp import mlp
 from cimsim.training.models.resnet import resnet20
+from cimsim.training.models.stochastic_binary import stochastic_binary
 
 _BUILDERS: dict[str, Callable[[tuple[int, int, int], int], nn.Module]] = {
     "mlp": mlp,
     "cnn": cnn,
     "resnet20": resnet20,
+    "stochastic-binary": stochastic_binary,
 }
 
 MODELS: tuple[str, ...] = tuple(_BUILDERS)

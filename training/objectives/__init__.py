@@ -14,11 +14,21 @@ from cimsim.training.objectives.cross_entropy import CrossEntropy
 from cimsim.training.objectives.distill import Distill
 from cimsim.training.objectives.lotion import Lotion, LotionDevice
 from cimsim.training.objectives.objective import Objective, Step
+from cimsim.training.objectives.path_sample_analytic import PathSampleAnalytic
 from cimsim.training.objectives.penalty import Penalty
 
 OBJECTIVES: Family[Objective] = Family(
     "objective",
-    *(CrossEntropy, Adversarial, Consistency, Distill, Lotion, LotionDevice, Penalty),
+    *(
+        CrossEntropy,
+        Adversarial,
+        Consistency,
+        Distill,
+        Lotion,
+        LotionDevice,
+        PathSampleAnalytic,
+        Penalty,
+    ),
 )
 
 

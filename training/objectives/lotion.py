@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, analog_layers
 from cimsim.quantizers.quantizer import Bits, Group, Groups
 from cimsim.training.objectives.objective import Objective, Step, Weight
@@ -47,8 +48,8 @@ class LotionDevice(Objective):
 
         1/2 sum_i g_i sigma^2(w_i)
 
-    ``sigma(w)`` is the spread of the programmed weight, from the profile at the step's noise; its
-    slope is the gradient that rules A and F find by sampling. ``g_i`` as above.
+    ``sigma(w)`` is the spread of the weight right after programming, from the profile at the step's
+    noise; its slope is the gradient that rules A and F find by sampling. ``g_i`` as above.
 
     Source: our extension of LOTION (see :class:`Lotion`).
     """
@@ -60,7 +61,15 @@ class LotionDevice(Objective):
 
     def term(self, step: Step) -> Tensor:
         """The sum over the weights of analog layers; 0 while no curvature is known."""
-        return _half_trace(step, lambda layer: layer.array.programming_variance(layer.weight))
+        return _half_trace(step, self._variance)
+
+    def _variance(self, layer: AnalogLayer) -> Tensor:
+        if not layer.profile.cell.programming_noise:
+            raise CimsimError(
+                f"objective 'lotion-device': '{layer.profile.name}' has no programming noise; "
+                "relaxation and drift are not counted"
+            )
+        return layer.array.programming_variance(layer.weight)
 
 
 def rounding_variance(w: Tensor, bits: int, group: Group) -> Tensor:

@@ -1,0 +1,218 @@
+"""Several ways to train, side by side: the same data, budget, device and chips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import yaml
+
+from cimsim.analysis.levels import Axis
+from cimsim.analysis.plot import Curve
+from cimsim.analysis.stats import Summary, summary
+from cimsim.analysis.store import Sweep
+from cimsim.analysis.sweep import Progress as SweepProgress
+from cimsim.analysis.sweep import sweep
+from cimsim.errors import CimsimError
+from cimsim.profile import Profile, load_profile
+from cimsim.profile.suggest import unknown
+from cimsim.training.config import TrainConfig, make_config
+from cimsim.training.fit import fit
+from cimsim.training.methods import METHODS
+from cimsim.training.progress import Progress
+from cimsim.training.recipes import RECIPES
+from cimsim.training.run import Run
+
+Settings: TypeAlias = dict[str, Any]
+Watch: TypeAlias = Callable[[str, TrainConfig], Progress]
+"""Asked before every training, with the run's name: who watches it?"""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train: its name, and how its settings differ from the common ones."""
+
+    name: str
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an arm came out: over all its training seeds and their chips.
+
+    ``points`` has one summary for each level; with several seeds its ``standard_error`` and
+    ``half_width`` are those over seeds, or over chips where these are larger.
+    """
+
+    arm: Arm
+    runs: tuple[Run, ...]
+    sweeps: tuple[Sweep, ...]
+    points: tuple[Summary, ...]
+
+    @property
+    def digital_accuracy(self) -> float:
+        """Mean over seeds, without any device."""
+        return sum(run.digital_accuracy for run in self.runs) / len(self.runs)
+
+    @property
+    def curve(self) -> Curve:
+        """For a figure."""
+        return Curve(self.arm.name, self.digital_accuracy, self.points)
+
+
+def named_arms(names: Sequence[str]) -> list[Arm]:
+    """An arm for each method or recipe; ``name+key=value+key=value`` changes further settings.
+
+    Raises:
+        CimsimError: if a name is neither, or there is none.
+
+    >>> named_arms(["digital", "noise-aware+rule=C"])[1].settings
+    {'method': 'noise-aware', 'rule': 'C'}
+    """
+    arms = []
+    for name in filter(None, (name.strip() for name in names)):
+        first, *changes = name.split("+")
+        if first not in METHODS and first not in RECIPES:
+            raise CimsimError(unknown("method or recipe", first, [*METHODS, *RECIPES]))
+        settings: Settings = {"method" if first in METHODS else "recipe": first}
+        for change in changes:
+            key, equals, value = change.partition("=")
+            if not equals:
+                raise CimsimError(f"'{name}': write '{change}=VALUE'")
+            settings[key] = value
+        arms.append(Arm(name, settings))
+    return _distinct(arms)
+
+
+def read_arms(path: Path) -> list[Arm]:
+    """The arms of a YAML file: a name, and its settings as in a run's ``config.yaml``.
+
+    Raises:
+        CimsimError: if the file cannot be read, or is something else.
+    """
+    try:
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CimsimError(f"{path} cannot be read: {error}") from None
+    if not isinstance(read, dict) or not all(isinstance(v, dict) for v in read.values()):
+        raise CimsimError(
+            f"{path}: write the name of each arm and below it its settings, such as "
+            "'loud: {method: noise-aware, noise: 4}'"
+        )
+    return _distinct([Arm(str(name), dict(settings)) for name, settings in read.items()])
+
+
+def _distinct(arms: list[Arm]) -> list[Arm]:
+    if not arms:
+        raise CimsimError("there is nothing to compare; name some methods or recipes")
+    folders = [_folder(arm.name) for arm in arms]
+    for name in folders:
+        if folders.count(name) > 1:
+            raise CimsimError(f"two arms are called '{name}'; give each its own name")
+    return arms
+
+
+def compare(
+    arms: Sequence[Arm],
+    common: Mapping[str, Any],
+    axis: Axis,
+    *,
+    out: Path,
+    chips: int = 10,
+    seeds: Sequence[int] = (0,),
+    age_s: float = 0.0,
+    on: Profile | None = None,
+    watch: Watch,
+    progress: SweepProgress = lambda done, total, doing: None,
+) -> list[Outcome]:
+    """Train every arm with every seed, and evaluate all of them over ``axis`` on the same chips.
+
+    Runs lie in ``out/ARM/seed-N``. What is finished is not done again, and what was interrupted
+    goes on, so the same call with more arms or seeds adds to what is there.
+
+    Args:
+        arms: what is compared.
+        common: settings of :class:`TrainConfig` that all arms share.
+        axis: what varies in the evaluation.
+        out: folder of all runs.
+        chips: chips for each level.
+        seeds: training seeds; what happens in training, and the initial weights.
+        age_s: age of the chips.
+        on: the device to evaluate on; that of ``common`` by default, also for arms that train on
+            another.
+        watch: see :data:`Watch`.
+        progress: told after every evaluated cell.
+
+    Raises:
+        CimsimError: for settings that make no sense, before anything is trained.
+    """
+    configs = {
+        (arm.name, seed): make_config(**{**common, **arm.settings, "seed": seed})
+        for arm in arms
+        for seed in seeds
+    }
+    if on is None:
+        wanted = make_config(**common)
+        on = load_profile(wanted.profile, wanted.overrides)
+    for level in axis.values:
+        axis.apply(on, level)
+    outcomes = []
+    for arm in arms:
+        runs = []
+        for seed in seeds:
+            config = configs[arm.name, seed]
+            folder = out / _folder(arm.name) / f"seed-{seed}"
+            runs.append(
+                fit(config, folder, resume=True, progress=watch(f"{arm.name}, seed {seed}", config))
+            )
+        sweeps = sweep(runs, axis, chips, age_s=age_s, on=on, progress=progress)
+        outcomes.append(Outcome(arm, tuple(runs), tuple(sweeps), tuple(over_seeds(sweeps))))
+    return outcomes
+
+
+def _folder(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_.=" else "-" for c in name)
+
+
+def over_seeds(sweeps: Sequence[Sweep]) -> list[Summary]:
+    """Each level's chips of all training seeds together.
+
+    Chips of one training share its luck; so the error of the mean is that over seeds where there
+    are several, unless that over chips is larger.
+    """
+    points = []
+    for level in sweeps[0].plan.levels:
+        each = [[c.accuracy for c in s.cells if c.level == level] for s in sweeps]
+        together = summary(level, [accuracy for accuracies in each for accuracy in accuracies])
+        if len(each) > 1:
+            seeds = summary(level, [float(np.mean(accuracies)) for accuracies in each])
+            if seeds.standard_error > together.standard_error:
+                together = replace(
+                    together, standard_error=seeds.standard_error, half_width=seeds.half_width
+                )
+        points.append(together)
+    return points
+
+
+def markdown(outcomes: Sequence[Outcome], axis: Axis) -> list[str]:
+    """A table in lines: mean ± standard error and worst chip in %, the best mean of a level
+    bold."""
+    best = [max(o.points[i].mean for o in outcomes) for i in range(len(axis.values))]
+    levels = " | ".join(f"{axis.label} {axis.format(level)}" for level in axis.values)
+    lines = [f"| training | digital | {levels} |", "|---|---|" + "---|" * len(axis.values)]
+    for outcome in outcomes:
+        cells = []
+        for point, top in zip(outcome.points, best, strict=True):
+            mean = f"{100 * point.mean:.2f}"
+            mean = f"**{mean}**" if point.mean == top else mean
+            error = (
+                "" if math.isnan(point.standard_error) else f" ± {100 * point.standard_error:.2f}"
+            )
+            cells.append(f"{mean}{error} ({100 * point.worst:.2f})")
+        digital = f"{100 * outcome.digital_accuracy:.2f}"
+        lines.append(f"| {outcome.arm.name} | {digital} | {' | '.join(cells)} |")
+    return lines

@@ -1,0 +1,120 @@
+"""The mismatch benchmark: Fashion-MNIST under multiplicative noise on every weight.
+
+    python -m benchmarks.mismatch --data-dir DIR [--seeds 0,1] [--chips 100] [--runs runs/mismatch]
+
+The protocol of Büchel, Faber and Muir (ICLR 2022): the 493,642-parameter CNN, every weight of every
+kernel and dense layer multiplied by 1 + zeta xi once per chip, zeta from 0 to 0.7, 100 chips for
+each of two models. Trains every arm, evaluates all on the same chips, writes table and picture to
+``benchmarks/results/``. What is finished is kept: the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.lines import Lines, versions
+from cimsim.analysis.compare import Arm, Outcome, compare, markdown
+from cimsim.analysis.levels import parse_axis
+from cimsim.analysis.plot import draw, save
+from cimsim.analysis.store import write_csv
+from cimsim.training.files import write_text
+
+RESULTS = Path(__file__).parent / "results"
+AXIS = parse_axis("cell.programming_noise.0.sigma_of_g=0,0.1,0.2,0.3,0.5,0.7")
+COMMON = {
+    "profile": "mismatch",
+    "data": "fashion-mnist",
+    "model": "cnn",
+    "clip_sigma": 0.0,
+    "batch_size": 64,
+}
+ARMS = [
+    Arm("standard", {"method": "digital", "epochs": 8}),
+    Arm("forward noise 0.3", {"noise": 1.0, "epochs": 8}),
+    Arm(
+        "forward noise 0.3, adversarial",
+        {"noise": 1.0, "objective": ("adversarial:weight=0.1,zeta=0.1,steps=1",), "epochs": 8},
+    ),
+    Arm(
+        "robust",
+        {"recipe": "robust", "noise": 1.1, "augment": ("flip",), "epochs": 24},
+    ),
+]
+
+# Table 1 of the paper, mean test accuracy in %, over 100 chips of two models.
+PUBLISHED = {
+    "published: standard": (91.30, 90.45, 87.93, 82.70, 61.14, 36.93),
+    "published: dropout": (92.42, 91.13, 88.71, 84.94, 71.74, 53.91),
+    "published: AWP": (92.35, 92.19, 91.42, 89.88, 82.59, 65.38),
+    "published: forward noise 0.3": (92.00, 91.94, 91.63, 91.01, 87.82, 78.48),
+    "published: forward noise 0.3, adversarial 0.1": (91.88, 91.77, 91.62, 91.25, 89.36, 84.19),
+}
+
+
+def main() -> None:
+    """Train, evaluate, tabulate."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs/mismatch"))
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--chips", type=int, default=100)
+    parser.add_argument("--arm", action="append", choices=[arm.name for arm in ARMS])
+    given = parser.parse_args()
+    arms = [arm for arm in ARMS if given.arm is None or arm.name in given.arm]
+    outcomes = compare(
+        arms,
+        {**COMMON, "data_dir": given.data_dir},
+        AXIS,
+        out=given.runs,
+        chips=given.chips,
+        seeds=[int(seed) for seed in given.seeds.split(",")],
+        watch=Lines,
+        progress=lambda done, total, doing: print(f"{doing}: {done}/{total}", flush=True),
+    )
+    if given.arm is None:
+        _write(outcomes, given.chips, given.seeds)
+
+
+def _write(outcomes: list[Outcome], chips: int, seeds: str) -> None:
+    sweeps = [sweep for outcome in outcomes for sweep in outcome.sweeps]
+    names = [f"{o.arm.name}, seed {r.config.seed}" for o in outcomes for r in o.runs]
+    write_csv(RESULTS / "mismatch.csv", sweeps, names)
+    save(draw([outcome.curve for outcome in outcomes], AXIS), RESULTS / "mismatch.png")
+    table = markdown(outcomes, AXIS)
+    best = [max(column) for column in zip(*PUBLISHED.values(), strict=True)]
+    rows = [
+        f"| {name} | | {' | '.join(f'{value:.2f}' for value in values)} |"
+        for name, values in {**PUBLISHED, "best published": best}.items()
+    ]
+    ours = outcomes[-1].points
+    ahead = " | ".join(
+        f"{100 * p.mean - b:+.2f} ({(100 * p.mean - b) / (100 * p.standard_error or 1e-9):+.1f} SE)"
+        if p.standard_error
+        else f"{100 * p.mean - b:+.2f}"
+        for p, b in zip(ours, best, strict=True)
+    )
+    epochs = ", ".join(f"{o.arm.name} {o.runs[0].config.epochs}" for o in outcomes)
+    lines = [
+        "# Mismatch of every weight, Fashion-MNIST, 493,642-parameter CNN",
+        "",
+        f"    python -m benchmarks.mismatch --data-dir DIR --seeds {seeds} --chips {chips}",
+        "",
+        "Test accuracy in %: mean over chips ± standard error (worst chip), training seeds "
+        f"{seeds}, {chips} chips for each seed and level. Published rows: J. Büchel et al., ICLR "
+        f"2022, Table 1. Epochs: {epochs}; `robust` sees mirrored images too, as the published "
+        "trainings do not.",
+        "",
+        *table,
+        *rows,
+        f"| {outcomes[-1].arm.name} over the best published | | {ahead} |",
+        "",
+        versions(),
+        "",
+    ]
+    write_text(RESULTS / "mismatch.md", "\n".join(lines))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""``cimsim methods``: everything a training can be made of, with equations and sources."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from cimsim.cli import console
+from cimsim.errors import CimsimError
+from cimsim.profile.suggest import unknown
+
+
+def methods(
+    name: Annotated[
+        str | None, typer.Argument(help="One of them: its equation, its settings, its source.")
+    ] = None,
+) -> None:
+    """List methods, backward rules, quantizers, objectives, correctors and recipes."""
+    parts = _parts()
+    if name is None:
+        for kind, flag in _FLAGS.items():
+            table = Table(title=f"{kind} ({flag})", title_justify="left", show_header=False)
+            table.add_column(no_wrap=True)
+            table.add_column()
+            for (of, part), what in parts.items():
+                if of == kind:
+                    table.add_row(Text(part), Text(_first_line(what)))
+            console.show(table)
+        console.say("cimsim methods NAME tells equation, settings and source.")
+        return
+    found = [(kind, what) for (kind, part), what in parts.items() if part == name]
+    if not found:
+        raise CimsimError(unknown("method", name, [part for _, part in parts]))
+    for kind, what in found:
+        console.say(f"{kind} {name} ({_FLAGS[kind]})\n")
+        console.say(_told(what) + "\n")
+
+
+_FLAGS = {
+    "method": "--method",
+    "backward rule": "--rule",
+    "quantizer": "--quantize-weights, --quantize-inputs",
+    "objective": "--objective, several times",
+    "corrector": "--corrector",
+    "recipe": "--recipe",
+}
+
+
+def _parts() -> dict[tuple[str, str], object]:
+    from cimsim.estimators.rules import RULES
+    from cimsim.quantizers import QUANTIZERS
+    from cimsim.training.correctors import CORRECTORS
+    from cimsim.training.methods import METHODS
+    from cimsim.training.objectives import OBJECTIVES
+    from cimsim.training.recipes import RECIPES
+
+    families: dict[str, dict[str, object]] = {
+        "method": dict(METHODS),
+        "backward rule": {letter: type(rule) for letter, rule in RULES.items()},
+        "quantizer": dict(QUANTIZERS.parts),
+        "objective": dict(OBJECTIVES.parts),
+        "corrector": dict(CORRECTORS.parts),
+        "recipe": dict(RECIPES),
+    }
+    return {
+        (kind, name): part for kind, family in families.items() for name, part in family.items()
+    }
+
+
+def _first_line(part: object) -> str:
+    if isinstance(part, dict):
+        return _flags(part)
+    return (inspect.getdoc(part) or "").splitlines()[0]
+
+
+def _told(part: object) -> str:
+    if isinstance(part, dict):
+        return _flags(part)
+    text = inspect.getdoc(part) or ""
+    if not inspect.isclass(part) or not hasattr(part, "name") or hasattr(part, "noisy"):
+        return text
+    from cimsim.spec import settings_of
+
+    lines = [text, "", "Settings:"]
+    for name, setting in settings_of(part).items():
+        lines.append(f"  {name}={_written(setting.default)}")
+    return "\n".join(lines)
+
+
+def _flags(settings: dict[str, object]) -> str:
+    """A recipe as options of ``cimsim train``."""
+    flags = []
+    for key, value in settings.items():
+        for one in value if isinstance(value, tuple) else (value,):
+            flags.append(f"--{key.replace('_', '-')} {_written(one)}")
+    return " ".join(flags)
+
+
+def _written(value: object) -> str:
+    if isinstance(value, tuple):
+        return "/".join(map(str, value))
+    return (
+        f"{value:g}"
+        if isinstance(value, float)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )

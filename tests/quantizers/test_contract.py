@@ -1,0 +1,135 @@
+"""What every quantizer promises; a new one is tested here by being in the family."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import cimsim
+from cimsim.errors import CimsimError
+from cimsim.quantizers import QUANTIZERS, Quantizer, make_quantizer
+
+VARIANTS = [
+    *(part.name for part in QUANTIZERS),
+    "uniform:bits=1",
+    "uniform:levels=ternary",
+    "uniform:bits=3,group=tensor,scale=absmean",
+    "uniform:bits=2,group=5,range=0.7",
+    "denoising:bits=4,group=5",
+    "denoising:levels=ternary",
+    "denoising:bits=4,sparsity=2:4",
+    "denoising:form=linear,sparsity=0.7",
+    "lsq:bits=1",
+    "lsq:bits=3,per=row",
+    "ternary:zero=plain,group=tensor",
+    "stochastic-sign:shape=normal,gradient=hardtanh,relative=false,sure=false",
+]
+
+
+@pytest.fixture(params=VARIANTS)
+def spec(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def built(spec: str, x: torch.Tensor) -> Quantizer:
+    quantizer = make_quantizer(spec)
+    quantizer.setup(x.detach())
+    return quantizer
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (4, 3, 2, 2), (1, 12)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_shape_dtype_and_finite_gradients(
+    spec: str, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+    quantizer = built(spec, x).to(dtype)
+    for training in (True, False):
+        x.requires_grad_()
+        y = quantizer.train(training)(x)
+        assert (y.shape, y.dtype) == (x.shape, dtype)
+        (gradient,) = torch.autograd.grad(y.square().sum(), x)
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_rows_of_equal_numbers_are_finite(spec: str, value: float) -> None:
+    """Nothing to scale by: no NaN forward or backward."""
+    x = torch.full((3, 8), value, requires_grad=True)
+    y = built(spec, x)(x)
+    y.sum().backward()
+    assert x.grad is not None
+    assert y.isfinite().all()
+    assert x.grad.isfinite().all()
+
+
+def test_the_parameters_get_gradients(spec: str) -> None:
+    x = torch.randn(6, 8, requires_grad=True)
+    quantizer = built(spec, x).train()
+    quantizer(x).square().sum().backward()
+    for parameter in quantizer.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()
+
+
+def test_the_same_name_and_count_are_the_same_draws(spec: str) -> None:
+    x = torch.randn(6, 8)
+    one, two = built(spec, x), built(spec, x)
+    assert torch.equal(one(x), two(x))
+    assert torch.equal(one(x), two(x))
+
+
+def test_a_layer_with_it_trains_programs_and_reloads(spec: str) -> None:
+    def model() -> nn.Module:
+        torch.manual_seed(0)
+        layers = nn.Sequential(nn.Conv2d(4, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(16, 12))
+        return cimsim.convert(layers, "mismatch", quantize_weights=spec, quantize_inputs=spec)
+
+    x = torch.randn(5, 4, 3, 3)
+    net = model()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    for _ in range(2):
+        loss = net(x).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    again = model()
+    again.load_state_dict(net.state_dict())
+    first, second = (cimsim.program(n.eval(), 3)(x) for n in (net, again))
+    if "sure=false" not in spec:
+        assert torch.equal(first, second)
+    assert first.isfinite().all()
+
+
+def test_it_says_what_it_is(spec: str) -> None:
+    quantizer = make_quantizer(spec)
+    assert type(quantizer).__name__ in repr(quantizer)
+    doc = type(quantizer).__doc__ or ""
+    assert "Source" in doc or "reconstruction" in doc
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("unifrm", "unknown quantizer 'unifrm'; did you mean 'uniform'"),
+        ("uniform:bit=2", "unknown setting 'bit'; did you mean 'bits'"),
+        ("uniform:bits=two", r"bits: Input should be a valid integer.*\(got 'two'\)"),
+        ("uniform:bits=99", "less than or equal to 16"),
+        ("uniform:bits", "write 'bits=VALUE'"),
+        ("denoising:sparsity=5:4", "neither N:M"),
+        ("denoising:sparsity=1", "neither N:M"),
+    ],
+)
+def test_what_is_wrong_is_told(spec: str, message: str) -> None:
+    with pytest.raises(CimsimError, match=message):
+        make_quantizer(spec)
+    with pytest.raises(CimsimError, match=message):
+        cimsim.convert(nn.Linear(4, 4), "ideal", quantize_weights=spec)
+
+
+def test_rows_that_do_not_divide_are_refused_by_name() -> None:
+    with pytest.raises(CimsimError, match="layer '0': rows of 6 do not divide into groups of 4"):
+        cimsim.convert(
+            nn.Sequential(nn.Linear(6, 4)), "ideal", quantize_weights="denoising:sparsity=2:4"
+        )

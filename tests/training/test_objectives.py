@@ -1,0 +1,254 @@
+"""Each term of the loss against its equation; and all of them in a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import cimsim
+from cimsim.errors import CimsimError
+from cimsim.nn import analog_layers, digital, perturbed
+from cimsim.training.config import make_config
+from cimsim.training.fit import fit
+from cimsim.training.objectives import OBJECTIVES, Step, make_objectives, total, watched
+from cimsim.training.objectives.adversarial import Adversarial
+from cimsim.training.objectives.distances import divergence
+from cimsim.training.objectives.lotion import Lotion, LotionDevice
+from cimsim.training.repeat import Repeat
+
+
+def model(profile: str = "mismatch", **options: Any) -> nn.Module:
+    torch.manual_seed(0)
+    layers = nn.Sequential(
+        nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3)
+    )
+    return cimsim.convert(layers, profile, **options).train()
+
+
+def step_of(
+    net: nn.Module, curvature: Callable[[nn.Parameter], Tensor | None] | None = None
+) -> Step:
+    draws = torch.Generator().manual_seed(1)
+    x, y = torch.randn(8, 6, generator=draws), torch.randint(3, (8,), generator=draws)
+    repeat = Repeat(net, torch.device("cpu"))
+
+    def again() -> Tensor:
+        with repeat.again():
+            logits: Tensor = net(x)
+            return logits
+
+    def plainly() -> Tensor:
+        with repeat.again(), digital(net):
+            logits: Tensor = net(x)
+            return logits
+
+    logits = net(x)
+    return Step(net, x, y, logits, again, plainly, 1.0, draws, curvature or torch.ones_like)
+
+
+def test_again_is_the_same_forward_and_leaves_no_trace() -> None:
+    """The same chips and dropout; batch statistics and later draws as if it had not been."""
+    net, other = model(), model()
+    step, _ = step_of(net), step_of(other)
+    assert torch.equal(step.again(), step.logits)
+    step.digital()
+    for mine, theirs in zip(net.state_dict().items(), other.state_dict().items(), strict=True):
+        assert torch.equal(mine[1].nan_to_num(), theirs[1].nan_to_num()), mine[0]
+    rng = torch.get_rng_state()
+    torch.set_rng_state(rng)
+    first = net(step.x)
+    torch.set_rng_state(rng)
+    assert torch.equal(first, other(step.x))
+
+
+def test_cross_entropy_is_there_unless_named() -> None:
+    step = step_of(model())
+    plain = F.cross_entropy(step.logits, step.y)
+    assert total(make_objectives([]), step).item() == pytest.approx(plain.item())
+    half = total(make_objectives(["cross-entropy:weight=0.5"]), step)
+    assert half.item() == pytest.approx(plain.item() / 2)
+    smooth = F.cross_entropy(step.logits, step.y, label_smoothing=0.1)
+    found = total(make_objectives(["cross-entropy:smoothing=0.1"]), step)
+    assert found.item() == pytest.approx(smooth.item())
+
+
+def test_cross_entropy_takes_a_sequence_of_labels() -> None:
+    logits, y = torch.randn(2, 5, 7), torch.randint(7, (2, 5))
+    step = Step(
+        nn.Identity(),
+        y,
+        y,
+        logits,
+        *([lambda: logits] * 2),
+        1.0,
+        torch.Generator(),
+        torch.ones_like,
+    )
+    expected = F.cross_entropy(logits.transpose(1, 2), y)
+    assert total(make_objectives([]), step).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_divergence_is_that_of_torch() -> None:
+    p, q = torch.randn(5, 7), torch.randn(5, 7)
+    expected = F.kl_div(F.log_softmax(q / 3, 1), F.softmax(p / 3, 1), reduction="batchmean")
+    assert divergence(p, q, 3.0).item() == pytest.approx(9 * expected.item(), rel=1e-5)
+    assert divergence(p, p).item() == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_attack_is_within_its_ball_and_worse_than_chance() -> None:
+    net = model()
+    step = step_of(net)
+    zeta = 0.1
+    attacked = Adversarial(zeta=zeta, steps=5).term(step).item()
+    natural = step.digital().detach()
+    random = []
+    for seed in range(20):
+        draws = torch.Generator().manual_seed(seed)
+        with perturbed(
+            net,
+            lambda n, w: w * (1 + zeta * torch.randn(w.shape, generator=draws).sign()),  # noqa: B023
+        ):
+            random.append(divergence(natural, step.digital()).item())
+    assert attacked > 2 * max(random)
+    found: dict[str, Tensor] = {}
+
+    def remember(name: str, w: Tensor) -> Tensor:
+        found[name] = w
+        return w
+
+    with perturbed(net, remember):
+        step.digital()
+    assert all(torch.equal(found[n], layer.weight) for n, layer in analog_layers(net).items())
+
+
+def test_the_attack_has_the_gradient_of_its_factors_held_constant() -> None:
+    """At zeta -> 0 both forwards agree, and so the divergence has no slope."""
+    net = model()
+    term = Adversarial(zeta=1e-6, steps=1, epsilon=0.0).term(step_of(net))
+    term.backward()
+    for layer in analog_layers(net).values():
+        assert layer.weight.grad is not None
+        assert layer.weight.grad.abs().max() < 1e-4
+
+
+def test_lotion_pulls_to_the_grid_by_curvature() -> None:
+    net = model()
+    curvature = {
+        id(layer.weight): torch.rand_like(layer.weight) for layer in analog_layers(net).values()
+    }
+    step = step_of(net, lambda parameter: curvature[id(parameter)])
+    Lotion(bits=3).term(step).backward()
+    layer = next(iter(analog_layers(net).values()))
+    w = layer.weight.detach()
+    s = w.abs().amax(1, keepdim=True) / 3
+    up = w / s - (w / s).floor()
+    expected = curvature[id(layer.weight)] * s * (1 - 2 * up) / 2
+    assert layer.weight.grad is not None
+    torch.testing.assert_close(layer.weight.grad, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "profile",
+    ["mismatch", "generic-gaussian", "pcm-ibm-2020", "reram-milo-2021", "fefet-jerry-2017"],
+)
+def test_the_variance_of_programming_is_that_of_drawn_chips(profile: str) -> None:
+    torch.manual_seed(0)
+    array = analog_layers(cimsim.convert(nn.Linear(8, 4), profile))[""].array
+    weight = torch.randn(4, 8, dtype=torch.float64)
+    chips = torch.stack([array.held_weight(array.chip(weight, seed)) for seed in range(4000)])
+    found = array.programming_variance(weight)
+    inner = weight.abs() > 0.3 * weight.abs().amax(1, keepdim=True)  # clamped cells hold less
+    ratio = (chips.var(0) / found)[inner]
+    if profile in ("mismatch", "generic-gaussian"):
+        assert ratio.sub(1).abs().max() < 0.12
+    else:  # one cell of a pair is clamped at g_min, another may be cut off by verification
+        assert 0.45 < ratio.min() < ratio.max() < 1.12
+
+
+def test_lotion_of_the_device_is_the_gradient_of_its_noise() -> None:
+    """Of mismatch: 1/2 g sigma^2 = 1/2 g (zeta w)^2, whose slope is g zeta^2 w."""
+    net = model()
+    LotionDevice().term(step_of(net)).backward()
+    for layer in analog_layers(net).values():
+        assert layer.weight.grad is not None
+        torch.testing.assert_close(layer.weight.grad, 0.09 * layer.weight.detach())
+
+
+def test_consistency_is_zero_without_noise_and_grows_with_it() -> None:
+    (_, objective) = make_objectives(["consistency"])
+    values = []
+    for noise in (0.0, 1.0, 2.0):
+        net = model()
+        cimsim.nn.set_profile(net, cimsim.load_profile("mismatch").scale_noise(noise))
+        with watched([objective], net):
+            step = step_of(net)
+        values.append(objective.term(step).item())
+    assert values[0] < 1e-10 < values[1] < values[2]
+
+
+def test_a_penalty_wants_a_price() -> None:
+    (_, objective) = make_objectives(["penalty"])
+    with pytest.raises(CimsimError, match="no quantizer of the weights has a price"):
+        objective.term(step_of(model()))
+    net = model(quantize_weights="mixed:bits=2/4/6")
+    assert objective.term(step_of(net)).item() == pytest.approx(4.0)
+
+
+RUNS = [
+    {"objective": ("adversarial:steps=1",)},
+    {"objective": ("distill", "cross-entropy:weight=0.5")},
+    {"objective": ("consistency",)},
+    {"objective": ("lotion:bits=4", "lotion-device")},
+    {"objective": ("penalty:weight=0.1",), "quantize_weights": "mixed"},
+    {"objective": ("penalty",), "quantize_weights": "learned-noise"},
+    {"objective": ("penalty",), "quantize_weights": "sparsify"},
+    {"model": "stochastic-binary", "objective": ("psa", "cross-entropy:weight=0")},
+    {"quantize_weights": "ternary", "quantize_inputs": "stochastic-sign"},
+    {"corrector": "fogzo:start=0.5", "audit": 5},
+    {"denoise": 0.01, "rule": "C"},
+    {"augment": ("shift", "flip"), "average": 0.95, "noise_spread": 0.5},
+    {"recipe": "a1w1"},
+]
+
+
+def test_every_objective_is_in_a_run() -> None:
+    named = {spec.partition(":")[0] for run in RUNS for spec in run.get("objective", ())}
+    assert {part.name for part in OBJECTIVES} <= named
+
+
+@pytest.mark.parametrize("settings", RUNS, ids=lambda s: "+".join(map(str, s.values())))
+def test_it_trains_and_resumes_bit_for_bit(settings: dict[str, Any], tmp_path: Path) -> None:
+    from cimsim.training.progress import Silent
+
+    class Stop(Silent):
+        def epoch(self, metrics: dict[str, Any]) -> None:
+            if metrics["epoch"] == 1:
+                raise KeyboardInterrupt
+
+    config = make_config(profile="pcm-ibm-2020", epochs=2, batch_size=256, lr=0.003, **settings)
+    straight = fit(config, tmp_path / "straight")
+    with pytest.raises(KeyboardInterrupt):
+        fit(config, tmp_path / "stopped", progress=Stop())
+    stopped = fit(config, tmp_path / "stopped", resume=True)
+    assert stopped.result == straight.result
+    assert stopped.checkpoint_sha256 == straight.checkpoint_sha256
+
+
+def test_a_teacher_is_a_run(tmp_path: Path) -> None:
+    teacher = fit(make_config(profile="ideal", epochs=2), tmp_path / "teacher")
+    spec = f"distill:teacher={teacher.path},temperature=4"
+    fit(make_config(profile="ideal", epochs=1, objective=(spec,)), tmp_path / "student")
+    bad = make_config(profile="ideal", epochs=1, objective=("distill:teacher=nowhere",))
+    with pytest.raises(CimsimError, match="there is no folder"):
+        fit(bad, tmp_path / "other")
+
+
+def test_a_device_without_programming_noise_has_no_variance_to_smooth() -> None:
+    with pytest.raises(CimsimError, match="'ideal' has no programming noise"):
+        LotionDevice().term(step_of(model("ideal")))

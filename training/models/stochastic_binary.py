@@ -1,0 +1,116 @@
+"""A network of noisy comparators, and the path sample-analytic gradient of its expected loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cimsim.quantizers.quantizer import RandomQuantizer
+
+HIDDEN = (100, 100)
+_EVALUATION_SAMPLES = 10
+
+
+class Comparators(RandomQuantizer):
+    """``x = sign(a - Z)`` with logistic ``Z``: ``P(x = 1) = sigmoid(a)``.
+
+    ``gradient="st"`` passes ``2 sigmoid'(a)``, one linearisation of PSA; ``"hardtanh"`` ``[|a| <=
+    1]``.
+    """
+
+    name = "comparators"
+
+    def __init__(self, gradient: str = "st") -> None:
+        super().__init__()
+        self.gradient = gradient
+
+    def forward(self, a: Tensor) -> Tensor:
+        """-1 or 1, in the shape of ``a``."""
+        uniform = torch.rand(
+            a.shape, generator=self._generator(a.device), device=a.device, dtype=a.dtype
+        )
+        p = torch.sigmoid(a)
+        x = torch.where(uniform < p.detach(), 1.0, -1.0).to(a.dtype)
+        slope = 2 * p if self.gradient == "st" else a.clamp(-1, 1)
+        return x + slope - slope.detach()
+
+
+class StochasticBinary(nn.Module):
+    """Dense layers with stochastic signs between them: ``[N, ...]`` to logits ``[N, classes]``.
+
+    In evaluation mode the logits are the log of the mean of softmax over ten samples.
+    """
+
+    def __init__(self, sizes: Sequence[int], gradient: str = "st") -> None:
+        super().__init__()
+        pairs = list(pairwise(sizes))
+        self.hidden = nn.ModuleList(nn.Linear(i, o) for i, o in pairs[:-1])
+        self.classifier = nn.Linear(*pairs[-1])
+        self.comparators = nn.ModuleList(Comparators(gradient) for _ in self.hidden)
+        for number, comparator in enumerate(self.comparators):
+            assert isinstance(comparator, Comparators)
+            comparator.name_draws(number)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of one sample of the signs; of the mean of ten in evaluation."""
+        if self.training:
+            return self._sample(x)
+        each = [F.log_softmax(self._sample(x), dim=-1) for _ in range(_EVALUATION_SAMPLES)]
+        return torch.logsumexp(torch.stack(each), dim=0) - math.log(_EVALUATION_SAMPLES)
+
+    def _sample(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        for layer, comparators in zip(self.hidden, self.comparators, strict=True):
+            x = comparators(layer(x))
+        logits: Tensor = self.classifier(x)
+        return logits
+
+    def path_sample_analytic(self, x: Tensor, y: Tensor) -> Tensor:
+        """Cross-entropy of the labels ``y [N]``, whose gradient is that of the *expected* loss.
+
+        One sample of the signs is drawn. What changes the loss in expectation is how probable its
+        single flips are; their probabilities are carried through the layers, linearised, in ``q``
+        (zero in value):
+
+            first layer:  q_j = D_j - sg D_j,   D_j = -x_j sigmoid(a_j) further ones: q_j = D_j +
+            sum_i sg(D_ij - D_j) q_i,   D_ij = -x_j sigmoid(a_j - 2 W_ji x_i) output:       p_j =
+            sg(1 - P(x_j)) / n + q_j
+                          loss = f(x) (1 - sum_j p_j) + sum_j f(x with sign j turned) p_j
+
+        ``D_ij`` takes [N, out, in] numbers in each layer.
+
+        Source: A. Shekhovtsov, V. Yanush, B. Flach, "Path Sample-Analytic Gradient Estimators for
+        Stochastic Binary Networks", NeurIPS 2020, arXiv:2006.03143, and its code.
+        """
+        signs, q = x.flatten(1), None
+        for layer, comparators in zip(self.hidden, self.comparators, strict=True):
+            before, a = signs, layer(signs)
+            signs = comparators(a.detach())
+            flipped = -signs * torch.sigmoid(a)
+            if q is None:
+                q = flipped - flipped.detach()
+                continue
+            with torch.no_grad():
+                turned = a.unsqueeze(2) - 2 * layer.weight * before.unsqueeze(1)
+                effect = -signs.unsqueeze(2) * torch.sigmoid(turned) - flipped.unsqueeze(2)
+            q = flipped + (effect * q.unsqueeze(1)).sum(2)
+            q = q - q.detach()
+        assert q is not None
+        logits = self.classifier(signs)
+        turned_logits = logits.unsqueeze(1) - 2 * signs.unsqueeze(2) * self.classifier.weight.T
+        loss = F.cross_entropy(logits, y, reduction="none")
+        count = signs.shape[1]
+        labels = y.unsqueeze(1).expand(-1, count)
+        turned_loss = F.cross_entropy(turned_logits.transpose(1, 2), labels, reduction="none")
+        p = (1 - torch.sigmoid(signs * a).detach()) / count + q
+        return (loss * (1 - p.sum(1)) + (turned_loss * p).sum(1)).mean()
+
+
+def stochastic_binary(input_shape: tuple[int, ...], classes: int) -> StochasticBinary:
+    """Two hidden layers of 100 comparators."""
+    return StochasticBinary((math.prod(input_shape), *HIDDEN, classes))
