@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import cimsim
-from benchmarks.workloads import GPT, Workload, images, mlp, text
+from benchmarks.workloads import FlatGPT, Workload, images, mlp, text
 from cimsim import kernels
 from cimsim.nn.layer import AnalogLayer
 from cimsim.training.files import write_text
@@ -35,7 +35,7 @@ WARM_UP, ROUNDS, REPEATS = 5, 15, 5
 WORKLOADS = (
     Workload("W1", lambda: mlp((4096, 8192, 8192, 10)), images(8192, 4096)),
     Workload("W2", lambda: ResNet20(3, 10, (64, 128, 256)), images(512, 3, 32, 32)),
-    Workload("W3", lambda: GPT(width=2048, heads=16, length=1024), text(8, 1024)),
+    Workload("W3", lambda: FlatGPT(width=2048, heads=16, length=1024), text(8, 1024)),
 )
 
 

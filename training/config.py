@@ -32,7 +32,7 @@ class TrainConfig(BaseModel):
     data_dir: Path | None = Field(default=None, description="folder that holds the data sets")
     model: str = Field(
         default="mlp",
-        description="mlp, cnn, resnet20, stochastic-binary or package.module:function",
+        description="mlp, cnn, resnet20, stochastic-binary, gpt or package.module:function",
     )
     method: str = Field(default="noise-aware", description="noise-aware, digital or standard-nat")
     rule: str = Field(

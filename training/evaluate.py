@@ -21,20 +21,22 @@ class Score(NamedTuple):
 
 @torch.no_grad()
 def evaluate(model: nn.Module, x: Tensor, y: Tensor, batch_size: int = 1000) -> Score:
-    """Score ``model`` in evaluation mode on images ``x [N, ...]`` with labels ``y [N]``.
+    """Score ``model`` in evaluation mode on inputs ``x [N, ...]`` with labels ``y [N]`` or ``[N,
+    T]``.
 
     Every mode of the model is as before afterwards.
 
     Raises:
-        CimsimError: if there is no image.
+        CimsimError: if there is no input.
     """
     if len(x) == 0:
         raise CimsimError("there is nothing to evaluate: the data set is empty")
     correct = torch.zeros((), dtype=torch.int64, device=x.device)
     loss = torch.zeros((), dtype=torch.float64, device=x.device)
     with evaluating(model):
-        for images, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
-            logits = model(images)
-            correct += (logits.argmax(dim=1) == labels).sum()
-            loss += F.cross_entropy(logits.double(), labels, reduction="sum")
-    return Score(correct.item() / len(x), loss.item() / len(x))
+        for inputs, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
+            logits = model(inputs)
+            correct += (logits.argmax(dim=-1) == labels).sum()
+            each = logits.flatten(0, -2).double()
+            loss += F.cross_entropy(each, labels.flatten(), reduction="sum")
+    return Score(correct.item() / y.numel(), loss.item() / y.numel())

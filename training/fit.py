@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from cimsim.training.evaluate import evaluate
 from cimsim.training.files import PART, lock, write_text
 from cimsim.training.methods import Method, make_method
 from cimsim.training.objectives import Step, make_objectives, total, watched
+from cimsim.training.plateau import PlateauWatch
 from cimsim.training.progress import Progress, Silent
 from cimsim.training.repeat import Repeat
 from cimsim.training.run import (
@@ -112,6 +113,7 @@ class _Training:
         self.total = config.epochs * len(self.loader)
         self.objectives = make_objectives(config.objective)
         self.corrector = None if config.corrector is None else make_corrector(config.corrector)
+        self.plateau = PlateauWatch(model)
         self.average = [p.detach().clone() for p in model.parameters()] if config.average else []
         for objective in self.objectives:
             objective.prepare(model, config.data_dir)
@@ -142,6 +144,8 @@ class _Training:
     def _run_epoch(self) -> None:
         began = saved = time.monotonic()
         self.model.train()
+        if self.step == 0:
+            self.plateau.begin()
         for x, y in self.loader.epoch(self.epoch, self.step):
             self._train_step(x.to(self.device), y.to(self.device))
             self.step += 1
@@ -290,6 +294,11 @@ class _Training:
         if self.config.audit:
             truths, audits = self.sums[3:].tolist()
             metrics["gradient_truth"] = truths / audits if audits else None
+        movement, remark = self.plateau.end(loss)
+        if movement is not None:
+            metrics.update(asdict(movement))
+        if remark is not None:
+            self.progress.note(remark)
         with (self.out / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
         self.epoch, self.step = self.epoch + 1, 0

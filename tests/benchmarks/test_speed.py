@@ -4,7 +4,7 @@ import torch
 
 from benchmarks import peers, scaling, speed
 from benchmarks.naive import naive
-from benchmarks.workloads import GPT, WORKLOADS, Workload, images, mlp, text
+from benchmarks.workloads import WORKLOADS, FlatGPT, Workload, images, mlp, text
 from cimsim.training.models.resnet import ResNet20
 
 
@@ -39,7 +39,7 @@ def test_workloads_have_the_shapes_of_the_table() -> None:
         assert work.model()(x).shape[0] == len(target)
     assert sum(p.numel() for p in WORKLOADS["W1"].model().parameters()) == 1_863_690
     tokens, _ = text(2, 16)(draws)
-    assert GPT(width=32, heads=2, depth=1, length=16)(tokens).shape == (32, 65)
+    assert FlatGPT(width=32, heads=2, depth=1, length=16)(tokens).shape == (32, 65)
 
 
 def test_scaling_is_measured_and_drawn() -> None:

@@ -13,8 +13,10 @@ from cimsim.training.data.dataset import DataSet, Images, normalised
 from cimsim.training.data.digits import read_digits
 from cimsim.training.data.layout import default_data_dir
 from cimsim.training.data.mnist import FASHION_MNIST, MNIST, read_mnist
+from cimsim.training.data.text import read_tiny_shakespeare
 
 _CLASSES = 10
+_TEXTS: dict[str, Callable[[Path, bool], DataSet]] = {"tinyshakespeare": read_tiny_shakespeare}
 _READERS: dict[str, Callable[[Path, bool], tuple[Images, Images]]] = {
     "digits": lambda data_dir, download: read_digits(),
     "mnist": partial(read_mnist, MNIST),
@@ -28,17 +30,18 @@ _PUBLISHED = {
     "a06d3266794aa0147787f49603795ec5e8a32fac55270d9b4ac38d415b342e8c": "fashion-mnist",
 }
 
-DATASETS: tuple[str, ...] = tuple(_READERS)
+DATASETS: tuple[str, ...] = (*_READERS, *_TEXTS)
 
 
 def load_data(name: str, data_dir: Path | str | None = None, download: bool = False) -> DataSet:
     """The data set ``name`` (one of ``DATASETS``) in memory, normalised.
 
     Args:
-        name: ``digits`` needs no files; ``mnist``, ``fashion-mnist`` and ``cifar10`` do.
+        name: ``digits`` needs no files; ``mnist``, ``fashion-mnist``, ``cifar10`` and
+            ``tinyshakespeare`` do.
         data_dir: folder that holds the files in torchvision's layout (``MNIST/raw``,
-            ``FashionMNIST/raw``, ``cifar-10-batches-py``) or directly; default ``$CIMSIM_DATA``,
-            else ``~/.cache/cimsim``.
+            ``FashionMNIST/raw``, ``cifar-10-batches-py``, ``tinyshakespeare``) or directly; default
+            ``$CIMSIM_DATA``, else ``~/.cache/cimsim``.
         download: fetch what is missing from the official place, checked against its SHA-256.
 
     Raises:
@@ -47,9 +50,11 @@ def load_data(name: str, data_dir: Path | str | None = None, download: bool = Fa
     >>> load_data("digits").input_shape
     (1, 8, 8)
     """
-    if name not in _READERS:
+    if name not in DATASETS:
         raise CimsimError(unknown("data set", name, DATASETS))
     folder = Path(data_dir or default_data_dir()).expanduser()
+    if name in _TEXTS:
+        return _TEXTS[name](folder, download)
     train, test = _READERS[name](folder, download)
     data = normalised(name, train, test, _CLASSES)
     published = _PUBLISHED.get(data.fingerprint, name)

@@ -1,4 +1,4 @@
-"""One image-classification data set in memory, normalised, with the hash of what it was made of."""
+"""One data set in memory, ready for a network, with the hash of what it was made of."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Training and test images with their labels, ready for a network.
+    """Training and test inputs with their labels, ready for a network.
 
+    Of text, inputs and labels are int64 [N, T], see :mod:`cimsim.training.data.text`. Of images,
     ``train_x`` and ``test_x`` are float32 [N, C, H, W], shifted and scaled per channel so that the
     *training* images have mean 0 and standard deviation 1 (the test images use the same numbers).
     ``train_y`` and ``test_y`` are int64 [N] in ``0 .. classes-1``. ``fingerprint`` is the SHA-256
@@ -43,10 +44,9 @@ class DataSet:
     fingerprint: str
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of one image."""
-        _, channels, height, width = self.train_x.shape
-        return channels, height, width
+    def input_shape(self) -> tuple[int, ...]:
+        """(channels, height, width) of one image, (length,) of one window of text."""
+        return tuple(self.train_x.shape[1:])
 
 
 def normalised(name: str, train: Images, test: Images, classes: int) -> DataSet:

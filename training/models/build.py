@@ -12,27 +12,33 @@ from cimsim.errors import CimsimError
 from cimsim.profile.suggest import unknown
 from cimsim.training.models.cnn import cnn
 from cimsim.training.models.custom import custom_model
+from cimsim.training.models.gpt import gpt
 from cimsim.training.models.mlp import mlp
 from cimsim.training.models.resnet import resnet20
 from cimsim.training.models.stochastic_binary import stochastic_binary
 
-_BUILDERS: dict[str, Callable[[tuple[int, int, int], int], nn.Module]] = {
+_BUILDERS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "mlp": mlp,
     "cnn": cnn,
     "resnet20": resnet20,
     "stochastic-binary": stochastic_binary,
+    "gpt": gpt,
 }
+
+_READERS_OF_TEXT = ("gpt",)
 
 MODELS: tuple[str, ...] = tuple(_BUILDERS)
 
 
-def build_model(spec: str, input_shape: tuple[int, int, int], classes: int, seed: int) -> nn.Module:
+def build_model(spec: str, input_shape: tuple[int, ...], classes: int, seed: int) -> nn.Module:
     """A network from images [N, *input_shape] to logits [N, classes], on the CPU.
+
+    Of text: from characters [N, length] to logits [N, length, classes].
 
     Args:
         spec: one of ``MODELS``, or ``package.module:function`` for a function of the user's own
             that takes ``input_shape`` and ``classes`` and returns an ``nn.Module``.
-        input_shape: (channels, height, width) of one image.
+        input_shape: (channels, height, width) of one image, or (length,) of a window of text.
         classes: number of logits.
         seed: decides the initial weights; the caller's random state is left as it was.
 
@@ -49,4 +55,12 @@ def build_model(spec: str, input_shape: tuple[int, int, int], classes: int, seed
             return custom_model(spec, input_shape, classes)
         if spec not in _BUILDERS:
             raise CimsimError(unknown("model", spec, (*MODELS, "package.module:function")))
+        reads_text, is_text = spec in _READERS_OF_TEXT, len(input_shape) == 1
+        if reads_text != is_text:
+            wanted, got = ("text", "images") if reads_text else ("images", "text")
+            fitting = [name for name in MODELS if (name in _READERS_OF_TEXT) == is_text]
+            raise CimsimError(
+                f"model '{spec}' is for {wanted}, the data are {got}; choose --model "
+                + ", ".join(fitting)
+            )
         return _BUILDERS[spec](input_shape, classes)

@@ -12,7 +12,7 @@ CHANNELS = 64
 HIDDEN = (256, 64)
 
 
-def cnn(input_shape: tuple[int, int, int], classes: int) -> nn.Sequential:
+def cnn(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
     """Twice [convolution to 64 channels, 2x2 max-pooling, ReLU], then dense 256, 64, ``classes``.
 
     [N, *input_shape] to logits [N, classes]. The convolutions are 4x4 without padding and the

@@ -18,7 +18,7 @@ from cimsim.errors import CimsimError
 _FAULTS = (Exception, SystemExit)
 
 
-def custom_model(spec: str, input_shape: tuple[int, int, int], classes: int) -> nn.Module:
+def custom_model(spec: str, input_shape: tuple[int, ...], classes: int) -> nn.Module:
     """What ``function(input_shape=..., classes=...)`` of ``spec`` returns, tried on two images.
 
     The module is looked for where Python looks, and in the working folder.
@@ -67,19 +67,24 @@ def _function(spec: str) -> Callable[..., Any]:
     return function
 
 
-def _try_out(spec: str, model: nn.Module, input_shape: tuple[int, int, int], classes: int) -> None:
+def _try_out(spec: str, model: nn.Module, input_shape: tuple[int, ...], classes: int) -> None:
     model.eval()
+    text = len(input_shape) == 1
+    dtype, expected = torch.float32, (2, classes)
+    if text:
+        dtype, expected = torch.int64, (2, *input_shape, classes)
     try:
         with torch.no_grad():
-            logits = model(torch.zeros(2, *input_shape))
+            logits = model(torch.zeros(2, *input_shape, dtype=dtype))
     except _FAULTS as error:
         shape = "x".join(map(str, input_shape))
-        raise CimsimError(f"model '{spec}' cannot take {shape} images: {_told(error)}") from error
-    if not isinstance(logits, Tensor) or logits.shape != (2, classes):
+        raise CimsimError(
+            f"model '{spec}' cannot take {shape} {'windows' if text else 'images'}: {_told(error)}"
+        ) from error
+    if not isinstance(logits, Tensor) or logits.shape != expected:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise CimsimError(
-            f"model '{spec}' gives {got} for 2 images; it must give (2, {classes}), one logit "
-            "per class"
+            f"model '{spec}' gives {got} for 2 inputs; it must give {expected}, one logit per class"
         )
     model.train()
 

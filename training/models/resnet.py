@@ -70,6 +70,6 @@ class ResNet20(nn.Module):
         return logits
 
 
-def resnet20(input_shape: tuple[int, int, int], classes: int) -> ResNet20:
+def resnet20(input_shape: tuple[int, ...], classes: int) -> ResNet20:
     """A :class:`ResNet20` for images of ``input_shape`` (channels, height, width)."""
     return ResNet20(input_shape[0], classes)

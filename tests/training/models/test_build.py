@@ -8,9 +8,33 @@ from cimsim.errors import CimsimError
 from cimsim.training.models import MODELS, build_model
 
 SHAPES = {"digits": (1, 8, 8), "mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
+OF_IMAGES = [name for name in MODELS if name != "gpt"]
 
 
-@pytest.mark.parametrize("spec", MODELS)
+def shape_for(spec: str) -> tuple[int, ...]:
+    return (16,) if spec == "gpt" else (1, 8, 8)
+
+
+def test_text_is_read_at_every_position_and_not_from_the_future() -> None:
+    model = build_model("gpt", (16,), classes=7, seed=0).eval()
+    x = torch.randint(7, (3, 16), generator=torch.Generator().manual_seed(0))
+    logits = model(x)
+    assert logits.shape == (3, 16, 7)
+    later = x.clone()
+    later[:, 10:] = (later[:, 10:] + 1) % 7
+    assert torch.equal(model(later)[:, :10], logits[:, :10])
+    assert not torch.equal(model(later)[:, 10:], logits[:, 10:])
+
+
+@pytest.mark.parametrize(("spec", "shape"), [("gpt", (1, 8, 8)), ("mlp", (16,))])
+def test_text_and_images_are_not_mixed_up(spec: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        CimsimError, match=f"model '{spec}' is for .*, the data are .*choose --model"
+    ):
+        build_model(spec, shape, classes=7, seed=0)
+
+
+@pytest.mark.parametrize("spec", OF_IMAGES)
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_every_model_takes_every_data_set(spec: str, shape: tuple[int, int, int]) -> None:
     model = build_model(spec, shape, classes=7, seed=0)
@@ -23,7 +47,7 @@ def test_every_model_takes_every_data_set(spec: str, shape: tuple[int, int, int]
 @pytest.mark.parametrize("spec", MODELS)
 def test_the_seed_alone_decides_the_weights(spec: str) -> None:
     def weights(seed: int) -> torch.Tensor:
-        model = build_model(spec, (1, 8, 8), classes=10, seed=seed)
+        model = build_model(spec, shape_for(spec), classes=10, seed=seed)
         return nn.utils.parameters_to_vector(model.parameters())
 
     first = weights(seed=1)
@@ -36,7 +60,7 @@ def test_the_seed_alone_decides_the_weights(spec: str) -> None:
 def test_the_global_random_state_is_left_alone(spec: str) -> None:
     before = torch.get_rng_state()
     if spec in MODELS:
-        build_model(spec, (1, 8, 8), classes=10, seed=0)
+        build_model(spec, shape_for(spec), classes=10, seed=0)
     else:
         with pytest.raises(CimsimError):
             build_model(spec, (1, 8, 8), classes=10, seed=0)
@@ -47,7 +71,10 @@ def test_the_global_random_state_is_left_alone(spec: str) -> None:
     ("spec", "told"),
     [
         ("resnet", "unknown model 'resnet'; did you mean 'resnet20'?"),
-        ("transformer", "known here: mlp, cnn, resnet20, package.module:function"),
+        (
+            "transformer",
+            "known here: mlp, cnn, resnet20, stochastic-binary, gpt, package.module:function",
+        ),
     ],
 )
 def test_an_unknown_model_suggests_or_lists(spec: str, told: str) -> None:

@@ -1,0 +1,123 @@
+"""How the straight-through estimator learns in high dimension: plateaus, and sudden drops.
+
+    python -m benchmarks.ste_dynamics [--dimension 1000] [--seeds 5]
+
+Online linear regression with quantised weights: a Gaussian teacher ``w*``, ``y = x w* / sqrt(d)``,
+and a student ``Q(w)`` of 2 bits with the fixed range omega, trained by plain SGD through the
+identity (clipped at the range). Test error ``|Q(w) - w*|^2 / 2d`` against steps over dimension, for
+ranges from 0.5 to 4. The setting of T. Ichikawa et al., arXiv:2510.10693, without its input
+quantisation.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.lines import versions
+from cimsim.analysis.plot import COLOURS, MARKERS, save
+from cimsim.quantizers import Uniform
+from cimsim.seeds import generator
+from cimsim.training.files import write_text
+
+RESULTS = Path(__file__).parent / "results"
+RANGES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+BITS, RATE, UNTIL, BATCH, POINTS = 2, 0.05, 60.0, 10, 240
+
+
+def main() -> None:
+    """Simulate, draw, tabulate."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dimension", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=5)
+    given = parser.parse_args()
+    times = np.arange(POINTS) * UNTIL / POINTS
+    errors = {
+        omega: np.array([learn(omega, given.dimension, seed) for seed in range(given.seeds)])
+        for omega in RANGES
+    }
+    figure = plt.figure(figsize=(8, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    for i, (omega, curves) in enumerate(errors.items()):
+        style = {"color": COLOURS[i], "marker": MARKERS[i], "markevery": 20}
+        axes.plot(times, curves.mean(0), label=f"range {omega:g}", **style)
+        axes.fill_between(times, curves.min(0), curves.max(0), color=COLOURS[i], alpha=0.15)
+    axes.set(xlabel="Steps / dimension", ylabel="Test error", ylim=(0, None))
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, RESULTS / "ste_dynamics.png")
+    write_text(RESULTS / "ste_dynamics.md", _markdown(times, errors, given.dimension))
+    print((RESULTS / "ste_dynamics.md").read_text(encoding="utf-8"))
+
+
+def learn(omega: float, d: int, seed: int) -> NDArray[np.float64]:
+    """Test error at evenly spaced times."""
+    rng = generator("ste dynamics", d, seed)
+    teacher = torch.randn(d, generator=rng)
+    w = 0.01 * torch.randn(1, d, generator=rng)
+    quantizer = Uniform(BITS, range=omega)
+    steps = int(UNTIL * d / BATCH)
+    marks = {round(i * steps / POINTS) for i in range(POINTS)}
+    found = []
+    for step in range(steps):
+        held = quantizer(w)[0]
+        if step in marks:
+            found.append(float((held - teacher).square().mean()) / 2)
+        x = torch.randn(BATCH, d, generator=rng)
+        error = x @ (held - teacher) / d**0.5
+        gradient = (error[:, None] * x).sum(0) / d**0.5
+        w = w - RATE * gradient * (w.abs() <= omega)
+    return np.array(found)
+
+
+def _markdown(times: NDArray[np.float64], errors: dict[float, NDArray[np.float64]], d: int) -> str:
+    lines = [
+        "# The straight-through estimator in high dimension",
+        "",
+        f"    python -m benchmarks.ste_dynamics --dimension {d}",
+        "",
+        f"{BITS} bits, rate {RATE}, {len(next(iter(errors.values())))} seeds: mean ± standard "
+        "deviation over seeds. The plateau ends where the error has first fallen by a tenth; the drop "
+        "is the time from there to nine tenths of the way to the lowest error. Times in steps over "
+        "dimension. *Predicted*: the latent weights of a student that still gives zero move at "
+        "`rate * w*`, so the first reach the threshold `omega / 2` at `omega / (2 rate max|w*|)`.",
+        "",
+        "| range | error at first | lowest | at the end | plateau until | predicted first code "
+        "| drop takes |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    largest = float(
+        np.mean(
+            [
+                abs(torch.randn(d, generator=generator("ste dynamics", d, s))).max()
+                for s in range(len(next(iter(errors.values()))))
+            ]
+        )
+    )
+    for omega, curves in errors.items():
+        ends = np.array([_first(times, c, 0.9 * c[0]) for c in curves])
+        down = np.array([_first(times, c, c.min() + 0.1 * (c[0] - c.min())) for c in curves])
+        cells = [
+            _pm(curves[:, 0]), _pm(curves.min(1)), _pm(curves[:, -1]), _pm(ends),
+            f"{omega / (2 * RATE * largest):.1f}", _pm(down - ends),
+        ]  # fmt: skip
+        lines.append(f"| {omega:g} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", versions(), ""])
+
+
+def _first(times: NDArray[np.float64], curve: NDArray[np.float64], below: float) -> float:
+    return float(times[np.argmax(curve < below)])
+
+
+def _pm(values: NDArray[np.float64]) -> str:
+    return f"{values.mean():.3g} ± {values.std(ddof=1):.1g}"
+
+
+if __name__ == "__main__":
+    main()

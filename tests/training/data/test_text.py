@@ -1,0 +1,60 @@
+"""Text as windows of characters."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from cimsim.errors import CimsimError
+from cimsim.training.config import make_config
+from cimsim.training.data import load_data
+from cimsim.training.data.text import WINDOW, character_text
+from cimsim.training.fit import fit
+
+TEXT = ("to be, or not to be\n" * 200).encode()
+
+
+def test_labels_are_the_next_character() -> None:
+    data = character_text("play", TEXT, "play.txt")
+    assert data.input_shape == (WINDOW,)
+    assert data.classes == len(set(TEXT.decode()))
+    assert data.train_x.dtype == torch.int64
+    for x, y in ((data.train_x, data.train_y), (data.test_x, data.test_y)):
+        assert torch.equal(x.flatten()[1:], y.flatten()[:-1])
+    characters = sorted(set(TEXT.decode()))
+    read = "".join(characters[i] for i in data.train_x[0].tolist())
+    assert read == TEXT.decode()[:WINDOW]
+
+
+def test_what_is_wrong_is_told() -> None:
+    with pytest.raises(CimsimError, match="play.txt is not text in UTF-8"):
+        character_text("play", b"\xff\xfe\x00", "play.txt")
+    with pytest.raises(CimsimError, match="has 20 characters; at least 660"):
+        character_text("play", b"to be, or not to be\n", "play.txt")
+    with pytest.raises(CimsimError, match="no tinyshakespeare data in"):
+        load_data("tinyshakespeare", Path("/nowhere"))
+
+
+def test_a_transformer_learns_it_on_a_device(tmp_path: Path) -> None:
+    folder = tmp_path / "tinyshakespeare"
+    folder.mkdir()
+    (folder / "input.txt").write_bytes(TEXT * 5)
+    config = make_config(
+        profile="pcm-ibm-2020", data="tinyshakespeare", data_dir=tmp_path, model="gpt", epochs=3,
+        batch_size=16, lr=0.003,
+    )  # fmt: skip
+    run = fit(config, tmp_path / "run")
+    assert run.result["chip_accuracy"] > 0.5
+    assert run.result["digital_loss"] < 1.5
+
+
+@pytest.mark.skipif("CIMSIM_DATA" not in os.environ, reason="CIMSIM_DATA names no data folder")
+def test_the_published_text() -> None:
+    try:
+        data = load_data("tinyshakespeare")
+    except CimsimError as error:
+        pytest.skip(str(error))
+    assert (data.classes, len(data.train_x), len(data.test_x)) == (65, 15685, 1742)

@@ -1,0 +1,86 @@
+"""Does training stand still, or are the weights on their way to the next level?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cimsim.nn import AnalogLayer, analog_layers
+
+_STILL = 0.01  # of the loss, in one epoch
+_FEW_CODES = 0.005
+_MOVING = 0.01  # of the weights' norm, in one epoch
+
+
+@dataclass(frozen=True)
+class Movement:
+    """What an epoch did to the quantised weights.
+
+    Attributes:
+        weights_moved: length of the way of the latent weights, over their norm.
+        codes_changed: share of the weights that another level stands for now.
+    """
+
+    weights_moved: float
+    codes_changed: float
+
+
+class PlateauWatch:
+    """Compares the quantised weights at both ends of an epoch.
+
+    Under a straight-through estimator a loss can stand still for long while latent weights move
+    towards their next level, and then drop at once; how long depends on the quantizer's range more
+    than on its bits. Such a plateau is told from a finished training by weights that move and codes
+    that do not.
+
+    Source: T. Ichikawa et al., "High-Dimensional Learning Dynamics of Quantized Models with
+    Straight-Through Estimator", arXiv:2510.10693; the criterion is ours.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._layers = [
+            layer
+            for layer in analog_layers(model).values()
+            if layer.weight_quantizer is not None
+            and layer.weight_quantizer.step_size(layer.weight) is not None
+        ]
+        self._before: list[tuple[Tensor, Tensor]] | None = None
+        self._last_loss: float | None = None
+
+    def begin(self) -> None:
+        """An epoch begins."""
+        self._before = [_state(layer) for layer in self._layers] if self._layers else None
+
+    def end(self, loss: float) -> tuple[Movement | None, str | None]:
+        """An epoch ended with the mean ``loss``: what moved, and a remark if that is a plateau."""
+        last, self._last_loss = self._last_loss, loss
+        if self._before is None:
+            return None, None
+        moved = length = changed = count = 0.0
+        for layer, (weight, level) in zip(self._layers, self._before, strict=True):
+            now, now_level = _state(layer)
+            moved += float((now - weight).square().sum())
+            length += float(weight.square().sum())
+            changed += float(((now_level - level).abs() > 0.5).sum())
+            count += weight.numel()
+        movement = Movement((moved / max(length, 1e-30)) ** 0.5, changed / count)
+        still = last is not None and abs(loss - last) <= _STILL * abs(last)
+        if not (still and movement.codes_changed < _FEW_CODES < _MOVING < movement.weights_moved):
+            return movement, None
+        return movement, (
+            f"the loss stands still, but the weights moved by {100 * movement.weights_moved:.1f} % "
+            f"and only {100 * movement.codes_changed:.2f} % of them changed their level: a plateau, "
+            "which ends when they reach the next one; train on, or narrow the quantizer's range"
+        )
+
+
+@torch.no_grad()
+def _state(layer: AnalogLayer) -> tuple[Tensor, Tensor]:
+    """Latent weight, and the number of its level."""
+    quantizer, weight = layer.weight_quantizer, layer.weight.detach()
+    assert quantizer is not None
+    step = quantizer.step_size(weight)
+    assert step is not None
+    return weight.clone(), quantizer(weight) / max(step, 1e-30)
