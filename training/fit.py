@@ -46,6 +46,7 @@ from cimsim.training.run import (
     calibration_batches,
     new_model,
     save_weights,
+    training_samples,
     write_json,
 )
 from cimsim.training.weights import clip_weights
@@ -102,7 +103,7 @@ class _Training:
         self.config, self.method, self.model, self.data = config, method, model, data
         self.device, self.out, self.progress = device, out, progress
         self.loader = BatchLoader(
-            data.train_x, data.train_y, config.batch_size, shuffle_seed=config.seed
+            *training_samples(config, data), config.batch_size, shuffle_seed=config.seed
         )
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, weight_decay=config.weight_decay

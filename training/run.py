@@ -120,11 +120,17 @@ def new_model(config: TrainConfig, profile: Profile, data: DataSet) -> nn.Module
     )
 
 
+def training_samples(config: TrainConfig, data: DataSet) -> tuple[Tensor, Tensor]:
+    """Inputs and labels that are trained on: all, or the first ``config.limit``."""
+    return data.train_x[: config.limit], data.train_y[: config.limit]
+
+
 def calibration_batches(
     config: TrainConfig, data: DataSet, device: torch.device | str
 ) -> list[Tensor]:
     """The training inputs that set the converters' ranges: the first batches of epoch 0."""
-    loader = BatchLoader(data.train_x, data.train_y, config.batch_size, shuffle_seed=config.seed)
+    samples = training_samples(config, data)
+    loader = BatchLoader(*samples, config.batch_size, shuffle_seed=config.seed)
     batches = zip(range(config.calibration_batches), loader.epoch(0), strict=False)
     return [x.to(device) for _, (x, _) in batches]
 

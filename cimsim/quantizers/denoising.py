@@ -102,14 +102,18 @@ class _Regression(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, q: Tensor, scale: Tensor, groups: Groups, ridge: float, affine: bool
     ) -> Tensor:
-        q_mean = groups.mean(q) if affine else torch.zeros_like(scale)
-        x_mean = groups.mean(x) if affine else torch.zeros_like(scale)
-        dq, dx = groups.counted(q - q_mean), x - x_mean
-        power = groups.mean(dq.square()) + ridge
-        slope = groups.mean(dq * dx) / power.clamp_min(_SMALLEST)
+        # By raw moments, so that nothing of the tensor's size is written but the result.
+        count = groups.count
+        power, cross = _dot(q, q) / count, _dot(q, x) / count
+        q_mean, x_mean = torch.zeros_like(scale), torch.zeros_like(scale)
+        if affine:
+            q_mean, x_mean = q.sum(1, keepdim=True) / count, x.sum(1, keepdim=True) / count
+            power, cross = power - q_mean.square(), cross - q_mean * x_mean
+        power = (power.clamp_min(0.0) + ridge).clamp_min(_SMALLEST)
+        slope = cross / power
         ctx.save_for_backward(x, q, scale, q_mean, x_mean, power, slope)
         ctx.groups, ctx.affine = groups, affine
-        return slope * dq + x_mean
+        return torch.addcmul(x_mean - slope * q_mean, slope, q)
 
     @staticmethod
     @once_differentiable
@@ -117,8 +121,16 @@ class _Regression(torch.autograd.Function):
         x, q, scale, q_mean, x_mean, power, slope = ctx.saved_tensors
         groups: Groups = ctx.groups
         grad = groups.counted(grad)
-        dq, dx = groups.counted(q - q_mean), x - x_mean
-        shared = groups.total(grad * dq) / (groups.count * power.clamp_min(_SMALLEST))
-        mean = groups.mean(grad) if ctx.affine else 0.0
-        through_codes = (slope * (grad - mean) + shared * (dx - 2 * slope * dq)) / scale
-        return groups.counted(through_codes + mean + shared * dq), None, None, None, None, None
+        total = grad.sum(1, keepdim=True) if ctx.affine else torch.zeros_like(scale)
+        mean = total / groups.count
+        shared = (_dot(grad, q) - total * q_mean) / (groups.count * power)
+        of_x, of_grad = shared / scale, slope / scale
+        of_q = shared - 2 * slope * of_x
+        rest = mean * (1 - of_grad) - x_mean * of_x - q_mean * of_q
+        dx = torch.addcmul(rest, of_grad, grad).addcmul_(of_x, x).addcmul_(of_q, q)
+        return dx, None, None, None, None, None
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Sum of products over each group, ``[groups, 1]``."""
+    return torch.linalg.vecdot(a, b).unsqueeze(1)
