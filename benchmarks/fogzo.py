@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -126,7 +127,8 @@ def main() -> None:
         + (" --many" if given.many else ""),
         "",
         f"784-10-10 network (7,960 parameters), MNIST, 2-bit weights of the fixed ranges {RANGES}, "
-        f"{given.steps} steps of {BATCH} images, Adam at the best of {RATES}; mean ± standard error.",
+        f"{given.steps} steps of {BATCH} images, Adam at the best of {RATES}; mean ± standard "
+        "error over seeds.",
         "",
         "| method | rate | forwards a step | training loss |",
         "|---|---|---|---|",
@@ -170,7 +172,7 @@ def _train(
             elif corrector is not None:
                 corrector.correct(
                     parameters,
-                    lambda: _one(parameters, bx, by),
+                    partial(_one, parameters, bx, by),
                     sizes,
                     rng,
                     step / steps,

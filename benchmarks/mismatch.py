@@ -109,8 +109,8 @@ def _write(outcomes: list[Outcome], chips: int, seeds: str) -> None:
         f"    python -m benchmarks.mismatch --data-dir DIR --seeds {seeds} --chips {chips}",
         "",
         "Test accuracy in %: mean over chips ± standard error (worst chip), training seeds "
-        f"{seeds} with {chips} chips each for `{OURS}`, the first seed and {BASELINE_CHIPS} chips for "
-        "our runs of the others. Published rows: J. Büchel et al., ICLR "
+        f"{seeds} with {chips} chips each for `{OURS}`, the first seed and {BASELINE_CHIPS} chips "
+        "for our runs of the others. Published rows: J. Büchel et al., ICLR "
         f"2022, Table 1. Epochs: {epochs}; `robust` sees mirrored images too, as the published "
         "trainings do not.",
         "",

@@ -26,8 +26,12 @@ from cimsim.training.models.stochastic_binary import StochasticBinary, stochasti
 
 RESULTS = Path(__file__).parent / "results"
 SIZES, SAMPLES, DRAWS = (6, 5, 5, 5, 3), (1, 10, 1000, 100_000), (400, 200, 20, 3)
-PUBLISHED = {"psa": (0.28, 0.71, 0.989, 0.994), "st": (0.23, 0.58, 0.927, 0.934),
-             "hardtanh": (0.18, 0.37, 0.741, 0.795), "reinforce": (0.00, 0.16, 0.895, 0.999)}  # fmt: skip
+MEASURED_ELSEWHERE = {
+    "psa": (0.28, 0.71, 0.989, 0.994),
+    "st": (0.23, 0.58, 0.927, 0.934),
+    "hardtanh": (0.18, 0.37, 0.741, 0.795),
+    "reinforce": (0.00, 0.16, 0.895, 0.999),
+}
 
 
 def hardtanh(input_shape: tuple[int, ...], classes: int) -> StochasticBinary:
@@ -49,16 +53,17 @@ def main() -> None:
     lines = [
         "# Stochastic binary networks",
         "",
-        f"    python -m benchmarks.psa --data-dir DIR --epochs {given.epochs} --seeds {given.seeds}",
+        f"    python -m benchmarks.psa --data-dir DIR --epochs {given.epochs} "
+        f"--seeds {given.seeds}",
         "",
-        "Cosine of the estimated to the exact gradient of all hidden weights of a 6-5-5-5-3 network "
-        "(enumeration of 2^15 configurations), mean ± standard deviation over repetitions and three "
-        "networks; in brackets what another implementation measured on a network of its own.",
+        "Cosine of the estimated to the exact gradient of all hidden weights of a 6-5-5-5-3 "
+        "network (enumeration of 2^15 configurations), mean ± standard deviation over repetitions "
+        "and three networks; in brackets what another implementation measured on one of its own.",
         "",
         "| estimator | " + " | ".join(f"{n:,} samples" for n in SAMPLES) + " |",
         "|---|" + "---|" * len(SAMPLES),
     ]
-    for estimator, others in PUBLISHED.items():
+    for estimator, others in MEASURED_ELSEWHERE.items():
         cells = [
             f"{_cosine(estimator, n, draws)} ({other:g})"
             for n, draws, other in zip(SAMPLES, DRAWS, others, strict=True)

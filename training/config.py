@@ -30,6 +30,9 @@ class TrainConfig(BaseModel):
     )
     data: str = Field(default="digits", description="data set")
     data_dir: Path | None = Field(default=None, description="folder that holds the data sets")
+    limit: int | None = Field(
+        default=None, ge=1, description="train on the first so many samples only"
+    )
     model: str = Field(
         default="mlp",
         description="mlp, cnn, resnet20, stochastic-binary, gpt or package.module:function",

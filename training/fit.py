@@ -285,7 +285,7 @@ class _Training:
 
     def _end_epoch(self, seconds: float) -> None:
         loss, accuracy = self._means()
-        metrics = {
+        metrics: dict[str, Any] = {
             "epoch": self.epoch + 1,
             "train_loss": loss,
             "train_accuracy": accuracy,

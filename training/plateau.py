@@ -71,8 +71,9 @@ class PlateauWatch:
             return movement, None
         return movement, (
             f"the loss stands still, but the weights moved by {100 * movement.weights_moved:.1f} % "
-            f"and only {100 * movement.codes_changed:.2f} % of them changed their level: a plateau, "
-            "which ends when they reach the next one; train on, or narrow the quantizer's range"
+            f"and only {100 * movement.codes_changed:.2f} % of them changed their level: a "
+            "plateau, which ends when they reach the next one; train on, or narrow the "
+            "quantizer's range"
         )
 
 

@@ -81,9 +81,10 @@ def _told(part: object) -> str:
     if isinstance(part, dict):
         return _flags(part)
     text = inspect.getdoc(part) or ""
+    from cimsim.spec import settings_of
+
     if not inspect.isclass(part) or not hasattr(part, "name") or hasattr(part, "noisy"):
         return text
-    from cimsim.spec import settings_of
 
     lines = [text, "", "Settings:"]
     for name, setting in settings_of(part).items():

@@ -46,7 +46,8 @@ class AnalogConv2d(AnalogLayer, nn.Conv2d):
         return ConvTiling(geometry, array.rows, even=array.row_split == "even")
 
     def _digital(self, x: Tensor, weight: Tensor) -> Tensor:
-        return self._conv_forward(x, weight, self.bias)
+        y: Tensor = self._conv_forward(x, weight, self.bias)  # type: ignore[no-untyped-call]
+        return y
 
     def _samples(self, x: Tensor) -> Tensor:
         return x if x.dim() == 4 else x.unsqueeze(0)

@@ -34,7 +34,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """
     known = list(known)
     stem = word.rpartition("_")[0]
-    same = [key for key in known if split_unit(key)[1] and split_unit(key)[0] == stem]
+    same = [key for key in known if stem and split_unit(key)[1] and split_unit(key)[0] == stem]
     return next(iter(same or get_close_matches(word, known, n=1, cutoff=0.6)), None)
 
 
@@ -49,6 +49,6 @@ def unknown(what: str, word: str, known: Iterable[str]) -> str:
     if near is None:
         return f"unknown {what} '{word}'; known here: {', '.join(known) or 'none'}"
     stem, unit = split_unit(near)
-    if unit and word.rpartition("_")[0] == stem:
+    if unit and stem and word.rpartition("_")[0] == stem:
         return f"unknown {what} '{word}'; did you mean '{near}', with the number in {unit}?"
     return f"unknown {what} '{word}'; did you mean '{near}'?"

@@ -133,4 +133,5 @@ class _Regression(torch.autograd.Function):
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     """Sum of products over each group, ``[groups, 1]``."""
-    return torch.linalg.vecdot(a, b).unsqueeze(1)
+    sums: Tensor = torch.linalg.vecdot(a, b)
+    return sums.unsqueeze(1)

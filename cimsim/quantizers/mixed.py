@@ -48,13 +48,15 @@ class Mixed(RandomQuantizer):
 
     def forward(self, x: Tensor) -> Tensor:
         """``x~``, in the shape of ``x``."""
+        held: Tensor
         if not self.training:
-            chosen: Tensor = self.widths[int(self.theta.argmax())](x)
-            return chosen
+            held = self.widths[int(self.theta.argmax())](x)
+            return held
         rng = self._generator(self.theta.device)
         choice = sampled_one_hot(self.theta, self.temperature, self.samples, rng)
         candidates = torch.stack([width(x) for width in self.widths])
-        return torch.tensordot(choice, candidates, dims=1)
+        held = torch.tensordot(choice, candidates, dims=1)
+        return held
 
     def penalty(self) -> Tensor:
         """Expected bits, times the number of weights."""

@@ -75,7 +75,8 @@ class Uniform(Quantizer):
         if self.range:
             return groups.values.new_full((1, 1), self.range)
         if self.scale == "absmean":
-            return groups.mean(groups.values.detach().abs()) * (2 ** (self.bits - 1) - 1)
+            size = groups.mean(groups.values.detach().abs())
+            return size * float(2 ** (self.bits - 1) - 1)
         return groups.largest().detach()
 
     def extra_repr(self) -> str:

@@ -79,6 +79,6 @@ def _moved(parameters: Sequence[Tensor], change: Sequence[Tensor], sign: float) 
 
 def norm(tensors: Sequence[Tensor]) -> Tensor:
     """Euclidean norm of all of them together, at least a tiny number."""
-    return torch.linalg.vector_norm(
-        torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors])
-    ).clamp_min(_SMALLEST)
+    lengths = torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors])
+    length: Tensor = torch.linalg.vector_norm(lengths)
+    return length.clamp_min(_SMALLEST)

@@ -70,9 +70,8 @@ def _function(spec: str) -> Callable[..., Any]:
 def _try_out(spec: str, model: nn.Module, input_shape: tuple[int, ...], classes: int) -> None:
     model.eval()
     text = len(input_shape) == 1
-    dtype, expected = torch.float32, (2, classes)
-    if text:
-        dtype, expected = torch.int64, (2, *input_shape, classes)
+    dtype = torch.int64 if text else torch.float32
+    expected = (2, *input_shape, classes) if text else (2, classes)
     try:
         with torch.no_grad():
             logits = model(torch.zeros(2, *input_shape, dtype=dtype))

@@ -96,7 +96,8 @@ class StochasticBinary(nn.Module):
                 q = flipped - flipped.detach()
                 continue
             with torch.no_grad():
-                turned = a.unsqueeze(2) - 2 * layer.weight * before.unsqueeze(1)
+                weight: Tensor = layer.weight  # type: ignore[assignment]
+                turned = a.unsqueeze(2) - 2 * weight * before.unsqueeze(1)
                 effect = -signs.unsqueeze(2) * torch.sigmoid(turned) - flipped.unsqueeze(2)
             q = flipped + (effect * q.unsqueeze(1)).sum(2)
             q = q - q.detach()
@@ -108,7 +109,8 @@ class StochasticBinary(nn.Module):
         labels = y.unsqueeze(1).expand(-1, count)
         turned_loss = F.cross_entropy(turned_logits.transpose(1, 2), labels, reduction="none")
         p = (1 - torch.sigmoid(signs * a).detach()) / count + q
-        return (loss * (1 - p.sum(1)) + (turned_loss * p).sum(1)).mean()
+        expected: Tensor = (loss * (1 - p.sum(1)) + (turned_loss * p).sum(1)).mean()
+        return expected
 
 
 def stochastic_binary(input_shape: tuple[int, ...], classes: int) -> StochasticBinary:

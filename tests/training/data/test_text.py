@@ -30,7 +30,7 @@ def test_labels_are_the_next_character() -> None:
 
 
 def test_what_is_wrong_is_told() -> None:
-    with pytest.raises(CimsimError, match="play.txt is not text in UTF-8"):
+    with pytest.raises(CimsimError, match=r"play\.txt is not text in UTF-8"):
         character_text("play", b"\xff\xfe\x00", "play.txt")
     with pytest.raises(CimsimError, match="has 20 characters; at least 660"):
         character_text("play", b"to be, or not to be\n", "play.txt")

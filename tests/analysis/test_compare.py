@@ -1,0 +1,114 @@
+"""Arms, their runs, and what a comparison says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cimsim.analysis.compare import Arm, compare, markdown, named_arms, over_seeds, read_arms
+from cimsim.analysis.levels import parse_axis
+from cimsim.errors import CimsimError
+from cimsim.profile import load_profile
+from cimsim.training.config import TrainConfig
+from cimsim.training.progress import Progress, Silent
+
+COMMON = {"profile": "pcm-ibm-2020", "epochs": 1, "batch_size": 512}
+AXIS = parse_axis("noise=0,4")
+
+
+class Watch:
+    """Counts what is trained."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __call__(self, name: str, config: TrainConfig) -> Progress:
+        self.names.append(name)
+        return Silent()
+
+
+def test_names_become_settings() -> None:
+    arms = named_arms(["digital", "robust+epochs=3", " noise-aware+rule=C+noise=3 "])
+    assert [arm.settings for arm in arms] == [
+        {"method": "digital"},
+        {"recipe": "robust", "epochs": "3"},
+        {"method": "noise-aware", "rule": "C", "noise": "3"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["digtal"], "unknown method or recipe 'digtal'; did you mean 'digital'"),
+        (["digital+rule"], "write 'rule=VALUE'"),
+        (["digital", "digital"], "two arms are called 'digital'"),
+        ([], "there is nothing to compare"),
+    ],
+)
+def test_bad_names_are_told(names: list[str], message: str) -> None:
+    with pytest.raises(CimsimError, match=message):
+        named_arms(names)
+
+
+def test_arms_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "arms.yaml"
+    file.write_text("loud: {noise: 4}\nlotion:\n  objective: ['lotion:bits=3']\n")
+    assert read_arms(file) == [
+        Arm("loud", {"noise": 4}),
+        Arm("lotion", {"objective": ["lotion:bits=3"]}),
+    ]
+    for text in ("- a\n", "a: 3\n", "{"):
+        file.write_text(text)
+        with pytest.raises(CimsimError, match=r"arms\.yaml"):
+            read_arms(file)
+    with pytest.raises(CimsimError, match="cannot be read"):
+        read_arms(tmp_path / "none.yaml")
+
+
+def test_nothing_is_trained_where_an_arm_makes_no_sense(tmp_path: Path) -> None:
+    watch = Watch()
+    arms = [Arm("fine", {}), Arm("not", {"noise": -1})]
+    with pytest.raises(CimsimError, match="noise: Input should be greater"):
+        compare(arms, COMMON, AXIS, out=tmp_path, watch=watch)
+    with pytest.raises(CimsimError):
+        compare([Arm("fine", {})], COMMON, parse_axis("adc.bit=3"), out=tmp_path, watch=watch)
+    assert watch.names == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arms_and_seeds_are_added_to_what_is_there(tmp_path: Path) -> None:
+    arms = named_arms(["digital", "noise-aware"])
+    (first,) = compare(arms[:1], COMMON, AXIS, out=tmp_path, chips=2, watch=Watch())
+    stamp = (tmp_path / "digital/seed-0/model.safetensors").stat().st_mtime_ns
+    both = compare(arms, COMMON, AXIS, out=tmp_path, chips=2, seeds=(0, 1), watch=Watch())
+    assert (tmp_path / "digital/seed-0/model.safetensors").stat().st_mtime_ns == stamp
+    assert [o.arm.name for o in both] == ["digital", "noise-aware"]
+    assert [r.config.seed for r in both[0].runs] == [0, 1]
+    assert both[0].sweeps[0].cells == first.sweeps[0].cells
+    assert [point.chips for point in both[0].points] == [4, 4]
+    table = markdown(both, AXIS)
+    assert len(table) == 4
+    assert all(line.count("|") == table[0].count("|") for line in table)
+    assert sum(line.count("**") for line in table) >= 4
+
+
+def test_all_are_evaluated_on_one_device_whatever_they_trained_on(tmp_path: Path) -> None:
+    arms = [Arm("own", {"method": "digital"}), Arm("other", {"profile": "mismatch"})]
+    outcomes = compare(arms, COMMON, AXIS, out=tmp_path, chips=1, watch=Watch())
+    assert {s.plan.profile for o in outcomes for s in o.sweeps} == {"pcm-ibm-2020"}
+    on = load_profile("generic-gaussian")
+    outcomes = compare(arms, COMMON, AXIS, out=tmp_path, chips=1, on=on, watch=Watch())
+    assert {s.plan.profile for o in outcomes for s in o.sweeps} == {"generic-gaussian"}
+
+
+def test_the_error_is_that_over_seeds_where_it_is_larger(tmp_path: Path) -> None:
+    outcomes = compare(
+        named_arms(["digital"]), COMMON, AXIS, out=tmp_path, chips=2, seeds=(0, 1, 2), watch=Watch()
+    )
+    points = over_seeds(outcomes[0].sweeps)
+    means = [[c.accuracy for c in sweep.cells if c.level == 0] for sweep in outcomes[0].sweeps]
+    each = [sum(m) / len(m) for m in means]
+    centre = sum(each) / 3
+    error = (sum((e - centre) ** 2 for e in each) / 2) ** 0.5 / 3**0.5
+    assert points[0].standard_error == pytest.approx(error)
