@@ -85,10 +85,10 @@ def main() -> None:
         "",
         "tiny-shakespeare, 0.82 million parameters, windows of 64 characters, batch 32, AdamW "
         "0.002 with cosine decay; all linear layers but the head quantised. Validation loss in "
-        "nats per character (mean ± standard error over seeds), training loss of each epoch, seconds "
-        "an epoch. The published figures (C4 accuracy of a model a thousand times as large: 0.3751 "
-        "affine, 0.3547 linear, 0.3399 STE at A1W1) are of another task; what can be compared is "
-        "the order.",
+        "nats per character (mean ± standard error over seeds), training loss of each epoch, "
+        "seconds an epoch. The published figures (C4 accuracy of a model a thousand times as "
+        "large: 0.3751 affine, 0.3547 linear, 0.3399 STE at A1W1) are of another task; what can be "
+        "compared is the order.",
         "",
         "| quantised | validation loss | training loss by epoch | s an epoch |",
         "|---|---|---|---|",

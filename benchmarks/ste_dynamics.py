@@ -85,8 +85,9 @@ def _markdown(times: NDArray[np.float64], errors: dict[float, NDArray[np.float64
         f"{BITS} bits, rate {RATE}, {len(next(iter(errors.values())))} seeds: mean ± standard "
         "deviation over seeds. The plateau ends where the error has first fallen by a tenth; the "
         "drop is the time from there to nine tenths of the way to the lowest error. Times in "
-        "steps over dimension. *Predicted*: the latent weights of a student that still gives zero move "
-        "at `rate * w*`, so the first reach the threshold `omega / 2` at `omega / (2 rate max|w*|)`.",
+        "steps over dimension. *Predicted*: while the student gives zero its "
+        "latent weights move at `rate * w*`, so the first reach the threshold `omega / 2` at "
+        "`omega / (2 rate max|w*|)`.",
         "",
         "| range | error at first | lowest | at the end | plateau until | predicted first code "
         "| drop takes |",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.table import Table
@@ -81,13 +81,13 @@ def _told(part: object) -> str:
     if isinstance(part, dict):
         return _flags(part)
     text = inspect.getdoc(part) or ""
-    from cimsim.spec import settings_of
+    from cimsim.spec import Named, settings_of
 
     if not inspect.isclass(part) or not hasattr(part, "name") or hasattr(part, "noisy"):
         return text
 
     lines = [text, "", "Settings:"]
-    for name, setting in settings_of(part).items():
+    for name, setting in settings_of(cast("type[Named]", part)).items():
         lines.append(f"  {name}={_written(setting.default)}")
     return "\n".join(lines)
 

@@ -46,7 +46,7 @@ class AnalogConv2d(AnalogLayer, nn.Conv2d):
         return ConvTiling(geometry, array.rows, even=array.row_split == "even")
 
     def _digital(self, x: Tensor, weight: Tensor) -> Tensor:
-        y: Tensor = self._conv_forward(x, weight, self.bias)  # type: ignore[no-untyped-call]
+        y: Tensor = self._conv_forward(x, weight, self.bias)
         return y
 
     def _samples(self, x: Tensor) -> Tensor:

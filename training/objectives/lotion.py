@@ -14,6 +14,7 @@ from cimsim.quantizers.quantizer import Bits, Group, Groups
 from cimsim.training.objectives.objective import Objective, Step, Weight
 
 _SMALLEST = 1e-12
+_ON_THE_GRID = 1e-4  # in steps
 
 
 class Lotion(Objective):
@@ -77,8 +78,11 @@ def rounding_variance(w: Tensor, bits: int, group: Group) -> Tensor:
     groups = Groups(w, group)
     step = groups.largest().detach().clamp_min(_SMALLEST) / max(1, 2 ** (bits - 1) - 1)
     at = groups.values / step
-    up = at - at.detach().floor()
-    return groups.whole(step.square() * up * (1 - up))
+    off = at - at.detach().round()
+    # The largest weight lies on the grid but for rounding, which must not push it (and with it the
+    # whole grid) about.
+    off = torch.where(off.abs() < _ON_THE_GRID, 0.0, off).abs()
+    return groups.whole(step.square() * off * (1 - off))
 
 
 def _half_trace(step: Step, variance: Callable[[AnalogLayer], Tensor]) -> Tensor:
