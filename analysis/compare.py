@@ -169,9 +169,13 @@ def compare(
             runs.append(
                 fit(config, folder, resume=True, progress=watch(f"{arm.name}, seed {seed}", config))
             )
-        sweeps = sweep(runs, axis, chips, age_s=age_s, on=on, progress=progress)
+        sweeps = sweep(runs, axis, chips, age_s=age_s, on=on, progress=_of(arm, progress))
         outcomes.append(Outcome(arm, tuple(runs), tuple(sweeps), tuple(over_seeds(sweeps))))
     return outcomes
+
+
+def _of(arm: Arm, progress: SweepProgress) -> SweepProgress:
+    return lambda done, total, doing: progress(done, total, f"{arm.name}, {doing}")
 
 
 def _folder(name: str) -> str:

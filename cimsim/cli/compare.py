@@ -135,8 +135,10 @@ class Watching:
 
 
 def _table(outcomes: list[Outcome], axis: Axis) -> Table:
-    chips = outcomes[0].points[0].chips
-    table = Table(title=f"Test accuracy in %, {chips} chips: mean ± 95 %", title_justify="left")
+    runs, cells = len(outcomes[0].runs), outcomes[0].points[0].chips
+    several = f"{runs} trainings, each on " if runs > 1 else ""
+    title = f"Test accuracy in %, {several}{cells // runs} chips: mean ± 95 %"
+    table = Table(title=title, title_justify="left")
     table.add_column("training", overflow="fold")
     table.add_column("digital", justify="right")
     for level in axis.values:
