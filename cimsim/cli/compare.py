@@ -135,9 +135,9 @@ class Watching:
 
 
 def _table(outcomes: list[Outcome], axis: Axis) -> Table:
-    runs, cells = len(outcomes[0].runs), outcomes[0].points[0].chips
+    runs, chips = len(outcomes[0].runs), outcomes[0].points[0].chips
     several = f"{runs} trainings, each on " if runs > 1 else ""
-    title = f"Test accuracy in %, {several}{cells // runs} chips: mean ± 95 %"
+    title = f"Test accuracy in %, {several}{chips // runs} chips: mean ± 95 %"
     table = Table(title=title, title_justify="left")
     table.add_column("training", overflow="fold")
     table.add_column("digital", justify="right")

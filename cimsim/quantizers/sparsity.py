@@ -45,6 +45,7 @@ def sparse(x: Tensor, pattern: Sparsity) -> Tensor:
     Raises:
         CimsimError: if the row does not divide into groups of M.
 
+    >>> import torch
     >>> sparse(torch.tensor([[3.0, -1.0, 2.0, -4.0]]), "2:4")
     tensor([[ 3.,  0.,  0., -4.]])
     """

@@ -85,6 +85,7 @@ MINUS, MINUS_ZERO, PLUS_ZERO, PLUS = 0, 1, 2, 3
 def words(x: Tensor, dead_zone: Tensor | float) -> Tensor:
     """The word of each number, uint8: ``x > D`` is +1, ``0 <= x <= D`` is +0, and so below zero.
 
+    >>> import torch
     >>> words(torch.tensor([-2.0, -0.1, 0.0, 0.3, 5.0]), 0.5).tolist()
     [0, 1, 2, 2, 3]
     """
@@ -94,6 +95,7 @@ def words(x: Tensor, dead_zone: Tensor | float) -> Tensor:
 def values(word: Tensor) -> Tensor:
     """-1, 0, 0 or 1, int8.
 
+    >>> import torch
     >>> values(torch.tensor([0, 1, 2, 3], dtype=torch.uint8)).tolist()
     [-1, 0, 0, 1]
     """
@@ -103,6 +105,7 @@ def values(word: Tensor) -> Tensor:
 def pack(word: Tensor) -> Tensor:
     """Words at two bits each: uint8 of a quarter of the length, rounded up.
 
+    >>> import torch
     >>> pack(torch.tensor([3, 0, 1, 2, 3], dtype=torch.uint8)).tolist()
     [147, 3]
     """
