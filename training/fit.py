@@ -75,13 +75,13 @@ def fit(
     data = load_data(config.data, config.data_dir)
     device = torch.device(working_device(config.device))
     model = new_model(config, profile, data).to(device)
-    _claim(out, config, profile, resume)
+    training = _Training(config, method, model, data, device, out, progress)
+    _claim(out, config, profile, resume)  # everything that can be refused has been
     with (out / CONFIG).open("rb") as claimed:
         lock(claimed, f"another process is training in {out}; wait until it ends, or stop it")
         if (out / RESULT).is_file():
             progress.note(f"the run in {out} is already finished")
             return Run.open(out)
-        training = _Training(config, method, model, data, device, out, progress)
         training.resume_if_possible()
         training.run()
         return _finish(training, profile)

@@ -35,6 +35,27 @@ class Recorder(Silent):
         self.notes.append(text)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objective": ("lotoin",)},
+        {"objective": ("distill:teacher=nowhere",)},
+        {"objective": ("penalty",)},
+        {"objective": ("psa",)},
+        {"objective": ("lotion-device",), "profile": "reram-wan-2022"},
+        {"corrector": "fogzo:betta=1"},
+        {"quantize_weights": "uniform:bits=0"},
+        {"rule": "Z"},
+        {"model": "gpt"},
+    ],
+    ids=str,
+)
+def test_what_is_refused_leaves_nothing_behind(settings: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(CimsimError):
+        fit(config(**settings), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("method", ["noise-aware", "digital", "standard-nat"])
 def test_a_run_learns_and_is_complete(method: str, tmp_path: Path) -> None:
     watcher = Recorder()

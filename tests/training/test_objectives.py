@@ -195,7 +195,7 @@ def test_consistency_is_zero_without_noise_and_grows_with_it() -> None:
 def test_a_penalty_wants_a_price() -> None:
     (_, objective) = make_objectives(["penalty"])
     with pytest.raises(CimsimError, match="no quantizer of the weights has a price"):
-        objective.term(step_of(model()))
+        objective.prepare(model(), None)
     net = model(quantize_weights="mixed:bits=2/4/6")
     assert objective.term(step_of(net)).item() == pytest.approx(4.0)
 
@@ -251,4 +251,4 @@ def test_a_teacher_is_a_run(tmp_path: Path) -> None:
 
 def test_a_device_without_programming_noise_has_no_variance_to_smooth() -> None:
     with pytest.raises(CimsimError, match="'ideal' has no programming noise"):
-        LotionDevice().term(step_of(model("ideal")))
+        LotionDevice().prepare(model("ideal"), None)

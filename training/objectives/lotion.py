@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, analog_layers
@@ -60,17 +61,19 @@ class LotionDevice(Objective):
     def __init__(self, weight: Weight = 1.0) -> None:
         self.weight = weight
 
+    def prepare(self, model: nn.Module, data_dir: Path | None) -> None:
+        """Refuse a device that programs exactly, or whose weights lie on several slices."""
+        for layer in analog_layers(model).values():
+            if not layer.profile.cell.programming_noise:
+                raise CimsimError(
+                    f"objective 'lotion-device': '{layer.profile.name}' has no programming noise; "
+                    "relaxation and drift are not counted"
+                )
+            layer.array.programming_variance(layer.weight)
+
     def term(self, step: Step) -> Tensor:
         """The sum over the weights of analog layers; 0 while no curvature is known."""
-        return _half_trace(step, self._variance)
-
-    def _variance(self, layer: AnalogLayer) -> Tensor:
-        if not layer.profile.cell.programming_noise:
-            raise CimsimError(
-                f"objective 'lotion-device': '{layer.profile.name}' has no programming noise; "
-                "relaxation and drift are not counted"
-            )
-        return layer.array.programming_variance(layer.weight)
+        return _half_trace(step, lambda layer: layer.array.programming_variance(layer.weight))
 
 
 def rounding_variance(w: Tensor, bits: int, group: Group) -> Tensor:
@@ -88,7 +91,7 @@ def rounding_variance(w: Tensor, bits: int, group: Group) -> Tensor:
 def _half_trace(step: Step, variance: Callable[[AnalogLayer], Tensor]) -> Tensor:
     total = step.logits.new_zeros(())
     for layer in analog_layers(step.model).values():
-        assert isinstance(layer.weight, torch.nn.Parameter)
+        assert isinstance(layer.weight, nn.Parameter)
         curvature = step.curvature(layer.weight)
         if curvature is not None:
             total = total + (curvature * variance(layer)).sum() / 2

@@ -49,7 +49,11 @@ class Objective(ABC):
     weight: float
 
     def prepare(self, model: nn.Module, data_dir: Path | None) -> None:
-        """Called once, before the first step, with the untrained model on its device."""
+        """Called once, before anything is written or trained, with the untrained model.
+
+        Raises:
+            CimsimError: if the objective makes no sense for this model.
+        """
         return
 
     def watching(self, model: nn.Module) -> AbstractContextManager[object]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.training.models.stochastic_binary import StochasticBinary
@@ -26,11 +27,15 @@ class PathSampleAnalytic(Objective):
     def __init__(self, weight: Weight = 1.0) -> None:
         self.weight = weight
 
-    def term(self, step: Step) -> Tensor:
-        """The mean over the batch."""
-        if not isinstance(step.model, StochasticBinary):
+    def prepare(self, model: nn.Module, data_dir: Path | None) -> None:
+        """Refuse other models."""
+        if not isinstance(model, StochasticBinary):
             raise CimsimError(
                 "objective 'psa' is for networks of comparators, not for a "
-                f"{type(step.model).__name__}; choose --model stochastic-binary"
+                f"{type(model).__name__}; choose --model stochastic-binary"
             )
+
+    def term(self, step: Step) -> Tensor:
+        """The mean over the batch."""
+        assert isinstance(step.model, StochasticBinary)
         return step.model.path_sample_analytic(step.x, step.y)

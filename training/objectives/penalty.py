@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers
@@ -18,9 +19,6 @@ class Penalty(Objective):
 
     Goes with the quantizers ``mixed`` (expected bits), ``learned-noise`` (bits beyond the first)
     and ``sparsify`` (share of the weights that is on).
-
-    Raises:
-        CimsimError: at the first step, if no quantizer has a penalty.
     """
 
     name: ClassVar[str] = "penalty"
@@ -28,16 +26,22 @@ class Penalty(Objective):
     def __init__(self, weight: Weight = 0.01) -> None:
         self.weight = weight
 
-    def term(self, step: Step) -> Tensor:
-        """The mean over all weights of analog layers."""
-        layers = analog_layers(step.model).values()
-        quantizers = [layer.weight_quantizer for layer in layers]
-        penalties = [q.penalty() for q in quantizers if q is not None]
-        known = [penalty for penalty in penalties if penalty is not None]
-        if not known:
+    def prepare(self, model: nn.Module, data_dir: Path | None) -> None:
+        """Refuse a model without any quantizer that has a price."""
+        if not _penalties(model):
             raise CimsimError(
                 "objective 'penalty': no quantizer of the weights has a price; choose one that "
                 "has, such as --quantize-weights mixed"
             )
-        total: Tensor = sum(known[1:], known[0])
-        return total / sum(layer.weight.numel() for layer in layers)
+
+    def term(self, step: Step) -> Tensor:
+        """The mean over all weights of analog layers."""
+        first, *others = _penalties(step.model)
+        total: Tensor = sum(others, first)
+        return total / sum(layer.weight.numel() for layer in analog_layers(step.model).values())
+
+
+def _penalties(model: nn.Module) -> list[Tensor]:
+    quantizers = [layer.weight_quantizer for layer in analog_layers(model).values()]
+    penalties = [quantizer.penalty() for quantizer in quantizers if quantizer is not None]
+    return [penalty for penalty in penalties if penalty is not None]
