@@ -50,6 +50,13 @@ class TernaryChain(torch.optim.Optimizer):
         self.state[parameter] = {"word": word, "votes": votes, "scale": scale}
         parameter.copy_(values(word) * scale)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As in torch, but words and votes stay the small integers that they are."""
+        super().load_state_dict(state_dict)
+        for state in self.state.values():
+            state["word"] = state["word"].to(torch.uint8)
+            state["votes"] = state["votes"].to(torch.int8)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Count the votes and move what has enough of them."""

@@ -1,0 +1,62 @@
+"""A plateau of the straight-through estimator is told from a standstill."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+import cimsim
+from cimsim.nn import analog_layers
+from cimsim.training.plateau import PlateauWatch
+
+
+def model(quantizer: str | None) -> nn.Module:
+    torch.manual_seed(0)
+    return cimsim.convert(nn.Linear(64, 64), "ideal", quantize_weights=quantizer)
+
+
+def after(net: nn.Module, move: float, losses: tuple[float, float]) -> tuple[object, str | None]:
+    watch = PlateauWatch(net)
+    (layer,) = analog_layers(net).values()
+    watch.begin()
+    watch.end(losses[0])
+    watch.begin()
+    with torch.no_grad():
+        layer.weight.add_(move * layer.weight.abs().mean())
+    return watch.end(losses[1])
+
+
+RANGE = "uniform:bits=2,range=10"  # every weight rounds to zero
+
+
+def test_moving_weights_whose_levels_stay_are_a_plateau() -> None:
+    movement, remark = after(model(RANGE), 0.5, (1.0, 1.0))
+    assert remark is not None
+    assert "0.00 % of them changed their level: a plateau" in remark
+    assert movement is not None
+
+
+def test_no_plateau_where_the_loss_falls_the_levels_change_or_nothing_moves() -> None:
+    assert after(model(RANGE), 0.5, (1.0, 0.9))[1] is None
+    assert after(model("uniform:bits=8"), 0.5, (1.0, 1.0))[1] is None
+    assert after(model(RANGE), 0.0, (1.0, 1.0))[1] is None
+
+
+def test_without_levels_there_is_nothing_to_tell() -> None:
+    for quantizer in (None, "denoising:bits=1"):
+        assert after(model(quantizer), 0.5, (1.0, 1.0)) == (None, None)
+
+
+def test_counts_are_those_of_the_weights() -> None:
+    net = model("uniform:bits=2,range=0.1")
+    watch = PlateauWatch(net)
+    (layer,) = analog_layers(net).values()
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[0] = 0.01
+    watch.begin()
+    with torch.no_grad():
+        layer.weight[0, :32] = 0.08  # over the threshold of 0.05
+    movement, _ = watch.end(1.0)
+    assert movement is not None
+    assert movement.codes_changed == 32 / 4096
