@@ -1,13 +1,15 @@
 """Backward rules in three regimes, against standard noise-aware training at its best.
 
-    python -m benchmarks.rules --data-dir DIR [--limit 20000] [--epochs 4] [--seeds 0] [--runs
-    runs/rules]
+    python -m benchmarks.rules --data-dir DIR [--limit 20000] [--epochs 4] [--seeds 0] [--cifar]
+                               [--runs runs/rules] [--device auto]
 
-Fashion-MNIST, the 493,642-parameter CNN. Regime W: weight noise; R: a tight, coarse ADC; M:
-mismatch of every weight. In each, every rule with the whole device in the forward pass, and
-standard noise-aware training (Gaussian noise in the autograd graph, no converters) at 0.7, 1 and
-1.4 times the noise that suits the regime; all evaluated on the same unseen chips. ``--limit 60000
---epochs 8`` is the full run.
+Fashion-MNIST with the 493,642-parameter CNN, or CIFAR-10 with ResNet-20 (``--cifar``). Regime W:
+weight noise; R: a tight, coarse ADC; M: mismatch of every weight. In each, every rule with the
+whole device in the forward pass, and standard noise-aware training (Gaussian noise in the autograd
+graph, no converters) at 0.7, 1 and 1.4 times the noise that suits the regime; all evaluated on the
+same unseen chips. ``--limit 60000 --epochs 8 --seeds 0,1,2`` is the full run, ``--cifar --limit
+50000 --epochs 60
+--seeds 0,1,2 --device cuda`` that of CIFAR-10.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from benchmarks.lines import Lines, versions
 from cimsim.analysis.compare import Arm, Outcome, compare, markdown
 from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.plot import draw, save
+from cimsim.training.device import working_device
 from cimsim.training.files import write_text
 
 HERE = Path(__file__).parent
@@ -32,6 +35,7 @@ REGIMES: dict[str, tuple[str, float, dict[str, object]]] = {
     "R": (str(HERE / "devices" / "read-out.yaml"), 0.05, {}),
     "M": ("mismatch", 0.06, {"clip_sigma": 0.0}),
 }
+_TASKS = {False: "Fashion-MNIST, 493,642-parameter CNN", True: "CIFAR-10, ResNet-20"}
 RULES = ("A", "B", "C", "E", "F")
 
 
@@ -44,6 +48,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--chips", type=int, default=10)
+    parser.add_argument("--cifar", action="store_true")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--regime", action="append", choices=REGIMES, help="only this")
     given = parser.parse_args()
     sections = []
@@ -62,9 +68,11 @@ def main() -> None:
         ]
         common = {
             "profile": device,
-            "data": "fashion-mnist",
+            "data": "cifar10" if given.cifar else "fashion-mnist",
             "data_dir": given.data_dir,
-            "model": "cnn",
+            "model": "resnet20" if given.cifar else "cnn",
+            "augment": ("flip", "shift") if given.cifar else (),
+            "device": working_device(given.device),
             "limit": given.limit,
             "epochs": given.epochs,
             **shared,
@@ -73,12 +81,15 @@ def main() -> None:
             arms,
             common,
             AXIS,
-            out=given.runs / regime,
+            out=given.runs / _name(given) / regime,
             chips=given.chips,
             seeds=[int(seed) for seed in given.seeds.split(",")],
             watch=Lines,
         )
-        save(draw([o.curve for o in outcomes], AXIS), HERE / "results" / f"rules_{regime}.png")
+        save(
+            draw([o.curve for o in outcomes], AXIS),
+            HERE / "results" / f"{_name(given)}_{regime}.png",
+        )
         sections += [
             "",
             f"## Regime {regime}",
@@ -88,7 +99,11 @@ def main() -> None:
             _verdict(outcomes),
         ]
         _write(sections, given)
-    print((HERE / "results" / "rules.md").read_text(encoding="utf-8"))
+    print((HERE / "results" / f"{_name(given)}.md").read_text(encoding="utf-8"))
+
+
+def _name(given: argparse.Namespace) -> str:
+    return "rules_cifar10" if given.cifar else "rules"
 
 
 def _write(sections: list[str], given: argparse.Namespace) -> None:
@@ -96,9 +111,9 @@ def _write(sections: list[str], given: argparse.Namespace) -> None:
         "# Backward rules and standard noise-aware training, three regimes",
         "",
         f"    python -m benchmarks.rules --data-dir DIR --limit {given.limit} "
-        f"--epochs {given.epochs} --seeds {given.seeds}",
+        f"--epochs {given.epochs} --seeds {given.seeds}{' --cifar' if given.cifar else ''}",
         "",
-        f"Fashion-MNIST, {given.limit:,} training images, {given.epochs} epochs, all 10,000 test "
+        f"{_TASKS[given.cifar]}, {given.limit:,} training images, {given.epochs} epochs, all 10,000 test "
         f"images on {given.chips} unseen chips: accuracy in %, mean ± standard error (worst chip). "
         "Noise is a factor on the regime's own.",
         *sections,
@@ -106,7 +121,7 @@ def _write(sections: list[str], given: argparse.Namespace) -> None:
         versions(),
         "",
     ]
-    write_text(HERE / "results" / "rules.md", "\n".join(lines))
+    write_text(HERE / "results" / f"{_name(given)}.md", "\n".join(lines))
 
 
 def _verdict(outcomes: list[Outcome]) -> str:
