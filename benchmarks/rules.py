@@ -113,9 +113,9 @@ def _write(sections: list[str], given: argparse.Namespace) -> None:
         f"    python -m benchmarks.rules --data-dir DIR --limit {given.limit} "
         f"--epochs {given.epochs} --seeds {given.seeds}{' --cifar' if given.cifar else ''}",
         "",
-        f"{_TASKS[given.cifar]}, {given.limit:,} training images, {given.epochs} epochs, all 10,000 test "
-        f"images on {given.chips} unseen chips: accuracy in %, mean ± standard error (worst chip). "
-        "Noise is a factor on the regime's own.",
+        f"{_TASKS[given.cifar]}, {given.limit:,} training images, {given.epochs} epochs, all "
+        f"10,000 test images on {given.chips} unseen chips: accuracy in %, mean ± standard error "
+        "(worst chip). Noise is a factor on the regime's own.",
         *sections,
         "",
         versions(),
