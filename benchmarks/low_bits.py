@@ -47,9 +47,12 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/low-bits"))
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--arm", action="append", choices=ARMS, help="only this")
     given = parser.parse_args()
     rows = []
     for name, (weights, inputs) in ARMS.items():
+        if given.arm is not None and name not in given.arm:
+            continue
         losses, trained, seconds, failed = [], [], [], ""
         for seed in range(given.seeds):
             config = make_config(
