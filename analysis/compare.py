@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_origin
 
 import numpy as np
 import yaml
@@ -21,7 +21,7 @@ from cimsim.errors import CimsimError
 from cimsim.profile import Profile, load_profile
 from cimsim.profile.suggest import unknown
 from cimsim.training.config import TrainConfig, make_config
-from cimsim.training.fit import fit
+from cimsim.training.fit import check, fit
 from cimsim.training.methods import METHODS
 from cimsim.training.progress import Progress
 from cimsim.training.recipes import RECIPES
@@ -64,6 +64,9 @@ class Outcome:
         return Curve(self.arm.name, self.digital_accuracy, self.points)
 
 
+_LISTS = [k for k, f in TrainConfig.model_fields.items() if get_origin(f.annotation) is tuple]
+
+
 def named_arms(names: Sequence[str]) -> list[Arm]:
     """An arm for each method or recipe; ``name+key=value+key=value`` changes further settings.
 
@@ -83,7 +86,7 @@ def named_arms(names: Sequence[str]) -> list[Arm]:
             key, equals, value = change.partition("=")
             if not equals:
                 raise CimsimError(f"'{name}': write '{change}=VALUE'")
-            settings[key] = value
+            settings[key] = (value,) if key in _LISTS else value
         arms.append(Arm(name, settings))
     return _distinct(arms)
 
@@ -109,6 +112,9 @@ def read_arms(path: Path) -> list[Arm]:
 def _distinct(arms: list[Arm]) -> list[Arm]:
     if not arms:
         raise CimsimError("there is nothing to compare; name some methods or recipes")
+    for arm in arms:
+        if "seed" in arm.settings:
+            raise CimsimError(f"'{arm.name}': seeds are the same for all arms; leave it out")
     folders = [_folder(arm.name) for arm in arms]
     for name in folders:
         if folders.count(name) > 1:
@@ -150,6 +156,8 @@ def compare(
     Raises:
         CimsimError: for settings that make no sense, before anything is trained.
     """
+    if len(set(seeds)) < len(seeds):
+        raise CimsimError(f"a training seed is named twice: {', '.join(map(str, seeds))}")
     configs = {
         (arm.name, seed): make_config(**{**common, **arm.settings, "seed": seed})
         for arm in arms
@@ -160,6 +168,8 @@ def compare(
         on = load_profile(wanted.profile, wanted.overrides)
     for level in axis.values:
         axis.apply(on, level)
+    for arm in arms:
+        check(configs[arm.name, seeds[0]])
     outcomes = []
     for arm in arms:
         runs = []
@@ -169,7 +179,15 @@ def compare(
             runs.append(
                 fit(config, folder, resume=True, progress=watch(f"{arm.name}, seed {seed}", config))
             )
-        sweeps = sweep(runs, axis, chips, age_s=age_s, on=on, progress=_of(arm, progress))
+        sweeps = sweep(
+            runs,
+            axis,
+            chips,
+            age_s=age_s,
+            on=on,
+            device=runs[0].config.device,
+            progress=_of(arm, progress),
+        )
         outcomes.append(Outcome(arm, tuple(runs), tuple(sweeps), tuple(over_seeds(sweeps))))
     return outcomes
 

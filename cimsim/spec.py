@@ -7,6 +7,7 @@ settings. A :class:`Family` makes one from text as a user writes it, and says wh
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_origin
 
@@ -72,6 +73,8 @@ class Family(Generic[Part]):
                 raise CimsimError(f"{where}: write '{key}=VALUE'")
             if key not in known:
                 raise CimsimError(f"{where}: {unknown('setting', key, known)}")
+            if key in given:
+                raise CimsimError(f"{where}: {key} is given twice")
             annotation = known[key].annotation
             read: Any = value.split("/") if get_origin(annotation) is tuple else value
             try:
@@ -79,6 +82,8 @@ class Family(Generic[Part]):
             except ValidationError as error:
                 message = error.errors()[0]["msg"].removeprefix("Value error, ")
                 raise CimsimError(f"{where}: {key}: {message} (got '{value}')") from None
+            if isinstance(given[key], float) and not math.isfinite(given[key]):
+                raise CimsimError(f"{where}: {key}: must be finite (got '{value}')")
         missing = [k for k, p in known.items() if p.default is p.empty and k not in given]
         if missing:
             raise CimsimError(f"{where}: wants {missing[0]}=…")

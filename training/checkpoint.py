@@ -19,7 +19,8 @@ class Checkpoint:
     """Where the run stands: ``step`` batches of epoch ``epoch`` are done.
 
     ``sums`` are the running loss, right answers and images of that epoch, and sum and number of its
-    audits; ``average`` are averaged parameters, empty if none are kept; ``rng`` is torch's global
+    audits; ``average`` are averaged parameters and ``curvature`` their
+    mean squared gradients, empty if none are kept; ``rng`` is torch's global
     CPU state, for models that use it (dropout).
     """
 
@@ -29,6 +30,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     sums: Tensor
     average: list[Tensor]
+    curvature: list[Tensor]
     rng: Tensor
 
 

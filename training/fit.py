@@ -8,28 +8,39 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cimsim import __version__
 from cimsim.errors import CimsimError
-from cimsim.nn import AnalogLayer, age, analog_layers, calibrate, digital, program, set_profile
+from cimsim.nn import (
+    AnalogLayer,
+    ColumnDenoiser,
+    age,
+    analog_layers,
+    calibrate,
+    digital,
+    program,
+    set_profile,
+)
 from cimsim.profile import Profile, dump_profile, load_profile
 from cimsim.seeds import generator
 from cimsim.training.augment import augmented
 from cimsim.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cimsim.training.config import TrainConfig, dump_config, read_config
 from cimsim.training.correctors import gradient_truth, make_corrector
-from cimsim.training.data import BatchLoader, DataSet, load_data
+from cimsim.training.curvature import Curvature
+from cimsim.training.data import BatchLoader, load_data
 from cimsim.training.device import working_device
 from cimsim.training.evaluate import evaluate
 from cimsim.training.files import PART, lock, write_text
-from cimsim.training.methods import Method, make_method
+from cimsim.training.methods import make_method
 from cimsim.training.objectives import Step, make_objectives, total, watched
 from cimsim.training.plateau import PlateauWatch
 from cimsim.training.progress import Progress, Silent
@@ -49,11 +60,12 @@ from cimsim.training.run import (
     training_samples,
     write_json,
 )
-from cimsim.training.weights import clip_weights
+from cimsim.training.weights import clip_weights, reestimate_statistics
 
 CHECKPOINT_SECONDS = 60.0
 _STEPS_PER_REPORT = 10
 _BATCHNORM_BATCHES = 50
+_SMALLEST_STEP = 1e-3  # of a corrector, around weights that are all zero
 
 
 def fit(
@@ -70,12 +82,8 @@ def fit(
             that is not finite.
     """
     progress = progress or Silent()
-    profile = load_profile(config.profile, config.overrides)
-    method = make_method(config, profile)
-    data = load_data(config.data, config.data_dir)
-    device = torch.device(working_device(config.device))
-    model = new_model(config, profile, data).to(device)
-    training = _Training(config, method, model, data, device, out, progress)
+    training = _Training(config, out, progress)
+    profile = training.profile
     _claim(out, config, profile, resume)  # everything that can be refused has been
     with (out / CONFIG).open("rb") as claimed:
         lock(claimed, f"another process is training in {out}; wait until it ends, or stop it")
@@ -87,21 +95,25 @@ def fit(
         return _finish(training, profile)
 
 
+def check(config: TrainConfig) -> None:
+    """Refuse what :func:`fit` would refuse before it writes anything.
+
+    Raises:
+        CimsimError: as :func:`fit`.
+    """
+    _Training(config, Path(), Silent())
+
+
 class _Training:
     """The loop's moving parts: model, optimiser, position, and sums of the current epoch."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        method: Method,
-        model: nn.Module,
-        data: DataSet,
-        device: torch.device,
-        out: Path,
-        progress: Progress,
-    ) -> None:
-        self.config, self.method, self.model, self.data = config, method, model, data
-        self.device, self.out, self.progress = device, out, progress
+    def __init__(self, config: TrainConfig, out: Path, progress: Progress) -> None:
+        self.config, self.out, self.progress = config, out, progress
+        self.profile = load_profile(config.profile, config.overrides)
+        self.method = make_method(config, self.profile)
+        self.data = data = load_data(config.data, config.data_dir)
+        self.device = device = torch.device(working_device(config.device))
+        self.model = model = new_model(config, self.profile, data).to(device)
         self.loader = BatchLoader(
             *training_samples(config, data), config.batch_size, shuffle_seed=config.seed
         )
@@ -116,6 +128,10 @@ class _Training:
         self.corrector = None if config.corrector is None else make_corrector(config.corrector)
         self.plateau = PlateauWatch(model)
         self.average = [p.detach().clone() for p in model.parameters()] if config.average else []
+        wanted = any(objective.wants_curvature for objective in self.objectives)
+        self.curvature = Curvature(model) if wanted else None
+        if config.augment and data.train_x.dim() != 4:
+            raise CimsimError(f"augment: the data set '{data.name}' has no images; leave it out")
         for objective in self.objectives:
             objective.prepare(model, config.data_dir)
 
@@ -132,6 +148,8 @@ class _Training:
                 raise CimsimError(f"{path} is of another model: {error}") from None
             self.epoch, self.step, self.sums = saved.epoch, saved.step, saved.sums
             self.average = saved.average
+            if self.curvature is not None:
+                self.curvature.load(saved.curvature)
             torch.set_rng_state(saved.rng.cpu())
             self.progress.note(f"resumed at epoch {self.epoch + 1}, step {self.step}")
         _keep_lines(self.out / METRICS, self.epoch)
@@ -170,8 +188,7 @@ class _Training:
         x = self._augmented(x, at)
         self.optimizer.zero_grad(set_to_none=True)
         seen, repeat = self._forward(x, y, strength, at)
-        loss = total(self.objectives, seen)
-        loss.backward()
+        loss = self._backward(seen)
         self._correct(seen, repeat, at)
         self.optimizer.step()
         self._settle_weights(strength, at)
@@ -195,32 +212,48 @@ class _Training:
         """The forward pass on the device, and all that an objective may ask about it."""
         repeat = Repeat(self.model, self.device)
 
-        def again() -> Tensor:
-            with repeat.again():
-                return self.method.forward(self.model, x, strength, at)
+        @contextmanager
+        def repeated() -> Iterator[None]:
+            with repeat.again(), self.method.setting(self.model, strength, at):
+                yield
 
-        def plainly() -> Tensor:
+        @contextmanager
+        def plain() -> Iterator[None]:
             with repeat.again(), digital(self.model):
-                logits: Tensor = self.model(x)
-                return logits
+                yield
 
-        with watched(self.objectives, self.model):
-            logits = self.method.forward(self.model, x, strength, at)
-        draws = generator("objective", self.config.seed, at, device=self.device)
-        seen = Step(
-            *(self.model, x, y, logits, again, plainly, strength, draws),
-            curvature=self._curvature,
+        with watched(self.objectives, self.model), self.method.setting(self.model, strength, at):
+            logits = self.model(x)
+        step = Step(
+            model=self.model,
+            x=x,
+            y=y,
+            logits=logits,
+            repeated=repeated,
+            plain=plain,
+            strength=strength,
+            number=at,
+            draws=self._draws(at),
+            curvature=lambda parameter: None,
         )
-        return seen, repeat
+        if self.curvature is not None:
+            step = replace(step, curvature=self.curvature.of)
+        return step, repeat
 
-    def _curvature(self, parameter: nn.Parameter) -> Tensor | None:
-        """Adam's mean squared gradient, without its bias."""
-        state = self.optimizer.state.get(parameter, {})
-        if "exp_avg_sq" not in state:
-            return None
-        _, decay = self.optimizer.defaults["betas"]
-        unbiased: Tensor = state["exp_avg_sq"] / (1 - decay ** state["step"])
-        return unbiased
+    def _draws(self, at: int) -> torch.Generator:
+        return generator("objective", self.config.seed, at, device=self.device)
+
+    def _backward(self, seen: Step) -> Tensor:
+        """Gradients of all terms; those that want curvature come last, and are no part of it."""
+        own = total((o for o in self.objectives if not o.wants_curvature), seen)
+        own.backward()
+        if self.curvature is None:
+            return own
+        self.curvature.update()
+        smoothing = total((o for o in self.objectives if o.wants_curvature), seen)
+        if smoothing.requires_grad:
+            smoothing.backward()
+        return own + smoothing.detach()
 
     def _correct(self, seen: Step, repeat: Repeat, at: int) -> None:
         """Measure the loss around the weights, where a corrector or an audit is due."""
@@ -233,10 +266,11 @@ class _Training:
         weights = [layer.weight for layer in layers]
 
         def loss() -> Tensor:
-            with torch.no_grad(), watched(self.objectives, self.model):
-                logits = seen.again()
-                with repeat.again():
-                    return total(self.objectives, replace(seen, logits=logits)).double()
+            with torch.no_grad():
+                with watched(self.objectives, self.model):
+                    logits = seen.again()
+                here = replace(seen, logits=logits, draws=self._draws(at))
+                return total(self.objectives, here).double()
 
         if audits:
             truth = gradient_truth(weights, loss)
@@ -244,7 +278,8 @@ class _Training:
         if corrects:
             assert self.corrector is not None
             draws = generator("corrector", self.config.seed, at, device=self.device)
-            steps = [_step_size(layer) for layer in layers]
+            reach = 1.0 if self.corrector.surrogate == "identity" else 0.5  # of a sign's two levels
+            steps = [reach * _step_size(layer) for layer in layers]
             self.corrector.correct(weights, loss, steps, draws, progress)
 
     def _settle_weights(self, strength: float, at: int) -> None:
@@ -255,7 +290,9 @@ class _Training:
             decay = min(self.config.average, (1 + at) / (10 + at))
             with torch.no_grad():
                 for mean, parameter in zip(self.average, self.model.parameters(), strict=True):
-                    mean.lerp_(parameter, 1 - decay)
+                    # What is NaN was not known when the average began.
+                    new = torch.where(mean.isnan(), parameter, mean.lerp(parameter, 1 - decay))
+                    mean.copy_(new)
 
     def _strength(self, at: int) -> float:
         """Share of the noise at step ``at``: 0 in the warm-up, then a linear ramp to 1."""
@@ -316,6 +353,7 @@ class _Training:
                 optimizer=self.optimizer.state_dict(),
                 sums=self.sums,
                 average=self.average,
+                curvature=[] if self.curvature is None else self.curvature.state(),
                 rng=torch.get_rng_state(),
             ),
             self.out / CHECKPOINT,
@@ -333,6 +371,8 @@ def _finish(training: _Training, profile: Profile) -> Run:
     age(model, 0)
     if any(not layer.calibrated for layer in analog_layers(model).values()):
         calibrate(model, calibration_batches(config, data, training.device))
+    if not training.method.noisy or config.method == "standard-nat":
+        reestimate_statistics(model, _some_batches(training), kinds=(ColumnDenoiser,))
     test_x, test_y = data.test_x.to(training.device), data.test_y.to(training.device)
     with digital(model):
         plain = evaluate(model, test_x, test_y)
@@ -400,7 +440,7 @@ def _step_size(layer: AnalogLayer) -> float:
     """How far a corrector steps: the distance of the weight's levels, or a tenth of its RMS."""
     quantizer, weight = layer.weight_quantizer, layer.weight.detach()
     step = None if quantizer is None else quantizer.step_size(weight)
-    return step or 0.1 * float(weight.square().mean().sqrt())
+    return step or 0.1 * float(weight.square().mean().sqrt()) or _SMALLEST_STEP
 
 
 def _is_power_of_two(n: int) -> bool:

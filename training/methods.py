@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import ClassVar
 
 import torch
@@ -51,8 +52,11 @@ class Method(ABC):
         return abs(noise * (1 + spread * torch.randn((), generator=draws).item()))
 
     @abstractmethod
-    def forward(self, model: nn.Module, x: Tensor, strength: float, step: int) -> Tensor:
-        """Logits of ``x`` in training step ``step``, with ``strength`` in [0, 1] of the noise."""
+    def setting(
+        self, model: nn.Module, strength: float, step: int
+    ) -> AbstractContextManager[object]:
+        """Within it ``model(x)`` is the forward of training step ``step``, with ``strength`` in
+        [0, 1] of the noise."""
 
 
 class Digital(Method):
@@ -61,11 +65,11 @@ class Digital(Method):
     name = "digital"
     noisy = False
 
-    def forward(self, model: nn.Module, x: Tensor, strength: float, step: int) -> Tensor:
-        """``model(x)``, computed digitally."""
-        with digital(model):
-            logits: Tensor = model(x)
-        return logits
+    def setting(
+        self, model: nn.Module, strength: float, step: int
+    ) -> AbstractContextManager[object]:
+        """Computed digitally."""
+        return digital(model)
 
 
 class StandardNAT(Method):
@@ -78,18 +82,18 @@ class StandardNAT(Method):
 
     name = "standard-nat"
 
-    def forward(self, model: nn.Module, x: Tensor, strength: float, step: int) -> Tensor:
-        """``model(x)`` with noisy weights, computed digitally."""
+    @contextmanager
+    def setting(self, model: nn.Module, strength: float, step: int) -> Iterator[None]:
+        """Noisy weights, computed digitally; the same noise whenever the step is set again."""
         sigma = strength * self._spread_out(self.config.gaussian_sigma, step)
-        draws = generator("standard-nat", self.config.seed, step, device=x.device)
 
         def noisy(name: str, weight: Tensor) -> Tensor:
-            xi = torch.empty_like(weight).normal_(generator=draws)
+            seed = ("standard-nat", self.config.seed, step, name)
+            xi = torch.empty_like(weight).normal_(generator=generator(*seed, device=weight.device))
             return weight + sigma * weight.abs().max() * xi
 
         with digital(model), perturbed(model, noisy):
-            logits: Tensor = model(x)
-        return logits
+            yield
 
 
 class NoiseAware(Method):
@@ -116,17 +120,17 @@ class NoiseAware(Method):
         set_profile(model, self.profile.scale_noise(self.config.noise))
         reestimate_statistics(model, ageing())
 
-    def forward(self, model: nn.Module, x: Tensor, strength: float, step: int) -> Tensor:
-        """``model(x)`` on a chip that no step has seen before."""
+    @contextmanager
+    def setting(self, model: nn.Module, strength: float, step: int) -> Iterator[None]:
+        """On a chip that no step has seen before; digitally while there is no noise."""
         if strength == 0:
             with digital(model):
-                logits: Tensor = model(x)
-            return logits
+                yield
+            return
         noise = self._spread_out(self.config.noise, step)
         set_profile(model, self.profile.scale_noise(strength * noise))
         age(model, self._age_s("step", step))
-        logits = model(x)
-        return logits
+        yield
 
     def _age_s(self, *name: object) -> float:
         """Log-uniform in the configured range, one age per step; ``name`` names the draw."""

@@ -28,7 +28,7 @@ class Movement:
 
 
 class PlateauWatch:
-    """Compares the quantised weights at both ends of an epoch.
+    """Compares the quantised weights at both ends of an epoch that was not interrupted.
 
     Under a straight-through estimator a loss can stand still for long while latent weights move
     towards their next level, and then drop at once; how long depends on the quantizer's range more
@@ -44,7 +44,7 @@ class PlateauWatch:
             layer
             for layer in analog_layers(model).values()
             if layer.weight_quantizer is not None
-            and layer.weight_quantizer.step_size(layer.weight) is not None
+            and layer.weight_quantizer.codes(layer.weight) is not None
         ]
         self._before: list[tuple[Tensor, Tensor]] | None = None
         self._last_loss: float | None = None
@@ -59,11 +59,11 @@ class PlateauWatch:
         if self._before is None:
             return None, None
         moved = length = changed = count = 0.0
-        for layer, (weight, level) in zip(self._layers, self._before, strict=True):
-            now, now_level = _state(layer)
+        for layer, (weight, codes) in zip(self._layers, self._before, strict=True):
+            now, now_codes = _state(layer)
             moved += float((now - weight).square().sum())
             length += float(weight.square().sum())
-            changed += float(((now_level - level).abs() > 0.5).sum())
+            changed += float((now_codes != codes).sum())
             count += weight.numel()
         movement = Movement((moved / max(length, 1e-30)) ** 0.5, changed / count)
         still = last is not None and abs(loss - last) <= _STILL * abs(last)
@@ -79,9 +79,8 @@ class PlateauWatch:
 
 @torch.no_grad()
 def _state(layer: AnalogLayer) -> tuple[Tensor, Tensor]:
-    """Latent weight, and the number of its level."""
-    quantizer, weight = layer.weight_quantizer, layer.weight.detach()
-    assert quantizer is not None
-    step = quantizer.step_size(weight)
-    assert step is not None
-    return weight.clone(), quantizer(weight) / max(step, 1e-30)
+    """Latent weight, and the numbers of its levels."""
+    assert layer.weight_quantizer is not None
+    codes = layer.weight_quantizer.codes(layer.weight)
+    assert codes is not None
+    return layer.weight.detach().clone(), codes

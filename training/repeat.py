@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cimsim.nn import AnalogLayer
+from cimsim.nn import AnalogLayer, ColumnDenoiser
 from cimsim.quantizers.quantizer import RandomQuantizer
 
 
@@ -47,11 +47,14 @@ class Repeat:
     def again(self) -> Iterator[None]:
         """Within the block, forward passes begin where the remembered one began.
 
-        Batch normalisation goes on normalising by the batch, and its running statistics stay as
-        they are. Afterwards everything stands where it stood before the block.
+        Batch normalisation goes on normalising by the batch, and its running statistics (and those
+        of the columns' denoisers) stay as they are. Afterwards everything stands where it stood
+        before the block.
         """
         here = self._state()
         norms = [m for m in self._model.modules() if isinstance(m, _BatchNorm)]
+        denoisers = [m for m in self._model.modules() if isinstance(m, ColumnDenoiser)]
+        kept = [(m.statistics.clone(), m.seen.clone()) for m in denoisers]
         before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
         for norm in norms:
             norm.momentum = 0.0
@@ -63,4 +66,7 @@ class Repeat:
         finally:
             for norm, (momentum, tracked) in zip(norms, before, strict=True):
                 norm.momentum, norm.num_batches_tracked = momentum, tracked
+            for denoiser, (statistics, seen) in zip(denoisers, kept, strict=True):
+                denoiser.statistics.copy_(statistics)
+                denoiser.seen.copy_(seen)
             self._go_to(here)

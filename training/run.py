@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers, calibrate, convert, set_profile
 from cimsim.profile import Profile, load_profile
+from cimsim.quantizers.quantizer import RandomQuantizer
 from cimsim.training.config import TrainConfig, read_config
 from cimsim.training.data import BatchLoader, DataSet, load_data
 from cimsim.training.files import replacing, write_text
@@ -107,7 +108,7 @@ class Run:
 def new_model(config: TrainConfig, profile: Profile, data: DataSet) -> nn.Module:
     """The untrained model of ``config``, on the device of ``profile``."""
     model = build_model(config.model, data.input_shape, data.classes, config.seed)
-    return convert(
+    convert(
         model,
         profile,
         rule=config.rule,
@@ -118,6 +119,10 @@ def new_model(config: TrainConfig, profile: Profile, data: DataSet) -> nn.Module
         seed=config.seed,
         inplace=True,
     )
+    for name, module in model.named_modules():
+        if isinstance(module, RandomQuantizer):
+            module.name_draws(config.seed, name)
+    return model
 
 
 def training_samples(config: TrainConfig, data: DataSet) -> tuple[Tensor, Tensor]:

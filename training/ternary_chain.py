@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cimsim.errors import CimsimError
 from cimsim.quantizers.ternary import MINUS, MINUS_ZERO, PLUS, PLUS_ZERO, values, words
 
 
@@ -19,8 +20,8 @@ class TernaryChain(torch.optim.Optimizer):
 
     ``signed=False`` is plain ternary, ``-1 < 0 < +1``. A weight is ``scale`` times its word's
     value; ``scale`` is the mean magnitude of the weights that are on at the start. State: the word
-    and an int8 counter, no weight in full precision. The exact rule of the source was not found;
-    this is one consistent reading of it.
+    and an int8 counter, no weight in full precision; so making one changes the weights. The exact
+    rule of the source was not found; this is one consistent reading of it.
 
     Source of the idea: J. Uhlmann, "Signed-Zero Ternary", arXiv:2508.05905.
     """
@@ -32,11 +33,19 @@ class TernaryChain(torch.optim.Optimizer):
         signed: bool = True,
         threshold: float = 0.5,
     ) -> None:
+        if not 1 <= patience <= 126:
+            raise CimsimError(
+                f"patience must be 1 to 126, for votes are counted in a byte, not {patience}"
+            )
         defaults = {"patience": patience, "signed": signed, "threshold": threshold}
         super().__init__(parameters, defaults)
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                self._begin(parameter, group)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As in torch; the new weights become words."""
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for parameter in group["params"]:
+            self._begin(parameter, group)
 
     @torch.no_grad()
     def _begin(self, parameter: Tensor, group: dict[str, Any]) -> None:
@@ -60,6 +69,9 @@ class TernaryChain(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Count the votes and move what has enough of them."""
+        if closure is not None:
+            with torch.enable_grad():
+                closure()
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,11 @@ def clip_weights(model: nn.Module, sigmas: float) -> None:
 
 
 @torch.no_grad()
-def reestimate_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
+def reestimate_statistics(
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    kinds: tuple[type[nn.Module], ...] = (_BatchNorm, ColumnDenoiser),
+) -> None:
     """Replace running statistics by their plain average over ``batches`` under noise.
 
     Those of batch normalisation, and those of the columns' denoisers. Only these and the analog
@@ -35,25 +40,25 @@ def reestimate_statistics(model: nn.Module, batches: Iterable[Tensor]) -> None:
     model without such statistics is left alone.
     Source: AdaBS of V. Joshi et al., Nature Communications 11, 2473 (2020), done before deployment.
     """
-    norms: list[_BatchNorm | ColumnDenoiser] = []
-    for module in model.modules():
-        if isinstance(module, _BatchNorm) and module.track_running_stats:
-            module.reset_running_stats()
-            norms.append(module)
-        elif isinstance(module, ColumnDenoiser):
-            module.reset()
-            norms.append(module)
-    if not norms:
+    found: list[Any] = [
+        module
+        for module in model.modules()
+        if isinstance(module, kinds) and getattr(module, "track_running_stats", True)
+    ]
+    if not found:
         return
-    momenta = [norm.momentum for norm in norms]
-    with evaluating(model):
-        for module in model.modules():
-            if isinstance(module, AnalogLayer):
-                module.training = True  # not its quantizers
-        for norm in norms:
-            norm.train()
-            norm.momentum = None  # torch's way to say: plain average
-        for x in batches:
-            model(x)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    momenta = [module.momentum for module in found]
+    try:
+        with evaluating(model):
+            for module in model.modules():
+                if isinstance(module, AnalogLayer):
+                    module.training = True  # not its quantizers
+            for module in found:
+                module.reset_running_stats()
+                module.train()
+                module.momentum = None  # torch's way to say: plain average
+            for x in batches:
+                model(x)
+    finally:
+        for module, momentum in zip(found, momenta, strict=True):
+            module.momentum = momentum

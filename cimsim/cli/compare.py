@@ -62,6 +62,7 @@ def compare(
         from cimsim.analysis.plot import draw, save
         from cimsim.analysis.store import write_csv
         from cimsim.profile import load_profile
+        from cimsim.training.device import working_device
         from cimsim.training.files import write_text
         from cimsim.units import parse_duration
 
@@ -70,6 +71,7 @@ def compare(
                 "no device: give --profile NAME or FILE; `cimsim profiles` lists names"
             )
         common = {name: value for name, value in settings.items() if value not in (None, [])}
+        common["device"] = working_device(str(common.get("device", "auto")))
         wanted = named_arms(methods.split(",")) if methods or arms is None else []
         wanted += read_arms(arms) if arms is not None else []
         axis = parse_axis(over)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.estimators import DEFAULT_RULE, backward_rule
@@ -43,9 +44,10 @@ def convert(
     """Put every ``Linear`` and ``Conv2d`` of ``model`` on the device of ``profile``.
 
     The layers change their class and nothing else: parameters, names, hooks and training mode stay,
-    so any optimiser and any checkpoint of the digital model goes on working. Subclasses of the two
-    (such as the projections inside ``nn.MultiheadAttention``, whose forward is never called) are
-    left digital, with a warning in the log.
+    so any optimiser and any checkpoint of the digital model goes on working (a quantizer or
+    denoiser may add parameters and statistics of its own: load with ``strict=False`` then).
+    Subclasses of the two (such as the projections inside ``nn.MultiheadAttention``, whose forward
+    is never called) are left digital, with a warning in the log.
 
     Args:
         model: any module; also a single layer.
@@ -82,6 +84,8 @@ def convert(
     names = _chosen(model, only, list(keep_digital))
     for name in names:
         _check_fit(model.get_submodule(name), name, profile)
+        if quantize_weights is not None:
+            _check_quantizer(model.get_submodule(name), name, quantize_weights)
     result = model if inplace else copy.deepcopy(model)
     for name in names:
         layer = result.get_submodule(name)
@@ -101,6 +105,15 @@ def _check_fit(layer: nn.Module, name: str, profile: Profile) -> None:
     """Refuse before anything is changed."""
     try:
         _ANALOG[type(layer)].tiling(layer, profile.array)
+    except CimsimError as error:
+        raise CimsimError(f"layer '{name}': {error}") from None
+
+
+def _check_quantizer(layer: nn.Module, name: str, spec: str) -> None:
+    assert isinstance(layer.weight, Tensor)
+    try:
+        with torch.no_grad():
+            make_quantizer(spec)(layer.weight.float())
     except CimsimError as error:
         raise CimsimError(f"layer '{name}': {error}") from None
 

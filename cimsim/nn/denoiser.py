@@ -3,8 +3,12 @@ wanted."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+_FEWEST = 16
 
 
 class ColumnDenoiser(nn.Module):
@@ -16,6 +20,8 @@ class ColumnDenoiser(nn.Module):
     column was, beside what the layer's backward rule says of ``y``. In evaluation it is the affine
     map ``gain y + offset`` of the statistics met in training (moving averages, or a plain average
     after :func:`cimsim.nn.denoise`), which the chip's digital scales and biases take up at no cost.
+    A batch with fewer than 16 values for a column says too little: it is corrected as in
+    evaluation.
 
     Source: denoising dequantisation (C. Ye et al., arXiv:2409.09245) read as a read-out; our
     reading, not the paper's. It is the linear estimate of least mean squared error.
@@ -29,22 +35,29 @@ class ColumnDenoiser(nn.Module):
         self.ridge = ridge
         self.momentum: float | None = momentum
         # Means of y, t, y^2, y t, t^2: raw moments, so that they average over chips and batches.
-        self.register_buffer("statistics", torch.zeros(5, columns))
+        # In float64, for variances are small differences of them.
+        self.register_buffer("statistics", torch.zeros(5, columns, dtype=torch.float64))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
-    def reset(self) -> None:
-        """Forget all statistics."""
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        precise = self.statistics
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self.statistics = precise.to(self.statistics.device)  # moved, but never narrowed
+        return self
+
+    def reset_running_stats(self) -> None:
+        """Forget all statistics; named as in batch normalisation."""
         self.statistics.zero_()
         self.seen.zero_()
 
     def forward(self, y: Tensor, target: Tensor | None, dim: int) -> Tensor:
         """``y~`` in the shape of ``y``, whose columns lie along ``dim``; ``target`` in training."""
-        if target is None:
+        if target is None or y.numel() < _FEWEST * y.shape[dim]:
             gain, offset = self.affine()
-            return y * _along(gain, y, dim) + _along(offset, y, dim)
-        moments = self._moments(y, target, dim)
-        self._remember(moments.detach())
-        gain, offset = self._affine(moments)
+        else:
+            moments = self._moments(y, target, dim)
+            self._remember(moments.detach())
+            gain, offset = self._affine(moments)
         return y * _along(gain, y, dim) + _along(offset, y, dim)
 
     def affine(self) -> tuple[Tensor, Tensor]:
@@ -55,16 +68,15 @@ class ColumnDenoiser(nn.Module):
 
     def _affine(self, moments: Tensor) -> tuple[Tensor, Tensor]:
         y, t, yy, yt, tt = moments
-        ridge = self.ridge * (tt - t.square()).clamp_min(0)
-        gain = (yt - y * t) / ((yy - y.square()).clamp_min(0) + ridge).clamp_min(1e-20)
-        return gain, t - gain * y
+        variance = (yy - y.square()).clamp_min(0) + self.ridge * (tt - t.square()).clamp_min(0)
+        varies = variance > 1e-12 * yy  # a column that always says the same is left as it is
+        gain = torch.where(varies, (yt - y * t) / torch.where(varies, variance, 1.0), 1.0)
+        return gain, torch.where(varies, t - gain * y, 0.0)
 
     @staticmethod
     def _moments(y: Tensor, t: Tensor, dim: int) -> Tensor:
         others = [d for d in range(y.dim()) if d != dim % y.dim()]
-        y, t = y.float(), t.float()
-        if not others:  # a single vector
-            return torch.stack((y, t, y.square(), y * t, t.square()))
+        y, t = y.double(), t.double()
         return torch.stack([m.mean(others) for m in (y, t, y.square(), y * t, t.square())])
 
     @torch.no_grad()

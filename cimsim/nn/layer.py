@@ -9,6 +9,7 @@ Weight and input may pass a quantizer before they meet the array, also in the di
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -23,8 +24,8 @@ from cimsim.estimators import BackwardRule, Call, analog_matmul
 from cimsim.estimators.function import without_autocast
 from cimsim.nn import operation
 from cimsim.nn.denoiser import ColumnDenoiser
+from cimsim.profile import ADC, DAC, FixedRange, LearnedRange, Profile
 from cimsim.profile import Array as ProfileArray
-from cimsim.profile import FixedRange, LearnedRange, Profile
 from cimsim.quantizers import Quantizer, make_quantizer
 from cimsim.seeds import seed_for
 
@@ -96,16 +97,22 @@ class AnalogLayer(nn.Module):
         self.weight_quantizer = self._quantizer(weight)
         if self.weight_quantizer is not None:
             self.weight_quantizer.setup(self.weight.detach())
-            try:
-                self.effective_weight()
-            except CimsimError as error:
-                raise CimsimError(f"layer '{self.name}': {error}") from None
+            self.effective_weight()
         self.input_quantizer = self._quantizer(input)
+        if self.input_quantizer is not None and not self.input_quantizer.for_inputs:
+            raise CimsimError(f"quantizer '{input}' is for weights, not for inputs")
+        self._chip = None
 
     def denoise(self, ridge: float | None) -> None:
-        """Correct every column behind the ADC, see :class:`ColumnDenoiser`; None for nothing."""
+        """Correct every column behind the ADC, see :class:`ColumnDenoiser`; None for nothing.
+
+        Raises:
+            CimsimError: if the ridge is negative or not finite.
+        """
         self.denoiser = None
         if ridge is not None:
+            if not (math.isfinite(ridge) and ridge >= 0):
+                raise CimsimError(f"the ridge of a denoiser must be 0 or more, not {ridge}")
             denoiser = ColumnDenoiser(len(self.weight), ridge).to(self.weight.device)
             self.denoiser = denoiser.train(self.training)
 
@@ -204,10 +211,19 @@ class AnalogLayer(nn.Module):
 
     def effective_weight(self) -> Tensor:
         """The weight that is put on the array: through quantizer and perturbation."""
-        weight = self.weight
-        if self.weight_quantizer is not None:
-            weight = self.weight_quantizer(weight)
+        weight = self._quantized(self.weight, self.weight_quantizer)
         return weight if self.perturbation is None else self.perturbation(weight)
+
+    def _quantized(self, x: Tensor, quantizer: Quantizer | None) -> Tensor:
+        """``x`` through a quantizer, which computes in float32 at least."""
+        if quantizer is None:
+            return x
+        try:
+            with without_autocast(x.device.type):
+                held: Tensor = quantizer(x.to(_compute_dtype(x)))
+                return held.to(x.dtype)
+        except CimsimError as error:
+            raise CimsimError(f"layer '{self.name}': {error}") from None
 
     def _fixed_weight(self) -> Tensor:
         """:meth:`effective_weight` as a constant, in the dtype that is computed in."""
@@ -215,6 +231,8 @@ class AnalogLayer(nn.Module):
             return self.effective_weight().detach().to(_compute_dtype(self.weight))
 
     def _programmed(self) -> Chip:
+        if self.perturbation is not None:  # which may be another at every use
+            return self._array.chip(self._fixed_weight(), self.chip_seed, self.age_s)
         tensors, state = self._made_of()
         if self._chip is None or self._chip_of[1] != state or self._replaced(tensors):
             self._chip = self._array.chip(self._fixed_weight(), self.chip_seed, self.age_s)
@@ -230,7 +248,7 @@ class AnalogLayer(nn.Module):
             tensors += [*quantizer.parameters(), *quantizer.buffers()]
         versions = [0 if t.is_inference() else t._version for t in tensors]
         training = quantizer is not None and quantizer.training
-        return tensors, (*versions, training, self.perturbation)
+        return tensors, (*versions, training)
 
     def _replaced(self, tensors: list[Tensor]) -> bool:
         """Whether any tensor is another object than the one that the chip was written from."""
@@ -281,10 +299,10 @@ class AnalogLayer(nn.Module):
         assert self.observer is not None
         observer, self.observer = self.observer, None
         adc = self.profile.adc
-        if self._array.dac is not None:
+        if self._array.dac is not None and not self._has_learned(self.profile.dac, self.dac_range):
             self._refuse_nonfinite(observer.input)
             self.dac_range.fill_(self._dac_scale(observer))
-        if self._array.adc is not None:
+        if self._array.adc is not None and not self._has_learned(adc, self.adc_range):
             scales = []
             for columns in observer.columns:
                 self._refuse_nonfinite(columns)
@@ -293,6 +311,11 @@ class AnalogLayer(nn.Module):
             self.adc_range.copy_(torch.tensor(scales).view(self.adc_range.shape))
         self._set_fixed_ranges()
         self._calibrated = True
+
+    @staticmethod
+    def _has_learned(converter: DAC | ADC, found: Tensor) -> bool:
+        """Whether the range is one that training goes on from, and is there already."""
+        return isinstance(converter.range, LearnedRange) and not found.isnan().any().item()
 
     def _refuse_nonfinite(self, seen: RangeObserver) -> None:
         if not torch.isfinite(torch.tensor(seen.peak)):
@@ -375,7 +398,7 @@ class AnalogLayer(nn.Module):
         Under autocast the products are done in its dtype, and the physics around them in float32.
         """
         if self.input_quantizer is not None:
-            x = self.input_quantizer(self._samples(x)).view(x.shape)
+            x = self._quantized(self._samples(x), self.input_quantizer).view(x.shape)
         if self.observer is not None:
             self.observe(x)
         if self.digital:

@@ -142,18 +142,19 @@ def denoise(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) ->
     if not denoisers:
         raise CimsimError("denoise: the model was converted without it; convert(…, denoise=0.01)")
     before = [denoiser.momentum for denoiser in denoisers]
-    for denoiser in denoisers:
-        denoiser.reset()
-        denoiser.momentum = None
     seen = 0
-    with evaluating(model):
-        for denoiser in denoisers:
-            denoiser.train()
-        for batch in batches:
-            model(batch[0] if isinstance(batch, tuple | list) else batch)
-            seen += 1
-    for denoiser, momentum in zip(denoisers, before, strict=True):
-        denoiser.momentum = momentum
+    try:
+        with evaluating(model):
+            for denoiser in denoisers:
+                denoiser.reset_running_stats()
+                denoiser.momentum = None
+                denoiser.train()
+            for batch in batches:
+                model(batch[0] if isinstance(batch, tuple | list) else batch)
+                seen += 1
+    finally:
+        for denoiser, momentum in zip(denoisers, before, strict=True):
+            denoiser.momentum = momentum
     if not seen:
         raise CimsimError("denoise: there is no batch; give it a few of the training data")
     return model
@@ -164,8 +165,8 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) 
 
     The batches run through the digital model in evaluation mode; each layer then sets its DAC and
     its ADC to the range of least mean squared error (see
-    :meth:`cimsim.circuits.ranges.RangeObserver.full_scale`). Nothing else changes. The weights'
-    gradient is not touched.
+    :meth:`cimsim.circuits.ranges.RangeObserver.full_scale`). A range that is learned is only set
+    the first time. Nothing else changes. The weights' gradient is not touched.
 
     Args:
         model: a converted model.
@@ -178,11 +179,11 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) 
         CimsimError: if there is no batch, or a signal is not finite.
     """
     layers = list(analog_layers(model).values())
-    for layer in layers:
-        layer.start_observing()
     seen = 0
     try:
         with torch.no_grad(), evaluating(model), digital(model):
+            for layer in layers:
+                layer.start_observing()
             for batch in batches:
                 model(batch[0] if isinstance(batch, tuple | list) else batch)
                 seen += 1

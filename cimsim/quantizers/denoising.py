@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from cimsim.errors import CimsimError
 from cimsim.quantizers.quantizer import Bits, Group, Groups, Quantizer, Ridge
 from cimsim.quantizers.sparsity import Sparsity, sparse
 
@@ -50,21 +51,35 @@ class Denoising(Quantizer):
         self.sparsity = sparsity
         linear = levels == "ternary" or sparsity != "none"
         self.affine = form == "affine" or (form == "auto" and not linear)
+        if self.affine and sparsity != "none":
+            raise CimsimError("a sparse tensor is around zero; leave out form=affine")
 
     def forward(self, x: Tensor) -> Tensor:
         """``x~``, in the shape of ``x``."""
         groups = Groups(x, self.group)
         kept = Groups(sparse(x.detach(), self.sparsity), self.group)
         scale, q = self._codes(kept)
-        if self.sparsity != "none":
-            q = torch.where(kept.values == 0, 0.0, q)
         regressed: Tensor = _Regression.apply(  # type: ignore[no-untyped-call]
             groups.values, groups.counted(q), scale, groups, self.ridge, self.affine
         )
         return groups.whole(regressed)
 
+    def codes(self, x: Tensor) -> Tensor:
+        """``q``."""
+        groups = Groups(sparse(x.detach(), self.sparsity), self.group)
+        return groups.whole(self._codes(groups)[1])
+
+    def step_size(self, x: Tensor) -> float:
+        """Mean of ``s_f``."""
+        groups = Groups(sparse(x.detach(), self.sparsity), self.group)
+        return float(self._codes(groups)[0].mean())
+
     def _codes(self, groups: Groups) -> tuple[Tensor, Tensor]:
-        """``s_f [groups, 1]`` and ``q``, as numbers."""
+        """``s_f [groups, 1]`` and ``q``, as numbers; what was pruned has the code 0."""
+        scale, q = self._rounded(groups)
+        return scale, q if self.sparsity == "none" else torch.where(groups.values == 0, 0.0, q)
+
+    def _rounded(self, groups: Groups) -> tuple[Tensor, Tensor]:
         x = groups.values
         if self.levels == "ternary":
             scale = groups.mean(x.abs()).clamp_min(_SMALLEST)

@@ -29,6 +29,7 @@ class LearnedNoise(RandomQuantizer):
     """
 
     name: ClassVar[str] = "learned-noise"
+    for_inputs: ClassVar[bool] = False
     size: nn.Parameter
 
     def __init__(

@@ -65,6 +65,11 @@ class LearnedStep(Quantizer):
         """Mean of the steps."""
         return float(self.step.detach().abs().mean())
 
+    def codes(self, x: Tensor) -> Tensor:
+        """``round(x / s)``, within its bounds."""
+        ratio = x.detach() / self.step.detach().abs().clamp_min(_SMALLEST)
+        return ratio.sign() if self.bits == 1 else ratio.clamp(-self.most, self.most).round()
+
     def extra_repr(self) -> str:
         """What ``repr`` shows."""
         return f"{self.bits} bits, a step for each {self.per}"

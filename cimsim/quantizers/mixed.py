@@ -53,10 +53,16 @@ class Mixed(RandomQuantizer):
             held = self.widths[int(self.theta.argmax())](x)
             return held
         rng = self._generator(self.theta.device)
-        choice = sampled_one_hot(self.theta, self.temperature, self.samples, rng)
+        choice = sampled_one_hot(self.theta.to(x.dtype), self.temperature, self.samples, rng)
         candidates = torch.stack([width(x) for width in self.widths])
         held = torch.tensordot(choice, candidates, dims=1)
         return held
+
+    def step_size(self, x: Tensor) -> float:
+        """That of the width that is most probable."""
+        width = self.widths[int(self.theta.argmax())]
+        assert isinstance(width, Uniform)
+        return width.step_size(x)
 
     def penalty(self) -> Tensor:
         """Expected bits, times the number of weights."""

@@ -24,6 +24,7 @@ class Quantizer(nn.Module):
     """
 
     name: ClassVar[str]
+    for_inputs: ClassVar[bool] = True  # or for weights alone
 
     def setup(self, x: Tensor) -> None:
         """Look at a first tensor, to begin from it; called once, before anything else."""
@@ -40,6 +41,10 @@ class Quantizer(nn.Module):
 
     def step_size(self, x: Tensor) -> float | None:
         """Mean distance of the levels that ``x`` is rounded to; None if that is not told."""
+        return None
+
+    def codes(self, x: Tensor) -> Tensor | None:
+        """Numbers of the levels that ``x`` is rounded to, in its shape; None if there are none."""
         return None
 
     def penalty(self) -> Tensor | None:
@@ -89,7 +94,7 @@ class Groups:
         if isinstance(group, int):
             self._padding = -self._row % group
             rows = torch.nn.functional.pad(rows, (0, self._padding))
-            rows = rows.view(-1, group)
+            rows = rows.reshape(-1, group)
         self.values = rows
         self.count: Tensor | int = rows.shape[1]
         self.mask: Tensor | None = None

@@ -27,6 +27,7 @@ class Sparsify(Quantizer):
     """
 
     name: ClassVar[str] = "sparsify"
+    for_inputs: ClassVar[bool] = False
     gate: nn.Parameter
     temperature: Tensor
 

@@ -54,6 +54,17 @@ class Ternary(Quantizer):
         ternary: Tensor = _Masked.apply(x, held, passes)  # type: ignore[no-untyped-call]
         return ternary
 
+    def step_size(self, x: Tensor) -> float:
+        """Mean distance of the three values."""
+        held = self(x.detach()).abs()
+        return float(held.sum() / (held > 0).sum().clamp_min(1))
+
+    def codes(self, x: Tensor) -> Tensor:
+        """-1, 0 or 1."""
+        groups = Groups(x.detach(), self.group)
+        on = groups.values.abs() > self.dead_zone(groups)
+        return groups.whole(groups.values.sign() * on)
+
     def dead_zone(self, groups: Groups) -> Tensor:
         """``D [groups, 1]``."""
         return self.threshold * groups.mean(groups.values.abs())

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
+from cimsim.errors import CimsimError
 from cimsim.quantizers.quantizer import Bits, Group, Groups, Quantizer, through
 
 _SMALLEST = 1e-12
@@ -18,10 +19,11 @@ class Uniform(Quantizer):
         n = 2^(bits-1) - 1,  s = r / n,  x~ = s round(clip(x, -r, r) / s)
         dx~/dx = 1 where |x| <= r, else 0
 
-    The range ``r`` of a group is its largest magnitude (``scale=absmax``), ``scale=absmean`` times
-    its mean magnitude as BitNet takes it, or the fixed ``range``; the gradient takes it for a
-    constant. One bit is ``x~ = mean|x| sign(x)``; ``levels=ternary`` rounds ``x / mean|x|`` to -1,
-    0 or 1 (BitNet b1.58), without clipping in the gradient.
+    The range ``r`` of a group is its largest magnitude (``scale=absmax``), ``n`` times its mean
+    magnitude (``scale=absmean``), or the fixed ``range`` if that is not 0; the gradient takes it
+    for a constant. One bit is ``x~ = mean|x| sign(x)``, ``levels=ternary`` rounds ``x / mean|x|``
+    to -1, 0 or 1 (BitNet and BitNet b1.58); these two have a scale of their own and the gradient 1
+    everywhere.
 
     Sources: Y. Bengio et al., arXiv:1308.3432 (2013); S. Ma et al., arXiv:2402.17764 (2024).
 
@@ -41,6 +43,8 @@ class Uniform(Quantizer):
         group: Group = "row",
     ) -> None:
         super().__init__()
+        if (bits == 1 or levels == "ternary") and (range or scale != "absmax"):
+            raise CimsimError("one bit and ternary have a scale of their own; leave it out")
         self.bits, self.levels, self.scale, self.range, self.group = (
             *(bits, levels, scale),
             *(range, group),
@@ -70,6 +74,18 @@ class Uniform(Quantizer):
         if self.bits == 1:
             return 2 * float(groups.mean(groups.values.abs()).mean())
         return float((self._limit(groups) / (2 ** (self.bits - 1) - 1)).mean())
+
+    def codes(self, x: Tensor) -> Tensor:
+        """The number of each member's level."""
+        groups = Groups(x.detach(), self.group)
+        if self.levels == "ternary":
+            size = groups.mean(groups.values.abs()).clamp_min(_SMALLEST)
+            return groups.whole((groups.values / size).round().clamp(-1, 1))
+        if self.bits == 1:
+            return groups.whole((groups.values >= 0).to(x.dtype))
+        limit = self._limit(groups).clamp_min(_SMALLEST)
+        ratio = groups.values.clamp(-limit, limit) / limit * (2 ** (self.bits - 1) - 1)
+        return groups.whole(ratio.round())
 
     def _limit(self, groups: Groups) -> Tensor:
         if self.range:

@@ -35,6 +35,8 @@ def test_names_become_settings() -> None:
         {"recipe": "robust", "epochs": "3"},
         {"method": "noise-aware", "rule": "C", "noise": "3"},
     ]
+    (arm,) = named_arms(["noise-aware+objective=lotion:bits=3"])
+    assert arm.settings["objective"] == ("lotion:bits=3",)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,7 @@ def test_names_become_settings() -> None:
     [
         (["digtal"], "unknown method or recipe 'digtal'; did you mean 'digital'"),
         (["digital+rule"], "write 'rule=VALUE'"),
+        (["digital+seed=3"], "seeds are the same for all arms"),
         (["digital", "digital"], "two arms are called 'digital'"),
         ([], "there is nothing to compare"),
     ],
@@ -73,6 +76,11 @@ def test_nothing_is_trained_where_an_arm_makes_no_sense(tmp_path: Path) -> None:
         compare(arms, COMMON, AXIS, out=tmp_path, watch=watch)
     with pytest.raises(CimsimError):
         compare([Arm("fine", {})], COMMON, parse_axis("adc.bit=3"), out=tmp_path, watch=watch)
+    arms = [Arm("fine", {}), Arm("not", {"quantize_weights": "nope"})]
+    with pytest.raises(CimsimError, match="unknown quantizer"):
+        compare(arms, COMMON, AXIS, out=tmp_path, watch=watch)
+    with pytest.raises(CimsimError, match="a training seed is named twice"):
+        compare([Arm("fine", {})], COMMON, AXIS, out=tmp_path, seeds=(0, 0), watch=watch)
     assert watch.names == []
     assert list(tmp_path.iterdir()) == []
 

@@ -48,8 +48,8 @@ def test_in_evaluation_it_is_a_gain_and_an_offset(shape: tuple[int, ...]) -> Non
 
 def test_its_gradient_knows_the_statistics() -> None:
     denoiser = ColumnDenoiser(2).double().train()
-    y = torch.randn(6, 2, dtype=torch.float64, requires_grad=True)
-    t = torch.randn(6, 2, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(20, 2, dtype=torch.float64, requires_grad=True)
+    t = torch.randn(20, 2, dtype=torch.float64, requires_grad=True)
 
     def corrected(y: Tensor, t: Tensor) -> Tensor:
         moments = torch.stack([m.mean(0) for m in (y, t, y.square(), y * t, t.square())])
@@ -101,3 +101,37 @@ def test_what_is_missing_is_told() -> None:
         denoise(model(None), [inputs()])
     with pytest.raises(CimsimError, match="there is no batch"):
         denoise(model(), [])
+
+
+def test_a_batch_that_says_too_little_is_corrected_as_in_evaluation() -> None:
+    """Over one sample the regression would give the target itself, whatever the device did."""
+    denoiser = ColumnDenoiser(3).train()
+    denoiser(torch.randn(64, 3), torch.randn(64, 3), -1)
+    seen, y = denoiser.seen.clone(), torch.randn(2, 3)
+    found = denoiser(y, torch.full((2, 3), 9.0), -1)
+    torch.testing.assert_close(found, denoiser.eval()(y, None, -1))
+    assert torch.equal(denoiser.seen, seen)
+
+
+def test_half_precision_keeps_its_statistics() -> None:
+    denoiser = ColumnDenoiser(4).train()
+    t = 5 + torch.randn(256, 4)
+    denoiser(t + 0.1 * torch.randn(256, 4), t, -1)
+    gain = denoiser.affine()[0]
+    half = denoiser.to(torch.bfloat16)
+    assert half.statistics.dtype == torch.float64
+    assert torch.equal(half.affine()[0], gain)
+    assert half.eval()(t.bfloat16(), None, -1).dtype == torch.bfloat16
+
+
+def test_a_dead_column_is_left_alone() -> None:
+    denoiser = ColumnDenoiser(2, ridge=0.0).train()
+    y = torch.stack((torch.full((64,), 3.0), torch.randn(64)), dim=1)
+    found = denoiser(y, torch.randn(64, 2), -1)
+    assert torch.equal(found[:, 0], y[:, 0])
+
+
+@pytest.mark.parametrize("ridge", [-0.1, float("nan")])
+def test_a_bad_ridge_is_refused(ridge: float) -> None:
+    with pytest.raises(CimsimError, match="the ridge of a denoiser must be 0 or more"):
+        model(ridge)

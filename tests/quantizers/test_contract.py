@@ -84,7 +84,8 @@ def test_a_layer_with_it_trains_programs_and_reloads(spec: str) -> None:
     def model() -> nn.Module:
         torch.manual_seed(0)
         layers = nn.Sequential(nn.Conv2d(4, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(16, 12))
-        return cimsim.convert(layers, "mismatch", quantize_weights=spec, quantize_inputs=spec)
+        inputs = spec if make_quantizer(spec).for_inputs else None
+        return cimsim.convert(layers, "mismatch", quantize_weights=spec, quantize_inputs=inputs)
 
     x = torch.randn(5, 4, 3, 3)
     net = model()
@@ -119,6 +120,10 @@ def test_it_says_what_it_is(spec: str) -> None:
         ("uniform:bits", "write 'bits=VALUE'"),
         ("denoising:sparsity=5:4", "neither N:M"),
         ("denoising:sparsity=1", "neither N:M"),
+        ("denoising:sparsity=2:4,form=affine", "a sparse tensor is around zero"),
+        ("uniform:bits=4,bits=2", "bits is given twice"),
+        ("sparsify:s0=nan", "s0: must be finite"),
+        ("uniform:bits=1,range=2", "a scale of their own"),
     ],
 )
 def test_what_is_wrong_is_told(spec: str, message: str) -> None:
@@ -133,3 +138,54 @@ def test_rows_that_do_not_divide_are_refused_by_name() -> None:
         cimsim.convert(
             nn.Sequential(nn.Linear(6, 4)), "ideal", quantize_weights="denoising:sparsity=2:4"
         )
+
+
+@pytest.mark.parametrize("spec", ["sparsify", "learned-noise"])
+def test_what_is_for_weights_alone_is_refused_for_inputs(spec: str) -> None:
+    with pytest.raises(CimsimError, match=f"quantizer '{spec}' is for weights, not for inputs"):
+        cimsim.convert(nn.Linear(4, 4), "ideal", quantize_inputs=spec)
+
+
+def test_codes_say_which_level_stands_for_a_number(spec: str) -> None:
+    x = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    quantizer = built(spec, x).eval()
+    codes = quantizer.codes(x)
+    if codes is None:
+        return
+    held = quantizer(x)
+    assert codes.shape == x.shape
+    for row_codes, row in zip(codes, held.detach(), strict=True):
+        if "group=5" in spec:
+            row_codes, row = row_codes[:5], row[:5]
+        for code in row_codes.unique():  # one code, one value
+            values = row[row_codes == code]
+            assert values.max() - values.min() < 1e-5
+    step = quantizer.step_size(x)
+    assert step is not None
+    assert step > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_models_are_quantised_in_float32(spec: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    inputs = spec if make_quantizer(spec).for_inputs else None
+    net = cimsim.convert(
+        nn.Linear(64, 8), "ideal", quantize_weights=spec, quantize_inputs=inputs
+    ).to(dtype)
+    x = 30 * torch.randn(4, 64).to(dtype)
+    x[0] = 0
+    y = net(x)
+    assert y.dtype == dtype
+    assert y.isfinite().all()
+
+
+def test_a_new_quantizer_is_a_new_chip() -> None:
+    net = cimsim.convert(nn.Linear(16, 16), "ideal").eval()
+    x = torch.randn(3, 16)
+    with torch.no_grad():
+        before = net(x)
+        net.quantize("uniform:bits=1", None)
+        assert not torch.allclose(net(x), before)
+        with cimsim.nn.perturbed(net, lambda name, weight: 2 * weight):
+            doubled = net(x)
+        torch.testing.assert_close(doubled - net.bias, 2 * (net(x) - net.bias))

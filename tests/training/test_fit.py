@@ -44,6 +44,8 @@ class Recorder(Silent):
         {"objective": ("psa",)},
         {"objective": ("lotion-device",), "profile": "reram-wan-2022"},
         {"corrector": "fogzo:betta=1"},
+        {"quantize_inputs": "sparsify"},
+        {"denoise": 0.01, "quantize_weights": "denoising:sparsity=3:7"},
         {"quantize_weights": "uniform:bits=0"},
         {"rule": "Z"},
         {"model": "gpt"},

@@ -43,7 +43,7 @@ def test_no_plateau_where_the_loss_falls_the_levels_change_or_nothing_moves() ->
 
 
 def test_without_levels_there_is_nothing_to_tell() -> None:
-    for quantizer in (None, "denoising:bits=1"):
+    for quantizer in (None, "stochastic-sign"):
         assert after(model(quantizer), 0.5, (1.0, 1.0)) == (None, None)
 
 

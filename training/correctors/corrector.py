@@ -31,6 +31,7 @@ class Corrector(ABC):
 
     name: ClassVar[str]
     start: float
+    surrogate: str
 
     @abstractmethod
     def correct(

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cimsim.errors import CimsimError
+from cimsim.nn import AnalogLayer
 from cimsim.quantizers.quantizer import RandomQuantizer
 
 HIDDEN = (100, 100)
@@ -37,7 +39,7 @@ class Comparators(RandomQuantizer):
         p = torch.sigmoid(a)
         x = torch.where(uniform < p.detach(), 1.0, -1.0).to(a.dtype)
         slope = 2 * p if self.gradient == "st" else a.clamp(-1, 1)
-        return x + slope - slope.detach()
+        return x + (slope - slope.detach())  # which is exactly zero
 
 
 class StochasticBinary(nn.Module):
@@ -49,6 +51,8 @@ class StochasticBinary(nn.Module):
     def __init__(self, sizes: Sequence[int], gradient: str = "st") -> None:
         super().__init__()
         pairs = list(pairwise(sizes))
+        if len(pairs) < 2:
+            raise CimsimError("a network of comparators wants at least one hidden layer")
         self.hidden = nn.ModuleList(nn.Linear(i, o) for i, o in pairs[:-1])
         self.classifier = nn.Linear(*pairs[-1])
         self.comparators = nn.ModuleList(Comparators(gradient) for _ in self.hidden)
@@ -96,14 +100,14 @@ class StochasticBinary(nn.Module):
                 q = flipped - flipped.detach()
                 continue
             with torch.no_grad():
-                weight: Tensor = layer.weight  # type: ignore[assignment]
+                weight = _weight(layer)
                 turned = a.unsqueeze(2) - 2 * weight * before.unsqueeze(1)
                 effect = -signs.unsqueeze(2) * torch.sigmoid(turned) - flipped.unsqueeze(2)
             q = flipped + (effect * q.unsqueeze(1)).sum(2)
             q = q - q.detach()
         assert q is not None
         logits = self.classifier(signs)
-        turned_logits = logits.unsqueeze(1) - 2 * signs.unsqueeze(2) * self.classifier.weight.T
+        turned_logits = logits.unsqueeze(1) - 2 * signs.unsqueeze(2) * _weight(self.classifier).T
         loss = F.cross_entropy(logits, y, reduction="none")
         count = signs.shape[1]
         labels = y.unsqueeze(1).expand(-1, count)
@@ -111,6 +115,13 @@ class StochasticBinary(nn.Module):
         p = (1 - torch.sigmoid(signs * a).detach()) / count + q
         expected: Tensor = (loss * (1 - p.sum(1)) + (turned_loss * p).sum(1)).mean()
         return expected
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    """The weight that a layer computes with, behind its quantizer if it has one."""
+    weight = layer.effective_weight() if isinstance(layer, AnalogLayer) else layer.weight
+    assert isinstance(weight, Tensor)
+    return weight
 
 
 def stochastic_binary(input_shape: tuple[int, ...], classes: int) -> StochasticBinary:

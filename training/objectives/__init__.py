@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from cimsim.spec import Family
@@ -44,11 +45,10 @@ def make_objectives(specs: Iterable[str]) -> list[Objective]:
     return [CrossEntropy(), *named]
 
 
-def total(objectives: Sequence[Objective], step: Step) -> Tensor:
+def total(objectives: Iterable[Objective], step: Step) -> Tensor:
     """The loss: the weighted sum of all terms."""
     terms = [objective.weight * objective.term(step) for objective in objectives]
-    loss: Tensor = sum(terms[1:], terms[0])
-    return loss
+    return torch.stack(terms).sum() if terms else step.logits.new_zeros(())
 
 
 @contextmanager

@@ -65,7 +65,9 @@ class Adversarial(Objective):
         with torch.enable_grad():
             with perturbed(step.model, lambda n, w: w.detach() * (1 + attack[n])):
                 distance = divergence(natural, step.digital())
-            slopes = torch.autograd.grad(distance, list(attack.values()))
+            slopes = torch.autograd.grad(
+                distance, list(attack.values()), allow_unused=True, materialize_grads=True
+            )
         return {
             name: (factors[name] + self.zeta / self.steps * slope.sign()).clamp(
                 -self.zeta, self.zeta

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers
+from cimsim.quantizers.quantizer import RandomQuantizer
 from cimsim.training.objectives.distances import divergence
 from cimsim.training.objectives.objective import Objective, Step, Weight
 
@@ -53,10 +54,18 @@ class Distill(Objective):
             layer.digital = True
         self._model = teacher.requires_grad_(False)
 
+    def _answers(self, step: Step) -> Tensor:
+        assert self._model is not None
+        for module in self._model.modules():
+            if isinstance(module, RandomQuantizer):
+                module.draws = step.number << 10  # the same whenever this step is looked at
+        answers: Tensor = self._model(step.x)
+        return answers
+
     def term(self, step: Step) -> Tensor:
         """The mean over the batch."""
         with torch.no_grad():
-            answers = step.digital() if self._model is None else self._model(step.x)
+            answers = step.digital() if self._model is None else self._answers(step)
         if answers.shape != step.logits.shape:
             raise CimsimError(
                 f"distill: the teacher {self.teacher} gives answers {list(answers.shape)}, the "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
@@ -24,17 +25,21 @@ class Lotion(Objective):
         1/2 sum_i g_i s^2 D_i (1 - D_i),   s = absmax / (2^(bits-1) - 1),   D = w/s - floor(w/s)
 
     ``s^2 D (1 - D)`` is the variance of rounding w up with probability D and else down; ``g_i`` is
-    the curvature's diagonal, taken from Adam's mean squared gradient. That and ``s`` are constants
-    to the gradient, which is ``1/2 g_i s (1 - 2 D_i)``: a pull to the grid where it matters.
-    ``weight`` says how much more curvature there is than the squared gradient of a batch shows.
+    the curvature's diagonal, the mean squared gradient of the other terms. That and ``s`` are
+    constants to the gradient, which is ``1/2 g_i s (1 - 2 D_i)``: a pull to the grid where it
+    matters. ``weight`` says how much more curvature there is than the squared gradient of a batch
+    shows.
 
     Source: M. Kwun et al., "LOTION: Smoothing the Optimization Landscape for Quantized Training",
     arXiv:2510.08757; the weight and the group are ours.
     """
 
     name: ClassVar[str] = "lotion"
+    wants_curvature: ClassVar[bool] = True
 
-    def __init__(self, bits: Bits = 4, weight: Weight = 1.0, group: Group = "row") -> None:
+    def __init__(
+        self, bits: Annotated[Bits, Field(ge=2)] = 4, weight: Weight = 1.0, group: Group = "row"
+    ) -> None:
         self.bits, self.weight, self.group = bits, weight, group
 
     def term(self, step: Step) -> Tensor:
@@ -57,6 +62,7 @@ class LotionDevice(Objective):
     """
 
     name: ClassVar[str] = "lotion-device"
+    wants_curvature: ClassVar[bool] = True
 
     def __init__(self, weight: Weight = 1.0) -> None:
         self.weight = weight
@@ -72,14 +78,16 @@ class LotionDevice(Objective):
             layer.array.programming_variance(layer.weight)
 
     def term(self, step: Step) -> Tensor:
-        """The sum over the weights of analog layers; 0 while no curvature is known."""
+        """The sum over the weights of analog layers; 0 while there is no noise."""
+        if step.strength == 0:
+            return step.logits.new_zeros(())
         return _half_trace(step, lambda layer: layer.array.programming_variance(layer.weight))
 
 
 def rounding_variance(w: Tensor, bits: int, group: Group) -> Tensor:
     """Variance of randomised rounding to the grid, in the shape of ``w``; see :class:`Lotion`."""
     groups = Groups(w, group)
-    step = groups.largest().detach().clamp_min(_SMALLEST) / max(1, 2 ** (bits - 1) - 1)
+    step = groups.largest().detach().clamp_min(_SMALLEST) / (2 ** (bits - 1) - 1)
     at = groups.values / step
     off = at - at.detach().round()
     # The largest weight lies on the grid but for rounding, which must not push it (and with it the

@@ -16,6 +16,9 @@ from torch import Tensor, nn
 Weight = Annotated[float, Field(ge=0)]
 
 
+Context = Callable[[], AbstractContextManager[object]]
+
+
 @dataclass(frozen=True)
 class Step:
     """One training step, after its forward pass.
@@ -24,9 +27,11 @@ class Step:
         model: the model, in training mode.
         x, y: the batch, inputs and labels.
         logits: what the model gave on the device; carries gradients.
-        again: the same forward again, on the same chips (for changed weights).
-        digital: the forward without the device.
+        repeated: within it the model computes as it did for ``logits``: on the same chips, with the
+            same dropout, and batch statistics untouched.
+        plain: the same without the device.
         strength: the share of the noise in this step, 0 to 1.
+        number: the step's number.
         draws: the step's own random numbers.
         curvature: the mean squared gradient of a parameter so far, None if it is not known yet.
     """
@@ -35,17 +40,34 @@ class Step:
     x: Tensor
     y: Tensor
     logits: Tensor
-    again: Callable[[], Tensor]
-    digital: Callable[[], Tensor]
+    repeated: Context
+    plain: Context
     strength: float
+    number: int
     draws: torch.Generator
     curvature: Callable[[nn.Parameter], Tensor | None]
 
+    def again(self) -> Tensor:
+        """The forward on the device again, for changed weights."""
+        with self.repeated():
+            logits: Tensor = self.model(self.x)
+            return logits
+
+    def digital(self) -> Tensor:
+        """The forward without the device."""
+        with self.plain():
+            logits: Tensor = self.model(self.x)
+            return logits
+
 
 class Objective(ABC):
-    """One term of the loss; the loss is the sum of ``weight * term(step)`` over all of them."""
+    """One term of the loss; the loss is the sum of ``weight * term(step)`` over all of them.
+
+    Curvature is that of the terms that do not want it themselves.
+    """
 
     name: ClassVar[str]
+    wants_curvature: ClassVar[bool] = False
     weight: float
 
     def prepare(self, model: nn.Module, data_dir: Path | None) -> None:

@@ -38,4 +38,5 @@ class PathSampleAnalytic(Objective):
     def term(self, step: Step) -> Tensor:
         """The mean over the batch."""
         assert isinstance(step.model, StochasticBinary)
-        return step.model.path_sample_analytic(step.x, step.y)
+        with step.repeated():
+            return step.model.path_sample_analytic(step.x, step.y)

@@ -49,6 +49,8 @@ def test_a_transformer_learns_it_on_a_device(tmp_path: Path) -> None:
     run = fit(config, tmp_path / "run")
     assert run.result["chip_accuracy"] > 0.5
     assert run.result["digital_loss"] < 1.5
+    with pytest.raises(CimsimError, match="augment: the data set 'tinyshakespeare' has no images"):
+        fit(config.model_copy(update={"augment": ("flip",)}), tmp_path / "other")
 
 
 @pytest.mark.skipif("CIMSIM_DATA" not in os.environ, reason="CIMSIM_DATA names no data folder")
