@@ -89,7 +89,7 @@ def _write(outcomes: list[Outcome], chips: int, seeds: str) -> None:
     names = [f"{o.arm.name}, seed {r.config.seed}" for o in outcomes for r in o.runs]
     write_csv(RESULTS / "mismatch.csv", sweeps, names)
     save(draw([outcome.curve for outcome in outcomes], AXIS), RESULTS / "mismatch.png")
-    table = markdown(outcomes, AXIS)
+    heading, *table = markdown(outcomes, AXIS)
     best = [max(column) for column in zip(*PUBLISHED.values(), strict=True)]
     rows = [
         f"| {name} | | {' | '.join(f'{value:.2f}' for value in values)} |"
@@ -114,6 +114,7 @@ def _write(outcomes: list[Outcome], chips: int, seeds: str) -> None:
         f"2022, Table 1. Epochs: {epochs}; `robust` sees mirrored images too, as the published "
         "trainings do not.",
         "",
+        heading.replace(AXIS.label, "zeta"),
         *table,
         *rows,
         f"| {outcomes[-1].arm.name} over the best published | | {ahead} |",

@@ -63,7 +63,7 @@ class TrainConfig(BaseModel):
         default=(), description="layers to keep digital: name patterns, 'first', 'last'"
     )
     epochs: int = Field(default=10, ge=1, description="passes through the training data")
-    batch_size: int = Field(default=128, ge=1, description="images per step")
+    batch_size: int = Field(default=128, ge=1, description="samples per step")
     augment: tuple[Augmentation, ...] = Field(
         default=(), description="change images at every visit: flip, shift"
     )
