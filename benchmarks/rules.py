@@ -111,7 +111,8 @@ def _write(sections: list[str], given: argparse.Namespace) -> None:
         "# Backward rules and standard noise-aware training, three regimes",
         "",
         f"    python -m benchmarks.rules --data-dir DIR --limit {given.limit} "
-        f"--epochs {given.epochs} --seeds {given.seeds}{' --cifar' if given.cifar else ''}",
+        f"--epochs {given.epochs} --seeds {given.seeds} --chips {given.chips}"
+        f"{' --cifar' if given.cifar else ''}",
         "",
         f"{_TASKS[given.cifar]}, {given.limit:,} training images, {given.epochs} epochs, all "
         f"10,000 test images on {given.chips} unseen chips: accuracy in %, mean ± standard error "
