@@ -86,8 +86,9 @@ def main() -> None:
             seeds=[int(seed) for seed in given.seeds.split(",")],
             watch=Lines,
         )
+        drawn = [o.curve for o in outcomes if o.arm.name not in _worse_standards(outcomes)]
         save(
-            draw([o.curve for o in outcomes], AXIS),
+            draw(drawn, AXIS),
             HERE / "results" / f"{_name(given)}_{regime}.png",
         )
         sections += [
@@ -123,6 +124,14 @@ def _write(sections: list[str], given: argparse.Namespace) -> None:
         "",
     ]
     write_text(HERE / "results" / f"{_name(given)}.md", "\n".join(lines))
+
+
+def _worse_standards(outcomes: list[Outcome]) -> list[str]:
+    """All standard trainings but the best: more curves than colours are not told apart."""
+    at = AXIS.values.index(1.0)
+    standards = [o for o in outcomes if o.arm.name.startswith("standard")]
+    standards.sort(key=lambda outcome: outcome.points[at].mean)
+    return [outcome.arm.name for outcome in standards[:-1]]
 
 
 def _verdict(outcomes: list[Outcome]) -> str:
