@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,53 +13,33 @@ from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer
-from cimsim.quantizers.quantizer import RandomQuantizer
+from cimsim.quantizers import StochasticSign
 
 HIDDEN = (100, 100)
 _EVALUATION_SAMPLES = 10
 
 
-class Comparators(RandomQuantizer):
-    """``x = sign(a - Z)`` with logistic ``Z``: ``P(x = 1) = sigmoid(a)``.
-
-    ``gradient="st"`` passes ``2 sigmoid'(a)``, one linearisation of PSA; ``"hardtanh"`` ``[|a| <=
-    1]``.
-    """
-
-    name = "comparators"
-
-    def __init__(self, gradient: str = "st") -> None:
-        super().__init__()
-        self.gradient = gradient
-
-    def forward(self, a: Tensor) -> Tensor:
-        """-1 or 1, in the shape of ``a``."""
-        uniform = torch.rand(
-            a.shape, generator=self._generator(a.device), device=a.device, dtype=a.dtype
-        )
-        p = torch.sigmoid(a)
-        x = torch.where(uniform < p.detach(), 1.0, -1.0).to(a.dtype)
-        slope = 2 * p if self.gradient == "st" else a.clamp(-1, 1)
-        return x + (slope - slope.detach())  # which is exactly zero
-
-
 class StochasticBinary(nn.Module):
     """Dense layers with stochastic signs between them: ``[N, ...]`` to logits ``[N, classes]``.
 
-    In evaluation mode the logits are the log of the mean of softmax over ten samples.
+    A sign is 1 with probability ``sigmoid(a)``, ``a`` the layer's output. In evaluation mode the
+    logits are the log of the mean of softmax over ten samples.
     """
 
-    def __init__(self, sizes: Sequence[int], gradient: str = "st") -> None:
+    def __init__(self, sizes: Sequence[int], gradient: Literal["st", "hardtanh"] = "st") -> None:
         super().__init__()
         pairs = list(pairwise(sizes))
         if len(pairs) < 2:
             raise CimsimError("a network of comparators wants at least one hidden layer")
         self.hidden = nn.ModuleList(nn.Linear(i, o) for i, o in pairs[:-1])
         self.classifier = nn.Linear(*pairs[-1])
-        self.comparators = nn.ModuleList(Comparators(gradient) for _ in self.hidden)
-        for number, comparator in enumerate(self.comparators):
-            assert isinstance(comparator, Comparators)
-            comparator.name_draws(number)
+        self.comparators = nn.ModuleList(
+            StochasticSign(noise=1.0, gradient=gradient, relative=False, sure=False)
+            for _ in self.hidden
+        )
+        for number, comparators in enumerate(self.comparators):
+            assert isinstance(comparators, StochasticSign)
+            comparators.name_draws(number)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of one sample of the signs; of the mean of ten in evaluation."""
