@@ -48,8 +48,8 @@ def main() -> None:
     lines = [
         "# LOTION, QAT and PTQ",
         "",
-        f"    python -m benchmarks.lotion --data-dir DIR --seeds {given.seeds} "
-        f"--epochs {given.epochs}",
+        f"    python -m benchmarks.lotion --seeds {given.seeds}"
+        + (f" --data-dir DIR --epochs {given.epochs}" if given.data_dir is not None else ""),
         "",
         f"Linear regression, d = {DIMENSION}, eigenvalues of the covariance k^-{POWER}, {BITS}-bit "
         "weights with one scale (largest magnitude), Adam from the unquantised optimum, "

@@ -187,9 +187,9 @@ class _Training:
         self._advance(at)
         x = self._augmented(x, at)
         self.optimizer.zero_grad(set_to_none=True)
-        seen, repeat = self._forward(x, y, strength, at)
+        seen = self._forward(x, y, strength, at)
         loss = self._backward(seen)
-        self._correct(seen, repeat, at)
+        self._correct(seen, at)
         self.optimizer.step()
         self._settle_weights(strength, at)
         right = (seen.logits.detach().argmax(dim=-1) == y).sum()
@@ -208,7 +208,7 @@ class _Training:
             return x
         return augmented(x, self.config.augment, generator("augment", self.config.seed, at))
 
-    def _forward(self, x: Tensor, y: Tensor, strength: float, at: int) -> tuple[Step, Repeat]:
+    def _forward(self, x: Tensor, y: Tensor, strength: float, at: int) -> Step:
         """The forward pass on the device, and all that an objective may ask about it."""
         repeat = Repeat(self.model, self.device)
 
@@ -224,21 +224,18 @@ class _Training:
 
         with watched(self.objectives, self.model), self.method.setting(self.model, strength, at):
             logits = self.model(x)
-        step = Step(
+        return Step(
             model=self.model,
             x=x,
             y=y,
             logits=logits,
             repeated=repeated,
             plain=plain,
-            strength=strength,
+            strength=strength if self.method.noisy else 1.0,
             number=at,
             draws=self._draws(at),
-            curvature=lambda parameter: None,
+            curvature=(lambda _: None) if self.curvature is None else self.curvature.of,
         )
-        if self.curvature is not None:
-            step = replace(step, curvature=self.curvature.of)
-        return step, repeat
 
     def _draws(self, at: int) -> torch.Generator:
         return generator("objective", self.config.seed, at, device=self.device)
@@ -255,7 +252,7 @@ class _Training:
             smoothing.backward()
         return own + smoothing.detach()
 
-    def _correct(self, seen: Step, repeat: Repeat, at: int) -> None:
+    def _correct(self, seen: Step, at: int) -> None:
         """Measure the loss around the weights, where a corrector or an audit is due."""
         progress = at / self.total
         corrects = self.corrector is not None and progress >= self.corrector.start
@@ -371,7 +368,7 @@ def _finish(training: _Training, profile: Profile) -> Run:
     age(model, 0)
     if any(not layer.calibrated for layer in analog_layers(model).values()):
         calibrate(model, calibration_batches(config, data, training.device))
-    if not training.method.noisy or config.method == "standard-nat":
+    if not training.method.on_device:
         reestimate_statistics(model, _some_batches(training), kinds=(ColumnDenoiser,))
     test_x, test_y = data.test_x.to(training.device), data.test_y.to(training.device)
     with digital(model):

@@ -26,6 +26,7 @@ class Method(ABC):
 
     name: ClassVar[str]
     noisy: ClassVar[bool] = True
+    on_device: ClassVar[bool] = False  # whether training meets the device itself
 
     def __init__(self, config: TrainConfig, profile: Profile) -> None:
         self.config = config
@@ -104,6 +105,7 @@ class NoiseAware(Method):
     """
 
     name = "noise-aware"
+    on_device = True
 
     def settle(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
         """Set the converters to what the signals have grown to."""

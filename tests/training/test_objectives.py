@@ -294,3 +294,13 @@ def test_lotion_does_not_feed_on_itself() -> None:
         settings = {"profile": "ideal", "method": "digital", "epochs": 4, "lr": 0.003}
         run = fit(make_config(**settings, objective=("lotion:weight=1e4",)), Path(folder) / "run")
         assert run.digital_accuracy > 0.5
+
+
+def test_device_noise_is_smoothed_without_meeting_it(tmp_path: Path) -> None:
+    """A digital training with the analytic noise of its device is another than one without."""
+    common = {"profile": "mismatch", "method": "digital", "epochs": 1}
+    plain = fit(make_config(**common), tmp_path / "plain")
+    terms = ("lotion-device:weight=1e4",)
+    smoothed = fit(make_config(**common, objective=terms), tmp_path / "smoothed")
+    assert plain.checkpoint_sha256 != smoothed.checkpoint_sha256
+    assert plain.result["digital_loss"] != smoothed.result["digital_loss"]

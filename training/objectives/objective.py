@@ -30,7 +30,8 @@ class Step:
         repeated: within it the model computes as it did for ``logits``: on the same chips, with the
             same dropout, and batch statistics untouched.
         plain: the same without the device.
-        strength: the share of the noise in this step, 0 to 1.
+        strength: the share of the noise in this step, 0 to 1; 1 where training meets no noise, for
+            the objectives that know of it.
         number: the step's number.
         draws: the step's own random numbers.
         curvature: the mean squared gradient of a parameter so far, None if it is not known yet.
