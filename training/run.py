@@ -119,7 +119,7 @@ def new_model(config: TrainConfig, profile: Profile, data: DataSet) -> nn.Module
         seed=config.seed,
         inplace=True,
     )
-    for name, module in model.named_modules():
+    for name, module in model.named_modules():  # also those that are a model's own
         if isinstance(module, RandomQuantizer):
             module.name_draws(config.seed, name)
     return model

@@ -94,11 +94,11 @@ class AnalogLayer(nn.Module):
         Raises:
             CimsimError: if there is no such quantizer, or it does not fit this layer.
         """
-        self.weight_quantizer = self._quantizer(weight)
+        self.weight_quantizer = self._quantizer(weight, "weight")
         if self.weight_quantizer is not None:
             self.weight_quantizer.setup(self.weight.detach())
             self.effective_weight()
-        self.input_quantizer = self._quantizer(input)
+        self.input_quantizer = self._quantizer(input, "input")
         if self.input_quantizer is not None and not self.input_quantizer.for_inputs:
             raise CimsimError(f"quantizer '{input}' is for weights, not for inputs")
         self._chip = None
@@ -116,11 +116,11 @@ class AnalogLayer(nn.Module):
             denoiser = ColumnDenoiser(len(self.weight), ridge).to(self.weight.device)
             self.denoiser = denoiser.train(self.training)
 
-    def _quantizer(self, spec: str | None) -> Quantizer | None:
+    def _quantizer(self, spec: str | None, role: str) -> Quantizer | None:
         if spec is None:
             return None
         quantizer = make_quantizer(spec).to(self.weight)
-        quantizer.name_draws(self.seed, self.name)
+        quantizer.name_draws(self.seed, self.name, role)
         return quantizer.train(self.training)
 
     # What a subclass says about its kind of layer.

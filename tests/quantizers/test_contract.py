@@ -189,3 +189,13 @@ def test_a_new_quantizer_is_a_new_chip() -> None:
         with cimsim.nn.perturbed(net, lambda name, weight: 2 * weight):
             doubled = net(x)
         torch.testing.assert_close(doubled - net.bias, 2 * (net(x) - net.bias))
+
+
+def test_weight_and_input_of_a_layer_draw_different_numbers() -> None:
+    spec = "stochastic-sign:noise=1,sure=false,relative=false"
+    net = cimsim.convert(
+        nn.Linear(64, 64), "ideal", quantize_weights=spec, quantize_inputs=spec
+    ).train()
+    zeros = torch.zeros(64, 64)
+    with torch.no_grad():
+        assert not torch.equal(net.weight_quantizer(zeros), net.input_quantizer(zeros))
