@@ -67,17 +67,18 @@ class Outcome:
 _LISTS = [k for k, f in TrainConfig.model_fields.items() if get_origin(f.annotation) is tuple]
 
 
-def named_arms(names: Sequence[str]) -> list[Arm]:
-    """An arm for each method or recipe; ``name+key=value+key=value`` changes further settings.
+def named_arms(names: str) -> list[Arm]:
+    """An arm for each method or recipe of a list with commas; ``name+key=value+key=value`` changes
+    further settings.
 
     Raises:
         CimsimError: if a name is neither, or there is none.
 
-    >>> named_arms(["digital", "noise-aware+rule=C"])[1].settings
-    {'method': 'noise-aware', 'rule': 'C'}
+    >>> named_arms("digital,noise-aware+rule=C+corrector=fogzo:n=2,beta=1")[1].settings
+    {'method': 'noise-aware', 'rule': 'C', 'corrector': 'fogzo:n=2,beta=1'}
     """
     arms = []
-    for name in filter(None, (name.strip() for name in names)):
+    for name in _split(names):
         first, *changes = name.split("+")
         if first not in METHODS and first not in RECIPES:
             raise CimsimError(unknown("method or recipe", first, [*METHODS, *RECIPES]))
@@ -89,6 +90,17 @@ def named_arms(names: Sequence[str]) -> list[Arm]:
             settings[key] = (value,) if key in _LISTS else value
         arms.append(Arm(name, settings))
     return _distinct(arms)
+
+
+def _split(names: str) -> list[str]:
+    """At commas, but for those of a setting: no name of a method holds an equals sign."""
+    found: list[str] = []
+    for piece in filter(None, (piece.strip() for piece in names.split(","))):
+        if found and "=" in piece.partition("+")[0]:
+            found[-1] += f",{piece}"
+        else:
+            found.append(piece)
+    return found
 
 
 def read_arms(path: Path) -> list[Arm]:

@@ -24,7 +24,7 @@ from cimsim.training.data import BatchLoader, DataSet, load_data
 from cimsim.training.evaluate import evaluate
 from cimsim.training.files import write_text
 from cimsim.training.models import build_model
-from cimsim.training.ternary_chain import TernaryChain
+from cimsim.training.optimizers import TernaryChain
 
 RESULTS = Path(__file__).parent / "results"
 ARMS = {

@@ -27,7 +27,7 @@ class Checkpoint:
     epoch: int
     step: int
     model: dict[str, Any]
-    optimizer: dict[str, Any]
+    optimizers: list[dict[str, Any]]
     sums: Tensor
     average: list[Tensor]
     curvature: list[Tensor]

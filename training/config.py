@@ -37,6 +37,9 @@ class TrainConfig(BaseModel):
         default="mlp",
         description="mlp, cnn, resnet20, stochastic-binary, gpt or package.module:function",
     )
+    start: Path | None = Field(
+        default=None, description="finished run whose weights this one begins with"
+    )
     method: str = Field(default="noise-aware", description="noise-aware, digital or standard-nat")
     rule: str = Field(
         default="F", description="backward rule of noise-aware training: A, B, C, E, F"
@@ -73,8 +76,13 @@ class TrainConfig(BaseModel):
         lt=1,
         description="keep a moving average of the weights with this decay; 0 is off",
     )
-    lr: float = Field(default=1e-3, gt=0, description="peak learning rate of Adam (cosine decay)")
-    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay of AdamW")
+    optimizer: str = Field(
+        default="adam", description="adam, sgd or ternary-chain, with settings: sgd:momentum=0.9"
+    )
+    lr: float = Field(default=1e-3, gt=0, description="peak learning rate (cosine decay)")
+    weight_decay: float = Field(
+        default=0.0, ge=0, description="weight decay: decoupled with adam, in the gradient with sgd"
+    )
     seed: int = Field(
         default=0, ge=0, lt=2**63, description="decides weights, order of data, training chips"
     )

@@ -42,6 +42,7 @@ from cimsim.training.evaluate import evaluate
 from cimsim.training.files import PART, lock, write_text
 from cimsim.training.methods import make_method
 from cimsim.training.objectives import Step, make_objectives, total, watched
+from cimsim.training.optimizers import make_optimizer
 from cimsim.training.plateau import PlateauWatch
 from cimsim.training.progress import Progress, Silent
 from cimsim.training.repeat import Repeat
@@ -65,6 +66,7 @@ from cimsim.training.weights import clip_weights, reestimate_statistics
 CHECKPOINT_SECONDS = 60.0
 _STEPS_PER_REPORT = 10
 _BATCHNORM_BATCHES = 50
+_PLACES = ("profile", "data_dir")  # may have moved since a run began
 _SMALLEST_STEP = 1e-3  # of a corrector, around weights that are all zero
 
 
@@ -113,13 +115,11 @@ class _Training:
         self.method = make_method(config, self.profile)
         self.data = data = load_data(config.data, config.data_dir)
         self.device = device = torch.device(working_device(config.device))
-        self.model = model = new_model(config, self.profile, data).to(device)
+        self.model = model = new_model(config, self.profile, data, config.start).to(device)
         self.loader = BatchLoader(
             *training_samples(config, data), config.batch_size, shuffle_seed=config.seed
         )
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.lr, weight_decay=config.weight_decay
-        )
+        self.optimizers = _optimizers(config, model)
         self.epoch = 0
         self.step = 0
         self.sums = torch.zeros(5, dtype=torch.float64, device=device)
@@ -143,7 +143,8 @@ class _Training:
             saved = load_checkpoint(path, self.device)
             try:
                 self.model.load_state_dict(saved.model)
-                self.optimizer.load_state_dict(saved.optimizer)
+                for optimizer, state in zip(self.optimizers, saved.optimizers, strict=True):
+                    optimizer.load_state_dict(state)
             except (RuntimeError, ValueError, KeyError) as error:
                 raise CimsimError(f"{path} is of another model: {error}") from None
             self.epoch, self.step, self.sums = saved.epoch, saved.step, saved.sums
@@ -178,19 +179,21 @@ class _Training:
 
     def _train_step(self, x: Tensor, y: Tensor) -> None:
         at = self.epoch * len(self.loader) + self.step
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.lr * 0.5 * (1 + math.cos(math.pi * at / self.total))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.lr * 0.5 * (1 + math.cos(math.pi * at / self.total))
         strength = self._strength(at)
         sets_in = strength > 0 and self._strength(at - 1) == 0
         if sets_in or (strength > 0 and (self.step == 0 or _is_power_of_two(at))):
             self.method.settle(self.model, self._calibration())
         self._advance(at)
         x = self._augmented(x, at)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         seen = self._forward(x, y, strength, at)
         loss = self._backward(seen)
         self._correct(seen, at)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self._settle_weights(strength, at)
         right = (seen.logits.detach().argmax(dim=-1) == y).sum()
         self.sums[:3] += torch.stack(
@@ -347,7 +350,7 @@ class _Training:
                 epoch=self.epoch,
                 step=self.step,
                 model=self.model.state_dict(),
-                optimizer=self.optimizer.state_dict(),
+                optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
                 sums=self.sums,
                 average=self.average,
                 curvature=[] if self.curvature is None else self.curvature.state(),
@@ -395,6 +398,18 @@ def _some_batches(training: _Training) -> Iterator[Tensor]:
         yield x.to(training.device)
 
 
+def _optimizers(config: TrainConfig, model: nn.Module) -> list[torch.optim.Optimizer]:
+    chosen = make_optimizer(config.optimizer)
+    if chosen.owns_weights:
+        meddling = [k for k in ("clip_sigma", "average", "quantize_weights") if getattr(config, k)]
+        if meddling:
+            raise CimsimError(
+                f"optimizer '{config.optimizer}' owns the analog weights; {' and '.join(meddling)} "
+                "would change them: set numbers to 0 and leave out quantizers"
+            )
+    return chosen.build(model, config.lr, config.weight_decay)
+
+
 def _claim(out: Path, config: TrainConfig, profile: Profile, resume: bool) -> None:
     """Make the folder this run's, or make sure that it already is."""
     if (out / CONFIG).is_file():
@@ -423,7 +438,8 @@ def _is_just_begun(out: Path) -> bool:
 
 def _same_run(out: Path, config: TrainConfig, profile: Profile) -> None:
     before = read_config(out / CONFIG)
-    fields = [f for f in type(config).model_fields if getattr(before, f) != getattr(config, f)]
+    changed = [f for f in type(config).model_fields if getattr(before, f) != getattr(config, f)]
+    fields = [f for f in changed if f not in _PLACES]
     if fields:
         changes = ", ".join(f"{f} was {getattr(before, f)}" for f in fields)
         raise CimsimError(f"cannot resume {out} with other settings: {changes}")
@@ -431,6 +447,8 @@ def _same_run(out: Path, config: TrainConfig, profile: Profile) -> None:
         raise CimsimError(
             f"cannot resume {out}: the profile '{config.profile}' has changed since it began"
         )
+    if changed:
+        write_text(out / CONFIG, dump_config(config))
 
 
 def _step_size(layer: AnalogLayer) -> float:

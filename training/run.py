@@ -105,9 +105,18 @@ class Run:
         return model.eval()
 
 
-def new_model(config: TrainConfig, profile: Profile, data: DataSet) -> nn.Module:
-    """The untrained model of ``config``, on the device of ``profile``."""
+def new_model(
+    config: TrainConfig, profile: Profile, data: DataSet, start: Path | None = None
+) -> nn.Module:
+    """The model of ``config`` on the device of ``profile``: untrained, or with the weights of the
+    finished run ``start``.
+
+    Raises:
+        CimsimError: if ``start`` is no finished run, or one of another model.
+    """
     model = build_model(config.model, data.input_shape, data.classes, config.seed)
+    if start is not None:
+        _take_weights(model, Run.open(start).path)
     convert(
         model,
         profile,
@@ -123,6 +132,17 @@ def new_model(config: TrainConfig, profile: Profile, data: DataSet) -> nn.Module
         if isinstance(module, RandomQuantizer):
             module.name_draws(config.seed, name)
     return model
+
+
+def _take_weights(model: nn.Module, path: Path) -> None:
+    """Parameters and statistics of the run in ``path``, without its ranges and quantizers."""
+    try:
+        missing, _ = load_model(model, str(path / MODEL), strict=False)
+        fault = f"it has no tensor '{sorted(missing)[0]}'" if missing else ""
+    except Exception as error:  # safetensors raises its own kinds, and RuntimeError for a shape
+        fault = str(error).splitlines()[-1].strip()
+    if fault:
+        raise CimsimError(f"cannot start from {path}, it holds another model: {fault}")
 
 
 def training_samples(config: TrainConfig, data: DataSet) -> tuple[Tensor, Tensor]:

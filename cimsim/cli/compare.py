@@ -72,7 +72,7 @@ def compare(
             )
         common = {name: value for name, value in settings.items() if value not in (None, [])}
         common["device"] = working_device(str(common.get("device", "auto")))
-        wanted = named_arms(methods.split(",")) if methods or arms is None else []
+        wanted = named_arms(methods) if methods or arms is None else []
         wanted += read_arms(arms) if arms is not None else []
         axis = parse_axis(over)
         with Watching() as watching:

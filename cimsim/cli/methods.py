@@ -19,7 +19,7 @@ def methods(
         str | None, typer.Argument(help="One of them: its equation, its settings, its source.")
     ] = None,
 ) -> None:
-    """List methods, backward rules, quantizers, objectives, correctors and recipes."""
+    """List methods, backward rules, quantizers, objectives, correctors, optimizers and recipes."""
     parts = _parts()
     if name is None:
         for kind, flag in _FLAGS.items():
@@ -46,6 +46,7 @@ _FLAGS = {
     "quantizer": "--quantize-weights, --quantize-inputs",
     "objective": "--objective, several times",
     "corrector": "--corrector",
+    "optimizer": "--optimizer",
     "recipe": "--recipe",
 }
 
@@ -56,6 +57,7 @@ def _parts() -> dict[tuple[str, str], object]:
     from cimsim.training.correctors import CORRECTORS
     from cimsim.training.methods import METHODS
     from cimsim.training.objectives import OBJECTIVES
+    from cimsim.training.optimizers import OPTIMIZERS
     from cimsim.training.recipes import RECIPES
 
     families: dict[str, dict[str, object]] = {
@@ -64,6 +66,7 @@ def _parts() -> dict[tuple[str, str], object]:
         "quantizer": dict(QUANTIZERS.parts),
         "objective": dict(OBJECTIVES.parts),
         "corrector": dict(CORRECTORS.parts),
+        "optimizer": dict(OPTIMIZERS.parts),
         "recipe": dict(RECIPES),
     }
     return {

@@ -23,8 +23,8 @@ class Ternary(Quantizer):
 
     With a signed zero four words are in use, -1, -0, +0, 1: two bits, as ternary takes anyway; see
     :func:`pack`. The forward is the same for both. The exact gradient of the source was not found;
-    this is the latent-weight reading of it, and :class:`cimsim.training.TernaryChain` the one
-    without.
+    this is the latent-weight reading of it, and :class:`cimsim.training.optimizers.TernaryChain`
+    the one without.
 
     Source of the idea: J. Uhlmann, "Signed-Zero Ternary", arXiv:2508.05905.
     """

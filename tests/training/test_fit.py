@@ -49,6 +49,10 @@ class Recorder(Silent):
         {"quantize_weights": "uniform:bits=0"},
         {"rule": "Z"},
         {"model": "gpt"},
+        {"start": "nowhere"},
+        {"optimizer": "sgd:momentum=1"},
+        {"optimizer": "ternary-chain"},
+        {"optimizer": "ternary-chain", "clip_sigma": 0.0, "average": 0.9},
     ],
     ids=str,
 )
@@ -215,6 +219,37 @@ def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     fit(config(), tmp_path / "run", resume=True, progress=watcher)
     assert watcher.notes == [f"the run in {tmp_path / 'run'} is already finished"]
     assert {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in run.path.iterdir()} == before
+
+
+def test_the_profile_file_may_have_moved_but_not_changed(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    text = "name: mine\nextends: generic-gaussian\n"
+    file.write_text(text)
+    fit(config(profile=str(file)), tmp_path / "run")
+    (tmp_path / "new").mkdir()
+    moved = file.rename(tmp_path / "new" / "mine.yaml")
+    resumed = fit(config(profile=str(moved)), tmp_path / "run", resume=True)
+    assert resumed.config.profile == str(moved)
+    moved.write_text(text + "adc:\n  bits: 4\n  source:\n    bits: 'assumption: a test'\n")
+    with pytest.raises(CimsimError, match="has changed since it began"):
+        fit(config(profile=str(moved)), tmp_path / "run", resume=True)
+
+
+def test_it_begins_with_the_weights_of_a_run(tmp_path: Path) -> None:
+    first = fit(config(method="digital", epochs=8), tmp_path / "first")
+    tuned = config(start=first.path, epochs=1, lr=1e-9, quantize_weights="lsq:bits=8")
+    second = fit(tuned, tmp_path / "second")
+    assert abs(second.digital_accuracy - first.digital_accuracy) < 0.01
+    (first.path / "result.json").unlink()
+    assert Run.open(second.path).chip_model(second.profile) is not None  # no longer needs the first
+    with pytest.raises(CimsimError, match="not finished"):
+        fit(config(start=first.path), tmp_path / "third")
+    with pytest.raises(CimsimError, match="it holds another model: "):
+        fit(
+            config(start=second.path, model="tests.training.networks:dropout_net"),
+            tmp_path / "third",
+        )
+    assert not (tmp_path / "third").exists()
 
 
 def test_what_is_refused(tmp_path: Path) -> None:

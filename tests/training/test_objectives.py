@@ -215,6 +215,8 @@ RUNS = [
     {"method": "standard-nat", "denoise": 0.01, "objective": ("lotion:weight=1000",)},
     {"corrector": "spsa", "objective": ("consistency", "adversarial:steps=1", "distill")},
     {"recipe": "a1w1"},
+    {"optimizer": "sgd:momentum=0.5", "lr": 0.3},
+    {"optimizer": "ternary-chain", "clip_sigma": 0.0},
 ]
 
 
@@ -232,7 +234,8 @@ def test_it_trains_and_resumes_bit_for_bit(settings: dict[str, Any], tmp_path: P
             if metrics["epoch"] == 1:
                 raise KeyboardInterrupt
 
-    config = make_config(profile="pcm-ibm-2020", epochs=2, batch_size=256, lr=0.003, **settings)
+    settings = {"epochs": 2, "batch_size": 256, "lr": 0.003, **settings}
+    config = make_config(profile="pcm-ibm-2020", **settings)
     straight = fit(config, tmp_path / "straight")
     with pytest.raises(KeyboardInterrupt):
         fit(config, tmp_path / "stopped", progress=Stop())

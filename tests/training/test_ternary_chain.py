@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from cimsim.quantizers.ternary import MINUS_ZERO, PLUS_ZERO
-from cimsim.training.ternary_chain import TernaryChain
+from cimsim.training.optimizers import TernaryChain
 
 
 def weight(seed: int = 0) -> torch.nn.Parameter:

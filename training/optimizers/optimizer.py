@@ -1,0 +1,113 @@
+"""What moves the parameters, as a training names it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from cimsim.errors import CimsimError
+from cimsim.nn import analog_layers
+from cimsim.training.optimizers.ternary_chain import TernaryChain
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Optimizer(ABC):
+    """How gradients move the parameters of a model.
+
+    ``owns_weights`` says that analog weights must stay exactly as they were left: nothing else may
+    clip, average or quantise them.
+    """
+
+    name: ClassVar[str]
+    owns_weights: ClassVar[bool] = False
+
+    @abstractmethod
+    def build(
+        self, model: nn.Module, lr: float, weight_decay: float = 0.0
+    ) -> list[torch.optim.Optimizer]:
+        """Torch's optimizers that share the parameters of ``model`` among them."""
+
+
+class Adam(Optimizer):
+    """Adam with decoupled weight decay (AdamW).
+
+    Source: I. Loshchilov, F. Hutter, arXiv:1711.05101 (2017).
+    """
+
+    name: ClassVar[str] = "adam"
+
+    def __init__(self, beta1: Share = 0.9, beta2: Share = 0.999) -> None:
+        self.betas = beta1, beta2
+
+    def build(
+        self, model: nn.Module, lr: float, weight_decay: float = 0.0
+    ) -> list[torch.optim.Optimizer]:
+        """See :class:`Optimizer`."""
+        return [
+            torch.optim.AdamW(
+                model.parameters(), lr=lr, betas=self.betas, weight_decay=weight_decay
+            )
+        ]
+
+
+class Sgd(Optimizer):
+    """Gradient descent with momentum; weight decay is added to the gradient.
+
+    What it wants of a gradient is its length too, not only its sign: gradients that were measured
+    (FOGZO, n-SPSA) fare better with it than with Adam.
+    """
+
+    name: ClassVar[str] = "sgd"
+
+    def __init__(self, momentum: Share = 0.9) -> None:
+        self.momentum = momentum
+
+    def build(
+        self, model: nn.Module, lr: float, weight_decay: float = 0.0
+    ) -> list[torch.optim.Optimizer]:
+        """See :class:`Optimizer`."""
+        return [
+            torch.optim.SGD(
+                model.parameters(), lr=lr, momentum=self.momentum, weight_decay=weight_decay
+            )
+        ]
+
+
+class LatentFree(Optimizer):
+    """Ternary analog weights that move a step at a time, without latent weights; Adam for the rest.
+
+    See :class:`TernaryChain`, whose settings these are. The learning rate is the rest's.
+    """
+
+    name: ClassVar[str] = "ternary-chain"
+    owns_weights: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        patience: Annotated[int, Field(ge=1, le=126)] = 4,
+        signed: bool = True,
+        threshold: Annotated[float, Field(ge=0)] = 0.5,
+    ) -> None:
+        self.patience, self.signed, self.threshold = patience, signed, threshold
+
+    def build(
+        self, model: nn.Module, lr: float, weight_decay: float = 0.0
+    ) -> list[torch.optim.Optimizer]:
+        """See :class:`Optimizer`.
+
+        Raises:
+            CimsimError: if no layer of the model is analog.
+        """
+        weights = [layer.weight for layer in analog_layers(model).values()]
+        if not weights:
+            raise CimsimError("ternary-chain: the model has no analog layer, so it moves nothing")
+        chosen = {id(weight) for weight in weights}
+        rest = [p for p in model.parameters() if id(p) not in chosen]
+        chain = TernaryChain(weights, self.patience, self.signed, self.threshold)
+        adam = [torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay)] if rest else []
+        return [chain, *adam]
