@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from cimsim.nn import calibrate as calibrate
     from cimsim.nn import convert as convert
     from cimsim.nn import program as program
+    from cimsim.nn import summary as summary
+    from cimsim.nn import to_digital as to_digital
     from cimsim.profile import Profile as Profile
     from cimsim.profile import load_profile as load_profile
 
@@ -38,6 +40,8 @@ _HOMES = {
     "calibrate": "cimsim.nn",
     "convert": "cimsim.nn",
     "program": "cimsim.nn",
+    "summary": "cimsim.nn",
+    "to_digital": "cimsim.nn",
 }
 __all__ = ["__version__", *_HOMES]
 _FOLDERS = (

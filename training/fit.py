@@ -453,7 +453,7 @@ def _same_run(out: Path, config: TrainConfig, profile: Profile) -> None:
 
 def _step_size(layer: AnalogLayer) -> float:
     """How far a corrector steps: the distance of the weight's levels, or a tenth of its RMS."""
-    quantizer, weight = layer.weight_quantizer, layer.weight.detach()
+    quantizer, weight = layer.weight_quantizer, layer.arranged(layer.weight.detach())
     step = None if quantizer is None else quantizer.step_size(weight)
     return step or 0.1 * float(weight.square().mean().sqrt()) or _SMALLEST_STEP
 

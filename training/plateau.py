@@ -44,7 +44,7 @@ class PlateauWatch:
             layer
             for layer in analog_layers(model).values()
             if layer.weight_quantizer is not None
-            and layer.weight_quantizer.codes(layer.weight) is not None
+            and layer.weight_quantizer.codes(layer.arranged(layer.weight)) is not None
         ]
         self._before: list[tuple[Tensor, Tensor]] | None = None
         self._last_loss: float | None = None
@@ -81,6 +81,6 @@ class PlateauWatch:
 def _state(layer: AnalogLayer) -> tuple[Tensor, Tensor]:
     """Latent weight, and the numbers of its levels."""
     assert layer.weight_quantizer is not None
-    codes = layer.weight_quantizer.codes(layer.weight)
+    codes = layer.weight_quantizer.codes(layer.arranged(layer.weight))
     assert codes is not None
     return layer.weight.detach().clone(), codes

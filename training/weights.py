@@ -21,10 +21,10 @@ def clip_weights(model: nn.Module, sigmas: float) -> None:
     weights share a mean would otherwise be clipped to nothing, step after step.
     """
     for layer in analog_layers(model).values():
-        weight = layer.weight
+        weight = layer.arranged(layer.weight)
         rms = weight.flatten(1).square().mean(dim=1).sqrt()
         bound = sigmas * rms.view(-1, *[1] * (weight.dim() - 1))
-        weight.copy_(torch.clamp(weight, -bound, bound))
+        layer.weight.copy_(layer.restored(torch.clamp(weight, -bound, bound)))
 
 
 @torch.no_grad()

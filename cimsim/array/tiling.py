@@ -187,23 +187,32 @@ class LinearTiling(Tiling):
 
 @dataclass(frozen=True)
 class ConvGeometry:
-    """What a 2-d convolution does: channels, kernel, stride, zero padding, dilation, groups."""
+    """What a convolution over any number of dimensions does: channels, kernel, stride, zero
+    padding, dilation, groups."""
 
     in_channels: int
     out_channels: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
     groups: int
+
+    @property
+    def dimensions(self) -> int:
+        """1 for a sequence, 2 for an image, 3 for a volume."""
+        return len(self.kernel)
+
+
+_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 class ConvTiling(Tiling):
-    """``x [batch, in, H, W]``, ``weight [out, in/groups, kh, kw]``.
+    """``x [batch, in, *places]``, ``weight [out, in/groups, *kernel]``.
 
-    A tile holds whole input channels (``kh * kw`` rows each); the groups of the layer are tiles of
-    their own. Cells are ``[groups * split, out/groups, channels * kh * kw]`` and
-    ``z [batch, groups, split, out/groups, H', W']``: one grouped convolution does all tiles.
+    A tile holds whole input channels (as many rows each as the kernel has entries); the groups of
+    the layer are tiles of their own. Cells are ``[groups * split, out/groups, channels * kernel]``
+    and ``z [batch, groups, split, out/groups, *places']``: one grouped convolution does all tiles.
 
     Raises:
         CimsimError: if one channel's kernel needs more rows than a tile has.
@@ -214,10 +223,10 @@ class ConvTiling(Tiling):
 
     def __init__(self, geometry: ConvGeometry, max_rows: int, even: bool = True) -> None:
         self.geometry = g = geometry
-        kernel_rows = g.kernel[0] * g.kernel[1]
+        kernel_rows = math.prod(g.kernel)
         if kernel_rows > max_rows:
             raise CimsimError(
-                f"a {g.kernel[0]}x{g.kernel[1]} kernel needs {kernel_rows} rows for one input "
+                f"a {'x'.join(map(str, g.kernel))} kernel needs {kernel_rows} rows for one input "
                 f"channel, but a tile has {max_rows}; use a profile with array.rows of at least "
                 f"{kernel_rows}, or keep this layer digital"
             )
@@ -228,19 +237,26 @@ class ConvTiling(Tiling):
         self.rows = self.channels * kernel_rows
 
     def _pad_channels(self, x: Tensor) -> Tensor:
-        missing = self.split * self.channels - self.group_channels
-        if not missing:
+        if not self._missing:
             return x
         grouped: Tensor = x.unflatten(1, (self.geometry.groups, self.group_channels))
-        return F.pad(grouped, (0, 0, 0, 0, 0, missing)).flatten(1, 2)
+        return self._more_channels(grouped).flatten(1, 2)
+
+    @property
+    def _missing(self) -> int:
+        """Channels that the tiles of a group have room for, beyond those that there are."""
+        return self.split * self.channels - self.group_channels
+
+    def _more_channels(self, t: Tensor) -> Tensor:
+        """``t [..., channels, *places]`` with zeros in the channels that are missing."""
+        return F.pad(t, (0, 0) * self.geometry.dimensions + (0, self._missing))
 
     def _kernels(self, cells: Tensor) -> Tensor:
         return cells.reshape(-1, self.channels, *self.geometry.kernel)
 
     def to_cells(self, weight: Tensor) -> Tensor:
         g = self.geometry
-        missing = self.split * self.channels - self.group_channels
-        padded = F.pad(weight, (0, 0, 0, 0, 0, missing)) if missing else weight
+        padded = self._more_channels(weight) if self._missing else weight
         split = padded.reshape(g.groups, g.out_channels // g.groups, self.split, self.rows)
         return split.transpose(1, 2).reshape(self.tiles, g.out_channels // g.groups, self.rows)
 
@@ -254,7 +270,7 @@ class ConvTiling(Tiling):
 
     def product(self, x: Tensor, cells: Tensor, slot: str | None = None) -> Tensor:
         g = self.geometry
-        z = F.conv2d(
+        z = _CONVOLUTIONS[g.dimensions](
             self._pad_channels(x),
             self._kernels(cells),
             None,
@@ -279,7 +295,7 @@ class ConvTiling(Tiling):
             g.padding,
             g.dilation,
             False,
-            [0, 0],
+            [0] * g.dimensions,
             self.tiles,
             [*wanted, False],
         )
@@ -288,7 +304,7 @@ class ConvTiling(Tiling):
     def input_grad(self, dz: Tensor, cells: Tensor, x_shape: torch.Size) -> Tensor:
         padded = (x_shape[0], self.tiles * self.channels, *x_shape[2:])
         dx, _ = self._transposed(dz, dz.new_empty(1).expand(padded), cells, (True, False))
-        if self.split * self.channels == self.group_channels:
+        if not self._missing:
             return dx
         grouped: Tensor = dx.unflatten(1, (self.geometry.groups, -1))
         return grouped[:, :, : self.group_channels].flatten(1, 2)
@@ -300,23 +316,31 @@ class ConvTiling(Tiling):
         return dw.reshape(shape)
 
     def per_column(self, values: Tensor) -> Tensor:
-        return values.view(self.geometry.groups, self.split, -1, 1, 1)
+        g = self.geometry
+        return values.view(g.groups, self.split, -1, *[1] * g.dimensions)
 
     def row_inputs(self, x: Tensor) -> Tensor:
         g = self.geometry
-        unfolded = F.unfold(self._pad_channels(x), g.kernel, g.dilation, g.padding, g.stride)
-        by_tile: Tensor = unfolded.unflatten(1, (self.tiles, self.rows))
-        return by_tile.permute(1, 0, 3, 2).reshape(self.tiles, -1, self.rows)
+        borders = [side for pad in reversed(g.padding) for side in (pad, pad)]
+        seen = F.pad(self._pad_channels(x), borders)
+        for at, (kernel, stride, dilation) in enumerate(
+            zip(g.kernel, g.stride, g.dilation, strict=True)
+        ):
+            seen = seen.unfold(2 + at, dilation * (kernel - 1) + 1, stride)[..., ::dilation]
+        # [batch, channels of all tiles, *places', *kernel]
+        by_tile: Tensor = seen.unflatten(1, (self.tiles, self.channels)).movedim(1, 0)
+        places = range(3, 3 + g.dimensions)
+        ordered = by_tile.permute(0, 1, *places, 2, *range(3 + g.dimensions, by_tile.dim()))
+        return ordered.reshape(self.tiles, -1, self.rows)
 
     def by_column(self, z: Tensor) -> Tensor:
-        return z.permute(1, 2, 3, 0, 4, 5).reshape(self.tiles, z.shape[self.column_dim], -1)
+        return z.movedim(0, 3).reshape(self.tiles, z.shape[self.column_dim], -1)
 
     def from_columns(self, currents: Tensor, x_shape: torch.Size) -> Tensor:
         g = self.geometry
-        height, width = self._places(x_shape)
-        columns = currents.shape[1]
-        z = currents.reshape(g.groups, self.split, columns, x_shape[0], height, width)
-        return z.permute(3, 0, 1, 2, 4, 5)
+        places = self._places(x_shape)
+        z = currents.reshape(g.groups, self.split, currents.shape[1], x_shape[0], *places)
+        return z.movedim(3, 0)
 
     def accumulate(self, z: Tensor) -> Tensor:
         summed = z.squeeze(2) if self.split == 1 else z.sum(2)
@@ -324,31 +348,30 @@ class ConvTiling(Tiling):
 
     def spread(self, dy: Tensor) -> Tensor:
         grouped: Tensor = dy.unflatten(1, (self.geometry.groups, -1)).unsqueeze(2)
-        return grouped.expand(-1, -1, self.split, -1, -1, -1)
+        return grouped.expand(-1, -1, self.split, *[-1] * (1 + self.geometry.dimensions))
 
     def lines(self, z_shape: tuple[int, ...]) -> Lines:
-        batch, groups, split, columns, height, width = z_shape
-        return Lines(batch * groups, groups, split, columns, height * width, of_columns=False)
+        batch, groups, split, columns, *places = z_shape
+        return Lines(batch * groups, groups, split, columns, math.prod(places), of_columns=False)
 
     def output_shape_of(self, x_shape: tuple[int, ...], outputs: int) -> tuple[int, ...]:
         return x_shape[0], outputs, *self._places(x_shape)
 
-    def _places(self, x_shape: tuple[int, ...]) -> tuple[int, int]:
-        """Height and width of the output."""
+    def _places(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """How many positions the output has in each dimension."""
         g = self.geometry
-        height, width = (
+        return tuple(
             (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
             for size, pad, dilation, kernel, stride in zip(
                 x_shape[2:], g.padding, g.dilation, g.kernel, g.stride, strict=True
             )
         )
-        return height, width
 
     def output_shape(self, z_shape: tuple[int, ...]) -> tuple[int, ...]:
-        batch, groups, _, columns, height, width = z_shape
-        return batch, groups * columns, height, width
+        batch, groups, _, columns, *places = z_shape
+        return batch, groups * columns, *places
 
     def currents_shape(self, y_shape: tuple[int, ...]) -> tuple[int, ...]:
-        batch, outputs, height, width = y_shape
+        batch, outputs, *places = y_shape
         groups = self.geometry.groups
-        return batch, groups, self.split, outputs // groups, height, width
+        return batch, groups, self.split, outputs // groups, *places

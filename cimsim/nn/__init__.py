@@ -1,11 +1,20 @@
 """Analog layers, and what is done to a whole model: convert, calibrate, program, age."""
 
-from cimsim.nn.conv import AnalogConv2d
-from cimsim.nn.convert import convert
+from cimsim.nn.attention import UnpackedAttention
+from cimsim.nn.conv import (
+    AnalogConv1d,
+    AnalogConv2d,
+    AnalogConv3d,
+    AnalogConvTranspose1d,
+    AnalogConvTranspose2d,
+    AnalogConvTranspose3d,
+)
+from cimsim.nn.convert import convert, to_digital
 from cimsim.nn.denoiser import ColumnDenoiser
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.linear import AnalogLinear
 from cimsim.nn.modes import evaluating
+from cimsim.nn.recurrent import UnpackedGRU, UnpackedLSTM, UnpackedRNN
 from cimsim.nn.verbs import (
     age,
     analog_layers,
@@ -18,10 +27,19 @@ from cimsim.nn.verbs import (
 )
 
 __all__ = [
+    "AnalogConv1d",
     "AnalogConv2d",
+    "AnalogConv3d",
+    "AnalogConvTranspose1d",
+    "AnalogConvTranspose2d",
+    "AnalogConvTranspose3d",
     "AnalogLayer",
     "AnalogLinear",
     "ColumnDenoiser",
+    "UnpackedAttention",
+    "UnpackedGRU",
+    "UnpackedLSTM",
+    "UnpackedRNN",
     "age",
     "analog_layers",
     "calibrate",
@@ -32,4 +50,5 @@ __all__ = [
     "perturbed",
     "program",
     "set_profile",
+    "to_digital",
 ]

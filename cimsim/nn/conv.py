@@ -1,11 +1,14 @@
-"""A 2-d convolution on an array."""
+"""Convolutions on an array, over any number of dimensions, and transposed ones."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import math
+from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from cimsim.array import ConvTiling
 from cimsim.array.tiling import ConvGeometry
@@ -13,44 +16,44 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Array
 
 
-class AnalogConv2d(AnalogLayer, nn.Conv2d):
-    """``y = conv2d(x, W) + b`` with the products on an array; shapes as in ``torch.nn.Conv2d``.
+class _AnalogConv(AnalogLayer, _ConvNd):
+    """``y = conv(x, W) + b`` with the products on an array; shapes as in torch.
 
     A column of the array holds one output channel's kernel; every output position is one read.
-    Strides, dilation, groups and all padding modes as in torch. Made from a ``torch.nn.Conv2d`` by
-    :func:`cimsim.convert`. The bias is digital.
+    Strides, dilation, groups and all padding modes as in torch. The bias is digital.
     """
 
-    columns_dim: ClassVar[int] = -3
+    dimensions: ClassVar[int]
 
     @staticmethod
     def tiling(layer: nn.Module, array: Array) -> ConvTiling:
         """Whole input channels on tiles, see :class:`cimsim.array.ConvTiling`."""
-        assert isinstance(layer, nn.Conv2d)
-        kh, kw = layer.kernel_size
-        sh, sw = layer.stride
-        dh, dw = layer.dilation
-        padding = layer.padding
-        if isinstance(padding, str) or _pads_first(layer):
-            padding = (0, 0)
-        ph, pw = padding
+        assert isinstance(layer, _ConvNd)
+        nowhere = (0,) * len(layer.kernel_size)
+        padding = nowhere if _pads_first(layer) else layer.padding
+        assert isinstance(padding, tuple)
         geometry = ConvGeometry(
             in_channels=layer.in_channels,
             out_channels=layer.out_channels,
-            kernel=(kh, kw),
-            stride=(sh, sw),
-            padding=(ph, pw),
-            dilation=(dh, dw),
+            kernel=layer.kernel_size,
+            stride=layer.stride,
+            padding=padding,
+            dilation=layer.dilation,
             groups=layer.groups,
         )
         return ConvTiling(geometry, array.rows, even=array.row_split == "even")
 
-    def _digital(self, x: Tensor, weight: Tensor) -> Tensor:
-        y: Tensor = self._conv_forward(x, weight, self.bias)
+    @property
+    def outputs(self) -> int:
+        """Output channels."""
+        return self.out_channels
+
+    def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
+        y: Tensor = self._conv_forward(x, weight, self.bias)  # type: ignore[operator]
         return y
 
     def _samples(self, x: Tensor) -> Tensor:
-        return x if x.dim() == 4 else x.unsqueeze(0)
+        return x if x.dim() == self.dimensions + 2 else x.unsqueeze(0)
 
     def _vectors(self, x: Tensor) -> Tensor:
         batched = self._samples(x)
@@ -59,10 +62,136 @@ class AnalogConv2d(AnalogLayer, nn.Conv2d):
         mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
         return F.pad(batched, self._reversed_padding_repeated_twice, mode=mode)
 
-    def _output(self, y: Tensor, x: Tensor) -> Tensor:
-        return y if x.dim() == 4 else y.squeeze(0)
+    def _output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
+        return y if x.dim() == self.dimensions + 2 else y.squeeze(0)
 
 
-def _pads_first(layer: nn.Conv2d) -> bool:
+class AnalogConv1d(_AnalogConv, nn.Conv1d):
+    """A ``torch.nn.Conv1d`` on an array, made by :func:`cimsim.convert`."""
+
+    stands_for: ClassVar[type[nn.Module]] = nn.Conv1d
+    dimensions, columns_dim = 1, -2
+
+
+class AnalogConv2d(_AnalogConv, nn.Conv2d):
+    """A ``torch.nn.Conv2d`` on an array, made by :func:`cimsim.convert`."""
+
+    stands_for: ClassVar[type[nn.Module]] = nn.Conv2d
+    dimensions, columns_dim = 2, -3
+
+
+class AnalogConv3d(_AnalogConv, nn.Conv3d):
+    """A ``torch.nn.Conv3d`` on an array, made by :func:`cimsim.convert`."""
+
+    stands_for: ClassVar[type[nn.Module]] = nn.Conv3d
+    dimensions, columns_dim = 3, -4
+
+
+def _pads_first(layer: _ConvNd) -> bool:
     """Padding that the product cannot do itself: by name, or with something other than zeros."""
     return isinstance(layer.padding, str) or layer.padding_mode != "zeros"
+
+
+class _AnalogConvTranspose(AnalogLayer, _ConvTransposeNd):
+    """``y = conv_transpose(x, W) + b`` with the products on an array; shapes as in torch.
+
+    Every input position is one read. A column holds what one entry of one output channel's kernel
+    takes from all input channels; what the columns give is put in its places and added up
+    digitally, with the bias. No zeros are put between the inputs, as a convolution would need.
+    """
+
+    dimensions: ClassVar[int]
+
+    @staticmethod
+    def tiling(layer: nn.Module, array: Array) -> ConvTiling:
+        """A pointwise convolution with a column for each entry of each output channel's kernel."""
+        assert isinstance(layer, _ConvTransposeNd)
+        once = (1,) * len(layer.kernel_size)
+        geometry = ConvGeometry(
+            in_channels=layer.in_channels,
+            out_channels=layer.out_channels * math.prod(layer.kernel_size),
+            kernel=once,
+            stride=once,
+            padding=(0,) * len(once),
+            dilation=once,
+            groups=layer.groups,
+        )
+        return ConvTiling(geometry, array.rows, even=array.row_split == "even")
+
+    @property
+    def outputs(self) -> int:
+        """Output channels."""
+        return self.out_channels
+
+    @property
+    def _array_bias(self) -> Tensor | None:
+        return None
+
+    def arranged(self, weight: Tensor) -> Tensor:
+        """``[in, out/groups, *kernel]`` as ``[out * kernel, in/groups, 1, …]``."""
+        grouped: Tensor = weight.unflatten(0, (self.groups, -1)).movedim(1, -1)
+        inputs = self.in_channels // self.groups
+        return grouped.reshape(-1, inputs, *[1] * self.dimensions)
+
+    def restored(self, arranged: Tensor) -> Tensor:
+        """Inverse of :meth:`arranged`."""
+        outputs, inputs = self.out_channels // self.groups, self.in_channels // self.groups
+        grouped = arranged.reshape(self.groups, outputs, *self.kernel_size, inputs)
+        return grouped.movedim(-1, 1).flatten(0, 1)
+
+    def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
+        return self._transposed(x, self.restored(weight), self._sizes(x, *others), self.groups)
+
+    def _samples(self, x: Tensor) -> Tensor:
+        return x if x.dim() == self.dimensions + 2 else x.unsqueeze(0)
+
+    def _vectors(self, x: Tensor) -> Tensor:
+        return self._samples(x)
+
+    def _output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
+        entries = math.prod(self.kernel_size)
+        places = torch.eye(entries, dtype=y.dtype, device=y.device)
+        places = places.view(entries, 1, *self.kernel_size).repeat(
+            self.out_channels, 1, *[1] * self.dimensions
+        )
+        found = self._transposed(y, places, self._sizes(x, *others), self.out_channels)
+        return found if x.dim() == self.dimensions + 2 else found.squeeze(0)
+
+    def _sizes(self, x: Tensor, output_size: list[int] | None = None) -> list[int]:
+        """Padding of the output, so that it has ``output_size``."""
+        padding: list[int] = self._output_padding(
+            x, output_size, self.stride, self.padding, self.kernel_size, self.dimensions,
+            self.dilation,
+        )  # type: ignore[arg-type]  # fmt: skip
+        return padding
+
+    def _transposed(
+        self, x: Tensor, weight: Tensor, output_padding: list[int], groups: int
+    ) -> Tensor:
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        rest = self.stride, self.padding, output_padding, groups, self.dilation
+        return _TRANSPOSED[self.dimensions](x, weight, bias, *rest)
+
+
+_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+class AnalogConvTranspose1d(_AnalogConvTranspose, nn.ConvTranspose1d):
+    """A ``torch.nn.ConvTranspose1d`` on an array, made by :func:`cimsim.convert`."""
+
+    stands_for: ClassVar[type[nn.Module]] = nn.ConvTranspose1d
+    dimensions, columns_dim = 1, -2
+
+
+class AnalogConvTranspose2d(_AnalogConvTranspose, nn.ConvTranspose2d):
+    """A ``torch.nn.ConvTranspose2d`` on an array, made by :func:`cimsim.convert`."""
+
+    stands_for: ClassVar[type[nn.Module]] = nn.ConvTranspose2d
+    dimensions, columns_dim = 2, -3
+
+
+class AnalogConvTranspose3d(_AnalogConvTranspose, nn.ConvTranspose3d):
+    """A ``torch.nn.ConvTranspose3d`` on an array, made by :func:`cimsim.convert`."""
+
+    stands_for: ClassVar[type[nn.Module]] = nn.ConvTranspose3d
+    dimensions, columns_dim = 3, -4

@@ -1,31 +1,58 @@
-"""Turn a model's layers analog, in place or in a copy."""
+"""Turn a model's layers analog, in place or in a copy, and digital again."""
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cimsim.errors import CimsimError
 from cimsim.estimators import DEFAULT_RULE, backward_rule
-from cimsim.nn.conv import AnalogConv2d
+from cimsim.nn import kinds
 from cimsim.nn.layer import AnalogLayer
-from cimsim.nn.linear import AnalogLinear
+from cimsim.nn.packed import Unpacked
 from cimsim.profile import Profile, load_profile
 from cimsim.profile.suggest import unknown
 from cimsim.quantizers import make_quantizer
 
 logger = logging.getLogger("cimsim")
 
-_ANALOG: dict[type[nn.Module], type[AnalogLayer]] = {
-    nn.Linear: AnalogLinear,
-    nn.Conv2d: AnalogConv2d,
-}
+
+@dataclass(frozen=True)
+class LayerSettings:
+    """What :func:`convert` makes of one layer; its arguments of the same names."""
+
+    profile: Profile
+    rule: str = DEFAULT_RULE
+    quantize_weights: str | None = None
+    quantize_inputs: str | None = None
+    denoise: float | None = None
+
+    def changed(self, changes: Mapping[str, Any]) -> LayerSettings:
+        """With these settings instead.
+
+        Raises:
+            CimsimError: if there is no such setting, profile, rule or quantizer.
+        """
+        known = [field for field in vars(self)]
+        for key in changes:
+            if key not in known:
+                raise CimsimError(unknown("setting of a layer", key, known))
+        given = dict(changes)
+        if "profile" in given and not isinstance(given["profile"], Profile):
+            given["profile"] = load_profile(given["profile"])
+        settings = replace(self, **given)
+        backward_rule(settings.rule)
+        for spec in filter(None, (settings.quantize_weights, settings.quantize_inputs)):
+            make_quantizer(spec)
+        return settings
 
 
 def convert(
@@ -35,27 +62,39 @@ def convert(
     rule: str = DEFAULT_RULE,
     only: Callable[[str, nn.Module], bool] | None = None,
     keep_digital: Iterable[str] = (),
+    layers: Mapping[str, Mapping[str, Any]] | None = None,
     quantize_weights: str | None = None,
     quantize_inputs: str | None = None,
     denoise: float | None = None,
     seed: int = 0,
     inplace: bool = False,
 ) -> nn.Module:
-    """Put every ``Linear`` and ``Conv2d`` of ``model`` on the device of ``profile``.
+    """Put every layer of ``model`` that multiplies by its weights on the device of ``profile``.
 
-    The layers change their class and nothing else: parameters, names, hooks and training mode stay,
-    so any optimiser and any checkpoint of the digital model goes on working (a quantizer or
-    denoiser may add parameters and statistics of its own: load with ``strict=False`` then).
-    Subclasses of the two (such as the projections inside ``nn.MultiheadAttention``, whose forward
-    is never called) are left digital, with a warning in the log.
+    Those are ``Linear``, ``Conv1d`` to ``Conv3d``, ``ConvTranspose1d`` to ``ConvTranspose3d`` and
+    the ``Conv1D`` of Hugging Face's GPT-2. They change their class and nothing else: parameters
+    (tied ones too), names, hooks and training mode stay, so any optimiser and any checkpoint of the
+    digital model goes on working (a quantizer or denoiser may add parameters and statistics of its
+    own: load with ``strict=False`` then).
+
+    ``MultiheadAttention``, ``RNN``, ``LSTM`` and ``GRU`` hold the weights of several layers: they
+    are taken apart into layers, which get new parameters; make the optimiser afterwards. Digital
+    checkpoints still load. What has two signals (scores, gates) is computed digitally, and so are
+    embeddings, which look up and do not multiply. Subclasses of a layer, whose forward may be
+    another, are left digital, with a warning in the log; :func:`cimsim.summary` tells of each layer
+    what became of it.
 
     Args:
-        model: any module; also a single layer.
+        model: any module; also a single layer, or one on the meta device.
         profile: a device, by object, name or file.
         rule: letter of the backward rule, see :mod:`cimsim.estimators.rules`.
         only: ``only(name, module)`` says which layers to convert; all by default.
         keep_digital: names to leave digital, as ``fnmatch`` patterns over dotted module names;
             ``"first"`` and ``"last"`` stand for the first and the last layer.
+        layers: other settings for some layers, ``{pattern: {"profile": …, "rule": …}}``, with
+            patterns as above; of several that match a layer, later ones go before earlier ones.
+            Settings are ``profile``, ``rule``, ``quantize_weights``, ``quantize_inputs``,
+            ``denoise``.
         quantize_weights, quantize_inputs: a quantizer for the weight and one for the input of every
             converted layer, as :func:`cimsim.quantizers.make_quantizer` takes them.
         denoise: ridge of a digital gain and offset behind every column's ADC, see
@@ -69,7 +108,8 @@ def convert(
 
     Raises:
         CimsimError: if the profile, rule or a quantizer is unknown, a pattern matches no layer, no
-            layer is left to convert, or a layer does not fit the device.
+            layer is left to convert, a layer does not fit the device, or the model is wrapped for
+            distributed training and would change its parameters. The model is unchanged then.
 
     >>> import torch, cimsim
     >>> analog = cimsim.convert(torch.nn.Linear(8, 4), "ideal")
@@ -78,44 +118,103 @@ def convert(
     """
     if not isinstance(profile, Profile):
         profile = load_profile(profile)
-    backward = backward_rule(rule)
-    for spec in filter(None, (quantize_weights, quantize_inputs)):
-        make_quantizer(spec)  # refuses before anything is changed
-    names = _chosen(model, only, list(keep_digital))
-    for name in names:
-        _check_fit(model.get_submodule(name), name, profile)
-        if quantize_weights is not None:
-            _check_quantizer(model.get_submodule(name), name, quantize_weights)
+    common = LayerSettings(profile).changed(
+        {
+            "rule": rule,
+            "quantize_weights": quantize_weights,
+            "quantize_inputs": quantize_inputs,
+            "denoise": denoise,
+        }
+    )
+    kept = list(keep_digital)
+    special = {pattern: dict(changes) for pattern, changes in (layers or {}).items()}
+    _refuse_wrapped(model)
+    _convert(_skeleton(model), common, only, kept, special, seed)  # refuses what does not fit
     result = model if inplace else copy.deepcopy(model)
-    for name in names:
-        layer = result.get_submodule(name)
-        layer.__class__ = _ANALOG[type(layer)]
-        assert isinstance(layer, AnalogLayer)
-        layer.become_analog(profile, backward, name, seed)
-        layer.quantize(quantize_weights, quantize_inputs)
-        layer.denoise(denoise)
-    for module in result.modules():
-        if isinstance(module, nn.TransformerEncoderLayer):
-            # Its fast path in evaluation reads the layers' weights and never calls the layers.
-            module.activation_relu_or_gelu = 0
+    _convert(result, common, only, kept, special, seed)
     return result
 
 
-def _check_fit(layer: nn.Module, name: str, profile: Profile) -> None:
-    """Refuse before anything is changed."""
-    try:
-        _ANALOG[type(layer)].tiling(layer, profile.array)
-    except CimsimError as error:
-        raise CimsimError(f"layer '{name}': {error}") from None
+def to_digital(model: nn.Module, *, inplace: bool = False) -> nn.Module:
+    """The ordinary torch model again, with the trained weights (as their quantizers hold them).
+
+    Raises:
+        CimsimError: if a layer has an input quantizer or a denoiser, for which a digital layer has
+            no place. The model is unchanged then.
+
+    >>> import torch, cimsim
+    >>> analog = cimsim.convert(torch.nn.Linear(8, 4), "pcm-ibm-2020")
+    >>> cimsim.to_digital(analog)
+    Linear(in_features=8, out_features=4, bias=True)
+    """
+    _to_digital(_skeleton(model))
+    result = model if inplace else copy.deepcopy(model)
+    _to_digital(result)
+    return result
 
 
-def _check_quantizer(layer: nn.Module, name: str, spec: str) -> None:
-    assert isinstance(layer.weight, Tensor)
-    try:
-        with torch.no_grad():
-            make_quantizer(spec)(layer.weight.float())
-    except CimsimError as error:
-        raise CimsimError(f"layer '{name}': {error}") from None
+def _to_digital(model: nn.Module) -> None:
+    for module in list(model.modules()):
+        if isinstance(module, AnalogLayer):
+            module.become_digital()
+    for module in list(model.modules()):
+        if isinstance(module, Unpacked):
+            module.pack()
+
+
+def _convert(
+    model: nn.Module,
+    common: LayerSettings,
+    only: Callable[[str, nn.Module], bool] | None,
+    keep_digital: list[str],
+    special: dict[str, dict[str, Any]],
+    seed: int,
+) -> None:
+    for module in list(model.modules()):
+        if type(module) in kinds.PACKED:
+            kinds.PACKED[type(module)].unpack(module)
+        if isinstance(module, nn.TransformerEncoderLayer):
+            # Its fast path in evaluation reads the layers' weights and never calls the layers.
+            module.activation_relu_or_gelu = 0
+    names = _chosen(model, only, keep_digital)
+    settings = dict.fromkeys(names, common)
+    for pattern, changes in special.items():
+        for name in _matching(pattern, names, "layers"):
+            settings[name] = settings[name].changed(changes)
+    for name, chosen in settings.items():
+        layer = model.get_submodule(name)
+        analog = kinds.analog_kind(layer)
+        assert analog is not None
+        layer.__class__ = analog
+        assert isinstance(layer, AnalogLayer)
+        try:
+            layer.become_analog(chosen.profile, backward_rule(chosen.rule), name, seed)
+            layer.quantize(chosen.quantize_weights, chosen.quantize_inputs)
+            layer.denoise(chosen.denoise)
+        except CimsimError as error:
+            raise CimsimError(f"layer '{name}': {error}") from None
+
+
+def _skeleton(model: nn.Module) -> nn.Module:
+    """A copy on the meta device: everything but the numbers, and no memory for those."""
+    tensors = [*model.parameters(), *model.buffers()]
+    memo: dict[int, Any] = {}
+    for tensor in tensors:
+        empty = torch.empty_like(tensor, device="meta")
+        is_parameter = isinstance(tensor, nn.Parameter)
+        memo[id(tensor)] = (
+            nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty.detach()
+        )
+    return copy.deepcopy(model, memo)
+
+
+def _refuse_wrapped(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            raise CimsimError(
+                f"{'the model' if not name else repr(name)} is wrapped in {type(module).__name__}; "
+                "convert the module inside (model.module), and wrap the result"
+            )
 
 
 def _chosen(
@@ -123,30 +222,30 @@ def _chosen(
 ) -> list[str]:
     candidates = []
     for name, module in model.named_modules():
-        if type(module) in _ANALOG:
+        if kinds.analog_kind(module) is not None:
             candidates.append(name)
-        elif isinstance(module, tuple(_ANALOG)) and not isinstance(module, AnalogLayer):
+        elif kinds.resembles(module):
             logger.warning("layer '%s' (%s) stays digital", name, type(module).__name__)
     kept = set()
     for pattern in keep_digital:
-        matched = _matching(pattern, candidates)
-        if not matched:
-            raise CimsimError(f"keep_digital: {unknown('layer', pattern, candidates)}")
-        kept.update(matched)
+        kept.update(_matching(pattern, candidates, "keep_digital"))
     chosen = [name for name in candidates if name not in kept]
     if only is not None:
         chosen = [name for name in chosen if only(name, model.get_submodule(name))]
     if not chosen:
         raise CimsimError(
             f"no layer of this {type(model).__name__} is left to convert: it has "
-            f"{len(candidates)} Linear or Conv2d layers, {len(kept)} of them kept digital"
+            f"{len(candidates)} that multiply by their weights, {len(kept)} of them kept digital"
         )
     return chosen
 
 
-def _matching(pattern: str, names: list[str]) -> list[str]:
+def _matching(pattern: str, names: list[str], argument: str) -> list[str]:
     if pattern == "first":
         return names[:1]
     if pattern == "last":
         return names[-1:]
-    return [name for name in names if fnmatchcase(name, pattern)]
+    matched = [name for name in names if fnmatchcase(name, pattern)]
+    if not matched:
+        raise CimsimError(f"{argument}: {unknown('layer', pattern, names)}")
+    return matched

@@ -10,8 +10,9 @@ Weight and input may pass a quantizer before they meet the array, also in the di
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -42,6 +43,16 @@ class SignalObserver:
         self.columns = [RangeObserver() for _ in range(len(chip.scale) if per_tile else 1)]
 
 
+@dataclass
+class _Shared:
+    """A training chip that several calls meet: its seed, what it was written from, its reads."""
+
+    seed: int
+    weight: Tensor
+    chip: Chip
+    reads: int = 0
+
+
 class AnalogLayer(nn.Module):
     """Base of the analog layers; a subclass also inherits the torch layer that it stands for.
 
@@ -69,10 +80,12 @@ class AnalogLayer(nn.Module):
     weight_quantizer: Quantizer | None
     input_quantizer: Quantizer | None
     denoiser: ColumnDenoiser | None
+    stands_for: ClassVar[type[nn.Module]]  # the torch layer
     columns_dim: ClassVar[int]  # where the columns lie in the layer's output
 
     def become_analog(self, profile: Profile, rule: BackwardRule, name: str, seed: int) -> None:
         """Add what an analog layer has beside its torch layer; called once, by ``convert``."""
+        of_torch = set(vars(self))
         for buffer in ("dac_range", "adc_range"):
             self.register_buffer(buffer, None)
         device = self.weight.device
@@ -84,9 +97,31 @@ class AnalogLayer(nn.Module):
         self.weight_quantizer = self.input_quantizer = self.denoiser = None
         self.perturbation: Callable[[Tensor], Tensor] | None = None
         self.draws = 0
+        self._shared: _Shared | None = None
         self._calibrated = False
+        self._chip_of = [], ()
         self.profile = profile
         self.program(0)
+        self._ours = [*(set(vars(self)) - of_torch), "dac_range", "adc_range", "calls", "_ours"]
+
+    def become_digital(self) -> None:
+        """Become the torch layer again, with the weight that the quantizer makes of it.
+
+        Raises:
+            CimsimError: if something behind or before the product has no place in a torch layer.
+        """
+        extras = {"a quantizer of its input": self.input_quantizer, "a denoiser": self.denoiser}
+        for what, extra in extras.items():
+            if extra is not None:
+                raise CimsimError(
+                    f"layer '{self.name}' has {what}, which a digital layer cannot hold"
+                )
+        if self.weight_quantizer is not None:
+            with torch.no_grad():
+                self.weight.copy_(self.restored(self.effective_weight()))
+        for name in self._ours:
+            delattr(self, name)
+        self.__class__ = self.stands_for  # type: ignore[assignment]
 
     def quantize(self, weight: str | None, input: str | None) -> None:
         """Let weight and input pass quantizers first, each made from its text; None is nothing.
@@ -96,7 +131,7 @@ class AnalogLayer(nn.Module):
         """
         self.weight_quantizer = self._quantizer(weight, "weight")
         if self.weight_quantizer is not None:
-            self.weight_quantizer.setup(self.weight.detach())
+            self.weight_quantizer.setup(self.arranged(self.weight.detach()))
             self.effective_weight()
         self.input_quantizer = self._quantizer(input, "input")
         if self.input_quantizer is not None and not self.input_quantizer.for_inputs:
@@ -113,7 +148,7 @@ class AnalogLayer(nn.Module):
         if ridge is not None:
             if not (math.isfinite(ridge) and ridge >= 0):
                 raise CimsimError(f"the ridge of a denoiser must be 0 or more, not {ridge}")
-            denoiser = ColumnDenoiser(len(self.weight), ridge).to(self.weight.device)
+            denoiser = ColumnDenoiser(self.outputs, ridge).to(self.weight.device)
             self.denoiser = denoiser.train(self.training)
 
     def _quantizer(self, spec: str | None, role: str) -> Quantizer | None:
@@ -130,8 +165,29 @@ class AnalogLayer(nn.Module):
         """How the weights of ``layer`` (analog or still digital) lie on the tiles of ``array``."""
         raise NotImplementedError
 
-    def _digital(self, x: Tensor, weight: Tensor) -> Tensor:
-        """The torch layer's own forward, with ``weight``."""
+    @property
+    def outputs(self) -> int:
+        """How many outputs, or output channels, the layer has."""
+        raise NotImplementedError
+
+    def arranged(self, weight: Tensor) -> Tensor:
+        """``weight`` (or anything of its shape) as the array holds it: a column for each entry of
+        the first axis. The weight itself for most layers."""
+        return weight
+
+    def restored(self, arranged: Tensor) -> Tensor:
+        """Inverse of :meth:`arranged`."""
+        return arranged
+
+    @property
+    def _array_bias(self) -> Tensor | None:
+        """What is added to every column's output right behind the array."""
+        bias: Tensor | None = self.bias
+        return bias
+
+    def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
+        """The torch layer's own forward, with ``weight`` as it is arranged; ``others`` are further
+        arguments of that forward."""
         raise NotImplementedError
 
     def _samples(self, x: Tensor) -> Tensor:
@@ -142,7 +198,7 @@ class AnalogLayer(nn.Module):
         """The input in the shape that the tiling multiplies."""
         raise NotImplementedError
 
-    def _output(self, y: Tensor, x: Tensor) -> Tensor:
+    def _output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
         """The array's output in the layer's output shape."""
         raise NotImplementedError
 
@@ -207,11 +263,12 @@ class AnalogLayer(nn.Module):
     def programmed_weight(self) -> Tensor:
         """The weights that the chip of evaluation mode holds, in the weight's own shape."""
         with torch.no_grad():
-            return self._array.held_weight(self._programmed()).clone()
+            return self.restored(self._array.held_weight(self._programmed())).clone()
 
     def effective_weight(self) -> Tensor:
-        """The weight that is put on the array: through quantizer and perturbation."""
-        weight = self._quantized(self.weight, self.weight_quantizer)
+        """The weight that is put on the array, as it is arranged there: through quantizer and
+        perturbation."""
+        weight = self._quantized(self.arranged(self.weight), self.weight_quantizer)
         return weight if self.perturbation is None else self.perturbation(weight)
 
     def _quantized(self, x: Tensor, quantizer: Quantizer | None) -> Tensor:
@@ -228,7 +285,7 @@ class AnalogLayer(nn.Module):
     def _fixed_weight(self) -> Tensor:
         """:meth:`effective_weight` as a constant, in the dtype that is computed in."""
         with torch.no_grad():
-            return self.effective_weight().detach().to(_compute_dtype(self.weight))
+            return self._operand().detach()
 
     def _programmed(self) -> Chip:
         if self.perturbation is not None:  # which may be another at every use
@@ -356,16 +413,47 @@ class AnalogLayer(nn.Module):
 
     # The module's own life.
 
+    @contextmanager
+    def one_chip(self) -> Iterator[None]:
+        """Within the block, all calls in training meet one and the same fresh chip: a recurrence
+        uses one array time after time. Every call is a read of its own."""
+        if not self.training or self.digital or self._shared is not None:
+            yield
+            return
+        weight = self._operand()
+        seed = self._fresh_chip()
+        with torch.no_grad():
+            chip = self._array.chip(weight.detach(), seed, self.age_s)
+        self._shared = _Shared(seed, weight, chip)
+        try:
+            yield
+        finally:
+            self._shared = None
+
+    def _fresh_chip(self) -> int:
+        """The seed of the next chip in training."""
+        self._refuse_what_would_repeat_chips()
+        self.draws += 1
+        return seed_for("training", self.seed, self.name, self.draws - 1)
+
+    def _operand(self) -> Tensor:
+        """The weight as the array takes it."""
+        if self._shared is not None:
+            return self._shared.weight
+        return self.effective_weight().to(_compute_dtype(self.weight)).contiguous()
+
     def next_call(self, precision: torch.dtype | None = None) -> Call:
         """What the next multiplication is to simulate; counts the chips and reads.
 
         ``precision`` is the dtype of its products, that of the operands if None.
         """
-        if self.training:
-            self._refuse_what_would_repeat_chips()
-            chip_seed = seed_for("training", self.seed, self.name, self.draws)
-            self.draws += 1
-            chip, read_seed = None, seed_for(chip_seed, "read")
+        if self._shared is not None:
+            shared, chip = self._shared, self._shared.chip
+            chip_seed, read_seed = shared.seed, seed_for(shared.seed, "read", shared.reads)
+            shared.reads += 1
+        elif self.training:
+            chip, chip_seed = None, self._fresh_chip()
+            read_seed = seed_for(chip_seed, "read")
         else:
             chip_seed, chip = self.chip_seed, self._programmed()
             read_seed = seed_for(chip_seed, "read", self.reads)
@@ -392,7 +480,7 @@ class AnalogLayer(nn.Module):
                 "the same chip; use torch.nn.parallel.DistributedDataParallel"
             )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *others: Any) -> Tensor:
         """The layer's output, of the dtype that the torch layer would give.
 
         Under autocast the products are done in its dtype, and the physics around them in float32.
@@ -402,24 +490,26 @@ class AnalogLayer(nn.Module):
         if self.observer is not None:
             self.observe(x)
         if self.digital:
-            return self._digital(x, self.effective_weight())
+            return self._digital(x, self.effective_weight(), *others)
         device, dtype, precision = x.device.type, x.dtype, None
         if torch.is_autocast_enabled(device):
             dtype = precision = torch.get_autocast_dtype(device)
         with without_autocast(device):
             compute = _compute_dtype(self.weight)
             vectors = self._vectors(x).to(compute)
-            bias = None if self.bias is None else self.bias.to(compute)
-            weight = self.effective_weight().to(compute)
+            bias = None if self._array_bias is None else self._array_bias.to(compute)
+            weight = self._operand()
             if torch.compiler.is_compiling():
                 y = operation.analog(self, vectors, weight, bias, precision)
             else:
                 y = analog_matmul(vectors, weight, bias, self.next_call(precision))
-            y = self._output(y, x).to(dtype)
+            y = self._output(y, x, *others).to(dtype)
         if self.denoiser is None:
             return y
         # As in batch normalisation, the batch's own statistics in training.
-        target = self._digital(x, weight.to(self.weight.dtype)) if self.denoiser.training else None
+        target = None
+        if self.denoiser.training:
+            target = self._digital(x, weight.to(self.weight.dtype), *others)
         return self.denoiser(y, target, self.columns_dim)  # type: ignore[no-any-return]
 
     def __setstate__(self, state: dict[str, Any]) -> None:

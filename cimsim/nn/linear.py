@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ class AnalogLinear(AnalogLayer, nn.Linear):
     Made from a ``torch.nn.Linear`` by :func:`cimsim.convert`. The bias is digital.
     """
 
+    stands_for: ClassVar[type[nn.Module]] = nn.Linear
     columns_dim: ClassVar[int] = -1
 
     @staticmethod
@@ -26,7 +27,12 @@ class AnalogLinear(AnalogLayer, nn.Linear):
         assert isinstance(layer, nn.Linear)
         return LinearTiling(layer.in_features, array.rows, even=array.row_split == "even")
 
-    def _digital(self, x: Tensor, weight: Tensor) -> Tensor:
+    @property
+    def outputs(self) -> int:
+        """Output features."""
+        return self.out_features
+
+    def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
         return F.linear(x, weight, self.bias)
 
     def _samples(self, x: Tensor) -> Tensor:
@@ -35,5 +41,5 @@ class AnalogLinear(AnalogLayer, nn.Linear):
     def _vectors(self, x: Tensor) -> Tensor:
         return self._samples(x)
 
-    def _output(self, y: Tensor, x: Tensor) -> Tensor:
+    def _output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
         return y.view(*x.shape[:-1], self.out_features)

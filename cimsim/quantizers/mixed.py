@@ -92,4 +92,5 @@ def sampled_one_hot(
 
 
 def _exponential(like: Tensor, rng: torch.Generator) -> Tensor:
-    return torch.empty_like(like).contiguous().exponential_(generator=rng)
+    uniform = torch.rand(like.shape, generator=rng, dtype=like.dtype, device=like.device)
+    return (-torch.log1p(-uniform)).clamp_min(torch.finfo(like.dtype).tiny)

@@ -43,9 +43,11 @@ class Adversarial(Objective):
         natural = step.digital()
         fixed = natural.detach()
         factors = {
-            name: self.epsilon
-            * torch.empty_like(layer.weight).normal_(generator=step.draws)
-            * layer.weight.detach().sign()
+            name: layer.arranged(
+                self.epsilon
+                * torch.empty_like(layer.weight).normal_(generator=step.draws)
+                * layer.weight.detach().sign()
+            )
             for name, layer in layers.items()
         }
         for _ in range(self.steps):

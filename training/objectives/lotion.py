@@ -47,7 +47,7 @@ class Lotion(Objective):
         return _half_trace(step, self._variance)
 
     def _variance(self, layer: AnalogLayer) -> Tensor:
-        return rounding_variance(layer.weight, self.bits, self.group)
+        return rounding_variance(layer.arranged(layer.weight), self.bits, self.group)
 
 
 class LotionDevice(Objective):
@@ -75,13 +75,13 @@ class LotionDevice(Objective):
                     f"objective 'lotion-device': '{layer.profile.name}' has no programming noise; "
                     "relaxation and drift are not counted"
                 )
-            layer.array.programming_variance(layer.weight)
+            _programming_variance(layer)
 
     def term(self, step: Step) -> Tensor:
         """The sum over the weights of analog layers; 0 while there is no noise."""
         if step.strength == 0:
             return step.logits.new_zeros(())
-        return _half_trace(step, lambda layer: layer.array.programming_variance(layer.weight))
+        return _half_trace(step, _programming_variance)
 
 
 def rounding_variance(w: Tensor, bits: int, group: Group) -> Tensor:
@@ -102,5 +102,9 @@ def _half_trace(step: Step, variance: Callable[[AnalogLayer], Tensor]) -> Tensor
         assert isinstance(layer.weight, nn.Parameter)
         curvature = step.curvature(layer.weight)
         if curvature is not None:
-            total = total + (curvature * variance(layer)).sum() / 2
+            total = total + (layer.arranged(curvature) * variance(layer)).sum() / 2
     return total
+
+
+def _programming_variance(layer: AnalogLayer) -> Tensor:
+    return layer.array.programming_variance(layer.arranged(layer.weight))

@@ -1,0 +1,152 @@
+"""Multi-head attention whose projections are layers of their own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cimsim.nn.packed import Unpacked, linear
+
+_PROJECTIONS = ("q_proj", "k_proj", "v_proj")
+
+
+class UnpackedAttention(Unpacked, nn.MultiheadAttention):
+    """``nn.MultiheadAttention`` with the layers ``q_proj``, ``k_proj``, ``v_proj``, ``out_proj``.
+
+    Those can be analog; the products of queries with keys and of weights with values have two
+    signals each, and are digital. Arguments and results as in torch.
+    """
+
+    stands_for: ClassVar[type[nn.Module]] = nn.MultiheadAttention
+    q_proj: nn.Module
+    k_proj: nn.Module
+    v_proj: nn.Module
+    in_proj_weight = in_proj_bias = None  # looked at by torch's encoder layer
+
+    @staticmethod
+    def places(module: nn.Module) -> list[str]:
+        """One packed matrix, or three; their biases together."""
+        return ["in_proj_weight", *(f"{name}_weight" for name in _PROJECTIONS), "in_proj_bias"]
+
+    def make_layers(self, packed: dict[str, Any]) -> None:
+        """Three projections; and the last one as a layer that is called."""
+        template = next(p for name, p in packed.items() if p is not None and "weight" in name)
+        tensors = {k: p.detach() for k, p in packed.items() if p is not None}
+        state = self.split(tensors)
+        for name in _PROJECTIONS:
+            bias = state.get(f"{name}.bias")
+            weight = state[f"{name}.weight"].clone()
+            setattr(self, name, linear(weight, None if bias is None else bias.clone(), template))
+        self.out_proj.__class__ = nn.Linear  # torch's own is never called
+
+    def pack(self) -> None:
+        """See :class:`Unpacked`."""
+        layers = [getattr(self, name) for name in _PROJECTIONS]
+        weights = [layer.weight for layer in layers]
+        biases = [layer.bias for layer in layers]
+        trained = weights[0].requires_grad
+        self.__class__ = nn.MultiheadAttention  # type: ignore[assignment]
+        for name in _PROJECTIONS:
+            delattr(self, name)
+        others = dict(self._parameters)
+        self._parameters.clear()  # torch's order, as an optimiser's state knows it
+        for name in UnpackedAttention.places(self):
+            self.register_parameter(name, None)
+        self._parameters.update(others)
+        with torch.no_grad():
+            if self._qkv_same_embed_dim:
+                self.in_proj_weight = nn.Parameter(torch.cat(weights), requires_grad=trained)
+            else:
+                for name, weight in zip(_PROJECTIONS, weights, strict=True):
+                    self.register_parameter(f"{name}_weight", weight)
+            if biases[0] is not None:
+                self.in_proj_bias = nn.Parameter(torch.cat(biases), requires_grad=trained)
+        self.out_proj.__class__ = nn.modules.linear.NonDynamicallyQuantizableLinear
+
+    def split(self, packed: dict[str, Tensor]) -> dict[str, Tensor]:
+        """See :class:`Unpacked`."""
+        state = {}
+        if "in_proj_weight" in packed:
+            weights = packed["in_proj_weight"].chunk(3)
+            state = {f"{n}.weight": w for n, w in zip(_PROJECTIONS, weights, strict=True)}
+        for name in _PROJECTIONS:
+            if f"{name}_weight" in packed:
+                state[f"{name}.weight"] = packed[f"{name}_weight"]
+        if "in_proj_bias" in packed:
+            biases = packed["in_proj_bias"].chunk(3)
+            state |= {f"{n}.bias": b for n, b in zip(_PROJECTIONS, biases, strict=True)}
+        return state
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """As ``nn.MultiheadAttention``: the output, and the weights if they are wanted."""
+        batched = query.dim() == 3
+        q, k, v = self.q_proj(query), self.k_proj(key), self.v_proj(value)
+        if not batched:
+            q, k, v = (t.unsqueeze(0) for t in (q, k, v))
+        elif not self.batch_first:
+            q, k, v = (t.transpose(0, 1) for t in (q, k, v))
+        if self.bias_k is not None and self.bias_v is not None:
+            k, v = (
+                torch.cat((t, b.expand(len(t), -1, -1)), 1)
+                for t, b in ((k, self.bias_k), (v, self.bias_v))
+            )
+        if self.add_zero_attn:
+            k, v = (F.pad(t, (0, 0, 0, 1)) for t in (k, v))
+        mask = self._mask(q, k, key_padding_mask, attn_mask)
+        q, k, v = (t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for t in (q, k, v))
+        dropout = self.dropout if self.training else 0.0
+        if need_weights:
+            scores = q @ k.transpose(-2, -1) / math.sqrt(self.head_dim)
+            weights = (scores if mask is None else scores + mask).softmax(-1)
+            weights = F.dropout(weights, dropout)
+            y = weights @ v
+        else:
+            y, weights = F.scaled_dot_product_attention(q, k, v, mask, dropout), None
+        y = y.transpose(1, 2).flatten(2)
+        if not batched:
+            y = y.squeeze(0)
+        elif not self.batch_first:
+            y = y.transpose(0, 1)
+        y = self.out_proj(y)
+        if weights is None:
+            return y, None
+        shown = weights.mean(1) if average_attn_weights else weights
+        return y, shown if batched else shown.squeeze(0)
+
+    def _mask(
+        self, q: Tensor, k: Tensor, padding: Tensor | None, attention: Tensor | None
+    ) -> Tensor | None:
+        """Both masks as what is added to the scores ``[batch, heads, queries, keys]``."""
+        masks = []
+        if padding is not None:
+            masks.append(_additive(padding, q).view(-1, 1, 1, padding.shape[-1]))
+        if attention is not None:
+            added = _additive(attention, q)
+            heads = added.unflatten(0, (-1, self.num_heads)) if added.dim() == 3 else added
+            masks.append(heads)
+        if not masks:
+            return None
+        # Keys that this module has added to the sequence are seen by all.
+        return sum(
+            (F.pad(mask, (0, k.shape[1] - mask.shape[-1])) for mask in masks), start=q.new_zeros(())
+        )
+
+
+def _additive(mask: Tensor, like: Tensor) -> Tensor:
+    if mask.dtype != torch.bool:
+        return mask.to(like.dtype)
+    return like.new_zeros(mask.shape).masked_fill_(mask, -torch.inf)

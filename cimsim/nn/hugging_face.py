@@ -1,0 +1,81 @@
+"""The linear layer of GPT-2 in Hugging Face's ``transformers``, on an array.
+
+``transformers`` is not needed, and is not imported: where a model of its kind exists, it has been.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cimsim.array import LinearTiling
+from cimsim.nn.layer import AnalogLayer
+from cimsim.profile import Array
+
+
+
+def conv1d() -> type[nn.Module] | None:
+    """``transformers.pytorch_utils.Conv1D``; None where nobody has imported it."""
+    module = sys.modules.get("transformers.pytorch_utils")
+    return None if module is None else module.Conv1D  # type: ignore[no-any-return]
+
+
+@lru_cache
+def analog_conv1d(kind: type[nn.Module]) -> type[AnalogLayer]:
+    """The analog layer that stands for ``kind``, which is :func:`conv1d`."""
+    names = {"stands_for": kind, "__doc__": _WHAT, "__module__": __name__}
+    return type("AnalogConv1D", (_AnalogConv1D, kind), names)
+
+
+def __getattr__(name: str) -> Any:
+    """``AnalogConv1D``, which exists where ``transformers`` does; pickle looks for it here."""
+    if name == "AnalogConv1D":
+        from transformers.pytorch_utils import Conv1D  # type: ignore[import-not-found]
+
+        return analog_conv1d(Conv1D)
+    raise AttributeError(name)
+
+
+_WHAT = """``y = x W + b`` with the product on an array; ``x [..., in]``, ``W [in, out]``.
+
+Made from a ``transformers.pytorch_utils.Conv1D`` by :func:`cimsim.convert`. The bias is digital.
+"""
+
+
+class _AnalogConv1D(AnalogLayer):
+    columns_dim: ClassVar[int] = -1
+
+    @staticmethod
+    def tiling(layer: nn.Module, array: Array) -> LinearTiling:
+        """Inputs on tiles, see :class:`cimsim.array.LinearTiling`."""
+        assert isinstance(layer.weight, Tensor)
+        return LinearTiling(len(layer.weight), array.rows, even=array.row_split == "even")
+
+    @property
+    def outputs(self) -> int:
+        """Output features."""
+        return self.weight.shape[1]
+
+    def arranged(self, weight: Tensor) -> Tensor:
+        """``[out, in]``."""
+        return weight.t()
+
+    def restored(self, arranged: Tensor) -> Tensor:
+        """``[in, out]``."""
+        return arranged.t()
+
+    def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
+        return torch.nn.functional.linear(x, weight, self.bias)
+
+    def _samples(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, x.shape[-1])
+
+    def _vectors(self, x: Tensor) -> Tensor:
+        return self._samples(x)
+
+    def _output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
+        return y.view(*x.shape[:-1], self.outputs)

@@ -1,0 +1,69 @@
+"""Modules of torch that hold several layers' weights in one: taken apart, so that each layer can be
+put on an array, and put together again.
+
+The class of the module changes, its name, hooks and settings stay. A checkpoint of the packed
+module can be loaded into the unpacked one.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+
+class Unpacked(nn.Module):
+    """A packed module, taken apart: its layers are children, its weights are theirs."""
+
+    stands_for: ClassVar[type[nn.Module]]
+
+    @classmethod
+    def unpack(cls, module: nn.Module) -> None:
+        """Turn ``module``, of the class :attr:`stands_for`, into this, in place."""
+        names = cls.places(module)
+        packed = {name: module._parameters[name] for name in names if name in module._parameters}
+        for name in packed:
+            del module._parameters[name]
+        module.__class__ = cls
+        assert isinstance(module, cls)
+        module.make_layers(packed)
+        for layer in module.children():
+            layer.train(module.training)
+
+    @abstractmethod
+    def pack(self) -> None:
+        """Turn this back into the class that it stands for, in place, with the layers' weights."""
+
+    @staticmethod
+    @abstractmethod
+    def places(module: nn.Module) -> list[str]:
+        """Names of the packed module's own parameters."""
+
+    @abstractmethod
+    def make_layers(self, packed: dict[str, Any]) -> None:
+        """Make the children that hold these parameters."""
+
+    @abstractmethod
+    def split(self, packed: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A packed state as that of the children; names without prefix."""
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        places = [prefix + name for name in self.places(self)]
+        packed = {
+            name[len(prefix) :]: state_dict.pop(name) for name in places if name in state_dict
+        }
+        for name, tensor in self.split(packed).items():
+            state_dict[prefix + name] = tensor
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def linear(weight: Tensor, bias: Tensor | None, template: nn.Parameter) -> nn.Linear:
+    """An ``nn.Linear`` that holds these, trainable as ``template`` is."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    layer.weight = nn.Parameter(weight, requires_grad=template.requires_grad)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias, requires_grad=template.requires_grad)
+    return layer

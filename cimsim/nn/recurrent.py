@@ -1,0 +1,192 @@
+"""Recurrent layers whose products are layers of their own."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from cimsim.nn.layer import AnalogLayer
+from cimsim.nn.packed import Unpacked, linear
+
+State = tuple[Tensor, ...]
+
+
+class _UnpackedRecurrence(Unpacked, nn.RNNBase):
+    """A recurrent layer with a layer ``ih_l0`` for its input and ``hh_l0`` for its state, and so on
+    for every depth and direction.
+
+    Those can be analog; gates are digital. The input's products of all times are one call; the
+    state's are made time after time on one and the same chip. Arguments and results as in torch,
+    packed sequences too.
+    """
+
+    @staticmethod
+    def places(module: nn.Module) -> list[str]:
+        """As torch names them: ``weight_ih_l0``, …"""
+        names: list[str] = module._flat_weights_names  # type: ignore[assignment]
+        return names
+
+    def make_layers(self, packed: dict[str, Any]) -> None:
+        """A layer for each weight, with its bias."""
+        self._flat_weights: list[Any] = []
+        for name, weight in packed.items():
+            kind, _, rest = name.partition("_")
+            if kind == "weight":
+                bias = packed.get(f"bias_{rest}")
+                layer = linear(weight.detach(), None if bias is None else bias.detach(), weight)
+                self.add_module(rest, layer)
+
+    def pack(self) -> None:
+        """See :class:`Unpacked`."""
+        found = {}
+        for name in self._flat_weights_names:
+            kind, _, rest = name.partition("_")
+            found[name] = getattr(self._modules[rest], kind)
+        self.__class__ = self.stands_for  # type: ignore[assignment]
+        for name in found:
+            self._modules.pop(name.partition("_")[2], None)
+        for name, parameter in found.items():
+            self.register_parameter(name, parameter)
+        self._init_flat_weights()  # type: ignore[no-untyped-call]
+
+    def split(self, packed: dict[str, Tensor]) -> dict[str, Tensor]:
+        """See :class:`Unpacked`."""
+        state = {}
+        for name, tensor in packed.items():
+            kind, _, rest = name.partition("_")
+            state[f"{rest}.{kind}"] = tensor
+        return state
+
+    states: ClassVar[int] = 1  # tensors that are handed from one time to the next
+
+    @abstractmethod
+    def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
+        """The next state, the output first; from what the two layers gave."""
+
+    def forward(  # type: ignore[override]
+        self, input: Tensor | PackedSequence, hx: Tensor | State | None = None
+    ) -> tuple[Tensor | PackedSequence, Tensor | State]:
+        """As in torch: the outputs, and the last states."""
+        x, lengths = input, None
+        if isinstance(x, PackedSequence):
+            x, lengths = pad_packed_sequence(x)
+        batched = x.dim() == 3
+        swapped = self.batch_first and lengths is None and batched
+        x = x.transpose(0, 1) if swapped else x if batched else x.unsqueeze(1)
+        first = None
+        if hx is not None:
+            first = hx if isinstance(hx, tuple) else (hx,)
+            first = first if batched else tuple(s.unsqueeze(1) for s in first)
+        y, last = self._run(x, first, self._alive(x, lengths))
+        if not batched:
+            last = tuple(s.squeeze(1) for s in last)
+        out = last[0] if self.states == 1 else last
+        if isinstance(input, PackedSequence):
+            return _packed_like(y, lengths, input), out
+        return y.transpose(0, 1) if swapped else y if batched else y.squeeze(1), out
+
+    @staticmethod
+    def _alive(x: Tensor, lengths: Tensor | None) -> Tensor | None:
+        """Where a sequence has not ended, ``[time, batch, 1]``; None where all are equally long."""
+        if lengths is None:
+            return None
+        times = torch.arange(len(x), device=x.device)
+        return (times.unsqueeze(1) < lengths.to(x.device)).unsqueeze(2)
+
+    def _run(self, x: Tensor, first: State | None, alive: Tensor | None) -> tuple[Tensor, State]:
+        """All depths and directions; ``x [time, batch, features]``."""
+        last = []
+        sides = ("", "_reverse") if self.bidirectional else ("",)
+        for depth in range(self.num_layers):
+            outputs = []
+            for side in sides:
+                state = self._first(x) if first is None else tuple(s[len(last)] for s in first)
+                y, state = self._scan(x, f"l{depth}{side}", state, alive, backwards=bool(side))
+                outputs.append(y)
+                last.append(state)
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+            if depth + 1 < self.num_layers:
+                x = F.dropout(x, self.dropout, self.training)
+        return x, tuple(torch.stack(each) for each in zip(*last, strict=True))
+
+    def _first(self, x: Tensor) -> State:
+        widths = [self.proj_size or self.hidden_size, self.hidden_size]
+        return tuple(x.new_zeros(x.shape[1], width) for width in widths[: self.states])
+
+    def _scan(
+        self, x: Tensor, place: str, state: State, alive: Tensor | None, backwards: bool
+    ) -> tuple[Tensor, State]:
+        of_inputs = self._modules[f"ih_{place}"](x)  # type: ignore[misc]
+        of_state, projection = self._modules[f"hh_{place}"], self._modules.get(f"hr_{place}")
+        assert of_state is not None
+        outputs: list[Tensor] = []
+        times = range(len(x))
+        with ExitStack() as chips:
+            for layer in (of_state, projection):
+                chips.enter_context(_one_chip(layer))
+            for t in reversed(times) if backwards else times:
+                new = self.cell(of_inputs[t], of_state(state[0]), state)
+                if projection is not None:
+                    new = (projection(new[0]), *new[1:])
+                if alive is not None:
+                    new = tuple(torch.where(alive[t], n, s) for n, s in zip(new, state, strict=True))
+                state = new
+                outputs.append(state[0])
+        return torch.stack(outputs[::-1] if backwards else outputs), state
+
+
+class UnpackedRNN(_UnpackedRecurrence, nn.RNN):
+    """``nn.RNN`` with layers of its own, see :class:`_UnpackedRecurrence`."""
+
+    stands_for: ClassVar[type[nn.Module]] = nn.RNN
+
+    def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
+        """``tanh`` or ``relu`` of the sum."""
+        total = of_input + of_state
+        return (total.relu() if self.nonlinearity == "relu" else total.tanh(),)
+
+
+class UnpackedGRU(_UnpackedRecurrence, nn.GRU):
+    """``nn.GRU`` with layers of its own, see :class:`_UnpackedRecurrence`."""
+
+    stands_for: ClassVar[type[nn.Module]] = nn.GRU
+
+    def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
+        """Reset and update gates, and the new content."""
+        (xr, xz, xn), (hr, hz, hn) = of_input.chunk(3, -1), of_state.chunk(3, -1)
+        reset, update = (xr + hr).sigmoid(), (xz + hz).sigmoid()
+        new = (xn + reset * hn).tanh()
+        return (new + update * (state[0] - new),)
+
+
+class UnpackedLSTM(_UnpackedRecurrence, nn.LSTM):
+    """``nn.LSTM`` with layers of its own, see :class:`_UnpackedRecurrence`."""
+
+    stands_for: ClassVar[type[nn.Module]] = nn.LSTM
+    states = 2
+
+    def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
+        """Gates for input, forgetting, content and output."""
+        i, f, g, o = (of_input + of_state).chunk(4, -1)
+        memory = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
+        return o.sigmoid() * memory.tanh(), memory
+
+
+def _one_chip(layer: nn.Module | None) -> AbstractContextManager[object]:
+    return layer.one_chip() if isinstance(layer, AnalogLayer) else nullcontext()
+
+
+def _packed_like(y: Tensor, lengths: Tensor | None, like: PackedSequence) -> PackedSequence:
+    """``y [time, batch, features]`` in the order and with the sizes of ``like``."""
+    assert lengths is not None
+    order = like.sorted_indices
+    if order is not None:
+        y, lengths = y.index_select(1, order), lengths[order.cpu()]
+    data = pack_padded_sequence(y, lengths)
+    return PackedSequence(data.data, data.batch_sizes, order, like.unsorted_indices)
