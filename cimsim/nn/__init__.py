@@ -15,6 +15,7 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.linear import AnalogLinear
 from cimsim.nn.modes import evaluating
 from cimsim.nn.recurrent import UnpackedGRU, UnpackedLSTM, UnpackedRNN
+from cimsim.nn.summary import LayerSummary, Summary, summary
 from cimsim.nn.verbs import (
     age,
     analog_layers,
@@ -36,6 +37,8 @@ __all__ = [
     "AnalogLayer",
     "AnalogLinear",
     "ColumnDenoiser",
+    "LayerSummary",
+    "Summary",
     "UnpackedAttention",
     "UnpackedGRU",
     "UnpackedLSTM",
@@ -50,5 +53,6 @@ __all__ = [
     "perturbed",
     "program",
     "set_profile",
+    "summary",
     "to_digital",
 ]

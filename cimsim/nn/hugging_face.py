@@ -17,7 +17,6 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Array
 
 
-
 def conv1d() -> type[nn.Module] | None:
     """``transformers.pytorch_utils.Conv1D``; None where nobody has imported it."""
     module = sys.modules.get("transformers.pytorch_utils")

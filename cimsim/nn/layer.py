@@ -10,6 +10,7 @@ Weight and input may pass a quantizer before they meet the array, also in the di
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from cimsim.quantizers import Quantizer, make_quantizer
 from cimsim.seeds import seed_for
 
 _SMALLEST_RANGE = 1e-12
+_REMEMBERED = 4096  # calls that backward may want again
 
 
 class SignalObserver:
@@ -97,6 +99,7 @@ class AnalogLayer(nn.Module):
         self.weight_quantizer = self.input_quantizer = self.denoiser = None
         self.perturbation: Callable[[Tensor], Tensor] | None = None
         self.draws = 0
+        self._tokens: deque[int] = deque(maxlen=_REMEMBERED)
         self._shared: _Shared | None = None
         self._calibrated = False
         self._chip_of = [], ()
@@ -219,15 +222,20 @@ class AnalogLayer(nn.Module):
     def profile(self, profile: Profile) -> None:
         array = Array(profile, self.tiling(self, profile.array))  # refuses before any change
         old = self._array.profile if hasattr(self, "_array") else None
-        if old is None or _range_key(old) != _range_key(profile):
-            per_tile = profile.adc.range_per == "tile"
-            shape = (array.tiling.tiles,) if per_tile else ()
-            self._new_range("dac_range", (), isinstance(profile.dac.range, LearnedRange))
-            self._new_range("adc_range", shape, isinstance(profile.adc.range, LearnedRange))
-            self._calibrated = False
         self._array = array
         self._chip = None
+        if old is None or _range_key(old) != _range_key(profile):
+            self._forget_ranges()
         self._set_fixed_ranges()
+
+    def _forget_ranges(self) -> None:
+        """Ranges that are not known, on the weight's device."""
+        profile = self.profile
+        per_tile = profile.adc.range_per == "tile"
+        shape = (self._array.tiling.tiles,) if per_tile else ()
+        self._new_range("dac_range", (), isinstance(profile.dac.range, LearnedRange))
+        self._new_range("adc_range", shape, isinstance(profile.adc.range, LearnedRange))
+        self._calibrated = False
 
     def _new_range(self, name: str, shape: tuple[int, ...], learned: bool) -> None:
         """A range that is not known yet: a parameter if it is learned, or else a buffer."""
@@ -431,10 +439,45 @@ class AnalogLayer(nn.Module):
             self._shared = None
 
     def _fresh_chip(self) -> int:
-        """The seed of the next chip in training."""
-        self._refuse_what_would_repeat_chips()
-        self.draws += 1
-        return seed_for("training", self.seed, self.name, self.draws - 1)
+        """The seed of the next chip in training; every process of a distributed one has its own."""
+        if getattr(self, "_is_replica", False):
+            raise CimsimError(
+                "nn.DataParallel throws its replicas' state away, so that every step would meet "
+                "the same chip; use torch.nn.parallel.DistributedDataParallel"
+            )
+        occasion = self._occasion()
+        if occasion is None:
+            occasion = (self.draws,)
+            self.draws += 1
+        return seed_for("training", self.seed, self.name, *occasion, *_rank())
+
+    def _next_read(self) -> int:
+        """The seed of the next read of the chip in evaluation."""
+        occasion = self._occasion()
+        if occasion is None:
+            occasion = (self.reads,)
+            self.reads += 1
+        return seed_for(self.chip_seed, "read", *occasion)
+
+    def _occasion(self) -> tuple[object, ...] | None:
+        """A name for what is drawn now that is found again if this call is repeated in backward, as
+        activation checkpointing does; None if it is not going to be.
+
+        Checkpointing restores torch's global random state, so a number from it is the same again.
+        """
+        repeated = torch._C._current_graph_task_id() != -1
+        if not repeated and torch._C._autograd._top_saved_tensors_default_hooks(True) is None:
+            return None
+        token = int(torch.randint(2**62, ()))
+        if not repeated:
+            self._tokens.append(token)
+        elif token not in self._tokens:
+            raise CimsimError(
+                f"layer '{self.name}' is run again within backward and would meet another chip "
+                "than before; checkpoint with use_reentrant=False and preserve_rng_state=True, and "
+                "outside of torch.compile"
+            )
+        return "token", token
 
     def _operand(self) -> Tensor:
         """The weight as the array takes it."""
@@ -456,8 +499,7 @@ class AnalogLayer(nn.Module):
             read_seed = seed_for(chip_seed, "read")
         else:
             chip_seed, chip = self.chip_seed, self._programmed()
-            read_seed = seed_for(chip_seed, "read", self.reads)
-            self.reads += 1
+            read_seed = self._next_read()
         ranges = self._ranges()
         learned = (
             self.dac_range if isinstance(self.profile.dac.range, LearnedRange) else None,
@@ -467,18 +509,6 @@ class AnalogLayer(nn.Module):
             *(self._array, self.rule, ranges, chip_seed, self.age_s, read_seed, chip, learned),
             precision,
         )
-
-    def _refuse_what_would_repeat_chips(self) -> None:
-        if torch._C._current_graph_task_id() != -1:
-            raise CimsimError(
-                f"layer '{self.name}' is run again within backward, as activation checkpointing "
-                "does, and would meet another chip than before; leave analog layers out of it"
-            )
-        if getattr(self, "_is_replica", False):
-            raise CimsimError(
-                "nn.DataParallel throws its replicas' state away, so that every step would meet "
-                "the same chip; use torch.nn.parallel.DistributedDataParallel"
-            )
 
     def forward(self, x: Tensor, *others: Any) -> Tensor:
         """The layer's output, of the dtype that the torch layer would give.
@@ -534,15 +564,34 @@ class AnalogLayer(nn.Module):
         missing_keys[:] = [key for key in missing_keys if key not in ours]
         self._calibrated = False  # to be looked at anew
         self._chip = None
+        self._leave_meta(self.dac_range.is_meta)
 
     def _apply(self, fn: Any, recurse: bool = True) -> AnalogLayer:
         self._chip = None  # a chip is drawn where it is used; it does not move
+        was_meta = self.dac_range.is_meta
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._leave_meta(was_meta)
         return self
+
+    def _leave_meta(self, was_meta: bool) -> None:
+        """What the meta device did not hold, once the weight is on a real one."""
+        if was_meta and not self.weight.is_meta:
+            self.calls = torch.zeros((), dtype=torch.int64, device=self.weight.device)
+            self._forget_ranges()
+            self._set_fixed_ranges()
 
     def extra_repr(self) -> str:
         """The torch layer's own words, then the device and the rule."""
         return f"{super().extra_repr()}, profile={self.profile.name}, rule={self.rule.letter}"
+
+
+def _rank() -> tuple[int, ...]:
+    """What tells this process's chips from those of the others; nothing for the first, which meets
+    the chips of an undistributed training."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return ()
+    rank = torch.distributed.get_rank()
+    return (rank,) if rank else ()
 
 
 def _compute_dtype(weight: Tensor) -> torch.dtype:

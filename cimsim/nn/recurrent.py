@@ -135,7 +135,9 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
                 if projection is not None:
                     new = (projection(new[0]), *new[1:])
                 if alive is not None:
-                    new = tuple(torch.where(alive[t], n, s) for n, s in zip(new, state, strict=True))
+                    new = tuple(
+                        torch.where(alive[t], n, s) for n, s in zip(new, state, strict=True)
+                    )
                 state = new
                 outputs.append(state[0])
         return torch.stack(outputs[::-1] if backwards else outputs), state

@@ -118,6 +118,8 @@ GEOMETRIES = {
     "grouped": ConvGeometry(6, 4, (3, 3), (1, 1), (0, 0), (1, 1), 2),
     "depthwise": ConvGeometry(6, 12, (3, 3), (1, 1), (1, 1), (1, 1), 6),
     "pointwise": ConvGeometry(7, 3, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    "sequence": ConvGeometry(5, 6, (3,), (2,), (1,), (2,), 1),
+    "volume": ConvGeometry(4, 6, (2, 1, 3), (1, 2, 1), (1, 0, 1), (1, 1, 2), 2),
 }
 
 
@@ -131,7 +133,7 @@ class TestConvTiling(TilingContract):
 
     @pytest.fixture
     def x(self, geometry: ConvGeometry) -> Tensor:
-        return draw(2, geometry.in_channels, 9, 8)
+        return draw(2, geometry.in_channels, *(9, 8, 7)[: geometry.dimensions])
 
     @pytest.fixture
     def weight(self, geometry: ConvGeometry) -> Tensor:
@@ -141,7 +143,8 @@ class TestConvTiling(TilingContract):
     @pytest.fixture
     def reference(self, x: Tensor, weight: Tensor, geometry: ConvGeometry) -> Tensor:
         g = geometry
-        return F.conv2d(x, weight, None, g.stride, g.padding, g.dilation, g.groups)
+        conv = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}[g.dimensions]
+        return conv(x, weight, None, g.stride, g.padding, g.dilation, g.groups)
 
 
 def test_rows_are_dealt_out_evenly() -> None:

@@ -144,3 +144,88 @@ def test_a_layer_that_does_not_fit_leaves_the_model_as_it_was() -> None:
 def test_the_module_says_where_it_is() -> None:
     text = repr(cimsim.convert(nn.Linear(3, 2), "ideal"))
     assert text == "AnalogLinear(in_features=3, out_features=2, bias=True, profile=ideal, rule=F)"
+
+
+def test_some_layers_have_settings_of_their_own() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+    layers = {
+        "*": {"rule": "C"},
+        "[01]": {"profile": "reram-wan-2022", "denoise": 0.1},
+        "last": {"quantize_weights": "uniform:bits=2", "rule": "E"},
+    }
+    one, two, three = cimsim.convert(model, "ideal", layers=layers)
+    assert [layer.profile.name for layer in (one, two, three)] == [
+        "reram-wan-2022",
+        "reram-wan-2022",
+        "ideal",
+    ]
+    assert [layer.rule.letter for layer in (one, two, three)] == ["C", "C", "E"]
+    assert one.denoiser is not None
+    assert three.denoiser is None
+    assert three.weight_quantizer is not None
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ({"nothing*": {"rule": "C"}}, r"layers: unknown layer 'nothing\*'"),
+        ({"0": {"ruel": "C"}}, "unknown setting of a layer 'ruel'; did you mean 'rule'"),
+        ({"0": {"profile": "ideel"}}, "ideal"),
+        ({"0": {"quantize_weights": "lqs"}}, "lsq"),
+    ],
+)
+def test_bad_settings_of_layers_are_told_and_change_nothing(
+    layers: dict[str, dict[str, str]], message: str
+) -> None:
+    model = nn.Sequential(nn.Linear(4, 4))
+    with pytest.raises(CimsimError, match=message):
+        cimsim.convert(model, "ideal", layers=layers, inplace=True)
+    assert type(model[0]) is nn.Linear
+
+
+def test_and_digital_again() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv1d(2, 4, 3), nn.Flatten(), nn.Linear(8, 3))
+    kept = [dict(vars(module)) for module in model.modules()]
+    analog = cimsim.convert(model, "pcm-ibm-2020", quantize_weights="uniform:bits=3")
+    held = [layer.effective_weight() for layer in (analog[0], analog[2])]
+    back = cimsim.to_digital(analog)
+    assert [type(module) for module in back.modules()] == [type(m) for m in model.modules()]
+    assert [sorted(vars(module)) for module in back.modules()] == [sorted(k) for k in kept]
+    assert torch.equal(back[0].weight, held[0])
+    assert torch.equal(back[2].weight, held[1])
+    assert isinstance(analog[2], AnalogLinear)
+    with pytest.raises(CimsimError, match="a denoiser, which a digital layer cannot hold"):
+        cimsim.to_digital(cimsim.convert(model, "ideal", denoise=0.1))
+
+
+def test_a_wrapped_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CimsimError, match="convert the module inside"):
+        cimsim.convert(nn.DataParallel(nn.Linear(2, 2)), "ideal")
+
+
+def test_a_compiled_model_is_converted_inside() -> None:
+    compiled = torch.compile(nn.Sequential(nn.Linear(4, 4)), backend="eager")
+    x = torch.randn(2, 4)
+    before = compiled(x)
+    analog = cimsim.convert(compiled, "pcm-ibm-2020", inplace=True)
+    cimsim.calibrate(analog, [x])
+    assert not torch.equal(analog(x), before)
+
+
+@pytest.mark.parametrize("assign", [True, False])
+def test_on_the_meta_device_and_then_filled(assign: bool) -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2))
+    with torch.device("meta"):
+        empty = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2))
+    analog = cimsim.convert(empty, "pcm-ibm-2020")
+    if not assign:
+        analog.to_empty(device="cpu")
+    analog.load_state_dict(plain.state_dict(), assign=assign)
+    x = torch.randn(7, 6)
+    with pytest.raises(CimsimError, match="have no range yet"):
+        analog(x)
+    cimsim.calibrate(analog, [x])
+    twin = cimsim.calibrate(cimsim.convert(plain, "pcm-ibm-2020"), [x])
+    assert torch.equal(analog.eval()(x), twin.eval()(x))

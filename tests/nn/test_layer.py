@@ -107,6 +107,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize("case", LAYERS.values(), ids=list(LAYERS))
 @pytest.mark.parametrize("rows", [512, 15])
 @pytest.mark.parametrize("training", [True, False])
@@ -281,12 +282,56 @@ def test_calibrating_between_forward_and_backward_changes_no_gradient(model: nn.
     assert torch.equal(gradient(True), undisturbed)
 
 
-@pytest.mark.parametrize("reentrant", [True, False])
-def test_activation_checkpointing_is_refused_not_wrong(model: nn.Module, reentrant: bool) -> None:
+def _gradients(model: nn.Module, run: Callable[[nn.Module, Tensor], Tensor]) -> list[Tensor]:
+    torch.manual_seed(3)
+    x = images().requires_grad_()
+    model.zero_grad()
+    run(model, x).square().sum().backward()
+    assert x.grad is not None
+    return [x.grad, *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_activation_checkpointing_meets_the_same_chips_and_reads(
+    model: nn.Module, training: bool
+) -> None:
+    from torch.autograd.graph import saved_tensors_hooks
     from torch.utils.checkpoint import checkpoint
 
-    y = checkpoint(model, images().requires_grad_(), use_reentrant=reentrant)
-    with pytest.raises(CimsimError, match="run again within backward"):
+    model.insert(2, nn.Dropout(0.5))  # takes from torch's random numbers between the layers
+    model.train(training)
+
+    def kept(model: nn.Module, x: Tensor) -> Tensor:
+        """As checkpointing runs it, but without running it again."""
+        with saved_tensors_hooks(lambda t: t, lambda t: t):
+            y: Tensor = model(x)
+            return y
+
+    def again(model: nn.Module, x: Tensor) -> Tensor:
+        y: Tensor = checkpoint(model, x, use_reentrant=False)
+        return y
+
+    def in_parts(model: nn.Module, x: Tensor) -> Tensor:
+        for part in model:
+            x = checkpoint(part, x, use_reentrant=False)
+        return x
+
+    expected = _gradients(model, kept)
+    for run in (again, in_parts):
+        for found, wanted in zip(_gradients(model, run), expected, strict=True):
+            assert torch.equal(found, wanted)
+    torch.manual_seed(4)
+    assert not torch.equal(kept(model, images()), kept(model, images()))
+
+
+@pytest.mark.parametrize("options", [{"use_reentrant": True}, {"preserve_rng_state": False}])
+def test_checkpointing_that_would_meet_other_chips_is_refused(
+    model: nn.Module, options: dict[str, bool]
+) -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    y = checkpoint(model.train(), images().requires_grad_(), **{"use_reentrant": False, **options})
+    with pytest.raises(CimsimError, match="would meet another chip than before"):
         y.sum().backward()
 
 

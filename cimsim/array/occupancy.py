@@ -1,0 +1,45 @@
+"""How much of the hardware a layer takes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from cimsim.array.array import Array
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """Physical tiles of a layer, the cells that hold its weights, and all cells of those tiles."""
+
+    tiles: int
+    used_cells: int
+    cells: int
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the tiles' cells that hold weights."""
+        return self.used_cells / self.cells
+
+
+def occupancy(array: Array, weight_shape: tuple[int, ...]) -> Occupancy:
+    """What a weight of ``weight_shape``, as the layer arranges it, takes of ``array``.
+
+    A tile has ``array.rows`` rows and ``array.columns`` columns of one or (in a pair) two cells;
+    slices are columns of their own, and so is the reference, where a tile has one.
+
+    >>> from cimsim.array import Array, LinearTiling
+    >>> from cimsim.profile import load_profile
+    >>> pcm = load_profile("pcm-ibm-2020")  # pairs, tiles of 512 x 512
+    >>> occupancy(Array(pcm, LinearTiling(784, pcm.array.rows)), (256, 784))
+    Occupancy(tiles=2, used_cells=401408, cells=1048576)
+    """
+    mapping, of = array.mapping, array.profile.array
+    tiles, columns, _ = array.tiling.to_cells(torch.empty(weight_shape, device="meta")).shape
+    devices = 2 if mapping.paired else 1
+    held_reference = mapping.reference and not mapping.digital_reference
+    blocks = math.ceil(columns * of.slices / max(1, of.columns - held_reference))
+    used = math.prod(weight_shape) * of.slices * devices
+    return Occupancy(tiles * blocks, used, tiles * blocks * of.rows * of.columns * devices)

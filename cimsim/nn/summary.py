@@ -1,0 +1,117 @@
+"""What became of every layer of a model, and what it takes of the chip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from cimsim.array.occupancy import Occupancy, occupancy
+from cimsim.nn import kinds
+from cimsim.nn.layer import AnalogLayer
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One layer: its name and class, its own parameters, and where it is computed.
+
+    ``occupancy`` is None for a digital layer, ``where`` its device or why it is digital.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    where: str
+    occupancy: Occupancy | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All layers of a model that have parameters; ``str`` is a table."""
+
+    layers: tuple[LayerSummary, ...]
+    parameters: int  # those of the model, tied ones counted once
+
+    @property
+    def tiles(self) -> int:
+        """Physical tiles in all."""
+        return sum(o.tiles for o in self._occupied)
+
+    @property
+    def cells(self) -> int:
+        """Cells that hold weights."""
+        return sum(o.used_cells for o in self._occupied)
+
+    @property
+    def utilisation(self) -> float:
+        """Share of all tiles' cells that hold weights; NaN without tiles."""
+        total = sum(o.cells for o in self._occupied)
+        return self.cells / total if total else float("nan")
+
+    @property
+    def _occupied(self) -> list[Occupancy]:
+        return [layer.occupancy for layer in self.layers if layer.occupancy is not None]
+
+    def __str__(self) -> str:
+        heading = ("layer", "kind", "parameters", "tiles", "utilisation", "cells", "where")
+        rows = [heading]
+        for layer in self.layers:
+            o = layer.occupancy
+            on_chip = ("", "", "") if o is None else _numbers(o.tiles, o.utilisation, o.used_cells)
+            name = layer.name or "(the model)"
+            rows.append((name, layer.kind, f"{layer.parameters:,}", *on_chip, layer.where))
+        totals = _numbers(self.tiles, self.utilisation, self.cells)
+        rows.append(("all", "", f"{self.parameters:,}", *totals, ""))
+        widths = [max(len(row[i]) for row in rows) for i in range(len(heading))]
+        right = range(2, 6)
+        return "\n".join(
+            "  ".join(
+                cell.rjust(width) if i in right else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        )
+
+
+def summary(model: nn.Module) -> Summary:
+    """Every layer of ``model`` that has parameters: on which device it is, or why it is digital.
+
+    Works on any model, converted or not, also on the meta device.
+
+    >>> import torch, cimsim
+    >>> net = torch.nn.Sequential(torch.nn.Embedding(10, 8), torch.nn.Linear(8, 4))
+    >>> print(cimsim.summary(cimsim.convert(net, "pcm-ibm-2020")))
+    layer  kind       parameters  tiles  utilisation  cells  where
+    0      Embedding          80                             digital: looks up, does not multiply
+    1      Linear             36      1       0.01 %     64  pcm-ibm-2020, rule F
+    all                      116      1       0.01 %     64
+    """
+    layers = []
+    for name, module in model.named_modules():
+        own = sum(p.numel() for p in module.parameters(recurse=False))
+        if isinstance(module, AnalogLayer):
+            shape = tuple(module.arranged(module.weight.detach().to("meta")).shape)
+            where = f"{module.profile.name}, rule {module.rule.letter}"
+            if module.digital:
+                where += ", digital for now"
+            kind = module.stands_for.__name__
+            layers.append(LayerSummary(name, kind, own, where, occupancy(module.array, shape)))
+        elif own:
+            layers.append(LayerSummary(name, type(module).__name__, own, _why_digital(module)))
+    return Summary(tuple(layers), sum(p.numel() for p in model.parameters()))
+
+
+def _why_digital(module: nn.Module) -> str:
+    if kinds.analog_kind(module) is not None or type(module) in kinds.PACKED:
+        return "digital: not converted"
+    if kinds.resembles(module):
+        return "digital: its class may compute something else"
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+        return "digital: looks up, does not multiply"
+    if "norm" in type(module).__name__.lower():
+        return "digital: normalises"
+    return "digital: not a layer that cimsim knows"
+
+
+def _numbers(tiles: int, utilisation: float, cells: int) -> tuple[str, str, str]:
+    return f"{tiles:,}", f"{100 * utilisation:.2f} %", f"{cells:,}"

@@ -1,0 +1,187 @@
+"""Attention and recurrences, taken apart: torch's own answers, checkpoints, chips."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
+
+import cimsim
+from cimsim.nn import AnalogLinear, UnpackedAttention, analog_layers
+from tests.building import POLYNOMIAL, device
+
+IDEAL = device()
+STATIC = device(programming=[POLYNOMIAL])
+
+
+def attention(**settings: Any) -> tuple[nn.Module, nn.Module]:
+    torch.manual_seed(0)
+    plain = nn.MultiheadAttention(8, 2, **settings).eval()
+    for parameter in plain.parameters():
+        nn.init.normal_(parameter)
+    return plain, cimsim.convert(plain, IDEAL)
+
+
+def same(a: Any, b: Any) -> None:
+    if isinstance(a, tuple):
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            same(x, y)
+    elif a is None:
+        assert b is None
+    else:
+        torch.testing.assert_close(a, b)
+
+
+BOOL = torch.tensor([[False, False, True, False, False], [False, True, True, False, True]])
+
+
+@pytest.mark.parametrize("padding", [None, BOOL, BOOL.float() * -3], ids=["", "bool", "float"])
+@pytest.mark.parametrize("mask", [None, "causal", "bool", "per head"])
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("settings", [{}, {"batch_first": True, "add_bias_kv": True}], ids=str)
+def test_attention_masks_as_torch_does(
+    padding: Tensor | None, mask: str | None, need_weights: bool, settings: dict[str, bool]
+) -> None:
+    plain, analog = attention(**settings)
+    x = torch.randn(2, 5, 8)
+    q, k, v = (
+        t if settings.get("batch_first") else t.transpose(0, 1) for t in (x, x.flip(1), x.neg())
+    )
+    floating = padding is None or padding.dtype != torch.bool
+    given = {
+        None: None,
+        "causal": nn.Transformer.generate_square_subsequent_mask(5),
+        "bool": torch.ones(5, 5).triu(1).bool(),
+        "per head": torch.randn(4, 5, 5),
+    }[mask]
+    if given is not None and padding is not None and floating != (given.dtype != torch.bool):
+        pytest.skip("torch deprecates masks of two kinds")
+    if mask == "causal" and padding is None and not need_weights and "add_bias_kv" in settings:
+        pytest.skip("torch forgets here that every query may see the added key")
+    options = {
+        "attn_mask": given,
+        "key_padding_mask": padding,
+        "need_weights": need_weights,
+        "is_causal": mask == "causal",
+        "average_attn_weights": mask != "bool",
+    }
+    same(analog(q, k, v, **options), plain(q, k, v, **options))
+
+
+def test_other_widths_of_keys_and_values() -> None:
+    plain, analog = attention(kdim=6, vdim=3)
+    q, k, v = torch.randn(4, 2, 8), torch.randn(5, 2, 6), torch.randn(5, 2, 3)
+    same(analog(q, k, v), plain(q, k, v))
+    assert list(cimsim.to_digital(analog).state_dict()) == list(plain.state_dict())
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_a_transformer_of_torch(norm_first: bool) -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, norm_first=norm_first)
+    plain = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval()
+    analog = cimsim.convert(plain, IDEAL)
+    assert len(analog_layers(analog)) == 2 * 6
+    x = torch.randn(2, 5, 8)
+    with torch.no_grad():
+        same(analog(x), plain(x))
+        same(analog(x, src_key_padding_mask=BOOL), plain(x, src_key_padding_mask=BOOL))
+
+
+RECURRENCES: dict[str, tuple[type[nn.RNNBase], dict[str, Any]]] = {
+    "rnn": (nn.RNN, {}),
+    "gru": (nn.GRU, {"num_layers": 2, "bidirectional": True}),
+    "lstm": (nn.LSTM, {"num_layers": 2, "bidirectional": True}),
+    "lstm, batch first": (nn.LSTM, {"batch_first": True}),
+}
+
+
+@pytest.mark.parametrize("case", RECURRENCES.values(), ids=list(RECURRENCES))
+def test_packed_sequences_and_first_states(
+    case: tuple[type[nn.RNNBase], dict[str, Any]],
+) -> None:
+    kind, settings = case
+    torch.manual_seed(0)
+    plain = kind(3, 4, **settings).eval()
+    analog = cimsim.convert(plain, IDEAL)
+    sequences = [torch.randn(n, 3) for n in (2, 5, 1, 4)]
+    packed = pack_sequence(sequences, enforce_sorted=False)
+    states = settings.get("num_layers", 1) * (2 if settings.get("bidirectional") else 1)
+    first: Any = torch.randn(states, 4, 4)
+    if kind is nn.LSTM:
+        first = (first, torch.randn(states, 4, 4))
+    with torch.no_grad():
+        for hx in (None, first):
+            (ours, last), (theirs, expected) = analog(packed, hx), plain(packed, hx)
+            same(tuple(ours), tuple(theirs))
+            same(last, expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_all_times_meet_one_chip(training: bool) -> None:
+    torch.manual_seed(0)
+    analog = cimsim.convert(nn.LSTM(3, 4), STATIC).train(training)
+    x = torch.randn(1, 2, 3).expand(6, 2, 3)
+    seen: list[Tensor] = []
+    analog.ih_l0.register_forward_hook(lambda m, i, o: seen.append(o.detach()))
+    analog.hh_l0.register_forward_pre_hook(lambda m, i: seen.append(i[0].detach()))
+    analog.hh_l0.register_forward_hook(lambda m, i, o: seen.append(o.detach()))
+    analog(x)
+    of_input, *rest = seen
+    assert torch.equal(of_input, of_input[:1].expand_as(of_input))
+    states, answers = torch.cat(rest[::2])[2:], torch.cat(rest[1::2])[2:]  # the first are zero
+    bias = analog.hh_l0.bias.detach()
+    fitted = torch.linalg.lstsq(states.double(), (answers - bias).double()).solution
+    torch.testing.assert_close(
+        states.double() @ fitted, (answers - bias).double(), atol=1e-5, rtol=0
+    )
+    draws = analog.hh_l0.draws
+    analog(x)
+    assert analog.hh_l0.draws == draws + (1 if training else 0)
+
+
+def test_gradients_through_time_are_those_of_the_chip() -> None:
+    """Rule F on one chip: the same as autograd through a recurrence with the programmed weight."""
+    torch.manual_seed(0)
+    analog = cimsim.convert(nn.RNN(3, 4, bias=False), STATIC, rule="B").train().double()
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    analog(x)[0].square().sum().backward()
+    held = {}
+    for name in ("ih_l0", "hh_l0"):
+        layer = getattr(analog, name)
+        seed = cimsim.seeds.seed_for("training", layer.seed, layer.name, 0)
+        held[name] = layer.array.held_weight(layer.array.chip(layer.weight.detach(), seed))
+    plain = nn.RNN(3, 4, bias=False).double()
+    with torch.no_grad():
+        plain.weight_ih_l0.copy_(held["ih_l0"])
+        plain.weight_hh_l0.copy_(held["hh_l0"])
+    plain(x)[0].square().sum().backward()
+    torch.testing.assert_close(analog.hh_l0.weight.grad, plain.weight_hh_l0.grad)
+
+
+@pytest.mark.parametrize("make", [lambda: nn.MultiheadAttention(8, 2), lambda: nn.LSTM(8, 8, 2)])
+def test_a_digital_checkpoint_still_loads_and_copies_work(make: Any) -> None:
+    one, two = make(), make()
+    analog = cimsim.convert(one, IDEAL)
+    analog.load_state_dict(two.state_dict())
+    for name, tensor in cimsim.to_digital(analog).state_dict().items():
+        assert torch.equal(tensor, two.state_dict()[name]), name
+    for again in (copy.deepcopy(analog), pickle.loads(pickle.dumps(analog))):
+        again.load_state_dict(analog.state_dict())
+        assert len(analog_layers(again)) == len(analog_layers(analog))
+    analog.to(torch.float64)
+    assert all(p.dtype == torch.float64 for p in analog.parameters())
+
+
+def test_part_of_an_attention_can_stay_digital() -> None:
+    plain = nn.MultiheadAttention(8, 2)
+    analog = cimsim.convert(plain, IDEAL, keep_digital=["?_proj"])
+    assert isinstance(analog, UnpackedAttention)
+    assert list(analog_layers(analog)) == ["out_proj"]
+    assert isinstance(analog.out_proj, AnalogLinear)
+    assert isinstance(plain.in_proj_weight, Tensor)  # a copy was converted
