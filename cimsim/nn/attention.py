@@ -25,7 +25,10 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
     q_proj: nn.Module
     k_proj: nn.Module
     v_proj: nn.Module
-    in_proj_weight = in_proj_bias = None  # looked at by torch's encoder layer
+    # Looked at by torch's encoder layer.
+    in_proj_weight: Any = None
+    in_proj_bias: Any = None
+    out_proj: Any
 
     @staticmethod
     def places(module: nn.Module) -> list[str]:

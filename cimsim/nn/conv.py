@@ -49,7 +49,7 @@ class _AnalogConv(AnalogLayer, _ConvNd):
         return self.out_channels
 
     def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
-        y: Tensor = self._conv_forward(x, weight, self.bias)  # type: ignore[operator]
+        y: Tensor = self._conv_forward(x, weight, self.bias)
         return y
 
     def _samples(self, x: Tensor) -> Tensor:
@@ -159,17 +159,15 @@ class _AnalogConvTranspose(AnalogLayer, _ConvTransposeNd):
 
     def _sizes(self, x: Tensor, output_size: list[int] | None = None) -> list[int]:
         """Padding of the output, so that it has ``output_size``."""
-        padding: list[int] = self._output_padding(
-            x, output_size, self.stride, self.padding, self.kernel_size, self.dimensions,
-            self.dilation,
-        )  # type: ignore[arg-type]  # fmt: skip
+        shape: Any = self.stride, self.padding, self.kernel_size, self.dimensions, self.dilation
+        padding: list[int] = self._output_padding(x, output_size, *shape)
         return padding
 
     def _transposed(
         self, x: Tensor, weight: Tensor, output_padding: list[int], groups: int
     ) -> Tensor:
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        rest = self.stride, self.padding, output_padding, groups, self.dilation
+        rest: Any = self.stride, self.padding, output_padding, groups, self.dilation
         return _TRANSPOSED[self.dimensions](x, weight, bias, *rest)
 
 

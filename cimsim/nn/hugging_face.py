@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from functools import lru_cache
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -20,12 +20,15 @@ from cimsim.profile import Array
 def conv1d() -> type[nn.Module] | None:
     """``transformers.pytorch_utils.Conv1D``; None where nobody has imported it."""
     module = sys.modules.get("transformers.pytorch_utils")
-    return None if module is None else module.Conv1D  # type: ignore[no-any-return]
+    found: type[nn.Module] | None = None if module is None else module.Conv1D
+    return found
 
 
-@lru_cache
-def analog_conv1d(kind: type[nn.Module]) -> type[AnalogLayer]:
-    """The analog layer that stands for ``kind``, which is :func:`conv1d`."""
+@cache
+def analog_conv1d() -> type[AnalogLayer]:
+    """The analog layer that stands for :func:`conv1d`, which is there."""
+    kind = conv1d()
+    assert kind is not None
     names = {"stands_for": kind, "__doc__": _WHAT, "__module__": __name__}
     return type("AnalogConv1D", (_AnalogConv1D, kind), names)
 
@@ -33,9 +36,9 @@ def analog_conv1d(kind: type[nn.Module]) -> type[AnalogLayer]:
 def __getattr__(name: str) -> Any:
     """``AnalogConv1D``, which exists where ``transformers`` does; pickle looks for it here."""
     if name == "AnalogConv1D":
-        from transformers.pytorch_utils import Conv1D  # type: ignore[import-not-found]
+        import transformers.pytorch_utils  # noqa: F401
 
-        return analog_conv1d(Conv1D)
+        return analog_conv1d()
     raise AttributeError(name)
 
 

@@ -34,7 +34,7 @@ def analog_kind(layer: nn.Module) -> type[AnalogLayer] | None:
     """What ``layer`` can become; None for what stays digital."""
     kind = type(layer)
     if kind is hugging_face.conv1d():
-        return hugging_face.analog_conv1d(kind)
+        return hugging_face.analog_conv1d()
     return _ANALOG.get(kind)
 
 

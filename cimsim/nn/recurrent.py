@@ -53,7 +53,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
             self._modules.pop(name.partition("_")[2], None)
         for name, parameter in found.items():
             self.register_parameter(name, parameter)
-        self._init_flat_weights()  # type: ignore[no-untyped-call]
+        self._init_flat_weights()
 
     def split(self, packed: dict[str, Tensor]) -> dict[str, Tensor]:
         """See :class:`Unpacked`."""
@@ -69,7 +69,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
         """The next state, the output first; from what the two layers gave."""
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, input: Tensor | PackedSequence, hx: Tensor | State | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor | State]:
         """As in torch: the outputs, and the last states."""
@@ -101,7 +101,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
 
     def _run(self, x: Tensor, first: State | None, alive: Tensor | None) -> tuple[Tensor, State]:
         """All depths and directions; ``x [time, batch, features]``."""
-        last = []
+        last: list[State] = []
         sides = ("", "_reverse") if self.bidirectional else ("",)
         for depth in range(self.num_layers):
             outputs = []
@@ -143,7 +143,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         return torch.stack(outputs[::-1] if backwards else outputs), state
 
 
-class UnpackedRNN(_UnpackedRecurrence, nn.RNN):
+class UnpackedRNN(_UnpackedRecurrence, nn.RNN):  # type: ignore[misc]
     """``nn.RNN`` with layers of its own, see :class:`_UnpackedRecurrence`."""
 
     stands_for: ClassVar[type[nn.Module]] = nn.RNN
@@ -154,7 +154,7 @@ class UnpackedRNN(_UnpackedRecurrence, nn.RNN):
         return (total.relu() if self.nonlinearity == "relu" else total.tanh(),)
 
 
-class UnpackedGRU(_UnpackedRecurrence, nn.GRU):
+class UnpackedGRU(_UnpackedRecurrence, nn.GRU):  # type: ignore[misc]
     """``nn.GRU`` with layers of its own, see :class:`_UnpackedRecurrence`."""
 
     stands_for: ClassVar[type[nn.Module]] = nn.GRU
@@ -167,7 +167,7 @@ class UnpackedGRU(_UnpackedRecurrence, nn.GRU):
         return (new + update * (state[0] - new),)
 
 
-class UnpackedLSTM(_UnpackedRecurrence, nn.LSTM):
+class UnpackedLSTM(_UnpackedRecurrence, nn.LSTM):  # type: ignore[misc]
     """``nn.LSTM`` with layers of its own, see :class:`_UnpackedRecurrence`."""
 
     stands_for: ClassVar[type[nn.Module]] = nn.LSTM
