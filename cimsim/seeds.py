@@ -26,6 +26,4 @@ def generator(*parts: object, device: torch.device | str = "cpu") -> torch.Gener
     """A fresh ``torch.Generator`` on ``device``, seeded by :func:`seed_for` of ``parts``."""
     import torch
 
-    if torch.device(device).type == "meta":  # where nothing is drawn, but shapes are followed
-        device = "cpu"
     return torch.Generator(device=device).manual_seed(seed_for(*parts))

@@ -21,7 +21,7 @@ class Checkpoint:
     ``sums`` are the running loss, right answers and images of that epoch, and sum and number of its
     audits; ``average`` are averaged parameters and ``curvature`` their
     mean squared gradients, empty if none are kept; ``rng`` is torch's global
-    CPU state, for models that use it (dropout).
+    CPU state of every process, for models that use it (dropout).
     """
 
     epoch: int
@@ -31,7 +31,7 @@ class Checkpoint:
     sums: Tensor
     average: list[Tensor]
     curvature: list[Tensor]
-    rng: Tensor
+    rng: list[Tensor]
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -13,6 +13,7 @@ from cimsim.training.recipes import recipe
 from cimsim.units import parse_duration
 
 Augmentation = Literal["flip", "shift"]
+Precision = Literal["float32", "bfloat16"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -66,7 +67,17 @@ class TrainConfig(BaseModel):
         default=(), description="layers to keep digital: name patterns, 'first', 'last'"
     )
     epochs: int = Field(default=10, ge=1, description="passes through the training data")
-    batch_size: int = Field(default=128, ge=1, description="samples per step")
+    batch_size: int = Field(default=128, ge=1, description="samples per step, of all processes")
+    accumulate: int = Field(
+        default=1, ge=1, description="take every step's samples in so many parts, to save memory"
+    )
+    precision: Precision = Field(
+        default="float32", description="of products in training: float32 or bfloat16 (autocast)"
+    )
+    recompute: tuple[str, ...] = Field(
+        default=(),
+        description="modules that keep no activations for backward: patterns such as 'blocks.*'",
+    )
     augment: tuple[Augmentation, ...] = Field(
         default=(), description="change images at every visit: flip, shift"
     )

@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,7 +30,7 @@ from cimsim.nn import (
     set_profile,
 )
 from cimsim.profile import Profile, dump_profile, load_profile
-from cimsim.seeds import generator
+from cimsim.seeds import generator, seed_for
 from cimsim.training.augment import augmented
 from cimsim.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from cimsim.training.config import TrainConfig, dump_config, read_config
@@ -43,8 +43,10 @@ from cimsim.training.files import PART, lock, write_text
 from cimsim.training.methods import make_method
 from cimsim.training.objectives import Step, make_objectives, total, watched
 from cimsim.training.optimizers import make_optimizer
+from cimsim.training.parallel import Ranks, joined
 from cimsim.training.plateau import PlateauWatch
 from cimsim.training.progress import Progress, Silent
+from cimsim.training.recompute import recompute
 from cimsim.training.repeat import Repeat
 from cimsim.training.run import (
     CHECKPOINT,
@@ -83,18 +85,25 @@ def fit(
             ``resume``), for settings that differ from the run that is to be resumed, and for a loss
             that is not finite.
     """
-    progress = progress or Silent()
-    training = _Training(config, out, progress)
-    profile = training.profile
-    _claim(out, config, profile, resume)  # everything that can be refused has been
-    with (out / CONFIG).open("rb") as claimed:
-        lock(claimed, f"another process is training in {out}; wait until it ends, or stop it")
-        if (out / RESULT).is_file():
-            progress.note(f"the run in {out} is already finished")
+    with joined(working_device(config.device)) as (ranks, device):
+        progress = progress if progress is not None and ranks.first else Silent()
+        training = _Training(config, out, progress, ranks, device)
+        if ranks.first:
+            _claim(out, config, training.profile, resume)  # all that can be refused has been
+        ranks.wait()
+        with (out / CONFIG).open("rb") as claimed:
+            if ranks.first:
+                refusal = f"another process is training in {out}; wait until it ends, or stop it"
+                lock(claimed, refusal)
+            if ranks.decide((out / RESULT).is_file()):
+                progress.note(f"the run in {out} is already finished")
+                return Run.open(out)
+            training.resume_if_possible()
+            training.run()
+            if ranks.first:
+                _finish(training)
+            ranks.wait()
             return Run.open(out)
-        training.resume_if_possible()
-        training.run()
-        return _finish(training, profile)
 
 
 def check(config: TrainConfig) -> None:
@@ -103,22 +112,25 @@ def check(config: TrainConfig) -> None:
     Raises:
         CimsimError: as :func:`fit`.
     """
-    _Training(config, Path(), Silent())
+    _Training(config, Path(), Silent(), Ranks(), working_device(config.device))
 
 
 class _Training:
     """The loop's moving parts: model, optimiser, position, and sums of the current epoch."""
 
-    def __init__(self, config: TrainConfig, out: Path, progress: Progress) -> None:
-        self.config, self.out, self.progress = config, out, progress
+    def __init__(
+        self, config: TrainConfig, out: Path, progress: Progress, ranks: Ranks, device_name: str
+    ) -> None:
+        self.config, self.out, self.progress, self.ranks = config, out, progress, ranks
         self.profile = load_profile(config.profile, config.overrides)
         self.method = make_method(config, self.profile)
         self.data = data = load_data(config.data, config.data_dir)
-        self.device = device = torch.device(working_device(config.device))
+        self.device = device = torch.device(device_name)
         self.model = model = new_model(config, self.profile, data, config.start).to(device)
         self.loader = BatchLoader(
             *training_samples(config, data), config.batch_size, shuffle_seed=config.seed
         )
+        recompute(model, config.recompute)
         self.optimizers = _optimizers(config, model)
         self.epoch = 0
         self.step = 0
@@ -132,12 +144,15 @@ class _Training:
         self.curvature = Curvature(model) if wanted else None
         if config.augment and data.train_x.dim() != 4:
             raise CimsimError(f"augment: the data set '{data.name}' has no images; leave it out")
+        if config.accumulate > 1 and (config.corrector or config.audit):
+            raise CimsimError("correctors and audits look at a whole step; leave out accumulate")
         for objective in self.objectives:
             objective.prepare(model, config.data_dir)
 
     def resume_if_possible(self) -> None:
         """Go to where the run's checkpoint stands; to the start, where there is none."""
-        torch.manual_seed(self.config.seed)
+        seed, rank = self.config.seed, self.ranks.rank
+        torch.manual_seed(seed if rank == 0 else seed_for("rank", seed, rank))
         path = self.out / CHECKPOINT
         if path.is_file():
             saved = load_checkpoint(path, self.device)
@@ -147,13 +162,19 @@ class _Training:
                     optimizer.load_state_dict(state)
             except (RuntimeError, ValueError, KeyError) as error:
                 raise CimsimError(f"{path} is of another model: {error}") from None
-            self.epoch, self.step, self.sums = saved.epoch, saved.step, saved.sums
+            self.epoch, self.step = saved.epoch, saved.step
+            if self.ranks.first:
+                self.sums = saved.sums
             self.average = saved.average
             if self.curvature is not None:
                 self.curvature.load(saved.curvature)
-            torch.set_rng_state(saved.rng.cpu())
+            if rank < len(saved.rng):
+                torch.set_rng_state(saved.rng[rank].cpu())
+            else:  # there are more processes than before
+                torch.manual_seed(seed_for("rank", seed, rank, self.epoch, self.step))
             self.progress.note(f"resumed at epoch {self.epoch + 1}, step {self.step}")
-        _keep_lines(self.out / METRICS, self.epoch)
+        if self.ranks.first:
+            _keep_lines(self.out / METRICS, self.epoch)
 
     def run(self) -> None:
         """Every epoch that is left."""
@@ -171,7 +192,7 @@ class _Training:
             self.step += 1
             if self.step % _STEPS_PER_REPORT == 0:
                 self._report(_STEPS_PER_REPORT)
-            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            if self._agree(time.monotonic() - saved > CHECKPOINT_SECONDS):
                 self._save()
                 saved = time.monotonic()
         self._report(self.step % _STEPS_PER_REPORT)
@@ -185,20 +206,21 @@ class _Training:
         strength = self._strength(at)
         sets_in = strength > 0 and self._strength(at - 1) == 0
         if sets_in or (strength > 0 and (self.step == 0 or _is_power_of_two(at))):
+            self.ranks.share_buffers(self.model)
             self.method.settle(self.model, self._calibration())
         self._advance(at)
-        x = self._augmented(x, at)
+        x, y, share = self.ranks.share(self._augmented(x, at), y)
         self.model.zero_grad(set_to_none=True)
-        seen = self._forward(x, y, strength, at)
-        loss = self._backward(seen)
-        self._correct(seen, at)
+        parts = self.config.accumulate
+        for some_x, some_y in zip(x.chunk(parts), y.chunk(parts), strict=True):
+            seen = self._forward(some_x, some_y, strength, at)
+            self._backward(seen, len(some_x) / len(x))
+        self.ranks.average_gradients(self.model, share)
+        self._smooth(seen, len(x))
+        self._correct(seen, at, share)
         for optimizer in self.optimizers:
             optimizer.step()
         self._settle_weights(strength, at)
-        right = (seen.logits.detach().argmax(dim=-1) == y).sum()
-        self.sums[:3] += torch.stack(
-            (loss.detach() * y.numel(), right, right.new_tensor(y.numel()))
-        )
 
     def _advance(self, at: int) -> None:
         """Tell the quantizers how far the training is."""
@@ -217,15 +239,16 @@ class _Training:
 
         @contextmanager
         def repeated() -> Iterator[None]:
-            with repeat.again(), self.method.setting(self.model, strength, at):
+            with repeat.again(), self.method.setting(self.model, strength, at), self._precision():
                 yield
 
         @contextmanager
         def plain() -> Iterator[None]:
-            with repeat.again(), digital(self.model):
+            with repeat.again(), digital(self.model), self._precision():
                 yield
 
-        with watched(self.objectives, self.model), self.method.setting(self.model, strength, at):
+        stage = self.method.setting(self.model, strength, at)
+        with watched(self.objectives, self.model), stage, self._precision():
             logits = self.model(x)
         return Step(
             model=self.model,
@@ -240,22 +263,34 @@ class _Training:
             curvature=(lambda _: None) if self.curvature is None else self.curvature.of,
         )
 
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
     def _draws(self, at: int) -> torch.Generator:
         return generator("objective", self.config.seed, at, device=self.device)
 
-    def _backward(self, seen: Step) -> Tensor:
-        """Gradients of all terms; those that want curvature come last, and are no part of it."""
-        own = total((o for o in self.objectives if not o.wants_curvature), seen)
-        own.backward()
-        if self.curvature is None:
-            return own
-        self.curvature.update()
-        smoothing = total((o for o in self.objectives if o.wants_curvature), seen)
-        if smoothing.requires_grad:
-            smoothing.backward()
-        return own + smoothing.detach()
+    def _backward(self, seen: Step, part: float) -> None:
+        """Gradients of all terms but those that want curvature; ``part`` is the share of the step's
+        samples."""
+        loss = total((o for o in self.objectives if not o.wants_curvature), seen)
+        (loss * part).backward()
+        right = (seen.logits.detach().argmax(dim=-1) == seen.y).sum()
+        count = right.new_tensor(seen.y.numel())
+        self.sums[:3] += torch.stack((loss.detach() * count, right, count))
 
-    def _correct(self, seen: Step, at: int) -> None:
+    def _smooth(self, seen: Step, samples: int) -> None:
+        """Gradients of the terms that want curvature, which they are no part of."""
+        if self.curvature is None:
+            return
+        self.curvature.update()
+        loss = total((o for o in self.objectives if o.wants_curvature), seen)
+        if loss.requires_grad:
+            loss.backward()
+        self.sums[0] += loss.detach() * samples * seen.y[0].numel()
+
+    def _correct(self, seen: Step, at: int, share: float) -> None:
         """Measure the loss around the weights, where a corrector or an audit is due."""
         progress = at / self.total
         corrects = self.corrector is not None and progress >= self.corrector.start
@@ -270,11 +305,11 @@ class _Training:
                 with watched(self.objectives, self.model):
                     logits = seen.again()
                 here = replace(seen, logits=logits, draws=self._draws(at))
-                return total(self.objectives, here).double()
+                return self.ranks.total(total(self.objectives, here).double() * share)
 
         if audits:
             truth = gradient_truth(weights, loss)
-            self.sums[3:] += self.sums.new_tensor((truth, 1.0))
+            self.sums[3:] += self.sums.new_tensor((truth, 1.0)) * self.ranks.first
         if corrects:
             assert self.corrector is not None
             draws = generator("corrector", self.config.seed, at, device=self.device)
@@ -307,7 +342,7 @@ class _Training:
         return calibration_batches(self.config, self.data, self.device)
 
     def _means(self) -> tuple[float, float]:
-        loss, right, images = self.sums[:3].tolist()
+        loss, right, images = self.ranks.total(self.sums[:3].clone()).tolist()
         return loss / max(images, 1), right / max(images, 1)
 
     def _report(self, steps: int) -> None:
@@ -337,32 +372,39 @@ class _Training:
             metrics.update(asdict(movement))
         if remark is not None:
             self.progress.note(remark)
-        with (self.out / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(metrics) + "\n")
+        if self.ranks.first:
+            with (self.out / METRICS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(metrics) + "\n")
         self.epoch, self.step = self.epoch + 1, 0
         self.sums = torch.zeros_like(self.sums)
         self._save()
         self.progress.epoch(metrics)
 
+    def _agree(self, due: bool) -> bool:
+        """Whether it is time to save; of several processes the first decides, and seldom."""
+        if self.ranks.count > 1 and self.step % _STEPS_PER_REPORT:
+            return False
+        return self.ranks.decide(due)
+
     def _save(self) -> None:
-        save_checkpoint(
-            Checkpoint(
-                epoch=self.epoch,
-                step=self.step,
-                model=self.model.state_dict(),
-                optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
-                sums=self.sums,
-                average=self.average,
-                curvature=[] if self.curvature is None else self.curvature.state(),
-                rng=torch.get_rng_state(),
-            ),
-            self.out / CHECKPOINT,
+        checkpoint = Checkpoint(
+            epoch=self.epoch,
+            step=self.step,
+            model=self.model.state_dict(),
+            optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
+            sums=self.ranks.total(self.sums.clone()),
+            average=self.average,
+            curvature=[] if self.curvature is None else self.curvature.state(),
+            rng=self.ranks.gather(torch.get_rng_state()),
         )
+        if self.ranks.first:
+            save_checkpoint(checkpoint, self.out / CHECKPOINT)
 
 
-def _finish(training: _Training, profile: Profile) -> Run:
+def _finish(training: _Training) -> None:
     """Statistics under noise, ranges, test accuracy; then the files that make a run finished."""
     model, config, data, out = training.model, training.config, training.data, training.out
+    profile = training.profile
     with torch.no_grad():
         for parameter, mean in zip(model.parameters(), training.average, strict=False):
             parameter.copy_(mean)
@@ -389,7 +431,6 @@ def _finish(training: _Training, profile: Profile) -> Run:
     }
     write_json(out / RESULT, result)
     (out / CHECKPOINT).unlink(missing_ok=True)
-    return Run.open(out)
 
 
 def _some_batches(training: _Training) -> Iterator[Tensor]:

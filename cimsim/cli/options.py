@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
 from pydantic import BaseModel
@@ -57,9 +57,12 @@ def _is_list(field: FieldInfo) -> bool:
 
 
 def _plain(annotation: Any) -> type:
-    """The type a user writes: of ``float | None``, ``float``."""
+    """The type a user writes: of ``float | None``, ``float``; of a choice of words, text, which the
+    model checks."""
     if get_origin(annotation) is UnionType:
         annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
+    if get_origin(annotation) is Literal:
+        return str
     if annotation not in (str, int, float, bool, Path):
         raise TypeError(f"no command-line option for a field of type {annotation}")
     kind: type = annotation

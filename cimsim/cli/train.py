@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +43,8 @@ def train(
             load_data(config.data, config.data_dir, download=True)
         with Watcher(config.epochs) as watcher:
             run = fit(config, out, resume=resume, progress=watcher)
-        console.say(_result(run))
+        if int(os.environ.get("RANK", "0")) == 0:  # of those that torchrun started, one speaks
+            console.say(_result(run))
 
 
 def _config(given: dict[str, object], resumed: Path | None) -> TrainConfig:

@@ -133,7 +133,9 @@ class AnalogLayer(nn.Module):
             CimsimError: if there is no such quantizer, or it does not fit this layer.
         """
         self.weight_quantizer = self._quantizer(weight, "weight")
-        if self.weight_quantizer is not None:
+        if weight is not None and self.weight.is_meta:
+            make_quantizer(weight)(torch.zeros(self.arranged(self.weight).shape))  # does it fit?
+        elif self.weight_quantizer is not None:
             self.weight_quantizer.setup(self.arranged(self.weight.detach()))
             self.effective_weight()
         self.input_quantizer = self._quantizer(input, "input")

@@ -92,5 +92,4 @@ def sampled_one_hot(
 
 
 def _exponential(like: Tensor, rng: torch.Generator) -> Tensor:
-    uniform = torch.rand(like.shape, generator=rng, dtype=like.dtype, device=like.device)
-    return (-torch.log1p(-uniform)).clamp_min(torch.finfo(like.dtype).tiny)
+    return torch.empty_like(like).contiguous().exponential_(generator=rng)

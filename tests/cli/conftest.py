@@ -56,7 +56,7 @@ def start() -> Callable[..., subprocess.Popen[str]]:
 
     def popen(*args: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "cimsim.cli", *map(str, args)],
+            [sys.executable, "-m", "cimsim", *map(str, args)],
             cwd=cwd,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
             stdout=subprocess.PIPE,

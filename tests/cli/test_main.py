@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import cimsim as package
 from cimsim.cli import app, main
 
-CIMSIM = (sys.executable, "-m", "cimsim.cli")
+CIMSIM = (sys.executable, "-m", "cimsim")
 HEAVY = ("torch", "numpy", "scipy", "sklearn", "matplotlib")
 
 
@@ -102,7 +102,7 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
-    command = f"{shlex.quote(sys.executable)} -m cimsim.cli profiles schema | head -c 10"
+    command = f"{shlex.quote(sys.executable)} -m cimsim profiles schema | head -c 10"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
     )

@@ -217,6 +217,8 @@ RUNS = [
     {"recipe": "a1w1"},
     {"optimizer": "sgd:momentum=0.5", "lr": 0.3},
     {"optimizer": "ternary-chain", "clip_sigma": 0.0},
+    {"recompute": ("*",), "model": "tests.training.networks:dropout_net", "corrector": "fogzo"},
+    {"precision": "bfloat16", "accumulate": 3, "objective": ("consistency",)},
 ]
 
 

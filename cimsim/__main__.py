@@ -1,4 +1,4 @@
-"""``python -m cimsim.cli`` is the command ``cimsim``."""
+"""``python -m cimsim`` is the command ``cimsim``."""
 
 import sys
 

@@ -1,0 +1,55 @@
+"""Modules whose activations are not kept, but computed again in backward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.checkpoint import checkpoint
+
+from cimsim.errors import CimsimError
+from cimsim.profile.suggest import unknown
+
+
+def recompute(model: nn.Module, patterns: Iterable[str]) -> None:
+    """Let the modules of ``model`` that match a pattern, such as ``blocks.*``, keep only their
+    inputs. A module within one that matches is left alone.
+
+    The chips, reads and dropout of the second time are those of the first. Source: T. Chen et al.,
+    "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174 (2016).
+
+    Raises:
+        CimsimError: if a pattern matches no module.
+    """
+    names = [name for name, _ in model.named_modules() if name]
+    chosen: list[str] = []
+    for pattern in patterns:
+        matched = [name for name in names if fnmatchcase(name, pattern)]
+        if not matched:
+            raise CimsimError(f"recompute: {unknown('module', pattern, names)}")
+        chosen += matched
+    outer = [n for n in dict.fromkeys(chosen) if not any(n.startswith(f"{o}.") for o in chosen)]
+    for name in outer:
+        _wrap(model.get_submodule(name))
+
+
+def _wrap(module: nn.Module) -> None:
+    inner = module.forward
+
+    def forward(*arguments: Any, **named: Any) -> Any:
+        if not module.training:
+            return inner(*arguments, **named)
+        if torch.is_grad_enabled():
+            return checkpoint(inner, *arguments, use_reentrant=False, **named)
+        with saved_tensors_hooks(_same, _same):  # so that it draws as it does with gradients
+            return inner(*arguments, **named)
+
+    module.forward = forward
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
