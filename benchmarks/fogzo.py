@@ -139,9 +139,11 @@ def main() -> None:
     for name in LONG:
         tuning, _ = min(best[name], key=_loss_at_end)
         some = next(group for group in TUNINGS if tuning in group)[:2]
-        found = [(t, curves(name, 10 * given.steps, t, given.seeds)) for t in some]
-        rows.append(_row(name, 10 * given.steps, [min(found, key=_loss_at_end)]))
-        _draw(axes, list(ARMS).index(name), f"{name}, ten times the steps", found[0][1])
+        found = min(
+            ((t, curves(name, 10 * given.steps, t, given.seeds)) for t in some), key=_loss_at_end
+        )
+        rows.append(_row(name, 10 * given.steps, [found]))
+        _draw(axes, list(ARMS).index(name), f"{name}, ten times the steps", found[1])
     axes.set(xscale="log", xlabel="Forward passes", ylabel="Training loss of the quantised network")
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
@@ -154,8 +156,8 @@ def main() -> None:
         + (" --many" if given.many else ""),
         "",
         f"784-10-10 network (7,960 parameters), MNIST, 2-bit weights of the fixed ranges {RANGES}, "
-        f"steps of {BATCH} images, rate with cosine decay; training loss, mean ± standard error over "
-        "seeds, with each optimiser at the best of three rates (two of them for the long trainings "
+        f"steps of {BATCH} images, rate with cosine decay; training loss, mean ± standard error "
+        "over seeds, with each optimiser at the best of three rates (two of them for the long trainings "
         "and one for n = 7,960).",
         "",
         f"| method | steps | forwards in all | {' | '.join(OPTIMIZERS)} |",
