@@ -157,8 +157,8 @@ def main() -> None:
         "",
         f"784-10-10 network (7,960 parameters), MNIST, 2-bit weights of the fixed ranges {RANGES}, "
         f"steps of {BATCH} images, rate with cosine decay; training loss, mean ± standard error "
-        "over seeds, with each optimiser at the best of three rates (two of them for the long trainings "
-        "and one for n = 7,960).",
+        "over seeds, with each optimiser at the best of three rates (two of them for the long "
+        "trainings and one for n = 7,960).",
         "",
         f"| method | steps | forwards in all | {' | '.join(OPTIMIZERS)} |",
         "|---|---|---|" + "---|" * len(OPTIMIZERS),
