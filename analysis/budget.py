@@ -61,14 +61,14 @@ def budget_axis(profile: Profile) -> EffectsAxis:
 
 @dataclass(frozen=True)
 class Share:
-    """What one non-ideality costs; all values are shares, 0 to 1, over the same chips.
+    """What one non-ideality costs, in the sweep's metric, over the same chips.
 
     Attributes:
         name: as in :func:`cimsim.profile.non_idealities`.
-        alone: accuracy with this non-ideality only.
-        rest: accuracy with all but this one.
-        lost: accuracy that it costs alone, against a device without any.
-        gained: accuracy that comes back without it, chip by chip.
+        alone: with this non-ideality only.
+        rest: with all but this one.
+        lost: how much worse it is alone than a device without any.
+        gained: how much better it is without it, chip by chip.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Budget:
-    """Accuracy with everything and with nothing, and each non-ideality's share, the largest loss
+    """The metric with everything and with nothing, and each non-ideality's share, the largest loss
     first."""
 
     everything: Summary
@@ -90,19 +90,20 @@ class Budget:
 
 def budget_of(sweep: Sweep) -> Budget:
     """What a finished sweep over :func:`budget_axis` says."""
+    metric = sweep.plan.measured
     scores: dict[str, list[float]] = {}
     for cell in sweep.cells:
-        scores.setdefault(str(cell.level), []).append(cell.accuracy)
+        scores.setdefault(str(cell.level), []).append(metric.of(cell.accuracy, cell.loss))
     base, ideal = np.array(scores[EVERYTHING]), np.array(scores[NOTHING])
 
     def share(name: str) -> Share:
         alone, rest = np.array(scores[_ONLY + name]), np.array(scores[_WITHOUT + name])
         return Share(
             name,
-            summary(name, alone.tolist()),
-            summary(name, rest.tolist()),
-            summary(name, (ideal - alone).tolist()),
-            summary(name, (rest - base).tolist()),
+            summary(name, alone.tolist(), metric.falls),
+            summary(name, rest.tolist(), metric.falls),
+            summary(name, list(map(metric.lost, ideal, alone))),
+            summary(name, list(map(metric.lost, rest, base))),
         )
 
     names = [level.removeprefix(_ONLY) for level in scores if level.startswith(_ONLY)]
@@ -117,7 +118,7 @@ def draw_budget(budget: Budget, sweep: Sweep, noise: float = 1.0) -> Figure:
 
     ``noise`` is the factor that the device's noise was scaled by.
     """
-    rows = len(budget.shares)
+    rows, metric = len(budget.shares), sweep.plan.measured
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     figure = Figure(figsize=(9.0, 1.9 + 0.42 * rows), layout=layout)
     FigureCanvasAgg(figure)
@@ -127,15 +128,17 @@ def draw_budget(budget: Budget, sweep: Sweep, noise: float = 1.0) -> Figure:
         (alone, "this one alone", COLOURS[0], [share.alone for share in budget.shares]),
         (rest, "all but this one", COLOURS[1], [share.rest for share in budget.shares]),
     ):
-        _points(axes, places, part, colour)
+        _points(axes, places, part, metric.factor, colour)
         for level, style, label in (
             (budget.nothing, "--", "none of them"),
             (budget.everything, "-", "all of them"),
         ):
-            axes.axvline(100 * level.mean, color="#555555", linewidth=1.2, linestyle=style)
+            axes.axvline(
+                metric.factor * level.mean, color="#555555", linewidth=1.2, linestyle=style
+            )
             axes.plot([], [], color="#555555", linewidth=1.2, linestyle=style, label=label)
         axes.set_title(title, fontsize=12)
-        axes.set_xlabel("Test accuracy (%)")
+        axes.set_xlabel(metric.label)
         axes.grid(axis="x", alpha=0.25, linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)
     alone.set_yticks(places, [share.name for share in budget.shares])
@@ -154,10 +157,12 @@ def draw_budget(budget: Budget, sweep: Sweep, noise: float = 1.0) -> Figure:
     return figure
 
 
-def _points(axes: object, places: np.ndarray, part: Sequence[Summary], colour: str) -> None:
-    errors = [0.0 if level.chips == 1 else 100 * level.half_width for level in part]
+def _points(
+    axes: object, places: np.ndarray, part: Sequence[Summary], factor: float, colour: str
+) -> None:
+    errors = [0.0 if level.chips == 1 else factor * level.half_width for level in part]
     axes.errorbar(  # type: ignore[attr-defined]
-        [100 * level.mean for level in part],
+        [factor * level.mean for level in part],
         places,
         xerr=errors,
         fmt="o",

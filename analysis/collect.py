@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cimsim.analysis.levels import Axis
+from cimsim.analysis.metric import Metric, metric_named
 from cimsim.analysis.names import distinct_names
 from cimsim.analysis.plot import Curve
 from cimsim.analysis.stats import summaries
@@ -17,9 +18,10 @@ from cimsim.units import format_duration
 
 @dataclass(frozen=True)
 class Collection:
-    """What a figure shows: the axis, a curve per run, and remarks on what is not shown."""
+    """What a figure shows: axis and metric, a curve per run, and remarks on what is not shown."""
 
     axis: Axis
+    metric: Metric
     curves: tuple[Curve, ...]
     remarks: tuple[str, ...]
 
@@ -53,7 +55,9 @@ def choose_axis(runs: Sequence[Path], wanted: str | None) -> str:
     return common[0]
 
 
-def collect(runs: Sequence[Path], checkpoints: Sequence[str], axis: str) -> Collection:
+def collect(
+    runs: Sequence[Path], checkpoints: Sequence[str], axis: str, wanted: str | None = None
+) -> Collection:
     """The last sweep of each run over ``axis``, made comparable.
 
     Drawn are the chips that every run was swept with, at levels that have all of them.
@@ -62,9 +66,11 @@ def collect(runs: Sequence[Path], checkpoints: Sequence[str], axis: str) -> Coll
         runs: folders of runs.
         checkpoints: SHA-256 of the checkpoint that each run holds now.
         axis: key of the axis.
+        wanted: name of the metric; that of the sweeps by default.
 
     Raises:
-        CimsimError: if a run was trained again after its sweep, or no level is finished.
+        CimsimError: if a run was trained again after its sweep, no level is finished, or the runs
+            have no metric in common.
     """
     sweeps = [read_sweep(sweep_folder(run, axis)) for run in runs]
     for run, sweep, checkpoint in zip(runs, sweeps, checkpoints, strict=True):
@@ -72,6 +78,16 @@ def collect(runs: Sequence[Path], checkpoints: Sequence[str], axis: str) -> Coll
             raise CimsimError(
                 f"{run}: its model is not the one that was swept over {axis}; "
                 "run the same `cimsim sweep` again"
+            )
+    metric = metric_named(wanted, sweeps[0].plan.token) if wanted else sweeps[0].plan.measured
+    chosen = [
+        replace(s.plan, metric=wanted).measured if wanted else s.plan.measured for s in sweeps
+    ]
+    for run, other in zip(runs, chosen, strict=True):
+        if other.title != metric.title:
+            raise CimsimError(
+                f"{run}: was measured by '{other.title}', {runs[0]} by '{metric.title}'; draw them "
+                "in two figures, or name one metric with --metric"
             )
     chips = min(sweep.plan.chips for sweep in sweeps)
     curves, remarks = [], list(_differences(sweeps))
@@ -90,9 +106,10 @@ def collect(runs: Sequence[Path], checkpoints: Sequence[str], axis: str) -> Coll
                 f"{run}: {left_out} of {len(sweep.plan.levels)} levels are not finished and not "
                 "drawn; run the same `cimsim sweep` again, it goes on where it stopped"
             )
-        points = tuple(summaries(whole.cells))
-        curves.append(Curve(_label(name, sweep, sweeps), sweep.plan.digital_accuracy, points))
-    return Collection(Axis(axis, ()), tuple(curves), tuple(remarks))
+        points = tuple(summaries(whole.cells, metric))
+        digital = replace(sweep.plan, metric=metric.name).digital
+        curves.append(Curve(_label(name, sweep, sweeps), digital, points))
+    return Collection(Axis(axis, ()), metric, tuple(curves), tuple(remarks))
 
 
 def _whole_levels(sweep: Sweep, chips: int) -> Sweep:

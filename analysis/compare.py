@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 
 from cimsim.analysis.levels import Axis
+from cimsim.analysis.metric import Metric
 from cimsim.analysis.plot import Curve
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import Sweep
@@ -54,14 +55,19 @@ class Outcome:
     points: tuple[Summary, ...]
 
     @property
-    def digital_accuracy(self) -> float:
+    def metric(self) -> Metric:
+        """What the points are of."""
+        return self.sweeps[0].plan.measured
+
+    @property
+    def digital(self) -> float:
         """Mean over seeds, without any device."""
-        return sum(run.digital_accuracy for run in self.runs) / len(self.runs)
+        return sum(sweep.plan.digital for sweep in self.sweeps) / len(self.sweeps)
 
     @property
     def curve(self) -> Curve:
         """For a figure."""
-        return Curve(self.arm.name, self.digital_accuracy, self.points)
+        return Curve(self.arm.name, self.digital, self.points)
 
 
 _LISTS = [k for k, f in TrainConfig.model_fields.items() if get_origin(f.annotation) is tuple]
@@ -144,6 +150,7 @@ def compare(
     seeds: Sequence[int] = (0,),
     age_s: float = 0.0,
     on: Profile | None = None,
+    metric: str | None = None,
     watch: Watch,
     progress: SweepProgress = lambda done, total, doing: None,
 ) -> list[Outcome]:
@@ -162,6 +169,7 @@ def compare(
         age_s: age of the chips.
         on: the device to evaluate on; that of ``common`` by default, also for arms that train on
             another.
+        metric: as in :func:`cimsim.analysis.sweep.sweep`.
         watch: see :data:`Watch`.
         progress: told after every evaluated cell.
 
@@ -198,6 +206,7 @@ def compare(
             age_s=age_s,
             on=on,
             device=runs[0].config.device,
+            metric=metric,
             progress=_of(arm, progress),
         )
         outcomes.append(Outcome(arm, tuple(runs), tuple(sweeps), tuple(over_seeds(sweeps))))
@@ -218,12 +227,14 @@ def over_seeds(sweeps: Sequence[Sweep]) -> list[Summary]:
     Chips of one training share its luck; so the error of the mean is that over seeds where there
     are several, unless that over chips is larger.
     """
-    points = []
+    points, metric = [], sweeps[0].plan.measured
     for level in sweeps[0].plan.levels:
-        each = [[c.accuracy for c in s.cells if c.level == level] for s in sweeps]
-        together = summary(level, [accuracy for accuracies in each for accuracy in accuracies])
+        each = [
+            [metric.of(c.accuracy, c.loss) for c in s.cells if c.level == level] for s in sweeps
+        ]
+        together = summary(level, [value for values in each for value in values], metric.falls)
         if len(each) > 1:
-            seeds = summary(level, [float(np.mean(accuracies)) for accuracies in each])
+            seeds = summary(level, [float(np.mean(values)) for values in each])
             if seeds.standard_error > together.standard_error:
                 together = replace(
                     together, standard_error=seeds.standard_error, half_width=seeds.half_width
@@ -233,20 +244,25 @@ def over_seeds(sweeps: Sequence[Sweep]) -> list[Summary]:
 
 
 def markdown(outcomes: Sequence[Outcome], axis: Axis) -> list[str]:
-    """A table in lines: mean ± standard error and worst chip in %, the best mean of a level
-    bold."""
-    best = [max(o.points[i].mean for o in outcomes) for i in range(len(axis.values))]
+    """A table in lines: mean ± standard error and worst chip (accuracies in %), the best mean of a
+    level bold."""
+    metric = outcomes[0].metric
+    choose = min if metric.falls else max
+    best = [choose(o.points[i].mean for o in outcomes) for i in range(len(axis.values))]
     levels = " | ".join(f"{axis.label} {axis.format(level)}" for level in axis.values)
     lines = [f"| training | digital | {levels} |", "|---|---|" + "---|" * len(axis.values)]
     for outcome in outcomes:
         cells = []
         for point, top in zip(outcome.points, best, strict=True):
-            mean = f"{100 * point.mean:.2f}"
+            mean = metric.shown(point.mean)
             mean = f"**{mean}**" if point.mean == top else mean
             error = (
-                "" if math.isnan(point.standard_error) else f" ± {100 * point.standard_error:.2f}"
+                ""
+                if math.isnan(point.standard_error)
+                else f" ± {metric.shown(point.standard_error)}"
             )
-            cells.append(f"{mean}{error} ({100 * point.worst:.2f})")
-        digital = f"{100 * outcome.digital_accuracy:.2f}"
-        lines.append(f"| {outcome.arm.name} | {digital} | {' | '.join(cells)} |")
+            cells.append(f"{mean}{error} ({metric.shown(point.worst)})")
+        lines.append(
+            f"| {outcome.arm.name} | {metric.shown(outcome.digital)} | {' | '.join(cells)} |"
+        )
     return lines

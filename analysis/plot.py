@@ -1,4 +1,5 @@
-"""Accuracy of several runs over noise, time, bits or any other axis, in one figure."""
+"""Accuracy (or another metric) of several runs over noise, time, bits or any other axis, in one
+figure."""
 
 from __future__ import annotations
 
@@ -20,6 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from cimsim.analysis.levels import Axis
+from cimsim.analysis.metric import ACCURACY, Metric
 from cimsim.analysis.scale import Scale, scale_of
 from cimsim.analysis.stats import Summary
 from cimsim.errors import CimsimError
@@ -33,23 +35,24 @@ _GREY = "#555555"
 _WIDTH_IN = 8.0
 _MOST_MARKERS = 30
 _LONGEST_LABEL = 62
+_DECADE = 30.0  # perplexities that differ by more want a logarithmic axis
 _Style: TypeAlias = Literal["-", "--", "none"]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One run in a figure: its name, its accuracy without any device, and one point per level."""
+    """One run in a figure: its name, its metric without any device, and one point per level."""
 
     label: str
-    digital_accuracy: float
+    digital: float
     points: tuple[Summary, ...]
 
 
-def draw(curves: Sequence[Curve], axis: Axis) -> Figure:
-    """Accuracy over ``axis``, one colour per curve.
+def draw(curves: Sequence[Curve], axis: Axis, metric: Metric = ACCURACY) -> Figure:
+    """The metric over ``axis``, one colour per curve.
 
     Mean over chips as a line with markers, the 95 % band over chips, the worst chip dashed, the
-    digital accuracy as a thin dotted line. Where levels cannot be joined (a single one, or words)
+    digital model as a thin dotted line. Where levels cannot be joined (a single one, or words)
     the band is an error bar.
 
     Raises:
@@ -67,8 +70,8 @@ def draw(curves: Sequence[Curve], axis: Axis) -> Figure:
     axes = figure.add_subplot()
     for i, curve in enumerate(curves):
         shift = (i - (len(curves) - 1) / 2) * 0.08
-        _draw_curve(axes, curve, scale, _colour(i), _marker(i), shift)
-    _dress(axes, axis, scale)
+        _draw_curve(axes, curve, scale, metric.factor, _colour(i), _marker(i), shift)
+    _dress(axes, axis, scale, metric)
     _add_legends(figure, curves, scale, columns)
     return figure
 
@@ -108,15 +111,15 @@ def _marker(index: int) -> str:
 
 
 def _draw_curve(
-    axes: Axes, curve: Curve, scale: Scale, colour: str, marker: str, shift: float
+    axes: Axes, curve: Curve, scale: Scale, factor: float, colour: str, marker: str, shift: float
 ) -> None:
     points = sorted(curve.points, key=lambda point: scale.positions[point.level])
     x = [scale.positions[point.level] for point in points]
     mean, low, high, worst = (
-        [100 * value for value in values]
+        [factor * value for value in values]
         for values in zip(*((p.mean, p.low, p.high, p.worst) for p in points), strict=True)
     )
-    axes.axhline(100 * curve.digital_accuracy, color=colour, linewidth=1.1, linestyle=":")
+    axes.axhline(factor * curve.digital, color=colour, linewidth=1.1, linestyle=":")
     several = any(point.chips > 1 for point in points)
     if scale.joined:
         size = 5.5 if len(x) <= _MOST_MARKERS else 0
@@ -132,7 +135,7 @@ def _draw_curve(
         axes.plot(x, worst, color=colour, linestyle="none", marker="_", markersize=11)
 
 
-def _dress(axes: Axes, axis: Axis, scale: Scale) -> None:
+def _dress(axes: Axes, axis: Axis, scale: Scale, metric: Metric) -> None:
     if scale.log:
         axes.set_xscale("log")
     if scale.ticks:
@@ -143,14 +146,17 @@ def _dress(axes: Axes, axis: Axis, scale: Scale) -> None:
         low, high = min(scale.positions.values()), max(scale.positions.values())
         axes.set_xlim((low / 2, high * 2) if scale.log else (low - 0.6, high + 0.6))
     axes.set_xlabel(axis.title, fontsize=12)
-    axes.set_ylabel("Test accuracy (%)", fontsize=12)
+    axes.set_ylabel(metric.label, fontsize=12)
     axes.tick_params(labelsize=11)
     axes.grid(alpha=0.25, linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     bottom, top = axes.get_ylim()
-    if top - bottom < 1:
-        bottom, top = (bottom + top) / 2 - 0.5, (bottom + top) / 2 + 0.5
-    axes.set_ylim(max(bottom, -2), min(top, 101))
+    if metric.unit == "%":
+        if top - bottom < 1:
+            bottom, top = (bottom + top) / 2 - 0.5, (bottom + top) / 2 + 0.5
+        axes.set_ylim(max(bottom, -2), min(top, 101))
+    elif metric.falls and top > _DECADE * max(bottom, 1.0):
+        axes.set_yscale("log")
 
 
 def _legend_columns(curves: Sequence[Curve]) -> int:

@@ -9,12 +9,13 @@ import numpy as np
 from scipy.special import stdtrit
 
 from cimsim.analysis.levels import Level
+from cimsim.analysis.metric import ACCURACY, Metric
 from cimsim.analysis.store import Cell
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Accuracy at one level over ``chips`` chips; all shares are 0 to 1.
+    """A metric at one level over ``chips`` chips; accuracies are 0 to 1.
 
     Attributes:
         mean: mean over chips.
@@ -24,7 +25,7 @@ class Summary:
             ``standard_error`` (Student's t); NaN for one chip.
         low: 2.5th percentile of the chips, lower edge of the 95 % band.
         high: 97.5th percentile of the chips, upper edge of the 95 % band.
-        worst: the least accurate chip.
+        worst: the chip that does worst.
     """
 
     level: Level
@@ -38,17 +39,18 @@ class Summary:
     worst: float
 
 
-def summary(level: Level, accuracies: Sequence[float]) -> Summary:
-    """What ``accuracies``, one per chip, say about a level.
+def summary(level: Level, found: Sequence[float], falls: bool = False) -> Summary:
+    """What ``found``, one number per chip, says about a level; ``falls`` if less is better.
 
     >>> round(summary(1.0, [0.90, 0.92, 0.94]).half_width, 4)
     0.0497
     """
-    values = np.asarray(accuracies, dtype=float)
+    values = np.asarray(found, dtype=float)
     chips = len(values)
-    std = float(values.std(ddof=1)) if chips > 1 else float("nan")
+    with np.errstate(invalid="ignore"):  # of a chip that gives nonsense
+        std = float(values.std(ddof=1)) if chips > 1 else float("nan")
+        low, high = np.percentile(values, (2.5, 97.5))
     error = std / chips**0.5
-    low, high = np.percentile(values, (2.5, 97.5))
     return Summary(
         level=level,
         chips=chips,
@@ -58,16 +60,16 @@ def summary(level: Level, accuracies: Sequence[float]) -> Summary:
         half_width=float(stdtrit(chips - 1, 0.975)) * error if chips > 1 else float("nan"),
         low=float(low),
         high=float(high),
-        worst=float(values.min()),
+        worst=float(values.max() if falls else values.min()),
     )
 
 
-def summaries(cells: Iterable[Cell]) -> list[Summary]:
+def summaries(cells: Iterable[Cell], metric: Metric = ACCURACY) -> list[Summary]:
     """One summary per level, in the order in which the levels first appear."""
     levels: dict[Level, list[float]] = {}
     for cell in cells:
-        levels.setdefault(cell.level, []).append(cell.accuracy)
-    return [summary(level, accuracies) for level, accuracies in levels.items()]
+        levels.setdefault(cell.level, []).append(metric.of(cell.accuracy, cell.loss))
+    return [summary(level, found, metric.falls) for level, found in levels.items()]
 
 
 def levels_matter(cells: Sequence[Cell]) -> bool:

@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import IO, TypeAlias
 
 from cimsim.analysis.levels import Axis, Level
+from cimsim.analysis.metric import ACCURACY, Metric, metric_named
 from cimsim.errors import CimsimError
 from cimsim.training.files import lock, write_text
 
@@ -64,6 +65,8 @@ class Plan:
         chips: number of chips; their seeds are 0 … chips - 1.
         digital_accuracy: test accuracy without any device, 0 to 1.
         age_s: age of the chips; 0 on the time axis, whose levels are ages.
+        digital_loss: the loss without any device.
+        metric, token: what is shown, see :func:`cimsim.analysis.metric.metric_named`.
     """
 
     run: str
@@ -78,6 +81,20 @@ class Plan:
     device: str
     cimsim: str
     age_s: float = 0.0
+    digital_loss: float | None = None
+    metric: str = ACCURACY.name
+    token: str = ""
+
+    @property
+    def measured(self) -> Metric:
+        """What is looked at of the results, all of which are kept."""
+        return metric_named(self.metric, self.token)
+
+    @property
+    def digital(self) -> float:
+        """The metric without any device; NaN where an old sweep did not keep it."""
+        loss = math.nan if self.digital_loss is None else self.digital_loss
+        return self.measured.of(self.digital_accuracy, loss)
 
     def keys(self) -> Iterator[Key]:
         """The key of every cell asked for, level by level."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from torch import nn
 
 import cimsim
 from cimsim.analysis.levels import Axis, Level
+from cimsim.analysis.metric import ACCURACY, metric_named
 from cimsim.analysis.names import printable
 from cimsim.analysis.store import Cell, Plan, Store, Sweep, sweep_folder
 from cimsim.errors import CimsimError
@@ -47,6 +48,7 @@ def sweep(
     device: torch.device | str = "cpu",
     data_dir: Path | None = None,
     download: bool = False,
+    metric: str | None = None,
     progress: Progress = lambda done, total, doing: None,
 ) -> list[Sweep]:
     """Evaluate each run at each level of ``axis`` on the same ``chips`` chips (seeds 0, 1, …).
@@ -60,10 +62,11 @@ def sweep(
         chips: number of chips per level, at least 1.
         age_s: seconds since programming at which the chips are read; only where the axis is not
             time.
-        on: the device to evaluate on; that of its training by default, for each run.
-        device: where to compute.
-        data_dir: where the data lies; default: where it lay in training.
-        download: fetch data that is missing.
+        on: the device to evaluate on; that of its training by default, for each run. device: where
+        to compute. data_dir: where the data lies; default: where it lay in training. download:
+        fetch data that is missing. metric: what is shown of the results, see
+        :mod:`cimsim.analysis.metric`; by default accuracy,
+            and for text perplexity.
         progress: called after every cell.
 
     Returns:
@@ -77,9 +80,11 @@ def sweep(
         raise CimsimError(f"a sweep needs at least 1 chip, not {chips}")
     if age_s and axis.key == "time":
         raise CimsimError("on the time axis the levels are the ages; leave the other age out")
+    if metric is not None:
+        metric_named(metric)
     device = torch.device(device)
     _share_data(runs, data_dir, download)
-    jobs = [_job(run, on or run.profile, axis, chips, device, age_s) for run in runs]
+    jobs = [_job(run, on or run.profile, axis, chips, device, age_s, metric) for run in runs]
     with ExitStack() as stack:
         stores = [
             stack.enter_context(Store(sweep_folder(job.run.path, axis.key), job.plan))
@@ -114,7 +119,15 @@ def _share_data(runs: Sequence[Run], data_dir: Path | None, download: bool) -> N
             )
 
 
-def _job(run: Run, on: Profile, axis: Axis, chips: int, device: torch.device, age_s: float) -> _Job:
+def _job(
+    run: Run,
+    on: Profile,
+    axis: Axis,
+    chips: int,
+    device: torch.device,
+    age_s: float,
+    metric: str | None,
+) -> _Job:
     model = new_model(run.config, run.profile, run.data)
     try:
         profiles = {level: axis.apply(on, level) for level in axis.values}
@@ -122,7 +135,9 @@ def _job(run: Run, on: Profile, axis: Axis, chips: int, device: torch.device, ag
             set_profile(model, profile)  # refuses what does not fit, before anything is evaluated
     except CimsimError as error:
         raise CimsimError(f"{run.path}: {error}") from None
-    return _Job(run, profiles, _plan(run, on, axis, chips, device, age_s))
+    plan = _plan(run, on, axis, chips, device, age_s)
+    shown = metric or ("perplexity" if run.data.token else ACCURACY.name)
+    return _Job(run, profiles, replace(plan, metric=shown, token=run.data.token))
 
 
 def _plan(
@@ -150,6 +165,7 @@ def _plan(
         device=device.type,
         cimsim=cimsim.__version__,
         age_s=age_s,
+        digital_loss=float(run.result["digital_loss"]),
     )
 
 

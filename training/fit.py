@@ -428,6 +428,7 @@ def _finish(training: _Training) -> None:
         "chip_accuracy": on_chip.accuracy,
         "chip_loss": on_chip.loss,
         "data_fingerprint": data.fingerprint,
+        "token": data.token,
     }
     write_json(out / RESULT, result)
     (out / CHECKPOINT).unlink(missing_ok=True)

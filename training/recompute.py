@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
 from cimsim.errors import CimsimError
+from cimsim.nn import AnalogLayer
+from cimsim.nn.layer import Stage
 from cimsim.profile.suggest import unknown
 
 
@@ -39,16 +42,33 @@ def recompute(model: nn.Module, patterns: Iterable[str]) -> None:
 
 def _wrap(module: nn.Module) -> None:
     inner = module.forward
+    layers = [layer for layer in module.modules() if isinstance(layer, AnalogLayer)]
 
     def forward(*arguments: Any, **named: Any) -> Any:
         if not module.training:
             return inner(*arguments, **named)
         if torch.is_grad_enabled():
-            return checkpoint(inner, *arguments, use_reentrant=False, **named)
+            stages = [(layer, layer.stage) for layer in layers]
+            return checkpoint(
+                inner,
+                *arguments,
+                use_reentrant=False,
+                context_fn=lambda: (nullcontext(), _staged(stages)),
+                **named,
+            )
         with saved_tensors_hooks(_same, _same):  # so that it draws as it does with gradients
             return inner(*arguments, **named)
 
     module.forward = forward
+
+
+@contextmanager
+def _staged(stages: list[tuple[AnalogLayer, Stage]]) -> Iterator[None]:
+    """On the device, or without one, as in the forward pass: backward comes later."""
+    with ExitStack() as stack:
+        for layer, stage in stages:
+            stack.enter_context(layer.staged(stage))
+        yield
 
 
 def _same(tensor: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from cimsim.cli import (
     compare,
     console,
     doctor,
+    generate,
     methods,
     plot,
     profiles,
@@ -35,6 +36,7 @@ app.command("sweep")(sweep.sweep)
 app.command("plot")(plot.plot)
 app.command("budget")(budget.budget)
 app.command("compare")(compare.compare)
+app.command("generate")(generate.generate)
 app.command("methods")(methods.methods)
 app.command("doctor")(doctor.doctor)
 

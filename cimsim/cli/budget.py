@@ -15,7 +15,9 @@ from cimsim.cli import console
 
 if TYPE_CHECKING:
     from cimsim.analysis.budget import Budget
+    from cimsim.analysis.metric import Metric
     from cimsim.analysis.stats import Summary
+    from cimsim.analysis.store import Plan
 
 
 def budget(
@@ -81,30 +83,32 @@ def budget(
         picture = out or sweep_folder(opened.path, BUDGET) / "budget.png"
         files = save(draw_budget(result, found, noise), picture)
         if as_json:
-            facts = {"age_s": found.plan.age_s, "noise": noise, **asdict(result)}
+            facts = {"age_s": found.plan.age_s, "noise": noise, "metric": found.plan.metric}
+            facts |= asdict(result)
             console.say(json.dumps(facts, indent=2, allow_nan=True))
             return
-        console.show(_table(result, found.plan.chips, age, noise))
+        console.show(_table(result, found.plan, age, noise))
         for path in files:
             console.say(str(path))
 
 
-def _table(budget: Budget, chips: int, age: str, noise: float) -> Table:
-    counted = f"{chips} chips" if chips > 1 else "1 chip"
+def _table(budget: Budget, plan: Plan, age: str, noise: float) -> Table:
+    counted = f"{plan.chips} chips" if plan.chips > 1 else "1 chip"
+    metric = plan.measured
     scaled = "" if noise == 1 else f", {noise:g} times the noise"
-    title = f"Test accuracy in %, {counted} at {age}{scaled}"
+    title = f"{metric.heading}, {counted} at {age}{scaled}"
     table = Table(title=title, title_justify="left")
     table.add_column("non-ideality", overflow="fold")
     for heading in ("alone", "lost", "all but it", "gained"):
         table.add_column(heading, justify="right")
-    table.add_row("none", _value(budget.nothing), "", "", "")
+    table.add_row("none", _value(budget.nothing, metric), "", "", "")
     for share in budget.shares:
         cells = (share.alone, share.lost, share.rest, share.gained)
-        table.add_row(Text(share.name), *map(_value, cells))
-    table.add_row("all", _value(budget.everything), "", "", "")
+        table.add_row(Text(share.name), *(_value(cell, metric) for cell in cells))
+    table.add_row("all", _value(budget.everything, metric), "", "", "")
     return table
 
 
-def _value(level: Summary) -> str:
-    interval = f" ± {100 * level.half_width:.2f}" if level.chips > 1 else ""
-    return f"{100 * level.mean:.2f}{interval}"
+def _value(level: Summary, metric: Metric) -> str:
+    interval = f" ± {metric.shown(level.half_width)}" if level.chips > 1 else ""
+    return f"{metric.shown(level.mean)}{interval}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -18,6 +18,8 @@ from cimsim.training.config import TrainConfig
 if TYPE_CHECKING:
     from cimsim.analysis.compare import Outcome
     from cimsim.analysis.levels import Axis
+    from cimsim.analysis.metric import Metric
+    from cimsim.analysis.stats import Summary
     from cimsim.training.progress import Progress
 
 
@@ -92,7 +94,8 @@ def compare(
         names = [f"{o.arm.name}, seed {r.config.seed}" for o in outcomes for r in o.runs]
         write_csv(out / "comparison.csv", sweeps, names)
         write_text(out / "comparison.md", "\n".join(markdown(outcomes, axis)) + "\n")
-        files = save(draw([o.curve for o in outcomes], axis), out / "comparison.png")
+        figure = draw([o.curve for o in outcomes], axis, outcomes[0].metric)
+        files = save(figure, out / "comparison.png")
         console.show(_table(outcomes, axis))
         for path in (*files, out / "comparison.csv", out / "comparison.md"):
             console.say(str(path))
@@ -139,19 +142,19 @@ class Watching:
 def _table(outcomes: list[Outcome], axis: Axis) -> Table:
     runs, chips = len(outcomes[0].runs), outcomes[0].points[0].chips
     several = f"{runs} trainings, each on " if runs > 1 else ""
-    title = f"Test accuracy in %, {several}{chips // runs} chips: mean ± 95 %"
+    metric = outcomes[0].metric
+    title = f"{metric.heading}, {several}{chips // runs} chips: mean ± 95 %"
     table = Table(title=title, title_justify="left")
     table.add_column("training", overflow="fold")
     table.add_column("digital", justify="right")
     for level in axis.values:
         table.add_column(f"{axis.key}={axis.format(level)}", justify="right")
     for outcome in outcomes:
-        cells = [_value(point) for point in outcome.points]
-        digital = f"{100 * outcome.digital_accuracy:.2f}"
-        table.add_row(Text(outcome.arm.name), digital, *cells)
+        cells = [_value(point, metric) for point in outcome.points]
+        table.add_row(Text(outcome.arm.name), metric.shown(outcome.digital), *cells)
     return table
 
 
-def _value(point: Any) -> str:
-    interval = f" ± {100 * point.half_width:.2f}" if point.chips > 1 else ""
-    return f"{100 * point.mean:.2f}{interval}"
+def _value(point: Summary, metric: Metric) -> str:
+    interval = f" ± {metric.shown(point.half_width)}" if point.chips > 1 else ""
+    return f"{metric.shown(point.mean)}{interval}"

@@ -41,6 +41,12 @@ def say(text: str) -> None:
     typer.echo(text)
 
 
+def write(text: str) -> None:
+    """Print a piece of text on stdout at once, without ending the line."""
+    typer.echo(text, nl=False)
+    sys.stdout.flush()
+
+
 def remark(text: str) -> None:
     """Tell the user something on stderr that is no result."""
     typer.echo(f"cimsim: note: {text}", err=True)

@@ -18,16 +18,24 @@ def plot(
             metavar="AXIS", help="Axis to draw, such as noise; needed if there are several."
         ),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="accuracy, perplexity, bits (per character) or loss.",
+            show_default="the sweeps' own",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.png",
             help="Picture to write; its SVG stands beside it.",
-            show_default="accuracy_vs_AXIS.png",
+            show_default="METRIC_vs_AXIS.png",
         ),
     ] = None,
 ) -> None:
-    """Draw accuracy over noise, time, bits or any swept axis: mean, 95 % band, worst chip.
+    """Draw accuracy (of text, perplexity) over noise, time, bits or any swept axis: mean, 95 %
+    band, worst chip.
 
     Writes a PNG and an SVG and prints their names.
     """
@@ -38,9 +46,9 @@ def plot(
     opened = open_runs(runs)
     folders = [run.path for run in opened]
     axis = choose_axis(folders, over)
-    collection = collect(folders, [run.checkpoint_sha256 for run in opened], axis)
+    collection = collect(folders, [run.checkpoint_sha256 for run in opened], axis, metric)
     for text in collection.remarks:
         console.remark(text)
-    figure = draw(collection.curves, collection.axis)
-    for path in save(figure, out or Path(f"accuracy_vs_{axis}.png")):
+    figure = draw(collection.curves, collection.axis, collection.metric)
+    for path in save(figure, out or Path(f"{collection.metric.name}_vs_{axis}.png")):
         console.say(str(path))

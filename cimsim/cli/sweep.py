@@ -47,6 +47,13 @@ def sweep(
     device: Annotated[
         str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")
     ] = "auto",
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="accuracy, perplexity, bits (per character) or loss.",
+            show_default="accuracy, perplexity for text",
+        ),
+    ] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
@@ -58,7 +65,7 @@ def sweep(
     """Evaluate each run at each level on the same chips.
 
     Results lie in RUN/sweeps/AXIS/ and are kept cell by cell: the same command goes on where it
-    was stopped. Ends with a table: mean accuracy with its 95 % interval, and the worst chip.
+    was stopped. Ends with a table: mean with its 95 % interval, and the worst chip.
     """
     with console.resumable("every finished cell is kept, the same command goes on from there"):
         from cimsim.analysis.levels import parse_axis
@@ -93,6 +100,7 @@ def sweep(
                 device=working_device(device),
                 data_dir=data_dir,
                 download=download,
+                metric=metric,
                 progress=advance,
             )
         if out is not None:
@@ -115,6 +123,11 @@ def _check_table(path: Path) -> None:
         raise CimsimError(f"{path}: cannot be written; choose another --out")
 
 
+def _heading(sweeps: Sequence[Sweep]) -> str:
+    """All metrics that are in the table."""
+    return " / ".join(dict.fromkeys(sweep.plan.measured.heading for sweep in sweeps))
+
+
 def _table(sweeps: Sequence[Sweep], names: Sequence[str]) -> Table:
     from cimsim.analysis.levels import Axis
     from cimsim.analysis.stats import summaries
@@ -124,21 +137,22 @@ def _table(sweeps: Sequence[Sweep], names: Sequence[str]) -> Table:
     axis = Axis(plan.axis, plan.levels)
     chips = f"{plan.chips} chips" if plan.chips > 1 else "1 chip"
     aged = f" at {format_duration(plan.age_s)}" if plan.age_s else ""
-    table = Table(title=f"Test accuracy in %, {chips}{aged}", title_justify="left")
+    table = Table(title=f"{_heading(sweeps)}, {chips}{aged}", title_justify="left")
     table.add_column("run", overflow="fold")
     table.add_column(axis.key, justify="right")
     table.add_column("mean ± 95 %", justify="right")
     table.add_column("worst chip", justify="right")
     table.add_column("digital", justify="right")
     for name, sweep in zip(names, sweeps, strict=True):
-        for i, level in enumerate(summaries(sweep.cells)):
-            interval = f" ± {100 * level.half_width:.2f}" if level.chips > 1 else ""
+        metric = sweep.plan.measured
+        for i, level in enumerate(summaries(sweep.cells, metric)):
+            interval = f" ± {metric.shown(level.half_width)}" if level.chips > 1 else ""
             table.add_row(
                 Text("" if i else name),
                 Text(axis.format(level.level)),
-                f"{100 * level.mean:.2f}{interval}",
-                f"{100 * level.worst:.2f}",
-                "" if i else f"{100 * sweep.plan.digital_accuracy:.2f}",
+                f"{metric.shown(level.mean)}{interval}",
+                metric.shown(level.worst),
+                "" if i else metric.shown(sweep.plan.digital),
             )
         table.add_section()
     return table

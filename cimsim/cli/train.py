@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,10 +63,16 @@ def _config(given: dict[str, object], resumed: Path | None) -> TrainConfig:
 
 
 def _result(run: Run) -> str:
-    chip = 100 * float(run.result["chip_accuracy"])
+    token = str(run.result.get("token", ""))
+    name, unit = (f"perplexity per {token}", "") if token else ("accuracy", " %")
+
+    def score(where: str) -> str:
+        accuracy, loss = (float(run.result[f"{where}_{what}"]) for what in ("accuracy", "loss"))
+        return f"{math.exp(min(loss, 700.0)) if token else 100 * accuracy:.2f}{unit}"
+
     return (
-        f"{run.path}: test accuracy {100 * run.digital_accuracy:.2f} % digital, "
-        f"{chip:.2f} % on one chip of {run.profile.name}"
+        f"{run.path}: test {name} {score('digital')} digital, "
+        f"{score('chip')} on one chip of {run.profile.name}"
     )
 
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,9 @@ from cimsim.seeds import seed_for
 
 _SMALLEST_RANGE = 1e-12
 _REMEMBERED = 4096  # calls that backward may want again
+
+
+Stage: TypeAlias = "tuple[bool, Array, float, Callable[[Tensor], Tensor] | None]"
 
 
 class SignalObserver:
@@ -119,7 +122,7 @@ class AnalogLayer(nn.Module):
                 raise CimsimError(
                     f"layer '{self.name}' has {what}, which a digital layer cannot hold"
                 )
-        if self.weight_quantizer is not None:
+        if self.weight_quantizer is not None and not self.weight.is_meta:
             with torch.no_grad():
                 self.weight.copy_(self.restored(self.effective_weight()))
         for name in self._ours:
@@ -269,6 +272,24 @@ class AnalogLayer(nn.Module):
         """Look at the chip ``age_s`` seconds after its programming."""
         self.age_s = age_s
         self._chip = None
+
+    @contextmanager
+    def staged(self, stage: Stage) -> Iterator[None]:
+        """Within the block the layer is as it was when :attr:`stage` was ``stage``."""
+        before = self.stage
+        self.digital, self._array, self.age_s, self.perturbation = stage
+        self._chip = None
+        try:
+            yield
+        finally:
+            self.digital, self._array, self.age_s, self.perturbation = before
+            self._chip = None
+
+    @property
+    def stage(self) -> Stage:
+        """What a training step may set: whether the layer is digital, its device, age and
+        perturbation."""
+        return self.digital, self._array, self.age_s, self.perturbation
 
     def programmed_weight(self) -> Tensor:
         """The weights that the chip of evaluation mode holds, in the weight's own shape."""

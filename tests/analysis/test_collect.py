@@ -40,7 +40,7 @@ def test_runs_stand_side_by_side(tmp_path: Path) -> None:
     runs = [swept(tmp_path / "a", 0.9), swept(tmp_path / "b", 0.8, digital_accuracy=0.95)]
     found = collect(runs, ["c1", "c1"], "noise")
     assert [curve.label for curve in found.curves] == ["a", "b"]
-    assert [curve.digital_accuracy for curve in found.curves] == [0.97, 0.95]
+    assert [curve.digital for curve in found.curves] == [0.97, 0.95]
     assert [curve.points[0].mean for curve in found.curves] == pytest.approx([0.895, 0.795])
     assert found.remarks == ()
 

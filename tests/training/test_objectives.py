@@ -261,10 +261,14 @@ def test_a_device_without_programming_noise_has_no_variance_to_smooth() -> None:
         LotionDevice().prepare(model("ideal"), None)
 
 
-def test_what_a_corrector_measures_is_the_loss(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "more", [{}, {"recompute": ("?",), "model": "tests.training.networks:dropout_net"}], ids=str
+)
+def test_what_a_corrector_measures_is_the_loss(more: dict[str, Any], tmp_path: Path) -> None:
     """All terms, at the same draws: at unmoved weights it is the loss of the step, every time."""
     from cimsim.training.correctors import Corrector
     from cimsim.training.fit import _Training
+    from cimsim.training.parallel import Ranks
     from cimsim.training.progress import Silent
 
     class Look(Corrector):
@@ -278,8 +282,8 @@ def test_what_a_corrector_measures_is_the_loss(tmp_path: Path) -> None:
         tmp_path / "teacher",
     )
     terms = ("consistency", "adversarial:steps=1", "lotion", f"distill:teacher={teacher.path}")
-    settings = make_config(profile="pcm-ibm-2020", epochs=1, objective=terms, ramp=0)
-    training = _Training(settings, tmp_path, Silent())
+    settings = make_config(profile="pcm-ibm-2020", epochs=1, objective=terms, ramp=0, **more)
+    training = _Training(settings, tmp_path, Silent(), Ranks(), "cpu")
     training.corrector = look = Look()
     x, y = next(training.loader.epoch(0))
     training.model.train()

@@ -32,7 +32,9 @@ class DataSet:
     ``train_x`` and ``test_x`` are float32 [N, C, H, W], shifted and scaled per channel so that the
     *training* images have mean 0 and standard deviation 1 (the test images use the same numbers).
     ``train_y`` and ``test_y`` are int64 [N] in ``0 .. classes-1``. ``fingerprint`` is the SHA-256
-    of the raw pixels and labels: equal for the same data whatever the file format.
+    of the raw pixels and labels: equal for the same data whatever the file format. Of text,
+    ``token`` says what it consists of, ``character`` or ``word``, and ``symbols`` what each number
+    stands for.
     """
 
     name: str
@@ -42,6 +44,8 @@ class DataSet:
     test_y: Tensor
     classes: int
     fingerprint: str
+    token: str = ""
+    symbols: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, ...]:

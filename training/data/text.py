@@ -69,7 +69,10 @@ def character_text(name: str, content: bytes, where: str) -> DataSet:
     train_x, train_y = _windows(codes[:cut])
     test_x, test_y = _windows(codes[cut:])
     fingerprint = hashlib.sha256(content).hexdigest()
-    return DataSet(name, train_x, train_y, test_x, test_y, len(characters), fingerprint)
+    samples = (train_x, train_y, test_x, test_y)
+    return DataSet(
+        name, *samples, len(characters), fingerprint, token="character", symbols=tuple(characters)
+    )
 
 
 def _windows(codes: Tensor) -> tuple[Tensor, Tensor]:
