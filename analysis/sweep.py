@@ -182,5 +182,5 @@ def _missing_cells(job: _Job, axis: Axis, store: Store, device: torch.device) ->
         cimsim.program(model, seed=chip)
         level_s = axis.age_s(level)
         cimsim.age(model, job.plan.age_s if level_s is None else level_s)
-        score = evaluate(model, x, y)
+        score = evaluate(model, x, y, job.run.data.batch_size)
         yield Cell(basis, level, chip, score.accuracy, score.loss)

@@ -27,14 +27,14 @@ from benchmarks.workloads import FlatGPT, Workload, images, mlp, text
 from cimsim import kernels
 from cimsim.nn.layer import AnalogLayer
 from cimsim.training.files import write_text
-from cimsim.training.models.resnet import ResNet20
+from cimsim.training.models.resnet import ThinResNet
 
 RESULTS = Path(__file__).parent / "results"
 DEVICES = {"peers' work": "generic-gaussian", "whole device": "pcm-ibm-2020"}
 WARM_UP, ROUNDS, REPEATS = 5, 15, 5
 WORKLOADS = (
     Workload("W1", lambda: mlp((4096, 8192, 8192, 10)), images(8192, 4096)),
-    Workload("W2", lambda: ResNet20(3, 10, (64, 128, 256)), images(512, 3, 32, 32)),
+    Workload("W2", lambda: ThinResNet(3, 10, 3, (64, 128, 256)), images(512, 3, 32, 32)),
     Workload("W3", lambda: FlatGPT(width=2048, heads=16, length=1024), text(8, 1024)),
 )
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.training.models.gpt import GPT
-from cimsim.training.models.resnet import ResNet20
+from cimsim.training.models.resnet import ThinResNet
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ WORKLOADS = {
     load.name: load
     for load in (
         Workload("W1", mlp, images(128, 784)),
-        Workload("W2", lambda: ResNet20(3, 10), images(64, 3, 32, 32)),
+        Workload("W2", lambda: ThinResNet(3, 10, 3), images(64, 3, 32, 32)),
         Workload("W3", FlatGPT, text(8, 128)),
     )
 }

@@ -36,7 +36,8 @@ class TrainConfig(BaseModel):
     )
     model: str = Field(
         default="mlp",
-        description="mlp, cnn, resnet20, stochastic-binary, gpt or package.module:function",
+        description="mlp, cnn, resnet20, resnet32, resnet18, vit, lstm, gpt, stochastic-binary or "
+        "package.module:function",
     )
     start: Path | None = Field(
         default=None, description="finished run whose weights this one begins with"

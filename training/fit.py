@@ -417,9 +417,9 @@ def _finish(training: _Training) -> None:
         reestimate_statistics(model, _some_batches(training), kinds=(ColumnDenoiser,))
     test_x, test_y = data.test_x.to(training.device), data.test_y.to(training.device)
     with digital(model):
-        plain = evaluate(model, test_x, test_y)
+        plain = evaluate(model, test_x, test_y, data.batch_size)
     program(model, config.seed)
-    on_chip = evaluate(model, test_x, test_y)
+    on_chip = evaluate(model, test_x, test_y, data.batch_size)
     save_weights(model, out / MODEL)
     result = {
         "digital_accuracy": plain.accuracy,

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.nn import evaluating
 from cimsim.training.data import DataSet
-
-END_OF_LINE = "<eos>"
+from cimsim.training.data.text import END_OF_LINE
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import torch
 from benchmarks import peers, scaling, speed
 from benchmarks.naive import naive
 from benchmarks.workloads import WORKLOADS, FlatGPT, Workload, images, mlp, text
-from cimsim.training.models.resnet import ResNet20
+from cimsim.training.models.resnet import ThinResNet
 
 
 def test_every_candidate_of_a_workload() -> None:
@@ -22,7 +22,7 @@ def test_the_naive_baseline_does_the_same_work() -> None:
     torch.manual_seed(0)
     for model, x, most in (
         (mlp((600, 64, 10)), torch.rand(32, 600), 0.3),
-        (ResNet20(1, 10), torch.rand(4, 1, 16, 16), 1.0),  # untrained, so errors grow
+        (ThinResNet(1, 10, 3), torch.rand(4, 1, 16, 16), 1.0),  # untrained, so errors grow
     ):
         model.eval()
         expected = model(x)

@@ -13,15 +13,20 @@ from cimsim.training.data.dataset import DataSet, Images, normalised
 from cimsim.training.data.digits import read_digits
 from cimsim.training.data.layout import default_data_dir
 from cimsim.training.data.mnist import FASHION_MNIST, MNIST, read_mnist
-from cimsim.training.data.text import read_tiny_shakespeare
+from cimsim.training.data.spoken_digits import read_spoken_digits
+from cimsim.training.data.text import read_tiny_shakespeare, read_wikitext_2
 
 _CLASSES = 10
-_TEXTS: dict[str, Callable[[Path, bool], DataSet]] = {"tinyshakespeare": read_tiny_shakespeare}
+_TEXTS: dict[str, Callable[[Path, bool], DataSet]] = {
+    "tinyshakespeare": read_tiny_shakespeare,
+    "wikitext-2": read_wikitext_2,
+}
 _READERS: dict[str, Callable[[Path, bool], tuple[Images, Images]]] = {
     "digits": lambda data_dir, download: read_digits(),
     "mnist": partial(read_mnist, MNIST),
     "fashion-mnist": partial(read_mnist, FASHION_MNIST),
     "cifar10": read_cifar10,
+    "fsdd": read_spoken_digits,
 }
 
 # The two share their file names, so that one is easily taken for the other.
@@ -37,11 +42,10 @@ def load_data(name: str, data_dir: Path | str | None = None, download: bool = Fa
     """The data set ``name`` (one of ``DATASETS``) in memory, normalised.
 
     Args:
-        name: ``digits`` needs no files; ``mnist``, ``fashion-mnist``, ``cifar10`` and
-            ``tinyshakespeare`` do.
+        name: ``digits`` needs no files, all others do.
         data_dir: folder that holds the files in torchvision's layout (``MNIST/raw``,
-            ``FashionMNIST/raw``, ``cifar-10-batches-py``, ``tinyshakespeare``) or directly; default
-            ``$CIMSIM_DATA``, else ``~/.cache/cimsim``.
+            ``FashionMNIST/raw``, ``cifar-10-batches-py``), in ``fsdd``, ``tinyshakespeare`` or
+            ``wikitext-2``, or directly; default ``$CIMSIM_DATA``, else ``~/.cache/cimsim``.
         download: fetch what is missing from the official place, checked against its SHA-256.
 
     Raises:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from cimsim.errors import CimsimError
 
+_MOST_ANSWERS = 1 << 24  # numbers, of one batch
+
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
@@ -46,6 +48,14 @@ class DataSet:
     fingerprint: str
     token: str = ""
     symbols: tuple[str, ...] = ()
+
+    @property
+    def batch_size(self) -> int | None:
+        """Inputs at a time in evaluation, where the answers to more would not fit; else None."""
+        if not self.token:
+            return None
+        answers = self.test_y[0].numel() * self.classes
+        return max(1, min(1000, _MOST_ANSWERS // answers))
 
     @property
     def input_shape(self) -> tuple[int, ...]:

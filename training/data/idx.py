@@ -44,6 +44,8 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
             f"{path} is damaged: its header announces {math.prod(shape)} bytes, "
             f"{len(raw) - head} follow; delete it and fetch it again"
         )
+    if 0 in shape[1:]:
+        raise CimsimError(f"{path} is damaged: its images have no pixels; fetch it again")
     return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
 
 

@@ -13,19 +13,26 @@ from cimsim.profile.suggest import unknown
 from cimsim.training.models.cnn import cnn
 from cimsim.training.models.custom import custom_model
 from cimsim.training.models.gpt import gpt
+from cimsim.training.models.lstm import lstm
 from cimsim.training.models.mlp import mlp
-from cimsim.training.models.resnet import resnet20
+from cimsim.training.models.resnet import resnet18, resnet20, resnet32
 from cimsim.training.models.stochastic_binary import stochastic_binary
+from cimsim.training.models.vit import vit
 
 _BUILDERS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "mlp": mlp,
     "cnn": cnn,
     "resnet20": resnet20,
+    "resnet32": resnet32,
+    "resnet18": resnet18,
+    "vit": vit,
     "stochastic-binary": stochastic_binary,
+    "lstm": lstm,
     "gpt": gpt,
 }
 
-_READERS_OF_TEXT = ("gpt",)
+_OF_TEXT = ("lstm", "gpt")
+_OF_IMAGES = tuple(name for name in _BUILDERS if name != "gpt")
 
 MODELS: tuple[str, ...] = tuple(_BUILDERS)
 
@@ -55,10 +62,9 @@ def build_model(spec: str, input_shape: tuple[int, ...], classes: int, seed: int
             return custom_model(spec, input_shape, classes)
         if spec not in _BUILDERS:
             raise CimsimError(unknown("model", spec, (*MODELS, "package.module:function")))
-        reads_text, is_text = spec in _READERS_OF_TEXT, len(input_shape) == 1
-        if reads_text != is_text:
-            wanted, got = ("text", "images") if reads_text else ("images", "text")
-            fitting = [name for name in MODELS if (name in _READERS_OF_TEXT) == is_text]
+        got, fitting = ("text", _OF_TEXT) if len(input_shape) == 1 else ("images", _OF_IMAGES)
+        if spec not in fitting:
+            wanted = "images" if got == "text" else "text"
             raise CimsimError(
                 f"model '{spec}' is for {wanted}, the data are {got}; choose --model "
                 + ", ".join(fitting)

@@ -1,4 +1,4 @@
-"""The 20-layer residual network for CIFAR-10."""
+"""Residual networks: the thin ones for CIFAR-10, and the 18-layer one for larger images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 WIDTHS = (16, 32, 64)
-BLOCKS_PER_WIDTH = 3
 
 
 class ResidualBlock(nn.Module):
@@ -36,32 +35,32 @@ class ResidualBlock(nn.Module):
         return functional.pad(x, (0, 0, 0, 0, before, self.new_channels - before))
 
 
-class ResNet20(nn.Module):
-    """3x3 convolution, then three stages of three blocks of ``widths`` channels, mean, classifier.
+class ThinResNet(nn.Module):
+    """3x3 convolution, three stages of n blocks of ``widths`` channels, mean, classifier.
 
-    [N, C, H, W] to logits [N, classes]; 269,722 parameters for 3x32x32 images and ten classes.
-    He-normal convolutions.
+    [N, C, H, W] to logits [N, classes]; ``6 n + 2`` layers, with n = 3 and 269,722 parameters in
+    ResNet-20 and n = 5 in ResNet-32 (3x32x32 images, ten classes). He-normal convolutions.
 
     Source: K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition",
-    CVPR 2016, section 4.2 with n = 3.
+    CVPR 2016, section 4.2.
     """
 
-    def __init__(self, channels: int, classes: int, widths: tuple[int, int, int] = WIDTHS) -> None:
+    def __init__(
+        self, channels: int, classes: int, n: int, widths: tuple[int, int, int] = WIDTHS
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(widths[0])
         blocks: list[nn.Module] = []
         inputs = widths[0]
         for outputs in widths:
-            for number in range(BLOCKS_PER_WIDTH):
+            for number in range(n):
                 stride = 2 if number == 0 and outputs != widths[0] else 1
                 blocks.append(ResidualBlock(inputs, outputs, stride))
                 inputs = outputs
         self.blocks = nn.Sequential(*blocks)
         self.classifier = nn.Linear(inputs, classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        _he_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.norm(self.conv(x)))
@@ -70,6 +69,72 @@ class ResNet20(nn.Module):
         return logits
 
 
-def resnet20(input_shape: tuple[int, ...], classes: int) -> ResNet20:
-    """A :class:`ResNet20` for images of ``input_shape`` (channels, height, width)."""
-    return ResNet20(input_shape[0], classes)
+class ProjectedBlock(ResidualBlock):
+    """A :class:`ResidualBlock` whose shortcut is a 1x1 convolution where the shape changes (option
+    B of the paper)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__(inputs, outputs, stride)
+        self.projection: nn.Module = nn.Identity()
+        if stride > 1 or inputs != outputs:
+            convolution = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.projection = nn.Sequential(convolution, nn.BatchNorm2d(outputs))
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        y: Tensor = self.projection(x)
+        return y
+
+
+class ResNet18(nn.Module):
+    """ResNet-18: four stages of two blocks of 64 to 512 channels, mean, classifier.
+
+    [N, C, H, W] to logits [N, classes]. Images of more than 64 pixels begin as in the paper, with a
+    7x7 convolution of stride 2 and a 3x3 maximum (11,689,512 parameters for 3 channels and 1000
+    classes); smaller ones with a 3x3 convolution. He-normal convolutions.
+
+    Source: K. He, X. Zhang, S. Ren, J. Sun, CVPR 2016, table 1.
+    """
+
+    def __init__(self, channels: int, classes: int, large: bool) -> None:
+        super().__init__()
+        kernel, stride = (7, 2) if large else (3, 1)
+        self.conv = nn.Conv2d(channels, 64, kernel, stride, padding=kernel // 2, bias=False)
+        self.norm = nn.BatchNorm2d(64)
+        self.pool = nn.MaxPool2d(3, 2, padding=1) if large else nn.Identity()
+        blocks: list[nn.Module] = []
+        inputs = 64
+        for outputs in (64, 128, 256, 512):
+            blocks.append(ProjectedBlock(inputs, outputs, 1 if outputs == 64 else 2))
+            blocks.append(ProjectedBlock(outputs, outputs, 1))
+            inputs = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.classifier = nn.Linear(512, classes)
+        _he_normal(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(functional.relu(self.norm(self.conv(x))))
+        x = self.blocks(x)
+        logits: Tensor = self.classifier(x.mean(dim=(2, 3)))
+        return logits
+
+
+def _he_normal(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+def resnet20(input_shape: tuple[int, ...], classes: int) -> ThinResNet:
+    """A :class:`ThinResNet` of 20 layers for images of ``input_shape``, (channels, height,
+    width)."""
+    return ThinResNet(input_shape[0], classes, n=3)
+
+
+def resnet32(input_shape: tuple[int, ...], classes: int) -> ThinResNet:
+    """A :class:`ThinResNet` of 32 layers."""
+    return ThinResNet(input_shape[0], classes, n=5)
+
+
+def resnet18(input_shape: tuple[int, ...], classes: int) -> ResNet18:
+    """A :class:`ResNet18` for images of ``input_shape`` (channels, height, width)."""
+    return ResNet18(input_shape[0], classes, large=min(input_shape[1:]) > 64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from cimsim.errors import CimsimError
 from cimsim.training.config import make_config
 from cimsim.training.data import load_data
-from cimsim.training.data.text import WINDOW, character_text
+from cimsim.training.data.text import WINDOW, character_text, word_text
 from cimsim.training.fit import fit
 
 TEXT = ("to be, or not to be\n" * 200).encode()
@@ -27,6 +28,27 @@ def test_labels_are_the_next_character() -> None:
     characters = sorted(set(TEXT.decode()))
     read = "".join(characters[i] for i in data.train_x[0].tolist())
     assert read == TEXT.decode()[:WINDOW]
+
+
+def test_words_and_ends_of_lines() -> None:
+    lines = "the cat sat on <unk> mat\n the dog\n" * 30
+    data = word_text("mine", lines.encode(), (lines + "a new word").encode(), "here")
+    assert data.symbols[:8] == ("the", "cat", "sat", "on", "<unk>", "mat", "<eos>", "dog")
+    assert data.classes == 8 + 3
+    assert data.token == "word"
+    read = " ".join(data.symbols[i] for i in data.train_x[0, :10].tolist())
+    assert read == "the cat sat on <unk> mat <eos> the dog <eos>"
+    assert torch.equal(data.train_x.flatten()[1:], data.train_y.flatten()[:-1])
+    with pytest.raises(CimsimError, match="no more than 64 words"):
+        word_text("mine", b"a b", lines.encode(), "here")
+
+
+def test_large_vocabularies_are_evaluated_in_small_batches() -> None:
+    data = character_text("play", TEXT, "play.txt")
+    assert data.batch_size == 1000
+    many = dataclasses.replace(data, classes=33_278)
+    assert many.batch_size == 7
+    assert load_data("digits").batch_size is None
 
 
 def test_what_is_wrong_is_told() -> None:
@@ -60,3 +82,15 @@ def test_the_published_text() -> None:
     except CimsimError as error:
         pytest.skip(str(error))
     assert (data.classes, len(data.train_x), len(data.test_x)) == (65, 15685, 1742)
+
+
+@pytest.mark.skipif("CIMSIM_DATA" not in os.environ, reason="CIMSIM_DATA names no data folder")
+def test_the_published_words() -> None:
+    try:
+        data = load_data("wikitext-2")
+    except CimsimError as error:
+        pytest.skip(str(error))
+    assert data.classes == 33_278
+    # S. Merity et al., table 1, with <eos> counted: 2,088,628 and 245,569 words.
+    assert data.train_x.numel() == 2_088_628 // WINDOW * WINDOW - WINDOW * (2_088_628 % WINDOW == 0)
+    assert data.test_x.numel() == (245_569 - 1) // WINDOW * WINDOW

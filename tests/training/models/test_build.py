@@ -15,8 +15,9 @@ def shape_for(spec: str) -> tuple[int, ...]:
     return (16,) if spec == "gpt" else (1, 8, 8)
 
 
-def test_text_is_read_at_every_position_and_not_from_the_future() -> None:
-    model = build_model("gpt", (16,), classes=7, seed=0).eval()
+@pytest.mark.parametrize("spec", ["gpt", "lstm"])
+def test_text_is_read_at_every_position_and_not_from_the_future(spec: str) -> None:
+    model = build_model(spec, (16,), classes=7, seed=0).eval()
     x = torch.randint(7, (3, 16), generator=torch.Generator().manual_seed(0))
     logits = model(x)
     assert logits.shape == (3, 16, 7)
@@ -70,10 +71,11 @@ def test_the_global_random_state_is_left_alone(spec: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ("resnet", "unknown model 'resnet'; did you mean 'resnet20'?"),
+        ("resnet-20", "unknown model 'resnet-20'; did you mean 'resnet20'?"),
         (
             "transformer",
-            "known here: mlp, cnn, resnet20, stochastic-binary, gpt, package.module:function",
+            "known here: mlp, cnn, resnet20, resnet32, resnet18, vit, stochastic-binary, lstm, gpt, "
+            "package.module:function",
         ),
     ],
 )

@@ -61,6 +61,36 @@ def test_resnet20_is_the_one_of_the_paper() -> None:
     assert len(weighted) == 20
 
 
+def test_the_other_resnets_are_those_of_the_paper() -> None:
+    thin = build_model("resnet32", (3, 32, 32), 10, 0)
+    # 0.46 M in table 6 of He et al.
+    assert count(thin) == 464_154
+    assert len([m for m in thin.modules() if isinstance(m, nn.Conv2d | nn.Linear)]) == 32
+    # The published count for ImageNet.
+    large = build_model("resnet18", (3, 224, 224), 1000, 0)
+    assert count(large) == 11_689_512
+    assert large(torch.zeros(1, 3, 65, 65)).shape == (1, 1000)
+    small = build_model("resnet18", (3, 32, 32), 10, 0)
+    assert small.conv.stride == (1, 1)
+    assert small.blocks(small.conv(torch.zeros(1, 3, 32, 32))).shape == (1, 512, 4, 4)
+
+
+def test_vit_reads_patches() -> None:
+    model = build_model("vit", (3, 32, 32), 10, 0)
+    assert model.positions.shape == (64, 128)
+    assert 1.1e6 < count(model) < 1.3e6
+    blocks = [block.linear1.weight for block in model.blocks.layers]
+    assert not torch.equal(blocks[0], blocks[1])
+    with pytest.raises(CimsimError, match="4x4 pixels, which 30x32 is no multiple of"):
+        build_model("vit", (3, 30, 32), 10, 0)
+
+
+def test_the_listener_hears_in_order() -> None:
+    model = build_model("lstm", (1, 8, 12), 10, 0).eval()
+    x = torch.randn(2, 1, 8, 12)
+    assert not torch.allclose(model(x), model(x.flip(3)))
+
+
 def test_a_resnet20_block_with_dead_convolutions_is_its_shortcut() -> None:
     """Every second pixel, and the new channels zero around the old ones."""
     block = build_model("resnet20", (3, 32, 32), 10, 0).blocks[3].eval()
