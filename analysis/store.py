@@ -3,7 +3,8 @@
 ``RUN/sweeps/<axis>/`` holds
 
 * ``sweep.json``: what the last sweep on this axis asked for (:class:`Plan`),
-* ``results.jsonl``: every cell ever finished on this axis, appended one by one,
+* ``results.jsonl``: every cell ever finished on this axis, appended one by one; beside it
+  ``results-1-of-4.jsonl`` of a sweep that was shared out, one file for each part,
 * ``results.csv``: the cells of the last sweep, once all of them are there.
 """
 
@@ -29,6 +30,11 @@ from cimsim.training.files import lock, write_text
 
 Key: TypeAlias = tuple[str, Level, int]
 """What makes a cell unique: its basis, its level, its chip."""
+
+Shard: TypeAlias = tuple[int, int]
+"""The i-th of n parts of a sweep, from 1."""
+
+WHOLE: Shard = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -139,23 +145,33 @@ def read_sweep(folder: Path) -> Sweep:
         CimsimError: if there is none, or its files are damaged.
     """
     plan = _read_plan(folder / "sweep.json")
-    results = folder / "results.jsonl"
-    lines = results.read_bytes() if results.exists() else b""
-    return _select(plan, _parse(lines[: lines.rfind(b"\n") + 1], results))
+    return _select(plan, _read_all(folder))
+
+
+def _read_all(folder: Path) -> dict[Key, Cell]:
+    """The cells of all parts; a line that is being written is left out."""
+    cells: dict[Key, Cell] = {}
+    for path in sorted(folder.glob("results*.jsonl")):
+        lines = path.read_bytes()
+        cells |= _parse(lines[: lines.rfind(b"\n") + 1], path)
+    return cells
 
 
 class Store:
     """The open results of one run on one axis: read once, then appended to by one process only."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: Plan, shard: Shard = WHOLE) -> None:
         """Open ``folder`` for the sweep ``plan``; a line torn by a killed process is cut off.
+
+        Each ``shard`` of a sweep that is shared out has a file of its own.
 
         Raises:
             CimsimError: if another process writes there, or files are damaged or not writable.
         """
         self._folder, self._plan = folder, plan
         self._on_disk_s = time.monotonic()
-        path = folder / "results.jsonl"
+        part = "" if shard == WHOLE else f"-{shard[0]}-of-{shard[1]}"
+        path = folder / f"results{part}.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+b")
@@ -166,7 +182,8 @@ class Store:
                 self._file,
                 f"{path}: another `cimsim sweep` is writing to it; wait until it ends, or stop it",
             )
-            self._cells = _parse(_cut_torn_line(self._file), path)
+            own = _parse(_cut_torn_line(self._file), path)
+            self._cells = _read_all(folder) | own
         except BaseException:
             self._file.close()
             raise
@@ -217,7 +234,7 @@ class Store:
 
     def finish(self) -> Sweep:
         """The plan with its cells; also writes ``results.csv`` when none is missing."""
-        sweep = _select(self._plan, self._cells)
+        sweep = _select(self._plan, _read_all(self._folder) | self._cells)
         if not sweep.missing:
             write_csv(self._folder / "results.csv", [sweep])
         return sweep

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 import torch
-from torch import nn
 
 import cimsim
+from cimsim.analysis.engine import Engine, Here, Task, Workers
 from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.metric import ACCURACY, metric_named
 from cimsim.analysis.names import printable
-from cimsim.analysis.store import Cell, Plan, Store, Sweep, sweep_folder
+from cimsim.analysis.store import WHOLE, Cell, Key, Plan, Shard, Store, Sweep, sweep_folder
 from cimsim.errors import CimsimError
 from cimsim.nn import set_profile
 from cimsim.profile import Profile
 from cimsim.training.data import DataSet, load_data
-from cimsim.training.evaluate import evaluate
 from cimsim.training.run import Run, new_model
 
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -49,6 +48,8 @@ def sweep(
     data_dir: Path | None = None,
     download: bool = False,
     metric: str | None = None,
+    workers: int = 1,
+    shard: Shard = WHOLE,
     progress: Progress = lambda done, total, doing: None,
 ) -> list[Sweep]:
     """Evaluate each run at each level of ``axis`` on the same ``chips`` chips (seeds 0, 1, …).
@@ -67,10 +68,14 @@ def sweep(
         fetch data that is missing. metric: what is shown of the results, see
         :mod:`cimsim.analysis.metric`; by default accuracy,
             and for text perplexity.
+        workers: processes to evaluate in; the numbers are the same with any.
+        shard: ``(i, n)`` evaluates only the i-th of n parts, with which other processes or machines
+            do the others; results of all parts in the runs' folders belong together.
         progress: called after every cell.
 
     Returns:
-        One sweep per run, in their order, none of whose cells is missing.
+        One sweep per run, in their order; no cell is missing, or with ``shard`` those of the other
+        parts that are not finished.
 
     Raises:
         CimsimError: if a profile refuses a level, data is missing, or a folder cannot be written
@@ -82,25 +87,34 @@ def sweep(
         raise CimsimError("on the time axis the levels are the ages; leave the other age out")
     if metric is not None:
         metric_named(metric)
+    if workers < 1:
+        raise CimsimError(f"a sweep needs at least 1 worker, not {workers}")
+    if not 1 <= shard[0] <= shard[1]:
+        raise CimsimError(f"there is no part {shard[0]} of {shard[1]}; the first is 1")
     device = torch.device(device)
     _share_data(runs, data_dir, download)
     jobs = [_job(run, on or run.profile, axis, chips, device, age_s, metric) for run in runs]
     with ExitStack() as stack:
         stores = [
-            stack.enter_context(Store(sweep_folder(job.run.path, axis.key), job.plan))
+            stack.enter_context(Store(sweep_folder(job.run.path, axis.key), job.plan, shard))
             for job in jobs
         ]
-        work = list(zip(jobs, stores, strict=True))
         for store in stores:
             store.start()
-        total = len(jobs) * len(axis.values) * chips
-        done = sum(key in store for job, store in work for key in job.plan.keys())
-        progress(done, total, "found")
-        for job, store in work:
-            for cell in _missing_cells(job, axis, store, device):
-                store.append(cell)
-                done += 1
-                progress(done, total, f"{job.plan.run}, {axis.key}={axis.format(cell.level)}")
+        part, parts = shard
+        wanted = [pair for i, job in enumerate(jobs) for pair in _tasks(i, job, axis)]
+        wanted = wanted[part - 1 :: parts]
+        missing = [(key, task) for key, task in wanted if key not in stores[task.run]]
+        done = len(wanted) - len(missing)
+        progress(done, len(wanted), "found")
+        engine: Engine = Here() if workers == 1 else Workers(workers)
+        found = engine.scores(runs, [task for _, task in missing], device)
+        for number, score in found:
+            (basis, level, chip), task = missing[number]
+            stores[task.run].append(Cell(basis, level, chip, score.accuracy, score.loss))
+            done += 1
+            doing = f"{jobs[task.run].plan.run}, {axis.key}={axis.format(level)}"
+            progress(done, len(wanted), doing)
         return [store.finish() for store in stores]
 
 
@@ -111,7 +125,7 @@ def _share_data(runs: Sequence[Run], data_dir: Path | None, download: bool) -> N
         source = (run.config.data, data_dir or run.config.data_dir)
         if source not in loaded:
             loaded[source] = load_data(*source, download)
-        run.data = loaded[source]
+        run.data, run.data_dir = loaded[source], source[1]
         if run.data.fingerprint != run.result.get("data_fingerprint", run.data.fingerprint):
             raise CimsimError(
                 f"{run.path}: was trained on other {run.data.name} data than those found now; "
@@ -169,18 +183,12 @@ def _plan(
     )
 
 
-def _missing_cells(job: _Job, axis: Axis, store: Store, device: torch.device) -> Iterator[Cell]:
-    x, y = job.run.data.test_x.to(device), job.run.data.test_y.to(device)
-    model: nn.Module | None = None
-    built_for: Profile | None = None
-    for basis, level, chip in job.plan.keys():
-        if (basis, level, chip) in store:
-            continue
-        profile = job.profiles[level]
-        if model is None or profile != built_for:
-            model, built_for = job.run.chip_model(profile, device), profile
-        cimsim.program(model, seed=chip)
+def _tasks(number: int, job: _Job, axis: Axis) -> list[tuple[Key, Task]]:
+    """Every cell of a run's plan."""
+    tasks = []
+    for key in job.plan.keys():
+        _, level, chip = key
         level_s = axis.age_s(level)
-        cimsim.age(model, job.plan.age_s if level_s is None else level_s)
-        score = evaluate(model, x, y, job.run.data.batch_size)
-        yield Cell(basis, level, chip, score.accuracy, score.loss)
+        age_s = job.plan.age_s if level_s is None else level_s
+        tasks.append((key, Task(number, job.profiles[level], chip, age_s)))
+    return tasks

@@ -44,6 +44,7 @@ class Run:
         self.config = config
         self.profile = profile
         self.result = result
+        self.data_dir = config.data_dir  # where its data lie now
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
@@ -89,7 +90,7 @@ class Run:
     @cached_property
     def data(self) -> DataSet:
         """The data set that the run was trained on."""
-        return load_data(self.config.data, self.config.data_dir)
+        return load_data(self.config.data, self.data_dir)
 
     def chip_model(self, profile: Profile, device: torch.device | str = "cpu") -> nn.Module:
         """The trained model on the device of ``profile``, in evaluation mode.

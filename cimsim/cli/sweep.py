@@ -54,6 +54,16 @@ def sweep(
             show_default="accuracy, perplexity for text",
         ),
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes; the numbers are the same with any.")
+    ] = 1,
+    shard: Annotated[
+        str,
+        typer.Option(
+            metavar="I/N",
+            help="Only the I-th of N parts, such as one for each task of a job array.",
+        ),
+    ] = "1/1",
     data_dir: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
@@ -101,8 +111,16 @@ def sweep(
                 data_dir=data_dir,
                 download=download,
                 metric=metric,
+                workers=workers,
+                shard=_shard(shard),
                 progress=advance,
             )
+        if missing := sum(sweep.missing for sweep in sweeps):
+            console.remark(
+                f"part {shard} is finished, {missing} cells of the others are not yet; when all "
+                "are, the same command without --shard shows the table"
+            )
+            return
         if out is not None:
             write_csv(out, sweeps, names)
         console.show(_table(sweeps, names))
@@ -112,6 +130,16 @@ def sweep(
                     f"{name}: every level of {axis.key} gives the same results; "
                     f"its profile {sweep.plan.profile} does not depend on {axis.key} here"
                 )
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, _, parts = text.partition("/")
+    try:
+        return int(part), int(parts)
+    except ValueError:
+        raise CimsimError(
+            f"--shard wants a part and their number, such as 1/4, not '{text}'"
+        ) from None
 
 
 def _check_table(path: Path) -> None:

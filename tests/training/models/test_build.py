@@ -74,8 +74,8 @@ def test_the_global_random_state_is_left_alone(spec: str) -> None:
         ("resnet-20", "unknown model 'resnet-20'; did you mean 'resnet20'?"),
         (
             "transformer",
-            "known here: mlp, cnn, resnet20, resnet32, resnet18, vit, stochastic-binary, lstm, gpt, "
-            "package.module:function",
+            "known here: mlp, cnn, resnet20, resnet32, resnet18, vit, stochastic-binary, lstm, "
+            "gpt, package.module:function",
         ),
     ],
 )

@@ -1,0 +1,165 @@
+"""Where the cells of a sweep are evaluated: in this process, or in several.
+
+A cell is the same wherever it is evaluated and whatever was before it: its chip is named by its
+seed. So cells may be done in any order, and again, if a worker is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import cimsim
+from cimsim.errors import CimsimError
+from cimsim.profile import Profile
+from cimsim.training.data import load_data
+from cimsim.training.evaluate import Score, evaluate
+from cimsim.training.run import Run
+
+_MOST_LOSSES = 3  # of workers, one after the other, with nothing finished between them
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell to evaluate: a run by its number in the list, a device, a chip and its age."""
+
+    run: int
+    profile: Profile
+    chip: int
+    age_s: float
+
+
+class Bench:
+    """Evaluates cells one after the other; the next one often needs the same model again."""
+
+    def __init__(self, runs: Sequence[Run], device: torch.device | str) -> None:
+        self._runs, self._device = runs, torch.device(device)
+        self._model: nn.Module | None = None
+        self._built_for: tuple[int, Profile] | None = None
+
+    def score(self, task: Task) -> Score:
+        """Accuracy and loss on the test data."""
+        run, wanted = self._runs[task.run], (task.run, task.profile)
+        if self._model is None or self._built_for != wanted:
+            self._model, self._built_for = run.chip_model(task.profile, self._device), wanted
+        cimsim.program(self._model, seed=task.chip)
+        cimsim.age(self._model, task.age_s)
+        x, y = run.data.test_x.to(self._device), run.data.test_y.to(self._device)
+        return evaluate(self._model, x, y, run.data.batch_size)
+
+
+class Engine(ABC):
+    """Evaluates many cells."""
+
+    @abstractmethod
+    def scores(
+        self, runs: Sequence[Run], tasks: Sequence[Task], device: torch.device
+    ) -> Iterator[tuple[int, Score]]:
+        """The score of each task with its number, as they are finished."""
+
+
+class Here(Engine):
+    """In this process, in order."""
+
+    def scores(
+        self, runs: Sequence[Run], tasks: Sequence[Task], device: torch.device
+    ) -> Iterator[tuple[int, Score]]:
+        """See :class:`Engine`."""
+        bench = Bench(runs, device)
+        for number, task in enumerate(tasks):
+            yield number, bench.score(task)
+
+
+class Workers(Engine):
+    """In ``count`` processes of this machine, which share its processors.
+
+    A process that dies (out of memory, killed) costs the cells that were under way, which others
+    then do again.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def scores(
+        self, runs: Sequence[Run], tasks: Sequence[Task], device: torch.device
+    ) -> Iterator[tuple[int, Score]]:
+        """See :class:`Engine`.
+
+        Raises:
+            CimsimError: if processes die again and again and nothing is finished.
+        """
+        left, losses = dict(enumerate(tasks)), 0
+        while left:
+            try:
+                for number, score in self._some(runs, left, device):
+                    del left[number]
+                    losses = 0
+                    yield number, score
+            except BrokenProcessPool:
+                losses += 1
+                if losses == _MOST_LOSSES:
+                    raise CimsimError(
+                        f"worker processes died {losses} times and finished nothing; they may have "
+                        "run out of memory: try fewer --workers"
+                    ) from None
+
+    def _some(
+        self, runs: Sequence[Run], left: dict[int, Task], device: torch.device
+    ) -> Iterator[tuple[int, Score]]:
+        """As many as are finished before a process dies."""
+        places = [(run.path.resolve(), run.config.data, run.data_dir) for run in runs]
+        threads = max(1, (os.cpu_count() or 1) // self.count)
+        pool = ProcessPoolExecutor(
+            min(self.count, len(left)),
+            mp_context=get_context("spawn"),
+            initializer=_begin,
+            initargs=(places, str(device), threads),
+        )
+        try:
+            waiting: dict[Future[Score], int] = {
+                pool.submit(_score, task): number for number, task in left.items()
+            }
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+_bench: Bench | None = None  # of a worker process
+
+
+def _begin(places: list[tuple[Path, str, Path | None]], device: str, threads: int) -> None:
+    """The life of a worker begins: it lives no longer than the process that wants its work."""
+    global _bench
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started it
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    runs = []
+    for path, data, data_dir in places:
+        run = Run.open(path)
+        run.data = load_data(data, data_dir)
+        runs.append(run)
+    _bench = Bench(runs, device)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(0)
+
+
+def _score(task: Task) -> Score:
+    assert _bench is not None
+    return _bench.score(task)

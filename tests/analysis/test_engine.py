@@ -1,0 +1,130 @@
+"""Several processes and several parts: the same numbers, and nothing lost when one dies."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from cimsim.analysis import engine
+from cimsim.analysis.engine import Bench, Task, Workers
+from cimsim.analysis.levels import parse_axis
+from cimsim.analysis.store import read_sweep, sweep_folder
+from cimsim.analysis.sweep import sweep
+from cimsim.errors import CimsimError
+from cimsim.training.evaluate import Score
+from cimsim.training.run import Run
+
+AXIS = parse_axis("noise=0,2,4")
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Run:
+    return Run.open(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture
+def expected(trained: Path, tmp_path: Path) -> tuple[object, ...]:
+    alone = Run.open(shutil.copytree(trained, tmp_path / "alone"))
+    (swept,) = sweep([alone], AXIS, 2)
+    return tuple((cell.level, cell.chip, cell.accuracy, cell.loss) for cell in swept.cells)
+
+
+def test_two_workers_give_the_numbers_of_one(run: Run, expected: tuple[object, ...]) -> None:
+    seen: list[tuple[int, int]] = []
+    (swept,) = sweep([run], AXIS, 2, workers=2, progress=lambda d, t, _: seen.append((d, t)))
+    assert tuple((c.level, c.chip, c.accuracy, c.loss) for c in swept.cells) == expected
+    assert seen == [(done, 6) for done in range(7)]
+
+
+def test_parts_add_up_whatever_their_order(run: Run, expected: tuple[object, ...]) -> None:
+    for part in (3, 1):
+        (swept,) = sweep([run], AXIS, 2, shard=(part, 3))
+    assert swept.missing == 2
+    (swept,) = sweep([run], AXIS, 2, shard=(2, 3))
+    assert swept.missing == 0
+    assert tuple((c.level, c.chip, c.accuracy, c.loss) for c in swept.cells) == expected
+    folder = sweep_folder(run.path, "noise")
+    assert {path.name for path in folder.glob("*.jsonl")} == {
+        f"results-{part}-of-3.jsonl" for part in (1, 2, 3)
+    }
+    told: list[tuple[int, int]] = []
+    sweep([run], AXIS, 2, progress=lambda done, total, _: told.append((done, total)))
+    assert told == [(6, 6)]  # nothing was left to do
+    assert read_sweep(folder).missing == 0
+
+
+@pytest.mark.parametrize(("shard", "workers"), [((0, 2), 1), ((3, 2), 1), ((1, 1), 0)])
+def test_what_is_refused(run: Run, shard: tuple[int, int], workers: int) -> None:
+    with pytest.raises(CimsimError, match=r"there is no part|at least 1 worker"):
+        sweep([run], AXIS, 1, shard=shard, workers=workers)
+
+
+def test_a_killed_worker_costs_only_what_it_was_doing(
+    run: Run, expected: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, killed = Workers._some, []
+
+    def some(
+        self: Workers, runs: list[Run], left: dict[int, Task], device: torch.device
+    ) -> Iterator[tuple[int, Score]]:
+        for found in real(self, runs, left, device):
+            yield found
+            if not killed:  # after the first cell
+                killed.append(True)
+                for child in _children(os.getpid()):
+                    os.kill(child, signal.SIGKILL)
+
+    monkeypatch.setattr(Workers, "_some", some)
+    (swept,) = sweep([run], AXIS, 2, workers=2)
+    assert killed
+    assert tuple((c.level, c.chip, c.accuracy, c.loss) for c in swept.cells) == expected
+    lines = (sweep_folder(run.path, "noise") / "results.jsonl").read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 6
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = path.read_text().rpartition(")")[2].split()
+            command = path.with_name("cmdline").read_text()
+        except OSError:
+            continue
+        if int(words[1]) == parent and "spawn_main" in command:
+            found.append(int(path.parent.name))
+    return found
+
+
+def test_workers_that_die_again_and_again_are_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_score", _die)
+    with pytest.raises(CimsimError, match=r"died 3 times and finished nothing; .* fewer --workers"):
+        sweep([run], AXIS, 1, workers=2)
+
+
+def _die(task: Task) -> Score:
+    os._exit(9)
+
+
+def test_a_bench_keeps_its_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    real = Run.chip_model
+
+    def counted(self: Run, *arguments: object) -> object:
+        built.append(1)
+        return real(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Run, "chip_model", counted)
+    bench = Bench([run], "cpu")
+    louder = run.profile.scale_noise(2.0)
+    scores = [bench.score(Task(0, p, chip, 0.0)) for p in (run.profile, louder) for chip in (0, 1)]
+    assert len(built) == 2
+    assert len(set(scores)) > 1
+    assert bench.score(Task(0, run.profile, 0, 0.0)) == scores[0]
