@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import nn
@@ -118,7 +119,7 @@ class Workers(Engine):
         self, runs: Sequence[Run], left: dict[int, Task], device: torch.device
     ) -> Iterator[tuple[int, Score]]:
         """As many as are finished before a process dies."""
-        places = [(run.path.resolve(), run.config.data, run.data_dir) for run in runs]
+        places = places_of(runs)
         threads = max(1, (os.cpu_count() or 1) // self.count)
         pool = ProcessPoolExecutor(
             min(self.count, len(left)),
@@ -136,21 +137,35 @@ class Workers(Engine):
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-_bench: Bench | None = None  # of a worker process
+Place: TypeAlias = tuple[Path, str, Path | None]
+"""Where another process finds a run: its folder, its data set, and the folder of the data."""
 
 
-def _begin(places: list[tuple[Path, str, Path | None]], device: str, threads: int) -> None:
-    """The life of a worker begins: it lives no longer than the process that wants its work."""
-    global _bench
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started it
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def places_of(runs: Sequence[Run]) -> tuple[Place, ...]:
+    """Where these runs are found."""
+    return tuple((run.path.resolve(), run.config.data, run.data_dir) for run in runs)
+
+
+def bench_at(places: Sequence[Place], device: str, threads: int) -> Bench:
+    """A bench in a process that begins with nothing."""
     torch.set_num_threads(threads)
     runs = []
     for path, data, data_dir in places:
         run = Run.open(path)
         run.data = load_data(data, data_dir)
         runs.append(run)
-    _bench = Bench(runs, device)
+    return Bench(runs, device)
+
+
+_bench: Bench | None = None  # of a worker process
+
+
+def _begin(places: Sequence[Place], device: str, threads: int) -> None:
+    """The life of a worker begins: it lives no longer than the process that wants its work."""
+    global _bench
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started it
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _bench = bench_at(places, device, threads)
 
 
 def _end_with_parent() -> None:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import torch
 
 import cimsim
-from cimsim.analysis.engine import Engine, Here, Task, Workers
+from cimsim.analysis.engine import Engine, Here, Task
 from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.metric import ACCURACY, metric_named
 from cimsim.analysis.names import printable
@@ -48,7 +48,7 @@ def sweep(
     data_dir: Path | None = None,
     download: bool = False,
     metric: str | None = None,
-    workers: int = 1,
+    engine: Engine | None = None,
     shard: Shard = WHOLE,
     progress: Progress = lambda done, total, doing: None,
 ) -> list[Sweep]:
@@ -68,7 +68,8 @@ def sweep(
         fetch data that is missing. metric: what is shown of the results, see
         :mod:`cimsim.analysis.metric`; by default accuracy,
             and for text perplexity.
-        workers: processes to evaluate in; the numbers are the same with any.
+        engine: where to evaluate the cells, :class:`cimsim.analysis.engine.Here` by default; the
+            numbers are the same with any.
         shard: ``(i, n)`` evaluates only the i-th of n parts, with which other processes or machines
             do the others; results of all parts in the runs' folders belong together.
         progress: called after every cell.
@@ -87,8 +88,6 @@ def sweep(
         raise CimsimError("on the time axis the levels are the ages; leave the other age out")
     if metric is not None:
         metric_named(metric)
-    if workers < 1:
-        raise CimsimError(f"a sweep needs at least 1 worker, not {workers}")
     if not 1 <= shard[0] <= shard[1]:
         raise CimsimError(f"there is no part {shard[0]} of {shard[1]}; the first is 1")
     device = torch.device(device)
@@ -107,8 +106,7 @@ def sweep(
         missing = [(key, task) for key, task in wanted if key not in stores[task.run]]
         done = len(wanted) - len(missing)
         progress(done, len(wanted), "found")
-        engine: Engine = Here() if workers == 1 else Workers(workers)
-        found = engine.scores(runs, [task for _, task in missing], device)
+        found = (engine or Here()).scores(runs, [task for _, task in missing], device)
         for number, score in found:
             (basis, level, chip), task = missing[number]
             stores[task.run].append(Cell(basis, level, chip, score.accuracy, score.loss))

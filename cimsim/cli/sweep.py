@@ -15,6 +15,7 @@ from cimsim.cli import console
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
+    from cimsim.analysis.engine import Engine
     from cimsim.analysis.store import Sweep
 
 
@@ -57,6 +58,13 @@ def sweep(
     workers: Annotated[
         int, typer.Option(min=1, help="Processes; the numbers are the same with any.")
     ] = 1,
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="Where: on this machine, or a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster, such as auto.", show_default="this machine alone"),
+    ] = None,
     shard: Annotated[
         str,
         typer.Option(
@@ -111,7 +119,7 @@ def sweep(
                 data_dir=data_dir,
                 download=download,
                 metric=metric,
-                workers=workers,
+                engine=_engine(engine, workers, address),
                 shard=_shard(shard),
                 progress=advance,
             )
@@ -130,6 +138,20 @@ def sweep(
                     f"{name}: every level of {axis.key} gives the same results; "
                     f"its profile {sweep.plan.profile} does not depend on {axis.key} here"
                 )
+
+
+def _engine(name: str, workers: int, address: str | None) -> Engine:
+    from cimsim.analysis.engine import Here, Workers
+
+    if name not in ("local", "ray"):
+        raise CimsimError(f"--engine is local or ray, not '{name}'")
+    if name == "ray":
+        from cimsim.analysis.ray_engine import OnRay
+
+        return OnRay(address)
+    if address is not None:
+        raise CimsimError("--address is that of a Ray cluster; add --engine ray")
+    return Here() if workers == 1 else Workers(workers)
 
 
 def _shard(text: str) -> tuple[int, int]:

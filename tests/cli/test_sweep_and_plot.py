@@ -215,3 +215,31 @@ def test_a_second_sweep_is_kept_out_and_ctrl_c_says_how_to_go_on(
     assert process.returncode == 130, told
     assert "interrupted; every finished cell is kept, the same command goes on from there" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--shard", "half"], "--shard wants a part and their number"),
+        (["--shard", "3/2"], "there is no part 3 of 2"),
+        (["--engine", "slurm"], "--engine is local or ray"),
+        (["--address", "auto"], "add --engine ray"),
+        (["--metric", "acuracy"], "did you mean 'accuracy'"),
+    ],
+)
+def test_bad_engines_and_parts_are_told(
+    cimsim: Command, trained: Path, args: list[str], message: str
+) -> None:
+    done = cimsim("sweep", trained / "digital", "--over", "noise=0", *args)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_a_part_of_a_sweep_shows_no_table(cimsim: Command, trained: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained / "digital", tmp_path / "digital")
+    wanted = ("sweep", run, "--over", "noise=0,1", "--chips", 1)
+    done = cimsim(*wanted, "--shard", "1/2")
+    assert done.out == ""
+    assert "part 1/2 is finished, 1 cells of the others are not yet" in done.err
+    assert "Test accuracy" in cimsim(*wanted, "--shard", "2/2").out
+    assert "Test accuracy" in cimsim(*wanted, "--workers", 2).out
