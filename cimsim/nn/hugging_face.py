@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cimsim.array import LinearTiling
 from cimsim.nn.layer import AnalogLayer
+from cimsim.nn.linear import as_rows
 from cimsim.profile import Array
 
 
@@ -80,4 +81,4 @@ class _AnalogConv1D(AnalogLayer):
         return self._samples(x)
 
     def _output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
-        return y.view(*x.shape[:-1], self.outputs)
+        return as_rows(y, x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -42,4 +43,13 @@ class AnalogLinear(AnalogLayer, nn.Linear):
         return self._samples(x)
 
     def _output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
-        return y.view(*x.shape[:-1], self.out_features)
+        return as_rows(y, x)
+
+
+def as_rows(y: Tensor, x: Tensor) -> Tensor:
+    """``y [vectors, out]`` in the shape of ``x`` but for its last axis.
+
+    Not a view, as ``nn.Linear`` gives none: what follows may write into it.
+    """
+    shaped: Tensor = torch.ops.aten._unsafe_view(y, [*x.shape[:-1], y.shape[-1]])
+    return shaped

@@ -1,0 +1,116 @@
+"""Torch's own ways to distribute, around analog layers: two processes on gloo."""
+
+from __future__ import annotations
+
+import copy
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+import cimsim
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(16, 32), nn.ReLU(inplace=True), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 4)
+    )
+
+
+def samples() -> tuple[Tensor, Tensor]:
+    draws = torch.Generator().manual_seed(1)
+    return torch.randn(8, 16, generator=draws), torch.randint(4, (8,), generator=draws)
+
+
+def train(model: nn.Module, x: Tensor, y: Tensor) -> nn.Module:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    model.train()
+    for _ in range(3):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    return model
+
+
+def converted(profile: str) -> nn.Module:
+    return cimsim.calibrate(cimsim.convert(network(), profile), [samples()[0]])
+
+
+def replicated(model: nn.Module) -> nn.Module:
+    return nn.parallel.DistributedDataParallel(model)
+
+
+def sharded(model: nn.Module) -> nn.Module:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    for layer in list(model):
+        if isinstance(layer, nn.Linear):
+            fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
+
+
+def whole(parameter: Tensor) -> Tensor:
+    found: Tensor = parameter.full_tensor() if hasattr(parameter, "full_tensor") else parameter
+    return found.detach()
+
+
+def check(how: str) -> None:
+    """In each of the two processes."""
+    dist.init_process_group("gloo")
+    rank, wrap = dist.get_rank(), {"DDP": replicated, "FSDP2": sharded}[how]
+    x, y = samples()
+    alone = train(converted("ideal"), x, y)
+    shared = train(wrap(converted("ideal")), x[rank::2], y[rank::2])
+    for p, q in zip(shared.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(whole(p), q.detach(), rtol=1e-3, atol=1e-5)
+    noisy = converted("pcm-ibm-2020")
+    twin = copy.deepcopy(noisy).train()
+    noisy = train(wrap(noisy), x[rank::2], y[rank::2])
+    answers = [torch.zeros(8, 4) for _ in range(2)]
+    dist.all_gather(answers, twin(x).detach())  # of each process's own first chip
+    assert not torch.equal(*answers)
+    for p in noisy.parameters():
+        both = [torch.zeros_like(whole(p)) for _ in range(2)]
+        dist.all_gather(both, whole(p).contiguous())
+        assert torch.equal(*both)
+    inner = noisy.module if isinstance(noisy, nn.parallel.DistributedDataParallel) else noisy
+    cimsim.program(inner.eval(), 3)
+    with torch.no_grad():
+        dist.all_gather(answers, inner(x))  # one chip, whoever evaluates it
+    assert torch.equal(*answers)
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo over the loopback interface")
+@pytest.mark.parametrize("how", ["DDP", "FSDP2"])
+def test_two_processes(how: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-W", "error", "-m", "tests.nn.test_distributed", how]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    common |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    pair = [
+        subprocess.Popen(
+            command,
+            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    errors = [process.communicate(timeout=120)[1] for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], errors
+
+
+if __name__ == "__main__":
+    check(sys.argv[1])
