@@ -129,7 +129,7 @@ def convert(
     kept = list(keep_digital)
     special = {pattern: dict(changes) for pattern, changes in (layers or {}).items()}
     _refuse_wrapped(model)
-    _convert(_skeleton(model), common, only, kept, special, seed)  # refuses what does not fit
+    _rehearse(model, lambda copy: _convert(copy, common, only, kept, special, seed))
     result = model if inplace else copy.deepcopy(model)
     _convert(result, common, only, kept, special, seed)
     return result
@@ -147,7 +147,7 @@ def to_digital(model: nn.Module, *, inplace: bool = False) -> nn.Module:
     >>> cimsim.to_digital(analog)
     Linear(in_features=8, out_features=4, bias=True)
     """
-    _to_digital(_skeleton(model))
+    _rehearse(model, _to_digital)
     result = model if inplace else copy.deepcopy(model)
     _to_digital(result)
     return result
@@ -193,6 +193,19 @@ def _convert(
             layer.denoise(chosen.denoise)
         except CimsimError as error:
             raise CimsimError(f"layer '{name}': {error}") from None
+
+
+def _rehearse(model: nn.Module, change: Callable[[nn.Module], None]) -> None:
+    """Do ``change`` to a copy without numbers, so that what is refused is refused in time.
+
+    A model that cannot be copied is changed without that.
+    """
+    try:
+        copied = _skeleton(model)
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        logger.info("not rehearsed, for this model cannot be copied: %s", error)
+        return
+    change(copied)
 
 
 def _skeleton(model: nn.Module) -> nn.Module:

@@ -1,6 +1,7 @@
 """Conversion: which layers, what stays, what is refused."""
 
 import logging
+import threading
 
 import pytest
 import torch
@@ -229,3 +230,12 @@ def test_on_the_meta_device_and_then_filled(assign: bool) -> None:
     cimsim.calibrate(analog, [x])
     twin = cimsim.calibrate(cimsim.convert(plain, "pcm-ibm-2020"), [x])
     assert torch.equal(analog.eval()(x), twin.eval()(x))
+
+
+def test_a_model_that_cannot_be_copied_is_converted_in_place() -> None:
+    model = nn.Sequential(nn.Linear(4, 4))
+    model.lock = threading.Lock()
+    cimsim.convert(model, "ideal", inplace=True)
+    assert isinstance(model[0], AnalogLinear)
+    cimsim.to_digital(model, inplace=True)
+    assert type(model[0]) is nn.Linear
