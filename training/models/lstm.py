@@ -41,6 +41,7 @@ class LSTMListener(nn.Module):
 def lstm(input_shape: tuple[int, ...], classes: int) -> nn.Module:
     """An :class:`LSTMReader` for text ``(length,)``, an :class:`LSTMListener` for pictures.
 
+    >>> import torch
     >>> lstm((64,), 65)(torch.zeros(2, 64, dtype=torch.int64)).shape
     torch.Size([2, 64, 65])
     """
