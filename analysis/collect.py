@@ -79,11 +79,9 @@ def collect(
                 f"{run}: its model is not the one that was swept over {axis}; "
                 "run the same `cimsim sweep` again"
             )
-    metric = metric_named(wanted, sweeps[0].plan.token) if wanted else sweeps[0].plan.measured
-    chosen = [
-        replace(s.plan, metric=wanted).measured if wanted else s.plan.measured for s in sweeps
-    ]
-    for run, other in zip(runs, chosen, strict=True):
+    metrics = [metric_named(wanted or sweep.plan.metric, sweep.plan.token) for sweep in sweeps]
+    metric = metrics[0]
+    for run, other in zip(runs, metrics, strict=True):
         if other.title != metric.title:
             raise CimsimError(
                 f"{run}: was measured by '{other.title}', {runs[0]} by '{metric.title}'; draw them "

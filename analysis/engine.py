@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import cimsim
 from cimsim.errors import CimsimError
@@ -48,6 +48,7 @@ class Bench:
         self._runs, self._device = runs, torch.device(device)
         self._model: nn.Module | None = None
         self._built_for: tuple[int, Profile] | None = None
+        self._tests: dict[int, tuple[Tensor, Tensor]] = {}
 
     def score(self, task: Task) -> Score:
         """Accuracy and loss on the test data."""
@@ -56,8 +57,10 @@ class Bench:
             self._model, self._built_for = run.chip_model(task.profile, self._device), wanted
         cimsim.program(self._model, seed=task.chip)
         cimsim.age(self._model, task.age_s)
-        x, y = run.data.test_x.to(self._device), run.data.test_y.to(self._device)
-        return evaluate(self._model, x, y, run.data.batch_size)
+        if task.run not in self._tests:
+            tests = run.data.test_x.to(self._device), run.data.test_y.to(self._device)
+            self._tests = {task.run: tests}  # those of one run at a time
+        return evaluate(self._model, *self._tests[task.run], run.data.batch_size)
 
 
 class Engine(ABC):

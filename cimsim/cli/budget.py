@@ -35,6 +35,13 @@ def budget(
             show_default="RUN/budget/budget.png",
         ),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="accuracy, perplexity, bits (per character) or loss.",
+            show_default="accuracy, perplexity for text",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     device: Annotated[
         str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")
@@ -77,6 +84,7 @@ def budget(
                 age_s=parse_duration(age),
                 device=working_device(device),
                 data_dir=data_dir,
+                metric=metric,
                 progress=advance,
             )
         result = budget_of(found)

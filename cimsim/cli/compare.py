@@ -48,6 +48,13 @@ def compare(
         str | None,
         typer.Option(metavar="PROFILE", help="evaluate on this device", show_default="--profile"),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="accuracy, perplexity, bits (per character) or loss.",
+            show_default="accuracy, perplexity for text",
+        ),
+    ] = None,
     seeds: Annotated[str, typer.Option(metavar="N,N,…", help="training seeds")] = "0",
     **settings: object,
 ) -> None:
@@ -87,6 +94,7 @@ def compare(
                 seeds=_seeds(seeds),
                 age_s=parse_duration(chip_age),
                 on=None if on is None else load_profile(on),
+                metric=metric,
                 watch=watching.training,
                 progress=watching.cell,
             )

@@ -16,14 +16,29 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Array
 
 
-class _AnalogConv(AnalogLayer, _ConvNd):
+class _OverPlaces(AnalogLayer, _ConvNd):
+    """What convolutions and transposed ones share: places, and a batch axis that may be missing."""
+
+    dimensions: ClassVar[int]
+
+    @property
+    def outputs(self) -> int:
+        """Output channels."""
+        return self.out_channels
+
+    def _samples(self, x: Tensor) -> Tensor:
+        return x if self._batched(x) else x.unsqueeze(0)
+
+    def _batched(self, x: Tensor) -> bool:
+        return x.dim() == self.dimensions + 2
+
+
+class _AnalogConv(_OverPlaces):
     """``y = conv(x, W) + b`` with the products on an array; shapes as in torch.
 
     A column of the array holds one output channel's kernel; every output position is one read.
     Strides, dilation, groups and all padding modes as in torch. The bias is digital.
     """
-
-    dimensions: ClassVar[int]
 
     @staticmethod
     def tiling(layer: nn.Module, array: Array) -> ConvTiling:
@@ -43,17 +58,9 @@ class _AnalogConv(AnalogLayer, _ConvNd):
         )
         return ConvTiling(geometry, array.rows, even=array.row_split == "even")
 
-    @property
-    def outputs(self) -> int:
-        """Output channels."""
-        return self.out_channels
-
     def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
         y: Tensor = self._conv_forward(x, weight, self.bias)
         return y
-
-    def _samples(self, x: Tensor) -> Tensor:
-        return x if x.dim() == self.dimensions + 2 else x.unsqueeze(0)
 
     def _vectors(self, x: Tensor) -> Tensor:
         batched = self._samples(x)
@@ -63,7 +70,7 @@ class _AnalogConv(AnalogLayer, _ConvNd):
         return F.pad(batched, self._reversed_padding_repeated_twice, mode=mode)
 
     def _output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
-        return y if x.dim() == self.dimensions + 2 else y.squeeze(0)
+        return y if self._batched(x) else y.squeeze(0)
 
 
 class AnalogConv1d(_AnalogConv, nn.Conv1d):
@@ -92,15 +99,13 @@ def _pads_first(layer: _ConvNd) -> bool:
     return isinstance(layer.padding, str) or layer.padding_mode != "zeros"
 
 
-class _AnalogConvTranspose(AnalogLayer, _ConvTransposeNd):
+class _AnalogConvTranspose(_OverPlaces, _ConvTransposeNd):
     """``y = conv_transpose(x, W) + b`` with the products on an array; shapes as in torch.
 
     Every input position is one read. A column holds what one entry of one output channel's kernel
     takes from all input channels; what the columns give is put in its places and added up
     digitally, with the bias. No zeros are put between the inputs, as a convolution would need.
     """
-
-    dimensions: ClassVar[int]
 
     @staticmethod
     def tiling(layer: nn.Module, array: Array) -> ConvTiling:
@@ -117,11 +122,6 @@ class _AnalogConvTranspose(AnalogLayer, _ConvTransposeNd):
             groups=layer.groups,
         )
         return ConvTiling(geometry, array.rows, even=array.row_split == "even")
-
-    @property
-    def outputs(self) -> int:
-        """Output channels."""
-        return self.out_channels
 
     @property
     def _array_bias(self) -> Tensor | None:
@@ -142,9 +142,6 @@ class _AnalogConvTranspose(AnalogLayer, _ConvTransposeNd):
     def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
         return self._transposed(x, self.restored(weight), self._sizes(x, *others), self.groups)
 
-    def _samples(self, x: Tensor) -> Tensor:
-        return x if x.dim() == self.dimensions + 2 else x.unsqueeze(0)
-
     def _vectors(self, x: Tensor) -> Tensor:
         return self._samples(x)
 
@@ -155,7 +152,7 @@ class _AnalogConvTranspose(AnalogLayer, _ConvTransposeNd):
             self.out_channels, 1, *[1] * self.dimensions
         )
         found = self._transposed(y, places, self._sizes(x, *others), self.out_channels)
-        return found if x.dim() == self.dimensions + 2 else found.squeeze(0)
+        return found if self._batched(x) else found.squeeze(0)
 
     def _sizes(self, x: Tensor, output_size: list[int] | None = None) -> list[int]:
         """Padding of the output, so that it has ``output_size``."""

@@ -41,7 +41,7 @@ class LayerSettings:
         Raises:
             CimsimError: if there is no such setting, profile, rule or quantizer.
         """
-        known = [field for field in vars(self)]
+        known = list(vars(self))
         for key in changes:
             if key not in known:
                 raise CimsimError(unknown("setting of a layer", key, known))
@@ -109,7 +109,7 @@ def convert(
     Raises:
         CimsimError: if the profile, rule or a quantizer is unknown, a pattern matches no layer, no
             layer is left to convert, a layer does not fit the device, or the model is wrapped for
-            distributed training and would change its parameters. The model is unchanged then.
+            distributed training (convert what is inside). The model is unchanged then.
 
     >>> import torch, cimsim
     >>> analog = cimsim.convert(torch.nn.Linear(8, 4), "ideal")
@@ -193,6 +193,11 @@ def _convert(
             layer.denoise(chosen.denoise)
         except CimsimError as error:
             raise CimsimError(f"layer '{name}': {error}") from None
+    for module in list(model.modules()):
+        if isinstance(module, Unpacked) and not any(
+            isinstance(part, AnalogLayer) for part in module.modules()
+        ):
+            module.pack()  # nothing in it is analog, and whole it is faster
 
 
 def _rehearse(model: nn.Module, change: Callable[[nn.Module], None]) -> None:

@@ -185,3 +185,13 @@ def test_part_of_an_attention_can_stay_digital() -> None:
     assert list(analog_layers(analog)) == ["out_proj"]
     assert isinstance(analog.out_proj, AnalogLinear)
     assert isinstance(plain.in_proj_weight, Tensor)  # a copy was converted
+
+
+def test_what_stays_digital_stays_whole() -> None:
+    model = nn.Sequential(nn.LSTM(4, 4), nn.MultiheadAttention(4, 2), nn.Linear(4, 4))
+    analog = cimsim.convert(model, IDEAL, keep_digital=["0.*", "1.*"])
+    assert [type(part) for part in analog] == [nn.LSTM, nn.MultiheadAttention, AnalogLinear]
+    before = list(model.state_dict())[:-2]  # without the last layer's
+    assert list(analog.state_dict())[: len(before)] == before
+    x = torch.randn(5, 2, 4)
+    same(analog[0](x), model[0](x))

@@ -86,5 +86,5 @@ def test_the_published_recordings() -> None:
         data = load_data("fsdd")
     except CimsimError as error:
         pytest.skip(str(error))
-    assert len(data.train_x), len(data.test_x) == (2700, 300)
+    assert (len(data.train_x), len(data.test_x)) == (2700, 300)
     assert np.bincount(data.test_y.numpy()).tolist() == [30] * 10
