@@ -33,28 +33,30 @@ class EffectsAxis(Axis):
     def apply(self, profile: Profile, level: Level) -> Profile:
         """The device of that name.
 
-        Raises:
-            CimsimError: if ``profile`` has no such non-ideality.
+        Of several devices that the layers of a model are on, one may lack the non-ideality of
+        another: it has nothing left with that one only, and loses nothing without it.
         """
         name = str(level)
         if name == EVERYTHING:
             return profile
         if name == NOTHING:
             return only(profile, [])
+        known = non_idealities(profile)
         if name.startswith(_ONLY):
-            return only(profile, [name.removeprefix(_ONLY)])
-        return without(profile, [name.removeprefix(_WITHOUT)])
+            return only(profile, [n for n in known if n == name.removeprefix(_ONLY)])
+        return without(profile, [n for n in known if n == name.removeprefix(_WITHOUT)])
 
 
-def budget_axis(profile: Profile) -> EffectsAxis:
-    """Every device that the budget of ``profile`` needs.
+def budget_axis(*profiles: Profile) -> EffectsAxis:
+    """Every device that the budget of ``profiles`` needs: one, or those of a model's layers.
 
     Raises:
-        CimsimError: if nothing is wrong with the device.
+        CimsimError: if nothing is wrong with any of them.
     """
-    names = non_idealities(profile)
+    names = dict.fromkeys(name for profile in profiles for name in non_idealities(profile))
     if not names:
-        raise CimsimError(f"{profile.name} has no non-idealities, so there is nothing to budget")
+        device = " and ".join(profile.name for profile in profiles)
+        raise CimsimError(f"{device} has no non-idealities, so there is nothing to budget")
     variants = [f"{kind}{name}" for name in names for kind in (_ONLY, _WITHOUT)]
     return EffectsAxis(BUDGET, (EVERYTHING, NOTHING, *variants))
 

@@ -23,6 +23,7 @@ from cimsim.profile import Profile, load_profile
 from cimsim.profile.suggest import unknown
 from cimsim.training.config import TrainConfig, make_config
 from cimsim.training.fit import check, fit
+from cimsim.training.layers import Layers, of_devices, parse_layers, with_profiles
 from cimsim.training.methods import METHODS
 from cimsim.training.progress import Progress
 from cimsim.training.recipes import RECIPES
@@ -167,8 +168,8 @@ def compare(
         chips: chips for each level.
         seeds: training seeds; what happens in training, and the initial weights.
         age_s: age of the chips.
-        on: the device to evaluate on; that of ``common`` by default, also for arms that train on
-            another.
+        on: the device to evaluate on; that of ``common`` by default (and those of its layers), also
+            for arms that train on another.
         metric: as in :func:`cimsim.analysis.sweep.sweep`.
         watch: see :data:`Watch`.
         progress: told after every evaluated cell.
@@ -183,9 +184,11 @@ def compare(
         for arm in arms
         for seed in seeds
     }
+    layers: Layers = {}
     if on is None:
         wanted = make_config(**common)
         on = load_profile(wanted.profile, wanted.overrides)
+        layers = of_devices(with_profiles(parse_layers(wanted.layer)))
     for level in axis.values:
         axis.apply(on, level)
     for arm in arms:
@@ -205,6 +208,7 @@ def compare(
             chips,
             age_s=age_s,
             on=on,
+            layers=layers,
             device=runs[0].config.device,
             metric=metric,
             progress=_of(arm, progress),

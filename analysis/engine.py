@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import cimsim
 from cimsim.errors import CimsimError
-from cimsim.profile import Profile
+from cimsim.nn import Assignment
 from cimsim.training.data import load_data
 from cimsim.training.evaluate import Score, evaluate
 from cimsim.training.run import Run
@@ -33,12 +33,14 @@ _MOST_LOSSES = 3  # of workers, one after the other, with nothing finished betwe
 
 @dataclass(frozen=True)
 class Task:
-    """One cell to evaluate: a run by its number in the list, a device, a chip and its age."""
+    """One cell to evaluate: a run by its number in the list, the devices of its layers, a chip and
+    its age; on the first ``samples`` of the test data, or all of them."""
 
     run: int
-    profile: Profile
+    devices: Assignment
     chip: int
     age_s: float
+    samples: int | None = None
 
 
 class Bench:
@@ -47,20 +49,21 @@ class Bench:
     def __init__(self, runs: Sequence[Run], device: torch.device | str) -> None:
         self._runs, self._device = runs, torch.device(device)
         self._model: nn.Module | None = None
-        self._built_for: tuple[int, Profile] | None = None
+        self._built_for: tuple[int, Assignment] | None = None
         self._tests: dict[int, tuple[Tensor, Tensor]] = {}
 
     def score(self, task: Task) -> Score:
         """Accuracy and loss on the test data."""
-        run, wanted = self._runs[task.run], (task.run, task.profile)
+        run, wanted = self._runs[task.run], (task.run, task.devices)
         if self._model is None or self._built_for != wanted:
-            self._model, self._built_for = run.chip_model(task.profile, self._device), wanted
+            self._model, self._built_for = run.chip_model(task.devices, self._device), wanted
         cimsim.program(self._model, seed=task.chip)
         cimsim.age(self._model, task.age_s)
         if task.run not in self._tests:
             tests = run.data.test_x.to(self._device), run.data.test_y.to(self._device)
             self._tests = {task.run: tests}  # those of one run at a time
-        return evaluate(self._model, *self._tests[task.run], run.data.batch_size)
+        x, y = (of_all[: task.samples] for of_all in self._tests[task.run])
+        return evaluate(self._model, x, y, run.data.batch_size)
 
 
 class Engine(ABC):

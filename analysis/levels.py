@@ -13,6 +13,7 @@ from cimsim.profile.suggest import UNITS, nearest
 from cimsim.units import format_duration, parse_duration
 
 if TYPE_CHECKING:
+    from cimsim.nn import Assignment
     from cimsim.profile import Profile
 
 Level: TypeAlias = float | int | str | None
@@ -94,6 +95,14 @@ class Axis:
         except ProfileError as error:
             faults = "; ".join(fault.message for fault in error.faults)
             raise CimsimError(f"{self.key}={self.format(level)}: {faults}") from None
+
+    def assign(self, devices: Assignment, level: Level) -> Assignment:
+        """The devices of a model's layers at one level: every one as :meth:`apply` makes it.
+
+        Raises:
+            CimsimError: as :meth:`apply`, and it says for which layer.
+        """
+        return devices.map(lambda profile: self.apply(profile, level))
 
     def age_s(self, level: Level) -> float | None:
         """The age at which the chip is read, or ``None`` where the axis is not time."""

@@ -66,13 +66,14 @@ class Plan:
     """What one sweep of one run asks for, and the circumstances its cells depend on.
 
     Attributes:
-        basis: hash of checkpoint, resolved profile, axis, test data, device, cimsim version and
-            age; only cells of the same basis belong together.
-        chips: number of chips; their seeds are 0 … chips - 1.
+        basis: hash of checkpoint, resolved profile (and those of layers with their own), axis, test
+            data, device, cimsim version and age; only cells of the same basis belong together.
+        chips: number of chips; their seeds are consecutive.
         digital_accuracy: test accuracy without any device, 0 to 1.
         age_s: age of the chips; 0 on the time axis, whose levels are ages.
         digital_loss: the loss without any device.
         metric, token: what is shown, see :func:`cimsim.analysis.metric.metric_named`.
+        first_chip: seed of the first chip.
     """
 
     run: str
@@ -90,6 +91,7 @@ class Plan:
     digital_loss: float | None = None
     metric: str = ACCURACY.name
     token: str = ""
+    first_chip: int = 0
 
     @property
     def measured(self) -> Metric:
@@ -104,7 +106,8 @@ class Plan:
 
     def keys(self) -> Iterator[Key]:
         """The key of every cell asked for, level by level."""
-        return ((self.basis, level, chip) for level in self.levels for chip in range(self.chips))
+        chips = range(self.first_chip, self.first_chip + self.chips)
+        return ((self.basis, level, chip) for level in self.levels for chip in chips)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 import torch
 
@@ -19,13 +19,22 @@ from cimsim.analysis.metric import ACCURACY, metric_named
 from cimsim.analysis.names import printable
 from cimsim.analysis.store import WHOLE, Cell, Key, Plan, Shard, Store, Sweep, sweep_folder
 from cimsim.errors import CimsimError
-from cimsim.nn import set_profile
+from cimsim.nn import Assignment, analog_layers, devices, set_profile
 from cimsim.profile import Profile
 from cimsim.training.data import DataSet, load_data
+from cimsim.training.layers import Layers
 from cimsim.training.run import Run, new_model
 
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Told after every cell: cells finished, cells in all, what is being done."""
+
+
+class _Circumstances(TypedDict):
+    """Under what circumstances cells are evaluated: where, at which age, on how many samples."""
+
+    device: torch.device
+    age_s: float
+    samples: int | None
 
 
 @dataclass(frozen=True)
@@ -33,8 +42,9 @@ class _Job:
     """One run with everything its cells need."""
 
     run: Run
-    profiles: dict[Level, Profile]
+    devices: dict[Level, Assignment]
     plan: Plan
+    samples: int | None
 
 
 def sweep(
@@ -43,7 +53,10 @@ def sweep(
     chips: int,
     *,
     age_s: float = 0.0,
-    on: Profile | None = None,
+    on: Profile | Assignment | None = None,
+    layers: Layers | None = None,
+    first_chip: int = 0,
+    samples: int | None = None,
     device: torch.device | str = "cpu",
     data_dir: Path | None = None,
     download: bool = False,
@@ -52,7 +65,8 @@ def sweep(
     shard: Shard = WHOLE,
     progress: Progress = lambda done, total, doing: None,
 ) -> list[Sweep]:
-    """Evaluate each run at each level of ``axis`` on the same ``chips`` chips (seeds 0, 1, …).
+    """Evaluate each run at each level of ``axis`` on the same ``chips`` chips (seeds 0, 1, …, or
+    from ``first_chip``).
 
     Cells that a run's folder already holds are not evaluated again; each new one is on disk before
     the next begins.
@@ -63,11 +77,17 @@ def sweep(
         chips: number of chips per level, at least 1.
         age_s: seconds since programming at which the chips are read; only where the axis is not
             time.
-        on: the device to evaluate on; that of its training by default, for each run. device: where
-        to compute. data_dir: where the data lies; default: where it lay in training. download:
-        fetch data that is missing. metric: what is shown of the results, see
-        :mod:`cimsim.analysis.metric`; by default accuracy,
-            and for text perplexity.
+        on: the device to evaluate on, or those of all layers; by default those of its training,
+            for each run.
+        layers: other devices for some layers, by patterns as in :func:`cimsim.convert`, on top of
+            ``on``. The axis changes every layer's own device.
+        first_chip: seed of the first chip.
+        samples: evaluate on the first so many test samples; all by default.
+        device: where to compute.
+        data_dir: where the data lies; default: where it lay in training.
+        download: fetch data that is missing.
+        metric: what is shown of the results, see :mod:`cimsim.analysis.metric`; by default
+            accuracy, and for text perplexity.
         engine: where to evaluate the cells, :class:`cimsim.analysis.engine.Here` by default; the
             numbers are the same with any.
         shard: ``(i, n)`` evaluates only the i-th of n parts, with which other processes or machines
@@ -79,8 +99,9 @@ def sweep(
         parts that are not finished.
 
     Raises:
-        CimsimError: if a profile refuses a level, data is missing, or a folder cannot be written
-            or is being written by another process. Nothing has been evaluated then.
+        CimsimError: if a profile refuses a level, ``layers`` sets what the axis varies, data is
+            missing, or a folder cannot be written or is being written by another process. Nothing
+            has been evaluated then.
     """
     if chips < 1:
         raise CimsimError(f"a sweep needs at least 1 chip, not {chips}")
@@ -90,9 +111,12 @@ def sweep(
         metric_named(metric)
     if not 1 <= shard[0] <= shard[1]:
         raise CimsimError(f"there is no part {shard[0]} of {shard[1]}; the first is 1")
+    _refuse_clash(axis, layers or {})
     device = torch.device(device)
     _share_data(runs, data_dir, download)
-    jobs = [_job(run, on or run.profile, axis, chips, device, age_s, metric) for run in runs]
+    circumstances = _Circumstances(device=device, age_s=age_s, samples=samples)
+    seeds = range(first_chip, first_chip + chips)
+    jobs = [_job(run, on, layers or {}, axis, seeds, metric, circumstances) for run in runs]
     with ExitStack() as stack:
         stores = [
             stack.enter_context(Store(sweep_folder(job.run.path, axis.key), job.plan, shard))
@@ -131,45 +155,70 @@ def _share_data(runs: Sequence[Run], data_dir: Path | None, download: bool) -> N
             )
 
 
+def _refuse_clash(axis: Axis, layers: Layers) -> None:
+    """What the axis sets for every layer, no layer can have otherwise."""
+    for pattern, settings in layers.items():
+        for key in settings:
+            if axis.key == key or axis.key.startswith(f"{key}.") or key.startswith(f"{axis.key}."):
+                raise CimsimError(
+                    f"layers '{pattern}': {key} is set, and {axis.key} is swept for all layers; "
+                    "leave one of them out"
+                )
+
+
 def _job(
     run: Run,
-    on: Profile,
+    on: Profile | Assignment | None,
+    layers: Layers,
     axis: Axis,
-    chips: int,
-    device: torch.device,
-    age_s: float,
+    chips: range,
     metric: str | None,
+    circumstances: _Circumstances,
 ) -> _Job:
-    model = new_model(run.config, run.profile, run.data)
+    model = new_model(run.config, run.profile, run.layers, run.data)
     try:
-        profiles = {level: axis.apply(on, level) for level in axis.values}
-        for profile in profiles.values():
-            set_profile(model, profile)  # refuses what does not fit, before anything is evaluated
+        if isinstance(on, Profile):
+            on = Assignment(on)
+        base = on or devices(model)
+        if layers:
+            base = base.changed(list(analog_layers(model)), layers)
+        at_levels = {level: axis.assign(base, level) for level in axis.values}
+        for assignment in at_levels.values():
+            set_profile(model, assignment)  # refuses what does not fit, before any is evaluated
     except CimsimError as error:
         raise CimsimError(f"{run.path}: {error}") from None
-    plan = _plan(run, on, axis, chips, device, age_s)
+    plan = _plan(run, base, axis, chips, circumstances)
     shown = metric or ("perplexity" if run.data.token else ACCURACY.name)
-    return _Job(run, profiles, replace(plan, metric=shown, token=run.data.token))
+    plan = replace(plan, metric=shown, token=run.data.token)
+    return _Job(run, at_levels, plan, circumstances["samples"])
 
 
 def _plan(
-    run: Run, on: Profile, axis: Axis, chips: int, device: torch.device, age_s: float
+    run: Run, on: Assignment, axis: Axis, chips: range, circumstances: _Circumstances
 ) -> Plan:
-    facts = (
+    profile, layers = on.facts()
+    device, age_s = circumstances["device"], circumstances["age_s"]
+    facts: list[object] = [
         run.checkpoint_sha256,
-        on.model_dump_json(),
+        profile,
         axis.key,
         run.data.fingerprint,
         device.type,
         cimsim.__version__,
         age_s,
-    )
+    ]
+    # Only where they are given, so that results without them keep their basis.
+    if layers:
+        facts.append(layers)
+    if circumstances["samples"] is not None:
+        facts.append({"samples": circumstances["samples"]})
     return Plan(
         run=printable(run.name),
         profile=on.name,
         axis=axis.key,
         levels=axis.values,
-        chips=chips,
+        chips=len(chips),
+        first_chip=chips.start,
         digital_accuracy=run.digital_accuracy,
         basis=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
         checkpoint_sha256=run.checkpoint_sha256,
@@ -188,5 +237,5 @@ def _tasks(number: int, job: _Job, axis: Axis) -> list[tuple[Key, Task]]:
         _, level, chip = key
         level_s = axis.age_s(level)
         age_s = job.plan.age_s if level_s is None else level_s
-        tasks.append((key, Task(number, job.profiles[level], chip, age_s)))
+        tasks.append((key, Task(number, job.devices[level], chip, age_s, job.samples)))
     return tasks

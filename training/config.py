@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cimsim.errors import CimsimError
+from cimsim.training.layers import parse_layers
 from cimsim.training.recipes import recipe
 from cimsim.units import parse_duration
 
@@ -66,6 +67,11 @@ class TrainConfig(BaseModel):
     )
     keep_digital: tuple[str, ...] = Field(
         default=(), description="layers to keep digital: name patterns, 'first', 'last'"
+    )
+    layer: tuple[str, ...] = Field(
+        default=(),
+        description="settings of some layers, such as 'fc2:digital', 'conv*:adc.bits=8,rule=C' or "
+        "'*.mlp.*:profile=reram-cmo-2025'; later ones come on top of earlier ones",
     )
     epochs: int = Field(default=10, ge=1, description="passes through the training data")
     batch_size: int = Field(default=128, ge=1, description="samples per step, of all processes")
@@ -129,6 +135,12 @@ class TrainConfig(BaseModel):
         default=8, ge=1, description="training batches that set the converters' ranges"
     )
     device: str = Field(default="cpu", description="cpu, cuda, cuda:N or auto")
+
+    @field_validator("layer")
+    @classmethod
+    def _layers(cls, layer: tuple[str, ...]) -> tuple[str, ...]:
+        parse_layers(layer)
+        return layer
 
     @field_validator("age")
     @classmethod

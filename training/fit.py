@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
+from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ from cimsim.nn import (
     age,
     analog_layers,
     calibrate,
+    devices,
     digital,
     program,
     set_profile,
 )
-from cimsim.profile import Profile, dump_profile, load_profile
+from cimsim.profile import dump_profile, load_profile
 from cimsim.seeds import generator, seed_for
 from cimsim.training.augment import augmented
 from cimsim.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -40,6 +42,7 @@ from cimsim.training.data import BatchLoader, load_data
 from cimsim.training.device import working_device
 from cimsim.training.evaluate import evaluate
 from cimsim.training.files import PART, lock, write_text
+from cimsim.training.layers import parse_layers, with_profiles
 from cimsim.training.methods import make_method
 from cimsim.training.objectives import Step, make_objectives, total, watched
 from cimsim.training.optimizers import make_optimizer
@@ -52,6 +55,7 @@ from cimsim.training.run import (
     CHECKPOINT,
     CONFIG,
     ENV,
+    LAYER,
     METRICS,
     MODEL,
     PROFILE,
@@ -59,16 +63,18 @@ from cimsim.training.run import (
     Run,
     calibration_batches,
     new_model,
+    read_layers,
     save_weights,
     training_samples,
     write_json,
+    write_layers,
 )
 from cimsim.training.weights import clip_weights, reestimate_statistics
 
 CHECKPOINT_SECONDS = 60.0
 _STEPS_PER_REPORT = 10
 _BATCHNORM_BATCHES = 50
-_PLACES = ("profile", "data_dir")  # may have moved since a run began
+_PLACES = ("profile", "layer", "data_dir")  # what they name may have moved since a run began
 _SMALLEST_STEP = 1e-3  # of a corrector, around weights that are all zero
 
 
@@ -89,7 +95,7 @@ def fit(
         progress = progress if progress is not None and ranks.first else Silent()
         training = _Training(config, out, progress, ranks, device)
         if ranks.first:
-            _claim(out, config, training.profile, resume)  # all that can be refused has been
+            _claim(out, training, resume)  # all that can be refused has been
         ranks.wait()
         with (out / CONFIG).open("rb") as claimed:
             if ranks.first:
@@ -123,10 +129,13 @@ class _Training:
     ) -> None:
         self.config, self.out, self.progress, self.ranks = config, out, progress, ranks
         self.profile = load_profile(config.profile, config.overrides)
-        self.method = make_method(config, self.profile)
+        self.layers = with_profiles(parse_layers(config.layer))
         self.data = data = load_data(config.data, config.data_dir)
         self.device = device = torch.device(device_name)
-        self.model = model = new_model(config, self.profile, data, config.start).to(device)
+        what = (config, self.profile, self.layers, data, config.start)
+        self.model = model = new_model(*what).to(device)
+        self.devices = devices(model)
+        self.method = make_method(config, self.devices)
         self.loader = BatchLoader(
             *training_samples(config, data), config.batch_size, shuffle_seed=config.seed
         )
@@ -338,7 +347,7 @@ class _Training:
             return 0.0
         return min(1.0, (at - warm + 1) / max(ramp, 1.0))
 
-    def _calibration(self) -> list[Tensor]:
+    def _calibration(self) -> Iterator[Tensor]:
         return calibration_batches(self.config, self.data, self.device)
 
     def _means(self) -> tuple[float, float]:
@@ -404,15 +413,13 @@ class _Training:
 def _finish(training: _Training) -> None:
     """Statistics under noise, ranges, test accuracy; then the files that make a run finished."""
     model, config, data, out = training.model, training.config, training.data, training.out
-    profile = training.profile
     with torch.no_grad():
         for parameter, mean in zip(model.parameters(), training.average, strict=False):
             parameter.copy_(mean)
     training.method.finish(model, _some_batches(training))
-    set_profile(model, profile)
+    set_profile(model, training.devices)
     age(model, 0)
-    if any(not layer.calibrated for layer in analog_layers(model).values()):
-        calibrate(model, calibration_batches(config, data, training.device))
+    calibrate(model, calibration_batches(config, data, training.device), missing=True)
     if not training.method.on_device:
         reestimate_statistics(model, _some_batches(training), kinds=(ColumnDenoiser,))
     test_x, test_y = data.test_x.to(training.device), data.test_y.to(training.device)
@@ -452,14 +459,14 @@ def _optimizers(config: TrainConfig, model: nn.Module) -> list[torch.optim.Optim
     return chosen.build(model, config.lr, config.weight_decay)
 
 
-def _claim(out: Path, config: TrainConfig, profile: Profile, resume: bool) -> None:
+def _claim(out: Path, training: _Training, resume: bool) -> None:
     """Make the folder this run's, or make sure that it already is."""
     if (out / CONFIG).is_file():
         if not resume:
             raise CimsimError(
                 f"{out} already holds a run; add --resume to go on with it, or choose another --out"
             )
-        _same_run(out, config, profile)
+        _same_run(out, training)
         return
     if out.exists() and not (out.is_dir() and _is_just_begun(out)):
         raise CimsimError(f"{out} exists and is not a run; choose another --out")
@@ -467,27 +474,33 @@ def _claim(out: Path, config: TrainConfig, profile: Profile, resume: bool) -> No
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CimsimError(f"cannot make the folder {out}: {error.strerror}") from None
-    write_text(out / PROFILE, dump_profile(profile))
+    write_text(out / PROFILE, dump_profile(training.profile))
+    write_layers(out, training.layers)
     write_json(out / ENV, environment())
-    write_text(out / CONFIG, dump_config(config))
+    write_text(out / CONFIG, dump_config(training.config))
 
 
 def _is_just_begun(out: Path) -> bool:
     """Whether the folder is empty, or was left by a run that was killed as it claimed it."""
     names = {path.name for path in out.iterdir() if path.suffix != PART}
-    return names <= {PROFILE, ENV}
+    return all(name in (PROFILE, ENV) or fnmatch(name, LAYER.format("*")) for name in names)
 
 
-def _same_run(out: Path, config: TrainConfig, profile: Profile) -> None:
-    before = read_config(out / CONFIG)
+def _same_run(out: Path, training: _Training) -> None:
+    config, before = training.config, read_config(out / CONFIG)
     changed = [f for f in type(config).model_fields if getattr(before, f) != getattr(config, f)]
     fields = [f for f in changed if f not in _PLACES]
     if fields:
         changes = ", ".join(f"{f} was {getattr(before, f)}" for f in fields)
         raise CimsimError(f"cannot resume {out} with other settings: {changes}")
-    if load_profile(out / PROFILE) != profile:
+    if load_profile(out / PROFILE) != training.profile:
         raise CimsimError(
             f"cannot resume {out}: the profile '{config.profile}' has changed since it began"
+        )
+    if read_layers(out, before) != training.layers:
+        raise CimsimError(
+            f"cannot resume {out}: other settings of layers, or their profiles have changed; "
+            f"layer was {before.layer}"
         )
     if changed:
         write_text(out / CONFIG, dump_config(config))

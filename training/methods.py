@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
-from cimsim.nn import age, calibrate, digital, perturbed, set_profile
-from cimsim.profile import Profile
+from cimsim.nn import Assignment, age, calibrate, digital, perturbed, set_profile
 from cimsim.profile.suggest import unknown
 from cimsim.seeds import generator
 from cimsim.training.config import TrainConfig, age_range_s
@@ -21,16 +20,16 @@ from cimsim.training.weights import reestimate_statistics
 
 
 class Method(ABC):
-    """One way to train a converted model against ``profile``. Holds no state of its own: step and
+    """One way to train a converted model against ``devices``. Holds no state of its own: step and
     noise strength say everything, so a resumed run is the same run."""
 
     name: ClassVar[str]
     noisy: ClassVar[bool] = True
     on_device: ClassVar[bool] = False  # whether training meets the device itself
 
-    def __init__(self, config: TrainConfig, profile: Profile) -> None:
+    def __init__(self, config: TrainConfig, devices: Assignment) -> None:
         self.config = config
-        self.profile = profile
+        self.devices = devices
 
     def settle(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
         """Called before steps 1, 2, 4, 8, … and at the start of every epoch, if there is noise."""
@@ -119,7 +118,7 @@ class NoiseAware(Method):
                 age(model, self._age_s("finish", number))
                 yield x
 
-        set_profile(model, self.profile.scale_noise(self.config.noise))
+        set_profile(model, self._louder(self.config.noise))
         reestimate_statistics(model, ageing())
 
     @contextmanager
@@ -130,9 +129,13 @@ class NoiseAware(Method):
                 yield
             return
         noise = self._spread_out(self.config.noise, step)
-        set_profile(model, self.profile.scale_noise(strength * noise))
+        set_profile(model, self._louder(strength * noise))
         age(model, self._age_s("step", step))
         yield
+
+    def _louder(self, factor: float) -> Assignment:
+        """The devices with every noise times ``factor``, each layer's own."""
+        return self.devices.map(lambda profile: profile.scale_noise(factor))
 
     def _age_s(self, *name: object) -> float:
         """Log-uniform in the configured range, one age per step; ``name`` names the draw."""
@@ -148,7 +151,7 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
-def make_method(config: TrainConfig, profile: Profile) -> Method:
+def make_method(config: TrainConfig, devices: Assignment) -> Method:
     """The method that ``config`` names.
 
     Raises:
@@ -156,4 +159,4 @@ def make_method(config: TrainConfig, profile: Profile) -> Method:
     """
     if config.method not in METHODS:
         raise CimsimError(unknown("method", config.method, METHODS))
-    return METHODS[config.method](config, profile)
+    return METHODS[config.method](config, devices)

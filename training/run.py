@@ -2,6 +2,7 @@
 
 config.yaml        the resolved settings
 profile.yaml       the resolved device
+layer-N.yaml       the resolved device of the N-th --layer, where that names one
 env.json           versions and command line
 metrics.jsonl      one line per epoch, as it ends
 checkpoint.pt      the state to resume from, while the run is under way
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,15 +25,17 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
-from cimsim.nn import analog_layers, calibrate, convert, set_profile
-from cimsim.profile import Profile, load_profile
+from cimsim.nn import Assignment, calibrate, convert, devices, set_profile
+from cimsim.profile import Profile, dump_profile, load_profile
 from cimsim.quantizers.quantizer import RandomQuantizer
 from cimsim.training.config import TrainConfig, read_config
 from cimsim.training.data import BatchLoader, DataSet, load_data
 from cimsim.training.files import replacing, write_text
+from cimsim.training.layers import Layers, parse_layers
 from cimsim.training.models import build_model
 
 CONFIG, PROFILE, ENV = "config.yaml", "profile.yaml", "env.json"
+LAYER = "layer-{}.yaml"
 METRICS, CHECKPOINT = "metrics.jsonl", "checkpoint.pt"
 MODEL, RESULT = "model.safetensors", "result.json"
 
@@ -39,10 +43,18 @@ MODEL, RESULT = "model.safetensors", "result.json"
 class Run:
     """A finished run, read from its folder by :meth:`open`."""
 
-    def __init__(self, path: Path, config: TrainConfig, profile: Profile, result: dict[str, Any]):
+    def __init__(
+        self,
+        path: Path,
+        config: TrainConfig,
+        profile: Profile,
+        layers: Layers,
+        result: dict[str, Any],
+    ):
         self.path = path
         self.config = config
         self.profile = profile
+        self.layers = layers  # settings by pattern, with their profiles
         self.result = result
         self.data_dir = config.data_dir  # where its data lie now
 
@@ -67,7 +79,8 @@ class Run:
             float(result["digital_accuracy"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CimsimError(f"{path / RESULT} cannot be read: {error!r}") from None
-        return cls(path, read_config(path / CONFIG), load_profile(path / PROFILE), result)
+        config = read_config(path / CONFIG)
+        return cls(path, config, load_profile(path / PROFILE), read_layers(path, config), result)
 
     @property
     def name(self) -> str:
@@ -92,25 +105,39 @@ class Run:
         """The data set that the run was trained on."""
         return load_data(self.config.data, self.data_dir)
 
-    def chip_model(self, profile: Profile, device: torch.device | str = "cpu") -> nn.Module:
-        """The trained model on the device of ``profile``, in evaluation mode.
+    @cached_property
+    def devices(self) -> Assignment:
+        """The device of every layer that was trained as an analog one."""
+        if not self.layers:
+            return Assignment(self.profile)
+        return devices(new_model(self.config, self.profile, self.layers, self.data))
 
-        The ranges of the converters are those of training; where ``profile`` has other converters
-        or tiles, they are measured anew, on the same batches of training data.
+    def chip_model(
+        self, on: Profile | Assignment | None = None, device: torch.device | str = "cpu"
+    ) -> nn.Module:
+        """The trained model in evaluation mode: on the devices of its training, on another one, or
+        on one for each layer.
+
+        The ranges of the converters are those of training; where a layer has other converters or
+        tiles, they are measured anew, on the same batches of training data.
         """
-        model = new_model(self.config, self.profile, self.data).to(device)
+        model = new_model(self.config, self.profile, self.layers, self.data).to(device)
         load_weights(model, self.path / MODEL)
-        set_profile(model, profile)
-        if any(not layer.calibrated for layer in analog_layers(model).values()):
-            calibrate(model, calibration_batches(self.config, self.data, device))
+        if on is not None:
+            set_profile(model, on)
+        calibrate(model, calibration_batches(self.config, self.data, device), missing=True)
         return model.eval()
 
 
 def new_model(
-    config: TrainConfig, profile: Profile, data: DataSet, start: Path | None = None
+    config: TrainConfig,
+    profile: Profile,
+    layers: Layers,
+    data: DataSet,
+    start: Path | None = None,
 ) -> nn.Module:
-    """The model of ``config`` on the device of ``profile``: untrained, or with the weights of the
-    finished run ``start``.
+    """The model of ``config`` on the device of ``profile``, some layers with the settings of
+    ``layers``: untrained, or with the weights of the finished run ``start``.
 
     Raises:
         CimsimError: if ``start`` is no finished run, or one of another model.
@@ -123,6 +150,7 @@ def new_model(
         profile,
         rule=config.rule,
         keep_digital=config.keep_digital,
+        layers=layers,
         quantize_weights=config.quantize_weights,
         quantize_inputs=config.quantize_inputs,
         denoise=config.denoise,
@@ -153,12 +181,29 @@ def training_samples(config: TrainConfig, data: DataSet) -> tuple[Tensor, Tensor
 
 def calibration_batches(
     config: TrainConfig, data: DataSet, device: torch.device | str
-) -> list[Tensor]:
+) -> Iterator[Tensor]:
     """The training inputs that set the converters' ranges: the first batches of epoch 0."""
     samples = training_samples(config, data)
     loader = BatchLoader(*samples, config.batch_size, shuffle_seed=config.seed)
-    batches = zip(range(config.calibration_batches), loader.epoch(0), strict=False)
-    return [x.to(device) for _, (x, _) in batches]
+    for _, (x, _) in zip(range(config.calibration_batches), loader.epoch(0), strict=False):
+        yield x.to(device)
+
+
+def write_layers(path: Path, layers: Layers) -> None:
+    """Keep the profiles of ``layers`` in the run's folder ``path``."""
+    for number, settings in enumerate(layers.values(), start=1):
+        if "profile" in settings:
+            write_text(path / LAYER.format(number), dump_profile(settings["profile"]))
+
+
+def read_layers(path: Path, config: TrainConfig) -> Layers:
+    """The settings of layers that ``config`` names, with the profiles that :func:`write_layers`
+    kept."""
+    layers = parse_layers(config.layer)
+    for number, settings in enumerate(layers.values(), start=1):
+        if "profile" in settings:
+            settings["profile"] = load_profile(path / LAYER.format(number))
+    return layers
 
 
 def save_weights(model: nn.Module, path: Path) -> None:

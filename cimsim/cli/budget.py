@@ -67,8 +67,8 @@ def budget(
         from cimsim.units import parse_duration
 
         opened = Run.open(run)
-        opened.profile = opened.profile.scale_noise(noise)
-        axis = budget_axis(opened.profile)
+        devices = opened.devices.map(lambda profile: profile.scale_noise(noise))
+        axis = budget_axis(*devices.profiles)
         with console.progress_bar("{task.completed}/{task.total}") as bar:
             task = bar.add_task("budget", total=0)
 
@@ -81,6 +81,7 @@ def budget(
                 [opened],
                 axis,
                 chips,
+                on=devices,
                 age_s=parse_duration(age),
                 device=working_device(device),
                 data_dir=data_dir,

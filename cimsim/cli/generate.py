@@ -56,7 +56,7 @@ def generate(
     if data_dir is not None:
         opened.data = load_data(opened.config.data, data_dir)
     where = working_device(device)
-    model = opened.chip_model(opened.profile if on is None else load_profile(on), where)
+    model = opened.chip_model(None if on is None else load_profile(on), where)
     cimsim.program(model, chip_seed)
     cimsim.age(model, age)
     draws = generator("generate", seed)

@@ -41,6 +41,14 @@ def sweep(
             show_default="each run's own",
         ),
     ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN:DEVICE",
+            help="Another device for some layers, such as 'fc2:digital', 'conv*:adc.bits=8' or "
+            "'*.mlp.*:profile=NAME'; can be repeated.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.csv", help="Also write one table of all runs to this file."),
@@ -94,6 +102,7 @@ def sweep(
         from cimsim.cli.runs import open_runs
         from cimsim.profile import load_profile
         from cimsim.training.device import working_device
+        from cimsim.training.layers import parse_layers, with_profiles
         from cimsim.units import parse_duration
 
         axis = parse_axis(over)
@@ -115,6 +124,7 @@ def sweep(
                 chips,
                 age_s=parse_duration(age),
                 on=None if on is None else load_profile(on),
+                layers=with_profiles(parse_layers(layer or [])),
                 device=working_device(device),
                 data_dir=data_dir,
                 download=download,

@@ -1,5 +1,6 @@
 """Analog layers, and what is done to a whole model: convert, calibrate, program, age."""
 
+from cimsim.nn.assignment import Assignment
 from cimsim.nn.attention import UnpackedAttention
 from cimsim.nn.conv import (
     AnalogConv1d,
@@ -21,6 +22,7 @@ from cimsim.nn.verbs import (
     analog_layers,
     calibrate,
     denoise,
+    devices,
     digital,
     perturbed,
     program,
@@ -36,6 +38,7 @@ __all__ = [
     "AnalogConvTranspose3d",
     "AnalogLayer",
     "AnalogLinear",
+    "Assignment",
     "ColumnDenoiser",
     "LayerSummary",
     "Summary",
@@ -48,6 +51,7 @@ __all__ = [
     "calibrate",
     "convert",
     "denoise",
+    "devices",
     "digital",
     "evaluating",
     "perturbed",

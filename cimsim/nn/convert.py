@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +16,10 @@ from cimsim.estimators import DEFAULT_RULE, backward_rule
 from cimsim.nn import kinds
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.packed import Unpacked
+from cimsim.nn.settings import LayerSettings, changed_by_pattern, matching
 from cimsim.profile import Profile, load_profile
-from cimsim.profile.suggest import unknown
-from cimsim.quantizers import make_quantizer
 
 logger = logging.getLogger("cimsim")
-
-
-@dataclass(frozen=True)
-class LayerSettings:
-    """What :func:`convert` makes of one layer; its arguments of the same names."""
-
-    profile: Profile
-    rule: str = DEFAULT_RULE
-    quantize_weights: str | None = None
-    quantize_inputs: str | None = None
-    denoise: float | None = None
-
-    def changed(self, changes: Mapping[str, Any]) -> LayerSettings:
-        """With these settings instead.
-
-        Raises:
-            CimsimError: if there is no such setting, profile, rule or quantizer.
-        """
-        known = list(vars(self))
-        for key in changes:
-            if key not in known:
-                raise CimsimError(unknown("setting of a layer", key, known))
-        given = dict(changes)
-        if "profile" in given and not isinstance(given["profile"], Profile):
-            given["profile"] = load_profile(given["profile"])
-        settings = replace(self, **given)
-        backward_rule(settings.rule)
-        for spec in filter(None, (settings.quantize_weights, settings.quantize_inputs)):
-            make_quantizer(spec)
-        return settings
 
 
 def convert(
@@ -94,7 +61,8 @@ def convert(
         layers: other settings for some layers, ``{pattern: {"profile": …, "rule": …}}``, with
             patterns as above; of several that match a layer, later ones go before earlier ones.
             Settings are ``profile``, ``rule``, ``quantize_weights``, ``quantize_inputs``,
-            ``denoise``.
+            ``denoise``; keys of the profile such as ``"adc.bits": 6``, which change the layer's
+            device; and ``"digital": True``, which leaves the layer digital.
         quantize_weights, quantize_inputs: a quantizer for the weight and one for the input of every
             converted layer, as :func:`cimsim.quantizers.make_quantizer` takes them.
         denoise: ridge of a digital gain and offset behind every column's ADC, see
@@ -177,11 +145,12 @@ def _convert(
             # Its fast path in evaluation reads the layers' weights and never calls the layers.
             module.activation_relu_or_gelu = 0
     names = _chosen(model, only, keep_digital)
-    settings = dict.fromkeys(names, common)
-    for pattern, changes in special.items():
-        for name in _matching(pattern, names, "layers"):
-            settings[name] = settings[name].changed(changes)
+    settings = changed_by_pattern(dict.fromkeys(names, common), special)
+    if all(chosen.digital for chosen in settings.values()):
+        raise CimsimError("layers: every layer is made digital, so none is left to convert")
     for name, chosen in settings.items():
+        if chosen.digital:
+            continue
         layer = model.get_submodule(name)
         analog = kinds.analog_kind(layer)
         assert analog is not None
@@ -246,7 +215,7 @@ def _chosen(
             logger.warning("layer '%s' (%s) stays digital", name, type(module).__name__)
     kept = set()
     for pattern in keep_digital:
-        kept.update(_matching(pattern, candidates, "keep_digital"))
+        kept.update(matching(pattern, candidates, "keep_digital"))
     chosen = [name for name in candidates if name not in kept]
     if only is not None:
         chosen = [name for name in chosen if only(name, model.get_submodule(name))]
@@ -256,14 +225,3 @@ def _chosen(
             f"{len(candidates)} that multiply by their weights, {len(kept)} of them kept digital"
         )
     return chosen
-
-
-def _matching(pattern: str, names: list[str], argument: str) -> list[str]:
-    if pattern == "first":
-        return names[:1]
-    if pattern == "last":
-        return names[-1:]
-    matched = [name for name in names if fnmatchcase(name, pattern)]
-    if not matched:
-        raise CimsimError(f"{argument}: {unknown('layer', pattern, names)}")
-    return matched

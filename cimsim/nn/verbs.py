@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.nn.assignment import Assignment
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.modes import evaluating
 from cimsim.profile import Profile
+from cimsim.profile.suggest import unknown
 from cimsim.units import parse_duration
 
 
@@ -73,22 +75,47 @@ def age(model: nn.Module, time: float | str) -> nn.Module:
     return model
 
 
-def set_profile(model: nn.Module, profile: Profile) -> nn.Module:
-    """Move every analog layer of ``model`` to the device of ``profile``.
+def devices(model: nn.Module) -> Assignment:
+    """Which device each analog layer of ``model`` is on; those that compute digitally for now are
+    told as digital.
 
-    Ranges stay if converters and tile rows stay; otherwise the model wants :func:`calibrate` again.
+    Raises:
+        CimsimError: if no layer is analog.
+    """
+    return Assignment.of(
+        {
+            name: None if layer.digital else layer.profile
+            for name, layer in analog_layers(model).items()
+        }
+    )
+
+
+def set_profile(model: nn.Module, on: Profile | Assignment) -> nn.Module:
+    """Move every analog layer of ``model`` to the device ``on``, or each to its own.
+
+    An :class:`Assignment` also says which of the layers compute digitally. Ranges stay if
+    converters and tile rows stay; otherwise the model wants :func:`calibrate` again.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        CimsimError: if a layer does not fit the device.
+        CimsimError: if a layer does not fit its device, or there is none of a name.
     """
-    for name, layer in analog_layers(model).items():
+    layers = analog_layers(model)
+    if isinstance(on, Assignment):
+        for name, _ in on.layers:
+            if name not in layers:
+                raise CimsimError(unknown("analog layer", name, layers))
+    for name, layer in layers.items():
+        device = on.on(name) if isinstance(on, Assignment) else on
         try:
-            layer.profile = profile
+            if device is not None:
+                layer.profile = device
         except CimsimError as error:
             raise CimsimError(f"layer '{name}': {error}") from None
+        if isinstance(on, Assignment):
+            layer.digital = device is None
     return model
 
 
@@ -160,7 +187,9 @@ def denoise(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) ->
     return model
 
 
-def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> nn.Module:
+def calibrate(
+    model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]], *, missing: bool = False
+) -> nn.Module:
     """Measure the converters' ranges on ``batches`` of training inputs, and fix them.
 
     The batches run through the digital model in evaluation mode; each layer then sets its DAC and
@@ -171,6 +200,7 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) 
     Args:
         model: a converted model.
         batches: inputs, or tuples whose first entry is the input; a handful of batches is enough.
+        missing: only layers that have no ranges yet.
 
     Returns:
         ``model`` itself.
@@ -179,6 +209,10 @@ def calibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) 
         CimsimError: if there is no batch, or a signal is not finite.
     """
     layers = list(analog_layers(model).values())
+    if missing:
+        layers = [layer for layer in layers if not layer.calibrated]
+        if not layers:
+            return model
     seen = 0
     try:
         with torch.no_grad(), evaluating(model), digital(model):

@@ -17,6 +17,7 @@ from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.store import read_sweep, sweep_folder
 from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
+from cimsim.nn import Assignment
 from cimsim.training.evaluate import Score
 from cimsim.training.run import Run
 
@@ -125,8 +126,8 @@ def test_a_bench_keeps_its_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(Run, "chip_model", counted)
     bench = Bench([run], "cpu")
-    louder = run.profile.scale_noise(2.0)
-    scores = [bench.score(Task(0, p, chip, 0.0)) for p in (run.profile, louder) for chip in (0, 1)]
+    devices = [Assignment(profile) for profile in (run.profile, run.profile.scale_noise(2.0))]
+    scores = [bench.score(Task(0, on, chip, 0.0)) for on in devices for chip in (0, 1)]
     assert len(built) == 2
     assert len(set(scores)) > 1
-    assert bench.score(Task(0, run.profile, 0, 0.0)) == scores[0]
+    assert bench.score(Task(0, devices[0], 0, 0.0)) == scores[0]

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 import cimsim
 from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.store import Cell, Store, Sweep, read_sweep, sweep_folder
 from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
+from cimsim.profile import load_profile
 from cimsim.training.evaluate import evaluate
-from cimsim.training.run import Run
+from cimsim.training.run import Run, calibration_batches
 
 
 @pytest.fixture
@@ -151,3 +155,74 @@ def test_cells_are_on_disk_before_the_next_begins(run: Run) -> None:
     sweep([run], parse_axis("noise=0,1"), 2, progress=watch)
     assert seen == [0, 1, 2, 3, 4]
     assert all(isinstance(cell, Cell) for cell in read_sweep(sweep_folder(run.path, "noise")).cells)
+
+
+def test_layers_on_devices_of_their_own(run: Run) -> None:
+    layers = {"hidden1": {"adc.bits": 4}, "classifier": {"digital": True}}
+    (plain,) = sweep([run], parse_axis("noise=3"), 2)
+    (swept,) = sweep([run], parse_axis("noise=3"), 2, layers=layers)
+    model = run.chip_model(run.profile.scale_noise(3.0))
+    own = load_profile("pcm-ibm-2020", ["adc.bits=4"]).scale_noise(3.0)
+    model.hidden1.profile = own
+    batches = calibration_batches(run.config, run.data, "cpu")
+    cimsim.calibrate(model, batches, missing=True)
+    model.classifier.digital = True
+    cimsim.program(model, seed=1)
+    expected = evaluate(model, run.data.test_x, run.data.test_y)
+    assert scores(swept)[3.0, 1] == (expected.accuracy, expected.loss)
+    assert swept.plan.profile == "pcm-ibm-2020 + digital"
+    assert swept.plan.basis != plain.plan.basis
+    (again,) = sweep([run], parse_axis("noise=3"), 2)
+    assert again == plain  # the results of both lie beside each other
+
+
+def test_only_what_changes_is_calibrated_anew(run: Run) -> None:
+    before = run.chip_model()
+    names = ["hidden1", "hidden2", "classifier"]
+    changed = run.devices.changed(names, {"hidden2": {"adc.bits": 5}})
+    after = run.chip_model(changed)
+    assert torch.equal(before.hidden1.adc_range, after.hidden1.adc_range)
+    assert not torch.equal(before.hidden2.adc_range, after.hidden2.adc_range)
+
+
+def test_the_basis_of_a_plain_sweep_is_what_it_always_was(run: Run) -> None:
+    (swept,) = sweep([run], parse_axis("noise=1"), 1)
+    facts = (
+        run.checkpoint_sha256,
+        run.profile.model_dump_json(),
+        "noise",
+        run.data.fingerprint,
+        "cpu",
+        cimsim.__version__,
+        0.0,
+    )
+    assert swept.plan.basis == hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def test_other_chips_and_fewer_samples(run: Run) -> None:
+    (swept,) = sweep([run], parse_axis("noise=2"), 4)
+    (late,) = sweep([run], parse_axis("noise=2"), 2, first_chip=2)
+    assert late.cells == swept.cells[2:]
+    (few,) = sweep([run], parse_axis("noise=2"), 1, samples=10)
+    assert few.plan.basis != swept.plan.basis
+    assert (few.cells[0].accuracy * 10) % 1 == 0
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ({"hidden1": {"adc.bits": 6}}, "layers 'hidden1': adc.bits is set, and adc.bits is swept"),
+        ({"hiden1": {"digital": True}}, "unknown layer 'hiden1'; did you mean 'hidden1'"),
+        ({"hidden1": {"rule": "C"}}, "rule belongs to training"),
+        ({"hidden1": {"digitl": True}}, "did you mean 'digital'"),
+        ({"*": {"digital": True}}, "every layer is digital"),
+        ({"hidden1": {"profile": "sram-charge-jia-2020"}}, r"layer 'hidden1' on sram|adc\.bits=99"),
+    ],
+)
+def test_layers_that_make_no_sense_with_the_axis_are_refused(
+    run: Run, layers: dict[str, dict[str, Any]], message: str
+) -> None:
+    axis = "adc.bits=8,99" if "profile" in str(layers) else "adc.bits=8,6"
+    with pytest.raises(CimsimError, match=message):
+        sweep([run], parse_axis(axis), 1, layers=layers)
+    assert not (run.path / "sweeps").exists()

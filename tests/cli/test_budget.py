@@ -67,3 +67,13 @@ def test_a_folder_that_is_no_run_is_refused(cimsim: Command, tmp_path: Path) -> 
     code, _, err = cimsim("budget", tmp_path)
     assert code == 2
     assert "is not a run" in err
+
+
+def test_layers_on_devices_of_their_own_share_one_budget(cimsim: Command, tmp_path: Path) -> None:
+    options = ["--epochs", "1", "--profile", "pcm-ibm-2020", "--out", tmp_path / "mixed"]
+    layer = ["--layer", "hidden1:profile=mismatch", "--layer", "classifier:digital"]
+    assert cimsim("train", "--method", "digital", *options, *layer)[0] == 0
+    code, out, err = cimsim("budget", tmp_path / "mixed", "--chips", 1, "--json")
+    assert code == 0, err
+    names = {share["name"] for share in json.loads(out)["shares"]}
+    assert {"cell.programming_noise.relative", "cell.drift.power-law", "adc.bits"} <= names

@@ -49,7 +49,7 @@ class Distill(Objective):
         run = Run.open(self.teacher)
         if data_dir is not None:
             run.config = run.config.model_copy(update={"data_dir": data_dir})
-        teacher = run.chip_model(run.profile, next(model.parameters()).device)
+        teacher = run.chip_model(device=next(model.parameters()).device)
         for layer in analog_layers(teacher).values():
             layer.digital = True
         self._model = teacher.requires_grad_(False)
