@@ -6,7 +6,7 @@ each non-ideality the device that has only this one and the device that has all 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cimsim.analysis.levels import Axis, Level
+from cimsim.analysis.metric import Metric
 from cimsim.analysis.plot import COLOURS
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import BUDGET, Sweep
@@ -23,7 +24,7 @@ from cimsim.profile import Profile, non_idealities, only, without
 from cimsim.units import format_duration
 
 EVERYTHING, NOTHING = "everything", "nothing"
-_ONLY, _WITHOUT = "only ", "without "
+ONLY, WITHOUT = "only ", "without "
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,9 @@ class EffectsAxis(Axis):
         if name == NOTHING:
             return only(profile, [])
         known = non_idealities(profile)
-        if name.startswith(_ONLY):
-            return only(profile, [n for n in known if n == name.removeprefix(_ONLY)])
-        return without(profile, [n for n in known if n == name.removeprefix(_WITHOUT)])
+        if name.startswith(ONLY):
+            return only(profile, [n for n in known if n == name.removeprefix(ONLY)])
+        return without(profile, [n for n in known if n == name.removeprefix(WITHOUT)])
 
 
 def budget_axis(*profiles: Profile) -> EffectsAxis:
@@ -57,7 +58,7 @@ def budget_axis(*profiles: Profile) -> EffectsAxis:
     if not names:
         device = " and ".join(profile.name for profile in profiles)
         raise CimsimError(f"{device} has no non-idealities, so there is nothing to budget")
-    variants = [f"{kind}{name}" for name in names for kind in (_ONLY, _WITHOUT)]
+    variants = [f"{kind}{name}" for name in names for kind in (ONLY, WITHOUT)]
     return EffectsAxis(BUDGET, (EVERYTHING, NOTHING, *variants))
 
 
@@ -92,14 +93,24 @@ class Budget:
 
 def budget_of(sweep: Sweep) -> Budget:
     """What a finished sweep over :func:`budget_axis` says."""
-    metric = sweep.plan.measured
-    scores: dict[str, list[float]] = {}
+    return shares_of(scores_of(sweep), sweep.plan.measured)
+
+
+def scores_of(sweep: Sweep) -> dict[str, list[float]]:
+    """The metric of each chip, by the name of the level."""
+    metric, scores = sweep.plan.measured, dict[str, list[float]]()
     for cell in sweep.cells:
         scores.setdefault(str(cell.level), []).append(metric.of(cell.accuracy, cell.loss))
+    return scores
+
+
+def shares_of(scores: Mapping[str, Sequence[float]], metric: Metric) -> Budget:
+    """The same from the metric of each chip with ``everything``, ``nothing``, and ``only X`` and
+    ``without X`` of each X."""
     base, ideal = np.array(scores[EVERYTHING]), np.array(scores[NOTHING])
 
     def share(name: str) -> Share:
-        alone, rest = np.array(scores[_ONLY + name]), np.array(scores[_WITHOUT + name])
+        alone, rest = np.array(scores[ONLY + name]), np.array(scores[WITHOUT + name])
         return Share(
             name,
             summary(name, alone.tolist(), metric.falls),
@@ -108,7 +119,7 @@ def budget_of(sweep: Sweep) -> Budget:
             summary(name, list(map(metric.lost, rest, base))),
         )
 
-    names = [level.removeprefix(_ONLY) for level in scores if level.startswith(_ONLY)]
+    names = [level.removeprefix(ONLY) for level in scores if level.startswith(ONLY)]
     shares = sorted(map(share, names), key=lambda share: -share.lost.mean)
     return Budget(
         summary(EVERYTHING, base.tolist()), summary(NOTHING, ideal.tolist()), tuple(shares)

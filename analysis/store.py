@@ -125,14 +125,15 @@ class Sweep:
 
 _SYNC_S = 1.0
 
-BUDGET = "budget"
-"""The axis of an error budget, whose levels are devices; it is no axis that could be drawn over."""
+BUDGET, SENSITIVITY, ADVICE = "budget", "sensitivity", "advice"
+"""Axes whose levels are devices, and assignments of devices to layers; they are none that could be
+drawn over."""
 
 
 def sweep_folder(run: Path, axis: str) -> Path:
     """Where the results of the run in the folder ``run`` on one axis lie."""
-    if axis == BUDGET:
-        return run / BUDGET
+    if axis in (BUDGET, SENSITIVITY, ADVICE):
+        return run / axis
     return run / "sweeps" / axis
 
 

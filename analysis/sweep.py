@@ -23,7 +23,7 @@ from cimsim.nn import Assignment, analog_layers, devices, set_profile
 from cimsim.profile import Profile
 from cimsim.training.data import DataSet, load_data
 from cimsim.training.layers import Layers
-from cimsim.training.run import Run, new_model
+from cimsim.training.run import Run
 
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Told after every cell: cells finished, cells in all, what is being done."""
@@ -145,6 +145,8 @@ def _share_data(runs: Sequence[Run], data_dir: Path | None, download: bool) -> N
     loaded: dict[tuple[str, Path | None], DataSet] = {}
     for run in runs:
         source = (run.config.data, data_dir or run.config.data_dir)
+        if "data" in vars(run) and run.data_dir == source[1]:
+            loaded.setdefault(source, run.data)
         if source not in loaded:
             loaded[source] = load_data(*source, download)
         run.data, run.data_dir = loaded[source], source[1]
@@ -175,7 +177,7 @@ def _job(
     metric: str | None,
     circumstances: _Circumstances,
 ) -> _Job:
-    model = new_model(run.config, run.profile, run.layers, run.data)
+    model = run.new_model()
     try:
         if isinstance(on, Profile):
             on = Assignment(on)

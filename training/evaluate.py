@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -32,17 +33,32 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor, batch_size: int | None = No
     """
     if len(x) == 0:
         raise CimsimError("there is nothing to evaluate: the data set is empty")
-    correct = torch.zeros((), dtype=torch.int64, device=x.device)
-    loss = torch.zeros((), dtype=torch.float64, device=x.device)
     convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
     small = convolves and x.dim() == 4 and x.device.type == "cpu"
     batch_size = batch_size or (125 if small else 1000)
     if small:
         x = x.to(memory_format=torch.channels_last)  # in which CPUs pool and convolve faster
+    return evaluate_batches(model, zip(x.split(batch_size), y.split(batch_size), strict=True))
+
+
+@torch.no_grad()
+def evaluate_batches(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Score:
+    """As :func:`evaluate`, on pairs of inputs and labels; both are taken to the model's device.
+
+    Raises:
+        CimsimError: if there is no input.
+    """
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    count = 0
     with evaluating(model):
-        for inputs, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
-            logits = model(inputs)
+        for inputs, labels in batches:
+            logits, labels = model(inputs.to(device)), labels.to(device)
             correct += (logits.argmax(dim=-1) == labels).sum()
             each = logits.flatten(0, -2).double()
             loss += F.cross_entropy(each, labels.flatten(), reduction="sum")
-    return Score(correct.item() / y.numel(), loss.item() / y.numel())
+            count += labels.numel()
+    if not count:
+        raise CimsimError("there is nothing to evaluate: there is no batch of inputs and labels")
+    return Score(correct.item() / count, loss.item() / count)

@@ -108,9 +108,11 @@ class Run:
     @cached_property
     def devices(self) -> Assignment:
         """The device of every layer that was trained as an analog one."""
-        if not self.layers:
-            return Assignment(self.profile)
-        return devices(new_model(self.config, self.profile, self.layers, self.data))
+        return devices(self.new_model()) if self.layers else Assignment(self.profile)
+
+    def new_model(self) -> nn.Module:
+        """The model as it was before its training, on the devices of its training."""
+        return new_model(self.config, self.profile, self.layers, self.data)
 
     def chip_model(
         self, on: Profile | Assignment | None = None, device: torch.device | str = "cpu"
@@ -121,7 +123,7 @@ class Run:
         The ranges of the converters are those of training; where a layer has other converters or
         tiles, they are measured anew, on the same batches of training data.
         """
-        model = new_model(self.config, self.profile, self.layers, self.data).to(device)
+        model = self.new_model().to(device)
         load_weights(model, self.path / MODEL)
         if on is not None:
             set_profile(model, on)

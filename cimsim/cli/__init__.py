@@ -11,6 +11,7 @@ import typer
 
 import cimsim
 from cimsim.cli import (
+    advise,
     budget,
     compare,
     console,
@@ -19,6 +20,7 @@ from cimsim.cli import (
     methods,
     plot,
     profiles,
+    sensitivity,
     sweep,
     train,
 )
@@ -35,6 +37,8 @@ app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("plot")(plot.plot)
 app.command("budget")(budget.budget)
+app.command("sensitivity")(sensitivity.sensitivity)
+app.command("advise")(advise.advise)
 app.command("compare")(compare.compare)
 app.command("generate")(generate.generate)
 app.command("methods")(methods.methods)

@@ -12,11 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cimsim.cli import console
+from cimsim.cli.tables import mean
 
 if TYPE_CHECKING:
     from cimsim.analysis.budget import Budget
-    from cimsim.analysis.metric import Metric
-    from cimsim.analysis.stats import Summary
     from cimsim.analysis.store import Plan
 
 
@@ -69,14 +68,7 @@ def budget(
         opened = Run.open(run)
         devices = opened.devices.map(lambda profile: profile.scale_noise(noise))
         axis = budget_axis(*devices.profiles)
-        with console.progress_bar("{task.completed}/{task.total}") as bar:
-            task = bar.add_task("budget", total=0)
-
-            def advance(done: int, total: int, doing: str) -> None:
-                bar.update(task, completed=done, total=total, description=doing)
-                if bar.disable and done % chips == 0:
-                    console.log(f"{doing}: {done} of {total} cells")
-
+        with console.counted("budget", every=chips) as advance:
             (found,) = sweep(
                 [opened],
                 axis,
@@ -110,14 +102,9 @@ def _table(budget: Budget, plan: Plan, age: str, noise: float) -> Table:
     table.add_column("non-ideality", overflow="fold")
     for heading in ("alone", "lost", "all but it", "gained"):
         table.add_column(heading, justify="right")
-    table.add_row("none", _value(budget.nothing, metric), "", "", "")
+    table.add_row("none", mean(budget.nothing, metric), "", "", "")
     for share in budget.shares:
         cells = (share.alone, share.lost, share.rest, share.gained)
-        table.add_row(Text(share.name), *(_value(cell, metric) for cell in cells))
-    table.add_row("all", _value(budget.everything, metric), "", "", "")
+        table.add_row(Text(share.name), *(mean(cell, metric) for cell in cells))
+    table.add_row("all", mean(budget.everything, metric), "", "", "")
     return table
-
-
-def _value(level: Summary, metric: Metric) -> str:
-    interval = f" ± {metric.shown(level.half_width)}" if level.chips > 1 else ""
-    return f"{metric.shown(level.mean)}{interval}"

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from cimsim.cli import console
 from cimsim.cli.options import options_of
+from cimsim.cli.tables import mean
 from cimsim.cli.train import Watcher
 from cimsim.errors import CimsimError
 from cimsim.training.config import TrainConfig
@@ -18,8 +19,6 @@ from cimsim.training.config import TrainConfig
 if TYPE_CHECKING:
     from cimsim.analysis.compare import Outcome
     from cimsim.analysis.levels import Axis
-    from cimsim.analysis.metric import Metric
-    from cimsim.analysis.stats import Summary
     from cimsim.training.progress import Progress
 
 
@@ -158,11 +157,6 @@ def _table(outcomes: list[Outcome], axis: Axis) -> Table:
     for level in axis.values:
         table.add_column(f"{axis.key}={axis.format(level)}", justify="right")
     for outcome in outcomes:
-        cells = [_value(point, metric) for point in outcome.points]
+        cells = [mean(point, metric) for point in outcome.points]
         table.add_row(Text(outcome.arm.name), metric.shown(outcome.digital), *cells)
     return table
-
-
-def _value(point: Summary, metric: Metric) -> str:
-    interval = f" ± {metric.shown(point.half_width)}" if point.chips > 1 else ""
-    return f"{metric.shown(point.mean)}{interval}"

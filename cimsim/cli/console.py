@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -77,6 +77,21 @@ def progress_bar(*columns: str) -> Progress:
         console=screen,
         disable=not screen.is_terminal,
     )
+
+
+@contextmanager
+def counted(what: str, every: int) -> Iterator[Callable[[int, int, str], None]]:
+    """Within the block, the function given shows how many of many cells are done: a bar, or a line
+    after ``every`` so many where nobody watches."""
+    with progress_bar("{task.completed}/{task.total}") as bar:
+        task = bar.add_task(what, total=0)
+
+        def advance(done: int, total: int, doing: str) -> None:
+            bar.update(task, completed=done, total=total, description=doing)
+            if bar.disable and done % every == 0:
+                log(f"{doing}: {done} of {total} cells")
+
+        yield advance
 
 
 def _text(template: str) -> TextColumn:

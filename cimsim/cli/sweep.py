@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cimsim.cli import console
+from cimsim.cli.tables import mean
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
@@ -110,14 +111,7 @@ def sweep(
             _check_table(out)
         opened = open_runs(runs)
         names = distinct_names([run.path for run in opened])
-        with console.progress_bar("{task.completed}/{task.total}") as bar:
-            task = bar.add_task("sweep", total=0)
-
-            def advance(done: int, total: int, doing: str) -> None:
-                bar.update(task, completed=done, total=total, description=doing)
-                if bar.disable and done % chips == 0:
-                    console.log(f"{doing}: {done} of {total} cells")
-
+        with console.counted("sweep", every=chips) as advance:
             sweeps = evaluate(
                 opened,
                 axis,
@@ -206,11 +200,10 @@ def _table(sweeps: Sequence[Sweep], names: Sequence[str]) -> Table:
     for name, sweep in zip(names, sweeps, strict=True):
         metric = sweep.plan.measured
         for i, level in enumerate(summaries(sweep.cells, metric)):
-            interval = f" ± {metric.shown(level.half_width)}" if level.chips > 1 else ""
             table.add_row(
                 Text("" if i else name),
                 Text(axis.format(level.level)),
-                f"{metric.shown(level.mean)}{interval}",
+                mean(level, metric),
                 metric.shown(level.worst),
                 "" if i else metric.shown(sweep.plan.digital),
             )

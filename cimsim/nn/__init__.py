@@ -16,6 +16,7 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.linear import AnalogLinear
 from cimsim.nn.modes import evaluating
 from cimsim.nn.recurrent import UnpackedGRU, UnpackedLSTM, UnpackedRNN
+from cimsim.nn.signals import Signals, measure_signals
 from cimsim.nn.summary import LayerSummary, Summary, summary
 from cimsim.nn.verbs import (
     age,
@@ -41,6 +42,7 @@ __all__ = [
     "Assignment",
     "ColumnDenoiser",
     "LayerSummary",
+    "Signals",
     "Summary",
     "UnpackedAttention",
     "UnpackedGRU",
@@ -54,6 +56,7 @@ __all__ = [
     "devices",
     "digital",
     "evaluating",
+    "measure_signals",
     "perturbed",
     "program",
     "set_profile",

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from cimsim.array import Array, Chip, ConverterRanges, Tiling
+from cimsim.array import Array, Chip, ConverterRanges, Readout, Tiling, Wanted
 from cimsim.circuits.ranges import RangeObserver
 from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, Call, analog_matmul
@@ -313,6 +313,12 @@ class AnalogLayer(nn.Module):
         except CimsimError as error:
             raise CimsimError(f"layer '{self.name}': {error}") from None
 
+    def _quantized_input(self, x: Tensor) -> Tensor:
+        """``x`` through the quantizer of inputs, if there is one."""
+        if self.input_quantizer is None:
+            return x
+        return self._quantized(self._samples(x), self.input_quantizer).view(x.shape)
+
     def _fixed_weight(self) -> Tensor:
         """:meth:`effective_weight` as a constant, in the dtype that is computed in."""
         with torch.no_grad():
@@ -533,13 +539,24 @@ class AnalogLayer(nn.Module):
             precision,
         )
 
+    @torch.no_grad()
+    def read(self, x: Tensor, *others: Any) -> tuple[Tensor, Readout]:
+        """The layer's output on the chip of evaluation mode, in the dtype that is computed in, and
+        with it which values the converters cut off."""
+        x = self._quantized_input(x)
+        weight, call = self._operand(), self.next_call()
+        vectors = self._vectors(x).to(weight.dtype)
+        bias = None if self._array_bias is None else self._array_bias.to(weight.dtype)
+        readout = call.read(vectors, call.held(weight), bias, Wanted(codes=False))
+        y = self._output(readout.y, x, *others)
+        return y if self.denoiser is None else self.denoiser(y, None, self.columns_dim), readout
+
     def forward(self, x: Tensor, *others: Any) -> Tensor:
         """The layer's output, of the dtype that the torch layer would give.
 
         Under autocast the products are done in its dtype, and the physics around them in float32.
         """
-        if self.input_quantizer is not None:
-            x = self._quantized(self._samples(x), self.input_quantizer).view(x.shape)
+        x = self._quantized_input(x)
         if self.observer is not None:
             self.observe(x)
         if self.digital:

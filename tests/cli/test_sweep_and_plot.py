@@ -248,12 +248,12 @@ def test_a_part_of_a_sweep_shows_no_table(cimsim: Command, trained: Path, tmp_pa
 def test_other_devices_for_some_layers(cimsim: Command, trained: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trained / "digital", tmp_path / "run")
     options = ["--over", "noise=8", "--chips", 2]
-    plain = cimsim("sweep", run, *options)
+    _, plain, _ = cimsim("sweep", run, *options)
     layers = ["--layer", "hidden*:digital", "--layer", "classifier:adc.bits=10"]
     code, out, err = cimsim("sweep", run, *options, *layers)
     assert code == 0, err
-    assert out != plain.out
-    assert cimsim("sweep", run, *options).out == plain.out
+    assert out != plain
+    assert cimsim("sweep", run, *options)[1] == plain
     code, out, err = cimsim("sweep", run, *options, "--layer", "hidden3:digital")
     assert (code, out) == (2, "")
     assert "unknown layer 'hidden3'; did you mean 'hidden" in err

@@ -1,0 +1,319 @@
+"""Layer sensitivity: what each analog layer costs one trained model, and what its signals suffer.
+
+Its evaluations are a sweep whose levels are assignments of devices to layers: all layers analog,
+none, and for each layer only this one and all but this one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from torch import Tensor, nn
+
+from cimsim.analysis.budget import EVERYTHING, NOTHING, ONLY, WITHOUT, Budget, shares_of
+from cimsim.analysis.metric import Metric, metric_named
+from cimsim.analysis.plot import COLOURS
+from cimsim.analysis.stats import Summary
+from cimsim.analysis.store import SENSITIVITY, sweep_folder
+from cimsim.analysis.subject import ModelSubject, Subject, silent
+from cimsim.analysis.sweep import Progress
+from cimsim.errors import CimsimError
+from cimsim.nn import Assignment, summary
+from cimsim.training.files import write_text
+from cimsim.units import format_duration, parse_duration
+
+
+@dataclass(frozen=True)
+class LayerSensitivity:
+    """What one analog layer costs, in the metric, over the same chips; and what it suffers.
+
+    Attributes:
+        name, kind, device: of the layer.
+        parameters: how many it has.
+        products: its share of all analog layers' multiplications.
+        tiles, utilisation: physical tiles, and the share of their cells that holds weights.
+        snr_dB: power of the layer's digital output over that of its error on the chip, given the
+            same input, which is the digital model's; ``10 log10(sum y^2 / sum (y_chip - y)^2)``.
+        dac_cut, adc_cut: share of the values beyond the converters' ranges; None for ideal ones.
+        alone: with this layer only on the chip.
+        rest: with all but this one.
+        lost: how much worse it is alone than without any analog layer.
+        gained: how much better it is when this layer is digital, chip by chip.
+    """
+
+    name: str
+    kind: str
+    device: str
+    parameters: int
+    products: float
+    tiles: int
+    utilisation: float
+    snr_dB: float
+    dac_cut: float | None
+    adc_cut: float | None
+    alone: Summary
+    rest: Summary
+    lost: Summary
+    gained: Summary
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """The metric with every layer analog and with none, and each layer, the largest loss first."""
+
+    model: str
+    device: str
+    metric: str
+    token: str
+    chips: int
+    age_s: float
+    noise: float
+    samples: int | None
+    everything: Summary
+    nothing: Summary
+    layers: tuple[LayerSensitivity, ...]
+
+    @property
+    def measured(self) -> Metric:
+        """What was looked at."""
+        return metric_named(self.metric, self.token)
+
+
+def assignments(devices: Assignment, layers: Iterable[str]) -> dict[str, Assignment]:
+    """Every assignment that is evaluated, by name."""
+    names = list(layers)
+    found = {EVERYTHING: devices, NOTHING: devices.digital(names)}
+    for name in names:
+        found[ONLY + name] = devices.digital(other for other in names if other != name)
+        found[WITHOUT + name] = devices.digital([name])
+    return found
+
+
+def measure(subject: Subject, chips: int) -> Sensitivity:
+    """The sensitivity of a run or a model, on chips 0 to ``chips - 1``."""
+    seeds = range(chips)
+    wanted = assignments(subject.devices, subject.layers)
+    budget = shares_of(subject.scores(wanted, seeds, SENSITIVITY), subject.metric)
+    model = subject.model()
+    signals = subject.signals(model, seeds)
+    products = sum(signal.products for signal in signals.values())
+    by_name = {layer.name: layer for layer in summary(model).layers}
+    layers = []
+    for share in budget.shares:
+        found, signal = by_name[share.name], signals[share.name]
+        device = subject.devices.on(share.name)
+        assert found.occupancy is not None
+        layers.append(
+            LayerSensitivity(
+                name=share.name,
+                kind=found.kind,
+                device="digital" if device is None else device.name,
+                parameters=found.parameters,
+                products=signal.products / products,
+                tiles=found.occupancy.tiles,
+                utilisation=found.occupancy.utilisation,
+                snr_dB=signal.snr_dB,
+                dac_cut=signal.dac_cut,
+                adc_cut=signal.adc_cut,
+                alone=share.alone,
+                rest=share.rest,
+                lost=share.lost,
+                gained=share.gained,
+            )
+        )
+    return _described(subject, chips, budget, layers)
+
+
+def _described(
+    subject: Subject, chips: int, budget: Budget, layers: list[LayerSensitivity]
+) -> Sensitivity:
+    return Sensitivity(
+        model=subject.name,
+        device=subject.devices.name,
+        metric=subject.metric.name,
+        token=subject.token,
+        chips=chips,
+        age_s=subject.age_s,
+        noise=subject.noise,
+        samples=subject.samples,
+        everything=budget.everything,
+        nothing=budget.nothing,
+        layers=tuple(layers),
+    )
+
+
+def sensitivity(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    chips: int = 10,
+    age: float | str = 0.0,
+    noise: float = 1.0,
+    metric: str = "accuracy",
+    progress: Progress = silent,
+) -> Sensitivity:
+    """What each analog layer of ``model`` costs it; the model itself stays as it is.
+
+    Args:
+        model: any converted and calibrated model that answers with logits, ``[N, classes]`` or
+            ``[N, T, classes]``.
+        batches: test inputs with their labels, ``[N]`` or ``[N, T]``.
+        chips: number of chips; their seeds are 0, 1, ….
+        age: of the chips, in seconds or as text.
+        noise: factor on every noise of the devices.
+        metric: see :mod:`cimsim.analysis.metric`.
+        progress: told after every evaluated chip.
+
+    Raises:
+        CimsimError: if no layer is analog, or one is not calibrated.
+    """
+    asked = {"age_s": parse_duration(age), "noise": noise, "metric": metric}
+    return measure(ModelSubject(model, batches, progress=progress, **asked), chips)  # type: ignore[arg-type]
+
+
+# On disk.
+
+_OF_CHIPS = ("alone", "rest", "lost", "gained")  # what is a summary over chips
+
+
+def write_sensitivity(run: Path, found: Sensitivity) -> tuple[Path, Path]:
+    """Keep ``found`` in the run's folder: as JSON with everything, and as a table."""
+    folder = sweep_folder(run, SENSITIVITY)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = folder / "sensitivity.json", folder / "sensitivity.csv"
+    write_text(paths[0], json.dumps(plain(asdict(found)), indent=2, allow_nan=False) + "\n")
+    table = io.StringIO()
+    write = csv.writer(table, lineterminator="\n").writerow
+    facts = [f for f in LayerSensitivity.__dataclass_fields__ if f not in _OF_CHIPS]
+    write([*facts, *(f"{key}_{of}" for key in _OF_CHIPS for of in ("mean", "half_width"))])
+    for layer in found.layers:
+        levels = [getattr(layer, key) for key in _OF_CHIPS]
+        numbers = [n for level in levels for n in (level.mean, level.half_width)]
+        write([*(getattr(layer, fact) for fact in facts), *numbers])
+    write_text(paths[1], table.getvalue())
+    return paths
+
+
+def read_sensitivity(run: Path | str) -> Sensitivity:
+    """What :func:`write_sensitivity` kept in the folder of ``run``.
+
+    Raises:
+        CimsimError: if there is nothing, or it cannot be read.
+    """
+    path = sweep_folder(Path(run), SENSITIVITY) / "sensitivity.json"
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        layers = [
+            LayerSensitivity(
+                **{key: read_summary(layer.pop(key)) for key in _OF_CHIPS},
+                snr_dB=_number(layer.pop("snr_dB")),
+                **layer,
+            )
+            for layer in fields.pop("layers")
+        ]
+        ends = {key: read_summary(fields.pop(key)) for key in ("everything", "nothing")}
+        return Sensitivity(**fields, **ends, layers=tuple(layers))
+    except FileNotFoundError:
+        raise CimsimError(
+            f"{run}: its layers' sensitivity was not measured; run `cimsim sensitivity {run}`"
+        ) from None
+    except OSError as error:
+        raise CimsimError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise CimsimError(
+            f"{path}: is damaged; run `cimsim sensitivity {run}` again, finished cells are kept"
+        ) from None
+
+
+def plain(value: Any) -> Any:
+    """``value`` as JSON can hold it: numbers that are not finite as text."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_summary(fields: dict[str, Any]) -> Summary:
+    """A summary that :func:`plain` wrote."""
+    return Summary(**{k: v if k == "level" else _number(v) for k, v in fields.items()})
+
+
+def _number(value: float | str) -> float:
+    return float(value) if isinstance(value, str) else value
+
+
+# In a picture.
+
+
+def draw_sensitivity(found: Sensitivity) -> Figure:
+    """Side by side for each layer: what it costs, and its signal-to-noise ratio."""
+    rows, metric = len(found.layers), found.measured
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+    figure = Figure(figsize=(9.0, 2.1 + 0.5 * rows), layout=layout)
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, sharey=True)
+    places = np.arange(rows)[::-1]
+    for shift, colour, label, part in (
+        (0.2, COLOURS[0], "this layer alone is analog", [layer.lost for layer in found.layers]),
+        (-0.2, COLOURS[1], "won back if it is digital", [layer.gained for layer in found.layers]),
+    ):
+        several = found.chips > 1
+        left.barh(
+            places + shift,
+            [metric.factor * level.mean for level in part],
+            height=0.36,
+            color=colour,
+            label=label,
+            xerr=[metric.factor * level.half_width for level in part] if several else None,
+            error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": "#333333"},
+        )
+    left.axvline(0, color="#555555", linewidth=0.9)
+    unit = {"%": " (points)", "": ""}.get(metric.unit, f" ({metric.unit})")
+    left.set_xlabel(f"{metric.title} lost{unit}")
+    for place, layer in zip(places, found.layers, strict=True):
+        _ratio(right, place, layer.snr_dB)
+    right.set_xlabel("Signal-to-noise ratio of the output (dB)")
+    right.margins(x=0.16)
+    left.set_yticks(places, [layer.name or "(the model)" for layer in found.layers])
+    left.set_ylim(-0.6, rows - 0.4)
+    for axes in (left, right):
+        axes.grid(axis="x", alpha=0.25, linewidth=0.7)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(
+        *left.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False
+    )
+    figure.suptitle(f"{found.model} on {found.device}: {circumstances(found)}", fontsize=11)
+    return figure
+
+
+def circumstances(found: Sensitivity) -> str:
+    """Chips, age, noise and samples in a few words."""
+    chips = f"{found.chips} chips" if found.chips > 1 else "1 chip"
+    noise = "" if found.noise == 1 else f", {found.noise:g} times the noise"
+    samples = "" if found.samples is None else f", {found.samples} samples"
+    return f"{chips} at {format_duration(found.age_s)}{noise}{samples}"
+
+
+def _ratio(axes: Axes, place: float, snr_dB: float) -> None:
+    """One bar with its number; a layer without any error has no bar."""
+    if math.isfinite(snr_dB):
+        axes.barh(place, snr_dB, height=0.5, color=COLOURS[2])
+    at = max(snr_dB, 0.0) if math.isfinite(snr_dB) else 0.0
+    text = f"{snr_dB:.1f}" if math.isfinite(snr_dB) else "no error"
+    axes.annotate(
+        text, (at, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=10
+    )

@@ -1,0 +1,182 @@
+"""``cimsim advise``: which layers to keep digital, or to give more bits or a better device."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import textwrap
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from cimsim.cli import console
+from cimsim.cli.tables import mean
+from cimsim.errors import CimsimError
+
+if TYPE_CHECKING:
+    from cimsim.analysis.advise import Advice
+    from cimsim.training.run import Run
+
+
+def advise(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    within: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Wanted distance from the digital model: points of accuracy, or units of another "
+            "metric.",
+        ),
+    ] = 1.0,
+    chips: Annotated[
+        int, typer.Option(min=1, help="Chips to choose on, and as many others to verify on.")
+    ] = 10,
+    age: Annotated[
+        str, typer.Option(metavar="TIME", help="Age of the chips, such as 1h, '1 day' or 1y.")
+    ] = "0s",
+    noise: Annotated[
+        float, typer.Option(min=0, help="Factor on every noise of the devices.")
+    ] = 1.0,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the first so many test samples.", show_default="all"),
+    ] = None,
+    bits: Annotated[
+        int, typer.Option(min=0, help="More bits that a layer's converters may get; 0 for none.")
+    ] = 2,
+    better: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROFILE",
+            help="Another device that layers may be put on: a name or a file.",
+            show_default="none",
+        ),
+    ] = None,
+    by: Annotated[
+        str,
+        typer.Option(metavar="macs|parameters", help="What a digital layer's cost is a share of."),
+    ] = "macs",
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="accuracy, perplexity, bits (per character) or loss.",
+            show_default="accuracy, perplexity for text",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    device: Annotated[
+        str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")
+    ] = "auto",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
+    ] = None,
+) -> None:
+    """Propose a mixed assignment: which layers to keep digital, to give more bits or a better
+    device, so that the run on chips is as good as wanted. Verify it on chips it was not chosen on.
+
+    Evaluations lie in RUN/sensitivity/ and RUN/advice/ and are kept cell by cell: the same command
+    goes on where it was stopped.
+    """
+    with console.resumable("every finished cell is kept, the same command goes on from there"):
+        from cimsim.analysis.advise import advice, write_advice
+        from cimsim.analysis.sensitivity import measure, plain, write_sensitivity
+        from cimsim.analysis.subject import RunSubject
+        from cimsim.training.device import working_device
+        from cimsim.training.run import Run
+        from cimsim.units import parse_duration
+
+        if by not in ("macs", "parameters"):
+            raise CimsimError(f"--by is macs or parameters, not '{by}'")
+        opened = Run.open(run)
+        with console.counted("advise", every=chips) as advance:
+            subject = RunSubject(
+                opened,
+                age_s=parse_duration(age),
+                noise=noise,
+                samples=samples,
+                device=working_device(device),
+                data_dir=data_dir,
+                metric=metric,
+                progress=advance,
+            )
+            sensitivity = measure(subject, chips)
+            write_sensitivity(opened.path, sensitivity)
+            found = advice(
+                subject,
+                sensitivity,
+                within=within / subject.metric.factor,
+                bits=bits,
+                better=better,
+                by="products" if by == "macs" else "parameters",
+            )
+        path = write_advice(opened.path, found)
+        if as_json:
+            facts = {**asdict(found), "found": found.found, "holds": found.holds}
+            console.say(json.dumps(plain(facts), indent=2))
+            return
+        console.show(_table(found))
+        for line in (*_verdict(found, by), *_orders(found, opened)):
+            console.say(line)
+        console.say(str(path))
+
+
+def _table(found: Advice) -> Table:
+    metric = found.measured
+    table = Table(title=f"{metric.title} lost to digital", title_justify="left")
+    table.add_column("assignment", overflow="fold")
+    table.add_column("lost", justify="right")
+    table.add_row("all analog, as it is", mean(found.before, metric))
+    for step in found.steps:
+        if step.layers:
+            table.add_row(Text(_named(step.layers)), mean(step.lost, metric))
+    table.add_section()
+    table.add_row(Text(f"chosen: {_named(found.layers)}"), mean(found.chosen, metric))
+    table.add_row("the same on other chips", mean(found.verified, metric))
+    return table
+
+
+def _named(layers: dict[str, dict[str, object]]) -> str:
+    from cimsim.training.layers import format_layer
+
+    return " ".join(format_layer(*item) for item in layers.items()) or "nothing is to be changed"
+
+
+def _verdict(found: Advice, by: str) -> list[str]:
+    metric = found.measured
+    shown = {"%": " points"}.get(metric.unit, f" {metric.unit}".rstrip())
+    target = f"{metric.shown(found.within)}{shown}"
+    measured = f"{metric.shown(found.verified.mean)}{shown}"
+    share = "MACs" if by == "macs" else "parameters"
+    cost = f"{100 * found.digital_share:.1f} % of the analog layers' {share} become digital"
+    if not found.found:
+        return [
+            f"NOT REACHED: within {target} of digital there is no assignment with an analog layer "
+            f"among those tried; the best of them loses {measured} on other chips. Train against "
+            "more noise, or allow a larger --within."
+        ]
+    if not found.holds:
+        return [
+            f"NOT CONFIRMED: it was within {target} of digital on the chips it was chosen on, and "
+            f"loses {measured} on others; ask for a smaller --within, or choose on more --chips."
+        ]
+    return [f"Reached: {measured} lost on other chips, {target} allowed; {cost}."]
+
+
+def _orders(found: Advice, run: Run) -> list[str]:
+    from cimsim.analysis.advise import as_python
+
+    if not found.layers:
+        return []
+    options = " ".join(f"--layer {shlex.quote(option)}" for option in found.options)
+    beside = ", beside those of the run" if run.config.layer else ""
+    return [
+        f"As options of `cimsim sweep {run.path}`, and of `cimsim train`{beside}:",
+        f"  {options}",
+        "In Python:",
+        textwrap.indent(as_python(found, run.config), "  "),
+    ]

@@ -1,0 +1,131 @@
+"""``cimsim sensitivity``: what each analog layer costs a trained model."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from cimsim.cli import console
+from cimsim.cli.tables import mean
+
+if TYPE_CHECKING:
+    from cimsim.analysis.sensitivity import Sensitivity
+
+
+def sensitivity(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    chips: Annotated[int, typer.Option(min=1, help="Chips for each assignment.")] = 10,
+    age: Annotated[
+        str, typer.Option(metavar="TIME", help="Age of the chips, such as 1h, '1 day' or 1y.")
+    ] = "0s",
+    noise: Annotated[
+        float, typer.Option(min=0, help="Factor on every noise of the devices.")
+    ] = 1.0,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the first so many test samples.", show_default="all"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="Picture to write; its SVG stands beside it.",
+            show_default="RUN/sensitivity/sensitivity.png",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="accuracy, perplexity, bits (per character) or loss.",
+            show_default="accuracy, perplexity for text",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    device: Annotated[
+        str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")
+    ] = "auto",
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
+    ] = None,
+) -> None:
+    """Evaluate a run with each of its layers alone on the chip, and with all but each; measure each
+    layer's signal-to-noise ratio and what its converters cut off.
+
+    Everything meets the same chips. Results lie in RUN/sensitivity/ and are kept cell by cell: the
+    same command goes on where it was stopped, and with more chips adds to what is there.
+    """
+    with console.resumable("every finished cell is kept, the same command goes on from there"):
+        from cimsim.analysis.plot import save
+        from cimsim.analysis.sensitivity import draw_sensitivity, measure, plain, write_sensitivity
+        from cimsim.analysis.store import SENSITIVITY, sweep_folder
+        from cimsim.analysis.subject import RunSubject
+        from cimsim.training.device import working_device
+        from cimsim.training.run import Run
+        from cimsim.units import parse_duration
+
+        opened = Run.open(run)
+        with console.counted("sensitivity", every=chips) as advance:
+            subject = RunSubject(
+                opened,
+                age_s=parse_duration(age),
+                noise=noise,
+                samples=samples,
+                device=working_device(device),
+                data_dir=data_dir,
+                metric=metric,
+                progress=advance,
+            )
+            found = measure(subject, chips)
+        paths = write_sensitivity(opened.path, found)
+        picture = out or sweep_folder(opened.path, SENSITIVITY) / "sensitivity.png"
+        files = save(draw_sensitivity(found), picture)
+        if as_json:
+            console.say(json.dumps(plain(asdict(found)), indent=2))
+            return
+        console.show(_table(found))
+        for path in (*files, *paths):
+            console.say(str(path))
+
+
+def _table(found: Sensitivity) -> Table:
+    from cimsim.analysis.sensitivity import circumstances
+
+    metric = found.measured
+    title = f"{metric.heading}, {circumstances(found)}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("layer", overflow="fold")
+    table.add_column("device", overflow="fold")
+    headings = ("parameters", "MACs", "tiles", "used", "SNR dB", "DAC cut", "ADC cut")
+    for heading in (*headings, "alone", "lost", "all but it", "gained"):
+        table.add_column(heading, justify="right")
+    blank = [""] * (len(headings) + 1)
+    table.add_row("none", *blank, mean(found.nothing, metric), "", "", "")
+    for layer in found.layers:
+        table.add_row(
+            Text(layer.name or "(the model)"),
+            Text(layer.device),
+            f"{layer.parameters:,}",
+            _percent(layer.products),
+            str(layer.tiles),
+            _percent(layer.utilisation),
+            f"{layer.snr_dB:.1f}" if math.isfinite(layer.snr_dB) else "no error",
+            _percent(layer.dac_cut),
+            _percent(layer.adc_cut),
+            *(mean(level, metric) for level in (layer.alone, layer.lost, layer.rest, layer.gained)),
+        )
+    table.add_row("all", *blank, mean(found.everything, metric), "", "", "")
+    return table
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "ideal"
+    return f"{100 * share:.2f} %" if share else "0"

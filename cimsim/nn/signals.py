@@ -1,0 +1,119 @@
+"""What each layer's signals suffer on a chip: its error, and what its converters cut off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cimsim.array import Mask, Readout
+from cimsim.nn.layer import AnalogLayer
+from cimsim.nn.modes import evaluating
+from cimsim.nn.verbs import age, analog_layers, digital, program
+
+
+@dataclass
+class Signals:
+    """Sums over all that one layer met, on all chips.
+
+    Attributes:
+        power, error: squares of the digital output, and of what the chip's differs by.
+        inputs, inputs_cut: values that the DAC coded, and those of them beyond its range.
+        currents, currents_cut: values that the ADCs coded, and those of them beyond their range.
+        products: multiplications of a weight by an input.
+    """
+
+    power: float = 0.0
+    error: float = 0.0
+    inputs: int = 0
+    inputs_cut: int = 0
+    currents: int = 0
+    currents_cut: int = 0
+    products: int = 0
+
+    @property
+    def snr_dB(self) -> float:
+        """``10 log10(sum y^2 / sum (y_chip - y)^2)``: infinite without error."""
+        if self.error == 0:
+            return math.inf
+        return 10 * math.log10(self.power / self.error) if self.power else -math.inf
+
+    @property
+    def dac_cut(self) -> float | None:
+        """Share of the inputs beyond the DAC's range; None if it is ideal."""
+        return self.inputs_cut / self.inputs if self.inputs else None
+
+    @property
+    def adc_cut(self) -> float | None:
+        """Share of the columns' values beyond the ADCs' range; None if they are ideal."""
+        return self.currents_cut / self.currents if self.currents else None
+
+    def add(self, layer: AnalogLayer, y: Tensor, on_chip: Tensor, readout: Readout) -> None:
+        """One use of ``layer``: its digital output, that of the chip, and how that came about."""
+        self.power += y.double().square().sum().item()
+        self.error += (on_chip.double() - y.double()).square().sum().item()
+        rows = math.prod(layer.arranged(layer.weight.detach()).shape[1:])
+        self.products += readout.y.numel() * rows
+        seen, cut = _cut(readout.dac_inside)
+        self.inputs, self.inputs_cut = self.inputs + seen, self.inputs_cut + cut
+        seen, cut = _cut(readout.adc_inside)
+        self.currents, self.currents_cut = self.currents + seen, self.currents_cut + cut
+
+
+@torch.no_grad()
+def measure_signals(
+    model: nn.Module,
+    batches: Iterable[Tensor | tuple[Tensor, ...]],
+    chips: Iterable[int] = (0,),
+    age_s: float = 0.0,
+) -> dict[str, Signals]:
+    """What every analog layer of ``model`` suffers by itself, on the chips with these seeds.
+
+    The batches run through the digital model, so that each layer's input is what it should be, and
+    with that same input each layer also multiplies on its chip. Layers that compute digitally for
+    now are measured too.
+
+    Args:
+        model: converted and calibrated; afterwards it is programmed on the last of the chips.
+        batches: inputs, or tuples whose first entry is the input; gone through once for each chip.
+        chips: seeds as :func:`cimsim.program` takes them.
+        age_s: age of the chips in seconds.
+
+    Returns:
+        The signals of each layer by its name.
+
+    Raises:
+        CimsimError: if no layer is analog, or one is not calibrated.
+    """
+    layers = analog_layers(model)
+    found = {name: Signals() for name in layers}
+
+    def watch(name: str) -> Any:
+        def hook(layer: AnalogLayer, given: tuple[Any, ...], y: Tensor) -> None:
+            found[name].add(layer, y, *layer.read(*given))
+
+        return hook
+
+    hooks = [layer.register_forward_hook(watch(name)) for name, layer in layers.items()]
+    try:
+        with evaluating(model), digital(model):
+            for chip in chips:
+                age(program(model, chip), age_s)
+                for batch in batches:
+                    model(batch[0] if isinstance(batch, tuple | list) else batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
+def _cut(inside: Mask | None) -> tuple[int, int]:
+    """How many values there were, and how many of them beyond the range."""
+    if inside is None:
+        return 0, 0
+    mask = inside.unpack()
+    return mask.numel(), mask.numel() - int(mask.sum())
