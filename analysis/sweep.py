@@ -20,7 +20,7 @@ from cimsim.analysis.names import printable
 from cimsim.analysis.store import WHOLE, Cell, Key, Plan, Shard, Store, Sweep, sweep_folder
 from cimsim.errors import CimsimError
 from cimsim.nn import set_profile
-from cimsim.profile import Profile
+from cimsim.profile import Profile, behaviour
 from cimsim.training.data import DataSet, load_data
 from cimsim.training.run import Run, new_model
 
@@ -157,7 +157,7 @@ def _plan(
 ) -> Plan:
     facts = (
         run.checkpoint_sha256,
-        on.model_dump_json(),
+        behaviour(on),
         axis.key,
         run.data.fingerprint,
         device.type,

@@ -29,7 +29,7 @@ from cimsim.nn import (
     program,
     set_profile,
 )
-from cimsim.profile import Profile, dump_profile, load_profile
+from cimsim.profile import Profile, behaviour, dump_profile, load_profile
 from cimsim.seeds import generator, seed_for
 from cimsim.training.augment import augmented
 from cimsim.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -485,7 +485,7 @@ def _same_run(out: Path, config: TrainConfig, profile: Profile) -> None:
     if fields:
         changes = ", ".join(f"{f} was {getattr(before, f)}" for f in fields)
         raise CimsimError(f"cannot resume {out} with other settings: {changes}")
-    if load_profile(out / PROFILE) != profile:
+    if behaviour(load_profile(out / PROFILE)) != behaviour(profile):
         raise CimsimError(
             f"cannot resume {out}: the profile '{config.profile}' has changed since it began"
         )

@@ -533,13 +533,22 @@ class AnalogLayer(nn.Module):
             precision,
         )
 
+    def vectors(self, x: Tensor) -> Tensor:
+        """The input ``x`` as the array meets it: through the input's quantizer, in the shape that
+        the tiling multiplies."""
+        return self._vectors(self._quantized_input(x))
+
+    def _quantized_input(self, x: Tensor) -> Tensor:
+        if self.input_quantizer is None:
+            return x
+        return self._quantized(self._samples(x), self.input_quantizer).view(x.shape)
+
     def forward(self, x: Tensor, *others: Any) -> Tensor:
         """The layer's output, of the dtype that the torch layer would give.
 
         Under autocast the products are done in its dtype, and the physics around them in float32.
         """
-        if self.input_quantizer is not None:
-            x = self._quantized(self._samples(x), self.input_quantizer).view(x.shape)
+        x = self._quantized_input(x)
         if self.observer is not None:
             self.observe(x)
         if self.digital:
