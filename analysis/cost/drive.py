@@ -57,9 +57,7 @@ def drive_of(layer: AnalogLayer, vectors: Tensor) -> Drive:
     codes = converter.encode(u * converter.levels, want_inside=False)[0]
     whole: Array = layer.profile.array.model_copy(update={"rows": _UNLIMITED})
     tiling = layer.tiling(layer, whole)
-    return Drive(
-        _per_row(tiling, u.square()), _per_row(tiling, bit_planes(codes, bits).square())
-    )
+    return Drive(_per_row(tiling, u.square()), _per_row(tiling, bit_planes(codes, bits).square()))
 
 
 def _per_row(tiling: Tiling, squares: Tensor) -> Tensor:

@@ -39,9 +39,7 @@ def prices_of(profile: Profile) -> Prices:
     adc = converters.adc(cost.adc, profile.adc.bits or IDEAL_BITS, cost)
     logic, memory = cost.digital, cost.buffer
     of_logic, more = energy_factor(logic.at_node_nm, logic.at_v_V, cost.node_nm, cost.v_dd_V)
-    of_memory, yet_more = energy_factor(
-        memory.at_node_nm, memory.at_v_V, cost.node_nm, cost.v_dd_V
-    )
+    of_memory, yet_more = energy_factor(memory.at_node_nm, memory.at_v_V, cost.node_nm, cost.v_dd_V)
     logic_area, _ = area_factor(logic.at_node_nm, cost.node_nm)
     memory_area, _ = area_factor(memory.at_node_nm, cost.node_nm)
     warnings += [*dac.warnings, *adc.warnings, *more, *yet_more]

@@ -1,4 +1,4 @@
-"""What the reads of a layer's cells take: conductances that are programmed, times drives squared."""
+"""What reads of a layer's cells take: programmed conductances times the squares of drives."""
 
 from __future__ import annotations
 
@@ -56,9 +56,7 @@ def _squares(work: AnalogWork, profile: Profile, tiling: Tiling) -> Tensor:
     return tiling.to_cells(by_output)[:, 0]
 
 
-def _conductances(
-    work: AnalogWork, profile: Profile, tiling: Tiling, blocks: int
-) -> Tensor:
+def _conductances(work: AnalogWork, profile: Profile, tiling: Tiling, blocks: int) -> Tensor:
     """Sum of ``G`` in µS over the cells at each row of each tile, ``[tiles, rows]``."""
     mapping = Mapping(profile.cell, profile.array)
     held_reference = mapping.reference and not mapping.digital_reference

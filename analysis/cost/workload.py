@@ -112,8 +112,7 @@ def workload_of(model: nn.Module, x: Tensor) -> Workload:
     if x.dim() == 0 or not len(x):
         raise CimsimError("the cost of an inference wants a batch with at least one input")
     seen: dict[str, _Seen] = {}
-    # Fused attention is not among what is counted; its parts are.
-    with torch.no_grad(), evaluating(model), digital(model), sdpa_kernel(SDPBackend.MATH):
+    with torch.no_grad(), evaluating(model), digital(model), _in_parts():
         with FlopCounterMode(display=False) as counter, _watched(model, counter, seen):
             model(x)
     modules = dict(model.named_modules())
@@ -130,36 +129,55 @@ def workload_of(model: nn.Module, x: Tensor) -> Workload:
 
 
 @contextmanager
-def _watched(
-    model: nn.Module, counter: FlopCounterMode, seen: dict[str, _Seen]
-) -> Iterator[None]:
+def _in_parts() -> Iterator[None]:
+    """Within the block, fused attention and recurrences are made of products that are counted."""
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False):
+        with torch.backends.cudnn.flags(enabled=False):
+            yield
+
+
+@contextmanager
+def _watched(model: nn.Module, counter: FlopCounterMode, seen: dict[str, _Seen]) -> Iterator[None]:
     """Within the block, every call of a module of ``model`` is entered in ``seen``."""
     calls: list[_Open] = []
+    aside = 0  # operations of our own
+
+    def flops() -> int:
+        return int(counter.get_total_flops()) - aside
 
     def enter(name: str, module: nn.Module, inputs: tuple[object, ...]) -> None:
         seen.setdefault(name, _Seen())
-        calls.append(_Open(counter.get_total_flops()))
+        calls.append(_Open(flops()))
 
-    def leave(name: str, module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        call, entry = calls.pop(), seen[name]
-        total = counter.get_total_flops() - call.before
+    def leave(
+        name: str,
+        module: nn.Module,
+        inputs: tuple[object, ...],
+        named: dict[str, object],
+        output: object,
+    ) -> None:
+        nonlocal aside
+        call, entry, now = calls.pop(), seen[name], flops()
+        total = now - call.before
         if calls:
             calls[-1].within += total
         entry.flops += total - call.within
-        entry.inputs += _numbers(inputs)
+        given = (*inputs, *named.values())
+        entry.inputs += _numbers(given)
         entry.outputs += _numbers(output)
-        if isinstance(module, AnalogLayer) and isinstance(inputs[0], Tensor):
-            vectors = module.vectors(inputs[0])
+        if isinstance(module, AnalogLayer):
+            vectors = module.vectors(next(value for value in given if isinstance(value, Tensor)))
             tiling, outputs = module.array.tiling, module.effective_weight().shape[0]
             shape = tiling.output_shape_of(tuple(vectors.shape), outputs)
             entry.vectors += math.prod(shape) // outputs
             if not vectors.is_meta and not module.weight.is_meta:
                 entry.drives.append(drive_of(module, vectors))
+            aside += flops() - now
 
     with ExitStack() as hooks:
         for name, module in model.named_modules():
             before = module.register_forward_pre_hook(partial(enter, name))
-            after = module.register_forward_hook(partial(leave, name))
+            after = module.register_forward_hook(partial(leave, name), with_kwargs=True)
             hooks.callback(before.remove)
             hooks.callback(after.remove)
         yield

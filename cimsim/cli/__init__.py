@@ -14,6 +14,7 @@ from cimsim.cli import (
     budget,
     compare,
     console,
+    cost,
     doctor,
     generate,
     methods,
@@ -35,6 +36,7 @@ app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("plot")(plot.plot)
 app.command("budget")(budget.budget)
+app.command("cost")(cost.cost)
 app.command("compare")(compare.compare)
 app.command("generate")(generate.generate)
 app.command("methods")(methods.methods)

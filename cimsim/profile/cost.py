@@ -193,7 +193,9 @@ class Cost(Sourced):
     digital: DigitalCost = Field(default=DigitalCost(), description="logic")
     buffer: BufferCost = Field(default=BufferCost(), description="memory for activations")
     leakage_mW_per_mm2: NonNegative = Field(
-        default=1.0, description="static power; the default is an assumption for low-power CMOS"
+        default=0.1,
+        description="static power of all but the cells; the default is an assumption for low-power "
+        "CMOS",
     )
     weight_bits: Count | None = Field(
         default=None,
