@@ -11,11 +11,11 @@ costs, `cost` puts them together; `files` keeps and `draw` shows the result.
 True
 """
 
-from cimsim.analysis.cost.cost import OPS_PER_MAC, PARTS, Cost, LayerCost, Parts, cost_of
+from cimsim.analysis.cost.cost import PARTS, Cost, LayerCost, Parts, cost_of
 from cimsim.analysis.cost.counts import Counts, count
 from cimsim.analysis.cost.draw import draw_cost
 from cimsim.analysis.cost.files import cost_facts, read_cost, write_cost, write_cost_csv
-from cimsim.analysis.cost.workload import Workload, workload_of
+from cimsim.analysis.cost.workload import OPS_PER_MAC, Workload, workload_of
 
 __all__ = [
     "OPS_PER_MAC",

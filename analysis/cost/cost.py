@@ -18,12 +18,16 @@ from cimsim.analysis.cost.counts import Counts, count
 from cimsim.analysis.cost.drive import IDEAL_BITS
 from cimsim.analysis.cost.prices import Prices, prices_of
 from cimsim.analysis.cost.reading import ReadPower, read_power
-from cimsim.analysis.cost.workload import AnalogWork, DigitalWork, Workload, workload_of
+from cimsim.analysis.cost.workload import (
+    OPS_PER_MAC,
+    AnalogWork,
+    DigitalWork,
+    Workload,
+    workload_of,
+)
 from cimsim.errors import CimsimError
 from cimsim.profile import Cost as Rates
 from cimsim.profile import Profile
-
-OPS_PER_MAC = 2
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -23,13 +23,15 @@ _SMALLEST_RANGE = 1e-30
 
 @dataclass(frozen=True, eq=False)
 class Drive:
-    """Mean squares of the drive ``u`` of every row over all vectors, ``[groups, rows]``.
+    """What a read's energy goes with at every row, mean over all vectors, ``[groups, rows]``.
 
-    ``levels`` is of an input that is sent at once, ``u`` its value over the DAC's range; ``ones``
-    of one that is sent bit by bit: the share of bits that are one.
+    ``u`` is an input over the DAC's range. ``squares`` is the mean of ``u^2``, for a voltage that
+    carries the input; ``sizes`` that of ``|u|``, for a duration that does; ``ones`` the share of
+    bits that are one, for inputs that are sent bit by bit.
     """
 
-    levels: Tensor
+    squares: Tensor
+    sizes: Tensor
     ones: Tensor
 
     @classmethod
@@ -38,8 +40,10 @@ class Drive:
         if not drives:
             return None
         return cls(
-            torch.stack([drive.levels for drive in drives]).mean(0),
-            torch.stack([drive.ones for drive in drives]).mean(0),
+            *(
+                torch.stack([getattr(drive, part.name) for drive in drives]).mean(0)
+                for part in fields(cls)
+            )
         )
 
 
@@ -57,12 +61,13 @@ def drive_of(layer: AnalogLayer, vectors: Tensor) -> Drive:
     codes = converter.encode(u * converter.levels, want_inside=False)[0]
     whole: Array = layer.profile.array.model_copy(update={"rows": _UNLIMITED})
     tiling = layer.tiling(layer, whole)
-    return Drive(_per_row(tiling, u.square()), _per_row(tiling, bit_planes(codes, bits).square()))
+    parts = (u.square(), u.abs(), bit_planes(codes, bits).abs())
+    return Drive(*(_per_row(tiling, part) for part in parts))
 
 
-def _per_row(tiling: Tiling, squares: Tensor) -> Tensor:
+def _per_row(tiling: Tiling, values: Tensor) -> Tensor:
     """The mean at each row of a tiling that does not split rows, ``[groups, rows]``."""
-    shape = tiling.output_shape_of(tuple(squares.shape), tiling.tiles)
-    ones = squares.new_ones(tiling.currents_shape(shape))
-    sums = tiling.cells_grad(ones, squares).squeeze(1)
+    shape = tiling.output_shape_of(tuple(values.shape), tiling.tiles)
+    ones = values.new_ones(tiling.currents_shape(shape))
+    sums = tiling.cells_grad(ones, values).squeeze(1)
     return sums / (ones.numel() / tiling.tiles)

@@ -18,8 +18,9 @@ class ReadPower(NamedTuple):
     """Means over the vectors of a layer and the pulses of each.
 
     Attributes:
-        conductance_uS: sum of ``u^2 G`` over the layer's cells.
-        rows: sum of ``u^2`` over its rows, those of every tile.
+        conductance_uS: sum of ``d G`` over the layer's cells, with ``d`` as
+            :class:`cimsim.profile.CellRead` has it.
+        rows: sum of ``d`` over its rows, those of every tile.
     """
 
     conductance_uS: float
@@ -35,25 +36,25 @@ def read_power(work: AnalogWork, profile: Profile, blocks: int) -> ReadPower:
     seen; see :class:`cimsim.profile.CellRead` for what stands for either where it is unknown.
     """
     tiling = work.tiling(profile.array)
-    squares = _squares(work, profile, tiling)
-    conductance_uS = _conductances(work, profile, tiling, blocks)
-    total = (squares.to(conductance_uS) * conductance_uS).sum()
-    return ReadPower(float(total), float(squares.sum()) * blocks)
+    drives = _drives(work, profile, tiling)
+    conductances_uS = _conductances(work, profile, tiling, blocks)
+    total = (drives.to(conductances_uS) * conductances_uS).sum()
+    return ReadPower(float(total), float(drives.sum()) * blocks)
 
 
-def _squares(work: AnalogWork, profile: Profile, tiling: Tiling) -> Tensor:
-    """``u^2`` of each row of each tile, ``[tiles, rows]``; 0 for rows without weights."""
-    serial, read = profile.dac.bit_serial, (profile.cost or Cost()).read
+def _drives(work: AnalogWork, profile: Profile, tiling: Tiling) -> Tensor:
+    """``d`` of each row of each tile, ``[tiles, rows]``; 0 for rows without weights."""
+    read = (profile.cost or Cost()).read
+    by_duration = read.coding == "duration"
     outputs, *inputs = work.weight_shape
-    if work.drive is not None:
-        known = work.drive.ones if serial else work.drive.levels
-        groups = len(known)
-        by_output = known.repeat_interleave(outputs // groups, 0).reshape(outputs, *inputs)
-    else:
-        uniform = 1 / 2 if serial else 1 / 3
-        stated = read.mean_square_input
-        by_output = torch.full(work.weight_shape, uniform if stated is None else stated)
-    return tiling.to_cells(by_output)[:, 0]
+    if work.drive is None:
+        uniform = 1 / 2 if profile.dac.bit_serial or by_duration else 1 / 3
+        mean = uniform if read.mean_drive is None else read.mean_drive
+        return tiling.to_cells(torch.full(work.weight_shape, mean))[:, 0]
+    of_levels = work.drive.sizes if by_duration else work.drive.squares
+    known = work.drive.ones if profile.dac.bit_serial else of_levels
+    by_output = known.repeat_interleave(outputs // len(known), 0)
+    return tiling.to_cells(by_output.reshape(outputs, *inputs))[:, 0]
 
 
 def _conductances(work: AnalogWork, profile: Profile, tiling: Tiling, blocks: int) -> Tensor:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ from cimsim.array import Tiling
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, analog_layers, digital, evaluating
 from cimsim.profile import Array, Profile
+
+OPS_PER_MAC = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +116,10 @@ def workload_of(model: nn.Module, x: Tensor) -> Workload:
         raise CimsimError("the cost of an inference wants a batch with at least one input")
     seen: dict[str, _Seen] = {}
     with torch.no_grad(), evaluating(model), digital(model), _in_parts():
-        with FlopCounterMode(display=False) as counter, _watched(model, counter, seen):
+        with (
+            FlopCounterMode(display=False, custom_mapping=_FUSED) as counter,
+            _watched(model, counter, seen),
+        ):
             model(x)
     modules = dict(model.named_modules())
     work: list[AnalogWork | DigitalWork] = []
@@ -124,16 +130,26 @@ def workload_of(model: nn.Module, x: Tensor) -> Workload:
             own = sum(p.numel() for p in modules[name].parameters(recurse=False))
             moved = own + (found.inputs + found.outputs) / len(x)
             kind = type(modules[name]).__name__
-            work.append(DigitalWork(name, kind, _whole(found.flops / 2 / len(x)), _whole(moved)))
+            work.append(
+                DigitalWork(name, kind, _whole(found.flops / OPS_PER_MAC / len(x)), _whole(moved))
+            )
     return Workload(tuple(work))
 
 
 @contextmanager
 def _in_parts() -> Iterator[None]:
-    """Within the block, fused attention and recurrences are made of products that are counted."""
-    with sdpa_kernel(SDPBackend.MATH), torch.backends.mkldnn.flags(enabled=False):
-        with torch.backends.cudnn.flags(enabled=False):
-            yield
+    """Within the block, attention and recurrences are not fused but made of their products."""
+    with sdpa_kernel(SDPBackend.MATH), torch.backends.cudnn.flags(enabled=False):
+        yield
+
+
+def _recurrence(x: Any, input_weight: Any, state_weight: Any, *rest: Any, **named: Any) -> int:
+    """Operations of the CPU's fused recurrence, from the shapes of its arguments."""
+    steps = x[0] * x[1]
+    return int(OPS_PER_MAC * steps * (math.prod(input_weight) + math.prod(state_weight)))
+
+
+_FUSED = {torch.ops.aten.mkldnn_rnn_layer: _recurrence}
 
 
 @contextmanager

@@ -202,14 +202,12 @@ def _totals(found: Cost) -> Table:
     table.add_column(justify="right")
     table.add_column()
     table.add_row("", "as it is", "1-bit-normalised", "")
-    unknown = "-"
 
     def normalised(value: float | None) -> str:
-        return unknown if value is None else f"{value:.4g}"
+        return "-" if value is None else f"{value:.4g}"
 
-    table.add_row(
-        "efficiency", f"{found.tops_per_W:.4g}", normalised(found.tops_per_W_1b), "TOPS/W"
-    )
+    efficiency = f"{found.tops_per_W:.4g}"
+    table.add_row("efficiency", efficiency, normalised(found.tops_per_W_1b), "TOPS/W")
     table.add_row("one input at a time", f"{found.tops:.4g}", normalised(found.tops_1b), "TOPS")
     table.add_row("every layer at work", f"{found.tops_pipelined:.4g}", "", "TOPS")
     table.add_row("density", f"{found.tops_per_mm2:.4g}", "", "TOPS/mm²")

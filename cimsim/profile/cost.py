@@ -15,12 +15,14 @@ _OneOrMore = Annotated[int, Field(strict=True, ge=1, le=16)]
 class CellRead(Sourced):
     """Reading cells, and driving the lines that they hang on.
 
-        E_cell = u^2 V_read^2 G t_read,   or   u^2 V_read^2 C_cell G / G_max  with capacitors
-        E_row  = u^2 V_read^2 C_row for every cell along a driven row
+        E_cell = d V_read^2 G t_read,   or   d V_read^2 C_cell G / G_max  with capacitors
+        E_row  = d V_read^2 C_row for every cell along a driven row
+        d = u^2 if the voltage carries the input u (over full scale), |u| if its duration does,
+            and the bit itself if the DAC is serial
 
-    ``u`` is the drive over full scale, a bit if the DAC is serial. Cells and inputs are those of
-    the model where they are known; ``mean_square_input`` and ``mean_conductance`` stand for them
-    elsewhere, and where those are null, inputs and weights are taken to be uniform.
+    Cells and inputs are those of the model where they are known; ``mean_drive`` and
+    ``mean_conductance`` stand for them elsewhere, and where those are null, inputs and weights are
+    taken to be uniform.
     Units: V, ns, fF; areas in squares of the node.
     Source of the defaults: V_read 0.2 V as in ISAAC (Shafiee et al., ISCA 2016), t_read 10 ns and a
     1T1R cell of 4 F x 12 F as in NeuroSim (Chen et al., TCAD 2018), 1 fF per cell as in MNSIM 2.0
@@ -39,8 +41,11 @@ class CellRead(Sourced):
     )
     c_row_fF: NonNegative = Field(default=1.0, description="row line, per cell")
     area_cell_F2: Positive = Field(default=48.0, description="area of one cell, in node_nm^2")
-    mean_square_input: Fraction | None = Field(
-        default=None, description="mean of u^2 where no data are at hand; null is uniform inputs"
+    coding: Literal["amplitude", "duration"] = Field(
+        default="amplitude", description="what carries an input that is not sent bit by bit"
+    )
+    mean_drive: Fraction | None = Field(
+        default=None, description="mean of d where no data are at hand; null is uniform inputs"
     )
     mean_conductance: Fraction | None = Field(
         default=None, description="mean of G / G_max where no weights are at hand; null is uniform"
