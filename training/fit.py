@@ -31,7 +31,7 @@ from cimsim.nn import (
     program,
     set_profile,
 )
-from cimsim.profile import dump_profile, load_profile
+from cimsim.profile import behaviour, dump_profile, load_profile
 from cimsim.seeds import generator, seed_for
 from cimsim.training.augment import augmented
 from cimsim.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -493,7 +493,7 @@ def _same_run(out: Path, training: _Training) -> None:
     if fields:
         changes = ", ".join(f"{f} was {getattr(before, f)}" for f in fields)
         raise CimsimError(f"cannot resume {out} with other settings: {changes}")
-    if load_profile(out / PROFILE) != training.profile:
+    if behaviour(load_profile(out / PROFILE)) != behaviour(training.profile):
         raise CimsimError(
             f"cannot resume {out}: the profile '{config.profile}' has changed since it began"
         )

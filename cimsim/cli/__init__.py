@@ -15,6 +15,7 @@ from cimsim.cli import (
     budget,
     compare,
     console,
+    cost,
     doctor,
     generate,
     methods,
@@ -39,6 +40,7 @@ app.command("plot")(plot.plot)
 app.command("budget")(budget.budget)
 app.command("sensitivity")(sensitivity.sensitivity)
 app.command("advise")(advise.advise)
+app.command("cost")(cost.cost)
 app.command("compare")(compare.compare)
 app.command("generate")(generate.generate)
 app.command("methods")(methods.methods)

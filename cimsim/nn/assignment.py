@@ -8,7 +8,7 @@ from typing import Any
 
 from cimsim.errors import CimsimError
 from cimsim.nn.settings import LayerSettings, changed_by_pattern
-from cimsim.profile import Profile
+from cimsim.profile import Profile, behaviour
 from cimsim.profile.suggest import unknown
 
 _OF_DEVICES = ("profile", "digital")  # the words among a layer's settings that are about its device
@@ -48,10 +48,9 @@ class Assignment:
         return hash(self.facts())
 
     def facts(self) -> tuple[str, tuple[tuple[str, str | None], ...]]:
-        """Everything that the devices are, as text."""
-        return self.profile.model_dump_json(), tuple(
-            (name, None if device is None else device.model_dump_json())
-            for name, device in self.layers
+        """Everything that the devices do, as text, whatever they cost."""
+        return behaviour(self.profile), tuple(
+            (name, None if device is None else behaviour(device)) for name, device in self.layers
         )
 
     @property

@@ -551,6 +551,11 @@ class AnalogLayer(nn.Module):
         y = self._output(readout.y, x, *others)
         return y if self.denoiser is None else self.denoiser(y, None, self.columns_dim), readout
 
+    def vectors(self, x: Tensor) -> Tensor:
+        """The input ``x`` as the array meets it: through the input's quantizer, in the shape that
+        the tiling multiplies."""
+        return self._vectors(self._quantized_input(x))
+
     def forward(self, x: Tensor, *others: Any) -> Tensor:
         """The layer's output, of the dtype that the torch layer would give.
 

@@ -16,8 +16,8 @@ _LARGEST = 1_000_000
 def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> tuple[Node | None, list[Fault]]:
     """The tree of a profile, laid over what it extends; no tree if a file cannot be read.
 
-    Mappings merge key by key; lists and single values replace. ``name`` is not inherited, and
-    neither is the source of a number that was replaced.
+    Mappings merge key by key; lists, single values and mappings of another ``kind`` replace.
+    ``name`` is not inherited, and neither is the source of a number that was replaced.
     """
     file = str(path)
     try:
@@ -63,6 +63,9 @@ def _read_base(
 def merge(base: Node, own: Node) -> Node:
     """``own`` laid over ``base``."""
     if not (isinstance(base.value, dict) and isinstance(own.value, dict)):
+        return own
+    kinds = {section["kind"].value for section in (base.value, own.value) if "kind" in section}
+    if len(kinds) > 1:
         return own
     merged = dict(base.value)
     for key, node in own.value.items():

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.errors import CimsimError
 from cimsim.profile.converters import ADC, DAC
+from cimsim.profile.cost import Cost
 from cimsim.profile.effect import map_effects
 from cimsim.profile.fields import Celsius, Paragraph, SchemaVersion, Text
 from cimsim.profile.section import Section
@@ -34,6 +35,11 @@ class Profile(Section):
     dac: DAC = Field(description="the converters of the inputs")
     adc: ADC = Field(description="the converters of the outputs")
     wires: Wires | None = Field(default=None, description="resistance of the lines; null is none")
+    cost: Cost | None = Field(
+        default=None,
+        description="energy, time and area of its operations, which change no result; null takes "
+        "generic numbers",
+    )
     overrides: tuple[str, ...] = Field(
         default=(), description="what was set by hand when the profile was loaded"
     )

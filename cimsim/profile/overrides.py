@@ -116,6 +116,8 @@ def _assign(node: Any, keys: list[str], value: Any) -> tuple[Any, KeyPath]:
         if key not in known:
             raise _UnknownKeyError(unknown("key", key, known))
         old = getattr(node, key)
+        if old is None and rest:
+            old = _begun(type(node), key)
         sourced = isinstance(old, Sourced) or _may_be_sourced(type(node), key)
         inner, path = _assign(old, rest, value if rest else _with_source(value, sourced))
         update = {key: inner}
@@ -140,6 +142,15 @@ def _with_source(value: Any, sourced: bool) -> Any:
     if isinstance(value, Mapping) and ("kind" in value or sourced):
         return {"source": BY_HAND, **value}
     return value
+
+
+def _begun(section: type[Section], key: str) -> Section | None:
+    """A section that is absent now, with all of its defaults; None if it is no such section."""
+    for part in get_args(section.model_fields[key].annotation):
+        if isinstance(part, type) and issubclass(part, Section):
+            if not any(field.is_required() for field in part.model_fields.values()):
+                return part()
+    return None
 
 
 def _may_be_sourced(section: type[Section], key: str) -> bool:

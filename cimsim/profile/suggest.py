@@ -14,6 +14,14 @@ UNITS = {
     "C": "°C",
     "eV": "eV",
     "ohm": "Ω",
+    "nm": "nm",
+    "fF": "fF",
+    "fJ": "fJ",
+    "pJ": "pJ",
+    "dB": "dB",
+    "MHz": "MHz",
+    "um2": "µm²",
+    "F2": "F²",
 }
 
 

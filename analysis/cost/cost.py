@@ -1,0 +1,302 @@
+"""Energy, latency and area of a model's inference on a chip.
+
+One MAC is two operations, a multiplication and an addition. Of one inference at a time:
+
+    TOPS = ops / latency,   TOPS/W = ops / energy,   TOPS/mm^2 = TOPS / area
+
+and 1-bit-normalised, every operation counts as often as its input has bits times its weight.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import astuple, dataclass, fields, replace
+
+from torch import Tensor, nn
+
+from cimsim.analysis.cost.counts import Counts, count
+from cimsim.analysis.cost.drive import IDEAL_BITS
+from cimsim.analysis.cost.prices import Prices, prices_of
+from cimsim.analysis.cost.reading import ReadPower, read_power
+from cimsim.analysis.cost.workload import (
+    OPS_PER_MAC,
+    AnalogWork,
+    DigitalWork,
+    Workload,
+    workload_of,
+)
+from cimsim.errors import CimsimError
+from cimsim.profile import Cost as Rates
+from cimsim.profile import Profile
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A sum and what it is made of: energies in pJ, or areas in um^2 (which know no leakage)."""
+
+    array: float = 0.0
+    dac: float = 0.0
+    adc: float = 0.0
+    digital: float = 0.0
+    buffer: float = 0.0
+    leakage: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All parts together."""
+        return math.fsum(astuple(self))
+
+    def __add__(self, other: Parts) -> Parts:
+        return Parts(*map(math.fsum, zip(astuple(self), astuple(other), strict=True)))
+
+
+PARTS: tuple[str, ...] = tuple(part.name for part in fields(Parts))
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one layer takes for one inference.
+
+    Attributes:
+        name, kind: of the layer.
+        device: name of its profile, or ``digital``.
+        macs: MACs.
+        bit_macs: MACs times bits of input times bits of weight; None where the weight's bits are
+            not known (cells that hold any value).
+        counts: how often each part works; None for a digital layer.
+        energy_pJ, latency_ns, area_um2: what it comes to. Tiles of a layer work at the same time,
+            its vectors one after the other.
+    """
+
+    name: str
+    kind: str
+    device: str
+    macs: float
+    bit_macs: float | None
+    counts: Counts | None
+    energy_pJ: Parts
+    latency_ns: float
+    area_um2: Parts
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one inference takes, layer by layer, and in all.
+
+    Attributes:
+        profile, overrides: the device, and what was set by hand.
+        measured: whether inputs and programmed weights were looked at, or taken to be uniform.
+        layers: in the order of the inference.
+        warnings: formulas used beyond their range, and numbers that nobody gave.
+    """
+
+    profile: str
+    overrides: tuple[str, ...]
+    measured: bool
+    layers: tuple[LayerCost, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def macs(self) -> float:
+        """MACs of all layers."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def ops(self) -> float:
+        """Operations, two for each MAC."""
+        return OPS_PER_MAC * self.macs
+
+    @property
+    def bit_ops(self) -> float | None:
+        """Operations times bits of input and weight; None if one of them is not known."""
+        known = [layer.bit_macs for layer in self.layers if layer.bit_macs is not None]
+        return OPS_PER_MAC * sum(known) if len(known) == len(self.layers) else None
+
+    @property
+    def energy_pJ(self) -> Parts:
+        """Energy of one inference."""
+        return sum((layer.energy_pJ for layer in self.layers), Parts())
+
+    @property
+    def area_um2(self) -> Parts:
+        """Area of all layers' tiles and buffers."""
+        return sum((layer.area_um2 for layer in self.layers), Parts())
+
+    @property
+    def latency_ns(self) -> float:
+        """Time of one inference, layer after layer."""
+        return math.fsum(layer.latency_ns for layer in self.layers)
+
+    @property
+    def interval_ns(self) -> float:
+        """Time from one inference to the next where every layer works on another input: that of the
+        slowest layer."""
+        return max(layer.latency_ns for layer in self.layers)
+
+    @property
+    def tops(self) -> float:
+        """Operations in a ps, one inference at a time."""
+        return self.ops / self.latency_ns * 1e-3
+
+    @property
+    def tops_pipelined(self) -> float:
+        """The same with all layers at work."""
+        return self.ops / self.interval_ns * 1e-3
+
+    @property
+    def tops_per_W(self) -> float:
+        """Operations in a pJ."""
+        return self.ops / self.energy_pJ.total
+
+    @property
+    def tops_per_mm2(self) -> float:
+        """:attr:`tops` over the area; NaN if there is none."""
+        area_mm2 = self.area_um2.total * 1e-6
+        return self.tops / area_mm2 if area_mm2 else math.nan
+
+    @property
+    def tops_per_W_1b(self) -> float | None:
+        """1-bit-normalised :attr:`tops_per_W`."""
+        return None if self.bit_ops is None else self.bit_ops / self.energy_pJ.total
+
+    @property
+    def tops_1b(self) -> float | None:
+        """1-bit-normalised :attr:`tops`."""
+        return None if self.bit_ops is None else self.bit_ops / self.latency_ns * 1e-3
+
+
+def cost_of(
+    model: nn.Module | Workload, x: Tensor | None = None, *, profile: Profile | None = None
+) -> Cost:
+    """What one inference of ``model`` takes: energy, time and area by layer.
+
+    Nothing is evaluated but one digital forward pass, which a :class:`Workload` has behind it: for
+    many devices, make one with :func:`workload_of` and give it here each time.
+
+    Args:
+        model: a converted model, or its workload.
+        x: a batch of inputs, see :func:`workload_of`; only with a model.
+        profile: the device; that of each layer by default.
+
+    Raises:
+        CimsimError: if ``x`` is missing or too much, or a layer does not fit the device.
+
+    >>> import torch, cimsim
+    >>> net = cimsim.convert(torch.nn.Linear(8, 4), "reram-wan-2022")
+    >>> cost_of(net, torch.ones(1, 8)).macs
+    32
+    """
+    if isinstance(model, Workload):
+        if x is not None:
+            raise CimsimError("a workload has met its inputs already; give it without them")
+        work = model
+    elif x is None:
+        raise CimsimError("the cost of a model wants a batch of its inputs: cost_of(model, x)")
+    else:
+        work = workload_of(model, x)
+    analog = [layer for layer in work.layers if isinstance(layer, AnalogWork)]
+    devices = [profile or layer.profile for layer in analog]
+    priced = {id(device): prices_of(device) for device in devices}
+    logic = priced[id(devices[0])]  # of the digital layers too
+    layers = [
+        _digital(layer, logic)
+        if isinstance(layer, DigitalWork)
+        else _analog(layer, profile or layer.profile, priced[id(profile or layer.profile)])
+        for layer in work.layers
+    ]
+    warnings = [text for prices in priced.values() for text in prices.warnings]
+    total_ns = math.fsum(layer.latency_ns for layer in layers)
+    return Cost(
+        profile=", ".join(dict.fromkeys(device.name for device in devices)),
+        overrides=tuple(dict.fromkeys(text for device in devices for text in device.overrides)),
+        measured=all(layer.drive is not None and layer.weight is not None for layer in analog),
+        layers=tuple(_leaking(layer, total_ns, logic) for layer in layers),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _analog(work: AnalogWork, device: Profile, prices: Prices) -> LayerCost:
+    try:
+        counts = count(work, device)
+    except CimsimError as error:
+        raise CimsimError(f"layer '{work.name}': {error}") from None
+    power = read_power(work, device, counts.blocks)
+    at_once = prices.t_pulse_ns + counts.columns_per_adc * prices.t_conversion_ns
+    return LayerCost(
+        name=work.name,
+        kind=work.kind,
+        device=device.name,
+        macs=counts.macs,
+        bit_macs=_bit_macs(counts, device),
+        counts=counts,
+        energy_pJ=Parts(
+            array=_array_pJ(counts, power, device),
+            dac=counts.dac_conversions * prices.dac.e_pJ,
+            adc=counts.adc_conversions * prices.adc.e_pJ,
+            digital=(counts.shift_adds + counts.adds) * prices.e_add_pJ
+            + counts.multiplies * prices.e_multiply_pJ,
+            buffer=counts.buffer_bits * prices.e_bit_pJ,
+        ),
+        latency_ns=counts.vectors * counts.pulses * at_once,
+        area_um2=_area_um2(counts, device, prices),
+    )
+
+
+def _array_pJ(counts: Counts, power: ReadPower, device: Profile) -> float:
+    """Cells and row lines, see :class:`cimsim.profile.CellRead`."""
+    read, cell = (device.cost or Rates()).read, device.cell
+    reads = counts.vectors * counts.pulses
+    if read.c_cell_fF is None:  # uS V^2 ns = fJ
+        cells_fJ = power.conductance_uS * read.v_read_V**2 * read.t_read_ns
+    else:
+        cells_fJ = power.conductance_uS / cell.g_max_uS * read.v_read_V**2 * read.c_cell_fF
+    along = device.array.columns * counts.devices
+    rows_fJ = power.rows * along * read.c_row_fF * read.v_read_V**2
+    return reads * (cells_fJ + rows_fJ) * 1e-3
+
+
+def _area_um2(counts: Counts, device: Profile, prices: Prices) -> Parts:
+    """Whole tiles, also what nothing lies on; and a buffer for the layer's inputs."""
+    array = device.array
+    adcs = math.ceil(array.columns / device.adc.columns_per_adc)
+    return Parts(
+        array=counts.tiles * array.rows * array.columns * counts.devices * prices.area_cell_um2,
+        dac=counts.tiles * array.rows * prices.dac.area_um2,
+        adc=counts.tiles * adcs * prices.adc.area_um2,
+        digital=counts.tiles * adcs * prices.area_accumulator_um2,
+        buffer=counts.held_bits * prices.area_bit_um2,
+    )
+
+
+def _digital(work: DigitalWork, prices: Prices) -> LayerCost:
+    """Products in 8 bits; their logic's area is not known."""
+    return LayerCost(
+        name=work.name,
+        kind=work.kind,
+        device="digital",
+        macs=work.macs,
+        bit_macs=work.macs * IDEAL_BITS**2,
+        counts=None,
+        energy_pJ=Parts(
+            digital=work.macs * prices.e_mac_pJ, buffer=work.moved * IDEAL_BITS * prices.e_bit_pJ
+        ),
+        latency_ns=work.macs / prices.macs_per_ns,
+        area_um2=Parts(),
+    )
+
+
+def _bit_macs(counts: Counts, device: Profile) -> float | None:
+    """MACs times the bits of both factors; the sign of a weight is a bit."""
+    stated, levels = (device.cost or Rates()).weight_bits, device.cell.levels
+    if stated is None and levels is None:
+        return None
+    signed = device.array.mapping == "differential-pair"
+    bits = stated or math.log2(levels or 1) * device.array.slices + signed
+    return counts.macs * (device.dac.bits or IDEAL_BITS) * bits
+
+
+def _leaking(layer: LayerCost, total_ns: float, logic: Prices) -> LayerCost:
+    """The layer with what all but its cells leak while the whole inference lasts."""
+    leaking_um2 = layer.area_um2.total - layer.area_um2.array
+    leakage_pJ = leaking_um2 * total_ns * logic.leakage_pJ_per_um2_ns
+    return replace(layer, energy_pJ=replace(layer.energy_pJ, leakage=leakage_pJ))

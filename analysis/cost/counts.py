@@ -1,0 +1,107 @@
+"""How often each part of a chip does its work in one inference."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from cimsim.analysis.cost.drive import IDEAL_BITS
+from cimsim.analysis.cost.workload import AnalogWork
+from cimsim.circuits.mapping import Mapping
+from cimsim.profile import Profile
+
+
+@dataclass(frozen=True)
+class Counts:
+    """One analog layer's work for one inference.
+
+    Attributes:
+        macs: multiplications of a weight with an input, each with its addition.
+        vectors: input vectors.
+        pulses: times that every vector is sent: once, or bit by bit without the sign.
+        tiles: physical tiles, ``row_tiles`` (and groups of a convolution) times ``blocks``.
+        row_tiles: tiles that a column's inputs are spread over.
+        blocks: tiles that the columns are spread over.
+        devices: cells that hold one digit of a weight, 2 in a pair.
+        cells: cells that hold weights or the reference.
+        columns_per_adc: conversions that an ADC makes one after the other.
+        cell_reads: reads of one cell.
+        dac_conversions: of a row's input on a tile, every bit of a serial DAC on its own.
+        adc_conversions: of a column (a pair of columns is subtracted before); every slice, row tile
+            and bit on its own.
+        shift_adds: additions that join slices and bits of one output on one tile.
+        adds: additions over row tiles, of biases, and what subtracts a digital reference.
+        multiplies: scales of columns.
+        buffer_bits: bits of inputs that are read for every vector, and of outputs written.
+        held_bits: bits of inputs that the layer's buffer holds.
+    """
+
+    macs: float
+    vectors: float
+    pulses: int
+    tiles: int
+    row_tiles: int
+    blocks: int
+    devices: int
+    cells: int
+    columns_per_adc: int
+    cell_reads: float
+    dac_conversions: float
+    adc_conversions: float
+    shift_adds: float
+    adds: float
+    multiplies: float
+    buffer_bits: float
+    held_bits: float
+
+
+def count(work: AnalogWork, profile: Profile) -> Counts:
+    """What ``work`` takes on the device of ``profile``.
+
+    Tiles are those of :func:`cimsim.array.occupancy.occupancy`: rows dealt out over tiles, columns
+    and their slices over blocks, each with a reference column where cells hold one.
+
+    Raises:
+        CimsimError: if the layer does not fit the device's tiles.
+    """
+    array, mapping = profile.array, Mapping(profile.cell, profile.array)
+    tiling = work.tiling(array)
+    columns = tiling.to_cells(torch.empty(work.weight_shape, device="meta")).shape[1]
+    outputs, inputs = work.weight_shape[0], math.prod(work.weight_shape[1:])
+    groups = outputs // columns
+    row_tiles = tiling.tiles // groups
+    held_reference = mapping.reference and not mapping.digital_reference
+    blocks = math.ceil(columns * array.slices / max(1, array.columns - held_reference))
+    devices = 2 if mapping.paired else 1
+    rows = groups * inputs * blocks  # that are driven for every vector, on all tiles
+    bits = profile.dac.bits or IDEAL_BITS
+    pulses = bits - 1 if profile.dac.bit_serial else 1
+    cells = outputs * inputs * array.slices * devices + rows * held_reference
+    results = work.vectors * outputs  # columns' results before any overlap
+    parts = array.slices * pulses  # conversions that make one result on one tile
+    adds = results * (row_tiles - 1) + work.additions
+    if mapping.digital_reference:  # sums of the inputs, subtracted from every result of a tile
+        adds += work.vectors * (groups * inputs - tiling.tiles) + results * row_tiles
+    multiplied = 1 if array.weight_scale == "layer" else row_tiles
+    per_tile = min(array.columns, columns * array.slices)
+    return Counts(
+        macs=work.vectors * outputs * inputs,
+        vectors=work.vectors,
+        pulses=pulses,
+        tiles=tiling.tiles * blocks,
+        row_tiles=row_tiles,
+        blocks=blocks,
+        devices=devices,
+        cells=cells,
+        columns_per_adc=min(profile.adc.columns_per_adc, per_tile),
+        cell_reads=work.vectors * pulses * cells,
+        dac_conversions=work.vectors * pulses * rows,
+        adc_conversions=results * row_tiles * parts,
+        shift_adds=results * row_tiles * (parts - 1),
+        adds=adds,
+        multiplies=results * multiplied + work.corrections,
+        buffer_bits=bits * (work.vectors * groups * inputs + work.outputs),
+        held_bits=bits * work.inputs,
+    )

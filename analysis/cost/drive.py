@@ -1,0 +1,73 @@
+"""How strongly a layer's rows are driven, and how well its cells conduct: what a read takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from cimsim.array import Tiling
+from cimsim.circuits.converters import Converter
+from cimsim.circuits.dac import bit_planes
+from cimsim.nn import AnalogLayer
+from cimsim.profile import Array
+
+IDEAL_BITS = 8
+"""What an ideal converter is taken for, as none is ideal."""
+
+_UNLIMITED = 2**31
+_SMALLEST_RANGE = 1e-30
+
+
+@dataclass(frozen=True, eq=False)
+class Drive:
+    """What a read's energy goes with at every row, mean over all vectors, ``[groups, rows]``.
+
+    ``u`` is an input over the DAC's range. ``squares`` is the mean of ``u^2``, for a voltage that
+    carries the input; ``sizes`` that of ``|u|``, for a duration that does; ``ones`` the share of
+    bits that are one, for inputs that are sent bit by bit.
+    """
+
+    squares: Tensor
+    sizes: Tensor
+    ones: Tensor
+
+    @classmethod
+    def mean(cls, drives: Sequence[Drive]) -> Drive | None:
+        """Over several calls of as many vectors each; None if there were none."""
+        if not drives:
+            return None
+        return cls(
+            *(
+                torch.stack([getattr(drive, part.name) for drive in drives]).mean(0)
+                for part in fields(cls)
+            )
+        )
+
+
+def drive_of(layer: AnalogLayer, vectors: Tensor) -> Drive:
+    """How ``vectors`` drive the rows of ``layer``.
+
+    Over the DAC's range as it is calibrated; where there is none, over the largest value.
+    """
+    bits = layer.profile.dac.bits or IDEAL_BITS
+    scale = layer.dac_range.detach()
+    if not bool(torch.isfinite(scale)):
+        scale = vectors.abs().max()
+    u = (vectors / scale.clamp_min(_SMALLEST_RANGE)).clamp(-1.0, 1.0).to(torch.float32)
+    converter = Converter(bits)
+    codes = converter.encode(u * converter.levels, want_inside=False)[0]
+    whole: Array = layer.profile.array.model_copy(update={"rows": _UNLIMITED})
+    tiling = layer.tiling(layer, whole)
+    parts = (u.square(), u.abs(), bit_planes(codes, bits).abs())
+    return Drive(*(_per_row(tiling, part) for part in parts))
+
+
+def _per_row(tiling: Tiling, values: Tensor) -> Tensor:
+    """The mean at each row of a tiling that does not split rows, ``[groups, rows]``."""
+    shape = tiling.output_shape_of(tuple(values.shape), tiling.tiles)
+    ones = values.new_ones(tiling.currents_shape(shape))
+    sums = tiling.cells_grad(ones, values).squeeze(1)
+    return sums / (ones.numel() / tiling.tiles)

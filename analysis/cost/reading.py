@@ -1,0 +1,81 @@
+"""What reads of a layer's cells take: programmed conductances times the squares of drives."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cimsim.analysis.cost.workload import AnalogWork
+from cimsim.array import Tiling
+from cimsim.array.chip import hold
+from cimsim.circuits.mapping import Mapping
+from cimsim.profile import Cost, Profile
+
+
+class ReadPower(NamedTuple):
+    """Means over the vectors of a layer and the pulses of each.
+
+    Attributes:
+        conductance_uS: sum of ``d G`` over the layer's cells, with ``d`` as
+            :class:`cimsim.profile.CellRead` has it.
+        rows: sum of ``d`` over its rows, those of every tile.
+    """
+
+    conductance_uS: float
+    rows: float
+
+
+@torch.no_grad()
+def read_power(work: AnalogWork, profile: Profile, blocks: int) -> ReadPower:
+    """What reads of ``work`` on the device of ``profile`` take, whose columns lie on ``blocks``
+    tiles side by side.
+
+    Cells are those of the chip that the weights are programmed on, and inputs those that were
+    seen; see :class:`cimsim.profile.CellRead` for what stands for either where it is unknown.
+    """
+    tiling = work.tiling(profile.array)
+    drives = _drives(work, profile, tiling)
+    conductances_uS = _conductances(work, profile, tiling, blocks)
+    total = (drives.to(conductances_uS) * conductances_uS).sum()
+    return ReadPower(float(total), float(drives.sum()) * blocks)
+
+
+def _drives(work: AnalogWork, profile: Profile, tiling: Tiling) -> Tensor:
+    """``d`` of each row of each tile, ``[tiles, rows]``; 0 for rows without weights."""
+    read = (profile.cost or Cost()).read
+    by_duration = read.coding == "duration"
+    outputs, *inputs = work.weight_shape
+    if work.drive is None:
+        uniform = 1 / 2 if profile.dac.bit_serial or by_duration else 1 / 3
+        mean = uniform if read.mean_drive is None else read.mean_drive
+        return tiling.to_cells(torch.full(work.weight_shape, mean))[:, 0]
+    of_levels = work.drive.sizes if by_duration else work.drive.squares
+    known = work.drive.ones if profile.dac.bit_serial else of_levels
+    by_output = known.repeat_interleave(outputs // len(known), 0)
+    return tiling.to_cells(by_output.reshape(outputs, *inputs))[:, 0]
+
+
+def _conductances(work: AnalogWork, profile: Profile, tiling: Tiling, blocks: int) -> Tensor:
+    """Sum of ``G`` in µS over the cells at each row of each tile, ``[tiles, rows]``."""
+    mapping = Mapping(profile.cell, profile.array)
+    held_reference = mapping.reference and not mapping.digital_reference
+    if work.weight is None:
+        stated = (profile.cost or Cost()).read.mean_conductance
+        cell = profile.cell
+        share = 1 / 4 if mapping.paired else 1 / 2  # of the span; one cell of a pair rests
+        mean_uS = abs(cell.g_min_uS) * (not cell.signed) + share * (
+            cell.g_max_uS if cell.signed else mapping.span_uS
+        )
+        if stated is not None:
+            mean_uS = stated * cell.g_max_uS
+        layout = tiling.to_cells(torch.ones(work.weight_shape))
+        tiles, columns, rows = layout.shape
+        cells = columns * profile.array.slices * (2 if mapping.paired else 1)
+        return torch.full((tiles, rows), mean_uS * (cells + blocks * held_reference))
+    seed, age_s = work.chip
+    g_uS = hold(tiling.to_cells(work.weight().float()), profile, seed, age_s).g_uS.abs().sum(0)
+    if held_reference:  # on every tile side by side
+        g_uS[:, -1] *= blocks
+    return g_uS.sum(1)

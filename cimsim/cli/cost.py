@@ -1,0 +1,214 @@
+"""``cimsim cost``: energy, latency and area of an inference."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from cimsim.cli import console
+from cimsim.errors import CimsimError
+
+if TYPE_CHECKING:
+    from cimsim.analysis.cost import Cost, LayerCost, Workload
+    from cimsim.profile import Profile
+
+
+def cost(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of a finished run.", show_default="a model without a run"),
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            "--profile",
+            metavar="PROFILE",
+            help="Device: a name or a file.",
+            show_default="the run's own",
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a value of the device; may be repeated."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Without a run: model, as `cimsim train` takes it.")
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="CxHxW",
+            help="Without a run: shape of one input, such as 1x28x28, or 64 for text.",
+        ),
+    ] = None,
+    classes: Annotated[int, typer.Option(min=1, help="Without a run: classes.")] = 10,
+    inputs: Annotated[
+        int, typer.Option(min=1, help="Test inputs whose mean energy is taken.")
+    ] = 16,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Also write the table with all counts to this file."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Energy, latency and area of one inference, by layer and by part of the chip.
+
+    With a run, cells are those of its programmed weights, inputs those of its test data, and
+    RUN/cost/ holds the result with a picture. `cimsim cost --profile NAME --model cnn --input
+    1x28x28` tells of a model that was never trained, with uniform weights and inputs.
+    """
+    from cimsim.analysis.cost import cost_facts, cost_of, write_cost_csv
+
+    if out is not None and (out.suffix.lower() != ".csv" or not out.parent.is_dir()):
+        raise CimsimError(f"{out}: the table is written as CSV to a folder that exists; say --out")
+    files: Sequence[Path] = ()
+    if run is not None:
+        if model is not None or input_shape is not None:
+            raise CimsimError("a run knows its model and inputs; leave --model and --input out")
+        found = cost_of(_work_of_run(run, on, overrides or [], inputs, data_dir))
+        files = _keep(found, run)
+    else:
+        if on is None or model is None or input_shape is None:
+            raise CimsimError(
+                "name a run, or else --profile, --model and --input, such as --profile "
+                "pcm-ibm-2020 --model cnn --input 1x28x28"
+            )
+        from cimsim.profile import load_profile
+
+        device = load_profile(on, overrides or [])
+        found = cost_of(_work_of_shape(model, _shape(input_shape), classes, device))
+    if out is not None:
+        write_cost_csv(found, out)
+    for text in found.warnings:
+        console.remark(text)
+    if as_json:
+        console.say(json.dumps(cost_facts(found), indent=2, allow_nan=False))
+        return
+    console.show(_table(found))
+    console.show(_totals(found))
+    for path in files:
+        console.say(str(path))
+
+
+def _work_of_run(
+    path: Path, on: str | None, overrides: Sequence[str], inputs: int, data_dir: Path | None
+) -> Workload:
+    from cimsim.analysis.cost import workload_of
+    from cimsim.profile import load_profile, override_profile
+    from cimsim.training.run import Run
+
+    run = Run.open(path)
+    run.data_dir = data_dir or run.data_dir
+    device = run.profile if on is None else load_profile(on)
+    return workload_of(
+        run.chip_model(override_profile(device, overrides)), run.data.test_x[:inputs]
+    )
+
+
+def _work_of_shape(spec: str, shape: tuple[int, ...], classes: int, profile: Profile) -> Workload:
+    """The workload of an untrained model, from shapes alone."""
+    import torch
+
+    from cimsim.analysis.cost import workload_of
+    from cimsim.nn import convert
+    from cimsim.training.models import build_model
+
+    model = build_model(spec, shape, classes, seed=0).to("meta")
+    convert(model, profile, inplace=True)
+    numbers = torch.int64 if len(shape) == 1 else torch.float32
+    return workload_of(model, torch.zeros(1, *shape, dtype=numbers, device="meta"))
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(map(int, text.split("x")))
+    except ValueError:
+        shape = ()
+    if len(shape) not in (1, 3) or min(shape) < 1:
+        raise CimsimError(f"--input wants channels x height x width, such as 1x28x28, not '{text}'")
+    return shape
+
+
+def _keep(found: Cost, run: Path) -> Sequence[Path]:
+    from cimsim.analysis.cost import draw_cost, write_cost
+    from cimsim.analysis.cost.files import PICTURE, cost_folder
+    from cimsim.analysis.plot import save
+
+    folder = cost_folder(run)
+    return [*write_cost(found, folder), *save(draw_cost(found), folder / PICTURE)]
+
+
+def _table(found: Cost) -> Table:
+    device = ", ".join((found.profile, *found.overrides))
+    known = "" if found.measured else ", uniform weights and inputs"
+    table = Table(
+        title=f"One inference on {device}{known}: energies in nJ, 1 MAC = 2 operations",
+        title_justify="left",
+    )
+    table.add_column("layer", overflow="fold")
+    for heading in ("MACs", "tiles", "vectors", "ADC conv."):
+        table.add_column(heading, justify="right")
+    from cimsim.analysis.cost import PARTS
+
+    for heading in (*PARTS, "energy", "%", "latency µs", "area mm²"):
+        table.add_column(heading, justify="right")
+    for layer in found.layers:
+        table.add_row(Text(layer.name or "(the model)"), *_counted(layer), *_priced(layer, found))
+    table.add_section()
+    table.add_row("all", f"{found.macs:,}", "", "", "", *_priced(found, found))
+    return table
+
+
+def _counted(layer: LayerCost) -> list[str]:
+    counts = layer.counts
+    if counts is None:
+        return [f"{layer.macs:,}", "digital", "", ""]
+    numbers = (layer.macs, counts.tiles, counts.vectors, counts.adc_conversions)
+    return [f"{number:,}" for number in numbers]
+
+
+def _priced(of: LayerCost | Cost, whole: Cost) -> list[str]:
+    from cimsim.analysis.cost import PARTS
+
+    energy = of.energy_pJ
+    nJ = [getattr(energy, part) * 1e-3 for part in PARTS]
+    share = 100 * energy.total / whole.energy_pJ.total
+    return [
+        *(f"{value:.3g}" for value in (*nJ, energy.total * 1e-3)),
+        f"{share:.3g}",
+        f"{of.latency_ns * 1e-3:.3g}",
+        f"{of.area_um2.total * 1e-6:.3g}",
+    ]
+
+
+def _totals(found: Cost) -> Table:
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(justify="right")
+    table.add_column()
+    table.add_row("", "as it is", "1-bit-normalised", "")
+
+    def normalised(value: float | None) -> str:
+        return "-" if value is None else f"{value:.4g}"
+
+    efficiency = f"{found.tops_per_W:.4g}"
+    table.add_row("efficiency", efficiency, normalised(found.tops_per_W_1b), "TOPS/W")
+    table.add_row("one input at a time", f"{found.tops:.4g}", normalised(found.tops_1b), "TOPS")
+    table.add_row("every layer at work", f"{found.tops_pipelined:.4g}", "", "TOPS")
+    table.add_row("density", f"{found.tops_per_mm2:.4g}", "", "TOPS/mm²")
+    return table
