@@ -183,8 +183,10 @@ def test_wan_over_bits(out_bits: int, in_bits: int, tops: float, tops_per_W: flo
 
 
 def test_wan_as_its_profile_has_it() -> None:
-    """In: three energies per operation of (6, 4) bits. Out: their sum, 62.4 fJ, and the figures that
-    follow from it: a check of the counting. Logic and buffers outside the cores are ours."""
+    """In: three energies per operation of (6, 4) bits. Out: the same: a check of the counting.
+
+    Logic and buffers outside the cores are ours, and not among them.
+    """
     device = load_profile("reram-wan-2022")
     layer = cimsim.convert(nn.Linear(128, 256, bias=False, device="meta"), device)
     energy = cost_of(layer, torch.zeros(1, 128, device="meta")).energy_pJ
