@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cimsim.cli import console
+from cimsim.cli.options import check_table
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def cost(
     """
     from cimsim.analysis.cost import cost_facts, cost_of, write_cost_csv
 
-    if out is not None and (out.suffix.lower() != ".csv" or not out.parent.is_dir()):
-        raise CimsimError(f"{out}: the table is written as CSV to a folder that exists; say --out")
+    if out is not None:
+        check_table(out)
     files: Sequence[Path] = ()
     if run is not None:
         if model is not None or input_shape is not None:
