@@ -169,11 +169,11 @@ def test_sinangil_at_1_V() -> None:
 def test_wan_over_bits(out_bits: int, in_bits: int, tops: float, tops_per_W: float) -> None:
     """In: energies and time of (6, 4) bits, a third for each of the three bits without the sign.
 
-    Out: all others, as if every bit took the same. Efficiency is within 20 %, too high throughout
-    for 1 and 2 bits, where what does not go with the bits counts most; throughput within 25 %: with
-    10 bits of output the ADC takes more steps, which the count of input bits does not know. (The
-    chip adds bits up before its ADC, and not behind it: the conversions counted here stand for
-    that.)
+    Out: all others, as if every bit of the input took the same and those of the output nothing.
+    Efficiency is within 20 %, too high throughout, most for 1 and 2 bits, where what does not go
+    with the bits counts most; throughput is within 25 %: with 10 bits of output the ADC takes more
+    steps, which is not counted. (The chip adds bits up before its ADC, and not behind it: the
+    conversions counted here stand for that.)
     """
     found = macro("wan-2022", 128, 256, dac__bits=in_bits, adc__bits=out_bits)
     assert found.tops_per_W == pytest.approx(tops_per_W, rel=0.20)
