@@ -138,7 +138,10 @@ def _measured(
             )
     node_nm, v_V = model.at_node_nm or cost.node_nm, model.at_v_V or cost.v_dd_V
     energy, of_energy = energy_factor(node_nm, v_V, cost.node_nm, cost.v_dd_V)
+    scaled_pJ = energy_pJ * finer * energy
+    if model.area_um2 is None:
+        unknown = f"the area of the {what} is not known, so that areas and TOPS/mm^2 lack it"
+        return Converter(scaled_pJ, 0.0, (*warnings, *of_energy, unknown))
     area, of_area = area_factor(node_nm, cost.node_nm)
-    return Converter(
-        energy_pJ * finer * energy, model.area_um2 * finer * area, (*warnings, *of_energy, *of_area)
-    )
+    area_um2 = model.area_um2 * finer * area
+    return Converter(scaled_pJ, area_um2, (*warnings, *of_energy, *of_area))

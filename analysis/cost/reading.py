@@ -50,7 +50,7 @@ def _drives(work: AnalogWork, profile: Profile, tiling: Tiling) -> Tensor:
     if work.drive is None:
         uniform = 1 / 2 if profile.dac.bit_serial or by_duration else 1 / 3
         mean = uniform if read.mean_drive is None else read.mean_drive
-        return tiling.to_cells(torch.full(work.weight_shape, mean))[:, 0]
+        return tiling.to_cells(torch.tensor(mean).expand(work.weight_shape))[:, 0]
     of_levels = work.drive.sizes if by_duration else work.drive.squares
     known = work.drive.ones if profile.dac.bit_serial else of_levels
     by_output = known.repeat_interleave(outputs // len(known), 0)
@@ -62,16 +62,9 @@ def _conductances(work: AnalogWork, profile: Profile, tiling: Tiling, blocks: in
     mapping = Mapping(profile.cell, profile.array)
     held_reference = mapping.reference and not mapping.digital_reference
     if work.weight is None:
-        stated = (profile.cost or Cost()).read.mean_conductance
-        cell = profile.cell
-        share = 1 / 4 if mapping.paired else 1 / 2  # of the span; one cell of a pair rests
-        mean_uS = abs(cell.g_min_uS) * (not cell.signed) + share * (
-            cell.g_max_uS if cell.signed else mapping.span_uS
-        )
-        if stated is not None:
-            mean_uS = stated * cell.g_max_uS
-        layout = tiling.to_cells(torch.ones(work.weight_shape))
-        tiles, columns, rows = layout.shape
+        mean_uS = _mean_uS(profile, mapping)
+        empty = torch.empty(work.weight_shape, device="meta")
+        tiles, columns, rows = tiling.to_cells(empty).shape
         cells = columns * profile.array.slices * (2 if mapping.paired else 1)
         return torch.full((tiles, rows), mean_uS * (cells + blocks * held_reference))
     seed, age_s = work.chip
@@ -79,3 +72,13 @@ def _conductances(work: AnalogWork, profile: Profile, tiling: Tiling, blocks: in
     if held_reference:  # on every tile side by side
         g_uS[:, -1] *= blocks
     return g_uS.sum(1)
+
+
+def _mean_uS(profile: Profile, mapping: Mapping) -> float:
+    """Mean conductance of a cell whose weight is not known: as stated, or of uniform weights."""
+    cell, stated = profile.cell, (profile.cost or Cost()).read.mean_conductance
+    if stated is not None:
+        return stated * cell.g_max_uS
+    if cell.signed:
+        return cell.g_max_uS / 2
+    return cell.g_min_uS + mapping.span_uS / (4 if mapping.paired else 2)  # one of a pair rests

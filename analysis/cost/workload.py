@@ -183,7 +183,7 @@ def _watched(model: nn.Module, counter: FlopCounterMode, seen: dict[str, _Seen])
         entry.outputs += _numbers(output)
         if isinstance(module, AnalogLayer):
             vectors = module.vectors(next(value for value in given if isinstance(value, Tensor)))
-            tiling, outputs = module.array.tiling, module.effective_weight().shape[0]
+            tiling, outputs = module.array.tiling, _weight_shape(module)[0]
             shape = tiling.output_shape_of(tuple(vectors.shape), outputs)
             entry.vectors += math.prod(shape) // outputs
             if not vectors.is_meta and not module.weight.is_meta:
@@ -200,7 +200,7 @@ def _watched(model: nn.Module, counter: FlopCounterMode, seen: dict[str, _Seen])
 
 
 def _analog(name: str, layer: AnalogLayer, seen: _Seen, batch: int) -> AnalogWork:
-    shape = tuple(layer.arranged(layer.weight.detach().to("meta")).shape)
+    shape = _weight_shape(layer)
     vectors, outputs = seen.vectors / batch, seen.outputs / batch
     overlapping = vectors * shape[0] - outputs  # of a transposed convolution
     biases = outputs if layer.bias is not None or layer.denoiser is not None else 0.0
@@ -219,6 +219,11 @@ def _analog(name: str, layer: AnalogLayer, seen: _Seen, batch: int) -> AnalogWor
         weight=None if layer.weight.is_meta else layer.effective_weight,
         chip=(layer.chip_seed, layer.age_s),
     )
+
+
+def _weight_shape(layer: AnalogLayer) -> tuple[int, ...]:
+    """Shape of the weight as the array holds it."""
+    return tuple(layer.arranged(layer.weight.detach().to("meta")).shape)
 
 
 def _whole(number: float) -> float:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cimsim.cli import console
+from cimsim.cli.options import check_table
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ def cost(
     """
     from cimsim.analysis.cost import cost_facts, cost_of, write_cost_csv
 
-    if out is not None and (out.suffix.lower() != ".csv" or not out.parent.is_dir()):
-        raise CimsimError(f"{out}: the table is written as CSV to a folder that exists; say --out")
+    if out is not None:
+        check_table(out)
     files: Sequence[Path] = ()
     if run is not None:
         if model is not None or input_shape is not None:
@@ -153,6 +154,8 @@ def _keep(found: Cost, run: Path) -> Sequence[Path]:
 
 
 def _table(found: Cost) -> Table:
+    from cimsim.analysis.cost import PARTS
+
     device = ", ".join((found.profile, *found.overrides))
     known = "" if found.measured else ", uniform weights and inputs"
     table = Table(
@@ -160,25 +163,21 @@ def _table(found: Cost) -> Table:
         title_justify="left",
     )
     table.add_column("layer", overflow="fold")
-    for heading in ("MACs", "tiles", "vectors", "ADC conv."):
-        table.add_column(heading, justify="right")
-    from cimsim.analysis.cost import PARTS
-
-    for heading in (*PARTS, "energy", "%", "latency µs", "area mm²"):
-        table.add_column(heading, justify="right")
+    headings = ("MACs", "tiles", "vectors", *PARTS, "energy", "%", "µs", "mm²")
+    for heading in headings:
+        table.add_column(heading, justify="right", overflow="fold")
     for layer in found.layers:
         table.add_row(Text(layer.name or "(the model)"), *_counted(layer), *_priced(layer, found))
     table.add_section()
-    table.add_row("all", f"{found.macs:,}", "", "", "", *_priced(found, found))
+    table.add_row("all", f"{found.macs:,}", "", "", *_priced(found, found))
     return table
 
 
 def _counted(layer: LayerCost) -> list[str]:
     counts = layer.counts
     if counts is None:
-        return [f"{layer.macs:,}", "digital", "", ""]
-    numbers = (layer.macs, counts.tiles, counts.vectors, counts.adc_conversions)
-    return [f"{number:,}" for number in numbers]
+        return [f"{layer.macs:,}", "digital", ""]
+    return [f"{number:,}" for number in (layer.macs, counts.tiles, counts.vectors)]
 
 
 def _priced(of: LayerCost | Cost, whole: Cost) -> list[str]:

@@ -1,8 +1,10 @@
-"""Command-line options out of the fields of a configuration, so that each is described once."""
+"""Command-line options out of the fields of a configuration, so that each is described once; and a
+check of one that several commands have."""
 
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -11,6 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+
+from cimsim.errors import CimsimError
 
 Result = TypeVar("Result")
 
@@ -67,3 +71,17 @@ def _plain(annotation: Any) -> type:
         raise TypeError(f"no command-line option for a field of type {annotation}")
     kind: type = annotation
     return kind
+
+
+def check_table(path: Path) -> None:
+    """Refuse a name that no table can be written to, before anything is computed for it.
+
+    Raises:
+        CimsimError: if it does not end in .csv, or cannot be written.
+    """
+    if path.suffix.lower() != ".csv":
+        raise CimsimError(f"{path}: the table is written as CSV; give a name ending in .csv")
+    if not path.parent.is_dir():
+        raise CimsimError(f"{path}: there is no folder {path.parent} to write it to")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise CimsimError(f"{path}: cannot be written; choose another --out")

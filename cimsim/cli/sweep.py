@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cimsim.cli import console
+from cimsim.cli.options import check_table
 from cimsim.cli.tables import mean
 from cimsim.errors import CimsimError
 
@@ -108,7 +108,7 @@ def sweep(
 
         axis = parse_axis(over)
         if out is not None:
-            _check_table(out)
+            check_table(out)
         opened = open_runs(runs)
         names = distinct_names([run.path for run in opened])
         with console.counted("sweep", every=chips) as advance:
@@ -166,15 +166,6 @@ def _shard(text: str) -> tuple[int, int]:
         raise CimsimError(
             f"--shard wants a part and their number, such as 1/4, not '{text}'"
         ) from None
-
-
-def _check_table(path: Path) -> None:
-    if path.suffix.lower() != ".csv":
-        raise CimsimError(f"{path}: the table is written as CSV; give a name ending in .csv")
-    if not path.parent.is_dir():
-        raise CimsimError(f"{path}: there is no folder {path.parent} to write it to")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise CimsimError(f"{path}: cannot be written; choose another --out")
 
 
 def _heading(sweeps: Sequence[Sweep]) -> str:

@@ -60,7 +60,9 @@ class _Measured(Sourced):
     were measured if that was not on this chip; they are scaled to its node and supply then.
     """
 
-    area_um2: NonNegative = Field(description="area of one converter")
+    area_um2: NonNegative | None = Field(
+        default=None, description="area of one converter; null is not known, and left out"
+    )
     bits: _OneOrMore | None = Field(
         default=None, description="resolution that was measured; null is any"
     )

@@ -24,7 +24,8 @@ def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequenc
 
     A key is a dotted path; an item of a list is named by its index or its kind, as in
     ``cell.drift.power-law.strength``. A value in text follows the rules of the files. What was set
-    is recorded in ``profile.overrides``, and the source of its number becomes "set by hand".
+    is recorded in ``profile.overrides``, and the source of its number becomes "set by hand". A
+    section that is absent begins with its defaults, if it has any for every number.
 
     Args:
         overrides: ``["adc.bits=4"]`` or ``{"adc.bits": 4}``.

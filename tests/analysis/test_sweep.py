@@ -14,7 +14,7 @@ from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.store import Cell, Store, Sweep, read_sweep, sweep_folder
 from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
-from cimsim.profile import load_profile
+from cimsim.profile import load_profile, override_profile
 from cimsim.training.evaluate import evaluate
 from cimsim.training.run import Run, calibration_batches
 
@@ -81,6 +81,14 @@ def test_finished_cells_are_not_evaluated_again(run: Run) -> None:
     assert [(cell.level, cell.chip) for cell in swept.cells] == [
         (level, chip) for level in (1.0, 2.0) for chip in range(3)
     ]
+
+
+def test_what_operations_cost_changes_no_cell(run: Run) -> None:
+    calls: list[tuple[int, int]] = []
+    sweep([run], parse_axis("noise=0,1"), 2)
+    run.profile = override_profile(run.profile, {"cost.node_nm": 7})
+    sweep([run], parse_axis("noise=0,1"), 2, progress=lambda *call: calls.append(call[:2]))
+    assert calls == [(4, 4)]
 
 
 def test_an_interrupted_sweep_goes_on_to_the_same_table(

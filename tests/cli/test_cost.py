@@ -34,7 +34,7 @@ def test_a_table_and_files(cimsim: Command, run: Path, tmp_path: Path) -> None:
     assert found.measured
     assert found.profile == "pcm-ibm-2020"
     assert (run / "cost" / "cost.png").stat().st_size > 10_000
-    lines = list(csv.DictReader((tmp_path / "layers.csv").open()))
+    lines = list(csv.DictReader((tmp_path / "layers.csv").read_text().splitlines()))
     assert float(lines[-1]["energy_pJ"]) == pytest.approx(found.energy_pJ.total)
 
 

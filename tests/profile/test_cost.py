@@ -41,7 +41,7 @@ def test_what_is_wrong_is_said_at_its_place(tmp_path: Path) -> None:
     (source,) = faults(tmp_path, "cost:\n  node_nm: 65.0\n")
     assert "no source for 'node_nm'" in source
     (inner,) = faults(tmp_path, "cost:\n  adc: {kind: measured, e_adc_pJ: 1.0, area_um2: 2.0}\n")
-    assert "no source for 'e_adc_pJ', 'area_um2'" in inner
+    assert "no source for 'area_um2', 'e_adc_pJ'" in inner
     (kind,) = faults(tmp_path, "cost:\n  adc: {kind: surveyed}\n")
     assert "surveyed" in kind
     (range_,) = faults(tmp_path, "cost: {node_nm: 65000.0, source: x}\n")

@@ -184,3 +184,11 @@ def test_any_override_gives_a_profile_or_a_fault(override: str) -> None:
     except CimsimError as error:
         answer = str(error)
     assert isinstance(answer, Profile) or str(answer).startswith("--set ")
+
+
+def test_a_section_that_is_absent_begins_with_its_defaults() -> None:
+    wires = load_profile("pcm-ibm-2020", ["wires.r_bit_ohm=2"]).wires
+    assert wires is not None
+    assert (wires.r_bit_ohm, wires.r_word_ohm) == (2, 0)
+    with pytest.raises(ProfileError, match="one value without keys"):  # a window has no default
+        load_profile("pcm-ibm-2020", ["cell.write_verify.tolerance_uS=2"])

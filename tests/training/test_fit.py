@@ -230,6 +230,8 @@ def test_the_profile_file_may_have_moved_but_not_changed(tmp_path: Path) -> None
     moved = file.rename(tmp_path / "new" / "mine.yaml")
     resumed = fit(config(profile=str(moved)), tmp_path / "run", resume=True)
     assert resumed.config.profile == str(moved)
+    moved.write_text(text + "cost: {node_nm: 7.0, source: 'assumption: a test'}\n")
+    fit(config(profile=str(moved)), tmp_path / "run", resume=True)  # which changes no result
     moved.write_text(text + "adc:\n  bits: 4\n  source:\n    bits: 'assumption: a test'\n")
     with pytest.raises(CimsimError, match="has changed since it began"):
         fit(config(profile=str(moved)), tmp_path / "run", resume=True)

@@ -204,7 +204,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_cost(json_path) == found
     facts = json.loads(json_path.read_text())
     assert facts["totals"]["energy_pJ"]["total"] == pytest.approx(found.energy_pJ.total)
-    rows = list(csv.DictReader(csv_path.open()))
+    rows = list(csv.DictReader(csv_path.read_text().splitlines()))
     assert [row["layer"] for row in rows] == ["0", "1", "all"]
     assert [row["adc_conversions"] for row in rows] == ["25", "", ""]
     sums = [float(row["energy_pJ"]) for row in rows]

@@ -169,11 +169,11 @@ def test_sinangil_at_1_V() -> None:
 def test_wan_over_bits(out_bits: int, in_bits: int, tops: float, tops_per_W: float) -> None:
     """In: energies and time of (6, 4) bits, a third for each of the three bits without the sign.
 
-    Out: all others, as if every bit took the same. Efficiency is within 20 %, too high throughout
-    for 1 and 2 bits, where what does not go with the bits counts most; throughput within 25 %: with
-    10 bits of output the ADC takes more steps, which the count of input bits does not know. (The
-    chip adds bits up before its ADC, and not behind it: the conversions counted here stand for
-    that.)
+    Out: all others, as if every bit of the input took the same and those of the output nothing.
+    Efficiency is within 20 %, too high throughout, most for 1 and 2 bits, where what does not go
+    with the bits counts most; throughput is within 25 %: with 10 bits of output the ADC takes more
+    steps, which is not counted. (The chip adds bits up before its ADC, and not behind it: the
+    conversions counted here stand for that.)
     """
     found = macro("wan-2022", 128, 256, dac__bits=in_bits, adc__bits=out_bits)
     assert found.tops_per_W == pytest.approx(tops_per_W, rel=0.20)
@@ -183,8 +183,10 @@ def test_wan_over_bits(out_bits: int, in_bits: int, tops: float, tops_per_W: flo
 
 
 def test_wan_as_its_profile_has_it() -> None:
-    """In: three energies per operation of (6, 4) bits. Out: their sum, 62.4 fJ, and the figures that
-    follow from it: a check of the counting. Logic and buffers outside the cores are ours."""
+    """In: three energies per operation of (6, 4) bits. Out: the same: a check of the counting.
+
+    Logic and buffers outside the cores are ours, and not among them.
+    """
     device = load_profile("reram-wan-2022")
     layer = cimsim.convert(nn.Linear(128, 256, bias=False, device="meta"), device)
     energy = cost_of(layer, torch.zeros(1, 128, device="meta")).energy_pJ
