@@ -1,14 +1,15 @@
 """Text on a chip of phase-change memory: perplexity at one second, one day and one year.
 
     python -m benchmarks.perplexity --data-dir DIR [--data tinyshakespeare] [--first 3] [--epochs 1]
-        [--limit N] [--seeds 0,1] [--chips 5] [--runs runs/perplexity] [--device auto]
+        [--limit N] [--adc-bits 8] [--seeds 0,1] [--chips 5] [--arm NAME ...]
+        [--runs runs/perplexity] [--device auto]
 
 The library's GPT (4 blocks of width 128) is trained digitally; then every method tunes the same
 weights for as many epochs and steps: without the device, by standard noise-aware training (Gaussian
 noise in the autograd graph, no converters) at several sizes of the noise, and with the whole device
 in the forward pass. All are evaluated on the same unseen chips of ``pcm-ibm-2020``: converters of 8
-bits, programming noise, read noise, drift with global compensation. Test perplexity per character
-(tinyshakespeare) or word (wikitext-2). What is finished is kept: the same command goes on.
+bits (``--adc-bits`` for coarser ADCs), programming noise, read noise, drift with global
+compensation. Test perplexity per character (tinyshakespeare) or word (wikitext-2). What is finished is kept: the same command goes on.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=3, help="digital epochs before tuning")
     parser.add_argument("--epochs", type=int, default=1, help="epochs of tuning")
     parser.add_argument("--limit", type=int, help="windows of text to train on")
+    parser.add_argument("--adc-bits", type=int, default=8)
     parser.add_argument("--seeds", default="0,1", help="seeds of the tuning")
     parser.add_argument("--chips", type=int, default=5)
     parser.add_argument("--device", default="cpu")
@@ -75,6 +77,7 @@ def main() -> None:
         "device": working_device(given.device),
     }
     folder = given.runs / given.data
+    coarse = {} if given.adc_bits == 8 else {"overrides": (f"adc.bits={given.adc_bits}",)}
     config = make_config(
         **common, method="digital", epochs=given.first, lr=0.002, clip_sigma=2.5, weight_decay=0.1
     )
@@ -83,6 +86,7 @@ def main() -> None:
         [arm for arm in ARMS if given.arm is None or arm.name in given.arm],
         {
             **common,
+            **coarse,
             "start": first.path,
             "epochs": given.epochs,
             "lr": 0.0005,
@@ -90,33 +94,36 @@ def main() -> None:
             "weight_decay": 0.1,
         },
         AXIS,
-        out=folder,
+        out=folder / f"adc-{given.adc_bits}" if coarse else folder,
         chips=given.chips,
         seeds=[int(seed) for seed in given.seeds.split(",")],
         watch=Lines,
         progress=lambda done, total, doing: print(f"{doing}: {done}/{total}", flush=True),
     )
-    if given.arm is None:
+    if {"unaware", "standard", "device"} <= {
+        outcome.arm.name.split(",")[0] for outcome in outcomes
+    }:
         _write(outcomes, first, given)
 
 
 def _write(outcomes: list[Outcome], first: Run, given: argparse.Namespace) -> None:
     drawn = [o.curve for o in outcomes if o not in _standards(outcomes)[1:]]
-    save(draw(drawn, AXIS, metric=outcomes[0].metric), RESULTS / f"perplexity_{given.data}.png")
-    limit = f" --limit {given.limit}" if given.limit else ""
+    save(draw(drawn, AXIS, metric=outcomes[0].metric), RESULTS / f"{_name(given)}.png")
+    options = f" --limit {given.limit}" if given.limit else ""
+    options += f" --adc-bits {given.adc_bits}" if given.adc_bits != 8 else ""
     token, loss = first.data.token, first.result["digital_loss"]
     lines = [
         f"# Perplexity on a chip of phase-change memory: {given.data}",
         "",
         f"    python -m benchmarks.perplexity --data-dir DIR --data {given.data} "
-        f"--first {given.first} --epochs {given.epochs}{limit} --seeds {given.seeds} "
-        f"--chips {given.chips}",
+        f"--first {given.first} --epochs {given.epochs}{options} --seeds {given.seeds} "
+        f"--chips {given.chips}" + "".join(f" --arm '{name}'" for name in given.arm or ()),
         "",
         f"GPT of 4 blocks of width 128, {len(first.data.symbols):,} {token}s, windows of 64; "
         f"{given.first} digital epochs (test perplexity {math.exp(loss):.3f}), then "
-        f"{given.epochs} of each method from the same weights. Device `pcm-ibm-2020`, converters "
-        f"of 8 bits. Test perplexity per {token}: mean over {given.chips} unseen chips of each "
-        f"tuning seed ({given.seeds}) ± standard error (worst chip).",
+        f"{given.epochs} of each method from the same weights. Device `pcm-ibm-2020`, DAC of 8 "
+        f"bits, ADC of {given.adc_bits}. Test perplexity per {token}: mean over {given.chips} "
+        f"unseen chips of each tuning seed ({given.seeds}) ± standard error (worst chip).",
         "",
         *markdown(outcomes, AXIS),
         "",
@@ -126,8 +133,13 @@ def _write(outcomes: list[Outcome], first: Run, given: argparse.Namespace) -> No
         "",
     ]
     text = "\n".join(lines)
-    write_text(RESULTS / f"perplexity_{given.data}.md", text)
+    write_text(RESULTS / f"{_name(given)}.md", text)
     print(text)
+
+
+def _name(given: argparse.Namespace) -> str:
+    coarse = f"_adc{given.adc_bits}" if given.adc_bits != 8 else ""
+    return f"perplexity_{given.data}{coarse}"
 
 
 def _standards(outcomes: list[Outcome]) -> list[Outcome]:
