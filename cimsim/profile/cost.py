@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 
 from cimsim.profile.fields import Count, Fraction, NonNegative, Number, Positive
 from cimsim.profile.section import Sourced
@@ -12,7 +12,13 @@ from cimsim.profile.section import Sourced
 _OneOrMore = Annotated[int, Field(strict=True, ge=1, le=16)]
 
 
-class CellRead(Sourced):
+class _Priced(Sourced):
+    """A section whose checks are built where they are first used, as most commands never do."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class CellRead(_Priced):
     """Reading cells, and driving the lines that they hang on.
 
         E_cell = d V_read^2 G t_read,   or   d V_read^2 C_cell G / G_max  with capacitors
@@ -52,7 +58,7 @@ class CellRead(Sourced):
     )
 
 
-class _Measured(Sourced):
+class _Measured(_Priced):
     """Numbers of a converter that exists.
 
     ``bits`` is the resolution that they were measured at: at another one, energy and area follow
@@ -75,13 +81,18 @@ class _Measured(Sourced):
 
 
 class MeasuredDac(_Measured):
-    """A measured input driver: its energy for each conversion."""
+    """A measured input driver.
+
+        E = e_dac 2^(b - bits),    b = 1 for a serial one
+
+    Units: pJ. Source: the chip's.
+    """
 
     kind: Literal["measured"] = "measured"
     e_dac_pJ: NonNegative = Field(description="energy of one conversion")
 
 
-class CapacitiveDac(Sourced):
+class CapacitiveDac(_Priced):
     """An array of binary capacitors, or with one bit (of a serial DAC) a driver.
 
         E = 2^bits C_unit V_dd^2,   area = 2^(bits-1) A_unit
@@ -95,14 +106,19 @@ class CapacitiveDac(Sourced):
     area_unit_um2: NonNegative = Field(default=0.166, description="area of one bit, at 32 nm")
 
 
-class _AnyAdc(Sourced):
+class _AnyAdc(_Priced):
     """Every ADC converts at some rate; ``adc.columns_per_adc`` says how many columns share it."""
 
     rate_MHz: Positive = Field(default=100.0, description="conversions of one ADC in a us")
 
 
 class MeasuredAdc(_Measured, _AnyAdc):
-    """A measured ADC: its energy for each conversion."""
+    """A measured ADC.
+
+        E = e_adc 2^(b - bits),    b = adc.bits
+
+    Units: pJ. Source: the chip's.
+    """
 
     kind: Literal["measured"] = "measured"
     e_adc_pJ: NonNegative = Field(description="energy of one conversion")
@@ -146,7 +162,7 @@ DacCost = Annotated[MeasuredDac | CapacitiveDac, Field(discriminator="kind")]
 AdcCost = Annotated[MeasuredAdc | FigureOfMeritAdc | SurveyAdc, Field(discriminator="kind")]
 
 
-class _AtSomeNode(Sourced):
+class _AtSomeNode(_Priced):
     """Numbers of digital logic, scaled from their own node and supply to the chip's."""
 
     at_node_nm: Positive = Field(description="node that the numbers are for")
@@ -184,7 +200,7 @@ class BufferCost(_AtSomeNode):
     at_v_V: Positive = Field(default=0.9, description="supply that the energies are for")
 
 
-class Cost(Sourced):
+class Cost(_Priced):
     """What the chip's operations cost.
 
     Everything has a default, so that ``cost: {}`` is a generic chip of 22 nm with the best ADCs of
@@ -194,11 +210,11 @@ class Cost(Sourced):
 
     node_nm: Positive = Field(default=22.0, description="technology node")
     v_dd_V: Positive = Field(default=0.8, description="supply of logic and converters")
-    read: CellRead = Field(default=CellRead(), description="cells and lines")
-    dac: DacCost = Field(default=CapacitiveDac(), description="converters of the inputs")
-    adc: AdcCost = Field(default=SurveyAdc(), description="converters of the outputs")
-    digital: DigitalCost = Field(default=DigitalCost(), description="logic")
-    buffer: BufferCost = Field(default=BufferCost(), description="memory for activations")
+    read: CellRead = Field(default_factory=CellRead, description="cells and lines")
+    dac: DacCost = Field(default_factory=CapacitiveDac, description="converters of the inputs")
+    adc: AdcCost = Field(default_factory=SurveyAdc, description="converters of the outputs")
+    digital: DigitalCost = Field(default_factory=DigitalCost, description="logic")
+    buffer: BufferCost = Field(default_factory=BufferCost, description="memory for activations")
     leakage_mW_per_mm2: NonNegative = Field(
         default=0.1,
         description="static power of all but the cells; the default is an assumption for low-power "
