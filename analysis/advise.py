@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -48,7 +48,8 @@ class Remedy:
     Attributes:
         layer, kind, settings: which, what, and how :func:`cimsim.convert` is told.
         cost: its price times the layer's share of the model.
-        gain: how much better the model is with it, everything else being analog as it was.
+        gain: how much better the model is with it, everything else being analog as it was; 0 where
+            that is no more than its standard error over chips.
     """
 
     layer: str
@@ -252,9 +253,10 @@ def advice(
     everything = scores[EVERYTHING]
     remedies: dict[str, list[Remedy]] = {name: [] for name in offered}
     for remedy, name in single:
-        pairs = zip(scores[name], everything, strict=True)
-        gain = sum(metric.lost(with_it, without) for with_it, without in pairs) / len(everything)
-        remedies[remedy.layer].append(Remedy(**{**vars(remedy), "gain": gain}))
+        gain = summary(name, list(map(metric.lost, scores[name], everything)))
+        by_chance = gain.mean <= gain.standard_error
+        gained = replace(remedy, gain=0.0 if by_chance else gain.mean)
+        remedies[remedy.layer].append(gained)
     search = _Search(subject, found.chips, within, remedies, other)
     taken = search.mix({layer.name: layer.lost.mean for layer in found.layers})
     return _verified(subject, found, search, taken, within, by)
