@@ -20,7 +20,7 @@ from cimsim.profile import dump_profile, load_profile
 from cimsim.training.config import TrainConfig, make_config
 from cimsim.training.data import load_data
 from cimsim.training.fit import fit
-from cimsim.training.layers import WORDS, format_layer, of_devices, parse_layers, with_profiles
+from cimsim.training.layers import WORDS, format_layer, parse_layers, with_profiles
 from cimsim.training.methods import make_method
 from cimsim.training.run import Run, new_model
 
@@ -90,11 +90,6 @@ def test_what_is_formatted_is_read_again(settings: dict[str, Any]) -> None:
 
 def test_the_words_are_those_of_convert() -> None:
     assert set(WORDS) == set(LayerSettings.__dataclass_fields__)
-
-
-def test_what_is_about_devices() -> None:
-    layers = parse_layers(["a:rule=C,adc.bits=4", "b:denoise=0.1", "c:digital"])
-    assert of_devices(layers) == {"a": {"adc.bits": 4}, "c": {"digital": True}}
 
 
 MIXED = ("hidden1:adc.bits=6", "hidden2:profile=generic-gaussian,rule=C", "classifier:digital")
