@@ -139,6 +139,18 @@ def test_other_layers_are_another_run(tmp_path: Path) -> None:
         fit(other, tmp_path / "run", resume=True)
 
 
+def test_a_profile_of_a_layer_may_move_but_not_change(tmp_path: Path) -> None:
+    one, two = (tmp_path / name for name in ("one.yaml", "two.yaml"))
+    one.write_text(dump_profile(load_profile("generic-gaussian")))
+    fit(config(layer=(f"hidden1:profile={one}",)), tmp_path / "run")
+    one.rename(two)
+    moved = config(layer=(f"hidden1:profile={two}",))
+    assert fit(moved, tmp_path / "run", resume=True).config.layer == moved.layer
+    two.write_text(dump_profile(load_profile("generic-gaussian", ["adc.bits=5"])))
+    with pytest.raises(CimsimError, match="or their profiles have changed"):
+        fit(moved, tmp_path / "run", resume=True)
+
+
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
