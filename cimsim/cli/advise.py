@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cimsim.analysis.advise import Advice
     from cimsim.training.run import Run
 
+_AS_IT_IS = "all analog, as it is"
+
 
 def advise(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
@@ -130,7 +132,7 @@ def _table(found: Advice) -> Table:
     table = Table(title=f"{metric.title} lost to digital", title_justify="left")
     table.add_column("assignment", overflow="fold")
     table.add_column("lost", justify="right")
-    table.add_row("all analog, as it is", mean(found.before, metric))
+    table.add_row(_AS_IT_IS, mean(found.before, metric))
     for step in found.steps:
         if step.layers:
             table.add_row(Text(_named(step.layers)), mean(step.lost, metric))
@@ -143,7 +145,7 @@ def _table(found: Advice) -> Table:
 def _named(layers: dict[str, dict[str, object]]) -> str:
     from cimsim.training.layers import format_layer
 
-    return " ".join(format_layer(*item) for item in layers.items()) or "nothing is to be changed"
+    return " ".join(format_layer(*item) for item in layers.items()) or _AS_IT_IS
 
 
 def _verdict(found: Advice, by: str) -> str:

@@ -146,6 +146,13 @@ def test_what_cannot_be_reached_is_said_and_the_nearest_is_named() -> None:
     assert found.chosen.mean == min(step.lost.mean for step in found.steps)
 
 
+def test_the_only_layer_stays_on_the_chip() -> None:
+    subject = Made(adding(a=0.2), {"a": 1.0})
+    found = advice(subject, subject.found, within=0.19)
+    assert found.layers == {"a": {"adc.bits": 10, "dac.bits": 10}}
+    assert not advice(subject, subject.found, within=0.1).found
+
+
 def test_layers_that_only_help_together_are_found() -> None:
     def law(kinds: dict[str, str], chip: int) -> float:
         return 0.0 if kinds["a"] == kinds["b"] == "digital" else 0.4
