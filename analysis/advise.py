@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -48,7 +48,8 @@ class Remedy:
     Attributes:
         layer, kind, settings: which, what, and how :func:`cimsim.convert` is told.
         cost: its price times the layer's share of the model.
-        gain: how much better the model is with it, everything else being analog as it was.
+        gain: how much better the model is with it, everything else being analog as it was; 0 where
+            that is no more than its standard error over chips.
     """
 
     layer: str
@@ -118,16 +119,10 @@ class Advice:
 class _Search:
     """Mixes an assignment; what it has tried, it knows."""
 
-    def __init__(
-        self,
-        subject: Subject,
-        chips: int,
-        within: float,
-        remedies: Mapping[str, list[Remedy]],
-        better: Profile | None,
-    ) -> None:
+    def __init__(self, subject: Subject, chips: int, within: float, better: Profile | None) -> None:
         self._subject, self._seeds, self._within = subject, range(chips), within
-        self._remedies, self._better = remedies, better
+        self._better = better
+        self._remedies: dict[str, list[Remedy]] = {}
         self.steps: list[Step] = []
         self._known: dict[str, Summary] = {}
 
@@ -164,6 +159,19 @@ class _Search:
     def near_enough(self, layers: Layers) -> bool:
         """Whether the model with these settings is within the wanted distance, in the mean."""
         return self.lost(layers).mean <= self._within
+
+    def measure(self, offered: Iterable[Remedy]) -> None:
+        """Try every remedy alone, all else being as it is, and offer them with their gains."""
+        named = {self.name({r.layer: r.settings}): r for r in offered}
+        wanted = {name: self.assignment({r.layer: r.settings}) for name, r in named.items()}
+        wanted[EVERYTHING] = self._subject.devices
+        scores = self._subject.scores(wanted, self._seeds, ADVICE)
+        lost = self._subject.metric.lost
+        for name, remedy in named.items():
+            gain = summary(name, list(map(lost, scores[name], scores[EVERYTHING])))
+            by_chance = gain.mean <= gain.standard_error
+            measured = replace(remedy, gain=0.0 if by_chance else gain.mean)
+            self._remedies.setdefault(remedy.layer, []).append(measured)
 
     def mix(self, fallback: Mapping[str, float]) -> dict[str, Remedy]:
         """The remedies taken, by layer; ``fallback`` is the loss by each layer alone, which decides
@@ -243,40 +251,31 @@ def advice(
     if bits < 0:
         raise CimsimError(f"bits are added, so their number must be 0 or more, not {bits}")
     other = None if better is None else load_profile(better).scale_noise(subject.noise)
-    offered = _offered(subject, found, bits, better, by)
-    search = _Search(subject, found.chips, within, {}, other)
-    single = [(r, search.name({r.layer: r.settings})) for rs in offered.values() for r in rs]
-    wanted = {name: search.assignment({r.layer: r.settings}) for r, name in single}
-    seeds, metric = range(found.chips), subject.metric
-    scores = subject.scores({EVERYTHING: subject.devices, **wanted}, seeds, ADVICE)
-    everything = scores[EVERYTHING]
-    remedies: dict[str, list[Remedy]] = {name: [] for name in offered}
-    for remedy, name in single:
-        pairs = zip(scores[name], everything, strict=True)
-        gain = sum(metric.lost(with_it, without) for with_it, without in pairs) / len(everything)
-        remedies[remedy.layer].append(Remedy(**{**vars(remedy), "gain": gain}))
-    search = _Search(subject, found.chips, within, remedies, other)
+    search = _Search(subject, found.chips, within, other)
+    search.measure(_offered(subject, found, bits, better, by))
     taken = search.mix({layer.name: layer.lost.mean for layer in found.layers})
     return _verified(subject, found, search, taken, within, by)
 
 
 def _offered(
     subject: Subject, found: Sensitivity, bits: int, better: str | None, by: By
-) -> dict[str, list[Remedy]]:
-    """What may be done about each layer, the cheapest first."""
-    offered = {}
+) -> Iterator[Remedy]:
+    """What may be done about each layer that is on a chip, the cheapest first; the only one there
+    is stays there."""
+    on_chip = {name: subject.devices.on(name) for name in subject.layers}
+    alone = sum(device is not None for device in on_chip.values()) == 1
     for name, share in _shares(found, by).items():
-        device = subject.devices.on(name)
+        device = on_chip[name]
         if device is None:
             continue
-        settings: dict[Kind, dict[str, Any]] = {"digital": {"digital": True}}
-        if better is not None:
-            settings["better"] = {"profile": better}
-        if finer := _finer(device, bits):
-            settings["bits"] = finer
-        remedies = [Remedy(name, k, s, PRICES[k] * share) for k, s in settings.items()]
-        offered[name] = sorted(remedies, key=lambda remedy: remedy.cost)
-    return offered
+        settings: dict[Kind, dict[str, Any]] = {
+            "bits": _finer(device, bits),
+            "better": {} if better is None else {"profile": better},
+            "digital": {} if alone else {"digital": True},
+        }
+        for kind in sorted(settings, key=lambda kind: PRICES[kind]):
+            if settings[kind]:
+                yield Remedy(name, kind, settings[kind], PRICES[kind] * share)
 
 
 def _finer(device: Profile, bits: int) -> dict[str, Any]:

@@ -19,15 +19,17 @@ from cimsim.analysis.store import Sweep
 from cimsim.analysis.sweep import Progress as SweepProgress
 from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
+from cimsim.nn import Assignment, analog_layers
 from cimsim.profile import Profile, load_profile
 from cimsim.profile.suggest import unknown
 from cimsim.training.config import TrainConfig, make_config
+from cimsim.training.data import load_data
 from cimsim.training.fit import check, fit
-from cimsim.training.layers import Layers, of_devices, parse_layers, with_profiles
+from cimsim.training.layers import parse_layers, with_profiles
 from cimsim.training.methods import METHODS
 from cimsim.training.progress import Progress
 from cimsim.training.recipes import RECIPES
-from cimsim.training.run import Run
+from cimsim.training.run import Run, new_model
 
 Settings: TypeAlias = dict[str, Any]
 Watch: TypeAlias = Callable[[str, TrainConfig], Progress]
@@ -184,13 +186,9 @@ def compare(
         for arm in arms
         for seed in seeds
     }
-    layers: Layers = {}
-    if on is None:
-        wanted = make_config(**common)
-        on = load_profile(wanted.profile, wanted.overrides)
-        layers = of_devices(with_profiles(parse_layers(wanted.layer)))
+    everywhere = _devices(make_config(**common)) if on is None else Assignment(on)
     for level in axis.values:
-        axis.apply(on, level)
+        axis.assign(everywhere, level)
     for arm in arms:
         check(configs[arm.name, seeds[0]])
     outcomes = []
@@ -207,14 +205,24 @@ def compare(
             axis,
             chips,
             age_s=age_s,
-            on=on,
-            layers=layers,
+            on=everywhere.among(analog_layers(runs[0].new_model())),
             device=runs[0].config.device,
             metric=metric,
             progress=_of(arm, progress),
         )
         outcomes.append(Outcome(arm, tuple(runs), tuple(sweeps), tuple(over_seeds(sweeps))))
     return outcomes
+
+
+def _devices(config: TrainConfig) -> Assignment:
+    """What the layers of ``config`` are on; any that is not analog there is on its profile."""
+    profile = load_profile(config.profile, config.overrides)
+    if not config.layer:
+        return Assignment(profile)
+    layers = with_profiles(parse_layers(config.layer))
+    model = new_model(config, profile, layers, load_data(config.data, config.data_dir))
+    own = [(name, layer.profile) for name, layer in analog_layers(model).items()]
+    return Assignment(profile, tuple((name, p) for name, p in own if p != profile))
 
 
 def _of(arm: Arm, progress: SweepProgress) -> SweepProgress:

@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from cimsim.analysis.budget import EVERYTHING, NOTHING, ONLY, WITHOUT, Budget, shares_of
@@ -214,24 +215,14 @@ def read_sensitivity(run: Path | str) -> Sensitivity:
     """
     path = sweep_folder(Path(run), SENSITIVITY) / "sensitivity.json"
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        layers = [
-            LayerSensitivity(
-                **{key: read_summary(layer.pop(key)) for key in _OF_CHIPS},
-                snr_dB=_number(layer.pop("snr_dB")),
-                **layer,
-            )
-            for layer in fields.pop("layers")
-        ]
-        ends = {key: read_summary(fields.pop(key)) for key in ("everything", "nothing")}
-        return Sensitivity(**fields, **ends, layers=tuple(layers))
+        return TypeAdapter(Sensitivity).validate_json(path.read_bytes())
     except FileNotFoundError:
         raise CimsimError(
             f"{run}: its layers' sensitivity was not measured; run `cimsim sensitivity {run}`"
         ) from None
     except OSError as error:
         raise CimsimError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except ValidationError:
         raise CimsimError(
             f"{path}: is damaged; run `cimsim sensitivity {run}` again, finished cells are kept"
         ) from None
@@ -244,15 +235,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def read_summary(fields: dict[str, Any]) -> Summary:
-    """A summary that :func:`plain` wrote."""
-    return Summary(**{k: v if k == "level" else _number(v) for k, v in fields.items()})
-
-
-def _number(value: float | str) -> float:
-    return float(value) if isinstance(value, str) else value
 
 
 # In a picture.

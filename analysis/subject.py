@@ -34,11 +34,11 @@ def silent(done: int, total: int, doing: str) -> None:
 class AssignmentsAxis(Axis):
     """Assignments of devices to layers, by name."""
 
-    assignments: Mapping[Level, Assignment] = field(default_factory=dict)
+    assignments: Mapping[str, Assignment] = field(default_factory=dict)
 
     def assign(self, devices: Assignment, level: Level) -> Assignment:
         """The assignment of that name, whatever ``devices`` are."""
-        return self.assignments[level]
+        return self.assignments[str(level)]
 
 
 class Subject(ABC):
@@ -141,9 +141,8 @@ class RunSubject(Subject):
     def batches(self) -> Iterable[Tensor]:
         """See :class:`Subject`."""
         count = min(self.samples or _SIGNAL_SAMPLES, _SIGNAL_SAMPLES)
-        return (
-            self.run.data.test_x[:count].to(self._where).split(self.run.data.batch_size or _BATCH)
-        )
+        inputs = self.run.data.test_x[:count].to(self._where)
+        return list(inputs.split(self.run.data.batch_size or _BATCH))
 
 
 class ModelSubject(Subject):

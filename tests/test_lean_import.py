@@ -32,6 +32,8 @@ def test_light_modules(module: str) -> None:
         ["--help"],
         ["train", "--help"],
         ["sweep", "--help"],
+        ["sensitivity", "--help"],
+        ["advise", "--help"],
         ["plot", "--help"],
         ["profiles"],
         ["profiles", "show", "pcm-ibm-2020"],

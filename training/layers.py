@@ -71,13 +71,6 @@ def with_profiles(layers: Layers) -> Layers:
     return loaded
 
 
-def of_devices(layers: Layers) -> Layers:
-    """What of ``layers`` is about devices, and not about training."""
-    of_training = set(WORDS) - {"digital", "profile"}
-    kept = {p: {k: v for k, v in s.items() if k not in of_training} for p, s in layers.items()}
-    return {pattern: settings for pattern, settings in kept.items() if settings}
-
-
 def _settings(text: str, rest: str) -> dict[str, Any]:
     written: dict[str, str] = {}
     last = ""

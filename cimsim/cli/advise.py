@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cimsim.analysis.advise import Advice
     from cimsim.training.run import Run
 
+_AS_IT_IS = "all analog, as it is"
+
 
 def advise(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
@@ -120,7 +122,7 @@ def advise(
             console.say(json.dumps(plain(facts), indent=2))
             return
         console.show(_table(found))
-        for line in (*_verdict(found, by), *_orders(found, opened)):
+        for line in (_verdict(found, by), *_orders(found, opened)):
             console.say(line)
         console.say(str(path))
 
@@ -130,7 +132,7 @@ def _table(found: Advice) -> Table:
     table = Table(title=f"{metric.title} lost to digital", title_justify="left")
     table.add_column("assignment", overflow="fold")
     table.add_column("lost", justify="right")
-    table.add_row("all analog, as it is", mean(found.before, metric))
+    table.add_row(_AS_IT_IS, mean(found.before, metric))
     for step in found.steps:
         if step.layers:
             table.add_row(Text(_named(step.layers)), mean(step.lost, metric))
@@ -143,28 +145,30 @@ def _table(found: Advice) -> Table:
 def _named(layers: dict[str, dict[str, object]]) -> str:
     from cimsim.training.layers import format_layer
 
-    return " ".join(format_layer(*item) for item in layers.items()) or "nothing is to be changed"
+    return " ".join(format_layer(*item) for item in layers.items()) or _AS_IT_IS
 
 
-def _verdict(found: Advice, by: str) -> list[str]:
+def _verdict(found: Advice, by: str) -> str:
     metric = found.measured
-    shown = {"%": " points"}.get(metric.unit, f" {metric.unit}".rstrip())
-    target = f"{metric.shown(found.within)}{shown}"
-    measured = f"{metric.shown(found.verified.mean)}{shown}"
+    unit = {"%": " points"}.get(metric.unit, f" {metric.unit}".rstrip())
+    target = f"{metric.shown(found.within)}{unit}"
+    chosen, measured = (f"{mean(level, metric)}{unit}" for level in (found.chosen, found.verified))
+    if not found.found:
+        return (
+            f"NOT REACHED: of all assignments that were tried and leave a layer analog, none is "
+            f"within {target} of digital; the nearest loses {chosen} on the chips it was chosen "
+            f"on, {measured} on others. Train against more noise, or allow a larger --within."
+        )
+    if not found.holds:
+        return (
+            f"NOT CONFIRMED: it is within {target} of digital on the chips it was chosen on, and "
+            f"loses {measured} on others; ask for a smaller --within, or choose on more --chips."
+        )
     share = "MACs" if by == "macs" else "parameters"
     cost = f"{100 * found.digital_share:.1f} % of the analog layers' {share} become digital"
-    if not found.found:
-        return [
-            f"NOT REACHED: within {target} of digital there is no assignment with an analog layer "
-            f"among those tried; the best of them loses {measured} on other chips. Train against "
-            "more noise, or allow a larger --within."
-        ]
-    if not found.holds:
-        return [
-            f"NOT CONFIRMED: it was within {target} of digital on the chips it was chosen on, and "
-            f"loses {measured} on others; ask for a smaller --within, or choose on more --chips."
-        ]
-    return [f"Reached: {measured} lost on other chips, {target} allowed; {cost}."]
+    sure = found.verified.mean + found.verified.half_width <= found.within
+    unsure = "" if sure else "; the interval is not within, more --chips make it narrower"
+    return f"Reached: {measured} lost on other chips, {target} allowed; {cost}{unsure}."
 
 
 def _orders(found: Advice, run: Run) -> list[str]:

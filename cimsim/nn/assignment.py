@@ -89,6 +89,11 @@ class Assignment:
             layers.append((name, None if device is None else done[id(device)]))
         return Assignment(done[id(self.profile)], tuple(layers))
 
+    def among(self, layers: Iterable[str]) -> Assignment:
+        """For a model of which only ``layers`` are analog."""
+        names = set(layers)
+        return Assignment(self.profile, tuple(pair for pair in self.layers if pair[0] in names))
+
     def digital(self, layers: Iterable[str]) -> Assignment:
         """With ``layers`` computed digitally."""
         return Assignment(

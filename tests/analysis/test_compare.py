@@ -110,6 +110,26 @@ def test_all_are_evaluated_on_one_device_whatever_they_trained_on(tmp_path: Path
     assert {s.plan.profile for o in outcomes for s in o.sweeps} == {"generic-gaussian"}
 
 
+def test_layers_of_all_arms_are_on_the_same_devices(tmp_path: Path) -> None:
+    layer = ("classifier:digital", "hidden1:profile=generic-gaussian")
+    arms = [
+        Arm("digital", {"method": "digital"}),
+        Arm("aware", {"method": "noise-aware"}),
+        Arm("less", {"method": "digital", "layer": ("hidden*:digital",)}),
+    ]
+    outcomes = compare(
+        arms,
+        {**COMMON, "layer": layer},
+        parse_axis("noise=2"),
+        out=tmp_path,
+        chips=1,
+        watch=Watch(),
+    )
+    names = [outcome.sweeps[0].plan.profile for outcome in outcomes]
+    both = "pcm-ibm-2020 + generic-gaussian"
+    assert names == [both, both, "pcm-ibm-2020"]
+
+
 def test_the_error_is_that_over_seeds_where_it_is_larger(tmp_path: Path) -> None:
     outcomes = compare(
         named_arms("digital"), COMMON, AXIS, out=tmp_path, chips=2, seeds=(0, 1, 2), watch=Watch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import signal
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from cimsim.analysis.store import read_sweep, sweep_folder
 from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment
+from cimsim.profile import load_profile
 from cimsim.training.evaluate import Score
 from cimsim.training.run import Run
 
@@ -114,6 +116,17 @@ def test_workers_that_die_again_and_again_are_told(
 
 def _die(task: Task) -> Score:
     os._exit(9)
+
+
+def test_a_task_can_be_sent_and_looked_up() -> None:
+    pcm, other = load_profile("pcm-ibm-2020"), load_profile("mismatch")
+    tasks = [
+        Task(0, Assignment(pcm, (("a", device), ("b", None))), 1, 60.0) for device in (other, pcm)
+    ]
+    sent = pickle.loads(pickle.dumps(tasks))
+    assert sent == tasks
+    assert {tasks[1]: "found"}[sent[1]] == "found"
+    assert hash(tasks[0]) != hash(tasks[1])
 
 
 def test_a_bench_keeps_its_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from cimsim.profile import dump_profile, load_profile
 from cimsim.training.config import TrainConfig, make_config
 from cimsim.training.data import load_data
 from cimsim.training.fit import fit
-from cimsim.training.layers import WORDS, format_layer, of_devices, parse_layers, with_profiles
+from cimsim.training.layers import WORDS, format_layer, parse_layers, with_profiles
 from cimsim.training.methods import make_method
 from cimsim.training.run import Run, new_model
 
@@ -92,11 +92,6 @@ def test_the_words_are_those_of_convert() -> None:
     assert set(WORDS) == set(LayerSettings.__dataclass_fields__)
 
 
-def test_what_is_about_devices() -> None:
-    layers = parse_layers(["a:rule=C,adc.bits=4", "b:denoise=0.1", "c:digital"])
-    assert of_devices(layers) == {"a": {"adc.bits": 4}, "c": {"digital": True}}
-
-
 MIXED = ("hidden1:adc.bits=6", "hidden2:profile=generic-gaussian,rule=C", "classifier:digital")
 
 
@@ -142,6 +137,18 @@ def test_other_layers_are_another_run(tmp_path: Path) -> None:
     other = config(layer=("hidden1:adc.bits=5", *MIXED[1:]))
     with pytest.raises(CimsimError, match=r"cannot resume .* other settings of layers"):
         fit(other, tmp_path / "run", resume=True)
+
+
+def test_a_profile_of_a_layer_may_move_but_not_change(tmp_path: Path) -> None:
+    one, two = (tmp_path / name for name in ("one.yaml", "two.yaml"))
+    one.write_text(dump_profile(load_profile("generic-gaussian")))
+    fit(config(layer=(f"hidden1:profile={one}",)), tmp_path / "run")
+    one.rename(two)
+    moved = config(layer=(f"hidden1:profile={two}",))
+    assert fit(moved, tmp_path / "run", resume=True).config.layer == moved.layer
+    two.write_text(dump_profile(load_profile("generic-gaussian", ["adc.bits=5"])))
+    with pytest.raises(CimsimError, match="or their profiles have changed"):
+        fit(moved, tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize(
