@@ -19,11 +19,14 @@ from cimsim.nn.summary import LayerSummary, Summary, summary
 from cimsim.nn.verbs import (
     age,
     analog_layers,
+    batch_norms,
     calibrate,
     denoise,
     digital,
     perturbed,
     program,
+    recalibrate,
+    reestimate,
     set_profile,
 )
 
@@ -45,6 +48,7 @@ __all__ = [
     "UnpackedRNN",
     "age",
     "analog_layers",
+    "batch_norms",
     "calibrate",
     "convert",
     "denoise",
@@ -52,6 +56,8 @@ __all__ = [
     "evaluating",
     "perturbed",
     "program",
+    "recalibrate",
+    "reestimate",
     "set_profile",
     "summary",
     "to_digital",
