@@ -6,8 +6,9 @@ each non-ideality the device that has only this one and the device that has all 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,17 +19,20 @@ from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.plot import COLOURS
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import BUDGET, Sweep
+from cimsim.analysis.study import Evaluation, Facts, facts_of, read_result, scores
 from cimsim.errors import CimsimError
 from cimsim.profile import Profile, non_idealities, only, without
+from cimsim.training.run import Run
 from cimsim.units import format_duration
 
 EVERYTHING, NOTHING = "everything", "nothing"
-_ONLY, _WITHOUT = "only ", "without "
+_ONLY, _WITHOUT, _AND = "only ", "without ", " + "
 
 
 @dataclass(frozen=True)
 class EffectsAxis(Axis):
-    """The devices of a budget, by name: ``everything``, ``nothing``, ``only X``, ``without X``."""
+    """The devices of a budget, by name: ``everything``, ``nothing``, ``only X``, ``only X + Y``,
+    ``without X``."""
 
     def apply(self, profile: Profile, level: Level) -> Profile:
         """The device of that name.
@@ -42,7 +46,7 @@ class EffectsAxis(Axis):
         if name == NOTHING:
             return only(profile, [])
         if name.startswith(_ONLY):
-            return only(profile, [name.removeprefix(_ONLY)])
+            return only(profile, name.removeprefix(_ONLY).split(_AND))
         return without(profile, [name.removeprefix(_WITHOUT)])
 
 
@@ -57,6 +61,24 @@ def budget_axis(profile: Profile) -> EffectsAxis:
         raise CimsimError(f"{profile.name} has no non-idealities, so there is nothing to budget")
     variants = [f"{kind}{name}" for name in names for kind in (_ONLY, _WITHOUT)]
     return EffectsAxis(BUDGET, (EVERYTHING, NOTHING, *variants))
+
+
+def device_with(names: Sequence[str], chosen: Iterable[str]) -> str:
+    """What an :class:`EffectsAxis` calls the device of which only ``chosen`` are left of all
+    non-idealities ``names``; a device has one name, so that it is evaluated once.
+
+    >>> device_with(["a", "b", "c"], ["c", "a"]), device_with(["a", "b", "c", "d"], ["b", "a"])
+    ('without b', 'only a + b')
+    """
+    chosen = set(chosen)
+    kept = [name for name in names if name in chosen]
+    if len(kept) == len(names):
+        return EVERYTHING
+    if not kept:
+        return NOTHING
+    if len(kept) == len(names) - 1 and len(kept) > 1:
+        return _WITHOUT + next(name for name in names if name not in chosen)
+    return _ONLY + _AND.join(kept)
 
 
 @dataclass(frozen=True)
@@ -83,21 +105,37 @@ class Budget:
     """The metric with everything and with nothing, and each non-ideality's share, the largest loss
     first."""
 
+    facts: Facts
     everything: Summary
     nothing: Summary
     shares: tuple[Share, ...]
 
+    def table(self) -> Iterator[Sequence[object]]:
+        """One row for each non-ideality, the heading first."""
+        yield ["non-ideality", "chips", "alone", "lost", "rest", "gained"]
+        for share in self.shares:
+            means = (part.mean for part in (share.alone, share.lost, share.rest, share.gained))
+            yield [share.name, self.facts.chips, *means]
 
-def budget_of(sweep: Sweep) -> Budget:
+
+def budget(run: Run, evaluation: Evaluation = Evaluation()) -> Budget:  # noqa: B008
+    """Evaluate ``run`` on every device of :func:`budget_axis`, the chips always the same.
+
+    Raises:
+        CimsimError: if nothing is wrong with the device, or as
+            :func:`cimsim.analysis.sweep.sweep`.
+    """
+    return budget_of(evaluation.sweep(run, budget_axis(evaluation.profile(run))), evaluation)
+
+
+def budget_of(sweep: Sweep, evaluation: Evaluation) -> Budget:
     """What a finished sweep over :func:`budget_axis` says."""
-    metric = sweep.plan.measured
-    scores: dict[str, list[float]] = {}
-    for cell in sweep.cells:
-        scores.setdefault(str(cell.level), []).append(metric.of(cell.accuracy, cell.loss))
-    base, ideal = np.array(scores[EVERYTHING]), np.array(scores[NOTHING])
+    facts, found = facts_of(sweep.plan, evaluation), scores(sweep)
+    metric = facts.measured
+    base, ideal = np.array(found[EVERYTHING]), np.array(found[NOTHING])
 
     def share(name: str) -> Share:
-        alone, rest = np.array(scores[_ONLY + name]), np.array(scores[_WITHOUT + name])
+        alone, rest = np.array(found[_ONLY + name]), np.array(found[_WITHOUT + name])
         return Share(
             name,
             summary(name, alone.tolist(), metric.falls),
@@ -106,19 +144,27 @@ def budget_of(sweep: Sweep) -> Budget:
             summary(name, list(map(metric.lost, rest, base))),
         )
 
-    names = [level.removeprefix(_ONLY) for level in scores if level.startswith(_ONLY)]
+    names = [str(level).removeprefix(_ONLY) for level in found if str(level).startswith(_ONLY)]
     shares = sorted(map(share, names), key=lambda share: -share.lost.mean)
-    return Budget(
-        summary(EVERYTHING, base.tolist()), summary(NOTHING, ideal.tolist()), tuple(shares)
+    everything, nothing = (
+        summary(name, found[name], metric.falls) for name in (EVERYTHING, NOTHING)
     )
+    return Budget(facts, everything, nothing, tuple(shares))
 
 
-def draw_budget(budget: Budget, sweep: Sweep, noise: float = 1.0) -> Figure:
-    """Accuracy with each non-ideality alone, and with all but each, over the same chips.
+def read_budget(run: Path) -> Budget:
+    """The budget of the run in the folder ``run``.
 
-    ``noise`` is the factor that the device's noise was scaled by.
+    Raises:
+        CimsimError: if there is none, or it is damaged.
     """
-    rows, metric = len(budget.shares), sweep.plan.measured
+    return read_result(run / BUDGET / f"{BUDGET}.json", Budget, f"cimsim budget {run}")
+
+
+def draw_budget(budget: Budget) -> Figure:
+    """The metric with each non-ideality alone, and with all but each, over the same chips."""
+    facts, rows = budget.facts, len(budget.shares)
+    metric = facts.measured
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     figure = Figure(figsize=(9.0, 1.9 + 0.42 * rows), layout=layout)
     FigureCanvasAgg(figure)
@@ -146,12 +192,9 @@ def draw_budget(budget: Budget, sweep: Sweep, noise: float = 1.0) -> Figure:
     figure.legend(
         *rest.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
     )
-    plan = sweep.plan
-    chips = f"{plan.chips} chips" if plan.chips > 1 else "1 chip"
-    scaled = "" if noise == 1 else f" at {noise:g} times its noise"
     figure.suptitle(
-        f"{plan.run} on {plan.profile}{scaled}, {format_duration(plan.age_s)} after programming: "
-        f"mean of {chips} and its 95 % interval",
+        f"{facts.where}, {format_duration(facts.age_s)} after programming: "
+        f"mean of {facts.counted} and its 95 % interval",
         fontsize=11,
     )
     return figure

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import cimsim
+from cimsim.analysis.upkeep import keep_up
 from cimsim.errors import CimsimError
 from cimsim.profile import Profile
 from cimsim.training.data import load_data
@@ -33,12 +34,14 @@ _MOST_LOSSES = 3  # of workers, one after the other, with nothing finished betwe
 
 @dataclass(frozen=True)
 class Task:
-    """One cell to evaluate: a run by its number in the list, a device, a chip and its age."""
+    """One cell to evaluate: a run by its number in the list, a device, a chip, its age, and what is
+    then done to the chip (see :mod:`cimsim.analysis.upkeep`)."""
 
     run: int
     profile: Profile
     chip: int
     age_s: float
+    upkeep: tuple[str, ...] = ()
 
 
 class Bench:
@@ -57,6 +60,9 @@ class Bench:
             self._model, self._built_for = run.chip_model(task.profile, self._device), wanted
         cimsim.program(self._model, seed=task.chip)
         cimsim.age(self._model, task.age_s)
+        if task.upkeep:
+            keep_up(self._model, task.upkeep, run, self._device)
+            self._built_for = None  # the next chip gets a model as it came out of training
         if task.run not in self._tests:
             tests = run.data.test_x.to(self._device), run.data.test_y.to(self._device)
             self._tests = {task.run: tests}  # those of one run at a time

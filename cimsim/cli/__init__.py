@@ -12,14 +12,18 @@ import typer
 import cimsim
 from cimsim.cli import (
     budget,
+    chip_yield,
     compare,
     console,
     doctor,
     generate,
+    heat_map,
+    life,
     methods,
     plot,
     profiles,
     sweep,
+    tolerance,
     train,
 )
 from cimsim.errors import CimsimError
@@ -34,7 +38,11 @@ app.add_typer(profiles.app, name="profiles")
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("plot")(plot.plot)
+app.command("map")(heat_map.heat_map)
+app.command("tolerance")(tolerance.tolerance)
 app.command("budget")(budget.budget)
+app.command("life")(life.life)
+app.command("yield")(chip_yield.chip_yield)
 app.command("compare")(compare.compare)
 app.command("generate")(generate.generate)
 app.command("methods")(methods.methods)
