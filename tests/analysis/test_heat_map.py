@@ -184,8 +184,7 @@ def test_numbers_can_be_read_on_their_cells() -> None:
     mesh = figure.axes[0].collections[0]
     for text, cell in zip(figure.axes[0].texts, mesh.get_facecolors(), strict=True):  # type: ignore[attr-defined]
         dark, bright = sorted(
-            0.2126 * r + 0.7152 * g + 0.0722 * b
-            for r, g, b in (to_rgb(text.get_color()), cell[:3])
+            0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in (to_rgb(text.get_color()), cell[:3])
         )
         assert bright - dark > 0.35
 
@@ -200,7 +199,10 @@ def test_bright_is_good_also_where_less_is_better() -> None:
 
 def test_a_chip_that_gives_nonsense_is_shown() -> None:
     found = synthetic(
-        "noise=0,1", "adc.bits=4,8", lambda x, y: 1000.0 if x and y == 4 else 0.5, metric="perplexity"
+        "noise=0,1",
+        "adc.bits=4,8",
+        lambda x, y: 1000.0 if x and y == 4 else 0.5,
+        metric="perplexity",
     )
     assert "inf" in texts(found)
 
@@ -211,9 +213,7 @@ def run(trained: Path, tmp_path: Path) -> Run:
 
 
 def test_a_cell_is_that_of_a_sweep(run: Run) -> None:
-    found = metric_map(
-        run, parse_axis("noise=1,3"), parse_axis("time=1h,1y"), Evaluation(chips=2)
-    )
+    found = metric_map(run, parse_axis("noise=1,3"), parse_axis("time=1h,1y"), Evaluation(chips=2))
     (swept,) = sweep([run], parse_axis("noise=3"), 2, age_s=3600.0)
     assert found.cells[0][1].mean == pytest.approx(np.mean([c.accuracy for c in swept.cells]))
     assert found.facts.age_s == 0.0
@@ -251,9 +251,7 @@ def test_time_and_temperature(run: Run) -> None:
 
 def test_an_age_and_an_axis_of_ages_is_too_much(run: Run) -> None:
     with pytest.raises(CimsimError, match="the levels are the ages"):
-        metric_map(
-            run, parse_axis("noise=0,1"), parse_axis("time=1s,1h"), Evaluation(age_s=3600.0)
-        )
+        metric_map(run, parse_axis("noise=0,1"), parse_axis("time=1s,1h"), Evaluation(age_s=3600.0))
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
