@@ -170,7 +170,7 @@ def test_it_goes_on_and_is_read_again(run: Run) -> None:
     assert found.ages_s == (1.0, 17640.0, 315576000.0)  # 4.93 h in two digits: 4.9 h
     told: list[tuple[int, int]] = []
     more = Evaluation(chips=2, progress=lambda done, total, _: told.append((done, total)))
-    life(run, more, 1.0, 315576000.0, 3)
+    found = life(run, more, 1.0, 315576000.0, 3)
     assert told[0] == (12, 24)
     write_result(run.path / "life", "life", found, found.table(), draw_life(found))
     assert read_life(run.path) == found
