@@ -134,21 +134,21 @@ def read_maps(run: Path) -> list[Map]:
 
 def positions_of_crossings(values: Sequence[float], line: float) -> list[float]:
     """Where the straight lines between neighbouring ``values``, which stand at 0, 1, 2, …, are
-    ``line``; a value that is ``line`` itself counts once.
+    ``line``; a value that is ``line`` itself counts once, of several in a row both ends.
 
-    >>> positions_of_crossings([0.9, 0.9, 0.6], 0.8)
-    [1.3333333333333335]
-    >>> positions_of_crossings([3.0, 2.0, 1.0, 2.0], 2.0)
+    >>> positions_of_crossings([3.0, 3.0, 1.0], 1.5)
+    [1.75]
+    >>> positions_of_crossings([3.0, 2.0, 1.0, 2.0, 2.0], 2.0)
     [1.0, 3.0]
     """
-    found = []
+    found: list[float] = []
     for place, (left, right) in enumerate(pairwise(values)):
-        if left == line and left != right:
-            found.append(float(place))
+        if left == right:
+            continue
+        if line in (left, right):
+            found.append(float(place + (right == line)))
         elif min(left, right) < line < max(left, right) and math.isfinite(right - left):
             found.append(place + (line - left) / (right - left))
-    if len(values) > 1 and values[-1] == line != values[-2]:
-        found.append(float(len(values) - 1))
     return list(dict.fromkeys(found))
 
 
