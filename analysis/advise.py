@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from cimsim.analysis.budget import EVERYTHING, NOTHING
 from cimsim.analysis.metric import Metric, metric_named
-from cimsim.analysis.sensitivity import Sensitivity, measure, plain
+from cimsim.analysis.sensitivity import Sensitivity, measure
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import ADVICE, sweep_folder
+from cimsim.analysis.study import plain
 from cimsim.analysis.subject import ModelSubject, Subject, silent
 from cimsim.analysis.sweep import Progress
 from cimsim.errors import CimsimError

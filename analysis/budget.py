@@ -6,8 +6,10 @@ each non-ideality the device that has only this one and the device that has all 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -19,17 +21,21 @@ from cimsim.analysis.metric import Metric
 from cimsim.analysis.plot import COLOURS
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import BUDGET, Sweep
+from cimsim.analysis.study import Evaluation, Facts, facts_of, read_result, scores
 from cimsim.errors import CimsimError
+from cimsim.nn import Assignment
 from cimsim.profile import Profile, non_idealities, only, without
+from cimsim.training.run import Run
 from cimsim.units import format_duration
 
 EVERYTHING, NOTHING = "everything", "nothing"
-ONLY, WITHOUT = "only ", "without "
+ONLY, WITHOUT, _AND = "only ", "without ", " + "
 
 
 @dataclass(frozen=True)
 class EffectsAxis(Axis):
-    """The devices of a budget, by name: ``everything``, ``nothing``, ``only X``, ``without X``."""
+    """The devices of a budget, by name: ``everything``, ``nothing``, ``only X``, ``only X + Y``,
+    ``without X``."""
 
     def apply(self, profile: Profile, level: Level) -> Profile:
         """The device of that name.
@@ -42,24 +48,49 @@ class EffectsAxis(Axis):
             return profile
         if name == NOTHING:
             return only(profile, [])
-        known = non_idealities(profile)
-        if name.startswith(ONLY):
-            return only(profile, [n for n in known if n == name.removeprefix(ONLY)])
-        return without(profile, [n for n in known if n == name.removeprefix(WITHOUT)])
+        named = name.removeprefix(ONLY).removeprefix(WITHOUT).split(_AND)
+        known = [effect for effect in non_idealities(profile) if effect in named]
+        return only(profile, known) if name.startswith(ONLY) else without(profile, known)
 
 
-def budget_axis(*profiles: Profile) -> EffectsAxis:
-    """Every device that the budget of ``profiles`` needs: one, or those of a model's layers.
+def effects_of(devices: Assignment) -> list[str]:
+    """Everything that is not ideal in the device of any layer.
 
     Raises:
         CimsimError: if nothing is wrong with any of them.
     """
-    names = dict.fromkeys(name for profile in profiles for name in non_idealities(profile))
+    names = dict.fromkeys(name for profile in devices.profiles for name in non_idealities(profile))
     if not names:
-        device = " and ".join(profile.name for profile in profiles)
-        raise CimsimError(f"{device} has no non-idealities, so there is nothing to budget")
-    variants = [f"{kind}{name}" for name in names for kind in (ONLY, WITHOUT)]
+        raise CimsimError(f"{devices.name} has no non-idealities, so there is nothing to budget")
+    return list(names)
+
+
+def budget_axis(devices: Assignment) -> EffectsAxis:
+    """Every device that the budget of a model's ``devices`` needs.
+
+    Raises:
+        CimsimError: if nothing is wrong with any of them.
+    """
+    variants = [f"{kind}{name}" for name in effects_of(devices) for kind in (ONLY, WITHOUT)]
     return EffectsAxis(BUDGET, (EVERYTHING, NOTHING, *variants))
+
+
+def device_with(names: Sequence[str], chosen: Iterable[str]) -> str:
+    """What an :class:`EffectsAxis` calls the device of which only ``chosen`` are left of all
+    non-idealities ``names``; a device has one name, so that it is evaluated once.
+
+    >>> device_with(["a", "b", "c"], ["c", "a"]), device_with(["a", "b", "c", "d"], ["b", "a"])
+    ('without b', 'only a + b')
+    """
+    chosen = set(chosen)
+    kept = [name for name in names if name in chosen]
+    if len(kept) == len(names):
+        return EVERYTHING
+    if not kept:
+        return NOTHING
+    if len(kept) == len(names) - 1 and len(kept) > 1:
+        return WITHOUT + next(name for name in names if name not in chosen)
+    return ONLY + _AND.join(kept)
 
 
 @dataclass(frozen=True)
@@ -86,31 +117,45 @@ class Budget:
     """The metric with everything and with nothing, and each non-ideality's share, the largest loss
     first."""
 
+    facts: Facts
     everything: Summary
     nothing: Summary
     shares: tuple[Share, ...]
 
+    def table(self) -> Iterator[Sequence[object]]:
+        """One row for each non-ideality, the heading first."""
+        yield ["non-ideality", "chips", "alone", "lost", "rest", "gained"]
+        for share in self.shares:
+            means = (part.mean for part in (share.alone, share.lost, share.rest, share.gained))
+            yield [share.name, self.facts.chips, *means]
 
-def budget_of(sweep: Sweep) -> Budget:
+
+def budget(run: Run, evaluation: Evaluation = Evaluation()) -> Budget:  # noqa: B008
+    """Evaluate ``run`` on every device of :func:`budget_axis`, the chips always the same.
+
+    Raises:
+        CimsimError: if nothing is wrong with the device, or as
+            :func:`cimsim.analysis.sweep.sweep`.
+    """
+    return budget_of(evaluation.sweep(run, budget_axis(evaluation.devices(run))), evaluation)
+
+
+def budget_of(sweep: Sweep, evaluation: Evaluation) -> Budget:
     """What a finished sweep over :func:`budget_axis` says."""
-    return shares_of(scores_of(sweep), sweep.plan.measured)
+    facts, found = facts_of(sweep.plan, evaluation), scores(sweep)
+    everything, nothing = (
+        summary(name, found[name], facts.measured.falls) for name in (EVERYTHING, NOTHING)
+    )
+    return Budget(facts, everything, nothing, shares_of(found, facts.measured))
 
 
-def scores_of(sweep: Sweep) -> dict[str, list[float]]:
-    """The metric of each chip, by the name of the level."""
-    metric, scores = sweep.plan.measured, dict[str, list[float]]()
-    for cell in sweep.cells:
-        scores.setdefault(str(cell.level), []).append(metric.of(cell.accuracy, cell.loss))
-    return scores
-
-
-def shares_of(scores: Mapping[str, Sequence[float]], metric: Metric) -> Budget:
-    """The same from the metric of each chip with ``everything``, ``nothing``, and ``only X`` and
-    ``without X`` of each X."""
-    base, ideal = np.array(scores[EVERYTHING]), np.array(scores[NOTHING])
+def shares_of(found: Mapping[Any, Sequence[float]], metric: Metric) -> tuple[Share, ...]:
+    """The shares of whatever can be there or not, the largest loss first; from the metric of each
+    chip with ``everything``, ``nothing``, and ``only X`` and ``without X`` of each X."""
+    base, ideal = np.array(found[EVERYTHING]), np.array(found[NOTHING])
 
     def share(name: str) -> Share:
-        alone, rest = np.array(scores[ONLY + name]), np.array(scores[WITHOUT + name])
+        alone, rest = np.array(found[ONLY + name]), np.array(found[WITHOUT + name])
         return Share(
             name,
             summary(name, alone.tolist(), metric.falls),
@@ -119,19 +164,23 @@ def shares_of(scores: Mapping[str, Sequence[float]], metric: Metric) -> Budget:
             summary(name, list(map(metric.lost, rest, base))),
         )
 
-    names = [level.removeprefix(ONLY) for level in scores if level.startswith(ONLY)]
-    shares = sorted(map(share, names), key=lambda share: -share.lost.mean)
-    return Budget(
-        summary(EVERYTHING, base.tolist()), summary(NOTHING, ideal.tolist()), tuple(shares)
-    )
+    names = [str(level).removeprefix(ONLY) for level in found if str(level).startswith(ONLY)]
+    return tuple(sorted(map(share, names), key=lambda share: -share.lost.mean))
 
 
-def draw_budget(budget: Budget, sweep: Sweep, noise: float = 1.0) -> Figure:
-    """Accuracy with each non-ideality alone, and with all but each, over the same chips.
+def read_budget(run: Path) -> Budget:
+    """The budget of the run in the folder ``run``.
 
-    ``noise`` is the factor that the device's noise was scaled by.
+    Raises:
+        CimsimError: if there is none, or it is damaged.
     """
-    rows, metric = len(budget.shares), sweep.plan.measured
+    return read_result(run / BUDGET / f"{BUDGET}.json", Budget, f"cimsim budget {run}")
+
+
+def draw_budget(budget: Budget) -> Figure:
+    """The metric with each non-ideality alone, and with all but each, over the same chips."""
+    facts, rows = budget.facts, len(budget.shares)
+    metric = facts.measured
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     figure = Figure(figsize=(9.0, 1.9 + 0.42 * rows), layout=layout)
     FigureCanvasAgg(figure)
@@ -159,12 +208,9 @@ def draw_budget(budget: Budget, sweep: Sweep, noise: float = 1.0) -> Figure:
     figure.legend(
         *rest.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
     )
-    plan = sweep.plan
-    chips = f"{plan.chips} chips" if plan.chips > 1 else "1 chip"
-    scaled = "" if noise == 1 else f" at {noise:g} times its noise"
     figure.suptitle(
-        f"{plan.run} on {plan.profile}{scaled}, {format_duration(plan.age_s)} after programming: "
-        f"mean of {chips} and its 95 % interval",
+        f"{facts.where}, {format_duration(facts.age_s)} after programming: "
+        f"mean of {facts.counted} and its 95 % interval",
         fontsize=11,
     )
     return figure

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 import cimsim
+from cimsim.analysis.upkeep import keep_up
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment
 from cimsim.training.data import load_data
@@ -41,6 +42,7 @@ class Task:
     chip: int
     age_s: float
     samples: int | None = None
+    upkeep: tuple[str, ...] = ()
 
 
 class Bench:
@@ -59,6 +61,9 @@ class Bench:
             self._model, self._built_for = run.chip_model(task.devices, self._device), wanted
         cimsim.program(self._model, seed=task.chip)
         cimsim.age(self._model, task.age_s)
+        if task.upkeep:
+            keep_up(self._model, task.upkeep, run, self._device)
+            self._built_for = None  # the next chip gets a model as it came out of training
         if task.run not in self._tests:
             tests = run.data.test_x.to(self._device), run.data.test_y.to(self._device)
             self._tests = {task.run: tests}  # those of one run at a time

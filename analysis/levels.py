@@ -108,6 +108,15 @@ class Axis:
         """The age at which the chip is read, or ``None`` where the axis is not time."""
         return float(level or 0.0) if self.key == "time" else None
 
+    def upkeep(self, level: Level) -> tuple[str, ...]:
+        """What is done to the aged chip before it is evaluated, see
+        :mod:`cimsim.analysis.upkeep`."""
+        return ()
+
+    def named(self, level: Level) -> str:
+        """Quantity and level: ``noise=0.5``."""
+        return f"{self.key}={self.format(level)}"
+
 
 def parse_axis(text: str) -> Axis:
     """The axis written as ``name=start:stop:step`` (inclusive) or ``name=level,level,…``.

@@ -48,12 +48,15 @@ class Curve:
     points: tuple[Summary, ...]
 
 
-def draw(curves: Sequence[Curve], axis: Axis, metric: Metric = ACCURACY) -> Figure:
+def draw(
+    curves: Sequence[Curve], axis: Axis, metric: Metric = ACCURACY, banded: int | None = None
+) -> Figure:
     """The metric over ``axis``, one colour per curve.
 
     Mean over chips as a line with markers, the 95 % band over chips, the worst chip dashed, the
     digital model as a thin dotted line. Where levels cannot be joined (a single one, or words)
-    the band is an error bar.
+    the band is an error bar. Only the first ``banded`` curves (all by default) get more than their
+    mean.
 
     Raises:
         CimsimError: if there is no point to draw.
@@ -70,7 +73,8 @@ def draw(curves: Sequence[Curve], axis: Axis, metric: Metric = ACCURACY) -> Figu
     axes = figure.add_subplot()
     for i, curve in enumerate(curves):
         shift = (i - (len(curves) - 1) / 2) * 0.08
-        _draw_curve(axes, curve, scale, metric.factor, _colour(i), _marker(i), shift)
+        band = banded is None or i < banded
+        _draw_curve(axes, curve, scale, metric.factor, _colour(i), _marker(i), shift, band)
     _dress(axes, axis, scale, metric)
     _add_legends(figure, curves, scale, columns)
     return figure
@@ -111,7 +115,14 @@ def _marker(index: int) -> str:
 
 
 def _draw_curve(
-    axes: Axes, curve: Curve, scale: Scale, factor: float, colour: str, marker: str, shift: float
+    axes: Axes,
+    curve: Curve,
+    scale: Scale,
+    factor: float,
+    colour: str,
+    marker: str,
+    shift: float,
+    band: bool,
 ) -> None:
     points = sorted(curve.points, key=lambda point: scale.positions[point.level])
     x = [scale.positions[point.level] for point in points]
@@ -120,7 +131,7 @@ def _draw_curve(
         for values in zip(*((p.mean, p.low, p.high, p.worst) for p in points), strict=True)
     )
     axes.axhline(factor * curve.digital, color=colour, linewidth=1.1, linestyle=":")
-    several = any(point.chips > 1 for point in points)
+    several = band and any(point.chips > 1 for point in points)
     if scale.joined:
         size = 5.5 if len(x) <= _MOST_MARKERS else 0
         axes.plot(x, mean, color=colour, linewidth=2, marker=marker, markersize=size, zorder=3)

@@ -6,34 +6,31 @@ none, and for each layer only this one and all but this one.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from cimsim.analysis.budget import EVERYTHING, NOTHING, ONLY, WITHOUT, Budget, shares_of
+from cimsim.analysis.budget import EVERYTHING, NOTHING, ONLY, WITHOUT, shares_of
 from cimsim.analysis.metric import Metric, metric_named
 from cimsim.analysis.plot import COLOURS
-from cimsim.analysis.stats import Summary
+from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import SENSITIVITY, sweep_folder
+from cimsim.analysis.study import read_result, write_result
 from cimsim.analysis.subject import ModelSubject, Subject, silent
 from cimsim.analysis.sweep import Progress
-from cimsim.errors import CimsimError
-from cimsim.nn import Assignment, summary
-from cimsim.training.files import write_text
+from cimsim.nn import Assignment
+from cimsim.nn import summary as summary_of_layers
 from cimsim.units import format_duration, parse_duration
+
+_OF_CHIPS = ("alone", "rest", "lost", "gained")  # what is a summary over chips
 
 
 @dataclass(frozen=True)
@@ -91,6 +88,15 @@ class Sensitivity:
         """What was looked at."""
         return metric_named(self.metric, self.token)
 
+    def table(self) -> Iterator[Sequence[object]]:
+        """One row for each layer, the heading first."""
+        facts = [f for f in LayerSensitivity.__dataclass_fields__ if f not in _OF_CHIPS]
+        yield [*facts, *(f"{key}_{of}" for key in _OF_CHIPS for of in ("mean", "half_width"))]
+        for layer in self.layers:
+            levels = [getattr(layer, key) for key in _OF_CHIPS]
+            numbers = [n for level in levels for n in (level.mean, level.half_width)]
+            yield [*(getattr(layer, fact) for fact in facts), *numbers]
+
 
 def assignments(devices: Assignment, layers: Iterable[str]) -> dict[str, Assignment]:
     """Every assignment that is evaluated, by name."""
@@ -106,13 +112,13 @@ def measure(subject: Subject, chips: int) -> Sensitivity:
     """The sensitivity of a run or a model, on chips 0 to ``chips - 1``."""
     seeds = range(chips)
     wanted = assignments(subject.devices, subject.layers)
-    budget = shares_of(subject.scores(wanted, seeds, SENSITIVITY), subject.metric)
+    scores = subject.scores(wanted, seeds, SENSITIVITY)
     model = subject.model()
     signals = subject.signals(model, seeds)
     products = sum(signal.products for signal in signals.values())
-    by_name = {layer.name: layer for layer in summary(model).layers}
+    by_name = {layer.name: layer for layer in summary_of_layers(model).layers}
     layers = []
-    for share in budget.shares:
+    for share in shares_of(scores, subject.metric):
         found, signal = by_name[share.name], signals[share.name]
         device = subject.devices.on(share.name)
         assert found.occupancy is not None
@@ -134,12 +140,7 @@ def measure(subject: Subject, chips: int) -> Sensitivity:
                 gained=share.gained,
             )
         )
-    return _described(subject, chips, budget, layers)
-
-
-def _described(
-    subject: Subject, chips: int, budget: Budget, layers: list[LayerSensitivity]
-) -> Sensitivity:
+    falls = subject.metric.falls
     return Sensitivity(
         model=subject.name,
         device=subject.devices.name,
@@ -149,8 +150,8 @@ def _described(
         age_s=subject.age_s,
         noise=subject.noise,
         samples=subject.samples,
-        everything=budget.everything,
-        nothing=budget.nothing,
+        everything=summary(EVERYTHING, scores[EVERYTHING], falls),
+        nothing=summary(NOTHING, scores[NOTHING], falls),
         layers=tuple(layers),
     )
 
@@ -184,60 +185,20 @@ def sensitivity(
     return measure(ModelSubject(model, batches, progress=progress, **asked), chips)  # type: ignore[arg-type]
 
 
-# On disk.
-
-_OF_CHIPS = ("alone", "rest", "lost", "gained")  # what is a summary over chips
-
-
-def write_sensitivity(run: Path, found: Sensitivity) -> tuple[Path, Path]:
-    """Keep ``found`` in the run's folder: as JSON with everything, and as a table."""
+def write_sensitivity(run: Path, found: Sensitivity) -> list[Path]:
+    """Keep ``found`` in the folder of the run: JSON, table and picture."""
     folder = sweep_folder(run, SENSITIVITY)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = folder / "sensitivity.json", folder / "sensitivity.csv"
-    write_text(paths[0], json.dumps(plain(asdict(found)), indent=2, allow_nan=False) + "\n")
-    table = io.StringIO()
-    write = csv.writer(table, lineterminator="\n").writerow
-    facts = [f for f in LayerSensitivity.__dataclass_fields__ if f not in _OF_CHIPS]
-    write([*facts, *(f"{key}_{of}" for key in _OF_CHIPS for of in ("mean", "half_width"))])
-    for layer in found.layers:
-        levels = [getattr(layer, key) for key in _OF_CHIPS]
-        numbers = [n for level in levels for n in (level.mean, level.half_width)]
-        write([*(getattr(layer, fact) for fact in facts), *numbers])
-    write_text(paths[1], table.getvalue())
-    return paths
+    return write_result(folder, SENSITIVITY, found, found.table(), draw_sensitivity(found))
 
 
-def read_sensitivity(run: Path | str) -> Sensitivity:
-    """What :func:`write_sensitivity` kept in the folder of ``run``.
+def read_sensitivity(run: Path) -> Sensitivity:
+    """The sensitivity of the layers of the run in the folder ``run``.
 
     Raises:
-        CimsimError: if there is nothing, or it cannot be read.
+        CimsimError: if it was not measured, or is damaged.
     """
-    path = sweep_folder(Path(run), SENSITIVITY) / "sensitivity.json"
-    try:
-        return TypeAdapter(Sensitivity).validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise CimsimError(
-            f"{run}: its layers' sensitivity was not measured; run `cimsim sensitivity {run}`"
-        ) from None
-    except OSError as error:
-        raise CimsimError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValidationError:
-        raise CimsimError(
-            f"{path}: is damaged; run `cimsim sensitivity {run}` again, finished cells are kept"
-        ) from None
-
-
-def plain(value: Any) -> Any:
-    """``value`` as JSON can hold it: numbers that are not finite as text."""
-    if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-# In a picture.
+    path = sweep_folder(run, SENSITIVITY) / f"{SENSITIVITY}.json"
+    return read_result(path, Sensitivity, f"cimsim sensitivity {run}")
 
 
 def draw_sensitivity(found: Sensitivity) -> Figure:

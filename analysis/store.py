@@ -125,16 +125,19 @@ class Sweep:
 
 _SYNC_S = 1.0
 
-BUDGET, SENSITIVITY, ADVICE = "budget", "sensitivity", "advice"
-"""Axes whose levels are devices, and assignments of devices to layers; they are none that could be
-drawn over."""
+STUDIES = ("budget", "life", "maps", "yield", "sensitivity", "advice", "explore")
+BUDGET, LIFE, MAPS, YIELD, SENSITIVITY, ADVICE, EXPLORE = STUDIES
+"""What a study's axis is called, up to the first slash: its levels are devices, pairs or the like,
+so that it is none that could be drawn over."""
 
 
 def sweep_folder(run: Path, axis: str) -> Path:
     """Where the results of the run in the folder ``run`` on one axis lie."""
-    if axis in (BUDGET, SENSITIVITY, ADVICE):
-        return run / axis
-    return run / "sweeps" / axis
+    return run / axis if _is_study(axis) else run / "sweeps" / axis
+
+
+def _is_study(axis: str) -> bool:
+    return axis.partition("/")[0] in STUDIES
 
 
 def swept_axes(run: Path) -> list[str]:
@@ -253,7 +256,8 @@ def write_csv(path: Path, sweeps: Sequence[Sweep], names: Sequence[str] | None =
     )
     for name, sweep in zip(names or [s.plan.run for s in sweeps], sweeps, strict=True):
         plan, axis = sweep.plan, Axis(sweep.plan.axis, ())
-        head = [name, plan.profile, plan.axis, "s" if plan.axis == "time" else axis.unit]
+        unit = "" if _is_study(plan.axis) else "s" if plan.axis == "time" else axis.unit
+        head = [name, plan.profile, plan.axis, unit]
         for cell in sweep.cells:
             level = axis.format(None) if cell.level is None else cell.level
             tail = [cell.chip, cell.accuracy, cell.loss, plan.digital_accuracy]

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 import cimsim
-from cimsim.analysis.budget import scores_of
 from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.metric import Metric, metric_named
-from cimsim.analysis.sweep import Progress, sweep
+from cimsim.analysis.study import scores
+from cimsim.analysis.sweep import Progress, sweep, usual_metric
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, Signals, analog_layers, devices, measure_signals, set_profile
 from cimsim.training.data import load_data
@@ -109,9 +109,7 @@ class RunSubject(Subject):
         self.devices = run.devices.map(lambda profile: profile.scale_noise(noise))
         self.layers = tuple(analog_layers(run.new_model()))
         self.token = run.data.token
-        self.metric = metric_named(
-            metric or ("perplexity" if self.token else "accuracy"), self.token
-        )
+        self.metric = metric_named(metric or usual_metric(run), self.token)
         self.age_s, self.noise, self.samples = age_s, noise, samples
         self._progress = progress
 
@@ -132,7 +130,7 @@ class RunSubject(Subject):
             metric=self.metric.name,
             progress=self._progress,
         )
-        return scores_of(found)
+        return {str(level): values for level, values in scores(found).items()}
 
     def model(self) -> nn.Module:
         """See :class:`Subject`."""

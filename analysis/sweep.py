@@ -105,7 +105,7 @@ def sweep(
     """
     if chips < 1:
         raise CimsimError(f"a sweep needs at least 1 chip, not {chips}")
-    if age_s and axis.key == "time":
+    if age_s and any(axis.age_s(level) is not None for level in axis.values):
         raise CimsimError("on the time axis the levels are the ages; leave the other age out")
     if metric is not None:
         metric_named(metric)
@@ -113,7 +113,7 @@ def sweep(
         raise CimsimError(f"there is no part {shard[0]} of {shard[1]}; the first is 1")
     _refuse_clash(axis, layers or {})
     device = torch.device(device)
-    _share_data(runs, data_dir, download)
+    load_shared(runs, data_dir, download)
     circumstances = _Circumstances(device=device, age_s=age_s, samples=samples)
     seeds = range(first_chip, first_chip + chips)
     jobs = [_job(run, on, layers or {}, axis, seeds, metric, circumstances) for run in runs]
@@ -135,20 +135,23 @@ def sweep(
             (basis, level, chip), task = missing[number]
             stores[task.run].append(Cell(basis, level, chip, score.accuracy, score.loss))
             done += 1
-            doing = f"{jobs[task.run].plan.run}, {axis.key}={axis.format(level)}"
-            progress(done, len(wanted), doing)
+            progress(done, len(wanted), f"{jobs[task.run].plan.run}, {axis.named(level)}")
         return [store.finish() for store in stores]
 
 
-def _share_data(runs: Sequence[Run], data_dir: Path | None, download: bool) -> None:
-    """Load each data set once, whatever the number of runs; it can be larger than any model."""
+def load_shared(runs: Sequence[Run], data_dir: Path | None, download: bool) -> None:
+    """Load each data set once, whatever the number of runs and however often one is evaluated; it
+    can be larger than any model.
+
+    Raises:
+        CimsimError: if data are missing, or others than the run was trained on.
+    """
     loaded: dict[tuple[str, Path | None], DataSet] = {}
     for run in runs:
         source = (run.config.data, data_dir or run.config.data_dir)
-        if "data" in vars(run) and run.data_dir == source[1]:
-            loaded.setdefault(source, run.data)
         if source not in loaded:
-            loaded[source] = load_data(*source, download)
+            known = "data" in vars(run) and run.data_dir == source[1]
+            loaded[source] = run.data if known else load_data(*source, download)
         run.data, run.data_dir = loaded[source], source[1]
         if run.data.fingerprint != run.result.get("data_fingerprint", run.data.fingerprint):
             raise CimsimError(
@@ -190,9 +193,13 @@ def _job(
     except CimsimError as error:
         raise CimsimError(f"{run.path}: {error}") from None
     plan = _plan(run, base, axis, chips, circumstances)
-    shown = metric or ("perplexity" if run.data.token else ACCURACY.name)
-    plan = replace(plan, metric=shown, token=run.data.token)
+    plan = replace(plan, metric=metric or usual_metric(run), token=run.data.token)
     return _Job(run, at_levels, plan, circumstances["samples"])
+
+
+def usual_metric(run: Run) -> str:
+    """Accuracy, and for text perplexity."""
+    return "perplexity" if run.data.token else ACCURACY.name
 
 
 def _plan(
@@ -239,5 +246,6 @@ def _tasks(number: int, job: _Job, axis: Axis) -> list[tuple[Key, Task]]:
         _, level, chip = key
         level_s = axis.age_s(level)
         age_s = job.plan.age_s if level_s is None else level_s
-        tasks.append((key, Task(number, job.devices[level], chip, age_s, job.samples)))
+        task = Task(number, job.devices[level], chip, age_s, job.samples, axis.upkeep(level))
+        tasks.append((key, task))
     return tasks

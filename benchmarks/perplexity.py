@@ -9,7 +9,8 @@ weights for as many epochs and steps: without the device, by standard noise-awar
 noise in the autograd graph, no converters) at several sizes of the noise, and with the whole device
 in the forward pass. All are evaluated on the same unseen chips of ``pcm-ibm-2020``: converters of 8
 bits (``--adc-bits`` for coarser ADCs), programming noise, read noise, drift with global
-compensation. Test perplexity per character (tinyshakespeare) or word (wikitext-2). What is finished is kept: the same command goes on.
+compensation. Test perplexity per character (tinyshakespeare) or word (wikitext-2). What is finished
+is kept: the same command goes on.
 """
 
 from __future__ import annotations

@@ -13,16 +13,20 @@ import cimsim
 from cimsim.cli import (
     advise,
     budget,
+    chip_yield,
     compare,
     console,
     cost,
     doctor,
     generate,
+    heat_map,
+    life,
     methods,
     plot,
     profiles,
     sensitivity,
     sweep,
+    tolerance,
     train,
 )
 from cimsim.errors import CimsimError
@@ -37,10 +41,14 @@ app.add_typer(profiles.app, name="profiles")
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("plot")(plot.plot)
+app.command("map")(heat_map.heat_map)
+app.command("tolerance")(tolerance.tolerance)
 app.command("budget")(budget.budget)
 app.command("sensitivity")(sensitivity.sensitivity)
 app.command("advise")(advise.advise)
 app.command("cost")(cost.cost)
+app.command("life")(life.life)
+app.command("yield")(chip_yield.chip_yield)
 app.command("compare")(compare.compare)
 app.command("generate")(generate.generate)
 app.command("methods")(methods.methods)

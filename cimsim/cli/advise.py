@@ -6,7 +6,6 @@ import json
 import shlex
 import textwrap
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from cimsim.cli import console
+from cimsim.cli.evaluation import (
+    KEPT,
+    Age,
+    AsJson,
+    DataDir,
+    Device,
+    MetricName,
+    Noise,
+    RunFolder,
+)
 from cimsim.cli.tables import mean
 from cimsim.errors import CimsimError
 
@@ -25,7 +34,7 @@ _AS_IT_IS = "all analog, as it is"
 
 
 def advise(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: RunFolder,
     within: Annotated[
         float,
         typer.Option(
@@ -37,12 +46,8 @@ def advise(
     chips: Annotated[
         int, typer.Option(min=1, help="Chips to choose on, and as many others to verify on.")
     ] = 10,
-    age: Annotated[
-        str, typer.Option(metavar="TIME", help="Age of the chips, such as 1h, '1 day' or 1y.")
-    ] = "0s",
-    noise: Annotated[
-        float, typer.Option(min=0, help="Factor on every noise of the devices.")
-    ] = 1.0,
+    age: Age = "0s",
+    noise: Noise = 1.0,
     samples: Annotated[
         int | None,
         typer.Option(min=1, help="Only the first so many test samples.", show_default="all"),
@@ -62,21 +67,10 @@ def advise(
         str,
         typer.Option(metavar="macs|parameters", help="What a digital layer's cost is a share of."),
     ] = "macs",
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            help="accuracy, perplexity, bits (per character) or loss.",
-            show_default="accuracy, perplexity for text",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    device: Annotated[
-        str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")
-    ] = "auto",
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
-    ] = None,
+    metric: MetricName = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+    data_dir: DataDir = None,
 ) -> None:
     """Propose a mixed assignment: which layers to keep digital, to give more bits or a better
     device, so that the run on chips is as good as wanted. Verify it on chips it was not chosen on.
@@ -84,9 +78,10 @@ def advise(
     Evaluations lie in RUN/sensitivity/ and RUN/advice/ and are kept cell by cell: the same command
     goes on where it was stopped.
     """
-    with console.resumable("every finished cell is kept, the same command goes on from there"):
+    with console.resumable(KEPT):
         from cimsim.analysis.advise import advice, write_advice
-        from cimsim.analysis.sensitivity import measure, plain, write_sensitivity
+        from cimsim.analysis.sensitivity import measure, write_sensitivity
+        from cimsim.analysis.study import plain
         from cimsim.analysis.subject import RunSubject
         from cimsim.training.device import working_device
         from cimsim.training.run import Run

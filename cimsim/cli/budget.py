@@ -2,109 +2,161 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from cimsim.cli import console
+from cimsim.cli.evaluation import (
+    KEPT,
+    Age,
+    AsJson,
+    Chips,
+    DataDir,
+    Device,
+    MetricName,
+    Noise,
+    RunFolder,
+    WorkerCount,
+    evaluation,
+    present,
+)
 from cimsim.cli.tables import mean
+from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
-    from cimsim.analysis.budget import Budget
-    from cimsim.analysis.store import Plan
+    from matplotlib.figure import Figure
+
+    from cimsim.analysis.study import Evaluation, Facts
+    from cimsim.training.run import Run
 
 
 def budget(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    chips: Annotated[int, typer.Option(min=1, help="Chips for each device.")] = 10,
-    age: Annotated[
-        str, typer.Option(metavar="TIME", help="Age of the chips, such as 1h, '1 day' or 1y.")
-    ] = "1d",
-    noise: Annotated[float, typer.Option(min=0, help="Factor on every noise of the device.")] = 1.0,
+    run: RunFolder,
+    waterfall: Annotated[
+        bool,
+        typer.Option("--waterfall", help="Switch them on one after another, in physical order."),
+    ] = False,
+    shapley: Annotated[
+        bool,
+        typer.Option("--shapley", help="Share out the whole loss, whatever the order."),
+    ] = False,
+    orders: Annotated[
+        int | None,
+        typer.Option(
+            help="With --shapley: draw so many orders, an even number.",
+            show_default="all subsets where affordable",
+        ),
+    ] = None,
+    chips: Chips = 10,
+    age: Age = "1d",
+    noise: Noise = 1.0,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.png",
-            help="Picture to write; its SVG stands beside it.",
-            show_default="RUN/budget/budget.png",
+            help="Another picture; its SVG stands beside it.",
+            show_default="in RUN/budget/",
         ),
     ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            help="accuracy, perplexity, bits (per character) or loss.",
-            show_default="accuracy, perplexity for text",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    device: Annotated[
-        str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")
-    ] = "auto",
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
-    ] = None,
+    metric: MetricName = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+    workers: WorkerCount = 1,
+    data_dir: DataDir = None,
 ) -> None:
     """Evaluate a run with each non-ideality of its device alone, and with all but each.
 
-    Every device meets the same chips. Converters that change are calibrated anew. Results lie in
+    Or with one after another (--waterfall), or with all their subsets (--shapley). Every device
+    meets the same chips. Converters that change are calibrated anew. Results lie in
     RUN/budget/ and are kept cell by cell: the same command goes on where it was stopped, and with
     more chips adds to what is there.
     """
-    with console.resumable("every finished cell is kept, the same command goes on from there"):
-        from cimsim.analysis.budget import budget_axis, budget_of, draw_budget
-        from cimsim.analysis.plot import save
+    if waterfall and shapley:
+        raise CimsimError("--waterfall and --shapley are two commands; their cells are shared")
+    if orders is not None and not shapley:
+        raise CimsimError("--orders are those of --shapley; add it")
+    with console.resumable(KEPT):
         from cimsim.analysis.store import BUDGET, sweep_folder
-        from cimsim.analysis.sweep import sweep
-        from cimsim.training.device import working_device
         from cimsim.training.run import Run
-        from cimsim.units import parse_duration
 
         opened = Run.open(run)
-        devices = opened.devices.map(lambda profile: profile.scale_noise(noise))
-        axis = budget_axis(*devices.profiles)
-        with console.counted("budget", every=chips) as advance:
-            (found,) = sweep(
-                [opened],
-                axis,
-                chips,
-                on=devices,
-                age_s=parse_duration(age),
-                device=working_device(device),
-                data_dir=data_dir,
-                metric=metric,
-                progress=advance,
+        with evaluation(
+            "budget",
+            chips,
+            age=age,
+            noise=noise,
+            device=device,
+            metric=metric,
+            workers=workers,
+            data_dir=data_dir,
+        ) as wanted:
+            study = (
+                _waterfall(opened, wanted)
+                if waterfall
+                else _shapley(opened, wanted, orders)
+                if shapley
+                else _each(opened, wanted)
             )
-        result = budget_of(found)
-        picture = out or sweep_folder(opened.path, BUDGET) / "budget.png"
-        files = save(draw_budget(result, found, noise), picture)
-        if as_json:
-            facts = {"age_s": found.plan.age_s, "noise": noise, "metric": found.plan.metric}
-            facts |= asdict(result)
-            console.say(json.dumps(facts, indent=2, allow_nan=True))
-            return
-        console.show(_table(result, found.plan, age, noise))
-        for path in files:
-            console.say(str(path))
+        present(sweep_folder(opened.path, BUDGET), *study, as_json=as_json, also=out)
 
 
-def _table(budget: Budget, plan: Plan, age: str, noise: float) -> Table:
-    counted = f"{plan.chips} chips" if plan.chips > 1 else "1 chip"
-    metric = plan.measured
-    scaled = "" if noise == 1 else f", {noise:g} times the noise"
-    title = f"{metric.heading}, {counted} at {age}{scaled}"
-    table = Table(title=title, title_justify="left")
-    table.add_column("non-ideality", overflow="fold")
-    for heading in ("alone", "lost", "all but it", "gained"):
-        table.add_column(heading, justify="right")
-    table.add_row("none", mean(budget.nothing, metric), "", "", "")
-    for share in budget.shares:
+_Study: TypeAlias = "tuple[str, Any, Figure, Table]"
+"""Name, result, picture and table of one kind of budget."""
+
+
+def _each(run: Run, evaluation: Evaluation) -> _Study:
+    from cimsim.analysis.budget import budget, draw_budget
+    from cimsim.analysis.store import BUDGET
+
+    found = budget(run, evaluation)
+    metric = found.facts.measured
+    table = _table(found.facts, "alone", "lost", "all but it", "gained")
+    table.add_row("none", mean(found.nothing, metric), "", "", "")
+    for share in found.shares:
         cells = (share.alone, share.lost, share.rest, share.gained)
         table.add_row(Text(share.name), *(mean(cell, metric) for cell in cells))
-    table.add_row("all", mean(budget.everything, metric), "", "", "")
+    table.add_row("all", mean(found.everything, metric), "", "", "")
+    return BUDGET, found, draw_budget(found), table
+
+
+def _waterfall(run: Run, evaluation: Evaluation) -> _Study:
+    from cimsim.analysis.waterfall import NAME, draw_waterfall, waterfall
+
+    found = waterfall(run, evaluation)
+    metric = found.facts.measured
+    table = _table(found.facts, "with it", "lost by it")
+    table.add_row("none", mean(found.nothing, metric), "")
+    for step in found.steps:
+        table.add_row(Text(f"+ {step.name}"), mean(step.after, metric), mean(step.lost, metric))
+    table.add_row("all", mean(found.steps[-1].after, metric), mean(found.lost, metric))
+    return NAME, found, draw_waterfall(found), table
+
+
+def _shapley(run: Run, evaluation: Evaluation, orders: int | None) -> _Study:
+    from cimsim.analysis.shapley import NAME, attribute, draw_attribution
+
+    found = attribute(run, evaluation, orders)
+    metric = found.facts.measured
+    drawn = found.orders is not None
+    table = _table(found.facts, "share of the loss", *(["error by sampling"] if drawn else []))
+    for share in found.shares:
+        errors = [metric.shown(share.sampling_error)] if drawn else []
+        table.add_row(Text(share.name), mean(share.lost, metric), *errors)
+    table.add_row("all", mean(found.lost, metric), *([""] if drawn else []))
+    return NAME, found, draw_attribution(found), table
+
+
+def _table(facts: Facts, *headings: str) -> Table:
+    from cimsim.units import format_duration
+
+    scaled = "" if facts.noise == 1 else f", {facts.noise:g} times the noise"
+    title = f"{facts.measured.heading}, {facts.counted} at {format_duration(facts.age_s)}{scaled}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("non-ideality", overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right")
     return table

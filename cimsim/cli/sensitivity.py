@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from cimsim.cli import console
+from cimsim.cli.evaluation import (
+    KEPT,
+    Age,
+    AsJson,
+    DataDir,
+    Device,
+    MetricName,
+    Noise,
+    RunFolder,
+    present,
+)
 from cimsim.cli.tables import mean
 
 if TYPE_CHECKING:
@@ -20,14 +29,10 @@ if TYPE_CHECKING:
 
 
 def sensitivity(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: RunFolder,
     chips: Annotated[int, typer.Option(min=1, help="Chips for each assignment.")] = 10,
-    age: Annotated[
-        str, typer.Option(metavar="TIME", help="Age of the chips, such as 1h, '1 day' or 1y.")
-    ] = "0s",
-    noise: Annotated[
-        float, typer.Option(min=0, help="Factor on every noise of the devices.")
-    ] = 1.0,
+    age: Age = "0s",
+    noise: Noise = 1.0,
     samples: Annotated[
         int | None,
         typer.Option(min=1, help="Only the first so many test samples.", show_default="all"),
@@ -40,21 +45,10 @@ def sensitivity(
             show_default="RUN/sensitivity/sensitivity.png",
         ),
     ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            help="accuracy, perplexity, bits (per character) or loss.",
-            show_default="accuracy, perplexity for text",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    device: Annotated[
-        str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")
-    ] = "auto",
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
-    ] = None,
+    metric: MetricName = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+    data_dir: DataDir = None,
 ) -> None:
     """Evaluate a run with each of its layers alone on the chip, and with all but each; measure each
     layer's signal-to-noise ratio and what its converters cut off.
@@ -62,9 +56,8 @@ def sensitivity(
     Everything meets the same chips. Results lie in RUN/sensitivity/ and are kept cell by cell: the
     same command goes on where it was stopped, and with more chips adds to what is there.
     """
-    with console.resumable("every finished cell is kept, the same command goes on from there"):
-        from cimsim.analysis.plot import save
-        from cimsim.analysis.sensitivity import draw_sensitivity, measure, plain, write_sensitivity
+    with console.resumable(KEPT):
+        from cimsim.analysis.sensitivity import draw_sensitivity, measure
         from cimsim.analysis.store import SENSITIVITY, sweep_folder
         from cimsim.analysis.subject import RunSubject
         from cimsim.training.device import working_device
@@ -84,15 +77,15 @@ def sensitivity(
                 progress=advance,
             )
             found = measure(subject, chips)
-        paths = write_sensitivity(opened.path, found)
-        picture = out or sweep_folder(opened.path, SENSITIVITY) / "sensitivity.png"
-        files = save(draw_sensitivity(found), picture)
-        if as_json:
-            console.say(json.dumps(plain(asdict(found)), indent=2))
-            return
-        console.show(_table(found))
-        for path in (*files, *paths):
-            console.say(str(path))
+        present(
+            sweep_folder(opened.path, SENSITIVITY),
+            SENSITIVITY,
+            found,
+            draw_sensitivity(found),
+            _table(found),
+            as_json=as_json,
+            also=out,
+        )
 
 
 def _table(found: Sensitivity) -> Table:

@@ -11,12 +11,23 @@ from rich.table import Table
 from rich.text import Text
 
 from cimsim.cli import console
+from cimsim.cli.evaluation import (
+    KEPT,
+    Age,
+    Chips,
+    DataDir,
+    Device,
+    Download,
+    MetricName,
+    On,
+    WorkerCount,
+    engine_named,
+)
 from cimsim.cli.options import check_table
 from cimsim.cli.tables import mean
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
-    from cimsim.analysis.engine import Engine
     from cimsim.analysis.store import Sweep
 
 
@@ -30,18 +41,9 @@ def sweep(
             "key of the profile.",
         ),
     ],
-    chips: Annotated[int, typer.Option(min=1, help="Chips per level.")] = 10,
-    age: Annotated[
-        str, typer.Option(metavar="TIME", help="Age of the chips, such as 1h, '1 day' or 1y.")
-    ] = "0s",
-    on: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PROFILE",
-            help="Device to evaluate on: a name or a file.",
-            show_default="each run's own",
-        ),
-    ] = None,
+    chips: Chips = 10,
+    age: Age = "0s",
+    on: On = None,
     layer: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,19 +56,9 @@ def sweep(
         Path | None,
         typer.Option(metavar="FILE.csv", help="Also write one table of all runs to this file."),
     ] = None,
-    device: Annotated[
-        str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")
-    ] = "auto",
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            help="accuracy, perplexity, bits (per character) or loss.",
-            show_default="accuracy, perplexity for text",
-        ),
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(min=1, help="Processes; the numbers are the same with any.")
-    ] = 1,
+    device: Device = "auto",
+    metric: MetricName = None,
+    workers: WorkerCount = 1,
     engine: Annotated[
         str, typer.Option(metavar="local|ray", help="Where: on this machine, or a Ray cluster.")
     ] = "local",
@@ -81,20 +73,15 @@ def sweep(
             help="Only the I-th of N parts, such as one for each task of a job array.",
         ),
     ] = "1/1",
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
-    ] = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Download data that is missing.")
-    ] = False,
+    data_dir: DataDir = None,
+    download: Download = False,
 ) -> None:
     """Evaluate each run at each level on the same chips.
 
     Results lie in RUN/sweeps/AXIS/ and are kept cell by cell: the same command goes on where it
     was stopped. Ends with a table: mean with its 95 % interval, and the worst chip.
     """
-    with console.resumable("every finished cell is kept, the same command goes on from there"):
+    with console.resumable(KEPT):
         from cimsim.analysis.levels import parse_axis
         from cimsim.analysis.names import distinct_names
         from cimsim.analysis.stats import levels_matter
@@ -123,7 +110,7 @@ def sweep(
                 data_dir=data_dir,
                 download=download,
                 metric=metric,
-                engine=_engine(engine, workers, address),
+                engine=engine_named(engine, workers, address),
                 shard=_shard(shard),
                 progress=advance,
             )
@@ -142,20 +129,6 @@ def sweep(
                     f"{name}: every level of {axis.key} gives the same results; "
                     f"its profile {sweep.plan.profile} does not depend on {axis.key} here"
                 )
-
-
-def _engine(name: str, workers: int, address: str | None) -> Engine:
-    from cimsim.analysis.engine import Here, Workers
-
-    if name not in ("local", "ray"):
-        raise CimsimError(f"--engine is local or ray, not '{name}'")
-    if name == "ray":
-        from cimsim.analysis.ray_engine import OnRay
-
-        return OnRay(address)
-    if address is not None:
-        raise CimsimError("--address is that of a Ray cluster; add --engine ray")
-    return Here() if workers == 1 else Workers(workers)
 
 
 def _shard(text: str) -> tuple[int, int]:

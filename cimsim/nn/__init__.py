@@ -21,12 +21,15 @@ from cimsim.nn.summary import LayerSummary, Summary, summary
 from cimsim.nn.verbs import (
     age,
     analog_layers,
+    batch_norms,
     calibrate,
     denoise,
     devices,
     digital,
     perturbed,
     program,
+    recalibrate,
+    reestimate,
     set_profile,
 )
 
@@ -50,6 +53,7 @@ __all__ = [
     "UnpackedRNN",
     "age",
     "analog_layers",
+    "batch_norms",
     "calibrate",
     "convert",
     "denoise",
@@ -59,6 +63,8 @@ __all__ = [
     "measure_signals",
     "perturbed",
     "program",
+    "recalibrate",
+    "reestimate",
     "set_profile",
     "summary",
     "to_digital",

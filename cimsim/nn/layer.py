@@ -40,10 +40,14 @@ Stage: TypeAlias = "tuple[bool, Array, float, Callable[[Tensor], Tensor] | None]
 
 class SignalObserver:
     """Ranges of one layer's signals during calibration: of its input, and of the columns of each
-    tile (of all tiles together where they share one range)."""
+    tile (of all tiles together where they share one range).
 
-    def __init__(self, chip: Chip, per_tile: bool) -> None:
-        self.chip = chip
+    ``array`` and ``chip`` are what the columns are computed on; ``noisy`` if their reads are.
+    """
+
+    def __init__(self, array: Array, chip: Chip, noisy: bool) -> None:
+        self.array, self.chip, self.noisy = array, chip, noisy
+        per_tile = array.profile.adc.range_per == "tile"
         self.input = RangeObserver()
         self.columns = [RangeObserver() for _ in range(len(chip.scale) if per_tile else 1)]
 
@@ -350,20 +354,21 @@ class AnalogLayer(nn.Module):
 
     # Calibration.
 
-    def start_observing(self) -> None:
-        """From now on, look at every input: what the converters of a perfect chip would meet."""
-        chip = self._perfect().chip(self._fixed_weight(), seed=0)
-        self.observer = SignalObserver(chip, self.profile.adc.range_per == "tile")
-
-    def _perfect(self) -> Array:
-        """This layer's array without anything random."""
-        return replace(self._array, profile=self.profile.scale_noise(0.0))
+    def start_observing(self, on_chip: bool = False) -> None:
+        """From now on, look at every input: what the converters of a perfect chip would meet, or
+        ``on_chip`` those of the chip of evaluation mode at its age."""
+        if on_chip:
+            self.observer = SignalObserver(self._array, self._programmed(), noisy=True)
+            return
+        perfect = replace(self._array, profile=self.profile.scale_noise(0.0))
+        chip = perfect.chip(self._fixed_weight(), seed=0)
+        self.observer = SignalObserver(perfect, chip, noisy=False)
 
     def observe(self, x: Tensor) -> None:
         """Show one batch of inputs to the observer."""
         assert self.observer is not None
         vectors = self._vectors(x).to(_compute_dtype(self.weight))
-        observer, array = self.observer, self._perfect()
+        observer, array = self.observer, self.observer.array
         observer.input.observe(vectors)
         drive, gain = vectors, vectors.new_ones(())
         if not array.plain_drive:
@@ -372,7 +377,8 @@ class AnalogLayer(nn.Module):
             step = vectors.new_tensor(self._dac_scale(observer) / array.dac.levels)
             drive = array.drive(array.dac.encode(vectors / step, want_inside=False)[0])
             gain = gain if self.profile.dac.bit_serial else step
-        z, _ = array.currents(drive, observer.chip, gain, read_seed=None)
+        read_seed = self._next_read() if observer.noisy else None
+        z, _ = array.currents(drive, observer.chip, gain, read_seed)
         if len(observer.columns) == 1:
             observer.columns[0].observe(z)
             return

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from cimsim.errors import CimsimError
 from cimsim.nn.assignment import Assignment
@@ -168,23 +170,64 @@ def denoise(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) ->
     denoisers = [layer.denoiser for layer in analog_layers(model).values() if layer.denoiser]
     if not denoisers:
         raise CimsimError("denoise: the model was converted without it; convert(…, denoise=0.01)")
-    before = [denoiser.momentum for denoiser in denoisers]
+    return _gather(model, denoisers, batches, "denoise")
+
+
+@torch.no_grad()
+def reestimate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> nn.Module:
+    """Measure the statistics of batch normalisation on the chip that ``model`` is programmed on.
+
+    Mean and variance of every channel become the averages over ``batches`` of training inputs, as
+    they come out of this chip at its age. They are digital numbers, so on a real chip this costs
+    reads only. Source: V. Joshi et al., Nat. Commun. 11, 2473 (2020), who did so to make up for
+    drift.
+
+    Returns:
+        ``model`` itself.
+
+    Raises:
+        CimsimError: if no layer normalises batches by running statistics, or there is no batch.
+    """
+    norms = batch_norms(model)
+    if not norms:
+        raise CimsimError("reestimate: the model has no batch normalisation with statistics")
+    return _gather(model, norms, batches, "reestimate")
+
+
+def batch_norms(model: nn.Module) -> list[nn.Module]:
+    """The modules of ``model`` that normalise by statistics of training batches."""
+    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+
+
+def _gather(
+    model: nn.Module,
+    modules: Iterable[Any],
+    batches: Iterable[Tensor | tuple[Tensor, ...]],
+    verb: str,
+) -> nn.Module:
+    """Let ``modules``, which keep statistics as batch normalisation does, forget theirs and take
+    the plain average over ``batches``; all others are in evaluation mode."""
+    before = [(module, module.momentum) for module in modules]
     seen = 0
     try:
         with evaluating(model):
-            for denoiser in denoisers:
-                denoiser.reset_running_stats()
-                denoiser.momentum = None
-                denoiser.train()
+            for module, _ in before:
+                module.reset_running_stats()
+                module.momentum = None
+                module.train()
             for batch in batches:
-                model(batch[0] if isinstance(batch, tuple | list) else batch)
+                model(_inputs(batch))
                 seen += 1
     finally:
-        for denoiser, momentum in zip(denoisers, before, strict=True):
-            denoiser.momentum = momentum
+        for module, momentum in before:
+            module.momentum = momentum
     if not seen:
-        raise CimsimError("denoise: there is no batch; give it a few of the training data")
+        raise CimsimError(f"{verb}: there is no batch; give it a few of the training data")
     return model
+
+
+def _inputs(batch: Tensor | tuple[Tensor, ...]) -> Tensor:
+    return batch[0] if isinstance(batch, tuple | list) else batch
 
 
 def calibrate(
@@ -213,16 +256,51 @@ def calibrate(
         layers = [layer for layer in layers if not layer.calibrated]
         if not layers:
             return model
+    with digital(model):
+        return _set_ranges(model, layers, batches, "calibrate", on_chip=False)
+
+
+def recalibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> nn.Module:
+    """Measure the converters' ranges again, on the chip that ``model`` is programmed on.
+
+    What one does to a real chip that has aged: the batches run through it as it is, with the ranges
+    that it has; each layer looks at its inputs and at the currents of its own columns (drifted, and
+    with the noise of every read), and afterwards all converters are set to them by the rule of the
+    profile. Ranges that the device fixes or that were learned stay.
+
+    Args:
+        model: a calibrated model, programmed and aged.
+        batches: as in :func:`calibrate`.
+
+    Returns:
+        ``model`` itself.
+
+    Raises:
+        CimsimError: if the model was never calibrated, there is no batch, or a signal is not
+            finite.
+    """
+    layers = list(analog_layers(model).values())
+    return _set_ranges(model, layers, batches, "recalibrate", on_chip=True)
+
+
+@torch.no_grad()
+def _set_ranges(
+    model: nn.Module,
+    layers: Sequence[AnalogLayer],
+    batches: Iterable[Tensor | tuple[Tensor, ...]],
+    verb: str,
+    on_chip: bool,
+) -> nn.Module:
     seen = 0
     try:
-        with torch.no_grad(), evaluating(model), digital(model):
+        with evaluating(model):
             for layer in layers:
-                layer.start_observing()
+                layer.start_observing(on_chip)
             for batch in batches:
-                model(batch[0] if isinstance(batch, tuple | list) else batch)
+                model(_inputs(batch))
                 seen += 1
         if not seen:
-            raise CimsimError("calibrate: there is no batch; give it a few of the training data")
+            raise CimsimError(f"{verb}: there is no batch; give it a few of the training data")
         for layer in layers:
             layer.set_ranges()
     finally:

@@ -116,7 +116,7 @@ def test_what_is_not_finite_is_kept(labelled: tuple[nn.Module, Batches], tmp_pat
 
 
 def test_what_was_not_measured_or_is_damaged_is_told(tmp_path: Path) -> None:
-    with pytest.raises(CimsimError, match="was not measured; run `cimsim sensitivity"):
+    with pytest.raises(CimsimError, match="there is none; `cimsim sensitivity"):
         read_sensitivity(tmp_path)
     (tmp_path / "sensitivity").mkdir()
     for text in ("{", "{}", '{"layers": [{}]}', "[]"):

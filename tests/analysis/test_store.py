@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from cimsim.analysis.store import Cell, Plan, Store, read_sweep, swept_axes, write_csv
+from cimsim.analysis.store import (
+    Cell,
+    Plan,
+    Store,
+    Sweep,
+    read_sweep,
+    sweep_folder,
+    swept_axes,
+    write_csv,
+)
 from cimsim.errors import CimsimError
 
 PLAN = Plan(
@@ -201,3 +210,14 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(CimsimError, match=r"No space left on device.*goes on where it stopped"):
             store.append(ALL[0])
         assert ALL[0].key not in store
+
+
+def test_a_study_has_a_folder_of_its_own_and_no_unit(tmp_path: Path) -> None:
+    axis = "maps/noise-by-temperature_C"
+    assert sweep_folder(tmp_path, axis) == tmp_path / "maps" / "noise-by-temperature_C"
+    assert sweep_folder(tmp_path, "temperature_C") == tmp_path / "sweeps" / "temperature_C"
+    level = "[0.5, 85]"
+    study = Plan(*("run", "device", axis, (level,), 1, 0.9, "b", "c", "data", "cpu", "0"))
+    write_csv(tmp_path / "cells.csv", [Sweep(study, (Cell("b", level, 0, 0.5, 1.0),))])
+    row = (tmp_path / "cells.csv").read_text().splitlines()[1]
+    assert row.startswith(f'run,device,{axis},,"[0.5, 85]",0,')

@@ -14,7 +14,7 @@ from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.store import Cell, Store, Sweep, read_sweep, sweep_folder
 from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
-from cimsim.profile import load_profile, override_profile
+from cimsim.profile import behaviour, load_profile, override_profile
 from cimsim.training.evaluate import evaluate
 from cimsim.training.run import Run, calibration_batches
 
@@ -197,7 +197,7 @@ def test_the_basis_of_a_plain_sweep_is_what_it_always_was(run: Run) -> None:
     (swept,) = sweep([run], parse_axis("noise=1"), 1)
     facts = (
         run.checkpoint_sha256,
-        run.profile.model_dump_json(),
+        behaviour(run.profile),
         "noise",
         run.data.fingerprint,
         "cpu",

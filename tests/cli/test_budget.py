@@ -20,7 +20,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
 def test_a_table_and_a_picture(cimsim: Command, run: Path) -> None:
     code, out, err = cimsim("budget", run, "--chips", 2, "--noise", 8, "--age", "1 day")
     assert code == 0, err
-    assert "Test accuracy in %, 2 chips at 1 day, 8 times the noise" in out
+    assert "Test accuracy in %, 2 chips at 1 d, 8 times the noise" in out
     rows = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│")]
     names = [row[0].strip() for row in rows]
     assert (names[0], names[-1]) == ("none", "all")
@@ -42,7 +42,7 @@ def test_it_goes_on_where_it_was_and_adds_chips(cimsim: Command, run: Path) -> N
     assert code == 0
     assert "found: 12 of 24 cells" in err
     found = json.loads(out)
-    assert found["age_s"] == 86400
+    assert found["facts"]["age_s"] == 86400
     assert len(found["shares"]) == 5
     lost = [share["lost"]["mean"] for share in found["shares"]]
     assert lost == sorted(lost, reverse=True)

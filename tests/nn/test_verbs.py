@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import cimsim
 from cimsim.errors import CimsimError
-from cimsim.nn import analog_layers, digital, set_profile
+from cimsim.nn import analog_layers, digital, recalibrate, reestimate, set_profile
 from tests.building import POLYNOMIAL, POWER_LAW, device, gaussian
 
 STATIC = device(programming=[POLYNOMIAL], drift=[POWER_LAW])
@@ -145,3 +145,65 @@ def test_a_device_that_does_not_fit_changes_nothing() -> None:
     assert layer.profile == BITS
     assert layer.calibrated
     assert layer.dac_range > 0
+
+
+# g falls to (1 + t / t0)^-0.5 of what it was: to half of it after 3 t0, on every cell.
+HALVED = {
+    "kind": "power-law",
+    "t0_s": 20.0,
+    "g_ref_uS": 25.0,
+    "nu_mean": {"kind": "polynomial", "coefficients": [0.5]},
+    "nu_std": {"kind": "polynomial", "coefficients": [0.0]},
+}
+
+
+def test_ranges_measured_on_an_aged_chip_follow_its_currents() -> None:
+    profile = device(dac=8, adc=8, drift=[HALVED], compensation="global")
+    layer = cimsim.convert(nn.Linear(12, 4), profile)
+    x = [inputs(4000)]
+    fresh = [r.item() for r in (cimsim.calibrate(layer, x).dac_range, layer.adc_range)]
+    cimsim.age(cimsim.program(layer, seed=1), 60.0)
+    assert layer.adc_range.item() == fresh[1]  # ageing alone changes no range
+    assert recalibrate(layer, x) is layer
+    assert layer.dac_range.item() == pytest.approx(fresh[0])
+    assert layer.adc_range.item() == pytest.approx(fresh[1] / 2)
+    cimsim.calibrate(layer, x)  # which knows no chip
+    assert layer.adc_range.item() == pytest.approx(fresh[1])
+
+
+def test_ranges_measured_on_a_chip_know_its_read_noise() -> None:
+    def measured(noise: float) -> float:
+        torch.manual_seed(0)
+        profile = device(dac=8, adc=8, read=[gaussian(noise)])
+        layer = cimsim.calibrate(cimsim.convert(nn.Linear(12, 4), profile), [inputs(4000)])
+        return float(recalibrate(layer, [inputs(4000)]).adc_range)
+
+    assert measured(2.0) > 2 * measured(0.0)
+
+
+def test_a_model_without_ranges_cannot_be_measured_on_its_chip() -> None:
+    with pytest.raises(CimsimError, match=r"no range yet; .* cimsim.calibrate"):
+        recalibrate(cimsim.convert(mlp(), BITS), [inputs()])
+    with pytest.raises(CimsimError, match="recalibrate: there is no batch"):
+        recalibrate(cimsim.calibrate(cimsim.convert(mlp(), BITS), [inputs()]), [])
+
+
+def test_statistics_are_those_of_the_chip() -> None:
+    profile = device(drift=[HALVED])
+    net = nn.Sequential(nn.Linear(12, 4, bias=False), nn.BatchNorm1d(4, momentum=0.2)).eval()
+    batches = [inputs(64, seed=s) for s in range(2)]
+    products = torch.stack([net[0](x) for x in batches])  # [2, 64, 4]
+    model = cimsim.age(cimsim.convert(net, profile), 60.0)
+    assert reestimate(model, batches) is model
+    norm = model[1]
+    assert torch.allclose(norm.running_mean, products.mean((0, 1)) / 2, atol=1e-6)
+    assert torch.allclose(norm.running_var, products.var(1).mean(0) / 4, rtol=1e-4)
+    assert norm.momentum == 0.2
+    assert not any(module.training for module in model.modules())
+
+
+def test_statistics_want_a_norm_and_data() -> None:
+    with pytest.raises(CimsimError, match="has no batch normalisation with statistics"):
+        reestimate(cimsim.convert(nn.Sequential(nn.Linear(12, 4)), STATIC), [inputs()])
+    with pytest.raises(CimsimError, match="reestimate: there is no batch"):
+        reestimate(cimsim.convert(mlp(), STATIC), [])

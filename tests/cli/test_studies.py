@@ -1,0 +1,131 @@
+"""``cimsim map``, ``tolerance``, ``life``, ``yield``, and the further kinds of ``budget``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(trained / "digital", tmp_path / "digital")
+
+
+def rows(out: str) -> list[list[str]]:
+    lines = [line for line in out.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
+
+
+def facts_of(out: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(out)["facts"]
+    return found
+
+
+def test_a_map(cimsim: Command, run: Path) -> None:
+    axes = ["--x", "noise=0,8", "--y", "adc.bits=ideal,2", "--lines", "80,3", "--chips", 2]
+    code, out, err = cimsim("map", run, *axes, "--age", "1d")
+    assert code == 0, err
+    assert "Test accuracy in %, 2 chips, 1 d after programming; digital" in " ".join(out.split())
+    assert [row[0] for row in rows(out)] == ["ideal", "2"]
+    assert "the whole map is on one side of 3.00; that line is not drawn" in err
+    folder = run / "maps" / "noise-by-adc.bits"
+    assert {"map.json", "map.csv", "map.png", "map.svg"} <= {p.name for p in folder.iterdir()}
+    again = cimsim("map", run, *axes, "--age", "1d", "--json")
+    assert "found: 8 of 8 cells" in again[2]
+    assert facts_of(again[1])["age_s"] == 86400.0
+
+
+def test_two_workers_give_the_map_of_one(cimsim: Command, run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run, tmp_path / "other")
+    axes = ["--x", "noise=0,8", "--y", "time=1s,1d", "--chips", 1, "--json"]
+    one = cimsim("map", run, *axes)
+    two = cimsim("map", other, *axes, "--workers", 2)
+    assert one[0] == two[0] == 0, two[2]
+    assert json.loads(one[1])["cells"] == json.loads(two[1])["cells"]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--x", "noise=0,1", "--y", "noise=2,3"], "both axes are noise"),
+        (["--x", "noise=0,1", "--y", "adc.bits=8", "--lines", "high"], "--lines wants numbers"),
+        (["--x", "noise=0,1", "--y", "adc.bit=8"], "adc.bit=8"),
+    ],
+)
+def test_a_map_that_cannot_be(cimsim: Command, run: Path, options: list[str], text: str) -> None:
+    code, _, err = cimsim("map", run, *options, "--chips", 1)
+    assert code == 2
+    assert text in err
+    assert not (run / "maps").exists()
+
+
+def test_a_tolerance(cimsim: Command, run: Path) -> None:
+    code, out, err = cimsim("tolerance", run, "--over", "adc.bits", "--within", 5, "--chips", 2)
+    assert code == 0, err
+    assert "stays within 5 points of the digital" in out
+    assert "down to adc.bits" in out
+    assert {row[3] for row in rows(out)} == {"yes", "no"}
+    assert (run / "tolerance" / "adc.bits.svg").exists()
+    code, _, err = cimsim("tolerance", run, "--over", "cell.g_max_uS")
+    assert code == 2
+    assert "say where to look on the axis cell.g_max_uS: --from LEVEL --to LEVEL" in err
+
+
+def test_budgets_of_three_kinds_share_their_cells(cimsim: Command, run: Path) -> None:
+    common = ["--chips", 1, "--noise", 8]
+    code, out, err = cimsim("budget", run, "--shapley", *common)
+    assert code == 0, err
+    shares = [float(row[1]) for row in rows(out)]
+    assert shares[-1] == pytest.approx(sum(shares[:-1]), abs=0.03)  # two decimals of each
+    code, out, err = cimsim("budget", run, "--waterfall", *common)
+    assert code == 0, err
+    assert "found: 6 of 6 cells" in err
+    assert rows(out)[1][0] == "+ cell.programming_noise.state-dependent"
+    assert "found: 12 of 12 cells" in cimsim("budget", run, *common)[2]
+    code, out, err = cimsim("budget", run, "--shapley", "--orders", 4, *common)
+    assert code == 0, err
+    assert len(rows(out)[0]) == 3  # with the error of the draws
+    names = {path.name for path in (run / "budget").iterdir()}
+    assert {f"{kind}.json" for kind in ("budget", "waterfall", "shapley")} <= names
+
+
+def test_budget_options_that_exclude_each_other(cimsim: Command, run: Path) -> None:
+    code, _, err = cimsim("budget", run, "--shapley", "--waterfall")
+    assert (code, "are two commands" in err) == (2, True)
+    code, _, err = cimsim("budget", run, "--orders", 4)
+    assert (code, "--orders are those of --shapley" in err) == (2, True)
+
+
+def test_a_life(cimsim: Command, run: Path) -> None:
+    code, out, err = cimsim("life", run, "--points", 2, "--chips", 1)
+    assert code == 0, err
+    for name in ("as it is (compensated per layer)", "without compensation", "anew: ranges"):
+        assert name in out
+    assert [row[0] for row in rows(out)] == ["1 s", "10 y"]
+    assert (run / "life" / "life.png").stat().st_size > 10_000
+    code, _, err = cimsim("life", run, "--on", "mismatch")
+    assert code == 2
+    assert "mismatch has neither drift nor read noise that grows with age" in err
+    assert "Traceback" not in err
+
+
+def test_a_yield(cimsim: Command, run: Path) -> None:
+    code, out, err = cimsim("yield", run, "--above", 50, "--chips", 4, "--noise", 8)
+    assert code == 0, err
+    assert "of 4 chips" in out
+    assert "95 % interval" in out
+    assert [row[0] for row in rows(out)] == ["1", "5", "25", "50", "75", "95", "99"]
+    found = json.loads(cimsim("yield", run, "--above", 5, "--chips", 4, "--noise", 8, "--json")[1])
+    assert found["passing"]["count"] == 4
+    assert len(found["values"]) == 4
+    for options in ([], ["--above", 90, "--below", 20]):
+        code, _, err = cimsim("yield", run, *options)
+        assert code == 2
+        assert "which chips pass? Give --above 90" in err
