@@ -4,7 +4,8 @@ config.yaml        the resolved settings
 profile.yaml       the resolved device
 env.json           versions and command line
 metrics.jsonl      one line per epoch, as it ends
-checkpoint.pt      the state to resume from, while the run is under way
+checkpoint.pt      the state to resume from, while the run is under way (and beside it the parts
+                   of a model that is shared out, in a folder that it names)
 model.safetensors  the trained weights and the converters' ranges
 result.json        written last: the run is finished
 """

@@ -42,10 +42,9 @@ class SignalObserver:
     """Ranges of one layer's signals during calibration: of its input, and of the columns of each
     tile (of all tiles together where they share one range)."""
 
-    def __init__(self, chip: Chip, per_tile: bool) -> None:
-        self.chip = chip
+    def __init__(self, tiles: int) -> None:
         self.input = RangeObserver()
-        self.columns = [RangeObserver() for _ in range(len(chip.scale) if per_tile else 1)]
+        self.columns = [RangeObserver() for _ in range(tiles)]
 
 
 @dataclass
@@ -71,6 +70,8 @@ class AnalogLayer(nn.Module):
         denoiser: a digital gain and offset behind the ADC, None for nothing.
         perturbation: a change of the weight on top of that, None for nothing; see
             :func:`cimsim.nn.perturbed`.
+        keeps_chip: whether the chip of evaluation mode is kept from one use to the next, or
+            written anew to save its memory; the numbers are the same.
     """
 
     weight: Tensor
@@ -98,6 +99,7 @@ class AnalogLayer(nn.Module):
         self.handle = operation.register(self)
         self.rule, self.name, self.seed = rule, name, seed
         self.digital = False
+        self.keeps_chip = True
         self.observer: SignalObserver | None = None
         self.weight_quantizer = self.input_quantizer = self.denoiser = None
         self.perturbation: Callable[[Tensor], Tensor] | None = None
@@ -319,7 +321,7 @@ class AnalogLayer(nn.Module):
             return self._operand().detach()
 
     def _programmed(self) -> Chip:
-        if self.perturbation is not None:  # which may be another at every use
+        if self.perturbation is not None or not self.keeps_chip:  # it may be another at every use
             return self._array.chip(self._fixed_weight(), self.chip_seed, self.age_s)
         tensors, state = self._made_of()
         if self._chip is None or self._chip_of[1] != state or self._replaced(tensors):
@@ -346,8 +348,8 @@ class AnalogLayer(nn.Module):
 
     def start_observing(self) -> None:
         """From now on, look at every input: what the converters of a perfect chip would meet."""
-        chip = self._perfect().chip(self._fixed_weight(), seed=0)
-        self.observer = SignalObserver(chip, self.profile.adc.range_per == "tile")
+        per_tile = self.profile.adc.range_per == "tile"
+        self.observer = SignalObserver(self._array.tiling.tiles if per_tile else 1)
 
     def _perfect(self) -> Array:
         """This layer's array without anything random."""
@@ -366,7 +368,8 @@ class AnalogLayer(nn.Module):
             step = vectors.new_tensor(self._dac_scale(observer) / array.dac.levels)
             drive = array.drive(array.dac.encode(vectors / step, want_inside=False)[0])
             gain = gain if self.profile.dac.bit_serial else step
-        z, _ = array.currents(drive, observer.chip, gain, read_seed=None)
+        chip = array.chip(self._fixed_weight(), seed=0)  # made anew: all at once may be too large
+        z, _ = array.currents(drive, chip, gain, read_seed=None)
         if len(observer.columns) == 1:
             observer.columns[0].observe(z)
             return
@@ -468,6 +471,8 @@ class AnalogLayer(nn.Module):
                 "nn.DataParallel throws its replicas' state away, so that every step would meet "
                 "the same chip; use torch.nn.parallel.DistributedDataParallel"
             )
+        # What is trained changes, and FSDP does not tell: it writes weights into the same tensor.
+        self._chip = None
         occasion = self._occasion()
         if occasion is None:
             occasion = (self.draws,)
