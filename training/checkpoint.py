@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +60,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, ranks: Ranks) -> None:
     parts: dict[str, Tensor] = {}
     content = _without_parts(vars(checkpoint), parts)
     if parts:
-        content["parts"] = f".{path.name}-{checkpoint.epoch}-{checkpoint.step}{_PARTS}"
+        content["parts"] = f"{path.stem}-{checkpoint.epoch}-{checkpoint.step}{_PARTS}"
         _save_parts(parts, path.with_name(content["parts"]), ranks)
     if not ranks.first:
         return
@@ -84,7 +86,10 @@ def load_checkpoint(path: Path, device: torch.device, mesh: DeviceMesh | None = 
         parts: dict[str, Tensor] = {}
         checkpoint = Checkpoint(**_with_parts(content, parts, device, mesh))
         if parts:
-            _load_parts(parts, path.with_name(checkpoint.parts), mesh)
+            folder = path.with_name(checkpoint.parts)
+            if len(list(folder.glob("*.safetensors"))) != len(checkpoint.rng):
+                raise OSError(f"a part is missing in {folder.name}")  # torch would not notice
+            _load_parts(parts, folder, alone=mesh is None)
         return checkpoint
     except (OSError, EOFError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -100,22 +105,25 @@ def remove_checkpoint(path: Path) -> None:
 
 
 def _remove_parts(path: Path, but: str = "") -> None:
-    for folder in path.parent.glob(f".{path.name}-*{_PARTS}"):
+    for folder in path.parent.glob(f"{path.stem}-*{_PARTS}"):
         if folder.name != but:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _without_parts(tree: Any, parts: dict[str, Tensor], name: str = "") -> Any:
+def _without_parts(tree: Any, parts: dict[str, Tensor]) -> Any:
     """``tree`` with an empty tensor on the meta device for each that is shared out; those go into
     ``parts``."""
-    if isinstance(tree, dict):
-        return {k: _without_parts(v, parts, f"{name}/{k}") for k, v in tree.items()}
-    if isinstance(tree, list):
-        return [_without_parts(v, parts, f"{name}/{i}") for i, v in enumerate(tree)]
-    if not is_part(tree):
-        return tree
-    parts[name] = tree
-    return torch.empty(tree.shape, dtype=tree.dtype, device="meta")
+    held: set[int] = set()
+
+    def left(leaf: Any, name: str) -> Any:
+        if not is_part(leaf):
+            return leaf
+        memory = leaf.to_local().data_ptr()
+        parts[name] = leaf.clone() if memory in held else leaf  # safetensors writes none twice
+        held.add(memory)
+        return torch.empty(leaf.shape, dtype=leaf.dtype, device="meta")
+
+    return _mapped(tree, left)
 
 
 def _with_parts(
@@ -123,22 +131,27 @@ def _with_parts(
 ) -> Any:
     """Inverse of :func:`_without_parts`, with tensors that are to be filled."""
 
-    def filled(tree: Any, name: str = "") -> Any:
-        if isinstance(tree, dict):
-            return {k: filled(v, f"{name}/{k}") for k, v in tree.items()}
-        if isinstance(tree, list):
-            return [filled(v, f"{name}/{i}") for i, v in enumerate(tree)]
-        if not (isinstance(tree, Tensor) and tree.is_meta):
-            return tree
-        parts[name] = torch.empty_like(tree, device=device)
+    def filled(leaf: Any, name: str) -> Any:
+        if not (isinstance(leaf, Tensor) and leaf.is_meta):
+            return leaf
+        parts[name] = torch.empty_like(leaf, device=device)
         if mesh is not None:
             from torch.distributed.tensor import Shard, empty
 
             layout: dict[str, Any] = {"device_mesh": mesh, "placements": [Shard(0)]}
-            parts[name] = empty(tree.shape, dtype=tree.dtype, **layout)
+            parts[name] = empty(leaf.shape, dtype=leaf.dtype, **layout)
         return parts[name]
 
-    return filled(tree)
+    return _mapped(tree, filled)
+
+
+def _mapped(tree: Any, change: Callable[[Any, str], Any], name: str = "") -> Any:
+    """Dictionaries and lists as they are, everything in them by ``change(value, name)``."""
+    if isinstance(tree, dict):
+        return {key: _mapped(value, change, f"{name}/{key}") for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_mapped(value, change, f"{name}/{at}") for at, value in enumerate(tree)]
+    return change(tree, name)
 
 
 def _save_parts(parts: dict[str, Tensor], folder: Path, ranks: Ranks) -> None:
@@ -155,12 +168,14 @@ def _save_parts(parts: dict[str, Tensor], folder: Path, ranks: Ranks) -> None:
         raise CimsimError(f"cannot write {folder}: {_first(error)}") from None
 
 
-def _load_parts(parts: dict[str, Tensor], folder: Path, mesh: DeviceMesh | None) -> None:
+def _load_parts(parts: dict[str, Tensor], folder: Path, alone: bool) -> None:
     from torch.distributed.checkpoint import CheckpointException, HuggingFaceStorageReader, load
 
     reader = HuggingFaceStorageReader(str(folder))
     try:
-        load(parts, storage_reader=reader, no_dist=mesh is None)
+        with warnings.catch_warnings():  # it remarks that there is one process
+            warnings.simplefilter("ignore", UserWarning)
+            load(parts, storage_reader=reader, no_dist=alone)
     except CheckpointException as error:
         raise OSError(f"{folder.name}: {_first(error)}") from None
 
@@ -168,4 +183,4 @@ def _load_parts(parts: dict[str, Tensor], folder: Path, mesh: DeviceMesh | None)
 def _first(error: Any) -> str:
     """The first process's reason."""
     reason, _ = next(iter(error.failures.values()))
-    return str(reason).splitlines()[0] if str(reason) else type(reason).__name__
+    return str(reason).strip().splitlines()[0] if str(reason) else type(reason).__name__

@@ -61,11 +61,11 @@ def _shared(model: nn.Module) -> set[nn.Parameter]:
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
     for child in module.children():
-        if isinstance(module, nn.Sequential | nn.ModuleList):
-            if next(child.parameters(), None) is not None:
-                yield child
-        else:
+        listed = isinstance(module, nn.Sequential | nn.ModuleList)
+        if not listed or isinstance(child, nn.ModuleList | nn.ModuleDict):  # which compute nothing
             yield from _blocks(child)
+        elif next(child.parameters(), None) is not None:
+            yield child
 
 
 def is_part(tensor: object) -> bool:
