@@ -99,13 +99,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default=",".join(map(str, SHAPES)), help="millions")
     parser.add_argument("--anew", action="store_true", help="measure again what is there")
-    parser.add_argument("--one", nargs=3, metavar=("MILLIONS", "ARM", "WINDOWS"), help="internal")
+    parser.add_argument("--one", nargs=2, metavar=("MILLIONS", "ARM"), help="internal")
     parser.add_argument("--convert", action="store_true", help="internal")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.one:
-        millions, arm, windows = given.one
-        print(json.dumps(asdict(measure(int(millions), arm, int(windows)))))
+        print(json.dumps([asdict(row) for row in measure(int(given.one[0]), given.one[1])]))
     elif given.convert:
         print(json.dumps(conversion()))
     else:
@@ -124,17 +123,15 @@ def measured(sizes: list[int], anew: bool) -> list[Row]:
     rows = [] if anew or not path.is_file() else _read(path)
     for millions in sizes:
         for arm in ARMS:
-            for windows in WINDOWS:
-                key = millions, arm, windows * LENGTH
-                if key in {(row.millions, row.arm, row.tokens) for row in rows}:
-                    continue
-                rows.append(Row(**json.loads(_child("--one", str(millions), arm, str(windows)))))
-                print(rows[-1], flush=True)
-                table = io.StringIO()
-                writer = csv.DictWriter(table, [field.name for field in fields(Row)])
-                writer.writeheader()
-                writer.writerows(map(asdict, rows))
-                write_text(path, table.getvalue())
+            if (millions, arm) in {(row.millions, row.arm) for row in rows}:
+                continue
+            rows += [Row(**row) for row in json.loads(_child("--one", str(millions), arm))]
+            print(*rows[-len(WINDOWS) :], sep="\n", flush=True)
+            table = io.StringIO()
+            writer = csv.DictWriter(table, [field.name for field in fields(Row)])
+            writer.writeheader()
+            writer.writerows(map(asdict, rows))
+            write_text(path, table.getvalue())
     return [row for row in rows if row.millions in sizes]
 
 
@@ -154,21 +151,21 @@ def _child(*arguments: str) -> str:
     return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
 
 
-def measure(millions: int, arm: str, windows: int) -> Row:
-    """Steps of one model: the second and later ones count, which find Adam's state there."""
+def measure(millions: int, arm: str) -> list[Row]:
+    """Steps of one model at every batch; those count that find Adam's state there."""
     shape = Shape(*SHAPES[millions])
     torch.manual_seed(0)
-    tokens = torch.randint(VOCABULARY, (windows, LENGTH))
+    some = torch.randint(VOCABULARY, (max(WINDOWS), LENGTH))
     _warm_up(arm)
     before = _resident("VmRSS")
     model: torch.nn.Module = shape.build()
     if arm != "digital":
-        cimsim.calibrate(cimsim.convert(model, PROFILE, inplace=True), [tokens[:1, :8]])
+        cimsim.calibrate(cimsim.convert(model, PROFILE, inplace=True), [some[:1, :8]])
     if arm == "analog, recomputed":
         recompute(model, ["blocks.*"])
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
-    def step() -> float:
+    def step(tokens: torch.Tensor) -> float:
         began = time.process_time()
         optimizer.zero_grad()
         F.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten()).backward()
@@ -176,13 +173,16 @@ def measure(millions: int, arm: str, windows: int) -> Row:
         return time.process_time() - began
 
     model.train()
-    step()
-    Path("/proc/self/clear_refs").write_text("5")  # the kernel forgets the peak so far
-    seconds = [step() for _ in range(2 if millions > 10 else 5)]
-    peak = _resident("VmHWM") - before
+    step(some[:1, :8])
     parameters = sum(p.numel() for p in model.parameters())
     assert parameters == shape.parameters
-    return Row(millions, arm, windows * LENGTH, parameters, peak, min(seconds))
+    rows = []
+    for windows in WINDOWS:
+        Path("/proc/self/clear_refs").write_text("5")  # the kernel forgets the peak so far
+        seconds = min(step(some[:windows]) for _ in range(2 if millions > 10 else 5))
+        peak = _resident("VmHWM") - before
+        rows.append(Row(millions, arm, windows * LENGTH, parameters, peak, seconds))
+    return rows
 
 
 def _warm_up(arm: str) -> None:
@@ -242,7 +242,7 @@ class Law:
         for row in rows:
             shape = Shape(*SHAPES[row.millions])
             terms = [row.parameters, shape.largest, shape.width * shape.depth * row.tokens]
-            memory.append(np.array(terms) / row.peak_bytes)
+            memory.append(np.array(terms) / (row.peak_bytes - _answers(shape, row.tokens)))
             products = [row.parameters, row.parameters * row.tokens]
             seconds.append(np.array(products) / row.seconds)
         found, _ = nnls(np.array(memory), np.ones(len(rows)))
@@ -255,12 +255,18 @@ class Law:
     ) -> float:
         """Bytes of one process, of ``share`` that hold the parameters together."""
         state = (self.per_parameter if per_parameter is None else per_parameter) / share
-        working = self.per_layer * shape.largest + self.per_token * shape.width * shape.depth * tokens
-        return state * shape.parameters + working + (_together(shape) if share > 1 else 0)
+        kept = self.per_token * shape.width * shape.depth * tokens + _answers(shape, tokens)
+        together = _together(shape) if share > 1 else 0.0
+        return state * shape.parameters + self.per_layer * shape.largest + kept + together
 
     def seconds(self, shape: Shape, tokens: int) -> float:
         """Processor seconds of a step."""
         return shape.parameters * (self.s_per_parameter + self.s_per_product * tokens)
+
+
+def _answers(shape: Shape, tokens: int) -> float:
+    """Bytes of the logits, of their logarithmic softmax and of their gradient, in float32."""
+    return 3.0 * 4 * shape.vocabulary * tokens
 
 
 def _together(shape: Shape) -> float:
@@ -288,24 +294,20 @@ def draw(rows: list[Row], laws: dict[str, Law]) -> Figure:
     tokens = WINDOWS[-1] * LENGTH
     for at, arm in enumerate(ARMS):
         mine = [row for row in rows if row.arm == arm and row.tokens == tokens]
-        law, style = laws[arm], {"color": COLOURS[at], "marker": MARKERS[at], "markersize": 6}
-        shapes = [Shape(*SHAPES[row.millions]) for row in mine]
+        small = [Shape(*SHAPES[row.millions]) for row in mine]
         large = [Shape(*shape) for shape in LARGE.values()]
+        memory = [laws[arm].peak(shape, tokens) / 1e9 for shape in (*small, *large)]
+        times = [1e3 * laws[arm].seconds(shape, tokens) / tokens for shape in (*small, *large)]
+        parameters = [shape.parameters for shape in (*small, *large)]
         for axes, found, fitted in (
-            (left, [row.peak_bytes / 1e9 for row in mine], lambda s: law.peak(s, tokens) / 1e9),
-            (right, [1e3 * row.seconds / tokens for row in mine],
-             lambda s: 1e3 * law.seconds(s, tokens) / tokens),
+            (left, [row.peak_bytes / 1e9 for row in mine], memory),
+            (right, [1e3 * row.seconds / tokens for row in mine], times),
         ):
-            x = [shape.parameters for shape in (*shapes, *large)]
-            axes.plot(x, [fitted(s) for s in (*shapes, *large)], color=COLOURS[at], ls="--", lw=1)
-            axes.plot([s.parameters for s in shapes], found, ls="none", label=arm, **style)
-            axes.plot(
-                [s.parameters for s in large],
-                [fitted(s) for s in large],
-                ls="none",
-                markerfacecolor="white",
-                **style,
-            )
+            style = {"color": COLOURS[at], "marker": MARKERS[at], "ls": "none", "markersize": 6}
+            axes.plot(parameters, fitted, color=COLOURS[at], ls="--", lw=1)
+            axes.plot(parameters[: len(mine)], found, label=arm, **style)
+            carried_on = parameters[len(mine) :], fitted[len(mine) :]
+            axes.plot(*carried_on, markerfacecolor="white", **style)
     left.axhline(GPU_GB, color="#555555", lw=1)
     left.annotate(f"one GPU, {GPU_GB} GB", (1e6, GPU_GB * 1.15), color="#555555", fontsize=9)
     _dress(left, f"Peak memory of a step (GB), {tokens} tokens")
@@ -329,11 +331,11 @@ def report(rows: list[Row], laws: dict[str, Law], converted: dict[str, float]) -
     lines = [
         "# Growth",
         "",
-        "`python -m benchmarks.growth`: one training step (forward, backward, Adam) of a GPT on one "
-        f"thread, float32, windows of {LENGTH} tokens. *Analog* is `{PROFILE}`, every layer on a "
-        "fresh chip in every forward; *recomputed* keeps no activations of a block. Memory is the "
+        "`python -m benchmarks.growth`: one training step (forward, backward, Adam) of a GPT on "
+        f"one thread, float32, windows of {LENGTH} tokens. *Analog* is `{PROFILE}`, every layer on "
+        "a fresh chip in every forward; *recomputed* keeps no activations of a block. Memory is the "
         "peak of the process above what it held before the model was built; time is processor "
-        "time of the fastest step behind the first.",
+        "time of the fastest of a few steps.",
         "",
         "![Memory and time](growth.png)",
         "",
@@ -362,9 +364,10 @@ def _laws(laws: dict[str, Law]) -> list[str]:
     lines = [
         "## The law",
         "",
-        "Bytes = a P + b L + c W T and seconds = d P + e P T, with P parameters, L weights of the "
-        "largest layer, W width times depth, T tokens of a step. Fitted to the rows above by least "
-        "squares of relative errors.",
+        "Bytes = a P + b L + c W T + 12 V T and seconds = d P + e P T, with P parameters, L "
+        "weights of the largest layer, W width times depth, T tokens of a step, V the vocabulary (logits, "
+        "their softmax and gradient). Fitted to the rows above by least squares of relative "
+        "errors.",
         "",
         "| arm | a (bytes) | b (bytes) | c (bytes) | d (ns) | e (ns) | memory off by at most |",
         "|---|---:|---:|---:|---:|---:|---:|",
@@ -378,8 +381,8 @@ def _laws(laws: dict[str, Law]) -> list[str]:
     return [
         *lines,
         "",
-        "Why it has this form. Weight, gradient and Adam's two means are 4 bytes each, so a must be "
-        "near 16. A training chip lives as long as one layer's forward or backward, so what the "
+        "Why it has this form. Weight, gradient and Adam's two means are 4 bytes each, so a must "
+        "be near 16. A training chip lives as long as one layer's forward or backward, so what the "
         "simulator adds is counted in weights of one layer (b), not of the model. What is kept for "
         "backward is a number of vectors per token and block, so c W T; with blocks recomputed it "
         "is one vector per block, and what one block keeps. Programming costs the same whatever "
@@ -396,7 +399,8 @@ def _carried_on(laws: dict[str, Law]) -> list[str]:
         f"the vocabulary is {LARGE_VOCABULARY:,}. Tokens in windows up to 2,048: attention keeps "
         "no table of all pairs. GB:",
         "",
-        "| parameters | arm | " + " | ".join(f"{name}, one GPU" for name in STATES)
+        "| parameters | arm | "
+        + " | ".join(f"{name}, one GPU" for name in STATES)
         + f" | float32, each of {GPUS} GPUs |",
         "|---:|---|" + "---:|" * (len(STATES) + 1),
     ]
@@ -413,7 +417,8 @@ def _carried_on(laws: dict[str, Law]) -> list[str]:
         "",
         f"Largest GPT (depth = width / 128) within nine tenths of {GPU_GB} GB, billions:",
         "",
-        "| arm | " + " | ".join(f"{name}, one GPU" for name in STATES)
+        "| arm | "
+        + " | ".join(f"{name}, one GPU" for name in STATES)
         + f" | float32, {GPUS} GPUs |",
         "|---|" + "---:|" * (len(STATES) + 1),
     ]
@@ -426,9 +431,9 @@ def _carried_on(laws: dict[str, Law]) -> list[str]:
         "",
         "What to doubt. b was found with the CPU's kernels, which put a weight on its cells in one "
         "pass; in plain torch on a GPU every effect of a profile is a temporary of its own. Adam "
-        "over many tensors at once, which torch prefers on a GPU, needs about 4 bytes per parameter "
-        "more while it steps. A GPU's allocator wastes some. bfloat16 weights lose small updates, "
-        "and chips are written from the rounded weights. Each process of `--parallel shard` builds "
+        "over many tensors at once, which torch prefers on a GPU, needs about 4 bytes per "
+        "parameter more while it steps. A GPU's allocator wastes some. bfloat16 weights lose small "
+        "updates, and chips are written from the rounded weights. Each process of `--parallel shard` builds "
         "the whole model in its CPU memory once before it keeps its part (4 bytes per parameter).",
     ]
 

@@ -75,6 +75,7 @@ def progress_bar(*columns: str) -> Progress:
         _text("left"),
         TimeRemainingColumn(),
         console=screen,
+        speed_estimate_period=3600.0,  # a step may take minutes
         disable=not screen.is_terminal,
     )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -101,14 +103,8 @@ def sweep(
             _check_table(out)
         opened = open_runs(runs)
         names = distinct_names([run.path for run in opened])
-        with console.progress_bar("{task.completed}/{task.total}") as bar:
-            task = bar.add_task("sweep", total=0)
-
-            def advance(done: int, total: int, doing: str) -> None:
-                bar.update(task, completed=done, total=total, description=doing)
-                if bar.disable and done % chips == 0:
-                    console.log(f"{doing}: {done} of {total} cells")
-
+        part = _shard(shard)
+        with console.progress_bar("{task.completed}/{task.total}", "{task.fields[rate]}") as bar:
             sweeps = evaluate(
                 opened,
                 axis,
@@ -120,8 +116,8 @@ def sweep(
                 download=download,
                 metric=metric,
                 engine=_engine(engine, workers, address),
-                shard=_shard(shard),
-                progress=advance,
+                shard=part,
+                progress=Watcher(bar, chips, "" if part[1] == 1 else f"part {shard}, "),
             )
         if missing := sum(sweep.missing for sweep in sweeps):
             console.remark(
@@ -162,6 +158,38 @@ def _shard(text: str) -> tuple[int, int]:
         raise CimsimError(
             f"--shard wants a part and their number, such as 1/4, not '{text}'"
         ) from None
+
+
+class Watcher:
+    """Shows all cells of a sweep, whoever evaluates them: a bar where somebody watches, else a line
+    for every so many, and how fast it goes."""
+
+    def __init__(self, bar: Progress, cells_per_line: int, part: str) -> None:
+        self._bar, self._cells_per_line, self._part = bar, cells_per_line, part
+        self._task = bar.add_task("sweep", total=0, rate="")
+        self._found, self._began = 0, time.monotonic()
+
+    def __call__(self, done: int, total: int, doing: str) -> None:
+        """``done`` of ``total`` cells are there; the first time, those that were found."""
+        if doing == "found":
+            self._found, self._began = done, time.monotonic()
+        seconds = time.monotonic() - self._began
+        rate = (done - self._found) / seconds if seconds > 0 else 0.0
+        speed = f"{rate:.2g} cells/s" if done > self._found else ""
+        text = f"{self._part}{doing}"
+        self._bar.update(self._task, completed=done, total=total, description=text, rate=speed)
+        if self._bar.disable and (done % self._cells_per_line == 0 or done == total):
+            left = f", {speed}, {_clock((total - done) / rate)} left" if speed else ""
+            console.log(f"{text}: {done} of {total} cells{left}")
+
+
+def _clock(seconds: float) -> str:
+    """
+    >>> _clock(3725.4)
+    '1:02:05'
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def _check_table(path: Path) -> None:

@@ -173,9 +173,10 @@ def test_a_checkpoint_is_whole_whenever_its_writer_is_killed(
     def killed(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(checkpoint_module, "replacing", killed)  # all parts are written by now
-        save_checkpoint(state(model, 2), path, Ranks())
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(state(model, 2), path, Ranks())
     (tmp_path / "checkpoint-2-0.parts/shard-00009-model-00001-of-00001.safetensors").touch()
     found = load_checkpoint(path, device, mesh)
     assert found.epoch == 1
@@ -187,7 +188,7 @@ def test_a_checkpoint_is_whole_whenever_its_writer_is_killed(
     assert not load_checkpoint(path, device).model["0.weight"].any()
     assert [folder.name for folder in tmp_path.glob("*.parts")] == ["checkpoint-2-0.parts"]
     next(tmp_path.glob("*.parts/*")).unlink()
-    with pytest.raises(CimsimError, match="a part is missing in checkpoint-2-0.parts"):
+    with pytest.raises(CimsimError, match="a part is missing in checkpoint-2-0"):
         load_checkpoint(path, device)
 
 
