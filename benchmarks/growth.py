@@ -333,8 +333,8 @@ def report(rows: list[Row], laws: dict[str, Law], converted: dict[str, float]) -
         "",
         "`python -m benchmarks.growth`: one training step (forward, backward, Adam) of a GPT on "
         f"one thread, float32, windows of {LENGTH} tokens. *Analog* is `{PROFILE}`, every layer on "
-        "a fresh chip in every forward; *recomputed* keeps no activations of a block. Memory is the "
-        "peak of the process above what it held before the model was built; time is processor "
+        "a fresh chip in every forward; *recomputed* keeps no activations of a block. Memory is "
+        "the peak of the process above what it held before the model was built; time is processor "
         "time of the fastest of a few steps.",
         "",
         "![Memory and time](growth.png)",
@@ -365,9 +365,9 @@ def _laws(laws: dict[str, Law]) -> list[str]:
         "## The law",
         "",
         "Bytes = a P + b L + c W T + 12 V T and seconds = d P + e P T, with P parameters, L "
-        "weights of the largest layer, W width times depth, T tokens of a step, V the vocabulary (logits, "
-        "their softmax and gradient). Fitted to the rows above by least squares of relative "
-        "errors.",
+        "weights of the largest layer, W width times depth, T tokens of a step, V the vocabulary "
+        "(logits, their softmax and gradient). Fitted to the rows above by least squares of "
+        "relative errors.",
         "",
         "| arm | a (bytes) | b (bytes) | c (bytes) | d (ns) | e (ns) | memory off by at most |",
         "|---|---:|---:|---:|---:|---:|---:|",
@@ -433,8 +433,9 @@ def _carried_on(laws: dict[str, Law]) -> list[str]:
         "pass; in plain torch on a GPU every effect of a profile is a temporary of its own. Adam "
         "over many tensors at once, which torch prefers on a GPU, needs about 4 bytes per "
         "parameter more while it steps. A GPU's allocator wastes some. bfloat16 weights lose small "
-        "updates, and chips are written from the rounded weights. Each process of `--parallel shard` builds "
-        "the whole model in its CPU memory once before it keeps its part (4 bytes per parameter).",
+        "updates, and chips are written from the rounded weights. Each process of `--parallel "
+        "shard` builds the whole model in its CPU memory once before it keeps its part (4 bytes "
+        "per parameter).",
     ]
 
 
