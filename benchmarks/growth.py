@@ -20,11 +20,13 @@ import argparse
 import csv
 import io
 import json
+import math
 import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from scipy.optimize import nnls
+from scipy.optimize import least_squares, nnls
 
 import cimsim
 from benchmarks.lines import versions
@@ -47,12 +49,14 @@ RESULTS = Path(__file__).parent / "results"
 PROFILE = "pcm-ibm-2020"
 HEAD_WIDTH, LENGTH, VOCABULARY = 64, 64, 65
 SHAPES = {1: (128, 5), 3: (192, 7), 10: (320, 8), 30: (512, 10), 100: (832, 12)}  # width, depth
-WINDOWS = (1, 4)  # of 64 tokens in a step
+WINDOWS = {1: (1, 4, 16), 3: (1, 4, 16), 10: (1, 4, 16), 30: (1, 4), 100: (1, 4)}  # of 64 tokens
+DRAWN = 4 * 64  # tokens
 ARMS = ("digital", "analog", "analog, recomputed")
 LARGE = {"1.3 B": (2048, 24), "2.7 B": (2560, 32), "6.6 B": (4096, 32), "9.8 B": (4608, 38)}
 LARGE_VOCABULARY = 32_000
 GPU_GB, GPUS, LARGE_TOKENS = 141, 8, 8192
-STATES = {"float32": 16, "bfloat16, Adam in float32": 12, "bfloat16": 8}  # bytes of a parameter
+# Bytes of a parameter with its gradient and Adam's means, and of the gradient alone.
+STATES = {"float32": (16, 4), "bfloat16, Adam in float32": (12, 2), "bfloat16": (8, 2)}
 
 
 @dataclass(frozen=True)
@@ -99,18 +103,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default=",".join(map(str, SHAPES)), help="millions")
     parser.add_argument("--anew", action="store_true", help="measure again what is there")
-    parser.add_argument("--one", nargs=2, metavar=("MILLIONS", "ARM"), help="internal")
+    parser.add_argument("--one", nargs="+", metavar="MILLIONS ARM WINDOWS", help="internal")
     parser.add_argument("--convert", action="store_true", help="internal")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.one:
-        print(json.dumps([asdict(row) for row in measure(int(given.one[0]), given.one[1])]))
+        millions, arm, *windows = given.one
+        found = measure(int(millions), arm, [int(count) for count in windows])
+        print(json.dumps([asdict(row) for row in found]))
     elif given.convert:
         print(json.dumps(conversion()))
     else:
         rows = measured([int(size) for size in given.sizes.split(",")], given.anew)
         converted = json.loads(_child("--convert"))
-        laws = {arm: Law.of([row for row in rows if row.arm == arm]) for arm in ARMS}
+        laws = {arm: Law.of([row for row in rows if row.arm == arm], arm) for arm in ARMS}
         save(draw(rows, laws), RESULTS / "growth.png")
         text = report(rows, laws, converted)
         write_text(RESULTS / "growth.md", text)
@@ -123,10 +129,15 @@ def measured(sizes: list[int], anew: bool) -> list[Row]:
     rows = [] if anew or not path.is_file() else _read(path)
     for millions in sizes:
         for arm in ARMS:
-            if (millions, arm) in {(row.millions, row.arm) for row in rows}:
+            have = {row.tokens for row in rows if (row.millions, row.arm) == (millions, arm)}
+            windows = [str(w) for w in WINDOWS[millions] if w * LENGTH not in have]
+            if not windows:
                 continue
-            rows += [Row(**row) for row in json.loads(_child("--one", str(millions), arm))]
-            print(*rows[-len(WINDOWS) :], sep="\n", flush=True)
+            rows += [
+                Row(**row) for row in json.loads(_child("--one", str(millions), arm, *windows))
+            ]
+            rows.sort(key=lambda row: (row.millions, ARMS.index(row.arm), row.tokens))
+            print(f"{millions} M, {arm}: measured", flush=True)
             table = io.StringIO()
             writer = csv.DictWriter(table, [field.name for field in fields(Row)])
             writer.writeheader()
@@ -151,11 +162,11 @@ def _child(*arguments: str) -> str:
     return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
 
 
-def measure(millions: int, arm: str) -> list[Row]:
+def measure(millions: int, arm: str, batches: list[int]) -> list[Row]:
     """Steps of one model at every batch; those count that find Adam's state there."""
     shape = Shape(*SHAPES[millions])
     torch.manual_seed(0)
-    some = torch.randint(VOCABULARY, (max(WINDOWS), LENGTH))
+    some = torch.randint(VOCABULARY, (max(batches), LENGTH))
     _warm_up(arm)
     before = _resident("VmRSS")
     model: torch.nn.Module = shape.build()
@@ -177,7 +188,7 @@ def measure(millions: int, arm: str) -> list[Row]:
     parameters = sum(p.numel() for p in model.parameters())
     assert parameters == shape.parameters
     rows = []
-    for windows in WINDOWS:
+    for windows in batches:
         Path("/proc/self/clear_refs").write_text("5")  # the kernel forgets the peak so far
         seconds = min(step(some[:windows]) for _ in range(2 if millions > 10 else 5))
         peak = _resident("VmHWM") - before
@@ -223,41 +234,64 @@ def conversion() -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Law:
-    """``bytes = parameter P + layer L + token W T`` and ``seconds = weight P + product P T``.
+    """``bytes = process + b L + max(12 P + kept, 16 P)``, ``kept = c W T + k w T + 12 V T``, and
+    ``seconds = d P + e P T``.
 
-    ``P`` parameters, ``L`` weights of the largest layer, ``T`` tokens, ``W`` width times depth.
+    ``P`` parameters, ``L`` weights of the largest layer, ``T`` tokens, ``w`` width, ``W`` width
+    times depth, ``V`` vocabulary.
     """
 
-    per_parameter: float
+    process: float
     per_layer: float
-    per_token: float
+    per_token: float  # and width, of each block
+    per_vector: float  # and width, of one block at a time
     s_per_parameter: float
     s_per_product: float
     worst: float  # factor by which the memory of a measured row lies off
 
     @classmethod
-    def of(cls, rows: list[Row]) -> Law:
-        """Least squares of relative errors, nothing negative."""
-        memory, seconds = [], []
-        for row in rows:
-            shape = Shape(*SHAPES[row.millions])
-            terms = [row.parameters, shape.largest, shape.width * shape.depth * row.tokens]
-            memory.append(np.array(terms) / (row.peak_bytes - _answers(shape, row.tokens)))
-            products = [row.parameters, row.parameters * row.tokens]
-            seconds.append(np.array(products) / row.seconds)
-        found, _ = nnls(np.array(memory), np.ones(len(rows)))
-        times, _ = nnls(np.array(seconds), np.ones(len(rows)))
-        fitted = np.array(memory) @ found
-        return cls(*found, *times, float(np.exp(np.abs(np.log(fitted)).max())))
+    def of(cls, rows: list[Row], arm: str) -> Law:
+        """Least squares of relative errors, nothing negative. A recomputed block keeps its input, so
+        c is 4 bytes; else k is 0."""
+        recomputed = arm == ARMS[-1]
+        shapes = [Shape(*SHAPES[row.millions]) for row in rows]
+
+        def law(free: Sequence[float], *times: float) -> Law:
+            process, per_layer, per_token = free
+            tokens = (4.0, per_token) if recomputed else (per_token, 0.0)
+            return cls(1e6 * process, per_layer, *tokens, *(times or (0.0, 0.0)), 1.0)
+
+        def errors(free: Sequence[float]) -> list[float]:
+            found = law(free)
+            return [
+                math.log(found.peak(shape, row.tokens) / row.peak_bytes)
+                for shape, row in zip(shapes, rows, strict=True)
+            ]
+
+        free = least_squares(errors, (5.0, 5.0, 50.0), bounds=(0.0, np.inf)).x
+        products = [
+            [row.parameters / row.seconds, row.parameters * row.tokens / row.seconds]
+            for row in rows
+        ]
+        times, _ = nnls(np.array(products), np.ones(len(rows)))
+        worst = math.exp(max(map(abs, errors(free))))
+        return replace(law(free, *map(float, times)), worst=worst)
 
     def peak(
-        self, shape: Shape, tokens: int, per_parameter: float | None = None, share: int = 1
+        self, shape: Shape, tokens: int, state: tuple[int, int] = (16, 4), share: int = 1
     ) -> float:
-        """Bytes of one process, of ``share`` that hold the parameters together."""
-        state = (self.per_parameter if per_parameter is None else per_parameter) / share
-        kept = self.per_token * shape.width * shape.depth * tokens + _answers(shape, tokens)
+        """Bytes of one process, of ``share`` that hold the parameters together; ``state`` as in
+        :data:`STATES`."""
+        per_token = self.per_token * shape.depth + self.per_vector
+        kept = per_token * shape.width * tokens + _answers(shape, tokens)
+        states, gradient = (each * shape.parameters / share for each in state)
         together = _together(shape) if share > 1 else 0.0
-        return state * shape.parameters + self.per_layer * shape.largest + kept + together
+        return (
+            self.process
+            + self.per_layer * shape.largest
+            + together
+            + max(states - gradient + kept, states)
+        )
 
     def seconds(self, shape: Shape, tokens: int) -> float:
         """Processor seconds of a step."""
@@ -276,12 +310,12 @@ def _together(shape: Shape) -> float:
     return 4.0 * max(3 * block, 2 * ends)
 
 
-def largest_model(law: Law, per_parameter: float, share: int) -> float:
+def largest_model(law: Law, state: tuple[int, int], share: int) -> float:
     """Billions of parameters of the largest GPT that fits; its depth grows with its width."""
     best = 0.0
     for width in range(1024, 40960, 64):
         shape = Shape(width, max(1, round(width / 128)), LARGE_VOCABULARY)
-        if law.peak(shape, LARGE_TOKENS, per_parameter, share) <= 0.9e9 * GPU_GB:
+        if law.peak(shape, LARGE_TOKENS, state, share) <= 0.9e9 * GPU_GB:
             best = max(best, shape.parameters / 1e9)
     return best
 
@@ -291,7 +325,7 @@ def draw(rows: list[Row], laws: dict[str, Law]) -> Figure:
     figure = Figure(figsize=(9.0, 4.6), dpi=150, layout=ConstrainedLayoutEngine())
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    tokens = WINDOWS[-1] * LENGTH
+    tokens = DRAWN
     for at, arm in enumerate(ARMS):
         mine = [row for row in rows if row.arm == arm and row.tokens == tokens]
         small = [Shape(*SHAPES[row.millions]) for row in mine]
@@ -341,21 +375,16 @@ def report(rows: list[Row], laws: dict[str, Law], converted: dict[str, float]) -
         "",
         "## Measured",
         "",
-        "| parameters | arm | "
-        + " | ".join(f"MB, {w * LENGTH} tokens | bytes/parameter | ms/token" for w in WINDOWS)
-        + " |",
-        "|---:|---|" + "---:|" * (3 * len(WINDOWS)),
+        "| parameters | arm | tokens | MB | bytes/parameter | by the law (MB) | ms/token |",
+        "|---:|---|---:|---:|---:|---:|---:|",
     ]
-    by_model: dict[tuple[int, str], list[Row]] = {}
     for row in rows:
-        by_model.setdefault((row.parameters, row.arm), []).append(row)
-    for (parameters, arm), mine in by_model.items():
-        cells = [
-            f"{row.peak_bytes / 1e6:,.0f} | {row.peak_bytes / parameters:.1f} | "
-            f"{1e3 * row.seconds / row.tokens:.2f}"
-            for row in mine
-        ]
-        lines.append(f"| {parameters / 1e6:.2f} M | {arm} | {' | '.join(cells)} |")
+        by_law = laws[row.arm].peak(Shape(*SHAPES[row.millions]), row.tokens)
+        lines.append(
+            f"| {row.parameters / 1e6:.2f} M | {row.arm} | {row.tokens:,} | "
+            f"{row.peak_bytes / 1e6:,.0f} | {row.peak_bytes / row.parameters:.1f} | "
+            f"{by_law / 1e6:,.0f} | {1e3 * row.seconds / row.tokens:.2f} |"
+        )
     lines += ["", *_laws(laws), "", *_carried_on(laws), "", *_conversion(converted), ""]
     return "\n".join([*lines, versions(), ""])
 
@@ -364,29 +393,32 @@ def _laws(laws: dict[str, Law]) -> list[str]:
     lines = [
         "## The law",
         "",
-        "Bytes = a P + b L + c W T + 12 V T and seconds = d P + e P T, with P parameters, L "
-        "weights of the largest layer, W width times depth, T tokens of a step, V the vocabulary "
-        "(logits, their softmax and gradient). Fitted to the rows above by least squares of "
-        "relative errors.",
+        "Bytes = p + b L + max(12 P + K, 16 P) with K = (c W + k w + 12 V) T, and seconds = d P + "
+        "e P T: P parameters, L weights of the largest layer, w width, W width times depth, V "
+        "vocabulary, T tokens of a step. p, b, d, e and one of c and k are fitted to the rows "
+        "above by least squares of relative errors; the rest follows from the code.",
         "",
-        "| arm | a (bytes) | b (bytes) | c (bytes) | d (ns) | e (ns) | memory off by at most |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| arm | p (MB) | b (bytes) | c (bytes) | k (bytes) | d (ns) | e (ns) | memory off by at "
+        "most |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for arm, law in laws.items():
         times = f"{1e9 * law.s_per_parameter:.2f} | {1e9 * law.s_per_product:.3f}"
         lines.append(
-            f"| {arm} | {law.per_parameter:.1f} | {law.per_layer:.1f} | {law.per_token:.1f} | "
-            f"{times} | {100 * (law.worst - 1):.0f} % |"
+            f"| {arm} | {law.process / 1e6:.1f} | {law.per_layer:.1f} | {law.per_token:.1f} | "
+            f"{law.per_vector:.1f} | {times} | {100 * (law.worst - 1):.0f} % |"
         )
     return [
         *lines,
         "",
-        "Why it has this form. Weight, gradient and Adam's two means are 4 bytes each, so a must "
-        "be near 16. A training chip lives as long as one layer's forward or backward, so what the "
-        "simulator adds is counted in weights of one layer (b), not of the model. What is kept for "
-        "backward is a number of vectors per token and block, so c W T; with blocks recomputed it "
-        "is one vector per block, and what one block keeps. Programming costs the same whatever "
-        "the batch (d), products go with the tokens (e).",
+        "Why it has this form. Weight, gradient and Adam's two means are 4 bytes each. What is kept "
+        "for backward (K) goes as gradients come, so a step's peak is before backward (12 P + K) "
+        "or at its end (16 P). Kept are a number of vectors per token and block (c W T); with "
+        "blocks recomputed the input of each block (c = 4), and all that one block keeps (k w T); "
+        "besides the logits, their logarithmic softmax and its gradient. A training chip lives as "
+        "long as one layer's forward or backward, so what the simulator adds is counted in weights "
+        "of one layer (b), not of the model. Programming costs the same whatever the batch (d), "
+        "products go with the tokens (e).",
     ]
 
 
@@ -394,9 +426,11 @@ def _carried_on(laws: dict[str, Law]) -> list[str]:
     lines = [
         f"## Carried on to 1 to 10 billion parameters ({LARGE_TOKENS:,} tokens a step on each GPU)",
         "",
-        "Nothing in this part was measured. a is replaced by the bytes that follow from the dtypes "
-        "of weight, gradient and Adam's state (16, 12 and 8); b and c are those of the law, and "
-        f"the vocabulary is {LARGE_VOCABULARY:,}. Tokens in windows up to 2,048: attention keeps "
+        "Nothing in this part was measured. The 16 bytes of a parameter become what follows from "
+        "the dtypes of weight, gradient and Adam's means: 16, 12 and 8; b, c and k are those of "
+        "the law, for activations in float32. FSDP shares the bytes of a parameter; three blocks, "
+        "or embedding and head with their gradients, are whole at a time (float32). "
+        f"The vocabulary is {LARGE_VOCABULARY:,}. Tokens in windows up to 2,048: attention keeps "
         "no table of all pairs. GB:",
         "",
         "| parameters | arm | "

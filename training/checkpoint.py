@@ -156,7 +156,9 @@ def _mapped(tree: Any, change: Callable[[Any, str], Any], name: str = "") -> Any
 
 def _save_parts(parts: dict[str, Tensor], folder: Path, ranks: Ranks) -> None:
     """Each process its own, as safetensors: torch's other format is pickled."""
-    from torch.distributed.checkpoint import CheckpointException, HuggingFaceStorageWriter, save
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
 
     if ranks.first:
         shutil.rmtree(folder, ignore_errors=True)  # left by a process that was killed
@@ -169,7 +171,9 @@ def _save_parts(parts: dict[str, Tensor], folder: Path, ranks: Ranks) -> None:
 
 
 def _load_parts(parts: dict[str, Tensor], folder: Path, alone: bool) -> None:
-    from torch.distributed.checkpoint import CheckpointException, HuggingFaceStorageReader, load
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     reader = HuggingFaceStorageReader(str(folder))
     try:

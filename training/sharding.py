@@ -9,17 +9,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, analog_layers
 from cimsim.quantizers import Quantizer
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.tensor import DTensor
 
 
 def shard(model: nn.Module, device: torch.device) -> DeviceMesh:
@@ -28,10 +30,19 @@ def shard(model: nn.Module, device: torch.device) -> DeviceMesh:
     A block is an entry of the model's outermost lists and sequences of modules; what lies outside
     of them is one more. Numbers of quantizers, ranges that are learned, and all that has no axis
     stay whole. Nothing is sent: all processes hold the same model before.
-    """
-    from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard
 
+    Raises:
+        CimsimError: if this torch cannot shard, or not keep parts without pickle.
+    """
+    try:
+        import torch.distributed.checkpoint.hf_storage
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+    except ImportError as error:
+        raise CimsimError(
+            f"this torch ({torch.__version__}) cannot share a model out ({error}); install a newer "
+            "one, or take --parallel replicate"
+        ) from None
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     kept = set(_kept_whole(model))
     shared = _shared(model)
@@ -68,7 +79,7 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
             yield child
 
 
-def is_part(tensor: object) -> bool:
+def is_part(tensor: object) -> TypeGuard[DTensor]:
     """Whether this process holds a part of ``tensor`` only."""
     if not (dist.is_available() and dist.is_initialized()):
         return False
@@ -79,19 +90,18 @@ def is_part(tensor: object) -> bool:
 
 def whole(tensor: Tensor) -> Tensor:
     """``tensor`` with all its parts; all processes must ask for it."""
-    found: Tensor = tensor.full_tensor() if is_part(tensor) else tensor  # type: ignore[operator]
+    found: Tensor = tensor.full_tensor() if is_part(tensor) else tensor
     return found
 
 
-def parted(tensor: Any, parameter: Tensor) -> Any:
+def parted(tensor: Any, parameter: Any) -> Any:
     """``tensor``, shared out as ``parameter`` is if it has its shape; otherwise as it is."""
     if not is_part(parameter) or is_part(tensor) or not isinstance(tensor, Tensor):
         return tensor
     if tensor.shape != parameter.shape:
         return tensor
-    from torch.distributed.tensor import DTensor, distribute_tensor
+    from torch.distributed.tensor import distribute_tensor
 
-    assert isinstance(parameter, DTensor)
     layout = parameter.device_mesh, parameter.placements
     return distribute_tensor(tensor, *layout, src_data_rank=None)  # all processes hold it
 

@@ -219,6 +219,24 @@ def test_the_chip_of_evaluation_follows_the_weights() -> None:
             assert not any(layer._chip for layer in cimsim.nn.analog_layers(model).values())
 
 
+@pytest.mark.usefixtures("group")
+def test_also_where_torch_alone_shares_the_weights_out() -> None:
+    """Its writes into the weights change no version that a layer could look at."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    x, model = torch.rand(5, 8), network()
+    fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    cimsim.program(model.eval(), 4)(x)
+    model.train()(x).square().sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        found = model.eval()(x)
+        cimsim.program(model, 4)(x)
+        assert torch.equal(found, model(x))  # the second read of the same chip
+
+
 def test_one_process_alone_says_that_it_holds_all(tmp_path: Path) -> None:
     from cimsim.training.progress import Silent
 
