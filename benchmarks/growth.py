@@ -251,8 +251,8 @@ class Law:
 
     @classmethod
     def of(cls, rows: list[Row], arm: str) -> Law:
-        """Least squares of relative errors, nothing negative. A recomputed block keeps its input, so
-        c is 4 bytes; else k is 0."""
+        """Least squares of relative errors, nothing negative. A recomputed block keeps its input,
+        so c is 4 bytes; else k is 0."""
         recomputed = arm == ARMS[-1]
         shapes = [Shape(*SHAPES[row.millions]) for row in rows]
 
@@ -411,9 +411,9 @@ def _laws(laws: dict[str, Law]) -> list[str]:
     return [
         *lines,
         "",
-        "Why it has this form. Weight, gradient and Adam's two means are 4 bytes each. What is kept "
-        "for backward (K) goes as gradients come, so a step's peak is before backward (12 P + K) "
-        "or at its end (16 P). Kept are a number of vectors per token and block (c W T); with "
+        "Why it has this form. Weight, gradient and Adam's two means are 4 bytes each. What is "
+        "kept for backward (K) goes as gradients come, so a step is largest before backward "
+        "(12 P + K) or at its end (16 P). Kept are a number of vectors per token and block (c W T); with "
         "blocks recomputed the input of each block (c = 4), and all that one block keeps (k w T); "
         "besides the logits, their logarithmic softmax and its gradient. A training chip lives as "
         "long as one layer's forward or backward, so what the simulator adds is counted in weights "
