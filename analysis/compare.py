@@ -256,16 +256,22 @@ def over_seeds(sweeps: Sequence[Sweep]) -> list[Summary]:
 
 
 def markdown(outcomes: Sequence[Outcome], axis: Axis) -> list[str]:
-    """A table in lines: mean ± standard error and worst chip (accuracies in %), the best mean of a
-    level bold."""
-    metric = outcomes[0].metric
+    """A table in lines, see :func:`table`."""
+    return table(outcomes[0].metric, axis, [(o.arm.name, o.digital, o.points) for o in outcomes])
+
+
+def table(
+    metric: Metric, axis: Axis, rows: Sequence[tuple[str, float, Sequence[Summary]]]
+) -> list[str]:
+    """Lines of Markdown: of each training its name, its metric without a device, and at each level
+    mean ± standard error and worst chip (accuracies in %), the best mean of a level bold."""
     choose = min if metric.falls else max
-    best = [choose(o.points[i].mean for o in outcomes) for i in range(len(axis.values))]
+    best = [choose(points[i].mean for _, _, points in rows) for i in range(len(axis.values))]
     levels = " | ".join(f"{axis.label} {axis.format(level)}" for level in axis.values)
     lines = [f"| training | digital | {levels} |", "|---|---|" + "---|" * len(axis.values)]
-    for outcome in outcomes:
+    for name, digital, points in rows:
         cells = []
-        for point, top in zip(outcome.points, best, strict=True):
+        for point, top in zip(points, best, strict=True):
             mean = metric.shown(point.mean)
             mean = f"**{mean}**" if point.mean == top else mean
             error = (
@@ -274,7 +280,5 @@ def markdown(outcomes: Sequence[Outcome], axis: Axis) -> list[str]:
                 else f" ± {metric.shown(point.standard_error)}"
             )
             cells.append(f"{mean}{error} ({metric.shown(point.worst)})")
-        lines.append(
-            f"| {outcome.arm.name} | {metric.shown(outcome.digital)} | {' | '.join(cells)} |"
-        )
+        lines.append(f"| {name} | {metric.shown(digital)} | {' | '.join(cells)} |")
     return lines

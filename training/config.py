@@ -15,6 +15,7 @@ from cimsim.units import parse_duration
 
 Augmentation = Literal["flip", "shift"]
 Precision = Literal["float32", "bfloat16"]
+Parallel = Literal["replicate", "shard"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -77,6 +78,11 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(default=128, ge=1, description="samples per step, of all processes")
     accumulate: int = Field(
         default=1, ge=1, description="take every step's samples in so many parts, to save memory"
+    )
+    parallel: Parallel = Field(
+        default="replicate",
+        description="what each of several processes holds: the whole model (replicate), or a part "
+        "of every parameter (shard, FSDP2)",
     )
     precision: Precision = Field(
         default="float32", description="of products in training: float32 or bfloat16 (autocast)"

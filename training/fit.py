@@ -34,7 +34,12 @@ from cimsim.nn import (
 from cimsim.profile import behaviour, dump_profile, load_profile
 from cimsim.seeds import generator, seed_for
 from cimsim.training.augment import augmented
-from cimsim.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from cimsim.training.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    remove_checkpoint,
+    save_checkpoint,
+)
 from cimsim.training.config import TrainConfig, dump_config, read_config
 from cimsim.training.correctors import gradient_truth, make_corrector
 from cimsim.training.curvature import Curvature
@@ -44,7 +49,7 @@ from cimsim.training.evaluate import evaluate
 from cimsim.training.files import PART, lock, write_text
 from cimsim.training.layers import parse_layers, with_profiles
 from cimsim.training.methods import make_method
-from cimsim.training.objectives import Step, make_objectives, total, watched
+from cimsim.training.objectives import Objective, Step, make_objectives, total, watched
 from cimsim.training.optimizers import make_optimizer
 from cimsim.training.parallel import Ranks, joined
 from cimsim.training.plateau import PlateauWatch
@@ -69,12 +74,13 @@ from cimsim.training.run import (
     write_json,
     write_layers,
 )
+from cimsim.training.sharding import parted, parted_states, shard, whole_state
 from cimsim.training.weights import clip_weights, reestimate_statistics
 
 CHECKPOINT_SECONDS = 60.0
 _STEPS_PER_REPORT = 10
 _BATCHNORM_BATCHES = 50
-_PLACES = ("profile", "layer", "data_dir")  # what they name may have moved since a run began
+_PLACES = ("profile", "layer", "data_dir", "parallel")  # may have moved since a run began
 _SMALLEST_STEP = 1e-3  # of a corrector, around weights that are all zero
 
 
@@ -104,9 +110,11 @@ def fit(
             if ranks.decide((out / RESULT).is_file()):
                 progress.note(f"the run in {out} is already finished")
                 return Run.open(out)
+            if config.parallel == "shard" and training.mesh is None:
+                progress.note("one process alone holds the whole model; start more by torchrun")
             training.resume_if_possible()
             training.run()
-            if ranks.first:
+            if ranks.first or training.mesh is not None:
                 _finish(training)
             ranks.wait()
             return Run.open(out)
@@ -140,14 +148,17 @@ class _Training:
             *training_samples(config, data), config.batch_size, shuffle_seed=config.seed
         )
         recompute(model, config.recompute)
+        self.objectives = make_objectives(config.objective)
+        _refuse_parts(config, self.objectives)
+        self.plateau = PlateauWatch(model)
+        shared = config.parallel == "shard" and ranks.count > 1
+        self.mesh = shard(model, device) if shared else None
         self.optimizers = _optimizers(config, model)
         self.epoch = 0
         self.step = 0
         self.sums = torch.zeros(5, dtype=torch.float64, device=device)
         self.total = config.epochs * len(self.loader)
-        self.objectives = make_objectives(config.objective)
         self.corrector = None if config.corrector is None else make_corrector(config.corrector)
-        self.plateau = PlateauWatch(model)
         self.average = [p.detach().clone() for p in model.parameters()] if config.average else []
         wanted = any(objective.wants_curvature for objective in self.objectives)
         self.curvature = Curvature(model) if wanted else None
@@ -164,17 +175,24 @@ class _Training:
         torch.manual_seed(seed if rank == 0 else seed_for("rank", seed, rank))
         path = self.out / CHECKPOINT
         if path.is_file():
-            saved = load_checkpoint(path, self.device)
+            saved = load_checkpoint(path, self.device, self.mesh)
+            now = self.model.state_dict()
             try:
-                self.model.load_state_dict(saved.model)
-                for optimizer, state in zip(self.optimizers, saved.optimizers, strict=True):
+                self.model.load_state_dict(
+                    {name: parted(t, now.get(name)) for name, t in saved.model.items()}
+                )
+                states = parted_states(saved.optimizers, self.optimizers)
+                for optimizer, state in zip(self.optimizers, states, strict=True):
                     optimizer.load_state_dict(state)
             except (RuntimeError, ValueError, KeyError) as error:
                 raise CimsimError(f"{path} is of another model: {error}") from None
             self.epoch, self.step = saved.epoch, saved.step
             if self.ranks.first:
                 self.sums = saved.sums
-            self.average = saved.average
+            self.average = [
+                parted(mean, parameter)
+                for mean, parameter in zip(saved.average, self.model.parameters(), strict=False)
+            ]
             if self.curvature is not None:
                 self.curvature.load(saved.curvature)
             if rank < len(saved.rng):
@@ -219,12 +237,13 @@ class _Training:
             self.method.settle(self.model, self._calibration())
         self._advance(at)
         x, y, share = self.ranks.share(self._augmented(x, at), y)
+        scale = share * self.ranks.count
         self.model.zero_grad(set_to_none=True)
         parts = self.config.accumulate
         for some_x, some_y in zip(x.chunk(parts), y.chunk(parts), strict=True):
             seen = self._forward(some_x, some_y, strength, at)
-            self._backward(seen, len(some_x) / len(x))
-        self.ranks.average_gradients(self.model, share)
+            self._backward(seen, len(some_x) / len(x) * scale)
+        self.ranks.average_gradients(self.model)
         self._smooth(seen, len(x))
         self._correct(seen, at, share)
         for optimizer in self.optimizers:
@@ -281,8 +300,7 @@ class _Training:
         return generator("objective", self.config.seed, at, device=self.device)
 
     def _backward(self, seen: Step, part: float) -> None:
-        """Gradients of all terms but those that want curvature; ``part`` is the share of the step's
-        samples."""
+        """Gradients of all terms but those that want curvature; ``part`` is what they count."""
         loss = total((o for o in self.objectives if not o.wants_curvature), seen)
         (loss * part).backward()
         right = (seen.logits.detach().argmax(dim=-1) == seen.y).sum()
@@ -406,12 +424,14 @@ class _Training:
             curvature=[] if self.curvature is None else self.curvature.state(),
             rng=self.ranks.gather(torch.get_rng_state()),
         )
-        if self.ranks.first:
-            save_checkpoint(checkpoint, self.out / CHECKPOINT)
+        save_checkpoint(checkpoint, self.out / CHECKPOINT, self.ranks)
 
 
 def _finish(training: _Training) -> None:
-    """Statistics under noise, ranges, test accuracy; then the files that make a run finished."""
+    """Statistics under noise, ranges, test accuracy; then the files that make a run finished.
+
+    Processes that share the model out do it together, and the first one writes.
+    """
     model, config, data, out = training.model, training.config, training.data, training.out
     with torch.no_grad():
         for parameter, mean in zip(model.parameters(), training.average, strict=False):
@@ -427,6 +447,12 @@ def _finish(training: _Training) -> None:
         plain = evaluate(model, test_x, test_y, data.batch_size)
     program(model, config.seed)
     on_chip = evaluate(model, test_x, test_y, data.batch_size)
+    state = None if training.mesh is None else whole_state(model, keep=training.ranks.first)
+    if not training.ranks.first:
+        return
+    if state is not None:
+        model = new_model(config, training.profile, training.layers, data)
+        model.load_state_dict(state)
     save_weights(model, out / MODEL)
     result = {
         "digital_accuracy": plain.accuracy,
@@ -438,7 +464,7 @@ def _finish(training: _Training) -> None:
         "token": data.token,
     }
     write_json(out / RESULT, result)
-    (out / CHECKPOINT).unlink(missing_ok=True)
+    remove_checkpoint(out / CHECKPOINT)
 
 
 def _some_batches(training: _Training) -> Iterator[Tensor]:
@@ -457,6 +483,21 @@ def _optimizers(config: TrainConfig, model: nn.Module) -> list[torch.optim.Optim
                 "would change them: set numbers to 0 and leave out quantizers"
             )
     return chosen.build(model, config.lr, config.weight_decay)
+
+
+def _refuse_parts(config: TrainConfig, objectives: list[Objective]) -> None:
+    """Refuse what looks at whole parameters, where processes hold parts of them."""
+    if config.parallel != "shard":
+        return
+    reading = [f"objective {o.name}" for o in objectives if o.reads_weights]
+    reading += [f"optimizer {config.optimizer}"] * make_optimizer(config.optimizer).owns_weights
+    reading += [f"corrector {config.corrector}"] * bool(config.corrector)
+    reading += ["audit"] * bool(config.audit)
+    if reading:
+        raise CimsimError(
+            f"--parallel shard leaves no process with whole weights, which {' and '.join(reading)} "
+            "must look at; take --parallel replicate"
+        )
 
 
 def _claim(out: Path, training: _Training, resume: bool) -> None:

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.training.sharding import is_part
 
 _PATIENCE = timedelta(hours=12)  # the first evaluates at the end, and the others wait
 
@@ -36,15 +37,17 @@ class Ranks:
     def share(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, float]:
         """This process's samples of a batch, and what share of the batch they are.
 
-        Where a batch has fewer samples than there are processes, all take all of it.
+        Where a batch has fewer samples than there are processes, all take all of it. The mean over
+        all samples is the mean over the processes of ``share * count`` times each one's own mean.
         """
         if len(x) < self.count:
             return x, y, 1 / self.count
         mine = slice(self.rank, None, self.count)
         return x[mine], y[mine], len(x[mine]) / len(x)
 
-    def average_gradients(self, model: nn.Module, share: float) -> None:
-        """Replace every gradient by its mean over all samples; ``share`` is that of this process's.
+    def average_gradients(self, model: nn.Module) -> None:
+        """Replace every gradient by its mean over all processes; parts of parameters have it
+        already, see :mod:`cimsim.training.sharding`.
 
         In one exchange for each dtype, after all of backward: whatever ran before it, and how
         often, the weights stay in agreement.
@@ -53,11 +56,11 @@ class Ranks:
             return
         by_dtype: dict[torch.dtype, list[Tensor]] = {}
         for parameter in model.parameters():
-            if parameter.grad is not None:
+            if parameter.grad is not None and not is_part(parameter):
                 by_dtype.setdefault(parameter.grad.dtype, []).append(parameter.grad)
         for gradients in by_dtype.values():
-            flat = torch.cat([gradient.flatten() for gradient in gradients]).mul_(share)
-            self.total(flat)
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            self.total(flat).div_(self.count)
             sizes = [gradient.numel() for gradient in gradients]
             for gradient, part in zip(gradients, flat.split(sizes), strict=True):
                 gradient.copy_(part.view_as(gradient))
@@ -127,6 +130,10 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     try:
         yield Ranks(dist.get_rank(), count), device
+    except RuntimeError as error:  # parameters that are shared out meet in forward and backward
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        raise _alone(error) from None
     finally:
         dist.destroy_process_group()
 
@@ -136,8 +143,12 @@ def _together() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # how torch tells that somebody is gone
-        reason = str(error).strip().splitlines()[0]
-        raise CimsimError(
-            "another process of this training has ended, and so does this one; what is saved can "
-            f"be resumed with --resume ({reason})"
-        ) from None
+        raise _alone(error) from None
+
+
+def _alone(error: RuntimeError) -> CimsimError:
+    reason = str(error).strip().splitlines()[0]
+    return CimsimError(
+        "another process of this training has ended, and so does this one; what is saved can "
+        f"be resumed with --resume ({reason})"
+    )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.nn import AnalogLayer, analog_layers
+from cimsim.training.sharding import whole
 
 _STILL = 0.01  # of the loss, in one epoch
 _FEW_CODES = 0.005
@@ -81,6 +82,7 @@ class PlateauWatch:
 def _state(layer: AnalogLayer) -> tuple[Tensor, Tensor]:
     """Latent weight, and the numbers of its levels."""
     assert layer.weight_quantizer is not None
-    codes = layer.weight_quantizer.codes(layer.arranged(layer.weight))
+    weight = whole(layer.weight)
+    codes = layer.weight_quantizer.codes(layer.arranged(weight))
     assert codes is not None
-    return layer.weight.detach().clone(), codes
+    return weight.detach().clone(), codes

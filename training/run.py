@@ -5,7 +5,8 @@ profile.yaml       the resolved device
 layer-N.yaml       the resolved device of the N-th --layer, where that names one
 env.json           versions and command line
 metrics.jsonl      one line per epoch, as it ends
-checkpoint.pt      the state to resume from, while the run is under way
+checkpoint.pt      the state to resume from, while the run is under way (and beside it the parts
+                   of a model that is shared out, in a folder that it names)
 model.safetensors  the trained weights and the converters' ranges
 result.json        written last: the run is finished
 """

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cimsim.nn import AnalogLayer, ColumnDenoiser, analog_layers, evaluating
+from cimsim.training.sharding import parted, whole
 
 
 @torch.no_grad()
@@ -21,10 +22,12 @@ def clip_weights(model: nn.Module, sigmas: float) -> None:
     weights share a mean would otherwise be clipped to nothing, step after step.
     """
     for layer in analog_layers(model).values():
-        weight = layer.arranged(layer.weight)
+        rows_are_columns = type(layer).arranged is AnalogLayer.arranged  # parts hold whole rows
+        weight = layer.arranged(layer.weight if rows_are_columns else whole(layer.weight))
         rms = weight.flatten(1).square().mean(dim=1).sqrt()
         bound = sigmas * rms.view(-1, *[1] * (weight.dim() - 1))
-        layer.weight.copy_(layer.restored(torch.clamp(weight, -bound, bound)))
+        clipped = layer.restored(torch.clamp(weight, -bound, bound))
+        layer.weight.copy_(parted(clipped, layer.weight))
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -75,23 +76,49 @@ def progress_bar(*columns: str) -> Progress:
         _text("left"),
         TimeRemainingColumn(),
         console=screen,
+        speed_estimate_period=3600.0,  # a step may take minutes
         disable=not screen.is_terminal,
     )
 
 
 @contextmanager
-def counted(what: str, every: int) -> Iterator[Callable[[int, int, str], None]]:
+def counted(what: str, every: int, part: str = "") -> Iterator[Callable[[int, int, str], None]]:
     """Within the block, the function given shows how many of many cells are done: a bar, or a line
-    after ``every`` so many where nobody watches."""
-    with progress_bar("{task.completed}/{task.total}") as bar:
-        task = bar.add_task(what, total=0)
+    after ``every`` so many where nobody watches; ``part`` says which of them are this command's."""
+    with progress_bar("{task.completed}/{task.total}", "{task.fields[rate]}") as bar:
+        yield _Cells(what, bar, every, part)
 
-        def advance(done: int, total: int, doing: str) -> None:
-            bar.update(task, completed=done, total=total, description=doing)
-            if bar.disable and done % every == 0:
-                log(f"{doing}: {done} of {total} cells")
 
-        yield advance
+class _Cells:
+    """Shows all cells of an evaluation, whoever evaluates them: a bar where somebody watches, else
+    a line for every so many, and how fast it goes."""
+
+    def __init__(self, what: str, bar: Progress, cells_per_line: int, part: str) -> None:
+        self._bar, self._cells_per_line, self._part = bar, cells_per_line, part
+        self._task = bar.add_task(what, total=0, rate="")
+        self._found, self._began = 0, time.monotonic()
+
+    def __call__(self, done: int, total: int, doing: str) -> None:
+        """``done`` of ``total`` cells are there; the first time, those that were found."""
+        if doing == "found":
+            self._found, self._began = done, time.monotonic()
+        seconds = time.monotonic() - self._began
+        rate = (done - self._found) / seconds if seconds > 0 else 0.0
+        speed = f"{rate:.2g} cells/s" if done > self._found else ""
+        text = f"{self._part}{doing}"
+        self._bar.update(self._task, completed=done, total=total, description=text, rate=speed)
+        if self._bar.disable and (done % self._cells_per_line == 0 or done == total):
+            left = f", {speed}, {_clock((total - done) / rate)} left" if speed else ""
+            log(f"{text}: {done} of {total} cells{left}")
+
+
+def _clock(seconds: float) -> str:
+    """
+    >>> _clock(3725.4)
+    '1:02:05'
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def _text(template: str) -> TextColumn:

@@ -98,7 +98,9 @@ def sweep(
             check_table(out)
         opened = open_runs(runs)
         names = distinct_names([run.path for run in opened])
-        with console.counted("sweep", every=chips) as advance:
+        part = _shard(shard)
+        of_parts = "" if part[1] == 1 else f"part {shard}, "
+        with console.counted("sweep", every=chips, part=of_parts) as advance:
             sweeps = evaluate(
                 opened,
                 axis,
@@ -111,7 +113,7 @@ def sweep(
                 download=download,
                 metric=metric,
                 engine=engine_named(engine, workers, address),
-                shard=_shard(shard),
+                shard=part,
                 progress=advance,
             )
         if missing := sum(sweep.missing for sweep in sweeps):

@@ -42,14 +42,16 @@ class SignalObserver:
     """Ranges of one layer's signals during calibration: of its input, and of the columns of each
     tile (of all tiles together where they share one range).
 
-    ``array`` and ``chip`` are what the columns are computed on; ``noisy`` if their reads are.
+
+    ``array`` is what the columns are computed on: a perfect one, or that of the chip itself, with
+    its reads, if ``on_chip``.
     """
 
-    def __init__(self, array: Array, chip: Chip, noisy: bool) -> None:
-        self.array, self.chip, self.noisy = array, chip, noisy
-        per_tile = array.profile.adc.range_per == "tile"
+    def __init__(self, array: Array, on_chip: bool) -> None:
+        self.array, self.on_chip = array, on_chip
+        tiles = array.tiling.tiles if array.profile.adc.range_per == "tile" else 1
         self.input = RangeObserver()
-        self.columns = [RangeObserver() for _ in range(len(chip.scale) if per_tile else 1)]
+        self.columns = [RangeObserver() for _ in range(tiles)]
 
 
 @dataclass
@@ -75,6 +77,8 @@ class AnalogLayer(nn.Module):
         denoiser: a digital gain and offset behind the ADC, None for nothing.
         perturbation: a change of the weight on top of that, None for nothing; see
             :func:`cimsim.nn.perturbed`.
+        keeps_chip: whether the chip of evaluation mode is kept from one use to the next, or
+            written anew to save its memory; the numbers are the same.
     """
 
     weight: Tensor
@@ -102,6 +106,7 @@ class AnalogLayer(nn.Module):
         self.handle = operation.register(self)
         self.rule, self.name, self.seed = rule, name, seed
         self.digital = False
+        self.keeps_chip = True
         self.observer: SignalObserver | None = None
         self.weight_quantizer = self.input_quantizer = self.denoiser = None
         self.perturbation: Callable[[Tensor], Tensor] | None = None
@@ -329,7 +334,7 @@ class AnalogLayer(nn.Module):
             return self._operand().detach()
 
     def _programmed(self) -> Chip:
-        if self.perturbation is not None:  # which may be another at every use
+        if self.perturbation is not None or not self.keeps_chip:  # it may be another at every use
             return self._array.chip(self._fixed_weight(), self.chip_seed, self.age_s)
         tensors, state = self._made_of()
         if self._chip is None or self._chip_of[1] != state or self._replaced(tensors):
@@ -357,12 +362,8 @@ class AnalogLayer(nn.Module):
     def start_observing(self, on_chip: bool = False) -> None:
         """From now on, look at every input: what the converters of a perfect chip would meet, or
         ``on_chip`` those of the chip of evaluation mode at its age."""
-        if on_chip:
-            self.observer = SignalObserver(self._array, self._programmed(), noisy=True)
-            return
         perfect = replace(self._array, profile=self.profile.scale_noise(0.0))
-        chip = perfect.chip(self._fixed_weight(), seed=0)
-        self.observer = SignalObserver(perfect, chip, noisy=False)
+        self.observer = SignalObserver(self._array if on_chip else perfect, on_chip)
 
     def observe(self, x: Tensor) -> None:
         """Show one batch of inputs to the observer."""
@@ -377,8 +378,10 @@ class AnalogLayer(nn.Module):
             step = vectors.new_tensor(self._dac_scale(observer) / array.dac.levels)
             drive = array.drive(array.dac.encode(vectors / step, want_inside=False)[0])
             gain = gain if self.profile.dac.bit_serial else step
-        read_seed = self._next_read() if observer.noisy else None
-        z, _ = array.currents(drive, observer.chip, gain, read_seed)
+        # A perfect chip is made anew: those of all layers at once may be too large.
+        chip = self._programmed() if observer.on_chip else array.chip(self._fixed_weight(), seed=0)
+        read_seed = self._next_read() if observer.on_chip else None
+        z, _ = array.currents(drive, chip, gain, read_seed)
         if len(observer.columns) == 1:
             observer.columns[0].observe(z)
             return
@@ -480,6 +483,8 @@ class AnalogLayer(nn.Module):
                 "nn.DataParallel throws its replicas' state away, so that every step would meet "
                 "the same chip; use torch.nn.parallel.DistributedDataParallel"
             )
+        # What is trained changes, and FSDP does not tell: it writes weights into the same tensor.
+        self._chip = None
         occasion = self._occasion()
         if occasion is None:
             occasion = (self.draws,)

@@ -258,3 +258,36 @@ def test_other_devices_for_some_layers(cimsim: Command, trained: Path, tmp_path:
     assert (code, out) == (2, "")
     assert "unknown layer 'hidden3'; did you mean 'hidden" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("how", [("--workers", 2), ("--shard", "1/2")])
+def test_progress_counts_all_cells_and_says_how_fast(
+    cimsim: Command, trained: Path, tmp_path: Path, how: tuple[object, ...]
+) -> None:
+    run = shutil.copytree(trained / "digital", tmp_path / "digital")
+    told = cimsim("sweep", run, "--over", "noise=0,1,2", "--chips", 3, *how)[2].splitlines()
+    part, total = ("part 1/2, ", 5) if how[0] == "--shard" else ("", 9)
+    lines = [line for line in told if " cells" in line and "note" not in line]
+    assert lines[0] == f"{part}found: 0 of {total} cells"
+    assert [int(line.split(": ")[1].split()[0]) for line in lines[1:]] == [
+        *range(3, total, 3),
+        total,
+    ]
+    assert all(line.startswith(f"{part}digital, noise=") for line in lines[1:])
+    assert lines[-1].endswith("0:00:00 left")
+    assert "cells/s" in lines[-1]
+
+
+def test_found_cells_do_not_count_as_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    from cimsim.cli import console
+
+    now = iter([0.0, 10.0, 10.0, 14.0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cimsim.cli.console.time.monotonic", lambda: next(now))
+        watch = console._Cells("sweep", console.progress_bar("{task.fields[rate]}"), 2, "")
+        watch(50, 100, "found")
+        watch(52, 100, "a, noise=1")
+    assert capsys.readouterr().err.splitlines() == [
+        "found: 50 of 100 cells",
+        "a, noise=1: 52 of 100 cells, 0.5 cells/s, 0:01:36 left",
+    ]

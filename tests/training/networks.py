@@ -30,3 +30,29 @@ class _Exploding(nn.Module):
 def exploding_net(input_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """Its logits are infinite."""
     return _Exploding(input_shape[0] * input_shape[1] * input_shape[2], classes)
+
+
+class _Odd(nn.Module):
+    def __init__(self, pixels: int, classes: int) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(1, 3, 2, stride=2)
+        self.attention = nn.MultiheadAttention(12, 2, batch_first=True)
+        self.gru = nn.GRU(12, 5, batch_first=True)
+        self.blocks = nn.ModuleList([nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 5)])
+        self.blocks[1].weight = self.blocks[0].weight
+        self.head = nn.Linear(5, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.up(x).flatten(2).transpose(1, 2).reshape(len(x), -1, 12)
+        h = h + self.attention(h, h, h)[0]
+        h = self.gru(h)[0].mean(1)
+        for block in self.blocks:
+            h = torch.relu(block(h)) + h
+        y: Tensor = self.head(h)
+        return y
+
+
+def odd_net(input_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """Layers that keep their weights in other ways than ``[out, in]``, packed modules, tied
+    weights."""
+    return _Odd(input_shape[1] * input_shape[2], classes)

@@ -2,73 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
 from cimsim.training.parallel import Ranks
-from cimsim.training.run import Run
-
-_TRAIN = """
-import json, sys
-from pathlib import Path
-from cimsim.training.config import make_config
-from cimsim.training.fit import fit
-settings = json.loads(sys.argv[1])
-resume = settings.pop("resume", False)
-fit(make_config(**settings), Path(sys.argv[2]), resume=resume)
-"""
-SMALL = {"profile": "pcm-ibm-2020", "epochs": 2, "batch_size": 200, "lr": 0.003, "seed": 3}
-EXACT = {**SMALL, "profile": "ideal", "clip_sigma": 0.0}
-
-
-def processes(count: int, settings: dict[str, Any], out: Path) -> list[subprocess.Popen[str]]:
-    """What ``torchrun`` starts, without its agent."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    found = []
-    for rank in range(count):
-        env = os.environ | {
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(count),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "OMP_NUM_THREADS": "1",
-            "GLOO_SOCKET_IFNAME": "lo",
-        }
-        command = [sys.executable, "-c", _TRAIN, json.dumps(settings), str(out)]
-        found.append(subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True))
-    return found
-
-
-def together(count: int, settings: dict[str, Any], out: Path) -> Run:
-    errors = [process.communicate(timeout=240)[1] for process in processes(count, settings, out)]
-    assert (out / "result.json").is_file(), errors
-    return Run.open(out)
-
-
-def weights(run: Run) -> dict[str, torch.Tensor]:
-    """Without the counts of chips met."""
-    found = load_file(run.path / "model.safetensors")
-    return {name: tensor for name, tensor in found.items() if tensor.is_floating_point()}
-
-
-def metrics(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+from tests.training.processes import EXACT, SMALL, metrics, processes, together, wait_for, weights
 
 
 @pytest.mark.parametrize(
@@ -105,9 +52,7 @@ def test_a_killed_process_ends_all_and_any_number_goes_on(tmp_path: Path) -> Non
     settings = {**SMALL, "epochs": 15}
     out = tmp_path / "run"
     pair = processes(2, settings, out)
-    deadline = time.monotonic() + 120
-    while not (out / "checkpoint.pt").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    wait_for(out / "checkpoint.pt")
     pair[1].send_signal(signal.SIGKILL)
     _, error = pair[0].communicate(timeout=120)
     pair[1].communicate(timeout=10)
@@ -125,9 +70,7 @@ def test_stopped_and_resumed_by_as_many_it_is_the_same_run(tmp_path: Path) -> No
     settings = {**SMALL, "model": "tests.training.networks:dropout_net", "epochs": 3}
     straight = together(2, settings, tmp_path / "straight")
     pair = processes(2, {**settings}, tmp_path / "stopped")
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "stopped" / "checkpoint.pt").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(tmp_path / "stopped" / "checkpoint.pt")
     for process in pair:
         process.kill()
         process.communicate()
@@ -145,10 +88,12 @@ def test_shares_of_a_batch() -> None:
         assert share == pytest.approx(1 / 3)
 
 
-def test_torchrun_trains(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parallel", ["replicate", "shard"])
+def test_torchrun_trains(parallel: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += ["-m", "cimsim", "train", "--profile", "pcm-ibm-2020", "--epochs", "1"]
+    command += ["--parallel", parallel]
     done = subprocess.run(
         [*command, "--out", str(out)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},

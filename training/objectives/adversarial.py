@@ -27,6 +27,7 @@ class Adversarial(Objective):
     """
 
     name: ClassVar[str] = "adversarial"
+    reads_weights: ClassVar[bool] = True
 
     def __init__(
         self,

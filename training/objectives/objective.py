@@ -64,11 +64,14 @@ class Step:
 class Objective(ABC):
     """One term of the loss; the loss is the sum of ``weight * term(step)`` over all of them.
 
-    Curvature is that of the terms that do not want it themselves.
+    Curvature is that of the terms that do not want it themselves. ``reads_weights`` says that a
+    term looks at parameters outside of the model's forward pass, where a process that shares them
+    with others holds parts only.
     """
 
     name: ClassVar[str]
     wants_curvature: ClassVar[bool] = False
+    reads_weights: ClassVar[bool] = False
     weight: float
 
     def prepare(self, model: nn.Module, data_dir: Path | None) -> None:

@@ -23,6 +23,7 @@ class PathSampleAnalytic(Objective):
     """
 
     name: ClassVar[str] = "psa"
+    reads_weights: ClassVar[bool] = True
 
     def __init__(self, weight: Weight = 1.0) -> None:
         self.weight = weight

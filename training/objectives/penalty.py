@@ -22,6 +22,7 @@ class Penalty(Objective):
     """
 
     name: ClassVar[str] = "penalty"
+    reads_weights: ClassVar[bool] = True
 
     def __init__(self, weight: Weight = 0.01) -> None:
         self.weight = weight

@@ -1,0 +1,488 @@
+"""How memory and time of a training step grow with the model, and where that leads.
+
+    python -m benchmarks.growth [--sizes 1,3,10,30,100] [--anew]
+
+GPTs of 1 to 100 million parameters, one Adam step at a time on one thread, in float32: digitally,
+on ``pcm-ibm-2020`` with a fresh chip in every forward, and so with every block recomputed in
+backward. Each measurement is a process of its own: the peak of its resident memory above what it
+held before the model was built, and the processor time of a step. A law is fitted to each, and
+carried on to 1 to 10 billion parameters; which numbers were measured and which are carried on is
+said in table and figure. At the end, a model of 7 billion parameters is converted on the meta
+device.
+
+What is measured is kept in ``benchmarks/results/growth.csv``: the same command goes on, ``--anew``
+begins again. Writes ``growth.md``, ``growth.png`` and ``.svg`` beside it. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from scipy.optimize import least_squares, nnls
+
+import cimsim
+from benchmarks.lines import versions
+from cimsim.analysis.plot import COLOURS, MARKERS, save
+from cimsim.training.files import write_text
+from cimsim.training.models.gpt import GPT
+from cimsim.training.recompute import recompute
+
+RESULTS = Path(__file__).parent / "results"
+PROFILE = "pcm-ibm-2020"
+HEAD_WIDTH, LENGTH, VOCABULARY = 64, 64, 65
+SHAPES = {1: (128, 5), 3: (192, 7), 10: (320, 8), 30: (512, 10), 100: (832, 12)}  # width, depth
+WINDOWS = {1: (1, 4, 16), 3: (1, 4, 16), 10: (1, 4, 16), 30: (1, 4), 100: (1, 4)}  # of 64 tokens
+DRAWN = 4 * 64  # tokens
+ARMS = ("digital", "analog", "analog, recomputed")
+LARGE = {"1.3 B": (2048, 24), "2.7 B": (2560, 32), "6.6 B": (4096, 32), "9.8 B": (4608, 38)}
+LARGE_VOCABULARY = 32_000
+GPU_GB, GPUS, LARGE_TOKENS = 141, 8, 8192
+# Bytes of a parameter with its gradient and Adam's means, and of the gradient alone.
+STATES = {"float32": (16, 4), "bfloat16, Adam in float32": (12, 2), "bfloat16": (8, 2)}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A GPT, as far as its memory goes."""
+
+    width: int
+    depth: int
+    vocabulary: int = VOCABULARY
+
+    @property
+    def parameters(self) -> int:
+        """How many: four blocks of weights, biases and norms in each layer, and the ends."""
+        block = 12 * self.width**2 + 13 * self.width
+        ends = self.width * (2 * self.vocabulary + LENGTH + 2) + self.vocabulary
+        return self.depth * block + ends
+
+    @property
+    def largest(self) -> int:
+        """Weights of the largest analog layer: the wide one of a block, or the head."""
+        return max(4 * self.width**2, self.vocabulary * self.width)
+
+    def build(self, device: str = "cpu") -> GPT:
+        """The model."""
+        with torch.device(device):
+            heads = self.width // HEAD_WIDTH
+            return GPT(self.width, heads, self.depth, LENGTH, self.vocabulary)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement."""
+
+    millions: int
+    arm: str
+    tokens: int
+    parameters: int
+    peak_bytes: int
+    seconds: float
+
+
+def main() -> None:
+    """Measure, fit, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", default=",".join(map(str, SHAPES)), help="millions")
+    parser.add_argument("--anew", action="store_true", help="measure again what is there")
+    parser.add_argument("--one", nargs="+", metavar="MILLIONS ARM WINDOWS", help="internal")
+    parser.add_argument("--convert", action="store_true", help="internal")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    if given.one:
+        millions, arm, *windows = given.one
+        found = measure(int(millions), arm, [int(count) for count in windows])
+        print(json.dumps([asdict(row) for row in found]))
+    elif given.convert:
+        print(json.dumps(conversion()))
+    else:
+        rows = measured([int(size) for size in given.sizes.split(",")], given.anew)
+        converted = json.loads(_child("--convert"))
+        laws = {arm: Law.of([row for row in rows if row.arm == arm], arm) for arm in ARMS}
+        save(draw(rows, laws), RESULTS / "growth.png")
+        text = report(rows, laws, converted)
+        write_text(RESULTS / "growth.md", text)
+        print(text)
+
+
+def measured(sizes: list[int], anew: bool) -> list[Row]:
+    """Every arm at every size and batch, those on file without measuring them again."""
+    path = RESULTS / "growth.csv"
+    rows = [] if anew or not path.is_file() else _read(path)
+    for millions in sizes:
+        for arm in ARMS:
+            have = {row.tokens for row in rows if (row.millions, row.arm) == (millions, arm)}
+            windows = [str(w) for w in WINDOWS[millions] if w * LENGTH not in have]
+            if not windows:
+                continue
+            rows += [
+                Row(**row) for row in json.loads(_child("--one", str(millions), arm, *windows))
+            ]
+            rows.sort(key=lambda row: (row.millions, ARMS.index(row.arm), row.tokens))
+            print(f"{millions} M, {arm}: measured", flush=True)
+            table = io.StringIO()
+            writer = csv.DictWriter(table, [field.name for field in fields(Row)])
+            writer.writeheader()
+            writer.writerows(map(asdict, rows))
+            write_text(path, table.getvalue())
+    return [row for row in rows if row.millions in sizes]
+
+
+def _read(path: Path) -> list[Row]:
+    kinds = {"arm": str, "seconds": float}
+    with path.open(newline="") as file:
+        return [
+            Row(**{name: kinds.get(name, int)(text) for name, text in line.items()})
+            for line in csv.DictReader(file)
+        ]
+
+
+def _child(*arguments: str) -> str:
+    """What a process of its own prints. Its allocator gives back what is freed."""
+    env = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
+    command = [sys.executable, "-m", "benchmarks.growth", *arguments]
+    return subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+
+
+def measure(millions: int, arm: str, batches: list[int]) -> list[Row]:
+    """Steps of one model at every batch; those count that find Adam's state there."""
+    shape = Shape(*SHAPES[millions])
+    torch.manual_seed(0)
+    some = torch.randint(VOCABULARY, (max(batches), LENGTH))
+    _warm_up(arm)
+    before = _resident("VmRSS")
+    model: torch.nn.Module = shape.build()
+    if arm != "digital":
+        cimsim.calibrate(cimsim.convert(model, PROFILE, inplace=True), [some[:1, :8]])
+    if arm == "analog, recomputed":
+        recompute(model, ["blocks.*"])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+
+    def step(tokens: torch.Tensor) -> float:
+        began = time.process_time()
+        optimizer.zero_grad()
+        F.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten()).backward()
+        optimizer.step()
+        return time.process_time() - began
+
+    model.train()
+    step(some[:1, :8])
+    parameters = sum(p.numel() for p in model.parameters())
+    assert parameters == shape.parameters
+    rows = []
+    for windows in batches:
+        Path("/proc/self/clear_refs").write_text("5")  # the kernel forgets the peak so far
+        seconds = min(step(some[:windows]) for _ in range(2 if millions > 10 else 5))
+        peak = _resident("VmHWM") - before
+        rows.append(Row(millions, arm, windows * LENGTH, parameters, peak, seconds))
+    return rows
+
+
+def _warm_up(arm: str) -> None:
+    """Load and compile what a step needs, on a model that is thrown away."""
+    model: torch.nn.Module = Shape(HEAD_WIDTH, 1).build()
+    tokens = torch.zeros(1, LENGTH, dtype=torch.int64)
+    if arm != "digital":
+        cimsim.calibrate(cimsim.convert(model, PROFILE, inplace=True), [tokens])
+    recompute(model, ["blocks.*"] * (arm == "analog, recomputed"))
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(tokens).sum().backward()
+    optimizer.step()
+
+
+def _resident(what: str) -> int:
+    """Bytes of this process: now (``VmRSS``) or at most (``VmHWM``)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(what + ":"):
+            return 1024 * int(line.split()[1])
+    raise OSError(f"no {what} in /proc/self/status")
+
+
+def conversion() -> dict[str, float]:
+    """Seconds and bytes of converting a model of 7 billion parameters without its numbers."""
+    cimsim.convert(Shape(HEAD_WIDTH, 1).build("meta"), PROFILE)
+    model = Shape(*LARGE["6.6 B"], LARGE_VOCABULARY).build("meta")
+    before, began = _resident("VmRSS"), time.process_time()
+    cimsim.convert(model, PROFILE, inplace=True)
+    seconds = time.process_time() - began
+    parameters = sum(p.numel() for p in model.parameters())
+    return {
+        "parameters": parameters,
+        "seconds": seconds,
+        "bytes": _resident("VmRSS") - before,
+        "layers": len(cimsim.nn.analog_layers(model)),
+    }
+
+
+@dataclass(frozen=True)
+class Law:
+    """``bytes = process + b L + max(12 P + kept, 16 P)``, ``kept = c W T + k w T + 12 V T``, and
+    ``seconds = d P + e P T``.
+
+    ``P`` parameters, ``L`` weights of the largest layer, ``T`` tokens, ``w`` width, ``W`` width
+    times depth, ``V`` vocabulary.
+    """
+
+    process: float
+    per_layer: float
+    per_token: float  # and width, of each block
+    per_vector: float  # and width, of one block at a time
+    s_per_parameter: float
+    s_per_product: float
+    worst: float  # factor by which the memory of a measured row lies off
+
+    @classmethod
+    def of(cls, rows: list[Row], arm: str) -> Law:
+        """Least squares of relative errors, nothing negative. A recomputed block keeps its input,
+        so c is 4 bytes; else k is 0."""
+        recomputed = arm == ARMS[-1]
+        shapes = [Shape(*SHAPES[row.millions]) for row in rows]
+
+        def law(free: Sequence[float], *times: float) -> Law:
+            process, per_layer, per_token = free
+            tokens = (4.0, per_token) if recomputed else (per_token, 0.0)
+            return cls(1e6 * process, per_layer, *tokens, *(times or (0.0, 0.0)), 1.0)
+
+        def errors(free: Sequence[float]) -> list[float]:
+            found = law(free)
+            return [
+                math.log(found.peak(shape, row.tokens) / row.peak_bytes)
+                for shape, row in zip(shapes, rows, strict=True)
+            ]
+
+        free = least_squares(errors, (5.0, 5.0, 50.0), bounds=(0.0, np.inf)).x
+        products = [
+            [row.parameters / row.seconds, row.parameters * row.tokens / row.seconds]
+            for row in rows
+        ]
+        times, _ = nnls(np.array(products), np.ones(len(rows)))
+        worst = math.exp(max(map(abs, errors(free))))
+        return replace(law(free, *map(float, times)), worst=worst)
+
+    def peak(
+        self, shape: Shape, tokens: int, state: tuple[int, int] = (16, 4), share: int = 1
+    ) -> float:
+        """Bytes of one process, of ``share`` that hold the parameters together; ``state`` as in
+        :data:`STATES`."""
+        per_token = self.per_token * shape.depth + self.per_vector
+        kept = per_token * shape.width * tokens + _answers(shape, tokens)
+        states, gradient = (each * shape.parameters / share for each in state)
+        together = _together(shape) if share > 1 else 0.0
+        return (
+            self.process
+            + self.per_layer * shape.largest
+            + together
+            + max(states - gradient + kept, states)
+        )
+
+    def seconds(self, shape: Shape, tokens: int) -> float:
+        """Processor seconds of a step."""
+        return shape.parameters * (self.s_per_parameter + self.s_per_product * tokens)
+
+
+def _answers(shape: Shape, tokens: int) -> float:
+    """Bytes of the logits, of their logarithmic softmax and of their gradient, in float32."""
+    return 3.0 * 4 * shape.vocabulary * tokens
+
+
+def _together(shape: Shape) -> float:
+    """Bytes of what FSDP puts together: two blocks (one computes, the next is on its way) with the
+    gradient of one, or the embedding and the head; all in float32."""
+    block, ends = 12 * shape.width**2, 2 * shape.vocabulary * shape.width
+    return 4.0 * max(3 * block, 2 * ends)
+
+
+def largest_model(law: Law, state: tuple[int, int], share: int) -> float:
+    """Billions of parameters of the largest GPT that fits; its depth grows with its width."""
+    best = 0.0
+    for width in range(1024, 40960, 64):
+        shape = Shape(width, max(1, round(width / 128)), LARGE_VOCABULARY)
+        if law.peak(shape, LARGE_TOKENS, state, share) <= 0.9e9 * GPU_GB:
+            best = max(best, shape.parameters / 1e9)
+    return best
+
+
+def draw(rows: list[Row], laws: dict[str, Law]) -> Figure:
+    """Memory and time against parameters: filled is measured, hollow and dashed carried on."""
+    figure = Figure(figsize=(9.0, 4.6), dpi=150, layout=ConstrainedLayoutEngine())
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    tokens = DRAWN
+    for at, arm in enumerate(ARMS):
+        mine = [row for row in rows if row.arm == arm and row.tokens == tokens]
+        small = [Shape(*SHAPES[row.millions]) for row in mine]
+        large = [Shape(*shape) for shape in LARGE.values()]
+        memory = [laws[arm].peak(shape, tokens) / 1e9 for shape in (*small, *large)]
+        times = [1e3 * laws[arm].seconds(shape, tokens) / tokens for shape in (*small, *large)]
+        parameters = [shape.parameters for shape in (*small, *large)]
+        for axes, found, fitted in (
+            (left, [row.peak_bytes / 1e9 for row in mine], memory),
+            (right, [1e3 * row.seconds / tokens for row in mine], times),
+        ):
+            style = {"color": COLOURS[at], "marker": MARKERS[at], "ls": "none", "markersize": 6}
+            axes.plot(parameters, fitted, color=COLOURS[at], ls="--", lw=1)
+            axes.plot(parameters[: len(mine)], found, label=arm, **style)
+            carried_on = parameters[len(mine) :], fitted[len(mine) :]
+            axes.plot(*carried_on, markerfacecolor="white", **style)
+    left.axhline(GPU_GB, color="#555555", lw=1)
+    left.annotate(f"one GPU, {GPU_GB} GB", (1e6, GPU_GB * 1.15), color="#555555", fontsize=9)
+    _dress(left, f"Peak memory of a step (GB), {tokens} tokens")
+    _dress(right, f"Processor time per token (ms), {tokens} tokens")
+    left.legend(frameon=False, loc="upper left", bbox_to_anchor=(0.0, 0.88))
+    figure.suptitle(
+        "One Adam step in float32, one thread; filled: measured, hollow: carried on by the law",
+        fontsize=11,
+    )
+    return figure
+
+
+def _dress(axes: Axes, label: str) -> None:
+    axes.set(xscale="log", yscale="log", xlabel="Parameters", ylabel=label)
+    axes.grid(alpha=0.25, linewidth=0.7)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def report(rows: list[Row], laws: dict[str, Law], converted: dict[str, float]) -> str:
+    """All of it as Markdown."""
+    lines = [
+        "# Growth",
+        "",
+        "`python -m benchmarks.growth`: one training step (forward, backward, Adam) of a GPT on "
+        f"one thread, float32, windows of {LENGTH} tokens. *Analog* is `{PROFILE}`, every layer on "
+        "a fresh chip in every forward; *recomputed* keeps no activations of a block. Memory is "
+        "the peak of the process above what it held before the model was built; time is processor "
+        "time of the fastest of a few steps.",
+        "",
+        "![Memory and time](growth.png)",
+        "",
+        "## Measured",
+        "",
+        "| parameters | arm | tokens | MB | bytes/parameter | by the law (MB) | ms/token |",
+        "|---:|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        by_law = laws[row.arm].peak(Shape(*SHAPES[row.millions]), row.tokens)
+        lines.append(
+            f"| {row.parameters / 1e6:.2f} M | {row.arm} | {row.tokens:,} | "
+            f"{row.peak_bytes / 1e6:,.0f} | {row.peak_bytes / row.parameters:.1f} | "
+            f"{by_law / 1e6:,.0f} | {1e3 * row.seconds / row.tokens:.2f} |"
+        )
+    lines += ["", *_laws(laws), "", *_carried_on(laws), "", *_conversion(converted), ""]
+    return "\n".join([*lines, versions(), ""])
+
+
+def _laws(laws: dict[str, Law]) -> list[str]:
+    lines = [
+        "## The law",
+        "",
+        "Bytes = p + b L + max(12 P + K, 16 P) with K = (c W + k w + 12 V) T, and seconds = d P + "
+        "e P T: P parameters, L weights of the largest layer, w width, W width times depth, V "
+        "vocabulary, T tokens of a step. p, b, d, e and one of c and k are fitted to the rows "
+        "above by least squares of relative errors; the rest follows from the code.",
+        "",
+        "| arm | p (MB) | b (bytes) | c (bytes) | k (bytes) | d (ns) | e (ns) | memory off by at "
+        "most |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for arm, law in laws.items():
+        times = f"{1e9 * law.s_per_parameter:.2f} | {1e9 * law.s_per_product:.3f}"
+        lines.append(
+            f"| {arm} | {law.process / 1e6:.1f} | {law.per_layer:.1f} | {law.per_token:.1f} | "
+            f"{law.per_vector:.1f} | {times} | {100 * (law.worst - 1):.0f} % |"
+        )
+    return [
+        *lines,
+        "",
+        "Why it has this form. Weight, gradient and Adam's two means are 4 bytes each. What is "
+        "kept for backward (K) goes as gradients come, so a step is largest before backward "
+        "(12 P + K) or at its end (16 P). Kept are a number of vectors per token and block "
+        "(c W T); with blocks recomputed the input of each block (c = 4), and all that one block "
+        "keeps (k w T); "
+        "besides the logits, their logarithmic softmax and its gradient. A training chip lives as "
+        "long as one layer's forward or backward, so what the simulator adds is counted in weights "
+        "of one layer (b), not of the model. Programming costs the same whatever the batch (d), "
+        "products go with the tokens (e).",
+    ]
+
+
+def _carried_on(laws: dict[str, Law]) -> list[str]:
+    lines = [
+        f"## Carried on to 1 to 10 billion parameters ({LARGE_TOKENS:,} tokens a step on each GPU)",
+        "",
+        "Nothing in this part was measured. The 16 bytes of a parameter become what follows from "
+        "the dtypes of weight, gradient and Adam's means: 16, 12 and 8; b, c and k are those of "
+        "the law, for activations in float32. FSDP shares the bytes of a parameter; three blocks, "
+        "or embedding and head with their gradients, are whole at a time (float32). "
+        f"The vocabulary is {LARGE_VOCABULARY:,}. Tokens in windows up to 2,048: attention keeps "
+        "no table of all pairs. GB:",
+        "",
+        "| parameters | arm | "
+        + " | ".join(f"{name}, one GPU" for name in STATES)
+        + f" | float32, each of {GPUS} GPUs |",
+        "|---:|---|" + "---:|" * (len(STATES) + 1),
+    ]
+    for shape in (Shape(*s, LARGE_VOCABULARY) for s in LARGE.values()):
+        for arm, law in laws.items():
+            one = [law.peak(shape, LARGE_TOKENS, state) / 1e9 for state in STATES.values()]
+            all_of_them = law.peak(shape, LARGE_TOKENS, STATES["float32"], GPUS) / 1e9
+            cells = [
+                f"{gb:,.0f}" + ("" if gb < 0.9 * GPU_GB else " (too large)")
+                for gb in (*one, all_of_them)
+            ]
+            lines.append(f"| {shape.parameters / 1e9:.1f} B | {arm} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"Largest GPT (depth = width / 128) within nine tenths of {GPU_GB} GB, billions:",
+        "",
+        "| arm | "
+        + " | ".join(f"{name}, one GPU" for name in STATES)
+        + f" | float32, {GPUS} GPUs |",
+        "|---|" + "---:|" * (len(STATES) + 1),
+    ]
+    for arm, law in laws.items():
+        found = [largest_model(law, state, 1) for state in STATES.values()]
+        found.append(largest_model(law, STATES["float32"], GPUS))
+        lines.append(f"| {arm} | " + " | ".join(f"{n:.1f}" for n in found) + " |")
+    return [
+        *lines,
+        "",
+        "What to doubt. b was found with the CPU's kernels, which put a weight on its cells in one "
+        "pass; in plain torch on a GPU every effect of a profile is a temporary of its own. Adam "
+        "over many tensors at once, which torch prefers on a GPU, needs about 4 bytes per "
+        "parameter more while it steps. A GPU's allocator wastes some. bfloat16 weights lose small "
+        "updates, and chips are written from the rounded weights. Each process of `--parallel "
+        "shard` builds the whole model in its CPU memory once before it keeps its part (4 bytes "
+        "per parameter).",
+    ]
+
+
+def _conversion(converted: dict[str, float]) -> list[str]:
+    return [
+        "## Converting without the numbers (measured)",
+        "",
+        f"`cimsim.convert` of a GPT of {converted['parameters'] / 1e9:.2f} billion parameters on "
+        f"the meta device: {converted['layers']} analog layers, {converted['seconds']:.2f} s of "
+        f"processor time, {converted['bytes'] / 1e6:.1f} MB more resident memory.",
+    ]
+
+
+if __name__ == "__main__":
+    main()
