@@ -412,14 +412,13 @@ def _laws(laws: dict[str, Law]) -> list[str]:
         *lines,
         "",
         "Why it has this form. Weight, gradient and Adam's two means are 4 bytes each. What is "
-        "kept for backward (K) goes as gradients come, so a step is largest before backward "
-        "(12 P + K) or at its end (16 P). Kept are a number of vectors per token and block "
-        "(c W T); with blocks recomputed the input of each block (c = 4), and all that one block "
-        "keeps (k w T); "
-        "besides the logits, their logarithmic softmax and its gradient. A training chip lives as "
-        "long as one layer's forward or backward, so what the simulator adds is counted in weights "
-        "of one layer (b), not of the model. Programming costs the same whatever the batch (d), "
-        "products go with the tokens (e).",
+        "kept for backward (K) goes as gradients come, so a step is largest before backward (12 "
+        "P + K) or at its end (16 P). Kept are a number of vectors per token and block (c W T); "
+        "with blocks recomputed the input of each block (c = 4), and all that one block keeps "
+        "(k w T); besides the logits, their logarithmic softmax and its gradient. A training "
+        "chip lives as long as one layer's forward or backward, so what the simulator adds is "
+        "counted in weights of one layer (b), not of the model. Programming costs the same "
+        "whatever the batch (d), products go with the tokens (e).",
     ]
 
 
