@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -23,6 +24,8 @@ from cimsim.profile import Profile, non_idealities, only, without
 from cimsim.units import format_duration
 
 EVERYTHING, NOTHING = "everything", "nothing"
+ALONE, REST = "this one alone", "all but this one"
+"""Titles of the two panels of a budget, and names (``gid``) of their points."""
 _ONLY, _WITHOUT = "only ", "without "
 
 
@@ -113,11 +116,8 @@ def budget_of(sweep: Sweep) -> Budget:
     )
 
 
-def draw_budget(budget: Budget, sweep: Sweep, noise: float = 1.0) -> Figure:
-    """Accuracy with each non-ideality alone, and with all but each, over the same chips.
-
-    ``noise`` is the factor that the device's noise was scaled by.
-    """
+def draw_budget(budget: Budget, sweep: Sweep) -> Figure:
+    """Accuracy with each non-ideality alone, and with all but each, over the same chips."""
     rows, metric = len(budget.shares), sweep.plan.measured
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     figure = Figure(figsize=(9.0, 1.9 + 0.42 * rows), layout=layout)
@@ -125,10 +125,10 @@ def draw_budget(budget: Budget, sweep: Sweep, noise: float = 1.0) -> Figure:
     alone, rest = figure.subplots(1, 2, sharey=True, sharex=True)
     places = np.arange(rows)[::-1]
     for axes, title, colour, part in (
-        (alone, "this one alone", COLOURS[0], [share.alone for share in budget.shares]),
-        (rest, "all but this one", COLOURS[1], [share.rest for share in budget.shares]),
+        (alone, ALONE, COLOURS[0], [share.alone for share in budget.shares]),
+        (rest, REST, COLOURS[1], [share.rest for share in budget.shares]),
     ):
-        _points(axes, places, part, metric.factor, colour)
+        _points(axes, places, part, metric.factor, colour, title)
         for level, style, label in (
             (budget.nothing, "--", "none of them"),
             (budget.everything, "-", "all of them"),
@@ -148,7 +148,7 @@ def draw_budget(budget: Budget, sweep: Sweep, noise: float = 1.0) -> Figure:
     )
     plan = sweep.plan
     chips = f"{plan.chips} chips" if plan.chips > 1 else "1 chip"
-    scaled = "" if noise == 1 else f" at {noise:g} times its noise"
+    scaled = "" if plan.noise == 1 else f" at {plan.noise:g} times its noise"
     figure.suptitle(
         f"{plan.run} on {plan.profile}{scaled}, {format_duration(plan.age_s)} after programming: "
         f"mean of {chips} and its 95 % interval",
@@ -158,10 +158,10 @@ def draw_budget(budget: Budget, sweep: Sweep, noise: float = 1.0) -> Figure:
 
 
 def _points(
-    axes: object, places: np.ndarray, part: Sequence[Summary], factor: float, colour: str
+    axes: Axes, places: np.ndarray, part: Sequence[Summary], factor: float, colour: str, name: str
 ) -> None:
     errors = [0.0 if level.chips == 1 else factor * level.half_width for level in part]
-    axes.errorbar(  # type: ignore[attr-defined]
+    points, _, _ = axes.errorbar(
         [factor * level.mean for level in part],
         places,
         xerr=errors,
@@ -170,3 +170,4 @@ def _points(
         capsize=3,
         markersize=6,
     )
+    points.set_gid(name)

@@ -73,6 +73,7 @@ class Plan:
         age_s: age of the chips; 0 on the time axis, whose levels are ages.
         digital_loss: the loss without any device.
         metric, token: what is shown, see :func:`cimsim.analysis.metric.metric_named`.
+        noise: factor on every noise of the device, at all levels.
     """
 
     run: str
@@ -90,6 +91,7 @@ class Plan:
     digital_loss: float | None = None
     metric: str = ACCURACY.name
     token: str = ""
+    noise: float = 1.0
 
     @property
     def measured(self) -> Metric:
@@ -241,7 +243,12 @@ class Store:
 
 
 def write_csv(path: Path, sweeps: Sequence[Sweep], names: Sequence[str] | None = None) -> None:
-    """One long table of all cells, replaced at once; ``names`` stand for the runs' own names."""
+    """Replace ``path`` by :func:`cells_csv` at once."""
+    write_text(path, cells_csv(sweeps, names))
+
+
+def cells_csv(sweeps: Sequence[Sweep], names: Sequence[str] | None = None) -> str:
+    """One long table of all cells; ``names`` stand for the runs' own names."""
     table = io.StringIO()
     write = csv.writer(table, lineterminator="\n").writerow
     write(
@@ -254,7 +261,7 @@ def write_csv(path: Path, sweeps: Sequence[Sweep], names: Sequence[str] | None =
             level = axis.format(None) if cell.level is None else cell.level
             tail = [cell.chip, cell.accuracy, cell.loss, plan.digital_accuracy]
             write([*head, level, *tail])
-    write_text(path, table.getvalue())
+    return table.getvalue()
 
 
 def _select(plan: Plan, cells: dict[Key, Cell]) -> Sweep:

@@ -44,6 +44,7 @@ def sweep(
     *,
     age_s: float = 0.0,
     on: Profile | None = None,
+    noise: float = 1.0,
     device: torch.device | str = "cpu",
     data_dir: Path | None = None,
     download: bool = False,
@@ -63,11 +64,13 @@ def sweep(
         chips: number of chips per level, at least 1.
         age_s: seconds since programming at which the chips are read; only where the axis is not
             time.
-        on: the device to evaluate on; that of its training by default, for each run. device: where
-        to compute. data_dir: where the data lies; default: where it lay in training. download:
-        fetch data that is missing. metric: what is shown of the results, see
-        :mod:`cimsim.analysis.metric`; by default accuracy,
-            and for text perplexity.
+        on: the device to evaluate on; that of its training by default, for each run.
+        noise: factor on every noise of that device, at all levels.
+        device: where to compute.
+        data_dir: where the data lies; default: where it lay in training.
+        download: fetch data that is missing.
+        metric: what is shown of the results, see :mod:`cimsim.analysis.metric`; by default
+            accuracy, and for text perplexity.
         engine: where to evaluate the cells, :class:`cimsim.analysis.engine.Here` by default; the
             numbers are the same with any.
         shard: ``(i, n)`` evaluates only the i-th of n parts, with which other processes or machines
@@ -92,7 +95,10 @@ def sweep(
         raise CimsimError(f"there is no part {shard[0]} of {shard[1]}; the first is 1")
     device = torch.device(device)
     _share_data(runs, data_dir, download)
-    jobs = [_job(run, on or run.profile, axis, chips, device, age_s, metric) for run in runs]
+    jobs = [
+        _job(run, (on or run.profile).scale_noise(noise), axis, chips, device, age_s, metric, noise)
+        for run in runs
+    ]
     with ExitStack() as stack:
         stores = [
             stack.enter_context(Store(sweep_folder(job.run.path, axis.key), job.plan, shard))
@@ -139,6 +145,7 @@ def _job(
     device: torch.device,
     age_s: float,
     metric: str | None,
+    noise: float,
 ) -> _Job:
     model = new_model(run.config, run.profile, run.data)
     try:
@@ -149,7 +156,7 @@ def _job(
         raise CimsimError(f"{run.path}: {error}") from None
     plan = _plan(run, on, axis, chips, device, age_s)
     shown = metric or ("perplexity" if run.data.token else ACCURACY.name)
-    return _Job(run, profiles, replace(plan, metric=shown, token=run.data.token))
+    return _Job(run, profiles, replace(plan, metric=shown, token=run.data.token, noise=noise))
 
 
 def _plan(

@@ -19,6 +19,7 @@ from cimsim.cli import (
     methods,
     plot,
     profiles,
+    report,
     sweep,
     train,
 )
@@ -36,6 +37,7 @@ app.command("sweep")(sweep.sweep)
 app.command("plot")(plot.plot)
 app.command("budget")(budget.budget)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("generate")(generate.generate)
 app.command("methods")(methods.methods)
 app.command("doctor")(doctor.doctor)

@@ -67,8 +67,7 @@ def budget(
         from cimsim.units import parse_duration
 
         opened = Run.open(run)
-        opened.profile = opened.profile.scale_noise(noise)
-        axis = budget_axis(opened.profile)
+        axis = budget_axis(opened.profile.scale_noise(noise))
         with console.progress_bar("{task.completed}/{task.total}") as bar:
             task = bar.add_task("budget", total=0)
 
@@ -82,6 +81,7 @@ def budget(
                 axis,
                 chips,
                 age_s=parse_duration(age),
+                noise=noise,
                 device=working_device(device),
                 data_dir=data_dir,
                 metric=metric,
@@ -89,7 +89,7 @@ def budget(
             )
         result = budget_of(found)
         picture = out or sweep_folder(opened.path, BUDGET) / "budget.png"
-        files = save(draw_budget(result, found, noise), picture)
+        files = save(draw_budget(result, found), picture)
         if as_json:
             facts = {"age_s": found.plan.age_s, "noise": noise, "metric": found.plan.metric}
             facts |= asdict(result)
