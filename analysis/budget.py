@@ -20,6 +20,7 @@ from cimsim.analysis.plot import COLOURS
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import BUDGET, Sweep
 from cimsim.errors import CimsimError
+from cimsim.markup import table
 from cimsim.profile import Profile, non_idealities, only, without
 from cimsim.units import format_duration
 
@@ -89,6 +90,23 @@ class Budget:
     everything: Summary
     nothing: Summary
     shares: tuple[Share, ...]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the shares, as the metric's own numbers."""
+        rows = [("none", _shown(self.nothing), "", "", "")]
+        for share in self.shares:
+            parts = (share.alone, share.lost, share.rest, share.gained)
+            alone, lost, rest, gained = map(_shown, parts)
+            rows.append((share.name, alone, lost, rest, gained))
+        rows.append(("all", _shown(self.everything), "", "", ""))
+        return table(
+            ("non-ideality", "alone", "lost", "all but it", "gained"), rows, right=range(1, 5)
+        )
+
+
+def _shown(level: Summary) -> str:
+    interval = f" ± {level.half_width:.4f}" if level.chips > 1 else ""
+    return f"{level.mean:.4f}{interval}"
 
 
 def budget_of(sweep: Sweep) -> Budget:

@@ -121,6 +121,12 @@ class Sweep:
         """How many cells of the plan are not finished."""
         return len(self.plan.levels) * self.plan.chips - len(self.cells)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the figure, and its numbers."""
+        from cimsim.analysis.notebook import sweep_html  # draws what this file only keeps
+
+        return sweep_html(self)
+
 
 _SYNC_S = 1.0
 
