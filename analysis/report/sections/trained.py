@@ -22,24 +22,31 @@ from cimsim.analysis.training_plot import PANELS, Training, draw_training, line_
 def section(runs: Sequence[Shown]) -> Section | None:
     """Results, loss and accuracy over epochs, and every setting."""
     blocks: list[Block] = [_results(runs)]
-    trainings = [Training(shown.name, shown.number, read_metrics(shown.run.path)) for shown in runs]
-    trainings = [training for training in trainings if training.epochs]
-    if trainings:
-        texts = {
-            line_of(training, key): [
-                f"{training.name}, epoch {row['epoch']}\n{label}: {factor * row[key]:.4g}"
-                for row in training.epochs
-            ]
-            for training in trainings
-            for key, label, factor in PANELS
-        }
-        label = "Training loss and accuracy over epochs"
-        blocks += [
-            Picture(draw_training(trainings), label, texts),
-            Folded("Every epoch in numbers", (_epochs(trainings),)),
-        ]
+    groups: dict[str, list[Training]] = {}
+    for shown in runs:
+        training = Training(shown.name, shown.number, read_metrics(shown.run.path))
+        if training.epochs:
+            groups.setdefault(shown.run.config.data, []).append(training)
+    blocks += [_curves(data, trainings) for data, trainings in groups.items()]
+    every = [training for trainings in groups.values() for training in trainings]
+    if every:
+        blocks.append(Folded("Every epoch in numbers", (_epochs(every),)))
     blocks.append(Folded("Every setting", (_settings(runs),)))
     return Section(tuple(blocks))
+
+
+def _curves(data: str, trainings: Sequence[Training]) -> Picture:
+    texts = {
+        line_of(training, key): [
+            f"{training.name}, epoch {row['epoch']}\n{label}: {factor * row[key]:.4g}"
+            for row in training.epochs
+        ]
+        for training in trainings
+        for key, label, factor in PANELS
+    }
+    return Picture(
+        draw_training(trainings), f"Training loss and accuracy over epochs, {data}", texts
+    )
 
 
 def _results(runs: Sequence[Shown]) -> Table:
