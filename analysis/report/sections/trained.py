@@ -50,7 +50,7 @@ def _curves(data: str, trainings: Sequence[Training]) -> Picture:
 
 
 def _results(runs: Sequence[Shown]) -> Table:
-    headings = ("run", "data", "model", "device", "training", "epochs", "seed")
+    headings = ("run", "data", "model", "device", "training", "epochs")
     scored = ("measured by", "digital", "on one chip", "time (min)")
     rows = []
     for shown in runs:
@@ -64,10 +64,10 @@ def _results(runs: Sequence[Shown]) -> Table:
         way = f"{config.method} (recipe {config.recipe})" if config.recipe else config.method
         minutes = sum(row.get("seconds", math.nan) for row in read_metrics(shown.run.path)) / 60
         facts = (shown.name, config.data, config.model, shown.run.profile.name, way)
-        numbers = (str(config.epochs), str(config.seed), metric.heading, *scores, f"{minutes:.1f}")
+        numbers = (str(config.epochs), metric.heading, *scores, f"{minutes:.1f}")
         rows.append((*facts, *numbers))
     caption = "The runs: test score without any device, and on one chip just after programming"
-    return Table(caption, (*headings, *scored), tuple(rows), (5, 6, 8, 9, 10), "runs.csv")
+    return Table(caption, (*headings, *scored), tuple(rows), (5, 7, 8, 9), "runs.csv")
 
 
 def _epochs(trainings: Sequence[Training]) -> Table:
