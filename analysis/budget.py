@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -23,6 +24,7 @@ from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import BUDGET, Sweep
 from cimsim.analysis.study import Evaluation, Facts, facts_of, read_result, scores
 from cimsim.errors import CimsimError
+from cimsim.markup import table as html_table
 from cimsim.nn import Assignment
 from cimsim.profile import Profile, non_idealities, only, without
 from cimsim.training.run import Run
@@ -30,6 +32,8 @@ from cimsim.units import format_duration
 
 EVERYTHING, NOTHING = "everything", "nothing"
 ONLY, WITHOUT, _AND = "only ", "without ", " + "
+ALONE, REST = "this one alone", "all but this one"
+"""Titles of the two panels of a budget, and names (``gid``) of their points."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,23 @@ class Budget:
             means = (part.mean for part in (share.alone, share.lost, share.rest, share.gained))
             yield [share.name, self.facts.chips, *means]
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the shares."""
+        rows = [("none", self._shown(self.nothing), "", "", "")]
+        for share in self.shares:
+            parts = (share.alone, share.lost, share.rest, share.gained)
+            alone, lost, rest, gained = map(self._shown, parts)
+            rows.append((share.name, alone, lost, rest, gained))
+        rows.append(("all", self._shown(self.everything), "", "", ""))
+        return html_table(
+            ("non-ideality", "alone", "lost", "all but it", "gained"), rows, right=range(1, 5)
+        )
+
+    def _shown(self, level: Summary) -> str:
+        metric = self.facts.measured
+        interval = f" ± {metric.shown(level.half_width)}" if level.chips > 1 else ""
+        return metric.shown(level.mean) + interval
+
 
 def budget(run: Run, evaluation: Evaluation = Evaluation()) -> Budget:  # noqa: B008
     """Evaluate ``run`` on every device of :func:`budget_axis`, the chips always the same.
@@ -187,10 +208,10 @@ def draw_budget(budget: Budget) -> Figure:
     alone, rest = figure.subplots(1, 2, sharey=True, sharex=True)
     places = np.arange(rows)[::-1]
     for axes, title, colour, part in (
-        (alone, "this one alone", COLOURS[0], [share.alone for share in budget.shares]),
-        (rest, "all but this one", COLOURS[1], [share.rest for share in budget.shares]),
+        (alone, ALONE, COLOURS[0], [share.alone for share in budget.shares]),
+        (rest, REST, COLOURS[1], [share.rest for share in budget.shares]),
     ):
-        _points(axes, places, part, metric.factor, colour)
+        _points(axes, places, part, metric.factor, colour, title)
         for level, style, label in (
             (budget.nothing, "--", "none of them"),
             (budget.everything, "-", "all of them"),
@@ -217,10 +238,10 @@ def draw_budget(budget: Budget) -> Figure:
 
 
 def _points(
-    axes: object, places: np.ndarray, part: Sequence[Summary], factor: float, colour: str
+    axes: Axes, places: np.ndarray, part: Sequence[Summary], factor: float, colour: str, name: str
 ) -> None:
     errors = [0.0 if level.chips == 1 else factor * level.half_width for level in part]
-    axes.errorbar(  # type: ignore[attr-defined]
+    points, _, _ = axes.errorbar(
         [factor * level.mean for level in part],
         places,
         xerr=errors,
@@ -229,3 +250,4 @@ def _points(
         capsize=3,
         markersize=6,
     )
+    points.set_gid(name)

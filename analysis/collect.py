@@ -56,7 +56,11 @@ def choose_axis(runs: Sequence[Path], wanted: str | None) -> str:
 
 
 def collect(
-    runs: Sequence[Path], checkpoints: Sequence[str], axis: str, wanted: str | None = None
+    runs: Sequence[Path],
+    checkpoints: Sequence[str],
+    axis: str,
+    wanted: str | None = None,
+    names: Sequence[str] | None = None,
 ) -> Collection:
     """The last sweep of each run over ``axis``, made comparable.
 
@@ -67,6 +71,7 @@ def collect(
         checkpoints: SHA-256 of the checkpoint that each run holds now.
         axis: key of the axis.
         wanted: name of the metric; that of the sweeps by default.
+        names: what the runs are called; by default as few parts of their paths as tell them apart.
 
     Raises:
         CimsimError: if a run was trained again after its sweep, no level is finished, or the runs
@@ -91,7 +96,7 @@ def collect(
     curves, remarks = [], list(_differences(sweeps))
     if any(sweep.plan.chips != chips for sweep in sweeps):
         remarks.append(f"drawn are chips 0 to {chips - 1}, with which every run was swept")
-    for run, name, sweep in zip(runs, distinct_names(runs), sweeps, strict=True):
+    for run, name, sweep in zip(runs, names or distinct_names(runs), sweeps, strict=True):
         whole = _whole_levels(sweep, chips)
         if not whole.cells:
             raise CimsimError(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import matplotlib
 from matplotlib.artist import Artist
@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
@@ -41,11 +42,30 @@ _Style: TypeAlias = Literal["-", "--", "none"]
 
 @dataclass(frozen=True)
 class Curve:
-    """One run in a figure: its name, its metric without any device, and one point per level."""
+    """One run in a figure: its name, its metric without any device, and one point per level.
+
+    ``number`` decides colour and marker, so that a run looks the same in several figures; by
+    default it is the curve's place in the figure.
+    """
 
     label: str
     digital: float
     points: tuple[Summary, ...]
+    number: int | None = None
+
+
+def numbered(curves: Sequence[Curve]) -> list[int]:
+    """The number of each curve."""
+    return [i if curve.number is None else curve.number for i, curve in enumerate(curves)]
+
+
+def part_of(number: int, part: str) -> str:
+    """The name (``gid``) that a part of curve ``number`` has in a figure's SVG.
+
+    >>> part_of(2, "mean")
+    'run-2-mean'
+    """
+    return f"run-{number}-{part}"
 
 
 def draw(
@@ -71,10 +91,10 @@ def draw(
     figure = Figure(figsize=(_WIDTH_IN, 4.6 + 0.26 * rows), layout=layout)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for i, curve in enumerate(curves):
+    for i, (number, curve) in enumerate(zip(numbered(curves), curves, strict=True)):
         shift = (i - (len(curves) - 1) / 2) * 0.08
         band = banded is None or i < banded
-        _draw_curve(axes, curve, scale, metric.factor, _colour(i), _marker(i), shift, band)
+        _draw_curve(axes, curve, scale, metric.factor, number, shift, band)
     _dress(axes, axis, scale, metric)
     _add_legends(figure, curves, scale, columns)
     return figure
@@ -106,11 +126,13 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     return png, svg
 
 
-def _colour(index: int) -> str:
+def colour(index: int) -> str:
+    """Of the curve with that number."""
     return COLOURS[index % len(COLOURS)]
 
 
-def _marker(index: int) -> str:
+def marker(index: int) -> str:
+    """Of the curve with that number; another one where colours repeat."""
     return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
 
 
@@ -119,10 +141,9 @@ def _draw_curve(
     curve: Curve,
     scale: Scale,
     factor: float,
-    colour: str,
-    marker: str,
+    number: int,
     shift: float,
-    band: bool,
+    banded: bool,
 ) -> None:
     points = sorted(curve.points, key=lambda point: scale.positions[point.level])
     x = [scale.positions[point.level] for point in points]
@@ -130,20 +151,24 @@ def _draw_curve(
         [factor * value for value in values]
         for values in zip(*((p.mean, p.low, p.high, p.worst) for p in points), strict=True)
     )
-    axes.axhline(factor * curve.digital, color=colour, linewidth=1.1, linestyle=":")
-    several = band and any(point.chips > 1 for point in points)
+    name = partial(part_of, number)
+    style: dict[str, Any] = {"color": colour(number)}
+    digital = axes.axhline(factor * curve.digital, linewidth=1.1, linestyle=":", **style)
+    digital.set_gid(name("digital"))
+    several = banded and any(point.chips > 1 for point in points)
+    main = {**style, "marker": marker(number), "zorder": 3, "gid": name("mean")}
     if scale.joined:
         size = 5.5 if len(x) <= _MOST_MARKERS else 0
-        axes.plot(x, mean, color=colour, linewidth=2, marker=marker, markersize=size, zorder=3)
+        axes.plot(x, mean, linewidth=2, markersize=size, **main)
         if several:
-            axes.fill_between(x, low, high, color=colour, alpha=0.16, linewidth=0)
-            axes.plot(x, worst, color=colour, linewidth=1.2, linestyle="--")
+            axes.fill_between(x, low, high, alpha=0.16, linewidth=0, gid=name("band"), **style)
+            axes.plot(x, worst, linewidth=1.2, linestyle="--", gid=name("worst"), **style)
         return
     x = [place * 2**shift if scale.log else place + shift for place in x]
-    axes.plot(x, mean, color=colour, linestyle="none", marker=marker, markersize=7, zorder=3)
+    axes.plot(x, mean, linestyle="none", markersize=7, **main)
     if several:
-        axes.vlines(x, low, high, color=colour, alpha=0.35, linewidth=5)
-        axes.plot(x, worst, color=colour, linestyle="none", marker="_", markersize=11)
+        axes.vlines(x, low, high, alpha=0.35, linewidth=5, gid=name("band"), **style)
+        axes.plot(x, worst, linestyle="none", marker="_", markersize=11, gid=name("worst"), **style)
 
 
 def _dress(axes: Axes, axis: Axis, scale: Scale, metric: Metric) -> None:
@@ -183,7 +208,7 @@ def _shortened(label: str) -> str:
     return f"{label[: half - 1]}…{label[-half:]}"
 
 
-def _as_text(label: str) -> str:
+def as_text(label: str) -> str:
     """The label so that matplotlib shows it as it is: no formula, and not left out for its '_'."""
     escaped = label.replace("$", r"\$")
     return f"\N{ZERO WIDTH SPACE}{escaped}" if escaped.startswith("_") else escaped
@@ -191,18 +216,20 @@ def _as_text(label: str) -> str:
 
 def _add_legends(figure: Figure, curves: Sequence[Curve], scale: Scale, columns: int) -> None:
     line: _Style = "-" if scale.joined else "none"
+    numbers = numbered(curves)
     runs = [
-        Line2D([], [], linewidth=2, linestyle=line, color=_colour(i), marker=_marker(i))
-        for i in range(len(curves))
+        Line2D([], [], linewidth=2, linestyle=line, color=colour(i), marker=marker(i))
+        for i in numbers
     ]
-    figure.legend(
+    legend = figure.legend(
         handles=runs,
-        labels=[_as_text(_shortened(curve.label)) for curve in curves],
+        labels=[as_text(_shortened(curve.label)) for curve in curves],
         loc="outside lower center",
         ncols=columns,
         frameon=False,
         fontsize=11,
     )
+    name_legend(legend, numbers)
     handles, labels = zip(*_style_key(curves, scale), strict=True)
     figure.legend(
         handles=handles,
@@ -214,6 +241,16 @@ def _add_legends(figure: Figure, curves: Sequence[Curve], scale: Scale, columns:
         labelcolor=_GREY,
         columnspacing=1.6,
     )
+
+
+def name_legend(legend: Legend, numbers: Sequence[int]) -> None:
+    """Name the entries of a legend after their curves, as :func:`part_of` does."""
+    for number, handle, text in zip(
+        numbers, legend.legend_handles, legend.get_texts(), strict=True
+    ):
+        text.set_gid(part_of(number, "name"))
+        if handle is not None:
+            handle.set_gid(part_of(number, "key"))
 
 
 def _style_key(curves: Sequence[Curve], scale: Scale) -> Iterator[tuple[Artist, str]]:

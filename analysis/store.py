@@ -122,6 +122,12 @@ class Sweep:
         """How many cells of the plan are not finished."""
         return len(self.plan.levels) * self.plan.chips - len(self.cells)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the figure, and its numbers."""
+        from cimsim.analysis.notebook import sweep_html  # draws what this file only keeps
+
+        return sweep_html(self)
+
 
 _SYNC_S = 1.0
 
@@ -248,7 +254,12 @@ class Store:
 
 
 def write_csv(path: Path, sweeps: Sequence[Sweep], names: Sequence[str] | None = None) -> None:
-    """One long table of all cells, replaced at once; ``names`` stand for the runs' own names."""
+    """Replace ``path`` by :func:`cells_csv` at once."""
+    write_text(path, cells_csv(sweeps, names))
+
+
+def cells_csv(sweeps: Sequence[Sweep], names: Sequence[str] | None = None) -> str:
+    """One long table of all cells; ``names`` stand for the runs' own names."""
     table = io.StringIO()
     write = csv.writer(table, lineterminator="\n").writerow
     write(
@@ -262,7 +273,7 @@ def write_csv(path: Path, sweeps: Sequence[Sweep], names: Sequence[str] | None =
             level = axis.format(None) if cell.level is None else cell.level
             tail = [cell.chip, cell.accuracy, cell.loss, plan.digital_accuracy]
             write([*head, level, *tail])
-    write_text(path, table.getvalue())
+    return table.getvalue()
 
 
 def _select(plan: Plan, cells: dict[Key, Cell]) -> Sweep:

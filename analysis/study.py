@@ -183,6 +183,13 @@ def as_json(result: Any) -> str:
     return json.dumps(plain(asdict(result)), indent=2, allow_nan=False)
 
 
+def table_csv(table: Iterable[Sequence[object]]) -> str:
+    """A table as CSV."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(table)
+    return text.getvalue()
+
+
 def write_result(
     folder: Path, name: str, result: Any, table: Iterable[Sequence[object]], figure: Figure
 ) -> list[Path]:
@@ -193,11 +200,9 @@ def write_result(
         table: its numbers as a long table, the heading first.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(table)
     files = [folder / f"{name}.json", folder / f"{name}.csv"]
     write_text(files[0], as_json(result) + "\n")
-    write_text(files[1], text.getvalue())
+    write_text(files[1], table_csv(table))
     return [*files, *save(figure, folder / f"{name}.png")]
 
 

@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
+SUFFIXES = {".py", ".yaml", ".json", ".typed", ".cpp", ".h", ".html", ".css", ".js"}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_a_wheel_holds_every_module_and_works_away_from_the_tree(
         (*name.split("."), *file.relative_to(ROOT / folder).parts)
         for name, folder in folders.items()
         for file in (ROOT / folder).rglob("*")
-        if file.suffix in {".py", ".yaml", ".json", ".typed", ".cpp", ".h"}
+        if file.suffix in SUFFIXES
     }
     installed = tmp_path / "installed"
     got = {f.relative_to(installed).parts for f in installed.glob("cimsim/**/*") if f.is_file()}

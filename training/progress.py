@@ -35,3 +35,30 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Nothing."""
+
+
+class Several:
+    """Tells several watchers the same, in their order."""
+
+    def __init__(self, *watchers: Progress) -> None:
+        self._watchers = watchers
+
+    def start(self, total: int, done: int) -> None:
+        """Tell all of them."""
+        for watcher in self._watchers:
+            watcher.start(total, done)
+
+    def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
+        """Tell all of them."""
+        for watcher in self._watchers:
+            watcher.step(epoch, loss, accuracy, count)
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """Tell all of them."""
+        for watcher in self._watchers:
+            watcher.epoch(metrics)
+
+    def note(self, text: str) -> None:
+        """Tell all of them."""
+        for watcher in self._watchers:
+            watcher.note(text)

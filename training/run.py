@@ -26,6 +26,7 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.markup import sparkline, table
 from cimsim.nn import Assignment, calibrate, convert, devices, set_profile
 from cimsim.profile import Profile, dump_profile, load_profile
 from cimsim.quantizers.quantizer import RandomQuantizer
@@ -82,6 +83,30 @@ class Run:
             raise CimsimError(f"{path / RESULT} cannot be read: {error!r}") from None
         config = read_config(path / CONFIG)
         return cls(path, config, load_profile(path / PROFILE), read_layers(path, config), result)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was trained, how it went and how it came out."""
+        config, result = self.config, self.result
+        rows = [
+            (
+                "trained",
+                f"{config.model} on {config.data}, {config.method}, {config.epochs} epochs",
+            ),
+            ("device", f"{self.profile.name}: {self.profile.title}"),
+        ]
+        for where, name in (("digital", "without any device"), ("chip", "on one chip")):
+            accuracy, loss = (float(result[f"{where}_{what}"]) for what in ("accuracy", "loss"))
+            rows.append((name, f"test accuracy {100 * accuracy:.2f} %, loss {loss:.4f}"))
+        return table(("run", str(self.path)), rows) + self._loss_curve()
+
+    def _loss_curve(self) -> str:
+        path = self.path / METRICS
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        losses = [json.loads(line)["train_loss"] for line in lines]
+        if not losses:
+            return ""
+        text = f"training loss from {losses[0]:.4f} to {losses[-1]:.4f}"
+        return f"<p>{sparkline(losses, text)} {text}</p>"
 
     @property
     def name(self) -> str:

@@ -24,6 +24,7 @@ from cimsim.cli import (
     methods,
     plot,
     profiles,
+    report,
     sensitivity,
     sweep,
     tolerance,
@@ -50,6 +51,7 @@ app.command("cost")(cost.cost)
 app.command("life")(life.life)
 app.command("yield")(chip_yield.chip_yield)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("generate")(generate.generate)
 app.command("methods")(methods.methods)
 app.command("doctor")(doctor.doctor)

@@ -12,7 +12,7 @@ from rich.text import Text
 from cimsim.cli import console
 from cimsim.cli.options import options_of
 from cimsim.cli.tables import mean
-from cimsim.cli.train import Watcher
+from cimsim.cli.watcher import Watcher
 from cimsim.errors import CimsimError
 from cimsim.training.config import TrainConfig
 

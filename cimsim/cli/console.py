@@ -63,6 +63,11 @@ def fail(text: str) -> None:
     typer.echo(f"cimsim: error: {text}", err=True)
 
 
+def is_watched() -> bool:
+    """Whether stderr is a terminal."""
+    return Console(stderr=True).is_terminal
+
+
 def progress_bar(*columns: str) -> Progress:
     """A progress bar on stderr with the given texts, each a format of the task's fields.
 

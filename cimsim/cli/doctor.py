@@ -26,12 +26,13 @@ _NEEDED = (
     "pydantic",
     "PyYAML",
     "matplotlib",
+    "jinja2",
     "typer",
     "rich",
     "scikit-learn",
     "safetensors",
 )
-_OPTIONAL = ("triton", "pytest", "hypothesis", "ruff", "mypy")
+_OPTIONAL = ("triton", "tensorboard", "pytest", "hypothesis", "ruff", "mypy")
 _GIB = 2**30
 
 

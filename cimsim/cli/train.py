@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cimsim.cli import console
+from cimsim.cli.live import watcher
 from cimsim.cli.options import options_of
 from cimsim.errors import CimsimError
 from cimsim.training.config import TrainConfig, make_config, read_config
@@ -27,6 +29,13 @@ def train(
     download: Annotated[
         bool, typer.Option("--download", help="download the data set if it is missing")
     ] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="draw loss and accuracy in the terminal as they come")
+    ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(metavar="tensorboard", help="also log to RUN/tensorboard (extra 'track')"),
+    ] = None,
     **settings: object,
 ) -> None:
     """Train a model against a device profile.
@@ -39,11 +48,17 @@ def train(
         config = _config(given, out if resume else None)
         from cimsim.training.data import load_data
         from cimsim.training.fit import fit
+        from cimsim.training.progress import Several
+        from cimsim.training.tracking import make_tracker
 
         if download:
             load_data(config.data, config.data_dir, download=True)
-        with Watcher(config.epochs) as watcher:
-            run = fit(config, out, resume=resume, progress=watcher)
+        with ExitStack() as stack:
+            trackers = [make_tracker(name, out) for name in dict.fromkeys(track or [])]
+            for tracker in trackers:
+                stack.callback(tracker.close)
+            shown = stack.enter_context(watcher(config.epochs, out, live))
+            run = fit(config, out, resume=resume, progress=Several(shown, *trackers))
         if int(os.environ.get("RANK", "0")) == 0:  # of those that torchrun started, one speaks
             console.say(_result(run))
 
@@ -74,44 +89,3 @@ def _result(run: Run) -> str:
         f"{run.path}: test {name} {score('digital')} digital, "
         f"{score('chip')} on one chip of {run.profile.name}"
     )
-
-
-class Watcher:
-    """Shows a training run: a bar where somebody watches, else a line per epoch."""
-
-    def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
-        self._bar = console.progress_bar("loss {task.fields[loss]}", "{task.fields[accuracy]}")
-        self._task = self._bar.add_task("train", total=None, loss="-", accuracy="")
-
-    def __enter__(self) -> Watcher:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def start(self, total: int, done: int) -> None:
-        """The run has ``total`` steps, ``done`` of which were made before."""
-        self._bar.update(self._task, total=total, completed=done)
-
-    def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
-        """``count`` more steps, and the epoch's means so far."""
-        self._bar.update(
-            self._task,
-            advance=count,
-            description=f"epoch {epoch + 1}/{self._epochs}",
-            loss=f"{loss:.4f}",
-            accuracy=f"accuracy {100 * accuracy:.1f} %",
-        )
-
-    def epoch(self, metrics: dict[str, Any]) -> None:
-        """An epoch has ended."""
-        if self._bar.disable:
-            loss, accuracy = metrics["train_loss"], 100 * metrics["train_accuracy"]
-            done = f"epoch {metrics['epoch']}/{self._epochs}"
-            console.log(f"{done}: loss {loss:.4f}, accuracy {accuracy:.2f} %")
-
-    def note(self, text: str) -> None:
-        """Something else worth a line."""
-        console.remark(text)

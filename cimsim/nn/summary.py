@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
 from cimsim.array.occupancy import Occupancy, occupancy
+from cimsim.markup import table
 from cimsim.nn import kinds
 from cimsim.nn.layer import AnalogLayer
 
@@ -27,7 +29,10 @@ class LayerSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """All layers of a model that have parameters; ``str`` is a table."""
+    """All layers of a model that have parameters; ``str`` is a table, and so is what a notebook
+    shows."""
+
+    RIGHT: ClassVar[range] = range(2, 6)  # columns of numbers
 
     layers: tuple[LayerSummary, ...]
     parameters: int  # those of the model, tied ones counted once
@@ -52,25 +57,33 @@ class Summary:
     def _occupied(self) -> list[Occupancy]:
         return [layer.occupancy for layer in self.layers if layer.occupancy is not None]
 
-    def __str__(self) -> str:
-        heading = ("layer", "kind", "parameters", "tiles", "utilisation", "cells", "where")
-        rows = [heading]
+    def rows(self) -> list[tuple[str, ...]]:
+        """The table as text: headings, one row for each layer, and the sum."""
+        rows: list[tuple[str, ...]] = [
+            ("layer", "kind", "parameters", "tiles", "utilisation", "cells", "where")
+        ]
         for layer in self.layers:
             o = layer.occupancy
             on_chip = ("", "", "") if o is None else _numbers(o.tiles, o.utilisation, o.used_cells)
             name = layer.name or "(the model)"
             rows.append((name, layer.kind, f"{layer.parameters:,}", *on_chip, layer.where))
         totals = _numbers(self.tiles, self.utilisation, self.cells)
-        rows.append(("all", "", f"{self.parameters:,}", *totals, ""))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(heading))]
-        right = range(2, 6)
+        return [*rows, ("all", "", f"{self.parameters:,}", *totals, "")]
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         return "\n".join(
             "  ".join(
-                cell.rjust(width) if i in right else cell.ljust(width)
+                cell.rjust(width) if i in self.RIGHT else cell.ljust(width)
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             ).rstrip()
             for row in rows
         )
+
+    def _repr_html_(self) -> str:
+        headings, *rows = self.rows()
+        return table(headings, rows, right=self.RIGHT)
 
 
 def summary(model: nn.Module) -> Summary:

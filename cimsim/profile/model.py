@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from html import escape
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.errors import CimsimError
+from cimsim.markup import folded, table
 from cimsim.profile.converters import ADC, DAC
 from cimsim.profile.cost import Cost
 from cimsim.profile.effect import map_effects
@@ -127,6 +129,16 @@ class Profile(Section):
         if gated and dac is not None and not dac.bit_serial:
             raise ValueError("gated cells take one input bit at a time; set 'dac.bit_serial: true'")
         return wires
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: every number with its meaning and source."""
+        from cimsim.profile.describe import describe  # which describes this class
+
+        about, *sections = describe(self)
+        headings = ("key", "value", "meaning", "source")
+        parts = [folded(part.heading, table(headings, part.rows)) for part in sections]
+        text = " ".join(row.value for row in about.rows)
+        return f"<p><strong>{escape(self.name)}</strong>: {escape(text)}</p>{''.join(parts)}"
 
     def scale_noise(self, factor: float) -> Profile:
         """The same chip with every random effect ``factor`` times as large.

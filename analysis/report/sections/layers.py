@@ -1,0 +1,52 @@
+"""What became of every layer, and what it takes of the chip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cimsim.analysis.report.blocks import (
+    Block,
+    Heading,
+    Part,
+    Section,
+    Shown,
+    Table,
+    csv_text,
+    file_name,
+)
+from cimsim.array.occupancy import Occupancy
+from cimsim.nn.summary import Summary, summary
+
+
+def section(runs: Sequence[Shown]) -> Section | None:
+    """Each different table once, with the runs that it is of."""
+    found: dict[Summary, list[str]] = {}
+    for shown in runs:
+        model = shown.run.new_model()
+        found.setdefault(summary(model), []).append(shown.name)
+    blocks: list[Block] = []
+    for layers, names in found.items():
+        blocks += _layers(layers, names)
+    return Section(tuple(blocks))
+
+
+def _layers(layers: Summary, names: Sequence[str]) -> Iterator[Block]:
+    yield Heading(", ".join(names))
+    headings, *rows = layers.rows()
+    caption = "Tiles and cells of every layer, or why it is digital"
+    numbers = [
+        (layer.name, layer.kind, layer.parameters, *_taken(layer.occupancy), layer.where)
+        for layer in layers.layers
+    ]
+    file = file_name(f"layers-{names[0]}.csv")
+    csv = csv_text(headings, numbers)
+    yield Table(caption, headings, tuple(rows), layers.RIGHT, file, csv)
+
+
+def _taken(occupancy: Occupancy | None) -> tuple[float | None, ...]:
+    if occupancy is None:
+        return (None, None, None)
+    return (occupancy.tiles, occupancy.utilisation, occupancy.used_cells)
+
+
+PART = Part("layers", "Layers", section)

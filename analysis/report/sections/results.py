@@ -1,0 +1,84 @@
+"""Whatever else lies in the runs' folders: figures (SVG) and tables (CSV), as they are."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from cimsim.analysis.report.blocks import (
+    Block,
+    Folded,
+    Heading,
+    Listing,
+    Part,
+    Picture,
+    Section,
+    Shown,
+    Table,
+    Words,
+    file_name,
+)
+from cimsim.errors import CimsimError
+
+_MOST_ROWS = 200
+_KINDS = (".svg", ".csv")
+
+
+def section_without(shown_elsewhere: Sequence[str]) -> Part:
+    """The part that shows all files of runs that match none of the patterns."""
+
+    def section(runs: Sequence[Shown]) -> Section | None:
+        blocks: list[Block] = []
+        for shown in runs:
+            for folder, files in _folders(shown.run.path, shown_elsewhere).items():
+                blocks.append(Heading(f"{shown.name}: {folder}"))
+                for file in files:
+                    blocks += _block(file, f"{shown.name}-{folder}-{file.name}")
+        return Section(tuple(blocks)) if blocks else None
+
+    return Part("results", "Further results", section)
+
+
+def _folders(run: Path, shown_elsewhere: Sequence[str]) -> dict[str, list[Path]]:
+    """The files of each folder of the run, figures first."""
+    found: dict[str, list[Path]] = {}
+    files = (path for path in run.rglob("*") if path.suffix in _KINDS and path.is_file())
+    for path in sorted(files, key=lambda path: (path.parent, path.suffix != ".svg", path.name)):
+        place = path.relative_to(run)
+        hidden = any(part.startswith(".") for part in place.parts)
+        if not hidden and not any(fnmatch(place.as_posix(), shown) for shown in shown_elsewhere):
+            found.setdefault(place.parent.as_posix().replace(".", "the run"), []).append(path)
+    return found
+
+
+def _block(path: Path, file: str) -> Iterator[Block]:
+    name = path.stem.replace("_", " ").replace("-", " ")
+    try:
+        text = path.read_text(encoding="utf-8")
+        yield Picture(text, name) if path.suffix == ".svg" else _table(text, name, file_name(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CimsimError(f"{path} cannot be read: {error}") from None
+
+
+def _table(text: str, name: str, file: str) -> Block:
+    rows = [tuple(row) for row in csv.reader(text.splitlines()) if row]
+    if not rows or any(len(row) != len(rows[0]) for row in rows):
+        return Folded(name, (Listing(name, text),))
+    headings, *values = rows
+    shown = values[:_MOST_ROWS]
+    right = [i for i in range(len(headings)) if all(_is_number(row[i]) for row in shown)]
+    table = Table(name, headings, tuple(shown), right, file, text)
+    if len(values) <= _MOST_ROWS:
+        return Folded(name, (table,))
+    cut = f"The first {_MOST_ROWS} of {len(values)} rows; the file has all."
+    return Folded(name, (table, Words(cut, remark=True)))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell or "nan")
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,102 @@
+"""What was trained, how, and how it came out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from cimsim.analysis.metric import ACCURACY, metric_named
+from cimsim.analysis.report.blocks import (
+    Block,
+    Folded,
+    Part,
+    Picture,
+    Section,
+    Shown,
+    Table,
+    csv_text,
+)
+from cimsim.analysis.training_plot import PANELS, Training, draw_training, line_of, read_metrics
+
+
+def section(runs: Sequence[Shown]) -> Section | None:
+    """Results, loss and accuracy over epochs, and every setting."""
+    blocks: list[Block] = [_results(runs)]
+    groups: dict[str, list[Training]] = {}
+    for shown in runs:
+        training = Training(shown.name, shown.number, read_metrics(shown.run.path))
+        if training.epochs:
+            groups.setdefault(shown.run.config.data, []).append(training)
+    blocks += [_curves(data, trainings) for data, trainings in groups.items()]
+    every = [training for trainings in groups.values() for training in trainings]
+    if every:
+        blocks.append(Folded("Every epoch in numbers", (_epochs(every),)))
+    blocks.append(Folded("Every setting", (_settings(runs),)))
+    return Section(tuple(blocks))
+
+
+def _curves(data: str, trainings: Sequence[Training]) -> Picture:
+    texts = {
+        line_of(training, key): [
+            f"{training.name}, epoch {row['epoch']}\n{label}: {factor * row[key]:.4g}"
+            for row in training.epochs
+        ]
+        for training in trainings
+        for key, label, factor in PANELS
+    }
+    return Picture(
+        draw_training(trainings), f"Training loss and accuracy over epochs, {data}", texts
+    )
+
+
+def _results(runs: Sequence[Shown]) -> Table:
+    headings = ("run", "data", "model", "device", "training", "epochs")
+    scored = ("measured by", "digital", "on one chip", "time (min)")
+    rows = []
+    for shown in runs:
+        config, result = shown.run.config, shown.run.result
+        token = str(result.get("token", ""))
+        metric = metric_named("perplexity", token) if token else ACCURACY
+        scores = [
+            metric.shown(metric.of(float(result[f"{w}_accuracy"]), float(result[f"{w}_loss"])))
+            for w in ("digital", "chip")
+        ]
+        way = f"{config.method} (recipe {config.recipe})" if config.recipe else config.method
+        minutes = sum(row.get("seconds", math.nan) for row in read_metrics(shown.run.path)) / 60
+        facts = (shown.name, config.data, config.model, shown.run.profile.name, way)
+        numbers = (str(config.epochs), metric.heading, *scores, f"{minutes:.1f}")
+        rows.append((*facts, *numbers))
+    caption = "The runs: test score without any device, and on one chip just after programming"
+    return Table(caption, (*headings, *scored), tuple(rows), (5, 7, 8, 9), "runs.csv")
+
+
+def _epochs(trainings: Sequence[Training]) -> Table:
+    keys = list(dict.fromkeys(key for t in trainings for row in t.epochs for key in row))
+    rows = [[t.name, *(row.get(key) for key in keys)] for t in trainings for row in t.epochs]
+    headings = ("run", *keys)
+    shown = tuple(tuple(_short(value) for value in row) for row in rows)
+    csv = csv_text(headings, rows)
+    right = range(1, len(headings))
+    return Table("Metrics of every epoch", headings, shown, right, "epochs.csv", csv)
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _settings(runs: Sequence[Shown]) -> Table:
+    configs = [shown.run.config.model_dump(mode="json") for shown in runs]
+    rows = tuple((key, *(_setting(config[key]) for config in configs)) for key in configs[0])
+    headings = ("setting", *(shown.name for shown in runs))
+    return Table("Settings of every run", headings, rows, (), "settings.csv")
+
+
+def _setting(value: object) -> str:
+    if value is None or value == []:
+        return "-"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+PART = Part("trained", "What was trained", section)

@@ -1,0 +1,89 @@
+"""How trainings went: loss and accuracy over epochs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+from cimsim.analysis.plot import as_text, colour, marker, name_legend, part_of
+from cimsim.errors import CimsimError
+from cimsim.training.run import METRICS
+
+PANELS = (("train_loss", "Training loss (nats)", 1.0), ("train_accuracy", "Accuracy (%)", 100.0))
+"""Key in ``metrics.jsonl``, label with unit, and factor of each panel."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run's name, the number that decides its colour, and its metrics, one for each epoch."""
+
+    name: str
+    number: int
+    epochs: Sequence[Mapping[str, Any]]
+
+
+def read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The metrics of every epoch of the run in the folder ``run``; none where it has no file.
+
+    Raises:
+        CimsimError: if the file is damaged.
+    """
+    path = run / METRICS
+    if not path.is_file():
+        return []
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise CimsimError(f"{path}: cannot be read as metrics: {error}") from None
+
+
+def draw_training(trainings: Sequence[Training]) -> Figure:
+    """Training loss and accuracy over epochs, in the colours that the runs have elsewhere.
+
+    Both are means over an epoch, under the noise that was trained with.
+    """
+    layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
+    figure = Figure(figsize=(9.0, 3.7 + 0.26 * len(trainings)), layout=layout)
+    FigureCanvasAgg(figure)
+    lines = []
+    for axes, (key, label, factor) in zip(figure.subplots(1, 2), PANELS, strict=True):
+        lines = [_line(axes, training, key, factor) for training in trainings]
+        axes.set(xlabel="Epoch", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(alpha=0.25, linewidth=0.7)
+        axes.spines[["top", "right"]].set_visible(False)
+    legend = figure.legend(
+        handles=lines,
+        labels=[as_text(training.name) for training in trainings],
+        loc="outside lower center",
+        frameon=False,
+    )
+    name_legend(legend, [training.number for training in trainings])
+    return figure
+
+
+def line_of(training: Training, key: str) -> str:
+    """The name (``gid``) of the line of ``training`` in the panel of ``key``."""
+    return part_of(training.number, key)
+
+
+def _line(axes: Axes, training: Training, key: str, factor: float) -> Any:
+    (line,) = axes.plot(
+        [row["epoch"] for row in training.epochs],
+        [factor * row[key] for row in training.epochs],
+        color=colour(training.number),
+        marker=marker(training.number),
+        markersize=4.5,
+        linewidth=1.8,
+        gid=line_of(training, key),
+    )
+    return line

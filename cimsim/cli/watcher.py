@@ -1,0 +1,48 @@
+"""How a training is shown: a bar, or lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cimsim.cli import console
+
+
+class Watcher:
+    """Shows a training run: a bar where somebody watches, else a line per epoch."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._bar = console.progress_bar("loss {task.fields[loss]}", "{task.fields[accuracy]}")
+        self._task = self._bar.add_task("train", total=None, loss="-", accuracy="")
+
+    def __enter__(self) -> Watcher:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def start(self, total: int, done: int) -> None:
+        """The run has ``total`` steps, ``done`` of which were made before."""
+        self._bar.update(self._task, total=total, completed=done)
+
+    def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
+        """``count`` more steps, and the epoch's means so far."""
+        self._bar.update(
+            self._task,
+            advance=count,
+            description=f"epoch {epoch + 1}/{self._epochs}",
+            loss=f"{loss:.4f}",
+            accuracy=f"accuracy {100 * accuracy:.1f} %",
+        )
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """An epoch has ended."""
+        if self._bar.disable:
+            loss, accuracy = metrics["train_loss"], 100 * metrics["train_accuracy"]
+            done = f"epoch {metrics['epoch']}/{self._epochs}"
+            console.log(f"{done}: loss {loss:.4f}, accuracy {accuracy:.2f} %")
+
+    def note(self, text: str) -> None:
+        """Something else worth a line."""
+        console.remark(text)

@@ -1,0 +1,176 @@
+"""The page in a real browser: no error, figures drawn, usable by keyboard and on a phone.
+
+Needs playwright and a browser; ``CIMSIM_BROWSER`` names one that is not found by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cimsim.analysis.levels import parse_axis
+from cimsim.analysis.report import report
+from cimsim.analysis.sweep import sweep
+from cimsim.training.run import Run
+
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="no browser engine: pip install playwright, and a Chromium"
+)
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = os.environ.get("CIMSIM_BROWSER") or next(
+        filter(None, map(shutil.which, _BROWSERS)), None
+    )
+    with playwright.sync_playwright() as engine:
+        if found is None and not Path(engine.chromium.executable_path).exists():
+            pytest.skip("no Chromium: name one by CIMSIM_BROWSER, or playwright install chromium")
+        started = engine.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def file(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    runs = [
+        Run.open(shutil.copytree(trained, folder / name))
+        for name in ("first", "<img src=x onerror=alert(1)>")
+    ]
+    sweep(runs, parse_axis("noise=0:2:1"), 2)
+    sweep(runs, parse_axis("adc.bits=ideal,6,4"), 2)
+    path = folder / "report.html"
+    path.write_text(report(runs), encoding="utf-8")
+    return path
+
+
+class Seen:
+    """A page, and everything it complained about or asked the network for."""
+
+    def __init__(self, browser: Any, file: Path, **context: Any) -> None:
+        self.page = browser.new_context(**context).new_page()
+        self.faults: list[str] = []
+        self.page.on("console", lambda message: self.faults.append(message.text))
+        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.faults.append(dialog.message))
+        self.page.on("request", self._asked)
+        self.page.goto(file.as_uri())
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            self.faults.append(request.url)
+
+
+SIZES = {
+    "desktop": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
+    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 360, "height": 740}, "color_scheme": "light"},
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_it_is_drawn_without_a_fault(browser: Any, file: Path, size: str) -> None:
+    seen = Seen(browser, file, **SIZES[size])
+    page = seen.page
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    figures = page.locator("figure:visible").all()
+    assert len(figures) == 4
+    for figure in figures:
+        drawn = figure.locator("svg").bounding_box()
+        assert drawn["width"] > 300
+        assert drawn["height"] > 150
+        assert figure.locator("svg [data-run], svg path").count() > 10
+    paper, ink = page.evaluate(
+        "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    )
+    bright = [sum(map(int, colour[4:-1].split(","))) for colour in (paper, ink)]
+    assert (bright[0] > bright[1]) == (size != "dark")
+    label = page.locator("#sweeps figure text").first
+    assert label.evaluate("e => getComputedStyle(e).fill") != paper
+    assert seen.faults == []
+
+
+def test_runs_and_axes_go_off_and_on(browser: Any, file: Path) -> None:
+    seen = Seen(browser, file)
+    page = seen.page
+    curve = page.locator("#sweeps figure:visible [data-run='1'][id$='mean']").first
+    assert curve.is_visible()
+    box = page.get_by_role("checkbox", name="<img src=x onerror=alert(1)>")
+    box.uncheck()
+    assert not curve.is_visible()
+    assert page.locator("#sweeps figure:visible [data-run='0'][id$='mean']").first.is_visible()
+    box.check()
+    assert curve.is_visible()
+    page.get_by_role("checkbox", name="ADC resolution").uncheck()
+    assert page.locator("#sweeps figure:visible").count() == 1
+    page.get_by_role("radio", name="Test loss").locator("visible=true").check()
+    assert "loss" in page.locator("#sweeps figure:visible svg").get_attribute("aria-label")
+    assert seen.faults == []
+
+
+def test_values_are_told_under_the_pointer_and_by_keys(browser: Any, file: Path) -> None:
+    seen = Seen(browser, file)
+    page, tip = seen.page, seen.page.locator("#tip")
+    figure = page.locator("#sweeps figure:visible").last
+    marker = figure.locator("[id$='run-0-mean'] use").nth(1)
+    marker.scroll_into_view_if_needed()
+    place = marker.bounding_box()
+    page.mouse.move(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    assert tip.is_visible()
+    assert "Noise (multiple of the profile's): 1\nTest accuracy (%): " in tip.inner_text()
+    page.mouse.move(0, 0)
+    assert not tip.is_visible()
+    figure.focus()
+    told = []
+    for _ in range(3):  # on from the point under the pointer, then along the next run
+        page.keyboard.press("ArrowRight")
+        told.append(tip.inner_text().splitlines()[1])
+    assert told == [f"Noise (multiple of the profile's): {level}" for level in (2, 0, 1)]
+    page.keyboard.press("Escape")
+    assert not tip.is_visible()
+    assert seen.faults == []
+
+
+def test_everything_can_be_reached_by_the_keyboard(browser: Any, file: Path) -> None:
+    page = Seen(browser, file).page
+    reached = set()
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.tagName + document.activeElement.id"))
+        style = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert style != "none" or page.evaluate("document.activeElement === document.body")
+    assert {"A", "INPUT", "BUTTON", "SUMMARY", "PRE", "DIV"} <= reached
+    assert sum(name.startswith("FIGURE") for name in reached) == 4
+
+
+def test_a_table_is_saved_as_a_file(browser: Any, file: Path, tmp_path: Path) -> None:
+    seen = Seen(browser, file, accept_downloads=True)
+    with seen.page.expect_download() as download:
+        seen.page.get_by_role("button", name="Download runs.csv").click()
+    saved = tmp_path / "runs.csv"
+    download.value.save_as(saved)
+    assert saved.read_text(encoding="utf-8").splitlines()[0].startswith("run,data,model,device")
+    assert seen.faults == []
+
+
+def test_without_scripts_everything_is_there(browser: Any, file: Path) -> None:
+    page = Seen(browser, file, java_script_enabled=False).page
+    assert page.locator("figure:visible").count() == 6  # both metrics of both axes
+    assert page.locator("button:visible").count() == 0
+    assert page.locator("input:visible").count() == 0
+
+
+def test_it_prints(browser: Any, file: Path) -> None:
+    page = Seen(browser, file, color_scheme="dark").page
+    page.emulate_media(media="print")
+    assert page.locator("button:visible").count() == 0
+    colour = "getComputedStyle(document.body).color"
+    assert page.evaluate(colour) == "rgb(0, 0, 0)"
+    assert page.pdf(format="A4").startswith(b"%PDF")

@@ -1,0 +1,254 @@
+"""The page: complete, harmless, the same for the same runs, and honest about what is not there."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+from collections import Counter
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from cimsim.analysis.budget import budget_axis
+from cimsim.analysis.levels import parse_axis
+from cimsim.analysis.report import report
+from cimsim.analysis.report.blocks import Part, Section, Shown, Words
+from cimsim.analysis.report.commands import commands_of, train_command
+from cimsim.analysis.sweep import sweep
+from cimsim.errors import CimsimError
+from cimsim.training.run import Run
+
+NASTY = "<img src=x onerror=alert(1)> & 'x' ${7*7} </script>"
+VOID = {"meta", "link", "input", "br", "img"}
+
+
+class Page(HTMLParser):
+    """The elements of a page: all of them closed, and what stands in them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open, self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.words.append(data)
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of every element of that name."""
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+@pytest.fixture(scope="module")
+def runs(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """Two runs, one with a name that would be markup; both swept, one with a budget and more."""
+    folder = tmp_path_factory.mktemp("reported")
+    found = []
+    for name in ("plain", NASTY.replace("/", "|")):
+        found.append(Run.open(shutil.copytree(trained, folder / name)))
+    sweep(found, parse_axis("noise=0:2:1"), 2)
+    sweep(found[:1], parse_axis("adc.bits=ideal,4"), 2)
+    sweep(found[:1], budget_axis(found[0].profile.scale_noise(3)), 1, age_s=60.0, noise=3.0)
+    extra = found[0].path / "cost"
+    extra.mkdir()
+    (extra / "cost.csv").write_text("layer,energy_pJ\n<b>one</b>,1.5\ntwo,2\n")
+    (extra / "cost.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path id="a" d="M0 0"/></svg>'
+    )
+    return found
+
+
+@pytest.fixture(scope="module")
+def text(runs: list[Run]) -> str:
+    return report(runs)
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def data_of(text: str) -> dict[str, dict[str, str]]:
+    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    assert match
+    found: dict[str, dict[str, str]] = json.loads(match[1])
+    return found
+
+
+def test_every_section_is_there_and_linked(page: Page) -> None:
+    sections = [a["id"] for a in page.of("section")]
+    assert sections == [
+        "trained", "device", "sweeps", "budget", "layers", "results", "reproduce"
+    ]  # fmt: skip
+    links = [a["href"] for a in page.of("a")]
+    assert links == ["#main", *(f"#{key}" for key in sections)]
+
+
+def test_nothing_comes_from_elsewhere(text: str, page: Page) -> None:
+    for tag, attributes in page.found:
+        for key in ("src", "href", "action", "data", "poster", "xlink:href"):
+            value = attributes.get(key) or "#"
+            assert value.startswith(("#", "data:")), (tag, key, value)
+        assert not any(key.startswith("on") for key in attributes)
+    assert "@import" not in text
+    assert "default-src 'none'" in text
+
+
+def test_a_run_may_be_called_anything(text: str, page: Page) -> None:
+    assert not page.of("img")
+    assert Counter(tag for tag, _ in page.found)["script"] == 2
+    assert any("<img src=x onerror" in words for words in page.words)
+    assert NASTY.replace("/", "|") in data_of(text)["files"]["runs.csv"].replace('""', '"')
+
+
+def test_ids_are_unique(page: Page) -> None:
+    ids = [attributes["id"] for _, attributes in page.found if "id" in attributes]
+    assert [name for name, count in Counter(ids).items() if count > 1] == []
+
+
+def test_headings_are_in_order_and_tables_have_scopes(page: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in page.found if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+    assert all(a["scope"] in ("col", "row") for a in page.of("th"))
+    assert len(page.of("caption")) == len(page.of("table")) > 8
+    for label in page.of("svg"):
+        assert label["aria-label"]
+
+
+def test_figures_tell_their_values(text: str, runs: list[Run]) -> None:
+    points = data_of(text)["points"]
+    told = [point[3] for figure in points.values() for point in figure]
+    assert any(t.startswith("plain\nNoise (multiple of the profile's): 2\nTest acc") for t in told)
+    assert any("epoch 2\nTraining loss (nats): " in t for t in told)
+    assert any(t.startswith("adc.bits\nall but this one: ") for t in told)
+    assert any("Drift, mean" in t for t in told)
+
+
+def test_every_number_can_be_saved(text: str, page: Page) -> None:
+    files = data_of(text)["files"]
+    offered = {a["data-file"] for a in page.of("button")}
+    assert offered == set(files)
+    cells = list(csv.DictReader(io.StringIO(files["noise-digits.csv"])))
+    assert len(cells) == 2 * 3 * 2
+    assert {float(cell["level"]) for cell in cells} == {0.0, 1.0, 2.0}
+    layers = list(csv.DictReader(io.StringIO(files["layers-plain.csv"])))
+    assert sum(int(layer["parameters"]) for layer in layers) > 1000
+    epochs = list(csv.DictReader(io.StringIO(files["epochs.csv"])))
+    assert [row["epoch"] for row in epochs] == ["1", "2", "1", "2"]
+
+
+def test_a_folder_without_a_section_of_its_own_is_shown(text: str, page: Page) -> None:
+    assert "plain: cost" in page.words
+    assert data_of(text)["files"]["plain-cost-cost.csv"].startswith("layer,energy_pJ\n")
+    assert "<b>one</b>" in page.words  # as text
+    assert not page.of("b")
+    assert sum("f" in str(a.get("id")) and str(a.get("id")).endswith("-a") for a in page.of("path"))
+
+
+def test_what_is_missing_of_one_run_is_said(page: Page) -> None:
+    said = " ".join(page.words)
+    assert re.search(r"not measured yet; `cimsim budget '.*<img src=x", said)
+
+
+def test_the_same_runs_make_the_same_bytes(text: str, runs: list[Run]) -> None:
+    again = [Run.open(run.path) for run in runs]
+    assert report(again) == text
+
+
+def test_a_run_alone_names_the_commands_of_what_is_missing(trained: Path) -> None:
+    alone = Page(report([Run.open(trained)]))
+    said = " ".join(alone.words)
+    assert f"cimsim sweep {trained} --over noise=0:4:0.5" in said
+    assert f"cimsim budget {trained}" in said
+    assert "sweeps" not in [a["id"] for a in alone.of("section")]
+
+
+def test_a_run_that_was_trained_again_is_not_shown_with_its_old_sweep(
+    runs: list[Run], tmp_path: Path
+) -> None:
+    changed = Run.open(shutil.copytree(runs[0].path, tmp_path / "changed"))
+    weights = changed.path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    said = " ".join(Page(report([changed])).words)
+    assert "its model is not the one that was swept over noise" in said
+    assert "The model is not the one whose budget this was" in said
+
+
+def test_a_fault_in_one_section_leaves_the_others(trained: Path) -> None:
+    def broken(runs: object) -> Section:
+        raise CimsimError("the file <x> is damaged")
+
+    def fine(runs: object) -> Section:
+        return Section((Words("all well"),))
+
+    parts = [Part("a", "A", broken), Part("b", "B", fine)]
+    page = Page(report([Run.open(trained)], "Title", parts))
+    assert "This cannot be shown: the file <x> is damaged" in page.words
+    assert "all well" in page.words
+    assert "Title" in page.words
+
+
+def test_damaged_results_are_told_in_their_place(runs: list[Run], tmp_path: Path) -> None:
+    run = Run.open(shutil.copytree(runs[0].path, tmp_path / "run"))
+    (run.path / "cost" / "cost.svg").write_text("<svg")
+    (run.path / "metrics.jsonl").write_text("{")
+    said = " ".join(Page(report([run])).words)
+    assert "cost: the file is no SVG" in said
+    assert "cannot be read as metrics" in said
+    assert "Layers" in said
+
+
+def test_the_commands_make_the_run_again(runs: list[Run]) -> None:
+    run = runs[0]
+    assert list(commands_of(run)) == [
+        f"cimsim train --profile pcm-ibm-2020 --method digital --epochs 2 --device cpu "
+        f"--out {run.path}",
+        f"cimsim sweep {run.path} --over adc.bits=ideal,4 --chips 2 --device cpu",
+        f"cimsim sweep {run.path} --over noise=0,1,2 --chips 2 --device cpu",
+        f"cimsim budget {run.path} --chips 1 --age 1min --device cpu --noise 3",
+    ]
+
+
+def test_settings_that_differ_from_a_recipe_are_told(trained: Path, tmp_path: Path) -> None:
+    run = Run.open(trained)
+    changes = {"recipe": "robust", "augment": (), "overrides": ("adc.bits=6",)}
+    run.config = run.config.model_copy(update={**changes, "keep_digital": ("first", "a b")})
+    command = train_command(run)
+    assert command.startswith(
+        "cimsim train --recipe robust --profile pcm-ibm-2020 --set adc.bits=6"
+    )
+    assert "--average 0.0" in command
+    assert "--keep-digital first --keep-digital 'a b'" in command
+
+
+def test_a_section_is_one_small_file() -> None:
+    folder = Path(__file__).parents[3] / "analysis" / "report" / "sections"
+    assert all(len(file.read_text().splitlines()) < 160 for file in folder.glob("*.py"))
+
+
+def test_shown_runs_keep_their_numbers(runs: list[Run]) -> None:
+    seen: list[Shown] = []
+    report(runs, parts=[Part("a", "A", lambda shown: seen.extend(shown))])  # type: ignore[func-returns-value]
+    assert [(shown.number, shown.run) for shown in seen] == list(enumerate(runs))

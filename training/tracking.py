@@ -1,0 +1,83 @@
+"""Trackers: training runs told to programs that draw them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cimsim.errors import CimsimError
+from cimsim.profile.suggest import unknown
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+FOLDER = "tensorboard"
+
+
+class TensorBoard:
+    """Logs a run to ``RUN/tensorboard``: losses as they come, every metric after each epoch.
+
+    Steps are counted over the whole run. What a run logged after the step from which it is resumed
+    is replaced.
+
+    Raises:
+        CimsimError: if TensorBoard is not installed.
+    """
+
+    def __init__(self, run: Path) -> None:
+        if find_spec("tensorboard") is None:
+            raise CimsimError(
+                "TensorBoard is not installed; pip install 'cimsim-torch[track]', or "
+                "pip install tensorboard"
+            )
+        self._folder = run / FOLDER
+        self._writer: SummaryWriter | None = None
+        self._at = 0
+
+    def start(self, total: int, done: int) -> None:
+        """The run begins, or goes on, at step ``done``."""
+        # Slow to import, and the run's folder must not be there before the run makes it.
+        from torch.utils.tensorboard import SummaryWriter
+
+        later = done + 1 if done else None
+        self._writer, self._at = SummaryWriter(str(self._folder), purge_step=later), done
+
+    def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
+        """Log the epoch's means so far."""
+        self._at += count
+        self._log({"running/loss": loss, "running/accuracy": accuracy})
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        """Log every metric of an epoch that has ended."""
+        self._log({f"epoch/{name}": value for name, value in metrics.items() if name != "epoch"})
+        if self._writer is not None:
+            self._writer.flush()
+
+    def note(self, text: str) -> None:
+        """Nothing: a remark is no number."""
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _log(self, values: dict[str, Any]) -> None:
+        assert self._writer is not None
+        for name, value in values.items():
+            if value is not None:
+                self._writer.add_scalar(name, value, self._at)
+
+
+TRACKERS = {"tensorboard": TensorBoard}
+
+
+def make_tracker(name: str, run: Path) -> TensorBoard:
+    """The tracker of that name, for the run in the folder ``run``.
+
+    Raises:
+        CimsimError: if there is none, or it is not installed.
+    """
+    if name not in TRACKERS:
+        raise CimsimError(unknown("tracker", name, TRACKERS))
+    return TRACKERS[name](run)
