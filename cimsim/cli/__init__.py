@@ -18,6 +18,7 @@ from cimsim.cli import (
     console,
     cost,
     doctor,
+    explore,
     generate,
     heat_map,
     life,
@@ -48,6 +49,7 @@ app.command("budget")(budget.budget)
 app.command("sensitivity")(sensitivity.sensitivity)
 app.command("advise")(advise.advise)
 app.command("cost")(cost.cost)
+app.command("explore")(explore.explore)
 app.command("life")(life.life)
 app.command("yield")(chip_yield.chip_yield)
 app.command("compare")(compare.compare)

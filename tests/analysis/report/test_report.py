@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from cimsim.analysis.budget import budget_axis
+from cimsim.analysis.budget import budget, draw_budget
 from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.report import report
 from cimsim.analysis.report.blocks import Part, Section, Shown, Words
 from cimsim.analysis.report.commands import commands_of, train_command
+from cimsim.analysis.store import BUDGET
+from cimsim.analysis.study import Evaluation, write_result
 from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
 from cimsim.training.run import Run
@@ -68,7 +70,8 @@ def runs(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
         found.append(Run.open(shutil.copytree(trained, folder / name)))
     sweep(found, parse_axis("noise=0:2:1"), 2)
     sweep(found[:1], parse_axis("adc.bits=ideal,4"), 2)
-    sweep(found[:1], budget_axis(found[0].profile.scale_noise(3)), 1, age_s=60.0, noise=3.0)
+    losses = budget(found[0], Evaluation(chips=1, age_s=60.0, noise=3.0))
+    write_result(found[0].path / BUDGET, BUDGET, losses, losses.table(), draw_budget(losses))
     extra = found[0].path / "cost"
     extra.mkdir()
     (extra / "cost.csv").write_text("layer,energy_pJ\n<b>one</b>,1.5\ntwo,2\n")
@@ -227,7 +230,7 @@ def test_the_commands_make_the_run_again(runs: list[Run]) -> None:
         f"--out {run.path}",
         f"cimsim sweep {run.path} --over adc.bits=ideal,4 --chips 2 --device cpu",
         f"cimsim sweep {run.path} --over noise=0,1,2 --chips 2 --device cpu",
-        f"cimsim budget {run.path} --chips 1 --age 1min --device cpu --noise 3",
+        f"cimsim budget {run.path} --chips 1 --age 1min --noise 3",
     ]
 
 
