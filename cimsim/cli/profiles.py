@@ -173,7 +173,7 @@ def new(
     """Fit a profile to measured conductances, and draw the fit over the data.
 
     Programming noise, drift and read noise become tables; what was not measured is left out, and
-    said so. Array and converters are those of another device, marked as assumptions.
+    said so. Array, converters and costs are those of another device, marked as assumptions.
     """
     from dataclasses import asdict
 

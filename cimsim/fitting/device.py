@@ -14,7 +14,7 @@ _LONGEST_FIRST_S = 1.0
 def build_profile(
     name: str, fit: DeviceFit, like: Profile, file: str, technology: str = "measured"
 ) -> Profile:
-    """The device of ``fit``: tables over the targets; array and converters as in ``like``.
+    """The device of ``fit``: tables over the targets; array, converters and costs as in ``like``.
 
     Args:
         name: of the new profile.
@@ -84,8 +84,8 @@ def build_profile(
                     f"Tables fitted to {fit.reads} reads of {fit.cells} cells at "
                     f"{len(fit.targets_uS)} targets of {low:g} to {high:g} uS{after}. Between "
                     "targets they are joined by straight lines, between ages by the logarithm of "
-                    "time; outside they are held constant. Array and converters are those of "
-                    f"{like.name}.",
+                    "time; outside they are held constant. Array, converters and costs are those "
+                    f"of {like.name}.",
                     *fit.notes,
                 ]
             ),
@@ -93,6 +93,7 @@ def build_profile(
             "array": _assumed(like.array.model_dump(), like.name),
             "dac": _assumed(like.dac.model_dump(), like.name),
             "adc": _assumed(like.adc.model_dump(), like.name),
+            "cost": None if like.cost is None else _assumed(like.cost.model_dump(), like.name),
         }
     )
 

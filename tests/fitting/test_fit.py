@@ -151,7 +151,8 @@ def test_what_the_clamp_at_g_min_makes_of_the_lowest_target_is_said_rightly(
 
 def test_the_assumed_parts_name_no_source_but_the_assumption(tmp_path: Path) -> None:
     profile = build_profile("mine", fitted(tmp_path), load_profile("pcm-hermes-2023"), "m.csv")
-    for section in (profile.array, profile.dac, profile.adc, *profile.adc.errors):
+    assert profile.cost is not None
+    for section in (profile.array, profile.dac, profile.adc, *profile.adc.errors, profile.cost):
         assert section.source == "assumption: as in pcm-hermes-2023"
 
 
