@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from cimsim.analysis.explore import Exploration, Point
 from cimsim.analysis.plot import COLOURS, MARKERS
 
 _GREY = "#555555"
+_NEAR = 0.035  # of the axis: where two numbers would stand upon each other
+_SHORT = 8  # how many times the first cost the last may be on a short axis
 
 
 def draw_front(found: Exploration) -> Figure:
@@ -49,18 +55,27 @@ def draw_front(found: Exploration) -> Figure:
         linestyle=":",
         label="digital (no device)",
     )
-    _draw_steps(axes, found)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 1)))
-    axes.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 1)))
+    _draw_steps(axes, found)
+    _write_numbers(axes)
     axes.set_xlabel(f"{cost.title} ({cost.unit})", fontsize=12)
     axes.set_ylabel(metric.label, fontsize=12)
     axes.tick_params(labelsize=11)
-    axes.tick_params(axis="x", which="minor", labelsize=10)
     axes.grid(alpha=0.25, linewidth=0.7)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=11)
     return figure
+
+
+def _write_numbers(axes: Axes) -> None:
+    """Numbers as people write them along a logarithmic axis, the more the shorter it is."""
+    low, high = axes.get_xlim()
+    steps = (
+        (1.0, 2.0, 5.0) if high > _SHORT * low else (1.0, 1.2, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+    )
+    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_steps(axes: Axes, found: Exploration) -> None:
@@ -80,9 +95,9 @@ def _draw_steps(axes: Axes, found: Exploration) -> None:
         zorder=2,
     )
     below = 1 if metric.falls else -1
-    for number, (at, value) in enumerate(zip(x, y, strict=True), start=1):
+    for numbers, at, value in _labels(axes, x, y):
         axes.annotate(
-            str(number),
+            numbers,
             (at, value),
             xytext=(7, 9 * below),
             textcoords="offset points",
@@ -90,6 +105,24 @@ def _draw_steps(axes: Axes, found: Exploration) -> None:
             fontweight="bold",
             va="center",
         )
+
+
+def _labels(
+    axes: Axes, x: Sequence[float], y: Sequence[float]
+) -> Iterator[tuple[str, float, float]]:
+    """The numbers of the front's points and where they stand; those of near ones in one place."""
+    width, height = (
+        abs(float(np.diff(limits)[0])) for limits in (np.log(axes.get_xlim()), axes.get_ylim())
+    )
+    group: list[int] = []
+    for i in range(len(x)):
+        group.append(i)
+        near = i + 1 < len(x) and (
+            math.log(x[i + 1] / x[i]) < _NEAR * width and abs(y[i + 1] - y[i]) < _NEAR * height
+        )
+        if not near:
+            yield ", ".join(str(k + 1) for k in group), x[i], y[i]
+            group = []
 
 
 def _kind(point: Point) -> str:
