@@ -362,10 +362,12 @@ def _dress(axes: Axes, label: str) -> None:
 
 def report(rows: list[Row], laws: dict[str, Law], converted: dict[str, float]) -> str:
     """All of it as Markdown."""
+    sizes = ",".join(dict.fromkeys(str(row.millions) for row in rows))
     lines = [
         "# Growth",
         "",
-        "`python -m benchmarks.growth`: one training step (forward, backward, Adam) of a GPT on "
+        f"`python -m benchmarks.growth --sizes {sizes}`: one training step (forward, backward, "
+        "Adam) of a GPT on "
         f"one thread, float32, windows of {LENGTH} tokens. *Analog* is `{PROFILE}`, every layer on "
         "a fresh chip in every forward; *recomputed* keeps no activations of a block. Memory is "
         "the peak of the process above what it held before the model was built; time is processor "
