@@ -21,7 +21,7 @@ from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, analog_layers
 from cimsim.profile import Profile, load_profile
-from cimsim.profile.suggest import unknown
+from cimsim.suggest import unknown
 from cimsim.training.config import TrainConfig, make_config
 from cimsim.training.data import load_data
 from cimsim.training.fit import check, fit

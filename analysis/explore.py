@@ -26,8 +26,8 @@ from cimsim.analysis.study import Evaluation, Facts, facts_of, read_result
 from cimsim.errors import CimsimError
 from cimsim.nn import set_profile
 from cimsim.profile import Profile
-from cimsim.profile.suggest import unknown
 from cimsim.seeds import seed_for
+from cimsim.suggest import unknown
 from cimsim.training.run import Run
 
 NAME = "explore"

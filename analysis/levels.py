@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from cimsim.errors import CimsimError
-from cimsim.profile.suggest import UNITS, nearest
+from cimsim.suggest import UNITS, nearest
 from cimsim.units import format_duration, parse_duration
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.metric import metric_named
 from cimsim.analysis.stats import Summary, summary
 from cimsim.errors import CimsimError
-from cimsim.nn import analog_layers, digital, set_profile
+from cimsim.nn import Assignment, analog_layers, digital, set_profile
 from cimsim.profile import load_profile
 from cimsim.seeds import generator
 from cimsim.training.config import make_config
@@ -208,7 +208,7 @@ def tune(
     """Change the weights of ``model`` by the arm's method. The noise grows over the first tenth."""
     common = {"profile": PROFILE, "seed": given.seed, "clip_sigma": given.clip_sigma}
     config = make_config(**{**arm.settings, **common})
-    method = make_method(config, load_profile(PROFILE))
+    method = make_method(config, Assignment(load_profile(PROFILE)))
     teaches = any(term.startswith("distill") for term in config.objective)
     optimizer = torch.optim.AdamW(model.parameters(), lr=given.lr, weight_decay=0.1)
     loader = BatchLoader(train[:, :-1], train[:, 1:], given.batch_size, shuffle_seed=given.seed)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from cimsim.errors import CimsimError
-from cimsim.profile.suggest import unknown
+from cimsim.suggest import unknown
 
 
 class Named(Protocol):

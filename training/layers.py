@@ -12,10 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from cimsim.errors import CimsimError
-from cimsim.profile import load_profile
-from cimsim.profile.scalars import parse_scalar
-from cimsim.profile.suggest import unknown
-from cimsim.profile.tree import parse
+from cimsim.suggest import unknown
 
 Layers: TypeAlias = dict[str, dict[str, Any]]
 """Settings by pattern, as :func:`cimsim.convert` takes them."""
@@ -63,6 +60,8 @@ def with_profiles(layers: Layers) -> Layers:
     Raises:
         CimsimError: if a profile cannot be loaded.
     """
+    from cimsim.profile import load_profile
+
     loaded: Layers = {}
     for pattern, settings in layers.items():
         loaded[pattern] = dict(settings)
@@ -107,6 +106,10 @@ def _pieces(rest: str) -> list[str]:
 
 
 def _value(text: str, key: str, value: str) -> Any:
+    # Here, for a command line is described with this module, and needs no profile for that.
+    from cimsim.profile.scalars import parse_scalar
+    from cimsim.profile.tree import parse
+
     if key == "digital":
         return True
     if key == "denoise":

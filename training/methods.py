@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, age, calibrate, digital, perturbed, set_profile
-from cimsim.profile.suggest import unknown
 from cimsim.seeds import generator
+from cimsim.suggest import unknown
 from cimsim.training.config import TrainConfig, age_range_s
 from cimsim.training.weights import reestimate_statistics
 

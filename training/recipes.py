@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cimsim.errors import CimsimError
-from cimsim.profile.suggest import unknown
+from cimsim.suggest import unknown
 
 RECIPES: dict[str, dict[str, object]] = {
     # Survive more noise than the profile's own: chips of varying loudness, averaged weights.

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer
 from cimsim.nn.layer import Stage
-from cimsim.profile.suggest import unknown
+from cimsim.suggest import unknown
 
 
 def recompute(model: nn.Module, patterns: Iterable[str]) -> None:

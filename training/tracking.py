@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cimsim.errors import CimsimError
-from cimsim.profile.suggest import unknown
+from cimsim.suggest import unknown
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from cimsim.cli import console
 from cimsim.errors import CimsimError
-from cimsim.profile.suggest import unknown
+from cimsim.suggest import unknown
 
 
 def methods(

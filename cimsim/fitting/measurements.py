@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimsim.errors import CimsimError
-from cimsim.profile.suggest import unknown
+from cimsim.suggest import unknown
 
 Numbers = NDArray[np.float64]
 Indices = NDArray[np.int64]

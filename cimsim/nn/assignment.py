@@ -9,7 +9,7 @@ from typing import Any
 from cimsim.errors import CimsimError
 from cimsim.nn.settings import LayerSettings, changed_by_pattern
 from cimsim.profile import Profile, behaviour
-from cimsim.profile.suggest import unknown
+from cimsim.suggest import unknown
 
 _OF_DEVICES = ("profile", "digital")  # the words among a layer's settings that are about its device
 

@@ -365,6 +365,8 @@ class AnalogLayer(nn.Module):
         perfect = replace(self._array, profile=self.profile.scale_noise(0.0))
         self.observer = SignalObserver(self._array if on_chip else perfect, on_chip)
 
+    # Not compiled: it programs a chip, once for a batch of a calibration.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def observe(self, x: Tensor) -> None:
         """Show one batch of inputs to the observer."""
         assert self.observer is not None

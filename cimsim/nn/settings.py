@@ -10,8 +10,8 @@ from typing import Any
 from cimsim.errors import CimsimError
 from cimsim.estimators import DEFAULT_RULE, backward_rule
 from cimsim.profile import Profile, ProfileError, load_profile, override_profile
-from cimsim.profile.suggest import unknown
 from cimsim.quantizers import make_quantizer
+from cimsim.suggest import unknown
 
 
 @dataclass(frozen=True)

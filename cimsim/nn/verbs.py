@@ -16,7 +16,7 @@ from cimsim.nn.assignment import Assignment
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.modes import evaluating
 from cimsim.profile import Profile
-from cimsim.profile.suggest import unknown
+from cimsim.suggest import unknown
 from cimsim.units import parse_duration
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.profile.fields import Count, Fraction, NonNegative, Number, Positive
 from cimsim.profile.section import Sourced
@@ -12,13 +12,7 @@ from cimsim.profile.section import Sourced
 _OneOrMore = Annotated[int, Field(strict=True, ge=1, le=16)]
 
 
-class _Priced(Sourced):
-    """A section whose checks are built where they are first used, as most commands never do."""
-
-    model_config = ConfigDict(defer_build=True)
-
-
-class CellRead(_Priced):
+class CellRead(Sourced):
     """Reading cells, and driving the lines that they hang on.
 
         E_cell = d V_read^2 G t_read,   or   d V_read^2 C_cell G / G_max  with capacitors
@@ -58,7 +52,7 @@ class CellRead(_Priced):
     )
 
 
-class _Measured(_Priced):
+class _Measured(Sourced):
     """Numbers of a converter that exists.
 
     ``bits`` is the resolution that they were measured at: at another one, energy and area follow
@@ -92,7 +86,7 @@ class MeasuredDac(_Measured):
     e_dac_pJ: NonNegative = Field(description="energy of one conversion")
 
 
-class CapacitiveDac(_Priced):
+class CapacitiveDac(Sourced):
     """An array of binary capacitors, or with one bit (of a serial DAC) a driver.
 
         E = 2^bits C_unit V_dd^2,   area = 2^(bits-1) A_unit
@@ -106,7 +100,7 @@ class CapacitiveDac(_Priced):
     area_unit_um2: NonNegative = Field(default=0.166, description="area of one bit, at 32 nm")
 
 
-class _AnyAdc(_Priced):
+class _AnyAdc(Sourced):
     """Every ADC converts at some rate; ``adc.columns_per_adc`` says how many columns share it."""
 
     rate_MHz: Positive = Field(default=100.0, description="conversions of one ADC in a us")
@@ -162,7 +156,7 @@ DacCost = Annotated[MeasuredDac | CapacitiveDac, Field(discriminator="kind")]
 AdcCost = Annotated[MeasuredAdc | FigureOfMeritAdc | SurveyAdc, Field(discriminator="kind")]
 
 
-class _AtSomeNode(_Priced):
+class _AtSomeNode(Sourced):
     """Numbers of digital logic, scaled from their own node and supply to the chip's."""
 
     at_node_nm: Positive = Field(description="node that the numbers are for")
@@ -200,7 +194,7 @@ class BufferCost(_AtSomeNode):
     at_v_V: Positive = Field(default=0.9, description="supply that the energies are for")
 
 
-class Cost(_Priced):
+class Cost(Sourced):
     """What the chip's operations cost.
 
     Everything has a default, so that ``cost: {}`` is a generic chip of 22 nm with the best ADCs of

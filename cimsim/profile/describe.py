@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from cimsim.profile.effect import Effect
 from cimsim.profile.model import Profile
 from cimsim.profile.section import BY_HAND, Curve, Section, Sourced
-from cimsim.profile.suggest import UNITS, split_unit
+from cimsim.suggest import UNITS, split_unit
 
 
 class Row(NamedTuple):

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from cimsim.errors import CimsimError
-from cimsim.profile.suggest import unknown
+from cimsim.suggest import unknown
 
 _SUFFIXES = (".yaml", ".yml")
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from cimsim.profile.scalars import parse_scalar
-from cimsim.profile.suggest import nearest, unknown
+from cimsim.suggest import nearest, unknown
 
 _WITH_UNIT = re.compile(r"[-+]?(?!0x)[0-9.]+([eE][-+]?[0-9]+)?\s*[^\W\d_]\S*")
 _NUMBER_TYPES = ("float_type", "int_type", "int_from_float")

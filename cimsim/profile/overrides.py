@@ -15,8 +15,8 @@ from cimsim.profile.messages import explain
 from cimsim.profile.model import Profile
 from cimsim.profile.paths import KeyPath, dotted, shared_length, without_tags
 from cimsim.profile.section import BY_HAND, Section, Sourced
-from cimsim.profile.suggest import unknown
 from cimsim.profile.tree import parse
+from cimsim.suggest import unknown
 
 
 def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequence[str]) -> Profile:

@@ -12,7 +12,7 @@ from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from cimsim.profile.fields import KnobMark, Source
-from cimsim.profile.suggest import nearest, unknown
+from cimsim.suggest import nearest, unknown
 
 BY_HAND = "set by hand"
 
@@ -22,7 +22,8 @@ _Section = TypeVar("_Section", bound="Section")
 class Section(BaseModel):
     """A frozen mapping of the profile that knows all of its keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Checks are built where they are first used: `cimsim --help` uses none.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @classmethod
     def known_keys(cls) -> list[str]:

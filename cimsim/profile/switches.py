@@ -10,7 +10,7 @@ from cimsim.profile.converters import ADC, DAC
 from cimsim.profile.effect import Effect, map_effects
 from cimsim.profile.model import Profile
 from cimsim.profile.section import Section
-from cimsim.profile.suggest import unknown
+from cimsim.suggest import unknown
 
 # A converter that something needs the range of is never null, but as fine as the format allows.
 FINEST_BITS = 16

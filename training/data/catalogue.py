@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from cimsim.errors import CimsimError
-from cimsim.profile.suggest import unknown
+from cimsim.suggest import unknown
 from cimsim.training.data.cifar10 import read_cifar10
 from cimsim.training.data.dataset import DataSet, Images, normalised
 from cimsim.training.data.digits import read_digits

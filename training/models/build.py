@@ -9,7 +9,7 @@ from torch import nn
 
 from cimsim import seeds
 from cimsim.errors import CimsimError
-from cimsim.profile.suggest import unknown
+from cimsim.suggest import unknown
 from cimsim.training.models.cnn import cnn
 from cimsim.training.models.custom import custom_model
 from cimsim.training.models.gpt import gpt
