@@ -12,6 +12,7 @@ import cimsim
 from cimsim.analysis.budget import Budget, Share
 from cimsim.analysis.stats import summary
 from cimsim.analysis.store import Cell, Plan, Sweep
+from cimsim.analysis.study import Facts
 from cimsim.markup import folded, sparkline, table
 from cimsim.training.config import make_config
 from cimsim.training.run import Run
@@ -84,11 +85,13 @@ def test_a_budget_shows_its_shares() -> None:
         return summary("x", values)
 
     share = Share("drift", of(0.8, 0.9), of(0.5), of(0.1), of(0.2))  # type: ignore[arg-type]
-    rows = cells(Budget(of(0.4), of(0.95), (share,))._repr_html_())  # type: ignore[arg-type]
+    facts = Facts("run", "pcm", 1.0, "digits", "", 2, 0.0, "accuracy", "", 0.95)
+    budget = Budget(facts, of(0.4), of(0.95), (share,))  # type: ignore[arg-type]
+    rows = cells(budget._repr_html_())
     assert [row[0] for row in rows] == ["non-ideality", "none", "drift", "all"]
-    assert rows[2][1].startswith("0.8500 ± ")
-    assert rows[2][2:] == ["0.1000", "0.5000", "0.2000"]
-    assert rows[3][1] == "0.4000"
+    assert rows[2][1].startswith("85.00 ± ")
+    assert rows[2][2:] == ["10.00", "50.00", "20.00"]
+    assert rows[3][1] == "40.00"
 
 
 @pytest.mark.parametrize("losses", [[], [2.0, 1.0]])
@@ -96,7 +99,7 @@ def test_a_run_shows_what_was_trained(losses: list[float], tmp_path: Path) -> No
     lines = [f'{{"train_loss": {loss}}}' for loss in losses]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
     scores = {"digital_accuracy": 0.9, "digital_loss": 0.3, "chip_accuracy": 0.8, "chip_loss": 0.5}
-    run = Run(tmp_path, make_config(profile="ideal"), cimsim.load_profile("ideal"), scores)
+    run = Run(tmp_path, make_config(profile="ideal"), cimsim.load_profile("ideal"), {}, scores)
     rows = dict(cells(run._repr_html_()))
     assert rows["on one chip"] == "test accuracy 80.00 %, loss 0.5000"
     assert ("training loss from 2.0000 to 1.0000" in run._repr_html_()) == bool(losses)
