@@ -135,20 +135,16 @@ class Budget:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the shares."""
-        rows = [("none", self._shown(self.nothing), "", "", "")]
+        metric = self.facts.measured
+        rows = [("none", self.nothing.shown(metric), "", "", "")]
         for share in self.shares:
             parts = (share.alone, share.lost, share.rest, share.gained)
-            alone, lost, rest, gained = map(self._shown, parts)
+            alone, lost, rest, gained = (part.shown(metric) for part in parts)
             rows.append((share.name, alone, lost, rest, gained))
-        rows.append(("all", self._shown(self.everything), "", "", ""))
-        return html_table(
-            ("non-ideality", "alone", "lost", "all but it", "gained"), rows, right=range(1, 5)
-        )
-
-    def _shown(self, level: Summary) -> str:
-        metric = self.facts.measured
-        interval = f" ± {metric.shown(level.half_width)}" if level.chips > 1 else ""
-        return metric.shown(level.mean) + interval
+        rows.append(("all", self.everything.shown(metric), "", "", ""))
+        headings = ("non-ideality", "alone", "lost", "all but it", "gained")
+        caption = f"{metric.heading}: {self.facts.where}, {self.facts.counted}{self.facts.aged}"
+        return html_table(headings, rows, caption, range(1, 5))
 
 
 def budget(run: Run, evaluation: Evaluation = Evaluation()) -> Budget:  # noqa: B008

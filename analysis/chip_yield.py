@@ -155,7 +155,10 @@ def draw_yield(found: ChipYield) -> Figure:
     limit = metric.factor * found.threshold
     left.hist(there, bins=min(30, max(5, round(math.sqrt(len(values))))), color=COLOURS[0])
     left.set_ylabel("Chips")
-    shares = [share_of(int(_passing(values, x, metric.falls)), len(values)) for x in there]
+    shares = [
+        share_of(sum(passes(value, x, metric.falls) for value in values), len(values))
+        for x in there
+    ]
     where = "post" if metric.falls else "pre"
     right.step(there, [100 * s.share for s in shares], where=where, color=COLOURS[0], linewidth=2)
     right.fill_between(
@@ -189,10 +192,6 @@ def draw_yield(found: ChipYield) -> Figure:
         fontsize=11,
     )
     return figure
-
-
-def _passing(values: np.ndarray, threshold: float, falls: bool) -> int:
-    return int((values <= threshold if falls else values >= threshold).sum())
 
 
 def read_yield(run: Path) -> ChipYield:

@@ -78,15 +78,14 @@ class Exploration:
     """What a search found, the cheapest first.
 
     Attributes:
-        facts: of the evaluation; its chips are those of the designs on the front.
-        digital: the metric of the best run without any device.
+        facts: of the evaluation: all runs and devices, the chips of the designs on the front, and
+            the metric of the best run without any device.
         designs: how many there are in all, whether evaluated or not.
         cost: the name of the :class:`Objective`.
         warnings: about the costs, see :class:`cimsim.analysis.cost.Cost`.
     """
 
     facts: Facts
-    digital: float
     designs: int
     cost: str
     points: tuple[Point, ...]
@@ -226,9 +225,15 @@ def explore(
             evaluation.progress(total, total, f"front, {bench.name(design)}")
             bench.evaluate(design, final_chips)
         points = bench.points()
-    facts = replace(facts_of(bench.plan, evaluation), chips=max(final_chips, evaluation.chips))
     found = tuple(points.values())
-    return Exploration(facts, bench.digital, len(space), cost, found, tuple(bench.warnings))
+    facts = replace(
+        facts_of(bench.plan, evaluation),
+        run=", ".join(dict.fromkeys(point.run for point in found)),
+        profile=", ".join(dict.fromkeys(point.device for point in found)),
+        chips=max(final_chips, evaluation.chips),
+        digital=bench.digital,
+    )
+    return Exploration(facts, len(space), cost, found, tuple(bench.warnings))
 
 
 class _Bench:

@@ -49,7 +49,7 @@ def draw_front(found: Exploration) -> Figure:
                 label=kind if on_front or not any(p.on_front for p in points) else None,
             )
     axes.axhline(
-        metric.factor * found.digital,
+        metric.factor * found.facts.digital,
         color=_GREY,
         linewidth=1.1,
         linestyle=":",

@@ -7,14 +7,13 @@ import hashlib
 from cimsim.analysis.levels import Axis
 from cimsim.analysis.plot import Curve, draw
 from cimsim.analysis.stats import summaries
-from cimsim.analysis.store import BUDGET, Sweep
+from cimsim.analysis.store import Sweep, is_study
 from cimsim.analysis.svg import inline_svg
 from cimsim.markup import table
 
 
 def sweep_html(sweep: Sweep) -> str:
-    """The figure of a sweep and its numbers; of an error budget, whose levels are no axis, the
-    numbers."""
+    """The figure of a sweep and its numbers; of a study, whose levels are no axis, the numbers."""
     plan, metric = sweep.plan, sweep.plan.measured
     axis, points = Axis(plan.axis, plan.levels), summaries(sweep.cells, metric)
     rows = [
@@ -31,7 +30,7 @@ def sweep_html(sweep: Sweep) -> str:
     if sweep.missing:
         caption += f", {sweep.missing} cells not finished"
     numbers = table(headings, rows, caption, range(1, 4))
-    if not points or plan.axis == BUDGET:
+    if not points or is_study(plan.axis):
         return numbers
     name = hashlib.sha256(repr(sweep).encode()).hexdigest()[:12]
     figure = draw([Curve(plan.run, plan.digital, tuple(points))], axis, metric)

@@ -38,6 +38,15 @@ class Summary:
     high: float
     worst: float
 
+    def shown(self, metric: Metric) -> str:
+        """The mean in ``metric``, and half its 95 % interval where there are several chips.
+
+        >>> summary(1.0, [0.90, 0.92, 0.94]).shown(ACCURACY)
+        '92.00 ± 4.97'
+        """
+        interval = f" ± {metric.shown(self.half_width)}" if self.chips > 1 else ""
+        return f"{metric.shown(self.mean)}{interval}"
+
 
 def summary(level: Level, found: Sequence[float], falls: bool = False) -> Summary:
     """What ``found``, one number per chip, says about a level; ``falls`` if less is better.

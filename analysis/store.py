@@ -139,10 +139,11 @@ so that it is none that could be drawn over."""
 
 def sweep_folder(run: Path, axis: str) -> Path:
     """Where the results of the run in the folder ``run`` on one axis lie."""
-    return run / axis if _is_study(axis) else run / "sweeps" / axis
+    return run / axis if is_study(axis) else run / "sweeps" / axis
 
 
-def _is_study(axis: str) -> bool:
+def is_study(axis: str) -> bool:
+    """Whether the levels of ``axis`` are those of a study, see :data:`STUDIES`."""
     return axis.partition("/")[0] in STUDIES
 
 
@@ -267,7 +268,7 @@ def cells_csv(sweeps: Sequence[Sweep], names: Sequence[str] | None = None) -> st
     )
     for name, sweep in zip(names or [s.plan.run for s in sweeps], sweeps, strict=True):
         plan, axis = sweep.plan, Axis(sweep.plan.axis, ())
-        unit = "" if _is_study(plan.axis) else "s" if plan.axis == "time" else axis.unit
+        unit = "" if is_study(plan.axis) else "s" if plan.axis == "time" else axis.unit
         head = [name, plan.profile, plan.axis, unit]
         for cell in sweep.cells:
             level = axis.format(None) if cell.level is None else cell.level

@@ -80,6 +80,14 @@ def test_a_sweep_shows_its_figure_and_numbers() -> None:
     assert parsed(Sweep(plan, ())._repr_html_()).find(".//svg") is None
 
 
+@pytest.mark.parametrize("axis", ["budget", "maps/noise-by-adc.bits", "yield", "explore"])
+def test_a_study_is_no_axis_and_shows_its_numbers_only(axis: str) -> None:
+    plan = plan_of(axis, ("only x",))  # type: ignore[arg-type]
+    html = Sweep(plan, (Cell("x", "only x", 0, 0.9, 1.0),))._repr_html_()
+    assert parsed(html).find(".//svg") is None
+    assert cells(html)[1][:2] == ["only x", "90.00"]
+
+
 def test_a_budget_shows_its_shares() -> None:
     def of(*values: float) -> object:
         return summary("x", values)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from cimsim.analysis.cost.cost import PARTS, Cost, LayerCost, Parts
 from cimsim.analysis.cost.counts import Counts
-from cimsim.errors import CimsimError
+from cimsim.analysis.study import read_result, table_csv
 from cimsim.training.files import write_text
 
 JSON, CSV, PICTURE = "cost.json", "cost.csv", "cost.png"
@@ -44,51 +43,29 @@ def write_cost(cost: Cost, folder: Path) -> tuple[Path, Path]:
 
 def write_cost_csv(cost: Cost, path: Path) -> None:
     """One line for each layer and one for all: counts, energies in pJ, latency, areas."""
-    counted = list(Counts.__dataclass_fields__)
-    counted.remove("macs")
-    text = io.StringIO()
-    lines = csv.writer(text, lineterminator="\n")
+    write_text(path, table_csv(_table(cost)))
+
+
+def _table(cost: Cost) -> Iterator[Sequence[object]]:
+    counted = [name for name in Counts.__dataclass_fields__ if name != "macs"]
     energies = [f"energy_{part}_pJ" for part in PARTS]
     areas = [f"area_{part}_um2" for part in PARTS[:-1]]
     heading = ["layer", "kind", "device", "macs", *counted, *energies, "energy_pJ"]
-    lines.writerow([*heading, "latency_ns", *areas, "area_um2"])
+    yield [*heading, "latency_ns", *areas, "area_um2"]
     for layer in cost.layers:
         counts = asdict(layer.counts) if layer.counts else {}
         numbers = [layer.macs, *(counts.get(name, "") for name in counted)]
-        lines.writerow([layer.name, layer.kind, layer.device, *numbers, *_sums(layer)])
-    blank = [""] * len(counted)
-    lines.writerow(["all", "", cost.profile, cost.macs, *blank, *_sums(cost)])
-    write_text(path, text.getvalue())
+        yield [layer.name, layer.kind, layer.device, *numbers, *_sums(layer)]
+    yield ["all", "", cost.profile, cost.macs, *[""] * len(counted), *_sums(cost)]
 
 
-def read_cost(path: Path | str) -> Cost:
+def read_cost(path: Path) -> Cost:
     """The cost that :func:`write_cost` wrote to ``path``, a ``cost.json``.
 
     Raises:
         CimsimError: if the file is missing or holds something else.
     """
-    try:
-        facts = json.loads(Path(path).read_text(encoding="utf-8"))
-        layers = tuple(map(_layer, facts["layers"]))
-        return Cost(
-            profile=facts["profile"],
-            overrides=tuple(facts["overrides"]),
-            measured=facts["measured"],
-            layers=layers,
-            warnings=tuple(facts["warnings"]),
-        )
-    except OSError as error:
-        raise CimsimError(
-            f"{path}: {error.strerror or error}; `cimsim cost` of the run writes it"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise CimsimError(f"{path} does not hold a cost that can be read: {error!r}") from None
-
-
-def _layer(facts: dict[str, Any]) -> LayerCost:
-    counts = facts["counts"]
-    parts = {name: Parts(**facts[name]) for name in ("energy_pJ", "area_um2")}
-    return LayerCost(**facts | parts | {"counts": counts and Counts(**counts)})
+    return read_result(path, Cost, "cimsim cost RUN")
 
 
 def _sums(of: LayerCost | Cost) -> list[float]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple, TypeAlias
 
@@ -144,20 +142,6 @@ def not_measured(shown: Shown, command: str) -> Words:
 def typed(command: str, run: Run) -> str:
     """A part's command for one run."""
     return command.replace("RUN", shlex.quote(str(run.path)))
-
-
-def csv_text(headings: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
-    """A table as CSV.
-
-    >>> csv_text(["run", "level"], [["a,b", 0.5]])
-    'run,level\\n"a,b",0.5\\n'
-    """
-    text = io.StringIO()
-    write = csv.writer(text, lineterminator="\n").writerow
-    write(list(headings))
-    for row in rows:
-        write(list(row))
-    return text.getvalue()
 
 
 def file_name(text: str) -> str:

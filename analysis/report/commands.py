@@ -78,7 +78,7 @@ def _common(run: Run, plan: Plan) -> list[str]:
     words = ["--chips", str(plan.chips)]
     if plan.age_s:
         words += ["--age", _time(plan.age_s)]
-    if plan.profile != run.profile.name:
+    if plan.profile != run.devices.name:
         words += ["--on", plan.profile]
     return [*words, *_metric(plan), "--device", plan.device]
 

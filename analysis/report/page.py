@@ -22,10 +22,10 @@ from cimsim.analysis.report.blocks import (
     Shown,
     Table,
     Words,
-    csv_text,
     typed,
 )
 from cimsim.analysis.report.sections import PARTS
+from cimsim.analysis.study import table_csv
 from cimsim.analysis.svg import Point, inline_svg, points_of, themed_svg
 from cimsim.errors import CimsimError
 from cimsim.training.run import Run
@@ -120,7 +120,7 @@ class _Drawn:
     def table(self, table: Table) -> Markup:
         """A table, whose numbers can be saved."""
         if table.file:
-            self.files[table.file] = table.csv or csv_text(table.headings, table.rows)
+            self.files[table.file] = table.csv or table_csv([table.headings, *table.rows])
         return Markup(markup.table(table.headings, table.rows, table.caption, table.right))
 
     def data(self) -> Markup:

@@ -23,7 +23,6 @@ from cimsim.cli.evaluation import (
     Noise,
     RunFolder,
 )
-from cimsim.cli.tables import mean
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
@@ -127,13 +126,13 @@ def _table(found: Advice) -> Table:
     table = Table(title=f"{metric.title} lost to digital", title_justify="left")
     table.add_column("assignment", overflow="fold")
     table.add_column("lost", justify="right")
-    table.add_row(_AS_IT_IS, mean(found.before, metric))
+    table.add_row(_AS_IT_IS, found.before.shown(metric))
     for step in found.steps:
         if step.layers:
-            table.add_row(Text(_named(step.layers)), mean(step.lost, metric))
+            table.add_row(Text(_named(step.layers)), step.lost.shown(metric))
     table.add_section()
-    table.add_row(Text(f"chosen: {_named(found.layers)}"), mean(found.chosen, metric))
-    table.add_row("the same on other chips", mean(found.verified, metric))
+    table.add_row(Text(f"chosen: {_named(found.layers)}"), found.chosen.shown(metric))
+    table.add_row("the same on other chips", found.verified.shown(metric))
     return table
 
 
@@ -147,7 +146,7 @@ def _verdict(found: Advice, by: str) -> str:
     metric = found.measured
     unit = {"%": " points"}.get(metric.unit, f" {metric.unit}".rstrip())
     target = f"{metric.shown(found.within)}{unit}"
-    chosen, measured = (f"{mean(level, metric)}{unit}" for level in (found.chosen, found.verified))
+    chosen, measured = (f"{level.shown(metric)}{unit}" for level in (found.chosen, found.verified))
     if not found.found:
         return (
             f"NOT REACHED: of all assignments that were tried and leave a layer analog, none is "

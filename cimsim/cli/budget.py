@@ -24,7 +24,6 @@ from cimsim.cli.evaluation import (
     evaluation,
     present,
 )
-from cimsim.cli.tables import mean
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
@@ -115,11 +114,11 @@ def _each(run: Run, evaluation: Evaluation) -> _Study:
     found = budget(run, evaluation)
     metric = found.facts.measured
     table = _table(found.facts, "alone", "lost", "all but it", "gained")
-    table.add_row("none", mean(found.nothing, metric), "", "", "")
+    table.add_row("none", found.nothing.shown(metric), "", "", "")
     for share in found.shares:
         cells = (share.alone, share.lost, share.rest, share.gained)
-        table.add_row(Text(share.name), *(mean(cell, metric) for cell in cells))
-    table.add_row("all", mean(found.everything, metric), "", "", "")
+        table.add_row(Text(share.name), *(cell.shown(metric) for cell in cells))
+    table.add_row("all", found.everything.shown(metric), "", "", "")
     return BUDGET, found, draw_budget(found), table
 
 
@@ -129,10 +128,10 @@ def _waterfall(run: Run, evaluation: Evaluation) -> _Study:
     found = waterfall(run, evaluation)
     metric = found.facts.measured
     table = _table(found.facts, "with it", "lost by it")
-    table.add_row("none", mean(found.nothing, metric), "")
+    table.add_row("none", found.nothing.shown(metric), "")
     for step in found.steps:
-        table.add_row(Text(f"+ {step.name}"), mean(step.after, metric), mean(step.lost, metric))
-    table.add_row("all", mean(found.steps[-1].after, metric), mean(found.lost, metric))
+        table.add_row(Text(f"+ {step.name}"), step.after.shown(metric), step.lost.shown(metric))
+    table.add_row("all", found.steps[-1].after.shown(metric), found.lost.shown(metric))
     return NAME, found, draw_waterfall(found), table
 
 
@@ -145,8 +144,8 @@ def _shapley(run: Run, evaluation: Evaluation, orders: int | None) -> _Study:
     table = _table(found.facts, "share of the loss", *(["error by sampling"] if drawn else []))
     for share in found.shares:
         errors = [metric.shown(share.sampling_error)] if drawn else []
-        table.add_row(Text(share.name), mean(share.lost, metric), *errors)
-    table.add_row("all", mean(found.lost, metric), *([""] if drawn else []))
+        table.add_row(Text(share.name), share.lost.shown(metric), *errors)
+    table.add_row("all", found.lost.shown(metric), *([""] if drawn else []))
     return NAME, found, draw_attribution(found), table
 
 

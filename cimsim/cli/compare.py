@@ -11,7 +11,6 @@ from rich.text import Text
 
 from cimsim.cli import console
 from cimsim.cli.options import options_of
-from cimsim.cli.tables import mean
 from cimsim.cli.watcher import Watcher
 from cimsim.errors import CimsimError
 from cimsim.training.config import TrainConfig
@@ -157,6 +156,6 @@ def _table(outcomes: list[Outcome], axis: Axis) -> Table:
     for level in axis.values:
         table.add_column(f"{axis.key}={axis.format(level)}", justify="right")
     for outcome in outcomes:
-        cells = [mean(point, metric) for point in outcome.points]
+        cells = [point.shown(metric) for point in outcome.points]
         table.add_row(Text(outcome.arm.name), metric.shown(outcome.digital), *cells)
     return table

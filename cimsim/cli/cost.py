@@ -109,15 +109,15 @@ def _work_of_run(
     path: Path, on: str | None, overrides: Sequence[str], inputs: int, data_dir: Path | None
 ) -> Workload:
     from cimsim.analysis.cost import workload_of
+    from cimsim.nn import Assignment
     from cimsim.profile import load_profile, override_profile
     from cimsim.training.run import Run
 
     run = Run.open(path)
     run.data_dir = data_dir or run.data_dir
-    device = run.profile if on is None else load_profile(on)
-    return workload_of(
-        run.chip_model(override_profile(device, overrides)), run.data.test_x[:inputs]
-    )
+    devices = run.devices if on is None else Assignment(load_profile(on))
+    devices = devices.map(lambda profile: override_profile(profile, overrides))
+    return workload_of(run.chip_model(devices), run.data.test_x[:inputs])
 
 
 def _work_of_shape(spec: str, shape: tuple[int, ...], classes: int, profile: Profile) -> Workload:

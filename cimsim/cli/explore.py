@@ -23,7 +23,6 @@ from cimsim.cli.evaluation import (
     present,
     titled,
 )
-from cimsim.cli.tables import mean
 
 if TYPE_CHECKING:
     from cimsim.analysis.explore import Exploration
@@ -125,7 +124,7 @@ def _table(found: Exploration) -> Table:
             str(number),
             *map(Text, (point.run, point.device, point.changes)),
             f"{cost.of(point):.4g}",
-            mean(point.score, metric),
+            point.score.shown(metric),
             metric.shown(point.score.worst),
         )
     return table

@@ -24,7 +24,6 @@ from cimsim.cli.evaluation import (
     present,
     titled,
 )
-from cimsim.cli.tables import mean
 
 if TYPE_CHECKING:
     from cimsim.analysis.life import Life
@@ -95,6 +94,6 @@ def _table(found: Life) -> Table:
     for course in found.courses:
         table.add_column(Text(found.label(course)), justify="right")
     for index, age_s in enumerate(found.ages_s):
-        cells = (mean(course.points[index], metric) for course in found.courses)
+        cells = (course.points[index].shown(metric) for course in found.courses)
         table.add_row(format_duration(age_s), *cells)
     return table

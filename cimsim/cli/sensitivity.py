@@ -22,7 +22,6 @@ from cimsim.cli.evaluation import (
     RunFolder,
     present,
 )
-from cimsim.cli.tables import mean
 
 if TYPE_CHECKING:
     from cimsim.analysis.sensitivity import Sensitivity
@@ -100,7 +99,7 @@ def _table(found: Sensitivity) -> Table:
     for heading in (*headings, "alone", "lost", "all but it", "gained"):
         table.add_column(heading, justify="right")
     blank = [""] * (len(headings) + 1)
-    table.add_row("none", *blank, mean(found.nothing, metric), "", "", "")
+    table.add_row("none", *blank, found.nothing.shown(metric), "", "", "")
     for layer in found.layers:
         table.add_row(
             Text(layer.name or "(the model)"),
@@ -112,9 +111,9 @@ def _table(found: Sensitivity) -> Table:
             f"{layer.snr_dB:.1f}" if math.isfinite(layer.snr_dB) else "no error",
             _percent(layer.dac_cut),
             _percent(layer.adc_cut),
-            *(mean(level, metric) for level in (layer.alone, layer.lost, layer.rest, layer.gained)),
+            *(level.shown(metric) for level in (layer.alone, layer.lost, layer.rest, layer.gained)),
         )
-    table.add_row("all", *blank, mean(found.everything, metric), "", "", "")
+    table.add_row("all", *blank, found.everything.shown(metric), "", "", "")
     return table
 
 

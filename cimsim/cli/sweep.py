@@ -24,7 +24,6 @@ from cimsim.cli.evaluation import (
     engine_named,
 )
 from cimsim.cli.options import check_table
-from cimsim.cli.tables import mean
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
@@ -169,7 +168,7 @@ def _table(sweeps: Sequence[Sweep], names: Sequence[str]) -> Table:
             table.add_row(
                 Text("" if i else name),
                 Text(axis.format(level.level)),
-                mean(level, metric),
+                level.shown(metric),
                 metric.shown(level.worst),
                 "" if i else metric.shown(sweep.plan.digital),
             )

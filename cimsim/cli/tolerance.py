@@ -24,7 +24,6 @@ from cimsim.cli.evaluation import (
     present,
     titled,
 )
-from cimsim.cli.tables import mean
 
 if TYPE_CHECKING:
     from cimsim.analysis.tolerance import Tolerance
@@ -104,7 +103,7 @@ def _table(found: Tolerance) -> Table:
         inside = metric.lost(found.limit, point.mean) <= 0
         table.add_row(
             Text(axis.format(point.level)),
-            mean(point, metric),
+            point.shown(metric),
             metric.shown(point.worst),
             "yes" if inside else "no",
         )

@@ -94,9 +94,13 @@ def test_any_cost_can_be_small(run: Run, cost: str) -> None:
 
 def test_runs_and_devices_are_chosen_too(run: Run, trained: Path, tmp_path: Path) -> None:
     other = Run.open(shutil.copytree(trained, tmp_path / "other"))
+    run.result["digital_accuracy"] = 0.99  # the better one is not the last one evaluated
     devices = (load_profile("ideal"), load_profile("pcm-hermes-2023"))
     space = Space((run, other), devices, (parse_axis("adc.bits=4,8"),))
     found = explore(space, ONE, budget=8, final_chips=1)
+    better = max(space.runs, key=lambda run: run.digital_accuracy)
+    assert found.facts.digital == better.digital_accuracy
+    assert found.facts.profile == "ideal, pcm-hermes-2023"
     kinds = {(p.run, p.device) for p in found.points}
     assert kinds == {(r, d) for r in ("run", "other") for d in ("ideal", "pcm-hermes-2023")}
 

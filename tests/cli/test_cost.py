@@ -90,3 +90,21 @@ def test_a_set_key_that_does_not_exist(cimsim: Command, run: Path) -> None:
     assert code == 2
     assert "did you mean 'node_nm'" in err
     assert not (run / "cost").exists()
+
+
+def test_layers_on_devices_of_their_own_cost_what_those_do(cimsim: Command, tmp_path: Path) -> None:
+    """The layer that training left on four bits has an ADC of four bits, the others of eight."""
+    run = tmp_path / "mixed"
+    options = ["--data", "digits", "--epochs", 1, "--limit", 64, "--layer", "hidden2:adc.bits=4"]
+    code, _, err = cimsim("train", "--profile", "pcm-hermes-2023", *options, "--out", run)
+    assert code == 0, err
+    of = {}
+    for changes in ((), ("--set", "adc.bits=8")):
+        code, out, err = cimsim("cost", run, "--json", *changes)
+        assert code == 0, err
+        of[changes] = {
+            layer["name"]: layer["energy_pJ"]["adc"] for layer in json.loads(out)["layers"]
+        }
+    mixed, alike = of.values()
+    assert mixed["hidden2"] < 0.5 * alike["hidden2"]
+    assert mixed["hidden1"] == alike["hidden1"]

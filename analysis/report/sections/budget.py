@@ -19,7 +19,6 @@ from cimsim.analysis.report.blocks import (
     file_name,
     not_measured,
 )
-from cimsim.analysis.stats import Summary
 from cimsim.analysis.store import BUDGET
 from cimsim.analysis.study import table_csv
 from cimsim.units import format_duration
@@ -48,8 +47,8 @@ def _budget(shown: Shown) -> Iterator[Block]:
         return
     texts = {
         title: [
-            f"{share.name}\n{title}: {_value(part, metric)}{_unit(metric)}\n{what}: "
-            f"{_value(change, metric)}"
+            f"{share.name}\n{title}: {part.shown(metric)}{_unit(metric)}\n{what}: "
+            f"{change.shown(metric)}"
             for share, part, change in parts
         ]
         for title, what, parts in (
@@ -62,11 +61,11 @@ def _budget(shown: Shown) -> Iterator[Block]:
         f"{metric.heading} of {shown.name} on {facts.profile}, {facts.counted} at "
         f"{format_duration(facts.age_s)}, {facts.noise:g} times the noise"
     )
-    rows = [("none", _value(budget.nothing, metric), "", "", "")]
+    rows = [("none", budget.nothing.shown(metric), "", "", "")]
     for share in budget.shares:
-        values = (_value(p, metric) for p in (share.alone, share.lost, share.rest, share.gained))
+        values = (p.shown(metric) for p in (share.alone, share.lost, share.rest, share.gained))
         rows.append((share.name, *values))  # type: ignore[arg-type]
-    rows.append(("all", _value(budget.everything, metric), "", "", ""))
+    rows.append(("all", budget.everything.shown(metric), "", "", ""))
     headings = ("non-ideality", "alone", "lost", "all but it", "gained")
     csv = table_csv(budget.table())
     file = file_name(f"budget-{shown.name}.csv")
@@ -75,11 +74,6 @@ def _budget(shown: Shown) -> Iterator[Block]:
 
 def _unit(metric: Metric) -> str:
     return f" {metric.unit}" if metric.unit else ""
-
-
-def _value(level: Summary, metric: Metric) -> str:
-    interval = f" ± {metric.shown(level.half_width)}" if level.chips > 1 else ""
-    return f"{metric.shown(level.mean)}{interval}"
 
 
 PART = Part(

@@ -15,9 +15,9 @@ from cimsim.analysis.report.blocks import (
     Shown,
     Table,
     Words,
-    csv_text,
     file_name,
 )
+from cimsim.analysis.study import table_csv
 from cimsim.devices.characteristics import Characteristic, characteristics
 from cimsim.profile import Profile, describe
 from cimsim.units import parse_duration
@@ -59,7 +59,7 @@ def _device(profile: Profile, users: Sequence[str], number: int) -> Iterator[Blo
                 tuple(tuple("" if v is None else f"{v:.4g}" for v in row) for row in rows),
                 range(len(Characteristic._fields)),
                 file_name(f"device-{name}.csv"),
-                csv_text(Characteristic._fields, rows),
+                table_csv([Characteristic._fields, *rows]),
             ),
         ),
     )

@@ -11,9 +11,9 @@ from cimsim.analysis.report.blocks import (
     Section,
     Shown,
     Table,
-    csv_text,
     file_name,
 )
+from cimsim.analysis.study import table_csv
 from cimsim.array.occupancy import Occupancy
 from cimsim.nn.summary import Summary, summary
 
@@ -39,7 +39,7 @@ def _layers(layers: Summary, names: Sequence[str]) -> Iterator[Block]:
         for layer in layers.layers
     ]
     file = file_name(f"layers-{names[0]}.csv")
-    csv = csv_text(headings, numbers)
+    csv = table_csv([headings, *numbers])
     yield Table(caption, headings, tuple(rows), layers.RIGHT, file, csv)
 
 

@@ -115,15 +115,10 @@ def _from_left(axis: Axis, curve: Curve) -> list[Summary]:
 def _told(curve: Curve, point: Summary, found: Collection) -> str:
     axis, metric = found.axis, found.metric
     level = axis.format(point.level)
-    lines = [curve.label, f"{axis.title}: {level}", f"{metric.label}: {_mean(point, found)}"]
+    lines = [curve.label, f"{axis.title}: {level}", f"{metric.label}: {point.shown(metric)}"]
     if point.chips > 1:
         lines.append(f"worst of {point.chips} chips: {metric.shown(point.worst)}")
     return "\n".join(lines)
-
-
-def _mean(point: Summary, found: Collection) -> str:
-    interval = f" ± {found.metric.shown(point.half_width)}" if point.chips > 1 else ""
-    return f"{found.metric.shown(point.mean)}{interval}"
 
 
 def _table(found: Collection, title: str, file: str, csv: str) -> Table:
@@ -133,7 +128,7 @@ def _table(found: Collection, title: str, file: str, csv: str) -> Table:
         (
             curve.label,
             axis.format(point.level),
-            _mean(point, found),
+            point.shown(metric),
             f"{metric.shown(point.low)} to {metric.shown(point.high)}",
             metric.shown(point.worst),
             metric.shown(curve.digital),

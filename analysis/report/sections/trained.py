@@ -14,8 +14,8 @@ from cimsim.analysis.report.blocks import (
     Section,
     Shown,
     Table,
-    csv_text,
 )
+from cimsim.analysis.study import table_csv
 from cimsim.analysis.training_plot import PANELS, Training, draw_training, line_of, read_metrics
 
 
@@ -75,7 +75,7 @@ def _epochs(trainings: Sequence[Training]) -> Table:
     rows = [[t.name, *(row.get(key) for key in keys)] for t in trainings for row in t.epochs]
     headings = ("run", *keys)
     shown = tuple(tuple(_short(value) for value in row) for row in rows)
-    csv = csv_text(headings, rows)
+    csv = table_csv([headings, *rows])
     right = range(1, len(headings))
     return Table("Metrics of every epoch", headings, shown, right, "epochs.csv", csv)
 

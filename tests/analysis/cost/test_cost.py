@@ -212,10 +212,10 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(CimsimError, match="`cimsim cost` of the run writes it"):
+    with pytest.raises(CimsimError, match="there is none; `cimsim cost RUN` makes it"):
         read_cost(tmp_path / "cost.json")
     (tmp_path / "cost.json").write_text('{"layers": 3}')
-    with pytest.raises(CimsimError, match="does not hold a cost"):
+    with pytest.raises(CimsimError, match="is damaged; `cimsim cost"):
         read_cost(tmp_path / "cost.json")
 
 
