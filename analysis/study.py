@@ -41,10 +41,12 @@ class Evaluation:
     """On which chips a study evaluates a run, and where; see :func:`cimsim.analysis.sweep.sweep`.
 
     ``on`` is the device of all layers, by default they are on their own; ``noise`` multiplies every
-    noise.
+    noise; ``samples`` is how many test samples are looked at, all by default.
     """
 
     chips: int = 10
+    first_chip: int = 0
+    samples: int | None = None
     age_s: float = 0.0
     on: Profile | None = None
     noise: float = 1.0
@@ -75,6 +77,8 @@ class Evaluation:
             [run],
             axis,
             self.chips,
+            first_chip=self.first_chip,
+            samples=self.samples,
             age_s=self.age_s,
             on=self.devices(run),
             device=self.device,

@@ -5,20 +5,17 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor, nn
 
 import cimsim
 from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.metric import Metric, metric_named
-from cimsim.analysis.study import scores
-from cimsim.analysis.sweep import Progress, sweep, usual_metric
+from cimsim.analysis.study import Evaluation, scores
+from cimsim.analysis.sweep import Progress
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, Signals, analog_layers, devices, measure_signals, set_profile
-from cimsim.training.data import load_data
 from cimsim.training.evaluate import evaluate_batches
 from cimsim.training.run import Run
 
@@ -86,60 +83,36 @@ class Subject(ABC):
 class RunSubject(Subject):
     """A finished run; what it scores is kept cell by cell in its folder."""
 
-    def __init__(
-        self,
-        run: Run,
-        *,
-        age_s: float = 0.0,
-        noise: float = 1.0,
-        samples: int | None = None,
-        device: torch.device | str = "cpu",
-        data_dir: Path | None = None,
-        metric: str | None = None,
-        progress: Progress = silent,
-    ) -> None:
-        """See :func:`cimsim.analysis.sweep.sweep`.
+    def __init__(self, run: Run, evaluation: Evaluation = Evaluation()) -> None:  # noqa: B008
+        """On the devices that ``evaluation`` says; how many chips is asked for with each score.
 
         Raises:
             CimsimError: if data is missing, or there is no such metric.
         """
-        if data_dir is not None:
-            run.data, run.data_dir = load_data(run.config.data, data_dir), data_dir
-        self.run, self.name, self._where = run, run.name, torch.device(device)
-        self.devices = run.devices.map(lambda profile: profile.scale_noise(noise))
+        self.metric = evaluation.metric_of(run)
+        self.run, self.name, self._evaluation = run, run.name, evaluation
+        self.devices = evaluation.devices(run)
         self.layers = tuple(analog_layers(run.new_model()))
         self.token = run.data.token
-        self.metric = metric_named(metric or usual_metric(run), self.token)
-        self.age_s, self.noise, self.samples = age_s, noise, samples
-        self._progress = progress
+        self.age_s, self.noise = evaluation.age_s, evaluation.noise
+        self.samples = evaluation.samples
 
     def scores(
         self, wanted: Mapping[str, Assignment], chips: range, axis: str
     ) -> dict[str, list[float]]:
         """See :class:`Subject`."""
-        (found,) = sweep(
-            [self.run],
-            AssignmentsAxis(axis, tuple(wanted), wanted),
-            len(chips),
-            age_s=self.age_s,
-            on=self.devices,
-            first_chip=chips.start,
-            samples=self.samples,
-            device=self._where,
-            data_dir=self.run.data_dir,
-            metric=self.metric.name,
-            progress=self._progress,
-        )
+        asked = replace(self._evaluation, chips=len(chips), first_chip=chips.start)
+        found = asked.sweep(self.run, AssignmentsAxis(axis, tuple(wanted), wanted))
         return {str(level): values for level, values in scores(found).items()}
 
     def model(self) -> nn.Module:
         """See :class:`Subject`."""
-        return self.run.chip_model(self.devices, self._where)
+        return self.run.chip_model(self.devices, self._evaluation.device)
 
     def batches(self) -> Iterable[Tensor]:
         """See :class:`Subject`."""
         count = min(self.samples or _SIGNAL_SAMPLES, _SIGNAL_SAMPLES)
-        inputs = self.run.data.test_x[:count].to(self._where)
+        inputs = self.run.data.test_x[:count].to(self._evaluation.device)
         return list(inputs.split(self.run.data.batch_size or _BATCH))
 
 

@@ -22,6 +22,9 @@ from cimsim.cli.evaluation import (
     MetricName,
     Noise,
     RunFolder,
+    Samples,
+    WorkerCount,
+    evaluation,
 )
 from cimsim.errors import CimsimError
 
@@ -47,10 +50,7 @@ def advise(
     ] = 10,
     age: Age = "0s",
     noise: Noise = 1.0,
-    samples: Annotated[
-        int | None,
-        typer.Option(min=1, help="Only the first so many test samples.", show_default="all"),
-    ] = None,
+    samples: Samples = None,
     bits: Annotated[
         int, typer.Option(min=0, help="More bits that a layer's converters may get; 0 for none.")
     ] = 2,
@@ -69,6 +69,7 @@ def advise(
     metric: MetricName = None,
     as_json: AsJson = False,
     device: Device = "auto",
+    workers: WorkerCount = 1,
     data_dir: DataDir = None,
 ) -> None:
     """Propose a mixed assignment: which layers to keep digital, to give more bits or a better
@@ -82,24 +83,23 @@ def advise(
         from cimsim.analysis.sensitivity import measure, write_sensitivity
         from cimsim.analysis.study import plain
         from cimsim.analysis.subject import RunSubject
-        from cimsim.training.device import working_device
         from cimsim.training.run import Run
-        from cimsim.units import parse_duration
 
         if by not in ("macs", "parameters"):
             raise CimsimError(f"--by is macs or parameters, not '{by}'")
         opened = Run.open(run)
-        with console.counted("advise", every=chips) as advance:
-            subject = RunSubject(
-                opened,
-                age_s=parse_duration(age),
-                noise=noise,
-                samples=samples,
-                device=working_device(device),
-                data_dir=data_dir,
-                metric=metric,
-                progress=advance,
-            )
+        with evaluation(
+            "advise",
+            chips,
+            age=age,
+            noise=noise,
+            samples=samples,
+            device=device,
+            metric=metric,
+            workers=workers,
+            data_dir=data_dir,
+        ) as wanted:
+            subject = RunSubject(opened, wanted)
             sensitivity = measure(subject, chips)
             write_sensitivity(opened.path, sensitivity)
             found = advice(

@@ -53,6 +53,10 @@ DataDir: TypeAlias = Annotated[
 Download: TypeAlias = Annotated[
     bool, typer.Option("--download", help="Download data that is missing.")
 ]
+Samples: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, help="Only the first so many test samples.", show_default="all"),
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 KEPT = "every finished cell is kept, the same command goes on from there"
@@ -66,6 +70,7 @@ def evaluation(
     age: str = "0s",
     on: str | None = None,
     noise: float = 1.0,
+    samples: int | None = None,
     device: str,
     metric: str | None,
     workers: int,
@@ -83,6 +88,7 @@ def evaluation(
             age_s=parse_duration(age),
             on=None if on is None else load_profile(on),
             noise=noise,
+            samples=samples,
             device=working_device(device),
             data_dir=data_dir,
             metric=metric,

@@ -20,6 +20,9 @@ from cimsim.cli.evaluation import (
     MetricName,
     Noise,
     RunFolder,
+    Samples,
+    WorkerCount,
+    evaluation,
     present,
 )
 
@@ -32,10 +35,7 @@ def sensitivity(
     chips: Annotated[int, typer.Option(min=1, help="Chips for each assignment.")] = 10,
     age: Age = "0s",
     noise: Noise = 1.0,
-    samples: Annotated[
-        int | None,
-        typer.Option(min=1, help="Only the first so many test samples.", show_default="all"),
-    ] = None,
+    samples: Samples = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -47,6 +47,7 @@ def sensitivity(
     metric: MetricName = None,
     as_json: AsJson = False,
     device: Device = "auto",
+    workers: WorkerCount = 1,
     data_dir: DataDir = None,
 ) -> None:
     """Evaluate a run with each of its layers alone on the chip, and with all but each; measure each
@@ -59,22 +60,21 @@ def sensitivity(
         from cimsim.analysis.sensitivity import draw_sensitivity, measure
         from cimsim.analysis.store import SENSITIVITY, sweep_folder
         from cimsim.analysis.subject import RunSubject
-        from cimsim.training.device import working_device
         from cimsim.training.run import Run
-        from cimsim.units import parse_duration
 
         opened = Run.open(run)
-        with console.counted("sensitivity", every=chips) as advance:
-            subject = RunSubject(
-                opened,
-                age_s=parse_duration(age),
-                noise=noise,
-                samples=samples,
-                device=working_device(device),
-                data_dir=data_dir,
-                metric=metric,
-                progress=advance,
-            )
+        with evaluation(
+            "sensitivity",
+            chips,
+            age=age,
+            noise=noise,
+            samples=samples,
+            device=device,
+            metric=metric,
+            workers=workers,
+            data_dir=data_dir,
+        ) as wanted:
+            subject = RunSubject(opened, wanted)
             found = measure(subject, chips)
         present(
             sweep_folder(opened.path, SENSITIVITY),

@@ -21,6 +21,7 @@ from cimsim.analysis.sensitivity import (
     sensitivity,
     write_sensitivity,
 )
+from cimsim.analysis.study import Evaluation
 from cimsim.analysis.subject import RunSubject
 from cimsim.errors import CimsimError
 from cimsim.nn import devices
@@ -82,7 +83,7 @@ def test_noise_and_age_are_those_asked_for(labelled: tuple[nn.Module, Batches]) 
 
 def test_a_run_and_its_model_say_the_same(trained: Path, tmp_path: Path) -> None:
     run = Run.open(shutil.copytree(trained, tmp_path / "run"))
-    found = measure(RunSubject(run, noise=6.0, samples=200), 2)
+    found = measure(RunSubject(run, Evaluation(noise=6.0, samples=200)), 2)
     pairs = [(run.data.test_x[:200], run.data.test_y[:200])]
     same = sensitivity(run.chip_model(), pairs, chips=2, noise=6.0)
     assert found.everything == same.everything
@@ -92,7 +93,9 @@ def test_a_run_and_its_model_say_the_same(trained: Path, tmp_path: Path) -> None
         assert layer.snr_dB == pytest.approx(other.snr_dB, abs=0.1)
         assert layer.dac_cut == other.dac_cut
     told: list[tuple[int, int]] = []
-    again = RunSubject(run, noise=6.0, samples=200, progress=lambda d, t, _: told.append((d, t)))
+    again = RunSubject(
+        run, Evaluation(noise=6.0, samples=200, progress=lambda d, t, _: told.append((d, t)))
+    )
     assert measure(again, 2) == found
     assert told == [(16, 16)]  # nothing was evaluated again
     write_sensitivity(run.path, found)
