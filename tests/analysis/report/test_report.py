@@ -23,6 +23,8 @@ from cimsim.analysis.store import BUDGET
 from cimsim.analysis.study import Evaluation, write_result
 from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
+from cimsim.training.config import make_config
+from cimsim.training.fit import fit
 from cimsim.training.run import Run
 
 NASTY = "<img src=x onerror=alert(1)> & 'x' ${7*7} </script>"
@@ -255,3 +257,11 @@ def test_shown_runs_keep_their_numbers(runs: list[Run]) -> None:
     seen: list[Shown] = []
     report(runs, parts=[Part("a", "A", lambda shown: seen.extend(shown))])  # type: ignore[func-returns-value]
     assert [(shown.number, shown.run) for shown in seen] == list(enumerate(runs))
+
+
+def test_a_run_with_devices_of_its_own_for_layers_is_swept_on_them_again(tmp_path: Path) -> None:
+    settings = {"epochs": 1, "limit": 64, "layer": ("hidden2:profile=ideal",)}
+    run = fit(make_config(profile="pcm-ibm-2020", method="digital", **settings), tmp_path / "run")
+    sweep([run], parse_axis("noise=0,1"), 1)
+    _, command = commands_of(run)
+    assert command == f"cimsim sweep {run.path} --over noise=0,1 --chips 1 --device cpu"
