@@ -8,9 +8,8 @@ is taken back. Chips that had no part in that tell whether it is true.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -21,17 +20,17 @@ from cimsim.analysis.metric import Metric, metric_named
 from cimsim.analysis.sensitivity import Sensitivity, measure
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import ADVICE, sweep_folder
-from cimsim.analysis.study import plain
+from cimsim.analysis.study import Result, Sheet, read_result
 from cimsim.analysis.subject import ModelSubject, Subject, silent
 from cimsim.analysis.sweep import Progress
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment
 from cimsim.profile import Profile, load_profile
 from cimsim.training.config import TrainConfig
-from cimsim.training.files import write_text
 from cimsim.training.layers import Layers, format_layer, parse_layers
 from cimsim.units import parse_duration
 
+NAME = "advice"
 Kind: TypeAlias = Literal["bits", "better", "digital"]
 By: TypeAlias = Literal["products", "parameters"]
 
@@ -40,6 +39,7 @@ PRICES: dict[Kind, float] = {"bits": 0.25, "better": 0.5, "digital": 1.0}
 which remedy is tried before which."""
 
 _MOST_BITS = 16
+_AS_IT_IS = "all analog, as it is"
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,30 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Advice:
-    """A mixed assignment, and whether it does what was asked for.
+class Asked:
+    """What advice was asked for.
 
     Attributes:
         within: the wanted distance from digital, in the metric.
+        bits, better, by: see :func:`advice`.
+        chips, age_s, noise, samples: as in :class:`cimsim.analysis.sensitivity.Sensitivity`.
+    """
+
+    within: float
+    bits: int
+    better: str | None
+    by: By
+    chips: int
+    age_s: float
+    noise: float
+    samples: int | None
+
+
+@dataclass(frozen=True)
+class Advice(Result):
+    """A mixed assignment, and whether it does what was asked for.
+
+    Attributes:
         layers: settings of the layers that want others, as :func:`cimsim.convert` takes them.
         cost: what they cost, as a share of making everything digital (see :data:`PRICES`).
         digital_share: the share of the multiplications (or parameters) that is digital then.
@@ -87,7 +106,7 @@ class Advice:
     device: str
     metric: str
     token: str
-    within: float
+    asked: Asked
     layers: Layers
     cost: float
     digital_share: float
@@ -104,17 +123,73 @@ class Advice:
     @property
     def found(self) -> bool:
         """Whether an assignment with an analog layer was found, on the chips it was chosen on."""
-        return self.chosen.mean <= self.within
+        return self.chosen.mean <= self.asked.within
 
     @property
     def holds(self) -> bool:
         """Whether the other chips say so too."""
-        return self.found and self.verified.mean <= self.within
+        return self.found and self.verified.mean <= self.asked.within
 
     @property
     def options(self) -> list[str]:
         """What to write behind ``--layer``."""
         return [format_layer(name, settings) for name, settings in self.layers.items()]
+
+    @property
+    def verdict(self) -> str:
+        """The result in words."""
+        metric, asked = self.measured, self.asked
+        unit = {"%": " points"}.get(metric.unit, f" {metric.unit}".rstrip())
+        target = f"{metric.shown(asked.within)}{unit}"
+        chosen, measured = (f"{lost.shown(metric)}{unit}" for lost in (self.chosen, self.verified))
+        if not self.found:
+            return (
+                "NOT REACHED: of all assignments that were tried and leave a layer analog, none is "
+                f"within {target} of digital; the nearest loses {chosen} on the chips it was "
+                f"chosen on, {measured} on others. Train against more noise, or allow a larger "
+                "--within."
+            )
+        if not self.holds:
+            return (
+                f"NOT CONFIRMED: it is within {target} of digital on the chips it was chosen on, "
+                f"and loses {measured} on others; ask for a smaller --within, or choose on more "
+                "--chips."
+            )
+        share = "MACs" if asked.by == "products" else "parameters"
+        cost = f"{100 * self.digital_share:.1f} % of the analog layers' {share} become digital"
+        sure = self.verified.mean + self.verified.half_width <= asked.within
+        unsure = "" if sure else "; the interval is not within, more --chips make it narrower"
+        return f"Reached: {measured} lost on other chips, {target} allowed; {cost}{unsure}."
+
+    def tried(self) -> Iterator[tuple[str, Summary]]:
+        """Every assignment in words with its loss, in order; that which was chosen twice at the
+        end, on the chips it was chosen on and on others."""
+        yield _AS_IT_IS, self.before
+        for step in self.steps:
+            if step.layers:
+                yield _named(step.layers), step.lost
+        yield f"chosen: {_named(self.layers)}", self.chosen
+        yield "the same on other chips", self.verified
+
+    def derived(self) -> dict[str, Any]:
+        """Whether it was found, and holds."""
+        return {"found": self.found, "holds": self.holds}
+
+    def table(self) -> Iterator[Sequence[object]]:
+        """One row for each assignment, the heading first."""
+        yield ["assignment", "chips", "lost", "std", "half_width", "worst"]
+        for name, lost in self.tried():
+            yield [name, lost.chips, lost.mean, lost.std, lost.half_width, lost.worst]
+
+    def sheet(self) -> Sheet:
+        """One row for each assignment."""
+        metric = self.measured
+        rows = tuple((name, lost.shown(metric)) for name, lost in self.tried())
+        return Sheet(f"{metric.title} lost to digital", ("assignment", "lost"), rows, (1,))
+
+
+def _named(layers: Layers) -> str:
+    return " ".join(format_layer(*item) for item in layers.items()) or _AS_IT_IS
 
 
 class _Search:
@@ -255,7 +330,9 @@ def advice(
     search = _Search(subject, found.chips, within, other)
     search.measure(_offered(subject, found, bits, better, by))
     taken = search.mix({layer.name: layer.lost.mean for layer in found.layers})
-    return _verified(subject, found, search, taken, within, by)
+    circumstances = (found.chips, found.age_s, found.noise, found.samples)
+    asked = Asked(within, bits, better, by, *circumstances)
+    return _verified(subject, found, search, taken, asked)
 
 
 def _offered(
@@ -310,8 +387,7 @@ def _verified(
     found: Sensitivity,
     search: _Search,
     taken: dict[str, Remedy],
-    within: float,
-    by: By,
+    asked: Asked,
 ) -> Advice:
     layers, metric = _settings(taken), subject.metric
     name = search.name(layers)
@@ -321,13 +397,13 @@ def _verified(
         name: search.assignment(layers),
     }
     fresh = subject.scores(wanted, range(found.chips, 2 * found.chips), ADVICE)
-    shares = _shares(found, by)
+    shares = _shares(found, asked.by)
     return Advice(
         model=subject.name,
         device=subject.devices.name,
         metric=metric.name,
         token=subject.token,
-        within=within,
+        asked=asked,
         layers=layers,
         cost=sum(remedy.cost for remedy in taken.values()),
         digital_share=sum(shares[n] for n, r in taken.items() if r.kind == "digital"),
@@ -370,12 +446,14 @@ def advise(
     return advice(subject, found, within=within, bits=bits, better=better, by=by)
 
 
-def write_advice(run: Path, found: Advice) -> Path:
-    """Keep ``found`` in the run's folder."""
-    path = sweep_folder(run, ADVICE) / "advice.json"
-    facts = {**asdict(found), "found": found.found, "holds": found.holds}
-    write_text(path, json.dumps(plain(facts), indent=2, allow_nan=False) + "\n")
-    return path
+def read_advice(run: Path) -> Advice:
+    """The advice for the run in the folder ``run``.
+
+    Raises:
+        CimsimError: if there is none, or it is damaged.
+    """
+    path = sweep_folder(run, ADVICE) / f"{NAME}.json"
+    return read_result(path, Advice, f"cimsim advise {run}")
 
 
 def as_python(found: Advice, config: TrainConfig) -> str:

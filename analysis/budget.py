@@ -22,9 +22,16 @@ from cimsim.analysis.metric import Metric
 from cimsim.analysis.plot import COLOURS
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import BUDGET, Sweep
-from cimsim.analysis.study import Evaluation, Facts, facts_of, read_result, scores
+from cimsim.analysis.study import (
+    Evaluation,
+    Facts,
+    Result,
+    Sheet,
+    facts_of,
+    read_result,
+    scores,
+)
 from cimsim.errors import CimsimError
-from cimsim.markup import table as html_table
 from cimsim.nn import Assignment
 from cimsim.profile import Profile, non_idealities, only, without
 from cimsim.training.run import Run
@@ -117,7 +124,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Budget:
+class Budget(Result):
     """The metric with everything and with nothing, and each non-ideality's share, the largest loss
     first."""
 
@@ -133,8 +140,8 @@ class Budget:
             means = (part.mean for part in (share.alone, share.lost, share.rest, share.gained))
             yield [share.name, self.facts.chips, *means]
 
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the shares."""
+    def sheet(self) -> Sheet:
+        """One row for each non-ideality, between those of none and of all."""
         metric = self.facts.measured
         rows = [("none", self.nothing.shown(metric), "", "", "")]
         for share in self.shares:
@@ -143,8 +150,7 @@ class Budget:
             rows.append((share.name, alone, lost, rest, gained))
         rows.append(("all", self.everything.shown(metric), "", "", ""))
         headings = ("non-ideality", "alone", "lost", "all but it", "gained")
-        caption = f"{metric.heading}: {self.facts.where}, {self.facts.counted}{self.facts.aged}"
-        return html_table(headings, rows, caption, range(1, 5))
+        return Sheet(self.facts.caption, headings, tuple(rows), range(1, 5))
 
 
 def budget(run: Run, evaluation: Evaluation = Evaluation()) -> Budget:  # noqa: B008

@@ -22,7 +22,15 @@ from scipy.stats import binomtest
 from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.plot import COLOURS
 from cimsim.analysis.store import YIELD
-from cimsim.analysis.study import Evaluation, Facts, facts_of, read_result, scores
+from cimsim.analysis.study import (
+    Evaluation,
+    Facts,
+    Result,
+    Sheet,
+    facts_of,
+    read_result,
+    scores,
+)
 from cimsim.errors import CimsimError
 from cimsim.profile import Profile
 from cimsim.training.run import Run
@@ -45,7 +53,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class ChipYield:
+class ChipYield(Result):
     """How many chips of one run do well enough.
 
     Attributes:
@@ -67,6 +75,22 @@ class ChipYield:
         falls = self.facts.measured.falls
         for chip, value in enumerate(self.values):
             yield [chip, value, passes(value, self.threshold, falls)]
+
+    def sheet(self) -> Sheet:
+        """The percentiles of the chips."""
+        metric = self.facts.measured
+        rows = tuple((f"{percent:g}", metric.shown(value)) for percent, value in self.percentiles)
+        headings = ("percentile of the chips", metric.title.lower())
+        return Sheet(self.facts.caption, headings, rows, range(2))
+
+    def shares(self) -> list[tuple[float, Share]]:
+        """For the metric of each chip as the threshold, from the least, the share that passes."""
+        falls, there = self.facts.measured.falls, sorted(filter(math.isfinite, self.values))
+        total = len(self.values)
+        return [
+            (x, share_of(sum(passes(value, x, falls) for value in self.values), total))
+            for x in there
+        ]
 
     @property
     def answer(self) -> str:
@@ -143,24 +167,22 @@ def share_of(count: int, total: int) -> Share:
 
 
 def draw_yield(found: ChipYield) -> Figure:
-    """Left how the chips are distributed, right which share would pass at any threshold, with its
-    95 % interval; the threshold as a line through both."""
+    """Left how the chips are distributed, right which share would pass at any threshold (steps with
+    the name (``gid``) ``yield``), with its 95 % interval; the threshold as a line through both."""
     facts, metric = found.facts, found.facts.measured
-    values = metric.factor * np.array(found.values)
-    there = np.sort(values[np.isfinite(values)])
+    pairs = found.shares()
+    there, shares = metric.factor * np.array([x for x, _ in pairs]), [s for _, s in pairs]
+    total = len(found.values)
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     figure = Figure(figsize=(10.0, 4.4), layout=layout)
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     limit = metric.factor * found.threshold
-    left.hist(there, bins=min(30, max(5, round(math.sqrt(len(values))))), color=COLOURS[0])
+    left.hist(there, bins=min(30, max(5, round(math.sqrt(total)))), color=COLOURS[0])
     left.set_ylabel("Chips")
-    shares = [
-        share_of(sum(passes(value, x, metric.falls) for value in values), len(values))
-        for x in there
-    ]
     where = "post" if metric.falls else "pre"
-    right.step(there, [100 * s.share for s in shares], where=where, color=COLOURS[0], linewidth=2)
+    passing = [100 * s.share for s in shares]
+    right.step(there, passing, where=where, color=COLOURS[0], linewidth=2, gid=NAME)
     right.fill_between(
         there,
         [100 * s.low for s in shares],
@@ -184,7 +206,7 @@ def draw_yield(found: ChipYield) -> Figure:
     figure.legend(
         *right.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
     )
-    lost = len(values) - len(there)
+    lost = total - len(there)
     beyond = f"; {lost} chips without a finite number are not drawn" if lost else ""
     figure.suptitle(
         f"{facts.where}{facts.aged}: {found.passing.count} of {found.passing.total} chips pass"

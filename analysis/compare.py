@@ -151,6 +151,7 @@ def compare(
     out: Path,
     chips: int = 10,
     seeds: Sequence[int] = (0,),
+    samples: int | None = None,
     age_s: float = 0.0,
     on: Profile | None = None,
     metric: str | None = None,
@@ -169,6 +170,7 @@ def compare(
         out: folder of all runs.
         chips: chips for each level.
         seeds: training seeds; what happens in training, and the initial weights.
+        samples: evaluate chips on the first so many test samples; on all by default.
         age_s: age of the chips.
         on: the device to evaluate on; that of ``common`` by default (and those of its layers), also
             for arms that train on another.
@@ -204,6 +206,7 @@ def compare(
             runs,
             axis,
             chips,
+            samples=samples,
             age_s=age_s,
             on=everywhere.among(analog_layers(runs[0].new_model())),
             device=runs[0].config.device,

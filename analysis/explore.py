@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from cimsim.analysis.cost import Cost, Workload, cost_of, workload_of
-from cimsim.analysis.levels import Axis, Level, parse_axis
+from cimsim.analysis.levels import Axis, Level, format_axis, parse_axis
 from cimsim.analysis.names import distinct_names
 from cimsim.analysis.stats import Summary, summaries
 from cimsim.analysis.store import EXPLORE, Plan
-from cimsim.analysis.study import Evaluation, Facts, facts_of, read_result
+from cimsim.analysis.study import Evaluation, Facts, Result, Sheet, facts_of, read_result
 from cimsim.errors import CimsimError
 from cimsim.nn import set_profile
 from cimsim.profile import Profile
@@ -74,27 +74,47 @@ OBJECTIVES: dict[str, Objective] = {
 
 
 @dataclass(frozen=True)
-class Exploration:
+class Asked:
+    """What a search was asked for.
+
+    Attributes:
+        runs: their folders.
+        devices: names of devices to choose from; none for each run's own.
+        over: the axes with their levels, as they are typed.
+        budget, chips, final_chips, cost, seed: see :func:`explore`.
+    """
+
+    runs: tuple[str, ...]
+    devices: tuple[str, ...]
+    over: tuple[str, ...]
+    budget: int
+    chips: int
+    final_chips: int
+    cost: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Exploration(Result):
     """What a search found, the cheapest first.
 
     Attributes:
-        facts: of the evaluation: all runs and devices, the chips of the designs on the front, and
-            the metric of the best run without any device.
+        facts: of the evaluation: all runs and devices and the hashes of all models, the chips of
+            the designs on the front, and the metric of the best run without any device.
         designs: how many there are in all, whether evaluated or not.
-        cost: the name of the :class:`Objective`.
         warnings: about the costs, see :class:`cimsim.analysis.cost.Cost`.
     """
 
     facts: Facts
+    asked: Asked
     designs: int
-    cost: str
     points: tuple[Point, ...]
     warnings: tuple[str, ...]
 
     @property
     def objective(self) -> Objective:
         """The cost that was to be small."""
-        return OBJECTIVES[self.cost]
+        return OBJECTIVES[self.asked.cost]
 
     @property
     def front(self) -> tuple[Point, ...]:
@@ -111,6 +131,21 @@ class Exploration:
             score = [p.score.chips, p.score.mean, p.score.std, p.score.worst]
             costs = [p.energy_pJ, p.latency_ns, p.area_um2]
             yield [int(p.on_front), p.run, p.device, p.changes, *costs, *score]
+
+    def sheet(self) -> Sheet:
+        """The designs on the front, with the numbers that they have in the picture."""
+        metric, cost = self.facts.measured, self.objective
+        rows = tuple(
+            (
+                *(str(number), point.run, point.device, point.changes),
+                *(f"{cost.of(point):.4g}", point.score.shown(metric)),
+                metric.shown(point.score.worst),
+            )
+            for number, point in enumerate(self.front, start=1)
+        )
+        paid = f"{cost.title.lower()} in {cost.unit}"
+        headings = ("front", "run", "device", "changes", paid, "mean ± 95 %", "worst chip")
+        return Sheet(self.facts.caption, headings, rows, (0, 4, 5, 6))
 
 
 @dataclass(frozen=True)
@@ -173,6 +208,12 @@ class Space:
             **{axis.key: [axis.format(level) for level in axis.values] for axis in self.axes},
         }
 
+    def typed(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+        """Runs, devices and axes as they are typed."""
+        runs = tuple(str(run.path) for run in self.runs)
+        devices = tuple(device.name for device in self.devices if device is not None)
+        return runs, devices, tuple(map(format_axis, self.axes))
+
     def __len__(self) -> int:
         return math.prod(len(values) for values in self.choices().values())
 
@@ -229,11 +270,13 @@ def explore(
     facts = replace(
         facts_of(bench.plan, evaluation),
         run=", ".join(dict.fromkeys(point.run for point in found)),
+        checkpoint_sha256=", ".join(run.checkpoint_sha256 for run in space.runs),
         profile=", ".join(dict.fromkeys(point.device for point in found)),
         chips=max(final_chips, evaluation.chips),
         digital=bench.digital,
     )
-    return Exploration(facts, len(space), cost, found, tuple(bench.warnings))
+    asked = Asked(*space.typed(), budget, evaluation.chips, final_chips, cost, seed)
+    return Exploration(facts, asked, len(space), found, tuple(bench.warnings))
 
 
 class _Bench:

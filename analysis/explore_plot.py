@@ -13,8 +13,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from cimsim.analysis.explore import Exploration, Point
-from cimsim.analysis.plot import COLOURS, MARKERS
+from cimsim.analysis.plot import COLOURS, MARKERS, name_points
 
+DESIGNS = "designs"
+"""The name (``gid``) of the designs, the cheapest first."""
 _GREY = "#555555"
 _NEAR = 0.035  # of the axis: where two numbers would stand upon each other
 _SHORT = 8  # how many times the first cost the last may be on a short axis
@@ -56,6 +58,12 @@ def draw_front(found: Exploration) -> Figure:
         label="digital (no device)",
     )
     axes.set_xscale("log")
+    name_points(
+        axes,
+        [cost.of(point) for point in found.points],
+        [metric.factor * point.score.mean for point in found.points],
+        DESIGNS,
+    )
     _draw_steps(axes, found)
     _write_numbers(axes)
     axes.set_xlabel(f"{cost.title} ({cost.unit})", fontsize=12)

@@ -13,7 +13,15 @@ from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.scale import scale_of
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import MAPS, Sweep
-from cimsim.analysis.study import Evaluation, Facts, facts_of, read_result, scores
+from cimsim.analysis.study import (
+    Evaluation,
+    Facts,
+    Result,
+    Sheet,
+    facts_of,
+    read_result,
+    scores,
+)
 from cimsim.errors import CimsimError
 from cimsim.training.run import Run
 
@@ -34,7 +42,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Map:
+class Map(Result):
     """The metric of one run at every level of ``x`` and ``y``, over the same chips.
 
     Attributes:
@@ -69,6 +77,16 @@ class Map:
             for x, cell in zip(self.x_levels, row, strict=True):
                 names = [Axis(self.x, ()).format(None) if v is None else v for v in (x, y)]
                 yield [*names, cell.chips, cell.mean, cell.std, cell.half_width, cell.worst]
+
+    def sheet(self) -> Sheet:
+        """As the picture: y upwards, x to the right."""
+        metric, x, y = self.facts.measured, Axis(self.x, ()), Axis(self.y, ())
+        rows = tuple(
+            (y.format(level), *(metric.shown(cell.mean) for cell in row))
+            for level, row in zip(self.y_levels[::-1], self.cells[::-1], strict=True)
+        )
+        headings = (f"{y.key} \\ {x.key}", *map(x.format, self.x_levels))
+        return Sheet(self.facts.caption, headings, rows, range(len(headings)))
 
 
 def metric_map(

@@ -24,6 +24,7 @@ from matplotlib.patheffects import Normal, Stroke
 
 from cimsim.analysis.heat_map import Map, positions_of_crossings
 from cimsim.analysis.levels import Axis
+from cimsim.analysis.plot import name_points
 from cimsim.analysis.scale import scale_of
 
 _Style: TypeAlias = Literal["-", "--", ":", "-."]
@@ -31,6 +32,8 @@ _STYLES: tuple[_Style, ...] = ("-", "--", ":", "-.")
 _DECADE = 10.0
 _FEWEST = 5  # columns, whose width the picture has at least
 _CELL_CHARACTERS = 8
+CELLS = "cells"
+"""The name (``gid``) of the middles of the cells, row by row from below."""
 _HALO = [Stroke(linewidth=4.2, foreground="white"), Normal()]
 
 
@@ -55,6 +58,8 @@ def draw_map(found: Map) -> Figure:
     )
     _write_numbers(axes, values, colours, norm)
     _dress(axes, found)
+    ys, xs = np.indices(values.shape).reshape(2, -1).tolist()
+    name_points(axes, xs, ys, CELLS)
     figure.colorbar(mesh, ax=axes, label=metric.label, pad=0.02)
     _draw_lines(axes, found)
     unit = f" {metric.unit}" if metric.unit else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cimsim.errors import CimsimError
 from cimsim.suggest import UNITS, nearest
-from cimsim.units import format_duration, parse_duration
+from cimsim.units import format_duration, parse_duration, typed_duration
 
 if TYPE_CHECKING:
     from cimsim.nn import Assignment
@@ -78,6 +78,13 @@ class Axis:
             return format_duration(float(level))
         return f"{level:.6g}" if isinstance(level, float) else str(level)
 
+    def typed(self, level: Level) -> str:
+        """One level as it is typed: short, but no other number."""
+        if self.key == "time":
+            return typed_duration(float(level or 0.0))
+        short = self.format(level)
+        return repr(level) if isinstance(level, float) and float(short) != level else short
+
     def apply(self, profile: Profile, level: Level) -> Profile:
         """The profile at one level.
 
@@ -116,6 +123,15 @@ class Axis:
     def named(self, level: Level) -> str:
         """Quantity and level: ``noise=0.5``."""
         return f"{self.key}={self.format(level)}"
+
+
+def format_axis(axis: Axis) -> str:
+    """The axis as :func:`parse_axis` reads it.
+
+    >>> format_axis(parse_axis("noise=0:1:0.5"))
+    'noise=0,0.5,1'
+    """
+    return f"{axis.key}={','.join(map(axis.typed, axis.values))}"
 
 
 def parse_axis(text: str) -> Axis:

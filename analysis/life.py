@@ -24,7 +24,15 @@ from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.plot import Curve, draw
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import LIFE
-from cimsim.analysis.study import Evaluation, Facts, facts_of, read_result, scores
+from cimsim.analysis.study import (
+    Evaluation,
+    Facts,
+    Result,
+    Sheet,
+    facts_of,
+    read_result,
+    scores,
+)
 from cimsim.analysis.upkeep import possible_upkeep
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, set_profile
@@ -39,6 +47,8 @@ from cimsim.units import format_duration, parse_duration
 
 NAME = "life"
 AS_IT_IS = "as it is"
+WAY = "way"
+"""What the curves of its figure are of, see :func:`cimsim.analysis.plot.part_of`."""
 _COMPENSATIONS = {
     "none": "without compensation",
     "global": "compensated per layer",
@@ -78,7 +88,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Life:
+class Life(Result):
     """The metric of one run over the age of its chips.
 
     Attributes:
@@ -98,6 +108,16 @@ class Life:
         for course in self.courses:
             for age_s, p in zip(self.ages_s, course.points, strict=True):
                 yield [course.name, age_s, p.chips, p.mean, p.std, p.half_width, p.worst]
+
+    def sheet(self) -> Sheet:
+        """One row for each age, one column for each way."""
+        metric = self.facts.measured
+        rows = tuple(
+            (format_duration(age_s), *(c.points[index].shown(metric) for c in self.courses))
+            for index, age_s in enumerate(self.ages_s)
+        )
+        headings = ("age", *map(self.label, self.courses))
+        return Sheet(self.facts.caption, headings, rows, range(len(headings)))
 
     def label(self, course: Course) -> str:
         """The course in words: the first with the compensation that it has."""
@@ -187,7 +207,7 @@ def draw_life(found: Life) -> Figure:
     """A curve for every way over age; the first, as it is, with the band of its chips."""
     digital = found.facts.digital
     curves = [Curve(found.label(c), digital, c.points) for c in found.courses]
-    figure = draw(curves, Axis("time", found.ages_s), found.facts.measured, banded=1)
+    figure = draw(curves, Axis("time", found.ages_s), found.facts.measured, banded=1, of=WAY)
     title = f"{found.facts.where}\nband and worst chip are those of the first curve"
     figure.axes[0].set_title(title, fontsize=11, loc="left")
     return figure

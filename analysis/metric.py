@@ -50,6 +50,14 @@ class Metric:
         """
         return f"{self.factor * value:.2f}"
 
+    def with_unit(self, value: float) -> str:
+        """The number with two decimals and the unit.
+
+        >>> ACCURACY.with_unit(0.5)
+        '50.00 %'
+        """
+        return f"{self.shown(value)} {self.unit}".rstrip()
+
     def lost(self, before: float, after: float) -> float:
         """By how much ``after`` is worse."""
         return after - before if self.falls else before - after

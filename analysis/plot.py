@@ -4,7 +4,7 @@ figure."""
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -59,24 +59,35 @@ def numbered(curves: Sequence[Curve]) -> list[int]:
     return [i if curve.number is None else curve.number for i, curve in enumerate(curves)]
 
 
-def part_of(number: int, part: str) -> str:
-    """The name (``gid``) that a part of curve ``number`` has in a figure's SVG.
+def part_of(number: int, part: str, of: str = "run") -> str:
+    """The name (``gid``) that a part of curve ``number`` has in a figure's SVG; ``of`` is what the
+    curves are of.
 
     >>> part_of(2, "mean")
     'run-2-mean'
     """
-    return f"run-{number}-{part}"
+    return f"{of}-{number}-{part}"
+
+
+def name_points(axes: Axes, x: Sequence[float], y: Sequence[float], name: str) -> None:
+    """Points that cannot be seen, at which a report tells values: of bars, cells or clouds, which
+    have no line whose ``gid`` could be ``name``."""
+    axes.add_line(Line2D(x, y, linestyle="none", gid=name))
 
 
 def draw(
-    curves: Sequence[Curve], axis: Axis, metric: Metric = ACCURACY, banded: int | None = None
+    curves: Sequence[Curve],
+    axis: Axis,
+    metric: Metric = ACCURACY,
+    banded: int | None = None,
+    of: str = "run",
 ) -> Figure:
     """The metric over ``axis``, one colour per curve.
 
     Mean over chips as a line with markers, the 95 % band over chips, the worst chip dashed, the
     digital model as a thin dotted line. Where levels cannot be joined (a single one, or words)
     the band is an error bar. Only the first ``banded`` curves (all by default) get more than their
-    mean.
+    mean. ``of`` says what the curves are of, see :func:`part_of`.
 
     Raises:
         CimsimError: if there is no point to draw.
@@ -94,9 +105,11 @@ def draw(
     for i, (number, curve) in enumerate(zip(numbered(curves), curves, strict=True)):
         shift = (i - (len(curves) - 1) / 2) * 0.08
         band = banded is None or i < banded
-        _draw_curve(axes, curve, scale, metric.factor, number, shift, band)
+        _draw_curve(
+            axes, curve, scale, metric.factor, number, partial(part_of, number, of=of), shift, band
+        )
     _dress(axes, axis, scale, metric)
-    _add_legends(figure, curves, scale, columns)
+    _add_legends(figure, curves, scale, columns, of)
     return figure
 
 
@@ -142,6 +155,7 @@ def _draw_curve(
     scale: Scale,
     factor: float,
     number: int,
+    name: Callable[[str], str],
     shift: float,
     banded: bool,
 ) -> None:
@@ -151,7 +165,6 @@ def _draw_curve(
         [factor * value for value in values]
         for values in zip(*((p.mean, p.low, p.high, p.worst) for p in points), strict=True)
     )
-    name = partial(part_of, number)
     style: dict[str, Any] = {"color": colour(number)}
     digital = axes.axhline(factor * curve.digital, linewidth=1.1, linestyle=":", **style)
     digital.set_gid(name("digital"))
@@ -214,7 +227,9 @@ def as_text(label: str) -> str:
     return f"\N{ZERO WIDTH SPACE}{escaped}" if escaped.startswith("_") else escaped
 
 
-def _add_legends(figure: Figure, curves: Sequence[Curve], scale: Scale, columns: int) -> None:
+def _add_legends(
+    figure: Figure, curves: Sequence[Curve], scale: Scale, columns: int, of: str
+) -> None:
     line: _Style = "-" if scale.joined else "none"
     numbers = numbered(curves)
     runs = [
@@ -229,7 +244,7 @@ def _add_legends(figure: Figure, curves: Sequence[Curve], scale: Scale, columns:
         frameon=False,
         fontsize=11,
     )
-    name_legend(legend, numbers)
+    name_legend(legend, numbers, of)
     handles, labels = zip(*_style_key(curves, scale), strict=True)
     figure.legend(
         handles=handles,
@@ -243,14 +258,14 @@ def _add_legends(figure: Figure, curves: Sequence[Curve], scale: Scale, columns:
     )
 
 
-def name_legend(legend: Legend, numbers: Sequence[int]) -> None:
+def name_legend(legend: Legend, numbers: Sequence[int], of: str = "run") -> None:
     """Name the entries of a legend after their curves, as :func:`part_of` does."""
     for number, handle, text in zip(
         numbers, legend.legend_handles, legend.get_texts(), strict=True
     ):
-        text.set_gid(part_of(number, "name"))
+        text.set_gid(part_of(number, "name", of))
         if handle is not None:
-            handle.set_gid(part_of(number, "key"))
+            handle.set_gid(part_of(number, "key", of))
 
 
 def _style_key(curves: Sequence[Curve], scale: Scale) -> Iterator[tuple[Artist, str]]:

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from cimsim.analysis.budget import EVERYTHING, NOTHING, ONLY, WITHOUT, shares_of
 from cimsim.analysis.metric import Metric, metric_named
-from cimsim.analysis.plot import COLOURS
+from cimsim.analysis.plot import COLOURS, name_points
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import SENSITIVITY, sweep_folder
-from cimsim.analysis.study import read_result, write_result
+from cimsim.analysis.study import Result, Sheet, read_result, write_result
 from cimsim.analysis.subject import ModelSubject, Subject, silent
 from cimsim.analysis.sweep import Progress
 from cimsim.nn import Assignment
@@ -68,7 +68,7 @@ class LayerSensitivity:
 
 
 @dataclass(frozen=True)
-class Sensitivity:
+class Sensitivity(Result):
     """The metric with every layer analog and with none, and each layer, the largest loss first."""
 
     model: str
@@ -96,6 +96,24 @@ class Sensitivity:
             levels = [getattr(layer, key) for key in _OF_CHIPS]
             numbers = [n for level in levels for n in (level.mean, level.half_width)]
             yield [*(getattr(layer, fact) for fact in facts), *numbers]
+
+    def sheet(self) -> Sheet:
+        """One row for each layer, between those of none and of all."""
+        metric, blank = self.measured, ("",) * 8
+        rows: list[tuple[str, ...]] = [("none", *blank, self.nothing.shown(metric), "", "", "")]
+        for layer in self.layers:
+            signals = f"{layer.snr_dB:.1f}" if math.isfinite(layer.snr_dB) else "no error"
+            tiles = (str(layer.tiles), _percent(layer.utilisation))
+            taken = (layer.device, f"{layer.parameters:,}", _percent(layer.products), *tiles)
+            cut = (_percent(layer.dac_cut), _percent(layer.adc_cut))
+            levels = (layer.alone, layer.lost, layer.rest, layer.gained)
+            shown = (level.shown(metric) for level in levels)
+            rows.append((layer.name or "(the model)", *taken, signals, *cut, *shown))
+        rows.append(("all", *blank, self.everything.shown(metric), "", "", ""))
+        counted = ("parameters", "MACs", "tiles", "used", "SNR dB", "DAC cut", "ADC cut")
+        headings = ("layer", "device", *counted, "alone", "lost", "all but it", "gained")
+        caption = f"{metric.heading}, {circumstances(self)}"
+        return Sheet(caption, headings, tuple(rows), range(2, len(headings)))
 
 
 def assignments(devices: Assignment, layers: Iterable[str]) -> dict[str, Assignment]:
@@ -188,7 +206,7 @@ def sensitivity(
 def write_sensitivity(run: Path, found: Sensitivity) -> list[Path]:
     """Keep ``found`` in the folder of the run: JSON, table and picture."""
     folder = sweep_folder(run, SENSITIVITY)
-    return write_result(folder, SENSITIVITY, found, found.table(), draw_sensitivity(found))
+    return write_result(folder, SENSITIVITY, found, draw_sensitivity(found))
 
 
 def read_sensitivity(run: Path) -> Sensitivity:
@@ -201,22 +219,32 @@ def read_sensitivity(run: Path) -> Sensitivity:
     return read_result(path, Sensitivity, f"cimsim sensitivity {run}")
 
 
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "ideal"
+    return f"{100 * share:.2f} %" if share else "0"
+
+
 def draw_sensitivity(found: Sensitivity) -> Figure:
-    """Side by side for each layer: what it costs, and its signal-to-noise ratio."""
+    """Side by side for each layer: what it costs, and its signal-to-noise ratio. The ends of the
+    bars have the names (``gid``) ``lost``, ``gained`` and ``snr_dB``."""
     rows, metric = len(found.layers), found.measured
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
     figure = Figure(figsize=(9.0, 2.1 + 0.5 * rows), layout=layout)
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(rows)[::-1]
-    for shift, colour, label, part in (
-        (0.2, COLOURS[0], "this layer alone is analog", [layer.lost for layer in found.layers]),
-        (-0.2, COLOURS[1], "won back if it is digital", [layer.gained for layer in found.layers]),
+    for shift, colour, label, name in (
+        (0.2, COLOURS[0], "this layer alone is analog", "lost"),
+        (-0.2, COLOURS[1], "won back if it is digital", "gained"),
     ):
         several = found.chips > 1
+        part: list[Summary] = [getattr(layer, name) for layer in found.layers]
+        ends = [metric.factor * level.mean for level in part]
+        name_points(left, ends, (places + shift).tolist(), name)
         left.barh(
             places + shift,
-            [metric.factor * level.mean for level in part],
+            ends,
             height=0.36,
             color=colour,
             label=label,
@@ -228,6 +256,9 @@ def draw_sensitivity(found: Sensitivity) -> Figure:
     left.set_xlabel(f"{metric.title} lost{unit}")
     for place, layer in zip(places, found.layers, strict=True):
         _ratio(right, place, layer.snr_dB)
+    ratios = [max(0.0, layer.snr_dB) for layer in found.layers]
+    finite = [ratio if math.isfinite(ratio) else 0.0 for ratio in ratios]
+    name_points(right, finite, places.tolist(), "snr_dB")
     right.set_xlabel("Signal-to-noise ratio of the output (dB)")
     right.margins(x=0.16)
     left.set_yticks(places, [layer.name or "(the model)" for layer in found.layers])

@@ -29,10 +29,19 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cimsim.analysis.budget import EVERYTHING, NOTHING, EffectsAxis, device_with, effects_of
-from cimsim.analysis.plot import COLOURS
+from cimsim.analysis.plot import COLOURS, name_points
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import BUDGET
-from cimsim.analysis.study import Evaluation, Facts, facts_of, finite, read_result, scores
+from cimsim.analysis.study import (
+    Evaluation,
+    Facts,
+    Result,
+    Sheet,
+    facts_of,
+    finite,
+    read_result,
+    scores,
+)
 from cimsim.analysis.waterfall import physical_order
 from cimsim.errors import CimsimError
 from cimsim.seeds import seed_for
@@ -62,7 +71,7 @@ class ShapleyShare:
 
 
 @dataclass(frozen=True)
-class Attribution:
+class Attribution(Result):
     """The loss of a device shared out over its non-idealities, the largest share first.
 
     Attributes:
@@ -84,6 +93,19 @@ class Attribution:
             lost = share.lost
             yield [share.name, lost.chips, lost.mean, lost.half_width, share.sampling_error]
         yield [EVERYTHING, self.lost.chips, self.lost.mean, self.lost.half_width, 0.0]
+
+    def sheet(self) -> Sheet:
+        """One row for each share, and their sum."""
+        metric = self.facts.measured
+        rows = [
+            (share.name, share.lost.shown(metric), metric.shown(share.sampling_error))
+            for share in self.shares
+        ]
+        rows.append(("all", self.lost.shown(metric), ""))
+        columns = 2 if self.orders is None else 3
+        headings = ("non-ideality", "share of the loss", "error by sampling")[:columns]
+        cells = tuple(row[:columns] for row in rows)
+        return Sheet(self.facts.caption, headings, cells, range(1, columns))
 
 
 def exact_shares(names: Sequence[str], game: Game) -> dict[str, np.ndarray]:
@@ -208,7 +230,8 @@ def attribute(
 
 
 def draw_attribution(found: Attribution) -> Figure:
-    """A bar for each share, the largest on top, with its interval over chips and its number."""
+    """A bar for each share, the largest on top, with its interval over chips and its number; the
+    ends have the name (``gid``) ``shapley``."""
     facts, metric = found.facts, found.facts.measured
     rows = len(found.shares)
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
@@ -220,6 +243,7 @@ def draw_attribution(found: Attribution) -> Figure:
     errors = [metric.factor * np.nan_to_num(share.lost.half_width) for share in found.shares]
     colours = [COLOURS[1] if value > 0 else COLOURS[2] for value in values]
     axes.barh(places, values, color=colours, height=0.62)
+    name_points(axes, values, places.tolist(), NAME)
     if facts.chips > 1:
         axes.errorbar(values, places, xerr=errors, fmt="none", color="black", capsize=3)
     for place, value, error, share in zip(places, values, errors, found.shares, strict=True):

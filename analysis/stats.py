@@ -47,6 +47,10 @@ class Summary:
         interval = f" ± {metric.shown(self.half_width)}" if self.chips > 1 else ""
         return f"{metric.shown(self.mean)}{interval}"
 
+    def shown_with_unit(self, metric: Metric) -> str:
+        """The same with the unit: ``92.00 ± 4.97 %``."""
+        return f"{self.shown(metric)} {metric.unit}".rstrip()
+
 
 def summary(level: Level, found: Sequence[float], falls: bool = False) -> Summary:
     """What ``found``, one number per chip, says about a level; ``falls`` if less is better.

@@ -1,8 +1,8 @@
 """What all studies of one run share: how their cells are evaluated, and how results are kept.
 
 A study is a sweep with an axis of its own (see :data:`cimsim.analysis.store.STUDIES`) and what is
-worked out from it. The result is a frozen dataclass that begins with the :class:`Facts`; beside the
-cells, which only serve to go on, it is written as JSON, CSV, PNG and SVG.
+worked out from it: a :class:`Result`, a frozen dataclass that begins with the :class:`Facts`.
+Beside the cells, which only serve to go on, it is written as JSON, CSV, PNG and SVG.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,13 +28,14 @@ from cimsim.analysis.plot import save
 from cimsim.analysis.store import Plan, Sweep
 from cimsim.analysis.sweep import Progress, load_shared, sweep, usual_metric
 from cimsim.errors import CimsimError
+from cimsim.markup import table as html_table
 from cimsim.nn import Assignment
 from cimsim.profile import Profile
 from cimsim.training.files import write_text
 from cimsim.training.run import Run
 from cimsim.units import format_duration
 
-Result = TypeVar("Result")
+AnyResult = TypeVar("AnyResult", bound="Result")
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,46 @@ class Facts:
         """For a title: ``, 1 y after programming``; empty for age zero."""
         return f", {format_duration(self.age_s)} after programming" if self.age_s else ""
 
+    @property
+    def caption(self) -> str:
+        """For a table: metric, chips, age, noise, and what the digital model reaches."""
+        metric = self.measured
+        scaled = "" if self.noise == 1 else f", {self.noise:g} times the noise"
+        digital = metric.shown(self.digital)
+        return f"{metric.heading}, {self.counted}{self.aged}{scaled}; digital {digital}"
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as people read it, in a terminal, a notebook or a report; ``right`` are its columns
+    of numbers."""
+
+    caption: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: Collection[int]
+
+
+class Result(ABC):
+    """What a study found; its subclasses are dataclasses."""
+
+    @abstractmethod
+    def table(self) -> Iterator[Sequence[object]]:
+        """The numbers as a long table, the heading first."""
+
+    @abstractmethod
+    def sheet(self) -> Sheet:
+        """What is shown of them."""
+
+    def derived(self) -> dict[str, Any]:
+        """What stands in the JSON beside the fields that it follows from."""
+        return {}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        sheet = self.sheet()
+        return html_table(sheet.headings, sheet.rows, sheet.caption, sheet.right)
+
 
 def facts_of(plan: Plan, evaluation: Evaluation) -> Facts:
     """The facts of the sweep that ``plan`` asked for."""
@@ -172,7 +214,7 @@ def finite(found: Iterable[Sequence[float]], metric: Metric) -> None:
 
 
 def plain(result: Any) -> Any:
-    """The result as JSON holds it; numbers that are not finite as text, such as ``"inf"``."""
+    """A result as JSON holds it; numbers that are not finite as text, such as ``"inf"``."""
     if isinstance(result, dict):
         return {key: plain(value) for key, value in result.items()}
     if isinstance(result, list | tuple):
@@ -182,9 +224,10 @@ def plain(result: Any) -> Any:
     return result
 
 
-def as_json(result: Any) -> str:
-    """A result, which is a dataclass, as JSON."""
-    return json.dumps(plain(asdict(result)), indent=2, allow_nan=False)
+def as_json(result: Result) -> str:
+    """A result as JSON."""
+    facts = {**result.derived(), **asdict(result)}  # type: ignore[call-overload]
+    return json.dumps(plain(facts), indent=2, allow_nan=False)
 
 
 def table_csv(table: Iterable[Sequence[object]]) -> str:
@@ -194,23 +237,17 @@ def table_csv(table: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
-def write_result(
-    folder: Path, name: str, result: Any, table: Iterable[Sequence[object]], figure: Figure
-) -> list[Path]:
-    """``name`` with .json, .csv, .png and .svg in ``folder``; returns their paths.
-
-    Args:
-        result: a dataclass, which :func:`read_result` gives back.
-        table: its numbers as a long table, the heading first.
-    """
+def write_result(folder: Path, name: str, result: Result, figure: Figure) -> list[Path]:
+    """``name`` with .json (which :func:`read_result` reads), .csv, .png and .svg in ``folder``;
+    returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{name}.json", folder / f"{name}.csv"]
     write_text(files[0], as_json(result) + "\n")
-    write_text(files[1], table_csv(table))
+    write_text(files[1], table_csv(result.table()))
     return [*files, *save(figure, folder / f"{name}.png")]
 
 
-def read_result(path: Path, kind: type[Result], again: str) -> Result:
+def read_result(path: Path, kind: type[AnyResult], again: str) -> AnyResult:
     """What :func:`write_result` put into the JSON file ``path``.
 
     Args:

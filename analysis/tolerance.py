@@ -27,7 +27,15 @@ from cimsim.analysis.levels import Axis, Level, parse_axis
 from cimsim.analysis.metric import Metric
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import Sweep
-from cimsim.analysis.study import Evaluation, Facts, facts_of, read_result, scores
+from cimsim.analysis.study import (
+    Evaluation,
+    Facts,
+    Result,
+    Sheet,
+    facts_of,
+    read_result,
+    scores,
+)
 from cimsim.errors import CimsimError
 from cimsim.profile import Profile
 from cimsim.seeds import seed_for
@@ -105,7 +113,7 @@ class Knee:
 
 
 @dataclass(frozen=True)
-class Tolerance:
+class Tolerance(Result):
     """How much of ``axis`` one run tolerates; the fields of :class:`Knee`, and:
 
     Attributes:
@@ -133,6 +141,21 @@ class Tolerance:
         for p in self.points:
             inside = self.facts.measured.lost(self.limit, p.mean) <= 0
             yield [p.level, p.chips, p.mean, p.std, p.half_width, p.worst, inside]
+
+    def sheet(self) -> Sheet:
+        """One row for each level."""
+        axis, metric = Axis(self.axis, ()), self.facts.measured
+        rows = tuple(
+            (
+                axis.format(point.level),
+                point.shown(metric),
+                metric.shown(point.worst),
+                "yes" if metric.lost(self.limit, point.mean) <= 0 else "no",
+            )
+            for point in self.points
+        )
+        headings = (axis.key, "mean ± 95 %", "worst chip", "within")
+        return Sheet(self.facts.caption, headings, rows, range(4))
 
     @property
     def allowed(self) -> str:

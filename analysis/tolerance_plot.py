@@ -8,6 +8,9 @@ from cimsim.analysis.levels import Axis
 from cimsim.analysis.plot import COLOURS, Curve, draw
 from cimsim.analysis.tolerance import Tolerance
 
+AXIS = "axis"
+"""What the curve of its figure is of, see :func:`cimsim.analysis.plot.part_of`."""
+
 
 def draw_tolerance(found: Tolerance) -> Figure:
     """The curve of all levels that were looked at, the limit across it, and the last level within
@@ -15,7 +18,7 @@ def draw_tolerance(found: Tolerance) -> Figure:
     facts, metric = found.facts, found.facts.measured
     levels = tuple(point.level for point in found.points)
     curve = Curve(f"{facts.where}{facts.aged}", facts.digital, found.points)
-    figure = draw([curve], Axis(found.axis, levels), metric)
+    figure = draw([curve], Axis(found.axis, levels), metric, of=AXIS)
     axes = figure.axes[0]
     limit = metric.factor * found.limit
     axes.axhline(limit, color=COLOURS[1], linewidth=1.2, linestyle="-.")

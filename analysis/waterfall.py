@@ -19,10 +19,19 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cimsim.analysis.budget import EVERYTHING, NOTHING, EffectsAxis, device_with, effects_of
-from cimsim.analysis.plot import COLOURS
+from cimsim.analysis.plot import COLOURS, name_points
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import BUDGET
-from cimsim.analysis.study import Evaluation, Facts, facts_of, finite, read_result, scores
+from cimsim.analysis.study import (
+    Evaluation,
+    Facts,
+    Result,
+    Sheet,
+    facts_of,
+    finite,
+    read_result,
+    scores,
+)
 from cimsim.training.run import Run
 
 NAME = "waterfall"
@@ -60,7 +69,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Waterfall:
+class Waterfall(Result):
     """The metric without any non-ideality, every step, and the sum of all steps."""
 
     facts: Facts
@@ -75,6 +84,16 @@ class Waterfall:
         for step in self.steps:
             after, lost = step.after, step.lost
             yield [step.name, after.chips, after.mean, after.half_width, lost.mean, lost.half_width]
+
+    def sheet(self) -> Sheet:
+        """One row for each step, between those of none and of all."""
+        metric = self.facts.measured
+        rows = [("none", self.nothing.shown(metric), "")]
+        for step in self.steps:
+            rows.append((f"+ {step.name}", step.after.shown(metric), step.lost.shown(metric)))
+        rows.append(("all", self.steps[-1].after.shown(metric), self.lost.shown(metric)))
+        headings = ("non-ideality", "with it", "lost by it")
+        return Sheet(self.facts.caption, headings, tuple(rows), range(1, 3))
 
 
 def physical_order(names: Iterable[str]) -> list[str]:
@@ -112,7 +131,8 @@ def waterfall(run: Run, evaluation: Evaluation = Evaluation()) -> Waterfall:  # 
 
 
 def draw_waterfall(found: Waterfall) -> Figure:
-    """Bars that lead from the metric without any non-ideality to that with all of them."""
+    """Bars that lead from the metric without any non-ideality to that with all of them; their ends
+    have the name (``gid``) ``waterfall``."""
     metric, facts = found.facts.measured, found.facts
     ends = [found.nothing.mean, *(step.after.mean for step in found.steps)]
     heights = [metric.factor * value for value in ends]
@@ -141,6 +161,7 @@ def draw_waterfall(found: Waterfall) -> Figure:
     axes.axvline(
         metric.factor * facts.digital, color="#555555", linewidth=1.1, linestyle=":", zorder=0
     )
+    name_points(axes, [*heights, heights[-1]], places.tolist(), NAME)
     axes.set_yticks(places, ["none of them", *(step.name for step in found.steps), "all of them"])
     axes.set_xlim(floor, high + room)
     axes.set_ylim(-0.6, rows - 0.4)

@@ -1,7 +1,7 @@
 """Text on a chip of phase-change memory: perplexity at one second, one day and one year.
 
     python -m benchmarks.perplexity --data-dir DIR [--data tinyshakespeare] [--first 3] [--epochs 1]
-        [--limit N] [--adc-bits 8] [--seeds 0,1] [--chips 5] [--arm NAME ...]
+        [--limit N] [--adc-bits 8] [--seeds 0,1] [--chips 5] [--samples N] [--arm NAME ...]
         [--runs runs/perplexity] [--device auto]
 
 The library's GPT (4 blocks of width 128) is trained digitally; then every method tunes the same
@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--adc-bits", type=int, default=8)
     parser.add_argument("--seeds", default="0,1", help="seeds of the tuning")
     parser.add_argument("--chips", type=int, default=5)
+    parser.add_argument("--samples", type=int, help="windows of the test text, for the chips")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--arm", action="append", choices=[a.name for a in ARMS], help="only this")
     parser.set_defaults(data="tinyshakespeare")
@@ -97,6 +98,7 @@ def main() -> None:
         AXIS,
         out=folder / f"adc-{given.adc_bits}" if coarse else folder,
         chips=given.chips,
+        samples=given.samples,
         seeds=[int(seed) for seed in given.seeds.split(",")],
         watch=Lines,
         progress=lambda done, total, doing: print(f"{doing}: {done}/{total}", flush=True),
@@ -118,13 +120,16 @@ def _write(outcomes: list[Outcome], first: Run, given: argparse.Namespace) -> No
         "",
         f"    python -m benchmarks.perplexity --data-dir DIR --data {given.data} "
         f"--first {given.first} --epochs {given.epochs}{options} --seeds {given.seeds} "
-        f"--chips {given.chips}" + "".join(f" --arm '{name}'" for name in given.arm or ()),
+        f"--chips {given.chips}"
+        + (f" --samples {given.samples}" if given.samples else "")
+        + "".join(f" --arm '{name}'" for name in given.arm or ()),
         "",
         f"GPT of 4 blocks of width 128, {len(first.data.symbols):,} {token}s, windows of 64; "
         f"{given.first} digital epochs (test perplexity {math.exp(loss):.3f}), then "
         f"{given.epochs} of each method from the same weights. Device `pcm-ibm-2020`, DAC of 8 "
         f"bits, ADC of {given.adc_bits}. Test perplexity per {token}: mean over {given.chips} "
-        f"unseen chips of each tuning seed ({given.seeds}) ± standard error (worst chip).",
+        f"unseen chips of each tuning seed ({given.seeds}) ± standard error (worst chip)"
+        + (f", over the first {given.samples:,} test windows." if given.samples else "."),
         "",
         *markdown(outcomes, AXIS),
         "",

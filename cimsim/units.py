@@ -65,6 +65,16 @@ def parse_duration(text: str | float) -> float:
     return seconds
 
 
+def typed_duration(seconds: float) -> str:
+    """A duration as it is typed, without losing any of it.
+
+    >>> typed_duration(3600.0), typed_duration(1234.5678)
+    ('1h', '1234.5678')
+    """
+    short = format_duration(seconds).replace(" ", "")
+    return short if parse_duration(short) == seconds else repr(seconds)
+
+
 def format_duration(seconds: float) -> str:
     """The shortest usual way to write a duration: ``3600`` becomes ``"1 h"``.
 

@@ -14,7 +14,7 @@ True
 from cimsim.analysis.cost.cost import PARTS, Cost, LayerCost, Parts, cost_of
 from cimsim.analysis.cost.counts import Counts, count
 from cimsim.analysis.cost.draw import draw_cost
-from cimsim.analysis.cost.files import cost_facts, read_cost, write_cost, write_cost_csv
+from cimsim.analysis.cost.files import read_cost, write_cost
 from cimsim.analysis.cost.workload import OPS_PER_MAC, Workload, workload_of
 
 __all__ = [
@@ -25,12 +25,10 @@ __all__ = [
     "LayerCost",
     "Parts",
     "Workload",
-    "cost_facts",
     "cost_of",
     "count",
     "draw_cost",
     "read_cost",
     "workload_of",
     "write_cost",
-    "write_cost_csv",
 ]

@@ -10,7 +10,9 @@ and 1-bit-normalised, every operation counts as often as its input has bits time
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, fields, replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -25,6 +27,7 @@ from cimsim.analysis.cost.workload import (
     Workload,
     workload_of,
 )
+from cimsim.analysis.study import Result, Sheet
 from cimsim.errors import CimsimError
 from cimsim.profile import Cost as Rates
 from cimsim.profile import Profile
@@ -51,6 +54,8 @@ class Parts:
 
 
 PARTS: tuple[str, ...] = tuple(part.name for part in fields(Parts))
+_RATES = ("macs", "ops", "latency_ns", "interval_ns", "tops", "tops_pipelined", "tops_per_W")
+_NORMALISED = ("tops_1b", "tops_per_W_1b")
 
 
 @dataclass(frozen=True)
@@ -80,19 +85,20 @@ class LayerCost:
 
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(Result):
     """What one inference takes, layer by layer, and in all.
 
     Attributes:
         profile, overrides: the device, and what was set by hand.
-        measured: whether inputs and programmed weights were looked at, or taken to be uniform.
+        inputs: so many inputs were looked at, and the programmed weights; 0 where both are taken to
+            be uniform.
         layers: in the order of the inference.
         warnings: formulas used beyond their range, and numbers that nobody gave.
     """
 
     profile: str
     overrides: tuple[str, ...]
-    measured: bool
+    inputs: int
     layers: tuple[LayerCost, ...]
     warnings: tuple[str, ...]
 
@@ -164,6 +170,81 @@ class Cost:
         """1-bit-normalised :attr:`tops`."""
         return None if self.bit_ops is None else self.bit_ops / self.latency_ns * 1e-3
 
+    def derived(self) -> dict[str, Any]:
+        """Totals of all layers."""
+        totals = {name: getattr(self, name) for name in (*_RATES, *_NORMALISED)}
+        energy, area = self.energy_pJ, self.area_um2
+        totals["tops_per_mm2"] = self.tops_per_mm2 if area.total else None
+        for name, parts in (("energy_pJ", energy), ("area_um2", area)):
+            totals[name] = {**asdict(parts), "total": parts.total}
+        return {"totals": totals}
+
+    def table(self) -> Iterator[Sequence[object]]:
+        """One row for each layer and one for all: counts, energies in pJ, latency, areas."""
+        counted = [name for name in Counts.__dataclass_fields__ if name != "macs"]
+        energies = [f"energy_{part}_pJ" for part in PARTS]
+        areas = [f"area_{part}_um2" for part in PARTS[:-1]]
+        heading = ["layer", "kind", "device", "macs", *counted, *energies, "energy_pJ"]
+        yield [*heading, "latency_ns", *areas, "area_um2"]
+        for layer in self.layers:
+            counts = asdict(layer.counts) if layer.counts else {}
+            numbers = [layer.macs, *(counts.get(name, "") for name in counted)]
+            yield [layer.name, layer.kind, layer.device, *numbers, *_sums(layer)]
+        yield ["all", "", self.profile, self.macs, *[""] * len(counted), *_sums(self)]
+
+    def sheet(self) -> Sheet:
+        """One row for each layer and one for all: energies in nJ."""
+        device = ", ".join((self.profile, *self.overrides))
+        known = "" if self.inputs else ", uniform weights and inputs"
+        caption = f"One inference on {device}{known}: energies in nJ, 1 MAC = 2 operations"
+        counted = ("MACs", "tiles", "vectors")
+        headings = ("layer", *counted, *PARTS, "energy", "%", "µs", "mm²")
+        rows = [
+            (layer.name or "(the model)", *_counted(layer), *_priced(layer, self))
+            for layer in self.layers
+        ]
+        rows.append(("all", f"{self.macs:,}", "", "", *_priced(self, self)))
+        return Sheet(caption, headings, tuple(rows), range(1, len(headings)))
+
+    def rates(self) -> Sheet:
+        """How much is computed for a joule, a second and an area."""
+
+        def shown(value: float | None) -> str:
+            return "-" if value is None or math.isnan(value) else f"{value:.4g}"
+
+        rows = (
+            ("efficiency", shown(self.tops_per_W), shown(self.tops_per_W_1b), "TOPS/W"),
+            ("one input at a time", shown(self.tops), shown(self.tops_1b), "TOPS"),
+            ("every layer at work", shown(self.tops_pipelined), "", "TOPS"),
+            ("density", shown(self.tops_per_mm2), "", "TOPS/mm²"),
+        )
+        headings = ("", "as it is", "1-bit-normalised", "unit")
+        return Sheet("Operations for energy, time and area", headings, rows, (1, 2))
+
+
+def _sums(of: LayerCost | Cost) -> list[float]:
+    """Energies, latency and areas, each with its parts first."""
+    energy, area = of.energy_pJ, of.area_um2
+    energies = [*(getattr(energy, part) for part in PARTS), energy.total]
+    areas = [*(getattr(area, part) for part in PARTS[:-1]), area.total]
+    return [*energies, of.latency_ns, *areas]
+
+
+def _counted(layer: LayerCost) -> tuple[str, str, str]:
+    counts = layer.counts
+    if counts is None:
+        return f"{layer.macs:,}", "digital", ""
+    return f"{layer.macs:,}", f"{counts.tiles:,}", f"{counts.vectors:,}"
+
+
+def _priced(of: LayerCost | Cost, whole: Cost) -> Iterator[str]:
+    energy = of.energy_pJ
+    for nJ in (*(getattr(energy, part) for part in PARTS), energy.total):
+        yield f"{nJ * 1e-3:.3g}"
+    yield f"{100 * energy.total / whole.energy_pJ.total:.3g}"
+    yield f"{of.latency_ns * 1e-3:.3g}"
+    yield f"{of.area_um2.total * 1e-6:.3g}"
+
 
 def cost_of(
     model: nn.Module | Workload, x: Tensor | None = None, *, profile: Profile | None = None
@@ -209,7 +290,7 @@ def cost_of(
     return Cost(
         profile=", ".join(dict.fromkeys(device.name for device in devices)),
         overrides=tuple(dict.fromkeys(text for device in devices for text in device.overrides)),
-        measured=all(layer.drive is not None and layer.weight is not None for layer in analog),
+        inputs=work.samples if all(layer.drive and layer.weight for layer in analog) else 0,
         layers=tuple(_leaking(layer, total_ns, logic) for layer in layers),
         warnings=tuple(dict.fromkeys(warnings)),
     )

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cimsim.analysis.cost.cost import PARTS, Cost
-from cimsim.analysis.plot import COLOURS
+from cimsim.analysis.plot import COLOURS, name_points
 
 _SCALES = ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
 _LONGEST_NAME = 32
@@ -16,7 +16,8 @@ _NAMES = {"array": "array", "dac": "DAC", "adc": "ADC"}
 
 
 def draw_cost(cost: Cost) -> Figure:
-    """The energy of one inference: a bar for each layer, stacked from its parts.
+    """The energy of one inference: a bar for each layer, stacked from its parts, whose middles have
+    the part's name (``gid``).
 
     Layers stand in the order of the inference, with their share of the whole beside the bars.
     """
@@ -43,6 +44,8 @@ def draw_cost(cost: Cost) -> Figure:
             color=COLOURS[index],
             label=_NAMES.get(part, part),
         )
+        middles = (left + energies[:, index] / 2).tolist()
+        name_points(axes, middles, places.tolist(), part)
         left += energies[:, index]
     for place, total in zip(places, left, strict=True):
         axes.annotate(

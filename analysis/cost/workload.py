@@ -73,9 +73,11 @@ class DigitalWork:
 
 @dataclass(frozen=True)
 class Workload:
-    """Everything that multiplies in one inference, in the order in which it begins."""
+    """Everything that multiplies in one inference, in the order in which it begins; the mean over
+    ``samples`` inputs."""
 
     layers: tuple[AnalogWork | DigitalWork, ...]
+    samples: int
 
 
 @dataclass
@@ -133,7 +135,7 @@ def workload_of(model: nn.Module, x: Tensor) -> Workload:
             work.append(
                 DigitalWork(name, kind, _whole(found.flops / OPS_PER_MAC / len(x)), _whole(moved))
             )
-    return Workload(tuple(work))
+    return Workload(tuple(work), len(x))
 
 
 @contextmanager

@@ -105,7 +105,16 @@ class Choice:
     kind: ClassVar[str] = "choice"
 
 
-Block: TypeAlias = Words | Heading | Table | Picture | Listing | Folded | Choice
+@dataclass(frozen=True)
+class OfRun:
+    """Blocks about the run of that number only, which are switched with it."""
+
+    number: int
+    blocks: tuple[Block, ...]
+    kind: ClassVar[str] = "of-run"
+
+
+Block: TypeAlias = Words | Heading | Table | Picture | Listing | Folded | Choice | OfRun
 
 
 @dataclass(frozen=True)
@@ -132,11 +141,6 @@ class Part:
     section: Callable[[Sequence[Shown]], Section | None]
     command: str = ""
     shows: tuple[str, ...] = ()
-
-
-def not_measured(shown: Shown, command: str) -> Words:
-    """Says of one run of several that it has no such result, and what makes it."""
-    return Words(f"{shown.name}: not measured yet; `{typed(command, shown.run)}`", remark=True)
 
 
 def typed(command: str, run: Run) -> str:

@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from cimsim.analysis.advise import Advice, read_advice
+from cimsim.analysis.advise import Asked as AdviceAsked
 from cimsim.analysis.budget import read_budget
-from cimsim.analysis.levels import Axis, Level
-from cimsim.analysis.store import BUDGET, Plan, read_sweep, sweep_folder, swept_axes
+from cimsim.analysis.chip_yield import ChipYield, read_yield
+from cimsim.analysis.cost import Cost, read_cost
+from cimsim.analysis.explore import Exploration, read_exploration
+from cimsim.analysis.heat_map import Map, read_maps
+from cimsim.analysis.levels import Axis, format_axis
+from cimsim.analysis.life import Life, read_life
+from cimsim.analysis.sensitivity import Sensitivity, read_sensitivity
+from cimsim.analysis.shapley import Attribution, read_attribution
+from cimsim.analysis.store import Plan, read_sweep, sweep_folder, swept_axes
 from cimsim.analysis.study import Facts
+from cimsim.analysis.tolerance import Tolerance, read_tolerances
+from cimsim.analysis.waterfall import read_waterfall
 from cimsim.profile import profile_names
 from cimsim.training.config import make_config
 from cimsim.training.run import PROFILE, Run
-from cimsim.units import format_duration, parse_duration
+from cimsim.units import typed_duration
 
 
 def commands_of(run: Run) -> Iterator[str]:
-    """Training, sweeps and budget, as they can be typed again."""
+    """Training, sweeps and studies, as they can be typed again."""
     yield train_command(run)
     for axis in swept_axes(run.path):
         yield sweep_command(run, read_sweep(sweep_folder(run.path, axis)).plan)
-    if (run.path / BUDGET / f"{BUDGET}.json").is_file():
-        yield budget_command(run, read_budget(run.path).facts)
+    for map_ in read_maps(run.path):
+        yield map_command(run, map_)
+    for tolerance in read_tolerances(run.path):
+        yield tolerance_command(run, tolerance)
+    for file, command in _STUDIES.items():
+        if (run.path / file).is_file():
+            yield command(run)
 
 
 def started_by(environment: dict[str, Any]) -> str:
@@ -62,40 +78,148 @@ def _option(name: str, value: Any) -> list[str]:
 
 def sweep_command(run: Run, plan: Plan) -> str:
     """``cimsim sweep`` over the axis of ``plan``."""
-    levels = ",".join(_level(plan.axis, level) for level in plan.levels)
-    over = f"{plan.axis}={levels}"
-    return shlex.join(["cimsim", "sweep", str(run.path), "--over", over, *_common(run, plan)])
+    over = ["--over", format_axis(Axis(plan.axis, plan.levels))]
+    return _study("sweep", run, *over, *_asked(run, plan), "--device", plan.device)
 
 
-def budget_command(run: Run, facts: Facts) -> str:
-    """``cimsim budget`` as ``facts`` say."""
-    words = ["--chips", str(facts.chips), "--age", _time(facts.age_s)]
-    words += [] if facts.noise == 1 else ["--noise", f"{facts.noise:g}"]
-    return shlex.join(["cimsim", "budget", str(run.path), *words, *_metric(facts)])
+def map_command(run: Run, found: Map) -> str:
+    """``cimsim map`` over the two axes."""
+    x, y = Axis(found.x, found.x_levels), Axis(found.y, found.y_levels)
+    axes = ["--x", format_axis(x), "--y", format_axis(y)]
+    factor = found.facts.measured.factor
+    lines = ",".join(f"{factor * line.value:.6g}" for line in found.lines)
+    return _study("map", run, *axes, *_asked(run, found.facts), "--lines", lines)
 
 
-def _common(run: Run, plan: Plan) -> list[str]:
-    words = ["--chips", str(plan.chips)]
-    if plan.age_s:
-        words += ["--age", _time(plan.age_s)]
-    if plan.profile != run.devices.name:
-        words += ["--on", plan.profile]
-    return [*words, *_metric(plan), "--device", plan.device]
+def tolerance_command(run: Run, found: Tolerance) -> str:
+    """``cimsim tolerance`` along one axis."""
+    axis = Axis(found.axis, ())
+    ends = ["--from", axis.typed(found.start), "--to", axis.typed(found.stop)]
+    where = ["--over", found.axis, "--within", f"{found.within:g}", *ends]
+    return _study("tolerance", run, *where, *_asked(run, found.facts))
 
 
-def _metric(asked: Plan | Facts) -> list[str]:
+def _budget_command(run: Run) -> str:
+    return _study("budget", run, *_aged(run, read_budget(run.path).facts))
+
+
+def _waterfall_command(run: Run) -> str:
+    return _study("budget", run, "--waterfall", *_aged(run, read_waterfall(run.path).facts))
+
+
+def _shapley_command(run: Run) -> str:
+    found: Attribution = read_attribution(run.path)
+    orders = [] if found.orders is None else ["--orders", str(found.orders)]
+    return _study("budget", run, "--shapley", *orders, *_aged(run, found.facts))
+
+
+def _life_command(run: Run) -> str:
+    found: Life = read_life(run.path)
+    ends = (typed_duration(found.ages_s[at]) for at in (0, -1))
+    words = [word for pair in zip(("--from", "--to"), ends, strict=True) for word in pair]
+    points = ["--points", str(len(found.ages_s))]
+    return _study("life", run, *words, *points, *_asked(run, found.facts))
+
+
+def _yield_command(run: Run) -> str:
+    found: ChipYield = read_yield(run.path)
+    metric = found.facts.measured
+    which = "--below" if metric.falls else "--above"
+    threshold = f"{metric.factor * found.threshold:.10g}"
+    return _study("yield", run, which, threshold, *_asked(run, found.facts))
+
+
+def _sensitivity_command(run: Run) -> str:
+    found: Sensitivity = read_sensitivity(run.path)
+    return _study("sensitivity", run, *_on_layers(found), *_metric(found))
+
+
+def _advise_command(run: Run) -> str:
+    found: Advice = read_advice(run.path)
+    asked, factor = found.asked, found.measured.factor
+    words = ["--within", f"{factor * asked.within:.10g}", "--bits", str(asked.bits)]
+    words += [] if asked.better is None else ["--better", asked.better]
+    words += ["--by", "macs" if asked.by == "products" else "parameters"]
+    return _study("advise", run, *words, *_on_layers(asked), *_metric(found))
+
+
+def _cost_command(run: Run) -> str:
+    found: Cost = read_cost(run.path)
+    own = [text for profile in run.devices.profiles for text in profile.overrides]
+    on = [] if found.profile == _names(run) else ["--on", found.profile]
+    changes = [text for text in found.overrides if on or text not in own]
+    words = [*on, *(word for text in changes for word in ("--set", text))]
+    return _study("cost", run, *words, "--inputs", str(found.inputs))
+
+
+def _explore_command(run: Run) -> str:
+    found: Exploration = read_exploration(run.path)
+    asked = found.asked
+    others = [path for path in asked.runs if Path(path).name != run.path.name]
+    words = [word for text in asked.over for word in ("--over", text)]
+    words += [word for name in asked.devices for word in ("--on", name)]
+    numbers = {
+        "--budget": asked.budget,
+        "--chips": asked.chips,
+        "--final-chips": asked.final_chips,
+        "--cost": asked.cost,
+        "--seed": asked.seed,
+    }
+    words += [str(word) for pair in numbers.items() for word in pair]
+    facts = found.facts
+    return _study("explore", run, *others, *words, *_circumstances(facts), *_metric(facts))
+
+
+_STUDIES: dict[str, Callable[[Run], str]] = {
+    "budget/budget.json": _budget_command,
+    "budget/waterfall.json": _waterfall_command,
+    "budget/shapley.json": _shapley_command,
+    "sensitivity/sensitivity.json": _sensitivity_command,
+    "advice/advice.json": _advise_command,
+    "life/life.json": _life_command,
+    "yield/yield.json": _yield_command,
+    "cost/cost.json": _cost_command,
+    "explore/explore.json": _explore_command,
+}
+
+
+def _study(name: str, run: Run, *words: str) -> str:
+    return shlex.join(["cimsim", name, str(run.path), *words])
+
+
+def _asked(run: Run, asked: Plan | Facts) -> list[str]:
+    """Chips, age, noise, device and metric."""
+    words = [*_chips(asked), *_circumstances(asked)]
+    words += [] if asked.profile == run.devices.name else ["--on", asked.profile]
+    return [*words, *_metric(asked)]
+
+
+def _aged(run: Run, facts: Facts) -> list[str]:
+    """The same for a study whose chips are old where nothing is said."""
+    told = _asked(run, facts)
+    return told if facts.age_s else [*told, "--age", "0s"]
+
+
+def _on_layers(asked: Sensitivity | AdviceAsked) -> list[str]:
+    """Chips, age, noise and samples."""
+    samples = [] if asked.samples is None else ["--samples", str(asked.samples)]
+    return [*_chips(asked), *_circumstances(asked), *samples]
+
+
+def _chips(asked: Plan | Facts | Sensitivity | AdviceAsked) -> list[str]:
+    return ["--chips", str(asked.chips)]
+
+
+def _circumstances(asked: Plan | Facts | Sensitivity | AdviceAsked) -> list[str]:
+    words = ["--age", typed_duration(asked.age_s)] if asked.age_s else []
+    noise = 1.0 if isinstance(asked, Plan) else asked.noise
+    return words if noise == 1 else [*words, "--noise", f"{noise:.10g}"]
+
+
+def _metric(asked: Plan | Facts | Sensitivity | Advice) -> list[str]:
     usual = "perplexity" if asked.token else "accuracy"
     return [] if asked.metric == usual else ["--metric", asked.metric]
 
 
-def _level(axis: str, level: Level) -> str:
-    """A level as it is typed: short, but no other number."""
-    if axis == "time":
-        return _time(float(level or 0.0))
-    short = Axis(axis, ()).format(level)
-    return repr(level) if isinstance(level, float) and float(short) != level else short
-
-
-def _time(seconds: float) -> str:
-    short = format_duration(seconds).replace(" ", "")
-    return short if parse_duration(short) == seconds else repr(seconds)
+def _names(run: Run) -> str:
+    return ", ".join(dict.fromkeys(profile.name for profile in run.devices.profiles))

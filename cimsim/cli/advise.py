@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import textwrap
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from cimsim.cli import console
 from cimsim.cli.evaluation import (
@@ -25,14 +21,13 @@ from cimsim.cli.evaluation import (
     Samples,
     WorkerCount,
     evaluation,
+    present,
 )
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
     from cimsim.analysis.advise import Advice
     from cimsim.training.run import Run
-
-_AS_IT_IS = "all analog, as it is"
 
 
 def advise(
@@ -79,9 +74,10 @@ def advise(
     goes on where it was stopped.
     """
     with console.resumable(KEPT):
-        from cimsim.analysis.advise import advice, write_advice
+        from cimsim.analysis.advise import NAME, advice
+        from cimsim.analysis.advise_plot import draw_advice
         from cimsim.analysis.sensitivity import measure, write_sensitivity
-        from cimsim.analysis.study import plain
+        from cimsim.analysis.store import ADVICE, sweep_folder
         from cimsim.analysis.subject import RunSubject
         from cimsim.training.run import Run
 
@@ -110,59 +106,15 @@ def advise(
                 better=better,
                 by="products" if by == "macs" else "parameters",
             )
-        path = write_advice(opened.path, found)
-        if as_json:
-            facts = {**asdict(found), "found": found.found, "holds": found.holds}
-            console.say(json.dumps(plain(facts), indent=2))
-            return
-        console.show(_table(found))
-        for line in (_verdict(found, by), *_orders(found, opened)):
-            console.say(line)
-        console.say(str(path))
-
-
-def _table(found: Advice) -> Table:
-    metric = found.measured
-    table = Table(title=f"{metric.title} lost to digital", title_justify="left")
-    table.add_column("assignment", overflow="fold")
-    table.add_column("lost", justify="right")
-    table.add_row(_AS_IT_IS, found.before.shown(metric))
-    for step in found.steps:
-        if step.layers:
-            table.add_row(Text(_named(step.layers)), step.lost.shown(metric))
-    table.add_section()
-    table.add_row(Text(f"chosen: {_named(found.layers)}"), found.chosen.shown(metric))
-    table.add_row("the same on other chips", found.verified.shown(metric))
-    return table
-
-
-def _named(layers: dict[str, dict[str, object]]) -> str:
-    from cimsim.training.layers import format_layer
-
-    return " ".join(format_layer(*item) for item in layers.items()) or _AS_IT_IS
-
-
-def _verdict(found: Advice, by: str) -> str:
-    metric = found.measured
-    unit = {"%": " points"}.get(metric.unit, f" {metric.unit}".rstrip())
-    target = f"{metric.shown(found.within)}{unit}"
-    chosen, measured = (f"{level.shown(metric)}{unit}" for level in (found.chosen, found.verified))
-    if not found.found:
-        return (
-            f"NOT REACHED: of all assignments that were tried and leave a layer analog, none is "
-            f"within {target} of digital; the nearest loses {chosen} on the chips it was chosen "
-            f"on, {measured} on others. Train against more noise, or allow a larger --within."
+        words = "\n".join([found.verdict, *_orders(found, opened)])
+        present(
+            sweep_folder(opened.path, ADVICE),
+            NAME,
+            found,
+            draw_advice(found),
+            as_json=as_json,
+            answer=words,
         )
-    if not found.holds:
-        return (
-            f"NOT CONFIRMED: it is within {target} of digital on the chips it was chosen on, and "
-            f"loses {measured} on others; ask for a smaller --within, or choose on more --chips."
-        )
-    share = "MACs" if by == "macs" else "parameters"
-    cost = f"{100 * found.digital_share:.1f} % of the analog layers' {share} become digital"
-    sure = found.verified.mean + found.verified.half_width <= found.within
-    unsure = "" if sure else "; the interval is not within, more --chips make it narrower"
-    return f"Reached: {measured} lost on other chips, {target} allowed; {cost}{unsure}."
 
 
 def _orders(found: Advice, run: Run) -> list[str]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from cimsim.cli import console
 from cimsim.cli.evaluation import (
@@ -29,7 +27,7 @@ from cimsim.errors import CimsimError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from cimsim.analysis.study import Evaluation, Facts
+    from cimsim.analysis.study import Evaluation, Result
     from cimsim.training.run import Run
 
 
@@ -103,8 +101,8 @@ def budget(
         present(sweep_folder(opened.path, BUDGET), *study, as_json=as_json, also=out)
 
 
-_Study: TypeAlias = "tuple[str, Any, Figure, Table]"
-"""Name, result, picture and table of one kind of budget."""
+_Study: TypeAlias = "tuple[str, Result, Figure]"
+"""Name, result and picture of one kind of budget."""
 
 
 def _each(run: Run, evaluation: Evaluation) -> _Study:
@@ -112,50 +110,18 @@ def _each(run: Run, evaluation: Evaluation) -> _Study:
     from cimsim.analysis.store import BUDGET
 
     found = budget(run, evaluation)
-    metric = found.facts.measured
-    table = _table(found.facts, "alone", "lost", "all but it", "gained")
-    table.add_row("none", found.nothing.shown(metric), "", "", "")
-    for share in found.shares:
-        cells = (share.alone, share.lost, share.rest, share.gained)
-        table.add_row(Text(share.name), *(cell.shown(metric) for cell in cells))
-    table.add_row("all", found.everything.shown(metric), "", "", "")
-    return BUDGET, found, draw_budget(found), table
+    return BUDGET, found, draw_budget(found)
 
 
 def _waterfall(run: Run, evaluation: Evaluation) -> _Study:
     from cimsim.analysis.waterfall import NAME, draw_waterfall, waterfall
 
     found = waterfall(run, evaluation)
-    metric = found.facts.measured
-    table = _table(found.facts, "with it", "lost by it")
-    table.add_row("none", found.nothing.shown(metric), "")
-    for step in found.steps:
-        table.add_row(Text(f"+ {step.name}"), step.after.shown(metric), step.lost.shown(metric))
-    table.add_row("all", found.steps[-1].after.shown(metric), found.lost.shown(metric))
-    return NAME, found, draw_waterfall(found), table
+    return NAME, found, draw_waterfall(found)
 
 
 def _shapley(run: Run, evaluation: Evaluation, orders: int | None) -> _Study:
     from cimsim.analysis.shapley import NAME, attribute, draw_attribution
 
     found = attribute(run, evaluation, orders)
-    metric = found.facts.measured
-    drawn = found.orders is not None
-    table = _table(found.facts, "share of the loss", *(["error by sampling"] if drawn else []))
-    for share in found.shares:
-        errors = [metric.shown(share.sampling_error)] if drawn else []
-        table.add_row(Text(share.name), share.lost.shown(metric), *errors)
-    table.add_row("all", found.lost.shown(metric), *([""] if drawn else []))
-    return NAME, found, draw_attribution(found), table
-
-
-def _table(facts: Facts, *headings: str) -> Table:
-    from cimsim.units import format_duration
-
-    scaled = "" if facts.noise == 1 else f", {facts.noise:g} times the noise"
-    title = f"{facts.measured.heading}, {facts.counted} at {format_duration(facts.age_s)}{scaled}"
-    table = Table(title=title, title_justify="left")
-    table.add_column("non-ideality", overflow="fold")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    return table
+    return NAME, found, draw_attribution(found)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from cimsim.cli import console
 from cimsim.cli.evaluation import (
@@ -22,12 +21,8 @@ from cimsim.cli.evaluation import (
     WorkerCount,
     evaluation,
     present,
-    titled,
 )
 from cimsim.errors import CimsimError
-
-if TYPE_CHECKING:
-    from cimsim.analysis.chip_yield import ChipYield
 
 
 def chip_yield(
@@ -83,18 +78,6 @@ def chip_yield(
             study.NAME,
             found,
             study.draw_yield(found),
-            _table(found),
             as_json=as_json,
             answer=found.answer,
         )
-
-
-def _table(found: ChipYield) -> Table:
-    facts = found.facts
-    metric = facts.measured
-    table = titled(facts, Table())
-    table.add_column("percentile of the chips", justify="right")
-    table.add_column(metric.title.lower(), justify="right")
-    for percentile, found_there in found.percentiles:
-        table.add_row(f"{percentile:g}", metric.shown(found_there))
-    return table

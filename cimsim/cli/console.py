@@ -6,9 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console, JustifyMethod, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -16,6 +17,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from cimsim.analysis.study import Sheet
 
 _PAGE = 100
 _UNLIMITED = 10_000
@@ -28,6 +33,17 @@ def show(table: Table) -> None:
         unlimited = console.options.update(width=_UNLIMITED)
         console.width = max(console.width, console.measure(table, options=unlimited).maximum)
     console.print(table)
+
+
+def lined_up(sheet: Sheet) -> Table:
+    """A table for the terminal."""
+    table = Table(title=sheet.caption, title_justify="left")
+    for column, heading in enumerate(sheet.headings):
+        justify: JustifyMethod = "right" if column in sheet.right else "left"
+        table.add_column(Text(heading), justify=justify, overflow="fold")
+    for row in sheet.rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def page(content: RenderableType) -> None:

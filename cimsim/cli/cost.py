@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from cimsim.cli import console
 from cimsim.cli.options import check_table
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
-    from cimsim.analysis.cost import Cost, LayerCost, Workload
+    from cimsim.analysis.cost import Workload
     from cimsim.profile import Profile
 
 
@@ -72,7 +69,10 @@ def cost(
     RUN/cost/ holds the result with a picture. `cimsim cost --profile NAME --model cnn --input
     1x28x28` tells of a model that was never trained, with uniform weights and inputs.
     """
-    from cimsim.analysis.cost import cost_facts, cost_of, write_cost_csv
+    from cimsim.analysis.cost import cost_of, write_cost
+    from cimsim.analysis.study import as_json as written
+    from cimsim.analysis.study import table_csv
+    from cimsim.training.files import write_text
 
     if out is not None:
         check_table(out)
@@ -81,7 +81,7 @@ def cost(
         if model is not None or input_shape is not None:
             raise CimsimError("a run knows its model and inputs; leave --model and --input out")
         found = cost_of(_work_of_run(run, on, overrides or [], inputs, data_dir))
-        files = _keep(found, run)
+        files = write_cost(run, found)
     else:
         if on is None or model is None or input_shape is None:
             raise CimsimError(
@@ -93,14 +93,14 @@ def cost(
         device = load_profile(on, overrides or [])
         found = cost_of(_work_of_shape(model, _shape(input_shape), classes, device))
     if out is not None:
-        write_cost_csv(found, out)
+        write_text(out, table_csv(found.table()))
     for text in found.warnings:
         console.remark(text)
     if as_json:
-        console.say(json.dumps(cost_facts(found), indent=2, allow_nan=False))
+        console.say(written(found))
         return
-    console.show(_table(found))
-    console.show(_totals(found))
+    console.show(console.lined_up(found.sheet()))
+    console.show(console.lined_up(found.rates()))
     for path in files:
         console.say(str(path))
 
@@ -142,72 +142,3 @@ def _shape(text: str) -> tuple[int, ...]:
     if len(shape) not in (1, 3) or min(shape) < 1:
         raise CimsimError(f"--input wants channels x height x width, such as 1x28x28, not '{text}'")
     return shape
-
-
-def _keep(found: Cost, run: Path) -> Sequence[Path]:
-    from cimsim.analysis.cost import draw_cost, write_cost
-    from cimsim.analysis.cost.files import PICTURE, cost_folder
-    from cimsim.analysis.plot import save
-
-    folder = cost_folder(run)
-    return [*write_cost(found, folder), *save(draw_cost(found), folder / PICTURE)]
-
-
-def _table(found: Cost) -> Table:
-    from cimsim.analysis.cost import PARTS
-
-    device = ", ".join((found.profile, *found.overrides))
-    known = "" if found.measured else ", uniform weights and inputs"
-    table = Table(
-        title=f"One inference on {device}{known}: energies in nJ, 1 MAC = 2 operations",
-        title_justify="left",
-    )
-    table.add_column("layer", overflow="fold")
-    headings = ("MACs", "tiles", "vectors", *PARTS, "energy", "%", "µs", "mm²")
-    for heading in headings:
-        table.add_column(heading, justify="right", overflow="fold")
-    for layer in found.layers:
-        table.add_row(Text(layer.name or "(the model)"), *_counted(layer), *_priced(layer, found))
-    table.add_section()
-    table.add_row("all", f"{found.macs:,}", "", "", *_priced(found, found))
-    return table
-
-
-def _counted(layer: LayerCost) -> list[str]:
-    counts = layer.counts
-    if counts is None:
-        return [f"{layer.macs:,}", "digital", ""]
-    return [f"{number:,}" for number in (layer.macs, counts.tiles, counts.vectors)]
-
-
-def _priced(of: LayerCost | Cost, whole: Cost) -> list[str]:
-    from cimsim.analysis.cost import PARTS
-
-    energy = of.energy_pJ
-    nJ = [getattr(energy, part) * 1e-3 for part in PARTS]
-    share = 100 * energy.total / whole.energy_pJ.total
-    return [
-        *(f"{value:.3g}" for value in (*nJ, energy.total * 1e-3)),
-        f"{share:.3g}",
-        f"{of.latency_ns * 1e-3:.3g}",
-        f"{of.area_um2.total * 1e-6:.3g}",
-    ]
-
-
-def _totals(found: Cost) -> Table:
-    table = Table(show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(justify="right")
-    table.add_column()
-    table.add_row("", "as it is", "1-bit-normalised", "")
-
-    def normalised(value: float | None) -> str:
-        return "-" if value is None else f"{value:.4g}"
-
-    efficiency = f"{found.tops_per_W:.4g}"
-    table.add_row("efficiency", efficiency, normalised(found.tops_per_W_1b), "TOPS/W")
-    table.add_row("one input at a time", f"{found.tops:.4g}", normalised(found.tops_1b), "TOPS")
-    table.add_row("every layer at work", f"{found.tops_pipelined:.4g}", "", "TOPS")
-    table.add_row("density", f"{found.tops_per_mm2:.4g}", "", "TOPS/mm²")
-    return table

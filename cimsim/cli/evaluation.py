@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
-from rich.table import Table
 
 from cimsim.cli import console
 from cimsim.errors import CimsimError
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cimsim.analysis.engine import Engine
-    from cimsim.analysis.study import Evaluation, Facts
+    from cimsim.analysis.study import Evaluation, Result
 
 RunFolder: TypeAlias = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 Chips: TypeAlias = Annotated[int, typer.Option(min=1, help="Chips; every level meets the same.")]
@@ -100,9 +99,8 @@ def evaluation(
 def present(
     folder: Path,
     name: str,
-    result: Any,
+    result: Result,
     figure: Figure,
-    table: Table | None,
     *,
     as_json: bool,
     answer: str | None = None,
@@ -114,28 +112,17 @@ def present(
     from cimsim.analysis.study import as_json as written
     from cimsim.analysis.study import write_result
 
-    files = write_result(folder, name, result, result.table(), figure)
+    files = write_result(folder, name, result, figure)
     if also is not None:
         files += save(figure, also)
     if as_json:
         console.say(written(result))
         return
-    if table is not None:
-        console.show(table)
+    console.show(console.lined_up(result.sheet()))
     if answer is not None:
         console.say(answer)
     for path in files:
         console.say(str(path))
-
-
-def titled(facts: Facts, table: Table) -> Table:
-    """``table`` with a title: metric, chips, age, noise, and what the digital model reaches."""
-    metric = facts.measured
-    scaled = "" if facts.noise == 1 else f", {facts.noise:g} times the noise"
-    digital = metric.shown(facts.digital)
-    table.title = f"{metric.heading}, {facts.counted}{facts.aged}{scaled}; digital {digital}"
-    table.title_justify = "left"
-    return table
 
 
 def engine_named(name: str, workers: int, address: str | None) -> Engine:

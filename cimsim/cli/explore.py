@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from cimsim.cli import console
 from cimsim.cli.evaluation import (
@@ -21,11 +19,7 @@ from cimsim.cli.evaluation import (
     WorkerCount,
     evaluation,
     present,
-    titled,
 )
-
-if TYPE_CHECKING:
-    from cimsim.analysis.explore import Exploration
 
 
 def explore(
@@ -103,28 +97,7 @@ def explore(
             study.NAME,
             found,
             draw_front(found),
-            _table(found),
             as_json=as_json,
             answer=f"{len(found.points)} of {found.designs} designs were evaluated; "
             f"{len(found.front)} are on the front",
         )
-
-
-def _table(found: Exploration) -> Table:
-    metric, cost = found.facts.measured, found.objective
-    table = titled(found.facts, Table())
-    table.add_column("front", justify="right")
-    for heading in ("run", "device", "changes"):
-        table.add_column(heading, overflow="fold")
-    table.add_column(f"{cost.title.lower()} in {cost.unit}", justify="right")
-    table.add_column("mean ± 95 %", justify="right")
-    table.add_column("worst chip", justify="right")
-    for number, point in enumerate(found.front, start=1):
-        table.add_row(
-            str(number),
-            *map(Text, (point.run, point.device, point.changes)),
-            f"{cost.of(point):.4g}",
-            point.score.shown(metric),
-            metric.shown(point.score.worst),
-        )
-    return table

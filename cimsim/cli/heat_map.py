@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from cimsim.cli import console
 from cimsim.cli.evaluation import (
@@ -22,12 +21,8 @@ from cimsim.cli.evaluation import (
     WorkerCount,
     evaluation,
     present,
-    titled,
 )
 from cimsim.errors import CimsimError
-
-if TYPE_CHECKING:
-    from cimsim.analysis.heat_map import Map
 
 
 def heat_map(
@@ -90,7 +85,7 @@ def heat_map(
                 shown = found.facts.measured.shown(line.value)
                 console.remark(f"the whole map is on one side of {shown}; that line is not drawn")
         folder = map_folder(opened.path, found.x, found.y)
-        present(folder, NAME, found, draw_map(found), _table(found), as_json=as_json)
+        present(folder, NAME, found, draw_map(found), as_json=as_json)
 
 
 def _numbers(text: str) -> list[float]:
@@ -98,17 +93,3 @@ def _numbers(text: str) -> list[float]:
         return [float(word) for word in text.split(",")]
     except ValueError:
         raise CimsimError(f"--lines wants numbers, such as 90,92, not '{text}'") from None
-
-
-def _table(found: Map) -> Table:
-    from cimsim.analysis.levels import Axis
-
-    facts, x, y = found.facts, Axis(found.x, ()), Axis(found.y, ())
-    metric = facts.measured
-    table = titled(facts, Table())
-    table.add_column(f"{y.key} \\ {x.key}", justify="right")
-    for level in found.x_levels:
-        table.add_column(x.format(level), justify="right")
-    for level, row in reversed(list(zip(found.y_levels, found.cells, strict=True))):
-        table.add_row(y.format(level), *(metric.shown(cell.mean) for cell in row))
-    return table

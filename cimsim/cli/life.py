@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from cimsim.cli import console
 from cimsim.cli.evaluation import (
@@ -22,11 +20,7 @@ from cimsim.cli.evaluation import (
     WorkerCount,
     evaluation,
     present,
-    titled,
 )
-
-if TYPE_CHECKING:
-    from cimsim.analysis.life import Life
 
 
 def life(
@@ -79,21 +73,5 @@ def life(
             study.NAME,
             found,
             study.draw_life(found),
-            _table(found),
             as_json=as_json,
         )
-
-
-def _table(found: Life) -> Table:
-    from cimsim.units import format_duration
-
-    facts = found.facts
-    metric = facts.measured
-    table = titled(facts, Table())
-    table.add_column("age", justify="right")
-    for course in found.courses:
-        table.add_column(Text(found.label(course)), justify="right")
-    for index, age_s in enumerate(found.ages_s):
-        cells = (course.points[index].shown(metric) for course in found.courses)
-        table.add_row(format_duration(age_s), *cells)
-    return table

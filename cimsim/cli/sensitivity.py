@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from cimsim.cli import console
 from cimsim.cli.evaluation import (
@@ -25,9 +22,6 @@ from cimsim.cli.evaluation import (
     evaluation,
     present,
 )
-
-if TYPE_CHECKING:
-    from cimsim.analysis.sensitivity import Sensitivity
 
 
 def sensitivity(
@@ -81,43 +75,6 @@ def sensitivity(
             SENSITIVITY,
             found,
             draw_sensitivity(found),
-            _table(found),
             as_json=as_json,
             also=out,
         )
-
-
-def _table(found: Sensitivity) -> Table:
-    from cimsim.analysis.sensitivity import circumstances
-
-    metric = found.measured
-    title = f"{metric.heading}, {circumstances(found)}"
-    table = Table(title=title, title_justify="left")
-    table.add_column("layer", overflow="fold")
-    table.add_column("device", overflow="fold")
-    headings = ("parameters", "MACs", "tiles", "used", "SNR dB", "DAC cut", "ADC cut")
-    for heading in (*headings, "alone", "lost", "all but it", "gained"):
-        table.add_column(heading, justify="right")
-    blank = [""] * (len(headings) + 1)
-    table.add_row("none", *blank, found.nothing.shown(metric), "", "", "")
-    for layer in found.layers:
-        table.add_row(
-            Text(layer.name or "(the model)"),
-            Text(layer.device),
-            f"{layer.parameters:,}",
-            _percent(layer.products),
-            str(layer.tiles),
-            _percent(layer.utilisation),
-            f"{layer.snr_dB:.1f}" if math.isfinite(layer.snr_dB) else "no error",
-            _percent(layer.dac_cut),
-            _percent(layer.adc_cut),
-            *(level.shown(metric) for level in (layer.alone, layer.lost, layer.rest, layer.gained)),
-        )
-    table.add_row("all", *blank, found.everything.shown(metric), "", "", "")
-    return table
-
-
-def _percent(share: float | None) -> str:
-    if share is None:
-        return "ideal"
-    return f"{100 * share:.2f} %" if share else "0"

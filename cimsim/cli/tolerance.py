@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from cimsim.cli import console
 from cimsim.cli.evaluation import (
@@ -22,11 +20,7 @@ from cimsim.cli.evaluation import (
     WorkerCount,
     evaluation,
     present,
-    titled,
 )
-
-if TYPE_CHECKING:
-    from cimsim.analysis.tolerance import Tolerance
 
 
 def tolerance(
@@ -85,26 +79,6 @@ def tolerance(
             over,
             found,
             draw_tolerance(found),
-            _table(found),
             as_json=as_json,
             answer=found.answer,
         )
-
-
-def _table(found: Tolerance) -> Table:
-    from cimsim.analysis.levels import Axis
-
-    facts, axis = found.facts, Axis(found.axis, ())
-    metric = facts.measured
-    table = titled(facts, Table())
-    for heading in (axis.key, "mean ± 95 %", "worst chip", "within"):
-        table.add_column(heading, justify="right")
-    for point in found.points:
-        inside = metric.lost(found.limit, point.mean) <= 0
-        table.add_row(
-            Text(axis.format(point.level)),
-            point.shown(metric),
-            metric.shown(point.worst),
-            "yes" if inside else "no",
-        )
-    return table

@@ -78,7 +78,7 @@ def test_chips_are_those_of_a_sweep_and_counted(run: Run) -> None:
     watched = replace(evaluation, progress=lambda done, total, _: told.append((done, total)))
     assert chip_yield(run, watched, above=0.0).passing.share == 1.0
     assert told == [(6, 6)]  # another threshold costs nothing
-    write_result(run.path / "yield", "yield", found, found.table(), draw_yield(found))
+    write_result(run.path / "yield", "yield", found, draw_yield(found))
     assert read_yield(run.path) == found
 
 

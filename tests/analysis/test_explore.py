@@ -143,9 +143,7 @@ def test_changes_are_made_in_their_order() -> None:
 
 def test_it_is_kept_and_drawn(run: Run, tmp_path: Path) -> None:
     found = explore(space_of(run), ONE, budget=6, final_chips=2)
-    write_result(
-        sweep_folder(run.path, EXPLORE), "explore", found, found.table(), draw_front(found)
-    )
+    write_result(sweep_folder(run.path, EXPLORE), "explore", found, draw_front(found))
     assert as_json(read_exploration(run.path)) == as_json(found)
     rows = (run.path / "explore" / "explore.csv").read_text().splitlines()
     assert len(rows) == 7

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.contour import ContourSet
+from matplotlib.figure import Figure
 
 from cimsim.analysis.grid import grid, pair
 from cimsim.analysis.heat_map import (
@@ -26,7 +28,7 @@ from cimsim.analysis.heat_map import (
     read_map,
     read_maps,
 )
-from cimsim.analysis.heat_map_plot import draw_map
+from cimsim.analysis.heat_map_plot import CELLS, draw_map
 from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.store import Cell, Plan, Sweep
 from cimsim.analysis.study import Evaluation, write_result
@@ -132,6 +134,11 @@ def test_the_contour_that_is_drawn_is_the_line() -> None:
     assert {0.0, 1.0} <= set(vertices[:, 1])
 
 
+def drawn_lines(figure: Figure) -> list[Any]:
+    """The data of every line but the middles of cells, which cannot be seen."""
+    return [line.get_data() for line in figure.axes[0].lines if line.get_gid() != CELLS]
+
+
 def test_beside_words_a_line_crosses_the_cells_of_each_word() -> None:
     def accuracy(word: object, x: object) -> float:
         assert isinstance(x, float)
@@ -141,7 +148,7 @@ def test_beside_words_a_line_crosses_the_cells_of_each_word() -> None:
     along_y = draw_map(synthetic(words, "noise=0,1,2", accuracy, [75]))
     along_x = draw_map(synthetic("noise=0,1,2", words, lambda x, w: accuracy(w, x), [75]))
     for figure, turned in ((along_y, False), (along_x, True)):
-        lines = [np.array(line.get_data()) for line in figure.axes[0].lines]
+        lines = [np.array(data) for data in drawn_lines(figure)]
         pieces = [line[::-1] if turned else line for line in lines]  # x: the word, y: noise
         assert np.allclose(pieces[0], [[-0.5, 0.5], [0.5, 0.5]])
         assert np.allclose(pieces[1], [[0.5, 1.5], [1.5, 1.5]])
@@ -156,7 +163,7 @@ def test_between_two_axes_of_words_lines_are_edges() -> None:
             [70],
         )
     )
-    pieces = sorted(np.array(line.get_data()).tolist() for line in figure.axes[0].lines)
+    pieces = sorted(np.array(data).tolist() for data in drawn_lines(figure))
     assert pieces == [[[-0.5, 0.5], [0.5, 0.5]], [[0.5, 0.5], [-0.5, 0.5]]]
 
 
@@ -257,7 +264,7 @@ def test_an_age_and_an_axis_of_ages_is_too_much(run: Run) -> None:
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     found = synthetic("noise=0,1", "adc.bits=4,ideal", falling)
     folder = map_folder(tmp_path, "noise", "adc.bits")
-    write_result(folder, "map", found, found.table(), draw_map(found))
+    write_result(folder, "map", found, draw_map(found))
     assert read_map(folder) == found
     assert read_maps(tmp_path) == [found]
     lines = (folder / "map.csv").read_text().splitlines()

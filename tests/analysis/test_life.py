@@ -172,7 +172,7 @@ def test_it_goes_on_and_is_read_again(run: Run) -> None:
     more = Evaluation(chips=2, progress=lambda done, total, _: told.append((done, total)))
     found = life(run, more, 1.0, 315576000.0, 3)
     assert told[0] == (12, 24)
-    write_result(run.path / "life", "life", found, found.table(), draw_life(found))
+    write_result(run.path / "life", "life", found, draw_life(found))
     assert read_life(run.path) == found
     rows = (run.path / "life" / "life.csv").read_text().splitlines()
     assert len(rows) == 1 + 3 * len(found.courses)

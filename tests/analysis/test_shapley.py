@@ -133,7 +133,7 @@ def test_shares_of_a_run_add_up_to_its_loss(run: Run) -> None:
         assert each == sorted(each, reverse=True)
     assert all(share.sampling_error == 0.0 for share in exact.shares)
     assert exact.shares[0].lost.mean > 0.01
-    write_result(run.path / "budget", "shapley", exact, exact.table(), draw_attribution(exact))
+    write_result(run.path / "budget", "shapley", exact, draw_attribution(exact))
     assert read_attribution(run.path) == exact
 
 

@@ -209,7 +209,7 @@ def test_its_levels_are_cells_of_an_ordinary_sweep(run: Run, tmp_path: Path) -> 
     assert "stays within 5 points of the digital" in found.answer
     assert "95 % interval over 2 chips" in found.answer
     folder = run.path / "tolerance"
-    write_result(folder, "noise", found, found.table(), draw_tolerance(found))
+    write_result(folder, "noise", found, draw_tolerance(found))
     assert read_tolerance(run.path, "noise") == found
     assert read_tolerances(run.path) == [found]
 

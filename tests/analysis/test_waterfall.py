@@ -67,7 +67,7 @@ def test_steps_add_up_to_the_loss(run: Run) -> None:
     for step in found.steps:
         assert step.lost.mean == pytest.approx(before - step.after.mean)
         before = step.after.mean
-    write_result(run.path / "budget", "waterfall", found, found.table(), draw_waterfall(found))
+    write_result(run.path / "budget", "waterfall", found, draw_waterfall(found))
     assert read_waterfall(run.path) == found
 
 

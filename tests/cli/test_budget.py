@@ -20,7 +20,10 @@ def run(trained: Path, tmp_path: Path) -> Path:
 def test_a_table_and_a_picture(cimsim: Command, run: Path) -> None:
     code, out, err = cimsim("budget", run, "--chips", 2, "--noise", 8, "--age", "1 day")
     assert code == 0, err
-    assert "Test accuracy in %, 2 chips at 1 d, 8 times the noise" in out
+    assert (
+        "Test accuracy in %, 2 chips, 1 d after programming, 8 times the noise; digital 82.78"
+        in out
+    )
     rows = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│")]
     names = [row[0].strip() for row in rows]
     assert (names[0], names[-1]) == ("none", "all")

@@ -62,7 +62,7 @@ def test_advice_can_be_followed(cimsim: Command, run: Path) -> None:
     code, out, err = cimsim("advise", run, *options, "--within", 8, "--json")
     assert code == 0
     found = json.loads(out)
-    assert [found["within"], found["model"]] == [0.08, "digital"]
+    assert [found["asked"]["within"], found["model"]] == [0.08, "digital"]
     assert found["chosen"]["mean"] <= 0.08
     assert found["found"] is True
     assert json.loads((run / "advice" / "advice.json").read_text()) == found

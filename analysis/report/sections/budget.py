@@ -4,51 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from cimsim.analysis.budget import ALONE, REST, draw_budget, read_budget
-from cimsim.analysis.metric import Metric
-from cimsim.analysis.report.blocks import (
-    Block,
-    Folded,
-    Heading,
-    Part,
-    Picture,
-    Section,
-    Shown,
-    Table,
-    Words,
-    file_name,
-    not_measured,
-)
+from cimsim.analysis.budget import ALONE, REST, Budget, draw_budget, read_budget
+from cimsim.analysis.report.blocks import Block, Part, Section, Shown
+from cimsim.analysis.report.each import drawn, refuse_old, section_of_each
+from cimsim.analysis.shapley import NAME as SHAPLEY
+from cimsim.analysis.shapley import Attribution, draw_attribution, read_attribution
 from cimsim.analysis.store import BUDGET
-from cimsim.analysis.study import table_csv
-from cimsim.units import format_duration
+from cimsim.analysis.waterfall import NAME as WATERFALL
+from cimsim.analysis.waterfall import Waterfall, draw_waterfall, read_waterfall
 
 _COMMAND = "cimsim budget RUN"
 
 
 def section(runs: Sequence[Shown]) -> Section | None:
-    """One budget after the other."""
-    found = [(shown.run.path / BUDGET / f"{BUDGET}.json").is_file() for shown in runs]
-    if not any(found):
-        return None
-    blocks: list[Block] = []
-    for shown, there in zip(runs, found, strict=True):
-        blocks += _budget(shown) if there else [not_measured(shown, _COMMAND)]
-    return Section(tuple(blocks))
+    """Each alone and all but each, one after another, and shared out; whatever was measured."""
+    return section_of_each(runs, f"{BUDGET}/*.json", _COMMAND, _blocks)
 
 
-def _budget(shown: Shown) -> Iterator[Block]:
-    again = f"run the same `cimsim budget {shown.run.path}` again"
-    yield Heading(shown.name)
-    budget = read_budget(shown.run.path)
-    facts, metric = budget.facts, budget.facts.measured
-    if facts.checkpoint_sha256 != shown.run.checkpoint_sha256:
-        yield Words(f"The model is not the one whose budget this was; {again}.", remark=True)
-        return
-    texts = {
+def _blocks(shown: Shown) -> Iterator[Block]:
+    folder = shown.run.path / BUDGET
+    if (folder / f"{BUDGET}.json").is_file():
+        budget = read_budget(shown.run.path)
+        refuse_old(shown, budget.facts.checkpoint_sha256, _COMMAND)
+        yield from drawn(
+            shown, budget, draw_budget(budget), "Error budget", _of_budget(budget), BUDGET
+        )
+    if (folder / f"{WATERFALL}.json").is_file():
+        steps = read_waterfall(shown.run.path)
+        refuse_old(shown, steps.facts.checkpoint_sha256, f"{_COMMAND} --waterfall")
+        what = "Non-idealities switched on one after another"
+        yield from drawn(shown, steps, draw_waterfall(steps), what, _of_steps(steps), WATERFALL)
+    if (folder / f"{SHAPLEY}.json").is_file():
+        shares = read_attribution(shown.run.path)
+        refuse_old(shown, shares.facts.checkpoint_sha256, f"{_COMMAND} --shapley")
+        what = "The loss shared out over non-idealities"
+        yield from drawn(shown, shares, draw_attribution(shares), what, _of_shares(shares), SHAPLEY)
+
+
+def _of_budget(budget: Budget) -> dict[str, list[str]]:
+    metric = budget.facts.measured
+    return {
         title: [
-            f"{share.name}\n{title}: {part.shown(metric)}{_unit(metric)}\n{what}: "
-            f"{change.shown(metric)}"
+            f"{share.name}\n{title}: {part.shown_with_unit(metric)}\n{what}: {change.shown(metric)}"
             for share, part, change in parts
         ]
         for title, what, parts in (
@@ -56,30 +53,21 @@ def _budget(shown: Shown) -> Iterator[Block]:
             (REST, "gained", [(share, share.rest, share.gained) for share in budget.shares]),
         )
     }
-    yield Picture(draw_budget(budget), f"Error budget of {shown.name}", texts)
-    caption = (
-        f"{metric.heading} of {shown.name} on {facts.profile}, {facts.counted} at "
-        f"{format_duration(facts.age_s)}, {facts.noise:g} times the noise"
-    )
-    rows = [("none", budget.nothing.shown(metric), "", "", "")]
-    for share in budget.shares:
-        values = (p.shown(metric) for p in (share.alone, share.lost, share.rest, share.gained))
-        rows.append((share.name, *values))  # type: ignore[arg-type]
-    rows.append(("all", budget.everything.shown(metric), "", "", ""))
-    headings = ("non-ideality", "alone", "lost", "all but it", "gained")
-    csv = table_csv(budget.table())
-    file = file_name(f"budget-{shown.name}.csv")
-    yield Folded("In numbers", (Table(caption, headings, tuple(rows), range(1, 5), file, csv),))
 
 
-def _unit(metric: Metric) -> str:
-    return f" {metric.unit}" if metric.unit else ""
+def _of_steps(found: Waterfall) -> dict[str, list[str]]:
+    metric = found.facts.measured
+    lines = [f"none of them\n{found.nothing.shown_with_unit(metric)}"]
+    for step in found.steps:
+        after, lost = step.after.shown_with_unit(metric), step.lost.shown(metric)
+        lines.append(f"+ {step.name}\nwith it: {after}\nlost by it: {lost}")
+    lines.append(f"all of them\nlost: {found.lost.shown(metric)}")
+    return {WATERFALL: lines}
 
 
-PART = Part(
-    "budget",
-    "Error budget",
-    section,
-    _COMMAND,
-    ("budget/results.csv", "budget/budget.svg"),
-)
+def _of_shares(found: Attribution) -> dict[str, list[str]]:
+    metric = found.facts.measured
+    return {SHAPLEY: [f"{share.name}\nshare: {share.lost.shown(metric)}" for share in found.shares]}
+
+
+PART = Part("budget", "Error budget", section, _COMMAND, (f"{BUDGET}/*",))

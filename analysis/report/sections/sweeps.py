@@ -20,8 +20,8 @@ from cimsim.analysis.report.blocks import (
     Table,
     Words,
     file_name,
-    not_measured,
 )
+from cimsim.analysis.report.each import not_measured
 from cimsim.analysis.scale import scale_of
 from cimsim.analysis.stats import Summary
 from cimsim.analysis.store import cells_csv, read_sweep, sweep_folder, swept_axes

@@ -1,0 +1,96 @@
+"""Sections about one run after the other: what was found of it, or what finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from matplotlib.figure import Figure
+
+from cimsim.analysis.report.blocks import (
+    Block,
+    Folded,
+    Heading,
+    OfRun,
+    Picture,
+    Section,
+    Shown,
+    Table,
+    Words,
+    file_name,
+    typed,
+)
+from cimsim.analysis.study import Result, Sheet, table_csv
+from cimsim.errors import CimsimError
+
+
+def section_of_each(
+    runs: Sequence[Shown],
+    files: str,
+    command: str,
+    blocks: Callable[[Shown], Iterable[Block]],
+    others: bool = True,
+) -> Section | None:
+    """A part for each run, under its name and switched with it; ``None`` if no run has ``files``.
+
+    Args:
+        files: a pattern of what the results of a run lie in.
+        command: makes them; ``RUN`` stands for the run.
+        blocks: what is to be said of a run that has results; a fault in them is told in their
+            place.
+        others: whether the runs without results are named.
+    """
+    found = [any(shown.run.path.glob(files)) for shown in runs]
+    if not any(found):
+        return None
+    parts: list[Block] = []
+    for shown, there in zip(runs, found, strict=True):
+        if there:
+            parts.append(OfRun(shown.number, (Heading(shown.name), *_told(shown, blocks))))
+        elif others:
+            parts.append(OfRun(shown.number, (not_measured(shown, command),)))
+    return Section(tuple(parts))
+
+
+def _told(shown: Shown, blocks: Callable[[Shown], Iterable[Block]]) -> tuple[Block, ...]:
+    try:
+        return tuple(blocks(shown))
+    except CimsimError as error:
+        return (Words(f"This cannot be shown: {error}", remark=True),)
+
+
+def not_measured(shown: Shown, command: str) -> Words:
+    """Says of one run of several that it has no such result, and what makes it."""
+    return Words(f"{shown.name}: not measured yet; `{typed(command, shown.run)}`", remark=True)
+
+
+def refuse_old(shown: Shown, checkpoint_sha256: str, command: str) -> None:
+    """
+    Raises:
+        CimsimError: if the run's model is not the one with the hash ``checkpoint_sha256``.
+    """
+    if shown.run.checkpoint_sha256 not in checkpoint_sha256:
+        raise CimsimError(
+            "the model was trained again since, and is not the one that this was measured of; run "
+            f"the same `{typed(command, shown.run)}` again"
+        )
+
+
+def drawn(
+    shown: Shown,
+    result: Result,
+    figure: Figure,
+    what: str,
+    texts: dict[str, list[str]],
+    name: str,
+) -> tuple[Picture, Folded]:
+    """A result's picture, and its numbers below it; ``name`` tells its file from others."""
+    return (
+        Picture(figure, f"{what} of {shown.name}", texts),
+        Folded("In numbers", (numbers(result, result.sheet(), f"{name}-{shown.name}"),)),
+    )
+
+
+def numbers(result: Result, sheet: Sheet, name: str) -> Table:
+    """A sheet, from which the long table of the result is saved."""
+    csv, file = table_csv(result.table()), file_name(f"{name}.csv")
+    return Table(sheet.caption, sheet.headings, sheet.rows, sheet.right, file, csv)

@@ -1,0 +1,87 @@
+"""The commands that a report lists make what the run has."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cimsim.analysis.levels import parse_axis
+from cimsim.analysis.report.commands import commands_of, train_command
+from cimsim.analysis.sweep import sweep
+from cimsim.cli import main
+from cimsim.training.config import make_config
+from cimsim.training.fit import fit
+from cimsim.training.run import Run
+
+
+def results(run: Path) -> dict[str, str]:
+    """Every result, but not what it was made of, nor where a search had found its run."""
+    files = (path for path in run.glob("*/**/*.json") if path.name != "sweep.json")
+    return {
+        path.relative_to(run).as_posix(): re.sub(r'"runs": \[[^]]*\]', "", path.read_text())
+        for path in files
+    }
+
+
+def test_the_commands_make_the_results_again(own: Run) -> None:
+    before = results(own.path)
+    train, *studies = commands_of(own)
+    assert train == (
+        "cimsim train --profile pcm-ibm-2020 --method digital --epochs 2 --device cpu "
+        f"--out {own.path}"
+    )
+    for command in studies:
+        program, *words = shlex.split(command)
+        assert program == "cimsim"
+        with pytest.raises(SystemExit, match="0"):
+            main(words)
+    after = results(own.path)
+    assert {name for name in before if before[name] != after[name]} == set()
+    assert set(after) == set(before)
+
+
+def test_they_are_short(own: Run) -> None:
+    _, *studies = commands_of(own)
+    told = [command.replace(str(own.path), "RUN") for command in studies]
+    assert "cimsim sweep RUN --over noise=0,1,2 --chips 2 --device cpu" in told
+    assert "cimsim budget RUN --chips 1 --age 1min --noise 3" in told
+    assert "cimsim budget RUN --shapley --orders 4 --chips 1 --age 1d" in told
+    assert "cimsim yield RUN --above 81.5 --chips 6 --age 1d --noise 4" in told
+    assert "cimsim cost RUN --set adc.bits=6 --inputs 3" in told
+    assert len(told) == 13  # the search of a tolerance is a sweep over its axis
+
+
+def test_settings_that_differ_from_a_recipe_are_told(trained: Path) -> None:
+    run = Run.open(trained)
+    changes = {"recipe": "robust", "augment": (), "overrides": ("adc.bits=6",)}
+    run.config = run.config.model_copy(update={**changes, "keep_digital": ("first", "a b")})
+    command = train_command(run)
+    assert command.startswith(
+        "cimsim train --recipe robust --profile pcm-ibm-2020 --set adc.bits=6"
+    )
+    assert "--average 0.0" in command
+    assert "--keep-digital first --keep-digital 'a b'" in command
+
+
+def test_a_run_with_devices_of_its_own_for_layers_is_swept_on_them_again(tmp_path: Path) -> None:
+    settings = {"epochs": 1, "limit": 64, "layer": ("hidden2:profile=ideal",)}
+    run = fit(make_config(profile="pcm-ibm-2020", method="digital", **settings), tmp_path / "run")
+    sweep([run], parse_axis("noise=0,1"), 1)
+    _, command = commands_of(run)
+    assert command == f"cimsim sweep {run.path} --over noise=0,1 --chips 1 --device cpu"
+
+
+def test_a_search_over_several_runs_names_them_all(trained: Path, tmp_path: Path) -> None:
+    runs = [shutil.copytree(trained, tmp_path / name) for name in ("a", "b")]
+    words = ["explore", *map(str, runs), "--over", "adc.bits=4", "--chips", "1"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*words, "--final-chips", "1", "--device", "cpu"])
+    _, command = commands_of(Run.open(runs[0]))
+    assert command == (
+        f"cimsim explore {runs[0]} {runs[1]} --over adc.bits=4 --budget 40 --chips 1 "
+        "--final-chips 1 --cost energy --seed 0"
+    )
