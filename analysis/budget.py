@@ -231,9 +231,10 @@ def draw_budget(budget: Budget) -> Figure:
     figure.legend(
         *rest.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
     )
+    interval = " and its 95 % interval" if facts.chips > 1 else ""
     figure.suptitle(
         f"{facts.where}, {format_duration(facts.age_s)} after programming: "
-        f"mean of {facts.counted} and its 95 % interval",
+        f"mean of {facts.counted}{interval}",
         fontsize=11,
     )
     return figure

@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 from scipy.stats import binomtest
 
 from cimsim.analysis.levels import Axis, Level
@@ -99,7 +100,8 @@ class ChipYield(Result):
         unit = f" {metric.unit}" if metric.unit else ""
         return (
             f"{share.count} of {share.total} chips ({100 * share.share:.1f} %, 95 % interval "
-            f"{100 * share.low:.1f} to {100 * share.high:.1f} %) have {metric.title.lower()} "
+            f"{100 * share.low:.1f} to {100 * share.high:.1f} %) "
+            f"{'has' if share.count == 1 else 'have'} {metric.title.lower()} "
             f"{'of at most' if metric.falls else 'of at least'} "
             f"{metric.factor * self.threshold:.6g}{unit}"
         )
@@ -180,6 +182,7 @@ def draw_yield(found: ChipYield) -> Figure:
     limit = metric.factor * found.threshold
     left.hist(there, bins=min(30, max(5, round(math.sqrt(total)))), color=COLOURS[0])
     left.set_ylabel("Chips")
+    left.yaxis.set_major_locator(MaxNLocator(integer=True))
     where = "post" if metric.falls else "pre"
     passing = [100 * s.share for s in shares]
     right.step(there, passing, where=where, color=COLOURS[0], linewidth=2, gid=NAME)

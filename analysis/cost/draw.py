@@ -26,7 +26,7 @@ def draw_cost(cost: Cost) -> Figure:
         [[getattr(layer.energy_pJ, part) for part in PARTS] for layer in cost.layers]
     )
     unit_pJ, unit = next(
-        ((size, name) for size, name in _SCALES if energies.sum(1).max() >= size), _SCALES[-1]
+        ((size, name) for size, name in _SCALES if energies.sum() >= size), _SCALES[-1]
     )
     energies = energies / unit_pJ
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)

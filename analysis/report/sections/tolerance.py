@@ -67,4 +67,4 @@ def _cells(found: Map) -> dict[str, list[str]]:
 
 _MAP = "cimsim map RUN --x noise=0:4:1 --y adc.bits=8,6,5,4"
 PART = Part("tolerance", "What is tolerated", section, _COMMAND, (f"{FOLDER}/*",))
-MAPS = Part("maps", "Two at a time", section_of_maps, _MAP, ("maps/*",))
+MAPS = Part("maps", "Two axes at once", section_of_maps, _MAP, ("maps/*",))
