@@ -27,7 +27,7 @@ demo: $(READY)
 	$(CIMSIM) plot runs/demo/digital runs/demo/noise-aware --out runs/demo/accuracy_vs_noise.png
 
 test: $(READY)
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses auto --dist worksteal
 
 # The checkers know a package by its path, so they are shown the tree as it is when installed.
 lint: $(READY)
