@@ -139,16 +139,16 @@ def points_of(figure: Figure, texts: Mapping[str, Sequence[str]]) -> list[Point]
 
     Args:
         figure: drawn just before.
-        texts: for the lines of that name (``gid``), what each point tells. Other lines tell their
-            label, x and y, at some of their points; lines without a label nothing.
+        texts: for the lines of that name (``gid``), what each point tells; others tell nothing.
+            Without any, every line that has a label tells it, x and y, at some of its points.
     """
     height = figure.bbox.height
     found = []
     for axes in figure.axes:
         for line in axes.get_lines():
-            told = texts.get(str(line.get_gid()))
-            chosen = np.arange(len(_numbers(line)))
-            if told is None:
+            told = texts.get(str(line.get_gid()), ())
+            chosen = np.arange(len(_numbers(line)) if told else 0)
+            if not texts:
                 chosen, told = _some(line, axes)
             places = axes.transData.transform(_numbers(line))[chosen]
             for (x, y), text in zip(places.tolist(), told, strict=True):

@@ -38,16 +38,14 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def file(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("page")
-    runs = [
-        Run.open(shutil.copytree(trained, folder / name))
-        for name in ("first", "<img src=x onerror=alert(1)>")
-    ]
-    sweep(runs, parse_axis("noise=0:2:1"), 2)
-    sweep(runs, parse_axis("adc.bits=ideal,6,4"), 2)
+def file(own: Run, trained: Path) -> Path:
+    """A report on two runs: of one everything was measured, of the other two sweeps."""
+    folder = own.path.parent
+    other = Run.open(shutil.copytree(trained, folder / "<img src=x onerror=alert(1)>"))
+    sweep([own, other], parse_axis("noise=0:2:1"), 2)
+    sweep([own, other], parse_axis("adc.bits=ideal,6,4"), 2)
     path = folder / "report.html"
-    path.write_text(report(runs), encoding="utf-8")
+    path.write_text(report([own, other]), encoding="utf-8")
     return path
 
 
@@ -81,7 +79,7 @@ def test_it_is_drawn_without_a_fault(browser: Any, file: Path, size: str) -> Non
     page = seen.page
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     figures = page.locator("figure:visible").all()
-    assert len(figures) == 4
+    assert len(figures) == 15
     for figure in figures:
         drawn = figure.locator("svg").bounding_box()
         assert drawn["width"] > 300
@@ -106,8 +104,15 @@ def test_runs_and_axes_go_off_and_on(browser: Any, file: Path) -> None:
     box.uncheck()
     assert not curve.is_visible()
     assert page.locator("#sweeps figure:visible [data-run='0'][id$='mean']").first.is_visible()
+    assert page.locator("#cost figure").is_visible()
     box.check()
     assert curve.is_visible()
+    first = page.get_by_role("checkbox", name="plain")
+    first.uncheck()  # what is about that run only goes altogether
+    assert not page.locator("#cost figure").is_visible()
+    assert not page.locator("#life figure").is_visible()
+    first.check()
+    assert page.locator("#life [id$='way-0-mean']").is_visible()
     page.get_by_role("checkbox", name="ADC resolution").uncheck()
     assert page.locator("#sweeps figure:visible").count() == 1
     page.get_by_role("radio", name="Test loss").locator("visible=true").check()
@@ -138,16 +143,41 @@ def test_values_are_told_under_the_pointer_and_by_keys(browser: Any, file: Path)
     assert seen.faults == []
 
 
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ("cost", "hidden1, array\n"),
+        ("maps", "Noise (multiple of the profile's): 0\nADC resolution (bits): 3\nTest acc"),
+        ("explore", "plain on pcm-ibm-2020\nadc.bits=4\nEnergy per inference: "),
+        ("life", "as it is (compensated per layer)\n1 min: "),
+        ("yield", "threshold "),
+        ("sensitivity", "alone on the chip: "),
+        ("advice", "all analog, as it is\nlost: "),
+    ],
+)
+def test_every_study_tells_its_values(browser: Any, file: Path, section: str, told: str) -> None:
+    seen = Seen(browser, file)
+    figure = seen.page.locator(f"#{section} figure").first
+    figure.focus()
+    seen.page.keyboard.press("ArrowRight")
+    tip = seen.page.locator("#tip")
+    assert told in tip.inner_text()
+    mark, frame = figure.locator("circle.at").bounding_box(), figure.locator("svg").bounding_box()
+    assert frame["x"] <= mark["x"] + 7 <= frame["x"] + frame["width"]
+    assert frame["y"] <= mark["y"] + 7 <= frame["y"] + frame["height"]
+    assert seen.faults == []
+
+
 def test_everything_can_be_reached_by_the_keyboard(browser: Any, file: Path) -> None:
     page = Seen(browser, file).page
     reached = set()
-    for _ in range(120):
+    for _ in range(200):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.tagName + document.activeElement.id"))
         style = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert style != "none" or page.evaluate("document.activeElement === document.body")
     assert {"A", "INPUT", "BUTTON", "SUMMARY", "PRE", "DIV"} <= reached
-    assert sum(name.startswith("FIGURE") for name in reached) == 4
+    assert sum(name.startswith("FIGURE") for name in reached) == 15
 
 
 def test_a_table_is_saved_as_a_file(browser: Any, file: Path, tmp_path: Path) -> None:
@@ -162,7 +192,7 @@ def test_a_table_is_saved_as_a_file(browser: Any, file: Path, tmp_path: Path) ->
 
 def test_without_scripts_everything_is_there(browser: Any, file: Path) -> None:
     page = Seen(browser, file, java_script_enabled=False).page
-    assert page.locator("figure:visible").count() == 6  # both metrics of both axes
+    assert page.locator("figure:visible").count() == 17  # both metrics of both axes
     assert page.locator("button:visible").count() == 0
     assert page.locator("input:visible").count() == 0
 
