@@ -19,39 +19,22 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from cimsim.array import Array, Chip, ConverterRanges, Readout, Tiling, Wanted
-from cimsim.circuits.ranges import RangeObserver
+from cimsim.array import Array, Chip, Readout, Tiling, Wanted
 from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, Call, analog_matmul
 from cimsim.estimators.function import without_autocast
 from cimsim.nn import operation
 from cimsim.nn.denoiser import ColumnDenoiser
-from cimsim.profile import ADC, DAC, FixedRange, LearnedRange, Profile
+from cimsim.nn.ranged import Ranged, SignalObserver, compute_dtype, range_key
 from cimsim.profile import Array as ProfileArray
+from cimsim.profile import LearnedRange, Profile
 from cimsim.quantizers import Quantizer, make_quantizer
 from cimsim.seeds import seed_for
 
-_SMALLEST_RANGE = 1e-12
 _REMEMBERED = 4096  # calls that backward may want again
 
 
 Stage: TypeAlias = "tuple[bool, Array, float, Callable[[Tensor], Tensor] | None]"
-
-
-class SignalObserver:
-    """Ranges of one layer's signals during calibration: of its input, and of the columns of each
-    tile (of all tiles together where they share one range).
-
-
-    ``array`` is what the columns are computed on: a perfect one, or that of the chip itself, with
-    its reads, if ``on_chip``.
-    """
-
-    def __init__(self, array: Array, on_chip: bool) -> None:
-        self.array, self.on_chip = array, on_chip
-        tiles = array.tiling.tiles if array.profile.adc.range_per == "tile" else 1
-        self.input = RangeObserver()
-        self.columns = [RangeObserver() for _ in range(tiles)]
 
 
 @dataclass
@@ -64,13 +47,11 @@ class _Shared:
     reads: int = 0
 
 
-class AnalogLayer(nn.Module):
+class AnalogLayer(Ranged):
     """Base of the analog layers; a subclass also inherits the torch layer that it stands for.
 
     Attributes:
-        dac_range, adc_range: full scales of the converters (buffers, NaN until calibrated; that of
-            the ADC has one entry for each tile if the profile says so), see
-            :class:`cimsim.array.ConverterRanges`.
+        dac_range, adc_range: full scales of the converters, see :class:`cimsim.nn.ranged.Ranged`.
         digital: while true the layer is its digital self.
         name, seed: name this layer's draws; ``draws`` counts the chips it was trained on.
         weight_quantizer, input_quantizer: what weight and input pass first; None for nothing.
@@ -81,13 +62,9 @@ class AnalogLayer(nn.Module):
             written anew to save its memory; the numbers are the same.
     """
 
-    weight: Tensor
     bias: Any  # Tensor or None, which torch declares differently for each layer
-    dac_range: Tensor
-    adc_range: Tensor
     calls: Tensor
     handle: int
-    _array: Array
     _chip: Chip | None
     _chip_of: tuple[list[Tensor], tuple[object, ...]]
     weight_quantizer: Quantizer | None
@@ -238,37 +215,9 @@ class AnalogLayer(nn.Module):
         old = self._array.profile if hasattr(self, "_array") else None
         self._array = array
         self._chip = None
-        if old is None or _range_key(old) != _range_key(profile):
+        if old is None or range_key(old) != range_key(profile):
             self._forget_ranges()
         self._set_fixed_ranges()
-
-    def _forget_ranges(self) -> None:
-        """Ranges that are not known, on the weight's device."""
-        profile = self.profile
-        per_tile = profile.adc.range_per == "tile"
-        shape = (self._array.tiling.tiles,) if per_tile else ()
-        self._new_range("dac_range", (), isinstance(profile.dac.range, LearnedRange))
-        self._new_range("adc_range", shape, isinstance(profile.adc.range, LearnedRange))
-        self._calibrated = False
-
-    def _new_range(self, name: str, shape: tuple[int, ...], learned: bool) -> None:
-        """A range that is not known yet: a parameter if it is learned, or else a buffer."""
-        unknown = torch.full(shape, torch.nan, device=self.weight.device)
-        delattr(self, name)
-        if learned:
-            self.register_parameter(name, nn.Parameter(unknown))
-        else:
-            self.register_buffer(name, unknown)
-
-    @torch.no_grad()
-    def _set_fixed_ranges(self) -> None:
-        """The full scales that the chip fixes: of the DAC, and in its units those of the ADC."""
-        dac, adc = self.profile.dac, self.profile.adc
-        if isinstance(dac.range, FixedRange):
-            self.dac_range.fill_(dac.range.full_scale)
-        if isinstance(adc.range, FixedRange):
-            one_input = 1.0 if dac.bits is None or dac.bit_serial else self.dac_range
-            self.adc_range.fill_(adc.range.full_scale * self._array.mapping.full_cell * one_input)
 
     def program(self, chip_seed: int) -> None:
         """Use the chip named ``chip_seed`` in evaluation, freshly programmed."""
@@ -317,7 +266,7 @@ class AnalogLayer(nn.Module):
             return x
         try:
             with without_autocast(x.device.type):
-                held: Tensor = quantizer(x.to(_compute_dtype(x)))
+                held: Tensor = quantizer(x.to(compute_dtype(x)))
                 return held.to(x.dtype)
         except CimsimError as error:
             raise CimsimError(f"layer '{self.name}': {error}") from None
@@ -370,7 +319,7 @@ class AnalogLayer(nn.Module):
     def observe(self, x: Tensor) -> None:
         """Show one batch of inputs to the observer."""
         assert self.observer is not None
-        vectors = self._vectors(x).to(_compute_dtype(self.weight))
+        vectors = self._vectors(x).to(compute_dtype(self.weight))
         observer, array = self.observer, self.observer.array
         observer.input.observe(vectors)
         drive, gain = vectors, vectors.new_ones(())
@@ -389,75 +338,6 @@ class AnalogLayer(nn.Module):
             return
         for tile, columns in zip(array.tiling.by_column(z), observer.columns, strict=True):
             columns.observe(tile)
-
-    def _dac_scale(self, observer: SignalObserver) -> float:
-        assert self._array.dac is not None
-        return observer.input.full_scale(self.profile.dac.range, self._array.dac.levels)
-
-    @torch.no_grad()
-    def set_ranges(self) -> None:
-        """Fix the converters' ranges from what the observer saw, and drop it.
-
-        Raises:
-            CimsimError: if the observer saw a value that is not finite.
-        """
-        assert self.observer is not None
-        observer, self.observer = self.observer, None
-        adc = self.profile.adc
-        if self._array.dac is not None and not self._has_learned(self.profile.dac, self.dac_range):
-            self._refuse_nonfinite(observer.input)
-            self.dac_range.fill_(self._dac_scale(observer))
-        if self._array.adc is not None and not self._has_learned(adc, self.adc_range):
-            scales = []
-            for columns in observer.columns:
-                self._refuse_nonfinite(columns)
-                levels = self._array.adc.levels
-                scales.append(columns.full_scale(adc.range, levels, adc.noise_of_range))
-            self.adc_range.copy_(torch.tensor(scales).view(self.adc_range.shape))
-        self._set_fixed_ranges()
-        self._calibrated = True
-
-    @staticmethod
-    def _has_learned(converter: DAC | ADC, found: Tensor) -> bool:
-        """Whether the range is one that training goes on from, and is there already."""
-        return isinstance(converter.range, LearnedRange) and not found.isnan().any().item()
-
-    def _refuse_nonfinite(self, seen: RangeObserver) -> None:
-        if not torch.isfinite(torch.tensor(seen.peak)):
-            raise CimsimError(
-                f"layer '{self.name}' saw a value that is not finite while its converters were "
-                "calibrated; look for NaN or infinity in the data or the weights"
-            )
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether every converter of the device has its range."""
-        if not self._calibrated:  # reads the device once; loading a state may have set the ranges
-            wanted = [
-                buffer
-                for converter, buffer in (
-                    (self._array.dac, self.dac_range),
-                    (self._array.adc, self.adc_range),
-                )
-                if converter is not None
-            ]
-            self._calibrated = not any(buffer.isnan().any().item() for buffer in wanted)
-        return self._calibrated
-
-    def _ranges(self) -> ConverterRanges:
-        if not self.calibrated:
-            raise CimsimError(
-                f"the converters of layer '{self.name}' have no range yet; show the model some "
-                "training data first: cimsim.calibrate(model, batches)"
-            )
-        dtype = _compute_dtype(self.weight)
-        # Copies: calibrating again before backward must not change what this forward did. And an
-        # optimiser may carry a learned range past zero.
-        dac, adc = (
-            r.detach().to(dtype).clamp_min(_SMALLEST_RANGE)
-            for r in (self.dac_range, self.adc_range)
-        )
-        return ConverterRanges(dac, adc)
 
     # The module's own life.
 
@@ -525,7 +405,7 @@ class AnalogLayer(nn.Module):
         """The weight as the array takes it."""
         if self._shared is not None:
             return self._shared.weight
-        return self.effective_weight().to(_compute_dtype(self.weight)).contiguous()
+        return self.effective_weight().to(compute_dtype(self.weight)).contiguous()
 
     def next_call(self, precision: torch.dtype | None = None) -> Call:
         """What the next multiplication is to simulate; counts the chips and reads.
@@ -583,7 +463,7 @@ class AnalogLayer(nn.Module):
         if torch.is_autocast_enabled(device):
             dtype = precision = torch.get_autocast_dtype(device)
         with without_autocast(device):
-            compute = _compute_dtype(self.weight)
+            compute = compute_dtype(self.weight)
             vectors = self._vectors(x).to(compute)
             bias = None if self._array_bias is None else self._array_bias.to(compute)
             weight = self._operand()
@@ -650,22 +530,3 @@ def _rank() -> tuple[int, ...]:
         return ()
     rank = torch.distributed.get_rank()
     return (rank,) if rank else ()
-
-
-def _compute_dtype(weight: Tensor) -> torch.dtype:
-    return torch.float64 if weight.dtype == torch.float64 else torch.float32
-
-
-def _range_key(profile: Profile) -> tuple[object, ...]:
-    """Everything that decides what the converters meet, noise and errors apart."""
-    dac, adc, array = profile.dac, profile.adc, profile.array
-    converters = (dac.bits, dac.bit_serial, dac.range, adc.bits, adc.range, adc.range_per)
-    mapping = (
-        array.rows,
-        array.row_split,
-        array.mapping,
-        array.slices,
-        array.weight_scale,
-        profile.cell.levels,
-    )
-    return *converters, *mapping

@@ -1,0 +1,164 @@
+"""The full scales of a layer's converters: unknown, measured, fixed by the chip, or learned."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from cimsim.array import Array, ConverterRanges
+from cimsim.circuits.ranges import RangeObserver
+from cimsim.errors import CimsimError
+from cimsim.profile import ADC, DAC, FixedRange, LearnedRange, Profile
+
+_SMALLEST_RANGE = 1e-12
+
+
+class SignalObserver:
+    """Ranges of one layer's signals during calibration: of its input, and of the columns of each
+    tile (of all tiles together where they share one range).
+
+    ``array`` is what the columns are computed on: a perfect one, or that of the chip itself, with
+    its reads, if ``on_chip``.
+    """
+
+    def __init__(self, array: Array, on_chip: bool) -> None:
+        self.array, self.on_chip = array, on_chip
+        tiles = array.tiling.tiles if array.profile.adc.range_per == "tile" else 1
+        self.input = RangeObserver()
+        self.columns = [RangeObserver() for _ in range(tiles)]
+
+
+class Ranged(nn.Module):
+    """A layer with converters, as far as their ranges are concerned.
+
+    Attributes:
+        dac_range, adc_range: full scales of the converters (buffers, or parameters where they are
+            learned; NaN until calibrated; that of the ADC has one entry for each tile if the
+            profile says so), see :class:`cimsim.array.ConverterRanges`.
+        observer: what looks at the signals during calibration; None at other times.
+    """
+
+    name: str
+    weight: Tensor
+    dac_range: Tensor
+    adc_range: Tensor
+    observer: SignalObserver | None
+    _array: Array
+    _calibrated: bool
+
+    def _forget_ranges(self) -> None:
+        """Ranges that are not known, on the weight's device."""
+        profile = self._array.profile
+        per_tile = profile.adc.range_per == "tile"
+        shape = (self._array.tiling.tiles,) if per_tile else ()
+        self._new_range("dac_range", (), isinstance(profile.dac.range, LearnedRange))
+        self._new_range("adc_range", shape, isinstance(profile.adc.range, LearnedRange))
+        self._calibrated = False
+
+    def _new_range(self, name: str, shape: tuple[int, ...], learned: bool) -> None:
+        """A range that is not known yet: a parameter if it is learned, or else a buffer."""
+        unknown = torch.full(shape, torch.nan, device=self.weight.device)
+        delattr(self, name)
+        if learned:
+            self.register_parameter(name, nn.Parameter(unknown))
+        else:
+            self.register_buffer(name, unknown)
+
+    @torch.no_grad()
+    def _set_fixed_ranges(self) -> None:
+        """The full scales that the chip fixes: of the DAC, and in its units those of the ADC."""
+        dac, adc = self._array.profile.dac, self._array.profile.adc
+        if isinstance(dac.range, FixedRange):
+            self.dac_range.fill_(dac.range.full_scale)
+        if isinstance(adc.range, FixedRange):
+            one_input = 1.0 if dac.bits is None or dac.bit_serial else self.dac_range
+            self.adc_range.fill_(adc.range.full_scale * self._array.mapping.full_cell * one_input)
+
+    def _dac_scale(self, observer: SignalObserver) -> float:
+        assert self._array.dac is not None
+        return observer.input.full_scale(self._array.profile.dac.range, self._array.dac.levels)
+
+    @torch.no_grad()
+    def set_ranges(self) -> None:
+        """Fix the converters' ranges from what the observer saw, and drop it.
+
+        Raises:
+            CimsimError: if the observer saw a value that is not finite.
+        """
+        assert self.observer is not None
+        observer, self.observer = self.observer, None
+        dac, adc = self._array.profile.dac, self._array.profile.adc
+        if self._array.dac is not None and not self._has_learned(dac, self.dac_range):
+            self._refuse_nonfinite(observer.input)
+            self.dac_range.fill_(self._dac_scale(observer))
+        if self._array.adc is not None and not self._has_learned(adc, self.adc_range):
+            scales = []
+            for columns in observer.columns:
+                self._refuse_nonfinite(columns)
+                levels = self._array.adc.levels
+                scales.append(columns.full_scale(adc.range, levels, adc.noise_of_range))
+            self.adc_range.copy_(torch.tensor(scales).view(self.adc_range.shape))
+        self._set_fixed_ranges()
+        self._calibrated = True
+
+    @staticmethod
+    def _has_learned(converter: DAC | ADC, found: Tensor) -> bool:
+        """Whether the range is one that training goes on from, and is there already."""
+        return isinstance(converter.range, LearnedRange) and not found.isnan().any().item()
+
+    def _refuse_nonfinite(self, seen: RangeObserver) -> None:
+        if not torch.isfinite(torch.tensor(seen.peak)):
+            raise CimsimError(
+                f"layer '{self.name}' saw a value that is not finite while its converters were "
+                "calibrated; look for NaN or infinity in the data or the weights"
+            )
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether every converter of the device has its range."""
+        if not self._calibrated:  # reads the device once; loading a state may have set the ranges
+            wanted = [
+                buffer
+                for converter, buffer in (
+                    (self._array.dac, self.dac_range),
+                    (self._array.adc, self.adc_range),
+                )
+                if converter is not None
+            ]
+            self._calibrated = not any(buffer.isnan().any().item() for buffer in wanted)
+        return self._calibrated
+
+    def _ranges(self) -> ConverterRanges:
+        if not self.calibrated:
+            raise CimsimError(
+                f"the converters of layer '{self.name}' have no range yet; show the model some "
+                "training data first: cimsim.calibrate(model, batches)"
+            )
+        dtype = compute_dtype(self.weight)
+        # Copies: calibrating again before backward must not change what this forward did. And an
+        # optimiser may carry a learned range past zero.
+        dac, adc = (
+            r.detach().to(dtype).clamp_min(_SMALLEST_RANGE)
+            for r in (self.dac_range, self.adc_range)
+        )
+        return ConverterRanges(dac, adc)
+
+
+def compute_dtype(weight: Tensor) -> torch.dtype:
+    """What a layer's physics is computed in."""
+    return torch.float64 if weight.dtype == torch.float64 else torch.float32
+
+
+def range_key(profile: Profile) -> tuple[object, ...]:
+    """Everything that decides what the converters meet, noise and errors apart."""
+    dac, adc, array = profile.dac, profile.adc, profile.array
+    converters = (dac.bits, dac.bit_serial, dac.range, adc.bits, adc.range, adc.range_per)
+    mapping = (
+        array.rows,
+        array.row_split,
+        array.mapping,
+        array.slices,
+        array.weight_scale,
+        profile.cell.levels,
+    )
+    return *converters, *mapping
