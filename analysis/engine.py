@@ -96,12 +96,13 @@ class Here(Engine):
 class Workers(Engine):
     """In ``count`` processes of this machine, which share its processors.
 
-    A process that dies (out of memory, killed) costs the cells that were under way, which others
-    then do again.
+    They wait for the next sweep, as a study may need many, and end with this process. One that dies
+    (out of memory, killed) costs the cells that were under way, which others then do again.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self._pool: ProcessPoolExecutor | None = None
 
     def scores(
         self, runs: Sequence[Run], tasks: Sequence[Task], device: torch.device
@@ -131,21 +132,25 @@ class Workers(Engine):
     ) -> Iterator[tuple[int, Score]]:
         """As many as are finished before a process dies."""
         places = places_of(runs)
-        threads = max(1, (os.cpu_count() or 1) // self.count)
-        pool = ProcessPoolExecutor(
-            min(self.count, len(left)),
-            mp_context=get_context("spawn"),
-            initializer=_begin,
-            initargs=(places, str(device), threads),
-        )
+        pool = self._pool = self._pool or self._begun()
         try:
             waiting: dict[Future[Score], int] = {
-                pool.submit(_score, task): number for number, task in left.items()
+                pool.submit(score_at, places, str(device), task): number
+                for number, task in left.items()
             }
             for future in as_completed(waiting):
                 yield waiting[future], future.result()
-        finally:
+        except BaseException:  # also of who asked for the scores
+            self._pool = None
             pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+    def _begun(self) -> ProcessPoolExecutor:
+        threads = max(1, (os.cpu_count() or 1) // self.count)
+        context = get_context("spawn")
+        return ProcessPoolExecutor(
+            self.count, mp_context=context, initializer=_begin, initargs=(threads,)
+        )
 
 
 Place: TypeAlias = tuple[Path, str, Path | None]
@@ -157,9 +162,19 @@ def places_of(runs: Sequence[Run]) -> tuple[Place, ...]:
     return tuple((run.path.resolve(), run.config.data, run.data_dir) for run in runs)
 
 
-def bench_at(places: Sequence[Place], device: str, threads: int) -> Bench:
-    """A bench in a process that begins with nothing."""
-    torch.set_num_threads(threads)
+_kept: tuple[tuple[tuple[Place, ...], str], Bench] | None = None  # the last of a worker process
+
+
+def score_at(places: tuple[Place, ...], device: str, task: Task) -> Score:
+    """The score of one of the runs at ``places``, in a process that may know nothing of them."""
+    global _kept
+    if _kept is None or _kept[0] != (places, device):
+        _kept = None  # before the next, as two may be too large
+        _kept = (places, device), _bench_at(places, device)
+    return _kept[1].score(task)
+
+
+def _bench_at(places: Sequence[Place], device: str) -> Bench:
     runs = []
     for path, data, data_dir in places:
         run = Run.open(path)
@@ -168,15 +183,11 @@ def bench_at(places: Sequence[Place], device: str, threads: int) -> Bench:
     return Bench(runs, device)
 
 
-_bench: Bench | None = None  # of a worker process
-
-
-def _begin(places: Sequence[Place], device: str, threads: int) -> None:
+def _begin(threads: int) -> None:
     """The life of a worker begins: it lives no longer than the process that wants its work."""
-    global _bench
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that started it
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _bench = bench_at(places, device, threads)
+    torch.set_num_threads(threads)
 
 
 def _end_with_parent() -> None:
@@ -184,8 +195,3 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(0)
-
-
-def _score(task: Task) -> Score:
-    assert _bench is not None
-    return _bench.score(task)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from cimsim.analysis.engine import Bench, Engine, Place, Task, bench_at, places_of
+from cimsim.analysis.engine import Engine, Place, Task, places_of, score_at
 from cimsim.errors import CimsimError
 from cimsim.training.evaluate import Score
 from cimsim.training.run import Run
@@ -84,10 +84,6 @@ class OnRay(Engine):
                     ) from None
 
 
-_kept: dict[tuple[tuple[Place, ...], str], Bench] = {}  # of a process of Ray
-
-
 def _score(places: tuple[Place, ...], device: str, task: Task) -> Score:
-    if (places, device) not in _kept:
-        _kept[places, device] = bench_at(places, device, threads=1)
-    return _kept[places, device].score(task)
+    torch.set_num_threads(1)
+    return score_at(places, device, task)

@@ -47,6 +47,18 @@ def test_two_workers_give_the_numbers_of_one(run: Run, expected: tuple[object, .
     assert seen == [(done, 6) for done in range(7)]
 
 
+def test_workers_wait_for_the_next_sweep_also_of_another_run(
+    run: Run, trained: Path, tmp_path: Path, expected: tuple[object, ...]
+) -> None:
+    other, workers = Run.open(shutil.copytree(trained, tmp_path / "other")), Workers(1)
+    before = set(_children(os.getpid()))
+    sweep([run], parse_axis("noise=0"), 1, engine=workers)
+    (first,) = set(_children(os.getpid())) - before
+    (swept,) = sweep([other], AXIS, 2, engine=workers)
+    assert set(_children(os.getpid())) - before == {first}
+    assert tuple((c.level, c.chip, c.accuracy, c.loss) for c in swept.cells) == expected
+
+
 def test_parts_add_up_whatever_their_order(run: Run, expected: tuple[object, ...]) -> None:
     for part in (3, 1):
         (swept,) = sweep([run], AXIS, 2, shard=(part, 3))
@@ -109,12 +121,12 @@ def _children(parent: int) -> list[int]:
 def test_workers_that_die_again_and_again_are_told(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_score", _die)
+    monkeypatch.setattr(engine, "score_at", _die)
     with pytest.raises(CimsimError, match=r"died 3 times and finished nothing; .* fewer --workers"):
         sweep([run], AXIS, 1, engine=Workers(2))
 
 
-def _die(task: Task) -> Score:
+def _die(*_: object) -> Score:
     os._exit(9)
 
 
