@@ -100,6 +100,7 @@ class Facts:
     Attributes:
         noise: factor on every noise of the profile.
         digital: the metric without any device.
+        on: the name of the device that was asked for; None for the run's own.
         others: as in :class:`cimsim.analysis.store.Plan`.
     """
 
@@ -113,6 +114,7 @@ class Facts:
     metric: str
     token: str
     digital: float
+    on: str | None = None
 
     @property
     def measured(self) -> Metric:
@@ -189,6 +191,7 @@ def facts_of(plan: Plan, evaluation: Evaluation) -> Facts:
         metric=plan.metric,
         token=plan.token,
         digital=plan.digital,
+        on=None if evaluation.on is None else evaluation.on.name,
     )
 
 
