@@ -1,8 +1,8 @@
 """What all studies of one run share: how their cells are evaluated, and how results are kept.
 
 A study is a sweep with an axis of its own (see :data:`cimsim.analysis.store.STUDIES`) and what is
-worked out from it: a :class:`Result`, a frozen dataclass that begins with the :class:`Facts`.
-Beside the cells, which only serve to go on, it is written as JSON, CSV, PNG and SVG.
+worked out from it: a :class:`Result`, a frozen dataclass, with the :class:`Facts` first in most of
+them. Beside the cells, which only serve to go on, it is written as JSON, CSV, PNG and SVG.
 """
 
 from __future__ import annotations
