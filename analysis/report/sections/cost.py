@@ -28,7 +28,8 @@ def section_of_designs(runs: Sequence[Shown]) -> Section | None:
 
 def _cost(shown: Shown) -> Iterator[Block]:
     found = read_cost(shown.run.path)
-    refuse_old(shown, found.checkpoint_sha256, _COMMAND)
+    if found.checkpoint_sha256:  # not where it was only known as a model
+        refuse_old(shown, found.checkpoint_sha256, _COMMAND)
     energy, area = found.energy_pJ.total, found.area_um2.total
     yield Words(
         f"An inference takes {energy * 1e-3:.4g} nJ and {found.latency_ns * 1e-3:.4g} µs on "
