@@ -159,6 +159,8 @@ class Advice(Result):
         cost = f"{100 * self.digital_share:.1f} % of the analog layers' {share} become digital"
         sure = self.verified.mean + self.verified.half_width <= asked.within
         unsure = "" if sure else "; the interval is not within, more --chips make it narrower"
+        if self.verified.chips == 1:
+            unsure = "; one chip has no interval, more --chips give one"
         return f"Reached: {measured} lost on other chips, {target} allowed; {cost}{unsure}."
 
     def tried(self) -> Iterator[tuple[str, Summary]]:

@@ -25,7 +25,7 @@ from cimsim.analysis.store import EXPLORE, Plan
 from cimsim.analysis.study import Evaluation, Facts, Result, Sheet, facts_of, read_result
 from cimsim.errors import CimsimError
 from cimsim.nn import set_profile
-from cimsim.profile import Profile
+from cimsim.profile import Profile, typed_profile
 from cimsim.seeds import seed_for
 from cimsim.suggest import unknown
 from cimsim.training.run import Run
@@ -79,7 +79,7 @@ class Asked:
 
     Attributes:
         runs: their folders.
-        devices: names of devices to choose from; none for each run's own.
+        devices: devices to choose from, as they are typed; none for each run's own.
         over: the axes with their levels, as they are typed.
         budget, chips, final_chips, cost, seed: see :func:`explore`.
     """
@@ -115,6 +115,13 @@ class Exploration(Result):
     def objective(self) -> Objective:
         """The cost that was to be small."""
         return OBJECTIVES[self.asked.cost]
+
+    @property
+    def answer(self) -> str:
+        """How much was looked at, and what is left of it."""
+        count = len(self.front)
+        evaluated = f"{len(self.points)} of {self.designs} designs were evaluated"
+        return f"{evaluated}; {count} {'is' if count == 1 else 'are'} on the front"
 
     @property
     def front(self) -> tuple[Point, ...]:
@@ -211,7 +218,7 @@ class Space:
     def typed(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
         """Runs, devices and axes as they are typed."""
         runs = tuple(str(run.path) for run in self.runs)
-        devices = tuple(device.name for device in self.devices if device is not None)
+        devices = tuple(typed_profile(device.name) for device in self.devices if device is not None)
         return runs, devices, tuple(map(format_axis, self.axes))
 
     def __len__(self) -> int:

@@ -145,9 +145,9 @@ def read_map(folder: Path) -> Map:
     return read_result(folder / f"{NAME}.json", Map, "cimsim map")
 
 
-def read_maps(run: Path) -> list[Map]:
-    """Every map of the run in the folder ``run``, sorted by name."""
-    return [read_map(path.parent) for path in sorted((run / MAPS).glob(f"*/{NAME}.json"))]
+def map_folders(run: Path) -> list[Path]:
+    """Where the maps of the run in the folder ``run`` lie, sorted by name."""
+    return sorted(path.parent for path in (run / MAPS).glob(f"*/{NAME}.json"))
 
 
 def positions_of_crossings(values: Sequence[float], line: float) -> list[float]:

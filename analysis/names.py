@@ -1,4 +1,4 @@
-"""What runs are called in tables and pictures."""
+"""What runs and layers are called in tables and pictures."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ def printable(name: str) -> str:
     'a\\\\nb'
     """
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
+
+
+def layer_name(name: str) -> str:
+    """What a layer is called; the model itself has no name.
+
+    >>> layer_name("fc1"), layer_name("")
+    ('fc1', '(the model)')
+    """
+    return name or "(the model)"
 
 
 def distinct_names(runs: Sequence[Path]) -> list[str]:

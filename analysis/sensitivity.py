@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from cimsim.analysis.budget import EVERYTHING, NOTHING, ONLY, WITHOUT, shares_of
 from cimsim.analysis.metric import Metric, metric_named
+from cimsim.analysis.names import layer_name
 from cimsim.analysis.plot import COLOURS, name_points
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import SENSITIVITY, sweep_folder
@@ -108,7 +109,7 @@ class Sensitivity(Result):
             cut = (_percent(layer.dac_cut), _percent(layer.adc_cut))
             levels = (layer.alone, layer.lost, layer.rest, layer.gained)
             shown = (level.shown(metric) for level in levels)
-            rows.append((layer.name or "(the model)", *taken, signals, *cut, *shown))
+            rows.append((layer_name(layer.name), *taken, signals, *cut, *shown))
         rows.append(("all", *blank, self.everything.shown(metric), "", "", ""))
         counted = ("parameters", "MACs", "tiles", "used", "SNR dB", "DAC cut", "ADC cut")
         headings = ("layer", "device", *counted, "alone", "lost", "all but it", "gained")
@@ -261,7 +262,7 @@ def draw_sensitivity(found: Sensitivity) -> Figure:
     name_points(right, finite, places.tolist(), "snr_dB")
     right.set_xlabel("Signal-to-noise ratio of the output (dB)")
     right.margins(x=0.16)
-    left.set_yticks(places, [layer.name or "(the model)" for layer in found.layers])
+    left.set_yticks(places, [layer_name(layer.name) for layer in found.layers])
     left.set_ylim(-0.6, rows - 0.4)
     for axes in (left, right):
         axes.grid(axis="x", alpha=0.25, linewidth=0.7)

@@ -35,6 +35,7 @@ Shard: TypeAlias = tuple[int, int]
 """The i-th of n parts of a sweep, from 1."""
 
 WHOLE: Shard = (1, 1)
+PLAN = "sweep.json"
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class Plan:
         digital_loss: the loss without any device.
         metric, token: what is shown, see :func:`cimsim.analysis.metric.metric_named`.
         first_chip: seed of the first chip.
+        on: the name of the device, where it is not that of the run's training.
+        layers: other devices of some layers, as they are typed.
     """
 
     run: str
@@ -92,6 +95,8 @@ class Plan:
     metric: str = ACCURACY.name
     token: str = ""
     first_chip: int = 0
+    on: str | None = None
+    layers: tuple[str, ...] = ()
 
     @property
     def measured(self) -> Metric:
@@ -149,7 +154,7 @@ def is_study(axis: str) -> bool:
 
 def swept_axes(run: Path) -> list[str]:
     """The axes over which the run in the folder ``run`` was swept, sorted."""
-    return sorted(plan.parent.name for plan in (run / "sweeps").glob("*/sweep.json"))
+    return sorted(plan.parent.name for plan in (run / "sweeps").glob(f"*/{PLAN}"))
 
 
 def read_sweep(folder: Path) -> Sweep:
@@ -158,7 +163,7 @@ def read_sweep(folder: Path) -> Sweep:
     Raises:
         CimsimError: if there is none, or its files are damaged.
     """
-    plan = _read_plan(folder / "sweep.json")
+    plan = _read_plan(folder / PLAN)
     return _select(plan, _read_all(folder))
 
 
@@ -220,7 +225,7 @@ class Store:
 
     def start(self) -> None:
         """Record that this plan is now the last sweep on the axis."""
-        write_text(self._folder / "sweep.json", json.dumps(asdict(self._plan), indent=2) + "\n")
+        write_text(self._folder / PLAN, json.dumps(asdict(self._plan), indent=2) + "\n")
 
     def append(self, cell: Cell) -> None:
         """Keep one finished cell.
@@ -284,7 +289,8 @@ def _select(plan: Plan, cells: dict[Key, Cell]) -> Sweep:
 def _read_plan(path: Path) -> Plan:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        return Plan(**{**fields, "levels": tuple(fields["levels"])})
+        lists = {"levels": tuple(fields["levels"]), "layers": tuple(fields.get("layers", ()))}
+        return Plan(**{**fields, **lists})
     except FileNotFoundError:
         raise CimsimError(f"{path.parent}: holds no sweep") from None
     except OSError as error:

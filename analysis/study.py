@@ -1,8 +1,8 @@
 """What all studies of one run share: how their cells are evaluated, and how results are kept.
 
 A study is a sweep with an axis of its own (see :data:`cimsim.analysis.store.STUDIES`) and what is
-worked out from it: a :class:`Result`, a frozen dataclass that begins with the :class:`Facts`.
-Beside the cells, which only serve to go on, it is written as JSON, CSV, PNG and SVG.
+worked out from it: a :class:`Result`, a frozen dataclass, with the :class:`Facts` first in most of
+them. Beside the cells, which only serve to go on, it is written as JSON, CSV, PNG and SVG.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ class Facts:
     Attributes:
         noise: factor on every noise of the profile.
         digital: the metric without any device.
+        on: the name of the device that was asked for; None for the run's own.
         others: as in :class:`cimsim.analysis.store.Plan`.
     """
 
@@ -113,6 +114,7 @@ class Facts:
     metric: str
     token: str
     digital: float
+    on: str | None = None
 
     @property
     def measured(self) -> Metric:
@@ -189,6 +191,7 @@ def facts_of(plan: Plan, evaluation: Evaluation) -> Facts:
         metric=plan.metric,
         token=plan.token,
         digital=plan.digital,
+        on=None if evaluation.on is None else evaluation.on.name,
     )
 
 

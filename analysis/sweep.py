@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 import torch
 
@@ -20,9 +20,9 @@ from cimsim.analysis.names import printable
 from cimsim.analysis.store import WHOLE, Cell, Key, Plan, Shard, Store, Sweep, sweep_folder
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, analog_layers, devices, set_profile
-from cimsim.profile import Profile
+from cimsim.profile import Profile, typed_profile
 from cimsim.training.data import DataSet, load_data
-from cimsim.training.layers import Layers
+from cimsim.training.layers import Layers, format_layer
 from cimsim.training.run import Run
 
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -182,9 +182,11 @@ def _job(
 ) -> _Job:
     model = run.new_model()
     try:
+        own = devices(model)
         if isinstance(on, Profile):
             on = Assignment(on)
-        base = on or devices(model)
+        base = on or own
+        other = None if base.facts() == own.facts() else base.name
         if layers:
             base = base.changed(list(analog_layers(model)), layers)
         at_levels = {level: axis.assign(base, level) for level in axis.values}
@@ -194,7 +196,14 @@ def _job(
         raise CimsimError(f"{run.path}: {error}") from None
     plan = _plan(run, base, axis, chips, circumstances)
     plan = replace(plan, metric=metric or usual_metric(run), token=run.data.token)
+    plan = replace(plan, on=other, layers=tuple(_typed(*item) for item in layers.items()))
     return _Job(run, at_levels, plan, circumstances["samples"])
+
+
+def _typed(pattern: str, settings: Mapping[str, Any]) -> str:
+    """What :func:`cimsim.training.layers.parse_layers` reads, with names instead of profiles."""
+    named = {k: typed_profile(v.name) if k == "profile" else v for k, v in settings.items()}
+    return format_layer(pattern, named)
 
 
 def usual_metric(run: Run) -> str:

@@ -8,6 +8,7 @@ names, or ``first`` or ``last``.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
@@ -45,13 +46,22 @@ def parse_layers(texts: Iterable[str]) -> Layers:
 
 
 def format_layer(pattern: str, settings: Mapping[str, Any]) -> str:
-    """What :func:`parse_layers` reads as these settings.
+    """What :func:`parse_layers` reads as these settings; the model itself, which has no name and no
+    other layer, is ``*``.
 
     >>> format_layer("conv*", {"adc.bits": 6, "rule": "C"})
     'conv*:adc.bits=6,rule=C'
+    >>> format_layer("", {"adc.bits": 6})
+    '*:adc.bits=6'
+    >>> format_layer("fc", {"digital": True}), format_layer("fc", {"adc.bits": None})
+    ('fc:digital', 'fc:adc.bits=null')
     """
-    words = ["digital" if key == "digital" else f"{key}={value}" for key, value in settings.items()]
-    return f"{pattern}:{','.join(words)}"
+    words = (key if key == "digital" else f"{key}={_typed(v)}" for key, v in settings.items())
+    return f"{pattern or '*'}:{','.join(words)}"
+
+
+def _typed(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)  # which is YAML, too
 
 
 def with_profiles(layers: Layers) -> Layers:

@@ -27,6 +27,7 @@ from cimsim.analysis.cost.workload import (
     Workload,
     workload_of,
 )
+from cimsim.analysis.names import layer_name
 from cimsim.analysis.study import Result, Sheet
 from cimsim.errors import CimsimError
 from cimsim.profile import Cost as Rates
@@ -94,6 +95,7 @@ class Cost(Result):
             be uniform.
         layers: in the order of the inference.
         warnings: formulas used beyond their range, and numbers that nobody gave.
+        checkpoint_sha256: hash of the weights of the run that it is of; empty for a model.
     """
 
     profile: str
@@ -101,6 +103,7 @@ class Cost(Result):
     inputs: int
     layers: tuple[LayerCost, ...]
     warnings: tuple[str, ...]
+    checkpoint_sha256: str = ""
 
     @property
     def macs(self) -> float:
@@ -200,7 +203,7 @@ class Cost(Result):
         counted = ("MACs", "tiles", "vectors")
         headings = ("layer", *counted, *PARTS, "energy", "%", "µs", "mm²")
         rows = [
-            (layer.name or "(the model)", *_counted(layer), *_priced(layer, self))
+            (layer_name(layer.name), *_counted(layer), *_priced(layer, self))
             for layer in self.layers
         ]
         rows.append(("all", f"{self.macs:,}", "", "", *_priced(self, self)))

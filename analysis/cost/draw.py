@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cimsim.analysis.cost.cost import PARTS, Cost
+from cimsim.analysis.names import layer_name
 from cimsim.analysis.plot import COLOURS, name_points
 
 _SCALES = ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
@@ -57,7 +58,7 @@ def draw_cost(cost: Cost) -> Figure:
             fontsize=10,
         )
     axes.set_xlim(0, 1.12 * left.max())
-    axes.set_yticks(places, [_shortened(layer.name) for layer in cost.layers])
+    axes.set_yticks(places, [_shortened(layer_name(layer.name)) for layer in cost.layers])
     axes.set_ylim(-0.6, rows - 0.4)
     axes.set_xlabel(f"Energy per inference ({unit})", fontsize=12)
     axes.tick_params(labelsize=11)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,42 @@ from cimsim.analysis.budget import read_budget
 from cimsim.analysis.chip_yield import ChipYield, read_yield
 from cimsim.analysis.cost import Cost, read_cost
 from cimsim.analysis.explore import Exploration, read_exploration
-from cimsim.analysis.heat_map import Map, read_maps
+from cimsim.analysis.heat_map import map_folders, read_map
 from cimsim.analysis.levels import Axis, format_axis
 from cimsim.analysis.life import Life, read_life
 from cimsim.analysis.sensitivity import Sensitivity, read_sensitivity
 from cimsim.analysis.shapley import Attribution, read_attribution
 from cimsim.analysis.store import Plan, read_sweep, sweep_folder, swept_axes
 from cimsim.analysis.study import Facts
-from cimsim.analysis.tolerance import Tolerance, read_tolerances
+from cimsim.analysis.tolerance import read_tolerance, tolerated_axes
 from cimsim.analysis.waterfall import read_waterfall
-from cimsim.profile import profile_names
+from cimsim.errors import CimsimError
+from cimsim.profile import profile_names, typed_profile
 from cimsim.training.config import make_config
 from cimsim.training.run import PROFILE, Run
 from cimsim.units import typed_duration
 
 
 def commands_of(run: Run) -> Iterator[str]:
-    """Training, sweeps and studies, as they can be typed again."""
+    """Training, sweeps and studies, as they can be typed again; a comment for a damaged one."""
     yield train_command(run)
+    for command in _of_results(run):
+        try:
+            yield command()
+        except CimsimError as error:
+            yield f"# {error}"
+
+
+def _of_results(run: Run) -> Iterator[Callable[[], str]]:
     for axis in swept_axes(run.path):
-        yield sweep_command(run, read_sweep(sweep_folder(run.path, axis)).plan)
-    for map_ in read_maps(run.path):
-        yield map_command(run, map_)
-    for tolerance in read_tolerances(run.path):
-        yield tolerance_command(run, tolerance)
+        yield partial(_sweep_command, run, axis)
+    for folder in map_folders(run.path):
+        yield partial(_map_command, run, folder)
+    for axis in tolerated_axes(run.path):
+        yield partial(_tolerance_command, run, axis)
     for file, command in _STUDIES.items():
         if (run.path / file).is_file():
-            yield command(run)
+            yield partial(command, run)
 
 
 def started_by(environment: dict[str, Any]) -> str:
@@ -76,26 +86,26 @@ def _option(name: str, value: Any) -> list[str]:
     return [] if value is None else [flag, str(value)]
 
 
-def sweep_command(run: Run, plan: Plan) -> str:
-    """``cimsim sweep`` over the axis of ``plan``."""
+def _sweep_command(run: Run, axis: str) -> str:
+    plan = read_sweep(sweep_folder(run.path, axis)).plan
     over = ["--over", format_axis(Axis(plan.axis, plan.levels))]
-    return _study("sweep", run, *over, *_asked(run, plan), "--device", plan.device)
+    layers = [word for text in plan.layers for word in ("--layer", text)]
+    return _study("sweep", run, *over, *_asked(run, plan), *layers, "--device", plan.device)
 
 
-def map_command(run: Run, found: Map) -> str:
-    """``cimsim map`` over the two axes."""
+def _map_command(run: Run, folder: Path) -> str:
+    found = read_map(folder)
     x, y = Axis(found.x, found.x_levels), Axis(found.y, found.y_levels)
     axes = ["--x", format_axis(x), "--y", format_axis(y)]
     factor = found.facts.measured.factor
-    lines = ",".join(f"{factor * line.value:.6g}" for line in found.lines)
+    lines = ",".join(_shown(line.value, factor) for line in found.lines)
     return _study("map", run, *axes, *_asked(run, found.facts), "--lines", lines)
 
 
-def tolerance_command(run: Run, found: Tolerance) -> str:
-    """``cimsim tolerance`` along one axis."""
-    axis = Axis(found.axis, ())
+def _tolerance_command(run: Run, key: str) -> str:
+    found, axis = read_tolerance(run.path, key), Axis(key, ())
     ends = ["--from", axis.typed(found.start), "--to", axis.typed(found.stop)]
-    where = ["--over", found.axis, "--within", f"{found.within:g}", *ends]
+    where = ["--over", key, "--within", _shown(found.within), *ends]
     return _study("tolerance", run, *where, *_asked(run, found.facts))
 
 
@@ -125,7 +135,7 @@ def _yield_command(run: Run) -> str:
     found: ChipYield = read_yield(run.path)
     metric = found.facts.measured
     which = "--below" if metric.falls else "--above"
-    threshold = f"{metric.factor * found.threshold:.10g}"
+    threshold = _shown(found.threshold, metric.factor)
     return _study("yield", run, which, threshold, *_asked(run, found.facts))
 
 
@@ -137,7 +147,7 @@ def _sensitivity_command(run: Run) -> str:
 def _advise_command(run: Run) -> str:
     found: Advice = read_advice(run.path)
     asked, factor = found.asked, found.measured.factor
-    words = ["--within", f"{factor * asked.within:.10g}", "--bits", str(asked.bits)]
+    words = ["--within", _shown(asked.within, factor), "--bits", str(asked.bits)]
     words += [] if asked.better is None else ["--better", asked.better]
     words += ["--by", "macs" if asked.by == "products" else "parameters"]
     return _study("advise", run, *words, *_on_layers(asked), *_metric(found))
@@ -145,17 +155,22 @@ def _advise_command(run: Run) -> str:
 
 def _cost_command(run: Run) -> str:
     found: Cost = read_cost(run.path)
+    names = {profile.name for profile in run.devices.profiles}
     own = [text for profile in run.devices.profiles for text in profile.overrides]
-    on = [] if found.profile == _names(run) else ["--on", found.profile]
-    changes = [text for text in found.overrides if on or text not in own]
-    words = [*on, *(word for text in changes for word in ("--set", text))]
+    here = set(found.profile.split(", ")) == names and _keys(own) <= _keys(found.overrides)
+    changes = [text for text in found.overrides if not here or text not in own]
+    words = [*_on(None if here else found.profile)]
+    words += [word for text in changes for word in ("--set", text)]
     return _study("cost", run, *words, "--inputs", str(found.inputs))
+
+
+def _keys(overrides: Iterable[str]) -> set[str]:
+    return {text.partition("=")[0] for text in overrides}
 
 
 def _explore_command(run: Run) -> str:
     found: Exploration = read_exploration(run.path)
     asked = found.asked
-    others = [path for path in asked.runs if Path(path).name != run.path.name]
     words = [word for text in asked.over for word in ("--over", text)]
     words += [word for name in asked.devices for word in ("--on", name)]
     numbers = {
@@ -167,7 +182,7 @@ def _explore_command(run: Run) -> str:
     }
     words += [str(word) for pair in numbers.items() for word in pair]
     facts = found.facts
-    return _study("explore", run, *others, *words, *_circumstances(facts), *_metric(facts))
+    return _study("explore", run, *asked.runs[1:], *words, *_circumstances(facts), *_metric(facts))
 
 
 _STUDIES: dict[str, Callable[[Run], str]] = {
@@ -189,9 +204,24 @@ def _study(name: str, run: Run, *words: str) -> str:
 
 def _asked(run: Run, asked: Plan | Facts) -> list[str]:
     """Chips, age, noise, device and metric."""
-    words = [*_chips(asked), *_circumstances(asked)]
-    words += [] if asked.profile == run.devices.name else ["--on", asked.profile]
-    return [*words, *_metric(asked)]
+    return [*_chips(asked), *_circumstances(asked), *_device(run, asked), *_metric(asked)]
+
+
+def _device(run: Run, asked: Plan | Facts) -> list[str]:
+    layers = asked.layers if isinstance(asked, Plan) else ()
+    if asked.on is None and not layers and asked.profile != run.devices.name:
+        return _on(asked.profile)  # a result of before ``on`` was kept
+    return _on(asked.on)
+
+
+def _on(name: str | None) -> list[str]:
+    return [] if name is None else ["--on", typed_profile(name)]
+
+
+def _shown(value: float, factor: float = 1.0) -> str:
+    """``factor`` times ``value`` as it is typed: short, but so that ``value`` comes of it."""
+    short = f"{factor * value:.10g}"
+    return short if float(short) / factor == value else repr(factor * value)
 
 
 def _aged(run: Run, facts: Facts) -> list[str]:
@@ -213,13 +243,9 @@ def _chips(asked: Plan | Facts | Sensitivity | AdviceAsked) -> list[str]:
 def _circumstances(asked: Plan | Facts | Sensitivity | AdviceAsked) -> list[str]:
     words = ["--age", typed_duration(asked.age_s)] if asked.age_s else []
     noise = 1.0 if isinstance(asked, Plan) else asked.noise
-    return words if noise == 1 else [*words, "--noise", f"{noise:.10g}"]
+    return words if noise == 1 else [*words, "--noise", _shown(noise)]
 
 
 def _metric(asked: Plan | Facts | Sensitivity | Advice) -> list[str]:
     usual = "perplexity" if asked.token else "accuracy"
     return [] if asked.metric == usual else ["--metric", asked.metric]
-
-
-def _names(run: Run) -> str:
-    return ", ".join(dict.fromkeys(profile.name for profile in run.devices.profiles))

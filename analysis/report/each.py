@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import ParamSpec
 
 from matplotlib.figure import Figure
 
@@ -19,8 +20,11 @@ from cimsim.analysis.report.blocks import (
     file_name,
     typed,
 )
+from cimsim.analysis.store import PLAN
 from cimsim.analysis.study import Result, Sheet, table_csv
 from cimsim.errors import CimsimError
+
+P = ParamSpec("P")
 
 
 def section_of_each(
@@ -33,29 +37,32 @@ def section_of_each(
     """A part for each run, under its name and switched with it; ``None`` if no run has ``files``.
 
     Args:
-        files: a pattern of what the results of a run lie in.
+        files: a pattern of what the results of a run lie in; the plan of their cells is none.
         command: makes them; ``RUN`` stands for the run.
         blocks: what is to be said of a run that has results; a fault in them is told in their
             place.
         others: whether the runs without results are named.
     """
-    found = [any(shown.run.path.glob(files)) for shown in runs]
+    found = [any(p.name != PLAN for p in shown.run.path.glob(files)) for shown in runs]
     if not any(found):
         return None
     parts: list[Block] = []
     for shown, there in zip(runs, found, strict=True):
         if there:
-            parts.append(OfRun(shown.number, (Heading(shown.name), *_told(shown, blocks))))
+            parts.append(OfRun(shown.number, (Heading(shown.name), *told(blocks, shown))))
         elif others:
             parts.append(OfRun(shown.number, (not_measured(shown, command),)))
     return Section(tuple(parts))
 
 
-def _told(shown: Shown, blocks: Callable[[Shown], Iterable[Block]]) -> tuple[Block, ...]:
+def told(
+    blocks: Callable[P, Iterable[Block]], *args: P.args, **kwargs: P.kwargs
+) -> Iterator[Block]:
+    """What ``blocks`` says of one result; a fault in it is told in its place."""
     try:
-        return tuple(blocks(shown))
+        yield from tuple(blocks(*args, **kwargs))
     except CimsimError as error:
-        return (Words(f"This cannot be shown: {error}", remark=True),)
+        yield Words(f"This cannot be shown: {error}", remark=True)
 
 
 def not_measured(shown: Shown, command: str) -> Words:
@@ -66,7 +73,7 @@ def not_measured(shown: Shown, command: str) -> Words:
 def refuse_old(shown: Shown, checkpoint_sha256: str, command: str) -> None:
     """
     Raises:
-        CimsimError: if the run's model is not the one with the hash ``checkpoint_sha256``.
+        CimsimError: if the run's model has none of the hashes in ``checkpoint_sha256``.
     """
     if shown.run.checkpoint_sha256 not in checkpoint_sha256:
         raise CimsimError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -118,10 +119,17 @@ class _Drawn:
         return Markup(svg)
 
     def table(self, table: Table) -> Markup:
-        """A table, whose numbers can be saved."""
-        if table.file:
-            self.files[table.file] = table.csv or table_csv([table.headings, *table.rows])
+        """A table."""
         return Markup(markup.table(table.headings, table.rows, table.caption, table.right))
+
+    def file(self, table: Table) -> str:
+        """The name by which the table's numbers can be saved, which no other table has."""
+        csv = table.csv or table_csv([table.headings, *table.rows])
+        name, number = table.file, 1
+        while self.files.setdefault(name, csv) != csv:
+            number += 1
+            name = f"{Path(table.file).stem}-{number}.csv"
+        return name
 
     def data(self) -> Markup:
         """What the script has to know, as JSON that cannot end the element it stands in."""

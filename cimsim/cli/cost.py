@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from cimsim.errors import CimsimError
 if TYPE_CHECKING:
     from cimsim.analysis.cost import Workload
     from cimsim.profile import Profile
+    from cimsim.training.run import Run
 
 
 def cost(
@@ -73,6 +75,7 @@ def cost(
     from cimsim.analysis.study import as_json as written
     from cimsim.analysis.study import table_csv
     from cimsim.training.files import write_text
+    from cimsim.training.run import Run
 
     if out is not None:
         check_table(out)
@@ -80,7 +83,10 @@ def cost(
     if run is not None:
         if model is not None or input_shape is not None:
             raise CimsimError("a run knows its model and inputs; leave --model and --input out")
-        found = cost_of(_work_of_run(run, on, overrides or [], inputs, data_dir))
+        opened = Run.open(run)
+        opened.data_dir = data_dir or opened.data_dir
+        found = cost_of(_work_of_run(opened, on, overrides or [], inputs))
+        found = replace(found, checkpoint_sha256=opened.checkpoint_sha256)
         files = write_cost(run, found)
     else:
         if on is None or model is None or input_shape is None:
@@ -105,16 +111,11 @@ def cost(
         console.say(str(path))
 
 
-def _work_of_run(
-    path: Path, on: str | None, overrides: Sequence[str], inputs: int, data_dir: Path | None
-) -> Workload:
+def _work_of_run(run: Run, on: str | None, overrides: Sequence[str], inputs: int) -> Workload:
     from cimsim.analysis.cost import workload_of
     from cimsim.nn import Assignment
     from cimsim.profile import load_profile, override_profile
-    from cimsim.training.run import Run
 
-    run = Run.open(path)
-    run.data_dir = data_dir or run.data_dir
     devices = run.devices if on is None else Assignment(load_profile(on))
     devices = devices.map(lambda profile: override_profile(profile, overrides))
     return workload_of(run.chip_model(devices), run.data.test_x[:inputs])

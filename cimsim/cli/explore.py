@@ -98,6 +98,5 @@ def explore(
             found,
             draw_front(found),
             as_json=as_json,
-            answer=f"{len(found.points)} of {found.designs} designs were evaluated; "
-            f"{len(found.front)} are on the front",
+            answer=found.answer,
         )

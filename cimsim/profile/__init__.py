@@ -76,6 +76,7 @@ from cimsim.profile.faults import (
 from cimsim.profile.library import (
     profile_names,
     profile_path,
+    typed_profile,
 )
 from cimsim.profile.loader import (
     load_profile,
@@ -219,6 +220,7 @@ __all__ = [
     "profile_names",
     "profile_path",
     "profile_schema",
+    "typed_profile",
     "validate_file",
     "without",
 ]

@@ -17,6 +17,15 @@ def profile_names() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.yaml"))
 
 
+def typed_profile(name: str) -> str:
+    """How the profile of that name is typed: a profile of one's own is a file of its name.
+
+    >>> typed_profile("ideal"), typed_profile("mine")
+    ('ideal', 'mine.yaml')
+    """
+    return name if name in profile_names() else f"{name}.yaml"
+
+
 def profile_path(name: str) -> Path:
     """The file of a profile that comes with cimsim.
 

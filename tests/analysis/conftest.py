@@ -12,7 +12,7 @@ from cimsim.training.fit import fit
 STUDIES = """
 sweep RUN --over noise=0:2:1 --chips 2
 sweep RUN --over adc.bits=ideal,4 --chips 2
-map RUN --x noise=0,6 --y adc.bits=ideal,3 --lines 80 --chips 2 --age 1h
+map RUN --x noise=0,6 --y adc.bits=ideal,3 --chips 2 --age 1h
 tolerance RUN --over adc.bits --within 5 --to 6 --chips 2
 budget RUN --chips 1 --age 60s --noise 3
 budget RUN --waterfall --chips 1 --age 0s

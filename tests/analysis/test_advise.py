@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import pytest
 import torch
@@ -134,6 +135,16 @@ def test_nothing_to_do() -> None:
     found = advice(subject, subject.found, within=0.01)
     assert found.layers == {}
     assert found.holds
+
+
+def test_one_chip_has_no_interval_to_be_within() -> None:
+    subject = Made(adding(a=0.001, b=0.001), {"a": 0.5, "b": 0.5})
+    found = advice(subject, subject.found, within=0.01)
+    assert found.verdict.endswith("become digital.")
+    one = replace(found, verified=summary(None, [0.002]))
+    assert one.verdict.endswith("; one chip has no interval, more --chips give one.")
+    wide = replace(found, verified=summary(None, [0.0, 0.01]))
+    assert wide.verdict.endswith("; the interval is not within, more --chips make it narrower.")
 
 
 def test_what_cannot_be_reached_is_said_and_the_nearest_is_named() -> None:

@@ -110,6 +110,15 @@ def test_all_are_evaluated_on_one_device_whatever_they_trained_on(tmp_path: Path
     assert {s.plan.profile for o in outcomes for s in o.sweeps} == {"generic-gaussian"}
 
 
+def test_chips_are_evaluated_on_as_many_samples_as_are_wanted(tmp_path: Path) -> None:
+    arms = [Arm("digital", {"method": "digital"})]
+    (few,) = compare(arms, COMMON, AXIS, out=tmp_path, chips=1, samples=3, watch=Watch())
+    assert {round(3 * cell.accuracy, 9) for cell in few.sweeps[0].cells} <= {0, 1, 2, 3}
+    (every,) = compare(arms, COMMON, AXIS, out=tmp_path, chips=1, watch=Watch())
+    assert {round(360 * cell.accuracy, 9) % 1 for cell in every.sweeps[0].cells} == {0}
+    assert every.sweeps[0].cells[0].loss != few.sweeps[0].cells[0].loss
+
+
 def test_layers_of_all_arms_are_on_the_same_devices(tmp_path: Path) -> None:
     layer = ("classifier:digital", "hidden1:profile=generic-gaussian")
     arms = [

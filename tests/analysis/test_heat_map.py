@@ -22,11 +22,11 @@ from cimsim.analysis.grid import grid, pair
 from cimsim.analysis.heat_map import (
     Map,
     map_folder,
+    map_folders,
     map_of,
     metric_map,
     positions_of_crossings,
     read_map,
-    read_maps,
 )
 from cimsim.analysis.heat_map_plot import CELLS, draw_map
 from cimsim.analysis.levels import parse_axis
@@ -266,7 +266,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     folder = map_folder(tmp_path, "noise", "adc.bits")
     write_result(folder, "map", found, draw_map(found))
     assert read_map(folder) == found
-    assert read_maps(tmp_path) == [found]
+    assert map_folders(tmp_path) == [folder]
     lines = (folder / "map.csv").read_text().splitlines()
     assert lines[0] == "noise,adc.bits,chips,mean,std,half_width,worst"
     assert lines[-1].startswith("1.0,ideal,3,0.8")

@@ -15,12 +15,12 @@ from cimsim.analysis.budget import read_budget
 from cimsim.analysis.chip_yield import read_yield
 from cimsim.analysis.cost import read_cost
 from cimsim.analysis.explore import read_exploration
-from cimsim.analysis.heat_map import read_maps
+from cimsim.analysis.heat_map import read_map
 from cimsim.analysis.life import read_life
 from cimsim.analysis.sensitivity import read_sensitivity
 from cimsim.analysis.shapley import read_attribution
 from cimsim.analysis.study import Result, as_json, table_csv
-from cimsim.analysis.tolerance import read_tolerances
+from cimsim.analysis.tolerance import read_tolerance
 from cimsim.analysis.waterfall import read_waterfall
 
 RESULTS: dict[str, Callable[[Path], Result]] = {
@@ -31,9 +31,9 @@ RESULTS: dict[str, Callable[[Path], Result]] = {
     "cost/cost": read_cost,
     "explore/explore": read_exploration,
     "life/life": read_life,
-    "maps/noise-by-adc.bits/map": lambda run: read_maps(run)[0],
+    "maps/noise-by-adc.bits/map": lambda run: read_map(run / "maps" / "noise-by-adc.bits"),
     "sensitivity/sensitivity": read_sensitivity,
-    "tolerance/adc.bits": lambda run: read_tolerances(run)[0],
+    "tolerance/adc.bits": lambda run: read_tolerance(run, "adc.bits"),
     "yield/yield": read_yield,
 }
 

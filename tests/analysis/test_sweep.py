@@ -207,6 +207,18 @@ def test_the_basis_of_a_plain_sweep_is_what_it_always_was(run: Run) -> None:
     assert swept.plan.basis == hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
+def test_a_plan_names_the_devices_that_are_not_those_of_training(run: Run) -> None:
+    axis, own = parse_axis("noise=2"), load_profile("pcm-ibm-2020")
+    other = own.model_copy(update={"name": "mine", "adc": own.adc.model_copy(update={"bits": 5})})
+    layers = {"hidden1": {"profile": other}, "hidden2": {"adc.bits": 6}, "c*": {"digital": True}}
+    (plain,) = sweep([run], axis, 1, on=own)
+    (swept,) = sweep([run], axis, 1, on=other, layers=layers)
+    assert (plain.plan.on, plain.plan.layers) == (None, ())
+    assert swept.plan.on == "mine"
+    assert swept.plan.layers == ("hidden1:profile=mine.yaml", "hidden2:adc.bits=6", "c*:digital")
+    assert read_sweep(sweep_folder(run.path, "noise")).plan == swept.plan
+
+
 def test_other_chips_and_fewer_samples(run: Run) -> None:
     (swept,) = sweep([run], parse_axis("noise=2"), 4)
     (late,) = sweep([run], parse_axis("noise=2"), 2, first_chip=2)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from cimsim.analysis.budget import ALONE, REST, Budget, draw_budget, read_budget
 from cimsim.analysis.report.blocks import Block, Part, Section, Shown
-from cimsim.analysis.report.each import drawn, refuse_old, section_of_each
+from cimsim.analysis.report.each import drawn, refuse_old, section_of_each, told
 from cimsim.analysis.shapley import NAME as SHAPLEY
 from cimsim.analysis.shapley import Attribution, draw_attribution, read_attribution
 from cimsim.analysis.store import BUDGET
@@ -22,23 +22,29 @@ def section(runs: Sequence[Shown]) -> Section | None:
 
 
 def _blocks(shown: Shown) -> Iterator[Block]:
-    folder = shown.run.path / BUDGET
-    if (folder / f"{BUDGET}.json").is_file():
-        budget = read_budget(shown.run.path)
-        refuse_old(shown, budget.facts.checkpoint_sha256, _COMMAND)
-        yield from drawn(
-            shown, budget, draw_budget(budget), "Error budget", _of_budget(budget), BUDGET
-        )
-    if (folder / f"{WATERFALL}.json").is_file():
-        steps = read_waterfall(shown.run.path)
-        refuse_old(shown, steps.facts.checkpoint_sha256, f"{_COMMAND} --waterfall")
-        what = "Non-idealities switched on one after another"
-        yield from drawn(shown, steps, draw_waterfall(steps), what, _of_steps(steps), WATERFALL)
-    if (folder / f"{SHAPLEY}.json").is_file():
-        shares = read_attribution(shown.run.path)
-        refuse_old(shown, shares.facts.checkpoint_sha256, f"{_COMMAND} --shapley")
-        what = "The loss shared out over non-idealities"
-        yield from drawn(shown, shares, draw_attribution(shares), what, _of_shares(shares), SHAPLEY)
+    for name, blocks in ((BUDGET, _budget), (WATERFALL, _waterfall), (SHAPLEY, _shapley)):
+        if (shown.run.path / BUDGET / f"{name}.json").is_file():
+            yield from told(blocks, shown)
+
+
+def _budget(shown: Shown) -> Iterator[Block]:
+    budget = read_budget(shown.run.path)
+    refuse_old(shown, budget.facts.checkpoint_sha256, _COMMAND)
+    yield from drawn(shown, budget, draw_budget(budget), "Error budget", _of_budget(budget), BUDGET)
+
+
+def _waterfall(shown: Shown) -> Iterator[Block]:
+    steps = read_waterfall(shown.run.path)
+    refuse_old(shown, steps.facts.checkpoint_sha256, f"{_COMMAND} --waterfall")
+    what = "Non-idealities switched on one after another"
+    yield from drawn(shown, steps, draw_waterfall(steps), what, _of_steps(steps), WATERFALL)
+
+
+def _shapley(shown: Shown) -> Iterator[Block]:
+    shares = read_attribution(shown.run.path)
+    refuse_old(shown, shares.facts.checkpoint_sha256, f"{_COMMAND} --shapley")
+    what = "The loss shared out over non-idealities"
+    yield from drawn(shown, shares, draw_attribution(shares), what, _of_shares(shares), SHAPLEY)
 
 
 def _of_budget(budget: Budget) -> dict[str, list[str]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from cimsim.analysis.cost import PARTS, Cost, draw_cost, read_cost
 from cimsim.analysis.explore import Exploration, read_exploration
 from cimsim.analysis.explore_plot import DESIGNS, draw_front
+from cimsim.analysis.names import layer_name
 from cimsim.analysis.report.blocks import Block, Folded, Part, Section, Shown, Table, Words
 from cimsim.analysis.report.each import drawn, numbers, refuse_old, section_of_each
 from cimsim.analysis.store import EXPLORE
@@ -27,6 +28,8 @@ def section_of_designs(runs: Sequence[Shown]) -> Section | None:
 
 def _cost(shown: Shown) -> Iterator[Block]:
     found = read_cost(shown.run.path)
+    if found.checkpoint_sha256:  # not where it was only known as a model
+        refuse_old(shown, found.checkpoint_sha256, _COMMAND)
     energy, area = found.energy_pJ.total, found.area_um2.total
     yield Words(
         f"An inference takes {energy * 1e-3:.4g} nJ and {found.latency_ns * 1e-3:.4g} µs on "
@@ -43,7 +46,8 @@ def _bars(found: Cost) -> dict[str, list[str]]:
     whole = found.energy_pJ.total
     return {
         part: [
-            f"{layer.name}, {part}\n{nJ:.4g} nJ, {100e3 * nJ / whole:.3g} % of the whole\n"
+            f"{layer_name(layer.name)}, {part}\n"
+            f"{nJ:.4g} nJ, {100e3 * nJ / whole:.3g} % of the whole\n"
             f"layer: {layer.energy_pJ.total * 1e-3:.4g} nJ, {layer.latency_ns * 1e-3:.4g} µs"
             for layer in found.layers
             for nJ in [getattr(layer.energy_pJ, part) * 1e-3]
@@ -55,10 +59,7 @@ def _bars(found: Cost) -> dict[str, list[str]]:
 def _designs(shown: Shown) -> Iterator[Block]:
     found = read_exploration(shown.run.path)
     refuse_old(shown, found.facts.checkpoint_sha256, _EXPLORE)
-    yield Words(
-        f"{len(found.points)} of {found.designs} designs were evaluated; {len(found.front)} are on "
-        "the front: no other one is as good for less."
-    )
+    yield Words(f"{found.answer}: no other one is as good for less.")
     yield from (Words(text, remark=True) for text in found.warnings)
     picture, _ = drawn(
         shown, found, draw_front(found), "Accuracy against cost", _points(found), EXPLORE

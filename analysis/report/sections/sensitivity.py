@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 
 from cimsim.analysis.advise import Advice, read_advice
 from cimsim.analysis.advise_plot import POINTS, draw_advice
+from cimsim.analysis.names import layer_name
 from cimsim.analysis.report.blocks import Block, Listing, Part, Section, Shown, Words
 from cimsim.analysis.report.each import drawn, refuse_old, section_of_each
 from cimsim.analysis.sensitivity import Sensitivity, draw_sensitivity, read_sensitivity
@@ -41,17 +43,17 @@ def _measured_of(shown: Shown, study: str) -> str:
 def _layers(found: Sensitivity) -> dict[str, list[str]]:
     metric, texts = found.measured, {}
     texts["lost"] = [
-        f"{layer.name}\nalone on the chip: {layer.alone.shown_with_unit(metric)}\n"
+        f"{layer_name(layer.name)}\nalone on the chip: {layer.alone.shown_with_unit(metric)}\n"
         f"lost: {layer.lost.shown(metric)}"
         for layer in found.layers
     ]
     texts["gained"] = [
-        f"{layer.name}\nall but it on the chip: {layer.rest.shown_with_unit(metric)}\n"
+        f"{layer_name(layer.name)}\nall but it on the chip: {layer.rest.shown_with_unit(metric)}\n"
         f"gained: {layer.gained.shown(metric)}"
         for layer in found.layers
     ]
     texts["snr_dB"] = [
-        f"{layer.name}\nsignal-to-noise ratio: {_decibels(layer.snr_dB)}\n"
+        f"{layer_name(layer.name)}\nsignal-to-noise ratio: {_decibels(layer.snr_dB)}\n"
         f"beyond the DAC's range: {_share(layer.dac_cut)}\n"
         f"beyond the ADC's range: {_share(layer.adc_cut)}"
         for layer in found.layers
@@ -72,7 +74,7 @@ def _advice(shown: Shown) -> Iterator[Block]:
     refuse_old(shown, _measured_of(shown, ADVICE), _ADVISE)
     yield Words(found.verdict)
     if found.layers:
-        options = " ".join(f"--layer '{option}'" for option in found.options)
+        options = shlex.join(word for option in found.options for word in ("--layer", option))
         yield Listing("As options of `cimsim sweep` and `cimsim train`", options, wrapped=True)
     what = "What mixed assignments lose"
     yield from drawn(shown, found, draw_advice(found), what, _tried(found), ADVICE)

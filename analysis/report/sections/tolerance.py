@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from cimsim.analysis.heat_map import Map, read_maps
+from cimsim.analysis.heat_map import Map, map_folders, read_map
 from cimsim.analysis.heat_map_plot import CELLS, draw_map
 from cimsim.analysis.levels import Axis
 from cimsim.analysis.plot import part_of
 from cimsim.analysis.report.blocks import Block, Part, Section, Shown, Words
-from cimsim.analysis.report.each import drawn, refuse_old, section_of_each
-from cimsim.analysis.tolerance import FOLDER, Tolerance, read_tolerances
+from cimsim.analysis.report.each import drawn, refuse_old, section_of_each, told
+from cimsim.analysis.tolerance import FOLDER, Tolerance, read_tolerance, tolerated_axes
 from cimsim.analysis.tolerance_plot import AXIS, draw_tolerance
 
 _COMMAND = "cimsim tolerance RUN --over noise"
@@ -27,13 +28,17 @@ def section_of_maps(runs: Sequence[Shown]) -> Section | None:
 
 
 def _tolerances(shown: Shown) -> Iterator[Block]:
-    for found in read_tolerances(shown.run.path):
-        again = f"cimsim tolerance RUN --over {found.axis}"
-        refuse_old(shown, found.facts.checkpoint_sha256, again)
-        yield Words(f"{found.answer}.")
-        what = f"How much {Axis(found.axis, ()).label.lower()} is tolerated by the model"
-        name = f"tolerance-{found.axis}"
-        yield from drawn(shown, found, draw_tolerance(found), what, _texts(found), name)
+    for axis in tolerated_axes(shown.run.path):
+        yield from told(_tolerance, shown, axis)
+
+
+def _tolerance(shown: Shown, axis: str) -> Iterator[Block]:
+    found = read_tolerance(shown.run.path, axis)
+    refuse_old(shown, found.facts.checkpoint_sha256, f"cimsim tolerance RUN --over {axis}")
+    yield Words(f"{found.answer}.")
+    what = f"How much {Axis(axis, ()).label.lower()} is tolerated by the model"
+    figure, name = draw_tolerance(found), f"tolerance-{axis}"
+    yield from drawn(shown, found, figure, what, _texts(found), name)
 
 
 def _texts(found: Tolerance) -> dict[str, list[str]]:
@@ -46,11 +51,15 @@ def _texts(found: Tolerance) -> dict[str, list[str]]:
 
 
 def _maps(shown: Shown) -> Iterator[Block]:
-    for found in read_maps(shown.run.path):
-        refuse_old(shown, found.facts.checkpoint_sha256, _MAP)
-        name = f"{found.x}-by-{found.y}"
-        what = f"{found.facts.measured.title} over {found.x} and {found.y}"
-        yield from drawn(shown, found, draw_map(found), what, _cells(found), f"map-{name}")
+    for folder in map_folders(shown.run.path):
+        yield from told(_map, shown, folder)
+
+
+def _map(shown: Shown, folder: Path) -> Iterator[Block]:
+    found = read_map(folder)
+    refuse_old(shown, found.facts.checkpoint_sha256, _MAP)
+    what = f"{found.facts.measured.title} over {found.x} and {found.y}"
+    yield from drawn(shown, found, draw_map(found), what, _cells(found), f"map-{folder.name}")
 
 
 def _cells(found: Map) -> dict[str, list[str]]:

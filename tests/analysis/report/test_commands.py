@@ -13,6 +13,7 @@ from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.report.commands import commands_of, train_command
 from cimsim.analysis.sweep import sweep
 from cimsim.cli import main
+from cimsim.profile import dump_profile, load_profile
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
 from cimsim.training.run import Run
@@ -73,6 +74,48 @@ def test_a_run_with_devices_of_its_own_for_layers_is_swept_on_them_again(tmp_pat
     sweep([run], parse_axis("noise=0,1"), 1)
     _, command = commands_of(run)
     assert command == f"cimsim sweep {run.path} --over noise=0,1 --chips 1 --device cpu"
+
+
+def test_devices_that_are_not_those_of_training_are_named(tmp_path: Path) -> None:
+    settings = {"epochs": 1, "limit": 64, "overrides": ("adc.bits=7",)}
+    settings |= {"layer": ("hidden1:profile=pcm-hermes-2023",)}
+    run = fit(make_config(profile="pcm-ibm-2020", method="digital", **settings), tmp_path / "run")
+    own = tmp_path / "mine.yaml"
+    own.write_text(dump_profile(load_profile("pcm-ibm-2020").model_copy(update={"name": "mine"})))
+    typed = {
+        "sweep": ["--over=noise=0", "--layer=hidden2:digital", "--layer=c*:adc.bits=null"],
+        "yield": ["--above=50", "--on=pcm-ibm-2020"],  # without adc.bits=7
+        "life": ["--points=2", f"--on={own}"],
+        "cost": [],
+    }
+    for name, words in typed.items():
+        chips = ["--chips=1", "--device=cpu"] if name != "cost" else []
+        with pytest.raises(SystemExit, match="0"):
+            main([name, str(run.path), *words, *chips])
+    _, *commands = (text.replace(str(run.path), "RUN") for text in commands_of(run))
+    assert commands == [
+        "cimsim sweep RUN --over noise=0 --chips 1 --layer hidden2:digital --layer "
+        "'c*:adc.bits=null' --device cpu",
+        "cimsim life RUN --from 1s --to 10y --points 2 --chips 1 --on mine.yaml",
+        "cimsim yield RUN --above 50 --chips 1 --on pcm-ibm-2020",
+        "cimsim cost RUN --inputs 16",
+    ]
+    old = run.path / "life" / "life.json"
+    old.write_text(old.read_text().replace('"on": "mine"', '"on": null'))  # told by its name alone
+    assert list(commands_of(run))[2].endswith("--on mine.yaml")
+    with pytest.raises(SystemExit, match="0"):
+        main(["cost", str(run.path), "--on", "pcm-ibm-2020"])
+    assert list(commands_of(run))[-1].endswith("--on pcm-ibm-2020 --inputs 16")
+
+
+def test_a_search_goes_with_its_run_wherever_that_lies(trained: Path, tmp_path: Path) -> None:
+    runs = [shutil.copytree(trained, tmp_path / name / "run") for name in ("a", "b")]
+    words = ["explore", *map(str, runs), "--over", "adc.bits=4", "--chips", "1"]
+    with pytest.raises(SystemExit, match="0"):
+        main([*words, "--final-chips", "1", "--device", "cpu"])
+    moved = shutil.move(runs[0], tmp_path / "moved")
+    _, command = commands_of(Run.open(moved))
+    assert command.startswith(f"cimsim explore {moved} {runs[1]} --over adc.bits=4 ")
 
 
 def test_a_search_over_several_runs_names_them_all(trained: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.report import report
-from cimsim.analysis.report.blocks import Part, Section, Shown, Words
+from cimsim.analysis.report.blocks import Folded, Part, Section, Shown, Table, Words
 from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
 from cimsim.training.run import Run
@@ -196,7 +196,8 @@ def test_a_run_that_was_trained_again_is_not_shown_with_its_old_sweep(
     assert "its model is not the one that was swept over noise" in said
     old = re.findall("the model was trained again since.*?run the same `cimsim ([a-z]+)", said)
     assert sorted(old) == [
-        *("advise", "budget", "explore", "life", "map", "sensitivity", "tolerance", "yield"),
+        *("advise", "budget", "budget", "budget", "cost", "explore", "life", "map"),
+        *("sensitivity", "tolerance", "yield"),
     ]
 
 
@@ -224,6 +225,57 @@ def test_damaged_results_are_told_in_their_place(runs: list[Run], tmp_path: Path
     assert "cost.json: is damaged; `cimsim cost" in said
     assert "cannot be read as metrics" in said
     assert "Layers" in said
+
+
+def test_a_damaged_result_costs_only_itself(own: Run, tmp_path: Path) -> None:
+    run = Run.open(shutil.copytree(own.path, tmp_path / "run"))
+    (run.path / "budget" / "budget.json").write_text("{")
+    (run.path / "tolerance" / "adc.bits.json").write_text("")
+    shutil.copy(own.path / "tolerance" / "adc.bits.json", run.path / "tolerance" / "dac.bits.json")
+    advice = json.loads((run.path / "advice" / "advice.json").read_text())
+    del advice["asked"]  # as one of an older version
+    (run.path / "advice" / "advice.json").write_text(json.dumps(advice))
+    (run.path / "sweeps" / "noise" / "sweep.json").write_text("[]")
+    page = Page(report([run]))
+    said = " ".join(page.words)
+    labels = {attributes.get("aria-label") for attributes in page.of("svg")}
+    assert "budget.json: is damaged; `cimsim budget" in said
+    assert "Non-idealities switched on one after another of run" in labels
+    assert "The loss shared out over non-idealities of run" in labels
+    assert "adc.bits.json: is damaged; `cimsim tolerance" in said
+    assert "How much dac resolution is tolerated by the model of run" in labels
+    assert "advice.json: is damaged; `cimsim advise" in said
+    assert f"# {run.path}/budget/budget.json: is damaged" in said
+    assert f"cimsim budget {run.path} --waterfall" in said
+    assert f"cimsim sweep {run.path} --over adc.bits" in said
+    assert "SHA-256 of the weights" in said
+
+
+def test_a_study_that_was_stopped_is_not_measured(own: Run, trained: Path, tmp_path: Path) -> None:
+    stopped = Run.open(shutil.copytree(trained, tmp_path / "stopped"))
+    for study in ("budget", "sensitivity", "advice"):
+        (stopped.path / study).mkdir()
+        shutil.copy(own.path / study / "sweep.json", stopped.path / study)
+    said = " ".join(Page(report([own, stopped])).words)
+    for command in ("budget", "sensitivity", "advise"):
+        assert f"stopped: not measured yet; `cimsim {command} {stopped.path}" in said
+
+
+def test_each_table_is_saved_under_a_name_of_its_own() -> None:
+    tables = [Table("", ("run",), ((run,),), (), "cost-a-b.csv") for run in ("a b", "a-b", "a b")]
+    part = Part("a", "A", lambda runs: Section((*tables, Folded("more", tuple(tables)))))
+    files = data_of(report([], "Title", [part]))["files"]
+    assert files == {"cost-a-b.csv": "run\na b\n", "cost-a-b-2.csv": "run\na-b\n"}
+
+
+def test_the_model_itself_has_a_name(own: Run, tmp_path: Path) -> None:
+    run = Run.open(shutil.copytree(own.path, tmp_path / "run"))
+    for study in ("cost", "sensitivity"):
+        path = run.path / study / f"{study}.json"
+        path.write_text(path.read_text().replace('"name": "classifier"', '"name": ""'))
+    told = json.dumps(data_of(report([run]))["points"])
+    assert "(the model), adc" in told
+    assert told.count('"(the model)\\n') == 3
 
 
 def test_a_section_is_one_small_file() -> None:
