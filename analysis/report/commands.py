@@ -90,7 +90,7 @@ def _sweep_command(run: Run, axis: str) -> str:
     plan = read_sweep(sweep_folder(run.path, axis)).plan
     over = ["--over", format_axis(Axis(plan.axis, plan.levels))]
     layers = [word for text in plan.layers for word in ("--layer", text)]
-    return _study("sweep", run, *over, *_asked(run, plan), *layers, "--device", plan.device)
+    return _study("sweep", run, *over, *_asked(plan), *layers, "--device", plan.device)
 
 
 def _map_command(run: Run, folder: Path) -> str:
@@ -99,28 +99,28 @@ def _map_command(run: Run, folder: Path) -> str:
     axes = ["--x", format_axis(x), "--y", format_axis(y)]
     factor = found.facts.measured.factor
     lines = ",".join(_shown(line.value, factor) for line in found.lines)
-    return _study("map", run, *axes, *_asked(run, found.facts), "--lines", lines)
+    return _study("map", run, *axes, *_asked(found.facts), "--lines", lines)
 
 
 def _tolerance_command(run: Run, key: str) -> str:
     found, axis = read_tolerance(run.path, key), Axis(key, ())
     ends = ["--from", axis.typed(found.start), "--to", axis.typed(found.stop)]
     where = ["--over", key, "--within", _shown(found.within), *ends]
-    return _study("tolerance", run, *where, *_asked(run, found.facts))
+    return _study("tolerance", run, *where, *_asked(found.facts))
 
 
 def _budget_command(run: Run) -> str:
-    return _study("budget", run, *_aged(run, read_budget(run.path).facts))
+    return _study("budget", run, *_aged(read_budget(run.path).facts))
 
 
 def _waterfall_command(run: Run) -> str:
-    return _study("budget", run, "--waterfall", *_aged(run, read_waterfall(run.path).facts))
+    return _study("budget", run, "--waterfall", *_aged(read_waterfall(run.path).facts))
 
 
 def _shapley_command(run: Run) -> str:
     found: Attribution = read_attribution(run.path)
     orders = [] if found.orders is None else ["--orders", str(found.orders)]
-    return _study("budget", run, "--shapley", *orders, *_aged(run, found.facts))
+    return _study("budget", run, "--shapley", *orders, *_aged(found.facts))
 
 
 def _life_command(run: Run) -> str:
@@ -128,7 +128,7 @@ def _life_command(run: Run) -> str:
     ends = (typed_duration(found.ages_s[at]) for at in (0, -1))
     words = [word for pair in zip(("--from", "--to"), ends, strict=True) for word in pair]
     points = ["--points", str(len(found.ages_s))]
-    return _study("life", run, *words, *points, *_asked(run, found.facts))
+    return _study("life", run, *words, *points, *_asked(found.facts))
 
 
 def _yield_command(run: Run) -> str:
@@ -136,7 +136,7 @@ def _yield_command(run: Run) -> str:
     metric = found.facts.measured
     which = "--below" if metric.falls else "--above"
     threshold = _shown(found.threshold, metric.factor)
-    return _study("yield", run, which, threshold, *_asked(run, found.facts))
+    return _study("yield", run, which, threshold, *_asked(found.facts))
 
 
 def _sensitivity_command(run: Run) -> str:
@@ -202,16 +202,9 @@ def _study(name: str, run: Run, *words: str) -> str:
     return shlex.join(["cimsim", name, str(run.path), *words])
 
 
-def _asked(run: Run, asked: Plan | Facts) -> list[str]:
+def _asked(asked: Plan | Facts) -> list[str]:
     """Chips, age, noise, device and metric."""
-    return [*_chips(asked), *_circumstances(asked), *_device(run, asked), *_metric(asked)]
-
-
-def _device(run: Run, asked: Plan | Facts) -> list[str]:
-    layers = asked.layers if isinstance(asked, Plan) else ()
-    if asked.on is None and not layers and asked.profile != run.devices.name:
-        return _on(asked.profile)  # a result of before ``on`` was kept
-    return _on(asked.on)
+    return [*_chips(asked), *_circumstances(asked), *_on(asked.on), *_metric(asked)]
 
 
 def _on(name: str | None) -> list[str]:
@@ -224,9 +217,9 @@ def _shown(value: float, factor: float = 1.0) -> str:
     return short if float(short) / factor == value else repr(factor * value)
 
 
-def _aged(run: Run, facts: Facts) -> list[str]:
+def _aged(facts: Facts) -> list[str]:
     """The same for a study whose chips are old where nothing is said."""
-    told = _asked(run, facts)
+    told = _asked(facts)
     return told if facts.age_s else [*told, "--age", "0s"]
 
 

@@ -49,7 +49,8 @@ def _folders(run: Path, shown_elsewhere: Sequence[str]) -> dict[str, list[Path]]
         place = path.relative_to(run)
         hidden = any(part.startswith(".") for part in place.parts)
         if not hidden and not any(fnmatch(place.as_posix(), shown) for shown in shown_elsewhere):
-            found.setdefault(place.parent.as_posix().replace(".", "the run"), []).append(path)
+            folder = "the run" if place.parent == Path() else place.parent.as_posix()
+            found.setdefault(folder, []).append(path)
     return found
 
 
