@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cimsim.analysis.study import Sheet
 
 _PAGE = 100
+_MOST_CELLS_PER_LINE = 10
 _UNLIMITED = 10_000
 
 
@@ -105,7 +106,8 @@ def progress_bar(*columns: str) -> Progress:
 @contextmanager
 def counted(what: str, every: int, part: str = "") -> Iterator[Callable[[int, int, str], None]]:
     """Within the block, the function given shows how many of many cells are done: a bar, or a line
-    after ``every`` so many where nobody watches; ``part`` says which of them are this command's."""
+    after ``every`` so many, at least each tenth, where nobody watches; ``part`` says which of them
+    are this command's."""
     with progress_bar("{task.completed}/{task.total}", "{task.fields[rate]}") as bar:
         yield _Cells(what, bar, every, part)
 
@@ -115,7 +117,8 @@ class _Cells:
     a line for every so many, and how fast it goes."""
 
     def __init__(self, what: str, bar: Progress, cells_per_line: int, part: str) -> None:
-        self._bar, self._cells_per_line, self._part = bar, cells_per_line, part
+        self._bar, self._part = bar, part
+        self._cells_per_line = min(cells_per_line, _MOST_CELLS_PER_LINE)
         self._task = bar.add_task(what, total=0, rate="")
         self._found, self._began = 0, time.monotonic()
 

@@ -125,6 +125,9 @@ def test_a_yield(cimsim: Command, run: Path) -> None:
     found = json.loads(cimsim("yield", run, "--above", 5, "--chips", 4, "--noise", 8, "--json")[1])
     assert found["passing"]["count"] == 4
     assert len(found["values"]) == 4
+    _, _, err = cimsim("yield", run, "--above", 5, "--chips", 24, "--noise", 8)
+    told = [line.partition("yield=this: ")[2] for line in err.splitlines()]
+    assert [int(text.split()[0]) for text in told if text] == [10, 20, 24]
     for options in ([], ["--above", 90, "--below", 20]):
         code, _, err = cimsim("yield", run, *options)
         assert code == 2
