@@ -18,7 +18,7 @@ from cimsim.analysis.plot import COLOURS, MARKERS, name_points
 DESIGNS = "designs"
 """The name (``gid``) of the designs, the cheapest first."""
 _GREY = "#555555"
-_NEAR = 0.035  # of the axis: where two numbers would stand upon each other
+_NEAR = (0.05, 0.045)  # of the axes: where two numbers would stand upon each other
 _SHORT = 8  # how many times the first cost the last may be on a short axis
 
 
@@ -102,12 +102,12 @@ def _draw_steps(axes: Axes, found: Exploration) -> None:
         linewidth=1.1,
         zorder=2,
     )
-    below = 1 if metric.falls else -1
+    better = -1 if metric.falls else 1  # on that side no other design is near
     for numbers, at, value in _labels(axes, x, y):
         axes.annotate(
             numbers,
             (at, value),
-            xytext=(7, 9 * below),
+            xytext=(7, 9 * better),
             textcoords="offset points",
             fontsize=11,
             fontweight="bold",
@@ -126,7 +126,8 @@ def _labels(
     for i in range(len(x)):
         group.append(i)
         near = i + 1 < len(x) and (
-            math.log(x[i + 1] / x[i]) < _NEAR * width and abs(y[i + 1] - y[i]) < _NEAR * height
+            math.log(x[i + 1] / x[i]) < _NEAR[0] * width
+            and abs(y[i + 1] - y[i]) < _NEAR[1] * height
         )
         if not near:
             yield ", ".join(str(k + 1) for k in group), x[i], y[i]
