@@ -208,7 +208,9 @@ def draw_life(found: Life) -> Figure:
     digital = found.facts.digital
     curves = [Curve(found.label(c), digital, c.points) for c in found.courses]
     figure = draw(curves, Axis("time", found.ages_s), found.facts.measured, banded=1, of=WAY)
-    title = f"{found.facts.where}\nband and worst chip are those of the first curve"
+    title = found.facts.where
+    if found.facts.chips > 1:
+        title += "\nband and worst chip are those of the first curve"
     figure.axes[0].set_title(title, fontsize=11, loc="left")
     return figure
 

@@ -144,6 +144,7 @@ def draw_waterfall(found: Waterfall) -> Figure:
     low, high = min(heights), max(heights)
     room = 0.16 * (high - low or 1.0)
     floor = max(0.0, low - room)
+    axes.set_xlim(floor, high + room)  # an interval may reach beyond
     places = np.arange(rows)[::-1]
     for place, level in ((places[0], found.nothing), (places[-1], found.steps[-1].after)):
         end = metric.factor * level.mean
@@ -163,7 +164,6 @@ def draw_waterfall(found: Waterfall) -> Figure:
     )
     name_points(axes, [*heights, heights[-1]], places.tolist(), NAME)
     axes.set_yticks(places, ["none of them", *(step.name for step in found.steps), "all of them"])
-    axes.set_xlim(floor, high + room)
     axes.set_ylim(-0.6, rows - 0.4)
     axes.set_xlabel(metric.label, fontsize=12)
     axes.grid(axis="x", alpha=0.25, linewidth=0.7)
@@ -189,7 +189,7 @@ def _mark(
         right = max(edge, centre + error)
     axes.annotate(
         text,
-        (right, place),
+        (min(right, axes.get_xlim()[1]), place),
         xytext=(5, 0),
         textcoords="offset points",
         va="center",

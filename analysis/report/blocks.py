@@ -119,9 +119,10 @@ Block: TypeAlias = Words | Heading | Table | Picture | Listing | Folded | Choice
 
 @dataclass(frozen=True)
 class Section:
-    """What a report says about one matter."""
+    """What a report says about one matter; ``without`` are the runs that have no such result."""
 
     blocks: tuple[Block, ...]
+    without: tuple[Shown, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ P = ParamSpec("P")
 def section_of_each(
     runs: Sequence[Shown],
     files: str,
-    command: str,
     blocks: Callable[[Shown], Iterable[Block]],
     others: bool = True,
 ) -> Section | None:
@@ -38,10 +37,9 @@ def section_of_each(
 
     Args:
         files: a pattern of what the results of a run lie in; the plan of their cells is none.
-        command: makes them; ``RUN`` stands for the run.
         blocks: what is to be said of a run that has results; a fault in them is told in their
             place.
-        others: whether the runs without results are named.
+        others: whether results of the other runs are missing.
     """
     found = [any(p.name != PLAN for p in shown.run.path.glob(files)) for shown in runs]
     if not any(found):
@@ -50,9 +48,8 @@ def section_of_each(
     for shown, there in zip(runs, found, strict=True):
         if there:
             parts.append(OfRun(shown.number, (Heading(shown.name), *told(blocks, shown))))
-        elif others:
-            parts.append(OfRun(shown.number, (not_measured(shown, command),)))
-    return Section(tuple(parts))
+    without = (shown for shown, there in zip(runs, found, strict=True) if others and not there)
+    return Section(tuple(parts), tuple(without))
 
 
 def told(
@@ -63,11 +60,6 @@ def told(
         yield from tuple(blocks(*args, **kwargs))
     except CimsimError as error:
         yield Words(f"This cannot be shown: {error}", remark=True)
-
-
-def not_measured(shown: Shown, command: str) -> Words:
-    """Says of one run of several that it has no such result, and what makes it."""
-    return Words(f"{shown.name}: not measured yet; `{typed(command, shown.run)}`", remark=True)
 
 
 def refuse_old(shown: Shown, checkpoint_sha256: str, command: str) -> None:

@@ -60,9 +60,10 @@ def report(runs: Sequence[Run], title: str = "", parts: Sequence[Part] = PARTS) 
         runs=[(run.number, run.name, colour(run.number)) for run in shown],
         sections=[(part, section) for part, section in found if section is not None],
         missing=[
-            (part.title, typed(part.command, runs[0]))
+            (part.title, typed(part.command, without.run))
             for part, section in found
-            if section is None and part.command
+            for without in (shown[:1] if section is None else section.without)
+            if part.command
         ],
         axes=_axes([section for _, section in found if section is not None]),
         drawn=drawn,

@@ -18,7 +18,7 @@ _COMMAND = "cimsim budget RUN"
 
 def section(runs: Sequence[Shown]) -> Section | None:
     """Each alone and all but each, one after another, and shared out; whatever was measured."""
-    return section_of_each(runs, f"{BUDGET}/*.json", _COMMAND, _blocks)
+    return section_of_each(runs, f"{BUDGET}/*.json", _blocks)
 
 
 def _blocks(shown: Shown) -> Iterator[Block]:

@@ -18,12 +18,12 @@ _EXPLORE = "cimsim explore RUN --over adc.bits=4,5,6,8"
 
 def section(runs: Sequence[Shown]) -> Section | None:
     """Energy, time and area of each run."""
-    return section_of_each(runs, "cost/cost.json", _COMMAND, _cost)
+    return section_of_each(runs, "cost/cost.json", _cost)
 
 
 def section_of_designs(runs: Sequence[Shown]) -> Section | None:
     """The designs on the front, for each run that a search began with."""
-    return section_of_each(runs, f"{EXPLORE}/explore.json", _EXPLORE, _designs, others=False)
+    return section_of_each(runs, f"{EXPLORE}/explore.json", _designs, others=False)
 
 
 def _cost(shown: Shown) -> Iterator[Block]:

@@ -19,12 +19,12 @@ _YIELD = "cimsim yield RUN --above 90"
 
 def section(runs: Sequence[Shown]) -> Section | None:
     """The metric over age, with every way to keep chips up."""
-    return section_of_each(runs, f"{LIFE}/life.json", _COMMAND, _life)
+    return section_of_each(runs, f"{LIFE}/life.json", _life)
 
 
 def section_of_yield(runs: Sequence[Shown]) -> Section | None:
     """The distribution over chips."""
-    return section_of_each(runs, f"{YIELD}/yield.json", _YIELD, _yield)
+    return section_of_each(runs, f"{YIELD}/yield.json", _yield)
 
 
 def _life(shown: Shown) -> Iterator[Block]:

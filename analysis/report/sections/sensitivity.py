@@ -20,12 +20,12 @@ _ADVISE = "cimsim advise RUN"
 
 def section(runs: Sequence[Shown]) -> Section | None:
     """The sensitivity of the layers of each run."""
-    return section_of_each(runs, f"{SENSITIVITY}/*.json", _COMMAND, _sensitivity)
+    return section_of_each(runs, f"{SENSITIVITY}/*.json", _sensitivity)
 
 
 def section_of_advice(runs: Sequence[Shown]) -> Section | None:
     """The advice for each run."""
-    return section_of_each(runs, f"{ADVICE}/*.json", _ADVISE, _advice)
+    return section_of_each(runs, f"{ADVICE}/*.json", _advice)
 
 
 def _sensitivity(shown: Shown) -> Iterator[Block]:

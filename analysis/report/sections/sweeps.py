@@ -21,7 +21,6 @@ from cimsim.analysis.report.blocks import (
     Words,
     file_name,
 )
-from cimsim.analysis.report.each import not_measured
 from cimsim.analysis.scale import scale_of
 from cimsim.analysis.stats import Summary
 from cimsim.analysis.store import cells_csv, read_sweep, sweep_folder, swept_axes
@@ -43,8 +42,7 @@ def section(runs: Sequence[Shown]) -> Section | None:
             blocks.append(_choice(of, axis, kind))
     if not blocks:
         return None
-    never = [shown for shown in runs if not swept_axes(shown.run.path)]
-    return Section((*blocks, *(not_measured(shown, _COMMAND) for shown in never)))
+    return Section(tuple(blocks), tuple(r for r in runs if not swept_axes(r.run.path)))
 
 
 def _that_can_be_shown(runs: Sequence[Shown], axis: str) -> tuple[list[Shown], list[str]]:

@@ -19,12 +19,12 @@ _COMMAND = "cimsim tolerance RUN --over noise"
 
 def section(runs: Sequence[Shown]) -> Section | None:
     """The answers, each with its curve."""
-    return section_of_each(runs, f"{FOLDER}/*.json", _COMMAND, _tolerances)
+    return section_of_each(runs, f"{FOLDER}/*.json", _tolerances)
 
 
 def section_of_maps(runs: Sequence[Shown]) -> Section | None:
     """Every map of every run."""
-    return section_of_each(runs, "maps/*/map.json", _MAP, _maps)
+    return section_of_each(runs, "maps/*/map.json", _maps)
 
 
 def _tolerances(shown: Shown) -> Iterator[Block]:
