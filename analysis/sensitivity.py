@@ -250,7 +250,7 @@ def draw_sensitivity(found: Sensitivity) -> Figure:
             color=colour,
             label=label,
             xerr=[metric.factor * level.half_width for level in part] if several else None,
-            error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": "#333333"},
+            error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": "#555555"},
         )
     left.axvline(0, color="#555555", linewidth=0.9)
     unit = {"%": " (points)", "": ""}.get(metric.unit, f" ({metric.unit})")
