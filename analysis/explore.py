@@ -298,8 +298,8 @@ class _Bench:
         self.known: dict[Design, Point] = {}
         self.warnings: dict[str, None] = {}
         self._metric = evaluation.metric_of(space.runs[0])
-        losses = [(r.digital_accuracy, float(r.result["digital_loss"])) for r in space.runs]
-        reached = [self._metric.of(*loss) for loss in losses]
+        scores = (r.digital_score(evaluation.samples, evaluation.device) for r in space.runs)
+        reached = [self._metric.of(*score) for score in scores]
         self.digital = min(reached) if self._metric.falls else max(reached)
 
     def name(self, design: Design) -> str:

@@ -70,7 +70,7 @@ class Plan:
         basis: hash of checkpoint, resolved profile (and those of layers with their own), axis, test
             data, device, cimsim version and age; only cells of the same basis belong together.
         chips: number of chips; their seeds are consecutive.
-        digital_accuracy: test accuracy without any device, 0 to 1.
+        digital_accuracy: accuracy on the same test data without any device, 0 to 1.
         age_s: age of the chips; 0 on the time axis, whose levels are ages.
         digital_loss: the loss without any device.
         metric, token: what is shown, see :func:`cimsim.analysis.metric.metric_named`.

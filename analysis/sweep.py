@@ -216,6 +216,7 @@ def _plan(
 ) -> Plan:
     profile, layers = on.facts()
     device, age_s = circumstances["device"], circumstances["age_s"]
+    digital = run.digital_score(circumstances["samples"], device)
     facts: list[object] = [
         run.checkpoint_sha256,
         profile,
@@ -237,14 +238,14 @@ def _plan(
         levels=axis.values,
         chips=len(chips),
         first_chip=chips.start,
-        digital_accuracy=run.digital_accuracy,
+        digital_accuracy=digital.accuracy,
         basis=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
         checkpoint_sha256=run.checkpoint_sha256,
         data=run.data.name,
         device=device.type,
         cimsim=cimsim.__version__,
         age_s=age_s,
-        digital_loss=float(run.result["digital_loss"]),
+        digital_loss=digital.loss,
     )
 
 

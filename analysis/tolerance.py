@@ -321,7 +321,7 @@ def tolerance(
         raise CimsimError(f"the loss that is tolerated must be 0 or more, not {within:g}")
     span = span_of(key, start, stop, evaluation.devices(run).profile)
     metric = evaluation.metric_of(run)
-    digital = metric.of(run.digital_accuracy, float(run.result["digital_loss"]))
+    digital = metric.of(*run.digital_score(evaluation.samples, evaluation.device))
     change = within / 100
     limit = digital * (1 + change) if metric.falls else digital - change
     sweeps: list[Sweep] = []

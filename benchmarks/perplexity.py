@@ -129,11 +129,7 @@ def _write(outcomes: list[Outcome], first: Run, given: argparse.Namespace) -> No
         f"{given.epochs} of each method from the same weights. Device `pcm-ibm-2020`, DAC of 8 "
         f"bits, ADC of {given.adc_bits}. Test perplexity per {token}: mean over {given.chips} "
         f"unseen chips of each tuning seed ({given.seeds}) ± standard error (worst chip)"
-        + (
-            f", over the first {given.samples:,} test windows (digital: all)."
-            if given.samples
-            else "."
-        ),
+        + (f", over the first {given.samples:,} test windows." if given.samples else "."),
         "",
         *markdown(outcomes, AXIS),
         "",

@@ -27,11 +27,12 @@ from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.markup import sparkline, table
-from cimsim.nn import Assignment, calibrate, convert, devices, set_profile
+from cimsim.nn import Assignment, calibrate, convert, devices, digital, set_profile
 from cimsim.profile import Profile, dump_profile, load_profile
 from cimsim.quantizers.quantizer import RandomQuantizer
 from cimsim.training.config import TrainConfig, read_config
 from cimsim.training.data import BatchLoader, DataSet, load_data
+from cimsim.training.evaluate import Score, evaluate
 from cimsim.training.files import replacing, write_text
 from cimsim.training.layers import Layers, parse_layers
 from cimsim.training.models import build_model
@@ -59,6 +60,7 @@ class Run:
         self.layers = layers  # settings by pattern, with their profiles
         self.result = result
         self.data_dir = config.data_dir  # where its data lie now
+        self._digital: dict[int, Score] = {}
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
@@ -117,6 +119,20 @@ class Run:
     def digital_accuracy(self) -> float:
         """Test accuracy (0..1) of the trained weights without any device."""
         return float(self.result["digital_accuracy"])
+
+    def digital_score(
+        self, samples: int | None = None, device: torch.device | str = "cpu"
+    ) -> Score:
+        """Test accuracy and loss of the trained weights without any device; on the first
+        ``samples`` of the test data, or all of them."""
+        if samples is None or samples >= len(self.data.test_y):
+            return Score(self.digital_accuracy, float(self.result["digital_loss"]))
+        if samples not in self._digital:
+            model = self.chip_model(device=device)
+            x, y = (of_all[:samples].to(device) for of_all in (self.data.test_x, self.data.test_y))
+            with digital(model):
+                self._digital[samples] = evaluate(model, x, y, self.data.batch_size)
+        return self._digital[samples]
 
     @cached_property
     def checkpoint_sha256(self) -> str:

@@ -219,6 +219,18 @@ def test_a_plan_names_the_devices_that_are_not_those_of_training(run: Run) -> No
     assert read_sweep(sweep_folder(run.path, "noise")).plan == swept.plan
 
 
+def test_digital_is_of_the_same_samples(run: Run) -> None:
+    ideal = load_profile("ideal")
+    (few,) = sweep([run], parse_axis("noise=0"), 1, samples=7, on=ideal)
+    (cell,) = few.cells
+    assert (few.plan.digital_accuracy * 7) % 1 == pytest.approx(0.0)
+    assert few.plan.digital_accuracy == cell.accuracy
+    assert few.plan.digital_loss == pytest.approx(cell.loss, rel=1e-5)
+    (every,) = sweep([run], parse_axis("noise=0"), 1, on=ideal)
+    assert every.plan.digital_accuracy == run.digital_accuracy
+    assert few.plan.digital_loss != every.plan.digital_loss
+
+
 def test_other_chips_and_fewer_samples(run: Run) -> None:
     (swept,) = sweep([run], parse_axis("noise=2"), 4)
     (late,) = sweep([run], parse_axis("noise=2"), 2, first_chip=2)
