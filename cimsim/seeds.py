@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from typing import TYPE_CHECKING
+
+from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +23,22 @@ def seed_for(*parts: object) -> int:
     text = "\x1f".join(str(part) for part in parts)
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
+
+
+def chip_number(seed: object) -> int:
+    """``seed`` as an ``int``, so that ``7``, ``numpy.int64(7)`` and ``torch.tensor(7)`` all name
+    the same draws.
+
+    Raises:
+        CimsimError: if it is no whole number.
+
+    >>> chip_number(7)
+    7
+    """
+    try:
+        return operator.index(seed)  # type: ignore[call-overload,no-any-return]
+    except TypeError:
+        raise CimsimError(f"a seed is a whole number, not {seed!r}") from None
 
 
 def generator(*parts: object, device: torch.device | str = "cpu") -> torch.Generator:

@@ -50,7 +50,7 @@ def parse_duration(text: str | float) -> float:
     >>> parse_duration(20)
     20.0
     """
-    match = _DURATION.fullmatch(str(text))
+    match = _DURATION.fullmatch(text if isinstance(text, str) else repr(float(text)))
     unit = match[2] if match else ""
     unit = _NAMES.get(unit.lower(), unit)
     try:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cimsim.nn import AnalogLayer, ColumnDenoiser, analog_layers, evaluating
+from cimsim.nn.statistics import averaging
 from cimsim.training.sharding import parted, whole
 
 
@@ -43,25 +44,16 @@ def reestimate_statistics(
     model without such statistics is left alone.
     Source: AdaBS of V. Joshi et al., Nature Communications 11, 2473 (2020), done before deployment.
     """
-    found: list[Any] = [
-        module
-        for module in model.modules()
+    found: dict[str, Any] = {
+        name: module
+        for name, module in model.named_modules()
         if isinstance(module, kinds) and getattr(module, "track_running_stats", True)
-    ]
+    }
     if not found:
         return
-    momenta = [module.momentum for module in found]
-    try:
-        with evaluating(model):
-            for module in model.modules():
-                if isinstance(module, AnalogLayer):
-                    module.training = True  # not its quantizers
-            for module in found:
-                module.reset_running_stats()
-                module.train()
-                module.momentum = None  # torch's way to say: plain average
-            for x in batches:
-                model(x)
-    finally:
-        for module, momentum in zip(found, momenta, strict=True):
-            module.momentum = momentum
+    with evaluating(model), averaging(found, "reestimation"):
+        for module in model.modules():
+            if isinstance(module, AnalogLayer):
+                module.training = True  # not its quantizers
+        for x in batches:
+            model(x)

@@ -21,7 +21,7 @@ from cimsim.array.programmed import PlainlyProgrammed, Programmed
 from cimsim.array.telegraph import telegraph_currents
 from cimsim.array.tiling import Tiling
 from cimsim.circuits.adc import adc_converter, distorted, looked_up
-from cimsim.circuits.converters import Converter
+from cimsim.circuits.converters import EDGE, Converter
 from cimsim.circuits.dac import analog_levels, bit_planes, dac_converter, shift_add
 from cimsim.circuits.mapping import Mapping, weight_scale
 from cimsim.circuits.wires import gated_currents
@@ -324,7 +324,7 @@ class Array:
         if kernels is not None:
             return fused.through_dac(kernels, dx, x, mask, step)
         if x is not None:
-            return dx * ((x / step.size).abs() <= step.levels)
+            return dx * ((x / step.size).abs() <= step.levels * (1 + EDGE))
         assert mask is not None
         return dx * mask.unpack()
 

@@ -22,6 +22,8 @@ class Mask(NamedTuple):
     @classmethod
     def pack(cls, mask: Tensor, line: int) -> Mask:
         """Of ``mask`` (bool), whose number of elements is a multiple of ``line``."""
+        if not mask.numel():
+            return cls(mask.new_empty(0, dtype=torch.uint8), mask.shape, line)
         flat = mask.reshape(-1, line).view(torch.uint8)
         flat = F.pad(flat, (0, -line % 8)).view(-1, 8)
         packed = flat[:, 0].clone()
@@ -31,6 +33,8 @@ class Mask(NamedTuple):
 
     def unpack(self) -> Tensor:
         """The boolean tensor."""
+        if not self.bits.numel():
+            return torch.ones(self.shape, dtype=torch.bool, device=self.bits.device)
         places = torch.arange(8, dtype=torch.uint8, device=self.bits.device)
         flat = (self.bits.view(-1, 1) >> places) & 1
         lines = flat.view(-1, -(-self.line // 8) * 8)[:, : self.line]

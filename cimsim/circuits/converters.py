@@ -10,6 +10,11 @@ from torch import Tensor
 
 from cimsim.profile import Bow
 
+# A value this far beyond the range, as a fraction of it, still counts as inside: whether a value at
+# full scale is cut off must not depend on the rounding of a division, of a sum, or of a range that
+# is kept in float32. The fused kernels have the same constant.
+EDGE = 2.0**-16
+
 
 @dataclass(frozen=True)
 class Converter:
@@ -46,7 +51,7 @@ class Converter:
         if not want_inside:
             return steps.clamp_(self.lowest, self.levels).round_(), None
         codes = steps.clamp(self.lowest, self.levels)
-        inside = codes == steps
+        inside = (steps >= self.lowest * (1 + EDGE)) & (steps <= self.levels * (1 + EDGE))
         return codes.round_(), inside
 
 

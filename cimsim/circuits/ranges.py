@@ -35,6 +35,11 @@ class RangeObserver:
         self._squares = 0.0
         self._values = 0
 
+    @property
+    def seen(self) -> bool:
+        """Whether there was any value at all."""
+        return self._values > 0
+
     def observe(self, v: Tensor) -> None:
         """Keep a random subset of ``|v|``, and of all values the peak and the mean square; any
         shape, never the graph.
@@ -56,7 +61,7 @@ class RangeObserver:
             half = torch.randperm(len(everything), generator=self._draws)[: _MOST_SAMPLES // 2]
             self._samples = [everything[half]]
             self._share /= 2
-        self._squares += flat.float().square().sum().item()
+        self._squares += torch.linalg.vector_norm(flat, dtype=torch.float64).item() ** 2
         self._values += flat.numel()
         peak = flat.abs().max().item()
         if peak > self._peak or math.isnan(peak):  # nothing is above NaN, so it stays the peak
@@ -100,14 +105,16 @@ def _(
 ) -> float:
     """``argmin_r mean((v - Q_r(v))^2) + (noise_of_range r)^2`` over a geometric grid from the peak
     down to a hundredth of it."""
-    samples = seen.samples
-    candidates = seen.peak * torch.logspace(0, -2, _CANDIDATES)
+    # Exactly scaled to about 1, as squares of small numbers would underflow.
+    unit = 2.0 ** math.frexp(seen.peak)[1]
+    samples = seen.samples / unit
+    candidates = seen.peak / unit * torch.logspace(0, -2, _CANDIDATES)
     errors = []
     for r in candidates.tolist():
         step = r / levels
         quantised = (samples / step).round_().clamp_max_(levels) * step
         errors.append((quantised - samples).square().mean() + (noise_of_range * r) ** 2)
-    return float(candidates[torch.stack(errors).argmin()])
+    return float(candidates[torch.stack(errors).argmin()]) * unit
 
 
 @_full_scale.register

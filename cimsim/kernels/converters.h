@@ -67,6 +67,11 @@ inline Floats load_variance(const void* from, int64_t at, int64_t left, int bf16
 // Half to even; of what a converter can hold.
 inline Floats rounded(Floats x) { return (x + 12582912.0f) - 12582912.0f; }
 
+// A value this far beyond a converter's range still counts as inside; EDGE in circuits/converters.py says why.
+constexpr float kEdge = 1.0f + 1.0f / 65536;
+
+inline Ints inside(Floats v, float low, float high) { return (v >= low * kEdge) & (v <= high * kEdge); }
+
 inline Floats clamped(Floats x, float low, float high) { return at_most(at_least(x, low), high); }
 
 // Where the currents lie: [outer, tiles, lines, line]. A line holds one value for each column, or

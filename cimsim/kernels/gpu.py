@@ -35,6 +35,12 @@ def _clamped(x: Any, low: Any, high: Any) -> Any:
     return tl.where(x < low, low, tl.where(x > high, high, x))  # NaN stays NaN
 
 
+@triton.jit
+def _inside(v: Any, low: Any, high: Any) -> Any:
+    # By EDGE of circuits/converters.py, which says why.
+    return (v >= low * (1.0 + 1.0 / 65536)) & (v <= high * (1.0 + 1.0 / 65536))
+
+
 @triton.jit(do_not_specialize=["seed"])
 def _normal(out: Any, seed: Any, count: Any, BLOCK: tl.constexpr) -> None:
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -68,7 +74,7 @@ def _encode(
     if KEPT:
         tl.store(kept + i, code.to(tl.int8), mask=there)
     if MASK:
-        inside = ((v >= -levels) & (v <= levels) & there).to(tl.int32)
+        inside = (_inside(v, -levels, levels) & there).to(tl.int32)
         packed = tl.sum(inside << bit[None, :], axis=1)
         tl.store(mask + byte, packed.to(tl.uint8), mask=byte * 8 < count)
 
@@ -131,7 +137,7 @@ def _convert(
         if NOISE:
             v += tl.randn(adc_seed, at) * noise_steps
         if MASK:
-            inside = ((v >= lowest) & (v <= highest) & there).to(tl.int32)
+            inside = (_inside(v, lowest, highest) & there).to(tl.int32)
             packed = tl.sum(inside << bit[None, :], axis=1)
             tl.store(mask + index * line_bytes + byte, packed.to(tl.uint8), mask=byte < line_bytes)
         counted = tl.load(scale + column, mask=there, other=0.0) * step
@@ -200,7 +206,7 @@ def _gate(
         inside = ((bits >> (i % 8).to(tl.int32)) & 1) != 0
     else:
         v = tl.load(x + i, mask=there, other=0.0).to(tl.float32) / (tl.load(full) / levels)
-        inside = (v >= -levels) & (v <= levels)
+        inside = _inside(v, -levels, levels)
     d = tl.load(dx + i, mask=there, other=0.0)
     tl.store(dx + i, tl.where(inside, d, 0.0), mask=there)
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from cimsim.kernels.recipe import Recipe
+from cimsim.lasting import lasting
 
 _HERE = Path(__file__).parent
 _SOURCES = ("kernels.cpp", "cells.h", "converters.h", "curves.h", "random.h")
@@ -63,6 +64,7 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
     ),
     "spread": (_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
     "gate": (_POINTER, _POINTER, _POINTER, _LONG, _POINTER, _FLOAT, _INT),
+    "fingerprint": (_POINTER, _LONG, _POINTER, _INT),
 }
 
 
@@ -215,12 +217,13 @@ def scratch(slot: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float3
         return view
     memory = _scratch.memory.get((slot, dtype))
     numel = math.prod(shape)
-    if memory is None or memory.numel() < numel:
-        # Views of what is outgrown must not keep it.
-        for key in [key for key in _scratch.views if key[:2] == (slot, dtype)]:
-            del _scratch.views[key]
-        memory = _scratch.memory[slot, dtype] = torch.empty(numel, dtype=dtype)
-    view = _scratch.views[slot, dtype, shape] = memory[:numel].view(shape)
+    with lasting():
+        if memory is None or memory.numel() < numel:
+            # Views of what is outgrown must not keep it.
+            for key in [key for key in _scratch.views if key[:2] == (slot, dtype)]:
+                del _scratch.views[key]
+            memory = _scratch.memory[slot, dtype] = torch.empty(numel, dtype=dtype)
+        view = _scratch.views[slot, dtype, shape] = memory[:numel].view(shape)
     return view
 
 
@@ -422,6 +425,13 @@ def spread(dy: Tensor, mask: Tensor | None, lines: Lines, scale: Tensor | None, 
 def gate(dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac) -> None:
     """Keep ``dx`` where the DAC did not saturate: as ``mask`` says, or else as ``x`` tells."""
     _call("gate", dx.data_ptr(), _at(x), _at(mask), dx.numel(), *_pointers(dac))
+
+
+def fingerprint(values: Tensor) -> int:
+    """A 64-bit number of the bytes of the contiguous ``values``, of any dtype."""
+    found = ctypes.c_uint64()
+    _call("fingerprint", values.data_ptr(), values.nbytes, ctypes.addressof(found))
+    return found.value
 
 
 def _arrays(recipe: Recipe, seeds: tuple[int, ...]) -> tuple[object, object]:

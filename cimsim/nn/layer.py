@@ -23,6 +23,8 @@ from cimsim.array import Array, Chip, Readout, Tiling, Wanted
 from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, Call, analog_matmul
 from cimsim.estimators.function import without_autocast
+from cimsim.kernels.fingerprint import fingerprint
+from cimsim.lasting import lasting
 from cimsim.nn import operation
 from cimsim.nn.denoiser import ColumnDenoiser
 from cimsim.nn.ranged import Ranged, SignalObserver, compute_dtype, range_key
@@ -66,7 +68,8 @@ class AnalogLayer(Ranged):
     calls: Tensor
     handle: int
     _chip: Chip | None
-    _chip_of: tuple[list[Tensor], tuple[object, ...]]
+    _chip_content: tuple[object, ...]
+    _laid_out: torch.Size
     weight_quantizer: Quantizer | None
     input_quantizer: Quantizer | None
     denoiser: ColumnDenoiser | None
@@ -75,6 +78,11 @@ class AnalogLayer(Ranged):
 
     def become_analog(self, profile: Profile, rule: BackwardRule, name: str, seed: int) -> None:
         """Add what an analog layer has beside its torch layer; called once, by ``convert``."""
+        if not self.weight.is_floating_point():
+            raise CimsimError(
+                f"its weights are {self.weight.dtype}, and cells hold real numbers; leave it "
+                f"digital: keep_digital=['{name}']"
+            )
         of_torch = set(vars(self))
         for buffer in ("dac_range", "adc_range"):
             self.register_buffer(buffer, None)
@@ -91,7 +99,7 @@ class AnalogLayer(Ranged):
         self._tokens: deque[int] = deque(maxlen=_REMEMBERED)
         self._shared: _Shared | None = None
         self._calibrated = False
-        self._chip_of = [], ()
+        self._chip_content = ()
         self.profile = profile
         self.program(0)
         self._ours = [*(set(vars(self)) - of_torch), "dac_range", "adc_range", "calls", "_ours"]
@@ -212,12 +220,15 @@ class AnalogLayer(Ranged):
     @profile.setter
     def profile(self, profile: Profile) -> None:
         array = Array(profile, self.tiling(self, profile.array))  # refuses before any change
-        old = self._array.profile if hasattr(self, "_array") else None
+        old, tiles = None, 0
+        if hasattr(self, "_array"):
+            old, tiles = self._array.profile, self._array.tiling.tiles
         self._array = array
         self._chip = None
-        if old is None or range_key(old) != range_key(profile):
+        if old is None or range_key(old) != range_key(profile) or tiles != array.tiling.tiles:
             self._forget_ranges()
         self._set_fixed_ranges()
+        self._laid_out = self.weight.shape
 
     def program(self, chip_seed: int) -> None:
         """Use the chip named ``chip_seed`` in evaluation, freshly programmed."""
@@ -262,7 +273,7 @@ class AnalogLayer(Ranged):
 
     def _quantized(self, x: Tensor, quantizer: Quantizer | None) -> Tensor:
         """``x`` through a quantizer, which computes in float32 at least."""
-        if quantizer is None:
+        if quantizer is None or not x.numel():
             return x
         try:
             with without_autocast(x.device.type):
@@ -285,26 +296,25 @@ class AnalogLayer(Ranged):
     def _programmed(self) -> Chip:
         if self.perturbation is not None or not self.keeps_chip:  # it may be another at every use
             return self._array.chip(self._fixed_weight(), self.chip_seed, self.age_s)
-        tensors, state = self._made_of()
-        if self._chip is None or self._chip_of[1] != state or self._replaced(tensors):
-            self._chip = self._array.chip(self._fixed_weight(), self.chip_seed, self.age_s)
-            self._chip_of = tensors, state
+        content = self._content()
+        if self._chip is None or self._chip_content != content:
+            with lasting():
+                self._chip = self._array.chip(self._fixed_weight(), self.chip_seed, self.age_s)
+            self._chip_content = content
         return self._chip
 
-    def _made_of(self) -> tuple[list[Tensor], tuple[object, ...]]:
-        """What the chip was written from: the same tensors in the same state as long as nothing of
-        it has changed."""
+    def _content(self) -> tuple[object, ...]:
+        """The numbers that the chip is programmed with: equal as long as none of them changes.
+
+        Version counters do not serve here: fused optimizers and writes through ``.data`` leave
+        them as they are.
+        """
         quantizer = self.weight_quantizer
         tensors = [self.weight]
         if quantizer is not None:
             tensors += [*quantizer.parameters(), *quantizer.buffers()]
-        versions = [0 if t.is_inference() else t._version for t in tensors]
         training = quantizer is not None and quantizer.training
-        return tensors, (*versions, training)
-
-    def _replaced(self, tensors: list[Tensor]) -> bool:
-        """Whether any tensor is another object than the one that the chip was written from."""
-        return any(a is not b for a, b in zip(tensors, self._chip_of[0], strict=True))
+        return training, *((t.shape, t.dtype, t.device, fingerprint(t)) for t in tensors)
 
     # Calibration.
 
@@ -403,6 +413,8 @@ class AnalogLayer(Ranged):
 
     def _operand(self) -> Tensor:
         """The weight as the array takes it."""
+        if self.weight.shape != self._laid_out:  # resized, as transformers resizes embeddings
+            self.profile = self.profile
         if self._shared is not None:
             return self._shared.weight
         return self.effective_weight().to(compute_dtype(self.weight)).contiguous()
@@ -454,6 +466,10 @@ class AnalogLayer(Ranged):
 
         Under autocast the products are done in its dtype, and the physics around them in float32.
         """
+        if not (x.is_floating_point() and self.weight.is_floating_point()):
+            self._refuse_dtype(x)
+        if not x.numel():  # nothing to simulate; torch knows the shape, and that gradients are zero
+            return self._digital(x, self.effective_weight(), *others)
         x = self._quantized_input(x)
         if self.observer is not None:
             self.observe(x)
@@ -479,6 +495,17 @@ class AnalogLayer(Ranged):
         if self.denoiser.training:
             target = self._digital(x, weight.to(self.weight.dtype), *others)
         return self.denoiser(y, target, self.columns_dim)  # type: ignore[no-any-return]
+
+    def _refuse_dtype(self, x: Tensor) -> None:
+        if not self.weight.is_floating_point():
+            raise CimsimError(
+                f"layer '{self.name}' has weights of {self.weight.dtype}, and cells hold real "
+                "numbers; leave the layer digital (keep_digital=) or use floating-point weights"
+            )
+        raise CimsimError(
+            f"layer '{self.name}' got an input of {x.dtype}; an analog layer takes floating-point "
+            "inputs, such as x.float()"
+        )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]

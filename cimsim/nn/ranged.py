@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from cimsim.array import Array, ConverterRanges
 from cimsim.circuits.ranges import RangeObserver
 from cimsim.errors import CimsimError
+from cimsim.lasting import lasting
 from cimsim.profile import ADC, DAC, FixedRange, LearnedRange, Profile
 
-_SMALLEST_RANGE = 1e-12
+# Smaller full scales would underflow in float32 once they are divided into steps.
+_SMALLEST_RANGE = 1e-30
 
 
 class SignalObserver:
@@ -33,8 +38,8 @@ class Ranged(nn.Module):
 
     Attributes:
         dac_range, adc_range: full scales of the converters (buffers, or parameters where they are
-            learned; NaN until calibrated; that of the ADC has one entry for each tile if the
-            profile says so), see :class:`cimsim.array.ConverterRanges`.
+            learned; in float32; NaN until calibrated; that of the ADC has one entry for each
+            tile if the profile says so), see :class:`cimsim.array.ConverterRanges`.
         observer: what looks at the signals during calibration; None at other times.
     """
 
@@ -45,6 +50,17 @@ class Ranged(nn.Module):
     observer: SignalObserver | None
     _array: Array
     _calibrated: bool
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Move the ranges with the layer, but keep them in float32: ``half()`` would overflow."""
+        # Detached, as a parameter stays the same object while its data are replaced.
+        ranges = {name: getattr(self, name).detach() for name in ("dac_range", "adc_range")}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, precise in ranges.items():
+            moved = getattr(self, name)
+            if moved.dtype != precise.dtype:
+                moved.data = precise.to(moved.device)
+        return self
 
     def _forget_ranges(self) -> None:
         """Ranges that are not known, on the weight's device."""
@@ -57,7 +73,8 @@ class Ranged(nn.Module):
 
     def _new_range(self, name: str, shape: tuple[int, ...], learned: bool) -> None:
         """A range that is not known yet: a parameter if it is learned, or else a buffer."""
-        unknown = torch.full(shape, torch.nan, device=self.weight.device)
+        with lasting():
+            unknown = torch.full(shape, torch.nan, dtype=torch.float32, device=self.weight.device)
         delattr(self, name)
         if learned:
             self.register_parameter(name, nn.Parameter(unknown))
@@ -78,39 +95,58 @@ class Ranged(nn.Module):
         assert self._array.dac is not None
         return observer.input.full_scale(self._array.profile.dac.range, self._array.dac.levels)
 
-    @torch.no_grad()
-    def set_ranges(self) -> None:
-        """Fix the converters' ranges from what the observer saw, and drop it.
+    def observed_ranges(self) -> tuple[Tensor | None, Tensor | None] | None:
+        """Full scales of DAC and ADC that suit what the observer saw; None for a converter whose
+        range stays as it is, and None altogether if no signal reached this layer.
 
         Raises:
-            CimsimError: if the observer saw a value that is not finite.
+            CimsimError: if the observer saw a value that is not finite, or only values too small
+                for a range in float32.
         """
         assert self.observer is not None
-        observer, self.observer = self.observer, None
+        observer = self.observer
+        if not observer.input.seen:
+            return None
         dac, adc = self._array.profile.dac, self._array.profile.adc
+        dac_range = adc_range = None
         if self._array.dac is not None and not self._has_learned(dac, self.dac_range):
-            self._refuse_nonfinite(observer.input)
-            self.dac_range.fill_(self._dac_scale(observer))
+            self._refuse_unusable(observer.input)
+            dac_range = torch.tensor(self._dac_scale(observer))
         if self._array.adc is not None and not self._has_learned(adc, self.adc_range):
             scales = []
             for columns in observer.columns:
-                self._refuse_nonfinite(columns)
+                self._refuse_unusable(columns)
                 levels = self._array.adc.levels
                 scales.append(columns.full_scale(adc.range, levels, adc.noise_of_range))
-            self.adc_range.copy_(torch.tensor(scales).view(self.adc_range.shape))
+            adc_range = torch.tensor(scales)
+        return dac_range, adc_range
+
+    @torch.no_grad()
+    def set_ranges(self, dac_range: Tensor | None, adc_range: Tensor | None) -> None:
+        """Fix the converters' ranges; None keeps one, and the device's fixed ranges stay."""
+        if dac_range is not None:
+            self.dac_range.copy_(dac_range)
+        if adc_range is not None:
+            self.adc_range.copy_(adc_range.view(self.adc_range.shape))
         self._set_fixed_ranges()
-        self._calibrated = True
+        self._calibrated = False  # to be looked at when the ranges are next used
 
     @staticmethod
     def _has_learned(converter: DAC | ADC, found: Tensor) -> bool:
         """Whether the range is one that training goes on from, and is there already."""
         return isinstance(converter.range, LearnedRange) and not found.isnan().any().item()
 
-    def _refuse_nonfinite(self, seen: RangeObserver) -> None:
-        if not torch.isfinite(torch.tensor(seen.peak)):
+    def _refuse_unusable(self, signal: RangeObserver) -> None:
+        if not math.isfinite(signal.peak):
             raise CimsimError(
                 f"layer '{self.name}' saw a value that is not finite while its converters were "
                 "calibrated; look for NaN or infinity in the data or the weights"
+            )
+        if 0.0 < signal.peak < _SMALLEST_RANGE:
+            raise CimsimError(
+                f"layer '{self.name}' saw no value above {signal.peak:.2g} while its converters "
+                f"were calibrated, and a range must be at least {_SMALLEST_RANGE:g}; scale the "
+                "data up"
             )
 
     @property

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from cimsim.errors import CimsimError
 from cimsim.nn.assignment import Assignment
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.modes import evaluating
+from cimsim.nn.statistics import averaging, is_batch_norm, report_unreached
 from cimsim.profile import Profile
+from cimsim.seeds import chip_number
 from cimsim.suggest import unknown
 from cimsim.units import parse_duration
 
@@ -32,9 +32,9 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
             f"this {type(model).__name__} has no analog layers; convert it first: "
             "model = cimsim.convert(model, profile)"
         )
-    draws: dict[tuple[int, str], str] = {}
+    draws: dict[str, str] = {}  # by name alone, as chips of evaluation have no other seed
     for name, layer in layers.items():
-        twin = draws.setdefault((layer.seed, layer.name), name)
+        twin = draws.setdefault(layer.name, name)
         if twin != name:
             raise CimsimError(
                 f"layers '{twin}' and '{name}' would draw the same noise, for both were converted "
@@ -49,12 +49,20 @@ def program(model: nn.Module, seed: int = 0) -> nn.Module:
     The same seed is the same chip: the same cells deviate in the same way whatever the profile's
     noise strength, and the same reads follow. Chips met in training are never among them.
 
-    A chip is written anew when its weights change, whether by an optimiser, by ``load_state_dict``
-    or in place; a write through ``.data`` goes unnoticed, so program again after one.
+    A chip is programmed again when the weights have changed, whatever wrote them: an optimizer,
+    ``load_state_dict``, or an assignment to ``.data``.
+
+    Args:
+        model: a converted model.
+        seed: number of the chip, a whole number.
 
     Returns:
         ``model`` itself.
+
+    Raises:
+        CimsimError: if ``seed`` is no whole number, or no layer is analog.
     """
+    seed = chip_number(seed)
     for layer in analog_layers(model).values():
         layer.program(seed)
     return model
@@ -167,10 +175,12 @@ def denoise(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) ->
     Raises:
         CimsimError: if no layer has a denoiser, or there is no batch.
     """
-    denoisers = [layer.denoiser for layer in analog_layers(model).values() if layer.denoiser]
+    denoisers = {n: layer.denoiser for n, layer in analog_layers(model).items() if layer.denoiser}
     if not denoisers:
         raise CimsimError("denoise: the model was converted without it; convert(…, denoise=0.01)")
-    return _gather(model, denoisers, batches, "denoise")
+    with evaluating(model), averaging(denoisers, "denoise"):
+        _run(model, batches, "denoise")
+    return model
 
 
 @torch.no_grad()
@@ -188,42 +198,31 @@ def reestimate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]])
     Raises:
         CimsimError: if no layer normalises batches by running statistics, or there is no batch.
     """
-    norms = batch_norms(model)
+    norms = {name: m for name, m in model.named_modules() if is_batch_norm(m)}
     if not norms:
         raise CimsimError("reestimate: the model has no batch normalisation with statistics")
-    return _gather(model, norms, batches, "reestimate")
+    with evaluating(model), averaging(norms, "reestimate"):
+        _run(model, batches, "reestimate")
+    return model
 
 
 def batch_norms(model: nn.Module) -> list[nn.Module]:
     """The modules of ``model`` that normalise by statistics of training batches."""
-    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    return [module for module in model.modules() if is_batch_norm(module)]
 
 
-def _gather(
-    model: nn.Module,
-    modules: Iterable[Any],
-    batches: Iterable[Tensor | tuple[Tensor, ...]],
-    verb: str,
-) -> nn.Module:
-    """Let ``modules``, which keep statistics as batch normalisation does, forget theirs and take
-    the plain average over ``batches``; all others are in evaluation mode."""
-    before = [(module, module.momentum) for module in modules]
-    seen = 0
-    try:
-        with evaluating(model):
-            for module, _ in before:
-                module.reset_running_stats()
-                module.momentum = None
-                module.train()
-            for batch in batches:
-                model(_inputs(batch))
-                seen += 1
-    finally:
-        for module, momentum in before:
-            module.momentum = momentum
-    if not seen:
+def _run(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]], verb: str) -> None:
+    """Show ``batches`` to ``model``.
+
+    Raises:
+        CimsimError: if there is none.
+    """
+    ran = False
+    for batch in batches:
+        model(_inputs(batch))
+        ran = True
+    if not ran:
         raise CimsimError(f"{verb}: there is no batch; give it a few of the training data")
-    return model
 
 
 def _inputs(batch: Tensor | tuple[Tensor, ...]) -> Tensor:
@@ -291,18 +290,17 @@ def _set_ranges(
     verb: str,
     on_chip: bool,
 ) -> nn.Module:
-    seen = 0
     try:
         with evaluating(model):
             for layer in layers:
                 layer.start_observing(on_chip)
-            for batch in batches:
-                model(_inputs(batch))
-                seen += 1
-        if not seen:
-            raise CimsimError(f"{verb}: there is no batch; give it a few of the training data")
-        for layer in layers:
-            layer.set_ranges()
+            _run(model, batches, verb)
+        ranges = [layer.observed_ranges() for layer in layers]  # all of them before any is set
+        for layer, found in zip(layers, ranges, strict=True):
+            if found is not None:
+                layer.set_ranges(*found)
+        unreached = [layer.name for layer, found in zip(layers, ranges, strict=True) if not found]
+        report_unreached(verb, unreached, "converter ranges")
     finally:
         for layer in layers:
             layer.observer = None
