@@ -13,6 +13,7 @@ from torch import nn
 
 from cimsim.errors import CimsimError
 from cimsim.estimators import DEFAULT_RULE, backward_rule
+from cimsim.lasting import lasting
 from cimsim.nn import kinds
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.packed import Unpacked
@@ -22,6 +23,7 @@ from cimsim.profile import Profile, load_profile
 logger = logging.getLogger("cimsim")
 
 
+@lasting()
 def convert(
     model: nn.Module,
     profile: Profile | str | Path,
@@ -103,6 +105,7 @@ def convert(
     return result
 
 
+@lasting()
 def to_digital(model: nn.Module, *, inplace: bool = False) -> nn.Module:
     """The ordinary torch model again, with the trained weights (as their quantizers hold them).
 
