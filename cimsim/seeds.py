@@ -36,7 +36,7 @@ def chip_number(seed: object) -> int:
     7
     """
     try:
-        return operator.index(seed)  # type: ignore[call-overload,no-any-return]
+        return operator.index(seed)  # type: ignore[arg-type]
     except TypeError:
         raise CimsimError(f"a seed is a whole number, not {seed!r}") from None
 

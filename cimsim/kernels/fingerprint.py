@@ -29,7 +29,7 @@ def fingerprint(values: Tensor) -> int:
     if values.device.type == "cpu":
         if native.build().library is not None:
             return native.fingerprint(values)
-        digest = hashlib.blake2b(values.view(-1).view(torch.uint8).numpy(), digest_size=8)
+        digest = hashlib.blake2b(values.view(-1).view(torch.uint8).numpy().data, digest_size=8)
         return int.from_bytes(digest.digest(), "little")
     words = values.view(-1).view(_WORDS[values.element_size()])
     level = 0

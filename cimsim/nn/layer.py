@@ -534,7 +534,7 @@ class AnalogLayer(Ranged):
     def _apply(self, fn: Any, recurse: bool = True) -> AnalogLayer:
         self._chip = None  # a chip is drawn where it is used; it does not move
         was_meta = self.dac_range.is_meta
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        super()._apply(fn, recurse)
         self._leave_meta(was_meta)
         return self
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from cimsim.quantizers.quantizer import RandomQuantizer
+from cimsim.quantizers.quantizer import SMALLEST, RandomQuantizer
 
 
 class StochasticSign(RandomQuantizer):
@@ -53,7 +53,7 @@ class StochasticSign(RandomQuantizer):
         if self.relative:
             std, mean = torch.std_mean(x.detach().flatten(1), dim=1, correction=0)
             rows = (-1, *[1] * (x.dim() - 1))
-            x = (x - mean.view(rows)) / std.view(rows).clamp_min(1e-12)
+            x = (x - mean.view(rows)) / std.view(rows).clamp_min(SMALLEST)
         if self.sure and not self.training:
             return _Sign.apply(x, torch.zeros((), device=x.device), self)  # type: ignore[no-any-return, no-untyped-call]
         rng = self._generator(x.device)

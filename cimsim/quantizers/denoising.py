@@ -9,10 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from cimsim.errors import CimsimError
-from cimsim.quantizers.quantizer import Bits, Group, Groups, Quantizer, Ridge
+from cimsim.quantizers.quantizer import SMALLEST, Bits, Group, Groups, Quantizer, Ridge
 from cimsim.quantizers.sparsity import Sparsity, sparse
-
-_SMALLEST = 1e-12
 
 
 class Denoising(Quantizer):
@@ -82,18 +80,18 @@ class Denoising(Quantizer):
     def _rounded(self, groups: Groups) -> tuple[Tensor, Tensor]:
         x = groups.values
         if self.levels == "ternary":
-            scale = groups.mean(x.abs()).clamp_min(_SMALLEST)
+            scale = groups.mean(x.abs()).clamp_min(SMALLEST)
             return scale, (x / scale).round().clamp(-1, 1)
         if self.bits == 1:
             middle = groups.mean(x) if self.affine else torch.zeros_like(x[:, :1])
-            scale = (2 * groups.mean((x - middle).abs())).clamp_min(_SMALLEST)
+            scale = (2 * groups.mean((x - middle).abs())).clamp_min(SMALLEST)
             up = (x >= middle).to(x.dtype)
             return scale, up if self.affine else up - 0.5
         if self.affine:
             low = groups.low()
-            scale = ((groups.high() - low) / (2**self.bits - 1)).clamp_min(_SMALLEST)
+            scale = ((groups.high() - low) / (2**self.bits - 1)).clamp_min(SMALLEST)
             return scale, ((x - low) / scale).round()
-        scale = (groups.largest() / (2 ** (self.bits - 1) - 1)).clamp_min(_SMALLEST)
+        scale = (groups.largest() / (2 ** (self.bits - 1) - 1)).clamp_min(SMALLEST)
         return scale, (x / scale).round()
 
     def extra_repr(self) -> str:
@@ -124,7 +122,7 @@ class _Regression(torch.autograd.Function):
         if affine:
             q_mean, x_mean = q.sum(1, keepdim=True) / count, x.sum(1, keepdim=True) / count
             power, cross = power - q_mean.square(), cross - q_mean * x_mean
-        power = (power.clamp_min(0.0) + ridge).clamp_min(_SMALLEST)
+        power = (power.clamp_min(0.0) + ridge).clamp_min(SMALLEST)
         slope = cross / power
         ctx.save_for_backward(x, q, scale, q_mean, x_mean, power, slope)
         ctx.groups, ctx.affine = groups, affine

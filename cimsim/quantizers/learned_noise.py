@@ -8,9 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from cimsim.quantizers.quantizer import Groups, RandomQuantizer, through
-
-_SMALLEST = 1e-12
+from cimsim.quantizers.quantizer import SMALLEST, Groups, RandomQuantizer, through
 
 
 class LearnedNoise(RandomQuantizer):
@@ -48,7 +46,7 @@ class LearnedNoise(RandomQuantizer):
     def forward(self, x: Tensor) -> Tensor:
         """``x~``, in the shape of ``x``."""
         groups = Groups(x.detach(), "row")
-        largest = groups.whole(groups.largest().expand_as(groups.values)).clamp_min(_SMALLEST)
+        largest = groups.whole(groups.largest().expand_as(groups.values)).clamp_min(SMALLEST)
         half = largest * torch.sigmoid(self.size)
         if self.training:
             rng = self._generator(x.device)

@@ -8,9 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from cimsim.quantizers.quantizer import Bits, Quantizer, through
-
-_SMALLEST = 1e-12
+from cimsim.quantizers.quantizer import SMALLEST, Bits, Quantizer, through
 
 
 class LearnedStep(Quantizer):
@@ -40,7 +38,7 @@ class LearnedStep(Quantizer):
         """Begin with the step that suits ``x``."""
         flat = x.reshape(1, -1) if self.per == "tensor" else x.flatten(1)
         size = flat.abs().mean(1)
-        step = (2 * size / math.sqrt(self.most)).clamp_min(_SMALLEST)
+        step = (2 * size / math.sqrt(self.most)).clamp_min(SMALLEST)
         shape = () if self.per == "tensor" else (-1, *[1] * (x.dim() - 1))
         self.step = nn.Parameter(step.view(shape))
         self._begun = True
@@ -53,7 +51,7 @@ class LearnedStep(Quantizer):
                 self.step.data *= x.detach().abs().mean()
             self._begun = True
         share = 1 / math.sqrt(x.numel() / self.step.numel() * self.most)
-        step = through(self.step * share, self.step).abs().clamp_min(_SMALLEST)
+        step = through(self.step * share, self.step).abs().clamp_min(SMALLEST)
         ratio = x / step
         if self.bits == 1:
             up = 2 * (ratio.detach() >= 0).to(x.dtype) - 1
@@ -67,7 +65,7 @@ class LearnedStep(Quantizer):
 
     def codes(self, x: Tensor) -> Tensor:
         """``round(x / s)``, within its bounds."""
-        ratio = x.detach() / self.step.detach().abs().clamp_min(_SMALLEST)
+        ratio = x.detach() / self.step.detach().abs().clamp_min(SMALLEST)
         return ratio.sign() if self.bits == 1 else ratio.clamp(-self.most, self.most).round()
 
     def extra_repr(self) -> str:

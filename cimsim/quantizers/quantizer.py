@@ -14,6 +14,9 @@ Bits = Annotated[int, Field(ge=1, le=16)]
 Ridge = Annotated[float, Field(ge=0)]
 Group = Literal["row", "tensor"] | Annotated[int, Field(ge=1)]
 
+# The least scale of a group, so that a group of zeros divides by something.
+SMALLEST = 1e-30
+
 
 class Quantizer(nn.Module):
     """Replaces a tensor by one that fewer bits can hold, with a gradient of its choice.

@@ -11,8 +11,6 @@ from torch.autograd.function import once_differentiable
 
 from cimsim.quantizers.quantizer import Group, Groups, Quantizer
 
-_SMALLEST = 1e-12
-
 
 class Ternary(Quantizer):
     """-1, 0 or 1 times a scale; what a zero's gradient is depends on ``zero``.

@@ -8,9 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from cimsim.errors import CimsimError
-from cimsim.quantizers.quantizer import Bits, Group, Groups, Quantizer, through
-
-_SMALLEST = 1e-12
+from cimsim.quantizers.quantizer import SMALLEST, Bits, Group, Groups, Quantizer, through
 
 
 class Uniform(Quantizer):
@@ -56,12 +54,12 @@ class Uniform(Quantizer):
         values = groups.values
         fixed = values.detach()
         if self.levels == "ternary":
-            step = groups.mean(fixed.abs()).clamp_min(_SMALLEST)
+            step = groups.mean(fixed.abs()).clamp_min(SMALLEST)
             return groups.whole(through(values, step * (fixed / step).round().clamp(-1, 1)))
         if self.bits == 1:
             size = groups.mean(fixed.abs())
             return groups.whole(through(values, size * (2 * (fixed >= 0).to(x.dtype) - 1)))
-        limit = self._limit(groups).clamp_min(_SMALLEST)
+        limit = self._limit(groups).clamp_min(SMALLEST)
         step = limit / (2 ** (self.bits - 1) - 1)
         clipped = values.clamp(-limit, limit)
         return groups.whole(through(clipped, step * (clipped.detach() / step).round()))
@@ -79,11 +77,11 @@ class Uniform(Quantizer):
         """The number of each member's level."""
         groups = Groups(x.detach(), self.group)
         if self.levels == "ternary":
-            size = groups.mean(groups.values.abs()).clamp_min(_SMALLEST)
+            size = groups.mean(groups.values.abs()).clamp_min(SMALLEST)
             return groups.whole((groups.values / size).round().clamp(-1, 1))
         if self.bits == 1:
             return groups.whole((groups.values >= 0).to(x.dtype))
-        limit = self._limit(groups).clamp_min(_SMALLEST)
+        limit = self._limit(groups).clamp_min(SMALLEST)
         ratio = groups.values.clamp(-limit, limit) / limit * (2 ** (self.bits - 1) - 1)
         return groups.whole(ratio.round())
 

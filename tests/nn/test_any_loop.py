@@ -510,6 +510,17 @@ def test_the_unit_of_the_input_does_not_matter(name: str, back_end: kernels.Use,
         assert (y - outputs[0]).norm() < 1e-4 * outputs[0].norm()
 
 
+@pytest.mark.parametrize("name", [q.name for q in QUANTIZERS if q.for_inputs])
+def test_no_quantizer_cuts_small_inputs(name: str) -> None:
+    digital, x = nn.Linear(8, 4, bias=False), draw(20, 8)
+    outputs = []
+    for scale in (1.0, 2.0**-45, 2.0**-66):
+        model = cimsim.convert(digital, "ideal", quantize_inputs=name).eval()
+        outputs.append(model(x * scale))
+    relative = [y.double() / y.double().norm() for y in outputs]  # signs have no scale
+    assert all((y - relative[0]).norm() < 1e-4 for y in relative)
+
+
 def test_a_signal_below_every_range_is_refused() -> None:
     with pytest.raises(CimsimError, match="scale the data up"):
         cimsim.calibrate(cimsim.convert(nn.Linear(8, 4), STATIC), [draw(9, 8) * 1e-35])

@@ -41,8 +41,9 @@ class Consistency(Objective):
         clean: dict[str, Tensor] = {}
         with torch.no_grad(), _recording(step.model, clean):
             step.digital()
+        tiny = torch.finfo(torch.float32).tiny
         distances = [
-            (z - clean[name]).square().mean() / clean[name].square().mean().clamp_min(1e-12)
+            (z - clean[name]).square().mean() / clean[name].square().mean().clamp_min(tiny)
             for name, z in self._noisy.items()
         ]
         self._noisy.clear()
