@@ -10,7 +10,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cimsim.analysis.plot import COLOURS
 from cimsim.fitting import DeviceFit, Estimate, Measurements
-from cimsim.fitting.measurements import Numbers
+from cimsim.fitting.types import Numbers
 from cimsim.units import format_duration
 
 _MOST_POINTS = 5000

@@ -7,7 +7,8 @@ import re
 
 from cimsim.errors import CimsimError
 
-_SECONDS = {
+# Seconds in each unit of time, ascending.
+SECONDS = {
     "ns": 1e-9,
     "us": 1e-6,
     "ms": 1e-3,
@@ -54,12 +55,12 @@ def parse_duration(text: str | float) -> float:
     unit = match[2] if match else ""
     unit = _NAMES.get(unit.lower(), unit)
     try:
-        seconds = float(match[1]) * _SECONDS[unit or "s"] if match else math.nan
+        seconds = float(match[1]) * SECONDS[unit or "s"] if match else math.nan
     except (KeyError, ValueError):
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds >= 0):
         raise CimsimError(
-            f"'{text}' is not a duration; write a number and one of {', '.join(_SECONDS)}, "
+            f"'{text}' is not a duration; write a number and one of {', '.join(SECONDS)}, "
             "such as 20s, 1h, '1 day' or 10y"
         )
     return seconds
@@ -86,6 +87,6 @@ def format_duration(seconds: float) -> str:
     if seconds == 0:
         return "0 s"
     for unit in ("y", "d", "h", "min", "s", "ms", "us"):
-        if seconds >= _SECONDS[unit] * (1 - 1e-9):
-            return f"{seconds / _SECONDS[unit]:.4g} {unit}"
-    return f"{seconds / _SECONDS['ns']:.4g} ns"
+        if seconds >= SECONDS[unit] * (1 - 1e-9):
+            return f"{seconds / SECONDS[unit]:.4g} {unit}"
+    return f"{seconds / SECONDS['ns']:.4g} ns"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from cimsim.errors import CimsimError
+from cimsim.fitting.bad_cells import Stuck
 from cimsim.fitting.estimates import DeviceFit, Estimate
 from cimsim.profile import Profile
 
 _LONGEST_FIRST_S = 1.0
+_WHERE = {"g_min": "g_min", "g_max": "g_max", "random": "a conductance of their own"}
 
 
 def build_profile(
@@ -32,6 +34,8 @@ def build_profile(
             "measured cells hold any conductance; take array and converters from another device"
         )
     source = f"measured: {file}, {fit.cells} cells, {fit.reads} reads"
+    if fit.left_out:
+        source += f" ({len(fit.left_out)} left out)"
     low, high = fit.targets_uS[0], fit.targets_uS[-1]
     times = ", ".join(f"{change.time_s:g}" for change in fit.changes)
     after = f"; drift after {times} s" if times else ""
@@ -50,6 +54,8 @@ def build_profile(
             }
         ],
     }
+    if fit.stuck:
+        cell["faults"] = [_stuck(cells, source) for cells in fit.stuck]
     if fit.changes:
         # The logarithm of time has no place for 0 s.
         on_logarithm = "" if fit.fresh_s else ", which was read after 0 s (assumption)"
@@ -96,6 +102,20 @@ def build_profile(
             "cost": None if like.cost is None else _assumed(like.cost.model_dump(), like.name),
         }
     )
+
+
+def _stuck(cells: Stuck, source: str) -> dict[str, Any]:
+    between = " (any conductance between is as likely)" if cells.at == "random" else ""
+    return {
+        "kind": "stuck",
+        "at": cells.at,
+        "rate": float(f"{cells.rate:.6g}"),
+        "source": (
+            f"{source}: {cells.cells} of {cells.of} cells at targets where it shows; 95 % interval "
+            f"of the rate {cells.low:.3g} to {cells.high:.3g} (Clopper and Pearson); they hold "
+            f"about {cells.around_uS:.3g} uS and are simulated at {_WHERE[cells.at]}{between}"
+        ),
+    }
 
 
 def _assumed(section: Any, like: str) -> Any:

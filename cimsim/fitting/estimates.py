@@ -8,12 +8,15 @@ single values is taken off the spread between cells, if reads were repeated anyw
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from cimsim.fitting.measurements import FEWEST_CELLS, Indices, Measurements, Numbers
+from cimsim.fitting.bad_cells import Stuck
+from cimsim.fitting.measurements import FEWEST_CELLS, Measurements
+from cimsim.fitting.outliers import LeftOut, screen
+from cimsim.fitting.types import Indices, Numbers
 
 # Share of a spread that is as good as all of it.
 _NEARLY = 0.95
@@ -47,7 +50,10 @@ class DeviceFit:
         read_at_uS, read_sigma_uS: mean conductance of a target, ascending, and spread of reads
             there, for the targets with enough repeated reads; None if there are none.
         cells, reads: how many cells and rows there were.
-        notes: what was not measured, and what the simulator cannot follow, in sentences.
+        notes: what was assumed in reading, what was left out, what was not measured, and what the
+            simulator cannot follow, in sentences.
+        stuck: shares of cells that hold one conductance; no part of the spreads.
+        left_out: reads that are far from the others, which no estimate uses.
     """
 
     targets_uS: tuple[float, ...]
@@ -60,6 +66,8 @@ class DeviceFit:
     cells: int
     reads: int
     notes: tuple[str, ...]
+    stuck: tuple[Stuck, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class _Group(NamedTuple):
@@ -83,8 +91,56 @@ class _Read(NamedTuple):
 _Groups = dict[tuple[float, float], _Group]
 
 
-def fit_device(found: Measurements) -> DeviceFit:
-    """Estimates from ``found``.
+def fit_device(found: Measurements, keep_outliers: bool = False) -> DeviceFit:
+    """Estimate a device from measurements.
+
+    Stuck cells and outlying cells and reads are found first and left out, and what that changes is
+    said in ``notes``.
+
+    Args:
+        found: the measurements.
+        keep_outliers: use every read; outliers are then only counted.
+    """
+    screened = screen(found)
+    everything = _estimated(found)
+    if keep_outliers or not screened.left_out:
+        kept = ["All of it was kept as part of the spreads."] if screened.left_out else []
+        notes = (*found.notes, *screened.notes, *kept, *everything.notes)
+        return replace(everything, notes=notes)
+    fit = _estimated(screened.kept)
+    effect = _effect(fit, everything)
+    return replace(
+        fit,
+        cells=found.cells,
+        reads=len(found.target_uS),
+        notes=(*found.notes, *screened.notes, *effect, *fit.notes),
+        stuck=screened.stuck,
+        left_out=screened.left_out,
+    )
+
+
+def _effect(fit: DeviceFit, everything: DeviceFit) -> list[str]:
+    """What the estimates would be with the outliers, where they change most."""
+    parts = []
+    for what, at, wide, narrow in (
+        ("spread", fit.targets_uS, everything.sigma_uS, fit.sigma_uS),
+        ("read noise", fit.targets_uS, everything.read_sigma_uS, fit.read_sigma_uS),
+    ):
+        if wide is None or narrow is None or not len(wide) == len(narrow) == len(at):
+            continue
+        ratios = [w.value / n.value if n.value else 0.0 for w, n in zip(wide, narrow, strict=True)]
+        worst = max(range(len(at)), key=ratios.__getitem__)
+        parts.append(
+            f"the {what} at {at[worst]:g} uS would be {wide[worst].value:.3g} uS, not "
+            f"{narrow[worst].value:.3g} uS"
+        )
+    if not parts:
+        return []
+    return [f"They were left out; with them (--keep-outliers) {', and '.join(parts)}."]
+
+
+def _estimated(found: Measurements) -> DeviceFit:
+    """Estimates from every read in ``found``.
 
     With cells that are named, the spread of drift is that of each cell's own change; without, it
     is the growth of the variance between cells, which knows nothing of changes that cancel, and

@@ -1,0 +1,288 @@
+"""Which column of a file is which of ours, and in which unit it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from cimsim.fitting.faults import Faults, enumerated, quoted
+from cimsim.fitting.numerals import is_numeric
+from cimsim.fitting.reading import Reading
+from cimsim.fitting.unit_names import SIEMENS, Unit, is_unit, unit_of
+from cimsim.suggest import nearest
+from cimsim.units import SECONDS
+
+REQUIRED = ("g_target_uS", "g_measured_uS", "time_s")
+# Beside cell and read: when a cell was programmed, and the day to a time of day.
+OPTIONAL = ("cell", "read", "programmed", "date")
+ROLES = (*REQUIRED, *OPTIONAL)
+
+# G [S], G / S, G in S.
+_WITH_UNIT = (
+    r"(.*?)\s*[\[({<]\s*([^\])}>]*)\s*[\])}>]",
+    r"(.*\S)\s*/\s*(\S+)",
+    r"(.*\S)\s+in\s+(\S+)",
+)
+_KNOWN_AS = {
+    "g_target_uS": (
+        "g_target",
+        "target",
+        "gtarget",
+        "target_g",
+        "g_set",
+        "gset",
+        "g_goal",
+        "target_conductance",
+        "conductance_target",
+    ),
+    "g_measured_uS": (
+        "g_measured",
+        "gmeasured",
+        "measured",
+        "measured_g",
+        "g_meas",
+        "gmeas",
+        "g_read",
+        "gread",
+        "measured_conductance",
+        "conductance_measured",
+        "conductance",
+        "g",
+    ),
+    "time_s": (
+        "time",
+        "t",
+        "time_since_programming",
+        "elapsed",
+        "elapsed_time",
+        "timestamp",
+        "time_stamp",
+        "datetime",
+        "date_time",
+        "date_and_time",
+    ),
+    "cell": ("cell", "cell_id", "cell_name", "cell_no", "device", "device_id"),
+    "read": ("read", "read_no", "read_id", "read_number", "repeat"),
+    "programmed": ("programmed", "programmed_at", "time_programmed", "programming_time"),
+    "date": ("date",),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of ours in the file.
+
+    Attributes:
+        role: one of ``ROLES``.
+        at: its place in the file, from 0; several are joined to one text.
+        header: what stands above it.
+        unit: what header or option say of its unit; None if they say nothing.
+        stated: whether an option says the unit.
+    """
+
+    role: str
+    at: tuple[int, ...]
+    header: str
+    unit: Unit | None = None
+    stated: bool = False
+
+
+def same_column(header: str, name: str) -> bool:
+    """Whether the header is the one that a user named, but for spaces and quotes around it."""
+    return header.strip().strip("\"'").strip() == name.strip()
+
+
+def role_named(name: str) -> str | None:
+    """The column of ours that ``name`` means, in an option: with its unit or without it."""
+    for role in ROLES:
+        if name == role:
+            return role
+    return next((role for role in ROLES if _stem_of(role, name) is not None), None)
+
+
+def recognized(header: Sequence[str]) -> dict[str, list[int]]:
+    """The places of the columns that are each of ours, going by their names alone.
+
+    A column that is called exactly as ours is it, whatever else is there.
+    """
+    found: dict[str, list[int]] = {}
+    for role in ROLES:
+        exact = [i for i, name in enumerate(header) if same_column(name, role)]
+        places = exact or [i for i, name in enumerate(header) if _stem_of(role, name) is not None]
+        if places:
+            found[role] = places
+    return found
+
+
+def choose(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    units_row: Sequence[str],
+    reading: Reading,
+    faults: Faults,
+) -> dict[str, Column]:
+    """The column for each of ours that is there.
+
+    Args:
+        header: names of the file's columns.
+        rows: their values; equal columns of equal names are one.
+        units_row: what a row of units says of each column, or empty texts.
+        reading: settings; its columns and units come first.
+        faults: where missing and ambiguous columns are noted.
+    """
+    named = _named(header, reading, faults)
+    by_name = recognized(header)
+    columns: dict[str, Column] = {}
+    for role in ROLES:
+        at = named.get(role)
+        if at is None:
+            taken = {place for places in named.values() for place in places}
+            places = [place for place in by_name.get(role, []) if place not in taken]
+            if len(places) > 1 and _equal(places, rows):
+                places = places[:1]
+            if len(places) > 1:
+                names = enumerated([f"'{header[i].strip()}' (#{i + 1})" for i in places])
+                faults.add(
+                    f"{len(places)} columns may be {role}: {names}; keep one, or say which by "
+                    f"--column {role}=#{places[0] + 1}"
+                )
+            at = tuple(places[:1])
+        if at:
+            name = " + ".join(header[i].strip() for i in at)
+            columns[role] = Column(role, at, name)
+    if header and all(map(is_numeric, header)):
+        faults.add(f"has no header; begin with a line such as {','.join(REQUIRED)}")
+        return columns
+    listed = enumerated([name.strip() or "(no name)" for name in header], 12)
+    for role in REQUIRED:
+        if role not in columns:
+            near = nearest(role, [name.strip() for name in header])
+            example = near or (header[0].strip() if header else "its header")
+            hint = f"did you mean '{near}'? Say so by" if near else "say which one it is by"
+            faults.add(f"there is no column {role}; the file has {listed}; {hint} "
+                       f'--column {role}="{example}"')  # fmt: skip
+    return {
+        role: _with_unit(column, header, units_row, reading, faults)
+        for role, column in columns.items()
+    }
+
+
+def _named(header: Sequence[str], reading: Reading, faults: Faults) -> dict[str, tuple[int, ...]]:
+    """The columns that the user named."""
+    found: dict[str, tuple[int, ...]] = {}
+    for key, name in reading.columns.items():
+        role = role_named(key)
+        if role is None:
+            faults.add(f"--column {key}: there is no such column; ours are {', '.join(ROLES)}")
+            continue
+        places = _places(header, name)
+        if not places and role == "cell" and "+" in name:
+            parts = [_places(header, part) for part in name.split("+")]
+            places = [part[0] for part in parts if part] if all(parts) else []
+            found[role] = tuple(places)
+        elif places:
+            found[role] = (places[0],)
+        if len(places) > 1 and role != "cell":
+            faults.add(
+                f"--column {key}={quoted(name)}: {len(places)} columns have that name; give the "
+                f"number of one, such as {key}=#{places[0] + 1}"
+            )
+        if not places:
+            faults.add(
+                f"--column {key}: there is no column {quoted(name)}; the file has "
+                f"{enumerated([text.strip() for text in header], 12)}"
+            )
+    return found
+
+
+def _places(header: Sequence[str], name: str) -> list[int]:
+    number = re.fullmatch(r"#(\d+)", name.strip())
+    if number:
+        return [int(number[1]) - 1] if 0 < int(number[1]) <= len(header) else []
+    return [i for i, text in enumerate(header) if same_column(text, name)]
+
+
+def _equal(places: Iterable[int], rows: Sequence[Sequence[str]]) -> bool:
+    first, *others = places
+    return all(row[first].strip() == row[i].strip() for row in rows for i in others)
+
+
+def _with_unit(
+    column: Column,
+    header: Sequence[str],
+    units_row: Sequence[str],
+    reading: Reading,
+    faults: Faults,
+) -> Column:
+    """The column with the unit that an option says, else its header, else the row of units."""
+    role = column.role
+    if role not in REQUIRED:
+        return column
+    names = [header[i] for i in column.at]
+    for key, text in reading.units.items():
+        if key and role_named(key) != role and not any(same_column(n, key) for n in names):
+            continue
+        unit = unit_of(role, text)
+        if unit is not None:
+            return replace(column, unit=unit, stated=True)
+        if key:
+            known = SECONDS if role == "time_s" else SIEMENS
+            faults.add(f"--unit {key}={text}: write one of {', '.join(known)}")
+    by_header = _unit_in(role, names[0])
+    by_row = unit_of(role, units_row[column.at[0]]) if units_row else None
+    if by_header and by_row and by_header != by_row:
+        faults.add(
+            f"the column {quoted(column.header)} has the unit {by_row.name} in the row below its "
+            f"header; say which is right by --unit {role}={by_row.name}"
+        )
+    unit = by_row or by_header
+    return replace(column, unit=unit)
+
+
+def check_units(reading: Reading, header: Sequence[str], faults: Faults) -> None:
+    """Note units for columns that are not there, and units that are none."""
+    for key, text in reading.units.items():
+        if not key and not is_unit(text):
+            faults.add(
+                f"--unit {text}: write one of {', '.join((*SIEMENS, *SECONDS))}, or COLUMN=UNIT"
+            )
+        elif key and role_named(key) is None and not any(same_column(h, key) for h in header):
+            faults.add(f"--unit {key}={text}: there is no column {quoted(key)}")
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A header without the unit in brackets or behind a slash, and that unit."""
+    name = name.strip().strip("\"'").strip()
+    for pattern in (
+        r"(.*?)\s*[\[({<]\s*([^\])}>]*)\s*[\])}>]",
+        r"(.*\S)\s*/\s*(\S+)",
+        r"(.*\S)\s+in\s+(\S+)",
+    ):
+        match = re.fullmatch(pattern, name)
+        if match and is_unit(match[2]):
+            return match[1], match[2]
+    return name, ""
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[\W_]+", name.replace("µ", "u").replace("μ", "u")) if word]
+
+
+def _stem_of(role: str, name: str) -> str | None:
+    """The name without its unit if it is one of those that a column of ours goes by."""
+    words = _words(_split(name)[0])
+    whole = "_".join(words).lower()
+    if whole in _KNOWN_AS[role]:
+        return whole
+    stem = "_".join(words[:-1]).lower()
+    return stem if words and unit_of(role, words[-1]) and stem in _KNOWN_AS[role] else None
+
+
+def _unit_in(role: str, name: str) -> Unit | None:
+    """The unit in a header: in brackets, behind a slash, or as its last word."""
+    stem, unit = _split(name)
+    if unit:
+        return unit_of(role, unit)
+    words = _words(stem)
+    return unit_of(role, words[-1]) if len(words) > 1 else None

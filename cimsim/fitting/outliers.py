@@ -1,0 +1,120 @@
+"""Measurements without what is no part of a device's spread: stuck cells, stray reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from cimsim.fitting.bad_cells import Stuck, bad_cells
+from cimsim.fitting.faults import enumerated
+from cimsim.fitting.measurements import Measurements
+from cimsim.fitting.robust import FALSE_ALARMS, step_of
+from cimsim.fitting.stray_reads import stray_reads
+from cimsim.fitting.types import Mask
+
+_FEWEST_LEFT = 5
+_ENDS = {"g_min": "at the low end", "g_max": "at the high end", "random": "in between"}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A read that the estimates leave out.
+
+    Attributes:
+        line: its line in the file.
+        why: ``stuck`` for a stuck cell, ``cell`` for a cell at one time, ``read`` for one of
+            several reads.
+        target_uS, measured_uS, time_s: what it says.
+    """
+
+    line: int
+    why: str
+    target_uS: float
+    measured_uS: float
+    time_s: float
+
+
+class Screened(NamedTuple):
+    """Measurements without what is apart, what that is, and sentences about it."""
+
+    kept: Measurements
+    left_out: tuple[LeftOut, ...]
+    stuck: tuple[Stuck, ...]
+    notes: tuple[str, ...]
+
+
+def screen(found: Measurements) -> Screened:
+    """Set apart stuck cells, outlying cells and outlying reads.
+
+    Reads are compared with the others of their cell and time; then cells, by their means, with the
+    others of their target.
+    """
+    targets = np.unique(found.target_uS)
+    steps = {float(g): step_of(found.measured_uS[found.target_uS == g]) for g in targets}
+    rows, notes = stray_reads(found, steps)
+    why = np.full(len(found.target_uS), "", dtype="<U5")
+    why[rows] = "read"
+    clean = np.flatnonzero(why == "")
+    bad = bad_cells(found.where(why == ""), steps)
+    why[clean[bad.other_rows]] = "cell"
+    why[clean[bad.stuck_rows]] = "stuck"
+    if found.cell is not None:
+        # A stray read of a cell that is stuck is the cell's fault too.
+        stuck = np.unique(np.stack((found.target_uS, found.cell))[:, why == "stuck"], axis=1)
+        for target, cell in stuck.T:
+            why[(found.target_uS == target) & (found.cell == cell)] = "stuck"
+    notes += _keep_enough(found, why)
+    left_out = tuple(
+        LeftOut(
+            int(found.line[row]),
+            str(why[row]),
+            float(found.target_uS[row]),
+            float(found.measured_uS[row]),
+            float(found.time_s[row]),
+        )
+        for row in np.flatnonzero(why != "")
+    )
+    stuck_cells = bad.stuck if (why == "stuck").any() else ()
+    described = _described(found, why, stuck_cells)
+    return Screened(found.where(why == ""), left_out, stuck_cells, (*described, *notes, *bad.notes))
+
+
+def _keep_enough(found: Measurements, why: Mask) -> list[str]:
+    """Where too few cells would be left of a target, nothing is left out; ``why`` is changed."""
+    notes = []
+    for (target, _), rows in found.places().items():
+        left = rows[why[rows] == ""]
+        number = len(left) if found.cell is None else len(np.unique(found.cell[left]))
+        if number < _FEWEST_LEFT and (why[rows] != "").any():
+            why[found.target_uS == target] = ""
+            notes.append(
+                f"At {target:g} uS all but {number} cells are stuck or far from the others, too many "
+                "to be left out; they are kept."
+            )
+    return notes
+
+
+def _described(found: Measurements, why: Mask, stuck: tuple[Stuck, ...]) -> list[str]:
+    """What is apart, in numbers."""
+    parts = []
+    if stuck:
+        ends = enumerated([f"{s.cells} {_ENDS[s.at]}, around {s.around_uS:.3g} uS" for s in stuck])
+        number = sum(s.cells for s in stuck)
+        parts.append(
+            f"{number} of {found.cells} cells {'is' if number == 1 else 'are'} stuck ({ends})"
+        )
+    for kind, one, many in (
+        ("cell", "outlying read of a cell among others", "outlying reads of cells among others"),
+        ("read", "outlying read among several of a cell", "outlying reads among several of a cell"),
+    ):
+        number = int((why == kind).sum())
+        if number:
+            parts.append(f"{number} {one if number == 1 else many}")
+    if not parts:
+        return []
+    return [
+        f"Far from the others: {'; '.join(parts)}. By chance a file without bad cells has such a "
+        f"cell or read in {100 * FALSE_ALARMS:g} of 100 cases."
+    ]

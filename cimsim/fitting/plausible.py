@@ -1,0 +1,193 @@
+"""Slips that the numbers of a file give away: other units, lines pasted twice, too few cells."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cimsim.fitting.columns import Column
+from cimsim.fitting.faults import Faults, enumerated
+from cimsim.fitting.measurements import FEWEST_CELLS, Measurements
+from cimsim.fitting.types import Mask, Numbers
+from cimsim.fitting.unit_names import SIEMENS
+from cimsim.units import SECONDS, format_duration
+
+# Memory cells have between 0.1 uS and 10 mS; they are around this.
+_TYPICAL_uS = 25.0
+_LOWEST_uS, _HIGHEST_uS = 0.1, 1e4
+_FULL_NAMES = {
+    "S": "siemens",
+    "mS": "millisiemens",
+    "uS": "microsiemens",
+    "nS": "nanosiemens",
+    "pS": "picosiemens",
+}
+# A header that says another unit than uS is doubted only beyond this.
+_MARGIN_OF_HEADER = 1e3
+_NEARLY_A_UNIT = 0.5
+_LARGEST_RATIO, _SMALLEST_RATIO = 50.0, 0.02
+_LONG_S = SECONDS["y"]
+_LATE_FIRST_S = 100.0
+# As many equal lines in a row, in the same order, are no chance.
+_PASTED = 10
+
+
+def check_units(found: Measurements, columns: dict[str, Column], faults: Faults) -> None:
+    """Note columns whose numbers are far from what they would be in their unit.
+
+    Args:
+        found: the measurements, in uS.
+        columns: where they come from; units that an option says are not doubted.
+        faults: where it is noted.
+    """
+    values = {"g_target_uS": found.target_uS, "g_measured_uS": found.measured_uS}
+    before = len(faults)
+    for name, of_column in values.items():
+        # A few readings over the range say nothing of the unit.
+        largest = float(np.quantile(of_column, 0.98))
+        unit = columns[name].unit
+        margin = 1.0 if unit is None or unit.factor == 1.0 else _MARGIN_OF_HEADER
+        if of_column.max() <= 0:
+            faults.add(f"{name} is 0 everywhere")
+        elif largest > 0 and not columns[name].stated and not (
+            _LOWEST_uS / margin <= largest <= _HIGHEST_uS * margin
+        ):  # fmt: skip
+            written = largest / (unit.factor if unit else 1.0)
+            now = unit.name if unit else "uS"
+            likely = _likely_unit(written)
+            faults.add(
+                f"the largest {name} is {written:g}, which looks like {_FULL_NAMES[likely]}; say "
+                f"so by --unit {name}={likely}, or --unit {name}={now} if it is {_FULL_NAMES[now]}"
+            )
+    if len(faults) > before:
+        return
+    written_cells = found.target_uS > 0.2 * found.target_uS.max()
+    ratio = _ratio(found, written_cells)
+    if not _SMALLEST_RATIO < ratio < _LARGEST_RATIO:
+        faults.add(
+            f"g_measured_uS is {ratio:.3g} times g_target_uS, as if they had different units; say "
+            f"which by --unit g_target_uS=UNIT or --unit g_measured_uS=UNIT"
+            f"{_guess(ratio, values, columns)}"
+        )
+        return
+    for target in np.unique(found.target_uS[written_cells]):
+        ratio = _ratio(found, found.target_uS == target)
+        if ratio > _LARGEST_RATIO:
+            faults.add(
+                f"at g_target_uS {target:g} g_measured_uS is {ratio:.3g} times as large, but not "
+                "at other targets, as if those lines had another unit; write one unit throughout"
+            )
+
+
+def _ratio(found: Measurements, rows: Mask) -> float:
+    return float(np.median(found.measured_uS[rows] / found.target_uS[rows]))
+
+
+def _likely_unit(value: float) -> str:
+    """The unit in which a value is closest to that of a usual cell."""
+    return min(SIEMENS, key=lambda unit: abs(math.log(value * SIEMENS[unit] / _TYPICAL_uS)))
+
+
+def _guess(ratio: float, values: dict[str, Numbers], columns: dict[str, Column]) -> str:
+    """The unit of one column that would explain the ratio and is the most usual, if there is."""
+    found = []
+    for name, wanted in (("g_target_uS", ratio), ("g_measured_uS", 1 / ratio if ratio > 0 else 0)):
+        unit = columns[name].unit
+        for other, factor in SIEMENS.items():
+            change = factor / (unit.factor if unit else 1.0)
+            if wanted > 0 and abs(math.log10(change / wanted)) < _NEARLY_A_UNIT:
+                largest = float(np.quantile(values[name], 0.98)) * change
+                if largest > 0:
+                    found.append((abs(math.log(largest / _TYPICAL_uS)), f"{name}={other}"))
+    return f", such as --unit {min(found)[1]}" if found else ""
+
+
+def notes_on_times(time_s: Numbers, stated: bool) -> list[str]:
+    """What is odd about the times, if their unit was assumed."""
+    first, last = float(time_s.min()), float(time_s.max())
+    if stated or last < _LONG_S or (0 < first < _LATE_FIRST_S):
+        return []
+    ages = ", ".join(format_duration(age) for age in (first, last))
+    return [
+        f"The times are {ages} (first and last); if they are milliseconds, say so by "
+        "--unit time_s=ms, or --unit time_s=s to leave this note out."
+    ]
+
+
+def repeated(rows: list[list[str]], labeled: bool) -> tuple[Mask, list[str]]:
+    """Which rows repeat an earlier one by mistake, and sentences about it.
+
+    Equal rows may be equal reads of a coarse instrument. They are copies if a column says which
+    read each is, if every row is there equally often, or if ten or more follow each other as they
+    do further above.
+
+    Args:
+        rows: the texts of each row.
+        labeled: whether each row says which cell, time and read it is of.
+    """
+    first: dict[tuple[str, ...], int] = {}
+    origin = np.empty(len(rows), dtype=np.int64)
+    for index, row in enumerate(rows):
+        origin[index] = first.setdefault(tuple(cell.strip() for cell in row), index)
+    again = origin != np.arange(len(rows))
+    if not again.any():
+        return again, []
+    counts = np.unique(origin, return_counts=True)[1]
+    if not labeled and not (counts.min() == counts.max() and len(counts) >= _PASTED):
+        again = _pasted(origin, again)
+    number = int(again.sum())
+    if not number:
+        return again, []
+    which = "line repeats another one and was" if number == 1 else "lines repeat others and were"
+    return again, [f"{number} {which} left out."]
+
+
+def _pasted(origin: Numbers | Mask, again: Mask) -> Mask:
+    """The repeats that are part of a run in the order of the original."""
+    copied = np.zeros(len(again), dtype=np.bool_)
+    start = 0
+    for index in range(1, len(again) + 1):
+        follows = index < len(again) and again[index] and again[index - 1] and (
+            origin[index] == origin[index - 1] + 1
+        )  # fmt: skip
+        if not follows:
+            if index - start >= _PASTED and again[start]:
+                copied[start:index] = True
+            start = index
+    return copied
+
+
+def check_numbers_of_cells(found: Measurements, faults: Faults) -> None:
+    """Note targets and times with too few cells for a spread."""
+    targets = np.unique(found.target_uS)
+    if len(targets) < 2:
+        faults.add(
+            f"holds one target only ({targets[0]:g} uS); measure at least two, the lowest and the "
+            "highest that are to be used"
+        )
+        return
+    places = found.places()
+    times = np.unique(found.time_s)
+    none = np.empty(0, dtype=np.int64)
+    few = []
+    for target, time in ((float(g), float(t)) for g in targets for t in times):
+        rows = places.get((target, time), none)
+        cells = len(rows) if found.cell is None else len(np.unique(found.cell[rows]))
+        if cells < FEWEST_CELLS:
+            few.append((cells, f"{target:g} uS after {time:g} s"))
+    if not few:
+        return
+    if len(few) == 1:
+        places_of = few[0][1]
+        faults.add(f"{few[0][0]} cells were measured at {places_of}; {_ADVICE}")
+        return
+    places_of = enumerated([f"{place} ({cells})" for cells, place in few], 4)
+    faults.add(f"{few[0][0]} cells were measured at {few[0][1]}; {_ADVICE}; the same at "
+               f"{len(few) - 1} more places: {places_of}")  # fmt: skip
+
+
+_ADVICE = (
+    f"a spread needs at least {FEWEST_CELLS}; leave that time or target out, or give "
+    "--time-tolerance (such as 10% or 30s) if times that differ a little belong together"
+)

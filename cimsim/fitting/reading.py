@@ -1,0 +1,135 @@
+"""How a file of measurements is written, as far as a user has to say it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cimsim.errors import CimsimError
+from cimsim.units import parse_duration
+
+_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
+DELIMITERS = (",", ";", "\t", "|", " ")
+DATE_ORDERS = ("dmy", "mdy", "ymd")
+
+
+class Tolerance(NamedTuple):
+    """Times count as one age up to ``first * (1 + relative) + absolute_s``."""
+
+    relative: float
+    absolute_s: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Settings for reading a file; whatever is not given is recognized from the file.
+
+    Attributes:
+        delimiter: a character, or ``tab``, ``comma``, ``semicolon``, ``space``, ``pipe``.
+        decimal: ``.`` or ``,``.
+        encoding: a name of Python's, such as ``utf-16`` or ``latin-1``.
+        skip_rows: number of lines above the header.
+        columns: the header that stands for a column of ours, such as
+            ``{"g_target_uS": "G set [S]"}``; ``#3`` is the third column, ``row+col`` (for ``cell``
+            only) two columns together.
+        units: the unit of a column of ours or of the file, such as ``{"time_s": "ms"}``; the key
+            ``""`` is every column of that kind.
+        date_order: ``dmy``, ``mdy`` or ``ymd``.
+        time_tolerance: times that differ by less count as one age: ``10%`` or a duration such as
+            ``30s``; 0 keeps all times apart.
+
+    Raises:
+        CimsimError: if a setting makes no sense.
+    """
+
+    delimiter: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    skip_rows: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
+    date_order: str | None = None
+    time_tolerance: str | float | None = None
+
+    def __post_init__(self) -> None:
+        if self.delimiter is not None:
+            delimiter = _NAMES.get(self.delimiter.lower(), self.delimiter)
+            if len(delimiter) != 1 or delimiter in "\r\n\"'" or delimiter.isalnum():
+                raise CimsimError(
+                    f"--delimiter '{self.delimiter}' must be one character, or one of "
+                    f"{', '.join(name for name in _NAMES if name.isalpha())}"
+                )
+            object.__setattr__(self, "delimiter", delimiter)
+        if self.decimal is not None:
+            decimal = {"point": ".", "comma": ","}.get(self.decimal.lower(), self.decimal)
+            if decimal not in (".", ","):
+                raise CimsimError(f"--decimal '{self.decimal}' must be . or ,")
+            object.__setattr__(self, "decimal", decimal)
+        if self.delimiter is not None and self.delimiter == self.decimal:
+            raise CimsimError(
+                f"--delimiter and --decimal are both '{self.decimal}'; values in double quotes "
+                "need no --decimal"
+            )
+        if self.date_order is not None and self.date_order not in DATE_ORDERS:
+            raise CimsimError(
+                f"--date-order '{self.date_order}' must be one of {', '.join(DATE_ORDERS)}"
+            )
+        if self.skip_rows < 0:
+            raise CimsimError(f"--skip-rows {self.skip_rows} must be 0 or more")
+        self.tolerance()
+
+    def tolerance(self) -> Tolerance | None:
+        """``time_tolerance`` in numbers; None if it is to be found."""
+        if self.time_tolerance is None:
+            return None
+        text = str(self.time_tolerance).strip()
+        if percent := re.fullmatch(r"([0-9.eE+-]+)\s*%", text):
+            try:
+                share = float(percent[1]) / 100
+            except ValueError:
+                share = math.nan
+            if math.isfinite(share) and share >= 0:
+                return Tolerance(share, 0.0)
+        else:
+            try:
+                return Tolerance(0.0, parse_duration(text))
+            except CimsimError:
+                pass
+        raise CimsimError(
+            f"--time-tolerance '{text}' must be a share such as 10%, or a duration such as 30s"
+        )
+
+
+def assignments(option: str, texts: Iterable[str], bare: bool = False) -> dict[str, str]:
+    """``KEY=VALUE`` of a repeated option as a dictionary.
+
+    Args:
+        option: its name, for messages.
+        texts: what was given.
+        bare: whether a value without a key is allowed; its key is the empty text.
+
+    Raises:
+        CimsimError: if a text has no ``=``, or a key is given twice.
+
+    >>> assignments("--unit", ["time_s=ms", "nS"], bare=True)
+    {'time_s': 'ms', '': 'nS'}
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals and bare:
+            key, value = "", text
+        elif not equals or not key.strip() or not value.strip():
+            raise CimsimError(
+                f"{option} '{text}' must be written as COLUMN=VALUE, such as "
+                + ("time_s=ms" if bare else "g_target_uS='G set [S]'")
+            )
+        key = key.strip()
+        if key in found:
+            given = f" for {key}" if key else ""
+            raise CimsimError(f"{option} is given twice{given}; give it once")
+        found[key] = value.strip()
+    return found

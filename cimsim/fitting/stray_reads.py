@@ -1,0 +1,133 @@
+"""Reads that are far from the others of the same cell and time."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from cimsim.fitting.measurements import FEWEST_CELLS, Measurements
+from cimsim.fitting.robust import FALSE_ALARMS, FEW, MAD, START, heavy_limit, tails_of
+from cimsim.fitting.types import Indices, Mask, Numbers
+
+_MOST_ROUNDS = 50
+
+
+def stray_reads(found: Measurements, steps: dict[float, float]) -> tuple[Indices, list[str]]:
+    """Find the rows whose value is far from the other reads of the same cell and time.
+
+    Args:
+        found: measurements; cells without names have no repeated reads.
+        steps: resolution of the read-out at each target.
+
+    Returns:
+        The rows, and sentences about targets with so many that they are no accident.
+    """
+    none: Indices = np.empty(0, dtype=np.int64)
+    if found.cell is None:
+        return none, []
+    rows_of = {
+        target: [rows for (g, _), rows in found.places().items() if g == target] for target in steps
+    }
+    groups = {target: _Repeated.of(found, rows) for target, rows in rows_of.items()}
+    groups = {g: group for g, group in groups.items() if len(group.rows) >= 2 * FEWEST_CELLS}
+    if not groups:
+        return none, []
+    tests = sum(len(group.rows) for group in groups.values())
+    differences = np.concatenate([
+        group.differences() / max(np.median(np.abs(group.differences())), steps[g] / 2, 1e-300)
+        for g, group in groups.items()
+    ])  # fmt: skip
+    tails = tails_of(differences)
+    stray, notes = [none], []
+    for target, group in groups.items():
+        far = group.apart(FALSE_ALARMS / 2 / tests, steps[target], tails)
+        if len(far) > max(1, FEW * len(group.rows)):
+            cells = len(np.unique(found.cell[far]))
+            notes.append(
+                f"At {target:g} uS {len(far)} of {len(group.rows)} reads, in {cells} cells, are "
+                "far from the others of their cell; so many are how the device reads (as telegraph "
+                "noise is), and they are kept, but read noise is simulated as normal."
+            )
+            continue
+        stray.append(far)
+    return np.concatenate(stray), notes
+
+
+class _Repeated(NamedTuple):
+    """Reads of one target that repeat others: their rows, values, and which group each is in."""
+
+    rows: Indices
+    uS: Numbers
+    group: Indices
+
+    @classmethod
+    def of(cls, found: Measurements, places: list[Indices]) -> _Repeated:
+        """The repeated reads in ``places``, in the order of the file within each group."""
+        assert found.cell is not None
+        rows = np.concatenate(places)
+        place = np.repeat(np.arange(len(places)), [len(part) for part in places])
+        _, group, counts = np.unique(
+            np.stack((place, found.cell[rows])), axis=1, return_inverse=True, return_counts=True
+        )
+        group = group.reshape(-1)
+        several = counts[group] > 1
+        rows, group = rows[several], group[several]
+        order = np.lexsort((rows, group))
+        rows, group = rows[order], np.unique(group[order], return_inverse=True)[1]
+        return cls(rows, found.measured_uS[rows], group)
+
+    def differences(self) -> Numbers:
+        """Between reads that are half a group apart, as slow noise adds to neighbors too little."""
+        counts = np.bincount(self.group)
+        starts = np.cumsum(counts) - counts
+        inside = np.arange(len(self.rows)) - starts[self.group]
+        shift = np.maximum(counts // 2, 1)[self.group]
+        other = starts[self.group] + (inside + shift) % counts[self.group]
+        # In a group of two both differences are the same one.
+        once = (counts[self.group] > 2) | (inside == 0)
+        return (self.uS - self.uS[other])[once]
+
+    def apart(self, chance: float, step: float, tails: float) -> Indices:
+        """The rows that are too far from the median of their group."""
+        counts = np.bincount(self.group)
+        size = counts[self.group]
+        medians = np.array([np.median(part) for part in
+                            np.split(self.uS, np.cumsum(counts)[:-1])])  # fmt: skip
+        # Of two reads each is as far from the median; the difference is the measure.
+        factor = np.where(size == 2, math.sqrt(2), np.sqrt((size - 1) / size))
+        deviation = np.abs(self.uS - medians[self.group]) * factor
+        center = float(np.median(self.uS))
+        robust = float(np.median(np.abs(self.differences()))) / math.sqrt(2) / MAD
+        spread = max(robust, step / 2)
+        if math.isfinite(tails):
+            far = deviation > spread * heavy_limit(chance, tails)
+            return self._without_the_better_of_two(far, size, center)
+        far = deviation > START * spread
+        for _ in range(_MOST_ROUNDS):
+            near = ~far
+            kept = np.bincount(self.group[near], minlength=len(counts))
+            sums = np.bincount(self.group[near], self.uS[near], minlength=len(counts))
+            squares = (self.uS - (sums / np.maximum(kept, 1))[self.group])[near] ** 2
+            freedom = int(near.sum() - (kept > 0).sum())
+            if freedom < FEWEST_CELLS:
+                break
+            spread = max(math.sqrt(float(squares.sum()) / freedom), step / 2)
+            now = deviation > stats.t.isf(chance / 2, freedom) * spread
+            if (now == far).all():
+                break
+            far = now
+        return self._without_the_better_of_two(far, size, center)
+
+    def _without_the_better_of_two(self, far: Mask, size: Indices, center: float) -> Indices:
+        """The rows that are far; of two reads that differ, the one further from all others."""
+        pairs = np.flatnonzero(far & (size == 2))
+        for first in pairs[::2]:
+            second = first + 1
+            better = (
+                first if abs(self.uS[first] - center) < abs(self.uS[second] - center) else second
+            )
+            far[better] = False
+        return self.rows[far]

@@ -1,0 +1,230 @@
+"""From a file of measurements to numbers in our units."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cimsim.fitting.ages import ages
+from cimsim.fitting.columns import REQUIRED, Column, check_units, choose
+from cimsim.fitting.faults import Faults, quoted
+from cimsim.fitting.measurements import Measurements
+from cimsim.fitting.numerals import Parsed, decimal_mark, parse
+from cimsim.fitting.plausible import (
+    check_numbers_of_cells,
+    notes_on_times,
+    repeated,
+)
+from cimsim.fitting.plausible import check_units as check_plausible_units
+from cimsim.fitting.reading import Reading
+from cimsim.fitting.sheet import Sheet, read_sheet
+from cimsim.fitting.text import read_text
+from cimsim.fitting.times import (
+    Clock,
+    is_stamped,
+    read_clock,
+    resolution_s,
+    since_programming,
+)
+from cimsim.fitting.types import Indices, Mask, Numbers
+
+# A read-out of a cell without current is as often below zero as above, by its own noise.
+_NEGATIVE_SHARE = 0.02
+_CONDUCTANCES = ("g_target_uS", "g_measured_uS")
+_IMPLIED = {"g_target_uS": "uS", "g_measured_uS": "uS", "time_s": "s"}
+
+
+def read_measurements(path: Path, reading: Reading = Reading()) -> Measurements:  # noqa: B008
+    """Read the measurements in a CSV file.
+
+    Columns, in any order: ``g_target_uS``, ``g_measured_uS``, ``time_s`` (since programming), and
+    optionally ``cell`` (any text that names a cell) and ``read`` (any text that distinguishes
+    repeated reads of one cell at one time). Other units in a header are converted, points in time
+    become ages. Other columns, lines that begin with ``#`` and empty lines are left out.
+
+    Args:
+        path: the file, in any encoding and with any delimiter.
+        reading: settings for what cannot be recognized.
+
+    Returns:
+        The measurements, with ``notes`` on everything that was assumed.
+
+    Raises:
+        CimsimError: with every fault of the file, each with its line, if it cannot be read, a
+            column is missing, a value is no number, negative or not finite, something may be read
+            in two ways, the numbers are of another unit, or there are too few of them.
+    """
+    text, notes = read_text(path, reading.encoding)
+    faults = Faults(path)
+    sheet = read_sheet(path, text, reading, faults)
+    columns = choose(sheet.header, sheet.rows, sheet.units, reading, faults)
+    check_units(reading, sheet.header, faults)
+    if any(role not in columns for role in REQUIRED):
+        faults.raise_if_any()
+    copies, notes_on_copies = repeated(sheet.rows, {"cell", "read"} <= set(columns))
+    table = _Table(sheet, columns, ~copies)
+    notes += [*sheet.notes, *_notes_on_columns(columns, reading), *notes_on_copies]
+    found = _numbers(path.name, table, reading, notes, faults)
+    faults.raise_if_any()
+    check_plausible_units(found, columns, faults)
+    faults.raise_if_any()
+    check_numbers_of_cells(found, faults)
+    faults.raise_if_any()
+    return found
+
+
+class _Table:
+    """The columns of ours as texts."""
+
+    def __init__(self, sheet: Sheet, columns: dict[str, Column], kept: Mask) -> None:
+        rows = [row for row, keep in zip(sheet.rows, kept, strict=True) if keep]
+        self.lines = [line for line, keep in zip(sheet.lines, kept, strict=True) if keep]
+        self.columns = columns
+        self.texts = {
+            role: [" ".join(row[i].strip() for i in column.at) for row in rows]
+            for role, column in columns.items()
+        }
+        self.delimiter = sheet.delimiter
+
+
+def _numbers(
+    file: str, table: _Table, reading: Reading, notes: list[str], faults: Faults
+) -> Measurements:
+    """The rows with a number in each required column; ``notes`` grows by what was assumed."""
+    numeric = [table.texts[role] for role in _CONDUCTANCES]
+    if not is_stamped(table.texts["time_s"]):
+        numeric.append(table.texts["time_s"])
+    decimal = decimal_mark(numeric, reading.decimal, faults)
+    if decimal == "," and reading.decimal is None:
+        notes.append("Numbers have decimal commas.")
+    parsed = {role: _parsed(role, table, decimal, faults) for role in _CONDUCTANCES}
+    clock = read_clock(
+        table.columns["time_s"], table.texts["time_s"], table.texts.get("date"), table.lines,
+        decimal, reading, faults,
+    )  # fmt: skip
+    programmed = _programmed(table, decimal, reading, clock, faults)
+    cell = _cells(table, faults)
+    faults.raise_if_any()
+    target, measured, time = (
+        parsed["g_target_uS"].values, parsed["g_measured_uS"].values, clock.seconds,
+    )  # fmt: skip
+    whole = np.isfinite(target) & np.isfinite(measured) & np.isfinite(time)
+    if programmed is not None:
+        whole &= np.isfinite(programmed)
+    notes += clock.notes
+    _note_missing(whole, parsed, clock, notes, faults)
+    faults.raise_if_any()
+    target, measured, time = target[whole], measured[whole], time[whole]
+    lines = np.array(table.lines, dtype=np.int64)[whole]
+    cell = None if cell is None else cell[whole]
+    if clock.absolute:
+        start = None if programmed is None else programmed[whole]
+        time, since = since_programming(time, start, target, cell)
+        notes.append(f"Points in time were made seconds since {since}.")
+    _check_signs(
+        {"g_target_uS": target, "g_measured_uS": measured, "time_s": time}, lines, notes, faults
+    )
+    if not clock.absolute:
+        notes += notes_on_times(time, _is_sure(table.columns["time_s"]))
+    grouped = ages(time, cell, reading.tolerance(), resolution_s(clock.absolute))
+    notes += grouped.notes
+    return Measurements(file, target, measured, grouped.time_s, cell, lines, tuple(notes))
+
+
+def _parsed(role: str, table: _Table, decimal: str, faults: Faults) -> Parsed:
+    unit = table.columns[role].unit
+    factor = 1.0 if unit is None else unit.factor
+    return parse(role, table.texts[role], table.lines, decimal, factor, faults)
+
+
+def _programmed(
+    table: _Table, decimal: str, reading: Reading, clock: Clock, faults: Faults
+) -> Numbers | None:
+    """The point in time at which the cell of each row was programmed, if the file says it."""
+    if "programmed" not in table.columns or not clock.absolute:
+        return None
+    column = table.columns["programmed"]
+    return read_clock(
+        column, table.texts["programmed"], table.texts.get("date"), table.lines, decimal, reading,
+        faults,
+    ).seconds  # fmt: skip
+
+
+def _cells(table: _Table, faults: Faults) -> Indices | None:
+    """Which cell each row is of, as an index."""
+    names = table.texts.get("cell")
+    if names is None:
+        if "read" in table.columns and table.columns["read"].header == "read":
+            faults.add("the column read needs a column cell beside it")
+        return None
+    if "" in names:
+        empty = [line for line, name in zip(table.lines, names, strict=True) if not name]
+        for line in empty:
+            faults.add("cell is empty; name the cell, or drop the column", line)
+    return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
+
+
+def _note_missing(
+    whole: Mask, parsed: dict[str, Parsed], clock: Clock, notes: list[str], faults: Faults
+) -> None:
+    left_out = int((~whole).sum())
+    if not left_out:
+        return
+    missing = {role: column.missing for role, column in parsed.items()} | {"time_s": clock.missing}
+    parts = [f"{role} is missing in {n}" for role, n in missing.items() if n]
+    over = sum(column.over_range for column in parsed.values())
+    parts += [f"over the range of the instrument in {over}"] if over else []
+    if 2 * left_out > len(whole):
+        faults.add(
+            f"{left_out} of {len(whole)} lines lack a value ({', '.join(parts)}); repeat a value "
+            "on every line that it holds for"
+        )
+    notes.append(f"{left_out} of {len(whole)} lines were left out: {', '.join(parts)}.")
+
+
+def _check_signs(
+    columns: dict[str, Numbers], lines: Indices, notes: list[str], faults: Faults
+) -> None:
+    """Note negative values as faults, but for a read-out's noise around zero."""
+    for name, values in columns.items():
+        below = np.flatnonzero(values < 0)
+        if not len(below):
+            continue
+        scale = float(columns["g_target_uS"].max())
+        if name == "g_measured_uS" and (values[below] >= -_NEGATIVE_SHARE * scale).all():
+            count = len(below)
+            notes.append(
+                f"{count} {'read is' if count == 1 else 'reads are'} below zero, by at most "
+                f"{-values[below].min():.2g} uS; that was taken as noise of the read-out."
+            )
+            continue
+        # Without its negative reads a cell near zero would look better than it is.
+        advice = {
+            "g_measured_uS": "take the offset of the read-out off",
+            "time_s": "count from the time of programming",
+        }.get(name, "leave such lines out")
+        for index in below:
+            faults.add(
+                f"{name} is {values[index]:g}, but must be a finite number of 0 or more; {advice}",
+                int(lines[index]),
+            )
+
+
+def _is_sure(column: Column) -> bool:
+    """Whether an option says the unit, or the header says another one than ours."""
+    return column.stated or (column.unit is not None and column.unit.factor != 1.0)
+
+
+def _notes_on_columns(columns: dict[str, Column], reading: Reading) -> list[str]:
+    """Which columns were taken for ours, where the names or units differ."""
+    taken = []
+    for role, column in columns.items():
+        unit = "" if column.unit is None else f" in {column.unit.name}"
+        assumed = role in _IMPLIED and column.unit is None
+        if column.header != role and role not in reading.columns:
+            unit = f" in {_IMPLIED[role]} (assumed)" if assumed and role != "time_s" else unit
+            taken.append(f"{role} is {quoted(column.header)}{unit}")
+        elif unit and column.unit and column.unit.name != _IMPLIED.get(role):
+            taken.append(f"{role} is{unit}")
+    return [f"Columns: {', '.join(taken)}."] if taken else []

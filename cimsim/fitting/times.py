@@ -1,0 +1,131 @@
+"""Seconds since programming from whatever a file says of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from cimsim.fitting.columns import Column
+from cimsim.fitting.faults import Faults, quoted
+from cimsim.fitting.numerals import Parsed, is_missing, parse
+from cimsim.fitting.reading import Reading
+from cimsim.fitting.stamps import looks_like_clock, looks_like_stamp, parse_stamps
+from cimsim.fitting.types import Indices, Numbers
+
+# Seconds and milliseconds since 1970, from the year 2000 to 2100.
+_EPOCH_S = (9.4e8, 4.1e9)
+_EPOCH_MS = (9.4e11, 4.1e12)
+_STAMPS_RESOLVE_S = 1.0
+_SAMPLE = 50
+
+
+class Clock(NamedTuple):
+    """Time of each read; absolute ones count from any zero, and are made relative later.
+
+    Attributes:
+        seconds: of each read; missing ones are not a number.
+        absolute: whether they are points in time rather than ages.
+        notes: what was assumed.
+    """
+
+    seconds: Numbers
+    absolute: bool
+    missing: int
+    notes: list[str]
+
+
+def is_stamped(texts: Sequence[str]) -> bool:
+    """Whether a column holds dates or times of day rather than numbers."""
+    sample = [text for text in texts if not is_missing(text)][:_SAMPLE]
+    stamped = sum(looks_like_stamp(text) or looks_like_clock(text) for text in sample)
+    return 2 * stamped > len(sample)
+
+
+def read_clock(
+    column: Column,
+    texts: Sequence[str],
+    dates: Sequence[str] | None,
+    lines: Sequence[int],
+    decimal: str,
+    reading: Reading,
+    faults: Faults,
+) -> Clock:
+    """The times in a column: numbers with a unit, or dates with times of day.
+
+    Args:
+        column: the column of times.
+        texts: its values.
+        dates: those of a column of dates, if there is one.
+        lines: the line of each value.
+        decimal: the decimal mark.
+        reading: settings.
+        faults: where wrong values are noted.
+    """
+    if is_stamped(texts):
+        return _stamped(column, texts, dates, lines, reading, faults)
+    factor = 1.0 if column.unit is None else column.unit.factor
+    parsed: Parsed = parse(column.role, texts, lines, decimal, factor, faults)
+    notes = []
+    known = parsed.values[np.isfinite(parsed.values)] / factor
+    absolute = False
+    for (low, high), scale, what in ((_EPOCH_S, 1.0, "seconds"), (_EPOCH_MS, 1e-3, "milliseconds")):
+        if len(known) and low < known.min() and known.max() < high:
+            absolute = True
+            parsed = parsed._replace(values=parsed.values / factor * scale)
+            notes.append(f"The numbers in {quoted(column.header)} are {what} since 1970.")
+    return Clock(parsed.values, absolute, parsed.missing + parsed.over_range, notes)
+
+
+def _stamped(
+    column: Column,
+    texts: Sequence[str],
+    dates: Sequence[str] | None,
+    lines: Sequence[int],
+    reading: Reading,
+    faults: Faults,
+) -> Clock:
+    whole = ["" if is_missing(text) else text for text in texts]
+    first = next((text for text in whole if text), "")
+    if looks_like_clock(first):
+        if dates is None:
+            faults.add(
+                f"{column.role} is {quoted(first)}, a time of day without a date; name the column "
+                "of dates by --column date=NAME, or give seconds since programming"
+            )
+            return Clock(np.full(len(texts), np.nan), True, 0, [])
+        whole = [f"{day.strip()} {text.strip()}" if text else "" for day, text in
+                 zip(dates, whole, strict=True)]  # fmt: skip
+    stamps = parse_stamps(column.role, whole, lines, reading.date_order, faults)
+    missing = sum(not text for text in whole)
+    notes = []
+    if stamps.order != "ymd" and reading.date_order is None:
+        order = {"dmy": "day, month, year", "mdy": "month, day, year"}[stamps.order]
+        notes.append(f"Dates such as {quoted(first)} were read as {order}.")
+    return Clock(stamps.seconds, True, missing, notes)
+
+
+def since_programming(
+    seconds: Numbers, programmed: Numbers | None, target_uS: Numbers, cell: Indices | None
+) -> tuple[Numbers, str]:
+    """Ages from points in time, and from when they are counted.
+
+    Without a time of programming, the earliest read of each cell at a target is at 0 s; without
+    names of cells, the earliest read at each target.
+    """
+    if programmed is not None:
+        return seconds - programmed, "the time of programming in the file"
+    targets = np.unique(target_uS, return_inverse=True)[1]
+    cells = np.zeros(len(seconds), dtype=np.int64) if cell is None else cell
+    key = targets * (int(cells.max()) + 1) + cells
+    index = np.unique(key, return_inverse=True)[1]
+    first = np.full(int(index.max()) + 1, np.inf)
+    np.minimum.at(first, index, seconds)
+    what = "the first read at each target" if cell is None else "the first read of each cell"
+    return seconds - first[index], what
+
+
+def resolution_s(absolute: bool) -> float:
+    """How exactly points in time are known: dates rarely have fractions of seconds."""
+    return _STAMPS_RESOLVE_S if absolute else 0.0

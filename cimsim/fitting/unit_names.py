@@ -1,0 +1,53 @@
+"""Units of conductance and time as headers name them."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from cimsim.units import SECONDS
+
+# uS in each unit of conductance.
+SIEMENS = {"S": 1e6, "mS": 1e3, "uS": 1.0, "nS": 1e-3, "pS": 1e-6}
+_SPELLED = {"siemens": "S", "millisiemens": "mS", "microsiemens": "uS", "nanosiemens": "nS"}
+_LIKE_SIEMENS = {unit.lower(): unit for unit in SIEMENS} | _SPELLED
+_LIKE_SECONDS = {
+    **{unit: unit for unit in SECONDS},
+    **{"sec": "s", "secs": "s", "second": "s", "seconds": "s"},
+    **{"msec": "ms", "millisecond": "ms", "milliseconds": "ms", "usec": "us"},
+    **{"microsecond": "us", "microseconds": "us", "nanoseconds": "ns"},
+    **{"m": "min", "mins": "min", "minute": "min", "minutes": "min"},
+    **{"hr": "h", "hrs": "h", "hour": "h", "hours": "h"},
+    **{"day": "d", "days": "d", "week": "w", "weeks": "w"},
+}
+
+
+class Unit(NamedTuple):
+    """A unit and what one of it is in uS or s."""
+
+    name: str
+    factor: float
+
+
+def unit_of(role: str, text: str) -> Unit | None:
+    """The unit that a text means in a column of conductances or times; None for another text.
+
+    Which of the two it is decides what ``ms`` is.
+
+    >>> unit_of("g_target_uS", "[µS]"), unit_of("time_s", "ms")
+    (Unit(name='uS', factor=1.0), Unit(name='ms', factor=0.001))
+    """
+    word = re.sub(r"[\s\[\](){}<>.]", "", text).replace("µ", "u").replace("μ", "u")
+    if role.startswith("g_"):
+        name = _LIKE_SIEMENS.get(word.lower())
+        # A capital M is mega.
+        return Unit(name, SIEMENS[name]) if name and not word.startswith("M") else None
+    if role == "time_s":
+        name = _LIKE_SECONDS.get(word) or _LIKE_SECONDS.get(word.lower())
+        return Unit(name, SECONDS[name]) if name else None
+    return None
+
+
+def is_unit(text: str) -> bool:
+    """Whether a text is a unit of conductance or time."""
+    return any(unit_of(role, text) for role in ("g_target_uS", "time_s"))
