@@ -19,12 +19,16 @@ _GREY = "#888888"
 
 
 def draw_fit(name: str, found: Measurements, fit: DeviceFit) -> Figure:
-    """Programming error, change with time and read noise: data in grey, the fit in colour, bars
-    are two standard errors."""
+    """Draw programming error, change with time and read noise.
+
+    Data are grey, the fit is in color, bars are two standard errors, crosses are reads that the fit
+    leaves out.
+    """
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
     figure = Figure(figsize=(9.0, 6.6), layout=layout)
     FigureCanvasAgg(figure)
     (error, spread), (change, read) = figure.subplots(2, 2)
+    found = found.where(~np.isin(found.line, [read.line for read in fit.left_out]))
     _errors(error, found, fit)
     _bars(spread, fit.targets_uS, fit.sigma_uS, 0, f"after {format_duration(fit.fresh_s)}")
     for index, later in enumerate(fit.changes, start=1):
@@ -51,7 +55,9 @@ def draw_fit(name: str, found: Measurements, fit: DeviceFit) -> Figure:
         axes.grid(alpha=0.25, linewidth=0.7)
         axes.spines[["top", "right"]].set_visible(False)
         _legend(axes)
-    figure.suptitle(f"{name}: {fit.cells} cells, {fit.reads} reads of {found.file}", fontsize=12)
+    apart = f", {len(fit.left_out)} of them left out" if fit.left_out else ""
+    title = f"{name}: {fit.cells} cells, {fit.reads} reads of {found.file}{apart}"
+    figure.suptitle(title, fontsize=12)
     return figure
 
 
@@ -90,7 +96,21 @@ def _errors(axes: Axes, found: Measurements, fit: DeviceFit) -> None:
         linewidth=0,
         label="± spread",
     )
+    _left_out(axes, fit)
     axes.set(title=f"Programming error after {format_duration(fit.fresh_s)}", ylabel="Error (µS)")
+
+
+def _left_out(axes: Axes, fit: DeviceFit) -> None:
+    """A cross for every read that the fit leaves out, at any time, on the edge where it is beyond
+    what the others need."""
+    if not fit.left_out:
+        return
+    low, high = axes.get_ylim()
+    targets = np.array([read.target_uS for read in fit.left_out])
+    errors = np.array([read.measured_uS - read.target_uS for read in fit.left_out])
+    # Crosses on each other are one.
+    places = np.unique(np.stack((targets, np.clip(errors, 1.6 * low, 1.6 * high))), axis=1)
+    axes.plot(*places, "x", color=COLOURS[1], markersize=5, label="left out (all ages)")
 
 
 def _changes(axes: Axes, found: Measurements, fit: DeviceFit) -> None:

@@ -152,6 +152,51 @@ def new(
             help="Measurements: g_target_uS, g_measured_uS, time_s, and optionally cell and read.",
         ),
     ],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="OURS=THEIRS",
+            help="Header of a column, such as g_target_uS='G set [S]', or its number, such as #3; "
+            "may be repeated.",
+        ),
+    ] = None,
+    units: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--unit",
+            metavar="[COLUMN=]UNIT",
+            help="Unit of a column, such as g_measured_uS=nS or time_s=ms; may be repeated.",
+        ),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(help="What separates values: a character, or tab.", show_default="found"),
+    ] = None,
+    decimal: Annotated[
+        str | None, typer.Option(help="Decimal mark: . or ,", show_default="found")
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(help="Encoding, such as utf-16 or latin-1.", show_default="found"),
+    ] = None,
+    skip_rows: Annotated[int, typer.Option(help="Lines above the header to leave out.")] = 0,
+    date_order: Annotated[
+        str | None,
+        typer.Option(metavar="dmy|mdy|ymd", help="Order of dates.", show_default="found"),
+    ] = None,
+    time_tolerance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE|TIME",
+            help="Times that differ by less are one age: 10% or 30s; 0 keeps all apart.",
+            show_default="found",
+        ),
+    ] = None,
+    keep_outliers: Annotated[
+        bool,
+        typer.Option("--keep-outliers", help="Keep stuck cells and outlying reads in the fit."),
+    ] = False,
     like: Annotated[
         str,
         typer.Option(metavar="NAME|FILE", help="Device to take array and converters from."),
@@ -172,14 +217,22 @@ def new(
 ) -> None:
     """Fit a profile to measured conductances, and draw the fit over the data.
 
-    Programming noise, drift and read noise become tables; what was not measured is left out, and
-    said so. Array, converters and costs are those of another device, marked as assumptions.
+    Programming noise, drift and read noise become tables, stuck cells a rate; what was not measured
+    is left out, and a note says so. Array, converters and costs are those of another device, marked
+    as assumptions. Encoding, delimiter, decimal mark, units and dates of the file are recognized,
+    and notes say what was assumed; options say the rest.
     """
     from dataclasses import asdict
 
     from cimsim.analysis.fit_plot import draw_fit
     from cimsim.analysis.plot import save
-    from cimsim.fitting import build_profile, fit_device, read_measurements
+    from cimsim.fitting import (
+        Reading,
+        assignments,
+        build_profile,
+        fit_device,
+        read_measurements,
+    )
     from cimsim.profile import dump_profile, load_profile, profile_names
     from cimsim.training.files import replacing
 
@@ -195,8 +248,18 @@ def new(
         if path.exists() and not force:
             raise CimsimError(f"{path} is there already; give another name, or --force")
     base = load_profile(like)
-    found = read_measurements(measured)
-    fit = fit_device(found)
+    reading = Reading(
+        delimiter=delimiter,
+        decimal=decimal,
+        encoding=encoding,
+        skip_rows=skip_rows,
+        columns=assignments("--column", columns or ()),
+        units=assignments("--unit", units or (), bare=True),
+        date_order=date_order,
+        time_tolerance=time_tolerance,
+    )
+    found = read_measurements(measured, reading)
+    fit = fit_device(found, keep_outliers)
     profile = build_profile(name, fit, base, measured.name, technology)
     # The profile gets its name last, so that a failure on either side leaves neither.
     with replacing(target) as temporary:
@@ -214,7 +277,7 @@ def new(
 
 
 def _fit_tables(fit: DeviceFit) -> Iterator[Table]:
-    """The estimates in µS with their standard errors: programming, drift, reads."""
+    """The estimates in µS with their standard errors: programming, drift, reads; stuck cells."""
     from cimsim.units import format_duration
 
     fresh = format_duration(fit.fresh_s)
@@ -235,6 +298,19 @@ def _fit_tables(fit: DeviceFit) -> Iterator[Table]:
         table = _estimates("Read noise", "g_uS", "spread of one read")
         for at, sigma in zip(fit.read_at_uS, fit.read_sigma_uS, strict=True):
             table.add_row(f"{at:.4g}", _with_error(sigma))
+        yield table
+    if fit.stuck:
+        table = Table(title="Stuck cells (share, 95 % interval)", title_justify="left")
+        for heading in ("at", "around µS", "cells", "share", "interval"):
+            table.add_column(heading, justify="right", overflow="fold")
+        for cells in fit.stuck:
+            table.add_row(
+                cells.at,
+                f"{cells.around_uS:.3g}",
+                f"{cells.cells} of {cells.of}",
+                f"{cells.rate:.2%}",
+                f"{cells.low:.2%} to {cells.high:.2%}",
+            )
         yield table
 
 

@@ -90,8 +90,8 @@ def _keep_enough(found: Measurements, why: Mask) -> list[str]:
         if number < _FEWEST_LEFT and (why[rows] != "").any():
             why[found.target_uS == target] = ""
             notes.append(
-                f"At {target:g} uS all but {number} cells are stuck or far from the others, too many "
-                "to be left out; they are kept."
+                f"At {target:g} uS all but {number} cells are stuck or far from the others, too "
+                "many to be left out; they are kept."
             )
     return notes
 
