@@ -16,13 +16,15 @@ from cimsim.units import format_duration
 _MOST_POINTS = 5000
 _LEGEND_COLUMNS = 3
 _GREY = "#888888"
+# By how much reads that are left out widen the axis.
+_BEYOND = 1.6
 
 
 def draw_fit(name: str, found: Measurements, fit: DeviceFit) -> Figure:
     """Draw programming error, change with time and read noise.
 
-    Data are grey, the fit is in color, bars are two standard errors, crosses are reads that the fit
-    leaves out.
+    Data are grey, the fit is in color, bars are two standard errors, crosses and triangles are
+    reads that the fit leaves out.
     """
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
     figure = Figure(figsize=(9.0, 6.6), layout=layout)
@@ -101,16 +103,23 @@ def _errors(axes: Axes, found: Measurements, fit: DeviceFit) -> None:
 
 
 def _left_out(axes: Axes, fit: DeviceFit) -> None:
-    """A cross for every read that the fit leaves out, at any time, on the edge where it is beyond
-    what the others need."""
+    """Mark every read that the fit leaves out, at any time; a triangle on the edge where it is far
+    beyond the others."""
     if not fit.left_out:
         return
     low, high = axes.get_ylim()
     targets = np.array([read.target_uS for read in fit.left_out])
     errors = np.array([read.measured_uS - read.target_uS for read in fit.left_out])
-    # Crosses on each other are one.
-    places = np.unique(np.stack((targets, np.clip(errors, 1.6 * low, 1.6 * high))), axis=1)
-    axes.plot(*places, "x", color=COLOURS[1], markersize=5, label="left out (all ages)")
+    low, high = _BEYOND * low, _BEYOND * high
+    for there, marker, label in (
+        ((low < errors) & (errors < high), "x", "left out (all ages)"),
+        (errors <= low, "v", "left out, far below"),
+        (errors >= high, "^", "left out, far above"),
+    ):
+        # Marks on each other are one.
+        at = np.stack((targets[there], np.clip(errors[there], low, high)))
+        if there.any():
+            axes.plot(*np.unique(at, axis=1), marker, color=COLOURS[1], markersize=5, label=label)
 
 
 def _changes(axes: Axes, found: Measurements, fit: DeviceFit) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,8 @@ from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from matplotlib.figure import Figure
 
     from cimsim.fitting import DeviceFit, Estimate
     from cimsim.profile import DescribedSection
@@ -244,9 +247,8 @@ def new(
     picture = figure or target.with_suffix(".png")
     if target.suffix not in (".yaml", ".yml"):
         raise CimsimError(f"{target}: a profile is a file that ends in .yaml")
-    for path in (target, picture, picture.with_suffix(".svg")):
-        if path.exists() and not force:
-            raise CimsimError(f"{path} is there already; give another name, or --force")
+    if target.exists() and not force:
+        raise CimsimError(f"{target} is there already; give another name, or --force")
     base = load_profile(like)
     reading = Reading(
         delimiter=delimiter,
@@ -261,6 +263,8 @@ def new(
     found = read_measurements(measured, reading)
     fit = fit_device(found, keep_outliers)
     profile = build_profile(name, fit, base, measured.name, technology)
+    if not force:
+        _refuse_other_pictures(draw_fit(name, found, fit), picture)
     # The profile gets its name last, so that a failure on either side leaves neither.
     with replacing(target) as temporary:
         temporary.write_text(dump_profile(profile), encoding="utf-8")
@@ -274,6 +278,20 @@ def new(
         console.remark(note)
     for path in (target, *written):
         console.say(str(path))
+
+
+def _refuse_other_pictures(figure: Figure, path: Path) -> None:
+    """Refuse to overwrite pictures, unless they are those that a killed command has left."""
+    from cimsim.analysis.plot import save
+
+    present = [p for p in (path.with_suffix(".png"), path.with_suffix(".svg")) if p.exists()]
+    if not present:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        save(figure, Path(folder) / path.name)
+        for there in present:
+            if there.read_bytes() != (Path(folder) / there.name).read_bytes():
+                raise CimsimError(f"{there} is there already; give another name, or --force")
 
 
 def _fit_tables(fit: DeviceFit) -> Iterator[Table]:

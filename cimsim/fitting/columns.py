@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from cimsim.fitting.faults import Faults, enumerated, quoted
 from cimsim.fitting.numerals import is_numeric
 from cimsim.fitting.reading import Reading
-from cimsim.fitting.unit_names import SIEMENS, Unit, is_unit, unit_of
+from cimsim.fitting.unit_names import SIEMENS, Unit, is_of_kind, is_unit, unit_of
 from cimsim.suggest import nearest
 from cimsim.units import SECONDS
 
@@ -223,7 +223,7 @@ def _with_unit(
     for key, text in reading.units.items():
         if key and role_named(key) != role and not any(same_column(n, key) for n in names):
             continue
-        unit = unit_of(role, text)
+        unit = unit_of(role, text) if key or is_of_kind(role, text) else None
         if unit is not None:
             return replace(column, unit=unit, stated=True)
         if key:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from cimsim.fitting.types import Mask, Numbers
 
@@ -21,12 +21,13 @@ FALSE_ALARMS = 0.01
 # More than this share of a group is a part of the distribution, not an accident.
 FEW = 0.05
 # A normal distribution's median absolute deviation.
-MAD = float(stats.norm.ppf(0.75))
+MAD = float(ndtri(0.75))
 START = 3.0
 _FEWEST = 10
-# Tails are judged by two quantiles of the absolute deviations, which up to 10 % of outliers leave.
+# Tails are judged by two quantiles of the absolute deviations within so many standard deviations.
+_GROSS = 6.0
 _INNER, _OUTER = 0.5, 0.9
-_RATIO = float(stats.norm.ppf(0.95) / stats.norm.ppf(0.75))
+_RATIO = float(ndtri(0.95) / ndtri(0.75))
 # Standard deviation of the ratio's logarithm, times the root of the number of values.
 _RATIO_ERROR = 1.21
 _CERTAIN = 3.0
@@ -62,7 +63,7 @@ def apart(values: Numbers, chance: float, step: float, tails: float = math.inf) 
             break
         mean = float(values[inside].mean())
         spread = max(float(values[inside].std(ddof=1)), step / 2)
-        limit = stats.t.isf(chance / 2, number - 1) * spread * math.sqrt(1 + 1 / number)
+        limit = -stdtrit(number - 1, chance / 2) * spread * math.sqrt(1 + 1 / number)
         now = np.abs(values - mean) <= limit
         if (now == inside).all():
             break
@@ -72,20 +73,22 @@ def apart(values: Numbers, chance: float, step: float, tails: float = math.inf) 
 
 def heavy_limit(chance: float, tails: float) -> float:
     """The distance at which a value is apart, in robust standard deviations, for heavy tails."""
-    return float(stats.t.isf(chance / 2, tails) / stats.t.ppf(0.75, tails) * MAD)
+    return float(-stdtrit(tails, chance / 2) / stdtrit(tails, 0.75) * MAD)
 
 
 def tails_of(deviations: Numbers) -> float:
     """Degrees of freedom of Student's t whose absolute quantiles (50 and 90 %) lie as these do;
-    infinite where a normal distribution would do."""
+    infinite where a normal distribution would do. What is far outside is not looked at."""
     if len(deviations) < _FEWEST:
         return math.inf
-    inner, outer = np.quantile(np.abs(deviations), (_INNER, _OUTER))
+    sizes = np.abs(deviations)
+    sizes = sizes[sizes <= _GROSS * np.median(sizes) / MAD]
+    inner, outer = np.quantile(sizes, (_INNER, _OUTER))
     if inner <= 0:
         return math.inf
     excess = math.log(outer / inner / _RATIO)
     if excess < _CERTAIN * _RATIO_ERROR / math.sqrt(len(deviations)):
         return math.inf
     freedoms = np.geomspace(0.5, 60, 200)
-    ratios = stats.t.ppf((1 + _OUTER) / 2, freedoms) / stats.t.ppf((1 + _INNER) / 2, freedoms)
+    ratios = stdtrit(freedoms, (1 + _OUTER) / 2) / stdtrit(freedoms, (1 + _INNER) / 2)
     return float(freedoms[np.argmin(np.abs(np.log(ratios) - math.log(outer / inner)))])

@@ -83,7 +83,7 @@ def parse_stamps(
 def _order(role: str, stamps: list[_Stamp], texts: Sequence[str], faults: Faults) -> str:
     open_ones = [stamp for stamp in stamps if stamp.order == "?"]
     if not open_ones:
-        return "ymd"
+        return stamps[0].order if stamps else "ymd"
     if any(stamp.parts[0] > 12 for stamp in open_ones):
         return "dmy"
     if any(stamp.parts[1] > 12 for stamp in open_ones):

@@ -7,12 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
+from scipy.special import stdtrit
 
 from cimsim.fitting.measurements import FEWEST_CELLS, Measurements
 from cimsim.fitting.robust import FALSE_ALARMS, FEW, MAD, START, heavy_limit, tails_of
 from cimsim.fitting.types import Indices, Mask, Numbers
 
 _MOST_ROUNDS = 50
+# One or two cells that jump are bad cells; more are a property of the device.
+_FEWEST_JUMPING, _SHARE_JUMPING = 3, 0.01
+_NO_CHANCE = 1e-3
 
 
 def stray_reads(found: Measurements, steps: dict[float, float]) -> tuple[Indices, list[str]]:
@@ -28,9 +32,9 @@ def stray_reads(found: Measurements, steps: dict[float, float]) -> tuple[Indices
     none: Indices = np.empty(0, dtype=np.int64)
     if found.cell is None:
         return none, []
-    rows_of = {
-        target: [rows for (g, _), rows in found.places().items() if g == target] for target in steps
-    }
+    rows_of: dict[float, list[Indices]] = {}
+    for (target, _), rows in found.places().items():
+        rows_of.setdefault(target, []).append(rows)
     groups = {target: _Repeated.of(found, rows) for target, rows in rows_of.items()}
     groups = {g: group for g, group in groups.items() if len(group.rows) >= 2 * FEWEST_CELLS}
     if not groups:
@@ -53,7 +57,32 @@ def stray_reads(found: Measurements, steps: dict[float, float]) -> tuple[Indices
             )
             continue
         stray.append(far)
-    return np.concatenate(stray), notes
+    rows = np.concatenate(stray)
+    jumping = _in_cells_that_jump(found, rows)
+    if jumping.any():
+        cells = len(np.unique(found.cell[rows[jumping]]))
+        notes.append(
+            f"{int(jumping.sum())} reads are far from the others of their cell, but several in "
+            f"each of {cells} cells; that is how the device reads (as telegraph noise is), "
+            "and they are kept, but read noise is simulated as normal."
+        )
+    return rows[~jumping], notes
+
+
+def _in_cells_that_jump(found: Measurements, rows: Indices) -> Mask:
+    """Which stray reads are in cells with several of them, if there are more such cells than stray
+    reads that do not depend on the cell would make."""
+    assert found.cell is not None
+    every = np.unique(np.stack((found.target_uS, found.cell)), axis=1).shape[1]
+    places = np.stack((found.target_uS[rows], found.cell[rows]))
+    _, index, counts = np.unique(places, axis=1, return_inverse=True, return_counts=True)
+    several = counts > 1
+    again = int((counts - 1).sum())
+    by_chance = len(rows) ** 2 / (2 * every)
+    enough = int(several.sum()) >= _FEWEST_JUMPING and several.sum() > _SHARE_JUMPING * every
+    if enough and stats.poisson.sf(again - 1, by_chance) < _NO_CHANCE:
+        return np.asarray(several[index.reshape(-1)])
+    return np.zeros(len(rows), dtype=np.bool_)
 
 
 class _Repeated(NamedTuple):
@@ -69,10 +98,8 @@ class _Repeated(NamedTuple):
         assert found.cell is not None
         rows = np.concatenate(places)
         place = np.repeat(np.arange(len(places)), [len(part) for part in places])
-        _, group, counts = np.unique(
-            np.stack((place, found.cell[rows])), axis=1, return_inverse=True, return_counts=True
-        )
-        group = group.reshape(-1)
+        key = place * (int(found.cell.max()) + 1) + found.cell[rows]
+        _, group, counts = np.unique(key, return_inverse=True, return_counts=True)
         several = counts[group] > 1
         rows, group = rows[several], group[several]
         order = np.lexsort((rows, group))
@@ -94,8 +121,9 @@ class _Repeated(NamedTuple):
         """The rows that are too far from the median of their group."""
         counts = np.bincount(self.group)
         size = counts[self.group]
-        medians = np.array([np.median(part) for part in
-                            np.split(self.uS, np.cumsum(counts)[:-1])])  # fmt: skip
+        ascending = self.uS[np.lexsort((self.uS, self.group))]
+        starts = np.cumsum(counts) - counts
+        medians = (ascending[starts + (counts - 1) // 2] + ascending[starts + counts // 2]) / 2
         # Of two reads each is as far from the median; the difference is the measure.
         factor = np.where(size == 2, math.sqrt(2), np.sqrt((size - 1) / size))
         deviation = np.abs(self.uS - medians[self.group]) * factor
@@ -115,7 +143,7 @@ class _Repeated(NamedTuple):
             if freedom < FEWEST_CELLS:
                 break
             spread = max(math.sqrt(float(squares.sum()) / freedom), step / 2)
-            now = deviation > stats.t.isf(chance / 2, freedom) * spread
+            now = deviation > -stdtrit(freedom, chance / 2) * spread
             if (now == far).all():
                 break
             far = now

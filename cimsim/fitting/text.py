@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import stat
 from pathlib import Path
 
 from cimsim.errors import CimsimError
@@ -40,15 +41,15 @@ def read_text(path: Path, encoding: str | None) -> tuple[str, list[str]]:
         CimsimError: if the file cannot be read or holds no text.
     """
     try:
-        if path.exists() and not path.is_file() and not path.is_dir():
+        # A pipe or a device may never end.
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
             raise CimsimError(f"{path}: is not a regular file; copy the measurements into one")
-        if path.is_file() and path.stat().st_size > _MOST_BYTES:
+        if path.stat().st_size > _MOST_BYTES:
             raise CimsimError(f"{path}: is larger than 1 GiB; fit a part of the measurements")
         data = path.read_bytes()
     except OSError as error:
         raise CimsimError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
-        raise CimsimError(f"{path}: cannot be read (no valid file name)") from None
     for magic, what in _OTHER_KINDS:
         if data.startswith(magic):
             raise CimsimError(f"{path}: {what}")

@@ -48,6 +48,13 @@ def unit_of(role: str, text: str) -> Unit | None:
     return None
 
 
+def is_of_kind(role: str, text: str) -> bool:
+    """Whether a unit on its own is of conductance, or of time, as the column is: ``ms`` is of time,
+    ``mS`` of conductance."""
+    siemens = text.strip().endswith("S") or "siemens" in text.lower()
+    return siemens == role.startswith("g_")
+
+
 def is_unit(text: str) -> bool:
     """Whether a text is a unit of conductance or time."""
     return any(unit_of(role, text) for role in ("g_target_uS", "time_s"))

@@ -99,3 +99,76 @@ def test_nothing_is_overwritten_unless_asked(cimsim: Command, measured: Path) ->
     assert Path("mine.yaml").read_text() == "precious"
     assert cimsim("profiles", "new", "mine", "--from-csv", measured, "--force")[0] == 0
     assert load_profile(Path("mine.yaml")).name == "mine"
+
+
+def test_pictures_of_a_killed_command_are_no_obstacle(cimsim: Command, measured: Path) -> None:
+    assert cimsim("profiles", "new", "mine", "--from-csv", measured)[0] == 0
+    Path("mine.yaml").unlink()  # it comes last
+    assert cimsim("profiles", "new", "mine", "--from-csv", measured)[0] == 0
+    Path("mine.yaml").unlink()
+    Path("mine.svg").write_text("precious")
+    code, _, err = cimsim("profiles", "new", "mine", "--from-csv", measured)
+    assert code == 2
+    assert "mine.svg is there already; give another name, or --force" in err
+    assert not Path("mine.yaml").exists()
+    assert Path("mine.svg").read_text() == "precious"
+
+
+def test_options_for_a_file_that_cannot_be_recognized(cimsim: Command, tmp_path: Path) -> None:
+    table = truth.rows(0, cells=20)
+    body = "".join(
+        f"{g / 1e6:.9g}:{abs(m) / 1e6:.9g}:{t * 1e3:g}:{c:g}\n".replace(".", ",")
+        for g, m, t, c, _ in table
+    )
+    path = tmp_path / "export.txt"
+    path.write_bytes(("v1\nG set:G is:when:who\n" + body).encode("utf-16-be"))
+    options = (
+        *("--column", "g_target_uS=G set", "--column", "g_measured_uS=G is"),
+        *("--column", "time_s=when", "--column", "cell=#4"),
+        *("--unit", "g_target_uS=S", "--unit", "g_measured=S", "--unit", "time_s=ms"),
+        *("--delimiter", ":", "--decimal", ",", "--encoding", "utf-16-be", "--skip-rows", "1"),
+        *("--time-tolerance", "0", "--out", tmp_path / "mine.yaml", "--json"),
+    )
+    code, out, _ = cimsim("profiles", "new", "mine", "--from-csv", path, *options)
+    assert code == 0
+    found = json.loads(out)
+    assert found["targets_uS"] == pytest.approx(truth.TARGETS)
+    assert found["fresh_s"] == pytest.approx(1.0)
+    assert [change["time_s"] for change in found["changes"]] == pytest.approx(truth.TIMES[1:])
+
+
+def test_bad_cells_are_shown_listed_and_written(cimsim: Command, measured: Path) -> None:
+    table = truth.rows(0, cells=40)
+    table[table[:, 3] == 90, 1] = 0.0
+    table[7, 1] = 80.0
+    path = truth.write(measured.with_name("bad.csv"), table)
+    code, out, err = cimsim("profiles", "new", "bad", "--from-csv", path)
+    assert code == 0
+    assert "Stuck cells (share, 95 % interval)" in out
+    assert "1 of 160 cells is stuck" in err
+    assert "1 outlying read among several of a cell" in err
+    (stuck,) = load_profile(Path("bad.yaml")).cell.faults
+    assert stuck.kind == "stuck"
+    listed = json.loads(cimsim("profiles", "new", "b2", "--from-csv", path, "--json")[1])
+    assert len(listed["left_out"]) == 13
+    assert {"line": 9, "why": "read"}.items() <= listed["left_out"][0].items()
+    assert cimsim("profiles", "new", "all", "--from-csv", path, "--keep-outliers")[0] == 0
+    assert load_profile(Path("all.yaml")).cell.faults == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--column", "time_s"), "--column 'time_s' must be written as COLUMN=VALUE"),
+        (("--unit", "time_s="), "--unit 'time_s=' must be written as COLUMN=VALUE"),
+        (("--unit", "S", "--unit", "nS"), "--unit is given twice; give it once"),
+        (("--column", "cell=a", "--column", "cell=b"), "--column is given twice for cell"),
+        (("--time-tolerance", "soon"), "--time-tolerance 'soon' must be a share such as 10%"),
+    ],
+)
+def test_options_that_make_no_sense(
+    cimsim: Command, measured: Path, options: tuple[str, ...], message: str
+) -> None:
+    code, out, err = cimsim("profiles", "new", "mine", "--from-csv", measured, *options)
+    assert (code, out) == (2, "")
+    assert message in err

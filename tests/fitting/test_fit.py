@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,14 @@ from torch import nn
 import cimsim
 from cimsim.devices import aged_uS, programmed_uS, sampled_reads_uS
 from cimsim.devices.characteristics import characteristics
-from cimsim.fitting import DeviceFit, Estimate, build_profile, fit_device, read_measurements
+from cimsim.fitting import (
+    DeviceFit,
+    Estimate,
+    Reading,
+    build_profile,
+    fit_device,
+    read_measurements,
+)
 from cimsim.profile import dump_profile, load_profile
 from tests.fitting import truth
 
@@ -171,14 +179,13 @@ ENOUGH = "".join(f"{g},{g + i / 100},0\n" for g in (1, 5) for i in range(10))
         (
             "g_target_uS,g_mesured_uS,time_s\n1,1,0\n",
             "there is no column g_measured_uS; the file has g_target_uS, g_mesured_uS, time_s; did "
-            "you mean 'g_mesured_uS'",
+            "you mean 'g_mesured_uS'? Say so by --column g_measured_uS=\"g_mesured_uS\"",
         ),
         ("g_target_uS,g_measured_uS\n1,1\n", "there is no column time_s; the file has"),
-        (HEADER + ENOUGH + "1,nan,0\n", "m.csv:22: g_measured_uS is nan, but must be a finite"),
-        (HEADER + "1,-2,0\n1,-3,0\n" + ENOUGH, "m.csv:2: g_measured_uS is -2, but must be a fini"),
+        (HEADER + "1,-2,0\n" + ENOUGH, "m.csv:2: g_measured_uS is -2, but must be a finite number"),
+        (HEADER + ENOUGH + "1,-inf,0\n", "m.csv:22: g_measured_uS is '-inf', but must be finite"),
         (HEADER + "# note\n1,a bit,0\n" + ENOUGH, "m.csv:3: g_measured_uS is 'a bit', not a numb"),
-        (HEADER.replace(",", ";") + "1,5;1,4;0\n", "m.csv:1: values must be separated by commas"),
-        (HEADER.strip() + ",time_s\n1,1,0,0\n", "there are 2 columns time_s; keep one"),
+        (HEADER.strip() + ",time_s\n1,1,0,1\n", "2 columns may be time_s: 'time_s' (#3), 'time_s'"),
         (HEADER.strip() + ",cell\n1,1,0,a\n1,1,0, \n", "m.csv:3: cell is empty; name the cell"),
         (HEADER + "1,-2,0\n" + ENOUGH, "take the offset of the read-out off"),
         (HEADER + "1,1\n" + ENOUGH, "m.csv:2: has 2 values for 3 columns"),
@@ -203,9 +210,22 @@ def test_a_wrong_file_gets_one_clear_sentence(tmp_path: Path, text: str, message
 @pytest.mark.parametrize(
     ("factor_target", "factor_measured", "message"),
     [
-        (1e-6, 1e-6, "the largest g_target_uS is 2.5e-05, which looks like siemens"),
+        (
+            1e-6,
+            1e-6,
+            "the largest g_target_uS is 2.5e-05, which looks like siemens; say so",
+        ),
+        (
+            1e-3,
+            1e-3,
+            "the largest g_target_uS is 0.025, which looks like millisiemens; say so",
+        ),
         (1.0, 1e-6, "the largest g_measured_uS is"),
-        (1e3, 1e3, "which looks like nanosiemens"),
+        (
+            1e3,
+            1e3,
+            "which looks like nanosiemens; say so by --unit g_target_uS=nS",
+        ),
         (1.0, 100.0, "g_measured_uS is 98 times g_target_uS, as if they had different units"),
     ],
 )
@@ -220,12 +240,42 @@ def test_other_units_are_noticed(
     assert message in str(caught.value)
 
 
-def test_a_file_that_is_no_text_or_not_there(tmp_path: Path) -> None:
-    (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(cimsim.CimsimError, match="is no CSV file of plain text"):
+@pytest.mark.parametrize(("ratio", "unit"), [(1e3, "nS"), (1e-3, "mS"), (1e-6, "S")])
+def test_a_column_in_another_unit_than_the_other_names_the_option_that_mends_it(
+    tmp_path: Path, ratio: float, unit: str
+) -> None:
+    table = truth.rows(0, cells=20)
+    expected = read_measurements(truth.write(tmp_path / "right.csv", np.abs(table)))
+    table[:, 1] = np.abs(table[:, 1]) * ratio
+    path = truth.write(tmp_path / "m.csv", table)
+    with pytest.raises(cimsim.CimsimError, match=f"--unit g_measured_uS={unit}"):
+        read_measurements(path)
+    mended = read_measurements(path, Reading(units={"g_measured_uS": unit}))
+    np.testing.assert_allclose(mended.measured_uS, expected.measured_uS, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is no CSV file of plain text"),
+        (b"\xff\xfe\x00", "is no CSV file of plain text"),
+        (b"PK\x03\x04", "is an Excel workbook or another archive; save the sheet as CSV"),
+        (b"\x1f\x8b\x08", "is compressed by gzip; unpack it first"),
+    ],
+)
+def test_a_file_that_is_no_text(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "m.csv").write_bytes(data)
+    with pytest.raises(cimsim.CimsimError, match=message):
         read_measurements(tmp_path / "m.csv")
+
+
+def test_a_file_that_is_not_there_or_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(cimsim.CimsimError, match="cannot be read"):
         read_measurements(tmp_path / "absent.csv")
+    with pytest.raises(cimsim.CimsimError, match="cannot be read"):
+        read_measurements(tmp_path)
+    with pytest.raises(cimsim.CimsimError, match="is not a regular file"):
+        read_measurements(Path(os.devnull))
 
 
 def test_other_columns_and_their_order_do_not_matter(tmp_path: Path) -> None:
