@@ -149,10 +149,10 @@ def _bound(block: _Block, sign: int) -> Numbers:
 def _apart_at_each_time(block: _Block, chance: float, tails: list[float]) -> Mask:
     """Which cells are apart at which time ``[cells, times]``; False where they were not read."""
     far = np.zeros(block.mean_uS.shape, dtype=np.bool_)
-    for column in range(far.shape[1]):
+    for column, tail in enumerate(tails):
         known = np.isfinite(block.mean_uS[:, column])
         values = block.mean_uS[known, column]
-        far[known, column] = apart(values, chance, block.step, tails[column])
+        far[known, column] = apart(values, chance, block.step, tail)
     return far
 
 
@@ -162,11 +162,11 @@ def _of_target(
     """Which cells are stuck at which end, and where others are apart ``[cells, times]``."""
     known = np.isfinite(block.mean_uS)
     far = _apart_at_each_time(block, chance, tails)
-    loose = _apart_at_each_time(block, _LOOSE, [math.inf] * far.shape[1])
-    always = far.any(axis=1) & (loose | far | ~known).all(axis=1)
-    at_low = always & ((block.mean_uS <= low) | ~known).all(axis=1)
-    at_high = always & ~at_low & ((block.mean_uS >= high) | ~known).all(axis=1)
-    between = always & ~at_low & ~at_high
+    loose = _apart_at_each_time(block, _LOOSE, [math.inf] * len(tails))
+    always: Mask = np.asarray(far.any(axis=1) & (loose | far | ~known).all(axis=1))
+    at_low: Mask = np.asarray(always & ((block.mean_uS <= low) | ~known).all(axis=1))
+    at_high: Mask = np.asarray(always & ~at_low & ((block.mean_uS >= high) | ~known).all(axis=1))
+    between: Mask = np.asarray(always & ~at_low & ~at_high)
     # Later levels of cells that moved are judged by their change.
     out = far & ~always[:, np.newaxis]
     out[:, 1:] = False

@@ -9,7 +9,7 @@ import numpy as np
 from cimsim.fitting.columns import Column
 from cimsim.fitting.faults import Faults, enumerated
 from cimsim.fitting.measurements import FEWEST_CELLS, Measurements
-from cimsim.fitting.types import Mask, Numbers
+from cimsim.fitting.types import Indices, Mask, Numbers
 from cimsim.fitting.unit_names import SIEMENS
 from cimsim.units import SECONDS, format_duration
 
@@ -143,7 +143,7 @@ def repeated(rows: list[list[str]], labeled: bool) -> tuple[Mask, list[str]]:
     return again, [f"{number} {which} left out."]
 
 
-def _pasted(origin: Numbers | Mask, again: Mask) -> Mask:
+def _pasted(origin: Indices, again: Mask) -> Mask:
     """The repeats that are part of a run in the order of the original."""
     copied = np.zeros(len(again), dtype=np.bool_)
     start = 0

@@ -76,7 +76,8 @@ def parse_stamps(
         if date is None or stamp is None:
             faults.add(f"{role} is {quoted(text)}, not a date and time", lines[index])
             continue
-        seconds[index] = (date + stamp.since_midnight - _EPOCH).total_seconds()
+        # Not added to the date first, which ends with the year 9999.
+        seconds[index] = (date - _EPOCH + stamp.since_midnight).total_seconds()
     return Stamps(seconds, chosen)
 
 

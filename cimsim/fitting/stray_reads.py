@@ -115,7 +115,7 @@ class _Repeated(NamedTuple):
         other = starts[self.group] + (inside + shift) % counts[self.group]
         # In a group of two both differences are the same one.
         once = (counts[self.group] > 2) | (inside == 0)
-        return (self.uS - self.uS[other])[once]
+        return np.asarray((self.uS - self.uS[other])[once])
 
     def apart(self, chance: float, step: float, tails: float) -> Indices:
         """The rows that are too far from the median of their group."""

@@ -209,6 +209,16 @@ def test_dates_that_may_be_two_ask_for_their_order(tmp_path: Path, order: str) -
     assert found.time_s.max() == 86400 * last
 
 
+def test_dates_at_the_end_of_the_calendar_are_no_overflow(tmp_path: Path) -> None:
+    body = "".join(
+        f"{g},{g + i / 100},9999-12-31 23:59:{30 + read}-14:00,c{g}-{i}\n"
+        for g in (1, 5) for i in range(12) for read in (0, 1)
+    )  # fmt: skip
+    path = tmp_path / "m.csv"
+    path.write_text("g_target_uS,g_measured_uS,timestamp,cell\n" + body)
+    assert np.unique(read_measurements(path).time_s).tolist() in ([0.5], [0.0, 1.0])
+
+
 MISSING = ["", "NA", "NaN", "-", "#N/A", "n/a", "#DIV/0!", "--", "null"]
 
 
