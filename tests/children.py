@@ -1,4 +1,4 @@
-"""Processes that tests start: none outlives its test, and each has time enough on a slow machine."""
+"""Processes that tests start: none outlives its test, each has time enough on a slow machine."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 
 import pytest
+
+Start = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
 
 
 @lru_cache(maxsize=1)

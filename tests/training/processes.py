@@ -28,7 +28,7 @@ resume = settings.pop("resume", False)
 fit(make_config(**settings), Path(sys.argv[2]), resume=resume)
 """
 SMALL = {"profile": "pcm-ibm-2020", "epochs": 2, "batch_size": 200, "lr": 0.003, "seed": 3}
-# A linear optimizer: Adam divides a gradient near zero by itself, so that rounding decides its sign.
+# A linear optimizer: Adam divides a gradient near zero by itself, so rounding decides its sign.
 EXACT = {**SMALL, "profile": "ideal", "clip_sigma": 0.0, "optimizer": "sgd", "lr": 0.1}
 
 
