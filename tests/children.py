@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 
 import pytest
 
+GRACE_S = 30.0
 Start = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
 
 
@@ -52,6 +54,23 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
     """
     out, err = process.communicate(timeout=patience())
     return out or "", err or ""
+
+
+def all_ended(processes: list[subprocess.Popen[str]]) -> list[str]:
+    """What each of several processes that wait for each other has written to standard error. When
+    one fails, the others are killed after a while: they may wait for it for half an hour."""
+    with ThreadPoolExecutor(len(processes)) as threads:
+        waits = [threads.submit(ended, process) for process in processes]
+        try:
+            for done in as_completed(waits):
+                done.result()
+                if any(process.poll() for process in processes):
+                    wait(waits, timeout=GRACE_S)
+                    break
+        finally:
+            for process in processes:
+                _kill(process)
+        return [each.result()[1] for each in waits]
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 import cimsim
-from tests.children import ended
+from tests.children import all_ended
 from tests.training.processes import start
 
 
@@ -94,7 +94,7 @@ def check(how: str) -> None:
 @pytest.mark.parametrize("how", ["DDP", "FSDP2"])
 def test_two_processes(how: str) -> None:
     with start(2, ["-W", "error", "-m", "tests.nn.test_distributed", how]) as pair:
-        errors = [ended(process)[1] for process in pair]
+        errors = all_ended(pair)
     assert [process.returncode for process in pair] == [0, 0], errors
 
 

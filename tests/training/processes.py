@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from cimsim.training.run import Run
-from tests.children import ended, started
+from tests.children import all_ended, started
 
 _TRAIN = """
 import json, sys
@@ -65,7 +65,7 @@ def processes(
 def together(count: int, settings: dict[str, Any], out: Path) -> Run:
     """The run of several processes."""
     with processes(count, settings, out) as found:
-        errors = [ended(process)[1] for process in found]
+        errors = all_ended(found)
     assert (out / "result.json").is_file(), errors
     return Run.open(out)
 

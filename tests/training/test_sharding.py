@@ -24,7 +24,7 @@ from cimsim.training.fit import check, fit
 from cimsim.training.parallel import Ranks
 from cimsim.training.run import Run
 from cimsim.training.sharding import is_part, shard, whole
-from tests.children import ended, wait_until
+from tests.children import all_ended, ended, wait_until
 from tests.training.processes import (
     EXACT,
     SMALL,
@@ -70,7 +70,7 @@ def test_parts_train_as_the_whole(tmp_path: Path) -> None:
     with start(2, ["-W", "error", "-c", _TRAIN_ALL, json.dumps(wanted)]) as pair:
         for name, settings in DIGITALLY.items():
             fit(make_config(**{**QUICK, **settings}), tmp_path / f"{name}-one")
-        errors = [ended(process)[1] for process in pair]
+        errors = all_ended(pair)
     assert [process.returncode for process in pair] == [0, 0], errors
     for name in (*DIGITALLY, *NOISILY):
         one, two = (Run.open(tmp_path / f"{name}-{count}") for count in ("one", "two"))
