@@ -48,7 +48,7 @@ def test_light_commands_import_nothing_heavy(args: list[str]) -> None:
 
 
 def test_help_is_quick() -> None:
-    """It takes 2.8 times as long as importing what it is written with; torch alone takes 10 times."""
+    """It takes 2.8 times as long as importing what it is written with; torch takes 10 times."""
 
     def seconds(command: list[str]) -> float:
         """Of computing, so that a busy machine does no harm; the least of three."""
