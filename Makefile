@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 READY := .venv/ready
+MINIMUM := .venv-minimum/ready
 PY := .venv/bin/python
 CIMSIM := .venv/bin/cimsim
 DEMO_TRAIN := $(CIMSIM) train --data digits --model mlp --profile pcm-ibm-2020 --epochs 30 --lr 0.003
@@ -10,14 +11,23 @@ DEMO_TRAIN := $(CIMSIM) train --data digits --model mlp --profile pcm-ibm-2020 -
 # Settings of some other Python must not leak into ours.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test lint clean
+# What computes, and not what reads files or talks to people.
+NUMERICAL := $(addprefix tests/,analysis array circuits devices estimators fitting kernels nn \
+	quantizers training test_golden_devices.py test_everything_at_once.py)
+PYTEST := -m pytest --numprocesses auto --dist worksteal
+
+.PHONY: help demo test test-portable test-minimum lint clean
 
 help:
-	@echo "make demo   train, sweep and plot on the digits: runs/demo/accuracy_vs_noise.png"
-	@echo "make test   run the tests"
-	@echo "make lint   check style and types"
-	@echo "make clean  remove the environment and every cache (results in runs/ stay)"
-	@echo "Each of the first three makes the environment .venv when it is missing or out of date."
+	@echo "make demo           train, sweep and plot on the digits: runs/demo/accuracy_vs_noise.png"
+	@echo "make test           run the tests"
+	@echo "make test-portable  run those that compute without vector instructions and a compiler"
+	@echo "make test-minimum   run the tests with the oldest packages that work, with Python 3.10 or"
+	@echo "                    3.11: make PYTHON=python3.10 test-minimum"
+	@echo "make lint           check style and types"
+	@echo "make clean          remove the environments and all caches (results in runs/ stay)"
+	@echo "The environment .venv, for test-minimum .venv-minimum, is made when it is missing or out"
+	@echo "of date."
 
 demo: $(READY)
 	rm -rf runs/demo
@@ -27,7 +37,13 @@ demo: $(READY)
 	$(CIMSIM) plot runs/demo/digital runs/demo/noise-aware --out runs/demo/accuracy_vs_noise.png
 
 test: $(READY)
-	$(PY) -m pytest --numprocesses auto --dist worksteal
+	$(PY) $(PYTEST)
+
+test-portable: $(READY)
+	$(PY) -m tests.portable $(PY) $(PYTEST) $(NUMERICAL)
+
+test-minimum: $(MINIMUM)
+	.venv-minimum/bin/python $(PYTEST)
 
 # The checkers know a package by its path, so they are shown the tree as it is when installed.
 lint: $(READY)
@@ -41,19 +57,24 @@ lint: $(READY)
 		--config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p cimsim
 
 clean:
-	rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-minimum build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The mark stands only beside a finished installation: one that was interrupted starts afresh.
-$(READY): pyproject.toml constraints.txt
+# The mark is made only after a finished installation: one that was interrupted starts afresh.
+$(READY): constraints.txt
+$(READY): EXTRAS := test,lint
+$(MINIMUM): constraints-minimum.txt
+$(MINIMUM): EXTRAS := test
+$(READY) $(MINIMUM): %/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
 		echo "cimsim needs Python 3.10 or newer, which '$(PYTHON)' is not;" \
 			"name one that is: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "'$(PYTHON)' cannot make environments;" \
 			"on Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
-	@echo "Installing into .venv; the first time this downloads PyTorch and takes some minutes."
-	[ -e $@ ] || $(PYTHON) -m venv --clear .venv
+	@echo "Installing into $*; the first time this downloads PyTorch and takes some minutes."
+	[ -e $@ ] || $(PYTHON) -m venv --clear $*
 	@rm -f $@
-	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
+	$*/bin/python -m pip install --disable-pip-version-check \
+		-c $(filter constraints%,$^) -e '.[$(EXTRAS)]'
 	@touch $@

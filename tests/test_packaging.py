@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,8 +15,14 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
+FOLDERS = ("analysis", "benchmarks", "cimsim", "device_profiles", "docs", "tests", "training")
+FILES = (
+    *("CHANGELOG.md", "LICENSE", "MANIFEST.in", "Makefile", "README.md", "pyproject.toml"),
+    *("constraints.txt", "constraints-minimum.txt", ".pre-commit-config.yaml"),
+)
 SUFFIXES = {".py", ".yaml", ".json", ".typed", ".cpp", ".h", ".html", ".css", ".js"}
 
 
@@ -25,10 +32,14 @@ def project() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
+def read_pins(name: str) -> list[Requirement]:
+    lines = (ROOT / name).read_text().splitlines()
+    return [Requirement(line.partition("#")[0]) for line in lines if not line.startswith("#")]
+
+
 @pytest.fixture(scope="module")
 def pins() -> list[Requirement]:
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    return [Requirement(line.partition("#")[0]) for line in lines if not line.startswith("#")]
+    return read_pins("constraints.txt")
 
 
 def test_every_package_is_listed(project: dict[str, Any]) -> None:
@@ -91,21 +102,70 @@ def test_pre_commit_runs_the_pinned_ruff(pins: list[Requirement]) -> None:
     assert [f"=={ruff.removeprefix('v')}"] == [str(p.specifier) for p in pins if p.name == "ruff"]
 
 
+def bound_of(requirement: Requirement) -> Version:
+    """The version after ``>=``."""
+    (bound,) = (each.version for each in requirement.specifier if each.operator == ">=")
+    return Version(bound)
+
+
+def test_every_minimum_is_tested(project: dict[str, Any]) -> None:
+    """``make test-minimum`` installs the versions that pyproject.toml calls the oldest."""
+    minimums = {canonicalize_name(pin.name): pin for pin in read_pins("constraints-minimum.txt")}
+    wanted = [*project["project"]["dependencies"]]
+    wanted += project["project"]["optional-dependencies"]["test"]
+    for requirement in map(Requirement, wanted):
+        bound = bound_of(requirement).release
+        pin = str(minimums[canonicalize_name(requirement.name)].specifier).removeprefix("==")
+        assert Version(pin).release[: len(bound)] == bound, requirement  # 1.11.0 was withdrawn
+        assert requirement.specifier.contains(pin)
+
+
+def copy_of_the_tree(to: Path) -> Path:
+    for folder in FOLDERS:
+        shutil.copytree(ROOT / folder, to / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in FILES:
+        shutil.copy(ROOT / file, to)
+    return to
+
+
+def build(what: str, source: Path) -> None:
+    """Build a ``wheel`` or ``sdist`` into the folder above ``source``."""
+    code = f"from setuptools import build_meta; build_meta.build_{what}('..')"
+    subprocess.run([sys.executable, "-c", code], cwd=source, check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_the_source_distribution_holds_what_its_tests_need(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", minversion="77")
+    source = copy_of_the_tree(tmp_path / "source")
+    build("sdist", source)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    shutil.unpack_archive(archive, tmp_path / "unpacked")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    expected = {
+        file.relative_to(ROOT).as_posix()
+        for folder in FOLDERS
+        for file in (ROOT / folder).rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    found = {f.relative_to(unpacked).as_posix() for f in unpacked.rglob("*") if f.is_file()}
+    assert expected | set(FILES) <= found
+    collect = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:cacheprovider"]
+    env = os.environ | {"PYTHONPATH": str(unpacked)}
+    done = subprocess.run(
+        collect, cwd=unpacked, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert str(ROOT) not in done.stdout
+
+
 @pytest.mark.slow
 def test_a_wheel_holds_every_module_and_works_away_from_the_tree(
     tmp_path: Path, project: dict[str, Any]
 ) -> None:
     pytest.importorskip("setuptools", minversion="77")
-    source = tmp_path / "source"
+    build("wheel", copy_of_the_tree(tmp_path / "source"))
     folders = project["tool"]["setuptools"]["package-dir"]
-    for folder in folders.values():
-        shutil.copytree(
-            ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__")
-        )
-    for file in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "CHANGELOG.md"):
-        shutil.copy(ROOT / file, source)
-    build = "from setuptools import build_meta; build_meta.build_wheel('..')"
-    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name.startswith("cimsim_torch-")
     with zipfile.ZipFile(wheel) as archive:

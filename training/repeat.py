@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from cimsim.nn import AnalogLayer, ColumnDenoiser
 from cimsim.quantizers.quantizer import RandomQuantizer
+from cimsim.torch_private import BatchNorm
 
 
 class Repeat:
@@ -52,7 +52,7 @@ class Repeat:
         before the block.
         """
         here = self._state()
-        norms = [m for m in self._model.modules() if isinstance(m, _BatchNorm)]
+        norms = [m for m in self._model.modules() if isinstance(m, BatchNorm)]
         denoisers = [m for m in self._model.modules() if isinstance(m, ColumnDenoiser)]
         kept = [(m.statistics.clone(), m.seen.clone()) for m in denoisers]
         before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]

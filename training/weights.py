@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from cimsim.nn import AnalogLayer, ColumnDenoiser, analog_layers, evaluating
 from cimsim.nn.statistics import averaging
+from cimsim.torch_private import BatchNorm
 from cimsim.training.sharding import parted, whole
 
 
@@ -35,7 +35,7 @@ def clip_weights(model: nn.Module, sigmas: float) -> None:
 def reestimate_statistics(
     model: nn.Module,
     batches: Iterable[Tensor],
-    kinds: tuple[type[nn.Module], ...] = (_BatchNorm, ColumnDenoiser),
+    kinds: tuple[type[nn.Module], ...] = (BatchNorm, ColumnDenoiser),
 ) -> None:
     """Replace running statistics by their plain average over ``batches`` under noise.
 

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from rich.table import Table
 from rich.text import Text
 
@@ -31,7 +34,9 @@ _NEEDED = (
     "rich",
     "scikit-learn",
     "safetensors",
+    "packaging",
 )
+_DISTRIBUTION = "cimsim-torch"
 _OPTIONAL = ("triton", "tensorboard", "pytest", "hypothesis", "ruff", "mypy")
 _GIB = 2**30
 
@@ -88,14 +93,34 @@ def _versions() -> Iterator[Finding]:
     yield Finding("cimsim", "ok", here)
     python = f"{platform.python_version()}, {sys.executable}, {platform.platform()}"
     yield Finding("Python", "ok", python)
+    wanted = _requirements()
     for name in _NEEDED:
-        version = _version(name)
-        remedy = "is not installed; install cimsim again, in its checkout: pip install -e ."
-        yield Finding(name, "ok" if version else "problem", version or remedy)
+        yield _needed(name, wanted.get(canonicalize_name(name), SpecifierSet()))
     found = [f"{name} {version}" for name in _OPTIONAL if (version := _version(name))]
     missing = [name for name in _OPTIONAL if not _version(name)]
     both = [*found, *(f"no {name}" for name in missing)]
     yield Finding("optional", "ok", ", ".join(both))
+
+
+def _needed(name: str, wanted: SpecifierSet) -> Finding:
+    version = _version(name)
+    if version is None:
+        remedy = "is not installed; install cimsim again, in its checkout: pip install -e ."
+        return Finding(name, "problem", remedy)
+    if not wanted.contains(version, prereleases=True):
+        remedy = f"cimsim needs {name}{wanted}: pip install --upgrade '{name}{wanted}'"
+        return Finding(name, "problem", f"{version} does not work; {remedy}")
+    return Finding(name, "ok", version)
+
+
+def _requirements() -> dict[str, SpecifierSet]:
+    """The versions that cimsim needs, by package; empty where cimsim is not installed."""
+    try:
+        lines = metadata.requires(_DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return {}
+    needed = [line for line in map(Requirement, lines) if "extra" not in str(line.marker)]
+    return {canonicalize_name(each.name): each.specifier for each in needed}
 
 
 def _version(package: str) -> str | None:
@@ -121,10 +146,10 @@ def _devices() -> Iterator[Finding]:
 
 
 def _compiler() -> Iterator[Finding]:
-    from torch._inductor.cpp_builder import get_cpp_compiler
+    from cimsim.torch_private import cpp_compiler
 
     try:
-        yield Finding("compiler", "ok", str(get_cpp_compiler()))
+        yield Finding("compiler", "ok", cpp_compiler())
     except Exception:
         # torch raises errors of several private classes here.
         remedy = "install g++: the CPU kernels, several times faster, and torch.compile need it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 from functools import lru_cache
 
@@ -29,14 +30,20 @@ def fingerprint(values: Tensor) -> int:
     if values.device.type == "cpu":
         if native.build().library is not None:
             return native.fingerprint(values)
-        digest = hashlib.blake2b(values.view(-1).view(torch.uint8).numpy().data, digest_size=8)
-        return int.from_bytes(digest.digest(), "little")
+        return _digest(values)
     words = values.view(-1).view(_WORDS[values.element_size()])
     level = 0
     while words.numel() > 1:
         words = _sums_of_rows(words, _factors(level, words.device))
         level += 1
     return int(words.sum().item()) % 2**64
+
+
+def _digest(values: Tensor) -> int:
+    # Not by way of numpy, after which the memory can no longer be resized, as FSDP does.
+    size = values.numel() * values.element_size()
+    buffer = (ctypes.c_char * size).from_address(values.data_ptr()) if size else b""
+    return int.from_bytes(hashlib.blake2b(buffer, digest_size=8).digest(), "little")
 
 
 def _sums_of_rows(words: Tensor, factors: Tensor) -> Tensor:

@@ -8,15 +8,15 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from cimsim.array import ConvTiling
 from cimsim.array.tiling import ConvGeometry
 from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Array
+from cimsim.torch_private import Conv, ConvTranspose
 
 
-class _OverPlaces(AnalogLayer, _ConvNd):
+class _OverPlaces(AnalogLayer, Conv):
     """What convolutions and transposed ones share: places, and a batch axis that may be missing."""
 
     dimensions: ClassVar[int]
@@ -43,7 +43,7 @@ class _AnalogConv(_OverPlaces):
     @staticmethod
     def tiling(layer: nn.Module, array: Array) -> ConvTiling:
         """Whole input channels on tiles, see :class:`cimsim.array.ConvTiling`."""
-        assert isinstance(layer, _ConvNd)
+        assert isinstance(layer, Conv)
         nowhere = (0,) * len(layer.kernel_size)
         padding = nowhere if _pads_first(layer) else layer.padding
         assert isinstance(padding, tuple)
@@ -94,12 +94,12 @@ class AnalogConv3d(_AnalogConv, nn.Conv3d):
     dimensions, columns_dim = 3, -4
 
 
-def _pads_first(layer: _ConvNd) -> bool:
+def _pads_first(layer: Conv) -> bool:
     """Padding that the product cannot do itself: by name, or with something other than zeros."""
     return isinstance(layer.padding, str) or layer.padding_mode != "zeros"
 
 
-class _AnalogConvTranspose(_OverPlaces, _ConvTransposeNd):
+class _AnalogConvTranspose(_OverPlaces, ConvTranspose):
     """``y = conv_transpose(x, W) + b`` with the products on an array; shapes as in torch.
 
     Every input position is one read. A column holds what one entry of one output channel's kernel
@@ -110,7 +110,7 @@ class _AnalogConvTranspose(_OverPlaces, _ConvTransposeNd):
     @staticmethod
     def tiling(layer: nn.Module, array: Array) -> ConvTiling:
         """A pointwise convolution with a column for each entry of each output channel's kernel."""
-        assert isinstance(layer, _ConvTransposeNd)
+        assert isinstance(layer, ConvTranspose)
         once = (1,) * len(layer.kernel_size)
         geometry = ConvGeometry(
             in_channels=layer.in_channels,

@@ -32,6 +32,7 @@ from cimsim.profile import Array as ProfileArray
 from cimsim.profile import LearnedRange, Profile
 from cimsim.quantizers import Quantizer, make_quantizer
 from cimsim.seeds import seed_for
+from cimsim.torch_private import in_backward, saved_tensors_are_hooked
 
 _REMEMBERED = 4096  # calls that backward may want again
 
@@ -397,8 +398,8 @@ class AnalogLayer(Ranged):
 
         Checkpointing restores torch's global random state, so a number from it is the same again.
         """
-        repeated = torch._C._current_graph_task_id() != -1
-        if not repeated and torch._C._autograd._top_saved_tensors_default_hooks(True) is None:
+        repeated = in_backward()
+        if not repeated and not saved_tensors_are_hooked():
             return None
         token = int(torch.randint(2**62, ()))
         if not repeated:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cimsim.array import LinearTiling
 from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Array
+from cimsim.torch_private import unsafe_view
 
 
 class AnalogLinear(AnalogLayer, nn.Linear):
@@ -51,5 +51,4 @@ def as_rows(y: Tensor, x: Tensor) -> Tensor:
 
     Not a view, as ``nn.Linear`` gives none: what follows may write into it.
     """
-    shaped: Tensor = torch.ops.aten._unsafe_view(y, [*x.shape[:-1], y.shape[-1]])
-    return shaped
+    return unsafe_view(y, [*x.shape[:-1], y.shape[-1]])

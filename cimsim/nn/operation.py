@@ -19,6 +19,7 @@ from torch import Tensor
 from cimsim.array import NOTHING, ConverterRanges
 from cimsim.estimators.function import Call, Kept, Needs, backward, forward
 from cimsim.profile import LearnedRange
+from cimsim.torch_private import is_view
 
 if TYPE_CHECKING:
     from cimsim.nn.layer import AnalogLayer
@@ -168,7 +169,7 @@ def _backward(
     with ThreadPoolExecutor(1) as thread:
         size = torch.Size(shape)
         found = thread.submit(backward, dy, what, call, Needs(*needs), size, False).result()
-    return [dy.new_empty(0) if g is None else g.clone() if g._is_view() else g for g in found]
+    return [dy.new_empty(0) if g is None else g.clone() if is_view(g) else g for g in found]
 
 
 @_backward.register_fake

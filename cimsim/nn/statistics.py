@@ -9,14 +9,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from cimsim.torch_private import BatchNorm
 
 logger = logging.getLogger("cimsim")
 
 
 def is_batch_norm(module: nn.Module) -> bool:
     """Whether ``module`` normalizes by statistics of training batches."""
-    return isinstance(module, _BatchNorm) and module.track_running_stats
+    return isinstance(module, BatchNorm) and module.track_running_stats
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from cimsim.profile.faults import Fault, ProfileError
 from cimsim.profile.messages import explain
 from cimsim.profile.model import Profile
 from cimsim.profile.paths import KeyPath, dotted, shared_length, without_tags
-from cimsim.profile.section import BY_HAND, Section, Sourced
+from cimsim.profile.section import BY_HAND, Section, Sourced, is_kind_of
 from cimsim.profile.tree import parse
 from cimsim.suggest import unknown
 
@@ -53,7 +53,7 @@ def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequenc
             done[path] = assignment
     new = {assignment.key: assignment.text for assignment in done.values()}
     kept = [text for text in profile.overrides if text.partition("=")[0] not in new]
-    data = changed.model_dump(warnings=False) | {"overrides": (*kept, *new.values())}
+    data = _plain(changed) | {"overrides": (*kept, *new.values())}
     try:
         overridden = Profile.model_validate(data)
     except ValidationError as failure:
@@ -136,6 +136,17 @@ def _assign(node: Any, keys: list[str], value: Any) -> tuple[Any, KeyPath]:
     raise _UnknownKeyError(f"there is no '{key}' here; this is one value without keys")
 
 
+def _plain(node: Any) -> Any:
+    """Sections as mappings. ``model_dump`` raises TypeError on some values of a wrong type."""
+    if isinstance(node, Section):
+        return {name: _plain(getattr(node, name)) for name in type(node).model_fields}
+    if isinstance(node, (list, tuple)):
+        return tuple(map(_plain, node))
+    if isinstance(node, Mapping):
+        return {key: _plain(value) for key, value in node.items()}
+    return node
+
+
 def _with_source(value: Any, sourced: bool) -> Any:
     """A whole section or list of effects that was set by hand says so itself."""
     if isinstance(value, (list, tuple)):
@@ -148,7 +159,7 @@ def _with_source(value: Any, sourced: bool) -> Any:
 def _begun(section: type[Section], key: str) -> Section | None:
     """A section that is absent now, with all of its defaults; None if it is no such section."""
     for part in get_args(section.model_fields[key].annotation):
-        if isinstance(part, type) and issubclass(part, Section):
+        if is_kind_of(part, Section):
             if not any(field.is_required() for field in part.model_fields.values()):
                 return part()
     return None
@@ -157,7 +168,7 @@ def _begun(section: type[Section], key: str) -> Section | None:
 def _may_be_sourced(section: type[Section], key: str) -> bool:
     """Whether a value that is absent now would be a section with sources."""
     parts = get_args(section.model_fields[key].annotation)
-    return any(isinstance(part, type) and issubclass(part, Sourced) for part in parts)
+    return any(is_kind_of(part, Sourced) for part in parts)
 
 
 def _index(items: Sequence[Any], key: str) -> int:

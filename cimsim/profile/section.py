@@ -153,7 +153,17 @@ def _no_source(names: list[str]) -> str:
     return f"no source for {quoted}; name it under 'source', or write 'assumption: ...' there"
 
 
+def is_kind_of(annotation: Any, kinds: type | tuple[type, ...]) -> bool:
+    """Whether an annotation is one of these classes or derived from one.
+
+    In Python 3.10 ``dict[str, str]`` is an instance of ``type`` that ``issubclass`` refuses.
+    """
+    return (
+        inspect.isclass(annotation) and not get_args(annotation) and issubclass(annotation, kinds)
+    )
+
+
 def _holds_number(annotation: Any) -> bool:
-    if inspect.isclass(annotation) and not get_args(annotation):
-        return issubclass(annotation, (int, float, Curve)) and annotation is not bool
+    if is_kind_of(annotation, (int, float, Curve)):
+        return annotation is not bool
     return any(_holds_number(part) for part in get_args(annotation))

@@ -89,8 +89,9 @@ def test_a_run_and_its_model_say_the_same(trained: Path, tmp_path: Path) -> None
     assert found.everything == same.everything
     for layer, other in zip(found.layers, same.layers, strict=True):
         assert (layer.name, layer.alone, layer.rest) == (other.name, other.alone, other.rest)
-        # Other batches, so other draws of read noise.
-        assert layer.snr_dB == pytest.approx(other.snr_dB, abs=0.1)
+        # Other batches, so other draws of read noise. The classifier has the fewest outputs, 4000:
+        # the power of their noise has a standard error of 2.2 %, a difference of two 0.14 dB.
+        assert layer.snr_dB == pytest.approx(other.snr_dB, abs=5 * 0.14)
         assert layer.dac_cut == other.dac_cut
     told: list[tuple[int, int]] = []
     again = RunSubject(

@@ -4,13 +4,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from cimsim.cli import main
+from tests.children import Start, started
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,26 +45,22 @@ def cimsim(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture(scope="session")
-def start() -> Callable[..., subprocess.Popen[str]]:
-    """Starts the command ``cimsim`` as a process of its own."""
+def start() -> Start:
+    """Starts the command ``cimsim`` as a process of its own, for the time of a ``with`` block."""
 
-    def begin(*args: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
-        # A test run in the background has Ctrl-C ignored, and its children would inherit that.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            return popen(*args, cwd=cwd, **environment)
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-    def popen(*args: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "cimsim", *map(str, args)],
-            cwd=cwd,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    @contextmanager
+    def begin(*args: object, cwd: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+        command = [sys.executable, "-m", "cimsim", *map(str, args)]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+        with ExitStack() as stack:
+            # A test run in the background has Ctrl-C ignored, and its children would inherit that.
+            before = signal.signal(signal.SIGINT, signal.default_int_handler)
+            try:
+                child = started(command, cwd=cwd, env=env, stdout=subprocess.PIPE)
+                (process,) = stack.enter_context(child)
+            finally:
+                signal.signal(signal.SIGINT, before)
+            yield process
 
     return begin
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.requirements import Requirement
 
 from cimsim.cli import doctor
+
+ROOT = Path(__file__).parents[2]
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -51,6 +55,29 @@ def test_a_missing_package_is_a_problem(cimsim: Command, monkeypatch: pytest.Mon
     monkeypatch.setattr(doctor, "_NEEDED", ("no-such-package-at-all",))
     _, out, _ = cimsim("doctor")
     assert "problem  is not installed" in out
+
+
+def test_a_package_that_is_too_old_is_a_problem_with_a_remedy(
+    cimsim: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = ["torch>=2.9", "PyYAML>=6.0.1", "torch>=99; extra == 'test'"]
+    monkeypatch.setattr(doctor.metadata, "requires", lambda name: needed)
+    versions = {"torch": "2.8.0+cpu", "PyYAML": "6.0.3"}
+    monkeypatch.setattr(doctor, "_version", versions.get)
+    _, out, _ = cimsim("doctor")
+    assert re.search(
+        r"\ntorch +problem +2\.8\.0\+cpu does not work; cimsim needs torch>=2\.9: ", out
+    )
+    assert "pip install --upgrade 'torch>=2.9'" in " ".join(out.split())
+    assert re.search(r"\nPyYAML +ok +6\.0\.3", out)
+
+
+def test_it_looks_at_all_that_cimsim_needs() -> None:
+    tomllib = pytest.importorskip("tomllib", reason="pyproject.toml is read from Python 3.11 on")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {Requirement(line).name.lower() for line in project["dependencies"]}
+    assert {name.lower() for name in doctor._NEEDED} == needed
+    assert project["name"] == doctor._DISTRIBUTION
 
 
 def test_a_missing_compiler_is_a_note(cimsim: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,14 +48,21 @@ def test_light_commands_import_nothing_heavy(args: list[str]) -> None:
 
 
 def test_help_is_quick() -> None:
-    def seconds() -> float:
-        """Of computing, so that a busy machine does no harm."""
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([*CIMSIM, "--help"], capture_output=True, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    """It takes 2.8 times as long as importing what it is written with; torch takes 10 times."""
 
-    assert min(seconds() for _ in range(3)) < 0.5
+    def seconds(command: list[str]) -> float:
+        """Of computing, so that a busy machine does no harm; the least of three."""
+        return min(_computing_of(command) for _ in range(3))
+
+    parts = [sys.executable, "-c", "import pydantic, rich.console, typer, yaml"]
+    assert seconds([*CIMSIM, "--help"]) < 5 * seconds(parts)
+
+
+def _computing_of(command: list[str]) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_version(cimsim: Callable[..., tuple[int, str, str]]) -> None:

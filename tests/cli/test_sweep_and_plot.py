@@ -3,12 +3,12 @@ from __future__ import annotations
 import csv
 import shutil
 import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.children import Start, ended, wait_until
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -154,19 +154,17 @@ def test_bad_input_is_one_clear_sentence(
 
 
 def wait_for_cells(results: Path, count: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if results.is_file() and results.read_bytes().count(b"\n") >= count:
-            return
-        time.sleep(0.01)
-    pytest.fail(f"{results} never held {count} cells")
+    def held() -> bool:
+        return results.is_file() and results.read_bytes().count(b"\n") >= count
+
+    wait_until(held, f"{count} cells in {results}")
 
 
 SWEEP = ("sweep", "digital", "aware", "--over", "noise=0:2:0.1", "--chips", "5", "--device", "cpu")
 
 
 def test_a_killed_sweep_goes_on_to_the_same_table(
-    start: Callable[..., subprocess.Popen[str]],
+    start: Start,
     cimsim: Command,
     trained: Path,
     tmp_path: Path,
@@ -177,10 +175,10 @@ def test_a_killed_sweep_goes_on_to_the_same_table(
     monkeypatch.chdir(straight)
     expected = cimsim(*SWEEP, "--out", "all.csv")
     for run, cells in (("digital", 4), ("aware", 7)):
-        process = start(*SWEEP, "--out", "all.csv", cwd=killed)
-        wait_for_cells(killed / run / "sweeps/noise/results.jsonl", cells)
-        process.kill()
-        process.communicate()
+        with start(*SWEEP, "--out", "all.csv", cwd=killed) as process:
+            wait_for_cells(killed / run / "sweeps/noise/results.jsonl", cells)
+            process.kill()
+            ended(process)
         assert process.returncode == -signal.SIGKILL
     assert not (killed / "all.csv").exists()
     results = killed / "aware/sweeps/noise/results.jsonl"
@@ -197,19 +195,19 @@ def test_a_killed_sweep_goes_on_to_the_same_table(
 
 
 def test_a_second_sweep_is_kept_out_and_ctrl_c_says_how_to_go_on(
-    start: Callable[..., subprocess.Popen[str]],
+    start: Start,
     cimsim: Command,
     runs: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(runs)
-    process = start(*SWEEP, cwd=runs)
-    wait_for_cells(runs / "digital/sweeps/noise/results.jsonl", 2)
-    process.send_signal(signal.SIGSTOP)
-    code, out, err = cimsim(*SWEEP)
-    process.send_signal(signal.SIGCONT)
-    process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    with start(*SWEEP, cwd=runs) as process:
+        wait_for_cells(runs / "digital/sweeps/noise/results.jsonl", 2)
+        process.send_signal(signal.SIGSTOP)
+        code, out, err = cimsim(*SWEEP)
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGINT)
+        _, told = ended(process)
     assert (code, out) == (2, "")
     assert "another `cimsim sweep` is writing" in err
     assert process.returncode == 130, told

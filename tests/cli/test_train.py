@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import re
 import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 
 from cimsim.training.config import TrainConfig
 from cimsim.training.run import Run
+from tests.children import Start, ended, wait_until
 
 Command = Callable[..., tuple[int, str, str]]
 DIGITAL = ("train", "--method", "digital", "--profile", "pcm-ibm-2020", "--device", "cpu")
@@ -91,16 +90,12 @@ def test_a_second_run_does_not_overwrite_the_first(cimsim: Command, tmp_path: Pa
     assert "--resume" in err
 
 
-def test_ctrl_c_says_how_to_go_on(
-    start: Callable[..., subprocess.Popen[str]], cimsim: Command, tmp_path: Path
-) -> None:
-    process = start(*DIGITAL, "--epochs", 400, "--out", "a", cwd=tmp_path)
+def test_ctrl_c_says_how_to_go_on(start: Start, cimsim: Command, tmp_path: Path) -> None:
     metrics = tmp_path / "a" / "metrics.jsonl"
-    deadline = time.monotonic() + 60
-    while not (metrics.is_file() and metrics.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    with start(*DIGITAL, "--epochs", 400, "--out", "a", cwd=tmp_path) as process:
+        wait_until(lambda: metrics.is_file() and metrics.stat().st_size, "the first epoch")
+        process.send_signal(signal.SIGINT)
+        _, err = ended(process)
     assert process.returncode == 130
     assert "interrupted; add --resume" in err
     assert "Traceback" not in err

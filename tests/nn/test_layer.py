@@ -129,10 +129,14 @@ def test_a_chip_is_written_anew_when_the_weights_change() -> None:
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.LBFGS])
-def test_any_optimizer_trains_it(model: nn.Module, optimizer: type[torch.optim.Optimizer]) -> None:
+def test_any_optimizer_trains_it(optimizer: type[torch.optim.Optimizer]) -> None:
+    """One chip without read noise: the line search of LBFGS compares losses of several calls.
+
+    Over 20 draws of the target, the loss fell to 0.65 (SGD) or 0.002 of the first or below.
+    """
+    model = cimsim.convert(small_cnn(), STATIC).eval()
     torch.manual_seed(0)
     x, target = images(32), torch.randint(0, 5, (32,))
-    model.eval()  # one chip: a new one at each step is not what LBFGS is made for
     opt = optimizer(model.parameters(), lr=0.02)
 
     def closure() -> float:
@@ -142,9 +146,9 @@ def test_any_optimizer_trains_it(model: nn.Module, optimizer: type[torch.optim.O
         return loss.item()
 
     first = closure()
-    for _ in range(20):
+    for _ in range(60):
         opt.step(closure)
-    assert closure() < 0.95 * first
+    assert closure() < 0.8 * first
 
 
 def test_state_dict_is_plain_tensors(model: nn.Module, tmp_path) -> None:  # type: ignore[no-untyped-def]

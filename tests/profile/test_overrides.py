@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cimsim.errors import CimsimError
-from cimsim.profile import Profile, ProfileError, dump_profile, load_profile, override_profile
+from cimsim.profile import (
+    Profile,
+    ProfileError,
+    dump_profile,
+    load_profile,
+    override_profile,
+    profile_names,
+)
+from cimsim.profile.section import Section
 from cimsim.profile.tree import parse
 
 PCM = load_profile("pcm-ibm-2020")
@@ -184,6 +193,49 @@ def test_any_override_gives_a_profile_or_a_fault(override: str) -> None:
     except CimsimError as error:
         answer = str(error)
     assert isinstance(answer, Profile) or str(answer).startswith("--set ")
+
+
+def keys_of(node: object, path: tuple[str, ...] = ()) -> Iterator[tuple[type[Section], str, str]]:
+    """Each key of each section: the section, the key, and the path that sets it."""
+    if isinstance(node, Section):
+        for key in type(node).model_fields:
+            yield type(node), key, ".".join((*path, key))
+            yield from keys_of(getattr(node, key), (*path, key))
+    elif isinstance(node, tuple):
+        for index, item in enumerate(node):
+            yield from keys_of(item, (*path, str(index)))
+
+
+def named_in_answer(profile: Profile, override: str) -> str:
+    """The override that the new profile records, or that the refusal names."""
+    try:
+        (recorded,) = override_profile(profile, [override]).overrides
+    except ProfileError as error:
+        return str(error).removeprefix("--set ")[: len(override)]
+    return recorded
+
+
+def test_every_key_of_every_section_takes_any_value_or_says_why_not() -> None:
+    """Each kind of section once, in a shipped profile that has it."""
+    seen: set[tuple[type[Section], str]] = set()
+    for name in profile_names():
+        profile = load_profile(name)
+        for section, key, path in keys_of(profile):
+            if (section, key) in seen:
+                continue
+            seen.add((section, key))
+            for value in ("x", "1", "~", "{}", "[]", "{a: 1}", "{kind: x}", "[{kind: x}]"):
+                for place in (path, f"{path}.source", f"{path}.x"):
+                    override = f"{place}={value}"
+                    assert named_in_answer(profile, override) == override
+    named = {(type(PCM.adc), "source"), (type(PCM.array), "source"), (type(PCM.cell), "drift")}
+    assert named < seen
+
+
+def test_the_source_of_a_section_is_set_by_hand() -> None:
+    for section in ("cell", "array", "dac", "adc"):
+        profile = load_profile("ideal", [f"{section}.source=my own notes"])
+        assert getattr(profile, section).source == "my own notes"
 
 
 def test_a_section_that_is_absent_begins_with_its_defaults() -> None:

@@ -15,7 +15,8 @@ import torch
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
 from cimsim.training.parallel import Ranks
-from tests.training.processes import EXACT, SMALL, metrics, processes, together, wait_for, weights
+from tests.children import ended, started, wait_until
+from tests.training.processes import EXACT, SMALL, metrics, processes, together, weights
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ from tests.training.processes import EXACT, SMALL, metrics, processes, together,
     [
         {},
         {"method": "digital", "model": "mlp", "average": 0.9},
-        {"objective": ("lotion:bits=4,weight=100",), "optimizer": "sgd", "lr": 0.1},
+        {"objective": ("lotion:bits=4,weight=100",)},
     ],
     ids=str,
 )
@@ -51,11 +52,10 @@ def test_with_noise_they_are_reproducible_and_meet_different_chips(tmp_path: Pat
 def test_a_killed_process_ends_all_and_any_number_goes_on(tmp_path: Path) -> None:
     settings = {**SMALL, "epochs": 15}
     out = tmp_path / "run"
-    pair = processes(2, settings, out)
-    wait_for(out / "checkpoint.pt")
-    pair[1].send_signal(signal.SIGKILL)
-    _, error = pair[0].communicate(timeout=120)
-    pair[1].communicate(timeout=10)
+    with processes(2, settings, out) as pair:
+        wait_until((out / "checkpoint.pt").exists, "a checkpoint")
+        pair[1].send_signal(signal.SIGKILL)
+        _, error = ended(pair[0])
     assert pair[0].returncode == 1
     assert "another process of this training has ended" in error
     assert "--resume" in error
@@ -69,11 +69,8 @@ def test_a_killed_process_ends_all_and_any_number_goes_on(tmp_path: Path) -> Non
 def test_stopped_and_resumed_by_as_many_it_is_the_same_run(tmp_path: Path) -> None:
     settings = {**SMALL, "model": "tests.training.networks:dropout_net", "epochs": 3}
     straight = together(2, settings, tmp_path / "straight")
-    pair = processes(2, {**settings}, tmp_path / "stopped")
-    wait_for(tmp_path / "stopped" / "checkpoint.pt")
-    for process in pair:
-        process.kill()
-        process.communicate()
+    with processes(2, settings, tmp_path / "stopped"):
+        wait_until((tmp_path / "stopped" / "checkpoint.pt").exists, "a checkpoint")
     resumed = together(2, {**settings, "resume": True}, tmp_path / "stopped")
     assert resumed.checkpoint_sha256 == straight.checkpoint_sha256
 
@@ -94,16 +91,11 @@ def test_torchrun_trains(parallel: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += ["-m", "cimsim", "train", "--profile", "pcm-ibm-2020", "--epochs", "1"]
     command += ["--parallel", parallel]
-    done = subprocess.run(
-        [*command, "--out", str(out)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("test accuracy") == 1
+    env = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    with started([*command, "--out", str(out)], env=env, stdout=subprocess.PIPE) as (torchrun,):
+        printed, error = ended(torchrun)
+    assert torchrun.returncode == 0, error
+    assert printed.count("test accuracy") == 1
     assert (out / "result.json").is_file()
 
 

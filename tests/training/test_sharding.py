@@ -24,6 +24,7 @@ from cimsim.training.fit import check, fit
 from cimsim.training.parallel import Ranks
 from cimsim.training.run import Run
 from cimsim.training.sharding import is_part, shard, whole
+from tests.children import all_ended, ended, wait_until
 from tests.training.processes import (
     EXACT,
     SMALL,
@@ -31,7 +32,6 @@ from tests.training.processes import (
     processes,
     start,
     together,
-    wait_for,
     weights,
 )
 
@@ -67,10 +67,10 @@ def test_parts_train_as_the_whole(tmp_path: Path) -> None:
     for name, settings in NOISILY.items():
         noisy = {**QUICK, "profile": "pcm-ibm-2020", **settings}
         wanted |= {f"{tmp_path}/{name}-one": noisy, f"{tmp_path}/{name}-two": {**noisy, **SHARD}}
-    pair = start(2, ["-W", "error", "-c", _TRAIN_ALL, json.dumps(wanted)])
-    for name, settings in DIGITALLY.items():
-        fit(make_config(**{**QUICK, **settings}), tmp_path / f"{name}-one")
-    errors = [process.communicate(timeout=240)[1] for process in pair]
+    with start(2, ["-W", "error", "-c", _TRAIN_ALL, json.dumps(wanted)]) as pair:
+        for name, settings in DIGITALLY.items():
+            fit(make_config(**{**QUICK, **settings}), tmp_path / f"{name}-one")
+        errors = all_ended(pair)
     assert [process.returncode for process in pair] == [0, 0], errors
     for name in (*DIGITALLY, *NOISILY):
         one, two = (Run.open(tmp_path / f"{name}-{count}") for count in ("one", "two"))
@@ -93,11 +93,10 @@ def test_killed_it_ends_cleanly_and_any_number_goes_on(tmp_path: Path) -> None:
     settings = {**SMALL, **SHARD, "model": net, "epochs": 8, "limit": 600, "average": 0.5}
     straight = together(2, settings, tmp_path / "straight")
     out = tmp_path / "killed"
-    pair = processes(2, settings, out)
-    wait_for(out / "checkpoint.pt")
-    pair[1].send_signal(signal.SIGKILL)
-    _, error = pair[0].communicate(timeout=120)
-    pair[1].communicate(timeout=10)
+    with processes(2, settings, out) as pair:
+        wait_until((out / "checkpoint.pt").exists, "a checkpoint")
+        pair[1].send_signal(signal.SIGKILL)
+        _, error = ended(pair[0])
     assert pair[0].returncode == 1
     assert "another process of this training has ended" in error.strip().splitlines()[-1]
     assert not (out / "result.json").exists()

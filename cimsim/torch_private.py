@@ -1,0 +1,71 @@
+"""Everything that cimsim uses of torch without torch's promise to keep it, in one place.
+
+A release of torch may rename any of it; then one function here changes. Importing this module
+refuses a torch that is too old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
+from torch.nn.modules.conv import _ConvNd as Conv
+from torch.nn.modules.conv import _ConvTransposeNd as ConvTranspose
+
+from cimsim.errors import CimsimError
+
+__all__ = [
+    "OLDEST",
+    "BatchNorm",
+    "Conv",
+    "ConvTranspose",
+    "cpp_compiler",
+    "in_backward",
+    "is_view",
+    "saved_tensors_are_hooked",
+    "unsafe_view",
+]
+
+OLDEST = "2.9"
+"""The oldest torch that all of this is in, as ``pyproject.toml`` says."""
+
+if torch.__version__ < OLDEST:
+    raise CimsimError(
+        f"cimsim needs torch {OLDEST} or newer, and this is torch {torch.__version__}; "
+        f"upgrade it: pip install --upgrade 'torch>={OLDEST}'"
+    )
+
+
+def in_backward() -> bool:
+    """Whether autograd's engine is running a backward pass in this thread."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def saved_tensors_are_hooked() -> bool:
+    """Whether ``saved_tensors_hooks`` are active, as within activation checkpointing."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+def is_view(tensor: Tensor) -> bool:
+    """Whether autograd regards ``tensor`` as a view of another."""
+    return tensor._is_view()
+
+
+def unsafe_view(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """``tensor.view(shape)`` that autograd does not regard as a view; ``tensor`` itself must not be
+    used any more."""
+    shaped: Tensor = torch.ops.aten._unsafe_view(tensor, shape)
+    return shaped
+
+
+def cpp_compiler() -> str:
+    """The C++ compiler that ``torch.compile`` uses.
+
+    Raises:
+        RuntimeError: if there is none; torch raises classes of its own that derive from it.
+    """
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    return str(get_cpp_compiler())
