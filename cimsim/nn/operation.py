@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cimsim.array import NOTHING, ConverterRanges
 from cimsim.estimators.function import Call, Kept, Needs, backward, forward
+from cimsim.estimators.once import refuse_second
 from cimsim.profile import LearnedRange
 
 if TYPE_CHECKING:
@@ -186,3 +187,4 @@ def _(
 
 
 _forward.register_autograd(_gradients, setup_context=_remember)
+_backward.register_autograd(refuse_second)
