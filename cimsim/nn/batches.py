@@ -13,8 +13,8 @@ any other tuple or list                     its first entry by these same rules,
                                             holds positional arguments
 ==========================================  =====================================================
 
-Tensors are taken to the model's device. Whatever else there is, and whatever should be read
-otherwise, goes through ``forward(model, batch)``.
+Tensors are moved to the model's device. Whatever else there is, and whatever is meant to be read
+otherwise, goes through ``forward(model, batch)``, which gets the batch as it came.
 """
 
 from __future__ import annotations
@@ -78,15 +78,17 @@ class _Reader:
 
     def run(self, batch: Any, number: int, forward: Forward | None) -> None:
         """Give ``batch``, the one with this ``number``, to the model."""
-        batch = _moved(batch, self.device)
         if forward is None:
-            given, named = self.arguments(batch, number)
+            given, named = _moved(self.arguments(batch, number), self.device)
         try:
             if forward is None:
                 self.model(*given, **named)
             else:
                 forward(self.model, batch)
-        except (CimsimError, torch.OutOfMemoryError):
+        except CimsimError as error:
+            where = f"{self.verb}: batch {number}, {_described(batch)}"
+            raise CimsimError(f"{where}: {error}") from None
+        except torch.OutOfMemoryError:
             raise
         except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
             reason = str(error).strip().partition("\n")[0]
