@@ -31,6 +31,7 @@ from cimsim.nn import (
     program,
     set_profile,
 )
+from cimsim.nn.computed import computed
 from cimsim.profile import behaviour, dump_profile, load_profile
 from cimsim.seeds import generator, seed_for
 from cimsim.training.augment import augmented
@@ -154,6 +155,7 @@ class _Training:
         recompute(model, config.recompute)
         self.objectives = make_objectives(config.objective)
         _refuse_parts(config, self.objectives)
+        _refuse_computed_weights(config, self.objectives, model)
         self.plateau = PlateauWatch(model)
         shared = config.parallel == "shard" and ranks.count > 1
         self.mesh = shard(model, device) if shared else None
@@ -486,6 +488,23 @@ def _optimizers(config: TrainConfig, model: nn.Module) -> list[torch.optim.Optim
                 "would change them: set numbers to 0 and leave out quantizers"
             )
     return chosen.build(model, config.lr, config.weight_decay)
+
+
+def _refuse_computed_weights(
+    config: TrainConfig, objectives: list[Objective], model: nn.Module
+) -> None:
+    """Refuse what writes weights or asks for their curvature, where a layer computes its own."""
+    writing = [f"objective {o.name}" for o in objectives if o.wants_curvature]
+    writing += [f"optimizer {config.optimizer}"] * make_optimizer(config.optimizer).owns_weights
+    writing += [f"corrector {config.corrector}"] * bool(config.corrector)
+    writing += ["audit"] * bool(config.audit)
+    for name, layer in analog_layers(model).items():
+        computing = computed(layer)
+        if writing and computing is not None:
+            raise CimsimError(
+                f"{' and '.join(writing)} must set the weights themselves, and {computing} "
+                f"computes that of layer '{name}'; leave one of the two out"
+            )
 
 
 def _refuse_lone_samples(config: TrainConfig, samples: int, smallest: int) -> None:

@@ -39,9 +39,14 @@ def computed(module: nn.Module, name: str = "weight") -> str | None:
     if parametrize.is_parametrized(module, name):
         steps: nn.ModuleList = module.parametrizations[name]  # type: ignore[index, assignment]
         return f"the parametrization {', '.join(type(step).__name__ for step in steps)}"
-    if name not in module._parameters and isinstance(getattr(module, name, None), Tensor):
+    if written_by_hook(module, name):
         return "a hook (pruning or weight norm)"
     return None
+
+
+def written_by_hook(module: nn.Module, name: str = "weight") -> bool:
+    """Whether the tensor ``name`` is an attribute that a hook writes before each call."""
+    return isinstance(vars(module).get(name), Tensor)
 
 
 def computed_once(module: nn.Module) -> AbstractContextManager[object]:

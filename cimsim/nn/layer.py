@@ -310,7 +310,9 @@ class AnalogLayer(Ranged):
         with torch.no_grad():
             return self._operand().detach()
 
-    def _programmed(self) -> Chip:
+    def _programmed(self, operand: Tensor | None = None) -> Chip:
+        if operand is not None:
+            return self._array.chip(operand.detach(), self.chip_seed, self.age_s)
         if self.perturbation is not None or not self.keeps_chip:  # it may be another at every use
             return self._array.chip(self._fixed_weight(), self.chip_seed, self.age_s)
         content = self._content()
@@ -437,10 +439,13 @@ class AnalogLayer(Ranged):
             return self._shared.weight
         return self.effective_weight().to(compute_dtype(self.weight)).contiguous()
 
-    def next_call(self, precision: torch.dtype | None = None) -> Call:
+    def next_call(
+        self, precision: torch.dtype | None = None, operand: Tensor | None = None
+    ) -> Call:
         """What the next multiplication is to simulate; counts the chips and reads.
 
-        ``precision`` is the dtype of its products, that of the operands if None.
+        ``precision`` is the dtype of its products, that of the operands if None; ``operand`` the
+        weight, where the layer itself does not hold the one that is meant.
         """
         if self._shared is not None:
             shared, chip = self._shared, self._shared.chip
@@ -450,7 +455,7 @@ class AnalogLayer(Ranged):
             chip, chip_seed = None, self._fresh_chip()
             read_seed = seed_for(chip_seed, "read")
         else:
-            chip_seed, chip = self.chip_seed, self._programmed()
+            chip_seed, chip = self.chip_seed, self._programmed(operand)
             read_seed = self._next_read()
         ranges = self._ranges()
         learned = (
