@@ -162,8 +162,10 @@ def _fields(batch: Any) -> dict[str, Any] | None:
 
 def _moved(batch: Any, device: torch.device) -> Any:
     """``batch`` with its tensors on ``device``, wherever they are in it."""
-    if isinstance(batch, Tensor | PackedSequence):
+    if isinstance(batch, Tensor):
         return batch.to(device)
+    if isinstance(batch, PackedSequence):
+        return batch.to(device)  # type: ignore[arg-type] # its annotation leaves devices out
     if isinstance(batch, Mapping):
         return {name: _moved(value, device) for name, value in batch.items()}
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):

@@ -26,7 +26,7 @@ def cast(module: nn.Module, kind: type[nn.Module]) -> None:
         if not hasattr(kind, "__deepcopy__"):  # torch forbids to pickle a parametrized module
             own["__deepcopy__"] = _deepcopy
         kind = type(f"Parametrized{kind.__name__}", (kind,), {**own, "__module__": kind.__module__})
-    module.__class__ = kind  # type: ignore[assignment]
+    module.__class__ = kind
 
 
 def computed(module: nn.Module, name: str = "weight") -> str | None:

@@ -290,7 +290,7 @@ def _chosen(
     computing: set[nn.Module] = set()  # a weight, not a signal
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module):
-            computing.update(module.parametrizations.modules())  # type: ignore[union-attr]
+            computing.update(module.parametrizations.modules())
         if module in computing:
             continue
         if kinds.analog_kind(module) is not None:

@@ -30,7 +30,7 @@ from cimsim.nn import operation
 from cimsim.nn.computed import cast, computed, computed_once, leave_graph
 from cimsim.nn.denoiser import ColumnDenoiser
 from cimsim.nn.ranged import Ranged, SignalObserver, compute_dtype, range_key
-from cimsim.nn.transforms import node_of_graph, refuse_script, refuse_transforms
+from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
 from cimsim.profile import Array as ProfileArray
 from cimsim.profile import LearnedRange, Profile
 from cimsim.quantizers import Quantizer, make_quantizer
@@ -501,13 +501,16 @@ class AnalogLayer(Ranged):
             return node
         if not isinstance(x, Tensor):
             raise CimsimError(f"layer '{self.name}' takes a tensor, not a {type(x).__name__}")
-        if not (x.is_floating_point() and self.weight.is_floating_point()):
-            self._refuse_dtype(x)
+        if not self.digital:
+            refuse_transforms(self.name, x)
+        if not is_traced():
+            self._refuse_shape(x)
         with computed_once(self):
             return self._multiplied(x, *others)
 
     def _multiplied(self, x: Tensor, *others: Any) -> Tensor:
-        self._refuse_shape(x)
+        if not (x.is_floating_point() and self.weight.is_floating_point()):
+            self._refuse_dtype(x)
         if not x.numel():  # nothing to simulate; torch knows the shape, and that gradients are zero
             return self._digital(x, self.effective_weight(), *others)
         x = self._quantized_input(x)
@@ -515,7 +518,6 @@ class AnalogLayer(Ranged):
             self.observe(x)
         if self.digital:
             return self._digital(x, self.effective_weight(), *others)
-        refuse_transforms(self.name, x)
         device, dtype, precision = x.device.type, x.dtype, None
         if torch.is_autocast_enabled(device):
             dtype = precision = torch.get_autocast_dtype(device)

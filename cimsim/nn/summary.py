@@ -108,7 +108,7 @@ def summary(model: nn.Module) -> Summary:
             continue
         parameters = list(module.parameters(recurse=False))
         if parametrize.is_parametrized(module):
-            parts: nn.Module = module.parametrizations  # type: ignore[assignment]
+            parts: nn.Module = module.parametrizations
             counted.update(parts.modules())
             parameters += parts.parameters()
         own = sum(p.numel() for p in parameters)

@@ -20,8 +20,8 @@ from cimsim.estimators.once import transforming
 
 _EXPORT = "export the digital model, cimsim.to_digital(model), instead"
 _FUNC = (
-    "use loss.backward() or torch.autograd.grad, sample by sample for gradients per sample; within "
-    "`with cimsim.nn.digital(model):` the transforms work"
+    "use loss.backward() or torch.autograd.grad (sample by sample for gradients per sample), or "
+    "run it within `with cimsim.nn.digital(model):`"
 )
 
 
@@ -52,7 +52,7 @@ def refuse_transforms(name: str, x: Tensor) -> None:
         CimsimError: within ``torch.jit.trace``, ``torch.onnx.export``, ``torch.export``,
             ``make_fx``, the transforms of ``torch.func``, and forward-mode differentiation.
     """
-    if torch.jit.is_tracing():
+    if is_traced():
         raise _refusal(name, "torch.jit.trace or torch.onnx.export", _EXPORT)
     if torch.compiler.is_exporting():
         raise _refusal(name, "torch.export or torch.onnx.export", _EXPORT)
@@ -64,6 +64,12 @@ def refuse_transforms(name: str, x: Tensor) -> None:
         raise _refusal(name, "make_fx", "use torch.fx.symbolic_trace or torch.compile instead")
     if forward_ad.unpack_dual(x).tangent is not None:
         raise _refusal(name, "forward-mode differentiation", _FUNC)
+
+
+def is_traced() -> bool:
+    """Whether ``torch.jit.trace`` or an ONNX export by it runs now."""
+    traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return traced
 
 
 def refuse_script(module: nn.Module) -> None:

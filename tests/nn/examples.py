@@ -49,8 +49,9 @@ class Model(nn.Module):
         super().__init__()
         self.layer = layer_of(kind)
         self.attends = kind is nn.MultiheadAttention
+        self.gives_several = kind in (nn.MultiheadAttention, nn.RNN, nn.GRU, nn.LSTM, nn.LSTMCell)
 
     def forward(self, x: Tensor) -> Tensor:
-        given = (x, x, x) if self.attends else (x,)
-        y: Tensor | tuple[Tensor, ...] = self.layer(*given)
-        return y[0] if isinstance(y, tuple) else y
+        y = self.layer(x, x, x) if self.attends else self.layer(x)
+        first: Tensor = y[0] if self.gives_several else y
+        return first
