@@ -31,6 +31,7 @@ from cimsim.nn import (
     program,
     set_profile,
 )
+from cimsim.nn.computed import computed
 from cimsim.profile import behaviour, dump_profile, load_profile
 from cimsim.seeds import generator, seed_for
 from cimsim.training.augment import augmented
@@ -48,6 +49,7 @@ from cimsim.training.device import working_device
 from cimsim.training.evaluate import evaluate
 from cimsim.training.files import PART, lock, write_text
 from cimsim.training.layers import parse_layers, with_profiles
+from cimsim.training.lone_samples import fewest_samples, split
 from cimsim.training.methods import make_method
 from cimsim.training.objectives import Objective, Step, make_objectives, total, watched
 from cimsim.training.optimizers import make_optimizer
@@ -144,12 +146,16 @@ class _Training:
         self.model = model = new_model(*what).to(device)
         self.devices = devices(model)
         self.method = make_method(config, self.devices)
+        samples = training_samples(config, data)
+        self.smallest = fewest_samples(model, samples[0][:1].to(device))
+        _refuse_lone_samples(config, len(samples[0]), self.smallest)
         self.loader = BatchLoader(
-            *training_samples(config, data), config.batch_size, shuffle_seed=config.seed
+            *samples, config.batch_size, shuffle_seed=config.seed, smallest=self.smallest
         )
         recompute(model, config.recompute)
         self.objectives = make_objectives(config.objective)
         _refuse_parts(config, self.objectives)
+        _refuse_computed_weights(config, self.objectives, model)
         self.plateau = PlateauWatch(model)
         shared = config.parallel == "shard" and ranks.count > 1
         self.mesh = shard(model, device) if shared else None
@@ -236,11 +242,10 @@ class _Training:
             self.ranks.share_buffers(self.model)
             self.method.settle(self.model, self._calibration())
         self._advance(at)
-        x, y, share = self.ranks.share(self._augmented(x, at), y)
+        x, y, share = self.ranks.share(self._augmented(x, at), y, self.smallest)
         scale = share * self.ranks.count
         self.model.zero_grad(set_to_none=True)
-        parts = self.config.accumulate
-        for some_x, some_y in zip(x.chunk(parts), y.chunk(parts), strict=True):
+        for some_x, some_y in split(x, y, self.config.accumulate, self.smallest):
             seen = self._forward(some_x, some_y, strength, at)
             self._backward(seen, len(some_x) / len(x) * scale)
         self.ranks.average_gradients(self.model)
@@ -483,6 +488,33 @@ def _optimizers(config: TrainConfig, model: nn.Module) -> list[torch.optim.Optim
                 "would change them: set numbers to 0 and leave out quantizers"
             )
     return chosen.build(model, config.lr, config.weight_decay)
+
+
+def _refuse_computed_weights(
+    config: TrainConfig, objectives: list[Objective], model: nn.Module
+) -> None:
+    """Refuse what writes weights or asks for their curvature, where a layer computes its own."""
+    writing = [f"objective {o.name}" for o in objectives if o.wants_curvature]
+    writing += [f"optimizer {config.optimizer}"] * make_optimizer(config.optimizer).owns_weights
+    writing += [f"corrector {config.corrector}"] * bool(config.corrector)
+    writing += ["audit"] * bool(config.audit)
+    for name, layer in analog_layers(model).items():
+        computing = computed(layer)
+        if writing and computing is not None:
+            raise CimsimError(
+                f"{' and '.join(writing)} must set the weights themselves, and {computing} "
+                f"computes that of layer '{name}'; leave one of the two out"
+            )
+
+
+def _refuse_lone_samples(config: TrainConfig, samples: int, smallest: int) -> None:
+    """Refuse batches of one sample, where the model normalizes over the batch."""
+    if min(config.batch_size, samples) < smallest:
+        given = f"batch_size is {config.batch_size}" if samples >= smallest else "there is only one"
+        raise CimsimError(
+            f"{config.model} has batch normalization, which cannot train on one sample at a time, "
+            f"and {given}; take two at least"
+        )
 
 
 def _refuse_parts(config: TrainConfig, objectives: list[Objective]) -> None:

@@ -34,13 +34,14 @@ class Ranks:
         """Whether this is the process that writes and speaks."""
         return self.rank == 0
 
-    def share(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, float]:
+    def share(self, x: Tensor, y: Tensor, smallest: int = 1) -> tuple[Tensor, Tensor, float]:
         """This process's samples of a batch, and what share of the batch they are.
 
-        Where a batch has fewer samples than there are processes, all take all of it. The mean over
-        all samples is the mean over the processes of ``share * count`` times each one's own mean.
+        Where a batch has fewer than ``smallest`` samples for each process, all take all of it. The
+        mean over all samples is the mean over the processes of ``share * count`` times each one's
+        own mean.
         """
-        if len(x) < self.count:
+        if len(x) < self.count * smallest:
             return x, y, 1 / self.count
         mine = slice(self.rank, None, self.count)
         return x[mine], y[mine], len(x[mine]) / len(x)

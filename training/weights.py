@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.nn import AnalogLayer, ColumnDenoiser, analog_layers, evaluating
+from cimsim.nn.computed import computed
 from cimsim.nn.statistics import averaging
 from cimsim.torch_private import BatchNorm
 from cimsim.training.sharding import parted, whole
@@ -20,9 +21,12 @@ def clip_weights(model: nn.Module, sigmas: float) -> None:
 
     Noise is relative to a column's largest weight; without clipping, a few large weights would make
     it loud for all others. The deviation is taken about zero, not about the mean: a channel whose
-    weights share a mean would otherwise be clipped to nothing, step after step.
+    weights share a mean would otherwise be clipped to nothing, step after step. Weights that a
+    parametrization or a hook computes are left alone.
     """
     for layer in analog_layers(model).values():
+        if computed(layer) is not None:
+            continue
         rows_are_columns = type(layer).arranged is AnalogLayer.arranged  # parts hold whole rows
         weight = layer.arranged(layer.weight if rows_are_columns else whole(layer.weight))
         rms = weight.flatten(1).square().mean(dim=1).sqrt()

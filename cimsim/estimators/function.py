@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from cimsim.array import (
     NOTHING,
@@ -27,6 +26,7 @@ from cimsim.array import (
     Wanted,
 )
 from cimsim.circuits.dac import bit_planes, spread_planes
+from cimsim.estimators.once import edge, once, refuse_batched
 from cimsim.estimators.rules import BackwardRule
 from cimsim.estimators.sharing import kept_anyway
 from cimsim.kernels import active, native
@@ -111,7 +111,7 @@ def analog_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, call: Call) ->
     if not (torch.is_grad_enabled() and wanted):
         return call.read(x, call.held(weight), bias, NOTHING).y
     share = kept_anyway(x)
-    y: Tensor = _AnalogMatmul.apply(x, weight, bias, *call.learned, share, call)  # type: ignore[no-untyped-call]
+    y: Tensor = _AnalogMatmul.apply(x, weight, bias, *call.learned, share, call, (edge(x),))  # type: ignore[no-untyped-call]
     return y
 
 
@@ -159,19 +159,22 @@ class _AnalogMatmul(torch.autograd.Function):
         adc_range: Tensor | None,
         share_input: bool,
         call: Call,
+        of_input: tuple[Tensor | None],
     ) -> Tensor:
         ctx.needs = Needs(*ctx.needs_input_grad[:5])
         y, kept = forward(x, weight, bias, call, ctx.needs, share_input)
         ctx.call, ctx.x_shape, ctx.shares_input = call, x.shape, share_input
+        (ctx.of_input,) = of_input  # in a tuple, which autograd takes for no input
         ctx.save_for_backward(*kept)
         return y
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        refuse_batched(dy)
         kept = Kept(*ctx.saved_tensors)
-        gradients = backward(dy, kept, ctx.call, ctx.needs, ctx.x_shape, ctx.shares_input)
-        return *gradients, None, None
+        with torch.no_grad():
+            gradients = backward(dy, kept, ctx.call, ctx.needs, ctx.x_shape, ctx.shares_input)
+        return *once(gradients, (dy, kept.weight, ctx.of_input)), None, None, None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cimsim.nn.computed import cast
 from cimsim.nn.packed import Unpacked, linear
+from cimsim.nn.transforms import node_of_graph
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
@@ -44,7 +46,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
             bias = state.get(f"{name}.bias")
             weight = state[f"{name}.weight"].clone()
             setattr(self, name, linear(weight, None if bias is None else bias.clone(), template))
-        self.out_proj.__class__ = nn.Linear  # torch's own is never called
+        cast(self.out_proj, nn.Linear)  # torch's own is never called
 
     def pack(self) -> None:
         """See :class:`Unpacked`."""
@@ -52,7 +54,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         weights = [layer.weight for layer in layers]
         biases = [layer.bias for layer in layers]
         trained = weights[0].requires_grad
-        self.__class__ = nn.MultiheadAttention  # type: ignore[assignment]
+        cast(self, nn.MultiheadAttention)
         for name in _PROJECTIONS:
             delattr(self, name)
         others = dict(self._parameters)
@@ -68,7 +70,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
                     self.register_parameter(f"{name}_weight", weight)
             if biases[0] is not None:
                 self.in_proj_bias = nn.Parameter(torch.cat(biases), requires_grad=trained)
-        self.out_proj.__class__ = nn.modules.linear.NonDynamicallyQuantizableLinear
+        cast(self.out_proj, nn.modules.linear.NonDynamicallyQuantizableLinear)
 
     def split(self, packed: dict[str, Tensor]) -> dict[str, Tensor]:
         """See :class:`Unpacked`."""
@@ -96,6 +98,10 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """As ``nn.MultiheadAttention``: the output, and the weights if they are wanted."""
+        masks = (key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)
+        node: Any = node_of_graph(self, query, key, value, *masks)
+        if node is not None:
+            return node  # type: ignore[no-any-return]
         batched = query.dim() == 3
         q, k, v = self.q_proj(query), self.k_proj(key), self.v_proj(value)
         if not batched:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cimsim.array import ConvTiling
 from cimsim.array.tiling import ConvGeometry
+from cimsim.errors import CimsimError
 from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Array
 from cimsim.torch_private import Conv, ConvTranspose
@@ -28,6 +29,15 @@ class _OverPlaces(AnalogLayer, Conv):
 
     def _samples(self, x: Tensor) -> Tensor:
         return x if self._batched(x) else x.unsqueeze(0)
+
+    def _refuse_shape(self, x: Tensor) -> None:
+        places = x.dim() - 1 if x.dim() == self.dimensions + 1 else x.dim() - 2
+        if places != self.dimensions or x.shape[-places - 1] != self.in_channels:
+            axes = ", ".join(("depth", "height", "width")[-self.dimensions :])
+            raise CimsimError(
+                f"layer '{self.name}' takes inputs of shape [batch, {self.in_channels}, {axes}] "
+                f"(or without the batch), and was given a tensor of shape {list(x.shape)}"
+            )
 
     def _batched(self, x: Tensor) -> bool:
         return x.dim() == self.dimensions + 2
@@ -122,6 +132,10 @@ class _AnalogConvTranspose(_OverPlaces, ConvTranspose):
             groups=layer.groups,
         )
         return ConvTiling(geometry, array.rows, even=array.row_split == "even")
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """See :meth:`AnalogLayer.forward`; ``output_size`` as in torch."""
+        return self._call(input, output_size)
 
     @property
     def _array_bias(self) -> Tensor | None:

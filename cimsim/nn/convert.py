@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
 
 from cimsim.errors import CimsimError
 from cimsim.estimators import DEFAULT_RULE, backward_rule
 from cimsim.lasting import lasting
 from cimsim.nn import kinds
+from cimsim.nn.computed import cast, leave_graph, settled
+from cimsim.nn.fast_paths import close_fast_paths, open_fast_paths
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.packed import Unpacked
 from cimsim.nn.settings import LayerSettings, changed_by_pattern, matching
 from cimsim.profile import Profile, load_profile
 
 logger = logging.getLogger("cimsim")
+
+_LINES = 3  # of what stays digital, in an error
+_REGISTERED = frozenset(vars(nn.Module()))  # torch's own attributes of a module
 
 
 @lasting()
@@ -42,16 +50,28 @@ def convert(
 
     Those are ``Linear``, ``Conv1d`` to ``Conv3d``, ``ConvTranspose1d`` to ``ConvTranspose3d`` and
     the ``Conv1D`` of Hugging Face's GPT-2. They change their class and nothing else: parameters
-    (tied ones too), names, hooks and training mode stay, so any optimiser and any checkpoint of the
-    digital model goes on working (a quantizer or denoiser may add parameters and statistics of its
-    own: load with ``strict=False`` then).
+    (tied ones too), parametrizations (weight norm, spectral norm, …), pruning, names, hooks and
+    training mode stay, so any optimizer and any checkpoint of the digital model goes on working (a
+    quantizer or denoiser may add parameters and statistics of its own: load with ``strict=False``
+    then). Where a parametrization or a hook computes the weight, what it gives is programmed, and
+    gradients go through it.
 
-    ``MultiheadAttention``, ``RNN``, ``LSTM`` and ``GRU`` hold the weights of several layers: they
-    are taken apart into layers, which get new parameters; make the optimiser afterwards. Digital
-    checkpoints still load. What has two signals (scores, gates) is computed digitally, and so are
-    embeddings, which look up and do not multiply. Subclasses of a layer, whose forward may be
-    another, are left digital, with a warning in the log; :func:`cimsim.summary` tells of each layer
-    what became of it.
+    ``MultiheadAttention``, ``RNN``, ``LSTM``, ``GRU`` and the cells ``RNNCell``, ``LSTMCell`` and
+    ``GRUCell`` hold the weights of several layers: they are taken apart into layers, which get new
+    parameters; make the optimizer afterwards. Digital checkpoints still load. What has two signals
+    (scores, gates) is computed digitally, and so are embeddings, which look up and do not multiply.
+
+    These stay digital, each with a warning in the log: subclasses of a layer, whose forward may be
+    another; recurrences, cells and attention with a computed weight; layers without weights;
+    modules that hold a matrix of their own (``Bilinear``, or one that is used through
+    ``F.linear``); and layers in a plain list or dict, which torch does not see either. Not noticed
+    is a module that reads the weight of a converted layer, ``F.linear(x, self.layer.weight)``: it
+    uses the digital weight. :func:`cimsim.summary` shows for each layer what became of it.
+
+    ``torch.compile``, ``torch.func.functional_call`` and ``torch.fx.symbolic_trace`` work on the
+    result. ``torch.jit``, ``torch.onnx``, ``torch.export``, the other transforms of ``torch.func``
+    and second derivatives end in a :class:`CimsimError`; :func:`to_digital` and
+    :func:`cimsim.nn.digital` give models that have them.
 
     Args:
         model: any module; also a single layer, or one on the meta device.
@@ -78,8 +98,9 @@ def convert(
 
     Raises:
         CimsimError: if the profile, rule or a quantizer is unknown, a pattern matches no layer, no
-            layer is left to convert, a layer does not fit the device, or the model is wrapped for
-            distributed training (convert what is inside). The model is unchanged then.
+            layer is left to convert, a layer does not fit the device or is lazy and has no weight
+            yet, the model is wrapped for distributed training (convert what is inside) or scripted,
+            or it cannot be copied and ``inplace`` is false. The model is unchanged then.
 
     >>> import torch, cimsim
     >>> analog = cimsim.convert(torch.nn.Linear(8, 4), "ideal")
@@ -98,9 +119,9 @@ def convert(
     )
     kept = list(keep_digital)
     special = {pattern: dict(changes) for pattern, changes in (layers or {}).items()}
-    _refuse_wrapped(model)
+    _refuse_what_is_no_plain_model(model)
     _rehearse(model, lambda copy: _convert(copy, common, only, kept, special, seed))
-    result = model if inplace else copy.deepcopy(model)
+    result = model if inplace else _copied(model)
     _convert(result, common, only, kept, special, seed)
     return result
 
@@ -110,8 +131,9 @@ def to_digital(model: nn.Module, *, inplace: bool = False) -> nn.Module:
     """The ordinary torch model again, with the trained weights (as their quantizers hold them).
 
     Raises:
-        CimsimError: if a layer has an input quantizer or a denoiser, for which a digital layer has
-            no place. The model is unchanged then.
+        CimsimError: if a layer has an input quantizer or a denoiser, or a weight quantizer behind a
+            parametrization, for which a digital layer has no place; or if the model cannot be
+            copied and ``inplace`` is false. The model is unchanged then.
 
     >>> import torch, cimsim
     >>> analog = cimsim.convert(torch.nn.Linear(8, 4), "pcm-ibm-2020")
@@ -119,12 +141,13 @@ def to_digital(model: nn.Module, *, inplace: bool = False) -> nn.Module:
     Linear(in_features=8, out_features=4, bias=True)
     """
     _rehearse(model, _to_digital)
-    result = model if inplace else copy.deepcopy(model)
+    result = model if inplace else _copied(model)
     _to_digital(result)
     return result
 
 
 def _to_digital(model: nn.Module) -> None:
+    open_fast_paths(model)
     for module in list(model.modules()):
         if isinstance(module, AnalogLayer):
             module.become_digital()
@@ -142,11 +165,9 @@ def _convert(
     seed: int,
 ) -> None:
     for module in list(model.modules()):
-        if type(module) in kinds.PACKED:
-            kinds.PACKED[type(module)].unpack(module)
-        if isinstance(module, nn.TransformerEncoderLayer):
-            # Its fast path in evaluation reads the layers' weights and never calls the layers.
-            module.activation_relu_or_gelu = 0
+        unpacked = kinds.unpacked_kind(module)
+        if unpacked is not None:
+            unpacked.unpack(module)
     names = _chosen(model, only, keep_digital)
     settings = changed_by_pattern(dict.fromkeys(names, common), special)
     if all(chosen.digital for chosen in settings.values()):
@@ -157,12 +178,13 @@ def _convert(
         layer = model.get_submodule(name)
         analog = kinds.analog_kind(layer)
         assert analog is not None
-        layer.__class__ = analog
+        cast(layer, analog)
         assert isinstance(layer, AnalogLayer)
         try:
-            layer.become_analog(chosen.profile, backward_rule(chosen.rule), name, seed)
-            layer.quantize(chosen.quantize_weights, chosen.quantize_inputs)
-            layer.denoise(chosen.denoise)
+            with settled(layer):
+                layer.become_analog(chosen.profile, backward_rule(chosen.rule), name, seed)
+                layer.quantize(chosen.quantize_weights, chosen.quantize_inputs)
+                layer.denoise(chosen.denoise)
         except CimsimError as error:
             raise CimsimError(f"layer '{name}': {error}") from None
     for module in list(model.modules()):
@@ -170,24 +192,51 @@ def _convert(
             isinstance(part, AnalogLayer) for part in module.modules()
         ):
             module.pack()  # nothing in it is analog, and whole it is faster
+    close_fast_paths(model)
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A deep copy.
+
+    Raises:
+        CimsimError: if ``model`` holds something that cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        leave_graph(module, memo)
+    try:
+        return copy.deepcopy(model, memo)
+    except Exception as error:  # of whatever the model holds
+        reason = str(error).strip().partition("\n")[0]
+        raise CimsimError(
+            f"this {type(model).__name__} cannot be copied ({reason}); change the model itself, "
+            "with inplace=True"
+        ) from error
 
 
 def _rehearse(model: nn.Module, change: Callable[[nn.Module], None]) -> None:
     """Do ``change`` to a copy without numbers, so that what is refused is refused in time.
 
-    A model that cannot be copied is changed without that.
+    A model that cannot be copied, or whose weights cannot be computed without numbers, is changed
+    without that.
     """
     try:
-        copied = _skeleton(model)
-    except (TypeError, RuntimeError, NotImplementedError) as error:
+        skeleton = _skeleton(model)
+    except Exception as error:  # of whatever the model holds
         logger.info("not rehearsed, for this model cannot be copied: %s", error)
         return
-    change(copied)
+    try:
+        with _quiet():
+            change(skeleton)
+    except (RuntimeError, NotImplementedError) as error:
+        logger.info("not rehearsed, for a weight cannot be computed without numbers: %s", error)
 
 
 def _skeleton(model: nn.Module) -> nn.Module:
     """A copy on the meta device: everything but the numbers, and no memory for those."""
     tensors = [*model.parameters(), *model.buffers()]
+    for module in model.modules():  # what hooks have computed
+        tensors += [t for t in vars(module).values() if isinstance(t, Tensor)]
     memo: dict[int, Any] = {}
     for tensor in tensors:
         empty = torch.empty_like(tensor, device="meta")
@@ -198,24 +247,59 @@ def _skeleton(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
-def _refuse_wrapped(model: nn.Module) -> None:
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Warnings of a rehearsal come again when it is serious."""
+    logger.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
+
+
+def _refuse_what_is_no_plain_model(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise CimsimError(f"only a torch.nn.Module can be converted, not a {type(model).__name__}")
     for name, module in model.named_modules():
         if isinstance(module, nn.parallel.DistributedDataParallel | nn.DataParallel):
             raise CimsimError(
                 f"{'the model' if not name else repr(name)} is wrapped in {type(module).__name__}; "
                 "convert the module inside (model.module), and wrap the result"
             )
+        if isinstance(module, torch.jit.ScriptModule):
+            raise CimsimError(
+                f"{'the model' if not name else repr(name)} is compiled by torch.jit; convert the "
+                "module that it was made from"
+            )
+        own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+        if any(is_lazy(tensor) for tensor in own):
+            raise CimsimError(
+                f"layer '{name}' ({type(module).__name__}) has no weights before it has seen an "
+                "input; run the model on one, model(x), and convert it then"
+            )
 
 
 def _chosen(
     model: nn.Module, only: Callable[[str, nn.Module], bool] | None, keep_digital: list[str]
 ) -> list[str]:
-    candidates = []
+    candidates, digital = [], []
+    computing: set[nn.Module] = set()  # a weight, not a signal
     for name, module in model.named_modules():
+        if parametrize.is_parametrized(module):
+            computing.update(module.parametrizations.modules())
+        if module in computing:
+            continue
         if kinds.analog_kind(module) is not None:
             candidates.append(name)
-        elif kinds.resembles(module):
-            logger.warning("layer '%s' (%s) stays digital", name, type(module).__name__)
+        elif reason := kinds.obstacle(module):
+            digital.append(f"layer '{name}' ({type(module).__name__}) stays digital: {reason}")
+    digital += _out_of_sight(model)
+    for line in digital:
+        logger.warning("%s", line)
     kept = set()
     for pattern in keep_digital:
         kept.update(matching(pattern, candidates, "keep_digital"))
@@ -225,6 +309,30 @@ def _chosen(
     if not chosen:
         raise CimsimError(
             f"no layer of this {type(model).__name__} is left to convert: it has "
-            f"{len(candidates)} that multiply by their weights, {len(kept)} of them kept digital"
+            f"{len(candidates)} that can become analog, {len(kept)} of them kept digital"
+            + "".join(f"; {line}" for line in [*_already_analog(model), *digital][:_LINES])
         )
     return chosen
+
+
+def _already_analog(model: nn.Module) -> Iterator[str]:
+    analog = sum(isinstance(module, AnalogLayer) for module in model.modules())
+    if analog:
+        yield f"{analog} are analog already (cimsim.nn.set_profile gives them another device)"
+
+
+def _out_of_sight(model: nn.Module) -> Iterator[str]:
+    """A line for each attribute that holds layers where torch does not look for them."""
+    seen = set(model.modules())
+    for name, module in model.named_modules():
+        for attribute, value in vars(module).items():
+            if attribute in _REGISTERED or not isinstance(value, list | tuple | dict):
+                continue
+            held = value.values() if isinstance(value, dict) else value
+            hidden = [m for m in held if isinstance(m, nn.Module) and m not in seen]
+            if any(kinds.analog_kind(part) for m in hidden for part in m.modules()):
+                yield (
+                    f"the layers in '{f'{name}.' if name else ''}{attribute}' stay digital, for "
+                    f"torch does not see them in a plain {type(value).__name__}; use "
+                    "nn.ModuleList or nn.ModuleDict"
+                )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cimsim.array import LinearTiling
 from cimsim.nn.layer import AnalogLayer
-from cimsim.nn.linear import as_rows
+from cimsim.nn.linear import as_rows, refuse_width
 from cimsim.profile import Array
 
 
@@ -73,6 +73,13 @@ class _AnalogConv1D(AnalogLayer):
 
     def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
         return torch.nn.functional.linear(x, weight, self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See :meth:`AnalogLayer.forward`; ``transformers`` calls the argument ``x``."""
+        return self._call(x)
+
+    def _refuse_shape(self, x: Tensor) -> None:
+        refuse_width(self.name, x, len(self.weight))
 
     def _samples(self, x: Tensor) -> Tensor:
         return x.reshape(-1, x.shape[-1])

@@ -9,6 +9,7 @@ Weight and input may pass a quantizer before they meet the array, also in the di
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -26,8 +27,10 @@ from cimsim.estimators.function import without_autocast
 from cimsim.kernels.fingerprint import fingerprint
 from cimsim.lasting import lasting
 from cimsim.nn import operation
+from cimsim.nn.computed import cast, computed, computed_once, leave_graph
 from cimsim.nn.denoiser import ColumnDenoiser
 from cimsim.nn.ranged import Ranged, SignalObserver, compute_dtype, range_key
+from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
 from cimsim.profile import Array as ProfileArray
 from cimsim.profile import LearnedRange, Profile
 from cimsim.quantizers import Quantizer, make_quantizer
@@ -117,12 +120,18 @@ class AnalogLayer(Ranged):
                 raise CimsimError(
                     f"layer '{self.name}' has {what}, which a digital layer cannot hold"
                 )
+        computing = computed(self)
+        if self.weight_quantizer is not None and computing is not None:
+            raise CimsimError(
+                f"layer '{self.name}': {computing} computes the weight, which leaves no place for "
+                "what its quantizer makes of it; remove one of the two first"
+            )
         if self.weight_quantizer is not None and not self.weight.is_meta:
             with torch.no_grad():
                 self.weight.copy_(self.restored(self.effective_weight()))
         for name in self._ours:
             delattr(self, name)
-        self.__class__ = self.stands_for  # type: ignore[assignment]
+        cast(self, self.stands_for)
 
     def quantize(self, weight: str | None, input: str | None) -> None:
         """Let weight and input pass quantizers first, each made from its text; None is nothing.
@@ -191,6 +200,14 @@ class AnalogLayer(Ranged):
     def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
         """The torch layer's own forward, with ``weight`` as it is arranged; ``others`` are further
         arguments of that forward."""
+        raise NotImplementedError
+
+    def _refuse_shape(self, x: Tensor) -> None:
+        """Refuse an input of another shape than the layer takes.
+
+        Raises:
+            CimsimError: see there.
+        """
         raise NotImplementedError
 
     def _samples(self, x: Tensor) -> Tensor:
@@ -294,7 +311,9 @@ class AnalogLayer(Ranged):
         with torch.no_grad():
             return self._operand().detach()
 
-    def _programmed(self) -> Chip:
+    def _programmed(self, operand: Tensor | None = None) -> Chip:
+        if operand is not None:
+            return self._array.chip(operand.detach(), self.chip_seed, self.age_s)
         if self.perturbation is not None or not self.keeps_chip:  # it may be another at every use
             return self._array.chip(self._fixed_weight(), self.chip_seed, self.age_s)
         content = self._content()
@@ -359,7 +378,8 @@ class AnalogLayer(Ranged):
         if not self.training or self.digital or self._shared is not None:
             yield
             return
-        weight = self._operand()
+        with computed_once(self):
+            weight = self._operand()
         seed = self._fresh_chip()
         with torch.no_grad():
             chip = self._array.chip(weight.detach(), seed, self.age_s)
@@ -420,10 +440,13 @@ class AnalogLayer(Ranged):
             return self._shared.weight
         return self.effective_weight().to(compute_dtype(self.weight)).contiguous()
 
-    def next_call(self, precision: torch.dtype | None = None) -> Call:
+    def next_call(
+        self, precision: torch.dtype | None = None, operand: Tensor | None = None
+    ) -> Call:
         """What the next multiplication is to simulate; counts the chips and reads.
 
-        ``precision`` is the dtype of its products, that of the operands if None.
+        ``precision`` is the dtype of its products, that of the operands if None; ``operand`` the
+        weight, where the layer itself does not hold the one that is meant.
         """
         if self._shared is not None:
             shared, chip = self._shared, self._shared.chip
@@ -433,7 +456,7 @@ class AnalogLayer(Ranged):
             chip, chip_seed = None, self._fresh_chip()
             read_seed = seed_for(chip_seed, "read")
         else:
-            chip_seed, chip = self.chip_seed, self._programmed()
+            chip_seed, chip = self.chip_seed, self._programmed(operand)
             read_seed = self._next_read()
         ranges = self._ranges()
         learned = (
@@ -462,11 +485,31 @@ class AnalogLayer(Ranged):
         the tiling multiplies."""
         return self._vectors(self._quantized_input(x))
 
-    def forward(self, x: Tensor, *others: Any) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """The layer's output, of the dtype that the torch layer would give.
 
         Under autocast the products are done in its dtype, and the physics around them in float32.
+
+        Raises:
+            CimsimError: if the layer is not calibrated, ``input`` is no tensor of the layer's
+                width, or torch looks into the layer (see :mod:`cimsim.nn.transforms`).
         """
+        return self._call(input)
+
+    def _call(self, x: Tensor, *others: Any) -> Tensor:
+        node: Tensor | None = node_of_graph(self, x, *others)
+        if node is not None:
+            return node
+        if not isinstance(x, Tensor):
+            raise CimsimError(f"layer '{self.name}' takes a tensor, not a {type(x).__name__}")
+        if not self.digital:
+            refuse_transforms(self.name, x)
+        if not is_traced():
+            self._refuse_shape(x)
+        with computed_once(self):
+            return self._multiplied(x, *others)
+
+    def _multiplied(self, x: Tensor, *others: Any) -> Tensor:
         if not (x.is_floating_point() and self.weight.is_floating_point()):
             self._refuse_dtype(x)
         if not x.numel():  # nothing to simulate; torch knows the shape, and that gradients are zero
@@ -507,6 +550,20 @@ class AnalogLayer(Ranged):
             f"layer '{self.name}' got an input of {x.dtype}; an analog layer takes floating-point "
             "inputs, such as x.float()"
         )
+
+    def __prepare_scriptable__(self) -> AnalogLayer:
+        refuse_script(self)
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AnalogLayer:
+        leave_graph(self, memo)
+        replica = self.__new__(type(self))
+        memo[id(self)] = replica
+        # The copy writes its chip itself: the same one, from weights of its own.
+        state = {**vars(self), "_chip": None, "_shared": None}
+        replica.__dict__ = copy.deepcopy(state, memo)
+        replica.handle = operation.register(replica)
+        return replica
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cimsim.array import LinearTiling
+from cimsim.errors import CimsimError
 from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Array
 from cimsim.torch_private import unsafe_view
@@ -36,6 +37,9 @@ class AnalogLinear(AnalogLayer, nn.Linear):
     def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
         return F.linear(x, weight, self.bias)
 
+    def _refuse_shape(self, x: Tensor) -> None:
+        refuse_width(self.name, x, self.in_features)
+
     def _samples(self, x: Tensor) -> Tensor:
         return x.reshape(-1, self.in_features)
 
@@ -44,6 +48,19 @@ class AnalogLinear(AnalogLayer, nn.Linear):
 
     def _output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
         return as_rows(y, x)
+
+
+def refuse_width(name: str, x: Tensor, width: int) -> None:
+    """Refuse an input of the layer ``name`` whose last axis has not ``width`` entries.
+
+    Raises:
+        CimsimError: see there.
+    """
+    if x.dim() == 0 or x.shape[-1] != width:
+        raise CimsimError(
+            f"layer '{name}' takes inputs of {width} features, in their last axis, and was given "
+            f"a tensor of shape {list(x.shape)}"
+        )
 
 
 def as_rows(y: Tensor, x: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from cimsim.array import NOTHING, ConverterRanges
 from cimsim.estimators.function import Call, Kept, Needs, backward, forward
+from cimsim.estimators.once import refuse_second
+from cimsim.nn.computed import written_by_hook
 from cimsim.profile import LearnedRange
 from cimsim.torch_private import is_view
 
@@ -75,7 +77,9 @@ def _forward(
 ) -> list[Tensor]:
     """The output; then what is kept for backward, empty where there is nothing: the parts of
     ``Kept`` but the weight, both ranges, the chip's seed, its age in s."""
-    call = _layers[handle].next_call(precision)
+    layer = _layers[handle]
+    # Within a compiled graph, hooks write the weight into the layer after the graph has run.
+    call = layer.next_call(precision, weight if written_by_hook(layer) else None)
     if not any(needs):
         y = call.read(x, call.held(weight), bias, NOTHING).y
         return [y, *(x.new_empty(0) for _ in range(10))]
@@ -187,3 +191,4 @@ def _(
 
 
 _forward.register_autograd(_gradients, setup_context=_remember)
+_backward.register_autograd(refuse_second)

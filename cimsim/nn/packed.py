@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from cimsim.nn.computed import cast
+
 
 class Unpacked(nn.Module):
     """A packed module, taken apart: its layers are children, its weights are theirs."""
@@ -25,7 +27,7 @@ class Unpacked(nn.Module):
         packed = {name: module._parameters[name] for name in names if name in module._parameters}
         for name in packed:
             del module._parameters[name]
-        module.__class__ = cls
+        cast(module, cls)
         assert isinstance(module, cls)
         module.make_layers(packed)
         for layer in module.children():

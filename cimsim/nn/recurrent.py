@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from cimsim.nn import gates
+from cimsim.nn.computed import cast
+from cimsim.nn.gates import State
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.packed import Unpacked, linear
-
-State = tuple[Tensor, ...]
+from cimsim.nn.transforms import node_of_graph
 
 
 class _UnpackedRecurrence(Unpacked, nn.RNNBase):
@@ -48,7 +50,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         for name in self._flat_weights_names:
             kind, _, rest = name.partition("_")
             found[name] = getattr(self._modules[rest], kind)
-        self.__class__ = self.stands_for  # type: ignore[assignment]
+        cast(self, self.stands_for)
         for name in found:
             self._modules.pop(name.partition("_")[2], None)
         for name, parameter in found.items():
@@ -73,6 +75,9 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         self, input: Tensor | PackedSequence, hx: Tensor | State | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor | State]:
         """As in torch: the outputs, and the last states."""
+        node: Any = node_of_graph(self, input, hx)
+        if node is not None:
+            return node  # type: ignore[no-any-return]
         x, lengths = input, None
         if isinstance(x, PackedSequence):
             x, lengths = pad_packed_sequence(x)
@@ -149,9 +154,8 @@ class UnpackedRNN(_UnpackedRecurrence, nn.RNN):  # type: ignore[misc]
     stands_for: ClassVar[type[nn.Module]] = nn.RNN
 
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
-        """``tanh`` or ``relu`` of the sum."""
-        total = of_input + of_state
-        return (total.relu() if self.nonlinearity == "relu" else total.tanh(),)
+        """See :func:`cimsim.nn.gates.rnn`."""
+        return gates.rnn(of_input, of_state, self.nonlinearity)
 
 
 class UnpackedGRU(_UnpackedRecurrence, nn.GRU):  # type: ignore[misc]
@@ -160,11 +164,8 @@ class UnpackedGRU(_UnpackedRecurrence, nn.GRU):  # type: ignore[misc]
     stands_for: ClassVar[type[nn.Module]] = nn.GRU
 
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
-        """Reset and update gates, and the new content."""
-        (xr, xz, xn), (hr, hz, hn) = of_input.chunk(3, -1), of_state.chunk(3, -1)
-        reset, update = (xr + hr).sigmoid(), (xz + hz).sigmoid()
-        new = (xn + reset * hn).tanh()
-        return (new + update * (state[0] - new),)
+        """See :func:`cimsim.nn.gates.gru`."""
+        return gates.gru(of_input, of_state, state)
 
 
 class UnpackedLSTM(_UnpackedRecurrence, nn.LSTM):  # type: ignore[misc]
@@ -174,10 +175,8 @@ class UnpackedLSTM(_UnpackedRecurrence, nn.LSTM):  # type: ignore[misc]
     states = 2
 
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
-        """Gates for input, forgetting, content and output."""
-        i, f, g, o = (of_input + of_state).chunk(4, -1)
-        memory = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-        return o.sigmoid() * memory.tanh(), memory
+        """See :func:`cimsim.nn.gates.lstm`."""
+        return gates.lstm(of_input, of_state, state)
 
 
 def _one_chip(layer: nn.Module | None) -> AbstractContextManager[object]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from cimsim.array import Mask, Readout
+from cimsim.nn.batches import Batches, Forward, run_batches
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.modes import evaluating
 from cimsim.nn.verbs import age, analog_layers, digital, program
@@ -67,9 +69,10 @@ class Signals:
 @torch.no_grad()
 def measure_signals(
     model: nn.Module,
-    batches: Iterable[Tensor | tuple[Tensor, ...]],
+    batches: Batches,
     chips: Iterable[int] = (0,),
     age_s: float = 0.0,
+    forward: Forward | None = None,
 ) -> dict[str, Signals]:
     """What every analog layer of ``model`` suffers by itself, on the chips with these seeds.
 
@@ -79,7 +82,7 @@ def measure_signals(
 
     Args:
         model: converted and calibrated; afterwards it is programmed on the last of the chips.
-        batches: inputs, or tuples whose first entry is the input; gone through once for each chip.
+        batches, forward: as in :func:`cimsim.calibrate`; gone through once for each chip.
         chips: seeds as :func:`cimsim.program` takes them.
         age_s: age of the chips in seconds.
 
@@ -87,24 +90,28 @@ def measure_signals(
         The signals of each layer by its name.
 
     Raises:
-        CimsimError: if no layer is analog, or one is not calibrated.
+        CimsimError: if no layer is analog, one is not calibrated, or the model fails on a batch.
     """
     layers = analog_layers(model)
     found = {name: Signals() for name in layers}
 
     def watch(name: str) -> Any:
-        def hook(layer: AnalogLayer, given: tuple[Any, ...], y: Tensor) -> None:
-            found[name].add(layer, y, *layer.read(*given))
+        def hook(
+            layer: AnalogLayer, given: tuple[Any, ...], named: dict[str, Any], y: Tensor
+        ) -> None:
+            arguments = signature(layer.forward).bind(*given, **named).args
+            found[name].add(layer, y, *layer.read(*arguments))
 
         return hook
 
-    hooks = [layer.register_forward_hook(watch(name)) for name, layer in layers.items()]
+    hooks = [
+        layer.register_forward_hook(watch(name), with_kwargs=True) for name, layer in layers.items()
+    ]
     try:
         with evaluating(model), digital(model):
             for chip in chips:
                 age(program(model, chip), age_s)
-                for batch in batches:
-                    model(batch[0] if isinstance(batch, tuple | list) else batch)
+                run_batches(model, batches, "measure_signals", forward)
     finally:
         for hook in hooks:
             hook.remove()

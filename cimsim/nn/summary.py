@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import nn
+from torch.nn.utils import parametrize
 
 from cimsim.array.occupancy import Occupancy, occupancy
 from cimsim.markup import table
 from cimsim.nn import kinds
+from cimsim.nn.computed import settled
 from cimsim.nn.layer import AnalogLayer
 
 
@@ -100,10 +102,19 @@ def summary(model: nn.Module) -> Summary:
     all                      116      1       0.01 %     64
     """
     layers = []
+    counted: set[nn.Module] = set()  # with the layer whose weight they compute
     for name, module in model.named_modules():
-        own = sum(p.numel() for p in module.parameters(recurse=False))
+        if module in counted:
+            continue
+        parameters = list(module.parameters(recurse=False))
+        if parametrize.is_parametrized(module):
+            parts: nn.Module = module.parametrizations
+            counted.update(parts.modules())
+            parameters += parts.parameters()
+        own = sum(p.numel() for p in parameters)
         if isinstance(module, AnalogLayer):
-            shape = tuple(module.arranged(module.weight.detach().to("meta")).shape)
+            with settled(module):
+                shape = tuple(module.arranged(module.weight.detach().to("meta")).shape)
             where = f"{module.profile.name}, rule {module.rule.letter}"
             if module.digital:
                 where += ", digital for now"
@@ -115,10 +126,10 @@ def summary(model: nn.Module) -> Summary:
 
 
 def _why_digital(module: nn.Module) -> str:
-    if kinds.analog_kind(module) is not None or type(module) in kinds.PACKED:
+    if kinds.analog_kind(module) is not None or kinds.unpacked_kind(module) is not None:
         return "digital: not converted"
-    if kinds.resembles(module):
-        return "digital: its class may compute something else"
+    if reason := kinds.obstacle(module):
+        return f"digital: {reason}"
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return "digital: looks up, does not multiply"
     if "norm" in type(module).__name__.lower():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.nn.assignment import Assignment
+from cimsim.nn.batches import Batches, Forward, run_batches
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.modes import evaluating
 from cimsim.nn.statistics import averaging, is_batch_norm, report_unreached
@@ -161,13 +162,13 @@ def perturbed(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> Iter
 
 
 @torch.no_grad()
-def denoise(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> nn.Module:
+def denoise(model: nn.Module, batches: Batches, *, forward: Forward | None = None) -> nn.Module:
     """Measure every column's digital gain and offset on the chip that ``model`` is programmed on.
 
     What one does to a real chip after programming (and again when it has aged): show it a few
     batches, compare with the digital model, and correct each column. Layer by layer on the way, so
     that each is corrected for what it will really meet. The model must have been converted with
-    ``denoise=``.
+    ``denoise=``. Batches, and ``forward``, as in :func:`calibrate`.
 
     Returns:
         ``model`` itself.
@@ -179,18 +180,18 @@ def denoise(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) ->
     if not denoisers:
         raise CimsimError("denoise: the model was converted without it; convert(…, denoise=0.01)")
     with evaluating(model), averaging(denoisers, "denoise"):
-        _run(model, batches, "denoise")
+        run_batches(model, batches, "denoise", forward)
     return model
 
 
 @torch.no_grad()
-def reestimate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> nn.Module:
+def reestimate(model: nn.Module, batches: Batches, *, forward: Forward | None = None) -> nn.Module:
     """Measure the statistics of batch normalisation on the chip that ``model`` is programmed on.
 
     Mean and variance of every channel become the averages over ``batches`` of training inputs, as
     they come out of this chip at its age. They are digital numbers, so on a real chip this costs
-    reads only. Source: V. Joshi et al., Nat. Commun. 11, 2473 (2020), who did so to make up for
-    drift.
+    reads only. Batches, and ``forward``, as in :func:`calibrate`. Source: V. Joshi et al., Nat.
+    Commun. 11, 2473 (2020), who did so to make up for drift.
 
     Returns:
         ``model`` itself.
@@ -202,7 +203,7 @@ def reestimate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]])
     if not norms:
         raise CimsimError("reestimate: the model has no batch normalisation with statistics")
     with evaluating(model), averaging(norms, "reestimate"):
-        _run(model, batches, "reestimate")
+        run_batches(model, batches, "reestimate", forward)
     return model
 
 
@@ -211,26 +212,14 @@ def batch_norms(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if is_batch_norm(module)]
 
 
-def _run(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]], verb: str) -> None:
-    """Show ``batches`` to ``model``.
-
-    Raises:
-        CimsimError: if there is none.
-    """
-    ran = False
-    for batch in batches:
-        model(_inputs(batch))
-        ran = True
-    if not ran:
-        raise CimsimError(f"{verb}: there is no batch; give it a few of the training data")
-
-
-def _inputs(batch: Tensor | tuple[Tensor, ...]) -> Tensor:
-    return batch[0] if isinstance(batch, tuple | list) else batch
 
 
 def calibrate(
-    model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]], *, missing: bool = False
+    model: nn.Module,
+    batches: Batches,
+    *,
+    missing: bool = False,
+    forward: Forward | None = None,
 ) -> nn.Module:
     """Measure the converters' ranges on ``batches`` of training inputs, and fix them.
 
@@ -241,14 +230,19 @@ def calibrate(
 
     Args:
         model: a converted model.
-        batches: inputs, or tuples whose first entry is the input; a handful of batches is enough.
+        batches: an iterable of batches, such as a data loader; a handful is enough. A batch is a
+            tensor, a mapping (``model(**batch)``, without what the model's ``forward`` does not
+            take), or a tuple or list whose first entry is one of these or a tuple of positional
+            arguments, and whose others are labels; see :mod:`cimsim.nn.batches`. Tensors are moved
+            to the model's device.
         missing: only layers that have no ranges yet.
+        forward: ``forward(model, batch)`` runs the model on a batch, as the loader gives it.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        CimsimError: if there is no batch, or a signal is not finite.
+        CimsimError: if there is no batch, the model fails on one, or a signal is not finite.
     """
     layers = list(analog_layers(model).values())
     if missing:
@@ -256,10 +250,10 @@ def calibrate(
         if not layers:
             return model
     with digital(model):
-        return _set_ranges(model, layers, batches, "calibrate", on_chip=False)
+        return _set_ranges(model, layers, batches, forward, "calibrate", on_chip=False)
 
 
-def recalibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> nn.Module:
+def recalibrate(model: nn.Module, batches: Batches, *, forward: Forward | None = None) -> nn.Module:
     """Measure the converters' ranges again, on the chip that ``model`` is programmed on.
 
     What one does to a real chip that has aged: the batches run through it as it is, with the ranges
@@ -269,7 +263,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]
 
     Args:
         model: a calibrated model, programmed and aged.
-        batches: as in :func:`calibrate`.
+        batches, forward: as in :func:`calibrate`.
 
     Returns:
         ``model`` itself.
@@ -279,14 +273,15 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor | tuple[Tensor, ...]]
             finite.
     """
     layers = list(analog_layers(model).values())
-    return _set_ranges(model, layers, batches, "recalibrate", on_chip=True)
+    return _set_ranges(model, layers, batches, forward, "recalibrate", on_chip=True)
 
 
 @torch.no_grad()
 def _set_ranges(
     model: nn.Module,
     layers: Sequence[AnalogLayer],
-    batches: Iterable[Tensor | tuple[Tensor, ...]],
+    batches: Batches,
+    forward: Forward | None,
     verb: str,
     on_chip: bool,
 ) -> nn.Module:
@@ -294,7 +289,7 @@ def _set_ranges(
         with evaluating(model):
             for layer in layers:
                 layer.start_observing(on_chip)
-            _run(model, batches, verb)
+            run_batches(model, batches, verb, forward)
         ranges = [layer.observed_ranges() for layer in layers]  # all of them before any is set
         for layer, found in zip(layers, ranges, strict=True):
             if found is not None:

@@ -56,3 +56,10 @@ def odd_net(input_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """Layers that keep their weights in other ways than ``[out, in]``, packed modules, tied
     weights."""
     return _Odd(input_shape[1] * input_shape[2], classes)
+
+
+def normed_net(input_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """A layer whose weight is computed from its parameters."""
+    pixels = input_shape[0] * input_shape[1] * input_shape[2]
+    hidden = nn.utils.parametrizations.weight_norm(nn.Linear(pixels, 16))
+    return nn.Sequential(nn.Flatten(), hidden, nn.ReLU(), nn.Linear(16, classes))

@@ -11,7 +11,8 @@ from cimsim import seeds
 
 
 class BatchLoader:
-    """Yields ``(x, y)`` batches; the last one may be shorter.
+    """Yields ``(x, y)`` batches; the last one may be shorter. If it had fewer than ``smallest``
+    samples, they are part of the batch before it.
 
     The order of epoch ``n`` is a permutation drawn from the seed and ``n`` alone, so a run that
     was interrupted goes on with exactly the batches it has not seen: ``loader.epoch(n, start)``.
@@ -22,10 +23,18 @@ class BatchLoader:
     >>> loader = BatchLoader(torch.arange(5.0), torch.arange(5), 2)
     >>> [y.tolist() for x, y in loader]
     [[0, 1], [2, 3], [4]]
+    >>> [len(x) for x, y in BatchLoader(torch.zeros(5), torch.zeros(5), 2, smallest=2)]
+    [2, 3]
     """
 
     def __init__(
-        self, x: Tensor, y: Tensor, batch_size: int, *, shuffle_seed: int | None = None
+        self,
+        x: Tensor,
+        y: Tensor,
+        batch_size: int,
+        *,
+        shuffle_seed: int | None = None,
+        smallest: int = 1,
     ) -> None:
         if len(x) != len(y):
             raise ValueError(f"x has {len(x)} rows, y has {len(y)}")
@@ -35,11 +44,13 @@ class BatchLoader:
         self.y = y
         self.batch_size = batch_size
         self.shuffle_seed = shuffle_seed
+        self.smallest = smallest
         self._epoch = 0
 
     def __len__(self) -> int:
         """Batches in one epoch."""
-        return -(-len(self.x) // self.batch_size)
+        whole, left = divmod(len(self.x), self.batch_size)
+        return whole + (left >= self.smallest or (left > 0 and whole == 0))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that plain iteration walks through (0 until set)."""
@@ -51,8 +62,9 @@ class BatchLoader:
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch, from batch number ``start_batch`` on."""
         order = self._order(epoch)
-        for at in range(start_batch * self.batch_size, len(self.x), self.batch_size):
-            batch = slice(at, at + self.batch_size)
+        for number in range(start_batch, len(self)):
+            at = number * self.batch_size
+            batch = slice(at, len(self.x) if number + 1 == len(self) else at + self.batch_size)
             rows = batch if order is None else order[batch]
             yield self.x[rows], self.y[rows]
 

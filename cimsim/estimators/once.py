@@ -1,0 +1,73 @@
+"""Gradients that can be taken once: a second derivative is refused, never silently zero."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from cimsim.errors import CimsimError
+
+
+def transforming() -> bool:
+    """Whether a transform of ``torch.func`` runs now; torch has no public name for that."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def refuse_batched(dy: Tensor) -> None:
+    """Refuse several gradients ``dy`` of one output in one backward pass.
+
+    Raises:
+        CimsimError: within ``is_grads_batched=True`` or ``vectorize=True``.
+    """
+    if transforming() or torch._C._functorch.is_legacy_batchedtensor(dy):
+        raise CimsimError(
+            "an analog layer cannot differentiate a batch of outputs at once; leave out "
+            "is_grads_batched=True or vectorize=True"
+        )
+
+
+def edge(x: Tensor) -> Tensor | None:
+    """An empty tensor that autograd connects with ``x``, and that keeps none of its memory; None if
+    ``x`` wants no gradient."""
+    return x.narrow(0, 0, 0).clone() if x.requires_grad else None
+
+
+def once(
+    gradients: Sequence[Tensor | None], depend_on: Sequence[Tensor | None]
+) -> tuple[Tensor | None, ...]:
+    """``gradients``, found within a backward pass, as functions of the tensors they depend on:
+    whoever differentiates them gets an error.
+
+    Outside ``create_graph=True`` they are returned as they are.
+    """
+    given = [t for t in depend_on if t is not None and t.requires_grad]
+    if not (torch.is_grad_enabled() and given):
+        return tuple(gradients)
+    found = iter(_Once.apply(len(given), *given, *(g for g in gradients if g is not None)))  # type: ignore[no-untyped-call]
+    return tuple(None if g is None else next(found) for g in gradients)
+
+
+def refuse_second(*ignored: Any) -> NoReturn:
+    """Refuse a second derivative.
+
+    Raises:
+        CimsimError: always.
+    """
+    raise CimsimError(
+        "an analog layer has no second derivative (Hessians, gradient penalties, create_graph=True "
+        "and another backward), for its backward rule only gives a first one; compute within "
+        "`with cimsim.nn.digital(model):` instead"
+    )
+
+
+class _Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(gradient.view_as(gradient) for gradient in tensors[count:])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> NoReturn:
+        refuse_second()

@@ -1,0 +1,198 @@
+"""How a batch, as anybody's data loader gives it, reaches a model.
+
+==========================================  =====================================================
+a batch that is                             reaches the model as
+==========================================  =====================================================
+a tensor, or a ``PackedSequence``           ``model(batch)``
+a mapping (``dict``, ``BatchEncoding``, …)  ``model(**batch)``, without the keys that the model's
+                                            ``forward`` does not take
+a dataclass, or a named tuple one of whose  like a mapping of its fields
+fields ``forward`` takes
+any other tuple or list                     its first entry by these same rules, for the others are
+                                            labels; a first entry that is itself a tuple or a list
+                                            holds positional arguments
+==========================================  =====================================================
+
+Tensors are moved to the model's device. Whatever else there is, and whatever is meant to be read
+otherwise, goes through ``forward(model, batch)``, which gets the batch as it came.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from cimsim.errors import CimsimError
+
+logger = logging.getLogger("cimsim")
+
+Batches: TypeAlias = "Iterable[Any]"
+Forward: TypeAlias = "Callable[[nn.Module, Any], object]"
+
+
+def run_batches(
+    model: nn.Module, batches: Batches, verb: str, forward: Forward | None = None
+) -> None:
+    """Run ``model`` on every one of ``batches``, see :mod:`cimsim.nn.batches`; ``verb`` is whose
+    errors these are.
+
+    Raises:
+        CimsimError: if there is no batch, or one that the model cannot be run on.
+    """
+    reader = _Reader(model, verb)
+    number = -1
+    for number, batch in enumerate(_each(batches, verb)):
+        reader.run(batch, number, forward)
+    if number < 0:
+        raise CimsimError(
+            f"{verb}: there is no batch; give it a few of the training data (an iterator that was "
+            "gone through before is empty: make a new one)"
+        )
+
+
+def _each(batches: Batches, verb: str) -> Batches:
+    if isinstance(batches, Mapping | str) or not hasattr(type(batches), "__iter__"):
+        raise CimsimError(
+            f"{verb}: batches is a {type(batches).__name__}, not an iterable of batches; give a "
+            "data loader or a list, [batch]"
+        )
+    return batches
+
+
+class _Reader:
+    """Gives the batches of one data loader to one model."""
+
+    def __init__(self, model: nn.Module, verb: str) -> None:
+        self.model, self.verb = model, verb
+        tensors = (*model.parameters(), *model.buffers())
+        self.device = next((t.device for t in tensors), torch.device("cpu"))
+        self.names, self.takes_all = _parameters(model)
+        self.left_out: set[str] = set()
+
+    def run(self, batch: Any, number: int, forward: Forward | None) -> None:
+        """Give ``batch``, the one with this ``number``, to the model."""
+        if forward is None:
+            given, named = _moved(self.arguments(batch, number), self.device)
+        try:
+            if forward is None:
+                self.model(*given, **named)
+            else:
+                forward(self.model, batch)
+        except CimsimError as error:
+            where = f"{self.verb}: batch {number}, {_described(batch)}"
+            raise CimsimError(f"{where}: {error}") from None
+        except torch.OutOfMemoryError:
+            raise
+        except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise CimsimError(
+                f"{self.verb}: the model failed on batch {number}, {_described(batch)} "
+                f"({type(error).__name__}: {reason}); if the batch is meant to be read otherwise, "
+                "give forward=lambda model, batch: …"
+            ) from error
+
+    def arguments(self, batch: Any, number: int) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and named arguments of the model."""
+        if isinstance(batch, Tensor | PackedSequence):
+            return [batch], {}
+        if isinstance(batch, Mapping):
+            return [], self._taken(dict(batch), batch, number)
+        named = _fields(batch)
+        if named is not None and (is_dataclass(batch) or any(map(self._takes, named))):
+            return [], self._taken(named, batch, number)
+        if isinstance(batch, tuple | list) and batch:
+            first = batch[0]
+            if isinstance(first, tuple | list) and not isinstance(first, PackedSequence):
+                if _fields(first) is None and any(isinstance(entry, Tensor) for entry in first):
+                    return list(first), {}
+            return self.arguments(first, number)
+        raise CimsimError(
+            f"{self.verb}: batch {number} is {_described(batch)}, which is not given to a model by "
+            "itself; give tensors, mappings or tuples of them, or say how it is used with "
+            "forward=lambda model, batch: …"
+        )
+
+    def _takes(self, name: str) -> bool:
+        return self.takes_all or name in self.names
+
+    def _taken(self, named: dict[str, Any], batch: Any, number: int) -> dict[str, Any]:
+        taken = {name: value for name, value in named.items() if self._takes(name)}
+        if not taken:
+            raise CimsimError(
+                f"{self.verb}: batch {number}, {_described(batch)}, has nothing that this "
+                f"{type(self.model).__name__} takes ({', '.join(self.names) or 'nothing'}); rename "
+                "its entries, or say how it is used with forward=lambda model, batch: …"
+            )
+        for name in named:
+            if name not in taken and name not in self.left_out:
+                self.left_out.add(name)
+                logger.warning(
+                    "%s: '%s' of the batches is left out, for the model's forward does not take it",
+                    self.verb,
+                    name,
+                )
+        return taken
+
+
+def _parameters(model: nn.Module) -> tuple[list[str], bool]:
+    """Names of what the model's ``forward`` takes, and whether it takes any others."""
+    inner: Any = model
+    while isinstance(getattr(inner, "_orig_mod", None), nn.Module):  # torch.compile's
+        inner = inner._orig_mod
+    parameters = inspect.signature(inner.forward).parameters.values()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return names, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _fields(batch: Any) -> dict[str, Any] | None:
+    """The fields of a dataclass or a named tuple by name; None of anything else."""
+    if is_dataclass(batch) and not isinstance(batch, type):
+        return {field.name: getattr(batch, field.name) for field in fields(batch)}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return dict(zip(batch._fields, batch, strict=True))
+    return None
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    """``batch`` with its tensors on ``device``, wherever they are in it."""
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, PackedSequence):
+        return batch.to(device)  # type: ignore[arg-type] # its annotation leaves devices out
+    if isinstance(batch, Mapping):
+        return {name: _moved(value, device) for name, value in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(_moved(value, device) for value in batch))
+    if isinstance(batch, tuple | list):
+        return type(batch)(_moved(value, device) for value in batch)
+    if is_dataclass(batch) and not isinstance(batch, type):
+        # A shallow copy, for __init__ may do anything.
+        moved = object.__new__(type(batch))
+        for field in fields(batch):
+            object.__setattr__(moved, field.name, _moved(getattr(batch, field.name), device))
+        return moved
+    return batch
+
+
+def _described(batch: Any) -> str:
+    """What a batch is, in few words, for errors."""
+    if isinstance(batch, Tensor):
+        return f"a tensor of shape {list(batch.shape)}, {str(batch.dtype).removeprefix('torch.')}"
+    entries = batch if isinstance(batch, Mapping) else _fields(batch)
+    if entries is not None:
+        kinds = ", ".join(f"{name}: {_shape(value)}" for name, value in entries.items())
+        return f"a {type(batch).__name__} of {kinds}"
+    if isinstance(batch, tuple | list):
+        return f"a {type(batch).__name__} of {', '.join(map(_shape, batch)) or 'nothing'}"
+    return f"a {type(batch).__name__}"
+
+
+def _shape(value: Any) -> str:
+    return str(list(value.shape)) if isinstance(value, Tensor) else type(value).__name__

@@ -1,0 +1,115 @@
+"""Recurrent cells, one step of a recurrence, whose products are layers of their own."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from cimsim.errors import CimsimError
+from cimsim.nn import gates
+from cimsim.nn.computed import cast
+from cimsim.nn.gates import State
+from cimsim.nn.packed import Unpacked, linear
+from cimsim.nn.transforms import node_of_graph
+
+_PRODUCTS = ("ih", "hh")
+
+
+class _UnpackedCell(Unpacked, nn.RNNCellBase):
+    """A recurrent cell with a layer ``ih`` for its input and ``hh`` for its state.
+
+    Those can be analog; gates are digital. Arguments and results as in torch. In training each call
+    meets a chip of its own, where ``nn.LSTM`` and its like meet one for the whole sequence.
+    """
+
+    states: ClassVar[int] = 1  # tensors that are handed from one time to the next
+
+    @staticmethod
+    def places(module: nn.Module) -> list[str]:
+        """As torch names them, in its order."""
+        return [f"{kind}_{name}" for kind in ("weight", "bias") for name in _PRODUCTS]
+
+    def make_layers(self, packed: dict[str, Any]) -> None:
+        """A layer for each weight, with its bias."""
+        for name in _PRODUCTS:
+            weight, bias = packed[f"weight_{name}"], packed[f"bias_{name}"]
+            layer = linear(weight.detach(), None if bias is None else bias.detach(), weight)
+            self.add_module(name, layer)
+
+    def pack(self) -> None:
+        """See :class:`Unpacked`."""
+        layers = {name: self._modules.pop(name) for name in _PRODUCTS}
+        cast(self, self.stands_for)
+        for place in _UnpackedCell.places(self):
+            kind, _, name = place.partition("_")
+            self.register_parameter(place, getattr(layers[name], kind))
+
+    def split(self, packed: dict[str, Tensor]) -> dict[str, Tensor]:
+        """See :class:`Unpacked`."""
+        moved = {}
+        for place, tensor in packed.items():
+            kind, _, name = place.partition("_")
+            moved[f"{name}.{kind}"] = tensor
+        return moved
+
+    @abstractmethod
+    def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
+        """The next state, the output first; from what the two layers gave."""
+
+    def forward(self, input: Tensor, hx: Tensor | State | None = None) -> Tensor | State:
+        """As in torch: the next state.
+
+        Raises:
+            CimsimError: if ``input`` is neither one vector nor a batch of them.
+        """
+        node: Tensor | None = node_of_graph(self, input, hx)
+        if node is not None:
+            return node
+        if input.dim() not in (1, 2):
+            raise CimsimError(
+                f"an {self.stands_for.__name__} takes an input of shape [batch, "
+                f"{self.input_size}] or [{self.input_size}], not {list(input.shape)}"
+            )
+        if hx is None:
+            zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
+            hx = (zeros,) * self.states
+        state = hx if isinstance(hx, tuple) else (hx,)
+        new = self.cell(self._product("ih", input), self._product("hh", state[0]), state)
+        return new[0] if self.states == 1 else new
+
+    def _product(self, name: str, x: Tensor) -> Tensor:
+        y: Tensor = self._modules[name](x)  # type: ignore[misc]
+        return y
+
+
+class UnpackedRNNCell(_UnpackedCell, nn.RNNCell):  # type: ignore[misc]
+    """``nn.RNNCell`` with layers of its own, see :class:`_UnpackedCell`."""
+
+    stands_for: ClassVar[type[nn.Module]] = nn.RNNCell
+
+    def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
+        """See :func:`cimsim.nn.gates.rnn`."""
+        return gates.rnn(of_input, of_state, self.nonlinearity)
+
+
+class UnpackedGRUCell(_UnpackedCell, nn.GRUCell):  # type: ignore[misc]
+    """``nn.GRUCell`` with layers of its own, see :class:`_UnpackedCell`."""
+
+    stands_for: ClassVar[type[nn.Module]] = nn.GRUCell
+
+    def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
+        """See :func:`cimsim.nn.gates.gru`."""
+        return gates.gru(of_input, of_state, state)
+
+
+class UnpackedLSTMCell(_UnpackedCell, nn.LSTMCell):  # type: ignore[misc]
+    """``nn.LSTMCell`` with layers of its own, see :class:`_UnpackedCell`."""
+
+    stands_for: ClassVar[type[nn.Module]] = nn.LSTMCell
+    states = 2
+
+    def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
+        """See :func:`cimsim.nn.gates.lstm`."""
+        return gates.lstm(of_input, of_state, state)

@@ -1,0 +1,86 @@
+"""What torch can do to a whole program, and an analog layer cannot be part of.
+
+An analog layer draws chips and reads from counters, and computes in kernels that only see numbers.
+``torch.compile``, ``torch.func.functional_call`` and ``torch.fx.symbolic_trace`` take it as one
+operation; everything else that looks into it is refused, for its results would be wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.fx import Proxy
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
+
+from cimsim.errors import CimsimError
+from cimsim.estimators.once import transforming
+
+_EXPORT = "export the digital model, cimsim.to_digital(model), instead"
+_FUNC = (
+    "use loss.backward() or torch.autograd.grad (sample by sample for gradients per sample), or "
+    "run it within `with cimsim.nn.digital(model):`"
+)
+
+
+def node_of_graph(module: nn.Module, *given: Any) -> Any:
+    """The call of ``module`` as one node of the graph that ``torch.fx`` makes now; None at all
+    other times.
+
+    Raises:
+        CimsimError: if ``module`` is all that is traced.
+    """
+    proxy = next((value for value in given if isinstance(value, Proxy)), None)
+    if proxy is None:
+        return None
+    tracer: Any = proxy.tracer
+    path = tracer.path_of_module(module)
+    if not path:
+        raise CimsimError(
+            f"torch.fx cannot trace into a {type(module).__name__}; trace a model that contains it"
+        )
+    return tracer.create_proxy("call_module", path, given, {})
+
+
+def refuse_transforms(name: str, x: Tensor) -> None:
+    """Refuse whatever is about to look into the analog layer ``name`` instead of running it on the
+    input ``x``.
+
+    Raises:
+        CimsimError: within ``torch.jit.trace``, ``torch.onnx.export``, ``torch.export``,
+            ``make_fx``, the transforms of ``torch.func``, and forward-mode differentiation.
+    """
+    if is_traced():
+        raise _refusal(name, "torch.jit.trace or torch.onnx.export", _EXPORT)
+    if torch.compiler.is_exporting():
+        raise _refusal(name, "torch.export or torch.onnx.export", _EXPORT)
+    if torch.compiler.is_compiling():
+        return
+    if transforming():
+        raise _refusal(name, "a transform of torch.func (grad, vmap, jacrev, …)", _FUNC)
+    if get_proxy_mode() is not None:
+        raise _refusal(name, "make_fx", "use torch.fx.symbolic_trace or torch.compile instead")
+    if forward_ad.unpack_dual(x).tangent is not None:
+        raise _refusal(name, "forward-mode differentiation", _FUNC)
+
+
+def is_traced() -> bool:
+    """Whether ``torch.jit.trace`` or an ONNX export by it runs now."""
+    traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return traced
+
+
+def refuse_script(module: nn.Module) -> None:
+    """Refuse ``torch.jit.script``.
+
+    Raises:
+        CimsimError: always.
+    """
+    raise _refusal(getattr(module, "name", type(module).__name__), "torch.jit.script", _EXPORT)
+
+
+def _refusal(name: str, what: str, instead: str) -> CimsimError:
+    layer = f"the analog layer '{name}'" if name else "an analog layer"
+    return CimsimError(f"{layer} cannot be part of {what}; {instead}")
