@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from importlib import import_module, metadata
 from pathlib import Path
@@ -20,7 +21,7 @@ from rich.text import Text
 
 import cimsim
 from cimsim.cli import console
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, CimsimWarning
 
 _NEEDED = (
     "torch",
@@ -58,6 +59,12 @@ def doctor(
             show_default="$CIMSIM_DATA or ~/.cache/cimsim",
         ),
     ] = None,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild", help="Build the CPU kernels again, also where that failed before."
+        ),
+    ] = False,
 ) -> None:
     """Say what works here: versions, devices, compiler, data, write access."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -69,7 +76,7 @@ def doctor(
         ("cimsim", _versions),
         ("torch", _devices),
         ("compiler", _compiler),
-        ("kernels", _kernels),
+        ("kernels", lambda: _kernels(rebuild)),
         ("torchvision", _torchvision),
         ("data", lambda: _data(data_dir)),
         ("writing", _write_access),
@@ -156,11 +163,20 @@ def _compiler() -> Iterator[Finding]:
         yield Finding("compiler", "note", f"no C++ compiler; {remedy}")
 
 
-def _kernels() -> Iterator[Finding]:
-    from cimsim.kernels import native
+def _kernels(rebuild: bool) -> Iterator[Finding]:
+    from cimsim.kernels import build, native
 
-    built = native.build()
-    yield Finding("kernels", "note" if built.library is None else "ok", built.note)
+    if rebuild:
+        build.forget()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CimsimWarning)  # it is what the next line says
+        built = native.build()
+    if built.library is None:
+        yield Finding("kernels", "note", built.note)
+        return
+    threads = "" if built.threaded else "; with OpenMP (g++, or libomp beside clang) it uses all"
+    yield Finding("kernels", "ok" if built.threaded else "note", f"{built.note}{threads}")
+    yield Finding("kernel cache", "ok", str(built.folder))
 
 
 def _torchvision() -> Iterator[Finding]:
@@ -178,10 +194,15 @@ def _torchvision() -> Iterator[Finding]:
 
 def _data(data_dir: Path | None) -> Iterator[Finding]:
     from cimsim.training.data import DATASETS, load_data
-    from cimsim.training.data.layout import default_data_dir
+    from cimsim.training.data.layout import data_folder
 
-    folder = (data_dir or default_data_dir()).expanduser()
-    yield Finding("data folder", "ok", f"{folder}{'' if folder.is_dir() else ' (not there)'}")
+    try:
+        folder = data_folder(data_dir)
+    except CimsimError as error:
+        yield Finding("data folder", "note", str(error))
+    else:
+        there = "" if folder.is_dir() else " (not there)"
+        yield Finding("data folder", "ok", f"{folder}{there}")
     for name in DATASETS:
         try:
             data = load_data(name, data_dir)
