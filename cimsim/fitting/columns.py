@@ -158,7 +158,7 @@ def choose(
     for role in REQUIRED:
         if role not in columns:
             near = nearest(role, [name.strip() for name in header])
-            example = near or (header[0].strip() if header else "its header")
+            example = near or "ITS HEADER"
             hint = f"did you mean '{near}'? Say so by" if near else "say which one it is by"
             faults.add(f"there is no column {role}; the file has {listed}; {hint} "
                        f'--column {role}="{example}"')  # fmt: skip

@@ -477,8 +477,10 @@ def test_all_missing_columns_are_named(tmp_path: Path) -> None:
     path.write_text("alpha,beta\n1,2\n")
     with pytest.raises(CimsimError) as caught:
         read_measurements(path)
-    for name in ("g_target_uS", "g_measured_uS", "time_s"):
-        assert f"there is no column {name}; the file has alpha, beta" in str(caught.value)
+    told = str(caught.value).splitlines()
+    for name, line in zip(("g_target_uS", "g_measured_uS", "time_s"), told, strict=True):
+        assert f"there is no column {name}; the file has alpha, beta; say which" in line
+        assert line.endswith(f'--column {name}="ITS HEADER"')
 
 
 def test_decimal_commas_between_commas_are_one_fault(tmp_path: Path) -> None:
