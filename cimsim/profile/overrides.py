@@ -161,7 +161,8 @@ def _begun(section: type[Section], key: str) -> Section | None:
     for part in get_args(section.model_fields[key].annotation):
         if is_kind_of(part, Section):
             if not any(field.is_required() for field in part.model_fields.values()):
-                return part()
+                begun: Section = part()
+                return begun
     return None
 
 
