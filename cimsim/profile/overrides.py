@@ -160,9 +160,9 @@ def _begun(section: type[Section], key: str) -> Section | None:
     """A section that is absent now, with all of its defaults; None if it is no such section."""
     for part in get_args(section.model_fields[key].annotation):
         if is_kind_of(part, Section):
-            if not any(field.is_required() for field in part.model_fields.values()):
-                begun: Section = part()
-                return begun
+            absent: type[Section] = part
+            if not any(field.is_required() for field in absent.model_fields.values()):
+                return absent()
     return None
 
 
