@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -210,8 +210,6 @@ def reestimate(model: nn.Module, batches: Batches, *, forward: Forward | None = 
 def batch_norms(model: nn.Module) -> list[nn.Module]:
     """The modules of ``model`` that normalise by statistics of training batches."""
     return [module for module in model.modules() if is_batch_norm(module)]
-
-
 
 
 def calibrate(
