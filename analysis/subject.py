@@ -6,6 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -125,7 +126,7 @@ class ModelSubject(Subject):
     def __init__(
         self,
         model: nn.Module,
-        batches: Iterable[tuple[Tensor, Tensor]],
+        batches: Iterable[tuple[Any, Tensor]],
         *,
         calibration: Iterable[Tensor] = (),
         age_s: float = 0.0,
@@ -136,7 +137,8 @@ class ModelSubject(Subject):
         """
         Args:
             model: converted and calibrated.
-            batches: test inputs with their labels; gone through for each chip.
+            batches: pairs of test inputs, as :mod:`cimsim.nn.batches` reads them, and labels; gone
+                through for each chip.
             calibration: training inputs, where converters are to be tried out that want new ranges.
             age_s: age of the chips in seconds.
             noise: factor on every noise of the devices.
@@ -184,15 +186,14 @@ class ModelSubject(Subject):
             )
         return cimsim.calibrate(model, self._calibration, missing=True)
 
-    def batches(self) -> Iterable[tuple[Tensor, ...]]:
+    def batches(self) -> Iterable[tuple[Any, Tensor]]:
         """See :class:`Subject`."""
-        where = next(self._model.parameters()).device
         seen = 0
-        for x, _ in self._batches:
+        for inputs, labels in self._batches:
             if seen >= _SIGNAL_SAMPLES:
                 return
-            seen += len(x)
-            yield (x.to(where),)
+            seen += len(labels)
+            yield inputs, labels
 
     def signals(self, model: nn.Module, chips: range) -> dict[str, Signals]:
         """See :class:`Subject`."""

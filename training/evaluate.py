@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.nn import evaluating
+from cimsim.nn.batches import BatchReader
 
 
 class Score(NamedTuple):
@@ -42,19 +43,29 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor, batch_size: int | None = No
 
 
 @torch.no_grad()
-def evaluate_batches(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> Score:
-    """As :func:`evaluate`, on pairs of inputs and labels; both are taken to the model's device.
+def evaluate_batches(model: nn.Module, batches: Iterable[tuple[Any, Tensor]]) -> Score:
+    """As :func:`evaluate`, on pairs of inputs and labels; both are moved to the model's device.
+
+    Inputs are anything that :mod:`cimsim.nn.batches` reads.
 
     Raises:
-        CimsimError: if there is no input.
+        CimsimError: if there is no input, a batch is no such pair, or the model does not return
+            logits.
     """
+    reader = BatchReader(model, "evaluate")
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     correct = torch.zeros((), dtype=torch.int64, device=device)
     loss = torch.zeros((), dtype=torch.float64, device=device)
     count = 0
     with evaluating(model):
-        for inputs, labels in batches:
-            logits, labels = model(inputs.to(device)), labels.to(device)
+        for number, batch in enumerate(batches):
+            labels = _labels(batch, number).to(device)
+            logits = reader.run(batch, number)
+            if not isinstance(logits, Tensor):
+                raise CimsimError(
+                    f"the model returns a {type(logits).__name__} and not its logits; put it into "
+                    "a module that does"
+                )
             correct += (logits.argmax(dim=-1) == labels).sum()
             each = logits.flatten(0, -2).double()
             loss += F.cross_entropy(each, labels.flatten(), reduction="sum")
@@ -62,3 +73,14 @@ def evaluate_batches(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]])
     if not count:
         raise CimsimError("there is nothing to evaluate: there is no batch of inputs and labels")
     return Score(correct.item() / count, loss.item() / count)
+
+
+def _labels(batch: object, number: int) -> Tensor:
+    pair = isinstance(batch, tuple | list) and len(batch) == 2
+    if not (pair and isinstance(batch[1], Tensor)):  # type: ignore[index]
+        raise CimsimError(
+            f"batch {number} is not a pair of inputs and labels, (inputs, labels), but a "
+            f"{type(batch).__name__}"
+        )
+    labels: Tensor = batch[1]  # type: ignore[index]
+    return labels

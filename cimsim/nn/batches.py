@@ -46,7 +46,7 @@ def run_batches(
     Raises:
         CimsimError: if there is no batch, or one that the model cannot be run on.
     """
-    reader = _Reader(model, verb)
+    reader = BatchReader(model, verb)
     number = -1
     for number, batch in enumerate(_each(batches, verb)):
         reader.run(batch, number, forward)
@@ -66,7 +66,7 @@ def _each(batches: Batches, verb: str) -> Batches:
     return batches
 
 
-class _Reader:
+class BatchReader:
     """Gives the batches of one data loader to one model."""
 
     def __init__(self, model: nn.Module, verb: str) -> None:
@@ -76,15 +76,18 @@ class _Reader:
         self.names, self.takes_all = _parameters(model)
         self.left_out: set[str] = set()
 
-    def run(self, batch: Any, number: int, forward: Forward | None) -> None:
-        """Give ``batch``, the one with this ``number``, to the model."""
+    def run(self, batch: Any, number: int, forward: Forward | None = None) -> object:
+        """What the model makes of ``batch``, the one with this ``number``.
+
+        Raises:
+            CimsimError: if the batch cannot be read, or the model fails on it.
+        """
         if forward is None:
             given, named = _moved(self.arguments(batch, number), self.device)
         try:
             if forward is None:
-                self.model(*given, **named)
-            else:
-                forward(self.model, batch)
+                return self.model(*given, **named)
+            return forward(self.model, batch)
         except CimsimError as error:
             where = f"{self.verb}: batch {number}, {_described(batch)}"
             raise CimsimError(f"{where}: {error}") from None

@@ -18,6 +18,7 @@ from transformers.modeling_outputs import ModelOutput
 import cimsim
 from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers, denoise, measure_signals, recalibrate, reestimate
+from cimsim.training.evaluate import evaluate_batches
 from tests.nn.examples import LAYERS, input_of, layer_of
 
 X, Y = torch.randn(16, 8), torch.randn(16, 8) + 1
@@ -34,6 +35,17 @@ class Two(nn.Module):
     def forward(self, x: Tensor, y: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
         z: Tensor = self.norm(self.a(input=x))
         return z if y is None else z + self.b(y)
+
+
+class Logits(nn.Module):
+    """Returns a dict, as models of Hugging Face do."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.inner(x)}
 
 
 class Pair(NamedTuple):
@@ -231,3 +243,16 @@ def test_inputs_of_another_shape_are_refused(kind: str) -> None:
             analog(wrong)
     with pytest.raises(CimsimError, match="takes a tensor, not a list"):
         analog(x.tolist())
+
+
+@pytest.mark.parametrize("inputs", ["dict", "named tuple", "dataclass"])
+def test_pairs_of_inputs_and_labels_are_evaluated(inputs: str) -> None:
+    model = cimsim.calibrate(cimsim.convert(Two(), "pcm-ibm-2020"), [BOTH["dict"]])
+    labels = torch.arange(16) % 4
+    found = evaluate_batches(model, [(BOTH[inputs], labels)])
+    logits = model.eval()(X, Y)
+    assert found.accuracy == (logits.argmax(1) == labels).double().mean().item()
+    with pytest.raises(CimsimError, match="batch 0 is not a pair of inputs and labels"):
+        evaluate_batches(model, [X])
+    with pytest.raises(CimsimError, match="returns a dict and not its logits"):
+        evaluate_batches(Logits(model), [(X, labels)])
