@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,7 +32,7 @@ from cimsim.cli import (
     tolerance,
     train,
 )
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, CimsimWarning
 
 app = typer.Typer(
     name="cimsim",
@@ -66,7 +67,9 @@ def main(args: Sequence[str] | None = None) -> int:
             # A name that the terminal cannot show must not end the command.
             stream.reconfigure(errors="backslashreplace")
     try:
-        app(args, prog_name="cimsim")
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            app(args, prog_name="cimsim")
     except CimsimError as error:
         console.fail(str(error))
         return 2
@@ -77,6 +80,18 @@ def main(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+_show_other_warning = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """Print cimsim's own warnings as notes: what follows from the place in the code is nothing to
+    the user of a command."""
+    if issubclass(category, CimsimWarning):
+        console.remark(str(message))
+    else:
+        _show_other_warning(message, category, *where)
 
 
 def _print_version(wanted: bool) -> None:

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from importlib import import_module, metadata
 from pathlib import Path
@@ -17,7 +18,7 @@ from rich.text import Text
 
 import cimsim
 from cimsim.cli import console
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, CimsimWarning
 
 _NEEDED = (
     "torch",
@@ -53,6 +54,12 @@ def doctor(
             show_default="$CIMSIM_DATA or ~/.cache/cimsim",
         ),
     ] = None,
+    rebuild: Annotated[
+        bool,
+        typer.Option(
+            "--rebuild", help="Build the CPU kernels again, also where that failed before."
+        ),
+    ] = False,
 ) -> None:
     """Say what works here: versions, devices, compiler, data, write access."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -64,7 +71,7 @@ def doctor(
         ("cimsim", _versions),
         ("torch", _devices),
         ("compiler", _compiler),
-        ("kernels", _kernels),
+        ("kernels", lambda: _kernels(rebuild)),
         ("torchvision", _torchvision),
         ("data", lambda: _data(data_dir)),
         ("writing", _write_access),
@@ -131,11 +138,17 @@ def _compiler() -> Iterator[Finding]:
         yield Finding("compiler", "note", f"no C++ compiler; {remedy}")
 
 
-def _kernels() -> Iterator[Finding]:
-    from cimsim.kernels import native
+def _kernels(rebuild: bool) -> Iterator[Finding]:
+    from cimsim.kernels import build, native
 
-    built = native.build()
+    if rebuild:
+        build.forget()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CimsimWarning)  # it is what the next line says
+        built = native.build()
     yield Finding("kernels", "note" if built.library is None else "ok", built.note)
+    if built.folder is not None:
+        yield Finding("kernel cache", "ok", str(built.folder))
 
 
 def _torchvision() -> Iterator[Finding]:

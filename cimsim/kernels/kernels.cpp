@@ -34,6 +34,15 @@ int cimsim_has_bf16() {
 #endif
 }
 
+// Whether it uses more than one thread.
+int cimsim_has_threads() {
+#if defined(_OPENMP)
+    return 1;
+#else
+    return 0;
+#endif
+}
+
 // Numbers N(0, 1) of one seed.
 void cimsim_normal(float* out, int64_t count, uint64_t seed, int threads) {
     const int64_t blocks = (count + kBlock - 1) / kBlock;

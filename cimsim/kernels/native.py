@@ -1,44 +1,24 @@
 """The kernels of ``kernels.cpp``: built on first use where a C++ compiler is found, else absent.
 
-Building takes some seconds, once for each machine and version of the source; the library is kept in
-the user's cache directory. Each function here checks nothing: it is for tensors that lie as its
-docstring says, on the CPU, in float32.
+:mod:`cimsim.kernels.build` builds and keeps the library. Each function here checks nothing: it is
+for tensors that lie as its docstring says, on the CPU, in float32.
 """
 
 from __future__ import annotations
 
-import atexit
 import ctypes
-import hashlib
 import math
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
 import threading
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from cimsim.kernels.build import Build, load
 from cimsim.kernels.recipe import Recipe
 from cimsim.lasting import lasting
-
-_HERE = Path(__file__).parent
-_SOURCES = ("kernels.cpp", "cells.h", "converters.h", "curves.h", "random.h")
-_FLAGS = (
-    *("-std=gnu++17", "-O3", "-shared", "-fPIC", "-fvisibility=hidden"),
-    *("-fno-math-errno", "-fno-trapping-math"),
-    *("-Wno-psabi", "-Wno-unknown-pragmas", "-Wno-unknown-warning-option"),
-)
-# The first that works: threads for this processor, no threads, any processor.
-_NATIVE = ("-march=native", "-mprefer-vector-width=512")
-_CHOICES = ((*_NATIVE, "-fopenmp"), ("-march=native", "-fopenmp"), ("-march=native",), ())
-_BUILD_SECONDS = 120
 
 _POINTER = ctypes.c_void_p
 _INT = ctypes.c_int
@@ -93,83 +73,10 @@ class Lines(NamedTuple):
     of_columns: bool
 
 
-class Build(NamedTuple):
-    """The loaded library, or why there is none."""
-
-    library: ctypes.CDLL | None
-    note: str
-
-
 @lru_cache(maxsize=1)
 def build() -> Build:
-    """Compile the kernels if they are not in the cache, and load them. Never raises."""
-    faster = "training is several times faster"
-    named = os.environ.get("CXX")
-    names = [named] if named else ["c++", "g++", "clang++"]
-    compiler = next(filter(None, map(shutil.which, names)), None)
-    if compiler is None:
-        return Build(None, f"no C++ compiler was found; with one, {faster} (install g++ or clang)")
-    try:
-        library = ctypes.CDLL(str(_compiled(compiler)))
-        for name, arguments in _SIGNATURES.items():
-            function = getattr(library, f"cimsim_{name}")
-            function.argtypes, function.restype = arguments, None
-    except (OSError, subprocess.SubprocessError, AttributeError) as error:
-        said = getattr(error, "stderr", None) or str(error).encode()
-        reason = (said.decode(errors="replace").strip().splitlines() or ["no reason given"])[-1]
-        return Build(None, f"could not be built with {compiler}, so all is slower: {reason}")
-    return Build(library, f"built with {compiler}")
-
-
-def _compiled(compiler: str) -> Path:
-    """The library for this source, compiler and processor."""
-    name = hashlib.blake2b(digest_size=12)
-    for source in _SOURCES:
-        name.update((_HERE / source).read_bytes())
-    name.update(repr((compiler, _FLAGS, _CHOICES, platform.machine(), _processor())).encode())
-    directory = _cache()
-    library = directory / f"kernels-{name.hexdigest()}.so"
-    if library.exists():
-        return library
-    directory.mkdir(parents=True, exist_ok=True)
-    error: Exception | None = None
-    for choice in _CHOICES:
-        with tempfile.TemporaryDirectory(dir=directory) as scratch:
-            made = Path(scratch) / "kernels.so"
-            command = [compiler, *_FLAGS, *choice, str(_HERE / "kernels.cpp"), "-o", str(made)]
-            try:
-                subprocess.run(command, check=True, capture_output=True, timeout=_BUILD_SECONDS)
-            except subprocess.SubprocessError as failure:
-                error = failure
-                continue
-            made.replace(library)  # whole or not at all, whoever else builds it
-            return library
-    assert error is not None
-    raise error
-
-
-def _cache() -> Path:
-    """Where built libraries are kept: the user's cache, or a directory of this process."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~")) / ".cache"
-    directory = Path(root) / "cimsim"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        if os.access(directory, os.W_OK):
-            return directory
-    except OSError:
-        pass
-    directory = Path(tempfile.mkdtemp(prefix="cimsim-"))
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    return directory
-
-
-def _processor() -> str:
-    """What ``-march=native`` depends on, for caches that several machines share."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    """Compile the kernels if they are not in the cache, and load them; once in each process."""
+    return load(_SIGNATURES)
 
 
 def _call(name: str, *arguments: object) -> None:

@@ -1,9 +1,4 @@
-"""Building the kernels, and doing without them."""
-
-import os
-import stat
-from collections.abc import Callable, Iterator
-from pathlib import Path
+"""What the kernels compute, and doing without them."""
 
 import pytest
 import torch
@@ -17,78 +12,6 @@ from cimsim.kernels import native
 from tests.building import device, gaussian
 
 needs_kernels = pytest.mark.skipif(native.build().library is None, reason=native.build().note)
-
-
-@pytest.fixture
-def builds_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty cache, and nothing remembered."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    caches: tuple[Callable[..., object], ...] = (
-        native.build,
-        native._functions,
-        native.variance_dtype,
-    )
-    for cached in caches:
-        cached.cache_clear()  # type: ignore[attr-defined]
-    yield tmp_path
-    for cached in caches:
-        cached.cache_clear()  # type: ignore[attr-defined]
-
-
-def compiler(folder: Path, script: str) -> str:
-    """A program that takes the compiler's place."""
-    path = folder / "c++"
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return str(path)
-
-
-@needs_kernels
-def test_they_are_built_once_and_kept(builds_anew: Path) -> None:
-    assert native.build().library is not None
-    (library,) = (builds_anew / "cache" / "cimsim").iterdir()
-    written = library.stat().st_mtime_ns
-    native.build.cache_clear()
-    assert native.build().library is not None
-    assert library.stat().st_mtime_ns == written
-
-
-def test_no_compiler_is_no_error(builds_anew: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setenv("PATH", str(builds_anew))
-    assert native.build() == (None, "no C++ compiler was found; with one, " + RATHER)
-    layer = cimsim.convert(nn.Linear(8, 4), "pcm-ibm-2020")
-    x = torch.randn(3, 8)
-    cimsim.calibrate(layer, [x])
-    layer(x).sum().backward()
-    assert layer.weight.grad is not None
-
-
-RATHER = "training is several times faster (install g++ or clang)"
-
-
-@pytest.mark.parametrize(
-    ("script", "said"),
-    [
-        ("echo nonsense in line 1 >&2; exit 1", "nonsense in line 1"),
-        ('while [ "$1" != -o ]; do shift; done; echo junk > "$2"', "could not be built"),
-    ],
-)
-def test_a_failing_compiler_is_no_error(
-    builds_anew: Path, monkeypatch: pytest.MonkeyPatch, script: str, said: str
-) -> None:
-    monkeypatch.setenv("CXX", compiler(builds_anew, script))
-    found = native.build()
-    assert found.library is None
-    assert said in found.note
-    assert not kernels.active(torch.empty(1))
-
-
-@needs_kernels
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_cache_that_cannot_be_written(builds_anew: Path) -> None:
-    (builds_anew / "cache").mkdir(mode=0o500)
-    assert native.build().library is not None
 
 
 def test_other_tensors_are_left_to_torch() -> None:

@@ -1,0 +1,363 @@
+"""Build ``kernels.cpp`` with the C++ compiler that is found, once for each machine, and load it.
+
+What comes out of a compiler is tried in a process of its own before it is kept: a library that is
+cut short, or that uses instructions that this processor lacks, would end the process that loads it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import math
+import os
+import platform
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import NamedTuple
+
+from cimsim.errors import CimsimWarning
+from cimsim.kernels import cache
+
+_log = logging.getLogger(__name__)
+_HERE = Path(__file__).parent
+_SOURCES = ("kernels.cpp", "cells.h", "converters.h", "curves.h", "random.h")
+FLAGS = (
+    *("-std=gnu++17", "-O3", "-shared", "-fPIC", "-fvisibility=hidden"),
+    *("-fno-math-errno", "-fno-trapping-math"),
+    *("-Wno-psabi", "-Wno-unknown-pragmas", "-Wno-unknown-warning-option"),
+)
+# The first that works: for this processor with threads, for any with threads, without threads.
+_NATIVE = ("-march=native", "-mprefer-vector-width=512")
+_CHOICES = (
+    (*_NATIVE, "-fopenmp"),
+    ("-march=native", "-fopenmp"),
+    ("-fopenmp",),
+    ("-march=native",),
+    (),
+)
+_COMPILERS = ("c++", "g++", "clang++")
+
+LIMIT = "CIMSIM_BUILD_SECONDS"
+_LIMIT_S = 120.0
+_PATIENCE_S = 30.0
+_TRIAL_S = 60.0
+_UNUSABLE = 3
+_AGAIN = "`cimsim doctor --rebuild` tries again"
+_SLOWER = "everything is computed in plain torch, several times slower"
+_NO_COMPILER = (
+    "no C++ compiler was found; with one, training is several times faster (install g++ or clang)"
+)
+
+# Ends with this code where the library is at fault, by a signal where it is worse.
+_TRIAL = f"""
+import ctypes, sys
+try:
+    library = ctypes.CDLL(sys.argv[1])
+    functions = [getattr(library, name) for name in sys.argv[2:]]
+    numbers = (ctypes.c_float * 1000)()
+    library.cimsim_normal(numbers, ctypes.c_int64(1000), ctypes.c_uint64(1), ctypes.c_int(1))
+except (OSError, AttributeError) as error:
+    print(error, file=sys.stderr)
+    sys.exit({_UNUSABLE})
+sys.exit(0 if any(numbers) else {_UNUSABLE})
+"""
+
+
+class Build(NamedTuple):
+    """The loaded library, or why there is none.
+
+    Attributes:
+        library: the library; None where everything is left to plain torch.
+        note: how it was built, or why it was not.
+        compiler: the command that builds it; empty if there is none.
+        folder: where it is kept; None without a library.
+    """
+
+    library: ctypes.CDLL | None
+    note: str
+    compiler: str = ""
+    folder: Path | None = None
+
+
+class _BuildError(Exception):
+    """Why there is no library."""
+
+
+class _LastingError(_BuildError):
+    """Why there is no library, and why the same build would fail again."""
+
+
+def load(signatures: Mapping[str, Sequence[type]]) -> Build:
+    """Compile the kernels if they are not in the cache, and load them.
+
+    The first process that finds that they cannot be built says so in one warning; without any
+    compiler, nothing is said.
+
+    Args:
+        signatures: the types of the arguments of each function ``cimsim_NAME``.
+    """
+    if sys.platform == "win32":
+        return Build(None, f"they have not been tested on Windows, so {_SLOWER}")
+    command: tuple[str, ...] = ()
+    try:
+        command = find_compiler()
+        if not command:
+            return Build(None, _NO_COMPILER)
+        path = _library(command, signatures)
+        library = ctypes.CDLL(str(path))
+    except (_BuildError, OSError) as error:
+        said = shlex.join(command)
+        built = f"could not be built with {said}" if said else "could not be built"
+        note = f"{built}, so {_SLOWER}: {error}"
+        _notice(f"the CPU kernels {note}")
+        return Build(None, note, said)
+    for name, arguments in signatures.items():
+        function = getattr(library, f"cimsim_{name}")
+        function.argtypes, function.restype = arguments, None
+    threads = "" if library.cimsim_has_threads() else ", on one thread: it has no OpenMP"
+    said = shlex.join(command)
+    return Build(library, f"built with {said}{threads}", said, path.parent)
+
+
+def find_compiler() -> tuple[str, ...]:
+    """The command that compiles C++: what ``$CXX`` says, a program with or without arguments, or
+    else the first compiler on the path; empty if there is none.
+
+    Raises:
+        _BuildError: if ``$CXX`` names no program.
+    """
+    named = os.environ.get("CXX", "").strip()
+    if not named:
+        found = next(filter(None, map(shutil.which, _COMPILERS)), None)
+        return (os.path.abspath(found),) if found else ()
+    whole = shutil.which(named)
+    if whole:  # also where there are spaces in its path
+        return (os.path.abspath(whole),)
+    try:
+        words = shlex.split(named)
+    except ValueError as error:
+        raise _BuildError(f"CXX is {named!r}, which is not a command ({error})") from None
+    program = shutil.which(words[0]) if words else None
+    if program is None:
+        raise _BuildError(f"CXX is {named!r}, which names no program that is there")
+    return (os.path.abspath(program), *words[1:])
+
+
+def forget() -> None:
+    """Remove what is kept of earlier builds, failures too; the next :func:`load` builds anew."""
+    for folder in cache.folders():
+        if cache.fault_of(folder) is None:
+            cache.forget(folder)
+
+
+def _library(command: tuple[str, ...], signatures: Mapping[str, object]) -> Path:
+    """The file of the library for this source, compiler and processor.
+
+    Raises:
+        _BuildError: if it could not be built, now or within the last day.
+    """
+    key, limit_s = _key(command), _limit_s()
+    folders = tuple(dict.fromkeys(cache.folders()))
+    found = _kept(folders, key, limit_s)
+    if found is not None:
+        return found
+    faults = []
+    for folder in folders:
+        fault = cache.fault_for_writing(folder)
+        if fault is not None:
+            faults.append(f"{folder}: {fault}")
+            continue
+        with cache.only_one(folder, key, limit_s + _TRIAL_S) as alone:
+            found = _kept(folders, key, limit_s)  # another process has built it meanwhile
+            if found is not None:
+                return found
+            if not alone:
+                raise _BuildError(f"another process is building them, for more than {limit_s:g} s")
+            try:
+                return _built(command, folder, key, signatures, limit_s)
+            except _LastingError as error:
+                cache.remember_failure(folder, key, str(error), limit_s)
+                raise
+    raise _BuildError(f"there is no folder to keep them in ({'; '.join(faults)})")
+
+
+def _kept(folders: Sequence[Path], key: str, limit_s: float) -> Path | None:
+    """What earlier processes left: the library, or None.
+
+    Raises:
+        _BuildError: if they left that it cannot be built.
+    """
+    for folder in folders:
+        found = cache.find(folder, key)
+        if found is not None:
+            return found
+    for folder in folders:
+        reason = cache.failure(folder, key, limit_s)
+        if reason is not None:
+            raise _BuildError(f"{reason}; this was tried within the last day, and {_AGAIN}")
+    return None
+
+
+def _built(
+    command: tuple[str, ...],
+    folder: Path,
+    key: str,
+    signatures: Mapping[str, object],
+    limit_s: float,
+) -> Path:
+    """Compile, with the first flags that work, try the library and keep it in ``folder``.
+
+    Raises:
+        _BuildError: if that fails.
+        OSError: if the folder cannot be written.
+    """
+    end = time.monotonic() + limit_s
+    reason = "no reason given"
+    names = [f"cimsim_{name}" for name in signatures]
+    for choice in _CHOICES:
+        with cache.scratch(folder) as scratch:
+            made = scratch / "kernels.so"
+            source = str(_HERE / "kernels.cpp")
+            compile_it = [*command, *FLAGS, *choice, source, "-o", str(made)]
+            code, said = _run(compile_it, scratch, end - time.monotonic(), _PATIENCE_S)
+            if code is None:
+                text = f"the compiler was stopped after {limit_s:g} s"
+                raise _LastingError(f"{text}; {LIMIT} in the environment allows more")
+            if code < 0:  # other flags would not help, as with a full disk
+                raise _LastingError(f"the compiler was ended by {_named(-code)}")
+            if code > 0:
+                reason = _first_error(said) or f"the compiler ended with code {code}"
+                if cache.fault_for_writing(folder) is not None:
+                    raise _BuildError(reason)
+                continue
+            if not made.is_file():
+                reason = "the compiler ended well but wrote no library"
+                continue
+            fault = _fault_of(made, names, scratch)
+            if fault is None:
+                return cache.keep(folder, key, made)
+            reason = f"the library that it made cannot be used ({fault})"
+    raise _LastingError(reason)
+
+
+def _fault_of(library: Path, names: Sequence[str], scratch: Path) -> str | None:
+    """Why a process of its own cannot use the library; None if it can, or none can be started."""
+    if not sys.executable or getattr(sys, "frozen", False):
+        return None
+    command = [sys.executable, "-I", "-S", "-c", _TRIAL, str(library), *names]
+    code, said = _run(command, scratch, _TRIAL_S)
+    if code is None:
+        return f"it does not end within {_TRIAL_S:g} s"
+    if code < 0:
+        return f"a process that loads it is ended by {_named(-code)}"
+    return _first_error(said) if code == _UNUSABLE else None
+
+
+def _run(
+    command: Sequence[str], scratch: Path, seconds: float, patience_s: float = math.inf
+) -> tuple[int | None, str]:
+    """The exit code of a command, None if it was stopped after ``seconds``, and what it said.
+
+    It has a process group of its own, all of which ends with it if it fails.
+
+    Raises:
+        OSError: if it cannot be started.
+    """
+    environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(scratch)}
+    words = scratch / "said"
+    with words.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=environment,
+            start_new_session=True,
+        )
+    code: int | None = None
+    try:
+        begin = time.monotonic()
+        with suppress(subprocess.TimeoutExpired):
+            code = process.wait(min(patience_s, max(seconds, 0.0)))
+        if code is None and seconds > patience_s:
+            text = "building the CPU kernels takes long; it is given up after %.0f s"
+            if _speaks():
+                _log.warning(text, seconds)
+            with suppress(subprocess.TimeoutExpired):
+                code = process.wait(seconds - (time.monotonic() - begin))
+    finally:
+        if code != 0:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    with words.open("rb") as written:
+        written.seek(max(0, words.stat().st_size - 65536))
+        return code, written.read().decode(errors="replace")
+
+
+def _first_error(said: str) -> str:
+    """The line that says what went wrong: the last ones only count the errors."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
+
+
+def _named(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _limit_s() -> float:
+    """The longest that compiling may take."""
+    try:
+        wanted = float(os.environ.get(LIMIT, ""))
+    except ValueError:
+        return _LIMIT_S
+    return wanted if 0 < wanted < math.inf else _LIMIT_S
+
+
+def _key(command: tuple[str, ...]) -> str:
+    """A hash of all that decides what the library is."""
+    parts = [(_HERE / source).read_bytes() for source in _SOURCES]
+    parts += [os.fsencode(word) for word in command]
+    programs = [os.stat(program) for program in map(shutil.which, command) if program]
+    versions = [(program.st_size, program.st_mtime_ns) for program in programs]
+    machine = (sys.platform, platform.machine(), platform.libc_ver(), _processor())
+    parts.append(repr((FLAGS, _CHOICES, versions, machine)).encode())
+    name = hashlib.blake2b(digest_size=12)
+    for part in parts:
+        name.update(len(part).to_bytes(8, "little") + part)
+    return name.hexdigest()
+
+
+def _processor() -> str:
+    """What ``-march=native`` depends on, for caches that several machines share."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+
+
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+
+
+def _notice(text: str) -> None:
+    if _speaks():
+        warnings.warn(text, CimsimWarning, stacklevel=2)
+
+
+def _speaks() -> bool:
+    """Whether this is the first of several processes, each of which finds the same."""
+    return parent_process() is None and all(os.environ.get(rank, "0") == "0" for rank in _RANKS)
