@@ -24,6 +24,7 @@ from torch import Tensor, nn
 import cimsim
 from cimsim.analysis.upkeep import keep_up
 from cimsim.errors import CimsimError
+from cimsim.kernels import native
 from cimsim.nn import Assignment
 from cimsim.training.data import load_data
 from cimsim.training.evaluate import Score, evaluate
@@ -146,6 +147,7 @@ class Workers(Engine):
             raise
 
     def _begun(self) -> ProcessPoolExecutor:
+        native.build()  # here once, and not in each of them
         threads = max(1, (os.cpu_count() or 1) // self.count)
         context = get_context("spawn")
         return ProcessPoolExecutor(

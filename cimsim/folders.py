@@ -11,8 +11,11 @@ from cimsim.errors import CimsimError
 def home() -> Path | None:
     """The user's home folder; None for a user without ``$HOME`` and without an entry.
 
-    A home that is no absolute path counts as none: it would be another folder in every folder.
+    A ``$HOME`` that is empty or no absolute path counts as none: it would be the root of all
+    folders, or another folder in every folder.
     """
+    if os.environ.get("HOME") == "":
+        return None
     folder = os.path.expanduser("~")
     return Path(folder) if os.path.isabs(folder) else None
 

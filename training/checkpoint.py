@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from cimsim.errors import CimsimError
-from cimsim.training.files import replacing
+from cimsim.training.files import readable_name, replacing
 from cimsim.training.parallel import Ranks
 from cimsim.training.sharding import is_part
 
@@ -89,7 +89,8 @@ def load_checkpoint(path: Path, device: torch.device, mesh: DeviceMesh | None = 
             folder = path.with_name(checkpoint.parts)
             if len(list(folder.glob("*.safetensors"))) != len(checkpoint.rng):
                 raise OSError(f"a part is missing in {folder.name}")  # torch would not notice
-            _load_parts(parts, folder, alone=mesh is None)
+            with readable_name(folder) as readable:
+                _load_parts(parts, readable, alone=mesh is None)
         return checkpoint
     except (OSError, EOFError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__

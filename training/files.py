@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,9 +43,27 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put ``text`` into ``path`` (UTF-8) by :func:`replacing`."""
+    """Put ``text`` into ``path`` (UTF-8) by :func:`replacing`.
+
+    Bytes of file names that are no UTF-8 are written out, such as ``\\udce9``.
+    """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+@contextmanager
+def readable_name(path: Path) -> Iterator[Path]:
+    """A name of the existing file or folder ``path`` for libraries that read UTF-8 names only:
+    its own, or within the block one by way of a link in a temporary folder."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory(prefix="cimsim-") as folder:
+            link = Path(folder) / "folder"
+            link.symlink_to(path.parent.absolute(), target_is_directory=True)
+            yield link / path.name
+    else:
+        yield path
 
 
 def lock(file: IO[bytes], refusal: str) -> None:

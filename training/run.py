@@ -33,7 +33,7 @@ from cimsim.quantizers.quantizer import RandomQuantizer
 from cimsim.training.config import TrainConfig, read_config
 from cimsim.training.data import BatchLoader, DataSet, load_data
 from cimsim.training.evaluate import Score, evaluate
-from cimsim.training.files import replacing, write_text
+from cimsim.training.files import readable_name, replacing, write_text
 from cimsim.training.layers import Layers, parse_layers
 from cimsim.training.models import build_model
 
@@ -210,7 +210,8 @@ def new_model(
 def _take_weights(model: nn.Module, path: Path) -> None:
     """Parameters and statistics of the run in ``path``, without its ranges and quantizers."""
     try:
-        missing, _ = load_model(model, str(path / MODEL), strict=False)
+        with readable_name(path / MODEL) as readable:
+            missing, _ = load_model(model, str(readable), strict=False)
         fault = f"it has no tensor '{sorted(missing)[0]}'" if missing else ""
     except Exception as error:  # safetensors raises its own kinds, and RuntimeError for a shape
         fault = str(error).splitlines()[-1].strip()
@@ -267,7 +268,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
         CimsimError: if the file is missing, damaged, or of another model.
     """
     try:
-        load_model(model, str(path))
+        with readable_name(path) as readable:
+            load_model(model, str(readable))
     except Exception as error:  # safetensors raises its own kinds, and RuntimeError for a mismatch
         raise CimsimError(f"{path} does not hold this model's weights: {error}") from None
 

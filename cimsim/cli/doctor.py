@@ -146,9 +146,12 @@ def _kernels(rebuild: bool) -> Iterator[Finding]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CimsimWarning)  # it is what the next line says
         built = native.build()
-    yield Finding("kernels", "note" if built.library is None else "ok", built.note)
-    if built.folder is not None:
-        yield Finding("kernel cache", "ok", str(built.folder))
+    if built.library is None:
+        yield Finding("kernels", "note", built.note)
+        return
+    threads = "" if built.threaded else "; with OpenMP (g++, or libomp beside clang) it uses all"
+    yield Finding("kernels", "ok" if built.threaded else "note", f"{built.note}{threads}")
+    yield Finding("kernel cache", "ok", str(built.folder))
 
 
 def _torchvision() -> Iterator[Finding]:
@@ -166,10 +169,15 @@ def _torchvision() -> Iterator[Finding]:
 
 def _data(data_dir: Path | None) -> Iterator[Finding]:
     from cimsim.training.data import DATASETS, load_data
-    from cimsim.training.data.layout import default_data_dir
+    from cimsim.training.data.layout import data_folder
 
-    folder = (data_dir or default_data_dir()).expanduser()
-    yield Finding("data folder", "ok", f"{folder}{'' if folder.is_dir() else ' (not there)'}")
+    try:
+        folder = data_folder(data_dir)
+    except CimsimError as error:
+        yield Finding("data folder", "note", str(error))
+    else:
+        there = "" if folder.is_dir() else " (not there)"
+        yield Finding("data folder", "ok", f"{folder}{there}")
     for name in DATASETS:
         try:
             data = load_data(name, data_dir)

@@ -81,12 +81,14 @@ class Build(NamedTuple):
         note: how it was built, or why it was not.
         compiler: the command that builds it; empty if there is none.
         folder: where it is kept; None without a library.
+        threaded: whether it can use more than one thread.
     """
 
     library: ctypes.CDLL | None
     note: str
     compiler: str = ""
     folder: Path | None = None
+    threaded: bool = False
 
 
 class _BuildError(Exception):
@@ -124,9 +126,9 @@ def load(signatures: Mapping[str, Sequence[type]]) -> Build:
     for name, arguments in signatures.items():
         function = getattr(library, f"cimsim_{name}")
         function.argtypes, function.restype = arguments, None
-    threads = "" if library.cimsim_has_threads() else ", on one thread: it has no OpenMP"
-    said = shlex.join(command)
-    return Build(library, f"built with {said}{threads}", said, path.parent)
+    threaded, said = bool(library.cimsim_has_threads()), shlex.join(command)
+    note = f"built with {said}" if threaded else f"built with {said}, for one thread: no OpenMP"
+    return Build(library, note, said, path.parent, threaded)
 
 
 def find_compiler() -> tuple[str, ...]:
@@ -185,7 +187,7 @@ def _library(command: tuple[str, ...], signatures: Mapping[str, object]) -> Path
                 raise _BuildError(f"another process is building them, for more than {limit_s:g} s")
             try:
                 return _built(command, folder, key, signatures, limit_s)
-            except _LastingError as error:
+            except (_LastingError, OSError) as error:
                 cache.remember_failure(folder, key, str(error), limit_s)
                 raise
     raise _BuildError(f"there is no folder to keep them in ({'; '.join(faults)})")
@@ -255,7 +257,10 @@ def _fault_of(library: Path, names: Sequence[str], scratch: Path) -> str | None:
     if not sys.executable or getattr(sys, "frozen", False):
         return None
     command = [sys.executable, "-I", "-S", "-c", _TRIAL, str(library), *names]
-    code, said = _run(command, scratch, _TRIAL_S)
+    try:
+        code, said = _run(command, scratch, _TRIAL_S)
+    except OSError:  # this user may not start it
+        return None
     if code is None:
         return f"it does not end within {_TRIAL_S:g} s"
     if code < 0:
@@ -290,7 +295,7 @@ def _run(
         with suppress(subprocess.TimeoutExpired):
             code = process.wait(min(patience_s, max(seconds, 0.0)))
         if code is None and seconds > patience_s:
-            text = "building the CPU kernels takes long; it is given up after %.0f s"
+            text = "cimsim: building the CPU kernels takes long; it is given up after %.0f s"
             if _speaks():
                 _log.warning(text, seconds)
             with suppress(subprocess.TimeoutExpired):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from cimsim.errors import CimsimError
+from cimsim.folders import expanded
 from cimsim.profile.faults import Fault
 from cimsim.profile.scalars import parse_scalar
 from cimsim.profile.tree import Node, Place
@@ -43,7 +45,10 @@ def _with_cells(entry: Node, path: Path, faults: list[Fault]) -> Node:
     elif not isinstance(file.value, str):
         faults.append(file.place.fault("must be the path of a CSV file"))
     else:
-        cells = _read(path.parent / Path(file.value).expanduser(), file.place, faults)
+        try:
+            cells = _read(path.parent / expanded(file.value), file.place, faults)
+        except CimsimError as error:
+            faults.append(file.place.fault(str(error)))
     rest.setdefault("cells", Node(list(cells), file.place, file.key_place))
     return Node(rest, entry.place, entry.key_place)
 

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from cimsim.errors import CimsimError
+from cimsim.folders import expanded
 from cimsim.suggest import unknown
 
 _SUFFIXES = (".yaml", ".yml")
@@ -41,12 +42,13 @@ def find_profile(name_or_path: str | Path, beside: Path | None = None) -> Path:
     """The file that a name or a path means; a relative path starts at the folder ``beside``.
 
     Raises:
-        CimsimError: if it is a name and there is no profile of that name.
+        CimsimError: if it is a name and there is no profile of that name, or begins with the home
+            folder of a user that is not there.
     """
     text = str(name_or_path)
     is_path = isinstance(name_or_path, Path) or text.endswith(_SUFFIXES)
     if is_path or any(mark in text for mark in (os.sep, "/")):
-        return (beside or Path()) / os.path.expanduser(text)
+        return (beside or Path()) / expanded(text)
     return profile_path(text)
 
 

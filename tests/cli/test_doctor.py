@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from ctypes import CDLL
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from cimsim.cli import doctor
+from cimsim.kernels import native
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -61,3 +63,64 @@ def test_a_missing_compiler_is_a_note(cimsim: Command, monkeypatch: pytest.Monke
     code, out, _ = cimsim("doctor")
     assert code == 0
     assert "no C++ compiler; install g++" in out
+
+
+@pytest.fixture
+def kernels_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Empty folders for kernels; the function given makes this process forget what it built."""
+    for name in ("XDG_CACHE_HOME", "TMPDIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+        (tmp_path / name).mkdir()
+    native.build.cache_clear()
+    try:
+        yield native.build.cache_clear
+    finally:
+        native.build.cache_clear()
+
+
+def kernel_lines(out: str) -> list[str]:
+    return [" ".join(line.split()) for line in out.splitlines() if line.startswith("kernel")]
+
+
+def test_the_doctor_builds_the_kernels_again(
+    cimsim: Command,
+    kernels_anew: Callable[[], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiler, log = tmp_path / "c++", tmp_path / "log"
+    compiler.write_text(f"#!/bin/sh\necho x >> '{log}'\necho 'error: no such header' >&2\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    failed = (
+        f"kernels note could not be built with {compiler}, so everything is computed in plain "
+        "torch, several times slower: error: no such header"
+    )
+    again = "; this was tried within the last day, and `cimsim doctor --rebuild` tries again"
+    starts = 0
+    for options, said, tries in (((), "", True), ((), again, False), (("--rebuild",), "", True)):
+        kernels_anew()
+        code, out, err = cimsim("doctor", *options)
+        assert (code, err) == (0, "")
+        assert kernel_lines(out) == [failed + said]
+        assert (len(log.read_text()) > starts) == tries
+        starts = len(log.read_text())
+
+
+def test_the_doctor_names_compiler_and_folder_of_the_kernels(cimsim: Command) -> None:
+    built = native.build()
+    if built.library is None:
+        pytest.skip(built.note)
+    _, out, _ = cimsim("doctor")
+    kernels, cache = kernel_lines(out)
+    assert built.compiler in kernels
+    assert cache == f"kernel cache ok {built.folder}"
+
+
+def test_the_doctor_says_that_the_kernels_have_one_thread(
+    cimsim: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = native.Build(native.build().library or CDLL(None), "built", "c++", Path("/x"), False)
+    monkeypatch.setattr(native, "build", lambda: built)
+    _, out, _ = cimsim("doctor")
+    assert kernel_lines(out)[0].startswith("kernels note built; with OpenMP")

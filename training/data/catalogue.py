@@ -11,7 +11,7 @@ from cimsim.suggest import unknown
 from cimsim.training.data.cifar10 import read_cifar10
 from cimsim.training.data.dataset import DataSet, Images, normalised
 from cimsim.training.data.digits import read_digits
-from cimsim.training.data.layout import default_data_dir
+from cimsim.training.data.layout import data_folder
 from cimsim.training.data.mnist import FASHION_MNIST, MNIST, read_mnist
 from cimsim.training.data.spoken_digits import read_spoken_digits
 from cimsim.training.data.text import read_tiny_shakespeare, read_wikitext_2
@@ -35,6 +35,8 @@ _PUBLISHED = {
     "a06d3266794aa0147787f49603795ec5e8a32fac55270d9b4ac38d415b342e8c": "fashion-mnist",
 }
 
+_WITHOUT_FILES = ("digits",)
+
 DATASETS: tuple[str, ...] = (*_READERS, *_TEXTS)
 
 
@@ -56,7 +58,7 @@ def load_data(name: str, data_dir: Path | str | None = None, download: bool = Fa
     """
     if name not in DATASETS:
         raise CimsimError(unknown("data set", name, DATASETS))
-    folder = Path(data_dir or default_data_dir()).expanduser()
+    folder = Path() if name in _WITHOUT_FILES else data_folder(data_dir)
     if name in _TEXTS:
         return _TEXTS[name](folder, download)
     train, test = _READERS[name](folder, download)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cimsim.errors import CimsimError
+from cimsim.folders import expanded, home
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,19 @@ def read_bytes(path: Path) -> bytes:
         raise CimsimError(f"cannot read {path}: {error.strerror}") from error
 
 
-def default_data_dir() -> Path:
-    """``$CIMSIM_DATA`` if it is set, else ``~/.cache/cimsim``."""
-    return Path(os.environ.get("CIMSIM_DATA") or "~/.cache/cimsim")
+def data_folder(named: Path | str | None = None) -> Path:
+    """The folder ``named`` if there is one, else ``$CIMSIM_DATA``, else ``~/.cache/cimsim``.
+
+    Raises:
+        CimsimError: if there is no such home folder.
+    """
+    place = named or os.environ.get("CIMSIM_DATA")
+    if place:
+        return expanded(place)
+    own = home()
+    if own is None:
+        raise CimsimError(
+            "this user has no home folder that could hold the data sets; "
+            "name a folder with --data-dir or $CIMSIM_DATA"
+        )
+    return own / ".cache" / "cimsim"

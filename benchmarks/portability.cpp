@@ -1,0 +1,159 @@
+// Runs every function of kernels.cpp on fixed inputs and writes the results: the same program for
+// every compiler and processor, see portability.py.
+//
+//     portability RECIPES RESULTS THREADS
+//
+// RECIPES: a count, and for each recipe 4 counts (numbers, seeds, whether it reads, whether it
+// drifts) as int64, and its numbers as float32. RESULTS: for each result its name (32 bytes), whether
+// it holds floats (int64), its size in bytes (int64), and its content.
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+extern "C" {
+void cimsim_normal(float*, int64_t, uint64_t, int);
+void cimsim_program(const float*, float*, int, const int64_t*, const float*, const uint64_t*, double, int64_t, float*,
+                    float*, void*, int, double*, int);
+void cimsim_pull(const float*, float*, const int64_t*, const float*, const uint64_t*, double, const float*, const float*,
+                 const float*, const float*, float, float*, int);
+void cimsim_encode(const float*, int64_t, const float*, float, float*, void*, int, int8_t*, uint8_t*, int);
+void cimsim_convert(const float*, const void*, int, const int64_t*, const float*, float, const float*, int, const float*,
+                    const float*, float, float, float, uint64_t, uint64_t, float*, uint8_t*, int);
+void cimsim_spread(const float*, const uint8_t*, const int64_t*, const float*, float*, int);
+void cimsim_gate(float*, const float*, const uint8_t*, int64_t, const float*, float, int);
+}
+
+namespace {
+
+using Floats = std::vector<float>;
+using Bytes = std::vector<uint8_t>;
+
+// Multiples of 2^-23 in [-1, 1): the same on every machine.
+Floats numbers(int64_t count, uint64_t seed) {
+    Floats values(count);
+    uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
+    for (float& value : values) {
+        state = state * 6364136223846793005ull + 1442695040888963407ull;
+        value = float(int32_t(state >> 40) - (1 << 23)) / float(1 << 23);
+    }
+    return values;
+}
+
+void write(FILE* to, const std::string& name, const void* data, int64_t bytes, int64_t floats) {
+    char label[32] = {};
+    std::strncpy(label, name.c_str(), sizeof label - 1);
+    if (std::fwrite(label, sizeof label, 1, to) != 1 || std::fwrite(&floats, 8, 1, to) != 1 ||
+        std::fwrite(&bytes, 8, 1, to) != 1 || (bytes && std::fwrite(data, bytes, 1, to) != 1))
+        std::exit(4);
+}
+void write(FILE* to, const std::string& name, const Floats& v) { write(to, name, v.data(), 4 * v.size(), 1); }
+void write(FILE* to, const std::string& name, const Bytes& v) { write(to, name, v.data(), v.size(), 0); }
+
+template <class T>
+T take(FILE* from) {
+    T value;
+    if (std::fread(&value, sizeof value, 1, from) != 1) std::exit(5);
+    return value;
+}
+
+void physics(FILE* from, FILE* to, int threads) {
+    const int64_t tiles = 3, columns = 70, rows = 133;  // no multiples of anything
+    const int64_t dims[5] = {tiles, columns, rows, columns * rows, rows};
+    const Floats weight = numbers(tiles * columns * rows, 1), gradient = numbers(tiles * columns * rows, 2);
+    const float full = 1.5f;
+    const int64_t recipes = take<int64_t>(from);
+    for (int64_t k = 0; k < recipes; k++) {
+        int64_t counts[4];
+        for (int64_t& count : counts) count = take<int64_t>(from);
+        Floats recipe(counts[0]);
+        for (float& number : recipe) number = take<float>(from);
+        std::vector<uint64_t> seeds(counts[1] + 1);
+        for (size_t i = 0; i < seeds.size(); i++) seeds[i] = 1000 * k + i;
+        Floats scale(tiles * columns), relative(weight.size()), slope(weight.size()), variance(weight.size());
+        std::vector<double> sums(2 * tiles * columns);
+        const std::string name = "recipe " + std::to_string(k);
+        cimsim_program(weight.data(), scale.data(), 1, dims, recipe.data(), seeds.data(), 3600.0, columns, relative.data(),
+                       nullptr, counts[2] ? variance.data() : nullptr, 0, counts[3] ? sums.data() : nullptr, threads);
+        write(to, name + " scale", scale);
+        write(to, name + " currents", relative);
+        if (counts[2]) write(to, name + " variance", variance);
+        if (counts[3]) write(to, name + " sums", Floats(sums.begin(), sums.end()));
+        cimsim_program(weight.data(), scale.data(), 1, dims, recipe.data(), seeds.data(), 3600.0, columns, relative.data(),
+                       slope.data(), nullptr, 0, nullptr, threads);
+        write(to, name + " slope", slope);
+        for (const bool again : {false, true}) {
+            Floats pulled(weight.size());
+            cimsim_pull(weight.data(), scale.data(), dims, recipe.data(), seeds.data(), 3600.0, again ? nullptr : relative.data(),
+                        again ? nullptr : slope.data(), gradient.data(), &full, 127.0f, pulled.data(), threads);
+            write(to, name + (again ? " pull again" : " pull"), pulled);
+        }
+    }
+}
+
+void converters(FILE* to, int threads) {
+    Floats normal(100003);
+    cimsim_normal(normal.data(), normal.size(), 20260101, threads);
+    write(to, "normal", Bytes((uint8_t*)normal.data(), (uint8_t*)(normal.data() + normal.size())));
+
+    const Floats x = numbers(50001, 3);
+    const float full = 0.75f;
+    Floats codes(x.size()), squares(x.size());
+    std::vector<int8_t> kept(x.size());
+    Bytes mask((x.size() + 7) / 8);
+    cimsim_encode(x.data(), x.size(), &full, 127.0f, codes.data(), squares.data(), 0, kept.data(), mask.data(), threads);
+    write(to, "DAC codes", Bytes((uint8_t*)codes.data(), (uint8_t*)(codes.data() + codes.size())));
+    write(to, "DAC squares", Bytes((uint8_t*)squares.data(), (uint8_t*)(squares.data() + squares.size())));
+    write(to, "DAC bytes", Bytes((uint8_t*)kept.data(), (uint8_t*)(kept.data() + kept.size())));
+    write(to, "DAC mask", mask);
+    for (const bool by_mask : {false, true}) {
+        Floats dx = x;
+        cimsim_gate(dx.data(), by_mask ? nullptr : x.data(), by_mask ? mask.data() : nullptr, x.size(), &full, 127.0f, threads);
+        write(to, by_mask ? "gate by mask" : "gate", Bytes((uint8_t*)dx.data(), (uint8_t*)(dx.data() + dx.size())));
+    }
+
+    for (const int64_t of_columns : {0, 1}) {
+        const int64_t outer = 2, groups = 1, tiles = 4, lines = of_columns ? 61 : 77, line = of_columns ? 77 : 61;
+        const int64_t dims[6] = {outer, groups, tiles, lines, line, of_columns}, columns = 77;
+        const std::string layout = of_columns ? " of columns" : " of lines";
+        const Floats z = numbers(outer * tiles * lines * line, 4), bias = numbers(columns, 6);
+        Floats variance = numbers(z.size(), 5), scale = numbers(groups * tiles * columns, 7);
+        for (float& v : variance) v = 1e-3f * v * v;
+        const float adc_full = 0.875f;
+        for (const bool noisy : {false, true}) {
+            // Without noise and digital sums, y is the code: a power of two times a whole number.
+            const Floats ones(scale.size(), 1.0f);
+            const float unit = 127.0f / 128.0f;
+            Floats y(outer * lines * line);
+            Bytes marks(z.size() / line * ((line + 7) / 8));
+            cimsim_convert(z.data(), noisy ? variance.data() : nullptr, 0, dims, noisy ? &full : nullptr, noisy ? 127.0f : 1.0f,
+                           noisy ? &adc_full : &unit, 0, noisy ? scale.data() : ones.data(), noisy ? bias.data() : nullptr,
+                           -128.0f, 127.0f, noisy ? 0.5f : 0.0f, 11, 12, y.data(), marks.data(), threads);
+            const std::string name = (noisy ? "ADC with noise" : "ADC codes") + layout;
+            if (noisy)
+                write(to, name, y);
+            else
+                write(to, name, Bytes((uint8_t*)y.data(), (uint8_t*)(y.data() + y.size())));
+            write(to, name + " mask", marks);
+            Floats dz(z.size());
+            cimsim_spread(numbers(y.size(), 8).data(), marks.data(), dims, scale.data(), dz.data(), threads);
+            if (!noisy) write(to, "spread" + layout, dz);
+        }
+    }
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+    if (count != 4) return 2;
+    FILE *from = std::fopen(words[1], "rb"), *to = std::fopen(words[2], "wb");
+    if (!from || !to) return 3;
+    physics(from, to, std::atoi(words[3]));
+    converters(to, std::atoi(words[3]));
+    std::fclose(from);
+    return std::fclose(to) ? 4 : 0;
+}

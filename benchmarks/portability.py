@@ -1,0 +1,264 @@
+"""Whether the CPU kernels compute the same, whatever compiles and runs them.
+
+    python -m benchmarks.portability [--out benchmarks/results/portability.md]
+
+Builds ``kernels.cpp`` and the program ``portability.cpp`` with every compiler found, for several
+instruction sets, under sanitizers, and for aarch64 under emulation; runs every function on fixed
+inputs and compares the results with those of ``g++ -march=native``. Random numbers, codes and masks
+must agree bit for bit, the rest within ``TOLERANCE`` of the largest value. What is missing here is
+named as skipped. Ends with 1 if something differs or a sanitizer complains.
+
+For all of it, on Debian and Ubuntu: apt install g++ clang g++-aarch64-linux-gnu qemu-user
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cimsim
+from cimsim import kernels
+from cimsim.profile import load_profile
+from cimsim.profile.library import profile_names
+from cimsim.training.files import write_text
+
+RESULTS = Path(__file__).parent / "results"
+SOURCES = (Path(__file__).with_suffix(".cpp"), Path(kernels.__file__).parent / "kernels.cpp")
+TOLERANCE = 2e-6
+_FLAGS = (
+    "-std=gnu++17",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wno-psabi",
+    "-Wno-unknown-pragmas",
+)
+_SECONDS = 900
+_SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1", "UBSAN_OPTIONS": "print_stacktrace=1"}
+
+Result: TypeAlias = NDArray[np.float32] | bytes
+"""Floats, which agree within the tolerance, or what must agree bit for bit."""
+
+
+class Variant(NamedTuple):
+    """One way to build and run the kernels."""
+
+    name: str
+    compiler: str
+    flags: tuple[str, ...]
+    runner: tuple[str, ...] = ()
+    threads: int = 2
+
+
+REFERENCE = Variant("g++ -march=native", "g++", ("-O3", "-march=native", "-fopenmp"))
+_SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+_AARCH64 = ("-O3", "-static", "-fopenmp")
+VARIANTS = (
+    Variant("g++ -march=native, one thread", "g++", ("-O3", "-march=native"), threads=1),
+    Variant("g++ -march=x86-64", "g++", ("-O3", "-march=x86-64", "-fopenmp")),
+    Variant("g++ -march=x86-64-v3", "g++", ("-O3", "-march=x86-64-v3", "-fopenmp")),
+    Variant("g++ -march=x86-64-v4", "g++", ("-O3", "-march=x86-64-v4", "-fopenmp")),
+    Variant("g++ -O0", "g++", ("-O0",), threads=1),
+    Variant("clang++ -march=native", "clang++", ("-O3", "-march=native")),
+    Variant("clang++ -march=x86-64", "clang++", ("-O3", "-march=x86-64")),
+    Variant("g++, address and undefined", "g++", (*_SANITIZED, "-march=native"), threads=1),
+    Variant("clang++, address and undefined", "clang++", _SANITIZED, threads=1),
+    Variant("aarch64, emulated", "aarch64-linux-gnu-g++", _AARCH64, ("qemu-aarch64",)),
+    Variant(
+        "aarch64 with bf16, emulated",
+        "aarch64-linux-gnu-g++",
+        (*_AARCH64, "-march=armv8.6-a"),
+        ("qemu-aarch64", "-cpu", "max"),
+    ),
+)
+
+
+class Skipped(Exception):
+    """Why a variant cannot be tried here."""
+
+
+def write_recipes(path: Path) -> list[str]:
+    """Put the recipes of all profiles that the kernels cover into ``path``; their names."""
+    content, names = b"", []
+    for name in profile_names():
+        recipe = kernels.recipe(load_profile(name))
+        if recipe is not None:
+            names.append(name)
+            counts = (len(recipe.numbers), len(recipe.draws), recipe.reads, recipe.drifts)
+            content += struct.pack("=4q", *map(int, counts))
+            content += struct.pack(f"={len(recipe.numbers)}f", *recipe.numbers)
+    path.write_bytes(struct.pack("=q", len(names)) + content)
+    return names
+
+
+def results_of(variant: Variant, recipes: Path, scratch: Path) -> dict[str, Result]:
+    """What the program computes when it is built and run so.
+
+    Raises:
+        Skipped: if the compiler, the emulator or the instructions are not there.
+        RuntimeError: if the program fails.
+    """
+    for program in (variant.compiler, *variant.runner[:1]):
+        if shutil.which(program) is None:
+            raise Skipped(f"there is no {program}")
+    program, out = scratch / "program", scratch / "results"
+    compiled = _run(
+        [variant.compiler, *_FLAGS, *variant.flags, *map(str, SOURCES), "-o", str(program)]
+    )
+    if compiled.returncode:
+        raise Skipped(f"{variant.compiler} does not build it: {_last(compiled.stderr)}")
+    done = _run([*variant.runner, str(program), str(recipes), str(out), str(variant.threads)])
+    if done.returncode == -signal.SIGILL:
+        raise Skipped("this processor lacks the instructions")
+    if done.returncode:
+        raise RuntimeError(f"ended with {done.returncode}: {_first(done.stderr)}")
+    return read_results(out.read_bytes())
+
+
+def read_results(content: bytes) -> dict[str, Result]:
+    """What the program has written."""
+    found: dict[str, Result] = {}
+    at = 0
+    while at < len(content):
+        label, floats, size = struct.unpack_from("=32s2q", content, at)
+        at += 48
+        data = content[at : at + size]
+        at += size
+        name = label.rstrip(b"\0").decode()
+        found[name] = np.frombuffer(data, dtype=np.float32) if floats else data
+    return found
+
+
+def compared(
+    ours: Mapping[str, Result], reference: Mapping[str, Result]
+) -> tuple[list[str], float, str]:
+    """The results that differ by more than they may; the largest difference of those that may
+    differ, relative to the largest value of each, and which it is."""
+    assert ours.keys() == reference.keys()
+    wrong, worst, where = [], 0.0, ""
+    for name, expected in reference.items():
+        found = ours[name]
+        if isinstance(expected, bytes) or isinstance(found, bytes):
+            if found != expected:
+                wrong.append(name)
+            continue
+        difference = float(np.abs(found - expected).max() / max(np.abs(expected).max(), 1e-30))
+        if not difference <= TOLERANCE:
+            wrong.append(name)
+        if not difference <= worst:
+            worst, where = difference, name
+    return wrong, worst, where
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a command; it and its children end after a time limit."""
+    environment = {**os.environ, **_SANITIZERS, "LC_ALL": "C"}
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        _, said = process.communicate(timeout=_SECONDS)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, None, said)
+
+
+def _first(text: str) -> str:
+    return next(
+        (line for line in text.splitlines() if "ERROR" in line or "error" in line), text[:200]
+    )
+
+
+def _last(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[-1]
+
+
+def _version(program: str) -> str:
+    if shutil.which(program) is None:
+        return f"no {program}"
+    said = subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    return said.splitlines()[0] if said else program
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+        if found:
+            return found[1]
+    return platform.processor() or platform.machine()
+
+
+def main() -> int:
+    """Compare all variants, print and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS / "portability.md")
+    out: Path = parser.parse_args().out
+    rows, failed = [], False
+    with tempfile.TemporaryDirectory() as folder:
+        recipes = Path(folder) / "recipes"
+        names = write_recipes(recipes)
+        reference = results_of(REFERENCE, recipes, Path(folder))
+        exact = sum(isinstance(result, bytes) for result in reference.values())
+        for variant in VARIANTS:
+            row = [variant.name, " ".join(variant.flags), "", "", ""]
+            try:
+                wrong, worst, where = compared(
+                    results_of(variant, recipes, Path(folder)), reference
+                )
+                differing = [name for name in wrong if isinstance(reference[name], bytes)]
+                row[2] = f"{exact - len(differing)} of {exact}"
+                row[3] = f"{worst:.1e} ({where})" if where else "0"
+                row[4] = f"**differs**: {', '.join(wrong)}" if wrong else "agrees"
+                failed |= bool(wrong)
+            except Skipped as reason:
+                row[4] = f"skipped: {reason}"
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                row[4], failed = f"**fails**: {error}", True
+            rows.append(row)
+            print(" | ".join(row), flush=True)
+    programs = dict.fromkeys(v.compiler for v in (REFERENCE, *VARIANTS))
+    lines = [
+        "# The CPU kernels elsewhere",
+        "",
+        f"`python -m benchmarks.portability`: cimsim {cimsim.__version__} on {_processor()}, "
+        f"{platform.system()}; {'; '.join(map(_version, (*programs, 'qemu-aarch64')))}.",
+        "",
+        "Every function on fixed inputs, compared with `g++ -O3 -march=native -fopenmp` on two "
+        "threads. Bit for bit: random numbers, codes and masks of DAC and ADC, gates. "
+        f"The rest may differ by {TOLERANCE:g} of the largest value: cells, their slopes and read "
+        f"noise, and gradients of the devices {', '.join(names)}, sums of noisy conversions.",
+        "",
+        "| build | flags | bit for bit | largest difference | |",
+        "|---|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+    write_text(out, "\n".join(lines) + "\n")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""A user without a home folder and without an entry, as containers run things."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import ROOT
+
+# Runs its arguments as commands, separated by "--then"; there is no entry for any user.
+NOBODY = """
+import pwd, sys
+def gone(user):
+    raise KeyError(f"getpwuid(): uid not found: {user}")
+pwd.getpwuid = pwd.getpwnam = gone
+from cimsim.cli import main
+commands = [[]]
+for word in sys.argv[1:]:
+    commands.append([]) if word == "--then" else commands[-1].append(word)
+for command in commands:
+    try:
+        code = main(command)
+    except SystemExit as end:
+        code = end.code
+    print("ended with", code, file=sys.stderr)
+"""
+TRAIN = ["train", "--data", "digits", "--model", "mlp", "--profile", "ideal", "--epochs", "1"]
+
+
+def as_nobody(*commands: list[str], cwd: Path, **more: str) -> tuple[list[str], str, str]:
+    """The exit codes of commands that are run one after the other, and what they print."""
+    homes = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "CIMSIM_DATA", "MPLCONFIGDIR")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in homes and not name.startswith("XDG_")
+    }
+    words = [word for command in commands for word in (*command, "--then")][:-1]
+    done = subprocess.run(
+        [sys.executable, "-c", NOBODY, *words],
+        cwd=cwd,
+        env={**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more},
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    lines = done.stderr.splitlines()
+    codes = [line.split()[-1] for line in lines if line.startswith("ended with")]
+    return codes, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "home", [{}, {"HOME": "~"}, {"HOME": ""}, {"XDG_CACHE_HOME": "cache"}], ids=str
+)
+def test_everything_works_without_a_home(tmp_path: Path, home: dict[str, str]) -> None:
+    """And leaves nothing in the folder that was not asked for, least of all one called ``~``."""
+    (tmp_path / "temporary").mkdir()
+    here = tmp_path / "here"
+    here.mkdir()
+    codes, out, err = as_nobody(
+        [*TRAIN, "--out", "run"],
+        ["sweep", "run", "--over", "noise=0,1", "--chips", "1"],
+        ["plot", "run", "--out", "figure.png"],
+        ["report", "run", "--out", "report.html"],
+        ["doctor"],
+        cwd=here,
+        TMPDIR=str(tmp_path / "temporary"),
+        **home,
+    )
+    assert codes == ["0"] * 5, err
+    assert "Traceback" not in err
+    assert {path.name for path in here.iterdir()} == {
+        "figure.png",
+        "figure.svg",
+        "report.html",
+        "run",
+    }
+    assert "name a folder with --data-dir or $CIMSIM_DATA" in out
+
+
+def test_what_needs_a_home_says_so(tmp_path: Path) -> None:
+    codes, _, err = as_nobody(
+        ["train", "--data", "mnist", "--profile", "ideal", "--out", "a"],
+        ["train", "--data", "mnist", "--data-dir", "~/data", "--profile", "ideal", "--out", "b"],
+        ["profiles", "show", "~nobody-at-all/mine.yaml"],
+        cwd=tmp_path,
+    )
+    assert codes == ["2"] * 3, err
+    errors = [line for line in err.splitlines() if line.startswith("cimsim: error: ")]
+    assert errors == [
+        "cimsim: error: this user has no home folder that could hold the data sets; "
+        "name a folder with --data-dir or $CIMSIM_DATA",
+        "cimsim: error: ~/data: cannot replace ~, this user has no home folder; "
+        "give the whole path",
+        "cimsim: error: ~nobody-at-all/mine.yaml: cannot replace ~nobody-at-all, there is no such "
+        "user; give the whole path",
+    ]
