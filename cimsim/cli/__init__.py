@@ -6,7 +6,7 @@ import io
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, TextIO
 
 import typer
 
@@ -85,13 +85,19 @@ def main(args: Sequence[str] | None = None) -> int:
 _show_other_warning = warnings.showwarning
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
-    """Print cimsim's own warnings as notes: what follows from the place in the code is nothing to
-    the user of a command."""
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print cimsim's own warnings as notes, without the place in the code that gave them."""
     if issubclass(category, CimsimWarning):
         console.remark(str(message))
     else:
-        _show_other_warning(message, category, *where)
+        _show_other_warning(message, category, filename, lineno, file, line)
 
 
 def _print_version(wanted: bool) -> None:
