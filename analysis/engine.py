@@ -155,13 +155,14 @@ class Workers(Engine):
         )
 
 
-Place: TypeAlias = tuple[Path, str, Path | None]
-"""Where another process finds a run: its folder, its data set, and the folder of the data."""
+Place: TypeAlias = tuple[Path, str, Path | None, bool]
+"""Where another process finds a run: its folder, its data set, the folder of the data, and whether
+the run is trusted."""
 
 
 def places_of(runs: Sequence[Run]) -> tuple[Place, ...]:
     """Where these runs are found."""
-    return tuple((run.path.resolve(), run.config.data, run.data_dir) for run in runs)
+    return tuple((run.path.resolve(), run.config.data, run.data_dir, run.trust) for run in runs)
 
 
 _kept: tuple[tuple[tuple[Place, ...], str], Bench] | None = None  # the last of a worker process
@@ -178,8 +179,8 @@ def score_at(places: tuple[Place, ...], device: str, task: Task) -> Score:
 
 def _bench_at(places: Sequence[Place], device: str) -> Bench:
     runs = []
-    for path, data, data_dir in places:
-        run = Run.open(path)
+    for path, data, data_dir, trust in places:
+        run = Run.open(path, trust)
         run.data = load_data(data, data_dir)
         runs.append(run)
     return Bench(runs, device)
