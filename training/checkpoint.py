@@ -17,12 +17,12 @@ import shutil
 import struct
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import torch
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch import Tensor
 
 from cimsim.errors import CimsimError
@@ -56,8 +56,6 @@ class Checkpoint:
     epochs; both are empty in checkpoints from before there were hashes.
     """
 
-    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True, strict=True)
-
     epoch: Annotated[int, Field(ge=0)]
     step: Annotated[int, Field(ge=0)]
     model: dict[str, Any]
@@ -71,6 +69,21 @@ class Checkpoint:
     plateau: list[Tensor] = field(default_factory=list)
     run: str = ""
     metrics_sha256: str = ""
+
+
+_STRICT = ConfigDict(arbitrary_types_allowed=True, strict=True, extra="forbid")
+_Content: type[BaseModel] = create_model(  # type: ignore[call-overload]
+    "_Content",
+    __config__=_STRICT,
+    **{
+        entry.name: (
+            get_type_hints(Checkpoint, include_extras=True)[entry.name],
+            ... if entry.default is entry.default_factory is MISSING else None,
+        )
+        for entry in fields(Checkpoint)
+    },
+)
+"""The fields of a :class:`Checkpoint`, to check what was read."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path, ranks: Ranks) -> None:
@@ -204,7 +217,7 @@ def _check_kinds(content: Any) -> None:
         ValueError: which names the field.
     """
     try:
-        TypeAdapter(Checkpoint).validate_python(content)
+        _Content.model_validate(content)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         raise ValueError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None

@@ -236,7 +236,7 @@ class _Training:
         if saved.run and saved.run != self.identity:
             raise ValueError("its settings, device or data are others")
         done = saved.epoch * len(self.loader) + saved.step
-        if not (done <= self.total and saved.step < len(self.loader)):
+        if not (done <= self.total and saved.step <= len(self.loader)):
             raise ValueError(f"epoch {saved.epoch}, step {saved.step} is beyond the run's end")
         if saved.sums.shape != self.sums.shape or not bool(saved.sums.isfinite().all()):
             raise ValueError("the sums of its epoch are no five numbers")
