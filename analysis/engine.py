@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -30,6 +31,7 @@ from cimsim.training.data import load_data
 from cimsim.training.evaluate import Score, evaluate
 from cimsim.training.run import Run
 
+_SAFE_PATH = "PYTHONSAFEPATH"
 _MOST_LOSSES = 3  # of workers, one after the other, with nothing finished between them
 
 
@@ -133,12 +135,14 @@ class Workers(Engine):
     ) -> Iterator[tuple[int, Score]]:
         """As many as are finished before a process dies."""
         places = places_of(runs)
-        pool = self._pool = self._pool or self._begun()
+        with _safe_path():
+            pool = self._pool = self._pool or self._begun()
         try:
-            waiting: dict[Future[Score], int] = {
-                pool.submit(score_at, places, str(device), task): number
-                for number, task in left.items()
-            }
+            with _safe_path():  # the first one starts the processes
+                waiting: dict[Future[Score], int] = {
+                    pool.submit(score_at, places, str(device), task): number
+                    for number, task in left.items()
+                }
             for future in as_completed(waiting):
                 yield waiting[future], future.result()
         except BaseException:  # also of who asked for the scores
@@ -153,6 +157,21 @@ class Workers(Engine):
         return ProcessPoolExecutor(
             self.count, mp_context=context, initializer=_begin, initargs=(threads,)
         )
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Within the block, new processes do not look for modules in the working folder until they get
+    this one's path; somebody else may have made that folder. Python 3.10 cannot be told so."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
 
 
 Place: TypeAlias = tuple[Path, str, Path | None, bool]

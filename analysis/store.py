@@ -332,7 +332,7 @@ def _parse(lines: bytes, path: Path) -> dict[Key, Cell]:
                 loss=float(row["loss"]),
             )
             cells[cell.key] = cell
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise CimsimError(
                 f"{path}:{number}: is not a result of a sweep; delete the line "
                 "and run the same `cimsim sweep` again"
