@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -132,7 +132,7 @@ def _save_hashed(content: Any, file: IO[bytes]) -> None:
     """Write ``content`` as torch does, and its hash behind it, where archives have a comment."""
     hashed = _Hashed(file)
     try:
-        torch.save(content, hashed)
+        torch.save(content, cast(IO[bytes], hashed))
     except RuntimeError:
         if hashed.fault is not None:
             raise hashed.fault from None
@@ -233,7 +233,7 @@ def _hashes(folder: Path) -> dict[str, str]:
     return {part.name: sha256_of(part) for part in sorted(folder.glob("*.safetensors"))}
 
 
-def check_state(new: Mapping[str, Any], saved: Mapping[str, Any], of: str = "") -> None:
+def check_state(new: Mapping[Any, Any], saved: Mapping[Any, Any], of: str = "") -> None:
     """Refuse a saved state whose names, shapes or dtypes are not those of the ``new`` one.
 
     Raises:

@@ -238,16 +238,23 @@ def read_yaml(path: Path, content: bytes) -> Any:
 
 
 def _refuse_large(text: str) -> None:
+    """
+    Raises:
+        ValueError: if ``text`` holds an anchor, an alias or a tag, or is nested deeply.
+    """
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise ValueError(f"line {event.start_mark.line + 1} holds an anchor or alias")
-        if getattr(event, "tag", None):
-            raise ValueError(f"line {event.start_mark.line + 1} holds a tag")
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEEPEST:
-            raise ValueError(f"line {event.start_mark.line + 1} is nested too deeply")
+        found = {
+            "an anchor or alias": isinstance(event, yaml.AliasEvent)
+            or getattr(event, "anchor", None),
+            "a tag": getattr(event, "tag", None),
+            "too deep nesting": depth > _DEEPEST,
+        }
+        if faults := [fault for fault, there in found.items() if there]:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise ValueError(f"line {line} holds {faults[0]}")
 
 
 def _sentence(error: ValidationError) -> str:
