@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, cast, get_type_hints
+from typing import IO, TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -132,7 +132,7 @@ def _save_hashed(content: Any, file: IO[bytes]) -> None:
     """Write ``content`` as torch does, and its hash behind it, where archives have a comment."""
     hashed = _Hashed(file)
     try:
-        torch.save(content, cast(IO[bytes], hashed))
+        torch.save(content, hashed)  # type: ignore[arg-type]  # it only writes and flushes
     except RuntimeError:
         if hashed.fault is not None:
             raise hashed.fault from None
