@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeAlias, get_origin
 
 import numpy as np
-import yaml
 
 from cimsim.analysis.levels import Axis
 from cimsim.analysis.metric import Metric
@@ -22,11 +21,13 @@ from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, analog_layers
 from cimsim.profile import Profile, load_profile
 from cimsim.suggest import unknown
-from cimsim.training.config import TrainConfig, make_config
+from cimsim.training.config import TrainConfig, make_config, read_yaml
 from cimsim.training.data import load_data
+from cimsim.training.files import read_file
 from cimsim.training.fit import check, fit
 from cimsim.training.layers import parse_layers, with_profiles
 from cimsim.training.methods import METHODS
+from cimsim.training.models import require_trust
 from cimsim.training.progress import Progress
 from cimsim.training.recipes import RECIPES
 from cimsim.training.run import Run, new_model
@@ -112,21 +113,27 @@ def _split(names: str) -> list[str]:
     return found
 
 
-def read_arms(path: Path) -> list[Arm]:
+def read_arms(path: Path, trust: bool = False, model: str | None = None) -> list[Arm]:
     """The arms of a YAML file: a name, and its settings as in a run's ``config.yaml``.
 
+    Args:
+        path: the file.
+        trust: accept models that are functions of somebody's own, whose code runs.
+        model: one that the caller has named, and which is accepted.
+
     Raises:
-        CimsimError: if the file cannot be read, or is something else.
+        CimsimError: if the file cannot be read, is something else, or names another model of
+            somebody's own without ``trust``.
     """
-    try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CimsimError(f"{path} cannot be read: {error}") from None
+    read = read_yaml(path, read_file(path))
     if not isinstance(read, dict) or not all(isinstance(v, dict) for v in read.values()):
         raise CimsimError(
             f"{path}: write the name of each arm and below it its settings, such as "
             "'loud: {method: noise-aware, noise: 4}'"
         )
+    for name, settings in read.items():
+        if (found := settings.get("model")) not in (None, model):
+            require_trust(str(found), trust, f"{path}: '{name}'")
     return _distinct([Arm(str(name), dict(settings)) for name, settings in read.items()])
 
 
@@ -155,6 +162,7 @@ def compare(
     age_s: float = 0.0,
     on: Profile | None = None,
     metric: str | None = None,
+    trust: bool = False,
     watch: Watch,
     progress: SweepProgress = lambda done, total, doing: None,
 ) -> list[Outcome]:
@@ -175,6 +183,7 @@ def compare(
         on: the device to evaluate on; that of ``common`` by default (and those of its layers), also
             for arms that train on another.
         metric: as in :func:`cimsim.analysis.sweep.sweep`.
+        trust: as in :func:`cimsim.training.fit.fit`.
         watch: see :data:`Watch`.
         progress: told after every evaluated cell.
 
@@ -192,16 +201,15 @@ def compare(
     for level in axis.values:
         axis.assign(everywhere, level)
     for arm in arms:
-        check(configs[arm.name, seeds[0]])
+        check(configs[arm.name, seeds[0]], trust)
     outcomes = []
     for arm in arms:
         runs = []
         for seed in seeds:
             config = configs[arm.name, seed]
             folder = out / _folder(arm.name) / f"seed-{seed}"
-            runs.append(
-                fit(config, folder, resume=True, progress=watch(f"{arm.name}, seed {seed}", config))
-            )
+            shown = watch(f"{arm.name}, seed {seed}", config)
+            runs.append(fit(config, folder, resume=True, progress=shown, trust=trust))
         sweeps = sweep(
             runs,
             axis,

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -30,6 +31,7 @@ from cimsim.training.data import load_data
 from cimsim.training.evaluate import Score, evaluate
 from cimsim.training.run import Run
 
+_SAFE_PATH = "PYTHONSAFEPATH"
 _MOST_LOSSES = 3  # of workers, one after the other, with nothing finished between them
 
 
@@ -133,12 +135,14 @@ class Workers(Engine):
     ) -> Iterator[tuple[int, Score]]:
         """As many as are finished before a process dies."""
         places = places_of(runs)
-        pool = self._pool = self._pool or self._begun()
+        with _safe_path():
+            pool = self._pool = self._pool or self._begun()
         try:
-            waiting: dict[Future[Score], int] = {
-                pool.submit(score_at, places, str(device), task): number
-                for number, task in left.items()
-            }
+            with _safe_path():  # the first one starts the processes
+                waiting: dict[Future[Score], int] = {
+                    pool.submit(score_at, places, str(device), task): number
+                    for number, task in left.items()
+                }
             for future in as_completed(waiting):
                 yield waiting[future], future.result()
         except BaseException:  # also of who asked for the scores
@@ -155,13 +159,29 @@ class Workers(Engine):
         )
 
 
-Place: TypeAlias = tuple[Path, str, Path | None]
-"""Where another process finds a run: its folder, its data set, and the folder of the data."""
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Within the block, new processes do not look for modules in the working folder until they get
+    this one's path; somebody else may have made that folder. Python 3.10 cannot be told so."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
+
+
+Place: TypeAlias = tuple[Path, str, Path | None, bool]
+"""Where another process finds a run: its folder, its data set, the folder of the data, and whether
+the run is trusted."""
 
 
 def places_of(runs: Sequence[Run]) -> tuple[Place, ...]:
     """Where these runs are found."""
-    return tuple((run.path.resolve(), run.config.data, run.data_dir) for run in runs)
+    return tuple((run.path.resolve(), run.config.data, run.data_dir, run.trust) for run in runs)
 
 
 _kept: tuple[tuple[tuple[Place, ...], str], Bench] | None = None  # the last of a worker process
@@ -178,8 +198,8 @@ def score_at(places: tuple[Place, ...], device: str, task: Task) -> Score:
 
 def _bench_at(places: Sequence[Place], device: str) -> Bench:
     runs = []
-    for path, data, data_dir in places:
-        run = Run.open(path)
+    for path, data, data_dir, trust in places:
+        run = Run.open(path, trust)
         run.data = load_data(data, data_dir)
         runs.append(run)
     return Bench(runs, device)

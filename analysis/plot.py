@@ -26,7 +26,7 @@ from cimsim.analysis.metric import ACCURACY, Metric
 from cimsim.analysis.scale import Scale, scale_of
 from cimsim.analysis.stats import Summary
 from cimsim.errors import CimsimError
-from cimsim.training.files import replacing
+from cimsim.training.files import make_folder, replacing
 
 # Okabe & Ito, "Color Universal Design", 2008: told apart with any colour vision. No yellow, which
 # is too faint for lines on white.
@@ -125,7 +125,7 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
         )
     png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with matplotlib.rc_context({"svg.hashsalt": "cimsim"}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
             with replacing(png) as temporary:

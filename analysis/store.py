@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -26,7 +27,7 @@ from typing import IO, TypeAlias
 from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.metric import ACCURACY, Metric, metric_named
 from cimsim.errors import CimsimError
-from cimsim.training.files import lock, write_text
+from cimsim.training.files import lock, make_folder, open_log, write_text
 
 Key: TypeAlias = tuple[str, Level, int]
 """What makes a cell unique: its basis, its level, its chip."""
@@ -135,6 +136,7 @@ class Sweep:
 
 
 _SYNC_S = 1.0
+_CHECK = ', "sha256": "'
 
 STUDIES = ("budget", "life", "maps", "yield", "sensitivity", "advice", "explore")
 BUDGET, LIFE, MAPS, YIELD, SENSITIVITY, ADVICE, EXPLORE = STUDIES
@@ -191,11 +193,8 @@ class Store:
         self._on_disk_s = time.monotonic()
         part = "" if shard == WHOLE else f"-{shard[0]}-of-{shard[1]}"
         path = folder / f"results{part}.jsonl"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+b")
-        except OSError as error:
-            raise CimsimError(f"{folder}: cannot write results there ({error.strerror})") from None
+        make_folder(folder)
+        self._file = open_log(path)
         try:
             lock(
                 self._file,
@@ -239,7 +238,7 @@ class Store:
         row = {"run": self._plan.run, "axis": self._plan.axis, **asdict(cell)}
         row["loss"] = cell.loss if math.isfinite(cell.loss) else str(cell.loss)
         try:
-            self._file.write((json.dumps(row, allow_nan=False) + "\n").encode())
+            self._file.write(_checked_line(row))
             self._file.flush()
             if time.monotonic() > self._on_disk_s + _SYNC_S:
                 os.fsync(self._file.fileno())
@@ -302,10 +301,28 @@ def _read_plan(path: Path) -> Plan:
         ) from None
 
 
+def _checked_line(row: dict[str, object]) -> bytes:
+    """A line of results, which ends with the checksum of all before it."""
+    line = json.dumps(row, allow_nan=False)
+    return f'{line[:-1]}{_CHECK}{_checksum(line[:-1].encode())}"}}\n'.encode()
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _is_whole(line: bytes) -> bool:
+    """Whether a line is as it was written; one from before there were checksums has none."""
+    content, mark, check = line.rpartition(_CHECK.encode())
+    return not mark or check == f'{_checksum(content)}"}}'.encode()
+
+
 def _parse(lines: bytes, path: Path) -> dict[Key, Cell]:
     cells = {}
     for number, line in enumerate(lines.splitlines(), start=1):
         try:
+            if not _is_whole(line):
+                raise ValueError("its checksum is another one")
             row = json.loads(line)
             cell = Cell(
                 basis=row["basis"],
@@ -315,7 +332,7 @@ def _parse(lines: bytes, path: Path) -> dict[Key, Cell]:
                 loss=float(row["loss"]),
             )
             cells[cell.key] = cell
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise CimsimError(
                 f"{path}:{number}: is not a result of a sweep; delete the line "
                 "and run the same `cimsim sweep` again"

@@ -31,7 +31,7 @@ from cimsim.errors import CimsimError
 from cimsim.markup import table as html_table
 from cimsim.nn import Assignment
 from cimsim.profile import Profile
-from cimsim.training.files import write_text
+from cimsim.training.files import make_folder, write_text
 from cimsim.training.run import Run
 from cimsim.units import format_duration
 
@@ -243,7 +243,7 @@ def table_csv(table: Iterable[Sequence[object]]) -> str:
 def write_result(folder: Path, name: str, result: Result, figure: Figure) -> list[Path]:
     """``name`` with .json (which :func:`read_result` reads), .csv, .png and .svg in ``folder``;
     returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     files = [folder / f"{name}.json", folder / f"{name}.csv"]
     write_text(files[0], as_json(result) + "\n")
     write_text(files[1], table_csv(result.table()))

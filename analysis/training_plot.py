@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -15,8 +13,6 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from cimsim.analysis.plot import as_text, colour, marker, name_legend, part_of
-from cimsim.errors import CimsimError
-from cimsim.training.run import METRICS
 
 PANELS = (("train_loss", "Training loss (nats)", 1.0), ("train_accuracy", "Accuracy (%)", 100.0))
 """Key in ``metrics.jsonl``, label with unit, and factor of each panel."""
@@ -29,21 +25,6 @@ class Training:
     name: str
     number: int
     epochs: Sequence[Mapping[str, Any]]
-
-
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The metrics of every epoch of the run in the folder ``run``; none where it has no file.
-
-    Raises:
-        CimsimError: if the file is damaged.
-    """
-    path = run / METRICS
-    if not path.is_file():
-        return []
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise CimsimError(f"{path}: cannot be read as metrics: {error}") from None
 
 
 def draw_training(trainings: Sequence[Training]) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -104,7 +105,10 @@ def test_a_budget_shows_its_shares() -> None:
 
 @pytest.mark.parametrize("losses", [[], [2.0, 1.0]])
 def test_a_run_shows_what_was_trained(losses: list[float], tmp_path: Path) -> None:
-    lines = [f'{{"train_loss": {loss}}}' for loss in losses]
+    lines = [
+        json.dumps({"epoch": epoch, "train_loss": loss, "train_accuracy": 0.5})
+        for epoch, loss in enumerate(losses, start=1)
+    ]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
     scores = {"digital_accuracy": 0.9, "digital_loss": 0.3, "chip_accuracy": 0.8, "chip_loss": 0.5}
     run = Run(tmp_path, make_config(profile="ideal"), cimsim.load_profile("ideal"), {}, scores)

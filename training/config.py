@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cimsim.errors import CimsimError
 from cimsim.training.layers import parse_layers
+from cimsim.training.manifest import has_sums, read_checked
 from cimsim.training.recipes import recipe
 from cimsim.units import parse_duration
 
@@ -17,6 +18,9 @@ Augmentation = Literal["flip", "shift"]
 Precision = Literal["float32", "bfloat16"]
 Parallel = Literal["replicate", "shard"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+_DEEPEST = 20
+_MOST_FAULTS = 5
 
 
 class TrainConfig(BaseModel):
@@ -142,6 +146,14 @@ class TrainConfig(BaseModel):
     )
     device: str = Field(default="cpu", description="cpu, cuda, cuda:N or auto")
 
+    @field_validator("*")
+    @classmethod
+    def _texts(cls, value: Any) -> Any:
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str | Path) and "\0" in str(text):
+                raise ValueError("must not hold a NUL character")
+        return value
+
     @field_validator("layer")
     @classmethod
     def _layers(cls, layer: tuple[str, ...]) -> tuple[str, ...]:
@@ -189,16 +201,60 @@ def dump_config(config: TrainConfig) -> str:
 def read_config(path: Path) -> TrainConfig:
     """The configuration that :func:`dump_config` wrote.
 
+    A file in a folder without ``SHA256SUMS``, which would notice a missing line, must hold every
+    setting: one that was cut short must not train or evaluate by defaults.
+
     Raises:
-        CimsimError: if the file cannot be read or is no configuration.
+        CimsimError: if the file cannot be read, is damaged or is no configuration.
     """
+    settings = read_yaml(path, read_checked(path))
+    if not isinstance(settings, dict):
+        raise CimsimError(f"{path} cannot be read as a run's configuration: it holds no settings")
+    missing = [name for name in TrainConfig.model_fields if name not in settings]
+    if missing and not has_sums(path.parent):
+        raise CimsimError(
+            f"{path} is not complete: it does not hold {', '.join(missing)}; restore it from a copy"
+        )
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
         return TrainConfig.model_validate(settings)
     except ValidationError as error:
         raise CimsimError(f"{path}: {_sentence(error)}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CimsimError(f"{path} cannot be read as a run's configuration: {error}") from None
+
+
+def read_yaml(path: Path, content: bytes) -> Any:
+    """The plain values in ``content``, which was read from ``path``; without anchors, aliases and
+    tags, by which a small file can become a large object.
+
+    Raises:
+        CimsimError: if it is no such YAML.
+    """
+    try:
+        text = content.decode()
+        _refuse_large(text)
+        return yaml.safe_load(text)
+    except (ValueError, OverflowError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise CimsimError(f"{path} cannot be read as YAML: {reason}") from None
+
+
+def _refuse_large(text: str) -> None:
+    """
+    Raises:
+        ValueError: if ``text`` holds an anchor, an alias or a tag, or is nested deeply.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        found = {
+            "an anchor or alias": isinstance(event, yaml.AliasEvent)
+            or getattr(event, "anchor", None),
+            "a tag": getattr(event, "tag", None),
+            "too deep nesting": depth > _DEEPEST,
+        }
+        if faults := [fault for fault, there in found.items() if there]:
+            line = event.start_mark.line + 1 if event.start_mark else 1
+            raise ValueError(f"line {line} holds {faults[0]}")
 
 
 def _sentence(error: ValidationError) -> str:
@@ -206,5 +262,10 @@ def _sentence(error: ValidationError) -> str:
     for fault in error.errors():
         where = ".".join(str(part) for part in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")
-        faults.append(f"{where}: {message} (got {fault['input']!r})")
-    return "; ".join(faults)
+        faults.append(f"{where}: {message} (got {_shortened(repr(fault['input']))})")
+    more = len(faults) - _MOST_FAULTS
+    return "; ".join(faults[:_MOST_FAULTS] + [f"and {more} more"] * (more > 0))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:97]}…"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
@@ -32,14 +33,16 @@ from cimsim.nn import (
     set_profile,
 )
 from cimsim.nn.computed import computed
-from cimsim.profile import behaviour, dump_profile, load_profile
+from cimsim.profile import Profile, behaviour, dump_profile, load_profile
 from cimsim.seeds import generator, seed_for
 from cimsim.training.augment import augmented
 from cimsim.training.checkpoint import (
     Checkpoint,
+    check_state,
     load_checkpoint,
     remove_checkpoint,
     save_checkpoint,
+    unreadable,
 )
 from cimsim.training.config import TrainConfig, dump_config, read_config
 from cimsim.training.correctors import gradient_truth, make_corrector
@@ -47,9 +50,19 @@ from cimsim.training.curvature import Curvature
 from cimsim.training.data import BatchLoader, load_data
 from cimsim.training.device import working_device
 from cimsim.training.evaluate import evaluate
-from cimsim.training.files import PART, lock, write_text
-from cimsim.training.layers import parse_layers, with_profiles
+from cimsim.training.files import (
+    PART,
+    append_line,
+    locked,
+    make_folder,
+    read_file,
+    remove_leftovers,
+    sha256_of,
+    write_text,
+)
+from cimsim.training.layers import Layers, parse_layers, with_profiles
 from cimsim.training.lone_samples import fewest_samples, split
+from cimsim.training.manifest import SUMS, hash_of, read_sums, write_sums
 from cimsim.training.methods import make_method
 from cimsim.training.objectives import Objective, Step, make_objectives, total, watched
 from cimsim.training.optimizers import make_optimizer
@@ -57,24 +70,24 @@ from cimsim.training.parallel import Ranks, joined
 from cimsim.training.plateau import PlateauWatch
 from cimsim.training.progress import Progress, Silent
 from cimsim.training.recompute import recompute
+from cimsim.training.records import ENV, METRICS, RESULT
 from cimsim.training.repeat import Repeat
 from cimsim.training.run import (
     CHECKPOINT,
     CONFIG,
-    ENV,
     LAYER,
-    METRICS,
+    LOCK,
     MODEL,
     PROFILE,
-    RESULT,
     Run,
     calibration_batches,
     new_model,
+    not_finite,
     read_layers,
+    read_profile,
+    refuse_not_finite,
     save_weights,
     training_samples,
-    write_json,
-    write_layers,
 )
 from cimsim.training.sharding import parted, parted_states, shard, whole_state
 from cimsim.training.weights import clip_weights, reestimate_statistics
@@ -87,31 +100,37 @@ _SMALLEST_STEP = 1e-3  # of a corrector, around weights that are all zero
 
 
 def fit(
-    config: TrainConfig, out: Path, *, resume: bool = False, progress: Progress | None = None
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    trust: bool = False,
 ) -> Run:
     """Train what ``config`` says, in the folder ``out``, and return the finished run.
 
     A run that was stopped at any moment and is resumed ends with the same weights, bit for bit on a
     CPU, as one that was not.
 
+    The model that ``config`` names is imported where it is a function of the caller's own
+    (``package.module:function``). With ``trust``, so are those that files name: the run of a
+    distillation's teacher.
+
     Raises:
         CimsimError: for bad settings or data, for a folder that already holds a run (unless
-            ``resume``), for settings that differ from the run that is to be resumed, and for a loss
-            that is not finite.
+            ``resume``) or in which another process trains, for settings that differ from the run
+            that is to be resumed, for a damaged file of it, and for a loss that is not finite.
     """
     with joined(working_device(config.device)) as (ranks, device):
         progress = progress if progress is not None and ranks.first else Silent()
-        training = _Training(config, out, progress, ranks, device)
-        if ranks.first:
-            _claim(out, training, resume)  # all that can be refused has been
-        ranks.wait()
-        with (out / CONFIG).open("rb") as claimed:
+        training = _Training(config, out, progress, ranks, device, trust)
+        with ExitStack() as held:
             if ranks.first:
-                refusal = f"another process is training in {out}; wait until it ends, or stop it"
-                lock(claimed, refusal)
+                held.enter_context(_claimed(out, training, resume))
+            ranks.wait()
             if ranks.decide((out / RESULT).is_file()):
                 progress.note(f"the run in {out} is already finished")
-                return Run.open(out)
+                return Run.open(out, trust=True)  # the caller named its model
             if config.parallel == "shard" and training.mesh is None:
                 progress.note("one process alone holds the whole model; start more by torchrun")
             training.resume_if_possible()
@@ -119,23 +138,29 @@ def fit(
             if ranks.first or training.mesh is not None:
                 _finish(training)
             ranks.wait()
-            return Run.open(out)
+            return Run.open(out, trust=True)
 
 
-def check(config: TrainConfig) -> None:
+def check(config: TrainConfig, trust: bool = False) -> None:
     """Refuse what :func:`fit` would refuse before it writes anything.
 
     Raises:
         CimsimError: as :func:`fit`.
     """
-    _Training(config, Path(), Silent(), Ranks(), working_device(config.device))
+    _Training(config, Path(), Silent(), Ranks(), working_device(config.device), trust)
 
 
 class _Training:
     """The loop's moving parts: model, optimiser, position, and sums of the current epoch."""
 
     def __init__(
-        self, config: TrainConfig, out: Path, progress: Progress, ranks: Ranks, device_name: str
+        self,
+        config: TrainConfig,
+        out: Path,
+        progress: Progress,
+        ranks: Ranks,
+        device_name: str,
+        trust: bool,
     ) -> None:
         self.config, self.out, self.progress, self.ranks = config, out, progress, ranks
         self.profile = load_profile(config.profile, config.overrides)
@@ -152,6 +177,9 @@ class _Training:
         self.loader = BatchLoader(
             *samples, config.batch_size, shuffle_seed=config.seed, smallest=self.smallest
         )
+        self.not_measured = not_finite(model.state_dict())
+        self.identity = _identity(config, self.profile, self.layers, data.fingerprint)
+        self.metrics_hash = hashlib.sha256()  # of the lines of finished epochs
         recompute(model, config.recompute)
         self.objectives = make_objectives(config.objective)
         _refuse_parts(config, self.objectives)
@@ -173,41 +201,84 @@ class _Training:
         if config.accumulate > 1 and (config.corrector or config.audit):
             raise CimsimError("correctors and audits look at a whole step; leave out accumulate")
         for objective in self.objectives:
-            objective.prepare(model, config.data_dir)
+            objective.prepare(model, config.data_dir, trust)
 
     def resume_if_possible(self) -> None:
-        """Go to where the run's checkpoint stands; to the start, where there is none."""
+        """Go to where the run's checkpoint stands; to the start, where there is none.
+
+        Raises:
+            CimsimError: if the checkpoint or the metrics are damaged or of another run.
+        """
         seed, rank = self.config.seed, self.ranks.rank
         torch.manual_seed(seed if rank == 0 else seed_for("rank", seed, rank))
         path = self.out / CHECKPOINT
-        if path.is_file():
+        saved = None
+        if path.exists():
             saved = load_checkpoint(path, self.device, self.mesh)
-            now = self.model.state_dict()
             try:
-                self.model.load_state_dict(
-                    {name: parted(t, now.get(name)) for name, t in saved.model.items()}
-                )
-                states = parted_states(saved.optimizers, self.optimizers)
-                for optimizer, state in zip(self.optimizers, states, strict=True):
-                    optimizer.load_state_dict(state)
-            except (RuntimeError, ValueError, KeyError) as error:
-                raise CimsimError(f"{path} is of another model: {error}") from None
-            self.epoch, self.step = saved.epoch, saved.step
-            if self.ranks.first:
-                self.sums = saved.sums
-            self.average = [
-                parted(mean, parameter)
-                for mean, parameter in zip(saved.average, self.model.parameters(), strict=False)
-            ]
-            if self.curvature is not None:
-                self.curvature.load(saved.curvature)
-            if rank < len(saved.rng):
-                torch.set_rng_state(saved.rng[rank].cpu())
-            else:  # there are more processes than before
-                torch.manual_seed(seed_for("rank", seed, rank, self.epoch, self.step))
-            self.progress.note(f"resumed at epoch {self.epoch + 1}, step {self.step}")
+                self._refuse_foreign(saved)
+                self._take(saved)
+            except (RuntimeError, ValueError, KeyError, TypeError) as error:
+                raise unreadable(path, f"it is of another run or damaged: {error}") from None
         if self.ranks.first:
-            _keep_lines(self.out / METRICS, self.epoch)
+            known = "" if saved is None else saved.metrics_sha256
+            kept = _keep_lines(self.out / METRICS, self.epoch, known)
+            self.metrics_hash = hashlib.sha256(kept)
+        if saved is not None:
+            self.progress.note(f"resumed at epoch {self.epoch + 1}, step {self.step}")
+
+    def _refuse_foreign(self, saved: Checkpoint) -> None:
+        """Refuse a checkpoint that this run cannot have written, before anything of it is taken.
+
+        Raises:
+            ValueError: which says what does not fit.
+        """
+        if saved.run and saved.run != self.identity:
+            raise ValueError("its settings, device or data are others")
+        done = saved.epoch * len(self.loader) + saved.step
+        if not (done <= self.total and saved.step <= len(self.loader)):
+            raise ValueError(f"epoch {saved.epoch}, step {saved.step} is beyond the run's end")
+        if saved.sums.shape != self.sums.shape or not bool(saved.sums.isfinite().all()):
+            raise ValueError("the sums of its epoch are no five numbers")
+        for what, new, found in (
+            ("average", self.average, saved.average),
+            ("curvature", self.curvature.state() if self.curvature else [], saved.curvature),
+        ):
+            if len(new) != len(found):
+                raise ValueError(f"it holds {len(found)} tensors of {what}, not {len(new)}")
+            check_state(dict(enumerate(new)), dict(enumerate(found)), f"{what} ")
+        check_state(self.model.state_dict(), saved.model)
+        damaged = f"{self.out / CHECKPOINT} is damaged"
+        refuse_not_finite(saved.model, self.not_measured, damaged)
+        if len(saved.optimizers) != len(self.optimizers):
+            raise ValueError(f"it holds {len(saved.optimizers)} optimizers")
+        for optimizer, state in zip(self.optimizers, saved.optimizers, strict=True):
+            _check_optimizer(optimizer, state)
+
+    def _take(self, saved: Checkpoint) -> None:
+        """Go to where ``saved`` stands."""
+        now = self.model.state_dict()
+        self.model.load_state_dict(
+            {name: parted(tensor, now.get(name)) for name, tensor in saved.model.items()}
+        )
+        states = parted_states(saved.optimizers, self.optimizers)
+        for optimizer, state in zip(self.optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+        self.epoch, self.step = saved.epoch, saved.step
+        if self.ranks.first:
+            self.sums = saved.sums
+        self.average = [
+            parted(mean, parameter)
+            for mean, parameter in zip(saved.average, self.model.parameters(), strict=False)
+        ]
+        if self.curvature is not None:
+            self.curvature.load(saved.curvature)
+        self.plateau.load(saved.plateau, within=self.step > 0)
+        seed, rank = self.config.seed, self.ranks.rank
+        if rank < len(saved.rng):
+            torch.set_rng_state(saved.rng[rank].cpu())
+        else:  # there are more processes than before
+            torch.manual_seed(seed_for("rank", seed, rank, self.epoch, self.step))
 
     def run(self) -> None:
         """Every epoch that is left."""
@@ -405,8 +476,9 @@ class _Training:
         if remark is not None:
             self.progress.note(remark)
         if self.ranks.first:
-            with (self.out / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(metrics) + "\n")
+            line = json.dumps(metrics)
+            append_line(self.out / METRICS, line)
+            self.metrics_hash.update(f"{line}\n".encode())
         self.epoch, self.step = self.epoch + 1, 0
         self.sums = torch.zeros_like(self.sums)
         self._save()
@@ -419,15 +491,21 @@ class _Training:
         return self.ranks.decide(due)
 
     def _save(self) -> None:
+        model = self.model.state_dict()
+        diverged = f"the training diverged in epoch {self.epoch + (self.step > 0)}"
+        refuse_not_finite(model, self.not_measured, diverged)
         checkpoint = Checkpoint(
             epoch=self.epoch,
             step=self.step,
-            model=self.model.state_dict(),
+            model=model,
             optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
             sums=self.ranks.total(self.sums.clone()),
             average=self.average,
             curvature=[] if self.curvature is None else self.curvature.state(),
             rng=self.ranks.gather(torch.get_rng_state()),
+            plateau=self.plateau.state(),
+            run=self.identity,
+            metrics_sha256=self.metrics_hash.hexdigest(),
         )
         save_checkpoint(checkpoint, self.out / CHECKPOINT, self.ranks)
 
@@ -458,6 +536,7 @@ def _finish(training: _Training) -> None:
     if state is not None:
         model = new_model(config, training.profile, training.layers, data)
         model.load_state_dict(state)
+    refuse_not_finite(model.state_dict(), training.not_measured, "the training diverged")
     save_weights(model, out / MODEL)
     result = {
         "digital_accuracy": plain.accuracy,
@@ -468,8 +547,20 @@ def _finish(training: _Training) -> None:
         "data_fingerprint": data.fingerprint,
         "token": data.token,
     }
-    write_json(out / RESULT, result)
+    _write_result(training, _as_json(result))
     remove_checkpoint(out / CHECKPOINT)
+
+
+def _write_result(training: _Training, text: str) -> None:
+    """Write ``result.json``, after the hashes of all files of the run."""
+    out, before = training.out, read_sums(training.out)
+    settled = [CONFIG, PROFILE, ENV, *_layer_files(training.layers)]
+    sums = {name: before.get(name) or [sha256_of(out / name)] for name in settled}
+    sums[METRICS] = [training.metrics_hash.hexdigest()]
+    sums[MODEL] = [sha256_of(out / MODEL)]
+    sums[RESULT] = [hash_of(text)]
+    write_sums(out, sums)
+    write_text(out / RESULT, text)
 
 
 def _some_batches(training: _Training) -> Iterator[Tensor]:
@@ -532,41 +623,90 @@ def _refuse_parts(config: TrainConfig, objectives: list[Objective]) -> None:
         )
 
 
-def _claim(out: Path, training: _Training, resume: bool) -> None:
-    """Make the folder this run's, or make sure that it already is."""
+@contextmanager
+def _claimed(out: Path, training: _Training, resume: bool) -> Iterator[None]:
+    """Within the block, the folder is this run's, and no other process trains in it.
+
+    The lock comes before anything is written or looked at that another process may be writing.
+    """
+    _refuse_folder(out, resume)
+    if (out / RESULT).is_file() and not _same_run(out, training):
+        yield  # nothing is left to be written
+        return
+    make_folder(out)
+    refusal = f"another process is training in {out}; wait until it ends, or stop it"
+    with locked(out / LOCK, refusal):
+        _refuse_folder(out, resume)  # again: another process may have trained there meanwhile
+        remove_leftovers(out)
+        if not (out / CONFIG).is_file():
+            _begin(out, training)
+        elif _same_run(out, training):
+            _move(out, training.config)
+        yield
+
+
+def _refuse_folder(out: Path, resume: bool) -> None:
     if (out / CONFIG).is_file():
         if not resume:
             raise CimsimError(
                 f"{out} already holds a run; add --resume to go on with it, or choose another --out"
             )
-        _same_run(out, training)
-        return
-    if out.exists() and not (out.is_dir() and _is_just_begun(out)):
+    elif out.exists() and not (out.is_dir() and _is_just_begun(out)):
         raise CimsimError(f"{out} exists and is not a run; choose another --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CimsimError(f"cannot make the folder {out}: {error.strerror}") from None
-    write_text(out / PROFILE, dump_profile(training.profile))
-    write_layers(out, training.layers)
-    write_json(out / ENV, environment())
-    write_text(out / CONFIG, dump_config(training.config))
 
 
 def _is_just_begun(out: Path) -> bool:
     """Whether the folder is empty, or was left by a run that was killed as it claimed it."""
     names = {path.name for path in out.iterdir() if path.suffix != PART}
-    return all(name in (PROFILE, ENV) or fnmatch(name, LAYER.format("*")) for name in names)
+    known = (PROFILE, ENV, SUMS, LOCK)
+    return all(name in known or fnmatch(name, LAYER.format("*")) for name in names)
 
 
-def _same_run(out: Path, training: _Training) -> None:
+def _begin(out: Path, training: _Training) -> None:
+    """Write what decides the run; ``config.yaml`` comes last, and makes the folder a run."""
+    files = {PROFILE: dump_profile(training.profile), ENV: _as_json(environment())}
+    for name, profile in _layer_files(training.layers).items():
+        files[name] = dump_profile(profile)
+    for name, text in files.items():
+        write_text(out / name, text)
+    files[CONFIG] = dump_config(training.config)
+    write_sums(out, {name: [hash_of(text)] for name, text in files.items()})
+    write_text(out / CONFIG, files[CONFIG])
+
+
+def _move(out: Path, config: TrainConfig) -> None:
+    """Write another place of the profile or the data into the run's settings."""
+    text, sums = dump_config(config), read_sums(out)
+    if sums:  # both hashes, so that one is right whenever this process is killed
+        write_sums(out, sums | {CONFIG: [*sums.get(CONFIG, []), hash_of(text)]})
+    write_text(out / CONFIG, text)
+    if sums:
+        write_sums(out, sums | {CONFIG: [hash_of(text)]})
+
+
+def _layer_files(layers: Layers) -> dict[str, Profile]:
+    """The device of every layer that has one of its own, by the name of its file."""
+    numbered = enumerate(layers.values(), start=1)
+    return {LAYER.format(n): layer["profile"] for n, layer in numbered if "profile" in layer}
+
+
+def _as_json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2) + "\n"
+
+
+def _same_run(out: Path, training: _Training) -> bool:
+    """Refuse to go on with another run than that in ``out``; returns whether places of it moved.
+
+    Raises:
+        CimsimError: which says what differs.
+    """
     config, before = training.config, read_config(out / CONFIG)
     changed = [f for f in type(config).model_fields if getattr(before, f) != getattr(config, f)]
     fields = [f for f in changed if f not in _PLACES]
     if fields:
         changes = ", ".join(f"{f} was {getattr(before, f)}" for f in fields)
         raise CimsimError(f"cannot resume {out} with other settings: {changes}")
-    if behaviour(load_profile(out / PROFILE)) != behaviour(training.profile):
+    if behaviour(read_profile(out / PROFILE)) != behaviour(training.profile):
         raise CimsimError(
             f"cannot resume {out}: the profile '{config.profile}' has changed since it began"
         )
@@ -575,8 +715,42 @@ def _same_run(out: Path, training: _Training) -> None:
             f"cannot resume {out}: other settings of layers, or their profiles have changed; "
             f"layer was {before.layer}"
         )
-    if changed:
-        write_text(out / CONFIG, dump_config(config))
+    return bool(changed)
+
+
+def _identity(config: TrainConfig, profile: Profile, layers: Layers, data: str) -> str:
+    """The hash of all that decides a run's weights, wherever its profile and data lie."""
+    settings = config.model_dump(mode="json", exclude=set(_PLACES))
+    own = {
+        pattern: {k: behaviour(v) if k == "profile" else v for k, v in layer.items()}
+        for pattern, layer in layers.items()
+    }
+    return hash_of(json.dumps([settings, behaviour(profile), own, data], sort_keys=True))
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Refuse a state of other settings or parameters than those of ``optimizer``.
+
+    Raises:
+        ValueError: which says what does not fit.
+    """
+    new = optimizer.state_dict()
+    if saved.keys() != new.keys() or len(saved["param_groups"]) != len(new["param_groups"]):
+        raise ValueError("the optimizer is another one")
+    for group, before in zip(new["param_groups"], saved["param_groups"], strict=True):
+        for name in group.keys() & before.keys() - {"lr"}:  # which follows from the step
+            if group[name] != before[name]:
+                raise ValueError(f"the optimizer's {name} was {before[name]}")
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    names = {frozenset(numbers) for numbers in saved["state"].values()}
+    if len(names) > 1:
+        raise ValueError("the optimizer's state lacks some of its numbers")
+    for at, numbers in saved["state"].items():
+        for name, value in numbers.items():
+            if not isinstance(value, Tensor) or value.shape not in ((), parameters[at].shape):
+                raise ValueError(f"the optimizer's {name} of parameter {at} has another shape")
+        if found := not_finite(numbers):
+            raise ValueError(f"the optimizer's {sorted(found)[0]} holds NaN or infinity")
 
 
 def _step_size(layer: AnalogLayer) -> float:
@@ -590,11 +764,23 @@ def _is_power_of_two(n: int) -> bool:
     return n > 0 and n & (n - 1) == 0
 
 
-def _keep_lines(path: Path, count: int) -> None:
-    """Cut the metrics back to the epochs that the checkpoint knows."""
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        write_text(path, "".join(lines[:count]))
+def _keep_lines(path: Path, count: int, sha256: str) -> bytes:
+    """Cut the metrics back to the epochs that the checkpoint has, and return their lines.
+
+    Raises:
+        CimsimError: if they are not those of which the checkpoint keeps the hash ``sha256``.
+    """
+    lines = read_file(path).splitlines(keepends=True) if path.exists() else []
+    kept = b"".join(lines[:count])
+    if sha256 and hash_of(kept) != sha256:
+        raise CimsimError(
+            f"{path} is damaged: it does not hold the {count} epochs that {CHECKPOINT} goes on "
+            f"from; restore it from a copy, or remove {path.with_name(CHECKPOINT)} to start the "
+            "run anew"
+        )
+    if len(lines) > count:
+        write_text(path, kept.decode())
+    return kept
 
 
 def environment() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +30,7 @@ class Movement:
 
 
 class PlateauWatch:
-    """Compares the quantised weights at both ends of an epoch that was not interrupted.
+    """Compares the quantised weights at both ends of an epoch.
 
     Under a straight-through estimator a loss can stand still for long while latent weights move
     towards their next level, and then drop at once; how long depends on the quantizer's range more
@@ -54,13 +55,38 @@ class PlateauWatch:
         """An epoch begins."""
         self._before = [_state(layer) for layer in self._layers] if self._layers else None
 
+    def state(self) -> list[Tensor]:
+        """For a checkpoint: the last loss (NaN if there is none), then weight and levels of every
+        layer at the beginning of the epoch, if one is under way."""
+        last = math.nan if self._last_loss is None else self._last_loss
+        before = [tensor for of_layer in self._before or () for tensor in of_layer]
+        return [torch.tensor(last, dtype=torch.float64), *before]
+
+    def load(self, state: list[Tensor], within: bool) -> None:
+        """Inverse of :meth:`state`; ``within`` says whether an epoch is under way.
+
+        Raises:
+            ValueError: if it is the state of another model.
+        """
+        if not state:  # of a checkpoint from before it was kept
+            return
+        last, *before = state
+        self._last_loss = None if last.isnan() else float(last)
+        if not (within and self._layers):
+            return
+        now = [tensor for layer in self._layers for tensor in _state(layer)]
+        if [(t.shape, t.dtype) for t in now] != [(t.shape, t.dtype) for t in before]:
+            raise ValueError("the weights at the beginning of the epoch are of another model")
+        self._before = list(zip(before[::2], before[1::2], strict=True))
+
     def end(self, loss: float) -> tuple[Movement | None, str | None]:
         """An epoch ended with the mean ``loss``: what moved, and a remark if that is a plateau."""
         last, self._last_loss = self._last_loss, loss
-        if self._before is None:
+        begun, self._before = self._before, None
+        if begun is None:
             return None, None
         moved = length = changed = count = 0.0
-        for layer, (weight, codes) in zip(self._layers, self._before, strict=True):
+        for layer, (weight, codes) in zip(self._layers, begun, strict=True):
             now, now_codes = _state(layer)
             moved += float((now - weight).square().sum())
             length += float(weight.square().sum())

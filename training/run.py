@@ -8,39 +8,45 @@ metrics.jsonl      one line per epoch, as it ends
 checkpoint.pt      the state to resume from, while the run is under way (and beside it the parts
                    of a model that is shared out, in a folder that it names)
 model.safetensors  the trained weights and the converters' ranges
+SHA256SUMS         hashes of all these, so that damage is noticed
 result.json        written last: the run is finished
+.lock              held by the process that trains here
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator
+import errno
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.markup import sparkline, table
 from cimsim.nn import Assignment, calibrate, convert, devices, digital, set_profile
-from cimsim.profile import Profile, dump_profile, load_profile
+from cimsim.profile import Profile, load_profile
 from cimsim.quantizers.quantizer import RandomQuantizer
-from cimsim.training.config import TrainConfig, read_config
+from cimsim.training.config import TrainConfig, read_config, read_yaml
 from cimsim.training.data import BatchLoader, DataSet, load_data
 from cimsim.training.evaluate import Score, evaluate
-from cimsim.training.files import readable_name, replacing, write_text
+from cimsim.training.files import readable_name, replacing
 from cimsim.training.layers import Layers, parse_layers
-from cimsim.training.models import build_model
+from cimsim.training.manifest import checked_sha256, read_checked
+from cimsim.training.models import build_model, require_trust
+from cimsim.training.records import RESULT, read_metrics, read_outcome
+from cimsim.training.sharding import is_part
 
-CONFIG, PROFILE, ENV = "config.yaml", "profile.yaml", "env.json"
-LAYER = "layer-{}.yaml"
-METRICS, CHECKPOINT = "metrics.jsonl", "checkpoint.pt"
-MODEL, RESULT = "model.safetensors", "result.json"
+CONFIG, PROFILE, LAYER = "config.yaml", "profile.yaml", "layer-{}.yaml"
+CHECKPOINT, MODEL, LOCK = "checkpoint.pt", "model.safetensors", ".lock"
+
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 class Run:
@@ -53,8 +59,10 @@ class Run:
         profile: Profile,
         layers: Layers,
         result: dict[str, Any],
+        trust: bool = False,
     ):
         self.path = path
+        self.trust = trust  # whether a function that its configuration names may be imported
         self.config = config
         self.profile = profile
         self.layers = layers  # settings by pattern, with their profiles
@@ -63,11 +71,18 @@ class Run:
         self._digital: dict[int, Score] = {}
 
     @classmethod
-    def open(cls, path: Path | str) -> Run:
+    def open(cls, path: Path | str, trust: bool = False) -> Run:
         """The run in folder ``path``.
 
+        Args:
+            path: the folder.
+            trust: import the model that the run names, where that is a function of somebody's own
+                (``package.module:function``). Without it such a run can be read, and its model not
+                be built: whoever sends a run must not run code on the machine that opens it.
+
         Raises:
-            CimsimError: if the folder is not there, is not a run, or its run is unfinished.
+            CimsimError: if the folder is not there, is not a run, its run is unfinished, or a file
+                is damaged.
         """
         path = Path(path)
         if not path.is_dir():
@@ -78,13 +93,10 @@ class Run:
             raise CimsimError(
                 f"the run in {path} is not finished; go on with `cimsim train … --resume`"
             )
-        try:
-            result = json.loads((path / RESULT).read_text(encoding="utf-8"))
-            float(result["digital_accuracy"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CimsimError(f"{path / RESULT} cannot be read: {error!r}") from None
+        result = read_outcome(path)
         config = read_config(path / CONFIG)
-        return cls(path, config, load_profile(path / PROFILE), read_layers(path, config), result)
+        profile = read_profile(path / PROFILE)
+        return cls(path, config, profile, read_layers(path, config), result, trust)
 
     def _repr_html_(self) -> str:
         """What a notebook shows: what was trained, how it went and how it came out."""
@@ -102,9 +114,7 @@ class Run:
         return table(("run", str(self.path)), rows) + self._loss_curve()
 
     def _loss_curve(self) -> str:
-        path = self.path / METRICS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        losses = [json.loads(line)["train_loss"] for line in lines]
+        losses = [epoch["train_loss"] for epoch in read_metrics(self.path)]
         if not losses:
             return ""
         text = f"training loss from {losses[0]:.4f} to {losses[-1]:.4f}"
@@ -136,11 +146,12 @@ class Run:
 
     @cached_property
     def checkpoint_sha256(self) -> str:
-        """Hash of the trained weights' file."""
-        try:
-            return hashlib.sha256((self.path / MODEL).read_bytes()).hexdigest()
-        except OSError as error:
-            raise CimsimError(f"{self.path / MODEL}: {error.strerror}") from None
+        """Hash of the trained weights' file.
+
+        Raises:
+            CimsimError: if it cannot be read or is damaged.
+        """
+        return checked_sha256(self.path / MODEL)
 
     @cached_property
     def data(self) -> DataSet:
@@ -153,7 +164,12 @@ class Run:
         return devices(self.new_model()) if self.layers else Assignment(self.profile)
 
     def new_model(self) -> nn.Module:
-        """The model as it was before its training, on the devices of its training."""
+        """The model as it was before its training, on the devices of its training.
+
+        Raises:
+            CimsimError: if it is a function of somebody's own, and the run is not trusted.
+        """
+        require_trust(self.config.model, self.trust, f"the run in {self.path}")
         return new_model(self.config, self.profile, self.layers, self.data)
 
     def chip_model(
@@ -166,6 +182,7 @@ class Run:
         tiles, they are measured anew, on the same batches of training data.
         """
         model = self.new_model().to(device)
+        _ = self.checkpoint_sha256  # is that of the file that was written
         load_weights(model, self.path / MODEL)
         if on is not None:
             set_profile(model, on)
@@ -209,11 +226,15 @@ def new_model(
 
 def _take_weights(model: nn.Module, path: Path) -> None:
     """Parameters and statistics of the run in ``path``, without its ranges and quantizers."""
+    checked_sha256(path / MODEL)
+    state = _read_tensors(path / MODEL)
+    own = model.state_dict()
+    state = {name: tensor for name, tensor in state.items() if name in own}
+    refuse_not_finite(state, not_finite(own), f"cannot start from {path / MODEL}")
     try:
-        with readable_name(path / MODEL) as readable:
-            missing, _ = load_model(model, str(readable), strict=False)
-        fault = f"it has no tensor '{sorted(missing)[0]}'" if missing else ""
-    except Exception as error:  # safetensors raises its own kinds, and RuntimeError for a shape
+        missing = _load_state(model, state, strict=False)
+        fault = f"it has no tensor '{missing[0]}'" if missing else ""
+    except RuntimeError as error:
         fault = str(error).splitlines()[-1].strip()
     if fault:
         raise CimsimError(f"cannot start from {path}, it holds another model: {fault}")
@@ -234,46 +255,124 @@ def calibration_batches(
         yield x.to(device)
 
 
-def write_layers(path: Path, layers: Layers) -> None:
-    """Keep the profiles of ``layers`` in the run's folder ``path``."""
-    for number, settings in enumerate(layers.values(), start=1):
-        if "profile" in settings:
-            write_text(path / LAYER.format(number), dump_profile(settings["profile"]))
+def read_profile(path: Path) -> Profile:
+    """The resolved device in a file of a run, which names no other file.
+
+    Raises:
+        CimsimError: if it cannot be read, is damaged or no profile, or names another file.
+    """
+    content = read_checked(path)
+    if any(key in ("extends", "file") for key in _keys(read_yaml(path, content))):
+        raise CimsimError(
+            f"{path} is not the profile of a run, which holds its whole device: it names another "
+            "file by 'extends' or 'file'"
+        )
+    return load_profile(path)
+
+
+def _keys(tree: Any) -> Iterator[object]:
+    """Every key in a tree of dictionaries and lists."""
+    if isinstance(tree, dict):
+        yield from tree
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for inner in tree:
+            yield from _keys(inner)
 
 
 def read_layers(path: Path, config: TrainConfig) -> Layers:
-    """The settings of layers that ``config`` names, with the profiles that :func:`write_layers`
-    kept."""
+    """The settings of layers that ``config`` names, with the profiles in the run's folder
+    ``path``."""
     layers = parse_layers(config.layer)
     for number, settings in enumerate(layers.values(), start=1):
         if "profile" in settings:
-            settings["profile"] = load_profile(path / LAYER.format(number))
+            settings["profile"] = read_profile(path / LAYER.format(number))
     return layers
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the model's tensors as safetensors, whole or not at all."""
+    """Write the model's tensors as safetensors, whole or not at all.
+
+    Raises:
+        CimsimError: if the disk is full or the folder cannot be written.
+    """
     with replacing(path) as temporary:
         try:
             save_model(model, str(temporary))
         except SafetensorError as error:  # how its writer reports a full disk
-            raise OSError(f"the weights could not be written ({error})") from error
-        temporary.chmod((path.parent / CONFIG).stat().st_mode)  # safetensors makes it private
+            raise _system_error(error) from error
+
+
+def _system_error(error: SafetensorError) -> OSError:
+    """What the operating system said, as safetensors words it: ``… (os error 28)``."""
+    if number := _OS_ERROR.search(str(error)):
+        return OSError(int(number[1]), os.strerror(int(number[1])))
+    return OSError(errno.EIO, str(error))
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Read what :func:`save_weights` wrote.
 
     Raises:
-        CimsimError: if the file is missing, damaged, or of another model.
+        CimsimError: if the file is missing, damaged, of another model, or holds NaN or infinity.
     """
+    state = _read_tensors(path)
+    refuse_not_finite(state, not_finite(model.state_dict()), f"{path} is damaged")
+    try:
+        _load_state(model, state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CimsimError(f"{path} does not hold this model's weights: {reason}") from None
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         with readable_name(path) as readable:
-            load_model(model, str(readable))
-    except Exception as error:  # safetensors raises its own kinds, and RuntimeError for a mismatch
+            return load_file(readable)
+    except Exception as error:  # safetensors raises its own kinds, and OSError
         raise CimsimError(f"{path} does not hold this model's weights: {error}") from None
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Put ``content`` into ``path``, whole or not at all."""
-    write_text(path, json.dumps(content, indent=2) + "\n")
+def _load_state(model: nn.Module, state: dict[str, Tensor], strict: bool = True) -> list[str]:
+    """Load ``state``, in which tensors that a model holds under several names have one; returns
+    names of the model's that it lacks, sorted.
+
+    Raises:
+        RuntimeError: for a tensor of another shape or dtype, and if ``strict`` for a name that only
+            one of them has.
+    """
+    own = model.state_dict()
+    for name, tensor in state.items():
+        if name in own and own[name].dtype != tensor.dtype:
+            raise RuntimeError(f"'{name}' is {tensor.dtype}, and not {own[name].dtype}")
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    held = {own[name].data_ptr() for name in state if name in own and own[name].numel()}
+    missing = sorted(name for name in missing if own[name].data_ptr() not in held)
+    if strict and (missing or unexpected):
+        what = f"it has no '{missing[0]}'" if missing else f"it has '{sorted(unexpected)[0]}'"
+        raise RuntimeError(what)
+    return missing
+
+
+def not_finite(state: Mapping[str, Any]) -> set[str]:
+    """Names of the tensors in ``state`` that hold NaN or infinity; of a new model those are ranges
+    and steps that are not measured yet."""
+    return {name for name, tensor in state.items() if not _finite(tensor)}
+
+
+def refuse_not_finite(state: Mapping[str, Any], but: Collection[str], what: str) -> None:
+    """Refuse NaN and infinity in ``state``, but in the tensors named ``but``.
+
+    Raises:
+        CimsimError: which begins with ``what``.
+    """
+    if found := sorted(not_finite(state).difference(but)):
+        raise CimsimError(
+            f"{what}: the tensor '{found[0]}' holds NaN or infinity; restore the file from a copy, "
+            "or train again, with a smaller --lr"
+        )
+
+
+def _finite(tensor: Any) -> bool:
+    local = tensor.to_local() if is_part(tensor) else tensor
+    return not isinstance(local, Tensor) or bool(local.isfinite().all())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cimsim.errors import CimsimError
 from cimsim.suggest import unknown
+from cimsim.training.files import make_folder
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -41,6 +42,7 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         later = done + 1 if done else None
+        make_folder(self._folder)
         self._writer, self._at = SummaryWriter(str(self._folder), purge_step=later), done
 
     def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:

@@ -19,6 +19,7 @@ from cimsim.cli.evaluation import (
     Noise,
     RunFolder,
     Samples,
+    Trust,
     WorkerCount,
     evaluation,
     present,
@@ -66,6 +67,7 @@ def advise(
     device: Device = "auto",
     workers: WorkerCount = 1,
     data_dir: DataDir = None,
+    trust: Trust = False,
 ) -> None:
     """Propose a mixed assignment: which layers to keep digital, to give more bits or a better
     device, so that the run on chips is as good as wanted. Verify it on chips it was not chosen on.
@@ -83,7 +85,7 @@ def advise(
 
         if by not in ("macs", "parameters"):
             raise CimsimError(f"--by is macs or parameters, not '{by}'")
-        opened = Run.open(run)
+        opened = Run.open(run, trust)
         with evaluation(
             "advise",
             chips,

@@ -18,6 +18,7 @@ from cimsim.cli.evaluation import (
     MetricName,
     Noise,
     RunFolder,
+    Trust,
     WorkerCount,
     evaluation,
     present,
@@ -64,6 +65,7 @@ def budget(
     device: Device = "auto",
     workers: WorkerCount = 1,
     data_dir: DataDir = None,
+    trust: Trust = False,
 ) -> None:
     """Evaluate a run with each non-ideality of its device alone, and with all but each.
 
@@ -80,7 +82,7 @@ def budget(
         from cimsim.analysis.store import BUDGET, sweep_folder
         from cimsim.training.run import Run
 
-        opened = Run.open(run)
+        opened = Run.open(run, trust)
         with evaluation(
             "budget",
             chips,

@@ -18,6 +18,7 @@ from cimsim.cli.evaluation import (
     Noise,
     On,
     RunFolder,
+    Trust,
     WorkerCount,
     evaluation,
     present,
@@ -44,6 +45,7 @@ def chip_yield(
     device: Device = "auto",
     workers: WorkerCount = 1,
     data_dir: DataDir = None,
+    trust: Trust = False,
 ) -> None:
     """Evaluate a run on many chips: how they are distributed, and which share does well enough,
     with its 95 % interval.
@@ -60,7 +62,7 @@ def chip_yield(
         from cimsim.analysis.store import YIELD, sweep_folder
         from cimsim.training.run import Run
 
-        opened = Run.open(run)
+        opened = Run.open(run, trust)
         with evaluation(
             "yield",
             chips,

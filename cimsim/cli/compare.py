@@ -54,6 +54,14 @@ def compare(
         ),
     ] = None,
     seeds: Annotated[str, typer.Option(metavar="N,N,…", help="training seeds")] = "0",
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="import the models that --arms or a teacher's run names, where those are "
+            "functions of somebody's own: their code runs",
+        ),
+    ] = False,
     **settings: object,
 ) -> None:
     """Train several methods with the same settings, evaluate them on the same chips, draw one
@@ -80,7 +88,8 @@ def compare(
         common = {name: value for name, value in settings.items() if value not in (None, [])}
         common["device"] = working_device(str(common.get("device", "auto")))
         wanted = named_arms(methods) if methods or arms is None else []
-        wanted += read_arms(arms) if arms is not None else []
+        named = common.get("model")
+        wanted += read_arms(arms, trust, str(named)) if arms is not None else []
         axis = parse_axis(over)
         with Watching() as watching:
             outcomes = run_all(
@@ -93,6 +102,7 @@ def compare(
                 age_s=parse_duration(chip_age),
                 on=None if on is None else load_profile(on),
                 metric=metric,
+                trust=trust,
                 watch=watching.training,
                 progress=watching.cell,
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cimsim.cli import console
+from cimsim.cli.evaluation import Trust
 from cimsim.cli.options import check_table
 from cimsim.errors import CimsimError
 
@@ -64,6 +65,7 @@ def cost(
         typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Energy, latency and area of one inference, by layer and by part of the chip.
 
@@ -83,7 +85,7 @@ def cost(
     if run is not None:
         if model is not None or input_shape is not None:
             raise CimsimError("a run knows its model and inputs; leave --model and --input out")
-        opened = Run.open(run)
+        opened = Run.open(run, trust)
         opened.data_dir = data_dir or opened.data_dir
         found = cost_of(_work_of_run(opened, on, overrides or [], inputs))
         found = replace(found, checkpoint_sha256=opened.checkpoint_sha256)

@@ -56,6 +56,14 @@ Samples: TypeAlias = Annotated[
     int | None,
     typer.Option(min=1, help="Only the first so many test samples.", show_default="all"),
 ]
+Trust: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Import the model that a run names, where that is a function of somebody's own: its "
+        "code runs.",
+    ),
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 KEPT = "every finished cell is kept, the same command goes on from there"

@@ -16,6 +16,7 @@ from cimsim.cli.evaluation import (
     Device,
     MetricName,
     Noise,
+    Trust,
     WorkerCount,
     evaluation,
     present,
@@ -59,6 +60,7 @@ def explore(
     device: Device = "auto",
     workers: WorkerCount = 1,
     data_dir: DataDir = None,
+    trust: Trust = False,
 ) -> None:
     """Search designs of a chip (run, device, converters, tiles) for the best accuracy at each cost.
 
@@ -74,7 +76,7 @@ def explore(
         from cimsim.cli.runs import open_runs
         from cimsim.profile import load_profile
 
-        opened = open_runs(runs)
+        opened = open_runs(runs, trust)
         devices = tuple(load_profile(name) for name in on or ())
         space = study.Space(tuple(opened), devices or (None,), tuple(map(parse_axis, over)))
         with evaluation(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cimsim.cli import console
+from cimsim.cli.evaluation import Trust
 
 
 def generate(
@@ -37,6 +38,7 @@ def generate(
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Write text with a trained model, as a chip of a given age writes it.
 
@@ -52,7 +54,7 @@ def generate(
     from cimsim.training.generate import generate as write
     from cimsim.training.run import Run
 
-    opened = Run.open(run)
+    opened = Run.open(run, trust)
     if data_dir is not None:
         opened.data = load_data(opened.config.data, data_dir)
     where = working_device(device)

@@ -18,6 +18,7 @@ from cimsim.cli.evaluation import (
     Noise,
     On,
     RunFolder,
+    Trust,
     WorkerCount,
     evaluation,
     present,
@@ -53,6 +54,7 @@ def heat_map(
     device: Device = "auto",
     workers: WorkerCount = 1,
     data_dir: DataDir = None,
+    trust: Trust = False,
 ) -> None:
     """Evaluate a run at every pair of levels of two axes, and draw a heat map with lines of equal
     metric.
@@ -66,7 +68,7 @@ def heat_map(
         from cimsim.analysis.levels import parse_axis
         from cimsim.training.run import Run
 
-        opened = Run.open(run)
+        opened = Run.open(run, trust)
         wanted_lines = None if lines is None else _numbers(lines)
         with evaluation(
             "map",

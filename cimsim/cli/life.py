@@ -17,6 +17,7 @@ from cimsim.cli.evaluation import (
     Noise,
     On,
     RunFolder,
+    Trust,
     WorkerCount,
     evaluation,
     present,
@@ -38,6 +39,7 @@ def life(
     device: Device = "auto",
     workers: WorkerCount = 1,
     data_dir: DataDir = None,
+    trust: Trust = False,
 ) -> None:
     """Evaluate a run while its chips grow old: with every drift compensation and without, and with
     converters and batch statistics measured anew on the aged chip.
@@ -51,7 +53,7 @@ def life(
         from cimsim.training.run import Run
         from cimsim.units import parse_duration
 
-        opened = Run.open(run)
+        opened = Run.open(run, trust)
         ends = (parse_duration(start), parse_duration(stop))
         with evaluation(
             "life",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,6 +15,8 @@ from rich.text import Text
 
 from cimsim.cli import console
 from cimsim.cli.watcher import Watcher
+from cimsim.training.files import read_file
+from cimsim.training.records import METRICS, parse_metrics
 
 _HEIGHT, _NARROWEST, _WIDEST = 8, 10, 40  # of a curve, in characters
 _BESIDE = 23  # what two curves need beside themselves
@@ -83,9 +84,8 @@ class LiveWatcher(Watcher):
         """Go on with what the run's folder tells of the epochs before."""
         super().start(total, done)
         self._total, self._done = total, done
-        metrics = self._run / "metrics.jsonl"
-        lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.is_file() else []
-        for row in map(json.loads, lines):
+        path = self._run / METRICS  # the training has checked it by now
+        for row in parse_metrics(path, read_file(path)) if path.is_file() else []:
             self._add(row["epoch"], row["train_loss"], row["train_accuracy"])
 
     def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:

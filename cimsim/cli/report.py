@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cimsim.cli import console
+from cimsim.cli.evaluation import Trust
 from cimsim.errors import CimsimError
 
 
@@ -23,6 +24,7 @@ def report(
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Write one HTML page about runs: what was trained, on which device, and all results.
 
@@ -31,14 +33,14 @@ def report(
     """
     from cimsim.analysis.report import report as page_of
     from cimsim.cli.runs import open_runs
-    from cimsim.training.files import write_text
+    from cimsim.training.files import make_folder, write_text
 
     if out.suffix.lower() not in (".html", ".htm"):
         raise CimsimError(f"{out}: a report is a page of HTML; give a name ending in .html")
-    opened = open_runs(runs)
+    opened = open_runs(runs, trust)
     for run in opened:
         run.data_dir = data_dir or run.data_dir
     page = page_of(opened, title)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     write_text(out, page)
     console.say(str(out))

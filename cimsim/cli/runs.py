@@ -8,8 +8,9 @@ from pathlib import Path
 from cimsim.training.run import Run
 
 
-def open_runs(folders: Sequence[Path]) -> list[Run]:
-    """Every run of the list once, however often and in whatever way it is named.
+def open_runs(folders: Sequence[Path], trust: bool = False) -> list[Run]:
+    """Every run of the list once, however often and in whatever way it is named; see
+    :meth:`Run.open` for ``trust``.
 
     Raises:
         CimsimError: if a folder is not a finished run.
@@ -17,4 +18,4 @@ def open_runs(folders: Sequence[Path]) -> list[Run]:
     different: dict[Path, Path] = {}
     for folder in folders:
         different.setdefault(folder.resolve(), folder)
-    return [Run.open(folder) for folder in different.values()]
+    return [Run.open(folder, trust) for folder in different.values()]

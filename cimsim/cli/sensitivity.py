@@ -18,6 +18,7 @@ from cimsim.cli.evaluation import (
     Noise,
     RunFolder,
     Samples,
+    Trust,
     WorkerCount,
     evaluation,
     present,
@@ -43,6 +44,7 @@ def sensitivity(
     device: Device = "auto",
     workers: WorkerCount = 1,
     data_dir: DataDir = None,
+    trust: Trust = False,
 ) -> None:
     """Evaluate a run with each of its layers alone on the chip, and with all but each; measure each
     layer's signal-to-noise ratio and what its converters cut off.
@@ -56,7 +58,7 @@ def sensitivity(
         from cimsim.analysis.subject import RunSubject
         from cimsim.training.run import Run
 
-        opened = Run.open(run)
+        opened = Run.open(run, trust)
         with evaluation(
             "sensitivity",
             chips,

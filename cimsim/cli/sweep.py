@@ -20,6 +20,7 @@ from cimsim.cli.evaluation import (
     Download,
     MetricName,
     On,
+    Trust,
     WorkerCount,
     engine_named,
 )
@@ -74,6 +75,7 @@ def sweep(
     ] = "1/1",
     data_dir: DataDir = None,
     download: Download = False,
+    trust: Trust = False,
 ) -> None:
     """Evaluate each run at each level on the same chips.
 
@@ -95,7 +97,7 @@ def sweep(
         axis = parse_axis(over)
         if out is not None:
             check_table(out)
-        opened = open_runs(runs)
+        opened = open_runs(runs, trust)
         names = distinct_names([run.path for run in opened])
         part = _shard(shard)
         of_parts = "" if part[1] == 1 else f"part {shard}, "

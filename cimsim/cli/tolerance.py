@@ -17,6 +17,7 @@ from cimsim.cli.evaluation import (
     MetricName,
     On,
     RunFolder,
+    Trust,
     WorkerCount,
     evaluation,
     present,
@@ -50,6 +51,7 @@ def tolerance(
     device: Device = "auto",
     workers: WorkerCount = 1,
     data_dir: DataDir = None,
+    trust: Trust = False,
 ) -> None:
     """Find the largest level (the smallest number of bits) at which the mean over chips stays close
     to the digital model, with its 95 % interval.
@@ -62,7 +64,7 @@ def tolerance(
         from cimsim.analysis.tolerance_plot import draw_tolerance
         from cimsim.training.run import Run
 
-        opened = Run.open(run)
+        opened = Run.open(run, trust)
         with evaluation(
             "tolerance",
             chips,

@@ -36,6 +36,14 @@ def train(
         list[str] | None,
         typer.Option(metavar="tensorboard", help="also log to RUN/tensorboard (extra 'track')"),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="import the model that a run to be resumed, or a teacher's, names, where that is "
+            "a function of somebody's own: its code runs",
+        ),
+    ] = False,
     **settings: object,
 ) -> None:
     """Train a model against a device profile.
@@ -45,7 +53,7 @@ def train(
     go_on = "add --resume to the same command to go on from the last checkpoint"
     with console.resumable(go_on):
         given = {name: value for name, value in settings.items() if value not in (None, [])}
-        config = _config(given, out if resume else None)
+        config = _config(given, out if resume else None, trust)
         from cimsim.training.data import load_data
         from cimsim.training.fit import fit
         from cimsim.training.progress import Several
@@ -58,20 +66,30 @@ def train(
             for tracker in trackers:
                 stack.callback(tracker.close)
             shown = stack.enter_context(watcher(config.epochs, out, live))
-            run = fit(config, out, resume=resume, progress=Several(shown, *trackers))
+            watchers = Several(shown, *trackers)
+            run = fit(config, out, resume=resume, progress=watchers, trust=trust)
         if int(os.environ.get("RANK", "0")) == 0:  # of those that torchrun started, one speaks
             console.say(_result(run))
 
 
-def _config(given: dict[str, object], resumed: Path | None) -> TrainConfig:
-    """The settings given, on top of those of the run to be resumed where there is one."""
+def _config(given: dict[str, object], resumed: Path | None, trust: bool) -> TrainConfig:
+    """The settings given, on top of those of the run to be resumed where there is one.
+
+    Raises:
+        CimsimError: if a setting is wrong, or the run names a model of somebody's own that the user
+            neither named nor trusts.
+    """
     from cimsim.training.device import working_device
+    from cimsim.training.models import require_trust
 
     if "device" in given:
         given["device"] = working_device(str(given["device"]))
     stored = resumed / "config.yaml" if resumed else None
     if stored and stored.is_file():
-        return make_config(**{**read_config(stored).model_dump(), **given})
+        before = read_config(stored)
+        if given.get("model") != before.model:
+            require_trust(before.model, trust, f"the run in {resumed}")
+        return make_config(**{**before.model_dump(), **given})
     if "profile" not in given:
         raise CimsimError("no device: give --profile NAME or FILE; `cimsim profiles` lists names")
     return make_config(**{"device": working_device("auto"), **given})

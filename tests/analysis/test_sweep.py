@@ -144,6 +144,7 @@ def test_a_locked_run_stops_the_sweep_before_it_begins(
 
 def test_other_data_than_in_training_is_told(run: Run) -> None:
     result = json.loads((run.path / "result.json").read_text())
+    (run.path / "SHA256SUMS").unlink()
     (run.path / "result.json").write_text(json.dumps({**result, "data_fingerprint": "0"}))
     with pytest.raises(CimsimError, match="trained on other digits data"):
         sweep([Run.open(run.path)], parse_axis("noise=1"), 1)

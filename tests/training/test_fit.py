@@ -77,6 +77,8 @@ def test_a_run_learns_and_is_complete(method: str, tmp_path: Path) -> None:
         "metrics.jsonl",
         "model.safetensors",
         "result.json",
+        "SHA256SUMS",
+        ".lock",
     }
     metrics = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert [m["epoch"] for m in metrics] == list(range(1, 9))

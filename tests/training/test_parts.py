@@ -144,7 +144,7 @@ def test_a_full_disk_while_weights_are_saved(
     from safetensors import SafetensorError
 
     def full(*_: object) -> None:
-        raise SafetensorError("I/O error: No space left on device")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr("cimsim.training.run.save_model", full)
     with pytest.raises(CimsimError, match="No space left on device"):
@@ -196,6 +196,7 @@ def test_damaged_weights(run: Run, tmp_path: Path) -> None:
 
     copy = tmp_path / "copy"
     shutil.copytree(run.path, copy)
+    (copy / "SHA256SUMS").unlink()  # which would notice it first
     (copy / "model.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(CimsimError, match=r"model\.safetensors does not hold this model's weights"):
         Run.open(copy).chip_model(run.profile)

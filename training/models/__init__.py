@@ -1,5 +1,6 @@
 """The networks that come with cimsim, and the way to one's own."""
 
 from cimsim.training.models.build import MODELS, build_model
+from cimsim.training.models.custom import is_custom, require_trust
 
-__all__ = ["MODELS", "build_model"]
+__all__ = ["MODELS", "build_model", "is_custom", "require_trust"]

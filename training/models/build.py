@@ -11,7 +11,7 @@ from cimsim import seeds
 from cimsim.errors import CimsimError
 from cimsim.suggest import unknown
 from cimsim.training.models.cnn import cnn
-from cimsim.training.models.custom import custom_model
+from cimsim.training.models.custom import custom_model, is_custom
 from cimsim.training.models.gpt import gpt
 from cimsim.training.models.lstm import lstm
 from cimsim.training.models.mlp import mlp
@@ -58,7 +58,7 @@ def build_model(spec: str, input_shape: tuple[int, ...], classes: int, seed: int
     # The CPU only: its numbers are the same on every machine, with a GPU or without.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seeds.seed_for("initial weights", seed))
-        if ":" in spec:
+        if is_custom(spec):
             return custom_model(spec, input_shape, classes)
         if spec not in _BUILDERS:
             raise CimsimError(unknown("model", spec, (*MODELS, "package.module:function")))

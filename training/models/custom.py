@@ -18,10 +18,34 @@ from cimsim.errors import CimsimError
 _FAULTS = (Exception, SystemExit)
 
 
+def is_custom(spec: str) -> bool:
+    """Whether ``spec`` names a function of the user's own."""
+    return ":" in spec
+
+
+def require_trust(spec: str, trust: bool, where: str) -> None:
+    """Refuse a function of somebody's own that only a file names, since to import it runs its code.
+
+    Args:
+        spec: the model, as ``where`` names it.
+        trust: whether the user has said that ``where`` is to be trusted.
+        where: what names it, such as ``the run in DIR``.
+
+    Raises:
+        CimsimError: if ``spec`` is such a function and is not trusted.
+    """
+    if is_custom(spec) and not trust:
+        raise CimsimError(
+            f"{where} names the model {spec!r}, a function whose module would be imported and run; "
+            "add --trust if you trust its origin (in Python, trust=True)"
+        )
+
+
 def custom_model(spec: str, input_shape: tuple[int, ...], classes: int) -> nn.Module:
     """What ``function(input_shape=..., classes=...)`` of ``spec`` returns, tried on two images.
 
-    The module is looked for where Python looks, and in the working folder.
+    The module is looked for where Python looks, and in the working folder. Its code runs, so that
+    ``spec`` must be the user's own words, see :func:`require_trust`.
 
     Raises:
         CimsimError: no such module or function, the function fails, it returns no ``nn.Module``,

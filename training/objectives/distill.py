@@ -40,13 +40,13 @@ class Distill(Objective):
         self.teacher, self.weight, self.temperature = teacher, weight, temperature
         self._model: nn.Module | None = None
 
-    def prepare(self, model: nn.Module, data_dir: Path | None) -> None:
+    def prepare(self, model: nn.Module, data_dir: Path | None, trust: bool = False) -> None:
         """Open the teacher's run."""
         if self.teacher == "self":
             return
         from cimsim.training.run import Run
 
-        run = Run.open(self.teacher)
+        run = Run.open(self.teacher, trust)
         if data_dir is not None:
             run.config = run.config.model_copy(update={"data_dir": data_dir})
         teacher = run.chip_model(device=next(model.parameters()).device)

@@ -69,7 +69,7 @@ class LotionDevice(Objective):
     def __init__(self, weight: Weight = 1.0) -> None:
         self.weight = weight
 
-    def prepare(self, model: nn.Module, data_dir: Path | None) -> None:
+    def prepare(self, model: nn.Module, data_dir: Path | None, trust: bool = False) -> None:
         """Refuse a device that programs exactly, or whose weights lie on several slices."""
         for layer in analog_layers(model).values():
             if not layer.profile.cell.programming_noise:

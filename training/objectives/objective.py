@@ -74,8 +74,10 @@ class Objective(ABC):
     reads_weights: ClassVar[bool] = False
     weight: float
 
-    def prepare(self, model: nn.Module, data_dir: Path | None) -> None:
+    def prepare(self, model: nn.Module, data_dir: Path | None, trust: bool = False) -> None:
         """Called once, before anything is written or trained, with the untrained model.
+
+        ``trust`` says whether a function that a file names, as a teacher's run may, is imported.
 
         Raises:
             CimsimError: if the objective makes no sense for this model.

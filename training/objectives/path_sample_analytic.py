@@ -28,7 +28,7 @@ class PathSampleAnalytic(Objective):
     def __init__(self, weight: Weight = 1.0) -> None:
         self.weight = weight
 
-    def prepare(self, model: nn.Module, data_dir: Path | None) -> None:
+    def prepare(self, model: nn.Module, data_dir: Path | None, trust: bool = False) -> None:
         """Refuse other models."""
         if not isinstance(model, StochasticBinary):
             raise CimsimError(

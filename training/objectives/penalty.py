@@ -27,7 +27,7 @@ class Penalty(Objective):
     def __init__(self, weight: Weight = 0.01) -> None:
         self.weight = weight
 
-    def prepare(self, model: nn.Module, data_dir: Path | None) -> None:
+    def prepare(self, model: nn.Module, data_dir: Path | None, trust: bool = False) -> None:
         """Refuse a model without any quantizer that has a price."""
         if not _penalties(model):
             raise CimsimError(

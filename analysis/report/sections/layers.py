@@ -11,20 +11,24 @@ from cimsim.analysis.report.blocks import (
     Section,
     Shown,
     Table,
+    Words,
     file_name,
 )
 from cimsim.analysis.study import table_csv
 from cimsim.array.occupancy import Occupancy
+from cimsim.errors import CimsimError
 from cimsim.nn.summary import Summary, summary
 
 
 def section(runs: Sequence[Shown]) -> Section | None:
     """Each different table once, with the runs that it is of."""
     found: dict[Summary, list[str]] = {}
-    for shown in runs:
-        model = shown.run.new_model()
-        found.setdefault(summary(model), []).append(shown.name)
     blocks: list[Block] = []
+    for shown in runs:
+        try:
+            found.setdefault(summary(shown.run.new_model()), []).append(shown.name)
+        except CimsimError as error:  # costs one run, and not those beside it
+            blocks.append(Words(f"This cannot be shown: {error}", remark=True))
     for layers, names in found.items():
         blocks += _layers(layers, names)
     return Section(tuple(blocks))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from cimsim.analysis.report.blocks import Block, Folded, Listing, Part, Section, Shown, Table, Words
 from cimsim.analysis.report.commands import commands_of, started_by
-from cimsim.errors import CimsimError
-from cimsim.training.run import ENV
+from cimsim.training.records import read_environment
 
 
 def section(runs: Sequence[Shown]) -> Section | None:
     """The commands of every run, and where they were run."""
-    environments = [_environment(shown) for shown in runs]
+    environments = [read_environment(shown.run.path) for shown in runs]
     same = (
         "The same versions on the same kind of machine give the same numbers; every chip is named "
         "by its seed."
@@ -28,15 +26,6 @@ def section(runs: Sequence[Shown]) -> Section | None:
         ]
     blocks.append(_table(runs, environments))
     return Section(tuple(blocks))
-
-
-def _environment(shown: Shown) -> dict[str, Any]:
-    path = shown.run.path / ENV
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CimsimError(f"{path}: cannot be read: {error}") from None
-    return found
 
 
 def _table(runs: Sequence[Shown], environments: Sequence[dict[str, Any]]) -> Table:

@@ -16,7 +16,8 @@ from cimsim.analysis.report.blocks import (
     Table,
 )
 from cimsim.analysis.study import table_csv
-from cimsim.analysis.training_plot import PANELS, Training, draw_training, line_of, read_metrics
+from cimsim.analysis.training_plot import PANELS, Training, draw_training, line_of
+from cimsim.training.records import read_metrics
 
 
 def section(runs: Sequence[Shown]) -> Section | None:

@@ -225,7 +225,7 @@ def test_damaged_results_are_told_in_their_place(runs: list[Run], tmp_path: Path
     said = " ".join(Page(report([run])).words)
     assert "more: the file is no SVG" in said
     assert "cost.json: is damaged; `cimsim cost" in said
-    assert "cannot be read as metrics" in said
+    assert "metrics.jsonl is damaged or was changed" in said
     assert "Layers" in said
 
 
