@@ -13,7 +13,7 @@ from cimsim.analysis.report.blocks import (
     Table,
     file_name,
 )
-from cimsim.analysis.study import table_csv
+from cimsim.analysis.table import table_csv
 from cimsim.array.occupancy import Occupancy
 from cimsim.nn.summary import Summary, summary
 

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from cimsim.analysis.report.blocks import Block, Folded, Listing, Part, Section, Shown, Table, Words
 from cimsim.analysis.report.commands import commands_of, started_by
+from cimsim.analysis.report.each import cannot_be_shown
 from cimsim.errors import CimsimError
+from cimsim.reading import parse_json, read_text
 from cimsim.training.run import ENV
 
 
 def section(runs: Sequence[Shown]) -> Section | None:
     """The commands of every run, and where they were run."""
-    environments = [_environment(shown) for shown in runs]
+    environments: list[dict[str, Any]] = []
+    faults: list[Block] = []
+    for shown in runs:
+        try:
+            environments.append(_environment(shown))
+        except CimsimError as error:
+            environments.append({})
+            faults.append(cannot_be_shown(error))
     same = (
         "The same versions on the same kind of machine give the same numbers; every chip is named "
         "by its seed."
     )
-    blocks: list[Block] = [Words(same)]
+    blocks: list[Block] = [Words(same), *faults]
     for shown, environment in zip(runs, environments, strict=True):
         commands, started = "\n".join(commands_of(shown.run)), started_by(environment)
         blocks += [
@@ -33,9 +41,13 @@ def section(runs: Sequence[Shown]) -> Section | None:
 def _environment(shown: Shown) -> dict[str, Any]:
     path = shown.run.path / ENV
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CimsimError(f"{path}: cannot be read: {error}") from None
+        found = parse_json(read_text(path))
+    except OSError as error:
+        raise CimsimError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise CimsimError(f"{path}: is no JSON") from None
+    if not isinstance(found, dict) or not isinstance(found.get("packages", {}), dict):
+        raise CimsimError(f"{path}: does not hold the versions and the command of a run")
     return found
 
 
