@@ -73,12 +73,9 @@ class Section(BaseModel):
                 kind, meaning = "missing_key", cls.model_fields[key].description
                 message = f"missing key '{key}'" + (f": {meaning}" if meaning else "")
             elif kind == "extra_forbidden":
-                known = cls.known_keys()
-                plain = f"unknown key '{shortened(key)}'"
-                kind, message = (
-                    "unknown_key",
-                    unknown("key", key, known) if key in guessed else plain,
-                )
+                kind, message = "unknown_key", f"unknown key '{shortened(key)}'"
+                if key in guessed:
+                    message = unknown("key", key, cls.known_keys())
             yield fault(kind, message, loc, detail["input"], detail.get("ctx"))
 
 

@@ -12,6 +12,9 @@ from cimsim.profile.scalars import Scalar, parse_scalar
 from cimsim.suggest import shortened
 
 _DEEPEST = 20
+# The parser reads some 30,000 values in a second. A fault map written out may have 20,000 cells.
+_MOST_VALUES = 110_000
+_MOST_KEYS = 5_000
 _UNSUPPORTED = "anchors, aliases and tags are not supported; write the value out, or use 'extends'"
 
 
@@ -80,6 +83,8 @@ class _Loader(yaml.SafeLoader):
     """Composes nodes only; refuses what could make a small file large or build objects."""
 
     _depth = 0
+    _values = 0
+    _values_of_keys = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -87,6 +92,11 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem=_UNSUPPORTED, problem_mark=event.start_mark)
         if self._depth == _DEEPEST:
             raise yaml.MarkedYAMLError(problem="nested too deeply", problem_mark=event.start_mark)
+        self._values += 1
+        self._values_of_keys += isinstance(parent, yaml.MappingNode)  # keys and their values
+        if self._values > _MOST_VALUES or self._values_of_keys > 2 * _MOST_KEYS:
+            problem = "more keys or values than any profile has"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         self._depth += 1
         node = super().compose_node(parent, index)
         self._depth -= 1

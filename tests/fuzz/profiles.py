@@ -29,7 +29,7 @@ from cimsim.profile import (
     profile_path,
 )
 from cimsim.profile.tree import parse
-from tests.building import SOURCE, device
+from tests.building import ADC_ERRORS, SOURCE, device
 from tests.devices.kinds import KINDS, Family
 from tests.fuzz.judging import Unacceptable, refuse_unprintable
 from tests.fuzz.values import (
@@ -48,16 +48,6 @@ from tests.fuzz.values import (
 )
 
 FILE = "case.yaml"
-_ERRORS = (
-    {"kind": "bow", "peak_of_range": 0.01},
-    {"kind": "gain", "sigma": 0.02},
-    {"kind": "offset", "sigma_of_range": 0.01},
-    {"kind": "compression", "n": 0.1},
-    {"kind": "sar", "sigma_unit": 0.05},
-    {"kind": "ramp", "sigma_of_step": 0.05},
-    {"kind": "pipeline", "sigma_gain": 0.01},
-    {"kind": "temperature", "reference_C": 25.0, "gain_per_K": 0.001},
-)
 _RANGES = (
     {"kind": "mse"},
     {"kind": "max"},
@@ -83,7 +73,7 @@ def _trees() -> tuple[str, ...]:
         trees.append(json.dumps(root.plain()))
     for family, effects in KINDS.items():
         trees += [_made_up(family, effect) for effect in effects]
-    for error in _ERRORS:
+    for error in ADC_ERRORS:
         made = json.loads(device(dac=6, adc=6, adc_noise=0.01).model_dump_json())
         made["adc"]["errors"] = [{"source": SOURCE, **error}]
         trees.append(json.dumps(made))

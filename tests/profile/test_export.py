@@ -25,7 +25,9 @@ FINITE = st.floats(-LARGEST, LARGEST)
 SIZE = st.floats(0, LARGEST)
 POSITIVE = st.floats(1 / LARGEST, LARGEST)
 KNOB = st.floats(0, 1e6)
-WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=50)
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=50
+)
 SENTENCE = WORDS.filter(str.strip)
 POLYNOMIAL = st.fixed_dictionaries(
     {
