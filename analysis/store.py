@@ -10,11 +10,9 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
-import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -201,9 +199,9 @@ class Store:
         path = folder / f"results{part}.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = _open_to_append(path)
+            self._file = path.open("a+b")
         except OSError as error:
-            raise CimsimError(f"{path}: cannot write results there ({error.strerror})") from None
+            raise CimsimError(f"{folder}: cannot write results there ({error.strerror})") from None
         try:
             lock(
                 self._file,
@@ -247,7 +245,7 @@ class Store:
         row = {"run": self._plan.run, "axis": self._plan.axis, **asdict(cell)}
         row["loss"] = cell.loss if math.isfinite(cell.loss) else str(cell.loss)
         try:
-            self._file.write((json.dumps(sealed(row), allow_nan=False) + "\n").encode())
+            self._file.write((json.dumps(row, allow_nan=False) + "\n").encode())
             self._file.flush()
             if time.monotonic() > self._on_disk_s + _SYNC_S:
                 os.fsync(self._file.fileno())
@@ -278,17 +276,7 @@ def cells_csv(sweeps: Sequence[Sweep], names: Sequence[str] | None = None) -> st
 
 
 def _rows(sweeps: Sequence[Sweep], names: Sequence[str] | None) -> Iterator[Sequence[object]]:
-    yield [
-        "run",
-        "profile",
-        "axis",
-        "unit",
-        "level",
-        "chip",
-        "accuracy",
-        "loss",
-        "digital_accuracy",
-    ]
+    yield "run profile axis unit level chip accuracy loss digital_accuracy".split()
     for name, sweep in zip(names or [s.plan.run for s in sweeps], sweeps, strict=True):
         plan, axis = sweep.plan, Axis(sweep.plan.axis, ())
         unit = "" if is_study(plan.axis) else "s" if plan.axis == "time" else axis.unit
@@ -310,18 +298,6 @@ def _select(plan: Plan, cells: dict[Key, Cell]) -> Sweep:
     return Sweep(plan, tuple(sorted(found, key=lambda cell: (places[cell.level], cell.chip))))
 
 
-def _open_to_append(path: Path) -> IO[bytes]:
-    """A regular file, made where there is none; no pipe is waited for, no link is followed."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
-    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY", "O_CLOEXEC"):
-        flags |= getattr(os, name, 0)
-    file = os.open(path, flags, 0o666)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    return open(file, "a+b")
-
-
 def _read_plan(path: Path) -> Plan:
     try:
         fields = unsealed(parse_json(read_text(path)))
@@ -330,7 +306,7 @@ def _read_plan(path: Path) -> Plan:
         raise CimsimError(f"{path.parent}: holds no sweep") from None
     except OSError as error:
         raise CimsimError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError:
+    except (ValueError, OverflowError):
         raise CimsimError(
             f"{path}: is damaged; delete it and run the same `cimsim sweep` again, "
             "finished cells are kept"
@@ -363,11 +339,11 @@ def _parse(lines: bytes, path: Path) -> dict[Key, Cell]:
     reader = TypeAdapter(Cell)
     for number, line in enumerate(lines.splitlines(), start=1):
         try:
-            cell = reader.validate_python(unsealed(parse_json(line)))
+            cell = reader.validate_python(parse_json(line))
             if not 0 <= cell.accuracy <= 1:
                 raise ValueError("no accuracy")
             cells[cell.key] = cell
-        except ValueError:
+        except (ValueError, OverflowError):
             raise CimsimError(
                 f"{path}:{number}: is not a result of a sweep; delete the line "
                 "and run the same `cimsim sweep` again"

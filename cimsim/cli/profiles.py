@@ -192,7 +192,9 @@ def new(
     picture = figure or target.with_suffix(".png")
     if target.suffix not in (".yaml", ".yml"):
         raise CimsimError(f"{target}: a profile is a file that ends in .yaml")
-    for path in (target, picture, picture.with_suffix(".svg")):
+    begun = target.with_name(f".{target.name}.begun")
+    ours = begun.exists()  # left by a process that was killed between the pictures and the profile
+    for path in (target,) if ours else (target, picture, picture.with_suffix(".svg")):
         if path.exists() and not force:
             raise CimsimError(f"{path} is there already; give another name, or --force")
     base = load_profile(like)
@@ -200,9 +202,13 @@ def new(
     fit = fit_device(found)
     profile = build_profile(name, fit, base, measured.name, technology)
     # The profile gets its name last, so that a failure on either side leaves neither.
-    with replacing(target) as temporary:
-        temporary.write_text(dump_profile(profile), encoding="utf-8")
-        written = save(draw_fit(name, found, fit), picture)
+    begun.touch()
+    try:
+        with replacing(target) as temporary:
+            temporary.write_text(dump_profile(profile), encoding="utf-8")
+            written = save(draw_fit(name, found, fit), picture)
+    finally:
+        begun.unlink(missing_ok=True)
     if as_json:
         console.say(json.dumps(asdict(fit), indent=2))
         return

@@ -13,18 +13,24 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.fuzz import profiles
-from tests.fuzz.judging import Verdict, judge
+from tests.fuzz import measurements, profiles, runs
+from tests.fuzz.judging import CPU_S, Verdict, judge
 
 
 class Kind(NamedTuple):
-    """What is damaged: writes a case into a folder, and checks the case in a folder."""
+    """What is damaged: writes a case into a folder, and checks the case in a folder; ``cpu_s`` is
+    how long that may take."""
 
     write: Callable[[random.Random, Path], str]
     check: Callable[[random.Random, Path], str]
+    cpu_s: float = CPU_S
 
 
-KINDS = {"profiles": Kind(profiles.write_case, profiles.check_case)}
+KINDS = {
+    "measurements": Kind(measurements.write_case, measurements.check_case),
+    "profiles": Kind(profiles.write_case, profiles.check_case),
+    "runs": Kind(runs.write_case, runs.check_case, 20.0),
+}
 
 
 @dataclass
@@ -60,7 +66,7 @@ def run_case(kind: str, seed: int, number: int, keep: str | None = None) -> tupl
         done = KINDS[kind].write(rng, folder)
         if keep:
             shutil.copytree(folder, keep, symlinks=True)
-        return done, judge(partial(KINDS[kind].check, rng, folder))
+        return done, judge(partial(KINDS[kind].check, rng, folder), KINDS[kind].cpu_s)
 
 
 def run_cases(

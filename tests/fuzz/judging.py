@@ -41,20 +41,21 @@ class Verdict:
         return self.outcome == "crashed"
 
 
-def judge(check: Callable[[], str]) -> Verdict:
-    """Run ``check``, which returns what it accepted or raises a `CimsimError`."""
+def judge(check: Callable[[], str], cpu_s: float = CPU_S) -> Verdict:
+    """Run ``check``, which returns what it accepted or raises a `CimsimError`, for at most so many
+    seconds of the processor."""
     began = time.process_time()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        with _limited():
+        with _limited(cpu_s):
             verdict = _answer(check)
     except _TooSlow:
         verdict = Verdict(
-            "crashed", f"no answer in {WALL_S:g} s, or {2 * CPU_S:g} s of the processor"
+            "crashed", f"no answer in {WALL_S:g} s, or {2 * cpu_s:g} s of the processor"
         )
     seconds = time.process_time() - began
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    if not verdict.crashed and seconds > CPU_S:
+    if not verdict.crashed and seconds > cpu_s:
         return Verdict("crashed", f"took {seconds:.1f} s ({verdict.detail[:200]})")
     if not verdict.crashed and grown > MEMORY_KB:
         return Verdict("crashed", f"took {grown // 1000} MB ({verdict.detail[:200]})")
@@ -112,13 +113,13 @@ def _where(error: BaseException) -> str:
 
 
 @contextmanager
-def _limited() -> Iterator[None]:
+def _limited(cpu_s: float) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise _TooSlow
 
     limits = (
         (signal.SIGALRM, signal.ITIMER_REAL, WALL_S),
-        (signal.SIGPROF, signal.ITIMER_PROF, 2 * CPU_S),
+        (signal.SIGPROF, signal.ITIMER_PROF, 2 * cpu_s),
     )
     before = [signal.signal(number, stop) for number, _, _ in limits]
     for _, timer, seconds in limits:

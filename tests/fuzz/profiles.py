@@ -309,16 +309,17 @@ def _large(rng: random.Random, folder: Path) -> None:
     _write(folder / FILE, whole[:1_100_000])
 
 
+_EXTENDED = (
+    "ideal", "pcm-ibm-2020", "nothing", FILE, ".", "missing.yaml", "pipe.yaml", "/dev/zero",
+    "./zero.yaml", "~nosuchuser/x.yaml", "~/x.yaml", "a\0b.yaml", "", "x" * 300 + ".yaml",
+    "wrong.yaml", "\ud800.yaml", "\x1b[31m", "[/red].yaml", "loop.yaml",
+)  # fmt: skip
+
+
 def _chain(rng: random.Random, folder: Path) -> None:
     """Profiles that extend each other."""
     length = rng.choice((1, 2, 5, 40, 700))
-    last = rng.choice(
-        (
-            "ideal", "pcm-ibm-2020", "nothing", FILE, ".", "missing.yaml", "pipe.yaml",
-            "/dev/zero", "./zero.yaml", "~nosuchuser/x.yaml", "~/x.yaml", "a\0b.yaml", "", "x" * 300 + ".yaml", "wrong.yaml",
-            "\ud800.yaml", "\x1b[31m", "[/red].yaml", "loop.yaml",
-        )
-    )  # fmt: skip
+    last = rng.choice(_EXTENDED)
     os.mkfifo(folder / "pipe.yaml")
     (folder / "zero.yaml").symlink_to("/dev/zero")
     (folder / "loop.yaml").symlink_to("loop.yaml")
@@ -339,10 +340,10 @@ def _chain(rng: random.Random, folder: Path) -> None:
 def _fault_map(rng: random.Random, folder: Path) -> None:
     tree = json.loads(rng.choice(_trees()))
     os.mkfifo(folder / "pipe.csv")
-    rows = "".join(
-        f"{rng.choice((i, number(rng)))},{i % 3},{rng.choice((0, 0, 1, text(rng)))},{rng.choice((1.5, number(rng)))}\n"
-        for i in range(rng.choice((0, 1, 3, 30, 25_000)))
-    )
+    rows = ""
+    for i in range(rng.choice((0, 1, 3, 30, 25_000))):
+        row, device = rng.choice((i, number(rng))), rng.choice((0, 0, 1, text(rng)))
+        rows += f"{row},{i % 3},{device},{rng.choice((1.5, number(rng)))}\n"
     header = rng.choice(
         (
             "row,column,device,g_uS",
