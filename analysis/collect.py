@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,9 +119,8 @@ def collect(
 def _whole_levels(sweep: Sweep, chips: int) -> Sweep:
     """The sweep cut down to its first ``chips`` chips and the levels that have all of them."""
     cells = [cell for cell in sweep.cells if cell.chip < chips]
-    levels = tuple(
-        level for level in sweep.plan.levels if sum(c.level == level for c in cells) == chips
-    )
+    counts = Counter(cell.level for cell in cells)
+    levels = tuple(level for level in sweep.plan.levels if counts[level] == chips)
     return Sweep(
         replace(sweep.plan, levels=levels, chips=chips),
         tuple(cell for cell in cells if cell.level in levels),

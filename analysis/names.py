@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-
-def printable(name: str) -> str:
-    """The name with everything that cannot be printed written out.
-
-    >>> printable("a\\nb")
-    'a\\\\nb'
-    """
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
+from cimsim.terminal import one_line
 
 
 def layer_name(name: str) -> str:
@@ -35,7 +28,7 @@ def distinct_names(runs: Sequence[Path]) -> list[str]:
     def name(own: tuple[str, ...]) -> str:
         for length in range(1, len(own)):
             if sum(other[-length:] == own[-length:] for other in parts) == 1:
-                return printable("/".join(own[-length:]))
-        return printable(str(Path(*own)))
+                return one_line("/".join(own[-length:]))
+        return one_line(str(Path(*own)))
 
     return [name(own) for own in parts]

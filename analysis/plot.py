@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,19 +14,22 @@ from typing import Any, Literal, TypeAlias
 import matplotlib
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis as Axis_
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from cimsim.analysis.levels import Axis
 from cimsim.analysis.metric import ACCURACY, Metric
 from cimsim.analysis.scale import Scale, scale_of
 from cimsim.analysis.stats import Summary
 from cimsim.errors import CimsimError
+from cimsim.terminal import printable
 from cimsim.training.files import make_folder, replacing
 
 # Okabe & Ito, "Color Universal Design", 2008: told apart with any colour vision. No yellow, which
@@ -126,8 +130,8 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
     try:
         make_folder(path.parent)
-        with matplotlib.rc_context({"svg.hashsalt": "cimsim"}), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
+        literal(figure)
+        with matplotlib.rc_context({"svg.hashsalt": "cimsim"}), unusual_scripts():
             with replacing(png) as temporary:
                 figure.savefig(temporary, format="png", dpi=150)
             with replacing(svg) as temporary:
@@ -137,6 +141,14 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
             f"{error.filename or path}: cannot be written ({error.strerror}); choose another --out"
         ) from None
     return png, svg
+
+
+@contextmanager
+def unusual_scripts() -> Iterator[None]:
+    """Within the block, matplotlib does not warn of names in a script that its font lacks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph|Matplotlib currently does not support")
+        yield
 
 
 def colour(index: int) -> str:
@@ -222,9 +234,34 @@ def _shortened(label: str) -> str:
 
 
 def as_text(label: str) -> str:
-    """The label so that matplotlib shows it as it is: no formula, and not left out for its '_'."""
-    escaped = label.replace("$", r"\$")
-    return f"\N{ZERO WIDTH SPACE}{escaped}" if escaped.startswith("_") else escaped
+    """The label so that a legend does not leave it out for its '_'."""
+    return f"\N{ZERO WIDTH SPACE}{label}" if label.startswith("_") else label
+
+
+def literal(figure: Figure) -> Figure:
+    """``figure`` with its texts shown as they are: a '$' begins no formula.
+
+    Names in it come from files that somebody else may have made. Only numbers at an axis, which
+    matplotlib writes itself, may be formulas.
+    """
+    written_by_matplotlib = {id(text) for axis in _axis_of(figure) for text in _numbers_at(axis)}
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if id(text) not in written_by_matplotlib:
+            text.set_parse_math(False)
+            text.set_text(printable(text.get_text()))
+    return figure
+
+
+def _axis_of(figure: Figure) -> Iterator[Axis_]:
+    for axes in figure.axes:
+        yield from (axes.xaxis, axes.yaxis)
+
+
+def _numbers_at(axis: Axis_) -> Iterator[Text]:
+    yield axis.get_offset_text()
+    if not isinstance(axis.get_major_formatter(), FixedFormatter):
+        yield from axis.get_ticklabels(which="both")
 
 
 def _add_legends(

@@ -10,9 +10,6 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 import json
 import math
 import os
@@ -24,9 +21,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TypeAlias
 
+from pydantic import TypeAdapter
+
 from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.metric import ACCURACY, Metric, metric_named
+from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
+from cimsim.reading import parse_json, read_bytes, read_text
+from cimsim.sealing import sealed, unsealed
 from cimsim.training.files import lock, make_folder, open_log, write_text
 
 Key: TypeAlias = tuple[str, Level, int]
@@ -136,7 +138,6 @@ class Sweep:
 
 
 _SYNC_S = 1.0
-_CHECK = ', "sha256": "'
 
 STUDIES = ("budget", "life", "maps", "yield", "sensitivity", "advice", "explore")
 BUDGET, LIFE, MAPS, YIELD, SENSITIVITY, ADVICE, EXPLORE = STUDIES
@@ -173,7 +174,10 @@ def _read_all(folder: Path) -> dict[Key, Cell]:
     """The cells of all parts; a line that is being written is left out."""
     cells: dict[Key, Cell] = {}
     for path in sorted(folder.glob("results*.jsonl")):
-        lines = path.read_bytes()
+        try:
+            lines = read_bytes(path)
+        except OSError as error:
+            raise CimsimError(f"{path}: cannot be read ({error.strerror})") from None
         cells |= _parse(lines[: lines.rfind(b"\n") + 1], path)
     return cells
 
@@ -224,7 +228,7 @@ class Store:
 
     def start(self) -> None:
         """Record that this plan is now the last sweep on the axis."""
-        write_text(self._folder / PLAN, json.dumps(asdict(self._plan), indent=2) + "\n")
+        write_text(self._folder / PLAN, json.dumps(sealed(asdict(self._plan)), indent=2) + "\n")
 
     def append(self, cell: Cell) -> None:
         """Keep one finished cell.
@@ -238,7 +242,7 @@ class Store:
         row = {"run": self._plan.run, "axis": self._plan.axis, **asdict(cell)}
         row["loss"] = cell.loss if math.isfinite(cell.loss) else str(cell.loss)
         try:
-            self._file.write(_checked_line(row))
+            self._file.write(json.dumps(sealed(row), allow_nan=False).encode() + b"\n")
             self._file.flush()
             if time.monotonic() > self._on_disk_s + _SYNC_S:
                 os.fsync(self._file.fileno())
@@ -265,11 +269,11 @@ def write_csv(path: Path, sweeps: Sequence[Sweep], names: Sequence[str] | None =
 
 def cells_csv(sweeps: Sequence[Sweep], names: Sequence[str] | None = None) -> str:
     """One long table of all cells; ``names`` stand for the runs' own names."""
-    table = io.StringIO()
-    write = csv.writer(table, lineterminator="\n").writerow
-    write(
-        ["run", "profile", "axis", "unit", "level", "chip", "accuracy", "loss", "digital_accuracy"]
-    )
+    return table_csv(_rows(sweeps, names))
+
+
+def _rows(sweeps: Sequence[Sweep], names: Sequence[str] | None) -> Iterator[Sequence[object]]:
+    yield "run profile axis unit level chip accuracy loss digital_accuracy".split()
     for name, sweep in zip(names or [s.plan.run for s in sweeps], sweeps, strict=True):
         plan, axis = sweep.plan, Axis(sweep.plan.axis, ())
         unit = "" if is_study(plan.axis) else "s" if plan.axis == "time" else axis.unit
@@ -277,62 +281,66 @@ def cells_csv(sweeps: Sequence[Sweep], names: Sequence[str] | None = None) -> st
         for cell in sweep.cells:
             level = axis.format(None) if cell.level is None else cell.level
             tail = [cell.chip, cell.accuracy, cell.loss, plan.digital_accuracy]
-            write([*head, level, *tail])
-    return table.getvalue()
+            yield [*head, level, *tail]
 
 
 def _select(plan: Plan, cells: dict[Key, Cell]) -> Sweep:
-    return Sweep(plan, tuple(cells[key] for key in plan.keys() if key in cells))
+    places = {level: place for place, level in enumerate(plan.levels)}
+    seeds = range(plan.first_chip, plan.first_chip + plan.chips)
+    found = [
+        cell
+        for cell in cells.values()
+        if cell.basis == plan.basis and cell.level in places and cell.chip in seeds
+    ]
+    return Sweep(plan, tuple(sorted(found, key=lambda cell: (places[cell.level], cell.chip))))
 
 
 def _read_plan(path: Path) -> Plan:
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        lists = {"levels": tuple(fields["levels"]), "layers": tuple(fields.get("layers", ()))}
-        return Plan(**{**fields, **lists})
+        fields = unsealed(parse_json(read_text(path)))
+        return _checked(TypeAdapter(Plan).validate_python(fields))
     except FileNotFoundError:
         raise CimsimError(f"{path.parent}: holds no sweep") from None
     except OSError as error:
         raise CimsimError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, OverflowError):
         raise CimsimError(
             f"{path}: is damaged; delete it and run the same `cimsim sweep` again, "
             "finished cells are kept"
         ) from None
 
 
-def _checked_line(row: dict[str, object]) -> bytes:
-    """A line of results, which ends with the checksum of all before it."""
-    line = json.dumps(row, allow_nan=False)
-    return f'{line[:-1]}{_CHECK}{_checksum(line[:-1].encode())}"}}\n'.encode()
+def _checked(plan: Plan) -> Plan:
+    """``plan``, if a sweep can have asked for it.
 
-
-def _checksum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _is_whole(line: bytes) -> bool:
-    """Whether a line is as it was written; one from before there were checksums has none."""
-    content, mark, check = line.rpartition(_CHECK.encode())
-    return not mark or check == f'{_checksum(content)}"}}'.encode()
+    Raises:
+        ValueError: if it cannot.
+    """
+    numbers = [level for level in plan.levels if isinstance(level, int | float)]
+    in_words = len(numbers) < len(plan.levels)
+    if (
+        plan.chips < 1
+        or not plan.levels
+        or not all(math.isfinite(number) for number in (*numbers, plan.age_s, plan.first_chip))
+        or not 0 <= plan.digital_accuracy <= 1
+        or plan.age_s < 0
+        or (plan.axis in ("time", "noise") and (in_words or min(numbers) < 0))
+    ):
+        raise ValueError("no plan of a sweep")
+    plan.measured  # noqa: B018  # refuses a metric that there is not
+    return plan
 
 
 def _parse(lines: bytes, path: Path) -> dict[Key, Cell]:
     cells = {}
+    reader = TypeAdapter(Cell)
     for number, line in enumerate(lines.splitlines(), start=1):
         try:
-            if not _is_whole(line):
-                raise ValueError("its checksum is another one")
-            row = json.loads(line)
-            cell = Cell(
-                basis=row["basis"],
-                level=row["level"],
-                chip=row["chip"],
-                accuracy=float(row["accuracy"]),
-                loss=float(row["loss"]),
-            )
+            cell = reader.validate_python(unsealed(parse_json(line)))
+            if not 0 <= cell.accuracy <= 1:
+                raise ValueError("no accuracy")
             cells[cell.key] = cell
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, OverflowError):
             raise CimsimError(
                 f"{path}:{number}: is not a result of a sweep; delete the line "
                 "and run the same `cimsim sweep` again"

@@ -7,8 +7,6 @@ them. Beside the cells, which only serve to go on, it is written as JSON, CSV, P
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from abc import ABC, abstractmethod
@@ -19,7 +17,7 @@ from typing import Any, TypeVar
 
 import torch
 from matplotlib.figure import Figure
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from cimsim.analysis.engine import Engine
 from cimsim.analysis.levels import Axis, Level
@@ -27,10 +25,13 @@ from cimsim.analysis.metric import Metric, metric_named
 from cimsim.analysis.plot import save
 from cimsim.analysis.store import Plan, Sweep
 from cimsim.analysis.sweep import Progress, load_shared, sweep, usual_metric
+from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
 from cimsim.markup import table as html_table
 from cimsim.nn import Assignment
 from cimsim.profile import Profile
+from cimsim.reading import parse_json, read_text
+from cimsim.sealing import sealed, unsealed
 from cimsim.training.files import make_folder, write_text
 from cimsim.training.run import Run
 from cimsim.units import format_duration
@@ -233,19 +234,12 @@ def as_json(result: Result) -> str:
     return json.dumps(plain(facts), indent=2, allow_nan=False)
 
 
-def table_csv(table: Iterable[Sequence[object]]) -> str:
-    """A table as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(table)
-    return text.getvalue()
-
-
 def write_result(folder: Path, name: str, result: Result, figure: Figure) -> list[Path]:
     """``name`` with .json (which :func:`read_result` reads), .csv, .png and .svg in ``folder``;
     returns their paths."""
     make_folder(folder)
     files = [folder / f"{name}.json", folder / f"{name}.csv"]
-    write_text(files[0], as_json(result) + "\n")
+    write_text(files[0], json.dumps(sealed(json.loads(as_json(result))), indent=2) + "\n")
     write_text(files[1], table_csv(result.table()))
     return [*files, *save(figure, folder / f"{name}.png")]
 
@@ -261,10 +255,15 @@ def read_result(path: Path, kind: type[AnyResult], again: str) -> AnyResult:
         CimsimError: if there is none, or it is damaged.
     """
     try:
-        return TypeAdapter(kind).validate_json(path.read_text(encoding="utf-8"))
+        found = TypeAdapter(kind).validate_python(unsealed(parse_json(read_text(path))))
+        for _ in found.table():
+            pass
+        found.sheet()
+        return found
     except FileNotFoundError:
         raise CimsimError(f"{path}: there is none; `{again}` makes it") from None
     except OSError as error:
         raise CimsimError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValidationError, UnicodeDecodeError):
+    except (ValueError, TypeError, LookupError, ArithmeticError):
+        # Numbers of the right types that do not fit each other show when they are put in tables.
         raise CimsimError(f"{path}: is damaged; `{again}` makes it again") from None

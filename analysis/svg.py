@@ -7,8 +7,8 @@ it, and nothing in a file from elsewhere may run.
 from __future__ import annotations
 
 import io
+import math
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -20,7 +20,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cimsim.analysis.plot import literal, unusual_scripts
 from cimsim.errors import CimsimError
+from cimsim.suggest import shortened
 
 _SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 _DRAWING = frozenset(
@@ -54,11 +56,9 @@ def inline_svg(figure: Figure, prefix: str, label: str) -> str:
     """
     text = io.StringIO()
     figure.set_dpi(_DPI)
-    with (
-        matplotlib.rc_context({"svg.hashsalt": "cimsim", "svg.fonttype": "none"}),
-        warnings.catch_warnings(),
-    ):
-        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
+    literal(figure)
+    settings = {"svg.hashsalt": "cimsim", "svg.fonttype": "none"}
+    with matplotlib.rc_context(settings), unusual_scripts():
         figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
     return themed_svg(text.getvalue(), prefix, label)
 
@@ -75,17 +75,35 @@ def themed_svg(text: str, prefix: str, label: str) -> str:
         raise CimsimError(f"is no SVG: {error}") from None
     if root.tag != f"{_SVG}svg":
         raise CimsimError("is no SVG")
+    box = root.get("viewBox", "0 0 576 432")
+    width = _width(box)
     # Pictures of values have text on them that was chosen for their colours.
     themed = root.find(f".//{_SVG}image") is None
-    _clean(root, prefix, themed, patch=False)
-    box = root.get("viewBox", "0 0 576 432")
-    width = float(box.split()[2])
+    try:
+        _clean(root, prefix, themed, patch=False)
+    except RecursionError:
+        raise CimsimError("is no SVG that can be shown: it is nested too deeply") from None
     root.attrib.clear()
     root.attrib.update({"viewBox": box, "role": "img", "aria-label": label})
     root.set("style", f"max-width: {1.25 * width:.0f}px")
     if not themed:
         root.set("class", "plate")
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def _width(box: str) -> float:
+    """The width that a ``viewBox`` says.
+
+    Raises:
+        CimsimError: if it is not made of four numbers, or says no size.
+    """
+    try:
+        _, _, width, height = map(float, box.replace(",", " ").split())
+    except ValueError:
+        width = height = math.nan
+    if not (0 < width < math.inf and 0 < height < math.inf):
+        raise CimsimError(f"is no SVG that can be shown: its viewBox is '{shortened(box)}'")
+    return width
 
 
 def _clean(element: ElementTree.Element, prefix: str, themed: bool, patch: bool) -> None:

@@ -16,11 +16,11 @@ import cimsim
 from cimsim.analysis.engine import Engine, Here, Task
 from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.metric import ACCURACY, metric_named
-from cimsim.analysis.names import printable
 from cimsim.analysis.store import WHOLE, Cell, Key, Plan, Shard, Store, Sweep, sweep_folder
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, analog_layers, devices, set_profile
 from cimsim.profile import Profile, typed_profile
+from cimsim.terminal import one_line
 from cimsim.training.data import DataSet, load_data
 from cimsim.training.layers import Layers, format_layer
 from cimsim.training.run import Run
@@ -122,20 +122,24 @@ def sweep(
             stack.enter_context(Store(sweep_folder(job.run.path, axis.key), job.plan, shard))
             for job in jobs
         ]
-        for store in stores:
-            store.start()
         part, parts = shard
         wanted = [pair for i, job in enumerate(jobs) for pair in _tasks(i, job, axis)]
         wanted = wanted[part - 1 :: parts]
         missing = [(key, task) for key, task in wanted if key not in stores[task.run]]
-        done = len(wanted) - len(missing)
+        done = found_before = len(wanted) - len(missing)
         progress(done, len(wanted), "found")
         found = (engine or Here()).scores(runs, [task for _, task in missing], device)
         for number, score in found:
+            if done == found_before:  # whatever could refuse the sweep has not
+                for store in stores:
+                    store.start()
             (basis, level, chip), task = missing[number]
             stores[task.run].append(Cell(basis, level, chip, score.accuracy, score.loss))
             done += 1
             progress(done, len(wanted), f"{jobs[task.run].plan.run}, {axis.named(level)}")
+        if not missing:
+            for store in stores:
+                store.start()
         return [store.finish() for store in stores]
 
 
@@ -232,7 +236,7 @@ def _plan(
     if circumstances["samples"] is not None:
         facts.append({"samples": circumstances["samples"]})
     return Plan(
-        run=printable(run.name),
+        run=one_line(run.name),
         profile=on.name,
         axis=axis.key,
         levels=axis.values,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from cimsim.terminal import one_line
+
 # The units that keys end in, and how they are printed.
 UNITS = {
     "uS": "µS",
@@ -25,6 +27,28 @@ UNITS = {
 }
 
 
+_LONGEST_WORD = 60
+_MOST_WORDS = 30
+
+
+def shortened(word: str) -> str:
+    """A word as messages quote it: on one line, and at most 60 characters of it."""
+    word = one_line(word)
+    return word if len(word) <= _LONGEST_WORD else f"{word[: _LONGEST_WORD - 1]}…"
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words as messages list them: at most 30 of them.
+
+    >>> listed(["bits", "source"])
+    'bits, source'
+    """
+    words = list(words)
+    more = len(words) - _MOST_WORDS
+    shown = [shortened(word) for word in words[:_MOST_WORDS]]
+    return ", ".join([*shown, f"… ({more} more)"] if more > 0 else shown) or "none"
+
+
 def split_unit(key: str) -> tuple[str, str | None]:
     """A key without its unit, and the unit.
 
@@ -40,6 +64,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
     The same key with another unit comes first: ``t_read_us`` is ``t_read_ns``.
     """
+    if len(word) > _LONGEST_WORD:
+        return None  # nobody's slip of the pen, and slow to compare
     known = list(known)
     stem = word.rpartition("_")[0]
     same = [key for key in known if stem and split_unit(key)[1] and split_unit(key)[0] == stem]
@@ -54,9 +80,11 @@ def unknown(what: str, word: str, known: Iterable[str]) -> str:
     """
     known = list(known)
     near = nearest(word, known)
+    shown = shortened(word)
     if near is None:
-        return f"unknown {what} '{word}'; known here: {', '.join(known) or 'none'}"
+        return f"unknown {what} '{shown}'; known here: {listed(known)}"
     stem, unit = split_unit(near)
+    near = shortened(near)
     if unit and stem and word.rpartition("_")[0] == stem:
-        return f"unknown {what} '{word}'; did you mean '{near}', with the number in {unit}?"
-    return f"unknown {what} '{word}'; did you mean '{near}'?"
+        return f"unknown {what} '{shown}'; did you mean '{near}', with the number in {unit}?"
+    return f"unknown {what} '{shown}'; did you mean '{near}'?"

@@ -39,6 +39,19 @@ ONE_OVER_F = {
 }
 
 
+ADC_ERRORS: tuple[dict[str, Any], ...] = (
+    {"kind": "gain", "sigma": 0.3},
+    {"kind": "offset", "sigma_of_range": 0.3},
+    {"kind": "bow", "peak_of_range": 0.2},
+    {"kind": "compression", "n": 0.5},
+    {"kind": "sar", "sigma_unit": 0.3},
+    {"kind": "ramp", "sigma_step": 0.8},
+    {"kind": "pipeline", "sigma_gain": 0.2},
+    {"kind": "temperature", "reference_C": 0.0, "gain_per_K": 0.02},
+)
+"""Every kind of error of an ADC, large enough to be seen."""
+
+
 def gaussian(sigma_of_g_max: float) -> dict[str, Any]:
     """State-independent noise, as an entry of programming or read noise."""
     return {"kind": "gaussian", "sigma_of_g_max": sigma_of_g_max}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, NamedTuple, TypeAlias
 
 from matplotlib.figure import Figure
@@ -146,7 +147,17 @@ class Part:
 
 def typed(command: str, run: Run) -> str:
     """A part's command for one run."""
-    return command.replace("RUN", shlex.quote(str(run.path)))
+    return command.replace("RUN", shlex.quote(typed_path(run.path)))
+
+
+def typed_path(path: Path) -> str:
+    """A path as it is typed: one that begins with a dash would be an option.
+
+    >>> typed_path(Path("--help")), typed_path(Path("runs/a"))
+    ('./--help', 'runs/a')
+    """
+    text = str(path)
+    return f"./{text}" if text.startswith("-") else text
 
 
 def file_name(text: str) -> str:

@@ -17,14 +17,16 @@ from cimsim.analysis.explore import Exploration, read_exploration
 from cimsim.analysis.heat_map import map_folders, read_map
 from cimsim.analysis.levels import Axis, format_axis
 from cimsim.analysis.life import Life, read_life
+from cimsim.analysis.report.blocks import typed_path
+from cimsim.analysis.report.each import UNFIT, cannot_be_shown
 from cimsim.analysis.sensitivity import Sensitivity, read_sensitivity
 from cimsim.analysis.shapley import Attribution, read_attribution
 from cimsim.analysis.store import Plan, read_sweep, sweep_folder, swept_axes
 from cimsim.analysis.study import Facts
 from cimsim.analysis.tolerance import read_tolerance, tolerated_axes
 from cimsim.analysis.waterfall import read_waterfall
-from cimsim.errors import CimsimError
 from cimsim.profile import profile_names, typed_profile
+from cimsim.terminal import one_line
 from cimsim.training.config import make_config
 from cimsim.training.run import PROFILE, Run
 from cimsim.units import typed_duration
@@ -36,8 +38,8 @@ def commands_of(run: Run) -> Iterator[str]:
     for command in _of_results(run):
         try:
             yield command()
-        except CimsimError as error:
-            yield f"# {error}"
+        except UNFIT as error:
+            yield f"# {one_line(cannot_be_shown(error).text)}"
 
 
 def _of_results(run: Run) -> Iterator[Callable[[], str]]:
@@ -58,7 +60,8 @@ def started_by(environment: dict[str, Any]) -> str:
     >>> started_by({"command": ["/usr/bin/cimsim", "train", "--out", "a b"]})
     "cimsim train --out 'a b'"
     """
-    program, *arguments = map(str, environment.get("command") or ["?"])
+    typed = environment.get("command")
+    program, *arguments = map(str, typed if isinstance(typed, list) and typed else ["?"])
     name = Path(program).name
     return shlex.join(["cimsim" if name == "__main__.py" else name, *arguments])
 
@@ -68,7 +71,7 @@ def train_command(run: Run) -> str:
     config = run.config
     settings = config.model_dump(mode="json")
     if config.profile not in profile_names():  # a file, which may be elsewhere by now
-        settings |= {"profile": str(run.path / PROFILE), "overrides": []}
+        settings |= {"profile": typed_path(run.path / PROFILE), "overrides": []}
     basis = {name: settings[name] for name in ("recipe", "profile")}
     usual = {
         **make_config(**basis).model_dump(mode="json"),
@@ -76,7 +79,7 @@ def train_command(run: Run) -> str:
     }  # chosen by the command
     told = {name: value for name, value in settings.items() if value != usual[name]}
     words = [word for name, value in {**basis, **told}.items() for word in _option(name, value)]
-    return shlex.join(["cimsim", "train", *words, "--out", str(run.path)])
+    return shlex.join(["cimsim", "train", *words, "--out", typed_path(run.path)])
 
 
 def _option(name: str, value: Any) -> list[str]:
@@ -182,7 +185,14 @@ def _explore_command(run: Run) -> str:
     }
     words += [str(word) for pair in numbers.items() for word in pair]
     facts = found.facts
-    return _study("explore", run, *asked.runs[1:], *words, *_circumstances(facts), *_metric(facts))
+    return _study(
+        "explore",
+        run,
+        *(typed_path(Path(name)) for name in asked.runs[1:]),
+        *words,
+        *_circumstances(facts),
+        *_metric(facts),
+    )
 
 
 _STUDIES: dict[str, Callable[[Run], str]] = {
@@ -199,7 +209,7 @@ _STUDIES: dict[str, Callable[[Run], str]] = {
 
 
 def _study(name: str, run: Run, *words: str) -> str:
-    return shlex.join(["cimsim", name, str(run.path), *words])
+    return shlex.join(["cimsim", name, typed_path(run.path), *words])
 
 
 def _asked(asked: Plan | Facts) -> list[str]:

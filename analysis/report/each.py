@@ -21,10 +21,16 @@ from cimsim.analysis.report.blocks import (
     typed,
 )
 from cimsim.analysis.store import PLAN
-from cimsim.analysis.study import Result, Sheet, table_csv
+from cimsim.analysis.study import Result, Sheet
+from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
+from cimsim.suggest import shortened
 
 P = ParamSpec("P")
+
+UNFIT = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError)
+"""What a `CimsimError` is, and what numbers raise that were read from a file and, each by itself,
+are what they should be."""
 
 
 def section_of_each(
@@ -55,11 +61,22 @@ def section_of_each(
 def told(
     blocks: Callable[P, Iterable[Block]], *args: P.args, **kwargs: P.kwargs
 ) -> Iterator[Block]:
-    """What ``blocks`` says of one result; a fault in it is told in its place."""
+    """What ``blocks`` says of one result; a fault in it is said in its place."""
     try:
         yield from tuple(blocks(*args, **kwargs))
-    except CimsimError as error:
-        yield Words(f"This cannot be shown: {error}", remark=True)
+    except UNFIT as error:
+        yield cannot_be_shown(error)
+
+
+def cannot_be_shown(error: Exception) -> Words:
+    """What stands in the place of something that ``error`` keeps from being shown."""
+    if isinstance(error, CimsimError):
+        return Words(f"This cannot be shown: {error}", remark=True)
+    return Words(
+        "This cannot be shown: the numbers in its file do not fit each other "
+        f"({type(error).__name__}: {shortened(str(error))})",
+        remark=True,
+    )
 
 
 def refuse_old(shown: Shown, checkpoint_sha256: str, command: str) -> None:

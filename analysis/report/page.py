@@ -22,12 +22,12 @@ from cimsim.analysis.report.blocks import (
     Section,
     Shown,
     Table,
-    Words,
     typed,
 )
+from cimsim.analysis.report.each import UNFIT, cannot_be_shown
 from cimsim.analysis.report.sections import PARTS
-from cimsim.analysis.study import table_csv
 from cimsim.analysis.svg import Point, inline_svg, points_of, themed_svg
+from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
 from cimsim.training.run import Run
 
@@ -77,8 +77,8 @@ def _section(part: Part, runs: Sequence[Shown]) -> Section | None:
     """A fault in one part leaves the others."""
     try:
         return part.section(runs)
-    except CimsimError as error:
-        return Section((Words(f"This cannot be shown: {error}", remark=True),))
+    except UNFIT as error:
+        return Section((cannot_be_shown(error),))
 
 
 def _axes(sections: Sequence[Section]) -> list[str]:
@@ -117,6 +117,8 @@ class _Drawn:
                 svg = themed_svg(picture.figure, f"f{self.count}-", picture.label)
         except CimsimError as error:
             return escape(f"{picture.label}: the file {error}")
+        except UNFIT as error:
+            return escape(f"{picture.label}: {cannot_be_shown(error).text}")
         return Markup(svg)
 
     def table(self, table: Table) -> Markup:

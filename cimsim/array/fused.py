@@ -12,6 +12,7 @@ from torch import Tensor
 from cimsim.array.chip import Chip, Term
 from cimsim.array.masks import Mask
 from cimsim.array.tiling import Tiling
+from cimsim.circuits.adc import draw_adc
 from cimsim.circuits.mapping import weight_scale
 from cimsim.kernels import Recipe, native
 from cimsim.profile import Profile
@@ -58,7 +59,7 @@ def chip(
         scale=scale,
         read_variance=cells.variance,
         traps=(),
-        adc=None,
+        adc=draw_adc(profile.adc, *scale.shape, seed, scale),
         gated_S=None,
     )
 

@@ -9,15 +9,18 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console, JustifyMethod, RenderableType
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
+
+from cimsim.terminal import printable
 
 if TYPE_CHECKING:
     from cimsim.analysis.study import Sheet
@@ -27,9 +30,27 @@ _MOST_CELLS_PER_LINE = 10
 _UNLIMITED = 10_000
 
 
+class Screen(Console):
+    """A terminal on which every text is shown as it is.
+
+    Names and texts come from files that somebody else may have made: square brackets are no
+    styles, and characters that a terminal would obey are written out.
+    """
+
+    def __init__(self, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        """The pieces of text of ``renderable``; only what rich itself sends may move the cursor."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
 def show(table: Table) -> None:
     """Print a table on stdout; where nobody watches, as wide as it likes to be."""
-    console = Console(highlight=False)
+    console = Screen()
     if not console.is_terminal:
         unlimited = console.options.update(width=_UNLIMITED)
         console.width = max(console.width, console.measure(table, options=unlimited).maximum)
@@ -49,40 +70,40 @@ def lined_up(sheet: Sheet) -> Table:
 
 def page(content: RenderableType) -> None:
     """Print something to read on stdout, in lines that are easily read."""
-    console = Console(highlight=False)
+    console = Screen()
     console.width = min(console.width, _PAGE) if console.is_terminal else _PAGE
     console.print(content)
 
 
 def say(text: str) -> None:
-    """Print one line of a result on stdout, exactly as it is."""
-    typer.echo(text)
+    """Print one line of a result on stdout, with what a terminal would obey written out."""
+    typer.echo(printable(text))
 
 
 def write(text: str) -> None:
     """Print a piece of text on stdout at once, without ending the line."""
-    typer.echo(text, nl=False)
+    typer.echo(printable(text), nl=False)
     sys.stdout.flush()
 
 
 def remark(text: str) -> None:
     """Tell the user something on stderr that is no result."""
-    typer.echo(f"cimsim: note: {text}", err=True)
+    log(f"cimsim: note: {text}")
 
 
 def log(text: str) -> None:
     """Write one line of progress on stderr, for a log file."""
-    typer.echo(text, err=True)
+    typer.echo(printable(text), err=True)
 
 
 def fail(text: str) -> None:
     """Tell the user on stderr what went wrong."""
-    typer.echo(f"cimsim: error: {text}", err=True)
+    log(f"cimsim: error: {text}")
 
 
 def is_watched() -> bool:
     """Whether stderr is a terminal."""
-    return Console(stderr=True).is_terminal
+    return Screen(stderr=True).is_terminal
 
 
 def progress_bar(*columns: str) -> Progress:
@@ -90,7 +111,7 @@ def progress_bar(*columns: str) -> Progress:
 
     It is disabled where nobody watches; a command then writes lines with :func:`log`.
     """
-    screen = Console(stderr=True, highlight=False)
+    screen = Screen(stderr=True)
     return Progress(
         _text("{task.description}"),
         BarColumn(bar_width=14),
@@ -156,5 +177,5 @@ def resumable(how: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(f"\ncimsim: interrupted; {how}", file=sys.stderr)
+        log(f"\ncimsim: interrupted; {how}")
         raise typer.Exit(130) from None

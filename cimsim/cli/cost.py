@@ -75,7 +75,7 @@ def cost(
     """
     from cimsim.analysis.cost import cost_of, write_cost
     from cimsim.analysis.study import as_json as written
-    from cimsim.analysis.study import table_csv
+    from cimsim.analysis.table import table_csv
     from cimsim.training.files import write_text
     from cimsim.training.run import Run
 

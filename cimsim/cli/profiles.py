@@ -68,12 +68,13 @@ def show(
 def validate(files: Annotated[list[Path], typer.Argument(help="Profile files.")]) -> None:
     """Check profile files; every fault is printed as file:line:column: message."""
     from cimsim.profile import validate_file
+    from cimsim.profile.faults import shown
 
     faulty = False
     for file in files:
         faults = validate_file(file)
         faulty = faulty or bool(faults)
-        for line in map(str, faults) if faults else [f"{file}: ok"]:
+        for line in shown(faults) if faults else [f"{file}: ok"]:
             console.say(line)
     if faulty:
         raise typer.Exit(2)

@@ -9,8 +9,10 @@ from cimsim.profile.fault_map import with_fault_maps
 from cimsim.profile.faults import Fault
 from cimsim.profile.library import find_profile
 from cimsim.profile.tree import Node, Place, parse
+from cimsim.reading import read_bytes
 
 _LARGEST = 1_000_000
+_DEEPEST = 20
 
 
 def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> tuple[Node | None, list[Fault]]:
@@ -19,17 +21,27 @@ def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> tuple[Node | No
     Mappings merge key by key; lists, single values and mappings of another ``kind`` replace.
     ``name`` is not inherited, and neither is the source of a number that was replaced.
     """
+    return _read(path, None, extended_by)
+
+
+def _read(
+    path: Path, named_at: Place | None, extended_by: tuple[Path, ...]
+) -> tuple[Node | None, list[Fault]]:
+    """``named_at`` is the place of the ``extends`` that led here, if one did."""
+    by = "" if named_at is None else str(named_at)
     file = str(path)
     try:
         text = _read_text(path)
     except UnicodeDecodeError as error:
         before = error.object[: error.start]
-        place = Place(file, before.count(b"\n") + 1, len(before) - before.rfind(b"\n"))
+        place = Place(file, before.count(b"\n") + 1, len(before) - before.rfind(b"\n"), by)
         return None, [place.fault("not a text file in UTF-8")]
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        return None, [Fault(file, 0, 0, "", f"cannot read the profile: {reason}")]
-    root, faults = parse(text, file)
+        if named_at is None:
+            return None, [Fault(file, 0, 0, "", f"cannot read the profile: {reason}")]
+        return None, [named_at.fault(f"{file}: cannot read the profile: {reason}", "extends")]
+    root, faults = parse(text, file, by)
     if root is None:
         return None, faults
     if not isinstance(root.value, dict):
@@ -54,9 +66,12 @@ def _read_base(
     except ValueError as error:  # an unknown name, or what cannot be a path at all
         return None, [extends.place.fault(str(error), "extends")]
     if is_cycle:
-        chain = " -> ".join(str(other) for other in (*extended_by, base_path))
+        chain = " -> ".join(other.name for other in (*extended_by, base_path))
         return None, [extends.place.fault(f"a profile cannot extend itself: {chain}", "extends")]
-    base, faults = read_tree(base_path, extended_by)
+    if len(extended_by) > _DEEPEST:
+        message = f"at most {_DEEPEST} profiles may extend each other; write some of them out"
+        return None, [extends.place.fault(message, "extends")]
+    base, faults = _read(base_path, extends.place, extended_by)
     return base and _without("name", base), faults
 
 
@@ -104,10 +119,4 @@ def _is_number(node: Node) -> bool:
 
 
 def _read_text(path: Path) -> str:
-    if path.exists() and not path.is_file():
-        raise ValueError("it is a folder" if path.is_dir() else "it is no regular file")
-    with path.open("rb") as stream:
-        content = stream.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise ValueError(f"it is larger than {_LARGEST} bytes")
-    return content.decode("utf-8-sig")
+    return read_bytes(path, _LARGEST).decode("utf-8-sig")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+from dataclasses import replace
 from pathlib import Path
 
 from cimsim.errors import CimsimError
@@ -10,9 +12,12 @@ from cimsim.folders import expanded
 from cimsim.profile.faults import Fault
 from cimsim.profile.scalars import parse_scalar
 from cimsim.profile.tree import Node, Place
+from cimsim.reading import read_bytes
+from cimsim.suggest import shortened
 
 COLUMNS = ("row", "column", "device", "g_uS")
 _MOST_CELLS = 20_000
+_LARGEST = 2_000_000
 
 
 def with_fault_maps(root: Node, path: Path) -> tuple[Node, list[Fault]]:
@@ -55,25 +60,26 @@ def _with_cells(entry: Node, path: Path, faults: list[Fault]) -> Node:
 
 def _read(path: Path, named_at: Place, faults: list[Fault]) -> list[Node]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            lines = list(csv.reader(stream))
+        text = read_bytes(path, _LARGEST).decode("utf-8-sig")
+        lines = list(csv.reader(io.StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no CSV text"
         faults.append(named_at.fault(f"cannot read the fault map {path}: {reason}"))
         return []
+    whole = Place(str(path), by=str(named_at))
     header = tuple(name.strip() for name in lines[0]) if lines else ()
     if header != COLUMNS:
-        found = ", ".join(header) or "nothing"
+        found = shortened(", ".join(header)) or "nothing"
         message = f"the first line must be {','.join(COLUMNS)} (found {found})"
-        faults.append(Place(str(path)).fault(message))
+        faults.append(whole.fault(message))
         return []
     if len(lines) - 1 > _MOST_CELLS:
         message = f"{len(lines) - 1} cells are too many for a map (at most {_MOST_CELLS}); "
-        faults.append(Place(str(path)).fault(message + "give a rate with 'kind: stuck' instead"))
+        faults.append(whole.fault(message + "give a rate with 'kind: stuck' instead"))
         return []
     cells = []
     for number, line in enumerate(lines[1:], start=2):
-        place = Place(str(path), number)
+        place = replace(whole, line=number)
         if not line:
             continue
         if len(line) != len(COLUMNS):

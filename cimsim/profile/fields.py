@@ -5,15 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+# Chips are computed in float32, which ends at 3e38, and noise in squares: what is larger than any
+# quantity of a device (or, as a divisor, smaller) would become infinite or no number on the way.
+LARGEST = 1e12
+_SMALLEST_DIVISOR = 1e-12
+_LARGEST_KNOB = 1e6
+_LARGEST_COUNT = 2**24
+
+
+def _not_too_large(value: float) -> float:
+    if abs(value) > LARGEST:
+        raise PydanticCustomError(
+            "number_range",
+            "must lie between {low} and {high}; no quantity of a device is larger (got {value})",
+            {"low": f"{-LARGEST:g}", "high": f"{LARGEST:g}", "value": f"{value:g}"},
+        )
+    return value
+
+
+def _not_too_small(value: float) -> float:
+    if 0 < value < _SMALLEST_DIVISOR:
+        raise PydanticCustomError(
+            "number_range",
+            "must be {low} or more; no quantity of a device that is not 0 is smaller (got {value})",
+            {"low": f"{_SMALLEST_DIVISOR:g}", "value": f"{value:g}"},
+        )
+    return value
+
+
 # Strict: a quoted "0.1", true or 8.0 bits is a slip of the pen in the file, not a number to guess.
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(_not_too_large)]
 NonNegative = Annotated[Number, Field(ge=0)]
-Positive = Annotated[Number, Field(gt=0)]
-Count = Annotated[int, Field(strict=True, ge=1)]
-Index = Annotated[int, Field(strict=True, ge=0)]
+Positive = Annotated[Number, Field(gt=0), AfterValidator(_not_too_small)]
+Count = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_COUNT)]
+Index = Annotated[int, Field(strict=True, ge=0, le=_LARGEST_COUNT)]
 Celsius = Annotated[Number, Field(gt=-273.15)]
 Fraction = Annotated[NonNegative, Field(le=1)]
 Bits = Annotated[int, Field(strict=True, ge=2, le=16)]
@@ -25,7 +53,7 @@ class KnobMark:
     """Marks a dimensionless factor that the user turns; no paper can be its source."""
 
 
-Knob = Annotated[NonNegative, KnobMark()]
+Knob = Annotated[NonNegative, Field(le=_LARGEST_KNOB), KnobMark()]
 
 
 def _one_sentence_or_one_per_number(value: Any) -> Any:

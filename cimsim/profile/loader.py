@@ -18,6 +18,8 @@ from cimsim.profile.overrides import override_profile
 from cimsim.profile.paths import dotted, without_tags
 from cimsim.profile.tree import Node, Place
 
+_MOST_EXPLAINED = 200  # of a file; to say what each of 100,000 faults is takes minutes
+
 
 def load_profile(
     name_or_path: str | Path, overrides: Mapping[str, object] | Sequence[str] = ()
@@ -58,7 +60,11 @@ def _read(path: Path) -> tuple[Profile | None, list[Fault]]:
         profile = Profile.model_validate(data)
     except ValidationError as failure:
         details = failure.errors(include_url=False)
-        return None, faults + [_fault(detail, tree, data) for detail in details]
+        found = [_fault(detail, tree, data) for detail in details[:_MOST_EXPLAINED]]
+        if len(details) > _MOST_EXPLAINED:
+            message = f"{len(details) - _MOST_EXPLAINED} more faults; mend the others first"
+            found.append(tree.place.fault(message))
+        return None, faults + found
     return (None if faults else profile), faults
 
 

@@ -16,7 +16,7 @@ from cimsim.profile.model import Profile
 from cimsim.profile.paths import KeyPath, dotted, shared_length, without_tags
 from cimsim.profile.section import BY_HAND, Section, Sourced, is_kind_of
 from cimsim.profile.tree import parse
-from cimsim.suggest import unknown
+from cimsim.suggest import shortened, unknown
 
 
 def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequence[str]) -> Profile:
@@ -76,7 +76,13 @@ class _Assignment:
     text: str
 
     def fault(self, message: str) -> Fault:
-        return Fault(f"--set {self.text}", 0, 0, "", message)
+        return Fault(_place(self.text), 0, 0, "", message)
+
+
+def _place(text: str) -> str:
+    """Where an override is wrong: as it was typed, the value not longer than it is read."""
+    key, equals, value = text.partition("=")
+    return f"--set {key}{equals}{shortened(value)}"
 
 
 def _assignments(
@@ -88,7 +94,7 @@ def _assignments(
         return
     for text in overrides:
         key, equals, written = text.partition("=")
-        place = f"--set {text}"
+        place = _place(text)
         if not (key.strip() and equals and written.strip()):
             faults.append(Fault(place, 0, 0, "", "write it as key.path=value, like adc.bits=4"))
             continue

@@ -12,9 +12,11 @@ from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from cimsim.profile.fields import KnobMark, Source
-from cimsim.suggest import nearest, unknown
+from cimsim.suggest import nearest, shortened, unknown
 
 BY_HAND = "set by hand"
+# Comparing a word with all known ones takes long; after so many the file is no slip of the pen.
+_MOST_GUESSES = 100
 
 _Section = TypeVar("_Section", bound="Section")
 
@@ -57,19 +59,23 @@ class Section(BaseModel):
         cls, details: list[ErrorDetails], data: Mapping[str, Any]
     ) -> Iterator[InitErrorDetails]:
         """The same errors, those about keys in words that help."""
-        misspelt = {
-            nearest(key, cls.known_keys()) for key in map(str, data) if key not in cls.model_fields
-        }
+        strange = [key for key in map(str, data) if key not in cls.model_fields]
+        guessed = set(strange[:_MOST_GUESSES])
+        misspelt = {nearest(key, cls.known_keys()) for key in guessed}
         for detail in details:
             kind, loc, message = detail["type"], detail["loc"], detail["msg"]
             key = str(loc[-1]) if loc else ""
-            if kind == "missing":
+            if len(loc) > 1:
+                pass  # of a value inside, which says itself what is wrong
+            elif kind == "missing":
                 if key in misspelt and key not in data:
                     continue  # one slip of the pen, one message
                 kind, meaning = "missing_key", cls.model_fields[key].description
                 message = f"missing key '{key}'" + (f": {meaning}" if meaning else "")
             elif kind == "extra_forbidden":
-                kind, message = "unknown_key", unknown("key", key, cls.known_keys())
+                kind, message = "unknown_key", f"unknown key '{shortened(key)}'"
+                if key in guessed:
+                    message = unknown("key", key, cls.known_keys())
             yield fault(kind, message, loc, detail["input"], detail.get("ctx"))
 
 
@@ -126,9 +132,9 @@ class Sourced(Section):
         ]
         if isinstance(source, Mapping):
             strange = [name for name in source if name not in cls.model_fields]
-            for name in strange:
+            for name in strange[:_MOST_GUESSES]:
                 yield fault("unknown_key", unknown("key", name, cls.numbers()), ("source", name))
-            misspelt = {nearest(name, cls.numbers()) for name in strange}
+            misspelt = {nearest(name, cls.numbers()) for name in strange[:_MOST_GUESSES]}
             for name in missing:
                 if name not in misspelt:
                     yield fault("no_source", _no_source([name]), (name,))

@@ -19,7 +19,8 @@ from cimsim.analysis.heat_map import read_map
 from cimsim.analysis.life import read_life
 from cimsim.analysis.sensitivity import read_sensitivity
 from cimsim.analysis.shapley import read_attribution
-from cimsim.analysis.study import Result, as_json, table_csv
+from cimsim.analysis.study import Result, as_json
+from cimsim.analysis.table import table_csv
 from cimsim.analysis.tolerance import read_tolerance
 from cimsim.analysis.waterfall import read_waterfall
 

@@ -19,11 +19,15 @@ from cimsim.profile import (
     profile_path,
     profile_schema,
 )
+from cimsim.profile.fields import LARGEST
 
-FINITE = st.floats(allow_nan=False, allow_infinity=False)
-SIZE = st.floats(min_value=0, allow_infinity=False)
-POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
-WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1)
+FINITE = st.floats(-LARGEST, LARGEST)
+SIZE = st.floats(0, LARGEST)
+POSITIVE = st.floats(1 / LARGEST, LARGEST)
+KNOB = st.floats(0, 1e6)
+WORDS = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=50
+)
 SENTENCE = WORDS.filter(str.strip)
 POLYNOMIAL = st.fixed_dictionaries(
     {
@@ -66,7 +70,7 @@ CELSIUS = st.floats(-273, 1e9)
 
 def effect(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(
-        {"kind": st.just(kind), "source": SENTENCE, "strength": SIZE, **fields}
+        {"kind": st.just(kind), "source": SENTENCE, "strength": KNOB, **fields}
     )
 
 

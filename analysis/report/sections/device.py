@@ -17,7 +17,7 @@ from cimsim.analysis.report.blocks import (
     Words,
     file_name,
 )
-from cimsim.analysis.study import table_csv
+from cimsim.analysis.table import table_csv
 from cimsim.devices.characteristics import Characteristic, characteristics
 from cimsim.profile import Profile, describe
 from cimsim.units import parse_duration

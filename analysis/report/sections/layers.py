@@ -14,7 +14,7 @@ from cimsim.analysis.report.blocks import (
     Words,
     file_name,
 )
-from cimsim.analysis.study import table_csv
+from cimsim.analysis.table import table_csv
 from cimsim.array.occupancy import Occupancy
 from cimsim.errors import CimsimError
 from cimsim.nn.summary import Summary, summary

@@ -7,17 +7,26 @@ from typing import Any
 
 from cimsim.analysis.report.blocks import Block, Folded, Listing, Part, Section, Shown, Table, Words
 from cimsim.analysis.report.commands import commands_of, started_by
+from cimsim.analysis.report.each import cannot_be_shown
+from cimsim.errors import CimsimError
 from cimsim.training.records import read_environment
 
 
 def section(runs: Sequence[Shown]) -> Section | None:
     """The commands of every run, and where they were run."""
-    environments = [read_environment(shown.run.path) for shown in runs]
+    environments: list[dict[str, Any]] = []
+    faults: list[Block] = []
+    for shown in runs:
+        try:
+            environments.append(read_environment(shown.run.path))
+        except CimsimError as error:
+            environments.append({})
+            faults.append(cannot_be_shown(error))
     same = (
         "The same versions on the same kind of machine give the same numbers; every chip is named "
         "by its seed."
     )
-    blocks: list[Block] = [Words(same)]
+    blocks: list[Block] = [Words(same), *faults]
     for shown, environment in zip(runs, environments, strict=True):
         commands, started = "\n".join(commands_of(shown.run)), started_by(environment)
         blocks += [

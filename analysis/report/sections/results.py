@@ -20,9 +20,11 @@ from cimsim.analysis.report.blocks import (
     Words,
     file_name,
 )
-from cimsim.errors import CimsimError
+from cimsim.analysis.table import table_csv
+from cimsim.reading import read_text
 
 _MOST_ROWS = 200
+_LARGEST = 20_000_000  # a page that holds more opens in no browser
 _KINDS = (".svg", ".csv")
 
 
@@ -57,10 +59,11 @@ def _folders(run: Path, shown_elsewhere: Sequence[str]) -> dict[str, list[Path]]
 def _block(path: Path, file: str) -> Iterator[Block]:
     name = path.stem.replace("_", " ").replace("-", " ")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, _LARGEST)
         yield Picture(text, name) if path.suffix == ".svg" else _table(text, name, file_name(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CimsimError(f"{path} cannot be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        yield Words(f"{path} cannot be shown: {reason}", remark=True)
 
 
 def _table(text: str, name: str, file: str) -> Block:
@@ -70,7 +73,7 @@ def _table(text: str, name: str, file: str) -> Block:
     headings, *values = rows
     shown = values[:_MOST_ROWS]
     right = [i for i in range(len(headings)) if all(_is_number(row[i]) for row in shown)]
-    table = Table(name, headings, tuple(shown), right, file, text)
+    table = Table(name, headings, tuple(shown), right, file, table_csv(rows))
     if len(values) <= _MOST_ROWS:
         return Folded(name, (table,))
     cut = f"The first {_MOST_ROWS} of {len(values)} rows; the file has all."

@@ -9,7 +9,7 @@ from itertools import islice
 
 from torch import nn
 
-from cimsim.analysis.report.blocks import Block, Heading, Listing, Part, Section, Shown
+from cimsim.analysis.report.blocks import Block, Heading, Listing, Part, Section, Shown, typed_path
 from cimsim.nn import age, program
 from cimsim.nn import digital as computed_digitally
 from cimsim.seeds import generator
@@ -34,7 +34,7 @@ def section(runs: Sequence[Shown]) -> Section | None:
 def _samples(shown: Shown) -> list[Block]:
     run, data = shown.run, shown.run.data
     model, prompt = run.chip_model(run.profile), _beginning(data)
-    asked = ["cimsim", "generate", str(run.path), "--prompt", prompt]
+    asked = ["cimsim", "generate", typed_path(run.path), "--prompt", prompt]
     asked += ["--length", str(_LENGTH[data.token])]
     blocks: list[Block] = [Heading(shown.name)]
     for how in (None, *_AGES):

@@ -15,21 +15,30 @@ from cimsim.analysis.report.blocks import (
     Shown,
     Table,
 )
-from cimsim.analysis.study import table_csv
+from cimsim.analysis.report.each import cannot_be_shown
+from cimsim.analysis.table import table_csv
 from cimsim.analysis.training_plot import PANELS, Training, draw_training, line_of
+from cimsim.errors import CimsimError
 from cimsim.training.records import read_metrics
 
 
 def section(runs: Sequence[Shown]) -> Section | None:
     """Results, loss and accuracy over epochs, and every setting."""
-    blocks: list[Block] = [_results(runs)]
+    trainings: list[Training] = []
     groups: dict[str, list[Training]] = {}
+    faults: list[Block] = []
     for shown in runs:
-        training = Training(shown.name, shown.number, read_metrics(shown.run.path))
+        try:
+            training = Training(shown.name, shown.number, read_metrics(shown.run.path))
+        except CimsimError as error:
+            training = Training(shown.name, shown.number, ())
+            faults.append(cannot_be_shown(error))
+        trainings.append(training)
         if training.epochs:
             groups.setdefault(shown.run.config.data, []).append(training)
-    blocks += [_curves(data, trainings) for data, trainings in groups.items()]
-    every = [training for trainings in groups.values() for training in trainings]
+    blocks: list[Block] = [_results(runs, trainings), *faults]
+    blocks += [_curves(data, alike) for data, alike in groups.items()]
+    every = [training for alike in groups.values() for training in alike]
     if every:
         blocks.append(Folded("Every epoch in numbers", (_epochs(every),)))
     blocks.append(Folded("Every setting", (_settings(runs),)))
@@ -50,11 +59,11 @@ def _curves(data: str, trainings: Sequence[Training]) -> Picture:
     )
 
 
-def _results(runs: Sequence[Shown]) -> Table:
+def _results(runs: Sequence[Shown], trainings: Sequence[Training]) -> Table:
     headings = ("run", "data", "model", "device", "training", "epochs")
     scored = ("measured by", "digital", "on one chip", "time (min)")
     rows = []
-    for shown in runs:
+    for shown, training in zip(runs, trainings, strict=True):
         config, result = shown.run.config, shown.run.result
         token = str(result.get("token", ""))
         metric = metric_named("perplexity", token) if token else ACCURACY
@@ -63,7 +72,7 @@ def _results(runs: Sequence[Shown]) -> Table:
             for w in ("digital", "chip")
         ]
         way = f"{config.method} (recipe {config.recipe})" if config.recipe else config.method
-        minutes = sum(row.get("seconds", math.nan) for row in read_metrics(shown.run.path)) / 60
+        minutes = sum(row.get("seconds", math.nan) for row in training.epochs) / 60
         facts = (shown.name, config.data, config.model, shown.run.profile.name, way)
         numbers = (str(config.epochs), metric.heading, *scores, f"{minutes:.1f}")
         rows.append((*facts, *numbers))

@@ -1,0 +1,61 @@
+"""Reads files that somebody else may have made: never waits, never fills the memory."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+LARGEST = 256 * 2**20
+
+
+def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
+    """The content of a regular file of at most ``largest`` bytes.
+
+    A pipe, a device or a folder is refused without waiting for it.
+
+    Raises:
+        OSError: the file cannot be read; ``strerror`` says why in words.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for somebody who writes to it.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        file = os.open(path, flags)
+    except ValueError as error:  # a null character in the name
+        raise OSError(errno.EINVAL, f"it has no possible name ({error})", str(path)) from None
+    mode = os.fstat(file).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(file)
+        what = "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file"
+        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, what, str(path))
+    with open(file, "rb") as stream:
+        content = stream.read(largest + 1)
+    if len(content) > largest:
+        raise OSError(errno.EFBIG, f"it is larger than {largest} bytes", str(path))
+    return content
+
+
+def read_text(path: Path, largest: int = LARGEST) -> str:
+    """The text of a regular file in UTF-8, see :func:`read_bytes`; line ends are ``\\n``.
+
+    Raises:
+        OSError: the file cannot be read.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    text = read_bytes(path, largest).decode("utf-8")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON, not UTF-8, or nested too deeply.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
