@@ -57,8 +57,10 @@ def inline_svg(figure: Figure, prefix: str, label: str) -> str:
     text = io.StringIO()
     figure.set_dpi(_DPI)
     literal(figure)
-    settings = {"svg.hashsalt": "cimsim", "svg.fonttype": "none"}
-    with matplotlib.rc_context(settings), unusual_scripts():
+    with (
+        matplotlib.rc_context({"svg.hashsalt": "cimsim", "svg.fonttype": "none"}),
+        unusual_scripts(),
+    ):
         figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
     return themed_svg(text.getvalue(), prefix, label)
 

@@ -23,6 +23,8 @@ __all__ = [
     "ConvTranspose",
     "cpp_compiler",
     "in_backward",
+    "in_transform",
+    "is_batched",
     "is_view",
     "saved_tensors_are_hooked",
     "unsafe_view",
@@ -46,6 +48,16 @@ def in_backward() -> bool:
 def saved_tensors_are_hooked() -> bool:
     """Whether ``saved_tensors_hooks`` are active, as within activation checkpointing."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+def in_transform() -> bool:
+    """Whether a transform of ``torch.func`` (grad, vmap, jacrev, …) is running in this thread."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def is_batched(gradient: Tensor) -> bool:
+    """Whether ``gradient`` stands for several at once, as ``is_grads_batched=True`` passes them."""
+    return torch._C._functorch.is_legacy_batchedtensor(gradient)
 
 
 def is_view(tensor: Tensor) -> bool:

@@ -52,6 +52,28 @@ def test_in_backward() -> None:
     assert seen == [True]
 
 
+def test_in_transform() -> None:
+    seen = []
+
+    def square(x: torch.Tensor) -> torch.Tensor:
+        seen.append(torch_private.in_transform())
+        return x.square().sum()
+
+    square(torch.ones(2))
+    torch.func.grad(square)(torch.ones(2))
+    assert seen == [False, True]
+
+
+def test_batched_gradients() -> None:
+    seen = []
+    x = torch.ones(2, requires_grad=True)
+    y = x * 2
+    y.register_hook(lambda gradient: seen.append(torch_private.is_batched(gradient)))
+    torch.autograd.grad(y, x, torch.ones(2), retain_graph=True)
+    torch.autograd.grad(y, x, torch.eye(2), is_grads_batched=True)
+    assert seen == [False, True]
+
+
 def test_hooks_on_saved_tensors() -> None:
     assert not torch_private.saved_tensors_are_hooked()
     with saved_tensors_hooks(lambda t: t, lambda t: t):

@@ -54,12 +54,13 @@ def chip(
     if weight.stride(-1) != 1:
         weight = weight.contiguous()
     cells, scale = _cells(weight, profile, recipe, seed, age_s, False, passing)
+    tiles, columns = scale.shape
     return Chip(
         terms=(Term(None, cells.relative),),
         scale=scale,
         read_variance=cells.variance,
         traps=(),
-        adc=draw_adc(profile.adc, *scale.shape, seed, scale),
+        adc=draw_adc(profile.adc, tiles, columns, seed, scale),
         gated_S=None,
     )
 

@@ -67,7 +67,7 @@ def parse(text: str, file: str, by: str = "") -> tuple[Node | None, list[Fault]]
     except yaml.MarkedYAMLError as error:
         return None, [_place(start, error.problem_mark).fault(_syntax(error))]
     except (ValueError, OverflowError):  # a number behind \U in quotes that no character has
-        mark = loader.get_mark()  # type: ignore[no-untyped-call]
+        mark = loader.get_mark()
         return None, [_place(start, mark).fault("an escaped character that does not exist")]
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
