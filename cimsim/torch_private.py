@@ -23,8 +23,10 @@ __all__ = [
     "ConvTranspose",
     "cpp_compiler",
     "in_backward",
+    "is_batched",
     "is_view",
     "saved_tensors_are_hooked",
+    "transforming",
     "unsafe_view",
 ]
 
@@ -46,6 +48,16 @@ def in_backward() -> bool:
 def saved_tensors_are_hooked() -> bool:
     """Whether ``saved_tensors_hooks`` are active, as within activation checkpointing."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+
+
+def transforming() -> bool:
+    """Whether a transform of ``torch.func`` runs now."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def is_batched(tensor: Tensor) -> bool:
+    """Whether ``tensor`` is several, as a gradient within ``is_grads_batched=True``."""
+    return torch._C._functorch.is_legacy_batchedtensor(tensor)
 
 
 def is_view(tensor: Tensor) -> bool:

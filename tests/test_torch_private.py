@@ -59,6 +59,28 @@ def test_hooks_on_saved_tensors() -> None:
     assert not torch_private.saved_tensors_are_hooked()
 
 
+def test_transforms() -> None:
+    seen = []
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        seen.append(torch_private.transforming())
+        return x.square().sum()
+
+    torch.func.grad(f)(torch.ones(2))
+    assert seen == [True]
+    assert not torch_private.transforming()
+
+
+def test_batched_gradients() -> None:
+    seen = []
+    x = torch.ones(2, requires_grad=True)
+    y = x.square()
+    y.register_hook(lambda dy: seen.append(torch_private.is_batched(dy)))
+    torch.autograd.grad(y, x, torch.eye(2), is_grads_batched=True, retain_graph=True)
+    y.sum().backward()
+    assert seen == [True, False]
+
+
 def test_views() -> None:
     x = torch.arange(6.0)
     assert torch_private.is_view(x.view(2, 3))

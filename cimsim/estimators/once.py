@@ -9,11 +9,7 @@ import torch
 from torch import Tensor
 
 from cimsim.errors import CimsimError
-
-
-def transforming() -> bool:
-    """Whether a transform of ``torch.func`` runs now; torch has no public name for that."""
-    return torch._C._are_functorch_transforms_active()
+from cimsim.torch_private import is_batched, transforming
 
 
 def refuse_batched(dy: Tensor) -> None:
@@ -22,7 +18,7 @@ def refuse_batched(dy: Tensor) -> None:
     Raises:
         CimsimError: within ``is_grads_batched=True`` or ``vectorize=True``.
     """
-    if transforming() or torch._C._functorch.is_legacy_batchedtensor(dy):
+    if transforming() or is_batched(dy):
         raise CimsimError(
             "an analog layer cannot differentiate a batch of outputs at once; leave out "
             "is_grads_batched=True or vectorize=True"

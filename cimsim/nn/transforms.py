@@ -16,7 +16,7 @@ from torch.fx import Proxy
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from cimsim.errors import CimsimError
-from cimsim.estimators.once import transforming
+from cimsim.torch_private import transforming
 
 _EXPORT = "export the digital model, cimsim.to_digital(model), instead"
 _FUNC = (

@@ -15,9 +15,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 import cimsim
 from cimsim.errors import CimsimError
-from cimsim.estimators.once import transforming
 from cimsim.kernels import Use, use
 from cimsim.nn import digital
+from cimsim.torch_private import transforming
 from tests.building import POLYNOMIAL, device
 from tests.nn.examples import MODULES, Model, input_of
 
