@@ -23,10 +23,10 @@ __all__ = [
     "ConvTranspose",
     "cpp_compiler",
     "in_backward",
-    "in_transform",
     "is_batched",
     "is_view",
     "saved_tensors_are_hooked",
+    "transforming",
     "unsafe_view",
 ]
 
@@ -50,14 +50,14 @@ def saved_tensors_are_hooked() -> bool:
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
-def in_transform() -> bool:
-    """Whether a transform of ``torch.func`` (grad, vmap, jacrev, …) is running in this thread."""
+def transforming() -> bool:
+    """Whether a transform of ``torch.func`` runs now."""
     return torch._C._are_functorch_transforms_active()
 
 
-def is_batched(gradient: Tensor) -> bool:
-    """Whether ``gradient`` stands for several at once, as ``is_grads_batched=True`` passes them."""
-    return torch._C._functorch.is_legacy_batchedtensor(gradient)
+def is_batched(tensor: Tensor) -> bool:
+    """Whether ``tensor`` is several, as a gradient within ``is_grads_batched=True``."""
+    return torch._C._functorch.is_legacy_batchedtensor(tensor)
 
 
 def is_view(tensor: Tensor) -> bool:

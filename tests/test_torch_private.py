@@ -52,33 +52,33 @@ def test_in_backward() -> None:
     assert seen == [True]
 
 
-def test_in_transform() -> None:
-    seen = []
-
-    def square(x: torch.Tensor) -> torch.Tensor:
-        seen.append(torch_private.in_transform())
-        return x.square().sum()
-
-    square(torch.ones(2))
-    torch.func.grad(square)(torch.ones(2))
-    assert seen == [False, True]
-
-
-def test_batched_gradients() -> None:
-    seen = []
-    x = torch.ones(2, requires_grad=True)
-    y = x * 2
-    y.register_hook(lambda gradient: seen.append(torch_private.is_batched(gradient)))
-    torch.autograd.grad(y, x, torch.ones(2), retain_graph=True)
-    torch.autograd.grad(y, x, torch.eye(2), is_grads_batched=True)
-    assert seen == [False, True]
-
-
 def test_hooks_on_saved_tensors() -> None:
     assert not torch_private.saved_tensors_are_hooked()
     with saved_tensors_hooks(lambda t: t, lambda t: t):
         assert torch_private.saved_tensors_are_hooked()
     assert not torch_private.saved_tensors_are_hooked()
+
+
+def test_transforms() -> None:
+    seen = []
+
+    def f(x: torch.Tensor) -> torch.Tensor:
+        seen.append(torch_private.transforming())
+        return x.square().sum()
+
+    torch.func.grad(f)(torch.ones(2))
+    assert seen == [True]
+    assert not torch_private.transforming()
+
+
+def test_batched_gradients() -> None:
+    seen = []
+    x = torch.ones(2, requires_grad=True)
+    y = x.square()
+    y.register_hook(lambda dy: seen.append(torch_private.is_batched(dy)))
+    torch.autograd.grad(y, x, torch.eye(2), is_grads_batched=True, retain_graph=True)
+    y.sum().backward()
+    assert seen == [True, False]
 
 
 def test_views() -> None:

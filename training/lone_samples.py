@@ -7,9 +7,9 @@ from contextlib import ExitStack
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from cimsim.nn import digital, evaluating
+from cimsim.torch_private import BatchNorm
 from cimsim.training.repeat import Repeat
 
 
@@ -20,7 +20,7 @@ def fewest_samples(model: nn.Module, x: Tensor) -> int:
 
     Leaves the model and all draws as they were.
     """
-    norms = [norm for norm in model.modules() if isinstance(norm, _BatchNorm)]
+    norms = [norm for norm in model.modules() if isinstance(norm, BatchNorm)]
     if not norms:
         return 1
     lone = False

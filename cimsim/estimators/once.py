@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cimsim.errors import CimsimError
-from cimsim.torch_private import in_transform, is_batched
+from cimsim.torch_private import is_batched, transforming
 
 
 def refuse_batched(dy: Tensor) -> None:
@@ -18,7 +18,7 @@ def refuse_batched(dy: Tensor) -> None:
     Raises:
         CimsimError: within ``is_grads_batched=True`` or ``vectorize=True``.
     """
-    if in_transform() or is_batched(dy):
+    if transforming() or is_batched(dy):
         raise CimsimError(
             "an analog layer cannot differentiate a batch of outputs at once; leave out "
             "is_grads_batched=True or vectorize=True"

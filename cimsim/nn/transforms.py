@@ -16,7 +16,7 @@ from torch.fx import Proxy
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from cimsim.errors import CimsimError
-from cimsim.torch_private import in_transform
+from cimsim.torch_private import transforming
 
 _EXPORT = "export the digital model, cimsim.to_digital(model), instead"
 _FUNC = (
@@ -58,7 +58,7 @@ def refuse_transforms(name: str, x: Tensor) -> None:
         raise _refusal(name, "torch.export or torch.onnx.export", _EXPORT)
     if torch.compiler.is_compiling():
         return
-    if in_transform():
+    if transforming():
         raise _refusal(name, "a transform of torch.func (grad, vmap, jacrev, …)", _FUNC)
     if get_proxy_mode() is not None:
         raise _refusal(name, "make_fx", "use torch.fx.symbolic_trace or torch.compile instead")

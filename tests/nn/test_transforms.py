@@ -17,6 +17,7 @@ import cimsim
 from cimsim.errors import CimsimError
 from cimsim.kernels import Use, use
 from cimsim.nn import digital
+from cimsim.torch_private import transforming
 from tests.building import POLYNOMIAL, device
 from tests.nn.examples import MODULES, Model, input_of
 
@@ -103,6 +104,21 @@ def test_the_digital_model_can_do_it(transform: str) -> None:
     else:
         with digital(model):
             REFUSED[transform](model, x)
+
+
+def test_whether_a_transform_runs_is_asked_in_one_place() -> None:
+    """By a private name of torch."""
+    seen = []
+
+    def look(x: Tensor) -> Tensor:
+        seen.append(transforming())
+        return x.sum()
+
+    assert not transforming()
+    func.grad(look)(torch.ones(2))
+    func.vmap(look)(torch.ones(2))
+    assert seen == [True, True]
+    assert not transforming()
 
 
 @pytest.mark.parametrize("kind", MODULES)
