@@ -100,7 +100,7 @@ def test_with_trust_it_is_opened(name: str, here: Path, cimsim: Command) -> None
     assert (here / "RAN").exists()
 
 
-@pytest.mark.parametrize("name", set(MORE) - {"plot"})
+@pytest.mark.parametrize("name", sorted(set(MORE) - {"plot"}))
 def test_every_command_has_the_option(name: str) -> None:
     options = {o for p in commands()[name].params for o in p.opts}  # type: ignore[attr-defined]
     assert "--trust" in options
