@@ -17,12 +17,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 from cimsim.errors import CimsimWarning
@@ -280,34 +282,52 @@ def _run(
     """
     environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(scratch)}
     words = scratch / "said"
-    with words.open("wb") as out:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            env=environment,
-            start_new_session=True,
-        )
+    begin = time.monotonic()
+    process: subprocess.Popen[bytes] | None = None
     code: int | None = None
     try:
-        begin = time.monotonic()
+        with words.open("wb") as out, _uninterrupted():
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env=environment,
+                start_new_session=True,
+            )
         with suppress(subprocess.TimeoutExpired):
             code = process.wait(min(patience_s, max(seconds, 0.0)))
         if code is None and seconds > patience_s:
-            text = "cimsim: building the CPU kernels takes long; it is given up after %.0f s"
             if _speaks():
+                text = "cimsim: building the CPU kernels takes long; it is given up after %.0f s"
                 _log.warning(text, seconds)
             with suppress(subprocess.TimeoutExpired):
                 code = process.wait(seconds - (time.monotonic() - begin))
     finally:
-        if code != 0:
+        if process is not None and code != 0:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     with words.open("rb") as written:
         written.seek(max(0, words.stat().st_size - 65536))
         return code, written.read().decode(errors="replace")
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Within the block Ctrl-C waits for its end: it would lose a process that is being started."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    waiting: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: waiting.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if waiting:
+            before(*waiting[0])
 
 
 def _first_error(said: str) -> str:
