@@ -53,7 +53,7 @@ def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequenc
             done[path] = assignment
     new = {assignment.key: assignment.text for assignment in done.values()}
     kept = [text for text in profile.overrides if text.partition("=")[0] not in new]
-    data = changed.model_dump(warnings=False) | {"overrides": (*kept, *new.values())}
+    data = _plain(changed) | {"overrides": (*kept, *new.values())}
     try:
         overridden = Profile.model_validate(data)
     except ValidationError as failure:
@@ -61,6 +61,17 @@ def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequenc
     if faults:
         raise ProfileError(faults)
     return overridden
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as a file holds it; pydantic's own dump fails where a value is of a wrong type."""
+    if isinstance(value, Section):
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_plain, value))
+    return value
 
 
 class _UnknownKeyError(Exception):
