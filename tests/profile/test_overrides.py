@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from cimsim.errors import CimsimError
 from cimsim.profile import (
+    Fault,
     Profile,
     ProfileError,
     dump_profile,
@@ -244,3 +246,29 @@ def test_a_section_that_is_absent_begins_with_its_defaults() -> None:
     assert (wires.r_bit_ohm, wires.r_word_ohm) == (2, 0)
     with pytest.raises(ProfileError, match="one value without keys"):  # a window has no default
         load_profile("pcm-ibm-2020", ["cell.write_verify.tolerance_uS=2"])
+
+
+@pytest.mark.parametrize("value", ["{a: 1}", "[[1]]", "{kind: {a: 1}}", "[{kind: [x]}]", "{}"])
+@pytest.mark.parametrize("name", ["pcm-ibm-2020", "reram-cmo-2025"])
+def test_a_value_of_any_type_at_any_key_is_taken_or_refused(name: str, value: str) -> None:
+    profile = load_profile(name)
+    for key in _keys(profile.model_dump()):
+        assignment = f"{key}={value}"
+        faults = _faults(partial(override_profile, profile, [assignment]))
+        assert all(str(fault).startswith("--set ") for fault in faults)
+
+
+def _faults(load: Callable[[], Profile]) -> list[Fault]:
+    try:
+        load()
+    except ProfileError as error:
+        return error.faults
+    return []
+
+
+def _keys(data: Any, start: str = "") -> Iterator[str]:
+    pairs = data.items() if isinstance(data, dict) else enumerate(data)
+    for key, inner in pairs:
+        yield f"{start}{key}"
+        if isinstance(inner, dict | list | tuple):
+            yield from _keys(inner, f"{start}{key}.")
