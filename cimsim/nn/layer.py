@@ -504,9 +504,9 @@ class AnalogLayer(Ranged):
             raise CimsimError(f"layer '{self.name}' takes a tensor, not a {type(x).__name__}")
         if not self.digital:
             refuse_transforms(self.name, x)
-        if not is_traced():
-            self._refuse_shape(x)
         with computed_once(self):
+            if not is_traced():
+                self._refuse_shape(x)
             return self._multiplied(x, *others)
 
     def _multiplied(self, x: Tensor, *others: Any) -> Tensor:
