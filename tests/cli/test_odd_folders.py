@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.children import Start, ended
 from tests.cli.conftest import Command
 
 CAFE = os.fsdecode(b"caf\xe9")  # as an old disk or archive has it: no UTF-8
@@ -140,50 +139,32 @@ def test_a_name_that_is_too_long(cimsim: Command, tmp_path: Path) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("folder", ["ü[red]"], indirect=True)
-def test_terminals_of_few_letters(
-    start: Callable[..., subprocess.Popen[str]], folder: Path, environment: dict[str, str]
-) -> None:
-    process = start("cost", "aware", "--out", "ü.csv", cwd=folder, **environment)
-    try:
-        _, err = process.communicate(timeout=600)
-    finally:
-        process.kill()
-        process.communicate()
+def test_terminals_of_few_letters(start: Start, folder: Path, environment: dict[str, str]) -> None:
+    with start("cost", "aware", "--out", "ü.csv", cwd=folder, **environment) as process:
+        _, err = ended(process)
     assert process.returncode == 0, err
     assert (folder / "ü.csv").is_file()
 
 
 @pytest.mark.parametrize("command", [["methods"], ["profiles", "show", "ideal"], ["--help"]])
-def test_a_reader_that_has_seen_enough(
-    start: Callable[..., subprocess.Popen[str]], tmp_path: Path, command: list[str]
-) -> None:
+def test_a_reader_that_has_seen_enough(start: Start, tmp_path: Path, command: list[str]) -> None:
     """As in ``cimsim methods | head -1``: nothing is said, and it does not count as success."""
-    process = start(*command, cwd=tmp_path)
-    try:
+    with start(*command, cwd=tmp_path) as process:
         assert process.stdout is not None
         process.stdout.close()
-        assert process.stderr is not None
-        err = process.stderr.read()
-        process.wait(timeout=600)
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
+        process.stdout = None  # else it would be read
+        _, err = ended(process)
     assert err == ""
     assert process.returncode == 1
 
 
 def test_a_notice_is_given_once_for_all_workers(
-    start: Callable[..., subprocess.Popen[str]], trained: Path, tmp_path: Path
+    start: Start, trained: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(trained / "aware", tmp_path / "aware")
     words = ["sweep", "aware", "--over", "noise=0,1", "--chips", 2, "--workers", 2]
-    process = start(*words, cwd=tmp_path, CXX="/no/such/c++")
-    try:
-        _, err = process.communicate(timeout=1800)
-    finally:
-        process.kill()
-        process.communicate()
+    with start(*words, cwd=tmp_path, CXX="/no/such/c++") as process:
+        _, err = ended(process)
     assert process.returncode == 0, err
     assert err.count("/no/such/c++") == 1
     assert "cimsim: note: the CPU kernels could not be built" in err
