@@ -63,17 +63,6 @@ def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequenc
     return overridden
 
 
-def _plain(value: Any) -> Any:
-    """``value`` as a file holds it; pydantic's own dump fails where a value is of a wrong type."""
-    if isinstance(value, Section):
-        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
-    if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_plain, value))
-    return value
-
-
 class _UnknownKeyError(Exception):
     """There is no such value to set."""
 
