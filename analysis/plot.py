@@ -22,7 +22,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, Formatter, FuncFormatter, NullLocator
 
 from cimsim.analysis.levels import Axis
 from cimsim.analysis.metric import ACCURACY, Metric
@@ -245,12 +245,23 @@ def literal(figure: Figure) -> Figure:
     matplotlib writes itself, may be formulas.
     """
     written_by_matplotlib = {id(text) for axis in _axis_of(figure) for text in _numbers_at(axis)}
+    for axis in _axis_of(figure):
+        named = axis.get_major_formatter()
+        if isinstance(named, _NAMED):
+            axis.set_major_formatter(FuncFormatter(partial(_printable_name, named)))
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         if id(text) not in written_by_matplotlib:
             text.set_parse_math(False)
             text.set_text(printable(text.get_text()))
     return figure
+
+
+_NAMED = (FixedFormatter, FuncFormatter)
+
+
+def _printable_name(named: Formatter, place: float, position: int | None) -> str:
+    return printable(named(place, position))
 
 
 def _axis_of(figure: Figure) -> Iterator[Axis_]:
@@ -260,8 +271,9 @@ def _axis_of(figure: Figure) -> Iterator[Axis_]:
 
 def _numbers_at(axis: Axis_) -> Iterator[Text]:
     yield axis.get_offset_text()
-    if not isinstance(axis.get_major_formatter(), FixedFormatter):
-        yield from axis.get_ticklabels(which="both")
+    labels = axis.get_ticklabels(which="both")  # which also makes them, where there were none
+    if not isinstance(axis.get_major_formatter(), _NAMED):
+        yield from labels
 
 
 def _add_legends(

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")
 _NUMBER = re.compile(r"[-+]?[\d.][\d.eE+-]*( ± [\d.eE+-]+)?( ?%)?|[-+]?(inf|nan)")
 
 
@@ -27,6 +27,8 @@ def table_csv(table: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, str):
+        value = value.replace("\r\n", "\n").replace("\r", "\n")  # which would end the row
     if isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
         return f"'{value}"
     return value

@@ -14,6 +14,7 @@ LARGEST = 1e12
 _SMALLEST_DIVISOR = 1e-12
 _LARGEST_KNOB = 1e6
 _LARGEST_COUNT = 2**24
+_LONGEST_TEXT = 20_000
 
 
 def _not_too_large(value: float) -> float:
@@ -45,8 +46,10 @@ Index = Annotated[int, Field(strict=True, ge=0, le=_LARGEST_COUNT)]
 Celsius = Annotated[Number, Field(gt=-273.15)]
 Fraction = Annotated[NonNegative, Field(le=1)]
 Bits = Annotated[int, Field(strict=True, ge=2, le=16)]
-Text = Annotated[str, Field(strict=True, min_length=1)]
-Paragraph = Annotated[str, StringConstraints(strict=True, strip_whitespace=True)]
+Text = Annotated[str, Field(strict=True, min_length=1, max_length=_LONGEST_TEXT)]
+Paragraph = Annotated[
+    str, StringConstraints(strict=True, strip_whitespace=True, max_length=_LONGEST_TEXT)
+]
 
 
 class KnobMark:

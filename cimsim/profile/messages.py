@@ -44,6 +44,7 @@ _SENTENCES = {
     "greater_than_equal": "must be {ge:g} or more {got}",
     "less_than_equal": "must be {le:g} or less {got}",
     "missing": "a value is missing here",
+    "string_too_long": "must not be longer than {max_length} characters",
     "string_too_short": "must not be empty",
     "tuple_type": "must be a list, such as [a, b] {got}",
     "too_short": "must not be an empty list",

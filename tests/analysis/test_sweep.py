@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytest
 import torch
 
 import cimsim
+from cimsim.analysis.engine import Here, Task
 from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.store import Cell, Store, Sweep, read_sweep, sweep_folder
 from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
 from cimsim.profile import behaviour, load_profile, override_profile
-from cimsim.training.evaluate import evaluate
+from cimsim.sealing import unsealed
+from cimsim.training.evaluate import Score, evaluate
 from cimsim.training.run import Run, calibration_batches
 
 
@@ -259,3 +262,64 @@ def test_layers_that_make_no_sense_with_the_axis_are_refused(
     with pytest.raises(CimsimError, match=message):
         sweep([run], parse_axis(axis), 1, layers=layers)
     assert not (run.path / "sweeps").exists()
+
+
+class _Refusing(Here):
+    """An engine that refuses what it is asked."""
+
+    def scores(
+        self, runs: Sequence[Run], tasks: Sequence[Task], device: torch.device
+    ) -> Iterator[tuple[int, Score]]:
+        raise CimsimError("no workers")
+        yield 0, Score(0.0, 0.0)
+
+
+def test_a_refused_sweep_leaves_the_earlier_one_to_be_drawn(run: Run) -> None:
+    (before,) = sweep([run], parse_axis("noise=0,3"), 2)
+    for axis, chips in (("noise=0,5", 2), ("noise=0,3", 9)):
+        with pytest.raises(CimsimError, match="no workers"):
+            sweep([run], parse_axis(axis), chips, engine=_Refusing())
+        assert read_sweep(sweep_folder(run.path, "noise")) == before
+    (after,) = sweep([run], parse_axis("noise=3"), 1)
+    assert read_sweep(sweep_folder(run.path, "noise")) == after
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("levels", []),
+        ("levels", [[1]]),
+        ("levels", ["x"]),
+        ("levels", [-1.0]),
+        ("levels", [1e999]),
+        ("levels", 3),
+        ("chips", 0),
+        ("chips", "many"),
+        ("chips", None),
+        ("digital_accuracy", 3.0),
+        ("digital_accuracy", "nan"),
+        ("metric", "beauty"),
+        ("age_s", -1),
+        ("basis", 3),
+        ("layers", 3),
+        ("run", []),
+    ],
+)
+def test_a_plan_with_a_field_that_no_sweep_has_is_damaged(
+    run: Run, key: str, value: object
+) -> None:
+    sweep([run], parse_axis("noise=0"), 1)
+    path = sweep_folder(run.path, "noise") / "sweep.json"
+    plan = unsealed(json.loads(path.read_text()))
+    path.write_text(json.dumps({**plan, key: value}))
+    with pytest.raises(CimsimError, match=r"sweep\.json: is damaged; delete it"):
+        read_sweep(path.parent)
+
+
+def test_a_plan_of_a_thousand_million_chips_is_read_at_once(run: Run) -> None:
+    sweep([run], parse_axis("noise=0"), 1)
+    path = sweep_folder(run.path, "noise") / "sweep.json"
+    plan = unsealed(json.loads(path.read_text()))
+    path.write_text(json.dumps({**plan, "chips": 10**9}))
+    found = read_sweep(path.parent)
+    assert (len(found.cells), found.missing) == (1, 10**9 - 1)

@@ -15,7 +15,7 @@ from cimsim.analysis.store import Cell, Plan, Sweep, cells_csv
 from cimsim.analysis.table import table_csv
 
 ROOT = Path(__file__).parents[2]
-FORMULAS = ["=1+1", "+1+cmd|' /C calc'!A0", "-2+3+cmd", "@SUM(A1)", "\t=1", "\r=1", "=HYPERLINK(1)"]
+FORMULAS = ["=1+1", "+1+cmd|' /C calc'!A0", "-2+3+cmd", "@SUM(A1)", "\t=1", "\n=1", "=HYPERLINK(1)"]
 NUMBERS = ["-0.5", "+3", "-1e-6", "-0.05 ± 0.10", "-3 %", "-inf", "-.5", 1, -1.5, None]
 
 
@@ -36,11 +36,18 @@ def test_a_number_stays_as_it_is(number: object) -> None:
     assert cells(table_csv([[number, "x"]])) == [["" if number is None else str(number), "x"]]
 
 
+def test_no_line_end_in_a_cell_ends_its_row() -> None:
+    assert cells(table_csv([["a\rb", "c\r\nd", "\r=1"], ["x"]])) == [
+        ["a\nb", "c\nd", "'\n=1"],
+        ["x"],
+    ]
+
+
 @given(st.lists(st.lists(st.text() | st.floats(allow_nan=False) | st.integers())))
 def test_no_cell_of_any_table_is_a_formula(table: list[list[object]]) -> None:
     for row in cells(table_csv(table)):
         for cell in row:
-            assert cell[:1] not in ("=", "@", "\t", "\r")
+            assert cell[:1] not in ("=", "@", "\t", "\n", "\r")
             assert cell[:1] not in ("+", "-") or re.fullmatch(r"[-+][\d.infe±% +-]*", cell)
 
 

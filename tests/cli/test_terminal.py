@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 ODD = {
     "markup": "[/red] [bold]x[/bold] [link=file:///x]y",
     "formula": "a $x_1$ \\frac{ $",
-    "escape": "\x1b[31mred\x1b]0;title\x07",
+    "escape": "\x1b[31mred\x1b]0;title\x1b\\\\",
     "c1": "\x9b31m",
     "turned": "\u202eabc\u2066",
 }

@@ -33,6 +33,7 @@ life RUN --from 1min --points 2 --chips 1
 yield RUN --above 50 --chips 2
 cost RUN --inputs 2
 """
+_HASHES = "SHA256SUMS"
 _READ = (
     "report RUN --out page.html",
     "report RUN --out page.html",
@@ -74,9 +75,12 @@ def write_case(rng: random.Random, folder: Path) -> str:
     run = folder / "run"
     shutil.copytree(made(), run)
     files = sorted(path for path in run.rglob("*") if path.is_file())
-    path = rng.choice(files)
+    weights = [1 if path.suffix in (".csv", ".png", ".svg") else 4 for path in files]
+    (path,) = rng.choices(files, weights)
     name, way = rng.choice(_WAYS)
     way(rng, path)
+    if path.name != _HASHES and rng.random() < 0.5:
+        (run / _HASHES).unlink()  # so that more than the hash is tried
     return f"{path.relative_to(run)} ({name})"
 
 

@@ -23,7 +23,9 @@ def results(run: Path) -> dict[str, str]:
     """Every result, but not what it was made of, nor where a search had found its run."""
     files = (path for path in run.glob("*/**/*.json") if path.name != "sweep.json")
     return {
-        path.relative_to(run).as_posix(): re.sub(r'"runs": \[[^]]*\]', "", path.read_text())
+        path.relative_to(run).as_posix(): re.sub(
+            r'"(runs": \[[^]]*\]|sha256": "\w*")', "", path.read_text()
+        )
         for path in files
     }
 
