@@ -88,7 +88,7 @@ def test_single_levels_stand_beside_each_other() -> None:
 def test_any_name_is_shown(label: str) -> None:
     shown = texts(figure_of("noise=0:1:1", [label, "b"]))
     if len(label) < 60:
-        assert label.replace("$", r"\$") in shown
+        assert label in shown
     else:
         assert any(text.startswith("aaaa") and "…" in text and len(text) < 70 for text in shown)
 
@@ -155,7 +155,7 @@ def test_other_formats_are_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CimsimError, match="cannot be written"):
+    with pytest.raises(CimsimError, match="cannot make the folder"):
         save(figure_of("noise=1", ["a"]), tmp_path / "file" / "a.png")
 
 

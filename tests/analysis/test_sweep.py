@@ -119,6 +119,7 @@ def test_another_checkpoint_is_another_basis(run: Run) -> None:
     changed = bytearray(model.read_bytes())
     changed[-3] ^= 1
     model.write_bytes(changed)
+    (run.path / "SHA256SUMS").unlink()  # as its owner removes it, who has changed the weights
     (after,) = sweep([run], parse_axis("noise=1"), 1)
     assert before.plan.basis != after.plan.basis
     lines = sweep_folder(run.path, "noise").joinpath("results.jsonl").read_text().splitlines()
@@ -162,10 +163,11 @@ def test_cells_are_on_disk_before_the_next_begins(run: Run) -> None:
     seen: list[int] = []
 
     def watch(done: int, total: int, doing: str) -> None:
-        seen.append(len(read_sweep(sweep_folder(run.path, "noise")).cells))
+        if done:  # before the first result, the last sweep remains the last
+            seen.append(len(read_sweep(sweep_folder(run.path, "noise")).cells))
 
     sweep([run], parse_axis("noise=0,1"), 2, progress=watch)
-    assert seen == [0, 1, 2, 3, 4]
+    assert seen == [1, 2, 3, 4]
     assert all(isinstance(cell, Cell) for cell in read_sweep(sweep_folder(run.path, "noise")).cells)
 
 

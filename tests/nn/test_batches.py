@@ -247,7 +247,7 @@ def test_inputs_of_another_shape_are_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("inputs", ["dict", "named tuple", "dataclass"])
 def test_pairs_of_inputs_and_labels_are_evaluated(inputs: str) -> None:
-    model = cimsim.calibrate(cimsim.convert(Two(), "pcm-ibm-2020"), [BOTH["dict"]])
+    model = cimsim.calibrate(cimsim.convert(Two(), "mismatch"), [BOTH["dict"]])  # no read noise
     labels = torch.arange(16) % 4
     found = evaluate_batches(model, [(BOTH[inputs], labels)])
     logits = model.eval()(X, Y)
