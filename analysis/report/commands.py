@@ -18,7 +18,7 @@ from cimsim.analysis.heat_map import map_folders, read_map
 from cimsim.analysis.levels import Axis, format_axis
 from cimsim.analysis.life import Life, read_life
 from cimsim.analysis.report.blocks import typed_path
-from cimsim.analysis.report.each import UNFIT, cannot_be_shown
+from cimsim.analysis.report.each import UNFIT, reason_of
 from cimsim.analysis.sensitivity import Sensitivity, read_sensitivity
 from cimsim.analysis.shapley import Attribution, read_attribution
 from cimsim.analysis.store import Plan, read_sweep, sweep_folder, swept_axes
@@ -39,7 +39,7 @@ def commands_of(run: Run) -> Iterator[str]:
         try:
             yield command()
         except UNFIT as error:
-            yield f"# {one_line(cannot_be_shown(error).text)}"
+            yield f"# {one_line(reason_of(error))}"
 
 
 def _of_results(run: Run) -> Iterator[Callable[[], str]]:

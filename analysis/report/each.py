@@ -70,13 +70,15 @@ def told(
 
 def cannot_be_shown(error: Exception) -> Words:
     """What stands in the place of something that ``error`` keeps from being shown."""
+    return Words(f"This cannot be shown: {reason_of(error)}", remark=True)
+
+
+def reason_of(error: Exception) -> str:
+    """Why a result cannot be used, in one sentence."""
     if isinstance(error, CimsimError):
-        return Words(f"This cannot be shown: {error}", remark=True)
-    return Words(
-        "This cannot be shown: the numbers in its file do not fit each other "
-        f"({type(error).__name__}: {shortened(str(error))})",
-        remark=True,
-    )
+        return str(error)
+    what = f"{type(error).__name__}: {shortened(str(error))}"
+    return f"the numbers in its file do not fit each other ({what})"
 
 
 def refuse_old(shown: Shown, checkpoint_sha256: str, command: str) -> None:

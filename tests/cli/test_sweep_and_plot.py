@@ -117,6 +117,7 @@ def test_a_level_that_changes_nothing_is_told(cimsim: Command, runs: Path) -> No
 def test_a_run_that_was_trained_again_must_be_swept_again(cimsim: Command, runs: Path) -> None:
     cimsim("sweep", "runs/digital", "--over", "noise=1", "--chips", 1)
     shutil.copy(runs / "aware" / "model.safetensors", runs / "digital")
+    (runs / "digital" / "SHA256SUMS").unlink()  # which would call that damage
     code, _, err = cimsim("plot", "runs/digital")
     assert code == 2
     assert "not the one that was swept over noise" in err
