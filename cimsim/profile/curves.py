@@ -6,6 +6,7 @@ Each is a function of a relative conductance ``r = g / g_ref``; the section that
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -39,6 +40,10 @@ class ClippedLog(Curve):
             raise ValueError("max must not be smaller than min")
         return high
 
+    def largest(self, r: float) -> float:
+        """A bound of the magnitude between 0 and ``r``."""
+        return self.max
+
     def formula(self) -> str:
         """The formula with its numbers, on one line."""
         sign = "-" if self.intercept < 0 else "+"
@@ -60,6 +65,10 @@ class CappedPower(Curve):
     exponent: Number = Field(description="power of r")
     max: NonNegative = Field(description="upper bound")
 
+    def largest(self, r: float) -> float:
+        """A bound of the magnitude between 0 and ``r``."""
+        return self.max
+
     def formula(self) -> str:
         """The formula with its numbers, on one line."""
         return f"{self.coefficient:g} r^{self.exponent:g}, at most {self.max:g}"
@@ -76,6 +85,10 @@ class Polynomial(Curve):
 
     kind: Literal["polynomial"] = "polynomial"
     coefficients: Numbers = Field(description="c_0, c_1, ...")
+
+    def largest(self, r: float) -> float:
+        """A bound of the magnitude between 0 and ``r``."""
+        return sum(abs(c) * r**power for power, c in enumerate(self.coefficients))
 
     def formula(self) -> str:
         """The formula with its numbers, on one line."""
@@ -94,6 +107,11 @@ class LogPolynomial(Curve):
     kind: Literal["log-polynomial"] = "log-polynomial"
     coefficients: Numbers = Field(description="c_0, c_1, ...")
 
+    def largest(self, r: float) -> float:
+        """A bound of the magnitude between 0 and ``r``."""
+        decades = max(7.0, math.log10(max(r, 1.0)))  # r is floored at 1e-7
+        return sum(abs(c) * decades**power for power, c in enumerate(self.coefficients))
+
     def formula(self) -> str:
         """The formula with its numbers, on one line."""
         return _terms(self.coefficients, "log10(r)")
@@ -111,6 +129,10 @@ class Saturating(Curve):
     kind: Literal["saturating"] = "saturating"
     amplitude: NonNegative = Field(description="value far above the scale")
     scale: Positive = Field(description="relative conductance at which 63 % are reached")
+
+    def largest(self, r: float) -> float:
+        """A bound of the magnitude between 0 and ``r``."""
+        return self.amplitude
 
     def formula(self) -> str:
         """The formula with its numbers, on one line."""
@@ -145,6 +167,10 @@ class Table(Curve):
             raise ValueError(f"give one value for each of the {len(r)} points in 'r'")
         return values
 
+    def largest(self, r: float) -> float:
+        """A bound of the magnitude between 0 and ``r``."""
+        return max(map(abs, self.values))
+
     def formula(self) -> str:
         """The formula with its numbers, on one line."""
         points = [f"{value:g} at {r:g}" for r, value in zip(self.r, self.values, strict=True)]
@@ -172,6 +198,10 @@ class Piecewise(Curve):
     at: Positive = Field(description="relative conductance where the second formula takes over")
     below: Simple = Field(description="formula for r < at")
     above: Simple = Field(description="formula for r >= at")
+
+    def largest(self, r: float) -> float:
+        """A bound of the magnitude between 0 and ``r``."""
+        return max(self.below.largest(r), self.above.largest(r))
 
     def formula(self) -> str:
         """The formula with its numbers, on one line."""

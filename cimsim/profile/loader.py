@@ -84,7 +84,7 @@ def _place_of(loc: tuple[int | str, ...], tree: Node, of_the_key: bool) -> Place
         inner = node.value
         if isinstance(inner, dict) and part in inner:
             node = inner[str(part)]
-        elif isinstance(inner, list) and isinstance(part, int):
+        elif isinstance(inner, list) and isinstance(part, int) and part < len(inner):
             node = inner[part]
     whole = isinstance(node.value, dict) or node.value is None
     return node.key_place if of_the_key or whole else node.place

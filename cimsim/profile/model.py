@@ -13,6 +13,7 @@ from cimsim.profile.converters import ADC, DAC
 from cimsim.profile.cost import Cost
 from cimsim.profile.effect import map_effects
 from cimsim.profile.fields import Celsius, Paragraph, SchemaVersion, Text
+from cimsim.profile.finite import refuse_extreme_temperature
 from cimsim.profile.section import Section
 from cimsim.profile.sections import Array, Cell
 from cimsim.profile.stuck import FaultMap
@@ -52,6 +53,14 @@ class Profile(Section):
         return [*super().known_keys(), "extends"]
 
     # Validated field by field, so that each fault is reported beside all others and at its place.
+
+    @field_validator("cell")
+    @classmethod
+    def _temperature_is_possible(cls, cell: Cell, info: ValidationInfo) -> Cell:
+        celsius = info.data.get("temperature_C")
+        for effect in cell.temperature if celsius is not None else ():
+            refuse_extreme_temperature(effect, celsius)
+        return cell
 
     @field_validator("array")
     @classmethod

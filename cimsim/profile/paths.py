@@ -26,7 +26,7 @@ def without_tags(loc: KeyPath, data: Any) -> KeyPath:
         if isinstance(data, dict):
             data = data.get(part)
         elif isinstance(data, (list, tuple)) and isinstance(part, int):
-            data = data[part]
+            data = data[part] if part < len(data) else None  # where a value is missing
     return tuple(path)
 
 

@@ -86,6 +86,14 @@ class Curve(Section):
         """The formula with its numbers, on one line."""
         raise NotImplementedError
 
+    def largest(self, r: float) -> float:
+        """A bound of the magnitude between 0 and ``r``.
+
+        Raises:
+            OverflowError: no float is as large.
+        """
+        raise NotImplementedError
+
 
 class Sourced(Section):
     """A section that says where each of its numbers comes from.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.profile.drift import Drift
 from cimsim.profile.fields import Count, Number, Positive, Text
+from cimsim.profile.finite import refuse_too_large
 from cimsim.profile.nonlinearity import IV
 from cimsim.profile.programming_noise import ProgrammingNoise
 from cimsim.profile.read_noise import ReadNoise
@@ -68,6 +69,16 @@ class Cell(Sourced):
         if g_max <= info.data.get("g_min_uS", -math.inf):
             raise ValueError("g_max_uS must be larger than g_min_uS")
         return g_max
+
+    @field_validator("programming_noise", "drift", "temperature", "read_noise", "iv")
+    @classmethod
+    def _stays_finite(cls, effects: Any, info: ValidationInfo) -> Any:
+        ends = [info.data.get("g_min_uS"), info.data.get("g_max_uS")]
+        known = [abs(end) for end in ends if end is not None]
+        for effect in effects if isinstance(effects, tuple) else (effects,):
+            if effect is not None and known:
+                refuse_too_large(effect, max(known))
+        return effects
 
     @property
     def signed(self) -> bool:

@@ -21,11 +21,11 @@ FILE = "measured.csv"
 
 @cache
 def _rows() -> tuple[tuple[str, ...], ...]:
-    """What an instrument may write of 8 cells at 4 targets and 3 ages, two reads each."""
+    """What an instrument may write of 12 cells at 4 targets and 3 ages, two reads each."""
     rng = random.Random(0)
     rows: list[tuple[str, ...]] = [("g_target_uS", "g_measured_uS", "time_s", "cell", "read")]
     for target in (2.0, 8.0, 16.0, 25.0):
-        for cell in range(8):
+        for cell in range(12):
             programmed = target + rng.gauss(0, 0.5)
             for age in (1.0, 100.0, 10_000.0):
                 for read in range(2):

@@ -24,7 +24,12 @@ from cimsim.profile.fields import LARGEST
 FINITE = st.floats(-LARGEST, LARGEST)
 SIZE = st.floats(0, LARGEST)
 POSITIVE = st.floats(1 / LARGEST, LARGEST)
-KNOB = st.floats(0, 1e6)
+KNOB = st.floats(0, 10)
+# Together, what a strength multiplies and conductances must not be too large for float32.
+SMALL = st.floats(-1, 1)
+SIZE_SMALL = st.floats(0, 1)
+G_REF = st.floats(1, LARGEST)
+VOLT = st.floats(1 / LARGEST, 10)
 WORDS = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=50
 )
@@ -32,7 +37,7 @@ SENTENCE = WORDS.filter(str.strip)
 POLYNOMIAL = st.fixed_dictionaries(
     {
         "kind": st.sampled_from(["polynomial", "log-polynomial"]),
-        "coefficients": st.lists(FINITE, min_size=1, max_size=4),
+        "coefficients": st.lists(SMALL, min_size=1, max_size=4),
     }
 )
 CLIPPED = st.builds(
@@ -43,17 +48,22 @@ CLIPPED = st.builds(
         "min": min(bounds),
         "max": max(bounds),
     },
-    FINITE,
-    FINITE,
-    st.tuples(SIZE, SIZE),
+    SMALL,
+    SMALL,
+    st.tuples(SIZE_SMALL, SIZE_SMALL),
 )
 SATURATING = st.fixed_dictionaries(
-    {"kind": st.just("saturating"), "amplitude": SIZE, "scale": POSITIVE}
+    {"kind": st.just("saturating"), "amplitude": SIZE_SMALL, "scale": POSITIVE}
 )
 POWER = st.fixed_dictionaries(
-    {"kind": st.just("capped-power"), "coefficient": SIZE, "exponent": FINITE, "max": SIZE}
+    {
+        "kind": st.just("capped-power"),
+        "coefficient": SIZE_SMALL,
+        "exponent": SMALL,
+        "max": SIZE_SMALL,
+    }
 )
-TABLE = st.lists(st.tuples(FINITE, FINITE), min_size=1, max_size=4, unique_by=lambda p: p[0]).map(
+TABLE = st.lists(st.tuples(SMALL, SMALL), min_size=1, max_size=4, unique_by=lambda p: p[0]).map(
     lambda points: {
         "kind": "table",
         "r": [r for r, _ in sorted(points)],
@@ -65,7 +75,7 @@ CURVE = SIMPLE | st.fixed_dictionaries(
     {"kind": st.just("piecewise"), "at": POSITIVE, "below": SIMPLE, "above": SIMPLE}
 )
 FRACTION = st.floats(0, 1)
-CELSIUS = st.floats(-273, 1e9)
+CELSIUS = st.floats(0, 100)
 
 
 def effect(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -75,29 +85,29 @@ def effect(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dic
 
 
 PROGRAMMING = (
-    effect("state-dependent", g_ref_uS=POSITIVE, sigma_uS=CURVE, bias_uS=st.none() | CURVE)
-    | effect("relative", sigma_of_g=SIZE)
-    | effect("gaussian", sigma_of_g_max=SIZE)
+    effect("state-dependent", g_ref_uS=G_REF, sigma_uS=CURVE, bias_uS=st.none() | CURVE)
+    | effect("relative", sigma_of_g=SIZE_SMALL)
+    | effect("gaussian", sigma_of_g_max=SIZE_SMALL)
 )
 DRIFT = (
-    effect("power-law", t0_s=POSITIVE, g_ref_uS=POSITIVE, nu_mean=CURVE, nu_std=CURVE)
-    | effect("log-relaxation", t0_s=POSITIVE, shift_uS=FINITE, sigma0_uS=SIZE, slope_uS=FINITE)
+    effect("power-law", t0_s=POSITIVE, g_ref_uS=G_REF, nu_mean=CURVE, nu_std=CURVE)
+    | effect("log-relaxation", t0_s=POSITIVE, shift_uS=SMALL, sigma0_uS=SIZE_SMALL, slope_uS=SMALL)
     | effect(
         "tabulated",
-        g_ref_uS=POSITIVE,
+        g_ref_uS=G_REF,
         times_s=st.just([1, 2]),
         sigma_uS=st.lists(CURVE, min_size=2, max_size=2),
         shift_uS=st.just([]) | st.lists(CURVE, min_size=2, max_size=2),
     )
 )
 READ = (
-    effect("one-over-f", t0_s=SIZE, t_read_ns=POSITIVE, g_ref_uS=POSITIVE, q=CURVE)
-    | effect("one-over-f-absolute", t_read_ns=POSITIVE, g_ref_uS=POSITIVE, amplitude_uS=CURVE)
-    | effect("state-dependent", g_ref_uS=POSITIVE, sigma_uS=CURVE)
-    | effect("relative", sigma_of_g=SIZE)
-    | effect("gaussian", sigma_of_g_max=SIZE)
-    | effect("thermal", v_read_V=POSITIVE, t_read_ns=POSITIVE)
-    | effect("telegraph", share_of_cells=FRACTION, step_of_g=SIZE, occupancy=FRACTION)
+    effect("one-over-f", t0_s=SIZE, t_read_ns=POSITIVE, g_ref_uS=G_REF, q=CURVE)
+    | effect("one-over-f-absolute", t_read_ns=POSITIVE, g_ref_uS=G_REF, amplitude_uS=CURVE)
+    | effect("state-dependent", g_ref_uS=G_REF, sigma_uS=CURVE)
+    | effect("relative", sigma_of_g=SIZE_SMALL)
+    | effect("gaussian", sigma_of_g_max=SIZE_SMALL)
+    | effect("thermal", v_read_V=VOLT, t_read_ns=POSITIVE)
+    | effect("telegraph", share_of_cells=FRACTION, step_of_g=SIZE_SMALL, occupancy=FRACTION)
 )
 FAULT = (
     effect("stuck", at=st.sampled_from(["g_min", "g_max", "random"]), rate=FRACTION)
@@ -109,12 +119,12 @@ FAULT = (
         ),
     )
 )
-TEMPERATURE = effect("linear", reference_C=CELSIUS, g_ref_uS=POSITIVE, alpha_per_K=CURVE) | effect(
-    "arrhenius", reference_C=CELSIUS, activation_eV=st.floats(-5, 5)
+TEMPERATURE = effect("linear", reference_C=CELSIUS, g_ref_uS=G_REF, alpha_per_K=CURVE) | effect(
+    "arrhenius", reference_C=CELSIUS, activation_eV=st.floats(-0.5, 0.5)
 )
 IV = effect(
-    "polynomial", v_read_V=POSITIVE, g_ref_uS=POSITIVE, a2_uA_per_V2=CURVE, a3_uA_per_V3=CURVE
-) | effect("sinh", v_read_V=POSITIVE, k_per_V=SIZE)
+    "polynomial", v_read_V=VOLT, g_ref_uS=G_REF, a2_uA_per_V2=CURVE, a3_uA_per_V3=CURVE
+) | effect("sinh", v_read_V=VOLT, k_per_V=st.floats(0, 5))
 RANGE = st.sampled_from(
     [
         {"kind": "mse"},
@@ -145,7 +155,7 @@ PROFILES = st.fixed_dictionaries(
             {
                 "technology": WORDS,
                 "g_min_uS": st.floats(0, 1),
-                "g_max_uS": st.floats(2, 1e300),
+                "g_max_uS": st.floats(2, 1e3),
                 "source": st.fixed_dictionaries({"g_min_uS": SENTENCE, "g_max_uS": SENTENCE}),
                 "programming_noise": st.lists(PROGRAMMING, max_size=2),
                 "faults": st.lists(FAULT, max_size=2),

@@ -209,3 +209,41 @@ def test_no_fault_sends_anything_to_the_terminal(tmp_path: Path, text: str) -> N
         load_profile(file)
     assert len(caught.value.faults) >= 3
     assert str(caught.value).replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("family", "effect"),
+    [(family, effect) for family, effects in KINDS.items() for effect in effects],
+    ids=[
+        f"{family.field}-{effect['kind']}"
+        for family, effects in KINDS.items()
+        for effect in effects
+    ],
+)
+def test_numbers_that_are_too_large_only_together_are_refused(
+    family: Family, effect: dict[str, Any]
+) -> None:
+    """Each is allowed by itself; squared and summed up, float32 would hold none of them."""
+    curves = [key for key, value in effect.items() if isinstance(value, dict)]
+    if "g_ref_uS" in effect and any(effect[key]["kind"] == "polynomial" for key in curves):
+        cubic = {"kind": "polynomial", "coefficients": [0.0, 0.0, 0.0, 1.0]}
+        with pytest.raises(ValueError, match="no quantity of a device is larger"):
+            profile_with(family, {**effect, "g_ref_uS": 1e-11, curves[0]: cubic})
+    sized = [key for key in effect if key.startswith(("sigma", "shift", "slope", "step"))]
+    for key in sized:
+        if isinstance(effect[key], float) and effect[key] > 0:
+            with pytest.raises(ValueError, match="no quantity of a device is larger"):
+                profile_with(family, {**effect, key: 1e9, "strength": 1e5})
+
+
+@pytest.mark.parametrize("kind", ["arrhenius", "linear", "sinh"])
+def test_what_grows_beyond_any_float_is_refused(kind: str) -> None:
+    for family, effects in KINDS.items():
+        for effect in effects:
+            if effect["kind"] == kind and kind == "sinh":
+                with pytest.raises(ValueError, match="no current is finite"):
+                    profile_with(family, {**effect, "k_per_V": 1e3})
+            elif effect["kind"] == kind:
+                celsius = -273.1499 if kind == "arrhenius" else 1e9
+                with pytest.raises(ValueError, match="no cell does"):
+                    profile_with(family, {**effect, "reference_C": celsius})
