@@ -73,11 +73,10 @@ class Cell(Sourced):
     @field_validator("programming_noise", "drift", "temperature", "read_noise", "iv")
     @classmethod
     def _stays_finite(cls, effects: Any, info: ValidationInfo) -> Any:
-        ends = [info.data.get("g_min_uS"), info.data.get("g_max_uS")]
-        known = [abs(end) for end in ends if end is not None]
+        low, high = info.data.get("g_min_uS"), info.data.get("g_max_uS")
         for effect in effects if isinstance(effects, tuple) else (effects,):
-            if effect is not None and known:
-                refuse_too_large(effect, max(known))
+            if effect is not None and low is not None and high is not None:
+                refuse_too_large(effect, max(abs(low), high))
         return effects
 
     @property

@@ -199,7 +199,7 @@ def _overrides(rng: random.Random) -> list[str]:
     chosen = [".".join(map(str, rng.choice(everywhere))) for _ in range(rng.choice((1, 1, 3)))]
     odd = (number, text, anything)
     return [
-        f"{text(rng) if rng.random() < 0.1 else key}={written(rng.choice(odd)(rng))}"
+        f"{text(rng)[:300] if rng.random() < 0.1 else key}={written(rng.choice(odd)(rng))}"
         for key in chosen
     ]
 

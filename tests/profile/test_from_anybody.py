@@ -247,3 +247,11 @@ def test_what_grows_beyond_any_float_is_refused(kind: str) -> None:
                 celsius = -273.1499 if kind == "arrhenius" else 1e9
                 with pytest.raises(ValueError, match="no cell does"):
                     profile_with(family, {**effect, "reference_C": celsius})
+
+
+@pytest.mark.parametrize("wrong", ["g_max_uS: -1", "g_max_uS: x", "g_min_uS: 99", "g_min_uS: .nan"])
+def test_a_wrong_range_of_conductances_is_the_only_fault(tmp_path: Path, wrong: str) -> None:
+    text = f"{GOOD.replace('ideal', 'pcm-ibm-2020')}cell: {{{wrong}, source: x}}\n"
+    faults = validate_file(made(tmp_path, text))
+    assert faults
+    assert {fault.path[:7] for fault in faults} == {"cell.g_"}
