@@ -58,8 +58,9 @@ class Profile(Section):
     @classmethod
     def _temperature_is_possible(cls, cell: Cell, info: ValidationInfo) -> Cell:
         celsius = info.data.get("temperature_C")
-        for effect in cell.temperature if celsius is not None else ():
-            refuse_extreme_temperature(effect, celsius)
+        if celsius is not None:
+            for effect in cell.temperature:
+                refuse_extreme_temperature(effect, celsius)
         return cell
 
     @field_validator("array")

@@ -29,7 +29,7 @@ def test_trained_saved_and_opened(tmp_path: Path) -> None:
     assert config.clip_sigma > 0
     run = fit(config, tmp_path / "run")
     assert run.digital_accuracy > 0.6
-    one, two = (Run.open(tmp_path / "run").chip_model() for _ in range(2))
+    one, two = (Run.open(tmp_path / "run", trust=True).chip_model() for _ in range(2))
     x = run.data.test_x[:20]
     assert torch.equal(one(x), two(x))
 
