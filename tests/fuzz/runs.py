@@ -80,7 +80,7 @@ def write_case(rng: random.Random, folder: Path) -> str:
     name, way = rng.choice(_WAYS)
     way(rng, path)
     if path.name != _HASHES and rng.random() < 0.5:
-        (run / _HASHES).unlink()  # so that more than the hash is tried
+        (run / _HASHES).unlink(missing_ok=True)  # so that more than the hash is tried
     return f"{path.relative_to(run)} ({name})"
 
 
