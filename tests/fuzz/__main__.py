@@ -7,7 +7,6 @@ import sys
 
 from tests.fuzz.cases import KINDS, run_cases
 
-
 SHARES = {"profiles": 85, "measurements": 10, "runs": 5}
 """Of a hundred cases; a command on a run takes as long as dozens of profiles."""
 
