@@ -131,12 +131,24 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     try:
         yield Ranks(dist.get_rank(), count), device
-    except RuntimeError as error:  # parameters that are shared out meet in forward and backward
-        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+    except (RuntimeError, CimsimError) as error:  # shared parameters meet in forward and backward
+        lost = _lost_connection(error)
+        if lost is None:
             raise
-        raise _alone(error) from None
+        raise _alone(lost) from None
     finally:
         dist.destroy_process_group()
+
+
+def _lost_connection(error: BaseException | None) -> RuntimeError | None:
+    """The error of torch's process group that ``error`` is, or that caused it."""
+    while error is not None:
+        if isinstance(error, RuntimeError) and (
+            isinstance(error, dist.DistError) or "gloo" in str(error)
+        ):
+            return error
+        error = error.__cause__
+    return None
 
 
 @contextmanager

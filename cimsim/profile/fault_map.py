@@ -53,7 +53,7 @@ def _with_cells(entry: Node, path: Path, faults: list[Fault]) -> Node:
         try:
             cells = _read(path.parent / expanded(file.value), file.place, faults)
         except CimsimError as error:
-            faults.append(file.place.fault(str(error)))
+            faults.append(file.place.fault(f"cannot read the fault map {error}"))
     rest.setdefault("cells", Node(list(cells), file.place, file.key_place))
     return Node(rest, entry.place, entry.key_place)
 

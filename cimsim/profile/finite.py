@@ -28,11 +28,13 @@ def refuse_too_large(effect: Effect, g_uS: float) -> None:
         factor *= max(effect.spread_strength, 1.0)
     if isinstance(effect, PolynomialIV):
         factor *= max(effect.v_read_V, 1.0) ** 2
-    if isinstance(effect, SinhIV) and effect.k_per_V * effect.v_read_V > _LARGEST_EXPONENT:
-        raise ValueError(
-            f"k_per_V times v_read_V is {effect.k_per_V * effect.v_read_V:.3g}, more than "
-            f"{_LARGEST_EXPONENT:g}, where no current is finite"
-        )
+    if isinstance(effect, SinhIV) and effect.strength:
+        exponent = effect.k_per_V * effect.v_read_V
+        if exponent > _LARGEST_EXPONENT:
+            raise ValueError(
+                f"k_per_V times v_read_V is {exponent:.3g}, more than {_LARGEST_EXPONENT:g}, "
+                "where no current is finite"
+            )
     r = g_uS / float(getattr(effect, "g_ref_uS", g_uS))
     for name, bound in _bounds(effect, r):
         if not bound * factor <= LARGEST:

@@ -283,7 +283,7 @@ def test_what_a_corrector_measures_is_the_loss(more: dict[str, Any], tmp_path: P
     )
     terms = ("consistency", "adversarial:steps=1", "lotion", f"distill:teacher={teacher.path}")
     settings = make_config(profile="pcm-ibm-2020", epochs=1, objective=terms, ramp=0, **more)
-    training = _Training(settings, tmp_path, Silent(), Ranks(), "cpu")
+    training = _Training(settings, tmp_path, Silent(), Ranks(), "cpu", trust=False)
     training.corrector = look = Look()
     x, y = next(training.loader.epoch(0))
     training.model.train()

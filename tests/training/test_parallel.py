@@ -11,10 +11,14 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch import nn
 
+import cimsim
+from cimsim.errors import CimsimError
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
-from cimsim.training.parallel import Ranks
+from cimsim.training.parallel import Ranks, joined
 from tests.children import ended, started, wait_until
 from tests.training.processes import EXACT, SMALL, metrics, processes, together, weights
 
@@ -64,6 +68,29 @@ def test_a_killed_process_ends_all_and_any_number_goes_on(tmp_path: Path) -> Non
     run = together(3, {**settings, "resume": True}, out)
     assert [m["epoch"] for m in metrics(out)] == list(range(1, 16))
     assert run.digital_accuracy > 0.9
+
+
+def test_a_connection_lost_in_the_middle_of_calibration_is_reported_as_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Sharded parameters meet in every forward, and calibration wraps what a forward raises."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    for name in ("init_process_group", "destroy_process_group"):
+        monkeypatch.setattr(dist, name, lambda *_, **__: None)
+    monkeypatch.setattr(dist, "get_rank", lambda: 0)
+
+    class Alone(nn.Linear):
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("[pair.cc:547] gloo: connection closed by peer")
+
+    model = cimsim.convert(nn.Sequential(nn.Linear(3, 3), Alone(3, 3)), "ideal")
+    with pytest.raises(CimsimError, match="another process of this training has ended"):
+        with joined("cpu"):
+            cimsim.calibrate(model, [torch.ones(2, 3)])
+    with pytest.raises(CimsimError, match="takes inputs of 3 features"):
+        with joined("cpu"):
+            cimsim.calibrate(model, [torch.ones(2, 4)])
 
 
 def test_stopped_and_resumed_by_as_many_it_is_the_same_run(tmp_path: Path) -> None:
