@@ -7,15 +7,13 @@ import json
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 LARGEST = 256 * 2**20
 
 
-def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
-    """The content of a regular file of at most ``largest`` bytes.
-
-    A pipe, a device or a folder is refused without waiting for it.
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a regular file to read its bytes; a pipe, a device or a folder is refused at once.
 
     Raises:
         OSError: the file cannot be read; ``strerror`` says why in words.
@@ -31,7 +29,16 @@ def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
         os.close(file)
         what = "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file"
         raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, what, str(path))
-    with open(file, "rb") as stream:
+    return open(file, "rb")
+
+
+def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
+    """The content of a regular file of at most ``largest`` bytes, see :func:`open_regular`.
+
+    Raises:
+        OSError: the file cannot be read; ``strerror`` says why in words.
+    """
+    with open_regular(path) as stream:
         content = stream.read(largest + 1)
     if len(content) > largest:
         raise OSError(errno.EFBIG, f"it is larger than {largest} bytes", str(path))

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from cimsim.errors import CimsimError
+from cimsim.reading import open_regular, read_bytes
 
 if sys.platform != "win32":
     import fcntl
@@ -163,15 +164,9 @@ def read_file(path: Path, largest: int = _LARGEST_TEXT) -> bytes:
         CimsimError: if it cannot be read, is no regular file, or holds more than ``largest`` bytes.
     """
     try:
-        with open(os.open(path, os.O_RDONLY | _NO_WAIT), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise CimsimError(f"{path} cannot be read: it is no regular file")
-            content = file.read(largest + 1)
+        return read_bytes(path, largest)
     except OSError as error:
-        raise CimsimError(f"{path} cannot be read: {error.strerror or error}") from None
-    if len(content) > largest:
-        raise CimsimError(f"{path} cannot be read: it holds more than {largest} bytes")
-    return content
+        raise _cannot_read(path, error) from None
 
 
 def sha256_of(path: Path) -> str:
@@ -182,14 +177,16 @@ def sha256_of(path: Path) -> str:
     """
     digest = hashlib.sha256()
     try:
-        with open(os.open(path, os.O_RDONLY | _NO_WAIT), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise CimsimError(f"{path} cannot be read: it is no regular file")
+        with open_regular(path) as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
     except OSError as error:
-        raise CimsimError(f"{path}: {error.strerror or error}") from None
+        raise _cannot_read(path, error) from None
     return digest.hexdigest()
+
+
+def _cannot_read(path: Path, error: OSError) -> CimsimError:
+    return CimsimError(f"{path} cannot be read: {error.strerror or error}")
 
 
 def remove_leftovers(folder: Path) -> None:
