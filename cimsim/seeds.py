@@ -36,9 +36,21 @@ def chip_number(seed: object) -> int:
     7
     """
     try:
-        return operator.index(seed)  # type: ignore[arg-type]
+        return int(operator.index(seed))  # type: ignore[arg-type]
     except TypeError:
         raise CimsimError(f"a seed is a whole number, not {seed!r}") from None
+
+
+def seed_of_training(seed: object) -> int:
+    """``seed`` as an ``int`` that checkpoints can hold, see :func:`chip_number`.
+
+    Raises:
+        CimsimError: if it is no whole number, or has more than 63 bits.
+    """
+    number = chip_number(seed)
+    if not -(2**63) <= number < 2**63:
+        raise CimsimError(f"a seed of training lies between -2^63 and 2^63 - 1, unlike {number}")
+    return number
 
 
 def generator(*parts: object, device: torch.device | str = "cpu") -> torch.Generator:

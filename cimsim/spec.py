@@ -62,6 +62,10 @@ class Family(Generic[Part]):
         Raises:
             CimsimError: no such part, no such setting, or a value that it does not take.
         """
+        if not isinstance(spec, str):
+            raise CimsimError(
+                f"a {self.kind} is a text such as '{next(iter(self.parts))}', not {spec!r}"
+            )
         name, _, rest = spec.partition(":")
         part = self.part(name.strip())
         where = f"{self.kind} '{spec}'"

@@ -22,6 +22,8 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "cpp_compiler",
+    "faking",
+    "holds_numbers",
     "in_backward",
     "is_batched",
     "is_view",
@@ -53,6 +55,18 @@ def saved_tensors_are_hooked() -> bool:
 def transforming() -> bool:
     """Whether a transform of ``torch.func`` runs now."""
     return torch._C._are_functorch_transforms_active()
+
+
+def faking() -> bool:
+    """Whether all tensors are without numbers now, within torch's ``FakeTensorMode``."""
+    fake = torch._C._TorchDispatchModeKey.FAKE  # type: ignore[attr-defined]
+    return torch._C._get_dispatch_mode(fake) is not None  # type: ignore[attr-defined]
+
+
+def holds_numbers(tensor: Tensor) -> bool:
+    """Whether ``tensor`` holds its numbers itself, unlike subclasses that wrap others: parts of a
+    sharded tensor, quantized weights, masked tensors."""
+    return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
 
 
 def is_batched(tensor: Tensor) -> bool:

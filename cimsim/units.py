@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from datetime import timedelta
 
 from cimsim.errors import CimsimError
+from cimsim.suggest import shortened
 
 # Seconds in each unit of time, ascending.
 SECONDS = {
@@ -40,8 +42,9 @@ _NAMES = {
 _DURATION = re.compile(r"\s*([-+0-9.eE]+?)\s*([a-zA-Z]*)\s*")
 
 
-def parse_duration(text: str | float) -> float:
-    """Seconds from ``"1 day"``, ``"1h"``, ``"250ns"`` or a plain number of seconds.
+def parse_duration(text: str | float | timedelta) -> float:
+    """Seconds from ``"1 day"``, ``"1h"``, ``"250ns"``, a plain number of seconds or a
+    ``datetime.timedelta``.
 
     Raises:
         CimsimError: if the text is no duration, or it is negative or not finite.
@@ -51,19 +54,29 @@ def parse_duration(text: str | float) -> float:
     >>> parse_duration(20)
     20.0
     """
-    match = _DURATION.fullmatch(text if isinstance(text, str) else repr(float(text)))
-    unit = match[2] if match else ""
-    unit = _NAMES.get(unit.lower(), unit)
     try:
-        seconds = float(match[1]) * SECONDS[unit or "s"] if match else math.nan
-    except (KeyError, ValueError):
+        seconds = _seconds(text)
+    except (KeyError, TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds >= 0):
         raise CimsimError(
-            f"'{text}' is not a duration; write a number and one of {', '.join(SECONDS)}, "
+            f"'{shortened(str(text))}' is not a duration; write a number and one of {', '.join(SECONDS)}, "
             "such as 20s, 1h, '1 day' or 10y"
         )
     return seconds
+
+
+def _seconds(duration: object) -> float:
+    if isinstance(duration, timedelta):
+        return duration.total_seconds()
+    if not isinstance(duration, str):
+        # Whatever converts to one number: of numpy, of torch.
+        return math.nan if isinstance(duration, bytes) else float(duration)  # type: ignore[arg-type]
+    match = _DURATION.fullmatch(duration)
+    if match is None:
+        return math.nan
+    unit = _NAMES.get(match[2].lower(), match[2])
+    return float(match[1]) * SECONDS[unit or "s"]
 
 
 def typed_duration(seconds: float) -> str:

@@ -162,6 +162,6 @@ def backward_rule(letter: str) -> BackwardRule:
     """
     try:
         return RULES[letter.upper()]
-    except KeyError:
+    except (KeyError, AttributeError):
         names = ", ".join(RULES)
         raise CimsimError(f"there is no backward rule '{letter}'; choose one of {names}") from None

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cimsim.errors import CimsimError
 from cimsim.nn.computed import cast
 from cimsim.nn.packed import Unpacked, linear
 from cimsim.nn.transforms import node_of_graph
@@ -97,12 +98,18 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """As ``nn.MultiheadAttention``: the output, and the weights if they are wanted."""
+        """As ``nn.MultiheadAttention``: the output, and the weights if they are wanted.
+
+        Raises:
+            CimsimError: if shapes or masks do not fit each other, as torch refuses them.
+        """
         masks = (key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)
         node: Any = node_of_graph(self, query, key, value, *masks)
         if node is not None:
             return node  # type: ignore[no-any-return]
         batched = query.dim() == 3
+        self._refuse_shapes(query, key, value)
+        self._refuse_masks(query, key, key_padding_mask, attn_mask, is_causal)
         q, k, v = self.q_proj(query), self.k_proj(key), self.v_proj(value)
         if not batched:
             q, k, v = (t.unsqueeze(0) for t in (q, k, v))
@@ -135,6 +142,57 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
             return y, None
         shown = weights.mean(1) if average_attn_weights else weights
         return y, shown if batched else shown.squeeze(0)
+
+    def _refuse_shapes(self, query: Tensor, key: Tensor, value: Tensor) -> None:
+        """Refuse signals that torch refuses, and that would be broadcast here."""
+        shapes = [list(t.shape) for t in (query, key, value)]
+        dims = {len(shape) for shape in shapes}
+        given = "query {}, key {} and value {}".format(*shapes)
+        if dims not in ({2}, {3}):
+            raise CimsimError(f"attention takes three signals with 2 or 3 axes each, not {given}")
+        if shapes[1][:-1] != shapes[2][:-1]:
+            raise CimsimError(f"attention takes one value for each key, and was given {given}")
+        of_batch = 0 if self.batch_first else 1
+        if dims == {3} and shapes[0][of_batch] != shapes[1][of_batch]:
+            raise CimsimError(f"attention takes queries and keys of one batch size, not {given}")
+
+    def _refuse_masks(
+        self,
+        query: Tensor,
+        key: Tensor,
+        padding: Tensor | None,
+        attention: Tensor | None,
+        is_causal: bool,
+    ) -> None:
+        """Refuse masks that torch refuses, and that would be added or broadcast here."""
+        batch: list[int] = []
+        if query.dim() == 3:
+            batch = [query.shape[0 if self.batch_first else 1]]
+        of_time = 1 if batch and self.batch_first else 0
+        queries, keys = query.shape[of_time], key.shape[of_time]
+        heads = [batch[0] * self.num_heads if batch else self.num_heads, queries, keys]
+        for name, mask, shapes in (
+            ("key_padding_mask", padding, [[*batch, keys]]),
+            ("attn_mask", attention, [[queries, keys], heads]),
+        ):
+            if mask is None:
+                continue
+            if mask.dtype != torch.bool and not mask.is_floating_point():
+                raise CimsimError(
+                    f"{name} is {mask.dtype}, and must be bool (True leaves a key out) or a "
+                    "floating-point number that is added; of a mask that has 1 for what is looked "
+                    "at, take mask == 0"
+                )
+            if list(mask.shape) not in shapes:
+                wanted = " or ".join(str(shape) for shape in shapes)
+                raise CimsimError(
+                    f"{name} must have the shape {wanted} for these inputs, not {list(mask.shape)}"
+                )
+        if is_causal and attention is None:
+            raise CimsimError(
+                "is_causal=True is a hint on attn_mask and needs one: attn_mask="
+                "nn.Transformer.generate_square_subsequent_mask(length)"
+            )
 
     def _mask(
         self, q: Tensor, k: Tensor, padding: Tensor | None, attention: Tensor | None

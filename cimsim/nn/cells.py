@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.nn import gates
 from cimsim.nn.computed import cast
-from cimsim.nn.gates import State
+from cimsim.nn.gates import State, states_of
 from cimsim.nn.packed import Unpacked, linear
 from cimsim.nn.transforms import node_of_graph
 
@@ -62,11 +62,16 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
         """As in torch: the next state.
 
         Raises:
-            CimsimError: if ``input`` is neither one vector nor a batch of them.
+            CimsimError: if ``input`` is neither one vector nor a batch of them, or ``hx`` does not
+                fit it.
         """
         node: Tensor | None = node_of_graph(self, input, hx)
         if node is not None:
             return node
+        if not isinstance(input, Tensor):
+            raise CimsimError(
+                f"{self.stands_for.__name__} takes a tensor, not a {type(input).__name__}"
+            )
         if input.dim() not in (1, 2):
             raise CimsimError(
                 f"an {self.stands_for.__name__} takes an input of shape [batch, "
@@ -75,7 +80,14 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
         if hx is None:
             zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
             hx = (zeros,) * self.states
-        state = hx if isinstance(hx, tuple) else (hx,)
+        state = states_of(hx, self.states, self.stands_for)
+        wanted = [*input.shape[:-1], self.hidden_size]
+        for given in state:  # which would be broadcast otherwise
+            if list(given.shape) != wanted:
+                raise CimsimError(
+                    f"{self.stands_for.__name__} takes a state of shape {wanted} for this input, "
+                    f"and was given one of {list(given.shape)}"
+                )
         new = self.cell(self._product("ih", input), self._product("hh", state[0]), state)
         return new[0] if self.states == 1 else new
 

@@ -20,10 +20,12 @@ from cimsim.lasting import lasting
 from cimsim.nn import kinds
 from cimsim.nn.computed import cast, leave_graph, settled
 from cimsim.nn.fast_paths import close_fast_paths, open_fast_paths
+from cimsim.nn.forms import require_module
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.packed import Unpacked
 from cimsim.nn.settings import LayerSettings, changed_by_pattern, matching
 from cimsim.profile import Profile, load_profile
+from cimsim.seeds import seed_of_training
 
 logger = logging.getLogger("cimsim")
 
@@ -38,7 +40,7 @@ def convert(
     *,
     rule: str = DEFAULT_RULE,
     only: Callable[[str, nn.Module], bool] | None = None,
-    keep_digital: Iterable[str] = (),
+    keep_digital: str | Iterable[str] = (),
     layers: Mapping[str, Mapping[str, Any]] | None = None,
     quantize_weights: str | None = None,
     quantize_inputs: str | None = None,
@@ -78,8 +80,8 @@ def convert(
         profile: a device, by object, name or file.
         rule: letter of the backward rule, see :mod:`cimsim.estimators.rules`.
         only: ``only(name, module)`` says which layers to convert; all by default.
-        keep_digital: names to leave digital, as ``fnmatch`` patterns over dotted module names;
-            ``"first"`` and ``"last"`` stand for the first and the last layer.
+        keep_digital: names to leave digital, as ``fnmatch`` patterns over dotted module names, or
+            one such pattern; ``"first"`` and ``"last"`` stand for the first and the last layer.
         layers: other settings for some layers, ``{pattern: {"profile": …, "rule": …}}``, with
             patterns as above; of several that match a layer, later ones go before earlier ones.
             Settings are ``profile``, ``rule``, ``quantize_weights``, ``quantize_inputs``,
@@ -89,7 +91,7 @@ def convert(
             converted layer, as :func:`cimsim.quantizers.make_quantizer` takes them.
         denoise: ridge of a digital gain and offset behind every column's ADC, see
             :class:`cimsim.nn.ColumnDenoiser`; None for none.
-        seed: names the draws of the chips met in training.
+        seed: names the draws of the chips met in training, a whole number.
         inplace: change ``model`` itself instead of a deep copy.
 
     Returns:
@@ -97,8 +99,8 @@ def convert(
         the profile are ideal.
 
     Raises:
-        CimsimError: if the profile, rule or a quantizer is unknown, a pattern matches no layer, no
-            layer is left to convert, a layer does not fit the device or is lazy and has no weight
+        CimsimError: if an argument is of another type, the profile, rule or a quantizer is unknown,
+            a pattern matches no layer, no layer is left to convert, a layer does not fit the device or is lazy and has no weight
             yet, the model is wrapped for distributed training (convert what is inside) or scripted,
             or it cannot be copied and ``inplace`` is false. The model is unchanged then.
 
@@ -107,8 +109,15 @@ def convert(
     >>> tuple(analog(torch.zeros(2, 8)).shape)
     (2, 4)
     """
+    _refuse_what_is_no_plain_model(model)
     if not isinstance(profile, Profile):
         profile = load_profile(profile)
+    if only is not None and not callable(only):
+        raise CimsimError(
+            f"only is a function of a layer's name and the layer, not a {type(only).__name__}; "
+            "name layers by keep_digital= or layers="
+        )
+    number = seed_of_training(seed)
     common = LayerSettings(profile).changed(
         {
             "rule": rule,
@@ -117,12 +126,16 @@ def convert(
             "denoise": denoise,
         }
     )
-    kept = list(keep_digital)
-    special = {pattern: dict(changes) for pattern, changes in (layers or {}).items()}
-    _refuse_what_is_no_plain_model(model)
-    _rehearse(model, lambda copy: _convert(copy, common, only, kept, special, seed))
+    kept = [keep_digital] if isinstance(keep_digital, str) else list(keep_digital or ())
+    if not isinstance(layers or {}, Mapping):
+        raise CimsimError(
+            "layers is a dict of settings by pattern, such as {'head': {'digital': True}}, not a "
+            f"{type(layers).__name__}"
+        )
+    special = dict(layers or {})
+    _rehearse(model, lambda copy: _convert(copy, common, only, kept, special, number))
     result = model if inplace else _copied(model)
-    _convert(result, common, only, kept, special, seed)
+    _convert(result, common, only, kept, special, number)
     return result
 
 
@@ -131,7 +144,7 @@ def to_digital(model: nn.Module, *, inplace: bool = False) -> nn.Module:
     """The ordinary torch model again, with the trained weights (as their quantizers hold them).
 
     Raises:
-        CimsimError: if a layer has an input quantizer or a denoiser, or a weight quantizer behind a
+        CimsimError: if ``model`` is no module; if a layer has an input quantizer or a denoiser, or a weight quantizer behind a
             parametrization, for which a digital layer has no place; or if the model cannot be
             copied and ``inplace`` is false. The model is unchanged then.
 
@@ -140,6 +153,7 @@ def to_digital(model: nn.Module, *, inplace: bool = False) -> nn.Module:
     >>> cimsim.to_digital(analog)
     Linear(in_features=8, out_features=4, bias=True)
     """
+    require_module(model)
     _rehearse(model, _to_digital)
     result = model if inplace else _copied(model)
     _to_digital(result)
@@ -161,7 +175,7 @@ def _convert(
     common: LayerSettings,
     only: Callable[[str, nn.Module], bool] | None,
     keep_digital: list[str],
-    special: dict[str, dict[str, Any]],
+    special: Mapping[str, Mapping[str, Any]],
     seed: int,
 ) -> None:
     for module in list(model.modules()):

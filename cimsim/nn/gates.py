@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Any
+
+from torch import Tensor, nn
+
+from cimsim.errors import CimsimError
 
 State = tuple[Tensor, ...]
+
+
+def states_of(given: Any, count: int, kind: type[nn.Module]) -> State:
+    """The ``count`` states that somebody gives to a module of ``kind``: a tensor, or several.
+
+    Raises:
+        CimsimError: if they are others, or more or fewer.
+    """
+    states = tuple(given) if isinstance(given, tuple | list) else (given,)
+    if len(states) != count or not all(isinstance(state, Tensor) for state in states):
+        what = "one tensor" if count == 1 else f"a tuple of {count} tensors"
+        got = ", ".join(type(state).__name__ for state in states)
+        raise CimsimError(f"{kind.__name__} takes {what} as its state hx, and was given {got}")
+    return states
 
 
 def rnn(of_input: Tensor, of_state: Tensor, nonlinearity: str) -> State:

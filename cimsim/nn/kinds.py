@@ -48,7 +48,7 @@ _NO_PRODUCT = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm, nn.PReLU
 def analog_kind(layer: nn.Module) -> type[AnalogLayer] | None:
     """What ``layer`` can become; None for what stays digital."""
     weight = layer._parameters.get("weight")
-    if weight is not None and not weight.numel():
+    if "weight" in layer._parameters and (weight is None or not weight.numel()):
         return None
     kind = parametrize.type_before_parametrizations(layer)
     if kind is hugging_face.conv1d():

@@ -29,6 +29,7 @@ from cimsim.lasting import lasting
 from cimsim.nn import operation
 from cimsim.nn.computed import cast, computed, computed_once, leave_graph
 from cimsim.nn.denoiser import ColumnDenoiser
+from cimsim.nn.forms import refuse_input, refuse_weight
 from cimsim.nn.ranged import Ranged, SignalObserver, compute_dtype, range_key
 from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
 from cimsim.profile import Array as ProfileArray
@@ -87,6 +88,7 @@ class AnalogLayer(Ranged):
                 f"its weights are {self.weight.dtype}, and cells hold real numbers; leave it "
                 f"digital: keep_digital=['{name}']"
             )
+        refuse_weight(self.weight)
         of_torch = set(vars(self))
         for buffer in ("dac_range", "adc_range"):
             self.register_buffer(buffer, None)
@@ -158,8 +160,10 @@ class AnalogLayer(Ranged):
         """
         self.denoiser = None
         if ridge is not None:
-            if not (math.isfinite(ridge) and ridge >= 0):
-                raise CimsimError(f"the ridge of a denoiser must be 0 or more, not {ridge}")
+            if not (isinstance(ridge, int | float) and math.isfinite(ridge) and ridge >= 0):
+                raise CimsimError(
+                    f"the ridge of a denoiser must be a number of 0 or more, not {ridge!r}"
+                )
             denoiser = ColumnDenoiser(self.outputs, ridge).to(self.weight.device)
             self.denoiser = denoiser.train(self.training)
 
@@ -316,6 +320,7 @@ class AnalogLayer(Ranged):
             return self._array.chip(operand.detach(), self.chip_seed, self.age_s)
         if self.perturbation is not None or not self.keeps_chip:  # it may be another at every use
             return self._array.chip(self._fixed_weight(), self.chip_seed, self.age_s)
+        self._refuse_weight()
         content = self._content()
         if self._chip is None or self._chip_content != content:
             with lasting():
@@ -434,6 +439,8 @@ class AnalogLayer(Ranged):
 
     def _operand(self) -> Tensor:
         """The weight as the array takes it."""
+        if not torch.compiler.is_compiling():
+            self._refuse_weight()
         if self.weight.shape != self._laid_out:  # resized, as transformers resizes embeddings
             self.profile = self.profile
         if self._shared is not None:
@@ -506,13 +513,16 @@ class AnalogLayer(Ranged):
             refuse_transforms(self.name, x)
         with computed_once(self):
             if not is_traced():
+                computes = not self.digital or self.observer is not None
+                if computes and not torch.compiler.is_compiling():
+                    refuse_input(self.name, x, self.weight)
                 self._refuse_shape(x)
             return self._multiplied(x, *others)
 
     def _multiplied(self, x: Tensor, *others: Any) -> Tensor:
         if not (x.is_floating_point() and self.weight.is_floating_point()):
             self._refuse_dtype(x)
-        if not x.numel():  # nothing to simulate; torch knows the shape, and that gradients are zero
+        if not x.numel() or x.is_meta:  # nothing to simulate; torch knows shapes and zero gradients
             return self._digital(x, self.effective_weight(), *others)
         x = self._quantized_input(x)
         if self.observer is not None:
@@ -539,6 +549,17 @@ class AnalogLayer(Ranged):
         if self.denoiser.training:
             target = self._digital(x, weight.to(self.weight.dtype), *others)
         return self.denoiser(y, target, self.columns_dim)  # type: ignore[no-any-return]
+
+    def _refuse_weight(self) -> None:
+        """Refuse a weight that has become something else than numbers since :func:`convert`.
+
+        Raises:
+            CimsimError: see there.
+        """
+        try:
+            refuse_weight(self.weight)
+        except CimsimError as error:
+            raise CimsimError(f"layer '{self.name}': {error}") from None
 
     def _refuse_dtype(self, x: Tensor) -> None:
         if not self.weight.is_floating_point():

@@ -32,6 +32,11 @@ class SignalObserver:
         self.input = RangeObserver()
         self.columns = [RangeObserver() for _ in range(tiles)]
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing but zeros came in, or came out of the columns."""
+        return self.input.seen and all(columns.peak == 0.0 for columns in self.columns)
+
 
 class Ranged(nn.Module):
     """A layer with converters, as far as their ranges are concerned.
@@ -97,7 +102,8 @@ class Ranged(nn.Module):
 
     def observed_ranges(self) -> tuple[Tensor | None, Tensor | None] | None:
         """Full scales of DAC and ADC that suit what the observer saw; None for a converter whose
-        range stays as it is, and None altogether if no signal reached this layer.
+        range stays as it is, and None altogether if no signal reached this layer. Zeros say nothing
+        of a range: one that is known stays, another becomes 1.
 
         Raises:
             CimsimError: if the observer saw a value that is not finite, or only values too small
@@ -111,21 +117,30 @@ class Ranged(nn.Module):
         dac_range = adc_range = None
         if self._array.dac is not None and not self._has_learned(dac, self.dac_range):
             self._refuse_unusable(observer.input)
-            dac_range = torch.tensor(self._dac_scale(observer))
+            dac_range = self._unless_silent(
+                [observer.input], [self._dac_scale(observer)], self.dac_range
+            )
         if self._array.adc is not None and not self._has_learned(adc, self.adc_range):
             scales = []
             for columns in observer.columns:
                 self._refuse_unusable(columns)
                 levels = self._array.adc.levels
                 scales.append(columns.full_scale(adc.range, levels, adc.noise_of_range))
-            adc_range = torch.tensor(scales)
+            adc_range = self._unless_silent(observer.columns, scales, self.adc_range)
         return dac_range, adc_range
+
+    @staticmethod
+    def _unless_silent(signals: list[RangeObserver], scales: list[float], known: Tensor) -> Tensor:
+        """The ``scales``, but what is ``known`` where a signal was zero throughout."""
+        silent = torch.tensor([signal.peak == 0.0 for signal in signals])
+        before = known.detach().cpu().reshape(-1)
+        return torch.where(silent & ~before.isnan(), before, torch.tensor(scales))
 
     @torch.no_grad()
     def set_ranges(self, dac_range: Tensor | None, adc_range: Tensor | None) -> None:
         """Fix the converters' ranges; None keeps one, and the device's fixed ranges stay."""
         if dac_range is not None:
-            self.dac_range.copy_(dac_range)
+            self.dac_range.copy_(dac_range.view(self.dac_range.shape))
         if adc_range is not None:
             self.adc_range.copy_(adc_range.view(self.adc_range.shape))
         self._set_fixed_ranges()

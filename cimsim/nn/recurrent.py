@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from cimsim.errors import CimsimError
 from cimsim.nn import gates
 from cimsim.nn.computed import cast
-from cimsim.nn.gates import State
+from cimsim.nn.gates import State, states_of
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.packed import Unpacked, linear
 from cimsim.nn.transforms import node_of_graph
@@ -74,19 +75,25 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
     def forward(
         self, input: Tensor | PackedSequence, hx: Tensor | State | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor | State]:
-        """As in torch: the outputs, and the last states."""
+        """As in torch: the outputs, and the last states.
+
+        Raises:
+            CimsimError: if ``input`` is no sequence, or ``hx`` does not fit it.
+        """
         node: Any = node_of_graph(self, input, hx)
         if node is not None:
             return node  # type: ignore[no-any-return]
         x, lengths = input, None
         if isinstance(x, PackedSequence):
             x, lengths = pad_packed_sequence(x)
+        self._refuse_input(x)
         batched = x.dim() == 3
         swapped = self.batch_first and lengths is None and batched
         x = x.transpose(0, 1) if swapped else x if batched else x.unsqueeze(1)
         first = None
         if hx is not None:
-            first = hx if isinstance(hx, tuple) else (hx,)
+            first = states_of(hx, self.states, self.stands_for)
+            self._refuse_states(first, x.shape[1], batched)
             first = first if batched else tuple(s.unsqueeze(1) for s in first)
         y, last = self._run(x, first, self._alive(x, lengths))
         if not batched:
@@ -95,6 +102,36 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         if isinstance(input, PackedSequence):
             return _packed_like(y, lengths, input), out
         return y.transpose(0, 1) if swapped else y if batched else y.squeeze(1), out
+
+    def _refuse_input(self, x: Tensor) -> None:
+        kind = self.stands_for.__name__
+        if not isinstance(x, Tensor):
+            raise CimsimError(
+                f"{kind} takes a tensor or a PackedSequence, not a {type(x).__name__}"
+            )
+        if x.dim() not in (2, 3):
+            order = "batch, time" if self.batch_first else "time, batch"
+            raise CimsimError(
+                f"{kind} takes a sequence of shape [{order}, {self.input_size}] or [time, "
+                f"{self.input_size}], not {list(x.shape)}"
+            )
+        if not x.shape[1 if self.batch_first and x.dim() == 3 else 0]:
+            raise CimsimError(f"{kind} was given a sequence of length 0; leave such sequences out")
+
+    def _refuse_states(self, first: State, batch: int, batched: bool) -> None:
+        """Refuse states of other shapes than torch takes: they would be broadcast."""
+        rows = self.num_layers * (2 if self.bidirectional else 1)
+        for state, width in zip(first, self._widths(), strict=True):
+            wanted = [rows, batch, width] if batched else [rows, width]
+            if list(state.shape) != wanted:
+                raise CimsimError(
+                    f"{self.stands_for.__name__} takes a state of shape {wanted} for this input, "
+                    f"and was given one of {list(state.shape)}"
+                )
+
+    def _widths(self) -> list[int]:
+        """How many values each state has."""
+        return [self.proj_size or self.hidden_size, self.hidden_size][: self.states]
 
     @staticmethod
     def _alive(x: Tensor, lengths: Tensor | None) -> Tensor | None:
@@ -121,8 +158,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         return x, tuple(torch.stack(each) for each in zip(*last, strict=True))
 
     def _first(self, x: Tensor) -> State:
-        widths = [self.proj_size or self.hidden_size, self.hidden_size]
-        return tuple(x.new_zeros(x.shape[1], width) for width in widths[: self.states])
+        return tuple(x.new_zeros(x.shape[1], width) for width in self._widths())
 
     def _scan(
         self, x: Tensor, place: str, state: State, alive: Tensor | None, backwards: bool

@@ -11,7 +11,7 @@ from cimsim.errors import CimsimError
 from cimsim.estimators import DEFAULT_RULE, backward_rule
 from cimsim.profile import Profile, ProfileError, load_profile, override_profile
 from cimsim.quantizers import make_quantizer
-from cimsim.suggest import unknown
+from cimsim.suggest import shortened, unknown
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class LayerSettings:
             CimsimError: if there is no such setting, profile, key, rule or quantizer, or something
                 is set beside ``digital``.
         """
+        if not isinstance(changes, Mapping):
+            raise CimsimError(
+                f"settings of a layer are a dict such as {{'rule': 'C'}}, not {shortened(repr(changes))}"
+            )
         known = list(vars(self))
         of_profile = {key: value for key, value in changes.items() if _is_of_profile(key)}
         given = {key: value for key, value in changes.items() if key not in of_profile}
@@ -89,8 +93,13 @@ def matching(pattern: str, names: Sequence[str], argument: str) -> list[str]:
     """The ``names`` that an ``fnmatch`` pattern, ``"first"`` or ``"last"`` means.
 
     Raises:
-        CimsimError: if there is none; it says in which ``argument`` the pattern stands.
+        CimsimError: if there is none, or the pattern is no text; it says in which ``argument`` the
+            pattern stands.
     """
+    if not isinstance(pattern, str):
+        raise CimsimError(
+            f"{argument}: a pattern is a text such as 'blocks.*', not a {type(pattern).__name__}"
+        )
     if pattern == "first":
         return list(names[:1])
     if pattern == "last":

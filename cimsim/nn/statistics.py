@@ -68,6 +68,21 @@ def _buffers(module: nn.Module) -> dict[str, Tensor]:
 def report_unreached(verb: str, names: Sequence[str], what: str) -> None:
     """Log a warning about modules that no batch reached and whose ``what`` did not change."""
     if names:
-        shown = ", ".join(f"'{name}'" for name in names[:5])
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        logger.warning("%s: no batch reached %s%s; %s unchanged", verb, shown, more, what)
+        logger.warning("%s: no batch reached %s; %s unchanged", verb, _few(names), what)
+
+
+def report_silent(verb: str, names: Sequence[str]) -> None:
+    """Log a warning about layers whose converters met nothing but zeros."""
+    if names:
+        logger.warning(
+            "%s: the signals of %s were 0 throughout (weights or inputs that are 0), which says "
+            "nothing of their converters' ranges; those that were known stay and others are 1; "
+            "calibrate again when there are signals",
+            verb,
+            _few(names),
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{name}'" for name in names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown

@@ -12,6 +12,7 @@ from cimsim.array.occupancy import Occupancy, occupancy
 from cimsim.markup import table
 from cimsim.nn import kinds
 from cimsim.nn.computed import settled
+from cimsim.nn.forms import require_module
 from cimsim.nn.layer import AnalogLayer
 
 
@@ -101,6 +102,7 @@ def summary(model: nn.Module) -> Summary:
     1      Linear             36      1       0.01 %     64  pcm-ibm-2020, rule F
     all                      116      1       0.01 %     64
     """
+    require_module(model)
     layers = []
     counted: set[nn.Module] = set()  # with the layer whose weight they compute
     for name, module in model.named_modules():

@@ -16,7 +16,7 @@ from torch.fx import Proxy
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from cimsim.errors import CimsimError
-from cimsim.torch_private import transforming
+from cimsim.torch_private import faking, transforming
 
 _EXPORT = "export the digital model, cimsim.to_digital(model), instead"
 _FUNC = (
@@ -50,7 +50,8 @@ def refuse_transforms(name: str, x: Tensor) -> None:
 
     Raises:
         CimsimError: within ``torch.jit.trace``, ``torch.onnx.export``, ``torch.export``,
-            ``make_fx``, the transforms of ``torch.func``, and forward-mode differentiation.
+            ``make_fx``, ``FakeTensorMode``, the transforms of ``torch.func``, and forward-mode
+            differentiation.
     """
     if is_traced():
         raise _refusal(name, "torch.jit.trace or torch.onnx.export", _EXPORT)
@@ -62,6 +63,12 @@ def refuse_transforms(name: str, x: Tensor) -> None:
         raise _refusal(name, "a transform of torch.func (grad, vmap, jacrev, …)", _FUNC)
     if get_proxy_mode() is not None:
         raise _refusal(name, "make_fx", "use torch.fx.symbolic_trace or torch.compile instead")
+    if faking():
+        raise _refusal(
+            name,
+            "FakeTensorMode",
+            "find shapes with the model on the meta device, model.to('meta')",
+        )
     if forward_ad.unpack_dual(x).tangent is not None:
         raise _refusal(name, "forward-mode differentiation", _FUNC)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +14,11 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.nn.assignment import Assignment
 from cimsim.nn.batches import Batches, Forward, run_batches
+from cimsim.nn.forms import require_module
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.modes import evaluating
-from cimsim.nn.statistics import averaging, is_batch_norm, report_unreached
-from cimsim.profile import Profile
+from cimsim.nn.statistics import averaging, is_batch_norm, report_silent, report_unreached
+from cimsim.profile import Profile, load_profile
 from cimsim.seeds import chip_number
 from cimsim.suggest import unknown
 from cimsim.units import parse_duration
@@ -25,8 +28,10 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
     """The analog layers of ``model`` by name, in the order of its modules.
 
     Raises:
-        CimsimError: if there is none, or two of them would draw the same noise.
+        CimsimError: if there is none, ``model`` is no module, or two layers would draw the same
+            noise.
     """
+    require_module(model)
     layers = {n: layer for n, layer in model.named_modules() if isinstance(layer, AnalogLayer)}
     if not layers:
         raise CimsimError(
@@ -69,8 +74,8 @@ def program(model: nn.Module, seed: int = 0) -> nn.Module:
     return model
 
 
-def age(model: nn.Module, time: float | str) -> nn.Module:
-    """Let ``time`` pass since programming: seconds, or text such as ``"1 day"``.
+def age(model: nn.Module, time: float | str | timedelta) -> nn.Module:
+    """Let ``time`` pass since programming: seconds, text such as ``"1 day"``, or a ``timedelta``.
 
     Evaluation mode sees the programmed chip at that age, training mode fresh chips of that age.
 
@@ -101,8 +106,9 @@ def devices(model: nn.Module) -> Assignment:
     )
 
 
-def set_profile(model: nn.Module, on: Profile | Assignment) -> nn.Module:
-    """Move every analog layer of ``model`` to the device ``on``, or each to its own.
+def set_profile(model: nn.Module, on: Profile | Assignment | str | Path) -> nn.Module:
+    """Move every analog layer of ``model`` to the device ``on`` (also by name or file), or each to
+    its own.
 
     An :class:`Assignment` also says which of the layers compute digitally. Ranges stay if
     converters and tile rows stay; otherwise the model wants :func:`calibrate` again.
@@ -114,6 +120,8 @@ def set_profile(model: nn.Module, on: Profile | Assignment) -> nn.Module:
         CimsimError: if a layer does not fit its device, or there is none of a name.
     """
     layers = analog_layers(model)
+    if not isinstance(on, Profile | Assignment):
+        on = load_profile(on)
     if isinstance(on, Assignment):
         for name, _ in on.layers:
             if name not in layers:
@@ -294,6 +302,7 @@ def _set_ranges(
                 layer.set_ranges(*found)
         unreached = [layer.name for layer, found in zip(layers, ranges, strict=True) if not found]
         report_unreached(verb, unreached, "converter ranges")
+        report_silent(verb, [one.name for one in layers if one.observer and one.observer.silent])
     finally:
         for layer in layers:
             layer.observer = None

@@ -42,9 +42,14 @@ def find_profile(name_or_path: str | Path, beside: Path | None = None) -> Path:
     """The file that a name or a path means; a relative path starts at the folder ``beside``.
 
     Raises:
-        CimsimError: if it is a name and there is no profile of that name, or begins with the home
-            folder of a user that is not there.
+        CimsimError: if it is a name and there is no profile of that name, begins with the home
+            folder of a user that is not there, or is neither.
     """
+    if not isinstance(name_or_path, str | Path):
+        raise CimsimError(
+            "a profile is a name such as 'pcm-ibm-2020', a file that ends in .yaml, or a Profile, "
+            f"not a {type(name_or_path).__name__}"
+        )
     text = str(name_or_path)
     is_path = isinstance(name_or_path, Path) or text.endswith(_SUFFIXES)
     if is_path or any(mark in text for mark in (os.sep, "/")):
