@@ -60,8 +60,8 @@ def parse_duration(text: str | float | timedelta) -> float:
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds >= 0):
         raise CimsimError(
-            f"'{shortened(str(text))}' is not a duration; write a number and one of {', '.join(SECONDS)}, "
-            "such as 20s, 1h, '1 day' or 10y"
+            f"'{shortened(str(text))}' is not a duration; write a number and one of "
+            f"{', '.join(SECONDS)}, such as 20s, 1h, '1 day' or 10y"
         )
     return seconds
 

@@ -9,7 +9,14 @@ from dataclasses import dataclass, replace
 from cimsim.fitting.faults import Faults, enumerated, quoted
 from cimsim.fitting.numerals import is_numeric
 from cimsim.fitting.reading import Reading
-from cimsim.fitting.unit_names import SIEMENS, Unit, is_of_kind, is_unit, unit_of
+from cimsim.fitting.unit_names import (
+    SIEMENS,
+    Unit,
+    is_of_kind,
+    is_other_unit,
+    is_unit,
+    unit_of,
+)
 from cimsim.suggest import nearest
 from cimsim.units import SECONDS
 
@@ -66,6 +73,10 @@ _KNOWN_AS = {
     "read": ("read", "read_no", "read_id", "read_number", "repeat"),
     "programmed": ("programmed", "programmed_at", "time_programmed", "programming_time"),
     "date": ("date",),
+}
+# CellID is cell_id.
+_SQUASHED = {
+    role: frozenset(name.replace("_", "") for name in names) for role, names in _KNOWN_AS.items()
 }
 
 
@@ -157,7 +168,15 @@ def choose(
     listed = enumerated([name.strip() or "(no name)" for name in header], 12)
     for role in REQUIRED:
         if role not in columns:
-            near = nearest(role, [name.strip() for name in header])
+            taken = {place for column in columns.values() for place in column.at}
+            near = nearest(
+                role,
+                [
+                    name.strip()
+                    for place, name in enumerate(header)
+                    if place not in taken and not _other_unit_in(name)
+                ],
+            )
             example = near or "ITS HEADER"
             hint = f"did you mean '{near}'? Say so by" if near else "say which one it is by"
             faults.add(f"there is no column {role}; the file has {listed}; {hint} "
@@ -237,6 +256,12 @@ def _with_unit(
             f"header; say which is right by --unit {role}={by_row.name}"
         )
     unit = by_row or by_header
+    other = _other_unit_in(names[0]) or (units_row and units_row[column.at[0]].strip())
+    if unit is None and other and is_other_unit(other) and role.startswith("g_"):
+        faults.add(
+            f"the column {quoted(column.header)} is in {other}, and {role} is a conductance; make "
+            "it siemens first (1 / resistance, or current / voltage)"
+        )
     return replace(column, unit=unit)
 
 
@@ -254,15 +279,19 @@ def check_units(reading: Reading, header: Sequence[str], faults: Faults) -> None
 def _split(name: str) -> tuple[str, str]:
     """A header without the unit in brackets or behind a slash, and that unit."""
     name = name.strip().strip("\"'").strip()
-    for pattern in (
-        r"(.*?)\s*[\[({<]\s*([^\])}>]*)\s*[\])}>]",
-        r"(.*\S)\s*/\s*(\S+)",
-        r"(.*\S)\s+in\s+(\S+)",
-    ):
+    for pattern in _WITH_UNIT:
         match = re.fullmatch(pattern, name)
-        if match and is_unit(match[2]):
+        if match and (is_unit(match[2]) or is_other_unit(match[2])):
             return match[1], match[2]
     return name, ""
+
+
+def _other_unit_in(name: str) -> str:
+    """A unit of resistance, current or voltage in a header; empty without one."""
+    stem, unit = _split(name)
+    words = _words(stem)
+    unit = unit or (words[-1] if len(words) > 1 else "")
+    return unit if is_other_unit(unit) else ""
 
 
 def _words(name: str) -> list[str]:
@@ -272,11 +301,11 @@ def _words(name: str) -> list[str]:
 def _stem_of(role: str, name: str) -> str | None:
     """The name without its unit if it is one of those that a column of ours goes by."""
     words = _words(_split(name)[0])
-    whole = "_".join(words).lower()
-    if whole in _KNOWN_AS[role]:
+    whole = "".join(words).lower()
+    if whole in _SQUASHED[role]:
         return whole
-    stem = "_".join(words[:-1]).lower()
-    return stem if words and unit_of(role, words[-1]) and stem in _KNOWN_AS[role] else None
+    stem = "".join(words[:-1]).lower()
+    return stem if words and unit_of(role, words[-1]) and stem in _SQUASHED[role] else None
 
 
 def _unit_in(role: str, name: str) -> Unit | None:

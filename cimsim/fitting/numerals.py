@@ -20,6 +20,7 @@ _OVER_RANGE = frozenset(
     "inf +inf infinity +infinity \u221e 1.#inf ol o.l ovld ovfl over "
     "overflow overload overrange".split()
 ) | {"over range", "out of range"}
+_FILLED = re.compile("[-\u2013\u2014*#.]+")  # a column that is too narrow for its numbers
 # SCPI instruments write 9.9E37 for a reading over the range and 9.91E37 for none.
 _LIMIT_OF_INSTRUMENTS = 9e36
 _SPACES = "\u0020\u00a0\u2007\u2009\u202f"
@@ -107,7 +108,7 @@ def parse(
         scale = factor
         if value is None:
             word = _bare(text)
-            if word.lower() in _MISSING:
+            if is_missing(text):
                 missing += 1
                 continue
             if word.lower() in _OVER_RANGE:
@@ -119,10 +120,10 @@ def parse(
             faults.add(f"{role} is {quoted(text)}, not a number", lines[index])
         elif value != value:
             missing += 1
-        elif value > _LIMIT_OF_INSTRUMENTS:
-            over += 1
-        elif value < -_LIMIT_OF_INSTRUMENTS:
+        elif value == -np.inf:
             faults.add(f"{role} is {quoted(text)}, but must be finite", lines[index])
+        elif abs(value) > _LIMIT_OF_INSTRUMENTS:
+            over += 1
         else:
             values[index] = value * scale
     return Parsed(values, missing, over)
@@ -130,7 +131,8 @@ def parse(
 
 def is_missing(text: str) -> bool:
     """Whether a text stands for no value."""
-    return _bare(text).lower() in _MISSING
+    word = _bare(text).lower()
+    return word in _MISSING or _FILLED.fullmatch(word) is not None
 
 
 def is_numeric(text: str) -> bool:

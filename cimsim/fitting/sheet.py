@@ -189,6 +189,12 @@ def _of_equal_length(
     """The rows without empty values behind the last column; others are faults."""
     kept, wrong = [], []
     for line, row in rows:
+        if breaks := sum(len(value.splitlines()) - 1 for value in row if value):
+            faults.add(
+                "a double quote opens a value that ends lines later; close it or remove it",
+                line - breaks,
+            )
+            continue
         while len(row) > width and not row[-1].strip():
             row = row[:-1]
         if len(row) == width:

@@ -22,7 +22,9 @@ _CLOCK = re.compile(
     r"\s*(Z|UTC|GMT|[-+]\d{2}:?\d{2})?"
 )
 _COMPACT_CLOCK = re.compile(r"(\d{2})(\d{2})(\d{2})(?:[.,](\d{1,9}))?()\s*(Z|[-+]\d{2}:?\d{2})?")
-_BREAK = re.compile(r"T|,?\s+|(?<=\d{4}):")
+_BREAK = re.compile(r"T|,?\s+|(?<=\d{4}):|[-_](?=\d{1,2}:)")
+_WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*[.,]?\s+", re.IGNORECASE)
+_YEAR_LAST = re.compile(r"([A-Za-z]{3}\s+\d{1,2})\s+(\S*:\S+)\s+(\d{4})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -44,6 +46,11 @@ class _Stamp(NamedTuple):
 def looks_like_stamp(text: str) -> bool:
     """Whether a text is a date, with a time of day or without."""
     return _stamp(text) is not None
+
+
+def is_day(text: str) -> bool:
+    """Whether a text is a date without a time of day."""
+    return _parts(text.strip().strip('"').strip()) is not None
 
 
 def looks_like_clock(text: str) -> bool:
@@ -112,7 +119,9 @@ def _date(stamp: _Stamp, order: str) -> datetime | None:
 
 
 def _stamp(text: str) -> _Stamp | None:
-    text = text.strip().strip('"').strip()
+    text = _WEEKDAY.sub("", text.strip().strip('"').strip(), count=1)
+    if match := _YEAR_LAST.fullmatch(text):  # as C's ctime writes it
+        text = f"{match[1]} {match[3]} {match[2]}"
     if day := _parts(text):
         return _Stamp(*day, timedelta())
     for gap in _BREAK.finditer(text):

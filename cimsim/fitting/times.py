@@ -11,12 +11,15 @@ from cimsim.fitting.columns import Column
 from cimsim.fitting.faults import Faults, quoted
 from cimsim.fitting.numerals import Parsed, is_missing, parse
 from cimsim.fitting.reading import Reading
-from cimsim.fitting.stamps import looks_like_clock, looks_like_stamp, parse_stamps
+from cimsim.fitting.stamps import is_day, looks_like_clock, looks_like_stamp, parse_stamps
 from cimsim.fitting.types import Indices, Numbers
+from cimsim.units import SECONDS
 
-# Seconds and milliseconds since 1970, from the year 2000 to 2100.
+# Seconds since 1970, from the year 2000 to 2100, and parts of them.
 _EPOCH_S = (9.4e8, 4.1e9)
-_EPOCH_MS = (9.4e11, 4.1e12)
+_PARTS = {1.0: "seconds", 1e-3: "milliseconds", 1e-6: "microseconds", 1e-9: "nanoseconds"}
+# Days since 1900, as spreadsheets hold dates, from the year 2000 to 2100.
+_SERIAL_DAYS = (36526.0, 73051.0)
 _STAMPS_RESOLVE_S = 1.0
 _SAMPLE = 50
 
@@ -68,14 +71,39 @@ def read_clock(
     factor = 1.0 if column.unit is None else column.unit.factor
     parsed: Parsed = parse(column.role, texts, lines, decimal, factor, faults)
     notes = []
-    known = parsed.values[np.isfinite(parsed.values)] / factor
+    written = parsed.values / factor
     absolute = False
-    for (low, high), scale, what in ((_EPOCH_S, 1.0, "seconds"), (_EPOCH_MS, 1e-3, "milliseconds")):
-        if len(known) and low < known.min() and known.max() < high:
+    for scale, what in _PARTS.items():
+        if _within(written * scale, _EPOCH_S):
             absolute = True
-            parsed = parsed._replace(values=parsed.values / factor * scale)
+            parsed = parsed._replace(values=written * scale)
             notes.append(f"The numbers in {quoted(column.header)} are {what} since 1970.")
+    if _within(written, _SERIAL_DAYS) and _may_be_days(column, faults):
+        absolute = True
+        parsed = parsed._replace(values=written * SECONDS["d"])
+        notes.append(
+            f"The numbers in {quoted(column.header)} are dates as spreadsheets count them, in days."
+        )
     return Clock(parsed.values, absolute, parsed.missing + parsed.over_range, notes)
+
+
+def _within(values: Numbers, bounds: tuple[float, float]) -> bool:
+    known = values[np.isfinite(values)]
+    return bool(len(known) and bounds[0] < known.min() and known.max() < bounds[1])
+
+
+def _may_be_days(column: Column, faults: Faults) -> bool:
+    """Whether numbers that could be the dates of a spreadsheet are; where nothing says so, that is
+    noted as a fault."""
+    if column.unit is not None:
+        return column.unit.name == "d"
+    if any(word in column.header.lower() for word in ("date", "stamp")):
+        return True
+    faults.add(
+        f"the numbers in {quoted(column.header)} may be seconds or the dates of a spreadsheet, in "
+        f"days; say which by --unit {column.role}=s or --unit {column.role}=d"
+    )
+    return False
 
 
 def _stamped(
@@ -103,6 +131,11 @@ def _stamped(
     if stamps.order != "ymd" and reading.date_order is None:
         order = {"dmy": "day, month, year", "mdy": "month, day, year"}[stamps.order]
         notes.append(f"Dates such as {quoted(first)} were read as {order}.")
+    if all(is_day(text) for text in whole if text):
+        notes.append(
+            f"The dates in {quoted(column.header)} have no time of day: reads of one day count as "
+            "one age, and drift within a day as read noise."
+        )
     return Clock(stamps.seconds, True, missing, notes)
 
 

@@ -20,6 +20,7 @@ _LIKE_SECONDS = {
     **{"hr": "h", "hrs": "h", "hour": "h", "hours": "h"},
     **{"day": "d", "days": "d", "week": "w", "weeks": "w"},
 }
+_OTHER = re.compile(r"[TGMkmunp]?(ohms?|Ohms?|\u03a9|\u2126|A|V)")
 
 
 class Unit(NamedTuple):
@@ -37,7 +38,7 @@ def unit_of(role: str, text: str) -> Unit | None:
     >>> unit_of("g_target_uS", "[µS]"), unit_of("time_s", "ms")
     (Unit(name='uS', factor=1.0), Unit(name='ms', factor=0.001))
     """
-    word = re.sub(r"[\s\[\](){}<>.]", "", text).replace("µ", "u").replace("μ", "u")
+    word = _word(text)
     if role.startswith("g_"):
         name = _LIKE_SIEMENS.get(word.lower())
         # A capital M is mega.
@@ -58,3 +59,17 @@ def is_of_kind(role: str, text: str) -> bool:
 def is_unit(text: str) -> bool:
     """Whether a text is a unit of conductance or time."""
     return any(unit_of(role, text) for role in ("g_target_uS", "time_s"))
+
+
+def is_other_unit(text: str) -> bool:
+    """Whether a text is a unit of resistance, current or voltage.
+
+    >>> is_other_unit("kOhm"), is_other_unit("[nA]"), is_other_unit("uS")
+    (True, True, False)
+    """
+    return _OTHER.fullmatch(_word(text)) is not None
+
+
+def _word(text: str) -> str:
+    """A unit without brackets, and with a plain u for micro."""
+    return re.sub(r"[\s\[\](){}<>.]", "", text).replace("µ", "u").replace("μ", "u")

@@ -100,9 +100,10 @@ def convert(
 
     Raises:
         CimsimError: if an argument is of another type, the profile, rule or a quantizer is unknown,
-            a pattern matches no layer, no layer is left to convert, a layer does not fit the device or is lazy and has no weight
-            yet, the model is wrapped for distributed training (convert what is inside) or scripted,
-            or it cannot be copied and ``inplace`` is false. The model is unchanged then.
+            a pattern matches no layer, no layer is left to convert, a layer does not fit the device
+            or is lazy and has no weight yet, the model is wrapped for distributed training (convert
+            what is inside) or scripted, or it cannot be copied and ``inplace`` is false. The model
+            is unchanged then.
 
     >>> import torch, cimsim
     >>> analog = cimsim.convert(torch.nn.Linear(8, 4), "ideal")
@@ -144,9 +145,9 @@ def to_digital(model: nn.Module, *, inplace: bool = False) -> nn.Module:
     """The ordinary torch model again, with the trained weights (as their quantizers hold them).
 
     Raises:
-        CimsimError: if ``model`` is no module; if a layer has an input quantizer or a denoiser, or a weight quantizer behind a
-            parametrization, for which a digital layer has no place; or if the model cannot be
-            copied and ``inplace`` is false. The model is unchanged then.
+        CimsimError: if ``model`` is no module; if a layer has an input quantizer or a denoiser, or
+            a weight quantizer behind a parametrization, for which a digital layer has no place; or
+            if the model cannot be copied and ``inplace`` is false. The model is unchanged then.
 
     >>> import torch, cimsim
     >>> analog = cimsim.convert(torch.nn.Linear(8, 4), "pcm-ibm-2020")

@@ -1,7 +1,7 @@
-"""What is no model, and tensors that no analog layer computes with: those that are not dense or hold
-no numbers.
+"""What is no model, and tensors that no analog layer computes with.
 
-Kernels read memory, and such tensors have none of their own where it is looked for.
+Kernels read memory; sparse and nested tensors have another layout there, and those that wrap others
+have none.
 """
 
 from __future__ import annotations

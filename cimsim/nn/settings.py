@@ -40,7 +40,8 @@ class LayerSettings:
         """
         if not isinstance(changes, Mapping):
             raise CimsimError(
-                f"settings of a layer are a dict such as {{'rule': 'C'}}, not {shortened(repr(changes))}"
+                "settings of a layer are a dict such as {'rule': 'C'}, not "
+                f"{shortened(repr(changes))}"
             )
         known = list(vars(self))
         of_profile = {key: value for key, value in changes.items() if _is_of_profile(key)}
