@@ -1,3 +1,6 @@
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,16 +23,23 @@ from cimsim.units import format_duration, parse_duration
         (3600, 3600),
         ("  5 min ", 300),
         ("1mo", 365.25 / 12 * 86400),
+        (timedelta(hours=2), 7200),
     ],
 )
-def test_durations(text: str | float, seconds: float) -> None:
+def test_durations(text: str | float | timedelta, seconds: float) -> None:
     assert parse_duration(text) == pytest.approx(seconds, rel=1e-12)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "s", "1 fortnight", "-1s", "nan", "inf", "1:30", "1d2h", "1e"]
+    "text",
+    [
+        *("", "s", "1 fortnight", "-1s", "nan", "inf", "1:30", "1d2h", "1e", "1e400"),
+        *(None, -1, float("nan"), float("inf"), 10**400, 1j, b"1 d", [1, 2], {}),
+        timedelta(seconds=-1),
+    ],
+    ids=lambda text: repr(text)[:20],
 )
-def test_what_is_no_duration(text: str) -> None:
+def test_what_is_no_duration(text: Any) -> None:
     with pytest.raises(CimsimError, match="is not a duration"):
         parse_duration(text)
 

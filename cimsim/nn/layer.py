@@ -380,7 +380,8 @@ class AnalogLayer(Ranged):
     def one_chip(self) -> Iterator[None]:
         """Within the block, all calls in training meet one and the same fresh chip: a recurrence
         uses one array time after time. Every call is a read of its own."""
-        if not self.training or self.digital or self._shared is not None:
+        unneeded = self.digital or self._shared is not None or self.weight.is_meta
+        if not self.training or unneeded:
             yield
             return
         with computed_once(self):
@@ -595,8 +596,19 @@ class AnalogLayer(Ranged):
         return torch.tensor([self.seed, self.draws], dtype=torch.int64)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Inverse of :meth:`get_extra_state`."""
-        self.seed, self.draws = state.tolist()
+        """Inverse of :meth:`get_extra_state`.
+
+        Raises:
+            CimsimError: if ``state`` is no such pair.
+        """
+        numbers = state.flatten().tolist() if isinstance(state, Tensor) else []
+        # Somebody may have made the whole checkpoint float or half.
+        if len(numbers) != 2 or not all(float(number).is_integer() for number in numbers):
+            raise CimsimError(
+                f"layer '{self.name}': '_extra_state' of the checkpoint is not the pair of seed "
+                "and draws that state_dict() gives; remove that entry, and load with strict=False"
+            )
+        self.seed, self.draws = map(int, numbers)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any
@@ -606,6 +618,7 @@ class AnalogLayer(Ranged):
         missing_keys = arguments[2]
         ours = {f"{prefix}{key}" for key in ("dac_range", "adc_range", "_extra_state")}
         missing_keys[:] = [key for key in missing_keys if key not in ours]
+        self._keep_precise()  # assign=True takes what a checkpoint in half precision holds
         self._calibrated = False  # to be looked at anew
         self._chip = None
         self._leave_meta(self.dac_range.is_meta)

@@ -67,6 +67,13 @@ class Ranged(nn.Module):
                 moved.data = precise.to(moved.device)
         return self
 
+    def _keep_precise(self) -> None:
+        """Make the ranges float32 where they have become another dtype."""
+        for name in ("dac_range", "adc_range"):
+            found = getattr(self, name)
+            if found.dtype != torch.float32:
+                found.data = found.detach().float()
+
     def _forget_ranges(self) -> None:
         """Ranges that are not known, on the weight's device."""
         profile = self._array.profile
@@ -166,7 +173,8 @@ class Ranged(nn.Module):
 
     @property
     def calibrated(self) -> bool:
-        """Whether every converter of the device has its range."""
+        """Whether every converter of the device has its range: a finite one, and above 0 unless
+        it is learned."""
         if not self._calibrated:  # reads the device once; loading a state may have set the ranges
             wanted = [
                 buffer
@@ -176,7 +184,7 @@ class Ranged(nn.Module):
                 )
                 if converter is not None
             ]
-            self._calibrated = not any(buffer.isnan().any().item() for buffer in wanted)
+            self._calibrated = not any(_unusable(found).any().item() for found in wanted)
         return self._calibrated
 
     def _ranges(self) -> ConverterRanges:
@@ -193,6 +201,12 @@ class Ranged(nn.Module):
             for r in (self.dac_range, self.adc_range)
         )
         return ConverterRanges(dac, adc)
+
+
+def _unusable(found: Tensor) -> Tensor:
+    # An optimizer may carry a learned range past zero; it is cut off where it is used.
+    usable = found.isfinite()
+    return ~(usable if isinstance(found, nn.Parameter) else usable & (found > 0))
 
 
 def compute_dtype(weight: Tensor) -> torch.dtype:

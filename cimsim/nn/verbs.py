@@ -207,6 +207,7 @@ def reestimate(model: nn.Module, batches: Batches, *, forward: Forward | None = 
     Raises:
         CimsimError: if no layer normalises batches by running statistics, or there is no batch.
     """
+    require_module(model)
     norms = {name: m for name, m in model.named_modules() if is_batch_norm(m)}
     if not norms:
         raise CimsimError("reestimate: the model has no batch normalisation with statistics")

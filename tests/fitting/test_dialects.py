@@ -137,6 +137,10 @@ def stamped(write: str) -> str:
         ("%d-%b-%Y %H:%M:%S.%f", "day, month, year"),
         ("%Y%m%dT%H%M%S", "first read of each cell"),
         ("%Y-%m-%d %H:%M:%S", "first read of each cell"),
+        ("%Y/%m/%d-%H:%M:%S", "first read of each cell"),
+        ("%Y-%m-%d_%H:%M:%S.%f", "first read of each cell"),
+        ("%a %b %d %H:%M:%S %Y", "month, day, year"),
+        ("%a %d %b %Y %H:%M:%S +0000", "day, month, year"),
     ],
 )
 def test_points_in_time_become_ages(tmp_path: Path, write: str, note: str) -> None:
@@ -184,7 +188,7 @@ def test_a_date_and_a_time_of_day_in_two_columns(tmp_path: Path) -> None:
 
 
 def test_seconds_since_1970_are_points_in_time(tmp_path: Path) -> None:
-    for scale in (1.0, 1e3):
+    for scale in (1.0, 1e3, 1e6, 1e9):
         rows = ROWS.copy()
         rows[:, 2] = (rows[:, 2] + 1.7e9 + 40 * rows[:, 3]) * scale
         path = tmp_path / "m.csv"
@@ -192,6 +196,49 @@ def test_seconds_since_1970_are_points_in_time(tmp_path: Path) -> None:
         found = read_measurements(path)
         np.testing.assert_allclose(np.unique(found.time_s), [0.0, 3599.0, 86399.0], atol=1e-3)
         assert "since 1970" in " ".join(found.notes)
+
+
+def of_a_spreadsheet(header: str) -> str:
+    """Times as a spreadsheet holds them: days since 1900."""
+    rows = ROWS.copy()
+    rows[:, 2] = 46351.25 + (rows[:, 2] + 40 * rows[:, 3]) / 86400
+    body = lines_of(lambda r: ",".join(f"{v:.16g}" for v in r), rows)
+    return HEADER.replace("time_s", header) + body
+
+
+@pytest.mark.parametrize(
+    ("header", "unit"), [("timestamp", {}), ("Date/Time", {}), ("time", {"time_s": "d"})]
+)
+def test_dates_as_a_spreadsheet_counts_them(
+    tmp_path: Path, header: str, unit: dict[str, str]
+) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(of_a_spreadsheet(header))
+    columns = {"time_s": header}
+    found = read_measurements(path, Reading(units=unit, columns=columns))
+    np.testing.assert_allclose(np.unique(found.time_s), [0.0, 3599.0, 86399.0], atol=1e-3)
+    assert "dates as spreadsheets count them" in " ".join(found.notes)
+
+
+def test_numbers_that_may_be_dates_of_a_spreadsheet_ask(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(of_a_spreadsheet("time"))
+    with pytest.raises(CimsimError, match="--unit time_s=s or --unit time_s=d"):
+        read_measurements(path)
+    for found in (
+        read_measurements(path, Reading(units={"time_s": "s"})),
+        read_measurements(path.with_name("s.csv")) if path.with_name("s.csv").write_text(
+            of_a_spreadsheet("time_s")) else None,
+    ):  # fmt: skip
+        assert found is not None
+        assert found.time_s.min() > 46351  # 13 hours
+
+
+def test_dates_without_a_time_of_day_are_said_to_be_coarse(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(HEADER.replace("time_s", "date") + stamped("%Y-%m-%d"))
+    found = read_measurements(path, Reading(columns={"time_s": "date"}))
+    assert "have no time of day: reads of one day count as one age" in " ".join(found.notes)
 
 
 @pytest.mark.parametrize("order", ["dmy", "mdy"])
@@ -219,7 +266,7 @@ def test_dates_at_the_end_of_the_calendar_are_no_overflow(tmp_path: Path) -> Non
     assert np.unique(read_measurements(path).time_s).tolist() in ([0.5], [0.0, 1.0])
 
 
-MISSING = ["", "NA", "NaN", "-", "#N/A", "n/a", "#DIV/0!", "--", "null"]
+MISSING = ["", "NA", "NaN", "-", "#N/A", "n/a", "#DIV/0!", "--", "---", "****", "####", "null"]
 
 
 @pytest.mark.parametrize("text", MISSING)
@@ -235,7 +282,7 @@ def test_missing_values_are_left_out_and_counted(tmp_path: Path, text: str) -> N
     assert f"2 of {len(ROWS)} lines were left out: g_measured_uS is missing in 2." in found.notes
 
 
-@pytest.mark.parametrize("text", ["9.9E37", "OVERFLOW", "inf", "O.L"])
+@pytest.mark.parametrize("text", ["9.9E37", "-9.9E+37", "OVERFLOW", "inf", "O.L"])
 def test_readings_over_the_range_are_left_out_and_counted(tmp_path: Path, text: str) -> None:
     lines = lines_of(plain).splitlines()
     values = lines[3].split(",")
@@ -302,8 +349,12 @@ def test_a_comma_that_may_be_either_asks(tmp_path: Path) -> None:
         lambda t: "\n" * 3 + t,
         lambda t: "Device 5;6;7\nDate, 2026-11-25\n'Probe 1/4\" pitch\n" + t,
         lambda t: t.replace("e-0", "E-0"),
+        lambda t: t.replace("cell,read", "CellID,ReadNo").replace("g_measured_uS", "GMeas(uS)"),
     ],
-    ids=["commented", "spaces", "padded", "again", "ctrl-z", "empty lines", "preamble", "powers"],
+    ids=[
+        *("commented", "spaces", "padded", "again", "ctrl-z", "empty lines", "preamble", "powers"),
+        "capitals",
+    ],
 )
 def test_quirks_of_files(tmp_path: Path, change: Callable[[str], str]) -> None:
     path = tmp_path / "m.csv"
@@ -481,6 +532,39 @@ def test_all_missing_columns_are_named(tmp_path: Path) -> None:
     for name, line in zip(("g_target_uS", "g_measured_uS", "time_s"), told, strict=True):
         assert f"there is no column {name}; the file has alpha, beta; say which" in line
         assert line.endswith(f'--column {name}="ITS HEADER"')
+
+
+@pytest.mark.parametrize("other", ["R measured [kOhm]", "r_ohm", "Current (A)", "I [nA]", "V / V"])
+def test_no_column_of_another_quantity_or_that_is_taken_is_suggested(
+    tmp_path: Path, other: str
+) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(HEADER.replace("g_measured_uS", other) + lines_of(plain))
+    with pytest.raises(CimsimError) as caught:
+        read_measurements(path)
+    told = str(caught.value)
+    assert "there is no column g_measured_uS" in told
+    assert "did you mean" not in told
+
+
+@pytest.mark.parametrize("other", ["R measured [kOhm]", "r_ohm", "Current (A)", "I [nA]"])
+def test_what_is_no_conductance_is_not_taken_for_one(tmp_path: Path, other: str) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text(HEADER.replace("g_measured_uS", other) + lines_of(plain))
+    with pytest.raises(CimsimError, match="and g_measured_uS is a conductance; make it siemens"):
+        read_measurements(path, Reading(columns={"g_measured_uS": other}))
+
+
+@pytest.mark.parametrize("lines", [[5], [5, 9], [5, 9, 20]])
+def test_a_quote_that_is_never_closed_swallows_nothing(tmp_path: Path, lines: list[int]) -> None:
+    """Two of them are a pair for a CSV reader, and the lines between are one value."""
+    rows = lines_of(lambda r: f"{plain(r[:3])},c{int(r[3])},{int(r[4])}").splitlines()
+    for line in lines:
+        rows[line] = rows[line].replace(",c", ',"c')
+    path = tmp_path / "m.csv"
+    path.write_text(HEADER + "\n".join(rows) + "\n")
+    with pytest.raises(CimsimError, match=r"m\.csv:7: a double quote opens a value"):
+        read_measurements(path)
 
 
 def test_decimal_commas_between_commas_are_one_fault(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers, kinds, recalibrate, reestimate
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.statistics import averaging
-from cimsim.profile import profile_names
+from cimsim.profile import override_profile, profile_names
 from cimsim.quantizers import QUANTIZERS
 from tests.building import ONE_OVER_F, POLYNOMIAL, device, gaussian
 from tests.nn.layer_kinds import LAYERS
@@ -378,17 +378,70 @@ def test_more_inputs_need_a_new_calibration() -> None:
 # Names of draws.
 
 
-@pytest.mark.parametrize("seed", [7, np.int64(7), np.uint8(7), torch.tensor(7)])
+@pytest.mark.parametrize("seed", [7, np.int64(7), np.uint8(7), torch.tensor(7)], ids=repr)
 def test_a_seed_is_a_number_whatever_its_type(seed: Any) -> None:
     layer = cimsim.calibrate(cimsim.convert(nn.Linear(8, 4), STATIC), [draw(9, 8)]).eval()
     wanted = cimsim.program(layer, 7)(draw(9, 8))
     assert torch.equal(cimsim.program(layer, seed)(draw(9, 8)), wanted)
 
 
+@pytest.mark.parametrize("seed", [1, True, np.int64(1), torch.tensor(1)], ids=repr)
+def test_a_seed_of_training_is_a_number_whatever_its_type(seed: Any) -> None:
+    outputs = []
+    for given in (1, seed):
+        torch.manual_seed(0)
+        layer = cimsim.convert(nn.Linear(8, 4), STATIC, seed=given)
+        outputs.append(cimsim.calibrate(layer, [draw(9, 8)]).train()(draw(9, 8)))
+    assert torch.equal(*outputs)
+
+
 @pytest.mark.parametrize("seed", [7.0, "7", None, torch.tensor([1, 2])])
 def test_what_is_no_seed(seed: Any) -> None:
     with pytest.raises(CimsimError, match="a seed is a whole number, not"):
         cimsim.program(cimsim.convert(nn.Linear(8, 4), STATIC), seed)
+    with pytest.raises(CimsimError, match="a seed is a whole number, not"):
+        cimsim.convert(nn.Linear(8, 4), STATIC, seed=seed)
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1])
+def test_a_seed_that_no_checkpoint_can_hold(seed: int) -> None:
+    with pytest.raises(CimsimError, match="a seed of training lies between"):
+        cimsim.convert(nn.Linear(8, 4), STATIC, seed=seed)
+
+
+# Checkpoints that went through other people's hands.
+
+
+@pytest.mark.parametrize("assign", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_checkpoint_in_another_dtype(dtype: torch.dtype, assign: bool) -> None:
+    model = cimsim.calibrate(cimsim.convert(nn.Linear(8, 4), STATIC, seed=3), [draw(9, 8)])
+    model.draws = 5
+    state = {name: values.to(dtype) for name, values in model.state_dict().items()}
+    other = cimsim.convert(nn.Linear(8, 4), STATIC)
+    other.load_state_dict(state, assign=assign)
+    assert (other.seed, other.draws, type(other.seed)) == (3, 5, int)
+    assert other.dac_range.dtype == other.adc_range.dtype == torch.float32
+    torch.testing.assert_close(other.dac_range, model.dac_range, rtol=1e-2, atol=0)
+    assert other.eval()(draw(9, 8).to(other.weight.dtype)).isfinite().all()
+
+
+@pytest.mark.parametrize("extra", [torch.tensor([1, 2, 3]), torch.tensor([0.5, 1.0]), {"a": 1}])
+def test_a_checkpoint_with_another_extra_state(extra: Any) -> None:
+    model = cimsim.convert(nn.Linear(8, 4), STATIC)
+    with pytest.raises(CimsimError, match="is not the pair of seed and draws"):
+        model.load_state_dict({**model.state_dict(), "_extra_state": extra})
+    assert model.seed == 0
+
+
+@pytest.mark.parametrize("bad", [torch.inf, torch.nan, -1.0, 0.0])
+@pytest.mark.parametrize("name", ["dac_range", "adc_range"])
+def test_a_checkpoint_whose_ranges_are_none(name: str, bad: float) -> None:
+    model = cimsim.calibrate(cimsim.convert(nn.Linear(8, 4), STATIC), [draw(9, 8)])
+    state = model.state_dict()
+    model.load_state_dict({**state, name: torch.full_like(state[name], bad)})
+    with pytest.raises(CimsimError, match="have no range yet"):
+        model(draw(9, 8))
 
 
 @pytest.mark.parametrize("age", [3600, 3600.0, "1h", np.float32(3600), torch.tensor(3600.0)])
@@ -533,3 +586,33 @@ def test_silence_is_no_error(noise: float) -> None:
     model = cimsim.convert(nn.Linear(8, 4), profile)
     cimsim.calibrate(model, [torch.zeros(5, 8)])
     assert model(torch.zeros(5, 8)).isfinite().all()
+
+
+PER_TILE = override_profile(device(rows=4, dac=8, adc=8), {"adc.range_per": "tile"})
+
+
+@pytest.mark.parametrize("silent", ["input", "weight"])
+@pytest.mark.parametrize("profile", [STATIC, PER_TILE], ids=["one range", "one for each tile"])
+def test_silence_leaves_ranges_that_are_known(
+    profile: Any, silent: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = cimsim.calibrate(cimsim.convert(nn.Linear(8, 4), profile), [draw(9, 8)])
+    before = [model.dac_range.clone(), model.adc_range.clone()]
+    if silent == "input":
+        cimsim.calibrate(model, [torch.zeros(5, 8)])
+        assert torch.equal(model.dac_range, before[0])
+    else:
+        nn.init.zeros_(model.weight)
+        cimsim.calibrate(model, [2 * draw(9, 8)])
+        torch.testing.assert_close(model.dac_range, 2 * before[0])
+    assert torch.equal(model.adc_range, before[1])
+    assert "were 0 throughout" in caplog.text
+
+
+def test_a_silent_tile_keeps_its_range_and_the_others_get_theirs() -> None:
+    model = cimsim.calibrate(cimsim.convert(nn.Linear(8, 4), PER_TILE), [draw(9, 8)])
+    before = model.adc_range.clone()
+    first_only = 3 * draw(9, 8) * torch.tensor([1.0] * 4 + [0.0] * 4)
+    cimsim.calibrate(model, [first_only])
+    assert model.adc_range[0] > 2 * before[0]
+    assert model.adc_range[1] == before[1]

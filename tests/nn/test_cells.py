@@ -82,3 +82,20 @@ def test_a_batch_of_sequences_is_no_input_of_a_cell() -> None:
     analog = cimsim.convert(nn.LSTMCell(3, 4), IDEAL)
     with pytest.raises(CimsimError, match=r"\[batch, 3\] or \[3\], not \[2, 5, 3\]"):
         analog(torch.zeros(2, 5, 3))
+
+
+def test_states_that_torch_refuses_are_refused(plain: nn.Module) -> None:
+    """Broadcast, they would give an answer."""
+    analog, x = cimsim.convert(plain, IDEAL), torch.randn(5, 3, dtype=torch.float64)
+    several = isinstance(plain, nn.LSTMCell)
+    for shape in ((1, 4), (5, 1), (4,), (5, 4, 1)):
+        state = torch.zeros(shape, dtype=torch.float64)
+        given = (state, state) if several else state
+        with pytest.raises((RuntimeError, ValueError)):
+            plain(x, given)
+        with pytest.raises(CimsimError, match=r"takes a state of shape \[5, 4\] for this input"):
+            analog(x, given)
+    with pytest.raises(CimsimError, match="as its state hx, and was given"):
+        analog(x, (x, x, x))
+    with pytest.raises(CimsimError, match="takes a tensor, not a list"):
+        analog(x.tolist())

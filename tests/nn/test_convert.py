@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -239,3 +240,46 @@ def test_a_model_that_cannot_be_copied_is_converted_in_place() -> None:
     assert isinstance(model[0], AnalogLinear)
     cimsim.to_digital(model, inplace=True)
     assert type(model[0]) is nn.Linear
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "a pattern is a text such as .*, not a Linear": {"keep_digital": [nn.Linear(2, 2)]},
+    "only is a function of a layer's name": {"only": ["0"]},
+    "layers is a dict of settings by pattern": {"layers": ["0"]},
+    "layers '0': settings of a layer are a dict": {"layers": {"0": "digital"}},
+    "a quantizer is a text such as 'uniform', not 4": {"quantize_weights": 4},
+    "a quantizer is a text such as 'uniform', not 8": {"quantize_inputs": 8},
+    "there is no backward rule 'None'": {"rule": None},
+    "a denoiser must be a number of 0 or more, not 'yes'": {"denoise": "yes"},
+    "a profile is a name such as .*, not a dict": {"profile": {"name": "mine"}},
+    "a profile is a name such as .*, not a NoneType": {"profile": None},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_an_argument_of_another_type_gets_one_sentence(message: str) -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(CimsimError, match=message):
+        cimsim.convert(model, **{"profile": "ideal", **WRONG[message]})
+    assert type(model[0]) is nn.Linear
+
+
+@pytest.mark.parametrize("kept", ["head", ["head"], ("head",), {"head"}])
+def test_one_pattern_may_come_without_a_list(kept: Any) -> None:
+    model = nn.ModuleDict({"head": nn.Linear(2, 2), "body": nn.Linear(2, 2)})
+    converted = cimsim.convert(model, "ideal", keep_digital=kept)
+    assert [type(part) for part in converted.values()] == [nn.Linear, AnalogLinear]
+
+
+def test_a_layer_without_a_weight_stays_digital(caplog: pytest.LogCaptureFixture) -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[0].register_parameter("weight", None)
+    converted = cimsim.convert(model, "ideal")
+    assert [type(part) for part in converted] == [nn.Linear, AnalogLinear]
+    assert "layer '0' (Linear) stays digital: it has no weights" in caplog.text
+
+
+def test_another_device_by_its_name() -> None:
+    layer = cimsim.convert(nn.Linear(2, 2), "ideal")
+    cimsim.nn.set_profile(layer, "pcm-ibm-2020")
+    assert layer.profile.name == "pcm-ibm-2020"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
 
 import cimsim
+from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLinear, UnpackedAttention, analog_layers
 from tests.building import POLYNOMIAL, device
 
@@ -198,3 +199,88 @@ def test_what_stays_digital_stays_whole() -> None:
     assert list(analog.state_dict())[: len(before)] == before
     x = torch.randn(5, 2, 4)
     same(analog[0](x), model[0](x))
+
+
+RECURRENCES: list[tuple[type[nn.RNNBase], dict[str, Any]]] = [
+    (nn.RNN, {}),
+    (nn.GRU, {"num_layers": 2, "batch_first": True}),
+    (nn.LSTM, {"bidirectional": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "settings"), RECURRENCES, ids=str)
+def test_a_recurrence_refuses_what_torch_refuses(
+    kind: type[nn.RNNBase], settings: dict[str, Any]
+) -> None:
+    """Broadcast or left out, such states would give an answer."""
+    plain = kind(3, 4, **settings)
+    analog, x = cimsim.convert(plain, IDEAL), torch.randn(5, 5, 3)
+    rows = plain.num_layers * (2 if plain.bidirectional else 1)
+    for wrong in ((rows, 1, 4), (rows + 1, 5, 4), (rows, 5, 1), (rows, 4), (5, 4)):
+        state: Any = torch.zeros(wrong)
+        state = (state, state) if kind is nn.LSTM else state
+        with pytest.raises((RuntimeError, ValueError)):
+            plain(x, state)
+        with pytest.raises(CimsimError, match=rf"a state of shape \[{rows}, 5, 4\] for this input"):
+            analog(x, state)
+    for signal in (x.unsqueeze(0), x[0, 0]):
+        with pytest.raises((RuntimeError, ValueError)):
+            plain(signal)
+        with pytest.raises(CimsimError, match="takes a sequence of shape"):
+            analog(signal)
+    empty = x[:, :0] if plain.batch_first else x[:0]
+    with pytest.raises(RuntimeError):
+        plain(empty)
+    with pytest.raises(CimsimError, match="a sequence of length 0"):
+        analog(empty)
+    with pytest.raises(CimsimError, match="as its state hx, and was given"):
+        analog(x, (x, x, x))
+    with pytest.raises(CimsimError, match="a PackedSequence, not a list"):
+        analog([x])
+
+
+def test_states_may_come_in_a_list() -> None:
+    plain = nn.LSTM(3, 4)
+    x, states = torch.randn(5, 2, 3), [torch.randn(1, 2, 4), torch.randn(1, 2, 4)]
+    same(cimsim.convert(plain, IDEAL)(x, states), plain(x, states), atol=1e-5)
+
+
+X = torch.randn(4, 3, 8)  # time, batch, features
+ATTENTIONS: dict[str, tuple[tuple[Tensor, Tensor, Tensor], dict[str, Any]]] = {
+    "one batch size": ((X, X[:, :1], X[:, :1]), {}),
+    "one value for each key": ((X, X, X[:3]), {}),
+    "three signals with 2 or 3 axes": ((X[:, 0], X, X), {}),
+    "three signals with 2 or 3 axes each": ((X[None], X[None], X[None]), {}),
+    r"attn_mask must have the shape \[4, 4\] or \[6, 4, 4\]": (
+        (X, X, X),
+        {"attn_mask": torch.zeros(1, 4)},
+    ),
+    r"attn_mask must have the shape \[2, 4\] or \[6, 2, 4\]": (
+        (X[:2], X, X),
+        {"attn_mask": torch.zeros(3, 2, 4)},
+    ),
+    r"key_padding_mask must have the shape \[3, 4\]": (
+        (X, X, X),
+        {"key_padding_mask": torch.zeros(1, 4, dtype=torch.bool)},
+    ),
+    r"key_padding_mask is torch.int64, and must be bool": (
+        (X, X, X),
+        {"key_padding_mask": torch.ones(3, 4, dtype=torch.long)},
+    ),
+    r"attn_mask is torch.uint8, and must be bool": (
+        (X, X, X),
+        {"attn_mask": torch.ones(4, 4, dtype=torch.uint8)},
+    ),
+    "is a hint on attn_mask and needs one": ((X, X, X), {"is_causal": True}),
+}
+
+
+@pytest.mark.parametrize("message", ATTENTIONS)
+def test_attention_refuses_what_torch_refuses(message: str) -> None:
+    """Broadcast, added or left out, such masks would give an answer."""
+    signals, settings = ATTENTIONS[message]
+    plain = nn.MultiheadAttention(8, 2).eval()
+    with pytest.raises((RuntimeError, AssertionError)):
+        plain(*signals, **settings)
+    with pytest.raises(CimsimError, match=message):
+        cimsim.convert(plain, IDEAL)(*signals, **settings)
