@@ -602,13 +602,13 @@ class AnalogLayer(Ranged):
             CimsimError: if ``state`` is no such pair.
         """
         numbers = state.flatten().tolist() if isinstance(state, Tensor) else []
-        # Somebody may have made the whole checkpoint float or half.
-        if len(numbers) != 2 or not all(float(number).is_integer() for number in numbers):
+        if len(numbers) != 2 or not all(map(math.isfinite, numbers)):
             raise CimsimError(
                 f"layer '{self.name}': '_extra_state' of the checkpoint is not the pair of seed "
                 "and draws that state_dict() gives; remove that entry, and load with strict=False"
             )
-        self.seed, self.draws = map(int, numbers)
+        # Somebody may have cast the whole checkpoint, or averaged those of several models.
+        self.seed, self.draws = map(round, numbers)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any

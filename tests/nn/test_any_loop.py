@@ -426,7 +426,22 @@ def test_a_checkpoint_in_another_dtype(dtype: torch.dtype, assign: bool) -> None
     assert other.eval()(draw(9, 8).to(other.weight.dtype)).isfinite().all()
 
 
-@pytest.mark.parametrize("extra", [torch.tensor([1, 2, 3]), torch.tensor([0.5, 1.0]), {"a": 1}])
+def test_checkpoints_may_be_averaged() -> None:
+    """Also their counts, as those who average a whole state dict do."""
+    models = [cimsim.calibrate(cimsim.convert(nn.Linear(8, 4), STATIC, seed=3), [draw(9, 8)])
+              for _ in range(3)]  # fmt: skip
+    for draws, model in enumerate(models, start=5):
+        model.draws = draws
+    states = [model.state_dict() for model in models]
+    mean = {name: torch.stack([s[name].float() for s in states]).mean(0) for name in states[0]}
+    models[0].load_state_dict(mean)
+    assert (models[0].seed, models[0].draws, type(models[0].draws)) == (3, 6, int)
+    assert models[0].eval()(draw(9, 8)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "extra", [torch.tensor([1, 2, 3]), torch.tensor([0.0, torch.inf]), {"a": 1}]
+)
 def test_a_checkpoint_with_another_extra_state(extra: Any) -> None:
     model = cimsim.convert(nn.Linear(8, 4), STATIC)
     with pytest.raises(CimsimError, match="is not the pair of seed and draws"):
