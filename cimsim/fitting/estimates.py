@@ -168,6 +168,9 @@ def _estimated(found: Measurements) -> DeviceFit:
         )
         changes.append(Change(time, shift, spread))
     notes = _notes(found, len(times), len(read), len(targets))
+    notes += _note_on_hidden(
+        [place[0] for place, s in zip(fresh, sigma, strict=True) if not s.value and noise[place]]
+    )
     if (groups[fresh[0]].mean_uS < targets[0]).any():
         notes += _notes_on_lowest(targets[0], bias[0].value, sigma[0].value)
     return DeviceFit(
@@ -288,6 +291,18 @@ def _notes(found: Measurements, times: int, reads: int, targets: int) -> list[st
             f"targets, but some have fewer than {FEWEST_CELLS} repeated reads or equal means."
         )
     return notes
+
+
+def _note_on_hidden(targets: list[float]) -> list[str]:
+    """What it means that reads scatter so much that nothing is left for the cells."""
+    if not targets:
+        return []
+    at = ", ".join(f"{target:g}" for target in targets)
+    return [
+        f"The programming spread at {at} uS is lost in that of the reads, and 0 in the profile. "
+        "Look for reads that do not belong (a number that an instrument writes for no value, a "
+        "first read that is always off), or read more often."
+    ]
 
 
 def _notes_on_lowest(target_uS: float, bias_uS: float, sigma_uS: float) -> list[str]:

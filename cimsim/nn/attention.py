@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.nn.computed import cast
 from cimsim.nn.packed import Unpacked, linear
-from cimsim.nn.transforms import node_of_graph
+from cimsim.nn.transforms import is_traced, node_of_graph
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
@@ -108,8 +108,9 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         if node is not None:
             return node  # type: ignore[no-any-return]
         batched = query.dim() == 3
-        self._refuse_shapes(query, key, value)
-        self._refuse_masks(query, key, key_padding_mask, attn_mask, is_causal)
+        if not is_traced():  # which the layers refuse
+            self._refuse_shapes(query, key, value)
+            self._refuse_masks(query, key, key_padding_mask, attn_mask, is_causal)
         q, k, v = self.q_proj(query), self.k_proj(key), self.v_proj(value)
         if not batched:
             q, k, v = (t.unsqueeze(0) for t in (q, k, v))

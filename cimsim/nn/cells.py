@@ -12,7 +12,7 @@ from cimsim.nn import gates
 from cimsim.nn.computed import cast
 from cimsim.nn.gates import State, states_of
 from cimsim.nn.packed import Unpacked, linear
-from cimsim.nn.transforms import node_of_graph
+from cimsim.nn.transforms import is_traced, node_of_graph
 
 _PRODUCTS = ("ih", "hh")
 
@@ -81,15 +81,19 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
             zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
             hx = (zeros,) * self.states
         state = states_of(hx, self.states, self.stands_for)
-        wanted = [*input.shape[:-1], self.hidden_size]
-        for given in state:  # which would be broadcast otherwise
-            if list(given.shape) != wanted:
-                raise CimsimError(
-                    f"{self.stands_for.__name__} takes a state of shape {wanted} for this input, "
-                    f"and was given one of {list(given.shape)}"
-                )
+        if not is_traced():  # which the layers refuse
+            self._refuse_states(state, [*input.shape[:-1], self.hidden_size])
         new = self.cell(self._product("ih", input), self._product("hh", state[0]), state)
         return new[0] if self.states == 1 else new
+
+    def _refuse_states(self, states: State, wanted: list[int]) -> None:
+        """Refuse states of another shape, which would be broadcast."""
+        for state in states:
+            if list(state.shape) != wanted:
+                raise CimsimError(
+                    f"{self.stands_for.__name__} takes a state of shape {wanted} for this input, "
+                    f"and was given one of {list(state.shape)}"
+                )
 
     def _product(self, name: str, x: Tensor) -> Tensor:
         y: Tensor = self._modules[name](x)  # type: ignore[misc]

@@ -17,7 +17,7 @@ from cimsim.nn.computed import cast
 from cimsim.nn.gates import State, states_of
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.packed import Unpacked, linear
-from cimsim.nn.transforms import node_of_graph
+from cimsim.nn.transforms import is_traced, node_of_graph
 
 
 class _UnpackedRecurrence(Unpacked, nn.RNNBase):
@@ -86,14 +86,16 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         x, lengths = input, None
         if isinstance(x, PackedSequence):
             x, lengths = pad_packed_sequence(x)
-        self._refuse_input(x)
+        if not is_traced():  # which the layers refuse
+            self._refuse_input(x)
         batched = x.dim() == 3
         swapped = self.batch_first and lengths is None and batched
         x = x.transpose(0, 1) if swapped else x if batched else x.unsqueeze(1)
         first = None
         if hx is not None:
             first = states_of(hx, self.states, self.stands_for)
-            self._refuse_states(first, x.shape[1], batched)
+            if not is_traced():
+                self._refuse_states(first, x.shape[1], batched)
             first = first if batched else tuple(s.unsqueeze(1) for s in first)
         y, last = self._run(x, first, self._alive(x, lengths))
         if not batched:

@@ -238,3 +238,21 @@ def test_what_is_left_out_is_drawn_without_ruining_the_scale() -> None:
     clean = draw_fit("mine", measured(truth.rows(0, cells=70, reads=3)), replace(fit, left_out=()))
     (low, high), (lowest, highest) = axes.get_ylim(), clean.axes[0].get_ylim()
     assert high - low < 3 * (highest - lowest)
+
+
+@pytest.mark.parametrize("made", ["a mark for no value", "a first read that is high"])
+def test_a_spread_that_reads_hide_is_said_to_be(made: str) -> None:
+    rows = truth.rows(0, cells=40, reads=4)
+    assert "lost in that of the reads" not in " ".join(fit_device(measured(rows)).notes)
+    if made == "a mark for no value":
+        one_each = (
+            13 * rows[:, 0] + 7 * rows[:, 2] + rows[:, 3]
+        )  # of four reads, now this, now that
+        rows[rows[:, 4] == one_each % 4, 1] = 9999.0
+    else:
+        rows[rows[:, 4] == 0.0, 1] *= 1.5
+    fit = fit_device(measured(rows))
+    hidden = [g for g, s in zip(fit.targets_uS, fit.sigma_uS, strict=True) if not s.value]
+    assert hidden
+    at = ", ".join(f"{g:g}" for g in hidden)
+    assert f"The programming spread at {at} uS is lost in that of the reads" in " ".join(fit.notes)

@@ -133,5 +133,5 @@ def test_a_dead_column_is_left_alone() -> None:
 
 @pytest.mark.parametrize("ridge", [-0.1, float("nan")])
 def test_a_bad_ridge_is_refused(ridge: float) -> None:
-    with pytest.raises(CimsimError, match="the ridge of a denoiser must be 0 or more"):
+    with pytest.raises(CimsimError, match="the ridge of a denoiser must be a number of 0 or more"):
         model(ridge)
