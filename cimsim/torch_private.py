@@ -59,8 +59,8 @@ def transforming() -> bool:
 
 def faking() -> bool:
     """Whether all tensors are without numbers now, within torch's ``FakeTensorMode``."""
-    fake = torch._C._TorchDispatchModeKey.FAKE  # type: ignore[attr-defined]
-    return torch._C._get_dispatch_mode(fake) is not None  # type: ignore[attr-defined]
+    fake = torch._C._TorchDispatchModeKey.FAKE
+    return torch._C._get_dispatch_mode(fake) is not None
 
 
 def holds_numbers(tensor: Tensor) -> bool:

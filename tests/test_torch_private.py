@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
 from cimsim import torch_private
@@ -140,3 +141,18 @@ except cimsim.CimsimError as error:
 def test_the_oldest_is_that_of_the_package() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     assert f'"torch>={torch_private.OLDEST}"' in text
+
+
+def test_fake_tensors_and_wrappers_are_told_from_numbers() -> None:
+    assert not torch_private.faking()
+    with FakeTensorMode() as mode:
+        assert torch_private.faking()
+        assert not torch_private.holds_numbers(mode.from_tensor(torch.ones(2)))
+    assert not torch_private.faking()
+    for tensor in (torch.ones(2), nn.Parameter(torch.ones(2)), nn.Buffer(torch.ones(2))):
+        assert torch_private.holds_numbers(tensor)
+    assert torch_private.holds_numbers(torch.ones(2).as_subclass(Plain))
+
+
+class Plain(torch.Tensor):
+    """A subclass with its own memory."""

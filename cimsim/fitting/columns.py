@@ -256,8 +256,10 @@ def _with_unit(
             f"header; say which is right by --unit {role}={by_row.name}"
         )
     unit = by_row or by_header
-    other = _other_unit_in(names[0]) or (units_row and units_row[column.at[0]].strip())
-    if unit is None and other and is_other_unit(other) and role.startswith("g_"):
+    other = _other_unit_in(names[0])
+    if not other and units_row and is_other_unit(units_row[column.at[0]]):
+        other = units_row[column.at[0]].strip()
+    if unit is None and other and role.startswith("g_"):
         faults.add(
             f"the column {quoted(column.header)} is in {other}, and {role} is a conductance; make "
             "it siemens first (1 / resistance, or current / voltage)"

@@ -555,6 +555,14 @@ def test_what_is_no_conductance_is_not_taken_for_one(tmp_path: Path, other: str)
         read_measurements(path, Reading(columns={"g_measured_uS": other}))
 
 
+def test_a_row_of_units_that_are_no_siemens(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    header = "g_target,conductance,time,cell,read\nuS,kOhm,s,,\n"
+    path.write_text(header + lines_of(plain))
+    with pytest.raises(CimsimError, match="'conductance' is in kOhm, and g_measured_uS is a cond"):
+        read_measurements(path)
+
+
 @pytest.mark.parametrize("lines", [[5], [5, 9], [5, 9, 20]])
 def test_a_quote_that_is_never_closed_swallows_nothing(tmp_path: Path, lines: list[int]) -> None:
     """Two of them are a pair for a CSV reader, and the lines between are one value."""
