@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import lru_cache
@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 
+from tests.forks import Fork
+
 GRACE_S = 30.0
+Child = subprocess.Popen[str] | Fork
 Start = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
 
 
@@ -46,7 +49,7 @@ def started(*commands: list[str], **options: Any) -> Iterator[list[subprocess.Po
         yield processes
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
+def ended(process: Child) -> tuple[str, str]:
     """What a process has written, once it has ended.
 
     Raises:
@@ -56,7 +59,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
     return out or "", err or ""
 
 
-def all_ended(processes: list[subprocess.Popen[str]]) -> list[str]:
+def all_ended(processes: Sequence[Child]) -> list[str]:
     """What each of several processes that wait for each other has written to standard error. When
     one fails, the others are killed after a while: they may wait for it for half an hour."""
     with ThreadPoolExecutor(len(processes)) as threads:
@@ -82,6 +85,6 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
-def _kill(process: subprocess.Popen[str]) -> None:
+def _kill(process: Child) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -192,15 +192,14 @@ def test_statistics_that_a_block_does_not_reach_are_restored() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("back_end", BACK_ENDS)
-@pytest.mark.parametrize("bits", [2, 4, 6, 8, 12, 16])
+@pytest.mark.parametrize("bits", [2, 6, 8, 16])
 @pytest.mark.parametrize("rule", ["E", "F"])
 def test_an_input_at_full_scale_keeps_its_gradient(
     dtype: torch.dtype, back_end: kernels.Use, bits: int, rule: str
 ) -> None:
-    noiseless = device(dac=bits, adc=8)
-    for amplitude in torch.linspace(0.05, 3.0, 40).tolist():
+    layer = cimsim.convert(nn.Linear(8, 3, dtype=dtype), device(dac=bits, adc=8), rule=rule)
+    for amplitude in torch.linspace(0.05, 3.0, 20).tolist():
         x = (draw(16, 8) > 0).to(dtype) * amplitude
-        layer = cimsim.convert(nn.Linear(8, 3, dtype=dtype), noiseless, rule=rule)
         cimsim.calibrate(layer, [x])
         x.requires_grad_()
         with kernels.use(back_end):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import warnings
 
 import pytest
 import torch
@@ -64,6 +65,7 @@ def whole(parameter: Tensor) -> Tensor:
 
 def check(how: str) -> None:
     """In each of the two processes."""
+    warnings.simplefilter("error")
     dist.init_process_group("gloo")
     rank, wrap = dist.get_rank(), {"DDP": replicated, "FSDP2": sharded}[how]
     x, y = samples()
@@ -95,10 +97,6 @@ def check(how: str) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo over the loopback interface")
 @pytest.mark.parametrize("how", ["DDP", "FSDP2"])
 def test_two_processes(how: str) -> None:
-    with start(2, ["-W", "error", "-m", "tests.nn.test_distributed", how]) as pair:
+    with start(2, check, how) as pair:
         errors = all_ended(pair)
     assert [process.returncode for process in pair] == [0, 0], errors
-
-
-if __name__ == "__main__":
-    check(sys.argv[1])

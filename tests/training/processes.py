@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
-from cimsim.training.run import Run
-from tests.children import all_ended, started
-
-_TRAIN = """
-import json, sys
-from pathlib import Path
+from cimsim.training import fit as fit_module
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
-settings = json.loads(sys.argv[1])
-resume = settings.pop("resume", False)
-fit(make_config(**settings), Path(sys.argv[2]), resume=resume)
-"""
+from cimsim.training.run import Run
+from tests.children import all_ended
+from tests.forks import Fork, forked
+
 SMALL = {"profile": "pcm-ibm-2020", "epochs": 2, "batch_size": 200, "lr": 0.003, "seed": 3}
 # A linear optimizer: Adam divides a gradient near zero by itself, so rounding decides its sign.
 EXACT = {**SMALL, "profile": "ideal", "clip_sigma": 0.0, "optimizer": "sgd", "lr": 0.1}
 
 
 @contextmanager
-def start(count: int, command: list[str]) -> Iterator[list[subprocess.Popen[str]]]:
-    """``count`` times Python with these arguments, each with its rank in the environment."""
+def start(count: int, call: Callable[..., object], *arguments: object) -> Iterator[list[Fork]]:
+    """``count`` times the same call, each with its rank in the environment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -45,21 +40,37 @@ def start(count: int, command: list[str]) -> Iterator[list[subprocess.Popen[str]
         "OMP_NUM_THREADS": "1",
         "GLOO_SOCKET_IFNAME": "lo",
     }
-    with ExitStack() as stack:
-        found = []
-        for rank in map(str, range(count)):
-            env = os.environ | common | {"RANK": rank, "LOCAL_RANK": rank}
-            found += stack.enter_context(started([sys.executable, *command], env=env))
+    envs = [common | {"RANK": rank, "LOCAL_RANK": rank} for rank in map(str, range(count))]
+    with forked(call, [arguments] * count, envs) as found:
         yield found
 
 
 @contextmanager
 def processes(
-    count: int, settings: dict[str, Any], out: Path
-) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes that train in ``out``."""
-    with start(count, ["-c", _TRAIN, json.dumps(settings), str(out)]) as found:
+    count: int, settings: dict[str, Any], out: Path, kill: tuple[int, int] | None = None
+) -> Iterator[list[Fork]]:
+    """Processes that train in ``out``; ``kill`` is a rank and the step in which it is killed."""
+    with start(count, _train, settings, out, kill) as found:
         yield found
+
+
+def _train(settings: dict[str, Any], out: Path, kill: tuple[int, int] | None) -> None:
+    if kill and os.environ["RANK"] == str(kill[0]):
+        _die_in_step(kill[1])
+    resume = settings.get("resume", False)
+    given = {name: value for name, value in settings.items() if name != "resume"}
+    fit(make_config(**given), out, resume=resume)
+
+
+def _die_in_step(number: int) -> None:
+    real, steps = fit_module._Training._train_step, itertools.count(1)
+
+    def step(self: Any, *batch: Any) -> None:
+        if next(steps) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(self, *batch)
+
+    fit_module._Training._train_step = step  # type: ignore[method-assign]
 
 
 def together(count: int, settings: dict[str, Any], out: Path) -> Run:

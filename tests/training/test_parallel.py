@@ -19,7 +19,7 @@ from cimsim.errors import CimsimError
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
 from cimsim.training.parallel import Ranks, joined
-from tests.children import ended, started, wait_until
+from tests.children import all_ended, ended, started
 from tests.training.processes import EXACT, SMALL, metrics, processes, together, weights
 
 
@@ -35,8 +35,8 @@ from tests.training.processes import EXACT, SMALL, metrics, processes, together,
 def test_two_processes_are_one_where_nothing_is_random(
     settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    """1437 digits in batches of 200: the last batch has 37, shared as 19 and 18."""
-    given = {**EXACT, **settings}
+    """437 digits in batches of 200: the last batch has 37, shared as 19 and 18."""
+    given = {**EXACT, "limit": 437, **settings}
     one = fit(make_config(**given), tmp_path / "one")
     two = together(2, given, tmp_path / "two")
     for name, tensor in weights(one).items():
@@ -47,26 +47,25 @@ def test_two_processes_are_one_where_nothing_is_random(
 
 
 def test_with_noise_they_are_reproducible_and_meet_different_chips(tmp_path: Path) -> None:
-    runs = [together(2, SMALL, tmp_path / name) for name in ("a", "b")]
+    settings = {**SMALL, "limit": 437}
+    runs = [together(2, settings, tmp_path / name) for name in ("a", "b")]
     assert runs[0].checkpoint_sha256 == runs[1].checkpoint_sha256
-    alone = fit(make_config(**SMALL), tmp_path / "alone")
+    alone = fit(make_config(**settings), tmp_path / "alone")
     assert alone.checkpoint_sha256 != runs[0].checkpoint_sha256
 
 
 def test_a_killed_process_ends_all_and_any_number_goes_on(tmp_path: Path) -> None:
-    settings = {**SMALL, "epochs": 15}
+    settings = {**SMALL, "epochs": 4, "batch_size": 60}
     out = tmp_path / "run"
-    with processes(2, settings, out) as pair:
-        wait_until((out / "checkpoint.pt").exists, "a checkpoint")
-        pair[1].send_signal(signal.SIGKILL)
-        _, error = ended(pair[0])
-    assert pair[0].returncode == 1
+    with processes(2, settings, out, kill=(1, 30)) as pair:
+        error = all_ended(pair)[0]
+    assert [process.returncode for process in pair] == [1, -signal.SIGKILL]
     assert "another process of this training has ended" in error
     assert "--resume" in error
     assert not (out / "result.json").exists()
-    assert len(metrics(out)) < 15
+    assert len(metrics(out)) == 1
     run = together(3, {**settings, "resume": True}, out)
-    assert [m["epoch"] for m in metrics(out)] == list(range(1, 16))
+    assert [m["epoch"] for m in metrics(out)] == [1, 2, 3, 4]
     assert run.digital_accuracy > 0.9
 
 
@@ -94,10 +93,11 @@ def test_a_connection_lost_in_the_middle_of_calibration_is_reported_as_one(
 
 
 def test_stopped_and_resumed_by_as_many_it_is_the_same_run(tmp_path: Path) -> None:
-    settings = {**SMALL, "model": "tests.training.networks:dropout_net", "epochs": 3}
+    settings = {**SMALL, "model": "tests.training.networks:dropout_net", "limit": 437}
     straight = together(2, settings, tmp_path / "straight")
-    with processes(2, settings, tmp_path / "stopped"):
-        wait_until((tmp_path / "stopped" / "checkpoint.pt").exists, "a checkpoint")
+    with processes(2, settings, tmp_path / "stopped", kill=(0, 5)) as pair:
+        all_ended(pair)
+    assert len(metrics(tmp_path / "stopped")) == 1
     resumed = together(2, {**settings, "resume": True}, tmp_path / "stopped")
     assert resumed.checkpoint_sha256 == straight.checkpoint_sha256
 
@@ -112,12 +112,11 @@ def test_shares_of_a_batch() -> None:
         assert share == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize("parallel", ["replicate", "shard"])
-def test_torchrun_trains(parallel: str, tmp_path: Path) -> None:
+def test_torchrun_trains(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command += ["-m", "cimsim", "train", "--profile", "pcm-ibm-2020", "--epochs", "1"]
-    command += ["--parallel", parallel]
+    command += ["--parallel", "shard", "--limit", "400"]
     env = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     with started([*command, "--out", str(out)], env=env, stdout=subprocess.PIPE) as (torchrun,):
         printed, error = ended(torchrun)
