@@ -18,7 +18,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-_PRELOADED = ("cimsim.training.fit", "cimsim.training.sharding", "tests.forks")
+_PRELOADED = (
+    *("cimsim.training.fit", "cimsim.training.sharding", "cimsim.analysis.sweep"),
+    *("sklearn.datasets", "tests.forks"),
+)
 
 
 class Fork:

@@ -8,10 +8,13 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
-from contextlib import nullcontext
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +22,7 @@ from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
 from cimsim.training import files as files_module
-from cimsim.training.config import dump_config
+from cimsim.training.config import TrainConfig
 from cimsim.training.files import (
     append_line,
     locked,
@@ -30,7 +33,10 @@ from cimsim.training.files import (
     write_text,
 )
 from cimsim.training.fit import fit
+from cimsim.training.progress import Silent
 from cimsim.training.run import Run
+from tests.children import patience
+from tests.forks import Fork, forked
 from tests.training.small import small
 
 ROOT = Path(__file__).parents[2]
@@ -242,70 +248,69 @@ def test_a_full_disk_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             write(tmp_path / "x", "text")
 
 
-TRIALS = 12
-CHILD = """
-import sys, time
-from pathlib import Path
-import torch
-from cimsim.errors import CimsimError
-from cimsim.training.config import read_config
-from cimsim.training.fit import fit
-from cimsim.training.progress import Silent
+TRIALS = 8
+
 
 class Held(Silent):
-    def epoch(self, metrics):
-        print("held", flush=True)
+    """Ends no epoch."""
+
+    def __init__(self, say: Connection) -> None:
+        self._say = say
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        self._say.send("held")
         time.sleep(1000)
 
-torch.set_num_threads(1)
-config, folder, trials, hold = read_config(Path(sys.argv[1])), Path(sys.argv[2]), *sys.argv[3:]
-for trial in range(int(trials)):
-    print("ready", flush=True)
-    while not (folder / f"start-{trial}").exists():
-        time.sleep(0.0003)
-    try:
-        fit(config, folder / f"run-{trial}", progress=Held() if hold == "hold" else None)
-        print("trained", flush=True)
-    except CimsimError as error:
-        print(error, flush=True)
-"""
+
+def train(config: TrainConfig, folder: Path, trials: int, say: Connection, hold: bool) -> None:
+    """In a process of its own: train whenever the test says that one may begin."""
+    for trial in range(trials):
+        say.send("ready")
+        while not (folder / f"start-{trial}").exists():
+            time.sleep(0.0003)
+        try:
+            fit(config, folder / f"run-{trial}", progress=Held(say) if hold else None)
+            say.send("trained")
+        except CimsimError as error:
+            say.send(str(error))
 
 
-def child(config: Path, folder: Path, trials: int, hold: str = "") -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", CHILD, str(config), str(folder), str(trials), hold]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+@contextmanager
+def training(
+    *configs: TrainConfig, folder: Path, trials: int, hold: bool = False
+) -> Iterator[tuple[list[Fork], list[Connection]]]:
+    """A process for each configuration, and what it says."""
+    with ExitStack() as stack:
+        pipes = [Pipe(duplex=False) for _ in configs]
+        for pipe in pipes:
+            for end in pipe:
+                stack.callback(end.close)
+        given = [
+            (c, folder, trials, say, hold) for c, (_, say) in zip(configs, pipes, strict=True)
+        ]
+        yield stack.enter_context(forked(train, given)), [heard for heard, _ in pipes]
 
 
-def line_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline().strip()
-
-
-def end(*processes: subprocess.Popen[str]) -> None:
-    for process in processes:
-        process.kill()
-        process.communicate()
+def line_of(heard: Connection) -> Any:
+    """What a process says next."""
+    assert heard.poll(patience())
+    return heard.recv()
 
 
 def test_of_two_trainings_started_together_one_runs(tmp_path: Path) -> None:
     """With different seeds: the folder must not be a mixture of both."""
-    for seed in (1, 2):
-        (tmp_path / f"{seed}.yaml").write_text(dump_config(small(seed=seed, epochs=1)))
-    pair = [child(tmp_path / f"{seed}.yaml", tmp_path, TRIALS) for seed in (1, 2)]
-    try:
+    configs = [small(seed=seed, epochs=1) for seed in (1, 2)]
+    with training(*configs, folder=tmp_path, trials=TRIALS) as (_, pair):
         for trial in range(TRIALS):
-            assert [line_of(process) for process in pair] == ["ready", "ready"]
+            assert [line_of(heard) for heard in pair] == ["ready", "ready"]
             (tmp_path / f"start-{trial}").touch()
-            said = [line_of(process) for process in pair]
+            said = [line_of(heard) for heard in pair]
             assert said.count("trained") == 1, said
             winner = said.index("trained")
             assert re.search("another process is training in|already holds a run", said[1 - winner])
             run = Run.open(tmp_path / f"run-{trial}")
             assert run.config.seed == 1 + winner
             run.chip_model()
-    finally:
-        end(*pair)
 
 
 def test_the_lock_is_held_until_its_holder_is_killed(tmp_path: Path) -> None:
@@ -313,11 +318,9 @@ def test_the_lock_is_held_until_its_holder_is_killed(tmp_path: Path) -> None:
     profile = tmp_path / "mine.yaml"
     profile.write_text("name: mine\nextends: generic-gaussian\n")
     config, out = small(profile=str(profile)), tmp_path / "run-0"
-    (tmp_path / "config.yaml").write_text(dump_config(config))
     (tmp_path / "start-0").touch()
-    holder = child(tmp_path / "config.yaml", tmp_path, 1, "hold")
-    try:
-        assert [line_of(holder), line_of(holder)] == ["ready", "held"]
+    with training(config, folder=tmp_path, trials=1, hold=True) as ((holder,), (heard,)):
+        assert [line_of(heard), line_of(heard)] == ["ready", "held"]
         before = {path: path.read_bytes() for path in out.iterdir()}
         moved = shutil.copy(profile, tmp_path / "moved.yaml")
         for settings in (config, small(profile=str(moved))):
@@ -327,5 +330,3 @@ def test_the_lock_is_held_until_its_holder_is_killed(tmp_path: Path) -> None:
         holder.send_signal(signal.SIGKILL)
         holder.wait(timeout=60)
         assert fit(small(profile=str(moved)), out, resume=True).config.profile == str(moved)
-    finally:
-        end(holder)

@@ -1,9 +1,9 @@
 """Training runs on the embedded digits: finished runs, refusals, and runs that were killed."""
 
+import itertools
 import json
+import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,14 @@ from cimsim.training.config import TrainConfig, make_config
 from cimsim.training.fit import fit
 from cimsim.training.progress import Silent
 from cimsim.training.run import Run
+from tests.children import ended
+from tests.forks import forked
 
 
 def config(**settings: Any) -> TrainConfig:
-    return make_config(**{"profile": "pcm-ibm-2020", "epochs": 3, "seed": 5, **settings})
+    """Three epochs of three steps."""
+    usual = {"profile": "pcm-ibm-2020", "epochs": 3, "limit": 300, "batch_size": 128, "seed": 5}
+    return make_config(**{**usual, **settings})
 
 
 class Recorder(Silent):
@@ -65,10 +69,11 @@ def test_what_is_refused_leaves_nothing_behind(settings: dict[str, Any], tmp_pat
 @pytest.mark.parametrize("method", ["noise-aware", "digital", "standard-nat"])
 def test_a_run_learns_and_is_complete(method: str, tmp_path: Path) -> None:
     watcher = Recorder()
-    run = fit(config(method=method, epochs=8), tmp_path / "run", progress=watcher)
+    learns = {"epochs": 4, "batch_size": 64, "lr": 0.003, "limit": None}
+    run = fit(config(method=method, **learns), tmp_path / "run", progress=watcher)
     assert run.digital_accuracy > 0.9
     assert run.result["chip_accuracy"] > 0.85
-    assert watcher.steps == 8 * 12  # 1437 digits in batches of 128
+    assert watcher.steps == 4 * 23  # 1437 digits in batches of 64
     files = {path.name for path in run.path.iterdir()}
     assert files == {
         "config.yaml",
@@ -81,7 +86,7 @@ def test_a_run_learns_and_is_complete(method: str, tmp_path: Path) -> None:
         ".lock",
     }
     metrics = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
-    assert [m["epoch"] for m in metrics] == list(range(1, 9))
+    assert [m["epoch"] for m in metrics] == list(range(1, 5))
     assert metrics[-1]["train_loss"] < metrics[0]["train_loss"]
     environment = json.loads((run.path / "env.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__
@@ -140,40 +145,38 @@ def test_ages_are_part_of_the_run(tmp_path: Path) -> None:
     assert not all(torch.equal(fresh[k], aged[k]) for k in fresh)
 
 
-INTERRUPTED = """
-import os, signal, sys
-from pathlib import Path
-from cimsim.training import fit as fit_module
-from cimsim.training.checkpoint import save_checkpoint
-from cimsim.training.config import read_config
-from cimsim.training.progress import Silent
-import torch
-torch.set_num_threads(1)
-where, count, config, out = sys.argv[1], int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
-seen = 0
-def die(place):
-    global seen
-    if place == where:
-        seen += 1
-        if seen == count:
+def interrupted(where: str, count: int, settings: TrainConfig, out: Path) -> None:
+    """Train with a checkpoint after every step until ``where`` is reached the ``count``-th time."""
+    seen, fsync, real_save = itertools.count(1), os.fsync, fit_module._Training._save
+
+    def die(place: str) -> None:
+        if place == where and next(seen) == count:
             os.kill(os.getpid(), signal.SIGKILL)
-class Watcher(Silent):
-    def step(self, *a):
-        die("step")
-fsync, clock = os.fsync, iter(range(10**9))
-def deadly_fsync(fd):
-    die("in a file")
-    fsync(fd)
-os.fsync = deadly_fsync
-real_save = fit_module._Training._save
-def deadly_save(self):
-    die("before a checkpoint")
-    real_save(self)
-    die("after a checkpoint")
-fit_module._Training._save = deadly_save
-fit_module.CHECKPOINT_SECONDS = 0.0  # a checkpoint after every step
-fit_module.fit(read_config(Path(config)), out, resume=True, progress=Watcher())
-"""
+
+    class Watcher(Silent):
+        def step(self, *_: object) -> None:
+            die("step")
+
+    def deadly_fsync(fd: int) -> None:
+        die("in a file")
+        fsync(fd)
+
+    def deadly_save(self: fit_module._Training) -> None:
+        die("before a checkpoint")
+        real_save(self)
+        die("after a checkpoint")
+
+    os.fsync = deadly_fsync  # type: ignore[assignment]
+    fit_module._Training._save = deadly_save  # type: ignore[method-assign]
+    fit_module.CHECKPOINT_SECONDS = 0.0
+    fit(settings, out, resume=True, progress=Watcher())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """What nobody interrupts, with dropout."""
+    settings = config(model="tests.training.networks:dropout_net")
+    return fit(settings, tmp_path_factory.mktemp("whole") / "run")
 
 
 @pytest.mark.parametrize(
@@ -182,26 +185,20 @@ fit_module.fit(read_config(Path(config)), out, resume=True, progress=Watcher())
         ("in a file", 2),
         ("step", 2),
         ("in a file", 9),
-        ("before a checkpoint", 14),
-        ("after a checkpoint", 20),
+        ("before a checkpoint", 4),
+        ("after a checkpoint", 7),
     ],
 )
-def test_a_killed_run_resumes_to_the_same_bits(where: str, count: int, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_to_the_same_bits(
+    where: str, count: int, whole: Run, tmp_path: Path
+) -> None:
     """``kill -9`` in the middle of steps, of writing, and around checkpoints (dropout included)."""
-    settings = config(model="tests.training.networks:dropout_net")
-    torch.set_num_threads(1)
-    whole = fit(settings, tmp_path / "whole")
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", INTERRUPTED, where, str(count)]
-    killed = subprocess.run(
-        [*command, str(whole.path / "config.yaml"), str(out)],
-        capture_output=True,
-        cwd=Path(__file__).parents[2],
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    with forked(interrupted, [(where, count, whole.config, out)]) as (process,):
+        _, error = ended(process)
+    assert process.returncode == -signal.SIGKILL, error
     assert not (out / "result.json").exists()
-    resumed = fit(settings, out, resume=True)
+    resumed = fit(whole.config, out, resume=True)
     for name in ("model.safetensors", "result.json"):
         assert (resumed.path / name).read_bytes() == (whole.path / name).read_bytes()
 
@@ -240,7 +237,7 @@ def test_the_profile_file_may_have_moved_but_not_changed(tmp_path: Path) -> None
 
 
 def test_it_begins_with_the_weights_of_a_run(tmp_path: Path) -> None:
-    first = fit(config(method="digital", epochs=8), tmp_path / "first")
+    first = fit(config(method="digital", epochs=8, limit=None), tmp_path / "first")
     tuned = config(start=first.path, epochs=1, lr=1e-9, quantize_weights="lsq:bits=8")
     second = fit(tuned, tmp_path / "second")
     assert abs(second.digital_accuracy - first.digital_accuracy) < 0.01

@@ -236,7 +236,7 @@ def test_it_trains_and_resumes_bit_for_bit(settings: dict[str, Any], tmp_path: P
             if metrics["epoch"] == 1:
                 raise KeyboardInterrupt
 
-    settings = {"epochs": 2, "batch_size": 256, "lr": 0.003, **settings}
+    settings = {"epochs": 2, "batch_size": 100, "limit": 600, "lr": 0.003, **settings}
     config = make_config(profile="pcm-ibm-2020", **settings)
     straight = fit(config, tmp_path / "straight")
     with pytest.raises(KeyboardInterrupt):
