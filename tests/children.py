@@ -18,6 +18,7 @@ import pytest
 from tests.forks import Fork
 
 GRACE_S = 30.0
+LEAST_S = 300.0  # which is enough nearly always, so that nothing need be measured before
 Child = subprocess.Popen[str] | Fork
 Start = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
 
@@ -27,7 +28,7 @@ def patience() -> float:
     """Seconds that a child may take: 100 times what an empty one takes on this machine now."""
     begin = time.monotonic()
     subprocess.run([sys.executable, "-c", "import cimsim.training.fit"], check=True)
-    return max(300.0, 100 * (time.monotonic() - begin))
+    return max(LEAST_S, 100 * (time.monotonic() - begin))
 
 
 @contextmanager
@@ -55,7 +56,10 @@ def ended(process: Child) -> tuple[str, str]:
     Raises:
         subprocess.TimeoutExpired: after :func:`patience`.
     """
-    out, err = process.communicate(timeout=patience())
+    try:
+        out, err = process.communicate(timeout=LEAST_S)
+    except subprocess.TimeoutExpired:
+        out, err = process.communicate(timeout=max(0.0, patience() - LEAST_S))
     return out or "", err or ""
 
 
@@ -78,9 +82,10 @@ def all_ended(processes: Sequence[Child]) -> list[str]:
 
 def wait_until(condition: Callable[[], object], what: str) -> None:
     """Wait until ``condition`` holds, and fail the test after :func:`patience`."""
-    deadline = time.monotonic() + patience()
+    begin = time.monotonic()
     while not condition():
-        if time.monotonic() > deadline:
+        took = time.monotonic() - begin
+        if took > LEAST_S and took > patience():
             pytest.fail(f"{what} never happened")
         time.sleep(0.01)
 

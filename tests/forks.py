@@ -45,6 +45,10 @@ class Fork:
         if self.returncode is None:
             os.kill(self.pid, number)
 
+    def kill(self) -> None:
+        """Kill it alone."""
+        self._process.kill()
+
     def wait(self, timeout: float) -> None:
         """Wait for its end.
 
@@ -68,6 +72,13 @@ class Fork:
         self._process.join()
 
 
+def forking() -> Any:
+    """The context of `multiprocessing` in which cimsim is imported already."""
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    return context
+
+
 @contextmanager
 def forked(
     call: Callable[..., object],
@@ -82,8 +93,7 @@ def forked(
         each: its arguments in each process.
         envs: for each process, what is added to the environment.
     """
-    context: Any = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
+    context = forking()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cimsim-forks-")))
         found = []
@@ -105,6 +115,7 @@ def _begin(
     import torch
 
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a test may run in the background
     os.environ.clear()
     os.environ.update(env)
     with open(error, "ab") as file:

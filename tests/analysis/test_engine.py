@@ -22,6 +22,7 @@ from cimsim.nn import Assignment
 from cimsim.profile import load_profile
 from cimsim.training.evaluate import Score
 from cimsim.training.run import Run
+from tests.forks import forking
 
 AXIS = parse_axis("noise=0,2,4")
 
@@ -94,9 +95,11 @@ def test_a_killed_worker_costs_only_what_it_was_doing(
             yield found
             if not killed:  # after the first cell
                 killed.append(True)
-                for child in _children(os.getpid()):
+                assert self._pool is not None
+                for child in list(self._pool._processes):
                     os.kill(child, signal.SIGKILL)
 
+    monkeypatch.setattr(engine, "get_context", lambda _: forking())
     monkeypatch.setattr(Workers, "_some", some)
     (swept,) = sweep([run], AXIS, 2, engine=Workers(2))
     assert killed
@@ -121,6 +124,7 @@ def _children(parent: int) -> list[int]:
 def test_workers_that_die_again_and_again_are_told(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(engine, "get_context", lambda _: forking())
     monkeypatch.setattr(engine, "score_at", _die)
     with pytest.raises(CimsimError, match=r"died 3 times and finished nothing; .* fewer --workers"):
         sweep([run], AXIS, 1, engine=Workers(2))

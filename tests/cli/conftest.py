@@ -5,14 +5,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from cimsim.analysis import engine
 from cimsim.cli import main
 from tests.children import Start, started
+from tests.forks import Fork, forked, forking
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,6 +28,7 @@ class Outcome(NamedTuple):
 
 
 Command = Callable[..., Outcome]
+Forks = Callable[..., AbstractContextManager[Fork]]
 
 
 @pytest.fixture
@@ -63,6 +66,29 @@ def start() -> Start:
             yield process
 
     return begin
+
+
+@pytest.fixture(scope="session")
+def fork() -> Forks:
+    """As ``start``, in a process that has cimsim imported already."""
+
+    @contextmanager
+    def begin(*args: object, cwd: Path) -> Iterator[Fork]:
+        with forked(_command, [([str(arg) for arg in args], cwd)]) as (process,):
+            yield process
+
+    return begin
+
+
+def _command(words: list[str], cwd: Path) -> None:
+    os.chdir(cwd)
+    sys.exit(main(words))
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers of a study are forked where cimsim is imported already."""
+    monkeypatch.setattr(engine, "get_context", lambda _: forking())
 
 
 @pytest.fixture(scope="session")

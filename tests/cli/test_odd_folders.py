@@ -140,15 +140,18 @@ def test_a_name_that_is_too_long(cimsim: Command, tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("folder", ["ü[red]"], indirect=True)
 def test_terminals_of_few_letters(start: Start, folder: Path, environment: dict[str, str]) -> None:
-    with start("cost", "aware", "--out", "ü.csv", cwd=folder, **environment) as process:
+    shown = ("profiles", "show", "aware/profile.yaml")
+    costs = ("cost", "aware", "--out", "ü.csv")  # one of them, since it takes many seconds
+    words = costs if "PYTHONIOENCODING" in environment else shown
+    with start(*words, cwd=folder, **environment) as process:
         _, err = ended(process)
     assert process.returncode == 0, err
-    assert (folder / "ü.csv").is_file()
+    assert (folder / "ü.csv").is_file() == (words == costs)
 
 
-@pytest.mark.parametrize("command", [["methods"], ["profiles", "show", "ideal"], ["--help"]])
+@pytest.mark.parametrize("command", [["profiles", "show", "ideal"], ["--help"]])
 def test_a_reader_that_has_seen_enough(start: Start, tmp_path: Path, command: list[str]) -> None:
-    """As in ``cimsim methods | head -1``: nothing is said, and it does not count as success."""
+    """As in ``cimsim profiles show ideal | head -1``: nothing is said, and it does not count as success."""
     with start(*command, cwd=tmp_path) as process:
         assert process.stdout is not None
         process.stdout.close()

@@ -42,6 +42,7 @@ def test_a_map(cimsim: Command, run: Path) -> None:
     assert facts_of(again[1])["age_s"] == 86400.0
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_two_workers_give_the_map_of_one(cimsim: Command, run: Path, tmp_path: Path) -> None:
     other = shutil.copytree(run, tmp_path / "other")
     axes = ["--x", "noise=0,8", "--y", "time=1s,1d", "--chips", 1, "--json"]

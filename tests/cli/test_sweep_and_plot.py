@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.children import Start, ended, wait_until
+from tests.children import ended, wait_until
+from tests.cli.conftest import Forks
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -161,11 +162,11 @@ def wait_for_cells(results: Path, count: int) -> None:
     wait_until(held, f"{count} cells in {results}")
 
 
-SWEEP = ("sweep", "digital", "aware", "--over", "noise=0:2:0.1", "--chips", "5", "--device", "cpu")
+SWEEP = ("sweep", "digital", "aware", "--over", "noise=0:2:0.1", "--chips", "3", "--device", "cpu")
 
 
 def test_a_killed_sweep_goes_on_to_the_same_table(
-    start: Start,
+    fork: Forks,
     cimsim: Command,
     trained: Path,
     tmp_path: Path,
@@ -176,7 +177,7 @@ def test_a_killed_sweep_goes_on_to_the_same_table(
     monkeypatch.chdir(straight)
     expected = cimsim(*SWEEP, "--out", "all.csv")
     for run, cells in (("digital", 4), ("aware", 7)):
-        with start(*SWEEP, "--out", "all.csv", cwd=killed) as process:
+        with fork(*SWEEP, "--out", "all.csv", cwd=killed) as process:
             wait_for_cells(killed / run / "sweeps/noise/results.jsonl", cells)
             process.kill()
             ended(process)
@@ -196,13 +197,13 @@ def test_a_killed_sweep_goes_on_to_the_same_table(
 
 
 def test_a_second_sweep_is_kept_out_and_ctrl_c_says_how_to_go_on(
-    start: Start,
+    fork: Forks,
     cimsim: Command,
     runs: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(runs)
-    with start(*SWEEP, cwd=runs) as process:
+    with fork(*SWEEP, cwd=runs) as process:
         wait_for_cells(runs / "digital/sweeps/noise/results.jsonl", 2)
         process.send_signal(signal.SIGSTOP)
         code, out, err = cimsim(*SWEEP)
@@ -241,7 +242,7 @@ def test_a_part_of_a_sweep_shows_no_table(cimsim: Command, trained: Path, tmp_pa
     assert done.out == ""
     assert "part 1/2 is finished, 1 cells of the others are not yet" in done.err
     assert "Test accuracy" in cimsim(*wanted, "--shard", "2/2").out
-    assert "Test accuracy" in cimsim(*wanted, "--workers", 2).out
+    assert "Test accuracy" in cimsim(*wanted, "--workers", 2).out  # which have nothing to do
 
 
 def test_other_devices_for_some_layers(cimsim: Command, trained: Path, tmp_path: Path) -> None:
@@ -259,6 +260,7 @@ def test_other_devices_for_some_layers(cimsim: Command, trained: Path, tmp_path:
     assert err.count("\n") == 1
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("how", [("--workers", 2), ("--shard", "1/2")])
 def test_progress_counts_all_cells_and_says_how_fast(
     cimsim: Command, trained: Path, tmp_path: Path, how: tuple[object, ...]

@@ -9,7 +9,8 @@ import pytest
 
 from cimsim.training.config import TrainConfig
 from cimsim.training.run import Run
-from tests.children import Start, ended, wait_until
+from tests.children import ended, wait_until
+from tests.cli.conftest import Forks
 
 Command = Callable[..., tuple[int, str, str]]
 DIGITAL = ("train", "--method", "digital", "--profile", "pcm-ibm-2020", "--device", "cpu")
@@ -90,9 +91,9 @@ def test_a_second_run_does_not_overwrite_the_first(cimsim: Command, tmp_path: Pa
     assert "--resume" in err
 
 
-def test_ctrl_c_says_how_to_go_on(start: Start, cimsim: Command, tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_go_on(fork: Forks, tmp_path: Path) -> None:
     metrics = tmp_path / "a" / "metrics.jsonl"
-    with start(*DIGITAL, "--epochs", 400, "--out", "a", cwd=tmp_path) as process:
+    with fork(*DIGITAL, "--epochs", 400, "--out", "a", cwd=tmp_path) as process:
         wait_until(lambda: metrics.is_file() and metrics.stat().st_size, "the first epoch")
         process.send_signal(signal.SIGINT)
         _, err = ended(process)

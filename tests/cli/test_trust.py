@@ -149,6 +149,7 @@ def test_python_asks_too(here: Path) -> None:
     assert Run.open("gift", trust=True).new_model() is not None
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_model_that_is_typed_is_found_in_the_working_folder(here: Path, cimsim: Command) -> None:
     train = ("train", "--profile", "ideal", "--limit", 100, "--epochs", 1, "--model", SPEC)
     assert cimsim(*train, "--out", "own")[0] == 0

@@ -14,9 +14,9 @@ from tests.fuzz.cases import run_cases
 from tests.fuzz.judging import Unacceptable, judge, refuse_unclear
 
 PARTS = 8
-PROFILES = 430
-MEASUREMENTS = 50
-RUNS = 20
+PROFILES = 465
+MEASUREMENTS = 23
+RUNS = 12
 
 
 @pytest.mark.parametrize("part", range(PARTS))

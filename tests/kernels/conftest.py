@@ -109,3 +109,9 @@ def builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
 BUILD = "from cimsim.kernels import native; built = native.build(); print(built.note)"
 PYTHON = (sys.executable, "-c", BUILD)
+
+
+def build_in_a_process() -> None:
+    """As a new process does; the note goes to standard error. It is here, and not in a file of
+    tests, because those build when they are imported."""
+    print(native.build().note, file=sys.stderr)

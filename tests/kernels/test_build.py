@@ -22,7 +22,9 @@ import cimsim
 from cimsim import kernels
 from cimsim.errors import CimsimWarning
 from cimsim.kernels import cache, native
-from tests.kernels.conftest import PYTHON, Compiler
+from tests.children import all_ended, ended
+from tests.forks import forked
+from tests.kernels.conftest import PYTHON, Compiler, build_in_a_process
 
 Builds = Callable[[], native.Build]
 needs_kernels = pytest.mark.skipif(native.build().library is None, reason=native.build().note)
@@ -211,9 +213,11 @@ def test_a_damaged_library_is_built_again(
     library.unlink()  # this process has loaded it
     library.write_bytes(damaged[damage])
     library.chmod(0o700)
-    done = subprocess.run(PYTHON, capture_output=True, text=True, timeout=300)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "built with" in done.stdout
+    with forked(build_in_a_process, [()]) as (process,):
+        _, note = ended(process)
+    assert process.returncode == 0, note
+    assert note.startswith("built with")
+    assert note.count("\n") == 1
     assert compiler.starts == 2
     assert builds().library is not None
     assert compiler.starts == 2
@@ -344,18 +348,8 @@ def test_many_first_users_at_once(
     builds: Builds, compiler: Compiler, whole: str, tmp_path: Path
 ) -> None:
     script = compiler.does(f'cp /dev/null "$OUT"; sleep 1; {whole}')
-    environment = os.environ | {"CXX": script, "OMP_NUM_THREADS": "1"}
-    processes: list[subprocess.Popen[str]] = []
-    try:
-        for _ in range(4):
-            processes.append(
-                subprocess.Popen(PYTHON, env=environment, stdout=subprocess.PIPE, text=True)
-            )
-        notes = [process.communicate(timeout=300)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+    with forked(build_in_a_process, [()] * 4, [{"CXX": script}] * 4) as processes:
+        notes = all_ended(processes)
     assert notes == [f"built with {script}\n"] * 4
     assert compiler.starts == 1
     assert len(libraries(tmp_path / "cache")) == 1

@@ -188,15 +188,17 @@ def test_a_number_that_no_chip_has_is_refused_wherever_it_is(value: float) -> No
 def test_every_number_of_a_shipped_profile_is_refused_at_its_place_where_it_is_too_large(
     tmp_path: Path, name: str
 ) -> None:
+    """Of a list of numbers, the last."""
     data = json.loads(load_profile(name).model_dump_json())
-    for place in places(data):
-        if isinstance(at(data, place), float):
-            before = at(data, place)
-            at(data, place[:-1])[place[-1]] = 1e39
-            faults = validate_file(made(tmp_path, json.dumps(data, indent=1)))
-            assert any(fault.path.startswith(".".join(map(str, place))) for fault in faults)
-            assert all(fault.line > 1 for fault in faults)
-            at(data, place[:-1])[place[-1]] = before
+    numbers = [place for place in places(data) if isinstance(at(data, place), float)]
+    chosen = {tuple("" if isinstance(key, int) else key for key in p): p for p in numbers}
+    for place in chosen.values():
+        before = at(data, place)
+        at(data, place[:-1])[place[-1]] = 1e39
+        faults = validate_file(made(tmp_path, json.dumps(data, indent=1)))
+        assert any(fault.path.startswith(".".join(map(str, place))) for fault in faults)
+        assert all(fault.line > 1 for fault in faults)
+        at(data, place[:-1])[place[-1]] = before
 
 
 @pytest.mark.parametrize("text", ["\x1b[31mred", "a\x9b31m", "\u202eevil", "a\u2066b", "x\ufeff"])

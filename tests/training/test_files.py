@@ -35,7 +35,7 @@ from cimsim.training.files import (
 from cimsim.training.fit import fit
 from cimsim.training.progress import Silent
 from cimsim.training.run import Run
-from tests.children import patience
+from tests.children import LEAST_S, patience
 from tests.forks import Fork, forked
 from tests.training.small import small
 
@@ -293,7 +293,7 @@ def training(
 
 def line_of(heard: Connection) -> Any:
     """What a process says next."""
-    assert heard.poll(patience())
+    assert heard.poll(LEAST_S) or heard.poll(patience())
     return heard.recv()
 
 
