@@ -73,8 +73,9 @@ def fork() -> Forks:
     """As ``start``, in a process that has cimsim imported already."""
 
     @contextmanager
-    def begin(*args: object, cwd: Path) -> Iterator[Fork]:
-        with forked(_command, [([str(arg) for arg in args], cwd)]) as (process,):
+    def begin(*args: object, cwd: Path, **environment: str) -> Iterator[Fork]:
+        words = [str(arg) for arg in args]
+        with forked(_command, [(words, cwd)], [environment]) as (process,):
             yield process
 
     return begin

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.children import ended, started
 from tests.cli.conftest import ROOT
+from tests.forks import forked
 
 # Runs its arguments as commands, separated by "--then"; there is no entry for any user.
 NOBODY = """
@@ -31,8 +33,17 @@ for command in commands:
 TRAIN = ["train", "--data", "digits", "--model", "mlp", "--profile", "ideal", "--epochs", "1"]
 
 
-def as_nobody(*commands: list[str], cwd: Path, **more: str) -> tuple[list[str], str, str]:
-    """The exit codes of commands that are run one after the other, and what they print."""
+def as_nobody(
+    *commands: list[str], cwd: Path, fresh: bool = False, **more: str
+) -> tuple[list[str], str]:
+    """The exit codes of commands that are run one after the other, and what they print.
+
+    Args:
+        commands: the commands.
+        cwd: where they are run.
+        fresh: whether in a Python that is new, and not where cimsim is imported already.
+        more: what is added to the environment.
+    """
     homes = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "CIMSIM_DATA", "MPLCONFIGDIR")
     kept = {
         name: value
@@ -40,20 +51,31 @@ def as_nobody(*commands: list[str], cwd: Path, **more: str) -> tuple[list[str], 
         if name not in homes and not name.startswith("XDG_")
     }
     words = [word for command in commands for word in (*command, "--then")][:-1]
-    done = subprocess.run(
-        [sys.executable, "-c", NOBODY, *words],
-        cwd=cwd,
-        env={**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more},
-        capture_output=True,
-        text=True,
-        timeout=1800,
-    )
-    lines = done.stderr.splitlines()
-    codes = [line.split()[-1] for line in lines if line.startswith("ended with")]
-    return codes, done.stdout, done.stderr
+    env = {**kept, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+    if fresh:
+        command = [sys.executable, "-c", NOBODY, *words]
+        kinds = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with started(command, cwd=cwd, env=env, **kinds) as (process,):
+            printed, _ = ended(process)
+    else:
+        with forked(_nobody, [(words, cwd, env)]) as (fork,):
+            _, printed = ended(fork)
+    codes = [line.split()[-1] for line in printed.splitlines() if line.startswith("ended with")]
+    return codes, printed
 
 
-@pytest.mark.parametrize("home", [{}, {"HOME": "~", "XDG_CACHE_HOME": "cache"}], ids=str)
+def _nobody(words: list[str], cwd: Path, env: dict[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(cwd)
+    sys.argv[1:] = words
+    sys.stdout = sys.stderr
+    exec(NOBODY, {})
+
+
+@pytest.mark.parametrize(
+    "home", [{}, {"HOME": "~"}, {"HOME": ""}, {"XDG_CACHE_HOME": "cache"}], ids=str
+)
 def test_everything_works_without_a_home(tmp_path: Path, home: dict[str, str]) -> None:
     """And leaves nothing in the folder that was not asked for, least of all one called ``~``."""
     (tmp_path / "temporary").mkdir()
@@ -66,22 +88,25 @@ def test_everything_works_without_a_home(tmp_path: Path, home: dict[str, str]) -
     ]
     commands = [[*TRAIN, "--out", "run"], *([] if home else more), ["doctor"]]
     made = {"run"} if home else {"figure.png", "figure.svg", "report.html", "run"}
-    codes, out, err = as_nobody(*commands, cwd=here, TMPDIR=str(tmp_path / "temporary"), **home)
-    assert codes == ["0"] * len(commands), err
-    assert "Traceback" not in err
+    more_env = {"TMPDIR": str(tmp_path / "temporary"), **home}
+    if home:
+        more_env["CXX"] = "/no/such/c++"  # where kernels are kept is tested with the kernels
+    codes, out = as_nobody(*commands, cwd=here, fresh=not home, **more_env)
+    assert codes == ["0"] * len(commands), out
+    assert "Traceback" not in out
     assert {path.name for path in here.iterdir()} == made
     assert "name a folder with --data-dir or $CIMSIM_DATA" in out
 
 
 def test_what_needs_a_home_says_so(tmp_path: Path) -> None:
-    codes, _, err = as_nobody(
+    codes, out = as_nobody(
         ["train", "--data", "mnist", "--profile", "ideal", "--out", "a"],
         ["train", "--data", "mnist", "--data-dir", "~/data", "--profile", "ideal", "--out", "b"],
         ["profiles", "show", "~nobody-at-all/mine.yaml"],
         cwd=tmp_path,
     )
-    assert codes == ["2"] * 3, err
-    errors = [line for line in err.splitlines() if line.startswith("cimsim: error: ")]
+    assert codes == ["2"] * 3, out
+    errors = [line for line in out.splitlines() if line.startswith("cimsim: error: ")]
     assert errors == [
         "cimsim: error: this user has no home folder that could hold the data sets; "
         "name a folder with --data-dir or $CIMSIM_DATA",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.children import Start, ended
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, Forks
 
 CAFE = os.fsdecode(b"caf\xe9")  # as an old disk or archive has it: no UTF-8
 OTHERS = os.path.join(  # one in the other
@@ -151,7 +151,7 @@ def test_terminals_of_few_letters(start: Start, folder: Path, environment: dict[
 
 @pytest.mark.parametrize("command", [["profiles", "show", "ideal"], ["--help"]])
 def test_a_reader_that_has_seen_enough(start: Start, tmp_path: Path, command: list[str]) -> None:
-    """As in ``cimsim profiles show ideal | head -1``: nothing is said, and it does not count as success."""
+    """As in ``cimsim --help | head -1``: nothing is said, and it does not count as success."""
     with start(*command, cwd=tmp_path) as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -161,12 +161,10 @@ def test_a_reader_that_has_seen_enough(start: Start, tmp_path: Path, command: li
     assert process.returncode == 1
 
 
-def test_a_notice_is_given_once_for_all_workers(
-    start: Start, trained: Path, tmp_path: Path
-) -> None:
+def test_a_notice_is_given_once_for_all_workers(fork: Forks, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "aware", tmp_path / "aware")
     words = ["sweep", "aware", "--over", "noise=0,1", "--chips", 2, "--workers", 2]
-    with start(*words, cwd=tmp_path, CXX="/no/such/c++") as process:
+    with fork(*words, cwd=tmp_path, CXX="/no/such/c++") as process:
         _, err = ended(process)
     assert process.returncode == 0, err
     assert err.count("/no/such/c++") == 1

@@ -34,10 +34,14 @@ def profile(folder: Path, text: str) -> Path:
     return file
 
 
-@pytest.mark.parametrize("kind", ODD)
 @pytest.mark.parametrize(
-    "command",
-    ["profiles show FILE", "profiles validate FILE", "profiles curves FILE --out PICTURE"],
+    ("command", "kind"),
+    [
+        *(("profiles show FILE", kind) for kind in ODD),
+        *(("profiles validate FILE", kind) for kind in ODD),
+        *(("profiles curves FILE --out PICTURE", kind) for kind in ("formula", "escape")),
+        *(("profiles curves FILE", kind) for kind in ODD),
+    ],
 )
 def test_every_text_of_a_profile(cimsim: Command, tmp_path: Path, kind: str, command: str) -> None:
     file = profile(tmp_path, ODD[kind])

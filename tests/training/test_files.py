@@ -285,9 +285,7 @@ def training(
         for pipe in pipes:
             for end in pipe:
                 stack.callback(end.close)
-        given = [
-            (c, folder, trials, say, hold) for c, (_, say) in zip(configs, pipes, strict=True)
-        ]
+        given = [(c, folder, trials, say, hold) for c, (_, say) in zip(configs, pipes, strict=True)]
         yield stack.enter_context(forked(train, given)), [heard for heard, _ in pipes]
 
 

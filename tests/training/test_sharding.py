@@ -46,7 +46,13 @@ DIGITALLY: dict[str, dict[str, Any]] = {  # nothing is random, or depends on the
 NOISILY: dict[str, dict[str, Any]] = {
     "odd": {"model": "tests.training.networks:odd_net", "clip_sigma": 1.2, "average": 0.5},
     "dropout": {"model": "tests.training.networks:dropout_net", "denoise": 0.01},
-    "blocks": {"model": "vit", "recompute": ["blocks.*"], "precision": "bfloat16", "limit": 60, "batch_size": 30},
+    "blocks": {
+        "model": "vit",
+        "recompute": ["blocks.*"],
+        "precision": "bfloat16",
+        "limit": 60,
+        "batch_size": 30,
+    },
 }
 
 

@@ -63,10 +63,10 @@ def test_what_is_wrong_is_told() -> None:
 def test_a_transformer_learns_it_on_a_device(tmp_path: Path) -> None:
     folder = tmp_path / "tinyshakespeare"
     folder.mkdir()
-    (folder / "input.txt").write_bytes(TEXT * 5)
+    (folder / "input.txt").write_bytes(TEXT)
     config = make_config(
         profile="pcm-ibm-2020", data="tinyshakespeare", data_dir=tmp_path, model="gpt", epochs=3,
-        batch_size=16, lr=0.003,
+        batch_size=4, lr=0.003,
     )  # fmt: skip
     run = fit(config, tmp_path / "run")
     assert run.result["chip_accuracy"] > 0.5
