@@ -16,11 +16,12 @@ NUMERICAL := $(addprefix tests/,analysis array circuits devices estimators fitti
 	quantizers training test_golden_devices.py test_everything_at_once.py)
 PYTEST := -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: help demo test test-portable test-minimum lint clean
+.PHONY: help demo test test-long test-portable test-minimum lint clean
 
 help:
 	@echo "make demo           train, sweep and plot on the digits: runs/demo/accuracy_vs_noise.png"
 	@echo "make test           run the tests"
+	@echo "make test-long      run those that it leaves out, because they take long"
 	@echo "make test-portable  run those that compute without vector instructions and a compiler"
 	@echo "make test-minimum   run the tests with the oldest packages that work, with Python 3.10 or"
 	@echo "                    3.11: make PYTHON=python3.10 test-minimum"
@@ -38,6 +39,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(PY) $(PYTEST)
+
+test-long: $(READY)
+	$(PY) $(PYTEST) -m long
 
 test-portable: $(READY)
 	$(PY) -m tests.portable $(PY) $(PYTEST) $(NUMERICAL)

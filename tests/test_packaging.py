@@ -134,14 +134,20 @@ def build(what: str, source: Path) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=source, check=True, capture_output=True)
 
 
-@pytest.mark.slow
-def test_the_source_distribution_holds_what_its_tests_need(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, unpacked."""
     pytest.importorskip("setuptools", minversion="77")
-    source = copy_of_the_tree(tmp_path / "source")
-    build("sdist", source)
-    (archive,) = tmp_path.glob("*.tar.gz")
-    shutil.unpack_archive(archive, tmp_path / "unpacked")
-    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    folder = tmp_path_factory.mktemp("sdist")
+    build("sdist", copy_of_the_tree(folder / "source"))
+    (archive,) = folder.glob("*.tar.gz")
+    shutil.unpack_archive(archive, folder / "unpacked")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    return unpacked
+
+
+@pytest.mark.slow
+def test_the_source_distribution_holds_every_file(unpacked: Path) -> None:
     expected = {
         file.relative_to(ROOT).as_posix()
         for folder in FOLDERS
@@ -150,6 +156,10 @@ def test_the_source_distribution_holds_what_its_tests_need(tmp_path: Path) -> No
     }
     found = {f.relative_to(unpacked).as_posix() for f in unpacked.rglob("*") if f.is_file()}
     assert expected | set(FILES) <= found
+
+
+@pytest.mark.long
+def test_the_tests_of_the_source_distribution_are_collected(unpacked: Path) -> None:
     collect = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:cacheprovider"]
     env = os.environ | {"PYTHONPATH": str(unpacked)}
     done = subprocess.run(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.children import Start, ended
-from tests.cli.conftest import Command, Forks
+from tests.cli.conftest import Command
 
 CAFE = os.fsdecode(b"caf\xe9")  # as an old disk or archive has it: no UTF-8
 OTHERS = os.path.join(  # one in the other
@@ -65,6 +65,7 @@ def commands(here: Path) -> list[list[object]]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("folder", [CAFE], indirect=True, ids=ascii)
 def test_all_commands_in_a_folder_that_is_no_utf_8(folder: Path, cimsim: Command) -> None:
     for command in commands(folder):
@@ -74,9 +75,9 @@ def test_all_commands_in_a_folder_that_is_no_utf_8(folder: Path, cimsim: Command
     assert "caf\\udce9" in page
 
 
-@pytest.mark.parametrize("folder", [OTHERS], indirect=True, ids=["others"])
-def test_folders_of_other_names(folder: Path, cimsim: Command) -> None:
-    """One command of each kind: training, tables, figures, pages."""
+@pytest.mark.parametrize("folder", [CAFE, OTHERS], indirect=True, ids=["no UTF-8", "others"])
+def test_a_command_of_each_kind_in_folders_of_any_name(folder: Path, cimsim: Command) -> None:
+    """Training, tables, figures, pages."""
     chosen = ("train", "sweep", "plot", "report", "cost")
     for command in commands(folder):
         if command[0] in chosen and "--start" not in command:
@@ -164,7 +165,7 @@ def test_a_reader_that_has_seen_enough(start: Start, tmp_path: Path, command: li
 def test_a_notice_is_given_once_for_all_workers(fork: Forks, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "aware", tmp_path / "aware")
     words = ["sweep", "aware", "--over", "noise=0,1", "--chips", 2, "--workers", 2]
-    with fork(*words, cwd=tmp_path, CXX="/no/such/c++") as process:
+    with start(*words, cwd=tmp_path, CXX="/no/such/c++") as process:
         _, err = ended(process)
     assert process.returncode == 0, err
     assert err.count("/no/such/c++") == 1

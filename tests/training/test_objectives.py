@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -150,16 +151,18 @@ def test_lotion_pulls_to_the_grid_by_curvature() -> None:
 )
 def test_the_variance_of_programming_is_that_of_drawn_chips(profile: str) -> None:
     torch.manual_seed(0)
+    count = 2000
+    most = 4 * math.sqrt(2 / count)  # standard errors of a normal variable's variance
     array = analog_layers(cimsim.convert(nn.Linear(8, 4), profile))[""].array
     weight = torch.randn(4, 8, dtype=torch.float64)
-    chips = torch.stack([array.held_weight(array.chip(weight, seed)) for seed in range(4000)])
+    chips = torch.stack([array.held_weight(array.chip(weight, seed)) for seed in range(count)])
     found = array.programming_variance(weight)
     inner = weight.abs() > 0.3 * weight.abs().amax(1, keepdim=True)  # clamped cells hold less
     ratio = (chips.var(0) / found)[inner]
     if profile in ("mismatch", "generic-gaussian"):
-        assert ratio.sub(1).abs().max() < 0.12
+        assert ratio.sub(1).abs().max() < most
     else:  # one cell of a pair is clamped at g_min, another may be cut off by verification
-        assert 0.45 < ratio.min() < ratio.max() < 1.12
+        assert 0.45 < ratio.min() < ratio.max() < 1 + most
 
 
 def test_lotion_of_the_device_is_the_gradient_of_its_noise() -> None:

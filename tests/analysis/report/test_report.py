@@ -260,7 +260,7 @@ def test_a_study_that_was_stopped_is_not_measured(own: Run, trained: Path, tmp_p
     for study in ("budget", "sensitivity", "advice"):
         (stopped.path / study).mkdir()
         shutil.copy(own.path / study / "sweep.json", stopped.path / study)
-    said = " ".join(Page(report([own, stopped])).words)
+    said = " ".join(Page(report([stopped])).words)
     for command in ("budget", "sensitivity", "advise"):
         assert f"cimsim {command} {stopped.path}" in said.partition("Not measured yet")[2]
 
@@ -272,9 +272,10 @@ def test_each_table_is_saved_under_a_name_of_its_own() -> None:
     assert files == {"cost-a-b.csv": "run\na b\n", "cost-a-b-2.csv": "run\na-b\n"}
 
 
-def test_the_model_itself_has_a_name(own: Run, tmp_path: Path) -> None:
-    run = Run.open(shutil.copytree(own.path, tmp_path / "run"))
+def test_the_model_itself_has_a_name(own: Run, trained: Path, tmp_path: Path) -> None:
+    run = Run.open(shutil.copytree(trained, tmp_path / "run"))
     for study in ("cost", "sensitivity"):
+        shutil.copytree(own.path / study, run.path / study)
         path = run.path / study / f"{study}.json"
         result = unsealed(json.loads(path.read_text()))
         path.write_text(json.dumps(result).replace('"name": "classifier"', '"name": ""'))
