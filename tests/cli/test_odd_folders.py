@@ -162,7 +162,9 @@ def test_a_reader_that_has_seen_enough(start: Start, tmp_path: Path, command: li
     assert process.returncode == 1
 
 
-def test_a_notice_is_given_once_for_all_workers(fork: Forks, trained: Path, tmp_path: Path) -> None:
+def test_a_notice_is_given_once_for_all_workers(
+    start: Start, trained: Path, tmp_path: Path
+) -> None:
     shutil.copytree(trained / "aware", tmp_path / "aware")
     words = ["sweep", "aware", "--over", "noise=0,1", "--chips", 2, "--workers", 2]
     with start(*words, cwd=tmp_path, CXX="/no/such/c++") as process:

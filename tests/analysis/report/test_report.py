@@ -219,28 +219,34 @@ def test_a_fault_in_one_section_leaves_the_others(trained: Path) -> None:
     assert "Title" in page.words
 
 
-def test_damaged_results_are_told_in_their_place(runs: list[Run], tmp_path: Path) -> None:
-    run = Run.open(shutil.copytree(runs[0].path, tmp_path / "run"))
-    (run.path / "extra" / "more.svg").write_text("<svg")
-    (run.path / "cost" / "cost.json").write_text("{")
-    (run.path / "metrics.jsonl").write_text("{")
-    said = " ".join(Page(report([run])).words)
+@pytest.fixture(scope="module")
+def damaged(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Page]:
+    """A run of which many files are damaged, and its page."""
+    path = shutil.copytree(runs[0].path, tmp_path_factory.mktemp("damaged") / "run")
+    run = Run.open(path)
+    (path / "extra" / "more.svg").write_text("<svg")
+    (path / "cost" / "cost.json").write_text("{")
+    (path / "metrics.jsonl").write_text("{")
+    (path / "budget" / "budget.json").write_text("{")
+    shutil.copy(path / "tolerance" / "adc.bits.json", path / "tolerance" / "dac.bits.json")
+    (path / "tolerance" / "adc.bits.json").write_text("")
+    advice = json.loads((path / "advice" / "advice.json").read_text())
+    del advice["asked"]  # as one of an older version
+    (path / "advice" / "advice.json").write_text(json.dumps(advice))
+    (path / "sweeps" / "noise" / "sweep.json").write_text("[]")
+    return path, Page(report([run]))
+
+
+def test_damaged_results_are_told_in_their_place(damaged: tuple[Path, Page]) -> None:
+    said = " ".join(damaged[1].words)
     assert "more: the file is no SVG" in said
     assert "cost.json: is damaged; `cimsim cost" in said
     assert "metrics.jsonl is damaged or was changed" in said
     assert "Layers" in said
 
 
-def test_a_damaged_result_costs_only_itself(own: Run, tmp_path: Path) -> None:
-    run = Run.open(shutil.copytree(own.path, tmp_path / "run"))
-    (run.path / "budget" / "budget.json").write_text("{")
-    (run.path / "tolerance" / "adc.bits.json").write_text("")
-    shutil.copy(own.path / "tolerance" / "adc.bits.json", run.path / "tolerance" / "dac.bits.json")
-    advice = json.loads((run.path / "advice" / "advice.json").read_text())
-    del advice["asked"]  # as one of an older version
-    (run.path / "advice" / "advice.json").write_text(json.dumps(advice))
-    (run.path / "sweeps" / "noise" / "sweep.json").write_text("[]")
-    page = Page(report([run]))
+def test_a_damaged_result_costs_only_itself(damaged: tuple[Path, Page]) -> None:
+    path, page = damaged
     said = " ".join(page.words)
     labels = {attributes.get("aria-label") for attributes in page.of("svg")}
     assert "budget.json: is damaged; `cimsim budget" in said
@@ -249,9 +255,9 @@ def test_a_damaged_result_costs_only_itself(own: Run, tmp_path: Path) -> None:
     assert "adc.bits.json: is damaged; `cimsim tolerance" in said
     assert "How much dac resolution is tolerated by the model of run" in labels
     assert "advice.json: is damaged; `cimsim advise" in said
-    assert f"# {run.path}/budget/budget.json: is damaged" in said
-    assert f"cimsim budget {run.path} --waterfall" in said
-    assert f"cimsim sweep {run.path} --over adc.bits" in said
+    assert f"# {path}/budget/budget.json: is damaged" in said
+    assert f"cimsim budget {path} --waterfall" in said
+    assert f"cimsim sweep {path} --over adc.bits" in said
     assert "SHA-256 of the weights" in said
 
 
