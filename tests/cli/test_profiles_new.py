@@ -20,12 +20,14 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return truth.write(tmp_path / "measured.csv", truth.rows(0, cells=40))
 
 
-def test_a_profile_and_a_picture(cimsim: Command, measured: Path) -> None:
+def test_a_profile_tables_and_a_picture(cimsim: Command, measured: Path) -> None:
     code, out, err = cimsim("profiles", "new", "mine", "--from-csv", measured)
     assert code == 0
     (note,) = err.splitlines()
     assert note.startswith("cimsim: note: A simulated cell is never below g_min, here 2 uS")
     assert out.splitlines()[-3:] == ["mine.yaml", "mine.png", "mine.svg"]
+    for title in ("Programming after 1 s", "Change since 1 s", "Read noise"):  # of the tables
+        assert f"{title} (µS ± error)" in out
     assert Path("mine.png").stat().st_size > 10_000
     profile = load_profile(Path("mine.yaml"))
     assert profile.name == "mine"
@@ -40,12 +42,6 @@ def test_the_picture_lies_beside_the_profile(cimsim: Command, measured: Path) ->
     assert cimsim("profiles", "new", "mine", "--from-csv", measured, "--out", out)[0] == 0
     found = sorted(path.name for path in Path("devices").iterdir())
     assert found == ["mine.png", "mine.svg", "mine.yaml"]
-
-
-def test_tables_show_each_part_of_the_fit(cimsim: Command, measured: Path) -> None:
-    _, out, _ = cimsim("profiles", "new", "mine", "--from-csv", measured)
-    for title in ("Programming after 1 s", "Change since 1 s", "Read noise"):
-        assert f"{title} (µS ± error)" in out
 
 
 def test_json_holds_values_and_errors(cimsim: Command, measured: Path) -> None:
