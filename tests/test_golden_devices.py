@@ -295,11 +295,11 @@ def test_what_a_chip_holds(name: str, level: float) -> None:
         held = layer.programmed_weight()[:, 1]
         if single:
             middle = (cell.g_min_uS + cell.g_max_uS) / 2
-            average, variance = moments(device, middle + level * span / 2, cell.floor_uS, age_s)
+            average, variance = moments(device, middle + level * span / 2, cell.bounds_uS[0], age_s)
             mean, var = 2 * (average - middle) / span, variance * (2 / span) ** 2
         else:
-            on = moments(device, cell.g_min_uS + level * span, cell.floor_uS, age_s)
-            off = moments(device, cell.g_min_uS, cell.floor_uS, age_s)
+            on = moments(device, cell.g_min_uS + level * span, cell.bounds_uS[0], age_s)
+            off = moments(device, cell.g_min_uS, cell.bounds_uS[0], age_s)
             mean, var = (on[0] - off[0]) / span, (on[1] + off[1]) / span**2
         error = math.sqrt(var / N)
         assert held.mean().item() == pytest.approx(mean, abs=4 * error + 1e-4 * abs(mean) + 1e-12)

@@ -23,10 +23,9 @@ from cimsim.seeds import generator, seed_for
 def programmed_uS(g_target_uS: Tensor, cell: Cell, seed: int) -> Tensor:
     """Conductance right after programming, in µS.
 
-    ``g = max(floor, g_target + sum_e (bias_e + sigma_e xi_e))`` with ``xi ~ N(0, 1)`` per cell
-    and ``floor`` the cell's ``g_min`` (none for an idealised signed cell);
-    with ``write_verify`` the sum of the errors is cut off at its tolerance. Differentiable in
-    ``g_target_uS`` at fixed draws.
+    ``g = bounded(g_target + sum_e (bias_e + sigma_e xi_e))`` with ``xi ~ N(0, 1)`` per cell and the
+    bounds of ``cell``; with ``write_verify`` the sum of the errors is cut off at its tolerance.
+    Differentiable in ``g_target_uS`` at fixed draws.
     """
     active = [(i, effect) for i, effect in enumerate(cell.programming_noise) if effect.strength]
     if not active:
@@ -47,7 +46,7 @@ def programmed_uS(g_target_uS: Tensor, cell: Cell, seed: int) -> Tensor:
         for (index, _), sigma_uS in zip(active, sigmas_uS, strict=True):
             xi = normal(g_target_uS, seed_for(seed, "programming", index))
             error_uS = error_uS + sigma_uS * xi
-    return (g_target_uS + error_uS).clamp_min(cell.floor_uS)
+    return (g_target_uS + error_uS).clamp(*cell.bounds_uS)
 
 
 def aged_uS(g_uS: Tensor, g_target_uS: Tensor, cell: Cell, age_s: float, seed: int) -> Tensor:
@@ -55,7 +54,7 @@ def aged_uS(g_uS: Tensor, g_target_uS: Tensor, cell: Cell, age_s: float, seed: i
     drifted = g_uS
     for index, effect in enumerate(cell.drift):
         drifted = drifted_uS(effect, drifted, g_target_uS, age_s, seed_for(seed, "drift", index))
-    return drifted if drifted is g_uS else drifted.clamp_min(cell.floor_uS)
+    return drifted if drifted is g_uS else drifted.clamp(*cell.bounds_uS)
 
 
 def at_temperature_uS(

@@ -23,7 +23,7 @@ class Characteristic(NamedTuple):
         g_uS, t_s: the target, and the time since programming.
         sigma_prog_uS: spread around the target as it is measured at that age: of programming, and
             of what a spread that is tabulated over time has added. Before conductances are clamped
-            at ``g_min`` or cut off by write-and-verify.
+            at the cell's bounds or cut off by write-and-verify.
         drift_nu_mean, drift_nu_std: drift exponent and its spread from cell to cell; None where
             the drift is no power law.
         sigma_drift_uS: spread that relaxation (tabulated or logarithmic) has added by that age;

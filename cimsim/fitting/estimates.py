@@ -172,7 +172,7 @@ def _estimated(found: Measurements) -> DeviceFit:
         [place[0] for place, s in zip(fresh, sigma, strict=True) if not s.value and noise[place]]
     )
     if (groups[fresh[0]].mean_uS < targets[0]).any():
-        notes += _notes_on_lowest(targets[0], bias[0].value, sigma[0].value)
+        notes += notes_on_lowest(targets[0], bias[0].value, sigma[0].value)
     return DeviceFit(
         targets_uS=tuple(targets),
         fresh_s=times[0],
@@ -305,24 +305,25 @@ def _note_on_hidden(targets: list[float]) -> list[str]:
     ]
 
 
-def _notes_on_lowest(target_uS: float, bias_uS: float, sigma_uS: float) -> list[str]:
-    """What holding cells at g_min, the lowest target, makes of the errors of its cells.
+def notes_on_lowest(target_uS: float, bias_uS: float, sigma_uS: float) -> list[str]:
+    """What a lower bound of 0 makes of the errors of cells at the lowest target.
 
     For X = max(0, N(b, s^2)), with a = b / s and the normal distribution's Phi and phi:
     E X = b Phi(a) + s phi(a) and E X^2 = (b^2 + s^2) Phi(a) + b s phi(a).
     """
     if not sigma_uS:
         return []
-    a = bias_uS / sigma_uS
+    mean_uS = target_uS + bias_uS
+    a = mean_uS / sigma_uS
     share, density = math.erfc(-a / math.sqrt(2)) / 2, math.exp(-(a**2) / 2)
     density /= math.sqrt(2 * math.pi)
-    mean = bias_uS * share + sigma_uS * density
-    square = (bias_uS**2 + sigma_uS**2) * share + bias_uS * sigma_uS * density
+    mean = mean_uS * share + sigma_uS * density
+    square = (mean_uS**2 + sigma_uS**2) * share + mean_uS * sigma_uS * density
     spread = math.sqrt(max(square - mean**2, 0.0))
     if spread > _NEARLY * sigma_uS:
         return []
     return [
-        f"A simulated cell is never below g_min, here {target_uS:g} uS, but measured ones are: at "
-        f"that target the simulation has a bias of {mean:.2g} and a spread of {spread:.2g} uS, not "
-        f"{bias_uS:.2g} and {sigma_uS:.2g}; if the device's off state is lower, measure that too."
+        f"No simulated conductance is below 0, but normal errors at the lowest target, "
+        f"{target_uS:g} uS, reach there: the simulation has a bias of {mean - target_uS:.2g} and a spread of "
+        f"{spread:.2g} uS at that target, where {bias_uS:.2g} and {sigma_uS:.2g} were measured."
     ]

@@ -6,7 +6,6 @@
 
 #pragma once
 #include <algorithm>
-#include <limits>
 #include <type_traits>
 #include <vector>
 
@@ -58,7 +57,7 @@ class Targets {
 
 struct Physics {
     bool paired;
-    float g_min_uS, span_uS, floor_uS;  // floor: of a device; the textbook's signed cell has none
+    float g_min_uS, span_uS, floor_uS, ceiling_uS;
     std::vector<Programming> programming;
     std::vector<Drift> drift;
     std::vector<Read> read;
@@ -70,10 +69,13 @@ struct Physics {
                std::all_of(programming.begin(), programming.end(), [](const Programming& e) { return e.even; });
     }
     float unit_uS() const { return paired ? span_uS : span_uS / 2; }
+    template <class T>
+    T bounded(T g_uS) const {
+        return at_most(at_least(g_uS, floor_uS), ceiling_uS);
+    }
 
     Physics(const float* p, const uint64_t* seeds, double age_s) {
-        paired = *p++ != 0, g_min_uS = *p++, span_uS = *p++;
-        floor_uS = g_min_uS < 0 ? -std::numeric_limits<float>::infinity() : g_min_uS;
+        paired = *p++ != 0, g_min_uS = *p++, span_uS = *p++, floor_uS = *p++, ceiling_uS = *p++;
         for (int count = int(*p++); count > 0; count--) {
             Programming e{*seeds++, p[0], p[1], p[2], nullptr, nullptr, 0, 0, false};
             e.sigma_curve = p + 3, e.bias_curve = behind(e.sigma_curve), p = behind(e.bias_curve);
@@ -294,7 +296,7 @@ CIMSIM_INLINE Programmed programmed(const Physics& physics, Floats relative, con
         }
         rest = rest + e.rest_bias + e.rest_sigma * xi_rest;
     }
-    if (index) g = at_least(g, physics.floor_uS), rest = at_least(rest, physics.floor_uS);
+    if (index) g = physics.bounded(g), rest = physics.bounded(rest);
     const T fresh = g;
     const Floats fresh_rest = rest;
     for (const Drift& e : physics.drift) {
@@ -303,7 +305,7 @@ CIMSIM_INLINE Programmed programmed(const Physics& physics, Floats relative, con
         g = physics.drifted(e, g, physics.mean(e, at_target), physics.spread(e, at_target), xi);
         rest = physics.drifted(e, rest, splat(e.rest_mean), splat(e.rest_spread), xi_rest);
     }
-    if (physics.ages) g = at_least(g, physics.floor_uS), rest = at_least(rest, physics.floor_uS);
+    if (physics.ages) g = physics.bounded(g), rest = physics.bounded(rest);
     Programmed out;
     const float per_unit = 1.0f / physics.unit_uS();
     if (physics.paired) {
@@ -357,14 +359,18 @@ void walk(const Field& field, Draws& draws, int64_t first, int64_t last, Begin b
 // may be null.
 inline void textbook(const Physics& physics, const float* weight, float per_scale, const float* errors_uS, int64_t count,
                      float* relative, float* slope) {
-    const float half_uS = physics.span_uS / 2, middle_uS = physics.g_min_uS + half_uS, floor_uS = physics.floor_uS;
+    const float half_uS = physics.span_uS / 2, middle_uS = physics.g_min_uS + half_uS;
+    const float floor_uS = physics.floor_uS, ceiling_uS = physics.ceiling_uS;
     const float gain = per_scale * half_uS, per_unit = 1.0f / physics.unit_uS(), steep = half_uS * per_unit;
     for (int64_t i = 0; i < count; i++) {
         const float g_uS = weight[i] * gain + middle_uS + errors_uS[i];
-        relative[i] = (g_uS < floor_uS ? floor_uS : g_uS) * per_unit;
+        relative[i] = (g_uS < floor_uS ? floor_uS : g_uS > ceiling_uS ? ceiling_uS : g_uS) * per_unit;
     }
     if (!slope) return;
-    for (int64_t i = 0; i < count; i++) slope[i] = weight[i] * gain + middle_uS + errors_uS[i] < floor_uS ? 0.0f : steep;
+    for (int64_t i = 0; i < count; i++) {
+        const float g_uS = weight[i] * gain + middle_uS + errors_uS[i];
+        slope[i] = g_uS < floor_uS || g_uS > ceiling_uS ? 0.0f : steep;
+    }
 }
 
 }  // namespace cimsim

@@ -78,7 +78,7 @@ def recipe(profile: Profile) -> Recipe | None:
     ]
     paired = array.mapping == "differential-pair"
     span_uS = cell.g_max_uS - cell.g_min_uS
-    numbers = [float(paired), cell.g_min_uS, span_uS, float(len(programming))]
+    numbers = [float(paired), cell.g_min_uS, span_uS, *cell.bounds_uS, float(len(programming))]
     for part in parts:
         if part is None:
             return None

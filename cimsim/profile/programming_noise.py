@@ -1,6 +1,7 @@
 """Programming noise: how far a cell lands from the conductance it was meant to have.
 
-``floor`` is ``g_min``; the textbook's signed cell has none.
+``bounded`` keeps a conductance between the cell's ``g_floor_uS`` (0 unless given) and
+``g_ceiling_uS`` (infinity unless given); the textbook's signed cell has no bounds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from cimsim.profile.fields import NonNegative, Positive
 class StateDependentProgrammingNoise(SpreadEffect):
     """Gaussian programming error whose spread, and mean if given, depend on the target.
 
-        g = max(floor, g_target + strength * (bias(r) + spread_strength * max(0, sigma(r)) * xi))
+        g = bounded(g_target + strength * (bias(r) + spread_strength * max(0, sigma(r)) * xi))
         r = g_target / g_ref,    xi ~ N(0, 1), once per chip
 
     Units: g, g_ref, bias and sigma in uS. The curves are physical: they are not rescaled when
@@ -33,7 +34,7 @@ class StateDependentProgrammingNoise(SpreadEffect):
 class RelativeProgrammingNoise(Effect):
     """Multiplicative mismatch: every cell's gain differs by the same fraction.
 
-        g = max(floor, g_target + strength * sigma_of_g * |g_target| * xi),   xi ~ N(0, 1)
+        g = bounded(g_target + strength * sigma_of_g * |g_target| * xi),   xi ~ N(0, 1)
 
     Units: g in uS; sigma_of_g is a fraction.
     Source: textbook model, no device.
@@ -46,7 +47,7 @@ class RelativeProgrammingNoise(Effect):
 class GaussianProgrammingNoise(Effect):
     """Additive programming error with the same spread for every state (textbook).
 
-        g = max(floor, g_target + strength * sigma * xi),    xi ~ N(0, 1), once per chip
+        g = bounded(g_target + strength * sigma * xi),    xi ~ N(0, 1), once per chip
         sigma = sigma_of_g_max * g_max
 
     Units: sigma in uS; sigma_of_g_max is a fraction of g_max.

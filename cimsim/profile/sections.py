@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.profile.drift import Drift
-from cimsim.profile.fields import Count, Number, Positive, Text
+from cimsim.profile.fields import Count, NonNegative, Number, Positive, Text
 from cimsim.profile.finite import refuse_too_large
 from cimsim.profile.nonlinearity import IV
 from cimsim.profile.programming_noise import ProgrammingNoise
@@ -38,7 +38,10 @@ class Cell(Sourced):
     act in this order: levels, programming noise, drift, temperature, faults; then each read.
     A cell whose range is symmetric around 0 (``g_min_uS = -g_max_uS``, in a ``single-device``
     mapping, with Gaussian or relative noise and nothing else) is no device but the textbook's noisy
-    weight; its errors have no floor.
+    weight; its errors have no bounds.
+
+    Errors and drift take a cell below ``g_min_uS``, the lowest target, and above ``g_max_uS``, but
+    not beyond ``g_floor_uS`` and ``g_ceiling_uS``.
     """
 
     technology: Text = Field(description="what the cell is made of, such as PCM or ReRAM")
@@ -46,6 +49,12 @@ class Cell(Sourced):
         description="conductance of the fully off state; below 0 for an idealised signed cell"
     )
     g_max_uS: Positive = Field(description="conductance of the fully on state")
+    g_floor_uS: NonNegative | None = Field(
+        default=None, description="conductance below which no error takes a cell; null is 0"
+    )
+    g_ceiling_uS: Positive | None = Field(
+        default=None, description="conductance above which no error takes a cell; null is none"
+    )
     levels: Annotated[Count, Field(ge=2)] | None = Field(
         default=None, description="states that can be written, evenly spaced; null is any"
     )
@@ -70,6 +79,20 @@ class Cell(Sourced):
             raise ValueError("g_max_uS must be larger than g_min_uS")
         return g_max
 
+    @field_validator("g_floor_uS", "g_ceiling_uS")
+    @classmethod
+    def _holds_every_target(cls, bound: float | None, info: ValidationInfo) -> float | None:
+        low, high = info.data.get("g_min_uS"), info.data.get("g_max_uS")
+        if bound is None or low is None or high is None:
+            return bound
+        if low < 0:
+            raise ValueError("an idealised signed cell (g_min_uS below 0) has no bounds")
+        if info.field_name == "g_floor_uS" and bound > low:
+            raise ValueError(f"must be at most g_min_uS, the lowest target, which is {low:g}")
+        if info.field_name == "g_ceiling_uS" and bound < high:
+            raise ValueError(f"must be at least g_max_uS, the highest target, which is {high:g}")
+        return bound
+
     @field_validator("programming_noise", "drift", "temperature", "read_noise", "iv")
     @classmethod
     def _stays_finite(cls, effects: Any, info: ValidationInfo) -> Any:
@@ -85,9 +108,11 @@ class Cell(Sourced):
         return self.g_min_uS < 0
 
     @property
-    def floor_uS(self) -> float:
-        """The conductance below which no error takes a cell; an idealised signed cell has none."""
-        return -math.inf if self.signed else self.g_min_uS
+    def bounds_uS(self) -> tuple[float, float]:
+        """The conductances between which errors leave a cell; a signed cell has none."""
+        if self.signed:
+            return -math.inf, math.inf
+        return self.g_floor_uS or 0.0, math.inf if self.g_ceiling_uS is None else self.g_ceiling_uS
 
     @field_validator("write_verify")
     @classmethod

@@ -155,9 +155,3 @@ def test_a_cell_keeps_its_direction_as_it_relaxes() -> None:
     g = torch.full((1000,), 10.0, dtype=torch.float64)
     early, late = (aged_uS(g, g, cell, t, seed=5) - g for t in (10.0, 1000.0))
     assert torch.allclose(late, early * (0.3 + 0.02 * L) / 0.3)
-
-
-def test_no_cell_relaxes_below_g_min() -> None:
-    cell = device(drift=[LOG_RELAXATION], g_min_uS=5.0).cell
-    g = torch.full((1000,), 5.0)
-    assert aged_uS(g, g, cell, 1e6, seed=6).min() == 5.0

@@ -21,6 +21,7 @@ from cimsim.fitting import (
     fit_device,
     read_measurements,
 )
+from cimsim.fitting.estimates import notes_on_lowest
 from cimsim.profile import dump_profile, load_profile
 from tests.fitting import truth
 
@@ -145,13 +146,15 @@ def test_reads_repeated_at_one_time_serve_the_others(tmp_path: Path) -> None:
         assert day.value == pytest.approx(truth.drift_sigma(g, 86400.0), abs=4 * day.error)
 
 
-def test_what_the_clamp_at_g_min_makes_of_the_lowest_target_is_said_rightly(
+def test_what_the_floor_makes_of_errors_at_the_lowest_target_is_said_rightly(
     tmp_path: Path,
 ) -> None:
     fit = fitted(tmp_path)
-    (note,) = fit.notes
+    assert not fit.notes
     cell = build_profile("mine", fit, LIKE, "m.csv").cell
-    target = torch.full((100_000,), 2.0, dtype=torch.float64)
+    bias_uS, sigma_uS = fit.bias_uS[0].value, fit.sigma_uS[0].value
+    (note,) = notes_on_lowest(0.2, bias_uS, sigma_uS)
+    target = torch.full((100_000,), 0.2, dtype=torch.float64)  # the tables are constant below 2
     error = programmed_uS(target, cell, seed=0) - target
     said = f"a bias of {error.mean():.2g} and a spread of {error.std():.2g} uS"
     assert said in note

@@ -132,7 +132,7 @@ def test_the_same_chip_deviates_alike_at_every_noise_level() -> None:
         return error
 
     one, half = deviation(1.0), deviation(0.5)
-    active = (w.abs() / w.abs().amax(1, keepdim=True)) > 0.2  # far from the clamp at g_min
+    active = (w.abs() / w.abs().amax(1, keepdim=True)) > 0.2  # far from the floor of 0
     cosine = nn.functional.cosine_similarity(one[active], half[active], dim=0)
     assert cosine > 0.9
     assert torch.allclose(deviation(0.0), torch.zeros_like(w), atol=1e-6)

@@ -161,7 +161,7 @@ def test_the_variance_of_programming_is_that_of_drawn_chips(profile: str) -> Non
     ratio = (chips.var(0) / found)[inner]
     if profile in ("mismatch", "generic-gaussian"):
         assert ratio.sub(1).abs().max() < most
-    else:  # one cell of a pair is clamped at g_min, another may be cut off by verification
+    else:  # one cell of a pair is held at its floor, another may be cut off by verification
         assert 0.45 < ratio.min() < ratio.max() < 1 + most
 
 
