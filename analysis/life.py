@@ -37,8 +37,7 @@ from cimsim.analysis.upkeep import possible_upkeep
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, set_profile
 from cimsim.profile import (
-    AbsoluteOneOverFReadNoise,
-    OneOverFReadNoise,
+    FlickerReadNoise,
     Profile,
     override_profile,
 )
@@ -184,9 +183,8 @@ def _drifts(profile: Profile) -> bool:
 
 def ages(profile: Profile) -> bool:
     """Whether anything changes with age: conductances, or how noisy their reads are."""
-    flicker = (OneOverFReadNoise, AbsoluteOneOverFReadNoise)
-    noise = (effect for effect in profile.cell.read_noise if isinstance(effect, flicker))
-    return _drifts(profile) or any(effect.strength for effect in noise)
+    flicker = [e for e in profile.cell.read_noise if isinstance(e, FlickerReadNoise)]
+    return _drifts(profile) or any(effect.strength for effect in flicker)
 
 
 def ways_of(run: Run, devices: Assignment) -> tuple[str, ...]:

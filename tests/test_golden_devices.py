@@ -287,7 +287,8 @@ def test_what_a_chip_holds(name: str, level: float) -> None:
     if cell.levels is not None:
         level = round(level * (cell.levels - 1)) / (cell.levels - 1)
     weight = torch.tensor([[1.0, level]], dtype=torch.float64).expand(N, 2)
-    layer = layer_of(weight, name, *IDEAL_CONVERTERS)
+    still = [f"cell.read_noise.{i}.strength=0" for i in range(len(cell.read_noise))]
+    layer = layer_of(weight, name, *IDEAL_CONVERTERS, *still)
     span = cell.g_max_uS - cell.g_min_uS
     single = layer.profile.array.mapping == "single-device"
     for age_s in ages:
@@ -310,7 +311,7 @@ def test_what_a_chip_holds(name: str, level: float) -> None:
     "name", [n for n, (device, *_) in DEVICES.items() if device.read(1.0, 1.0, HOUR) or "cmo" in n]
 )
 def test_what_a_read_adds(name: str) -> None:
-    """200,000 reads of one cell or pair; all that is static is switched off."""
+    """One read of 200,000 cells or pairs; all that programming and drift do is switched off."""
     device, _, ages = DEVICES[name]
     cell = load_profile(name).cell
     off = [
@@ -320,10 +321,10 @@ def test_what_a_read_adds(name: str) -> None:
     ]
     off += [f"cell.programming_noise.{i}.strength=0" for i in range(len(cell.programming_noise))]
     slices = ["array.slices=1"] if "sram" in name else []
-    weight = torch.tensor([[1.0, 1.0]], dtype=torch.float64)
+    weight = torch.ones(N, 2, dtype=torch.float64)
     serial = ["dac.bit_serial=false"] if "sram" in name else []
     layer = layer_of(weight, name, *serial, *IDEAL_CONVERTERS, *off, *slices)
-    x = torch.tensor([[0.0, 1.0]], dtype=torch.float64).expand(N, 2)
+    x = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
     span = cell.g_max_uS - cell.g_min_uS
     for age_s in ages[-2:]:
         cimsim.age(cimsim.program(layer, seed=1), age_s)

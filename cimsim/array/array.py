@@ -101,14 +101,17 @@ class Array:
     def chip(self, weight: Tensor, seed: int, age_s: float = 0.0, passing: bool = False) -> Chip:
         """Program ``weight`` on the chip named by ``seed`` and let it wait ``age_s`` seconds.
 
-        A ``passing`` chip is used up before this thread makes the next one: its memory is shared.
+        A ``passing`` chip is used up before this thread makes the next one: its memory is shared,
+        and its slow read noise is that of a chip that nobody meets at another age.
         """
         cells = self.tiling.to_cells(weight)
         if self.recipe is not None and active(cells) is native:
             return fused.chip(cells, self.profile, self.recipe, seed, age_s, passing)
-        return make_chip(cells, self.profile, seed, age_s)
+        return make_chip(cells, self.profile, seed, age_s, passing)
 
-    def programmed(self, weight: Tensor, seed: int, age_s: float, scale: Tensor) -> Programmed:
+    def programmed(
+        self, weight: Tensor, seed: int, age_s: float, scale: Tensor, passing: bool = False
+    ) -> Programmed:
         """What :meth:`chip` put on the cells, with the way back for gradients; ``scale`` is that of
         the chip."""
         where = (self.tiling, self.profile)
@@ -118,8 +121,8 @@ class Array:
             and self.profile.array.weight_scale == "column"
             and active(weight) is native
         ):
-            return fused.FusedProgrammed(*where, self.recipe, weight, seed, age_s, scale)
-        return PlainlyProgrammed(*where, weight, seed, age_s, scale)
+            return fused.FusedProgrammed(*where, self.recipe, weight, seed, age_s, scale, passing)
+        return PlainlyProgrammed(*where, weight, seed, age_s, scale, passing)
 
     def effective_weight(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Tensor:
         """``W_prog``: what the chip's columns really hold, ``[tiles, slices * columns, rows]``.

@@ -20,6 +20,8 @@ from cimsim.devices import (
     iv_terms,
     programmed_uS,
     read_variance_uS2,
+    slow_noise_uS,
+    with_slow_noise_uS,
 )
 from cimsim.profile import Cell, Profile, Wires
 
@@ -60,8 +62,11 @@ class Chip(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """Cells after programming and waiting: conductances and targets in µS, ``[devices, tiles,
-    columns, rows]``; the same behind their wires; and the digital scale ``[tiles, columns, 1]``."""
+    """Cells after programming and waiting, in one session.
+
+    Conductances and targets in µS, ``[devices, tiles, columns, rows]``; the same behind their
+    wires; and the digital scale ``[tiles, columns, 1]``.
+    """
 
     target_uS: Tensor
     g_uS: Tensor
@@ -70,8 +75,10 @@ class Cells(NamedTuple):
     scale: Tensor
 
 
-def hold(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Cells:
+def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, passing: bool = False) -> Cells:
     """Write ``weight [tiles, columns, rows]`` on the chip named by ``seed``, and wait.
+
+    A ``passing`` chip is met at this age only, see :func:`cimsim.devices.sessions.slow_parts`.
 
     Differentiable in ``weight`` at fixed draws, where grad mode is on; the factor of the drift
     compensation counts as the constant that the chip's controller has measured.
@@ -88,6 +95,11 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Cells:
         return broken_uS(warm_uS, cell, array, seed)
 
     g_uS, dead = met(aged)
+    slow_uS = slow_noise_uS(g_uS, target_uS, cell, age_s, profile.temperature_C, seed, passing)
+    if slow_uS is not None:
+        g_uS = with_slow_noise_uS(
+            g_uS, slow_uS if dead is None else slow_uS.masked_fill(dead, 0.0), cell
+        )
     wired_uS = _behind_wires(g_uS, profile.wires, mapping)
     counted = torch.cat([scale * part for part in mapping.significance()], dim=-2)
     if array.drift_compensation != "none" and aged is not fresh_uS:
@@ -104,11 +116,16 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Cells:
     return Cells(target_uS, g_uS, wired_uS, dead, counted)
 
 
-def make_chip(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Chip:
-    """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``."""
+def make_chip(
+    weight: Tensor, profile: Profile, seed: int, age_s: float, passing: bool = False
+) -> Chip:
+    """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``.
+
+    ``passing`` as for :func:`hold`.
+    """
     cell, wires = profile.cell, profile.wires
     mapping = Mapping(cell, profile.array)
-    cells = hold(weight, profile, seed, age_s)
+    cells = hold(weight, profile, seed, age_s, passing)
     loss = None if cells.wired_uS is cells.g_uS else _attenuation(cells)
     terms = [Term(None, mapping.relative(cells.wired_uS))]
     if cell.iv is not None and cell.iv.strength:

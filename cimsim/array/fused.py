@@ -14,6 +14,7 @@ from cimsim.array.masks import Mask
 from cimsim.array.tiling import Tiling
 from cimsim.circuits.adc import draw_adc
 from cimsim.circuits.mapping import weight_scale
+from cimsim.devices.sessions import slow_parts
 from cimsim.kernels import Recipe, native
 from cimsim.profile import Profile
 from cimsim.seeds import seed_for
@@ -30,12 +31,13 @@ def _cells(
     age_s: float,
     want_slope: bool,
     passing: bool,
+    scratch: bool,
 ) -> tuple[native.Cells, Tensor]:
-    """Programmed cells, and the digital scale of their columns."""
+    """Programmed cells, in scratch memory or not, and the digital scale of their columns."""
     per = profile.array.weight_scale
     scale = None if per == "column" else weight_scale(weight, per).squeeze(-1)
-    seeds = _seeds(recipe, seed)
-    cells = native.program(weight, scale, recipe, seeds, age_s, want_slope, passing)
+    draws = _draws(recipe, seed, age_s, passing)
+    cells = native.program(weight, scale, recipe, draws, age_s, want_slope, scratch)
     compensation = profile.array.drift_compensation
     if cells.sums is None or compensation == "none":
         return cells, cells.scale
@@ -53,7 +55,7 @@ def chip(
     """
     if weight.stride(-1) != 1:
         weight = weight.contiguous()
-    cells, scale = _cells(weight, profile, recipe, seed, age_s, False, passing)
+    cells, scale = _cells(weight, profile, recipe, seed, age_s, False, passing, passing)
     tiles, columns = scale.shape
     return Chip(
         terms=(Term(None, cells.relative),),
@@ -81,6 +83,7 @@ class FusedProgrammed:
         seed: int,
         age_s: float,
         scale: Tensor,
+        passing: bool,
     ) -> None:
         self.scale = scale
         self._tiling, self._like = tiling, weight.contiguous()
@@ -89,6 +92,7 @@ class FusedProgrammed:
         if self._weight.stride(-1) != 1:
             self._weight, self._in_place = self._weight.contiguous(), False
         self._profile, self._recipe, self._seed, self._age_s = profile, recipe, seed, age_s
+        self._passing = passing
         self._cells: native.Cells | None = None
 
     @cached_property
@@ -97,7 +101,8 @@ class FusedProgrammed:
         self._cells, _ = _cells(
             *(self._weight, self._profile, self._recipe, self._seed, self._age_s),
             want_slope=True,
-            passing=True,
+            passing=self._passing,
+            scratch=True,
         )
         return self._cells.relative
 
@@ -105,14 +110,20 @@ class FusedProgrammed:
         """See :class:`cimsim.array.programmed.Programmed`."""
         out = torch.empty_like(self._like if self._in_place else self._weight)
         native.pull(
-            *(self._weight, self._cells, self._recipe, _seeds(self._recipe, self._seed)),
+            *(self._weight, self._cells, self._recipe),
+            _draws(self._recipe, self._seed, self._age_s, self._passing),
             *(self._age_s, gradient.contiguous(), dac, out),
         )
         return out if self._in_place else self._tiling.from_cells(out)
 
 
-def _seeds(recipe: Recipe, seed: int) -> tuple[int, ...]:
-    return tuple(seed_for(seed, *name) for name in recipe.draws)
+def _draws(recipe: Recipe, seed: int, age_s: float, passing: bool) -> native.Draws:
+    once = [((seed_for(seed, *name), 1.0),) for name in recipe.draws]
+    slow = [
+        () if times is None else slow_parts(times, index, age_s, seed, passing)
+        for index, times in recipe.flicker
+    ]
+    return [*once, *slow]
 
 
 def read(

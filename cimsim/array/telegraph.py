@@ -30,13 +30,13 @@ class Traps(NamedTuple):
 
 
 def find_traps(cell: Cell, mapping: Mapping, g_uS: Tensor, seed: int) -> tuple[Traps, ...]:
-    """Traps of every active telegraph effect in the cells ``g_uS [devices, tiles, columns, rows]``.
+    """Traps whose states are new for every read, in ``g_uS [devices, tiles, columns, rows]``.
 
     Reads the number of traps on the host; it is done once for each chip.
     """
     found = []
     for index, effect in enumerate(cell.read_noise):
-        if not (isinstance(effect, TelegraphReadNoise) and effect.strength):
+        if not (isinstance(effect, TelegraphReadNoise) and effect.strength) or effect.slow:
             continue
         draws = generator(seed, "telegraph", index, device=g_uS.device)
         step_uS = telegraph_step_uS(effect, g_uS.detach(), draws)

@@ -1,8 +1,14 @@
 """Cell physics on conductances in µS: from programming to a read. One idea per file."""
 
-from cimsim.devices.cells import aged_uS, at_temperature_uS, programmed_uS, read_variance_uS2
+from cimsim.devices.cells import aged_uS, at_temperature_uS, programmed_uS
 from cimsim.devices.nonlinearity import iv_terms
-from cimsim.devices.read_noise import sampled_reads_uS, telegraph_step_uS
+from cimsim.devices.read_noise import (
+    read_variance_uS2,
+    sampled_reads_uS,
+    slow_noise_uS,
+    telegraph_step_uS,
+    with_slow_noise_uS,
+)
 from cimsim.devices.stuck import broken_uS
 
 __all__ = [
@@ -13,5 +19,7 @@ __all__ = [
     "programmed_uS",
     "read_variance_uS2",
     "sampled_reads_uS",
+    "slow_noise_uS",
     "telegraph_step_uS",
+    "with_slow_noise_uS",
 ]

@@ -14,9 +14,8 @@ from torch import Tensor
 from cimsim.devices.draws import normal
 from cimsim.devices.drift import drifted_uS
 from cimsim.devices.programming import programming_bias_uS, programming_sigma_uS, truncated_normal
-from cimsim.devices.read_noise import read_sigma_uS
 from cimsim.devices.temperature import warmed_uS
-from cimsim.profile import Cell, TelegraphReadNoise
+from cimsim.profile import Cell
 from cimsim.seeds import generator, seed_for
 
 
@@ -65,20 +64,3 @@ def at_temperature_uS(
         if effect.strength:
             g_uS = warmed_uS(effect, g_uS, g_target_uS, temperature_C)
     return g_uS
-
-
-def read_variance_uS2(
-    g_uS: Tensor, g_target_uS: Tensor, cell: Cell, age_s: float, temperature_C: float = 25.0
-) -> Tensor | None:
-    """Variance of one read in µS², summed over the Gaussian effects; None where there is none."""
-    sigmas = [
-        read_sigma_uS(effect, g_uS, g_target_uS, cell, age_s, temperature_C)
-        for effect in cell.read_noise
-        if effect.strength and not isinstance(effect, TelegraphReadNoise)
-    ]
-    if not sigmas:
-        return None
-    variance = sigmas[0].square()
-    for sigma in sigmas[1:]:
-        variance = variance + sigma.square()
-    return variance

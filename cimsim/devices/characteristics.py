@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cimsim.devices.cells import aged_uS, at_temperature_uS, programmed_uS, read_variance_uS2
+from cimsim.devices.cells import aged_uS, at_temperature_uS, programmed_uS
 from cimsim.devices.curves import evaluate
 from cimsim.devices.drift import relaxation_uS
 from cimsim.devices.programming import programming_sigma_uS
+from cimsim.devices.read_noise import read_variance_uS2
 from cimsim.errors import CimsimError
 from cimsim.profile import PowerLawDrift, Profile, TabulatedDrift, TelegraphReadNoise
 
@@ -30,7 +31,8 @@ class Characteristic(NamedTuple):
             None where there is none.
         g_mean_uS: conductance of a cell without any spread: programmed (with the mean error where
             there is one), aged by the mean exponent or shift, at the operating temperature.
-        sigma_read_uS: spread of one read of that conductance, over all cells of the device.
+        sigma_read_uS: spread of one read of that conductance, over all cells of the device and all
+            sessions: slow noise included.
     """
 
     g_uS: float
@@ -118,7 +120,9 @@ def _drift(profile: Profile, g: Tensor, age_s: float) -> dict[str, Tensor | None
 
 def _read_sigma_uS(profile: Profile, g_uS: Tensor, g_target_uS: Tensor, age_s: float) -> Tensor:
     cell = profile.cell
-    variance = read_variance_uS2(g_uS, g_target_uS, cell, age_s, profile.temperature_C)
+    variance = read_variance_uS2(
+        g_uS, g_target_uS, cell, age_s, profile.temperature_C, sessions=True
+    )
     total = torch.zeros_like(g_uS) if variance is None else variance
     for noise in cell.read_noise:
         if isinstance(noise, TelegraphReadNoise):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -31,6 +33,15 @@ def _normal(like: Tensor, seed: int) -> Tensor:
 
 _operation = torch.library.custom_op("cimsim::normal", _normal, mutates_args=())
 _operation.register_fake(lambda like, seed: _empty(like))
+
+
+def sum_of_normals(like: Tensor, parts: Sequence[tuple[int, float]]) -> Tensor:
+    """``sum size * N(0, 1)`` over ``parts`` of seed and size, one for each element of ``like``."""
+    (seed, size), *others = parts
+    total = normal(like, seed).mul_(size)
+    for seed, size in others:
+        total.add_(normal(like, seed), alpha=size)
+    return total
 
 
 def uniform(like: Tensor, draws: torch.Generator) -> Tensor:

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from cimsim.devices.by_kind import ByKind
 from cimsim.devices.curves import evaluate
-from cimsim.devices.draws import uniform
+from cimsim.devices.draws import sum_of_normals, uniform
+from cimsim.devices.sessions import fast_variance, flicker_variance, slow_parts
 from cimsim.profile import (
     AbsoluteOneOverFReadNoise,
     Cell,
+    FlickerReadNoise,
     GaussianReadNoise,
     OneOverFReadNoise,
     RelativeReadNoise,
@@ -32,10 +34,10 @@ def read_sigma_uS(
     g_uS: Tensor,
     g_target_uS: Tensor,
     cell: Cell,
-    age_s: float,
     temperature_C: float,
 ) -> Tensor:
-    """Standard deviation in µS of one read of cells at ``g_uS``, ``age_s`` after programming.
+    """Standard deviation in µS of one read of cells at ``g_uS``; of flicker noise, the amplitude
+    that :mod:`cimsim.devices.sessions` multiplies by the root of a variance.
 
     One handler per Gaussian kind of the profile's ``cell.read_noise``; each one's equation stands
     in the docstring of its profile class.
@@ -49,12 +51,10 @@ def _(
     g_uS: Tensor,
     g_target_uS: Tensor,
     cell: Cell,
-    age_s: float,
     temperature_C: float,
 ) -> Tensor:
     q = evaluate(effect.q, g_target_uS / effect.g_ref_uS).clamp_min(0.0)
-    growth = _accumulated(age_s + effect.t0_s, effect.t_read_ns)
-    return effect.strength * growth * q * g_uS
+    return effect.strength * q * g_uS
 
 
 @read_sigma_uS.register
@@ -63,11 +63,10 @@ def _(
     g_uS: Tensor,
     g_target_uS: Tensor,
     cell: Cell,
-    age_s: float,
     temperature_C: float,
 ) -> Tensor:
     amplitude_uS = evaluate(effect.amplitude_uS, g_uS / effect.g_ref_uS).clamp_min(0.0)
-    return effect.strength * _accumulated(age_s, effect.t_read_ns) * amplitude_uS
+    return effect.strength * amplitude_uS
 
 
 @read_sigma_uS.register
@@ -76,7 +75,6 @@ def _(
     g_uS: Tensor,
     g_target_uS: Tensor,
     cell: Cell,
-    age_s: float,
     temperature_C: float,
 ) -> Tensor:
     return effect.strength * evaluate(effect.sigma_uS, g_uS / effect.g_ref_uS).clamp_min(0.0)
@@ -88,7 +86,6 @@ def _(
     g_uS: Tensor,
     g_target_uS: Tensor,
     cell: Cell,
-    age_s: float,
     temperature_C: float,
 ) -> Tensor:
     return effect.strength * effect.sigma_of_g * g_uS
@@ -100,7 +97,6 @@ def _(
     g_uS: Tensor,
     g_target_uS: Tensor,
     cell: Cell,
-    age_s: float,
     temperature_C: float,
 ) -> Tensor:
     sigma_uS = effect.strength * effect.sigma_of_g_max * cell.g_max_uS
@@ -113,7 +109,6 @@ def _(
     g_uS: Tensor,
     g_target_uS: Tensor,
     cell: Cell,
-    age_s: float,
     temperature_C: float,
 ) -> Tensor:
     bandwidth_Hz = 1 / (2 * effect.t_read_ns * 1e-9)
@@ -126,10 +121,77 @@ def _(
     return effect.strength * per_root_uS * root * conducting
 
 
-def _accumulated(age_s: float, t_read_ns: float) -> float:
-    """``sqrt(ln((t + t_read) / (2 t_read)))``, 0 where the logarithm is negative."""
-    t_read_s = t_read_ns * 1e-9
-    return math.sqrt(max(0.0, math.log((age_s + t_read_s) / (2 * t_read_s))))
+def read_variance_uS2(
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    cell: Cell,
+    age_s: float,
+    temperature_C: float = 25.0,
+    *,
+    sessions: bool = False,
+) -> Tensor | None:
+    """Variance in µS² of one read after another, summed over the Gaussian effects; with
+    ``sessions`` of reads in many sessions. None where nothing is noisy."""
+    total: Tensor | None = None
+    for effect in cell.read_noise:
+        if not effect.strength or isinstance(effect, TelegraphReadNoise):
+            continue
+        growth = 1.0
+        if isinstance(effect, FlickerReadNoise):
+            growth = (flicker_variance if sessions else fast_variance)(effect.times, age_s)
+        sigma_uS = read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C)
+        variance = sigma_uS.square() * growth
+        total = variance if total is None else total + variance
+    return total
+
+
+def slow_noise_uS(
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    cell: Cell,
+    age_s: float,
+    temperature_C: float,
+    seed: int,
+    passing: bool,
+) -> Tensor | None:
+    """What read noise adds to every cell in µS for the whole session at ``age_s``; None if nothing.
+
+    ``seed`` names the chip; ``passing`` as for :func:`cimsim.devices.sessions.slow_parts`.
+    """
+    total: Tensor | None = None
+    for index, effect in enumerate(cell.read_noise):
+        if not effect.strength:
+            continue
+        change: Tensor | None = None
+        if isinstance(effect, FlickerReadNoise):
+            parts = slow_parts(effect.times, index, age_s, seed, passing)
+            if parts:
+                xi = sum_of_normals(g_uS, parts)
+                change = read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C) * xi
+        elif isinstance(effect, TelegraphReadNoise) and effect.slow:
+            change = _slow_telegraph_uS(effect, index, g_uS, age_s, seed)
+        if change is not None:
+            total = change if total is None else total + change
+    return total
+
+
+def _slow_telegraph_uS(
+    effect: TelegraphReadNoise, index: int, g_uS: Tensor, age_s: float, seed: int
+) -> Tensor:
+    """The states that the traps keep in the session at ``age_s``.
+
+    A trap draws a state every t_switch; at which moment of it is drawn once.
+    """
+    assert effect.t_switch_s is not None
+
+    def drawn(*name: object) -> Tensor:
+        return uniform(g_uS, generator(seed, "telegraph", index, *name, device=g_uS.device))
+
+    n, share = divmod(age_s / effect.t_switch_s, 1.0)
+    states = [drawn("state", int(n) + later) < effect.occupancy for later in (0, 1)]
+    filled = torch.where(drawn("moment") < share, states[1], states[0])
+    draws = generator(seed, "telegraph", index, device=g_uS.device)
+    return telegraph_step_uS(effect, g_uS, draws) * (effect.occupancy - filled.to(g_uS.dtype))
 
 
 def telegraph_step_uS(effect: TelegraphReadNoise, g_uS: Tensor, draws: torch.Generator) -> Tensor:
@@ -139,6 +201,11 @@ def telegraph_step_uS(effect: TelegraphReadNoise, g_uS: Tensor, draws: torch.Gen
     """
     trapped = uniform(g_uS, draws) < effect.share_of_cells
     return g_uS * trapped * (effect.strength * effect.step_of_g)
+
+
+def with_slow_noise_uS(g_uS: Tensor, slow_uS: Tensor, cell: Cell) -> Tensor:
+    """``g_uS + slow_uS``, which turns no cell of a device negative."""
+    return g_uS + slow_uS if cell.signed else (g_uS + slow_uS).clamp_min(0.0)
 
 
 def sampled_reads_uS(
@@ -153,19 +220,26 @@ def sampled_reads_uS(
 ) -> Tensor:
     """The slow reference: every cell drawn for every read, ``[reads, *g_uS.shape]`` in µS.
 
-    ``seed`` names the chip, whose traps are the same in all reads.
+    ``seed`` names the chip, whose traps are the same in all reads, and so is its slow noise.
     """
+    slow_uS = slow_noise_uS(g_uS, g_target_uS, cell, age_s, temperature_C, seed, passing=False)
+    if slow_uS is not None:
+        g_uS = with_slow_noise_uS(g_uS, slow_uS, cell)
     sampled = g_uS.repeat(reads, *(1 for _ in g_uS.shape))
     for index, effect in enumerate(cell.read_noise):
         if not effect.strength:
             continue
         if isinstance(effect, TelegraphReadNoise):
+            if effect.slow:
+                continue
             draws = generator(seed, "telegraph", index, device=g_uS.device)
             step_uS = telegraph_step_uS(effect, g_uS, draws)
             filled = (uniform(sampled, read_generator) < effect.occupancy).to(g_uS.dtype)
             sampled = sampled + step_uS * (effect.occupancy - filled)
         else:
-            sigma_uS = read_sigma_uS(effect, g_uS, g_target_uS, cell, age_s, temperature_C)
+            flickers = isinstance(effect, FlickerReadNoise)
+            growth = fast_variance(effect.times, age_s) if flickers else 1.0
+            sigma_uS = read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C)
             xi = torch.empty_like(sampled).normal_(generator=read_generator)
-            sampled = sampled + sigma_uS * xi
+            sampled = sampled + math.sqrt(growth) * sigma_uS * xi
     return sampled

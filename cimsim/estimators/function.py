@@ -37,7 +37,8 @@ class Call:
     """One use of an array: which chip at what age, which read, which rule.
 
     ``learned`` are the ranges of DAC and ADC that want a gradient, None for those that do not.
-    ``precision`` is the dtype of the products, None for that of the operands.
+    ``precision`` is the dtype of the products, None for that of the operands. A ``passing`` chip is
+    programmed for this call alone.
     """
 
     array: Array
@@ -49,6 +50,7 @@ class Call:
     chip: Chip | None = None
     learned: tuple[Tensor | None, Tensor | None] = (None, None)
     precision: torch.dtype | None = None
+    passing: bool = True
 
     def held(self, weight: Tensor) -> Chip:
         """The chip: as it was programmed before, or programmed now with ``weight``."""
@@ -220,7 +222,7 @@ class _Seen:
     def programmed(self) -> Programmed:
         call = self._call
         return self._array.programmed(
-            self._kept.weight, call.chip_seed, call.age_s, self._kept.scale
+            self._kept.weight, call.chip_seed, call.age_s, self._kept.scale, call.passing
         )
 
     def delta(self) -> _AtColumns:

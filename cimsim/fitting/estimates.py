@@ -323,7 +323,8 @@ def notes_on_lowest(target_uS: float, bias_uS: float, sigma_uS: float) -> list[s
     if spread > _NEARLY * sigma_uS:
         return []
     return [
-        f"No simulated conductance is below 0, but normal errors at the lowest target, "
-        f"{target_uS:g} uS, reach there: the simulation has a bias of {mean - target_uS:.2g} and a spread of "
-        f"{spread:.2g} uS at that target, where {bias_uS:.2g} and {sigma_uS:.2g} were measured."
+        "No simulated conductance is below 0, but normal errors at the lowest target, "
+        f"{target_uS:g} uS, reach there: the simulation has a bias of {mean - target_uS:.2g} and a "
+        f"spread of {spread:.2g} uS at that target, where {bias_uS:.2g} and {sigma_uS:.2g} were "
+        "measured."
     ]

@@ -14,8 +14,14 @@
 namespace cimsim {
 
 // A profile's physics, resolved for one age from the numbers of cimsim/kernels/recipe.py.
+// A normal number of a cell: the sum of some, each of a seed and a size.
+struct Draw {
+    const uint64_t* seeds;
+    const float* sizes;
+    int64_t count;
+};
+
 struct Programming {
-    uint64_t seed;
     float per_uS, sigma, bias;  // 1 / g_ref and factors
     const float *sigma_curve, *bias_curve;
     float rest_sigma, rest_bias;
@@ -23,7 +29,6 @@ struct Programming {
 };
 
 struct Drift {
-    uint64_t seed;
     bool power_law;
     float per_uS, elapsed;       // power law: ln(1 + t / t0); otherwise the share between two ages
     float mean, spread;          // factors
@@ -33,9 +38,10 @@ struct Drift {
 
 struct Read {
     bool of_target, times_g, root;
-    float per_uS, factor;
+    float per_uS, size, growth;  // factors; growth: of what is new for every read
     const float* sigma_curve;
-    float rest;
+    float rest;  // sigma of the other cell of a pair, where that depends on its target
+    bool slow;   // whether it has a part that stands still
 };
 
 // A target conductance over whatever an effect refers it to; neighbours share their arguments.
@@ -61,7 +67,8 @@ struct Physics {
     std::vector<Programming> programming;
     std::vector<Drift> drift;
     std::vector<Read> read;
-    bool ages = false;
+    std::vector<Draw> draws;  // of programming, drift and the slow parts of read noise, in this order
+    bool ages = false, slow = false;
 
     // Whether cells stand alone and their errors depend on nothing.
     bool textbook() const {
@@ -74,10 +81,16 @@ struct Physics {
         return at_most(at_least(g_uS, floor_uS), ceiling_uS);
     }
 
-    Physics(const float* p, const uint64_t* seeds, double age_s) {
+    Physics(const float* p, const int64_t* counts, const uint64_t* seeds, const float* sizes, double age_s) {
+        const auto next_draw = [&] {
+            const Draw draw{seeds, sizes, *counts++};
+            seeds += draw.count, sizes += draw.count;
+            return draw;
+        };
         paired = *p++ != 0, g_min_uS = *p++, span_uS = *p++, floor_uS = *p++, ceiling_uS = *p++;
         for (int count = int(*p++); count > 0; count--) {
-            Programming e{*seeds++, p[0], p[1], p[2], nullptr, nullptr, 0, 0, false};
+            draws.push_back(next_draw());
+            Programming e{p[0], p[1], p[2], nullptr, nullptr, 0, 0, false};
             e.sigma_curve = p + 3, e.bias_curve = behind(e.sigma_curve), p = behind(e.bias_curve);
             Argument<Floats> rest(splat(g_min_uS * e.per_uS));
             e.even = is_constant(e.sigma_curve) && is_constant(e.bias_curve);
@@ -85,7 +98,8 @@ struct Physics {
             programming.push_back(e);
         }
         for (int count = int(*p++); count > 0; count--) {
-            Drift e{*seeds++, p[0] != 0, p[1], 0, p[2], p[3], {}, {}, 0, 0};
+            const Draw draw = next_draw();
+            Drift e{p[0] != 0, p[1], 0, p[2], p[3], {}, {}, 0, 0};
             const int times = int(p[4]);
             const float* at_s = p + 5;
             std::vector<const float*> means, spreads;
@@ -105,14 +119,16 @@ struct Physics {
             Argument<Floats> rest(splat(g_min_uS * e.per_uS));
             e.rest_mean = mean(e, rest)[0], e.rest_spread = spread(e, rest)[0];
             if (e.power_law && age_s == 0) continue;
-            drift.push_back(e), ages = true;
+            draws.push_back(draw), drift.push_back(e), ages = true;
         }
         for (int count = int(*p++); count > 0; count--) {
-            Read e{p[0] != 0, p[1] != 0, p[2] != 0, p[3], p[4], p + 7, 0};
-            if (p[6] > 0)  // 1/f noise grows with the age plus p[5], read for p[6] seconds
-                e.factor *= float(std::sqrt(std::max(0.0, std::log((age_s + p[5] + p[6]) / (2.0 * p[6])))));
+            Read e{p[0] != 0, p[1] != 0, p[2] != 0, p[3], p[4], 1, p + 8, 0, false};
+            if (p[7] > 0)  // flicker noise of the age plus p[5], but at most p[6], read for p[7] seconds
+                e.growth = float(std::sqrt(std::max(0.0, std::log((std::min(age_s + p[5], double(p[6])) + p[7]) / (2.0 * p[7])))));
             Argument<Floats> rest(splat(g_min_uS * e.per_uS));
             e.rest = paired ? sigma(e, rest)[0] : 0;
+            const Draw draw = next_draw();
+            if (draw.count) draws.push_back(draw), e.slow = slow = true;
             read.push_back(e), p = behind(e.sigma_curve);
         }
     }
@@ -159,11 +175,32 @@ struct Physics {
                 if (paired) s_rest = sigma(e, rest);
             }
             if (e.times_g) s *= g_uS, s_rest *= rest_uS;
-            sum += e.root ? (s + s_rest) * e.factor : s * s + s_rest * s_rest;  // a root's square is its argument
+            s *= e.growth, s_rest *= e.growth;
+            sum += e.root ? (s + s_rest) * e.size : s * s + s_rest * s_rest;  // a root's square is its argument
         }
         return sum;
     }
-    static Floats sigma(const Read& e, Argument<Floats>& at) { return at_least(curve(e.sigma_curve, at), 0) * e.factor; }
+    template <class T>
+    static T sigma(const Read& e, Argument<T>& at) {
+        return at_least(curve(e.sigma_curve, at), 0) * e.size;
+    }
+    // Its spread in uS, of a cell at g_uS whose target is known.
+    template <class T>
+    static T sigma_uS(const Read& e, T g_uS, Targets<T>& target) {
+        Argument<T> own(g_uS * e.per_uS);
+        T s = sigma(e, e.of_target ? target.over(e.per_uS) : own);
+        return e.times_g ? s * g_uS : s;
+    }
+    Floats rest_sigma_uS(const Read& e, Floats rest_uS) const {
+        Argument<Floats> own(rest_uS * e.per_uS);
+        Floats s = e.of_target ? splat(e.rest) : sigma(e, own);
+        return e.times_g ? s * rest_uS : s;
+    }
+    // The textbook's signed cell is below 0 half of the time, and no other.
+    template <class T>
+    T conducting(T g_uS) const {
+        return g_min_uS < 0 ? g_uS : at_least(g_uS, 0);
+    }
 };
 
 // How many columns the cells have and where their weights lie.
@@ -204,24 +241,22 @@ struct Field {
 class Draws {
   public:
     Draws(const Physics& physics, int64_t cells)
-        : paired_(physics.paired), ahead_(cells / kBlock), shift_(cells % kBlock) {
-        for (const Programming& e : physics.programming) seeds_.push_back(e.seed);
-        for (const Drift& e : physics.drift) seeds_.push_back(e.seed);
-        kept_.resize(kEach * seeds_.size() + kLanes);
+        : paired_(physics.paired), ahead_(cells / kBlock), shift_(cells % kBlock), draws_(physics.draws) {
+        kept_.resize(kEach * draws_.size() + kLanes);
     }
 
     void go_to(int64_t block) {
         if (block == block_) return;
         float* out = kept_.data();
-        for (uint64_t seed : seeds_) {
-            normal_block(seed, block, out);
+        for (const Draw& draw : draws_) {
+            sum_block(draw, block, out);
             if (paired_) {
                 float* second = out + kBlock;
                 if (block == block_ + 1 && shift_)
                     std::memcpy(second, second + kBlock, kBlock * sizeof(float));
                 else
-                    normal_block(seed, ahead_ + block, second);
-                if (shift_) normal_block(seed, ahead_ + block + 1, second + kBlock);
+                    sum_block(draw, ahead_ + block, second);
+                if (shift_) sum_block(draw, ahead_ + block + 1, second + kBlock);
             }
             out += kEach;
         }
@@ -254,10 +289,21 @@ class Draws {
     }
 
   private:
+    static void sum_block(const Draw& draw, int64_t block, float* out) {
+        normal_block(draw.seeds[0], block, out);
+        if (draw.count == 1 && draw.sizes[0] == 1) return;
+        for (int64_t i = 0; i < kBlock; i++) out[i] *= draw.sizes[0];
+        float more[kBlock];
+        for (int64_t part = 1; part < draw.count; part++) {
+            normal_block(draw.seeds[part], block, more);
+            for (int64_t i = 0; i < kBlock; i++) out[i] += draw.sizes[part] * more[i];
+        }
+    }
+
     static constexpr int64_t kEach = 3 * kBlock;
     bool paired_;
     int64_t ahead_, shift_;
-    std::vector<uint64_t> seeds_;
+    std::vector<Draw> draws_;
     std::vector<float> kept_, errors_;
     int64_t block_ = -2, errors_of_ = -2;
 };
@@ -306,6 +352,17 @@ CIMSIM_INLINE Programmed programmed(const Physics& physics, Floats relative, con
         rest = physics.drifted(e, rest, splat(e.rest_mean), splat(e.rest_spread), xi_rest);
     }
     if (physics.ages) g = physics.bounded(g), rest = physics.bounded(rest);
+    if (physics.slow) {
+        const T aged = g;
+        const Floats aged_rest = rest;
+        for (const Read& e : physics.read) {
+            if (!e.slow) continue;
+            draws.get(index++, at, negative, xi, xi_rest);
+            g = g + physics.sigma_uS(e, aged, targets) * xi;
+            if (physics.paired) rest = rest + physics.rest_sigma_uS(e, aged_rest) * xi_rest;
+        }
+        g = physics.conducting(g), rest = physics.conducting(rest);
+    }
     Programmed out;
     const float per_unit = 1.0f / physics.unit_uS();
     if (physics.paired) {

@@ -59,17 +59,18 @@ void cimsim_normal(float* out, int64_t count, uint64_t seed, int threads) {
     }
 }
 
-// Weights on cells, programmed and aged. dims: tiles, columns, rows, and the weight's strides of tiles
+// Weights on cells, programmed and aged. Each static draw of a cell is the sum of so many normal numbers as `counts` says, of
+// `seeds` and `sizes`: one each of programming and drift, then those of the slow parts of read noise. dims: tiles, columns, rows, and the weight's strides of tiles
 // and columns. `scale` [tiles, columns] is an input, or the largest weight of each column if
 // `find_scale`. `slope` is d relative / d (weight / scale), `variance` that of the relative currents,
 // `sums` [2, tiles * columns] of |relative| fresh and aged; each may be null. Variances, and the squares
 // that multiply them, may be bf16. The outputs have
 // `out_columns >= columns` columns for each tile.
 void cimsim_program(const float* weight, float* scale, int find_scale, const int64_t* dims, const float* recipe,
-                    const uint64_t* seeds, double age_s, int64_t out_columns, float* relative, float* slope, void* variance, int bf16, double* sums,
+                    const int64_t* counts, const uint64_t* seeds, const float* sizes, double age_s, int64_t out_columns, float* relative, float* slope, void* variance, int bf16, double* sums,
                     int threads) {
     const Field field{weight, scale, dims[0], dims[1], dims[2], dims[3], dims[4]};
-    const Physics physics(recipe, seeds, age_s);
+    const Physics physics(recipe, counts, seeds, sizes, age_s);
     const float offset = physics.paired ? 0.0f : (physics.g_min_uS + physics.span_uS / 2) / physics.unit_uS();
     const int64_t columns = field.count();
 #pragma omp parallel num_threads(team_for(columns * field.rows, threads))
@@ -90,7 +91,8 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
             const Ints counts = some(int(lanes));
             if (row == 0) before = now = splat(0);
             before += where(counts, cells.before, splat(0));
-            now += where(counts, absolute(cells.relative - offset), splat(0));
+            // Nothing is compensated before drift begins, whatever slow noise does.
+            now += where(counts, physics.ages ? absolute(cells.relative - offset) : cells.before, splat(0));
             if (row + lanes == field.rows) sums[current] = total(before), sums[columns + current] = total(now);
         };
         const int64_t first = columns * self / team, last = columns * (self + 1) / team;
@@ -117,11 +119,11 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
 // and `slope`: through the cells, and through the scale, which is the largest weight of each column.
 // Without `relative` and `slope` the cells are programmed once more and `scale` is found. Nothing may be
 // subtracted from the currents digitally.
-void cimsim_pull(const float* weight, float* scale, const int64_t* dims, const float* recipe, const uint64_t* seeds,
-                 double age_s, const float* relative, const float* slope, const float* gradient, const float* dac_full,
+void cimsim_pull(const float* weight, float* scale, const int64_t* dims, const float* recipe, const int64_t* counts,
+                 const uint64_t* seeds, const float* sizes, double age_s, const float* relative, const float* slope, const float* gradient, const float* dac_full,
                  float dac_levels, float* out, int threads) {
     const Field field{weight, scale, dims[0], dims[1], dims[2], dims[3], dims[4]};
-    const Physics physics(recipe, seeds, age_s);
+    const Physics physics(recipe, counts, seeds, sizes, age_s);
     const int64_t columns = field.count();
     const float factor = dac_full ? *dac_full / dac_levels : 1.0f;
 #pragma omp parallel num_threads(team_for(columns * field.rows, threads))

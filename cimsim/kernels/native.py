@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -28,11 +28,12 @@ _FLOAT = ctypes.c_float
 _SIGNATURES: dict[str, tuple[type, ...]] = {
     "normal": (_POINTER, _LONG, _SEED, _INT),
     "program": (
-        *(_POINTER, _POINTER, _INT, _POINTER, _POINTER, _POINTER, ctypes.c_double, _LONG),
+        *(_POINTER, _POINTER, _INT, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER),
+        *(ctypes.c_double, _LONG),
         *(_POINTER, _POINTER, _POINTER, _INT, _POINTER, _INT),
     ),
     "pull": (
-        *(_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, ctypes.c_double),
+        *(_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, ctypes.c_double),
         *(_POINTER, _POINTER, _POINTER, _POINTER, _FLOAT, _POINTER, _INT),
     ),
     "encode": (
@@ -144,6 +145,10 @@ def normal(out: Tensor, seed: int) -> None:
     _call("normal", out.data_ptr(), out.numel(), seed)
 
 
+Draws = Sequence[Sequence[tuple[int, float]]]
+"""For each static normal number of a cell, the seeds and sizes of those that it is the sum of."""
+
+
 class Cells(NamedTuple):
     """What :func:`program` makes; see there."""
 
@@ -158,7 +163,7 @@ def program(
     weight: Tensor,
     scale: Tensor | None,
     recipe: Recipe,
-    seeds: tuple[int, ...],
+    draws: Draws,
     age_s: float,
     want_slope: bool = False,
     passing: bool = False,
@@ -169,7 +174,8 @@ def program(
         weight: ``[tiles, columns, rows]``, neighbouring rows side by side in memory.
         scale: ``[tiles, columns]``; None for the largest weight of each column.
         recipe: the physics.
-        seeds: one for each of ``recipe.draws``.
+        draws: static numbers of every cell, for each of ``recipe.draws`` and then each slow part of
+            a read noise the seeds and sizes of what is summed up; none where there is no slow part.
         age_s: seconds since programming.
         want_slope: whether to find the derivative of ``relative`` by ``weight / scale`` (and not
             the read variance).
@@ -181,7 +187,7 @@ def program(
         column, before and now.
     """
     tiles, columns, rows = weight.shape
-    numbers, names = _arrays(recipe, seeds)
+    numbers, names = _numbers(recipe), _drawn(draws)
     find_scale = scale is None
     scale = weight.new_empty(tiles, columns) if scale is None else scale.contiguous()
     shape = (tiles, columns + recipe.reference, rows)
@@ -197,7 +203,7 @@ def program(
     dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
     _call(
         "program",
-        *(weight.data_ptr(), scale.data_ptr(), find_scale, dims, numbers, names, age_s, shape[1]),
+        *(weight.data_ptr(), scale.data_ptr(), find_scale, dims, numbers, *names, age_s, shape[1]),
         *(relative.data_ptr(), _at(slope), *_variance(variance), _at(sums)),
     )
     if recipe.reference:
@@ -212,7 +218,7 @@ def pull(
     weight: Tensor,
     cells: Cells | None,
     recipe: Recipe,
-    seeds: tuple[int, ...],
+    draws: Draws,
     age_s: float,
     gradient: Tensor,
     dac: Dac | None,
@@ -226,13 +232,13 @@ def pull(
     are programmed as by :func:`program`.
     """
     tiles, columns, rows = weight.shape
-    numbers, names = _arrays(recipe, seeds)
+    numbers, names = _numbers(recipe), _drawn(draws)
     dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
     scale = scratch("scale", (tiles, columns)) if cells is None else cells.scale
     relative, slope = (None, None) if cells is None else (cells.relative, cells.slope)
     _call(
         "pull",
-        *(weight.data_ptr(), scale.data_ptr(), dims, numbers, names, age_s),
+        *(weight.data_ptr(), scale.data_ptr(), dims, numbers, *names, age_s),
         *(_at(relative), _at(slope), gradient.data_ptr(), *_pointers(dac), out.data_ptr()),
     )
 
@@ -341,8 +347,14 @@ def fingerprint(values: Tensor) -> int:
     return found.value
 
 
-def _arrays(recipe: Recipe, seeds: tuple[int, ...]) -> tuple[object, object]:
-    return _numbers(recipe), (_SEED * max(1, len(seeds)))(*seeds)
+def _drawn(draws: Draws) -> tuple[object, object, object]:
+    """How many numbers are summed up for each draw, their seeds, and their sizes."""
+    counts, parts = [len(each) for each in draws], [part for each in draws for part in each]
+    return (
+        (_LONG * max(1, len(counts)))(*counts),
+        (_SEED * max(1, len(parts)))(*(seed for seed, _ in parts)),
+        (_FLOAT * max(1, len(parts)))(*(size for _, size in parts)),
+    )
 
 
 @lru_cache(maxsize=64)

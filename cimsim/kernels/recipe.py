@@ -1,8 +1,9 @@
 """A profile's cell physics as the row of numbers that the fused kernel reads.
 
 The kernel covers cells on their own: mapping on pairs or single devices, programming noise,
-power-law and tabulated drift, Gaussian read noise. What else a profile may say (faults,
-temperature, wires, bent I-V curves, slices, levels, write-and-verify) is left to the plain physics.
+power-law and tabulated drift, Gaussian read noise and its slow part. What else a profile may say
+(faults, temperature, wires, bent I-V curves, slices, levels, write-and-verify) is left to the plain
+physics.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from cimsim.profile import (
     CappedPower,
     Cell,
     ClippedLog,
+    FlickerReadNoise,
+    FlickerTimes,
     GaussianProgrammingNoise,
     GaussianReadNoise,
     LogPolynomial,
@@ -37,10 +40,12 @@ from cimsim.profile import (
 
 @dataclass(frozen=True)
 class Recipe:
-    """``numbers`` in the order of the kernel's ``Physics``, and the names of the seeds it wants."""
+    """``numbers`` in the order of the kernel's ``Physics``, the names of the seeds of static draws,
+    and of every read noise its index and times, from which follow those of its slow part."""
 
     numbers: tuple[float, ...]
     draws: tuple[tuple[str, int], ...]
+    flicker: tuple[tuple[int, FlickerTimes | None], ...]
     paired: bool
     reference: bool
     reads: bool
@@ -66,7 +71,7 @@ def recipe(profile: Profile) -> Recipe | None:
         return None
     programming = [(i, e) for i, e in enumerate(cell.programming_noise) if e.strength]
     drift = [(i, e) for i, e in enumerate(cell.drift) if e.strength]
-    read = [e for e in cell.read_noise if e.strength]
+    read = [(i, e) for i, e in enumerate(cell.read_noise) if e.strength]
     if array.drift_probe == "measured" and drift:
         return None
     parts: list[list[float] | None] = [
@@ -74,7 +79,7 @@ def recipe(profile: Profile) -> Recipe | None:
         [float(len(drift))],
         *(_drift(effect) for _, effect in drift),
         [float(len(read))],
-        *(_read(effect, cell) for effect in read),
+        *(_read(effect, cell) for _, effect in read),
     ]
     paired = array.mapping == "differential-pair"
     span_uS = cell.g_max_uS - cell.g_min_uS
@@ -86,7 +91,11 @@ def recipe(profile: Profile) -> Recipe | None:
     draws = [("programming", i) for i, _ in programming] + [("drift", i) for i, _ in drift]
     offset = 0.0 if paired else (cell.g_min_uS + cell.g_max_uS) / span_uS
     reference = not paired and offset != 0
-    return Recipe(tuple(numbers), tuple(draws), paired, reference, bool(read), bool(drift), offset)
+    flicker = [(i, e.times if isinstance(e, FlickerReadNoise) else None) for i, e in read]
+    return Recipe(
+        *(tuple(numbers), tuple(draws), tuple(flicker), paired, reference),
+        *(bool(read), bool(drift), offset),
+    )
 
 
 def _curve(curve: AnyCurve) -> list[float]:
@@ -160,20 +169,22 @@ def _drift(effect: object) -> list[float] | None:
 
 def _read(effect: object, cell: Cell) -> list[float] | None:
     """Of the target or the conductance, times it or not, under a root or not; 1 / g_ref, factor,
-    and for 1/f noise the seconds added to the age and those of a read; the curve."""
+    and for flicker noise the seconds added to the age, those of a session and of a read; the
+    curve."""
     if isinstance(effect, OneOverFReadNoise):
-        grows = [effect.t0_s, effect.t_read_ns * 1e-9]
+        grows = [effect.t0_s, effect.t_session_s, effect.t_read_ns * 1e-9]
         return [1.0, 1.0, 0.0, 1 / effect.g_ref_uS, effect.strength, *grows, *_curve(effect.q)]
     if isinstance(effect, AbsoluteOneOverFReadNoise):
-        grows = [0.0, effect.t_read_ns * 1e-9]
+        grows = [0.0, effect.t_session_s, effect.t_read_ns * 1e-9]
         head = [0.0, 0.0, 0.0, 1 / effect.g_ref_uS, effect.strength]
         return [*head, *grows, *_curve(effect.amplitude_uS)]
+    white = [0.0, 0.0, 0.0]
     if isinstance(effect, StateDependentReadNoise):
         head = [0.0, 0.0, 0.0, 1 / effect.g_ref_uS, effect.strength]
-        return [*head, 0.0, 0.0, *_curve(effect.sigma_uS)]
+        return [*head, *white, *_curve(effect.sigma_uS)]
     if isinstance(effect, RelativeReadNoise):
-        return [0.0, 0.0, 0.0, 1.0, effect.strength * effect.sigma_of_g, 0.0, 0.0, *_size(cell)]
+        return [0.0, 0.0, 0.0, 1.0, effect.strength * effect.sigma_of_g, *white, *_size(cell)]
     if isinstance(effect, GaussianReadNoise):
         sigma_uS = effect.strength * effect.sigma_of_g_max * cell.g_max_uS
-        return [0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, *_constant(sigma_uS)]
+        return [0.0, 0.0, 0.0, 0.0, 1.0, *white, *_constant(sigma_uS)]
     return None

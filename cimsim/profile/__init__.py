@@ -101,6 +101,8 @@ from cimsim.profile.programming_noise import (
 )
 from cimsim.profile.read_noise import (
     AbsoluteOneOverFReadNoise,
+    FlickerReadNoise,
+    FlickerTimes,
     GaussianReadNoise,
     OneOverFReadNoise,
     ReadNoise,
@@ -165,6 +167,8 @@ __all__ = [
     "Faults",
     "FigureOfMeritAdc",
     "FixedRange",
+    "FlickerReadNoise",
+    "FlickerTimes",
     "GainError",
     "GaussianProgrammingNoise",
     "GaussianReadNoise",

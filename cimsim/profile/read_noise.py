@@ -1,8 +1,13 @@
-"""Read noise: what changes from one use of a cell to the next."""
+"""Read noise: what changes from one use of a cell to the next.
+
+Noise has a spectrum. White noise is new for every input vector. Of noise that is slower, the part
+below ``1 / t_session_s`` does not move during a session, one pass of a network over its input: it
+is one more error of the chip, drawn once for each age. Only the part above is new for every vector.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -10,38 +15,84 @@ from cimsim.profile.curves import AnyCurve
 from cimsim.profile.effect import Effect
 from cimsim.profile.fields import Fraction, NonNegative, Positive
 
+_SESSION_s = Field(
+    default=1e-4,
+    description="length of a session, in which noise below 1 / t_session stands still",
+)
 
-class OneOverFReadNoise(Effect):
-    """Flicker noise, accumulated from the read pulse's bandwidth down to the age of the cell.
 
-        g_read = g(t) + strength * sigma * xi,    xi ~ N(0, 1), new for every read
-        sigma(g, t) = g * Q(r) * sqrt(max(0, ln((t + t0 + t_read) / (2 t_read))))
-        Q = max(0, q) at r = g / g_ref of the target conductance
+class FlickerTimes(NamedTuple):
+    """In seconds: of a read, of a session, and what is added to the age, as the noise of a fresh
+    cell is that of this time."""
 
-    Units: t and t0 in s, t_read in ns (converted), g in uS, Q has none.
+    read_s: float
+    session_s: float
+    before_s: float
+
+
+class FlickerReadNoise(Effect):
+    """Noise of spectral density ``A^2 / f``, from the read pulse's bandwidth down to the age.
+
+        g_read = g(t) + strength * A(g) * (sqrt(L(T) - L(s)) * slow(t) + sqrt(L(s)) * xi)
+        L(u) = max(0, ln((u + t_read) / (2 t_read))),    T = t + t0,    s = min(T, t_session)
+
+    A density of ``1 / f`` between two frequencies has the variance ``ln(f_high / f_low)``. A read
+    of length t_read sees frequencies up to about ``1 / (2 t_read)``, and a cell of age T those down
+    to ``1 / T``: ``A^2 L(T)`` in all. Of that, ``A^2 L(s)`` is faster than a session, with
+    ``xi ~ N(0, 1)`` for every read; the rest is ``slow(t) ~ N(0, 1)``, one number per cell and
+    session. The same chip at another age is in another session: each decade of time constants
+    between t_session and T has the same share of the slow part, and forgets its past at its own
+    pace. Two sessions that lie tau apart share about ``ln(T / tau) / ln(T / t_session)`` of it.
+    """
+
+    t_read_ns: Positive = Field(description="length of one read pulse")
+    t_session_s: Positive = _SESSION_s
+
+    @property
+    def times(self) -> FlickerTimes:
+        """What the noise's growth depends on."""
+        return FlickerTimes(self.t_read_ns * 1e-9, self.t_session_s, self._before_s)
+
+    @property
+    def _before_s(self) -> float:
+        return 0.0
+
+
+class OneOverFReadNoise(FlickerReadNoise):
+    """Flicker noise in proportion to the present conductance.
+
+        A(g) = g * max(0, q(r)),    r = g_target / g_ref
+        g_read = g(t) + strength * A(g) * (sqrt(L(T) - L(s)) * slow(t) + sqrt(L(s)) * xi)
+        L(u) = max(0, ln((u + t_read) / (2 t_read))),    T = t + t0,    s = min(T, t_session)
+        slow(t) ~ N(0, 1) once per session;    xi ~ N(0, 1), new for every read
+
+    Units: t, t0 and t_session in s, t_read in ns (converted), g in uS, q has none.
     Source: Nandakumar et al., ICECS 2019; Joshi et al., Nat. Commun. 11, 2473 (2020).
     """
 
     kind: Literal["one-over-f"] = "one-over-f"
     t0_s: NonNegative = Field(description="time from programming to the first read")
-    t_read_ns: Positive = Field(description="length of one read pulse")
     g_ref_uS: Positive = Field(description="conductance at which r = 1")
     q: AnyCurve = Field(description="normalised size of the noise over conductance")
 
+    @property
+    def _before_s(self) -> float:
+        return self.t0_s
 
-class AbsoluteOneOverFReadNoise(Effect):
+
+class AbsoluteOneOverFReadNoise(FlickerReadNoise):
     """Flicker noise whose size is given in uS over the present conductance.
 
-        g_read = g(t) + strength * sigma * xi,    xi ~ N(0, 1), new for every read
-        sigma(g, t) = max(0, amplitude(r)) * sqrt(max(0, ln((t + t_read) / (2 t_read))))
-        r = g(t) / g_ref
+        A(g) = max(0, amplitude(r)),    r = g(t) / g_ref
+        g_read = g(t) + strength * A(g) * (sqrt(L(t) - L(s)) * slow(t) + sqrt(L(s)) * xi)
+        L(u) = max(0, ln((u + t_read) / (2 t_read))),    s = min(t, t_session)
+        slow(t) ~ N(0, 1) once per session;    xi ~ N(0, 1), new for every read
 
-    Units: t in s, t_read in ns (converted), g, g_ref and amplitude in uS.
+    Units: t and t_session in s, t_read in ns (converted), g, g_ref and amplitude in uS.
     Source: Falcone et al. (2025), arXiv:2502.04524.
     """
 
     kind: Literal["one-over-f-absolute"] = "one-over-f-absolute"
-    t_read_ns: Positive = Field(description="length of one read pulse")
     g_ref_uS: Positive = Field(description="conductance that the curve is written in")
     amplitude_uS: AnyCurve = Field(description="size of the noise over r")
 
@@ -108,10 +159,14 @@ class TelegraphReadNoise(Effect):
     """Random telegraph noise: a trap that is filled or empty, in some of the cells.
 
         g_read = g * (1 + strength * step * (occupancy - b)),    b ~ Bernoulli(occupancy)
-        b new for every read, in the share of cells that have a trap (drawn once per chip)
+        in the share of cells that have a trap (drawn once per chip)
 
     Two states, not Gaussian; its mean is zero and its variance (strength step g)^2 p (1 - p) with
-    p the occupancy. Units: g in uS; share, step and occupancy have none.
+    p the occupancy. A trap whose ``t_switch`` is null, or shorter than a session, has a new state
+    for every read. A slower one keeps its state for a session, and draws another one every
+    t_switch, each at its own moment: a share ``tau / t_switch`` of the traps have done so between
+    two sessions that lie tau < t_switch apart.
+    Units: t in s, g in uS; share, step and occupancy have none.
     Source: textbook model, no device.
     """
 
@@ -119,6 +174,15 @@ class TelegraphReadNoise(Effect):
     share_of_cells: Fraction = Field(description="fraction of cells with a trap")
     step_of_g: NonNegative = Field(description="conductance between the two states over g")
     occupancy: Fraction = Field(default=0.5, description="probability of the lower state")
+    t_switch_s: Positive | None = Field(
+        default=None, description="time after which a trap draws its state again; null is a read"
+    )
+    t_session_s: Positive = _SESSION_s
+
+    @property
+    def slow(self) -> bool:
+        """Whether traps keep their states for a session."""
+        return self.t_switch_s is not None and self.t_switch_s >= self.t_session_s
 
 
 ReadNoise = Annotated[

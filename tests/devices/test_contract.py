@@ -93,7 +93,7 @@ def test_each_curve_of_the_profile_has_a_formula() -> None:
         lambda: drift.relaxation_uS(object(), field(), 1.0),
         lambda: temperature.warmed_uS(object(), field(), field(), 25.0),
         lambda: stuck._faulty(object(), field(), None, None),
-        lambda: read_noise.read_sigma_uS(object(), field(), field(), None, 1.0, 25.0),
+        lambda: read_noise.read_sigma_uS(object(), field(), field(), None, 25.0),
         lambda: iv_terms(object(), field()),
     ],
 )
@@ -242,9 +242,7 @@ def test_gradients_are_those_of_the_same_chip(family: Family, effect: dict[str, 
 def test_gradients_of_the_read_noise_are_finite_too(effect: dict[str, Any]) -> None:
     g_uS = field().requires_grad_()
     profile = profile_with(READ, effect)
-    sigma_uS = read_noise.read_sigma_uS(
-        the_effect(READ, profile), g_uS, g_uS, profile.cell, DAY_S, 25.0
-    )
+    sigma_uS = read_noise.read_sigma_uS(the_effect(READ, profile), g_uS, g_uS, profile.cell, 25.0)
     (sigma_uS + g_uS).sum().backward()
     assert g_uS.grad is not None
     assert g_uS.grad.isfinite().all()
@@ -264,7 +262,7 @@ def _without_draws(family: Family, profile: Profile, g_uS: Tensor, age_s: float)
     if family is DRIFT:
         return torch.stack(drift.relaxation_uS(effect, g_uS, age_s))
     if family is READ:
-        return read_noise.read_sigma_uS(effect, g_uS, g_uS, cell, age_s, 25.0)
+        return read_noise.read_sigma_uS(effect, g_uS, g_uS, cell, 25.0)
     return family.act(profile, g_uS, 1, age_s)
 
 

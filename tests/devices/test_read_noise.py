@@ -6,7 +6,12 @@ import pytest
 import torch
 from scipy.stats import kstest, norm
 
-from cimsim.devices import read_variance_uS2, sampled_reads_uS, telegraph_step_uS
+from cimsim.devices import (
+    read_variance_uS2,
+    sampled_reads_uS,
+    slow_noise_uS,
+    telegraph_step_uS,
+)
 from cimsim.profile import TelegraphReadNoise, load_profile
 from cimsim.seeds import generator
 from tests.building import ONE_OVER_F, device, gaussian
@@ -27,7 +32,7 @@ N = 200_000
 def test_pcm_read_noise(g_uS: float, q: float, age_s: float) -> None:
     cell = load_profile("pcm-ibm-2020").cell
     g = torch.tensor(g_uS, dtype=torch.float64)
-    variance = read_variance_uS2(g, g, cell, age_s)
+    variance = read_variance_uS2(g, g, cell, age_s, sessions=True)
     assert variance is not None
     sigma = g_uS * q * math.sqrt(math.log((age_s + 20 + 250e-9) / (2 * 250e-9)))
     assert variance.sqrt().item() == pytest.approx(sigma, rel=1e-9)
@@ -68,7 +73,7 @@ def test_each_kind_has_the_spread_of_its_equation(
 ) -> None:
     cell = device(read=[effect]).cell
     g = torch.tensor(10.0, dtype=torch.float64)
-    variance = read_variance_uS2(g, g, cell, 3600.0, HOT_C)
+    variance = read_variance_uS2(g, g, cell, 3600.0, HOT_C, sessions=True)
     assert variance is not None
     assert variance.sqrt().item() == pytest.approx(sigma_uS, rel=1e-9)
     many = g.expand(N)
@@ -92,7 +97,7 @@ def test_the_size_of_flicker_noise_follows_the_target_or_the_present_state() -> 
     of_now = read_variance_uS2(now, target, device(read=[STATE_DEPENDENT_READ]).cell, 0.0)
     assert of_target is not None
     assert of_now is not None
-    growth = math.log((20 + 250e-9) / (2 * 250e-9))
+    growth = math.log((1e-4 + 250e-9) / (2 * 250e-9))  # from read to read within a session
     assert of_target.item() == pytest.approx((5.0 * 0.0088 * 0.4**-0.65) ** 2 * growth)
     assert of_now.item() == pytest.approx((0.2 + 0.6 * 0.2 / 0.3) ** 2)
 
@@ -101,11 +106,15 @@ def test_the_slow_reference_has_the_variance_of_all_gaussian_kinds_together() ->
     effects = [effect for effect, _ in SIGMAS_uS]
     cell = device(read=[*effects, ONE_OVER_F]).cell
     g = torch.tensor([0.0, 0.5, 5.0, 20.0], dtype=torch.float64)
-    variance = read_variance_uS2(g, g, cell, 3600.0, HOT_C)
+    slow = slow_noise_uS(g, g, cell, 3600.0, HOT_C, 0, passing=False)
+    assert slow is not None
+    assert slow[1:].abs().min() > 0.01
+    held = g + slow
+    variance = read_variance_uS2(held, g, cell, 3600.0, HOT_C)
     assert variance is not None
     reads = sampled_reads_uS(g, g, cell, 3600.0, HOT_C, 0, generator("read"), N)
     assert torch.allclose(reads.var(0), variance, rtol=4 * math.sqrt(2 / N))
-    assert ((reads.mean(0) - g).abs() < 4 * (variance / N).sqrt()).all()
+    assert ((reads.mean(0) - held).abs() < 4 * (variance / N).sqrt()).all()
 
 
 def test_each_read_is_a_new_draw() -> None:

@@ -1,0 +1,69 @@
+"""Read noise by its time: what stands still during a session, and what is new for every read.
+
+A session is one pass of a network over its input, at one age of the chip. Noise slower than that is
+one more static error of every cell; see :class:`cimsim.profile.FlickerReadNoise`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from cimsim.profile import FlickerTimes
+from cimsim.seeds import seed_for
+
+
+class Part(NamedTuple):
+    """A normal number for each cell, drawn by ``seed``, that enters a sum ``size`` times."""
+
+    seed: int
+    size: float
+
+
+def flicker_variance(times: FlickerTimes, age_s: float) -> float:
+    """``L(T) = max(0, ln((T + t_read) / (2 t_read)))``, in units of the squared amplitude."""
+    return _accumulated(times, age_s + times.before_s)
+
+
+def fast_variance(times: FlickerTimes, age_s: float) -> float:
+    """The part of :func:`flicker_variance` that is new for every read."""
+    return _accumulated(times, min(age_s + times.before_s, times.session_s))
+
+
+def _accumulated(times: FlickerTimes, time_s: float) -> float:
+    return max(0.0, math.log((time_s + times.read_s) / (2 * times.read_s)))
+
+
+def slow_parts(
+    times: FlickerTimes, index: int, age_s: float, seed: int, passing: bool
+) -> tuple[Part, ...]:
+    """What adds up to the rest of the noise, which stands still during the session at ``age_s``.
+
+    A Gaussian process in time without a state: every decade of time constants between ``t_session``
+    and the age is a band, whose value turns within one time constant from one normal number to the
+    next: ``cos(a) x_n + sin(a) x_(n+1)`` with ``a`` from 0 to a right angle, whose variance is
+    always 1. The squared sizes add up to ``L(T) - L(t_session)`` exactly. A ``passing`` chip is
+    met in one session only, and needs one number for all bands.
+
+    Args:
+        times: of the noise, which is the ``index``-th among those of its cell.
+        age_s: seconds since programming.
+        seed: names the chip.
+        passing: whether the chip is thrown away after its use.
+    """
+    slow = flicker_variance(times, age_s) - fast_variance(times, age_s)
+    if slow <= 0.0:
+        return ()
+    if passing:
+        return (Part(seed_for(seed, "slow", index), math.sqrt(slow)),)
+    parts: list[Part] = []
+    time_s, below = age_s + times.before_s, fast_variance(times, age_s)
+    for decade in range(1, math.ceil(math.log10(time_s / times.session_s)) + 1):
+        constant_s = times.session_s * 10.0**decade
+        up_to = _accumulated(times, min(time_s, constant_s))
+        n, share = divmod(time_s / constant_s, 1.0)
+        size, turned = math.sqrt(up_to - below), share * math.pi / 2
+        for number, weight in ((int(n), math.cos(turned)), (int(n) + 1, math.sin(turned))):
+            parts.append(Part(seed_for(seed, "slow", index, decade, number), size * weight))
+        below = up_to
+    return tuple(parts)
