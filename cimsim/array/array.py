@@ -124,13 +124,15 @@ class Array:
             return fused.FusedProgrammed(*where, self.recipe, weight, seed, age_s, scale, passing)
         return PlainlyProgrammed(*where, weight, seed, age_s, scale, passing)
 
-    def effective_weight(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Tensor:
+    def effective_weight(
+        self, weight: Tensor, seed: int, age_s: float = 0.0, passing: bool = False
+    ) -> Tensor:
         """``W_prog``: what the chip's columns really hold, ``[tiles, slices * columns, rows]``.
 
         In weight units, compensation included; the slices of an output add up to its weight.
         Differentiable in ``weight`` at fixed draws, where grad mode is on.
         """
-        cells = hold(self.tiling.to_cells(weight), self.profile, seed, age_s)
+        cells = hold(self.tiling.to_cells(weight), self.profile, seed, age_s, passing)
         mapping = self.mapping
         return mapping.weights(mapping.relative(cells.wired_uS)) * cells.scale
 

@@ -43,6 +43,8 @@ class FlickerReadNoise(Effect):
     session. The same chip at another age is in another session: each decade of time constants
     between t_session and T has the same share of the slow part, and forgets its past at its own
     pace. Two sessions that lie tau apart share about ``ln(T / tau) / ln(T / t_session)`` of it.
+    Units: times in s (t_read in ns, converted), g and A in uS.
+    Source: variance, Nandakumar et al., ICECS 2019; sessions, the integral of ``1 / f``.
     """
 
     t_read_ns: Positive = Field(description="length of one read pulse")

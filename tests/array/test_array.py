@@ -99,7 +99,7 @@ def test_read_noise_is_new_for_every_vector() -> None:
 
 def test_column_noise_has_the_distribution_of_noisy_cells() -> None:
     """The slow reference: every cell of every pair drawn for every read (KS test, fixed seed)."""
-    profile = device(read=[ONE_OVER_F])
+    profile = device(read=[{**ONE_OVER_F, "t_session_s": 1e9}])  # all of it new for every read
     array = linear(profile, 20)
     x, w = draw(1, 20), draw(5, 20, seed=1)
     n = 4000

@@ -144,7 +144,7 @@ def test_a_wrong_value_is_explained_at_its_place(
         (
             '        t_read_ns: "aihwkit2021: width',
             '        x: "',
-            "unknown key 'x'; known here: t0",
+            "unknown key 'x'; known here: t_read",
         ),
         (
             '  source: "assumption: tiles',
