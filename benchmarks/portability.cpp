@@ -17,10 +17,10 @@
 
 extern "C" {
 void cimsim_normal(float*, int64_t, uint64_t, int);
-void cimsim_program(const float*, float*, int, const int64_t*, const float*, const uint64_t*, double, int64_t, float*,
-                    float*, void*, int, double*, int);
-void cimsim_pull(const float*, float*, const int64_t*, const float*, const uint64_t*, double, const float*, const float*,
-                 const float*, const float*, float, float*, int);
+void cimsim_program(const float*, float*, int, const int64_t*, const float*, const int64_t*, const uint64_t*, const float*,
+                    double, int64_t, float*, float*, void*, int, double*, int);
+void cimsim_pull(const float*, float*, const int64_t*, const float*, const int64_t*, const uint64_t*, const float*, double,
+                 const float*, const float*, const float*, const float*, float, float*, int);
 void cimsim_encode(const float*, int64_t, const float*, float, float*, void*, int, int8_t*, uint8_t*, int);
 void cimsim_convert(const float*, const void*, int, const int64_t*, const float*, float, const float*, int, const float*,
                     const float*, float, float, float, uint64_t, uint64_t, float*, uint8_t*, int);
@@ -68,27 +68,32 @@ void physics(FILE* from, FILE* to, int threads) {
     const float full = 1.5f;
     const int64_t recipes = take<int64_t>(from);
     for (int64_t k = 0; k < recipes; k++) {
-        int64_t counts[4];
+        int64_t counts[5];
         for (int64_t& count : counts) count = take<int64_t>(from);
         Floats recipe(counts[0]);
         for (float& number : recipe) number = take<float>(from);
-        std::vector<uint64_t> seeds(counts[1] + 1);
+        // One normal number for every draw of programming and drift, a sum of two for every read noise.
+        std::vector<int64_t> parts(counts[1], 1);
+        parts.resize(counts[1] + counts[4], 2);
+        std::vector<uint64_t> seeds(counts[1] + 2 * counts[4] + 1);
+        Floats sizes(seeds.size(), 1.0f);
         for (size_t i = 0; i < seeds.size(); i++) seeds[i] = 1000 * k + i;
+        for (size_t i = counts[1]; i < sizes.size(); i++) sizes[i] = i % 2 ? 1.25f : 2.5f;
         Floats scale(tiles * columns), relative(weight.size()), slope(weight.size()), variance(weight.size());
         std::vector<double> sums(2 * tiles * columns);
         const std::string name = "recipe " + std::to_string(k);
-        cimsim_program(weight.data(), scale.data(), 1, dims, recipe.data(), seeds.data(), 3600.0, columns, relative.data(),
+        cimsim_program(weight.data(), scale.data(), 1, dims, recipe.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, columns, relative.data(),
                        nullptr, counts[2] ? variance.data() : nullptr, 0, counts[3] ? sums.data() : nullptr, threads);
         write(to, name + " scale", scale);
         write(to, name + " currents", relative);
         if (counts[2]) write(to, name + " variance", variance);
         if (counts[3]) write(to, name + " sums", Floats(sums.begin(), sums.end()));
-        cimsim_program(weight.data(), scale.data(), 1, dims, recipe.data(), seeds.data(), 3600.0, columns, relative.data(),
+        cimsim_program(weight.data(), scale.data(), 1, dims, recipe.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, columns, relative.data(),
                        slope.data(), nullptr, 0, nullptr, threads);
         write(to, name + " slope", slope);
         for (const bool again : {false, true}) {
             Floats pulled(weight.size());
-            cimsim_pull(weight.data(), scale.data(), dims, recipe.data(), seeds.data(), 3600.0, again ? nullptr : relative.data(),
+            cimsim_pull(weight.data(), scale.data(), dims, recipe.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, again ? nullptr : relative.data(),
                         again ? nullptr : slope.data(), gradient.data(), &full, 127.0f, pulled.data(), threads);
             write(to, name + (again ? " pull again" : " pull"), pulled);
         }

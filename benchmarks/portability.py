@@ -100,8 +100,9 @@ def write_recipes(path: Path) -> list[str]:
         recipe = kernels.recipe(load_profile(name))
         if recipe is not None:
             names.append(name)
-            counts = (len(recipe.numbers), len(recipe.draws), recipe.reads, recipe.drifts)
-            content += struct.pack("=4q", *map(int, counts))
+            lengths = (len(recipe.numbers), len(recipe.draws))
+            counts = (*lengths, recipe.reads, recipe.drifts, len(recipe.flicker))
+            content += struct.pack("=5q", *map(int, counts))
             content += struct.pack(f"={len(recipe.numbers)}f", *recipe.numbers)
     path.write_bytes(struct.pack("=q", len(names)) + content)
     return names

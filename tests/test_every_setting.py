@@ -54,11 +54,11 @@ def every(function: Callable[..., None]) -> Callable[..., None]:
     return made
 
 
-def layer(profile: Profile) -> AnalogLayer:
-    """Four different outputs, each 24 times."""
-    digital = nn.Linear(12, 4 * COPIES, bias=False)
+def layer(profile: Profile, copies: int = COPIES) -> AnalogLayer:
+    """Four different outputs, each so many times."""
+    digital = nn.Linear(12, 4 * copies, bias=False)
     with torch.no_grad():
-        digital.weight.copy_(PATTERNS.repeat_interleave(COPIES, 0))
+        digital.weight.copy_(PATTERNS.repeat_interleave(copies, 0))
     made = cimsim.calibrate(cimsim.convert(digital, profile), [X])
     assert isinstance(made, AnalogLayer)
     return cimsim.age(made, DAY_S)
@@ -91,9 +91,11 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_serving", serving)
 
 
-def steps(case: Case, on: bool, which: kernels.Use = "fused") -> list[list[Tensor]]:
+def steps(
+    case: Case, on: bool, which: kernels.Use = "fused", copies: int = COPIES
+) -> list[list[Tensor]]:
     """In training and in evaluation."""
-    made = layer(case.profile(BASE, on))
+    made = layer(case.profile(BASE, on), copies)
     with kernels.use(which):
         return [step(made, training) for training in (True, False)]
 
@@ -124,9 +126,38 @@ def test_it_changes_the_result_and_natively_as_plainly(case: Case) -> None:
 def test_triton_does_the_same(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its kernels read out; cells, and with them curves, are left to plain torch on a GPU."""
     interpreted(monkeypatch)
-    fused, plain = (steps(case, True, which) for which in ("fused", "numbers"))
+    fused, plain = (steps(case, True, which, copies=4) for which in ("fused", "numbers"))
     for one, other in zip(fused, plain, strict=True):
         same(one, other)
+
+
+@every
+def test_what_the_kernels_do_not_cover_is_said(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the summary of a model; and what it does not name, they do compute."""
+    made = layer(case.profile(BASE), 1)
+    slow = set(made.array.not_fused)
+    fields = {key for key, _ in (*case.needs, *case.sets)}
+    names = {field for name in slow for field in fields if field.startswith(name)}
+    assert bool(slow) == bool(names), "it names another setting than those of the case"
+    text = str(cimsim.summary(made))
+    assert all(name in text for name in slow)
+    if kernels.native.build().library is None:
+        return
+    used: list[str] = []
+    for name in ("program", "convert"):
+        plain = getattr(kernels.native, name)
+
+        def counted(*args: Any, _name: str = name, _plain: Any = plain, **kwargs: Any) -> Any:
+            used.append(_name)
+            return _plain(*args, **kwargs)
+
+        monkeypatch.setattr(kernels.native, name, counted)
+    with torch.no_grad():
+        cimsim.program(made.eval(), 3)(X)
+    if not slow:
+        assert set(used) == {"program", "convert"}
+    else:
+        assert set(used) != {"program", "convert"}
 
 
 def same(fused: list[Tensor], plain: list[Tensor]) -> None:

@@ -28,9 +28,9 @@ from cimsim.circuits.wires import gated_currents
 from cimsim.devices.draws import normal
 from cimsim.devices.programming import programming_sigma_uS
 from cimsim.errors import CimsimError
-from cimsim.kernels import Recipe, active, native
+from cimsim.kernels import Recipe, active, native, not_programmed
 from cimsim.kernels import recipe as recipe_of
-from cimsim.profile import Profile
+from cimsim.profile import Profile, TelegraphReadNoise
 from cimsim.seeds import generator, seed_for
 
 
@@ -204,26 +204,42 @@ class Array:
 
     def _fused_read(self, chip: Chip, wanted: Wanted) -> bool:
         """Whether the kernels cover this read-out."""
-        return (
-            self._uniform
-            and chip.gated_S is None
-            and chip.adc is None
-            and not chip.traps
-            and chip.terms[0].shape is None
-            and not any(wanted.by_range)
+        return not (
+            self.not_read
+            or chip.gated_S is not None
+            or chip.adc is not None
+            or chip.traps
+            or chip.terms[0].shape is not None
+            or any(wanted.by_range)
         )
 
     @cached_property
-    def _uniform(self) -> bool:
-        """Whether all converters are uniform and nothing but the tiles is summed up digitally."""
-        adc, dac = self.adc, self.profile.dac
-        return (
-            adc is not None
-            and not any(error.strength for error in (*self.profile.adc.errors, *dac.errors))
-            and not dac.bit_serial
-            and not self.mapping.reference
-            and self.profile.array.slices == 1
-        )
+    def not_read(self) -> tuple[str, ...]:
+        """What keeps the read-out off the kernels, by the names of the profile's settings.
+
+        They cover uniform converters, with nothing but the tiles summed up digitally.
+        """
+        cell, dac, wires = self.profile.cell, self.profile.dac, self.profile.wires
+        adc_errors = any(error.strength for error in self.profile.adc.errors)
+        gated = wires is not None and wires.strength > 0 and wires.cells == "gated"
+        traps = (e for e in cell.read_noise if isinstance(e, TelegraphReadNoise) and not e.slow)
+        settings = {
+            "array.mapping": self.mapping.reference,
+            "array.slices": self.profile.array.slices > 1,
+            "cell.iv": cell.iv is not None and cell.iv.strength > 0,
+            "cell.read_noise": any(effect.strength for effect in traps),
+            "dac.bit_serial": dac.bit_serial,
+            "dac.errors": any(error.strength for error in dac.errors),
+            "adc.bits": self.adc is None,
+            "adc.errors": adc_errors,
+            "wires": gated,
+        }
+        return tuple(name for name, is_set in settings.items() if is_set)
+
+    @property
+    def not_fused(self) -> tuple[str, ...]:
+        """The settings of the profile for which plain torch computes, instead of the kernels."""
+        return tuple(sorted({*not_programmed(self.profile), *self.not_read}))
 
     def _read(
         self,

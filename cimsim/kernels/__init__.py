@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from cimsim.kernels import native
-from cimsim.kernels.recipe import Recipe, recipe
+from cimsim.kernels.recipe import Recipe, not_programmed, recipe
 
-__all__ = ["Recipe", "Use", "active", "draw", "native", "recipe", "use"]
+__all__ = ["Recipe", "Use", "active", "draw", "native", "not_programmed", "recipe", "use"]
 
 Use = Literal["fused", "numbers", "torch"]
 _use: Use = "fused"

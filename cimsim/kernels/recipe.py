@@ -53,27 +53,40 @@ class Recipe:
     offset: float
 
 
+def not_programmed(profile: Profile) -> tuple[str, ...]:
+    """What in ``profile`` keeps its cells off the kernel, by the names of its settings."""
+    cell, array, wires = profile.cell, profile.array, profile.wires
+    drifts = any(effect.strength for effect in cell.drift)
+    settings = {
+        "array.mapping": array.mapping == "offset-column",
+        "array.slices": array.slices > 1,
+        "array.drift_probe": drifts and array.drift_probe == "measured",
+        "cell.levels": cell.levels is not None,
+        "cell.write_verify": cell.write_verify is not None,
+        "cell.iv": cell.iv is not None and cell.iv.strength > 0,
+        "wires": wires is not None and wires.strength > 0,
+    }
+    families = {
+        "programming_noise": [_programming(e, cell) for e in cell.programming_noise if e.strength],
+        "drift": [_drift(e) for e in cell.drift if e.strength],
+        "temperature": [None for e in cell.temperature if e.strength],
+        "faults": [None for e in cell.faults if e.strength],
+        "read_noise": [_read(e, cell) for e in cell.read_noise if e.strength],
+    }
+    return (
+        *(name for name, is_set in settings.items() if is_set),
+        *(f"cell.{name}" for name, parts in families.items() if None in parts),
+    )
+
+
 def recipe(profile: Profile) -> Recipe | None:
     """The recipe of ``profile``'s cells; None if the kernel does not cover them."""
-    cell, array = profile.cell, profile.array
-    wired = profile.wires is not None and profile.wires.strength > 0
-    bent = cell.iv is not None and cell.iv.strength > 0
-    others = (*cell.temperature, *cell.faults)
-    if (
-        array.mapping == "offset-column"
-        or array.slices > 1
-        or cell.levels is not None
-        or cell.write_verify is not None
-        or wired
-        or bent
-        or any(effect.strength for effect in others)
-    ):
+    if not_programmed(profile):
         return None
+    cell, array = profile.cell, profile.array
     programming = [(i, e) for i, e in enumerate(cell.programming_noise) if e.strength]
     drift = [(i, e) for i, e in enumerate(cell.drift) if e.strength]
     read = [(i, e) for i, e in enumerate(cell.read_noise) if e.strength]
-    if array.drift_probe == "measured" and drift:
-        return None
     parts: list[list[float] | None] = [
         *(_programming(effect, cell) for _, effect in programming),
         [float(len(drift))],
@@ -85,8 +98,7 @@ def recipe(profile: Profile) -> Recipe | None:
     span_uS = cell.g_max_uS - cell.g_min_uS
     numbers = [float(paired), cell.g_min_uS, span_uS, *cell.bounds_uS, float(len(programming))]
     for part in parts:
-        if part is None:
-            return None
+        assert part is not None
         numbers += part
     draws = [("programming", i) for i, _ in programming] + [("drift", i) for i, _ in drift]
     offset = 0.0 if paired else (cell.g_min_uS + cell.g_max_uS) / span_uS

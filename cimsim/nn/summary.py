@@ -21,6 +21,8 @@ class LayerSummary:
     """One layer: its name and class, its own parameters, and where it is computed.
 
     ``occupancy`` is None for a digital layer, ``where`` its device or why it is digital.
+    ``not_fused`` are the settings of the device for which plain torch computes (in part), as the
+    faster kernels do not cover them.
     """
 
     name: str
@@ -28,6 +30,7 @@ class LayerSummary:
     parameters: int
     where: str
     occupancy: Occupancy | None = None
+    not_fused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,12 @@ def summary(model: nn.Module) -> Summary:
             if module.digital:
                 where += ", digital for now"
             kind = module.stands_for.__name__
-            layers.append(LayerSummary(name, kind, own, where, occupancy(module.array, shape)))
+            slow = module.array.not_fused
+            if slow:
+                where += f", without kernels for {', '.join(slow)}"
+            layers.append(
+                LayerSummary(name, kind, own, where, occupancy(module.array, shape), slow)
+            )
         elif own:
             layers.append(LayerSummary(name, type(module).__name__, own, _why_digital(module)))
     return Summary(tuple(layers), sum(p.numel() for p in model.parameters()))
