@@ -135,7 +135,9 @@ class Reference:
         }
         self._slow_noise(age_s)
         self.age_s = age_s
-        self.seen, self.before_seen = self._wired(self.g), self._wired(self.before)
+        self.before_seen, seen = self._wired(self.before), self._wired(self.g)
+        self.loss = np.divide(seen, self.g, out=np.ones_like(self.g), where=self.g > 0)
+        self.seen = seen + self.slow * self.loss
         self.factor = self._compensation(age_s) if moved else np.ones((1, 1, 1))
         self._draw_adcs()
 
@@ -207,8 +209,7 @@ class Reference:
                 whole, fast = self._growth(e, age_s)
                 xi = self.rng.standard_normal(self.g.shape)
                 total += math.sqrt(whole - fast) * self._amplitude(e) * xi
-        held = np.where(self.open, 0.0, self.g + total)
-        self.g = held if self.p.cell.g_min_uS < 0 else np.maximum(held, 0.0)
+        self.slow = np.where(self.open, 0.0, total)
 
     def _growth(self, e: Any, age_s: float) -> tuple[float, float]:
         read_s, time_s = e.t_read_ns * 1e-9, age_s + getattr(e, "t0_s", 0.0)
@@ -345,7 +346,7 @@ class Reference:
         cell, wires = self.p.cell, self.p.wires
         if wires is not None and wires.strength and wires.cells == "gated":
             return self._gated(u)
-        loss = np.divide(self.seen, self.g, out=np.ones_like(self.g), where=self.g > 0)
+        loss = self.loss
         i = np.einsum("tvr,dtcr->dtvc", u, self.seen)
         if cell.iv is not None and cell.iv.strength:
             levels = 2 ** (self.p.dac.bits - 1) - 1
@@ -355,6 +356,7 @@ class Reference:
                 d, t, v = at
                 per_full = IV[cell.iv.kind](cell.iv, self.g[d, t], u[t, v] / full)
                 i[at] = (per_full * loss[d, t]).sum(-1) * full
+            i += np.einsum("tvr,dtcr->dtvc", u, self.slow * loss)
         noise = np.einsum("tvr,dtcr->dtvc", u**2, self._read_variance() * loss**2)
         i = i + np.sqrt(noise) * self.rng.standard_normal(i.shape)
         for index, trapped in self.traps.items():
@@ -370,7 +372,8 @@ class Reference:
         i = np.zeros((len(self.g), self.tiles, u.shape[1], self.g.shape[2]))
         for d, t, v, c in np.ndindex(i.shape):
             for sign in (1, -1):
-                on = np.where(u[t, v] == sign, self.g[d, t, c], 0.0) * 1e-6
+                g = np.maximum(self.g[d, t, c] + self.slow[d, t, c], 0.0)
+                on = np.where(u[t, v] == sign, g, 0.0) * 1e-6
                 i[d, t, v, c] += sign * 1e6 * gated_column(on, wires)
         noise = np.einsum("tvr,dtcr->dtvc", u**2, self._read_variance())
         return np.asarray(i + np.sqrt(noise) * self.rng.standard_normal(i.shape))

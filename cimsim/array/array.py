@@ -134,7 +134,7 @@ class Array:
         """
         cells = hold(self.tiling.to_cells(weight), self.profile, seed, age_s, passing)
         mapping = self.mapping
-        return mapping.weights(mapping.relative(cells.wired_uS)) * cells.scale
+        return mapping.weights(mapping.relative(cells.seen_uS)) * cells.scale
 
     def programming_variance(self, weight: Tensor) -> Tensor:
         """Variance of each weight right after programming, in its shape and its units squared.

@@ -21,7 +21,6 @@ from cimsim.devices import (
     programmed_uS,
     read_variance_uS2,
     slow_noise_uS,
-    with_slow_noise_uS,
 )
 from cimsim.profile import Cell, Profile, Wires
 
@@ -64,13 +63,18 @@ class Chip(NamedTuple):
 class Cells(NamedTuple):
     """Cells after programming and waiting, in one session.
 
-    Conductances and targets in µS, ``[devices, tiles, columns, rows]``; the same behind their
-    wires; and the digital scale ``[tiles, columns, 1]``.
+    Attributes:
+        target_uS, g_uS: targets and conductances, ``[devices, tiles, columns, rows]``.
+        seen_uS: the same from outside: behind their wires, with the slow part of read noise.
+        loss: how much of a cell's own current arrives; None for all of it.
+        open: which cells lie on an open line; None if none can.
+        scale: digital, ``[tiles, columns, 1]``.
     """
 
     target_uS: Tensor
     g_uS: Tensor
-    wired_uS: Tensor
+    seen_uS: Tensor
+    loss: Tensor | None
     open: Tensor | None
     scale: Tensor
 
@@ -95,12 +99,12 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, passing: boo
         return broken_uS(warm_uS, cell, array, seed)
 
     g_uS, dead = met(aged)
+    seen_uS = _behind_wires(g_uS, profile.wires, mapping)
+    loss = None if seen_uS is g_uS else _attenuation(g_uS, seen_uS)
     slow_uS = slow_noise_uS(g_uS, target_uS, cell, age_s, profile.temperature_C, seed, passing)
     if slow_uS is not None:
-        g_uS = with_slow_noise_uS(
-            g_uS, slow_uS if dead is None else slow_uS.masked_fill(dead, 0.0), cell
-        )
-    wired_uS = _behind_wires(g_uS, profile.wires, mapping)
+        slow_uS = slow_uS if dead is None else slow_uS.masked_fill(dead, 0.0)
+        seen_uS = seen_uS + _times(slow_uS, loss)
     counted = torch.cat([scale * part for part in mapping.significance()], dim=-2)
     if array.drift_compensation != "none" and aged is not fresh_uS:
         before_uS, _ = met(fresh_uS.detach())
@@ -109,11 +113,11 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, passing: boo
                 profile,
                 target_uS,
                 (before_uS, _behind_wires(before_uS, profile.wires, mapping), 0.0),
-                (g_uS, wired_uS, age_s),
+                (g_uS, seen_uS, age_s),
                 seed,
             )
         counted = counted * factor
-    return Cells(target_uS, g_uS, wired_uS, dead, counted)
+    return Cells(target_uS, g_uS, seen_uS, loss, dead, counted)
 
 
 def make_chip(
@@ -126,11 +130,11 @@ def make_chip(
     cell, wires = profile.cell, profile.wires
     mapping = Mapping(cell, profile.array)
     cells = hold(weight, profile, seed, age_s, passing)
-    loss = None if cells.wired_uS is cells.g_uS else _attenuation(cells)
-    terms = [Term(None, mapping.relative(cells.wired_uS))]
+    loss = cells.loss
+    terms = [Term(None, mapping.relative(cells.seen_uS))]
     if cell.iv is not None and cell.iv.strength:
         terms = [
-            Term(shape, mapping.relative(cells.wired_uS if i == 0 else _times(part_uS, loss)))
+            Term(shape, mapping.relative(cells.seen_uS if i == 0 else _times(part_uS, loss)))
             for i, (shape, part_uS) in enumerate(iv_terms(cell.iv, cells.g_uS))
         ]
     variance = None
@@ -150,8 +154,13 @@ def make_chip(
         read_variance=variance,
         traps=find_traps(cell, mapping, _times(cells.g_uS, loss), seed),
         adc=draw_adc(profile.adc, len(cells.scale), cells.scale.shape[1], seed, cells.scale),
-        gated_S=_at_full_voltage(cells.g_uS, cell).transpose(-1, -2) * 1e-6 if gated else None,
+        gated_S=_gated_S(cells, cell) if gated else None,
     )
+
+
+def _gated_S(cells: Cells, cell: Cell) -> Tensor:
+    """``[devices, tiles, rows, columns]``; no resistor of a network is negative."""
+    return _at_full_voltage(cells.seen_uS.clamp_min(0.0), cell).transpose(-1, -2) * 1e-6
 
 
 def _at_full_voltage(g_uS: Tensor, cell: Cell) -> Tensor:
@@ -198,10 +207,10 @@ def _solved(g_uS: Tensor, wires: Wires) -> Tensor:
     return effective_S.transpose(-1, -2) * 1e6
 
 
-def _attenuation(cells: Cells) -> Tensor:
+def _attenuation(g_uS: Tensor, seen_uS: Tensor) -> Tensor:
     """How much of a cell's own current arrives; 1 where the cell conducts nothing."""
-    conducting = cells.g_uS > 0
-    return torch.where(conducting, cells.wired_uS / cells.g_uS.where(conducting, 1.0), 1.0)
+    conducting = g_uS > 0
+    return torch.where(conducting, seen_uS / g_uS.where(conducting, 1.0), 1.0)
 
 
 def _times(values: Tensor, factor: Tensor | None) -> Tensor:

@@ -53,7 +53,7 @@ class PlainlyProgrammed:
             self._weight = weight.detach().requires_grad_()
             cells = hold(tiling.to_cells(self._weight), profile, seed, age_s, passing)
             mapping = Mapping(profile.cell, profile.array)
-            self._values = mapping.weights(mapping.relative(cells.wired_uS))
+            self._values = mapping.weights(mapping.relative(cells.seen_uS))
             self._scale = cells.scale
         self.values = self._values.detach()
 

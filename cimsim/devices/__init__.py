@@ -7,7 +7,6 @@ from cimsim.devices.read_noise import (
     sampled_reads_uS,
     slow_noise_uS,
     telegraph_step_uS,
-    with_slow_noise_uS,
 )
 from cimsim.devices.stuck import broken_uS
 
@@ -21,5 +20,4 @@ __all__ = [
     "sampled_reads_uS",
     "slow_noise_uS",
     "telegraph_step_uS",
-    "with_slow_noise_uS",
 ]

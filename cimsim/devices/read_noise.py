@@ -203,11 +203,6 @@ def telegraph_step_uS(effect: TelegraphReadNoise, g_uS: Tensor, draws: torch.Gen
     return g_uS * trapped * (effect.strength * effect.step_of_g)
 
 
-def with_slow_noise_uS(g_uS: Tensor, slow_uS: Tensor, cell: Cell) -> Tensor:
-    """``g_uS + slow_uS``, which turns no cell of a device negative."""
-    return g_uS + slow_uS if cell.signed else (g_uS + slow_uS).clamp_min(0.0)
-
-
 def sampled_reads_uS(
     g_uS: Tensor,
     g_target_uS: Tensor,
@@ -223,9 +218,9 @@ def sampled_reads_uS(
     ``seed`` names the chip, whose traps are the same in all reads, and so is its slow noise.
     """
     slow_uS = slow_noise_uS(g_uS, g_target_uS, cell, age_s, temperature_C, seed, passing=False)
-    if slow_uS is not None:
-        g_uS = with_slow_noise_uS(g_uS, slow_uS, cell)
     sampled = g_uS.repeat(reads, *(1 for _ in g_uS.shape))
+    if slow_uS is not None:
+        sampled = sampled + slow_uS
     for index, effect in enumerate(cell.read_noise):
         if not effect.strength:
             continue

@@ -196,11 +196,6 @@ struct Physics {
         Floats s = e.of_target ? splat(e.rest) : sigma(e, own);
         return e.times_g ? s * rest_uS : s;
     }
-    // The textbook's signed cell is below 0 half of the time, and no other.
-    template <class T>
-    T conducting(T g_uS) const {
-        return g_min_uS < 0 ? g_uS : at_least(g_uS, 0);
-    }
 };
 
 // How many columns the cells have and where their weights lie.
@@ -352,16 +347,15 @@ CIMSIM_INLINE Programmed programmed(const Physics& physics, Floats relative, con
         rest = physics.drifted(e, rest, splat(e.rest_mean), splat(e.rest_spread), xi_rest);
     }
     if (physics.ages) g = physics.bounded(g), rest = physics.bounded(rest);
+    const T aged = g;
+    const Floats aged_rest = rest;
     if (physics.slow) {
-        const T aged = g;
-        const Floats aged_rest = rest;
         for (const Read& e : physics.read) {
             if (!e.slow) continue;
             draws.get(index++, at, negative, xi, xi_rest);
             g = g + physics.sigma_uS(e, aged, targets) * xi;
             if (physics.paired) rest = rest + physics.rest_sigma_uS(e, aged_rest) * xi_rest;
         }
-        g = physics.conducting(g), rest = physics.conducting(rest);
     }
     Programmed out;
     const float per_unit = 1.0f / physics.unit_uS();
@@ -377,7 +371,7 @@ CIMSIM_INLINE Programmed programmed(const Physics& physics, Floats relative, con
         out.before = absolute(value_of(fresh) - middle) * per_unit;
     }
     if (want_variance) {
-        if constexpr (std::is_same_v<T, Floats>) out.variance = physics.variance(g, targets, rest) * (per_unit * per_unit);
+        if constexpr (std::is_same_v<T, Floats>) out.variance = physics.variance(aged, targets, aged_rest) * (per_unit * per_unit);
     }
     return out;
 }
