@@ -109,10 +109,10 @@ class FusedProgrammed:
     def pull(self, gradient: Tensor, dac: native.Dac | None) -> Tensor:
         """See :class:`cimsim.array.programmed.Programmed`."""
         out = torch.empty_like(self._like if self._in_place else self._weight)
+        draws = _draws(self._recipe, self._seed, self._age_s, self._passing)
         native.pull(
-            *(self._weight, self._cells, self._recipe),
-            _draws(self._recipe, self._seed, self._age_s, self._passing),
-            *(self._age_s, gradient.contiguous(), dac, out),
+            *(self._weight, self._cells, self._recipe, draws, self._age_s),
+            *(gradient.contiguous(), dac, out),
         )
         return out if self._in_place else self._tiling.from_cells(out)
 

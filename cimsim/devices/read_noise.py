@@ -232,8 +232,9 @@ def sampled_reads_uS(
             filled = (uniform(sampled, read_generator) < effect.occupancy).to(g_uS.dtype)
             sampled = sampled + step_uS * (effect.occupancy - filled)
         else:
-            flickers = isinstance(effect, FlickerReadNoise)
-            growth = fast_variance(effect.times, age_s) if flickers else 1.0
+            growth = 1.0
+            if isinstance(effect, FlickerReadNoise):
+                growth = fast_variance(effect.times, age_s)
             sigma_uS = read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C)
             xi = torch.empty_like(sampled).normal_(generator=read_generator)
             sampled = sampled + math.sqrt(growth) * sigma_uS * xi

@@ -66,7 +66,7 @@ def not_programmed(profile: Profile) -> tuple[str, ...]:
         "cell.iv": cell.iv is not None and cell.iv.strength > 0,
         "wires": wires is not None and wires.strength > 0,
     }
-    families = {
+    families: dict[str, list[list[float] | None]] = {
         "programming_noise": [_programming(e, cell) for e in cell.programming_noise if e.strength],
         "drift": [_drift(e) for e in cell.drift if e.strength],
         "temperature": [None for e in cell.temperature if e.strength],
