@@ -137,7 +137,7 @@ class Reference:
         self.age_s = age_s
         self.before_seen, seen = self._wired(self.before), self._wired(self.g)
         self.loss = np.divide(seen, self.g, out=np.ones_like(self.g), where=self.g > 0)
-        self.seen = seen + self.slow * self.loss
+        self.seen = seen
         self.factor = self._compensation(age_s) if moved else np.ones((1, 1, 1))
         self._draw_adcs()
 
@@ -347,7 +347,7 @@ class Reference:
         if wires is not None and wires.strength and wires.cells == "gated":
             return self._gated(u)
         loss = self.loss
-        i = np.einsum("tvr,dtcr->dtvc", u, self.seen)
+        i = np.einsum("tvr,dtcr->dtvc", u, self.seen + self.slow * loss)
         if cell.iv is not None and cell.iv.strength:
             levels = 2 ** (self.p.dac.bits - 1) - 1
             full = 1 if self.p.dac.bit_serial else levels
@@ -372,11 +372,11 @@ class Reference:
         i = np.zeros((len(self.g), self.tiles, u.shape[1], self.g.shape[2]))
         for d, t, v, c in np.ndindex(i.shape):
             for sign in (1, -1):
-                g = np.maximum(self.g[d, t, c] + self.slow[d, t, c], 0.0)
-                on = np.where(u[t, v] == sign, g, 0.0) * 1e-6
+                on = np.where(u[t, v] == sign, self.g[d, t, c], 0.0) * 1e-6
                 i[d, t, v, c] += sign * 1e6 * gated_column(on, wires)
         noise = np.einsum("tvr,dtcr->dtvc", u**2, self._read_variance())
-        return np.asarray(i + np.sqrt(noise) * self.rng.standard_normal(i.shape))
+        slow = np.einsum("tvr,dtcr->dtvc", u, self.slow)
+        return np.asarray(i + slow + np.sqrt(noise) * self.rng.standard_normal(i.shape))
 
     def _adc(self, z: Numbers) -> Numbers:
         adc = self.p.adc

@@ -109,9 +109,7 @@ class Array:
             return fused.chip(cells, self.profile, self.recipe, seed, age_s, passing)
         return make_chip(cells, self.profile, seed, age_s, passing)
 
-    def programmed(
-        self, weight: Tensor, seed: int, age_s: float, scale: Tensor, passing: bool = False
-    ) -> Programmed:
+    def programmed(self, weight: Tensor, seed: int, age_s: float, scale: Tensor) -> Programmed:
         """What :meth:`chip` put on the cells, with the way back for gradients; ``scale`` is that of
         the chip."""
         where = (self.tiling, self.profile)
@@ -121,20 +119,18 @@ class Array:
             and self.profile.array.weight_scale == "column"
             and active(weight) is native
         ):
-            return fused.FusedProgrammed(*where, self.recipe, weight, seed, age_s, scale, passing)
-        return PlainlyProgrammed(*where, weight, seed, age_s, scale, passing)
+            return fused.FusedProgrammed(*where, self.recipe, weight, seed, age_s, scale)
+        return PlainlyProgrammed(*where, weight, seed, age_s, scale)
 
-    def effective_weight(
-        self, weight: Tensor, seed: int, age_s: float = 0.0, passing: bool = False
-    ) -> Tensor:
+    def effective_weight(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Tensor:
         """``W_prog``: what the chip's columns really hold, ``[tiles, slices * columns, rows]``.
 
         In weight units, compensation included; the slices of an output add up to its weight.
         Differentiable in ``weight`` at fixed draws, where grad mode is on.
         """
-        cells = hold(self.tiling.to_cells(weight), self.profile, seed, age_s, passing)
+        cells = hold(self.tiling.to_cells(weight), self.profile, seed, age_s)
         mapping = self.mapping
-        return mapping.weights(mapping.relative(cells.seen_uS)) * cells.scale
+        return mapping.weights(mapping.relative(cells.wired_uS)) * cells.scale
 
     def programming_variance(self, weight: Tensor) -> Tensor:
         """Variance of each weight right after programming, in its shape and its units squared.
@@ -415,7 +411,8 @@ class Array:
             return self.tiling.product(u.to(precision), cells.to(precision)).to(drive.dtype)
 
         if chip.gated_S is not None:
-            return self._gated(drive, chip.gated_S, gain)
+            z = self._gated(drive, chip.gated_S, gain)
+            return z if chip.slow is None else z + product(drive, chip.slow * gain)
         first, *others = chip.terms
         if first.shape is None:
             return product(drive, first.relative * gain)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cimsim.array.compensation import drift_factor
+from cimsim.array.slow_noise import slow_currents
 from cimsim.array.telegraph import Traps, find_traps
 from cimsim.circuits.adc import AdcState, draw_adc
 from cimsim.circuits.mapping import Mapping, weight_scale
@@ -20,7 +21,6 @@ from cimsim.devices import (
     iv_terms,
     programmed_uS,
     read_variance_uS2,
-    slow_noise_uS,
 )
 from cimsim.profile import Cell, Profile, Wires
 
@@ -37,14 +37,18 @@ class Chip(NamedTuple):
 
     Attributes:
         terms: relative currents of the physical columns, ``[tiles, columns (+ 1), rows]`` each (see
-            :meth:`cimsim.circuits.mapping.Mapping.relative`); one, unless the cells are nonlinear.
+            :meth:`cimsim.circuits.mapping.Mapping.relative`), the first with the slow part of read
+            noise; one, unless the cells are nonlinear.
         scale: digital factors behind the ADC, ``[tiles, columns]``: weight units, what a slice
             counts for, drift compensation.
         read_variance: of the relative currents, shaped like a term; None where nothing is noisy.
         traps: cells with telegraph noise, one entry for each such effect.
         adc: static errors of the converters, or None.
         gated_S: conductances of gated cells in siemens ``[devices, tiles, rows, columns]``, which
-            are not a product with the input; None elsewhere.
+            are not a product with the input; None elsewhere. To their currents, those of ``slow``
+            are added.
+        slow: relative currents of the slow part of read noise, which ``terms`` hold as well; None
+            where there is none.
     """
 
     terms: tuple[Term, ...]
@@ -53,6 +57,7 @@ class Chip(NamedTuple):
     traps: tuple[Traps, ...]
     adc: AdcState | None
     gated_S: Tensor | None
+    slow: Tensor | None = None
 
     @property
     def relative(self) -> Tensor:
@@ -61,28 +66,18 @@ class Chip(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """Cells after programming and waiting, in one session.
-
-    Attributes:
-        target_uS, g_uS: targets and conductances, ``[devices, tiles, columns, rows]``.
-        seen_uS: the same from outside: behind their wires, with the slow part of read noise.
-        loss: how much of a cell's own current arrives; None for all of it.
-        open: which cells lie on an open line; None if none can.
-        scale: digital, ``[tiles, columns, 1]``.
-    """
+    """Cells after programming and waiting: conductances and targets in µS, ``[devices, tiles,
+    columns, rows]``; the same behind their wires; and the digital scale ``[tiles, columns, 1]``."""
 
     target_uS: Tensor
     g_uS: Tensor
-    seen_uS: Tensor
-    loss: Tensor | None
+    wired_uS: Tensor
     open: Tensor | None
     scale: Tensor
 
 
-def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, passing: bool = False) -> Cells:
+def hold(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Cells:
     """Write ``weight [tiles, columns, rows]`` on the chip named by ``seed``, and wait.
-
-    A ``passing`` chip is met at this age only, see :func:`cimsim.devices.sessions.slow_parts`.
 
     Differentiable in ``weight`` at fixed draws, where grad mode is on; the factor of the drift
     compensation counts as the constant that the chip's controller has measured.
@@ -99,12 +94,7 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, passing: boo
         return broken_uS(warm_uS, cell, array, seed)
 
     g_uS, dead = met(aged)
-    seen_uS = _behind_wires(g_uS, profile.wires, mapping)
-    loss = None if seen_uS is g_uS else _attenuation(g_uS, seen_uS)
-    slow_uS = slow_noise_uS(g_uS, target_uS, cell, age_s, profile.temperature_C, seed, passing)
-    if slow_uS is not None:
-        slow_uS = slow_uS if dead is None else slow_uS.masked_fill(dead, 0.0)
-        seen_uS = seen_uS + _times(slow_uS, loss)
+    wired_uS = _behind_wires(g_uS, profile.wires, mapping)
     counted = torch.cat([scale * part for part in mapping.significance()], dim=-2)
     if array.drift_compensation != "none" and aged is not fresh_uS:
         before_uS, _ = met(fresh_uS.detach())
@@ -113,11 +103,11 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, passing: boo
                 profile,
                 target_uS,
                 (before_uS, _behind_wires(before_uS, profile.wires, mapping), 0.0),
-                (g_uS, seen_uS, age_s),
+                (g_uS, wired_uS, age_s),
                 seed,
             )
         counted = counted * factor
-    return Cells(target_uS, g_uS, seen_uS, loss, dead, counted)
+    return Cells(target_uS, g_uS, wired_uS, dead, counted)
 
 
 def make_chip(
@@ -125,28 +115,31 @@ def make_chip(
 ) -> Chip:
     """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``.
 
-    ``passing`` as for :func:`hold`.
+    A ``passing`` chip is met at this age only, see :func:`cimsim.devices.sessions.slow_parts`.
     """
     cell, wires = profile.cell, profile.wires
     mapping = Mapping(cell, profile.array)
-    cells = hold(weight, profile, seed, age_s, passing)
-    loss = cells.loss
-    terms = [Term(None, mapping.relative(cells.seen_uS))]
+    cells = hold(weight, profile, seed, age_s)
+    loss = None if cells.wired_uS is cells.g_uS else _attenuation(cells)
+    terms = [Term(None, mapping.relative(cells.wired_uS))]
     if cell.iv is not None and cell.iv.strength:
         terms = [
-            Term(shape, mapping.relative(cells.seen_uS if i == 0 else _times(part_uS, loss)))
+            Term(shape, mapping.relative(cells.wired_uS if i == 0 else _times(part_uS, loss)))
             for i, (shape, part_uS) in enumerate(iv_terms(cell.iv, cells.g_uS))
         ]
-    variance = None
-    variance_uS2 = read_variance_uS2(
-        cells.g_uS, cells.target_uS, cell, age_s, profile.temperature_C
-    )
-    if variance_uS2 is not None:
+
+    def arriving(currents: Tensor, power: int) -> Tensor:
         if cells.open is not None:
-            variance_uS2 = variance_uS2.masked_fill(cells.open, 0.0)
-        if loss is not None:
-            variance_uS2 = variance_uS2 * loss.square()
-        variance = mapping.variances(variance_uS2)
+            currents = currents.masked_fill(cells.open, 0.0)
+        return currents if loss is None else currents * loss**power
+
+    place = (cells.g_uS, cells.target_uS)
+    slow = slow_currents(profile, *place, arriving, age_s, seed, passing)
+    if slow is not None:
+        first, *others = terms
+        terms = [Term(first.shape, first.relative + slow), *others]
+    variance_uS2 = read_variance_uS2(*place, cell, age_s, profile.temperature_C)
+    variance = None if variance_uS2 is None else mapping.variances(arriving(variance_uS2, 2))
     gated = wires is not None and wires.cells == "gated" and wires.strength > 0
     return Chip(
         terms=tuple(terms),
@@ -154,13 +147,9 @@ def make_chip(
         read_variance=variance,
         traps=find_traps(cell, mapping, _times(cells.g_uS, loss), seed),
         adc=draw_adc(profile.adc, len(cells.scale), cells.scale.shape[1], seed, cells.scale),
-        gated_S=_gated_S(cells, cell) if gated else None,
+        gated_S=_at_full_voltage(cells.g_uS, cell).transpose(-1, -2) * 1e-6 if gated else None,
+        slow=slow,
     )
-
-
-def _gated_S(cells: Cells, cell: Cell) -> Tensor:
-    """``[devices, tiles, rows, columns]``; no resistor of a network is negative."""
-    return _at_full_voltage(cells.seen_uS.clamp_min(0.0), cell).transpose(-1, -2) * 1e-6
 
 
 def _at_full_voltage(g_uS: Tensor, cell: Cell) -> Tensor:
@@ -207,10 +196,10 @@ def _solved(g_uS: Tensor, wires: Wires) -> Tensor:
     return effective_S.transpose(-1, -2) * 1e6
 
 
-def _attenuation(g_uS: Tensor, seen_uS: Tensor) -> Tensor:
+def _attenuation(cells: Cells) -> Tensor:
     """How much of a cell's own current arrives; 1 where the cell conducts nothing."""
-    conducting = g_uS > 0
-    return torch.where(conducting, seen_uS / g_uS.where(conducting, 1.0), 1.0)
+    conducting = cells.g_uS > 0
+    return torch.where(conducting, cells.wired_uS / cells.g_uS.where(conducting, 1.0), 1.0)
 
 
 def _times(values: Tensor, factor: Tensor | None) -> Tensor:

@@ -30,7 +30,7 @@ def drift_factor(
         response = mapping.weights(mapping.relative(wired_uS))
         if array.drift_probe == "measured":
             variance = read_variance_uS2(
-                g_uS, target_uS, profile.cell, age_s, profile.temperature_C
+                g_uS, target_uS, profile.cell, age_s, profile.temperature_C, sessions=True
             )
             response = _probed(response, variance, mapping, array.probe_vectors, seed, name)
         by_column = response.abs().sum(-1, keepdim=True)

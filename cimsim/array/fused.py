@@ -14,7 +14,7 @@ from cimsim.array.masks import Mask
 from cimsim.array.tiling import Tiling
 from cimsim.circuits.adc import draw_adc
 from cimsim.circuits.mapping import weight_scale
-from cimsim.devices.sessions import slow_parts
+from cimsim.devices.sessions import Part, slow_parts
 from cimsim.kernels import Recipe, native
 from cimsim.profile import Profile
 from cimsim.seeds import seed_for
@@ -31,13 +31,13 @@ def _cells(
     age_s: float,
     want_slope: bool,
     passing: bool,
-    scratch: bool,
 ) -> tuple[native.Cells, Tensor]:
-    """Programmed cells, in scratch memory or not, and the digital scale of their columns."""
+    """Programmed cells, and the digital scale of their columns."""
     per = profile.array.weight_scale
     scale = None if per == "column" else weight_scale(weight, per).squeeze(-1)
-    draws = _draws(recipe, seed, age_s, passing)
-    cells = native.program(weight, scale, recipe, draws, age_s, want_slope, scratch)
+    slow = None if want_slope else (age_s, passing)
+    draws = _draws(recipe, seed, slow)
+    cells = native.program(weight, scale, recipe, draws, age_s, want_slope, passing)
     compensation = profile.array.drift_compensation
     if cells.sums is None or compensation == "none":
         return cells, cells.scale
@@ -55,7 +55,7 @@ def chip(
     """
     if weight.stride(-1) != 1:
         weight = weight.contiguous()
-    cells, scale = _cells(weight, profile, recipe, seed, age_s, False, passing, passing)
+    cells, scale = _cells(weight, profile, recipe, seed, age_s, False, passing)
     tiles, columns = scale.shape
     return Chip(
         terms=(Term(None, cells.relative),),
@@ -83,7 +83,6 @@ class FusedProgrammed:
         seed: int,
         age_s: float,
         scale: Tensor,
-        passing: bool,
     ) -> None:
         self.scale = scale
         self._tiling, self._like = tiling, weight.contiguous()
@@ -92,7 +91,6 @@ class FusedProgrammed:
         if self._weight.stride(-1) != 1:
             self._weight, self._in_place = self._weight.contiguous(), False
         self._profile, self._recipe, self._seed, self._age_s = profile, recipe, seed, age_s
-        self._passing = passing
         self._cells: native.Cells | None = None
 
     @cached_property
@@ -101,29 +99,33 @@ class FusedProgrammed:
         self._cells, _ = _cells(
             *(self._weight, self._profile, self._recipe, self._seed, self._age_s),
             want_slope=True,
-            passing=self._passing,
-            scratch=True,
+            passing=True,
         )
         return self._cells.relative
 
     def pull(self, gradient: Tensor, dac: native.Dac | None) -> Tensor:
         """See :class:`cimsim.array.programmed.Programmed`."""
         out = torch.empty_like(self._like if self._in_place else self._weight)
-        draws = _draws(self._recipe, self._seed, self._age_s, self._passing)
         native.pull(
-            *(self._weight, self._cells, self._recipe, draws, self._age_s),
-            *(gradient.contiguous(), dac, out),
+            *(self._weight, self._cells, self._recipe, _draws(self._recipe, self._seed)),
+            *(self._age_s, gradient.contiguous(), dac, out),
         )
         return out if self._in_place else self._tiling.from_cells(out)
 
 
-def _draws(recipe: Recipe, seed: int, age_s: float, passing: bool) -> native.Draws:
-    once = [((seed_for(seed, *name), 1.0),) for name in recipe.draws]
-    slow = [
-        () if times is None else slow_parts(times, index, age_s, seed, passing)
-        for index, times in recipe.flicker
-    ]
-    return [*once, *slow]
+def _draws(
+    recipe: Recipe, seed: int, slow: tuple[float, bool] | None = None
+) -> list[tuple[Part, ...]]:
+    """What programming and drift draw, and with ``slow`` (the age in s, and whether the chip is
+    passing) what the slow part of each read noise does."""
+    draws = [(Part(seed_for(seed, *name), 1.0),) for name in recipe.draws]
+    for index, times in recipe.flicker:
+        parts: tuple[Part, ...] = ()
+        if slow is not None and times is not None:
+            age_s, passing = slow
+            parts = slow_parts(times, index, age_s, seed, passing)
+        draws.append(parts)
+    return draws
 
 
 def read(

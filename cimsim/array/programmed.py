@@ -46,14 +46,13 @@ class PlainlyProgrammed:
         seed: int,
         age_s: float,
         scale: Tensor,
-        passing: bool,
     ) -> None:
         self.scale = scale
         with torch.enable_grad():
             self._weight = weight.detach().requires_grad_()
-            cells = hold(tiling.to_cells(self._weight), profile, seed, age_s, passing)
+            cells = hold(tiling.to_cells(self._weight), profile, seed, age_s)
             mapping = Mapping(profile.cell, profile.array)
-            self._values = mapping.weights(mapping.relative(cells.seen_uS))
+            self._values = mapping.weights(mapping.relative(cells.wired_uS))
             self._scale = cells.scale
         self.values = self._values.detach()
 

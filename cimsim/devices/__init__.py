@@ -5,7 +5,8 @@ from cimsim.devices.nonlinearity import iv_terms
 from cimsim.devices.read_noise import (
     read_variance_uS2,
     sampled_reads_uS,
-    slow_noise_uS,
+    slow_flicker,
+    slow_telegraph_uS,
     telegraph_step_uS,
 )
 from cimsim.devices.stuck import broken_uS
@@ -18,6 +19,7 @@ __all__ = [
     "programmed_uS",
     "read_variance_uS2",
     "sampled_reads_uS",
-    "slow_noise_uS",
+    "slow_flicker",
+    "slow_telegraph_uS",
     "telegraph_step_uS",
 ]

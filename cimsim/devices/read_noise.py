@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from cimsim.devices.by_kind import ByKind
 from cimsim.devices.curves import evaluate
 from cimsim.devices.draws import sum_of_normals, uniform
-from cimsim.devices.sessions import fast_variance, flicker_variance, slow_parts
+from cimsim.devices.sessions import Part, fast_variance, flicker_variance, slow_parts
 from cimsim.profile import (
     AbsoluteOneOverFReadNoise,
     Cell,
@@ -145,7 +146,7 @@ def read_variance_uS2(
     return total
 
 
-def slow_noise_uS(
+def slow_flicker(
     g_uS: Tensor,
     g_target_uS: Tensor,
     cell: Cell,
@@ -153,24 +154,26 @@ def slow_noise_uS(
     temperature_C: float,
     seed: int,
     passing: bool,
-) -> Tensor | None:
-    """What read noise adds to every cell in µS for the whole session at ``age_s``; None if nothing.
+) -> Iterator[tuple[Tensor, tuple[Part, ...]]]:
+    """The amplitude in µS of each flicker noise with a slow part in the session at ``age_s``, and
+    the normal numbers that it multiplies.
 
     ``seed`` names the chip; ``passing`` as for :func:`cimsim.devices.sessions.slow_parts`.
     """
-    total: Tensor | None = None
     for index, effect in enumerate(cell.read_noise):
-        if not effect.strength:
-            continue
-        change: Tensor | None = None
-        if isinstance(effect, FlickerReadNoise):
+        if isinstance(effect, FlickerReadNoise) and effect.strength:
             parts = slow_parts(effect.times, index, age_s, seed, passing)
             if parts:
-                xi = sum_of_normals(g_uS, parts)
-                change = read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C) * xi
-        elif isinstance(effect, TelegraphReadNoise) and effect.slow:
+                yield read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C), parts
+
+
+def slow_telegraph_uS(g_uS: Tensor, cell: Cell, age_s: float, seed: int) -> Tensor | None:
+    """What the traps that keep their states in the session at ``age_s`` add to every cell; None if
+    there are none."""
+    total: Tensor | None = None
+    for index, effect in enumerate(cell.read_noise):
+        if isinstance(effect, TelegraphReadNoise) and effect.strength and effect.slow:
             change = _slow_telegraph_uS(effect, index, g_uS, age_s, seed)
-        if change is not None:
             total = change if total is None else total + change
     return total
 
@@ -217,10 +220,13 @@ def sampled_reads_uS(
 
     ``seed`` names the chip, whose traps are the same in all reads, and so is its slow noise.
     """
-    slow_uS = slow_noise_uS(g_uS, g_target_uS, cell, age_s, temperature_C, seed, passing=False)
     sampled = g_uS.repeat(reads, *(1 for _ in g_uS.shape))
-    if slow_uS is not None:
-        sampled = sampled + slow_uS
+    slow = slow_flicker(g_uS, g_target_uS, cell, age_s, temperature_C, seed, passing=False)
+    for sigma_uS, parts in slow:
+        sampled = sampled + sigma_uS * sum_of_normals(g_uS, parts)
+    states_uS = slow_telegraph_uS(g_uS, cell, age_s, seed)
+    if states_uS is not None:
+        sampled = sampled + states_uS
     for index, effect in enumerate(cell.read_noise):
         if not effect.strength:
             continue

@@ -1,7 +1,7 @@
 """Read noise by its time: what stands still during a session, and what is new for every read.
 
-A session is one pass of a network over its input, at one age of the chip. Noise slower than that is
-one more static error of every cell; see :class:`cimsim.profile.FlickerReadNoise`.
+A session is one pass of a network over its input, at one age of the chip. Noise slower than that
+does not move while the pass lasts; see :class:`cimsim.profile.FlickerReadNoise`.
 """
 
 from __future__ import annotations

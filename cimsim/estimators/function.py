@@ -37,8 +37,7 @@ class Call:
     """One use of an array: which chip at what age, which read, which rule.
 
     ``learned`` are the ranges of DAC and ADC that want a gradient, None for those that do not.
-    ``precision`` is the dtype of the products, None for that of the operands. A ``passing`` chip is
-    programmed for this call alone.
+    ``precision`` is the dtype of the products, None for that of the operands.
     """
 
     array: Array
@@ -50,7 +49,6 @@ class Call:
     chip: Chip | None = None
     learned: tuple[Tensor | None, Tensor | None] = (None, None)
     precision: torch.dtype | None = None
-    passing: bool = True
 
     def held(self, weight: Tensor) -> Chip:
         """The chip: as it was programmed before, or programmed now with ``weight``."""
@@ -222,7 +220,7 @@ class _Seen:
     def programmed(self) -> Programmed:
         call = self._call
         return self._array.programmed(
-            self._kept.weight, call.chip_seed, call.age_s, self._kept.scale, call.passing
+            self._kept.weight, call.chip_seed, call.age_s, self._kept.scale
         )
 
     def delta(self) -> _AtColumns:

@@ -14,11 +14,12 @@
 namespace cimsim {
 
 // A profile's physics, resolved for one age from the numbers of cimsim/kernels/recipe.py.
-// A normal number of a cell: the sum of some, each of a seed and a size.
+// A normal number of every cell, or of all cells of a weight: the sum of some, each of a seed and a size.
 struct Draw {
     const uint64_t* seeds;
     const float* sizes;
     int64_t count;
+    bool each;
 };
 
 struct Programming {
@@ -38,7 +39,7 @@ struct Drift {
 
 struct Read {
     bool of_target, times_g, root;
-    float per_uS, size, growth;  // factors; growth: of what is new for every read
+    float per_uS, size, growth;  // factors; growth: of the variance, for what is new for every read
     const float* sigma_curve;
     float rest;  // sigma of the other cell of a pair, where that depends on its target
     bool slow;   // whether it has a part that stands still
@@ -68,7 +69,7 @@ struct Physics {
     std::vector<Drift> drift;
     std::vector<Read> read;
     std::vector<Draw> draws;  // of programming, drift and the slow parts of read noise, in this order
-    bool ages = false, slow = false;
+    bool ages = false;
 
     // Whether cells stand alone and their errors depend on nothing.
     bool textbook() const {
@@ -82,14 +83,14 @@ struct Physics {
     }
 
     Physics(const float* p, const int64_t* counts, const uint64_t* seeds, const float* sizes, double age_s) {
-        const auto next_draw = [&] {
-            const Draw draw{seeds, sizes, *counts++};
+        const auto next_draw = [&](bool each) {
+            const Draw draw{seeds, sizes, *counts++, each};
             seeds += draw.count, sizes += draw.count;
             return draw;
         };
         paired = *p++ != 0, g_min_uS = *p++, span_uS = *p++, floor_uS = *p++, ceiling_uS = *p++;
         for (int count = int(*p++); count > 0; count--) {
-            draws.push_back(next_draw());
+            draws.push_back(next_draw(true));
             Programming e{p[0], p[1], p[2], nullptr, nullptr, 0, 0, false};
             e.sigma_curve = p + 3, e.bias_curve = behind(e.sigma_curve), p = behind(e.bias_curve);
             Argument<Floats> rest(splat(g_min_uS * e.per_uS));
@@ -98,7 +99,7 @@ struct Physics {
             programming.push_back(e);
         }
         for (int count = int(*p++); count > 0; count--) {
-            const Draw draw = next_draw();
+            const Draw draw = next_draw(true);
             Drift e{p[0] != 0, p[1], 0, p[2], p[3], {}, {}, 0, 0};
             const int times = int(p[4]);
             const float* at_s = p + 5;
@@ -124,11 +125,11 @@ struct Physics {
         for (int count = int(*p++); count > 0; count--) {
             Read e{p[0] != 0, p[1] != 0, p[2] != 0, p[3], p[4], 1, p + 8, 0, false};
             if (p[7] > 0)  // flicker noise of the age plus p[5], but at most p[6], read for p[7] seconds
-                e.growth = float(std::sqrt(std::max(0.0, std::log((std::min(age_s + p[5], double(p[6])) + p[7]) / (2.0 * p[7])))));
+                e.growth = float(std::max(0.0, std::log((std::min(age_s + p[5], double(p[6])) + p[7]) / (2.0 * p[7]))));
             Argument<Floats> rest(splat(g_min_uS * e.per_uS));
             e.rest = paired ? sigma(e, rest)[0] : 0;
-            const Draw draw = next_draw();
-            if (draw.count) draws.push_back(draw), e.slow = slow = true;
+            const Draw draw = next_draw(false);
+            if (draw.count) draws.push_back(draw), e.slow = true;
             read.push_back(e), p = behind(e.sigma_curve);
         }
     }
@@ -162,40 +163,20 @@ struct Physics {
         if (!e.power_law) return g_uS + change;
         return g_uS * exp_of(absolute(change) * -e.elapsed);
     }
-    // Of one read, in uS^2: of a cell at g_uS whose target is known, and of the other of its pair.
-    Floats variance(Floats g_uS, Targets<Floats>& target, Floats rest_uS) const {
-        Floats sum = splat(0);
-        for (const Read& e : read) {
-            Floats s, s_rest = splat(0);
-            if (e.of_target) {
-                s = sigma(e, target.over(e.per_uS)), s_rest += e.rest;
-            } else {
-                Argument<Floats> own(g_uS * e.per_uS), rest(rest_uS * e.per_uS);
-                s = sigma(e, own);
-                if (paired) s_rest = sigma(e, rest);
-            }
-            if (e.times_g) s *= g_uS, s_rest *= rest_uS;
-            s *= e.growth, s_rest *= e.growth;
-            sum += e.root ? (s + s_rest) * e.size : s * s + s_rest * s_rest;  // a root's square is its argument
+    // Of a read noise, in uS^2: of a cell at g_uS whose target is known, and of the other of its pair.
+    Floats variance(const Read& e, Floats g_uS, Targets<Floats>& target, Floats rest_uS) const {
+        Floats s, s_rest = splat(0);
+        if (e.of_target) {
+            s = sigma(e, target.over(e.per_uS)), s_rest += e.rest;
+        } else {
+            Argument<Floats> own(g_uS * e.per_uS), rest(rest_uS * e.per_uS);
+            s = sigma(e, own);
+            if (paired) s_rest = sigma(e, rest);
         }
-        return sum;
+        if (e.times_g) s *= g_uS, s_rest *= rest_uS;
+        return e.root ? (s + s_rest) * e.size : s * s + s_rest * s_rest;  // a root's square is its argument
     }
-    template <class T>
-    static T sigma(const Read& e, Argument<T>& at) {
-        return at_least(curve(e.sigma_curve, at), 0) * e.size;
-    }
-    // Its spread in uS, of a cell at g_uS whose target is known.
-    template <class T>
-    static T sigma_uS(const Read& e, T g_uS, Targets<T>& target) {
-        Argument<T> own(g_uS * e.per_uS);
-        T s = sigma(e, e.of_target ? target.over(e.per_uS) : own);
-        return e.times_g ? s * g_uS : s;
-    }
-    Floats rest_sigma_uS(const Read& e, Floats rest_uS) const {
-        Argument<Floats> own(rest_uS * e.per_uS);
-        Floats s = e.of_target ? splat(e.rest) : sigma(e, own);
-        return e.times_g ? s * rest_uS : s;
-    }
+    static Floats sigma(const Read& e, Argument<Floats>& at) { return at_least(curve(e.sigma_curve, at), 0) * e.size; }
 };
 
 // How many columns the cells have and where their weights lie.
@@ -245,7 +226,7 @@ class Draws {
         float* out = kept_.data();
         for (const Draw& draw : draws_) {
             sum_block(draw, block, out);
-            if (paired_) {
+            if (paired_ && draw.each) {
                 float* second = out + kBlock;
                 if (block == block_ + 1 && shift_)
                     std::memcpy(second, second + kBlock, kBlock * sizeof(float));
@@ -269,6 +250,9 @@ class Draws {
         }
         return errors_.data();
     }
+
+    // Of a draw for all cells of a weight.
+    Floats one(size_t index, int64_t at) const { return load(kept_.data() + kEach * index + at); }
 
     // Of effect `index` (programming first), at `at` in the block: of the cell that carries the
     // weight, and of the other.
@@ -304,7 +288,7 @@ class Draws {
 };
 
 struct Programmed {
-    Floats relative, slope, before, variance;
+    Floats relative, slope, before, now, variance;  // before, now: |relative| fresh and aged, without read noise
 };
 
 template <class T>
@@ -347,16 +331,6 @@ CIMSIM_INLINE Programmed programmed(const Physics& physics, Floats relative, con
         rest = physics.drifted(e, rest, splat(e.rest_mean), splat(e.rest_spread), xi_rest);
     }
     if (physics.ages) g = physics.bounded(g), rest = physics.bounded(rest);
-    const T aged = g;
-    const Floats aged_rest = rest;
-    if (physics.slow) {
-        for (const Read& e : physics.read) {
-            if (!e.slow) continue;
-            draws.get(index++, at, negative, xi, xi_rest);
-            g = g + physics.sigma_uS(e, aged, targets) * xi;
-            if (physics.paired) rest = rest + physics.rest_sigma_uS(e, aged_rest) * xi_rest;
-        }
-    }
     Programmed out;
     const float per_unit = 1.0f / physics.unit_uS();
     if (physics.paired) {
@@ -364,14 +338,25 @@ CIMSIM_INLINE Programmed programmed(const Physics& physics, Floats relative, con
         out.relative = where(negative, -out.relative, out.relative);
         out.slope = where(negative, -slope_of(g), slope_of(g)) * per_unit;
         out.before = absolute(value_of(fresh) - fresh_rest) * per_unit;
+        out.now = absolute(out.relative);
     } else {
         const float middle = g_min + span / 2;
         out.relative = value_of(g) * per_unit;
         out.slope = slope_of(g) * per_unit;
         out.before = absolute(value_of(fresh) - middle) * per_unit;
+        out.now = absolute(value_of(g) - middle) * per_unit;
     }
     if (want_variance) {
-        if constexpr (std::is_same_v<T, Floats>) out.variance = physics.variance(aged, targets, aged_rest) * (per_unit * per_unit);
+        if constexpr (std::is_same_v<T, Floats>) {
+            Floats fast = splat(0), slow = splat(0);
+            for (const Read& e : physics.read) {
+                const Floats variance = physics.variance(e, g, targets, rest);
+                fast += variance * e.growth;
+                if (e.slow) slow += root_of(variance) * draws.one(index++, at);
+            }
+            out.variance = fast * (per_unit * per_unit);
+            out.relative += slow * per_unit;
+        }
     }
     return out;
 }

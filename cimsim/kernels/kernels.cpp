@@ -59,8 +59,9 @@ void cimsim_normal(float* out, int64_t count, uint64_t seed, int threads) {
     }
 }
 
-// Weights on cells, programmed and aged. Each static draw of a cell is the sum of so many normal numbers as `counts` says, of
-// `seeds` and `sizes`: one each of programming and drift, then those of the slow parts of read noise. dims: tiles, columns, rows, and the weight's strides of tiles
+// Weights on cells, programmed and aged. Each draw is the sum of as many normal numbers as `counts` says, of `seeds` and `sizes`:
+// those of programming and drift for every cell, then, for all cells of a weight, those of the slow parts of read noise (which are
+// left out where no variance is wanted). dims: tiles, columns, rows, and the weight's strides of tiles
 // and columns. `scale` [tiles, columns] is an input, or the largest weight of each column if
 // `find_scale`. `slope` is d relative / d (weight / scale), `variance` that of the relative currents,
 // `sums` [2, tiles * columns] of |relative| fresh and aged; each may be null. Variances, and the squares
@@ -71,7 +72,6 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
                     int threads) {
     const Field field{weight, scale, dims[0], dims[1], dims[2], dims[3], dims[4]};
     const Physics physics(recipe, counts, seeds, sizes, age_s);
-    const float offset = physics.paired ? 0.0f : (physics.g_min_uS + physics.span_uS / 2) / physics.unit_uS();
     const int64_t columns = field.count();
 #pragma omp parallel num_threads(team_for(columns * field.rows, threads))
     {
@@ -91,8 +91,7 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
             const Ints counts = some(int(lanes));
             if (row == 0) before = now = splat(0);
             before += where(counts, cells.before, splat(0));
-            // Nothing is compensated before drift begins, whatever slow noise does.
-            now += where(counts, physics.ages ? absolute(cells.relative - offset) : cells.before, splat(0));
+            now += where(counts, cells.now, splat(0));
             if (row + lanes == field.rows) sums[current] = total(before), sums[columns + current] = total(now);
         };
         const int64_t first = columns * self / team, last = columns * (self + 1) / team;

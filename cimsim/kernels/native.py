@@ -174,8 +174,9 @@ def program(
         weight: ``[tiles, columns, rows]``, neighbouring rows side by side in memory.
         scale: ``[tiles, columns]``; None for the largest weight of each column.
         recipe: the physics.
-        draws: static numbers of every cell, for each of ``recipe.draws`` and then each slow part of
-            a read noise the seeds and sizes of what is summed up; none where there is no slow part.
+        draws: for each of ``recipe.draws`` (a number for every cell) and then each read noise (one
+            for all cells of a weight), the seeds and sizes of what is summed up; nothing where
+            there is no slow part.
         age_s: seconds since programming.
         want_slope: whether to find the derivative of ``relative`` by ``weight / scale`` (and not
             the read variance).

@@ -474,7 +474,6 @@ class AnalogLayer(Ranged):
         return Call(
             *(self._array, self.rule, ranges, chip_seed, self.age_s, read_seed, chip, learned),
             precision,
-            passing=chip is None,
         )
 
     @torch.no_grad()

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cimsim.devices import read_variance_uS2, slow_noise_uS
+from cimsim.devices import read_variance_uS2, slow_flicker, slow_telegraph_uS
+from cimsim.devices.draws import sum_of_normals
 from cimsim.devices.sessions import fast_variance, flicker_variance, slow_parts
 from cimsim.profile import FlickerTimes
 from tests.building import ONE_OVER_F, device
@@ -45,9 +46,8 @@ def test_a_session_of_one_second_leaves_44_percent_after_a_day() -> None:
 def noise(age_s: float, seed: int = 1, **changed: object) -> Tensor:
     cell = device(read=[{**ONE_OVER_F, **changed}]).cell
     g_uS = torch.full((N,), 25.0, dtype=torch.float64)
-    slow = slow_noise_uS(g_uS, g_uS, cell, age_s, 25.0, seed, passing=False)
-    assert slow is not None
-    return slow
+    ((sigma_uS, parts),) = slow_flicker(g_uS, g_uS, cell, age_s, 25.0, seed, passing=False)
+    return sigma_uS * sum_of_normals(g_uS, parts)
 
 
 def correlation(one: Tensor, other: Tensor) -> float:
@@ -83,7 +83,7 @@ def test_a_session_is_the_same_twice_and_another_on_another_chip() -> None:
 def test_a_session_as_long_as_the_age_is_white() -> None:
     cell = device(read=[{**ONE_OVER_F, "t_session_s": 1e9}]).cell
     g_uS = torch.full((3,), 25.0)
-    assert slow_noise_uS(g_uS, g_uS, cell, DAY_S, 25.0, 1, passing=False) is None
+    assert not [*slow_flicker(g_uS, g_uS, cell, DAY_S, 25.0, 1, passing=False)]
     now, ever = (
         read_variance_uS2(g_uS, g_uS, cell, DAY_S, sessions=sessions) for sessions in (False, True)
     )
@@ -96,7 +96,7 @@ def traps(age_s: float, t_switch_s: float = 3600.0) -> Tensor:
     slow = {**TELEGRAPH, "share_of_cells": 1.0, "t_switch_s": t_switch_s}
     cell = device(read=[slow]).cell
     g_uS = torch.full((N,), 10.0, dtype=torch.float64)
-    change = slow_noise_uS(g_uS, g_uS, cell, age_s, 25.0, 1, passing=False)
+    change = slow_telegraph_uS(g_uS, cell, age_s, 1)
     assert change is not None
     return change
 
@@ -115,4 +115,4 @@ def test_a_slow_trap_keeps_its_state_and_forgets_it_in_time() -> None:
 def test_a_fast_trap_is_new_for_every_read() -> None:
     cell = device(read=[{**TELEGRAPH, "t_switch_s": 1e-6}]).cell
     g_uS = torch.full((3,), 10.0)
-    assert slow_noise_uS(g_uS, g_uS, cell, DAY_S, 25.0, 1, passing=False) is None
+    assert slow_telegraph_uS(g_uS, cell, DAY_S, 1) is None

@@ -50,7 +50,7 @@ class Layer:
         return delta, dx, dw
 
     def programmed(self, w: Tensor) -> Tensor:
-        return self.array.tiling.from_cells(self.array.effective_weight(w, 3, AGE_S, passing=True))
+        return self.array.tiling.from_cells(self.array.effective_weight(w, 3, AGE_S))
 
 
 @pytest.fixture(params=["linear", "conv"])

@@ -1,0 +1,56 @@
+"""The part of read noise that stands still during a session, of a whole array."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cimsim.circuits.mapping import Mapping
+from cimsim.devices import slow_flicker, slow_telegraph_uS
+from cimsim.devices.draws import sum_of_normals
+from cimsim.profile import Profile
+
+
+def slow_currents(
+    profile: Profile,
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    arriving: Callable[[Tensor, int], Tensor],
+    age_s: float,
+    seed: int,
+    passing: bool,
+) -> Tensor | None:
+    """What it adds to :meth:`Mapping.relative` in the session at ``age_s``; None if nothing.
+
+    The sum of the independent Gaussian noises of a weight's cells is one Gaussian noise, so that a
+    pair takes one normal number. No gradient goes through it: as other read noise, it is no part of
+    the mean response.
+
+    Args:
+        profile: the device.
+        g_uS, g_target_uS: cells, ``[devices, tiles, columns, rows]``.
+        arriving: given a current of the cells to the power of its second argument, what of that
+            arrives at the end of the lines.
+        age_s: seconds since programming.
+        seed: names the chip.
+        passing: whether the chip is met in this session only.
+    """
+    cell, mapping = profile.cell, Mapping(profile.cell, profile.array)
+    place = (g_uS, g_target_uS, cell, age_s, profile.temperature_C, seed, passing)
+    changes = []
+    with torch.no_grad():
+        for sigma_uS, parts in slow_flicker(*place):
+            variance = mapping.variances(arriving(sigma_uS.square(), 2))
+            if mapping.digital_reference:  # exact, and no cell
+                variance = variance[:, :-1]
+            changes.append(variance.sqrt() * sum_of_normals(variance, parts))
+        states_uS = slow_telegraph_uS(g_uS, cell, age_s, seed)
+        if states_uS is not None:
+            changes.append(mapping.signed(arriving(states_uS, 1)).sum(0))
+    if not changes:
+        return None
+    total = sum(changes[1:], changes[0])
+    return F.pad(total, (0, 0, 0, 1)) if mapping.digital_reference else total
