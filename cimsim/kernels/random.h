@@ -102,6 +102,11 @@ inline Floats root_of(Floats x) {
     std::memcpy(&v, &x, sizeof v);
     v = _mm512_sqrt_ps(v);
     std::memcpy(&x, &v, sizeof v);
+#elif defined(__AVX2__)
+    __m256 v[2];
+    std::memcpy(v, &x, sizeof v);
+    v[0] = _mm256_sqrt_ps(v[0]), v[1] = _mm256_sqrt_ps(v[1]);
+    std::memcpy(&x, v, sizeof v);
 #else
     float v[kLanes];
     std::memcpy(v, &x, sizeof v);
