@@ -109,9 +109,10 @@ def test_a_device_of_ours_is_found_again(tmp_path: Path) -> None:
         for age_s in (0.0, 3600.0):
             now = aged_uS(fresh, target, cell, age_s, seed=index)
             draws = torch.Generator().manual_seed(index)
-            seen = sampled_reads_uS(now, target, cell, age_s, 25.0, index, draws, reads)
-            for read in range(reads):
-                columns = (target, seen[read].clamp_min(0), torch.full((n,), age_s).double())
+            for read in range(reads):  # in sessions so far apart that slow noise has forgotten
+                place = (now, target, cell, age_s, 25.0, reads * index + read, draws)
+                seen = sampled_reads_uS(*place, reads=1)[0].clamp_min(0)
+                columns = (target, seen, torch.full((n,), age_s).double())
                 names = torch.arange(n).double() + n * index
                 table = torch.stack((*columns, names, torch.full((n,), float(read)).double()), 1)
                 rows.append(table.numpy())
