@@ -157,7 +157,8 @@ class Array:
         return self.tiling.from_cells(columns * scale.square())
 
     def held_weight(self, chip: Chip) -> Tensor:
-        """The weights that ``chip`` stands for, in the shape of the layer's own."""
+        """The weights that ``chip`` stands for, in the shape of the layer's own; slow read noise is
+        in them."""
         columns = self.mapping.weights(chip.relative) * chip.scale.unsqueeze(-1)
         return self.tiling.from_cells(self.join_slices(columns, 1))
 

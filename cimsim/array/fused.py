@@ -118,7 +118,7 @@ def _draws(
 ) -> list[tuple[Part, ...]]:
     """What programming and drift draw, and with ``slow`` (the age in s, and whether the chip is
     passing) what the slow part of each read noise does."""
-    draws = [(Part(seed_for(seed, *name), 1.0),) for name in recipe.draws]
+    draws: list[tuple[Part, ...]] = [(Part(seed_for(seed, *name), 1.0),) for name in recipe.draws]
     for index, times in recipe.flicker:
         parts: tuple[Part, ...] = ()
         if slow is not None and times is not None:

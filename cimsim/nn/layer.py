@@ -283,7 +283,8 @@ class AnalogLayer(Ranged):
         return self.digital, self._array, self.age_s, self.perturbation
 
     def programmed_weight(self) -> Tensor:
-        """The weights that the chip of evaluation mode holds, in the weight's own shape."""
+        """The weights that the chip of evaluation mode holds, in the weight's own shape; as they
+        are read in the session at its age, with the slow part of read noise."""
         with torch.no_grad():
             return self.restored(self._array.held_weight(self._programmed())).clone()
 

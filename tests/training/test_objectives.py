@@ -153,7 +153,8 @@ def test_the_variance_of_programming_is_that_of_drawn_chips(profile: str) -> Non
     torch.manual_seed(0)
     count = 2000
     most = 4 * math.sqrt(2 / count)  # standard errors of a normal variable's variance
-    array = analog_layers(cimsim.convert(nn.Linear(8, 4), profile))[""].array
+    quiet = cimsim.load_profile(profile, ["cell.read_noise=[]"])
+    array = analog_layers(cimsim.convert(nn.Linear(8, 4), quiet))[""].array
     weight = torch.randn(4, 8, dtype=torch.float64)
     chips = torch.stack([array.held_weight(array.chip(weight, seed)) for seed in range(count)])
     found = array.programming_variance(weight)
