@@ -13,7 +13,8 @@ unexport PYTHONPATH PYTHONHOME
 
 # What computes, and not what reads files or talks to people.
 NUMERICAL := $(addprefix tests/,analysis array circuits devices estimators fitting kernels nn \
-	quantizers training test_golden_devices.py test_everything_at_once.py)
+	quantizers training test_golden_devices.py test_everything_at_once.py \
+	test_every_setting.py)
 PYTEST := -m pytest --numprocesses auto --dist worksteal
 
 .PHONY: help demo test test-long test-portable test-minimum lint clean
