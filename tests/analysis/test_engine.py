@@ -49,14 +49,18 @@ def test_two_workers_give_the_numbers_of_one(run: Run, expected: tuple[object, .
 
 
 def test_workers_wait_for_the_next_sweep_also_of_another_run(
-    run: Run, trained: Path, tmp_path: Path, expected: tuple[object, ...]
+    run: Run,
+    trained: Path,
+    tmp_path: Path,
+    expected: tuple[object, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(engine, "get_context", lambda _: forking())
     other, workers = Run.open(shutil.copytree(trained, tmp_path / "other")), Workers(1)
-    before = set(_children(os.getpid()))
     sweep([run], parse_axis("noise=0"), 1, engine=workers)
-    (first,) = set(_children(os.getpid())) - before
+    (first,) = _processes(workers)
     (swept,) = sweep([other], AXIS, 2, engine=workers)
-    assert set(_children(os.getpid())) - before == {first}
+    assert _processes(workers) == [first]
     assert tuple((c.level, c.chip, c.accuracy, c.loss) for c in swept.cells) == expected
 
 
@@ -95,8 +99,7 @@ def test_a_killed_worker_costs_only_what_it_was_doing(
             yield found
             if not killed:  # after the first cell
                 killed.append(True)
-                assert self._pool is not None
-                for child in list(self._pool._processes):
+                for child in _processes(self):
                     os.kill(child, signal.SIGKILL)
 
     monkeypatch.setattr(engine, "get_context", lambda _: forking())
@@ -108,17 +111,9 @@ def test_a_killed_worker_costs_only_what_it_was_doing(
     assert len(lines) == len(set(lines)) == 6
 
 
-def _children(parent: int) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            words = path.read_text().rpartition(")")[2].split()
-            command = path.with_name("cmdline").read_text()
-        except OSError:
-            continue
-        if int(words[1]) == parent and "spawn_main" in command:
-            found.append(int(path.parent.name))
-    return found
+def _processes(workers: Workers) -> list[int]:
+    assert workers._pool is not None
+    return list(workers._pool._processes)
 
 
 def test_workers_that_die_again_and_again_are_told(
