@@ -1,7 +1,8 @@
 """Everything that cimsim uses of torch without torch's promise to keep it, in one place.
 
 A release of torch may rename any of it; then one function here changes. Importing this module
-refuses a torch that is too old.
+refuses a torch that is too old. ``not_compiled`` is ``torch.compiler.disable``, but loads the
+compiler, which takes seconds, where the function is called and not where it is defined.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo as not_compiled
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.modules.conv import _ConvNd as Conv
 from torch.nn.modules.conv import _ConvTransposeNd as ConvTranspose
@@ -27,6 +29,7 @@ __all__ = [
     "in_backward",
     "is_batched",
     "is_view",
+    "not_compiled",
     "saved_tensors_are_hooked",
     "transforming",
     "unsafe_view",

@@ -156,3 +156,17 @@ def test_fake_tensors_and_wrappers_are_told_from_numbers() -> None:
 
 class Plain(torch.Tensor):
     """A subclass with its own memory."""
+
+
+def test_not_compiled() -> None:
+    """Within a compiled function, it is called as it is."""
+    seen = []
+
+    @torch_private.not_compiled
+    def look(x: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.compiler.is_compiling())
+        return x + 1
+
+    compiled = torch.compile(lambda x: look(x * 2) * 3, backend="eager")
+    assert torch.equal(compiled(torch.ones(2)), torch.full((2,), 9.0))
+    assert seen == [False]

@@ -36,7 +36,7 @@ from cimsim.profile import Array as ProfileArray
 from cimsim.profile import LearnedRange, Profile
 from cimsim.quantizers import Quantizer, make_quantizer
 from cimsim.seeds import seed_for
-from cimsim.torch_private import in_backward, saved_tensors_are_hooked
+from cimsim.torch_private import in_backward, not_compiled, saved_tensors_are_hooked
 
 _REMEMBERED = 4096  # calls that backward may want again
 
@@ -351,7 +351,7 @@ class AnalogLayer(Ranged):
         self.observer = SignalObserver(self._array if on_chip else perfect, on_chip)
 
     # Not compiled: it programs a chip, once for a batch of a calibration.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @not_compiled
     def observe(self, x: Tensor) -> None:
         """Show one batch of inputs to the observer."""
         assert self.observer is not None
