@@ -112,7 +112,7 @@ def test_it_changes_the_result_and_natively_as_plainly(case: Case) -> None:
     native, plain = (steps(case, True, which) for which in ("fused", "numbers"))
     for one, other, without in zip(native, plain, _without[needs], strict=True):
         assert all(tensor.isfinite().all() for tensor in one)
-        same(one, other)
+        same(one, other, few=0.05)
         change = (one[0] - without[0]).abs().max() / without[0].abs().max()
         if case.name in UNCHANGED:
             assert change < 1e-5
@@ -128,7 +128,7 @@ def test_triton_does_the_same(case: Case, monkeypatch: pytest.MonkeyPatch) -> No
     interpreted(monkeypatch)
     fused, plain = (steps(case, True, which, copies=4) for which in ("fused", "numbers"))
     for one, other in zip(fused, plain, strict=True):
-        same(one, other)
+        same(one, other, few=0.15)  # they keep variances in bf16
 
 
 @every
@@ -160,12 +160,12 @@ def test_what_the_kernels_do_not_cover_is_said(case: Case, monkeypatch: pytest.M
         assert set(used) != {"program", "convert"}
 
 
-def same(fused: list[Tensor], plain: list[Tensor]) -> None:
-    """But for a few currents that rounding moves over a threshold, which are off by one code, and
-    their gradients with them; variances may be kept in bf16."""
+def same(fused: list[Tensor], plain: list[Tensor], few: float) -> None:
+    """But for a ``few`` currents that rounding moves over a threshold, which are off by one code,
+    and their gradients with them."""
     for name, one, other in zip(("y", "dx", "dw", "dac", "adc"), fused, plain, strict=False):
         wrong = (one - other).abs() > 2e-3 * other.abs().max()
-        assert wrong.float().mean() <= 0.05, name
+        assert wrong.float().mean() <= few, name
         assert (one - other).norm() <= 0.05 * other.norm(), name
 
 
