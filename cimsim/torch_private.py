@@ -24,6 +24,7 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "cpp_compiler",
+    "exporting",
     "faking",
     "holds_numbers",
     "in_backward",
@@ -64,6 +65,12 @@ def faking() -> bool:
     """Whether all tensors are without numbers now, within torch's ``FakeTensorMode``."""
     fake = torch._C._TorchDispatchModeKey.FAKE
     return torch._C._get_dispatch_mode(fake) is not None
+
+
+def exporting() -> bool:
+    """Whether ``torch.export`` runs now. Within ``torch.compile``, torch 2.9 answers this of
+    ``torch.compiler.is_exporting()`` with yes."""
+    return torch.compiler._is_exporting_flag
 
 
 def holds_numbers(tensor: Tensor) -> bool:

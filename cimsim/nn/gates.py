@@ -17,7 +17,8 @@ def states_of(given: Any, count: int, kind: type[nn.Module]) -> State:
     Raises:
         CimsimError: if they are others, or more or fewer.
     """
-    states = tuple(given) if isinstance(given, tuple | list) else (given,)
+    # A tuple of types: torch.compile of torch 2.9 cannot look into a union of them.
+    states = tuple(given) if isinstance(given, (tuple, list)) else (given,)
     if len(states) != count or not all(isinstance(state, Tensor) for state in states):
         what = "one tensor" if count == 1 else f"a tuple of {count} tensors"
         got = ", ".join(type(state).__name__ for state in states)

@@ -16,7 +16,7 @@ from torch.fx import Proxy
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from cimsim.errors import CimsimError
-from cimsim.torch_private import faking, transforming
+from cimsim.torch_private import exporting, faking, transforming
 
 _EXPORT = "export the digital model, cimsim.to_digital(model), instead"
 _FUNC = (
@@ -55,7 +55,7 @@ def refuse_transforms(name: str, x: Tensor) -> None:
     """
     if is_traced():
         raise _refusal(name, "torch.jit.trace or torch.onnx.export", _EXPORT)
-    if torch.compiler.is_exporting():
+    if exporting():
         raise _refusal(name, "torch.export or torch.onnx.export", _EXPORT)
     if torch.compiler.is_compiling():
         return
