@@ -27,7 +27,9 @@ def _not_too_large(value: float) -> float:
     return value
 
 
-def _not_too_small(value: float) -> float:
+def _neither_too_large_nor_small(value: float) -> float:
+    # In one function: of two validators of a field, pydantic 2.9 keeps the last.
+    _not_too_large(value)
     if 0 < value < _SMALLEST_DIVISOR:
         raise PydanticCustomError(
             "number_range",
@@ -40,7 +42,7 @@ def _not_too_small(value: float) -> float:
 # Strict: a quoted "0.1", true or 8.0 bits is a slip of the pen in the file, not a number to guess.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(_not_too_large)]
 NonNegative = Annotated[Number, Field(ge=0)]
-Positive = Annotated[Number, Field(gt=0), AfterValidator(_not_too_small)]
+Positive = Annotated[Number, Field(gt=0), AfterValidator(_neither_too_large_nor_small)]
 Count = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_COUNT)]
 Index = Annotated[int, Field(strict=True, ge=0, le=_LARGEST_COUNT)]
 Celsius = Annotated[Number, Field(gt=-273.15)]

@@ -15,10 +15,8 @@ from cimsim.profile.curves import AnyCurve
 from cimsim.profile.effect import Effect
 from cimsim.profile.fields import Fraction, NonNegative, Positive
 
-_SESSION_s = Field(
-    default=1e-4,
-    description="length of a session, in which noise below 1 / t_session stands still",
-)
+_SESSION_s = 1e-4
+_SESSION = "length of a session, in which noise below 1 / t_session stands still"
 
 
 class FlickerTimes(NamedTuple):
@@ -48,7 +46,7 @@ class FlickerReadNoise(Effect):
     """
 
     t_read_ns: Positive = Field(description="length of one read pulse")
-    t_session_s: Positive = _SESSION_s
+    t_session_s: Positive = Field(default=_SESSION_s, description=_SESSION)
 
     @property
     def times(self) -> FlickerTimes:
@@ -179,7 +177,7 @@ class TelegraphReadNoise(Effect):
     t_switch_s: Positive | None = Field(
         default=None, description="time after which a trap draws its state again; null is a read"
     )
-    t_session_s: Positive = _SESSION_s
+    t_session_s: Positive = Field(default=_SESSION_s, description=_SESSION)
 
     @property
     def slow(self) -> bool:
