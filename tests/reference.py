@@ -571,6 +571,14 @@ def _pipeline(e: Any, bits: int, z: Numbers, xi: Numbers) -> Numbers:
 CONVERSIONS: dict[str, Callable[..., Numbers]] = {"sar": _sar, "ramp": _ramp, "pipeline": _pipeline}
 
 
+def _join(a: Numbers, i: int, j: int, g: float) -> None:
+    """Put a conductance between two nodes of the system ``a``."""
+    a[i, i] += g
+    a[j, j] += g
+    a[i, j] -= g
+    a[j, i] -= g
+
+
 def crossbar(g_S: Numbers, wires: Any) -> Numbers:
     """Effective conductances ``[rows, columns]``: one dense system for all nodes."""
     rows, columns = g_S.shape
@@ -583,25 +591,19 @@ def crossbar(g_S: Numbers, wires: Any) -> Numbers:
     last = 1 / max(bit + wires.strength * wires.r_sink_ohm, tiny)
     a, b = np.zeros((2 * n, 2 * n)), np.zeros((2 * n, rows))
 
-    def join(i: int, j: int, g: float) -> None:
-        a[i, i] += g
-        a[j, j] += g
-        a[i, j] -= g
-        a[j, i] -= g
-
     for r in range(rows):
         for c in range(columns):
             node = r * columns + c
-            join(node, n + node, g_S[r, c])
+            _join(a, node, n + node, g_S[r, c])
             if c == 0:
                 a[node, node] += first
                 b[node, r] = first
             else:
-                join(node - 1, node, per_word)
+                _join(a, node - 1, node, per_word)
             if r == rows - 1:
                 a[n + node, n + node] += last
             else:
-                join(n + node, n + node + columns, per_bit)
+                _join(a, n + node, n + node + columns, per_bit)
     v = np.linalg.solve(a, b)
     return np.asarray(v[n + (rows - 1) * columns :].T * last)
 
@@ -615,21 +617,15 @@ def gated_column(g_S: Numbers, wires: Any) -> float:
     last = 1 / max(wires.strength * (wires.r_bit_ohm + wires.r_sink_ohm), tiny)
     a, b = np.zeros((2 * rows, 2 * rows)), np.zeros(2 * rows)
 
-    def join(i: int, j: int, g: float) -> None:
-        a[i, i] += g
-        a[j, j] += g
-        a[i, j] -= g
-        a[j, i] -= g
-
     for r in range(rows):
-        join(r, rows + r, g_S[r])
+        _join(a, r, rows + r, g_S[r])
         if r == 0:
             a[r, r] += supply
             b[r] = supply
         else:
-            join(r - 1, r, supply)
+            _join(a, r - 1, r, supply)
         if r == rows - 1:
             a[rows + r, rows + r] += last
         else:
-            join(rows + r, rows + r + 1, bit)
+            _join(a, rows + r, rows + r + 1, bit)
     return float(np.linalg.solve(a, b)[-1] * last)

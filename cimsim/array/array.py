@@ -102,7 +102,7 @@ class Array:
         """Program ``weight`` on the chip named by ``seed`` and let it wait ``age_s`` seconds.
 
         A ``passing`` chip is used up before this thread makes the next one: its memory is shared,
-        and its slow read noise is that of a chip that nobody meets at another age.
+        and its slow read noise is drawn without a correlation between ages.
         """
         cells = self.tiling.to_cells(weight)
         if self.recipe is not None and active(cells) is native:
@@ -157,8 +157,8 @@ class Array:
         return self.tiling.from_cells(columns * scale.square())
 
     def held_weight(self, chip: Chip) -> Tensor:
-        """The weights that ``chip`` stands for, in the shape of the layer's own; slow read noise is
-        in them."""
+        """The weights that ``chip`` holds, with its slow read noise, in the shape of the layer's
+        weight."""
         columns = self.mapping.weights(chip.relative) * chip.scale.unsqueeze(-1)
         return self.tiling.from_cells(self.join_slices(columns, 1))
 
@@ -194,21 +194,14 @@ class Array:
             precision: dtype of the products, that of ``x`` if None; all else is done in that of
                 ``x``.
         """
-        kernels = active(x, chip.relative, bias) if self._fused_read(chip, wanted) else None
+        kernels = active(x, chip.relative, bias) if self._fused_read(wanted) else None
         if kernels is not None:
             return fused.read(kernels, self, x, chip, ranges, read_seed, bias, wanted, precision)
         return self._read(x, chip, ranges, read_seed, bias, wanted, precision)
 
-    def _fused_read(self, chip: Chip, wanted: Wanted) -> bool:
+    def _fused_read(self, wanted: Wanted) -> bool:
         """Whether the kernels cover this read-out."""
-        return not (
-            self.not_read
-            or chip.gated_S is not None
-            or chip.adc is not None
-            or chip.traps
-            or chip.terms[0].shape is not None
-            or any(wanted.by_range)
-        )
+        return not (self.not_read or any(wanted.by_range))
 
     @cached_property
     def not_read(self) -> tuple[str, ...]:

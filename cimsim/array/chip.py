@@ -47,8 +47,8 @@ class Chip(NamedTuple):
         gated_S: conductances of gated cells in siemens ``[devices, tiles, rows, columns]``, which
             are not a product with the input; None elsewhere. To their currents, those of ``slow``
             are added.
-        slow: relative currents of the slow part of read noise, which ``terms`` hold as well; None
-            where there is none.
+        slow: relative currents of the slow part of read noise, for gated cells; ``terms`` include
+            them already. None where there is no such noise, or no gated cell.
     """
 
     terms: tuple[Term, ...]
@@ -115,7 +115,7 @@ def make_chip(
 ) -> Chip:
     """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``.
 
-    A ``passing`` chip is met at this age only, see :func:`cimsim.devices.sessions.slow_parts`.
+    A ``passing`` chip is used at this age only, see :func:`cimsim.devices.sessions.slow_parts`.
     """
     cell, wires = profile.cell, profile.wires
     mapping = Mapping(cell, profile.array)
@@ -148,7 +148,7 @@ def make_chip(
         traps=find_traps(cell, mapping, _times(cells.g_uS, loss), seed),
         adc=draw_adc(profile.adc, len(cells.scale), cells.scale.shape[1], seed, cells.scale),
         gated_S=_at_full_voltage(cells.g_uS, cell).transpose(-1, -2) * 1e-6 if gated else None,
-        slow=slow,
+        slow=slow if gated else None,
     )
 
 

@@ -36,7 +36,7 @@ def slow_currents(
             arrives at the end of the lines.
         age_s: seconds since programming.
         seed: names the chip.
-        passing: whether the chip is met in this session only.
+        passing: whether the chip is used in this session only.
     """
     cell, mapping = profile.cell, Mapping(profile.cell, profile.array)
     place = (g_uS, g_target_uS, cell, age_s, profile.temperature_C, seed, passing)

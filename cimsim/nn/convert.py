@@ -81,7 +81,7 @@ def convert(
         rule: letter of the backward rule, see :mod:`cimsim.estimators.rules`.
         only: ``only(name, module)`` says which layers to convert; all by default.
         keep_digital: names to leave digital, as ``fnmatch`` patterns over dotted module names, or
-            one such pattern; ``"first"`` and ``"last"`` stand for the first and the last layer.
+            one such pattern; ``"first"`` and ``"last"`` select the first and the last layer.
         layers: other settings for some layers, ``{pattern: {"profile": …, "rule": …}}``, with
             patterns as above; of several that match a layer, later ones go before earlier ones.
             Settings are ``profile``, ``rule``, ``quantize_weights``, ``quantize_inputs``,

@@ -109,8 +109,8 @@ class Ranged(nn.Module):
 
     def observed_ranges(self) -> tuple[Tensor | None, Tensor | None] | None:
         """Full scales of DAC and ADC that suit what the observer saw; None for a converter whose
-        range stays as it is, and None altogether if no signal reached this layer. Zeros say nothing
-        of a range: one that is known stays, another becomes 1.
+        range stays as it is, and None altogether if no signal reached this layer. Zeros do not
+        determine a range: a known range stays, an unknown one becomes 1.
 
         Raises:
             CimsimError: if the observer saw a value that is not finite, or only values too small

@@ -1,4 +1,4 @@
-"""Slow read noise as a user meets it: within a session, between sessions and in training."""
+"""Slow read noise through the public functions: in a session, between sessions, in training."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_terminals_of_few_letters(start: Start, folder: Path, environment: dict[
 
 @pytest.mark.parametrize("command", [["profiles", "show", "ideal"], ["--help"]])
 def test_a_reader_that_has_seen_enough(start: Start, tmp_path: Path, command: list[str]) -> None:
-    """As in ``cimsim --help | head -1``: nothing is said, and it does not count as success."""
+    """As in ``cimsim --help | head -1``: nothing is printed, and the exit code is not 0."""
     with start(*command, cwd=tmp_path) as process:
         assert process.stdout is not None
         process.stdout.close()
