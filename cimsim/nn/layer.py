@@ -524,7 +524,7 @@ class AnalogLayer(Ranged):
     def _multiplied(self, x: Tensor, *others: Any) -> Tensor:
         if not (x.is_floating_point() and self.weight.is_floating_point()):
             self._refuse_dtype(x)
-        if not x.numel() or x.is_meta:  # nothing to simulate; torch computes shapes and zero gradients
+        if not x.numel() or x.is_meta:  # torch gives the shape, and gradients of zero
             return self._digital(x, self.effective_weight(), *others)
         x = self._quantized_input(x)
         if self.observer is not None:

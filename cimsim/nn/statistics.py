@@ -72,11 +72,11 @@ def report_unreached(verb: str, names: Sequence[str], what: str) -> None:
 
 
 def report_silent(verb: str, names: Sequence[str]) -> None:
-    """Log a warning about layers whose converters met nothing but zeros."""
+    """Log a warning about layers whose converters saw only zeros."""
     if names:
         logger.warning(
-            "%s: the signals of %s were 0 throughout (weights or inputs that are 0), which says "
-            "nothing of their converters' ranges; those that were known stay and others are 1; "
+            "%s: the signals of %s were 0 throughout (weights or inputs that are 0), which does "
+            "not determine their converters' ranges; known ranges stay and others are 1; "
             "calibrate again when there are signals",
             verb,
             _few(names),
