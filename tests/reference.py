@@ -43,8 +43,9 @@ def curve(c: Any, r: Numbers) -> Numbers:
 
 
 class Reference:
-    """A layer ``weight [outputs, inputs]`` on the device of ``profile``, with the full scales
-    ``dac_range`` and ``adc_range`` (one, or one for each tile)."""
+    """A layer ``weight [outputs, inputs]`` on the device of ``profile``, with what its calibration
+    has found: the full scales ``dac_range`` and ``adc_range`` (in the shape that the profile's
+    ``range_per`` gives them), whether inputs are ``unsigned``, and ``fitted`` values of codes."""
 
     def __init__(
         self,
@@ -52,7 +53,10 @@ class Reference:
         weight: Numbers,
         ranges: tuple[float, Numbers],
         rng: np.random.Generator,
+        unsigned: bool = False,
+        fitted: Numbers | None = None,
     ) -> None:
+        self.unsigned, self.fitted = unsigned, fitted
         self.p, self.rng = profile, rng
         self.dac_range, self.adc_range = ranges
         cell, array = profile.cell, profile.array
@@ -252,7 +256,7 @@ class Reference:
         """Weights, the slices of an output apart: ``[tiles, slices * columns, rows]``."""
         if self.pair:
             return (g[0] - g[1]) / self.unit
-        if self.p.array.mapping == "single-device":
+        if self.p.array.mapping != "offset-column":
             return (g[0] - self.middle) / self.unit
         return (g[0][:, :-1] - g[0][:, -1:]) / self.unit
 
@@ -292,14 +296,19 @@ class Reference:
         dac = self.p.dac
         if dac.bits is None:
             return x, 1.0
-        levels = 2 ** (dac.bits - 1) - 1
-        step = self.dac_range / levels
-        return np.rint(np.clip(x / step, -levels, levels)), step
+        step = self.dac_range / self.dac_levels
+        lowest = 0 if self.unsigned else -self.dac_levels
+        return np.rint(np.clip(x / step, lowest, self.dac_levels)), step
+
+    @property
+    def dac_levels(self) -> int:
+        bits = self.p.dac.bits
+        return int(2**bits - 1 if self.unsigned else 2 ** (bits - 1) - 1)
 
     def _drive(self, codes: Numbers) -> Numbers:
         dac = self.p.dac
         for e in dac.errors if dac.bits is not None else ():
-            codes = codes + bow(e, codes, 2 ** (dac.bits - 1) - 1)
+            codes = codes + bow(e, codes, self.dac_levels)
         return codes
 
     def read(self, x: Numbers) -> Numbers:
@@ -310,7 +319,7 @@ class Reference:
             return self._converted(self._drive(codes), step)
         assert dac.bits is not None
         total = np.zeros((len(x), self.columns))
-        for bit in range(dac.bits - 1):
+        for bit in range(dac.bits if self.unsigned else dac.bits - 1):
             plane = np.sign(codes) * (np.abs(codes).astype(int) >> bit & 1)
             total += 2**bit * self._converted(plane, 1.0)
         return total * step
@@ -330,6 +339,8 @@ class Reference:
         else:
             z = i[0] / self.unit
             offset = self._ohmic_middle(u)[..., None]
+            if array.mapping == "offset-current":
+                z = z - offset
         values = self._adc(z * step)
         if array.mapping == "single-device":
             values = values - offset * step
@@ -349,8 +360,7 @@ class Reference:
         loss = self.loss
         i = np.einsum("tvr,dtcr->dtvc", u, self.seen + self.slow * loss)
         if cell.iv is not None and cell.iv.strength:
-            levels = 2 ** (self.p.dac.bits - 1) - 1
-            full = 1 if self.p.dac.bit_serial else levels
+            full = 1 if self.p.dac.bit_serial else self.dac_levels
             i = np.zeros_like(i)
             for at in np.ndindex(i.shape[:3]):
                 d, t, v = at
@@ -383,7 +393,7 @@ class Reference:
         if adc.bits is None:
             return z
         levels = 2 ** (adc.bits - 1) - 1
-        full = np.broadcast_to(np.asarray(self.adc_range).reshape(-1, 1, 1), (self.tiles, 1, 1))
+        full = self._full_scales()
         u = z / full
         table = None
         for index, e in enumerate(adc.errors):
@@ -396,12 +406,38 @@ class Reference:
             else:
                 u = READOUT[e.kind](e, u, own, self.p.temperature_C)
         u = u + adc.noise_of_range * self.rng.standard_normal(u.shape)
+        if adc.bits == 1 or adc.codes.kind != "uniform":
+            return np.asarray(self._nonlinear(u) * full)
         if table is None:
             codes = np.rint(np.clip(u * levels, -levels - 1, levels))
         else:
             e, own = table
             codes = CONVERSIONS[e.kind](e, adc.bits, u * levels, own[:, 0])
         return np.asarray(codes * full / levels)
+
+
+    def _full_scales(self) -> Numbers:
+        """Of every column, ``[tiles, 1, slices * columns]``."""
+        per, parts = self.p.adc.range_per, len(self.significance)
+        full = np.asarray(self.adc_range, dtype=float)
+        shape = {"layer": (1, 1, 1), "slice": (1, parts, 1), "tile": (-1, 1, 1)}
+        full = full.reshape(shape.get(per, (self.tiles, parts, -1)))
+        each = np.broadcast_to(full, (self.tiles, parts, self.columns))
+        return each.reshape(self.tiles, 1, -1)
+
+    def _nonlinear(self, u: Numbers) -> Numbers:
+        """The nearest of the values, or the one between whose thresholds ``u`` lies."""
+        codes = self.p.adc.codes
+        values = np.array([-1.0, 1.0])
+        if codes.kind == "table":
+            values = np.array(codes.values_of_range)
+            if codes.thresholds_of_range is not None:
+                at = sum((u > t).astype(int) for t in codes.thresholds_of_range)
+                return np.asarray(values[at])
+        elif codes.kind == "lloyd-max":
+            assert self.fitted is not None
+            values = self.fitted
+        return np.asarray(values[np.abs(u[..., None] - values).argmin(-1)])
 
 
 # The equations, by kind.

@@ -60,6 +60,8 @@ TYPICAL: tuple[tuple[str, Any], ...] = (
     (r"^percentile$", 90.0),
     (r"^k$", 1.2),
     (r"^full_scale$", 1.5),
+    (r"^values_of_range$", (-1.0, -0.2, 0.1, 0.7)),
+    (r"^thresholds_of_range$", (-0.4, -0.1, 0.3)),
     (r"^levels$", 4),
     (r"^bits$", 4),
     (r"^slices$", 2),
@@ -95,6 +97,8 @@ NEEDS: dict[str, Raw] = {
     "cell.g_min_uS": {"cell.read_noise": [SPREAD]},
     "cell.g_max_uS": {"cell.read_noise": [STEADY]},
     "dac.range.max": {"dac.bits": 3},
+    "adc.codes.table": {"adc.bits": 2},
+    "adc.range_per=layer": {"cell.levels": 4, "array.slices": 2},
     "adc.range.max": {"adc.bits": 3},
     "array.drift_compensation": {"cell.drift": [DRIFT]},
     "array.drift_probe": {"cell.drift": [DRIFT], "array.drift_compensation": "per-column"},
@@ -200,8 +204,15 @@ def _of_section(section: type[BaseModel], path: str) -> Iterator[tuple[str, Raw]
         elif models:
             for model in models:
                 raw = _required(model)
+                name = f"{place}.{raw.get('kind', 'on')}"
                 if raw != _dumped(info.default):
-                    yield f"{place}.{raw.get('kind', 'on')}", {place: raw}
+                    yield name, {place: raw}
+                for inner, given in model.model_fields.items():
+                    if inner in NO_PHYSICS or given.is_required():
+                        continue
+                    _, _, rest = _parts(given.annotation)
+                    for value in _values(inner, rest, given.default):
+                        yield f"{name}.{inner}", {place: {**raw, inner: value}}
         else:
             for value in _values(field, rest, info.default):
                 yield f"{place}={value}", {place: value}

@@ -54,23 +54,28 @@ def every(function: Callable[..., None]) -> Callable[..., None]:
     return made
 
 
-def layer(profile: Profile, copies: int = COPIES) -> AnalogLayer:
+def inputs(case: Case) -> Tensor:
+    """Without values below 0 where it matters whether there are any."""
+    return X.abs() if case.name.startswith("dac.sign") else X
+
+
+def layer(profile: Profile, copies: int = COPIES, x: Tensor = X) -> AnalogLayer:
     """Four different outputs, each so many times."""
     digital = nn.Linear(12, 4 * copies, bias=False)
     with torch.no_grad():
         digital.weight.copy_(PATTERNS.repeat_interleave(copies, 0))
-    made = cimsim.calibrate(cimsim.convert(digital, profile), [X])
+    made = cimsim.calibrate(cimsim.convert(digital, profile), [x])
     assert isinstance(made, AnalogLayer)
     return cimsim.age(made, DAY_S)
 
 
-def step(made: AnalogLayer, training: bool) -> list[Tensor]:
+def step(made: AnalogLayer, training: bool, data: Tensor = X) -> list[Tensor]:
     """Output and gradients, on a chip that the arguments name."""
     made.draws = 0
     made.train(training)
     if not training:
         cimsim.age(cimsim.program(made, 3), DAY_S)
-    x = X.clone().requires_grad_()
+    x = data.clone().requires_grad_()
     y = made(x)
     delta = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
     wanted = [t for t in (x, made.weight, made.dac_range, made.adc_range) if t.requires_grad]
@@ -95,9 +100,10 @@ def steps(
     case: Case, on: bool, which: kernels.Use = "fused", copies: int = COPIES
 ) -> list[list[Tensor]]:
     """In training and in evaluation."""
-    made = layer(case.profile(BASE, on), copies)
+    x = inputs(case)
+    made = layer(case.profile(BASE, on), copies, x)
     with kernels.use(which):
-        return [step(made, training) for training in (True, False)]
+        return [step(made, training, x) for training in (True, False)]
 
 
 _without: dict[str, list[list[Tensor]]] = {}
@@ -106,7 +112,7 @@ _without: dict[str, list[list[Tensor]]] = {}
 @every
 def test_it_changes_the_result_and_natively_as_plainly(case: Case) -> None:
     """In training and evaluation, forward and backward, with the same draws."""
-    needs = repr(case.needs)
+    needs = repr((case.needs, inputs(case) is X))
     if needs not in _without:
         _without[needs] = steps(case, on=False)
     native, plain = (steps(case, True, which) for which in ("fused", "numbers"))
@@ -172,26 +178,28 @@ def same(fused: list[Tensor], plain: list[Tensor], few: float) -> None:
 # The amount.
 
 
-def samples(made: AnalogLayer, chips: int) -> Numbers:
+def samples(made: AnalogLayer, chips: int, x: Tensor = X) -> Numbers:
     """``[chips, vectors, patterns, copies]``."""
     found = []
     with torch.no_grad():
         for chip in range(chips):
             cimsim.age(cimsim.program(made.eval(), chip), DAY_S)
-            found.append(made(X).double().view(len(X), 4, COPIES))
+            found.append(made(x).double().view(len(x), 4, COPIES))
     return torch.stack(found).numpy()
 
 
-def expected(made: AnalogLayer, profile: Profile, chips: int) -> Numbers:
+def expected(made: AnalogLayer, profile: Profile, chips: int, x: Tensor = X) -> Numbers:
     """The same of the second simulator, with the full scales of ``made``."""
     rng = np.random.default_rng(0)
     ranges = made.dac_range.item(), made.adc_range.double().detach().numpy()
     weight = made.weight.detach().double().numpy()
-    other = Reference(profile, weight, ranges, rng)
+    unsigned = made.dac_unsigned is not None and bool(made.dac_unsigned)
+    fitted = None if made.adc_values is None else made.adc_values.double().numpy()
+    other = Reference(profile, weight, ranges, rng, unsigned, fitted)
     found = []
     for _ in range(chips):
         other.chip(DAY_S)
-        found.append(other.read(X.double().numpy()).reshape(len(X), 4, COPIES))
+        found.append(other.read(x.double().numpy()).reshape(len(x), 4, COPIES))
     return np.stack(found)
 
 
@@ -203,11 +211,12 @@ def is_random(profile: Profile) -> bool:
 def compare(case: Case, profile: Profile) -> None:
     """Our simulation of ``case`` with the other one of ``profile``: mean, variance, and what two
     reads of one chip share, of every output."""
-    made = layer(case.profile(BASE))
+    x = inputs(case)
+    made = layer(case.profile(BASE), x=x)
     random = is_random(made.profile)
     more = [chips for kind, chips in CHIPS_OF.items() if kind in case.name]
     chips = (more or [CHIPS])[0] if random else 1
-    ours, theirs = samples(made, chips), expected(made, profile, chips)
+    ours, theirs = samples(made, chips, x), expected(made, profile, chips, x)
     size = float(np.abs(theirs).max())
     if not random:
         # Codes at an edge aside, nothing may differ.

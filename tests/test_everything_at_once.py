@@ -77,6 +77,7 @@ PROFILES = {
     ),
     "learned": everything(**{"dac.range": {"kind": "learned"}, "adc.range": {"kind": "learned"}}),
     "single": everything(**{"array.mapping": "single-device"}),
+    "current": everything(**{"array.mapping": "offset-current"}),
     "pairs": everything(**{"array.mapping": "differential-pair", "array.weight_scale": "layer"}),
 }
 

@@ -72,17 +72,16 @@ def count(work: AnalogWork, profile: Profile) -> Counts:
     outputs, inputs = work.weight_shape[0], math.prod(work.weight_shape[1:])
     groups = outputs // columns
     row_tiles = tiling.tiles // groups
-    held_reference = mapping.reference and not mapping.digital_reference
-    blocks = math.ceil(columns * array.slices / max(1, array.columns - held_reference))
+    blocks = math.ceil(columns * array.slices / max(1, array.columns - mapping.reference))
     devices = 2 if mapping.paired else 1
     rows = groups * inputs * blocks  # that are driven for every vector, on all tiles
     bits = profile.dac.bits or IDEAL_BITS
     pulses = bits - 1 if profile.dac.bit_serial else 1
-    cells = outputs * inputs * array.slices * devices + rows * held_reference
+    cells = outputs * inputs * array.slices * devices + rows * mapping.reference
     results = work.vectors * outputs  # columns' results before any overlap
     parts = array.slices * pulses  # conversions that make one result on one tile
     adds = results * (row_tiles - 1) + work.additions
-    if mapping.digital_reference:  # sums of the inputs, subtracted from every result of a tile
+    if mapping.digital_offset:  # sums of the inputs, subtracted from every result of a tile
         adds += work.vectors * (groups * inputs - tiling.tiles) + results * row_tiles
     multiplied = 1 if array.weight_scale == "layer" else row_tiles
     per_tile = min(array.columns, columns * array.slices)

@@ -60,16 +60,15 @@ def _drives(work: AnalogWork, profile: Profile, tiling: Tiling) -> Tensor:
 def _conductances(work: AnalogWork, profile: Profile, tiling: Tiling, blocks: int) -> Tensor:
     """Sum of ``G`` in µS over the cells at each row of each tile, ``[tiles, rows]``."""
     mapping = Mapping(profile.cell, profile.array)
-    held_reference = mapping.reference and not mapping.digital_reference
     if work.weight is None:
         mean_uS = _mean_uS(profile, mapping)
         empty = torch.empty(work.weight_shape, device="meta")
         tiles, columns, rows = tiling.to_cells(empty).shape
         cells = columns * profile.array.slices * (2 if mapping.paired else 1)
-        return torch.full((tiles, rows), mean_uS * (cells + blocks * held_reference))
+        return torch.full((tiles, rows), mean_uS * (cells + blocks * mapping.reference))
     seed, age_s = work.chip
     g_uS = hold(tiling.to_cells(work.weight().float()), profile, seed, age_s).g_uS.abs().sum(0)
-    if held_reference:  # on every tile side by side
+    if mapping.reference:  # on every tile side by side
         g_uS[:, -1] *= blocks
     return g_uS.sum(1)
 

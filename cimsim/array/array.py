@@ -21,25 +21,30 @@ from cimsim.array.programmed import PlainlyProgrammed, Programmed
 from cimsim.array.telegraph import telegraph_currents
 from cimsim.array.tiling import Tiling
 from cimsim.circuits.adc import adc_converter, distorted, looked_up
-from cimsim.circuits.converters import EDGE, Converter
+from cimsim.circuits.codes import CodeTable, fixed_table
+from cimsim.circuits.converters import Converter
 from cimsim.circuits.dac import analog_levels, bit_planes, dac_converter, shift_add
 from cimsim.circuits.mapping import Mapping, weight_scale
+from cimsim.circuits.range_groups import RangeGroups
 from cimsim.circuits.wires import gated_currents
 from cimsim.devices.draws import normal
 from cimsim.devices.programming import programming_sigma_uS
 from cimsim.errors import CimsimError
 from cimsim.kernels import Recipe, active, native, not_programmed
 from cimsim.kernels import recipe as recipe_of
-from cimsim.profile import Profile, TelegraphReadNoise
+from cimsim.profile import Profile, TelegraphReadNoise, UniformCodes
 from cimsim.seeds import generator, seed_for
 
 
 class ConverterRanges(NamedTuple):
-    """Full scales: of the DAC, a scalar in the units of the layer's input; of the ADC, a scalar or
-    one for each tile, in units of relative weight times input (a bit of it, if it is serial)."""
+    """Full scales: of the DAC, a scalar in the units of the layer's input; of the ADC, one or
+    several (see :class:`cimsim.circuits.range_groups.RangeGroups`) in units of relative weight times
+    input (a bit of it, if it is serial). ``adc_values`` are those of the codes over the range, where
+    they were fitted to the layer's data."""
 
     dac: Tensor
     adc: Tensor
+    adc_values: Tensor | None = None
 
 
 class Wanted(NamedTuple):
@@ -73,15 +78,29 @@ class Readout(NamedTuple):
 
 @dataclass(frozen=True)
 class Array:
-    """A layer's weights on the device of ``profile``, laid out by ``tiling``. Holds no state."""
+    """A layer's weights on the device of ``profile``, laid out by ``tiling``. Holds no state.
+
+    ``unsigned`` inputs have no sign, where the profile's DAC can do without.
+    """
 
     profile: Profile
     tiling: Tiling
+    unsigned: bool = False
 
     @cached_property
     def dac(self) -> Converter | None:
         """The input converter; None if it is ideal."""
-        return dac_converter(self.profile.dac)
+        return dac_converter(self.profile.dac, self.unsigned)
+
+    @property
+    def planes(self) -> int | None:
+        """How many bits of an input are sent one by one; None if they are sent at once."""
+        return self.dac.planes if self.dac is not None and self.profile.dac.bit_serial else None
+
+    def range_groups(self, columns: int) -> RangeGroups:
+        """Which of the physical ``columns`` of each tile share a full scale of their ADCs."""
+        per, slices = self.profile.adc.range_per, self.profile.array.slices
+        return RangeGroups(per, self.tiling.tiles, slices, columns // slices)
 
     @cached_property
     def adc(self) -> Converter | None:
@@ -115,11 +134,10 @@ class Array:
         where = (self.tiling, self.profile)
         if (
             self.recipe is not None
-            and not self.recipe.reference
             and self.profile.array.weight_scale == "column"
             and active(weight) is native
         ):
-            return fused.FusedProgrammed(*where, self.recipe, weight, seed, age_s, scale)
+            return fused.FusedProgrammed(*where, self.recipe.of_weights, weight, seed, age_s, scale)
         return PlainlyProgrammed(*where, weight, seed, age_s, scale)
 
     def effective_weight(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Tensor:
@@ -214,13 +232,14 @@ class Array:
         gated = wires is not None and wires.strength > 0 and wires.cells == "gated"
         traps = (e for e in cell.read_noise if isinstance(e, TelegraphReadNoise) and not e.slow)
         settings = {
-            "array.mapping": self.mapping.reference,
+            "array.mapping": self.mapping.reference or self.mapping.digital_offset != 0,
             "array.slices": self.profile.array.slices > 1,
             "cell.iv": cell.iv is not None and cell.iv.strength > 0,
             "cell.read_noise": any(effect.strength for effect in traps),
             "dac.bit_serial": dac.bit_serial,
             "dac.errors": any(error.strength for error in dac.errors),
-            "adc.bits": self.adc is None,
+            "adc.bits": self.adc is None or self.profile.adc.bits == 1,
+            "adc.codes": not isinstance(self.profile.adc.codes, UniformCodes),
             "adc.errors": adc_errors,
             "wires": gated,
         }
@@ -253,7 +272,7 @@ class Array:
             if wanted.by_range[0] and dac_inside is not None:
                 dac_slope = _range_slope(codes, steps, dac_inside, dac)
         if adc is not None:
-            out_step = (ranges.adc / adc.levels).unsqueeze(-1).expand(chip.scale.shape)
+            out_step = self._at_columns(ranges.adc, chip) / adc.levels
         serial = self.profile.dac.bit_serial
         # Folded into the cells, so that currents come in ADC steps.
         gain = (1.0 if serial else in_step) / out_step
@@ -263,7 +282,8 @@ class Array:
         if adc is not None:
             before = z.clone() if wanted.by_range[1] else z
             want_inside = wanted.adc_mask or wanted.by_range[1]
-            z, adc_inside = self._converted(z, adc, chip, read_seed, want_inside, drive.shape)
+            state = (chip, read_seed, want_inside, drive.shape, ranges.adc_values)
+            z, adc_inside = self._converted(z, adc, *state)
             if wanted.by_range[1] and adc_inside is not None:
                 adc_slope = _range_slope(z, before, adc_inside, adc)
                 adc_slope.mul_(tiling.per_column(chip.scale))
@@ -273,8 +293,8 @@ class Array:
         z = z.mul_(scale)
         y = tiling.accumulate(self.join_slices(z, tiling.column_dim))
         if serial:
-            assert dac is not None
-            y = shift_add(y, dac.bits) * in_step
+            assert self.planes is not None
+            y = shift_add(y, self.planes) * in_step
         if bias is not None:
             y = y + bias.view(-1, *[1] * (y.dim() - 2))
         return Readout(
@@ -285,12 +305,15 @@ class Array:
             (dac_slope, adc_slope),
         )
 
+    def _at_columns(self, full_scales: Tensor, chip: Chip) -> Tensor:
+        """``full_scales`` at every column of ``chip``, ``[tiles, columns]``."""
+        return self.range_groups(chip.scale.shape[1]).of_columns(full_scales)
+
     def currents_shape(self, y_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the currents for an output of ``y_shape``, slices and bit planes included."""
-        shape, dac = list(self.tiling.currents_shape(y_shape)), self.profile.dac
+        shape = list(self.tiling.currents_shape(y_shape))
         shape[self.tiling.column_dim] *= self.profile.array.slices
-        if dac.bit_serial and dac.bits is not None:
-            shape[self.tiling.vector_dim] *= dac.bits - 1
+        shape[self.tiling.vector_dim] *= self.planes or 1
         return tuple(shape)
 
     def stored(self, codes: Tensor) -> Tensor:
@@ -309,7 +332,9 @@ class Array:
 
     def step(self, ranges: ConverterRanges) -> native.Dac | None:
         """What a code of the DAC is worth; None if it is ideal."""
-        return None if self.dac is None else native.Dac(ranges.dac, self.dac.levels)
+        if self.dac is None:
+            return None
+        return native.Dac(ranges.dac, self.dac.levels, self.dac.lowest)
 
     def encode(self, x: Tensor, ranges: ConverterRanges) -> Tensor:
         """The codes of ``x`` once more, as :meth:`mvm` multiplied them; to be used up before the
@@ -335,7 +360,8 @@ class Array:
         if kernels is not None:
             return fused.through_dac(kernels, dx, x, mask, step)
         if x is not None:
-            return dx * ((x / step.size).abs() <= step.levels * (1 + EDGE))
+            assert self.dac is not None
+            return dx * self.dac.inside(x / step.size)
         assert mask is not None
         return dx * mask.unpack()
 
@@ -365,10 +391,11 @@ class Array:
     def drive(self, codes: Tensor) -> Tensor:
         """What the rows are driven with, in DAC steps (in bits, one plane after the other, if the
         DAC is serial); ``codes`` themselves where nothing is wrong with the levels."""
-        dac = self.profile.dac
-        if dac.bit_serial and dac.bits is not None:
-            return bit_planes(codes, dac.bits)
-        return analog_levels(dac, codes)
+        if self.planes is not None:
+            return bit_planes(codes, self.planes)
+        return codes if self.dac is None else analog_levels(
+            self.profile.dac, codes, self.dac.levels
+        )
 
     def currents(
         self,
@@ -384,17 +411,21 @@ class Array:
         read noise is drawn unless ``read_seed`` is None.
         """
         mapping, tiling = self.mapping, self.tiling
-        gain = gain.expand(chip.scale.shape).unsqueeze(-1)
-        if mapping.reference:  # shared by the columns of a tile, and with them its gain
-            gain = torch.cat((gain, gain[:, :1]), dim=1)
+        of_columns = gain = gain.expand(chip.scale.shape).unsqueeze(-1)
+        if mapping.reference:  # shared by the columns of a tile, each of which has its gain
+            gain = torch.cat((gain, torch.ones_like(gain[:, :1])), dim=1)
         z = self._products(drive, chip, gain, precision)
         if read_seed is not None:
             z = self._disturbed(z, drive, chip, gain, read_seed)
+        own = tiling.per_column(of_columns.squeeze(-1))
+        if mapping.digital_offset:
+            middle = drive.new_full((tiling.tiles, 1, tiling.rows), mapping.digital_offset)
+            return z, tiling.product(drive, middle) * own
         if not mapping.reference:
             return z, None
         columns = z.shape[tiling.column_dim] - 1
         z, reference = z.split((columns, 1), dim=tiling.column_dim)
-        return (z, reference) if mapping.digital_reference else (z - reference, None)
+        return z - reference * own, None
 
     def _products(
         self, drive: Tensor, chip: Chip, gain: Tensor, precision: torch.dtype | None
@@ -407,19 +438,15 @@ class Array:
         if chip.gated_S is not None:
             z = self._gated(drive, chip.gated_S, gain)
             return z if chip.slow is None else z + product(drive, chip.slow * gain)
-        first, *others = chip.terms
-        if first.shape is None:
-            return product(drive, first.relative * gain)
         # Shapes take the voltage over its full scale; a serial DAC's bits are at full scale.
-        dac = self.dac
-        assert dac is not None
-        full = 1 if self.profile.dac.bit_serial else dac.levels
-        u = drive / full
-        z = product(first.shape(u), first.relative * (gain * full))
-        for shape, relative in others:
-            assert shape is not None
-            z = z + product(shape(u), relative * (gain * full))
-        return z
+        full = 1 if self.dac is None or self.profile.dac.bit_serial else self.dac.levels
+        parts = [
+            product(drive, relative * gain)
+            if shape is None
+            else product(shape(drive / full), relative * (gain * full))
+            for shape, relative in chip.terms
+        ]
+        return sum(parts[1:], parts[0])
 
     def _gated(self, bits: Tensor, g_S: Tensor, gain: Tensor) -> Tensor:
         """Currents of gated cells: the rows whose bit is +1, less those whose bit is -1."""
@@ -438,9 +465,8 @@ class Array:
         ]
         net_uS = (each_S[0] - each_S[1]).transpose(-1, -2) * 1e6
         relative = mapping.signed(net_uS).sum(0)
-        if mapping.digital_reference:
-            offset = rows.sum(-1).unsqueeze(1) * mapping.digital_offset
-            relative = torch.cat((relative, offset), dim=1)
+        if mapping.analog_offset:
+            relative = relative - rows.sum(-1).unsqueeze(1) * mapping.analog_offset
         return self.tiling.from_columns(relative * gain, bits.shape)
 
     def _disturbed(
@@ -472,8 +498,10 @@ class Array:
         read_seed: int,
         want_slopes: bool,
         drive_shape: torch.Size,
+        fitted_values: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Codes of currents that come in ADC steps, and which of them did not saturate."""
+        """What the ADCs make of currents that come in their steps, in these steps; and which of
+        them did not saturate."""
         tiling, model = self.tiling, self.profile.adc
         state = chip.adc
         gain, offset = (
@@ -484,6 +512,12 @@ class Array:
         if model.noise_of_range:
             steps = z.new_tensor(model.noise_of_range * adc.levels)
             z = _noisy(z, steps, seed_for(read_seed, "adc"))
+        table = fixed_table(model, z)
+        if fitted_values is not None:
+            table = CodeTable.nearest(fitted_values)
+        if table is not None:
+            inside = adc.inside(z) if want_slopes else None
+            return table.coded(z / adc.levels).mul_(adc.levels), inside
         if state is None or state.thresholds is None:
             return adc.encode(z, want_slopes)
         _, inside = adc.encode(z.clone(), want_slopes)

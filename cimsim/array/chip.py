@@ -61,8 +61,10 @@ class Chip(NamedTuple):
 
     @property
     def relative(self) -> Tensor:
-        """The linear part of the current, reference column included."""
-        return self.terms[0].relative
+        """The part of the current that the conductances make, reference column included."""
+        first, *others = self.terms
+        ohmic = [term.relative for term in others if term.shape is None]
+        return sum(ohmic, first.relative)
 
 
 class Cells(NamedTuple):
@@ -124,9 +126,12 @@ def make_chip(
     terms = [Term(None, mapping.relative(cells.wired_uS))]
     if cell.iv is not None and cell.iv.strength:
         terms = [
-            Term(shape, mapping.relative(cells.wired_uS if i == 0 else _times(part_uS, loss)))
+            Term(shape, mapping.signed(cells.wired_uS if i == 0 else _times(part_uS, loss)).sum(0))
             for i, (shape, part_uS) in enumerate(iv_terms(cell.iv, cells.g_uS))
         ]
+        if mapping.analog_offset:  # a current of its own, which is not bent
+            offset = torch.full_like(terms[0].relative, -mapping.analog_offset)
+            terms.append(Term(None, offset))
 
     def arriving(currents: Tensor, power: int) -> Tensor:
         if cells.open is not None:
@@ -168,7 +173,7 @@ def _behind_wires(g_uS: Tensor, wires: Wires | None, mapping: Mapping) -> Tensor
     if wires is None or wires.strength == 0 or wires.cells == "gated":
         return g_uS
     columns = mapping.array.columns
-    if not mapping.reference or mapping.digital_reference:
+    if not mapping.reference:
         return torch.cat([_solved(block, wires) for block in g_uS.split(columns, dim=-2)], dim=-2)
     # Every tile has a reference column of its own, behind the others, which is subtracted from
     # theirs. As one column stands for all of them here, the others make up for the difference.

@@ -68,8 +68,8 @@ def chip(
 
 
 class FusedProgrammed:
-    """See :class:`cimsim.array.programmed.Programmed`; cells without a reference, and with a scale
-    for each column.
+    """See :class:`cimsim.array.programmed.Programmed`; cells without a reference column, and
+    with a scale for each column.
 
     Where the values are not asked for, they are never written.
     """
@@ -152,7 +152,8 @@ def read(
         squares = x.square().to(kernels.variance_dtype()) if noisy else None
         codes = native.Codes(x.contiguous(), squares, x, None)
     else:
-        bytes_suffice = wanted.codes and step.levels < 128
+        assert array.dac is not None
+        bytes_suffice = wanted.codes and array.dac.storage.itemsize == 1
         codes = kernels.encode(x.contiguous(), step, noisy, bytes_suffice, wanted.dac_mask)
         if codes.mask is not None:
             dac_inside = Mask(codes.mask, x.shape, x.numel())

@@ -39,7 +39,6 @@ def occupancy(array: Array, weight_shape: tuple[int, ...]) -> Occupancy:
     mapping, of = array.mapping, array.profile.array
     tiles, columns, _ = array.tiling.to_cells(torch.empty(weight_shape, device="meta")).shape
     devices = 2 if mapping.paired else 1
-    held_reference = mapping.reference and not mapping.digital_reference
-    blocks = math.ceil(columns * of.slices / max(1, of.columns - held_reference))
+    blocks = math.ceil(columns * of.slices / max(1, of.columns - mapping.reference))
     used = math.prod(weight_shape) * of.slices * devices
     return Occupancy(tiles * blocks, used, tiles * blocks * of.rows * of.columns * devices)

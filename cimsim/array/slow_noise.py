@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping
@@ -44,13 +43,10 @@ def slow_currents(
     with torch.no_grad():
         for sigma_uS, parts in slow_flicker(*place):
             variance = mapping.variances(arriving(sigma_uS.square(), 2))
-            if mapping.digital_reference:  # exact, and no cell
-                variance = variance[:, :-1]
             changes.append(variance.sqrt() * sum_of_normals(variance, parts))
         states_uS = slow_telegraph_uS(g_uS, cell, age_s, seed)
         if states_uS is not None:
             changes.append(mapping.signed(arriving(states_uS, 1)).sum(0))
     if not changes:
         return None
-    total = sum(changes[1:], changes[0])
-    return F.pad(total, (0, 0, 0, 1)) if mapping.digital_reference else total
+    return sum(changes[1:], changes[0])

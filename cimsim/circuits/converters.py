@@ -20,28 +20,45 @@ EDGE = 2.0**-16
 class Converter:
     """``code = round(clamp(v / step, lowest, L))``, ``step = range / L``, ``L = 2^(bits-1) - 1``.
 
-    ``2^bits`` codes in two's complement, one less with sign and magnitude, which has two zeros.
-    Rounds half to even. ``v = code * step`` afterwards. Codes are whole-numbered floats, ready for
-    a product; ``storage`` is the type that keeps them small.
+    ``2^bits`` codes in two's complement, one less with sign and magnitude, which has two zeros;
+    ``unsigned`` ones go from 0 to ``L = 2^bits - 1``. Rounds half to even. ``v = code * step``
+    afterwards. Codes are whole-numbered floats, ready for a product; ``storage`` is the type that
+    keeps them small. One bit is a comparator, whose codes -1 and 1 are no even steps.
     """
 
     bits: int
     twos_complement: bool = False
+    unsigned: bool = False
 
     @property
     def levels(self) -> int:
         """Number of codes above zero, ``L``."""
-        return (1 << (self.bits - 1)) - 1
+        if self.unsigned:
+            return (1 << self.bits) - 1
+        return max(1, (1 << (self.bits - 1)) - 1)
 
     @property
     def lowest(self) -> int:
-        """The lowest code: ``-L``, or one less in two's complement."""
-        return -self.levels - self.twos_complement
+        """The lowest code: 0, ``-L``, or one less in two's complement."""
+        if self.unsigned:
+            return 0
+        return -self.levels - (self.twos_complement and self.bits > 1)
+
+    @property
+    def planes(self) -> int:
+        """Bits of the magnitude of a code."""
+        return self.levels.bit_length()
 
     @property
     def storage(self) -> torch.dtype:
         """The smallest integer type that holds every code."""
-        return torch.int8 if self.bits <= 8 else torch.int16
+        if self.bits > 8:
+            return torch.int32 if self.levels > 32767 else torch.int16
+        return torch.uint8 if self.unsigned else torch.int8
+
+    def inside(self, steps: Tensor) -> Tensor:
+        """Which of ``steps = v / step`` lie within the range."""
+        return (steps >= self.lowest * (1 + EDGE)) & (steps <= self.levels * (1 + EDGE))
 
     def encode(self, steps: Tensor, want_inside: bool = True) -> tuple[Tensor, Tensor | None]:
         """Codes of ``steps = v / step``, and which of them were inside the range (slope 1).
@@ -50,9 +67,7 @@ class Converter:
         """
         if not want_inside:
             return steps.clamp_(self.lowest, self.levels).round_(), None
-        codes = steps.clamp(self.lowest, self.levels)
-        inside = (steps >= self.lowest * (1 + EDGE)) & (steps <= self.levels * (1 + EDGE))
-        return codes.round_(), inside
+        return steps.clamp(self.lowest, self.levels).round_(), self.inside(steps)
 
 
 _BOW_PEAK = 2 / (3 * math.sqrt(3))  # the largest value of u - u^3 in [0, 1]

@@ -1,4 +1,4 @@
-"""Weights on conductances: pairs, offset columns, single devices, and the digits of slices.
+"""Weights on conductances: pairs, cells around the middle of their range, and the digits of slices.
 
 A relative weight ``r = w / scale`` in [-1, 1] becomes the conductances of its cells, and cells
 become the relative weight that they stand for. Physical columns are those of the tile: one for
@@ -26,7 +26,9 @@ class Mapping:
     | differential-pair | ``G± = g_min + max(±r, 0) span``           | ``(G+ - G-) / span``    |
     | offset-column     | ``G = g_mid + r span/2``, G_ref = g_mid    | ``2 (G - G_ref) / span`` |
     | single-device     | ``G = g_mid + r span/2``                   | ``2 (G - g_mid) / span`` |
+    | offset-current    | ``G = g_mid + r span/2``                   | ``2 (G - g_mid) / span`` |
 
+    The last two differ in where ``g_mid`` is subtracted: behind the ADC and before it.
     The cell of a pair that carries nothing rests at ``g_min`` and is programmed like any other.
     With ``levels = n`` states, ``r`` is rounded to what its cells can hold; over ``slices = S`` of
     them ``|r|`` (or ``(r + 1)/2`` without a pair) is a number of S digits in base n, lowest first.
@@ -49,7 +51,7 @@ class Mapping:
     @property
     def reference(self) -> bool:
         """Whether one more column of each tile holds the offset that is subtracted."""
-        return not self.paired and not self.signed_cells
+        return self.array.mapping == "offset-column" and not self.signed_cells
 
     @property
     def signed_cells(self) -> bool:
@@ -57,9 +59,15 @@ class Mapping:
         return self._middle_uS == 0
 
     @property
-    def digital_reference(self) -> bool:
-        """Whether the reference is subtracted digitally, behind the ADC, and so is exact."""
-        return self.reference and self.array.mapping == "single-device"
+    def digital_offset(self) -> float:
+        """Relative current of a cell in the middle of the range, which is subtracted digitally,
+        behind the ADC; 0 where nothing is."""
+        return self._offset if self.array.mapping == "single-device" else 0.0
+
+    @property
+    def analog_offset(self) -> float:
+        """The same where an exact current is subtracted before the ADC."""
+        return self._offset if self.array.mapping == "offset-current" else 0.0
 
     @property
     def full_cell(self) -> float:
@@ -89,7 +97,7 @@ class Mapping:
         held = torch.cat(self._slices(r), dim=-2) if self.cell.levels is not None else r
         if not self.paired:
             g_uS = (held + 1.0) * (self.span_uS / 2) + self.cell.g_min_uS
-            if self.reference and not self.digital_reference:
+            if self.reference:
                 g_uS = F.pad(g_uS, (0, 0, 0, 1), value=self._middle_uS)
             return g_uS.unsqueeze(0)
         # max(r, 0) = (|r| + r) / 2, so written because its slope at 0 is 1/2: the slopes of the two
@@ -100,13 +108,11 @@ class Mapping:
     def relative(self, g_uS: Tensor) -> Tensor:
         """Relative currents of the physical columns, ``[tiles, slices * columns (+ 1), rows]``.
 
-        The reference, where there is one, is the last column and not yet subtracted. Linear in
-        ``g_uS [devices, tiles, columns, rows]``.
+        The reference, where there is one, is the last column and not yet subtracted, and neither is
+        the digital offset. ``g_uS [devices, tiles, columns, rows]``.
         """
         relative = self.signed(g_uS).sum(0)
-        if self.digital_reference:
-            relative = F.pad(relative, (0, 0, 0, 1), value=self.digital_offset)
-        return relative
+        return relative - self.analog_offset if self.analog_offset else relative
 
     def signed(self, g_uS: Tensor) -> Tensor:
         """Relative current of each cell by itself; same shape, devices first."""
@@ -114,19 +120,20 @@ class Mapping:
             return torch.stack((g_uS[0], -g_uS[1])) / self._unit_uS
         return g_uS / self._unit_uS
 
-    @property
-    def digital_offset(self) -> float:
-        """Relative current of a cell in the middle of the range."""
-        return self._middle_uS / self._unit_uS
-
     def weights(self, relative: Tensor) -> Tensor:
-        """:meth:`relative` with the reference subtracted, ``[tiles, slices * columns, rows]``."""
-        return relative[:, :-1] - relative[:, -1:] if self.reference else relative
+        """:meth:`relative` with the reference or the digital offset subtracted, ``[tiles, slices *
+        columns, rows]``."""
+        if self.reference:
+            return relative[:, :-1] - relative[:, -1:]
+        return relative - self.digital_offset if self.digital_offset else relative
 
     def variances(self, variance_uS2: Tensor) -> Tensor:
         """Variances of :meth:`relative` from those of the cells, in µS²; same shapes."""
-        variances = variance_uS2.sum(0) / self._unit_uS**2
-        return F.pad(variances, (0, 0, 0, 1)) if self.digital_reference else variances
+        return variance_uS2.sum(0) / self._unit_uS**2
+
+    @property
+    def _offset(self) -> float:
+        return self._middle_uS / self._unit_uS
 
     @property
     def _middle_uS(self) -> float:

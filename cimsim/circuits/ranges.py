@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import singledispatch
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -20,19 +22,25 @@ from cimsim.profile import (
 from cimsim.seeds import generator
 
 _SAMPLES_PER_BATCH = 8192
-_MOST_SAMPLES = 1 << 20
+_MOST_SAMPLES = 1 << 20  # of all groups
+_FEWEST_SAMPLES = 1 << 10  # of each
 _CANDIDATES = 96
+
+Quantised: TypeAlias = "Callable[[Tensor], Tensor]"
 
 
 class RangeObserver:
-    """Collects magnitudes of a signal over calibration batches and proposes a full scale."""
+    """Collects a signal over calibration batches and proposes full scales: one for each of its
+    ``groups``."""
 
-    def __init__(self) -> None:
+    def __init__(self, groups: int = 1) -> None:
+        self.groups = groups
         self._samples: list[Tensor] = []
         self._draws = generator("calibration")
         self._share = 1.0
-        self._peak = 0.0
-        self._squares = 0.0
+        self._peaks = torch.zeros(groups, dtype=torch.float64)
+        self._lowest = math.inf
+        self._squares = torch.zeros(groups, dtype=torch.float64)
         self._values = 0
 
     @property
@@ -41,98 +49,129 @@ class RangeObserver:
         return self._values > 0
 
     def observe(self, v: Tensor) -> None:
-        """Keep a random subset of ``|v|``, and of all values the peak and the mean square; any
-        shape, never the graph.
+        """Keep a random subset of ``v [groups, ...]`` (of any shape where there is one group), and of
+        all values the peak and the mean square; never the graph.
 
         Random, because evenly spaced samples fall into step with the signal's own layout and see a
         single pixel or feature of it.
         """
-        flat = v.detach().flatten()
-        if flat.numel() == 0:
+        flat = v.detach().reshape(self.groups, -1)
+        count = flat.shape[1]
+        if count == 0:
             return
-        wanted = max(1, int(self._share * min(flat.numel(), _SAMPLES_PER_BATCH)))
-        if wanted < flat.numel():
-            picked = torch.randint(flat.numel(), (wanted,), generator=self._draws)
-            self._samples.append(flat[picked.to(flat.device)].abs().float().cpu())
+        most = max(_FEWEST_SAMPLES, _MOST_SAMPLES // self.groups)
+        wanted = max(1, int(self._share * min(count, _SAMPLES_PER_BATCH, most)))
+        if wanted < count:
+            picked = torch.randint(count, (wanted,), generator=self._draws)
+            self._samples.append(flat[:, picked.to(flat.device)].float().cpu())
         else:
-            self._samples.append(flat.abs().float().cpu())
-        if sum(len(samples) for samples in self._samples) > _MOST_SAMPLES:
-            everything = torch.cat(self._samples)
-            half = torch.randperm(len(everything), generator=self._draws)[: _MOST_SAMPLES // 2]
-            self._samples = [everything[half]]
+            self._samples.append(flat.float().cpu().clone())
+        if sum(samples.shape[1] for samples in self._samples) > most:
+            everything = self.samples
+            half = torch.randperm(everything.shape[1], generator=self._draws)[: most // 2]
+            self._samples = [everything[:, half]]
             self._share /= 2
-        self._squares += torch.linalg.vector_norm(flat, dtype=torch.float64).item() ** 2
-        self._values += flat.numel()
-        peak = flat.abs().max().item()
-        if peak > self._peak or math.isnan(peak):  # nothing is above NaN, so it stays the peak
-            self._peak = peak
+        norms = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
+        self._squares += norms.square().cpu()
+        self._values += count
+        # The larger of a number and NaN is NaN, so that it stays.
+        self._peaks = torch.maximum(self._peaks, flat.abs().amax(1).double().cpu())
+        self._lowest = min(self._lowest, flat.min().item())
 
     @property
-    def peak(self) -> float:
-        """Largest magnitude seen; 0 if nothing was."""
-        return self._peak
+    def peaks(self) -> Tensor:
+        """Largest magnitude of each group, ``[groups]``; 0 if nothing was seen."""
+        return self._peaks
 
     @property
-    def rms(self) -> float:
-        """Root mean square of everything seen; 0 if nothing was."""
-        return math.sqrt(self._squares / self._values) if self._values else 0.0
+    def lowest(self) -> float:
+        """The lowest value of all; infinite if nothing was seen."""
+        return self._lowest
+
+    @property
+    def rms(self) -> Tensor:
+        """Root mean square of everything seen, ``[groups]``; 0 if nothing was."""
+        return (self._squares / max(1, self._values)).sqrt()
 
     @property
     def samples(self) -> Tensor:
-        """The magnitudes that were kept, at least one."""
-        return torch.cat(self._samples)
+        """The values that were kept, ``[groups, values]``."""
+        return torch.cat(self._samples, dim=1)
 
-    def full_scale(self, rule: Range, levels: int, noise_of_range: float = 0.0) -> float:
-        """The range that ``rule`` proposes for a converter with ``levels`` codes above zero.
+    def full_scales(self, rule: Range, quantised: Quantised, noise_of_range: float = 0.0) -> Tensor:
+        """The ranges that ``rule`` proposes, ``[groups]``.
 
-        ``noise_of_range`` is noise that grows with the range, as a fraction of it. A signal that is
-        zero throughout gets range 1, unless the range is fixed.
+        ``quantised`` makes of values over their range what a converter does; ``noise_of_range`` is
+        noise that grows with the range, as a fraction of it. A group that is zero throughout gets
+        range 1, unless the range is fixed.
         """
-        if self._peak == 0.0 and not isinstance(rule, FixedRange):
-            return 1.0
-        return _full_scale(rule, self, levels, noise_of_range)
+        if isinstance(rule, FixedRange):
+            return torch.full((self.groups,), rule.full_scale)
+        if not self.seen:
+            return torch.ones(self.groups)
+        scales = _full_scales(rule, self, quantised, noise_of_range).float()
+        return torch.where(self._peaks == 0.0, torch.ones_like(scales), scales)
+
+
+def even_steps(levels: int) -> Quantised:
+    """Rounding to ``levels`` even steps on either side of zero, and clipping."""
+
+    def quantised(u: Tensor) -> Tensor:
+        return (u * levels).round_().clamp_(-levels, levels) / levels
+
+    return quantised
 
 
 @singledispatch
-def _full_scale(rule: object, seen: RangeObserver, levels: int, noise_of_range: float) -> float:
+def _full_scales(
+    rule: object, seen: RangeObserver, quantised: Quantised, noise_of_range: float
+) -> Tensor:
     raise NotImplementedError(f"no way to set a range by {type(rule).__name__}")
 
 
-@_full_scale.register(LearnedRange)
-@_full_scale.register(MinimumErrorRange)
+@_full_scales.register(LearnedRange)
+@_full_scales.register(MinimumErrorRange)
 def _(
-    rule: LearnedRange | MinimumErrorRange, seen: RangeObserver, levels: int, noise_of_range: float
-) -> float:
+    rule: LearnedRange | MinimumErrorRange,
+    seen: RangeObserver,
+    quantised: Quantised,
+    noise_of_range: float,
+) -> Tensor:
     """``argmin_r mean((v - Q_r(v))^2) + (noise_of_range r)^2`` over a geometric grid from the peak
     down to a hundredth of it."""
     # Exactly scaled to about 1, as squares of small numbers would underflow.
-    unit = 2.0 ** math.frexp(seen.peak)[1]
-    samples = seen.samples / unit
-    candidates = seen.peak / unit * torch.logspace(0, -2, _CANDIDATES)
+    unit = torch.frexp(seen.peaks.where(seen.peaks.isfinite(), 1.0)).exponent
+    samples = torch.ldexp(seen.samples.double(), -unit.unsqueeze(1)).float()
+    peaks = torch.ldexp(seen.peaks, -unit).float()
+    candidates = torch.logspace(0, -2, _CANDIDATES).unsqueeze(1) * peaks  # [candidates, groups]
     errors = []
-    for r in candidates.tolist():
-        step = r / levels
-        quantised = (samples / step).round_().clamp_max_(levels) * step
-        errors.append((quantised - samples).square().mean() + (noise_of_range * r) ** 2)
-    return float(candidates[torch.stack(errors).argmin()]) * unit
+    for ranges in candidates:
+        r = ranges.clamp_min(torch.finfo(torch.float32).tiny).unsqueeze(1)
+        noise = (noise_of_range * ranges).square()
+        errors.append((quantised(samples / r) * r - samples).square().mean(1) + noise)
+    best = torch.stack(errors).argmin(0)
+    return torch.ldexp(candidates.gather(0, best.unsqueeze(0)).squeeze(0).double(), unit)
 
 
-@_full_scale.register
-def _(rule: PeakRange, seen: RangeObserver, levels: int, noise_of_range: float) -> float:
-    return seen.peak
+@_full_scales.register
+def _(
+    rule: PeakRange, seen: RangeObserver, quantised: Quantised, noise_of_range: float
+) -> Tensor:
+    return seen.peaks
 
 
-@_full_scale.register
-def _(rule: PercentileRange, seen: RangeObserver, levels: int, noise_of_range: float) -> float:
+@_full_scales.register
+def _(
+    rule: PercentileRange, seen: RangeObserver, quantised: Quantised, noise_of_range: float
+) -> Tensor:
+    share = rule.percentile / 100
+    found = torch.stack([group.abs().quantile(share) for group in seen.samples])
     # A signal may be zero more often than that; a range of zero would be none at all.
-    return seen.samples.quantile(rule.percentile / 100).item() or seen.peak
+    return torch.where(found > 0, found.double(), seen.peaks)
 
 
-@_full_scale.register
-def _(rule: SigmaRange, seen: RangeObserver, levels: int, noise_of_range: float) -> float:
+@_full_scales.register
+def _(
+    rule: SigmaRange, seen: RangeObserver, quantised: Quantised, noise_of_range: float
+) -> Tensor:
     return rule.k * seen.rms
-
-
-@_full_scale.register
-def _(rule: FixedRange, seen: RangeObserver, levels: int, noise_of_range: float) -> float:
-    return rule.full_scale

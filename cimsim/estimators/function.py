@@ -199,8 +199,7 @@ class _Seen:
         self._call, self._array, self._tiling = call, call.array, call.array.tiling
         self._kept, self._x_shape, self._shares_input = kept, x_shape, shares_input
         self._wants_dx = needs.x or needs.dac
-        dac = self._array.profile.dac
-        self._bits = dac.bits if dac.bit_serial else None
+        self._planes = self._array.planes
         z_shape = self._array.currents_shape(dy.shape)
         line = self._tiling.lines(z_shape).line
         self._dac_mask = self._adc_mask = None
@@ -208,7 +207,7 @@ class _Seen:
             self._dac_mask = Mask(kept.dac_bits, x_shape, x_shape.numel())
         if kept.adc_bits is not None:
             self._adc_mask = Mask(kept.adc_bits, z_shape, line)
-        self._dy = dy if self._bits is None else spread_planes(dy, self._bits)
+        self._dy = dy if self._planes is None else spread_planes(dy, self._planes)
         self._at_rows: Tensor | None = None
         self._spread: tuple[Mask | None, Tensor | None, Tensor] | None = None
 
@@ -242,8 +241,8 @@ class _Seen:
             cells, at_columns = weight, self._at(dz, None)
         else:
             cells, at_columns = weight.values, self._at(dz, weight.scale)
-        if self._bits is not None:  # every bit passes its share of the gradient straight through
-            dim, planes = self._tiling.vector_dim, self._bits - 1
+        if self._planes is not None:  # every bit passes its share of the gradient straight through
+            dim, planes = self._tiling.vector_dim, self._planes
             at_columns = at_columns.unflatten(dim, (planes, -1)).sum(dim) / ((1 << planes) - 1)
         at_columns, cells = self._low(at_columns), self._low(cells)
         dx = self._tiling.input_grad(at_columns, cells, self._x_shape)
@@ -276,7 +275,7 @@ class _Seen:
             codes = self._array.encode(self._kept.input, self._call.ranges)
         else:
             codes = self._array.widened(self._kept.input, self._dy)
-        return codes if self._bits is None else bit_planes(codes, self._bits)
+        return codes if self._planes is None else bit_planes(codes, self._planes)
 
     def _in_input_units(self, of_codes: Tensor) -> Tensor:
         step = self._array.step(self._call.ranges)
@@ -304,10 +303,12 @@ class _Seen:
         return gradient
 
     def by_adc_range(self) -> Tensor:
-        """Gradient of the ADC's range, one or one for each tile."""
+        """Gradient of the ADC's ranges."""
         ranges, tiling, slope = self._call.ranges, self._tiling, self._kept.adc_slope
         assert slope is not None
         each = self._at(self.delta(), None) * slope
-        if self._bits is not None:
+        if self._planes is not None:
             each = self._in_input_units(each)
-        return each.sum() if ranges.adc.dim() == 0 else tiling.by_column(each).sum((1, 2))
+        by_column = tiling.by_column(each)
+        summed = self._array.range_groups(by_column.shape[1]).gathered(by_column).sum(1)
+        return summed.view(ranges.adc.shape)

@@ -63,6 +63,7 @@ class Targets {
 };
 
 struct Physics {
+    float offset;  // subtracted from relative currents
     bool paired;
     float g_min_uS, span_uS, floor_uS, ceiling_uS;
     std::vector<Programming> programming;
@@ -88,7 +89,7 @@ struct Physics {
             seeds += draw.count, sizes += draw.count;
             return draw;
         };
-        paired = *p++ != 0, g_min_uS = *p++, span_uS = *p++, floor_uS = *p++, ceiling_uS = *p++;
+        offset = *p++, paired = *p++ != 0, g_min_uS = *p++, span_uS = *p++, floor_uS = *p++, ceiling_uS = *p++;
         for (int count = int(*p++); count > 0; count--) {
             draws.push_back(next_draw(true));
             Programming e{p[0], p[1], p[2], nullptr, nullptr, 0, 0, false};
@@ -341,7 +342,7 @@ CIMSIM_INLINE Programmed programmed(const Physics& physics, Floats relative, con
         out.now = absolute(out.relative);
     } else {
         const float middle = g_min + span / 2;
-        out.relative = value_of(g) * per_unit;
+        out.relative = value_of(g) * per_unit - physics.offset;
         out.slope = slope_of(g) * per_unit;
         out.before = absolute(value_of(fresh) - middle) * per_unit;
         out.now = absolute(value_of(g) - middle) * per_unit;
@@ -400,7 +401,7 @@ inline void textbook(const Physics& physics, const float* weight, float per_scal
     const float gain = per_scale * half_uS, per_unit = 1.0f / physics.unit_uS(), steep = half_uS * per_unit;
     for (int64_t i = 0; i < count; i++) {
         const float g_uS = weight[i] * gain + middle_uS + errors_uS[i];
-        relative[i] = (g_uS < floor_uS ? floor_uS : g_uS > ceiling_uS ? ceiling_uS : g_uS) * per_unit;
+        relative[i] = (g_uS < floor_uS ? floor_uS : g_uS > ceiling_uS ? ceiling_uS : g_uS) * per_unit - physics.offset;
     }
     if (!slope) return;
     for (int64_t i = 0; i < count; i++) {

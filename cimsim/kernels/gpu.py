@@ -56,6 +56,7 @@ def _encode(
     mask: Any,
     full: Any,
     levels: Any,
+    lowest: Any,
     count: Any,
     SQUARES: tl.constexpr,
     KEPT: tl.constexpr,
@@ -67,14 +68,14 @@ def _encode(
     i = byte[:, None] * 8 + bit[None, :]
     there = i < count
     v = tl.load(x + i, mask=there, other=0.0).to(tl.float32) / (tl.load(full) / levels)
-    code = _rounded(_clamped(v, -levels, levels))
+    code = _rounded(_clamped(v, lowest, levels))
     tl.store(codes + i, code.to(codes.dtype.element_ty), mask=there)
     if SQUARES:
         tl.store(squares + i, (code * code).to(squares.dtype.element_ty), mask=there)
     if KEPT:
-        tl.store(kept + i, code.to(tl.int8), mask=there)
+        tl.store(kept + i, code.to(tl.int32).to(kept.dtype.element_ty), mask=there)
     if MASK:
-        inside = (_inside(v, -levels, levels) & there).to(tl.int32)
+        inside = (_inside(v, lowest, levels) & there).to(tl.int32)
         packed = tl.sum(inside << bit[None, :], axis=1)
         tl.store(mask + byte, packed.to(tl.uint8), mask=byte * 8 < count)
 
@@ -102,7 +103,7 @@ def _convert(
     adc_seed: Any,
     VARIANCE: tl.constexpr,
     DAC: tl.constexpr,
-    PER_TILE: tl.constexpr,
+    FULL_DIMS: tl.constexpr,
     BIAS: tl.constexpr,
     MASK: tl.constexpr,
     NOISE: tl.constexpr,
@@ -125,7 +126,13 @@ def _convert(
             column = table * columns + i
         else:
             column = table * columns + own + i * 0
-        step = tl.load(adc_full + (table if PER_TILE else 0)) / highest
+        if FULL_DIMS == 2:
+            full = tl.load(adc_full + column, mask=there, other=1.0)
+        elif FULL_DIMS == 1:
+            full = tl.load(adc_full + table)
+        else:
+            full = tl.load(adc_full)
+        step = full / highest
         gain = 1.0 / step
         if DAC:
             gain = tl.load(dac_full) / dac_levels / step
@@ -195,6 +202,7 @@ def _gate(
     mask: Any,
     full: Any,
     levels: Any,
+    lowest: Any,
     count: Any,
     MASK: tl.constexpr,
     BLOCK: tl.constexpr,
@@ -206,7 +214,7 @@ def _gate(
         inside = ((bits >> (i % 8).to(tl.int32)) & 1) != 0
     else:
         v = tl.load(x + i, mask=there, other=0.0).to(tl.float32) / (tl.load(full) / levels)
-        inside = _inside(v, -levels, levels)
+        inside = _inside(v, lowest, levels)
     d = tl.load(dx + i, mask=there, other=0.0)
     tl.store(dx + i, tl.where(inside, d, 0.0), mask=there)
 
@@ -226,10 +234,11 @@ def encode(
     """See the CPU's."""
     values = torch.empty_like(x)
     squares = torch.empty_like(x, dtype=variance_dtype()) if want_squares else None
-    kept = torch.empty_like(x, dtype=torch.int8) if want_kept else None
+    kept = torch.empty_like(x, dtype=dac.byte) if want_kept else None
     mask = x.new_empty(-(-x.numel() // 8), dtype=torch.uint8) if want_mask else None
     _encode[(triton.cdiv(x.numel(), _BLOCK),)](
         *(x, values, _or(squares, x), _or(kept, x), _or(mask, x), dac.full_scale, dac.levels),
+        dac.lowest,
         x.numel(),
         SQUARES=want_squares,
         KEPT=want_kept,
@@ -259,13 +268,13 @@ def convert(
         bytes_of_mask = z.numel() // lines.line * -(-lines.line // 8)
         mask = z.new_empty(bytes_of_mask, dtype=torch.uint8)
     grid, shape, block = _layout(lines)
-    full, levels = (adc_full_scale, 1) if dac is None else dac
+    full, levels = (adc_full_scale, 1) if dac is None else (dac.full_scale, dac.levels)
     _convert[grid](
         *(z, _or(variance, z), full, adc_full_scale, scale, _or(bias, z), y, _or(mask, z)),
         *(*shape, levels, *codes, noise_steps, *seeds),
         VARIANCE=variance is not None,
         DAC=dac is not None,
-        PER_TILE=adc_full_scale.dim() > 0,
+        FULL_DIMS=adc_full_scale.dim(),
         BIAS=bias is not None,
         MASK=want_mask,
         NOISE=noise_steps != 0,
@@ -290,7 +299,7 @@ def spread(dy: Tensor, mask: Tensor | None, lines: Lines, scale: Tensor | None, 
 def gate(dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac) -> None:
     """See the CPU's."""
     _gate[(triton.cdiv(dx.numel(), _BLOCK),)](
-        *(dx, _or(x, dx), _or(mask, dx), dac.full_scale, dac.levels, dx.numel()),
+        *(dx, _or(x, dx), _or(mask, dx), dac.full_scale, dac.levels, dac.lowest, dx.numel()),
         MASK=mask is not None,
         BLOCK=_BLOCK,
     )
@@ -309,7 +318,7 @@ def check(device: str) -> None:
             cannot compile.
     """
     x = torch.linspace(-2.0, 2.0, 90, device=device).view(3, 30)
-    dac = Dac(torch.ones((), device=device), 127)
+    dac = Dac(torch.ones((), device=device), 127, -127)
     wanted = (x * 127).clamp(-127, 127).round()
     found = encode(x, dac, want_squares=True, want_kept=True, want_mask=True)
     dx, dz, y = torch.ones_like(x), torch.empty_like(x), torch.empty_like(x)

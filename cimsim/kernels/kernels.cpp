@@ -65,10 +65,9 @@ void cimsim_normal(float* out, int64_t count, uint64_t seed, int threads) {
 // and columns. `scale` [tiles, columns] is an input, or the largest weight of each column if
 // `find_scale`. `slope` is d relative / d (weight / scale), `variance` that of the relative currents,
 // `sums` [2, tiles * columns] of |relative| fresh and aged; each may be null. Variances, and the squares
-// that multiply them, may be bf16. The outputs have
-// `out_columns >= columns` columns for each tile.
+// that multiply them, may be bf16.
 void cimsim_program(const float* weight, float* scale, int find_scale, const int64_t* dims, const float* recipe,
-                    const int64_t* counts, const uint64_t* seeds, const float* sizes, double age_s, int64_t out_columns, float* relative, float* slope, void* variance, int bf16, double* sums,
+                    const int64_t* counts, const uint64_t* seeds, const float* sizes, double age_s, float* relative, float* slope, void* variance, int bf16, double* sums,
                     int threads) {
     const Field field{weight, scale, dims[0], dims[1], dims[2], dims[3], dims[4]};
     const Physics physics(recipe, counts, seeds, sizes, age_s);
@@ -82,7 +81,7 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
         const auto begin = [&](int64_t column) {
             current = column;
             if (find_scale) scale[column] = field.largest(column);
-            to = (column / field.columns * out_columns + column % field.columns) * field.rows;
+            to = column * field.rows;
         };
         const auto write = [&](const Programmed& cells, int64_t lanes, int64_t row) {
             store_some(relative + to + row, cells.relative, lanes);
@@ -181,9 +180,9 @@ void cimsim_pull(const float* weight, float* scale, const int64_t* dims, const f
     }
 }
 
-// The DAC of step `*full / levels`: codes of x and their squares, as floats for products; as bytes, and which did not saturate
+// The DAC of step `*full / levels` with codes from `lowest` to `levels`: codes of x and their squares, as floats for products; as bytes, and which did not saturate
 // (one bit a value), to be kept. All but `codes` may be null.
-void cimsim_encode(const float* x, int64_t count, const float* full, float levels, float* codes, void* squares, int bf16, int8_t* kept,
+void cimsim_encode(const float* x, int64_t count, const float* full, float levels, float lowest, float* codes, void* squares, int bf16, int8_t* kept,
                    uint8_t* mask, int threads) {
     const float unit = *full / levels;
 #pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
@@ -192,7 +191,7 @@ void cimsim_encode(const float* x, int64_t count, const float* full, float level
         for (int64_t i = part * 4096; i < end; i += kLanes) {
             const int64_t left = end - i;
             const Floats v = load_some(x + i, left) / unit;
-            const Floats code = rounded(clamped(v, -levels, levels));
+            const Floats code = rounded(clamped(v, lowest, levels));
             store_some(codes + i, code, left);
             if (squares) store_variance(squares, i, code * code, left, bf16);
             if (kept) {
@@ -203,24 +202,24 @@ void cimsim_encode(const float* x, int64_t count, const float* full, float level
                 else
                     std::memcpy(kept + i, &bytes, left);
             }
-            if (mask) store_bits(mask + i / 8, bits_of(inside(v, -levels, levels)), left);
+            if (mask) store_bits(mask + i / 8, bits_of(inside(v, lowest, levels)), left);
         }
     }
 }
 
 // The ADC and what is digital behind it: y = sum over tiles of scale * step * code(gain * z + noise),
-// plus the bias, where step = *adc_full / highest (one for each tile if `per_tile`) and gain = (dac_full
+// plus the bias, where step = *adc_full / highest (`full_dims` 0: one of all; 1: one for each tile; 2: one for each column) and gain = (dac_full
 // / dac_levels) / step. dims: outer, groups, tiles, lines, line, line_of_columns. `dac_full` null is a
 // DAC of step 1; `variance` (of z), `bias` and `mask` may be null; `mask` marks the conversions that
 // did not saturate.
 void cimsim_convert(const float* z, const void* variance, int bf16, const int64_t* dims, const float* dac_full, float dac_levels,
-                    const float* adc_full, int per_tile, const float* column_scale, const float* bias, float lowest,
+                    const float* adc_full, int full_dims, const float* column_scale, const float* bias, float lowest,
                     float highest, float noise_steps, uint64_t cells_seed, uint64_t adc_seed,
                     float* y, uint8_t* mask, int threads) {
     const Currents at{dims[0], dims[1], dims[2], dims[3], dims[4], dims[5] != 0};
     std::vector<float> gain(at.groups * at.tiles * at.columns()), scale(gain.size());
     for (size_t i = 0; i < gain.size(); i++) {
-        const float step = adc_full[per_tile ? i / at.columns() : 0] / highest;
+        const float step = adc_full[full_dims == 0 ? 0 : full_dims == 1 ? i / at.columns() : i] / highest;
         gain[i] = (dac_full ? *dac_full / dac_levels : 1.0f) / step, scale[i] = column_scale[i] * step;
     }
     const int64_t chunk = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, at.line));
@@ -286,15 +285,16 @@ void cimsim_spread(const float* dy, const uint8_t* mask, const int64_t* dims, co
     }
 }
 
-// Back through the DAC, in place: dx where |x| lies within the full scale, 0 elsewhere.
-void cimsim_gate(float* dx, const float* x, const uint8_t* mask, int64_t count, const float* full, float levels, int threads) {
+// Back through the DAC, in place: dx where x lies between the lowest and the highest code, 0 elsewhere.
+void cimsim_gate(float* dx, const float* x, const uint8_t* mask, int64_t count, const float* full, float levels, float lowest,
+                 int threads) {
     const float unit = *full / levels;
 #pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
     for (int64_t part = 0; part < (count + 4095) / 4096; part++) {
         const int64_t end = std::min(count, (part + 1) * 4096);
         for (int64_t i = part * 4096; i < end; i += kLanes) {
             const int64_t left = end - i;
-            const Ints passes = mask ? mask_of(load_bits(mask + i / 8, left)) : inside(load_some(x + i, left) / unit, -levels, levels);
+            const Ints passes = mask ? mask_of(load_bits(mask + i / 8, left)) : inside(load_some(x + i, left) / unit, lowest, levels);
             store_some(dx + i, where(passes, load_some(dx + i, left), splat(0)), left);
         }
     }

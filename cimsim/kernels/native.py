@@ -29,36 +29,42 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
     "normal": (_POINTER, _LONG, _SEED, _INT),
     "program": (
         *(_POINTER, _POINTER, _INT, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER),
-        *(ctypes.c_double, _LONG),
-        *(_POINTER, _POINTER, _POINTER, _INT, _POINTER, _INT),
+        *(ctypes.c_double, _POINTER, _POINTER, _POINTER, _INT, _POINTER, _INT),
     ),
     "pull": (
         *(_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, ctypes.c_double),
         *(_POINTER, _POINTER, _POINTER, _POINTER, _FLOAT, _POINTER, _INT),
     ),
     "encode": (
-        *(_POINTER, _LONG, _POINTER, _FLOAT, _POINTER, _POINTER, _INT, _POINTER, _POINTER, _INT),
+        *(_POINTER, _LONG, _POINTER, _FLOAT, _FLOAT, _POINTER, _POINTER, _INT, _POINTER, _POINTER),
+        _INT,
     ),
     "convert": (
         *(_POINTER, _POINTER, _INT, _POINTER, _POINTER, _FLOAT, _POINTER, _INT, _POINTER),
         *(_POINTER, _FLOAT, _FLOAT, _FLOAT, _SEED, _SEED, _POINTER, _POINTER, _INT),
     ),
     "spread": (_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
-    "gate": (_POINTER, _POINTER, _POINTER, _LONG, _POINTER, _FLOAT, _INT),
+    "gate": (_POINTER, _POINTER, _POINTER, _LONG, _POINTER, _FLOAT, _FLOAT, _INT),
     "fingerprint": (_POINTER, _LONG, _POINTER, _INT),
 }
 
 
 class Dac(NamedTuple):
-    """A full scale (one number) and the codes above zero that it is divided into."""
+    """A full scale (one number), the codes above zero that it is divided into, and the lowest."""
 
     full_scale: Tensor
     levels: int
+    lowest: int
 
     @property
     def size(self) -> Tensor:
         """What one code is worth."""
         return self.full_scale / self.levels
+
+    @property
+    def byte(self) -> torch.dtype:
+        """The type of one byte that holds the codes of up to 8 bits."""
+        return torch.uint8 if self.lowest == 0 else torch.int8
 
 
 class Lines(NamedTuple):
@@ -182,16 +188,15 @@ def program(
             the read variance).
 
     Returns:
-        Relative currents, their slopes and read variances ``[tiles, columns (+ 1), rows]`` (the
-        reference of single devices last), the scale, and where the cells drift ``[2, tiles,
-        columns]`` of what drift compensation compares: the sum of absolute relative weights of each
-        column, before and now.
+        Relative currents, their slopes and read variances ``[tiles, columns, rows]``, the scale,
+        and where the cells drift ``[2, tiles, columns]`` of what drift compensation compares: the
+        sum of absolute relative weights of each column, before and now.
     """
     tiles, columns, rows = weight.shape
     numbers, names = _numbers(recipe), _drawn(draws)
     find_scale = scale is None
     scale = weight.new_empty(tiles, columns) if scale is None else scale.contiguous()
-    shape = (tiles, columns + recipe.reference, rows)
+    shape = (tiles, columns, rows)
 
     def field(slot: str, dtype: torch.dtype) -> Tensor:
         return scratch(slot, shape, dtype) if passing else torch.empty(shape, dtype=dtype)
@@ -204,14 +209,9 @@ def program(
     dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
     _call(
         "program",
-        *(weight.data_ptr(), scale.data_ptr(), find_scale, dims, numbers, *names, age_s, shape[1]),
+        *(weight.data_ptr(), scale.data_ptr(), find_scale, dims, numbers, *names, age_s),
         *(relative.data_ptr(), _at(slope), *_variance(variance), _at(sums)),
     )
-    if recipe.reference:
-        relative[:, -1] = recipe.offset
-        for other in (slope, variance):
-            if other is not None:
-                other[:, -1] = 0.0
     return Cells(relative, scale, slope, variance, sums)
 
 
@@ -268,17 +268,18 @@ def encode(
     want_kept: bool = False,
     want_mask: bool = False,
 ) -> Codes:
-    """The DAC's codes of the contiguous ``x``; bytes hold those of up to 8 bits only.
+    """The DAC's codes of the contiguous ``x``; bytes hold those of up to 8 bits only, without a sign
+    where there is none.
 
     Values and squares lie in :func:`scratch`.
     """
     values = scratch("codes", tuple(x.shape))
     squares = scratch("squares", tuple(x.shape), variance_dtype()) if want_squares else None
-    kept = torch.empty_like(x, dtype=torch.int8) if want_kept else None
+    kept = torch.empty_like(x, dtype=dac.byte) if want_kept else None
     mask = x.new_empty(-(-x.numel() // 8), dtype=torch.uint8) if want_mask else None
     _call(
         "encode",
-        *(x.data_ptr(), x.numel(), *_pointers(dac)),
+        *(x.data_ptr(), x.numel(), *_pointers(dac), dac.lowest),
         *(values.data_ptr(), *_variance(squares), _at(kept), _at(mask)),
     )
     return Codes(values, squares, kept, mask)
@@ -305,7 +306,8 @@ def convert(
         variance: of the currents by read noise, like ``z``, of :func:`variance_dtype`.
         lines: the layout.
         dac: what a step of the input is worth; 1 if None.
-        adc_full_scale: one number, or one for each of ``groups * tiles``.
+        adc_full_scale: one number, one for each of ``groups * tiles``, or one for each column of
+            these, contiguous.
         codes: lowest and highest.
         scale: per column, ``[groups * tiles, columns]``, contiguous.
         bias: per output.
@@ -338,7 +340,7 @@ def spread(dy: Tensor, mask: Tensor | None, lines: Lines, scale: Tensor | None, 
 
 def gate(dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac) -> None:
     """Keep ``dx`` where the DAC did not saturate: as ``mask`` says, or else as ``x`` tells."""
-    _call("gate", dx.data_ptr(), _at(x), _at(mask), dx.numel(), *_pointers(dac))
+    _call("gate", dx.data_ptr(), _at(x), _at(mask), dx.numel(), *_pointers(dac), dac.lowest)
 
 
 def fingerprint(values: Tensor) -> int:

@@ -9,7 +9,7 @@ physics.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from cimsim.profile import (
@@ -41,16 +41,25 @@ from cimsim.profile import (
 @dataclass(frozen=True)
 class Recipe:
     """``numbers`` in the order of the kernel's ``Physics``, the names of the seeds of static draws,
-    and of every read noise its index and times, from which follow those of its slow part."""
+    and of every read noise its index and times, from which follow those of its slow part.
+
+    ``digital_offset`` is what is subtracted from relative currents behind the ADC.
+    """
 
     numbers: tuple[float, ...]
     draws: tuple[tuple[str, int], ...]
     flicker: tuple[tuple[int, FlickerTimes | None], ...]
-    paired: bool
-    reference: bool
     reads: bool
     drifts: bool
-    offset: float
+    digital_offset: float
+
+    @property
+    def of_weights(self) -> Recipe:
+        """The same for cells from whose currents the digital offset is subtracted as well."""
+        if not self.digital_offset:
+            return self
+        offset = self.numbers[0] + self.digital_offset
+        return replace(self, numbers=(offset, *self.numbers[1:]), digital_offset=0.0)
 
 
 def not_programmed(profile: Profile) -> tuple[str, ...]:
@@ -96,17 +105,18 @@ def recipe(profile: Profile) -> Recipe | None:
     ]
     paired = array.mapping == "differential-pair"
     span_uS = cell.g_max_uS - cell.g_min_uS
-    numbers = [float(paired), cell.g_min_uS, span_uS, *cell.bounds_uS, float(len(programming))]
+    offset = 0.0 if paired else (cell.g_min_uS + cell.g_max_uS) / span_uS
+    is_digital = array.mapping == "single-device"
+    numbers = [0.0 if is_digital else offset, float(paired), cell.g_min_uS, span_uS]
+    numbers += [*cell.bounds_uS, float(len(programming))]
     for part in parts:
         assert part is not None
         numbers += part
     draws = [("programming", i) for i, _ in programming] + [("drift", i) for i, _ in drift]
-    offset = 0.0 if paired else (cell.g_min_uS + cell.g_max_uS) / span_uS
-    reference = not paired and offset != 0
     flicker = [(i, e.times if isinstance(e, FlickerReadNoise) else None) for i, e in read]
     return Recipe(
-        *(tuple(numbers), tuple(draws), tuple(flicker), paired, reference),
-        *(bool(read), bool(drift), offset),
+        *(tuple(numbers), tuple(draws), tuple(flicker), bool(read), bool(drift)),
+        offset if is_digital else 0.0,
     )
 
 

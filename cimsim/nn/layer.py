@@ -30,7 +30,7 @@ from cimsim.nn import operation
 from cimsim.nn.computed import cast, computed, computed_once, leave_graph
 from cimsim.nn.denoiser import ColumnDenoiser
 from cimsim.nn.forms import refuse_input, refuse_weight
-from cimsim.nn.ranged import Ranged, SignalObserver, compute_dtype, range_key
+from cimsim.nn.ranged import CALIBRATED, Ranged, SignalObserver, compute_dtype, range_key
 from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
 from cimsim.profile import Array as ProfileArray
 from cimsim.profile import LearnedRange, Profile
@@ -90,7 +90,7 @@ class AnalogLayer(Ranged):
             )
         refuse_weight(self.weight)
         of_torch = set(vars(self))
-        for buffer in ("dac_range", "adc_range"):
+        for buffer in CALIBRATED:
             self.register_buffer(buffer, None)
         device = self.weight.device
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64, device=device), False)
@@ -108,7 +108,7 @@ class AnalogLayer(Ranged):
         self._chip_content = ()
         self.profile = profile
         self.program(0)
-        self._ours = [*(set(vars(self)) - of_torch), "dac_range", "adc_range", "calls", "_ours"]
+        self._ours = [*(set(vars(self)) - of_torch), *CALIBRATED, "calls", "_ours"]
 
     def become_digital(self) -> None:
         """Become the torch layer again, with the weight that the quantizer makes of it.
@@ -186,11 +186,6 @@ class AnalogLayer(Ranged):
         """How many outputs, or output channels, the layer has."""
         raise NotImplementedError
 
-    def arranged(self, weight: Tensor) -> Tensor:
-        """``weight`` (or anything of its shape) as the array holds it: a column for each entry of
-        the first axis. The weight itself for most layers."""
-        return weight
-
     def restored(self, arranged: Tensor) -> Tensor:
         """Inverse of :meth:`arranged`."""
         return arranged
@@ -249,6 +244,7 @@ class AnalogLayer(Ranged):
         self._chip = None
         if old is None or range_key(old) != range_key(profile) or tiles != array.tiling.tiles:
             self._forget_ranges()
+        self._array = self._with_sign(self._array)
         self._set_fixed_ranges()
         self._laid_out = self.weight.shape
 
@@ -348,7 +344,8 @@ class AnalogLayer(Ranged):
         """From now on, look at every input: what the converters of a perfect chip would meet, or
         ``on_chip`` those of the chip of evaluation mode at its age."""
         perfect = replace(self._array, profile=self.profile.scale_noise(0.0))
-        self.observer = SignalObserver(self._array if on_chip else perfect, on_chip)
+        array = self._array if on_chip else perfect
+        self.observer = SignalObserver(array, self._range_groups.count, on_chip)
 
     # Not compiled: it programs a chip, once for a batch of a calibration.
     @not_compiled
@@ -356,24 +353,23 @@ class AnalogLayer(Ranged):
         """Show one batch of inputs to the observer."""
         assert self.observer is not None
         vectors = self._vectors(x).to(compute_dtype(self.weight))
-        observer, array = self.observer, self.observer.array
+        observer = self.observer
         observer.input.observe(vectors)
+        array = observer.array if observer.on_chip else self._sees(observer, observer.array)
         drive, gain = vectors, vectors.new_ones(())
         if not array.plain_drive:
             assert array.dac is not None
             # The range as far as it is known by now; what the columns see depends on it little.
-            step = vectors.new_tensor(self._dac_scale(observer) / array.dac.levels)
+            step = self._dac_scales(observer, array).to(vectors).squeeze() / array.dac.levels
             drive = array.drive(array.dac.encode(vectors / step, want_inside=False)[0])
             gain = gain if self.profile.dac.bit_serial else step
         # A perfect chip is made anew: those of all layers at once may be too large.
         chip = self._programmed() if observer.on_chip else array.chip(self._fixed_weight(), seed=0)
         read_seed = self._next_read() if observer.on_chip else None
         z, _ = array.currents(drive, chip, gain, read_seed)
-        if len(observer.columns) == 1:
-            observer.columns[0].observe(z)
-            return
-        for tile, columns in zip(array.tiling.by_column(z), observer.columns, strict=True):
-            columns.observe(tile)
+        if observer.columns.groups > 1:
+            z = self._range_groups.gathered(array.tiling.by_column(z))
+        observer.columns.observe(z)
 
     # The module's own life.
 
@@ -617,7 +613,7 @@ class AnalogLayer(Ranged):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
         # A digital layer's checkpoint knows no ranges: they stay as they are.
         missing_keys = arguments[2]
-        ours = {f"{prefix}{key}" for key in ("dac_range", "adc_range", "_extra_state")}
+        ours = {f"{prefix}{key}" for key in (*CALIBRATED, "_extra_state")}
         missing_keys[:] = [key for key in missing_keys if key not in ours]
         self._keep_precise()  # assign=True takes what a checkpoint in half precision holds
         self._calibrated = False  # to be looked at anew

@@ -88,7 +88,7 @@ def _forward(
     others = [x.new_empty(0) if t is None else t for t in kept[3:]]
     # Of a chip that is used again the scale belongs to the chip.
     return [
-        *(y, kept_input, kept.scale.clone(), *others, *call.ranges),
+        *(y, kept_input, kept.scale.clone(), *others, call.ranges.dac, call.ranges.adc),
         *(torch.tensor(call.chip_seed), torch.tensor(call.age_s, dtype=torch.float64)),
     ]
 

@@ -2,40 +2,72 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from cimsim.array import Array, ConverterRanges
-from cimsim.circuits.ranges import RangeObserver
+from cimsim.circuits.codes import fixed_table, is_fitted, lloyd_max
+from cimsim.circuits.converters import Converter
+from cimsim.circuits.range_groups import RangeGroups
+from cimsim.circuits.ranges import RangeObserver, even_steps
 from cimsim.errors import CimsimError
 from cimsim.lasting import lasting
-from cimsim.profile import ADC, DAC, FixedRange, LearnedRange, Profile
+from cimsim.profile import (
+    ADC,
+    DAC,
+    FixedRange,
+    LearnedRange,
+    MinimumErrorRange,
+    PeakRange,
+    Profile,
+)
 
 # Smaller full scales would underflow in float32 once they are divided into steps.
 _SMALLEST_RANGE = 1e-30
 
 
+# What calibration finds, and a layer keeps.
+CALIBRATED = ("dac_range", "adc_range", "adc_values", "dac_unsigned")
+
+
 class SignalObserver:
-    """Ranges of one layer's signals during calibration: of its input, and of the columns of each
-    tile (of all tiles together where they share one range).
+    """Ranges of one layer's signals during calibration: of its input, and of the currents of its
+    columns, for each group of columns that share a range.
 
     ``array`` is what the columns are computed on: a perfect one, or that of the chip itself, with
     its reads, if ``on_chip``.
     """
 
-    def __init__(self, array: Array, on_chip: bool) -> None:
+    def __init__(self, array: Array, groups: int, on_chip: bool) -> None:
         self.array, self.on_chip = array, on_chip
-        tiles = array.tiling.tiles if array.profile.adc.range_per == "tile" else 1
         self.input = RangeObserver()
-        self.columns = [RangeObserver() for _ in range(tiles)]
+        self.columns = RangeObserver(groups)
 
     @property
     def silent(self) -> bool:
         """Whether nothing but zeros came in, or came out of the columns."""
-        return self.input.seen and all(columns.peak == 0.0 for columns in self.columns)
+        return self.input.seen and not self.columns.peaks.any().item()
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether no input was below 0."""
+        return self.input.lowest >= 0
+
+
+class Found(NamedTuple):
+    """What suits the signals of a layer; None for what stays as it is.
+
+    ``dac`` and ``adc`` are full scales, ``adc_values`` those of the ADC's codes over the range;
+    ``unsigned`` says whether no input was below 0.
+    """
+
+    dac: Tensor | None
+    adc: Tensor | None
+    adc_values: Tensor | None = None
+    unsigned: bool = False
 
 
 class Ranged(nn.Module):
@@ -43,8 +75,11 @@ class Ranged(nn.Module):
 
     Attributes:
         dac_range, adc_range: full scales of the converters (buffers, or parameters where they are
-            learned; in float32; NaN until calibrated; that of the ADC has one entry for each
-            tile if the profile says so), see :class:`cimsim.array.ConverterRanges`.
+            learned; in float32; NaN until calibrated), see :class:`cimsim.array.ConverterRanges`.
+        adc_values: values of the ADC's codes over its range, ``[2^bits]``, where the profile has
+            them fitted to the data; None elsewhere.
+        dac_unsigned: whether the inputs have no sign, where the profile's DAC can do without; None
+            elsewhere.
         observer: what looks at the signals during calibration; None at other times.
     """
 
@@ -52,14 +87,22 @@ class Ranged(nn.Module):
     weight: Tensor
     dac_range: Tensor
     adc_range: Tensor
+    adc_values: Tensor | None
+    dac_unsigned: Tensor | None
     observer: SignalObserver | None
     _array: Array
     _calibrated: bool
 
+    @property
+    def _precise(self) -> dict[str, Tensor]:
+        """What stays in float32, whatever the layer is cast to."""
+        found = {name: getattr(self, name) for name in CALIBRATED if name != "dac_unsigned"}
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
+
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """Move the ranges with the layer, but keep them in float32: ``half()`` would overflow."""
         # Detached, as a parameter stays the same object while its data are replaced.
-        ranges = {name: getattr(self, name).detach() for name in ("dac_range", "adc_range")}
+        ranges = {name: tensor.detach() for name, tensor in self._precise.items()}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, precise in ranges.items():
             moved = getattr(self, name)
@@ -69,18 +112,34 @@ class Ranged(nn.Module):
 
     def _keep_precise(self) -> None:
         """Make the ranges float32 where they have become another dtype."""
-        for name in ("dac_range", "adc_range"):
-            found = getattr(self, name)
+        for found in self._precise.values():
             if found.dtype != torch.float32:
                 found.data = found.detach().float()
+
+    @property
+    def _range_groups(self) -> RangeGroups:
+        """The columns that share a full scale of their ADCs."""
+        weight = self.arranged(torch.empty(self.weight.shape, device="meta"))
+        columns = self._array.tiling.to_cells(weight).shape[1]
+        return self._array.range_groups(columns * self._array.profile.array.slices)
+
+    def arranged(self, weight: Tensor) -> Tensor:
+        """``weight`` (or anything of its shape) as the array holds it: a column for each entry of
+        the first axis. The weight itself for most layers."""
+        return weight
 
     def _forget_ranges(self) -> None:
         """Ranges that are not known, on the weight's device."""
         profile = self._array.profile
-        per_tile = profile.adc.range_per == "tile"
-        shape = (self._array.tiling.tiles,) if per_tile else ()
+        of_adc = self._range_groups.shape
         self._new_range("dac_range", (), isinstance(profile.dac.range, LearnedRange))
-        self._new_range("adc_range", shape, isinstance(profile.adc.range, LearnedRange))
+        self._new_range("adc_range", of_adc, isinstance(profile.adc.range, LearnedRange))
+        self.adc_values = self.dac_unsigned = None
+        if is_fitted(profile.adc):
+            self._new_range("adc_values", (1 << (profile.adc.bits or 0),), False)
+        if profile.dac.sign == "if-needed":
+            with lasting():
+                self.dac_unsigned = torch.zeros((), dtype=torch.bool, device=self.weight.device)
         self._calibrated = False
 
     def _new_range(self, name: str, shape: tuple[int, ...], learned: bool) -> None:
@@ -103,14 +162,20 @@ class Ranged(nn.Module):
             one_input = 1.0 if dac.bits is None or dac.bit_serial else self.dac_range
             self.adc_range.fill_(adc.range.full_scale * self._array.mapping.full_cell * one_input)
 
-    def _dac_scale(self, observer: SignalObserver) -> float:
-        assert self._array.dac is not None
-        return observer.input.full_scale(self._array.profile.dac.range, self._array.dac.levels)
+    def _dac_scales(self, observer: SignalObserver, array: Array) -> Tensor:
+        assert array.dac is not None
+        steps = even_steps(array.dac.levels)
+        return observer.input.full_scales(array.profile.dac.range, steps)
 
-    def observed_ranges(self) -> tuple[Tensor | None, Tensor | None] | None:
-        """Full scales of DAC and ADC that suit what the observer saw; None for a converter whose
-        range stays as it is, and None altogether if no signal reached this layer. Zeros do not
-        determine a range: a known range stays, an unknown one becomes 1.
+    def _sees(self, observer: SignalObserver, array: Array) -> Array:
+        """``array`` with the sign that the inputs so far want."""
+        if array.profile.dac.sign == "always":
+            return array
+        return replace(array, unsigned=observer.unsigned)
+
+    def observed_ranges(self) -> Found | None:
+        """What suits the signals that the observer saw; None if no signal reached this layer. Zeros
+        do not determine a range: a known range stays, an unknown one becomes 1.
 
         Raises:
             CimsimError: if the observer saw a value that is not finite, or only values too small
@@ -120,36 +185,51 @@ class Ranged(nn.Module):
         observer = self.observer
         if not observer.input.seen:
             return None
-        dac, adc = self._array.profile.dac, self._array.profile.adc
-        dac_range = adc_range = None
-        if self._array.dac is not None and not self._has_learned(dac, self.dac_range):
+        array = self._sees(observer, self._array)
+        dac, adc = array.profile.dac, array.profile.adc
+        dac_range = adc_range = adc_values = None
+        if array.dac is not None and not self._has_learned(dac, self.dac_range):
             self._refuse_unusable(observer.input)
-            dac_range = self._unless_silent(
-                [observer.input], [self._dac_scale(observer)], self.dac_range
-            )
-        if self._array.adc is not None and not self._has_learned(adc, self.adc_range):
-            scales = []
-            for columns in observer.columns:
-                self._refuse_unusable(columns)
-                levels = self._array.adc.levels
-                scales.append(columns.full_scale(adc.range, levels, adc.noise_of_range))
-            adc_range = self._unless_silent(observer.columns, scales, self.adc_range)
-        return dac_range, adc_range
+            scales = self._dac_scales(observer, array)
+            dac_range = self._unless_silent(observer.input, scales, self.dac_range)
+        if array.adc is not None:
+            self._refuse_unusable(observer.columns)
+            adc_range = self.adc_range.detach().cpu()
+            if not self._has_learned(adc, self.adc_range):
+                scales = self._adc_scales(observer.columns, adc, array.adc)
+                adc_range = self._unless_silent(observer.columns, scales, self.adc_range)
+            if is_fitted(adc):
+                samples = observer.columns.samples / adc_range.reshape(-1, 1)
+                adc_values = lloyd_max(samples.clamp(-1.0, 1.0), array.adc.bits)
+        return Found(dac_range, adc_range, adc_values, observer.unsigned)
 
     @staticmethod
-    def _unless_silent(signals: list[RangeObserver], scales: list[float], known: Tensor) -> Tensor:
+    def _adc_scales(columns: RangeObserver, adc: ADC, converter: Converter) -> Tensor:
+        rule = adc.range
+        if is_fitted(adc) and isinstance(rule, MinimumErrorRange | LearnedRange):
+            rule = PeakRange()
+        table = fixed_table(adc, torch.empty(0))
+        quantised = even_steps(converter.levels) if table is None else table.coded
+        return columns.full_scales(rule, quantised, adc.noise_of_range)
+
+    @staticmethod
+    def _unless_silent(signal: RangeObserver, scales: Tensor, known: Tensor) -> Tensor:
         """The ``scales``, but what is ``known`` where a signal was zero throughout."""
-        silent = torch.tensor([signal.peak == 0.0 for signal in signals])
         before = known.detach().cpu().reshape(-1)
-        return torch.where(silent & ~before.isnan(), before, torch.tensor(scales))
+        return torch.where((signal.peaks == 0.0) & ~before.isnan(), before, scales)
 
     @torch.no_grad()
-    def set_ranges(self, dac_range: Tensor | None, adc_range: Tensor | None) -> None:
-        """Fix the converters' ranges; None keeps one, and the device's fixed ranges stay."""
-        if dac_range is not None:
-            self.dac_range.copy_(dac_range.view(self.dac_range.shape))
-        if adc_range is not None:
-            self.adc_range.copy_(adc_range.view(self.adc_range.shape))
+    def set_ranges(self, found: Found) -> None:
+        """Fix what calibration has found; the device's fixed ranges stay."""
+        for known, new in (
+            (self.dac_range, found.dac),
+            (self.adc_range, found.adc),
+            (self.adc_values, found.adc_values),
+        ):
+            if known is not None and new is not None:
+                known.copy_(new.view(known.shape))
+        if self.dac_unsigned is not None:
+            self.dac_unsigned.fill_(found.unsigned)
         self._set_fixed_ranges()
         self._calibrated = False  # to be looked at when the ranges are next used
 
@@ -159,14 +239,15 @@ class Ranged(nn.Module):
         return isinstance(converter.range, LearnedRange) and not found.isnan().any().item()
 
     def _refuse_unusable(self, signal: RangeObserver) -> None:
-        if not math.isfinite(signal.peak):
+        if not signal.peaks.isfinite().all().item():
             raise CimsimError(
                 f"layer '{self.name}' saw a value that is not finite while its converters were "
                 "calibrated; look for NaN or infinity in the data or the weights"
             )
-        if 0.0 < signal.peak < _SMALLEST_RANGE:
+        peak = signal.peaks.max().item()
+        if 0.0 < peak < _SMALLEST_RANGE:
             raise CimsimError(
-                f"layer '{self.name}' saw no value above {signal.peak:.2g} while its converters "
+                f"layer '{self.name}' saw no value above {peak:.2g} while its converters "
                 f"were calibrated, and a range must be at least {_SMALLEST_RANGE:g}; scale the "
                 "data up"
             )
@@ -184,8 +265,16 @@ class Ranged(nn.Module):
                 )
                 if converter is not None
             ]
-            self._calibrated = not any(_unusable(found).any().item() for found in wanted)
+            unfitted = self.adc_values is not None and self.adc_values.isnan().any().item()
+            self._calibrated = not (unfitted or any(_unusable(r).any().item() for r in wanted))
+            self._array = self._with_sign(self._array)
         return self._calibrated
+
+    def _with_sign(self, array: Array) -> Array:
+        """``array`` with or without a sign of its inputs, as calibration has found."""
+        known = self.dac_unsigned is not None and not self.dac_unsigned.is_meta
+        unsigned = known and bool(self.dac_unsigned.item())
+        return array if array.unsigned == unsigned else replace(array, unsigned=unsigned)
 
     def _ranges(self) -> ConverterRanges:
         if not self.calibrated:
@@ -200,7 +289,8 @@ class Ranged(nn.Module):
             r.detach().to(dtype).clamp_min(_SMALLEST_RANGE)
             for r in (self.dac_range, self.adc_range)
         )
-        return ConverterRanges(dac, adc)
+        values = None if self.adc_values is None else self.adc_values.to(dtype)
+        return ConverterRanges(dac, adc, values)
 
 
 def _unusable(found: Tensor) -> Tensor:
@@ -217,7 +307,8 @@ def compute_dtype(weight: Tensor) -> torch.dtype:
 def range_key(profile: Profile) -> tuple[object, ...]:
     """Everything that decides what the converters meet, noise and errors apart."""
     dac, adc, array = profile.dac, profile.adc, profile.array
-    converters = (dac.bits, dac.bit_serial, dac.range, adc.bits, adc.range, adc.range_per)
+    converters = (dac.bits, dac.sign, dac.bit_serial, dac.range)
+    converters += (adc.bits, adc.range, adc.range_per, adc.codes)
     mapping = (
         array.rows,
         array.row_split,

@@ -232,7 +232,7 @@ def calibrate(
 
     The batches run through the digital model in evaluation mode; each layer then sets its DAC and
     its ADC to the range of least mean squared error (see
-    :meth:`cimsim.circuits.ranges.RangeObserver.full_scale`). A range that is learned is only set
+    :meth:`cimsim.circuits.ranges.RangeObserver.full_scales`). A range that is learned is only set
     the first time. Nothing else changes. The weights' gradient is not touched.
 
     Args:
@@ -300,7 +300,7 @@ def _set_ranges(
         ranges = [layer.observed_ranges() for layer in layers]  # all of them before any is set
         for layer, found in zip(layers, ranges, strict=True):
             if found is not None:
-                layer.set_ranges(*found)
+                layer.set_ranges(found)
         unreached = [layer.name for layer, found in zip(layers, ranges, strict=True) if not found]
         report_unreached(verb, unreached, "converter ranges")
         report_silent(verb, [one.name for one in layers if one.observer and one.observer.silent])

@@ -17,6 +17,7 @@ from cimsim.profile.converters import (
     FixedRange,
     GainError,
     LearnedRange,
+    FittedCodes,
     MinimumErrorRange,
     OffsetError,
     PeakRange,
@@ -27,6 +28,8 @@ from cimsim.profile.converters import (
     ReadoutTemperature,
     SarMismatch,
     SigmaRange,
+    TableCodes,
+    UniformCodes,
 )
 from cimsim.profile.cost import (
     AdcCost,
@@ -178,6 +181,7 @@ __all__ = [
     "LogRelaxation",
     "MeasuredAdc",
     "MeasuredDac",
+    "FittedCodes",
     "MinimumErrorRange",
     "OffsetError",
     "OneOverFReadNoise",
@@ -201,6 +205,8 @@ __all__ = [
     "SarMismatch",
     "Saturating",
     "SigmaRange",
+    "TableCodes",
+    "UniformCodes",
     "SinhIV",
     "StateDependentProgrammingNoise",
     "StateDependentReadNoise",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails
 
 from cimsim.profile.effect import Effect
-from cimsim.profile.fields import Bits, Celsius, Count, KnobMark, NonNegative, Number, Positive
+from cimsim.profile.fields import AdcBits, Bits, Celsius, Count, KnobMark, NonNegative, Number, Positive
 from cimsim.profile.section import Sourced, fault
 
 
@@ -64,6 +65,64 @@ Range = Annotated[
     MinimumErrorRange | PeakRange | PercentileRange | SigmaRange | FixedRange | LearnedRange,
     Field(discriminator="kind"),
 ]
+
+
+class UniformCodes(Sourced):
+    """Evenly spaced codes in two's complement; with 1 bit, a comparator.
+
+        code = round(clip(u * (2^(bits-1) - 1), -2^(bits-1), 2^(bits-1) - 1)),  u = value / range
+        result = range * code / (2^(bits-1) - 1)
+        with 1 bit: result = range for u > 0, else -range
+
+    Units: u is a fraction of the range.
+    """
+
+    kind: Literal["uniform"] = "uniform"
+
+
+class TableCodes(Sourced):
+    """A nonlinear ADC: the value of each code, and where the code changes.
+
+        code = number of thresholds below u,   result = range * values[code]
+
+    A value on a threshold gets the lower code. Without thresholds, each result is the nearest of
+    the values.
+    Units: all are fractions of the range.
+    Source: the ADC's own table.
+    """
+
+    kind: Literal["table"] = "table"
+    values_of_range: tuple[Number, ...] = Field(
+        description="value of each of the 2^bits codes, ascending, as a fraction of the range"
+    )
+    thresholds_of_range: tuple[Number, ...] | None = Field(
+        default=None,
+        description="where codes change, 2^bits - 1 numbers; null is half-way between the values",
+    )
+
+    @field_validator("values_of_range", "thresholds_of_range")
+    @classmethod
+    def _ascends(cls, numbers: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if numbers is not None and any(b <= a for a, b in pairwise(numbers)):
+            raise ValueError("must ascend")
+        return numbers
+
+
+class FittedCodes(Sourced):
+    """Codes of least mean squared error on the calibration data of each layer.
+
+        values[k] = mean of the data nearest to it,    thresholds half-way between values
+
+    One table for all columns of a layer, over the range of each. A range of kind ``mse`` is the
+    largest magnitude here, since the values are free within it.
+    Source: S. P. Lloyd, IEEE Trans. Inf. Theory 28, 129 (1982); J. Max, IRE Trans. Inf. Theory 6,
+    7 (1960).
+    """
+
+    kind: Literal["lloyd-max"] = "lloyd-max"
+
+
+Codes = Annotated[UniformCodes | TableCodes | FittedCodes, Field(discriminator="kind")]
 
 
 class Bow(Effect):
@@ -222,20 +281,25 @@ class DAC(Sourced):
 
     ``bits: null`` is ideal: neither rounds nor clips. A ``bit_serial`` one sends the bits of the
     magnitude one after the other, each with the input's sign; every bit is converted by the ADC on
-    its own, and the results are shifted and added digitally.
+    its own, and the results are shifted and added digitally. With ``sign: if-needed``, a layer
+    whose calibration data has no value below 0 uses all 2^bits - 1 levels above zero, and inputs
+    below 0 become 0.
     """
 
     bits: Bits | None = Field(description="resolution; null is ideal")
+    sign: Literal["always", "if-needed"] = Field(
+        default="always", description="whether one bit of every layer's inputs is a sign"
+    )
     bit_serial: bool = Field(default=False, description="one bit of the input after the other")
     range: Range = Field(
         default=MinimumErrorRange(), description="how the full scale is found in calibration"
     )
     errors: tuple[Bow, ...] = Field(default=(), description="what is wrong with the levels")
 
-    @field_validator("bit_serial", "errors")
+    @field_validator("sign", "bit_serial", "errors")
     @classmethod
     def _needs_bits(cls, value: object, info: ValidationInfo) -> object:
-        if value and info.data.get("bits", 0) is None:
+        if value and value != "always" and info.data.get("bits", 0) is None:
             raise ValueError("an ideal DAC has no levels or bits; give 'bits' a number")
         return value
 
@@ -254,28 +318,31 @@ class DAC(Sourced):
 
 
 class ADC(Sourced):
-    """Converts column currents to digital outputs; two's complement, 2^bits codes.
+    """Converts column currents to digital outputs; 2^bits codes.
 
         code = round(clip(u + noise_of_range * xi)),  u = value / range after ``errors`` in turn
         xi ~ N(0, 1), new for every read
 
-    Codes run from -2^(bits-1) to 2^(bits-1) - 1, the step is range / (2^(bits-1) - 1).
-    ``bits: null`` is ideal: neither rounds nor clips. ``noise_of_range`` (of the comparator and
+    ``bits: null`` is ideal: neither rounds nor clips; ``bits: 1`` is a comparator.
+    ``noise_of_range`` (of the comparator and
     everything before it) is a fraction of the largest output that the ADC can represent. An
     architecture among the ``errors`` (sar, ramp, pipeline) is the rounding itself, so it acts last
     wherever it stands.
     """
 
-    bits: Bits | None = Field(description="resolution; null is ideal")
+    bits: AdcBits | None = Field(description="resolution; null is ideal")
     noise_of_range: NonNegative = Field(
         default=0.0, description="Gaussian noise before conversion, as a fraction of the range"
     )
     range: Range = Field(
         default=MinimumErrorRange(), description="how the full scale is found in calibration"
     )
-    range_per: Literal["layer", "tile"] = Field(
-        default="layer", description="one range for all tiles of a layer, or one for each"
+    range_per: Literal["layer", "slice", "tile", "column"] = Field(
+        default="slice",
+        description="columns that share a range: all of a layer, those of one of its slices, of "
+        "one tile, or none",
     )
+    codes: Codes = Field(default=UniformCodes(), description="how the codes divide the range")
     columns_per_adc: Count = Field(
         default=1, description="neighbouring columns that share one ADC and its errors"
     )
@@ -298,11 +365,33 @@ class ADC(Sourced):
         tables = [error.kind for error in errors if error.kind in ("sar", "ramp", "pipeline")]
         if len(tables) > 1:
             raise ValueError(f"an ADC is of one architecture, not {' and '.join(tables)}")
+        codes = info.data.get("codes", UniformCodes())
+        if tables and (info.data.get("bits") == 1 or not isinstance(codes, UniformCodes)):
+            what = "a comparator" if info.data.get("bits") == 1 else f"codes of kind '{codes.kind}'"
+            raise ValueError(f"'{tables[0]}' divides a range into even codes, and {what} has none")
         kinds = [error.kind for error in errors]
         for kind in ("gain", "offset"):
             if kinds.count(kind) > 1:
                 raise ValueError(f"an ADC has one {kind}, so '{kind}' may stand here only once")
         return errors
+
+    @field_validator("codes")
+    @classmethod
+    def _one_value_for_each_code(cls, codes: Codes, info: ValidationInfo) -> Codes:
+        bits = info.data.get("bits", 0)
+        if bits is None and not isinstance(codes, UniformCodes):
+            raise ValueError("an ideal ADC has no codes; give 'bits' a number")
+        if isinstance(codes, TableCodes) and bits:
+            given = (codes.values_of_range, codes.thresholds_of_range)
+            for what, numbers, count in zip(
+                ("values", "thresholds"), given, (1 << bits, (1 << bits) - 1), strict=True
+            ):
+                if numbers is not None and len(numbers) != count:
+                    raise ValueError(
+                        f"an ADC of {bits} bits has {count} {what}, but '{what}_of_range' has "
+                        f"{len(numbers)}"
+                    )
+        return codes
 
     def scale_noise(self, factor: float) -> ADC:
         """This ADC with its noise ``factor`` times as large."""

@@ -48,6 +48,7 @@ Index = Annotated[int, Field(strict=True, ge=0, le=_LARGEST_COUNT)]
 Celsius = Annotated[Number, Field(gt=-273.15)]
 Fraction = Annotated[NonNegative, Field(le=1)]
 Bits = Annotated[int, Field(strict=True, ge=2, le=16)]
+AdcBits = Annotated[int, Field(strict=True, ge=1, le=16)]
 Text = Annotated[str, Field(strict=True, min_length=1, max_length=_LONGEST_TEXT)]
 Paragraph = Annotated[
     str, StringConstraints(strict=True, strip_whitespace=True, max_length=_LONGEST_TEXT)

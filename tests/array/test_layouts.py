@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from itertools import product
+from typing import get_args
 
 import pytest
 import torch
@@ -12,10 +13,11 @@ from torch import Tensor
 
 from cimsim.array import Array, ConverterRanges, ConvTiling, LinearTiling, Tiling
 from cimsim.array.tiling import ConvGeometry
+from cimsim.profile import Array as ProfileArray
 from cimsim.profile import Profile, override_profile
 from tests.building import device, gaussian
 
-MAPPINGS = ["differential-pair", "offset-column", "single-device"]
+MAPPINGS = list(get_args(ProfileArray.model_fields["mapping"].annotation))
 GEOMETRY = ConvGeometry(4, 6, (3, 3), (2, 1), (1, 1), (1, 1), 2)
 
 
@@ -81,6 +83,7 @@ def test_slices_and_serial_bits_convert_each_on_its_own(mapping: str) -> None:
         cell__levels=4,
         array__slices=2,
         dac__bit_serial=True,
+        adc__range_per="layer",
     )
     x, w = draw(7, 20), draw(5, 20, seed=1)
     array = Array(profile, LinearTiling(20, 512))
@@ -97,10 +100,8 @@ def test_slices_and_serial_bits_convert_each_on_its_own(mapping: str) -> None:
         z = plane @ full.T
         if mapping == "offset-column":
             z = z[:, :-1] - z[:, -1:]
-        signal = z[:, :-1] if mapping == "single-device" else z
-        q = (signal / step).clamp(-32, 31).round() * step
-        if mapping == "single-device":
-            q = q - z[:, -1:]
+        q = (z / step).clamp(-32, 31).round() * step
+        q = q - plane.sum(1, keepdim=True) * array.mapping.digital_offset
         for index, part in enumerate(array.mapping.significance()):
             expected += 2**bit * part * q[:, index * 5 : index * 5 + 5]
     assert torch.allclose(got, expected * scale_of(w)[0].T * 2.0 / 7, atol=1e-12)

@@ -1,5 +1,7 @@
 """Weights on conductances, and back."""
 
+from typing import get_args
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,10 +9,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping, weight_scale
+from cimsim.profile import Array as ProfileArray
 from cimsim.profile import override_profile
 from tests.building import device
 
-KINDS = ["differential-pair", "offset-column", "single-device"]
+KINDS = list(get_args(ProfileArray.model_fields["mapping"].annotation))
 
 
 def mapping(kind: str, slices: int = 1, levels: int | None = None, **cell: float) -> Mapping:

@@ -245,7 +245,7 @@ def _with_more(rng: random.Random, folder: Path) -> None:
             tree["cell"][family.field] = effect if one else [effect]
     if rng.random() < 0.5 and isinstance(tree.get("array"), dict):
         tree["array"]["mapping"] = rng.choice(
-            ("differential-pair", "offset-column", "single-device")
+            ("differential-pair", "offset-column", "single-device", "offset-current")
         )
     _write(folder / FILE, written(tree))
 

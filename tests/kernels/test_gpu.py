@@ -80,7 +80,7 @@ def test_a_step_is_the_step_of_the_plain_physics(kind: str, name: str, rule: str
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 1023, 1025])
 def test_codes_and_masks_of_any_length(n: int) -> None:
     x = (10 * torch.randn(n, generator=torch.Generator().manual_seed(n))).to(DEVICE)
-    dac = kernels.native.Dac(torch.tensor(8.0, device=DEVICE), 127)
+    dac = kernels.native.Dac(torch.tensor(8.0, device=DEVICE), 127, -127)
     found = gpu.encode(x, dac, want_squares=True, want_kept=True, want_mask=True)
     codes = (x / dac.size).clamp(-127, 127).round()
     assert torch.equal(found.values, codes)

@@ -118,7 +118,7 @@ def test_nothing_set_is_the_same_profile() -> None:
         ("cell.g_max=4", "unknown key 'g_max'; did you mean 'g_max_uS'?"),
         ("adc.bits=abc", "must be a whole number (got 'abc')"),
         ("adc.bits=010", "must be a whole number (got '010')"),
-        ("adc.bits=1", "must be 2 or more (got 1)"),
+        ("adc.bits=0", "must be 1 or more (got 0)"),
         ("adc.bits.x=1", "there is no 'x' here; this is one value without keys"),
         ("adc.bits", "write it as key.path=value, like adc.bits=4"),
         ("adc.bits=", "write it as key.path=value, like adc.bits=4"),
@@ -151,9 +151,9 @@ def test_values_from_python_follow_the_same_rules(value: Any) -> None:
 
 def test_all_wrong_overrides_are_named_at_once() -> None:
     with pytest.raises(ProfileError) as caught:
-        override_profile(PCM, ["adc.bits=1", "dac.bit=3", "dac.bits=6", "array.rows=x", "nonsense"])
+        override_profile(PCM, ["adc.bits=0", "dac.bit=3", "dac.bits=6", "array.rows=x", "nonsense"])
     assert [fault.file for fault in caught.value.faults] == [
-        "--set adc.bits=1",
+        "--set adc.bits=0",
         "--set array.rows=x",
         "--set dac.bit=3",
         "--set nonsense",

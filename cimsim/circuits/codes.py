@@ -1,0 +1,80 @@
+"""Converters whose codes are no even steps: comparators, tables, and tables fitted to data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cimsim.profile import ADC, FittedCodes, TableCodes
+
+_MOST_ROUNDS = 300
+_SETTLED = 1e-7  # of the range
+
+
+class CodeTable(NamedTuple):
+    """The value of each code, ascending, and the values at which the code changes, one fewer; both
+    as fractions of the range."""
+
+    values: Tensor
+    thresholds: Tensor
+
+    @classmethod
+    def nearest(cls, values: Tensor) -> CodeTable:
+        """The table whose results are the nearest of ``values``."""
+        return cls(values, (values[1:] + values[:-1]) / 2)
+
+    def coded(self, u: Tensor) -> Tensor:
+        """The values that ``u`` becomes, of its shape; on a threshold the lower one, and NaN stays
+        NaN."""
+        codes = torch.bucketize(u.contiguous(), self.thresholds)
+        return torch.where(u.isnan(), u, self.values[codes])
+
+
+def is_fitted(adc: ADC) -> bool:
+    """Whether calibration finds the values of the codes."""
+    return adc.bits is not None and isinstance(adc.codes, FittedCodes)
+
+
+def fixed_table(adc: ADC, like: Tensor) -> CodeTable | None:
+    """The codes that the profile gives, in the dtype and on the device of ``like``; None where they
+    are even steps or fitted."""
+    if isinstance(adc.codes, TableCodes):
+        values = like.new_tensor(adc.codes.values_of_range)
+        if adc.codes.thresholds_of_range is None:
+            return CodeTable.nearest(values)
+        return CodeTable(values, like.new_tensor(adc.codes.thresholds_of_range))
+    if adc.bits == 1 and not is_fitted(adc):
+        return CodeTable.nearest(like.new_tensor([-1.0, 1.0]))
+    return None
+
+
+def lloyd_max(u: Tensor, bits: int) -> Tensor:
+    """Values of ``2^bits`` codes of least mean squared error for the samples ``u``, ascending.
+
+    Begins at quantiles; then each value becomes the mean of the samples nearest to it, until none
+    moves. Where there are fewer different samples than codes, some values are equal.
+    Source: S. P. Lloyd, IEEE Trans. Inf. Theory 28, 129 (1982), method I.
+
+    Args:
+        u: samples over their range, of any shape, at least one.
+        bits: of the ADC.
+    """
+    samples = u.detach().double().flatten().sort().values
+    count = len(samples)
+    total = torch.cat((samples.new_zeros(1), samples.cumsum(0)))
+    places = (torch.arange(1 << bits, device=samples.device) + 0.5) * (count / (1 << bits))
+    values = samples[places.long().clamp_max(count - 1)]
+    for _ in range(_MOST_ROUNDS):
+        inner = torch.searchsorted(samples, CodeTable.nearest(values).thresholds)
+        edges = torch.cat((inner.new_zeros(1), inner, inner.new_full((1,), count)))
+        sizes = edges.diff()
+        means = total[edges].diff() / sizes.clamp_min(1)
+        moved = torch.where(sizes > 0, means, values)
+        moved = moved.cummax(0).values  # an empty cell keeps its value, which others may pass
+        settled = bool((moved - values).abs().max() < _SETTLED)
+        values = moved
+        if settled:
+            break
+    return values
