@@ -415,7 +415,6 @@ class Reference:
             codes = CONVERSIONS[e.kind](e, adc.bits, u * levels, own[:, 0])
         return np.asarray(codes * full / levels)
 
-
     def _full_scales(self) -> Numbers:
         """Of every column, ``[tiles, 1, slices * columns]``."""
         per, parts = self.p.adc.range_per, len(self.significance)

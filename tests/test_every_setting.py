@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 import cimsim
@@ -97,11 +98,15 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def steps(
-    case: Case, on: bool, which: kernels.Use = "fused", copies: int = COPIES
+    case: Case,
+    on: bool,
+    which: kernels.Use = "fused",
+    copies: int = COPIES,
+    base: dict[str, Any] = BASE,
 ) -> list[list[Tensor]]:
     """In training and in evaluation."""
     x = inputs(case)
-    made = layer(case.profile(BASE, on), copies, x)
+    made = layer(case.profile(base, on), copies, x)
     with kernels.use(which):
         return [step(made, training, x) for training in (True, False)]
 
@@ -208,11 +213,11 @@ def is_random(profile: Profile) -> bool:
     return profile.scale_noise(0.0) != profile
 
 
-def compare(case: Case, profile: Profile) -> None:
+def compare(case: Case, profile: Profile, base: dict[str, Any] = BASE) -> None:
     """Our simulation of ``case`` with the other one of ``profile``: mean, variance, and what two
     reads of one chip share, of every output."""
     x = inputs(case)
-    made = layer(case.profile(BASE), x=x)
+    made = layer(case.profile(base), x=x)
     random = is_random(made.profile)
     more = [chips for kind, chips in CHIPS_OF.items() if kind in case.name]
     chips = (more or [CHIPS])[0] if random else 1
@@ -242,6 +247,49 @@ def compare(case: Case, profile: Profile) -> None:
 @every
 def test_it_does_as_much_as_its_equation_says(case: Case) -> None:
     compare(case, case.profile(BASE))
+
+
+def based(**sections: dict[str, Any]) -> dict[str, Any]:
+    """The plain device with other numbers in its sections."""
+    return {
+        key: {**value, **sections[key]} if key in sections else value for key, value in BASE.items()
+    }
+
+
+# What other settings act on: other ways to lay weights on cells, and to send inputs.
+OTHERS = {
+    "offset-column": based(array={"mapping": "offset-column"}),
+    "single-device": based(array={"mapping": "single-device"}),
+    "offset-current": based(array={"mapping": "offset-current"}),
+    "slices": based(array={"slices": 2}, cell={"levels": 4}),
+    "bit-serial": based(dac={"bit_serial": True}),
+    "column-ranges": based(adc={"range_per": "column"}),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("case", [c for c in CASES if not c.of_a_curve], ids=lambda c: c.name)
+def test_it_does_so_on_other_devices_too(case: Case, other: str) -> None:
+    base = OTHERS[other]
+    changed = [
+        (section, key)
+        for section, values in base.items()
+        if isinstance(values, dict)
+        for key in values
+        if key not in BASE[section]
+    ]
+    fields = {key for key, _ in (*case.needs, *case.sets)}
+    if any(f"{section}.{key}" in fields for section, key in changed):
+        pytest.skip("the case has a setting of its own there")
+    try:
+        profile = case.profile(base)
+    except ValidationError as error:
+        pytest.skip(f"no such device: {error.errors()[0]['msg']}")
+    compare(case, profile, base)
+    fused, plain = (steps(case, True, which, 4, base) for which in ("fused", "numbers"))
+    for one, two in zip(fused, plain, strict=True):
+        same(one, two, few=0.15)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.stronger], ids=lambda c: c.name)

@@ -38,9 +38,9 @@ from cimsim.seeds import generator, seed_for
 
 class ConverterRanges(NamedTuple):
     """Full scales: of the DAC, a scalar in the units of the layer's input; of the ADC, one or
-    several (see :class:`cimsim.circuits.range_groups.RangeGroups`) in units of relative weight times
-    input (a bit of it, if it is serial). ``adc_values`` are those of the codes over the range, where
-    they were fitted to the layer's data."""
+    several (see :class:`cimsim.circuits.range_groups.RangeGroups`) in units of relative weight
+    times input (a bit of it, if it is serial). ``adc_values`` are those of the codes over the
+    range, where they were fitted to the layer's data."""
 
     dac: Tensor
     adc: Tensor
@@ -393,8 +393,8 @@ class Array:
         DAC is serial); ``codes`` themselves where nothing is wrong with the levels."""
         if self.planes is not None:
             return bit_planes(codes, self.planes)
-        return codes if self.dac is None else analog_levels(
-            self.profile.dac, codes, self.dac.levels
+        return (
+            codes if self.dac is None else analog_levels(self.profile.dac, codes, self.dac.levels)
         )
 
     def currents(

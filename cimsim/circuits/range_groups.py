@@ -12,8 +12,8 @@ _AXES = {"layer": (), "slice": (1,), "tile": (0,), "column": (0, 1, 2)}
 
 @dataclass(frozen=True)
 class RangeGroups:
-    """Physical columns of ``tiles`` tiles, ``slices`` times ``columns`` on each, with one full scale
-    ``per`` layer, slice, tile or column."""
+    """Physical columns of ``tiles`` tiles, ``slices`` times ``columns`` on each, with one full
+    scale ``per`` layer, slice, tile or column."""
 
     per: str
     tiles: int
@@ -22,8 +22,8 @@ class RangeGroups:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the full scales: ``()``, ``[slices]`` (or ``()`` of a single one), ``[tiles]``, or
-        ``[tiles, slices * columns]``."""
+        """Shape of the full scales: ``()``, ``[slices]`` (or ``()`` of a single one), ``[tiles]``,
+        or ``[tiles, slices * columns]``."""
         if self.per == "column":
             return self.tiles, self.slices * self.columns
         if self.per == "slice" and self.slices == 1:
@@ -36,8 +36,8 @@ class RangeGroups:
         return math.prod(self.shape)
 
     def of_columns(self, full_scales: Tensor) -> Tensor:
-        """``full_scales`` of :attr:`shape`, or one number for all, at every column: ``[tiles, slices *
-        columns]``."""
+        """``full_scales`` of :attr:`shape`, or one number for all, at every column: ``[tiles,
+        slices * columns]``."""
         if full_scales.dim() == 0:
             return full_scales.expand(self.tiles, self.slices * self.columns)
         kept = [n if axis in self._axes else 1 for axis, n in enumerate(self._sizes)]
@@ -45,7 +45,7 @@ class RangeGroups:
 
     def gathered(self, by_column: Tensor) -> Tensor:
         """``[tiles, slices * columns, vectors]`` as ``[count, values]``."""
-        parts = by_column.unflatten(1, (self.slices, self.columns))
+        parts: Tensor = by_column.unflatten(1, (self.slices, self.columns))
         front = parts.movedim(self._axes, tuple(range(len(self._axes))))
         return front.reshape(self.count, -1)
 

@@ -23,7 +23,7 @@ from cimsim.seeds import generator
 
 _SAMPLES_PER_BATCH = 8192
 _MOST_SAMPLES = 1 << 20  # of all groups
-_FEWEST_SAMPLES = 1 << 10  # of each
+_FEWEST_SAMPLES = 1 << 12  # of each
 _CANDIDATES = 96
 
 Quantised: TypeAlias = "Callable[[Tensor], Tensor]"
@@ -49,8 +49,8 @@ class RangeObserver:
         return self._values > 0
 
     def observe(self, v: Tensor) -> None:
-        """Keep a random subset of ``v [groups, ...]`` (of any shape where there is one group), and of
-        all values the peak and the mean square; never the graph.
+        """Keep a random subset of ``v [groups, ...]`` (of any shape where there is one group), and
+        of all values the peak and the mean square; never the graph.
 
         Random, because evenly spaced samples fall into step with the signal's own layout and see a
         single pixel or feature of it.
@@ -154,9 +154,7 @@ def _(
 
 
 @_full_scales.register
-def _(
-    rule: PeakRange, seen: RangeObserver, quantised: Quantised, noise_of_range: float
-) -> Tensor:
+def _(rule: PeakRange, seen: RangeObserver, quantised: Quantised, noise_of_range: float) -> Tensor:
     return seen.peaks
 
 
@@ -171,7 +169,5 @@ def _(
 
 
 @_full_scales.register
-def _(
-    rule: SigmaRange, seen: RangeObserver, quantised: Quantised, noise_of_range: float
-) -> Tensor:
+def _(rule: SigmaRange, seen: RangeObserver, quantised: Quantised, noise_of_range: float) -> Tensor:
     return rule.k * seen.rms

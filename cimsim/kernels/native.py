@@ -268,8 +268,8 @@ def encode(
     want_kept: bool = False,
     want_mask: bool = False,
 ) -> Codes:
-    """The DAC's codes of the contiguous ``x``; bytes hold those of up to 8 bits only, without a sign
-    where there is none.
+    """The DAC's codes of the contiguous ``x``; bytes hold those of up to 8 bits only, without a
+    sign where there is none.
 
     Values and squares lie in :func:`scratch`.
     """

@@ -21,8 +21,8 @@ from cimsim.profile import (
     FixedRange,
     LearnedRange,
     MinimumErrorRange,
-    PeakRange,
     Profile,
+    SigmaRange,
 )
 
 # Smaller full scales would underflow in float32 once they are divided into steps.
@@ -194,23 +194,30 @@ class Ranged(nn.Module):
             dac_range = self._unless_silent(observer.input, scales, self.dac_range)
         if array.adc is not None:
             self._refuse_unusable(observer.columns)
-            adc_range = self.adc_range.detach().cpu()
-            if not self._has_learned(adc, self.adc_range):
-                scales = self._adc_scales(observer.columns, adc, array.adc)
-                adc_range = self._unless_silent(observer.columns, scales, self.adc_range)
-            if is_fitted(adc):
-                samples = observer.columns.samples / adc_range.reshape(-1, 1)
-                adc_values = lloyd_max(samples.clamp(-1.0, 1.0), array.adc.bits)
+            scales, adc_values = self._adc_scales(observer.columns, adc, array.adc)
+            adc_range = self._unless_silent(observer.columns, scales, self.adc_range)
         return Found(dac_range, adc_range, adc_values, observer.unsigned)
 
-    @staticmethod
-    def _adc_scales(columns: RangeObserver, adc: ADC, converter: Converter) -> Tensor:
-        rule = adc.range
-        if is_fitted(adc) and isinstance(rule, MinimumErrorRange | LearnedRange):
-            rule = PeakRange()
-        table = fixed_table(adc, torch.empty(0))
-        quantised = even_steps(converter.levels) if table is None else table.coded
-        return columns.full_scales(rule, quantised, adc.noise_of_range)
+    def _adc_scales(
+        self, columns: RangeObserver, adc: ADC, converter: Converter
+    ) -> tuple[Tensor, Tensor | None]:
+        """Full scales of the ADC, and the values of its codes over them where these are fitted."""
+        if self._has_learned(adc, self.adc_range):
+            scales = self.adc_range.detach().cpu().reshape(-1)
+        elif is_fitted(adc) and isinstance(adc.range, MinimumErrorRange | LearnedRange):
+            # The values are free, so columns are only made alike; the outermost is the range.
+            alike = columns.full_scales(SigmaRange(k=1.0), even_steps(converter.levels))
+            values = lloyd_max(columns.samples / alike.unsqueeze(1), converter.bits)
+            largest = values.abs().max().float()
+            return alike * largest, values / largest
+        else:
+            table = fixed_table(adc, torch.empty(0))
+            quantised = even_steps(converter.levels) if table is None else table.coded
+            scales = columns.full_scales(adc.range, quantised, adc.noise_of_range)
+        if not is_fitted(adc):
+            return scales, None
+        over_range = columns.samples / scales.unsqueeze(1)
+        return scales, lloyd_max(over_range.clamp(-1.0, 1.0), converter.bits)
 
     @staticmethod
     def _unless_silent(signal: RangeObserver, scales: Tensor, known: Tensor) -> Tensor:
@@ -272,8 +279,8 @@ class Ranged(nn.Module):
 
     def _with_sign(self, array: Array) -> Array:
         """``array`` with or without a sign of its inputs, as calibration has found."""
-        known = self.dac_unsigned is not None and not self.dac_unsigned.is_meta
-        unsigned = known and bool(self.dac_unsigned.item())
+        found = self.dac_unsigned
+        unsigned = found is not None and not found.is_meta and bool(found.item())
         return array if array.unsigned == unsigned else replace(array, unsigned=unsigned)
 
     def _ranges(self) -> ConverterRanges:
@@ -307,8 +314,8 @@ def compute_dtype(weight: Tensor) -> torch.dtype:
 def range_key(profile: Profile) -> tuple[object, ...]:
     """Everything that decides what the converters meet, noise and errors apart."""
     dac, adc, array = profile.dac, profile.adc, profile.array
-    converters = (dac.bits, dac.sign, dac.bit_serial, dac.range)
-    converters += (adc.bits, adc.range, adc.range_per, adc.codes)
+    of_dac = (dac.bits, dac.sign, dac.bit_serial, dac.range)
+    of_adc = (adc.bits, adc.range, adc.range_per, adc.codes)
     mapping = (
         array.rows,
         array.row_split,
@@ -317,4 +324,4 @@ def range_key(profile: Profile) -> tuple[object, ...]:
         array.weight_scale,
         profile.cell.levels,
     )
-    return *converters, *mapping
+    return *of_dac, *of_adc, *mapping

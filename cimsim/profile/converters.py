@@ -10,7 +10,16 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails
 
 from cimsim.profile.effect import Effect
-from cimsim.profile.fields import AdcBits, Bits, Celsius, Count, KnobMark, NonNegative, Number, Positive
+from cimsim.profile.fields import (
+    AdcBits,
+    Bits,
+    Celsius,
+    Count,
+    KnobMark,
+    NonNegative,
+    Number,
+    Positive,
+)
 from cimsim.profile.section import Sourced, fault
 
 
@@ -113,8 +122,8 @@ class FittedCodes(Sourced):
 
         values[k] = mean of the data nearest to it,    thresholds half-way between values
 
-    One table for all columns of a layer, over the range of each. A range of kind ``mse`` is the
-    largest magnitude here, since the values are free within it.
+    One table for all columns of a layer, over the range of each. With a range of kind ``mse``, the
+    data are taken over their root mean square, and the range is the outermost value.
     Source: S. P. Lloyd, IEEE Trans. Inf. Theory 28, 129 (1982); J. Max, IRE Trans. Inf. Theory 6,
     7 (1960).
     """

@@ -131,8 +131,9 @@ class Array(Sourced):
     ``offset-column`` holds it on one cell around the middle of the range and subtracts the current
     of one more column of middle cells per tile; a ``single-device`` does the same and subtracts the
     middle digitally, exactly; an ``offset-current`` subtracts the current of exact middle cells
-    before the ADC, whose range then holds the signal alone. ``slices`` cells per weight hold the digits of a number in base
-    ``cell.levels``, each in a column of its own, which are added up digitally.
+    before the ADC, whose range then holds the signal alone. ``slices`` cells per weight hold the
+    digits of a number in base ``cell.levels``, each in a column of its own, which are added up
+    digitally.
 
     Drift compensation multiplies by one factor (``global``: per layer, ``per-column``: for each
     column of each tile) that undoes the mean loss of conductance since programming. It is found
@@ -146,10 +147,8 @@ class Array(Sourced):
         default="even",
         description="a layer's rows dealt out evenly over its tiles, or tile after tile filled",
     )
-    mapping: Literal[
-        "differential-pair", "offset-column", "single-device", "offset-current"
-    ] = Field(
-        default="differential-pair", description="how a signed weight lies on cells"
+    mapping: Literal["differential-pair", "offset-column", "single-device", "offset-current"] = (
+        Field(default="differential-pair", description="how a signed weight lies on cells")
     )
     slices: Annotated[Count, Field(le=16)] = Field(
         default=1, description="cells (or pairs) that share the digits of one weight"

@@ -133,7 +133,9 @@ def test_one_scale_for_a_layer() -> None:
     outputs=st.integers(1, 40),
     rows=st.integers(1, 16),
     columns=st.integers(2, 16),
-    mapping=st.sampled_from(["differential-pair", "offset-column", "single-device", "offset-current"]),
+    mapping=st.sampled_from(
+        ["differential-pair", "offset-column", "single-device", "offset-current"]
+    ),
     split=st.sampled_from(["even", "fill"]),
 )
 def test_tiles_are_those_of_the_summary(

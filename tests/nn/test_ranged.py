@@ -1,0 +1,216 @@
+"""What calibration finds for a layer: ranges of groups, signs of inputs, values of codes."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import cimsim
+from cimsim import CimsimError
+from cimsim.nn.layer import AnalogLayer
+from cimsim.nn.verbs import digital
+from cimsim.profile import load_profile
+
+INPUTS, OUTPUTS = 96, 24
+
+
+def draw(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def heavy_tailed(seed: int = 0) -> Tensor:
+    """Most weights are small beside the largest of their column, as in a trained network."""
+    return (
+        draw(OUTPUTS, INPUTS, seed=seed).abs().pow(2) * draw(OUTPUTS, INPUTS, seed=seed + 1).sign()
+    )
+
+
+def layer(x: Tensor, weight: Tensor | None = None, **keys: Any) -> AnalogLayer:
+    linear = nn.Linear(INPUTS, OUTPUTS, bias=False)
+    with torch.no_grad():
+        linear.weight.copy_(heavy_tailed() if weight is None else weight)
+    chip: dict[str, Any] = {"dac.bits": 8, "adc.bits": 8, "array.rows": 512}
+    chip |= {key.replace("__", "."): value for key, value in keys.items()}
+    made = cimsim.calibrate(cimsim.convert(linear, load_profile("ideal", chip)), [x])
+    assert isinstance(made, AnalogLayer)
+    return made.eval()
+
+
+def error(made: AnalogLayer, x: Tensor) -> float:
+    with torch.no_grad(), digital(made):
+        right = made(x)
+    with torch.no_grad():
+        return ((made(x) - right).norm() / right.norm()).item()
+
+
+SLICED: dict[str, Any] = {"cell__levels": 4, "array__slices": 4}
+
+
+def test_slices_with_one_range_lose_what_ranges_of_their_own_keep() -> None:
+    """Four slices of 2 bits against 8 bits in one cell: worse with a common range, as Xiao et al.
+    (Appl. Phys. Rev. 9, 031301, 2022) found for bit slicing, and no worse with one for each."""
+    x = draw(4000, INPUTS)
+    whole = error(layer(x, cell__levels=256), x)
+    common = error(layer(x, **SLICED, adc__range_per="layer"), x)
+    own = error(layer(x, **SLICED), x)
+    assert common > 1.25 * whole
+    assert own < 1.05 * whole
+    assert error(layer(x, **SLICED, adc__range_per="column"), x) < 1.1 * own
+
+
+@pytest.mark.parametrize(
+    ("per", "shape"), [("layer", ()), ("slice", (2,)), ("tile", (3,)), ("column", (3, 2 * OUTPUTS))]
+)
+def test_each_group_finds_the_range_of_its_own_currents(per: str, shape: tuple[int, ...]) -> None:
+    x = draw(500, INPUTS)
+    keys = {"array__rows": 32, "cell__levels": 4, "array__slices": 2}
+    made = layer(x, adc__range_per=per, adc__range={"kind": "max"}, **keys)
+    assert made.adc_range.shape == shape
+    array = made.array
+    perfect = array.chip(made.weight.detach(), 0)
+    z, _ = array.currents(x, perfect, torch.ones(()), None)
+    groups = array.range_groups(2 * OUTPUTS)
+    peaks = groups.gathered(array.tiling.by_column(z)).abs().amax(1).view(shape)
+    assert torch.allclose(made.adc_range, peaks, rtol=1e-5)
+
+
+def test_an_offset_before_the_adc_costs_the_signal_nothing() -> None:
+    x = draw(2000, INPUTS).relu()
+    cell = {"cell__g_min_uS": 9.0, "cell__g_max_uS": 88.2}
+    found = {
+        mapping: error(layer(x, array__mapping=mapping, **cell), x)
+        for mapping in ("differential-pair", "single-device", "offset-current", "offset-column")
+    }
+    assert found["offset-current"] == pytest.approx(found["differential-pair"], rel=0.02)
+    assert found["offset-column"] == pytest.approx(found["differential-pair"], rel=0.02)
+    assert found["single-device"] > 3 * found["offset-current"]
+
+
+class TestInputsWithoutASign:
+    """``dac.sign: if-needed``."""
+
+    def test_steps_are_half_as_large_behind_a_relu(self) -> None:
+        x = draw(2000, INPUTS).relu()
+        coarse: dict[str, Any] = {"dac__bits": 5, "adc__bits": None, "dac__range": {"kind": "max"}}
+        always, needed = (layer(x, dac__sign=s, **coarse) for s in ("always", "if-needed"))
+        assert always.dac_unsigned is None
+        assert bool(needed.dac_unsigned)
+        assert error(always, x) / error(needed, x) == pytest.approx(31 / 15, rel=0.05)
+
+    def test_one_value_below_zero_needs_a_sign(self) -> None:
+        x = draw(200, INPUTS).relu()
+        x[7, 3] = -1e-3
+        signed = layer(x, dac__bits=5, dac__sign="if-needed")
+        assert not bool(signed.dac_unsigned)
+        with torch.no_grad():
+            assert torch.equal(signed(x), layer(x, dac__bits=5)(x))
+
+    def test_an_input_below_zero_counts_as_zero_and_has_no_gradient(self) -> None:
+        made = layer(draw(200, INPUTS).abs(), dac__sign="if-needed")
+        x = draw(5, INPUTS).requires_grad_()
+        y = made(x)
+        assert torch.equal(y, made(x.relu()))
+        (slope,) = torch.autograd.grad(y.sum(), x)
+        assert (slope[x < 0] == 0).all()
+        assert (slope[(x > 0) & (x < 2)] != 0).float().mean() > 0.9
+
+    def test_bits_are_one_more_plane(self) -> None:
+        x = draw(300, INPUTS).abs()
+        keys = {"dac__bits": 4, "dac__sign": "if-needed", "adc__bits": None}
+        whole, serial = (layer(x, dac__bit_serial=s, **keys) for s in (False, True))
+        with torch.no_grad():
+            assert torch.allclose(whole(x), serial(x), atol=1e-4)
+        assert serial.array.planes == 4
+
+    def test_other_data_may_bring_the_sign_back(self) -> None:
+        x = draw(200, INPUTS)
+        made = layer(x.relu(), dac__sign="if-needed")
+        cimsim.calibrate(made, [x])
+        assert not bool(made.dac_unsigned)
+        assert not made.array.unsigned or not made.calibrated
+        assert torch.equal(made(x), layer(x, dac__sign="if-needed")(x))
+
+
+class TestFittedCodes:
+    """``adc.codes: {kind: lloyd-max}``."""
+
+    @pytest.mark.parametrize("bits", [2, 3, 4])
+    @pytest.mark.parametrize("per", ["layer", "column"])
+    def test_they_lose_less_than_even_steps(self, bits: int, per: str) -> None:
+        x = draw(4000, INPUTS)
+        even, fitted = (
+            error(layer(x, adc__bits=bits, adc__codes={"kind": kind}, adc__range_per=per), x)
+            for kind in ("uniform", "lloyd-max")
+        )
+        assert fitted < 0.97 * even
+
+    def test_a_comparator_gives_two_values(self) -> None:
+        x = draw(500, INPUTS)
+        made = layer(x, adc__bits=1, adc__range_per="column")
+        with torch.no_grad():
+            y = made(x)
+        assert all(len(column.unique()) == 2 for column in y.T)
+        assert 0.5 < error(made, x) < 0.7  # sqrt(1 - 2 / pi) = 0.60 for a normal distribution
+
+    def test_uncalibrated_is_said(self) -> None:
+        linear = nn.Linear(INPUTS, OUTPUTS)
+        profile = load_profile("ideal", {"adc.bits": 3, "adc.codes": {"kind": "lloyd-max"}})
+        with pytest.raises(CimsimError, match="calibrate"):
+            cimsim.convert(linear, profile)(draw(2, INPUTS))
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "unsigned": {"dac__sign": "if-needed"},
+    "fitted": {"adc__bits": 3, "adc__codes": {"kind": "lloyd-max"}},
+    "columns": {"adc__range_per": "column"},
+    "slices": SLICED,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+class TestWhatCalibrationFound:
+    """It goes where the layer goes."""
+
+    def test_with_its_state(self, kind: str) -> None:
+        x = draw(300, INPUTS).abs()
+        made = layer(x, **KINDS[kind])
+        other = layer(-x * 0.1, draw(OUTPUTS, INPUTS, seed=5), **KINDS[kind])
+        other.load_state_dict(made.state_dict())
+        with torch.no_grad():
+            assert torch.equal(other(x), made(x))
+
+    def test_with_a_copy(self, kind: str) -> None:
+        x = draw(300, INPUTS).abs()
+        made = layer(x, **KINDS[kind])
+        with torch.no_grad():
+            assert torch.equal(copy.deepcopy(made)(x), made(x))
+
+    def test_through_half_precision_and_back(self, kind: str) -> None:
+        x = draw(300, INPUTS).abs()
+        made = layer(x, **KINDS[kind])
+        before = {k: v.clone() for k, v in made.state_dict().items() if k != "weight"}
+        made.half().float()
+        for key, value in before.items():
+            assert torch.equal(made.state_dict()[key], value), key
+
+    def test_when_the_noise_changes(self, kind: str) -> None:
+        x = draw(300, INPUTS).abs()
+        made = layer(x, **KINDS[kind])
+        before = made(x)
+        made.profile = made.profile.scale_noise(2.0)
+        assert torch.equal(made(x), before)
+
+    def test_it_trains_compiled_as_uncompiled(self, kind: str) -> None:
+        x = draw(64, INPUTS).abs()
+        plain, made = (layer(x, **KINDS[kind]).train() for _ in range(2))
+        compiled = torch.compile(made, backend="aot_eager", fullgraph=True)
+        y = compiled(x)
+        assert torch.allclose(y, plain(x), atol=1e-6)
+        y.square().mean().backward()
+        plain.draws = 0
+        plain(x).square().mean().backward()
+        assert torch.allclose(made.weight.grad, plain.weight.grad, atol=1e-6)
