@@ -38,7 +38,6 @@ def occupancy(array: Array, weight_shape: tuple[int, ...]) -> Occupancy:
     """
     mapping, of = array.mapping, array.profile.array
     tiles, columns, _ = array.tiling.to_cells(torch.empty(weight_shape, device="meta")).shape
-    devices = 2 if mapping.paired else 1
     blocks = math.ceil(columns * of.slices / max(1, of.columns - mapping.reference))
-    used = math.prod(weight_shape) * of.slices * devices
-    return Occupancy(tiles * blocks, used, tiles * blocks * of.rows * of.columns * devices)
+    used = math.prod(weight_shape) * of.slices * mapping.devices
+    return Occupancy(tiles * blocks, used, tiles * blocks * of.rows * of.columns * mapping.devices)

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cimsim.profile import Array, Cell
+from cimsim.profile import Array, Cell, WeightTable
+from cimsim.profile.pairs import table_unit_uS
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Mapping:
     | single-device     | ``G = g_mid + r span/2``                   | ``2 (G - g_mid) / span`` |
     | offset-current    | ``G = g_mid + r span/2``                   | ``2 (G - g_mid) / span`` |
 
-    The last two differ in where ``g_mid`` is subtracted: behind the ADC and before it.
+    The last two differ in where ``g_mid`` is subtracted: behind the ADC and before it. Several
+    pairs that hold one weight are described in :class:`cimsim.profile.Pairs`.
     The cell of a pair that carries nothing rests at ``g_min`` and is programmed like any other.
     With ``levels = n`` states, ``r`` is rounded to what its cells can hold; over ``slices = S`` of
     them ``|r|`` (or ``(r + 1)/2`` without a pair) is a number of S digits in base n, lowest first.
@@ -47,6 +49,17 @@ class Mapping:
     def paired(self) -> bool:
         """Whether two cells hold one weight."""
         return self.array.mapping == "differential-pair"
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """Significance of each pair that holds a weight; a single 1 where there is one or none."""
+        pairs = self.array.pairs
+        return (1.0,) if pairs is None else pairs.significance
+
+    @property
+    def devices(self) -> int:
+        """How many cells hold one weight, or one of its slices."""
+        return 2 * len(self.factors) if self.paired else 1
 
     @property
     def reference(self) -> bool:
@@ -76,7 +89,17 @@ class Mapping:
 
     @property
     def _unit_uS(self) -> float:
-        return self.span_uS if self.paired else self.span_uS / 2
+        """The conductance, times its significance, that a relative weight of 1 stands for."""
+        pairs = self.array.pairs
+        if not self.paired:
+            return self.span_uS / 2
+        if pairs is not None and pairs.table is not None:
+            return table_unit_uS(pairs.table, pairs.significance)
+        return self.span_uS * (self.factors[0] if self._corrects else sum(self.factors))
+
+    @property
+    def _corrects(self) -> bool:
+        return self.array.pairs is not None and self.array.pairs.writing == "corrected"
 
     def significance(self) -> tuple[float, ...]:
         """What each slice counts for, lowest first; they add up to 1.
@@ -92,7 +115,8 @@ class Mapping:
         """Target conductances in µS of the cells.
 
         ``r [tiles, columns, rows]`` gives ``[devices, tiles, slices * columns (+ 1), rows]``, with
-        two devices for a pair and the reference column last where cells hold it.
+        two devices for a pair and the reference column last where cells hold it. Pairs that correct
+        others rest, see :meth:`corrected`.
         """
         held = torch.cat(self._slices(r), dim=-2) if self.cell.levels is not None else r
         if not self.paired:
@@ -100,6 +124,35 @@ class Mapping:
             if self.reference:
                 g_uS = F.pad(g_uS, (0, 0, 0, 1), value=self._middle_uS)
             return g_uS.unsqueeze(0)
+        pairs = self.array.pairs
+        if pairs is not None and pairs.table is not None:
+            return _interpolated(held, pairs.table)
+        cells = self._pair(held)
+        if pairs is None:
+            return cells
+        others = self._pair(torch.zeros_like(held)) if self._corrects else cells
+        return torch.cat((cells, *[others] * (len(self.factors) - 1)))
+
+    def corrections(self) -> range:
+        """The pairs that are written after others, with what these have missed."""
+        return range(1, len(self.factors) if self._corrects else 1)
+
+    def corrected(self, g_uS: Tensor, programmed_uS: Tensor, r: Tensor, pair: int) -> Tensor:
+        """Targets ``g_uS`` with those of ``pair``, which makes up for what the ``programmed_uS``
+        pairs before it have missed.
+
+        Both are in µS, ``[devices, tiles, columns, rows]``, and of ``r [tiles, columns, rows]``.
+        """
+        missing = r * self.factors[0]
+        for before in range(pair):
+            plus, minus = programmed_uS[2 * before : 2 * before + 2]
+            missing = missing - self.factors[before] * (plus - minus) / self.span_uS
+        share = (missing / self.factors[pair]).clamp(-1.0, 1.0)
+        (held,) = (share,) if self.cell.levels is None else self._slices(share)
+        return torch.cat((g_uS[: 2 * pair], self._pair(held), g_uS[2 * pair + 2 :]))
+
+    def _pair(self, held: Tensor) -> Tensor:
+        """Both cells of a pair that holds ``held``, devices first."""
         # max(r, 0) = (|r| + r) / 2, so written because its slope at 0 is 1/2: the slopes of the two
         # cells then add up to 1 at a weight of exactly zero, as they do everywhere else.
         size = held.abs()
@@ -116,9 +169,11 @@ class Mapping:
 
     def signed(self, g_uS: Tensor) -> Tensor:
         """Relative current of each cell by itself; same shape, devices first."""
-        if self.paired:
+        if not self.paired:
+            return g_uS / self._unit_uS
+        if self.array.pairs is None:
             return torch.stack((g_uS[0], -g_uS[1])) / self._unit_uS
-        return g_uS / self._unit_uS
+        return g_uS * self._weights_of_cells(g_uS)
 
     def weights(self, relative: Tensor) -> Tensor:
         """:meth:`relative` with the reference or the digital offset subtracted, ``[tiles, slices *
@@ -129,7 +184,14 @@ class Mapping:
 
     def variances(self, variance_uS2: Tensor) -> Tensor:
         """Variances of :meth:`relative` from those of the cells, in µS²; same shapes."""
-        return variance_uS2.sum(0) / self._unit_uS**2
+        if self.array.pairs is None:
+            return variance_uS2.sum(0) / self._unit_uS**2
+        return (variance_uS2 * self._weights_of_cells(variance_uS2).square()).sum(0)
+
+    def _weights_of_cells(self, like: Tensor) -> Tensor:
+        """What a µS of each cell of several pairs counts for, ``[devices, 1, 1, 1]``."""
+        signed = [sign * f / self._unit_uS for f in self.factors for sign in (1.0, -1.0)]
+        return like.new_tensor(signed).view(-1, 1, 1, 1)
 
     @property
     def _offset(self) -> float:
@@ -154,6 +216,14 @@ class Mapping:
             value = digit * fixed.sign() if self.paired else digit * 2.0 - 1.0
             parts.append(value + (r - fixed))
         return parts
+
+
+def _interpolated(r: Tensor, table: WeightTable) -> Tensor:
+    """The conductances of ``table`` for relative weights ``r``, in µS, cells first."""
+    at, g_uS = r.new_tensor(table.r), r.new_tensor(table.g_uS)
+    low = torch.bucketize(r.detach(), at[1:-1].contiguous())
+    share = (r - at[low]) / (at[low + 1] - at[low])
+    return torch.lerp(g_uS[:, low], g_uS[:, low + 1], share)
 
 
 _SMALLEST_SCALE = 1e-30  # far below any weight, and its reciprocal far from overflow

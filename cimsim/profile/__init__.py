@@ -96,6 +96,10 @@ from cimsim.profile.nonlinearity import (
 from cimsim.profile.overrides import (
     override_profile,
 )
+from cimsim.profile.pairs import (
+    Pairs,
+    WeightTable,
+)
 from cimsim.profile.programming_noise import (
     GaussianProgrammingNoise,
     ProgrammingNoise,
@@ -185,6 +189,7 @@ __all__ = [
     "MinimumErrorRange",
     "OffsetError",
     "OneOverFReadNoise",
+    "Pairs",
     "PeakRange",
     "PercentileRange",
     "Piecewise",
@@ -217,6 +222,7 @@ __all__ = [
     "TemperatureEffect",
     "ThermalReadNoise",
     "UniformCodes",
+    "WeightTable",
     "Wires",
     "WriteVerify",
     "behaviour",

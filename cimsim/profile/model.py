@@ -97,12 +97,26 @@ class Profile(Section):
     def _fault_maps_fit(cls, array: Array, info: ValidationInfo) -> Array:
         cell = info.data.get("cell")
         maps = [] if cell is None else [f for f in cell.faults if isinstance(f, FaultMap)]
+        devices = 2 if array.pairs is None else 2 * len(array.pairs.significance)
         for row, column, device, _ in (entry for fault in maps for entry in fault.cells):
-            if row >= array.rows or column >= array.columns or device >= 2:
+            if row >= array.rows or column >= array.columns or device >= devices:
                 raise ValueError(
                     f"a fault map names row {row}, column {column}, device {device}, but a tile "
-                    f"has {array.rows} rows, {array.columns} columns and at most 2 devices for a "
-                    "weight, all counted from 0"
+                    f"has {array.rows} rows, {array.columns} columns and at most {devices} devices "
+                    "for a weight, all counted from 0"
+                )
+        return array
+
+    @field_validator("array")
+    @classmethod
+    def _tables_lie_in_the_range(cls, array: Array, info: ValidationInfo) -> Array:
+        cell = info.data.get("cell")
+        if cell is not None and array.pairs is not None and array.pairs.table is not None:
+            given = [g_uS for of_cell in array.pairs.table.g_uS for g_uS in of_cell]
+            if min(given) < cell.g_min_uS or max(given) > cell.g_max_uS:
+                raise ValueError(
+                    f"'pairs.table' goes from {min(given):g} to {max(given):g} uS, but a cell is "
+                    f"written from {cell.g_min_uS:g} to {cell.g_max_uS:g} uS"
                 )
         return array
 

@@ -11,6 +11,7 @@ from cimsim.profile.drift import Drift
 from cimsim.profile.fields import Count, NonNegative, Number, Positive, Text
 from cimsim.profile.finite import refuse_too_large
 from cimsim.profile.nonlinearity import IV
+from cimsim.profile.pairs import Pairs
 from cimsim.profile.programming_noise import ProgrammingNoise
 from cimsim.profile.read_noise import ReadNoise
 from cimsim.profile.section import Sourced
@@ -150,6 +151,9 @@ class Array(Sourced):
     mapping: Literal["differential-pair", "offset-column", "single-device", "offset-current"] = (
         Field(default="differential-pair", description="how a signed weight lies on cells")
     )
+    pairs: Pairs | None = Field(
+        default=None, description="several pairs of cells for each weight; null is one pair"
+    )
     slices: Annotated[Count, Field(le=16)] = Field(
         default=1, description="cells (or pairs) that share the digits of one weight"
     )
@@ -163,6 +167,20 @@ class Array(Sourced):
         default="exact", description="how the mean drift is known"
     )
     probe_vectors: Count = Field(default=16, description="inputs of a measured drift probe")
+
+    @field_validator("pairs")
+    @classmethod
+    def _pairs_are_of_cells(cls, pairs: Pairs | None, info: ValidationInfo) -> Pairs | None:
+        if pairs is not None and info.data.get("mapping") != "differential-pair":
+            raise ValueError("only the mapping 'differential-pair' has pairs of cells")
+        return pairs
+
+    @field_validator("slices")
+    @classmethod
+    def _slices_or_pairs(cls, slices: int, info: ValidationInfo) -> int:
+        if slices > 1 and info.data.get("pairs") is not None:
+            raise ValueError("a weight lies on several pairs or in several slices, not both")
+        return slices
 
     @field_validator("drift_probe")
     @classmethod
