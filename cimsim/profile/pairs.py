@@ -57,9 +57,10 @@ class Pairs(Sourced):
         w / scale = sum_k f_k (G+_k - G-_k) / (span F)
 
     ``shared``: every pair holds the whole relative weight, F = sum_k f_k, so that independent
-    errors average. ``corrected``: the first pair holds the weight, F = f_1, and each further pair is
-    written with what the pairs before it have missed, as far as its range reaches. The significance
-    is the chip's: a longer pulse or a wider mirror, which multiplies signal and noise of a cell.
+    errors average. ``corrected``: the first pair holds the weight, F = f_1, and each further pair
+    is written with what the pairs before it have missed, as far as its range reaches. The
+    significance is the chip's: a longer pulse or a wider mirror, which multiplies the signal and
+    the noise of a cell.
     Units: none.
     Source: P. Narayanan et al., IEEE Trans. Electron Devices 68, 6629 (2021).
     """
@@ -92,11 +93,9 @@ class Pairs(Sourced):
 
 def table_unit_uS(table: WeightTable, significance: tuple[float, ...]) -> float:
     """The difference of conductances, in uS, that stands for a relative weight of 1."""
-    pairs = list(zip(table.g_uS[::2], table.g_uS[1::2], strict=True))
-    ends = [
-        sum(
-            f * (plus[at] - minus[at]) for f, (plus, minus) in zip(significance, pairs, strict=True)
-        )
-        for at in (-1, 0)
-    ]
-    return (ends[0] - ends[1]) / 2
+    pairs = list(zip(significance, table.g_uS[::2], table.g_uS[1::2], strict=True))
+
+    def held_uS(at: int) -> float:
+        return sum(f * (plus[at] - minus[at]) for f, plus, minus in pairs)
+
+    return (held_uS(-1) - held_uS(0)) / 2
