@@ -246,10 +246,28 @@ class Reference:
         if wires is None or not wires.strength or wires.cells == "gated":
             return g
         seen = np.empty_like(g)
+        if self.p.array.mapping == "offset-column":
+            return self._wired_beside_references(g, wires)
         for at in np.ndindex(g.shape[:2]):
             for first in range(0, g.shape[2], self.p.array.columns):
                 block = np.s_[first : first + self.p.array.columns]
                 seen[at][block] = 1e6 * crossbar(g[at][block].T * 1e-6, wires).T
+        return seen
+
+    def _wired_beside_references(self, g: Numbers, wires: Any) -> Numbers:
+        """Every tile has a reference of its own; what that differs from the first one's by is put
+        on the tile's other columns, as one reference is subtracted from all."""
+        seen = np.empty_like(g)
+        own = self.p.array.columns - 1
+        for t in range(g.shape[1]):
+            reference = g[0, t, -1:]
+            for first in range(0, g.shape[2] - 1, own):
+                block = np.s_[first : min(first + own, g.shape[2] - 1)]
+                tile = np.concatenate((g[0, t, block], reference))
+                found = 1e6 * crossbar(tile.T * 1e-6, wires).T
+                if first == 0:
+                    seen[0, t, -1] = found[-1]
+                seen[0, t, block] = found[:-1] - found[-1] + seen[0, t, -1]
         return seen
 
     def _relative(self, g: Numbers) -> Numbers:

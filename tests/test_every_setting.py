@@ -224,8 +224,8 @@ def compare(case: Case, profile: Profile, base: dict[str, Any] = BASE) -> None:
     ours, theirs = samples(made, chips, x), expected(made, profile, chips, x)
     size = float(np.abs(theirs).max())
     if not random:
-        # Codes at an edge aside, nothing may differ.
-        assert (np.abs(ours - theirs) > 1e-4 * size).mean() < 0.03
+        # Codes at an edge aside, nothing may differ; of some devices every bit has its own.
+        assert (np.abs(ours - theirs) > 1e-4 * size).mean() < (0.03 if base is BASE else 0.1)
         return
     middle = (ours.mean((0, 3)) + theirs.mean((0, 3))) / 2
     code = float(made.adc_range.max()) / 64 * size  # rounding is not the same at an edge
