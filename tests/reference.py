@@ -64,6 +64,15 @@ class Reference:
         self.span = cell.g_max_uS - cell.g_min_uS
         self.middle = (cell.g_max_uS + cell.g_min_uS) / 2
         self.unit = self.span if self.pair else self.span / 2
+        self.counts = np.array([1.0, -1.0]) if self.pair else np.array([1.0])
+        if array.pairs is not None:
+            factors = array.pairs.significance
+            self.counts = np.array([f * sign for f in factors for sign in (1.0, -1.0)])
+            total = factors[0] if array.pairs.writing == "corrected" else sum(factors)
+            self.unit = self.span * total
+            if array.pairs.table is not None:
+                ends = [[cell_uS[at] for cell_uS in array.pairs.table.g_uS] for at in (0, -1)]
+                self.unit = float(self.counts @ (np.array(ends[1]) - np.array(ends[0]))) / 2
         self.bounds = (-math.inf, math.inf)
         if cell.g_min_uS >= 0:
             ceiling = math.inf if cell.g_ceiling_uS is None else cell.g_ceiling_uS
@@ -100,21 +109,32 @@ class Reference:
                 slices.append(digit * np.sign(r) if self.pair else 2 * digit - 1)
                 self.significance.append((n - 1) * n**s / top)
         held = np.concatenate(slices, axis=1)
+        if self.pair and array.pairs is not None and array.pairs.table is not None:
+            table = array.pairs.table
+            return np.stack([np.interp(held, table.r, of_cell) for of_cell in table.g_uS])
         if self.pair:
-            on = np.stack((np.maximum(held, 0), np.maximum(-held, 0)))
-            return cell.g_min_uS + on * self.span
+            self.held = held
+            on = self._pair(held)
+            later = len(self.counts) // 2 - 1
+            shares = array.pairs is None or array.pairs.writing == "shared"
+            return np.concatenate((on, *[on if shares else self._pair(0 * held)] * later))
         g = self.middle + held * self.span / 2
         if array.mapping == "offset-column":
             reference = np.full((g.shape[0], 1, g.shape[2]), self.middle)
             g = np.concatenate((g, reference), axis=1)
         return g[None]
 
+    def _pair(self, held: Numbers) -> Numbers:
+        on = np.stack((np.maximum(held, 0), np.maximum(-held, 0)))
+        return np.asarray(self.p.cell.g_min_uS + on * self.span)
+
     # A chip.
 
     def chip(self, age_s: float) -> None:
         """Program the layer on a new chip and let it wait."""
-        cell, rng, target = self.p.cell, self.rng, self.target
-        fresh = self._programmed()
+        cell, rng = self.p.cell, self.rng
+        fresh = self._written()
+        target = self.target
         g = fresh
         moved = False
         for e in cell.drift:
@@ -144,6 +164,23 @@ class Reference:
         self.seen = seen
         self.factor = self._compensation(age_s) if moved else np.ones((1, 1, 1))
         self._draw_adcs()
+
+    def _written(self) -> Numbers:
+        """Pair after pair, where the later ones make up for what the earlier ones have missed."""
+        pairs = self.p.array.pairs
+        fresh = self._programmed()
+        if pairs is None or pairs.writing == "shared":
+            return fresh
+        missing = self.held * self.unit
+        for first in range(2, len(self.counts), 2):
+            missing = missing - pairs.significance[first // 2 - 1] * (
+                fresh[first - 2] - fresh[first - 1]
+            )
+            share = np.clip(missing / (pairs.significance[first // 2] * self.span), -1, 1)
+            self.target = self.target.copy()
+            self.target[first : first + 2] = self._pair(share)
+            fresh[first:] = self._programmed()[first:]
+        return fresh
 
     def _programmed(self) -> Numbers:
         cell, target = self.p.cell, self.target
@@ -273,7 +310,7 @@ class Reference:
     def _relative(self, g: Numbers) -> Numbers:
         """Weights, the slices of an output apart: ``[tiles, slices * columns, rows]``."""
         if self.pair:
-            return (g[0] - g[1]) / self.unit
+            return np.asarray(np.tensordot(self.counts, g, 1) / self.unit)
         if self.p.array.mapping != "offset-column":
             return (g[0] - self.middle) / self.unit
         return (g[0][:, :-1] - g[0][:, -1:]) / self.unit
@@ -351,7 +388,7 @@ class Reference:
         i = self._currents(u)  # [devices, tiles, vectors, columns], in uS times drive
         offset = np.zeros(())
         if self.pair:
-            z = (i[0] - i[1]) / self.unit
+            z = np.tensordot(self.counts, i, 1) / self.unit
         elif array.mapping == "offset-column":
             z = (i[0][..., :-1] - i[0][..., -1:]) / self.unit
         else:

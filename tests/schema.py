@@ -37,6 +37,12 @@ TYPICAL: tuple[tuple[str, Any], ...] = (
     (r"^slope_uS$", 0.1),
     (r"^tolerance_uS$", 1.0),
     (r"^g_max_uS$", 30.0),
+    (r"^significance$", (4.0, 1.0)),
+    (r"^r$", (-1.0, 0.0, 1.0)),
+    (
+        r"^g_uS$",
+        ((2.0, 6.0, 24.0), (24.0, 5.0, 2.0), (2.0, 4.0, 20.0), (18.0, 3.0, 2.0)),
+    ),
     (r"_uS$", 1.5),
     (r"^nu_", 0.08),
     (r"^q$", 0.03),
@@ -94,6 +100,7 @@ NEEDS: dict[str, Raw] = {
     "array.slices": {"cell.levels": 4},
     "array.columns": {"wires": {**LINES, "r_word_ohm": 300.0}},
     "array.mapping": {"cell.programming_noise": [SPREAD]},
+    "array.pairs": {"cell.programming_noise": [SPREAD]},
     "cell.g_min_uS": {"cell.read_noise": [SPREAD]},
     "cell.g_max_uS": {"cell.read_noise": [STEADY]},
     "dac.range.max": {"dac.bits": 3},
@@ -210,7 +217,9 @@ def _of_section(section: type[BaseModel], path: str) -> Iterator[tuple[str, Raw]
                 for inner, given in model.model_fields.items():
                     if inner in NO_PHYSICS or given.is_required():
                         continue
-                    _, _, rest = _parts(given.annotation)
+                    _, within, rest = _parts(given.annotation)
+                    for more in within:
+                        yield f"{name}.{inner}", {place: {**raw, inner: _required(more)}}
                     for value in _values(inner, rest, given.default):
                         yield f"{name}.{inner}", {place: {**raw, inner: value}}
         else:

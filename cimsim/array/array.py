@@ -157,11 +157,14 @@ class Array:
         anything is clamped or verified. Differentiable in ``weight``, also through the scale.
 
         Raises:
-            CimsimError: for a device that shares a weight out over several slices.
+            CimsimError: for a device that shares a weight out over several slices, or whose pairs
+                correct each other.
         """
         cell, mapping = self.profile.cell, self.mapping
         if self.profile.array.slices > 1:
             raise CimsimError("the variance of a weight over several slices is not worked out")
+        if mapping.corrections():
+            raise CimsimError("the variance of a weight that pairs correct is not worked out")
         cells = self.tiling.to_cells(weight)
         scale = weight_scale(cells, self.profile.array.weight_scale)
         g_uS = mapping.conductances(cells / scale)

@@ -87,8 +87,12 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Cells:
     cell, array = profile.cell, profile.array
     mapping = Mapping(cell, array)
     scale = weight_scale(weight, array.weight_scale)
-    target_uS = mapping.conductances(weight / scale)
+    relative = weight / scale
+    target_uS = mapping.conductances(relative)
     fresh_uS = programmed_uS(target_uS, cell, seed)
+    for pair in mapping.corrections():  # the same draws, so that only this pair's cells change
+        target_uS = mapping.corrected(target_uS, fresh_uS, relative, pair)
+        fresh_uS = programmed_uS(target_uS, cell, seed)
     aged = aged_uS(fresh_uS, target_uS, cell, age_s, seed)
 
     def met(g_uS: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -221,7 +221,7 @@ class Mapping:
 def _interpolated(r: Tensor, table: WeightTable) -> Tensor:
     """The conductances of ``table`` for relative weights ``r``, in µS, cells first."""
     at, g_uS = r.new_tensor(table.r), r.new_tensor(table.g_uS)
-    low = torch.bucketize(r.detach(), at[1:-1].contiguous())
+    low = torch.bucketize(r.detach().contiguous(), at[1:-1].contiguous())
     share = (r - at[low]) / (at[low + 1] - at[low])
     return torch.lerp(g_uS[:, low], g_uS[:, low + 1], share)
 

@@ -2,7 +2,7 @@
 
 The kernel covers cells on their own: mapping on pairs or single devices, programming noise,
 power-law and tabulated drift, Gaussian read noise and its slow part. What else a profile may say
-(faults, temperature, wires, bent I-V curves, slices, levels, write-and-verify) is left to the plain
+(faults, temperature, wires, bent I-V curves, several pairs, slices, levels, write-and-verify) is left to the plain
 physics.
 """
 
@@ -68,6 +68,7 @@ def not_programmed(profile: Profile) -> tuple[str, ...]:
     drifts = any(effect.strength for effect in cell.drift)
     settings = {
         "array.mapping": array.mapping == "offset-column",
+        "array.pairs": array.pairs is not None,
         "array.slices": array.slices > 1,
         "array.drift_probe": drifts and array.drift_probe == "measured",
         "cell.levels": cell.levels is not None,
