@@ -153,6 +153,9 @@ class Reference:
         bias, variance = np.zeros_like(target), np.zeros_like(target)
         for e in active:
             b, s = PROGRAMMING[e.kind](e, target, cell)
+            if cell.write_verify is not None:  # which draws again what differs from write to write
+                b = b + math.sqrt(e.device_share) * s * self.rng.standard_normal(target.shape)
+                s = math.sqrt(1 - e.device_share) * s
             bias, variance = bias + b, variance + s**2
         sigma = np.sqrt(variance)
         if cell.write_verify is None:

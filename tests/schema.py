@@ -28,6 +28,7 @@ TYPICAL: tuple[tuple[str, Any], ...] = (
     (r"^t_read_ns$", 250.0),
     (r"^t0_s$", 20.0),
     (r"^t_session_s$", 3600.0),
+    (r"^device_share$", 0.3),
     (r"^t_switch_s$", 1e4),
     (r"^times_s$", (1.0, 100.0, 1e5)),
     (r"^g_ref_uS$", 25.0),

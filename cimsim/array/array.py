@@ -117,18 +117,28 @@ class Array:
         """The cells' physics for the fused kernel; None if it does not cover this device."""
         return recipe_of(self.profile)
 
-    def chip(self, weight: Tensor, seed: int, age_s: float = 0.0, passing: bool = False) -> Chip:
+    def chip(
+        self,
+        weight: Tensor,
+        seed: int,
+        age_s: float = 0.0,
+        passing: bool = False,
+        cycle: int = 0,
+    ) -> Chip:
         """Program ``weight`` on the chip named by ``seed`` and let it wait ``age_s`` seconds.
 
+        ``cycle`` counts how often the chip was written before.
         A ``passing`` chip is used up before this thread makes the next one: its memory is shared,
         and its slow read noise is drawn without a correlation between ages.
         """
         cells = self.tiling.to_cells(weight)
         if self.recipe is not None and active(cells) is native:
-            return fused.chip(cells, self.profile, self.recipe, seed, age_s, passing)
-        return make_chip(cells, self.profile, seed, age_s, passing)
+            return fused.chip(cells, self.profile, self.recipe, seed, age_s, passing, cycle)
+        return make_chip(cells, self.profile, seed, age_s, passing, cycle)
 
-    def programmed(self, weight: Tensor, seed: int, age_s: float, scale: Tensor) -> Programmed:
+    def programmed(
+        self, weight: Tensor, seed: int, age_s: float, scale: Tensor, cycle: int = 0
+    ) -> Programmed:
         """What :meth:`chip` put on the cells, with the way back for gradients; ``scale`` is that of
         the chip."""
         where = (self.tiling, self.profile)
@@ -137,8 +147,10 @@ class Array:
             and self.profile.array.weight_scale == "column"
             and active(weight) is native
         ):
-            return fused.FusedProgrammed(*where, self.recipe.of_weights, weight, seed, age_s, scale)
-        return PlainlyProgrammed(*where, weight, seed, age_s, scale)
+            return fused.FusedProgrammed(
+                *(*where, self.recipe.of_weights, weight, seed, age_s, scale, cycle)
+            )
+        return PlainlyProgrammed(*where, weight, seed, age_s, scale, cycle)
 
     def effective_weight(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Tensor:
         """``W_prog``: what the chip's columns really hold, ``[tiles, slices * columns, rows]``.

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from cimsim.devices.by_kind import ByKind
 from cimsim.devices.curves import evaluate
-from cimsim.devices.draws import normal
+from cimsim.devices.draws import sum_of_normals
+from cimsim.devices.sessions import Part
 from cimsim.profile import AnyCurve, LogRelaxation, PowerLawDrift, TabulatedDrift
 
 
@@ -74,11 +75,11 @@ def drifted_uS(
     g_uS: Tensor,
     g_target_uS: Tensor,
     age_s: float,
-    seed: int,
+    parts: tuple[Part, ...],
 ) -> Tensor:
     """Conductance in µS at ``age_s`` seconds after programming; all tensors of one shape.
 
-    ``seed`` names the draw, the same for every age.
+    ``parts`` are what the draw is the sum of, the same for every age.
     """
     raise NotImplementedError(f"no physics for drift {type(effect).__name__}")
 
@@ -89,11 +90,11 @@ def _(
     g_uS: Tensor,
     g_target_uS: Tensor,
     age_s: float,
-    seed: int,
+    parts: tuple[Part, ...],
 ) -> Tensor:
     if effect.strength == 0 or age_s == 0:
         return g_uS
-    nu = drift_exponent(effect, g_target_uS, normal(g_target_uS, seed))
+    nu = drift_exponent(effect, g_target_uS, sum_of_normals(g_target_uS, parts))
     return g_uS * torch.exp(nu * -math.log1p(age_s / effect.t0_s))
 
 
@@ -103,9 +104,9 @@ def _(
     g_uS: Tensor,
     g_target_uS: Tensor,
     age_s: float,
-    seed: int,
+    parts: tuple[Part, ...],
 ) -> Tensor:
     if effect.strength == 0:
         return g_uS
     shift, sigma = relaxation_uS(effect, g_target_uS, age_s)
-    return g_uS + shift + sigma * normal(g_target_uS, seed)
+    return g_uS + shift + sigma * sum_of_normals(g_target_uS, parts)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from cimsim.profile import (
     AbsoluteOneOverFReadNoise,
@@ -38,16 +39,25 @@ from cimsim.profile import (
 )
 
 
+class Drawn(NamedTuple):
+    """A normal number of each cell: that of the ``index``-th effect of a ``family``, and how much
+    of its variance stays when the chip is written again."""
+
+    family: str
+    index: int
+    device_share: float
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """``numbers`` in the order of the kernel's ``Physics``, the names of the seeds of static draws,
-    and of every read noise its index and times, from which follow those of its slow part.
+    """``numbers`` in the order of the kernel's ``Physics``, the names of static draws, and of every
+    read noise its index and times, from which follow those of its slow part.
 
     ``digital_offset`` is what is subtracted from relative currents behind the ADC.
     """
 
     numbers: tuple[float, ...]
-    draws: tuple[tuple[str, int], ...]
+    draws: tuple[Drawn, ...]
     flicker: tuple[tuple[int, FlickerTimes | None], ...]
     reads: bool
     drifts: bool
@@ -112,7 +122,8 @@ def recipe(profile: Profile) -> Recipe | None:
     for part in parts:
         assert part is not None
         numbers += part
-    draws = [("programming", i) for i, _ in programming] + [("drift", i) for i, _ in drift]
+    draws = [Drawn("programming", i, e.device_share) for i, e in programming]
+    draws += [Drawn("drift", i, e.device_share) for i, e in drift]
     flicker = [(i, e.times if isinstance(e, FlickerReadNoise) else None) for i, e in read]
     return Recipe(
         *(tuple(numbers), tuple(draws), tuple(flicker), bool(read), bool(drift)),

@@ -54,6 +54,9 @@ from cimsim.profile.curves import (
     Saturating,
     Table,
 )
+from cimsim.profile.cycles import (
+    WrittenEffect,
+)
 from cimsim.profile.describe import (
     DescribedSection,
     Row,
@@ -219,6 +222,7 @@ __all__ = [
     "UniformCodes",
     "Wires",
     "WriteVerify",
+    "WrittenEffect",
     "behaviour",
     "describe",
     "dump_profile",

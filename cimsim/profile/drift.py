@@ -8,19 +8,23 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.profile.curves import AnyCurve
+from cimsim.profile.cycles import SHARE, WrittenEffect
 from cimsim.profile.effect import SpreadEffect
-from cimsim.profile.fields import NonNegative, Number, Positive
+from cimsim.profile.fields import Fraction, NonNegative, Number, Positive
 
 
-class PowerLawDrift(SpreadEffect):
+class PowerLawDrift(SpreadEffect, WrittenEffect):
     """Structural relaxation of phase-change memory: conductance decays as a power of time.
 
         g(t) = g_programmed * ((t + t0) / t0)^(-nu),    t = age since programming
-        nu = strength * |mu(r) + spread_strength * s(r) * xi|,    xi ~ N(0, 1), once per chip
+        nu = strength * |mu(r) + spread_strength * s(r) * xi|
         mu, s = nu_mean, nu_std at r = g_target / g_ref (floored at 1e-7)
+        xi = sqrt(device_share) d + sqrt(1 - device_share) c
+        d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
     Units: t and t0 in s, g in uS, nu has none. ``strength`` scales nu with its spread;
-    ``spread_strength`` scales only the difference from cell to cell.
+    ``spread_strength`` scales only the difference from cell to cell. That stays when a cell is
+    written again, unless ``device_share`` says otherwise.
     Source: Joshi et al., Nat. Commun. 11, 2473 (2020); Nandakumar et al., ICECS 2019.
     """
 
@@ -29,13 +33,15 @@ class PowerLawDrift(SpreadEffect):
     g_ref_uS: Positive = Field(description="conductance at which r = 1")
     nu_mean: AnyCurve = Field(description="mean drift exponent over r")
     nu_std: AnyCurve = Field(description="spread of the drift exponent from cell to cell, over r")
+    device_share: Fraction = Field(default=1.0, description=SHARE)
 
 
-class LogRelaxation(SpreadEffect):
+class LogRelaxation(SpreadEffect, WrittenEffect):
     """Relaxation of filamentary memory that goes on with the logarithm of time.
 
         g(t) = g + strength * (shift * L + spread_strength * max(0, sigma0 + slope * L) * xi)
-        L = max(0, ln(t / t0)),    xi ~ N(0, 1), once per chip
+        L = max(0, ln(t / t0)),    xi = sqrt(device_share) d + sqrt(1 - device_share) c
+        d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
     Before t0 the spread is that of t0. Units: t and t0 in s, g, shift, sigma0 and slope in uS.
     Source: Falcone et al. (2025), arXiv:2502.04524.
@@ -48,11 +54,12 @@ class LogRelaxation(SpreadEffect):
     slope_uS: Number = Field(description="change of the spread per natural logarithm of time")
 
 
-class TabulatedDrift(SpreadEffect):
+class TabulatedDrift(SpreadEffect, WrittenEffect):
     """Mean change and spread around it, known at a few ages.
 
         g(t) = g + strength * (shift(r, t) + spread_strength * max(0, sigma(r, t)) * xi)
-        r = g_target / g_ref,    xi ~ N(0, 1), once per chip
+        r = g_target / g_ref,    xi = sqrt(device_share) d + sqrt(1 - device_share) c
+        d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
     Both are interpolated linearly in ln t between the ages of the table and constant outside it.
     Units: t in s, g, g_ref, shift and sigma in uS.

@@ -23,7 +23,8 @@ class WriteVerify(Sourced):
 
         |g - g_target| <= tolerance: the error is drawn from its Gaussian, cut off there
 
-    Where several kinds of programming noise act, the window is for their sum.
+    Where several kinds of programming noise act, the window is for their sum. What of them stays
+    with the device (``device_share``) is one more mean error of the cell.
     Units: g and tolerance in uS.
     Source: the chip's way of programming.
     """
