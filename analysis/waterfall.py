@@ -38,6 +38,7 @@ NAME = "waterfall"
 PHYSICAL_ORDER = (
     "cell.levels",
     "cell.programming_noise",
+    "cell.variation",
     "cell.drift",
     "cell.temperature",
     "cell.faults",

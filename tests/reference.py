@@ -114,7 +114,7 @@ class Reference:
     def chip(self, age_s: float) -> None:
         """Program the layer on a new chip and let it wait."""
         cell, rng, target = self.p.cell, self.rng, self.target
-        fresh = self._programmed()
+        fresh = self._varied(self._programmed())
         g = fresh
         moved = False
         for e in cell.drift:
@@ -122,7 +122,7 @@ class Reference:
                 continue
             xi = rng.standard_normal(g.shape)
             moved = moved or e.kind != "power-law" or age_s > 0
-            g = DRIFT[e.kind](e, g, target, age_s, xi)
+            g = DRIFT[e.kind](e, g, target, self._aged(e, age_s), xi, self.p)
         if moved:
             g = np.clip(g, *self.bounds)
         faults = [
@@ -167,6 +167,32 @@ class Reference:
                 random_state=self.rng,
             )
         return np.clip(target + error, *self.bounds)
+
+    def _varied(self, g: Numbers) -> Numbers:
+        columns = self.p.array.columns
+        for e in self.p.cell.variation:
+            if not e.strength:
+                continue
+            g = np.array(g)
+            for tile, first in np.ndindex(g.shape[1], -(-g.shape[2] // columns)):
+                block = np.s_[tile, first * columns : (first + 1) * columns]
+                alike = None
+                for device in range(len(g)):
+                    if alike is None or e.pair == "apart":
+                        alike = VARIATION[e.kind](e, g[0][block].shape, self.rng)
+                    gain, offset = alike
+                    g[device][block] *= 1 + e.strength * gain
+                    g[device][block] += e.strength * offset * self.p.cell.g_max_uS
+            g = np.clip(g, *self.bounds)
+        return g
+
+    def _stored_K(self, e: Any) -> float:
+        return 273.15 + (self.p.temperature_C if e.storage_C is None else e.storage_C)
+
+    def _aged(self, e: Any, age_s: float) -> float:
+        """The age at the temperature of the effect's times."""
+        colder = 1 / self._stored_K(e) - 1 / (e.reference_C + 273.15)
+        return age_s * math.exp(-e.activation_eV / K_B_eV * colder)
 
     def _warm(self, g: Numbers) -> Numbers:
         for e in self.p.cell.temperature:
@@ -453,22 +479,37 @@ def _table_at(curves: Any, times: Any, r: Numbers, t: float) -> Numbers:
     return np.asarray(values[low] + (values[high] - values[low]) * (at - low))
 
 
-def _power_law(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers) -> Numbers:
+def _power_law(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers, p: Any) -> Numbers:
     r = target / e.g_ref_uS
+    hotter = 1.0
+    if e.storage_C is not None:
+        hotter = (e.storage_C + 273.15) / (p.temperature_C + 273.15)
     nu = e.strength * np.abs(curve(e.nu_mean, r) + e.spread_strength * curve(e.nu_std, r) * xi)
-    return np.asarray(g * ((t + e.t0_s) / e.t0_s) ** -nu)
+    return np.asarray(g * ((t + e.t0_s) / e.t0_s) ** -(nu * hotter))
 
 
-def _log_relaxation(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers) -> Numbers:
+def _log_relaxation(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers, p: Any) -> Numbers:
     log = max(0.0, math.log(t / e.t0_s)) if t else 0.0
     sigma = e.spread_strength * max(0.0, e.sigma0_uS + e.slope_uS * log)
     return np.asarray(g + e.strength * (e.shift_uS * log + sigma * xi))
 
 
-def _tabulated(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers) -> Numbers:
+def _tabulated(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers, p: Any) -> Numbers:
     r = target / e.g_ref_uS
-    sigma = np.maximum(_table_at(e.sigma_uS, e.times_s, r, t), 0.0)
-    shift = _table_at(e.shift_uS, e.times_s, r, t) if e.shift_uS else 0.0
+    celsius = p.temperature_C if e.storage_C is None else e.storage_C
+
+    def at(curves: Any) -> Numbers:
+        ages, count = len(e.times_s), max(1, len(e.temperatures_C))
+        tables = [
+            _table_at(curves[n * ages : (n + 1) * ages], e.times_s, r, t) for n in range(count)
+        ]
+        inverse = [-1 / (c + 273.15) for c in e.temperatures_C] or [0.0]
+        place = np.interp(-1 / (celsius + 273.15), inverse, np.arange(count))
+        weights = np.maximum(0, 1 - np.abs(np.arange(count) - place))
+        return np.asarray(sum(w * table for w, table in zip(weights, tables, strict=True)))
+
+    sigma = np.maximum(at(e.sigma_uS), 0.0)
+    shift = at(e.shift_uS) if e.shift_uS else 0.0
     return np.asarray(g + e.strength * (shift + e.spread_strength * sigma * xi))
 
 
@@ -483,6 +524,26 @@ PROGRAMMING: dict[str, Callable[..., tuple[Numbers, Numbers]]] = {
     "state-dependent": _state_dependent,
     "relative": lambda e, g, cell: (0 * g, e.strength * e.sigma_of_g * np.abs(g)),
     "gaussian": lambda e, g, cell: (0 * g, 0 * g + e.strength * e.sigma_of_g_max * cell.g_max_uS),
+}
+
+
+def _correlated(e: Any, shape: tuple[int, int], rng: Any) -> tuple[Numbers, float]:
+    """One dense covariance of all cells of a tile."""
+    column, row = (place.ravel() for place in np.indices(shape))
+    steps = np.abs(column[:, None] - column) / e.length_in_columns
+    along = np.abs(row[:, None] - row) / e.length_in_rows
+    rho = np.exp(-steps - along) if e.kernel == "exponential" else np.exp(-(steps**2) - along**2)
+    values, vectors = np.linalg.eigh(rho)
+    xi = rng.standard_normal(len(values)) * np.sqrt(np.maximum(values, 0))
+    return e.sigma_of_g * (vectors @ xi).reshape(shape), 0.0
+
+
+VARIATION: dict[str, Callable[..., tuple[Any, Any]]] = {
+    "correlated": _correlated,
+    "tile": lambda e, shape, rng: (
+        e.sigma_gain * rng.standard_normal(),
+        e.sigma_offset_of_g_max * rng.standard_normal(),
+    ),
 }
 DRIFT: dict[str, Callable[..., Numbers]] = {
     "power-law": _power_law,

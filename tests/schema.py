@@ -29,6 +29,7 @@ TYPICAL: tuple[tuple[str, Any], ...] = (
     (r"^t0_s$", 20.0),
     (r"^t_session_s$", 3600.0),
     (r"^device_share$", 0.3),
+    (r"^length_in_", 3.0),
     (r"^t_switch_s$", 1e4),
     (r"^times_s$", (1.0, 100.0, 1e5)),
     (r"^g_ref_uS$", 25.0),
@@ -48,6 +49,8 @@ TYPICAL: tuple[tuple[str, Any], ...] = (
     (r"^sigma|_of_g", 0.15),
     (r"^n$", 0.5),
     (r"^temperature_C$", 85.0),
+    (r"^storage_C$", 125.0),
+    (r"^temperatures_C$", (25.0, 125.0)),
     (r"_C$", 25.0),
     (r"^gain_per_K$", 0.003),
     (r"^offset_of_range_per_K$", 0.003),
@@ -56,6 +59,7 @@ TYPICAL: tuple[tuple[str, Any], ...] = (
     (r"_V$", 0.2),
     (r"uA_per_V2$", 20.0),
     (r"uA_per_V3$", 60.0),
+    (r"^(power-law|log-relaxation|tabulated)\.activation_eV$", 0.3),
     (r"_eV$", 0.05),
     (r"_ohm$", 300.0),
     (r"^percentile$", 90.0),
@@ -116,9 +120,25 @@ NEEDS: dict[str, Raw] = {
 # What is set together with it, as it is nothing without.
 WITH: dict[str, Raw] = {
     "cell.temperature": HOT,
+    **{
+        f"cell.drift.{kind}.activation_eV": HOT
+        for kind in ("power-law", "log-relaxation", "tabulated")
+    },
     "adc.errors.temperature": HOT,
     "wires.nodal.cells": {"wires": {**LINES, "cells": "gated"}},
     "wires.nodal.r_supply_ohm": {"wires": {**LINES, "cells": "gated", "r_supply_ohm": 300.0}},
+}
+# Keys of an effect that a setting of it needs, by kind and field.
+LATER = [{"kind": "polynomial", "coefficients": [size, -0.4 * size]} for size in (0.3, 0.6, 0.9)]
+HOTTER = [{"kind": "polynomial", "coefficients": [size]} for size in (0.5, 1.0, 3.0)]
+ALONG: dict[str, Raw] = {
+    "log-relaxation.storage_C": {"activation_eV": 0.3},
+    "tabulated.storage_C": {"activation_eV": 0.3},
+    "tabulated.temperatures_C": {
+        "storage_C": 70.0,
+        "sigma_uS": [*LATER, *HOTTER],
+        "shift_uS": [*HOTTER, *LATER],
+    },
 }
 # What stands in no chip: words, prices, and what was done by hand.
 NO_PHYSICS = {"schema_version", "name", "title", "description", "sources", "cost", "overrides"}
@@ -259,7 +279,8 @@ def _variants(model: type[BaseModel]) -> Iterator[tuple[str, Raw]]:
             continue
         else:
             for value in _values(field, rest, plain.get(field, info.default), kind):
-                yield f"{kind}.{field}={value}", {**plain, field: value}
+                along = ALONG.get(f"{kind}.{field}", {})
+                yield f"{kind}.{field}={value}", {**plain, **along, field: value}
 
 
 def _acts_alone(model: type[BaseModel]) -> bool:

@@ -169,9 +169,12 @@ class Array:
         anything is clamped or verified. Differentiable in ``weight``, also through the scale.
 
         Raises:
-            CimsimError: for a device that shares a weight out over several slices.
+            CimsimError: for a device that shares a weight out over several slices, or whose cells
+                vary by their place.
         """
         cell, mapping = self.profile.cell, self.mapping
+        if any(effect.strength for effect in cell.variation):
+            raise CimsimError("the variance of a weight under 'cell.variation' is not worked out")
         if self.profile.array.slices > 1:
             raise CimsimError("the variance of a weight over several slices is not worked out")
         cells = self.tiling.to_cells(weight)

@@ -21,6 +21,7 @@ from cimsim.devices import (
     iv_terms,
     programmed_uS,
     read_variance_uS2,
+    varied_uS,
 )
 from cimsim.profile import Cell, Profile, Wires
 from cimsim.seeds import cycle_seed
@@ -91,7 +92,8 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, cycle: int =
     scale = weight_scale(weight, array.weight_scale)
     target_uS = mapping.conductances(weight / scale)
     fresh_uS = programmed_uS(target_uS, cell, seed, cycle)
-    aged = aged_uS(fresh_uS, target_uS, cell, age_s, seed, cycle)
+    fresh_uS = varied_uS(fresh_uS, cell, array, seed, cycle)
+    aged = aged_uS(fresh_uS, target_uS, cell, age_s, seed, cycle, profile.temperature_C)
 
     def met(g_uS: Tensor) -> tuple[Tensor, Tensor | None]:
         warm_uS = at_temperature_uS(g_uS, target_uS, cell, profile.temperature_C)

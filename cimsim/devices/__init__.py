@@ -10,6 +10,7 @@ from cimsim.devices.read_noise import (
     telegraph_step_uS,
 )
 from cimsim.devices.stuck import broken_uS
+from cimsim.devices.variation import varied_uS
 
 __all__ = [
     "aged_uS",
@@ -22,4 +23,5 @@ __all__ = [
     "slow_flicker",
     "slow_telegraph_uS",
     "telegraph_step_uS",
+    "varied_uS",
 ]

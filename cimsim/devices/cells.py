@@ -61,16 +61,22 @@ def programmed_uS(g_target_uS: Tensor, cell: Cell, seed: int, cycle: int = 0) ->
 
 
 def aged_uS(
-    g_uS: Tensor, g_target_uS: Tensor, cell: Cell, age_s: float, seed: int, cycle: int = 0
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    cell: Cell,
+    age_s: float,
+    seed: int,
+    cycle: int = 0,
+    temperature_C: float = 25.0,
 ) -> Tensor:
     """Conductance ``age_s`` seconds after programming, in µS: each drift effect in turn.
 
-    ``seed`` names the chip, ``cycle`` its write cycle.
+    ``seed`` names the chip, ``cycle`` its write cycle; ``temperature_C`` is that of operation.
     """
     drifted = g_uS
     for index, effect in enumerate(cell.drift):
         parts = written_parts(seed, cycle, effect.device_share, "drift", index)
-        drifted = drifted_uS(effect, drifted, g_target_uS, age_s, parts)
+        drifted = drifted_uS(effect, drifted, g_target_uS, age_s, parts, temperature_C)
     return drifted if drifted is g_uS else drifted.clamp(*cell.bounds_uS)
 
 

@@ -19,15 +19,20 @@ from cimsim.devices.sessions import Part
 from cimsim.profile import AnyCurve, LogRelaxation, PowerLawDrift, TabulatedDrift
 
 
-def drift_exponent(effect: PowerLawDrift, g_target_uS: Tensor, xi: Tensor) -> Tensor:
-    """``nu = strength |mu(r) + spread_strength s(r) xi|``, elementwise, dimensionless."""
+def drift_exponent(
+    effect: PowerLawDrift, g_target_uS: Tensor, xi: Tensor, temperature_C: float = 25.0
+) -> Tensor:
+    """``nu = strength T_s / T |mu(r) + spread_strength s(r) xi|``, elementwise, dimensionless."""
     r = g_target_uS / effect.g_ref_uS
     spread = effect.spread_strength * evaluate(effect.nu_std, r)
-    return effect.strength * (evaluate(effect.nu_mean, r) + spread * xi).abs()
+    factor = effect.strength * effect.steepness(temperature_C)
+    return factor * (evaluate(effect.nu_mean, r) + spread * xi).abs()
 
 
 @ByKind
-def relaxation_uS(effect: object, g_target_uS: Tensor, age_s: float) -> tuple[Tensor, Tensor]:
+def relaxation_uS(
+    effect: object, g_target_uS: Tensor, age_s: float, temperature_C: float = 25.0
+) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of the change in µS at ``age_s``, strengths included.
 
     One handler per kind of drift that adds to the conductance; each tensor has the shape of
@@ -37,7 +42,10 @@ def relaxation_uS(effect: object, g_target_uS: Tensor, age_s: float) -> tuple[Te
 
 
 @relaxation_uS.register
-def _(effect: LogRelaxation, g_target_uS: Tensor, age_s: float) -> tuple[Tensor, Tensor]:
+def _(
+    effect: LogRelaxation, g_target_uS: Tensor, age_s: float, temperature_C: float = 25.0
+) -> tuple[Tensor, Tensor]:
+    age_s = effect.reference_age_s(age_s, temperature_C)
     elapsed = math.log(max(age_s, effect.t0_s) / effect.t0_s)
     shift_uS = effect.strength * effect.shift_uS * elapsed
     spread_uS = max(0.0, effect.sigma0_uS + effect.slope_uS * elapsed)
@@ -46,12 +54,24 @@ def _(effect: LogRelaxation, g_target_uS: Tensor, age_s: float) -> tuple[Tensor,
 
 
 @relaxation_uS.register
-def _(effect: TabulatedDrift, g_target_uS: Tensor, age_s: float) -> tuple[Tensor, Tensor]:
+def _(
+    effect: TabulatedDrift, g_target_uS: Tensor, age_s: float, temperature_C: float = 25.0
+) -> tuple[Tensor, Tensor]:
     r = g_target_uS / effect.g_ref_uS
-    sigma = _at_age(effect.sigma_uS, effect.times_s, r, age_s).clamp_min(0.0)
-    shift = torch.zeros_like(r)
-    if effect.shift_uS:
-        shift = _at_age(effect.shift_uS, effect.times_s, r, age_s)
+    age_s, times_s = effect.reference_age_s(age_s, temperature_C), effect.times_s
+
+    def at(curves: tuple[AnyCurve, ...]) -> Tensor:
+        (first, weight), *others = effect.tables_at(temperature_C)
+        total = _at_age(curves[first * len(times_s) :][: len(times_s)], times_s, r, age_s)
+        if others:
+            total = weight * total
+        for number, weight in others:
+            table = curves[number * len(times_s) :][: len(times_s)]
+            total = total + weight * _at_age(table, times_s, r, age_s)
+        return total
+
+    sigma = at(effect.sigma_uS).clamp_min(0.0)
+    shift = at(effect.shift_uS) if effect.shift_uS else torch.zeros_like(r)
     return effect.strength * shift, effect.strength * effect.spread_strength * sigma
 
 
@@ -76,9 +96,11 @@ def drifted_uS(
     g_target_uS: Tensor,
     age_s: float,
     parts: tuple[Part, ...],
+    temperature_C: float = 25.0,
 ) -> Tensor:
     """Conductance in µS at ``age_s`` seconds after programming; all tensors of one shape.
 
+    ``temperature_C`` is that of operation.
     ``parts`` are what the draw is the sum of, the same for every age.
     """
     raise NotImplementedError(f"no physics for drift {type(effect).__name__}")
@@ -91,10 +113,12 @@ def _(
     g_target_uS: Tensor,
     age_s: float,
     parts: tuple[Part, ...],
+    temperature_C: float = 25.0,
 ) -> Tensor:
     if effect.strength == 0 or age_s == 0:
         return g_uS
-    nu = drift_exponent(effect, g_target_uS, sum_of_normals(g_target_uS, parts))
+    nu = drift_exponent(effect, g_target_uS, sum_of_normals(g_target_uS, parts), temperature_C)
+    age_s = effect.reference_age_s(age_s, temperature_C)
     return g_uS * torch.exp(nu * -math.log1p(age_s / effect.t0_s))
 
 
@@ -105,8 +129,9 @@ def _(
     g_target_uS: Tensor,
     age_s: float,
     parts: tuple[Part, ...],
+    temperature_C: float = 25.0,
 ) -> Tensor:
     if effect.strength == 0:
         return g_uS
-    shift, sigma = relaxation_uS(effect, g_target_uS, age_s)
+    shift, sigma = relaxation_uS(effect, g_target_uS, age_s, temperature_C)
     return g_uS + shift + sigma * sum_of_normals(g_target_uS, parts)

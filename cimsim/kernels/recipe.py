@@ -2,8 +2,8 @@
 
 The kernel covers cells on their own: mapping on pairs or single devices, programming noise,
 power-law and tabulated drift, Gaussian read noise and its slow part. What else a profile may say
-(faults, temperature, wires, bent I-V curves, slices, levels, write-and-verify) is left to the plain
-physics.
+(variation by place, faults, temperature, wires, bent I-V curves, slices, levels, write-and-verify)
+is left to the plain physics.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from cimsim.profile import (
     AbsoluteOneOverFReadNoise,
+    AgingEffect,
     AnyCurve,
     CappedPower,
     Cell,
@@ -87,7 +88,8 @@ def not_programmed(profile: Profile) -> tuple[str, ...]:
     }
     families: dict[str, list[list[float] | None]] = {
         "programming_noise": [_programming(e, cell) for e in cell.programming_noise if e.strength],
-        "drift": [_drift(e) for e in cell.drift if e.strength],
+        "variation": [None for e in cell.variation if e.strength],
+        "drift": [_drift(e, profile) for e in cell.drift if e.strength],
         "temperature": [None for e in cell.temperature if e.strength],
         "faults": [None for e in cell.faults if e.strength],
         "read_noise": [_read(e, cell) for e in cell.read_noise if e.strength],
@@ -109,7 +111,7 @@ def recipe(profile: Profile) -> Recipe | None:
     parts: list[list[float] | None] = [
         *(_programming(effect, cell) for _, effect in programming),
         [float(len(drift))],
-        *(_drift(effect) for _, effect in drift),
+        *(_drift(effect, profile) for _, effect in drift),
         [float(len(read))],
         *(_read(effect, cell) for _, effect in read),
     ]
@@ -183,15 +185,19 @@ def _programming(effect: object, cell: Cell) -> list[float] | None:
     return None
 
 
-def _drift(effect: object) -> list[float] | None:
-    """Whether a power law, 1 / g_ref, factors of mean and spread, times in s, curves of both."""
+def _drift(effect: object, profile: Profile) -> list[float] | None:
+    """Whether a power law, 1 / g_ref, factors of mean and spread, times in s at the temperature of
+    storage, curves of both."""
+    if not isinstance(effect, AgingEffect):
+        return None
+    faster = effect.reference_age_s(1.0, profile.temperature_C)
+    factors = [effect.strength, effect.strength * effect.spread_strength]
     if isinstance(effect, PowerLawDrift):
-        factors = [effect.strength, effect.strength * effect.spread_strength]
+        factors = [factor * effect.steepness(profile.temperature_C) for factor in factors]
         curves = [*_curve(effect.nu_mean), *_curve(effect.nu_std)]
-        return [1.0, 1 / effect.g_ref_uS, *factors, 1.0, effect.t0_s, *curves]
-    if isinstance(effect, TabulatedDrift):
-        factors = [effect.strength, effect.strength * effect.spread_strength]
-        times = [float(len(effect.times_s)), *effect.times_s]
+        return [1.0, 1 / effect.g_ref_uS, *factors, 1.0, effect.t0_s / faster, *curves]
+    if isinstance(effect, TabulatedDrift) and not effect.temperatures_C:
+        times = [float(len(effect.times_s)), *(time_s / faster for time_s in effect.times_s)]
         still = [_constant(0.0)] * len(effect.times_s)
         means = [_curve(c) for c in effect.shift_uS] if effect.shift_uS else still
         spreads = [_curve(c) for c in effect.sigma_uS]

@@ -5,6 +5,9 @@
 6
 """
 
+from cimsim.profile.aging import (
+    AgingEffect,
+)
 from cimsim.profile.behaviour import (
     behaviour,
 )
@@ -139,6 +142,11 @@ from cimsim.profile.temperature import (
     LinearTemperature,
     TemperatureEffect,
 )
+from cimsim.profile.variation import (
+    CorrelatedVariation,
+    TileVariation,
+    Variation,
+)
 from cimsim.profile.wires import (
     Wires,
 )
@@ -150,6 +158,7 @@ __all__ = [
     "AbsoluteOneOverFReadNoise",
     "AdcCost",
     "AdcError",
+    "AgingEffect",
     "AnyCurve",
     "Array",
     "ArrheniusTemperature",
@@ -161,6 +170,7 @@ __all__ = [
     "CellRead",
     "ClippedLog",
     "Compression",
+    "CorrelatedVariation",
     "Cost",
     "DacCost",
     "DeadLines",
@@ -219,7 +229,9 @@ __all__ = [
     "TelegraphReadNoise",
     "TemperatureEffect",
     "ThermalReadNoise",
+    "TileVariation",
     "UniformCodes",
+    "Variation",
     "Wires",
     "WriteVerify",
     "WrittenEffect",

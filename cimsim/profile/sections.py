@@ -16,6 +16,7 @@ from cimsim.profile.read_noise import ReadNoise
 from cimsim.profile.section import Sourced
 from cimsim.profile.stuck import Faults
 from cimsim.profile.temperature import TemperatureEffect
+from cimsim.profile.variation import Variation
 
 
 class WriteVerify(Sourced):
@@ -36,7 +37,8 @@ class Cell(Sourced):
     """One memory device: its range of conductance and everything that is wrong with it.
 
     Units: conductances in uS. An empty list of effects is an ideal cell in that respect. Effects
-    act in this order: levels, programming noise, drift, temperature, faults; then each read.
+    act in this order: levels, programming noise, variation, drift, temperature, faults; then each
+    read.
     A cell whose range is symmetric around 0 (``g_min_uS = -g_max_uS``, in a ``single-device``
     mapping, with Gaussian or relative noise and nothing else) is no device but the textbook's noisy
     weight; its errors have no bounds.
@@ -64,6 +66,9 @@ class Cell(Sourced):
     )
     write_verify: WriteVerify | None = Field(
         default=None, description="acceptance window of programming; null accepts everything"
+    )
+    variation: tuple[Variation, ...] = Field(
+        default=(), description="what cells that lie close together have in common"
     )
     faults: tuple[Faults, ...] = Field(default=(), description="cells and lines that do not work")
     drift: tuple[Drift, ...] = Field(default=(), description="changes with age")
@@ -94,7 +99,7 @@ class Cell(Sourced):
             raise ValueError(f"must be at least g_max_uS, the highest target, which is {high:g}")
         return bound
 
-    @field_validator("programming_noise", "drift", "temperature", "read_noise", "iv")
+    @field_validator("programming_noise", "variation", "drift", "temperature", "read_noise", "iv")
     @classmethod
     def _stays_finite(cls, effects: Any, info: ValidationInfo) -> Any:
         low, high = info.data.get("g_min_uS"), info.data.get("g_max_uS")
