@@ -37,6 +37,7 @@ from cimsim.training.run import Run
 NAME = "waterfall"
 PHYSICAL_ORDER = (
     "cell.levels",
+    "cell.endurance",
     "cell.programming_noise",
     "cell.variation",
     "cell.drift",

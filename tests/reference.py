@@ -81,7 +81,7 @@ class Reference:
             np.abs(w).max(axis=axes, keepdims=True), (*w.shape[:2], 1)
         )  # [tiles, columns, 1]
         self.columns = w.shape[1]
-        self.target = self._targets(w / self.scale)
+        self.target = self._reached(self._targets(w / self.scale))
 
     # Weights on cells: [devices, tiles, slices * columns (+ 1), rows].
 
@@ -109,6 +109,22 @@ class Reference:
             g = np.concatenate((g, reference), axis=1)
         return g[None]
 
+    def _worn(self, fresh: float, values: Any) -> float:
+        """A table of the endurance, at its strength."""
+        e = self.p.cell.endurance
+        if not values:
+            return fresh
+        known = np.log1p([0.0, *e.cycles_of_table])
+        return fresh + e.strength * (np.interp(np.log1p(e.cycles), known, [fresh, *values]) - fresh)
+
+    def _reached(self, target: Numbers) -> Numbers:
+        cell = self.p.cell
+        if cell.endurance is None:
+            return target
+        low, high = cell.g_min_uS, cell.g_max_uS
+        edges = self._worn(low, cell.endurance.g_low_uS), self._worn(high, cell.endurance.g_high_uS)
+        return np.clip(target, *np.clip(edges, low, high))
+
     # A chip.
 
     def chip(self, age_s: float) -> None:
@@ -122,7 +138,8 @@ class Reference:
                 continue
             xi = rng.standard_normal(g.shape)
             moved = moved or e.kind != "power-law" or age_s > 0
-            g = DRIFT[e.kind](e, g, target, self._aged(e, age_s), xi, self.p)
+            time_s = age_s if e.kind == "read-disturb" else self._aged(e, age_s)
+            g = DRIFT[e.kind](e, g, target, time_s, xi, self.p)
         if moved:
             g = np.clip(g, *self.bounds)
         faults = [
@@ -153,6 +170,8 @@ class Reference:
         bias, variance = np.zeros_like(target), np.zeros_like(target)
         for e in active:
             b, s = PROGRAMMING[e.kind](e, target, cell)
+            if cell.endurance is not None:
+                s = s * self._worn(1.0, cell.endurance.spread_factor)
             if cell.write_verify is not None:  # which draws again what differs from write to write
                 b = b + math.sqrt(e.device_share) * s * self.rng.standard_normal(target.shape)
                 s = math.sqrt(1 - e.device_share) * s
@@ -513,6 +532,20 @@ def _tabulated(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers, p: An
     return np.asarray(g + e.strength * (shift + e.spread_strength * sigma * xi))
 
 
+def _read_disturb(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers, p: Any) -> Numbers:
+    r = target / e.g_ref_uS
+    known = np.log1p([0.0, *e.reads_of_table])
+    place = np.interp(np.log1p(e.reads + e.reads_per_s * t), known, np.arange(len(known)))
+    weights = np.maximum(0, 1 - np.abs(np.arange(1, len(known)) - place))
+
+    def at(curves: Any) -> Numbers:
+        return np.asarray(sum(w * curve(c, r) for w, c in zip(weights, curves, strict=True)))
+
+    shift = at(e.shift_uS) if e.shift_uS else 0.0
+    sigma = np.maximum(at(e.sigma_uS), 0.0)
+    return np.asarray(g + e.strength * (shift + e.spread_strength * sigma * xi))
+
+
 def _state_dependent(e: Any, g: Numbers, cell: Any) -> tuple[Numbers, Numbers]:
     r = g / e.g_ref_uS
     bias = 0 * g if e.bias_uS is None else curve(e.bias_uS, r)
@@ -549,6 +582,7 @@ DRIFT: dict[str, Callable[..., Numbers]] = {
     "power-law": _power_law,
     "log-relaxation": _log_relaxation,
     "tabulated": _tabulated,
+    "read-disturb": _read_disturb,
 }
 TEMPERATURE: dict[str, Callable[..., Numbers]] = {
     "linear": lambda e, g, celsius: (

@@ -32,6 +32,12 @@ TYPICAL: tuple[tuple[str, Any], ...] = (
     (r"^length_in_", 3.0),
     (r"^t_switch_s$", 1e4),
     (r"^times_s$", (1.0, 100.0, 1e5)),
+    (r"^reads$|^cycles$", 1e6),
+    (r"^reads_per_s$", 1e3),
+    (r"^reads_of_table$|^cycles_of_table$", (1e2, 1e5, 1e8)),
+    (r"^spread_factor$", (1.0, 1.5, 3.0)),
+    (r"^g_low_uS$", (3.0, 6.0, 9.0)),
+    (r"^g_high_uS$", (24.0, 20.0, 12.0)),
     (r"^g_ref_uS$", 25.0),
     (r"^g_floor_uS$", 1.5),
     (r"^g_ceiling_uS$", 25.5),
@@ -93,6 +99,7 @@ LINES = {"kind": "nodal", "r_bit_ohm": 300.0}
 HOT: Raw = {"temperature_C": 85.0}
 NEEDS: dict[str, Raw] = {
     "cell.write_verify": {"cell.programming_noise": [SPREAD]},
+    "cell.endurance": {"cell.programming_noise": [SPREAD]},
     "cell.g_floor_uS": {"cell.programming_noise": [SPREAD]},
     "cell.g_ceiling_uS": {"cell.programming_noise": [SPREAD]},
     "temperature_C": {"cell.temperature": [ARRHENIUS]},
@@ -267,7 +274,7 @@ def _variants(model: type[BaseModel]) -> Iterator[tuple[str, Raw]]:
             if info.is_required():
                 curves = curves[1:]  # the first is among the required
             for curve in curves:
-                count = len(plain.get("times_s", (0,)))
+                count = _entries(plain)
                 yield (
                     f"{kind}.{field}.{curve['kind']}",
                     {
@@ -299,7 +306,7 @@ def _required(model: type[BaseModel]) -> Raw:
         many, models, rest = _parts(info.annotation)
         if models:
             curve = _curve(models[0], _typical(field, kind))
-            raw[field] = [curve] * len(raw.get("times_s", (0,))) if many else curve
+            raw[field] = [curve] * _entries(raw) if many else curve
         else:
             raw[field] = next(_values(field, rest, None, kind))
     if not _acts_alone(model):
@@ -309,6 +316,11 @@ def _required(model: type[BaseModel]) -> Raw:
     if raw.get("kind") == "temperature":
         raw["gain_per_K"] = _typical("gain_per_K")
     return raw
+
+
+def _entries(raw: Raw) -> int:
+    """How many entries the table of an effect has."""
+    return next((len(value) for value in raw.values() if isinstance(value, tuple)), 1)
 
 
 def _values(field: str, rest: list[Any], default: Any, kind: str = "") -> Iterator[Any]:

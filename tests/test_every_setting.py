@@ -303,6 +303,7 @@ def test_the_second_simulator_has_every_kind() -> None:
     """A kind that is added to a profile needs its equation there."""
     places = {
         "cell.programming_noise": reference.PROGRAMMING,
+        "cell.endurance": {"tabulated"},
         "cell.variation": reference.VARIATION,
         "cell.faults": reference.FAULTS,
         "cell.drift": reference.DRIFT,

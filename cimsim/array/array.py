@@ -28,7 +28,7 @@ from cimsim.circuits.mapping import Mapping, weight_scale
 from cimsim.circuits.range_groups import RangeGroups
 from cimsim.circuits.wires import gated_currents
 from cimsim.devices.draws import normal
-from cimsim.devices.programming import programming_sigma_uS
+from cimsim.devices.programming import programming_sigma_uS, reachable_uS
 from cimsim.errors import CimsimError
 from cimsim.kernels import Recipe, active, native, not_programmed
 from cimsim.kernels import recipe as recipe_of
@@ -179,7 +179,7 @@ class Array:
             raise CimsimError("the variance of a weight over several slices is not worked out")
         cells = self.tiling.to_cells(weight)
         scale = weight_scale(cells, self.profile.array.weight_scale)
-        g_uS = mapping.conductances(cells / scale)
+        g_uS = reachable_uS(mapping.conductances(cells / scale), cell)
         variance = torch.zeros_like(g_uS)
         for effect in cell.programming_noise:
             if effect.strength:

@@ -20,6 +20,7 @@ from cimsim.devices import (
     broken_uS,
     iv_terms,
     programmed_uS,
+    reachable_uS,
     read_variance_uS2,
     varied_uS,
 )
@@ -90,7 +91,7 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, cycle: int =
     cell, array = profile.cell, profile.array
     mapping = Mapping(cell, array)
     scale = weight_scale(weight, array.weight_scale)
-    target_uS = mapping.conductances(weight / scale)
+    target_uS = reachable_uS(mapping.conductances(weight / scale), cell)
     fresh_uS = programmed_uS(target_uS, cell, seed, cycle)
     fresh_uS = varied_uS(fresh_uS, cell, array, seed, cycle)
     aged = aged_uS(fresh_uS, target_uS, cell, age_s, seed, cycle, profile.temperature_C)

@@ -11,7 +11,7 @@ from torch import Tensor
 from cimsim.devices.cells import aged_uS, at_temperature_uS, programmed_uS
 from cimsim.devices.curves import evaluate
 from cimsim.devices.drift import relaxation_uS
-from cimsim.devices.programming import programming_sigma_uS
+from cimsim.devices.programming import programming_sigma_uS, reachable_uS
 from cimsim.devices.read_noise import read_variance_uS2
 from cimsim.devices.variation import variation_sigma_uS
 from cimsim.errors import CimsimError
@@ -76,6 +76,7 @@ def characteristics(
 
 def _at(profile: Profile, g: Tensor, age_s: float) -> list[Characteristic]:
     cell, quiet, celsius = profile.cell, profile.scale_noise(0.0).cell, profile.temperature_C
+    asked, g = g, reachable_uS(g, cell)
     variance = torch.zeros_like(g)
     for noise in cell.programming_noise:
         variance = variance + programming_sigma_uS(noise, g, cell).square()
@@ -98,7 +99,7 @@ def _at(profile: Profile, g: Tensor, age_s: float) -> list[Characteristic]:
             t_s=age_s,
             **{name: None if v is None else v[i].item() for name, v in columns.items()},  # type: ignore[arg-type]
         )
-        for i, target in enumerate(g.tolist())
+        for i, target in enumerate(asked.tolist())
     ]
 
 

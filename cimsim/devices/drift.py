@@ -16,7 +16,7 @@ from cimsim.devices.by_kind import ByKind
 from cimsim.devices.curves import evaluate
 from cimsim.devices.draws import sum_of_normals
 from cimsim.devices.sessions import Part
-from cimsim.profile import AnyCurve, LogRelaxation, PowerLawDrift, TabulatedDrift
+from cimsim.profile import AnyCurve, LogRelaxation, PowerLawDrift, ReadDisturb, TabulatedDrift
 
 
 def drift_exponent(
@@ -89,6 +89,28 @@ def _at_age(
     return torch.lerp(evaluate(curves[after - 1], r), evaluate(curves[after], r), share)
 
 
+@relaxation_uS.register
+def _(
+    effect: ReadDisturb, g_target_uS: Tensor, age_s: float, temperature_C: float = 25.0
+) -> tuple[Tensor, Tensor]:
+    r = g_target_uS / effect.g_ref_uS
+    done = math.log1p(effect.count(age_s))
+    known = [0.0, *map(math.log1p, effect.reads_of_table)]
+    after = min(sum(logarithm < done for logarithm in known), len(known) - 1)
+    share = min(1.0, (done - known[after - 1]) / (known[after] - known[after - 1])) if after else 0
+
+    def at(curves: tuple[AnyCurve, ...]) -> Tensor:
+        if not curves or not after:
+            return torch.zeros_like(r)
+        up_to = evaluate(curves[after - 1], r)
+        if after == 1:  # from nothing
+            return up_to * share
+        return torch.lerp(evaluate(curves[after - 2], r), up_to, share)
+
+    sigma = at(effect.sigma_uS).clamp_min(0.0)
+    return effect.strength * at(effect.shift_uS), effect.strength * effect.spread_strength * sigma
+
+
 @ByKind
 def drifted_uS(
     effect: object,
@@ -124,14 +146,14 @@ def _(
 
 @drifted_uS.register
 def _(
-    effect: LogRelaxation | TabulatedDrift,
+    effect: LogRelaxation | TabulatedDrift | ReadDisturb,
     g_uS: Tensor,
     g_target_uS: Tensor,
     age_s: float,
     parts: tuple[Part, ...],
     temperature_C: float = 25.0,
 ) -> Tensor:
-    if effect.strength == 0:
+    if effect.strength == 0 or (isinstance(effect, ReadDisturb) and effect.count(age_s) == 0):
         return g_uS
     shift, sigma = relaxation_uS(effect, g_target_uS, age_s, temperature_C)
     return g_uS + shift + sigma * sum_of_normals(g_target_uS, parts)

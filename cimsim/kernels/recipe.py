@@ -83,6 +83,7 @@ def not_programmed(profile: Profile) -> tuple[str, ...]:
         "array.drift_probe": drifts and array.drift_probe == "measured",
         "cell.levels": cell.levels is not None,
         "cell.write_verify": cell.write_verify is not None,
+        "cell.endurance": cell.endurance is not None and cell.endurance.strength > 0,
         "cell.iv": cell.iv is not None and cell.iv.strength > 0,
         "wires": wires is not None and wires.strength > 0,
     }

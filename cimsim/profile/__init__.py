@@ -74,6 +74,9 @@ from cimsim.profile.drift import (
 from cimsim.profile.effect import (
     Effect,
 )
+from cimsim.profile.endurance import (
+    Endurance,
+)
 from cimsim.profile.export import (
     dump_profile,
     profile_schema,
@@ -107,6 +110,9 @@ from cimsim.profile.programming_noise import (
     ProgrammingNoise,
     RelativeProgrammingNoise,
     StateDependentProgrammingNoise,
+)
+from cimsim.profile.read_disturb import (
+    ReadDisturb,
 )
 from cimsim.profile.read_noise import (
     AbsoluteOneOverFReadNoise,
@@ -178,6 +184,7 @@ __all__ = [
     "DigitalCost",
     "Drift",
     "Effect",
+    "Endurance",
     "Fault",
     "FaultMap",
     "Faults",
@@ -210,6 +217,7 @@ __all__ = [
     "ProgrammingNoise",
     "RampMismatch",
     "Range",
+    "ReadDisturb",
     "ReadNoise",
     "ReadoutTemperature",
     "RelativeProgrammingNoise",

@@ -16,6 +16,7 @@ from cimsim.profile.aging import AgingEffect
 from cimsim.profile.curves import AnyCurve
 from cimsim.profile.cycles import SHARE
 from cimsim.profile.fields import Celsius, Fraction, NonNegative, Number, Positive
+from cimsim.profile.read_disturb import ReadDisturb
 
 _ZERO_C_K = 273.15
 
@@ -173,4 +174,6 @@ class TabulatedDrift(AgingEffect):
         return curves
 
 
-Drift = Annotated[PowerLawDrift | LogRelaxation | TabulatedDrift, Field(discriminator="kind")]
+Drift = Annotated[
+    PowerLawDrift | LogRelaxation | TabulatedDrift | ReadDisturb, Field(discriminator="kind")
+]

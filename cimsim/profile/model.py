@@ -78,7 +78,10 @@ class Profile(Section):
         if cell is None or not cell.signed:
             return array
         effects = (*cell.programming_noise, *cell.read_noise)
-        others = (cell.variation, cell.drift, cell.temperature, cell.faults, cell.iv, cell.levels)
+        others = (
+            *(cell.endurance, cell.variation, cell.drift, cell.temperature),
+            *(cell.faults, cell.iv, cell.levels),
+        )
         if (
             array.mapping != "single-device"
             or cell.g_min_uS != -cell.g_max_uS

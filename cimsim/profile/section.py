@@ -136,8 +136,7 @@ class Sourced(Section):
         missing = [
             name
             for name in cls.numbers()
-            if not _is_default(data.get(name), cls.model_fields[name].default)
-            and name not in named
+            if not _is_default(data.get(name), cls.model_fields[name].default) and name not in named
         ]
         if isinstance(source, Mapping):
             strange = [name for name in source if name not in cls.model_fields]

@@ -143,6 +143,15 @@ TABULATED = {
     "sigma_uS": [LINE, SATURATING, TABLE],
     "shift_uS": [FALLING, FALLING, {**FALLING, "coefficients": [-0.1, -0.9]}],
 }
+READ_DISTURB = {
+    "kind": "read-disturb",
+    "reads": 1e4,
+    "reads_per_s": 2.0,
+    "g_ref_uS": 25.0,
+    "reads_of_table": [10.0, 1e3, 1e6],
+    "sigma_uS": [LINE, SATURATING, TABLE],
+    "shift_uS": [FALLING, FALLING, LINE],
+}
 SPREADING = {key: value for key, value in TABULATED.items() if key != "shift_uS"}
 LINEAR_TEMPERATURE = {
     "kind": "linear",
@@ -175,7 +184,7 @@ SINH_IV = {"kind": "sinh", "v_read_V": 0.5, "k_per_V": 3.0}
 KINDS: dict[Family, tuple[dict[str, Any], ...]] = {
     PROGRAMMING: (POLYNOMIAL, BIASED, RELATIVE, gaussian(0.05)),
     VARIATION: (CORRELATED, {**CORRELATED, "kernel": "gaussian", "pair": "adjacent"}, TILES),
-    DRIFT: (POWER_LAW, LOG_RELAXATION, TABULATED, SPREADING),
+    DRIFT: (POWER_LAW, LOG_RELAXATION, TABULATED, SPREADING, READ_DISTURB),
     TEMPERATURE: (LINEAR_TEMPERATURE, ARRHENIUS),
     FAULTS: (STUCK, {**STUCK, "at": "random"}, {**STUCK, "at": "g_min"}, DEAD_LINES, FAULT_MAP),
     READ: (
