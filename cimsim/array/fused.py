@@ -135,7 +135,7 @@ def _draws(
     """What programming and drift draw, and with ``slow`` (the age in s, and whether the chip is
     passing) what the slow part of each read noise does."""
     draws = [
-        written_parts(seed, cycle, drawn.device_share, drawn.family, drawn.index)
+        written_parts(seed, cycle, drawn.device_share, drawn.family, drawn.number)
         for drawn in recipe.draws
     ]
     for index, times in recipe.flicker:

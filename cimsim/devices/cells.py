@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from cimsim.devices.draws import sum_of_normals
+from cimsim.devices.draws import normal, sum_of_normals
 from cimsim.devices.drift import drifted_uS
 from cimsim.devices.programming import programming_bias_uS, programming_sigma_uS, truncated_normal
 from cimsim.devices.temperature import warmed_uS
@@ -44,8 +44,8 @@ def programmed_uS(g_target_uS: Tensor, cell: Cell, seed: int, cycle: int = 0) ->
             share = effect.device_share
             if share:
                 of_device = seed_for(seed, "device", "programming", index)
-                parts = ((of_device, math.sqrt(share)),)
-                error_uS = error_uS + sigmas_uS[number] * sum_of_normals(g_target_uS, parts)
+                d = normal(g_target_uS, of_device) * math.sqrt(share)
+                error_uS = error_uS + sigmas_uS[number] * d
                 sigmas_uS[number] = sigmas_uS[number] * math.sqrt(1.0 - share)
         now = cycle_seed(seed, cycle)
         draws = generator(now, "programming", "verified", device=g_target_uS.device)

@@ -69,7 +69,8 @@ def _(
         for block in white.split(array.columns, dim=-2)
     ]
     field = torch.cat(blocks, dim=-2) @ along_column.T
-    return g_uS * (1.0 + effect.strength * effect.sigma_of_g * field)
+    varied: Tensor = g_uS * (1.0 + effect.strength * effect.sigma_of_g * field)
+    return varied
 
 
 @_varied_uS.register
@@ -83,7 +84,8 @@ def _(
     drawn = sum_of_normals(g_uS.new_empty(2, crossbars, tiles, blocks), parts)
     a, b = drawn[..., of_tile].unsqueeze(-1)
     offset_uS = effect.strength * effect.sigma_offset_of_g_max * cell.g_max_uS
-    return g_uS * (1.0 + effect.strength * effect.sigma_gain * a) + offset_uS * b
+    varied: Tensor = g_uS * (1.0 + effect.strength * effect.sigma_gain * a) + offset_uS * b
+    return varied
 
 
 def _root(kernel: str, length: float, count: int, like: Tensor) -> Tensor:
@@ -94,7 +96,8 @@ def _root(kernel: str, length: float, count: int, like: Tensor) -> Tensor:
     if kernel == "exponential":  # an autoregression, whose root is known
         root = torch.exp(-apart.clamp_min(0.0)).tril()
         root[:, 1:] *= math.sqrt(-math.expm1(-2.0 / length))
-        return root.to(like.dtype)
-    correlation = torch.exp(-apart.square())
-    correlation.diagonal().add_(_JITTER)
-    return torch.linalg.cholesky(correlation).to(like.dtype)
+    else:
+        correlation = torch.exp(-apart.square())
+        correlation.diagonal().add_(_JITTER)
+        root = torch.linalg.cholesky(correlation)
+    return root.to(like.dtype)

@@ -41,11 +41,11 @@ from cimsim.profile import (
 
 
 class Drawn(NamedTuple):
-    """A normal number of each cell: that of the ``index``-th effect of a ``family``, and how much
-    of its variance stays when the chip is written again."""
+    """A normal number of each cell: that of effect ``number`` of a ``family``, and how much of its
+    variance stays when the chip is written again."""
 
     family: str
-    index: int
+    number: int
     device_share: float
 
 
