@@ -19,15 +19,20 @@ _JITTER = 1e-9  # of a variance of 1; a smooth kernel is singular without
 def varied_uS(g_uS: Tensor, cell: Cell, array: Array, seed: int, cycle: int = 0) -> Tensor:
     """``g_uS [devices, tiles, columns, rows]`` after every variation in turn, in µS.
 
-    Columns lie on physical tiles of ``array.columns`` each. Differentiable in ``g_uS`` at fixed
-    draws; ``seed`` names the chip, ``cycle`` its write cycle.
+    Columns lie on physical tiles of ``array.columns`` each, the last of which is the reference
+    where there is one. Differentiable in ``g_uS`` at fixed draws; ``seed`` names the chip, ``cycle``
+    its write cycle.
     """
-    varied = g_uS
-    for index, effect in enumerate(cell.variation):
-        if effect.strength:
-            parts = written_parts(seed, cycle, effect.device_share, "variation", index)
-            varied = _varied_uS(effect, varied, cell, array, parts)
-    return varied if varied is g_uS else varied.clamp(*cell.bounds_uS)
+    active = [(i, effect) for i, effect in enumerate(cell.variation) if effect.strength]
+    if not active:
+        return g_uS
+    referred = array.mapping == "offset-column"
+    varied = _with_references(g_uS, array) if referred else g_uS
+    for index, effect in active:
+        parts = written_parts(seed, cycle, effect.device_share, "variation", index)
+        varied = _varied_uS(effect, varied, cell, array, parts)
+    varied = varied.clamp(*cell.bounds_uS)
+    return _with_one_reference(varied, array) if referred else varied
 
 
 @ByKind
@@ -86,6 +91,22 @@ def _(
     offset_uS = effect.strength * effect.sigma_offset_of_g_max * cell.g_max_uS
     varied: Tensor = g_uS * (1.0 + effect.strength * effect.sigma_gain * a) + offset_uS * b
     return varied
+
+
+def _with_references(g_uS: Tensor, array: Array) -> Tensor:
+    """Columns with one reference, the last, as those of tiles with a reference each."""
+    weights, reference = g_uS[..., :-1, :], g_uS[..., -1:, :]
+    blocks = weights.split(max(1, array.columns - 1), dim=-2)
+    return torch.cat([part for block in blocks for part in (block, reference)], dim=-2)
+
+
+def _with_one_reference(g_uS: Tensor, array: Array) -> Tensor:
+    """Inverse of :func:`_with_references`: the reference of the first tile stands for all, and the
+    cells of the other tiles make up for the difference."""
+    first, *others = g_uS.split(max(2, array.columns), dim=-2)
+    reference = first[..., -1:, :]
+    moved = [block[..., :-1, :] - block[..., -1:, :] + reference for block in others]
+    return torch.cat([first[..., :-1, :], *moved, reference], dim=-2)
 
 
 def _root(kernel: str, length: float, count: int, like: Tensor) -> Tensor:

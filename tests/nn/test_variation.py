@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 import cimsim
 from cimsim import CimsimError
 from cimsim.nn.layer import AnalogLayer
-from cimsim.profile import Profile
+from cimsim.profile import Profile, override_profile
 from tests.building import device
 
 ROWS, COLUMNS = 48, 32  # of a tile
@@ -105,6 +106,38 @@ def test_a_tile_has_one_gain_and_one_offset(pair: str) -> None:
     spread = offset[..., 0, 0].flatten().std().item()
     of_pair = 0.0 if pair == "adjacent" else math.sqrt(2) * 0.02 * G_MAX_uS / span
     assert spread == pytest.approx(of_pair, rel=rel, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "smooth",
+    [
+        {"kind": "tile", "sigma_gain": 0.05},
+        {**SMOOTH, "length_in_rows": 1e9, "length_in_columns": 1e9},
+    ],
+    ids=["tile", "correlated"],
+)
+def test_the_reference_of_a_tile_varies_with_it(smooth: dict[str, Any]) -> None:
+    """A gain of a whole tile is a gain of its weights, and an offset cancels."""
+    torch.manual_seed(0)
+    digital = nn.Linear(TILES * ROWS, 2 * COLUMNS + 5, bias=False)
+    eye = torch.eye(TILES * ROWS)
+    offset = {"kind": "tile", "sigma_offset_of_g_max": 0.1}
+    for effect in (smooth, offset):
+        profile = override_profile(on_tiles(effect), {"array.mapping": "offset-column"})
+        model = cimsim.calibrate(cimsim.convert(digital, profile), [eye]).eval()
+        with torch.no_grad():
+            held = cimsim.program(model, 2)(eye).T.double()
+        weights = digital.weight.detach().double()
+        gains = []
+        width = COLUMNS - 1  # and a reference on each tile
+        for first in range(0, len(weights), width):
+            for tile in range(TILES):
+                block = np.s_[first : first + width, tile * ROWS : (tile + 1) * ROWS]
+                one, other = held[block], weights[block]
+                gains.append(((one * other).sum() / other.square().sum()).item())
+                assert torch.allclose(one, gains[-1] * other, atol=2e-5)
+        assert len(gains) == 3 * TILES
+        assert len({round(gain, 3) for gain in gains}) == (1 if effect is offset else 3 * TILES)
 
 
 @pytest.mark.parametrize("of_device", [None, 0.0, 0.4])
