@@ -20,8 +20,8 @@ def varied_uS(g_uS: Tensor, cell: Cell, array: Array, seed: int, cycle: int = 0)
     """``g_uS [devices, tiles, columns, rows]`` after every variation in turn, in µS.
 
     Columns lie on physical tiles of ``array.columns`` each, the last of which is the reference
-    where there is one. Differentiable in ``g_uS`` at fixed draws; ``seed`` names the chip, ``cycle``
-    its write cycle.
+    where there is one. Differentiable in ``g_uS`` at fixed draws; ``seed`` names the chip and
+    ``cycle`` its write cycle.
     """
     active = [(i, effect) for i, effect in enumerate(cell.variation) if effect.strength]
     if not active:
