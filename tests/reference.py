@@ -188,22 +188,40 @@ class Reference:
         return np.clip(target + error, *self.bounds)
 
     def _varied(self, g: Numbers) -> Numbers:
-        columns = self.p.array.columns
+        """Tile by tile; each has a reference column of its own, where there are such columns."""
+        if not any(e.strength for e in self.p.cell.variation):
+            return g
+        referred = self.p.array.mapping == "offset-column"
+        columns = self.p.array.columns - referred
+        weights, out = (g[:, :, :-1] if referred else g), g.copy()
+        for tile in range(g.shape[1]):
+            for first in range(0, weights.shape[2], columns):
+                block = weights[:, tile, first : first + columns]
+                if referred:
+                    block = np.concatenate((block, g[:, tile, -1:]), axis=1)
+                block = self._varied_tile(block)
+                if not referred:
+                    out[:, tile, first : first + columns] = block
+                    continue
+                # One reference is subtracted from all columns, so the others take the difference.
+                if first == 0:
+                    out[:, tile, -1:] = block[:, -1:]
+                moved = block[:, :-1] - block[:, -1:] + out[:, tile, -1:]
+                out[:, tile, first : first + columns][:, : moved.shape[1]] = moved
+        return out
+
+    def _varied_tile(self, g: Numbers) -> Numbers:
+        """Cells of one tile, ``[devices, columns, rows]``."""
         for e in self.p.cell.variation:
-            if not e.strength:
-                continue
-            g = np.array(g)
-            for tile, first in np.ndindex(g.shape[1], -(-g.shape[2] // columns)):
-                block = np.s_[tile, first * columns : (first + 1) * columns]
-                alike = None
-                for device in range(len(g)):
-                    if alike is None or e.pair == "apart":
-                        alike = VARIATION[e.kind](e, g[0][block].shape, self.rng)
-                    gain, offset = alike
-                    g[device][block] *= 1 + e.strength * gain
-                    g[device][block] += e.strength * offset * self.p.cell.g_max_uS
-            g = np.clip(g, *self.bounds)
-        return g
+            alike: Any = None
+            for device in range(len(g)) if e.strength else ():
+                if alike is None or e.pair == "apart":
+                    alike = VARIATION[e.kind](e, g.shape[1:], self.rng)
+                gain, offset = alike
+                g = g.copy()
+                g[device] *= 1 + e.strength * gain
+                g[device] += e.strength * offset * self.p.cell.g_max_uS
+        return np.clip(g, *self.bounds)
 
     def _stored_K(self, e: Any) -> float:
         return 273.15 + (self.p.temperature_C if e.storage_C is None else e.storage_C)
