@@ -37,8 +37,8 @@ _MOST_LOSSES = 3  # of workers, one after the other, with nothing finished betwe
 
 @dataclass(frozen=True)
 class Task:
-    """One cell to evaluate: a run by its number in the list, the devices of its layers, a chip and
-    its age; on the first ``samples`` of the test data, or all of them."""
+    """One cell to evaluate: a run by its number in the list, the devices of its layers, a chip, its
+    age and its write cycle; on the first ``samples`` of the test data, or all of them."""
 
     run: int
     devices: Assignment
@@ -46,6 +46,7 @@ class Task:
     age_s: float
     samples: int | None = None
     upkeep: tuple[str, ...] = ()
+    cycle: int = 0
 
 
 class Bench:
@@ -62,7 +63,7 @@ class Bench:
         run, wanted = self._runs[task.run], (task.run, task.devices)
         if self._model is None or self._built_for != wanted:
             self._model, self._built_for = run.chip_model(task.devices, self._device), wanted
-        cimsim.program(self._model, seed=task.chip)
+        cimsim.program(self._model, seed=task.chip, cycle=task.cycle)
         cimsim.age(self._model, task.age_s)
         if task.upkeep:
             keep_up(self._model, task.upkeep, run, self._device)

@@ -31,6 +31,11 @@ class GridAxis(Axis):
         age_s = self.x.age_s(x)
         return self.y.age_s(y) if age_s is None else age_s
 
+    def cycle(self, level: Level) -> int:
+        """The write cycle, if one of the axes is that."""
+        x, y = pair(level)
+        return self.x.cycle(x) or self.y.cycle(y)
+
     def upkeep(self, level: Level) -> tuple[str, ...]:
         """What both axes do to the chip."""
         x, y = pair(level)

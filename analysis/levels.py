@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from cimsim.errors import CimsimError
+from cimsim.seeds import cycle_number
 from cimsim.suggest import UNITS, nearest
 from cimsim.units import format_duration, parse_duration, typed_duration
 
@@ -29,6 +30,7 @@ _NAMES = {
     "adc.bits": ("ADC resolution", "bits"),
     "dac.bits": ("DAC resolution", "bits"),
     "temperature_C": ("Temperature", "°C"),
+    "cycle": ("Write cycle", ""),
 }
 _KEY = re.compile(r"\w[\w-]*(\.\w[\w-]*)*", re.ASCII)
 _INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
@@ -41,7 +43,8 @@ class Axis:
 
     Attributes:
         key: ``noise`` (factor on every random effect of the profile), ``time`` (age of the chip in
-            seconds) or a dotted key of the profile such as ``adc.bits``.
+            seconds), ``cycle`` (how often the chip was written before) or a dotted key of the
+            profile such as ``adc.bits``.
         values: the levels in the order they were asked for, without repetitions.
     """
 
@@ -93,6 +96,9 @@ class Axis:
         """
         if self.key == "time":
             return profile
+        if self.key == "cycle":
+            cycle_number(level)
+            return profile
         if self.key == "noise":
             return profile.scale_noise(float(level or 0.0))
         from cimsim.profile import ProfileError, override_profile
@@ -114,6 +120,10 @@ class Axis:
     def age_s(self, level: Level) -> float | None:
         """The age at which the chip is read, or ``None`` where the axis is not time."""
         return float(level or 0.0) if self.key == "time" else None
+
+    def cycle(self, level: Level) -> int:
+        """How often the chip was written before it is evaluated."""
+        return cycle_number(level) if self.key == "cycle" else 0
 
     def upkeep(self, level: Level) -> tuple[str, ...]:
         """What is done to the aged chip before it is evaluated, see
@@ -156,6 +166,8 @@ def parse_axis(text: str) -> Axis:
         values = _span(levels, read) if ":" in levels else _listed(levels, read)
         if key == "noise":
             _check_noise(values)
+        if key == "cycle":
+            values = [cycle_number(value) for value in values]
     except CimsimError as error:
         raise CimsimError(f"'{text}': {error}") from None
     return Axis(key, tuple(dict.fromkeys(values)))
@@ -167,7 +179,7 @@ def _check_key(key: str, text: str) -> None:
     near = nearest(key, _NAMES)
     hint = f"did you mean '{near}'?" if near else f"write for instance {EXAMPLES}"
     raise CimsimError(
-        f"'{text}': '{key}' is neither noise, time nor a dotted key of the profile; {hint}"
+        f"'{text}': '{key}' is neither noise, time, cycle nor a dotted key of the profile; {hint}"
     )
 
 

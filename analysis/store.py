@@ -324,7 +324,7 @@ def _checked(plan: Plan) -> Plan:
         or not all(math.isfinite(number) for number in (*numbers, plan.age_s, plan.first_chip))
         or not 0 <= plan.digital_accuracy <= 1
         or plan.age_s < 0
-        or (plan.axis in ("time", "noise") and (in_words or min(numbers) < 0))
+        or (plan.axis in ("time", "noise", "cycle") and (in_words or min(numbers) < 0))
     ):
         raise ValueError("no plan of a sweep")
     plan.measured  # noqa: B018  # refuses a metric that there is not

@@ -260,6 +260,7 @@ def _tasks(number: int, job: _Job, axis: Axis) -> list[tuple[Key, Task]]:
         _, level, chip = key
         level_s = axis.age_s(level)
         age_s = job.plan.age_s if level_s is None else level_s
-        task = Task(number, job.devices[level], chip, age_s, job.samples, axis.upkeep(level))
+        how = (axis.upkeep(level), axis.cycle(level))
+        task = Task(number, job.devices[level], chip, age_s, job.samples, *how)
         tasks.append((key, task))
     return tasks

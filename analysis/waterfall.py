@@ -37,7 +37,9 @@ from cimsim.training.run import Run
 NAME = "waterfall"
 PHYSICAL_ORDER = (
     "cell.levels",
+    "cell.endurance",
     "cell.programming_noise",
+    "cell.variation",
     "cell.drift",
     "cell.temperature",
     "cell.faults",

@@ -41,6 +41,33 @@ def chip_number(seed: object) -> int:
         raise CimsimError(f"a seed is a whole number, not {seed!r}") from None
 
 
+def cycle_number(cycle: object) -> int:
+    """``cycle``, which counts how often a chip was written before, as an ``int``.
+
+    Raises:
+        CimsimError: if it is no whole number of 0 or more.
+
+    >>> cycle_number(2)
+    2
+    """
+    try:
+        number = int(operator.index(cycle))  # type: ignore[arg-type]
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise CimsimError(f"a write cycle is a whole number of 0 or more, not {cycle!r}")
+    return number
+
+
+def cycle_seed(seed: int, cycle: int) -> int:
+    """The seed of what the chip named by ``seed`` draws anew in each write cycle.
+
+    >>> cycle_seed(7, 0), cycle_seed(7, 1) == cycle_seed(7, 2)
+    (7, False)
+    """
+    return seed if cycle == 0 else seed_for(seed, "cycle", cycle)
+
+
 def seed_of_training(seed: object) -> int:
     """``seed`` as an ``int`` that checkpoints can hold, see :func:`chip_number`.
 

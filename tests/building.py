@@ -60,6 +60,7 @@ def gaussian(sigma_of_g_max: float) -> dict[str, Any]:
 def device(
     *,
     programming: list[dict[str, Any]] | None = None,
+    variation: list[dict[str, Any]] | None = None,
     drift: list[dict[str, Any]] | None = None,
     read: list[dict[str, Any]] | None = None,
     dac: int | None = None,
@@ -94,6 +95,7 @@ def device(
                 "g_min_uS": g_min_uS,
                 "g_max_uS": g_max_uS,
                 "programming_noise": sourced(programming),
+                "variation": sourced(variation),
                 "drift": sourced(drift),
                 "read_noise": sourced(read),
                 "faults": sourced(faults),

@@ -90,7 +90,7 @@ class Reference:
             np.abs(w).max(axis=axes, keepdims=True), (*w.shape[:2], 1)
         )  # [tiles, columns, 1]
         self.columns = w.shape[1]
-        self.target = self._targets(w / self.scale)
+        self.target = self._reached(self._targets(w / self.scale))
 
     # Weights on cells: [devices, tiles, slices * columns (+ 1), rows].
 
@@ -128,6 +128,22 @@ class Reference:
         on = np.stack((np.maximum(held, 0), np.maximum(-held, 0)))
         return np.asarray(self.p.cell.g_min_uS + on * self.span)
 
+    def _worn(self, fresh: float, values: Any) -> float:
+        """A table of the endurance, at its strength."""
+        e = self.p.cell.endurance
+        if not values:
+            return fresh
+        known = np.log1p([0.0, *e.cycles_of_table])
+        return fresh + e.strength * (np.interp(np.log1p(e.cycles), known, [fresh, *values]) - fresh)
+
+    def _reached(self, target: Numbers) -> Numbers:
+        cell = self.p.cell
+        if cell.endurance is None:
+            return target
+        low, high = cell.g_min_uS, cell.g_max_uS
+        edges = self._worn(low, cell.endurance.g_low_uS), self._worn(high, cell.endurance.g_high_uS)
+        return np.clip(target, *np.clip(edges, low, high))
+
     # A chip.
 
     def chip(self, age_s: float) -> None:
@@ -142,7 +158,8 @@ class Reference:
                 continue
             xi = rng.standard_normal(g.shape)
             moved = moved or e.kind != "power-law" or age_s > 0
-            g = DRIFT[e.kind](e, g, target, age_s, xi)
+            time_s = age_s if e.kind == "read-disturb" else self._aged(e, age_s)
+            g = DRIFT[e.kind](e, g, target, time_s, xi, self.p)
         if moved:
             g = np.clip(g, *self.bounds)
         faults = [
@@ -168,7 +185,7 @@ class Reference:
     def _written(self) -> Numbers:
         """Pair after pair, where the later ones make up for what the earlier ones have missed."""
         pairs = self.p.array.pairs
-        fresh = self._programmed()
+        fresh = self._varied(self._programmed())
         if pairs is None or pairs.writing == "shared":
             return fresh
         missing = self.held * self.unit
@@ -178,8 +195,8 @@ class Reference:
             )
             share = np.clip(missing / (pairs.significance[first // 2] * self.span), -1, 1)
             self.target = self.target.copy()
-            self.target[first : first + 2] = self._pair(share)
-            fresh[first:] = self._programmed()[first:]
+            self.target[first : first + 2] = self._reached(self._pair(share))
+            fresh[first:] = self._varied(self._programmed())[first:]
         return fresh
 
     def _programmed(self) -> Numbers:
@@ -190,6 +207,11 @@ class Reference:
         bias, variance = np.zeros_like(target), np.zeros_like(target)
         for e in active:
             b, s = PROGRAMMING[e.kind](e, target, cell)
+            if cell.endurance is not None:
+                s = s * self._worn(1.0, cell.endurance.spread_factor)
+            if cell.write_verify is not None:  # which draws again what differs from write to write
+                b = b + math.sqrt(e.device_share) * s * self.rng.standard_normal(target.shape)
+                s = math.sqrt(1 - e.device_share) * s
             bias, variance = bias + b, variance + s**2
         sigma = np.sqrt(variance)
         if cell.write_verify is None:
@@ -201,6 +223,50 @@ class Reference:
                 random_state=self.rng,
             )
         return np.clip(target + error, *self.bounds)
+
+    def _varied(self, g: Numbers) -> Numbers:
+        """Tile by tile; each has a reference column of its own, where there are such columns."""
+        if not any(e.strength for e in self.p.cell.variation):
+            return g
+        referred = self.p.array.mapping == "offset-column"
+        columns = self.p.array.columns - referred
+        weights, out = (g[:, :, :-1] if referred else g), g.copy()
+        for tile in range(g.shape[1]):
+            for first in range(0, weights.shape[2], columns):
+                block = weights[:, tile, first : first + columns]
+                if referred:
+                    block = np.concatenate((block, g[:, tile, -1:]), axis=1)
+                block = self._varied_tile(block)
+                if not referred:
+                    out[:, tile, first : first + columns] = block
+                    continue
+                # One reference is subtracted from all columns, so the others take the difference.
+                if first == 0:
+                    out[:, tile, -1:] = block[:, -1:]
+                moved = block[:, :-1] - block[:, -1:] + out[:, tile, -1:]
+                out[:, tile, first : first + columns][:, : moved.shape[1]] = moved
+        return out
+
+    def _varied_tile(self, g: Numbers) -> Numbers:
+        """Cells of one tile, ``[devices, columns, rows]``."""
+        for e in self.p.cell.variation:
+            alike: Any = None
+            for device in range(len(g)) if e.strength else ():
+                if alike is None or e.pair == "apart":
+                    alike = VARIATION[e.kind](e, g.shape[1:], self.rng)
+                gain, offset = alike
+                g = g.copy()
+                g[device] *= 1 + e.strength * gain
+                g[device] += e.strength * offset * self.p.cell.g_max_uS
+        return np.clip(g, *self.bounds)
+
+    def _stored_K(self, e: Any) -> float:
+        return 273.15 + (self.p.temperature_C if e.storage_C is None else e.storage_C)
+
+    def _aged(self, e: Any, age_s: float) -> float:
+        """The age at the temperature of the effect's times."""
+        colder = 1 / self._stored_K(e) - 1 / (e.reference_C + 273.15)
+        return age_s * math.exp(-e.activation_eV / K_B_eV * colder)
 
     def _warm(self, g: Numbers) -> Numbers:
         for e in self.p.cell.temperature:
@@ -505,22 +571,51 @@ def _table_at(curves: Any, times: Any, r: Numbers, t: float) -> Numbers:
     return np.asarray(values[low] + (values[high] - values[low]) * (at - low))
 
 
-def _power_law(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers) -> Numbers:
+def _power_law(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers, p: Any) -> Numbers:
     r = target / e.g_ref_uS
+    hotter = 1.0
+    if e.storage_C is not None:
+        hotter = (e.storage_C + 273.15) / (p.temperature_C + 273.15)
     nu = e.strength * np.abs(curve(e.nu_mean, r) + e.spread_strength * curve(e.nu_std, r) * xi)
-    return np.asarray(g * ((t + e.t0_s) / e.t0_s) ** -nu)
+    return np.asarray(g * ((t + e.t0_s) / e.t0_s) ** -(nu * hotter))
 
 
-def _log_relaxation(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers) -> Numbers:
+def _log_relaxation(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers, p: Any) -> Numbers:
     log = max(0.0, math.log(t / e.t0_s)) if t else 0.0
     sigma = e.spread_strength * max(0.0, e.sigma0_uS + e.slope_uS * log)
     return np.asarray(g + e.strength * (e.shift_uS * log + sigma * xi))
 
 
-def _tabulated(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers) -> Numbers:
+def _tabulated(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers, p: Any) -> Numbers:
     r = target / e.g_ref_uS
-    sigma = np.maximum(_table_at(e.sigma_uS, e.times_s, r, t), 0.0)
-    shift = _table_at(e.shift_uS, e.times_s, r, t) if e.shift_uS else 0.0
+    celsius = p.temperature_C if e.storage_C is None else e.storage_C
+
+    def at(curves: Any) -> Numbers:
+        ages, count = len(e.times_s), max(1, len(e.temperatures_C))
+        tables = [
+            _table_at(curves[n * ages : (n + 1) * ages], e.times_s, r, t) for n in range(count)
+        ]
+        inverse = [-1 / (c + 273.15) for c in e.temperatures_C] or [0.0]
+        place = np.interp(-1 / (celsius + 273.15), inverse, np.arange(count))
+        weights = np.maximum(0, 1 - np.abs(np.arange(count) - place))
+        return np.asarray(sum(w * table for w, table in zip(weights, tables, strict=True)))
+
+    sigma = np.maximum(at(e.sigma_uS), 0.0)
+    shift = at(e.shift_uS) if e.shift_uS else 0.0
+    return np.asarray(g + e.strength * (shift + e.spread_strength * sigma * xi))
+
+
+def _read_disturb(e: Any, g: Numbers, target: Numbers, t: float, xi: Numbers, p: Any) -> Numbers:
+    r = target / e.g_ref_uS
+    known = np.log1p([0.0, *e.reads_of_table])
+    place = np.interp(np.log1p(e.reads + e.reads_per_s * t), known, np.arange(len(known)))
+    weights = np.maximum(0, 1 - np.abs(np.arange(1, len(known)) - place))
+
+    def at(curves: Any) -> Numbers:
+        return np.asarray(sum(w * curve(c, r) for w, c in zip(weights, curves, strict=True)))
+
+    shift = at(e.shift_uS) if e.shift_uS else 0.0
+    sigma = np.maximum(at(e.sigma_uS), 0.0)
     return np.asarray(g + e.strength * (shift + e.spread_strength * sigma * xi))
 
 
@@ -536,10 +631,31 @@ PROGRAMMING: dict[str, Callable[..., tuple[Numbers, Numbers]]] = {
     "relative": lambda e, g, cell: (0 * g, e.strength * e.sigma_of_g * np.abs(g)),
     "gaussian": lambda e, g, cell: (0 * g, 0 * g + e.strength * e.sigma_of_g_max * cell.g_max_uS),
 }
+
+
+def _correlated(e: Any, shape: tuple[int, int], rng: Any) -> tuple[Numbers, float]:
+    """One dense covariance of all cells of a tile."""
+    column, row = (place.ravel() for place in np.indices(shape))
+    steps = np.abs(column[:, None] - column) / e.length_in_columns
+    along = np.abs(row[:, None] - row) / e.length_in_rows
+    rho = np.exp(-steps - along) if e.kernel == "exponential" else np.exp(-(steps**2) - along**2)
+    values, vectors = np.linalg.eigh(rho)
+    xi = rng.standard_normal(len(values)) * np.sqrt(np.maximum(values, 0))
+    return e.sigma_of_g * (vectors @ xi).reshape(shape), 0.0
+
+
+VARIATION: dict[str, Callable[..., tuple[Any, Any]]] = {
+    "correlated": _correlated,
+    "tile": lambda e, shape, rng: (
+        e.sigma_gain * rng.standard_normal(),
+        e.sigma_offset_of_g_max * rng.standard_normal(),
+    ),
+}
 DRIFT: dict[str, Callable[..., Numbers]] = {
     "power-law": _power_law,
     "log-relaxation": _log_relaxation,
     "tabulated": _tabulated,
+    "read-disturb": _read_disturb,
 }
 TEMPERATURE: dict[str, Callable[..., Numbers]] = {
     "linear": lambda e, g, celsius: (

@@ -28,8 +28,16 @@ TYPICAL: tuple[tuple[str, Any], ...] = (
     (r"^t_read_ns$", 250.0),
     (r"^t0_s$", 20.0),
     (r"^t_session_s$", 3600.0),
+    (r"^device_share$", 0.3),
+    (r"^length_in_", 3.0),
     (r"^t_switch_s$", 1e4),
     (r"^times_s$", (1.0, 100.0, 1e5)),
+    (r"^reads$|^cycles$", 1e6),
+    (r"^reads_per_s$", 1e3),
+    (r"^reads_of_table$|^cycles_of_table$", (1e2, 1e5, 1e8)),
+    (r"^spread_factor$", (1.0, 1.5, 3.0)),
+    (r"^g_low_uS$", (3.0, 6.0, 9.0)),
+    (r"^g_high_uS$", (24.0, 20.0, 12.0)),
     (r"^g_ref_uS$", 25.0),
     (r"^g_floor_uS$", 1.5),
     (r"^g_ceiling_uS$", 25.5),
@@ -53,6 +61,8 @@ TYPICAL: tuple[tuple[str, Any], ...] = (
     (r"^sigma|_of_g", 0.15),
     (r"^n$", 0.5),
     (r"^temperature_C$", 85.0),
+    (r"^storage_C$", 125.0),
+    (r"^temperatures_C$", (25.0, 125.0)),
     (r"_C$", 25.0),
     (r"^gain_per_K$", 0.003),
     (r"^offset_of_range_per_K$", 0.003),
@@ -61,6 +71,7 @@ TYPICAL: tuple[tuple[str, Any], ...] = (
     (r"_V$", 0.2),
     (r"uA_per_V2$", 20.0),
     (r"uA_per_V3$", 60.0),
+    (r"^(power-law|log-relaxation|tabulated)\.activation_eV$", 0.3),
     (r"_eV$", 0.05),
     (r"_ohm$", 300.0),
     (r"^percentile$", 90.0),
@@ -94,6 +105,7 @@ LINES = {"kind": "nodal", "r_bit_ohm": 300.0}
 HOT: Raw = {"temperature_C": 85.0}
 NEEDS: dict[str, Raw] = {
     "cell.write_verify": {"cell.programming_noise": [SPREAD]},
+    "cell.endurance": {"cell.programming_noise": [SPREAD]},
     "cell.g_floor_uS": {"cell.programming_noise": [SPREAD]},
     "cell.g_ceiling_uS": {"cell.programming_noise": [SPREAD]},
     "temperature_C": {"cell.temperature": [ARRHENIUS]},
@@ -122,9 +134,25 @@ NEEDS: dict[str, Raw] = {
 # What is set together with it, as it is nothing without.
 WITH: dict[str, Raw] = {
     "cell.temperature": HOT,
+    **{
+        f"cell.drift.{kind}.activation_eV": HOT
+        for kind in ("power-law", "log-relaxation", "tabulated")
+    },
     "adc.errors.temperature": HOT,
     "wires.nodal.cells": {"wires": {**LINES, "cells": "gated"}},
     "wires.nodal.r_supply_ohm": {"wires": {**LINES, "cells": "gated", "r_supply_ohm": 300.0}},
+}
+# Keys of an effect that a setting of it needs, by kind and field.
+LATER = [{"kind": "polynomial", "coefficients": [size, -0.4 * size]} for size in (0.3, 0.6, 0.9)]
+HOTTER = [{"kind": "polynomial", "coefficients": [size]} for size in (0.5, 1.0, 3.0)]
+ALONG: dict[str, Raw] = {
+    "log-relaxation.storage_C": {"activation_eV": 0.3},
+    "tabulated.storage_C": {"activation_eV": 0.3},
+    "tabulated.temperatures_C": {
+        "storage_C": 70.0,
+        "sigma_uS": [*LATER, *HOTTER],
+        "shift_uS": [*HOTTER, *LATER],
+    },
 }
 # What stands in no chip: words, prices, and what was done by hand.
 NO_PHYSICS = {"schema_version", "name", "title", "description", "sources", "cost", "overrides"}
@@ -255,7 +283,7 @@ def _variants(model: type[BaseModel]) -> Iterator[tuple[str, Raw]]:
             if info.is_required():
                 curves = curves[1:]  # the first is among the required
             for curve in curves:
-                count = len(plain.get("times_s", (0,)))
+                count = _entries(plain)
                 yield (
                     f"{kind}.{field}.{curve['kind']}",
                     {
@@ -267,7 +295,8 @@ def _variants(model: type[BaseModel]) -> Iterator[tuple[str, Raw]]:
             continue
         else:
             for value in _values(field, rest, plain.get(field, info.default), kind):
-                yield f"{kind}.{field}={value}", {**plain, field: value}
+                along = ALONG.get(f"{kind}.{field}", {})
+                yield f"{kind}.{field}={value}", {**plain, **along, field: value}
 
 
 def _acts_alone(model: type[BaseModel]) -> bool:
@@ -286,7 +315,7 @@ def _required(model: type[BaseModel]) -> Raw:
         many, models, rest = _parts(info.annotation)
         if models:
             curve = _curve(models[0], _typical(field, kind))
-            raw[field] = [curve] * len(raw.get("times_s", (0,))) if many else curve
+            raw[field] = [curve] * _entries(raw) if many else curve
         else:
             raw[field] = next(_values(field, rest, None, kind))
     if not _acts_alone(model):
@@ -296,6 +325,11 @@ def _required(model: type[BaseModel]) -> Raw:
     if raw.get("kind") == "temperature":
         raw["gain_per_K"] = _typical("gain_per_K")
     return raw
+
+
+def _entries(raw: Raw) -> int:
+    """How many entries the table of an effect has."""
+    return next((len(value) for value in raw.values() if isinstance(value, tuple)), 1)
 
 
 def _values(field: str, rest: list[Any], default: Any, kind: str = "") -> Iterator[Any]:

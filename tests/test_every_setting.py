@@ -28,7 +28,7 @@ from tests.schema import Case, cases, effect_kinds
 
 DAY_S = 86400.0
 CHIPS, COPIES = 16, 24
-CHIPS_OF = {"dead-lines": 200}  # few lines on each
+CHIPS_OF = {"dead-lines": 200, "variation": 200}  # few lines, or tiles, on each
 BASE: dict[str, Any] = {
     "schema_version": 1,
     "name": "base",
@@ -303,6 +303,8 @@ def test_the_second_simulator_has_every_kind() -> None:
     """A kind that is added to a profile needs its equation there."""
     places = {
         "cell.programming_noise": reference.PROGRAMMING,
+        "cell.endurance": {"tabulated"},
+        "cell.variation": reference.VARIATION,
         "cell.faults": reference.FAULTS,
         "cell.drift": reference.DRIFT,
         "cell.temperature": reference.TEMPERATURE,

@@ -33,6 +33,23 @@ def everything(**more: object) -> Profile:
                 effect(kind="linear", reference_C=25.0, g_ref_uS=1.0, alpha_per_K=flat)
             ],
             "temperature_C": 60.0,
+            "cell.endurance": effect(
+                kind="tabulated",
+                cycles=1e4,
+                cycles_of_table=[1e3, 1e6],
+                spread_factor=[1.0, 1.5],
+                g_low_uS=[1.0, 1.5],
+                g_high_uS=[25.0, 24.0],
+            ),
+            "cell.variation": [
+                effect(
+                    kind="correlated", sigma_of_g=0.01, length_in_rows=4.0, length_in_columns=4.0
+                ),
+                effect(kind="tile", sigma_gain=0.01, sigma_offset_of_g_max=1e-3),
+            ],
+            "cell.drift.0.storage_C": 85.0,
+            "cell.drift.0.device_share": 0.5,
+            "cell.programming_noise.0.device_share": 0.5,
             "cell.read_noise": [
                 effect(kind="telegraph", share_of_cells=0.1, step_of_g=0.2),
                 effect(kind="thermal", v_read_V=0.2, t_read_ns=100.0),

@@ -43,7 +43,7 @@ class AnalogWork:
         drive: how strongly the rows are driven; None where the input has no numbers.
         tiling: how the weight lies on tiles of such an array.
         weight: makes the weight that is programmed, None on the meta device.
-        chip: seed and age in seconds of the chip that it is programmed on.
+        chip: seed, age in seconds and write cycle of the chip that it is programmed on.
     """
 
     name: str
@@ -58,7 +58,7 @@ class AnalogWork:
     drive: Drive | None
     tiling: Callable[[Array], Tiling]
     weight: Callable[[], Tensor] | None
-    chip: tuple[int, float]
+    chip: tuple[int, float, int]
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def _analog(name: str, layer: AnalogLayer, seen: _Seen, batch: int) -> AnalogWor
         drive=Drive.mean(seen.drives),
         tiling=partial(type(layer).tiling, layer),
         weight=None if layer.weight.is_meta else layer.effective_weight,
-        chip=(layer.chip_seed, layer.age_s),
+        chip=(layer.chip_seed, layer.age_s, layer.cycle),
     )
 
 

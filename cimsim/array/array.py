@@ -28,7 +28,7 @@ from cimsim.circuits.mapping import Mapping, weight_scale
 from cimsim.circuits.range_groups import RangeGroups
 from cimsim.circuits.wires import gated_currents
 from cimsim.devices.draws import normal
-from cimsim.devices.programming import programming_sigma_uS
+from cimsim.devices.programming import programming_sigma_uS, reachable_uS
 from cimsim.errors import CimsimError
 from cimsim.kernels import Recipe, active, native, not_programmed
 from cimsim.kernels import recipe as recipe_of
@@ -117,18 +117,28 @@ class Array:
         """The cells' physics for the fused kernel; None if it does not cover this device."""
         return recipe_of(self.profile)
 
-    def chip(self, weight: Tensor, seed: int, age_s: float = 0.0, passing: bool = False) -> Chip:
+    def chip(
+        self,
+        weight: Tensor,
+        seed: int,
+        age_s: float = 0.0,
+        passing: bool = False,
+        cycle: int = 0,
+    ) -> Chip:
         """Program ``weight`` on the chip named by ``seed`` and let it wait ``age_s`` seconds.
 
+        ``cycle`` counts how often the chip was written before.
         A ``passing`` chip is used up before this thread makes the next one: its memory is shared,
         and its slow read noise is drawn without a correlation between ages.
         """
         cells = self.tiling.to_cells(weight)
         if self.recipe is not None and active(cells) is native:
-            return fused.chip(cells, self.profile, self.recipe, seed, age_s, passing)
-        return make_chip(cells, self.profile, seed, age_s, passing)
+            return fused.chip(cells, self.profile, self.recipe, seed, age_s, passing, cycle)
+        return make_chip(cells, self.profile, seed, age_s, passing, cycle)
 
-    def programmed(self, weight: Tensor, seed: int, age_s: float, scale: Tensor) -> Programmed:
+    def programmed(
+        self, weight: Tensor, seed: int, age_s: float, scale: Tensor, cycle: int = 0
+    ) -> Programmed:
         """What :meth:`chip` put on the cells, with the way back for gradients; ``scale`` is that of
         the chip."""
         where = (self.tiling, self.profile)
@@ -137,8 +147,10 @@ class Array:
             and self.profile.array.weight_scale == "column"
             and active(weight) is native
         ):
-            return fused.FusedProgrammed(*where, self.recipe.of_weights, weight, seed, age_s, scale)
-        return PlainlyProgrammed(*where, weight, seed, age_s, scale)
+            return fused.FusedProgrammed(
+                *(*where, self.recipe.of_weights, weight, seed, age_s, scale, cycle)
+            )
+        return PlainlyProgrammed(*where, weight, seed, age_s, scale, cycle)
 
     def effective_weight(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Tensor:
         """``W_prog``: what the chip's columns really hold, ``[tiles, slices * columns, rows]``.
@@ -157,17 +169,19 @@ class Array:
         anything is clamped or verified. Differentiable in ``weight``, also through the scale.
 
         Raises:
-            CimsimError: for a device that shares a weight out over several slices, or whose pairs
-                correct each other.
+            CimsimError: for a device that shares a weight out over several slices, whose pairs
+                correct each other, or whose cells vary by their place.
         """
         cell, mapping = self.profile.cell, self.mapping
+        if any(effect.strength for effect in cell.variation):
+            raise CimsimError("the variance of a weight under 'cell.variation' is not worked out")
         if self.profile.array.slices > 1:
             raise CimsimError("the variance of a weight over several slices is not worked out")
         if mapping.corrections():
             raise CimsimError("the variance of a weight that pairs correct is not worked out")
         cells = self.tiling.to_cells(weight)
         scale = weight_scale(cells, self.profile.array.weight_scale)
-        g_uS = mapping.conductances(cells / scale)
+        g_uS = reachable_uS(mapping.conductances(cells / scale), cell)
         variance = torch.zeros_like(g_uS)
         for effect in cell.programming_noise:
             if effect.strength:

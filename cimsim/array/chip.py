@@ -20,9 +20,12 @@ from cimsim.devices import (
     broken_uS,
     iv_terms,
     programmed_uS,
+    reachable_uS,
     read_variance_uS2,
+    varied_uS,
 )
 from cimsim.profile import Cell, Profile, Wires
+from cimsim.seeds import cycle_seed
 
 
 class Term(NamedTuple):
@@ -78,8 +81,9 @@ class Cells(NamedTuple):
     scale: Tensor
 
 
-def hold(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Cells:
-    """Write ``weight [tiles, columns, rows]`` on the chip named by ``seed``, and wait.
+def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, cycle: int = 0) -> Cells:
+    """Write ``weight [tiles, columns, rows]`` on the chip named by ``seed``, and wait; ``cycle``
+    counts how often it was written before.
 
     Differentiable in ``weight`` at fixed draws, where grad mode is on; the factor of the drift
     compensation counts as the constant that the chip's controller has measured.
@@ -88,12 +92,16 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Cells:
     mapping = Mapping(cell, array)
     scale = weight_scale(weight, array.weight_scale)
     relative = weight / scale
-    target_uS = mapping.conductances(relative)
-    fresh_uS = programmed_uS(target_uS, cell, seed)
+
+    def written(target_uS: Tensor) -> Tensor:
+        return varied_uS(programmed_uS(target_uS, cell, seed, cycle), cell, array, seed, cycle)
+
+    target_uS = reachable_uS(mapping.conductances(relative), cell)
+    fresh_uS = written(target_uS)
     for pair in mapping.corrections():  # the same draws, so that only this pair's cells change
-        target_uS = mapping.corrected(target_uS, fresh_uS, relative, pair)
-        fresh_uS = programmed_uS(target_uS, cell, seed)
-    aged = aged_uS(fresh_uS, target_uS, cell, age_s, seed)
+        target_uS = reachable_uS(mapping.corrected(target_uS, fresh_uS, relative, pair), cell)
+        fresh_uS = written(target_uS)
+    aged = aged_uS(fresh_uS, target_uS, cell, age_s, seed, cycle, profile.temperature_C)
 
     def met(g_uS: Tensor) -> tuple[Tensor, Tensor | None]:
         warm_uS = at_temperature_uS(g_uS, target_uS, cell, profile.temperature_C)
@@ -110,22 +118,28 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float) -> Cells:
                 target_uS,
                 (before_uS, _behind_wires(before_uS, profile.wires, mapping), 0.0),
                 (g_uS, wired_uS, age_s),
-                seed,
+                cycle_seed(seed, cycle),
             )
         counted = counted * factor
     return Cells(target_uS, g_uS, wired_uS, dead, counted)
 
 
 def make_chip(
-    weight: Tensor, profile: Profile, seed: int, age_s: float, passing: bool = False
+    weight: Tensor,
+    profile: Profile,
+    seed: int,
+    age_s: float,
+    passing: bool = False,
+    cycle: int = 0,
 ) -> Chip:
-    """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``.
+    """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``; ``cycle``
+    counts how often it was written before.
 
     A ``passing`` chip is used at this age only, see :func:`cimsim.devices.sessions.slow_parts`.
     """
     cell, wires = profile.cell, profile.wires
     mapping = Mapping(cell, profile.array)
-    cells = hold(weight, profile, seed, age_s)
+    cells = hold(weight, profile, seed, age_s, cycle)
     loss = None if cells.wired_uS is cells.g_uS else _attenuation(cells)
     terms = [Term(None, mapping.relative(cells.wired_uS))]
     if cell.iv is not None and cell.iv.strength:
@@ -143,7 +157,7 @@ def make_chip(
         return currents if loss is None else currents * loss**power
 
     place = (cells.g_uS, cells.target_uS)
-    slow = slow_currents(profile, *place, arriving, age_s, seed, passing)
+    slow = slow_currents(profile, *place, arriving, age_s, seed, passing, cycle)
     if slow is not None:
         first, *others = terms
         terms = [Term(first.shape, first.relative + slow), *others]

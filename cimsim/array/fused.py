@@ -15,9 +15,10 @@ from cimsim.array.tiling import Tiling
 from cimsim.circuits.adc import draw_adc
 from cimsim.circuits.mapping import weight_scale
 from cimsim.devices.sessions import Part, slow_parts
+from cimsim.devices.writing import written_parts
 from cimsim.kernels import Recipe, native
 from cimsim.profile import Profile
-from cimsim.seeds import seed_for
+from cimsim.seeds import cycle_seed, seed_for
 
 if TYPE_CHECKING:
     from cimsim.array.array import Array, ConverterRanges, Readout, Wanted
@@ -31,12 +32,13 @@ def _cells(
     age_s: float,
     want_slope: bool,
     passing: bool,
+    cycle: int,
 ) -> tuple[native.Cells, Tensor]:
     """Programmed cells, and the digital scale of their columns."""
     per = profile.array.weight_scale
     scale = None if per == "column" else weight_scale(weight, per).squeeze(-1)
     slow = None if want_slope else (age_s, passing)
-    draws = _draws(recipe, seed, slow)
+    draws = _draws(recipe, seed, cycle, slow)
     cells = native.program(weight, scale, recipe, draws, age_s, want_slope, passing)
     compensation = profile.array.drift_compensation
     if cells.sums is None or compensation == "none":
@@ -47,7 +49,13 @@ def _cells(
 
 
 def chip(
-    weight: Tensor, profile: Profile, recipe: Recipe, seed: int, age_s: float, passing: bool
+    weight: Tensor,
+    profile: Profile,
+    recipe: Recipe,
+    seed: int,
+    age_s: float,
+    passing: bool,
+    cycle: int = 0,
 ) -> Chip:
     """:func:`cimsim.array.chip.make_chip` for the cells that ``recipe`` covers.
 
@@ -55,7 +63,7 @@ def chip(
     """
     if weight.stride(-1) != 1:
         weight = weight.contiguous()
-    cells, scale = _cells(weight, profile, recipe, seed, age_s, False, passing)
+    cells, scale = _cells(weight, profile, recipe, seed, age_s, False, passing, cycle)
     tiles, columns = scale.shape
     return Chip(
         terms=(Term(None, cells.relative),),
@@ -83,6 +91,7 @@ class FusedProgrammed:
         seed: int,
         age_s: float,
         scale: Tensor,
+        cycle: int = 0,
     ) -> None:
         self.scale = scale
         self._tiling, self._like = tiling, weight.contiguous()
@@ -91,6 +100,7 @@ class FusedProgrammed:
         if self._weight.stride(-1) != 1:
             self._weight, self._in_place = self._weight.contiguous(), False
         self._profile, self._recipe, self._seed, self._age_s = profile, recipe, seed, age_s
+        self._cycle = cycle
         self._cells: native.Cells | None = None
 
     @cached_property
@@ -100,6 +110,7 @@ class FusedProgrammed:
             *(self._weight, self._profile, self._recipe, self._seed, self._age_s),
             want_slope=True,
             passing=True,
+            cycle=self._cycle,
         )
         return self._cells.relative
 
@@ -107,23 +118,31 @@ class FusedProgrammed:
         """See :class:`cimsim.array.programmed.Programmed`."""
         out = torch.empty_like(self._like if self._in_place else self._weight)
         native.pull(
-            *(self._weight, self._cells, self._recipe, _draws(self._recipe, self._seed)),
+            *(
+                self._weight,
+                self._cells,
+                self._recipe,
+                _draws(self._recipe, self._seed, self._cycle),
+            ),
             *(self._age_s, gradient.contiguous(), dac, out),
         )
         return out if self._in_place else self._tiling.from_cells(out)
 
 
 def _draws(
-    recipe: Recipe, seed: int, slow: tuple[float, bool] | None = None
+    recipe: Recipe, seed: int, cycle: int, slow: tuple[float, bool] | None = None
 ) -> list[tuple[Part, ...]]:
     """What programming and drift draw, and with ``slow`` (the age in s, and whether the chip is
     passing) what the slow part of each read noise does."""
-    draws: list[tuple[Part, ...]] = [(Part(seed_for(seed, *name), 1.0),) for name in recipe.draws]
+    draws = [
+        written_parts(seed, cycle, drawn.device_share, drawn.family, drawn.number)
+        for drawn in recipe.draws
+    ]
     for index, times in recipe.flicker:
         parts: tuple[Part, ...] = ()
         if slow is not None and times is not None:
             age_s, passing = slow
-            parts = slow_parts(times, index, age_s, seed, passing)
+            parts = slow_parts(times, index, age_s, cycle_seed(seed, cycle), passing)
         draws.append(parts)
     return draws
 

@@ -46,11 +46,12 @@ class PlainlyProgrammed:
         seed: int,
         age_s: float,
         scale: Tensor,
+        cycle: int = 0,
     ) -> None:
         self.scale = scale
         with torch.enable_grad():
             self._weight = weight.detach().requires_grad_()
-            cells = hold(tiling.to_cells(self._weight), profile, seed, age_s)
+            cells = hold(tiling.to_cells(self._weight), profile, seed, age_s, cycle)
             mapping = Mapping(profile.cell, profile.array)
             self._values = mapping.weights(mapping.relative(cells.wired_uS))
             self._scale = cells.scale

@@ -11,6 +11,7 @@ from cimsim.circuits.mapping import Mapping
 from cimsim.devices import slow_flicker, slow_telegraph_uS
 from cimsim.devices.draws import sum_of_normals
 from cimsim.profile import Profile
+from cimsim.seeds import cycle_seed
 
 
 def slow_currents(
@@ -21,6 +22,7 @@ def slow_currents(
     age_s: float,
     seed: int,
     passing: bool,
+    cycle: int = 0,
 ) -> Tensor | None:
     """What it adds to :meth:`Mapping.relative` in the session at ``age_s``; None if nothing.
 
@@ -36,15 +38,17 @@ def slow_currents(
         age_s: seconds since programming.
         seed: names the chip.
         passing: whether the chip is used in this session only.
+        cycle: how often the chip was written before.
     """
     cell, mapping = profile.cell, Mapping(profile.cell, profile.array)
-    place = (g_uS, g_target_uS, cell, age_s, profile.temperature_C, seed, passing)
+    now = cycle_seed(seed, cycle)
+    place = (g_uS, g_target_uS, cell, age_s, profile.temperature_C, now, passing)
     changes = []
     with torch.no_grad():
         for sigma_uS, parts in slow_flicker(*place):
             variance = mapping.variances(arriving(sigma_uS.square(), 2))
             changes.append(variance.sqrt() * sum_of_normals(variance, parts))
-        states_uS = slow_telegraph_uS(g_uS, cell, age_s, seed)
+        states_uS = slow_telegraph_uS(g_uS, cell, age_s, seed, cycle)
         if states_uS is not None:
             changes.append(mapping.signed(arriving(states_uS, 1)).sum(0))
     if not changes:

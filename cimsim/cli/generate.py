@@ -20,6 +20,7 @@ def generate(
         float, typer.Option(min=0, help="0 takes the likeliest; 1 draws as the model says.")
     ] = 0.8,
     chip_seed: Annotated[int, typer.Option(min=0, help="Which chip.")] = 0,
+    cycle: Annotated[int, typer.Option(min=0, help="How often the chip was written before.")] = 0,
     age: Annotated[
         str, typer.Option(metavar="TIME", help="Age of the chip, such as 1h, '1 day' or 1y.")
     ] = "0s",
@@ -59,7 +60,7 @@ def generate(
         opened.data = load_data(opened.config.data, data_dir)
     where = working_device(device)
     model = opened.chip_model(None if on is None else load_profile(on), where)
-    cimsim.program(model, chip_seed)
+    cimsim.program(model, chip_seed, cycle)
     cimsim.age(model, age)
     draws = generator("generate", seed)
     options = {"temperature": temperature, "rng": draws, "device": where}

@@ -37,8 +37,8 @@ def sweep(
         str,
         typer.Option(
             metavar="AXIS=LEVELS",
-            help="noise=0:2:0.25, time=1s,1h,1d,1y, adc.bits=ideal,8,6,4, dac.bits, or any dotted "
-            "key of the profile.",
+            help="noise=0:2:0.25, time=1s,1h,1d,1y, adc.bits=ideal,8,6,4, dac.bits, cycle=0,1,2 "
+            "(the same chips written again), or any dotted key of the profile.",
         ),
     ],
     chips: Chips = 10,

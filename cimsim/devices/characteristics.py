@@ -11,8 +11,9 @@ from torch import Tensor
 from cimsim.devices.cells import aged_uS, at_temperature_uS, programmed_uS
 from cimsim.devices.curves import evaluate
 from cimsim.devices.drift import relaxation_uS
-from cimsim.devices.programming import programming_sigma_uS
+from cimsim.devices.programming import programming_sigma_uS, reachable_uS
 from cimsim.devices.read_noise import read_variance_uS2
+from cimsim.devices.variation import variation_sigma_uS
 from cimsim.errors import CimsimError
 from cimsim.profile import PowerLawDrift, Profile, TabulatedDrift, TelegraphReadNoise
 
@@ -22,8 +23,9 @@ class Characteristic(NamedTuple):
 
     Attributes:
         g_uS, t_s: the target, and the time since programming.
-        sigma_prog_uS: spread around the target as it is measured at that age: of programming, and
-            of what a spread that is tabulated over time has added. Before conductances are clamped
+        sigma_prog_uS: spread around the target as it is measured at that age: of programming, of
+            variation by place over all chips, and of what a spread that is tabulated over time has
+            added. Before conductances are clamped
             at the cell's bounds or cut off by write-and-verify.
         drift_nu_mean, drift_nu_std: drift exponent and its spread from cell to cell; None where
             the drift is no power law.
@@ -73,15 +75,18 @@ def characteristics(
 
 
 def _at(profile: Profile, g: Tensor, age_s: float) -> list[Characteristic]:
-    cell, quiet = profile.cell, profile.scale_noise(0.0).cell
+    cell, quiet, celsius = profile.cell, profile.scale_noise(0.0).cell, profile.temperature_C
+    asked, g = g, reachable_uS(g, cell)
     variance = torch.zeros_like(g)
     for noise in cell.programming_noise:
         variance = variance + programming_sigma_uS(noise, g, cell).square()
+    for variation in cell.variation:
+        variance = variance + variation_sigma_uS(variation, g, cell).square()
     for drift in cell.drift:
         if isinstance(drift, TabulatedDrift):
-            variance = variance + relaxation_uS(drift, g, age_s)[1].square()
-    now = aged_uS(programmed_uS(g, quiet, 0), g, quiet, age_s, 0)
-    now = at_temperature_uS(now, g, quiet, profile.temperature_C)
+            variance = variance + relaxation_uS(drift, g, age_s, celsius)[1].square()
+    now = aged_uS(programmed_uS(g, quiet, 0), g, quiet, age_s, 0, temperature_C=celsius)
+    now = at_temperature_uS(now, g, quiet, celsius)
     columns = {
         "sigma_prog_uS": variance.sqrt(),
         "g_mean_uS": now,
@@ -94,7 +99,7 @@ def _at(profile: Profile, g: Tensor, age_s: float) -> list[Characteristic]:
             t_s=age_s,
             **{name: None if v is None else v[i].item() for name, v in columns.items()},  # type: ignore[arg-type]
         )
-        for i, target in enumerate(g.tolist())
+        for i, target in enumerate(asked.tolist())
     ]
 
 
@@ -104,12 +109,13 @@ def _drift(profile: Profile, g: Tensor, age_s: float) -> dict[str, Tensor | None
     for drift in profile.cell.drift:
         if isinstance(drift, PowerLawDrift):
             r = g / drift.g_ref_uS
-            nu = drift.strength * evaluate(drift.nu_mean, r)
-            sigma = drift.strength * drift.spread_strength * evaluate(drift.nu_std, r)
+            factor = drift.strength * drift.steepness(profile.temperature_C)
+            nu = factor * evaluate(drift.nu_mean, r)
+            sigma = factor * drift.spread_strength * evaluate(drift.nu_std, r)
             mean = nu if mean is None else mean + nu
             std2 = sigma.square() if std2 is None else std2 + sigma.square()
         elif drift.strength:
-            _, sigma = relaxation_uS(drift, g, age_s)
+            _, sigma = relaxation_uS(drift, g, age_s, profile.temperature_C)
             spread2 = sigma.square() if spread2 is None else spread2 + sigma.square()
     return {
         "drift_nu_mean": mean,

@@ -38,7 +38,9 @@ _operation.register_fake(lambda like, seed: _empty(like))
 def sum_of_normals(like: Tensor, parts: Sequence[tuple[int, float]]) -> Tensor:
     """``sum size * N(0, 1)`` over ``parts`` of seed and size, one for each element of ``like``."""
     (seed, size), *others = parts
-    total = normal(like, seed).mul_(size)
+    total = normal(like, seed)
+    if size != 1.0:
+        total.mul_(size)
     for seed, size in others:
         total.add_(normal(like, seed), alpha=size)
     return total

@@ -14,19 +14,25 @@ from torch import Tensor
 
 from cimsim.devices.by_kind import ByKind
 from cimsim.devices.curves import evaluate
-from cimsim.devices.draws import normal
-from cimsim.profile import AnyCurve, LogRelaxation, PowerLawDrift, TabulatedDrift
+from cimsim.devices.draws import sum_of_normals
+from cimsim.devices.sessions import Part
+from cimsim.profile import AnyCurve, LogRelaxation, PowerLawDrift, ReadDisturb, TabulatedDrift
 
 
-def drift_exponent(effect: PowerLawDrift, g_target_uS: Tensor, xi: Tensor) -> Tensor:
-    """``nu = strength |mu(r) + spread_strength s(r) xi|``, elementwise, dimensionless."""
+def drift_exponent(
+    effect: PowerLawDrift, g_target_uS: Tensor, xi: Tensor, temperature_C: float = 25.0
+) -> Tensor:
+    """``nu = strength T_s / T |mu(r) + spread_strength s(r) xi|``, elementwise, dimensionless."""
     r = g_target_uS / effect.g_ref_uS
     spread = effect.spread_strength * evaluate(effect.nu_std, r)
-    return effect.strength * (evaluate(effect.nu_mean, r) + spread * xi).abs()
+    factor = effect.strength * effect.steepness(temperature_C)
+    return factor * (evaluate(effect.nu_mean, r) + spread * xi).abs()
 
 
 @ByKind
-def relaxation_uS(effect: object, g_target_uS: Tensor, age_s: float) -> tuple[Tensor, Tensor]:
+def relaxation_uS(
+    effect: object, g_target_uS: Tensor, age_s: float, temperature_C: float = 25.0
+) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of the change in µS at ``age_s``, strengths included.
 
     One handler per kind of drift that adds to the conductance; each tensor has the shape of
@@ -36,7 +42,10 @@ def relaxation_uS(effect: object, g_target_uS: Tensor, age_s: float) -> tuple[Te
 
 
 @relaxation_uS.register
-def _(effect: LogRelaxation, g_target_uS: Tensor, age_s: float) -> tuple[Tensor, Tensor]:
+def _(
+    effect: LogRelaxation, g_target_uS: Tensor, age_s: float, temperature_C: float = 25.0
+) -> tuple[Tensor, Tensor]:
+    age_s = effect.reference_age_s(age_s, temperature_C)
     elapsed = math.log(max(age_s, effect.t0_s) / effect.t0_s)
     shift_uS = effect.strength * effect.shift_uS * elapsed
     spread_uS = max(0.0, effect.sigma0_uS + effect.slope_uS * elapsed)
@@ -45,12 +54,24 @@ def _(effect: LogRelaxation, g_target_uS: Tensor, age_s: float) -> tuple[Tensor,
 
 
 @relaxation_uS.register
-def _(effect: TabulatedDrift, g_target_uS: Tensor, age_s: float) -> tuple[Tensor, Tensor]:
+def _(
+    effect: TabulatedDrift, g_target_uS: Tensor, age_s: float, temperature_C: float = 25.0
+) -> tuple[Tensor, Tensor]:
     r = g_target_uS / effect.g_ref_uS
-    sigma = _at_age(effect.sigma_uS, effect.times_s, r, age_s).clamp_min(0.0)
-    shift = torch.zeros_like(r)
-    if effect.shift_uS:
-        shift = _at_age(effect.shift_uS, effect.times_s, r, age_s)
+    age_s, times_s = effect.reference_age_s(age_s, temperature_C), effect.times_s
+
+    def at(curves: tuple[AnyCurve, ...]) -> Tensor:
+        (first, weight), *others = effect.tables_at(temperature_C)
+        total = _at_age(curves[first * len(times_s) :][: len(times_s)], times_s, r, age_s)
+        if others:
+            total = weight * total
+        for number, weight in others:
+            table = curves[number * len(times_s) :][: len(times_s)]
+            total = total + weight * _at_age(table, times_s, r, age_s)
+        return total
+
+    sigma = at(effect.sigma_uS).clamp_min(0.0)
+    shift = at(effect.shift_uS) if effect.shift_uS else torch.zeros_like(r)
     return effect.strength * shift, effect.strength * effect.spread_strength * sigma
 
 
@@ -68,17 +89,41 @@ def _at_age(
     return torch.lerp(evaluate(curves[after - 1], r), evaluate(curves[after], r), share)
 
 
+@relaxation_uS.register
+def _(
+    effect: ReadDisturb, g_target_uS: Tensor, age_s: float, temperature_C: float = 25.0
+) -> tuple[Tensor, Tensor]:
+    r = g_target_uS / effect.g_ref_uS
+    done = math.log1p(effect.count(age_s))
+    known = [0.0, *map(math.log1p, effect.reads_of_table)]
+    after = min(sum(logarithm < done for logarithm in known), len(known) - 1)
+    share = min(1.0, (done - known[after - 1]) / (known[after] - known[after - 1])) if after else 0
+
+    def at(curves: tuple[AnyCurve, ...]) -> Tensor:
+        if not curves or not after:
+            return torch.zeros_like(r)
+        up_to = evaluate(curves[after - 1], r)
+        if after == 1:  # from nothing
+            return up_to * share
+        return torch.lerp(evaluate(curves[after - 2], r), up_to, share)
+
+    sigma = at(effect.sigma_uS).clamp_min(0.0)
+    return effect.strength * at(effect.shift_uS), effect.strength * effect.spread_strength * sigma
+
+
 @ByKind
 def drifted_uS(
     effect: object,
     g_uS: Tensor,
     g_target_uS: Tensor,
     age_s: float,
-    seed: int,
+    parts: tuple[Part, ...],
+    temperature_C: float = 25.0,
 ) -> Tensor:
     """Conductance in µS at ``age_s`` seconds after programming; all tensors of one shape.
 
-    ``seed`` names the draw, the same for every age.
+    ``temperature_C`` is that of operation.
+    ``parts`` are what the draw is the sum of, the same for every age.
     """
     raise NotImplementedError(f"no physics for drift {type(effect).__name__}")
 
@@ -89,23 +134,26 @@ def _(
     g_uS: Tensor,
     g_target_uS: Tensor,
     age_s: float,
-    seed: int,
+    parts: tuple[Part, ...],
+    temperature_C: float = 25.0,
 ) -> Tensor:
     if effect.strength == 0 or age_s == 0:
         return g_uS
-    nu = drift_exponent(effect, g_target_uS, normal(g_target_uS, seed))
+    nu = drift_exponent(effect, g_target_uS, sum_of_normals(g_target_uS, parts), temperature_C)
+    age_s = effect.reference_age_s(age_s, temperature_C)
     return g_uS * torch.exp(nu * -math.log1p(age_s / effect.t0_s))
 
 
 @drifted_uS.register
 def _(
-    effect: LogRelaxation | TabulatedDrift,
+    effect: LogRelaxation | TabulatedDrift | ReadDisturb,
     g_uS: Tensor,
     g_target_uS: Tensor,
     age_s: float,
-    seed: int,
+    parts: tuple[Part, ...],
+    temperature_C: float = 25.0,
 ) -> Tensor:
-    if effect.strength == 0:
+    if effect.strength == 0 or (isinstance(effect, ReadDisturb) and effect.count(age_s) == 0):
         return g_uS
-    shift, sigma = relaxation_uS(effect, g_target_uS, age_s)
-    return g_uS + shift + sigma * normal(g_target_uS, seed)
+    shift, sigma = relaxation_uS(effect, g_target_uS, age_s, temperature_C)
+    return g_uS + shift + sigma * sum_of_normals(g_target_uS, parts)

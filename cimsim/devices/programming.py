@@ -35,18 +35,30 @@ def programming_sigma_uS(effect: object, g_target_uS: Tensor, cell: Cell) -> Ten
 @programming_sigma_uS.register
 def _(effect: StateDependentProgrammingNoise, g_target_uS: Tensor, cell: Cell) -> Tensor:
     sigma = evaluate(effect.sigma_uS, g_target_uS / effect.g_ref_uS)
-    return effect.strength * effect.spread_strength * sigma.clamp_min(0.0)
+    return effect.strength * effect.spread_strength * _widening(cell) * sigma.clamp_min(0.0)
 
 
 @programming_sigma_uS.register
 def _(effect: RelativeProgrammingNoise, g_target_uS: Tensor, cell: Cell) -> Tensor:
-    return effect.strength * effect.sigma_of_g * g_target_uS.abs()
+    return effect.strength * effect.sigma_of_g * _widening(cell) * g_target_uS.abs()
 
 
 @programming_sigma_uS.register
 def _(effect: GaussianProgrammingNoise, g_target_uS: Tensor, cell: Cell) -> Tensor:
-    sigma_uS = effect.strength * effect.sigma_of_g_max * cell.g_max_uS
+    sigma_uS = effect.strength * effect.sigma_of_g_max * cell.g_max_uS * _widening(cell)
     return g_target_uS.new_full((), sigma_uS).expand_as(g_target_uS)
+
+
+def _widening(cell: Cell) -> float:
+    """How much wider spreads are than those of fresh cells."""
+    return 1.0 if cell.endurance is None else cell.endurance.widening()
+
+
+def reachable_uS(g_target_uS: Tensor, cell: Cell) -> Tensor:
+    """Targets in µS, those that worn cells cannot reach moved to the edge of their window."""
+    if cell.endurance is None or not cell.endurance.strength:
+        return g_target_uS
+    return g_target_uS.clamp(*cell.endurance.window_uS(cell.g_min_uS, cell.g_max_uS))
 
 
 def programming_bias_uS(effect: object, g_target_uS: Tensor) -> Tensor | None:

@@ -23,7 +23,7 @@ from cimsim.profile import (
     TelegraphReadNoise,
     ThermalReadNoise,
 )
-from cimsim.seeds import generator
+from cimsim.seeds import cycle_seed, generator
 
 _BOLTZMANN_J_PER_K = 1.380649e-23
 _ZERO_C_IN_K = 273.15
@@ -167,28 +167,31 @@ def slow_flicker(
                 yield read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C), parts
 
 
-def slow_telegraph_uS(g_uS: Tensor, cell: Cell, age_s: float, seed: int) -> Tensor | None:
+def slow_telegraph_uS(
+    g_uS: Tensor, cell: Cell, age_s: float, seed: int, cycle: int = 0
+) -> Tensor | None:
     """What the traps that keep their states in the session at ``age_s`` add to every cell; None if
-    there are none."""
+    there are none. The traps are those of the chip ``seed``, their states those of the cycle."""
     total: Tensor | None = None
     for index, effect in enumerate(cell.read_noise):
         if isinstance(effect, TelegraphReadNoise) and effect.strength and effect.slow:
-            change = _slow_telegraph_uS(effect, index, g_uS, age_s, seed)
+            change = _slow_telegraph_uS(effect, index, g_uS, age_s, seed, cycle)
             total = change if total is None else total + change
     return total
 
 
 def _slow_telegraph_uS(
-    effect: TelegraphReadNoise, index: int, g_uS: Tensor, age_s: float, seed: int
+    effect: TelegraphReadNoise, index: int, g_uS: Tensor, age_s: float, seed: int, cycle: int
 ) -> Tensor:
     """The states that the traps keep in the session at ``age_s``.
 
     A trap draws a state every t_switch; at which moment of it is drawn once.
     """
     assert effect.t_switch_s is not None
+    now = cycle_seed(seed, cycle)
 
     def drawn(*name: object) -> Tensor:
-        return uniform(g_uS, generator(seed, "telegraph", index, *name, device=g_uS.device))
+        return uniform(g_uS, generator(now, "telegraph", index, *name, device=g_uS.device))
 
     n, share = divmod(age_s / effect.t_switch_s, 1.0)
     states = [drawn("state", int(n) + later) < effect.occupancy for later in (0, 1)]

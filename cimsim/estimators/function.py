@@ -37,7 +37,8 @@ class Call:
     """One use of an array: which chip at what age, which read, which rule.
 
     ``learned`` are the ranges of DAC and ADC that want a gradient, None for those that do not.
-    ``precision`` is the dtype of the products, None for that of the operands.
+    ``precision`` is the dtype of the products, None for that of the operands. ``cycle`` counts how
+    often the chip was written before.
     """
 
     array: Array
@@ -49,12 +50,13 @@ class Call:
     chip: Chip | None = None
     learned: tuple[Tensor | None, Tensor | None] = (None, None)
     precision: torch.dtype | None = None
+    cycle: int = 0
 
     def held(self, weight: Tensor) -> Chip:
         """The chip: as it was programmed before, or programmed now with ``weight``."""
         if self.chip is not None:
             return self.chip
-        return self.array.chip(weight, self.chip_seed, self.age_s, passing=True)
+        return self.array.chip(weight, self.chip_seed, self.age_s, passing=True, cycle=self.cycle)
 
     def read(self, x: Tensor, chip: Chip, bias: Tensor | None, wanted: Wanted) -> Readout:
         """Multiply."""
@@ -219,7 +221,7 @@ class _Seen:
     def programmed(self) -> Programmed:
         call = self._call
         return self._array.programmed(
-            self._kept.weight, call.chip_seed, call.age_s, self._kept.scale
+            self._kept.weight, call.chip_seed, call.age_s, self._kept.scale, call.cycle
         )
 
     def delta(self) -> _AtColumns:

@@ -2,8 +2,8 @@
 
 The kernel covers cells on their own: mapping on pairs or single devices, programming noise,
 power-law and tabulated drift, Gaussian read noise and its slow part. What else a profile may say
-(faults, temperature, wires, bent I-V curves, several pairs, slices, levels, write-and-verify) is left to the plain
-physics.
+(variation by place, faults, temperature, wires, bent I-V curves, several pairs, slices, levels,
+write-and-verify) is left to the plain physics.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from cimsim.profile import (
     AbsoluteOneOverFReadNoise,
+    AgingEffect,
     AnyCurve,
     CappedPower,
     Cell,
@@ -38,16 +40,25 @@ from cimsim.profile import (
 )
 
 
+class Drawn(NamedTuple):
+    """A normal number of each cell: that of effect ``number`` of a ``family``, and how much of its
+    variance stays when the chip is written again."""
+
+    family: str
+    number: int
+    device_share: float
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """``numbers`` in the order of the kernel's ``Physics``, the names of the seeds of static draws,
-    and of every read noise its index and times, from which follow those of its slow part.
+    """``numbers`` in the order of the kernel's ``Physics``, the names of static draws, and of every
+    read noise its index and times, from which follow those of its slow part.
 
     ``digital_offset`` is what is subtracted from relative currents behind the ADC.
     """
 
     numbers: tuple[float, ...]
-    draws: tuple[tuple[str, int], ...]
+    draws: tuple[Drawn, ...]
     flicker: tuple[tuple[int, FlickerTimes | None], ...]
     reads: bool
     drifts: bool
@@ -73,12 +84,14 @@ def not_programmed(profile: Profile) -> tuple[str, ...]:
         "array.drift_probe": drifts and array.drift_probe == "measured",
         "cell.levels": cell.levels is not None,
         "cell.write_verify": cell.write_verify is not None,
+        "cell.endurance": cell.endurance is not None and cell.endurance.strength > 0,
         "cell.iv": cell.iv is not None and cell.iv.strength > 0,
         "wires": wires is not None and wires.strength > 0,
     }
     families: dict[str, list[list[float] | None]] = {
         "programming_noise": [_programming(e, cell) for e in cell.programming_noise if e.strength],
-        "drift": [_drift(e) for e in cell.drift if e.strength],
+        "variation": [None for e in cell.variation if e.strength],
+        "drift": [_drift(e, profile) for e in cell.drift if e.strength],
         "temperature": [None for e in cell.temperature if e.strength],
         "faults": [None for e in cell.faults if e.strength],
         "read_noise": [_read(e, cell) for e in cell.read_noise if e.strength],
@@ -100,7 +113,7 @@ def recipe(profile: Profile) -> Recipe | None:
     parts: list[list[float] | None] = [
         *(_programming(effect, cell) for _, effect in programming),
         [float(len(drift))],
-        *(_drift(effect) for _, effect in drift),
+        *(_drift(effect, profile) for _, effect in drift),
         [float(len(read))],
         *(_read(effect, cell) for _, effect in read),
     ]
@@ -113,7 +126,8 @@ def recipe(profile: Profile) -> Recipe | None:
     for part in parts:
         assert part is not None
         numbers += part
-    draws = [("programming", i) for i, _ in programming] + [("drift", i) for i, _ in drift]
+    draws = [Drawn("programming", i, e.device_share) for i, e in programming]
+    draws += [Drawn("drift", i, e.device_share) for i, e in drift]
     flicker = [(i, e.times if isinstance(e, FlickerReadNoise) else None) for i, e in read]
     return Recipe(
         *(tuple(numbers), tuple(draws), tuple(flicker), bool(read), bool(drift)),
@@ -173,15 +187,19 @@ def _programming(effect: object, cell: Cell) -> list[float] | None:
     return None
 
 
-def _drift(effect: object) -> list[float] | None:
-    """Whether a power law, 1 / g_ref, factors of mean and spread, times in s, curves of both."""
+def _drift(effect: object, profile: Profile) -> list[float] | None:
+    """Whether a power law, 1 / g_ref, factors of mean and spread, times in s at the temperature of
+    storage, curves of both."""
+    if not isinstance(effect, AgingEffect):
+        return None
+    faster = effect.reference_age_s(1.0, profile.temperature_C)
+    factors = [effect.strength, effect.strength * effect.spread_strength]
     if isinstance(effect, PowerLawDrift):
-        factors = [effect.strength, effect.strength * effect.spread_strength]
+        factors = [factor * effect.steepness(profile.temperature_C) for factor in factors]
         curves = [*_curve(effect.nu_mean), *_curve(effect.nu_std)]
-        return [1.0, 1 / effect.g_ref_uS, *factors, 1.0, effect.t0_s, *curves]
-    if isinstance(effect, TabulatedDrift):
-        factors = [effect.strength, effect.strength * effect.spread_strength]
-        times = [float(len(effect.times_s)), *effect.times_s]
+        return [1.0, 1 / effect.g_ref_uS, *factors, 1.0, effect.t0_s / faster, *curves]
+    if isinstance(effect, TabulatedDrift) and not effect.temperatures_C:
+        times = [float(len(effect.times_s)), *(time_s / faster for time_s in effect.times_s)]
         still = [_constant(0.0)] * len(effect.times_s)
         means = [_curve(c) for c in effect.shift_uS] if effect.shift_uS else still
         spreads = [_curve(c) for c in effect.sigma_uS]

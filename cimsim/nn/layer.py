@@ -35,7 +35,7 @@ from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse
 from cimsim.profile import Array as ProfileArray
 from cimsim.profile import LearnedRange, Profile
 from cimsim.quantizers import Quantizer, make_quantizer
-from cimsim.seeds import seed_for
+from cimsim.seeds import cycle_seed, seed_for
 from cimsim.torch_private import in_backward, not_compiled, saved_tensors_are_hooked
 
 _REMEMBERED = 4096  # calls that backward may want again
@@ -72,6 +72,8 @@ class AnalogLayer(Ranged):
     bias: Any  # Tensor or None, which torch declares differently for each layer
     calls: Tensor
     handle: int
+    chip_seed: int
+    cycle: int
     _chip: Chip | None
     _chip_content: tuple[object, ...]
     _laid_out: torch.Size
@@ -248,9 +250,11 @@ class AnalogLayer(Ranged):
         self._set_fixed_ranges()
         self._laid_out = self.weight.shape
 
-    def program(self, chip_seed: int) -> None:
-        """Use the chip named ``chip_seed`` in evaluation, freshly programmed."""
+    def program(self, chip_seed: int, cycle: int = 0) -> None:
+        """Use the chip named ``chip_seed`` in evaluation, freshly programmed; ``cycle`` counts how
+        often it was written before."""
         self.chip_seed = seed_for("chip", chip_seed, self.name)
+        self.cycle = cycle
         self.age_s = 0.0
         self.reads = 0
         self._chip = None
@@ -314,16 +318,20 @@ class AnalogLayer(Ranged):
 
     def _programmed(self, operand: Tensor | None = None) -> Chip:
         if operand is not None:
-            return self._array.chip(operand.detach(), self.chip_seed, self.age_s)
+            return self._written(operand.detach())
         if self.perturbation is not None or not self.keeps_chip:  # it may be another at every use
-            return self._array.chip(self._fixed_weight(), self.chip_seed, self.age_s)
+            return self._written(self._fixed_weight())
         self._refuse_weight()
         content = self._content()
         if self._chip is None or self._chip_content != content:
             with lasting():
-                self._chip = self._array.chip(self._fixed_weight(), self.chip_seed, self.age_s)
+                self._chip = self._written(self._fixed_weight())
             self._chip_content = content
         return self._chip
+
+    def _written(self, weight: Tensor) -> Chip:
+        """The chip of evaluation mode at its age, holding ``weight``."""
+        return self._array.chip(weight, self.chip_seed, self.age_s, cycle=self.cycle)
 
     def _content(self) -> tuple[object, ...]:
         """The numbers that the chip is programmed with: equal as long as none of them changes.
@@ -413,7 +421,7 @@ class AnalogLayer(Ranged):
         if occasion is None:
             occasion = (self.reads,)
             self.reads += 1
-        return seed_for(self.chip_seed, "read", *occasion)
+        return seed_for(cycle_seed(self.chip_seed, self.cycle), "read", *occasion)
 
     def _occasion(self) -> tuple[object, ...] | None:
         """A name for what is drawn now that is found again if this call is repeated in backward, as
@@ -453,6 +461,7 @@ class AnalogLayer(Ranged):
         ``precision`` is the dtype of its products, that of the operands if None; ``operand`` the
         weight, where the layer itself does not hold the one that is meant.
         """
+        cycle = 0  # every chip of training is a fresh one
         if self._shared is not None:
             shared, chip = self._shared, self._shared.chip
             chip_seed, read_seed = shared.seed, seed_for(shared.seed, "read", shared.reads)
@@ -461,7 +470,7 @@ class AnalogLayer(Ranged):
             chip, chip_seed = None, self._fresh_chip()
             read_seed = seed_for(chip_seed, "read")
         else:
-            chip_seed, chip = self.chip_seed, self._programmed(operand)
+            chip_seed, chip, cycle = self.chip_seed, self._programmed(operand), self.cycle
             read_seed = self._next_read()
         ranges = self._ranges()
         learned = (
@@ -470,7 +479,7 @@ class AnalogLayer(Ranged):
         )
         return Call(
             *(self._array, self.rule, ranges, chip_seed, self.age_s, read_seed, chip, learned),
-            precision,
+            *(precision, cycle),
         )
 
     @torch.no_grad()

@@ -76,20 +76,21 @@ def _forward(
     precision: torch.dtype | None,
 ) -> list[Tensor]:
     """The output; then what is kept for backward, empty where there is nothing: the parts of
-    ``Kept`` but the weight, both ranges, the chip's seed, its age in s."""
+    ``Kept`` but the weight, both ranges, the chip's seed and write cycle, its age in s."""
     layer = _layers[handle]
     # Within a compiled graph, hooks write the weight into the layer after the graph has run.
     call = layer.next_call(precision, weight if written_by_hook(layer) else None)
     if not any(needs):
         y = call.read(x, call.held(weight), bias, NOTHING).y
-        return [y, *(x.new_empty(0) for _ in range(10))]
+        return [y, *(x.new_empty(0) for _ in range(11))]
     y, kept = forward(x, weight, bias, call, Needs(*needs), share_input=False)
     kept_input = x.clone() if kept.input is x else kept.input
     others = [x.new_empty(0) if t is None else t for t in kept[3:]]
     # Of a chip that is used again the scale belongs to the chip.
     return [
         *(y, kept_input, kept.scale.clone(), *others, call.ranges.dac, call.ranges.adc),
-        *(torch.tensor(call.chip_seed), torch.tensor(call.age_s, dtype=torch.float64)),
+        *(torch.tensor(number) for number in (call.chip_seed, call.cycle)),
+        torch.tensor(call.age_s, dtype=torch.float64),
     ]
 
 
@@ -110,7 +111,7 @@ def _(
     y = x.new_empty(array.tiling.output_shape_of(x.shape, weight.shape[0]))
     empty = x.new_empty(0)
     if not any(needs):
-        return [y, *[empty] * 10]
+        return [y, *[empty] * 11]
     needed, slopes = Needs(*needs), layer.rule.needs_slopes
     z_shape = array.currents_shape(y.shape)
     lines = array.tiling.lines(z_shape)
@@ -131,7 +132,8 @@ def _(
     return [
         *(y, torch.empty_like(codes), scale, dac_bits, adc_bits, dac_slope, adc_slope),
         *(x.new_empty(dac_range.shape), x.new_empty(adc_range.shape)),
-        *(torch.empty((), dtype=torch.int64), torch.empty((), dtype=torch.float64)),
+        *(torch.empty((), dtype=torch.int64) for _ in ("seed", "cycle")),
+        torch.empty((), dtype=torch.float64),
     ]
 
 
@@ -161,11 +163,11 @@ def _backward(
     precision: torch.dtype | None,
 ) -> list[Tensor]:
     """The gradients of :class:`Needs`, empty where nobody needs one."""
-    kept_input, scale, *others, dac_range, adc_range, chip_seed, age_s = kept
+    kept_input, scale, *others, dac_range, adc_range, chip_seed, cycle, age_s = kept
     layer = _layers[handle]
     ranges = ConverterRanges(dac_range, adc_range)
     state = (layer.array, layer.rule, ranges, int(chip_seed), float(age_s))
-    call = Call(*state, read_seed=0, precision=precision)
+    call = Call(*state, read_seed=0, precision=precision, cycle=int(cycle))
     rest = (None if t.numel() == 0 else t for t in others)
     what = Kept(kept_input, weight, scale, *rest)
     # Within an operation autograd is switched off, and the plain physics differentiates by it; a

@@ -19,7 +19,7 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.modes import evaluating
 from cimsim.nn.statistics import averaging, is_batch_norm, report_silent, report_unreached
 from cimsim.profile import Profile, load_profile
-from cimsim.seeds import chip_number
+from cimsim.seeds import chip_number, cycle_number
 from cimsim.suggest import unknown
 from cimsim.units import parse_duration
 
@@ -49,11 +49,15 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
     return layers
 
 
-def program(model: nn.Module, seed: int = 0) -> nn.Module:
+def program(model: nn.Module, seed: int = 0, cycle: int = 0) -> nn.Module:
     """Program ``model`` on the chip named ``seed``, for use in evaluation mode; age zero.
 
     The same seed is the same chip: the same cells deviate in the same way whatever the profile's
     noise strength, and the same reads follow. Chips met in training are never among them.
+
+    Another ``cycle`` writes the same chip again. What belongs to the device stays: faults, errors
+    of the ADC, where traps are, and of each error of writing its ``device_share``. The rest is
+    drawn anew, and reads are new ones.
 
     A chip is programmed again when the weights have changed, whatever wrote them: an optimizer,
     ``load_state_dict``, or an assignment to ``.data``.
@@ -61,16 +65,18 @@ def program(model: nn.Module, seed: int = 0) -> nn.Module:
     Args:
         model: a converted model.
         seed: number of the chip, a whole number.
+        cycle: how often the chip was written before, a whole number of 0 or more.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        CimsimError: if ``seed`` is no whole number, or no layer is analog.
+        CimsimError: if ``seed`` or ``cycle`` is no whole number, ``cycle`` is negative, or no layer
+            is analog.
     """
-    seed = chip_number(seed)
+    seed, cycle = chip_number(seed), cycle_number(cycle)
     for layer in analog_layers(model).values():
-        layer.program(seed)
+        layer.program(seed, cycle)
     return model
 
 

@@ -5,6 +5,9 @@
 6
 """
 
+from cimsim.profile.aging import (
+    AgingEffect,
+)
 from cimsim.profile.behaviour import (
     behaviour,
 )
@@ -54,6 +57,9 @@ from cimsim.profile.curves import (
     Saturating,
     Table,
 )
+from cimsim.profile.cycles import (
+    WrittenEffect,
+)
 from cimsim.profile.describe import (
     DescribedSection,
     Row,
@@ -67,6 +73,9 @@ from cimsim.profile.drift import (
 )
 from cimsim.profile.effect import (
     Effect,
+)
+from cimsim.profile.endurance import (
+    Endurance,
 )
 from cimsim.profile.export import (
     dump_profile,
@@ -106,6 +115,9 @@ from cimsim.profile.programming_noise import (
     RelativeProgrammingNoise,
     StateDependentProgrammingNoise,
 )
+from cimsim.profile.read_disturb import (
+    ReadDisturb,
+)
 from cimsim.profile.read_noise import (
     AbsoluteOneOverFReadNoise,
     FlickerReadNoise,
@@ -140,6 +152,11 @@ from cimsim.profile.temperature import (
     LinearTemperature,
     TemperatureEffect,
 )
+from cimsim.profile.variation import (
+    CorrelatedVariation,
+    TileVariation,
+    Variation,
+)
 from cimsim.profile.wires import (
     Wires,
 )
@@ -151,6 +168,7 @@ __all__ = [
     "AbsoluteOneOverFReadNoise",
     "AdcCost",
     "AdcError",
+    "AgingEffect",
     "AnyCurve",
     "Array",
     "ArrheniusTemperature",
@@ -162,6 +180,7 @@ __all__ = [
     "CellRead",
     "ClippedLog",
     "Compression",
+    "CorrelatedVariation",
     "Cost",
     "DacCost",
     "DeadLines",
@@ -169,6 +188,7 @@ __all__ = [
     "DigitalCost",
     "Drift",
     "Effect",
+    "Endurance",
     "Fault",
     "FaultMap",
     "Faults",
@@ -202,6 +222,7 @@ __all__ = [
     "ProgrammingNoise",
     "RampMismatch",
     "Range",
+    "ReadDisturb",
     "ReadNoise",
     "ReadoutTemperature",
     "RelativeProgrammingNoise",
@@ -221,10 +242,13 @@ __all__ = [
     "TelegraphReadNoise",
     "TemperatureEffect",
     "ThermalReadNoise",
+    "TileVariation",
     "UniformCodes",
+    "Variation",
     "WeightTable",
     "Wires",
     "WriteVerify",
+    "WrittenEffect",
     "behaviour",
     "describe",
     "dump_profile",

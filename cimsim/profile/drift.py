@@ -1,27 +1,48 @@
-"""Drift and relaxation: what becomes of a conductance after programming."""
+"""Drift and relaxation: what becomes of a conductance after programming.
+
+Where a temperature of storage or an activation energy is given, ``t`` in the equations is the time
+at the reference temperature, see :class:`cimsim.profile.AgingEffect`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from cimsim.profile.aging import AgingEffect
 from cimsim.profile.curves import AnyCurve
-from cimsim.profile.effect import SpreadEffect
-from cimsim.profile.fields import NonNegative, Number, Positive
+from cimsim.profile.cycles import SHARE
+from cimsim.profile.fields import Celsius, Fraction, NonNegative, Number, Positive
+from cimsim.profile.read_disturb import ReadDisturb
+
+_ZERO_C_K = 273.15
 
 
-class PowerLawDrift(SpreadEffect):
+class PowerLawDrift(AgingEffect):
     """Structural relaxation of phase-change memory: conductance decays as a power of time.
 
         g(t) = g_programmed * ((t + t0) / t0)^(-nu),    t = age since programming
-        nu = strength * |mu(r) + spread_strength * s(r) * xi|,    xi ~ N(0, 1), once per chip
+        nu = strength * T_s / T * |mu(r) + spread_strength * s(r) * xi|
         mu, s = nu_mean, nu_std at r = g_target / g_ref (floored at 1e-7)
+        T_s / T: temperatures of storage and of operation in K; 1 where storage_C is null
+        xi = sqrt(device_share) d + sqrt(1 - device_share) c
+        d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
     Units: t and t0 in s, g in uS, nu has none. ``strength`` scales nu with its spread;
-    ``spread_strength`` scales only the difference from cell to cell.
-    Source: Joshi et al., Nat. Commun. 11, 2473 (2020); Nandakumar et al., ICECS 2019.
+    ``spread_strength`` scales only the difference from cell to cell. That stays when a cell is
+    written again, unless ``device_share`` says otherwise.
+
+    Relaxation overcomes barriers of ``k_B T_s ln t``, and so lifts the energy that carriers need at
+    the temperature of reading: a cell that waited in the heat and is read in the cold has drifted
+    ``T_s / T`` times as far, in decades. At one and the same temperature exponents are alike. An
+    activation energy shortens t0 on top of that.
+    Source: Joshi et al., Nat. Commun. 11, 2473 (2020); Nandakumar et al., ICECS 2019. Temperature:
+    Boniardi and Ielmini, Appl. Phys. Lett. 98, 243506 (2011), without their Meyer-Neldel term;
+    Ielmini et al., Appl. Phys. Lett. 92, 193511 (2008); that drift of Ge2Sb2Te5 is a growth of the
+    activation energy, Wimmer et al., Front. Phys. 2, 75 (2014).
     """
 
     kind: Literal["power-law"] = "power-law"
@@ -29,13 +50,30 @@ class PowerLawDrift(SpreadEffect):
     g_ref_uS: Positive = Field(description="conductance at which r = 1")
     nu_mean: AnyCurve = Field(description="mean drift exponent over r")
     nu_std: AnyCurve = Field(description="spread of the drift exponent from cell to cell, over r")
+    device_share: Fraction = Field(default=1.0, description=SHARE)
+
+    @classmethod
+    def _feels_storage(cls, data: Mapping[str, Any]) -> bool:
+        return True
+
+    @property
+    def uses_temperature(self) -> bool:
+        """See :class:`AgingEffect`."""
+        return super().uses_temperature or self.storage_C is not None
+
+    def steepness(self, temperature_C: float) -> float:
+        """``T_s / T`` at the operating temperature ``temperature_C``."""
+        if self.storage_C is None:
+            return 1.0
+        return (self.storage_C + _ZERO_C_K) / (temperature_C + _ZERO_C_K)
 
 
-class LogRelaxation(SpreadEffect):
+class LogRelaxation(AgingEffect):
     """Relaxation of filamentary memory that goes on with the logarithm of time.
 
         g(t) = g + strength * (shift * L + spread_strength * max(0, sigma0 + slope * L) * xi)
-        L = max(0, ln(t / t0)),    xi ~ N(0, 1), once per chip
+        L = max(0, ln(t / t0)),    xi = sqrt(device_share) d + sqrt(1 - device_share) c
+        d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
     Before t0 the spread is that of t0. Units: t and t0 in s, g, shift, sigma0 and slope in uS.
     Source: Falcone et al. (2025), arXiv:2502.04524.
@@ -48,13 +86,17 @@ class LogRelaxation(SpreadEffect):
     slope_uS: Number = Field(description="change of the spread per natural logarithm of time")
 
 
-class TabulatedDrift(SpreadEffect):
+class TabulatedDrift(AgingEffect):
     """Mean change and spread around it, known at a few ages.
 
         g(t) = g + strength * (shift(r, t) + spread_strength * max(0, sigma(r, t)) * xi)
-        r = g_target / g_ref,    xi ~ N(0, 1), once per chip
+        r = g_target / g_ref,    xi = sqrt(device_share) d + sqrt(1 - device_share) c
+        d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
     Both are interpolated linearly in ln t between the ages of the table and constant outside it.
+    With ``temperatures_C`` there is such a table for each temperature of storage, one after the
+    other in ``sigma_uS`` and ``shift_uS``; between two of them both are interpolated linearly in
+    1 / T (Arrhenius coordinates, T in K), and constant outside.
     Units: t in s, g, g_ref, shift and sigma in uS.
     Source: Wan et al., Nature 608, 504 (2022); Agrawal et al., IEDM 2022.
     """
@@ -64,10 +106,37 @@ class TabulatedDrift(SpreadEffect):
     times_s: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(
         description="ages of the table, ascending"
     )
+    temperatures_C: tuple[Celsius, ...] = Field(
+        default=(), description="temperatures of the tables, ascending; none is one for all"
+    )
     sigma_uS: tuple[AnyCurve, ...] = Field(description="the spread over r, one curve for each age")
     shift_uS: tuple[AnyCurve, ...] = Field(
         default=(), description="the mean change over r, one curve for each age, or none"
     )
+
+    @classmethod
+    def _feels_storage(cls, data: Mapping[str, Any]) -> bool:
+        return super()._feels_storage(data) or bool(data.get("temperatures_C"))
+
+    @property
+    def uses_temperature(self) -> bool:
+        """See :class:`AgingEffect`."""
+        by_table = bool(self.temperatures_C) and self.storage_C is None
+        return super().uses_temperature or by_table
+
+    def tables_at(self, temperature_C: float) -> tuple[tuple[int, float], ...]:
+        """Which tables apply at the operating temperature ``temperature_C``, by their number, and
+        with which weights; the weights add up to 1."""
+        stored_C = self.stored_at_C(temperature_C)
+        known = self.temperatures_C
+        above = sum(celsius <= stored_C for celsius in known)
+        if above in (0, len(known)):
+            return ((max(above - 1, 0), 1.0),)
+        low, stored, high = (
+            1 / (celsius + _ZERO_C_K) for celsius in (known[above - 1], stored_C, known[above])
+        )
+        share = (stored - low) / (high - low)
+        return (above - 1, 1.0 - share), (above, share)
 
     @field_validator("times_s")
     @classmethod
@@ -76,18 +145,35 @@ class TabulatedDrift(SpreadEffect):
             raise ValueError("the ages must ascend")
         return times
 
+    @field_validator("temperatures_C")
+    @classmethod
+    def _temperatures_ascend(
+        cls, temperatures: tuple[float, ...], info: ValidationInfo
+    ) -> tuple[float, ...]:
+        if any(later <= earlier for earlier, later in pairwise(temperatures)):
+            raise ValueError("the temperatures must ascend")
+        if temperatures and info.data.get("activation_eV"):
+            raise ValueError("give either 'activation_eV' or tables over temperature, not both")
+        return temperatures
+
     @field_validator("sigma_uS", "shift_uS")
     @classmethod
     def _one_for_each_age(
         cls, curves: tuple[AnyCurve, ...], info: ValidationInfo
     ) -> tuple[AnyCurve, ...]:
-        times = info.data.get("times_s")
+        times, temperatures = info.data.get("times_s"), info.data.get("temperatures_C")
         optional = info.field_name == "shift_uS" and not curves
-        if times is not None and len(curves) != len(times) and not optional:
+        if times is None or temperatures is None or optional:
+            return curves
+        if len(curves) != len(times) * max(1, len(temperatures)):
+            each = f" at each of the {len(temperatures)} temperatures" if temperatures else ""
             raise ValueError(
-                f"give one curve for each of the {len(times)} ages in 'times_s', not {len(curves)}"
+                f"give one curve for each of the {len(times)} ages in 'times_s'{each}, "
+                f"not {len(curves)}"
             )
         return curves
 
 
-Drift = Annotated[PowerLawDrift | LogRelaxation | TabulatedDrift, Field(discriminator="kind")]
+Drift = Annotated[
+    PowerLawDrift | LogRelaxation | TabulatedDrift | ReadDisturb, Field(discriminator="kind")
+]

@@ -27,6 +27,11 @@ class Effect(Sourced):
     kind: str
     strength: Knob = Field(default=1.0, description="factor on this effect; 0 switches it off")
 
+    @property
+    def uses_temperature(self) -> bool:
+        """Whether the operating temperature changes anything; of drift."""
+        return False
+
     def scale_noise(self: _Effect, factor: float) -> _Effect:
         """This effect with its random part ``factor`` times as large."""
         if not self.random:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from cimsim.profile.aging import AgingEffect
 from cimsim.profile.effect import Effect, SpreadEffect
 from cimsim.profile.fields import LARGEST
 from cimsim.profile.nonlinearity import PolynomialIV, SinhIV
@@ -12,6 +13,7 @@ from cimsim.profile.section import Curve
 from cimsim.profile.temperature import ArrheniusTemperature, LinearTemperature
 
 _LARGEST_EXPONENT = 60.0  # e^60 is 1e26
+_LARGEST_ACCELERATION = 40.0  # e^40 is 2e17
 _LARGEST_CHANGE = 1e6
 _K_B_eV = 8.617333e-5
 _ZERO_C_K = 273.15
@@ -50,6 +52,14 @@ def refuse_extreme_temperature(effect: Effect, temperature_C: float) -> None:
     Raises:
         ValueError: if no float32 holds it.
     """
+    if isinstance(effect, AgingEffect):
+        exponent = abs(effect.log_acceleration(temperature_C))
+        if exponent > _LARGEST_ACCELERATION:
+            raise ValueError(
+                f"time passes e^{exponent:.3g} times as fast or as slowly as at "
+                f"{effect.reference_C:g} degrees Celsius, which it does in no cell; check "
+                "'activation_eV' and 'storage_C'"
+            )
     if isinstance(effect, ArrheniusTemperature):
         inverse = 1 / (temperature_C + _ZERO_C_K) - 1 / (effect.reference_C + _ZERO_C_K)
         exponent = abs(effect.strength * effect.activation_eV / _K_B_eV * inverse)

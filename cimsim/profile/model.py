@@ -59,7 +59,7 @@ class Profile(Section):
     def _temperature_is_possible(cls, cell: Cell, info: ValidationInfo) -> Cell:
         celsius = info.data.get("temperature_C")
         if celsius is not None:
-            for effect in cell.temperature:
+            for effect in (*cell.temperature, *cell.drift):
                 refuse_extreme_temperature(effect, celsius)
         return cell
 
@@ -78,7 +78,10 @@ class Profile(Section):
         if cell is None or not cell.signed:
             return array
         effects = (*cell.programming_noise, *cell.read_noise)
-        others = (cell.drift, cell.temperature, cell.faults, cell.iv, cell.levels)
+        others = (
+            *(cell.endurance, cell.variation, cell.drift, cell.temperature),
+            *(cell.faults, cell.iv, cell.levels),
+        )
         if (
             array.mapping != "single-device"
             or cell.g_min_uS != -cell.g_max_uS
@@ -138,7 +141,8 @@ class Profile(Section):
         default = cls.model_fields["temperature_C"].default
         if cell is not None and celsius is not None and celsius != default:
             kinds = [e.kind for e in (*cell.temperature, *cell.read_noise, *adc.errors)]
-            if not cell.temperature and not {"temperature", "thermal"} & set(kinds):
+            aging = any(effect.uses_temperature for effect in cell.drift)
+            if not (cell.temperature or aging or {"temperature", "thermal"} & set(kinds)):
                 raise ValueError(
                     f"temperature_C is {celsius:g}, but nothing in this profile depends on "
                     "temperature; add 'cell.temperature', or leave temperature_C at 25"

@@ -1,7 +1,9 @@
 """Programming noise: how far a cell lands from the conductance it was meant to have.
 
 ``bounded`` keeps a conductance between the cell's ``g_floor_uS`` (0 unless given) and
-``g_ceiling_uS`` (infinity unless given); the textbook's signed cell has no bounds.
+``g_ceiling_uS`` (infinity unless given); the textbook's signed cell has no bounds. Of each error a
+share stays with the device, and the rest is drawn at every write; see
+:class:`cimsim.profile.WrittenEffect`.
 """
 
 from __future__ import annotations
@@ -11,15 +13,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cimsim.profile.curves import AnyCurve
-from cimsim.profile.effect import Effect, SpreadEffect
+from cimsim.profile.cycles import WrittenEffect
+from cimsim.profile.effect import SpreadEffect
 from cimsim.profile.fields import NonNegative, Positive
 
 
-class StateDependentProgrammingNoise(SpreadEffect):
+class StateDependentProgrammingNoise(SpreadEffect, WrittenEffect):
     """Gaussian programming error whose spread, and mean if given, depend on the target.
 
         g = bounded(g_target + strength * (bias(r) + spread_strength * max(0, sigma(r)) * xi))
-        r = g_target / g_ref,    xi ~ N(0, 1), once per chip
+        r = g_target / g_ref,    xi = sqrt(device_share) d + sqrt(1 - device_share) c
+        d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
     Units: g, g_ref, bias and sigma in uS. The curves are physical: they are not rescaled when
     g_max is. Source: form and PCM coefficients, Joshi et al., Nat. Commun. 11, 2473 (2020).
@@ -31,10 +35,12 @@ class StateDependentProgrammingNoise(SpreadEffect):
     bias_uS: AnyCurve | None = Field(default=None, description="mean error over r")
 
 
-class RelativeProgrammingNoise(Effect):
+class RelativeProgrammingNoise(WrittenEffect):
     """Multiplicative mismatch: every cell's gain differs by the same fraction.
 
-        g = bounded(g_target + strength * sigma_of_g * |g_target| * xi),   xi ~ N(0, 1)
+        g = bounded(g_target + strength * sigma_of_g * |g_target| * xi)
+        xi = sqrt(device_share) d + sqrt(1 - device_share) c
+        d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
     Units: g in uS; sigma_of_g is a fraction.
     Source: textbook model, no device.
@@ -44,11 +50,12 @@ class RelativeProgrammingNoise(Effect):
     sigma_of_g: NonNegative = Field(description="spread as a fraction of the cell's conductance")
 
 
-class GaussianProgrammingNoise(Effect):
+class GaussianProgrammingNoise(WrittenEffect):
     """Additive programming error with the same spread for every state (textbook).
 
-        g = bounded(g_target + strength * sigma * xi),    xi ~ N(0, 1), once per chip
-        sigma = sigma_of_g_max * g_max
+        g = bounded(g_target + strength * sigma * xi),    sigma = sigma_of_g_max * g_max
+        xi = sqrt(device_share) d + sqrt(1 - device_share) c
+        d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
     Units: sigma in uS; sigma_of_g_max is a fraction of g_max.
     Source: textbook model, no device.

@@ -136,7 +136,7 @@ class Sourced(Section):
         missing = [
             name
             for name in cls.numbers()
-            if data.get(name) not in (None, cls.model_fields[name].default) and name not in named
+            if not _is_default(data.get(name), cls.model_fields[name].default) and name not in named
         ]
         if isinstance(source, Mapping):
             strange = [name for name in source if name not in cls.model_fields]
@@ -160,6 +160,11 @@ def fault(
     """A pydantic error that can be raised beside others."""
     error = PydanticCustomError(kind, message, context)
     return InitErrorDetails(type=error, loc=loc, input=value)
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """Whether a raw ``value`` is left at its default, or not given; a file has lists for tuples."""
+    return value is None or (tuple(value) if isinstance(value, list) else value) == default
 
 
 def _no_source(names: list[str]) -> str:

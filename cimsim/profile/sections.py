@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.profile.drift import Drift
+from cimsim.profile.endurance import Endurance
 from cimsim.profile.fields import Count, NonNegative, Number, Positive, Text
 from cimsim.profile.finite import refuse_too_large
 from cimsim.profile.nonlinearity import IV
@@ -17,6 +18,9 @@ from cimsim.profile.read_noise import ReadNoise
 from cimsim.profile.section import Sourced
 from cimsim.profile.stuck import Faults
 from cimsim.profile.temperature import TemperatureEffect
+from cimsim.profile.variation import Variation
+
+_LARGEST_WIDENING = 1e6
 
 
 class WriteVerify(Sourced):
@@ -24,7 +28,8 @@ class WriteVerify(Sourced):
 
         |g - g_target| <= tolerance: the error is drawn from its Gaussian, cut off there
 
-    Where several kinds of programming noise act, the window is for their sum.
+    Where several kinds of programming noise act, the window is for their sum. What of them stays
+    with the device (``device_share``) is one more mean error of the cell.
     Units: g and tolerance in uS.
     Source: the chip's way of programming.
     """
@@ -36,12 +41,14 @@ class Cell(Sourced):
     """One memory device: its range of conductance and everything that is wrong with it.
 
     Units: conductances in uS. An empty list of effects is an ideal cell in that respect. Effects
-    act in this order: levels, programming noise, drift, temperature, faults; then each read.
+    act in this order: levels, programming noise, variation, drift, temperature, faults; then each
+    read.
     A cell whose range is symmetric around 0 (``g_min_uS = -g_max_uS``, in a ``single-device``
     mapping, with Gaussian or relative noise and nothing else) is no device but the textbook's noisy
     weight; its errors have no bounds.
 
-    Errors and drift take a cell below ``g_min_uS``, the lowest target, and above ``g_max_uS``, but
+    Endurance changes programming itself: its spread, and which targets can be reached. Errors and
+    drift take a cell below ``g_min_uS``, the lowest target, and above ``g_max_uS``, but
     not beyond ``g_floor_uS`` and ``g_ceiling_uS``.
     """
 
@@ -64,6 +71,12 @@ class Cell(Sourced):
     )
     write_verify: WriteVerify | None = Field(
         default=None, description="acceptance window of programming; null accepts everything"
+    )
+    endurance: Endurance | None = Field(
+        default=None, description="what writing many times has done to the cell; null is nothing"
+    )
+    variation: tuple[Variation, ...] = Field(
+        default=(), description="what cells that lie close together have in common"
     )
     faults: tuple[Faults, ...] = Field(default=(), description="cells and lines that do not work")
     drift: tuple[Drift, ...] = Field(default=(), description="changes with age")
@@ -94,7 +107,7 @@ class Cell(Sourced):
             raise ValueError(f"must be at least g_max_uS, the highest target, which is {high:g}")
         return bound
 
-    @field_validator("programming_noise", "drift", "temperature", "read_noise", "iv")
+    @field_validator("programming_noise", "variation", "drift", "temperature", "read_noise", "iv")
     @classmethod
     def _stays_finite(cls, effects: Any, info: ValidationInfo) -> Any:
         low, high = info.data.get("g_min_uS"), info.data.get("g_max_uS")
@@ -102,6 +115,30 @@ class Cell(Sourced):
             if effect is not None and low is not None and high is not None:
                 refuse_too_large(effect, max(abs(low), high))
         return effects
+
+    @field_validator("endurance")
+    @classmethod
+    def _wears_out_this_cell(
+        cls, endurance: Endurance | None, info: ValidationInfo
+    ) -> Endurance | None:
+        low, high = info.data.get("g_min_uS"), info.data.get("g_max_uS")
+        if endurance is None or low is None or high is None:
+            return endurance
+        for name in ("g_low_uS", "g_high_uS"):
+            if any(not low <= edge <= high for edge in getattr(endurance, name)):
+                raise ValueError(
+                    f"'{name}' must lie between g_min_uS and g_max_uS, the targets of a fresh "
+                    f"cell, which are {low:g} and {high:g}"
+                )
+        edges = endurance.g_low_uS or endurance.g_high_uS
+        if not edges and not info.data.get("programming_noise", True):
+            raise ValueError("there is no programming noise whose spread could grow")
+        if endurance.strength * max(endurance.spread_factor) > _LARGEST_WIDENING:
+            raise ValueError(
+                f"the spread of programming would grow more than {_LARGEST_WIDENING:g} times; "
+                "check 'spread_factor' and 'strength'"
+            )
+        return endurance
 
     @property
     def signed(self) -> bool:

@@ -49,6 +49,18 @@ def test_time_ages_the_chips(run: Run) -> None:
     assert scores(swept)[0.0, 1] != scores(swept)[31557600.0, 1]
 
 
+def test_cycles_write_the_same_chips_again(run: Run) -> None:
+    (swept,) = sweep([run], parse_axis("cycle=0,2"), 2)
+    model = run.chip_model(run.profile)
+    for cycle in (0, 2):
+        cimsim.program(model, seed=1, cycle=cycle)
+        expected = evaluate(model, run.data.test_x, run.data.test_y)
+        assert scores(swept)[cycle, 1] == (expected.accuracy, expected.loss)
+    assert scores(swept)[0, 1] != scores(swept)[2, 1]
+    again = read_sweep(sweep_folder(run.path, "cycle"))
+    assert scores(again) == scores(swept)
+
+
 def test_bits_change_the_converters(run: Run) -> None:
     (swept,) = sweep([run], parse_axis("adc.bits=ideal,2"), 2)
     mean = {level: sum(scores(swept)[level, chip][0] for chip in (0, 1)) for level in (None, 2)}

@@ -41,6 +41,9 @@ def test_it_writes_the_same_text_for_the_same_seeds(run: Path, cimsim: Command) 
     assert out() == text
     for other in (["--seed", 1], ["--chip-seed", 1, "--age", "10y", "--temperature", 1.5]):
         assert out(*other) != text
+    assert out("--cycle", 0) == text
+    hot = ["--age", "10y", "--temperature", 1.5]
+    assert out(*hot, "--cycle", 1) != out(*hot)
     assert out("--digital") == out("--digital", "--on", "ideal")
 
 

@@ -16,6 +16,7 @@ from cimsim.devices import (
     iv_terms,
     programmed_uS,
     sampled_reads_uS,
+    varied_uS,
 )
 from cimsim.profile import (
     IV,
@@ -26,6 +27,7 @@ from cimsim.profile import (
     ProgrammingNoise,
     ReadNoise,
     TemperatureEffect,
+    Variation,
 )
 from cimsim.seeds import generator
 from tests.building import ONE_OVER_F, POLYNOMIAL, POWER_LAW, device, gaussian
@@ -67,6 +69,10 @@ def _program(profile: Profile, g_uS: Tensor, seed: int, age_s: float) -> Tensor:
     return programmed_uS(g_uS, profile.cell, seed)
 
 
+def _vary(profile: Profile, g_uS: Tensor, seed: int, age_s: float) -> Tensor:
+    return varied_uS(g_uS, profile.cell, profile.array, seed)
+
+
 def _age(profile: Profile, g_uS: Tensor, seed: int, age_s: float) -> Tensor:
     return aged_uS(g_uS, g_uS, profile.cell, age_s, seed)
 
@@ -96,12 +102,13 @@ def _conduct(profile: Profile, g_uS: Tensor, seed: int, age_s: float) -> Tensor:
 
 
 PROGRAMMING = Family("programming", "programming_noise", ProgrammingNoise, _program)
+VARIATION = Family("variation", "variation", Variation, _vary, any_shape=False)
 DRIFT = Family("drift", "drift", Drift, _age)
 TEMPERATURE = Family("temperature", "temperature", TemperatureEffect, _warm)
 FAULTS = Family("faults", "faults", Faults, _break, any_shape=False)
 READ = Family("read", "read_noise", ReadNoise, _read, static=False)
 CURRENT = Family("iv", "iv", IV, _conduct)
-FAMILIES = (PROGRAMMING, DRIFT, TEMPERATURE, FAULTS, READ, CURRENT)
+FAMILIES = (PROGRAMMING, VARIATION, DRIFT, TEMPERATURE, FAULTS, READ, CURRENT)
 
 SATURATING = {"kind": "saturating", "amplitude": 0.9, "scale": 0.4}
 TABLE = {"kind": "table", "r": [0.0, 0.3, 1.0], "values": [0.2, 0.8, 0.5]}
@@ -115,6 +122,13 @@ BIASED = {
     "bias_uS": {"kind": "piecewise", "at": 0.5, "below": TABLE, "above": FALLING},
 }
 RELATIVE = {"kind": "relative", "sigma_of_g": 0.05}
+CORRELATED = {
+    "kind": "correlated",
+    "sigma_of_g": 0.05,
+    "length_in_rows": 8.0,
+    "length_in_columns": 2.0,
+}
+TILES = {"kind": "tile", "sigma_gain": 0.03, "sigma_offset_of_g_max": 0.01}
 LOG_RELAXATION = {
     "kind": "log-relaxation",
     "t0_s": 10.0,
@@ -128,6 +142,15 @@ TABULATED = {
     "times_s": [1.0, 100.0, 1e4],
     "sigma_uS": [LINE, SATURATING, TABLE],
     "shift_uS": [FALLING, FALLING, {**FALLING, "coefficients": [-0.1, -0.9]}],
+}
+READ_DISTURB = {
+    "kind": "read-disturb",
+    "reads": 1e4,
+    "reads_per_s": 2.0,
+    "g_ref_uS": 25.0,
+    "reads_of_table": [10.0, 1e3, 1e6],
+    "sigma_uS": [LINE, SATURATING, TABLE],
+    "shift_uS": [FALLING, FALLING, LINE],
 }
 SPREADING = {key: value for key, value in TABULATED.items() if key != "shift_uS"}
 LINEAR_TEMPERATURE = {
@@ -160,7 +183,8 @@ SINH_IV = {"kind": "sinh", "v_read_V": 0.5, "k_per_V": 3.0}
 
 KINDS: dict[Family, tuple[dict[str, Any], ...]] = {
     PROGRAMMING: (POLYNOMIAL, BIASED, RELATIVE, gaussian(0.05)),
-    DRIFT: (POWER_LAW, LOG_RELAXATION, TABULATED, SPREADING),
+    VARIATION: (CORRELATED, {**CORRELATED, "kernel": "gaussian", "pair": "adjacent"}, TILES),
+    DRIFT: (POWER_LAW, LOG_RELAXATION, TABULATED, SPREADING, READ_DISTURB),
     TEMPERATURE: (LINEAR_TEMPERATURE, ARRHENIUS),
     FAULTS: (STUCK, {**STUCK, "at": "random"}, {**STUCK, "at": "g_min"}, DEAD_LINES, FAULT_MAP),
     READ: (

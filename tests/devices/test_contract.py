@@ -18,6 +18,7 @@ from cimsim.devices import (
     read_noise,
     stuck,
     temperature,
+    variation,
 )
 from cimsim.profile import (
     AnyCurve,
@@ -36,6 +37,7 @@ from tests.devices.kinds import (
     PROGRAMMING,
     READ,
     TEMPERATURE,
+    VARIATION,
     Family,
     profile_with,
     the_effect,
@@ -58,6 +60,7 @@ every_shapeless_kind = over([case for case in EVERY if case[0].any_shape])
 GAUSSIAN_READ = [effect for effect in KINDS[READ] if effect["kind"] != "telegraph"]
 REGISTRIES: dict[Family, Mapping[type, Any]] = {
     PROGRAMMING: programming.programming_sigma_uS.registry,
+    VARIATION: variation._varied_uS.registry,
     DRIFT: drift.drifted_uS.registry,
     TEMPERATURE: temperature.warmed_uS.registry,
     FAULTS: stuck._faulty.registry,
@@ -93,6 +96,8 @@ def test_each_curve_of_the_profile_has_a_formula() -> None:
         lambda: drift.relaxation_uS(object(), field(), 1.0),
         lambda: temperature.warmed_uS(object(), field(), field(), 25.0),
         lambda: stuck._faulty(object(), field(), None, None),
+        lambda: variation._varied_uS(object(), field(), None, None, ()),
+        lambda: variation.variation_sigma_uS(object(), field(), None),
         lambda: read_noise.read_sigma_uS(object(), field(), field(), None, 25.0),
         lambda: iv_terms(object(), field()),
     ],
@@ -266,13 +271,19 @@ def _without_draws(family: Family, profile: Profile, g_uS: Tensor, age_s: float)
     return family.act(profile, g_uS, 1, age_s)
 
 
-@over([case for case in EVERY if case[0] is not FAULTS and case[1]["kind"] != "telegraph"])
+@over(
+    [
+        (family, effect)
+        for family, effect in EVERY
+        if family not in (FAULTS, VARIATION) and effect["kind"] != "telegraph"
+    ]
+)
 def test_what_an_effect_calculates_compiles_in_one_piece(
     family: Family, effect: dict[str, Any]
 ) -> None:
     # Draws come from torch.Generator objects, which a compiled graph cannot hold; so the seam lies
-    # between the draws and what is calculated from them. Faults and traps are hardly more than
-    # their draws.
+    # between the draws and what is calculated from them. Faults, traps and variation are hardly
+    # more than their draws.
     torch._dynamo.reset()
     profile = profile_with(family, effect)
     compiled = torch.compile(_without_draws, backend="aot_eager", fullgraph=True)

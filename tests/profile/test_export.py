@@ -241,4 +241,4 @@ def test_the_schema_knows_extends_and_asks_for_the_kind_of_each_effect() -> None
         kinds
     )
     optional = [name for name in kinds if "kind" not in schema["$defs"][name].get("required", [])]
-    assert optional == ["Wires"]  # of which there is one kind only
+    assert optional == ["Endurance", "Wires"]  # of which there is one kind each
