@@ -136,7 +136,8 @@ class Sourced(Section):
         missing = [
             name
             for name in cls.numbers()
-            if data.get(name) not in (None, cls.model_fields[name].default) and name not in named
+            if data.get(name) not in (None, [], cls.model_fields[name].default)
+            and name not in named
         ]
         if isinstance(source, Mapping):
             strange = [name for name in source if name not in cls.model_fields]

@@ -90,6 +90,56 @@ def test_capacitors_and_durations() -> None:
     assert found.energy_pJ.array == pytest.approx(12 * 0.1 * 0.5 * 0.25 * 8.0 * 1e-3)
 
 
+def test_columns_are_charged_whatever_is_on_them_and_cells_of_sram_leak() -> None:
+    plain = of_shape(chip())
+    found = of_shape(chip(**{"cost.read.c_column_fF": 5.0, "cost.read.leakage_cell_nW": 7.0}))
+    # 2 outputs on 2 tiles of 2 rows, in pairs; 16 pairs of cells leak for 30 ns.
+    columns_pJ = 2 * 2 * 2 * 2 * 5.0 * 0.25 * 1e-3
+    assert found.energy_pJ.array - plain.energy_pJ.array == pytest.approx(columns_pJ)
+    leaked_pJ = 2 * 2 * 4 * 2 * 7.0 * 30 * 1e-6
+    assert found.energy_pJ.leakage - plain.energy_pJ.leakage == pytest.approx(leaked_pJ)
+    silent = of_shape(chip(**{"cost.read.c_column_fF": 5.0, "cost.read.mean_drive": 0.0}))
+    assert silent.energy_pJ.array == pytest.approx(columns_pJ)
+
+
+def test_charge_of_all_bits_is_converted_once() -> None:
+    serial = {"dac.bits": 4, "dac.bit_serial": True}
+    cycle = {"cost.accumulation": {"kind": "analog", "e_cycle_pJ": 0.25, "t_cycle_ns": 5.0}}
+    digital, analog = of_shape(chip(**serial)), of_shape(chip(**serial | cycle))
+    assert digital.energy_pJ.adc == pytest.approx(2 * 2 * 3 * 2.0)
+    assert analog.energy_pJ.adc == pytest.approx(2 * 2 * 2.0 + 2 * 2 * 7 * 0.25)
+    assert analog.energy_pJ.digital == pytest.approx(digital.energy_pJ.digital - 0.1 * 2 * 2 * 2)
+    assert analog.latency_ns == 3 * (4 + 6) + 7 * 5 + 2 * 10  # two columns share an ADC
+    assert analog.energy_pJ.array == digital.energy_pJ.array
+
+
+def test_copies_take_area_and_save_time() -> None:
+    def of(**changes: object) -> Cost:
+        model = cimsim.convert(nn.Conv1d(3, 2, 1, device="meta"), chip(**changes))
+        return cost_of(model, torch.zeros(1, 3, 7, device="meta"))
+
+    one, three = of(), of(**{"cost.replication.copies": 3})
+    assert one.latency_ns == 7 * 30
+    assert three.latency_ns == 3 * 30  # 7 places on 3 copies
+    for part in ("array", "dac", "adc", "digital"):
+        assert getattr(three.area_um2, part) == 3 * getattr(one.area_um2, part)
+        assert getattr(three.energy_pJ, part) == getattr(one.energy_pJ, part)
+    assert three.area_um2.buffer == one.area_um2.buffer
+    leaking = (three.area_um2.total - three.area_um2.array) * 90
+    assert three.energy_pJ.leakage == pytest.approx(leaking * 1e-3)
+    assert three.interval_ns == 90
+
+
+def test_a_layer_leaks_as_its_own_device_does() -> None:
+    quiet = chip(**{"cost.leakage_mW_per_mm2": 0.0})
+    model = cimsim.convert(
+        nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), chip(), layers={"1": {"profile": quiet}}
+    )
+    first, second = cost_of(model, torch.ones(1, 3)).layers
+    assert first.energy_pJ.leakage > 0
+    assert second.energy_pJ.leakage == 0
+
+
 def test_bits_come_one_after_the_other() -> None:
     found = of_shape(chip(**{"dac.bits": 4, "dac.bit_serial": True, "cost.read.c_row_fF": 0.0}))
     assert found.latency_ns == 3 * 30

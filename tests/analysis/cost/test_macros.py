@@ -21,7 +21,7 @@ from cimsim.profile import FigureOfMeritAdc, SurveyAdc, load_profile
 MACROS = Path(__file__).parent / "macros"
 
 
-def macro(name: str, inputs: int, outputs: int, **settings: float) -> Cost:
+def macro(name: str, inputs: int, outputs: int, **settings: object) -> Cost:
     """One vector on one full array; ``settings`` are keys of the profile, with ``__`` for dots."""
     overrides = {key.replace("__", "."): value for key, value in settings.items()}
     device = load_profile(MACROS / f"{name}.yaml", overrides)
@@ -180,6 +180,35 @@ def test_wan_over_bits(out_bits: int, in_bits: int, tops: float, tops_per_W: flo
     assert 48 * found.tops == pytest.approx(tops, rel=0.25)
     if (out_bits, in_bits) == (6, 4):
         assert found.tops_per_W == pytest.approx(tops_per_W, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("out_bits", "in_bits", "tops"), [(3, 2, 2.122), (4, 2, 1.793), (5, 3, 1.165), (6, 4, 0.744)]
+)
+def test_wan_adds_bits_up_as_charge(out_bits: int, in_bits: int, tops: float) -> None:
+    """In: a pulse of 10 ns for each bit, 250 ns to sample and integrate its charge as often as the
+    bit weighs (all from the paper, p. 11), and of (3, 1) and (4, 2) bits the time of the rest.
+
+    Out: (5, 3) and (6, 4), 6 and 11 % too fast.
+    """
+    per_output_bit_us = 3.1457 / 1.793 - 3.1457 / 2.122  # 3.1457 million operations for a vector
+    rest_us = 3.1457 / 2.122 - 0.26 - 3 * per_output_bit_us
+    analog = {"kind": "analog", "cycles": "binary", "t_cycle_ns": 250.0}
+    found = macro(
+        "wan-2022",
+        128,
+        256,
+        dac__bits=in_bits,
+        adc__bits=out_bits,
+        cost__read__t_read_ns=10.0,
+        cost__read__t_settle_ns=0.0,
+        cost__accumulation=analog,
+        cost__adc__rate_MHz=1 / (rest_us + out_bits * per_output_bit_us),
+    )
+    assert 48 * found.tops == pytest.approx(tops, rel=0.12)
+    (layer,) = found.layers
+    assert layer.counts is not None
+    assert layer.counts.adc_conversions == 256
 
 
 def test_wan_as_its_profile_has_it() -> None:
