@@ -261,6 +261,19 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert sums[0] + sums[1] == pytest.approx(sums[2])
 
 
+def test_a_result_from_before_layers_had_copies_is_read(tmp_path: Path) -> None:
+    found = small()
+    json_path, *_ = write_cost(tmp_path, found)
+    facts = json.loads(json_path.read_text())
+    for key in ("copies", "column_lines", "cycles", "integrations"):
+        del facts["layers"][0]["counts"][key]
+    facts.pop("sha256", None)
+    json_path.write_text(json.dumps(facts))
+    counts = read_cost(tmp_path).layers[0].counts
+    assert counts is not None
+    assert (counts.copies, counts.adc_conversions) == (1, 25)
+
+
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(CimsimError, match=r"there is none; `cimsim cost .*` makes it"):
         read_cost(tmp_path)
