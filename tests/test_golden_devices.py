@@ -333,7 +333,7 @@ def test_what_a_chip_holds(name: str, level: float) -> None:
     still = [f"cell.read_noise.{i}.strength=0" for i in range(len(cell.read_noise))]
     layer = layer_of(weight, name, *IDEAL_CONVERTERS, *still)
     span = cell.g_max_uS - cell.g_min_uS
-    single = layer.profile.array.mapping == "offset-current"
+    single = layer.profile.array.mapping in ("single-device", "offset-current")
     for age_s in ages:
         cimsim.age(cimsim.program(layer, seed=1), age_s)
         held = layer.programmed_weight()[:, 1]
@@ -376,7 +376,7 @@ def test_what_a_read_adds(name: str) -> None:
         (full, low) = characteristics(layer.profile, [cell.g_max_uS, cell.g_min_uS], [age_s])
         on = device.read(cell.g_max_uS, full.g_mean_uS, age_s)
         rest = device.read(cell.g_min_uS, low.g_mean_uS, age_s)
-        if layer.profile.array.mapping == "offset-current":
+        if layer.profile.array.mapping in ("single-device", "offset-current"):
             expected = 2 * on / span
         else:
             expected = math.hypot(on, rest) / span

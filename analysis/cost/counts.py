@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from cimsim.analysis.cost.drive import IDEAL_BITS
+from cimsim.analysis.cost.drive import IDEAL_BITS, without_sign
 from cimsim.analysis.cost.workload import AnalogWork
+from cimsim.circuits.converters import Converter
 from cimsim.circuits.mapping import Mapping
 from cimsim.profile import (
     AnalogAccumulation,
@@ -92,7 +93,8 @@ def count(work: AnalogWork, profile: Profile) -> Counts:
     devices = 2 if mapping.paired else 1
     rows = groups * inputs * blocks  # that are driven for every vector, on all tiles
     bits = profile.dac.bits or IDEAL_BITS
-    pulses = bits - 1 if profile.dac.bit_serial else 1
+    unsigned = without_sign(profile.dac, work.nonnegative)
+    pulses = Converter(bits, unsigned=unsigned).planes if profile.dac.bit_serial else 1
     cells = outputs * inputs * array.slices * devices + rows * mapping.reference
     results = work.vectors * outputs  # columns' results before any overlap
     cost = profile.cost or Cost()
@@ -104,7 +106,7 @@ def count(work: AnalogWork, profile: Profile) -> Counts:
     multiplied = 1 if array.weight_scale == "layer" else row_tiles
     per_tile = min(array.columns, columns * array.slices)
     copies = _copies(cost.replication, work.vectors)
-    lines = outputs * array.slices * devices * row_tiles + tiling.tiles * blocks * held_reference
+    lines = outputs * array.slices * devices * row_tiles + tiling.tiles * blocks * mapping.reference
     return Counts(
         macs=work.vectors * outputs * inputs,
         vectors=work.vectors,
@@ -150,6 +152,6 @@ def _tiles(copies: int, tiles: int, rows: int, columns: int, profile: Profile) -
     array, mapping = profile.array, Mapping(profile.cell, profile.array)
     if tiles > 1:
         return copies * tiles
-    free = array.columns - (mapping.reference and not mapping.digital_reference)
+    free = array.columns - mapping.reference
     sharing = min(array.rows // rows, free // (columns * array.slices))
     return math.ceil(copies / max(1, sharing))

@@ -147,14 +147,18 @@ def test_bits_come_one_after_the_other() -> None:
     assert found.energy_pJ.array == pytest.approx(cells_fJ * 1e-3)
 
 
-@pytest.mark.parametrize("serial", [False, True])
-def test_energy_of_a_convolutions_cells_is_that_of_every_cell_at_every_place(serial: bool) -> None:
+@pytest.mark.parametrize(("serial", "sign"), [(False, True), (True, True), (True, False)])
+def test_energy_of_a_convolutions_cells_is_that_of_every_cell_at_every_place(
+    serial: bool, sign: bool
+) -> None:
     """Against the sum over places of the programmed chip's conductances times squared drives."""
     torch.manual_seed(0)
-    device = chip(**{"array.rows": 18, "dac.bit_serial": serial, "cost.read.c_row_fF": 0.0})
+    levels = {"dac.bit_serial": serial, "dac.sign": "always" if sign else "if-needed"}
+    device = chip(**levels | {"array.rows": 18, "cost.read.c_row_fF": 0.0})
     network = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2, groups=2, padding=1))
     model = cimsim.convert(network, device)
     x = torch.randn(2, 4, 7, 7)
+    x = x if sign else x.abs()
     cimsim.calibrate(model, [x])
     cimsim.program(model, 3)
     found = cost_of(model, x)
@@ -164,12 +168,13 @@ def test_energy_of_a_convolutions_cells_is_that_of_every_cell_at_every_place(ser
     assert isinstance(layer, AnalogLayer)
     array = layer.array
     cells = hold(array.tiling.to_cells(layer.weight.detach()), device, layer.chip_seed, 0.0)
-    steps = x / (layer.dac_range / 127)
+    largest, planes = (127, 7) if sign else (255, 8)
+    steps = x / (layer.dac_range / largest)
     if serial:
-        codes = steps.clamp(-127, 127).round().abs().int()
-        drive = torch.cat([(codes >> plane & 1).float() for plane in range(7)])
+        codes = steps.clamp(-largest, largest).round().abs().int()
+        drive = torch.cat([(codes >> plane & 1).float() for plane in range(planes)])
     else:
-        drive = (steps / 127).clamp(-1, 1)
+        drive = (steps / largest).clamp(-1, 1)
     seen = array.tiling.row_inputs(drive).square().sum(1)  # [tiles, rows]
     total_uS = (seen * cells.g_uS.sum((0, 2))).sum() / 2  # of one input
     assert found.energy_pJ.array == pytest.approx(float(total_uS) * 0.25 * 4.0 * 1e-3, rel=1e-4)

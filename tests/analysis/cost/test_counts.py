@@ -94,6 +94,15 @@ def test_copies_work_on_as_many_vectors() -> None:
     assert copied.tiles == 3 * 2
 
 
+@pytest.mark.parametrize(("lowest", "pulses"), [(0.0, 3), (-1.0, 2)])
+def test_inputs_without_a_sign_take_a_pulse_for_each_bit(lowest: float, pulses: int) -> None:
+    x = torch.tensor([[1.0, 0.5, lowest]])
+    found = counted(nn.Linear(3, 2), x, *TINY, "dac.sign=if-needed")
+    assert found.pulses == pulses
+    assert found.adc_conversions == 2 * 2 * pulses
+    assert counted(nn.Linear(3, 2), x, *TINY).pulses == 2
+
+
 def test_slices_are_columns_of_their_own() -> None:
     found = counted(
         nn.Linear(3, 2, bias=False), torch.ones(1, 3), *TINY, "cell.levels=2", "array.slices=2"
