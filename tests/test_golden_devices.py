@@ -186,11 +186,11 @@ MRAM = Device(programming=lambda g: 1.6 + (g - 13) / 13 * (2.0 - 1.6))
 NOR_FLASH = Device(programming=lambda g: round((0.044 + 0.056 + 0.036) / 3, 3) * g)
 NOR_FLASH_FINE = Device(programming=lambda g: 0.003 * g)
 # Tang et al. 2018 as AIHWKit's EcRamPresetDevice has it: dw_min, dw_min_std, dw_min_dtod, w_min and
-# w_min_dtod, in a range of 1.1724 + 0.8276.
+# w_min_dtod, in a range of 1.1724 + 0.8276, here 1 uS from 0.1 uS on.
 ECRAM = Device(programming=lambda g: 0.3 * 0.002 / 2)
 ECRAM_OPEN_LOOP = Device(
     programming=lambda g: math.hypot(
-        0.1 * g, 0.05 * 0.8276 / 2, 0.3 * 0.002 / 2 * math.sqrt(g / (0.002 / 2))
+        0.1 * (g - 0.1), 0.05 * 0.8276 / 2, 0.3 * 0.002 / 2 * math.sqrt((g - 0.1) / (0.002 / 2))
     )
 )
 # Yao et al. 2020 (p. 8): accepted within 100 nA at 0.2 V.
@@ -217,8 +217,8 @@ DEVICES: dict[str, tuple[Device, list[float], list[float]]] = {
     "mram-jung-2022": (MRAM, [13.0, 26.0], [0.0]),
     "nor-flash-guo-2017": (NOR_FLASH, [0.01, 1.0], [0.0]),
     "nor-flash-bayat-2016": (NOR_FLASH_FINE, [0.0001, 1.0], [0.0]),
-    "ecram-tang-2018": (ECRAM, [0.0, 0.5, 1.0], [0.0]),
-    "ecram-tang-2018-open-loop": (ECRAM_OPEN_LOOP, [0.0, 0.5, 1.0], [0.0]),
+    "ecram-tang-2018": (ECRAM, [0.1, 0.5, 1.1], [0.0]),
+    "ecram-tang-2018-open-loop": (ECRAM_OPEN_LOOP, [0.1, 0.5, 1.1], [0.0]),
     "sram-charge-jia-2020": (SRAM, [0.0, 1.0], [0.0]),
 }
 
