@@ -39,6 +39,7 @@ class Device:
     shift: Callable[[float, float], float] = lambda g, t: 0.0
     spread: Callable[[float, float], float] = lambda g, t: 0.0
     read: Callable[[float, float, float], float] = lambda g, held, t: 0.0
+    window: float = math.inf
 
 
 def one_over_f(t: float, t_read: float) -> float:
@@ -124,6 +125,10 @@ WAN_DEVICE = Device(
     programming=lambda g: 0.0, spread=lambda g, t: float(np.polyval(WAN[t], g / 40))
 )
 
+WAN_ITERATED = Device(
+    programming=lambda g: 0.0, spread=lambda g, t: (1 - 0.29) * WAN_DEVICE.spread(g, t)
+)
+
 # Falcone et al. 2025 (CMO/HfOx), AIHWKit: acceptance of 2 % and of 0.2 %.
 CMO = Device(
     programming=lambda g: 0.0112185391 + 0.01129027418 * g,
@@ -175,6 +180,21 @@ SONOS = Device(
 GENERIC = Device(programming=lambda g: 0.03 * 25)
 MISMATCH = Device(programming=lambda g: 0.3 * abs(g))
 FEFET = Device(programming=lambda g: 0.005 * 1.788)
+# Jung et al. 2022 (p. 6-8): 13 and 26 kohm spread by 1.6 and 2.0 kohm, here in uS.
+MRAM = Device(programming=lambda g: 1.6 + (g - 13) / 13 * (2.0 - 1.6))
+# Guo et al. 2017 (p. 2): three chips; Merrikh Bayat et al. 2016 (abstract): 35 pulses.
+NOR_FLASH = Device(programming=lambda g: round((0.044 + 0.056 + 0.036) / 3, 3) * g)
+NOR_FLASH_FINE = Device(programming=lambda g: 0.003 * g)
+# Tang et al. 2018 as AIHWKit's EcRamPresetDevice has it: dw_min, dw_min_std, dw_min_dtod, w_min and
+# w_min_dtod, in a range of 1.1724 + 0.8276, here 1 uS from 0.1 uS on.
+ECRAM = Device(programming=lambda g: 0.3 * 0.002 / 2)
+ECRAM_OPEN_LOOP = Device(
+    programming=lambda g: math.hypot(
+        0.1 * (g - 0.1), 0.05 * 0.8276 / 2, 0.3 * 0.002 / 2 * math.sqrt((g - 0.1) / (0.002 / 2))
+    )
+)
+# Yao et al. 2020 (p. 8): accepted within 100 nA at 0.2 V.
+LIU = Device(programming=lambda g: 1.0, window=0.1 / 0.2)
 SRAM = Device(
     programming=lambda g: 0.01 * g,
     read=lambda g, held, t: math.sqrt(1.380649e-23 * 298.15 / 1.2e-15) / 0.85,
@@ -185,6 +205,8 @@ DEVICES: dict[str, tuple[Device, list[float], list[float]]] = {
     "pcm-hermes-2023": (HERMES, [0.5, 1.5, 5.0, 10.0, 20.7], [0.0, HOUR, DAY, YEAR]),
     "pcm-hermes-2023-single": (HERMES_SINGLE, [0.3, 1.0, 3.0, 10.35], [0.0, HOUR, YEAR]),
     "reram-wan-2022": (WAN_DEVICE, [1.0, 5.0, 10.0, 20.0, 40.0], [1.0, DAY, 2 * DAY]),
+    "reram-wan-2022-iterated": (WAN_ITERATED, [1.0, 10.0, 40.0], [1.0, DAY, 2 * DAY]),
+    "reram-2t2r-liu-2020": (LIU, [2.5, 20.0], [0.0]),
     "reram-cmo-2025": (CMO, [20.0, 45.0, 88.2], [1.0, HOUR, DAY]),
     "reram-cmo-2025-fine": (CMO_FINE, [20.0, 45.0, 88.2], [1.0, HOUR, DAY]),
     "reram-milo-2021": (MILO, [50.0, 100.0, 225.0], [0.0]),
@@ -192,6 +214,11 @@ DEVICES: dict[str, tuple[Device, list[float], list[float]]] = {
     "generic-gaussian": (GENERIC, [0.0, 10.0, 25.0], [0.0]),
     "mismatch": (MISMATCH, [0.0, 10.0, 25.0], [0.0]),
     "fefet-jerry-2017": (FEFET, [0.03973, 1.0, 1.788], [0.0]),
+    "mram-jung-2022": (MRAM, [13.0, 26.0], [0.0]),
+    "nor-flash-guo-2017": (NOR_FLASH, [0.01, 1.0], [0.0]),
+    "nor-flash-bayat-2016": (NOR_FLASH_FINE, [0.0001, 1.0], [0.0]),
+    "ecram-tang-2018": (ECRAM, [0.1, 0.5, 1.1], [0.0]),
+    "ecram-tang-2018-open-loop": (ECRAM_OPEN_LOOP, [0.1, 0.5, 1.1], [0.0]),
     "sram-charge-jia-2020": (SRAM, [0.0, 1.0], [0.0]),
 }
 
@@ -207,7 +234,7 @@ def test_the_numbers_are_those_of_the_paper(name: str) -> None:
         g, t = row.g_uS, row.t_s
         spread = device.spread(g, t)
         programming = device.programming(g)
-        tabulated = name in ("reram-wan-2022", "sonos-agrawal-2022")
+        tabulated = name.startswith("reram-wan-2022") or name == "sonos-agrawal-2022"
         around = math.hypot(programming, spread) if tabulated else programming
         assert row.sigma_prog_uS == pytest.approx(around, rel=5e-3, abs=1e-9)
         held = g + device.shift(g, t)
@@ -240,6 +267,19 @@ def test_both_acceptance_ranges_have_their_own_noise() -> None:
     assert 10 < coarse / fine < 11
 
 
+def test_relaxation_of_neurram_after_half_an_hour_is_what_the_paper_says_of_it() -> None:
+    """Wan et al. 2022, Methods (pp. 10-11): an average spread of 2.8 uS and a largest of about 4 uS
+    after one iteration, 2 uS after three. The fit's curves at 1 s and 1 day went in, not these."""
+    targets = np.linspace(1, 40, 79).tolist()
+    one, three = (
+        [row.sigma_prog_uS for row in characteristics(load_profile(name), targets, [1800.0])]
+        for name in ("reram-wan-2022", "reram-wan-2022-iterated")
+    )
+    assert np.mean(one) == pytest.approx(2.8, rel=0.02)
+    assert np.mean(three) == pytest.approx(2.0, rel=0.02)
+    assert max(one) == pytest.approx(3.87, rel=0.15)
+
+
 # Through the public path.
 
 Grid = NDArray[np.float64]
@@ -248,9 +288,12 @@ MASS = np.exp(-(XI**2) / 2) / np.exp(-(XI**2) / 2).sum()
 
 
 def moments(device: Device, g: float, floor: float, age_s: float) -> tuple[float, float]:
-    """Mean and variance of a cell's conductance after programming, clamping, drift, clamping."""
-    programmed = np.maximum(floor, g + device.programming(g) * XI)
-    weights = MASS[:, None] * MASS[None, :]
+    """Mean and variance of a cell's conductance after programming within the window of acceptance,
+    clamping, drift, clamping."""
+    errors = device.programming(g) * XI
+    programmed = np.maximum(floor, g + errors)
+    accepted = MASS * (np.abs(errors) <= device.window)
+    weights = accepted[:, None] / accepted.sum() * MASS[None, :]
     if device.nu is not None and age_s:
         mean, std = device.nu(g)
         factor = ((age_s + device.t0_s) / device.t0_s) ** -np.abs(mean + std * XI)
@@ -290,7 +333,7 @@ def test_what_a_chip_holds(name: str, level: float) -> None:
     still = [f"cell.read_noise.{i}.strength=0" for i in range(len(cell.read_noise))]
     layer = layer_of(weight, name, *IDEAL_CONVERTERS, *still)
     span = cell.g_max_uS - cell.g_min_uS
-    single = layer.profile.array.mapping == "offset-current"
+    single = layer.profile.array.mapping in ("single-device", "offset-current")
     for age_s in ages:
         cimsim.age(cimsim.program(layer, seed=1), age_s)
         held = layer.programmed_weight()[:, 1]
@@ -333,7 +376,7 @@ def test_what_a_read_adds(name: str) -> None:
         (full, low) = characteristics(layer.profile, [cell.g_max_uS, cell.g_min_uS], [age_s])
         on = device.read(cell.g_max_uS, full.g_mean_uS, age_s)
         rest = device.read(cell.g_min_uS, low.g_mean_uS, age_s)
-        if layer.profile.array.mapping == "offset-current":
+        if layer.profile.array.mapping in ("single-device", "offset-current"):
             expected = 2 * on / span
         else:
             expected = math.hypot(on, rest) / span

@@ -282,19 +282,23 @@ def cost_of(
     devices = [profile or layer.profile for layer in analog]
     priced = {id(device): prices_of(device) for device in devices}
     logic = priced[id(devices[0])]  # of the digital layers too
-    layers = [
-        _digital(layer, logic)
-        if isinstance(layer, DigitalWork)
-        else _analog(layer, profile or layer.profile, priced[id(profile or layer.profile)])
-        for layer in work.layers
-    ]
-    warnings = [text for prices in priced.values() for text in prices.warnings]
+    layers: list[LayerCost] = []
+    prices: list[Prices] = []
+    for layer in work.layers:
+        if isinstance(layer, DigitalWork):
+            prices.append(logic)
+            layers.append(_digital(layer, logic))
+        else:
+            device = profile or layer.profile
+            prices.append(priced[id(device)])
+            layers.append(_analog(layer, device, prices[-1]))
+    warnings = [text for rates in priced.values() for text in rates.warnings]
     total_ns = math.fsum(layer.latency_ns for layer in layers)
     return Cost(
         profile=", ".join(dict.fromkeys(device.name for device in devices)),
         overrides=tuple(dict.fromkeys(text for device in devices for text in device.overrides)),
         inputs=work.samples if all(layer.drive and layer.weight for layer in analog) else 0,
-        layers=tuple(_leaking(layer, total_ns, logic) for layer in layers),
+        layers=tuple(_leaking(*of, total_ns) for of in zip(layers, prices, strict=True)),
         warnings=tuple(dict.fromkeys(warnings)),
     )
 
@@ -305,7 +309,6 @@ def _analog(work: AnalogWork, device: Profile, prices: Prices) -> LayerCost:
     except CimsimError as error:
         raise CimsimError(f"layer '{work.name}': {error}") from None
     power = read_power(work, device, counts.blocks)
-    at_once = prices.t_pulse_ns + counts.columns_per_adc * prices.t_conversion_ns
     return LayerCost(
         name=work.name,
         kind=work.kind,
@@ -316,18 +319,31 @@ def _analog(work: AnalogWork, device: Profile, prices: Prices) -> LayerCost:
         energy_pJ=Parts(
             array=_array_pJ(counts, power, device),
             dac=counts.dac_conversions * prices.dac.e_pJ,
-            adc=counts.adc_conversions * prices.adc.e_pJ,
+            adc=counts.adc_conversions * prices.adc.e_pJ + counts.integrations * prices.e_cycle_pJ,
             digital=(counts.shift_adds + counts.adds) * prices.e_add_pJ
             + counts.multiplies * prices.e_multiply_pJ,
             buffer=counts.buffer_bits * prices.e_bit_pJ,
         ),
-        latency_ns=counts.vectors * counts.pulses * at_once,
+        latency_ns=_in_turn(counts) * _vector_ns(counts, prices),
         area_um2=_area_um2(counts, device, prices),
     )
 
 
+def _in_turn(counts: Counts) -> float:
+    """Vectors that one copy of a layer takes one after the other."""
+    return counts.vectors if counts.copies == 1 else math.ceil(counts.vectors / counts.copies)
+
+
+def _vector_ns(counts: Counts, prices: Prices) -> float:
+    """Time of one vector: its pulses, and the conversions of the columns that share an ADC."""
+    conversions_ns = counts.columns_per_adc * prices.t_conversion_ns
+    if not counts.cycles:
+        return counts.pulses * (prices.t_pulse_ns + conversions_ns)
+    return counts.pulses * prices.t_pulse_ns + counts.cycles * prices.t_cycle_ns + conversions_ns
+
+
 def _array_pJ(counts: Counts, power: ReadPower, device: Profile) -> float:
-    """Cells and row lines, see :class:`cimsim.profile.CellRead`."""
+    """Cells, row and column lines, see :class:`cimsim.profile.CellRead`."""
     read, cell = (device.cost or Rates()).read, device.cell
     reads = counts.vectors * counts.pulses
     if read.c_cell_fF is None:  # uS V^2 ns = fJ
@@ -336,7 +352,9 @@ def _array_pJ(counts: Counts, power: ReadPower, device: Profile) -> float:
         cells_fJ = power.conductance_uS / cell.g_max_uS * read.v_read_V**2 * read.c_cell_fF
     along = device.array.columns * counts.devices
     rows_fJ = power.rows * along * read.c_row_fF * read.v_read_V**2
-    return reads * (cells_fJ + rows_fJ) * 1e-3
+    charged = counts.column_lines * device.array.rows
+    columns_fJ = charged * read.c_column_fF * read.v_read_V**2
+    return reads * (cells_fJ + rows_fJ + columns_fJ) * 1e-3
 
 
 def _area_um2(counts: Counts, device: Profile, prices: Prices) -> Parts:
@@ -379,8 +397,10 @@ def _bit_macs(counts: Counts, device: Profile) -> float | None:
     return counts.macs * (device.dac.bits or IDEAL_BITS) * bits
 
 
-def _leaking(layer: LayerCost, total_ns: float, logic: Prices) -> LayerCost:
-    """The layer with what all but its cells leak while the whole inference lasts."""
-    leaking_um2 = layer.area_um2.total - layer.area_um2.array
-    leakage_pJ = leaking_um2 * total_ns * logic.leakage_pJ_per_um2_ns
+def _leaking(layer: LayerCost, prices: Prices, total_ns: float) -> LayerCost:
+    """The layer with what its circuits and cells leak while the whole inference lasts."""
+    circuits_um2 = layer.area_um2.total - layer.area_um2.array
+    cells = layer.area_um2.array / prices.area_cell_um2
+    power = circuits_um2 * prices.leakage_pJ_per_um2_ns + cells * prices.leakage_pJ_per_cell_ns
+    leakage_pJ = total_ns * power
     return replace(layer, energy_pJ=replace(layer.energy_pJ, leakage=leakage_pJ))

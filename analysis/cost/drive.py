@@ -12,7 +12,7 @@ from cimsim.array import Tiling
 from cimsim.circuits.converters import Converter
 from cimsim.circuits.dac import bit_planes
 from cimsim.nn import AnalogLayer
-from cimsim.profile import Array
+from cimsim.profile import DAC, Array
 
 IDEAL_BITS = 8
 """What an ideal converter is taken for, as none is ideal."""
@@ -50,19 +50,32 @@ class Drive:
 def drive_of(layer: AnalogLayer, vectors: Tensor) -> Drive:
     """How ``vectors`` drive the rows of ``layer``.
 
-    Over the DAC's range as it is calibrated; where there is none, over the largest value.
+    Over the DAC's range as it is calibrated; where there is none, over the largest value. Without
+    a sign where the device can do without it and no input is below 0.
     """
-    bits = layer.profile.dac.bits or IDEAL_BITS
+    dac = layer.profile.dac
+    bits = dac.bits or IDEAL_BITS
+    unsigned = without_sign(dac, nonnegative(vectors))
     scale = layer.dac_range.detach()
     if not bool(torch.isfinite(scale)):
         scale = vectors.abs().max()
     u = (vectors / scale.clamp_min(_SMALLEST_RANGE)).clamp(-1.0, 1.0).to(torch.float32)
-    converter = Converter(bits)
+    converter = Converter(bits, unsigned=unsigned)
     codes = converter.encode(u * converter.levels, want_inside=False)[0]
     whole: Array = layer.profile.array.model_copy(update={"rows": _UNLIMITED})
     tiling = layer.tiling(layer, whole)
-    parts = (u.square(), u.abs(), bit_planes(codes, bits).abs())
+    parts = (u.square(), u.abs(), bit_planes(codes, converter.planes).abs())
     return Drive(*(_per_row(tiling, part) for part in parts))
+
+
+def nonnegative(vectors: Tensor) -> bool:
+    """Whether no number of ``vectors`` is below 0."""
+    return not bool((vectors < 0).any())
+
+
+def without_sign(dac: DAC, nonnegative: bool) -> bool:
+    """Whether inputs are sent without a sign, all of their bits being magnitude."""
+    return dac.bits is not None and dac.sign == "if-needed" and nonnegative
 
 
 def _per_row(tiling: Tiling, values: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ class Prices:
     adc: converters.Converter
     t_pulse_ns: float
     t_conversion_ns: float
+    t_cycle_ns: float
+    e_cycle_pJ: float
     e_add_pJ: float
     e_multiply_pJ: float
     e_mac_pJ: float
@@ -27,6 +29,7 @@ class Prices:
     area_accumulator_um2: float
     area_bit_um2: float
     leakage_pJ_per_um2_ns: float
+    leakage_pJ_per_cell_ns: float
     warnings: tuple[str, ...]
 
 
@@ -48,6 +51,8 @@ def prices_of(profile: Profile) -> Prices:
         adc=adc,
         t_pulse_ns=cost.read.t_read_ns + cost.read.t_settle_ns,
         t_conversion_ns=1e3 / cost.adc.rate_MHz,
+        t_cycle_ns=_of_a_cycle(cost, "t_cycle_ns"),
+        e_cycle_pJ=_of_a_cycle(cost, "e_cycle_pJ"),
         e_add_pJ=logic.e_add_pJ * of_logic,
         e_multiply_pJ=logic.e_multiply_pJ * of_logic,
         e_mac_pJ=logic.e_mac_pJ * of_logic,
@@ -57,8 +62,14 @@ def prices_of(profile: Profile) -> Prices:
         area_accumulator_um2=logic.area_accumulator_um2 * logic_area,
         area_bit_um2=memory.area_bit_um2 * memory_area,
         leakage_pJ_per_um2_ns=cost.leakage_mW_per_mm2 * 1e-6,  # 1 mW x 1 ns = 1 pJ
+        leakage_pJ_per_cell_ns=cost.read.leakage_cell_nW * 1e-6,
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def _of_a_cycle(cost: Cost, key: str) -> float:
+    """A number of one integration; 0 where pulses are added up digitally."""
+    return float(getattr(cost.accumulation, key, 0.0))
 
 
 def _unstated(profile: Profile) -> list[str]:

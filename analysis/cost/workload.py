@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from cimsim.analysis.cost.drive import Drive, drive_of
+from cimsim.analysis.cost.drive import Drive, drive_of, nonnegative
 from cimsim.array import Tiling
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, analog_layers, digital, evaluating
@@ -41,6 +41,7 @@ class AnalogWork:
             of a transposed convolution that overlap.
         corrections: digital factors beside the scale of a column.
         drive: how strongly the rows are driven; None where the input has no numbers.
+        nonnegative: whether there were inputs, and none of them below 0.
         tiling: how the weight lies on tiles of such an array.
         weight: makes the weight that is programmed, None on the meta device.
         chip: seed, age in seconds and write cycle of the chip that it is programmed on.
@@ -56,6 +57,7 @@ class AnalogWork:
     additions: float
     corrections: float
     drive: Drive | None
+    nonnegative: bool
     tiling: Callable[[Array], Tiling]
     weight: Callable[[], Tensor] | None
     chip: tuple[int, float, int]
@@ -89,6 +91,7 @@ class _Seen:
     outputs: int = 0
     flops: int = 0
     drives: list[Drive] = field(default_factory=list)
+    nonnegative: bool = True
 
 
 @dataclass
@@ -190,6 +193,7 @@ def _watched(model: nn.Module, counter: FlopCounterMode, seen: dict[str, _Seen])
             entry.vectors += math.prod(shape) // outputs
             if not vectors.is_meta and not module.weight.is_meta:
                 entry.drives.append(drive_of(module, vectors))
+                entry.nonnegative &= nonnegative(vectors)
             aside += flops() - now
 
     with ExitStack() as hooks:
@@ -217,6 +221,7 @@ def _analog(name: str, layer: AnalogLayer, seen: _Seen, batch: int) -> AnalogWor
         additions=_whole(biases + max(0.0, overlapping)),
         corrections=_whole(outputs if layer.denoiser is not None else 0.0),
         drive=Drive.mean(seen.drives),
+        nonnegative=bool(seen.drives) and seen.nonnegative,
         tiling=partial(type(layer).tiling, layer),
         weight=None if layer.weight.is_meta else layer.effective_weight,
         chip=(layer.chip_seed, layer.age_s, layer.cycle),

@@ -17,13 +17,16 @@ class CellRead(Sourced):
 
         E_cell = d V_read^2 G t_read,   or   d V_read^2 C_cell G / G_max  with capacitors
         E_row  = d V_read^2 C_row for every cell along a driven row
+        E_col  = V_read^2 C_column for every cell along a column that is read, at every pulse
         d = u^2 if the voltage carries the input u (over full scale), |u| if its duration does,
             and the bit itself if the DAC is serial
 
     Cells and inputs are those of the model where they are known; ``mean_drive`` and
     ``mean_conductance`` stand for them elsewhere, and where those are null, inputs and weights are
-    taken to be uniform.
-    Units: V, ns, fF; areas in squares of the node.
+    taken to be uniform. ``c_column_fF`` is what a read takes whatever inputs and weights are: lines
+    that are precharged, switches that short or reset capacitors. SRAM leaks, and costs
+    ``leakage_cell_nW`` for each cell of a tile as long as an inference lasts.
+    Units: V, ns, fF, nW; areas in squares of the node.
     Source of the defaults: V_read 0.2 V as in ISAAC (Shafiee et al., ISCA 2016), t_read 10 ns and a
     1T1R cell of 4 F x 12 F as in NeuroSim (Chen et al., TCAD 2018), 1 fF per cell as in MNSIM 2.0
     (Zhu et al., TCAD 2023).
@@ -40,6 +43,10 @@ class CellRead(Sourced):
         "a resistor",
     )
     c_row_fF: NonNegative = Field(default=1.0, description="row line, per cell")
+    c_column_fF: NonNegative = Field(
+        default=0.0, description="column line and its switches, per cell, charged at every pulse"
+    )
+    leakage_cell_nW: NonNegative = Field(default=0.0, description="static power of one cell")
     area_cell_F2: Positive = Field(default=48.0, description="area of one cell, in node_nm^2")
     coding: Literal["amplitude", "duration"] = Field(
         default="amplitude", description="what carries an input that is not sent bit by bit"
@@ -194,6 +201,60 @@ class BufferCost(_AtSomeNode):
     at_v_V: Positive = Field(default=0.9, description="supply that the energies are for")
 
 
+class DigitalAccumulation(Sourced):
+    """Every pulse of a serial input is converted, shifted and added.
+
+        conversions = pulses,    t = pulses (t_read + t_settle + t_conversion)
+
+    Source: the usual way, as in ISAAC (Shafiee et al., ISCA 2016).
+    """
+
+    kind: Literal["digital"] = "digital"
+
+
+class AnalogAccumulation(Sourced):
+    """The pulses of a serial input add up as charge, and one conversion takes them all.
+
+        conversions = 1,    t = pulses (t_read + t_settle) + cycles t_cycle + t_conversion
+        cycles = 2^pulses - 1 if a bit is integrated as often as it weighs, or one for each pulse
+
+    It takes one conversion where digital accumulation takes one for each pulse, but the ADC sees
+    the whole product. Inputs that are not sent bit by bit are one pulse, integrated once.
+    Units: pJ, ns, of one column. Source: "binary" as in NeuRRAM (Wan et al., Nature 608, 504
+    (2022), p. 11), "single" where charge is shared or capacitors are weighted.
+    """
+
+    kind: Literal["analog"] = "analog"
+    cycles: Literal["binary", "single"] = Field(
+        default="binary", description="how often a pulse is integrated"
+    )
+    e_cycle_pJ: NonNegative = Field(default=0.0, description="integrating once")
+    t_cycle_ns: NonNegative = Field(default=0.0, description="integrating once")
+
+
+class Replication(Sourced):
+    """How often a layer is stored, to work on as many vectors at once.
+
+        copies = min(vectors, max(copies, vectors / vectors_per_copy)),   rounded up
+        t = (vectors / copies, rounded up) t_vector
+
+    Time falls and area grows with the copies, as far as a layer has vectors: a convolution has one
+    for each output position, a linear layer one. Copies that fit share a tile, each with rows and
+    columns of its own. The energy of reads stays as it was. Every copy would have errors of its
+    own; results are evaluated with one.
+    Source: a choice of the mapping, as in ISAAC (Shafiee et al., ISCA 2016) and NeuRRAM.
+    """
+
+    copies: Count = Field(default=1, description="how often every layer is stored")
+    vectors_per_copy: Count | None = Field(
+        default=None,
+        description="copies are added until none takes more vectors; null adds none",
+    )
+
+
+AccumulationCost = Annotated[DigitalAccumulation | AnalogAccumulation, Field(discriminator="kind")]
+
+
 class Cost(Sourced):
     """What the chip's operations cost.
 
@@ -209,6 +270,12 @@ class Cost(Sourced):
     adc: AdcCost = Field(default_factory=SurveyAdc, description="converters of the outputs")
     digital: DigitalCost = Field(default_factory=DigitalCost, description="logic")
     buffer: BufferCost = Field(default_factory=BufferCost, description="memory for activations")
+    accumulation: AccumulationCost = Field(
+        default_factory=DigitalAccumulation, description="how pulses of one input are added up"
+    )
+    replication: Replication = Field(
+        default_factory=Replication, description="layers that are stored several times"
+    )
     leakage_mW_per_mm2: NonNegative = Field(
         default=0.1,
         description="static power of all but the cells; the default is an assumption for low-power "

@@ -90,6 +90,56 @@ def test_capacitors_and_durations() -> None:
     assert found.energy_pJ.array == pytest.approx(12 * 0.1 * 0.5 * 0.25 * 8.0 * 1e-3)
 
 
+def test_columns_are_charged_whatever_is_on_them_and_cells_of_sram_leak() -> None:
+    plain = of_shape(chip())
+    found = of_shape(chip(**{"cost.read.c_column_fF": 5.0, "cost.read.leakage_cell_nW": 7.0}))
+    # 2 outputs on 2 tiles of 2 rows, in pairs; 16 pairs of cells leak for 30 ns.
+    columns_pJ = 2 * 2 * 2 * 2 * 5.0 * 0.25 * 1e-3
+    assert found.energy_pJ.array - plain.energy_pJ.array == pytest.approx(columns_pJ)
+    leaked_pJ = 2 * 2 * 4 * 2 * 7.0 * 30 * 1e-6
+    assert found.energy_pJ.leakage - plain.energy_pJ.leakage == pytest.approx(leaked_pJ)
+    silent = of_shape(chip(**{"cost.read.c_column_fF": 5.0, "cost.read.mean_drive": 0.0}))
+    assert silent.energy_pJ.array == pytest.approx(columns_pJ)
+
+
+def test_charge_of_all_bits_is_converted_once() -> None:
+    serial = {"dac.bits": 4, "dac.bit_serial": True}
+    cycle = {"cost.accumulation": {"kind": "analog", "e_cycle_pJ": 0.25, "t_cycle_ns": 5.0}}
+    digital, analog = of_shape(chip(**serial)), of_shape(chip(**serial | cycle))
+    assert digital.energy_pJ.adc == pytest.approx(2 * 2 * 3 * 2.0)
+    assert analog.energy_pJ.adc == pytest.approx(2 * 2 * 2.0 + 2 * 2 * 7 * 0.25)
+    assert analog.energy_pJ.digital == pytest.approx(digital.energy_pJ.digital - 0.1 * 2 * 2 * 2)
+    assert analog.latency_ns == 3 * (4 + 6) + 7 * 5 + 2 * 10  # two columns share an ADC
+    assert analog.energy_pJ.array == digital.energy_pJ.array
+
+
+def test_copies_take_area_and_save_time() -> None:
+    def of(**changes: object) -> Cost:
+        model = cimsim.convert(nn.Conv1d(3, 2, 1, device="meta"), chip(**changes))
+        return cost_of(model, torch.zeros(1, 3, 7, device="meta"))
+
+    one, three = of(), of(**{"cost.replication.copies": 3})
+    assert one.latency_ns == 7 * 30
+    assert three.latency_ns == 3 * 30  # 7 places on 3 copies
+    for part in ("array", "dac", "adc", "digital"):
+        assert getattr(three.area_um2, part) == 3 * getattr(one.area_um2, part)
+        assert getattr(three.energy_pJ, part) == getattr(one.energy_pJ, part)
+    assert three.area_um2.buffer == one.area_um2.buffer
+    leaking = (three.area_um2.total - three.area_um2.array) * 90
+    assert three.energy_pJ.leakage == pytest.approx(leaking * 1e-3)
+    assert three.interval_ns == 90
+
+
+def test_a_layer_leaks_as_its_own_device_does() -> None:
+    quiet = chip(**{"cost.leakage_mW_per_mm2": 0.0})
+    model = cimsim.convert(
+        nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), chip(), layers={"1": {"profile": quiet}}
+    )
+    first, second = cost_of(model, torch.ones(1, 3)).layers
+    assert first.energy_pJ.leakage > 0
+    assert second.energy_pJ.leakage == 0
+
+
 def test_bits_come_one_after_the_other() -> None:
     found = of_shape(chip(**{"dac.bits": 4, "dac.bit_serial": True, "cost.read.c_row_fF": 0.0}))
     assert found.latency_ns == 3 * 30
@@ -97,14 +147,18 @@ def test_bits_come_one_after_the_other() -> None:
     assert found.energy_pJ.array == pytest.approx(cells_fJ * 1e-3)
 
 
-@pytest.mark.parametrize("serial", [False, True])
-def test_energy_of_a_convolutions_cells_is_that_of_every_cell_at_every_place(serial: bool) -> None:
+@pytest.mark.parametrize(("serial", "sign"), [(False, True), (True, True), (True, False)])
+def test_energy_of_a_convolutions_cells_is_that_of_every_cell_at_every_place(
+    serial: bool, sign: bool
+) -> None:
     """Against the sum over places of the programmed chip's conductances times squared drives."""
     torch.manual_seed(0)
-    device = chip(**{"array.rows": 18, "dac.bit_serial": serial, "cost.read.c_row_fF": 0.0})
+    levels = {"dac.bit_serial": serial, "dac.sign": "always" if sign else "if-needed"}
+    device = chip(**levels | {"array.rows": 18, "cost.read.c_row_fF": 0.0})
     network = nn.Sequential(nn.Conv2d(4, 6, 3, stride=2, groups=2, padding=1))
     model = cimsim.convert(network, device)
     x = torch.randn(2, 4, 7, 7)
+    x = x if sign else x.abs()
     cimsim.calibrate(model, [x])
     cimsim.program(model, 3)
     found = cost_of(model, x)
@@ -114,12 +168,13 @@ def test_energy_of_a_convolutions_cells_is_that_of_every_cell_at_every_place(ser
     assert isinstance(layer, AnalogLayer)
     array = layer.array
     cells = hold(array.tiling.to_cells(layer.weight.detach()), device, layer.chip_seed, 0.0)
-    steps = x / (layer.dac_range / 127)
+    largest, planes = (127, 7) if sign else (255, 8)
+    steps = x / (layer.dac_range / largest)
     if serial:
-        codes = steps.clamp(-127, 127).round().abs().int()
-        drive = torch.cat([(codes >> plane & 1).float() for plane in range(7)])
+        codes = steps.clamp(-largest, largest).round().abs().int()
+        drive = torch.cat([(codes >> plane & 1).float() for plane in range(planes)])
     else:
-        drive = (steps / 127).clamp(-1, 1)
+        drive = (steps / largest).clamp(-1, 1)
     seen = array.tiling.row_inputs(drive).square().sum(1)  # [tiles, rows]
     total_uS = (seen * cells.g_uS.sum((0, 2))).sum() / 2  # of one input
     assert found.energy_pJ.array == pytest.approx(float(total_uS) * 0.25 * 4.0 * 1e-3, rel=1e-4)
@@ -209,6 +264,19 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert [row["adc_conversions"] for row in rows] == ["25", "", ""]
     sums = [float(row["energy_pJ"]) for row in rows]
     assert sums[0] + sums[1] == pytest.approx(sums[2])
+
+
+def test_a_result_from_before_layers_had_copies_is_read(tmp_path: Path) -> None:
+    found = small()
+    json_path, *_ = write_cost(tmp_path, found)
+    facts = json.loads(json_path.read_text())
+    for key in ("copies", "column_lines", "cycles", "integrations"):
+        del facts["layers"][0]["counts"][key]
+    facts.pop("sha256", None)
+    json_path.write_text(json.dumps(facts))
+    counts = read_cost(tmp_path).layers[0].counts
+    assert counts is not None
+    assert (counts.copies, counts.adc_conversions) == (1, 25)
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:

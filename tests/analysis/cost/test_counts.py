@@ -53,7 +53,54 @@ def test_three_inputs_on_tiles_of_two_bit_by_bit() -> None:
         multiplies=4,  # a scale for 2 columns on 2 tiles
         buffer_bits=15,  # 3 inputs and 2 outputs of 3 bits
         held_bits=9,
+        copies=1,
+        column_lines=8,  # pairs of columns for 2 outputs on 2 tiles
+        cycles=0,
+        integrations=0,
     )
+
+
+@pytest.mark.parametrize(("cycles", "of_a_vector"), [("binary", 1 + 2), ("single", 2)])
+def test_bits_that_add_up_as_charge_take_one_conversion(cycles: str, of_a_vector: int) -> None:
+    analog = (f"cost.accumulation={{kind: analog, cycles: {cycles}}}", "array.slices=3")
+    found = counted(nn.Linear(3, 2), torch.ones(1, 3), *TINY, "cell.levels=2", *analog)
+    assert found.adc_conversions == 2 * 2 * 3  # of 2 outputs on 2 tiles, once for each slice
+    assert found.shift_adds == 2 * 2 * (3 - 1)  # of slices only
+    assert (found.cycles, found.integrations) == (of_a_vector, of_a_vector * 2 * 2 * 3)
+    assert found.dac_conversions == 2 * 3 * found.blocks  # as many pulses as ever
+    at_once = counted(nn.Linear(3, 2), torch.ones(1, 3), *TINY, *analog[:1], "dac.bit_serial=false")
+    assert (at_once.cycles, at_once.integrations) == (1, 2 * 2)
+
+
+def test_copies_work_on_as_many_vectors() -> None:
+    """A convolution with 25 places; 9 rows and 2 columns, so that a tile of 18 x 8 holds two."""
+    tile = ("array.rows=18", "array.columns=8")
+    conv, x = nn.Conv2d(1, 2, 3, padding=1), torch.ones(1, 1, 5, 5)
+    one = counted(conv, x, *tile)
+    assert (one.copies, one.tiles, one.cells) == (1, 1, 36)
+    three = counted(conv, x, *tile, "cost.replication.copies=3")
+    assert (three.copies, three.tiles, three.cells) == (3, 2, 3 * 36)
+    assert (three.adc_conversions, three.cell_reads) == (one.adc_conversions, one.cell_reads)
+    ten = counted(conv, x, *tile, "cost.replication.vectors_per_copy=10")
+    assert ten.copies == 3
+    assert counted(conv, x, *tile, "cost.replication.copies=99").copies == 25
+    linear = counted(nn.Linear(9, 2), torch.ones(1, 9), *tile, "cost.replication.copies=99")
+    assert linear.copies == 1  # it has one vector
+    split = counted(nn.Conv2d(4, 2, 3, padding=1), torch.ones(1, 4, 5, 5), *tile)
+    assert split.tiles == 2
+    copied = counted(
+        nn.Conv2d(4, 2, 3, padding=1), torch.ones(1, 4, 5, 5), *tile, "cost.replication.copies=3"
+    )
+    assert copied.tiles == 3 * 2
+
+
+@pytest.mark.parametrize(("lowest", "pulses"), [(0.0, 3), (-1.0, 2)])
+def test_inputs_without_a_sign_take_a_pulse_for_each_bit(lowest: float, pulses: int) -> None:
+    x = torch.tensor([[1.0, 0.5, lowest]])
+    found = counted(nn.Linear(3, 2), x, *TINY, "dac.sign=if-needed")
+    assert found.pulses == pulses
+    assert found.adc_conversions == 2 * 2 * pulses
+    assert counted(nn.Linear(3, 2), x, *TINY).pulses == 2
 
 
 def test_slices_are_columns_of_their_own() -> None:

@@ -6,6 +6,7 @@ the tests of CiMLoop (T. Andrulis et al., ISPASS 2024), which take them from tab
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from cimsim.profile import FigureOfMeritAdc, SurveyAdc, load_profile
 MACROS = Path(__file__).parent / "macros"
 
 
-def macro(name: str, inputs: int, outputs: int, **settings: float) -> Cost:
+def macro(name: str, inputs: int, outputs: int, **settings: object) -> Cost:
     """One vector on one full array; ``settings`` are keys of the profile, with ``__`` for dots."""
     overrides = {key.replace("__", "."): value for key, value in settings.items()}
     device = load_profile(MACROS / f"{name}.yaml", overrides)
@@ -60,6 +61,38 @@ def test_jia_at_1_2_V_is_predicted() -> None:
     assert found.tops_per_mm2 == pytest.approx(0.60, rel=0.15)
     per_column = [found.energy_pJ.adc / 256, found.energy_pJ.array / 256]
     assert per_column == pytest.approx([3.56, 20.4], rel=0.15)
+
+
+def test_half_of_a_jia_column_does_not_go_with_its_inputs() -> None:
+    """In: 9.7 pJ of a column, half of it for sending and multiplying inputs (Jia 2018, p. 6), and
+    a capacitor of 1.2 fF. Out: what inputs that are masked save."""
+    masked = jia(cost__read__mean_drive=0.0)
+    assert masked.energy_pJ.array == pytest.approx(jia().energy_pJ.array / 2, rel=0.01)
+    assert masked.energy_pJ.array / 256 == pytest.approx(9.7 / 2, rel=0.01)
+
+
+def test_jia_with_a_network_of_four_bits() -> None:
+    """In: energies of a column and a conversion, of the data path of an output, and of a bit in the
+    buffer that reshapes inputs. Out: the chip's network A for CIFAR-10, 4 b x 4 b.
+
+    Published are 105.2 uJ for an image, we say 70: processor, program and data memory and
+    transfers, which the paper counts, are missing.
+    """
+    widths, side, layers = [3, 128, 128, 256, 256, 256, 256], 32, list[nn.Module]()
+    for number, (before, after) in enumerate(pairwise(widths)):
+        layers.append(nn.Conv2d(before, after, 3, padding=1, bias=False))
+        if number % 2:
+            layers.append(nn.MaxPool2d(2))
+            side //= 2
+    for before, after in pairwise([256 * side**2, 1024, 1024, 10]):
+        layers.append(nn.Linear(before, after, bias=False))
+    layers.insert(-3, nn.Flatten())
+    with torch.device("meta"):
+        network = nn.Sequential(*layers)
+    xnor = {"array.mapping": "single-device", "array.slices": 4, "dac.bits": 5}
+    device = load_profile("sram-charge-jia-2020", xnor | {"cost.read.mean_drive": 1.0})
+    found = cost_of(cimsim.convert(network, device), torch.zeros(1, 3, 32, 32, device="meta"))
+    assert found.energy_pJ.total * 1e-6 / 105.2 == pytest.approx(0.66, abs=0.02)
 
 
 @pytest.mark.parametrize(("bits", "tops"), [(1, 0.874), (2, 0.437), (4, 0.2185), (8, 0.0932)])
@@ -180,6 +213,35 @@ def test_wan_over_bits(out_bits: int, in_bits: int, tops: float, tops_per_W: flo
     assert 48 * found.tops == pytest.approx(tops, rel=0.25)
     if (out_bits, in_bits) == (6, 4):
         assert found.tops_per_W == pytest.approx(tops_per_W, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("out_bits", "in_bits", "tops"), [(3, 2, 2.122), (4, 2, 1.793), (5, 3, 1.165), (6, 4, 0.744)]
+)
+def test_wan_adds_bits_up_as_charge(out_bits: int, in_bits: int, tops: float) -> None:
+    """In: a pulse of 10 ns for each bit, 250 ns to sample and integrate its charge as often as the
+    bit weighs (all from the paper, p. 11), and of (3, 1) and (4, 2) bits the time of the rest.
+
+    Out: (5, 3) and (6, 4), 6 and 11 % too fast.
+    """
+    per_output_bit_us = 3.1457 / 1.793 - 3.1457 / 2.122  # 3.1457 million operations for a vector
+    rest_us = 3.1457 / 2.122 - 0.26 - 3 * per_output_bit_us
+    analog = {"kind": "analog", "cycles": "binary", "t_cycle_ns": 250.0}
+    found = macro(
+        "wan-2022",
+        128,
+        256,
+        dac__bits=in_bits,
+        adc__bits=out_bits,
+        cost__read__t_read_ns=10.0,
+        cost__read__t_settle_ns=0.0,
+        cost__accumulation=analog,
+        cost__adc__rate_MHz=1 / (rest_us + out_bits * per_output_bit_us),
+    )
+    assert 48 * found.tops == pytest.approx(tops, rel=0.12)
+    (layer,) = found.layers
+    assert layer.counts is not None
+    assert layer.counts.adc_conversions == 256
 
 
 def test_wan_as_its_profile_has_it() -> None:
