@@ -351,10 +351,31 @@ class Reference:
         seen = np.empty_like(g)
         if self.p.array.mapping == "offset-column":
             return self._wired_beside_references(g, wires)
+        if wires.pairs != "apart":
+            return self._wired_beside_each_other(g, wires)
         for at in np.ndindex(g.shape[:2]):
             for first in range(0, g.shape[2], self.p.array.columns):
                 block = np.s_[first : first + self.p.array.columns]
                 seen[at][block] = 1e6 * crossbar(g[at][block].T * 1e-6, wires).T
+        return seen
+
+    def _wired_beside_each_other(self, g: Numbers, wires: Any) -> Numbers:
+        """Both cells of a pair on one crossbar: cell after cell, placed one by one."""
+        seen = np.empty_like(g)
+        devices, tiles, columns, rows = g.shape
+        for t in range(tiles):
+            for first in range(0, columns, self.p.array.columns):
+                width = min(self.p.array.columns, columns - first)
+                of_columns = wires.pairs == "columns"
+                shape = (rows, width * devices) if of_columns else (rows * devices, width)
+                tile, places = np.empty(shape), {}
+                for d, c, row in np.ndindex(devices, width, rows):
+                    place = (row, c * devices + d) if of_columns else (row * devices + d, c)
+                    places[d, c, row] = place
+                    tile[place] = g[d, t, first + c, row]
+                found = 1e6 * crossbar(tile * 1e-6, wires)
+                for (d, c, row), place in places.items():
+                    seen[d, t, first + c, row] = found[place]
         return seen
 
     def _wired_beside_references(self, g: Numbers, wires: Any) -> Numbers:
@@ -376,7 +397,17 @@ class Reference:
     def _relative(self, g: Numbers) -> Numbers:
         """Weights, the slices of an output apart: ``[tiles, slices * columns, rows]``."""
         if self.pair:
-            return np.asarray(np.tensordot(self.counts, g, 1) / self.unit)
+            by_current = np.asarray(np.tensordot(self.counts, g, 1) / self.unit)
+            return by_current / self._load(g) if self.by_voltage else by_current
+
+    @property
+    def by_voltage(self) -> bool:
+        return self.p.array.sensing == "voltage"
+
+    def _load(self, g: Numbers) -> Numbers:
+        """Denominator of a column's voltage, ``[tiles, columns, 1]``."""
+        sums = np.tensordot(np.abs(self.counts), g, 1).sum(-1, keepdims=True)
+        return np.asarray(sums / self.unit)
         if self.p.array.mapping != "offset-column":
             return (g[0] - self.middle) / self.unit
         return (g[0][:, :-1] - g[0][:, -1:]) / self.unit
@@ -455,6 +486,8 @@ class Reference:
         offset = np.zeros(())
         if self.pair:
             z = np.tensordot(self.counts, i, 1) / self.unit
+            if self.by_voltage:
+                z = z / self._load(self.seen).transpose(0, 2, 1)
         elif array.mapping == "offset-column":
             z = (i[0][..., :-1] - i[0][..., -1:]) / self.unit
         else:
@@ -466,6 +499,8 @@ class Reference:
         if array.mapping == "single-device":
             values = values - offset * step
         counted = np.concatenate([self.scale * s for s in self.significance], axis=1)
+        if self.by_voltage:
+            counted = counted * self._load(self.target)
         values = values * (counted * self.factor).transpose(0, 2, 1)
         by_slice = values.sum(0).reshape(len(drive), len(self.significance), self.columns)
         return np.asarray(by_slice.sum(1))
@@ -485,6 +520,11 @@ class Reference:
             i = np.zeros_like(i)
             for at in np.ndindex(i.shape[:3]):
                 d, t, v = at
+                if self.p.dac.coding == "duration":  # full voltage for a part of the time
+                    sign = np.sign(u[t, v])
+                    at_full = IV[cell.iv.kind](cell.iv, self.g[d, t], sign)
+                    i[at] = (at_full * np.abs(u[t, v]) * loss[d, t]).sum(-1)
+                    continue
                 per_full = IV[cell.iv.kind](cell.iv, self.g[d, t], u[t, v] / full)
                 i[at] = (per_full * loss[d, t]).sum(-1) * full
             i += np.einsum("tvr,dtcr->dtvc", u, self.slow * loss)
@@ -503,8 +543,9 @@ class Reference:
         i = np.zeros((len(self.g), self.tiles, u.shape[1], self.g.shape[2]))
         for d, t, v, c in np.ndindex(i.shape):
             for sign in (1, -1):
-                on = np.where(u[t, v] == sign, self.g[d, t, c], 0.0) * 1e-6
-                i[d, t, v, c] += sign * 1e6 * gated_column(on, wires)
+                for moment in range(1, int(np.abs(u[t, v]).max()) + 1):  # steps of the DAC
+                    on = np.where(u[t, v] * sign >= moment, self.g[d, t, c], 0.0) * 1e-6
+                    i[d, t, v, c] += sign * 1e6 * gated_column(on, wires)
         noise = np.einsum("tvr,dtcr->dtvc", u**2, self._read_variance())
         slow = np.einsum("tvr,dtcr->dtvc", u, self.slow)
         return np.asarray(i + slow + np.sqrt(noise) * self.rng.standard_normal(i.shape))

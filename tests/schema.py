@@ -101,6 +101,7 @@ SPREAD = {"kind": "gaussian", "sigma_of_g_max": 0.1}
 STEADY = {"kind": "state-dependent", "g_ref_uS": 25.0}
 STEADY |= {"sigma_uS": {"kind": "polynomial", "coefficients": [1.5]}}
 GAIN = {"kind": "gain", "sigma": 0.15}
+SINH = {"kind": "sinh", "v_read_V": 0.2, "k_per_V": 8.0}
 LINES = {"kind": "nodal", "r_bit_ohm": 300.0}
 HOT: Raw = {"temperature_C": 85.0}
 NEEDS: dict[str, Raw] = {
@@ -129,6 +130,9 @@ NEEDS: dict[str, Raw] = {
     "array.row_split": {"array.rows": 5},
     "adc.columns_per_adc": {"adc.errors": [GAIN]},
     "wires.nodal.cells": {"dac.bit_serial": True},
+    "wires.nodal.pairs": {"wires": {**LINES, "r_word_ohm": 300.0}},
+    "dac.coding": {"cell.iv": SINH},
+    "array.sensing": {"cell.programming_noise": [SPREAD]},
     "wires.nodal.r_supply_ohm": {"dac.bit_serial": True},
 }
 # What is set together with it, as it is nothing without.
@@ -140,6 +144,8 @@ WITH: dict[str, Raw] = {
     },
     "adc.errors.temperature": HOT,
     "wires.nodal.cells": {"wires": {**LINES, "cells": "gated"}},
+    "wires.nodal.pairs=columns": {"wires": {**LINES, "r_word_ohm": 300.0, "pairs": "columns"}},
+    "wires.nodal.pairs=rows": {"wires": {**LINES, "r_word_ohm": 300.0, "pairs": "rows"}},
     "wires.nodal.r_supply_ohm": {"wires": {**LINES, "cells": "gated", "r_supply_ohm": 300.0}},
 }
 # Keys of an effect that a setting of it needs, by kind and field.

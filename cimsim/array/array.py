@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -465,22 +466,34 @@ class Array:
         ]
         return sum(parts[1:], parts[0])
 
+    @staticmethod
+    def _sizes(rows: Tensor) -> list[float]:
+        """The different magnitudes of inputs, ascending: for so long rows are on."""
+        sizes: list[float] = rows.abs().unique().tolist()
+        return [size for size in sizes if size > 0]
+
     def _gated(self, bits: Tensor, g_S: Tensor, gain: Tensor) -> Tensor:
-        """Currents of gated cells: the rows whose bit is +1, less those whose bit is -1."""
+        """Currents of gated cells: of the rows whose input is above 0, less those of the others,
+        each for as long as they are on."""
         wires, mapping = self.profile.wires, self.mapping
         assert wires is not None
         rows = self.tiling.row_inputs(bits)
         each_S = [
-            gated_currents(
-                rows == sign,
+            (size - below)
+            * gated_currents(
+                rows * sign >= size,
                 g_S,
                 r_bit_ohm=wires.strength * wires.r_bit_ohm,
                 r_sink_ohm=wires.strength * wires.r_sink_ohm,
                 r_supply_ohm=wires.strength * wires.r_supply_ohm,
             )
+            * sign
+            for below, size in pairwise([0.0, *self._sizes(rows)])
             for sign in (1, -1)
         ]
-        net_uS = (each_S[0] - each_S[1]).transpose(-1, -2) * 1e6
+        if not each_S:
+            return self.tiling.product(bits, g_S.new_zeros(g_S.shape[1:]).transpose(-1, -2))
+        net_uS = sum(each_S[1:], each_S[0]).transpose(-1, -2) * 1e6
         relative = mapping.signed(net_uS).sum(0)
         if mapping.analog_offset:
             relative = relative - rows.sum(-1).unsqueeze(1) * mapping.analog_offset

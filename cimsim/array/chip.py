@@ -110,6 +110,8 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, cycle: int =
     g_uS, dead = met(aged)
     wired_uS = _behind_wires(g_uS, profile.wires, mapping)
     counted = torch.cat([scale * part for part in mapping.significance()], dim=-2)
+    if mapping.by_voltage:
+        counted = counted * mapping.load(target_uS)
     if array.drift_compensation != "none" and aged is not fresh_uS:
         before_uS, _ = met(fresh_uS.detach())
         with torch.no_grad():
@@ -141,21 +143,18 @@ def make_chip(
     mapping = Mapping(cell, profile.array)
     cells = hold(weight, profile, seed, age_s, cycle)
     loss = None if cells.wired_uS is cells.g_uS else _attenuation(cells)
-    terms = [Term(None, mapping.relative(cells.wired_uS))]
-    if cell.iv is not None and cell.iv.strength:
-        terms = [
-            Term(shape, mapping.signed(cells.wired_uS if i == 0 else _times(part_uS, loss)).sum(0))
-            for i, (shape, part_uS) in enumerate(iv_terms(cell.iv, cells.g_uS))
-        ]
-        if mapping.analog_offset:  # a current of its own, which is not bent
-            offset = torch.full_like(terms[0].relative, -mapping.analog_offset)
-            terms.append(Term(None, offset))
+    if mapping.by_voltage:
+        per_load = 1.0 / mapping.load(cells.wired_uS)
+        loss = per_load if loss is None else loss * per_load
 
     def arriving(currents: Tensor, power: int) -> Tensor:
         if cells.open is not None:
             currents = currents.masked_fill(cells.open, 0.0)
         return currents if loss is None else currents * loss**power
 
+    terms = [Term(None, mapping.relative(cells.wired_uS))]
+    if cell.iv is not None and cell.iv.strength:
+        terms = _bent(cells.g_uS, profile, arriving)
     place = (cells.g_uS, cells.target_uS)
     slow = slow_currents(profile, *place, arriving, age_s, seed, passing, cycle)
     if slow is not None:
@@ -168,15 +167,29 @@ def make_chip(
         terms=tuple(terms),
         scale=cells.scale.squeeze(-1),
         read_variance=variance,
-        traps=find_traps(cell, mapping, _times(cells.g_uS, loss), seed),
+        traps=find_traps(cell, mapping, arriving(cells.g_uS, 1), seed),
         adc=draw_adc(profile.adc, len(cells.scale), cells.scale.shape[1], seed, cells.scale),
         gated_S=_at_full_voltage(cells.g_uS, cell).transpose(-1, -2) * 1e-6 if gated else None,
         slow=slow if gated else None,
     )
 
 
+def _bent(g_uS: Tensor, profile: Profile, arriving: Callable[[Tensor, int], Tensor]) -> list[Term]:
+    """The parts of the currents of nonlinear cells."""
+    cell, mapping = profile.cell, Mapping(profile.cell, profile.array)
+    assert cell.iv is not None
+    parts: list[tuple[Callable[[Tensor], Tensor] | None, Tensor]]
+    parts = list(iv_terms(cell.iv, g_uS))
+    if profile.dac.coding == "duration":
+        parts = [(None, _at_full_voltage(g_uS, cell))]
+    terms = [Term(shape, mapping.signed(arriving(part_uS, 1)).sum(0)) for shape, part_uS in parts]
+    if mapping.analog_offset:  # a current of its own, which is not bent
+        terms.append(Term(None, torch.full_like(terms[0].relative, -mapping.analog_offset)))
+    return terms
+
+
 def _at_full_voltage(g_uS: Tensor, cell: Cell) -> Tensor:
-    """Current over voltage of cells whose input is one bit, all or nothing."""
+    """Current over voltage of cells whose input is on or off."""
     if cell.iv is None or not cell.iv.strength:
         return g_uS
     full = g_uS.new_ones(())
@@ -191,6 +204,9 @@ def _behind_wires(g_uS: Tensor, wires: Wires | None, mapping: Mapping) -> Tensor
     if wires is None or wires.strength == 0 or wires.cells == "gated":
         return g_uS
     columns = mapping.array.columns
+    if wires.pairs != "apart":
+        blocks = [_interleaved(block, wires) for block in g_uS.split(columns, dim=-2)]
+        return torch.cat(blocks, dim=-2)
     if not mapping.reference:
         return torch.cat([_solved(block, wires) for block in g_uS.split(columns, dim=-2)], dim=-2)
     # Every tile has a reference column of its own, behind the others, which is subtracted from
@@ -205,6 +221,17 @@ def _behind_wires(g_uS: Tensor, wires: Wires | None, mapping: Mapping) -> Tensor
         parts.append(own - subtracted + first)
     assert first is not None
     return torch.cat((*parts, first), dim=-2)
+
+
+def _interleaved(g_uS: Tensor, wires: Wires) -> Tensor:
+    """Effective conductances of tiles ``[devices, tiles, columns, rows]`` whose devices lie beside
+    each other. Those of a row that is driven the other way add up to the same by superposition."""
+    devices = len(g_uS)
+    if wires.pairs == "columns":
+        seen = _solved(g_uS.movedim(0, 2).flatten(1, 2), wires)
+        return seen.unflatten(1, (-1, devices)).movedim(2, 0)
+    seen = _solved(g_uS.movedim(0, 3).flatten(2, 3), wires)
+    return seen.unflatten(2, (-1, devices)).movedim(3, 0)
 
 
 def _solved(g_uS: Tensor, wires: Wires) -> Tensor:
@@ -223,7 +250,3 @@ def _attenuation(cells: Cells) -> Tensor:
     """How much of a cell's own current arrives; 1 where the cell conducts nothing."""
     conducting = cells.g_uS > 0
     return torch.where(conducting, cells.wired_uS / cells.g_uS.where(conducting, 1.0), 1.0)
-
-
-def _times(values: Tensor, factor: Tensor | None) -> Tensor:
-    return values if factor is None else values * factor

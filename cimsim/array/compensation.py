@@ -32,6 +32,10 @@ def drift_factor(
             variance = read_variance_uS2(
                 g_uS, target_uS, profile.cell, age_s, profile.temperature_C, sessions=True
             )
+            if variance is not None:
+                variance = mapping.variances(variance)
+                if mapping.by_voltage:
+                    variance = variance / mapping.load(wired_uS).square()
             response = _probed(response, variance, mapping, array.probe_vectors, seed, name)
         by_column = response.abs().sum(-1, keepdim=True)
         now.append(by_column.sum() if array.drift_compensation == "global" else by_column)
@@ -40,7 +44,7 @@ def drift_factor(
 
 def _probed(
     weights: Tensor,
-    variance_uS2: Tensor | None,
+    variance: Tensor | None,
     mapping: Mapping,
     vectors: int,
     seed: int,
@@ -51,9 +55,8 @@ def _probed(
     probe = torch.empty(vectors, weights.shape[-1], dtype=weights.dtype, device=weights.device)
     probe.uniform_(-1.0, 1.0, generator=draws)
     currents = weights @ probe.T
-    if variance_uS2 is None:
+    if variance is None:
         return currents
-    variance = mapping.variances(variance_uS2)
     if mapping.reference:  # its noise reaches every column's difference
         variance = variance[:, :-1] + variance[:, -1:]
     draws = generator(seed, "probe", name, device=weights.device)

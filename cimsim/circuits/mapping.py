@@ -84,8 +84,19 @@ class Mapping:
 
     @property
     def full_cell(self) -> float:
-        """Relative current of one cell at ``g_max``."""
-        return self.cell.g_max_uS / self._unit_uS
+        """What one cell at ``g_max`` and full input adds to what is converted: its relative
+        current, or a column's voltage over that of its inputs if all cells were like this one."""
+        return 1.0 if self.by_voltage else self.cell.g_max_uS / self._unit_uS
+
+    @property
+    def by_voltage(self) -> bool:
+        """Whether the voltage of a column is converted, and not its current."""
+        return self.array.sensing == "voltage"
+
+    def load(self, g_uS: Tensor) -> Tensor:
+        """The sum that a column's voltage has as its denominator, relative to the unit of its
+        currents: ``[tiles, columns, 1]`` of cells ``[devices, tiles, columns, rows]`` in µS."""
+        return self.signed(g_uS).abs().sum(0).sum(-1, keepdim=True).clamp_min(_SMALLEST_SCALE)
 
     @property
     def _unit_uS(self) -> float:
@@ -162,9 +173,12 @@ class Mapping:
         """Relative currents of the physical columns, ``[tiles, slices * columns (+ 1), rows]``.
 
         The reference, where there is one, is the last column and not yet subtracted, and neither is
-        the digital offset. ``g_uS [devices, tiles, columns, rows]``.
+        the digital offset. Voltages instead where these are converted. ``g_uS [devices, tiles,
+        columns, rows]``.
         """
         relative = self.signed(g_uS).sum(0)
+        if self.by_voltage:
+            return relative / self.load(g_uS)
         return relative - self.analog_offset if self.analog_offset else relative
 
     def signed(self, g_uS: Tensor) -> Tensor:

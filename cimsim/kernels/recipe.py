@@ -80,6 +80,7 @@ def not_programmed(profile: Profile) -> tuple[str, ...]:
     settings = {
         "array.mapping": array.mapping == "offset-column",
         "array.pairs": array.pairs is not None,
+        "array.sensing": array.sensing == "voltage",
         "array.slices": array.slices > 1,
         "array.drift_probe": drifts and array.drift_probe == "measured",
         "cell.levels": cell.levels is not None,

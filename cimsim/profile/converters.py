@@ -292,7 +292,9 @@ class DAC(Sourced):
     magnitude one after the other, each with the input's sign; every bit is converted by the ADC on
     its own, and the results are shifted and added digitally. With ``sign: if-needed``, a layer
     whose calibration data has no value below 0 uses all 2^bits - 1 levels above zero, and inputs
-    below 0 become 0.
+    below 0 become 0. With ``coding: duration``, every row is driven with the full voltage for as
+    long as its input is large, so that a bent current-voltage law scales currents and does not bend
+    them.
     """
 
     bits: Bits | None = Field(description="resolution; null is ideal")
@@ -300,15 +302,26 @@ class DAC(Sourced):
         default="always", description="whether one bit of every layer's inputs is a sign"
     )
     bit_serial: bool = Field(default=False, description="one bit of the input after the other")
+    coding: Literal["amplitude", "duration"] = Field(
+        default="amplitude",
+        description="whether the voltage of a row is the input, or how long it is on",
+    )
     range: Range = Field(
         default=MinimumErrorRange(), description="how the full scale is found in calibration"
     )
     errors: tuple[Bow, ...] = Field(default=(), description="what is wrong with the levels")
 
-    @field_validator("sign", "bit_serial", "errors")
+    @field_validator("coding")
+    @classmethod
+    def _bits_are_all_alike(cls, coding: str, info: ValidationInfo) -> str:
+        if coding == "duration" and info.data.get("bit_serial"):
+            raise ValueError("bits that are sent one by one all last equally long")
+        return coding
+
+    @field_validator("sign", "bit_serial", "coding", "errors")
     @classmethod
     def _needs_bits(cls, value: object, info: ValidationInfo) -> object:
-        if value and value != "always" and info.data.get("bits", 0) is None:
+        if value and value not in ("always", "amplitude") and info.data.get("bits", 0) is None:
             raise ValueError("an ideal DAC has no levels or bits; give 'bits' a number")
         return value
 

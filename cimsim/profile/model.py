@@ -154,8 +154,19 @@ class Profile(Section):
     def _gates_take_bits(cls, wires: Wires | None, info: ValidationInfo) -> Wires | None:
         dac = info.data.get("dac")
         gated = wires is not None and wires.cells == "gated" and wires.strength > 0
-        if gated and dac is not None and not dac.bit_serial:
-            raise ValueError("gated cells take one input bit at a time; set 'dac.bit_serial: true'")
+        if gated and dac is not None and not (dac.bit_serial or dac.coding == "duration"):
+            raise ValueError(
+                "gated cells are on or off; set 'dac.bit_serial: true' or 'dac.coding: duration'"
+            )
+        array = info.data.get("array")
+        if array is not None and wires is not None:
+            if wires.pairs != "apart" and array.mapping != "differential-pair":
+                raise ValueError(
+                    f"'pairs: {wires.pairs}' places the cells of pairs, and the mapping "
+                    f"'{array.mapping}' has none"
+                )
+            if gated and array.sensing == "voltage":
+                raise ValueError("a voltage is read from passive cells; set 'cells: passive'")
         return wires
 
     def _repr_html_(self) -> str:

@@ -173,6 +173,15 @@ class Array(Sourced):
     digits of a number in base ``cell.levels``, each in a column of its own, which are added up
     digitally.
 
+    With ``sensing: voltage``, a column floats to the mean of its inputs by conductance, and that
+    voltage is converted:
+
+        V = sum_r x_r (G+ - G-) / sum_r (G+ + G-),    result = V * sum_r (G+ + G-) of the targets
+
+    so that every column fills the ADC's range alike, and a drift that all cells share cancels. The
+    sum in the denominator is that of all cells of the column, and without read noise. Source: W.
+    Wan et al., Nature 608, 504 (2022).
+
     Drift compensation multiplies by one factor (``global``: per layer, ``per-column``: for each
     column of each tile) that undoes the mean loss of conductance since programming. It is found
     from the true conductances (``exact``) or by reading ``probe_vectors`` random inputs through the
@@ -194,6 +203,9 @@ class Array(Sourced):
     slices: Annotated[Count, Field(le=16)] = Field(
         default=1, description="cells (or pairs) that share the digits of one weight"
     )
+    sensing: Literal["current", "voltage"] = Field(
+        default="current", description="what of a column is converted"
+    )
     weight_scale: Literal["column", "tile", "layer"] = Field(
         default="column", description="weights that share the digital scale of their largest"
     )
@@ -211,6 +223,13 @@ class Array(Sourced):
         if pairs is not None and info.data.get("mapping") != "differential-pair":
             raise ValueError("only the mapping 'differential-pair' has pairs of cells")
         return pairs
+
+    @field_validator("sensing")
+    @classmethod
+    def _pairs_have_a_mean(cls, sensing: str, info: ValidationInfo) -> str:
+        if sensing == "voltage" and info.data.get("mapping") != "differential-pair":
+            raise ValueError("a voltage is read with the mapping 'differential-pair' only")
+        return sensing
 
     @field_validator("slices")
     @classmethod

@@ -108,7 +108,7 @@ REFUSED = {
     "dac.bits=null,dac.bit_serial=true": "an ideal DAC has no levels or bits",
     "adc.bits=null,adc.columns_per_adc=2,adc.noise_of_range=0.1": "an ideal ADC has no range",
     "cell.programming_noise=[],cell.write_verify={tolerance_uS: 1}": "no programming noise that a",
-    "wires={cells: gated, r_bit_ohm: 1}": "gated cells take one input bit at a time",
+    "wires={cells: gated, r_bit_ohm: 1}": "gated cells are on or off",
     "wires={cells: gated, r_word_ohm: 1}": "has no effect on gated cells",
     "wires={r_supply_ohm: 1}": "has no effect on passive cells",
     "dac.bits=null,cell.iv={kind: sinh, v_read_V: 1, k_per_V: 1}": "an ideal DAC has no full scale",
