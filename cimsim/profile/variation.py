@@ -15,8 +15,8 @@ class PlacedVariation(WrittenEffect):
 
     pair: Literal["apart", "adjacent"] = Field(
         default="apart",
-        description="whether the two cells of a pair lie on crossbars of their own, or side by "
-        "side, where they vary alike",
+        description="whether the cells of a weight lie on crossbars of their own, or side by side, "
+        "where they vary alike",
     )
     device_share: Fraction = Field(default=1.0, description=SHARE)
 
