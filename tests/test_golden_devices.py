@@ -318,7 +318,12 @@ def layer_of(weight: torch.Tensor, name: str, *overrides: str) -> AnalogLayer:
 
 
 STATIC = [name for name in DEVICES if name != "sram-charge-jia-2020"]
-IDEAL_CONVERTERS = ("dac.bits=null", "adc.bits=null", "adc.noise_of_range=0")
+IDEAL_READ_OUT = (
+    "dac.bits=null",
+    "adc.bits=null",
+    "adc.noise_of_range=0",
+    "array.sensing=current",
+)
 
 
 @pytest.mark.parametrize("name", STATIC)
@@ -331,7 +336,7 @@ def test_what_a_chip_holds(name: str, level: float) -> None:
         level = round(level * (cell.levels - 1)) / (cell.levels - 1)
     weight = torch.tensor([[1.0, level]], dtype=torch.float64).expand(N, 2)
     still = [f"cell.read_noise.{i}.strength=0" for i in range(len(cell.read_noise))]
-    layer = layer_of(weight, name, *IDEAL_CONVERTERS, *still)
+    layer = layer_of(weight, name, *IDEAL_READ_OUT, *still)
     span = cell.g_max_uS - cell.g_min_uS
     single = layer.profile.array.mapping in ("single-device", "offset-current")
     for age_s in ages:
@@ -366,7 +371,7 @@ def test_what_a_read_adds(name: str) -> None:
     slices = ["array.slices=1"] if "sram" in name else []
     weight = torch.ones(N, 2, dtype=torch.float64)
     serial = ["dac.bit_serial=false"] if "sram" in name else []
-    layer = layer_of(weight, name, *serial, *IDEAL_CONVERTERS, *off, *slices)
+    layer = layer_of(weight, name, *serial, *IDEAL_READ_OUT, *off, *slices)
     x = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
     span = cell.g_max_uS - cell.g_min_uS
     for age_s in ages[-2:]:
