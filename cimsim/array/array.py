@@ -455,7 +455,7 @@ class Array:
 
         if chip.gated_S is not None:
             z = self._gated(drive, chip.gated_S, gain)
-            return z if chip.slow is None else z + product(drive, chip.slow * gain)
+            return z if chip.straight is None else z + product(drive, chip.straight * gain)
         # Shapes take the voltage over its full scale; a serial DAC's bits are at full scale.
         full = 1 if self.dac is None or self.profile.dac.bit_serial else self.dac.levels
         parts = [
