@@ -73,7 +73,9 @@ def _(model: FigureOfMeritAdc, bits: int, cost: Cost) -> Converter:
 @adc.register
 def _(model: SurveyAdc, bits: int, cost: Cost) -> Converter:
     rate_Hz = model.rate_MHz * 1e6
-    energy_pJ = survey_energy_pJ(bits, rate_Hz, cost.node_nm)
+    # Below the survey its regression rises again: 1 bit would take more than 8.
+    surveyed = max(bits, _FEWEST_SURVEYED_BITS)
+    energy_pJ = survey_energy_pJ(surveyed, rate_Hz, cost.node_nm)
     area_um2 = _survey_area_um2(energy_pJ, rate_Hz, cost.node_nm)
     warnings = _survey_range(bits, rate_Hz, "energy")
     if _FEWEST_SURVEYED_BITS <= bits < _FEWEST_CREDIBLE_BITS:
@@ -111,10 +113,11 @@ def _survey_area_um2(energy_pJ: float, rate_Hz: float, node_nm: float) -> float:
 
 def _survey_range(bits: int, rate_Hz: float, what: str) -> tuple[str, ...]:
     warnings = []
+    taken = f" and takes that of {_FEWEST_SURVEYED_BITS}" if what == "energy" else ""
     if bits < _FEWEST_SURVEYED_BITS:
         warnings.append(
             f"the survey's {what} of an ADC holds from {_FEWEST_SURVEYED_BITS} bits on, here it "
-            f"has {bits}; give cost.adc of kind 'measured'"
+            f"has {bits}{taken}; give cost.adc of kind 'measured'"
         )
     if rate_Hz > _FASTEST_SURVEYED_HZ:
         warnings.append(

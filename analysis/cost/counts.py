@@ -32,7 +32,7 @@ class Counts:
             copies; copies of a layer that fills no tile share them.
         row_tiles: tiles that a column's inputs are spread over.
         blocks: tiles that the columns are spread over.
-        devices: cells that hold one digit of a weight, 2 in a pair.
+        devices: cells that hold one digit of a weight, 2 for each pair.
         cells: cells that hold weights or the reference, of all copies.
         columns_per_adc: conversions that an ADC makes one after the other.
         cell_reads: reads of one cell.
@@ -90,7 +90,7 @@ def count(work: AnalogWork, profile: Profile) -> Counts:
     groups = outputs // columns
     row_tiles = tiling.tiles // groups
     blocks = math.ceil(columns * array.slices / max(1, array.columns - mapping.reference))
-    devices = 2 if mapping.paired else 1
+    devices = mapping.devices
     rows = groups * inputs * blocks  # that are driven for every vector, on all tiles
     bits = profile.dac.bits or IDEAL_BITS
     unsigned = without_sign(profile.dac, work.nonnegative)

@@ -13,6 +13,8 @@ from cimsim.array.chip import hold
 from cimsim.circuits.mapping import Mapping
 from cimsim.profile import Cost, Profile
 
+_WEIGHTS = 4096  # that stand for uniform ones
+
 
 class ReadPower(NamedTuple):
     """Means over the vectors of a layer and the pulses of each.
@@ -45,7 +47,7 @@ def read_power(work: AnalogWork, profile: Profile, blocks: int) -> ReadPower:
 def _drives(work: AnalogWork, profile: Profile, tiling: Tiling) -> Tensor:
     """``d`` of each row of each tile, ``[tiles, rows]``; 0 for rows without weights."""
     read = (profile.cost or Cost()).read
-    by_duration = read.coding == "duration"
+    by_duration = "duration" in (read.coding, profile.dac.coding)
     outputs, *inputs = work.weight_shape
     if work.drive is None:
         uniform = 1 / 2 if profile.dac.bit_serial or by_duration else 1 / 3
@@ -64,7 +66,7 @@ def _conductances(work: AnalogWork, profile: Profile, tiling: Tiling, blocks: in
         mean_uS = _mean_uS(profile, mapping)
         empty = torch.empty(work.weight_shape, device="meta")
         tiles, columns, rows = tiling.to_cells(empty).shape
-        cells = columns * profile.array.slices * (2 if mapping.paired else 1)
+        cells = columns * profile.array.slices * mapping.devices
         return torch.full((tiles, rows), mean_uS * (cells + blocks * mapping.reference))
     g_uS = hold(tiling.to_cells(work.weight().float()), profile, *work.chip).g_uS.abs().sum(0)
     if mapping.reference:  # on every tile side by side
@@ -79,4 +81,7 @@ def _mean_uS(profile: Profile, mapping: Mapping) -> float:
         return stated * cell.g_max_uS
     if cell.signed:
         return cell.g_max_uS / 2
+    if profile.array.pairs is not None:
+        weights = (torch.arange(_WEIGHTS, dtype=torch.float64) + 0.5) * (2 / _WEIGHTS) - 1
+        return float(mapping.conductances(weights.view(1, 1, -1)).mean())
     return cell.g_min_uS + mapping.span_uS / (4 if mapping.paired else 2)  # one of a pair rests

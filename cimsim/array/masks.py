@@ -24,7 +24,7 @@ class Mask(NamedTuple):
         """Of ``mask`` (bool), whose number of elements is a multiple of ``line``."""
         if not mask.numel():
             return cls(mask.new_empty(0, dtype=torch.uint8), mask.shape, line)
-        flat = mask.reshape(-1, line).view(torch.uint8)
+        flat = mask.reshape(-1, line).contiguous().view(torch.uint8)
         flat = F.pad(flat, (0, -line % 8)).view(-1, 8)
         packed = flat[:, 0].clone()
         for bit in range(1, 8):

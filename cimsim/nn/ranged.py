@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from cimsim.array import Array, ConverterRanges
 from cimsim.circuits.codes import fixed_table, is_fitted, lloyd_max
 from cimsim.circuits.converters import Converter
+from cimsim.circuits.mapping import Mapping
 from cimsim.circuits.range_groups import RangeGroups
 from cimsim.circuits.ranges import RangeObserver, even_steps
 from cimsim.errors import CimsimError
@@ -61,7 +62,7 @@ class Found(NamedTuple):
     """What suits the signals of a layer; None for what stays as it is.
 
     ``dac`` and ``adc`` are full scales, ``adc_values`` those of the ADC's codes over the range;
-    ``unsigned`` says whether no input was below 0.
+    ``unsigned`` says whether inputs have no sign.
     """
 
     dac: Tensor | None
@@ -78,8 +79,8 @@ class Ranged(nn.Module):
             learned; in float32; NaN until calibrated), see :class:`cimsim.array.ConverterRanges`.
         adc_values: values of the ADC's codes over its range, ``[2^bits]``, where the profile has
             them fitted to the data; None elsewhere.
-        dac_unsigned: whether the inputs have no sign, where the profile's DAC can do without; None
-            elsewhere.
+        dac_unsigned: 1 if the inputs have no sign and 0 if they have (int8), where the profile's
+            DAC can do without; None elsewhere.
         observer: what looks at the signals during calibration; None at other times.
     """
 
@@ -139,7 +140,8 @@ class Ranged(nn.Module):
             self._new_range("adc_values", (1 << (profile.adc.bits or 0),), False)
         if profile.dac.sign == "if-needed":
             with lasting():
-                self.dac_unsigned = torch.zeros((), dtype=torch.bool, device=self.weight.device)
+                # No bool, which cannot be averaged as weights and buffers are.
+                self.dac_unsigned = torch.zeros((), dtype=torch.int8, device=self.weight.device)
         self._calibrated = False
 
     def _new_range(self, name: str, shape: tuple[int, ...], learned: bool) -> None:
@@ -151,6 +153,16 @@ class Ranged(nn.Module):
             self.register_parameter(name, nn.Parameter(unknown))
         else:
             self.register_buffer(name, unknown)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        key, shape = f"{prefix}adc_range", self.adc_range.shape
+        of_layer = state_dict.get(key)
+        if isinstance(of_layer, Tensor) and of_layer.dim() == 0 and shape:
+            # Saved with one range for the layer, as all slices had before they had their own.
+            state_dict[key] = of_layer.expand(shape).clone()
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @torch.no_grad()
     def _set_fixed_ranges(self) -> None:
@@ -171,6 +183,8 @@ class Ranged(nn.Module):
         """``array`` with the sign that the inputs so far want."""
         if array.profile.dac.sign == "always":
             return array
+        if not observer.input.peaks.any().item():  # zeros have any sign
+            return self._with_sign(array)
         return replace(array, unsigned=observer.unsigned)
 
     def observed_ranges(self) -> Found | None:
@@ -196,12 +210,16 @@ class Ranged(nn.Module):
             self._refuse_unusable(observer.columns)
             scales, adc_values = self._adc_scales(observer.columns, adc, array.adc)
             adc_range = self._unless_silent(observer.columns, scales, self.adc_range)
-        return Found(dac_range, adc_range, adc_values, observer.unsigned)
+        return Found(dac_range, adc_range, adc_values, array.unsigned)
 
     def _adc_scales(
         self, columns: RangeObserver, adc: ADC, converter: Converter
     ) -> tuple[Tensor, Tensor | None]:
         """Full scales of the ADC, and the values of its codes over them where these are fitted."""
+        if is_fitted(adc) and not columns.peaks.any().item():  # nothing that values would fit
+            known = self.adc_values is not None and not self.adc_values.isnan().any().item()
+            even = None if known else torch.linspace(-1.0, 1.0, 1 << converter.bits)
+            return torch.ones(columns.groups), even
         if self._has_learned(adc, self.adc_range):
             scales = self.adc_range.detach().cpu().reshape(-1)
         elif is_fitted(adc) and isinstance(adc.range, MinimumErrorRange | LearnedRange):
@@ -313,15 +331,19 @@ def compute_dtype(weight: Tensor) -> torch.dtype:
 
 def range_key(profile: Profile) -> tuple[object, ...]:
     """Everything that decides what the converters meet, noise and errors apart."""
-    dac, adc, array = profile.dac, profile.adc, profile.array
+    cell, dac, adc, array = profile.cell, profile.dac, profile.adc, profile.array
     of_dac = (dac.bits, dac.sign, dac.bit_serial, dac.range)
     of_adc = (adc.bits, adc.range, adc.range_per, adc.codes)
     mapping = (
         array.rows,
         array.row_split,
         array.mapping,
+        array.sensing,
         array.slices,
         array.weight_scale,
-        profile.cell.levels,
+        cell.levels,
     )
-    return *of_dac, *of_adc, *mapping
+    # Voltages are relative to all conductances, and a digital offset is part of the current.
+    at_rest = (cell.g_min_uS / cell.g_max_uS, array.pairs) if array.sensing == "voltage" else ()
+    offset = Mapping(cell, array).digital_offset
+    return *of_dac, *of_adc, *mapping, offset, *at_rest

@@ -49,7 +49,9 @@ class CellRead(Sourced):
     leakage_cell_nW: NonNegative = Field(default=0.0, description="static power of one cell")
     area_cell_F2: Positive = Field(default=48.0, description="area of one cell, in node_nm^2")
     coding: Literal["amplitude", "duration"] = Field(
-        default="amplitude", description="what carries an input that is not sent bit by bit"
+        default="amplitude",
+        description="what carries an input that is not sent bit by bit; 'dac.coding: duration' "
+        "implies duration",
     )
     mean_drive: Fraction | None = Field(
         default=None, description="mean of d where no data are at hand; null is uniform inputs"
@@ -152,7 +154,7 @@ class SurveyAdc(_AnyAdc):
         area = e^(1.34619 + 0.993279 ln node + 0.180715 ln f + 0.299124 ln E),   SNDR as usual
 
     Valid from 4 bits and up to 10^10 conversions/s; below 6 bits the energy hardly falls any more,
-    which no ADC is like.
+    which no ADC is like. An ADC of fewer than 4 bits takes the energy of 4.
     Units: pJ, nm, um^2. Source: T. Andrulis et al., arXiv:2404.06553 (2024).
     """
 

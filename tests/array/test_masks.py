@@ -22,3 +22,8 @@ def test_shape_and_strides_do_not_matter() -> None:
 def test_the_first_value_is_the_lowest_bit() -> None:
     mask = torch.tensor([[True, True, False, True], [False, False, False, True]])
     assert Mask.pack(mask, 4).bits.flatten().tolist() == [0b1011, 0b1000]
+
+
+def test_lines_that_fill_their_bytes_may_lie_apart_in_memory() -> None:
+    turned = (torch.rand(16, 5) > 0.5).T
+    assert torch.equal(Mask.pack(turned, 16).unpack(), turned)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 import cimsim
 from cimsim import CimsimError
@@ -134,6 +135,13 @@ class TestInputsWithoutASign:
         assert not made.array.unsigned or not made.calibrated
         assert torch.equal(made(x), layer(x, dac__sign="if-needed")(x))
 
+    def test_zeros_do_not_change_the_sign(self) -> None:
+        for x in (draw(200, INPUTS), draw(200, INPUTS).abs()):
+            made = layer(x, dac__sign="if-needed")
+            before = made(x)
+            cimsim.calibrate(made, [torch.zeros(3, INPUTS)])
+            assert torch.equal(made(x), before)
+
 
 class TestFittedCodes:
     """``adc.codes: {kind: lloyd-max}``."""
@@ -155,6 +163,22 @@ class TestFittedCodes:
             y = made(x)
         assert all(len(column.unique()) == 2 for column in y.T)
         assert 0.5 < error(made, x) < 0.7  # sqrt(1 - 2 / pi) = 0.60 for a normal distribution
+
+    def test_zeros_do_not_change_the_values(self) -> None:
+        x = draw(200, INPUTS)
+        made = layer(x, adc__bits=3, adc__codes={"kind": "lloyd-max"})
+        before = made(x)
+        cimsim.calibrate(made, [torch.zeros(3, INPUTS)])
+        assert torch.equal(made(x), before)
+
+    @pytest.mark.parametrize("of_range", ["mse", "max"])
+    def test_a_layer_that_met_only_zeros_has_even_codes(self, of_range: str) -> None:
+        keys = {"adc__bits": 3, "adc__codes": {"kind": "lloyd-max"}}
+        made = layer(torch.zeros(5, INPUTS), adc__range={"kind": of_range}, **keys)
+        assert made.adc_range.item() == 1.0
+        assert made.adc_values is not None
+        assert torch.equal(made.adc_values, torch.linspace(-1, 1, 8))
+        assert made(draw(3, INPUTS)).isfinite().all()
 
     def test_uncalibrated_is_said(self) -> None:
         linear = nn.Linear(INPUTS, OUTPUTS)
@@ -182,6 +206,15 @@ class TestWhatCalibrationFound:
         other.load_state_dict(made.state_dict())
         with torch.no_grad():
             assert torch.equal(other(x), made(x))
+
+    def test_with_an_average(self, kind: str) -> None:
+        x = draw(300, INPUTS).abs()
+        made = layer(x, **KINDS[kind])
+        averaged = AveragedModel(made, use_buffers=True)
+        averaged.update_parameters(made)
+        averaged.update_parameters(made)
+        with torch.no_grad():
+            assert torch.allclose(averaged.eval()(x), made(x), atol=1e-5)
 
     def test_with_a_copy(self, kind: str) -> None:
         x = draw(300, INPUTS).abs()
@@ -214,3 +247,42 @@ class TestWhatCalibrationFound:
         plain.draws = 0
         plain(x).square().mean().backward()
         assert torch.allclose(made.weight.grad, plain.weight.grad, atol=1e-6)
+
+
+@pytest.mark.parametrize("per", ["slice", "tile", "column"])
+@pytest.mark.parametrize("learned", [False, True])
+def test_one_range_of_a_saved_layer_is_that_of_all_its_groups(per: str, learned: bool) -> None:
+    """Sliced layers saved before slices had ranges of their own have a single one."""
+    x = draw(300, INPUTS)
+    keys = {**SLICED, "array__rows": 48, "adc__range": {"kind": "learned" if learned else "mse"}}
+    saved = layer(x, **keys, adc__range_per="layer")
+    state = saved.state_dict()
+    for assign in (False, True):
+        other = layer(x * 0.1, **keys, adc__range_per=per)
+        other.load_state_dict(state, assign=assign)
+        assert other.adc_range.dim() > 0
+        assert state["adc_range"].dim() == 0
+        with torch.no_grad():
+            assert torch.equal(other(x), saved(x))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, {"array__sensing": "voltage"}),
+        ({"array__sensing": "voltage"}, {"array__sensing": "voltage", "cell__g_min_uS": 5.0}),
+        (
+            {"array__mapping": "single-device"},
+            {"array__mapping": "single-device", "cell__g_min_uS": 5.0},
+        ),
+    ],
+)
+def test_ranges_are_forgotten_where_other_signals_are_converted(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    x = draw(300, INPUTS)
+    cells = {"cell__g_min_uS": 2.0, "cell__g_max_uS": 25.0}
+    made, other = layer(x, **cells | before), layer(x, **cells | after)
+    assert other.adc_range.item() / made.adc_range.item() != pytest.approx(1.0, rel=0.05)
+    made.profile = other.profile
+    assert not made.calibrated

@@ -90,6 +90,34 @@ def test_capacitors_and_durations() -> None:
     assert found.energy_pJ.array == pytest.approx(12 * 0.1 * 0.5 * 0.25 * 8.0 * 1e-3)
 
 
+def test_durations_of_the_dac_are_those_of_a_read() -> None:
+    stated, implied = (
+        of_shape(chip(**{key: "duration"})).energy_pJ for key in ("cost.read.coding", "dac.coding")
+    )
+    assert implied == stated
+    assert implied.array > of_shape(chip()).energy_pJ.array
+
+
+@pytest.mark.parametrize(
+    ("pairs", "mean_uS"),
+    [
+        ({"significance": [4.0, 1.0]}, 6.25),  # one cell of each pair rests
+        ({"significance": [4.0, 1.0], "writing": "corrected"}, 3.125),  # and the second pair
+    ],
+)
+def test_every_cell_of_several_pairs_takes_current_and_area(
+    pairs: dict[str, object], mean_uS: float
+) -> None:
+    one = of_shape(chip(**{"cost.read.c_row_fF": 0.0}))
+    two = of_shape(chip(**{"cost.read.c_row_fF": 0.0, "array.pairs": pairs | {"source": "a test"}}))
+    assert one.layers[0].counts is not None
+    assert two.layers[0].counts is not None
+    assert two.layers[0].counts.cells == 2 * one.layers[0].counts.cells
+    assert two.area_um2.array == 2 * one.area_um2.array
+    assert one.energy_pJ.array == pytest.approx(12 * 6.25 / 3 * 0.25 * 4.0 * 1e-3)
+    assert two.energy_pJ.array == pytest.approx(24 * mean_uS / 3 * 0.25 * 4.0 * 1e-3)
+
+
 def test_columns_are_charged_whatever_is_on_them_and_cells_of_sram_leak() -> None:
     plain = of_shape(chip())
     found = of_shape(chip(**{"cost.read.c_column_fF": 5.0, "cost.read.leakage_cell_nW": 7.0}))
