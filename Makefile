@@ -17,12 +17,13 @@ NUMERICAL := $(addprefix tests/,analysis array circuits devices estimators fitti
 	test_every_setting.py)
 PYTEST := -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: help demo test test-long test-portable test-minimum lint clean
+.PHONY: help demo test test-long test-exhaustive test-portable test-minimum lint clean
 
 help:
 	@echo "make demo           train, sweep and plot on the digits: runs/demo/accuracy_vs_noise.png"
 	@echo "make test           run the tests"
 	@echo "make test-long      run those that it leaves out, because they take long"
+	@echo "make test-exhaustive  run what is left of all pairs of settings of a profile"
 	@echo "make test-portable  run those that compute without vector instructions and a compiler"
 	@echo "make test-minimum   run the tests with the oldest packages that work, with Python 3.10 or"
 	@echo "                    3.11: make PYTHON=python3.10 test-minimum"
@@ -43,6 +44,9 @@ test: $(READY)
 
 test-long: $(READY)
 	$(PY) $(PYTEST) -m long
+
+test-exhaustive: $(READY)
+	$(PY) $(PYTEST) -m exhaustive
 
 test-portable: $(READY)
 	$(PY) -m tests.portable $(PY) $(PYTEST) $(NUMERICAL)

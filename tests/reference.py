@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -674,14 +675,23 @@ PROGRAMMING: dict[str, Callable[..., tuple[Numbers, Numbers]]] = {
 }
 
 
-def _correlated(e: Any, shape: tuple[int, int], rng: Any) -> tuple[Numbers, float]:
-    """One dense covariance of all cells of a tile."""
+@lru_cache(maxsize=8)
+def _principal(
+    kernel: str, lengths: tuple[float, float], shape: tuple[int, int]
+) -> tuple[Numbers, Numbers]:
+    """Variances and directions of one dense covariance of all cells of a tile."""
     column, row = (place.ravel() for place in np.indices(shape))
-    steps = np.abs(column[:, None] - column) / e.length_in_columns
-    along = np.abs(row[:, None] - row) / e.length_in_rows
-    rho = np.exp(-steps - along) if e.kernel == "exponential" else np.exp(-(steps**2) - along**2)
+    steps = np.abs(column[:, None] - column) / lengths[0]
+    along = np.abs(row[:, None] - row) / lengths[1]
+    rho = np.exp(-steps - along) if kernel == "exponential" else np.exp(-(steps**2) - along**2)
     values, vectors = np.linalg.eigh(rho)
-    xi = rng.standard_normal(len(values)) * np.sqrt(np.maximum(values, 0))
+    return np.maximum(values, 0), vectors
+
+
+def _correlated(e: Any, shape: tuple[int, int], rng: Any) -> tuple[Numbers, float]:
+    lengths = (e.length_in_columns, e.length_in_rows)
+    values, vectors = _principal(e.kernel, lengths, shape)
+    xi = rng.standard_normal(len(values)) * np.sqrt(values)
     return e.sigma_of_g * (vectors @ xi).reshape(shape), 0.0
 
 

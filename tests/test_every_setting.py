@@ -244,7 +244,11 @@ def compare(case: Case, profile: Profile, base: dict[str, Any] = BASE) -> None:
         assert pooled < 5 * spread + floor, name
 
 
-@every
+@pytest.mark.parametrize(
+    "case",
+    # All curves are evaluated by one function, which has tests of its own.
+    [pytest.param(c, marks=[pytest.mark.long] * c.of_a_curve, id=c.name) for c in CASES],
+)
 def test_it_does_as_much_as_its_equation_says(case: Case) -> None:
     compare(case, case.profile(BASE))
 
@@ -267,9 +271,22 @@ OTHERS = {
 }
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("other", OTHERS)
-@pytest.mark.parametrize("case", [c for c in CASES if not c.of_a_curve], ids=lambda c: c.name)
+def on_others() -> list[Any]:
+    """Every setting on every other device; a third of them, each setting at least twice, in the
+    long tests."""
+    each = [case for case in CASES if not case.of_a_curve]
+    return [
+        pytest.param(
+            *(case, other),
+            marks=pytest.mark.long if (i + j) % 3 == 0 else pytest.mark.exhaustive,
+            id=f"{case.name}-{other}",
+        )
+        for i, case in enumerate(each)
+        for j, other in enumerate(OTHERS)
+    ]
+
+
+@pytest.mark.parametrize(("case", "other"), on_others())
 def test_it_does_so_on_other_devices_too(case: Case, other: str) -> None:
     base = OTHERS[other]
     changed = [

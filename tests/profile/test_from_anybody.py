@@ -154,6 +154,7 @@ def test_900_kB_that_are_wrong_are_answered_soon(
     assert all(fault.line for fault in caught.value.faults)
 
 
+@pytest.mark.long
 def test_a_fault_map_of_the_largest_size_survives_being_written_out(tmp_path: Path) -> None:
     cells = "".join(f"{i % 512},{i // 512},0,1.5\n" for i in range(20_000))
     made(tmp_path, f"row,column,device,g_uS\n{cells}", "map.csv")

@@ -92,6 +92,7 @@ def test_a_connection_lost_in_the_middle_of_calibration_is_reported_as_one(
             cimsim.calibrate(model, [torch.ones(2, 4)])
 
 
+@pytest.mark.long
 def test_stopped_and_resumed_by_as_many_it_is_the_same_run(tmp_path: Path) -> None:
     settings = {**SMALL, "model": "tests.training.networks:dropout_net", "limit": 437}
     straight = together(2, settings, tmp_path / "straight")

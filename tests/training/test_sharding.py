@@ -65,6 +65,7 @@ def train_all(wanted: dict[str, dict[str, Any]]) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.long
 def test_parts_train_as_the_whole(tmp_path: Path) -> None:
     """As one process without noise; as two that hold everything, bit for bit, with it."""
     wanted = {f"{tmp_path}/{n}-two": {**QUICK, **s, **SHARD} for n, s in DIGITALLY.items()}
@@ -91,6 +92,7 @@ def test_parts_train_as_the_whole(tmp_path: Path) -> None:
         assert two.result["chip_accuracy"] == pytest.approx(one.result["chip_accuracy"], abs=0.006)
 
 
+@pytest.mark.long
 def test_killed_it_ends_cleanly_and_any_number_goes_on(tmp_path: Path) -> None:
     """As many go on to the same weights bit for bit, with dropout and batch statistics."""
     net = "tests.training.networks:dropout_net"

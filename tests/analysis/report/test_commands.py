@@ -30,6 +30,7 @@ def results(run: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.long
 def test_the_commands_make_the_results_again(own: Run) -> None:
     before = results(own.path)
     train, *studies = commands_of(own)

@@ -60,6 +60,7 @@ def test_what_is_wrong_is_told() -> None:
         load_data("tinyshakespeare", Path("/nowhere"))
 
 
+@pytest.mark.long
 def test_a_transformer_learns_it_on_a_device(tmp_path: Path) -> None:
     folder = tmp_path / "tinyshakespeare"
     folder.mkdir()
