@@ -237,10 +237,10 @@ def _interleaved(g_uS: Tensor, wires: Wires) -> Tensor:
     each other. Those of a row that is driven the other way add up to the same by superposition."""
     devices = len(g_uS)
     if wires.pairs == "columns":
-        seen = _solved(g_uS.movedim(0, 2).flatten(1, 2), wires)
-        return seen.unflatten(1, (-1, devices)).movedim(2, 0)
-    seen = _solved(g_uS.movedim(0, 3).flatten(2, 3), wires)
-    return seen.unflatten(2, (-1, devices)).movedim(3, 0)
+        seen: Tensor = _solved(g_uS.movedim(0, 2).flatten(1, 2), wires).unflatten(1, (-1, devices))
+        return seen.movedim(2, 0)
+    seen = _solved(g_uS.movedim(0, 3).flatten(2, 3), wires).unflatten(2, (-1, devices))
+    return seen.movedim(3, 0)
 
 
 def _solved(g_uS: Tensor, wires: Wires) -> Tensor:
