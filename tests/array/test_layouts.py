@@ -375,6 +375,21 @@ def test_dead_columns_of_both_cells_give_nothing() -> None:
     assert torch.equal(y, torch.zeros_like(y))
 
 
+def test_cells_on_open_lines_have_no_nonlinear_current_either() -> None:
+    """A law whose bend does not vanish without conductance."""
+    flat = {"kind": "polynomial", "coefficients": [5.0]}
+    bent = {"kind": "polynomial", "v_read_V": 0.2, "g_ref_uS": 25.0, "source": "a test"}
+    bent |= {"a2_uA_per_V2": flat, "a3_uA_per_V3": flat}
+    dead = {"kind": "dead-lines", "column_rate": 1.0, "source": "made up for a test"}
+    profile = with_keys(device(g_min_uS=1.0, dac=6), array__mapping="single-device")
+    tiling, x, w, _ = case("linear", 512)
+    outputs = []
+    for iv in (None, bent):
+        array = Array(with_keys(profile, cell__faults=[dead], cell__iv=iv), tiling)
+        outputs.append(array.mvm(x, array.chip(w, 0), ranges(), 0).y)
+    assert torch.allclose(*outputs, atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", ["linear", "conv"])
 @pytest.mark.parametrize("architecture", ["sar", "ramp", "pipeline"])
 def test_converter_tables_without_errors_are_the_plain_adc(kind: str, architecture: str) -> None:
