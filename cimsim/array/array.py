@@ -545,8 +545,9 @@ class Array:
         if fitted_values is not None:
             table = CodeTable.nearest(fitted_values)
         if table is not None:
-            inside = adc.inside(z) if want_slopes else None
-            return table.coded(z / adc.levels).mul_(adc.levels), inside
+            u = z / adc.levels
+            inside = table.inside(u) if want_slopes else None
+            return table.coded(u).mul_(adc.levels), inside
         if state is None or state.thresholds is None:
             return adc.encode(z, want_slopes)
         _, inside = adc.encode(z.clone(), want_slopes)

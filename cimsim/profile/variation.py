@@ -79,5 +79,4 @@ class TileVariation(PlacedVariation):
             )
 
 
-
 Variation = Annotated[CorrelatedVariation | TileVariation, Field(discriminator="kind")]

@@ -249,6 +249,31 @@ class TestWhatCalibrationFound:
         assert torch.allclose(made.weight.grad, plain.weight.grad, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "codes",
+    [
+        {"kind": "table", "values_of_range": [-1.0, -0.25, 0.25, 1.0]},
+        {"kind": "lloyd-max"},
+    ],
+)
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_values_beyond_the_outermost_code_pull_at_a_learned_range(
+    codes: dict[str, Any], side: float
+) -> None:
+    """Beyond it the result is ``range * values[-1]``, on either side."""
+    linear = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        linear.weight.fill_(1.0)
+    keys = {"adc.bits": 2, "adc.codes": codes, "adc.range": {"kind": "learned"}}
+    x = torch.linspace(-1, 1, 101).view(-1, 1)
+    made = cimsim.calibrate(cimsim.convert(linear, load_profile("ideal", keys), rule="E"), [x])
+    outermost = 1.0 if made.adc_values is None else made.adc_values.abs().max().item()
+    beyond = (side * 1.7 * made.adc_range).detach().view(1, 1).requires_grad_()
+    made(beyond).backward()
+    assert made.adc_range.grad.item() == pytest.approx(side * outermost, rel=1e-3)
+    assert beyond.grad.item() == 0
+
+
 @pytest.mark.parametrize("per", ["slice", "tile", "column"])
 @pytest.mark.parametrize("learned", [False, True])
 def test_one_range_of_a_saved_layer_is_that_of_all_its_groups(per: str, learned: bool) -> None:
