@@ -229,9 +229,11 @@ def _interleaved(g_uS: Tensor, wires: Wires) -> Tensor:
     devices = len(g_uS)
     if wires.pairs == "columns":
         seen = _solved(g_uS.movedim(0, 2).flatten(1, 2), wires)
-        return seen.unflatten(1, (-1, devices)).movedim(2, 0)
+        by_device: Tensor = seen.unflatten(1, (-1, devices)).movedim(2, 0)
+        return by_device
     seen = _solved(g_uS.movedim(0, 3).flatten(2, 3), wires)
-    return seen.unflatten(2, (-1, devices)).movedim(3, 0)
+    by_device = seen.unflatten(2, (-1, devices)).movedim(3, 0)
+    return by_device
 
 
 def _solved(g_uS: Tensor, wires: Wires) -> Tensor:
