@@ -311,3 +311,17 @@ def test_ranges_are_forgotten_where_other_signals_are_converted(
     assert other.adc_range.item() / made.adc_range.item() != pytest.approx(1.0, rel=0.05)
     made.profile = other.profile
     assert not made.calibrated
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_that_is_resized_has_ranges_for_its_new_columns(kind: str) -> None:
+    x = draw(300, INPUTS).abs()
+    made = layer(x, **KINDS[kind])
+    weight = draw(OUTPUTS + 3, INPUTS)
+    made.weight = nn.Parameter(weight)
+    if kind == "columns":
+        with pytest.raises(CimsimError, match="show the model some training data"):
+            made(x)
+    cimsim.calibrate(made, [x])
+    assert made(x).shape == (300, OUTPUTS + 3)
+    assert error(made, x) < 0.3
