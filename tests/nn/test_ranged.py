@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.checkpoint import checkpoint
 
 import cimsim
 from cimsim import CimsimError
@@ -325,3 +326,16 @@ def test_a_layer_that_is_resized_has_ranges_for_its_new_columns(kind: str) -> No
     cimsim.calibrate(made, [x])
     assert made(x).shape == (300, OUTPUTS + 3)
     assert error(made, x) < 0.3
+
+
+@pytest.mark.parametrize("converter", ["dac", "adc"])
+@pytest.mark.parametrize("per", ["layer", "column"])
+def test_learned_ranges_and_activation_checkpointing(converter: str, per: str) -> None:
+    """From the first step after calibration on."""
+    x = draw(30, INPUTS)
+    keys = {f"{converter}__range": {"kind": "learned"}, "adc__range_per": per}
+    plain, saving = (layer(x, **keys).train() for _ in range(2))
+    plain(x).square().mean().backward()
+    checkpoint(saving, x, use_reentrant=False).square().mean().backward()
+    for one, other in zip(plain.parameters(), saving.parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, rtol=1e-4, atol=1e-6)
