@@ -51,11 +51,11 @@ def drive_of(layer: AnalogLayer, vectors: Tensor) -> Drive:
     """How ``vectors`` drive the rows of ``layer``.
 
     Over the DAC's range as it is calibrated; where there is none, over the largest value. Without
-    a sign where the device can do without it and no input is below 0.
+    a sign where the device can do without it, see :func:`nonnegative`.
     """
     dac = layer.profile.dac
     bits = dac.bits or IDEAL_BITS
-    unsigned = without_sign(dac, nonnegative(vectors))
+    unsigned = without_sign(dac, nonnegative(layer, vectors))
     scale = layer.dac_range.detach()
     if not bool(torch.isfinite(scale)):
         scale = vectors.abs().max()
@@ -68,8 +68,11 @@ def drive_of(layer: AnalogLayer, vectors: Tensor) -> Drive:
     return Drive(*(_per_row(tiling, part) for part in parts))
 
 
-def nonnegative(vectors: Tensor) -> bool:
-    """Whether no number of ``vectors`` is below 0."""
+def nonnegative(layer: AnalogLayer, vectors: Tensor) -> bool:
+    """Whether the inputs of ``layer`` are not below 0: as its calibration has found, or else as
+    ``vectors`` show."""
+    if layer.dac_unsigned is not None and layer.calibrated:
+        return layer.array.unsigned
     return not bool((vectors < 0).any())
 
 

@@ -41,7 +41,8 @@ class AnalogWork:
             of a transposed convolution that overlap.
         corrections: digital factors beside the scale of a column.
         drive: how strongly the rows are driven; None where the input has no numbers.
-        nonnegative: whether there were inputs, and none of them below 0.
+        nonnegative: whether there were inputs and their sign is not needed, see
+            :func:`cimsim.analysis.cost.drive.nonnegative`.
         tiling: how the weight lies on tiles of such an array.
         weight: makes the weight that is programmed, None on the meta device.
         chip: seed, age in seconds and write cycle of the chip that it is programmed on.
@@ -193,7 +194,7 @@ def _watched(model: nn.Module, counter: FlopCounterMode, seen: dict[str, _Seen])
             entry.vectors += math.prod(shape) // outputs
             if not vectors.is_meta and not module.weight.is_meta:
                 entry.drives.append(drive_of(module, vectors))
-                entry.nonnegative &= nonnegative(vectors)
+                entry.nonnegative &= nonnegative(module, vectors)
             aside += flops() - now
 
     with ExitStack() as hooks:

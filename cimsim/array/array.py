@@ -478,22 +478,21 @@ class Array:
         wires, mapping = self.profile.wires, self.mapping
         assert wires is not None
         rows = self.tiling.row_inputs(bits)
-        each_S = [
-            (size - below)
-            * gated_currents(
-                rows * sign >= size,
-                g_S,
-                r_bit_ohm=wires.strength * wires.r_bit_ohm,
-                r_sink_ohm=wires.strength * wires.r_sink_ohm,
-                r_supply_ohm=wires.strength * wires.r_supply_ohm,
-            )
-            * sign
-            for below, size in pairwise([0.0, *self._sizes(rows)])
-            for sign in (1, -1)
-        ]
-        if not each_S:
+        net_S: Tensor | None = None
+        for below, size in pairwise([0.0, *self._sizes(rows)]):
+            for sign in (1, -1):
+                seen_S = gated_currents(
+                    rows * sign >= size,
+                    g_S,
+                    r_bit_ohm=wires.strength * wires.r_bit_ohm,
+                    r_sink_ohm=wires.strength * wires.r_sink_ohm,
+                    r_supply_ohm=wires.strength * wires.r_supply_ohm,
+                )
+                seen_S = seen_S * ((size - below) * sign)
+                net_S = seen_S if net_S is None else net_S.add_(seen_S)
+        if net_S is None:
             return self.tiling.product(bits, g_S.new_zeros(g_S.shape[1:]).transpose(-1, -2))
-        net_uS = sum(each_S[1:], each_S[0]).transpose(-1, -2) * 1e6
+        net_uS = net_S.transpose(-1, -2) * 1e6
         relative = mapping.signed(net_uS).sum(0)
         if mapping.analog_offset:
             relative = relative - rows.sum(-1).unsqueeze(1) * mapping.analog_offset
@@ -546,8 +545,9 @@ class Array:
         if fitted_values is not None:
             table = CodeTable.nearest(fitted_values)
         if table is not None:
-            inside = adc.inside(z) if want_slopes else None
-            return table.coded(z / adc.levels).mul_(adc.levels), inside
+            u = z / adc.levels
+            inside = table.inside(u) if want_slopes else None
+            return table.coded(u).mul_(adc.levels), inside
         if state is None or state.thresholds is None:
             return adc.encode(z, want_slopes)
         _, inside = adc.encode(z.clone(), want_slopes)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cimsim.circuits.converters import EDGE
 from cimsim.profile import ADC, FittedCodes, TableCodes
 
 _MOST_ROUNDS = 300
@@ -30,6 +31,10 @@ class CodeTable(NamedTuple):
         NaN."""
         codes = torch.bucketize(u.contiguous(), self.thresholds)
         return torch.where(u.isnan(), u, self.values[codes])
+
+    def inside(self, u: Tensor) -> Tensor:
+        """Which of ``u`` lie between the outermost values, beyond which they are cut off."""
+        return (u >= self.values[0] - EDGE) & (u <= self.values[-1] + EDGE)
 
 
 def is_fitted(adc: ADC) -> bool:

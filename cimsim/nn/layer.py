@@ -244,7 +244,12 @@ class AnalogLayer(Ranged):
             old, tiles = self._array.profile, self._array.tiling.tiles
         self._array = array
         self._chip = None
-        if old is None or range_key(old) != range_key(profile) or tiles != array.tiling.tiles:
+        if (
+            old is None
+            or range_key(old) != range_key(profile)
+            or tiles != array.tiling.tiles
+            or self.adc_range.shape != self._range_groups.shape  # of a weight of another size
+        ):
             self._forget_ranges()
         self._array = self._with_sign(self._array)
         self._set_fixed_ranges()

@@ -318,6 +318,7 @@ class Ranged(nn.Module):
         return ConverterRanges(dac, adc, values)
 
 
+@torch.no_grad()  # activation checkpointing counts what is saved for backward
 def _unusable(found: Tensor) -> Tensor:
     # An optimizer may carry a learned range past zero; it is cut off where it is used.
     usable = found.isfinite()

@@ -19,7 +19,8 @@ class WrittenEffect(Effect):
 
     So ``xi`` has a variance of 1, and ``device_share`` is the correlation of a cell's errors in two
     write cycles of the same chip. ``cimsim.program(model, seed, cycle)`` names the cycle; cycle 0
-    draws the same numbers for every share. Units: the share has none.
+    draws the same numbers for every share. Neither holds under ``cell.write_verify``, whose window
+    cuts the two parts off in different ways. Units: the share has none.
     Source: the decomposition of a variance into that between and that within devices.
     """
 

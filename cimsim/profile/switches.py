@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from cimsim.errors import CimsimError
-from cimsim.profile.converters import ADC, DAC
+from cimsim.profile.converters import ADC, DAC, UniformCodes
 from cimsim.profile.effect import Effect, map_effects
 from cimsim.profile.model import Profile
 from cimsim.profile.section import Section
@@ -35,7 +35,8 @@ def without(profile: Profile, names: Iterable[str]) -> Profile:
     """The same device with the non-idealities ``names`` switched off.
 
     Converters are switched off by making them ideal; where a remaining effect needs a range, they
-    get 16 bits instead.
+    get 16 bits instead. Bits that are part of a remaining effect stay: those of an ADC's
+    architecture, and of the durations for which gated cells are on.
 
     Raises:
         CimsimError: if a name is not among :func:`non_idealities`.
@@ -119,9 +120,12 @@ def _ideal_dac(profile: Profile) -> Profile:
     iv, wires = profile.cell.iv, profile.wires
     gated = wires is not None and wires.cells == "gated" and wires.strength > 0
     needed = gated or (iv is not None and iv.strength > 0) or any(e.strength for e in dac.errors)
+    if gated and dac.coding == "duration":
+        return profile  # each duration is a network of its own to be solved
     if needed:
         return _with(profile, "dac", bits=FINEST_BITS)
-    return _with(profile, "dac", bits=None, bit_serial=False, errors=())
+    ideal = DAC(bits=None, range=dac.range, source=dac.source)
+    return profile.model_copy(update={"dac": ideal})
 
 
 def _ideal_adc(profile: Profile) -> Profile:
@@ -130,5 +134,5 @@ def _ideal_adc(profile: Profile) -> Profile:
     if tables:
         return profile  # the architecture's errors are steps of its own bits
     if adc.noise_of_range or any(error.strength for error in adc.errors):
-        return _with(profile, "adc", bits=FINEST_BITS)
-    return _with(profile, "adc", bits=None, errors=())
+        return _with(profile, "adc", bits=FINEST_BITS, codes=UniformCodes())
+    return _with(profile, "adc", bits=None, codes=UniformCodes(), errors=())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
+from pydantic_core import InitErrorDetails
 
 from cimsim.profile.cycles import SHARE, WrittenEffect
 from cimsim.profile.fields import Fraction, NonNegative, Positive
+from cimsim.profile.section import fault
 
 
 class PlacedVariation(WrittenEffect):
@@ -64,6 +67,16 @@ class TileVariation(PlacedVariation):
     sigma_offset_of_g_max: NonNegative = Field(
         default=0.0, description="spread of the offset from tile to tile as a fraction of g_max"
     )
+
+    @classmethod
+    def _faults_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        yield from super()._faults_of_raw(data)
+        if not {"sigma_gain", "sigma_offset_of_g_max"} & set(data):
+            yield fault(
+                "missing_key",
+                "tiles do not differ here; give 'sigma_gain' or 'sigma_offset_of_g_max'",
+                (),
+            )
 
 
 Variation = Annotated[CorrelatedVariation | TileVariation, Field(discriminator="kind")]

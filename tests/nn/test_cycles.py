@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import cimsim
 from cimsim import CimsimError, kernels
-from cimsim.profile import Profile
+from cimsim.profile import Profile, load_profile
 from tests.building import ADC_ERRORS, POWER_LAW, device, gaussian
 
 DAY_S = 86400.0
@@ -276,3 +276,23 @@ def test_a_cycle_is_a_count(cycle: Any) -> None:
     model = layer(device())
     with pytest.raises(CimsimError, match="a write cycle is a whole number of 0 or more"):
         cimsim.program(model, 0, cycle)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("sram-charge-jia-2020", 1.0),  # mismatch of capacitors
+        ("mismatch", 1.0),  # of circuits
+        ("mram-jung-2022", 1.0),  # resistances of junctions
+        ("ecram-tang-2018-open-loop", 0.97),  # steps of cells, beside noise of pulses
+        ("fefet-jerry-2017", 0.0),  # variation from write to write
+        ("nor-flash-guo-2017", 0.0),  # errors of tuning
+    ],
+)
+def test_what_no_write_changes_in_a_shipped_device_stays(name: str, kept: float) -> None:
+    torch.manual_seed(0)
+    model = cimsim.convert(nn.Linear(INPUTS, OUTPUTS, bias=False), name)
+    weights = [cimsim.program(model, 1, cycle).programmed_weight() for cycle in (0, 1)]
+    model.profile = load_profile(name).scale_noise(0.0)
+    errors = [held - model.programmed_weight() for held in weights]
+    assert correlation(*errors) == pytest.approx(kept, abs=max(LEEWAY, 0.02))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
+from torch.utils.checkpoint import checkpoint
 
 import cimsim
 from cimsim import CimsimError
@@ -249,6 +250,31 @@ class TestWhatCalibrationFound:
         assert torch.allclose(made.weight.grad, plain.weight.grad, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "codes",
+    [
+        {"kind": "table", "values_of_range": [-1.0, -0.25, 0.25, 1.0]},
+        {"kind": "lloyd-max"},
+    ],
+)
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_values_beyond_the_outermost_code_pull_at_a_learned_range(
+    codes: dict[str, Any], side: float
+) -> None:
+    """Beyond it the result is ``range * values[-1]``, on either side."""
+    linear = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        linear.weight.fill_(1.0)
+    keys = {"adc.bits": 2, "adc.codes": codes, "adc.range": {"kind": "learned"}}
+    x = torch.linspace(-1, 1, 101).view(-1, 1)
+    made = cimsim.calibrate(cimsim.convert(linear, load_profile("ideal", keys), rule="E"), [x])
+    outermost = 1.0 if made.adc_values is None else made.adc_values.abs().max().item()
+    beyond = (side * 1.7 * made.adc_range).detach().view(1, 1).requires_grad_()
+    made(beyond).backward()
+    assert made.adc_range.grad.item() == pytest.approx(side * outermost, rel=1e-3)
+    assert beyond.grad.item() == 0
+
+
 @pytest.mark.parametrize("per", ["slice", "tile", "column"])
 @pytest.mark.parametrize("learned", [False, True])
 def test_one_range_of_a_saved_layer_is_that_of_all_its_groups(per: str, learned: bool) -> None:
@@ -286,3 +312,30 @@ def test_ranges_are_forgotten_where_other_signals_are_converted(
     assert other.adc_range.item() / made.adc_range.item() != pytest.approx(1.0, rel=0.05)
     made.profile = other.profile
     assert not made.calibrated
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_that_is_resized_has_ranges_for_its_new_columns(kind: str) -> None:
+    x = draw(300, INPUTS).abs()
+    made = layer(x, **KINDS[kind])
+    weight = draw(OUTPUTS + 3, INPUTS)
+    made.weight = nn.Parameter(weight)
+    if kind == "columns":
+        with pytest.raises(CimsimError, match="show the model some training data"):
+            made(x)
+    cimsim.calibrate(made, [x])
+    assert made(x).shape == (300, OUTPUTS + 3)
+    assert error(made, x) < 0.3
+
+
+@pytest.mark.parametrize("converter", ["dac", "adc"])
+@pytest.mark.parametrize("per", ["layer", "column"])
+def test_learned_ranges_and_activation_checkpointing(converter: str, per: str) -> None:
+    """From the first step after calibration on."""
+    x = draw(30, INPUTS)
+    keys = {f"{converter}__range": {"kind": "learned"}, "adc__range_per": per}
+    plain, saving = (layer(x, **keys).train() for _ in range(2))
+    plain(x).square().mean().backward()
+    checkpoint(saving, x, use_reentrant=False).square().mean().backward()
+    for one, other in zip(plain.parameters(), saving.parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, rtol=1e-4, atol=1e-6)

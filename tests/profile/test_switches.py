@@ -1,5 +1,7 @@
 """Non-idealities by name, switched off one by one or all but some."""
 
+from typing import Any
+
 import pytest
 
 from cimsim.errors import CimsimError
@@ -70,3 +72,27 @@ def test_unknown_names_are_refused() -> None:
         without(load_profile("pcm-ibm-2020"), ["adc.bit"])
     with pytest.raises(CimsimError, match="unknown non-ideality 'wires'"):
         only(load_profile("pcm-ibm-2020"), ["wires"])
+
+
+GATED = {"kind": "nodal", "cells": "gated", "r_bit_ohm": 5.0, "source": SOURCE}
+TABLE = {"kind": "table", "values_of_range": [-1.0, -0.2, 0.3, 1.0], "source": SOURCE}
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"dac.sign": "if-needed"},
+        {"dac.coding": "duration"},
+        {"dac.coding": "duration", "wires": GATED},
+        {"dac.bit_serial": True, "dac.sign": "if-needed", "wires": GATED},
+        {"adc.codes": {"kind": "lloyd-max"}, "adc.noise_of_range": 0.01},
+        {"adc.codes": TABLE, "adc.bits": 2},
+        {"adc.codes": TABLE, "adc.bits": 2, "adc.errors": [GAIN]},
+        {"adc.bits": 1, "adc.noise_of_range": 0.01},
+    ],
+)
+def test_what_belongs_to_the_bits_of_a_converter_goes_with_them(keys: dict[str, Any]) -> None:
+    profile = override_profile(device(dac=6, adc=6), keys)
+    for one in non_idealities(profile):
+        assert set(non_idealities(only(profile, [one]))) <= {one, "dac.bits"}
+        assert set(non_idealities(without(profile, [one]))) | {one} == set(non_idealities(profile))

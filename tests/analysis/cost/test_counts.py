@@ -103,6 +103,16 @@ def test_inputs_without_a_sign_take_a_pulse_for_each_bit(lowest: float, pulses: 
     assert counted(nn.Linear(3, 2), x, *TINY).pulses == 2
 
 
+def test_a_calibrated_layer_keeps_the_sign_of_its_calibration() -> None:
+    layer = cimsim.convert(nn.Linear(3, 2), chip(*TINY, "dac.sign=if-needed"))
+    x = torch.ones(4, 3)
+    for seen, pulses in ((x, 3), (x - 2 * torch.eye(4, 3), 2)):
+        cimsim.calibrate(layer, [seen])
+        (work,) = workload_of(layer, x).layers
+        assert isinstance(work, AnalogWork)
+        assert count(work, work.profile).pulses == pulses
+
+
 def test_slices_are_columns_of_their_own() -> None:
     found = counted(
         nn.Linear(3, 2, bias=False), torch.ones(1, 3), *TINY, "cell.levels=2", "array.slices=2"
