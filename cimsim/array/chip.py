@@ -48,10 +48,10 @@ class Chip(NamedTuple):
         traps: cells with telegraph noise, one entry for each such effect.
         adc: static errors of the converters, or None.
         gated_S: conductances of gated cells in siemens ``[devices, tiles, rows, columns]``, which
-            are not a product with the input; None elsewhere. To their currents, those of ``slow``
-            are added.
-        slow: relative currents of the slow part of read noise, for gated cells; ``terms`` include
-            them already. None where there is no such noise, or no gated cell.
+            are not a product with the input; None elsewhere. To their currents, those of
+            ``straight`` are added.
+        straight: relative currents of gated cells that are a product with the input: of the slow
+            part of read noise, which ``terms`` include already. None where there are none.
     """
 
     terms: tuple[Term, ...]
@@ -60,7 +60,7 @@ class Chip(NamedTuple):
     traps: tuple[Traps, ...]
     adc: AdcState | None
     gated_S: Tensor | None
-    slow: Tensor | None = None
+    straight: Tensor | None = None
 
     @property
     def relative(self) -> Tensor:
@@ -162,15 +162,20 @@ def make_chip(
         terms = [Term(first.shape, first.relative + slow), *others]
     variance_uS2 = read_variance_uS2(*place, cell, age_s, profile.temperature_C)
     variance = None if variance_uS2 is None else mapping.variances(arriving(variance_uS2, 2))
-    gated = wires is not None and wires.cells == "gated" and wires.strength > 0
+    gated_uS = straight = None
+    if wires is not None and wires.cells == "gated" and wires.strength > 0:
+        gated_uS, straight = _at_full_voltage(cells.g_uS, cell), slow
+        if mapping.reference and cell.variation:  # see _behind_wires
+            below = mapping.signed(gated_uS.clamp_max(0.0)).sum(0)
+            gated_uS, straight = gated_uS.clamp_min(0.0), below if slow is None else slow + below
     return Chip(
         terms=tuple(terms),
         scale=cells.scale.squeeze(-1),
         read_variance=variance,
         traps=find_traps(cell, mapping, arriving(cells.g_uS, 1), seed),
         adc=draw_adc(profile.adc, len(cells.scale), cells.scale.shape[1], seed, cells.scale),
-        gated_S=_at_full_voltage(cells.g_uS, cell).transpose(-1, -2) * 1e-6 if gated else None,
-        slow=slow if gated else None,
+        gated_S=None if gated_uS is None else gated_uS.transpose(-1, -2) * 1e-6,
+        straight=straight,
     )
 
 
@@ -210,8 +215,12 @@ def _behind_wires(g_uS: Tensor, wires: Wires | None, mapping: Mapping) -> Tensor
     if not mapping.reference:
         return torch.cat([_solved(block, wires) for block in g_uS.split(columns, dim=-2)], dim=-2)
     # Every tile has a reference column of its own, behind the others, which is subtracted from
-    # theirs. As one column stands for all of them here, the others make up for the difference.
-    weights, reference = g_uS[..., :-1, :], g_uS[..., -1:, :]
+    # theirs. As one column stands for all of them here, the others make up for the difference: if
+    # references vary from tile to tile, by less than nothing in cells that hardly conduct. Lines
+    # then have no effect on that rest.
+    held_uS = g_uS.clamp_min(0.0)
+    rest_uS = (g_uS - held_uS)[..., :-1, :]
+    weights, reference = held_uS[..., :-1, :], held_uS[..., -1:, :]
     parts: list[Tensor] = []
     first: Tensor | None = None
     for block in weights.split(max(1, columns - 1), dim=-2):
@@ -220,7 +229,7 @@ def _behind_wires(g_uS: Tensor, wires: Wires | None, mapping: Mapping) -> Tensor
         first = subtracted if first is None else first
         parts.append(own - subtracted + first)
     assert first is not None
-    return torch.cat((*parts, first), dim=-2)
+    return torch.cat((torch.cat(parts, dim=-2) + rest_uS, first), dim=-2)
 
 
 def _interleaved(g_uS: Tensor, wires: Wires) -> Tensor:
@@ -228,12 +237,10 @@ def _interleaved(g_uS: Tensor, wires: Wires) -> Tensor:
     each other. Those of a row that is driven the other way add up to the same by superposition."""
     devices = len(g_uS)
     if wires.pairs == "columns":
-        seen = _solved(g_uS.movedim(0, 2).flatten(1, 2), wires)
-        by_device: Tensor = seen.unflatten(1, (-1, devices)).movedim(2, 0)
-        return by_device
-    seen = _solved(g_uS.movedim(0, 3).flatten(2, 3), wires)
-    by_device = seen.unflatten(2, (-1, devices)).movedim(3, 0)
-    return by_device
+        seen: Tensor = _solved(g_uS.movedim(0, 2).flatten(1, 2), wires).unflatten(1, (-1, devices))
+        return seen.movedim(2, 0)
+    seen = _solved(g_uS.movedim(0, 3).flatten(2, 3), wires).unflatten(2, (-1, devices))
+    return seen.movedim(3, 0)
 
 
 def _solved(g_uS: Tensor, wires: Wires) -> Tensor:
