@@ -29,6 +29,7 @@ def table_csv(table: Iterable[Sequence[object]]) -> str:
 def _cell(value: object) -> object:
     if isinstance(value, str):
         value = value.replace("\r\n", "\n").replace("\r", "\n")  # which would end the row
+        value = value.replace("\0", "\\0")  # which Python 3.10 cannot write
     if isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
         return f"'{value}"
     return value

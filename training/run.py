@@ -46,7 +46,7 @@ from cimsim.training.sharding import is_part
 CONFIG, PROFILE, LAYER = "config.yaml", "profile.yaml", "layer-{}.yaml"
 CHECKPOINT, MODEL, LOCK = "checkpoint.pt", "model.safetensors", ".lock"
 
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_OS_ERROR = re.compile(r"\(os error (\d+)\)|Os \{ code: (\d+),")
 
 
 class Run:
@@ -304,9 +304,11 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 def _system_error(error: SafetensorError) -> OSError:
-    """What the operating system said, as safetensors words it: ``… (os error 28)``."""
-    if number := _OS_ERROR.search(str(error)):
-        return OSError(int(number[1]), os.strerror(int(number[1])))
+    """What the operating system said, as safetensors words it: ``… (os error 28)``, or
+    ``Os { code: 28, …`` in old versions."""
+    if found := _OS_ERROR.search(str(error)):
+        number = int(found[1] or found[2])
+        return OSError(number, os.strerror(number))
     return OSError(errno.EIO, str(error))
 
 

@@ -43,6 +43,10 @@ def test_no_line_end_in_a_cell_ends_its_row() -> None:
     ]
 
 
+def test_no_byte_of_zero_is_written() -> None:
+    assert table_csv([["a\0b"]]) == "a\\0b\n"
+
+
 @given(st.lists(st.lists(st.text() | st.floats(allow_nan=False) | st.integers())))
 def test_no_cell_of_any_table_is_a_formula(table: list[list[object]]) -> None:
     for row in cells(table_csv(table)):
