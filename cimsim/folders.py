@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 from cimsim.errors import CimsimError
@@ -47,3 +50,19 @@ def expanded(path: str | Path) -> Path:
         whose = "this user has no home folder" if first == "~" else "there is no such user"
         raise CimsimError(f"{text}: cannot replace {first}, {whose}; give the whole path")
     return Path(whole)
+
+
+def give_matplotlib_a_folder() -> None:
+    """Set ``$MPLCONFIGDIR`` to a temporary folder for a user without a home.
+
+    Without one, importing matplotlib before 3.11 ends in an error. The folder is removed when
+    Python ends.
+    """
+    if "MPLCONFIGDIR" in os.environ or home() is not None:
+        return
+    try:
+        folder = tempfile.mkdtemp(prefix="cimsim-matplotlib-")
+    except OSError:
+        return  # matplotlib says so in its own words
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["MPLCONFIGDIR"] = folder

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cimsim.folders import give_matplotlib_a_folder
 from tests.children import ended, started
 from tests.cli.conftest import ROOT
 from tests.forks import forked
@@ -70,6 +71,7 @@ def _nobody(words: list[str], cwd: Path, env: dict[str, str]) -> None:
     os.chdir(cwd)
     sys.argv[1:] = words
     sys.stdout = sys.stderr
+    give_matplotlib_a_folder()  # as a new Python does when it imports cimsim.analysis
     exec(NOBODY, {})
 
 
