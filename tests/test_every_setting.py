@@ -132,7 +132,14 @@ def test_it_changes_the_result_and_natively_as_plainly(case: Case) -> None:
             assert change > 2e-3
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if not c.of_a_curve], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "case",
+    # Two thirds in the long tests: interpreted, they take their time.
+    [
+        pytest.param(c, marks=[pytest.mark.long] * (i % 3 > 0), id=c.name)
+        for i, c in enumerate(c for c in CASES if not c.of_a_curve)
+    ],
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
 def test_triton_does_the_same(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its kernels read out; cells, and with them curves, are left to plain torch on a GPU."""
@@ -272,13 +279,12 @@ OTHERS = {
 
 
 def on_others() -> list[Any]:
-    """Every setting on every other device; a third of them, each setting at least twice, in the
-    long tests."""
+    """Every setting on every other device; a twelfth of them in the long tests."""
     each = [case for case in CASES if not case.of_a_curve]
     return [
         pytest.param(
             *(case, other),
-            marks=pytest.mark.long if (i + j) % 3 == 0 else pytest.mark.exhaustive,
+            marks=pytest.mark.long if (i + j) % 12 == 0 else pytest.mark.exhaustive,
             id=f"{case.name}-{other}",
         )
         for i, case in enumerate(each)
@@ -309,6 +315,7 @@ def test_it_does_so_on_other_devices_too(case: Case, other: str) -> None:
         same(one, two, few=0.15)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", [c for c in CASES if c.stronger], ids=lambda c: c.name)
 def test_a_quarter_more_would_be_noticed(case: Case) -> None:
     assert case.stronger is not None

@@ -162,6 +162,7 @@ def test_a_reader_that_has_seen_enough(start: Start, tmp_path: Path, command: li
     assert process.returncode == 1
 
 
+@pytest.mark.long
 def test_a_notice_is_given_once_for_all_workers(
     start: Start, trained: Path, tmp_path: Path
 ) -> None:

@@ -54,6 +54,7 @@ def test_with_noise_they_are_reproducible_and_meet_different_chips(tmp_path: Pat
     assert alone.checkpoint_sha256 != runs[0].checkpoint_sha256
 
 
+@pytest.mark.long
 def test_a_killed_process_ends_all_and_any_number_goes_on(tmp_path: Path) -> None:
     settings = {**SMALL, "epochs": 4, "batch_size": 60}
     out = tmp_path / "run"

@@ -48,6 +48,7 @@ def test_the_commands_make_the_results_again(own: Run) -> None:
     assert set(after) == set(before)
 
 
+@pytest.mark.long
 def test_they_are_short(own: Run) -> None:
     _, *studies = commands_of(own)
     told = [command.replace(str(own.path), "RUN") for command in studies]
