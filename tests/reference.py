@@ -400,6 +400,9 @@ class Reference:
         if self.pair:
             by_current = np.asarray(np.tensordot(self.counts, g, 1) / self.unit)
             return by_current / self._load(g) if self.by_voltage else by_current
+        if self.p.array.mapping != "offset-column":
+            return (g[0] - self.middle) / self.unit
+        return (g[0][:, :-1] - g[0][:, -1:]) / self.unit
 
     @property
     def by_voltage(self) -> bool:
@@ -409,9 +412,6 @@ class Reference:
         """Denominator of a column's voltage, ``[tiles, columns, 1]``."""
         sums = np.tensordot(np.abs(self.counts), g, 1).sum(-1, keepdims=True)
         return np.asarray(sums / self.unit)
-        if self.p.array.mapping != "offset-column":
-            return (g[0] - self.middle) / self.unit
-        return (g[0][:, :-1] - g[0][:, -1:]) / self.unit
 
     def _compensation(self, age_s: float) -> Numbers:
         array = self.p.array
