@@ -50,8 +50,8 @@ class Drive:
 def drive_of(layer: AnalogLayer, vectors: Tensor) -> Drive:
     """How ``vectors`` drive the rows of ``layer``.
 
-    Over the DAC's range as it is calibrated; where there is none, over the largest value. Without
-    a sign where the device can do without it, see :func:`nonnegative`.
+    Inputs are divided by the DAC's calibrated range, or by the largest value if there is none.
+    They are unsigned if the profile and the inputs allow it, see :func:`nonnegative`.
     """
     dac = layer.profile.dac
     bits = dac.bits or IDEAL_BITS

@@ -13,7 +13,7 @@ from cimsim.array.chip import hold
 from cimsim.circuits.mapping import Mapping
 from cimsim.profile import Cost, Profile
 
-_WEIGHTS = 4096  # that stand for uniform ones
+_WEIGHTS = 4096  # points at which uniform weights are sampled
 
 
 class ReadPower(NamedTuple):

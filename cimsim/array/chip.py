@@ -215,9 +215,9 @@ def _behind_wires(g_uS: Tensor, wires: Wires | None, mapping: Mapping) -> Tensor
     if not mapping.reference:
         return torch.cat([_solved(block, wires) for block in g_uS.split(columns, dim=-2)], dim=-2)
     # Every tile has a reference column of its own, behind the others, which is subtracted from
-    # theirs. As one column stands for all of them here, the others make up for the difference: if
-    # references vary from tile to tile, by less than nothing in cells that hardly conduct. Lines
-    # then have no effect on that rest.
+    # theirs. Only one reference column is kept here, so the difference to it is added to the other
+    # columns of the tile. Where references vary from tile to tile, this can make a conductance
+    # negative; the negative part is not attenuated by the lines.
     held_uS = g_uS.clamp_min(0.0)
     rest_uS = (g_uS - held_uS)[..., :-1, :]
     weights, reference = held_uS[..., :-1, :], held_uS[..., -1:, :]

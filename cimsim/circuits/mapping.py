@@ -100,7 +100,7 @@ class Mapping:
 
     @property
     def _unit_uS(self) -> float:
-        """The conductance, times its significance, that a relative weight of 1 stands for."""
+        """The sum of significance times conductance for a relative weight of 1."""
         pairs = self.array.pairs
         if not self.paired:
             return self.span_uS / 2

@@ -23,10 +23,9 @@ class Characteristic(NamedTuple):
 
     Attributes:
         g_uS, t_s: the target, and the time since programming.
-        sigma_prog_uS: spread around the target as it is measured at that age: of programming, of
-            variation by place over all chips, and of what a spread that is tabulated over time has
-            added. Before conductances are clamped
-            at the cell's bounds or cut off by write-and-verify.
+        sigma_prog_uS: spread around the target at that age: from programming, from variation by
+            place over all chips, and from a spread that is tabulated over time. Neither the cell's
+            bounds nor write-and-verify limit it.
         drift_nu_mean, drift_nu_std: drift exponent and its spread from cell to cell; None where
             the drift is no power law.
         sigma_drift_uS: spread that relaxation (tabulated or logarithmic) has added by that age;

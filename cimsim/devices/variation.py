@@ -101,8 +101,8 @@ def _with_references(g_uS: Tensor, array: Array) -> Tensor:
 
 
 def _with_one_reference(g_uS: Tensor, array: Array) -> Tensor:
-    """Inverse of :func:`_with_references`: the reference of the first tile stands for all, and the
-    cells of the other tiles make up for the difference."""
+    """Inverse of :func:`_with_references`: keep the reference of the first tile, and add the
+    difference to it to the cells of the other tiles."""
     first, *others = g_uS.split(max(2, array.columns), dim=-2)
     reference = first[..., -1:, :]
     moved = [block[..., :-1, :] - block[..., -1:, :] + reference for block in others]

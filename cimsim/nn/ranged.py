@@ -59,7 +59,7 @@ class SignalObserver:
 
 
 class Found(NamedTuple):
-    """What suits the signals of a layer; None for what stays as it is.
+    """Calibration results of a layer; None for what does not change.
 
     ``dac`` and ``adc`` are full scales, ``adc_values`` those of the ADC's codes over the range;
     ``unsigned`` says whether inputs have no sign.
@@ -180,7 +180,7 @@ class Ranged(nn.Module):
         return observer.input.full_scales(array.profile.dac.range, steps)
 
     def _sees(self, observer: SignalObserver, array: Array) -> Array:
-        """``array`` with the sign that the inputs so far want."""
+        """``array`` for signed or unsigned inputs, depending on the inputs observed so far."""
         if array.profile.dac.sign == "always":
             return array
         if not observer.input.peaks.any().item():  # zeros have any sign

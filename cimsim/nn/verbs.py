@@ -55,9 +55,9 @@ def program(model: nn.Module, seed: int = 0, cycle: int = 0) -> nn.Module:
     The same seed is the same chip: the same cells deviate in the same way whatever the profile's
     noise strength, and the same reads follow. Chips met in training are never among them.
 
-    Another ``cycle`` writes the same chip again. What belongs to the device stays: faults, errors
-    of the ADC, where traps are, and of each error of writing its ``device_share``. The rest is
-    drawn anew, and reads are new ones.
+    Another ``cycle`` writes the same chip again. Faults, ADC errors, the places of traps, and the
+    ``device_share`` of each writing error stay the same. All other errors and all reads are drawn
+    again.
 
     A chip is programmed again when the weights have changed, whatever wrote them: an optimizer,
     ``load_state_dict``, or an assignment to ``.data``.

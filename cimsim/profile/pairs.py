@@ -92,7 +92,7 @@ class Pairs(Sourced):
 
 
 def table_unit_uS(table: WeightTable, significance: tuple[float, ...]) -> float:
-    """The difference of conductances, in uS, that stands for a relative weight of 1."""
+    """The difference of conductances, in uS, for a relative weight of 1."""
     pairs = list(zip(significance, table.g_uS[::2], table.g_uS[1::2], strict=True))
 
     def held_uS(at: int) -> float:

@@ -26,9 +26,9 @@ class Wires(Effect):
 
     ``pairs`` says where the cells of a weight lie: ``apart``, on crossbars of their own;
     ``columns``, on neighboring bit lines of one crossbar, whose word lines carry the currents of
-    both; ``rows``, on one bit line and neighboring word lines, whose inputs have opposite signs, so
-    that the currents of both cancel along the line. Read noise is attenuated as the mean current is
-    (gated: not at all). Units: ohm.
+    both; ``rows``, on one bit line and neighboring word lines with inputs of opposite signs, so
+    that the line carries the difference of their currents. Read noise is attenuated as the mean
+    current is (gated: not at all). Units: ohm.
     Source: Kirchhoff's laws; the resistances are the chip's.
     """
 
