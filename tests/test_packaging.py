@@ -21,8 +21,10 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("analysis", "benchmarks", "cimsim", "device_profiles", "docs", "tests", "training")
 FILES = (
     *("CHANGELOG.md", "LICENSE", "MANIFEST.in", "Makefile", "README.md", "pyproject.toml"),
+    *("CITATION.cff", "CONTRIBUTING.md"),
     *("constraints.txt", "constraints-minimum.txt", ".pre-commit-config.yaml"),
 )
+MADE = ("__pycache__", "generated")  # by Python, and by the documentation
 SUFFIXES = {".py", ".yaml", ".json", ".typed", ".cpp", ".h", ".html", ".css", ".js"}
 
 
@@ -62,7 +64,12 @@ def test_every_dependency_is_pinned_within_its_bounds(
     project: dict[str, Any], pins: list[Requirement]
 ) -> None:
     extras = project["project"]["optional-dependencies"]
-    wanted = [*project["project"]["dependencies"], *extras["test"], *extras["lint"]]
+    wanted = [
+        *project["project"]["dependencies"],
+        *extras["test"],
+        *extras["lint"],
+        *extras["docs"],
+    ]
     for requirement in map(Requirement, wanted):
         versions = [
             str(pin.specifier).removeprefix("==")
@@ -122,7 +129,7 @@ def test_every_minimum_is_tested(project: dict[str, Any]) -> None:
 
 def copy_of_the_tree(to: Path) -> Path:
     for folder in FOLDERS:
-        shutil.copytree(ROOT / folder, to / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, to / folder, ignore=shutil.ignore_patterns(*MADE))
     for file in FILES:
         shutil.copy(ROOT / file, to)
     return to
@@ -152,7 +159,7 @@ def test_the_source_distribution_holds_every_file(unpacked: Path) -> None:
         file.relative_to(ROOT).as_posix()
         for folder in FOLDERS
         for file in (ROOT / folder).rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
+        if file.is_file() and not set(MADE) & set(file.parts)
     }
     found = {f.relative_to(unpacked).as_posix() for f in unpacked.rglob("*") if f.is_file()}
     assert expected | set(FILES) <= found
