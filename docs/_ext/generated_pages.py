@@ -287,8 +287,19 @@ def _link_results(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = re.sub(pattern, r"](/generated/results/\1", source[0])
 
 
+def _spread_tutorials(app: Sphinx, env: Any, docnames: list[str]) -> None:
+    """Deal the tutorials out evenly, because parallel reading divides the list into stretches."""
+    tutorials = [name for name in docnames if name.startswith("tutorials/")]
+    others = [name for name in docnames if name not in tutorials]
+    step = len(others) // (len(tutorials) or 1)
+    for index, name in enumerate(tutorials):
+        others.insert(index * (step + 1), name)
+    docnames[:] = others
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the generator."""
     app.connect("builder-inited", generate)
     app.connect("source-read", _link_results)
+    app.connect("env-before-read-docs", _spread_tutorials)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
