@@ -1,11 +1,11 @@
 from . import analysis as analysis
 from . import array as array
 from . import circuits as circuits
-from . import devices as devices
 from . import estimators as estimators
 from . import fitting as fitting
 from . import kernels as kernels
 from . import nn as nn
+from . import physics as physics
 from . import profile as profile
 from . import quantizers as quantizers
 from . import training as training

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cimsim.errors import CimsimError
-from cimsim.training.layers import parse_layers
+from cimsim.training.layer_options import parse_layers
 from cimsim.training.manifest import has_sums, read_checked
 from cimsim.training.recipes import recipe
 from cimsim.units import parse_duration

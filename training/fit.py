@@ -33,8 +33,9 @@ from cimsim.nn import (
     set_profile,
 )
 from cimsim.nn.computed import computed
-from cimsim.profile import Profile, behaviour, dump_profile, load_profile
+from cimsim.profile import Profile, dump_profile, fingerprint, load_profile
 from cimsim.seeds import generator, seed_for
+from cimsim.training.activation_checkpointing import recompute
 from cimsim.training.augment import augmented
 from cimsim.training.checkpoint import (
     Checkpoint,
@@ -60,7 +61,7 @@ from cimsim.training.files import (
     sha256_of,
     write_text,
 )
-from cimsim.training.layers import Layers, parse_layers, with_profiles
+from cimsim.training.layer_options import Layers, parse_layers, with_profiles
 from cimsim.training.lone_samples import fewest_samples, split
 from cimsim.training.manifest import SUMS, hash_of, read_sums, write_sums
 from cimsim.training.methods import make_method
@@ -69,9 +70,8 @@ from cimsim.training.optimizers import make_optimizer
 from cimsim.training.parallel import Ranks, joined
 from cimsim.training.plateau import PlateauWatch
 from cimsim.training.progress import Progress, Silent
-from cimsim.training.recompute import recompute
 from cimsim.training.records import ENV, METRICS, RESULT
-from cimsim.training.repeat import Repeat
+from cimsim.training.replay import Repeat
 from cimsim.training.run import (
     CHECKPOINT,
     CONFIG,
@@ -706,7 +706,7 @@ def _same_run(out: Path, training: _Training) -> bool:
     if fields:
         changes = ", ".join(f"{f} was {getattr(before, f)}" for f in fields)
         raise CimsimError(f"cannot resume {out} with other settings: {changes}")
-    if behaviour(read_profile(out / PROFILE)) != behaviour(training.profile):
+    if fingerprint(read_profile(out / PROFILE)) != fingerprint(training.profile):
         raise CimsimError(
             f"cannot resume {out}: the profile '{config.profile}' has changed since it began"
         )
@@ -722,10 +722,10 @@ def _identity(config: TrainConfig, profile: Profile, layers: Layers, data: str) 
     """The hash of all that decides a run's weights, wherever its profile and data lie."""
     settings = config.model_dump(mode="json", exclude=set(_PLACES))
     own = {
-        pattern: {k: behaviour(v) if k == "profile" else v for k, v in layer.items()}
+        pattern: {k: fingerprint(v) if k == "profile" else v for k, v in layer.items()}
         for pattern, layer in layers.items()
     }
-    return hash_of(json.dumps([settings, behaviour(profile), own, data], sort_keys=True))
+    return hash_of(json.dumps([settings, fingerprint(profile), own, data], sort_keys=True))
 
 
 def _check_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:

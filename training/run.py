@@ -37,7 +37,7 @@ from cimsim.training.config import TrainConfig, read_config, read_yaml
 from cimsim.training.data import BatchLoader, DataSet, load_data
 from cimsim.training.evaluate import Score, evaluate
 from cimsim.training.files import readable_name, replacing
-from cimsim.training.layers import Layers, parse_layers
+from cimsim.training.layer_options import Layers, parse_layers
 from cimsim.training.manifest import checked_sha256, read_checked
 from cimsim.training.models import build_model, require_trust
 from cimsim.training.records import RESULT, read_metrics, read_outcome

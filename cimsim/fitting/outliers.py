@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cimsim.fitting.bad_cells import Stuck, bad_cells
-from cimsim.fitting.faults import enumerated
+from cimsim.fitting.issues import enumerated
 from cimsim.fitting.measurements import Measurements
 from cimsim.fitting.robust import FALSE_ALARMS, step_of
 from cimsim.fitting.stray_reads import stray_reads

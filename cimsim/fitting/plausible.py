@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from cimsim.fitting.columns import Column
-from cimsim.fitting.faults import Faults, enumerated
+from cimsim.fitting.issues import Issues, enumerated
 from cimsim.fitting.measurements import FEWEST_CELLS, Measurements
 from cimsim.fitting.types import Indices, Mask, Numbers
 from cimsim.fitting.unit_names import SIEMENS
@@ -33,7 +33,7 @@ _LATE_FIRST_S = 100.0
 _PASTED = 10
 
 
-def check_units(found: Measurements, columns: dict[str, Column], faults: Faults) -> None:
+def check_units(found: Measurements, columns: dict[str, Column], issues: Issues) -> None:
     """Note columns whose numbers are far from what they would be in their unit.
 
     Args:
@@ -42,30 +42,30 @@ def check_units(found: Measurements, columns: dict[str, Column], faults: Faults)
         faults: where it is noted.
     """
     values = {"g_target_uS": found.target_uS, "g_measured_uS": found.measured_uS}
-    before = len(faults)
+    before = len(issues)
     for name, of_column in values.items():
         # A few readings over the range say nothing of the unit.
         largest = float(np.quantile(of_column, 0.98))
         unit = columns[name].unit
         margin = 1.0 if unit is None or unit.factor == 1.0 else _MARGIN_OF_HEADER
         if of_column.max() <= 0:
-            faults.add(f"{name} is 0 everywhere")
+            issues.add(f"{name} is 0 everywhere")
         elif largest > 0 and not columns[name].stated and not (
             _LOWEST_uS / margin <= largest <= _HIGHEST_uS * margin
         ):  # fmt: skip
             written = largest / (unit.factor if unit else 1.0)
             now = unit.name if unit else "uS"
             likely = _likely_unit(written)
-            faults.add(
+            issues.add(
                 f"the largest {name} is {written:g}, which looks like {_FULL_NAMES[likely]}; say "
                 f"so by --unit {name}={likely}, or --unit {name}={now} if it is {_FULL_NAMES[now]}"
             )
-    if len(faults) > before:
+    if len(issues) > before:
         return
     written_cells = found.target_uS > 0.2 * found.target_uS.max()
     ratio = _ratio(found, written_cells)
     if not _SMALLEST_RATIO < ratio < _LARGEST_RATIO:
-        faults.add(
+        issues.add(
             f"g_measured_uS is {ratio:.3g} times g_target_uS, as if they had different units; say "
             f"which by --unit g_target_uS=UNIT or --unit g_measured_uS=UNIT"
             f"{_guess(ratio, values, columns)}"
@@ -74,7 +74,7 @@ def check_units(found: Measurements, columns: dict[str, Column], faults: Faults)
     for target in np.unique(found.target_uS[written_cells]):
         ratio = _ratio(found, found.target_uS == target)
         if ratio > _LARGEST_RATIO:
-            faults.add(
+            issues.add(
                 f"at g_target_uS {target:g} g_measured_uS is {ratio:.3g} times as large, but not "
                 "at other targets, as if those lines had another unit; write one unit throughout"
             )
@@ -158,11 +158,11 @@ def _pasted(origin: Indices, again: Mask) -> Mask:
     return copied
 
 
-def check_numbers_of_cells(found: Measurements, faults: Faults) -> None:
+def check_numbers_of_cells(found: Measurements, issues: Issues) -> None:
     """Note targets and times with too few cells for a spread."""
     targets = np.unique(found.target_uS)
     if len(targets) < 2:
-        faults.add(
+        issues.add(
             f"holds one target only ({targets[0]:g} uS); measure at least two, the lowest and the "
             "highest that are to be used"
         )
@@ -180,10 +180,10 @@ def check_numbers_of_cells(found: Measurements, faults: Faults) -> None:
         return
     if len(few) == 1:
         places_of = few[0][1]
-        faults.add(f"{few[0][0]} cells were measured at {places_of}; {_ADVICE}")
+        issues.add(f"{few[0][0]} cells were measured at {places_of}; {_ADVICE}")
         return
     places_of = enumerated([f"{place} ({cells})" for cells, place in few], 4)
-    faults.add(f"{few[0][0]} cells were measured at {few[0][1]}; {_ADVICE}; the same at "
+    issues.add(f"{few[0][0]} cells were measured at {few[0][1]}; {_ADVICE}; the same at "
                f"{len(few) - 1} more places: {places_of}")  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 // Cells from weights: laid on conductances, programmed, aged, and what they add when read.
 //
 // Fields are [tiles, columns, rows], of pairs [2, tiles, columns, rows]. Their normal numbers are
-// those that the plain physics of cimsim.devices draws: one seed for each effect, and the position
+// those that the plain physics of cimsim.physics draws: one seed for each effect, and the position
 // in the field.
 
 #pragma once

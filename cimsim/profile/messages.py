@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from cimsim.profile.scalars import parse_scalar
+from cimsim.profile.yaml_scalars import parse_scalar
 from cimsim.suggest import nearest, unknown
 
 _WITH_UNIT = re.compile(r"[-+]?(?!0x)[0-9.]+([eE][-+]?[0-9]+)?\s*[^\W\d_]\S*")

@@ -23,7 +23,7 @@ from cimsim.training.objectives import OBJECTIVES, Step, make_objectives, total,
 from cimsim.training.objectives.adversarial import Adversarial
 from cimsim.training.objectives.distances import divergence
 from cimsim.training.objectives.lotion import Lotion, LotionDevice
-from cimsim.training.repeat import Repeat
+from cimsim.training.replay import Repeat
 
 Curvature = Callable[[nn.Parameter], Tensor | None]
 
