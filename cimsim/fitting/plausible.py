@@ -92,7 +92,8 @@ def _likely_unit(value: float) -> str:
 def _guess(ratio: float, values: dict[str, Numbers], columns: dict[str, Column]) -> str:
     """The unit of one column that would explain the ratio and is the most usual, if there is."""
     candidates = []
-    for name, expected in (("g_target_uS", ratio), ("g_measured_uS", 1 / ratio if ratio > 0 else 0)):
+    inverse = 1 / ratio if ratio > 0 else 0
+    for name, expected in (("g_target_uS", ratio), ("g_measured_uS", inverse)):
         unit = columns[name].unit
         for other, factor in SIEMENS.items():
             change = factor / (unit.factor if unit else 1.0)
