@@ -12,7 +12,7 @@ DEMO_TRAIN := $(CIMSIM) train --data digits --model mlp --profile pcm-ibm-2020 -
 unexport PYTHONPATH PYTHONHOME
 
 # What computes, and not what reads files or talks to people.
-NUMERICAL := $(addprefix tests/,analysis array circuits devices estimators fitting kernels nn \
+NUMERICAL := $(addprefix tests/,analysis array circuits physics estimators fitting kernels nn \
 	quantizers training test_golden_devices.py test_everything_at_once.py \
 	test_every_setting.py)
 PYTEST := -m pytest --numprocesses auto --dist worksteal
@@ -55,16 +55,10 @@ test-portable: $(READY)
 test-minimum: $(MINIMUM)
 	.venv-minimum/bin/python $(PYTEST)
 
-# The checkers know a package by its path, so they are shown the tree as it is when installed.
 lint: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	rm -rf build/typing
-	mkdir -p build/typing/cimsim
-	cd build/typing/cimsim && \
-		ln -s ../../../cimsim/* ../../../training ../../../analysis ../../../device_profiles .
-	cd build/typing && ../../$(PY) -m mypy \
-		--config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p cimsim
+	$(PY) -m mypy
 
 # Tutorials are executed, by as many processes as there are cores; any warning is an error.
 docs: .venv/docs

@@ -27,7 +27,7 @@ from cimsim.errors import CimsimError
 from cimsim.nn import Assignment
 from cimsim.profile import Profile, load_profile
 from cimsim.training.config import TrainConfig
-from cimsim.training.layers import Layers, format_layer, parse_layers
+from cimsim.training.layer_options import Layers, format_layer, parse_layers
 from cimsim.units import parse_duration
 
 NAME = "advice"

@@ -25,7 +25,7 @@ from cimsim.training.config import TrainConfig, make_config, read_yaml
 from cimsim.training.data import load_data
 from cimsim.training.files import read_file
 from cimsim.training.fit import check, fit
-from cimsim.training.layers import parse_layers, with_profiles
+from cimsim.training.layer_options import parse_layers, with_profiles
 from cimsim.training.methods import METHODS
 from cimsim.training.models import require_trust
 from cimsim.training.progress import Progress

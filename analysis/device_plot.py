@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cimsim.analysis.plot import COLOURS
-from cimsim.devices.characteristics import Characteristic, characteristics
+from cimsim.physics.characteristics import Characteristic, characteristics
 from cimsim.profile import Profile
 from cimsim.units import format_duration
 

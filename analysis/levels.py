@@ -106,8 +106,8 @@ class Axis:
         try:
             return override_profile(profile, {self.key: level})
         except ProfileError as error:
-            faults = "; ".join(fault.message for fault in error.faults)
-            raise CimsimError(f"{self.key}={self.format(level)}: {faults}") from None
+            issues = "; ".join(issue.message for issue in error.issues)
+            raise CimsimError(f"{self.key}={self.format(level)}: {issues}") from None
 
     def assign(self, devices: Assignment, level: Level) -> Assignment:
         """The devices of a model's layers at one level: every one as :meth:`apply` makes it.

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from cimsim.analysis.levels import Level
 from cimsim.analysis.metric import ACCURACY, Metric
-from cimsim.analysis.store import Cell
+from cimsim.analysis.store import Trial
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def summary(level: Level, found: Sequence[float], falls: bool = False) -> Summar
     )
 
 
-def summaries(cells: Iterable[Cell], metric: Metric = ACCURACY) -> list[Summary]:
+def summaries(cells: Iterable[Trial], metric: Metric = ACCURACY) -> list[Summary]:
     """One summary per level, in the order in which the levels first appear."""
     levels: dict[Level, list[float]] = {}
     for cell in cells:
@@ -85,8 +85,8 @@ def summaries(cells: Iterable[Cell], metric: Metric = ACCURACY) -> list[Summary]
     return [summary(level, found, metric.falls) for level, found in levels.items()]
 
 
-def levels_matter(cells: Sequence[Cell]) -> bool:
+def levels_matter(cells: Sequence[Trial]) -> bool:
     """Whether any chip does better or worse at one level than at another."""
-    first: dict[int, Cell] = {}
+    first: dict[int, Trial] = {}
     scores = [(cell, first.setdefault(cell.chip, cell)) for cell in cells]
     return any((a.accuracy, a.loss) != (b.accuracy, b.loss) for a, b in scores)

@@ -42,7 +42,7 @@ PLAN = "sweep.json"
 
 
 @dataclass(frozen=True)
-class Cell:
+class Trial:
     """One evaluation: one run at one level on one chip.
 
     Attributes:
@@ -123,7 +123,7 @@ class Sweep:
     """A plan and those of its cells that are finished, in the plan's order."""
 
     plan: Plan
-    cells: tuple[Cell, ...]
+    cells: tuple[Trial, ...]
 
     @property
     def missing(self) -> int:
@@ -170,9 +170,9 @@ def read_sweep(folder: Path) -> Sweep:
     return _select(plan, _read_all(folder))
 
 
-def _read_all(folder: Path) -> dict[Key, Cell]:
+def _read_all(folder: Path) -> dict[Key, Trial]:
     """The cells of all parts; a line that is being written is left out."""
-    cells: dict[Key, Cell] = {}
+    cells: dict[Key, Trial] = {}
     for path in sorted(folder.glob("results*.jsonl")):
         try:
             lines = read_bytes(path)
@@ -230,7 +230,7 @@ class Store:
         """Record that this plan is now the last sweep on the axis."""
         write_text(self._folder / PLAN, json.dumps(sealed(asdict(self._plan)), indent=2) + "\n")
 
-    def append(self, cell: Cell) -> None:
+    def append(self, cell: Trial) -> None:
         """Keep one finished cell.
 
         When this returns it survives the end of this process, and a second later, or when the
@@ -284,7 +284,7 @@ def _rows(sweeps: Sequence[Sweep], names: Sequence[str] | None) -> Iterator[Sequ
             yield [*head, level, *tail]
 
 
-def _select(plan: Plan, cells: dict[Key, Cell]) -> Sweep:
+def _select(plan: Plan, cells: dict[Key, Trial]) -> Sweep:
     places = {level: place for place, level in enumerate(plan.levels)}
     seeds = range(plan.first_chip, plan.first_chip + plan.chips)
     found = [
@@ -331,9 +331,9 @@ def _checked(plan: Plan) -> Plan:
     return plan
 
 
-def _parse(lines: bytes, path: Path) -> dict[Key, Cell]:
+def _parse(lines: bytes, path: Path) -> dict[Key, Trial]:
     cells = {}
-    reader = TypeAdapter(Cell)
+    reader = TypeAdapter(Trial)
     for number, line in enumerate(lines.splitlines(), start=1):
         try:
             cell = reader.validate_python(unsealed(parse_json(line)))

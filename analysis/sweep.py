@@ -16,13 +16,13 @@ import cimsim
 from cimsim.analysis.engine import Engine, Here, Task
 from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.metric import ACCURACY, metric_named
-from cimsim.analysis.store import WHOLE, Cell, Key, Plan, Shard, Store, Sweep, sweep_folder
+from cimsim.analysis.store import WHOLE, Key, Plan, Shard, Store, Sweep, Trial, sweep_folder
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, analog_layers, devices, set_profile
 from cimsim.profile import Profile, typed_profile
 from cimsim.terminal import one_line
 from cimsim.training.data import DataSet, load_data
-from cimsim.training.layers import Layers, format_layer
+from cimsim.training.layer_options import Layers, format_layer
 from cimsim.training.run import Run
 
 Progress: TypeAlias = Callable[[int, int, str], None]
@@ -134,7 +134,7 @@ def sweep(
                 for store in stores:
                     store.start()
             (basis, level, chip), task = missing[number]
-            stores[task.run].append(Cell(basis, level, chip, score.accuracy, score.loss))
+            stores[task.run].append(Trial(basis, level, chip, score.accuracy, score.loss))
             done += 1
             progress(done, len(wanted), f"{jobs[task.run].plan.run}, {axis.named(level)}")
         if not missing:
@@ -205,7 +205,7 @@ def _job(
 
 
 def _typed(pattern: str, settings: Mapping[str, Any]) -> str:
-    """What :func:`cimsim.training.layers.parse_layers` reads, with names instead of profiles."""
+    """Format for :func:`cimsim.training.layer_options.parse_layers`, profiles by name."""
     named = {k: typed_profile(v.name) if k == "profile" else v for k, v in settings.items()}
     return format_layer(pattern, named)
 

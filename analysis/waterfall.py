@@ -52,8 +52,8 @@ PHYSICAL_ORDER = (
     "adc.noise_of_range",
     "adc.bits",
 )
-"""Where a non-ideality acts: first on the cells, in the order of :class:`cimsim.profile.Cell`, then
-on the signal."""
+"""Order in which non-idealities act: on the cells, as listed by :class:`cimsim.profile.CellSpec`,
+then on the signal."""
 
 
 @dataclass(frozen=True)

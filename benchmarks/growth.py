@@ -41,9 +41,9 @@ from scipy.optimize import least_squares, nnls
 import cimsim
 from benchmarks.lines import versions
 from cimsim.analysis.plot import COLOURS, MARKERS, save
+from cimsim.training.activation_checkpointing import recompute
 from cimsim.training.files import write_text
 from cimsim.training.models.gpt import GPT
-from cimsim.training.recompute import recompute
 
 RESULTS = Path(__file__).parent / "results"
 PROFILE = "pcm-ibm-2020"

@@ -1,6 +1,7 @@
 """Networks that somebody else trained, on devices that somebody else has simulated.
 
     python -m benchmarks.published_resnets --weights DIR --data-dir DIR [--images 5000] [--chips 5]
+        [--device cuda]
 
 The ResNets that CrossSim ships for CIFAR-10, as safetensors ``resnet14.safetensors`` and so on:
 batch norm is folded into the convolutions, weights and converters have 8 bits, a layer shares one
@@ -121,6 +122,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--chips", type=int, default=5)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--out", type=Path, default=RESULT)
     given = parser.parse_args()
     train, test = read_cifar10(given.data_dir, download=False)
@@ -128,15 +130,16 @@ def main() -> None:
 
     def ready(pixels: np.ndarray) -> Tensor:  # type: ignore[type-arg]
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-        return (torch.from_numpy(pixels.copy()).float() / 255 - mean) / std
+        return ((torch.from_numpy(pixels.copy()).float() / 255 - mean) / std).to(given.device)
 
-    x, y = ready(test.pixels[: given.images]), torch.from_numpy(test.labels[: given.images])
+    x = ready(test.pixels[: given.images])
+    y = torch.from_numpy(test.labels[: given.images]).to(given.device)
     calibration = ready(train.pixels[:500])
     lines = [
         "# Published ResNets on published devices",
         "",
         f"    python -m benchmarks.published_resnets --weights DIR --data-dir DIR --images "
-        f"{given.images} --chips {given.chips}",
+        f"{given.images} --chips {given.chips} --device {given.device}",
         "",
         f"CIFAR-10, the first {given.images} test images, {given.chips} chips: mean ± standard "
         "error of the mean, spread from chip to chip, worst and best chip, in %. Published numbers "
@@ -148,8 +151,9 @@ def main() -> None:
     digital: dict[int, float] = {}
     for depth, name, overrides, age_s, published in ROWS:
         if depth not in digital:
-            digital[depth] = accuracy(load(depth, given.weights), x, y)
+            digital[depth] = accuracy(load(depth, given.weights).to(given.device), x, y)
         model = cimsim.convert(load(depth, given.weights), cimsim.load_profile(name, overrides))
+        model.to(given.device)
         cimsim.calibrate(model, [calibration])
         found = []
         for chip in range(given.chips):
@@ -164,7 +168,8 @@ def main() -> None:
             f"| {min(found):.2f} to {max(found):.2f} | {'' if published is None else published} |"
         )
         print(lines[-1], flush=True)
-    write_text(given.out, "\n".join([*lines, "", versions(), ""]))
+    where = torch.cuda.get_device_name(given.device) if given.device.type == "cuda" else "CPU"
+    write_text(given.out, "\n".join([*lines, "", f"{where}; {versions()}", ""]))
 
 
 if __name__ == "__main__":

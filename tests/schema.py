@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 
 from cimsim.profile import Effect, Profile
-from cimsim.profile.section import Curve, is_kind_of
+from cimsim.profile.base import Curve, is_kind_of
 from tests.building import SOURCE
 
 Raw = dict[str, Any]

@@ -62,7 +62,7 @@ def inputs(case: Case) -> Tensor:
 
 def layer(profile: Profile, copies: int = COPIES, x: Tensor = X) -> AnalogLayer:
     """Four different outputs, each so many times."""
-    digital = nn.Linear(12, 4 * copies, bias=False)
+    digital = nn.Linear(12, 4 * copies, bias=False, device=x.device)
     with torch.no_grad():
         digital.weight.copy_(PATTERNS.repeat_interleave(copies, 0))
     made = cimsim.calibrate(cimsim.convert(digital, profile), [x])
@@ -78,13 +78,13 @@ def step(made: AnalogLayer, training: bool, data: Tensor = X) -> list[Tensor]:
         cimsim.age(cimsim.program(made, 3), DAY_S)
     x = data.clone().requires_grad_()
     y = made(x)
-    delta = torch.randn(y.shape, generator=torch.Generator().manual_seed(1))
+    delta = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(x.device)
     wanted = [t for t in (x, made.weight, made.dac_range, made.adc_range) if t.requires_grad]
     return [y.detach(), *torch.autograd.grad(y, wanted, delta)]
 
 
-def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the Triton kernels serve everything, interpreted on the CPU."""
+def serve_with_triton(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let the Triton kernels serve everything: on a GPU, or interpreted on the CPU."""
     pytest.importorskip("triton")
     if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
         pytest.skip("no CUDA device, and Triton does not interpret")
@@ -95,6 +95,7 @@ def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
         return gpu if plain else None
 
     monkeypatch.setattr(kernels, "_serving", serving)
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def steps(
@@ -103,9 +104,10 @@ def steps(
     which: kernels.Use = "fused",
     copies: int = COPIES,
     base: dict[str, Any] = BASE,
+    device: str = "cpu",
 ) -> list[list[Tensor]]:
     """In training and in evaluation."""
-    x = inputs(case)
+    x = inputs(case).to(device)
     made = layer(case.profile(base, on), copies, x)
     with kernels.use(which):
         return [step(made, training, x) for training in (True, False)]
@@ -143,8 +145,10 @@ def test_it_changes_the_result_and_natively_as_plainly(case: Case) -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
 def test_triton_does_the_same(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its kernels read out; cells, and with them curves, are left to plain torch on a GPU."""
-    interpreted(monkeypatch)
-    fused, plain = (steps(case, True, which, copies=4) for which in ("fused", "numbers"))
+    device = serve_with_triton(monkeypatch)
+    fused, plain = (
+        steps(case, True, which, copies=4, device=device) for which in ("fused", "numbers")
+    )
     for one, other in zip(fused, plain, strict=True):
         same(one, other, few=0.15)  # they keep variances in bf16
 

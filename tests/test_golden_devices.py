@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 import cimsim
-from cimsim.devices.characteristics import characteristics
 from cimsim.nn import AnalogLayer
+from cimsim.physics.characteristics import characteristics
 from cimsim.profile import load_profile, profile_names
 
 HOUR, DAY, YEAR = 3600.0, 86400.0, 3.15576e7

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from cimsim import _checkout
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("analysis", "benchmarks", "cimsim", "device_profiles", "docs", "tests", "training")
 FILES = (
@@ -25,7 +28,7 @@ FILES = (
     *("constraints.txt", "constraints-minimum.txt", ".pre-commit-config.yaml"),
 )
 MADE = ("__pycache__", "generated")  # by Python, and by the documentation
-SUFFIXES = {".py", ".yaml", ".json", ".typed", ".cpp", ".h", ".html", ".css", ".js"}
+SUFFIXES = {".py", ".pyi", ".yaml", ".json", ".typed", ".cpp", ".h", ".html", ".css", ".js"}
 
 
 @pytest.fixture(scope="module")
@@ -44,20 +47,58 @@ def pins() -> list[Requirement]:
     return read_pins("constraints.txt")
 
 
-def test_every_package_is_listed(project: dict[str, Any]) -> None:
-    setuptools = project["tool"]["setuptools"]
-    found = {
-        ".".join((name, *init.parent.relative_to(ROOT / folder).parts))
-        for name, folder in setuptools["package-dir"].items()
-        for init in (ROOT / folder).rglob("__init__.py")
-    }
-    assert found == set(setuptools["packages"])
-
-
-def test_every_folder_with_code_is_a_package(project: dict[str, Any]) -> None:
-    for folder in project["tool"]["setuptools"]["package-dir"].values():
-        for file in (ROOT / folder).rglob("*.py"):
+def test_every_folder_with_code_is_a_package() -> None:
+    for folder in (ROOT / "cimsim", *linked().values()):
+        for file in folder.rglob("*.py"):
             assert (file.parent / "__init__.py").is_file(), f"{file.parent} has no __init__.py"
+
+
+def linked() -> dict[str, Path]:
+    """The folders at the top that are packages within cimsim; copies in a source distribution."""
+    return {name: (ROOT / "cimsim" / name).resolve() for name in _checkout.LINKS}
+
+
+def test_nothing_else_of_the_repository_is_a_package_of_cimsim() -> None:
+    for folder in FOLDERS:
+        found = find_spec(f"cimsim.{folder}") is not None
+        assert found == (folder in _checkout.LINKS)
+
+
+def test_folders_are_found_without_links(tmp_path: Path) -> None:
+    """As on Windows, where Git writes a link as a file that holds the path."""
+    copy = copy_of_the_tree(tmp_path)
+    for name in _checkout.LINKS:
+        link = copy / "cimsim" / name
+        if link.is_symlink():
+            link.unlink()
+            link.write_text(f"../{name}")
+        else:  # a source distribution
+            link.rename(copy / name)
+            link.write_text(f"../{name}")
+    look = (
+        "import cimsim.training.data, cimsim.analysis, importlib.util\n"
+        "print(cimsim.training.data.__file__, cimsim.load_profile('ideal').name)\n"
+        "print(importlib.util.find_spec('cimsim.tests'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look], cwd=copy, check=True, capture_output=True, text=True
+    )
+    data = copy / "training" / "data" / "__init__.py"
+    assert done.stdout.splitlines() == [f"{data} ideal", "None"]
+
+
+@pytest.mark.parametrize("name", ["training", "analysis"])
+def test_packages_have_one_name(name: str) -> None:
+    """An editable installation has the top of the checkout on its path."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {name}"],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if (ROOT / name).exists():  # not in a source distribution
+        assert f"import cimsim.{name}" in done.stderr
 
 
 def test_every_dependency_is_pinned_within_its_bounds(
@@ -129,7 +170,9 @@ def test_every_minimum_is_tested(project: dict[str, Any]) -> None:
 
 def copy_of_the_tree(to: Path) -> Path:
     for folder in FOLDERS:
-        shutil.copytree(ROOT / folder, to / folder, ignore=shutil.ignore_patterns(*MADE))
+        if (ROOT / folder).exists():  # a source distribution has those of cimsim only there
+            ignored = shutil.ignore_patterns(*MADE)
+            shutil.copytree(ROOT / folder, to / folder, symlinks=True, ignore=ignored)
     for file in FILES:
         shutil.copy(ROOT / file, to)
     return to
@@ -153,12 +196,19 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return unpacked
 
 
+def homes() -> dict[Path, Path]:
+    """Where files are in a source distribution, and where in this tree."""
+    packages = {Path("cimsim") / name: folder for name, folder in linked().items()}
+    others = {Path(f): ROOT / f for f in FOLDERS if f not in _checkout.LINKS}
+    return packages | others
+
+
 @pytest.mark.slow
 def test_the_source_distribution_holds_every_file(unpacked: Path) -> None:
     expected = {
-        file.relative_to(ROOT).as_posix()
-        for folder in FOLDERS
-        for file in (ROOT / folder).rglob("*")
+        (inside / file.relative_to(folder)).as_posix()
+        for inside, folder in homes().items()
+        for file in folder.rglob("*")
         if file.is_file() and not set(MADE) & set(file.parts)
     }
     found = {f.relative_to(unpacked).as_posix() for f in unpacked.rglob("*") if f.is_file()}
@@ -178,19 +228,19 @@ def test_the_tests_of_the_source_distribution_are_collected(unpacked: Path) -> N
 
 @pytest.mark.slow
 def test_a_wheel_holds_every_module_and_works_away_from_the_tree(
-    tmp_path: Path, project: dict[str, Any]
+    tmp_path: Path,
 ) -> None:
     pytest.importorskip("setuptools", minversion="77")
     build("wheel", copy_of_the_tree(tmp_path / "source"))
-    folders = project["tool"]["setuptools"]["package-dir"]
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name.startswith("cimsim_torch-")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     expected = {
-        (*name.split("."), *file.relative_to(ROOT / folder).parts)
-        for name, folder in folders.items()
-        for file in (ROOT / folder).rglob("*")
+        (*inside.parts, *file.relative_to(folder).parts)
+        for inside, folder in homes().items()
+        if inside.parts[0] == "cimsim"
+        for file in folder.rglob("*")
         if file.suffix in SUFFIXES
     }
     installed = tmp_path / "installed"

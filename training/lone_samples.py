@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cimsim.nn import digital, evaluating
 from cimsim.torch_private import BatchNorm
-from cimsim.training.repeat import Repeat
+from cimsim.training.replay import Repeat
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from functools import singledispatch
 from cimsim.analysis.cost.scaling import area_factor, energy_factor
 from cimsim.profile import (
     CapacitiveDac,
-    Cost,
+    CostRates,
     FigureOfMeritAdc,
     MeasuredAdc,
     MeasuredDac,
@@ -32,36 +32,36 @@ class Converter:
 
 
 @singledispatch
-def dac(model: object, bits: int, cost: Cost) -> Converter:
+def dac(model: object, bits: int, cost: CostRates) -> Converter:
     """A DAC of ``bits`` on the chip of ``cost``; 1 bit is a driver that is on or off."""
     raise NotImplementedError(f"no cost for {type(model).__name__}")
 
 
 @dac.register
-def _(model: CapacitiveDac, bits: int, cost: Cost) -> Converter:
+def _(model: CapacitiveDac, bits: int, cost: CostRates) -> Converter:
     scaled, warnings = area_factor(32.0, cost.node_nm)
     energy_fJ: float = 2**bits * model.c_unit_fF * cost.v_dd_V**2
     return Converter(energy_fJ * 1e-3, 2 ** (bits - 1) * model.area_unit_um2 * scaled, warnings)
 
 
 @dac.register
-def _(model: MeasuredDac, bits: int, cost: Cost) -> Converter:
+def _(model: MeasuredDac, bits: int, cost: CostRates) -> Converter:
     return _measured(model, model.e_dac_pJ, "DAC", bits, cost)
 
 
 @singledispatch
-def adc(model: object, bits: int, cost: Cost) -> Converter:
+def adc(model: object, bits: int, cost: CostRates) -> Converter:
     """An ADC of ``bits`` on the chip of ``cost``."""
     raise NotImplementedError(f"no cost for {type(model).__name__}")
 
 
 @adc.register
-def _(model: MeasuredAdc, bits: int, cost: Cost) -> Converter:
+def _(model: MeasuredAdc, bits: int, cost: CostRates) -> Converter:
     return _measured(model, model.e_adc_pJ, "ADC", bits, cost)
 
 
 @adc.register
-def _(model: FigureOfMeritAdc, bits: int, cost: Cost) -> Converter:
+def _(model: FigureOfMeritAdc, bits: int, cost: CostRates) -> Converter:
     walden_pJ = model.fom_w_fJ * 1e-3 * 2**bits
     energy_pJ = max(walden_pJ, _schreier_pJ(bits, model.fom_s_dB))
     if model.area_um2 is not None:
@@ -71,7 +71,7 @@ def _(model: FigureOfMeritAdc, bits: int, cost: Cost) -> Converter:
 
 
 @adc.register
-def _(model: SurveyAdc, bits: int, cost: Cost) -> Converter:
+def _(model: SurveyAdc, bits: int, cost: CostRates) -> Converter:
     rate_Hz = model.rate_MHz * 1e6
     # Below the survey its regression rises again: 1 bit would take more than 8.
     surveyed = max(bits, _FEWEST_SURVEYED_BITS)
@@ -128,7 +128,7 @@ def _survey_range(bits: int, rate_Hz: float, what: str) -> tuple[str, ...]:
 
 
 def _measured(
-    model: MeasuredAdc | MeasuredDac, energy_pJ: float, what: str, bits: int, cost: Cost
+    model: MeasuredAdc | MeasuredDac, energy_pJ: float, what: str, bits: int, cost: CostRates
 ) -> Converter:
     warnings: tuple[str, ...] = ()
     finer = 1.0

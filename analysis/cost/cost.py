@@ -30,8 +30,7 @@ from cimsim.analysis.cost.workload import (
 from cimsim.analysis.names import layer_name
 from cimsim.analysis.study import Result, Sheet
 from cimsim.errors import CimsimError
-from cimsim.profile import Cost as Rates
-from cimsim.profile import Profile
+from cimsim.profile import CostRates, Profile
 
 
 @dataclass(frozen=True)
@@ -344,7 +343,7 @@ def _vector_ns(counts: Counts, prices: Prices) -> float:
 
 def _array_pJ(counts: Counts, power: ReadPower, device: Profile) -> float:
     """Cells, row and column lines, see :class:`cimsim.profile.CellRead`."""
-    read, cell = (device.cost or Rates()).read, device.cell
+    read, cell = (device.cost or CostRates()).read, device.cell
     reads = counts.vectors * counts.pulses
     if read.c_cell_fF is None:  # uS V^2 ns = fJ
         cells_fJ = power.conductance_uS * read.v_read_V**2 * read.t_read_ns
@@ -389,7 +388,7 @@ def _digital(work: DigitalWork, prices: Prices) -> LayerCost:
 
 def _bit_macs(counts: Counts, device: Profile) -> float | None:
     """MACs times the bits of both factors; the sign of a weight is a bit."""
-    stated, levels = (device.cost or Rates()).weight_bits, device.cell.levels
+    stated, levels = (device.cost or CostRates()).weight_bits, device.cell.levels
     if stated is None and levels is None:
         return None
     signed = device.array.mapping == "differential-pair"

@@ -13,7 +13,7 @@ from cimsim.circuits.converters import Converter
 from cimsim.circuits.mapping import Mapping
 from cimsim.profile import (
     AnalogAccumulation,
-    Cost,
+    CostRates,
     DigitalAccumulation,
     Profile,
     Replication,
@@ -97,7 +97,7 @@ def count(work: AnalogWork, profile: Profile) -> Counts:
     pulses = Converter(bits, unsigned=unsigned).planes if profile.dac.bit_serial else 1
     cells = outputs * inputs * array.slices * devices + rows * mapping.reference
     results = work.vectors * outputs  # columns' results before any overlap
-    cost = profile.cost or Cost()
+    cost = profile.cost or CostRates()
     cycles = _cycles(cost.accumulation, pulses)
     parts = array.slices * (1 if cycles else pulses)  # conversions of one result on one tile
     adds = results * (row_tiles - 1) + work.additions

@@ -12,7 +12,7 @@ from cimsim.array import Tiling
 from cimsim.circuits.converters import Converter
 from cimsim.circuits.dac import bit_planes
 from cimsim.nn import AnalogLayer
-from cimsim.profile import DAC, Array
+from cimsim.profile import DAC, ArraySpec
 
 IDEAL_BITS = 8
 """What an ideal converter is taken for, as none is ideal."""
@@ -62,7 +62,7 @@ def drive_of(layer: AnalogLayer, vectors: Tensor) -> Drive:
     u = (vectors / scale.clamp_min(_SMALLEST_RANGE)).clamp(-1.0, 1.0).to(torch.float32)
     converter = Converter(bits, unsigned=unsigned)
     codes = converter.encode(u * converter.levels, want_inside=False)[0]
-    whole: Array = layer.profile.array.model_copy(update={"rows": _UNLIMITED})
+    whole: ArraySpec = layer.profile.array.model_copy(update={"rows": _UNLIMITED})
     tiling = layer.tiling(layer, whole)
     parts = (u.square(), u.abs(), bit_planes(codes, converter.planes).abs())
     return Drive(*(_per_row(tiling, part) for part in parts))

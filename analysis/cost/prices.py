@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cimsim.analysis.cost import converters
 from cimsim.analysis.cost.drive import IDEAL_BITS
 from cimsim.analysis.cost.scaling import area_factor, energy_factor
-from cimsim.profile import Cost, Profile
+from cimsim.profile import CostRates, Profile
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Prices:
 
 def prices_of(profile: Profile) -> Prices:
     """The unit costs that the ``cost`` section of ``profile`` means; generic ones without one."""
-    cost = profile.cost or Cost()
+    cost = profile.cost or CostRates()
     warnings = list(_unstated(profile))
     dac_bits = 1 if profile.dac.bit_serial else profile.dac.bits or IDEAL_BITS
     dac = converters.dac(cost.dac, dac_bits, cost)
@@ -67,7 +67,7 @@ def prices_of(profile: Profile) -> Prices:
     )
 
 
-def _of_a_cycle(cost: Cost, key: str) -> float:
+def _of_a_cycle(cost: CostRates, key: str) -> float:
     """A number of one integration; 0 where pulses are added up digitally."""
     return float(getattr(cost.accumulation, key, 0.0))
 

@@ -11,7 +11,7 @@ from cimsim.analysis.cost.workload import AnalogWork
 from cimsim.array import Tiling
 from cimsim.array.chip import hold
 from cimsim.circuits.mapping import Mapping
-from cimsim.profile import Cost, Profile
+from cimsim.profile import CostRates, Profile
 
 _WEIGHTS = 4096  # points at which uniform weights are sampled
 
@@ -46,7 +46,7 @@ def read_power(work: AnalogWork, profile: Profile, blocks: int) -> ReadPower:
 
 def _drives(work: AnalogWork, profile: Profile, tiling: Tiling) -> Tensor:
     """``d`` of each row of each tile, ``[tiles, rows]``; 0 for rows without weights."""
-    read = (profile.cost or Cost()).read
+    read = (profile.cost or CostRates()).read
     by_duration = "duration" in (read.coding, profile.dac.coding)
     outputs, *inputs = work.weight_shape
     if work.drive is None:
@@ -76,7 +76,7 @@ def _conductances(work: AnalogWork, profile: Profile, tiling: Tiling, blocks: in
 
 def _mean_uS(profile: Profile, mapping: Mapping) -> float:
     """Mean conductance of a cell whose weight is not known: as stated, or of uniform weights."""
-    cell, stated = profile.cell, (profile.cost or Cost()).read.mean_conductance
+    cell, stated = profile.cell, (profile.cost or CostRates()).read.mean_conductance
     if stated is not None:
         return stated * cell.g_max_uS
     if cell.signed:

@@ -22,7 +22,7 @@ from cimsim.analysis.cost.drive import Drive, drive_of, nonnegative
 from cimsim.array import Tiling
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, analog_layers, digital, evaluating
-from cimsim.profile import Array, Profile
+from cimsim.profile import ArraySpec, Profile
 
 OPS_PER_MAC = 2
 
@@ -59,7 +59,7 @@ class AnalogWork:
     corrections: float
     drive: Drive | None
     nonnegative: bool
-    tiling: Callable[[Array], Tiling]
+    tiling: Callable[[ArraySpec], Tiling]
     weight: Callable[[], Tensor] | None
     chip: tuple[int, float, int]
 

@@ -28,11 +28,11 @@ from cimsim.circuits.dac import analog_levels, bit_planes, dac_converter, shift_
 from cimsim.circuits.mapping import Mapping, weight_scale
 from cimsim.circuits.range_groups import RangeGroups
 from cimsim.circuits.wires import gated_currents
-from cimsim.devices.draws import normal
-from cimsim.devices.programming import programming_sigma_uS, reachable_uS
 from cimsim.errors import CimsimError
 from cimsim.kernels import Recipe, active, native, not_programmed
 from cimsim.kernels import recipe as recipe_of
+from cimsim.physics.draws import normal
+from cimsim.physics.programming import programming_sigma_uS, reachable_uS
 from cimsim.profile import Profile, TelegraphReadNoise, UniformCodes
 from cimsim.seeds import generator, seed_for
 

@@ -14,7 +14,7 @@ from cimsim.array.telegraph import Traps, find_traps
 from cimsim.circuits.adc import AdcState, draw_adc
 from cimsim.circuits.mapping import Mapping, weight_scale
 from cimsim.circuits.wires import effective_conductance
-from cimsim.devices import (
+from cimsim.physics import (
     aged_uS,
     at_temperature_uS,
     broken_uS,
@@ -24,7 +24,7 @@ from cimsim.devices import (
     read_variance_uS2,
     varied_uS,
 )
-from cimsim.profile import Cell, Profile, Wires
+from cimsim.profile import CellSpec, Profile, Wires
 from cimsim.seeds import cycle_seed
 
 
@@ -137,7 +137,7 @@ def make_chip(
     """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``; ``cycle``
     counts how often it was written before.
 
-    A ``passing`` chip is used at this age only, see :func:`cimsim.devices.sessions.slow_parts`.
+    A ``passing`` chip is used at this age only, see :func:`cimsim.physics.sessions.slow_parts`.
     """
     cell, wires = profile.cell, profile.wires
     mapping = Mapping(cell, profile.array)
@@ -193,7 +193,7 @@ def _bent(g_uS: Tensor, profile: Profile, arriving: Callable[[Tensor, int], Tens
     return terms
 
 
-def _at_full_voltage(g_uS: Tensor, cell: Cell) -> Tensor:
+def _at_full_voltage(g_uS: Tensor, cell: CellSpec) -> Tensor:
     """Current over voltage of cells whose input is on or off."""
     if cell.iv is None or not cell.iv.strength:
         return g_uS

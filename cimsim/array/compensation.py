@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping
-from cimsim.devices import read_variance_uS2
+from cimsim.physics import read_variance_uS2
 from cimsim.profile import Profile
 from cimsim.seeds import generator
 

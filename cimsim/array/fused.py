@@ -14,9 +14,9 @@ from cimsim.array.masks import Mask
 from cimsim.array.tiling import Tiling
 from cimsim.circuits.adc import draw_adc
 from cimsim.circuits.mapping import weight_scale
-from cimsim.devices.sessions import Part, slow_parts
-from cimsim.devices.writing import written_parts
 from cimsim.kernels import Recipe, native
+from cimsim.physics.sessions import Part, slow_parts
+from cimsim.physics.writing import written_parts
 from cimsim.profile import Profile
 from cimsim.seeds import cycle_seed, seed_for
 

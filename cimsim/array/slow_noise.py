@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping
-from cimsim.devices import slow_flicker, slow_telegraph_uS
-from cimsim.devices.draws import sum_of_normals
+from cimsim.physics import slow_flicker, slow_telegraph_uS
+from cimsim.physics.draws import sum_of_normals
 from cimsim.profile import Profile
 from cimsim.seeds import cycle_seed
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping
-from cimsim.devices import telegraph_step_uS
-from cimsim.profile import Cell, TelegraphReadNoise
+from cimsim.physics import telegraph_step_uS
+from cimsim.profile import CellSpec, TelegraphReadNoise
 from cimsim.seeds import generator
 
 _MOST_DRAWS = 1 << 22  # at a time
@@ -29,7 +29,7 @@ class Traps(NamedTuple):
     occupancy: float
 
 
-def find_traps(cell: Cell, mapping: Mapping, g_uS: Tensor, seed: int) -> tuple[Traps, ...]:
+def find_traps(cell: CellSpec, mapping: Mapping, g_uS: Tensor, seed: int) -> tuple[Traps, ...]:
     """Traps whose states are new for every read, in ``g_uS [devices, tiles, columns, rows]``.
 
     Reads the number of traps on the host; it is done once for each chip.

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cimsim.profile import Array, Cell, WeightTable
+from cimsim.profile import ArraySpec, CellSpec, WeightTable
 from cimsim.profile.pairs import table_unit_uS
 
 
@@ -37,8 +37,8 @@ class Mapping:
     Gradients pass the rounding straight through.
     """
 
-    cell: Cell
-    array: Array
+    cell: CellSpec
+    array: ArraySpec
 
     @property
     def span_uS(self) -> float:

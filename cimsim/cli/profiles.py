@@ -66,17 +66,17 @@ def show(
 
 @app.command()
 def validate(files: Annotated[list[Path], typer.Argument(help="Profile files.")]) -> None:
-    """Check profile files; every fault is printed as file:line:column: message."""
+    """Check profile files; prints every error as file:line:column: message."""
     from cimsim.profile import validate_file
-    from cimsim.profile.faults import shown
+    from cimsim.profile.issues import issue_lines
 
-    faulty = False
+    invalid = False
     for file in files:
-        faults = validate_file(file)
-        faulty = faulty or bool(faults)
-        for line in shown(faults) if faults else [f"{file}: ok"]:
+        issues = validate_file(file)
+        invalid = invalid or bool(issues)
+        for line in issue_lines(issues) if issues else [f"{file}: ok"]:
             console.say(line)
-    if faulty:
+    if invalid:
         raise typer.Exit(2)
 
 
@@ -118,7 +118,7 @@ def curves(
     that relaxation has added, the conductance of a cell without any spread, and the spread of one
     read of it.
     """
-    from cimsim.devices.characteristics import Characteristic, characteristics
+    from cimsim.physics.characteristics import Characteristic, characteristics
     from cimsim.profile import load_profile
     from cimsim.units import format_duration, parse_duration
 

@@ -91,7 +91,7 @@ def sweep(
         from cimsim.cli.runs import open_runs
         from cimsim.profile import load_profile
         from cimsim.training.device import working_device
-        from cimsim.training.layers import parse_layers, with_profiles
+        from cimsim.training.layer_options import parse_layers, with_profiles
         from cimsim.units import parse_duration
 
         axis = parse_axis(over)

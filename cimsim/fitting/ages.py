@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cimsim.fitting.faults import enumerated
+from cimsim.fitting.issues import enumerated
 from cimsim.fitting.reading import Tolerance
 from cimsim.fitting.types import Indices, Numbers
 from cimsim.units import format_duration

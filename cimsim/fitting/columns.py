@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from cimsim.fitting.faults import Faults, enumerated, quoted
+from cimsim.fitting.issues import Issues, enumerated, quoted
 from cimsim.fitting.numerals import is_numeric
 from cimsim.fitting.reading import Reading
 from cimsim.fitting.unit_names import (
@@ -117,13 +117,13 @@ def recognized(header: Sequence[str]) -> dict[str, list[int]]:
 
     A column that is called exactly as ours is it, whatever else is there.
     """
-    found: dict[str, list[int]] = {}
+    chosen: dict[str, list[int]] = {}
     for role in ROLES:
         exact = [i for i, name in enumerate(header) if same_column(name, role)]
         places = exact or [i for i, name in enumerate(header) if _stem_of(role, name) is not None]
         if places:
-            found[role] = places
-    return found
+            chosen[role] = places
+    return chosen
 
 
 def choose(
@@ -131,7 +131,7 @@ def choose(
     rows: Sequence[Sequence[str]],
     units_row: Sequence[str],
     reading: Reading,
-    faults: Faults,
+    issues: Issues,
 ) -> dict[str, Column]:
     """The column for each of ours that is there.
 
@@ -142,7 +142,7 @@ def choose(
         reading: settings; its columns and units come first.
         faults: where missing and ambiguous columns are noted.
     """
-    named = _named(header, reading, faults)
+    named = _named(header, reading, issues)
     by_name = recognized(header)
     columns: dict[str, Column] = {}
     for role in ROLES:
@@ -154,7 +154,7 @@ def choose(
                 places = places[:1]
             if len(places) > 1:
                 names = enumerated([f"'{header[i].strip()}' (#{i + 1})" for i in places])
-                faults.add(
+                issues.add(
                     f"{len(places)} columns may be {role}: {names}; keep one, or say which by "
                     f"--column {role}=#{places[0] + 1}"
                 )
@@ -163,7 +163,7 @@ def choose(
             name = " + ".join(header[i].strip() for i in at)
             columns[role] = Column(role, at, name)
     if header and all(map(is_numeric, header)):
-        faults.add(f"has no header; begin with a line such as {','.join(REQUIRED)}")
+        issues.add(f"has no header; begin with a line such as {','.join(REQUIRED)}")
         return columns
     listed = enumerated([name.strip() or "(no name)" for name in header], 12)
     for role in REQUIRED:
@@ -179,40 +179,40 @@ def choose(
             )
             example = near or "ITS HEADER"
             hint = f"did you mean '{near}'? Say so by" if near else "say which one it is by"
-            faults.add(f"there is no column {role}; the file has {listed}; {hint} "
+            issues.add(f"there is no column {role}; the file has {listed}; {hint} "
                        f'--column {role}="{example}"')  # fmt: skip
     return {
-        role: _with_unit(column, header, units_row, reading, faults)
+        role: _with_unit(column, header, units_row, reading, issues)
         for role, column in columns.items()
     }
 
 
-def _named(header: Sequence[str], reading: Reading, faults: Faults) -> dict[str, tuple[int, ...]]:
+def _named(header: Sequence[str], reading: Reading, issues: Issues) -> dict[str, tuple[int, ...]]:
     """The columns that the user named."""
-    found: dict[str, tuple[int, ...]] = {}
+    chosen: dict[str, tuple[int, ...]] = {}
     for key, name in reading.columns.items():
         role = role_named(key)
         if role is None:
-            faults.add(f"--column {key}: there is no such column; ours are {', '.join(ROLES)}")
+            issues.add(f"--column {key}: there is no such column; ours are {', '.join(ROLES)}")
             continue
         places = _places(header, name)
         if not places and role == "cell" and "+" in name:
             parts = [_places(header, part) for part in name.split("+")]
             places = [part[0] for part in parts if part] if all(parts) else []
-            found[role] = tuple(places)
+            chosen[role] = tuple(places)
         elif places:
-            found[role] = (places[0],)
+            chosen[role] = (places[0],)
         if len(places) > 1 and role != "cell":
-            faults.add(
+            issues.add(
                 f"--column {key}={quoted(name)}: {len(places)} columns have that name; give the "
                 f"number of one, such as {key}=#{places[0] + 1}"
             )
         if not places:
-            faults.add(
+            issues.add(
                 f"--column {key}: there is no column {quoted(name)}; the file has "
                 f"{enumerated([text.strip() for text in header], 12)}"
             )
-    return found
+    return chosen
 
 
 def _places(header: Sequence[str], name: str) -> list[int]:
@@ -232,7 +232,7 @@ def _with_unit(
     header: Sequence[str],
     units_row: Sequence[str],
     reading: Reading,
-    faults: Faults,
+    issues: Issues,
 ) -> Column:
     """The column with the unit that an option says, else its header, else the row of units."""
     role = column.role
@@ -247,11 +247,11 @@ def _with_unit(
             return replace(column, unit=unit, stated=True)
         if key:
             known = SECONDS if role == "time_s" else SIEMENS
-            faults.add(f"--unit {key}={text}: write one of {', '.join(known)}")
+            issues.add(f"--unit {key}={text}: write one of {', '.join(known)}")
     by_header = _unit_in(role, names[0])
     by_row = unit_of(role, units_row[column.at[0]]) if units_row else None
     if by_header and by_row and by_header != by_row:
-        faults.add(
+        issues.add(
             f"the column {quoted(column.header)} has the unit {by_row.name} in the row below its "
             f"header; say which is right by --unit {role}={by_row.name}"
         )
@@ -260,22 +260,22 @@ def _with_unit(
     if not other and units_row and is_other_unit(units_row[column.at[0]]):
         other = units_row[column.at[0]].strip()
     if unit is None and other and role.startswith("g_"):
-        faults.add(
+        issues.add(
             f"the column {quoted(column.header)} is in {other}, and {role} is a conductance; make "
             "it siemens first (1 / resistance, or current / voltage)"
         )
     return replace(column, unit=unit)
 
 
-def check_units(reading: Reading, header: Sequence[str], faults: Faults) -> None:
+def check_units(reading: Reading, header: Sequence[str], issues: Issues) -> None:
     """Note units for columns that are not there, and units that are none."""
     for key, text in reading.units.items():
         if not key and not is_unit(text):
-            faults.add(
+            issues.add(
                 f"--unit {text}: write one of {', '.join((*SIEMENS, *SECONDS))}, or COLUMN=UNIT"
             )
         elif key and role_named(key) is None and not any(same_column(h, key) for h in header):
-            faults.add(f"--unit {key}={text}: there is no column {quoted(key)}")
+            issues.add(f"--unit {key}={text}: there is no column {quoted(key)}")
 
 
 def _split(name: str) -> tuple[str, str]:

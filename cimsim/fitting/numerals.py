@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cimsim.fitting.faults import Faults, quoted
+from cimsim.fitting.issues import Issues, quoted
 from cimsim.fitting.types import Numbers
 from cimsim.fitting.unit_names import unit_of
 
@@ -41,7 +41,7 @@ class Parsed(NamedTuple):
     over_range: int
 
 
-def decimal_mark(columns: Iterable[Sequence[str]], given: str | None, faults: Faults) -> str:
+def decimal_mark(columns: Iterable[Sequence[str]], given: str | None, issues: Issues) -> str:
     """The character between whole numbers and fractions that fits every value.
 
     Args:
@@ -72,7 +72,7 @@ def decimal_mark(columns: Iterable[Sequence[str]], given: str | None, faults: Fa
             return ","
         open_to_doubt = open_to_doubt or text.strip()
     if open_to_doubt and not points:
-        faults.add(
+        issues.add(
             f"the comma in {quoted(open_to_doubt)} may be a decimal comma or part of a thousand; "
             "say which by --decimal , or --decimal ."
         )
@@ -85,7 +85,7 @@ def parse(
     lines: Sequence[int],
     decimal: str,
     factor: float,
-    faults: Faults,
+    issues: Issues,
 ) -> Parsed:
     """The numbers of a column, in uS or s.
 
@@ -117,11 +117,11 @@ def parse(
             value, own = _number(role, word, decimal)
             scale = own or factor
         if value is None:
-            faults.add(f"{role} is {quoted(text)}, not a number", lines[index])
+            issues.add(f"{role} is {quoted(text)}, not a number", lines[index])
         elif value != value:
             missing += 1
         elif value == -np.inf:
-            faults.add(f"{role} is {quoted(text)}, but must be finite", lines[index])
+            issues.add(f"{role} is {quoted(text)}, but must be finite", lines[index])
         elif abs(value) > _LIMIT_OF_INSTRUMENTS:
             over += 1
         else:

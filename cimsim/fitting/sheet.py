@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from cimsim.errors import CimsimError
 from cimsim.fitting.columns import REQUIRED, recognized, role_named, same_column
-from cimsim.fitting.faults import Faults
+from cimsim.fitting.issues import Issues
 from cimsim.fitting.numerals import is_numeric
 from cimsim.fitting.reading import DELIMITERS, Reading
 from cimsim.fitting.unit_names import is_unit
@@ -52,7 +52,7 @@ class _Header(NamedTuple):
     names: list[str]
 
 
-def read_sheet(path: Path, text: str, reading: Reading, faults: Faults) -> Sheet:
+def read_sheet(path: Path, text: str, reading: Reading, issues: Issues) -> Sheet:
     """Find the table in a text.
 
     The header is the line that names most of our columns; lines above it, empty lines and lines
@@ -90,7 +90,7 @@ def read_sheet(path: Path, text: str, reading: Reading, faults: Faults) -> Sheet
         kept = kept[1:]
     if not kept:
         raise CimsimError(f"{path}: holds no measurement below its header")
-    rows = _of_equal_length(kept, len(names), header.delimiter, faults)
+    rows = _of_equal_length(kept, len(names), header.delimiter, issues)
     return Sheet(
         names, units, [line for line, _ in rows], [row for _, row in rows], header.delimiter,
         tuple(notes),
@@ -111,7 +111,7 @@ def _find_header(
     path: Path, lines: list[str], start: int, delimiter: str | None, reading: Reading
 ) -> _Header:
     best: _Header | None = None
-    wanted = {role_named(key): name for key, name in reading.columns.items()}
+    named = {role_named(key): name for key, name in reading.columns.items()}
     for number in range(start, min(len(lines), start + _MOST_LINES_ABOVE)):
         line = lines[number].strip("\r\n")
         comment = _COMMENT.match(line)
@@ -119,14 +119,14 @@ def _find_header(
             continue
         for candidate in (delimiter,) if delimiter else DELIMITERS:
             names = _split(line[comment.end() :] if comment else line, candidate)
-            found = set(recognized(names)) | {
+            roles = set(recognized(names)) | {
                 role
-                for role, name in wanted.items()
+                for role, name in named.items()
                 if role and any(same_column(text, part) for text in names
                                 for part in (name, *name.split("+")))
             }  # fmt: skip
             # A comment is a header only if nothing else is one.
-            score = 2 * len(found & set(REQUIRED)) - bool(comment)
+            score = 2 * len(roles & set(REQUIRED)) - bool(comment)
             if len(names) > 1 and (best is None or score > best.score):
                 best = _Header(score, number + 1, candidate, names)
         if reading.skip_rows and best is not None:
@@ -184,13 +184,13 @@ def _is_row_of_units(row: list[str]) -> bool:
 
 
 def _of_equal_length(
-    rows: list[tuple[int, list[str]]], width: int, delimiter: str, faults: Faults
+    rows: list[tuple[int, list[str]]], width: int, delimiter: str, issues: Issues
 ) -> list[tuple[int, list[str]]]:
     """The rows without empty values behind the last column; others are faults."""
     kept, wrong = [], []
     for line, row in rows:
         if breaks := sum(len(value.splitlines()) - 1 for value in row if value):
-            faults.add(
+            issues.add(
                 "a double quote opens a value that ends lines later; close it or remove it",
                 line - breaks,
             )
@@ -202,7 +202,7 @@ def _of_equal_length(
         else:
             wrong.append((line, len(row)))
     if len(wrong) == len(rows) and delimiter == "," and all(n > width for _, n in wrong):
-        faults.add(
+        issues.add(
             f"has {wrong[0][1]} values for {width} columns, as has every line: commas separate "
             "values and seem to be decimal marks too; export with semicolons or tabs, or with "
             "values in double quotes",
@@ -210,7 +210,7 @@ def _of_equal_length(
         )
         return kept
     for line, count in wrong:
-        faults.add(f"has {count} values for {width} columns", line)
+        issues.add(f"has {count} values for {width} columns", line)
     return kept
 
 

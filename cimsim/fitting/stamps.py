@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cimsim.fitting.faults import Faults, quoted
+from cimsim.fitting.issues import Issues, quoted
 from cimsim.fitting.types import Numbers
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -59,7 +59,7 @@ def looks_like_clock(text: str) -> bool:
 
 
 def parse_stamps(
-    role: str, texts: Sequence[str], lines: Sequence[int], order: str | None, faults: Faults
+    role: str, texts: Sequence[str], lines: Sequence[int], order: str | None, issues: Issues
 ) -> Stamps:
     """Seconds of dates with times of day; empty texts are not a number.
 
@@ -74,21 +74,21 @@ def parse_stamps(
         faults: where values are noted that are no date, and dates that may be two.
     """
     stamps = [_stamp(text) if text.strip() else None for text in texts]
-    chosen = order or _order(role, [stamp for stamp in stamps if stamp is not None], texts, faults)
+    chosen = order or _order(role, [stamp for stamp in stamps if stamp is not None], texts, issues)
     seconds = np.full(len(texts), np.nan)
     for index, (text, stamp) in enumerate(zip(texts, stamps, strict=True)):
         if not text.strip():
             continue
         date = None if stamp is None else _date(stamp, chosen)
         if date is None or stamp is None:
-            faults.add(f"{role} is {quoted(text)}, not a date and time", lines[index])
+            issues.add(f"{role} is {quoted(text)}, not a date and time", lines[index])
             continue
         # Not added to the date first, which ends with the year 9999.
         seconds[index] = (date - _EPOCH + stamp.since_midnight).total_seconds()
     return Stamps(seconds, chosen)
 
 
-def _order(role: str, stamps: list[_Stamp], texts: Sequence[str], faults: Faults) -> str:
+def _order(role: str, stamps: list[_Stamp], texts: Sequence[str], issues: Issues) -> str:
     open_ones = [stamp for stamp in stamps if stamp.order == "?"]
     if not open_ones:
         return stamps[0].order if stamps else "ymd"
@@ -100,7 +100,7 @@ def _order(role: str, stamps: list[_Stamp], texts: Sequence[str], faults: Faults
         return "mdy"
     if len({stamp.parts for stamp in open_ones}) > 1:
         first = next(text for text in texts if text.strip())
-        faults.add(
+        issues.add(
             f"{role}: the dates, such as {quoted(first)}, may have the day or the month first; say "
             "which by --date-order dmy or --date-order mdy"
         )

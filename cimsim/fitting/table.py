@@ -8,7 +8,7 @@ import numpy as np
 
 from cimsim.fitting.ages import ages
 from cimsim.fitting.columns import REQUIRED, Column, check_units, choose
-from cimsim.fitting.faults import Faults, quoted
+from cimsim.fitting.issues import Issues, quoted
 from cimsim.fitting.measurements import Measurements
 from cimsim.fitting.numerals import Parsed, decimal_mark, parse
 from cimsim.fitting.plausible import (
@@ -51,27 +51,27 @@ def read_measurements(path: Path, reading: Reading = Reading()) -> Measurements:
         The measurements, with ``notes`` on everything that was assumed.
 
     Raises:
-        CimsimError: with every fault of the file, each with its line, if it cannot be read, a
+        CimsimError: with every error in the file, each with its line, if it cannot be read, a
             column is missing, a value is no number, negative or not finite, something may be read
             in two ways, the numbers are of another unit, or there are too few of them.
     """
     text, notes = read_text(path, reading.encoding)
-    faults = Faults(path)
-    sheet = read_sheet(path, text, reading, faults)
-    columns = choose(sheet.header, sheet.rows, sheet.units, reading, faults)
-    check_units(reading, sheet.header, faults)
+    issues = Issues(path)
+    sheet = read_sheet(path, text, reading, issues)
+    columns = choose(sheet.header, sheet.rows, sheet.units, reading, issues)
+    check_units(reading, sheet.header, issues)
     if any(role not in columns for role in REQUIRED):
-        faults.raise_if_any()
+        issues.raise_if_any()
     copies, notes_on_copies = repeated(sheet.rows, {"cell", "read"} <= set(columns))
     table = _Table(sheet, columns, ~copies)
     notes += [*sheet.notes, *_notes_on_columns(columns, reading), *notes_on_copies]
-    found = _numbers(path.name, table, reading, notes, faults)
-    faults.raise_if_any()
-    check_plausible_units(found, columns, faults)
-    faults.raise_if_any()
-    check_numbers_of_cells(found, faults)
-    faults.raise_if_any()
-    return found
+    measurements = _numbers(path.name, table, reading, notes, issues)
+    issues.raise_if_any()
+    check_plausible_units(measurements, columns, issues)
+    issues.raise_if_any()
+    check_numbers_of_cells(measurements, issues)
+    issues.raise_if_any()
+    return measurements
 
 
 class _Table:
@@ -89,23 +89,23 @@ class _Table:
 
 
 def _numbers(
-    file: str, table: _Table, reading: Reading, notes: list[str], faults: Faults
+    file: str, table: _Table, reading: Reading, notes: list[str], issues: Issues
 ) -> Measurements:
     """The rows with a number in each required column; ``notes`` grows by what was assumed."""
     numeric = [table.texts[role] for role in _CONDUCTANCES]
     if not is_stamped(table.texts["time_s"]):
         numeric.append(table.texts["time_s"])
-    decimal = decimal_mark(numeric, reading.decimal, faults)
+    decimal = decimal_mark(numeric, reading.decimal, issues)
     if decimal == "," and reading.decimal is None:
         notes.append("Numbers have decimal commas.")
-    parsed = {role: _parsed(role, table, decimal, faults) for role in _CONDUCTANCES}
+    parsed = {role: _parsed(role, table, decimal, issues) for role in _CONDUCTANCES}
     clock = read_clock(
         table.columns["time_s"], table.texts["time_s"], table.texts.get("date"), table.lines,
-        decimal, reading, faults,
+        decimal, reading, issues,
     )  # fmt: skip
-    programmed = _programmed(table, decimal, reading, clock, faults)
-    cell = _cells(table, faults)
-    faults.raise_if_any()
+    programmed = _programmed(table, decimal, reading, clock, issues)
+    cell = _cells(table, issues)
+    issues.raise_if_any()
     target, measured, time = (
         parsed["g_target_uS"].values, parsed["g_measured_uS"].values, clock.seconds,
     )  # fmt: skip
@@ -113,8 +113,8 @@ def _numbers(
     if programmed is not None:
         whole &= np.isfinite(programmed)
     notes += clock.notes
-    _note_missing(whole, parsed, clock, notes, faults)
-    faults.raise_if_any()
+    _note_missing(whole, parsed, clock, notes, issues)
+    issues.raise_if_any()
     target, measured, time = target[whole], measured[whole], time[whole]
     lines = np.array(table.lines, dtype=np.int64)[whole]
     cell = None if cell is None else cell[whole]
@@ -123,7 +123,7 @@ def _numbers(
         time, since = since_programming(time, start, target, cell)
         notes.append(f"Points in time were made seconds since {since}.")
     _check_signs(
-        {"g_target_uS": target, "g_measured_uS": measured, "time_s": time}, lines, notes, faults
+        {"g_target_uS": target, "g_measured_uS": measured, "time_s": time}, lines, notes, issues
     )
     if not clock.absolute:
         notes += notes_on_times(time, _is_sure(table.columns["time_s"]))
@@ -132,14 +132,14 @@ def _numbers(
     return Measurements(file, target, measured, grouped.time_s, cell, lines, tuple(notes))
 
 
-def _parsed(role: str, table: _Table, decimal: str, faults: Faults) -> Parsed:
+def _parsed(role: str, table: _Table, decimal: str, issues: Issues) -> Parsed:
     unit = table.columns[role].unit
     factor = 1.0 if unit is None else unit.factor
-    return parse(role, table.texts[role], table.lines, decimal, factor, faults)
+    return parse(role, table.texts[role], table.lines, decimal, factor, issues)
 
 
 def _programmed(
-    table: _Table, decimal: str, reading: Reading, clock: Clock, faults: Faults
+    table: _Table, decimal: str, reading: Reading, clock: Clock, issues: Issues
 ) -> Numbers | None:
     """The point in time at which the cell of each row was programmed, if the file says it."""
     if "programmed" not in table.columns or not clock.absolute:
@@ -147,26 +147,26 @@ def _programmed(
     column = table.columns["programmed"]
     return read_clock(
         column, table.texts["programmed"], table.texts.get("date"), table.lines, decimal, reading,
-        faults,
+        issues,
     ).seconds  # fmt: skip
 
 
-def _cells(table: _Table, faults: Faults) -> Indices | None:
+def _cells(table: _Table, issues: Issues) -> Indices | None:
     """Which cell each row is of, as an index."""
     names = table.texts.get("cell")
     if names is None:
         if "read" in table.columns and table.columns["read"].header == "read":
-            faults.add("the column read needs a column cell beside it")
+            issues.add("the column read needs a column cell beside it")
         return None
     if "" in names:
         empty = [line for line, name in zip(table.lines, names, strict=True) if not name]
         for line in empty:
-            faults.add("cell is empty; name the cell, or drop the column", line)
+            issues.add("cell is empty; name the cell, or drop the column", line)
     return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
 
 
 def _note_missing(
-    whole: Mask, parsed: dict[str, Parsed], clock: Clock, notes: list[str], faults: Faults
+    whole: Mask, parsed: dict[str, Parsed], clock: Clock, notes: list[str], issues: Issues
 ) -> None:
     left_out = int((~whole).sum())
     if not left_out:
@@ -176,7 +176,7 @@ def _note_missing(
     over = sum(column.over_range for column in parsed.values())
     parts += [f"over the range of the instrument in {over}"] if over else []
     if 2 * left_out > len(whole):
-        faults.add(
+        issues.add(
             f"{left_out} of {len(whole)} lines lack a value ({', '.join(parts)}); repeat a value "
             "on every line that it holds for"
         )
@@ -184,7 +184,7 @@ def _note_missing(
 
 
 def _check_signs(
-    columns: dict[str, Numbers], lines: Indices, notes: list[str], faults: Faults
+    columns: dict[str, Numbers], lines: Indices, notes: list[str], issues: Issues
 ) -> None:
     """Note negative values as faults, but for a read-out's noise around zero."""
     for name, values in columns.items():
@@ -205,7 +205,7 @@ def _check_signs(
             "time_s": "count from the time of programming",
         }.get(name, "leave such lines out")
         for index in below:
-            faults.add(
+            issues.add(
                 f"{name} is {values[index]:g}, but must be a finite number of 0 or more; {advice}",
                 int(lines[index]),
             )

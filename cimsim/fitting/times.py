@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cimsim.fitting.columns import Column
-from cimsim.fitting.faults import Faults, quoted
+from cimsim.fitting.issues import Issues, quoted
 from cimsim.fitting.numerals import Parsed, is_missing, parse
 from cimsim.fitting.reading import Reading
 from cimsim.fitting.stamps import is_day, looks_like_clock, looks_like_stamp, parse_stamps
@@ -53,7 +53,7 @@ def read_clock(
     lines: Sequence[int],
     decimal: str,
     reading: Reading,
-    faults: Faults,
+    issues: Issues,
 ) -> Clock:
     """The times in a column: numbers with a unit, or dates with times of day.
 
@@ -67,9 +67,9 @@ def read_clock(
         faults: where wrong values are noted.
     """
     if is_stamped(texts):
-        return _stamped(column, texts, dates, lines, reading, faults)
+        return _stamped(column, texts, dates, lines, reading, issues)
     factor = 1.0 if column.unit is None else column.unit.factor
-    parsed: Parsed = parse(column.role, texts, lines, decimal, factor, faults)
+    parsed: Parsed = parse(column.role, texts, lines, decimal, factor, issues)
     notes = []
     written = parsed.values / factor
     absolute = False
@@ -78,7 +78,7 @@ def read_clock(
             absolute = True
             parsed = parsed._replace(values=written * scale)
             notes.append(f"The numbers in {quoted(column.header)} are {what} since 1970.")
-    if _within(written, _SERIAL_DAYS) and _may_be_days(column, faults):
+    if _within(written, _SERIAL_DAYS) and _may_be_days(column, issues):
         absolute = True
         parsed = parsed._replace(values=written * SECONDS["d"])
         notes.append(
@@ -92,14 +92,14 @@ def _within(values: Numbers, bounds: tuple[float, float]) -> bool:
     return bool(len(known) and bounds[0] < known.min() and known.max() < bounds[1])
 
 
-def _may_be_days(column: Column, faults: Faults) -> bool:
+def _may_be_days(column: Column, issues: Issues) -> bool:
     """Whether numbers that could be the dates of a spreadsheet are; where nothing says so, that is
     noted as a fault."""
     if column.unit is not None:
         return column.unit.name == "d"
     if any(word in column.header.lower() for word in ("date", "stamp")):
         return True
-    faults.add(
+    issues.add(
         f"the numbers in {quoted(column.header)} may be seconds or the dates of a spreadsheet, in "
         f"days; say which by --unit {column.role}=s or --unit {column.role}=d"
     )
@@ -112,20 +112,20 @@ def _stamped(
     dates: Sequence[str] | None,
     lines: Sequence[int],
     reading: Reading,
-    faults: Faults,
+    issues: Issues,
 ) -> Clock:
     whole = ["" if is_missing(text) else text for text in texts]
     first = next((text for text in whole if text), "")
     if looks_like_clock(first):
         if dates is None:
-            faults.add(
+            issues.add(
                 f"{column.role} is {quoted(first)}, a time of day without a date; name the column "
                 "of dates by --column date=NAME, or give seconds since programming"
             )
             return Clock(np.full(len(texts), np.nan), True, 0, [])
         whole = [f"{day.strip()} {text.strip()}" if text else "" for day, text in
                  zip(dates, whole, strict=True)]  # fmt: skip
-    stamps = parse_stamps(column.role, whole, lines, reading.date_order, faults)
+    stamps = parse_stamps(column.role, whole, lines, reading.date_order, issues)
     missing = sum(not text for text in whole)
     notes = []
     if stamps.order != "ymd" and reading.date_order is None:

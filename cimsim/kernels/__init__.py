@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
+from textwrap import shorten
 from types import ModuleType
 from typing import Literal
 
@@ -63,7 +64,7 @@ def _gpu() -> ModuleType | None:
     except ImportError:  # no Triton
         return None
     except Exception as error:  # Triton raises what its compiler does
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = shorten(f"{type(error).__name__}: {error}", 500)
         warnings.warn(f"cimsim computes without its GPU kernels: {reason}", stacklevel=2)
         return None
     return gpu

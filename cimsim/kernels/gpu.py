@@ -8,8 +8,6 @@ torch for CUDA; with ``TRITON_INTERPRET=1`` the kernels run, slowly, on the CPU.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -19,6 +17,9 @@ from cimsim.kernels.native import Codes, Dac, Lines
 
 _BLOCK = 1024
 
+# No annotations in kernels but tl.constexpr: Triton resolves the others as global variables of the
+# kernel and refuses them, when it compiles and not when it interprets.
+
 
 def variance_dtype() -> torch.dtype:
     """What variances of read noise are multiplied in; see the CPU's."""
@@ -26,43 +27,43 @@ def variance_dtype() -> torch.dtype:
 
 
 @triton.jit
-def _rounded(x: Any) -> Any:
+def _rounded(x):
     return (x + 12582912.0) - 12582912.0  # half to even, of what a converter can hold
 
 
 @triton.jit
-def _clamped(x: Any, low: Any, high: Any) -> Any:
+def _clamped(x, low, high):
     return tl.where(x < low, low, tl.where(x > high, high, x))  # NaN stays NaN
 
 
 @triton.jit
-def _inside(v: Any, low: Any, high: Any) -> Any:
+def _inside(v, low, high):
     # By EDGE of circuits/converters.py, which says why.
     return (v >= low * (1.0 + 1.0 / 65536)) & (v <= high * (1.0 + 1.0 / 65536))
 
 
 @triton.jit(do_not_specialize=["seed"])
-def _normal(out: Any, seed: Any, count: Any, BLOCK: tl.constexpr) -> None:
+def _normal(out, seed, count, BLOCK: tl.constexpr):
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     tl.store(out + i, tl.randn(seed, i), mask=i < count)
 
 
 @triton.jit
 def _encode(
-    x: Any,
-    codes: Any,
-    squares: Any,
-    kept: Any,
-    mask: Any,
-    full: Any,
-    levels: Any,
-    lowest: Any,
-    count: Any,
+    x,
+    codes,
+    squares,
+    kept,
+    mask,
+    full,
+    levels,
+    lowest,
+    count,
     SQUARES: tl.constexpr,
     KEPT: tl.constexpr,
     MASK: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+):
     byte = tl.program_id(0).to(tl.int64) * (BLOCK // 8) + tl.arange(0, BLOCK // 8)
     bit = tl.arange(0, 8)
     i = byte[:, None] * 8 + bit[None, :]
@@ -82,25 +83,25 @@ def _encode(
 
 @triton.jit(do_not_specialize=["cells_seed", "adc_seed"])
 def _convert(
-    z: Any,
-    variance: Any,
-    dac_full: Any,
-    adc_full: Any,
-    scale: Any,
-    bias: Any,
-    y: Any,
-    mask: Any,
-    groups: Any,
-    tiles: Any,
-    lines: Any,
-    line: Any,
-    columns: Any,
-    dac_levels: Any,
-    lowest: Any,
-    highest: Any,
-    noise_steps: Any,
-    cells_seed: Any,
-    adc_seed: Any,
+    z,
+    variance,
+    dac_full,
+    adc_full,
+    scale,
+    bias,
+    y,
+    mask,
+    groups,
+    tiles,
+    lines,
+    line,
+    columns,
+    dac_levels,
+    lowest,
+    highest,
+    noise_steps,
+    cells_seed,
+    adc_seed,
     VARIANCE: tl.constexpr,
     DAC: tl.constexpr,
     FULL_DIMS: tl.constexpr,
@@ -109,7 +110,7 @@ def _convert(
     NOISE: tl.constexpr,
     OF_COLUMNS: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+):
     row = tl.program_id(0).to(tl.int64)
     o, own = row // lines, row % lines
     byte = tl.program_id(1) * (BLOCK // 8) + tl.arange(0, BLOCK // 8)
@@ -160,20 +161,20 @@ def _convert(
 
 @triton.jit
 def _spread(
-    dy: Any,
-    mask: Any,
-    scale: Any,
-    dz: Any,
-    groups: Any,
-    tiles: Any,
-    lines: Any,
-    line: Any,
-    columns: Any,
+    dy,
+    mask,
+    scale,
+    dz,
+    groups,
+    tiles,
+    lines,
+    line,
+    columns,
     MASK: tl.constexpr,
     SCALE: tl.constexpr,
     OF_COLUMNS: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+):
     row = tl.program_id(0).to(tl.int64)
     o, own = row // lines, row % lines
     i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -197,16 +198,16 @@ def _spread(
 
 @triton.jit
 def _gate(
-    dx: Any,
-    x: Any,
-    mask: Any,
-    full: Any,
-    levels: Any,
-    lowest: Any,
-    count: Any,
+    dx,
+    x,
+    mask,
+    full,
+    levels,
+    lowest,
+    count,
     MASK: tl.constexpr,
     BLOCK: tl.constexpr,
-) -> None:
+):
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     there = i < count
     if MASK:

@@ -18,7 +18,7 @@ from cimsim.profile import (
     AgingEffect,
     AnyCurve,
     CappedPower,
-    Cell,
+    CellSpec,
     ClippedLog,
     FlickerReadNoise,
     FlickerTimes,
@@ -168,13 +168,13 @@ def _constant(value: float) -> list[float]:
     return _laid(0, (value,))
 
 
-def _size(cell: Cell) -> list[float]:
+def _size(cell: CellSpec) -> list[float]:
     """``f(g) = |g|``."""
     line = _laid(0, (0.0, 1.0))
     return _laid(6, [0.0, *_laid(0, (0.0, -1.0)), *line]) if cell.signed else line
 
 
-def _programming(effect: object, cell: Cell) -> list[float] | None:
+def _programming(effect: object, cell: CellSpec) -> list[float] | None:
     """1 / g_ref, factors of spread and bias, and their curves."""
     if isinstance(effect, StateDependentProgrammingNoise):
         bias = _constant(0.0) if effect.bias_uS is None else _curve(effect.bias_uS)
@@ -209,7 +209,7 @@ def _drift(effect: object, profile: Profile) -> list[float] | None:
     return None
 
 
-def _read(effect: object, cell: Cell) -> list[float] | None:
+def _read(effect: object, cell: CellSpec) -> list[float] | None:
     """Of the target or the conductance, times it or not, under a root or not; 1 / g_ref, factor,
     and for flicker noise the seconds added to the age, those of a session and of a read; the
     curve."""

@@ -14,11 +14,7 @@ from cimsim.nn.convert import convert, to_digital
 from cimsim.nn.denoiser import ColumnDenoiser
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.linear import AnalogLinear
-from cimsim.nn.modes import evaluating
-from cimsim.nn.recurrent import UnpackedGRU, UnpackedLSTM, UnpackedRNN
-from cimsim.nn.signals import Signals, measure_signals
-from cimsim.nn.summary import LayerSummary, Summary, summary
-from cimsim.nn.verbs import (
+from cimsim.nn.model_ops import (
     age,
     analog_layers,
     batch_norms,
@@ -32,6 +28,10 @@ from cimsim.nn.verbs import (
     reestimate,
     set_profile,
 )
+from cimsim.nn.modes import evaluating
+from cimsim.nn.recurrent import UnpackedGRU, UnpackedLSTM, UnpackedRNN
+from cimsim.nn.signals import Signals, measure_signals
+from cimsim.nn.summary import LayerSummary, Summary, summary
 
 __all__ = [
     "AnalogConv1d",

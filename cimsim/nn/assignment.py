@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cimsim.errors import CimsimError
-from cimsim.nn.settings import LayerSettings, changed_by_pattern
-from cimsim.profile import Profile, behaviour
+from cimsim.nn.layer_settings import LayerSettings, changed_by_pattern
+from cimsim.profile import Profile, fingerprint
 from cimsim.suggest import unknown
 
 _OF_DEVICES = ("profile", "digital")  # the words among a layer's settings that are about its device
@@ -49,8 +49,8 @@ class Assignment:
 
     def facts(self) -> tuple[str, tuple[tuple[str, str | None], ...]]:
         """Everything that the devices do, as text, whatever they cost."""
-        return behaviour(self.profile), tuple(
-            (name, None if device is None else behaviour(device)) for name, device in self.layers
+        return fingerprint(self.profile), tuple(
+            (name, None if device is None else fingerprint(device)) for name, device in self.layers
         )
 
     @property

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.nn.computed import cast
-from cimsim.nn.packed import Unpacked, linear
 from cimsim.nn.transforms import is_traced, node_of_graph
+from cimsim.nn.unpacking import Unpacked, linear
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 

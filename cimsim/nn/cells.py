@@ -11,8 +11,8 @@ from cimsim.errors import CimsimError
 from cimsim.nn import gates
 from cimsim.nn.computed import cast
 from cimsim.nn.gates import State, states_of
-from cimsim.nn.packed import Unpacked, linear
 from cimsim.nn.transforms import is_traced, node_of_graph
+from cimsim.nn.unpacking import Unpacked, linear
 
 _PRODUCTS = ("ih", "hh")
 

@@ -13,7 +13,7 @@ from cimsim.array import ConvTiling
 from cimsim.array.tiling import ConvGeometry
 from cimsim.errors import CimsimError
 from cimsim.nn.layer import AnalogLayer
-from cimsim.profile import Array
+from cimsim.profile import ArraySpec
 from cimsim.torch_private import Conv, ConvTranspose
 
 
@@ -51,7 +51,7 @@ class _AnalogConv(_OverPlaces):
     """
 
     @staticmethod
-    def tiling(layer: nn.Module, array: Array) -> ConvTiling:
+    def tiling(layer: nn.Module, array: ArraySpec) -> ConvTiling:
         """Whole input channels on tiles, see :class:`cimsim.array.ConvTiling`."""
         assert isinstance(layer, Conv)
         nowhere = (0,) * len(layer.kernel_size)
@@ -118,7 +118,7 @@ class _AnalogConvTranspose(_OverPlaces, ConvTranspose):
     """
 
     @staticmethod
-    def tiling(layer: nn.Module, array: Array) -> ConvTiling:
+    def tiling(layer: nn.Module, array: ArraySpec) -> ConvTiling:
         """A pointwise convolution with a column for each entry of each output channel's kernel."""
         assert isinstance(layer, ConvTranspose)
         once = (1,) * len(layer.kernel_size)

@@ -17,13 +17,13 @@ from torch.nn.utils import parametrize
 from cimsim.errors import CimsimError
 from cimsim.estimators import DEFAULT_RULE, backward_rule
 from cimsim.lasting import lasting
-from cimsim.nn import kinds
+from cimsim.nn import registry
 from cimsim.nn.computed import cast, leave_graph, settled
 from cimsim.nn.fast_paths import close_fast_paths, open_fast_paths
 from cimsim.nn.forms import require_module
 from cimsim.nn.layer import AnalogLayer
-from cimsim.nn.packed import Unpacked
-from cimsim.nn.settings import LayerSettings, changed_by_pattern, matching
+from cimsim.nn.layer_settings import LayerSettings, changed_by_pattern, matching
+from cimsim.nn.unpacking import Unpacked
 from cimsim.profile import Profile, load_profile
 from cimsim.seeds import seed_of_training
 
@@ -180,7 +180,7 @@ def _convert(
     seed: int,
 ) -> None:
     for module in list(model.modules()):
-        unpacked = kinds.unpacked_kind(module)
+        unpacked = registry.unpacked_kind(module)
         if unpacked is not None:
             unpacked.unpack(module)
     names = _chosen(model, only, keep_digital)
@@ -191,7 +191,7 @@ def _convert(
         if chosen.digital:
             continue
         layer = model.get_submodule(name)
-        analog = kinds.analog_kind(layer)
+        analog = registry.analog_kind(layer)
         assert analog is not None
         cast(layer, analog)
         assert isinstance(layer, AnalogLayer)
@@ -308,9 +308,9 @@ def _chosen(
             computing.update(module.parametrizations.modules())
         if module in computing:
             continue
-        if kinds.analog_kind(module) is not None:
+        if registry.analog_kind(module) is not None:
             candidates.append(name)
-        elif reason := kinds.obstacle(module):
+        elif reason := registry.obstacle(module):
             digital.append(f"layer '{name}' ({type(module).__name__}) stays digital: {reason}")
     digital += _out_of_sight(model)
     for line in digital:
@@ -345,7 +345,7 @@ def _out_of_sight(model: nn.Module) -> Iterator[str]:
                 continue
             held = value.values() if isinstance(value, dict) else value
             hidden = [m for m in held if isinstance(m, nn.Module) and m not in seen]
-            if any(kinds.analog_kind(part) for m in hidden for part in m.modules()):
+            if any(registry.analog_kind(part) for m in hidden for part in m.modules()):
                 yield (
                     f"the layers in '{f'{name}.' if name else ''}{attribute}' stay digital, for "
                     f"torch does not see them in a plain {type(value).__name__}; use "

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cimsim.array import LinearTiling
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.linear import as_rows, refuse_width
-from cimsim.profile import Array
+from cimsim.profile import ArraySpec
 
 
 def conv1d() -> type[nn.Module] | None:
@@ -53,7 +53,7 @@ class _AnalogConv1D(AnalogLayer):
     columns_dim: ClassVar[int] = -1
 
     @staticmethod
-    def tiling(layer: nn.Module, array: Array) -> LinearTiling:
+    def tiling(layer: nn.Module, array: ArraySpec) -> LinearTiling:
         """Inputs on tiles, see :class:`cimsim.array.LinearTiling`."""
         assert isinstance(layer.weight, Tensor)
         return LinearTiling(len(layer.weight), array.rows, even=array.row_split == "even")

@@ -28,12 +28,11 @@ from cimsim.kernels.fingerprint import fingerprint
 from cimsim.lasting import lasting
 from cimsim.nn import operation
 from cimsim.nn.computed import cast, computed, computed_once, leave_graph
+from cimsim.nn.converter_ranges import CALIBRATED, Ranged, SignalObserver, compute_dtype, range_key
 from cimsim.nn.denoiser import ColumnDenoiser
 from cimsim.nn.forms import refuse_input, refuse_weight
-from cimsim.nn.ranged import CALIBRATED, Ranged, SignalObserver, compute_dtype, range_key
 from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
-from cimsim.profile import Array as ProfileArray
-from cimsim.profile import LearnedRange, Profile
+from cimsim.profile import ArraySpec, LearnedRange, Profile
 from cimsim.quantizers import Quantizer, make_quantizer
 from cimsim.seeds import cycle_seed, seed_for
 from cimsim.torch_private import in_backward, not_compiled, saved_tensors_are_hooked
@@ -58,7 +57,8 @@ class AnalogLayer(Ranged):
     """Base of the analog layers; a subclass also inherits the torch layer that it stands for.
 
     Attributes:
-        dac_range, adc_range: full scales of the converters, see :class:`cimsim.nn.ranged.Ranged`.
+        dac_range, adc_range: full scales of the converters, see
+            :class:`cimsim.nn.converter_ranges.Ranged`.
         digital: while true the layer is its digital self.
         name, seed: name this layer's draws; ``draws`` counts the chips it was trained on.
         weight_quantizer, input_quantizer: what weight and input pass first; None for nothing.
@@ -179,7 +179,7 @@ class AnalogLayer(Ranged):
     # What a subclass says about its kind of layer.
 
     @staticmethod
-    def tiling(layer: nn.Module, array: ProfileArray) -> Tiling:
+    def tiling(layer: nn.Module, array: ArraySpec) -> Tiling:
         """How the weights of ``layer`` (analog or still digital) lie on the tiles of ``array``."""
         raise NotImplementedError
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from cimsim.array import LinearTiling
 from cimsim.errors import CimsimError
 from cimsim.nn.layer import AnalogLayer
-from cimsim.profile import Array
+from cimsim.profile import ArraySpec
 from cimsim.torch_private import unsafe_view
 
 
@@ -24,7 +24,7 @@ class AnalogLinear(AnalogLayer, nn.Linear):
     columns_dim: ClassVar[int] = -1
 
     @staticmethod
-    def tiling(layer: nn.Module, array: Array) -> LinearTiling:
+    def tiling(layer: nn.Module, array: ArraySpec) -> LinearTiling:
         """Inputs on tiles, see :class:`cimsim.array.LinearTiling`."""
         assert isinstance(layer, nn.Linear)
         return LinearTiling(layer.in_features, array.rows, even=array.row_split == "even")

@@ -16,8 +16,8 @@ from cimsim.nn import gates
 from cimsim.nn.computed import cast
 from cimsim.nn.gates import State, states_of
 from cimsim.nn.layer import AnalogLayer
-from cimsim.nn.packed import Unpacked, linear
 from cimsim.nn.transforms import is_traced, node_of_graph
+from cimsim.nn.unpacking import Unpacked, linear
 
 
 class _UnpackedRecurrence(Unpacked, nn.RNNBase):

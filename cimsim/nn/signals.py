@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from cimsim.array import Mask, Readout
 from cimsim.nn.batches import Batches, Forward, run_batches
 from cimsim.nn.layer import AnalogLayer
+from cimsim.nn.model_ops import age, analog_layers, digital, program
 from cimsim.nn.modes import evaluating
-from cimsim.nn.verbs import age, analog_layers, digital, program
 
 
 @dataclass

@@ -10,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from cimsim.array.occupancy import Occupancy, occupancy
 from cimsim.markup import table
-from cimsim.nn import kinds
+from cimsim.nn import registry
 from cimsim.nn.computed import settled
 from cimsim.nn.forms import require_module
 from cimsim.nn.layer import AnalogLayer
@@ -136,9 +136,9 @@ def summary(model: nn.Module) -> Summary:
 
 
 def _why_digital(module: nn.Module) -> str:
-    if kinds.analog_kind(module) is not None or kinds.unpacked_kind(module) is not None:
+    if registry.analog_kind(module) is not None or registry.unpacked_kind(module) is not None:
         return "digital: not converted"
-    if reason := kinds.obstacle(module):
+    if reason := registry.obstacle(module):
         return f"digital: {reason}"
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return "digital: looks up, does not multiply"

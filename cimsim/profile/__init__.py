@@ -8,8 +8,10 @@
 from cimsim.profile.aging import (
     AgingEffect,
 )
-from cimsim.profile.behaviour import (
-    behaviour,
+from cimsim.profile.cell_and_array import (
+    ArraySpec,
+    CellSpec,
+    WriteVerify,
 )
 from cimsim.profile.converters import (
     ADC,
@@ -41,7 +43,7 @@ from cimsim.profile.cost import (
     BufferCost,
     CapacitiveDac,
     CellRead,
-    Cost,
+    CostRates,
     DacCost,
     DigitalAccumulation,
     DigitalCost,
@@ -86,7 +88,16 @@ from cimsim.profile.export import (
     profile_schema,
 )
 from cimsim.profile.faults import (
-    Fault,
+    DeadLines,
+    FaultMap,
+    Faults,
+    StuckCells,
+)
+from cimsim.profile.fingerprint import (
+    fingerprint,
+)
+from cimsim.profile.issues import (
+    Issue,
     ProfileError,
 )
 from cimsim.profile.library import (
@@ -100,6 +111,12 @@ from cimsim.profile.loader import (
 )
 from cimsim.profile.model import (
     Profile,
+)
+from cimsim.profile.non_idealities import (
+    effects,
+    non_idealities,
+    only,
+    without,
 )
 from cimsim.profile.nonlinearity import (
     IV,
@@ -134,23 +151,6 @@ from cimsim.profile.read_noise import (
     TelegraphReadNoise,
     ThermalReadNoise,
 )
-from cimsim.profile.sections import (
-    Array,
-    Cell,
-    WriteVerify,
-)
-from cimsim.profile.stuck import (
-    DeadLines,
-    FaultMap,
-    Faults,
-    StuckCells,
-)
-from cimsim.profile.switches import (
-    effects,
-    non_idealities,
-    only,
-    without,
-)
 from cimsim.profile.temperature import (
     ArrheniusTemperature,
     LinearTemperature,
@@ -176,18 +176,18 @@ __all__ = [
     "AgingEffect",
     "AnalogAccumulation",
     "AnyCurve",
-    "Array",
+    "ArraySpec",
     "ArrheniusTemperature",
     "Bow",
     "BufferCost",
     "CapacitiveDac",
     "CappedPower",
-    "Cell",
     "CellRead",
+    "CellSpec",
     "ClippedLog",
     "Compression",
     "CorrelatedVariation",
-    "Cost",
+    "CostRates",
     "DacCost",
     "DeadLines",
     "DescribedSection",
@@ -196,7 +196,6 @@ __all__ = [
     "Drift",
     "Effect",
     "Endurance",
-    "Fault",
     "FaultMap",
     "Faults",
     "FigureOfMeritAdc",
@@ -207,6 +206,7 @@ __all__ = [
     "GainError",
     "GaussianProgrammingNoise",
     "GaussianReadNoise",
+    "Issue",
     "LearnedRange",
     "LinearTemperature",
     "LogPolynomial",
@@ -257,10 +257,10 @@ __all__ = [
     "Wires",
     "WriteVerify",
     "WrittenEffect",
-    "behaviour",
     "describe",
     "dump_profile",
     "effects",
+    "fingerprint",
     "load_profile",
     "non_idealities",
     "only",

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from pydantic import Field
 from pydantic_core import InitErrorDetails
 
+from cimsim.profile.base import fault
 from cimsim.profile.cycles import WrittenEffect
 from cimsim.profile.effect import SpreadEffect
 from cimsim.profile.fields import Celsius, NonNegative
-from cimsim.profile.section import fault
 
 _K_B_eV = 8.617333262e-5
 _ZERO_C_K = 273.15

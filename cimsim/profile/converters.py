@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails
 
+from cimsim.profile.base import Sourced, fault
 from cimsim.profile.effect import Effect
 from cimsim.profile.fields import (
     AdcBits,
@@ -20,7 +21,6 @@ from cimsim.profile.fields import (
     Number,
     Positive,
 )
-from cimsim.profile.section import Sourced, fault
 
 
 class MinimumErrorRange(Sourced):

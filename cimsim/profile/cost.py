@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from cimsim.profile.base import Sourced
 from cimsim.profile.fields import Count, Fraction, NonNegative, Number, Positive
-from cimsim.profile.section import Sourced
 
 _OneOrMore = Annotated[int, Field(strict=True, ge=1, le=16)]
 
@@ -257,7 +257,7 @@ class Replication(Sourced):
 AccumulationCost = Annotated[DigitalAccumulation | AnalogAccumulation, Field(discriminator="kind")]
 
 
-class Cost(Sourced):
+class CostRates(Sourced):
     """What the chip's operations cost.
 
     Everything has a default, so that ``cost: {}`` is a generic chip of 22 nm with the best ADCs of

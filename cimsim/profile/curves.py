@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from cimsim.profile.base import Curve
 from cimsim.profile.fields import NonNegative, Number, Positive
-from cimsim.profile.section import Curve
 
 Numbers = Annotated[tuple[Number, ...], Field(min_length=1)]
 

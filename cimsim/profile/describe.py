@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from cimsim.profile.base import BY_HAND, Curve, Section, Sourced
 from cimsim.profile.effect import Effect
 from cimsim.profile.model import Profile
-from cimsim.profile.section import BY_HAND, Curve, Section, Sourced
 from cimsim.suggest import UNITS, split_unit
 
 

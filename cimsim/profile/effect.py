@@ -7,8 +7,8 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
 
+from cimsim.profile.base import Section, Sourced
 from cimsim.profile.fields import Knob
-from cimsim.profile.section import Section, Sourced
 
 _Section = TypeVar("_Section", bound=Section)
 _Effect = TypeVar("_Effect", bound="Effect")

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from cimsim.profile.model import Profile
-from cimsim.profile.scalars import parse_scalar
+from cimsim.profile.yaml_scalars import parse_scalar
 
 # In a file, the numbers of a section come first, then the knobs, then the source.
 _LAST = ("strength", "spread_strength", "source")

@@ -6,16 +6,16 @@ import os
 from pathlib import Path
 
 from cimsim.profile.fault_map import with_fault_maps
-from cimsim.profile.faults import Fault
+from cimsim.profile.issues import Issue
 from cimsim.profile.library import find_profile
-from cimsim.profile.tree import Node, Place, parse
+from cimsim.profile.yaml_tree import Node, Place, parse
 from cimsim.reading import read_bytes
 
 _LARGEST = 1_000_000
 _DEEPEST = 20
 
 
-def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> tuple[Node | None, list[Fault]]:
+def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> tuple[Node | None, list[Issue]]:
     """The tree of a profile, laid over what it extends; no tree if a file cannot be read.
 
     Mappings merge key by key; lists, single values and mappings of another ``kind`` replace.
@@ -26,7 +26,7 @@ def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> tuple[Node | No
 
 def _read(
     path: Path, named_at: Place | None, extended_by: tuple[Path, ...]
-) -> tuple[Node | None, list[Fault]]:
+) -> tuple[Node | None, list[Issue]]:
     """``named_at`` is the place of the ``extends`` that led here, if one did."""
     by = "" if named_at is None else str(named_at)
     file = str(path)
@@ -35,44 +35,44 @@ def _read(
     except UnicodeDecodeError as error:
         before = error.object[: error.start]
         place = Place(file, before.count(b"\n") + 1, len(before) - before.rfind(b"\n"), by)
-        return None, [place.fault("not a text file in UTF-8")]
+        return None, [place.issue("not a text file in UTF-8")]
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         if named_at is None:
-            return None, [Fault(file, 0, 0, "", f"cannot read the profile: {reason}")]
-        return None, [named_at.fault(f"{file}: cannot read the profile: {reason}", "extends")]
-    root, faults = parse(text, file, by)
+            return None, [Issue(file, 0, 0, "", f"cannot read the profile: {reason}")]
+        return None, [named_at.issue(f"{file}: cannot read the profile: {reason}", "extends")]
+    root, issues = parse(text, file, by)
     if root is None:
-        return None, faults
+        return None, issues
     if not isinstance(root.value, dict):
-        return None, [*faults, root.place.fault("a profile is made of keys, 'key: value'")]
+        return None, [*issues, root.place.issue("a profile is made of keys, 'key: value'")]
     root, map_faults = with_fault_maps(root, path)
-    faults += map_faults
+    issues += map_faults
     assert isinstance(root.value, dict)
     if "extends" not in root.value:
-        return root, faults
+        return root, issues
     base, base_faults = _read_base(root.value["extends"], path, (*extended_by, path))
-    return base and merge(base, _without("extends", root)), faults + base_faults
+    return base and merge(base, _without("extends", root)), issues + base_faults
 
 
 def _read_base(
     extends: Node, path: Path, extended_by: tuple[Path, ...]
-) -> tuple[Node | None, list[Fault]]:
+) -> tuple[Node | None, list[Issue]]:
     if not isinstance(extends.value, str):
-        return None, [extends.place.fault("must be the name or the file of a profile", "extends")]
+        return None, [extends.place.issue("must be the name or the file of a profile", "extends")]
     try:
         base_path = find_profile(extends.value, beside=path.parent)
         is_cycle = os.path.realpath(base_path) in map(os.path.realpath, extended_by)
     except ValueError as error:  # an unknown name, or what cannot be a path at all
-        return None, [extends.place.fault(str(error), "extends")]
+        return None, [extends.place.issue(str(error), "extends")]
     if is_cycle:
         chain = " -> ".join(other.name for other in (*extended_by, base_path))
-        return None, [extends.place.fault(f"a profile cannot extend itself: {chain}", "extends")]
+        return None, [extends.place.issue(f"a profile cannot extend itself: {chain}", "extends")]
     if len(extended_by) > _DEEPEST:
         message = f"at most {_DEEPEST} profiles may extend each other; write some of them out"
-        return None, [extends.place.fault(message, "extends")]
-    base, faults = _read(base_path, extends.place, extended_by)
-    return base and _without("name", base), faults
+        return None, [extends.place.issue(message, "extends")]
+    base, issues = _read(base_path, extends.place, extended_by)
+    return base and _without("name", base), issues
 
 
 def merge(base: Node, own: Node) -> Node:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cimsim.errors import CimsimError
 from cimsim.folders import expanded
-from cimsim.profile.faults import Fault
-from cimsim.profile.scalars import parse_scalar
-from cimsim.profile.tree import Node, Place
+from cimsim.profile.issues import Issue
+from cimsim.profile.yaml_scalars import parse_scalar
+from cimsim.profile.yaml_tree import Node, Place
 from cimsim.reading import read_bytes
 from cimsim.suggest import shortened
 
@@ -20,62 +20,62 @@ _MOST_CELLS = 20_000
 _LARGEST = 2_000_000
 
 
-def with_fault_maps(root: Node, path: Path) -> tuple[Node, list[Fault]]:
+def with_fault_maps(root: Node, path: Path) -> tuple[Node, list[Issue]]:
     """``root`` with the ``file`` of every fault map replaced by the ``cells`` in it.
 
     The file is a CSV with the columns row, column, device and g_uS; a relative path starts at the
     folder of the profile ``path``.
     """
-    faults: list[Fault] = []
+    issues: list[Issue] = []
     cell = _inner(root, "cell")
     entries = _inner(cell, "faults") if cell is not None else None
     if cell is None or entries is None or not isinstance(entries.value, list):
-        return root, faults
+        return root, issues
     read = Node(
-        [_with_cells(entry, path, faults) for entry in entries.value],
+        [_with_cells(entry, path, issues) for entry in entries.value],
         entries.place,
         entries.key_place,
     )
-    return _replaced(root, "cell", _replaced(cell, "faults", read)), faults
+    return _replaced(root, "cell", _replaced(cell, "faults", read)), issues
 
 
-def _with_cells(entry: Node, path: Path, faults: list[Fault]) -> Node:
+def _with_cells(entry: Node, path: Path, issues: list[Issue]) -> Node:
     file, kind = _inner(entry, "file"), _inner(entry, "kind")
     if file is None or kind is None or kind.value != "map" or not isinstance(entry.value, dict):
         return entry
     rest = {key: node for key, node in entry.value.items() if key != "file"}
     cells: list[Node] = []
     if "cells" in rest:
-        faults.append(file.key_place.fault("give either 'file' or 'cells', not both"))
+        issues.append(file.key_place.issue("give either 'file' or 'cells', not both"))
     elif not isinstance(file.value, str):
-        faults.append(file.place.fault("must be the path of a CSV file"))
+        issues.append(file.place.issue("must be the path of a CSV file"))
     else:
         try:
-            cells = _read(path.parent / expanded(file.value), file.place, faults)
+            cells = _read(path.parent / expanded(file.value), file.place, issues)
         except CimsimError as error:
-            faults.append(file.place.fault(f"cannot read the fault map {error}"))
+            issues.append(file.place.issue(f"cannot read the fault map {error}"))
     rest.setdefault("cells", Node(list(cells), file.place, file.key_place))
     return Node(rest, entry.place, entry.key_place)
 
 
-def _read(path: Path, named_at: Place, faults: list[Fault]) -> list[Node]:
+def _read(path: Path, named_at: Place, issues: list[Issue]) -> list[Node]:
     try:
         text = read_bytes(path, _LARGEST).decode("utf-8-sig")
         lines = list(csv.reader(io.StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is no CSV text"
-        faults.append(named_at.fault(f"cannot read the fault map {path}: {reason}"))
+        issues.append(named_at.issue(f"cannot read the fault map {path}: {reason}"))
         return []
     whole = Place(str(path), by=str(named_at))
     header = tuple(name.strip() for name in lines[0]) if lines else ()
     if header != COLUMNS:
-        found = shortened(", ".join(header)) or "nothing"
-        message = f"the first line must be {','.join(COLUMNS)} (found {found})"
-        faults.append(whole.fault(message))
+        given = shortened(", ".join(header)) or "nothing"
+        message = f"the first line must be {','.join(COLUMNS)} (found {given})"
+        issues.append(whole.issue(message))
         return []
     if len(lines) - 1 > _MOST_CELLS:
         message = f"{len(lines) - 1} cells are too many for a map (at most {_MOST_CELLS}); "
-        faults.append(whole.fault(message + "give a rate with 'kind: stuck' instead"))
+        issues.append(whole.issue(message + "give a rate with 'kind: stuck' instead"))
         return []
     cells = []
     for number, line in enumerate(lines[1:], start=2):
@@ -83,7 +83,7 @@ def _read(path: Path, named_at: Place, faults: list[Fault]) -> list[Node]:
         if not line:
             continue
         if len(line) != len(COLUMNS):
-            faults.append(place.fault(f"must hold {len(COLUMNS)} values, not {len(line)}"))
+            issues.append(place.issue(f"must hold {len(COLUMNS)} values, not {len(line)}"))
             continue
         values = [Node(parse_scalar(text.strip()), place, place) for text in line]
         cells.append(Node(list(values), place, place))

@@ -1,68 +1,65 @@
-"""What is wrong with a profile, and where."""
+"""Faults: cells and lines that do not work, whatever is written to them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
-from cimsim.errors import CimsimError
-from cimsim.terminal import one_line
+from pydantic import Field
 
-MOST_FAULTS = 100
-_LONGEST_PLACE = 200
-_LONGEST_MESSAGE = 400
+from cimsim.profile.effect import Effect
+from cimsim.profile.fields import Fraction, Index, NonNegative
 
 
-@dataclass(frozen=True)
-class Fault:
-    """One thing that is wrong.
+class StuckCells(Effect):
+    """Cells that hold one conductance for ever.
 
-    ``file`` is a file, or the ``--set key=value`` that is wrong; then ``line`` is 0, as it is for a
-    file that cannot be read. Lines and
-    columns count from 1. ``path`` names the key as an override would, such as ``cell.drift.0``.
-    ``by`` is the place (``file:line:column``) where the profile that was asked for, or one that
-    it extends, names the file; empty for the profile that was asked for.
+        g = g_stuck with probability min(1, strength * rate), per cell, once per chip
+        g_stuck = g_min, g_max, or uniform between the two
+
+    Several such effects exclude each other, so that each keeps its rate. Units: rate is a fraction
+    of all cells.
+    Source: textbook model; the rate is the device's.
     """
 
-    file: str
-    line: int
-    column: int
-    path: str
-    message: str
-    by: str = ""
-
-    def __str__(self) -> str:
-        file = _shortened(self.file, _LONGEST_PLACE)
-        place = f"{file}:{self.line}:{self.column}" if self.line else one_line(self.file)
-        path = f"{_shortened(self.path, _LONGEST_PLACE)}: " if self.path else ""
-        by = f" (named in {_shortened(self.by, _LONGEST_PLACE)})" if self.by else ""
-        return f"{place}: {path}{_shortened(self.message, _LONGEST_MESSAGE)}{by}"
-
-    def position(self) -> tuple[object, ...]:
-        """Sorts faults by file and line, those of no line last."""
-        return (self.line == 0, self.file, self.line, self.column, self.path, self.message)
+    kind: Literal["stuck"] = "stuck"
+    at: Literal["g_min", "g_max", "random"] = Field(description="where the cells are stuck")
+    rate: Fraction = Field(description="fraction of cells")
 
 
-class ProfileError(CimsimError):
-    """A profile cannot be used; ``faults`` holds everything that is wrong with it.
+class DeadLines(Effect):
+    """Whole rows or columns that carry no current.
 
-    The message shows the first 100 of them.
+        row (all of its cells in a tile) or column (one bit line of a tile) open: g = 0,
+        with probability min(1, strength * rate) per line, once per chip
+
+    An open line stays open whatever else is wrong with its cells. Units: rates are fractions of all
+    lines.
+    Source: textbook model; the rates are the device's.
     """
 
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self.faults = sorted(faults, key=Fault.position)
-        super().__init__("\n".join(shown(self.faults)))
+    kind: Literal["dead-lines"] = "dead-lines"
+    row_rate: Fraction = Field(default=0.0, description="fraction of rows (word lines)")
+    column_rate: Fraction = Field(default=0.0, description="fraction of columns (bit lines)")
 
 
-def shown(faults: Sequence[Fault]) -> list[str]:
-    """A line for each of the first 100 faults, and how many more there are."""
-    lines = list(map(str, faults[:MOST_FAULTS]))
-    more = len(faults) - MOST_FAULTS
-    return lines if more <= 0 else [*lines, f"and {more} more; mend these first"]
+class FaultMap(Effect):
+    """Known bad cells of a tile, the same on every tile and chip.
+
+        g[row, column, device] = g_uS for every entry of the map, if strength > 0
+
+    Rows and columns count from 0 within a tile; device 0 is the first cell of a weight (the
+    positive one of a pair), 1 the second. In a file, ``file: map.csv`` with the columns row,
+    column, device, g_uS may stand for ``cells``; its path starts at the profile's folder.
+    Units: g in uS.
+    Source: the measurement.
+    """
+
+    random: ClassVar[bool] = False
+
+    kind: Literal["map"] = "map"
+    cells: tuple[tuple[Index, Index, Index, NonNegative], ...] = Field(
+        description="bad cells: row, column, device, conductance in uS"
+    )
 
 
-def _shortened(text: str, longest: int) -> str:
-    """``text`` on one line, with its middle left out where it is long."""
-    text = one_line(text)
-    half = longest // 2
-    return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"
+Faults = Annotated[StuckCells | DeadLines | FaultMap, Field(discriminator="kind")]

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 
 from cimsim.profile.aging import AgingEffect
+from cimsim.profile.base import Curve
 from cimsim.profile.effect import Effect, SpreadEffect
 from cimsim.profile.fields import LARGEST
 from cimsim.profile.nonlinearity import PolynomialIV, SinhIV
-from cimsim.profile.section import Curve
 from cimsim.profile.temperature import ArrheniusTemperature, LinearTemperature
 
 _LARGEST_EXPONENT = 60.0  # e^60 is 1e26

@@ -10,13 +10,13 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from cimsim.profile.extends import read_tree
-from cimsim.profile.faults import Fault, ProfileError
+from cimsim.profile.issues import Issue, ProfileError
 from cimsim.profile.library import find_profile
 from cimsim.profile.messages import explain
 from cimsim.profile.model import Profile
 from cimsim.profile.overrides import override_profile
 from cimsim.profile.paths import dotted, without_tags
-from cimsim.profile.tree import Node, Place
+from cimsim.profile.yaml_tree import Node, Place
 
 _MOST_EXPLAINED = 200  # of a file; to say what each of 100,000 faults is takes minutes
 
@@ -37,44 +37,44 @@ def load_profile(
     >>> load_profile("pcm-ibm-2020", ["adc.bits=4"]).adc.bits
     4
     """
-    profile, faults = _read(find_profile(name_or_path))
+    profile, issues = _read(find_profile(name_or_path))
     if profile is None:
-        raise ProfileError(faults)
+        raise ProfileError(issues)
     return override_profile(profile, overrides)
 
 
-def validate_file(path: str | Path) -> list[Fault]:
+def validate_file(path: str | Path) -> list[Issue]:
     """Everything that is wrong with a file, sorted by position; nothing if it is a profile."""
-    return sorted(_read(Path(path))[1], key=Fault.position)
+    return sorted(_read(Path(path))[1], key=Issue.position)
 
 
-def _read(path: Path) -> tuple[Profile | None, list[Fault]]:
-    tree, faults = read_tree(path)
+def _read(path: Path) -> tuple[Profile | None, list[Issue]]:
+    tree, issues = read_tree(path)
     if tree is None:
-        return None, faults
+        return None, issues
     data = tree.plain()
     if not any(key in Profile.model_fields for key in data):
         message = "not a device profile, which begins with 'schema_version: 1'"
-        return None, [*faults, tree.place.fault(message)]
+        return None, [*issues, tree.place.issue(message)]
     try:
         profile = Profile.model_validate(data)
     except ValidationError as failure:
         details = failure.errors(include_url=False)
-        found = [_fault(detail, tree, data) for detail in details[:_MOST_EXPLAINED]]
+        explained = [_issue(detail, tree, data) for detail in details[:_MOST_EXPLAINED]]
         if len(details) > _MOST_EXPLAINED:
             message = f"{len(details) - _MOST_EXPLAINED} more faults; mend the others first"
-            found.append(tree.place.fault(message))
-        return None, faults + found
-    return (None if faults else profile), faults
+            explained.append(tree.place.issue(message))
+        return None, issues + explained
+    return (None if issues else profile), issues
 
 
-def _fault(detail: ErrorDetails, tree: Node, data: Any) -> Fault:
+def _issue(detail: ErrorDetails, tree: Node, data: Any) -> Issue:
     loc = without_tags(detail["loc"], data)
     if detail["type"] == "union_tag_invalid":
         loc = (*loc, "kind")
     section = loc[:-1] if detail["type"] in ("unknown_key", "missing_key") else loc
     place = _place_of(loc, tree, detail["type"] == "unknown_key")
-    return place.fault(explain(detail), dotted(section))
+    return place.issue(explain(detail), dotted(section))
 
 
 def _place_of(loc: tuple[int | str, ...], tree: Node, of_the_key: bool) -> Place:

@@ -9,14 +9,14 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.errors import CimsimError
 from cimsim.markup import folded, table
+from cimsim.profile.base import Section
+from cimsim.profile.cell_and_array import ArraySpec, CellSpec
 from cimsim.profile.converters import ADC, DAC
-from cimsim.profile.cost import Cost
+from cimsim.profile.cost import CostRates
 from cimsim.profile.effect import map_effects
+from cimsim.profile.faults import FaultMap
 from cimsim.profile.fields import Celsius, Paragraph, SchemaVersion, Text
 from cimsim.profile.finite import refuse_extreme_temperature
-from cimsim.profile.section import Section
-from cimsim.profile.sections import Array, Cell
-from cimsim.profile.stuck import FaultMap
 from cimsim.profile.wires import Wires
 
 
@@ -33,12 +33,12 @@ class Profile(Section):
         default_factory=dict, description="the works that the sources name: key and full citation"
     )
     temperature_C: Celsius = Field(default=25.0, description="operating temperature")
-    cell: Cell = Field(description="the memory device")
-    array: Array = Field(description="one tile of cells, and the digital sums behind it")
+    cell: CellSpec = Field(description="the memory device")
+    array: ArraySpec = Field(description="one tile of cells, and the digital sums behind it")
     dac: DAC = Field(description="the converters of the inputs")
     adc: ADC = Field(description="the converters of the outputs")
     wires: Wires | None = Field(default=None, description="resistance of the lines; null is none")
-    cost: Cost | None = Field(
+    cost: CostRates | None = Field(
         default=None,
         description="energy, time and area of its operations, which change no result; null takes "
         "generic numbers",
@@ -56,7 +56,7 @@ class Profile(Section):
 
     @field_validator("cell")
     @classmethod
-    def _temperature_is_possible(cls, cell: Cell, info: ValidationInfo) -> Cell:
+    def _temperature_is_possible(cls, cell: CellSpec, info: ValidationInfo) -> CellSpec:
         celsius = info.data.get("temperature_C")
         if celsius is not None:
             for effect in (*cell.temperature, *cell.drift):
@@ -65,7 +65,7 @@ class Profile(Section):
 
     @field_validator("array")
     @classmethod
-    def _slices_have_digits(cls, array: Array, info: ValidationInfo) -> Array:
+    def _slices_have_digits(cls, array: ArraySpec, info: ValidationInfo) -> ArraySpec:
         cell = info.data.get("cell")
         if cell is not None and array.slices > 1 and cell.levels is None:
             raise ValueError("slices are digits of a weight in base 'cell.levels'; set that too")
@@ -73,7 +73,7 @@ class Profile(Section):
 
     @field_validator("array")
     @classmethod
-    def _signed_cells_are_ideals(cls, array: Array, info: ValidationInfo) -> Array:
+    def _signed_cells_are_ideals(cls, array: ArraySpec, info: ValidationInfo) -> ArraySpec:
         cell = info.data.get("cell")
         if cell is None or not cell.signed:
             return array
@@ -97,7 +97,7 @@ class Profile(Section):
 
     @field_validator("array")
     @classmethod
-    def _fault_maps_fit(cls, array: Array, info: ValidationInfo) -> Array:
+    def _fault_maps_fit(cls, array: ArraySpec, info: ValidationInfo) -> ArraySpec:
         cell = info.data.get("cell")
         maps = [] if cell is None else [f for f in cell.faults if isinstance(f, FaultMap)]
         devices = 2 if array.pairs is None else 2 * len(array.pairs.significance)
@@ -112,7 +112,7 @@ class Profile(Section):
 
     @field_validator("array")
     @classmethod
-    def _tables_lie_in_the_range(cls, array: Array, info: ValidationInfo) -> Array:
+    def _tables_lie_in_the_range(cls, array: ArraySpec, info: ValidationInfo) -> ArraySpec:
         cell = info.data.get("cell")
         if cell is not None and array.pairs is not None and array.pairs.table is not None:
             given = [g_uS for of_cell in array.pairs.table.g_uS for g_uS in of_cell]

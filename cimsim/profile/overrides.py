@@ -10,12 +10,12 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from cimsim.profile.faults import Fault, ProfileError
+from cimsim.profile.base import BY_HAND, Section, Sourced, is_kind_of
+from cimsim.profile.issues import Issue, ProfileError
 from cimsim.profile.messages import explain
 from cimsim.profile.model import Profile
 from cimsim.profile.paths import KeyPath, dotted, shared_length, without_tags
-from cimsim.profile.section import BY_HAND, Section, Sourced, is_kind_of
-from cimsim.profile.tree import parse
+from cimsim.profile.yaml_tree import parse
 from cimsim.suggest import shortened, unknown
 
 
@@ -41,14 +41,14 @@ def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequenc
         overrides = [overrides]
     if not overrides:
         return profile
-    faults: list[Fault] = []
+    issues: list[Issue] = []
     done: dict[KeyPath, _Assignment] = {}
     changed = profile
-    for assignment in _assignments(overrides, faults):
+    for assignment in _assignments(overrides, issues):
         try:
             changed, path = _assign(changed, assignment.key.split("."), assignment.value)
         except _UnknownKeyError as error:
-            faults.append(assignment.fault(str(error)))
+            issues.append(assignment.issue(str(error)))
         else:
             done[path] = assignment
     new = {assignment.key: assignment.text for assignment in done.values()}
@@ -57,9 +57,9 @@ def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequenc
     try:
         overridden = Profile.model_validate(data)
     except ValidationError as failure:
-        faults += [_fault(detail, data, done) for detail in failure.errors(include_url=False)]
-    if faults:
-        raise ProfileError(faults)
+        issues += [_issue(detail, data, done) for detail in failure.errors(include_url=False)]
+    if issues:
+        raise ProfileError(issues)
     return overridden
 
 
@@ -75,8 +75,8 @@ class _Assignment:
     value: Any
     text: str
 
-    def fault(self, message: str) -> Fault:
-        return Fault(_place(self.text), 0, 0, "", message)
+    def issue(self, message: str) -> Issue:
+        return Issue(_place(self.text), 0, 0, "", message)
 
 
 def _place(text: str) -> str:
@@ -86,7 +86,7 @@ def _place(text: str) -> str:
 
 
 def _assignments(
-    overrides: Mapping[str, object] | Sequence[str], faults: list[Fault]
+    overrides: Mapping[str, object] | Sequence[str], issues: list[Issue]
 ) -> Iterator[_Assignment]:
     if isinstance(overrides, Mapping):
         for key, value in overrides.items():
@@ -96,10 +96,10 @@ def _assignments(
         key, equals, written = text.partition("=")
         place = _place(text)
         if not (key.strip() and equals and written.strip()):
-            faults.append(Fault(place, 0, 0, "", "write it as key.path=value, like adc.bits=4"))
+            issues.append(Issue(place, 0, 0, "", "write it as key.path=value, like adc.bits=4"))
             continue
         tree, wrong = parse(written, place)
-        faults += [Fault(place, 0, 0, "", fault.message) for fault in wrong]
+        issues += [Issue(place, 0, 0, "", issue.message) for issue in wrong]
         if tree is not None:
             yield _Assignment(key.strip(), tree.plain(), f"{key.strip()}={written.strip()}")
 
@@ -193,9 +193,9 @@ def _index(items: Sequence[Any], key: str) -> int:
     return kinds.index(key)
 
 
-def _fault(detail: ErrorDetails, data: Any, done: dict[KeyPath, _Assignment]) -> Fault:
+def _issue(detail: ErrorDetails, data: Any, done: dict[KeyPath, _Assignment]) -> Issue:
     """The fault at the override that has most to do with it."""
     loc = without_tags(detail["loc"], data)
     path = max(done, key=lambda path: shared_length(path, loc))
     message = explain(detail)
-    return done[path].fault(message if loc == path else f"{dotted(loc)}: {message}")
+    return done[path].issue(message if loc == path else f"{dotted(loc)}: {message}")

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from cimsim.profile.base import Sourced
 from cimsim.profile.fields import NonNegative, Number, Positive
-from cimsim.profile.section import Sourced
 
 _Factors = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8)]
 

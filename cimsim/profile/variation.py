@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic_core import InitErrorDetails
 
+from cimsim.profile.base import fault
 from cimsim.profile.cycles import SHARE, WrittenEffect
 from cimsim.profile.fields import Fraction, NonNegative, Positive
-from cimsim.profile.section import fault
 
 
 class PlacedVariation(WrittenEffect):

@@ -19,7 +19,7 @@ from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, Signals
 from cimsim.profile import load_profile
 from cimsim.training.config import make_config
-from cimsim.training.layers import parse_layers
+from cimsim.training.layer_options import parse_layers
 
 PCM = load_profile("pcm-ibm-2020")
 Law = Callable[[dict[str, str], int], float]

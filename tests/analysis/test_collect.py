@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cimsim.analysis.collect import choose_axis, collect
-from cimsim.analysis.store import Cell, Plan, Store, sweep_folder
+from cimsim.analysis.store import Plan, Store, Trial, sweep_folder
 from cimsim.errors import CimsimError
 
 PLAN = Plan(
@@ -31,7 +31,7 @@ def swept(run: Path, accuracy: float = 0.9, cells: int | None = None, **changes:
     with Store(sweep_folder(run, plan.axis), plan) as store:
         store.start()
         for basis, level, chip in islice(plan.keys(), cells):
-            store.append(Cell(basis, level, chip, accuracy - chip / 100, 1.0))
+            store.append(Trial(basis, level, chip, accuracy - chip / 100, 1.0))
         store.finish()
     return run
 

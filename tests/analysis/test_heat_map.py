@@ -30,7 +30,7 @@ from cimsim.analysis.heat_map import (
 )
 from cimsim.analysis.heat_map_plot import CELLS, draw_map
 from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.store import Cell, Plan, Sweep
+from cimsim.analysis.store import Plan, Sweep, Trial
 from cimsim.analysis.study import Evaluation, write_result
 from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
@@ -55,7 +55,7 @@ def synthetic(
         metric=metric,
     )
     cells = tuple(
-        Cell("b", level, chip, value, value)
+        Trial("b", level, chip, value, value)
         for level in both.values
         for chip, shift in enumerate(SHIFTS)
         for value in [accuracy(*pair(level)) + shift]

@@ -10,10 +10,10 @@ from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.metric import ACCURACY, METRICS, metric_named
 from cimsim.analysis.plot import Curve, draw
 from cimsim.analysis.stats import summaries
-from cimsim.analysis.store import Cell
+from cimsim.analysis.store import Trial
 from cimsim.errors import CimsimError
 
-CELLS = [Cell("b", 0.0, chip, 0.5, loss) for chip, loss in enumerate((1.0, 1.2, 1.4))]
+CELLS = [Trial("b", 0.0, chip, 0.5, loss) for chip, loss in enumerate((1.0, 1.2, 1.4))]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_words() -> None:
 
 def test_perplexities_far_apart_are_drawn_on_a_logarithmic_axis() -> None:
     def scale(losses: list[float]) -> str:
-        cells = [Cell("b", float(i), 0, 0.5, loss) for i, loss in enumerate(losses)]
+        cells = [Trial("b", float(i), 0, 0.5, loss) for i, loss in enumerate(losses)]
         points = tuple(summaries(cells, METRICS["perplexity"]))
         figure = draw([Curve("a", 3.0, points)], parse_axis("noise=0:2:1"), METRICS["perplexity"])
         return figure.axes[0].get_yscale()
@@ -61,6 +61,6 @@ def test_perplexities_far_apart_are_drawn_on_a_logarithmic_axis() -> None:
 
 
 def test_statistics_with_a_chip_that_gives_nonsense() -> None:
-    cells = [*CELLS, Cell("b", 0.0, 3, 0.0, math.inf)]
+    cells = [*CELLS, Trial("b", 0.0, 3, 0.0, math.inf)]
     (found,) = summaries(cells, METRICS["perplexity"])
     assert found.mean == found.worst == math.inf

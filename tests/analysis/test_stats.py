@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from cimsim.analysis.stats import levels_matter, summaries, summary
-from cimsim.analysis.store import Cell
+from cimsim.analysis.store import Trial
 
 ACCURACIES = st.lists(st.floats(0, 1), min_size=2, max_size=40)
 
@@ -40,8 +40,8 @@ def test_one_chip_has_no_spread() -> None:
     assert math.isnan(found.half_width)
 
 
-def _cell(level: float | None, chip: int, accuracy: float) -> Cell:
-    return Cell("b", level, chip, accuracy, 1.0)
+def _cell(level: float | None, chip: int, accuracy: float) -> Trial:
+    return Trial("b", level, chip, accuracy, 1.0)
 
 
 def test_levels_keep_their_order_and_their_own_chips() -> None:

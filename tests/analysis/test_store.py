@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from cimsim.analysis.store import (
-    Cell,
     Plan,
     Store,
     Sweep,
+    Trial,
     read_sweep,
     sweep_folder,
     swept_axes,
@@ -38,14 +38,14 @@ PLAN = Plan(
 )
 
 
-def cell(level: int | None, chip: int, basis: str = "b1", accuracy: float = 0.5) -> Cell:
-    return Cell(basis, level, chip, accuracy, 1.25)
+def cell(level: int | None, chip: int, basis: str = "b1", accuracy: float = 0.5) -> Trial:
+    return Trial(basis, level, chip, accuracy, 1.25)
 
 
 ALL = [cell(None, 0), cell(None, 1), cell(4, 0), cell(4, 1)]
 
 
-def fill(folder: Path, cells: list[Cell], plan: Plan = PLAN) -> None:
+def fill(folder: Path, cells: list[Trial], plan: Plan = PLAN) -> None:
     with Store(folder, plan) as store:
         store.start()
         for each in cells:
@@ -197,7 +197,7 @@ def test_tables_of_several_runs_are_merged_under_given_names(tmp_path: Path) -> 
 
 def test_times_are_seconds_in_the_table(tmp_path: Path) -> None:
     plan = replace(PLAN, axis="time", levels=(3600.0,), chips=1)
-    fill(tmp_path, [Cell("b1", 3600.0, 0, 0.5, 1.0)], plan)
+    fill(tmp_path, [Trial("b1", 3600.0, 0, 0.5, 1.0)], plan)
     assert "time,s,3600.0,0,0.5" in (tmp_path / "results.csv").read_text()
 
 
@@ -250,6 +250,6 @@ def test_a_study_has_a_folder_of_its_own_and_no_unit(tmp_path: Path) -> None:
     assert sweep_folder(tmp_path, "temperature_C") == tmp_path / "sweeps" / "temperature_C"
     level = "[0.5, 85]"
     study = Plan(*("run", "device", axis, (level,), 1, 0.9, "b", "c", "data", "cpu", "0"))
-    write_csv(tmp_path / "cells.csv", [Sweep(study, (Cell("b", level, 0, 0.5, 1.0),))])
+    write_csv(tmp_path / "cells.csv", [Sweep(study, (Trial("b", level, 0, 0.5, 1.0),))])
     row = (tmp_path / "cells.csv").read_text().splitlines()[1]
     assert row.startswith(f'run,device,{axis},,"[0.5, 85]",0,')

@@ -13,10 +13,10 @@ import torch
 import cimsim
 from cimsim.analysis.engine import Here, Task
 from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.store import Cell, Store, Sweep, read_sweep, sweep_folder
+from cimsim.analysis.store import Store, Sweep, Trial, read_sweep, sweep_folder
 from cimsim.analysis.sweep import sweep
 from cimsim.errors import CimsimError
-from cimsim.profile import behaviour, load_profile, override_profile
+from cimsim.profile import fingerprint, load_profile, override_profile
 from cimsim.sealing import unsealed
 from cimsim.training.evaluate import Score, evaluate
 from cimsim.training.run import Run, calibration_batches
@@ -180,7 +180,9 @@ def test_cells_are_on_disk_before_the_next_begins(run: Run) -> None:
 
     sweep([run], parse_axis("noise=0,1"), 2, progress=watch)
     assert seen == [1, 2, 3, 4]
-    assert all(isinstance(cell, Cell) for cell in read_sweep(sweep_folder(run.path, "noise")).cells)
+    assert all(
+        isinstance(cell, Trial) for cell in read_sweep(sweep_folder(run.path, "noise")).cells
+    )
 
 
 def test_layers_on_devices_of_their_own(run: Run) -> None:
@@ -215,7 +217,7 @@ def test_the_basis_of_a_plain_sweep_is_what_it_always_was(run: Run) -> None:
     (swept,) = sweep([run], parse_axis("noise=1"), 1)
     facts = (
         run.checkpoint_sha256,
-        behaviour(run.profile),
+        fingerprint(run.profile),
         "noise",
         run.data.fingerprint,
         "cpu",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimsim.analysis.store import Cell, Plan, Sweep, cells_csv
+from cimsim.analysis.store import Plan, Sweep, Trial, cells_csv
 from cimsim.analysis.table import table_csv
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def test_no_cell_of_any_table_is_a_formula(table: list[list[object]]) -> None:
 @pytest.mark.parametrize("name", ["=1+1", "@x", "--help", "+a"])
 def test_the_cells_of_a_sweep_name_runs_devices_and_levels_as_text(name: str) -> None:
     plan = Plan(name, name, "cell.technology", (name,), 1, 0.5, "b", "c", "d", "cpu", "0")
-    text = cells_csv([Sweep(plan, (Cell("b", name, 0, 0.5, 1.0),))])
+    text = cells_csv([Sweep(plan, (Trial("b", name, 0, 0.5, 1.0),))])
     assert cells(text)[1][:2] == [f"'{name}"] * 2
     assert cells(text)[1][4] == f"'{name}"
 

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from cimsim.array import Array, ConverterRanges, ConvTiling, LinearTiling, Tiling
 from cimsim.array.tiling import ConvGeometry
-from cimsim.profile import Array as ProfileArray
-from cimsim.profile import Profile, override_profile
+from cimsim.profile import ArraySpec, Profile, override_profile
 from tests.building import device, gaussian
 
-MAPPINGS = list(get_args(ProfileArray.model_fields["mapping"].annotation))
+MAPPINGS = list(get_args(ArraySpec.model_fields["mapping"].annotation))
 GEOMETRY = ConvGeometry(4, 6, (3, 3), (2, 1), (1, 1), (1, 1), 2)
 
 
@@ -180,7 +179,7 @@ def test_telegraph_noise_has_two_states_for_a_single_trap(kind: str, mapping: st
 
 def test_telegraph_noise_of_a_column_is_that_of_its_cells() -> None:
     """Against drawing every cell for every read (KS test), from the chip's own traps."""
-    from cimsim.devices import telegraph_step_uS
+    from cimsim.physics import telegraph_step_uS
     from cimsim.seeds import generator
 
     profile = device(read=[TELEGRAPH])

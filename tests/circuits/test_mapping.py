@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping, weight_scale
-from cimsim.profile import Array as ProfileArray
-from cimsim.profile import override_profile
+from cimsim.profile import ArraySpec, override_profile
 from tests.building import device
 
-KINDS = list(get_args(ProfileArray.model_fields["mapping"].annotation))
+KINDS = list(get_args(ArraySpec.model_fields["mapping"].annotation))
 
 
 def mapping(kind: str, slices: int = 1, levels: int | None = None, **cell: float) -> Mapping:

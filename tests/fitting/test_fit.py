@@ -11,8 +11,6 @@ import torch
 from torch import nn
 
 import cimsim
-from cimsim.devices import aged_uS, programmed_uS, sampled_reads_uS
-from cimsim.devices.characteristics import characteristics
 from cimsim.fitting import (
     DeviceFit,
     Estimate,
@@ -22,6 +20,8 @@ from cimsim.fitting import (
     read_measurements,
 )
 from cimsim.fitting.estimates import notes_on_lowest
+from cimsim.physics import aged_uS, programmed_uS, sampled_reads_uS
+from cimsim.physics.characteristics import characteristics
 from cimsim.profile import dump_profile, load_profile
 from tests.fitting import truth
 

@@ -14,7 +14,7 @@ from cimsim.analysis.fit_plot import draw_fit
 from cimsim.fitting import DeviceFit, Measurements, build_profile, fit_device
 from cimsim.fitting.robust import FALSE_ALARMS, apart
 from cimsim.profile import dump_profile, load_profile
-from cimsim.profile.stuck import StuckCells
+from cimsim.profile.faults import StuckCells
 from tests.fitting import truth
 
 Rows = NDArray[np.float64]

@@ -19,7 +19,7 @@ from torch import nn
 import cimsim
 from cimsim.analysis.cost import cost_of
 from cimsim.cli import main
-from cimsim.devices.characteristics import characteristics
+from cimsim.physics.characteristics import characteristics
 from cimsim.profile import (
     Profile,
     ProfileError,
@@ -28,9 +28,8 @@ from cimsim.profile import (
     profile_names,
     profile_path,
 )
-from cimsim.profile.tree import parse
+from cimsim.profile.yaml_tree import parse
 from tests.building import ADC_ERRORS, SOURCE, device
-from tests.devices.kinds import KINDS, Family
 from tests.fuzz.judging import Unacceptable, refuse_unprintable
 from tests.fuzz.values import (
     NUMBERS,
@@ -46,6 +45,7 @@ from tests.fuzz.values import (
     text,
     written,
 )
+from tests.physics.kinds import KINDS, Family
 
 FILE = "case.yaml"
 _RANGES = (
@@ -118,10 +118,10 @@ def check_case(rng: random.Random, folder: Path) -> str:
     try:
         profile = load_profile(folder / FILE, overrides)
     except ProfileError as error:
-        for fault in error.faults:
-            unreadable = str(folder / FILE) == fault.file and "cannot read" in fault.message
-            if fault.line == 0 and not unreadable and not fault.file.startswith("--set "):
-                raise Unacceptable(f"no place: {str(fault)[:300]}") from None
+        for issue in error.issues:
+            unreadable = str(folder / FILE) == issue.file and "cannot read" in issue.message
+            if issue.line == 0 and not unreadable and not issue.file.startswith("--set "):
+                raise Unacceptable(f"no place: {str(issue)[:300]}") from None
         raise
     _shown(folder, profile)
     compute(profile, rng)

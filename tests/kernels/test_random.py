@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from cimsim import kernels
-from cimsim.devices.draws import normal
+from cimsim.physics.draws import normal
 
 pytestmark = pytest.mark.skipif(
     kernels.native.build().library is None, reason=kernels.native.build().note

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from cimsim.nn.kinds import _ANALOG, PACKED
+from cimsim.nn.registry import _ANALOG, PACKED
 
 IN, OUT = 6, 4
 

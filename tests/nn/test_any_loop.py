@@ -12,7 +12,7 @@ import cimsim
 from cimsim import kernels
 from cimsim.circuits.converters import EDGE
 from cimsim.errors import CimsimError
-from cimsim.nn import analog_layers, kinds, recalibrate, reestimate
+from cimsim.nn import analog_layers, recalibrate, reestimate, registry
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.statistics import averaging
 from cimsim.profile import override_profile, profile_names
@@ -484,7 +484,7 @@ def test_an_input_that_is_not_real_is_refused(kind: str, dtype: torch.dtype) -> 
         model(x.to(dtype))
 
 
-@pytest.mark.parametrize("layer", kinds._ANALOG)
+@pytest.mark.parametrize("layer", registry._ANALOG)
 def test_complex_weights_are_refused(layer: type[nn.Module]) -> None:
     sizes = (4, 4) if layer is nn.Linear else (4, 4, 1)
     model = nn.Sequential(layer(*sizes, dtype=torch.complex64), nn.Linear(4, 4))

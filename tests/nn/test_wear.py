@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import cimsim
 from cimsim import kernels
-from cimsim.devices.characteristics import characteristics
 from cimsim.kernels import not_programmed
+from cimsim.physics.characteristics import characteristics
 from cimsim.profile import Profile, override_profile
 from tests.building import SOURCE, device
 

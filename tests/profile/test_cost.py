@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from cimsim.profile import (
-    Cost,
+    CostRates,
     ProfileError,
     SurveyAdc,
-    behaviour,
     describe,
     dump_profile,
+    fingerprint,
     load_profile,
     profile_names,
     validate_file,
@@ -21,30 +21,30 @@ from cimsim.profile import (
 HEAD = "schema_version: 1\nextends: ideal\nname: mine\n"
 
 
-def faults(tmp_path: Path, text: str) -> list[str]:
+def issues(tmp_path: Path, text: str) -> list[str]:
     path = tmp_path / "mine.yaml"
     path.write_text(HEAD + text)
-    return [str(fault) for fault in validate_file(path)]
+    return [str(issue) for issue in validate_file(path)]
 
 
 def test_an_empty_section_is_the_generic_chip(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(HEAD + "cost: {}\n")
-    assert load_profile(tmp_path / "mine.yaml").cost == Cost()
+    assert load_profile(tmp_path / "mine.yaml").cost == CostRates()
     assert load_profile("ideal").cost is None
 
 
 def test_what_is_wrong_is_said_at_its_place(tmp_path: Path) -> None:
-    (unknown,) = faults(tmp_path, "cost:\n  node_um: 65\n")
+    (unknown,) = issues(tmp_path, "cost:\n  node_um: 65\n")
     assert unknown.endswith(
         "cost: unknown key 'node_um'; did you mean 'node_nm', with the number in nm?"
     )
-    (source,) = faults(tmp_path, "cost:\n  node_nm: 65.0\n")
+    (source,) = issues(tmp_path, "cost:\n  node_nm: 65.0\n")
     assert "no source for 'node_nm'" in source
-    (inner,) = faults(tmp_path, "cost:\n  adc: {kind: measured, e_adc_pJ: 1.0, area_um2: 2.0}\n")
+    (inner,) = issues(tmp_path, "cost:\n  adc: {kind: measured, e_adc_pJ: 1.0, area_um2: 2.0}\n")
     assert "no source for 'area_um2', 'e_adc_pJ'" in inner
-    (kind,) = faults(tmp_path, "cost:\n  adc: {kind: surveyed}\n")
+    (kind,) = issues(tmp_path, "cost:\n  adc: {kind: surveyed}\n")
     assert "surveyed" in kind
-    (range_,) = faults(tmp_path, "cost: {node_nm: 65000.0, source: x}\n")
+    (range_,) = issues(tmp_path, "cost: {node_nm: 65000.0, source: x}\n")
     assert "between 1 and 1000 nm" in range_
 
 
@@ -86,8 +86,8 @@ def test_it_is_no_part_of_what_a_chip_computes() -> None:
     for name in ("ideal", "sram-charge-jia-2020", "pcm-hermes-2023"):
         before, after = load_profile(name), load_profile(name, ["cost.node_nm=7"])
         assert before != after
-        assert behaviour(before) == behaviour(after)
-        assert behaviour(before) != behaviour(load_profile(name, ["array.rows=77"]))
+        assert fingerprint(before) == fingerprint(after)
+        assert fingerprint(before) != fingerprint(load_profile(name, ["array.rows=77"]))
 
 
 def test_works_that_only_the_cost_cites_are_no_part_of_it_either(tmp_path: Path) -> None:
@@ -95,10 +95,10 @@ def test_works_that_only_the_cost_cites_are_no_part_of_it_either(tmp_path: Path)
     (tmp_path / "mine.yaml").write_text(HEAD + own)
     (tmp_path / "plain.yaml").write_text(HEAD)
     mine, plain = (load_profile(tmp_path / file) for file in ("mine.yaml", "plain.yaml"))
-    assert behaviour(mine) == behaviour(plain)
+    assert fingerprint(mine) == fingerprint(plain)
 
 
 def test_without_a_cost_nothing_has_changed() -> None:
     """What sweeps were named by before there was such a section."""
     profile = load_profile("generic-gaussian")
-    assert behaviour(profile) == profile.model_dump_json(exclude={"cost"})
+    assert fingerprint(profile) == profile.model_dump_json(exclude={"cost"})

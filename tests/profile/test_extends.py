@@ -53,9 +53,9 @@ def test_relative_files_and_chains(tmp_path: Path) -> None:
 
 def test_a_replaced_number_does_not_keep_the_source_of_the_old_one(tmp_path: Path) -> None:
     file = written(tmp_path, mine="extends: pcm-ibm-2020\nname: mine\narray:\n  rows: 64\n")
-    (fault,) = validate_file(file)
-    assert (fault.line, fault.path) == (4, "array.rows")
-    assert "no source for 'rows'" in fault.message
+    (issue,) = validate_file(file)
+    assert (issue.line, issue.path) == (4, "array.rows")
+    assert "no source for 'rows'" in issue.message
     mine = loaded(
         tmp_path,
         mine="extends: pcm-ibm-2020\nname: mine\narray: {rows: 64, source: {rows: my chip}}\n",
@@ -70,8 +70,8 @@ def test_a_section_can_get_another_source_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_the_name_is_not_inherited(tmp_path: Path) -> None:
-    (fault,) = validate_file(written(tmp_path, mine="extends: ideal\n"))
-    assert "missing key 'name'" in fault.message
+    (issue,) = validate_file(written(tmp_path, mine="extends: ideal\n"))
+    assert "missing key 'name'" in issue.message
 
 
 def test_faults_point_into_the_file_that_holds_the_key(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_faults_point_into_the_file_that_holds_the_key(tmp_path: Path) -> None:
         mine="extends: ./base.yaml\nname: mine\nadc:\n  bits: 99\n  source: me\n",
         base="extends: ideal\nname: base\ndac:\n  bits: 1\n  source: me\n",
     )
-    assert [(Path(fault.file).name, fault.line) for fault in validate_file(file)] == [
+    assert [(Path(issue.file).name, issue.line) for issue in validate_file(file)] == [
         ("base.yaml", 4),
         ("mine.yaml", 4),
     ]

@@ -31,9 +31,9 @@ def write(folder: Path, csv: str | None) -> Path:
 def test_the_map_is_read_and_kept(tmp_path: Path) -> None:
     path = write(tmp_path, "row,column,device,g_uS\n0,3,0,25.0\n 7, 1, 1, 0.5\n\n")
     profile = load_profile(path)
-    (fault,) = profile.cell.faults
-    assert isinstance(fault, FaultMap)
-    assert fault.cells == ((0, 3, 0, 25.0), (7, 1, 1, 0.5))
+    (issue,) = profile.cell.faults
+    assert isinstance(issue, FaultMap)
+    assert issue.cells == ((0, 3, 0, 25.0), (7, 1, 1, 0.5))
     copy = tmp_path / "elsewhere.yaml"
     copy.write_text(dump_profile(profile))
     assert load_profile(copy) == profile

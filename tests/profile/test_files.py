@@ -62,9 +62,9 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
         "a\0b.yaml": "null byte",
         f"{'x' * 300}.yaml": "File name too long",
     }.items():
-        (fault,) = validate_file(tmp_path / name)
-        assert reason in str(fault)
-        assert fault.line == 0
+        (issue,) = validate_file(tmp_path / name)
+        assert reason in str(issue)
+        assert issue.line == 0
 
 
 @pytest.mark.parametrize("encoded", [GOOD.replace("\n", "\r\n"), "\ufeff" + GOOD])
@@ -77,8 +77,8 @@ def test_line_ends_and_byte_order_mark_do_not_matter(tmp_path: Path, encoded: st
 def test_duplicate_keys_say_where_the_first_is(tmp_path: Path) -> None:
     file = tmp_path / "twice.yaml"
     file.write_text(GOOD.replace("  technology: PCM", "  technology: PCM\n  technology: X"))
-    (fault,) = validate_file(file)
-    assert fault.message == f"duplicate key 'technology' (first on line {fault.line - 1})"
+    (issue,) = validate_file(file)
+    assert issue.message == f"duplicate key 'technology' (first on line {issue.line - 1})"
 
 
 def test_words_that_yaml_would_change_stay_as_they_are(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_any_damage_to_a_line_is_answered_with_places_in_the_file(
     lines[number] = f"{key}: {data.draw(ODD)}"
     file = tmp_path_factory.getbasetemp() / "damaged.yaml"
     file.write_text("\n".join(lines), encoding="utf-8")
-    for fault in validate_file(file):
-        assert 1 <= fault.line <= len(lines) + 1
-        assert fault.column >= 1
-        assert fault.message
+    for issue in validate_file(file):
+        assert 1 <= issue.line <= len(lines) + 1
+        assert issue.column >= 1
+        assert issue.message

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from cimsim.profile import Fault, ProfileError, load_profile, profile_names, validate_file
+from cimsim.profile import Issue, ProfileError, load_profile, profile_names, validate_file
 from cimsim.profile.fields import LARGEST
-from tests.devices.kinds import KINDS, Family, profile_with
 from tests.fuzz.values import Place, at, places
+from tests.physics.kinds import KINDS, Family, profile_with
 
 GOOD = "schema_version: 1\nname: mine\nextends: ideal\n"
 
@@ -25,9 +25,9 @@ def made(folder: Path, text: str, name: str = "mine.yaml") -> Path:
     return file
 
 
-def the_fault(file: Path) -> Fault:
-    (fault,) = validate_file(file)
-    return fault
+def the_fault(file: Path) -> Issue:
+    (issue,) = validate_file(file)
+    return issue
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def the_fault(file: Path) -> Fault:
 def test_a_fault_behind_extends_names_both_files(tmp_path: Path, base: str, place: str) -> None:
     made(tmp_path, f"{GOOD}{base}", "base.yaml")
     file = made(tmp_path, "schema_version: 1\nname: mine\nextends: ./base.yaml\n")
-    for fault in validate_file(file):
-        assert f"{tmp_path}/base.yaml:" in str(fault)
-        assert f"(named in {file}:3:10)" in str(fault)
-    assert any(str(fault).startswith(f"{tmp_path}/{place}") for fault in validate_file(file))
+    for issue in validate_file(file):
+        assert f"{tmp_path}/base.yaml:" in str(issue)
+        assert f"(named in {file}:3:10)" in str(issue)
+    assert any(str(issue).startswith(f"{tmp_path}/{place}") for issue in validate_file(file))
 
 
 @pytest.mark.parametrize(
@@ -65,8 +65,8 @@ def test_what_is_extended_and_cannot_be_read_is_a_fault_where_it_is_named(
 ) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     (tmp_path / "folder").mkdir()
-    fault = the_fault(made(tmp_path, f"schema_version: 1\nname: a\nextends: {extends}\n"))
-    assert (fault.line, fault.column, fault.path) == (3, 10, "extends")
+    issue = the_fault(made(tmp_path, f"schema_version: 1\nname: a\nextends: {extends}\n"))
+    assert (issue.line, issue.column, issue.path) == (3, 10, "extends")
 
 
 @pytest.mark.parametrize("length", [21, 700])
@@ -74,9 +74,9 @@ def test_an_endless_chain_ends_at_the_file_that_is_too_many(tmp_path: Path, leng
     for number in range(length):
         made(tmp_path, f"extends: ./p{number + 1}.yaml\nname: n\n", f"p{number}.yaml")
     made(tmp_path, GOOD, f"p{length}.yaml")
-    fault = the_fault(tmp_path / "p0.yaml")
-    assert "at most 20 profiles may extend each other" in fault.message
-    assert (fault.line, fault.column) == (1, 10)
+    issue = the_fault(tmp_path / "p0.yaml")
+    assert "at most 20 profiles may extend each other" in issue.message
+    assert (issue.line, issue.column) == (1, 10)
 
 
 def test_twenty_profiles_may_extend_each_other(tmp_path: Path) -> None:
@@ -96,9 +96,9 @@ def test_a_fault_map_that_is_no_file_is_a_fault_where_it_is_named(
     (tmp_path / "folder").mkdir()
     (tmp_path / "large").write_text("row,column,device,g_uS\n" + "0,0,0,1\n" * 300_000)
     text = f"{GOOD}cell:\n  faults:\n    - {{kind: map, file: {json.dumps(kind)}, source: x}}\n"
-    fault = the_fault(made(tmp_path, text))
-    assert "cannot read the fault map" in fault.message
-    assert fault.line == 6
+    issue = the_fault(made(tmp_path, text))
+    assert "cannot read the fault map" in issue.message
+    assert issue.line == 6
 
 
 def test_a_line_of_a_fault_map_names_the_profile_too(tmp_path: Path) -> None:
@@ -114,10 +114,10 @@ def test_a_line_of_a_fault_map_names_the_profile_too(tmp_path: Path) -> None:
 def test_characters_that_do_not_exist_are_faults_at_their_place(
     tmp_path: Path, word: str, where: str
 ) -> None:
-    faults = validate_file(made(tmp_path, f"{GOOD}{where.format(word)}\n"))
-    assert any(fault.line == 4 and "character" in fault.message for fault in faults)
-    for fault in faults:
-        str(fault).encode("utf-8")
+    issues = validate_file(made(tmp_path, f"{GOOD}{where.format(word)}\n"))
+    assert any(issue.line == 4 and "character" in issue.message for issue in issues)
+    for issue in issues:
+        str(issue).encode("utf-8")
 
 
 def test_two_halves_are_a_whole_character(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_900_kB_that_are_wrong_are_answered_soon(
     message = str(caught.value)
     assert len(message.splitlines()) <= 101
     assert max(map(len, message.splitlines())) < 1000
-    assert all(fault.line for fault in caught.value.faults)
+    assert all(issue.line for issue in caught.value.issues)
 
 
 @pytest.mark.long
@@ -196,9 +196,9 @@ def test_every_number_of_a_shipped_profile_is_refused_at_its_place_where_it_is_t
     for place in chosen.values():
         before = at(data, place)
         at(data, place[:-1])[place[-1]] = 1e39
-        faults = validate_file(made(tmp_path, json.dumps(data, indent=1)))
-        assert any(fault.path.startswith(".".join(map(str, place))) for fault in faults)
-        assert all(fault.line > 1 for fault in faults)
+        issues = validate_file(made(tmp_path, json.dumps(data, indent=1)))
+        assert any(issue.path.startswith(".".join(map(str, place))) for issue in issues)
+        assert all(issue.line > 1 for issue in issues)
         at(data, place[:-1])[place[-1]] = before
 
 
@@ -210,7 +210,7 @@ def test_no_fault_sends_anything_to_the_terminal(tmp_path: Path, text: str) -> N
     )
     with pytest.raises(ProfileError) as caught:
         load_profile(file)
-    assert len(caught.value.faults) >= 3
+    assert len(caught.value.issues) >= 3
     assert str(caught.value).replace("\n", "").isprintable()
 
 
@@ -255,6 +255,6 @@ def test_what_grows_beyond_any_float_is_refused(kind: str) -> None:
 @pytest.mark.parametrize("wrong", ["g_max_uS: -1", "g_max_uS: x", "g_min_uS: 99", "g_min_uS: .nan"])
 def test_a_wrong_range_of_conductances_is_the_only_fault(tmp_path: Path, wrong: str) -> None:
     text = f"{GOOD.replace('ideal', 'pcm-ibm-2020')}cell: {{{wrong}, source: x}}\n"
-    faults = validate_file(made(tmp_path, text))
-    assert faults
-    assert {fault.path[:7] for fault in faults} == {"cell.g_"}
+    issues = validate_file(made(tmp_path, text))
+    assert issues
+    assert {issue.path[:7] for issue in issues} == {"cell.g_"}

@@ -24,7 +24,7 @@ from cimsim.profile import (
     override_profile,
     profile_names,
 )
-from cimsim.profile.section import Section
+from cimsim.profile.base import Section
 
 PCM = load_profile("pcm-ibm-2020")
 NOISY = override_profile(PCM, {"adc.noise_of_range": 0.01})

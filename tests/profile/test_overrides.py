@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cimsim.errors import CimsimError
 from cimsim.profile import (
-    Fault,
+    Issue,
     Profile,
     ProfileError,
     dump_profile,
@@ -21,8 +21,8 @@ from cimsim.profile import (
     override_profile,
     profile_names,
 )
-from cimsim.profile.section import Section
-from cimsim.profile.tree import parse
+from cimsim.profile.base import Section
+from cimsim.profile.yaml_tree import parse
 
 PCM = load_profile("pcm-ibm-2020")
 
@@ -152,7 +152,7 @@ def test_values_from_python_follow_the_same_rules(value: Any) -> None:
 def test_all_wrong_overrides_are_named_at_once() -> None:
     with pytest.raises(ProfileError) as caught:
         override_profile(PCM, ["adc.bits=0", "dac.bit=3", "dac.bits=6", "array.rows=x", "nonsense"])
-    assert [fault.file for fault in caught.value.faults] == [
+    assert [issue.file for issue in caught.value.issues] == [
         "--set adc.bits=0",
         "--set array.rows=x",
         "--set dac.bit=3",
@@ -168,8 +168,8 @@ def test_any_title_is_kept_by_record_and_dump(title: str) -> None:
     assert profile.title == title
     (record,) = profile.overrides
     if title.isprintable():
-        tree, faults = parse(record.partition("=")[2], "")
-        assert not faults
+        tree, issues = parse(record.partition("=")[2], "")
+        assert not issues
         assert tree is not None
         assert tree.plain() == title
         assert dump_profile(profile)
@@ -254,15 +254,15 @@ def test_a_value_of_any_type_at_any_key_is_taken_or_refused(name: str, value: st
     profile = load_profile(name)
     for key in _keys(profile.model_dump()):
         assignment = f"{key}={value}"
-        faults = _faults(partial(override_profile, profile, [assignment]))
-        assert all(str(fault).startswith("--set ") for fault in faults)
+        issues = _faults(partial(override_profile, profile, [assignment]))
+        assert all(str(issue).startswith("--set ") for issue in issues)
 
 
-def _faults(load: Callable[[], Profile]) -> list[Fault]:
+def _faults(load: Callable[[], Profile]) -> list[Issue]:
     try:
         load()
     except ProfileError as error:
-        return error.faults
+        return error.issues
     return []
 
 

@@ -21,7 +21,7 @@ from cimsim.profile import (
     load_profile,
     profile_names,
 )
-from cimsim.profile.section import Section, Sourced
+from cimsim.profile.base import Section, Sourced
 
 
 def polynomial(curve: AnyCurve, r: float) -> float:

@@ -18,7 +18,7 @@ from cimsim.analysis.report.blocks import (
     file_name,
 )
 from cimsim.analysis.table import table_csv
-from cimsim.devices.characteristics import Characteristic, characteristics
+from cimsim.physics.characteristics import Characteristic, characteristics
 from cimsim.profile import Profile, describe
 from cimsim.units import parse_duration
 

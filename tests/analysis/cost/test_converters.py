@@ -7,7 +7,7 @@ import pytest
 from cimsim.analysis.cost.converters import adc, dac, survey_energy_pJ
 from cimsim.profile import (
     CapacitiveDac,
-    Cost,
+    CostRates,
     FigureOfMeritAdc,
     MeasuredAdc,
     MeasuredDac,
@@ -17,8 +17,8 @@ from cimsim.profile import (
 BY_HAND = "set by hand"
 
 
-def chip(node_nm: float = 65.0, v_dd_V: float = 1.0) -> Cost:
-    return Cost(node_nm=node_nm, v_dd_V=v_dd_V, source=BY_HAND)
+def chip(node_nm: float = 65.0, v_dd_V: float = 1.0) -> CostRates:
+    return CostRates(node_nm=node_nm, v_dd_V=v_dd_V, source=BY_HAND)
 
 
 # The regression of arXiv:2404.06553 evaluated once by hand, in pJ and um^2.

@@ -16,8 +16,7 @@ from torch import nn
 import cimsim
 from cimsim.analysis.cost import Cost, cost_of
 from cimsim.analysis.cost.converters import adc
-from cimsim.profile import Cost as Rates
-from cimsim.profile import FigureOfMeritAdc, SurveyAdc, load_profile
+from cimsim.profile import CostRates, FigureOfMeritAdc, SurveyAdc, load_profile
 
 MACROS = Path(__file__).parent / "macros"
 
@@ -112,7 +111,7 @@ def test_models_of_adcs_against_the_adc_of_jia() -> None:
     fJ/step (the best there are) 28 % too low. So a measured number beats all of them, which is why
     a profile can hold one.
     """
-    chip = Rates(node_nm=65.0, v_dd_V=0.85, source="Jia 2020")
+    chip = CostRates(node_nm=65.0, v_dd_V=0.85, source="Jia 2020")
     slow = SurveyAdc(rate_MHz=1.0, source="Jia 2020")
     best = FigureOfMeritAdc(fom_w_fJ=5.0, source="best of the survey")
     ratios = [adc(model, 8, chip).e_pJ / 1.79 for model in (slow, FigureOfMeritAdc(), best)]

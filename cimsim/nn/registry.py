@@ -1,0 +1,98 @@
+"""Which layers of torch can be analog, and what stands for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+from cimsim.nn import cells, conv, hugging_face
+from cimsim.nn.attention import UnpackedAttention
+from cimsim.nn.computed import computed
+from cimsim.nn.layer import AnalogLayer
+from cimsim.nn.linear import AnalogLinear
+from cimsim.nn.recurrent import UnpackedGRU, UnpackedLSTM, UnpackedRNN
+from cimsim.nn.unpacking import Unpacked
+
+_ANALOG: dict[type[nn.Module], type[AnalogLayer]] = {
+    kind.stands_for: kind
+    for kind in (
+        AnalogLinear,
+        conv.AnalogConv1d,
+        conv.AnalogConv2d,
+        conv.AnalogConv3d,
+        conv.AnalogConvTranspose1d,
+        conv.AnalogConvTranspose2d,
+        conv.AnalogConvTranspose3d,
+    )
+}
+
+PACKED: dict[type[nn.Module], type[Unpacked]] = {
+    kind.stands_for: kind
+    for kind in (
+        UnpackedAttention,
+        UnpackedRNN,
+        UnpackedGRU,
+        UnpackedLSTM,
+        cells.UnpackedRNNCell,
+        cells.UnpackedGRUCell,
+        cells.UnpackedLSTMCell,
+    )
+}
+"""Modules that hold several layers' weights, and what they are taken apart into."""
+
+_NO_PRODUCT = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm, nn.PReLU)
+
+
+def analog_kind(layer: nn.Module) -> type[AnalogLayer] | None:
+    """What ``layer`` can become; None for what stays digital."""
+    weight = layer._parameters.get("weight")
+    if "weight" in layer._parameters and (weight is None or not weight.numel()):
+        return None
+    kind = parametrize.type_before_parametrizations(layer)
+    if kind is hugging_face.conv1d():
+        return hugging_face.analog_conv1d()
+    return _ANALOG.get(kind)
+
+
+def unpacked_kind(module: nn.Module) -> type[Unpacked] | None:
+    """What ``module`` can be taken apart into; None for what stays whole."""
+    kind = PACKED.get(parametrize.type_before_parametrizations(module))
+    return None if kind is None or _computed_inside(module, kind) else kind
+
+
+def obstacle(module: nn.Module) -> str | None:
+    """Why ``module`` stays digital although it may multiply by its weights; None for what is
+    analog, can be, or does not multiply."""
+    if isinstance(module, (AnalogLayer, Unpacked, *_NO_PRODUCT)):
+        return None
+    kind = parametrize.type_before_parametrizations(module)
+    if kind in _ANALOG and analog_kind(module) is None:
+        return "it has no weights"
+    if kind in _ANALOG or kind is hugging_face.conv1d():
+        return None
+    if kind in PACKED:
+        return _computed_inside(module, PACKED[kind])
+    if isinstance(module, (*_ANALOG, *PACKED)):
+        return "its class may compute something else"
+    if matrices := ", ".join(f"'{name}'" for name in _matrices(module)):
+        return f"what it multiplies by its own {matrices} is hidden in its forward"
+    return None
+
+
+def _computed_inside(module: nn.Module, kind: type[Unpacked]) -> str | None:
+    """What computes a weight of ``module``, which is to be taken apart into ``kind``; None if
+    nothing does."""
+    for name in kind.places(module):
+        if computing := computed(module, name):
+            return f"{computing} computes its '{name}'; remove that first"
+    return None
+
+
+def _matrices(module: nn.Module) -> Iterator[str]:
+    """Names of the parameters of ``module`` itself that vectors may be multiplied by: matrices, but
+    not the single vectors and tables that are added, which have an axis of length one."""
+    for name, parameter in module.named_parameters(recurse=False):
+        if parameter.dim() >= 2 and min(parameter.shape) > 1:
+            yield name

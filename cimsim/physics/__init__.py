@@ -1,0 +1,29 @@
+"""Cell physics on conductances in µS: from programming to a read. One idea per file."""
+
+from cimsim.physics.cells import aged_uS, at_temperature_uS, programmed_uS
+from cimsim.physics.nonlinearity import iv_terms
+from cimsim.physics.programming import reachable_uS
+from cimsim.physics.read_noise import (
+    read_variance_uS2,
+    sampled_reads_uS,
+    slow_flicker,
+    slow_telegraph_uS,
+    telegraph_step_uS,
+)
+from cimsim.physics.stuck import broken_uS
+from cimsim.physics.variation import varied_uS
+
+__all__ = [
+    "aged_uS",
+    "at_temperature_uS",
+    "broken_uS",
+    "iv_terms",
+    "programmed_uS",
+    "reachable_uS",
+    "read_variance_uS2",
+    "sampled_reads_uS",
+    "slow_flicker",
+    "slow_telegraph_uS",
+    "telegraph_step_uS",
+    "varied_uS",
+]

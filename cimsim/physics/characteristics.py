@@ -1,0 +1,137 @@
+"""What a device does to a conductance, in the numbers that papers print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cimsim.errors import CimsimError
+from cimsim.physics.cells import aged_uS, at_temperature_uS, programmed_uS
+from cimsim.physics.curves import evaluate
+from cimsim.physics.drift import relaxation_uS
+from cimsim.physics.programming import programming_sigma_uS, reachable_uS
+from cimsim.physics.read_noise import read_variance_uS2
+from cimsim.physics.variation import variation_sigma_uS
+from cimsim.profile import PowerLawDrift, Profile, TabulatedDrift, TelegraphReadNoise
+
+
+class Characteristic(NamedTuple):
+    """One target conductance at one age.
+
+    Attributes:
+        g_uS, t_s: the target, and the time since programming.
+        sigma_prog_uS: spread around the target at that age: from programming, from variation by
+            place over all chips, and from a spread that is tabulated over time. Neither the cell's
+            bounds nor write-and-verify limit it.
+        drift_nu_mean, drift_nu_std: drift exponent and its spread from cell to cell; None where
+            the drift is no power law.
+        sigma_drift_uS: spread that relaxation (tabulated or logarithmic) has added by that age;
+            None where there is none.
+        g_mean_uS: conductance of a cell without any spread: programmed (with the mean error where
+            there is one), aged by the mean exponent or shift, at the operating temperature.
+        sigma_read_uS: spread of one read of that conductance, over all cells of the device and all
+            sessions: slow noise included.
+    """
+
+    g_uS: float
+    t_s: float
+    sigma_prog_uS: float
+    drift_nu_mean: float | None
+    drift_nu_std: float | None
+    sigma_drift_uS: float | None
+    g_mean_uS: float
+    sigma_read_uS: float
+
+
+def characteristics(
+    profile: Profile, g_uS: Sequence[float], times_s: Sequence[float]
+) -> list[Characteristic]:
+    """Every target of ``g_uS`` at every age of ``times_s``, by the formulas that chips obey.
+
+    Raises:
+        CimsimError: if a conductance lies outside the cell's range, or an age is negative.
+
+    >>> from cimsim.profile import load_profile
+    >>> (row,) = characteristics(load_profile("pcm-ibm-2020"), [25.0], [3600.0])
+    >>> round(row.sigma_prog_uS, 5), row.drift_nu_mean, round(row.g_mean_uS, 3)
+    (1.05538, 0.049, 19.378)
+    """
+    cell = profile.cell
+    for value in g_uS:
+        if not cell.g_min_uS <= value <= cell.g_max_uS:
+            raise CimsimError(
+                f"{value:g} uS is outside the range of {profile.name}, which is "
+                f"{cell.g_min_uS:g} to {cell.g_max_uS:g} uS"
+            )
+    if any(not t >= 0 for t in times_s):
+        raise CimsimError("an age is a number of seconds of 0 or more")
+    g = torch.tensor(list(g_uS), dtype=torch.float64)
+    rows = [_at(profile, g, age_s) for age_s in times_s]
+    return [row for by_target in zip(*rows, strict=True) for row in by_target]
+
+
+def _at(profile: Profile, g: Tensor, age_s: float) -> list[Characteristic]:
+    cell, quiet, celsius = profile.cell, profile.scale_noise(0.0).cell, profile.temperature_C
+    targets, g = g, reachable_uS(g, cell)
+    variance = torch.zeros_like(g)
+    for noise in cell.programming_noise:
+        variance = variance + programming_sigma_uS(noise, g, cell).square()
+    for variation in cell.variation:
+        variance = variance + variation_sigma_uS(variation, g, cell).square()
+    for drift in cell.drift:
+        if isinstance(drift, TabulatedDrift):
+            variance = variance + relaxation_uS(drift, g, age_s, celsius)[1].square()
+    now = aged_uS(programmed_uS(g, quiet, 0), g, quiet, age_s, 0, temperature_C=celsius)
+    now = at_temperature_uS(now, g, quiet, celsius)
+    columns = {
+        "sigma_prog_uS": variance.sqrt(),
+        "g_mean_uS": now,
+        "sigma_read_uS": _read_sigma_uS(profile, now, g, age_s),
+        **_drift(profile, g, age_s),
+    }
+    return [
+        Characteristic(
+            g_uS=target,
+            t_s=age_s,
+            **{name: None if v is None else v[i].item() for name, v in columns.items()},  # type: ignore[arg-type]
+        )
+        for i, target in enumerate(targets.tolist())
+    ]
+
+
+def _drift(profile: Profile, g: Tensor, age_s: float) -> dict[str, Tensor | None]:
+    """Exponents and spread; of several power laws the exponents add up, of spreads the squares."""
+    mean = std2 = spread2 = None
+    for drift in profile.cell.drift:
+        if isinstance(drift, PowerLawDrift):
+            r = g / drift.g_ref_uS
+            factor = drift.strength * drift.steepness(profile.temperature_C)
+            nu = factor * evaluate(drift.nu_mean, r)
+            sigma = factor * drift.spread_strength * evaluate(drift.nu_std, r)
+            mean = nu if mean is None else mean + nu
+            std2 = sigma.square() if std2 is None else std2 + sigma.square()
+        elif drift.strength:
+            _, sigma = relaxation_uS(drift, g, age_s, profile.temperature_C)
+            spread2 = sigma.square() if spread2 is None else spread2 + sigma.square()
+    return {
+        "drift_nu_mean": mean,
+        "drift_nu_std": None if std2 is None else std2.sqrt(),
+        "sigma_drift_uS": None if spread2 is None else spread2.sqrt(),
+    }
+
+
+def _read_sigma_uS(profile: Profile, g_uS: Tensor, g_target_uS: Tensor, age_s: float) -> Tensor:
+    cell = profile.cell
+    variance = read_variance_uS2(
+        g_uS, g_target_uS, cell, age_s, profile.temperature_C, sessions=True
+    )
+    total = torch.zeros_like(g_uS) if variance is None else variance
+    for noise in cell.read_noise:
+        if isinstance(noise, TelegraphReadNoise):
+            step_uS = noise.strength * noise.step_of_g * g_uS
+            shares = noise.share_of_cells * noise.occupancy * (1 - noise.occupancy)
+            total = total + shares * step_uS.square()
+    return total.sqrt()

@@ -1,0 +1,250 @@
+"""Read noise: what changes each time a cell is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from cimsim.physics.by_kind import ByKind
+from cimsim.physics.curves import evaluate
+from cimsim.physics.draws import sum_of_normals, uniform
+from cimsim.physics.sessions import Part, fast_variance, flicker_variance, slow_parts
+from cimsim.profile import (
+    AbsoluteOneOverFReadNoise,
+    CellSpec,
+    FlickerReadNoise,
+    GaussianReadNoise,
+    OneOverFReadNoise,
+    RelativeReadNoise,
+    StateDependentReadNoise,
+    TelegraphReadNoise,
+    ThermalReadNoise,
+)
+from cimsim.seeds import cycle_seed, generator
+
+_BOLTZMANN_J_PER_K = 1.380649e-23
+_ZERO_C_IN_K = 273.15
+
+
+@ByKind
+def read_sigma_uS(
+    effect: object,
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    cell: CellSpec,
+    temperature_C: float,
+) -> Tensor:
+    """Standard deviation in µS of one read of cells at ``g_uS``; of flicker noise, the amplitude
+    that :mod:`cimsim.physics.sessions` multiplies by the root of a variance.
+
+    One handler per Gaussian kind of the profile's ``cell.read_noise``; each one's equation stands
+    in the docstring of its profile class.
+    """
+    raise NotImplementedError(f"no physics for read noise {type(effect).__name__}")
+
+
+@read_sigma_uS.register
+def _(
+    effect: OneOverFReadNoise,
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    cell: CellSpec,
+    temperature_C: float,
+) -> Tensor:
+    q = evaluate(effect.q, g_target_uS / effect.g_ref_uS).clamp_min(0.0)
+    return effect.strength * q * g_uS
+
+
+@read_sigma_uS.register
+def _(
+    effect: AbsoluteOneOverFReadNoise,
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    cell: CellSpec,
+    temperature_C: float,
+) -> Tensor:
+    amplitude_uS = evaluate(effect.amplitude_uS, g_uS / effect.g_ref_uS).clamp_min(0.0)
+    return effect.strength * amplitude_uS
+
+
+@read_sigma_uS.register
+def _(
+    effect: StateDependentReadNoise,
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    cell: CellSpec,
+    temperature_C: float,
+) -> Tensor:
+    return effect.strength * evaluate(effect.sigma_uS, g_uS / effect.g_ref_uS).clamp_min(0.0)
+
+
+@read_sigma_uS.register
+def _(
+    effect: RelativeReadNoise,
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    cell: CellSpec,
+    temperature_C: float,
+) -> Tensor:
+    return effect.strength * effect.sigma_of_g * g_uS
+
+
+@read_sigma_uS.register
+def _(
+    effect: GaussianReadNoise,
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    cell: CellSpec,
+    temperature_C: float,
+) -> Tensor:
+    sigma_uS = effect.strength * effect.sigma_of_g_max * cell.g_max_uS
+    return g_uS.new_full((), sigma_uS).expand_as(g_uS)
+
+
+@read_sigma_uS.register
+def _(
+    effect: ThermalReadNoise,
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    cell: CellSpec,
+    temperature_C: float,
+) -> Tensor:
+    bandwidth_Hz = 1 / (2 * effect.t_read_ns * 1e-9)
+    kelvin = temperature_C + _ZERO_C_IN_K
+    # sqrt(4 k T B g) / v with g in S, in µS: 1e6 sqrt(1e-6) = 1e3 for g in µS
+    per_root_uS = 1e3 * math.sqrt(4 * _BOLTZMANN_J_PER_K * kelvin * bandwidth_Hz) / effect.v_read_V
+    # The root is taken of conducting cells only: at zero its slope is infinite.
+    conducting = g_uS > 0
+    root = torch.where(conducting, g_uS, 1.0).sqrt()
+    return effect.strength * per_root_uS * root * conducting
+
+
+def read_variance_uS2(
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    cell: CellSpec,
+    age_s: float,
+    temperature_C: float = 25.0,
+    *,
+    sessions: bool = False,
+) -> Tensor | None:
+    """Variance in µS² of one read after another, summed over the Gaussian effects; with
+    ``sessions`` of reads in many sessions. None where nothing is noisy."""
+    total: Tensor | None = None
+    for effect in cell.read_noise:
+        if not effect.strength or isinstance(effect, TelegraphReadNoise):
+            continue
+        growth = 1.0
+        if isinstance(effect, FlickerReadNoise):
+            growth = (flicker_variance if sessions else fast_variance)(effect.times, age_s)
+        sigma_uS = read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C)
+        variance = sigma_uS.square() * growth
+        total = variance if total is None else total + variance
+    return total
+
+
+def slow_flicker(
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    cell: CellSpec,
+    age_s: float,
+    temperature_C: float,
+    seed: int,
+    passing: bool,
+) -> Iterator[tuple[Tensor, tuple[Part, ...]]]:
+    """The amplitude in µS of each flicker noise with a slow part in the session at ``age_s``, and
+    the normal numbers that it multiplies.
+
+    ``seed`` names the chip; ``passing`` as for :func:`cimsim.physics.sessions.slow_parts`.
+    """
+    for index, effect in enumerate(cell.read_noise):
+        if isinstance(effect, FlickerReadNoise) and effect.strength:
+            parts = slow_parts(effect.times, index, age_s, seed, passing)
+            if parts:
+                yield read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C), parts
+
+
+def slow_telegraph_uS(
+    g_uS: Tensor, cell: CellSpec, age_s: float, seed: int, cycle: int = 0
+) -> Tensor | None:
+    """What the traps that keep their states in the session at ``age_s`` add to every cell; None if
+    there are none. The traps are those of the chip ``seed``, their states those of the cycle."""
+    total: Tensor | None = None
+    for index, effect in enumerate(cell.read_noise):
+        if isinstance(effect, TelegraphReadNoise) and effect.strength and effect.slow:
+            change = _slow_telegraph_uS(effect, index, g_uS, age_s, seed, cycle)
+            total = change if total is None else total + change
+    return total
+
+
+def _slow_telegraph_uS(
+    effect: TelegraphReadNoise, index: int, g_uS: Tensor, age_s: float, seed: int, cycle: int
+) -> Tensor:
+    """The states that the traps keep in the session at ``age_s``.
+
+    A trap draws a state every t_switch; at which moment of it is drawn once.
+    """
+    assert effect.t_switch_s is not None
+    now = cycle_seed(seed, cycle)
+
+    def drawn(*name: object) -> Tensor:
+        return uniform(g_uS, generator(now, "telegraph", index, *name, device=g_uS.device))
+
+    n, share = divmod(age_s / effect.t_switch_s, 1.0)
+    states = [drawn("state", int(n) + later) < effect.occupancy for later in (0, 1)]
+    filled = torch.where(drawn("moment") < share, states[1], states[0])
+    draws = generator(seed, "telegraph", index, device=g_uS.device)
+    return telegraph_step_uS(effect, g_uS, draws) * (effect.occupancy - filled.to(g_uS.dtype))
+
+
+def telegraph_step_uS(effect: TelegraphReadNoise, g_uS: Tensor, draws: torch.Generator) -> Tensor:
+    """Conductance in µS between the two states of each cell, 0 in cells without a trap.
+
+    Which cells have one is drawn from ``draws``, the same for each strength.
+    """
+    trapped = uniform(g_uS, draws) < effect.share_of_cells
+    return g_uS * trapped * (effect.strength * effect.step_of_g)
+
+
+def sampled_reads_uS(
+    g_uS: Tensor,
+    g_target_uS: Tensor,
+    cell: CellSpec,
+    age_s: float,
+    temperature_C: float,
+    seed: int,
+    read_generator: torch.Generator,
+    reads: int,
+) -> Tensor:
+    """The slow reference: every cell drawn for every read, ``[reads, *g_uS.shape]`` in µS.
+
+    ``seed`` names the chip, whose traps are the same in all reads, and so is its slow noise.
+    """
+    sampled = g_uS.repeat(reads, *(1 for _ in g_uS.shape))
+    slow = slow_flicker(g_uS, g_target_uS, cell, age_s, temperature_C, seed, passing=False)
+    for sigma_uS, parts in slow:
+        sampled = sampled + sigma_uS * sum_of_normals(g_uS, parts)
+    states_uS = slow_telegraph_uS(g_uS, cell, age_s, seed)
+    if states_uS is not None:
+        sampled = sampled + states_uS
+    for index, effect in enumerate(cell.read_noise):
+        if not effect.strength:
+            continue
+        if isinstance(effect, TelegraphReadNoise):
+            if effect.slow:
+                continue
+            draws = generator(seed, "telegraph", index, device=g_uS.device)
+            step_uS = telegraph_step_uS(effect, g_uS, draws)
+            filled = (uniform(sampled, read_generator) < effect.occupancy).to(g_uS.dtype)
+            sampled = sampled + step_uS * (effect.occupancy - filled)
+        else:
+            growth = 1.0
+            if isinstance(effect, FlickerReadNoise):
+                growth = fast_variance(effect.times, age_s)
+            sigma_uS = read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C)
+            xi = torch.empty_like(sampled).normal_(generator=read_generator)
+            sampled = sampled + math.sqrt(growth) * sigma_uS * xi
+    return sampled

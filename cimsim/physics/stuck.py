@@ -1,0 +1,93 @@
+"""Faults: cells and lines that do not work, whatever is written to them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cimsim.physics.by_kind import ByKind
+from cimsim.physics.draws import uniform
+from cimsim.profile import ArraySpec, CellSpec, DeadLines, FaultMap, StuckCells
+from cimsim.seeds import generator
+
+
+class _Place(NamedTuple):
+    """Where an effect acts: in which cells, and at which position of its ``faults`` it stands."""
+
+    cell: CellSpec
+    array: ArraySpec
+    position: int
+
+
+_Broken = tuple[Tensor, Tensor | None]
+"""Conductances in µS, and which cells lie on an open line (None if no line can be open)."""
+
+
+def broken_uS(g_uS: Tensor, cell: CellSpec, array: ArraySpec, seed: int) -> _Broken:
+    """``g_uS [devices, tiles, columns, rows]`` after every fault in turn.
+
+    A later fault of a cell replaces an earlier one, but an open line stays open. A layer that is
+    wider than ``array.columns`` lies on several physical tiles side by side.
+
+    Returns:
+        Conductances in µS, and a mask of the cells that carry no current, or None.
+    """
+    dead: Tensor | None = None
+    for index, effect in enumerate(cell.faults):
+        if effect.strength:
+            draws = generator(seed, "faults", index, device=g_uS.device)
+            g_uS, more = _faulty(effect, g_uS, _Place(cell, array, index), draws)
+            dead = more if dead is None else dead if more is None else dead | more
+    return (g_uS, None) if dead is None else (g_uS.masked_fill(dead, 0.0), dead)
+
+
+@ByKind
+def _faulty(effect: object, g_uS: Tensor, place: _Place, draws: torch.Generator) -> _Broken:
+    raise NotImplementedError(f"no physics for fault {type(effect).__name__}")
+
+
+@_faulty.register
+def _(effect: StuckCells, g_uS: Tensor, place: _Place, draws: torch.Generator) -> _Broken:
+    cell = place.cell
+    # Cells that get stuck elsewhere later on are lost to this rate, so others stand in for them.
+    later = (other for other in cell.faults[place.position + 1 :] if isinstance(other, StuckCells))
+    left = 1.0 - sum(_chance(other.rate, other.strength) for other in later)
+    chance = _chance(effect.rate, effect.strength)
+    stuck = uniform(g_uS, draws) < (chance / left if chance < left else 1.0)
+    if effect.at == "random":
+        held = cell.g_min_uS + (cell.g_max_uS - cell.g_min_uS) * uniform(g_uS, draws)
+    else:
+        held = g_uS.new_full((), cell.g_min_uS if effect.at == "g_min" else cell.g_max_uS)
+    return torch.where(stuck, held, g_uS), None
+
+
+@_faulty.register
+def _(effect: DeadLines, g_uS: Tensor, place: _Place, draws: torch.Generator) -> _Broken:
+    devices, tiles, columns, rows = g_uS.shape
+    # A word line serves both cells of a pair, and the columns of one physical tile.
+    tile_of_column = torch.arange(columns, device=g_uS.device) // place.array.columns
+    word_lines = (tiles, -(-columns // place.array.columns), rows)
+    bit_lines = (devices, tiles, columns, 1)
+    dead_rows, dead_columns = (
+        g_uS.new_empty(lines).uniform_(generator=draws) < _chance(rate, effect.strength)
+        for lines, rate in ((word_lines, effect.row_rate), (bit_lines, effect.column_rate))
+    )
+    return g_uS, dead_rows[:, tile_of_column] | dead_columns
+
+
+@_faulty.register
+def _(effect: FaultMap, g_uS: Tensor, place: _Place, draws: torch.Generator) -> _Broken:
+    devices, _, columns, rows = g_uS.shape
+    array = place.array
+    held = torch.full((2, array.columns, array.rows), torch.nan, dtype=g_uS.dtype)
+    for row, column, device, value_uS in effect.cells:
+        held[device, column, row] = value_uS
+    column_on_tile = torch.arange(columns) % array.columns
+    mapped = held[:devices, column_on_tile, :rows].to(g_uS.device).unsqueeze(1)
+    return torch.where(mapped.isnan(), g_uS, mapped), None
+
+
+def _chance(rate: float, strength: float) -> float:
+    return min(1.0, strength * rate)

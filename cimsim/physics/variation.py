@@ -1,0 +1,128 @@
+"""Variation by place: cells that lie close together, or on the same tile, vary alike."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from cimsim.physics.by_kind import ByKind
+from cimsim.physics.draws import sum_of_normals
+from cimsim.physics.sessions import Part
+from cimsim.physics.writing import written_parts
+from cimsim.profile import ArraySpec, CellSpec, CorrelatedVariation, TileVariation
+
+_JITTER = 1e-9  # of a variance of 1; a smooth kernel is singular without
+
+
+def varied_uS(g_uS: Tensor, cell: CellSpec, array: ArraySpec, seed: int, cycle: int = 0) -> Tensor:
+    """``g_uS [devices, tiles, columns, rows]`` after every variation in turn, in µS.
+
+    Columns lie on physical tiles of ``array.columns`` each, the last of which is the reference
+    where there is one. Differentiable in ``g_uS`` at fixed draws; ``seed`` names the chip and
+    ``cycle`` its write cycle.
+    """
+    active = [(i, effect) for i, effect in enumerate(cell.variation) if effect.strength]
+    if not active:
+        return g_uS
+    referred = array.mapping == "offset-column"
+    varied = _with_references(g_uS, array) if referred else g_uS
+    for index, effect in active:
+        parts = written_parts(seed, cycle, effect.device_share, "variation", index)
+        varied = _varied_uS(effect, varied, cell, array, parts)
+    varied = varied.clamp(*cell.bounds_uS)
+    return _with_one_reference(varied, array) if referred else varied
+
+
+@ByKind
+def variation_sigma_uS(effect: object, g_uS: Tensor, cell: CellSpec) -> Tensor:
+    """Standard deviation in µS over all cells of all chips; same shape as ``g_uS``."""
+    raise NotImplementedError(f"no physics for variation {type(effect).__name__}")
+
+
+@variation_sigma_uS.register
+def _(effect: CorrelatedVariation, g_uS: Tensor, cell: CellSpec) -> Tensor:
+    return effect.strength * effect.sigma_of_g * g_uS
+
+
+@variation_sigma_uS.register
+def _(effect: TileVariation, g_uS: Tensor, cell: CellSpec) -> Tensor:
+    offset_uS = effect.sigma_offset_of_g_max * cell.g_max_uS
+    return effect.strength * ((effect.sigma_gain * g_uS).square() + offset_uS**2).sqrt()
+
+
+@ByKind
+def _varied_uS(
+    effect: object, g_uS: Tensor, cell: CellSpec, array: ArraySpec, parts: tuple[Part, ...]
+) -> Tensor:
+    raise NotImplementedError(f"no physics for variation {type(effect).__name__}")
+
+
+@_varied_uS.register
+def _(
+    effect: CorrelatedVariation,
+    g_uS: Tensor,
+    cell: CellSpec,
+    array: ArraySpec,
+    parts: tuple[Part, ...],
+) -> Tensor:
+    like = g_uS[:1] if effect.pair == "adjacent" else g_uS
+    white = sum_of_normals(like, parts)
+    # A white field between the roots of both kernels; a narrower tile takes the first of the rows.
+    columns, rows = white.shape[-2:]
+    along_row = _root(effect.kernel, effect.length_in_columns, min(columns, array.columns), white)
+    along_column = _root(effect.kernel, effect.length_in_rows, rows, white)
+    blocks = [
+        along_row[: block.shape[-2], : block.shape[-2]] @ block
+        for block in white.split(array.columns, dim=-2)
+    ]
+    field = torch.cat(blocks, dim=-2) @ along_column.T
+    varied: Tensor = g_uS * (1.0 + effect.strength * effect.sigma_of_g * field)
+    return varied
+
+
+@_varied_uS.register
+def _(
+    effect: TileVariation, g_uS: Tensor, cell: CellSpec, array: ArraySpec, parts: tuple[Part, ...]
+) -> Tensor:
+    devices, tiles, columns, _ = g_uS.shape
+    blocks = -(-columns // array.columns)
+    crossbars = 1 if effect.pair == "adjacent" else devices
+    of_tile = torch.arange(columns, device=g_uS.device) // array.columns
+    drawn = sum_of_normals(g_uS.new_empty(2, crossbars, tiles, blocks), parts)
+    a, b = drawn[..., of_tile].unsqueeze(-1)
+    offset_uS = effect.strength * effect.sigma_offset_of_g_max * cell.g_max_uS
+    varied: Tensor = g_uS * (1.0 + effect.strength * effect.sigma_gain * a) + offset_uS * b
+    return varied
+
+
+def _with_references(g_uS: Tensor, array: ArraySpec) -> Tensor:
+    """Columns with one reference, the last, as those of tiles with a reference each."""
+    weights, reference = g_uS[..., :-1, :], g_uS[..., -1:, :]
+    blocks = weights.split(max(1, array.columns - 1), dim=-2)
+    return torch.cat([part for block in blocks for part in (block, reference)], dim=-2)
+
+
+def _with_one_reference(g_uS: Tensor, array: ArraySpec) -> Tensor:
+    """Inverse of :func:`_with_references`: keep the reference of the first tile, and add the
+    difference to it to the cells of the other tiles."""
+    first, *others = g_uS.split(max(2, array.columns), dim=-2)
+    reference = first[..., -1:, :]
+    moved = [block[..., :-1, :] - block[..., -1:, :] + reference for block in others]
+    return torch.cat([first[..., :-1, :], *moved, reference], dim=-2)
+
+
+def _root(kernel: str, length: float, count: int, like: Tensor) -> Tensor:
+    """The lower triangular root of the correlation of ``count`` cells in a line, of the dtype of
+    ``like`` and on its device."""
+    place = torch.arange(count, dtype=torch.float64, device=like.device)
+    apart = (place.unsqueeze(1) - place) / length
+    if kernel == "exponential":  # an autoregression, whose root is known
+        root = torch.exp(-apart.clamp_min(0.0)).tril()
+        root[:, 1:] *= math.sqrt(-math.expm1(-2.0 / length))
+    else:
+        correlation = torch.exp(-apart.square())
+        correlation.diagonal().add_(_JITTER)
+        root = torch.linalg.cholesky(correlation)
+    return root.to(like.dtype)

@@ -1,0 +1,63 @@
+"""Clip weights, and re-estimate the statistics of batch norm under noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cimsim.nn import AnalogLayer, ColumnDenoiser, analog_layers, evaluating
+from cimsim.nn.computed import computed
+from cimsim.nn.statistics import averaging
+from cimsim.torch_private import BatchNorm
+from cimsim.training.sharding import parted, whole
+
+
+@torch.no_grad()
+def clip_weights(model: nn.Module, sigmas: float) -> None:
+    """Clamp the weights of every analog layer to ``+- sigmas`` times their RMS, per channel.
+
+    Noise is relative to a column's largest weight; without clipping, a few large weights would make
+    it loud for all others. The deviation is taken about zero, not about the mean: a channel whose
+    weights share a mean would otherwise be clipped to nothing, step after step. Weights that a
+    parametrization or a hook computes are left alone.
+    """
+    for layer in analog_layers(model).values():
+        if computed(layer) is not None:
+            continue
+        rows_are_columns = type(layer).arranged is AnalogLayer.arranged  # parts hold whole rows
+        weight = layer.arranged(layer.weight if rows_are_columns else whole(layer.weight))
+        rms = weight.flatten(1).square().mean(dim=1).sqrt()
+        bound = sigmas * rms.view(-1, *[1] * (weight.dim() - 1))
+        clipped = layer.restored(torch.clamp(weight, -bound, bound))
+        layer.weight.copy_(parted(clipped, layer.weight))
+
+
+@torch.no_grad()
+def reestimate_statistics(
+    model: nn.Module,
+    batches: Iterable[Tensor],
+    kinds: tuple[type[nn.Module], ...] = (BatchNorm, ColumnDenoiser),
+) -> None:
+    """Replace running statistics by their plain average over ``batches`` under noise.
+
+    Those of batch normalisation, and those of the columns' denoisers. Only these and the analog
+    layers are in training mode meanwhile, so every batch meets a fresh chip and dropout is off. A
+    model without such statistics is left alone.
+    Source: AdaBS of V. Joshi et al., Nature Communications 11, 2473 (2020), done before deployment.
+    """
+    averaged: dict[str, Any] = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, kinds) and getattr(module, "track_running_stats", True)
+    }
+    if not averaged:
+        return
+    with evaluating(model), averaging(averaged, "reestimation"):
+        for module in model.modules():
+            if isinstance(module, AnalogLayer):
+                module.training = True  # not its quantizers
+        for x in batches:
+            model(x)
