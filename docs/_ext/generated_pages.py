@@ -18,12 +18,12 @@ from types import ModuleType
 from typing import Any
 
 import typer
+from pydantic import BaseModel
 from sphinx.application import Sphinx
 
 import cimsim
 from cimsim.cli import app as command_line
 from cimsim.profile import Profile, describe, load_profile, profile_names
-from cimsim.profile.section import Section
 from docstrings import literal_blocks
 from profile_keys import escaped, key_table, kind_of, label, sections_of
 
@@ -206,7 +206,7 @@ def profile_keys(folder: Path) -> None:
     page(folder / "index.rst", [*lines, *toctree(names, 2)])
 
 
-def _tree(path: str, section: type[Section], top: bool, seen: set[type]) -> list[str]:
+def _tree(path: str, section: type[BaseModel], top: bool, seen: set[type]) -> list[str]:
     """Return the keys of a section, then of all sections inside it; each is explained once."""
     seen.add(section)
     lines = [f".. _{label(section)}:", ""]
@@ -221,7 +221,7 @@ def _tree(path: str, section: type[Section], top: bool, seen: set[type]) -> list
     return lines
 
 
-def _prose_of(section: type[Section]) -> list[str]:
+def _prose_of(section: type[BaseModel]) -> list[str]:
     return [*literal_blocks((inspect.getdoc(section) or "").splitlines()), ""]
 
 
