@@ -179,6 +179,7 @@ def _command(command: Any) -> list[str]:
         if not default and isinstance(value, str | int | float) and not isinstance(value, bool):
             default = str(value)
         text = " ".join(_prose(parameter.help or "").split())
+        text += "." if text and text[-1] not in ".?!" else ""
         text += " *Required.*" if parameter.required else ""
         text += f" Default: {escaped(default)}." if default and not parameter.required else ""
         lines += [f"   * - ``{names}``", f"     - {text.strip()}"]
@@ -235,11 +236,15 @@ def shipped_profiles(folder: Path) -> None:
         for index, part in enumerate(describe(profile)):
             if index:
                 lines += heading(part.heading, "-")
-            lines += [".. list-table::", "   :widths: auto", ""]
+            described = any(row.meaning or row.source for row in part.rows)
+            lines += [".. list-table::", "   :widths: auto"]
+            if described:
+                lines += ["   :header-rows: 1", "", "   * - key", "     - value"]
+                lines += ["     - meaning", "     - source"]
+            lines.append("")
             for row in part.rows:
                 cells: tuple[str, ...] = (row.label, row.value, row.meaning, row.source)
-                cells = cells[:2] if not any(r.meaning or r.source for r in part.rows) else cells
-                for column, text in enumerate(cells):
+                for column, text in enumerate(cells if described else cells[:2]):
                     start = "   * -" if column == 0 else "     -"
                     lines.append(f"{start} {escaped(' '.join(text.split()))}")
             lines.append("")
