@@ -66,8 +66,16 @@ def _skip(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any)
     return None
 
 
+def _without_keys(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str, returns: str
+) -> tuple[str, str] | None:
+    """Leave out the constructor of a pydantic model: its keys are in the table."""
+    return ("", "") if inspect.isclass(obj) and issubclass(obj, BaseModel) else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the hooks; Napoleon's has the default priority of 500."""
     app.connect("autodoc-process-docstring", _process, priority=400)
+    app.connect("autodoc-process-signature", _without_keys)
     app.connect("autodoc-skip-member", _skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -88,7 +88,8 @@ def api(folder: Path) -> None:
         if not names and not module.__doc__:
             continue
         pages.append(module.__name__)
-        own, elsewhere = [], []
+        own: list[str] = []
+        elsewhere: list[str] = []
         for name, value in names.items():
             path = f"{module.__name__}.{name}"
             shared = inspect.isclass(value) or inspect.isfunction(value)
@@ -116,7 +117,7 @@ def api(folder: Path) -> None:
 def _first_sentence(value: Any) -> str:
     lines = literal_blocks((inspect.getdoc(value) or "").partition("\n\n")[0].splitlines())
     text = " ".join(" ".join(lines).split())
-    return re.split(r"(?<=[.:;]) ", text)[0]
+    return re.split(r"(?<=\.) (?=[A-Z])", text)[0]
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> list[str]:
@@ -236,7 +237,7 @@ def shipped_profiles(folder: Path) -> None:
                 lines += heading(part.heading, "-")
             lines += [".. list-table::", "   :widths: auto", ""]
             for row in part.rows:
-                cells = (row.label, row.value, row.meaning, row.source)
+                cells: tuple[str, ...] = (row.label, row.value, row.meaning, row.source)
                 cells = cells[:2] if not any(r.meaning or r.source for r in part.rows) else cells
                 for column, text in enumerate(cells):
                     start = "   * -" if column == 0 else "     -"
