@@ -58,7 +58,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     for name, reason in {
         "missing.yaml": "No such file or directory",
         ".": "it is a folder",
-        "pipe.yaml": "it is no regular file",
+        "pipe.yaml": "it is not a regular file",
         "a\0b.yaml": "null byte",
         f"{'x' * 300}.yaml": "File name too long",
     }.items():
@@ -94,7 +94,7 @@ def test_words_that_yaml_would_change_stay_as_they_are(tmp_path: Path) -> None:
 def test_an_unknown_name_is_suggested_or_listed() -> None:
     with pytest.raises(CimsimError, match="did you mean 'pcm-ibm-2020'"):
         load_profile("pcm-ibm-2021")
-    with pytest.raises(CimsimError, match="known here: " + ", ".join(profile_names())):
+    with pytest.raises(CimsimError, match="available: " + ", ".join(profile_names())):
         load_profile("")
     with pytest.raises(CimsimError, match="unknown profile 'nothing'"):
         profile_path("nothing")

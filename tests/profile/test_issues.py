@@ -38,7 +38,7 @@ FAULTY: Pairs = [
 # The line that each fault must point to, and what it must say.
 FAULTS = {
     "  g_max_S: 25e-6": "cell: unknown key 'g_max_S'; did you mean 'g_max_uS', with the number in",
-    "  read_noise:": "cell.read_noise.0.kind: unknown kind 'lognormal'; known here: one-over-f, on",
+    "  read_noise:": "cell.read_noise.0.kind: unknown kind 'lognormal'; available: one-over-f, on",
     "  programming_noise:": "sigma_of_g_max: must be a number without a unit; the key contains",
     "  rows: 0": "array.rows: must be 1 or more (got 0)",
     "array:": "duplicate key 'array' (first on line ",
@@ -144,7 +144,7 @@ def test_a_wrong_value_is_explained_at_its_place(
         (
             '        t_read_ns: "aihwkit2021: width',
             '        x: "',
-            "unknown key 'x'; known here: t_read",
+            "unknown key 'x'; available: t_read",
         ),
         (
             '  source: "assumption: tiles',
