@@ -1,4 +1,4 @@
-"""One name for many handlers, chosen by the class of what a profile says."""
+"""Dispatch to a handler by the class of the first argument."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
 
 class ByKind(Generic[_Result]):
-    """Decorator of a function that has one handler for each kind of its first argument.
+    """Decorator for a function with one handler for each class of its first argument.
 
-    Like ``functools.singledispatch``, but ``torch.compile`` can follow it: the original asks
-    Python's registry of abstract classes, and that breaks the graph. The kinds of a profile have
-    no subclasses, so a look-up of the class itself is enough.
+    Like ``functools.singledispatch``, but without graph breaks in ``torch.compile``: singledispatch
+    queries Python's registry of abstract classes, which cannot be traced. The effect classes of a
+    profile have no subclasses, so looking up the class is sufficient.
 
     Args:
-        default: called for what no handler is registered for.
+        default: function to call if no handler is registered.
     """
 
     def __init__(self, default: Callable[..., _Result]) -> None:
@@ -30,8 +30,7 @@ class ByKind(Generic[_Result]):
         return self.registry.get(type(effect), self._default)(effect, *arguments, **named)
 
     def register(self, handler: _Handler) -> _Handler:
-        """Enter ``handler`` for the class, or each class of the union, that its first argument is
-        annotated with."""
+        """Register ``handler`` for the class or union of classes that annotates its argument."""
         annotation = next(iter(get_type_hints(handler).values()))
         for kind in get_args(annotation) or (annotation,):
             self.registry[kind] = handler

@@ -1,4 +1,4 @@
-"""Read noise: what changes each time a cell is read."""
+"""Read noise: changes of a cell's conductance between reads."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def read_sigma_uS(
     cell: CellSpec,
     temperature_C: float,
 ) -> Tensor:
-    """Standard deviation in µS of one read of cells at ``g_uS``; of flicker noise, the amplitude
-    that :mod:`cimsim.physics.sessions` multiplies by the root of a variance.
+    """Return the standard deviation in µS of one read of cells at ``g_uS``.
 
-    One handler per Gaussian kind of the profile's ``cell.read_noise``; each one's equation stands
-    in the docstring of its profile class.
+    For flicker noise, the result is the amplitude, which :mod:`cimsim.physics.sessions` multiplies
+    by the root of a variance. There is one handler for each Gaussian kind of ``cell.read_noise``;
+    the docstring of its profile class gives the equation.
     """
     raise NotImplementedError(f"no physics for read noise {type(effect).__name__}")
 
@@ -116,7 +116,7 @@ def _(
     kelvin = temperature_C + _ZERO_C_IN_K
     # sqrt(4 k T B g) / v with g in S, in µS: 1e6 sqrt(1e-6) = 1e3 for g in µS
     per_root_uS = 1e3 * math.sqrt(4 * _BOLTZMANN_J_PER_K * kelvin * bandwidth_Hz) / effect.v_read_V
-    # The root is taken of conducting cells only: at zero its slope is infinite.
+    # The root only for conducting cells: at zero its derivative is infinite.
     conducting = g_uS > 0
     root = torch.where(conducting, g_uS, 1.0).sqrt()
     return effect.strength * per_root_uS * root * conducting
@@ -131,8 +131,10 @@ def read_variance_uS2(
     *,
     sessions: bool = False,
 ) -> Tensor | None:
-    """Variance in µS² of one read after another, summed over the Gaussian effects; with
-    ``sessions`` of reads in many sessions. None where nothing is noisy."""
+    """Return the variance in µS² of successive reads, summed over the Gaussian effects.
+
+    With ``sessions``, return the variance of reads in different sessions. None without noise.
+    """
     total: Tensor | None = None
     for effect in cell.read_noise:
         if not effect.strength or isinstance(effect, TelegraphReadNoise):
@@ -155,10 +157,10 @@ def slow_flicker(
     seed: int,
     passing: bool,
 ) -> Iterator[tuple[Tensor, tuple[Part, ...]]]:
-    """The amplitude in µS of each flicker noise with a slow part in the session at ``age_s``, and
-    the normal numbers that it multiplies.
+    """Yield the amplitude in µS and the normal parts of each flicker noise with a slow part.
 
-    ``seed`` names the chip; ``passing`` as for :func:`cimsim.physics.sessions.slow_parts`.
+    ``age_s`` selects the session and ``seed`` the chip; ``passing`` is as in
+    :func:`cimsim.physics.sessions.slow_parts`.
     """
     for index, effect in enumerate(cell.read_noise):
         if isinstance(effect, FlickerReadNoise) and effect.strength:
@@ -170,8 +172,10 @@ def slow_flicker(
 def slow_telegraph_uS(
     g_uS: Tensor, cell: CellSpec, age_s: float, seed: int, cycle: int = 0
 ) -> Tensor | None:
-    """What the traps that keep their states in the session at ``age_s`` add to every cell; None if
-    there are none. The traps are those of the chip ``seed``, their states those of the cycle."""
+    """Return the change of every cell by traps with constant states in the session at ``age_s``.
+
+    None if there are no such traps. ``seed`` determines the traps, ``cycle`` also their states.
+    """
     total: Tensor | None = None
     for index, effect in enumerate(cell.read_noise):
         if isinstance(effect, TelegraphReadNoise) and effect.strength and effect.slow:
@@ -183,9 +187,9 @@ def slow_telegraph_uS(
 def _slow_telegraph_uS(
     effect: TelegraphReadNoise, index: int, g_uS: Tensor, age_s: float, seed: int, cycle: int
 ) -> Tensor:
-    """The states that the traps keep in the session at ``age_s``.
+    """Return the change by the traps of one effect in the session at ``age_s``.
 
-    A trap draws a state every t_switch; at which moment of it is drawn once.
+    A trap samples a state every t_switch, at a phase that is sampled once.
     """
     assert effect.t_switch_s is not None
     now = cycle_seed(seed, cycle)
@@ -201,9 +205,9 @@ def _slow_telegraph_uS(
 
 
 def telegraph_step_uS(effect: TelegraphReadNoise, g_uS: Tensor, draws: torch.Generator) -> Tensor:
-    """Conductance in µS between the two states of each cell, 0 in cells without a trap.
+    """Return the conductance in µS between the two states of each cell, 0 without a trap.
 
-    Which cells have one is drawn from ``draws``, the same for each strength.
+    The cells with a trap are sampled from ``draws``, independent of the strength.
     """
     trapped = uniform(g_uS, draws) < effect.share_of_cells
     return g_uS * trapped * (effect.strength * effect.step_of_g)
@@ -219,9 +223,9 @@ def sampled_reads_uS(
     read_generator: torch.Generator,
     reads: int,
 ) -> Tensor:
-    """The slow reference: every cell drawn for every read, ``[reads, *g_uS.shape]`` in µS.
+    """Sample every cell for every read, ``[reads, *g_uS.shape]`` in µS, as a reference.
 
-    ``seed`` names the chip, whose traps are the same in all reads, and so is its slow noise.
+    ``seed`` identifies the chip, whose traps and slow noise are the same in all reads.
     """
     sampled = g_uS.repeat(reads, *(1 for _ in g_uS.shape))
     slow = slow_flicker(g_uS, g_target_uS, cell, age_s, temperature_C, seed, passing=False)
