@@ -269,7 +269,7 @@ class Draws {
     }
 
   private:
-    static void sum_block(const Draw& draw, int64_t block, float* out) {
+    __attribute__((noinline)) static void sum_block(const Draw& draw, int64_t block, float* out) {
         normal_block(draw.seeds[0], block, out);
         if (draw.count == 1 && draw.sizes[0] == 1) return;
         for (int64_t i = 0; i < kBlock; i++) out[i] *= draw.sizes[0];

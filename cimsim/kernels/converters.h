@@ -13,19 +13,19 @@
 namespace cimsim {
 
 inline uint16_t bits_of(Ints mask) {
+    uint16_t bits = 0;
 #if defined(__AVX512DQ__)
     __m512i m;
     std::memcpy(&m, &mask, sizeof m);
-    return _mm512_movepi32_mask(m);
+    bits = _mm512_movepi32_mask(m);
 #elif defined(__AVX2__)
-    __m256 m;
-    std::memcpy(&m, &mask, sizeof m);
-    return uint16_t(_mm256_movemask_ps(m));
+    __m256 m[kLanes / 8];
+    std::memcpy(m, &mask, sizeof m);
+    for (int part = 0; part < kLanes / 8; part++) bits |= uint16_t(_mm256_movemask_ps(m[part]) << 8 * part);
 #else
-    uint16_t bits = 0;
     for (int lane = 0; lane < kLanes; lane++) bits |= uint16_t(mask[lane] & 1) << lane;
-    return bits;
 #endif
+    return bits;
 }
 
 inline Ints mask_of(uint16_t bits) {

@@ -40,7 +40,7 @@ inline void store_some(float* p, Floats f, int64_t left) {
     std::memcpy(p, &f, left * sizeof(float));
 }
 inline Floats where(Ints mask, Floats yes, Floats no) {
-    return as_floats((as_words(yes) & (Words)mask) | (as_words(no) & ~(Words)mask));
+    return mask ? yes : no;
 }
 inline Floats absolute(Floats x) { return as_floats(as_words(x) & 0x7fffffffu); }
 inline float total(Floats x) {

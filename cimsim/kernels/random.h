@@ -8,7 +8,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
@@ -16,9 +16,9 @@ namespace cimsim {
 
 constexpr int64_t kBlock = 512;
 constexpr int kGenerators = 16;
-// As many numbers as a register of the processor holds: compilers keep wider vectors in memory, which
-// takes several times as long.
-#if defined(__AVX512F__)
+// How many numbers the code names at a time. GCC keeps vectors that are wider than a register in memory,
+// which takes several times as long; clang splits them up over registers.
+#if defined(__AVX512F__) || defined(__clang__)
 constexpr int kLanes = 16;
 #elif defined(__AVX2__)
 constexpr int kLanes = 8;
@@ -108,21 +108,22 @@ inline Floats log_of(Floats x) {
 
 inline Floats root_of(Floats x) {
 #if defined(__AVX512F__)
-    __m512 v;
-    std::memcpy(&v, &x, sizeof v);
-    v = _mm512_sqrt_ps(v);
-    std::memcpy(&x, &v, sizeof v);
+    using Register = __m512;
+    const auto root = [](Register r) { return _mm512_sqrt_ps(r); };
 #elif defined(__AVX2__)
-    __m256 v;
-    std::memcpy(&v, &x, sizeof v);
-    v = _mm256_sqrt_ps(v);
-    std::memcpy(&x, &v, sizeof v);
+    using Register = __m256;
+    const auto root = [](Register r) { return _mm256_sqrt_ps(r); };
+#elif defined(__SSE2__)
+    using Register = __m128;
+    const auto root = [](Register r) { return _mm_sqrt_ps(r); };
 #else
-    float v[kLanes];
-    std::memcpy(v, &x, sizeof v);
-    for (int lane = 0; lane < kLanes; lane++) v[lane] = std::sqrt(v[lane]);
-    std::memcpy(&x, v, sizeof v);
+    using Register = float;
+    const auto root = [](Register r) { return std::sqrt(r); };
 #endif
+    Register parts[sizeof x / sizeof(Register)];
+    std::memcpy(parts, &x, sizeof x);
+    for (Register& part : parts) part = root(part);
+    std::memcpy(&x, parts, sizeof x);
     return x;
 }
 
