@@ -269,7 +269,7 @@ class Draws {
     }
 
   private:
-    static void sum_block(const Draw& draw, int64_t block, float* out) {
+    __attribute__((noinline)) static void sum_block(const Draw& draw, int64_t block, float* out) {
         normal_block(draw.seeds[0], block, out);
         if (draw.count == 1 && draw.sizes[0] == 1) return;
         for (int64_t i = 0; i < kBlock; i++) out[i] *= draw.sizes[0];
@@ -301,7 +301,7 @@ inline Dual seeded<Dual>(Floats r) { return {r, splat(1)}; }
 inline Floats slope_of(Floats) { return splat(0); }
 inline Floats slope_of(const Dual& x) { return x.slope; }
 
-// Sixteen relative weights on their cells. The variance is found without slopes only.
+// Relative weights, one in each lane, on their cells. The variance is found without slopes only.
 template <class T>
 CIMSIM_INLINE Programmed programmed(const Physics& physics, Floats relative, const Draws& draws, int64_t at, bool want_variance) {
     const float g_min = physics.g_min_uS, span = physics.span_uS;
@@ -381,7 +381,7 @@ void runs(const Field& field, Draws& draws, int64_t first, int64_t last, Begin b
     }
 }
 
-// The same, sixteen or fewer cells at a time: use(at, lanes, row, relative weights).
+// The same, as many cells at a time as there are lanes, or fewer: use(at, lanes, row, relative weights).
 template <class Begin, class Use>
 void walk(const Field& field, Draws& draws, int64_t first, int64_t last, Begin begin, Use use) {
     runs(field, draws, first, last, begin, [&](int64_t at, int64_t count, int64_t row, const float* weight, float per_scale) {

@@ -13,19 +13,19 @@
 namespace cimsim {
 
 inline uint16_t bits_of(Ints mask) {
+    uint16_t bits = 0;
 #if defined(__AVX512DQ__)
     __m512i m;
     std::memcpy(&m, &mask, sizeof m);
-    return _mm512_movepi32_mask(m);
+    bits = _mm512_movepi32_mask(m);
 #elif defined(__AVX2__)
-    __m256 m[2];
+    __m256 m[kLanes / 8];
     std::memcpy(m, &mask, sizeof m);
-    return uint16_t(_mm256_movemask_ps(m[0]) | _mm256_movemask_ps(m[1]) << 8);
+    for (int part = 0; part < kLanes / 8; part++) bits |= uint16_t(_mm256_movemask_ps(m[part]) << 8 * part);
 #else
-    uint16_t bits = 0;
     for (int lane = 0; lane < kLanes; lane++) bits |= uint16_t(mask[lane] & 1) << lane;
-    return bits;
 #endif
+    return bits;
 }
 
 inline Ints mask_of(uint16_t bits) {
@@ -34,12 +34,14 @@ inline Ints mask_of(uint16_t bits) {
     return (lane_bit & int32_t(bits)) != 0;
 }
 
-inline uint16_t load_bits(const uint8_t* p, int64_t left) {
-    return left > 8 ? uint16_t(p[0] | p[1] << 8) : p[0];
+// The bits of the numbers from `at` on, eight in each byte of `p`.
+inline uint16_t load_bits(const uint8_t* p, int64_t at, int64_t left) {
+    const uint16_t bits = uint16_t(p[at / 8] >> at % 8);
+    return kLanes > 8 && left > 8 ? uint16_t(bits | p[at / 8 + 1] << 8) : bits;
 }
-inline void store_bits(uint8_t* p, uint16_t bits, int64_t left) {
-    p[0] = uint8_t(bits);
-    if (left > 8) p[1] = uint8_t(bits >> 8);
+inline void store_bits(uint8_t* p, int64_t at, uint16_t bits, int64_t left) {
+    p[at / 8] = uint8_t(at % 8 ? p[at / 8] | bits << at % 8 : bits);
+    if (kLanes > 8 && left > 8) p[at / 8 + 1] = uint8_t(bits >> 8);
 }
 
 // Variances as float32 or as its upper half, rounded half to even.
@@ -105,7 +107,7 @@ class Stream {
     void take(uint64_t seed, int64_t position, Floats& xi) {
         const int64_t block = position / kBlock, at = position % kBlock;
         if (block != block_) {
-            // The numbers of two neighbouring blocks lie side by side, so that sixteen may span both.
+            // The numbers of two neighbouring blocks lie side by side, so that those of a register may span both.
             if (block == block_ + 1 && ahead_)
                 std::memcpy(kept_, kept_ + kBlock, kBlock * sizeof(float));
             else

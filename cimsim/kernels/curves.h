@@ -1,16 +1,16 @@
-// Arithmetic on sixteen numbers at a time, with or without a derivative, and the profile's curves.
+// Arithmetic on as many numbers at a time as a register holds, with or without a derivative, and the profile's curves.
 
 #pragma once
 #include <algorithm>
 
 #include "random.h"
 
-// Curves are called for sixteen numbers at a time: too little to pay for a call.
+// Curves are evaluated for the numbers of one register: too few to pay for a call.
 #define CIMSIM_INLINE __attribute__((always_inline)) inline
 
 namespace cimsim {
 
-// Sixteen values and their derivatives by one variable.
+// Values and their derivatives by one variable.
 struct Dual {
     Floats value, slope;
 };
@@ -22,7 +22,7 @@ inline Floats load(const float* p) {
     return f;
 }
 inline void store(float* p, Floats f) { std::memcpy(p, &f, sizeof f); }
-// Sixteen numbers or as many as there are; the rest is zero.
+// One number for each lane, or as many as there are; the rest is zero.
 inline Floats load_some(const float* p, int64_t left) {
     if (left >= kLanes) return load(p);
     Floats f = splat(0);
@@ -40,7 +40,7 @@ inline void store_some(float* p, Floats f, int64_t left) {
     std::memcpy(p, &f, left * sizeof(float));
 }
 inline Floats where(Ints mask, Floats yes, Floats no) {
-    return as_floats((as_words(yes) & (Words)mask) | (as_words(no) & ~(Words)mask));
+    return mask ? yes : no;
 }
 inline Floats absolute(Floats x) { return as_floats(as_words(x) & 0x7fffffffu); }
 inline float total(Floats x) {

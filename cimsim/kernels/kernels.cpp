@@ -202,7 +202,7 @@ void cimsim_encode(const float* x, int64_t count, const float* full, float level
                 else
                     std::memcpy(kept + i, &bytes, left);
             }
-            if (mask) store_bits(mask + i / 8, bits_of(inside(v, lowest, levels)), left);
+            if (mask) store_bits(mask, i, bits_of(inside(v, lowest, levels)), left);
         }
     }
 }
@@ -248,7 +248,7 @@ void cimsim_convert(const float* z, const void* variance, int bf16, const int64_
                             adc.take(adc_seed, first + i, xi);
                             v += xi * noise_steps;
                         }
-                        if (mask) store_bits(mask + index * at.mask_bytes() + i / 8, bits_of(inside(v, lowest, highest)), left);
+                        if (mask) store_bits(mask + index * at.mask_bytes(), i, bits_of(inside(v, lowest, highest)), left);
                         Floats value = rounded(clamped(v, lowest, highest)) * at.at(scales, i);
                         if (tile > 0)
                             value += load_some(out + i, left);
@@ -276,7 +276,7 @@ void cimsim_spread(const float* dy, const uint8_t* mask, const int64_t* dims, co
                 for (int64_t i = 0; i < at.line; i += kLanes) {
                     const int64_t left = at.line - i;
                     Floats d = load_some(from + i, left);
-                    if (mask) d = where(mask_of(load_bits(mask + index * at.mask_bytes() + i / 8, left)), d, splat(0));
+                    if (mask) d = where(mask_of(load_bits(mask + index * at.mask_bytes(), i, left)), d, splat(0));
                     if (scales) d *= at.at(scales, i);
                     store_some(dz + index * at.line + i, d, left);
                 }
@@ -294,7 +294,7 @@ void cimsim_gate(float* dx, const float* x, const uint8_t* mask, int64_t count, 
         const int64_t end = std::min(count, (part + 1) * 4096);
         for (int64_t i = part * 4096; i < end; i += kLanes) {
             const int64_t left = end - i;
-            const Ints passes = mask ? mask_of(load_bits(mask + i / 8, left)) : inside(load_some(x + i, left) / unit, lowest, levels);
+            const Ints passes = mask ? mask_of(load_bits(mask, i, left)) : inside(load_some(x + i, left) / unit, lowest, levels);
             store_some(dx + i, where(passes, load_some(dx + i, left), splat(0)), left);
         }
     }

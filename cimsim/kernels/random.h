@@ -8,14 +8,23 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
 
 namespace cimsim {
 
 constexpr int64_t kBlock = 512;
+constexpr int kGenerators = 16;
+// How many numbers the code names at a time. GCC keeps vectors that are wider than a register in memory,
+// which takes several times as long; clang splits them up over registers.
+#if defined(__AVX512F__) || defined(__clang__)
 constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
 
 typedef uint32_t Words __attribute__((vector_size(4 * kLanes)));
 typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
@@ -56,11 +65,12 @@ inline uint64_t split(uint64_t x) {
 struct Generators {
     Words s0, s1, s2, s3;
 
-    Generators(uint64_t seed, uint64_t block) {
+    // Generator `first` and those that follow, one for each lane.
+    Generators(uint64_t seed, uint64_t block, int first) {
         const uint64_t key = split(seed) + (block >> 26);
         const uint32_t low = uint32_t(split(key)), high = uint32_t(split(key) >> 32);
         Words counter;
-        for (int lane = 0; lane < kLanes; lane++) counter[lane] = uint32_t(block) * 64u + lane;
+        for (int lane = 0; lane < kLanes; lane++) counter[lane] = uint32_t(block) * 64u + first + lane;
         auto state = [&](uint32_t word) {
             return mixed<Words>(mixed<Words>((counter + word * 16u) ^ low) + high);
         };
@@ -98,42 +108,45 @@ inline Floats log_of(Floats x) {
 
 inline Floats root_of(Floats x) {
 #if defined(__AVX512F__)
-    __m512 v;
-    std::memcpy(&v, &x, sizeof v);
-    v = _mm512_sqrt_ps(v);
-    std::memcpy(&x, &v, sizeof v);
+    using Register = __m512;
+    const auto root = [](Register r) { return _mm512_sqrt_ps(r); };
 #elif defined(__AVX2__)
-    __m256 v[2];
-    std::memcpy(v, &x, sizeof v);
-    v[0] = _mm256_sqrt_ps(v[0]), v[1] = _mm256_sqrt_ps(v[1]);
-    std::memcpy(&x, v, sizeof v);
+    using Register = __m256;
+    const auto root = [](Register r) { return _mm256_sqrt_ps(r); };
+#elif defined(__SSE2__)
+    using Register = __m128;
+    const auto root = [](Register r) { return _mm_sqrt_ps(r); };
 #else
-    float v[kLanes];
-    std::memcpy(v, &x, sizeof v);
-    for (int lane = 0; lane < kLanes; lane++) v[lane] = std::sqrt(v[lane]);
-    std::memcpy(&x, v, sizeof v);
+    using Register = float;
+    const auto root = [](Register r) { return std::sqrt(r); };
 #endif
+    Register parts[sizeof x / sizeof(Register)];
+    std::memcpy(parts, &x, sizeof x);
+    for (Register& part : parts) part = root(part);
+    std::memcpy(&x, parts, sizeof x);
     return x;
 }
 
 // 512 numbers N(0, 1).
 inline void normal_block(uint64_t seed, uint64_t block, float* out) {
-    Generators draw(seed, block);
-    for (int64_t i = 0; i < kBlock; i += 2 * kLanes) {
-        const Floats u = (__builtin_convertvector(draw.next(), Floats) + 0.5f) * 0x1p-32f;
-        const Words turn = draw.next();
-        const Floats squared = -2.0f * log_of(u), radius = root_of(squared > 0 ? squared : squared - squared);
-        // 30 bits are an angle in [-pi/4, pi/4); one bit swaps the axes, one mirrors: a full circle.
-        const Floats angle = __builtin_convertvector((Ints)(turn << 2), Floats) * (0.78539816340f * 0x1p-31f);
-        const Floats q = angle * angle;
-        const Floats sine = angle * (1.0f + q * (-1.6666654611e-1f + q * (8.3321608736e-3f + q * -1.9515295891e-4f)));
-        const Floats cosine = 1.0f - 0.5f * q + q * q * (4.166664568298827e-2f + q * (-1.388731625493765e-3f + q * 2.443315711809948e-5f));
-        const Words mirror = turn & 0x80000000u;
-        const Words swap = (Words)((Ints)(turn << 1) >> 31);
-        const Words s = as_words(sine * radius), c = as_words(cosine * radius) ^ mirror;
-        const Words first = (s & swap) | (c & ~swap), second = (c & swap) | (s & ~swap);
-        std::memcpy(out + i, &first, sizeof first);
-        std::memcpy(out + i + kLanes, &second, sizeof second);
+    for (int first = 0; first < kGenerators; first += kLanes) {
+        Generators draw(seed, block, first);
+        for (float* to = out + first; to < out + kBlock; to += 2 * kGenerators) {
+            const Floats u = (__builtin_convertvector(draw.next(), Floats) + 0.5f) * 0x1p-32f;
+            const Words turn = draw.next();
+            const Floats squared = -2.0f * log_of(u), radius = root_of(squared > 0 ? squared : squared - squared);
+            // 30 bits are an angle in [-pi/4, pi/4); one bit swaps the axes, one mirrors: a full circle.
+            const Floats angle = __builtin_convertvector((Ints)(turn << 2), Floats) * (0.78539816340f * 0x1p-31f);
+            const Floats q = angle * angle;
+            const Floats sine = angle * (1.0f + q * (-1.6666654611e-1f + q * (8.3321608736e-3f + q * -1.9515295891e-4f)));
+            const Floats cosine = 1.0f - 0.5f * q + q * q * (4.166664568298827e-2f + q * (-1.388731625493765e-3f + q * 2.443315711809948e-5f));
+            const Words mirror = turn & 0x80000000u;
+            const Words swap = (Words)((Ints)(turn << 1) >> 31);
+            const Words s = as_words(sine * radius), c = as_words(cosine * radius) ^ mirror;
+            const Words one = (s & swap) | (c & ~swap), other = (c & swap) | (s & ~swap);
+            std::memcpy(to, &one, sizeof one);
+            std::memcpy(to + kGenerators, &other, sizeof other);
+        }
     }
 }
 
