@@ -755,7 +755,7 @@ def _check_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) ->
 
 def _step_size(layer: AnalogLayer) -> float:
     """How far a corrector steps: the distance of the weight's levels, or a tenth of its RMS."""
-    quantizer, weight = layer.weight_quantizer, layer.arranged(layer.weight.detach())
+    quantizer, weight = layer.weight_quantizer, layer.to_matrix(layer.weight.detach())
     step = None if quantizer is None else quantizer.step_size(weight)
     return step or 0.1 * float(weight.square().mean().sqrt()) or _SMALLEST_STEP
 

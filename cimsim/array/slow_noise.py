@@ -21,7 +21,7 @@ def slow_currents(
     arriving: Callable[[Tensor, int], Tensor],
     age_s: float,
     seed: int,
-    passing: bool,
+    single_use: bool,
     cycle: int = 0,
 ) -> Tensor | None:
     """What it adds to :meth:`Mapping.relative` in the session at ``age_s``; None if nothing.
@@ -37,12 +37,12 @@ def slow_currents(
             arrives at the end of the lines.
         age_s: seconds since programming.
         seed: names the chip.
-        passing: whether the chip is used in this session only.
+        single_use: whether the chip is used in this session only.
         cycle: how often the chip was written before.
     """
     cell, mapping = profile.cell, Mapping(profile.cell, profile.array)
     now = cycle_seed(seed, cycle)
-    place = (g_uS, g_target_uS, cell, age_s, profile.temperature_C, now, passing)
+    place = (g_uS, g_target_uS, cell, age_s, profile.temperature_C, now, single_use)
     changes = []
     with torch.no_grad():
         for sigma_uS, parts in slow_flicker(*place):

@@ -164,13 +164,13 @@ def _compiler() -> Iterator[Finding]:
 
 
 def _kernels(rebuild: bool) -> Iterator[Finding]:
-    from cimsim.kernels import build, native
+    from cimsim.kernels import build, cpu
 
     if rebuild:
         build.forget()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CimsimWarning)  # it is what the next line says
-        built = native.build()
+        built = cpu.build()
     if built.library is None:
         yield Finding("kernels", "note", built.note)
         return

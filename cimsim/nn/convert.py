@@ -165,7 +165,7 @@ def _to_digital(model: nn.Module) -> None:
     open_fast_paths(model)
     for module in list(model.modules()):
         if isinstance(module, AnalogLayer):
-            module.become_digital()
+            module.revert_in_place()
     for module in list(model.modules()):
         if isinstance(module, Unpacked):
             module.pack()
@@ -197,7 +197,7 @@ def _convert(
         assert isinstance(layer, AnalogLayer)
         try:
             with settled(layer):
-                layer.become_analog(chosen.profile, backward_rule(chosen.rule), name, seed)
+                layer.convert_in_place(chosen.profile, backward_rule(chosen.rule), name, seed)
                 layer.quantize(chosen.quantize_weights, chosen.quantize_inputs)
                 layer.denoise(chosen.denoise)
         except CimsimError as error:

@@ -119,11 +119,11 @@ def summary(model: nn.Module) -> Summary:
         own = sum(p.numel() for p in parameters)
         if isinstance(module, AnalogLayer):
             with settled(module):
-                shape = tuple(module.arranged(module.weight.detach().to("meta")).shape)
+                shape = tuple(module.to_matrix(module.weight.detach().to("meta")).shape)
             where = f"{module.profile.name}, rule {module.rule.letter}"
             if module.digital:
                 where += ", digital for now"
-            kind = module.stands_for.__name__
+            kind = module.torch_class.__name__
             slow = module.array.not_fused
             if slow:
                 where += f", without kernels for {', '.join(slow)}"

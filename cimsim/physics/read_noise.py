@@ -153,16 +153,16 @@ def slow_flicker(
     age_s: float,
     temperature_C: float,
     seed: int,
-    passing: bool,
+    single_use: bool,
 ) -> Iterator[tuple[Tensor, tuple[Part, ...]]]:
     """The amplitude in µS of each flicker noise with a slow part in the session at ``age_s``, and
     the normal numbers that it multiplies.
 
-    ``seed`` names the chip; ``passing`` as for :func:`cimsim.physics.sessions.slow_parts`.
+    ``seed`` names the chip; ``single_use`` as for :func:`cimsim.physics.sessions.slow_parts`.
     """
     for index, effect in enumerate(cell.read_noise):
         if isinstance(effect, FlickerReadNoise) and effect.strength:
-            parts = slow_parts(effect.times, index, age_s, seed, passing)
+            parts = slow_parts(effect.times, index, age_s, seed, single_use)
             if parts:
                 yield read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C), parts
 
@@ -224,7 +224,7 @@ def sampled_reads_uS(
     ``seed`` names the chip, whose traps are the same in all reads, and so is its slow noise.
     """
     sampled = g_uS.repeat(reads, *(1 for _ in g_uS.shape))
-    slow = slow_flicker(g_uS, g_target_uS, cell, age_s, temperature_C, seed, passing=False)
+    slow = slow_flicker(g_uS, g_target_uS, cell, age_s, temperature_C, seed, single_use=False)
     for sigma_uS, parts in slow:
         sampled = sampled + sigma_uS * sum_of_normals(g_uS, parts)
     states_uS = slow_telegraph_uS(g_uS, cell, age_s, seed)

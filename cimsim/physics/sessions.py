@@ -35,26 +35,26 @@ def _accumulated(times: FlickerTimes, time_s: float) -> float:
 
 
 def slow_parts(
-    times: FlickerTimes, index: int, age_s: float, seed: int, passing: bool
+    times: FlickerTimes, index: int, age_s: float, seed: int, single_use: bool
 ) -> tuple[Part, ...]:
     """What adds up to the rest of the noise, which stands still during the session at ``age_s``.
 
     A Gaussian process in time without a state: every decade of time constants between ``t_session``
     and the age is a band, whose value turns within one time constant from one normal number to the
     next: ``cos(a) x_n + sin(a) x_(n+1)`` with ``a`` from 0 to a right angle, whose variance is
-    always 1. The squared sizes add up to ``L(T) - L(t_session)`` exactly. A ``passing`` chip is
+    always 1. The squared sizes add up to ``L(T) - L(t_session)`` exactly. A ``single_use`` chip is
     met in one session only, and needs one number for all bands.
 
     Args:
         times: of the noise, which is the ``index``-th among those of its cell.
         age_s: seconds since programming.
         seed: names the chip.
-        passing: whether the chip is thrown away after its use.
+        single_use: whether the chip is thrown away after its use.
     """
     slow = flicker_variance(times, age_s) - fast_variance(times, age_s)
     if slow <= 0.0:
         return ()
-    if passing:
+    if single_use:
         return (Part(seed_for(seed, "slow", index), math.sqrt(slow)),)
     parts: list[Part] = []
     time_s, below = age_s + times.before_s, fast_variance(times, age_s)

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from cimsim.cli import doctor
-from cimsim.kernels import native
+from cimsim.kernels import cpu
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,11 +98,11 @@ def kernels_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
     for name in ("XDG_CACHE_HOME", "TMPDIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
         (tmp_path / name).mkdir()
-    native.build.cache_clear()
+    cpu.build.cache_clear()
     try:
-        yield native.build.cache_clear
+        yield cpu.build.cache_clear
     finally:
-        native.build.cache_clear()
+        cpu.build.cache_clear()
 
 
 def kernel_lines(out: str) -> list[str]:
@@ -135,7 +135,7 @@ def test_the_doctor_builds_the_kernels_again(
 
 
 def test_the_doctor_names_compiler_and_folder_of_the_kernels(cimsim: Command) -> None:
-    built = native.build()
+    built = cpu.build()
     if built.library is None:
         pytest.skip(built.note)
     _, out, _ = cimsim("doctor")
@@ -147,7 +147,7 @@ def test_the_doctor_names_compiler_and_folder_of_the_kernels(cimsim: Command) ->
 def test_the_doctor_says_that_the_kernels_have_one_thread(
     cimsim: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built = native.Build(native.build().library or CDLL(None), "built", "c++", Path("/x"), False)
-    monkeypatch.setattr(native, "build", lambda: built)
+    built = cpu.Build(cpu.build().library or CDLL(None), "built", "c++", Path("/x"), False)
+    monkeypatch.setattr(cpu, "build", lambda: built)
     _, out, _ = cimsim("doctor")
     assert kernel_lines(out)[0].startswith("kernels note built; with OpenMP")
