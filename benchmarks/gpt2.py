@@ -43,6 +43,7 @@ from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, analog_layers, digital, set_profile
 from cimsim.profile import load_profile
 from cimsim.seeds import generator
+from cimsim.training.clipping import clip_weights
 from cimsim.training.config import make_config
 from cimsim.training.data.batches import BatchLoader
 from cimsim.training.data.layout import read_bytes
@@ -52,7 +53,6 @@ from cimsim.training.evaluate import evaluate
 from cimsim.training.files import write_text
 from cimsim.training.methods import make_method
 from cimsim.training.objectives.distances import divergence
-from cimsim.training.weights import clip_weights
 
 RESULTS = Path(__file__).parent / "results"
 PROFILE = "pcm-ibm-2020"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from cimsim.training.config import TrainConfig
-from cimsim.training.fit import environment
+from cimsim.training.environment import environment
 
 
 class Lines:

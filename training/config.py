@@ -20,7 +20,7 @@ Parallel = Literal["replicate", "shard"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 _DEEPEST = 20
-_MOST_FAULTS = 5
+_MOST_ERRORS = 5
 
 
 class TrainConfig(BaseModel):
@@ -181,7 +181,7 @@ def age_range_s(age: str) -> tuple[float, float]:
 
 
 def make_config(**settings: object) -> TrainConfig:
-    """A :class:`TrainConfig`, with every fault told in one :class:`CimsimError`.
+    """A :class:`TrainConfig`, with all errors in one :class:`CimsimError`.
 
     The settings of a ``recipe`` hold where none is given.
     """
@@ -246,25 +246,25 @@ def _refuse_large(text: str) -> None:
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
-        found = {
+        forbidden = {
             "an anchor or alias": isinstance(event, yaml.AliasEvent)
             or getattr(event, "anchor", None),
             "a tag": getattr(event, "tag", None),
             "too deep nesting": depth > _DEEPEST,
         }
-        if faults := [fault for fault, there in found.items() if there]:
+        if present := [name for name, there in forbidden.items() if there]:
             line = event.start_mark.line + 1 if event.start_mark else 1
-            raise ValueError(f"line {line} holds {faults[0]}")
+            raise ValueError(f"line {line} holds {present[0]}")
 
 
 def _sentence(error: ValidationError) -> str:
-    faults = []
-    for fault in error.errors():
-        where = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
-        faults.append(f"{where}: {message} (got {_shortened(repr(fault['input']))})")
-    more = len(faults) - _MOST_FAULTS
-    return "; ".join(faults[:_MOST_FAULTS] + [f"and {more} more"] * (more > 0))
+    messages = []
+    for detail in error.errors():
+        where = ".".join(str(part) for part in detail["loc"])
+        message = detail["msg"].removeprefix("Value error, ")
+        messages.append(f"{where}: {message} (got {_shortened(repr(detail['input']))})")
+    more = len(messages) - _MOST_ERRORS
+    return "; ".join(messages[:_MOST_ERRORS] + [f"and {more} more"] * (more > 0))
 
 
 def _shortened(text: str) -> str:

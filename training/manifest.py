@@ -24,7 +24,7 @@ def write_sums(folder: Path, sums: Mapping[str, Iterable[str]]) -> None:
 
     A file has two while it is being replaced: whenever the process is killed, one of them is right.
     """
-    lines = (f"{sha256}  {name}\n" for name, found in sums.items() for sha256 in found)
+    lines = (f"{sha256}  {name}\n" for name, hashes in sums.items() for sha256 in hashes)
     write_text(folder / SUMS, "".join(lines))
 
 
@@ -39,13 +39,13 @@ def read_sums(folder: Path) -> dict[str, list[str]]:
         return {}
     sums: dict[str, list[str]] = {}
     for number, line in enumerate(read_file(path).decode(errors="replace").splitlines(), start=1):
-        found = _LINE.fullmatch(line)
-        if found is None:
+        match = _LINE.fullmatch(line)
+        if match is None:
             raise CimsimError(
                 f"{path}:{number} is damaged, it is no line of sha256sum; restore the file from a "
                 "copy, or remove it to read the run without checks"
             )
-        sums.setdefault(found[2], []).append(found[1])
+        sums.setdefault(match[2], []).append(match[1])
     if not sums:
         raise CimsimError(f"{path} is empty; restore it from a copy, or remove it")
     return sums
@@ -78,9 +78,9 @@ def checked_sha256(path: Path) -> str:
     Raises:
         CimsimError: if it cannot be read, or is not the file that was written.
     """
-    found = sha256_of(path)
-    _check(path, found)
-    return found
+    digest = sha256_of(path)
+    _check(path, digest)
+    return digest
 
 
 def _check(path: Path, sha256: str) -> None:

@@ -15,8 +15,8 @@ from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, age, calibrate, digital, perturbed, set_profile
 from cimsim.seeds import generator
 from cimsim.suggest import unknown
+from cimsim.training.clipping import reestimate_statistics
 from cimsim.training.config import TrainConfig, age_range_s
-from cimsim.training.weights import reestimate_statistics
 
 
 class Method(ABC):

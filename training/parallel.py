@@ -85,19 +85,19 @@ class Ranks:
         """What the first process has decided."""
         if self.count == 1:
             return what
-        found = [what]
+        gathered = [what]
         with _together():
-            dist.broadcast_object_list(found)
-        return found[0]
+            dist.broadcast_object_list(gathered)
+        return gathered[0]
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
         """The CPU tensors of all processes, in their order."""
         if self.count == 1:
             return [tensor]
-        found: list[Tensor] = [tensor] * self.count
+        gathered: list[Tensor] = [tensor] * self.count
         with _together():
-            dist.all_gather_object(found, tensor)
-        return found
+            dist.all_gather_object(gathered, tensor)
+        return gathered
 
     def wait(self) -> None:
         """For all others."""

@@ -84,10 +84,10 @@ def parse_metrics(path: Path, content: bytes) -> list[dict[str, Any]]:
     Raises:
         CimsimError: if a line is damaged.
     """
-    found = []
+    epochs = []
     for number, line in enumerate(content.splitlines(), start=1):
-        found.append(_read(EpochMetrics, path, line, number))
-    return found
+        epochs.append(_read(EpochMetrics, path, line, number))
+    return epochs
 
 
 def read_environment(run: Path) -> dict[str, Any]:

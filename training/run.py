@@ -306,8 +306,8 @@ def save_weights(model: nn.Module, path: Path) -> None:
 def _system_error(error: SafetensorError) -> OSError:
     """What the operating system said, as safetensors words it: ``… (os error 28)``, or
     ``Os { code: 28, …`` in old versions."""
-    if found := _OS_ERROR.search(str(error)):
-        number = int(found[1] or found[2])
+    if match := _OS_ERROR.search(str(error)):
+        number = int(match[1] or match[2])
         return OSError(number, os.strerror(number))
     return OSError(errno.EIO, str(error))
 
@@ -368,9 +368,9 @@ def refuse_not_finite(state: Mapping[str, Any], but: Collection[str], what: str)
     Raises:
         CimsimError: which begins with ``what``.
     """
-    if found := sorted(not_finite(state).difference(but)):
+    if names := sorted(not_finite(state).difference(but)):
         raise CimsimError(
-            f"{what}: the tensor '{found[0]}' holds NaN or infinity; restore the file from a copy, "
+            f"{what}: the tensor '{names[0]}' holds NaN or infinity; restore the file from a copy, "
             "or train again, with a smaller --lr"
         )
 

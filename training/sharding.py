@@ -90,8 +90,8 @@ def is_part(tensor: object) -> TypeGuard[DTensor]:
 
 def whole(tensor: Tensor) -> Tensor:
     """``tensor`` with all its parts; all processes must ask for it."""
-    found: Tensor = tensor.full_tensor() if is_part(tensor) else tensor
-    return found
+    full: Tensor = tensor.full_tensor() if is_part(tensor) else tensor
+    return full
 
 
 def parted(tensor: Any, parameter: Any) -> Any:
@@ -110,15 +110,15 @@ def parted_states(
     states: list[dict[str, Any]], optimizers: list[torch.optim.Optimizer]
 ) -> list[dict[str, Any]]:
     """The optimizers' states, each number shared out as its parameter is."""
-    found = []
+    whole_states = []
     for state, optimizer in zip(states, optimizers, strict=True):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         of_each = {
             at: {name: parted(value, parameters[at]) for name, value in numbers.items()}
             for at, numbers in state["state"].items()
         }
-        found.append({**state, "state": of_each})
-    return found
+        whole_states.append({**state, "state": of_each})
+    return whole_states
 
 
 def whole_state(model: nn.Module, keep: bool) -> dict[str, Any]:

@@ -60,9 +60,9 @@ class RangeObserver:
         if count == 0:
             return
         most = max(_FEWEST_SAMPLES, _MOST_SAMPLES // self.groups)
-        wanted = max(1, int(self._share * min(count, _SAMPLES_PER_BATCH, most)))
-        if wanted < count:
-            picked = torch.randint(count, (wanted,), generator=self._draws)
+        kept_count = max(1, int(self._share * min(count, _SAMPLES_PER_BATCH, most)))
+        if kept_count < count:
+            picked = torch.randint(count, (kept_count,), generator=self._draws)
             self._samples.append(flat[:, picked.to(flat.device)].float().cpu())
         else:
             self._samples.append(flat.float().cpu().clone())
@@ -163,9 +163,9 @@ def _(
     rule: PercentileRange, seen: RangeObserver, quantised: Quantised, noise_of_range: float
 ) -> Tensor:
     share = rule.percentile / 100
-    found = torch.stack([group.abs().quantile(share) for group in seen.samples])
+    quantiles = torch.stack([group.abs().quantile(share) for group in seen.samples])
     # A signal may be zero more often than that; a range of zero would be none at all.
-    return torch.where(found > 0, found.double(), seen.peaks)
+    return torch.where(quantiles > 0, quantiles.double(), seen.peaks)
 
 
 @_full_scales.register

@@ -36,6 +36,7 @@ _NEEDED = (
     "scikit-learn",
     "safetensors",
     "packaging",
+    "lazy-loader",
 )
 _DISTRIBUTION = "cimsim-torch"
 _OPTIONAL = ("triton", "tensorboard", "pytest", "hypothesis", "ruff", "mypy")

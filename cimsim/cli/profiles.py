@@ -68,13 +68,13 @@ def show(
 def validate(files: Annotated[list[Path], typer.Argument(help="Profile files.")]) -> None:
     """Check profile files; prints every error as file:line:column: message."""
     from cimsim.profile import validate_file
-    from cimsim.profile.issues import shown
+    from cimsim.profile.issues import issue_lines
 
     invalid = False
     for file in files:
         issues = validate_file(file)
         invalid = invalid or bool(issues)
-        for line in shown(issues) if issues else [f"{file}: ok"]:
+        for line in issue_lines(issues) if issues else [f"{file}: ok"]:
             console.say(line)
     if invalid:
         raise typer.Exit(2)

@@ -64,7 +64,7 @@ class _Block(NamedTuple):
     step: float
 
 
-def bad_cells(found: Measurements, steps: dict[float, float]) -> BadCells:
+def bad_cells(measurements: Measurements, steps: dict[float, float]) -> BadCells:
     """Find cells that are apart from the others of their target.
 
     Cells are compared at each time with the others of their target, and the change of each since
@@ -73,13 +73,15 @@ def bad_cells(found: Measurements, steps: dict[float, float]) -> BadCells:
     those of the highest.
 
     Args:
-        found: measurements; cells without names are compared at each time, each by itself.
+        measurements: measurements; cells without names are compared at each time, each by itself.
         steps: resolution of the read-out at each target.
     """
     # Each read of a cell without a name is a cell of its own.
-    cell = np.arange(len(found.target_uS)) if found.cell is None else found.cell
-    times = np.unique(found.time_s)
-    blocks = [_block(found, cell, times, target, step) for target, step in steps.items()]
+    cell = (
+        np.arange(len(measurements.target_uS)) if measurements.cell is None else measurements.cell
+    )
+    times = np.unique(measurements.time_s)
+    blocks = [_block(measurements, cell, times, target, step) for target, step in steps.items()]
     chance = FALSE_ALARMS / 2 / max(1, sum(int(np.isfinite(b.mean_uS).sum()) for b in blocks))
     tails = [tails_of(_pooled(block.mean_uS[:, t] for block in blocks)) for t in range(len(times))]
     low, high = _bound(blocks[0], +1), _bound(blocks[-1], -1)
@@ -90,7 +92,7 @@ def bad_cells(found: Measurements, steps: dict[float, float]) -> BadCells:
     for index, block in enumerate(blocks):
         stuck, out, more = _of_target(block, chance, tails, low, high)
         notes += more
-        rows = np.flatnonzero(found.target_uS == block.target_uS)
+        rows = np.flatnonzero(measurements.target_uS == block.target_uS)
         for end, mask in stuck.items():
             names = block.cell[mask]
             stuck_rows.append(rows[np.isin(cell[rows], names)])
@@ -99,12 +101,12 @@ def bad_cells(found: Measurements, steps: dict[float, float]) -> BadCells:
         mean = block.mean_uS.copy()
         mean[np.any(list(stuck.values()), axis=0)] = np.nan
         mean[out] = np.nan
-        if found.cell is not None:
+        if measurements.cell is not None:
             changed, more = _changed(block._replace(mean_uS=mean), times, chance)
             notes += more
             out |= changed
         for column, time in enumerate(times):
-            now = rows[found.time_s[rows] == time]
+            now = rows[measurements.time_s[rows] == time]
             other_rows.append(now[np.isin(cell[now], block.cell[out[:, column]])])
         left.append(mean[:, 0])
     rates = tuple(
@@ -115,14 +117,14 @@ def bad_cells(found: Measurements, steps: dict[float, float]) -> BadCells:
 
 
 def _block(
-    found: Measurements, cell: Indices, times: Numbers, target: float, step: float
+    measurements: Measurements, cell: Indices, times: Numbers, target: float, step: float
 ) -> _Block:
-    rows = np.flatnonzero(found.target_uS == target)
+    rows = np.flatnonzero(measurements.target_uS == target)
     names, index = np.unique(cell[rows], return_inverse=True)
-    place = index * len(times) + np.searchsorted(times, found.time_s[rows])
+    place = index * len(times) + np.searchsorted(times, measurements.time_s[rows])
     size = len(names) * len(times)
     counts = np.bincount(place, minlength=size)
-    sums = np.bincount(place, found.measured_uS[rows], minlength=size)
+    sums = np.bincount(place, measurements.measured_uS[rows], minlength=size)
     mean = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
     return _Block(target, names, mean.reshape(len(names), len(times)), step)
 

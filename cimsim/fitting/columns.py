@@ -117,13 +117,13 @@ def recognized(header: Sequence[str]) -> dict[str, list[int]]:
 
     A column that is called exactly as ours is it, whatever else is there.
     """
-    found: dict[str, list[int]] = {}
+    chosen: dict[str, list[int]] = {}
     for role in ROLES:
         exact = [i for i, name in enumerate(header) if same_column(name, role)]
         places = exact or [i for i, name in enumerate(header) if _stem_of(role, name) is not None]
         if places:
-            found[role] = places
-    return found
+            chosen[role] = places
+    return chosen
 
 
 def choose(
@@ -189,7 +189,7 @@ def choose(
 
 def _named(header: Sequence[str], reading: Reading, issues: Issues) -> dict[str, tuple[int, ...]]:
     """The columns that the user named."""
-    found: dict[str, tuple[int, ...]] = {}
+    chosen: dict[str, tuple[int, ...]] = {}
     for key, name in reading.columns.items():
         role = role_named(key)
         if role is None:
@@ -199,9 +199,9 @@ def _named(header: Sequence[str], reading: Reading, issues: Issues) -> dict[str,
         if not places and role == "cell" and "+" in name:
             parts = [_places(header, part) for part in name.split("+")]
             places = [part[0] for part in parts if part] if all(parts) else []
-            found[role] = tuple(places)
+            chosen[role] = tuple(places)
         elif places:
-            found[role] = (places[0],)
+            chosen[role] = (places[0],)
         if len(places) > 1 and role != "cell":
             issues.add(
                 f"--column {key}={quoted(name)}: {len(places)} columns have that name; give the "
@@ -212,7 +212,7 @@ def _named(header: Sequence[str], reading: Reading, issues: Issues) -> dict[str,
                 f"--column {key}: there is no column {quoted(name)}; the file has "
                 f"{enumerated([text.strip() for text in header], 12)}"
             )
-    return found
+    return chosen
 
 
 def _places(header: Sequence[str], name: str) -> list[int]:

@@ -91,29 +91,29 @@ class _Read(NamedTuple):
 _Groups = dict[tuple[float, float], _Group]
 
 
-def fit_device(found: Measurements, keep_outliers: bool = False) -> DeviceFit:
+def fit_device(measurements: Measurements, keep_outliers: bool = False) -> DeviceFit:
     """Estimate a device from measurements.
 
     Stuck cells and outlying cells and reads are found first and left out, and what that changes is
     said in ``notes``.
 
     Args:
-        found: the measurements.
+        measurements: the measurements.
         keep_outliers: use every read; outliers are then only counted.
     """
-    screened = screen(found)
-    everything = _estimated(found)
+    screened = screen(measurements)
+    everything = _estimated(measurements)
     if keep_outliers or not screened.left_out:
         kept = ["All of it was kept as part of the spreads."] if screened.left_out else []
-        notes = (*found.notes, *screened.notes, *kept, *everything.notes)
+        notes = (*measurements.notes, *screened.notes, *kept, *everything.notes)
         return replace(everything, notes=notes)
     fit = _estimated(screened.kept)
     effect = _effect(fit, everything)
     return replace(
         fit,
-        cells=found.cells,
-        reads=len(found.target_uS),
-        notes=(*found.notes, *screened.notes, *effect, *fit.notes),
+        cells=measurements.cells,
+        reads=len(measurements.target_uS),
+        notes=(*measurements.notes, *screened.notes, *effect, *fit.notes),
         stuck=screened.stuck,
         left_out=screened.left_out,
     )
@@ -139,14 +139,14 @@ def _effect(fit: DeviceFit, everything: DeviceFit) -> list[str]:
     return [f"They were left out; with them (--keep-outliers) {', and '.join(parts)}."]
 
 
-def _estimated(found: Measurements) -> DeviceFit:
-    """Estimates from every read in ``found``.
+def _estimated(measurements: Measurements) -> DeviceFit:
+    """Estimates from every read in ``measurements``.
 
     With cells that are named, the spread of drift is that of each cell's own change; without, it
     is the growth of the variance between cells, which knows nothing of changes that cancel, and
     the error of the mean change is too large rather than too small, for it cannot pair the cells.
     """
-    groups = {place: _group(found, rows) for place, rows in found.places().items()}
+    groups = {place: _group(measurements, rows) for place, rows in measurements.places().items()}
     targets, times = (sorted(set(part)) for part in zip(*groups, strict=True))
     read = _reads(groups, targets, times)
     noise = {place: _variance_of_means(group, read) for place, group in groups.items()}
@@ -161,13 +161,13 @@ def _estimated(found: Measurements) -> DeviceFit:
         later = [(target, time) for target in targets]
         shift, spread = zip(
             *(
-                _change(groups[a], groups[b], noise[a], noise[b], found.cell is not None)
+                _change(groups[a], groups[b], noise[a], noise[b], measurements.cell is not None)
                 for a, b in zip(fresh, later, strict=True)
             ),
             strict=True,
         )
         changes.append(Change(time, shift, spread))
-    notes = _notes(found, len(times), len(read), len(targets))
+    notes = _notes(measurements, len(times), len(read), len(targets))
     notes += _note_on_hidden(
         [place[0] for place, s in zip(fresh, sigma, strict=True) if not s.value and noise[place]]
     )
@@ -181,14 +181,14 @@ def _estimated(found: Measurements) -> DeviceFit:
         changes=tuple(changes),
         read_at_uS=tuple(point.at_uS for point in read) or None,
         read_sigma_uS=tuple(point.sigma_uS for point in read) or None,
-        cells=found.cells,
-        reads=len(found.target_uS),
+        cells=measurements.cells,
+        reads=len(measurements.target_uS),
         notes=tuple(notes),
     )
 
 
-def _group(found: Measurements, rows: Indices) -> _Group:
-    cells = found.by_cell(rows)
+def _group(measurements: Measurements, rows: Indices) -> _Group:
+    cells = measurements.by_cell(rows)
     freedom = float(cells.reads.sum()) - len(cells.cell)
     within = float(cells.squares_uS2.sum())
     return _Group(
@@ -270,9 +270,9 @@ def _variance_of_means(group: _Group, read: list[_Read]) -> float:
     return variance * float((1 / group.reads).mean())
 
 
-def _notes(found: Measurements, times: int, reads: int, targets: int) -> list[str]:
+def _notes(measurements: Measurements, times: int, reads: int, targets: int) -> list[str]:
     notes = []
-    named = found.cell is not None
+    named = measurements.cell is not None
     if times == 1:
         notes.append("Drift was not measured: there is one time only.")
     elif not named:

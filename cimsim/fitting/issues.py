@@ -15,14 +15,14 @@ class Issues:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._found: list[tuple[int, str]] = []
+        self._issues: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
-        return len(self._found)
+        return len(self._issues)
 
     def add(self, message: str, line: int = 0) -> None:
         """Note a fault; ``line`` counts from 1, 0 is the whole file."""
-        self._found.append((line, message))
+        self._issues.append((line, message))
 
     def raise_if_any(self) -> None:
         """Raise one error with all faults found so far, by line, at most 20 of them.
@@ -30,15 +30,15 @@ class Issues:
         Raises:
             CimsimError: if there is any fault.
         """
-        if not self._found:
+        if not self._issues:
             return
-        found = sorted(self._found, key=lambda issue: issue[0])
+        issues = sorted(self._issues, key=lambda issue: issue[0])
         lines = [
             f"{self._path}:{line}: {message}" if line else f"{self._path}: {message}"
-            for line, message in found[:_MOST]
+            for line, message in issues[:_MOST]
         ]
-        if len(found) > _MOST:
-            lines.append(f"{self._path}: and {len(found) - _MOST} more")
+        if len(issues) > _MOST:
+            lines.append(f"{self._path}: and {len(issues) - _MOST} more")
         raise CimsimError("\n".join(lines))
 
 

@@ -45,50 +45,56 @@ class Screened(NamedTuple):
     notes: tuple[str, ...]
 
 
-def screen(found: Measurements) -> Screened:
+def screen(measurements: Measurements) -> Screened:
     """Set apart stuck cells, outlying cells and outlying reads.
 
     Reads are compared with the others of their cell and time; then cells, by their means, with the
     others of their target.
     """
-    targets = np.unique(found.target_uS)
-    steps = {float(g): step_of(found.measured_uS[found.target_uS == g]) for g in targets}
-    rows, notes = stray_reads(found, steps)
-    why = np.full(len(found.target_uS), "", dtype="<U5")
+    targets = np.unique(measurements.target_uS)
+    steps = {
+        float(g): step_of(measurements.measured_uS[measurements.target_uS == g]) for g in targets
+    }
+    rows, notes = stray_reads(measurements, steps)
+    why = np.full(len(measurements.target_uS), "", dtype="<U5")
     why[rows] = "read"
     clean = np.flatnonzero(why == "")
-    bad = bad_cells(found.where(why == ""), steps)
+    bad = bad_cells(measurements.where(why == ""), steps)
     why[clean[bad.other_rows]] = "cell"
     why[clean[bad.stuck_rows]] = "stuck"
-    if found.cell is not None:
+    if measurements.cell is not None:
         # A stray read of a cell that is stuck is the cell's fault too.
-        stuck = np.unique(np.stack((found.target_uS, found.cell))[:, why == "stuck"], axis=1)
+        stuck = np.unique(
+            np.stack((measurements.target_uS, measurements.cell))[:, why == "stuck"], axis=1
+        )
         for target, cell in stuck.T:
-            why[(found.target_uS == target) & (found.cell == cell)] = "stuck"
-    notes += _keep_enough(found, why)
+            why[(measurements.target_uS == target) & (measurements.cell == cell)] = "stuck"
+    notes += _keep_enough(measurements, why)
     left_out = tuple(
         LeftOut(
-            int(found.line[row]),
+            int(measurements.line[row]),
             str(why[row]),
-            float(found.target_uS[row]),
-            float(found.measured_uS[row]),
-            float(found.time_s[row]),
+            float(measurements.target_uS[row]),
+            float(measurements.measured_uS[row]),
+            float(measurements.time_s[row]),
         )
         for row in np.flatnonzero(why != "")
     )
     stuck_cells = bad.stuck if (why == "stuck").any() else ()
-    described = _described(found, why, stuck_cells)
-    return Screened(found.where(why == ""), left_out, stuck_cells, (*described, *notes, *bad.notes))
+    described = _described(measurements, why, stuck_cells)
+    return Screened(
+        measurements.where(why == ""), left_out, stuck_cells, (*described, *notes, *bad.notes)
+    )
 
 
-def _keep_enough(found: Measurements, why: Mask) -> list[str]:
+def _keep_enough(measurements: Measurements, why: Mask) -> list[str]:
     """Where too few cells would be left of a target, nothing is left out; ``why`` is changed."""
     notes = []
-    for (target, _), rows in found.places().items():
+    for (target, _), rows in measurements.places().items():
         left = rows[why[rows] == ""]
-        number = len(left) if found.cell is None else len(np.unique(found.cell[left]))
+        number = len(left) if measurements.cell is None else len(np.unique(measurements.cell[left]))
         if number < _FEWEST_LEFT and (why[rows] != "").any():
-            why[found.target_uS == target] = ""
+            why[measurements.target_uS == target] = ""
             notes.append(
                 f"At {target:g} uS all but {number} cells are stuck or far from the others, too "
                 "many to be left out; they are kept."
@@ -96,15 +102,14 @@ def _keep_enough(found: Measurements, why: Mask) -> list[str]:
     return notes
 
 
-def _described(found: Measurements, why: Mask, stuck: tuple[Stuck, ...]) -> list[str]:
+def _described(measurements: Measurements, why: Mask, stuck: tuple[Stuck, ...]) -> list[str]:
     """What is apart, in numbers."""
     parts = []
     if stuck:
         ends = enumerated([f"{s.cells} {_ENDS[s.at]}, around {s.around_uS:.3g} uS" for s in stuck])
         number = sum(s.cells for s in stuck)
-        parts.append(
-            f"{number} of {found.cells} cells {'is' if number == 1 else 'are'} stuck ({ends})"
-        )
+        verb = "is" if number == 1 else "are"
+        parts.append(f"{number} of {measurements.cells} cells {verb} stuck ({ends})")
     for kind, one, many in (
         ("cell", "outlying read of a cell among others", "outlying reads of cells among others"),
         ("read", "outlying read among several of a cell", "outlying reads among several of a cell"),

@@ -33,15 +33,15 @@ _LATE_FIRST_S = 100.0
 _PASTED = 10
 
 
-def check_units(found: Measurements, columns: dict[str, Column], issues: Issues) -> None:
+def check_units(measurements: Measurements, columns: dict[str, Column], issues: Issues) -> None:
     """Note columns whose numbers are far from what they would be in their unit.
 
     Args:
-        found: the measurements, in uS.
+        measurements: the measurements, in uS.
         columns: where they come from; units that an option says are not doubted.
         faults: where it is noted.
     """
-    values = {"g_target_uS": found.target_uS, "g_measured_uS": found.measured_uS}
+    values = {"g_target_uS": measurements.target_uS, "g_measured_uS": measurements.measured_uS}
     before = len(issues)
     for name, of_column in values.items():
         # A few readings over the range say nothing of the unit.
@@ -62,8 +62,8 @@ def check_units(found: Measurements, columns: dict[str, Column], issues: Issues)
             )
     if len(issues) > before:
         return
-    written_cells = found.target_uS > 0.2 * found.target_uS.max()
-    ratio = _ratio(found, written_cells)
+    written_cells = measurements.target_uS > 0.2 * measurements.target_uS.max()
+    ratio = _ratio(measurements, written_cells)
     if not _SMALLEST_RATIO < ratio < _LARGEST_RATIO:
         issues.add(
             f"g_measured_uS is {ratio:.3g} times g_target_uS, as if they had different units; say "
@@ -71,8 +71,8 @@ def check_units(found: Measurements, columns: dict[str, Column], issues: Issues)
             f"{_guess(ratio, values, columns)}"
         )
         return
-    for target in np.unique(found.target_uS[written_cells]):
-        ratio = _ratio(found, found.target_uS == target)
+    for target in np.unique(measurements.target_uS[written_cells]):
+        ratio = _ratio(measurements, measurements.target_uS == target)
         if ratio > _LARGEST_RATIO:
             issues.add(
                 f"at g_target_uS {target:g} g_measured_uS is {ratio:.3g} times as large, but not "
@@ -80,8 +80,8 @@ def check_units(found: Measurements, columns: dict[str, Column], issues: Issues)
             )
 
 
-def _ratio(found: Measurements, rows: Mask) -> float:
-    return float(np.median(found.measured_uS[rows] / found.target_uS[rows]))
+def _ratio(measurements: Measurements, rows: Mask) -> float:
+    return float(np.median(measurements.measured_uS[rows] / measurements.target_uS[rows]))
 
 
 def _likely_unit(value: float) -> str:
@@ -91,16 +91,17 @@ def _likely_unit(value: float) -> str:
 
 def _guess(ratio: float, values: dict[str, Numbers], columns: dict[str, Column]) -> str:
     """The unit of one column that would explain the ratio and is the most usual, if there is."""
-    found = []
-    for name, wanted in (("g_target_uS", ratio), ("g_measured_uS", 1 / ratio if ratio > 0 else 0)):
+    candidates = []
+    inverse = 1 / ratio if ratio > 0 else 0
+    for name, expected in (("g_target_uS", ratio), ("g_measured_uS", inverse)):
         unit = columns[name].unit
         for other, factor in SIEMENS.items():
             change = factor / (unit.factor if unit else 1.0)
-            if wanted > 0 and abs(math.log10(change / wanted)) < _NEARLY_A_UNIT:
+            if expected > 0 and abs(math.log10(change / expected)) < _NEARLY_A_UNIT:
                 largest = float(np.quantile(values[name], 0.98)) * change
                 if largest > 0:
-                    found.append((abs(math.log(largest / _TYPICAL_uS)), f"{name}={other}"))
-    return f", such as --unit {min(found)[1]}" if found else ""
+                    candidates.append((abs(math.log(largest / _TYPICAL_uS)), f"{name}={other}"))
+    return f", such as --unit {min(candidates)[1]}" if candidates else ""
 
 
 def notes_on_times(time_s: Numbers, stated: bool) -> list[str]:
@@ -158,22 +159,22 @@ def _pasted(origin: Indices, again: Mask) -> Mask:
     return copied
 
 
-def check_numbers_of_cells(found: Measurements, issues: Issues) -> None:
+def check_numbers_of_cells(measurements: Measurements, issues: Issues) -> None:
     """Note targets and times with too few cells for a spread."""
-    targets = np.unique(found.target_uS)
+    targets = np.unique(measurements.target_uS)
     if len(targets) < 2:
         issues.add(
             f"holds one target only ({targets[0]:g} uS); measure at least two, the lowest and the "
             "highest that are to be used"
         )
         return
-    places = found.places()
-    times = np.unique(found.time_s)
+    places = measurements.places()
+    times = np.unique(measurements.time_s)
     none = np.empty(0, dtype=np.int64)
     few = []
     for target, time in ((float(g), float(t)) for g in targets for t in times):
         rows = places.get((target, time), none)
-        cells = len(rows) if found.cell is None else len(np.unique(found.cell[rows]))
+        cells = len(rows) if measurements.cell is None else len(np.unique(measurements.cell[rows]))
         if cells < FEWEST_CELLS:
             few.append((cells, f"{target:g} uS after {time:g} s"))
     if not few:

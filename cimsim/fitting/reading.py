@@ -117,7 +117,7 @@ def assignments(option: str, texts: Iterable[str], bare: bool = False) -> dict[s
     >>> assignments("--unit", ["time_s=ms", "nS"], bare=True)
     {'time_s': 'ms', '': 'nS'}
     """
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals and bare:
@@ -128,8 +128,8 @@ def assignments(option: str, texts: Iterable[str], bare: bool = False) -> dict[s
                 + ("time_s=ms" if bare else "g_target_uS='G set [S]'")
             )
         key = key.strip()
-        if key in found:
+        if key in pairs:
             given = f" for {key}" if key else ""
             raise CimsimError(f"{option} is given twice{given}; give it once")
-        found[key] = value.strip()
-    return found
+        pairs[key] = value.strip()
+    return pairs

@@ -111,7 +111,7 @@ def _find_header(
     path: Path, lines: list[str], start: int, delimiter: str | None, reading: Reading
 ) -> _Header:
     best: _Header | None = None
-    wanted = {role_named(key): name for key, name in reading.columns.items()}
+    named = {role_named(key): name for key, name in reading.columns.items()}
     for number in range(start, min(len(lines), start + _MOST_LINES_ABOVE)):
         line = lines[number].strip("\r\n")
         comment = _COMMENT.match(line)
@@ -119,14 +119,14 @@ def _find_header(
             continue
         for candidate in (delimiter,) if delimiter else DELIMITERS:
             names = _split(line[comment.end() :] if comment else line, candidate)
-            found = set(recognized(names)) | {
+            roles = set(recognized(names)) | {
                 role
-                for role, name in wanted.items()
+                for role, name in named.items()
                 if role and any(same_column(text, part) for text in names
                                 for part in (name, *name.split("+")))
             }  # fmt: skip
             # A comment is a header only if nothing else is one.
-            score = 2 * len(found & set(REQUIRED)) - bool(comment)
+            score = 2 * len(roles & set(REQUIRED)) - bool(comment)
             if len(names) > 1 and (best is None or score > best.score):
                 best = _Header(score, number + 1, candidate, names)
         if reading.skip_rows and best is not None:

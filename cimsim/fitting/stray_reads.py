@@ -19,23 +19,23 @@ _FEWEST_JUMPING, _SHARE_JUMPING = 3, 0.01
 _NO_CHANCE = 1e-3
 
 
-def stray_reads(found: Measurements, steps: dict[float, float]) -> tuple[Indices, list[str]]:
+def stray_reads(measurements: Measurements, steps: dict[float, float]) -> tuple[Indices, list[str]]:
     """Find the rows whose value is far from the other reads of the same cell and time.
 
     Args:
-        found: measurements; cells without names have no repeated reads.
+        measurements: measurements; cells without names have no repeated reads.
         steps: resolution of the read-out at each target.
 
     Returns:
         The rows, and sentences about targets with so many that they are no accident.
     """
     none: Indices = np.empty(0, dtype=np.int64)
-    if found.cell is None:
+    if measurements.cell is None:
         return none, []
     rows_of: dict[float, list[Indices]] = {}
-    for (target, _), rows in found.places().items():
+    for (target, _), rows in measurements.places().items():
         rows_of.setdefault(target, []).append(rows)
-    groups = {target: _Repeated.of(found, rows) for target, rows in rows_of.items()}
+    groups = {target: _Repeated.of(measurements, rows) for target, rows in rows_of.items()}
     groups = {g: group for g, group in groups.items() if len(group.rows) >= 2 * FEWEST_CELLS}
     if not groups:
         return none, []
@@ -49,7 +49,7 @@ def stray_reads(found: Measurements, steps: dict[float, float]) -> tuple[Indices
     for target, group in groups.items():
         far = group.apart(FALSE_ALARMS / 2 / tests, steps[target], tails)
         if len(far) > max(1, FEW * len(group.rows)):
-            cells = len(np.unique(found.cell[far]))
+            cells = len(np.unique(measurements.cell[far]))
             notes.append(
                 f"At {target:g} uS {len(far)} of {len(group.rows)} reads, in {cells} cells, are "
                 "far from the others of their cell; so many are how the device reads (as telegraph "
@@ -58,9 +58,9 @@ def stray_reads(found: Measurements, steps: dict[float, float]) -> tuple[Indices
             continue
         stray.append(far)
     rows = np.concatenate(stray)
-    jumping = _in_cells_that_jump(found, rows)
+    jumping = _in_cells_that_jump(measurements, rows)
     if jumping.any():
-        cells = len(np.unique(found.cell[rows[jumping]]))
+        cells = len(np.unique(measurements.cell[rows[jumping]]))
         notes.append(
             f"{int(jumping.sum())} reads are far from the others of their cell, but several in "
             f"each of {cells} cells; that is how the device reads (as telegraph noise is), "
@@ -69,12 +69,12 @@ def stray_reads(found: Measurements, steps: dict[float, float]) -> tuple[Indices
     return rows[~jumping], notes
 
 
-def _in_cells_that_jump(found: Measurements, rows: Indices) -> Mask:
+def _in_cells_that_jump(measurements: Measurements, rows: Indices) -> Mask:
     """Which stray reads are in cells with several of them, if there are more such cells than stray
     reads that do not depend on the cell would make."""
-    assert found.cell is not None
-    every = np.unique(np.stack((found.target_uS, found.cell)), axis=1).shape[1]
-    places = np.stack((found.target_uS[rows], found.cell[rows]))
+    assert measurements.cell is not None
+    every = np.unique(np.stack((measurements.target_uS, measurements.cell)), axis=1).shape[1]
+    places = np.stack((measurements.target_uS[rows], measurements.cell[rows]))
     _, index, counts = np.unique(places, axis=1, return_inverse=True, return_counts=True)
     several = counts > 1
     again = int((counts - 1).sum())
@@ -93,18 +93,18 @@ class _Repeated(NamedTuple):
     group: Indices
 
     @classmethod
-    def of(cls, found: Measurements, places: list[Indices]) -> _Repeated:
+    def of(cls, measurements: Measurements, places: list[Indices]) -> _Repeated:
         """The repeated reads in ``places``, in the order of the file within each group."""
-        assert found.cell is not None
+        assert measurements.cell is not None
         rows = np.concatenate(places)
         place = np.repeat(np.arange(len(places)), [len(part) for part in places])
-        key = place * (int(found.cell.max()) + 1) + found.cell[rows]
+        key = place * (int(measurements.cell.max()) + 1) + measurements.cell[rows]
         _, group, counts = np.unique(key, return_inverse=True, return_counts=True)
         several = counts[group] > 1
         rows, group = rows[several], group[several]
         order = np.lexsort((rows, group))
         rows, group = rows[order], np.unique(group[order], return_inverse=True)[1]
-        return cls(rows, found.measured_uS[rows], group)
+        return cls(rows, measurements.measured_uS[rows], group)
 
     def differences(self) -> Numbers:
         """Between reads that are half a group apart, as slow noise adds to neighbors too little."""

@@ -65,13 +65,13 @@ def read_measurements(path: Path, reading: Reading = Reading()) -> Measurements:
     copies, notes_on_copies = repeated(sheet.rows, {"cell", "read"} <= set(columns))
     table = _Table(sheet, columns, ~copies)
     notes += [*sheet.notes, *_notes_on_columns(columns, reading), *notes_on_copies]
-    found = _numbers(path.name, table, reading, notes, issues)
+    measurements = _numbers(path.name, table, reading, notes, issues)
     issues.raise_if_any()
-    check_plausible_units(found, columns, issues)
+    check_plausible_units(measurements, columns, issues)
     issues.raise_if_any()
-    check_numbers_of_cells(found, issues)
+    check_numbers_of_cells(measurements, issues)
     issues.raise_if_any()
-    return found
+    return measurements
 
 
 class _Table:

@@ -75,7 +75,7 @@ def characteristics(
 
 def _at(profile: Profile, g: Tensor, age_s: float) -> list[Characteristic]:
     cell, quiet, celsius = profile.cell, profile.scale_noise(0.0).cell, profile.temperature_C
-    asked, g = g, reachable_uS(g, cell)
+    targets, g = g, reachable_uS(g, cell)
     variance = torch.zeros_like(g)
     for noise in cell.programming_noise:
         variance = variance + programming_sigma_uS(noise, g, cell).square()
@@ -98,7 +98,7 @@ def _at(profile: Profile, g: Tensor, age_s: float) -> list[Characteristic]:
             t_s=age_s,
             **{name: None if v is None else v[i].item() for name, v in columns.items()},  # type: ignore[arg-type]
         )
-        for i, target in enumerate(asked.tolist())
+        for i, target in enumerate(targets.tolist())
     ]
 
 

@@ -69,8 +69,8 @@ def _read(path: Path, named_at: Place, issues: list[Issue]) -> list[Node]:
     whole = Place(str(path), by=str(named_at))
     header = tuple(name.strip() for name in lines[0]) if lines else ()
     if header != COLUMNS:
-        found = shortened(", ".join(header)) or "nothing"
-        message = f"the first line must be {','.join(COLUMNS)} (found {found})"
+        given = shortened(", ".join(header)) or "nothing"
+        message = f"the first line must be {','.join(COLUMNS)} (found {given})"
         issues.append(whole.issue(message))
         return []
     if len(lines) - 1 > _MOST_CELLS:

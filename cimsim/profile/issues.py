@@ -51,10 +51,10 @@ class ProfileError(CimsimError):
 
     def __init__(self, issues: Iterable[Issue]) -> None:
         self.issues = sorted(issues, key=Issue.position)
-        super().__init__("\n".join(shown(self.issues)))
+        super().__init__("\n".join(issue_lines(self.issues)))
 
 
-def shown(issues: Sequence[Issue]) -> list[str]:
+def issue_lines(issues: Sequence[Issue]) -> list[str]:
     """A line for each of the first 100 faults, and how many more there are."""
     lines = list(map(str, issues[:MOST_ISSUES]))
     more = len(issues) - MOST_ISSUES

@@ -60,11 +60,11 @@ def _read(path: Path) -> tuple[Profile | None, list[Issue]]:
         profile = Profile.model_validate(data)
     except ValidationError as failure:
         details = failure.errors(include_url=False)
-        found = [_issue(detail, tree, data) for detail in details[:_MOST_EXPLAINED]]
+        explained = [_issue(detail, tree, data) for detail in details[:_MOST_EXPLAINED]]
         if len(details) > _MOST_EXPLAINED:
             message = f"{len(details) - _MOST_EXPLAINED} more faults; mend the others first"
-            found.append(tree.place.issue(message))
-        return None, issues + found
+            explained.append(tree.place.issue(message))
+        return None, issues + explained
     return (None if issues else profile), issues
 
 

@@ -54,12 +54,12 @@ _SENTENCES = {
 }
 
 
-def _not_a_number(wanted: str, value: Any) -> str:
+def _not_a_number(expected: str, value: Any) -> str:
     if isinstance(value, str) and _WITH_UNIT.fullmatch(value):
         return f"write the number alone, the unit is in the key {_got(value)}"
     if isinstance(value, str) and isinstance(parse_scalar(value), (int, float)):
-        return f"must be {wanted}; leave out the quotes {_got(value)}"
-    return f"must be {wanted} {_got(value)}"
+        return f"must be {expected}; leave out the quotes {_got(value)}"
+    return f"must be {expected} {_got(value)}"
 
 
 def _not_one_of(expected: str, value: Any) -> str:

@@ -25,7 +25,7 @@ import torch
 
 from cimsim.analysis.levels import parse_axis
 from cimsim.analysis.sweep import sweep
-from cimsim.training import fit as fit_module
+from cimsim.training import trainer as trainer_module
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
 from cimsim.training.run import Run
@@ -47,7 +47,7 @@ def training(settings: dict[str, Any], out: Path) -> Work:
     config = make_config(**{**usual, **settings})
 
     def work() -> object:
-        fit_module.CHECKPOINT_SECONDS = -1.0
+        trainer_module.CHECKPOINT_SECONDS = -1.0
         return fit(config, out, resume=True)
 
     return work

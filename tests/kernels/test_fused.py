@@ -1,6 +1,13 @@
 """The fused kernels against the plain physics: same numbers drawn, so the same results."""
 
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,8 +16,10 @@ from torch import Tensor, nn
 import cimsim
 from cimsim import kernels
 from cimsim.array import Array, LinearTiling
+from cimsim.kernels.build import find_compiler
 from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Profile, load_profile, profile_names
+from tests import children
 from tests.building import ONE_OVER_F, POLYNOMIAL, device
 
 pytestmark = pytest.mark.skipif(
@@ -185,7 +194,7 @@ def test_nan_is_not_lost() -> None:
 
 
 def test_any_size_and_shape() -> None:
-    """Every remainder of the vectors of sixteen, blocks of 512 and bytes of eight."""
+    """Every remainder of vectors of up to sixteen, blocks of 512 and bytes of eight."""
     profile = cimsim.load_profile("pcm-ibm-2020", {"array.rows": 23})
     for inputs in (1, 2, 15, 16, 17, 31, 47):
         for outputs in (1, 7, 8, 9, 16, 17, 65):
@@ -198,3 +207,29 @@ def test_any_size_and_shape() -> None:
             for got, expected in zip(fused[2:], plain[2:], strict=True):
                 atol = 2e-3 * expected.abs().max().item()
                 assert torch.allclose(got, expected, rtol=1e-3, atol=atol)
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="the options are those of x86-64"
+)
+@pytest.mark.long
+@pytest.mark.parametrize("without", ["-mno-avx", "-mno-avx512f"])
+def test_processors_with_narrower_registers(without: str, tmp_path: Path) -> None:
+    """The kernels' vectors are as wide as the processor's registers: 4, 8 or 16 numbers."""
+    tests = (
+        test_any_size_and_shape,
+        test_nan_is_not_lost,
+        test_a_step_is_the_step_of_the_plain_physics,
+    )
+    named = [f"{__file__}::{test.__name__}" for test in tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named]
+    environment = {
+        **os.environ,
+        "CXX": f"{shlex.join(find_compiler())} {without}",
+        "XDG_CACHE_HOME": str(tmp_path),
+    }
+    with children.started(command, env=environment, stdout=subprocess.PIPE) as (process,):
+        said, _ = children.ended(process)
+    assert process.returncode == 0, said
+    assert re.search(r"^\d+ passed in", said, re.MULTILINE), said
+    assert list(tmp_path.rglob("*.so"))

@@ -71,7 +71,7 @@ def test_it_trains_generates_and_keeps_its_state(model: nn.Module) -> None:
 
 
 def test_weight_clipping_and_quantizers_see_outputs_first(model: nn.Module) -> None:
-    from cimsim.training.weights import clip_weights
+    from cimsim.training.clipping import clip_weights
 
     analog = cimsim.convert(model, "ideal", quantize_weights="uniform:bits=2")
     layer = analog_layers(analog)["transformer.h.0.mlp.c_fc"]

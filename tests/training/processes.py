@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from cimsim.training import fit as fit_module
+from cimsim.training import trainer as trainer_module
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
 from cimsim.training.run import Run
@@ -63,14 +63,14 @@ def _train(settings: dict[str, Any], out: Path, kill: tuple[int, int] | None) ->
 
 
 def _die_in_step(number: int) -> None:
-    real, steps = fit_module._Training._train_step, itertools.count(1)
+    real, steps = trainer_module.Trainer._train_step, itertools.count(1)
 
     def step(self: Any, *batch: Any) -> None:
         if next(steps) == number:
             os.kill(os.getpid(), signal.SIGKILL)
         real(self, *batch)
 
-    fit_module._Training._train_step = step  # type: ignore[method-assign]
+    trainer_module.Trainer._train_step = step  # type: ignore[method-assign]
 
 
 def together(count: int, settings: dict[str, Any], out: Path) -> Run:

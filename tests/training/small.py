@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cimsim.training import fit as fit_module
+from cimsim.training import trainer as trainer_module
 from cimsim.training.config import TrainConfig, make_config
 from cimsim.training.fit import fit
 from cimsim.training.progress import Silent
@@ -27,7 +27,7 @@ class Stop(Exception):
 
 def stopped(config: TrainConfig, out: Path, after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train in ``out`` for ``after`` steps, with a checkpoint after each, and stop."""
-    real, seen = fit_module._Training._train_step, [0]
+    real, seen = trainer_module.Trainer._train_step, [0]
 
     def step(self: Any, *batch: Any) -> None:
         if seen[0] == after:
@@ -36,7 +36,7 @@ def stopped(config: TrainConfig, out: Path, after: int, monkeypatch: pytest.Monk
         real(self, *batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module, "CHECKPOINT_SECONDS", -1.0)
-        patch.setattr(fit_module._Training, "_train_step", step)
+        patch.setattr(trainer_module, "CHECKPOINT_SECONDS", -1.0)
+        patch.setattr(trainer_module.Trainer, "_train_step", step)
         with pytest.raises(Stop):
             fit(config, out, resume=True, progress=Silent())

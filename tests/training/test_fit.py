@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from cimsim.errors import CimsimError
 from cimsim.training import fit as fit_module
+from cimsim.training import trainer as trainer_module
 from cimsim.training.config import TrainConfig, make_config
 from cimsim.training.fit import fit
 from cimsim.training.progress import Silent
@@ -120,7 +121,7 @@ def test_statistics_do_not_depend_on_where_a_run_was_stopped(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module, "_finish", stop)
+        patch.setattr(fit_module, "finish", stop)
         with pytest.raises(KeyboardInterrupt):
             fit(settings, tmp_path / "stopped")
     resumed = fit(settings, tmp_path / "stopped", resume=True)
@@ -147,7 +148,7 @@ def test_ages_are_part_of_the_run(tmp_path: Path) -> None:
 
 def interrupted(where: str, count: int, settings: TrainConfig, out: Path) -> None:
     """Train with a checkpoint after every step until ``where`` is reached the ``count``-th time."""
-    seen, fsync, real_save = itertools.count(1), os.fsync, fit_module._Training._save
+    seen, fsync, real_save = itertools.count(1), os.fsync, trainer_module.Trainer._save
 
     def die(place: str) -> None:
         if place == where and next(seen) == count:
@@ -161,14 +162,14 @@ def interrupted(where: str, count: int, settings: TrainConfig, out: Path) -> Non
         die("in a file")
         fsync(fd)
 
-    def deadly_save(self: fit_module._Training) -> None:
+    def deadly_save(self: trainer_module.Trainer) -> None:
         die("before a checkpoint")
         real_save(self)
         die("after a checkpoint")
 
     os.fsync = deadly_fsync  # type: ignore[assignment]
-    fit_module._Training._save = deadly_save  # type: ignore[method-assign]
-    fit_module.CHECKPOINT_SECONDS = 0.0
+    trainer_module.Trainer._save = deadly_save  # type: ignore[method-assign]
+    trainer_module.CHECKPOINT_SECONDS = 0.0
     fit(settings, out, resume=True, progress=Watcher())
 
 
@@ -309,7 +310,7 @@ def test_a_damaged_checkpoint_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
     def stop(_: object, __: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit_module._Training, "_end_epoch", stop)
+    monkeypatch.setattr(trainer_module.Trainer, "_end_epoch", stop)
     with pytest.raises(KeyboardInterrupt):
         fit(config(), tmp_path / "run")
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"not a checkpoint")

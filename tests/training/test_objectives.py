@@ -19,7 +19,7 @@ from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers, digital, perturbed
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
-from cimsim.training.objectives import OBJECTIVES, Step, make_objectives, total, watched
+from cimsim.training.objectives import OBJECTIVES, TrainStep, make_objectives, total, watched
 from cimsim.training.objectives.adversarial import Adversarial
 from cimsim.training.objectives.distances import divergence
 from cimsim.training.objectives.lotion import Lotion, LotionDevice
@@ -36,7 +36,7 @@ def model(profile: str = "mismatch", **options: Any) -> nn.Module:
     return cimsim.convert(layers, profile, **options).train()
 
 
-def step_of(net: nn.Module, curvature: Curvature = torch.ones_like) -> Step:
+def step_of(net: nn.Module, curvature: Curvature = torch.ones_like) -> TrainStep:
     draws = torch.Generator().manual_seed(1)
     x, y = torch.randn(8, 6, generator=draws), torch.randint(3, (8,), generator=draws)
     repeat = Repeat(net, torch.device("cpu"))
@@ -47,7 +47,7 @@ def step_of(net: nn.Module, curvature: Curvature = torch.ones_like) -> Step:
             yield
 
     logits = net(x)
-    return Step(net, x, y, logits, repeat.again, plain, 1.0, 0, draws, curvature)
+    return TrainStep(net, x, y, logits, repeat.again, plain, 1.0, 0, draws, curvature)
 
 
 def test_again_is_the_same_forward_and_leaves_no_trace() -> None:
@@ -78,7 +78,7 @@ def test_cross_entropy_is_there_unless_named() -> None:
 
 def test_cross_entropy_takes_a_sequence_of_labels() -> None:
     logits, y = torch.randn(2, 5, 7), torch.randint(7, (2, 5))
-    step = Step(
+    step = TrainStep(
         *(nn.Identity(), y, y, logits, nullcontext, nullcontext),
         *(1.0, 0, torch.Generator(), torch.ones_like),
     )
@@ -274,9 +274,10 @@ def test_a_device_without_programming_noise_has_no_variance_to_smooth() -> None:
 def test_what_a_corrector_measures_is_the_loss(more: dict[str, Any], tmp_path: Path) -> None:
     """All terms, at the same draws: at unmoved weights it is the loss of the step, every time."""
     from cimsim.training.correctors import Corrector
-    from cimsim.training.fit import _Training
     from cimsim.training.parallel import Ranks
+    from cimsim.training.plan import TrainingPlan
     from cimsim.training.progress import Silent
+    from cimsim.training.trainer import Trainer
 
     class Look(Corrector):
         name, start, surrogate = "look", 0.0, "identity"
@@ -290,7 +291,8 @@ def test_what_a_corrector_measures_is_the_loss(more: dict[str, Any], tmp_path: P
     )
     terms = ("consistency", "adversarial:steps=1", "lotion", f"distill:teacher={teacher.path}")
     settings = make_config(profile="pcm-ibm-2020", epochs=1, objective=terms, ramp=0, **more)
-    training = _Training(settings, tmp_path, Silent(), Ranks(), "cpu", trust=False)
+    plan = TrainingPlan.load(settings)
+    training = Trainer(plan, tmp_path, Silent(), Ranks(), "cpu", trust=False)
     training.corrector = look = Look()
     x, y = next(training.loader.epoch(0))
     training.model.train()

@@ -64,9 +64,9 @@ def build_model(spec: str, input_shape: tuple[int, ...], classes: int, seed: int
             raise CimsimError(unknown("model", spec, (*MODELS, "package.module:function")))
         got, fitting = ("text", _OF_TEXT) if len(input_shape) == 1 else ("images", _OF_IMAGES)
         if spec not in fitting:
-            wanted = "images" if got == "text" else "text"
+            expected = "images" if got == "text" else "text"
             raise CimsimError(
-                f"model '{spec}' is for {wanted}, the data are {got}; choose --model "
+                f"model '{spec}' is for {expected}, the data are {got}; choose --model "
                 + ", ".join(fitting)
             )
         return _BUILDERS[spec](input_shape, classes)

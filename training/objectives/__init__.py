@@ -14,7 +14,7 @@ from cimsim.training.objectives.consistency import Consistency
 from cimsim.training.objectives.cross_entropy import CrossEntropy
 from cimsim.training.objectives.distill import Distill
 from cimsim.training.objectives.lotion import Lotion, LotionDevice
-from cimsim.training.objectives.objective import Objective, Step
+from cimsim.training.objectives.objective import Objective, TrainStep
 from cimsim.training.objectives.path_sample_analytic import PathSampleAnalytic
 from cimsim.training.objectives.penalty import Penalty
 
@@ -45,7 +45,7 @@ def make_objectives(specs: Iterable[str]) -> list[Objective]:
     return [CrossEntropy(), *named]
 
 
-def total(objectives: Iterable[Objective], step: Step) -> Tensor:
+def total(objectives: Iterable[Objective], step: TrainStep) -> Tensor:
     """The loss: the weighted sum of all terms."""
     terms = [objective.weight * objective.term(step) for objective in objectives]
     return torch.stack(terms).sum() if terms else step.logits.new_zeros(())
@@ -60,4 +60,4 @@ def watched(objectives: Sequence[Objective], model: nn.Module) -> Iterator[None]
         yield
 
 
-__all__ = ["OBJECTIVES", "Objective", "Step", "make_objectives", "total", "watched"]
+__all__ = ["OBJECTIVES", "Objective", "TrainStep", "make_objectives", "total", "watched"]

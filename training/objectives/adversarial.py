@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cimsim.nn import analog_layers, perturbed
 from cimsim.training.objectives.distances import divergence
-from cimsim.training.objectives.objective import Objective, Step, Weight
+from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
 class Adversarial(Objective):
@@ -38,7 +38,7 @@ class Adversarial(Objective):
     ) -> None:
         self.weight, self.zeta, self.steps, self.epsilon = weight, zeta, steps, epsilon
 
-    def term(self, step: Step) -> Tensor:
+    def term(self, step: TrainStep) -> Tensor:
         """The mean over the batch."""
         layers = analog_layers(step.model)
         natural = step.digital()
@@ -57,7 +57,7 @@ class Adversarial(Objective):
             return divergence(natural, step.digital())
 
     def _worsened(
-        self, factors: dict[str, Tensor], natural: Tensor, step: Step
+        self, factors: dict[str, Tensor], natural: Tensor, step: TrainStep
     ) -> dict[str, Tensor]:
         """The factors ``m``, one step of the attack further.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.nn import analog_layers
-from cimsim.training.objectives.objective import Objective, Step, Weight
+from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
 class Consistency(Objective):
@@ -36,7 +36,7 @@ class Consistency(Objective):
         """Look at the outputs of the forward pass."""
         return _recording(model, self._noisy)
 
-    def term(self, step: Step) -> Tensor:
+    def term(self, step: TrainStep) -> Tensor:
         """The mean over layers and batch."""
         clean: dict[str, Tensor] = {}
         with torch.no_grad(), _recording(step.model, clean):

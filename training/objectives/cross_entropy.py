@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from cimsim.training.objectives.objective import Objective, Step, Weight
+from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
 class CrossEntropy(Objective):
@@ -26,7 +26,7 @@ class CrossEntropy(Objective):
     ) -> None:
         self.weight, self.smoothing = weight, smoothing
 
-    def term(self, step: Step) -> Tensor:
+    def term(self, step: TrainStep) -> Tensor:
         """The mean over the batch."""
         logits = step.logits.flatten(0, -2)
         return F.cross_entropy(logits, step.y.flatten(), label_smoothing=self.smoothing)

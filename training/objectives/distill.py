@@ -13,7 +13,7 @@ from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers
 from cimsim.quantizers.quantizer import RandomQuantizer
 from cimsim.training.objectives.distances import divergence
-from cimsim.training.objectives.objective import Objective, Step, Weight
+from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
 class Distill(Objective):
@@ -54,7 +54,7 @@ class Distill(Objective):
             layer.digital = True
         self._model = teacher.requires_grad_(False)
 
-    def _answers(self, step: Step) -> Tensor:
+    def _answers(self, step: TrainStep) -> Tensor:
         assert self._model is not None
         for module in self._model.modules():
             if isinstance(module, RandomQuantizer):
@@ -62,7 +62,7 @@ class Distill(Objective):
         answers: Tensor = self._model(step.x)
         return answers
 
-    def term(self, step: Step) -> Tensor:
+    def term(self, step: TrainStep) -> Tensor:
         """The mean over the batch."""
         with torch.no_grad():
             answers = step.digital() if self._model is None else self._answers(step)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, analog_layers
 from cimsim.quantizers.quantizer import Bits, Group, Groups
-from cimsim.training.objectives.objective import Objective, Step, Weight
+from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 _SMALLEST = 1e-12
 _ON_THE_GRID = 1e-4  # in steps
@@ -43,7 +43,7 @@ class Lotion(Objective):
     ) -> None:
         self.bits, self.weight, self.group = bits, weight, group
 
-    def term(self, step: Step) -> Tensor:
+    def term(self, step: TrainStep) -> Tensor:
         """The sum over the weights of analog layers; 0 while no curvature is known."""
         return _half_trace(step, self._variance)
 
@@ -79,7 +79,7 @@ class LotionDevice(Objective):
                 )
             _programming_variance(layer)
 
-    def term(self, step: Step) -> Tensor:
+    def term(self, step: TrainStep) -> Tensor:
         """The sum over the weights of analog layers; 0 while there is no noise."""
         if step.strength == 0:
             return step.logits.new_zeros(())
@@ -98,7 +98,7 @@ def rounding_variance(w: Tensor, bits: int, group: Group) -> Tensor:
     return groups.whole(step.square() * off * (1 - off))
 
 
-def _half_trace(step: Step, variance: Callable[[AnalogLayer], Tensor]) -> Tensor:
+def _half_trace(step: TrainStep, variance: Callable[[AnalogLayer], Tensor]) -> Tensor:
     total = step.logits.new_zeros(())
     for layer in analog_layers(step.model).values():
         assert isinstance(layer.weight, nn.Parameter)

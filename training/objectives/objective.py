@@ -20,7 +20,7 @@ Context = Callable[[], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainStep:
     """One training step, after its forward pass.
 
     Attributes:
@@ -89,5 +89,5 @@ class Objective(ABC):
         return nullcontext()
 
     @abstractmethod
-    def term(self, step: Step) -> Tensor:
+    def term(self, step: TrainStep) -> Tensor:
         """The term, a scalar."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.training.models.stochastic_binary import StochasticBinary
-from cimsim.training.objectives.objective import Objective, Step, Weight
+from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
 class PathSampleAnalytic(Objective):
@@ -36,7 +36,7 @@ class PathSampleAnalytic(Objective):
                 f"{type(model).__name__}; choose --model stochastic-binary"
             )
 
-    def term(self, step: Step) -> Tensor:
+    def term(self, step: TrainStep) -> Tensor:
         """The mean over the batch."""
         assert isinstance(step.model, StochasticBinary)
         with step.repeated():

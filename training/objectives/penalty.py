@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers
-from cimsim.training.objectives.objective import Objective, Step, Weight
+from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
 class Penalty(Objective):
@@ -35,7 +35,7 @@ class Penalty(Objective):
                 "has, such as --quantize-weights mixed"
             )
 
-    def term(self, step: Step) -> Tensor:
+    def term(self, step: TrainStep) -> Tensor:
         """The mean over all weights of analog layers."""
         first, *others = _penalties(step.model)
         total: Tensor = sum(others, first)

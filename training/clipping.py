@@ -1,4 +1,4 @@
-"""Two small habits of noise-aware training: clipped weights, and statistics that know the noise."""
+"""Clip weights, and re-estimate the statistics of batch norm under noise."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def reestimate_statistics(
     model without such statistics is left alone.
     Source: AdaBS of V. Joshi et al., Nature Communications 11, 2473 (2020), done before deployment.
     """
-    found: dict[str, Any] = {
+    averaged: dict[str, Any] = {
         name: module
         for name, module in model.named_modules()
         if isinstance(module, kinds) and getattr(module, "track_running_stats", True)
     }
-    if not found:
+    if not averaged:
         return
-    with evaluating(model), averaging(found, "reestimation"):
+    with evaluating(model), averaging(averaged, "reestimation"):
         for module in model.modules():
             if isinstance(module, AnalogLayer):
                 module.training = True  # not its quantizers

@@ -1,0 +1,90 @@
+"""From the last step to a finished run: statistics, ranges, test accuracy, and its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from cimsim.nn import ColumnDenoiser, age, calibrate, digital, program, set_profile
+from cimsim.training.checkpoint import remove_checkpoint
+from cimsim.training.clipping import reestimate_statistics
+from cimsim.training.evaluate import evaluate
+from cimsim.training.files import sha256_of, write_text
+from cimsim.training.manifest import hash_of, read_sums, write_sums
+from cimsim.training.records import ENV, METRICS, RESULT
+from cimsim.training.run import (
+    CHECKPOINT,
+    CONFIG,
+    MODEL,
+    PROFILE,
+    calibration_batches,
+    new_model,
+    refuse_not_finite,
+    save_weights,
+)
+from cimsim.training.sharding import whole_state
+from cimsim.training.trainer import Trainer
+
+_BATCHNORM_BATCHES = 50
+
+
+def finish(trainer: Trainer) -> None:
+    """Re-estimate statistics, evaluate, and write the files that make a run finished.
+
+    Processes that hold shards of the model evaluate it together; the first one writes.
+    """
+    model, config, data, out = trainer.model, trainer.config, trainer.data, trainer.out
+    with torch.no_grad():
+        for parameter, mean in zip(model.parameters(), trainer.average, strict=False):
+            parameter.copy_(mean)
+    trainer.method.finish(model, _some_batches(trainer))
+    set_profile(model, trainer.devices)
+    age(model, 0)
+    calibrate(model, calibration_batches(config, data, trainer.device), missing=True)
+    if not trainer.method.on_device:
+        reestimate_statistics(model, _some_batches(trainer), kinds=(ColumnDenoiser,))
+    test_x, test_y = data.test_x.to(trainer.device), data.test_y.to(trainer.device)
+    with digital(model):
+        plain = evaluate(model, test_x, test_y, data.batch_size)
+    program(model, config.seed)
+    on_chip = evaluate(model, test_x, test_y, data.batch_size)
+    state = None if trainer.mesh is None else whole_state(model, keep=trainer.ranks.first)
+    if not trainer.ranks.first:
+        return
+    if state is not None:
+        model = new_model(config, trainer.plan.profile, trainer.plan.layers, data)
+        model.load_state_dict(state)
+    refuse_not_finite(model.state_dict(), trainer.not_measured, "the training diverged")
+    save_weights(model, out / MODEL)
+    result = {
+        "digital_accuracy": plain.accuracy,
+        "digital_loss": plain.loss,
+        "chip_seed": config.seed,
+        "chip_accuracy": on_chip.accuracy,
+        "chip_loss": on_chip.loss,
+        "data_fingerprint": data.fingerprint,
+        "token": data.token,
+    }
+    _write_result(trainer, json.dumps(result, indent=2) + "\n")
+    remove_checkpoint(out / CHECKPOINT)
+
+
+def _write_result(trainer: Trainer, text: str) -> None:
+    """Write ``result.json``, after the hashes of all files of the run."""
+    out, before = trainer.out, read_sums(trainer.out)
+    fixed = [CONFIG, PROFILE, ENV, *trainer.plan.layer_profiles()]
+    sums = {name: before.get(name) or [sha256_of(out / name)] for name in fixed}
+    sums[METRICS] = [trainer.metrics_hash.hexdigest()]
+    sums[MODEL] = [sha256_of(out / MODEL)]
+    sums[RESULT] = [hash_of(text)]
+    write_sums(out, sums)
+    write_text(out / RESULT, text)
+
+
+def _some_batches(trainer: Trainer) -> Iterator[Tensor]:
+    batches = trainer.loader.epoch(trainer.config.epochs)
+    for _, (x, _) in zip(range(_BATCHNORM_BATCHES), batches, strict=False):
+        yield x.to(trainer.device)

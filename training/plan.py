@@ -1,0 +1,61 @@
+"""Everything that decides the weights of a run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from torch import nn
+
+from cimsim.profile import Profile, fingerprint, load_profile
+from cimsim.training.config import TrainConfig
+from cimsim.training.data import DataSet, load_data
+from cimsim.training.layer_options import Layers, parse_layers, with_profiles
+from cimsim.training.manifest import hash_of
+from cimsim.training.run import LAYER, new_model
+
+PLACES = ("profile", "layer", "data_dir", "parallel")
+"""Settings that may change between the start of a run and its resumption."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Settings, profile, settings of single layers, and data of a run."""
+
+    config: TrainConfig
+    profile: Profile
+    layers: Layers
+    data: DataSet
+
+    @classmethod
+    def load(cls, config: TrainConfig) -> TrainingPlan:
+        """Load the profiles and the data that ``config`` names.
+
+        Raises:
+            CimsimError: if one of them is missing or invalid.
+        """
+        return cls(
+            config=config,
+            profile=load_profile(config.profile, config.overrides),
+            layers=with_profiles(parse_layers(config.layer)),
+            data=load_data(config.data, config.data_dir),
+        )
+
+    def new_model(self) -> nn.Module:
+        """Build the model of the run, with the weights it starts from."""
+        return new_model(self.config, self.profile, self.layers, self.data, self.config.start)
+
+    def layer_profiles(self) -> dict[str, Profile]:
+        """Profiles of layers that have their own, by file name within the run."""
+        numbered = enumerate(self.layers.values(), start=1)
+        return {LAYER.format(n): layer["profile"] for n, layer in numbered if "profile" in layer}
+
+    def identity(self) -> str:
+        """Hash of all contents; it does not depend on where profiles and data are stored."""
+        settings = self.config.model_dump(mode="json", exclude=set(PLACES))
+        own = {
+            pattern: {k: fingerprint(v) if k == "profile" else v for k, v in layer.items()}
+            for pattern, layer in self.layers.items()
+        }
+        content = [settings, fingerprint(self.profile), own, self.data.fingerprint]
+        return hash_of(json.dumps(content, sort_keys=True))
