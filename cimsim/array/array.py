@@ -94,7 +94,8 @@ class Array(Circuit):
         """Variance of each weight right after programming, in its shape and its units squared.
 
         The sum over the weight's cells of the squared standard deviations of all programming noise,
-        before anything is clamped or verified. Differentiable in ``weight``, also through the scale.
+        before anything is clamped or verified. Differentiable in ``weight``, also through the
+        scale.
 
         Raises:
             CimsimError: for a profile with bit slicing, with pairs that correct each other, or with
@@ -181,8 +182,8 @@ class Array(Circuit):
     def scatter_to_columns(self, dy: Tensor, mask: Mask | None, scale: Tensor | None) -> Tensor:
         """``mask * scale * dy`` at every column of every tile and slice, shaped like the currents.
 
-        ``scale [tiles, columns]``; None for a mask or scale of ones. The next call may overwrite the
-        result.
+        ``scale [tiles, columns]``; None for a mask or scale of ones. The next call may overwrite
+        the result.
         """
         multiplier = plain if self.profile.array.slices > 1 else self._multiplier(dy, scale)
         return multiplier.scatter_to_columns(self, dy, mask, scale)

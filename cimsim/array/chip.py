@@ -16,6 +16,7 @@ from cimsim.circuits.adc import draw_adc
 from cimsim.circuits.mapping import Mapping, weight_scale
 from cimsim.circuits.wires import effective_conductance
 from cimsim.physics import (
+    ReadContext,
     aged_uS,
     at_temperature_uS,
     broken_uS,
@@ -121,7 +122,7 @@ def make_chip(
     if slow is not None:
         first, *others = terms
         terms = [Term(first.shape, first.relative + slow), *others]
-    variance_uS2 = read_variance_uS2(*place, cell, age_s, profile.temperature_C)
+    variance_uS2 = read_variance_uS2(ReadContext(*place, cell, age_s, profile.temperature_C))
     variance = None if variance_uS2 is None else mapping.variances(arriving(variance_uS2, 2))
     gated_uS = straight = None
     if wires is not None and wires.cells == "gated" and wires.strength > 0:

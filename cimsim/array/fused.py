@@ -119,8 +119,8 @@ class FusedProgrammed:
 def _draws(
     packed: PackedPhysics, seed: int, cycle: int, slow: tuple[float, bool] | None = None
 ) -> list[tuple[Part, ...]]:
-    """Normal numbers of programming and drift, and with ``slow`` (age in s, single use) those of the
-    slow part of each read noise."""
+    """Normal numbers of programming and drift, and with ``slow`` (age in s, single use) those of
+    the slow part of each read noise."""
     draws = [
         written_parts(seed, cycle, drawn.device_share, drawn.family, drawn.number)
         for drawn in packed.draws

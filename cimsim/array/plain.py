@@ -140,7 +140,8 @@ def _encoded(circuit: Circuit, x: Tensor, ranges: ConverterRanges, save: SaveOpt
 def encode(circuit: Circuit, x: Tensor, ranges: ConverterRanges) -> Tensor:
     """See :meth:`cimsim.array.Array.encode`."""
     dac, codes = circuit.dac, circuit.dac_codes(ranges)
-    assert dac is not None and codes is not None
+    assert dac is not None
+    assert codes is not None
     return dac.encode(x / codes.size, want_inside=False)[0]
 
 
@@ -157,7 +158,8 @@ def through_dac(
         assert mask is not None
         return dx * mask.unpack()
     dac, codes = circuit.dac, circuit.dac_codes(ranges)
-    assert dac is not None and codes is not None
+    assert dac is not None
+    assert codes is not None
     return dx * dac.inside(x / codes.size)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping
-from cimsim.physics import slow_flicker, slow_telegraph_uS
+from cimsim.physics import ReadContext, slow_flicker, slow_telegraph_uS
 from cimsim.physics.draws import sum_of_normals
 from cimsim.profile import Profile
 from cimsim.seeds import cycle_seed
@@ -42,10 +42,10 @@ def slow_currents(
     """
     cell, mapping = profile.cell, Mapping(profile.cell, profile.array)
     now = cycle_seed(seed, cycle)
-    place = (g_uS, g_target_uS, cell, age_s, profile.temperature_C, now, single_use)
+    at = ReadContext(g_uS, g_target_uS, cell, age_s, profile.temperature_C)
     changes = []
     with torch.no_grad():
-        for sigma_uS, parts in slow_flicker(*place):
+        for sigma_uS, parts in slow_flicker(at, now, single_use):
             variance = mapping.variances(arriving(sigma_uS.square(), 2))
             changes.append(variance.sqrt() * sum_of_normals(variance, parts))
         states_uS = slow_telegraph_uS(g_uS, cell, age_s, seed, cycle)

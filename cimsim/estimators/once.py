@@ -26,8 +26,8 @@ def refuse_batched(dy: Tensor) -> None:
 
 
 def edge(x: Tensor) -> Tensor | None:
-    """An empty tensor that depends on ``x`` in autograd's graph and holds none of its memory; None if
-    ``x`` needs no gradient."""
+    """An empty tensor that depends on ``x`` in autograd's graph and holds none of its memory; None
+    if ``x`` needs no gradient."""
     return x.narrow(0, 0, 0).clone() if x.requires_grad else None
 
 

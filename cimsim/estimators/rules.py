@@ -3,8 +3,8 @@
 The forward pass ``y = S(x, W; xi)`` simulates the array. The backward pass is the vector-Jacobian
 product of a mean response ``m(x, W)``, as if ``y = m + stop_gradient(S - m)``. The rules differ in
 ``m`` only; ``delta`` is ``dL/dy``, ``s_adc`` and ``s_dac`` are the slopes of the saturating
-converters (1 inside the range, 0 outside), ``W_prog(W)`` are the weights that the chip holds. A rule
-has a letter, which files keep, and a name; both are accepted everywhere.
+converters (1 inside the range, 0 outside), ``W_prog(W)`` are the weights that the chip holds. A
+rule has a letter, which files contain, and a name; both are accepted everywhere.
 
 | rule                | dL/dW                              | dL/dx                            |
 |---------------------|------------------------------------|----------------------------------|

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-# Nodes of autograd's graph that save their result, and those whose result shares their input's memory.
+# Nodes of autograd's graph that save their result, and nodes that return a view of their input.
 _SAVES_RESULT = frozenset(
     f"{name}Backward0" for name in ("Relu", "Sigmoid", "Tanh", "Exp", "Sqrt", "Softmax", "Elu")
 )

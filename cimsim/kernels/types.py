@@ -146,7 +146,7 @@ class Backend(Protocol):
         y: Tensor,
         want_mask: bool,
     ) -> Tensor | None:
-        """The ADC and the digital sum: ``y = sum_tiles scale * lsb * code(z / lsb + noise) + bias``.
+        """The ADC and the digital sum: ``y = sum_tiles scale * lsb * code(z / lsb + xi) + bias``.
 
         Args:
             z: currents in units of relative weight times DAC codes, laid out as ``lines``.

@@ -230,8 +230,8 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
     # Calibration.
 
     def start_observing(self, on_chip: bool = False) -> None:
-        """Start to observe the signals at the converters: of a perfect chip, or (``on_chip``) of the
-        chip of evaluation mode at its age."""
+        """Start to observe the signals at the converters: of a perfect chip, or (``on_chip``) of
+        the chip of evaluation mode at its age."""
         perfect = replace(self._array, profile=self.profile.scale_noise(0.0))
         array = self._array if on_chip else perfect
         self.observer = SignalObserver(array, self._range_groups.count, on_chip)

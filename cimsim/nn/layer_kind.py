@@ -25,7 +25,7 @@ class LayerKind(nn.Module):
 
     @staticmethod
     def tiling(layer: nn.Module, array: ArraySpec) -> Tiling:
-        """Layout of the weights of ``layer`` (analog or still digital) on the tiles of ``array``."""
+        """Layout of the weights of ``layer`` (analog or digital) on the tiles of ``array``."""
         raise NotImplementedError
 
     @property

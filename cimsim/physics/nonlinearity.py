@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import singledispatch
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.physics.curves import evaluate
 from cimsim.profile import PolynomialIV, SinhIV
 
 Terms = tuple[tuple[Callable[[Tensor], Tensor], Tensor], ...]
 
 
-@ByKind
+@singledispatch
 def iv_terms(iv: object, g_uS: Tensor) -> Terms:
     """The current over ``v_read`` as ``sum_k f_k(u) G_k``, with ``u = V / v_read`` in [-1, 1].
 

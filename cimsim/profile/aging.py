@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from pydantic_core import InitErrorDetails
@@ -31,6 +31,8 @@ class AgingEffect(SpreadEffect, WrittenEffect):
     Source: S. Arrhenius, Z. Phys. Chem. 4, 226 (1889); the activation energy is the device's.
     """
 
+    depends_on_age: ClassVar[bool] = True
+
     activation_eV: Annotated[NonNegative, Field(le=5)] = Field(
         default=0.0, description="activation energy of the aging; 0 ages alike at any temperature"
     )
@@ -55,7 +57,7 @@ class AgingEffect(SpreadEffect, WrittenEffect):
 
     @property
     def uses_temperature(self) -> bool:
-        """Whether the operating temperature changes anything."""
+        """Whether it changes with the operating temperature."""
         return self.activation_eV > 0 and self.storage_C is None
 
     def stored_at_C(self, temperature_C: float) -> float:

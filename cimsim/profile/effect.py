@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
@@ -18,18 +18,27 @@ _Spread = TypeVar("_Spread", bound="SpreadEffect")
 class Effect(Sourced):
     """One non-ideality: a named equation (``kind``), its numbers, and a knob on its size.
 
-    ``strength`` multiplies the effect; at 0 it is exactly absent. ``random`` says whether it is
-    noise, which differs from chip to chip or read to read, or the same on every chip.
+    ``strength`` multiplies the effect; at 0 it is exactly absent.
+
+    A class declares what its effect depends on, so that nothing else needs to list kinds:
+
+    Attributes:
+        random: whether it is noise, which differs from chip to chip or read to read, or the same on
+            every chip.
+        depends_on_age: whether it changes with the time since programming.
+        allows_signed_cells: whether its equation also holds for conductances below 0.
     """
 
     random: ClassVar[bool] = True
+    depends_on_age: ClassVar[bool] = False
+    allows_signed_cells: ClassVar[bool] = False
 
     kind: str
     strength: Knob = Field(default=1.0, description="factor on this effect; 0 switches it off")
 
     @property
     def uses_temperature(self) -> bool:
-        """Whether the operating temperature changes anything; of drift."""
+        """Whether it changes with the operating temperature."""
         return False
 
     def scale_noise(self: _Effect, factor: float) -> _Effect:
@@ -51,6 +60,17 @@ class SpreadEffect(Effect):
     def scale_noise(self: _Spread, factor: float) -> _Spread:
         """Scales the spread from cell to cell; the mean stays."""
         return self.model_copy(update={"spread_strength": self.spread_strength * factor})
+
+
+def effects_in(section: Section) -> Iterator[Effect]:
+    """Every effect in ``section``, at any depth."""
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Effect):
+                yield part
+            elif isinstance(part, Section):
+                yield from effects_in(part)
 
 
 def map_effects(section: _Section, change: Callable[[Effect], Effect]) -> _Section:

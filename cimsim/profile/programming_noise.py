@@ -8,7 +8,7 @@ share stays with the device, and the rest is drawn at every write; see
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -46,6 +46,8 @@ class RelativeProgrammingNoise(WrittenEffect):
     Source: textbook model, no device.
     """
 
+    allows_signed_cells: ClassVar[bool] = True
+
     kind: Literal["relative"] = "relative"
     sigma_of_g: NonNegative = Field(description="spread as a fraction of the cell's conductance")
 
@@ -60,6 +62,8 @@ class GaussianProgrammingNoise(WrittenEffect):
     Units: sigma in uS; sigma_of_g_max is a fraction of g_max.
     Source: textbook model, no device.
     """
+
+    allows_signed_cells: ClassVar[bool] = True
 
     kind: Literal["gaussian"] = "gaussian"
     sigma_of_g_max: NonNegative = Field(description="spread as a fraction of g_max")
