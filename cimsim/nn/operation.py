@@ -83,7 +83,9 @@ def analog(
     return results[0]
 
 
-@torch.library.custom_op("cimsim::analog", mutates_args=())
+# torch caches compiled graphs by the names of their operations: an operation whose arguments or
+# results change needs a new name.
+@torch.library.custom_op("cimsim::mvm", mutates_args=())
 def _forward(
     x: Tensor,
     weight: Tensor,
@@ -174,7 +176,7 @@ def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor | None, ...]:
     return *needed, None, None, None, None
 
 
-@torch.library.custom_op("cimsim::analog_backward", mutates_args=())
+@torch.library.custom_op("cimsim::mvm_backward", mutates_args=())
 def _backward(
     dy: Tensor,
     weight: Tensor,
