@@ -118,28 +118,38 @@ class Circuit:
 
     @cached_property
     def not_read(self) -> tuple[str, ...]:
-        """Names of the profile's settings that the kernels do not read.
-
-        They cover uniform converters and a digital sum over tiles.
-        """
-        cell, dac, wires = self.profile.cell, self.profile.dac, self.profile.wires
-        gated = wires is not None and wires.strength > 0 and wires.cells == "gated"
-        traps = (e for e in cell.read_noise if isinstance(e, TelegraphReadNoise) and not e.slow)
-        settings = {
-            "array.mapping": self.mapping.reference or self.mapping.digital_offset != 0,
-            "array.slices": self.profile.array.slices > 1,
-            "cell.iv": cell.iv is not None and cell.iv.strength > 0,
-            "cell.read_noise": any(effect.strength for effect in traps),
-            "dac.bit_serial": dac.bit_serial,
-            "dac.errors": any(error.strength for error in dac.errors),
-            "adc.bits": self.adc is None or self.profile.adc.bits == 1,
-            "adc.codes": not isinstance(self.profile.adc.codes, UniformCodes),
-            "adc.errors": any(error.strength for error in self.profile.adc.errors),
-            "wires": gated,
-        }
-        return tuple(name for name, is_set in settings.items() if is_set)
+        """See :func:`not_read`."""
+        return not_read(self.profile)
 
     @property
     def not_fused(self) -> tuple[str, ...]:
-        """Names of the profile's settings that run in plain torch instead of the kernels."""
-        return tuple(sorted({*not_programmed(self.profile), *self.not_read}))
+        """See :func:`not_fused`."""
+        return not_fused(self.profile)
+
+
+def not_read(profile: Profile) -> tuple[str, ...]:
+    """Names of the settings of ``profile`` that the kernels do not read.
+
+    They cover uniform converters and a digital sum over tiles.
+    """
+    cell, dac, adc, wires = profile.cell, profile.dac, profile.adc, profile.wires
+    mapping = Mapping(cell, profile.array)
+    traps = (e for e in cell.read_noise if isinstance(e, TelegraphReadNoise) and not e.slow)
+    settings = {
+        "array.mapping": mapping.reference or mapping.digital_offset != 0,
+        "array.slices": profile.array.slices > 1,
+        "cell.iv": cell.iv is not None and cell.iv.strength > 0,
+        "cell.read_noise": any(effect.strength for effect in traps),
+        "dac.bit_serial": dac.bit_serial,
+        "dac.errors": any(error.strength for error in dac.errors),
+        "adc.bits": adc.bits is None or adc.bits == 1,
+        "adc.codes": not isinstance(adc.codes, UniformCodes),
+        "adc.errors": any(error.strength for error in adc.errors),
+        "wires": wires is not None and wires.strength > 0 and wires.cells == "gated",
+    }
+    return tuple(name for name, is_set in settings.items() if is_set)
+
+
+def not_fused(profile: Profile) -> tuple[str, ...]:
+    """Names of the settings of ``profile`` that run in plain torch instead of the kernels."""
+    return tuple(sorted({*not_programmed(profile), *not_read(profile)}))

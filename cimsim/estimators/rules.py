@@ -86,7 +86,7 @@ class BackwardRule(Protocol):
 
 
 class Autograd:
-    """A: autograd through the programmed weights, the scale of their noise included."""
+    """Autograd through the programmed weights, the scale of their noise included."""
 
     letter: ClassVar[str] = "A"
     name: ClassVar[str] = RULE_NAMES[letter]
@@ -99,7 +99,7 @@ class Autograd:
 
 
 class WeightStraightThrough:
-    """B: programmed weights for the input's gradient, identity for the weight's."""
+    """Programmed weights for the input's gradient, identity for the weight's."""
 
     letter: ClassVar[str] = "B"
     name: ClassVar[str] = RULE_NAMES[letter]
@@ -112,7 +112,7 @@ class WeightStraightThrough:
 
 
 class OutputStraightThrough:
-    """C: the array is replaced by its digital layer, ``m = W x``."""
+    """The array is replaced by its digital layer, ``m = W x``."""
 
     letter: ClassVar[str] = "C"
     name: ClassVar[str] = RULE_NAMES[letter]
@@ -125,7 +125,7 @@ class OutputStraightThrough:
 
 
 class ClippedStraightThrough:
-    """E: digital weights between saturating converters, ``m = clip(W clip(x))``."""
+    """Digital weights between saturating converters, ``m = clip(W clip(x))``."""
 
     letter: ClassVar[str] = "E"
     name: ClassVar[str] = RULE_NAMES[letter]
@@ -139,7 +139,7 @@ class ClippedStraightThrough:
 
 
 class ProgrammedMean:
-    """F: programmed weights between saturating converters, ``m = clip(W_prog(W) clip(x))``."""
+    """Programmed weights between saturating converters, ``m = clip(W_prog(W) clip(x))``."""
 
     letter: ClassVar[str] = "F"
     name: ClassVar[str] = RULE_NAMES[letter]

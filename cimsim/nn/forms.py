@@ -6,12 +6,15 @@ other tensors have none.
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from torch import Tensor, nn, strided
 
 from cimsim.errors import CimsimError
 from cimsim.torch_private import holds_numbers
+
+Model = TypeVar("Model", bound=nn.Module)
+"""The type of a model, which functions that return their argument keep."""
 
 
 def require_module(model: object) -> None:

@@ -102,7 +102,7 @@ def summary(model: nn.Module) -> Summary:
     >>> print(cimsim.summary(cimsim.convert(net, "pcm-ibm-2020")))
     layer  kind       parameters  tiles  utilization  cells  where
     0      Embedding          80                             digital: looks up, does not multiply
-    1      Linear             36      1       0.01 %     64  pcm-ibm-2020, rule F
+    1      Linear             36      1       0.01 %     64  pcm-ibm-2020, rule programmed-mean
     all                      116      1       0.01 %     64
     """
     require_module(model)
@@ -120,7 +120,7 @@ def summary(model: nn.Module) -> Summary:
         if isinstance(module, AnalogLayer):
             with settled(module):
                 shape = tuple(module.to_matrix(module.weight.detach().to("meta")).shape)
-            where = f"{module.profile.name}, rule {module.rule.letter}"
+            where = f"{module.profile.name}, rule {module.rule.name}"
             if module.digital:
                 where += ", digital for now"
             kind = module.torch_class.__name__

@@ -10,8 +10,10 @@ from types import ModuleType
 import pytest
 from packaging.requirements import Requirement
 
+from cimsim.array.circuit import not_fused
 from cimsim.cli import doctor
 from cimsim.kernels import cpu
+from cimsim.profile import load_profile, profile_names
 
 ROOT = Path(__file__).parents[2]
 
@@ -90,6 +92,17 @@ def test_a_missing_compiler_is_a_note(cimsim: Command, monkeypatch: pytest.Monke
     code, out, _ = cimsim("doctor")
     assert code == 0
     assert "no C++ compiler; install g++" in out
+
+
+def test_each_shipped_profile_is_fast_or_says_why_not(cimsim: Command) -> None:
+    _, out, _ = cimsim("doctor")
+    (fast,) = [line for line in out.splitlines() if line.startswith("fast profiles")]
+    for name in profile_names():
+        (slow,) = [line for line in out.splitlines() if line.split()[:1] == [name]] or [""]
+        settings = not_fused(load_profile(name))
+        assert (name in fast.replace(",", "").split()) == (not settings)
+        assert bool(slow) == bool(settings)
+        assert all(setting in slow for setting in settings)
 
 
 @pytest.fixture
