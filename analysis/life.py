@@ -36,11 +36,7 @@ from cimsim.analysis.study import (
 from cimsim.analysis.upkeep import possible_upkeep
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, set_profile
-from cimsim.profile import (
-    FlickerReadNoise,
-    Profile,
-    override_profile,
-)
+from cimsim.profile import Profile, effects, override_profile
 from cimsim.training.run import Run
 from cimsim.units import format_duration, parse_duration
 
@@ -183,8 +179,7 @@ def _drifts(profile: Profile) -> bool:
 
 def ages(profile: Profile) -> bool:
     """Whether anything changes with age: conductances, or how noisy their reads are."""
-    flicker = [e for e in profile.cell.read_noise if isinstance(e, FlickerReadNoise)]
-    return _drifts(profile) or any(effect.strength for effect in flicker)
+    return any(effect.depends_on_age and effect.strength for _, effect in effects(profile))
 
 
 def ways_of(run: Run, devices: Assignment) -> tuple[str, ...]:

@@ -149,7 +149,7 @@ def measure(subject: Subject, chips: int) -> Sensitivity:
                 parameters=found.parameters,
                 products=signal.products / products,
                 tiles=found.occupancy.tiles,
-                utilisation=found.occupancy.utilisation,
+                utilisation=found.occupancy.utilization,
                 snr_dB=signal.snr_dB,
                 dac_cut=signal.dac_cut,
                 adc_cut=signal.adc_cut,

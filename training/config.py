@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cimsim.errors import CimsimError
+from cimsim.rule_names import described_rules, letter_of_rule
 from cimsim.training.layer_options import parse_layers
 from cimsim.training.manifest import has_sums, read_checked
 from cimsim.training.recipes import recipe
@@ -52,7 +53,8 @@ class TrainConfig(BaseModel):
         default="noise-aware", description="Method: noise-aware, digital or standard-nat."
     )
     rule: str = Field(
-        default="F", description="backward rule of noise-aware training: A, B, C, E, F"
+        default="F",
+        description=f"backward rule of noise-aware training: {described_rules()}",
     )
     objective: tuple[str, ...] = Field(
         default=(), description="Term of the loss, such as distill:temperature=4."
@@ -157,6 +159,11 @@ class TrainConfig(BaseModel):
             if isinstance(text, str | Path) and "\0" in str(text):
                 raise ValueError("must not contain a NUL character")
         return value
+
+    @field_validator("rule")
+    @classmethod
+    def _rule(cls, rule: str) -> str:
+        return letter_of_rule(rule)  # files contain letters
 
     @field_validator("layer")
     @classmethod

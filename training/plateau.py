@@ -46,7 +46,7 @@ class PlateauWatch:
             layer
             for layer in analog_layers(model).values()
             if layer.weight_quantizer is not None
-            and layer.weight_quantizer.codes(layer.arranged(layer.weight)) is not None
+            and layer.weight_quantizer.codes(layer.to_matrix(layer.weight)) is not None
         ]
         self._before: list[tuple[Tensor, Tensor]] | None = None
         self._last_loss: float | None = None
@@ -111,6 +111,6 @@ def _state(layer: AnalogLayer) -> tuple[Tensor, Tensor]:
     """Return the latent weight and the indices of its levels."""
     assert layer.weight_quantizer is not None
     weight = whole(layer.weight)
-    codes = layer.weight_quantizer.codes(layer.arranged(weight))
+    codes = layer.weight_quantizer.codes(layer.to_matrix(weight))
     assert codes is not None
     return weight.detach().clone(), codes

@@ -337,7 +337,7 @@ class Trainer:
 
 def _step_size(layer: AnalogLayer) -> float:
     """Step of a corrector: the distance between weight levels, or a tenth of the weight's RMS."""
-    quantizer, weight = layer.weight_quantizer, layer.arranged(layer.weight.detach())
+    quantizer, weight = layer.weight_quantizer, layer.to_matrix(layer.weight.detach())
     step = None if quantizer is None else quantizer.step_size(weight)
     return step or 0.1 * float(weight.square().mean().sqrt()) or _SMALLEST_STEP
 

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from cimsim.array.compensation import drift_factor
 from cimsim.array.slow_noise import slow_currents
-from cimsim.array.telegraph import Traps, find_traps
-from cimsim.circuits.adc import AdcState, draw_adc
+from cimsim.array.telegraph import find_traps
+from cimsim.array.types import Chip, Term
+from cimsim.circuits.adc import draw_adc
 from cimsim.circuits.mapping import Mapping, weight_scale
 from cimsim.circuits.wires import effective_conductance
 from cimsim.physics import (
+    ReadContext,
     aged_uS,
     at_temperature_uS,
     broken_uS,
@@ -28,49 +30,7 @@ from cimsim.profile import CellSpec, Profile, Wires
 from cimsim.seeds import cycle_seed
 
 
-class Term(NamedTuple):
-    """A part of the current, ``shape(u) @ relative``; ``shape`` None is ``u`` itself."""
-
-    shape: Callable[[Tensor], Tensor] | None
-    relative: Tensor
-
-
-class Chip(NamedTuple):
-    """The cells of a layer as a read-out meets them.
-
-    Attributes:
-        terms: relative currents of the physical columns, ``[tiles, columns (+ 1), rows]`` each (see
-            :meth:`cimsim.circuits.mapping.Mapping.relative`), the first with the slow part of read
-            noise; one, unless the cells are nonlinear.
-        scale: digital factors behind the ADC, ``[tiles, columns]``: weight units, what a slice
-            counts for, drift compensation.
-        read_variance: of the relative currents, shaped like a term; None where nothing is noisy.
-        traps: cells with telegraph noise, one entry for each such effect.
-        adc: static errors of the converters, or None.
-        gated_S: conductances of gated cells in siemens ``[devices, tiles, rows, columns]``, which
-            are not a product with the input; None elsewhere. To their currents, those of
-            ``straight`` are added.
-        straight: relative currents of gated cells that are a product with the input: of the slow
-            part of read noise, which ``terms`` include already. None where there are none.
-    """
-
-    terms: tuple[Term, ...]
-    scale: Tensor
-    read_variance: Tensor | None
-    traps: tuple[Traps, ...]
-    adc: AdcState | None
-    gated_S: Tensor | None
-    straight: Tensor | None = None
-
-    @property
-    def relative(self) -> Tensor:
-        """The part of the current that the conductances make, reference column included."""
-        first, *others = self.terms
-        ohmic = [term.relative for term in others if term.shape is None]
-        return sum(ohmic, first.relative)
-
-
-class Cells(NamedTuple):
+class ProgrammedCells(NamedTuple):
     """Cells after programming and waiting: conductances and targets in µS, ``[devices, tiles,
     columns, rows]``; the same behind their wires; and the digital scale ``[tiles, columns, 1]``."""
 
@@ -81,7 +41,9 @@ class Cells(NamedTuple):
     scale: Tensor
 
 
-def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, cycle: int = 0) -> Cells:
+def program_and_age(
+    weight: Tensor, profile: Profile, seed: int, age_s: float, cycle: int = 0
+) -> ProgrammedCells:
     """Write ``weight [tiles, columns, rows]`` on the chip named by ``seed``, and wait; ``cycle``
     counts how often it was written before.
 
@@ -123,7 +85,7 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, cycle: int =
                 cycle_seed(seed, cycle),
             )
         counted = counted * factor
-    return Cells(target_uS, g_uS, wired_uS, dead, counted)
+    return ProgrammedCells(target_uS, g_uS, wired_uS, dead, counted)
 
 
 def make_chip(
@@ -131,17 +93,17 @@ def make_chip(
     profile: Profile,
     seed: int,
     age_s: float,
-    passing: bool = False,
+    single_use: bool = False,
     cycle: int = 0,
 ) -> Chip:
     """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``; ``cycle``
     counts how often it was written before.
 
-    A ``passing`` chip is used at this age only, see :func:`cimsim.physics.sessions.slow_parts`.
+    A ``single_use`` chip is used at this age only, see :func:`cimsim.physics.sessions.slow_parts`.
     """
     cell, wires = profile.cell, profile.wires
     mapping = Mapping(cell, profile.array)
-    cells = hold(weight, profile, seed, age_s, cycle)
+    cells = program_and_age(weight, profile, seed, age_s, cycle)
     loss = None if cells.wired_uS is cells.g_uS else _attenuation(cells)
     if mapping.by_voltage:
         per_load = 1.0 / mapping.load(cells.wired_uS)
@@ -156,11 +118,11 @@ def make_chip(
     if cell.iv is not None and cell.iv.strength:
         terms = _bent(cells.g_uS, profile, arriving)
     place = (cells.g_uS, cells.target_uS)
-    slow = slow_currents(profile, *place, arriving, age_s, seed, passing, cycle)
+    slow = slow_currents(profile, *place, arriving, age_s, seed, single_use, cycle)
     if slow is not None:
         first, *others = terms
         terms = [Term(first.shape, first.relative + slow), *others]
-    variance_uS2 = read_variance_uS2(*place, cell, age_s, profile.temperature_C)
+    variance_uS2 = read_variance_uS2(ReadContext(*place, cell, age_s, profile.temperature_C))
     variance = None if variance_uS2 is None else mapping.variances(arriving(variance_uS2, 2))
     gated_uS = straight = None
     if wires is not None and wires.cells == "gated" and wires.strength > 0:
@@ -255,7 +217,7 @@ def _solved(g_uS: Tensor, wires: Wires) -> Tensor:
     return effective_S.transpose(-1, -2) * 1e6
 
 
-def _attenuation(cells: Cells) -> Tensor:
+def _attenuation(cells: ProgrammedCells) -> Tensor:
     """How much of a cell's own current arrives; 1 where the cell conducts nothing."""
     conducting = cells.g_uS > 0
     return torch.where(conducting, cells.wired_uS / cells.g_uS.where(conducting, 1.0), 1.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cimsim.array.array import Array
+from cimsim.array.circuit import Circuit
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class Occupancy:
     cells: int
 
     @property
-    def utilisation(self) -> float:
+    def utilization(self) -> float:
         """Share of the tiles' cells that hold weights."""
         return self.used_cells / self.cells
 
 
-def occupancy(array: Array, weight_shape: tuple[int, ...]) -> Occupancy:
+def occupancy(array: Circuit, weight_shape: tuple[int, ...]) -> Occupancy:
     """What a weight of ``weight_shape``, as the layer arranges it, takes of ``array``.
 
     A tile has ``array.rows`` rows and ``array.columns`` columns of one or (in a pair) two cells;

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping
-from cimsim.physics import slow_flicker, slow_telegraph_uS
+from cimsim.physics import ReadContext, slow_flicker, slow_telegraph_uS
 from cimsim.physics.draws import sum_of_normals
 from cimsim.profile import Profile
 from cimsim.seeds import cycle_seed
@@ -21,7 +21,7 @@ def slow_currents(
     arriving: Callable[[Tensor, int], Tensor],
     age_s: float,
     seed: int,
-    passing: bool,
+    single_use: bool,
     cycle: int = 0,
 ) -> Tensor | None:
     """What it adds to :meth:`Mapping.relative` in the session at ``age_s``; None if nothing.
@@ -37,15 +37,15 @@ def slow_currents(
             arrives at the end of the lines.
         age_s: seconds since programming.
         seed: names the chip.
-        passing: whether the chip is used in this session only.
+        single_use: whether the chip is used in this session only.
         cycle: how often the chip was written before.
     """
     cell, mapping = profile.cell, Mapping(profile.cell, profile.array)
     now = cycle_seed(seed, cycle)
-    place = (g_uS, g_target_uS, cell, age_s, profile.temperature_C, now, passing)
+    at = ReadContext(g_uS, g_target_uS, cell, age_s, profile.temperature_C)
     changes = []
     with torch.no_grad():
-        for sigma_uS, parts in slow_flicker(*place):
+        for sigma_uS, parts in slow_flicker(at, now, single_use):
             variance = mapping.variances(arriving(sigma_uS.square(), 2))
             changes.append(variance.sqrt() * sum_of_normals(variance, parts))
         states_uS = slow_telegraph_uS(g_uS, cell, age_s, seed, cycle)

@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cimsim.errors import CimsimError
-from cimsim.kernels.native import Lines, scratch
+from cimsim.kernels.memory import scratch
+from cimsim.kernels.types import Lines
 
 
 class Tiling(ABC):
@@ -86,7 +87,7 @@ class Tiling(ABC):
         """Digital sum over the tiles that share an output: the layer's output shape."""
 
     @abstractmethod
-    def spread(self, dy: Tensor) -> Tensor:
+    def scatter(self, dy: Tensor) -> Tensor:
         """Transpose of :meth:`accumulate`: the output's gradient at every tile (a view)."""
 
     @abstractmethod
@@ -115,7 +116,7 @@ def _split(rows: int, limit: int, even: bool) -> tuple[int, int]:
 def _bmm(a: Tensor, b: Tensor, slot: str | None) -> Tensor:
     if a.is_cuda and a.dtype in (torch.bfloat16, torch.float16):
         return torch.bmm(a, b, out_dtype=torch.float32)
-    if slot is None:
+    if slot is None or not a.is_cpu:
         return torch.bmm(a, b)
     return torch.bmm(a, b, out=scratch(slot, (a.shape[0], a.shape[1], b.shape[2]), a.dtype))
 
@@ -168,7 +169,7 @@ class LinearTiling(Tiling):
     def accumulate(self, z: Tensor) -> Tensor:
         return z[0] if self.tiles == 1 else z.sum(0)
 
-    def spread(self, dy: Tensor) -> Tensor:
+    def scatter(self, dy: Tensor) -> Tensor:
         return dy.expand(self.tiles, *dy.shape)
 
     def lines(self, z_shape: tuple[int, ...]) -> Lines:
@@ -346,7 +347,7 @@ class ConvTiling(Tiling):
         summed = z.squeeze(2) if self.split == 1 else z.sum(2)
         return summed.flatten(1, 2)
 
-    def spread(self, dy: Tensor) -> Tensor:
+    def scatter(self, dy: Tensor) -> Tensor:
         grouped: Tensor = dy.unflatten(1, (self.geometry.groups, -1)).unsqueeze(2)
         return grouped.expand(-1, -1, self.split, *[-1] * (1 + self.geometry.dimensions))
 

@@ -108,27 +108,55 @@ def distorted(
         gain, offset: see :class:`AdcState`; their shapes must broadcast to that of ``z``.
         temperature_C: operating temperature of the chip.
     """
-    # No singledispatch here, because torch.compile cannot trace it.
+    columns = _Columns(levels, gain, offset, temperature_C)
     for effect in adc.errors:
-        if not effect.strength or isinstance(effect, _TABLES):
-            continue
-        if isinstance(effect, GainError):
-            assert gain is not None
-            z = z.mul_(gain)
-        elif isinstance(effect, OffsetError):
-            assert offset is not None
-            z = z.add_(offset, alpha=levels)
-        elif isinstance(effect, Bow):
-            z = z.add_(bow_steps(effect, z, levels))
-        elif isinstance(effect, Compression):
-            z = z.div_(z.abs().mul_(effect.strength * effect.n / levels).add_(1.0))
-        elif isinstance(effect, ReadoutTemperature):
-            warmer_K = effect.strength * (temperature_C - effect.reference_C)
-            z = z.mul_(1.0 + effect.gain_per_K * warmer_K)
-            z = z.add_(effect.offset_of_range_per_K * warmer_K * levels)
-        else:
-            raise NotImplementedError(f"no circuit for ADC error {type(effect).__name__}")
+        if effect.strength and not isinstance(effect, _TABLES):
+            z = _with_error(effect, z, columns)
     return z
+
+
+class _Columns(NamedTuple):
+    """The arguments of :func:`distorted`."""
+
+    levels: int
+    gain: Tensor | None
+    offset: Tensor | None
+    temperature_C: float
+
+
+@singledispatch
+def _with_error(effect: object, z: Tensor, columns: _Columns) -> Tensor:
+    """Apply one error of the readout to ``z``, in place."""
+    raise NotImplementedError(f"no circuit for ADC error {type(effect).__name__}")
+
+
+@_with_error.register
+def _(effect: GainError, z: Tensor, columns: _Columns) -> Tensor:
+    assert columns.gain is not None
+    return z.mul_(columns.gain)
+
+
+@_with_error.register
+def _(effect: OffsetError, z: Tensor, columns: _Columns) -> Tensor:
+    assert columns.offset is not None
+    return z.add_(columns.offset, alpha=columns.levels)
+
+
+@_with_error.register
+def _(effect: Bow, z: Tensor, columns: _Columns) -> Tensor:
+    return z.add_(bow_steps(effect, z, columns.levels))
+
+
+@_with_error.register
+def _(effect: Compression, z: Tensor, columns: _Columns) -> Tensor:
+    return z.div_(z.abs().mul_(effect.strength * effect.n / columns.levels).add_(1.0))
+
+
+@_with_error.register
+def _(effect: ReadoutTemperature, z: Tensor, columns: _Columns) -> Tensor:
+    warmer_K = effect.strength * (columns.temperature_C - effect.reference_C)
+    z = z.mul_(1.0 + effect.gain_per_K * warmer_K)
+    return z.add_(effect.offset_of_range_per_K * warmer_K * columns.levels)
 
 
 # The conversion by a table for each ADC, unless it is plain rounding.

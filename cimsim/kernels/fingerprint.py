@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from cimsim.kernels import native
+from cimsim.kernels import cpu
 from cimsim.seeds import generator
 
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -28,8 +28,8 @@ def fingerprint(values: Tensor) -> int:
     """
     values = values.detach().contiguous()
     if values.device.type == "cpu":
-        if native.build().library is not None:
-            return native.fingerprint(values)
+        if cpu.build().library is not None:
+            return cpu.fingerprint(values)
         return _digest(values)
     words = values.view(-1).view(_WORDS[values.element_size()])
     level = 0

@@ -24,7 +24,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
     signals each, and are digital. Arguments and results as in torch.
     """
 
-    stands_for: ClassVar[type[nn.Module]] = nn.MultiheadAttention
+    torch_class: ClassVar[type[nn.Module]] = nn.MultiheadAttention
     q_proj: nn.Module
     k_proj: nn.Module
     v_proj: nn.Module

@@ -62,7 +62,8 @@ def computed_once(module: nn.Module) -> AbstractContextManager[object]:
 def settled(module: nn.Module) -> AbstractContextManager[object]:
     """Within the block, computing a parametrized tensor of ``module`` changes nothing."""
     if parametrize.is_parametrized(module):
-        return evaluating(module.parametrizations)  # type: ignore[arg-type]
+        parametrizations: Any = module.parametrizations
+        return evaluating(parametrizations)
     return nullcontext()
 
 

@@ -86,21 +86,21 @@ class _AnalogConv(_OverPlaces):
 class AnalogConv1d(_AnalogConv, nn.Conv1d):
     """A ``torch.nn.Conv1d`` on an array, made by :func:`cimsim.convert`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.Conv1d
+    torch_class: ClassVar[type[nn.Module]] = nn.Conv1d
     dimensions, columns_dim = 1, -2
 
 
 class AnalogConv2d(_AnalogConv, nn.Conv2d):
     """A ``torch.nn.Conv2d`` on an array, made by :func:`cimsim.convert`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.Conv2d
+    torch_class: ClassVar[type[nn.Module]] = nn.Conv2d
     dimensions, columns_dim = 2, -3
 
 
 class AnalogConv3d(_AnalogConv, nn.Conv3d):
     """A ``torch.nn.Conv3d`` on an array, made by :func:`cimsim.convert`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.Conv3d
+    torch_class: ClassVar[type[nn.Module]] = nn.Conv3d
     dimensions, columns_dim = 3, -4
 
 
@@ -141,20 +141,20 @@ class _AnalogConvTranspose(_OverPlaces, ConvTranspose):
     def _array_bias(self) -> Tensor | None:
         return None
 
-    def arranged(self, weight: Tensor) -> Tensor:
+    def to_matrix(self, weight: Tensor) -> Tensor:
         """``[in, out/groups, *kernel]`` as ``[out * kernel, in/groups, 1, …]``."""
         grouped: Tensor = weight.unflatten(0, (self.groups, -1)).movedim(1, -1)
         inputs = self.in_channels // self.groups
         return grouped.reshape(-1, inputs, *[1] * self.dimensions)
 
-    def restored(self, arranged: Tensor) -> Tensor:
-        """Inverse of :meth:`arranged`."""
+    def from_matrix(self, matrix: Tensor) -> Tensor:
+        """Inverse of :meth:`to_matrix`."""
         outputs, inputs = self.out_channels // self.groups, self.in_channels // self.groups
-        grouped = arranged.reshape(self.groups, outputs, *self.kernel_size, inputs)
+        grouped = matrix.reshape(self.groups, outputs, *self.kernel_size, inputs)
         return grouped.movedim(-1, 1).flatten(0, 1)
 
     def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
-        return self._transposed(x, self.restored(weight), self._sizes(x, *others), self.groups)
+        return self._transposed(x, self.from_matrix(weight), self._sizes(x, *others), self.groups)
 
     def _vectors(self, x: Tensor) -> Tensor:
         return self._samples(x)
@@ -188,19 +188,19 @@ _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose
 class AnalogConvTranspose1d(_AnalogConvTranspose, nn.ConvTranspose1d):
     """A ``torch.nn.ConvTranspose1d`` on an array, made by :func:`cimsim.convert`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.ConvTranspose1d
+    torch_class: ClassVar[type[nn.Module]] = nn.ConvTranspose1d
     dimensions, columns_dim = 1, -2
 
 
 class AnalogConvTranspose2d(_AnalogConvTranspose, nn.ConvTranspose2d):
     """A ``torch.nn.ConvTranspose2d`` on an array, made by :func:`cimsim.convert`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.ConvTranspose2d
+    torch_class: ClassVar[type[nn.Module]] = nn.ConvTranspose2d
     dimensions, columns_dim = 2, -3
 
 
 class AnalogConvTranspose3d(_AnalogConvTranspose, nn.ConvTranspose3d):
     """A ``torch.nn.ConvTranspose3d`` on an array, made by :func:`cimsim.convert`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.ConvTranspose3d
+    torch_class: ClassVar[type[nn.Module]] = nn.ConvTranspose3d
     dimensions, columns_dim = 3, -4

@@ -20,7 +20,7 @@ from cimsim.lasting import lasting
 from cimsim.nn import registry
 from cimsim.nn.computed import cast, leave_graph, settled
 from cimsim.nn.fast_paths import close_fast_paths, open_fast_paths
-from cimsim.nn.forms import require_module
+from cimsim.nn.forms import Model, require_module
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.layer_settings import LayerSettings, changed_by_pattern, matching
 from cimsim.nn.unpacking import Unpacked
@@ -35,7 +35,7 @@ _REGISTERED = frozenset(vars(nn.Module()))  # torch's own attributes of a module
 
 @lasting()
 def convert(
-    model: nn.Module,
+    model: Model,
     profile: Profile | str | Path,
     *,
     rule: str = DEFAULT_RULE,
@@ -47,7 +47,7 @@ def convert(
     denoise: float | None = None,
     seed: int = 0,
     inplace: bool = False,
-) -> nn.Module:
+) -> Model:
     """Put every layer of ``model`` that multiplies by its weights on the device of ``profile``.
 
     Those are ``Linear``, ``Conv1d`` to ``Conv3d``, ``ConvTranspose1d`` to ``ConvTranspose3d`` and
@@ -141,7 +141,7 @@ def convert(
 
 
 @lasting()
-def to_digital(model: nn.Module, *, inplace: bool = False) -> nn.Module:
+def to_digital(model: Model, *, inplace: bool = False) -> Model:
     """The ordinary torch model again, with the trained weights (as their quantizers hold them).
 
     Raises:
@@ -165,7 +165,7 @@ def _to_digital(model: nn.Module) -> None:
     open_fast_paths(model)
     for module in list(model.modules()):
         if isinstance(module, AnalogLayer):
-            module.become_digital()
+            module.revert_in_place()
     for module in list(model.modules()):
         if isinstance(module, Unpacked):
             module.pack()
@@ -197,7 +197,7 @@ def _convert(
         assert isinstance(layer, AnalogLayer)
         try:
             with settled(layer):
-                layer.become_analog(chosen.profile, backward_rule(chosen.rule), name, seed)
+                layer.convert_in_place(chosen.profile, backward_rule(chosen.rule), name, seed)
                 layer.quantize(chosen.quantize_weights, chosen.quantize_inputs)
                 layer.denoise(chosen.denoise)
         except CimsimError as error:
@@ -210,7 +210,7 @@ def _convert(
     close_fast_paths(model)
 
 
-def _copied(model: nn.Module) -> nn.Module:
+def _copied(model: Model) -> Model:
     """A deep copy.
 
     Raises:

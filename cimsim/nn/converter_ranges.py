@@ -16,6 +16,7 @@ from cimsim.circuits.range_groups import RangeGroups
 from cimsim.circuits.ranges import RangeObserver, even_steps
 from cimsim.errors import CimsimError
 from cimsim.lasting import lasting
+from cimsim.nn.layer_kind import LayerKind
 from cimsim.profile import (
     ADC,
     DAC,
@@ -71,7 +72,7 @@ class Found(NamedTuple):
     unsigned: bool = False
 
 
-class Ranged(nn.Module):
+class Ranged(LayerKind):
     """A layer with converters, as far as their ranges are concerned.
 
     Attributes:
@@ -85,7 +86,6 @@ class Ranged(nn.Module):
     """
 
     name: str
-    weight: Tensor
     dac_range: Tensor
     adc_range: Tensor
     adc_values: Tensor | None
@@ -120,14 +120,9 @@ class Ranged(nn.Module):
     @property
     def _range_groups(self) -> RangeGroups:
         """The columns that share a full scale of their ADCs."""
-        weight = self.arranged(torch.empty(self.weight.shape, device="meta"))
+        weight = self.to_matrix(torch.empty(self.weight.shape, device="meta"))
         columns = self._array.tiling.to_cells(weight).shape[1]
         return self._array.range_groups(columns * self._array.profile.array.slices)
-
-    def arranged(self, weight: Tensor) -> Tensor:
-        """``weight`` (or anything of its shape) as the array holds it: a column for each entry of
-        the first axis. The weight itself for most layers."""
-        return weight
 
     def _forget_ranges(self) -> None:
         """Ranges that are not known, on the weight's device."""
@@ -179,7 +174,7 @@ class Ranged(nn.Module):
         steps = even_steps(array.dac.levels)
         return observer.input.full_scales(array.profile.dac.range, steps)
 
-    def _sees(self, observer: SignalObserver, array: Array) -> Array:
+    def _with_observed_sign(self, observer: SignalObserver, array: Array) -> Array:
         """``array`` for signed or unsigned inputs, depending on the inputs observed so far."""
         if array.profile.dac.sign == "always":
             return array
@@ -199,7 +194,7 @@ class Ranged(nn.Module):
         observer = self.observer
         if not observer.input.seen:
             return None
-        array = self._sees(observer, self._array)
+        array = self._with_observed_sign(observer, self._array)
         dac, adc = array.profile.dac, array.profile.adc
         dac_range = adc_range = adc_values = None
         if array.dac is not None and not self._has_learned(dac, self.dac_range):

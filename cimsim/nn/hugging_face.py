@@ -30,7 +30,7 @@ def analog_conv1d() -> type[AnalogLayer]:
     """The analog layer that stands for :func:`conv1d`, which is there."""
     kind = conv1d()
     assert kind is not None
-    names = {"stands_for": kind, "__doc__": _WHAT, "__module__": __name__}
+    names = {"torch_class": kind, "__doc__": _WHAT, "__module__": __name__}
     return type("AnalogConv1D", (_AnalogConv1D, kind), names)
 
 
@@ -63,13 +63,13 @@ class _AnalogConv1D(AnalogLayer):
         """Output features."""
         return self.weight.shape[1]
 
-    def arranged(self, weight: Tensor) -> Tensor:
+    def to_matrix(self, weight: Tensor) -> Tensor:
         """``[out, in]``."""
         return weight.t()
 
-    def restored(self, arranged: Tensor) -> Tensor:
+    def from_matrix(self, matrix: Tensor) -> Tensor:
         """``[in, out]``."""
-        return arranged.t()
+        return matrix.t()
 
     def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
         return torch.nn.functional.linear(x, weight, self.bias)

@@ -20,7 +20,7 @@ class AnalogLinear(AnalogLayer, nn.Linear):
     Made from a ``torch.nn.Linear`` by :func:`cimsim.convert`. The bias is digital.
     """
 
-    stands_for: ClassVar[type[nn.Module]] = nn.Linear
+    torch_class: ClassVar[type[nn.Module]] = nn.Linear
     columns_dim: ClassVar[int] = -1
 
     @staticmethod

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.nn.assignment import Assignment
 from cimsim.nn.batches import Batches, Forward, run_batches
-from cimsim.nn.forms import require_module
+from cimsim.nn.forms import Model, require_module
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.modes import evaluating
 from cimsim.nn.statistics import averaging, is_batch_norm, report_silent, report_unreached
@@ -49,7 +49,7 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
     return layers
 
 
-def program(model: nn.Module, seed: int = 0, cycle: int = 0) -> nn.Module:
+def program(model: Model, seed: int = 0, cycle: int = 0) -> Model:
     """Program ``model`` on the chip named ``seed``, for use in evaluation mode; age zero.
 
     The same seed is the same chip: the same cells deviate in the same way whatever the profile's
@@ -80,7 +80,7 @@ def program(model: nn.Module, seed: int = 0, cycle: int = 0) -> nn.Module:
     return model
 
 
-def age(model: nn.Module, time: float | str | timedelta) -> nn.Module:
+def age(model: Model, time: float | str | timedelta) -> Model:
     """Let ``time`` pass since programming: seconds, text such as ``"1 day"``, or a ``timedelta``.
 
     Evaluation mode sees the programmed chip at that age, training mode fresh chips of that age.
@@ -112,7 +112,7 @@ def devices(model: nn.Module) -> Assignment:
     )
 
 
-def set_profile(model: nn.Module, on: Profile | Assignment | str | Path) -> nn.Module:
+def set_profile(model: Model, on: Profile | Assignment | str | Path) -> Model:
     """Move every analog layer of ``model`` to the device ``on`` (also by name or file), or each to
     its own.
 
@@ -145,7 +145,7 @@ def set_profile(model: nn.Module, on: Profile | Assignment | str | Path) -> nn.M
 
 
 @contextmanager
-def digital(model: nn.Module) -> Iterator[nn.Module]:
+def digital(model: Model) -> Iterator[Model]:
     """Within the block, every analog layer of ``model`` computes digitally."""
     layers = list(analog_layers(model).values())
     before = [layer.digital for layer in layers]
@@ -159,7 +159,7 @@ def digital(model: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def perturbed(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> Iterator[nn.Module]:
+def perturbed(model: Model, change: Callable[[str, Tensor], Tensor]) -> Iterator[Model]:
     """Within the block, every analog layer computes with ``change(name, weight)``.
 
     ``weight`` is what the layer would use, behind its quantizer; gradients go through ``change``.
@@ -176,7 +176,7 @@ def perturbed(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> Iter
 
 
 @torch.no_grad()
-def denoise(model: nn.Module, batches: Batches, *, forward: Forward | None = None) -> nn.Module:
+def denoise(model: Model, batches: Batches, *, forward: Forward | None = None) -> Model:
     """Measure every column's digital gain and offset on the chip that ``model`` is programmed on.
 
     What one does to a real chip after programming (and again when it has aged): show it a few
@@ -199,7 +199,7 @@ def denoise(model: nn.Module, batches: Batches, *, forward: Forward | None = Non
 
 
 @torch.no_grad()
-def reestimate(model: nn.Module, batches: Batches, *, forward: Forward | None = None) -> nn.Module:
+def reestimate(model: Model, batches: Batches, *, forward: Forward | None = None) -> Model:
     """Measure the statistics of batch normalisation on the chip that ``model`` is programmed on.
 
     Mean and variance of every channel become the averages over ``batches`` of training inputs, as
@@ -228,12 +228,12 @@ def batch_norms(model: nn.Module) -> list[nn.Module]:
 
 
 def calibrate(
-    model: nn.Module,
+    model: Model,
     batches: Batches,
     *,
     missing: bool = False,
     forward: Forward | None = None,
-) -> nn.Module:
+) -> Model:
     """Measure the converters' ranges on ``batches`` of training inputs, and fix them.
 
     The batches run through the digital model in evaluation mode; each layer then sets its DAC and
@@ -266,7 +266,7 @@ def calibrate(
         return _set_ranges(model, layers, batches, forward, "calibrate", on_chip=False)
 
 
-def recalibrate(model: nn.Module, batches: Batches, *, forward: Forward | None = None) -> nn.Module:
+def recalibrate(model: Model, batches: Batches, *, forward: Forward | None = None) -> Model:
     """Measure the converters' ranges again, on the chip that ``model`` is programmed on.
 
     What one does to a real chip that has aged: the batches run through it as it is, with the ranges
@@ -291,13 +291,13 @@ def recalibrate(model: nn.Module, batches: Batches, *, forward: Forward | None =
 
 @torch.no_grad()
 def _set_ranges(
-    model: nn.Module,
+    model: Model,
     layers: Sequence[AnalogLayer],
     batches: Batches,
     forward: Forward | None,
     verb: str,
     on_chip: bool,
-) -> nn.Module:
+) -> Model:
     try:
         with evaluating(model):
             for layer in layers:

@@ -51,7 +51,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         for name in self._flat_weights_names:
             kind, _, rest = name.partition("_")
             found[name] = getattr(self._modules[rest], kind)
-        cast(self, self.stands_for)
+        cast(self, self.torch_class)
         for name in found:
             self._modules.pop(name.partition("_")[2], None)
         for name, parameter in found.items():
@@ -93,7 +93,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         x = x.transpose(0, 1) if swapped else x if batched else x.unsqueeze(1)
         first = None
         if hx is not None:
-            first = states_of(hx, self.states, self.stands_for)
+            first = states_of(hx, self.states, self.torch_class)
             if not is_traced():
                 self._refuse_states(first, x.shape[1], batched)
             first = first if batched else tuple(s.unsqueeze(1) for s in first)
@@ -106,7 +106,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         return y.transpose(0, 1) if swapped else y if batched else y.squeeze(1), out
 
     def _refuse_input(self, x: Tensor) -> None:
-        kind = self.stands_for.__name__
+        kind = self.torch_class.__name__
         if not isinstance(x, Tensor):
             raise CimsimError(
                 f"{kind} takes a tensor or a PackedSequence, not a {type(x).__name__}"
@@ -127,7 +127,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
             wanted = [rows, batch, width] if batched else [rows, width]
             if list(state.shape) != wanted:
                 raise CimsimError(
-                    f"{self.stands_for.__name__} takes a state of shape {wanted} for this input, "
+                    f"{self.torch_class.__name__} takes a state of shape {wanted} for this input, "
                     f"and was given one of {list(state.shape)}"
                 )
 
@@ -189,7 +189,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
 class UnpackedRNN(_UnpackedRecurrence, nn.RNN):  # type: ignore[misc]
     """``nn.RNN`` with layers of its own, see :class:`_UnpackedRecurrence`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.RNN
+    torch_class: ClassVar[type[nn.Module]] = nn.RNN
 
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
         """See :func:`cimsim.nn.gates.rnn`."""
@@ -199,7 +199,7 @@ class UnpackedRNN(_UnpackedRecurrence, nn.RNN):  # type: ignore[misc]
 class UnpackedGRU(_UnpackedRecurrence, nn.GRU):  # type: ignore[misc]
     """``nn.GRU`` with layers of its own, see :class:`_UnpackedRecurrence`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.GRU
+    torch_class: ClassVar[type[nn.Module]] = nn.GRU
 
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
         """See :func:`cimsim.nn.gates.gru`."""
@@ -209,7 +209,7 @@ class UnpackedGRU(_UnpackedRecurrence, nn.GRU):  # type: ignore[misc]
 class UnpackedLSTM(_UnpackedRecurrence, nn.LSTM):  # type: ignore[misc]
     """``nn.LSTM`` with layers of its own, see :class:`_UnpackedRecurrence`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.LSTM
+    torch_class: ClassVar[type[nn.Module]] = nn.LSTM
     states = 2
 
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
@@ -218,7 +218,7 @@ class UnpackedLSTM(_UnpackedRecurrence, nn.LSTM):  # type: ignore[misc]
 
 
 def _one_chip(layer: nn.Module | None) -> AbstractContextManager[object]:
-    return layer.one_chip() if isinstance(layer, AnalogLayer) else nullcontext()
+    return layer.shared_chip() if isinstance(layer, AnalogLayer) else nullcontext()
 
 
 def _packed_like(y: Tensor, lengths: Tensor | None, like: PackedSequence) -> PackedSequence:

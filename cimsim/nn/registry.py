@@ -16,7 +16,7 @@ from cimsim.nn.recurrent import UnpackedGRU, UnpackedLSTM, UnpackedRNN
 from cimsim.nn.unpacking import Unpacked
 
 _ANALOG: dict[type[nn.Module], type[AnalogLayer]] = {
-    kind.stands_for: kind
+    kind.torch_class: kind
     for kind in (
         AnalogLinear,
         conv.AnalogConv1d,
@@ -29,7 +29,7 @@ _ANALOG: dict[type[nn.Module], type[AnalogLayer]] = {
 }
 
 PACKED: dict[type[nn.Module], type[Unpacked]] = {
-    kind.stands_for: kind
+    kind.torch_class: kind
     for kind in (
         UnpackedAttention,
         UnpackedRNN,

@@ -58,7 +58,7 @@ class Signals:
         """One use of ``layer``: its digital output, that of the chip, and how that came about."""
         self.power += y.double().square().sum().item()
         self.error += (on_chip.double() - y.double()).square().sum().item()
-        rows = math.prod(layer.arranged(layer.weight.detach()).shape[1:])
+        rows = math.prod(layer.to_matrix(layer.weight.detach()).shape[1:])
         self.products += readout.y.numel() * rows
         seen, cut = _cut(readout.dac_inside)
         self.inputs, self.inputs_cut = self.inputs + seen, self.inputs_cut + cut

@@ -18,11 +18,11 @@ from cimsim.nn.computed import cast
 class Unpacked(nn.Module):
     """A packed module, taken apart: its layers are children, its weights are theirs."""
 
-    stands_for: ClassVar[type[nn.Module]]
+    torch_class: ClassVar[type[nn.Module]]
 
     @classmethod
     def unpack(cls, module: nn.Module) -> None:
-        """Turn ``module``, of the class :attr:`stands_for`, into this, in place."""
+        """Turn ``module``, of the class :attr:`torch_class`, into this, in place."""
         names = cls.places(module)
         packed = {name: module._parameters[name] for name in names if name in module._parameters}
         for name in packed:

@@ -13,7 +13,7 @@ from cimsim.physics.cells import aged_uS, at_temperature_uS, programmed_uS
 from cimsim.physics.curves import evaluate
 from cimsim.physics.drift import relaxation_uS
 from cimsim.physics.programming import programming_sigma_uS, reachable_uS
-from cimsim.physics.read_noise import read_variance_uS2
+from cimsim.physics.read_noise import ReadContext, read_variance_uS2
 from cimsim.physics.variation import variation_sigma_uS
 from cimsim.profile import PowerLawDrift, Profile, TabulatedDrift, TelegraphReadNoise
 
@@ -125,9 +125,8 @@ def _drift(profile: Profile, g: Tensor, age_s: float) -> dict[str, Tensor | None
 
 def _read_sigma_uS(profile: Profile, g_uS: Tensor, g_target_uS: Tensor, age_s: float) -> Tensor:
     cell = profile.cell
-    variance = read_variance_uS2(
-        g_uS, g_target_uS, cell, age_s, profile.temperature_C, sessions=True
-    )
+    at = ReadContext(g_uS, g_target_uS, cell, age_s, profile.temperature_C)
+    variance = read_variance_uS2(at, sessions=True)
     total = torch.zeros_like(g_uS) if variance is None else variance
     for noise in cell.read_noise:
         if isinstance(noise, TelegraphReadNoise):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from functools import singledispatch
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.profile import (
     CappedPower,
     ClippedLog,
@@ -22,7 +22,7 @@ from cimsim.profile import (
 _R_FLOOR = 1e-7
 
 
-@ByKind
+@singledispatch
 def evaluate(curve: object, r: Tensor) -> Tensor:
     """Return ``curve(r)`` elementwise for ``r >= 0``; differentiable in ``r``.
 

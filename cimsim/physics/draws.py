@@ -16,23 +16,14 @@ def normal(like: Tensor, seed: int) -> Tensor:
     On the CPU the kernels sample in float32 for any dtype; without kernels and on other devices
     torch samples, which gives different numbers.
     """
-    # A custom operator, so that a compiled graph samples the same numbers as eager code.
-    return _operation(like, seed) if torch.compiler.is_compiling() else _normal(like, seed)
-
-
-def _normal(like: Tensor, seed: int) -> Tensor:
     out = _empty(like)
     kernels = draw(out)
     if kernels is not None:
         kernels.normal(out, seed)
         return out
     if out.dtype == torch.float64:
-        return _normal(out.float(), seed).double()
+        return normal(out.float(), seed).double()
     return out.normal_(generator=torch.Generator(device=out.device).manual_seed(seed))
-
-
-_operation = torch.library.custom_op("cimsim::normal", _normal, mutates_args=())
-_operation.register_fake(lambda like, seed: _empty(like))
 
 
 def sum_of_normals(like: Tensor, parts: Sequence[tuple[int, float]]) -> Tensor:

@@ -8,11 +8,11 @@ ages gives the same chip, aged.
 from __future__ import annotations
 
 import math
+from functools import singledispatch
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.physics.curves import evaluate
 from cimsim.physics.draws import sum_of_normals
 from cimsim.physics.sessions import Part
@@ -29,7 +29,7 @@ def drift_exponent(
     return factor * (evaluate(effect.nu_mean, r) + spread * xi).abs()
 
 
-@ByKind
+@singledispatch
 def relaxation_uS(
     effect: object, g_target_uS: Tensor, age_s: float, temperature_C: float = 25.0
 ) -> tuple[Tensor, Tensor]:
@@ -111,7 +111,7 @@ def _(
     return effect.strength * at(effect.shift_uS), effect.strength * effect.spread_strength * sigma
 
 
-@ByKind
+@singledispatch
 def drifted_uS(
     effect: object,
     g_uS: Tensor,
@@ -144,7 +144,9 @@ def _(
     return g_uS * torch.exp(nu * -math.log1p(age_s / effect.t0_s))
 
 
-@drifted_uS.register
+@drifted_uS.register(LogRelaxation)
+@drifted_uS.register(TabulatedDrift)
+@drifted_uS.register(ReadDisturb)  # unions only from Python 3.11 on
 def _(
     effect: LogRelaxation | TabulatedDrift | ReadDisturb,
     g_uS: Tensor,

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import singledispatch
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.physics.curves import evaluate
 from cimsim.profile import PolynomialIV, SinhIV
 
 Terms = tuple[tuple[Callable[[Tensor], Tensor], Tensor], ...]
 
 
-@ByKind
+@singledispatch
 def iv_terms(iv: object, g_uS: Tensor) -> Terms:
     """Return the terms of the current over ``v_read``: ``sum_k f_k(u) G_k``, ``u = V / v_read``.
 

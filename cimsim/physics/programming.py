@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import singledispatch
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.physics.curves import evaluate
 from cimsim.physics.draws import uniform
 from cimsim.profile import (
@@ -22,7 +22,7 @@ _LOWEST_LEVEL = 1e-300  # Phi(-37); below, the derivative of the inverse overflo
 _HIGHEST_LEVEL = 1 - 2**-53  # the largest number below 1
 
 
-@ByKind
+@singledispatch
 def programming_sigma_uS(effect: object, g_target_uS: Tensor, cell: CellSpec) -> Tensor:
     """Return the standard deviation in µS of programming, in the shape of ``g_target_uS``.
 

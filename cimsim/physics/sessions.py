@@ -35,7 +35,7 @@ def _accumulated(times: FlickerTimes, time_s: float) -> float:
 
 
 def slow_parts(
-    times: FlickerTimes, index: int, age_s: float, seed: int, passing: bool
+    times: FlickerTimes, index: int, age_s: float, seed: int, single_use: bool
 ) -> tuple[Part, ...]:
     """Return the summands of the noise that is constant during the session at ``age_s``.
 
@@ -43,19 +43,19 @@ def slow_parts(
     ``t_session`` and the age is a band, whose value rotates within one time constant from one
     normal number to the next: ``cos(a) x_n + sin(a) x_(n+1)`` with ``a`` from 0 to a right angle,
     whose variance is always 1. The squared sizes add up to ``L(T) - L(t_session)`` exactly. A
-    ``passing`` chip is used in a single session and needs one number for all bands.
+    ``single_use`` chip is used in a single session and needs one number for all bands.
 
     Args:
         times: durations of the noise.
         index: position of the noise in the cell's list.
         age_s: seconds since programming.
         seed: seed of the chip.
-        passing: whether the chip is discarded after this session.
+        single_use: whether the chip is discarded after this session.
     """
     slow = flicker_variance(times, age_s) - fast_variance(times, age_s)
     if slow <= 0.0:
         return ()
-    if passing:
+    if single_use:
         return (Part(seed_for(seed, "slow", index), math.sqrt(slow)),)
     parts: list[Part] = []
     time_s, below = age_s + times.before_s, fast_variance(times, age_s)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from functools import singledispatch
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.physics.draws import uniform
 from cimsim.profile import ArraySpec, CellSpec, DeadLines, FaultMap, StuckCells
 from cimsim.seeds import generator
@@ -43,7 +43,7 @@ def broken_uS(g_uS: Tensor, cell: CellSpec, array: ArraySpec, seed: int) -> _Bro
     return (g_uS, None) if dead is None else (g_uS.masked_fill(dead, 0.0), dead)
 
 
-@ByKind
+@singledispatch
 def _faulty(effect: object, g_uS: Tensor, place: _Place, draws: torch.Generator) -> _Broken:
     raise NotImplementedError(f"no physics for fault {type(effect).__name__}")
 

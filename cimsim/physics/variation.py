@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import singledispatch
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.physics.draws import sum_of_normals
 from cimsim.physics.sessions import Part
 from cimsim.physics.writing import written_parts
@@ -35,7 +35,7 @@ def varied_uS(g_uS: Tensor, cell: CellSpec, array: ArraySpec, seed: int, cycle: 
     return _with_one_reference(varied, array) if referred else varied
 
 
-@ByKind
+@singledispatch
 def variation_sigma_uS(effect: object, g_uS: Tensor, cell: CellSpec) -> Tensor:
     """Return the standard deviation in µS over all cells of all chips, in the shape of ``g_uS``."""
     raise NotImplementedError(f"no physics for variation {type(effect).__name__}")
@@ -52,7 +52,7 @@ def _(effect: TileVariation, g_uS: Tensor, cell: CellSpec) -> Tensor:
     return effect.strength * ((effect.sigma_gain * g_uS).square() + offset_uS**2).sqrt()
 
 
-@ByKind
+@singledispatch
 def _varied_uS(
     effect: object, g_uS: Tensor, cell: CellSpec, array: ArraySpec, parts: tuple[Part, ...]
 ) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from pydantic_core import InitErrorDetails
@@ -30,6 +30,8 @@ class AgingEffect(SpreadEffect, WrittenEffect):
     Units: T in K within the equation (degrees Celsius in the keys), E_a in eV, t in s.
     Source: S. Arrhenius, Z. Phys. Chem. 4, 226 (1889); the activation energy is the device's.
     """
+
+    depends_on_age: ClassVar[bool] = True
 
     activation_eV: Annotated[NonNegative, Field(le=5)] = Field(
         default=0.0, description="activation energy of the aging; 0: independent of temperature"

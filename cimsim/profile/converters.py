@@ -263,6 +263,11 @@ class ReadoutTemperature(Effect):
         default=0.0, description="change of offset per kelvin, as a fraction of the range"
     )
 
+    @property
+    def uses_temperature(self) -> bool:
+        """Always."""
+        return True
+
     @classmethod
     def _faults_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
         yield from super()._faults_of_raw(data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field
@@ -18,18 +18,27 @@ _Spread = TypeVar("_Spread", bound="SpreadEffect")
 class Effect(Sourced):
     """One non-ideality: a named equation (``kind``), its numbers, and a factor on its size.
 
-    ``strength`` multiplies the effect; 0 removes it exactly. ``random`` is True for noise, which
-    differs between chips or reads, and False for effects that are equal on every chip.
+    ``strength`` multiplies the effect; at 0 it is exactly absent.
+
+    A class declares what its effect depends on, so that nothing else needs to list kinds:
+
+    Attributes:
+        random: whether it is noise, which differs from chip to chip or read to read, or the same on
+            every chip.
+        depends_on_age: whether it changes with the time since programming.
+        allows_signed_cells: whether its equation also holds for conductances below 0.
     """
 
     random: ClassVar[bool] = True
+    depends_on_age: ClassVar[bool] = False
+    allows_signed_cells: ClassVar[bool] = False
 
     kind: str
     strength: Knob = Field(default=1.0, description="factor on this effect; 0 disables it")
 
     @property
     def uses_temperature(self) -> bool:
-        """True if the operating temperature changes a drift effect."""
+        """True if the operating temperature has an effect."""
         return False
 
     def scale_noise(self: _Effect, factor: float) -> _Effect:
@@ -51,6 +60,17 @@ class SpreadEffect(Effect):
     def scale_noise(self: _Spread, factor: float) -> _Spread:
         """Return a copy with the cell-to-cell spread scaled; the mean is unchanged."""
         return self.model_copy(update={"spread_strength": self.spread_strength * factor})
+
+
+def effects_in(section: Section) -> Iterator[Effect]:
+    """Every effect in ``section``, at any depth."""
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Effect):
+                yield part
+            elif isinstance(part, Section):
+                yield from effects_in(part)
 
 
 def map_effects(section: _Section, change: Callable[[Effect], Effect]) -> _Section:

@@ -13,7 +13,7 @@ from cimsim.profile.base import Section
 from cimsim.profile.cell_and_array import ArraySpec, CellSpec
 from cimsim.profile.converters import ADC, DAC
 from cimsim.profile.cost import CostRates
-from cimsim.profile.effect import map_effects
+from cimsim.profile.effect import effects_in, map_effects
 from cimsim.profile.faults import FaultMap
 from cimsim.profile.fields import Celsius, Paragraph, SchemaVersion, Text
 from cimsim.profile.finite import refuse_extreme_temperature
@@ -77,16 +77,11 @@ class Profile(Section):
         cell = info.data.get("cell")
         if cell is None or not cell.signed:
             return array
-        effects = (*cell.programming_noise, *cell.read_noise)
-        others = (
-            *(cell.endurance, cell.variation, cell.drift, cell.temperature),
-            *(cell.faults, cell.iv, cell.levels),
-        )
         if (
             array.mapping != "single-device"
             or cell.g_min_uS != -cell.g_max_uS
-            or any(others)
-            or any(effect.kind not in ("gaussian", "relative") for effect in effects)
+            or cell.levels is not None
+            or not all(effect.allows_signed_cells for effect in effects_in(cell))
         ):
             raise ValueError(
                 "'cell.g_min_uS' below 0 selects an idealized signed cell, which requires "
@@ -140,9 +135,9 @@ class Profile(Section):
         cell, celsius = info.data.get("cell"), info.data.get("temperature_C")
         default = cls.model_fields["temperature_C"].default
         if cell is not None and celsius is not None and celsius != default:
-            kinds = [e.kind for e in (*cell.temperature, *cell.read_noise, *adc.errors)]
-            aging = any(effect.uses_temperature for effect in cell.drift)
-            if not (cell.temperature or aging or {"temperature", "thermal"} & set(kinds)):
+            if not any(
+                effect.uses_temperature for part in (cell, adc) for effect in effects_in(part)
+            ):
                 raise ValueError(
                     f"temperature_C is {celsius:g}, but nothing in this profile depends on "
                     "temperature; add 'cell.temperature', or leave temperature_C at 25"

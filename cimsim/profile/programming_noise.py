@@ -7,7 +7,7 @@ device, and the rest is sampled at every write; see :class:`cimsim.profile.Writt
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -45,6 +45,8 @@ class RelativeProgrammingNoise(WrittenEffect):
     Source: textbook model, no device.
     """
 
+    allows_signed_cells: ClassVar[bool] = True
+
     kind: Literal["relative"] = "relative"
     sigma_of_g: NonNegative = Field(description="spread as a fraction of the cell's conductance")
 
@@ -59,6 +61,8 @@ class GaussianProgrammingNoise(WrittenEffect):
     Units: sigma in uS; sigma_of_g_max is a fraction of g_max.
     Source: textbook model, no device.
     """
+
+    allows_signed_cells: ClassVar[bool] = True
 
     kind: Literal["gaussian"] = "gaussian"
     sigma_of_g_max: NonNegative = Field(description="spread as a fraction of g_max")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -27,6 +27,8 @@ class ReadDisturb(SpreadEffect, WrittenEffect):
     Source: Shim et al., IEEE Trans. Electron Devices 67, 2318 (2020), who measured conductances of
     ReRAM over the number of reads; the numbers come from the device.
     """
+
+    depends_on_age: ClassVar[bool] = True
 
     kind: Literal["read-disturb"] = "read-disturb"
     reads: NonNegative = Field(description="number of reads at age 0 since the cells were written")

@@ -8,7 +8,7 @@ for every vector.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -48,6 +48,8 @@ class FlickerReadNoise(Effect):
     Units: times in s (t_read in ns, converted), g and A in uS.
     Source: variance, Nandakumar et al., ICECS 2019; sessions, the integral of ``1 / f``.
     """
+
+    depends_on_age: ClassVar[bool] = True
 
     t_read_ns: Positive = Field(description="length of one read pulse")
     t_session_s: Positive = Field(default=_SESSION_s, description=_SESSION)
@@ -125,6 +127,8 @@ class RelativeReadNoise(Effect):
     Source: textbook model, no device.
     """
 
+    allows_signed_cells: ClassVar[bool] = True
+
     kind: Literal["relative"] = "relative"
     sigma_of_g: NonNegative = Field(description="spread as a fraction of the conductance")
 
@@ -138,6 +142,8 @@ class GaussianReadNoise(Effect):
     Units: sigma in uS; sigma_of_g_max is a fraction of g_max.
     Source: textbook model, no device.
     """
+
+    allows_signed_cells: ClassVar[bool] = True
 
     kind: Literal["gaussian"] = "gaussian"
     sigma_of_g_max: NonNegative = Field(description="spread as a fraction of g_max")
@@ -157,6 +163,11 @@ class ThermalReadNoise(Effect):
     kind: Literal["thermal"] = "thermal"
     v_read_V: Positive = Field(description="read voltage at full scale")
     t_read_ns: Positive = Field(description="integration time of one read")
+
+    @property
+    def uses_temperature(self) -> bool:
+        """Always."""
+        return True
 
 
 class TelegraphReadNoise(Effect):

@@ -27,6 +27,11 @@ class LinearTemperature(Effect):
     g_ref_uS: Positive = Field(description="conductance at which r = 1")
     alpha_per_K: AnyCurve = Field(description="relative change per kelvin over r")
 
+    @property
+    def uses_temperature(self) -> bool:
+        """Always."""
+        return True
+
 
 class ArrheniusTemperature(Effect):
     """Thermally activated conduction.
@@ -44,6 +49,11 @@ class ArrheniusTemperature(Effect):
     activation_eV: Annotated[Number, Field(ge=-5, le=5)] = Field(
         description="activation energy of the conduction"
     )
+
+    @property
+    def uses_temperature(self) -> bool:
+        """Always."""
+        return True
 
 
 TemperatureEffect = Annotated[LinearTemperature | ArrheniusTemperature, Field(discriminator="kind")]

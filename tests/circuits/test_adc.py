@@ -174,22 +174,6 @@ def test_nan_stays_and_infinity_saturates(kind: str) -> None:
         assert codes[1:3].tolist() == [31.0, -32.0]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_can_be_compiled(kind: str) -> None:
-    model = adc(error(kind))
-    z = sweep(6, 2, 3)
-    state = draw_adc(model, 2, 3, 0, z)
-    gain, offset, thresholds = state if state is not None else (None, None, None)
-    gain, offset = (None if v is None else v.unsqueeze(-1) for v in (gain, offset))
-
-    def convert(z: Tensor) -> Tensor:
-        z = distorted(z.clone(), model, 31, gain, offset, HOT_C)
-        return z if thresholds is None else looked_up(z, thresholds, -32)
-
-    compiled = torch.compile(convert, fullgraph=True, backend="aot_eager")
-    assert torch.allclose(compiled(z), convert(z))
-
-
 def test_errors_act_in_the_order_of_the_file() -> None:
     z = torch.tensor([10.0])
     one, two = error("offset", sigma_of_range=1.0), error("compression", n=1.0)

@@ -20,7 +20,7 @@ from cimsim.fitting import (
     read_measurements,
 )
 from cimsim.fitting.estimates import notes_on_lowest
-from cimsim.physics import aged_uS, programmed_uS, sampled_reads_uS
+from cimsim.physics import ReadContext, aged_uS, programmed_uS, sampled_reads_uS
 from cimsim.physics.characteristics import characteristics
 from cimsim.profile import dump_profile, load_profile
 from tests.fitting import truth
@@ -110,8 +110,8 @@ def test_a_device_of_ours_is_found_again(tmp_path: Path) -> None:
             now = aged_uS(fresh, target, cell, age_s, seed=index)
             draws = torch.Generator().manual_seed(index)
             for read in range(reads):  # in sessions so far apart that slow noise has forgotten
-                place = (now, target, cell, age_s, 25.0, reads * index + read, draws)
-                seen = sampled_reads_uS(*place, reads=1)[0].clamp_min(0)
+                at, chip = ReadContext(now, target, cell, age_s), reads * index + read
+                seen = sampled_reads_uS(at, chip, draws, reads=1)[0].clamp_min(0)
                 columns = (target, seen, torch.full((n,), age_s).double())
                 names = torch.arange(n).double() + n * index
                 table = torch.stack((*columns, names, torch.full((n,), float(read)).double()), 1)

@@ -148,7 +148,7 @@ def test_what_is_for_weights_alone_is_refused_for_inputs(spec: str) -> None:
         cimsim.convert(nn.Linear(4, 4), "ideal", quantize_inputs=spec)
 
 
-def test_codes_say_which_level_stands_for_a_number(spec: str) -> None:
+def test_codes_say_which_level_torch_class_a_number(spec: str) -> None:
     x = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
     quantizer = built(spec, x).eval()
     codes = quantizer.codes(x)

@@ -17,7 +17,7 @@ from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, analog_layers, devices, set_profile
 from cimsim.nn.layer_settings import LayerSettings
 from cimsim.profile import dump_profile, load_profile
-from cimsim.training.config import TrainConfig, make_config
+from cimsim.training.config import TrainConfig, dump_config, make_config
 from cimsim.training.data import load_data
 from cimsim.training.fit import fit
 from cimsim.training.layer_options import WORDS, format_layer, parse_layers, with_profiles
@@ -201,3 +201,12 @@ def test_an_assignment_says_which_layer_is_digital() -> None:
     assert not torch.equal(model[0](x), net[0](x))
     with pytest.raises(CimsimError, match="unknown analog layer '2'"):
         set_profile(model, Assignment(noisy, (("2", None),)))
+
+
+def test_a_rule_by_its_name_is_the_same_run() -> None:
+    named, lettered = config(rule="output-ste"), config(rule="C")
+    assert named == lettered
+    assert dump_config(named) == dump_config(lettered)
+    profile, layers = load_profile(named.profile), parse_layers(["hidden1:rule=output-ste"])
+    model = new_model(config(), profile, layers, load_data("digits"))
+    assert [layer.rule.letter for layer in analog_layers(model).values()] == ["C", "F", "F"]

@@ -157,7 +157,9 @@ def test_the_variance_of_programming_is_that_of_drawn_chips(profile: str) -> Non
     quiet = cimsim.load_profile(profile, ["cell.read_noise=[]"])
     array = analog_layers(cimsim.convert(nn.Linear(8, 4), quiet))[""].array
     weight = torch.randn(4, 8, dtype=torch.float64)
-    chips = torch.stack([array.held_weight(array.chip(weight, seed)) for seed in range(count)])
+    chips = torch.stack(
+        [array.programmed_weight(array.chip(weight, seed)) for seed in range(count)]
+    )
     found = array.programming_variance(weight)
     inner = weight.abs() > 0.3 * weight.abs().amax(1, keepdim=True)  # clamped cells hold less
     ratio = (chips.var(0) / found)[inner]

@@ -220,7 +220,7 @@ def test_the_chip_of_evaluation_follows_the_weights() -> None:
             for one, other in zip(model.parameters(), plain.parameters(), strict=True):
                 other.mul_(0.5)
                 one.mul_(0.5)
-            assert not any(layer._chip for layer in cimsim.nn.analog_layers(model).values())
+            assert not any(layer._chip.chip for layer in cimsim.nn.analog_layers(model).values())
 
 
 @pytest.mark.usefixtures("group")

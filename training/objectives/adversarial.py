@@ -44,7 +44,7 @@ class Adversarial(Objective):
         natural = step.digital()
         fixed = natural.detach()
         factors = {
-            name: layer.arranged(
+            name: layer.to_matrix(
                 self.epsilon
                 * torch.empty_like(layer.weight).normal_(generator=step.draws)
                 * layer.weight.detach().sign()

@@ -48,7 +48,7 @@ class Lotion(Objective):
         return _half_trace(step, self._variance)
 
     def _variance(self, layer: AnalogLayer) -> Tensor:
-        return rounding_variance(layer.arranged(layer.weight), self.bits, self.group)
+        return rounding_variance(layer.to_matrix(layer.weight), self.bits, self.group)
 
 
 class LotionDevice(Objective):
@@ -106,9 +106,9 @@ def _half_trace(step: TrainStep, variance: Callable[[AnalogLayer], Tensor]) -> T
         assert isinstance(layer.weight, nn.Parameter)
         curvature = step.curvature(layer.weight)
         if curvature is not None:
-            total = total + (layer.arranged(curvature) * variance(layer)).sum() / 2
+            total = total + (layer.to_matrix(curvature) * variance(layer)).sum() / 2
     return total
 
 
 def _programming_variance(layer: AnalogLayer) -> Tensor:
-    return layer.array.programming_variance(layer.arranged(layer.weight))
+    return layer.array.programming_variance(layer.to_matrix(layer.weight))
