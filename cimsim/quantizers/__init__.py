@@ -1,6 +1,6 @@
-"""Quantizers of weights and inputs: what a number becomes before it meets an array.
+"""Quantizers of weights and inputs, in front of an array.
 
-Each is a module ``x -> x~`` with a gradient of its choice; text makes one, such as
+Each is a module ``x -> x~`` with its own gradient, and is made from text, such as
 ``make_quantizer("denoising:bits=1,ridge=0.01")``.
 """
 

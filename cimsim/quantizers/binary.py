@@ -1,4 +1,4 @@
-"""One bit by a noisy comparator: a stochastic sign and what its gradient is taken for."""
+"""One bit by a noisy comparator: a stochastic sign and its gradient."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ class StochasticSign(RandomQuantizer):
         u = (x - mean x) / std x  over each row (relative=true), or x itself
         y = sign(u - Z),  P(y = 1) = F(u / noise)
         gradient=st:        dy/du = 2 p_Z(u), the slope of the mean; p_Z is the noise's density
-        gradient=hardtanh:  dy/du = [|u| <= 1], what is often used instead
+        gradient=hardtanh:  dy/du = [|u| <= 1], a common alternative
 
-    Mean and spread of the row are constants to the gradient; they make sense of inputs that are all
-    positive, as behind a ReLU.
+    Mean and standard deviation of the row are constants to the gradient; they are for inputs that
+    are all positive, as behind a ReLU.
 
-    ``Z`` is logistic or Gaussian (``shape``), of scale ``noise``, new at every use; in evaluation
-    mode too, for a comparator goes on being noisy, unless ``sure``, which takes the sign of the
-    mean.
+    ``Z`` is logistic or Gaussian (``shape``), of scale ``noise``, new at every use, also in
+    evaluation mode, unless ``sure``, which takes the sign of the mean.
 
     Source: A. Shekhovtsov, V. Yanush, "Reintroducing Straight-Through Estimators as Principled
     Methods for Stochastic Binary Networks", and the path sample-analytic estimator of A.
-    Shekhovtsov, V. Yanush, B. Flach, NeurIPS 2020, arXiv:2006.03143, one linearisation of which it
+    Shekhovtsov, V. Yanush, B. Flach, NeurIPS 2020, arXiv:2006.03143, one linearization of which it
     is.
     """
 
@@ -62,7 +61,7 @@ class StochasticSign(RandomQuantizer):
         return _Sign.apply(x, z * self.noise, self)  # type: ignore[no-any-return, no-untyped-call]
 
     def slope(self, x: Tensor) -> Tensor:
-        """``dy/dx`` as backward takes it."""
+        """``dy/dx`` in backward."""
         if self.gradient == "hardtanh":
             return (x.abs() <= 1).to(x.dtype)
         at = x / self.noise
@@ -72,7 +71,7 @@ class StochasticSign(RandomQuantizer):
         return 2 * torch.exp(-at.square() / 2) / (math.sqrt(2 * math.pi) * self.noise)
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Settings for ``repr``."""
         return f"{self.shape} noise of {self.noise:g}, gradient={self.gradient}"
 
 

@@ -1,4 +1,4 @@
-"""Denoising dequantisation: codes go back to numbers by ridge regression of the data on them."""
+"""Denoising dequantization: codes become numbers by ridge regression of the data on them."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from cimsim.quantizers.sparsity import Sparsity, sparse
 
 
 class Denoising(Quantizer):
-    """Quantise, then regress the original on the codes; autograd sees the error in the codes.
+    """Quantize, then regress the original on the codes; autograd includes the error of the codes.
 
         f(x) = (x - b_f) / s_f  (affine)  or  x / s_f  (linear)
         q = f(x) + delta,  delta = round(f(x)) - f(x), a constant to the gradient
         affine: x~ = c (q - mean q) + mean x,   c = Cov(x, q) / (Var(q) + ridge)
         linear: x~ = s q,                       s = mean(x q) / (mean(q^2) + ridge)
 
-    Mean, covariance and variance are over each group, taken anew from the data at every use and
+    Mean, covariance and variance are over each group, computed from the data at every use and
     differentiated, also as the target of the regression. ``bits`` codes are 0 .. 2^bits - 1 over
     the group's range (affine; one bit splits at the mean) or symmetric around zero (linear);
     ``levels=ternary`` has the codes -1, 0, 1 in steps of the mean magnitude. With ``sparsity`` the
     codes of all but the largest magnitudes are zero, and gradients still reach the rest. ``s_f``
-    and ``b_f`` are constants to the gradient; these ranges are our choice, the paper's were not
-    found.
+    and ``b_f`` are constants to the gradient; these ranges are our choice, as the
+    paper does not give its own.
 
     Source: C. Ye et al., "Robust Training of Neural Networks at Arbitrary Precision and Sparsity",
     arXiv:2409.09245.
@@ -50,13 +50,13 @@ class Denoising(Quantizer):
         linear = levels == "ternary" or sparsity != "none"
         self.affine = form == "affine" or (form == "auto" and not linear)
         if self.affine and sparsity != "none":
-            raise CimsimError("a sparse tensor is around zero; leave out form=affine")
+            raise CimsimError("sparsity needs codes around zero; leave out form=affine")
 
     def forward(self, x: Tensor) -> Tensor:
         """``x~``, in the shape of ``x``."""
         groups = Groups(x, self.group)
-        kept = Groups(sparse(x.detach(), self.sparsity), self.group)
-        scale, q = self._codes(kept)
+        pruned = Groups(sparse(x.detach(), self.sparsity), self.group)
+        scale, q = self._codes(pruned)
         regressed: Tensor = _Regression.apply(  # type: ignore[no-untyped-call]
             groups.values, groups.counted(q), scale, groups, self.ridge, self.affine
         )
@@ -73,7 +73,7 @@ class Denoising(Quantizer):
         return float(self._codes(groups)[0].mean())
 
     def _codes(self, groups: Groups) -> tuple[Tensor, Tensor]:
-        """``s_f [groups, 1]`` and ``q``, as numbers; what was pruned has the code 0."""
+        """``s_f [groups, 1]`` and ``q``, as numbers; pruned members have the code 0."""
         scale, q = self._rounded(groups)
         return scale, q if self.sparsity == "none" else torch.where(groups.values == 0, 0.0, q)
 
@@ -95,7 +95,7 @@ class Denoising(Quantizer):
         return scale, (x / scale).round()
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Settings for ``repr``."""
         what = "ternary" if self.levels == "ternary" else f"{self.bits} bits"
         form = "affine" if self.affine else "linear"
         return f"{what}, {form}, ridge={self.ridge:g}, group={self.group}, {self.sparsity}"
@@ -106,16 +106,16 @@ class _Regression(torch.autograd.Function):
 
         linear: S = sum_i G_i q_i,  B = mean(q^2) + ridge
                 dx_j = (s G_j + S (x_j - 2 s q_j) / (N B)) / s_f + S q_j / (N B)
-        affine: the same with q, x and G less their means, V = Var(q) + ridge for B, plus mean G
+        affine: the same with q, x and G minus their means, V = Var(q) + ridge for B, plus mean G
 
-    All of shape ``[groups, members]``. Kept for backward: ``x``, the codes, three numbers a group.
+    All of shape ``[groups, members]``. Saved for backward: ``x``, the codes, three numbers a group.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, q: Tensor, scale: Tensor, groups: Groups, ridge: float, affine: bool
     ) -> Tensor:
-        # By raw moments, so that nothing of the tensor's size is written but the result.
+        # By raw moments, so that only the result has the size of the tensor.
         count = groups.count
         power, cross = _dot(q, q) / count, _dot(q, x) / count
         q_mean, x_mean = torch.zeros_like(scale), torch.zeros_like(scale)

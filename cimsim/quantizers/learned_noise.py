@@ -1,4 +1,4 @@
-"""How much noise does each weight bear? Learned, and read as the bits that it needs."""
+"""Learned noise tolerance of each weight, expressed as the number of bits that it needs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from cimsim.quantizers.quantizer import SMALLEST, Groups, RandomQuantizer, throu
 
 
 class LearnedNoise(RandomQuantizer):
-    """Noise of a trained size on every weight; the louder it may be, the fewer bits it needs.
+    """Noise of a trained size on every weight; a weight that tolerates more noise needs fewer bits.
 
         training:    x~ = x + r sigmoid(s) u,   u ~ U(-1, 1),   r = the row's largest magnitude
         evaluation:  x rounded to steps of 2 r sigmoid(s), at most its row's range
         bits = 1 - log2 sigmoid(s);  penalty: sum log2(1 + exp(-s)) = sum of bits - 1
 
-    ``s`` is a parameter in the shape of the weight, beginning at ``bits``. Wants the objective
-    ``penalty``: its weight is the price of a bit. The sizes found are a map of sensitivity: fragile
-    weights deserve better cells.
+    ``s`` is a parameter in the shape of the weight, beginning at ``bits``. Needs the objective
+    ``penalty``, whose weight is the price of a bit. The trained sizes are a map of sensitivity.
 
-    A reconstruction from the published idea, whose parameterisation was not found: P. Savarese et
+    A reconstruction from the published idea, whose parametrization is not published: P. Savarese et
     al., "Not All Bits have Equal Value", NeurIPS 2022.
     """
 
@@ -63,5 +62,5 @@ class LearnedNoise(RandomQuantizer):
         return (self.weight_bits() - 1).sum()
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Settings for ``repr``."""
         return f"from {self.bits:g} bits"

@@ -1,4 +1,4 @@
-"""Learned step size quantisation."""
+"""Learned step size quantization."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class LearnedStep(Quantizer):
         x~ = s round(clip(x / s, -n, n)),   n = 2^(bits-1) - 1  (1 for one bit: -s or s)
         dx~/ds = round(x/s) - x/s inside, -n or n outside;  its gradient times 1 / sqrt(N n)
 
-    ``N`` numbers share a step. It begins at ``2 mean|x| / sqrt(n)`` of the first tensor seen. A
-    step for each row is for weights, whose rows stay what they are.
+    ``N`` numbers share a step. It begins at ``2 mean|x| / sqrt(n)`` of the first tensor. A step for
+    each row is for weights only.
 
     Source: S. K. Esser et al., "Learned Step Size Quantization", ICLR 2020, arXiv:1902.08153.
     """
@@ -35,7 +35,7 @@ class LearnedStep(Quantizer):
 
     @torch.no_grad()
     def setup(self, x: Tensor) -> None:
-        """Begin with the step that suits ``x``."""
+        """Set the initial step for ``x``."""
         flat = x.reshape(1, -1) if self.per == "tensor" else x.flatten(1)
         size = flat.abs().mean(1)
         step = (2 * size / math.sqrt(self.most)).clamp_min(SMALLEST)
@@ -69,5 +69,5 @@ class LearnedStep(Quantizer):
         return ratio.sign() if self.bits == 1 else ratio.clamp(-self.most, self.most).round()
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Settings for ``repr``."""
         return f"{self.bits} bits, a step for each {self.per}"

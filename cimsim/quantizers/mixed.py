@@ -1,4 +1,4 @@
-"""Which bit width for this layer? A discrete choice, learned by sampling."""
+"""A discrete choice of a layer's bit width, learned by sampling."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cimsim.quantizers.uniform import Uniform
 
 
 class Mixed(RandomQuantizer):
-    """One of several bit widths, by the Rao-Blackwellised straight-through Gumbel-softmax.
+    """One of several bit widths, by the Rao-Blackwellized straight-through Gumbel-softmax.
 
         D = one-hot argmax(theta + G),  G Gumbel;   x~ = sum_k D_k Q_k(x)
         dD/dtheta ~ mean over ``samples`` draws of G given D of d softmax((theta + G) / t) / d theta
@@ -43,23 +43,23 @@ class Mixed(RandomQuantizer):
         self.theta = nn.Parameter(torch.zeros(len(bits)))
 
     def setup(self, x: Tensor) -> None:
-        """Know how many weights there are."""
+        """Store the number of weights."""
         self._count = x.numel()
 
     def forward(self, x: Tensor) -> Tensor:
         """``x~``, in the shape of ``x``."""
-        held: Tensor
+        result: Tensor
         if not self.training:
-            held = self.widths[int(self.theta.argmax())](x)
-            return held
+            result = self.widths[int(self.theta.argmax())](x)
+            return result
         rng = self._generator(self.theta.device)
         choice = sampled_one_hot(self.theta.to(x.dtype), self.temperature, self.samples, rng)
         candidates = torch.stack([width(x) for width in self.widths])
-        held = torch.tensordot(choice, candidates, dims=1)
-        return held
+        result = torch.tensordot(choice, candidates, dims=1)
+        return result
 
     def step_size(self, x: Tensor) -> float:
-        """That of the width that is most probable."""
+        """The step size of the most probable width."""
         width = self.widths[int(self.theta.argmax())]
         assert isinstance(width, Uniform)
         return width.step_size(x)
@@ -70,7 +70,7 @@ class Mixed(RandomQuantizer):
         return self._count * (torch.softmax(self.theta, 0) * bits).sum()
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Settings for ``repr``."""
         return f"bits={'/'.join(map(str, self.bits))}, temperature={self.temperature:g}"
 
 

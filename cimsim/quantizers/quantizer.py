@@ -1,4 +1,4 @@
-"""What every quantizer is, and the groups of numbers that share a scale."""
+"""The base of all quantizers, and groups of numbers that share a scale."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ SMALLEST = 1e-30
 
 
 class Quantizer(nn.Module):
-    """Replaces a tensor by one that fewer bits can hold, with a gradient of its choice.
+    """Maps a tensor to one with fewer bits per number, with a gradient of its choice.
 
-    Stands between a layer's weight (or input) and the array. The first axis of a tensor counts
+    Applied to a layer's weight (or input) in front of the array. The first axis of a tensor counts
     outputs (of a weight) or samples (of an input); the rest is one row, over which products run.
-    A quantizer may have parameters of its own, which any optimiser of the model trains.
+    A quantizer may have parameters of its own, which any optimizer of the model trains.
     """
 
     name: ClassVar[str]
-    for_inputs: ClassVar[bool] = True  # or for weights alone
+    for_inputs: ClassVar[bool] = True  # or for weights only
 
     def setup(self, x: Tensor) -> None:
-        """Look at a first tensor, to begin from it; called once, before anything else."""
+        """Initialize from a first tensor; called once, before anything else."""
 
     def name_draws(self, *owner: object) -> None:
-        """Told whose quantizer this is; of interest to those that draw random numbers."""
+        """Set the owner's name, for quantizers that draw random numbers."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` as it is held, in its shape and dtype."""
+        """``x`` quantized, in its shape and dtype."""
         raise NotImplementedError
 
     def advance(self, progress: float) -> None:
-        """Training has got so far, from 0 to 1; called before every step."""
+        """Set the progress of training, from 0 to 1; called before every step."""
 
     def step_size(self, x: Tensor) -> float | None:
-        """Mean distance of the levels that ``x`` is rounded to; None if that is not told."""
+        """Mean distance of the levels that ``x`` is rounded to; None if undefined."""
         return None
 
     def codes(self, x: Tensor) -> Tensor | None:
@@ -51,7 +51,7 @@ class Quantizer(nn.Module):
         return None
 
     def penalty(self) -> Tensor | None:
-        """What the objective ``penalty`` adds; None for a quantizer that costs nothing."""
+        """The term of the objective ``penalty``; None if there is none."""
         return None
 
 
@@ -64,16 +64,16 @@ class RandomQuantizer(Quantizer):
         self.draws = 0
 
     def name_draws(self, *owner: object) -> None:
-        """Whose draws these are, so that no two quantizers draw the same numbers."""
+        """Set the owner's name, so that no two quantizers draw the same numbers."""
         self._owner = owner
 
     def _generator(self, device: torch.device) -> torch.Generator:
-        """For the next use; counts the uses."""
+        """A generator for the next use; counts the uses."""
         self.draws += 1
         return generator(self.name, *self._owner, self.draws - 1, device=device)
 
     def get_extra_state(self) -> Tensor:
-        """The count of uses, so that a resumed training goes on with the same draws."""
+        """The count of uses, so that resumed training continues with the same draws."""
         return torch.tensor(self.draws, dtype=torch.int64)
 
     def set_extra_state(self, state: Tensor) -> None:
@@ -121,7 +121,7 @@ class Groups:
         return self.counted(values).sum(1, keepdim=True)
 
     def counted(self, values: Tensor) -> Tensor:
-        """``values`` with zeros where there is only padding."""
+        """``values`` with zeros in the padding."""
         return values if self.mask is None else torch.where(self.mask, values, 0.0)
 
     def low(self) -> Tensor:

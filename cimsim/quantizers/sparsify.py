@@ -1,4 +1,4 @@
-"""Continuous sparsification: learn which weights (and so which cells) to switch off."""
+"""Continuous sparsification: learns which weights (and thus cells) to switch off."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ class Sparsify(Quantizer):
         in evaluation: sigmoid(b s) -> [s > 0]
         penalty: sum sigmoid(b s), the number of weights that are on
 
-    ``s`` is a parameter in the shape of the weight that begins at ``s0``. Wants the objective
-    ``penalty``, whose weight is the sparsity's price. One round; the source's rewinding is left
-    out.
+    ``s`` is a parameter in the shape of the weight that begins at ``s0``. Needs the objective
+    ``penalty``, whose weight is the price of a weight. One round, without the source's rewinding.
 
     Source: P. Savarese, H. Silva, M. Maire, "Winning the Lottery with Continuous Sparsification",
     NeurIPS 2020, arXiv:1912.04427.
@@ -54,9 +53,9 @@ class Sparsify(Quantizer):
         return torch.sigmoid(self.temperature * self.gate)
 
     def penalty(self) -> Tensor:
-        """How many weights are on."""
+        """Number of weights that are on."""
         return self._soft().sum()
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Settings for ``repr``."""
         return f"s0={self.s0:g}, final={self.final:g}"

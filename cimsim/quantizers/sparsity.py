@@ -1,4 +1,4 @@
-"""Which members of a row are kept: the largest, overall or of each few neighbours."""
+"""Pruning of a row to its largest members, overall or in each group of neighbors."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def _checked(pattern: str) -> str:
 
 
 Sparsity = Annotated[str, AfterValidator(_checked)]
-"""``none``, ``N:M`` (keep N of every M neighbours), or the share that is dropped, such as 0.5."""
+"""``none``, ``N:M`` (keep N of every M neighbors), or the share that is dropped, such as 0.5."""
 
 
 def _parsed(pattern: str) -> tuple[int, int] | float | None:
     if pattern == "none":
         return None
     if match := re.fullmatch(r"(\d+):(\d+)", pattern):
-        kept, of = int(match[1]), int(match[2])
-        if 0 < kept <= of:
-            return kept, of
+        keep, of = int(match[1]), int(match[2])
+        if 0 < keep <= of:
+            return keep, of
     else:
         try:
             share = float(pattern)
@@ -54,7 +54,7 @@ def sparse(x: Tensor, pattern: Sparsity) -> Tensor:
         return x
     rows = x.reshape(1, -1) if x.dim() < 2 else x.flatten(1)
     if isinstance(parsed, tuple):
-        kept, of = parsed
+        keep, of = parsed
         if rows.shape[1] % of:
             raise CimsimError(
                 f"rows of {rows.shape[1]} do not divide into groups of {of}; leave that layer "
@@ -62,6 +62,6 @@ def sparse(x: Tensor, pattern: Sparsity) -> Tensor:
             )
         rows = rows.view(-1, of)
     else:
-        kept = max(1, round((1 - parsed) * rows.shape[1]))
-    dropped = rows.abs().topk(rows.shape[1] - kept, dim=1, largest=False).indices
+        keep = max(1, round((1 - parsed) * rows.shape[1]))
+    dropped = rows.abs().topk(rows.shape[1] - keep, dim=1, largest=False).indices
     return rows.scatter(1, dropped, 0.0).view(x.shape)

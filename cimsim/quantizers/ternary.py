@@ -1,4 +1,4 @@
-"""Ternary weights, and the fourth code word that keeps the sign of a zero."""
+"""Ternary weights, with a fourth code word for the sign of a zero."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from cimsim.quantizers.quantizer import Group, Groups, Quantizer
 
 
 class Ternary(Quantizer):
-    """-1, 0 or 1 times a scale; what a zero's gradient is depends on ``zero``.
+    """-1, 0 or 1 times a scale; ``zero`` sets the gradient of a zero.
 
         D = threshold * mean|x|,   x~ = a sign(x) [|x| > D],   a = mean of |x| over |x| > D
         zero=plain:  dx~/dx = [D < |x| <= 1]: the gradient of a weight that rounds to zero vanishes
-        zero=signed: dx~/dx = [|x| <= 1]: a zero goes on moving, and its sign is worth keeping
+        zero=signed: dx~/dx = [|x| <= 1]: a zero keeps moving, and its sign matters
 
-    With a signed zero four words are in use, -1, -0, +0, 1: two bits, as ternary takes anyway; see
-    :func:`pack`. The forward is the same for both. The exact gradient of the source was not found;
-    this is the latent-weight reading of it, and :class:`cimsim.training.optimizers.TernaryChain`
+    With a signed zero four words are in use, -1, -0, +0, 1: two bits, as ternary needs anyway; see
+    :func:`pack`. The forward is the same for both. The source does not give its exact gradient;
+    this is a version with latent weights, and :class:`cimsim.training.optimizers.TernaryChain`
     the one without.
 
     Source of the idea: J. Uhlmann, "Signed-Zero Ternary", arXiv:2508.05905.
@@ -45,17 +45,17 @@ class Ternary(Quantizer):
         on = size > self.dead_zone(groups)
         count = groups.total(on.to(x.dtype)).clamp_min(1)
         scale = groups.total(torch.where(on, size, 0.0)) / count
-        held = groups.whole(groups.values.sign() * on * scale)
+        result = groups.whole(groups.values.sign() * on * scale)
         passes = x.detach().abs() <= 1
         if self.zero == "plain":
             passes = passes & groups.whole(on)
-        ternary: Tensor = _Masked.apply(x, held, passes)  # type: ignore[no-untyped-call]
+        ternary: Tensor = _Masked.apply(x, result, passes)  # type: ignore[no-untyped-call]
         return ternary
 
     def step_size(self, x: Tensor) -> float:
         """Mean distance of the three values."""
-        held = self(x.detach()).abs()
-        return float(held.sum() / (held > 0).sum().clamp_min(1))
+        sizes = self(x.detach()).abs()
+        return float(sizes.sum() / (sizes > 0).sum().clamp_min(1))
 
     def codes(self, x: Tensor) -> Tensor:
         """-1, 0 or 1."""
@@ -68,17 +68,17 @@ class Ternary(Quantizer):
         return self.threshold * groups.mean(groups.values.abs())
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Settings for ``repr``."""
         return f"zero={self.zero}, threshold={self.threshold:g}, group={self.group}"
 
 
 class _Masked(torch.autograd.Function):
-    """``held``, with the gradient of ``x`` where ``passes``."""
+    """``result``, with the gradient of ``x`` where ``passes``."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, held: Tensor, passes: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, result: Tensor, passes: Tensor) -> Tensor:
         ctx.save_for_backward(passes)
-        return held
+        return result
 
     @staticmethod
     @once_differentiable
@@ -88,7 +88,7 @@ class _Masked(torch.autograd.Function):
 
 
 MINUS, MINUS_ZERO, PLUS_ZERO, PLUS = 0, 1, 2, 3
-"""The four words in the order of the numbers they stand for."""
+"""The four words in the order of their numbers."""
 
 
 def words(x: Tensor, dead_zone: Tensor | float) -> Tensor:

@@ -18,10 +18,10 @@ class Uniform(Quantizer):
         dx~/dx = 1 where |x| <= r, else 0
 
     The range ``r`` of a group is its largest magnitude (``scale=absmax``), ``n`` times its mean
-    magnitude (``scale=absmean``), or the fixed ``range`` if that is not 0; the gradient takes it
-    for a constant. One bit is ``x~ = mean|x| sign(x)``, ``levels=ternary`` rounds ``x / mean|x|``
-    to -1, 0 or 1 (BitNet and BitNet b1.58); these two have a scale of their own and the gradient 1
-    everywhere.
+    magnitude (``scale=absmean``), or the fixed ``range`` if that is not 0; it is a
+    constant to the gradient. One bit is ``x~ = mean|x| sign(x)``, ``levels=ternary`` rounds
+    ``x / mean|x|`` to -1, 0 or 1 (BitNet and BitNet b1.58); these two have a scale of their own and
+    the gradient 1 everywhere.
 
     Sources: Y. Bengio et al., arXiv:1308.3432 (2013); S. Ma et al., arXiv:2402.17764 (2024).
 
@@ -94,6 +94,6 @@ class Uniform(Quantizer):
         return groups.largest().detach()
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Settings for ``repr``."""
         what = "ternary" if self.levels == "ternary" else f"{self.bits} bits"
         return f"{what}, group={self.group}"
