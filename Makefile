@@ -17,7 +17,7 @@ NUMERICAL := $(addprefix tests/,analysis array circuits physics estimators fitti
 	test_every_setting.py)
 PYTEST := -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: help demo test test-long test-exhaustive test-portable test-minimum lint clean
+.PHONY: help demo test test-long test-exhaustive test-portable test-minimum lint docs clean
 
 help:
 	@echo "make demo           train, sweep and plot on the digits: runs/demo/accuracy_vs_noise.png"
@@ -28,6 +28,7 @@ help:
 	@echo "make test-minimum   run the tests with the oldest packages that work, with Python 3.10 or"
 	@echo "                    3.11: make PYTHON=python3.10 test-minimum"
 	@echo "make lint           check style and types"
+	@echo "make docs           build the documentation: build/docs/html/index.html"
 	@echo "make clean          remove the environments and all caches (results in runs/ stay)"
 	@echo "The environment .venv, for test-minimum .venv-minimum, is made when it is missing or out"
 	@echo "of date."
@@ -59,8 +60,13 @@ lint: $(READY)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+# Tutorials are executed, by as many processes as there are cores; any warning is an error.
+docs: .venv/docs
+	$(PY) -m sphinx --quiet --fail-on-warning --keep-going --jobs auto \
+		--doctree-dir build/docs/doctrees docs build/docs/html
+
 clean:
-	rm -rf .venv .venv-minimum build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-minimum build dist docs/generated *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The mark is made only after a finished installation: one that was interrupted starts afresh.
@@ -80,4 +86,9 @@ $(READY) $(MINIMUM): %/ready: pyproject.toml
 	@rm -f $@
 	$*/bin/python -m pip install --disable-pip-version-check \
 		-c $(filter constraints%,$^) -e '.[$(EXTRAS)]'
+	@touch $@
+
+# What builds the documentation comes on top, so that tests and demo need none of it.
+.venv/docs: $(READY)
+	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@

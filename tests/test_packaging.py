@@ -24,8 +24,10 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = ("analysis", "benchmarks", "cimsim", "device_profiles", "docs", "tests", "training")
 FILES = (
     *("CHANGELOG.md", "LICENSE", "MANIFEST.in", "Makefile", "README.md", "pyproject.toml"),
+    *("CITATION.cff", "CONTRIBUTING.md"),
     *("constraints.txt", "constraints-minimum.txt", ".pre-commit-config.yaml"),
 )
+MADE = ("__pycache__", "generated")  # by Python, and by the documentation
 SUFFIXES = {".py", ".pyi", ".yaml", ".json", ".typed", ".cpp", ".h", ".html", ".css", ".js"}
 
 
@@ -103,7 +105,12 @@ def test_every_dependency_is_pinned_within_its_bounds(
     project: dict[str, Any], pins: list[Requirement]
 ) -> None:
     extras = project["project"]["optional-dependencies"]
-    wanted = [*project["project"]["dependencies"], *extras["test"], *extras["lint"]]
+    wanted = [
+        *project["project"]["dependencies"],
+        *extras["test"],
+        *extras["lint"],
+        *extras["docs"],
+    ]
     for requirement in map(Requirement, wanted):
         versions = [
             str(pin.specifier).removeprefix("==")
@@ -164,7 +171,7 @@ def test_every_minimum_is_tested(project: dict[str, Any]) -> None:
 def copy_of_the_tree(to: Path) -> Path:
     for folder in FOLDERS:
         if (ROOT / folder).exists():  # a source distribution has those of cimsim only there
-            ignored = shutil.ignore_patterns("__pycache__")
+            ignored = shutil.ignore_patterns(*MADE)
             shutil.copytree(ROOT / folder, to / folder, symlinks=True, ignore=ignored)
     for file in FILES:
         shutil.copy(ROOT / file, to)
@@ -202,7 +209,7 @@ def test_the_source_distribution_holds_every_file(unpacked: Path) -> None:
         (inside / file.relative_to(folder)).as_posix()
         for inside, folder in homes().items()
         for file in folder.rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
+        if file.is_file() and not set(MADE) & set(file.parts)
     }
     found = {f.relative_to(unpacked).as_posix() for f in unpacked.rglob("*") if f.is_file()}
     assert expected | set(FILES) <= found

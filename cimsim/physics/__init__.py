@@ -1,4 +1,4 @@
-"""Cell physics on conductances in µS: from programming to a read. One idea per file."""
+"""Cell physics on conductances in µS, from programming to reads."""
 
 from cimsim.physics.cells import aged_uS, at_temperature_uS, programmed_uS
 from cimsim.physics.nonlinearity import iv_terms

@@ -1,4 +1,4 @@
-"""Read noise: what changes each time a cell is read."""
+"""Read noise: changes of a cell's conductance between reads."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class ReadContext(NamedTuple):
 
 @singledispatch
 def read_sigma_uS(effect: object, at: ReadContext) -> Tensor:
-    """Standard deviation in µS of one read of cells; of flicker noise, the amplitude that
-    :mod:`cimsim.physics.sessions` multiplies by the root of a variance.
+    """Return the standard deviation in µS of one read of cells.
 
-    One handler per Gaussian kind of the profile's ``cell.read_noise``; the docstring of its profile
-    class has the equation.
+    For flicker noise, the result is the amplitude, which :mod:`cimsim.physics.sessions` multiplies
+    by the root of a variance. There is one handler for each Gaussian kind of ``cell.read_noise``;
+    the docstring of its profile class gives the equation.
     """
     raise NotImplementedError(f"no physics for read noise {type(effect).__name__}")
 
@@ -99,8 +99,10 @@ def _(effect: ThermalReadNoise, at: ReadContext) -> Tensor:
 
 
 def read_variance_uS2(at: ReadContext, *, sessions: bool = False) -> Tensor | None:
-    """Variance in µS² of successive reads, summed over the Gaussian effects; with ``sessions``, of
-    reads in many sessions. None without noise."""
+    """Return the variance in µS² of successive reads, summed over the Gaussian effects.
+
+    With ``sessions``, return the variance of reads in different sessions. None without noise.
+    """
     total: Tensor | None = None
     for effect in at.cell.read_noise:
         if not effect.strength or isinstance(effect, TelegraphReadNoise):
@@ -116,8 +118,9 @@ def read_variance_uS2(at: ReadContext, *, sessions: bool = False) -> Tensor | No
 def slow_flicker(
     at: ReadContext, seed: int, single_use: bool
 ) -> Iterator[tuple[Tensor, tuple[Part, ...]]]:
-    """The amplitude in µS of each flicker noise that has a slow part in the session at
-    ``at.age_s``, and the normal numbers that it multiplies.
+    """Yield the amplitude in µS and the normal parts of each flicker noise with a slow part.
+
+    ``at.age_s`` selects the session.
 
     ``seed`` names the chip; ``single_use`` as for :func:`cimsim.physics.sessions.slow_parts`.
     """
@@ -131,8 +134,10 @@ def slow_flicker(
 def slow_telegraph_uS(
     g_uS: Tensor, cell: CellSpec, age_s: float, seed: int, cycle: int = 0
 ) -> Tensor | None:
-    """What the traps that keep their states in the session at ``age_s`` add to every cell; None if
-    there are none. The traps are those of the chip ``seed``, their states those of the cycle."""
+    """Return the change of every cell by traps with constant states in the session at ``age_s``.
+
+    None if there are no such traps. ``seed`` determines the traps, ``cycle`` also their states.
+    """
     total: Tensor | None = None
     for index, effect in enumerate(cell.read_noise):
         if isinstance(effect, TelegraphReadNoise) and effect.strength and effect.slow:
@@ -144,9 +149,9 @@ def slow_telegraph_uS(
 def _slow_telegraph_uS(
     effect: TelegraphReadNoise, index: int, g_uS: Tensor, age_s: float, seed: int, cycle: int
 ) -> Tensor:
-    """The states that the traps keep in the session at ``age_s``.
+    """Return the change by the traps of one effect in the session at ``age_s``.
 
-    A trap draws a state every t_switch; at which moment of it is drawn once.
+    A trap samples a state every t_switch, at a phase that is sampled once.
     """
     assert effect.t_switch_s is not None
     now = cycle_seed(seed, cycle)
@@ -162,9 +167,9 @@ def _slow_telegraph_uS(
 
 
 def telegraph_step_uS(effect: TelegraphReadNoise, g_uS: Tensor, draws: torch.Generator) -> Tensor:
-    """Conductance in µS between the two states of each cell, 0 in cells without a trap.
+    """Return the conductance in µS between the two states of each cell, 0 without a trap.
 
-    Which cells have one is drawn from ``draws``, the same for each strength.
+    The cells with a trap are sampled from ``draws``, independent of the strength.
     """
     trapped = uniform(g_uS, draws) < effect.share_of_cells
     return g_uS * trapped * (effect.strength * effect.step_of_g)
@@ -173,9 +178,9 @@ def telegraph_step_uS(effect: TelegraphReadNoise, g_uS: Tensor, draws: torch.Gen
 def sampled_reads_uS(
     at: ReadContext, seed: int, read_generator: torch.Generator, reads: int
 ) -> Tensor:
-    """The slow reference: every cell drawn for every read, ``[reads, *g_uS.shape]`` in µS.
+    """Sample every cell for every read, ``[reads, *g_uS.shape]`` in µS, as a reference.
 
-    ``seed`` names the chip, with the same traps and the same slow noise in all reads.
+    ``seed`` identifies the chip, whose traps and slow noise are the same in all reads.
     """
     g_uS = at.g_uS
     sampled = g_uS.repeat(reads, *(1 for _ in g_uS.shape))

@@ -1,4 +1,4 @@
-"""Temperature: conductances away from where they were measured."""
+"""Temperature: changes of conductances relative to the reference temperature."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ZERO_C_IN_K = 273.15
 
 @singledispatch
 def warmed_uS(effect: object, g_uS: Tensor, g_target_uS: Tensor, temperature_C: float) -> Tensor:
-    """Conductance in µS at ``temperature_C``; exactly ``g_uS`` at the reference temperature."""
+    """Return the conductance in µS at ``temperature_C``; ``g_uS`` at the reference temperature."""
     raise NotImplementedError(f"no physics for temperature effect {type(effect).__name__}")
 
 

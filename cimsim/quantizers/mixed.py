@@ -1,4 +1,4 @@
-"""A discrete choice of a layer's bit width, learned by sampling."""
+"""Learned choice of the bit width of a layer, by sampling."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Mixed(RandomQuantizer):
         dD/dtheta ~ mean over ``samples`` draws of G given D of d softmax((theta + G) / t) / d theta
         penalty: expected bits times the number of weights
 
-    ``theta`` is a parameter with one entry for each width; in evaluation the largest is taken. The
+    ``theta`` is a parameter with one entry for each width; evaluation uses the largest entry. The
     draws given D (``Z = sum exp(theta)``, E exponential) are ``-ln E_i + ln Z`` for the chosen i
-    and ``-ln(E_j / exp(theta_j) + E_i / Z)`` for the others; they are constants to the gradient.
+    and ``-ln(E_j / exp(theta_j) + E_i / Z)`` for the others; they are constant in the gradient.
 
     Source: M. B. Paulus, C. J. Maddison, A. Krause, "Rao-Blackwellizing the Straight-Through
     Gumbel-Softmax Gradient Estimator", ICLR 2021, arXiv:2010.04838.
@@ -47,7 +47,7 @@ class Mixed(RandomQuantizer):
         self._count = x.numel()
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x~``, in the shape of ``x``."""
+        """Return ``x~``, in the shape of ``x``."""
         result: Tensor
         if not self.training:
             result = self.widths[int(self.theta.argmax())](x)
@@ -59,25 +59,25 @@ class Mixed(RandomQuantizer):
         return result
 
     def step_size(self, x: Tensor) -> float:
-        """The step size of the most probable width."""
+        """Return the step size of the most probable width."""
         width = self.widths[int(self.theta.argmax())]
         assert isinstance(width, Uniform)
         return width.step_size(x)
 
     def penalty(self) -> Tensor:
-        """Expected bits, times the number of weights."""
+        """Return the expected bits times the number of weights."""
         bits = torch.tensor(self.bits, dtype=self.theta.dtype, device=self.theta.device)
         return self._count * (torch.softmax(self.theta, 0) * bits).sum()
 
     def extra_repr(self) -> str:
-        """Settings for ``repr``."""
+        """Text for ``repr``."""
         return f"bits={'/'.join(map(str, self.bits))}, temperature={self.temperature:g}"
 
 
 def sampled_one_hot(
     theta: Tensor, temperature: float, samples: int, rng: torch.Generator
 ) -> Tensor:
-    """A one-hot draw from ``softmax(theta) [K]``, with the estimator's gradient; see above."""
+    """Sample a one-hot vector from ``softmax(theta) [K]``, with the gradient of :class:`Mixed`."""
     fixed = theta.detach()
     gumbel = -torch.log(_exponential(fixed, rng))
     index = (fixed + gumbel).argmax()

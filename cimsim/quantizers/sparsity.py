@@ -1,4 +1,4 @@
-"""Pruning of a row to its largest members, overall or in each group of neighbors."""
+"""Pruning of a row to its largest members, overall or among neighbors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _checked(pattern: str) -> str:
 
 
 Sparsity = Annotated[str, AfterValidator(_checked)]
-"""``none``, ``N:M`` (keep N of every M neighbors), or the share that is dropped, such as 0.5."""
+"""``none``, ``N:M`` (keep N of every M neighbors), or the fraction to prune, such as 0.5."""
 
 
 def _parsed(pattern: str) -> tuple[int, int] | float | None:
@@ -35,15 +35,15 @@ def _parsed(pattern: str) -> tuple[int, int] | float | None:
         if 0 <= share < 1:
             return share
     raise CimsimError(
-        f"sparsity '{pattern}' is neither N:M, such as 2:4, nor the share dropped, such as 0.5"
+        f"sparsity must be N:M, such as 2:4, or the fraction to prune, such as 0.5, not '{pattern}'"
     )
 
 
 def sparse(x: Tensor, pattern: Sparsity) -> Tensor:
-    """``x`` with all but its largest magnitudes set to zero, row by row (``x.flatten(1)``).
+    """Set all except the largest magnitudes of each row (``x.flatten(1)``) to zero.
 
     Raises:
-        CimsimError: if the row does not divide into groups of M.
+        CimsimError: if the length of a row is not a multiple of M.
 
     >>> import torch
     >>> sparse(torch.tensor([[3.0, -1.0, 2.0, -4.0]]), "2:4")
@@ -57,8 +57,8 @@ def sparse(x: Tensor, pattern: Sparsity) -> Tensor:
         keep, of = parsed
         if rows.shape[1] % of:
             raise CimsimError(
-                f"rows of {rows.shape[1]} do not divide into groups of {of}; leave that layer "
-                "digital, or choose a share such as 0.5"
+                f"rows of {rows.shape[1]} cannot be divided into groups of {of}; keep that layer "
+                "digital, or use a fraction such as 0.5"
             )
         rows = rows.view(-1, of)
     else:

@@ -1,4 +1,4 @@
-"""Ternary weights, with a fourth code word for the sign of a zero."""
+"""Ternary weights, with an optional code word for negative zero."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from cimsim.quantizers.quantizer import Group, Groups, Quantizer
 
 
 class Ternary(Quantizer):
-    """-1, 0 or 1 times a scale; ``zero`` sets the gradient of a zero.
+    """-1, 0 or 1 times a scale, with two options for the gradient of zeros.
 
         D = threshold * mean|x|,   x~ = a sign(x) [|x| > D],   a = mean of |x| over |x| > D
         zero=plain:  dx~/dx = [D < |x| <= 1]: the gradient of a weight that rounds to zero vanishes
-        zero=signed: dx~/dx = [|x| <= 1]: a zero keeps moving, and its sign matters
+        zero=signed: dx~/dx = [|x| <= 1]: a zero still gets a gradient, and its sign is kept
 
-    With a signed zero four words are in use, -1, -0, +0, 1: two bits, as ternary needs anyway; see
-    :func:`pack`. The forward is the same for both. The source does not give its exact gradient;
-    this is a version with latent weights, and :class:`cimsim.training.optimizers.TernaryChain`
-    the one without.
+    A signed zero uses four words, -1, -0, +0, 1, which fit in the two bits of a ternary value; see
+    :func:`pack`. The forward pass is the same for both options. The source does not specify the
+    exact gradient; this is an interpretation with latent weights, and
+    :class:`cimsim.training.optimizers.TernaryChain` is one without.
 
     Source of the idea: J. Uhlmann, "Signed-Zero Ternary", arXiv:2508.05905.
     """
@@ -39,7 +39,7 @@ class Ternary(Quantizer):
         self.zero, self.threshold, self.group = zero, threshold, group
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x~``, in the shape of ``x``."""
+        """Return ``x~``, in the shape of ``x``."""
         groups = Groups(x.detach(), self.group)
         size = groups.values.abs()
         on = size > self.dead_zone(groups)
@@ -53,27 +53,27 @@ class Ternary(Quantizer):
         return ternary
 
     def step_size(self, x: Tensor) -> float:
-        """Mean distance of the three values."""
+        """Return the mean distance between the three values."""
         sizes = self(x.detach()).abs()
         return float(sizes.sum() / (sizes > 0).sum().clamp_min(1))
 
     def codes(self, x: Tensor) -> Tensor:
-        """-1, 0 or 1."""
+        """Return -1, 0 or 1."""
         groups = Groups(x.detach(), self.group)
         on = groups.values.abs() > self.dead_zone(groups)
         return groups.whole(groups.values.sign() * on)
 
     def dead_zone(self, groups: Groups) -> Tensor:
-        """``D [groups, 1]``."""
+        """Return ``D [groups, 1]``."""
         return self.threshold * groups.mean(groups.values.abs())
 
     def extra_repr(self) -> str:
-        """Settings for ``repr``."""
+        """Text for ``repr``."""
         return f"zero={self.zero}, threshold={self.threshold:g}, group={self.group}"
 
 
 class _Masked(torch.autograd.Function):
-    """``result``, with the gradient of ``x`` where ``passes``."""
+    """Return ``result`` with the gradient of ``x`` where ``passes`` is True."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, result: Tensor, passes: Tensor) -> Tensor:
@@ -88,11 +88,11 @@ class _Masked(torch.autograd.Function):
 
 
 MINUS, MINUS_ZERO, PLUS_ZERO, PLUS = 0, 1, 2, 3
-"""The four words in the order of their numbers."""
+"""The four words, in the order of their values."""
 
 
 def words(x: Tensor, dead_zone: Tensor | float) -> Tensor:
-    """The word of each number, uint8: ``x > D`` is +1, ``0 <= x <= D`` is +0, and so below zero.
+    """Return the word of each number, uint8: +1 for ``x > D``, +0 for ``0 <= x <= D``, etc.
 
     >>> import torch
     >>> words(torch.tensor([-2.0, -0.1, 0.0, 0.3, 5.0]), 0.5).tolist()
@@ -102,7 +102,7 @@ def words(x: Tensor, dead_zone: Tensor | float) -> Tensor:
 
 
 def values(word: Tensor) -> Tensor:
-    """-1, 0, 0 or 1, int8.
+    """Return the value of each word, -1, 0, 0 or 1, int8.
 
     >>> import torch
     >>> values(torch.tensor([0, 1, 2, 3], dtype=torch.uint8)).tolist()
@@ -112,7 +112,7 @@ def values(word: Tensor) -> Tensor:
 
 
 def pack(word: Tensor) -> Tensor:
-    """Words at two bits each: uint8 of a quarter of the length, rounded up.
+    """Pack words to two bits each: uint8 of a quarter of the length, rounded up.
 
     >>> import torch
     >>> pack(torch.tensor([3, 0, 1, 2, 3], dtype=torch.uint8)).tolist()
@@ -123,7 +123,7 @@ def pack(word: Tensor) -> Tensor:
 
 
 def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Inverse of :func:`pack`: the words in ``shape``."""
+    """Return the words in ``shape``; inverse of :func:`pack`."""
     word = torch.stack([packed >> shift & 3 for shift in (0, 2, 4, 6)], dim=1).flatten()
     count = torch.Size(shape).numel()
     return word[:count].view(shape)

@@ -155,7 +155,7 @@ def test_other_formats_are_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CimsimError, match="cannot make the folder"):
+    with pytest.raises(CimsimError, match="cannot create the folder"):
         save(figure_of("noise=1", ["a"]), tmp_path / "file" / "a.png")
 
 

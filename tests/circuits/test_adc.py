@@ -186,12 +186,12 @@ def test_errors_act_in_the_order_of_the_file() -> None:
 
 @pytest.mark.parametrize("kind", ["gain", "offset"])
 def test_one_adc_has_one_gain_and_one_offset(kind: str) -> None:
-    with pytest.raises(ValidationError, match=f"an ADC has one {kind}"):
+    with pytest.raises(ValidationError, match=f"because an ADC has one {kind}"):
         adc(error(kind), error("bow"), error(kind))
 
 
 def test_a_temperature_that_changes_nothing_is_refused() -> None:
-    with pytest.raises(ValidationError, match="nothing changes with temperature"):
+    with pytest.raises(ValidationError, match="has no temperature coefficient"):
         adc(error("temperature", reference_C=25.0))
 
 

@@ -396,15 +396,15 @@ def test_a_seed_of_training_is_a_number_whatever_its_type(seed: Any) -> None:
 
 @pytest.mark.parametrize("seed", [7.0, "7", None, torch.tensor([1, 2])])
 def test_what_is_no_seed(seed: Any) -> None:
-    with pytest.raises(CimsimError, match="a seed is a whole number, not"):
+    with pytest.raises(CimsimError, match="a seed must be an integer, not"):
         cimsim.program(cimsim.convert(nn.Linear(8, 4), STATIC), seed)
-    with pytest.raises(CimsimError, match="a seed is a whole number, not"):
+    with pytest.raises(CimsimError, match="a seed must be an integer, not"):
         cimsim.convert(nn.Linear(8, 4), STATIC, seed=seed)
 
 
 @pytest.mark.parametrize("seed", [2**63, -(2**63) - 1])
 def test_a_seed_that_no_checkpoint_can_hold(seed: int) -> None:
-    with pytest.raises(CimsimError, match="a seed of training lies between"):
+    with pytest.raises(CimsimError, match="a training seed must be between"):
         cimsim.convert(nn.Linear(8, 4), STATIC, seed=seed)
 
 

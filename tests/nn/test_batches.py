@@ -254,5 +254,5 @@ def test_pairs_of_inputs_and_labels_are_evaluated(inputs: str) -> None:
     assert found.accuracy == (logits.argmax(1) == labels).double().mean().item()
     with pytest.raises(CimsimError, match="batch 0 is not a pair of inputs and labels"):
         evaluate_batches(model, [X])
-    with pytest.raises(CimsimError, match="returns a dict and not its logits"):
+    with pytest.raises(CimsimError, match="must return its logits, not a dict"):
         evaluate_batches(Logits(model), [(X, labels)])

@@ -252,8 +252,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "a quantizer is a text such as 'uniform', not 8": {"quantize_inputs": 8},
     "there is no backward rule 'None'": {"rule": None},
     "a denoiser must be a number of 0 or more, not 'yes'": {"denoise": "yes"},
-    "a profile is a name such as .*, not a dict": {"profile": {"name": "mine"}},
-    "a profile is a name such as .*, not a NoneType": {"profile": None},
+    "a profile must be a name such as .*, not a dict": {"profile": {"name": "mine"}},
+    "a profile must be a name such as .*, not a NoneType": {"profile": None},
 }
 
 

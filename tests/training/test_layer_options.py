@@ -58,15 +58,15 @@ def test_what_is_written_is_what_convert_takes(text: str, settings: dict[str, An
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["fc2"], "write PATTERN:SETTINGS"),
-        ([":digital"], "write PATTERN:SETTINGS"),
-        (["fc2:"], "write PATTERN:SETTINGS"),
+        (["fc2"], "the form PATTERN:SETTINGS"),
+        ([":digital"], "the form PATTERN:SETTINGS"),
+        (["fc2:"], "the form PATTERN:SETTINGS"),
         (["a:digitl"], "unknown setting of a layer 'digitl'; did you mean 'digital'"),
         (["a:ruel=C"], "unknown setting of a layer 'ruel'; did you mean 'rule'"),
-        (["a:rule"], "write 'rule=VALUE'"),
-        (["a:adc.bits="], "write 'adc.bits=VALUE'"),
-        (["a:digital=no"], "write 'digital' alone"),
-        (["a:denoise=much"], "denoise takes a number, not 'much'"),
+        (["a:rule"], "needs a value, 'rule=VALUE'"),
+        (["a:adc.bits="], "needs a value, 'adc.bits=VALUE'"),
+        (["a:digital=no"], "'digital' takes no value"),
+        (["a:denoise=much"], "denoise must be a number, not 'much'"),
         (["a:adc.bits=8,adc.bits=6"], "adc.bits is given twice"),
         (["a:adc.range={kind: fixed"], "adc.range"),
         (["a:rule=C", "a:digital"], "'a' is given twice"),
@@ -135,7 +135,7 @@ def test_other_layers_are_another_run(tmp_path: Path) -> None:
     fit(config(layer=MIXED), tmp_path / "run")
     assert fit(config(layer=MIXED), tmp_path / "run", resume=True).layers
     other = config(layer=("hidden1:adc.bits=5", *MIXED[1:]))
-    with pytest.raises(CimsimError, match=r"cannot resume .* other settings of layers"):
+    with pytest.raises(CimsimError, match=r"cannot resume .* the settings of layers"):
         fit(other, tmp_path / "run", resume=True)
 
 
