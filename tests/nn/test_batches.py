@@ -239,7 +239,7 @@ def test_inputs_of_another_shape_are_refused(kind: str) -> None:
     for wrong in (wider, x[0, 0] if x.dim() > 2 else x[:, :2], torch.tensor(1.0), x[None, None]):
         if x.dim() == 2 and wrong.shape[-1:] == x.shape[-1:]:
             continue  # any number of axes before the features
-        with pytest.raises(CimsimError, match=r"layer '' takes inputs (of|with) .*not (a tensor )?"):
+        with pytest.raises(CimsimError, match=r"layer '' takes inputs (of|with) .*not "):
             analog(wrong)
     with pytest.raises(CimsimError, match="takes a tensor, not a list"):
         analog(x.tolist())
