@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cimsim.array import plain
+from cimsim.array.backend import Multiplier, Programmer
 from cimsim.array.chip import program_and_age
 from cimsim.array.circuit import Circuit
 from cimsim.array.fused import FusedMultiplier, FusedProgrammer
@@ -20,9 +21,7 @@ from cimsim.array.masks import Mask
 from cimsim.array.types import (
     Chip,
     ConverterRanges,
-    Multiplier,
     Programmed,
-    Programmer,
     Readout,
     SaveOptions,
 )

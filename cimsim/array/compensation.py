@@ -1,4 +1,4 @@
-"""Drift compensation: the digital factor that undoes the mean loss of conductance."""
+"""Drift compensation: the digital factor that compensates the mean loss of conductance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of read noise that stands still during a session, of a whole array."""
+"""The part of read noise that is constant during a session, of a whole array."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def slow_currents(
     single_use: bool,
     cycle: int = 0,
 ) -> Tensor | None:
-    """What it adds to :meth:`Mapping.relative` in the session at ``age_s``; None if nothing.
+    """The change of :meth:`Mapping.relative` by slow noise in the session at ``age_s``, or None.
 
     The sum of the independent Gaussian noises of a weight's cells is one Gaussian noise, so that a
-    pair takes one normal number. No gradient goes through it: as other read noise, it is no part of
+    pair takes one normal number. It has no gradient: like other read noise, it is not part of
     the mean response.
 
     Args:
-        profile: the device.
+        profile: the profile.
         g_uS, g_target_uS: cells, ``[devices, tiles, columns, rows]``.
-        arriving: given a current of the cells to the power of its second argument, what of that
-            arrives at the end of the lines.
+        arriving: attenuates a current of the cells, to the power of its second argument, by the
+            lines.
         age_s: seconds since programming.
         seed: names the chip.
         single_use: whether the chip is used in this session only.

@@ -21,10 +21,10 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
     """A recurrent cell with a layer ``ih`` for its input and ``hh`` for its state.
 
     Those can be analog; gates are digital. Arguments and results as in torch. In training each call
-    meets a chip of its own, where ``nn.LSTM`` and its like meet one for the whole sequence.
+    uses another chip, whereas ``nn.LSTM`` uses one for the whole sequence.
     """
 
-    states: ClassVar[int] = 1  # tensors that are handed from one time to the next
+    states: ClassVar[int] = 1  # tensors that are passed from one time step to the next
 
     @staticmethod
     def places(module: nn.Module) -> list[str]:
@@ -56,14 +56,14 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
 
     @abstractmethod
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
-        """The next state, the output first; from what the two layers gave."""
+        """The next state, the output first, from the outputs of the two layers."""
 
     def forward(self, input: Tensor, hx: Tensor | State | None = None) -> Tensor | State:
         """As in torch: the next state.
 
         Raises:
-            CimsimError: if ``input`` is neither one vector nor a batch of them, or ``hx`` does not
-                fit it.
+            CimsimError: if ``input`` is neither a vector nor a batch of vectors, or the shape of
+                ``hx`` does not match.
         """
         node: Tensor | None = node_of_graph(self, input, hx)
         if node is not None:
@@ -86,13 +86,13 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
         new = self.cell(self._product("ih", input), self._product("hh", state[0]), state)
         return new[0] if self.states == 1 else new
 
-    def _refuse_states(self, states: State, wanted: list[int]) -> None:
-        """Refuse states of another shape, which would be broadcast."""
+    def _refuse_states(self, states: State, expected: list[int]) -> None:
+        """Raise for states of another shape, which would be broadcast."""
         for state in states:
-            if list(state.shape) != wanted:
+            if list(state.shape) != expected:
                 raise CimsimError(
-                    f"{self.torch_class.__name__} takes a state of shape {wanted} for this input, "
-                    f"and was given one of {list(state.shape)}"
+                    f"{self.torch_class.__name__} takes a state of shape {expected} for this "
+                    f"input, not {list(state.shape)}"
                 )
 
     def _product(self, name: str, x: Tensor) -> Tensor:

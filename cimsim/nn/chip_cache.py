@@ -1,8 +1,9 @@
-"""The chip of evaluation mode, programmed again when its weights have changed."""
+"""Chips that several calls of a layer use: of evaluation mode, and of a recurrence in training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -12,8 +13,18 @@ from cimsim.kernels.fingerprint import fingerprint
 from cimsim.lasting import lasting
 
 
+@dataclass
+class SharedChip:
+    """A chip in training that several calls use: its seed, its weight, and its reads so far."""
+
+    seed: int
+    weight: Tensor
+    chip: Chip
+    reads: int = 0
+
+
 class ChipCache:
-    """Holds one chip, and a fingerprint of the tensors that it was programmed with.
+    """The chip of evaluation mode, programmed again when its weights have changed.
 
     Copies and pickles are empty: a copied layer programs the same chip from its own weights.
     """

@@ -18,7 +18,7 @@ from cimsim.torch_private import Conv, ConvTranspose
 
 
 class _OverPlaces(AnalogLayer, Conv):
-    """What convolutions and transposed ones share: places, and a batch axis that may be missing."""
+    """Common part of convolutions and transposed convolutions: an optional batch axis."""
 
     dimensions: ClassVar[int]
 
@@ -36,7 +36,7 @@ class _OverPlaces(AnalogLayer, Conv):
             axes = ", ".join(("depth", "height", "width")[-self.dimensions :])
             raise CimsimError(
                 f"layer '{self.name}' takes inputs of shape [batch, {self.in_channels}, {axes}] "
-                f"(or without the batch), and was given a tensor of shape {list(x.shape)}"
+                f"(or without the batch), not {list(x.shape)}"
             )
 
     def _batched(self, x: Tensor) -> bool:
@@ -46,7 +46,7 @@ class _OverPlaces(AnalogLayer, Conv):
 class _AnalogConv(_OverPlaces):
     """``y = conv(x, W) + b`` with the products on an array; shapes as in torch.
 
-    A column of the array holds one output channel's kernel; every output position is one read.
+    A column of the array contains one output channel's kernel; every output position is one read.
     Strides, dilation, groups and all padding modes as in torch. The bias is digital.
     """
 
@@ -112,9 +112,9 @@ def _pads_first(layer: Conv) -> bool:
 class _AnalogConvTranspose(_OverPlaces, ConvTranspose):
     """``y = conv_transpose(x, W) + b`` with the products on an array; shapes as in torch.
 
-    Every input position is one read. A column holds what one entry of one output channel's kernel
-    takes from all input channels; what the columns give is put in its places and added up
-    digitally, with the bias. No zeros are put between the inputs, as a convolution would need.
+    Every input position is one read. A column contains the weights from all input channels to one
+    entry of one output channel's kernel; the columns' outputs are placed and summed digitally, with
+    the bias. No zeros are inserted between the inputs.
     """
 
     @staticmethod
@@ -165,8 +165,8 @@ class _AnalogConvTranspose(_OverPlaces, ConvTranspose):
         places = places.view(entries, 1, *self.kernel_size).repeat(
             self.out_channels, 1, *[1] * self.dimensions
         )
-        found = self._transposed(y, places, self._sizes(x, *others), self.out_channels)
-        return found if self._batched(x) else found.squeeze(0)
+        output = self._transposed(y, places, self._sizes(x, *others), self.out_channels)
+        return output if self._batched(x) else output.squeeze(0)
 
     def _sizes(self, x: Tensor, output_size: list[int] | None = None) -> list[int]:
         """Padding of the output, so that it has ``output_size``."""

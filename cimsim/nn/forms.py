@@ -50,8 +50,8 @@ def refuse_input(name: str, x: Tensor, weight: Tensor) -> None:
         )
 
 
-def refuse_weight(weight: Tensor) -> None:
-    """Check that a chip can be programmed with ``weight``.
+def refuse_weight(weight: Tensor, name: str | None = None) -> None:
+    """Check that a chip can be programmed with ``weight``, that of the layer ``name``.
 
     Raises:
         CimsimError: if it is not dense, or wraps other tensors, as a quantized weight of torchao
@@ -60,9 +60,10 @@ def refuse_weight(weight: Tensor) -> None:
     if weight.layout is strided and holds_numbers(weight):
         return
     what = f"a {type(weight).__name__}" if weight.layout is strided else f"of {weight.layout}"
+    where = "" if name is None else f"layer '{name}': "
     raise CimsimError(
-        f"its weight is {what}, and a chip is programmed with an ordinary dense tensor; call "
-        "cimsim.convert before weights are quantized, made sparse or sharded, or leave the layer "
+        f"{where}its weight is {what}, and a chip is programmed with an ordinary dense tensor; "
+        "call cimsim.convert before weights are quantized, made sparse or sharded, or leave the layer "
         "digital (keep_digital=)"
     )
 

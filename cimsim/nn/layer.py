@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import torch
@@ -21,7 +21,7 @@ from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, MvmCall, analog_matmul
 from cimsim.estimators.function import without_autocast
 from cimsim.nn import operation
-from cimsim.nn.chip_cache import ChipCache
+from cimsim.nn.chip_cache import ChipCache, SharedChip
 from cimsim.nn.computed import cast, computed, computed_once, leave_graph
 from cimsim.nn.converter_ranges import CALIBRATED, Ranged, SignalObserver, compute_dtype, range_key
 from cimsim.nn.denoiser import ColumnDenoiser, make_denoiser
@@ -34,16 +34,6 @@ from cimsim.seeds import seed_for
 from cimsim.torch_private import not_compiled
 
 Stage: TypeAlias = "tuple[bool, Array, float, Callable[[Tensor], Tensor] | None]"
-
-
-@dataclass
-class _Shared:
-    """A chip in training that several calls use: its seed, its weight, and its reads so far."""
-
-    seed: int
-    weight: Tensor
-    chip: Chip
-    reads: int = 0
 
 
 class AnalogLayer(Ranged, Quantized, NamedDraws):
@@ -87,7 +77,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
         self.observer: SignalObserver | None = None
         self.weight_quantizer = self.input_quantizer = self.denoiser = None
         self.perturbation: Callable[[Tensor], Tensor] | None = None
-        self._shared: _Shared | None = None
+        self._shared: SharedChip | None = None
         self._calibrated = False
         self._chip = ChipCache()
         self.profile = profile
@@ -215,7 +205,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
             return self._programmed_with(operand.detach())
         if self.perturbation is not None or not self.keeps_chip:  # it may differ at every use
             return self._programmed_with(self._fixed_weight())
-        self._refuse_weight()
+        refuse_weight(self.weight, self.name)
         quantizer, tensors, training = self.weight_quantizer, [self.weight], False
         if quantizer is not None:
             tensors += [*quantizer.parameters(), *quantizer.buffers()]
@@ -279,7 +269,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
         seed = self._next_training_chip()
         with torch.no_grad():
             chip = self._array.chip(weight.detach(), seed, self.age_s)
-        self._shared = _Shared(seed, weight, chip)
+        self._shared = SharedChip(seed, weight, chip)
         try:
             yield
         finally:
@@ -295,7 +285,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
     def _operand(self) -> Tensor:
         """The weight of the array."""
         if not torch.compiler.is_compiling():
-            self._refuse_weight()
+            refuse_weight(self.weight, self.name)
         if self.weight.shape != self._laid_out:  # resized, as transformers resizes embeddings
             self.profile = self.profile
         if self._shared is not None:
@@ -405,13 +395,6 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
         if self.denoiser.training:
             target = self._digital(x, weight.to(self.weight.dtype), *others)
         return self.denoiser(y, target, self.columns_dim)  # type: ignore[no-any-return]
-
-    def _refuse_weight(self) -> None:
-        """Raise a :class:`CimsimError` if the weight is no longer a plain tensor of numbers."""
-        try:
-            refuse_weight(self.weight)
-        except CimsimError as error:
-            raise CimsimError(f"layer '{self.name}': {error}") from None
 
     def __prepare_scriptable__(self) -> AnalogLayer:
         refuse_script(self)

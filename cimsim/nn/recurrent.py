@@ -24,9 +24,9 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
     """A recurrent layer with a layer ``ih_l0`` for its input and ``hh_l0`` for its state, and so on
     for every depth and direction.
 
-    Those can be analog; gates are digital. The input's products of all times are one call; the
-    state's are made time after time on one and the same chip. Arguments and results as in torch,
-    packed sequences too.
+    Those can be analog; gates are digital. The products of all inputs are one call; those of the
+    states run one time step after the other on one chip. Arguments and results as in torch, also
+    for packed sequences.
     """
 
     @staticmethod
@@ -47,14 +47,14 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
 
     def pack(self) -> None:
         """See :class:`Unpacked`."""
-        found = {}
+        parameters = {}
         for name in self._flat_weights_names:
             kind, _, rest = name.partition("_")
-            found[name] = getattr(self._modules[rest], kind)
+            parameters[name] = getattr(self._modules[rest], kind)
         cast(self, self.torch_class)
-        for name in found:
+        for name in parameters:
             self._modules.pop(name.partition("_")[2], None)
-        for name, parameter in found.items():
+        for name, parameter in parameters.items():
             self.register_parameter(name, parameter)
         self._init_flat_weights()
 
@@ -66,11 +66,11 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
             state[f"{rest}.{kind}"] = tensor
         return state
 
-    states: ClassVar[int] = 1  # tensors that are handed from one time to the next
+    states: ClassVar[int] = 1  # tensors that are passed from one time step to the next
 
     @abstractmethod
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
-        """The next state, the output first; from what the two layers gave."""
+        """The next state, the output first, from the outputs of the two layers."""
 
     def forward(
         self, input: Tensor | PackedSequence, hx: Tensor | State | None = None
@@ -78,7 +78,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         """As in torch: the outputs, and the last states.
 
         Raises:
-            CimsimError: if ``input`` is no sequence, or ``hx`` does not fit it.
+            CimsimError: if ``input`` is not a sequence, or the shape of ``hx`` does not match.
         """
         node: Any = node_of_graph(self, input, hx)
         if node is not None:
@@ -118,21 +118,21 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
                 f"{self.input_size}], not {list(x.shape)}"
             )
         if not x.shape[1 if self.batch_first and x.dim() == 3 else 0]:
-            raise CimsimError(f"{kind} was given a sequence of length 0; leave such sequences out")
+            raise CimsimError(f"{kind} got a sequence of length 0; leave such sequences out")
 
     def _refuse_states(self, first: State, batch: int, batched: bool) -> None:
-        """Refuse states of other shapes than torch takes: they would be broadcast."""
+        """Raise for states of other shapes than torch takes, which would be broadcast."""
         rows = self.num_layers * (2 if self.bidirectional else 1)
         for state, width in zip(first, self._widths(), strict=True):
-            wanted = [rows, batch, width] if batched else [rows, width]
-            if list(state.shape) != wanted:
+            expected = [rows, batch, width] if batched else [rows, width]
+            if list(state.shape) != expected:
                 raise CimsimError(
-                    f"{self.torch_class.__name__} takes a state of shape {wanted} for this input, "
-                    f"and was given one of {list(state.shape)}"
+                    f"{self.torch_class.__name__} takes a state of shape {expected} for this "
+                    f"input, not {list(state.shape)}"
                 )
 
     def _widths(self) -> list[int]:
-        """How many values each state has."""
+        """Number of values of each state."""
         return [self.proj_size or self.hidden_size, self.hidden_size][: self.states]
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""What became of every layer of a model, and what it takes of the chip."""
+"""A table of a model's layers: where each is computed, and how much of the chip it occupies."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from cimsim.nn.layer import AnalogLayer
 class LayerSummary:
     """One layer: its name and class, its own parameters, and where it is computed.
 
-    ``occupancy`` is None for a digital layer, ``where`` its device or why it is digital.
-    ``not_fused`` are the settings of the device for which plain torch computes (in part), as the
+    ``occupancy`` is None for a digital layer, ``where`` its profile or why it is digital.
+    ``not_fused`` are the settings of the profile that run (in part) in plain torch, because the
     faster kernels do not cover them.
     """
 
@@ -35,8 +35,8 @@ class LayerSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """All layers of a model that have parameters; ``str`` is a table, and so is what a notebook
-    shows."""
+    """All layers of a model that have parameters; ``str`` and notebooks show a
+    table."""
 
     RIGHT: ClassVar[range] = range(2, 6)  # columns of numbers
 
@@ -93,7 +93,7 @@ class Summary:
 
 
 def summary(model: nn.Module) -> Summary:
-    """Every layer of ``model`` that has parameters: on which device it is, or why it is digital.
+    """Every layer of ``model`` that has parameters: its profile, or why it is digital.
 
     Works on any model, converted or not, also on the meta device.
 
@@ -122,7 +122,7 @@ def summary(model: nn.Module) -> Summary:
                 shape = tuple(module.to_matrix(module.weight.detach().to("meta")).shape)
             where = f"{module.profile.name}, rule {module.rule.name}"
             if module.digital:
-                where += ", digital for now"
+                where += ", digital at the moment"
             kind = module.torch_class.__name__
             slow = module.array.not_fused
             if slow:
@@ -143,8 +143,8 @@ def _why_digital(module: nn.Module) -> str:
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return "digital: looks up, does not multiply"
     if "norm" in type(module).__name__.lower():
-        return "digital: normalises"
-    return "digital: not a layer that cimsim knows"
+        return "digital: normalizes"
+    return "digital: unknown kind of layer"
 
 
 def _numbers(tiles: int, utilization: float, cells: int) -> tuple[str, str, str]:

@@ -55,8 +55,8 @@ class Denoising(Quantizer):
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x~``, in the shape of ``x``."""
         groups = Groups(x, self.group)
-        kept = Groups(sparse(x.detach(), self.sparsity), self.group)
-        scale, q = self._codes(kept)
+        pruned = Groups(sparse(x.detach(), self.sparsity), self.group)
+        scale, q = self._codes(pruned)
         regressed: Tensor = _Regression.apply(  # type: ignore[no-untyped-call]
             groups.values, groups.counted(q), scale, groups, self.ridge, self.affine
         )

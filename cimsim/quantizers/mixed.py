@@ -48,15 +48,15 @@ class Mixed(RandomQuantizer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x~``, in the shape of ``x``."""
-        held: Tensor
+        result: Tensor
         if not self.training:
-            held = self.widths[int(self.theta.argmax())](x)
-            return held
+            result = self.widths[int(self.theta.argmax())](x)
+            return result
         rng = self._generator(self.theta.device)
         choice = sampled_one_hot(self.theta.to(x.dtype), self.temperature, self.samples, rng)
         candidates = torch.stack([width(x) for width in self.widths])
-        held = torch.tensordot(choice, candidates, dims=1)
-        return held
+        result = torch.tensordot(choice, candidates, dims=1)
+        return result
 
     def step_size(self, x: Tensor) -> float:
         """Return the step size of the most probable width."""

@@ -24,9 +24,9 @@ def _parsed(pattern: str) -> tuple[int, int] | float | None:
     if pattern == "none":
         return None
     if match := re.fullmatch(r"(\d+):(\d+)", pattern):
-        kept, of = int(match[1]), int(match[2])
-        if 0 < kept <= of:
-            return kept, of
+        keep, of = int(match[1]), int(match[2])
+        if 0 < keep <= of:
+            return keep, of
     else:
         try:
             share = float(pattern)
@@ -54,7 +54,7 @@ def sparse(x: Tensor, pattern: Sparsity) -> Tensor:
         return x
     rows = x.reshape(1, -1) if x.dim() < 2 else x.flatten(1)
     if isinstance(parsed, tuple):
-        kept, of = parsed
+        keep, of = parsed
         if rows.shape[1] % of:
             raise CimsimError(
                 f"rows of {rows.shape[1]} cannot be divided into groups of {of}; keep that layer "
@@ -62,6 +62,6 @@ def sparse(x: Tensor, pattern: Sparsity) -> Tensor:
             )
         rows = rows.view(-1, of)
     else:
-        kept = max(1, round((1 - parsed) * rows.shape[1]))
-    dropped = rows.abs().topk(rows.shape[1] - kept, dim=1, largest=False).indices
+        keep = max(1, round((1 - parsed) * rows.shape[1]))
+    dropped = rows.abs().topk(rows.shape[1] - keep, dim=1, largest=False).indices
     return rows.scatter(1, dropped, 0.0).view(x.shape)

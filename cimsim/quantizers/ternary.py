@@ -45,17 +45,17 @@ class Ternary(Quantizer):
         on = size > self.dead_zone(groups)
         count = groups.total(on.to(x.dtype)).clamp_min(1)
         scale = groups.total(torch.where(on, size, 0.0)) / count
-        held = groups.whole(groups.values.sign() * on * scale)
+        result = groups.whole(groups.values.sign() * on * scale)
         passes = x.detach().abs() <= 1
         if self.zero == "plain":
             passes = passes & groups.whole(on)
-        ternary: Tensor = _Masked.apply(x, held, passes)  # type: ignore[no-untyped-call]
+        ternary: Tensor = _Masked.apply(x, result, passes)  # type: ignore[no-untyped-call]
         return ternary
 
     def step_size(self, x: Tensor) -> float:
         """Return the mean distance between the three values."""
-        held = self(x.detach()).abs()
-        return float(held.sum() / (held > 0).sum().clamp_min(1))
+        sizes = self(x.detach()).abs()
+        return float(sizes.sum() / (sizes > 0).sum().clamp_min(1))
 
     def codes(self, x: Tensor) -> Tensor:
         """Return -1, 0 or 1."""
@@ -73,12 +73,12 @@ class Ternary(Quantizer):
 
 
 class _Masked(torch.autograd.Function):
-    """Return ``held`` with the gradient of ``x`` where ``passes`` is True."""
+    """Return ``result`` with the gradient of ``x`` where ``passes`` is True."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, held: Tensor, passes: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, result: Tensor, passes: Tensor) -> Tensor:
         ctx.save_for_backward(passes)
-        return held
+        return result
 
     @staticmethod
     @once_differentiable

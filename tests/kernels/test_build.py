@@ -301,10 +301,10 @@ def test_a_compiler_with_spaces_in_its_path(
 @pytest.mark.parametrize(
     ("cxx", "said"),
     [
-        ("/no/such/c++", "CXX is '/no/such/c++', which names no program that is there"),
-        ("nosuchcache g++", "CXX is 'nosuchcache g++', which names no program that is there"),
+        ("/no/such/c++", "CXX is '/no/such/c++', which names no existing program"),
+        ("nosuchcache g++", "CXX is 'nosuchcache g++', which names no existing program"),
         ("g++ 'x", 'CXX is "g++ \'x", which is not a command'),
-        ("''", "which names no program that is there"),
+        ("''", "which names no existing program"),
     ],
 )
 def test_a_wrong_cxx_is_said_once(

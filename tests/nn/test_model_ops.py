@@ -99,7 +99,7 @@ def test_calibration_on_broken_data_names_the_layer() -> None:
     model = cimsim.convert(mlp(), BITS)
     x = inputs()
     x[3, 3] = torch.nan
-    with pytest.raises(CimsimError, match="layer '0' saw a value that is not finite"):
+    with pytest.raises(CimsimError, match="layer '0': a signal was not finite"):
         cimsim.calibrate(model, [x])
     assert not any(layer.calibrated for layer in analog_layers(model).values())
     assert all(layer.observer is None for layer in analog_layers(model).values())
@@ -203,7 +203,7 @@ def test_statistics_are_those_of_the_chip() -> None:
 
 
 def test_statistics_want_a_norm_and_data() -> None:
-    with pytest.raises(CimsimError, match="has no batch normalisation with statistics"):
+    with pytest.raises(CimsimError, match="has no batch normalization with running"):
         reestimate(cimsim.convert(nn.Sequential(nn.Linear(12, 4)), STATIC), [inputs()])
     with pytest.raises(CimsimError, match="reestimate: there is no batch"):
         reestimate(cimsim.convert(mlp(), STATIC), [])

@@ -157,9 +157,9 @@ def test_a_profile_of_a_layer_may_move_but_not_change(tmp_path: Path) -> None:
         (("hiden1:digital",), "layers: unknown layer 'hiden1'; did you mean 'hidden1'"),
         (("hidden1:adc.bit=6",), r"layers 'hidden1': adc.bit=6: .*did you mean 'bits'"),
         (("hidden1:profile=pcm-ibm-2021",), "did you mean 'pcm-ibm-2020'"),
-        (("hidden1:digital,rule=C",), "a digital layer has no device; leave out rule"),
+        (("hidden1:digital,rule=C",), "a digital layer has no other settings; leave out rule"),
         (("hidden1:rule=Z",), "layers 'hidden1': .*backward rule 'Z'"),
-        (("*:digital",), "every layer is made digital"),
+        (("*:digital",), "every layer is digital"),
     ],
 )
 def test_what_makes_no_sense_leaves_nothing_behind(
