@@ -236,12 +236,12 @@ class Array:
         return self._read(x, chip, ranges, read_seed, bias, wanted, precision)
 
     def _fused_read(self, wanted: Wanted) -> bool:
-        """Whether the kernels cover this read-out."""
+        """Whether the kernels cover this readout."""
         return not (self.not_read or any(wanted.by_range))
 
     @cached_property
     def not_read(self) -> tuple[str, ...]:
-        """What keeps the read-out off the kernels, by the names of the profile's settings.
+        """What keeps the readout off the kernels, by the names of the profile's settings.
 
         They cover uniform converters, with nothing but the tiles summed up digitally.
         """

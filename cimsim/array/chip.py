@@ -36,7 +36,7 @@ class Term(NamedTuple):
 
 
 class Chip(NamedTuple):
-    """The cells of a layer as a read-out meets them.
+    """The cells of a layer as a readout meets them.
 
     Attributes:
         terms: relative currents of the physical columns, ``[tiles, columns (+ 1), rows]`` each (see

@@ -1,4 +1,4 @@
-"""An array's programming and read-out by the fused kernels; the same as in plain torch, faster."""
+"""An array's programming and readout by the fused kernels; the same as in plain torch, faster."""
 
 from __future__ import annotations
 

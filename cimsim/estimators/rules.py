@@ -76,7 +76,7 @@ class BackwardRule(Protocol):
         """``(dL/dx, dL/dW)``."""
 
 
-class FullReparameterised:
+class FullReparameterized:
     """A: autograd through the programmed weights, the scale of their noise included."""
 
     letter: ClassVar[str] = "A"
@@ -141,7 +141,7 @@ class ProgrammedMean:
 RULES: dict[str, BackwardRule] = {
     rule.letter: rule
     for rule in (
-        FullReparameterised(),
+        FullReparameterized(),
         WeightStraightThrough(),
         OutputStraightThrough(),
         SurrogateMean(),

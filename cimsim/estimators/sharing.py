@@ -17,7 +17,7 @@ def kept_anyway(x: Tensor) -> bool:
     """Whether the operation that made ``x`` keeps it for its own backward.
 
     ReLU and its like do: a layer behind one keeps its input at no cost. A layer behind a
-    normalisation or a GELU does better to keep the DAC's codes.
+    normalization or a GELU does better to keep the DAC's codes.
     """
     node = x.grad_fn
     while node is not None and node.name() in _VIEWS:

@@ -177,7 +177,7 @@ def program(
     """Weights on cells, programmed and aged.
 
     Args:
-        weight: ``[tiles, columns, rows]``, neighbouring rows side by side in memory.
+        weight: ``[tiles, columns, rows]``, neighboring rows side by side in memory.
         scale: ``[tiles, columns]``; None for the largest weight of each column.
         recipe: the physics.
         draws: for each of ``recipe.draws`` (a number for every cell) and then each read noise (one

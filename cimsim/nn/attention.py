@@ -59,7 +59,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         for name in _PROJECTIONS:
             delattr(self, name)
         others = dict(self._parameters)
-        self._parameters.clear()  # torch's order, as an optimiser's state knows it
+        self._parameters.clear()  # torch's order, as an optimizer's state knows it
         for name in UnpackedAttention.places(self):
             self.register_parameter(name, None)
         self._parameters.update(others)

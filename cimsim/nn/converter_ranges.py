@@ -230,8 +230,8 @@ class Ranged(nn.Module):
             return alike * largest, values / largest
         else:
             table = fixed_table(adc, torch.empty(0))
-            quantised = even_steps(converter.levels) if table is None else table.coded
-            scales = columns.full_scales(adc.range, quantised, adc.noise_of_range)
+            quantized = even_steps(converter.levels) if table is None else table.coded
+            scales = columns.full_scales(adc.range, quantized, adc.noise_of_range)
         if not is_fitted(adc):
             return scales, None
         over_range = columns.samples / scales.unsqueeze(1)
@@ -309,7 +309,7 @@ class Ranged(nn.Module):
             )
         dtype = compute_dtype(self.weight)
         # Copies: calibrating again before backward must not change what this forward did. And an
-        # optimiser may carry a learned range past zero.
+        # optimizer may carry a learned range past zero.
         dac, adc = (
             r.detach().to(dtype).clamp_min(_SMALLEST_RANGE)
             for r in (self.dac_range, self.adc_range)

@@ -23,7 +23,7 @@ class ColumnDenoiser(nn.Module):
     A batch with fewer than 16 values for a column says too little: it is corrected as in
     evaluation.
 
-    Source: denoising dequantisation (C. Ye et al., arXiv:2409.09245) read as a read-out; our
+    Source: denoising dequantization (C. Ye et al., arXiv:2409.09245) read as a readout; our
     reading, not the paper's. It is the linear estimate of least mean squared error.
     """
 
@@ -46,7 +46,7 @@ class ColumnDenoiser(nn.Module):
         return self
 
     def reset_running_stats(self) -> None:
-        """Forget all statistics; named as in batch normalisation."""
+        """Forget all statistics; named as in batch normalization."""
         self.statistics.zero_()
         self.seen.zero_()
 

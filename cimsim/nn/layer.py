@@ -556,7 +556,7 @@ class AnalogLayer(Ranged):
             y = self._output(y, x, *others).to(dtype)
         if self.denoiser is None:
             return y
-        # As in batch normalisation, the batch's own statistics in training.
+        # As in batch normalization, the batch's own statistics in training.
         target = None
         if self.denoiser.training:
             target = self._digital(x, weight.to(self.weight.dtype), *others)

@@ -200,7 +200,7 @@ def denoise(model: nn.Module, batches: Batches, *, forward: Forward | None = Non
 
 @torch.no_grad()
 def reestimate(model: nn.Module, batches: Batches, *, forward: Forward | None = None) -> nn.Module:
-    """Measure the statistics of batch normalisation on the chip that ``model`` is programmed on.
+    """Measure the statistics of batch normalization on the chip that ``model`` is programmed on.
 
     Mean and variance of every channel become the averages over ``batches`` of training inputs, as
     they come out of this chip at its age. They are digital numbers, so on a real chip this costs
@@ -211,19 +211,19 @@ def reestimate(model: nn.Module, batches: Batches, *, forward: Forward | None = 
         ``model`` itself.
 
     Raises:
-        CimsimError: if no layer normalises batches by running statistics, or there is no batch.
+        CimsimError: if no layer normalizes batches by running statistics, or there is no batch.
     """
     require_module(model)
     norms = {name: m for name, m in model.named_modules() if is_batch_norm(m)}
     if not norms:
-        raise CimsimError("reestimate: the model has no batch normalisation with statistics")
+        raise CimsimError("reestimate: the model has no batch normalization with statistics")
     with evaluating(model), averaging(norms, "reestimate"):
         run_batches(model, batches, "reestimate", forward)
     return model
 
 
 def batch_norms(model: nn.Module) -> list[nn.Module]:
-    """The modules of ``model`` that normalise by statistics of training batches."""
+    """The modules of ``model`` that normalize by statistics of training batches."""
     return [module for module in model.modules() if is_batch_norm(module)]
 
 

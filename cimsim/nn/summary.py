@@ -66,7 +66,7 @@ class Summary:
     def rows(self) -> list[tuple[str, ...]]:
         """The table as text: headings, one row for each layer, and the sum."""
         rows: list[tuple[str, ...]] = [
-            ("layer", "kind", "parameters", "tiles", "utilisation", "cells", "where")
+            ("layer", "kind", "parameters", "tiles", "utilization", "cells", "where")
         ]
         for layer in self.layers:
             o = layer.occupancy
@@ -100,7 +100,7 @@ def summary(model: nn.Module) -> Summary:
     >>> import torch, cimsim
     >>> net = torch.nn.Sequential(torch.nn.Embedding(10, 8), torch.nn.Linear(8, 4))
     >>> print(cimsim.summary(cimsim.convert(net, "pcm-ibm-2020")))
-    layer  kind       parameters  tiles  utilisation  cells  where
+    layer  kind       parameters  tiles  utilization  cells  where
     0      Embedding          80                             digital: looks up, does not multiply
     1      Linear             36      1       0.01 %     64  pcm-ibm-2020, rule F
     all                      116      1       0.01 %     64
@@ -143,7 +143,7 @@ def _why_digital(module: nn.Module) -> str:
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return "digital: looks up, does not multiply"
     if "norm" in type(module).__name__.lower():
-        return "digital: normalises"
+        return "digital: normalizes"
     return "digital: not a layer that cimsim knows"
 
 

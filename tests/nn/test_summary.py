@@ -23,7 +23,7 @@ def test_tiles_cells_and_reasons() -> None:
     assert conv.tiles == 2  # 27 rows on one, 600 columns on two tiles of 512 x 512
     assert conv.used_cells == 2 * 27 * 600
     assert conv.utilisation == pytest.approx(2 * 27 * 600 / (2 * 2 * 512 * 512))
-    assert named["1"].where == "digital: normalises"
+    assert named["1"].where == "digital: normalizes"
     assert named["2"].where == "digital: not converted"
     assert named["3"].where == "digital: its class may compute something else"
     assert named[""].where == "digital: not a layer that cimsim knows"
