@@ -6,7 +6,7 @@ Every way to keep a chip up meets the same chips, with the same drift:
   :class:`cimsim.profile.ArraySpec`); that of the profile, and those that it has not;
 * on top of the profile's own, what is measured anew on the aged chip at every age, with the batches
   of training data that had set the converters (:mod:`cimsim.analysis.upkeep`): the full scales of
-  the converters, the statistics of batch normalisation, or both.
+  the converters, the statistics of batch normalization, or both.
 """
 
 from __future__ import annotations
