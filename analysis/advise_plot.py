@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cimsim.analysis.advise import Advice
-from cimsim.analysis.plot import COLOURS, name_points
+from cimsim.analysis.plot import COLORS, name_points
 
 _LONGEST = 48  # of an assignment in one line
 POINTS = "advice"
@@ -24,11 +24,11 @@ def draw_advice(found: Advice) -> Figure:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     places = list(range(len(tried)))[::-1]
-    colours = [COLOURS[0]] * (len(tried) - 2) + [COLOURS[1]] * 2
-    for place, colour, (_, lost) in zip(places, colours, tried, strict=True):
+    colors = [COLORS[0]] * (len(tried) - 2) + [COLORS[1]] * 2
+    for place, color, (_, lost) in zip(places, colors, tried, strict=True):
         error = metric.factor * lost.half_width if lost.chips > 1 else 0.0
         x = metric.factor * lost.mean
-        axes.errorbar(x, place, xerr=error, fmt="o", color=colour, capsize=3, markersize=6)
+        axes.errorbar(x, place, xerr=error, fmt="o", color=color, capsize=3, markersize=6)
     name_points(axes, [metric.factor * lost.mean for _, lost in tried], places, POINTS)
     limit = metric.factor * found.asked.within
     axes.axvline(limit, color="#555555", linewidth=1.2, linestyle="--", label="allowed")

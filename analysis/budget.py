@@ -19,7 +19,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cimsim.analysis.levels import Axis, Level
 from cimsim.analysis.metric import Metric
-from cimsim.analysis.plot import COLOURS
+from cimsim.analysis.plot import COLORS
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import BUDGET, Sweep
 from cimsim.analysis.study import (
@@ -209,11 +209,11 @@ def draw_budget(budget: Budget) -> Figure:
     FigureCanvasAgg(figure)
     alone, rest = figure.subplots(1, 2, sharey=True, sharex=True)
     places = np.arange(rows)[::-1]
-    for axes, title, colour, part in (
-        (alone, ALONE, COLOURS[0], [share.alone for share in budget.shares]),
-        (rest, REST, COLOURS[1], [share.rest for share in budget.shares]),
+    for axes, title, color, part in (
+        (alone, ALONE, COLORS[0], [share.alone for share in budget.shares]),
+        (rest, REST, COLORS[1], [share.rest for share in budget.shares]),
     ):
-        _points(axes, places, part, metric.factor, colour, title)
+        _points(axes, places, part, metric.factor, color, title)
         for level, style, label in (
             (budget.nothing, "--", "none of them"),
             (budget.everything, "-", "all of them"),
@@ -241,7 +241,7 @@ def draw_budget(budget: Budget) -> Figure:
 
 
 def _points(
-    axes: Axes, places: np.ndarray, part: Sequence[Summary], factor: float, colour: str, name: str
+    axes: Axes, places: np.ndarray, part: Sequence[Summary], factor: float, color: str, name: str
 ) -> None:
     errors = [0.0 if level.chips == 1 else factor * level.half_width for level in part]
     points, _, _ = axes.errorbar(
@@ -249,7 +249,7 @@ def _points(
         places,
         xerr=errors,
         fmt="o",
-        color=colour,
+        color=color,
         capsize=3,
         markersize=6,
     )

@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import binomtest
 
 from cimsim.analysis.levels import Axis, Level
-from cimsim.analysis.plot import COLOURS
+from cimsim.analysis.plot import COLORS
 from cimsim.analysis.store import YIELD
 from cimsim.analysis.study import (
     Evaluation,
@@ -126,7 +126,7 @@ def chip_yield(
     """Evaluate ``run`` on many chips, and count those that do well enough.
 
     Args:
-        above: the least metric that will do, as it is shown (per cent of accuracy).
+        above: the least metric that will do, as it is shown (percent of accuracy).
         below: the largest, where less is better; one of the two.
 
     Raises:
@@ -180,27 +180,27 @@ def draw_yield(found: ChipYield) -> Figure:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     limit = metric.factor * found.threshold
-    left.hist(there, bins=min(30, max(5, round(math.sqrt(total)))), color=COLOURS[0])
+    left.hist(there, bins=min(30, max(5, round(math.sqrt(total)))), color=COLORS[0])
     left.set_ylabel("Chips")
     left.yaxis.set_major_locator(MaxNLocator(integer=True))
     where = "post" if metric.falls else "pre"
     passing = [100 * s.share for s in shares]
-    right.step(there, passing, where=where, color=COLOURS[0], linewidth=2, gid=NAME)
+    right.step(there, passing, where=where, color=COLORS[0], linewidth=2, gid=NAME)
     right.fill_between(
         there,
         [100 * s.low for s in shares],
         [100 * s.high for s in shares],
         step=where,
-        color=COLOURS[0],
+        color=COLORS[0],
         alpha=0.2,
         linewidth=0,
         label="95 % interval",
     )
     right.set_ylabel(f"Chips {'at or below' if metric.falls else 'at or above'} it (%)")
     right.set_ylim(-2, 102)
-    right.plot(limit, 100 * found.passing.share, "o", color=COLOURS[1], markersize=7, zorder=4)
+    right.plot(limit, 100 * found.passing.share, "o", color=COLORS[1], markersize=7, zorder=4)
     for axes in (left, right):
-        axes.axvline(limit, color=COLOURS[1], linewidth=1.4, label="threshold")
+        axes.axvline(limit, color=COLORS[1], linewidth=1.4, label="threshold")
         axes.axvline(metric.factor * facts.digital, color="#555555", linestyle=":", label="digital")
         axes.set_xlabel(metric.label, fontsize=12)
         axes.grid(alpha=0.25, linewidth=0.7)

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from cimsim.analysis.plot import COLOURS
+from cimsim.analysis.plot import COLORS
 from cimsim.physics.characteristics import Characteristic, characteristics
 from cimsim.profile import Profile
 from cimsim.units import format_duration
@@ -71,7 +71,7 @@ def _over_targets(
         if alike and index:
             break
         name = "at any age" if alike else f"after {format_duration(age_s)}"
-        axes.plot(x, y, color=COLOURS[index % 7], linestyle=_LINES[index % 4], label=name)
+        axes.plot(x, y, color=COLORS[index % 7], linestyle=_LINES[index % 4], label=name)
     axes.set(title=title, xlabel="Target conductance (µS)", ylabel=label)
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=9)
@@ -81,9 +81,9 @@ def _exponents(axes: Axes, rows: list[Characteristic]) -> None:
     x = np.array([row.g_uS for row in rows])
     mean = np.array([row.drift_nu_mean or 0.0 for row in rows])
     std = np.array([row.drift_nu_std or 0.0 for row in rows])
-    axes.plot(x, mean, color=COLOURS[0], label="mean")
+    axes.plot(x, mean, color=COLORS[0], label="mean")
     axes.fill_between(
-        x, mean - std, mean + std, color=COLOURS[0], alpha=0.2, linewidth=0, label="± spread"
+        x, mean - std, mean + std, color=COLORS[0], alpha=0.2, linewidth=0, label="± spread"
     )
     axes.set(title="Drift", xlabel="Target conductance (µS)", ylabel="Exponent")
     axes.set_ylim(bottom=0)
@@ -100,7 +100,7 @@ def _over_time(
         axes.plot(
             ages,
             [row.g_mean_uS for row in rows],
-            color=COLOURS[index % 7],
+            color=COLORS[index % 7],
             linestyle=_LINES[index % 4],
             label=f"{target:g} µS",
         )

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 import cimsim
 from cimsim.analysis.upkeep import keep_up
 from cimsim.errors import CimsimError
-from cimsim.kernels import native
+from cimsim.kernels import cpu
 from cimsim.nn import Assignment
 from cimsim.training.data import load_data
 from cimsim.training.evaluate import Score, evaluate
@@ -152,7 +152,7 @@ class Workers(Engine):
             raise
 
     def _begun(self) -> ProcessPoolExecutor:
-        native.build()  # here once, and not in each of them
+        cpu.build()  # here once, and not in each of them
         threads = max(1, (os.cpu_count() or 1) // self.count)
         context = get_context("spawn")
         return ProcessPoolExecutor(

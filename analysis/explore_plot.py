@@ -13,17 +13,17 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from cimsim.analysis.explore import Exploration, Point
-from cimsim.analysis.plot import COLOURS, MARKERS, name_points
+from cimsim.analysis.plot import COLORS, MARKERS, name_points
 
 DESIGNS = "designs"
 """The name (``gid``) of the designs, the cheapest first."""
-_GREY = "#555555"
+_GRAY = "#555555"
 _NEAR = (0.05, 0.045)  # of the axes: where two numbers would stand upon each other
 _SHORT = 8  # how many times the first cost the last may be on a short axis
 
 
 def draw_front(found: Exploration) -> Figure:
-    """The metric over the cost: a mark for each design, one colour for each run and device.
+    """The metric over the cost: a mark for each design, one color for each run and device.
 
     The front is joined by steps, as a design at least that good costs what the step says; its
     designs carry their number in the table and the 95 % interval of their mean.
@@ -36,7 +36,7 @@ def draw_front(found: Exploration) -> Figure:
     metric, cost = found.facts.measured, found.objective
     for index, kind in enumerate(kinds):
         points = [p for p in found.points if _kind(p) == kind]
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+        color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
         for on_front, size, alpha in ((False, 34, 0.4), (True, 60, 1.0)):
             some = [p for p in points if p.on_front == on_front]
             axes.scatter(
@@ -44,7 +44,7 @@ def draw_front(found: Exploration) -> Figure:
                 [metric.factor * p.score.mean for p in some],
                 s=size,
                 alpha=alpha,
-                color=colour,
+                color=color,
                 marker=marker,
                 linewidths=0,
                 zorder=3,
@@ -52,7 +52,7 @@ def draw_front(found: Exploration) -> Figure:
             )
     axes.axhline(
         metric.factor * found.facts.digital,
-        color=_GREY,
+        color=_GRAY,
         linewidth=1.1,
         linestyle=":",
         label="digital (no device)",
@@ -90,14 +90,14 @@ def _draw_steps(axes: Axes, found: Exploration) -> None:
     front, metric = found.front, found.facts.measured
     x = [found.objective.of(point) for point in front]
     y = [metric.factor * point.score.mean for point in front]
-    axes.step(x, y, where="post", color=_GREY, linewidth=1.3, zorder=2)
+    axes.step(x, y, where="post", color=_GRAY, linewidth=1.3, zorder=2)
     several = [p for p in front if p.score.chips > 1]
     axes.errorbar(
         [found.objective.of(p) for p in several],
         [metric.factor * p.score.mean for p in several],
         yerr=[metric.factor * p.score.half_width for p in several],
         fmt="none",
-        ecolor=_GREY,
+        ecolor=_GRAY,
         capsize=3,
         linewidth=1.1,
         zorder=2,

@@ -8,14 +8,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from cimsim.analysis.plot import COLOURS
+from cimsim.analysis.plot import COLORS
 from cimsim.fitting import DeviceFit, Estimate, Measurements
 from cimsim.fitting.types import Numbers
 from cimsim.units import format_duration
 
 _MOST_POINTS = 5000
 _LEGEND_COLUMNS = 3
-_GREY = "#888888"
+_GRAY = "#888888"
 # By how much reads that are left out widen the axis.
 _BEYOND = 1.6
 
@@ -23,7 +23,7 @@ _BEYOND = 1.6
 def draw_fit(name: str, found: Measurements, fit: DeviceFit) -> Figure:
     """Draw programming error, change with time and read noise.
 
-    Data are grey, the fit is in color, bars are two standard errors, crosses and triangles are
+    Data are gray, the fit is in color, bars are two standard errors, crosses and triangles are
     reads that the fit leaves out.
     """
     layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
@@ -40,7 +40,7 @@ def draw_fit(name: str, found: Measurements, fit: DeviceFit) -> Figure:
     spread.set(title="Spread from cell to cell", ylabel="Spread (µS)")
     spread.set_ylim(bottom=0)
     if fit.changes:
-        change.axhline(0.0, color=_GREY, linewidth=0.8)
+        change.axhline(0.0, color=_GRAY, linewidth=0.8)
         _changes(change, found, fit)
     change.set(title="Mean change since programming", ylabel="Change (µS)")
     if fit.read_at_uS is not None and fit.read_sigma_uS is not None:
@@ -51,7 +51,7 @@ def draw_fit(name: str, found: Measurements, fit: DeviceFit) -> Figure:
     for axes, measured in ((change, bool(fit.changes)), (read, fit.read_at_uS is not None)):
         if not measured:
             axes.set(xticks=(), yticks=())
-            axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes, color=_GREY)
+            axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes, color=_GRAY)
     for axes in (error, spread, change, read):
         axes.set_xlabel("Conductance (µS)" if axes is read else "Target conductance (µS)")
         axes.grid(alpha=0.25, linewidth=0.7)
@@ -88,12 +88,12 @@ def _errors(axes: Axes, found: Measurements, fit: DeviceFit) -> None:
     _dots(axes, _beside(targets, fit), found.measured_uS[fresh] - targets, "measured")
     bias = np.array([estimate.value for estimate in fit.bias_uS])
     sigma = np.array([estimate.value for estimate in fit.sigma_uS])
-    axes.plot(fit.targets_uS, bias, color=COLOURS[0], label="mean")
+    axes.plot(fit.targets_uS, bias, color=COLORS[0], label="mean")
     axes.fill_between(
         fit.targets_uS,
         bias - sigma,
         bias + sigma,
-        color=COLOURS[0],
+        color=COLORS[0],
         alpha=0.2,
         linewidth=0,
         label="± spread",
@@ -119,7 +119,7 @@ def _left_out(axes: Axes, fit: DeviceFit) -> None:
         # Marks on each other are one.
         at = np.stack((targets[there], np.clip(errors[there], low, high)))
         if there.any():
-            axes.plot(*np.unique(at, axis=1), marker, color=COLOURS[1], markersize=5, label=label)
+            axes.plot(*np.unique(at, axis=1), marker, color=COLORS[1], markersize=5, label=label)
 
 
 def _changes(axes: Axes, found: Measurements, fit: DeviceFit) -> None:
@@ -158,7 +158,7 @@ def _dots(axes: Axes, x: Numbers, y: Numbers, label: str | None, parts: int = 1)
     if len(x) > most:
         chosen = np.random.default_rng(0).choice(len(x), most, replace=False)
         x, y = x[chosen], y[chosen]
-    axes.plot(x, y, ".", color=_GREY, alpha=0.3, markersize=3, label=label)
+    axes.plot(x, y, ".", color=_GRAY, alpha=0.3, markersize=3, label=label)
 
 
 def _bars(
@@ -168,7 +168,7 @@ def _bars(
         at_uS,
         [estimate.value for estimate in estimates],
         yerr=[2 * estimate.error for estimate in estimates],
-        color=COLOURS[index % len(COLOURS)],
+        color=COLORS[index % len(COLORS)],
         marker="o",
         markersize=4,
         capsize=2,

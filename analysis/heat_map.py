@@ -33,7 +33,7 @@ _TIMES_ABOVE = (1.1, 2.0)
 @dataclass(frozen=True)
 class Line:
     """Where the mean metric is ``value``: for each level of y the levels of x, in the units of x
-    (seconds on the time axis), found between neighbouring levels by linear interpolation (in the
+    (seconds on the time axis), found between neighboring levels by linear interpolation (in the
     logarithm of time). Crossings next to a level without a number (a word, ``ideal``) are left
     out."""
 
@@ -99,7 +99,7 @@ def metric_map(
     """Evaluate ``run`` at every level of ``x`` and ``y``.
 
     Args:
-        lines: metrics whose lines are wanted, as they are shown (per cent of accuracy); by default
+        lines: metrics whose lines are wanted, as they are shown (percent of accuracy); by default
             1 and 5 points of accuracy below the digital model, or 1.1 and 2 times a metric that
             falls.
 
@@ -151,7 +151,7 @@ def map_folders(run: Path) -> list[Path]:
 
 
 def positions_of_crossings(values: Sequence[float], line: float) -> list[float]:
-    """Where the straight lines between neighbouring ``values``, which stand at 0, 1, 2, …, are
+    """Where the straight lines between neighboring ``values``, which stand at 0, 1, 2, …, are
     ``line``; a value that is ``line`` itself counts once, of several in a row both ends.
 
     >>> positions_of_crossings([3.0, 3.0, 1.0], 1.5)

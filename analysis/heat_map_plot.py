@@ -1,7 +1,7 @@
 """A map in a picture: a cell for every pair of levels, its number, and lines of equal metric.
 
 Every level gets a column (row) of the same width, whatever its number: so the numbers can be read.
-Between the middles of neighbouring cells both axes are linear (logarithmic in time), and so lines
+Between the middles of neighboring cells both axes are linear (logarithmic in time), and so lines
 stand where the interpolated metric has their value. Between words there is no in-between: there a
 line goes straight through a word's cells, or along their edges.
 """
@@ -38,7 +38,7 @@ _HALO = [Stroke(linewidth=4.2, foreground="white"), Normal()]
 
 
 def draw_map(found: Map) -> Figure:
-    """The mean of each cell in colour (bright is good, told apart with any colour vision) and as a
+    """The mean of each cell in color (bright is good, told apart with any color vision) and as a
     number; lines of equal metric; what the digital model reaches."""
     metric = found.facts.measured
     values = metric.factor * np.array(found.means)
@@ -48,15 +48,15 @@ def draw_map(found: Map) -> Figure:
     figure = Figure(figsize=size, layout=layout)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    colours = matplotlib.colormaps["cividis_r" if metric.falls else "cividis"].with_extremes(
+    colors = matplotlib.colormaps["cividis_r" if metric.falls else "cividis"].with_extremes(
         bad="#BBBBBB"
     )
     norm = _norm(values, metric.falls)
     shown = np.ma.masked_invalid(values)
     mesh = axes.pcolormesh(
-        np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5, shown, cmap=colours, norm=norm
+        np.arange(columns + 1) - 0.5, np.arange(rows + 1) - 0.5, shown, cmap=colors, norm=norm
     )
-    _write_numbers(axes, values, colours, norm)
+    _write_numbers(axes, values, colors, norm)
     _dress(axes, found)
     ys, xs = np.indices(values.shape).reshape(2, -1).tolist()
     name_points(axes, xs, ys, CELLS)
@@ -93,10 +93,10 @@ def _norm(values: np.ndarray, falls: bool) -> Normalize:
     return Normalize(low, high if high > low else low + 1.0)
 
 
-def _write_numbers(axes: Axes, values: np.ndarray, colours: Colormap, norm: Normalize) -> None:
+def _write_numbers(axes: Axes, values: np.ndarray, colors: Colormap, norm: Normalize) -> None:
     for (row, column), value in np.ndenumerate(values):
         finite = math.isfinite(value)
-        red, green, blue, _ = colours(norm(value)) if finite else (0.7, 0.7, 0.7, 1.0)
+        red, green, blue, _ = colors(norm(value)) if finite else (0.7, 0.7, 0.7, 1.0)
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
         axes.text(
             column,

@@ -6,7 +6,7 @@ Every way to keep a chip up meets the same chips, with the same drift:
   :class:`cimsim.profile.ArraySpec`); that of the profile, and those that it has not;
 * on top of the profile's own, what is measured anew on the aged chip at every age, with the batches
   of training data that had set the converters (:mod:`cimsim.analysis.upkeep`): the full scales of
-  the converters, the statistics of batch normalisation, or both.
+  the converters, the statistics of batch normalization, or both.
 """
 
 from __future__ import annotations
@@ -36,11 +36,7 @@ from cimsim.analysis.study import (
 from cimsim.analysis.upkeep import possible_upkeep
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, set_profile
-from cimsim.profile import (
-    FlickerReadNoise,
-    Profile,
-    override_profile,
-)
+from cimsim.profile import Profile, effects, override_profile
 from cimsim.training.run import Run
 from cimsim.units import format_duration, parse_duration
 
@@ -183,8 +179,7 @@ def _drifts(profile: Profile) -> bool:
 
 def ages(profile: Profile) -> bool:
     """Whether anything changes with age: conductances, or how noisy their reads are."""
-    flicker = [e for e in profile.cell.read_noise if isinstance(e, FlickerReadNoise)]
-    return _drifts(profile) or any(effect.strength for effect in flicker)
+    return any(effect.depends_on_age and effect.strength for _, effect in effects(profile))
 
 
 def ways_of(run: Run, devices: Assignment) -> tuple[str, ...]:

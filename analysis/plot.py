@@ -32,11 +32,11 @@ from cimsim.errors import CimsimError
 from cimsim.terminal import printable
 from cimsim.training.files import make_folder, replacing
 
-# Okabe & Ito, "Color Universal Design", 2008: told apart with any colour vision. No yellow, which
+# Okabe & Ito, "Color Universal Design", 2008: told apart with any color vision. No yellow, which
 # is too faint for lines on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
-_GREY = "#555555"
+_GRAY = "#555555"
 _WIDTH_IN = 8.0
 _MOST_MARKERS = 30
 _LONGEST_LABEL = 62
@@ -48,7 +48,7 @@ _Style: TypeAlias = Literal["-", "--", "none"]
 class Curve:
     """One run in a figure: its name, its metric without any device, and one point per level.
 
-    ``number`` decides colour and marker, so that a run looks the same in several figures; by
+    ``number`` decides color and marker, so that a run looks the same in several figures; by
     default it is the curve's place in the figure.
     """
 
@@ -86,7 +86,7 @@ def draw(
     banded: int | None = None,
     of: str = "run",
 ) -> Figure:
-    """The metric over ``axis``, one colour per curve.
+    """The metric over ``axis``, one color per curve.
 
     Mean over chips as a line with markers, the 95 % band over chips, the worst chip dashed, the
     digital model as a thin dotted line. Where levels cannot be joined (a single one, or words)
@@ -151,14 +151,14 @@ def unusual_scripts() -> Iterator[None]:
         yield
 
 
-def colour(index: int) -> str:
+def color(index: int) -> str:
     """Of the curve with that number."""
-    return COLOURS[index % len(COLOURS)]
+    return COLORS[index % len(COLORS)]
 
 
 def marker(index: int) -> str:
-    """Of the curve with that number; another one where colours repeat."""
-    return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
+    """Of the curve with that number; another one where colors repeat."""
+    return MARKERS[(index + index // len(COLORS)) % len(MARKERS)]
 
 
 def _draw_curve(
@@ -177,7 +177,7 @@ def _draw_curve(
         [factor * value for value in values]
         for values in zip(*((p.mean, p.low, p.high, p.worst) for p in points), strict=True)
     )
-    style: dict[str, Any] = {"color": colour(number)}
+    style: dict[str, Any] = {"color": color(number)}
     digital = axes.axhline(factor * curve.digital, linewidth=1.1, linestyle=":", **style)
     digital.set_gid(name("digital"))
     several = banded and any(point.chips > 1 for point in points)
@@ -282,7 +282,7 @@ def _add_legends(
     line: _Style = "-" if scale.joined else "none"
     numbers = numbered(curves)
     runs = [
-        Line2D([], [], linewidth=2, linestyle=line, color=colour(i), marker=marker(i))
+        Line2D([], [], linewidth=2, linestyle=line, color=color(i), marker=marker(i))
         for i in numbers
     ]
     legend = figure.legend(
@@ -302,7 +302,7 @@ def _add_legends(
         ncols=len(labels),
         frameon=False,
         fontsize=10,
-        labelcolor=_GREY,
+        labelcolor=_GRAY,
         columnspacing=1.6,
     )
 
@@ -318,14 +318,14 @@ def name_legend(legend: Legend, numbers: Sequence[int], of: str = "run") -> None
 
 
 def _style_key(curves: Sequence[Curve], scale: Scale) -> Iterator[tuple[Artist, str]]:
-    """What each kind of line means, in grey."""
+    """What each kind of line means, in gray."""
     chips = max(point.chips for curve in curves for point in curve.points)
-    grey = partial(Line2D, [], [], color=_GREY)
+    gray = partial(Line2D, [], [], color=_GRAY)
     mean: _Style = "-" if scale.joined else "none"
     name = "one chip" if chips == 1 else f"mean of {chips} chips"
-    yield grey(linewidth=2, linestyle=mean, marker="o"), name
+    yield gray(linewidth=2, linestyle=mean, marker="o"), name
     if chips > 1:
-        yield Patch(color=_GREY, alpha=0.25, linewidth=0), "95 % of the chips"
+        yield Patch(color=_GRAY, alpha=0.25, linewidth=0), "95 % of the chips"
         worst: _Style = "--" if scale.joined else "none"
-        yield grey(linestyle=worst, marker="" if scale.joined else "_"), "worst chip"
-    yield grey(linestyle=":", linewidth=1.1), "digital (no device)"
+        yield gray(linestyle=worst, marker="" if scale.joined else "_"), "worst chip"
+    yield gray(linestyle=":", linewidth=1.1), "digital (no device)"

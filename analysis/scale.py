@@ -23,7 +23,7 @@ class Scale:
         positions: level to x.
         ticks: x and text of each named tick; empty leaves the choice to matplotlib.
         log: whether x is logarithmic.
-        joined: whether neighbouring levels may be joined by a line; not so for words.
+        joined: whether neighboring levels may be joined by a line; not so for words.
     """
 
     positions: dict[Level, float]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from cimsim.analysis.budget import EVERYTHING, NOTHING, ONLY, WITHOUT, shares_of
 from cimsim.analysis.metric import Metric, metric_named
 from cimsim.analysis.names import layer_name
-from cimsim.analysis.plot import COLOURS, name_points
+from cimsim.analysis.plot import COLORS, name_points
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import SENSITIVITY, sweep_folder
 from cimsim.analysis.study import Result, Sheet, read_result, write_result
@@ -149,7 +149,7 @@ def measure(subject: Subject, chips: int) -> Sensitivity:
                 parameters=found.parameters,
                 products=signal.products / products,
                 tiles=found.occupancy.tiles,
-                utilisation=found.occupancy.utilisation,
+                utilisation=found.occupancy.utilization,
                 snr_dB=signal.snr_dB,
                 dac_cut=signal.dac_cut,
                 adc_cut=signal.adc_cut,
@@ -235,9 +235,9 @@ def draw_sensitivity(found: Sensitivity) -> Figure:
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
     places = np.arange(rows)[::-1]
-    for shift, colour, label, name in (
-        (0.2, COLOURS[0], "this layer alone is analog", "lost"),
-        (-0.2, COLOURS[1], "won back if it is digital", "gained"),
+    for shift, color, label, name in (
+        (0.2, COLORS[0], "this layer alone is analog", "lost"),
+        (-0.2, COLORS[1], "won back if it is digital", "gained"),
     ):
         several = found.chips > 1
         part: list[Summary] = [getattr(layer, name) for layer in found.layers]
@@ -247,7 +247,7 @@ def draw_sensitivity(found: Sensitivity) -> Figure:
             places + shift,
             ends,
             height=0.36,
-            color=colour,
+            color=color,
             label=label,
             xerr=[metric.factor * level.half_width for level in part] if several else None,
             error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": "#555555"},
@@ -286,7 +286,7 @@ def circumstances(found: Sensitivity) -> str:
 def _ratio(axes: Axes, place: float, snr_dB: float) -> None:
     """One bar with its number; a layer without any error has no bar."""
     if math.isfinite(snr_dB):
-        axes.barh(place, snr_dB, height=0.5, color=COLOURS[2])
+        axes.barh(place, snr_dB, height=0.5, color=COLORS[2])
     at = max(snr_dB, 0.0) if math.isfinite(snr_dB) else 0.0
     text = f"{snr_dB:.1f}" if math.isfinite(snr_dB) else "no error"
     axes.annotate(

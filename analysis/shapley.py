@@ -29,7 +29,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cimsim.analysis.budget import EVERYTHING, NOTHING, EffectsAxis, device_with, effects_of
-from cimsim.analysis.plot import COLOURS, name_points
+from cimsim.analysis.plot import COLORS, name_points
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import BUDGET
 from cimsim.analysis.study import (
@@ -134,7 +134,7 @@ def exact_shares(names: Sequence[str], game: Game) -> dict[str, np.ndarray]:
 def drawn_shares(
     orders: Sequence[Sequence[str]], game: Game
 ) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Means over ``orders``, of which each two neighbours are a pair, and the standard errors of
+    """Means over ``orders``, of which each two neighbors are a pair, and the standard errors of
     their means over chips (NaN for a single pair)."""
     marginal: dict[str, list[np.ndarray]] = {name: [] for name in orders[0]}
     for order in orders:
@@ -241,8 +241,8 @@ def draw_attribution(found: Attribution) -> Figure:
     places = np.arange(rows)[::-1]
     values = [metric.factor * share.lost.mean for share in found.shares]
     errors = [metric.factor * np.nan_to_num(share.lost.half_width) for share in found.shares]
-    colours = [COLOURS[1] if value > 0 else COLOURS[2] for value in values]
-    axes.barh(places, values, color=colours, height=0.62)
+    colors = [COLORS[1] if value > 0 else COLORS[2] for value in values]
+    axes.barh(places, values, color=colors, height=0.62)
     name_points(axes, values, places.tolist(), NAME)
     if facts.chips > 1:
         axes.errorbar(values, places, xerr=errors, fmt="none", color="black", capsize=3)

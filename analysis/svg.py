@@ -1,6 +1,6 @@
 """Figures as SVG that stands in a page of HTML.
 
-Inlined, figures share one page: so their ids must differ, they take text colour and background from
+Inlined, figures share one page: so their ids must differ, they take text color and background from
 it, and nothing in a file from elsewhere may run.
 """
 
@@ -79,7 +79,7 @@ def themed_svg(text: str, prefix: str, label: str) -> str:
         raise CimsimError("is no SVG")
     box = root.get("viewBox", "0 0 576 432")
     width = _width(box)
-    # Pictures of values have text on them that was chosen for their colours.
+    # Pictures of values have text on them that was chosen for their colors.
     themed = root.find(f".//{_SVG}image") is None
     try:
         _clean(root, prefix, themed, patch=False)
@@ -139,7 +139,7 @@ def _attributes(
         elif key.startswith(("on", "{")):
             continue
         elif themed and key in ("style", "fill", "stroke"):
-            value = _recoloured(value, patch)
+            value = _recolored(value, patch)
         value = re.sub(r"url\((?!#)[^)]*\)", "none", value)
         value = value.replace("url(#", f"url(#{prefix}")
         kept.append(
@@ -148,9 +148,9 @@ def _attributes(
     return kept
 
 
-def _recoloured(value: str, patch: bool) -> str:
-    for colour, name in _THEME.items():
-        value = value.replace(colour, name)
+def _recolored(value: str, patch: bool) -> str:
+    for color, name in _THEME.items():
+        value = value.replace(color, name)
     return value.replace(_WHITE, "none") if patch else value
 
 

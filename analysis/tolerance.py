@@ -59,7 +59,7 @@ Measure: TypeAlias = Callable[[Sequence[float]], dict[float, list[float]]]
 @dataclass(frozen=True)
 class Span:
     """What is searched: from one level to another, on a scale on which the metric is taken to be
-    straight between neighbouring levels."""
+    straight between neighboring levels."""
 
     start: float
     stop: float
@@ -84,7 +84,7 @@ class Span:
 
     @property
     def resolution(self) -> float:
-        """How far apart neighbouring levels may stay around what is looked for."""
+        """How far apart neighboring levels may stay around what is looked for."""
         if self.whole:
             return 1.0
         return abs(self.place(self.stop) - self.place(self.start)) / _FINE
@@ -117,7 +117,7 @@ class Tolerance(Result):
     """How much of ``axis`` one run tolerates; the fields of :class:`Knee`, and:
 
     Attributes:
-        within: points of accuracy, or per cent of a metric that falls.
+        within: points of accuracy, or percent of a metric that falls.
         limit: the metric that the mean has to keep.
         start, stop: what was searched.
         points: a summary for each level that was looked at, in the order of ``start`` and ``stop``.
@@ -288,7 +288,7 @@ def _flipped(places: np.ndarray) -> np.ndarray:
 
 
 def _gap(place: float, places: np.ndarray) -> int:
-    """The gap between neighbouring levels in which a place lies; a level itself belongs to the gap
+    """The gap between neighboring levels in which a place lies; a level itself belongs to the gap
     behind it, the last level to none."""
     along = places if places[0] <= places[-1] else -places
     mark = place if places[0] <= places[-1] else -place
@@ -310,7 +310,7 @@ def tolerance(
     by ``cimsim plot``.
 
     Args:
-        within: points of accuracy, or per cent of a metric that falls.
+        within: points of accuracy, or percent of a metric that falls.
         start, stop: what to search, as levels are written; for noise, time and bits there are
             usual ones. Only whole numbers are tried where the profile takes no others.
 

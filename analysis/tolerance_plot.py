@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from cimsim.analysis.levels import Axis
-from cimsim.analysis.plot import COLOURS, Curve, draw
+from cimsim.analysis.plot import COLORS, Curve, draw
 from cimsim.analysis.tolerance import Tolerance
 
 AXIS = "axis"
@@ -21,16 +21,16 @@ def draw_tolerance(found: Tolerance) -> Figure:
     figure = draw([curve], Axis(found.axis, levels), metric, of=AXIS)
     axes = figure.axes[0]
     limit = metric.factor * found.limit
-    axes.axhline(limit, color=COLOURS[1], linewidth=1.2, linestyle="-.")
+    axes.axhline(limit, color=COLORS[1], linewidth=1.2, linestyle="-.")
     text = f"limit {metric.shown(found.limit)}"
     interval = " and its 95 % interval" if facts.chips > 1 else ""
     if found.level is not None:
         low = found.start if found.low is None else found.low
         high = found.stop if found.high is None else found.high
         if facts.chips > 1:
-            axes.axvspan(low, high, color=COLOURS[1], alpha=0.18, linewidth=0)
-        axes.plot(found.level, limit, "D", color=COLOURS[1], markersize=8, zorder=5)
+            axes.axvspan(low, high, color=COLORS[1], alpha=0.18, linewidth=0)
+        axes.plot(found.level, limit, "D", color=COLORS[1], markersize=8, zorder=5)
         shown = Axis(found.axis, ()).format(float(f"{found.level:.3g}"))
         text = f"{shown}: last level within {found.allowed}{interval}; {text}"
-    axes.set_title(text, fontsize=11, loc="left", color=COLOURS[1])
+    axes.set_title(text, fontsize=11, loc="left", color=COLORS[1])
     return figure

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from cimsim.analysis.plot import as_text, colour, marker, name_legend, part_of
+from cimsim.analysis.plot import as_text, color, marker, name_legend, part_of
 
 PANELS = (("train_loss", "Training loss (nats)", 1.0), ("train_accuracy", "Accuracy (%)", 100.0))
 """Key in ``metrics.jsonl``, label with unit, and factor of each panel."""
@@ -20,7 +20,7 @@ PANELS = (("train_loss", "Training loss (nats)", 1.0), ("train_accuracy", "Accur
 
 @dataclass(frozen=True)
 class Training:
-    """A run's name, the number that decides its colour, and its metrics, one for each epoch."""
+    """A run's name, the number that decides its color, and its metrics, one for each epoch."""
 
     name: str
     number: int
@@ -28,7 +28,7 @@ class Training:
 
 
 def draw_training(trainings: Sequence[Training]) -> Figure:
-    """Training loss and accuracy over epochs, in the colours that the runs have elsewhere.
+    """Training loss and accuracy over epochs, in the colors that the runs have elsewhere.
 
     Both are means over an epoch, under the noise that was trained with.
     """
@@ -61,7 +61,7 @@ def _line(axes: Axes, training: Training, key: str, factor: float) -> Any:
     (line,) = axes.plot(
         [row["epoch"] for row in training.epochs],
         [factor * row[key] for row in training.epochs],
-        color=colour(training.number),
+        color=color(training.number),
         marker=marker(training.number),
         markersize=4.5,
         linewidth=1.8,

@@ -38,7 +38,7 @@ def keep_up(
     """Measure anew on the chip that ``model``, of ``run``, is programmed on, at its age.
 
     ``ranges`` are the full scales of the converters (:func:`cimsim.nn.recalibrate`), ``statistics``
-    those of batch normalisation (:func:`cimsim.nn.reestimate`) and of denoisers
+    those of batch normalization (:func:`cimsim.nn.reestimate`) and of denoisers
     (:func:`cimsim.nn.denoise`); the order of ``ways`` is that of the measurements.
     """
     batches = list(calibration_batches(run.config, run.data, device))

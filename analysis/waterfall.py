@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cimsim.analysis.budget import EVERYTHING, NOTHING, EffectsAxis, device_with, effects_of
-from cimsim.analysis.plot import COLOURS, name_points
+from cimsim.analysis.plot import COLORS, name_points
 from cimsim.analysis.stats import Summary, summary
 from cimsim.analysis.store import BUDGET
 from cimsim.analysis.study import (
@@ -150,13 +150,13 @@ def draw_waterfall(found: Waterfall) -> Figure:
     places = np.arange(rows)[::-1]
     for place, level in ((places[0], found.nothing), (places[-1], found.steps[-1].after)):
         end = metric.factor * level.mean
-        axes.barh(place, end - floor, left=floor, color=COLOURS[0], height=0.62)
+        axes.barh(place, end - floor, left=floor, color=COLORS[0], height=0.62)
         _mark(axes, end, place, metric.factor * level.half_width, metric.shown(level.mean))
     for place, (before, after), step in zip(
         places[1:-1], pairwise(heights), found.steps, strict=True
     ):
-        colour = COLOURS[1] if step.lost.mean > 0 else COLOURS[2]
-        axes.barh(place, after - before, left=before, color=colour, height=0.62)
+        color = COLORS[1] if step.lost.mean > 0 else COLORS[2]
+        axes.barh(place, after - before, left=before, color=color, height=0.62)
         axes.plot((before, before), (place + 1.31, place - 0.31), color="#555555", linewidth=0.9)
         text = f"{after - before:+.2f}"
         _mark(axes, max(before, after), place, metric.factor * step.lost.half_width, text, after)
@@ -181,14 +181,14 @@ def draw_waterfall(found: Waterfall) -> Figure:
 
 
 def _mark(
-    axes: Axes, edge: float, place: float, error: float, text: str, centre: float | None = None
+    axes: Axes, edge: float, place: float, error: float, text: str, center: float | None = None
 ) -> None:
-    """A bar's interval around ``centre`` (its edge by default), and its number right of both."""
-    centre = edge if centre is None else centre
+    """A bar's interval around ``center`` (its edge by default), and its number right of both."""
+    center = edge if center is None else center
     right = edge
     if np.isfinite(error):
-        axes.errorbar(centre, place, xerr=error, color="black", capsize=3, linewidth=1.2)
-        right = max(edge, centre + error)
+        axes.errorbar(center, place, xerr=error, color="black", capsize=3, linewidth=1.2)
+        right = max(edge, center + error)
     axes.annotate(
         text,
         (min(right, axes.get_xlim()[1]), place),

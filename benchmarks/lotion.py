@@ -52,7 +52,7 @@ def main() -> None:
         + (f" --data-dir DIR --epochs {given.epochs}" if given.data_dir is not None else ""),
         "",
         f"Linear regression, d = {DIMENSION}, eigenvalues of the covariance k^-{POWER}, {BITS}-bit "
-        "weights with one scale (largest magnitude), Adam from the unquantised optimum, "
+        "weights with one scale (largest magnitude), Adam from the unquantized optimum, "
         f"{STEPS} steps. Loss of the rounded weights, mean ± standard error over {given.seeds} "
         "seeds, with the rate and the weight that were best on average.",
         "",

@@ -1,9 +1,9 @@
 // Runs every function of kernels.cpp on fixed inputs and writes the results: the same program for
 // every compiler and processor, see portability.py.
 //
-//     portability RECIPES RESULTS THREADS
+//     portability PROFILES RESULTS THREADS
 //
-// RECIPES: a count, and for each recipe 4 counts (numbers, seeds, whether it reads, whether it
+// PROFILES: a count, and for each profile 4 counts (numbers, seeds, whether it reads, whether it
 // drifts) as int64, and its numbers as float32. RESULTS: for each result its name (32 bytes), whether
 // it holds floats (int64), its size in bytes (int64), and its content.
 
@@ -19,13 +19,13 @@ extern "C" {
 void cimsim_normal(float*, int64_t, uint64_t, int);
 void cimsim_program(const float*, float*, int, const int64_t*, const float*, const int64_t*, const uint64_t*, const float*,
                     double, int64_t, float*, float*, void*, int, double*, int);
-void cimsim_pull(const float*, float*, const int64_t*, const float*, const int64_t*, const uint64_t*, const float*, double,
+void cimsim_vjp_programming(const float*, float*, const int64_t*, const float*, const int64_t*, const uint64_t*, const float*, double,
                  const float*, const float*, const float*, const float*, float, float*, int);
 void cimsim_encode(const float*, int64_t, const float*, float, float*, void*, int, int8_t*, uint8_t*, int);
-void cimsim_convert(const float*, const void*, int, const int64_t*, const float*, float, const float*, int, const float*,
+void cimsim_digitize(const float*, const void*, int, const int64_t*, const float*, float, const float*, int, const float*,
                     const float*, float, float, float, uint64_t, uint64_t, float*, uint8_t*, int);
-void cimsim_spread(const float*, const uint8_t*, const int64_t*, const float*, float*, int);
-void cimsim_gate(float*, const float*, const uint8_t*, int64_t, const float*, float, int);
+void cimsim_scatter_to_columns(const float*, const uint8_t*, const int64_t*, const float*, float*, int);
+void cimsim_mask_gradient(float*, const float*, const uint8_t*, int64_t, const float*, float, int);
 }
 
 namespace {
@@ -66,12 +66,12 @@ void physics(FILE* from, FILE* to, int threads) {
     const int64_t dims[5] = {tiles, columns, rows, columns * rows, rows};
     const Floats weight = numbers(tiles * columns * rows, 1), gradient = numbers(tiles * columns * rows, 2);
     const float full = 1.5f;
-    const int64_t recipes = take<int64_t>(from);
-    for (int64_t k = 0; k < recipes; k++) {
+    const int64_t profiles = take<int64_t>(from);
+    for (int64_t k = 0; k < profiles; k++) {
         int64_t counts[5];
         for (int64_t& count : counts) count = take<int64_t>(from);
-        Floats recipe(counts[0]);
-        for (float& number : recipe) number = take<float>(from);
+        Floats packed(counts[0]);
+        for (float& number : packed) number = take<float>(from);
         // One normal number for every draw of programming and drift, a sum of two for every read noise.
         std::vector<int64_t> parts(counts[1], 1);
         parts.resize(counts[1] + counts[4], 2);
@@ -81,19 +81,19 @@ void physics(FILE* from, FILE* to, int threads) {
         for (size_t i = counts[1]; i < sizes.size(); i++) sizes[i] = i % 2 ? 1.25f : 2.5f;
         Floats scale(tiles * columns), relative(weight.size()), slope(weight.size()), variance(weight.size());
         std::vector<double> sums(2 * tiles * columns);
-        const std::string name = "recipe " + std::to_string(k);
-        cimsim_program(weight.data(), scale.data(), 1, dims, recipe.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, columns, relative.data(),
+        const std::string name = "profile " + std::to_string(k);
+        cimsim_program(weight.data(), scale.data(), 1, dims, packed.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, columns, relative.data(),
                        nullptr, counts[2] ? variance.data() : nullptr, 0, counts[3] ? sums.data() : nullptr, threads);
         write(to, name + " scale", scale);
         write(to, name + " currents", relative);
         if (counts[2]) write(to, name + " variance", variance);
         if (counts[3]) write(to, name + " sums", Floats(sums.begin(), sums.end()));
-        cimsim_program(weight.data(), scale.data(), 1, dims, recipe.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, columns, relative.data(),
+        cimsim_program(weight.data(), scale.data(), 1, dims, packed.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, columns, relative.data(),
                        slope.data(), nullptr, 0, nullptr, threads);
         write(to, name + " slope", slope);
         for (const bool again : {false, true}) {
             Floats pulled(weight.size());
-            cimsim_pull(weight.data(), scale.data(), dims, recipe.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, again ? nullptr : relative.data(),
+            cimsim_vjp_programming(weight.data(), scale.data(), dims, packed.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, again ? nullptr : relative.data(),
                         again ? nullptr : slope.data(), gradient.data(), &full, 127.0f, pulled.data(), threads);
             write(to, name + (again ? " pull again" : " pull"), pulled);
         }
@@ -117,7 +117,7 @@ void converters(FILE* to, int threads) {
     write(to, "DAC mask", mask);
     for (const bool by_mask : {false, true}) {
         Floats dx = x;
-        cimsim_gate(dx.data(), by_mask ? nullptr : x.data(), by_mask ? mask.data() : nullptr, x.size(), &full, 127.0f, threads);
+        cimsim_mask_gradient(dx.data(), by_mask ? nullptr : x.data(), by_mask ? mask.data() : nullptr, x.size(), &full, 127.0f, threads);
         write(to, by_mask ? "gate by mask" : "gate", Bytes((uint8_t*)dx.data(), (uint8_t*)(dx.data() + dx.size())));
     }
 
@@ -135,7 +135,7 @@ void converters(FILE* to, int threads) {
             const float unit = 127.0f / 128.0f;
             Floats y(outer * lines * line);
             Bytes marks(z.size() / line * ((line + 7) / 8));
-            cimsim_convert(z.data(), noisy ? variance.data() : nullptr, 0, dims, noisy ? &full : nullptr, noisy ? 127.0f : 1.0f,
+            cimsim_digitize(z.data(), noisy ? variance.data() : nullptr, 0, dims, noisy ? &full : nullptr, noisy ? 127.0f : 1.0f,
                            noisy ? &adc_full : &unit, 0, noisy ? scale.data() : ones.data(), noisy ? bias.data() : nullptr,
                            -128.0f, 127.0f, noisy ? 0.5f : 0.0f, 11, 12, y.data(), marks.data(), threads);
             const std::string name = (noisy ? "ADC with noise" : "ADC codes") + layout;
@@ -145,7 +145,7 @@ void converters(FILE* to, int threads) {
                 write(to, name, Bytes((uint8_t*)y.data(), (uint8_t*)(y.data() + y.size())));
             write(to, name + " mask", marks);
             Floats dz(z.size());
-            cimsim_spread(numbers(y.size(), 8).data(), marks.data(), dims, scale.data(), dz.data(), threads);
+            cimsim_scatter_to_columns(numbers(y.size(), 8).data(), marks.data(), dims, scale.data(), dz.data(), threads);
             if (!noisy) write(to, "spread" + layout, dz);
         }
     }

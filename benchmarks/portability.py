@@ -93,22 +93,22 @@ class Skipped(Exception):
     """Why a variant cannot be tried here."""
 
 
-def write_recipes(path: Path) -> list[str]:
-    """Put the recipes of all profiles that the kernels cover into ``path``; their names."""
+def write_profiles(path: Path) -> list[str]:
+    """Put the profiles of all profiles that the kernels cover into ``path``; their names."""
     content, names = b"", []
     for name in profile_names():
-        recipe = kernels.recipe(load_profile(name))
-        if recipe is not None:
+        packed = kernels.pack(load_profile(name))
+        if packed is not None:
             names.append(name)
-            lengths = (len(recipe.numbers), len(recipe.draws))
-            counts = (*lengths, recipe.reads, recipe.drifts, len(recipe.flicker))
+            lengths = (len(packed.numbers), len(packed.draws))
+            counts = (*lengths, packed.reads, packed.drifts, len(packed.flicker))
             content += struct.pack("=5q", *map(int, counts))
-            content += struct.pack(f"={len(recipe.numbers)}f", *recipe.numbers)
+            content += struct.pack(f"={len(packed.numbers)}f", *packed.numbers)
     path.write_bytes(struct.pack("=q", len(names)) + content)
     return names
 
 
-def results_of(variant: Variant, recipes: Path, scratch: Path) -> dict[str, Result]:
+def results_of(variant: Variant, profiles: Path, scratch: Path) -> dict[str, Result]:
     """What the program computes when it is built and run so.
 
     Raises:
@@ -124,7 +124,7 @@ def results_of(variant: Variant, recipes: Path, scratch: Path) -> dict[str, Resu
     )
     if compiled.returncode:
         raise Skipped(f"{variant.compiler} does not build it: {_first(compiled.stderr)}")
-    done = _run([*variant.runner, str(program), str(recipes), str(out), str(variant.threads)])
+    done = _run([*variant.runner, str(program), str(profiles), str(out), str(variant.threads)])
     if done.returncode == -signal.SIGILL:
         raise Skipped("this processor lacks the instructions")
     if done.returncode:
@@ -243,13 +243,13 @@ def main() -> int:
     out: Path = parser.parse_args().out
     rows, failed = [], False
     with tempfile.TemporaryDirectory() as folder:
-        recipes = Path(folder) / "recipes"
-        names = write_recipes(recipes)
-        reference = results_of(REFERENCE, recipes, Path(folder))
+        profiles = Path(folder) / "profiles"
+        names = write_profiles(profiles)
+        reference = results_of(REFERENCE, profiles, Path(folder))
         for variant in VARIANTS:
             row = [variant.name, " ".join(variant.flags), "", "", ""]
             try:
-                results = results_of(variant, recipes, Path(folder))
+                results = results_of(variant, profiles, Path(folder))
                 found = compared(results, reference, variant.fused)
                 row[2] = f"{found.exact} of {found.bits}"
                 row[3] = f"{found.worst:.1e} ({found.where})" if found.where else "0"

@@ -205,7 +205,7 @@ def tables(found: list[dict[str, object]], threads: int, reps: int) -> str:
         "",
         f"`python -m benchmarks.speed --threads {threads} --reps {reps}`. {processor()}, {threads}"
         f" threads, Python {platform.python_version()}, {listed}; kernels:"
-        f" {kernels.native.build().note}.",
+        f" {kernels.cpu.build().note}.",
         "",
         "Time over plain PyTorch's in the same round, float32: median of all rounds (quartiles);"
         " milliseconds; MiB kept for backward and their ratio to plain PyTorch's.",

@@ -24,14 +24,17 @@ from torch import Tensor, nn
 import cimsim
 from benchmarks.speed import DEVICES, processor, training_step
 from benchmarks.workloads import WORKLOADS, Workload
-from cimsim.kernels import native
+from cimsim.kernels import cpu
 from cimsim.nn.layer import AnalogLayer
 from cimsim.training.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 PRODUCTS = ("mm", "addmm", "bmm", "mkldnn_convolution", "convolution_backward")
 STEPS = 20
-KERNELS = ("program", "pull", "encode", "convert", "spread", "gate")
+KERNELS = (
+    *("program", "vjp_programming", "encode", "digitize"),
+    *("scatter_to_columns", "mask_gradient"),
+)
 
 
 def main() -> None:
@@ -97,19 +100,19 @@ def measure(work: Workload, profile: str | None) -> dict[str, float]:
 def _kernels(step: object) -> dict[str, float]:
     assert callable(step)
     spent: Counter[str] = Counter()
-    original = native._call
+    original = cpu._call
 
     def timed(name: str, *arguments: object) -> None:
         start = time.perf_counter()
         original(name, *arguments)
         spent[name] += (time.perf_counter() - start) * 1e3
 
-    native._call = timed
+    cpu._call = timed
     try:
         for _ in range(STEPS):
             step()
     finally:
-        native._call = original
+        cpu._call = original
     return {name: spent[name] / STEPS for name in KERNELS}
 
 
@@ -148,7 +151,7 @@ def _random_ns() -> tuple[float, float]:
             found.append(time.perf_counter() - start)
         return min(found) / out.numel() * 1e9
 
-    return best(lambda: native.normal(out, 1)), best(out.normal_)
+    return best(lambda: cpu.normal(out, 1)), best(out.normal_)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def main() -> None:
         "",
         f"MNIST, 784-256-128-10, {given.epochs} epochs of batch 128, Adam 0.001 with cosine decay; "
         "without latent weights the words move by votes (patience 4) and only biases have an "
-        "optimiser. Mean ± standard error over seeds. *Left zero*: of the weights that round to "
+        "optimizer. Mean ± standard error over seeds. *Left zero*: of the weights that round to "
         "zero at the start, the share that does not at some end of an epoch. The source gives no "
         "figures.",
         "",

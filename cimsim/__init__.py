@@ -1,4 +1,4 @@
-"""cimsim: simulate analog compute-in-memory hardware, and train networks that survive it.
+"""cimsim: simulation of analog compute-in-memory hardware, and training of networks for it.
 
 >>> import cimsim
 >>> profile = cimsim.load_profile("pcm-ibm-2020")
@@ -6,7 +6,7 @@
 25.0
 
 The public names are listed in ``__init__.pyi`` and imported on first use, so that ``import cimsim``
-imports neither torch nor anything else that is large.
+imports neither torch nor other large packages.
 """
 
 import lazy_loader as _lazy_loader

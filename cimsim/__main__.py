@@ -1,9 +1,9 @@
-"""``python -m cimsim`` is the command ``cimsim``."""
+"""Entry point of ``python -m cimsim``, which runs the command ``cimsim``."""
 
 import os
 import sys
 
-# `python -m` looks for modules in the working folder first, which may be one that somebody sent.
+# `python -m` searches modules in the working folder first, whose content may be untrusted.
 if sys.path and sys.path[0] == os.getcwd():
     del sys.path[0]
 

@@ -1,8 +1,8 @@
-"""Import the folders at the top of a checkout whose file system has no symbolic links.
+"""Import of the top-level folders of a checkout without symbolic links.
 
 ``cimsim/training``, ``cimsim/analysis`` and ``cimsim/device_profiles`` are links to the folders of
-these names at the top of the repository. Git on Windows writes a link as a text file unless it is
-configured otherwise; there, and only there, a finder of this module serves these three packages.
+these names at the top of the repository. Git on Windows writes links as text files unless it is
+configured otherwise; only in this case, a finder of this module imports these three packages.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _HERE = Path(__file__).parent
 
 
 class LinkedFolders:
-    """Finds ``cimsim.<link>`` in the folder that the link leads to."""
+    """Finds ``cimsim.<link>`` in the target folder of the link."""
 
     @staticmethod
     def find_spec(
         fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Spec of a linked package; ``None`` for every other module."""
+        """Return the spec of a linked package; None for all other modules."""
         package, _, name = fullname.rpartition(".")
         if package != "cimsim" or name not in LINKS:
             return None

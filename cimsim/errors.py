@@ -1,15 +1,15 @@
-"""The one base class of every error a user can cause, and that of warnings."""
+"""Base classes of errors and warnings."""
 
 
 class CimsimError(ValueError):
-    """Bad input, told in one clear sentence: what is wrong, where, and what to do.
+    """Invalid input, described in one sentence: what is wrong, where, and what to do.
 
-    The command line prints the message and exits with code 2; it never shows a traceback for it.
+    The command line prints the message without a traceback and exits with code 2.
     """
 
 
 class CimsimWarning(UserWarning):
-    """Something that a user should know and that stops nothing, in one clear sentence.
+    """A condition that does not stop the computation, described in one sentence.
 
     The command line prints it as a note.
     """

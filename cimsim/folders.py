@@ -1,4 +1,4 @@
-"""The user's own folders: the home and the cache, and what there is where a user has none."""
+"""The user's home and cache folders."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cimsim.errors import CimsimError
 
 
 def home() -> Path | None:
-    """The user's home folder; None for a user without ``$HOME`` and without an entry.
+    """Return the user's home folder, or None without ``$HOME`` and without a password entry.
 
-    A ``$HOME`` that is empty or no absolute path counts as none: it would be the root of all
-    folders, or another folder in every folder.
+    An empty or relative ``$HOME`` is ignored: it would be the root folder, or depend on the working
+    folder.
     """
     if os.environ.get("HOME") == "":
         return None
@@ -24,9 +24,9 @@ def home() -> Path | None:
 
 
 def user_cache() -> Path | None:
-    """The user's folder for caches, ``$XDG_CACHE_HOME`` or ``~/.cache``; None without a home.
+    """Return the user's cache folder, ``$XDG_CACHE_HOME`` or ``~/.cache``; None without a home.
 
-    A relative ``$XDG_CACHE_HOME`` is ignored, as its specification says.
+    A relative ``$XDG_CACHE_HOME`` is ignored, according to its specification.
     """
     named = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(named):
@@ -36,10 +36,10 @@ def user_cache() -> Path | None:
 
 
 def expanded(path: str | Path) -> Path:
-    """``path`` with a leading ``~`` or ``~user`` replaced by that home folder.
+    """Return ``path`` with a leading ``~`` or ``~user`` replaced by that home folder.
 
     Raises:
-        CimsimError: if there is no such home, rather than using a folder called ``~``.
+        CimsimError: if there is no such home folder.
     """
     text = os.fspath(path)
     if not text.startswith("~"):
@@ -48,21 +48,20 @@ def expanded(path: str | Path) -> Path:
     if not os.path.isabs(whole):
         first = text.split(os.sep, 1)[0]
         whose = "this user has no home folder" if first == "~" else "there is no such user"
-        raise CimsimError(f"{text}: cannot replace {first}, {whose}; give the whole path")
+        raise CimsimError(f"{text}: cannot expand {first}, {whose}; give an absolute path")
     return Path(whole)
 
 
 def give_matplotlib_a_folder() -> None:
     """Set ``$MPLCONFIGDIR`` to a temporary folder for a user without a home.
 
-    Without one, importing matplotlib before 3.11 ends in an error. The folder is removed when
-    Python ends.
+    Without a home, importing matplotlib before 3.11 fails. The folder is removed when Python exits.
     """
     if "MPLCONFIGDIR" in os.environ or home() is not None:
         return
     try:
         folder = tempfile.mkdtemp(prefix="cimsim-matplotlib-")
     except OSError:
-        return  # matplotlib says so in its own words
+        return  # matplotlib reports the problem
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["MPLCONFIGDIR"] = folder

@@ -1,4 +1,4 @@
-"""Tensors that outlive the call that makes them."""
+"""Creation of tensors that are kept between calls."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 
 @contextmanager
 def lasting() -> Iterator[None]:
-    """Within the block, new tensors are ordinary ones, even under ``torch.inference_mode``.
+    """Create ordinary tensors within the block, even under ``torch.inference_mode``.
 
-    For whatever a layer keeps from one call to the next (buffers, a programmed chip, scratch
-    memory): an inference tensor can neither be written to nor saved for backward later on. Grad
-    mode stays as it is, and off in inference mode.
+    Use it for tensors that a layer keeps between calls (buffers, a programmed chip, scratch
+    memory): an inference tensor can neither be modified nor saved for backward later. The grad mode
+    is unchanged, and off in inference mode.
     """
     if not torch.is_inference_mode_enabled():
         yield

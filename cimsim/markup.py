@@ -1,4 +1,4 @@
-"""Small pieces of HTML that notebooks and reports show; every text in them is escaped."""
+"""HTML fragments for notebooks and reports; all text is escaped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def table(
     caption: str = "",
     right: Collection[int] = (),
 ) -> str:
-    """A table whose first column names its rows; columns in ``right`` hold numbers.
+    """Return a table whose first column contains row headings; align columns ``right``.
 
     >>> table(["layer", "cells"], [["<0>", "64"]])
     '<table><thead><tr><th scope="col">layer</th><th scope="col">cells</th></tr></thead>\
@@ -34,12 +34,12 @@ def table(
 
 
 def folded(summary: str, content: str) -> str:
-    """Something that opens on a click; ``content`` is HTML."""
+    """Return a collapsible section; ``content`` is HTML."""
     return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def sparkline(values: Sequence[float], label: str) -> str:
-    """A line as high as the text around it; ``label`` says in words what it shows."""
+    """Return a small line chart of text height; ``label`` is its text alternative."""
     low, high = min(values), max(values)
     points = " ".join(
         f"{120 * i / max(len(values) - 1, 1):.1f},"

@@ -1,4 +1,4 @@
-"""Reads files that somebody else may have made: never waits, never fills the memory."""
+"""Safe reading of untrusted files, without blocking and with a limit on size."""
 
 from __future__ import annotations
 
@@ -13,54 +13,54 @@ LARGEST = 256 * 2**20
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """Open a regular file to read its bytes; a pipe, a device or a folder is refused at once.
+    """Open a regular file for reading bytes; reject pipes, devices and folders.
 
     Raises:
-        OSError: the file cannot be read; ``strerror`` says why in words.
+        OSError: if the file cannot be read; ``strerror`` is the reason.
     """
-    # Without O_NONBLOCK, opening a pipe waits for somebody who writes to it.
+    # Without O_NONBLOCK, opening a pipe waits for a writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         file = os.open(path, flags)
     except ValueError as error:  # a null character in the name
-        raise OSError(errno.EINVAL, f"it has no possible name ({error})", str(path)) from None
+        raise OSError(errno.EINVAL, f"invalid file name ({error})", str(path)) from None
     mode = os.fstat(file).st_mode
     if not stat.S_ISREG(mode):
         os.close(file)
-        what = "it is a folder" if stat.S_ISDIR(mode) else "it is no regular file"
+        what = "it is a folder" if stat.S_ISDIR(mode) else "it is not a regular file"
         raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, what, str(path))
     return open(file, "rb")
 
 
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
-    """The content of a regular file of at most ``largest`` bytes, see :func:`open_regular`.
+    """Return the content of a regular file of at most ``largest`` bytes.
 
     Raises:
-        OSError: the file cannot be read; ``strerror`` says why in words.
+        OSError: if the file cannot be read; ``strerror`` is the reason.
     """
     with open_regular(path) as stream:
         content = stream.read(largest + 1)
     if len(content) > largest:
-        raise OSError(errno.EFBIG, f"it is larger than {largest} bytes", str(path))
+        raise OSError(errno.EFBIG, f"it is larger than the limit of {largest} bytes", str(path))
     return content
 
 
 def read_text(path: Path, largest: int = LARGEST) -> str:
-    """The text of a regular file in UTF-8, see :func:`read_bytes`; line ends are ``\\n``.
+    """Return the text of a regular file in UTF-8, with ``\\n`` as line ending.
 
     Raises:
-        OSError: the file cannot be read.
-        UnicodeDecodeError: it is not UTF-8.
+        OSError: if the file cannot be read.
+        UnicodeDecodeError: if it is not UTF-8.
     """
     text = read_bytes(path, largest).decode("utf-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text.
+    """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is no JSON, not UTF-8, or nested too deeply.
+        ValueError: if it is not JSON, not UTF-8, or nested too deeply.
     """
     try:
         return json.loads(text)

@@ -1,4 +1,4 @@
-"""A hash inside JSON that shows whether a file is still as it was written."""
+"""Hashes inside JSON files, to detect changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SEAL = "sha256"
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:
-    """``content`` with a hash of it under one more key.
+    """Return ``content`` with an additional key that holds its hash.
 
     >>> unsealed(sealed({"chips": 10}))
     {'chips': 10}
@@ -19,10 +19,10 @@ def sealed(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def unsealed(content: Any) -> dict[str, Any]:
-    """``content`` without its hash; a file from before there was one has none.
+    """Return ``content`` without its hash; files of older versions have no hash.
 
     Raises:
-        ValueError: it is no mapping, or has changed since it was sealed.
+        ValueError: if it is not a mapping, or its hash does not match.
     """
     if not isinstance(content, dict):
         raise ValueError("not a mapping")

@@ -1,4 +1,4 @@
-"""Seeds from names: the same name gives the same numbers, whatever the order or the process."""
+"""Seeds derived from names, independent of order and process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def seed_for(*parts: object) -> int:
-    """A 63-bit seed from the name ``parts`` (BLAKE2b of their text, joined unambiguously).
+    """Return a 63-bit seed for the name ``parts`` (BLAKE2b of their text, joined unambiguously).
 
     >>> seed_for("chip", 3) == seed_for("chip", 3)
     True
@@ -26,11 +26,12 @@ def seed_for(*parts: object) -> int:
 
 
 def chip_number(seed: object) -> int:
-    """``seed`` as an ``int``, so that ``7``, ``numpy.int64(7)`` and ``torch.tensor(7)`` all name
-    the same draws.
+    """Return ``seed`` as an ``int``.
+
+    ``7``, ``numpy.int64(7)`` and ``torch.tensor(7)`` thus give the same random numbers.
 
     Raises:
-        CimsimError: if it is no whole number.
+        CimsimError: if it is not an integer.
 
     >>> chip_number(7)
     7
@@ -38,14 +39,14 @@ def chip_number(seed: object) -> int:
     try:
         return int(operator.index(seed))  # type: ignore[arg-type]
     except TypeError:
-        raise CimsimError(f"a seed is a whole number, not {seed!r}") from None
+        raise CimsimError(f"a seed must be an integer, not {seed!r}") from None
 
 
 def cycle_number(cycle: object) -> int:
-    """``cycle``, which counts how often a chip was written before, as an ``int``.
+    """Return ``cycle``, the number of earlier write cycles of a chip, as an ``int``.
 
     Raises:
-        CimsimError: if it is no whole number of 0 or more.
+        CimsimError: if it is not an integer of 0 or more.
 
     >>> cycle_number(2)
     2
@@ -55,12 +56,12 @@ def cycle_number(cycle: object) -> int:
     except TypeError:
         number = -1
     if number < 0:
-        raise CimsimError(f"a write cycle is a whole number of 0 or more, not {cycle!r}")
+        raise CimsimError(f"a write cycle must be an integer of 0 or more, not {cycle!r}")
     return number
 
 
 def cycle_seed(seed: int, cycle: int) -> int:
-    """The seed of what the chip named by ``seed`` draws anew in each write cycle.
+    """Return the seed of the errors that chip ``seed`` samples in write cycle ``cycle``.
 
     >>> cycle_seed(7, 0), cycle_seed(7, 1) == cycle_seed(7, 2)
     (7, False)
@@ -69,19 +70,19 @@ def cycle_seed(seed: int, cycle: int) -> int:
 
 
 def seed_of_training(seed: object) -> int:
-    """``seed`` as an ``int`` that checkpoints can hold, see :func:`chip_number`.
+    """Return ``seed`` as an ``int`` that fits in a checkpoint; see :func:`chip_number`.
 
     Raises:
-        CimsimError: if it is no whole number, or has more than 63 bits.
+        CimsimError: if it is not an integer, or has more than 63 bits.
     """
     number = chip_number(seed)
     if not -(2**63) <= number < 2**63:
-        raise CimsimError(f"a seed of training lies between -2^63 and 2^63 - 1, unlike {number}")
+        raise CimsimError(f"a training seed must be between -2^63 and 2^63 - 1, not {number}")
     return number
 
 
 def generator(*parts: object, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh ``torch.Generator`` on ``device``, seeded by :func:`seed_for` of ``parts``."""
+    """Return a new ``torch.Generator`` on ``device``, seeded with :func:`seed_for` of ``parts``."""
     import torch
 
     return torch.Generator(device=device).manual_seed(seed_for(*parts))

@@ -1,7 +1,7 @@
-"""Interchangeable parts by name: ``name``, or ``name:key=value,key=value``.
+"""Construction of interchangeable parts from text: ``name``, or ``name:key=value,key=value``.
 
-Quantizers, objectives and gradient correctors are classes whose constructors' arguments are their
-settings. A :class:`Family` makes one from text as a user writes it, and says what is wrong with it.
+Quantizers, objectives and gradient correctors are classes whose constructor arguments are their
+settings. A :class:`Family` builds one from a text and reports errors in it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cimsim.suggest import unknown
 
 
 class Named(Protocol):
-    """A part with a name, and a docstring whose first line says what it does."""
+    """A part with a name, and a docstring whose first line describes it."""
 
     name: ClassVar[str]
 
@@ -47,24 +47,24 @@ class Family(Generic[Part]):
         return iter(self.parts.values())
 
     def part(self, name: str) -> type[Part]:
-        """The class of that name.
+        """Return the class of that name.
 
         Raises:
-            CimsimError: if there is none.
+            CimsimError: if there is no such class.
         """
         if name not in self.parts:
             raise CimsimError(unknown(self.kind, name, self.parts))
         return self.parts[name]
 
     def make(self, spec: str) -> Part:
-        """The part that ``spec`` describes; numbers of a list are separated by ``/``.
+        """Build the part that ``spec`` describes; items of a list are separated by ``/``.
 
         Raises:
-            CimsimError: no such part, no such setting, or a value that it does not take.
+            CimsimError: if the part or a setting is unknown, or a value is invalid.
         """
         if not isinstance(spec, str):
             raise CimsimError(
-                f"a {self.kind} is a text such as '{next(iter(self.parts))}', not {spec!r}"
+                f"a {self.kind} must be text such as '{next(iter(self.parts))}', not {spec!r}"
             )
         name, _, rest = spec.partition(":")
         part = self.part(name.strip())
@@ -74,7 +74,7 @@ class Family(Generic[Part]):
         for entry in filter(None, (entry.strip() for entry in rest.split(","))):
             key, equals, value = (text.strip() for text in entry.partition("="))
             if not equals:
-                raise CimsimError(f"{where}: write '{key}=VALUE'")
+                raise CimsimError(f"{where}: '{key}' needs a value, '{key}=VALUE'")
             if key not in known:
                 raise CimsimError(f"{where}: {unknown('setting', key, known)}")
             if key in given:
@@ -90,7 +90,7 @@ class Family(Generic[Part]):
                 raise CimsimError(f"{where}: {key}: must be finite (got '{value}')")
         missing = [k for k, p in known.items() if p.default is p.empty and k not in given]
         if missing:
-            raise CimsimError(f"{where}: wants {missing[0]}=…")
+            raise CimsimError(f"{where}: the setting '{missing[0]}' is missing")
         try:
             return part(**given)
         except CimsimError as error:
@@ -98,5 +98,5 @@ class Family(Generic[Part]):
 
 
 def settings_of(part: type[Named]) -> dict[str, inspect.Parameter]:
-    """The settings of a part: its constructor's arguments."""
+    """Return the settings of a part: its constructor arguments."""
     return dict(inspect.signature(part, eval_str=True).parameters)

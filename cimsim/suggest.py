@@ -1,4 +1,4 @@
-"""Near misses: the word that was probably meant."""
+"""Suggestions for misspelled words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from cimsim.terminal import one_line
 
-# The units that keys end in, and how they are printed.
+# Unit suffixes of keys, and their printed form.
 UNITS = {
     "uS": "µS",
     "ns": "ns",
@@ -32,13 +32,13 @@ _MOST_WORDS = 30
 
 
 def shortened(word: str) -> str:
-    """A word as messages quote it: on one line, and at most 60 characters of it."""
+    """Return a word for a message: on one line, at most 60 characters."""
     word = one_line(word)
     return word if len(word) <= _LONGEST_WORD else f"{word[: _LONGEST_WORD - 1]}…"
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words as messages list them: at most 30 of them.
+    """Return a list of words for a message: at most 30 of them.
 
     >>> listed(["bits", "source"])
     'bits, source'
@@ -50,7 +50,7 @@ def listed(words: Iterable[str]) -> str:
 
 
 def split_unit(key: str) -> tuple[str, str | None]:
-    """A key without its unit, and the unit.
+    """Split a key into its name and its unit.
 
     >>> split_unit("t_read_ns"), split_unit("strength")
     (('t_read', 'ns'), ('strength', None))
@@ -60,12 +60,12 @@ def split_unit(key: str) -> tuple[str, str | None]:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The one of ``known`` that ``word`` was probably meant to be, or None.
+    """Return the word in ``known`` that is most similar to ``word``, or None.
 
-    The same key with another unit comes first: ``t_read_us`` is ``t_read_ns``.
+    The same key with another unit takes precedence: ``t_read_us`` suggests ``t_read_ns``.
     """
     if len(word) > _LONGEST_WORD:
-        return None  # nobody's slip of the pen, and slow to compare
+        return None  # not a typo, and slow to compare
     known = list(known)
     stem = word.rpartition("_")[0]
     same = [key for key in known if stem and split_unit(key)[1] and split_unit(key)[0] == stem]
@@ -73,7 +73,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def unknown(what: str, word: str, known: Iterable[str]) -> str:
-    """One sentence: ``word`` is unknown, and the nearest or all words that are known.
+    """Return a sentence that ``word`` is unknown, with the nearest or all known words.
 
     >>> unknown("key", "bit", ["bits", "source"])
     "unknown key 'bit'; did you mean 'bits'?"
@@ -82,7 +82,7 @@ def unknown(what: str, word: str, known: Iterable[str]) -> str:
     near = nearest(word, known)
     shown = shortened(word)
     if near is None:
-        return f"unknown {what} '{shown}'; known here: {listed(known)}"
+        return f"unknown {what} '{shown}'; available: {listed(known)}"
     stem, unit = split_unit(near)
     near = shortened(near)
     if unit and stem and word.rpartition("_")[0] == stem:

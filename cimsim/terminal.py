@@ -1,4 +1,4 @@
-"""Text that somebody else wrote, so that a terminal shows it and does nothing else."""
+"""Escaping of untrusted text for terminals."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _LAYOUT = "\n\t"
 
 
 def printable(text: str) -> str:
-    r"""``text`` with every character written out that moves the cursor, colors, or reorders text.
+    r"""Escape characters of ``text`` that move the cursor, change colors, or reorder text.
 
-    These are control characters, format characters such as the marks that change the direction of
-    writing, and what is no character at all. Line ends and tabs stay.
+    These are control characters, format characters such as those that change the direction of
+    writing, and unassigned code points. Line endings and tabs are kept.
 
     >>> printable("\x1b[31mred\u202e, caf\xe9")
     '\\x1b[31mred\\u202e, café'
@@ -22,7 +22,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    r"""``text`` as :func:`printable` shows it, on one line, with unusual spaces written out too.
+    r"""Escape ``text`` as :func:`printable` does, and also line endings and unusual spaces.
 
     >>> one_line("a\nb\u2003c")
     'a\\nb\\u2003c'

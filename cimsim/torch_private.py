@@ -1,8 +1,8 @@
-"""Everything that cimsim uses of torch without torch's promise to keep it, in one place.
+"""Wrappers of all private functions of torch that cimsim uses.
 
-A release of torch may rename any of it; then one function here changes. Importing this module
-refuses a torch that is too old. ``not_compiled`` is ``torch.compiler.disable``, but loads the
-compiler, which takes seconds, where the function is called and not where it is defined.
+A new release of torch may rename them; then only this module changes. Importing this module raises
+an error if torch is too old. ``not_compiled`` is ``torch.compiler.disable``, but loads the
+compiler, which takes seconds, when the function is called instead of when it is defined.
 """
 
 from __future__ import annotations
@@ -37,70 +37,76 @@ __all__ = [
 ]
 
 OLDEST = "2.9"
-"""The oldest torch that all of this is in, as ``pyproject.toml`` says."""
+"""The oldest version of torch with all of these, as required in ``pyproject.toml``."""
 
 if torch.__version__ < OLDEST:
     raise CimsimError(
-        f"cimsim needs torch {OLDEST} or newer, and this is torch {torch.__version__}; "
-        f"upgrade it: pip install --upgrade 'torch>={OLDEST}'"
+        f"cimsim needs torch {OLDEST} or newer, not {torch.__version__}; "
+        f"upgrade it with pip install --upgrade 'torch>={OLDEST}'"
     )
 
 
 def in_backward() -> bool:
-    """Whether autograd's engine is running a backward pass in this thread."""
+    """Return whether autograd is running a backward pass in this thread."""
     return torch._C._current_graph_task_id() != -1
 
 
 def saved_tensors_are_hooked() -> bool:
-    """Whether ``saved_tensors_hooks`` are active, as within activation checkpointing."""
+    """Return whether ``saved_tensors_hooks`` are active, as in activation checkpointing."""
     return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
 def transforming() -> bool:
-    """Whether a transform of ``torch.func`` runs now."""
+    """Return whether a transform of ``torch.func`` is active."""
     return torch._C._are_functorch_transforms_active()
 
 
 def faking() -> bool:
-    """Whether all tensors are without numbers now, within torch's ``FakeTensorMode``."""
+    """Return whether torch's ``FakeTensorMode`` is active, in which tensors have no data."""
     fake = torch._C._TorchDispatchModeKey.FAKE
     return torch._C._get_dispatch_mode(fake) is not None
 
 
 def exporting() -> bool:
-    """Whether ``torch.export`` runs now. Within ``torch.compile``, torch 2.9 answers this of
-    ``torch.compiler.is_exporting()`` with yes."""
+    """Return whether ``torch.export`` is active.
+
+    In torch 2.9, ``torch.compiler.is_exporting()`` is also True within ``torch.compile``.
+    """
     return torch.compiler._is_exporting_flag
 
 
 def holds_numbers(tensor: Tensor) -> bool:
-    """Whether ``tensor`` holds its numbers itself, unlike subclasses that wrap others: parts of a
-    sharded tensor, quantized weights, masked tensors."""
+    """Return whether ``tensor`` stores its data directly.
+
+    Subclasses that wrap other tensors do not: sharded, quantized or masked tensors.
+    """
     return type(tensor).__torch_dispatch__ is Tensor.__torch_dispatch__
 
 
 def is_batched(tensor: Tensor) -> bool:
-    """Whether ``tensor`` is several, as a gradient within ``is_grads_batched=True``."""
+    """Return whether ``tensor`` is a batch, such as a gradient with ``is_grads_batched=True``."""
     return torch._C._functorch.is_legacy_batchedtensor(tensor)
 
 
 def is_view(tensor: Tensor) -> bool:
-    """Whether autograd regards ``tensor`` as a view of another."""
+    """Return whether autograd treats ``tensor`` as a view of another."""
     return tensor._is_view()
 
 
 def unsafe_view(tensor: Tensor, shape: Sequence[int]) -> Tensor:
-    """``tensor.view(shape)`` that autograd does not regard as a view; ``tensor`` itself must not be
-    used any more."""
+    """Return ``tensor.view(shape)``, which autograd does not treat as a view.
+
+    ``tensor`` must not be used afterwards.
+    """
     shaped: Tensor = torch.ops.aten._unsafe_view(tensor, shape)
     return shaped
 
 
 def cpp_compiler() -> str:
-    """The C++ compiler that ``torch.compile`` uses.
+    """Return the C++ compiler that ``torch.compile`` uses.
 
     Raises:
-        RuntimeError: if there is none; torch raises classes of its own that derive from it.
+        RuntimeError: if there is no compiler; torch raises subclasses of it.
     """
     from torch._inductor.cpp_builder import get_cpp_compiler
 

@@ -1,4 +1,4 @@
-"""Durations as people write them, in seconds."""
+"""Parsing and formatting of durations."""
 
 from __future__ import annotations
 
@@ -43,11 +43,13 @@ _DURATION = re.compile(r"\s*([-+0-9.eE]+?)\s*([a-zA-Z]*)\s*")
 
 
 def parse_duration(text: str | float | timedelta) -> float:
-    """Seconds from ``"1 day"``, ``"1h"``, ``"250ns"``, a plain number of seconds or a
+    """Convert a duration to seconds.
+
+    ``text`` may be ``"1 day"``, ``"1h"``, ``"250ns"``, a plain number of seconds, or a
     ``datetime.timedelta``.
 
     Raises:
-        CimsimError: if the text is no duration, or it is negative or not finite.
+        CimsimError: if the text is not a duration, or is negative or not finite.
 
     >>> parse_duration("1 day")
     86400.0
@@ -60,7 +62,7 @@ def parse_duration(text: str | float | timedelta) -> float:
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds >= 0):
         raise CimsimError(
-            f"'{shortened(str(text))}' is not a duration; write a number and one of "
+            f"'{shortened(str(text))}' is not a duration; give a number and one of "
             f"{', '.join(SECONDS)}, such as 20s, 1h, '1 day' or 10y"
         )
     return seconds
@@ -70,7 +72,7 @@ def _seconds(duration: object) -> float:
     if isinstance(duration, timedelta):
         return duration.total_seconds()
     if not isinstance(duration, str):
-        # Whatever converts to one number: of numpy, of torch.
+        # Any type that converts to a number, such as those of numpy and torch.
         return math.nan if isinstance(duration, bytes) else float(duration)  # type: ignore[arg-type]
     match = _DURATION.fullmatch(duration)
     if match is None:
@@ -80,7 +82,7 @@ def _seconds(duration: object) -> float:
 
 
 def typed_duration(seconds: float) -> str:
-    """A duration as it is typed, without losing any of it.
+    """Return a duration in the form of command-line arguments, without loss of precision.
 
     >>> typed_duration(3600.0), typed_duration(1234.5678)
     ('1h', '1234.5678')
@@ -90,7 +92,7 @@ def typed_duration(seconds: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest usual way to write a duration: ``3600`` becomes ``"1 h"``.
+    """Return a duration in its largest suitable unit: ``3600`` becomes ``"1 h"``.
 
     >>> format_duration(86400)
     '1 d'

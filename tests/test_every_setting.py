@@ -88,11 +88,11 @@ def serve_with_triton(monkeypatch: pytest.MonkeyPatch) -> str:
     pytest.importorskip("triton")
     if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
         pytest.skip("no CUDA device, and Triton does not interpret")
-    from cimsim.kernels import gpu
+    from cimsim.kernels import cuda
 
     def serving(*tensors: Tensor | None) -> ModuleType | None:
         plain = all(t is None or t.dtype == torch.float32 for t in tensors)
-        return gpu if plain else None
+        return cuda if plain else None
 
     monkeypatch.setattr(kernels, "_serving", serving)
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -163,23 +163,23 @@ def test_what_the_kernels_do_not_cover_is_said(case: Case, monkeypatch: pytest.M
     assert bool(slow) == bool(names), "it names another setting than those of the case"
     text = str(cimsim.summary(made))
     assert all(name in text for name in slow)
-    if kernels.native.build().library is None:
+    if kernels.cpu.build().library is None:
         return
     used: list[str] = []
-    for name in ("program", "convert"):
-        plain = getattr(kernels.native, name)
+    for name in ("program", "digitize"):
+        plain = getattr(kernels.cpu, name)
 
         def counted(*args: Any, _name: str = name, _plain: Any = plain, **kwargs: Any) -> Any:
             used.append(_name)
             return _plain(*args, **kwargs)
 
-        monkeypatch.setattr(kernels.native, name, counted)
+        monkeypatch.setattr(kernels.cpu, name, counted)
     with torch.no_grad():
         cimsim.program(made.eval(), 3)(X)
     if not slow:
-        assert set(used) == {"program", "convert"}
+        assert set(used) == {"program", "digitize"}
     else:
-        assert set(used) != {"program", "convert"}
+        assert set(used) != {"program", "digitize"}
 
 
 def same(fused: list[Tensor], plain: list[Tensor], few: float) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LOOK = """
 import torch
-from cimsim.kernels import native
+from cimsim.kernels import cpu
 print(torch.backends.cpu.get_cpu_capability())
-print(native.build().note)
+print(cpu.build().note)
 """
 
 

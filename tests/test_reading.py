@@ -22,13 +22,13 @@ def test_a_file_is_read_as_it_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("pipe", "no regular file"),
-        ("device", "no regular file"),
+        ("pipe", "not a regular file"),
+        ("device", "not a regular file"),
         ("folder", "a folder"),
         ("nothing", "No such file"),
-        ("null", "no possible name"),
-        ("large", "larger than 1000 bytes"),
-        ("sparse", "larger than 1000 bytes"),
+        ("null", "invalid file name"),
+        ("large", "larger than the limit of 1000 bytes"),
+        ("sparse", "larger than the limit of 1000 bytes"),
     ],
 )
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path, kind: str, reason: str) -> None:

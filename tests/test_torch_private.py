@@ -133,8 +133,8 @@ except cimsim.CimsimError as error:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert run.stdout == (
-        f"cimsim needs torch {torch_private.OLDEST} or newer, and this is torch 2.8.0+cpu; "
-        f"upgrade it: pip install --upgrade 'torch>={torch_private.OLDEST}'\n"
+        f"cimsim needs torch {torch_private.OLDEST} or newer, not 2.8.0+cpu; "
+        f"upgrade it with pip install --upgrade 'torch>={torch_private.OLDEST}'\n"
     )
 
 

@@ -1,4 +1,4 @@
-"""Modules whose activations are not kept, but computed again in backward."""
+"""Activation checkpointing: modules whose activations are recomputed in backward."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from cimsim.suggest import unknown
 
 
 def recompute(model: nn.Module, patterns: Iterable[str]) -> None:
-    """Let the modules of ``model`` that match a pattern, such as ``blocks.*``, keep only their
-    inputs. A module within one that matches is left alone.
+    """Checkpoint the activations of all modules that match a pattern, such as ``blocks.*``.
 
-    The chips, reads and dropout of the second time are those of the first. Source: T. Chen et al.,
+    These modules store only their inputs for backward. Modules inside a matching module are not
+    wrapped separately.
+
+    The recomputation uses the same chips, reads and dropout masks. Source: T. Chen et al.,
     "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174 (2016).
 
     Raises:
@@ -56,7 +58,7 @@ def _wrap(module: nn.Module) -> None:
                 context_fn=lambda: (nullcontext(), _staged(stages)),
                 **named,
             )
-        with saved_tensors_hooks(_same, _same):  # so that it draws as it does with gradients
+        with saved_tensors_hooks(_same, _same):  # same random draws as with gradients
             return inner(*arguments, **named)
 
     module.forward = forward
@@ -64,7 +66,7 @@ def _wrap(module: nn.Module) -> None:
 
 @contextmanager
 def _staged(stages: list[tuple[AnalogLayer, Stage]]) -> Iterator[None]:
-    """On the device, or without one, as in the forward pass: backward comes later."""
+    """Restore the stages (analog or digital) that the layers had in the forward pass."""
     with ExitStack() as stack:
         for layer, stage in stages:
             stack.enter_context(layer.staged(stage))

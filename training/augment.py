@@ -1,4 +1,4 @@
-"""Images a little different at every visit."""
+"""Random image augmentation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SHARE = 1 / 8  # of the image's smaller side: 4 pixels of 32
 
 
 def augmented(x: Tensor, ways: tuple[Augmentation, ...], draws: torch.Generator) -> Tensor:
-    """``x [N, C, H, W]`` with each image changed in every one of ``ways``.
+    """Apply all augmentations in ``ways`` to each image of ``x [N, C, H, W]``.
 
-    ``flip`` mirrors half of the images left to right; ``shift`` moves each by up to an eighth of
-    its smaller side in both directions, its border repeated.
+    ``flip`` mirrors an image horizontally with probability 1/2; ``shift`` translates it by up to an
+    eighth of its smaller side in both directions and replicates the border.
     """
     if "flip" in ways:
         mirrored = torch.rand(len(x), generator=draws, device=draws.device).to(x.device) < 0.5

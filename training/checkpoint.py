@@ -1,11 +1,12 @@
-"""The state of a run that is under way: enough to go on as if nothing had happened.
+"""Checkpoints: the state of an unfinished run, sufficient to resume it exactly.
 
-One file. Of parameters that are shared out it holds shapes only, and the name of a folder beside it
-where each process has put its parts. The folder is on the disk before the file takes the place of
-the one before, so whatever is killed, the file and what it names are whole.
+A checkpoint is one file. For sharded parameters it contains only shapes and the name of a folder
+next to it, in which each process has stored its shards. The folder is complete on disk before the
+new file replaces the old one, so the file and its folder are consistent even if a process is
+killed.
 
-The file ends with its own SHA-256, as the comment of the zip archive that ``torch.save`` writes,
-and it holds those of the parts.
+The file ends with its SHA-256 as the comment of the zip archive that ``torch.save`` writes, and it
+contains the hashes of the shards.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 _PARTS = ".parts"
 _PARTS_NAME = re.compile(rf"checkpoint-\d+-\d+{re.escape(_PARTS)}")
-_ZIP_END, _NO_COMMENT = b"PK\5\6", b"\0\0"  # of an archive: its last record, and that one's end
+_ZIP_END, _NO_COMMENT = b"PK\5\6", b"\0\0"  # start and end of the last record of a zip archive
 _MARK = b"sha256="
 _COMMENT_BYTES = len(_MARK) + 64
 _BLOCK = 1 << 20
@@ -44,16 +45,20 @@ _BLOCK = 1 << 20
 
 @dataclass
 class Checkpoint:
-    """Where the run stands: ``step`` batches of epoch ``epoch`` are done.
+    """State of a run after ``step`` batches of epoch ``epoch``.
 
-    ``sums`` are the running loss, right answers and images of that epoch, and sum and number of its
-    audits; ``average`` are averaged parameters and ``curvature`` their
-    mean squared gradients, empty if none are kept; ``rng`` is torch's global
-    CPU state of every process, for models that use it (dropout). ``parts`` is the folder of the
-    tensors that are shared out, empty if there are none, and ``parts_sha256`` the hashes of its
-    files. ``plateau`` is the state of the :class:`cimsim.training.plateau.PlateauWatch`. ``run`` is
-    the hash of all that decides the run, and ``metrics_sha256`` that of the lines of its finished
-    epochs; both are empty in checkpoints from before there were hashes.
+    Attributes:
+        sums: running loss, correct predictions and samples of that epoch, and sum and number of its
+            audits.
+        average: averaged parameters, empty if none are kept.
+        curvature: mean squared gradients, empty if none are kept.
+        rng: torch's global CPU random state of every process, for models that use it (dropout).
+        parts: folder of the sharded tensors, empty if there are none.
+        parts_sha256: hashes of the files in ``parts``.
+        plateau: state of the :class:`cimsim.training.plateau.PlateauWatch`.
+        run: hash of everything that determines the run.
+        metrics_sha256: hash of the lines of the finished epochs. This and ``run`` are empty in
+            checkpoints of versions without hashes.
     """
 
     epoch: Annotated[int, Field(ge=0)]
@@ -83,11 +88,11 @@ _Content: type[BaseModel] = create_model(  # type: ignore[call-overload]
         for entry in fields(Checkpoint)
     },
 )
-"""The fields of a :class:`Checkpoint`, to check what was read."""
+"""Pydantic model of :class:`Checkpoint`, to validate a loaded file."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path, ranks: Ranks) -> None:
-    """Write ``checkpoint`` so that ``path`` is always a whole one; all processes do it together.
+    """Write ``checkpoint`` to ``path`` atomically; all processes must call this together.
 
     Raises:
         CimsimError: if the disk is full or the folder cannot be written.
@@ -107,8 +112,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, ranks: Ranks) -> None:
 
 
 class _Hashed:
-    """A file that ``torch.save`` writes to. It keeps the hash of what is written, and the fault of
-    a full disk, which torch reports as another one."""
+    """A file wrapper for ``torch.save`` that hashes the content.
+
+    It also stores the error of a full disk, which torch replaces by another exception.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -129,7 +136,7 @@ class _Hashed:
 
 
 def _save_hashed(content: Any, file: IO[bytes]) -> None:
-    """Write ``content`` as torch does, and its hash behind it, where archives have a comment."""
+    """Write ``content`` with ``torch.save`` and append its hash as the archive's comment."""
     hashed = _Hashed(file)
     try:
         torch.save(content, hashed)  # type: ignore[arg-type]  # it only writes and flushes
@@ -147,7 +154,7 @@ def _comment(sha256: str) -> bytes:
 
 
 def _load_hashed(path: Path, device: torch.device) -> Any:
-    """Read what :func:`_save_hashed` wrote, or ``torch.save`` alone, in a run without hashes."""
+    """Load a file of :func:`_save_hashed`, or of ``torch.save`` in a run without hashes."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         tail_bytes = len(_NO_COMMENT) + _COMMENT_BYTES
@@ -155,9 +162,9 @@ def _load_hashed(path: Path, device: torch.device) -> Any:
         tail = file.read()
         if _MARK in tail:
             if tail != _comment(_sha256_without(file, size - tail_bytes)):
-                raise OSError("its SHA-256 is not the one at its end")
+                raise OSError("its SHA-256 does not match the one stored at its end")
         elif has_sums(path.parent):
-            raise OSError("its SHA-256 is missing at its end")
+            raise OSError("the SHA-256 at its end is missing")
         elif not (tail[-22:].startswith(_ZIP_END) and tail.endswith(_NO_COMMENT)):
             raise OSError("its end is missing")
         file.seek(0)
@@ -165,7 +172,7 @@ def _load_hashed(path: Path, device: torch.device) -> Any:
 
 
 def _sha256_without(file: IO[bytes], count: int) -> str:
-    """The hash of the archive without its comment; ``count`` bytes come before that."""
+    """Return the hash of the archive without its comment, which follows ``count`` bytes."""
     digest = hashlib.sha256()
     file.seek(0)
     while count > 0 and (block := file.read(min(_BLOCK, count))):
@@ -176,13 +183,13 @@ def _sha256_without(file: IO[bytes], count: int) -> str:
 
 
 def load_checkpoint(path: Path, device: torch.device, mesh: DeviceMesh | None = None) -> Checkpoint:
-    """Read what :func:`save_checkpoint` wrote; tensors and plain containers only, no code.
+    """Load a checkpoint of :func:`save_checkpoint`; tensors and plain containers only, no code.
 
-    What was shared out by any number of processes is shared out over ``mesh``, or whole if there is
-    none.
+    Sharded tensors, written by any number of processes, are sharded over ``mesh``, or are whole
+    without a mesh.
 
     Raises:
-        CimsimError: if a file is damaged or something else.
+        CimsimError: if a file is damaged or is not a checkpoint.
     """
     try:
         content = _load_hashed(path, device)
@@ -192,29 +199,29 @@ def load_checkpoint(path: Path, device: torch.device, mesh: DeviceMesh | None = 
         if parts:
             folder = _folder_of_parts(path, checkpoint)
             if len(list(folder.glob("*.safetensors"))) != len(checkpoint.rng):
-                raise OSError(f"a part is missing in {folder.name}")  # torch would not notice
+                raise OSError(f"a shard is missing in {folder.name}")  # torch does not check this
             if checkpoint.parts_sha256 and _hashes(folder) != checkpoint.parts_sha256:
-                raise OSError(f"a part in {folder.name} is damaged: its SHA-256 is another one")
+                raise OSError(f"a shard in {folder.name} is damaged: its SHA-256 does not match")
             with readable_name(folder) as readable:
                 _load_parts(parts, readable, alone=mesh is None)
         return checkpoint
-    except Exception as error:  # torch's reader fails in every possible way on what is no archive
+    except Exception as error:  # torch's reader raises many kinds of exceptions for a damaged file
         raise unreadable(path, error) from None
 
 
 def unreadable(path: Path, reason: object) -> CimsimError:
-    """The sentence for a checkpoint from which no run can go on."""
+    """Return the error for a checkpoint that cannot be resumed from."""
     first = str(reason).splitlines()[0] if str(reason) else type(reason).__name__
     return CimsimError(
-        f"{path} is not a readable checkpoint ({first}); remove it to start the run anew"
+        f"{path} is not a readable checkpoint ({first}); remove it to restart the run"
     )
 
 
 def _check_kinds(content: Any) -> None:
-    """Refuse other fields than those of a :class:`Checkpoint`, and values of another type.
+    """Check that ``content`` has the fields and types of a :class:`Checkpoint`.
 
     Raises:
-        ValueError: which names the field.
+        ValueError: naming the field, if it does not.
     """
     try:
         _Content.model_validate(content)
@@ -225,7 +232,7 @@ def _check_kinds(content: Any) -> None:
 
 def _folder_of_parts(path: Path, checkpoint: Checkpoint) -> Path:
     if not _PARTS_NAME.fullmatch(checkpoint.parts):
-        raise ValueError(f"{checkpoint.parts!r} is no folder of parts")
+        raise ValueError(f"{checkpoint.parts!r} is not a valid name of a folder of shards")
     return path.with_name(checkpoint.parts)
 
 
@@ -234,20 +241,20 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 
 def check_state(new: Mapping[Any, Any], saved: Mapping[Any, Any], of: str = "") -> None:
-    """Refuse a saved state whose names, shapes or dtypes are not those of the ``new`` one.
+    """Check that a saved state has the names, shapes and dtypes of the ``new`` one.
 
     Raises:
-        ValueError: which names what differs.
+        ValueError: naming the first difference.
     """
     if new.keys() != saved.keys():
         differs = sorted(map(str, new.keys() ^ saved.keys()))[0]
-        raise ValueError(f"{of}{differs} is in one of them only")
+        raise ValueError(f"{of}{differs} is only in one of the two states")
     for name, value in new.items():
         other = saved[name]
         if not isinstance(value, Tensor):
             continue
         if not isinstance(other, Tensor):
-            raise ValueError(f"{of}{name} is no tensor")
+            raise ValueError(f"{of}{name} is not a tensor")
         if (value.shape, value.dtype) != (other.shape, other.dtype):
             raise ValueError(
                 f"{of}{name} is {other.dtype}{list(other.shape)}, not "
@@ -256,7 +263,7 @@ def check_state(new: Mapping[Any, Any], saved: Mapping[Any, Any], of: str = "") 
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Remove the checkpoint and what belongs to it."""
+    """Remove the checkpoint and its folder of shards."""
     _remove_parts(path)
     path.unlink(missing_ok=True)
 
@@ -268,22 +275,21 @@ def _remove_parts(path: Path, but: str = "") -> None:
 
 
 def _remove_folder(folder: Path) -> None:
-    if folder.is_symlink():  # whose content belongs to somebody else
+    if folder.is_symlink():  # its target may contain other data
         folder.unlink()
     else:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _without_parts(tree: Any, parts: dict[str, Tensor]) -> Any:
-    """``tree`` with an empty tensor on the meta device for each that is shared out; those go into
-    ``parts``."""
+    """Replace sharded tensors of ``tree`` by empty meta tensors and store them in ``parts``."""
     held: set[int] = set()
 
     def left(leaf: Any, name: str) -> Any:
         if not is_part(leaf):
             return leaf
         memory = leaf.to_local().data_ptr()
-        parts[name] = leaf.clone() if memory in held else leaf  # safetensors writes none twice
+        parts[name] = leaf.clone() if memory in held else leaf  # safetensors rejects shared memory
         held.add(memory)
         return torch.empty(leaf.shape, dtype=leaf.dtype, device="meta")
 
@@ -293,7 +299,7 @@ def _without_parts(tree: Any, parts: dict[str, Tensor]) -> Any:
 def _with_parts(
     tree: Any, parts: dict[str, Tensor], device: torch.device, mesh: DeviceMesh | None
 ) -> Any:
-    """Inverse of :func:`_without_parts`, with tensors that are to be filled."""
+    """Inverse of :func:`_without_parts`; the tensors in ``parts`` are still to be filled."""
 
     def filled(leaf: Any, name: str) -> Any:
         if not (isinstance(leaf, Tensor) and leaf.is_meta):
@@ -310,7 +316,7 @@ def _with_parts(
 
 
 def _mapped(tree: Any, change: Callable[[Any, str], Any], name: str = "") -> Any:
-    """Dictionaries and lists as they are, everything in them by ``change(value, name)``."""
+    """Apply ``change(value, name)`` to all leaves of nested dictionaries and lists."""
     if isinstance(tree, dict):
         return {key: _mapped(value, change, f"{name}/{key}") for key, value in tree.items()}
     if isinstance(tree, list):
@@ -319,13 +325,13 @@ def _mapped(tree: Any, change: Callable[[Any, str], Any], name: str = "") -> Any
 
 
 def _save_parts(parts: dict[str, Tensor], folder: Path, ranks: Ranks) -> None:
-    """Each process its own, as safetensors: torch's other format is pickled."""
+    """Write the shards of this process as safetensors, because torch's other format is pickle."""
     from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
     from torch.distributed.checkpoint.state_dict_saver import save
 
     if ranks.first:
-        _remove_folder(folder)  # left by a process that was killed
+        _remove_folder(folder)  # left over from a killed process
     ranks.wait()
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     try:
@@ -341,7 +347,7 @@ def _load_parts(parts: dict[str, Tensor], folder: Path, alone: bool) -> None:
 
     reader = HuggingFaceStorageReader(str(folder))
     try:
-        with warnings.catch_warnings():  # it remarks that there is one process
+        with warnings.catch_warnings():  # torch warns if there is one process
             warnings.simplefilter("ignore", UserWarning)
             load(parts, storage_reader=reader, no_dist=alone)
     except CheckpointException as error:
@@ -349,6 +355,6 @@ def _load_parts(parts: dict[str, Tensor], folder: Path, alone: bool) -> None:
 
 
 def _first(error: Any) -> str:
-    """The first process's reason."""
+    """Return the error message of the first process that failed."""
     reason, _ = next(iter(error.failures.values()))
     return str(reason).strip().splitlines()[0] if str(reason) else type(reason).__name__

@@ -1,4 +1,4 @@
-"""Reserve a folder for a run: one process at a time, and never the folder of another run."""
+"""Reservation of a run's folder for one process."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from cimsim.training.run import CONFIG, LAYER, LOCK, PROFILE, read_layers, read_
 
 @contextmanager
 def claim(out: Path, plan: TrainingPlan, resume: bool) -> Iterator[None]:
-    """Within the context, hold the lock of the folder ``out``, which then holds the run ``plan``.
+    """Hold the lock of the folder ``out`` within the context, and create the run ``plan`` in it.
 
-    The lock is taken before anything is read or written that another process may be writing.
+    The lock is acquired before reading or writing files that another process may be writing.
 
     Raises:
-        CimsimError: if ``out`` is no folder, holds a run (unless ``resume``) or another run than
-            ``plan``, or if another process holds its lock.
+        CimsimError: if ``out`` is not a folder, contains a run (unless ``resume``), contains a
+            different run than ``plan``, or if another process holds its lock.
     """
     _refuse_folder(out, resume)
     if (out / RESULT).is_file() and not _places_changed(out, plan):
-        yield  # the run is finished: there is nothing to write
+        yield  # the run is finished, so nothing is written
         return
     make_folder(out)
-    refusal = f"another process is training in {out}; wait until it ends, or stop it"
+    refusal = f"another process is training in {out}; wait for it to finish, or stop it"
     with locked(out / LOCK, refusal):
-        _refuse_folder(out, resume)  # another process may have trained there in the meantime
+        _refuse_folder(out, resume)  # check again: another process may have trained here meanwhile
         remove_leftovers(out)
         if not (out / CONFIG).is_file():
             _begin(out, plan)
@@ -49,21 +49,21 @@ def _refuse_folder(out: Path, resume: bool) -> None:
     if (out / CONFIG).is_file():
         if not resume:
             raise CimsimError(
-                f"{out} already holds a run; add --resume to go on with it, or choose another --out"
+                f"{out} already contains a run; add --resume to continue it or choose another --out"
             )
     elif out.exists() and not (out.is_dir() and _is_just_begun(out)):
         raise CimsimError(f"{out} exists and is not a run; choose another --out")
 
 
 def _is_just_begun(out: Path) -> bool:
-    """Whether the folder is empty, or was left by a process that was killed as it claimed it."""
+    """Return whether the folder is empty, or was left by a process killed while claiming it."""
     names = {path.name for path in out.iterdir() if path.suffix != PART}
     known = (PROFILE, ENV, SUMS, LOCK)
     return all(name in known or fnmatch(name, LAYER.format("*")) for name in names)
 
 
 def _begin(out: Path, plan: TrainingPlan) -> None:
-    """Write what decides the run; ``config.yaml`` comes last and makes the folder a run."""
+    """Write the files that determine the run; ``config.yaml`` is last and makes it a run."""
     files = {PROFILE: dump_profile(plan.profile), ENV: json.dumps(environment(), indent=2) + "\n"}
     for name, profile in plan.layer_profiles().items():
         files[name] = dump_profile(profile)
@@ -75,9 +75,9 @@ def _begin(out: Path, plan: TrainingPlan) -> None:
 
 
 def _update_places(out: Path, config: TrainConfig) -> None:
-    """Write the new places of profile and data into the run's settings."""
+    """Write the new locations of profile and data to the run's settings."""
     text, sums = dump_config(config), read_sums(out)
-    if sums:  # both hashes, so that one is right whenever this process is killed
+    if sums:  # both hashes, so that one of them is correct if this process is killed
         write_sums(out, sums | {CONFIG: [*sums.get(CONFIG, []), hash_of(text)]})
     write_text(out / CONFIG, text)
     if sums:
@@ -85,10 +85,10 @@ def _update_places(out: Path, config: TrainConfig) -> None:
 
 
 def _places_changed(out: Path, plan: TrainingPlan) -> bool:
-    """Return whether profile or data have another place than in the run in ``out``.
+    """Return whether the location of profile or data differs from that in the run ``out``.
 
     Raises:
-        CimsimError: if ``plan`` differs from that run in anything else.
+        CimsimError: if ``plan`` differs from that run in any other setting.
     """
     config, before = plan.config, read_config(out / CONFIG)
     changed = [f for f in type(config).model_fields if getattr(before, f) != getattr(config, f)]
@@ -98,11 +98,11 @@ def _places_changed(out: Path, plan: TrainingPlan) -> bool:
         raise CimsimError(f"cannot resume {out} with other settings: {changes}")
     if fingerprint(read_profile(out / PROFILE)) != fingerprint(plan.profile):
         raise CimsimError(
-            f"cannot resume {out}: the profile '{config.profile}' has changed since it began"
+            f"cannot resume {out}: the profile '{config.profile}' has changed since the run started"
         )
     if read_layers(out, before) != plan.layers:
         raise CimsimError(
-            f"cannot resume {out}: other settings of layers, or their profiles have changed; "
+            f"cannot resume {out}: the settings of layers or their profiles have changed; "
             f"layer was {before.layer}"
         )
     return bool(changed)

@@ -1,4 +1,4 @@
-"""Clip weights, and re-estimate the statistics of batch norm under noise."""
+"""Weight clipping, and re-estimation of batch-norm statistics under noise."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from cimsim.training.sharding import parted, whole
 def clip_weights(model: nn.Module, sigmas: float) -> None:
     """Clamp the weights of every analog layer to ``+- sigmas`` times their RMS, per channel.
 
-    Noise is relative to a column's largest weight; without clipping, a few large weights would make
-    it loud for all others. The deviation is taken about zero, not about the mean: a channel whose
-    weights share a mean would otherwise be clipped to nothing, step after step. Weights that a
-    parametrization or a hook computes are left alone.
+    Noise is relative to a column's largest weight; without clipping, a few large weights would
+    increase the relative noise of all others. The deviation is about zero, not about the mean: a
+    channel whose weights share a mean would otherwise shrink to zero over the steps. Weights
+    computed by a parametrization or a hook are not clipped.
     """
     for layer in analog_layers(model).values():
         if computed(layer) is not None:
             continue
-        rows_are_columns = type(layer).arranged is AnalogLayer.arranged  # parts hold whole rows
-        weight = layer.arranged(layer.weight if rows_are_columns else whole(layer.weight))
+        rows_are_columns = type(layer).to_matrix is AnalogLayer.to_matrix  # shards hold rows
+        weight = layer.to_matrix(layer.weight if rows_are_columns else whole(layer.weight))
         rms = weight.flatten(1).square().mean(dim=1).sqrt()
         bound = sigmas * rms.view(-1, *[1] * (weight.dim() - 1))
-        clipped = layer.restored(torch.clamp(weight, -bound, bound))
+        clipped = layer.from_matrix(torch.clamp(weight, -bound, bound))
         layer.weight.copy_(parted(clipped, layer.weight))
 
 
@@ -41,12 +41,12 @@ def reestimate_statistics(
     batches: Iterable[Tensor],
     kinds: tuple[type[nn.Module], ...] = (BatchNorm, ColumnDenoiser),
 ) -> None:
-    """Replace running statistics by their plain average over ``batches`` under noise.
+    """Replace running statistics by their average over ``batches`` under noise.
 
-    Those of batch normalisation, and those of the columns' denoisers. Only these and the analog
-    layers are in training mode meanwhile, so every batch meets a fresh chip and dropout is off. A
-    model without such statistics is left alone.
-    Source: AdaBS of V. Joshi et al., Nature Communications 11, 2473 (2020), done before deployment.
+    This applies to batch normalization and to the columns' denoisers. Only these modules and the
+    analog layers are in training mode meanwhile, so every batch uses a new chip and dropout is
+    disabled. A model without such statistics is unchanged.
+    Source: AdaBS, V. Joshi et al., Nature Communications 11, 2473 (2020), here before deployment.
     """
     averaged: dict[str, Any] = {
         name: module
@@ -58,6 +58,6 @@ def reestimate_statistics(
     with evaluating(model), averaging(averaged, "reestimation"):
         for module in model.modules():
             if isinstance(module, AnalogLayer):
-                module.training = True  # not its quantizers
+                module.training = True  # without its quantizers
         for x in batches:
             model(x)

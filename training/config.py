@@ -1,4 +1,4 @@
-"""Everything that decides a training run, in one frozen object."""
+"""Configuration of a training run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cimsim.errors import CimsimError
+from cimsim.rule_names import described_rules, letter_of_rule
 from cimsim.training.layer_options import parse_layers
 from cimsim.training.manifest import has_sums, read_checked
 from cimsim.training.recipes import recipe
@@ -24,135 +25,145 @@ _MOST_ERRORS = 5
 
 
 class TrainConfig(BaseModel):
-    """The settings of ``cimsim train``; the resolved ones stand in a run's ``config.yaml``."""
+    """Settings of ``cimsim train``; the resolved settings are saved in a run's ``config.yaml``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     recipe: str | None = Field(
-        default=None, description="a tuned combination of settings, see `cimsim methods`"
+        default=None, description="Tuned combination of settings; see `cimsim methods`."
     )
-    profile: str = Field(description="device profile: a name from `cimsim profiles`, or a file")
+    profile: str = Field(description="Device profile: a name from `cimsim profiles`, or a file.")
     overrides: tuple[str, ...] = Field(
-        default=(), description="changes to the profile, such as adc.bits=6"
+        default=(), description="Override of a profile value, such as adc.bits=6."
     )
-    data: str = Field(default="digits", description="data set")
-    data_dir: Path | None = Field(default=None, description="folder that holds the data sets")
+    data: str = Field(default="digits", description="Data set.")
+    data_dir: Path | None = Field(default=None, description="Folder of the data sets.")
     limit: int | None = Field(
-        default=None, ge=1, description="train on the first so many samples only"
+        default=None, ge=1, description="Number of training samples to use; default: all."
     )
     model: str = Field(
         default="mlp",
-        description="mlp, cnn, resnet20, resnet32, resnet18, vit, lstm, gpt, stochastic-binary or "
-        "package.module:function",
+        description="Model: mlp, cnn, resnet20, resnet32, resnet18, vit, lstm, gpt, "
+        "stochastic-binary or package.module:function.",
     )
     start: Path | None = Field(
-        default=None, description="finished run whose weights this one begins with"
+        default=None, description="Finished run that provides the initial weights."
     )
-    method: str = Field(default="noise-aware", description="noise-aware, digital or standard-nat")
+    method: str = Field(
+        default="noise-aware", description="Method: noise-aware, digital or standard-nat."
+    )
     rule: str = Field(
-        default="F", description="backward rule of noise-aware training: A, B, C, E, F"
+        default="F",
+        description=f"backward rule of noise-aware training: {described_rules()}",
     )
     objective: tuple[str, ...] = Field(
-        default=(), description="terms of the loss, such as distill:temperature=4"
+        default=(), description="Term of the loss, such as distill:temperature=4."
     )
     quantize_weights: str | None = Field(
-        default=None, description="quantizer of the analog layers' weights, such as lsq:bits=4"
+        default=None, description="Quantizer of the analog layers' weights, such as lsq:bits=4."
     )
     quantize_inputs: str | None = Field(
-        default=None, description="quantizer of the analog layers' inputs"
+        default=None, description="Quantizer of the analog layers' inputs."
     )
     denoise: float | None = Field(
-        default=None, ge=0, description="ridge of a digital gain and offset behind each column"
+        default=None, ge=0, description="Ridge parameter of a digital gain and offset per column."
     )
     corrector: str | None = Field(
-        default=None, description="corrector of the gradient, such as fogzo:n=1"
+        default=None, description="Gradient corrector, such as fogzo:n=1."
     )
-    audit: int = Field(
-        default=0, ge=0, description="measure the gradient's truth every so many steps; 0 is off"
-    )
+    audit: int = Field(default=0, ge=0, description="Interval of gradient audits in steps; 0: off.")
     keep_digital: tuple[str, ...] = Field(
-        default=(), description="layers to keep digital: name patterns, 'first', 'last'"
+        default=(), description="Layers to keep digital: name patterns, 'first', 'last'."
     )
     layer: tuple[str, ...] = Field(
         default=(),
-        description="settings of some layers, such as 'fc2:digital', 'conv*:adc.bits=8,rule=C' or "
-        "'*.mlp.*:profile=reram-cmo-2025'; later ones come on top of earlier ones",
+        description="Settings of some layers, such as 'fc2:digital', 'conv*:adc.bits=8,rule=C' or "
+        "'*.mlp.*:profile=reram-cmo-2025'; later settings take precedence.",
     )
-    epochs: int = Field(default=10, ge=1, description="passes through the training data")
-    batch_size: int = Field(default=128, ge=1, description="samples per step, of all processes")
+    epochs: int = Field(default=10, ge=1, description="Passes over the training data.")
+    batch_size: int = Field(default=128, ge=1, description="Samples per step, over all processes.")
     accumulate: int = Field(
-        default=1, ge=1, description="take every step's samples in so many parts, to save memory"
+        default=1, ge=1, description="Number of parts that a batch is split into, to save memory."
     )
     parallel: Parallel = Field(
         default="replicate",
-        description="what each of several processes holds: the whole model (replicate), or a part "
-        "of every parameter (shard, FSDP2)",
+        description="Content of each of several processes: the whole model (replicate), or a shard "
+        "of every parameter (shard, FSDP2).",
     )
     precision: Precision = Field(
-        default="float32", description="of products in training: float32 or bfloat16 (autocast)"
+        default="float32", description="Precision of products in training: float32 or bfloat16."
     )
     recompute: tuple[str, ...] = Field(
         default=(),
-        description="modules that keep no activations for backward: patterns such as 'blocks.*'",
+        description="Modules that recompute activations in backward: patterns such as 'blocks.*'.",
     )
     augment: tuple[Augmentation, ...] = Field(
-        default=(), description="change images at every visit: flip, shift"
+        default=(), description="Random augmentation of images: flip, shift."
     )
     average: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="keep a moving average of the weights with this decay; 0 is off",
+        description="Decay of a moving average of the weights; 0: off.",
     )
     optimizer: str = Field(
-        default="adam", description="adam, sgd or ternary-chain, with settings: sgd:momentum=0.9"
+        default="adam", description="Optimizer: adam, sgd or ternary-chain, as in sgd:momentum=0.9."
     )
-    lr: float = Field(default=1e-3, gt=0, description="peak learning rate (cosine decay)")
+    lr: float = Field(default=1e-3, gt=0, description="Peak learning rate (cosine decay).")
     weight_decay: float = Field(
-        default=0.0, ge=0, description="weight decay: decoupled with adam, in the gradient with sgd"
+        default=0.0, ge=0, description="Weight decay: decoupled for adam, in the gradient for sgd."
     )
     seed: int = Field(
-        default=0, ge=0, lt=2**63, description="decides weights, order of data, training chips"
+        default=0,
+        ge=0,
+        lt=2**63,
+        description="Seed of initial weights, order of data and training chips.",
     )
     warmup: Fraction = Field(
-        default=0.0, description="fraction of the steps trained digitally before noise sets in"
+        default=0.0, description="Fraction of the steps trained digitally before noise starts."
     )
     ramp: Fraction = Field(
-        default=0.3, description="fraction of the steps over which noise grows to its full size"
+        default=0.3, description="Fraction of the steps over which noise grows to its full size."
     )
     noise: float = Field(
-        default=2.0, ge=0, description="noise-aware: factor on every noise of the profile"
+        default=2.0, ge=0, description="Factor on all noise of the profile (noise-aware)."
     )
     noise_spread: float = Field(
         default=0.0,
         ge=0,
-        description="spread of that factor from step to step, as a share of it",
+        description="Relative spread of the noise factor between steps.",
     )
     age: str = Field(
-        default="0s", description="age of the training chips: a time, or a range such as 1s:1d"
+        default="0s", description="Age of the training chips: a time, or a range such as 1s:1d."
     )
     clip_sigma: float = Field(
         default=1.5,
         ge=0,
-        description="clip weights at so many times their RMS, per channel; 0 is off",
+        description="Clipping threshold of weights in multiples of their RMS per channel; 0: off.",
     )
     gaussian_sigma: float = Field(
         default=0.038,
         ge=0,
-        description="standard-nat: std of the weight noise over the layer's largest weight",
+        description="Standard deviation of the weight noise over the layer's largest weight "
+        "(standard-nat).",
     )
     calibration_batches: int = Field(
-        default=8, ge=1, description="training batches that set the converters' ranges"
+        default=8, ge=1, description="Number of training batches to calibrate the converters with."
     )
-    device: str = Field(default="cpu", description="cpu, cuda, cuda:N or auto")
+    device: str = Field(default="cpu", description="Torch device: cpu, cuda, cuda:N or auto.")
 
     @field_validator("*")
     @classmethod
     def _texts(cls, value: Any) -> Any:
         for text in value if isinstance(value, tuple) else (value,):
             if isinstance(text, str | Path) and "\0" in str(text):
-                raise ValueError("must not hold a NUL character")
+                raise ValueError("must not contain a NUL character")
         return value
+
+    @field_validator("rule")
+    @classmethod
+    def _rule(cls, rule: str) -> str:
+        return letter_of_rule(rule)  # files contain letters
 
     @field_validator("layer")
     @classmethod
@@ -165,12 +176,12 @@ class TrainConfig(BaseModel):
     def _ages(cls, age: str) -> str:
         low, high = age_range_s(age)
         if low > high:
-            raise ValueError(f"the range '{age}' is empty: its first time is the longer one")
+            raise ValueError(f"the range '{age}' is empty: its first time must be the shorter one")
         return age
 
 
 def age_range_s(age: str) -> tuple[float, float]:
-    """Shortest and longest age in seconds of ``"1h"`` or ``"1s:1d"``.
+    """Return the shortest and longest age in seconds of ``"1h"`` or ``"1s:1d"``.
 
     >>> age_range_s("1s:1h")
     (1.0, 3600.0)
@@ -181,9 +192,9 @@ def age_range_s(age: str) -> tuple[float, float]:
 
 
 def make_config(**settings: object) -> TrainConfig:
-    """A :class:`TrainConfig`, with all errors in one :class:`CimsimError`.
+    """Build a :class:`TrainConfig`; raise all errors in one :class:`CimsimError`.
 
-    The settings of a ``recipe`` hold where none is given.
+    Explicit settings take precedence over those of a ``recipe``.
     """
     if settings.get("recipe") is not None:
         settings = {**recipe(str(settings["recipe"])), **settings}
@@ -194,26 +205,26 @@ def make_config(**settings: object) -> TrainConfig:
 
 
 def dump_config(config: TrainConfig) -> str:
-    """``config`` as YAML text."""
+    """Return ``config`` as YAML text."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def read_config(path: Path) -> TrainConfig:
-    """The configuration that :func:`dump_config` wrote.
+    """Read a configuration written by :func:`dump_config`.
 
-    A file in a folder without ``SHA256SUMS``, which would notice a missing line, must hold every
-    setting: one that was cut short must not train or evaluate by defaults.
+    In a folder without ``SHA256SUMS``, which would detect a missing line, the file must contain
+    every setting, so that a truncated file is not completed by defaults.
 
     Raises:
-        CimsimError: if the file cannot be read, is damaged or is no configuration.
+        CimsimError: if the file cannot be read, is damaged or is not a configuration.
     """
     settings = read_yaml(path, read_checked(path))
     if not isinstance(settings, dict):
-        raise CimsimError(f"{path} cannot be read as a run's configuration: it holds no settings")
+        raise CimsimError(f"{path} is not the configuration of a run: it contains no settings")
     missing = [name for name in TrainConfig.model_fields if name not in settings]
     if missing and not has_sums(path.parent):
         raise CimsimError(
-            f"{path} is not complete: it does not hold {', '.join(missing)}; restore it from a copy"
+            f"{path} is incomplete: it lacks {', '.join(missing)}; restore it from a copy"
         )
     try:
         return TrainConfig.model_validate(settings)
@@ -222,11 +233,12 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def read_yaml(path: Path, content: bytes) -> Any:
-    """The plain values in ``content``, which was read from ``path``; without anchors, aliases and
-    tags, by which a small file can become a large object.
+    """Parse the plain YAML values in ``content``, which was read from ``path``.
+
+    Anchors, aliases and tags are rejected, because they can expand a small file to a large object.
 
     Raises:
-        CimsimError: if it is no such YAML.
+        CimsimError: if the content is not such YAML.
     """
     try:
         text = content.decode()
@@ -240,7 +252,7 @@ def read_yaml(path: Path, content: bytes) -> Any:
 def _refuse_large(text: str) -> None:
     """
     Raises:
-        ValueError: if ``text`` holds an anchor, an alias or a tag, or is nested deeply.
+        ValueError: if ``text`` contains an anchor, an alias or a tag, or is nested too deeply.
     """
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
@@ -254,7 +266,7 @@ def _refuse_large(text: str) -> None:
         }
         if present := [name for name, there in forbidden.items() if there]:
             line = event.start_mark.line + 1 if event.start_mark else 1
-            raise ValueError(f"line {line} holds {present[0]}")
+            raise ValueError(f"line {line} contains {present[0]}")
 
 
 def _sentence(error: ValidationError) -> str:

@@ -1,5 +1,4 @@
-"""How steep the loss is in each weight: the mean squared gradient, as far as training has seen
-it."""
+"""Estimate of the curvature of the loss in each weight by the mean squared gradient."""
 
 from __future__ import annotations
 
@@ -14,8 +13,8 @@ _DECAY = 0.999
 class Curvature:
     """Moving averages of the squared gradients of the analog layers' weights.
 
-    ``g <- 0.999 g + 0.001 (dL/dw)^2``, less the bias of its beginning: the diagonal of the
-    empirical Fisher matrix of batches, as Adam keeps it, but of a chosen part of the loss.
+    ``g <- 0.999 g + 0.001 (dL/dw)^2``, with bias correction: the diagonal of the empirical Fisher
+    matrix of batches, as in Adam, but for a part of the loss.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -25,15 +24,17 @@ class Curvature:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the gradients as they stand."""
+        """Update the averages with the current gradients."""
         self._count += 1
         for weight, square in zip(self._weights, self._squares, strict=True):
             if weight.grad is not None:
                 square.lerp_(weight.grad.square(), 1 - _DECAY)
 
     def of(self, parameter: Tensor) -> Tensor | None:
-        """Mean squared gradient of ``parameter``; None before the first update, or if it is none of
-        the analog layers' weights."""
+        """Return the mean squared gradient of ``parameter``.
+
+        None before the first update, or if it is not the weight of an analog layer.
+        """
         for weight, square in zip(self._weights, self._squares, strict=True):
             if weight is parameter and self._count:
                 unbiased: Tensor = square / (1 - _DECAY**self._count)
@@ -41,10 +42,10 @@ class Curvature:
         return None
 
     def state(self) -> list[Tensor]:
-        """For a checkpoint."""
+        """Return the state for a checkpoint."""
         return [torch.tensor(self._count), *self._squares]
 
     def load(self, state: list[Tensor]) -> None:
-        """Inverse of :meth:`state`."""
+        """Load the result of :meth:`state`."""
         count, *self._squares = state
         self._count = int(count)

@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Selection of the torch device."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from cimsim.errors import CimsimError
 
 
 def working_device(name: str) -> str:
-    """The device of that name; ``auto`` is CUDA where there is one, else the CPU.
+    """Return the torch device of that name; ``auto`` is CUDA if available, else the CPU.
 
     Raises:
-        CimsimError: if the device does not work here.
+        CimsimError: if the device is not available.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         known = torch.empty(0, device=name).device.type in ("cpu", "cuda")
-        reason = "cimsim does not know it"
+        reason = "cimsim does not support it"
     except (RuntimeError, AssertionError) as error:
         known, reason = False, str(error).splitlines()[0]
     if not known:
         raise CimsimError(
-            f"device '{name}' does not work here ({reason}); choose cpu, cuda, cuda:N or auto"
+            f"device '{name}' is not available ({reason}); choose cpu, cuda, cuda:N or auto"
         )
     return name

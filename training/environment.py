@@ -15,7 +15,7 @@ _PACKAGES = ("numpy", "scipy", "pydantic", "safetensors", "scikit-learn")
 
 
 def environment() -> dict[str, Any]:
-    """Return what a run's ``env.json`` holds."""
+    """Return the content of a run's ``env.json``."""
     return {
         "cimsim": __version__,
         "python": platform.python_version(),

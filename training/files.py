@@ -1,8 +1,8 @@
-"""Files that are either there whole or not at all, and that one process at a time may write.
+"""Atomic files and file locks.
 
-All that is written into a run's folder goes through this module. Somebody else may have made the
-folder, so a temporary file gets a name that nobody can foresee, and a file is never written through
-a symbolic link.
+All files in a run's folder are written through this module. The folder may have been created by
+another user, so temporary files get unpredictable names, and no file is written through a symbolic
+link.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if sys.platform != "win32":
     import fcntl
 
 PART = ".part"
-_ROOT = "config.yaml"  # the file that makes a folder a run
+_ROOT = "config.yaml"  # its presence makes a folder a run
 _BLOCK = 1 << 20
 _LARGEST_TEXT = 1 << 26
 _STALE_S = 3600.0
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # to open a named pipe would wait for its other end
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe would block otherwise
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write to the temporary path given, and it takes the place of ``path`` when the block ends.
+    """Yield a temporary path, which replaces ``path`` when the block ends.
 
-    The file is on the disk before it gets its name, so a killed process or a power cut leaves the
-    old file or the new one. A block that fails leaves ``path`` as it was. Where ``path`` is a
-    symbolic link, the link is replaced, and what it points to is left alone.
+    The file is synced to disk before it is renamed, so a killed process or a power failure leaves
+    either the old or the new file. If the block fails, ``path`` is unchanged. If ``path`` is a
+    symbolic link, the link is replaced, and its target is unchanged.
 
     Raises:
         CimsimError: if the disk is full or the folder cannot be written.
@@ -56,7 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
         written = os.open(temporary, os.O_RDWR | _NO_LINK)
         try:
             if sys.platform != "win32":
-                os.fchmod(written, mode)  # some writers replace the file by a private one
+                os.fchmod(written, mode)  # some writers restrict the permissions
             os.fsync(written)
         finally:
             os.close(written)
@@ -69,30 +69,32 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def cannot_write(path: Path, error: OSError) -> CimsimError:
-    """The sentence for a file that could not be written, such as on a full disk."""
+    """Return the error for a file that could not be written, such as on a full disk."""
     if error.errno == errno.ELOOP:
-        return CimsimError(f"{path} is a symbolic link, which is not written through; remove it")
+        return CimsimError(f"cannot write {path}: it is a symbolic link; remove it")
     return CimsimError(f"cannot write {path}: {error.strerror or error}")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put ``text`` into ``path`` (UTF-8) by :func:`replacing`.
+    """Write ``text`` to ``path`` (UTF-8) with :func:`replacing`.
 
-    Bytes of file names that are no UTF-8 are written out, such as ``\\udce9``.
+    Bytes of file names that are not UTF-8 are escaped, such as ``\\udce9``.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(encoded(text))
 
 
 def encoded(text: str) -> bytes:
-    """The bytes that :func:`write_text` writes, which are the same on every system."""
+    """Return the bytes that :func:`write_text` writes, equal on every system."""
     return text.encode(errors="backslashreplace")
 
 
 @contextmanager
 def readable_name(path: Path) -> Iterator[Path]:
-    """A name of the existing file or folder ``path`` for libraries that read UTF-8 names only:
-    its own, or within the block one by way of a link in a temporary folder."""
+    """Yield a UTF-8 name of the existing file or folder ``path``, for libraries that require one.
+
+    This is ``path``, or a path through a link in a temporary folder, valid within the block.
+    """
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:
@@ -105,17 +107,17 @@ def readable_name(path: Path) -> Iterator[Path]:
 
 
 def make_folder(path: Path) -> None:
-    """Make the folder ``path`` and those above it; inside of a run no symbolic link is followed.
+    """Create the folder ``path`` and its parents; symbolic links inside a run are not followed.
 
     Raises:
-        CimsimError: if it cannot be made, or a folder between the run and ``path`` is a link.
+        CimsimError: if it cannot be created, or a folder between the run and ``path`` is a link.
     """
     below: list[Path] = []
     for folder in (path, *path.parents):
         if (folder / _ROOT).is_file():
             if link := next((inner for inner in below if inner.is_symlink()), None):
                 raise CimsimError(
-                    f"{link} is a symbolic link, which a run's results are not written through; "
+                    f"cannot write the results of a run to {link}: it is a symbolic link; "
                     "replace it by a folder"
                 )
             break
@@ -123,27 +125,27 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CimsimError(f"cannot make the folder {path}: {error.strerror or error}") from None
+        raise CimsimError(f"cannot create the folder {path}: {error.strerror or error}") from None
 
 
 def open_log(path: Path) -> IO[bytes]:
-    """Open ``path`` to read it and to append to it, and make it if it is missing.
+    """Open ``path`` for reading and appending; create it if it is missing.
 
     Raises:
-        CimsimError: if it cannot be written, or is a symbolic link or no regular file.
+        CimsimError: if it cannot be written, or is a symbolic link or not a regular file.
     """
     try:
         made = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_LINK | _NO_WAIT, 0o666)
         if not stat.S_ISREG(os.fstat(made).st_mode):
             os.close(made)
-            raise CimsimError(f"cannot write {path}: it is no regular file; remove it")
+            raise CimsimError(f"cannot write {path}: it is not a regular file; remove it")
         return os.fdopen(made, "a+b")
     except OSError as error:
         raise cannot_write(path, error) from error
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append ``line`` to ``path``; it is on the disk when this returns.
+    """Append ``line`` to ``path`` and sync it to disk.
 
     Raises:
         CimsimError: if the disk is full or the file cannot be written.
@@ -158,10 +160,11 @@ def append_line(path: Path, line: str) -> None:
 
 
 def read_file(path: Path, largest: int = _LARGEST_TEXT) -> bytes:
-    """The content of a small file that somebody else may have made.
+    """Return the content of a small file, which may be from an untrusted source.
 
     Raises:
-        CimsimError: if it cannot be read, is no regular file, or holds more than ``largest`` bytes.
+        CimsimError: if it cannot be read, is not a regular file, or is larger than ``largest``
+            bytes.
     """
     try:
         return read_bytes(path, largest)
@@ -170,10 +173,10 @@ def read_file(path: Path, largest: int = _LARGEST_TEXT) -> bytes:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 (hex) of a file of any size.
+    """Return the SHA-256 (hex) of a file of any size.
 
     Raises:
-        CimsimError: if it cannot be read or is no regular file.
+        CimsimError: if it cannot be read or is not a regular file.
     """
     digest = hashlib.sha256()
     try:
@@ -190,14 +193,14 @@ def _cannot_read(path: Path, error: OSError) -> CimsimError:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of a killed process from a folder that this process has locked."""
+    """Remove temporary files of killed processes from a folder that this process has locked."""
     for path in folder.glob(f".*{PART}"):
         with suppress(OSError):
             path.unlink()
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove temporary files of ``path`` that nobody can be writing any more."""
+    """Remove temporary files of ``path`` that are too old to be in use."""
     for left in path.parent.glob(f".*{PART}"):
         if left.name.startswith(f".{path.name}."):
             with suppress(OSError):
@@ -207,10 +210,11 @@ def _remove_stale(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, refusal: str) -> Iterator[None]:
-    """Within the block no other process enters a block with the same ``path``.
+    """Hold an exclusive lock on ``path`` within the block.
 
-    The file is made where it is missing, and it stays: a lock holds for the file, so that it must
-    never be replaced or removed. The system drops the lock when the process ends, however.
+    The file is created if it is missing and is kept afterwards: the lock belongs to the file, so it
+    must not be replaced or removed. The system releases the lock when the process ends for any
+    reason.
 
     Raises:
         CimsimError: ``refusal``, if another process holds the lock.
@@ -221,7 +225,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
 
 
 def lock(file: IO[bytes], refusal: str) -> None:
-    """Keep other processes out; the system drops the lock when the file is closed, however.
+    """Lock an open file; the system releases the lock when the file is closed for any reason.
 
     Raises:
         CimsimError: ``refusal``, if another process holds the lock.
@@ -233,6 +237,6 @@ def lock(file: IO[bytes], refusal: str) -> None:
     except BlockingIOError:
         raise CimsimError(refusal) from None
     except OSError as error:
-        # Some network file systems know no locks; writing there is still better than not at all.
+        # Some network file systems do not support locks; continue without one.
         if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS):
             raise

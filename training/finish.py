@@ -1,4 +1,4 @@
-"""From the last step to a finished run: statistics, ranges, test accuracy, and its files."""
+"""End of a training run: final statistics, ranges, test accuracy and files."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _BATCHNORM_BATCHES = 50
 
 
 def finish(trainer: Trainer) -> None:
-    """Re-estimate statistics, evaluate, and write the files that make a run finished.
+    """Re-estimate statistics, evaluate, and write the files of a finished run.
 
-    Processes that hold shards of the model evaluate it together; the first one writes.
+    Processes with shards of the model evaluate it together; the first process writes.
     """
     model, config, data, out = trainer.model, trainer.config, trainer.data, trainer.out
     with torch.no_grad():
@@ -73,7 +73,7 @@ def finish(trainer: Trainer) -> None:
 
 
 def _write_result(trainer: Trainer, text: str) -> None:
-    """Write ``result.json``, after the hashes of all files of the run."""
+    """Write the hashes of all files of the run, then ``result.json``."""
     out, before = trainer.out, read_sums(trainer.out)
     fixed = [CONFIG, PROFILE, ENV, *trainer.plan.layer_profiles()]
     sums = {name: before.get(name) or [sha256_of(out / name)] for name in fixed}

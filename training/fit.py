@@ -1,4 +1,4 @@
-"""Train a model, from configuration to finished run."""
+"""Training of a model from a configuration."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def fit(
     progress: Progress | None = None,
     trust: bool = False,
 ) -> Run:
-    """Train as configured, in the folder ``out``, and return the finished run.
+    """Train as configured in the folder ``out`` and return the finished run.
 
-    A run that was killed at any moment and resumed ends with the same weights as one that was not,
-    bit for bit on a CPU.
+    A run that was killed and resumed ends with the same weights as an uninterrupted run, bit for
+    bit on a CPU.
 
-    A model named by ``config`` as ``package.module:function`` is imported. With ``trust``, models
-    named by files, such as the run of a distillation's teacher, are imported too.
+    If ``config`` names the model as ``package.module:function``, it is imported. With ``trust``,
+    models named in files are imported as well, such as the teacher's run in distillation.
 
     Raises:
-        CimsimError: for bad settings or data, for a folder that already holds a run (unless
-            ``resume``) or in which another process trains, for settings that differ from the run
-            that is to be resumed, for a damaged file of it, and for a loss that is not finite.
+        CimsimError: if settings or data are invalid, if the folder already contains a run (unless
+            ``resume``) or another process is training in it, if settings differ from those of the
+            run to resume, if a file of it is damaged, or if the loss is not finite.
     """
     with joined(working_device(config.device)) as (ranks, device):
         progress = progress if progress is not None and ranks.first else Silent()
@@ -49,9 +49,9 @@ def fit(
             ranks.wait()
             if ranks.decide((out / RESULT).is_file()):
                 progress.note(f"the run in {out} is already finished")
-                return Run.open(out, trust=True)  # the caller named its model
+                return Run.open(out, trust=True)  # the caller gave the model
             if config.parallel == "shard" and trainer.mesh is None:
-                progress.note("one process alone holds the whole model; start more by torchrun")
+                progress.note("a single process holds the whole model; start several with torchrun")
             restore(trainer)
             trainer.run()
             if ranks.first or trainer.mesh is not None:
@@ -61,7 +61,7 @@ def fit(
 
 
 def check(config: TrainConfig, trust: bool = False) -> None:
-    """Raise what :func:`fit` would raise before it writes anything.
+    """Check a configuration without writing any file.
 
     Raises:
         CimsimError: as :func:`fit`.

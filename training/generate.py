@@ -1,4 +1,4 @@
-"""Text from a model of text, symbol by symbol."""
+"""Text generation with a language model."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def generate(
     rng: torch.Generator,
     device: torch.device | str = "cpu",
 ) -> Iterator[str]:
-    """Go on from ``prompt`` for ``length`` symbols of ``data``, drawn from
+    """Continue ``prompt`` by ``length`` symbols of ``data``, sampled from
 
         softmax(logits / temperature)
 
-    of the model's answer to the last window of the text; a temperature of 0 takes the likeliest.
-    Each piece of text is given as soon as it is there. Every symbol is a read of its own of the
-    chip that ``model`` is programmed on.
+    for the model's output at the last window of the text; a temperature of 0 selects the most
+    likely symbol. Each symbol is yielded as soon as it is sampled. Every symbol is a separate read
+    of the chip that ``model`` is programmed on.
 
     Raises:
-        CimsimError: if ``data`` is no text, the prompt is empty or holds a symbol that the data
-            do not have, or the model's answer is not finite.
+        CimsimError: if ``data`` is not text, if the prompt is empty or contains a symbol that the
+            data do not contain, or if the model's output is not finite.
     """
     if not data.token:
-        raise CimsimError(f"the data set '{data.name}' is no text, so there is nothing to generate")
+        raise CimsimError(f"cannot generate text: the data set '{data.name}' is not text")
     (window,) = data.input_shape
     tokens = _tokens(data, prompt)
     with evaluating(model):
@@ -45,7 +45,7 @@ def generate(
             seen = torch.tensor([tokens[-window:]], device=device)
             logits: Tensor = model(seen)[0, -1].double().cpu()
             if not bool(logits.isfinite().all()):
-                raise CimsimError("the model's answer is not finite; look at its chip and its age")
+                raise CimsimError("the model's output is not finite; check its chip and its age")
             if temperature == 0:
                 token = int(logits.argmax())
             else:
@@ -59,18 +59,18 @@ def _tokens(data: DataSet, prompt: str) -> list[int]:
     numbers = {symbol: number for number, symbol in enumerate(data.symbols)}
     pieces = list(prompt) if data.token == "character" else prompt.split()
     if not pieces:
-        raise CimsimError("the prompt is empty; give the text that is to be gone on with")
+        raise CimsimError("the prompt is empty; give the text to continue")
     unknown = sorted({piece for piece in pieces if piece not in numbers})
     if unknown:
         raise CimsimError(
-            f"the prompt holds {data.token}s that {data.name} does not have: "
+            f"the prompt contains {data.token}s that are not in {data.name}: "
             + ", ".join(map(repr, unknown))
         )
     return [numbers[piece] for piece in pieces]
 
 
 def written(data: DataSet, token: int) -> str:
-    """A symbol as it stands in the text."""
+    """Return a symbol as text, including its separator."""
     symbol = data.symbols[token]
     if data.token == "character":
         return symbol

@@ -1,9 +1,9 @@
-"""Settings of some layers, as they are written: ``PATTERN:SETTING,SETTING,…``.
+"""Parsing of the settings of some layers, ``PATTERN:SETTING,SETTING,…``.
 
 A setting is ``digital``; ``key=value`` with an argument of :func:`cimsim.convert` (``profile``,
 ``rule``, ``quantize_weights``, ``quantize_inputs``, ``denoise``); or ``dotted.key=value``, which
-changes the layer's device as ``--set`` changes that of the run. The pattern is one of layers'
-names, or ``first`` or ``last``.
+overrides a value of the layer's profile, as ``--set`` does for the whole run. The pattern matches
+names of layers, or is ``first`` or ``last``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cimsim.errors import CimsimError
 from cimsim.suggest import unknown
 
 Layers: TypeAlias = dict[str, dict[str, Any]]
-"""Settings by pattern, as :func:`cimsim.convert` takes them."""
+"""Settings by pattern, as accepted by :func:`cimsim.convert`."""
 
 EXAMPLE = "'blocks.0.*:adc.bits=8,rule=C' or 'fc2:digital'"
 _QUANTIZERS = ("quantize_weights", "quantize_inputs")
@@ -25,10 +25,10 @@ _KEYS = ("temperature_C", "cell", "array", "dac", "adc", "wires")  # of a profil
 
 
 def parse_layers(texts: Iterable[str]) -> Layers:
-    """The settings that all ``texts`` name.
+    """Parse all ``texts``.
 
     Raises:
-        CimsimError: if a text is not of the form, or a pattern stands in two of them.
+        CimsimError: if a text has an invalid form, or a pattern occurs twice.
 
     >>> parse_layers(["conv*:adc.bits=6,rule=C", "fc2:digital"])
     {'conv*': {'adc.bits': 6, 'rule': 'C'}, 'fc2': {'digital': True}}
@@ -38,16 +38,17 @@ def parse_layers(texts: Iterable[str]) -> Layers:
         pattern, colon, rest = text.partition(":")
         pattern = pattern.strip()
         if not (pattern and colon and rest.strip()):
-            raise CimsimError(f"'{text}': write PATTERN:SETTINGS, such as {EXAMPLE}")
+            raise CimsimError(f"'{text}' must have the form PATTERN:SETTINGS, such as {EXAMPLE}")
         if pattern in layers:
-            raise CimsimError(f"'{pattern}' is given twice; write all its settings in one")
+            raise CimsimError(f"'{pattern}' is given twice; combine its settings")
         layers[pattern] = _settings(text, rest)
     return layers
 
 
 def format_layer(pattern: str, settings: Mapping[str, Any]) -> str:
-    """What :func:`parse_layers` reads as these settings; the model itself, which has no name and no
-    other layer, is ``*``.
+    """Return the text that :func:`parse_layers` parses to these settings.
+
+    The pattern of a model that is itself a layer, and has no name, is ``*``.
 
     >>> format_layer("conv*", {"adc.bits": 6, "rule": "C"})
     'conv*:adc.bits=6,rule=C'
@@ -61,11 +62,11 @@ def format_layer(pattern: str, settings: Mapping[str, Any]) -> str:
 
 
 def _typed(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)  # which is YAML, too
+    return value if isinstance(value, str) else json.dumps(value)  # JSON is also valid YAML
 
 
 def with_profiles(layers: Layers) -> Layers:
-    """``layers`` with profiles instead of their names and files.
+    """Replace names and files of profiles in ``layers`` by loaded profiles.
 
     Raises:
         CimsimError: if a profile cannot be loaded.
@@ -87,16 +88,16 @@ def _settings(text: str, rest: str) -> dict[str, Any]:
         key, equals, value = (part.strip() for part in piece.partition("="))
         if key == "digital":
             if equals:
-                raise CimsimError(f"'{text}': write 'digital' alone, without '{equals}{value}'")
+                raise CimsimError(f"'{text}': 'digital' takes no value; remove '{equals}{value}'")
             equals, value = "=", "true"
         elif last in _QUANTIZERS and "." not in key and key not in (*WORDS, *_KEYS):
             written[last] += f",{piece.strip()}"  # a setting of that quantizer
             continue
         elif "." not in key and key not in (*WORDS, *_KEYS):
-            fault = unknown("setting of a layer", key, WORDS)
-            raise CimsimError(f"'{text}': {fault} (a key of the profile is dotted, like adc.bits)")
+            reason = unknown("setting of a layer", key, WORDS)
+            raise CimsimError(f"'{text}': {reason} (keys of the profile have a dot, as adc.bits)")
         elif not (equals and value):
-            raise CimsimError(f"'{text}': write '{key}=VALUE'")
+            raise CimsimError(f"'{text}': '{key}' needs a value, '{key}=VALUE'")
         if key in written:
             raise CimsimError(f"'{text}': {key} is given twice")
         written[key], last = value, key
@@ -104,7 +105,7 @@ def _settings(text: str, rest: str) -> dict[str, Any]:
 
 
 def _pieces(rest: str) -> list[str]:
-    """``rest`` at its commas, but for those in brackets."""
+    """Split ``rest`` at commas outside brackets."""
     pieces, depth = [""], 0
     for character in rest:
         depth += (character in "[{") - (character in "]}")
@@ -116,7 +117,7 @@ def _pieces(rest: str) -> list[str]:
 
 
 def _value(text: str, key: str, value: str) -> Any:
-    # Here, for a command line is described with this module, and needs no profile for that.
+    # Imported here because the command-line help uses this module without profiles.
     from cimsim.profile.yaml_scalars import parse_scalar
     from cimsim.profile.yaml_tree import parse
 
@@ -125,11 +126,11 @@ def _value(text: str, key: str, value: str) -> Any:
     if key == "denoise":
         ridge = parse_scalar(value)
         if isinstance(ridge, bool) or not isinstance(ridge, int | float):
-            raise CimsimError(f"'{text}': denoise takes a number, not '{value}'")
+            raise CimsimError(f"'{text}': denoise must be a number, not '{value}'")
         return ridge
     if key in WORDS:
         return value
-    tree, faults = parse(value, "")
-    if tree is None or faults:
-        raise CimsimError(f"'{text}': {key}: " + "; ".join(fault.message for fault in faults))
+    tree, issues = parse(value, "")
+    if tree is None or issues:
+        raise CimsimError(f"'{text}': {key}: " + "; ".join(issue.message for issue in issues))
     return tree.plain()

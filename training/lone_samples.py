@@ -1,4 +1,4 @@
-"""Batches too small to be normalized: batch normalization needs two values for each channel."""
+"""Batch sizes: batch normalization needs at least two values per channel."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from cimsim.training.replay import Repeat
 
 @torch.no_grad()
 def fewest_samples(model: nn.Module, x: Tensor) -> int:
-    """How many samples a batch needs, so that ``model`` can be trained on it: 2 if a batch
-    normalization has a single value for each channel of the one sample ``x [1, ...]``, else 1.
+    """Return the smallest batch size that ``model`` can be trained on.
 
-    Leaves the model and all draws as they were.
+    This is 2 if a batch normalization has a single value per channel for one sample ``x [1, ...]``,
+    else 1.
+
+    The model and its random state are unchanged.
     """
     norms = [norm for norm in model.modules() if isinstance(norm, BatchNorm)]
     if not norms:
@@ -40,8 +42,9 @@ def fewest_samples(model: nn.Module, x: Tensor) -> int:
 
 
 def split(x: Tensor, y: Tensor, parts: int, smallest: int) -> list[tuple[Tensor, Tensor]]:
-    """A batch as ``parts`` parts of the same size, the last one smaller; as fewer ones, where a
-    part would have less than ``smallest`` samples.
+    """Split a batch into ``parts`` parts of equal size; the last part may be smaller.
+
+    There are fewer parts if a part would have fewer than ``smallest`` samples.
 
     >>> [len(a) for a, _ in split(torch.zeros(9), torch.zeros(9), 4, 1)]
     [3, 3, 3]

@@ -1,8 +1,8 @@
-"""``SHA256SUMS`` of a run: the hash of every file, so that damage is noticed when one is read.
+"""``SHA256SUMS`` of a run: hashes of all files, to detect damage on reading.
 
-Its lines are those of the command ``sha256sum``, which can check them too. While a run is under way
-they are of its settings and devices; when it is finished, of all files. A run that was made before
-there were hashes has no such file and is read without.
+The format is that of the command ``sha256sum``, which can verify it. It covers settings and
+profiles of an unfinished run, and all files of a finished one. Runs of versions without hashes have
+no such file and are read without verification.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _LINE = re.compile(r"([0-9a-f]{64})  ([^/\\\0]+)")
 
 
 def write_sums(folder: Path, sums: Mapping[str, Iterable[str]]) -> None:
-    """Keep the hashes (hex) that each file of ``folder`` may have.
+    """Write the hashes (hex) that each file of ``folder`` may have.
 
-    A file has two while it is being replaced: whenever the process is killed, one of them is right.
+    A file has two hashes while it is replaced, so that one is correct if the process is killed.
     """
     lines = (f"{sha256}  {name}\n" for name, hashes in sums.items() for sha256 in hashes)
     write_text(folder / SUMS, "".join(lines))
 
 
 def read_sums(folder: Path) -> dict[str, list[str]]:
-    """The hashes of the files in ``folder``, by name; empty in a run without hashes.
+    """Return the hashes of the files in ``folder`` by name; empty for a run without hashes.
 
     Raises:
-        CimsimError: if they cannot be read.
+        CimsimError: if the file cannot be read.
     """
     path = folder / SUMS
     if not path.exists():
@@ -42,8 +42,8 @@ def read_sums(folder: Path) -> dict[str, list[str]]:
         match = _LINE.fullmatch(line)
         if match is None:
             raise CimsimError(
-                f"{path}:{number} is damaged, it is no line of sha256sum; restore the file from a "
-                "copy, or remove it to read the run without checks"
+                f"{path}:{number} is damaged, it is not a line of sha256sum; restore the file from "
+                "a copy, or remove it to read the run without verification"
             )
         sums.setdefault(match[2], []).append(match[1])
     if not sums:
@@ -52,20 +52,20 @@ def read_sums(folder: Path) -> dict[str, list[str]]:
 
 
 def has_sums(folder: Path) -> bool:
-    """Whether the run in ``folder`` has hashes."""
+    """Return whether the run in ``folder`` has hashes."""
     return (folder / SUMS).exists()
 
 
 def hash_of(content: bytes | str) -> str:
-    """The SHA-256 (hex) of what a file holds."""
+    """Return the SHA-256 (hex) of the content of a file."""
     return hashlib.sha256(encoded(content) if isinstance(content, str) else content).hexdigest()
 
 
 def read_checked(path: Path) -> bytes:
-    """The content of a small file of a run, checked against the hash in ``SHA256SUMS`` beside it.
+    """Return the content of a small file of a run, verified against ``SHA256SUMS``.
 
     Raises:
-        CimsimError: if it cannot be read, or is not the file that was written.
+        CimsimError: if it cannot be read, or its hash does not match.
     """
     content = read_file(path)
     _check(path, hash_of(content))
@@ -73,10 +73,10 @@ def read_checked(path: Path) -> bytes:
 
 
 def checked_sha256(path: Path) -> str:
-    """The SHA-256 (hex) of a file of a run, checked as by :func:`read_checked`.
+    """Return the SHA-256 (hex) of a file of a run, verified as in :func:`read_checked`.
 
     Raises:
-        CimsimError: if it cannot be read, or is not the file that was written.
+        CimsimError: if it cannot be read, or its hash does not match.
     """
     digest = sha256_of(path)
     _check(path, digest)
@@ -87,6 +87,6 @@ def _check(path: Path, sha256: str) -> None:
     sums = read_sums(path.parent)
     if sums and sha256 not in sums.get(path.name, ()):
         raise CimsimError(
-            f"{path} is damaged or was changed: its SHA-256 is not the one in {SUMS}; restore it "
+            f"{path} is damaged or was changed: its SHA-256 does not match {SUMS}; restore it "
             f"from a copy, or remove {path.parent / SUMS} if you changed it yourself"
         )

@@ -1,4 +1,4 @@
-"""The ways to train: what the forward pass of one step sees."""
+"""Training methods, which define the forward pass of a training step."""
 
 from __future__ import annotations
 
@@ -20,30 +20,33 @@ from cimsim.training.config import TrainConfig, age_range_s
 
 
 class Method(ABC):
-    """One way to train a converted model against ``devices``. Holds no state of its own: step and
-    noise strength say everything, so a resumed run is the same run."""
+    """Base class of methods to train a converted model for the profiles ``devices``.
+
+    A method has no state: step and noise strength determine everything, so that a resumed run
+    equals an uninterrupted one.
+    """
 
     name: ClassVar[str]
     noisy: ClassVar[bool] = True
-    on_device: ClassVar[bool] = False  # whether training meets the device itself
+    on_device: ClassVar[bool] = False  # whether training simulates the chip
 
     def __init__(self, config: TrainConfig, devices: Assignment) -> None:
         self.config = config
         self.devices = devices
 
     def settle(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
-        """Called before steps 1, 2, 4, 8, … and at the start of every epoch, if there is noise."""
+        """Run before steps 1, 2, 4, 8, … and at the start of every epoch, if there is noise."""
         return
 
     def finish(self, model: nn.Module, batches: Iterable[Tensor]) -> None:
-        """Called once after the last step, with training inputs to look at."""
+        """Run once after the last step, with batches of training inputs."""
         return
 
     def _spread_out(self, noise: float, step: int) -> float:
-        """The noise of this step: ``|N(noise, (spread * noise)^2)|``.
+        """Sample the noise factor of this step: ``|N(noise, (spread * noise)^2)|``.
 
-        So training meets quiet and loud chips (variance-aware training: X. Wang et al.,
-        arXiv:2503.16183, who draw it for each sample; a chip is one for all of a batch).
+        Chips with little and with much noise occur in training (variance-aware training: X. Wang et
+        al., arXiv:2503.16183, who sample per input; here all inputs of a batch share a chip).
         """
         spread = self.config.noise_spread
         if not spread:
@@ -55,12 +58,14 @@ class Method(ABC):
     def setting(
         self, model: nn.Module, strength: float, step: int
     ) -> AbstractContextManager[object]:
-        """Within it ``model(x)`` is the forward of training step ``step``, with ``strength`` in
-        [0, 1] of the noise."""
+        """Return a context in which ``model(x)`` is the forward pass of training step ``step``.
+
+        ``strength`` in [0, 1] is the fraction of the noise.
+        """
 
 
 class Digital(Method):
-    """The ordinary baseline: the device is not there while training."""
+    """Digital training without the chip, as a baseline."""
 
     name = "digital"
     noisy = False
@@ -68,23 +73,22 @@ class Digital(Method):
     def setting(
         self, model: nn.Module, strength: float, step: int
     ) -> AbstractContextManager[object]:
-        """Computed digitally."""
+        """Compute digitally."""
         return digital(model)
 
 
 class StandardNAT(Method):
-    """Noise-aware training as the literature has it: Gaussian weight noise in the autograd graph.
+    """Noise-aware training as in the literature: Gaussian weight noise in the autograd graph.
 
-    ``W_noisy = W + strength * sigma * max|W| * xi`` per layer, with ``max|W|``
-    differentiated too and no converters (V. Joshi et al., Nature Communications 11, 2473, 2020,
-    sigma = 3.8 %).
+    ``W_noisy = W + strength * sigma * max|W| * xi`` per layer, with the gradient through ``max|W|``
+    and without converters (V. Joshi et al., Nature Communications 11, 2473, 2020, sigma = 3.8 %).
     """
 
     name = "standard-nat"
 
     @contextmanager
     def setting(self, model: nn.Module, strength: float, step: int) -> Iterator[None]:
-        """Noisy weights, computed digitally; the same noise whenever the step is set again."""
+        """Compute digitally with noisy weights; the noise is the same in every pass of a step."""
         sigma = strength * self._spread_out(self.config.gaussian_sigma, step)
 
         def noisy(name: str, weight: Tensor) -> Tensor:
@@ -97,33 +101,34 @@ class StandardNAT(Method):
 
 
 class NoiseAware(Method):
-    """The device itself in every forward pass, a backward rule for the gradient.
+    """Simulation of the chip in every forward pass, with a backward rule for the gradient.
 
-    A fresh chip each step, at the configured age. The converters' ranges are measured on training
-    data, often while the signals still grow and then once an epoch; those of the last epoch stay.
+    Every step samples a new chip at the configured age. The converters' ranges are calibrated on
+    training data, frequently at first and then once per epoch; the run keeps those of the last
+    epoch.
     """
 
     name = "noise-aware"
     on_device = True
 
     def settle(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
-        """Set the converters to what the signals have grown to."""
+        """Calibrate the converters to the present signals."""
         calibrate(model, calibration)
 
     def finish(self, model: nn.Module, batches: Iterable[Tensor]) -> None:
-        """Let running statistics know the whole noise, at ages as they were trained."""
+        """Re-estimate running statistics with the full noise, at the ages of training."""
 
-        def ageing() -> Iterator[Tensor]:
+        def aged() -> Iterator[Tensor]:
             for number, x in enumerate(batches):
                 age(model, self._age_s("finish", number))
                 yield x
 
         set_profile(model, self._louder(self.config.noise))
-        reestimate_statistics(model, ageing())
+        reestimate_statistics(model, aged())
 
     @contextmanager
     def setting(self, model: nn.Module, strength: float, step: int) -> Iterator[None]:
-        """On a chip that no step has seen before; digitally while there is no noise."""
+        """Compute on a new chip, or digitally while there is no noise."""
         if strength == 0:
             with digital(model):
                 yield
@@ -134,11 +139,11 @@ class NoiseAware(Method):
         yield
 
     def _louder(self, factor: float) -> Assignment:
-        """The devices with every noise times ``factor``, each layer's own."""
+        """Return the profiles of all layers with all noise multiplied by ``factor``."""
         return self.devices.map(lambda profile: profile.scale_noise(factor))
 
     def _age_s(self, *name: object) -> float:
-        """Log-uniform in the configured range, one age per step; ``name`` names the draw."""
+        """Sample an age, log-uniform in the configured range; ``name`` is part of the seed."""
         low, high = age_range_s(self.config.age)
         if low == high:
             return low
@@ -152,10 +157,10 @@ METHODS: dict[str, type[Method]] = {
 
 
 def make_method(config: TrainConfig, devices: Assignment) -> Method:
-    """The method that ``config`` names.
+    """Build the method that ``config`` names.
 
     Raises:
-        CimsimError: if there is none of that name.
+        CimsimError: if there is no method of that name.
     """
     if config.method not in METHODS:
         raise CimsimError(unknown("method", config.method, METHODS))

@@ -1,7 +1,8 @@
-"""Several processes that train one model, each on its share of every batch.
+"""Data-parallel training by several processes.
 
-Started by ``torchrun``, or by anything else that sets torch's process group or its variables. All
-processes hold the same weights and take the same steps; each meets chips of its own.
+The processes are started by ``torchrun``, or by any other program that sets torch's process group
+or its environment variables. All processes have the same weights and perform the same steps; each
+processes its part of every batch and samples its own chips.
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.training.sharding import is_part
 
-_PATIENCE = timedelta(hours=12)  # the first evaluates at the end, and the others wait
+_PATIENCE = timedelta(hours=12)  # the others wait while the first process evaluates at the end
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among ``count``; the first one writes files and speaks."""
+    """Rank of this process among ``count``; the first process writes files and reports progress."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """True for the process that writes files and reports progress."""
         return self.rank == 0
 
     def share(self, x: Tensor, y: Tensor, smallest: int = 1) -> tuple[Tensor, Tensor, float]:
-        """This process's samples of a batch, and what share of the batch they are.
+        """Return this process's samples of a batch, and their fraction of the batch.
 
-        Where a batch has fewer than ``smallest`` samples for each process, all take all of it. The
-        mean over all samples is the mean over the processes of ``share * count`` times each one's
-        own mean.
+        If a batch has fewer than ``smallest`` samples per process, every process gets the whole
+        batch. The mean over all samples is the mean over the processes of ``share * count`` times
+        the mean of each process.
         """
         if len(x) < self.count * smallest:
             return x, y, 1 / self.count
@@ -47,11 +48,11 @@ class Ranks:
         return x[mine], y[mine], len(x[mine]) / len(x)
 
     def average_gradients(self, model: nn.Module) -> None:
-        """Replace every gradient by its mean over all processes; parts of parameters have it
-        already, see :mod:`cimsim.training.sharding`.
+        """Replace every gradient by its mean over all processes.
 
-        In one exchange for each dtype, after all of backward: whatever ran before it, and how
-        often, the weights stay in agreement.
+        Gradients of sharded parameters are already averaged; see :mod:`cimsim.training.sharding`.
+        There is one exchange per dtype, after the whole backward pass, so the weights agree
+        regardless of the number of forward passes before it.
         """
         if self.count == 1:
             return
@@ -67,22 +68,21 @@ class Ranks:
                 gradient.copy_(part.view_as(gradient))
 
     def share_buffers(self, model: nn.Module) -> None:
-        """Give everybody the first process's buffers: statistics that each has of its own samples,
-        and ranges."""
+        """Copy the buffers of the first process (statistics and ranges) to all processes."""
         if self.count > 1:
             with _together():
                 for buffer in model.buffers():
                     dist.broadcast(buffer, 0)
 
     def total(self, tensor: Tensor) -> Tensor:
-        """``tensor``, replaced by its sum over all processes."""
+        """Replace ``tensor`` by its sum over all processes and return it."""
         if self.count > 1:
             with _together():
                 dist.all_reduce(tensor)
         return tensor
 
     def decide(self, what: bool) -> bool:
-        """What the first process has decided."""
+        """Return the decision of the first process."""
         if self.count == 1:
             return what
         gathered = [what]
@@ -91,7 +91,7 @@ class Ranks:
         return gathered[0]
 
     def gather(self, tensor: Tensor) -> list[Tensor]:
-        """The CPU tensors of all processes, in their order."""
+        """Return the CPU tensors of all processes, in the order of ranks."""
         if self.count == 1:
             return [tensor]
         gathered: list[Tensor] = [tensor] * self.count
@@ -100,7 +100,7 @@ class Ranks:
         return gathered
 
     def wait(self) -> None:
-        """For all others."""
+        """Wait for all other processes."""
         if self.count > 1:
             with _together():
                 dist.barrier()
@@ -108,12 +108,12 @@ class Ranks:
 
 @contextmanager
 def joined(device: str) -> Iterator[tuple[Ranks, str]]:
-    """Within the block this process is one of those that ``torchrun`` started, and its device.
+    """Join the processes that ``torchrun`` started; yield the ranks and the torch device.
 
-    A process group that is there already is used, and left there.
+    An existing process group is used and kept.
 
     Raises:
-        CimsimError: if the others cannot be found.
+        CimsimError: if the other processes cannot be reached.
     """
     if dist.is_available() and dist.is_initialized():
         yield Ranks(dist.get_rank(), dist.get_world_size()), device
@@ -131,7 +131,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
         dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_PATIENCE)
     try:
         yield Ranks(dist.get_rank(), count), device
-    except (RuntimeError, CimsimError) as error:  # shared parameters meet in forward and backward
+    except (RuntimeError, CimsimError) as error:  # shards are exchanged in forward and backward
         lost = _lost_connection(error)
         if lost is None:
             raise
@@ -141,7 +141,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
 
 
 def _lost_connection(error: BaseException | None) -> RuntimeError | None:
-    """The error of torch's process group that ``error`` is, or that caused it."""
+    """Return the error of torch's process group in the chain of causes of ``error``, or None."""
     while error is not None:
         if isinstance(error, RuntimeError) and (
             isinstance(error, dist.DistError) or "gloo" in str(error)
@@ -155,13 +155,13 @@ def _lost_connection(error: BaseException | None) -> RuntimeError | None:
 def _together() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # how torch tells that somebody is gone
+    except RuntimeError as error:  # torch raises this if another process has ended
         raise _alone(error) from None
 
 
 def _alone(error: RuntimeError) -> CimsimError:
     reason = str(error).strip().splitlines()[0]
     return CimsimError(
-        "another process of this training has ended, and so does this one; what is saved can "
-        f"be resumed with --resume ({reason})"
+        "this process stopped because another process of the training has ended; continue from "
+        f"the last checkpoint with --resume ({reason})"
     )

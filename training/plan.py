@@ -1,4 +1,4 @@
-"""Everything that decides the weights of a run."""
+"""Everything that determines the weights of a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PLACES = ("profile", "layer", "data_dir", "parallel")
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Settings, profile, settings of single layers, and data of a run."""
+    """Settings, profile, settings of some layers, and data of a run."""
 
     config: TrainConfig
     profile: Profile
@@ -42,16 +42,16 @@ class TrainingPlan:
         )
 
     def new_model(self) -> nn.Module:
-        """Build the model of the run, with the weights it starts from."""
+        """Build the model of the run with its initial weights."""
         return new_model(self.config, self.profile, self.layers, self.data, self.config.start)
 
     def layer_profiles(self) -> dict[str, Profile]:
-        """Profiles of layers that have their own, by file name within the run."""
+        """Return the profiles of layers with a separate profile, by file name within the run."""
         numbered = enumerate(self.layers.values(), start=1)
         return {LAYER.format(n): layer["profile"] for n, layer in numbered if "profile" in layer}
 
     def identity(self) -> str:
-        """Hash of all contents; it does not depend on where profiles and data are stored."""
+        """Return a hash of all contents, independent of the location of profiles and data."""
         settings = self.config.model_dump(mode="json", exclude=set(PLACES))
         own = {
             pattern: {k: fingerprint(v) if k == "profile" else v for k, v in layer.items()}

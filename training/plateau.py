@@ -1,4 +1,4 @@
-"""Does training stand still, or are the weights on their way to the next level?"""
+"""Detection of plateaus of quantized training."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _MOVING = 0.01  # of the weights' norm, in one epoch
 
 @dataclass(frozen=True)
 class Movement:
-    """What an epoch did to the quantised weights.
+    """Change of the quantized weights in an epoch.
 
     Attributes:
-        weights_moved: length of the way of the latent weights, over their norm.
-        codes_changed: share of the weights that another level stands for now.
+        weights_moved: norm of the change of the latent weights, over their norm.
+        codes_changed: fraction of the weights whose level has changed.
     """
 
     weights_moved: float
@@ -30,12 +30,12 @@ class Movement:
 
 
 class PlateauWatch:
-    """Compares the quantised weights at both ends of an epoch.
+    """Compares the quantized weights at the start and at the end of an epoch.
 
-    Under a straight-through estimator a loss can stand still for long while latent weights move
-    towards their next level, and then drop at once; how long depends on the quantizer's range more
-    than on its bits. Such a plateau is told from a finished training by weights that move and codes
-    that do not.
+    With a straight-through estimator, the loss can be constant for long while latent weights move
+    towards their next level, and then drop suddenly; the duration depends more on the quantizer's
+    range than on its bits. On such a plateau, unlike at convergence, the weights change but the
+    codes do not.
 
     Source: T. Ichikawa et al., "High-Dimensional Learning Dynamics of Quantized Models with
     Straight-Through Estimator", arXiv:2510.10693; the criterion is ours.
@@ -46,29 +46,32 @@ class PlateauWatch:
             layer
             for layer in analog_layers(model).values()
             if layer.weight_quantizer is not None
-            and layer.weight_quantizer.codes(layer.arranged(layer.weight)) is not None
+            and layer.weight_quantizer.codes(layer.to_matrix(layer.weight)) is not None
         ]
         self._before: list[tuple[Tensor, Tensor]] | None = None
         self._last_loss: float | None = None
 
     def begin(self) -> None:
-        """An epoch begins."""
+        """Record the weights at the start of an epoch."""
         self._before = [_state(layer) for layer in self._layers] if self._layers else None
 
     def state(self) -> list[Tensor]:
-        """For a checkpoint: the last loss (NaN if there is none), then weight and levels of every
-        layer at the beginning of the epoch, if one is under way."""
+        """Return the state for a checkpoint.
+
+        It contains the last loss (NaN if there is none), then weight and levels of every layer at
+        the start of the current epoch, if any.
+        """
         last = math.nan if self._last_loss is None else self._last_loss
         before = [tensor for of_layer in self._before or () for tensor in of_layer]
         return [torch.tensor(last, dtype=torch.float64), *before]
 
     def load(self, state: list[Tensor], within: bool) -> None:
-        """Inverse of :meth:`state`; ``within`` says whether an epoch is under way.
+        """Load the result of :meth:`state`; ``within`` is True in the middle of an epoch.
 
         Raises:
-            ValueError: if it is the state of another model.
+            ValueError: if the state belongs to another model.
         """
-        if not state:  # of a checkpoint from before it was kept
+        if not state:  # a checkpoint of an older version
             return
         last, *before = state
         self._last_loss = None if last.isnan() else float(last)
@@ -76,11 +79,11 @@ class PlateauWatch:
             return
         now = [tensor for layer in self._layers for tensor in _state(layer)]
         if [(t.shape, t.dtype) for t in now] != [(t.shape, t.dtype) for t in before]:
-            raise ValueError("the weights at the beginning of the epoch are of another model")
+            raise ValueError("the weights at the start of the epoch belong to another model")
         self._before = list(zip(before[::2], before[1::2], strict=True))
 
     def end(self, loss: float) -> tuple[Movement | None, str | None]:
-        """An epoch ended with the mean ``loss``: what moved, and a remark if that is a plateau."""
+        """Return the movement in an epoch with mean ``loss``, and a remark if it is a plateau."""
         last, self._last_loss = self._last_loss, loss
         begun, self._before = self._before, None
         if begun is None:
@@ -97,18 +100,17 @@ class PlateauWatch:
         if not (still and movement.codes_changed < _FEW_CODES < _MOVING < movement.weights_moved):
             return movement, None
         return movement, (
-            f"the loss stands still, but the weights moved by {100 * movement.weights_moved:.1f} % "
-            f"and only {100 * movement.codes_changed:.2f} % of them changed their level: a "
-            "plateau, which ends when they reach the next one; train on, or narrow the "
-            "quantizer's range"
+            f"the loss is on a plateau: the weights moved by {100 * movement.weights_moved:.1f} %, "
+            f"but only {100 * movement.codes_changed:.2f} % of them changed their level; continue "
+            "training until they reach the next level, or reduce the quantizer's range"
         )
 
 
 @torch.no_grad()
 def _state(layer: AnalogLayer) -> tuple[Tensor, Tensor]:
-    """Latent weight, and the numbers of its levels."""
+    """Return the latent weight and the indices of its levels."""
     assert layer.weight_quantizer is not None
     weight = whole(layer.weight)
-    codes = layer.weight_quantizer.codes(layer.arranged(weight))
+    codes = layer.weight_quantizer.codes(layer.to_matrix(weight))
     assert codes is not None
     return weight.detach().clone(), codes

@@ -1,4 +1,4 @@
-"""What a training run tells whoever watches."""
+"""Progress reports of a training run."""
 
 from __future__ import annotations
 
@@ -6,59 +6,59 @@ from typing import Any, Protocol
 
 
 class Progress(Protocol):
-    """A watcher of one run. Steps are counted over the whole run, ``total`` of them."""
+    """Receiver of the progress of one run. Steps are counted over the whole run."""
 
     def start(self, total: int, done: int) -> None:
-        """The run begins at step ``done`` (more than 0 when it is resumed)."""
+        """Start a run of ``total`` steps at step ``done`` (above 0 if it is resumed)."""
 
     def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
-        """``count`` more steps are done; running means of the current epoch so far."""
+        """Report ``count`` more steps, with running means of the current epoch."""
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """An epoch has ended with ``metrics``, as they stand in ``metrics.jsonl``."""
+        """Report the ``metrics`` of a finished epoch, as written to ``metrics.jsonl``."""
 
     def note(self, text: str) -> None:
-        """Something else worth a line."""
+        """Report a remark."""
 
 
 class Silent:
-    """Watches nothing."""
+    """Ignores all reports."""
 
     def start(self, total: int, done: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def note(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Several:
-    """Tells several watchers the same, in their order."""
+    """Forwards all reports to several receivers, in order."""
 
     def __init__(self, *watchers: Progress) -> None:
         self._watchers = watchers
 
     def start(self, total: int, done: int) -> None:
-        """Tell all of them."""
+        """Forward the report."""
         for watcher in self._watchers:
             watcher.start(total, done)
 
     def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
-        """Tell all of them."""
+        """Forward the report."""
         for watcher in self._watchers:
             watcher.step(epoch, loss, accuracy, count)
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """Tell all of them."""
+        """Forward the report."""
         for watcher in self._watchers:
             watcher.epoch(metrics)
 
     def note(self, text: str) -> None:
-        """Tell all of them."""
+        """Forward the report."""
         for watcher in self._watchers:
             watcher.note(text)

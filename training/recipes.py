@@ -1,4 +1,4 @@
-"""Tuned combinations of settings, by name, so that a beginner need not choose."""
+"""Recipes: tuned combinations of settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from cimsim.errors import CimsimError
 from cimsim.suggest import unknown
 
 RECIPES: dict[str, dict[str, object]] = {
-    # Survive more noise than the profile's own: chips of varying loudness, averaged weights.
+    # For more noise than that of the profile: chips with varying noise, averaged weights.
     "robust": {
         "method": "noise-aware",
         "noise": 2.0,
@@ -20,7 +20,7 @@ RECIPES: dict[str, dict[str, object]] = {
         "keep_digital": ("first", "last"),
         "clip_sigma": 0.0,
     },
-    # Language models: little noise, tight weights, as analog foundation models are trained.
+    # Language models: little noise and tight clipping, as for analog foundation models.
     "llm": {
         "method": "noise-aware",
         "noise": 1.0,
@@ -31,10 +31,10 @@ RECIPES: dict[str, dict[str, object]] = {
 
 
 def recipe(name: str) -> dict[str, object]:
-    """The settings of the recipe ``name``.
+    """Return the settings of the recipe ``name``.
 
     Raises:
-        CimsimError: if there is none.
+        CimsimError: if there is no recipe of that name.
     """
     if name not in RECIPES:
         raise CimsimError(unknown("recipe", name, RECIPES))

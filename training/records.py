@@ -1,4 +1,4 @@
-"""What the JSON files of a run hold: ``result.json``, ``metrics.jsonl``, ``env.json``."""
+"""Content of the JSON files of a run: ``result.json``, ``metrics.jsonl``, ``env.json``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Record(BaseModel):
 
 
 class Outcome(_Record):
-    """How a run came out; losses may be infinite or NaN."""
+    """Result of a run; losses may be infinite or NaN."""
 
     digital_accuracy: _Share
     digital_loss: float
@@ -33,7 +33,7 @@ class Outcome(_Record):
 
 
 class EpochMetrics(_Record):
-    """One epoch of a training."""
+    """Metrics of one training epoch."""
 
     epoch: Annotated[int, Field(ge=1)]
     train_loss: float
@@ -46,7 +46,7 @@ class EpochMetrics(_Record):
 
 
 class Environment(_Record):
-    """Versions and the command line of a training."""
+    """Versions and command line of a training run."""
 
     cimsim: str = ""
     python: str = ""
@@ -57,7 +57,7 @@ class Environment(_Record):
 
 
 def read_outcome(run: Path) -> dict[str, Any]:
-    """The ``result.json`` of the run in the folder ``run``.
+    """Read the ``result.json`` of the run in the folder ``run``.
 
     Raises:
         CimsimError: if it is damaged.
@@ -67,7 +67,7 @@ def read_outcome(run: Path) -> dict[str, Any]:
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The metrics of every epoch of the run in the folder ``run``; none where it has no file.
+    """Read the metrics of every epoch of the run in the folder ``run``; empty without a file.
 
     Raises:
         CimsimError: if the file is damaged.
@@ -79,7 +79,7 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def parse_metrics(path: Path, content: bytes) -> list[dict[str, Any]]:
-    """The metrics in ``content``, which was read from ``path``.
+    """Parse the metrics in ``content``, which was read from ``path``.
 
     Raises:
         CimsimError: if a line is damaged.
@@ -91,7 +91,7 @@ def parse_metrics(path: Path, content: bytes) -> list[dict[str, Any]]:
 
 
 def read_environment(run: Path) -> dict[str, Any]:
-    """The ``env.json`` of the run in the folder ``run``.
+    """Read the ``env.json`` of the run in the folder ``run``.
 
     Raises:
         CimsimError: if it is damaged.

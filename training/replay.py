@@ -1,4 +1,4 @@
-"""A forward pass of a training step, run again as it was: the same chips, reads and dropout."""
+"""Exact repetition of a forward pass: the same chips, reads and dropout."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cimsim.torch_private import BatchNorm
 
 
 class Repeat:
-    """Remembers where the draws of ``model`` stand now, to come back to it.
+    """Stores the random state of ``model`` to restore it later.
 
-    Counted are the chips and reads of analog layers, the draws of quantizers, and torch's own
-    random state, from which dropout draws.
+    The state consists of the counters of chips and reads of analog layers, the counters of
+    quantizers, and torch's random state, which dropout uses.
     """
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
@@ -45,11 +45,11 @@ class Repeat:
 
     @contextmanager
     def again(self) -> Iterator[None]:
-        """Within the block, forward passes begin where the remembered one began.
+        """Restore the stored state within the block.
 
-        Batch normalisation goes on normalising by the batch, and its running statistics (and those
-        of the columns' denoisers) stay as they are. Afterwards everything stands where it stood
-        before the block.
+        Batch normalization still normalizes by the batch, but its running statistics, and those of
+        the columns' denoisers, are not updated. The state from before the block is restored
+        afterwards.
         """
         here = self._state()
         norms = [m for m in self._model.modules() if isinstance(m, BatchNorm)]

@@ -1,4 +1,4 @@
-"""Combinations of settings that cannot train, refused before anything is written."""
+"""Checks of combinations of settings before a run is created."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def require_supported(
     samples: int,
     smallest: int,
 ) -> None:
-    """Refuse settings that exclude each other.
+    """Reject settings that exclude each other.
 
     Args:
         samples: number of training samples.
-        smallest: fewest samples that the model can train on at once.
+        smallest: smallest batch size that the model can be trained on.
 
     Raises:
         CimsimError: naming the settings, and what to change.
@@ -35,27 +35,27 @@ def require_supported(
     _refuse_computed_weights(config, objectives, model)
     _refuse_changed_weights(config)
     if config.augment and data.train_x.dim() != 4:
-        raise CimsimError(f"augment: the data set '{data.name}' has no images; leave it out")
+        raise CimsimError(f"augment: the data set '{data.name}' has no images; remove augment")
     if config.accumulate > 1 and (config.corrector or config.audit):
-        raise CimsimError("correctors and audits look at a whole step; leave out accumulate")
+        raise CimsimError("correctors and audits need whole batches; remove accumulate")
 
 
 def _refuse_changed_weights(config: TrainConfig) -> None:
-    """Refuse what changes weights that the optimizer owns."""
+    """Reject settings that change weights owned by the optimizer."""
     if not make_optimizer(config.optimizer).owns_weights:
         return
     others = [k for k in ("clip_sigma", "average", "quantize_weights") if getattr(config, k)]
     if others:
         raise CimsimError(
-            f"optimizer '{config.optimizer}' owns the analog weights; {' and '.join(others)} "
-            "would change them: set numbers to 0 and leave out quantizers"
+            f"optimizer '{config.optimizer}' owns the analog weights, but {' and '.join(others)} "
+            "would change them; set numbers to 0 and remove quantizers"
         )
 
 
 def _refuse_computed_weights(
     config: TrainConfig, objectives: list[Objective], model: nn.Module
 ) -> None:
-    """Refuse what writes weights or asks for their curvature, where a layer computes its own."""
+    """Reject settings that write weights or need their curvature if a layer computes its weight."""
     writing = [f"objective {o.name}" for o in objectives if o.wants_curvature]
     writing += [f"optimizer {config.optimizer}"] * make_optimizer(config.optimizer).owns_weights
     writing += [f"corrector {config.corrector}"] * bool(config.corrector)
@@ -64,23 +64,23 @@ def _refuse_computed_weights(
         computing = computed(layer)
         if writing and computing is not None:
             raise CimsimError(
-                f"{' and '.join(writing)} must set the weights themselves, and {computing} "
-                f"computes that of layer '{name}'; leave one of the two out"
+                f"{' and '.join(writing)} must set the weights directly, but {computing} "
+                f"computes that of layer '{name}'; remove one of them"
             )
 
 
 def _refuse_lone_samples(config: TrainConfig, samples: int, smallest: int) -> None:
-    """Refuse batches of one sample, where the model normalizes over the batch."""
+    """Reject batches of one sample if the model normalizes over the batch."""
     if min(config.batch_size, samples) < smallest:
-        given = f"batch_size is {config.batch_size}" if samples >= smallest else "there is only one"
+        given = f"batch_size is {config.batch_size}" if samples >= smallest else "the data have one"
         raise CimsimError(
-            f"{config.model} has batch normalization, which cannot train on one sample at a time, "
-            f"and {given}; take two at least"
+            f"{config.model} has batch normalization, which needs at least two samples per batch, "
+            f"but {given}; use two or more"
         )
 
 
 def _refuse_parts(config: TrainConfig, objectives: list[Objective]) -> None:
-    """Refuse what looks at whole parameters, where processes hold parts of them."""
+    """Reject settings that need whole parameters if processes have only shards of them."""
     if config.parallel != "shard":
         return
     reading = [f"objective {o.name}" for o in objectives if o.reads_weights]
@@ -89,6 +89,6 @@ def _refuse_parts(config: TrainConfig, objectives: list[Objective]) -> None:
     reading += ["audit"] * bool(config.audit)
     if reading:
         raise CimsimError(
-            f"--parallel shard leaves no process with whole weights, which {' and '.join(reading)} "
-            "must look at; take --parallel replicate"
+            "with --parallel shard no process has whole weights, which are required by "
+            f"{' and '.join(reading)}; use --parallel replicate"
         )

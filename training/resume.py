@@ -1,4 +1,4 @@
-"""Continue a run from its checkpoint, which must be its own and undamaged."""
+"""Resumption of a run from its checkpoint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def restore(trainer: Trainer) -> None:
     """Continue from the run's checkpoint, or from the start if there is none.
 
     Raises:
-        CimsimError: if the checkpoint or the metrics are damaged or of another run.
+        CimsimError: if the checkpoint or the metrics are damaged or belong to another run.
     """
     seed, rank = trainer.config.seed, trainer.ranks.rank
     torch.manual_seed(seed if rank == 0 else seed_for("rank", seed, rank))
@@ -36,7 +36,7 @@ def restore(trainer: Trainer) -> None:
             _check(trainer, saved)
             _load(trainer, saved)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            raise unreadable(path, f"it is of another run or damaged: {error}") from None
+            raise unreadable(path, f"it is damaged or belongs to another run: {error}") from None
     if trainer.ranks.first:
         known = "" if saved is None else saved.metrics_sha256
         kept = _keep_lines(trainer.out / METRICS, trainer.epoch, known)
@@ -46,30 +46,32 @@ def restore(trainer: Trainer) -> None:
 
 
 def _check(trainer: Trainer, saved: Checkpoint) -> None:
-    """Refuse a checkpoint that this run cannot have written, before loading any of it.
+    """Check that this run can have written a checkpoint, before loading any of it.
 
     Raises:
-        ValueError: naming what does not fit.
+        ValueError: naming the difference, if it cannot.
     """
     if saved.run and saved.run != trainer.identity:
-        raise ValueError("its settings, device or data are others")
+        raise ValueError("its settings, profile or data differ")
     done = saved.epoch * len(trainer.loader) + saved.step
     if not (done <= trainer.total and saved.step <= len(trainer.loader)):
         raise ValueError(f"epoch {saved.epoch}, step {saved.step} is beyond the run's end")
     if saved.sums.shape != trainer.sums.shape or not bool(saved.sums.isfinite().all()):
-        raise ValueError("the sums of its epoch are no five numbers")
+        raise ValueError("the sums of its epoch are not five finite numbers")
     for what, new, loaded in (
         ("average", trainer.average, saved.average),
         ("curvature", trainer.curvature.state() if trainer.curvature else [], saved.curvature),
     ):
         if len(new) != len(loaded):
-            raise ValueError(f"it holds {len(loaded)} tensors of {what}, not {len(new)}")
+            raise ValueError(f"it contains {len(loaded)} tensors of {what}, not {len(new)}")
         check_state(dict(enumerate(new)), dict(enumerate(loaded)), f"{what} ")
     check_state(trainer.model.state_dict(), saved.model)
     damaged = f"{trainer.out / CHECKPOINT} is damaged"
     refuse_not_finite(saved.model, trainer.not_measured, damaged)
     if len(saved.optimizers) != len(trainer.optimizers):
-        raise ValueError(f"it holds {len(saved.optimizers)} optimizers")
+        raise ValueError(
+            f"it contains {len(saved.optimizers)} optimizers, not {len(trainer.optimizers)}"
+        )
     for optimizer, state in zip(trainer.optimizers, saved.optimizers, strict=True):
         _check_optimizer(optimizer, state)
 
@@ -101,43 +103,42 @@ def _load(trainer: Trainer, saved: Checkpoint) -> None:
 
 
 def _check_optimizer(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Refuse a state of other settings or parameters than those of ``optimizer``.
+    """Check that a state has the settings and parameters of ``optimizer``.
 
     Raises:
-        ValueError: naming what does not fit.
+        ValueError: naming the difference, if it cannot.
     """
     new = optimizer.state_dict()
     if saved.keys() != new.keys() or len(saved["param_groups"]) != len(new["param_groups"]):
-        raise ValueError("the optimizer is another one")
+        raise ValueError("it belongs to another optimizer")
     for group, before in zip(new["param_groups"], saved["param_groups"], strict=True):
-        for name in group.keys() & before.keys() - {"lr"}:  # which follows from the step
+        for name in group.keys() & before.keys() - {"lr"}:  # determined by the step
             if group[name] != before[name]:
-                raise ValueError(f"the optimizer's {name} was {before[name]}")
+                raise ValueError(f"the optimizer's {name} was {before[name]}, not {group[name]}")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     names = {frozenset(numbers) for numbers in saved["state"].values()}
     if len(names) > 1:
-        raise ValueError("the optimizer's state lacks some of its numbers")
+        raise ValueError("the optimizer's state is incomplete")
     for at, numbers in saved["state"].items():
         for name, value in numbers.items():
             if not isinstance(value, Tensor) or value.shape not in ((), parameters[at].shape):
                 raise ValueError(f"the optimizer's {name} of parameter {at} has another shape")
         if names_not_finite := not_finite(numbers):
-            raise ValueError(f"the optimizer's {sorted(names_not_finite)[0]} holds NaN or infinity")
+            raise ValueError(f"the optimizer's {sorted(names_not_finite)[0]} has NaN or infinity")
 
 
 def _keep_lines(path: Path, count: int, sha256: str) -> bytes:
-    """Cut the metrics back to the epochs that the checkpoint has, and return their lines.
+    """Truncate the metrics to the epochs of the checkpoint and return their lines.
 
     Raises:
-        CimsimError: if they are not those of which the checkpoint keeps the hash ``sha256``.
+        CimsimError: if their hash is not ``sha256``, the hash in the checkpoint.
     """
     lines = read_file(path).splitlines(keepends=True) if path.exists() else []
     kept = b"".join(lines[:count])
     if sha256 and hash_of(kept) != sha256:
         raise CimsimError(
-            f"{path} is damaged: it does not hold the {count} epochs that {CHECKPOINT} goes on "
-            f"from; restore it from a copy, or remove {path.with_name(CHECKPOINT)} to start the "
-            "run again"
+            f"{path} is damaged: it does not contain the {count} epochs before {CHECKPOINT}; "
+            f"restore it from a copy, or remove {path.with_name(CHECKPOINT)} to restart the run"
         )
     if len(lines) > count:
         write_text(path, kept.decode())

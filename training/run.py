@@ -1,16 +1,16 @@
-"""A run's folder: what was trained, on which device, and how it came out.
+"""The folder of a run.
 
 config.yaml        the resolved settings
-profile.yaml       the resolved device
-layer-N.yaml       the resolved device of the N-th --layer, where that names one
+profile.yaml       the resolved profile
+layer-N.yaml       the resolved profile of the N-th --layer, if it names one
 env.json           versions and command line
-metrics.jsonl      one line per epoch, as it ends
-checkpoint.pt      the state to resume from, while the run is under way (and beside it the parts
-                   of a model that is shared out, in a folder that it names)
+metrics.jsonl      one line per finished epoch
+checkpoint.pt      the state to resume from, until the run is finished (for a sharded model, with a
+                   folder of shards that it names)
 model.safetensors  the trained weights and the converters' ranges
-SHA256SUMS         hashes of all these, so that damage is noticed
-result.json        written last: the run is finished
-.lock              held by the process that trains here
+SHA256SUMS         hashes of all these files, to detect damage
+result.json        the results; written last, so that it marks a finished run
+.lock              locked by the process that trains in this folder
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _OS_ERROR = re.compile(r"\(os error (\d+)\)|Os \{ code: (\d+),")
 
 
 class Run:
-    """A finished run, read from its folder by :meth:`open`."""
+    """A finished run; use :meth:`open` to read it from its folder."""
 
     def __init__(
         self,
@@ -62,36 +62,36 @@ class Run:
         trust: bool = False,
     ):
         self.path = path
-        self.trust = trust  # whether a function that its configuration names may be imported
+        self.trust = trust  # whether a function named in its configuration may be imported
         self.config = config
         self.profile = profile
-        self.layers = layers  # settings by pattern, with their profiles
+        self.layers = layers  # settings by pattern, with loaded profiles
         self.result = result
-        self.data_dir = config.data_dir  # where its data lie now
+        self.data_dir = config.data_dir  # present location of the data
         self._digital: dict[int, Score] = {}
 
     @classmethod
     def open(cls, path: Path | str, trust: bool = False) -> Run:
-        """The run in folder ``path``.
+        """Open the run in the folder ``path``.
 
         Args:
-            path: the folder.
-            trust: import the model that the run names, where that is a function of somebody's own
-                (``package.module:function``). Without it such a run can be read, and its model not
-                be built: whoever sends a run must not run code on the machine that opens it.
+            path: folder of the run.
+            trust: allow importing the model that the run names, if it is a user-defined function
+                (``package.module:function``). Without it, such a run can be read, but its model
+                cannot be built, so that a run from an untrusted source cannot run code.
 
         Raises:
-            CimsimError: if the folder is not there, is not a run, its run is unfinished, or a file
-                is damaged.
+            CimsimError: if the folder does not exist or is not a run, if the run is not finished,
+                or if a file is damaged.
         """
         path = Path(path)
         if not path.is_dir():
-            raise CimsimError(f"there is no folder {path}; give the --out folder of `cimsim train`")
+            raise CimsimError(f"no such folder: {path}; give the --out folder of `cimsim train`")
         if not (path / CONFIG).is_file():
-            raise CimsimError(f"{path} is not a run: it has no {CONFIG}; `cimsim train` makes one")
+            raise CimsimError(f"{path} is not a run: it has no {CONFIG}; use `cimsim train` first")
         if not (path / RESULT).is_file():
             raise CimsimError(
-                f"the run in {path} is not finished; go on with `cimsim train … --resume`"
+                f"the run in {path} is not finished; continue it with `cimsim train … --resume`"
             )
         result = read_outcome(path)
         config = read_config(path / CONFIG)
@@ -99,16 +99,16 @@ class Run:
         return cls(path, config, profile, read_layers(path, config), result, trust)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what was trained, how it went and how it came out."""
+        """Return HTML for notebooks: settings, results and the loss curve."""
         config, result = self.config, self.result
         rows = [
             (
                 "trained",
                 f"{config.model} on {config.data}, {config.method}, {config.epochs} epochs",
             ),
-            ("device", f"{self.profile.name}: {self.profile.title}"),
+            ("profile", f"{self.profile.name}: {self.profile.title}"),
         ]
-        for where, name in (("digital", "without any device"), ("chip", "on one chip")):
+        for where, name in (("digital", "digital"), ("chip", "on one chip")):
             accuracy, loss = (float(result[f"{where}_{what}"]) for what in ("accuracy", "loss"))
             rows.append((name, f"test accuracy {100 * accuracy:.2f} %, loss {loss:.4f}"))
         return table(("run", str(self.path)), rows) + self._loss_curve()
@@ -122,19 +122,18 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
+        """Name of the folder."""
         return self.path.resolve().name
 
     @property
     def digital_accuracy(self) -> float:
-        """Test accuracy (0..1) of the trained weights without any device."""
+        """Digital test accuracy (0..1) of the trained weights."""
         return float(self.result["digital_accuracy"])
 
     def digital_score(
         self, samples: int | None = None, device: torch.device | str = "cpu"
     ) -> Score:
-        """Test accuracy and loss of the trained weights without any device; on the first
-        ``samples`` of the test data, or all of them."""
+        """Return the digital test accuracy and loss on the first ``samples``, or all, test data."""
         if samples is None or samples >= len(self.data.test_y):
             return Score(self.digital_accuracy, float(self.result["digital_loss"]))
         if samples not in self._digital:
@@ -146,7 +145,7 @@ class Run:
 
     @cached_property
     def checkpoint_sha256(self) -> str:
-        """Hash of the trained weights' file.
+        """Hash of the file of trained weights.
 
         Raises:
             CimsimError: if it cannot be read or is damaged.
@@ -160,14 +159,14 @@ class Run:
 
     @cached_property
     def devices(self) -> Assignment:
-        """The device of every layer that was trained as an analog one."""
+        """Profiles of all analog layers of the trained model."""
         return devices(self.new_model()) if self.layers else Assignment(self.profile)
 
     def new_model(self) -> nn.Module:
-        """The model as it was before its training, on the devices of its training.
+        """Build the untrained model with the profiles of training.
 
         Raises:
-            CimsimError: if it is a function of somebody's own, and the run is not trusted.
+            CimsimError: if it is a user-defined function and the run is not trusted.
         """
         require_trust(self.config.model, self.trust, f"the run in {self.path}")
         return new_model(self.config, self.profile, self.layers, self.data)
@@ -175,14 +174,14 @@ class Run:
     def chip_model(
         self, on: Profile | Assignment | None = None, device: torch.device | str = "cpu"
     ) -> nn.Module:
-        """The trained model in evaluation mode: on the devices of its training, on another one, or
-        on one for each layer.
+        """Build the trained model in evaluation mode.
 
-        The ranges of the converters are those of training; where a layer has other converters or
-        tiles, they are measured anew, on the same batches of training data.
+        ``on`` is another profile, or a profile for each layer; the default is that of training. The
+        converters keep the ranges of training; layers with other converters or tiles are calibrated
+        on the same batches of training data.
         """
         model = self.new_model().to(device)
-        _ = self.checkpoint_sha256  # is that of the file that was written
+        _ = self.checkpoint_sha256  # verifies the file
         load_weights(model, self.path / MODEL)
         if on is not None:
             set_profile(model, on)
@@ -197,11 +196,12 @@ def new_model(
     data: DataSet,
     start: Path | None = None,
 ) -> nn.Module:
-    """The model of ``config`` on the device of ``profile``, some layers with the settings of
-    ``layers``: untrained, or with the weights of the finished run ``start``.
+    """Build the model of ``config`` for ``profile``, with the settings of ``layers``.
+
+    The model is untrained, or has the weights of the finished run ``start``.
 
     Raises:
-        CimsimError: if ``start`` is no finished run, or one of another model.
+        CimsimError: if ``start`` is not a finished run, or a run of another model.
     """
     model = build_model(config.model, data.input_shape, data.classes, config.seed)
     if start is not None:
@@ -218,14 +218,14 @@ def new_model(
         seed=config.seed,
         inplace=True,
     )
-    for name, module in model.named_modules():  # also those that are a model's own
+    for name, module in model.named_modules():  # including quantizers that the model defines
         if isinstance(module, RandomQuantizer):
             module.name_draws(config.seed, name)
     return model
 
 
 def _take_weights(model: nn.Module, path: Path) -> None:
-    """Parameters and statistics of the run in ``path``, without its ranges and quantizers."""
+    """Load parameters and statistics of the run in ``path``, without ranges and quantizers."""
     checked_sha256(path / MODEL)
     state = _read_tensors(path / MODEL)
     own = model.state_dict()
@@ -237,18 +237,18 @@ def _take_weights(model: nn.Module, path: Path) -> None:
     except RuntimeError as error:
         fault = str(error).splitlines()[-1].strip()
     if fault:
-        raise CimsimError(f"cannot start from {path}, it holds another model: {fault}")
+        raise CimsimError(f"cannot start from {path}, a run of another model: {fault}")
 
 
 def training_samples(config: TrainConfig, data: DataSet) -> tuple[Tensor, Tensor]:
-    """Inputs and labels that are trained on: all, or the first ``config.limit``."""
+    """Return training inputs and labels: all, or the first ``config.limit``."""
     return data.train_x[: config.limit], data.train_y[: config.limit]
 
 
 def calibration_batches(
     config: TrainConfig, data: DataSet, device: torch.device | str
 ) -> Iterator[Tensor]:
-    """The training inputs that set the converters' ranges: the first batches of epoch 0."""
+    """Yield the training inputs for calibration: the first batches of epoch 0."""
     samples = training_samples(config, data)
     loader = BatchLoader(*samples, config.batch_size, shuffle_seed=config.seed)
     for _, (x, _) in zip(range(config.calibration_batches), loader.epoch(0), strict=False):
@@ -256,22 +256,22 @@ def calibration_batches(
 
 
 def read_profile(path: Path) -> Profile:
-    """The resolved device in a file of a run, which names no other file.
+    """Read a resolved profile of a run, which must not refer to other files.
 
     Raises:
-        CimsimError: if it cannot be read, is damaged or no profile, or names another file.
+        CimsimError: if it cannot be read, is damaged or not a profile, or refers to another file.
     """
     content = read_checked(path)
     if any(key in ("extends", "file") for key in _keys(read_yaml(path, content))):
         raise CimsimError(
-            f"{path} is not the profile of a run, which holds its whole device: it names another "
-            "file by 'extends' or 'file'"
+            f"{path} is not the profile of a run: it refers to another file with 'extends' or "
+            "'file'; restore it from a copy"
         )
     return load_profile(path)
 
 
 def _keys(tree: Any) -> Iterator[object]:
-    """Every key in a tree of dictionaries and lists."""
+    """Yield all keys of nested dictionaries and lists."""
     if isinstance(tree, dict):
         yield from tree
         tree = list(tree.values())
@@ -281,8 +281,7 @@ def _keys(tree: Any) -> Iterator[object]:
 
 
 def read_layers(path: Path, config: TrainConfig) -> Layers:
-    """The settings of layers that ``config`` names, with the profiles in the run's folder
-    ``path``."""
+    """Return the layer settings of ``config``, with profiles read from the run's folder."""
     layers = parse_layers(config.layer)
     for number, settings in enumerate(layers.values(), start=1):
         if "profile" in settings:
@@ -291,7 +290,7 @@ def read_layers(path: Path, config: TrainConfig) -> Layers:
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the model's tensors as safetensors, whole or not at all.
+    """Write the model's tensors as safetensors, atomically.
 
     Raises:
         CimsimError: if the disk is full or the folder cannot be written.
@@ -299,13 +298,15 @@ def save_weights(model: nn.Module, path: Path) -> None:
     with replacing(path) as temporary:
         try:
             save_model(model, str(temporary))
-        except SafetensorError as error:  # how its writer reports a full disk
+        except SafetensorError as error:  # also raised for a full disk
             raise _system_error(error) from error
 
 
 def _system_error(error: SafetensorError) -> OSError:
-    """What the operating system said, as safetensors words it: ``… (os error 28)``, or
-    ``Os { code: 28, …`` in old versions."""
+    """Return the OSError that safetensors reports as text.
+
+    The text contains ``… (os error 28)``, or ``Os { code: 28, …`` in old versions.
+    """
     if match := _OS_ERROR.search(str(error)):
         number = int(match[1] or match[2])
         return OSError(number, os.strerror(number))
@@ -313,10 +314,10 @@ def _system_error(error: SafetensorError) -> OSError:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Read what :func:`save_weights` wrote.
+    """Load weights written by :func:`save_weights`.
 
     Raises:
-        CimsimError: if the file is missing, damaged, of another model, or holds NaN or infinity.
+        CimsimError: if the file is missing, damaged, of another model, or contains NaN or infinity.
     """
     state = _read_tensors(path)
     refuse_not_finite(state, not_finite(model.state_dict()), f"{path} is damaged")
@@ -324,20 +325,21 @@ def load_weights(model: nn.Module, path: Path) -> None:
         _load_state(model, state)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise CimsimError(f"{path} does not hold this model's weights: {reason}") from None
+        raise CimsimError(f"{path} does not contain this model's weights: {reason}") from None
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         with readable_name(path) as readable:
             return load_file(readable)
-    except Exception as error:  # safetensors raises its own kinds, and OSError
-        raise CimsimError(f"{path} does not hold this model's weights: {error}") from None
+    except Exception as error:  # safetensors raises several kinds of exceptions
+        raise CimsimError(f"{path} does not contain this model's weights: {error}") from None
 
 
 def _load_state(model: nn.Module, state: dict[str, Tensor], strict: bool = True) -> list[str]:
-    """Load ``state``, in which tensors that a model holds under several names have one; returns
-    names of the model's that it lacks, sorted.
+    """Load ``state`` and return the sorted names of the model's tensors that it lacks.
+
+    A tensor that the model has under several names occurs once in ``state``.
 
     Raises:
         RuntimeError: for a tensor of another shape or dtype, and if ``strict`` for a name that only
@@ -357,21 +359,23 @@ def _load_state(model: nn.Module, state: dict[str, Tensor], strict: bool = True)
 
 
 def not_finite(state: Mapping[str, Any]) -> set[str]:
-    """Names of the tensors in ``state`` that hold NaN or infinity; of a new model those are ranges
-    and steps that are not measured yet."""
+    """Return the names of tensors in ``state`` that contain NaN or infinity.
+
+    In a new model these are ranges and steps that are not calibrated yet.
+    """
     return {name for name, tensor in state.items() if not _finite(tensor)}
 
 
 def refuse_not_finite(state: Mapping[str, Any], but: Collection[str], what: str) -> None:
-    """Refuse NaN and infinity in ``state``, but in the tensors named ``but``.
+    """Check that ``state`` has no NaN or infinity, except in the tensors named ``but``.
 
     Raises:
-        CimsimError: which begins with ``what``.
+        CimsimError: starting with ``what``, if it has.
     """
     if names := sorted(not_finite(state).difference(but)):
         raise CimsimError(
-            f"{what}: the tensor '{names[0]}' holds NaN or infinity; restore the file from a copy, "
-            "or train again, with a smaller --lr"
+            f"{what}: the tensor '{names[0]}' contains NaN or infinity; restore the file from a "
+            "copy, or train again with a smaller --lr"
         )
 
 

@@ -1,8 +1,8 @@
-"""A model whose parameters are shared out: every process of a training holds a part of each.
+"""Sharded models: every process holds a shard of each parameter.
 
-Torch's ``fully_shard`` (FSDP2) puts the parameters of one block together where the block computes,
-and takes them apart again. Gradients and the optimizer's state are parts as well. Parts are rows:
-of a parameter's first axis.
+Torch's ``fully_shard`` (FSDP2) gathers the parameters of a block while the block computes and
+shards them again afterwards. Gradients and the optimizer's state are sharded as well. Shards are
+slices along a parameter's first axis.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 def shard(model: nn.Module, device: torch.device) -> DeviceMesh:
-    """Leave each process of the group its part of ``model``, block by block; return their mesh.
+    """Shard ``model`` over the processes of the group, block by block, and return their mesh.
 
-    A block is an entry of the model's outermost lists and sequences of modules; what lies outside
-    of them is one more. Numbers of quantizers, ranges that are learned, and all that has no axis
-    stay whole. Nothing is sent: all processes hold the same model before.
+    A block is an entry of the model's outermost lists and sequences of modules; all modules outside
+    of them form another block. Parameters of quantizers, learned ranges and scalars stay whole. No
+    data is sent, because all processes start with the same model.
 
     Raises:
-        CimsimError: if this torch cannot shard, or not keep parts without pickle.
+        CimsimError: if this torch version cannot shard, or cannot save shards without pickle.
     """
     try:
         import torch.distributed.checkpoint.hf_storage
@@ -40,19 +40,19 @@ def shard(model: nn.Module, device: torch.device) -> DeviceMesh:
         from torch.distributed.fsdp import fully_shard
     except ImportError as error:
         raise CimsimError(
-            f"this torch ({torch.__version__}) cannot share a model out ({error}); install a newer "
-            "one, or take --parallel replicate"
+            f"torch {torch.__version__} cannot shard a model ({error}); install a newer version, "
+            "or use --parallel replicate"
         ) from None
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     kept = set(_kept_whole(model))
     shared = _shared(model)
     for block in _blocks(model):
-        if not shared.intersection(block.parameters()):  # a part belongs to one block
+        if not shared.intersection(block.parameters()):  # a parameter belongs to one block
             fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=kept)
-    # Taken apart behind every forward, or else its gradients would be cleared in the wrong place.
+    # Resharded after every forward pass; otherwise its gradients would be cleared too early.
     fully_shard(model, mesh=mesh, reshard_after_forward=True, ignored_params=kept)
     for layer in analog_layers(model).values():
-        layer.keeps_chip = False  # the whole chip of every layer is what no process has room for
+        layer.keeps_chip = False  # no process has the memory for the chips of all layers
     return mesh
 
 
@@ -65,7 +65,7 @@ def _kept_whole(model: nn.Module) -> Iterator[nn.Parameter]:
 
 
 def _shared(model: nn.Module) -> set[nn.Parameter]:
-    """Parameters that several modules hold, as tied embeddings do."""
+    """Return parameters used by several modules, such as tied embeddings."""
     holders = Counter(p for module in model.modules() for p in module._parameters.values())
     return {p for p, count in holders.items() if p is not None and count > 1}
 
@@ -73,14 +73,14 @@ def _shared(model: nn.Module) -> set[nn.Parameter]:
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
     for child in module.children():
         listed = isinstance(module, nn.Sequential | nn.ModuleList)
-        if not listed or isinstance(child, nn.ModuleList | nn.ModuleDict):  # which compute nothing
+        if not listed or isinstance(child, nn.ModuleList | nn.ModuleDict):  # no forward pass
             yield from _blocks(child)
         elif next(child.parameters(), None) is not None:
             yield child
 
 
 def is_part(tensor: object) -> TypeGuard[DTensor]:
-    """Whether this process holds a part of ``tensor`` only."""
+    """Return whether this process has only a shard of ``tensor``."""
     if not (dist.is_available() and dist.is_initialized()):
         return False
     from torch.distributed.tensor import DTensor
@@ -89,13 +89,13 @@ def is_part(tensor: object) -> TypeGuard[DTensor]:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """``tensor`` with all its parts; all processes must ask for it."""
+    """Return the whole ``tensor``; all processes must call this."""
     full: Tensor = tensor.full_tensor() if is_part(tensor) else tensor
     return full
 
 
 def parted(tensor: Any, parameter: Any) -> Any:
-    """``tensor``, shared out as ``parameter`` is if it has its shape; otherwise as it is."""
+    """Shard ``tensor`` like ``parameter`` if their shapes are equal; return it as is otherwise."""
     if not is_part(parameter) or is_part(tensor) or not isinstance(tensor, Tensor):
         return tensor
     if tensor.shape != parameter.shape:
@@ -103,13 +103,13 @@ def parted(tensor: Any, parameter: Any) -> Any:
     from torch.distributed.tensor import distribute_tensor
 
     layout = parameter.device_mesh, parameter.placements
-    return distribute_tensor(tensor, *layout, src_data_rank=None)  # all processes hold it
+    return distribute_tensor(tensor, *layout, src_data_rank=None)  # all processes have it
 
 
 def parted_states(
     states: list[dict[str, Any]], optimizers: list[torch.optim.Optimizer]
 ) -> list[dict[str, Any]]:
-    """The optimizers' states, each number shared out as its parameter is."""
+    """Return the optimizers' states with each tensor sharded like its parameter."""
     whole_states = []
     for state, optimizer in zip(states, optimizers, strict=True):
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -122,8 +122,10 @@ def parted_states(
 
 
 def whole_state(model: nn.Module, keep: bool) -> dict[str, Any]:
-    """The model's state with whole tensors on the CPU; all processes must ask for it, and those
-    that do not ``keep`` it get nothing."""
+    """Return the model's state with whole tensors on the CPU; all processes must call this.
+
+    Processes without ``keep`` get an empty dictionary.
+    """
     state = {}
     for name, value in model.state_dict().items():
         tensor = whole(value)

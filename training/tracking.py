@@ -1,4 +1,4 @@
-"""Trackers: training runs told to programs that draw them."""
+"""Experiment trackers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FOLDER = "tensorboard"
 
 
 class TensorBoard:
-    """Logs a run to ``RUN/tensorboard``: losses as they come, every metric after each epoch.
+    """Logs a run to ``RUN/tensorboard``: losses during an epoch, all metrics after each epoch.
 
-    Steps are counted over the whole run. What a run logged after the step from which it is resumed
-    is replaced.
+    Steps are counted over the whole run. Entries after the step from which a run is resumed are
+    replaced.
 
     Raises:
         CimsimError: if TensorBoard is not installed.
@@ -29,16 +29,15 @@ class TensorBoard:
     def __init__(self, run: Path) -> None:
         if find_spec("tensorboard") is None:
             raise CimsimError(
-                "TensorBoard is not installed; pip install 'cimsim-torch[track]', or "
-                "pip install tensorboard"
+                "TensorBoard is not installed; install it with pip install tensorboard"
             )
         self._folder = run / FOLDER
         self._writer: SummaryWriter | None = None
         self._at = 0
 
     def start(self, total: int, done: int) -> None:
-        """The run begins, or goes on, at step ``done``."""
-        # Slow to import, and the run's folder must not be there before the run makes it.
+        """Start or resume the run at step ``done``."""
+        # Slow to import, and the run's folder must not exist before the run creates it.
         from torch.utils.tensorboard import SummaryWriter
 
         later = done + 1 if done else None
@@ -46,21 +45,21 @@ class TensorBoard:
         self._writer, self._at = SummaryWriter(str(self._folder), purge_step=later), done
 
     def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
-        """Log the epoch's means so far."""
+        """Log the running means of the epoch."""
         self._at += count
         self._log({"running/loss": loss, "running/accuracy": accuracy})
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """Log every metric of an epoch that has ended."""
+        """Log all metrics of a finished epoch."""
         self._log({f"epoch/{name}": value for name, value in metrics.items() if name != "epoch"})
         if self._writer is not None:
             self._writer.flush()
 
     def note(self, text: str) -> None:
-        """Nothing: a remark is no number."""
+        """Do nothing, because a remark has no numbers."""
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining entries."""
         if self._writer is not None:
             self._writer.close()
 
@@ -75,10 +74,10 @@ TRACKERS = {"tensorboard": TensorBoard}
 
 
 def make_tracker(name: str, run: Path) -> TensorBoard:
-    """The tracker of that name, for the run in the folder ``run``.
+    """Build the tracker ``name`` for the run in the folder ``run``.
 
     Raises:
-        CimsimError: if there is none, or it is not installed.
+        CimsimError: if there is no such tracker, or it is not installed.
     """
     if name not in TRACKERS:
         raise CimsimError(unknown("tracker", name, TRACKERS))

@@ -1,4 +1,4 @@
-"""The training loop: epochs, steps, and what one step does."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from cimsim.training.sharding import shard
 
 CHECKPOINT_SECONDS = 60.0
 _STEPS_PER_REPORT = 10
-_SMALLEST_STEP = 1e-3  # of a corrector, around weights that are all zero
+_SMALLEST_STEP = 1e-3  # step of a corrector if all weights are zero
 
 
 class Trainer:
@@ -59,7 +59,7 @@ class Trainer:
         total: steps of the whole run.
         sums: ``[5]``: loss times samples, right answers, samples, and the sum and the number of
             audited gradient truths, over the current epoch and this process.
-        average: moving average of each parameter; empty without ``config.average``.
+        average: moving averages of all parameters; empty without ``config.average``.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Trainer:
             objective.prepare(model, config.data_dir, trust)
 
     def run(self) -> None:
-        """Train for the epochs that are left."""
+        """Train for the remaining epochs."""
         self.progress.start(self.total, self.epoch * len(self.loader) + self.step)
         while self.epoch < self.config.epochs:
             self._run_epoch()
@@ -278,7 +278,7 @@ class Trainer:
         if not math.isfinite(loss):
             raise CimsimError(
                 f"the loss became {loss} in epoch {self.epoch + 1}, step {self.step}; "
-                "try a smaller --lr, or look for NaN in the data"
+                "try a smaller --lr, or check the data for NaN"
             )
         if steps:
             self.progress.step(self.epoch, loss, accuracy, steps)
@@ -310,7 +310,7 @@ class Trainer:
         self.progress.epoch(metrics)
 
     def _due(self, due: bool) -> bool:
-        """Whether to save now. With several processes the first one decides, and only rarely."""
+        """Return whether to save now; of several processes the first decides, every few steps."""
         if self.ranks.count > 1 and self.step % _STEPS_PER_REPORT:
             return False
         return self.ranks.decide(due)
@@ -337,7 +337,7 @@ class Trainer:
 
 def _step_size(layer: AnalogLayer) -> float:
     """Step of a corrector: the distance between weight levels, or a tenth of the weight's RMS."""
-    quantizer, weight = layer.weight_quantizer, layer.arranged(layer.weight.detach())
+    quantizer, weight = layer.weight_quantizer, layer.to_matrix(layer.weight.detach())
     step = None if quantizer is None else quantizer.step_size(weight)
     return step or 0.1 * float(weight.square().mean().sqrt()) or _SMALLEST_STEP
 

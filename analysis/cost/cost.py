@@ -4,7 +4,7 @@ One MAC is two operations, a multiplication and an addition. Of one inference at
 
     TOPS = ops / latency,   TOPS/W = ops / energy,   TOPS/mm^2 = TOPS / area
 
-and 1-bit-normalised, every operation counts as often as its input has bits times its weight.
+and 1-bit-normalized, every operation counts as often as its input has bits times its weight.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Parts:
 
 PARTS: tuple[str, ...] = tuple(part.name for part in fields(Parts))
 _RATES = ("macs", "ops", "latency_ns", "interval_ns", "tops", "tops_pipelined", "tops_per_W")
-_NORMALISED = ("tops_1b", "tops_per_W_1b")
+_NORMALIZED = ("tops_1b", "tops_per_W_1b")
 
 
 @dataclass(frozen=True)
@@ -164,17 +164,17 @@ class Cost(Result):
 
     @property
     def tops_per_W_1b(self) -> float | None:
-        """1-bit-normalised :attr:`tops_per_W`."""
+        """1-bit-normalized :attr:`tops_per_W`."""
         return None if self.bit_ops is None else self.bit_ops / self.energy_pJ.total
 
     @property
     def tops_1b(self) -> float | None:
-        """1-bit-normalised :attr:`tops`."""
+        """1-bit-normalized :attr:`tops`."""
         return None if self.bit_ops is None else self.bit_ops / self.latency_ns * 1e-3
 
     def derived(self) -> dict[str, Any]:
         """Totals of all layers."""
-        totals = {name: getattr(self, name) for name in (*_RATES, *_NORMALISED)}
+        totals = {name: getattr(self, name) for name in (*_RATES, *_NORMALIZED)}
         energy, area = self.energy_pJ, self.area_um2
         totals["tops_per_mm2"] = self.tops_per_mm2 if area.total else None
         for name, parts in (("energy_pJ", energy), ("area_um2", area)):
@@ -220,7 +220,7 @@ class Cost(Result):
             ("every layer at work", shown(self.tops_pipelined), "", "TOPS"),
             ("density", shown(self.tops_per_mm2), "", "TOPS/mm²"),
         )
-        headings = ("", "as it is", "1-bit-normalised", "unit")
+        headings = ("", "as it is", "1-bit-normalized", "unit")
         return Sheet("Operations for energy, time and area", headings, rows, (1, 2))
 
 

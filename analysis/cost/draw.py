@@ -9,7 +9,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cimsim.analysis.cost.cost import PARTS, Cost
 from cimsim.analysis.names import layer_name
-from cimsim.analysis.plot import COLOURS, name_points
+from cimsim.analysis.plot import COLORS, name_points
 
 _SCALES = ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
 _LONGEST_NAME = 32
@@ -42,7 +42,7 @@ def draw_cost(cost: Cost) -> Figure:
             energies[:, index],
             left=left,
             height=0.72,
-            color=COLOURS[index],
+            color=COLORS[index],
             label=_NAMES.get(part, part),
         )
         middles = (left + energies[:, index] / 2).tolist()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cimsim.analysis.cost.workload import AnalogWork
 from cimsim.array import Tiling
-from cimsim.array.chip import hold
+from cimsim.array.chip import program_and_age
 from cimsim.circuits.mapping import Mapping
 from cimsim.profile import CostRates, Profile
 
@@ -68,7 +68,11 @@ def _conductances(work: AnalogWork, profile: Profile, tiling: Tiling, blocks: in
         tiles, columns, rows = tiling.to_cells(empty).shape
         cells = columns * profile.array.slices * mapping.devices
         return torch.full((tiles, rows), mean_uS * (cells + blocks * mapping.reference))
-    g_uS = hold(tiling.to_cells(work.weight().float()), profile, *work.chip).g_uS.abs().sum(0)
+    g_uS = (
+        program_and_age(tiling.to_cells(work.weight().float()), profile, *work.chip)
+        .g_uS.abs()
+        .sum(0)
+    )
     if mapping.reference:  # on every tile side by side
         g_uS[:, -1] *= blocks
     return g_uS.sum(1)

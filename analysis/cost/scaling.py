@@ -70,12 +70,12 @@ def _interpolated(node_nm: float, table: dict[float, float]) -> float:
     """In the logarithm of both; beyond the table's ends, on the line through the last two."""
     if node_nm in table:
         return table[node_nm]
-    low, high = _neighbours(node_nm, sorted(table))
+    low, high = _neighbors(node_nm, sorted(table))
     share = math.log(node_nm / low) / math.log(high / low)
     return math.exp((1 - share) * math.log(table[low]) + share * math.log(table[high]))
 
 
-def _neighbours(node_nm: float, nodes: Sequence[float]) -> tuple[float, float]:
+def _neighbors(node_nm: float, nodes: Sequence[float]) -> tuple[float, float]:
     index = sum(node < node_nm for node in nodes)
     index = min(max(index, 1), len(nodes) - 1)
     return nodes[index - 1], nodes[index]

@@ -213,7 +213,7 @@ def _analog(name: str, layer: AnalogLayer, seen: _Seen, batch: int) -> AnalogWor
     biases = outputs if layer.bias is not None or layer.denoiser is not None else 0.0
     return AnalogWork(
         name=name,
-        kind=layer.stands_for.__name__,
+        kind=layer.torch_class.__name__,
         profile=layer.profile,
         weight_shape=shape,
         vectors=_whole(vectors),
@@ -231,7 +231,7 @@ def _analog(name: str, layer: AnalogLayer, seen: _Seen, batch: int) -> AnalogWor
 
 def _weight_shape(layer: AnalogLayer) -> tuple[int, ...]:
     """Shape of the weight as the array holds it."""
-    return tuple(layer.arranged(layer.weight.detach().to("meta")).shape)
+    return tuple(layer.to_matrix(layer.weight.detach().to("meta")).shape)
 
 
 def _whole(number: float) -> float:

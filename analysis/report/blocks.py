@@ -14,7 +14,7 @@ from cimsim.training.run import Run
 
 
 class Shown(NamedTuple):
-    """A run in a report: its number decides its colour, its name tells it from the others."""
+    """A run in a report: its number decides its color, its name tells it from the others."""
 
     number: int
     name: str

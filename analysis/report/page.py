@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 import cimsim
 from cimsim import markup
 from cimsim.analysis.names import distinct_names
-from cimsim.analysis.plot import colour
+from cimsim.analysis.plot import color
 from cimsim.analysis.report.blocks import (
     Choice,
     Part,
@@ -57,7 +57,7 @@ def report(runs: Sequence[Run], title: str = "", parts: Sequence[Part] = PARTS) 
     page = templates.get_template("page.html")
     text = page.render(
         title=title or ", ".join(names),
-        runs=[(run.number, run.name, colour(run.number)) for run in shown],
+        runs=[(run.number, run.name, color(run.number)) for run in shown],
         sections=[(part, section) for part, section in found if section is not None],
         missing=[
             (part.title, typed(part.command, without.run))

@@ -1,21 +1,29 @@
-"""A weight matrix on tiles: program it, age it, multiply with it. No autograd in here."""
+"""A weight matrix on crossbars: programming, aging, multiplication. No autograd in here."""
 
-from cimsim.array.array import NOTHING, Array, ConverterRanges, Readout, Wanted
-from cimsim.array.chip import Chip
+from cimsim.array.array import Array
+from cimsim.array.circuit import Circuit
 from cimsim.array.masks import Mask
-from cimsim.array.programmed import Programmed
 from cimsim.array.tiling import ConvTiling, LinearTiling, Tiling
+from cimsim.array.types import (
+    SAVE_NOTHING,
+    Chip,
+    ConverterRanges,
+    Programmed,
+    Readout,
+    SaveOptions,
+)
 
 __all__ = [
-    "NOTHING",
+    "SAVE_NOTHING",
     "Array",
     "Chip",
+    "Circuit",
     "ConvTiling",
     "ConverterRanges",
     "LinearTiling",
     "Mask",
     "Programmed",
     "Readout",
+    "SaveOptions",
     "Tiling",
-    "Wanted",
 ]

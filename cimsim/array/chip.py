@@ -10,11 +10,13 @@ from torch import Tensor
 
 from cimsim.array.compensation import drift_factor
 from cimsim.array.slow_noise import slow_currents
-from cimsim.array.telegraph import Traps, find_traps
-from cimsim.circuits.adc import AdcState, draw_adc
+from cimsim.array.telegraph import find_traps
+from cimsim.array.types import Chip, Term
+from cimsim.circuits.adc import draw_adc
 from cimsim.circuits.mapping import Mapping, weight_scale
 from cimsim.circuits.wires import effective_conductance
 from cimsim.physics import (
+    ReadContext,
     aged_uS,
     at_temperature_uS,
     broken_uS,
@@ -28,51 +30,15 @@ from cimsim.profile import CellSpec, Profile, Wires
 from cimsim.seeds import cycle_seed
 
 
-class Term(NamedTuple):
-    """A part of the current, ``shape(u) @ relative``; ``shape`` None is ``u`` itself."""
-
-    shape: Callable[[Tensor], Tensor] | None
-    relative: Tensor
-
-
-class Chip(NamedTuple):
-    """The cells of a layer as a read-out meets them.
+class ProgrammedCells(NamedTuple):
+    """Cells after programming and aging.
 
     Attributes:
-        terms: relative currents of the physical columns, ``[tiles, columns (+ 1), rows]`` each (see
-            :meth:`cimsim.circuits.mapping.Mapping.relative`), the first with the slow part of read
-            noise; one, unless the cells are nonlinear.
-        scale: digital factors behind the ADC, ``[tiles, columns]``: weight units, what a slice
-            counts for, drift compensation.
-        read_variance: of the relative currents, shaped like a term; None where nothing is noisy.
-        traps: cells with telegraph noise, one entry for each such effect.
-        adc: static errors of the converters, or None.
-        gated_S: conductances of gated cells in siemens ``[devices, tiles, rows, columns]``, which
-            are not a product with the input; None elsewhere. To their currents, those of
-            ``straight`` are added.
-        straight: relative currents of gated cells that are a product with the input: of the slow
-            part of read noise, which ``terms`` include already. None where there are none.
+        target_uS, g_uS: targets and conductances in µS, ``[devices, tiles, columns, rows]``.
+        wired_uS: effective conductances behind the wires.
+        open: cells on an open line, or None.
+        scale: the digital scale, ``[tiles, columns, 1]``.
     """
-
-    terms: tuple[Term, ...]
-    scale: Tensor
-    read_variance: Tensor | None
-    traps: tuple[Traps, ...]
-    adc: AdcState | None
-    gated_S: Tensor | None
-    straight: Tensor | None = None
-
-    @property
-    def relative(self) -> Tensor:
-        """The part of the current that the conductances make, reference column included."""
-        first, *others = self.terms
-        ohmic = [term.relative for term in others if term.shape is None]
-        return sum(ohmic, first.relative)
-
-
-class Cells(NamedTuple):
-    """Cells after programming and waiting: conductances and targets in µS, ``[devices, tiles,
-    columns, rows]``; the same behind their wires; and the digital scale ``[tiles, columns, 1]``."""
 
     target_uS: Tensor
     g_uS: Tensor
@@ -81,8 +47,10 @@ class Cells(NamedTuple):
     scale: Tensor
 
 
-def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, cycle: int = 0) -> Cells:
-    """Write ``weight [tiles, columns, rows]`` on the chip named by ``seed``, and wait; ``cycle``
+def program_and_age(
+    weight: Tensor, profile: Profile, seed: int, age_s: float, cycle: int = 0
+) -> ProgrammedCells:
+    """Write ``weight [tiles, columns, rows]`` on the chip named ``seed``, and age it; ``cycle``
     counts how often it was written before.
 
     Differentiable in ``weight`` at fixed draws, where grad mode is on; the factor of the drift
@@ -103,17 +71,17 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, cycle: int =
         fresh_uS = written(target_uS)
     aged = aged_uS(fresh_uS, target_uS, cell, age_s, seed, cycle, profile.temperature_C)
 
-    def met(g_uS: Tensor) -> tuple[Tensor, Tensor | None]:
+    def in_operation(g_uS: Tensor) -> tuple[Tensor, Tensor | None]:
         warm_uS = at_temperature_uS(g_uS, target_uS, cell, profile.temperature_C)
         return broken_uS(warm_uS, cell, array, seed)
 
-    g_uS, dead = met(aged)
+    g_uS, is_open = in_operation(aged)
     wired_uS = _behind_wires(g_uS, profile.wires, mapping)
     counted = torch.cat([scale * part for part in mapping.significance()], dim=-2)
     if mapping.by_voltage:
         counted = counted * mapping.load(target_uS)
     if array.drift_compensation != "none" and aged is not fresh_uS:
-        before_uS, _ = met(fresh_uS.detach())
+        before_uS, _ = in_operation(fresh_uS.detach())
         with torch.no_grad():
             factor = drift_factor(
                 profile,
@@ -123,7 +91,7 @@ def hold(weight: Tensor, profile: Profile, seed: int, age_s: float, cycle: int =
                 cycle_seed(seed, cycle),
             )
         counted = counted * factor
-    return Cells(target_uS, g_uS, wired_uS, dead, counted)
+    return ProgrammedCells(target_uS, g_uS, wired_uS, is_open, counted)
 
 
 def make_chip(
@@ -131,17 +99,17 @@ def make_chip(
     profile: Profile,
     seed: int,
     age_s: float,
-    passing: bool = False,
+    single_use: bool = False,
     cycle: int = 0,
 ) -> Chip:
     """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``; ``cycle``
     counts how often it was written before.
 
-    A ``passing`` chip is used at this age only, see :func:`cimsim.physics.sessions.slow_parts`.
+    A ``single_use`` chip is used at this age only, see :func:`cimsim.physics.sessions.slow_parts`.
     """
     cell, wires = profile.cell, profile.wires
     mapping = Mapping(cell, profile.array)
-    cells = hold(weight, profile, seed, age_s, cycle)
+    cells = program_and_age(weight, profile, seed, age_s, cycle)
     loss = None if cells.wired_uS is cells.g_uS else _attenuation(cells)
     if mapping.by_voltage:
         per_load = 1.0 / mapping.load(cells.wired_uS)
@@ -154,13 +122,13 @@ def make_chip(
 
     terms = [Term(None, mapping.relative(cells.wired_uS))]
     if cell.iv is not None and cell.iv.strength:
-        terms = _bent(cells.g_uS, profile, arriving)
+        terms = _nonlinear(cells.g_uS, profile, arriving)
     place = (cells.g_uS, cells.target_uS)
-    slow = slow_currents(profile, *place, arriving, age_s, seed, passing, cycle)
+    slow = slow_currents(profile, *place, arriving, age_s, seed, single_use, cycle)
     if slow is not None:
         first, *others = terms
         terms = [Term(first.shape, first.relative + slow), *others]
-    variance_uS2 = read_variance_uS2(*place, cell, age_s, profile.temperature_C)
+    variance_uS2 = read_variance_uS2(ReadContext(*place, cell, age_s, profile.temperature_C))
     variance = None if variance_uS2 is None else mapping.variances(arriving(variance_uS2, 2))
     gated_uS = straight = None
     if wires is not None and wires.cells == "gated" and wires.strength > 0:
@@ -179,8 +147,10 @@ def make_chip(
     )
 
 
-def _bent(g_uS: Tensor, profile: Profile, arriving: Callable[[Tensor, int], Tensor]) -> list[Term]:
-    """The parts of the currents of nonlinear cells."""
+def _nonlinear(
+    g_uS: Tensor, profile: Profile, arriving: Callable[[Tensor, int], Tensor]
+) -> list[Term]:
+    """Terms of the currents of nonlinear cells."""
     cell, mapping = profile.cell, Mapping(profile.cell, profile.array)
     assert cell.iv is not None
     parts: list[tuple[Callable[[Tensor], Tensor] | None, Tensor]]
@@ -188,7 +158,7 @@ def _bent(g_uS: Tensor, profile: Profile, arriving: Callable[[Tensor, int], Tens
     if profile.dac.coding == "duration":
         parts = [(None, _at_full_voltage(g_uS, cell))]
     terms = [Term(shape, mapping.signed(arriving(part_uS, 1)).sum(0)) for shape, part_uS in parts]
-    if mapping.analog_offset:  # a current of its own, which is not bent
+    if mapping.analog_offset:  # a separate current, which is linear
         terms.append(Term(None, torch.full_like(terms[0].relative, -mapping.analog_offset)))
     return terms
 
@@ -205,7 +175,7 @@ def _at_full_voltage(g_uS: Tensor, cell: CellSpec) -> Tensor:
 
 
 def _behind_wires(g_uS: Tensor, wires: Wires | None, mapping: Mapping) -> Tensor:
-    """What passive cells look like from outside: the nodal solution of every physical tile."""
+    """Effective conductances of passive cells: the nodal solution of every physical tile."""
     if wires is None or wires.strength == 0 or wires.cells == "gated":
         return g_uS
     columns = mapping.array.columns
@@ -218,14 +188,14 @@ def _behind_wires(g_uS: Tensor, wires: Wires | None, mapping: Mapping) -> Tensor
     # theirs. Only one reference column is kept here, so the difference to it is added to the other
     # columns of the tile. Where references vary from tile to tile, this can make a conductance
     # negative; the negative part is not attenuated by the lines.
-    held_uS = g_uS.clamp_min(0.0)
-    rest_uS = (g_uS - held_uS)[..., :-1, :]
-    weights, reference = held_uS[..., :-1, :], held_uS[..., -1:, :]
+    positive_uS = g_uS.clamp_min(0.0)
+    rest_uS = (g_uS - positive_uS)[..., :-1, :]
+    weights, reference = positive_uS[..., :-1, :], positive_uS[..., -1:, :]
     parts: list[Tensor] = []
     first: Tensor | None = None
     for block in weights.split(max(1, columns - 1), dim=-2):
-        seen = _solved(torch.cat((block, reference), dim=-2), wires)
-        own, subtracted = seen[..., :-1, :], seen[..., -1:, :]
+        effective = _solved(torch.cat((block, reference), dim=-2), wires)
+        own, subtracted = effective[..., :-1, :], effective[..., -1:, :]
         first = subtracted if first is None else first
         parts.append(own - subtracted + first)
     assert first is not None
@@ -233,14 +203,16 @@ def _behind_wires(g_uS: Tensor, wires: Wires | None, mapping: Mapping) -> Tensor
 
 
 def _interleaved(g_uS: Tensor, wires: Wires) -> Tensor:
-    """Effective conductances of tiles ``[devices, tiles, columns, rows]`` whose devices lie beside
-    each other. Those of a row that is driven the other way add up to the same by superposition."""
+    """Effective conductances of tiles ``[devices, tiles, columns, rows]`` with the cells of
+    a pair on adjacent lines. Rows with a negative drive follow by superposition."""
     devices = len(g_uS)
     if wires.pairs == "columns":
-        seen: Tensor = _solved(g_uS.movedim(0, 2).flatten(1, 2), wires).unflatten(1, (-1, devices))
-        return seen.movedim(2, 0)
-    seen = _solved(g_uS.movedim(0, 3).flatten(2, 3), wires).unflatten(2, (-1, devices))
-    return seen.movedim(3, 0)
+        effective: Tensor = _solved(g_uS.movedim(0, 2).flatten(1, 2), wires).unflatten(
+            1, (-1, devices)
+        )
+        return effective.movedim(2, 0)
+    effective = _solved(g_uS.movedim(0, 3).flatten(2, 3), wires).unflatten(2, (-1, devices))
+    return effective.movedim(3, 0)
 
 
 def _solved(g_uS: Tensor, wires: Wires) -> Tensor:
@@ -255,7 +227,7 @@ def _solved(g_uS: Tensor, wires: Wires) -> Tensor:
     return effective_S.transpose(-1, -2) * 1e6
 
 
-def _attenuation(cells: Cells) -> Tensor:
-    """How much of a cell's own current arrives; 1 where the cell conducts nothing."""
+def _attenuation(cells: ProgrammedCells) -> Tensor:
+    """Share of each cell's current that arrives; 1 if the cell does not conduct."""
     conducting = cells.g_uS > 0
     return torch.where(conducting, cells.wired_uS / cells.g_uS.where(conducting, 1.0), 1.0)

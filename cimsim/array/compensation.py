@@ -1,4 +1,4 @@
-"""Drift compensation: the digital factor that undoes the mean loss of conductance."""
+"""Drift compensation: the digital factor that compensates the mean loss of conductance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping
-from cimsim.physics import read_variance_uS2
+from cimsim.physics import ReadContext, read_variance_uS2
 from cimsim.profile import Profile
 from cimsim.seeds import generator
 
@@ -29,9 +29,8 @@ def drift_factor(
     for name, (g_uS, wired_uS, age_s) in (("fresh", fresh), ("aged", aged)):
         response = mapping.weights(mapping.relative(wired_uS))
         if array.drift_probe == "measured":
-            variance = read_variance_uS2(
-                g_uS, target_uS, profile.cell, age_s, profile.temperature_C, sessions=True
-            )
+            at = ReadContext(g_uS, target_uS, profile.cell, age_s, profile.temperature_C)
+            variance = read_variance_uS2(at, sessions=True)
             if variance is not None:
                 variance = mapping.variances(variance)
                 if mapping.by_voltage:

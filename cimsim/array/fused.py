@@ -1,229 +1,232 @@
-"""An array's programming and read-out by the fused kernels; the same as in plain torch, faster."""
+"""The fused back end: the same functions as :mod:`cimsim.array.plain`, by the compiled kernels."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
-from types import ModuleType
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from cimsim.array.chip import Chip, Term
+from cimsim.array.circuit import Circuit
 from cimsim.array.masks import Mask
-from cimsim.array.tiling import Tiling
+from cimsim.array.types import Chip, ConverterRanges, Programmed, Readout, SaveOptions, Term
 from cimsim.circuits.adc import draw_adc
 from cimsim.circuits.mapping import weight_scale
-from cimsim.kernels import Recipe, native
+from cimsim.kernels import Backend, PackedPhysics, ProgrammingBackend
+from cimsim.kernels.memory import scratch_like
+from cimsim.kernels.types import Cells, Codes, Dac
 from cimsim.physics.sessions import Part, slow_parts
 from cimsim.physics.writing import written_parts
-from cimsim.profile import Profile
 from cimsim.seeds import cycle_seed, seed_for
 
-if TYPE_CHECKING:
-    from cimsim.array.array import Array, ConverterRanges, Readout, Wanted
 
+@dataclass(frozen=True)
+class FusedProgrammer:
+    """Programs with ``kernels`` the cells of circuits that have packed physics."""
 
-def _cells(
-    weight: Tensor,
-    profile: Profile,
-    recipe: Recipe,
-    seed: int,
-    age_s: float,
-    want_slope: bool,
-    passing: bool,
-    cycle: int,
-) -> tuple[native.Cells, Tensor]:
-    """Programmed cells, and the digital scale of their columns."""
-    per = profile.array.weight_scale
-    scale = None if per == "column" else weight_scale(weight, per).squeeze(-1)
-    slow = None if want_slope else (age_s, passing)
-    draws = _draws(recipe, seed, cycle, slow)
-    cells = native.program(weight, scale, recipe, draws, age_s, want_slope, passing)
-    compensation = profile.array.drift_compensation
-    if cells.sums is None or compensation == "none":
-        return cells, cells.scale
-    before, now = cells.sums.sum((1, 2)) if compensation == "global" else cells.sums
-    factor = before / now.clamp_min(torch.finfo(weight.dtype).tiny)
-    return cells, cells.scale * factor.to(weight.dtype)
+    kernels: ProgrammingBackend
 
+    def chip(
+        self,
+        circuit: Circuit,
+        weight: Tensor,
+        seed: int,
+        age_s: float,
+        single_use: bool,
+        cycle: int,
+    ) -> Chip:
+        """See :meth:`cimsim.array.Array.chip`; ``weight`` is in cells."""
+        packed, spec = circuit.packed, circuit.profile.array
+        assert packed is not None
+        if weight.stride(-1) != 1:
+            weight = weight.contiguous()
+        per = spec.weight_scale
+        scale = None if per == "column" else weight_scale(weight, per).squeeze(-1)
+        draws = _draws(packed, seed, cycle, (age_s, single_use))
+        cells = self.kernels.program(weight, scale, packed, draws, age_s, single_use=single_use)
+        scale = cells.scale
+        if cells.sums is not None and spec.drift_compensation != "none":
+            is_global = spec.drift_compensation == "global"
+            before, now = cells.sums.sum((1, 2)) if is_global else cells.sums
+            factor = before / now.clamp_min(torch.finfo(weight.dtype).tiny)
+            scale = scale * factor.to(weight.dtype)
+        tiles, columns = scale.shape
+        return Chip(
+            terms=(Term(None, cells.relative),),
+            scale=scale,
+            read_variance=cells.variance,
+            traps=(),
+            adc=draw_adc(circuit.profile.adc, tiles, columns, seed, scale),
+            gated_S=None,
+        )
 
-def chip(
-    weight: Tensor,
-    profile: Profile,
-    recipe: Recipe,
-    seed: int,
-    age_s: float,
-    passing: bool,
-    cycle: int = 0,
-) -> Chip:
-    """:func:`cimsim.array.chip.make_chip` for the cells that ``recipe`` covers.
-
-    A ``passing`` chip lies in scratch memory and lasts until the next one is made.
-    """
-    if weight.stride(-1) != 1:
-        weight = weight.contiguous()
-    cells, scale = _cells(weight, profile, recipe, seed, age_s, False, passing, cycle)
-    tiles, columns = scale.shape
-    return Chip(
-        terms=(Term(None, cells.relative),),
-        scale=scale,
-        read_variance=cells.variance,
-        traps=(),
-        adc=draw_adc(profile.adc, tiles, columns, seed, scale),
-        gated_S=None,
-    )
+    def programmed(
+        self, circuit: Circuit, weight: Tensor, seed: int, age_s: float, scale: Tensor, cycle: int
+    ) -> Programmed:
+        """See :meth:`cimsim.array.Array.programmed`; each column has a scale of its own."""
+        return FusedProgrammed(self.kernels, circuit, weight, seed, age_s, scale, cycle)
 
 
 class FusedProgrammed:
-    """See :class:`cimsim.array.programmed.Programmed`; cells without a reference column, and
-    with a scale for each column.
+    """See :class:`cimsim.array.types.Programmed`; without a reference column, and with a scale for
+    each column. Values that are not requested are never written to memory."""
 
-    Where the values are not asked for, they are never written.
-    """
+    gradient_slot: str | None = "gradient"
 
     def __init__(
         self,
-        tiling: Tiling,
-        profile: Profile,
-        recipe: Recipe,
+        kernels: ProgrammingBackend,
+        circuit: Circuit,
         weight: Tensor,
         seed: int,
         age_s: float,
         scale: Tensor,
-        cycle: int = 0,
+        cycle: int,
     ) -> None:
+        assert circuit.packed is not None
         self.scale = scale
-        self._tiling, self._like = tiling, weight.contiguous()
-        self._weight = tiling.to_cells(self._like)
+        self._kernels, self._packed = kernels, circuit.packed.of_weights
+        self._tiling, self._like = circuit.tiling, weight.contiguous()
+        self._weight = self._tiling.to_cells(self._like)
+        # Whether cells are a view of the weight, so that the gradient needs no second copy.
         self._in_place = self._weight.data_ptr() == self._like.data_ptr()
         if self._weight.stride(-1) != 1:
             self._weight, self._in_place = self._weight.contiguous(), False
-        self._profile, self._recipe, self._seed, self._age_s = profile, recipe, seed, age_s
-        self._cycle = cycle
-        self._cells: native.Cells | None = None
+        self._age_s, self._draws = age_s, _draws(self._packed, seed, cycle)
+        self._cells: Cells | None = None
 
     @cached_property
     def values(self) -> Tensor:
         """Relative weights."""
-        self._cells, _ = _cells(
-            *(self._weight, self._profile, self._recipe, self._seed, self._age_s),
+        self._cells = self._kernels.program(
+            *(self._weight, None, self._packed, self._draws, self._age_s),
             want_slope=True,
-            passing=True,
-            cycle=self._cycle,
+            single_use=True,
         )
         return self._cells.relative
 
-    def pull(self, gradient: Tensor, dac: native.Dac | None) -> Tensor:
-        """See :class:`cimsim.array.programmed.Programmed`."""
+    def vjp(self, gradient: Tensor, dac: Dac | None) -> Tensor:
+        """See :class:`cimsim.array.types.Programmed`."""
         out = torch.empty_like(self._like if self._in_place else self._weight)
-        native.pull(
-            *(
-                self._weight,
-                self._cells,
-                self._recipe,
-                _draws(self._recipe, self._seed, self._cycle),
-            ),
+        self._kernels.vjp_programming(
+            *(self._weight, self._cells, self._packed, self._draws),
             *(self._age_s, gradient.contiguous(), dac, out),
         )
         return out if self._in_place else self._tiling.from_cells(out)
 
 
 def _draws(
-    recipe: Recipe, seed: int, cycle: int, slow: tuple[float, bool] | None = None
+    packed: PackedPhysics, seed: int, cycle: int, slow: tuple[float, bool] | None = None
 ) -> list[tuple[Part, ...]]:
-    """What programming and drift draw, and with ``slow`` (the age in s, and whether the chip is
-    passing) what the slow part of each read noise does."""
+    """Normal numbers of programming and drift, and with ``slow`` (age in s, single use) those of
+    the slow part of each read noise."""
     draws = [
         written_parts(seed, cycle, drawn.device_share, drawn.family, drawn.number)
-        for drawn in recipe.draws
+        for drawn in packed.draws
     ]
-    for index, times in recipe.flicker:
+    for index, times in packed.flicker:
         parts: tuple[Part, ...] = ()
         if slow is not None and times is not None:
-            age_s, passing = slow
-            parts = slow_parts(times, index, age_s, cycle_seed(seed, cycle), passing)
+            age_s, single_use = slow
+            parts = slow_parts(times, index, age_s, cycle_seed(seed, cycle), single_use)
         draws.append(parts)
     return draws
 
 
-def read(
-    kernels: ModuleType,
-    array: Array,
-    x: Tensor,
-    chip: Chip,
-    ranges: ConverterRanges,
-    read_seed: int,
-    bias: Tensor | None,
-    wanted: Wanted,
-    precision: torch.dtype | None,
-) -> Readout:
-    """:meth:`cimsim.array.Array.mvm` for uniform converters."""
-    from cimsim.array.array import Readout
+@dataclass(frozen=True)
+class FusedMultiplier:
+    """Reads with ``kernels``: uniform converters, nothing summed digitally but tiles."""
 
-    tiling, adc = array.tiling, array.adc
-    assert adc is not None
-    noisy = chip.read_variance is not None
-    kept, dac_inside = None, None
-    codes: native.Codes
-    step = array.step(ranges)
-    if step is None:
-        squares = x.square().to(kernels.variance_dtype()) if noisy else None
-        codes = native.Codes(x.contiguous(), squares, x, None)
-    else:
-        assert array.dac is not None
-        bytes_suffice = wanted.codes and array.dac.storage.itemsize == 1
-        codes = kernels.encode(x.contiguous(), step, noisy, bytes_suffice, wanted.dac_mask)
-        if codes.mask is not None:
-            dac_inside = Mask(codes.mask, x.shape, x.numel())
-    if wanted.codes:
-        kept = array.stored(codes.values) if codes.kept is None else codes.kept
-    slot = "z" if kernels is native else None
-    u, cells = codes.values, chip.relative
-    if precision is not None:
-        u, cells = u.to(precision), cells.to(precision)
-    z = tiling.product(u, cells, slot).to(x.dtype).contiguous()
-    variance = None
-    if chip.read_variance is not None and codes.squares is not None:
-        cells = chip.read_variance.to(kernels.variance_dtype())
-        variance = tiling.product(codes.squares, cells, slot and "z variance").contiguous()
-    lines = tiling.lines(z.shape)
-    y = x.new_empty(tiling.output_shape(z.shape))
-    noise_steps = array.profile.adc.noise_of_range * adc.levels
-    mask = kernels.convert(
-        *(z, variance, lines, step, ranges.adc, (adc.lowest, adc.levels), chip.scale, bias),
-        noise_steps=noise_steps,
-        seeds=(
-            seed_for(read_seed, "cells") if noisy else 0,
-            seed_for(read_seed, "adc") if noise_steps else 0,
-        ),
-        y=y,
-        want_mask=wanted.adc_mask,
-    )
-    adc_inside = None if mask is None else Mask(mask, z.shape, lines.line)
-    return Readout(y, kept, dac_inside, adc_inside)
+    kernels: Backend
 
+    def read(
+        self,
+        circuit: Circuit,
+        x: Tensor,
+        chip: Chip,
+        ranges: ConverterRanges,
+        read_seed: int,
+        bias: Tensor | None,
+        save: SaveOptions,
+        precision: torch.dtype | None,
+    ) -> Readout:
+        """See :meth:`cimsim.array.Array.mvm`."""
+        kernels, tiling, adc = self.kernels, circuit.tiling, circuit.adc
+        assert adc is not None
+        noisy = chip.read_variance is not None
+        dac, dac_inside, saved = circuit.dac_codes(ranges), None, None
+        if dac is None:
+            squares = x.square().to(kernels.variance_dtype()) if noisy else None
+            codes = Codes(x.contiguous(), squares, x, None)
+        else:
+            assert circuit.dac is not None
+            fits_byte = save.codes and circuit.dac.storage.itemsize == 1
+            codes = kernels.encode(x.contiguous(), dac, noisy, fits_byte, save.dac_mask)
+            if codes.mask is not None:
+                dac_inside = Mask(codes.mask, x.shape, x.numel())
+        if save.codes:
+            saved = circuit.compact(codes.values) if codes.stored is None else codes.stored
+        u, cells = codes.values, chip.relative
+        if precision is not None:
+            u, cells = u.to(precision), cells.to(precision)
+        z = tiling.product(u, cells, "z").to(x.dtype).contiguous()
+        variance = None
+        if chip.read_variance is not None and codes.squares is not None:
+            cells = chip.read_variance.to(kernels.variance_dtype())
+            variance = tiling.product(codes.squares, cells, "z variance").contiguous()
+        lines = tiling.lines(z.shape)
+        y = x.new_empty(tiling.output_shape(z.shape))
+        noise_steps = circuit.profile.adc.noise_of_range * adc.levels
+        mask = kernels.digitize(
+            *(z, variance, lines, dac, ranges.adc, (adc.lowest, adc.levels), chip.scale, bias),
+            noise_steps=noise_steps,
+            seeds=(
+                seed_for(read_seed, "cells") if noisy else 0,
+                seed_for(read_seed, "adc") if noise_steps else 0,
+            ),
+            y=y,
+            want_mask=save.adc_mask,
+        )
+        adc_inside = None if mask is None else Mask(mask, z.shape, lines.line)
+        return Readout(y, saved, dac_inside, adc_inside)
 
-def through_dac(
-    kernels: ModuleType, dx: Tensor, x: Tensor | None, mask: Mask | None, dac: native.Dac
-) -> Tensor:
-    """:meth:`cimsim.array.Array.through_dac`, in place."""
-    dx = dx.contiguous()
-    x = None if x is None else x.contiguous()
-    kernels.gate(dx, x, None if mask is None else mask.bits, dac)
-    return dx
+    def encode(self, circuit: Circuit, x: Tensor, ranges: ConverterRanges) -> Tensor:
+        """See :meth:`cimsim.array.Array.encode`."""
+        dac = circuit.dac_codes(ranges)
+        assert dac is not None
+        return self.kernels.encode(x.contiguous(), dac).values
 
+    def decode(self, codes: Tensor, like: Tensor) -> Tensor:
+        """See :meth:`cimsim.array.Array.decode`."""
+        return scratch_like("codes", codes.shape, like).copy_(codes)
 
-def spread(
-    kernels: ModuleType, tiling: Tiling, dy: Tensor, mask: Mask | None, scale: Tensor | None
-) -> Tensor:
-    """:meth:`cimsim.array.Array.spread`, in scratch memory."""
-    dz: Tensor = kernels.empty("dz", tiling.currents_shape(dy.shape), dy, dy.dtype)
-    kernels.spread(
-        dy.contiguous(),
-        None if mask is None else mask.bits,
-        tiling.lines(dz.shape),
-        None if scale is None else scale.contiguous(),
-        dz,
-    )
-    return dz
+    def through_dac(
+        self,
+        circuit: Circuit,
+        dx: Tensor,
+        x: Tensor | None,
+        mask: Mask | None,
+        ranges: ConverterRanges,
+    ) -> Tensor:
+        """See :meth:`cimsim.array.Array.through_dac`; in place."""
+        dac, dx = circuit.dac_codes(ranges), dx.contiguous()
+        assert dac is not None
+        x = None if x is None else x.contiguous()
+        self.kernels.mask_gradient(dx, x, None if mask is None else mask.bits, dac)
+        return dx
+
+    def scatter_to_columns(
+        self, circuit: Circuit, dy: Tensor, mask: Mask | None, scale: Tensor | None
+    ) -> Tensor:
+        """See :meth:`cimsim.array.Array.scatter_to_columns`; in scratch memory."""
+        tiling = circuit.tiling
+        dz = scratch_like("dz", tiling.currents_shape(dy.shape), dy)
+        self.kernels.scatter_to_columns(
+            dy.contiguous(),
+            None if mask is None else mask.bits,
+            tiling.lines(dz.shape),
+            None if scale is None else scale.contiguous(),
+            dz,
+        )
+        return dz

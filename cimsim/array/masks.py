@@ -1,4 +1,4 @@
-"""Which conversions did not saturate, at one bit each, for what is kept until backward."""
+"""Masks of conversions that did not saturate, one bit each, saved for backward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of the hardware a layer takes."""
+"""Hardware that a layer occupies."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 
 import torch
 
-from cimsim.array.array import Array
+from cimsim.array.circuit import Circuit
 
 
 @dataclass(frozen=True)
 class Occupancy:
-    """Physical tiles of a layer, the cells that hold its weights, and all cells of those tiles."""
+    """Physical tiles of a layer, the cells with its weights, and all cells of those tiles."""
 
     tiles: int
     used_cells: int
     cells: int
 
     @property
-    def utilisation(self) -> float:
-        """Share of the tiles' cells that hold weights."""
+    def utilization(self) -> float:
+        """Share of the tiles' cells that contain weights."""
         return self.used_cells / self.cells
 
 
-def occupancy(array: Array, weight_shape: tuple[int, ...]) -> Occupancy:
-    """What a weight of ``weight_shape``, as the layer arranges it, takes of ``array``.
+def occupancy(array: Circuit, weight_shape: tuple[int, ...]) -> Occupancy:
+    """Occupancy of ``array`` by a weight of ``weight_shape``, as a matrix.
 
     A tile has ``array.rows`` rows and ``array.columns`` columns of one or (in a pair) two cells;
     slices are columns of their own, and so is the reference, where a tile has one.

@@ -1,4 +1,4 @@
-"""The part of read noise that stands still during a session, of a whole array."""
+"""The part of read noise that is constant during a session, of a whole array."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping
-from cimsim.physics import slow_flicker, slow_telegraph_uS
+from cimsim.physics import ReadContext, slow_flicker, slow_telegraph_uS
 from cimsim.physics.draws import sum_of_normals
 from cimsim.profile import Profile
 from cimsim.seeds import cycle_seed
@@ -21,31 +21,31 @@ def slow_currents(
     arriving: Callable[[Tensor, int], Tensor],
     age_s: float,
     seed: int,
-    passing: bool,
+    single_use: bool,
     cycle: int = 0,
 ) -> Tensor | None:
-    """What it adds to :meth:`Mapping.relative` in the session at ``age_s``; None if nothing.
+    """The change of :meth:`Mapping.relative` by slow noise in the session at ``age_s``, or None.
 
     The sum of the independent Gaussian noises of a weight's cells is one Gaussian noise, so that a
-    pair takes one normal number. No gradient goes through it: as other read noise, it is no part of
+    pair takes one normal number. It has no gradient: like other read noise, it is not part of
     the mean response.
 
     Args:
-        profile: the device.
+        profile: the profile.
         g_uS, g_target_uS: cells, ``[devices, tiles, columns, rows]``.
-        arriving: given a current of the cells to the power of its second argument, what of that
-            arrives at the end of the lines.
+        arriving: attenuates a current of the cells, to the power of its second argument, by the
+            lines.
         age_s: seconds since programming.
         seed: names the chip.
-        passing: whether the chip is used in this session only.
+        single_use: whether the chip is used in this session only.
         cycle: how often the chip was written before.
     """
     cell, mapping = profile.cell, Mapping(profile.cell, profile.array)
     now = cycle_seed(seed, cycle)
-    place = (g_uS, g_target_uS, cell, age_s, profile.temperature_C, now, passing)
+    at = ReadContext(g_uS, g_target_uS, cell, age_s, profile.temperature_C)
     changes = []
     with torch.no_grad():
-        for sigma_uS, parts in slow_flicker(*place):
+        for sigma_uS, parts in slow_flicker(at, now, single_use):
             variance = mapping.variances(arriving(sigma_uS.square(), 2))
             changes.append(variance.sqrt() * sum_of_normals(variance, parts))
         states_uS = slow_telegraph_uS(g_uS, cell, age_s, seed, cycle)

@@ -34,7 +34,7 @@ def find_traps(cell: CellSpec, mapping: Mapping, g_uS: Tensor, seed: int) -> tup
 
     Reads the number of traps on the host; it is done once for each chip.
     """
-    found = []
+    traps = []
     for index, effect in enumerate(cell.read_noise):
         if not (isinstance(effect, TelegraphReadNoise) and effect.strength) or effect.slow:
             continue
@@ -45,8 +45,8 @@ def find_traps(cell: CellSpec, mapping: Mapping, g_uS: Tensor, seed: int) -> tup
         columns = g_uS.shape[-2]
         counts = torch.bincount(tile * columns + column, minlength=g_uS.shape[1] * columns)
         step = relative[tile, column, device, row]
-        found.append(Traps(tile, row, step, counts, effect.occupancy))
-    return tuple(found)
+        traps.append(Traps(tile, row, step, counts, effect.occupancy))
+    return tuple(traps)
 
 
 def telegraph_currents(inputs: Tensor, traps: Traps, draws: torch.Generator) -> Tensor:

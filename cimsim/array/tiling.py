@@ -1,14 +1,14 @@
-"""How a layer's weights lie on tiles, and the products per tile.
+"""Layout of a layer's weights on tiles, and the products per tile.
 
-All layers share one shape of cells: ``[tiles, columns, rows]``. A tiling knows how to bring a
-layer's weight into that shape and back, how to multiply an input with it tile by tile, and the two
-transposed products that a backward rule needs. Convolutions are multiplied as convolutions, with
+All layers share one shape of cells: ``[tiles, columns, rows]``. A tiling converts a layer's weight
+to that shape and back, multiplies an input with it tile by tile, and computes the two transposed
+products that backward rules need. Convolutions are multiplied as convolutions, with
 one group per tile: the unfolded input is never built.
 
-Rows are dealt out evenly, 784 inputs on tiles of 512 rows lie on two tiles of 392; or tile after
-tile is filled, and the last holds 272 beside idle rows, which carry zero weight and no input.
-Tiles in the column direction change no arithmetic here, because every column has its own scale and
-its own ADC conversion; wires and dead lines, which do care, look at ``columns`` themselves.
+Rows are distributed evenly: 784 inputs on tiles of 512 rows take two tiles of 392; or tile after
+tile is filled, and the last has 272 rows and idle rows, with zero weight and no input. Tiles in the
+column direction change no arithmetic here, because every column has its own scale and its own ADC
+conversion; wires and dead lines, which depend on them, use ``columns`` themselves.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cimsim.errors import CimsimError
-from cimsim.kernels.native import Lines, scratch
+from cimsim.kernels.memory import scratch
+from cimsim.kernels.types import Lines
 
 
 class Tiling(ABC):
     """The contract between a kind of layer and the array.
 
-    ``vector_dim`` and ``column_dim`` say where ``z``, the currents, has its input vectors (or
-    images) and its columns. The number of columns is that of the cells, which may be several for
-    each output.
+    ``vector_dim`` and ``column_dim`` are the dimensions of the input vectors (or images) and of the
+    columns in ``z``, the currents. There is one column per column of cells, which may be several
+    for each output.
     """
 
     vector_dim: int
@@ -40,7 +41,7 @@ class Tiling(ABC):
 
     @abstractmethod
     def to_cells(self, weight: Tensor) -> Tensor:
-        """The layer's weight as ``[tiles, columns, rows]``; unused rows hold zero."""
+        """The layer's weight as ``[tiles, columns, rows]``; unused rows are zero."""
 
     @abstractmethod
     def from_cells(self, cells: Tensor) -> Tensor:
@@ -50,18 +51,18 @@ class Tiling(ABC):
     def product(self, x: Tensor, cells: Tensor, slot: str | None = None) -> Tensor:
         """Currents ``z`` of every column of every tile, in this tiling's own shape.
 
-        They may lie in the scratch memory of that name, if one is given (on the CPU only).
+        They may be in the scratch memory ``slot``, if one is given (on the CPU only).
         """
 
     @abstractmethod
     def input_grad(self, dz: Tensor, cells: Tensor, x_shape: torch.Size) -> Tensor:
-        """Transposed product: what ``dz`` at the columns means at the input."""
+        """Transposed product: the gradient ``dz`` at the columns as a gradient at the input."""
 
     @abstractmethod
     def cells_grad(self, dz: Tensor, x: Tensor, slot: str | None = None) -> Tensor:
         """Outer product of ``dz`` and input, summed over vectors: ``[tiles, columns, rows]``.
 
-        It may lie in the scratch memory of that name, if one is given (on the CPU only).
+        It may be in the scratch memory ``slot``, if one is given (on the CPU only).
         """
 
     @abstractmethod
@@ -70,8 +71,8 @@ class Tiling(ABC):
 
     @abstractmethod
     def row_inputs(self, x: Tensor) -> Tensor:
-        """The inputs as the rows meet them, ``[tiles, vectors, rows]``: unfolded where the layer
-        is a convolution, so only for what cannot be written as a product."""
+        """The inputs of the rows, ``[tiles, vectors, rows]``: unfolded if the layer is a
+        convolution, so only for currents that are not a product."""
 
     @abstractmethod
     def by_column(self, z: Tensor) -> Tensor:
@@ -86,12 +87,12 @@ class Tiling(ABC):
         """Digital sum over the tiles that share an output: the layer's output shape."""
 
     @abstractmethod
-    def spread(self, dy: Tensor) -> Tensor:
+    def scatter(self, dy: Tensor) -> Tensor:
         """Transpose of :meth:`accumulate`: the output's gradient at every tile (a view)."""
 
     @abstractmethod
     def lines(self, z_shape: tuple[int, ...]) -> Lines:
-        """How ``z`` of that shape lies in memory."""
+        """Memory layout of ``z`` of that shape."""
 
     @abstractmethod
     def output_shape_of(self, x_shape: tuple[int, ...], outputs: int) -> tuple[int, ...]:
@@ -115,7 +116,7 @@ def _split(rows: int, limit: int, even: bool) -> tuple[int, int]:
 def _bmm(a: Tensor, b: Tensor, slot: str | None) -> Tensor:
     if a.is_cuda and a.dtype in (torch.bfloat16, torch.float16):
         return torch.bmm(a, b, out_dtype=torch.float32)
-    if slot is None:
+    if slot is None or not a.is_cpu:
         return torch.bmm(a, b)
     return torch.bmm(a, b, out=scratch(slot, (a.shape[0], a.shape[1], b.shape[2]), a.dtype))
 
@@ -168,7 +169,7 @@ class LinearTiling(Tiling):
     def accumulate(self, z: Tensor) -> Tensor:
         return z[0] if self.tiles == 1 else z.sum(0)
 
-    def spread(self, dy: Tensor) -> Tensor:
+    def scatter(self, dy: Tensor) -> Tensor:
         return dy.expand(self.tiles, *dy.shape)
 
     def lines(self, z_shape: tuple[int, ...]) -> Lines:
@@ -187,8 +188,8 @@ class LinearTiling(Tiling):
 
 @dataclass(frozen=True)
 class ConvGeometry:
-    """What a convolution over any number of dimensions does: channels, kernel, stride, zero
-    padding, dilation, groups."""
+    """Channels, kernel, stride, zero padding, dilation and groups of a convolution over any number
+    of dimensions."""
 
     in_channels: int
     out_channels: int
@@ -210,8 +211,8 @@ _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 class ConvTiling(Tiling):
     """``x [batch, in, *places]``, ``weight [out, in/groups, *kernel]``.
 
-    A tile holds whole input channels (as many rows each as the kernel has entries); the groups of
-    the layer are tiles of their own. Cells are ``[groups * split, out/groups, channels * kernel]``
+    A tile contains whole input channels (with one row per entry of the kernel); each group of the
+    layer has its own tiles. Cells are ``[groups * split, out/groups, channels * kernel]``
     and ``z [batch, groups, split, out/groups, *places']``: one grouped convolution does all tiles.
 
     Raises:
@@ -244,11 +245,11 @@ class ConvTiling(Tiling):
 
     @property
     def _missing(self) -> int:
-        """Channels that the tiles of a group have room for, beyond those that there are."""
+        """Unused channels of the tiles of a group."""
         return self.split * self.channels - self.group_channels
 
     def _more_channels(self, t: Tensor) -> Tensor:
-        """``t [..., channels, *places]`` with zeros in the channels that are missing."""
+        """``t [..., channels, *places]`` with zeros in the unused channels."""
         return F.pad(t, (0, 0) * self.geometry.dimensions + (0, self._missing))
 
     def _kernels(self, cells: Tensor) -> Tensor:
@@ -283,7 +284,7 @@ class ConvTiling(Tiling):
         return tiles
 
     def _transposed(
-        self, dz: Tensor, x: Tensor, cells: Tensor, wanted: tuple[bool, bool]
+        self, dz: Tensor, x: Tensor, cells: Tensor, needed: tuple[bool, bool]
     ) -> tuple[Tensor, Tensor]:
         g = self.geometry
         dx, dw, _ = torch.ops.aten.convolution_backward(
@@ -297,7 +298,7 @@ class ConvTiling(Tiling):
             False,
             [0] * g.dimensions,
             self.tiles,
-            [*wanted, False],
+            [*needed, False],
         )
         return dx, dw
 
@@ -322,13 +323,13 @@ class ConvTiling(Tiling):
     def row_inputs(self, x: Tensor) -> Tensor:
         g = self.geometry
         borders = [side for pad in reversed(g.padding) for side in (pad, pad)]
-        seen = F.pad(self._pad_channels(x), borders)
+        unfolded = F.pad(self._pad_channels(x), borders)
         for at, (kernel, stride, dilation) in enumerate(
             zip(g.kernel, g.stride, g.dilation, strict=True)
         ):
-            seen = seen.unfold(2 + at, dilation * (kernel - 1) + 1, stride)[..., ::dilation]
+            unfolded = unfolded.unfold(2 + at, dilation * (kernel - 1) + 1, stride)[..., ::dilation]
         # [batch, channels of all tiles, *places', *kernel]
-        by_tile: Tensor = seen.unflatten(1, (self.tiles, self.channels)).movedim(1, 0)
+        by_tile: Tensor = unfolded.unflatten(1, (self.tiles, self.channels)).movedim(1, 0)
         places = range(3, 3 + g.dimensions)
         ordered = by_tile.permute(0, 1, *places, 2, *range(3 + g.dimensions, by_tile.dim()))
         return ordered.reshape(self.tiles, -1, self.rows)
@@ -346,7 +347,7 @@ class ConvTiling(Tiling):
         summed = z.squeeze(2) if self.split == 1 else z.sum(2)
         return summed.flatten(1, 2)
 
-    def spread(self, dy: Tensor) -> Tensor:
+    def scatter(self, dy: Tensor) -> Tensor:
         grouped: Tensor = dy.unflatten(1, (self.geometry.groups, -1)).unsqueeze(2)
         return grouped.expand(-1, -1, self.split, *[-1] * (1 + self.geometry.dimensions))
 
@@ -358,7 +359,7 @@ class ConvTiling(Tiling):
         return x_shape[0], outputs, *self._places(x_shape)
 
     def _places(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """How many positions the output has in each dimension."""
+        """Number of positions of the output in each dimension."""
         g = self.geometry
         return tuple(
             (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1

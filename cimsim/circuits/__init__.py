@@ -1,4 +1,4 @@
-"""The circuits around the cells: weight mapping, wires, converters and their ranges."""
+"""Circuits around the cells: weight mapping, wires, converters and their ranges."""
 
 from cimsim.circuits.wires import (
     approximate_effective_conductance,

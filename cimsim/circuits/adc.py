@@ -1,4 +1,4 @@
-"""ADC: errors of the read-out before conversion, and converters that are tables of thresholds."""
+"""ADC: errors of the readout before conversion, and converters given by tables of thresholds."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from cimsim.seeds import generator
 
 
 def adc_converter(adc: ADC) -> Converter | None:
-    """The converter from values to codes; None if the ADC is ideal."""
+    """Return the converter from values to codes; None if the ADC is ideal."""
     return None if adc.bits is None else Converter(adc.bits, twos_complement=True)
 
 
-# What differs from ADC to ADC: drawn once per chip.
+# Errors that differ between ADCs, sampled once per chip.
 
 
 class AdcState(NamedTuple):
-    """Static errors of a layer's ADCs; None for those that there are not.
+    """Static errors of a layer's ADCs; None for errors that the profile does not have.
 
     Attributes:
-        gain: ``1 + error`` of the ADC that reads a column, ``[tiles, columns]``.
-        offset: as a fraction of the range, ``[tiles, columns]``.
+        gain: ``1 + error`` of the ADC of each column, ``[tiles, columns]``.
+        offset: offset as a fraction of the range, ``[tiles, columns]``.
         thresholds: inputs at which the code changes, ascending, in steps,
-            ``[tiles, adcs, 2^bits - 1]``; what :func:`looked_up` takes.
+            ``[tiles, adcs, 2^bits - 1]``; argument of :func:`looked_up`.
     """
 
     gain: Tensor | None
@@ -49,10 +49,10 @@ class AdcState(NamedTuple):
 
 
 def draw_adc(adc: ADC, tiles: int, columns: int, seed: int, like: Tensor) -> AdcState | None:
-    """The ADCs of the chip named by ``seed``; None if they are all alike.
+    """Sample the ADCs of the chip ``seed``; None if they are all equal.
 
-    An ADC reads ``columns_per_adc`` neighbouring columns, the last of a tile what is left. Tensors
-    have the dtype and device of ``like``.
+    An ADC reads ``columns_per_adc`` neighboring columns; the last ADC of a tile reads the rest.
+    Tensors have the dtype and device of ``like``.
     """
     shared = adc.columns_per_adc
     adcs = -(-columns // shared)
@@ -72,7 +72,7 @@ def draw_adc(adc: ADC, tiles: int, columns: int, seed: int, like: Tensor) -> Adc
             offset = per_column(effect.strength * effect.sigma_of_range * xi())
         else:
             thresholds = code_edges(effect, adc.bits, xi)
-            # Unequal groups have no shape of their own; then each column gets its ADC's table.
+            # Groups of unequal size: repeat the table of an ADC for each of its columns.
             thresholds = per_column(thresholds) if columns % shared else thresholds
     if gain is None and offset is None and thresholds is None:
         return None
@@ -83,7 +83,7 @@ def _normal(like: Tensor, shape: tuple[int, ...], draws: torch.Generator, *more:
     return like.new_empty(*shape, *more).normal_(generator=draws)
 
 
-# Errors of the read-out, before the conversion.
+# Errors of the readout, before the conversion.
 
 _TABLES = (SarMismatch, RampMismatch, PipelineError)
 
@@ -96,57 +96,85 @@ def distorted(
     offset: Tensor | None,
     temperature_C: float,
 ) -> Tensor:
-    """``z`` in ADC steps after the errors of the read-out, in the order of ``adc.errors``.
+    """Apply the errors of the readout to ``z`` in ADC steps, in the order of ``adc.errors``.
 
-    May overwrite ``z``, and returns ``z`` itself where nothing is wrong. The architecture's own
-    errors are not among them: they are the conversion that follows, see :func:`looked_up`.
+    May overwrite ``z``, and returns ``z`` itself without errors. Errors of the architecture are not
+    applied here but in the conversion; see :func:`looked_up`.
 
     Args:
-        z: of any shape; ``z / levels`` is the value over the range.
-        adc: the converters.
+        z: tensor of any shape; ``z / levels`` is the value over the range.
+        adc: profile of the converters.
         levels: number of codes above zero.
-        gain, offset: of :class:`AdcState`, in a shape that broadcasts to that of ``z``.
-        temperature_C: of the chip.
+        gain, offset: see :class:`AdcState`; their shapes must broadcast to that of ``z``.
+        temperature_C: operating temperature of the chip.
     """
-    # Not by singledispatch, as elsewhere: torch.compile could not look inside.
+    columns = _Columns(levels, gain, offset, temperature_C)
     for effect in adc.errors:
-        if not effect.strength or isinstance(effect, _TABLES):
-            continue
-        if isinstance(effect, GainError):
-            assert gain is not None
-            z = z.mul_(gain)
-        elif isinstance(effect, OffsetError):
-            assert offset is not None
-            z = z.add_(offset, alpha=levels)
-        elif isinstance(effect, Bow):
-            z = z.add_(bow_steps(effect, z, levels))
-        elif isinstance(effect, Compression):
-            z = z.div_(z.abs().mul_(effect.strength * effect.n / levels).add_(1.0))
-        elif isinstance(effect, ReadoutTemperature):
-            warmer_K = effect.strength * (temperature_C - effect.reference_C)
-            z = z.mul_(1.0 + effect.gain_per_K * warmer_K)
-            z = z.add_(effect.offset_of_range_per_K * warmer_K * levels)
-        else:
-            raise NotImplementedError(f"no circuit for ADC error {type(effect).__name__}")
+        if effect.strength and not isinstance(effect, _TABLES):
+            z = _with_error(effect, z, columns)
     return z
 
 
-# The conversion itself, where it is not plain rounding: a table for each ADC.
+class _Columns(NamedTuple):
+    """The arguments of :func:`distorted`."""
+
+    levels: int
+    gain: Tensor | None
+    offset: Tensor | None
+    temperature_C: float
+
+
+@singledispatch
+def _with_error(effect: object, z: Tensor, columns: _Columns) -> Tensor:
+    """Apply one error of the readout to ``z``, in place."""
+    raise NotImplementedError(f"no circuit for ADC error {type(effect).__name__}")
+
+
+@_with_error.register
+def _(effect: GainError, z: Tensor, columns: _Columns) -> Tensor:
+    assert columns.gain is not None
+    return z.mul_(columns.gain)
+
+
+@_with_error.register
+def _(effect: OffsetError, z: Tensor, columns: _Columns) -> Tensor:
+    assert columns.offset is not None
+    return z.add_(columns.offset, alpha=columns.levels)
+
+
+@_with_error.register
+def _(effect: Bow, z: Tensor, columns: _Columns) -> Tensor:
+    return z.add_(bow_steps(effect, z, columns.levels))
+
+
+@_with_error.register
+def _(effect: Compression, z: Tensor, columns: _Columns) -> Tensor:
+    return z.div_(z.abs().mul_(effect.strength * effect.n / columns.levels).add_(1.0))
+
+
+@_with_error.register
+def _(effect: ReadoutTemperature, z: Tensor, columns: _Columns) -> Tensor:
+    warmer_K = effect.strength * (columns.temperature_C - effect.reference_C)
+    z = z.mul_(1.0 + effect.gain_per_K * warmer_K)
+    return z.add_(effect.offset_of_range_per_K * warmer_K * columns.levels)
+
+
+# The conversion by a table for each ADC, unless it is plain rounding.
 
 
 def looked_up(z: Tensor, thresholds: Tensor, lowest: int) -> Tensor:
-    """``lowest`` plus the number of thresholds below ``z``, by binary search; NaN stays NaN.
+    """Return ``lowest`` plus the number of thresholds below ``z``, by binary search; keep NaN.
 
-    A value exactly on a threshold takes the lower code, where the plain converter rounds to even.
+    A value equal to a threshold gets the lower code; the plain converter rounds half to even.
 
     Args:
         z: ``[tiles, columns, vectors]`` in steps.
-        thresholds: ``[tiles, adcs, codes - 1]``, ascending; columns are dealt to ADCs in
-            neighbouring groups of equal size.
-        lowest: the lowest code.
+        thresholds: ``[tiles, adcs, codes - 1]``, ascending; each ADC converts a group of
+            neighboring columns, all of equal size.
+        lowest: lowest code.
 
     Returns:
-        Codes as whole-numbered floats, of the shape of ``z``.
+        Codes as integer-valued floats, in the shape of ``z``.
     """
     tiles, adcs, _ = thresholds.shape
     by_adc = z.reshape(tiles, adcs, -1).contiguous()
@@ -156,10 +184,10 @@ def looked_up(z: Tensor, thresholds: Tensor, lowest: int) -> Tensor:
 
 @singledispatch
 def code_edges(effect: object, bits: int, xi: Callable[[int], Tensor]) -> Tensor:
-    """Inputs in steps at which the code changes, ``[..., 2^bits - 1]``, ascending.
+    """Return the inputs in steps at which the code changes, ``[..., 2^bits - 1]``, ascending.
 
-    ``xi(n)`` draws ``n`` numbers from N(0, 1) for each ADC, ``[..., n]``; if all of them are 0 the
-    edges lie exactly half-way between the codes. A code that is never given has two equal edges.
+    ``xi(n)`` samples ``n`` numbers from N(0, 1) for each ADC, ``[..., n]``; if all of them are 0,
+    the edges are exactly halfway between the codes. A missing code has two equal edges.
     """
     raise NotImplementedError(f"no circuit for ADC error {type(effect).__name__}")
 
@@ -184,22 +212,22 @@ def _(effect: PipelineError, bits: int, xi: Callable[[int], Tensor]) -> Tensor:
     return pipeline_edges(xi(bits - 1).mul_(sigma).add_(1.0).clamp_min_(_LEAST_GAIN) * 2.0)
 
 
-_LEAST_GAIN = 0.01  # an amplifier may be weak, but it does not turn signs around
+_LEAST_GAIN = 0.01  # keeps the gain of an amplifier positive
 
 
 def sar_edges(capacitors: Tensor) -> Tensor:
-    """Edges of a successive approximation with ``capacitors [..., bits]``, smallest first.
+    """Return the edges of a successive approximation with ``capacitors [..., bits]``, LSB first.
 
-    The trial of a code compares the input with ``2^bits * (capacitors of its set bits) / (all of
-    them + 1)``; the one that is added is the dummy that ends the array, so that mismatch bends the
-    characteristic without stretching it. A trial decides only among the inputs that the trials
-    before have led to it. So the edge at its code is its own level, cut off to the edges left and
-    right of it, which earlier trials have set; where it lies beyond them, codes are missing.
+    The trial of a code compares the input with ``2^bits * (capacitors of its set bits) / (sum of
+    all + 1)``; the 1 is the dummy capacitor that terminates the array, so that mismatch bends the
+    characteristic without stretching it. A trial decides only among the inputs that reach it. The
+    edge at its code is therefore its level, clamped between the neighboring edges of earlier
+    trials; if the level is beyond these, codes are missing.
     """
     bits = capacitors.shape[-1]
     weights = capacitors * ((1 << bits) / (capacitors.sum(-1, keepdim=True) + 1.0))
     edges = torch.zeros_like(weights[..., :1])
-    for bit in range(bits):  # the level of every code's trial
+    for bit in range(bits):  # levels of the trials of all codes
         edges = torch.cat((edges, edges + weights[..., bit : bit + 1]), dim=-1)
     for bit in reversed(range(bits)):
         stride = 2 << bit
@@ -211,8 +239,11 @@ def sar_edges(capacitors: Tensor) -> Tensor:
 
 
 def ramp_edges(steps: Tensor) -> Tensor:
-    """Edges of a ramp with ``steps [..., 2^bits]``, which go from the lowest code's lower end to
-    the highest one's upper end and are stretched to do so."""
+    """Return the edges of a ramp with ``steps [..., 2^bits]``.
+
+    The steps are scaled so that they span the range from the lower end of the lowest code to the
+    upper end of the highest code.
+    """
     codes = steps.shape[-1]
     total = steps.sum(-1, keepdim=True)
     edges = steps.cumsum(-1) * (codes / total)
@@ -220,26 +251,27 @@ def ramp_edges(steps: Tensor) -> Tensor:
 
 
 def pipeline_edges(gains: Tensor) -> Tensor:
-    """Edges of a pipeline of 1.5-bit stages with residue ``gains [..., bits - 1]``, first to last.
+    """Return the edges of a pipeline of 1.5-bit stages with residue ``gains [..., bits - 1]``.
 
-    A stage decides ``d`` in {-1, 0, 1} with thresholds at ±1/4 of its reference and hands on
-    ``gain * (r - d/2)``; the last residue is rounded to -1, 0 or 1. With ``d`` in binary and the
-    sum cut off to the codes there are, that is ``round(r * 2^(bits-1))`` for gains of 2.
+    Gains are ordered from first to last stage. A stage decides ``d`` in {-1, 0, 1} with thresholds
+    at ±1/4 of its reference and passes on ``gain * (r - d/2)``; the last residue is rounded to -1,
+    0 or 1. With the binary-weighted sum of ``d`` clipped to the existing codes, this is
+    ``round(r * 2^(bits-1))`` for gains of 2.
 
-    A gain above 2 makes the code step back where ``d`` changes, which no table of edges can say.
-    Then the edges are those that a code density test finds: as much of the input lies below the
-    edge of a code as gives smaller codes.
+    With a gain above 2 the code decreases where ``d`` changes, which a table of edges cannot
+    represent. The edges are then those of a code density test: the share of inputs below the edge
+    of a code is the share that gives smaller codes.
     """
     first = gains[..., :1]
     edges = torch.cat((torch.full_like(first, -0.5), torch.full_like(first, 0.5)), dim=-1)
     for stage in reversed(range(gains.shape[-1])):
         gain = gains[..., stage : stage + 1]
         half = edges.shape[-1] // 2
-        # Which residue gives the sum its edge, for each decision; those beyond all residues are
-        # infinite. Then the part of the input below it, within what makes that decision.
+        # For each decision, the residue at which the sum reaches an edge (infinite beyond all
+        # residues); then the part of the input below it, within the interval of that decision.
         low = F.pad(edges, (0, 2 * half), value=torch.inf) / gain - 0.5
         middle = F.pad(F.pad(edges, (half, 0), value=-torch.inf), (0, half), value=torch.inf) / gain
         high = F.pad(edges, (2 * half, 0), value=-torch.inf) / gain + 0.5
         edges = low.clamp_max_(-0.25) + middle.clamp_(-0.25, 0.25) + high.clamp_min_(0.25)
-    # Half the table's length is 2^(bits-1); its last edge leads to a code that is cut off.
+    # Half the table's length is 2^(bits-1); its last edge belongs to a code that is clipped.
     return edges[..., :-1] * (edges.shape[-1] / 2)

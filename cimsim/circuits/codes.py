@@ -1,4 +1,4 @@
-"""Converters whose codes are no even steps: comparators, tables, and tables fitted to data."""
+"""Converters with uneven codes: comparators, tables, and tables fitted to data."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ _SETTLED = 1e-7  # of the range
 
 
 class CodeTable(NamedTuple):
-    """The value of each code, ascending, and the values at which the code changes, one fewer; both
-    as fractions of the range."""
+    """Ascending values of the codes and thresholds between them, as fractions of the range."""
 
     values: Tensor
     thresholds: Tensor
 
     @classmethod
     def nearest(cls, values: Tensor) -> CodeTable:
-        """The table whose results are the nearest of ``values``."""
+        """Return the table that rounds to the nearest of ``values``."""
         return cls(values, (values[1:] + values[:-1]) / 2)
 
     def coded(self, u: Tensor) -> Tensor:
-        """The values that ``u`` becomes, of its shape; on a threshold the lower one, and NaN stays
-        NaN."""
+        """Convert ``u`` elementwise; a value on a threshold gets the lower code, NaN stays NaN."""
         codes = torch.bucketize(u.contiguous(), self.thresholds)
         return torch.where(u.isnan(), u, self.values[codes])
 
     def inside(self, u: Tensor) -> Tensor:
-        """Which of ``u`` lie between the outermost values, beyond which they are cut off."""
+        """Return a mask of the elements of ``u`` between the outermost values (not clipped)."""
         return (u >= self.values[0] - EDGE) & (u <= self.values[-1] + EDGE)
 
 
 def is_fitted(adc: ADC) -> bool:
-    """Whether calibration finds the values of the codes."""
+    """Return whether calibration determines the values of the codes."""
     return adc.bits is not None and isinstance(adc.codes, FittedCodes)
 
 
 def fixed_table(adc: ADC, like: Tensor) -> CodeTable | None:
-    """The codes that the profile gives, in the dtype and on the device of ``like``; None where they
-    are even steps or fitted."""
+    """Return the profile's table of codes, with the dtype and device of ``like``.
+
+    None if codes are evenly spaced or fitted.
+    """
     if isinstance(adc.codes, TableCodes):
         values = like.new_tensor(adc.codes.values_of_range)
         if adc.codes.thresholds_of_range is None:
@@ -56,15 +56,15 @@ def fixed_table(adc: ADC, like: Tensor) -> CodeTable | None:
 
 
 def lloyd_max(u: Tensor, bits: int) -> Tensor:
-    """Values of ``2^bits`` codes of least mean squared error for the samples ``u``, ascending.
+    """Return ``2^bits`` ascending code values that minimize the mean squared error of ``u``.
 
-    Begins at quantiles; then each value becomes the mean of the samples nearest to it, until none
-    moves. Where there are fewer different samples than codes, some values are equal.
+    The iteration starts at quantiles and replaces each value by the mean of the samples nearest to
+    it until convergence. With fewer distinct samples than codes, some values are equal.
     Source: S. P. Lloyd, IEEE Trans. Inf. Theory 28, 129 (1982), method I.
 
     Args:
-        u: samples over their range, of any shape, at least one.
-        bits: of the ADC.
+        u: samples over their range, in any shape, at least one.
+        bits: resolution of the ADC.
     """
     samples = u.detach().double().flatten().sort().values
     count = len(samples)
@@ -77,7 +77,7 @@ def lloyd_max(u: Tensor, bits: int) -> Tensor:
         sizes = edges.diff()
         means = total[edges].diff() / sizes.clamp_min(1)
         moved = torch.where(sizes > 0, means, values)
-        moved = moved.cummax(0).values  # an empty cell keeps its value, which others may pass
+        moved = moved.cummax(0).values  # an empty interval keeps its value, which others may exceed
         settled = bool((moved - values).abs().max() < _SETTLED)
         values = moved
         if settled:

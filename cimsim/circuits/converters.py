@@ -1,4 +1,4 @@
-"""What DAC and ADC have in common: uniform codes, saturation, and a bow."""
+"""Common parts of DAC and ADC: uniform codes, saturation, and the bow error."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from cimsim.profile import Bow
 
-# A value this far beyond the range, as a fraction of it, still counts as inside: whether a value at
-# full scale is cut off must not depend on the rounding of a division, of a sum, or of a range that
-# is kept in float32. The fused kernels have the same constant.
+# Values beyond the range by up to this fraction count as inside: whether a full-scale value is
+# clipped must not depend on the rounding of a division, of a sum, or of a range stored in float32.
+# The fused kernels use the same constant.
 EDGE = 2.0**-16
 
 
@@ -20,10 +20,10 @@ EDGE = 2.0**-16
 class Converter:
     """``code = round(clamp(v / step, lowest, L))``, ``step = range / L``, ``L = 2^(bits-1) - 1``.
 
-    ``2^bits`` codes in two's complement, one less with sign and magnitude, which has two zeros;
-    ``unsigned`` ones go from 0 to ``L = 2^bits - 1``. Rounds half to even. ``v = code * step``
-    afterwards. Codes are whole-numbered floats, ready for a product; ``storage`` is the type that
-    keeps them small. One bit is a comparator, whose codes -1 and 1 are no even steps.
+    There are ``2^bits`` codes in two's complement, and one less with sign and magnitude, which has
+    two zeros; ``unsigned`` codes are 0 to ``L = 2^bits - 1``. Rounding is half to even, and the
+    converted value is ``code * step``. Codes are integer-valued floats, for use in products;
+    ``storage`` is the integer type to store them in. One bit is a comparator with codes -1 and 1.
     """
 
     bits: int
@@ -51,19 +51,20 @@ class Converter:
 
     @property
     def storage(self) -> torch.dtype:
-        """The smallest integer type that holds every code."""
+        """The smallest integer type that can represent all codes."""
         if self.bits > 8:
             return torch.int32 if self.levels > 32767 else torch.int16
         return torch.uint8 if self.unsigned else torch.int8
 
     def inside(self, steps: Tensor) -> Tensor:
-        """Which of ``steps = v / step`` lie within the range."""
+        """Return a mask of the elements of ``steps = v / step`` within the range."""
         return (steps >= self.lowest * (1 + EDGE)) & (steps <= self.levels * (1 + EDGE))
 
     def encode(self, steps: Tensor, want_inside: bool = True) -> tuple[Tensor, Tensor | None]:
-        """Codes of ``steps = v / step``, and which of them were inside the range (slope 1).
+        """Return the codes of ``steps = v / step``, and a mask of those in the range (slope 1).
 
-        Both have the shape of ``steps``, which may be overwritten; the mask is None unless wanted.
+        Both have the shape of ``steps``, which may be overwritten; the mask is None without
+        ``want_inside``.
         """
         if not want_inside:
             return steps.clamp_(self.lowest, self.levels).round_(), None
@@ -74,10 +75,10 @@ _BOW_PEAK = 2 / (3 * math.sqrt(3))  # the largest value of u - u^3 in [0, 1]
 
 
 def bow_steps(bow: Bow, steps: Tensor, levels: int) -> Tensor:
-    """By how much ``bow`` moves ``steps``, in steps: a new tensor of the same shape.
+    """Return the change of ``steps`` by ``bow``, in steps: a new tensor of the same shape.
 
-    ``strength * peak_of_range * L * (u - u^3) / max(u - u^3)``, ``u = clamp(steps / L, -1, 1)``: a
-    value outside the range is moved no more than one at its edge, which is not at all.
+    ``strength * peak_of_range * L * (u - u^3) / max(u - u^3)``, ``u = clamp(steps / L, -1, 1)``:
+    values at or beyond the edges of the range do not change.
     """
     u = (steps / levels).clamp_(-1.0, 1.0)
     size = bow.strength * bow.peak_of_range * levels / _BOW_PEAK

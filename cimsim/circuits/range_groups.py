@@ -1,4 +1,4 @@
-"""Which columns of a layer share one full scale of their ADCs."""
+"""Groups of columns that share the full scale of their ADCs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ _AXES = {"layer": (), "slice": (1,), "tile": (0,), "column": (0, 1, 2)}
 
 @dataclass(frozen=True)
 class RangeGroups:
-    """Physical columns of ``tiles`` tiles, ``slices`` times ``columns`` on each, with one full
-    scale ``per`` layer, slice, tile or column."""
+    """Grouping of the physical columns of a layer by full scale.
+
+    There are ``tiles`` tiles of ``slices * columns`` columns, with one full scale ``per`` layer,
+    slice, tile or column.
+    """
 
     per: str
     tiles: int
@@ -22,8 +25,10 @@ class RangeGroups:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the full scales: ``()``, ``[slices]`` (or ``()`` of a single one), ``[tiles]``,
-        or ``[tiles, slices * columns]``."""
+        """Shape of the full scales.
+
+        ``()``, ``[slices]`` (``()`` for one slice), ``[tiles]``, or ``[tiles, slices * columns]``.
+        """
         if self.per == "column":
             return self.tiles, self.slices * self.columns
         if self.per == "slice" and self.slices == 1:
@@ -32,19 +37,18 @@ class RangeGroups:
 
     @property
     def count(self) -> int:
-        """How many full scales there are."""
+        """Number of full scales."""
         return math.prod(self.shape)
 
     def of_columns(self, full_scales: Tensor) -> Tensor:
-        """``full_scales`` of :attr:`shape`, or one number for all, at every column: ``[tiles,
-        slices * columns]``."""
+        """Expand full scales of :attr:`shape`, or a scalar, to ``[tiles, slices * columns]``."""
         if full_scales.dim() == 0:
             return full_scales.expand(self.tiles, self.slices * self.columns)
         kept = [n if axis in self._axes else 1 for axis, n in enumerate(self._sizes)]
         return full_scales.reshape(kept).expand(self._sizes).flatten(1)
 
     def gathered(self, by_column: Tensor) -> Tensor:
-        """``[tiles, slices * columns, vectors]`` as ``[count, values]``."""
+        """Rearrange ``[tiles, slices * columns, vectors]`` to ``[count, values]``."""
         parts: Tensor = by_column.unflatten(1, (self.slices, self.columns))
         front = parts.movedim(self._axes, tuple(range(len(self._axes))))
         return front.reshape(self.count, -1)

@@ -1,4 +1,4 @@
-"""Where to set a converter's full scale: measured once on training data, then fixed."""
+"""Calibration of a converter's full scale on training data."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ _MOST_SAMPLES = 1 << 20  # of all groups
 _FEWEST_SAMPLES = 1 << 12  # of each
 _CANDIDATES = 96
 
-Quantised: TypeAlias = "Callable[[Tensor], Tensor]"
+Quantized: TypeAlias = "Callable[[Tensor], Tensor]"
 
 
 class RangeObserver:
-    """Collects a signal over calibration batches and proposes full scales: one for each of its
-    ``groups``."""
+    """Collects a signal over calibration batches and computes a full scale for each group."""
 
     def __init__(self, groups: int = 1) -> None:
         self.groups = groups
@@ -45,15 +44,14 @@ class RangeObserver:
 
     @property
     def seen(self) -> bool:
-        """Whether there was any value at all."""
+        """True if any value was observed."""
         return self._values > 0
 
     def observe(self, v: Tensor) -> None:
-        """Keep a random subset of ``v [groups, ...]`` (of any shape where there is one group), and
-        of all values the peak and the mean square; never the graph.
+        """Add ``v [groups, ...]`` (any shape for one group) to the statistics, without its graph.
 
-        Random, because evenly spaced samples fall into step with the signal's own layout and see a
-        single pixel or feature of it.
+        Peak and mean square use all values; samples are a random subset, because evenly spaced
+        samples could always hit the same pixel or feature.
         """
         flat = v.detach().reshape(self.groups, -1)
         count = flat.shape[1]
@@ -74,57 +72,56 @@ class RangeObserver:
         norms = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
         self._squares += norms.square().cpu()
         self._values += count
-        # The larger of a number and NaN is NaN, so that it stays.
+        # torch.maximum propagates NaN.
         self._peaks = torch.maximum(self._peaks, flat.abs().amax(1).double().cpu())
         self._lowest = min(self._lowest, flat.min().item())
 
     @property
     def peaks(self) -> Tensor:
-        """Largest magnitude of each group, ``[groups]``; 0 if nothing was seen."""
+        """Largest magnitude of each group, ``[groups]``; 0 without values."""
         return self._peaks
 
     @property
     def lowest(self) -> float:
-        """The lowest value of all; infinite if nothing was seen."""
+        """Lowest value of all groups; infinite without values."""
         return self._lowest
 
     @property
     def rms(self) -> Tensor:
-        """Root mean square of everything seen, ``[groups]``; 0 if nothing was."""
+        """Root mean square of each group, ``[groups]``; 0 without values."""
         return (self._squares / max(1, self._values)).sqrt()
 
     @property
     def samples(self) -> Tensor:
-        """The values that were kept, ``[groups, values]``."""
+        """Random subset of the values, ``[groups, values]``."""
         return torch.cat(self._samples, dim=1)
 
-    def full_scales(self, rule: Range, quantised: Quantised, noise_of_range: float = 0.0) -> Tensor:
-        """The ranges that ``rule`` proposes, ``[groups]``.
+    def full_scales(self, rule: Range, quantized: Quantized, noise_of_range: float = 0.0) -> Tensor:
+        """Return the full scales according to ``rule``, ``[groups]``.
 
-        ``quantised`` makes of values over their range what a converter does; ``noise_of_range`` is
-        noise that grows with the range, as a fraction of it. A group that is zero throughout gets
-        range 1, unless the range is fixed.
+        ``quantized`` applies the converter to values over their range; ``noise_of_range`` is noise
+        proportional to the range. A group of zeros gets range 1, unless the range is fixed.
         """
         if isinstance(rule, FixedRange):
             return torch.full((self.groups,), rule.full_scale)
         if not self.seen:
             return torch.ones(self.groups)
-        scales = _full_scales(rule, self, quantised, noise_of_range).float()
+        scales = _full_scales(rule, self, quantized, noise_of_range).float()
         return torch.where(self._peaks == 0.0, torch.ones_like(scales), scales)
 
 
-def even_steps(levels: int) -> Quantised:
-    """Rounding to ``levels`` even steps on either side of zero, and clipping."""
+def even_steps(levels: int) -> Quantized:
+    """Return a function that rounds to ``levels`` even steps on each side of zero, and clips."""
 
-    def quantised(u: Tensor) -> Tensor:
+    def quantized(u: Tensor) -> Tensor:
         return (u * levels).round_().clamp_(-levels, levels) / levels
 
-    return quantised
+    return quantized
 
 
 @singledispatch
 def _full_scales(
-    rule: object, seen: RangeObserver, quantised: Quantised, noise_of_range: float
+    rule: object, seen: RangeObserver, quantized: Quantized, noise_of_range: float
 ) -> Tensor:
     raise NotImplementedError(f"no way to set a range by {type(rule).__name__}")
 
@@ -134,12 +131,14 @@ def _full_scales(
 def _(
     rule: LearnedRange | MinimumErrorRange,
     seen: RangeObserver,
-    quantised: Quantised,
+    quantized: Quantized,
     noise_of_range: float,
 ) -> Tensor:
-    """``argmin_r mean((v - Q_r(v))^2) + (noise_of_range r)^2`` over a geometric grid from the peak
-    down to a hundredth of it."""
-    # Exactly scaled to about 1, as squares of small numbers would underflow.
+    """Return ``argmin_r mean((v - Q_r(v))^2) + (noise_of_range r)^2``.
+
+    ``r`` is on a geometric grid from the peak to a hundredth of it.
+    """
+    # Scaled to about 1 by a power of two, because squares of small numbers would underflow.
     unit = torch.frexp(seen.peaks.where(seen.peaks.isfinite(), 1.0)).exponent
     samples = torch.ldexp(seen.samples.double(), -unit.unsqueeze(1)).float()
     peaks = torch.ldexp(seen.peaks, -unit).float()
@@ -148,26 +147,26 @@ def _(
     for ranges in candidates:
         r = ranges.clamp_min(torch.finfo(torch.float32).tiny).unsqueeze(1)
         noise = (noise_of_range * ranges).square()
-        errors.append((quantised(samples / r) * r - samples).square().mean(1) + noise)
+        errors.append((quantized(samples / r) * r - samples).square().mean(1) + noise)
     best = torch.stack(errors).argmin(0)
     return torch.ldexp(candidates.gather(0, best.unsqueeze(0)).squeeze(0).double(), unit)
 
 
 @_full_scales.register
-def _(rule: PeakRange, seen: RangeObserver, quantised: Quantised, noise_of_range: float) -> Tensor:
+def _(rule: PeakRange, seen: RangeObserver, quantized: Quantized, noise_of_range: float) -> Tensor:
     return seen.peaks
 
 
 @_full_scales.register
 def _(
-    rule: PercentileRange, seen: RangeObserver, quantised: Quantised, noise_of_range: float
+    rule: PercentileRange, seen: RangeObserver, quantized: Quantized, noise_of_range: float
 ) -> Tensor:
     share = rule.percentile / 100
     quantiles = torch.stack([group.abs().quantile(share) for group in seen.samples])
-    # A signal may be zero more often than that; a range of zero would be none at all.
+    # The percentile of a sparse signal may be zero, which is not a valid range.
     return torch.where(quantiles > 0, quantiles.double(), seen.peaks)
 
 
 @_full_scales.register
-def _(rule: SigmaRange, seen: RangeObserver, quantised: Quantised, noise_of_range: float) -> Tensor:
+def _(rule: SigmaRange, seen: RangeObserver, quantized: Quantized, noise_of_range: float) -> Tensor:
     return rule.k * seen.rms

@@ -1,11 +1,12 @@
-r"""Wires: what a crossbar with resistive lines looks like from outside (IR drop).
+r"""Crossbars with resistive lines (IR drop).
 
-Word lines are driven at the left, bit lines are grounded at the bottom, a cell joins each crossing:
+Word lines are driven at the left, bit lines are grounded at the bottom, with a cell at each
+crossing:
 
 ```
- V_0 --source--word--o--word--o--        A word line ends open on the right, a bit line at the
-                     |        |          top. The first segment of a word line and the last of a
-                    bit      bit         bit line exist, in series with source and sink.
+ V_0 --source--word--o--word--o--        A word line is open at the right end, a bit line at the
+                     |        |          top. The first segment of a word line and the last segment
+                    bit      bit         of a bit line are in series with source and sink.
  V_1 --source--word--o--word--o--
                      |        |
                     bit      bit
@@ -14,10 +15,10 @@ Word lines are driven at the left, bit lines are grounded at the bottom, a cell 
                      0        0
 ```
 
-The network is linear, so ``I = V @ G_eff`` exactly, and ``G_eff`` has to be found only once. It is
-found by joining patches of the crossbar, pair by pair: the inside of a patch never matters again,
-so the work is ``O(n^3)`` for n x n cells, and most of it is batched matrix products. Wires enter as
-resistances and cells as conductances, so wires of none and open cells need no exceptions.
+The network is linear, so ``I = V @ G_eff`` exactly, and ``G_eff`` is computed only once, by joining
+patches of the crossbar pairwise. The interior of a patch is eliminated, so the cost is ``O(n^3)``
+for n x n cells, mostly batched matrix products. Wires are given as resistances and cells as
+conductances, so that wires of zero resistance and open cells need no special case.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ from torch.autograd.function import once_differentiable
 
 from cimsim.errors import CimsimError
 
-_MOST_CELLS = 1 << 17  # solved at once; a gradient takes some 3 kB for each on the way
+_MOST_CELLS = 1 << 17  # solved at once; a gradient needs about 3 kB per cell
 
 
 class _Resistances(NamedTuple):
-    """In ohm: word segment, first word segment with its source, bit segment, last with its sink."""
+    """In ohm: word segment, first segment with source, bit segment, last segment with sink."""
 
     word: float
     first: float
@@ -53,26 +54,26 @@ def effective_conductance(
     r_source_ohm: float = 0.0,
     r_sink_ohm: float = 0.0,
 ) -> Tensor:
-    """``G_eff`` of a crossbar: column currents into ground are ``V @ G_eff``, exactly.
+    """Return ``G_eff`` of a crossbar, exactly: column currents into ground are ``V @ G_eff``.
 
-    Nodal analysis: at each of the two nodes of a cell, currents through its wires and the cell add
-    up to zero. Solved directly, see :class:`_Patch`; nothing is iterated or neglected.
+    Nodal analysis: at each of the two nodes of a cell, the currents through wires and cell add up
+    to zero. The solution is direct (see :class:`_Patch`), without iteration or approximation.
 
-    Measured deviation, relative to the largest element: in float64 at most 2e-12, from a sparse
-    solution up to 256 x 256 and from one in fractions for wires of 0 to 1 Mohm in any combination
-    (there also 2e-11 of each single element). In float32 at most 2e-5 for wires up to 100 ohm and
-    terminals up to 1 kohm at 256 x 256, and 6e-4 where 1 uohm meets 1 Mohm.
+    Measured deviation, relative to the largest element: in float64 at most 2e-12, compared to a
+    sparse solution up to 256 x 256, and to one in fractions for wires of 0 to 1 Mohm in any
+    combination (there also at most 2e-11 of each element). In float32 at most 2e-5 for wires up to
+    100 ohm and terminals up to 1 kohm at 256 x 256, and 6e-4 with both 1 uohm and 1 Mohm.
 
     Args:
         g_S: conductances of the cells in siemens, ``[..., rows, columns]``, at least 0.
-        r_word_ohm: word line between neighbouring cells, and before the first.
-        r_bit_ohm: bit line between neighbouring cells, and behind the last.
-        r_source_ohm: driver of each word line.
-        r_sink_ohm: read-out of each bit line.
+        r_word_ohm: resistance of the word line between neighboring cells, and before the first.
+        r_bit_ohm: resistance of the bit line between neighboring cells, and after the last.
+        r_source_ohm: resistance of the driver of each word line.
+        r_sink_ohm: resistance of the readout of each bit line.
 
     Returns:
-        Effective conductances in siemens, of the shape and dtype of ``g_S`` (half precision is
-        computed in float32); ``g_S`` itself where all resistances are 0. Differentiable once in
+        Effective conductances in siemens, in the shape and dtype of ``g_S`` (half precision is
+        computed in float32); ``g_S`` itself if all resistances are 0. Differentiable once in
         ``g_S``.
 
     Raises:
@@ -107,16 +108,17 @@ def approximate_effective_conductance(
     r_source_ohm: float = 0.0,
     r_sink_ohm: float = 0.0,
 ) -> Tensor:
-    """A cheap approximation of :func:`effective_conductance`, first order in the resistances.
+    """Approximate :func:`effective_conductance` to first order in the resistances.
 
     ``G_ij = g_ij / (1 + sum_k R_jk g_ik + sum_k R'_ik g_kj)`` with the path resistances R of a word
-    line and R' of a bit line: every cell loses what its own two lines would lose at the nominal
-    currents. Two matrix products; arguments, result and errors as there, any number of derivatives.
+    line and R' of a bit line: the loss of every cell is that of its two lines at the nominal
+    currents. This takes two matrix products. Arguments, result and errors are as in
+    :func:`effective_conductance`; the result is differentiable any number of times.
 
-    Measured for cells of 1 to 25 uS and 1 ohm for each segment, at 64 x 64, 128 x 128, 256 x 256:
-    off by 0.06 %, 0.7 %, 4.2 % of the largest element (no wires at all: 6 %, 19 %, 54 %), and a
-    single element, far from the driven ends, by 0.7 %, 10 %, 56 % of itself. The sum of all, so
-    the mean current, is right to 0.2 %.
+    Measured errors for cells of 1 to 25 uS and 1 ohm per segment, at 64 x 64, 128 x 128, 256 x 256:
+    0.06 %, 0.7 %, 4.2 % of the largest element (without any wires: 6 %, 19 %, 54 %); for a single
+    element, far from the driven ends, 0.7 %, 10 %, 56 % of that element. The error of the sum of
+    all elements, and so of the mean current, is at most 0.2 %.
     """
     resistances = _checked(
         r_word_ohm=r_word_ohm, r_bit_ohm=r_bit_ohm, r_source_ohm=r_source_ohm, r_sink_ohm=r_sink_ohm
@@ -138,27 +140,29 @@ def gated_currents(
     r_sink_ohm: float = 0.0,
     r_supply_ohm: float = 0.0,
 ) -> Tensor:
-    """Column currents, per volt, of cells that only the rows switched on connect to their bit line.
+    """Return column currents per volt of gated cells, which conduct only in rows switched on.
 
-    No current flows from column to column, so each is a ladder, exact in ``O(m)``. Behind an ideal
-    supply the conductance ``c`` is followed down the bit line: ``c <- c + g_i`` where row i is on,
-    ``c <- c / (1 + r c)`` along the segment below it. For a supply line see
+    No current flows between columns, so each column is a ladder with an exact solution in ``O(m)``.
+    With an ideal supply, the conductance ``c`` is accumulated down the bit line: ``c <- c + g_i``
+    if row i is on, ``c <- c / (1 + r c)`` along the segment below it. For a supply line see
     :func:`_between_two_rails`.
 
     Args:
-        on: which rows are on, ``[..., vectors, rows]``, boolean or 0 and 1.
+        on: rows that are on, ``[..., vectors, rows]``, boolean or 0 and 1.
         g_S: conductances in siemens, ``[..., rows, columns]``; leading dimensions broadcast.
-        r_bit_ohm: bit line between neighbouring cells, and behind the last.
-        r_sink_ohm: read-out of each bit line.
-        r_supply_ohm: supply line of each column, between neighbouring cells and before the first;
-            it is fed at the top, where the bit line ends, and ends at the bottom.
+        r_bit_ohm: resistance of the bit line between neighboring cells, and after the last.
+        r_sink_ohm: resistance of the readout of each bit line.
+        r_supply_ohm: resistance of the supply line of each column, between neighboring cells and
+            before the first; it is fed at the top, at the open end of the bit line, and is open at
+            the bottom.
 
     Returns:
-        Currents in ampere for a supply of 1 V, ``[..., vectors, columns]``, of the dtype of
+        Currents in ampere for a supply of 1 V, ``[..., vectors, columns]``, in the dtype of
         ``g_S`` (half precision is computed in float32).
 
     Raises:
-        CimsimError: if a conductance or resistance is negative or not finite, or the rows differ.
+        CimsimError: if a conductance or resistance is negative or not finite, or if the numbers of
+            rows differ.
 
     Source: Kirchhoff's laws.
 
@@ -170,7 +174,7 @@ def gated_currents(
     _check_conductances(g_S)
     rows = g_S.shape[-2]
     if on.dim() < 1 or on.shape[-1] != rows:
-        raise CimsimError(f"{rows} rows of cells need as many switches, not {tuple(on.shape)}")
+        raise CimsimError(f"the last dimension of 'on' must be {rows} rows, got {tuple(on.shape)}")
     g = _computable(g_S)
     switched = on.to(g.dtype)
     cells = (switched[..., i : i + 1] * g[..., i : i + 1, :] for i in range(rows))
@@ -184,11 +188,12 @@ def gated_currents(
 
 
 def _between_two_rails(cells: Iterator[Tensor], r_bit: float, r_supply: float) -> Tensor:
-    """Conductance from the supply to the lower end of a bit line, both of resistive wire.
+    """Return the conductance from the supply to the lower end of a bit line, both resistive.
 
-    For a current J out of the lower end of the supply line and a voltage b at that of the bit line,
-    the rows so far have the supply end at ``(1 - share) - ohm J + share b`` and a current out of
-    the bit line of ``siemens (1 - b) - share J``. Wires and cells change the three as they must.
+    For a current J out of the lower end of the supply line and a voltage b at the lower end of the
+    bit line, the rows so far give the voltage ``(1 - share) - ohm J + share b`` at the end of the
+    supply line and the current ``siemens (1 - b) - share J`` out of the bit line. Every segment and
+    cell updates these three numbers.
     """
     siemens = share = ohm = None
     for g in cells:
@@ -228,7 +233,7 @@ def _check_conductances(g_S: Tensor) -> None:
 
 
 def _path_resistances(nodes: int, first: float, segment: float, like: Tensor) -> Tensor:
-    """``first + segment * min(j, k)``: what the paths from the driven end to two nodes share."""
+    """Return ``first + segment * min(j, k)``, shared by the paths to nodes j and k."""
     index = torch.arange(nodes, device=like.device)
     return first + segment * torch.minimum(index, index.unsqueeze(-1)).to(like.dtype)
 
@@ -238,26 +243,26 @@ def _computable(g_S: Tensor) -> Tensor:
 
 
 def _full_precision(g_S: Tensor) -> torch.autocast:
-    """Autocast, if it is on, is not for this."""
+    """Disable autocast."""
     return torch.autocast(g_S.device.type, enabled=False)
 
 
-# The direct solution: patches of the crossbar, and how two of them are joined.
+# The direct solution, which joins patches of the crossbar.
 
 
 class _Patch(NamedTuple):
-    """A rectangle of cells, p word lines by q bit lines, each with its wires to the left and below.
+    """A rectangle of cells, p word lines by q bit lines, with the wires to the left and below.
 
-    A line enters the patch at a driven end, Left or Bottom, whose voltage is given, and leaves it
-    at an open end, Right or Top, into which a current is given:
+    A line enters the patch at a driven end, Left or Bottom, whose voltage is prescribed, and leaves
+    it at an open end, Right or Top, whose current is prescribed:
 
         i_L = LL v_L - LB v_B - RL' i_R - TL' i_T          v_R = RL v_L + RB v_B + RR i_R + RT i_T
         i_B = BB v_B - LB' v_L - RB' i_R - TB' i_T         v_T = TL v_L + TB v_B + RT' i_R + TT i_T
 
     with currents into the patch and ``'`` the transpose (the network is reciprocal). All elements
-    are at least 0, except off the diagonals of LL and BB. This mixture of voltages and currents
-    always exists, and keeps resistances, conductances and ratios apart, which saves the digits that
-    a plain nodal matrix loses between wires of 1 ohm and cells of 1 Mohm.
+    are at least 0, except off the diagonals of LL and BB. This hybrid representation always exists
+    and separates resistances, conductances and ratios, which avoids the loss of precision of a
+    plain nodal matrix with wires of 1 ohm and cells of 1 Mohm.
 
     Each field is ``[patches, ports, ports]``, with p ports L and R and q ports B and T.
     """
@@ -274,19 +279,19 @@ class _Patch(NamedTuple):
     TT: Tensor
 
     def mirrored(self) -> _Patch:
-        """The same patch with word lines called bit lines and the other way round."""
+        """Return the patch with word lines and bit lines exchanged."""
         LL, LB, BB, RL, RB, TL, TB, RR, RT, TT = self
         return _Patch(BB, LB.mT, LL, TB, TL, RB, RL, TT, RT.mT, RR)
 
     def without_right(self) -> _Patch:
-        """With its right ends left open for ever."""
+        """Return the patch with its right ends open."""
         return self._replace(
             RL=self.RL[:, :0], RB=self.RB[:, :0], RR=self.RR[:, :0, :0], RT=self.RT[:, :0]
         )
 
 
 def _cells(g: Tensor, left: Tensor, below: Tensor) -> _Patch:
-    """One cell each: ``g`` with the resistances of its two wires, all ``[cells, 1, 1]``."""
+    """Return patches of one cell: ``g`` and the resistances of two wires, all ``[cells, 1, 1]``."""
     all_three = 1.0 + g * (left + below)
     y, word, bit = g / all_three, (1.0 + g * below) / all_three, (1.0 + g * left) / all_three
     return _Patch(
@@ -304,17 +309,18 @@ def _cells(g: Tensor, left: Tensor, below: Tensor) -> _Patch:
 
 
 def _joined(a: _Patch, b: _Patch) -> _Patch:
-    """Patch ``a`` with ``b`` to its right.
+    """Join patch ``a`` with ``b`` to its right.
 
-    Where they meet, ``v = RR_a i + (what a would give open)`` and ``-i = LL_b v + (what b would
-    draw shorted)``, so that ``v = (1 + RR_a LL_b)^-1 (...)``: one inverse, of p x p.
+    At the interface, ``v = RR_a i + (open-circuit voltage of a)`` and ``-i = LL_b v +
+    (short-circuit current of b)``, so that ``v = (1 + RR_a LL_b)^-1 (...)``, with one p x p
+    inverse.
     """
     add = torch.baddbmm
     unit = torch.eye(a.RR.shape[-1], dtype=a.RR.dtype, device=a.RR.device)
     inverse = torch.linalg.inv_ex(add(unit, a.RR, b.LL)).inverse
     load = b.LL @ inverse
     load_L, load_B, load_T = load @ a.RL, load @ a.RB, load @ a.RT
-    # From the voltages of an open a to b: as far as b's right, top and (as a current) bottom.
+    # From open-circuit voltages of a to b's right and top voltages and bottom currents.
     to_R, to_T, to_B = b.RL @ inverse, b.TL @ inverse, b.LB.mT @ inverse
     from_R, from_T, from_B = to_R @ a.RR, to_T @ a.RR, to_B @ a.RR
     a_RL, a_RB, a_RT, b_TL = a.RL.mT, a.RB.mT, a.RT.mT, b.TL.mT
@@ -342,14 +348,14 @@ def _square(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
 
 
 class _Step(NamedTuple):
-    """Neighbouring patches are joined, ``group`` to one: along the word lines or the bit lines."""
+    """Joining of ``group`` neighboring patches, along the word lines or the bit lines."""
 
     along_word: bool
     group: int
-    last: bool  # nothing will be joined in this direction any more
+    last: bool  # the last step in this direction
 
     def __call__(self, patches: _Patch) -> _Patch:
-        """Patches to be joined lie ``patches / group`` apart, the leftmost or uppermost first."""
+        """Join patches that are ``patches / group`` apart, the leftmost or uppermost first."""
         each = [_Patch(*some) for some in zip(*(x.chunk(self.group) for x in patches), strict=True)]
         if not self.along_word:  # bit lines start at the bottom
             each = [patch.mirrored() for patch in reversed(each)]
@@ -362,7 +368,7 @@ class _Step(NamedTuple):
 
 
 def _factors(length: int) -> list[int]:
-    """Factors of the least ``c 2^k >= length`` with c = 1, 3, 5 or 7, the odd one first."""
+    """Return the factors of the least ``c 2^k >= length`` with c = 1, 3, 5 or 7, odd first."""
     if length == 1:
         return []
     halvings = {c: max(0, math.ceil(math.log2(length / c))) for c in (1, 3, 5, 7)}
@@ -371,7 +377,7 @@ def _factors(length: int) -> list[int]:
 
 
 def _plan(rows: int, columns: int) -> list[_Step]:
-    """The steps from single cells to the whole, such that patches stay about square."""
+    """Return the steps from single cells to the whole crossbar, with nearly square patches."""
     down, along = _factors(rows), _factors(columns)
     steps, height, width = [], 1, 1
     while down or along:
@@ -387,7 +393,7 @@ def _plan(rows: int, columns: int) -> list[_Step]:
 
 
 def _in_order(cells: Tensor, steps: list[_Step]) -> Tensor:
-    """``[arrays, rows, columns]`` as ``[cells, 1, 1]``, so that each step finds what it joins."""
+    """Rearrange ``[arrays, rows, columns]`` to ``[cells, 1, 1]``, in the order of the steps."""
     down = [step.group for step in steps if not step.along_word]
     along = [step.group for step in steps if step.along_word]
     split = cells.reshape(-1, *reversed(down), *reversed(along))
@@ -404,7 +410,7 @@ def _in_order(cells: Tensor, steps: list[_Step]) -> Tensor:
 
 
 def _leaves(g_S: Tensor, r: _Resistances, steps: list[_Step]) -> _Patch:
-    """The cells one by one, and open ones at the open ends of the lines, where no current flows."""
+    """Return single cells, padded with open cells at the open ends, where no current flows."""
     height = math.prod(step.group for step in steps if not step.along_word)
     width = math.prod(step.group for step in steps if step.along_word)
     padded = F.pad(g_S, (0, width - g_S.shape[-1], height - g_S.shape[-2], 0))
@@ -420,7 +426,7 @@ def _solution(g_S: Tensor, resistances: _Resistances) -> Tensor:
     patches = _leaves(g_S, resistances, steps)
     for step in steps:
         patches = step(patches)
-    # Ports count from the driven ends, so rows come from the bottom up.
+    # Ports are numbered from the driven ends, so rows are in reverse order.
     return patches.LB[:, :rows, :columns].flip(-2)
 
 
@@ -434,7 +440,7 @@ class _Nodal(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """Autograd through all steps once more, rather than keep all they leave behind."""
+        """Recompute all steps with autograd, instead of storing their intermediate results."""
         (g_S,) = ctx.saved_tensors
         with torch.enable_grad(), _full_precision(g_S):
             leaf = g_S.detach().requires_grad_()

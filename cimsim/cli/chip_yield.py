@@ -30,7 +30,7 @@ def chip_yield(
     run: RunFolder,
     above: Annotated[
         float | None,
-        typer.Option(help="A chip passes from this metric on, such as 90 (per cent right)."),
+        typer.Option(help="A chip passes from this metric on, such as 90 (percent right)."),
     ] = None,
     below: Annotated[
         float | None,

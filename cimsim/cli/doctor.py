@@ -78,6 +78,7 @@ def doctor(
         ("torch", _devices),
         ("compiler", _compiler),
         ("kernels", lambda: _kernels(rebuild)),
+        ("profiles", _coverage),
         ("torchvision", _torchvision),
         ("data", lambda: _data(data_dir)),
         ("writing", _write_access),
@@ -165,19 +166,33 @@ def _compiler() -> Iterator[Finding]:
 
 
 def _kernels(rebuild: bool) -> Iterator[Finding]:
-    from cimsim.kernels import build, native
+    from cimsim.kernels import build, cpu
 
     if rebuild:
         build.forget()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CimsimWarning)  # it is what the next line says
-        built = native.build()
+        built = cpu.build()
     if built.library is None:
         yield Finding("kernels", "note", built.note)
         return
     threads = "" if built.threaded else "; with OpenMP (g++, or libomp beside clang) it uses all"
     yield Finding("kernels", "ok" if built.threaded else "note", f"{built.note}{threads}")
     yield Finding("kernel cache", "ok", str(built.folder))
+
+
+def _coverage() -> Iterator[Finding]:
+    """Which shipped profiles run in plain torch, and by which of their settings."""
+    from cimsim.array.circuit import not_fused
+    from cimsim.profile import load_profile, profile_names
+
+    slow = {
+        name: settings for name in profile_names() if (settings := not_fused(load_profile(name)))
+    }
+    fast = [name for name in profile_names() if name not in slow]
+    yield Finding("fast profiles", "ok", f"the kernels compute all of {', '.join(fast)}")
+    for name, settings in slow.items():
+        yield Finding(name, "note", f"runs in plain torch because of {', '.join(settings)}")
 
 
 def _torchvision() -> Iterator[Finding]:

@@ -32,11 +32,11 @@ def methods(
             console.show(table)
         console.say("cimsim methods NAME tells equation, settings and source.")
         return
-    found = [(kind, what) for (kind, part), what in parts.items() if part == name]
-    if not found:
+    matching = [(key, what) for key, what in parts.items() if name in key[1].split(", ")]
+    if not matching:
         raise CimsimError(unknown("method", name, [part for _, part in parts]))
-    for kind, what in found:
-        console.say(f"{kind} {name} ({_FLAGS[kind]})\n")
+    for (kind, part), what in matching:
+        console.say(f"{kind} {part} ({_FLAGS[kind]})\n")
         console.say(_told(what) + "\n")
 
 
@@ -62,7 +62,7 @@ def _parts() -> dict[tuple[str, str], object]:
 
     families: dict[str, dict[str, object]] = {
         "method": dict(METHODS),
-        "backward rule": {letter: type(rule) for letter, rule in RULES.items()},
+        "backward rule": {f"{rule.letter}, {rule.name}": type(rule) for rule in RULES.values()},
         "quantizer": dict(QUANTIZERS.parts),
         "objective": dict(OBJECTIVES.parts),
         "corrector": dict(CORRECTORS.parts),

@@ -32,7 +32,7 @@ def tolerance(
     within: Annotated[
         float,
         typer.Option(
-            min=0, help="Loss that is tolerated: points of accuracy, per cent of perplexity."
+            min=0, help="Loss that is tolerated: points of accuracy, percent of perplexity."
         ),
     ] = 1.0,
     start: Annotated[

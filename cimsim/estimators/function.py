@@ -1,8 +1,8 @@
-"""The one autograd function: simulate forward, let a backward rule speak for the gradient.
+"""The one autograd function: the forward pass simulates, a backward rule gives the gradient.
 
-It keeps the DAC's codes (``int8`` for up to 8 bits) or, where the layer before keeps its output
-anyway, that; the weight itself; one bit per converter and value where the rule wants slopes; the
-scale of each column; and the chip's seed. No noisy copy of the weights.
+It saves the DAC's codes (``int8`` for up to 8 bits), or the input itself if autograd saves that
+already; the weight; one bit per converter and value if the rule needs slopes; the scale of each
+column; and the chip's seed. It saves no noisy copy of the weights.
 """
 
 from __future__ import annotations
@@ -16,29 +16,32 @@ import torch
 from torch import Tensor
 
 from cimsim.array import (
-    NOTHING,
+    SAVE_NOTHING,
     Array,
     Chip,
     ConverterRanges,
     Mask,
     Programmed,
     Readout,
-    Wanted,
+    SaveOptions,
 )
 from cimsim.circuits.dac import bit_planes, spread_planes
-from cimsim.estimators.once import edge, once, refuse_batched
+from cimsim.estimators.once import differentiable_once, edge, refuse_batched
 from cimsim.estimators.rules import BackwardRule
-from cimsim.estimators.sharing import kept_anyway
-from cimsim.kernels import active, native
+from cimsim.estimators.sharing import saved_by_autograd
 
 
 @dataclass(frozen=True)
-class Call:
-    """One use of an array: which chip at what age, which read, which rule.
+class MvmCall:
+    """One multiplication to simulate.
 
-    ``learned`` are the ranges of DAC and ADC that want a gradient, None for those that do not.
-    ``precision`` is the dtype of the products, None for that of the operands. ``cycle`` counts how
-    often the chip was written before.
+    Attributes:
+        array, rule, ranges: the array, its backward rule, and the converters' full scales.
+        chip_seed, cycle, age_s: name of the chip, how often it was written before, and its age.
+        read_seed: name of the read.
+        chip: the chip if it is programmed already; None to program it.
+        learned: ranges of DAC and ADC that need a gradient; None for a range that does not.
+        precision: dtype of the products; None for the dtype of the operands.
     """
 
     array: Array
@@ -52,29 +55,35 @@ class Call:
     precision: torch.dtype | None = None
     cycle: int = 0
 
-    def held(self, weight: Tensor) -> Chip:
-        """The chip: as it was programmed before, or programmed now with ``weight``."""
+    def chip_for(self, weight: Tensor) -> Chip:
+        """The chip, programmed with ``weight`` if that was not done before."""
         if self.chip is not None:
             return self.chip
-        return self.array.chip(weight, self.chip_seed, self.age_s, passing=True, cycle=self.cycle)
+        return self.array.chip(
+            weight, self.chip_seed, self.age_s, single_use=True, cycle=self.cycle
+        )
 
-    def read(self, x: Tensor, chip: Chip, bias: Tensor | None, wanted: Wanted) -> Readout:
+    def read(self, x: Tensor, chip: Chip, bias: Tensor | None, save: SaveOptions) -> Readout:
         """Multiply."""
-        return self.array.mvm(x, chip, self.ranges, self.read_seed, bias, wanted, self.precision)
+        return self.array.mvm(x, chip, self.ranges, self.read_seed, bias, save, self.precision)
 
 
 def without_autocast(device: str) -> AbstractContextManager[object]:
-    """Autocast off within the context; nothing, and that quickly, where it is off already."""
+    """A context without autocast; free of cost where autocast is off."""
     if device != "meta" and torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     return nullcontext()
 
 
-class Kept(NamedTuple):
-    """What a forward keeps for its backward; None for what the rule does not want.
+class SavedForBackward(NamedTuple):
+    """Tensors that a forward pass saves for its backward pass; None for what the rule ignores.
 
-    ``input`` is the layer's input itself or the codes of it, ``scale`` that of the chip's columns;
-    masks are bits, slopes those by the ranges.
+    Attributes:
+        input: the layer's input, or its codes.
+        weight: the layer's weight.
+        scale: scales of the chip's columns.
+        dac_bits, adc_bits: masks of saturation, one bit per value.
+        dac_slope, adc_slope: derivatives by the converters' ranges.
     """
 
     input: Tensor
@@ -86,8 +95,8 @@ class Kept(NamedTuple):
     adc_slope: Tensor | None
 
 
-class Needs(NamedTuple):
-    """Which gradients are wanted: of input, weight and bias, and of the ranges of DAC and ADC."""
+class GradientsNeeded(NamedTuple):
+    """Which of input, weight, bias, and the ranges of DAC and ADC need a gradient."""
 
     x: bool
     weight: bool
@@ -96,7 +105,7 @@ class Needs(NamedTuple):
     adc: bool
 
 
-def analog_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, call: Call) -> Tensor:
+def analog_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, call: MvmCall) -> Tensor:
     """``y = S(x, W) + b`` on the array of ``call``; gradients by its rule.
 
     Args:
@@ -109,44 +118,56 @@ def analog_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, call: Call) ->
         The layer's output, of x's dtype.
     """
     operands = (x, weight, bias, *call.learned)
-    wanted = any(operand is not None and operand.requires_grad for operand in operands)
-    if not (torch.is_grad_enabled() and wanted):
-        return call.read(x, call.held(weight), bias, NOTHING).y
-    share = kept_anyway(x)
+    differentiable = any(operand is not None and operand.requires_grad for operand in operands)
+    if not (torch.is_grad_enabled() and differentiable):
+        return call.read(x, call.chip_for(weight), bias, SAVE_NOTHING).y
+    share = saved_by_autograd(x)
     y: Tensor = _AnalogMatmul.apply(x, weight, bias, *call.learned, share, call, (edge(x),))  # type: ignore[no-untyped-call]
     return y
 
 
 def forward(
-    x: Tensor, weight: Tensor, bias: Tensor | None, call: Call, needs: Needs, share_input: bool
-) -> tuple[Tensor, Kept]:
-    """The output, and what :func:`backward` wants of it; ``share_input`` keeps the input itself."""
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    call: MvmCall,
+    needs: GradientsNeeded,
+    share_input: bool,
+) -> tuple[Tensor, SavedForBackward]:
+    """The output, and what :func:`backward` needs; ``share_input`` saves the input, not codes."""
     slopes = call.rule.needs_slopes
-    wanted = Wanted(
+    save = SaveOptions(
         adc_mask=slopes,
         dac_mask=slopes and needs.x and not share_input,
         codes=not share_input,
         by_range=(needs.dac, needs.adc),
     )
-    chip = call.held(weight)
-    readout = call.read(x, chip, bias, wanted)
+    chip = call.chip_for(weight)
+    readout = call.read(x, chip, bias, save)
     masks = (readout.dac_inside, readout.adc_inside)
     dac_bits, adc_bits = (None if mask is None else mask.bits for mask in masks)
-    kept_input = x if readout.codes is None else readout.codes
-    slopes_by_range = readout.range_slopes
-    return readout.y, Kept(kept_input, weight, chip.scale, dac_bits, adc_bits, *slopes_by_range)
+    saved_input = x if readout.codes is None else readout.codes
+    saved = SavedForBackward(
+        saved_input, weight, chip.scale, dac_bits, adc_bits, *readout.range_slopes
+    )
+    return readout.y, saved
 
 
 def backward(
-    dy: Tensor, kept: Kept, call: Call, needs: Needs, x_shape: torch.Size, shares_input: bool
+    dy: Tensor,
+    saved: SavedForBackward,
+    call: MvmCall,
+    needs: GradientsNeeded,
+    x_shape: torch.Size,
+    shares_input: bool,
 ) -> tuple[Tensor | None, ...]:
-    """Gradients in the order of :class:`Needs`; None for those that nobody needs."""
+    """Gradients in the order of :class:`GradientsNeeded`; None for those that are not needed."""
     with without_autocast(dy.device.type):
-        seen = _Seen(dy, kept, call, needs, x_shape, shares_input)
-        dx, dw = call.rule.backward(seen)
+        context = _Context(dy, saved, call, needs, x_shape, shares_input)
+        dx, dw = call.rule.backward(context)
         db = dy.sum([d for d in range(dy.dim()) if d != 1]) if needs.bias else None
-        d_dac = seen.by_dac_range() if needs.dac else None
-        d_adc = seen.by_adc_range() if needs.adc else None
+        d_dac = context.by_dac_range() if needs.dac else None
+        d_adc = context.by_adc_range() if needs.adc else None
     return dx if needs.x else None, dw if needs.weight else None, db, d_dac, d_adc
 
 
@@ -160,68 +181,69 @@ class _AnalogMatmul(torch.autograd.Function):
         dac_range: Tensor | None,
         adc_range: Tensor | None,
         share_input: bool,
-        call: Call,
+        call: MvmCall,
         of_input: tuple[Tensor | None],
     ) -> Tensor:
-        ctx.needs = Needs(*ctx.needs_input_grad[:5])
-        y, kept = forward(x, weight, bias, call, ctx.needs, share_input)
+        ctx.needs = GradientsNeeded(*ctx.needs_input_grad[:5])
+        y, saved = forward(x, weight, bias, call, ctx.needs, share_input)
         ctx.call, ctx.x_shape, ctx.shares_input = call, x.shape, share_input
-        (ctx.of_input,) = of_input  # in a tuple, which autograd takes for no input
-        ctx.save_for_backward(*kept)
+        (ctx.of_input,) = of_input  # in a tuple, which autograd does not treat as an input
+        ctx.save_for_backward(*saved)
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         refuse_batched(dy)
-        kept = Kept(*ctx.saved_tensors)
+        saved = SavedForBackward(*ctx.saved_tensors)
         with torch.no_grad():
-            gradients = backward(dy, kept, ctx.call, ctx.needs, ctx.x_shape, ctx.shares_input)
-        return *once(gradients, (dy, kept.weight, ctx.of_input)), None, None, None
+            gradients = backward(dy, saved, ctx.call, ctx.needs, ctx.x_shape, ctx.shares_input)
+        depend_on = (dy, saved.weight, ctx.of_input)
+        return *differentiable_once(gradients, depend_on), None, None, None
 
 
 @dataclass(frozen=True)
 class _AtColumns:
-    """A gradient at the columns: the output's, behind a mask if there is one."""
+    """A gradient at the columns: that of the output, through a mask if there is one."""
 
     mask: Mask | None
 
 
-class _Seen:
-    """See :class:`cimsim.estimators.rules.Seen`. Works in the transposed order of the forward."""
+class _Context:
+    """See :class:`cimsim.estimators.rules.BackwardContext`."""
 
     def __init__(
         self,
         dy: Tensor,
-        kept: Kept,
-        call: Call,
-        needs: Needs,
+        saved: SavedForBackward,
+        call: MvmCall,
+        needs: GradientsNeeded,
         x_shape: torch.Size,
         shares_input: bool,
     ) -> None:
         self._call, self._array, self._tiling = call, call.array, call.array.tiling
-        self._kept, self._x_shape, self._shares_input = kept, x_shape, shares_input
-        self._wants_dx = needs.x or needs.dac
+        self._saved, self._x_shape, self._shares_input = saved, x_shape, shares_input
+        self._needs_dx = needs.x or needs.dac
         self._planes = self._array.planes
         z_shape = self._array.currents_shape(dy.shape)
         line = self._tiling.lines(z_shape).line
         self._dac_mask = self._adc_mask = None
-        if kept.dac_bits is not None:
-            self._dac_mask = Mask(kept.dac_bits, x_shape, x_shape.numel())
-        if kept.adc_bits is not None:
-            self._adc_mask = Mask(kept.adc_bits, z_shape, line)
+        if saved.dac_bits is not None:
+            self._dac_mask = Mask(saved.dac_bits, x_shape, x_shape.numel())
+        if saved.adc_bits is not None:
+            self._adc_mask = Mask(saved.adc_bits, z_shape, line)
         self._dy = dy if self._planes is None else spread_planes(dy, self._planes)
         self._at_rows: Tensor | None = None
-        self._spread: tuple[Mask | None, Tensor | None, Tensor] | None = None
+        self._scattered: tuple[Mask | None, Tensor | None, Tensor] | None = None
 
     @property
     def weight(self) -> Tensor:
-        return self._array.over_slices(self._tiling.to_cells(self._kept.weight))
+        return self._array.over_slices(self._tiling.to_cells(self._saved.weight))
 
     @cached_property
     def programmed(self) -> Programmed:
         call = self._call
         return self._array.programmed(
-            self._kept.weight, call.chip_seed, call.age_s, self._kept.scale, call.cycle
+            self._saved.weight, call.chip_seed, call.age_s, self._saved.scale, call.cycle
         )
 
     def delta(self) -> _AtColumns:
@@ -231,19 +253,21 @@ class _Seen:
         return _AtColumns(self._adc_mask)
 
     def _at(self, dz: _AtColumns, scale: Tensor | None) -> Tensor:
-        """``dz`` itself, times ``scale``; the last one is remembered."""
-        if self._spread is None or self._spread[0] is not dz.mask or self._spread[1] is not scale:
-            self._spread = (dz.mask, scale, self._array.spread(self._dy, dz.mask, scale))
-        return self._spread[2]
+        """``dz`` times ``scale`` as a tensor; the last one is cached."""
+        last = self._scattered
+        if last is None or last[0] is not dz.mask or last[1] is not scale:
+            values = self._array.scatter_to_columns(self._dy, dz.mask, scale)
+            self._scattered = last = (dz.mask, scale, values)
+        return last[2]
 
     def at_input(self, dz: _AtColumns, weight: Tensor | Programmed) -> Tensor | None:
-        if not self._wants_dx:
+        if not self._needs_dx:
             return None
         if isinstance(weight, Tensor):
             cells, at_columns = weight, self._at(dz, None)
         else:
             cells, at_columns = weight.values, self._at(dz, weight.scale)
-        if self._planes is not None:  # every bit passes its share of the gradient straight through
+        if self._planes is not None:  # straight through every bit
             dim, planes = self._tiling.vector_dim, self._planes
             at_columns = at_columns.unflatten(dim, (planes, -1)).sum(dim) / ((1 << planes) - 1)
         at_columns, cells = self._low(at_columns), self._low(cells)
@@ -252,38 +276,37 @@ class _Seen:
         return self._at_rows
 
     def _low(self, operand: Tensor) -> Tensor:
-        """``operand`` of a product, in the precision of this call."""
+        """``operand`` of a product in the precision of this call."""
         return operand if self._call.precision is None else operand.to(self._call.precision)
 
-    def _at_cells(self, at_columns: Tensor, passing: bool = False) -> Tensor:
-        """The outer product of what arrives at the columns and the codes of the rows; ``passing``
-        if it may lie in scratch memory."""
-        slot = "gradient" if passing and active(at_columns) is native else None
+    def _at_cells(self, at_columns: Tensor, slot: str | None = None) -> Tensor:
+        """The outer product of a gradient at the columns and the codes of the rows, in the scratch
+        memory ``slot`` if one is given."""
         product = self._tiling.cells_grad(self._low(at_columns), self._low(self._codes), slot)
         return product.to(self._dy.dtype)
 
     def through_dac(self, dx: Tensor | None) -> Tensor | None:
         if dx is None:
             return None
-        x = self._kept.input if self._shares_input else None
-        if self._kept.dac_slope is not None:
-            dx = dx.clone()  # what arrived at the rows is wanted again, for the range
+        x = self._saved.input if self._shares_input else None
+        if self._saved.dac_slope is not None:
+            dx = dx.clone()  # by_dac_range needs the gradient at the rows
         return self._array.through_dac(dx, x, self._dac_mask, self._call.ranges)
 
     @cached_property
     def _codes(self) -> Tensor:
-        """What the rows were driven with, in steps of the DAC."""
+        """The inputs in steps of the DAC."""
         if self._shares_input:
-            codes = self._array.encode(self._kept.input, self._call.ranges)
+            codes = self._array.encode(self._saved.input, self._call.ranges)
         else:
-            codes = self._array.widened(self._kept.input, self._dy)
+            codes = self._array.decode(self._saved.input, self._dy)
         return codes if self._planes is None else bit_planes(codes, self._planes)
 
     def _in_input_units(self, of_codes: Tensor) -> Tensor:
-        step = self._array.step(self._call.ranges)
-        return of_codes if step is None else of_codes * step.size
+        dac = self._array.dac_codes(self._call.ranges)
+        return of_codes if dac is None else of_codes * dac.size
 
-    def straight(self, dz: _AtColumns) -> Tensor:
+    def straight_through(self, dz: _AtColumns) -> Tensor:
         array = self._array
         dw = self._in_input_units(self._at_cells(self._at(dz, None)))
         parts = array.mapping.significance()
@@ -293,20 +316,21 @@ class _Seen:
         return self._tiling.from_cells(dw)
 
     def through_programming(self, dz: _AtColumns) -> Tensor:
-        gradient = self._at_cells(self._at(dz, self.programmed.scale), passing=True)
-        return self.programmed.pull(gradient, self._array.step(self._call.ranges))
+        programmed = self.programmed
+        gradient = self._at_cells(self._at(dz, programmed.scale), programmed.gradient_slot)
+        return programmed.vjp(gradient, self._array.dac_codes(self._call.ranges))
 
     def by_dac_range(self) -> Tensor:
-        """Gradient of the DAC's range: what arrives at the rows, times the slope of every code."""
+        """Gradient of the DAC's range: the gradient at the rows times the slope of every code."""
         assert self._at_rows is not None
-        slope = self._kept.dac_slope
+        slope = self._saved.dac_slope
         assert slope is not None
         gradient: Tensor = (self._at_rows * slope).sum()
         return gradient
 
     def by_adc_range(self) -> Tensor:
         """Gradient of the ADC's ranges."""
-        ranges, tiling, slope = self._call.ranges, self._tiling, self._kept.adc_slope
+        ranges, tiling, slope = self._call.ranges, self._tiling, self._saved.adc_slope
         assert slope is not None
         each = self._at(self.delta(), None) * slope
         if self._planes is not None:

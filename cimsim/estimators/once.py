@@ -1,4 +1,4 @@
-"""Gradients that can be taken once: a second derivative is refused, never silently zero."""
+"""Gradients without a second derivative: it raises an error, and is never silently zero."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ def refuse_batched(dy: Tensor) -> None:
 
 
 def edge(x: Tensor) -> Tensor | None:
-    """An empty tensor that autograd connects with ``x``, and that keeps none of its memory; None if
-    ``x`` wants no gradient."""
+    """An empty tensor that depends on ``x`` in autograd's graph and holds none of its memory; None
+    if ``x`` needs no gradient."""
     return x.narrow(0, 0, 0).clone() if x.requires_grad else None
 
 
-def once(
+def differentiable_once(
     gradients: Sequence[Tensor | None], depend_on: Sequence[Tensor | None]
 ) -> tuple[Tensor | None, ...]:
-    """``gradients``, found within a backward pass, as functions of the tensors they depend on:
-    whoever differentiates them gets an error.
+    """``gradients`` of a backward pass as functions of the tensors they depend on, whose derivative
+    raises an error.
 
-    Outside ``create_graph=True`` they are returned as they are.
+    Without ``create_graph=True`` they are returned unchanged.
     """
-    given = [t for t in depend_on if t is not None and t.requires_grad]
-    if not (torch.is_grad_enabled() and given):
+    inputs = [t for t in depend_on if t is not None and t.requires_grad]
+    if not (torch.is_grad_enabled() and inputs):
         return tuple(gradients)
-    found = iter(_Once.apply(len(given), *given, *(g for g in gradients if g is not None)))  # type: ignore[no-untyped-call]
-    return tuple(None if g is None else next(found) for g in gradients)
+    connected = iter(_Once.apply(len(inputs), *inputs, *(g for g in gradients if g is not None)))  # type: ignore[no-untyped-call]
+    return tuple(None if g is None else next(connected) for g in gradients)
 
 
 def refuse_second(*ignored: Any) -> NoReturn:
@@ -54,7 +54,7 @@ def refuse_second(*ignored: Any) -> NoReturn:
     """
     raise CimsimError(
         "an analog layer has no second derivative (Hessians, gradient penalties, create_graph=True "
-        "and another backward), for its backward rule only gives a first one; compute within "
+        "and another backward): its backward rule defines the first only; compute within "
         "`with cimsim.nn.digital(model):` instead"
     )
 

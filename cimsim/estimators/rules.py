@@ -1,21 +1,20 @@
-"""The backward rules: what gradient training sees through an array.
+"""The backward rules: gradients through an array.
 
-Forward, ``y = S(x, W; xi)`` is the array as it is. Backward is the vector-Jacobian product of a
-mean response ``m(x, W)``, as if ``y = m + stop_gradient(S - m)``. The rules differ in ``m`` only;
-``delta`` is ``dL/dy``, ``s_adc`` and ``s_dac`` are the slopes of the saturating converters (1
-inside the range, 0 outside), ``W_prog(W)`` are the weights that the chip holds. The letters name
-the rules in configurations and reports.
+The forward pass ``y = S(x, W; xi)`` simulates the array. The backward pass is the vector-Jacobian
+product of a mean response ``m(x, W)``, as if ``y = m + stop_gradient(S - m)``. The rules differ in
+``m`` only; ``delta`` is ``dL/dy``, ``s_adc`` and ``s_dac`` are the slopes of the saturating
+converters (1 inside the range, 0 outside), ``W_prog(W)`` are the weights that the chip holds. A
+rule has a letter, which files contain, and a name; both are accepted everywhere.
 
-| rule | dL/dW                              | dL/dx                            |
-|------|------------------------------------|----------------------------------|
-| A    | ``(delta x^T) dW_prog/dW``         | ``W_prog^T delta``               |
-| B    | ``delta x^T``                      | ``W_prog^T delta``               |
-| C    | ``delta x^T``                      | ``W^T delta``                    |
-| E    | ``(s_adc delta) x^T``              | ``s_dac W^T (s_adc delta)``      |
-| F    | ``((s_adc delta) x^T) dW_prog/dW`` | ``s_dac W_prog^T (s_adc delta)`` |
+| rule                | dL/dW                              | dL/dx                            |
+|---------------------|------------------------------------|----------------------------------|
+| A (autograd)        | ``(delta x^T) dW_prog/dW``         | ``W_prog^T delta``               |
+| B (weight-ste)      | ``delta x^T``                      | ``W_prog^T delta``               |
+| C (output-ste)      | ``delta x^T``                      | ``W^T delta``                    |
+| E (clipped-ste)     | ``(s_adc delta) x^T``              | ``s_dac W^T (s_adc delta)``      |
+| F (programmed-mean) | ``((s_adc delta) x^T) dW_prog/dW`` | ``s_dac W_prog^T (s_adc delta)`` |
 
-Rounding and read noise are passed straight through by all of them. ``x`` is the input as the DAC
-coded it.
+All rules go straight through rounding and read noise. ``x`` is the input as coded by the DAC.
 """
 
 from __future__ import annotations
@@ -26,13 +25,17 @@ from torch import Tensor
 
 from cimsim.array import Programmed
 from cimsim.errors import CimsimError
+from cimsim.rule_names import RULE_NAMES, described_rules, letter_of_rule
 
 AtColumns = TypeVar("AtColumns")
 
 
-class Seen(Protocol[AtColumns]):
-    """What a forward left behind for its backward rule. Gradients at the columns, ``dz``, are for
-    handing on only; results are in the shapes of input and weight."""
+class BackwardContext(Protocol[AtColumns]):
+    """The operations that a backward rule combines.
+
+    Gradients at the columns, ``dz``, are opaque: they are arguments of other operations. Results
+    have the shapes of input and weight.
+    """
 
     @property
     def weight(self) -> Tensor:
@@ -49,12 +52,12 @@ class Seen(Protocol[AtColumns]):
         """``s_adc dL/dy`` at every tile."""
 
     def at_input(self, dz: AtColumns, weight: Tensor | Programmed) -> Tensor | None:
-        """``weight^T dz``; None if the input wants no gradient."""
+        """``weight^T dz``; None if the input needs no gradient."""
 
     def through_dac(self, dx: Tensor | None) -> Tensor | None:
         """``s_dac dx``; may overwrite ``dx``."""
 
-    def straight(self, dz: AtColumns) -> Tensor:
+    def straight_through(self, dz: AtColumns) -> Tensor:
         """``dz x^T``."""
 
     def through_programming(self, dz: AtColumns) -> Tensor:
@@ -67,101 +70,115 @@ Gradients = tuple[Tensor | None, Tensor]
 
 
 class BackwardRule(Protocol):
-    """One choice of mean response. Stateless; ``needs_slopes`` asks the forward to keep masks."""
+    """One choice of mean response. Stateless.
+
+    Attributes:
+        letter, name: names of the rule.
+        needs_slopes: whether the forward pass saves masks of the saturated converters.
+    """
 
     letter: ClassVar[str]
+    name: ClassVar[str]
     needs_slopes: ClassVar[bool]
 
-    def backward(self, seen: Seen[Any]) -> Gradients:
+    def backward(self, context: BackwardContext[Any]) -> Gradients:
         """``(dL/dx, dL/dW)``."""
 
 
-class FullReparameterised:
-    """A: autograd through the programmed weights, the scale of their noise included."""
+class Autograd:
+    """Autograd through the programmed weights, the scale of their noise included."""
 
     letter: ClassVar[str] = "A"
+    name: ClassVar[str] = RULE_NAMES[letter]
     needs_slopes: ClassVar[bool] = False
 
-    def backward(self, seen: Seen[Any]) -> Gradients:
+    def backward(self, context: BackwardContext[Any]) -> Gradients:
         """``(W_prog^T delta, (delta x^T) dW_prog/dW)``."""
-        dz = seen.delta()
-        return seen.at_input(dz, seen.programmed), seen.through_programming(dz)
+        dz = context.delta()
+        return context.at_input(dz, context.programmed), context.through_programming(dz)
 
 
 class WeightStraightThrough:
-    """B: programmed weights for the input's gradient, identity for the weight's."""
+    """Programmed weights for the input's gradient, identity for the weight's."""
 
     letter: ClassVar[str] = "B"
+    name: ClassVar[str] = RULE_NAMES[letter]
     needs_slopes: ClassVar[bool] = False
 
-    def backward(self, seen: Seen[Any]) -> Gradients:
+    def backward(self, context: BackwardContext[Any]) -> Gradients:
         """``(W_prog^T delta, delta x^T)``."""
-        dz = seen.delta()
-        return seen.at_input(dz, seen.programmed), seen.straight(dz)
+        dz = context.delta()
+        return context.at_input(dz, context.programmed), context.straight_through(dz)
 
 
 class OutputStraightThrough:
-    """C: the array is taken for its digital layer, ``m = W x``."""
+    """The array is replaced by its digital layer, ``m = W x``."""
 
     letter: ClassVar[str] = "C"
+    name: ClassVar[str] = RULE_NAMES[letter]
     needs_slopes: ClassVar[bool] = False
 
-    def backward(self, seen: Seen[Any]) -> Gradients:
+    def backward(self, context: BackwardContext[Any]) -> Gradients:
         """``(W^T delta, delta x^T)``."""
-        dz = seen.delta()
-        return seen.at_input(dz, seen.weight), seen.straight(dz)
+        dz = context.delta()
+        return context.at_input(dz, context.weight), context.straight_through(dz)
 
 
-class SurrogateMean:
-    """E: digital weights between saturating converters, ``m = clip(W clip(x))``."""
+class ClippedStraightThrough:
+    """Digital weights between saturating converters, ``m = clip(W clip(x))``."""
 
     letter: ClassVar[str] = "E"
+    name: ClassVar[str] = RULE_NAMES[letter]
     needs_slopes: ClassVar[bool] = True
 
-    def backward(self, seen: Seen[Any]) -> Gradients:
+    def backward(self, context: BackwardContext[Any]) -> Gradients:
         """``(s_dac W^T (s_adc delta), (s_adc delta) x^T)``."""
-        dz = seen.delta_through_adc()
-        dx = seen.through_dac(seen.at_input(dz, seen.weight))
-        return dx, seen.straight(dz)
+        dz = context.delta_through_adc()
+        dx = context.through_dac(context.at_input(dz, context.weight))
+        return dx, context.straight_through(dz)
 
 
 class ProgrammedMean:
-    """F: programmed weights between saturating converters, ``m = clip(W_prog(W) clip(x))``."""
+    """Programmed weights between saturating converters, ``m = clip(W_prog(W) clip(x))``."""
 
     letter: ClassVar[str] = "F"
+    name: ClassVar[str] = RULE_NAMES[letter]
     needs_slopes: ClassVar[bool] = True
 
-    def backward(self, seen: Seen[Any]) -> Gradients:
+    def backward(self, context: BackwardContext[Any]) -> Gradients:
         """``(s_dac W_prog^T (s_adc delta), ((s_adc delta) x^T) dW_prog/dW)``."""
-        dz = seen.delta_through_adc()
-        dx = seen.through_dac(seen.at_input(dz, seen.programmed))
-        return dx, seen.through_programming(dz)
+        dz = context.delta_through_adc()
+        dx = context.through_dac(context.at_input(dz, context.programmed))
+        return dx, context.through_programming(dz)
 
 
 RULES: dict[str, BackwardRule] = {
     rule.letter: rule
     for rule in (
-        FullReparameterised(),
+        Autograd(),
         WeightStraightThrough(),
         OutputStraightThrough(),
-        SurrogateMean(),
+        ClippedStraightThrough(),
         ProgrammedMean(),
     )
 }
+"""The rules by their letters."""
+
 DEFAULT_RULE = "F"
 
 
-def backward_rule(letter: str) -> BackwardRule:
-    """The rule of that letter.
+def backward_rule(rule: str) -> BackwardRule:
+    """The rule with that letter or name.
 
     Raises:
         CimsimError: if there is none.
 
-    >>> backward_rule("C").needs_slopes
-    False
+    >>> backward_rule("output-ste").letter
+    'C'
     """
     try:
-        return RULES[letter.upper()]
+        return RULES[letter_of_rule(rule).upper()]
     except (KeyError, AttributeError):
-        names = ", ".join(RULES)
-        raise CimsimError(f"there is no backward rule '{letter}'; choose one of {names}") from None
+        raise CimsimError(
+            f"there is no backward rule '{rule}'; choose one of {described_rules()}"
+        ) from None

@@ -1,11 +1,11 @@
-"""Whether autograd keeps a tensor anyway, so that keeping it once more costs nothing."""
+"""Whether autograd saves a tensor already, so that saving it once more costs nothing."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-# Nodes of autograd's graph that keep their result, and those whose result lies in the same memory.
-_KEEPS_RESULT = frozenset(
+# Nodes of autograd's graph that save their result, and nodes that return a view of their input.
+_SAVES_RESULT = frozenset(
     f"{name}Backward0" for name in ("Relu", "Sigmoid", "Tanh", "Exp", "Sqrt", "Softmax", "Elu")
 )
 _VIEWS = frozenset(
@@ -13,13 +13,13 @@ _VIEWS = frozenset(
 )
 
 
-def kept_anyway(x: Tensor) -> bool:
-    """Whether the operation that made ``x`` keeps it for its own backward.
+def saved_by_autograd(x: Tensor) -> bool:
+    """Whether the operation that made ``x`` saves it for its own backward pass.
 
-    ReLU and its like do: a layer behind one keeps its input at no cost. A layer behind a
-    normalisation or a GELU does better to keep the DAC's codes.
+    ReLU and similar functions do: a layer behind one saves its input at no cost. Behind a
+    normalization or a GELU, the DAC's codes are smaller than a second copy of the input.
     """
     node = x.grad_fn
     while node is not None and node.name() in _VIEWS:
         node = node.next_functions[0][0]
-    return node is not None and node.name() in _KEEPS_RESULT
+    return node is not None and node.name() in _SAVES_RESULT

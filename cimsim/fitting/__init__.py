@@ -1,4 +1,4 @@
-"""From one's own measurements to a device profile: read a table, estimate, build."""
+"""Fitting of a profile to measurements: read a table, estimate, build."""
 
 from cimsim.fitting.bad_cells import Stuck
 from cimsim.fitting.device import build_profile

@@ -1,4 +1,4 @@
-"""Times that were meant to be one: reads in a row, and cells that are read one after another."""
+"""Grouping of times to ages: successive reads, and cells that are read one after another."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from cimsim.fitting.reading import Tolerance
 from cimsim.fitting.types import Indices, Numbers
 from cimsim.units import format_duration
 
-# Two ages a quarter apart differ by 0.1 decades, in which no device drifts by much.
+# Two ages that differ by a quarter are 0.1 decades apart, in which drift is small.
 _RELATIVE = 0.25
-# A row of times without a gap that reaches further than this factor is a slow series, not one age.
+# A series of times without a gap that spans more than this factor is not one age.
 _WIDEST = 2.0
 _IN_A_ROW = 0.01
 _MARGIN = 1.5
 
 
 class Ages(NamedTuple):
-    """The age of each read, and what was assumed."""
+    """Age of each read, and assumptions."""
 
     time_s: Numbers
     notes: list[str]
@@ -29,14 +29,14 @@ class Ages(NamedTuple):
 def ages(
     time_s: Numbers, cell: Indices | None, tolerance: Tolerance | None, resolution_s: float
 ) -> Ages:
-    """One age for times that belong together: the median of each group.
+    """Group times and replace them by the median of their group.
 
     Args:
         time_s: time of each read since programming.
-        cell: which cell each read is of, or None.
-        tolerance: what counts as one age. By default times that differ by less than 25 % from the
-            next; at 0 s, by less than reads in a row take later on.
-        resolution_s: how exactly the times are known.
+        cell: index of the cell of each read, or None.
+        tolerance: largest difference within a group. The default is less than 25 % between
+            successive times; at 0 s, less than the duration of later series of reads.
+        resolution_s: resolution of the times.
 
     >>> ages(np.array([1.0, 1.1, 60.0]), None, None, 0.0).time_s.tolist()
     [1.05, 1.05, 60.0]
@@ -59,12 +59,12 @@ def ages(
         f"{format_duration(float(times[group == g][-1]))} as {format_duration(float(age[g]))}"
         for g in np.flatnonzero(joined)
     ]
-    how = "" if tolerance is not None else " (--time-tolerance sets by how much they may differ)"
-    return Ages(age[of_read], [f"Times close together count as one age{how}: {enumerated(spans)}."])
+    how = "" if tolerance is not None else " (--time-tolerance sets the largest difference)"
+    return Ages(age[of_read], [f"Similar times became one age{how}: {enumerated(spans)}."])
 
 
 def _from_first(times: Numbers, tolerance: Tolerance) -> Indices:
-    """The group of each ascending time: from the first of a group on as far as tolerance goes."""
+    """Return the group of each ascending time: within the tolerance from the first of the group."""
     group = np.zeros(len(times), dtype=np.int64)
     first = times[0]
     for index, time in enumerate(times[1:], start=1):
@@ -75,8 +75,10 @@ def _from_first(times: Numbers, tolerance: Tolerance) -> Indices:
 
 
 def _by_gaps(times: Numbers, tolerance: Tolerance) -> Indices:
-    """The group of each ascending time: a gap wider than the tolerance begins a new one; groups
-    that reach too far are not groups."""
+    """Return the group of each ascending time: a gap larger than the tolerance starts a new group.
+
+    Groups that span too much are split into single times.
+    """
     gaps = np.diff(times) > tolerance.relative * times[:-1] + tolerance.absolute_s
     group = np.concatenate(([0], np.cumsum(gaps)))
     apart = np.zeros(len(times), dtype=np.int64)
@@ -90,14 +92,14 @@ def _by_gaps(times: Numbers, tolerance: Tolerance) -> Indices:
 
 
 def _longest_row(time_s: Numbers, cell: Indices | None) -> float:
-    """How long reads of one cell in a row take, seen where they are short against their age."""
+    """Return the longest duration of successive reads of a cell that are short versus their age."""
     if cell is None:
         return 0.0
     order = np.lexsort((time_s, cell))
     time, name = time_s[order], cell[order]
     same = (name[1:] == name[:-1]) & (time[:-1] > 0)
     close = same & (time[1:] - time[:-1] <= _IN_A_ROW * time[:-1])
-    # Rows are runs of close reads; their length is from the first to the last.
+    # Series are runs of close reads; their duration is from the first to the last read.
     starts = np.flatnonzero(close & ~np.concatenate(([False], close[:-1])))
     ends = np.flatnonzero(close & ~np.concatenate((close[1:], [False]))) + 1
     return float((time[ends] - time[starts]).max()) if len(starts) else 0.0

@@ -1,4 +1,4 @@
-"""Cells that hold another conductance than was written, or change unlike the others."""
+"""Detection of stuck cells and of cells that differ from the others of their target."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from cimsim.fitting.types import Indices, Mask, Numbers
 from cimsim.units import format_duration
 
 _FEWEST_LEFT = 5
-# A cell that is far away at one time is stuck if it is at all others as far as a normal value would
-# be in one of 400 cases.
+# An outlying cell at one time is stuck if at all other times its distance has at most this
+# probability for a normal value.
 _LOOSE = 1 / 400
 _CONFIDENCE = 0.95
 
@@ -26,14 +26,14 @@ End = Literal["g_min", "g_max", "random"]
 
 @dataclass(frozen=True)
 class Stuck:
-    """Cells that hold one conductance whatever was written.
+    """Cells with a fixed conductance, independent of the target.
 
     Attributes:
-        at: ``g_min``, ``g_max``, or ``random`` for those in between.
-        cells: how many there are.
-        of: among how many they would be noticed.
-        rate, low, high: their share and its 95 % interval (Clopper and Pearson).
-        around_uS: their median conductance.
+        at: ``g_min``, ``g_max``, or ``random`` for conductances in between.
+        cells: number of stuck cells.
+        of: number of cells among which stuck cells would be detected.
+        rate, low, high: fraction of stuck cells and its 95 % interval (Clopper and Pearson).
+        around_uS: median conductance of the stuck cells.
     """
 
     at: End
@@ -46,7 +46,7 @@ class Stuck:
 
 
 class BadCells(NamedTuple):
-    """Rows of stuck cells, rows of cells that are apart at some times only, and what to say."""
+    """Rows of stuck cells, rows of cells that are outliers only at some times, and notes."""
 
     stuck_rows: Indices
     other_rows: Indices
@@ -55,8 +55,7 @@ class BadCells(NamedTuple):
 
 
 class _Block(NamedTuple):
-    """The cells of one target: their names, and the mean of each ``[cells, times]``, nan where it
-    was not read."""
+    """Cells of one target: names, and means ``[cells, times]`` (NaN if not read)."""
 
     target_uS: float
     cell: Indices
@@ -65,18 +64,17 @@ class _Block(NamedTuple):
 
 
 def bad_cells(measurements: Measurements, steps: dict[float, float]) -> BadCells:
-    """Find cells that are apart from the others of their target.
+    """Find cells that are outliers among the cells of their target.
 
-    Cells are compared at each time with the others of their target, and the change of each since
-    the first time with the others' changes. A cell that is apart at every time is stuck: at
-    ``g_min`` if it is never above the cells of the lowest target, at ``g_max`` if it is never below
-    those of the highest.
+    Cells of a target are compared with each other at each time, and so are their changes since the
+    first time. A cell that is an outlier at every time is stuck: at ``g_min`` if it is never above
+    the cells of the lowest target, at ``g_max`` if it is never below those of the highest.
 
     Args:
-        measurements: measurements; cells without names are compared at each time, each by itself.
-        steps: resolution of the read-out at each target.
+        measurements: measurements; without names of cells, every read is a separate cell.
+        steps: resolution of the readout at each target.
     """
-    # Each read of a cell without a name is a cell of its own.
+    # Each read of a cell without a name is a separate cell.
     cell = (
         np.arange(len(measurements.target_uS)) if measurements.cell is None else measurements.cell
     )
@@ -130,7 +128,7 @@ def _block(
 
 
 def _pooled(groups: Iterable[Numbers]) -> Numbers:
-    """Deviations from each group's median in units of its median absolute deviation."""
+    """Return deviations from each group's median in units of its median absolute deviation."""
     parts = [np.empty(0)]
     for values in groups:
         known = values[np.isfinite(values)]
@@ -142,14 +140,14 @@ def _pooled(groups: Iterable[Numbers]) -> Numbers:
 
 
 def _bound(block: _Block, sign: int) -> Numbers:
-    """The upper (+1) or lower (-1) end of a target's cells at each time."""
+    """Return the upper (+1) or lower (-1) bound of a target's cells at each time."""
     middle = np.nanmedian(block.mean_uS, axis=0)
     spread = np.nanmedian(np.abs(block.mean_uS - middle), axis=0) / MAD
     return np.asarray(middle + sign * START * np.maximum(spread, block.step / 2))
 
 
 def _apart_at_each_time(block: _Block, chance: float, tails: list[float]) -> Mask:
-    """Which cells are apart at which time ``[cells, times]``; False where they were not read."""
+    """Return a mask of outliers ``[cells, times]``; False for cells that were not read."""
     far = np.zeros(block.mean_uS.shape, dtype=np.bool_)
     for column, tail in enumerate(tails):
         known = np.isfinite(block.mean_uS[:, column])
@@ -161,7 +159,7 @@ def _apart_at_each_time(block: _Block, chance: float, tails: list[float]) -> Mas
 def _of_target(
     block: _Block, chance: float, tails: list[float], low: Numbers, high: Numbers
 ) -> tuple[dict[End, Mask], Mask, list[str]]:
-    """Which cells are stuck at which end, and where others are apart ``[cells, times]``."""
+    """Return masks of stuck cells by end, of other outliers ``[cells, times]``, and notes."""
     known = np.isfinite(block.mean_uS)
     far = _apart_at_each_time(block, chance, tails)
     loose = _apart_at_each_time(block, _LOOSE, [math.inf] * len(tails))
@@ -169,7 +167,7 @@ def _of_target(
     at_low: Mask = np.asarray(always & ((block.mean_uS <= low) | ~known).all(axis=1))
     at_high: Mask = np.asarray(always & ~at_low & ((block.mean_uS >= high) | ~known).all(axis=1))
     between: Mask = np.asarray(always & ~at_low & ~at_high)
-    # Later levels of cells that moved are judged by their change.
+    # Later values of these cells are judged by their change.
     out = far & ~always[:, np.newaxis]
     out[:, 1:] = False
     notes = []
@@ -181,7 +179,7 @@ def _of_target(
 
 
 def _changed(block: _Block, times: Numbers, chance: float) -> tuple[Mask, list[str]]:
-    """Where cells changed unlike the others of their target since the first time."""
+    """Return a mask of cells whose change since the first time is an outlier, and notes."""
     out = np.zeros(block.mean_uS.shape, dtype=np.bool_)
     notes = []
     for column in range(1, len(times)):
@@ -201,8 +199,8 @@ def _changed(block: _Block, times: Numbers, chance: float) -> tuple[Mask, list[s
 
 def _many(target_uS: float, number: int, of: int, what: str) -> str:
     return (
-        f"At {target_uS:g} uS {number} of {of} cells are far from the others{what}; so many are "
-        "how the device is, and they are kept, but its spread is simulated as normal."
+        f"At {target_uS:g} uS {number} of {of} cells are far from the others{what}; these are too "
+        "many to be outliers and were kept, but the spread is simulated as normal."
     )
 
 
@@ -214,7 +212,7 @@ def _rate(
     chance: float,
     tails: float,
 ) -> Stuck:
-    """The share of stuck cells among those of targets at which they would be noticed."""
+    """Estimate the fraction of stuck cells among the cells of targets that reveal them."""
     level = float(np.median([value for _, value in cells]))
     of = 0
     for index, block in enumerate(blocks):

@@ -1,4 +1,4 @@
-"""Which column of a file is which of ours, and in which unit it is."""
+"""Recognition of the columns of a file and of their units."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cimsim.suggest import nearest
 from cimsim.units import SECONDS
 
 REQUIRED = ("g_target_uS", "g_measured_uS", "time_s")
-# Beside cell and read: when a cell was programmed, and the day to a time of day.
+# programmed: time of programming of the cell; date: date of a time of day in another column.
 OPTIONAL = ("cell", "read", "programmed", "date")
 ROLES = (*REQUIRED, *OPTIONAL)
 
@@ -74,7 +74,7 @@ _KNOWN_AS = {
     "programmed": ("programmed", "programmed_at", "time_programmed", "programming_time"),
     "date": ("date",),
 }
-# CellID is cell_id.
+# Names without underscores, so that CellID matches cell_id.
 _SQUASHED = {
     role: frozenset(name.replace("_", "") for name in names) for role, names in _KNOWN_AS.items()
 }
@@ -82,14 +82,14 @@ _SQUASHED = {
 
 @dataclass(frozen=True)
 class Column:
-    """A column of ours in the file.
+    """A recognized column of the file.
 
     Attributes:
         role: one of ``ROLES``.
-        at: its place in the file, from 0; several are joined to one text.
-        header: what stands above it.
-        unit: what header or option say of its unit; None if they say nothing.
-        stated: whether an option says the unit.
+        at: its index in the file, from 0; the texts of several columns are joined.
+        header: its header in the file.
+        unit: its unit according to header or option; None if not given.
+        stated: whether an option gives the unit.
     """
 
     role: str
@@ -100,12 +100,12 @@ class Column:
 
 
 def same_column(header: str, name: str) -> bool:
-    """Whether the header is the one that a user named, but for spaces and quotes around it."""
+    """Return whether the header equals a name given by the user, except for spaces and quotes."""
     return header.strip().strip("\"'").strip() == name.strip()
 
 
 def role_named(name: str) -> str | None:
-    """The column of ours that ``name`` means, in an option: with its unit or without it."""
+    """Return the role that ``name`` means in an option, with or without its unit, or None."""
     for role in ROLES:
         if name == role:
             return role
@@ -113,9 +113,9 @@ def role_named(name: str) -> str | None:
 
 
 def recognized(header: Sequence[str]) -> dict[str, list[int]]:
-    """The places of the columns that are each of ours, going by their names alone.
+    """Return the indices of the columns that may have each role, judged by their names.
 
-    A column that is called exactly as ours is it, whatever else is there.
+    A column whose name equals the role takes precedence over all others.
     """
     chosen: dict[str, list[int]] = {}
     for role in ROLES:
@@ -133,14 +133,14 @@ def choose(
     reading: Reading,
     issues: Issues,
 ) -> dict[str, Column]:
-    """The column for each of ours that is there.
+    """Choose the column of each role.
 
     Args:
         header: names of the file's columns.
-        rows: their values; equal columns of equal names are one.
-        units_row: what a row of units says of each column, or empty texts.
-        reading: settings; its columns and units come first.
-        faults: where missing and ambiguous columns are noted.
+        rows: their values; columns of equal names and values count as one.
+        units_row: unit of each column from a row of units, or empty texts.
+        reading: settings; its columns and units take precedence.
+        issues: collects missing and ambiguous columns.
     """
     named = _named(header, reading, issues)
     by_name = recognized(header)
@@ -155,7 +155,7 @@ def choose(
             if len(places) > 1:
                 names = enumerated([f"'{header[i].strip()}' (#{i + 1})" for i in places])
                 issues.add(
-                    f"{len(places)} columns may be {role}: {names}; keep one, or say which by "
+                    f"{len(places)} columns may be {role}: {names}; keep one, or choose it with "
                     f"--column {role}=#{places[0] + 1}"
                 )
             at = tuple(places[:1])
@@ -163,7 +163,7 @@ def choose(
             name = " + ".join(header[i].strip() for i in at)
             columns[role] = Column(role, at, name)
     if header and all(map(is_numeric, header)):
-        issues.add(f"has no header; begin with a line such as {','.join(REQUIRED)}")
+        issues.add(f"the header is missing; add a line such as {','.join(REQUIRED)}")
         return columns
     listed = enumerated([name.strip() or "(no name)" for name in header], 12)
     for role in REQUIRED:
@@ -178,8 +178,8 @@ def choose(
                 ],
             )
             example = near or "ITS HEADER"
-            hint = f"did you mean '{near}'? Say so by" if near else "say which one it is by"
-            issues.add(f"there is no column {role}; the file has {listed}; {hint} "
+            hint = f"did you mean '{near}'? Choose it with" if near else "choose one with"
+            issues.add(f"the column {role} is missing; the file has {listed}; {hint} "
                        f'--column {role}="{example}"')  # fmt: skip
     return {
         role: _with_unit(column, header, units_row, reading, issues)
@@ -188,12 +188,12 @@ def choose(
 
 
 def _named(header: Sequence[str], reading: Reading, issues: Issues) -> dict[str, tuple[int, ...]]:
-    """The columns that the user named."""
+    """Return the columns that the user named."""
     chosen: dict[str, tuple[int, ...]] = {}
     for key, name in reading.columns.items():
         role = role_named(key)
         if role is None:
-            issues.add(f"--column {key}: there is no such column; ours are {', '.join(ROLES)}")
+            issues.add(f"--column {key}: unknown column; use one of {', '.join(ROLES)}")
             continue
         places = _places(header, name)
         if not places and role == "cell" and "+" in name:
@@ -204,12 +204,12 @@ def _named(header: Sequence[str], reading: Reading, issues: Issues) -> dict[str,
             chosen[role] = (places[0],)
         if len(places) > 1 and role != "cell":
             issues.add(
-                f"--column {key}={quoted(name)}: {len(places)} columns have that name; give the "
-                f"number of one, such as {key}=#{places[0] + 1}"
+                f"--column {key}={quoted(name)}: {len(places)} columns have that name; choose one "
+                f"by its number, such as {key}=#{places[0] + 1}"
             )
         if not places:
             issues.add(
-                f"--column {key}: there is no column {quoted(name)}; the file has "
+                f"--column {key}: no such column: {quoted(name)}; the file has "
                 f"{enumerated([text.strip() for text in header], 12)}"
             )
     return chosen
@@ -234,7 +234,7 @@ def _with_unit(
     reading: Reading,
     issues: Issues,
 ) -> Column:
-    """The column with the unit that an option says, else its header, else the row of units."""
+    """Return the column with its unit from an option, the row of units, or the header."""
     role = column.role
     if role not in REQUIRED:
         return column
@@ -247,13 +247,13 @@ def _with_unit(
             return replace(column, unit=unit, stated=True)
         if key:
             known = SECONDS if role == "time_s" else SIEMENS
-            issues.add(f"--unit {key}={text}: write one of {', '.join(known)}")
+            issues.add(f"--unit {key}={text}: unknown unit; use one of {', '.join(known)}")
     by_header = _unit_in(role, names[0])
     by_row = unit_of(role, units_row[column.at[0]]) if units_row else None
     if by_header and by_row and by_header != by_row:
         issues.add(
-            f"the column {quoted(column.header)} has the unit {by_row.name} in the row below its "
-            f"header; say which is right by --unit {role}={by_row.name}"
+            f"the column {quoted(column.header)} has another unit, {by_row.name}, in the row below "
+            f"its header; choose one with --unit {role}={by_row.name}"
         )
     unit = by_row or by_header
     other = _other_unit_in(names[0])
@@ -261,25 +261,25 @@ def _with_unit(
         other = units_row[column.at[0]].strip()
     if unit is None and other and role.startswith("g_"):
         issues.add(
-            f"the column {quoted(column.header)} is in {other}, and {role} is a conductance; make "
-            "it siemens first (1 / resistance, or current / voltage)"
+            f"the column {quoted(column.header)} is in {other}, but {role} is a conductance; "
+            "convert it to siemens first (1 / resistance, or current / voltage)"
         )
     return replace(column, unit=unit)
 
 
 def check_units(reading: Reading, header: Sequence[str], issues: Issues) -> None:
-    """Note units for columns that are not there, and units that are none."""
+    """Add issues for units of missing columns and for unknown units."""
     for key, text in reading.units.items():
         if not key and not is_unit(text):
             issues.add(
-                f"--unit {text}: write one of {', '.join((*SIEMENS, *SECONDS))}, or COLUMN=UNIT"
+                f"--unit {text}: must be one of {', '.join((*SIEMENS, *SECONDS))}, or COLUMN=UNIT"
             )
         elif key and role_named(key) is None and not any(same_column(h, key) for h in header):
-            issues.add(f"--unit {key}={text}: there is no column {quoted(key)}")
+            issues.add(f"--unit {key}={text}: no such column: {quoted(key)}")
 
 
 def _split(name: str) -> tuple[str, str]:
-    """A header without the unit in brackets or behind a slash, and that unit."""
+    """Split a header into its name and its unit in brackets or after a slash."""
     name = name.strip().strip("\"'").strip()
     for pattern in _WITH_UNIT:
         match = re.fullmatch(pattern, name)
@@ -289,7 +289,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _other_unit_in(name: str) -> str:
-    """A unit of resistance, current or voltage in a header; empty without one."""
+    """Return a unit of resistance, current or voltage in a header; empty without one."""
     stem, unit = _split(name)
     words = _words(stem)
     unit = unit or (words[-1] if len(words) > 1 else "")
@@ -301,7 +301,7 @@ def _words(name: str) -> list[str]:
 
 
 def _stem_of(role: str, name: str) -> str | None:
-    """The name without its unit if it is one of those that a column of ours goes by."""
+    """Return the name without its unit if it is a known name of the role, or None."""
     words = _words(_split(name)[0])
     whole = "".join(words).lower()
     if whole in _SQUASHED[role]:
@@ -311,7 +311,7 @@ def _stem_of(role: str, name: str) -> str | None:
 
 
 def _unit_in(role: str, name: str) -> Unit | None:
-    """The unit in a header: in brackets, behind a slash, or as its last word."""
+    """Return the unit in a header: in brackets, after a slash, or as its last word."""
     stem, unit = _split(name)
     if unit:
         return unit_of(role, unit)

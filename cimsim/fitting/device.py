@@ -1,4 +1,4 @@
-"""A complete profile from estimates, with assumptions where nothing was measured."""
+"""A complete profile from estimates, with assumptions for everything not measured."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ from cimsim.fitting.estimates import DeviceFit, Estimate
 from cimsim.profile import Profile
 
 _LONGEST_FIRST_S = 1.0
-_WHERE = {"g_min": "g_min", "g_max": "g_max", "random": "a conductance of their own"}
+_WHERE = {"g_min": "g_min", "g_max": "g_max", "random": "a random conductance"}
 
 
 def build_profile(
     name: str, fit: DeviceFit, like: Profile, file: str, technology: str = "measured"
 ) -> Profile:
-    """The device of ``fit``: tables over the targets; array, converters and costs as in ``like``.
+    """Build the profile of ``fit``: tables over the targets; all other sections from ``like``.
 
     Args:
-        name: of the new profile.
+        name: name of the new profile.
         fit: the estimates.
-        like: where everything comes from that was not measured; marked as an assumption.
-        file: name of the measurements' file, for the sources.
-        technology: what the cells are made of.
+        like: profile that provides array, converters and costs, marked as assumptions.
+        file: name of the file of measurements, for the sources.
+        technology: memory technology of the cells.
 
     Raises:
-        CimsimError: if ``like`` lays weights on several cells, which needs levels of a cell.
+        CimsimError: if ``like`` uses several slices per weight, which needs levels of a cell.
     """
     if like.array.slices > 1:
         raise CimsimError(
-            f"{like.name} lays each weight on {like.array.slices} slices of few levels, but "
-            "measured cells hold any conductance; take array and converters from another device"
+            f"{like.name} stores each weight in {like.array.slices} slices of discrete levels, but "
+            "measured cells have continuous conductances; use array and converters of another "
+            "profile"
         )
     source = f"measured: {file}, {fit.cells} cells, {fit.reads} reads"
     if fit.left_out:
@@ -57,7 +58,7 @@ def build_profile(
     if fit.stuck:
         cell["faults"] = [_stuck(cells, source) for cells in fit.stuck]
     if fit.changes:
-        # The logarithm of time has no place for 0 s.
+        # 0 s cannot be represented on a logarithmic axis of time.
         on_logarithm = "" if fit.fresh_s else ", which was read after 0 s (assumption)"
         nothing = _table(fit.targets_uS, [0.0] * len(fit.targets_uS))
         cell["drift"] = [
@@ -88,10 +89,10 @@ def build_profile(
             "description": " ".join(
                 [
                     f"Tables fitted to {fit.reads} reads of {fit.cells} cells at "
-                    f"{len(fit.targets_uS)} targets of {low:g} to {high:g} uS{after}. Between "
-                    "targets they are joined by straight lines, between ages by the logarithm of "
-                    "time; outside they are held constant. Array, converters and costs are those "
-                    f"of {like.name}.",
+                    f"{len(fit.targets_uS)} targets of {low:g} to {high:g} uS{after}. "
+                    "Interpolation is linear between targets and in the logarithm of time between "
+                    "ages; values are constant outside. Array, converters and costs are those of "
+                    f"{like.name}.",
                     *fit.notes,
                 ]
             ),
@@ -105,21 +106,22 @@ def build_profile(
 
 
 def _stuck(cells: Stuck, source: str) -> dict[str, Any]:
-    between = " (any conductance between is as likely)" if cells.at == "random" else ""
+    between = " (uniform over the range)" if cells.at == "random" else ""
     return {
         "kind": "stuck",
         "at": cells.at,
         "rate": float(f"{cells.rate:.6g}"),
         "source": (
-            f"{source}: {cells.cells} of {cells.of} cells at targets where it shows; 95 % interval "
-            f"of the rate {cells.low:.3g} to {cells.high:.3g} (Clopper and Pearson); they hold "
-            f"about {cells.around_uS:.3g} uS and are simulated at {_WHERE[cells.at]}{between}"
+            f"{source}: {cells.cells} of {cells.of} cells at targets that reveal stuck cells; 95 % "
+            f"interval of the rate {cells.low:.3g} to {cells.high:.3g} (Clopper and Pearson); "
+            f"their median is {cells.around_uS:.3g} uS, and they are simulated at "
+            f"{_WHERE[cells.at]}{between}"
         ),
     }
 
 
 def _assumed(section: Any, like: str) -> Any:
-    """The values of a section with the assumption as the source of each, at any depth."""
+    """Return the values of a section with an assumption as the source, at any depth."""
     if isinstance(section, dict):
         return {
             key: f"assumption: as in {like}" if key == "source" else _assumed(value, like)
@@ -131,7 +133,7 @@ def _assumed(section: Any, like: str) -> Any:
 
 
 def _first_age_s(fit: DeviceFit) -> float:
-    """The age of the fresh cells, on a logarithmic axis."""
+    """Return the age of the fresh cells on a logarithmic axis."""
     return fit.fresh_s or min(_LONGEST_FIRST_S, fit.changes[0].time_s / 10)
 
 

@@ -1,8 +1,8 @@
-"""What measurements say about a device: estimates with their standard errors.
+"""Estimates of a device's parameters from measurements, with standard errors.
 
-For each target: the mean error and the spread right after programming; at each later time the mean
-change since then and its spread; the spread of repeated reads. The variance that reads add to
-single values is taken off the spread between cells, if reads were repeated anywhere.
+For each target these are the mean error and the spread right after programming; at each later time
+the mean change since then and its spread; and the spread of repeated reads. The variance added by
+reads is subtracted from the spread between cells if there are any repeated reads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cimsim.fitting.measurements import FEWEST_CELLS, Measurements
 from cimsim.fitting.outliers import LeftOut, screen
 from cimsim.fitting.types import Indices, Numbers
 
-# Share of a spread that is as good as all of it.
+# A smaller effect on the spread is not reported.
 _NEARLY = 0.95
 
 
@@ -40,20 +40,20 @@ class Change:
 
 @dataclass(frozen=True)
 class DeviceFit:
-    """Everything that was estimated; tuples have one entry for each target.
+    """All estimates; tuples have one entry for each target.
 
     Attributes:
-        targets_uS: ascending.
-        fresh_s: the earliest time, at which programming is judged.
+        targets_uS: targets, ascending.
+        fresh_s: earliest time, at which programming is evaluated.
         bias_uS, sigma_uS: mean error and spread of programming.
-        changes: what happened by each later time, ascending.
+        changes: changes until each later time, ascending.
         read_at_uS, read_sigma_uS: mean conductance of a target, ascending, and spread of reads
             there, for the targets with enough repeated reads; None if there are none.
-        cells, reads: how many cells and rows there were.
-        notes: what was assumed in reading, what was left out, what was not measured, and what the
-            simulator cannot follow, in sentences.
-        stuck: shares of cells that hold one conductance; no part of the spreads.
-        left_out: reads that are far from the others, which no estimate uses.
+        cells, reads: number of cells and of reads.
+        notes: sentences on assumptions in reading, on excluded and missing data, and on limits of
+            the simulation.
+        stuck: fractions of stuck cells, which are not part of the spreads.
+        left_out: outlying reads, which no estimate uses.
     """
 
     targets_uS: tuple[float, ...]
@@ -71,8 +71,11 @@ class DeviceFit:
 
 
 class _Group(NamedTuple):
-    """The cells of one target at one time: means over their reads (by cell, ascending), how many
-    reads each, and the variance of one read with its degrees of freedom."""
+    """Cells of one target at one time, ascending.
+
+    Means over the reads of each cell, numbers of reads, and the variance of one read with its
+    degrees of freedom.
+    """
 
     cell: Indices
     mean_uS: Numbers
@@ -94,17 +97,16 @@ _Groups = dict[tuple[float, float], _Group]
 def fit_device(measurements: Measurements, keep_outliers: bool = False) -> DeviceFit:
     """Estimate a device from measurements.
 
-    Stuck cells and outlying cells and reads are found first and left out, and what that changes is
-    said in ``notes``.
+    Stuck cells, outlying cells and outlying reads are excluded first; ``notes`` reports the effect.
 
     Args:
         measurements: the measurements.
-        keep_outliers: use every read; outliers are then only counted.
+        keep_outliers: use all reads; outliers are only counted.
     """
     screened = screen(measurements)
     everything = _estimated(measurements)
     if keep_outliers or not screened.left_out:
-        kept = ["All of it was kept as part of the spreads."] if screened.left_out else []
+        kept = ["All of them were kept as part of the spreads."] if screened.left_out else []
         notes = (*measurements.notes, *screened.notes, *kept, *everything.notes)
         return replace(everything, notes=notes)
     fit = _estimated(screened.kept)
@@ -120,7 +122,7 @@ def fit_device(measurements: Measurements, keep_outliers: bool = False) -> Devic
 
 
 def _effect(fit: DeviceFit, everything: DeviceFit) -> list[str]:
-    """What the estimates would be with the outliers, where they change most."""
+    """Return a note on the estimates with outliers, at the targets with the largest change."""
     parts = []
     for what, at, wide, narrow in (
         ("spread", fit.targets_uS, everything.sigma_uS, fit.sigma_uS),
@@ -136,15 +138,15 @@ def _effect(fit: DeviceFit, everything: DeviceFit) -> list[str]:
         )
     if not parts:
         return []
-    return [f"They were left out; with them (--keep-outliers) {', and '.join(parts)}."]
+    return [f"These were excluded; with them (--keep-outliers) {', and '.join(parts)}."]
 
 
 def _estimated(measurements: Measurements) -> DeviceFit:
-    """Estimates from every read in ``measurements``.
+    """Estimate from all reads in ``measurements``.
 
-    With cells that are named, the spread of drift is that of each cell's own change; without, it
-    is the growth of the variance between cells, which knows nothing of changes that cancel, and
-    the error of the mean change is too large rather than too small, for it cannot pair the cells.
+    With names of cells, the spread of drift is that of the changes of single cells. Without names,
+    it is the growth of the variance between cells, which misses changes that cancel, and the error
+    of the mean change is overestimated because cells cannot be paired.
     """
     groups = {place: _group(measurements, rows) for place, rows in measurements.places().items()}
     targets, times = (sorted(set(part)) for part in zip(*groups, strict=True))
@@ -201,15 +203,15 @@ def _mean(values: Numbers) -> Estimate:
 
 
 def _variance(values: Numbers, of_reads: float) -> Estimate:
-    """Variance of values that reads have made noisier; below zero if chance has it."""
+    """Return the variance of values without that of reads; it may be negative by chance."""
     variance = float(values.var(ddof=1))
     return Estimate(variance - of_reads, variance * math.sqrt(2 / (len(values) - 1)))
 
 
 def _root(variance: Estimate) -> Estimate:
-    """The root of an estimated variance; 0 where noise has made it negative."""
+    """Return the root of an estimated variance; 0 if the estimate is negative."""
     value = math.sqrt(max(variance.value, 0.0))
-    # Near zero the root has no linear error; what the variance may be is then the better bound.
+    # Near zero, error propagation through the root fails; use the error of the variance as a bound.
     if value**2 > variance.error:
         return Estimate(value, variance.error / (2 * value))
     return Estimate(value, math.sqrt(variance.error) / 2)
@@ -218,7 +220,7 @@ def _root(variance: Estimate) -> Estimate:
 def _change(
     before: _Group, now: _Group, noise_before: float, noise_now: float, named: bool
 ) -> tuple[Estimate, Estimate]:
-    """Mean and spread of the change; of each cell's own where enough were measured both times."""
+    """Return mean and spread of the change, by single cells if enough were measured both times."""
     if named:
         both, at_first, at_now = np.intersect1d(before.cell, now.cell, return_indices=True)
         if len(both) >= FEWEST_CELLS:
@@ -234,7 +236,7 @@ def _difference(of: Estimate, less: Estimate) -> Estimate:
 
 
 def _reads(groups: _Groups, targets: list[float], times: list[float]) -> list[_Read]:
-    """Spread of reads for each target, over all times, by mean conductance."""
+    """Return the spread of reads of each target over all times, by mean conductance."""
     pooled: dict[float, tuple[float, float]] = {}
     for target in targets:
         of_target = [groups[target, time] for time in times]
@@ -243,7 +245,7 @@ def _reads(groups: _Groups, targets: list[float], times: list[float]) -> list[_R
             continue
         squares = sum(group.read_variance * group.freedom for group in of_target)
         mean = sum(group.mean_uS.mean() * group.freedom for group in of_target) / freedom
-        # As many digits as the profile has; targets that a coarse read-out cannot tell apart are
+        # Rounded to the digits of the profile; targets that a coarse readout cannot distinguish are
         # one point.
         at = float(f"{mean:.6g}")
         earlier_squares, earlier_freedom = pooled.get(at, (0.0, 0.0))
@@ -256,10 +258,10 @@ def _reads(groups: _Groups, targets: list[float], times: list[float]) -> list[_R
 
 
 def _variance_of_means(group: _Group, read: list[_Read]) -> float:
-    """Variance that reads leave in the means over them.
+    """Return the variance of reads in the means over them.
 
-    It is that of the group's own repeated reads; where they are few, that found at about the same
-    conductance at other times or targets.
+    It is computed from the repeated reads of the group, or, if they are few, from reads at a
+    similar conductance at other times or targets.
     """
     variance = group.read_variance
     if group.freedom < FEWEST_CELLS:
@@ -274,39 +276,39 @@ def _notes(measurements: Measurements, times: int, reads: int, targets: int) -> 
     notes = []
     named = measurements.cell is not None
     if times == 1:
-        notes.append("Drift was not measured: there is one time only.")
+        notes.append("Drift was not measured: there is only one time.")
     elif not named:
         notes.append(
-            "Cells are not named, so the spread of drift is the growth of the spread between cells."
+            "Cells have no names, so the spread of drift is the growth of the spread between cells."
         )
     if not reads:
-        drift = ", and twice its variance is part of that of drift" if named and times > 1 else ""
+        drift = ", and twice its variance is part of the drift" if named and times > 1 else ""
         notes.append(
-            f"Read noise was not measured: fewer than {FEWEST_CELLS} reads repeat one of the same "
-            f"cell and time. It is part of the programming spread{drift}."
+            f"Read noise was not measured: fewer than {FEWEST_CELLS} reads repeat a read of the "
+            f"same cell and time. It is part of the programming spread{drift}."
         )
     elif reads < targets:
         notes.append(
-            f"Read noise was measured at {reads} conductances only, for there are {targets} "
-            f"targets, but some have fewer than {FEWEST_CELLS} repeated reads or equal means."
+            f"Read noise was measured at {reads} conductances for {targets} targets, because some "
+            f"targets have fewer than {FEWEST_CELLS} repeated reads or equal means."
         )
     return notes
 
 
 def _note_on_hidden(targets: list[float]) -> list[str]:
-    """What it means that reads scatter so much that nothing is left for the cells."""
+    """Return a note on targets whose spread is smaller than that of the reads."""
     if not targets:
         return []
     at = ", ".join(f"{target:g}" for target in targets)
     return [
-        f"The programming spread at {at} uS is lost in that of the reads, and 0 in the profile. "
-        "Look for reads that do not belong (a number that an instrument writes for no value, a "
-        "first read that is always off), or read more often."
+        f"The programming spread at {at} uS is smaller than that of the reads, and 0 in the "
+        "profile. Check for invalid reads (a number that an instrument writes for a missing value, "
+        "a first read that always deviates), or read each cell more often."
     ]
 
 
 def notes_on_lowest(target_uS: float, bias_uS: float, sigma_uS: float) -> list[str]:
-    """What a lower bound of 0 makes of the errors of cells at the lowest target.
+    """Return a note on the effect of the lower bound of 0 on cells at the lowest target.
 
     For X = max(0, N(b, s^2)), with a = b / s and the normal distribution's Phi and phi:
     E X = b Phi(a) + s phi(a) and E X^2 = (b^2 + s^2) Phi(a) + b s phi(a).
@@ -323,8 +325,8 @@ def notes_on_lowest(target_uS: float, bias_uS: float, sigma_uS: float) -> list[s
     if spread > _NEARLY * sigma_uS:
         return []
     return [
-        "No simulated conductance is below 0, but normal errors at the lowest target, "
-        f"{target_uS:g} uS, reach there: the simulation has a bias of {mean - target_uS:.2g} and a "
-        f"spread of {spread:.2g} uS at that target, where {bias_uS:.2g} and {sigma_uS:.2g} were "
-        "measured."
+        "Simulated conductances are at least 0, which truncates normal errors at the lowest "
+        f"target, {target_uS:g} uS: the simulation has a bias of {mean - target_uS:.2g} and a "
+        f"spread of {spread:.2g} uS at that target, but {bias_uS:.2g} and {sigma_uS:.2g} uS "
+        "were measured."
     ]

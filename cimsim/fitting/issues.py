@@ -1,4 +1,4 @@
-"""Everything that is wrong with a file of measurements, in one message."""
+"""Collection of the issues of a file of measurements in one error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LONGEST = 40
 
 
 class Issues:
-    """Collects faults of one file, each with its line where it has one."""
+    """Collects the issues of one file, each with its line if it has one."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -21,14 +21,14 @@ class Issues:
         return len(self._issues)
 
     def add(self, message: str, line: int = 0) -> None:
-        """Note a fault; ``line`` counts from 1, 0 is the whole file."""
+        """Add an issue; ``line`` counts from 1, and 0 is the whole file."""
         self._issues.append((line, message))
 
     def raise_if_any(self) -> None:
-        """Raise one error with all faults found so far, by line, at most 20 of them.
+        """Raise one error with all issues so far, sorted by line, at most 20 of them.
 
         Raises:
-            CimsimError: if there is any fault.
+            CimsimError: if there are any issues.
         """
         if not self._issues:
             return
@@ -43,7 +43,7 @@ class Issues:
 
 
 def quoted(text: str) -> str:
-    """A text from a file as it is shown in a message: on one line, printable, not too long.
+    """Return a text from a file for a message: quoted, on one line, printable, shortened.
 
     >>> quoted("a\\nb")
     "'a b'"
@@ -54,7 +54,7 @@ def quoted(text: str) -> str:
 
 
 def enumerated(words: list[str], most: int = 6) -> str:
-    """Words in a row, with a count of those that are too many.
+    """Join words with commas, and count those beyond ``most``.
 
     >>> enumerated(["a", "b", "c"], most=2)
     'a, b and 1 more'

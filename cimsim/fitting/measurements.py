@@ -13,7 +13,7 @@ FEWEST_CELLS = 10
 
 
 class Cells(NamedTuple):
-    """Some reads by cell, ascending: the mean of each, how many, and their squared deviations."""
+    """Reads by cell, ascending: mean, number of reads, and sum of squared deviations."""
 
     cell: Indices
     mean_uS: Numbers
@@ -26,11 +26,11 @@ class Measurements:
     """One row for each read, as arrays of equal length.
 
     Attributes:
-        file: name of the file they come from.
-        target_uS, measured_uS, time_s: what was written, what was found, and how long after.
-        cell: which cell it was, as an index; None if the file does not say.
-        line: the line of each in the file.
-        notes: what was assumed in reading, in sentences.
+        file: name of the file.
+        target_uS, measured_uS, time_s: target, measured conductance, and time since programming.
+        cell: index of the cell; None if the file has no names of cells.
+        line: line of each read in the file.
+        notes: sentences on assumptions in reading.
     """
 
     file: str
@@ -43,16 +43,16 @@ class Measurements:
 
     @property
     def cells(self) -> int:
-        """Number of different cells; of rows at the earliest time if cells have no names."""
+        """Number of cells; without names, the number of rows at the earliest time."""
         if self.cell is not None:
             return len(np.unique(self.cell))
         return int((self.time_s == self.time_s.min()).sum())
 
     def places(self) -> dict[tuple[float, float], Indices]:
-        """The rows of every target and time that occur together, in ascending order."""
+        """Return the rows of every combination of target and time, in ascending order."""
         targets, target = np.unique(self.target_uS, return_inverse=True)
         times, time = np.unique(self.time_s, return_inverse=True)
-        # Sorted once: a mask over all rows for every place is slow where there are many.
+        # Sorted once, because a mask over all rows for every combination is slow.
         place = target * len(times) + time
         rows = np.argsort(place, kind="stable")
         codes, starts = np.unique(place[rows], return_index=True)
@@ -62,7 +62,7 @@ class Measurements:
         return dict(zip(names, np.split(rows, starts[1:]), strict=True))
 
     def by_cell(self, rows: Indices) -> Cells:
-        """The reads in ``rows`` by cell; each read is its own cell if cells have no names."""
+        """Return the reads in ``rows`` by cell; without names, each read is a separate cell."""
         values = self.measured_uS[rows]
         cell = np.arange(len(rows)) if self.cell is None else self.cell[rows]
         names, index = np.unique(cell, return_inverse=True)
@@ -72,7 +72,7 @@ class Measurements:
         return Cells(names, mean, reads, squares)
 
     def where(self, rows: Mask) -> Measurements:
-        """The measurements in some of the rows."""
+        """Return the measurements in the rows of a mask."""
         return replace(
             self,
             target_uS=self.target_uS[rows],

@@ -1,4 +1,4 @@
-"""Numbers as instruments and spreadsheets write them."""
+"""Parsing of numbers in the formats of instruments and spreadsheets."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _OVER_RANGE = frozenset(
     "inf +inf infinity +infinity \u221e 1.#inf ol o.l ovld ovfl over "
     "overflow overload overrange".split()
 ) | {"over range", "out of range"}
-_FILLED = re.compile("[-\u2013\u2014*#.]+")  # a column that is too narrow for its numbers
-# SCPI instruments write 9.9E37 for a reading over the range and 9.91E37 for none.
+_FILLED = re.compile("[-\u2013\u2014*#.]+")  # filler of a column that is too narrow for its numbers
+# SCPI instruments write 9.9E37 for an overflow and 9.91E37 for a missing value.
 _LIMIT_OF_INSTRUMENTS = 9e36
 _SPACES = "\u0020\u00a0\u2007\u2009\u202f"
 _NUMBER = re.compile(
@@ -34,7 +34,7 @@ _GROUPS = {
 
 
 class Parsed(NamedTuple):
-    """Numbers of one column; those that are missing or over the range are not a number."""
+    """Numbers of one column; missing and over-range values are NaN."""
 
     values: Numbers
     missing: int
@@ -42,16 +42,16 @@ class Parsed(NamedTuple):
 
 
 def decimal_mark(columns: Iterable[Sequence[str]], given: str | None, issues: Issues) -> str:
-    """The character between whole numbers and fractions that fits every value.
+    """Return the decimal mark that fits all values.
 
     Args:
-        columns: the values of each column of numbers, without dates.
-        given: what the user says.
-        faults: where it is noted if the values leave it open.
+        columns: values of each column of numbers, without dates.
+        given: decimal mark given by the user.
+        issues: collects an ambiguity.
     """
     if given is not None:
         return given
-    open_to_doubt = ""
+    ambiguous = ""
     points = False
     for text in (text for column in columns for text in column):
         has_comma, has_point = "," in text, "." in text
@@ -70,11 +70,11 @@ def decimal_mark(columns: Iterable[Sequence[str]], given: str | None, issues: Is
             return "."
         if not _GROUPS[","].fullmatch(digits):
             return ","
-        open_to_doubt = open_to_doubt or text.strip()
-    if open_to_doubt and not points:
+        ambiguous = ambiguous or text.strip()
+    if ambiguous and not points:
         issues.add(
-            f"the comma in {quoted(open_to_doubt)} may be a decimal comma or part of a thousand; "
-            "say which by --decimal , or --decimal ."
+            f"the comma in {quoted(ambiguous)} may be a decimal comma or a thousands separator; "
+            "choose one with --decimal , or --decimal ."
         )
     return "."
 
@@ -87,21 +87,21 @@ def parse(
     factor: float,
     issues: Issues,
 ) -> Parsed:
-    """The numbers of a column, in uS or s.
+    """Parse the numbers of a column, in uS or s.
 
     Args:
-        role: which column of ours it is.
+        role: role of the column.
         texts: its values.
-        lines: the line of each.
-        decimal: the decimal mark.
-        factor: uS or s in one unit of the column.
-        faults: where each value is noted that is no number.
+        lines: line of each value.
+        decimal: decimal mark.
+        factor: factor from the unit of the column to uS or s.
+        issues: collects values that are not numbers.
     """
     values = np.full(len(texts), np.nan)
     missing = over = 0
     for index, text in enumerate(texts):
         try:
-            # The usual case, and quick.
+            # Fast path.
             value = float(text) if decimal == "." and "_" not in text else None
         except ValueError:
             value = None
@@ -117,11 +117,11 @@ def parse(
             value, own = _number(role, word, decimal)
             scale = own or factor
         if value is None:
-            issues.add(f"{role} is {quoted(text)}, not a number", lines[index])
+            issues.add(f"{role} must be a number, not {quoted(text)}", lines[index])
         elif value != value:
             missing += 1
         elif value == -np.inf:
-            issues.add(f"{role} is {quoted(text)}, but must be finite", lines[index])
+            issues.add(f"{role} must be finite, not {quoted(text)}", lines[index])
         elif abs(value) > _LIMIT_OF_INSTRUMENTS:
             over += 1
         else:
@@ -130,19 +130,19 @@ def parse(
 
 
 def is_missing(text: str) -> bool:
-    """Whether a text stands for no value."""
+    """Return whether a text means a missing value."""
     word = _bare(text).lower()
     return word in _MISSING or _FILLED.fullmatch(word) is not None
 
 
 def is_numeric(text: str) -> bool:
-    """Whether a text is a number with any decimal mark, without a unit."""
+    """Return whether a text is a number with any decimal mark, without a unit."""
     match = _NUMBER.fullmatch(_bare(text))
     return match is not None and not match["unit"]
 
 
 def _bare(text: str) -> str:
-    """A value without quotes, and without what keeps Excel from reading it as a number."""
+    """Return a value without quotes and without prefixes that mark text for Excel."""
     word = text.strip().strip('"').strip()
     if word.startswith('="') or word.startswith("="):
         word = word[1:].strip('"')
@@ -150,7 +150,7 @@ def _bare(text: str) -> str:
 
 
 def _number(role: str, word: str, decimal: str) -> tuple[float | None, float | None]:
-    """A number and the factor of the unit behind it, if any; nothing if it is neither."""
+    """Return a number and the factor of its unit, if any; None if it is not a number."""
     match = _NUMBER.fullmatch(word)
     if match is None:
         return None, None

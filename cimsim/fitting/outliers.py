@@ -1,4 +1,4 @@
-"""Measurements without what is no part of a device's spread: stuck cells, stray reads."""
+"""Exclusion of stuck cells, outlying cells and outlying reads."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _ENDS = {"g_min": "at the low end", "g_max": "at the high end", "random": "in be
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A read that the estimates leave out.
+    """A read that the estimates do not use.
 
     Attributes:
-        line: its line in the file.
-        why: ``stuck`` for a stuck cell, ``cell`` for a cell at one time, ``read`` for one of
-            several reads.
-        target_uS, measured_uS, time_s: what it says.
+        line: line in the file.
+        why: ``stuck`` for a stuck cell, ``cell`` for an outlying cell at one time, ``read`` for an
+            outlier among several reads.
+        target_uS, measured_uS, time_s: values of the read.
     """
 
     line: int
@@ -37,7 +37,7 @@ class LeftOut:
 
 
 class Screened(NamedTuple):
-    """Measurements without what is apart, what that is, and sentences about it."""
+    """Measurements without outliers, the outliers, stuck cells, and notes."""
 
     kept: Measurements
     left_out: tuple[LeftOut, ...]
@@ -46,10 +46,10 @@ class Screened(NamedTuple):
 
 
 def screen(measurements: Measurements) -> Screened:
-    """Set apart stuck cells, outlying cells and outlying reads.
+    """Separate stuck cells, outlying cells and outlying reads from the measurements.
 
-    Reads are compared with the others of their cell and time; then cells, by their means, with the
-    others of their target.
+    Reads are compared with other reads of their cell and time; then cells, by their means, with
+    other cells of their target.
     """
     targets = np.unique(measurements.target_uS)
     steps = {
@@ -63,7 +63,7 @@ def screen(measurements: Measurements) -> Screened:
     why[clean[bad.other_rows]] = "cell"
     why[clean[bad.stuck_rows]] = "stuck"
     if measurements.cell is not None:
-        # A stray read of a cell that is stuck is the cell's fault too.
+        # An outlying read of a stuck cell belongs to the stuck cell.
         stuck = np.unique(
             np.stack((measurements.target_uS, measurements.cell))[:, why == "stuck"], axis=1
         )
@@ -88,7 +88,7 @@ def screen(measurements: Measurements) -> Screened:
 
 
 def _keep_enough(measurements: Measurements, why: Mask) -> list[str]:
-    """Where too few cells would be left of a target, nothing is left out; ``why`` is changed."""
+    """Clear ``why`` at targets that would have too few cells left; return notes."""
     notes = []
     for (target, _), rows in measurements.places().items():
         left = rows[why[rows] == ""]
@@ -96,14 +96,14 @@ def _keep_enough(measurements: Measurements, why: Mask) -> list[str]:
         if number < _FEWEST_LEFT and (why[rows] != "").any():
             why[measurements.target_uS == target] = ""
             notes.append(
-                f"At {target:g} uS all but {number} cells are stuck or far from the others, too "
-                "many to be left out; they are kept."
+                f"At {target:g} uS all cells except {number} are stuck or far from the others; "
+                "these are too many to exclude and were kept."
             )
     return notes
 
 
 def _described(measurements: Measurements, why: Mask, stuck: tuple[Stuck, ...]) -> list[str]:
-    """What is apart, in numbers."""
+    """Return a note with the numbers of stuck cells and outliers."""
     parts = []
     if stuck:
         ends = enumerated([f"{s.cells} {_ENDS[s.at]}, around {s.around_uS:.3g} uS" for s in stuck])
@@ -120,6 +120,6 @@ def _described(measurements: Measurements, why: Mask, stuck: tuple[Stuck, ...]) 
     if not parts:
         return []
     return [
-        f"Far from the others: {'; '.join(parts)}. By chance a file without bad cells has such a "
-        f"cell or read in {100 * FALSE_ALARMS:g} of 100 cases."
+        f"Outliers: {'; '.join(parts)}. By chance, a file without bad cells has such a cell or "
+        f"read in {100 * FALSE_ALARMS:g} of 100 cases."
     ]

@@ -1,4 +1,4 @@
-"""Slips that the numbers of a file give away: other units, lines pasted twice, too few cells."""
+"""Plausibility checks: wrong units, lines pasted twice, too few cells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cimsim.fitting.types import Indices, Mask, Numbers
 from cimsim.fitting.unit_names import SIEMENS
 from cimsim.units import SECONDS, format_duration
 
-# Memory cells have between 0.1 uS and 10 mS; they are around this.
+# Typical conductance of memory cells, which range from 0.1 uS to 10 mS.
 _TYPICAL_uS = 25.0
 _LOWEST_uS, _HIGHEST_uS = 0.1, 1e4
 _FULL_NAMES = {
@@ -23,33 +23,33 @@ _FULL_NAMES = {
     "nS": "nanosiemens",
     "pS": "picosiemens",
 }
-# A header that says another unit than uS is doubted only beyond this.
+# Additional factor before a unit in a header is questioned.
 _MARGIN_OF_HEADER = 1e3
 _NEARLY_A_UNIT = 0.5
 _LARGEST_RATIO, _SMALLEST_RATIO = 50.0, 0.02
 _LONG_S = SECONDS["y"]
 _LATE_FIRST_S = 100.0
-# As many equal lines in a row, in the same order, are no chance.
+# At least this many successive equal lines in the same order are a copy.
 _PASTED = 10
 
 
 def check_units(measurements: Measurements, columns: dict[str, Column], issues: Issues) -> None:
-    """Note columns whose numbers are far from what they would be in their unit.
+    """Add issues for columns whose numbers do not fit their unit.
 
     Args:
         measurements: the measurements, in uS.
-        columns: where they come from; units that an option says are not doubted.
-        faults: where it is noted.
+        columns: their columns; units given by an option are not questioned.
+        issues: collects the issues.
     """
     values = {"g_target_uS": measurements.target_uS, "g_measured_uS": measurements.measured_uS}
     before = len(issues)
     for name, of_column in values.items():
-        # A few readings over the range say nothing of the unit.
+        # A quantile, because a few over-range readings do not depend on the unit.
         largest = float(np.quantile(of_column, 0.98))
         unit = columns[name].unit
         margin = 1.0 if unit is None or unit.factor == 1.0 else _MARGIN_OF_HEADER
         if of_column.max() <= 0:
-            issues.add(f"{name} is 0 everywhere")
+            issues.add(f"all values of {name} are 0; check the column")
         elif largest > 0 and not columns[name].stated and not (
             _LOWEST_uS / margin <= largest <= _HIGHEST_uS * margin
         ):  # fmt: skip
@@ -57,8 +57,8 @@ def check_units(measurements: Measurements, columns: dict[str, Column], issues: 
             now = unit.name if unit else "uS"
             likely = _likely_unit(written)
             issues.add(
-                f"the largest {name} is {written:g}, which looks like {_FULL_NAMES[likely]}; say "
-                f"so by --unit {name}={likely}, or --unit {name}={now} if it is {_FULL_NAMES[now]}"
+                f"the largest {name} is {written:g}, which looks like {_FULL_NAMES[likely]}; use "
+                f"--unit {name}={likely}, or --unit {name}={now} if it is {_FULL_NAMES[now]}"
             )
     if len(issues) > before:
         return
@@ -66,8 +66,8 @@ def check_units(measurements: Measurements, columns: dict[str, Column], issues: 
     ratio = _ratio(measurements, written_cells)
     if not _SMALLEST_RATIO < ratio < _LARGEST_RATIO:
         issues.add(
-            f"g_measured_uS is {ratio:.3g} times g_target_uS, as if they had different units; say "
-            f"which by --unit g_target_uS=UNIT or --unit g_measured_uS=UNIT"
+            f"g_measured_uS is {ratio:.3g} times g_target_uS, so their units seem to differ; set "
+            f"one with --unit g_target_uS=UNIT or --unit g_measured_uS=UNIT"
             f"{_guess(ratio, values, columns)}"
         )
         return
@@ -75,8 +75,8 @@ def check_units(measurements: Measurements, columns: dict[str, Column], issues: 
         ratio = _ratio(measurements, measurements.target_uS == target)
         if ratio > _LARGEST_RATIO:
             issues.add(
-                f"at g_target_uS {target:g} g_measured_uS is {ratio:.3g} times as large, but not "
-                "at other targets, as if those lines had another unit; write one unit throughout"
+                f"at g_target_uS {target:g}, g_measured_uS is {ratio:.3g} times as large, but not "
+                "at other targets; use the same unit in all lines"
             )
 
 
@@ -85,12 +85,12 @@ def _ratio(measurements: Measurements, rows: Mask) -> float:
 
 
 def _likely_unit(value: float) -> str:
-    """The unit in which a value is closest to that of a usual cell."""
+    """Return the unit in which a value is closest to a typical cell."""
     return min(SIEMENS, key=lambda unit: abs(math.log(value * SIEMENS[unit] / _TYPICAL_uS)))
 
 
 def _guess(ratio: float, values: dict[str, Numbers], columns: dict[str, Column]) -> str:
-    """The unit of one column that would explain the ratio and is the most usual, if there is."""
+    """Return the most plausible unit of a column that explains the ratio, as a hint, if any."""
     candidates = []
     inverse = 1 / ratio if ratio > 0 else 0
     for name, expected in (("g_target_uS", ratio), ("g_measured_uS", inverse)):
@@ -105,27 +105,26 @@ def _guess(ratio: float, values: dict[str, Numbers], columns: dict[str, Column])
 
 
 def notes_on_times(time_s: Numbers, stated: bool) -> list[str]:
-    """What is odd about the times, if their unit was assumed."""
+    """Return notes on implausible times if their unit was assumed."""
     first, last = float(time_s.min()), float(time_s.max())
     if stated or last < _LONG_S or (0 < first < _LATE_FIRST_S):
         return []
     ages = ", ".join(format_duration(age) for age in (first, last))
     return [
-        f"The times are {ages} (first and last); if they are milliseconds, say so by "
-        "--unit time_s=ms, or --unit time_s=s to leave this note out."
+        f"The first and last times are {ages}; if they are milliseconds, use --unit time_s=ms; "
+        "--unit time_s=s suppresses this note."
     ]
 
 
 def repeated(rows: list[list[str]], labeled: bool) -> tuple[Mask, list[str]]:
-    """Which rows repeat an earlier one by mistake, and sentences about it.
+    """Return a mask of rows that are copies of earlier rows, and notes.
 
-    Equal rows may be equal reads of a coarse instrument. They are copies if a column says which
-    read each is, if every row is there equally often, or if ten or more follow each other as they
-    do further above.
+    Equal rows may be equal reads of a coarse instrument. They are copies if a column numbers the
+    reads, if every row occurs equally often, or if ten or more repeat in the same order.
 
     Args:
-        rows: the texts of each row.
-        labeled: whether each row says which cell, time and read it is of.
+        rows: texts of each row.
+        labeled: whether rows contain cell, time and read.
     """
     first: dict[tuple[str, ...], int] = {}
     origin = np.empty(len(rows), dtype=np.int64)
@@ -140,12 +139,12 @@ def repeated(rows: list[list[str]], labeled: bool) -> tuple[Mask, list[str]]:
     number = int(again.sum())
     if not number:
         return again, []
-    which = "line repeats another one and was" if number == 1 else "lines repeat others and were"
-    return again, [f"{number} {which} left out."]
+    which = "line repeats another line and was" if number == 1 else "lines repeat others and were"
+    return again, [f"{number} {which} excluded."]
 
 
 def _pasted(origin: Indices, again: Mask) -> Mask:
-    """The repeats that are part of a run in the order of the original."""
+    """Return the repeats that are part of a run in the original order."""
     copied = np.zeros(len(again), dtype=np.bool_)
     start = 0
     for index in range(1, len(again) + 1):
@@ -160,12 +159,12 @@ def _pasted(origin: Indices, again: Mask) -> Mask:
 
 
 def check_numbers_of_cells(measurements: Measurements, issues: Issues) -> None:
-    """Note targets and times with too few cells for a spread."""
+    """Add issues for targets and times with too few cells to estimate a spread."""
     targets = np.unique(measurements.target_uS)
     if len(targets) < 2:
         issues.add(
-            f"holds one target only ({targets[0]:g} uS); measure at least two, the lowest and the "
-            "highest that are to be used"
+            f"the file has only one target ({targets[0]:g} uS); measure at least two, the lowest "
+            "and the highest that you use"
         )
         return
     places = measurements.places()
@@ -181,14 +180,14 @@ def check_numbers_of_cells(measurements: Measurements, issues: Issues) -> None:
         return
     if len(few) == 1:
         places_of = few[0][1]
-        issues.add(f"{few[0][0]} cells were measured at {places_of}; {_ADVICE}")
+        issues.add(f"only {few[0][0]} cells were measured at {places_of}; {_ADVICE}")
         return
     places_of = enumerated([f"{place} ({cells})" for cells, place in few], 4)
-    issues.add(f"{few[0][0]} cells were measured at {few[0][1]}; {_ADVICE}; the same at "
-               f"{len(few) - 1} more places: {places_of}")  # fmt: skip
+    issues.add(f"only {few[0][0]} cells were measured at {few[0][1]}; {_ADVICE}; this applies to "
+               f"{len(few) - 1} more combinations: {places_of}")  # fmt: skip
 
 
 _ADVICE = (
-    f"a spread needs at least {FEWEST_CELLS}; leave that time or target out, or give "
-    "--time-tolerance (such as 10% or 30s) if times that differ a little belong together"
+    f"a spread needs at least {FEWEST_CELLS}; remove that time or target, or use "
+    "--time-tolerance (such as 10% or 30s) to combine similar times"
 )

@@ -1,4 +1,4 @@
-"""How a file of measurements is written, as far as a user has to say it."""
+"""Settings for reading a file of measurements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATE_ORDERS = ("dmy", "mdy", "ymd")
 
 
 class Tolerance(NamedTuple):
-    """Times count as one age up to ``first * (1 + relative) + absolute_s``."""
+    """Times up to ``first * (1 + relative) + absolute_s`` are combined to one age."""
 
     relative: float
     absolute_s: float
@@ -25,24 +25,23 @@ class Tolerance(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """Settings for reading a file; whatever is not given is recognized from the file.
+    """Settings for reading a file; all others are recognized from the file.
 
     Attributes:
         delimiter: a character, or ``tab``, ``comma``, ``semicolon``, ``space``, ``pipe``.
         decimal: ``.`` or ``,``.
-        encoding: a name of Python's, such as ``utf-16`` or ``latin-1``.
+        encoding: an encoding name of Python, such as ``utf-16`` or ``latin-1``.
         skip_rows: number of lines above the header.
-        columns: the header that stands for a column of ours, such as
-            ``{"g_target_uS": "G set [S]"}``; ``#3`` is the third column, ``row+col`` (for ``cell``
-            only) two columns together.
-        units: the unit of a column of ours or of the file, such as ``{"time_s": "ms"}``; the key
-            ``""`` is every column of that kind.
+        columns: header of the column for each role, such as ``{"g_target_uS": "G set [S]"}``;
+            ``#3`` is the third column, ``row+col`` (only for ``cell``) joins two columns.
+        units: unit of a role or of a column, such as ``{"time_s": "ms"}``; the key ``""`` applies
+            to all columns of that quantity.
         date_order: ``dmy``, ``mdy`` or ``ymd``.
-        time_tolerance: times that differ by less count as one age: ``10%`` or a duration such as
-            ``30s``; 0 keeps all times apart.
+        time_tolerance: times that differ by less are combined to one age: ``10%``, or a duration
+            such as ``30s``; 0 combines no times.
 
     Raises:
-        CimsimError: if a setting makes no sense.
+        CimsimError: if a setting is invalid.
     """
 
     delimiter: str | None = None
@@ -70,8 +69,8 @@ class Reading:
             object.__setattr__(self, "decimal", decimal)
         if self.delimiter is not None and self.delimiter == self.decimal:
             raise CimsimError(
-                f"--delimiter and --decimal are both '{self.decimal}'; values in double quotes "
-                "need no --decimal"
+                f"--delimiter and --decimal must differ, but both are '{self.decimal}'; omit "
+                "--decimal if values are in double quotes"
             )
         if self.date_order is not None and self.date_order not in DATE_ORDERS:
             raise CimsimError(
@@ -82,7 +81,7 @@ class Reading:
         self.tolerance()
 
     def tolerance(self) -> Tolerance | None:
-        """``time_tolerance`` in numbers; None if it is to be found."""
+        """Return ``time_tolerance`` as numbers; None for the default."""
         if self.time_tolerance is None:
             return None
         text = str(self.time_tolerance).strip()
@@ -104,11 +103,11 @@ class Reading:
 
 
 def assignments(option: str, texts: Iterable[str], bare: bool = False) -> dict[str, str]:
-    """``KEY=VALUE`` of a repeated option as a dictionary.
+    """Parse the ``KEY=VALUE`` texts of a repeated option to a dictionary.
 
     Args:
-        option: its name, for messages.
-        texts: what was given.
+        option: name of the option, for messages.
+        texts: values of the option.
         bare: whether a value without a key is allowed; its key is the empty text.
 
     Raises:
@@ -124,7 +123,7 @@ def assignments(option: str, texts: Iterable[str], bare: bool = False) -> dict[s
             key, value = "", text
         elif not equals or not key.strip() or not value.strip():
             raise CimsimError(
-                f"{option} '{text}' must be written as COLUMN=VALUE, such as "
+                f"{option} '{text}' must have the form COLUMN=VALUE, such as "
                 + ("time_s=ms" if bare else "g_target_uS='G set [S]'")
             )
         key = key.strip()

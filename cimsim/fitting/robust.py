@@ -1,10 +1,9 @@
-"""Which values are too far from the others to be of the same distribution.
+"""Robust detection of outliers.
 
-A value is set apart if it is further from the others than chance would put one of all values of a
-file, in one file of a hundred: the distance is measured in the spread of the others and compared
-with Student's t for their number. What is within that distance is never cut, so that spreads are
-not narrowed. Where the middle of the distribution has heavier tails than a normal one, the distance
-grows with them.
+A value is an outlier if its distance from the others would occur by chance in only one file of a
+hundred: the distance is measured in units of the spread of the others and compared with Student's t
+for their number. Values within that distance are always kept, so that spreads are not biased. If
+the center of the distribution has heavier tails than a normal distribution, the limit increases.
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from scipy.special import ndtri, stdtrit
 
 from cimsim.fitting.types import Mask, Numbers
 
-# Chance that a file without a bad cell has a cell (or a read) set apart.
+# Probability of an outlying cell (or read) in a file without bad cells.
 FALSE_ALARMS = 0.01
-# More than this share of a group is a part of the distribution, not an accident.
+# A larger fraction of a group is part of the distribution.
 FEW = 0.05
-# A normal distribution's median absolute deviation.
+# Median absolute deviation of a normal distribution.
 MAD = float(ndtri(0.75))
 START = 3.0
 _FEWEST = 10
-# Tails are judged by two quantiles of the absolute deviations within so many standard deviations.
+# Tails are judged by two quantiles of the absolute deviations within this many standard deviations.
 _GROSS = 6.0
 _INNER, _OUTER = 0.5, 0.9
 _RATIO = float(ndtri(0.95) / ndtri(0.75))
@@ -34,22 +33,22 @@ _CERTAIN = 3.0
 
 
 def step_of(values: Numbers) -> float:
-    """The smallest difference that a read-out showed; 0 if it showed one value only."""
+    """Return the smallest difference between values of a readout; 0 if all are equal."""
     distinct = np.unique(values)
     return float(np.diff(distinct).min()) if len(distinct) > 1 else 0.0
 
 
 def apart(values: Numbers, chance: float, step: float, tails: float = math.inf) -> Mask:
-    """Which values are too far from the others.
+    """Return a mask of outliers.
 
-    The values within three robust standard deviations of the median make a first set; all values
-    are then compared with that set's mean and standard deviation until the set stays the same.
+    The first set contains the values within three robust standard deviations of the median; all
+    values are compared with the set's mean and standard deviation until the set converges.
 
     Args:
-        values: one for each cell.
-        chance: probability that one normal value is set apart.
-        step: resolution of the read-out; spreads below half of it are not resolved.
-        tails: degrees of freedom of Student's t that has tails like those of the values.
+        values: one value for each cell.
+        chance: probability that a normal value is an outlier.
+        step: resolution of the readout; spreads below half of it are not resolved.
+        tails: degrees of freedom of Student's t distribution with tails like those of the values.
     """
     middle = float(np.median(values))
     deviation = np.abs(values - middle)
@@ -72,13 +71,16 @@ def apart(values: Numbers, chance: float, step: float, tails: float = math.inf) 
 
 
 def heavy_limit(chance: float, tails: float) -> float:
-    """The distance at which a value is apart, in robust standard deviations, for heavy tails."""
+    """Return the limit for outliers in robust standard deviations, for heavy tails."""
     return float(-stdtrit(tails, chance / 2) / stdtrit(tails, 0.75) * MAD)
 
 
 def tails_of(deviations: Numbers) -> float:
-    """Degrees of freedom of Student's t whose absolute quantiles (50 and 90 %) lie as these do;
-    infinite where a normal distribution would do. What is far outside is not looked at."""
+    """Return the degrees of freedom of Student's t that fits the tails of ``deviations``.
+
+    The fit uses the ratio of absolute quantiles (50 and 90 %) without gross outliers. The result is
+    infinite if a normal distribution is sufficient.
+    """
     if len(deviations) < _FEWEST:
         return math.inf
     sizes = np.abs(deviations)

@@ -1,4 +1,4 @@
-"""The table in a text: its header, its rows, and what stands around them."""
+"""Extraction of a table from text: its header, its rows, and the lines around them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _NAMES = {"\t": "tabs", ";": "semicolons", "|": "vertical bars", " ": "spaces", 
 
 @dataclass(frozen=True)
 class Sheet:
-    """The table of a file as texts.
+    """Table of a file as texts.
 
     Attributes:
         header: names of the columns.
-        units: what a row of units below the header says of each column; empty without one.
-        lines: the line of each row in the file, from 1.
-        rows: the values, as many in each row as there are names.
-        delimiter: what separates values.
-        notes: what was assumed, in sentences.
+        units: unit of each column from a row of units below the header; empty without one.
+        lines: line of each row in the file, from 1.
+        rows: values, one per column in each row.
+        delimiter: separator of values.
+        notes: sentences on assumptions.
     """
 
     header: list[str]
@@ -44,7 +44,7 @@ class Sheet:
 
 
 class _Header(NamedTuple):
-    """A line that may be the header, and how good it is."""
+    """A candidate for the header line, with its score."""
 
     score: int
     line: int
@@ -55,14 +55,14 @@ class _Header(NamedTuple):
 def read_sheet(path: Path, text: str, reading: Reading, issues: Issues) -> Sheet:
     """Find the table in a text.
 
-    The header is the line that names most of our columns; lines above it, empty lines and lines
-    that begin with ``#`` or ``%`` are left out, as is the header where it is repeated.
+    The header is the line that names most of the known columns. Lines above it, empty lines, lines
+    that begin with ``#`` or ``%``, and repetitions of the header are skipped.
 
     Args:
         path: the file, for messages.
-        text: what is in it.
+        text: its content.
         reading: settings.
-        faults: where rows of a wrong length are noted.
+        issues: collects rows of a wrong length.
 
     Raises:
         CimsimError: if there is no table.
@@ -89,7 +89,7 @@ def read_sheet(path: Path, text: str, reading: Reading, issues: Issues) -> Sheet
         units = [*kept[0][1], *[""] * len(names)][: len(names)]
         kept = kept[1:]
     if not kept:
-        raise CimsimError(f"{path}: holds no measurement below its header")
+        raise CimsimError(f"{path}: there are no measurements below the header")
     rows = _of_equal_length(kept, len(names), header.delimiter, issues)
     return Sheet(
         names, units, [line for line, _ in rows], [row for _, row in rows], header.delimiter,
@@ -98,7 +98,7 @@ def read_sheet(path: Path, text: str, reading: Reading, issues: Issues) -> Sheet
 
 
 def _after_separator(lines: list[str], reading: Reading) -> tuple[int, str | None]:
-    """The first line to look at, and the delimiter if the file or the user says it."""
+    """Return the first line to search, and the delimiter if the file or the user gives it."""
     start, delimiter = reading.skip_rows, reading.delimiter
     first = next((i for i, line in enumerate(lines) if line.strip()), 0)
     match = _SEPARATOR.fullmatch(lines[first].rstrip("\r\n")) if lines else None
@@ -125,7 +125,7 @@ def _find_header(
                 if role and any(same_column(text, part) for text in names
                                 for part in (name, *name.split("+")))
             }  # fmt: skip
-            # A comment is a header only if nothing else is one.
+            # A comment is the header only if no other line is.
             score = 2 * len(roles & set(REQUIRED)) - bool(comment)
             if len(names) > 1 and (best is None or score > best.score):
                 best = _Header(score, number + 1, candidate, names)
@@ -136,12 +136,12 @@ def _find_header(
     if best is None or best.score <= 0:
         best = _first_line(lines, start, delimiter) or best
     if best is None:
-        raise CimsimError(f"{path}: is empty; it must hold the columns {', '.join(REQUIRED)}")
+        raise CimsimError(f"{path}: the file is empty; it needs the columns {', '.join(REQUIRED)}")
     return best
 
 
 def _first_line(lines: list[str], start: int, delimiter: str | None) -> _Header | None:
-    """Where no line names a column of ours, the first that is no comment."""
+    """Return the first line that is not a comment, if no line names a known column."""
     for number, line in enumerate(lines[start:], start=start):
         if line.strip() and not _COMMENT.match(line):
             split = [(c, _split(line, c)) for c in ((delimiter,) if delimiter else DELIMITERS)]
@@ -169,29 +169,29 @@ def _rows(path: Path, body: str, header: _Header) -> list[tuple[int, list[str]]]
             if any(cell.strip() for cell in row) and not _COMMENT.match(row[0])
         ]
     except csv.Error:
-        raise CimsimError(f"{path}: is no CSV file of plain text") from None
+        raise CimsimError(f"{path}: not a CSV file of plain text") from None
 
 
 def _is_without(header: _Header, reading: Reading) -> bool:
-    """Whether the file has no header, and the user gave the numbers of the columns."""
+    """Return whether the file has no header and the user gave the numbers of the columns."""
     numbers = reading.columns and all(name.startswith("#") for name in reading.columns.values())
     return bool(numbers) and all(map(is_numeric, filter(None, header.names)))
 
 
 def _is_row_of_units(row: list[str]) -> bool:
-    """Whether no value is a number and at least one is a unit."""
+    """Return whether no value is a number and at least one is a unit."""
     return any(map(is_unit, row)) and not any(is_numeric(cell) for cell in row)
 
 
 def _of_equal_length(
     rows: list[tuple[int, list[str]]], width: int, delimiter: str, issues: Issues
 ) -> list[tuple[int, list[str]]]:
-    """The rows without empty values behind the last column; others are faults."""
+    """Return the rows without empty trailing values; add issues for rows of a wrong length."""
     kept, wrong = [], []
     for line, row in rows:
         if breaks := sum(len(value.splitlines()) - 1 for value in row if value):
             issues.add(
-                "a double quote opens a value that ends lines later; close it or remove it",
+                "a quoted value that starts here spans several lines; close or remove the quote",
                 line - breaks,
             )
             continue
@@ -203,14 +203,14 @@ def _of_equal_length(
             wrong.append((line, len(row)))
     if len(wrong) == len(rows) and delimiter == "," and all(n > width for _, n in wrong):
         issues.add(
-            f"has {wrong[0][1]} values for {width} columns, as has every line: commas separate "
-            "values and seem to be decimal marks too; export with semicolons or tabs, or with "
-            "values in double quotes",
+            f"every line has {wrong[0][1]} values for {width} columns: commas separate values "
+            "and seem to be decimal marks too; export with semicolons or tabs, or with values in "
+            "double quotes",
             wrong[0][0],
         )
         return kept
     for line, count in wrong:
-        issues.add(f"has {count} values for {width} columns", line)
+        issues.add(f"the line must have {width} values, not {count}", line)
     return kept
 
 
@@ -226,7 +226,7 @@ def _notes(lines: list[str], start: int, header: _Header, reading: Reading) -> l
     if above:
         notes.append(
             f"{_count(len(above), 'line', 'lines')} above the header (line {header.line}) "
-            f"{'was' if len(above) == 1 else 'were'} left out."
+            f"{'was' if len(above) == 1 else 'were'} skipped."
         )
     return notes
 

@@ -1,4 +1,4 @@
-"""Dates and times of day, in seconds."""
+"""Parsing of dates and times of day to seconds."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class Stamps(NamedTuple):
-    """Seconds since 1970, and in which order the dates were read."""
+    """Seconds since 1970, and the order of day, month and year."""
 
     seconds: Numbers
     order: str
 
 
 class _Stamp(NamedTuple):
-    """The parts of a date in the order they are in, and the time since midnight (UTC if said)."""
+    """Parts of a date in their order, and the time since midnight (in UTC if a zone is given)."""
 
     parts: tuple[int, int, int]
     order: str
@@ -44,34 +44,34 @@ class _Stamp(NamedTuple):
 
 
 def looks_like_stamp(text: str) -> bool:
-    """Whether a text is a date, with a time of day or without."""
+    """Return whether a text is a date, with or without a time of day."""
     return _stamp(text) is not None
 
 
 def is_day(text: str) -> bool:
-    """Whether a text is a date without a time of day."""
+    """Return whether a text is a date without a time of day."""
     return _parts(text.strip().strip('"').strip()) is not None
 
 
 def looks_like_clock(text: str) -> bool:
-    """Whether a text is a time of day without a date."""
+    """Return whether a text is a time of day without a date."""
     return _CLOCK.fullmatch(text.strip()) is not None
 
 
 def parse_stamps(
     role: str, texts: Sequence[str], lines: Sequence[int], order: str | None, issues: Issues
 ) -> Stamps:
-    """Seconds of dates with times of day; empty texts are not a number.
+    """Convert dates with times of day to seconds; empty texts become NaN.
 
-    Dates with dots are day, month, year; with slashes or dashes and the year last, a number above
-    12 says which is the day, or AM and PM that the month comes first.
+    Dates with dots are day, month, year. In dates with slashes or dashes and the year last, a
+    number above 12 is the day, and AM or PM means that the month comes first.
 
     Args:
-        role: which column of ours it is.
-        texts: the values.
-        lines: the line of each.
-        order: what the user says: dmy, mdy or ymd.
-        faults: where values are noted that are no date, and dates that may be two.
+        role: role of the column.
+        texts: values.
+        lines: line of each value.
+        order: order given by the user: dmy, mdy or ymd, or None.
+        issues: collects values that are not dates, and ambiguous dates.
     """
     stamps = [_stamp(text) if text.strip() else None for text in texts]
     chosen = order or _order(role, [stamp for stamp in stamps if stamp is not None], texts, issues)
@@ -81,9 +81,9 @@ def parse_stamps(
             continue
         date = None if stamp is None else _date(stamp, chosen)
         if date is None or stamp is None:
-            issues.add(f"{role} is {quoted(text)}, not a date and time", lines[index])
+            issues.add(f"{role} must be a date and time, not {quoted(text)}", lines[index])
             continue
-        # Not added to the date first, which ends with the year 9999.
+        # Not added to the date first, because datetime overflows after the year 9999.
         seconds[index] = (date - _EPOCH + stamp.since_midnight).total_seconds()
     return Stamps(seconds, chosen)
 
@@ -101,10 +101,10 @@ def _order(role: str, stamps: list[_Stamp], texts: Sequence[str], issues: Issues
     if len({stamp.parts for stamp in open_ones}) > 1:
         first = next(text for text in texts if text.strip())
         issues.add(
-            f"{role}: the dates, such as {quoted(first)}, may have the day or the month first; say "
-            "which by --date-order dmy or --date-order mdy"
+            f"{role}: dates such as {quoted(first)} may have the day or the month first; choose "
+            "with --date-order dmy or --date-order mdy"
         )
-    # On one single day the order makes no difference.
+    # With a single date the order makes no difference.
     return "dmy"
 
 
@@ -120,7 +120,7 @@ def _date(stamp: _Stamp, order: str) -> datetime | None:
 
 def _stamp(text: str) -> _Stamp | None:
     text = _WEEKDAY.sub("", text.strip().strip('"').strip(), count=1)
-    if match := _YEAR_LAST.fullmatch(text):  # as C's ctime writes it
+    if match := _YEAR_LAST.fullmatch(text):  # format of C's ctime
         text = f"{match[1]} {match[3]} {match[2]}"
     if day := _parts(text):
         return _Stamp(*day, timedelta())

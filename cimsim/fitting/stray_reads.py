@@ -1,4 +1,4 @@
-"""Reads that are far from the others of the same cell and time."""
+"""Detection of outlying reads among those of the same cell and time."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from cimsim.fitting.robust import FALSE_ALARMS, FEW, MAD, START, heavy_limit, ta
 from cimsim.fitting.types import Indices, Mask, Numbers
 
 _MOST_ROUNDS = 50
-# One or two cells that jump are bad cells; more are a property of the device.
+# One or two cells with jumps are bad cells; more are a property of the device.
 _FEWEST_JUMPING, _SHARE_JUMPING = 3, 0.01
 _NO_CHANCE = 1e-3
 
 
 def stray_reads(measurements: Measurements, steps: dict[float, float]) -> tuple[Indices, list[str]]:
-    """Find the rows whose value is far from the other reads of the same cell and time.
+    """Find the rows whose values are outliers among the reads of the same cell and time.
 
     Args:
         measurements: measurements; cells without names have no repeated reads.
-        steps: resolution of the read-out at each target.
+        steps: resolution of the readout at each target.
 
     Returns:
-        The rows, and sentences about targets with so many that they are no accident.
+        The rows, and notes on targets with too many such reads to be outliers.
     """
     none: Indices = np.empty(0, dtype=np.int64)
     if measurements.cell is None:
@@ -52,8 +52,8 @@ def stray_reads(measurements: Measurements, steps: dict[float, float]) -> tuple[
             cells = len(np.unique(measurements.cell[far]))
             notes.append(
                 f"At {target:g} uS {len(far)} of {len(group.rows)} reads, in {cells} cells, are "
-                "far from the others of their cell; so many are how the device reads (as telegraph "
-                "noise is), and they are kept, but read noise is simulated as normal."
+                "far from the others of their cell; these are too many to be outliers (possibly "
+                "telegraph noise) and were kept, but read noise is simulated as normal."
             )
             continue
         stray.append(far)
@@ -62,16 +62,18 @@ def stray_reads(measurements: Measurements, steps: dict[float, float]) -> tuple[
     if jumping.any():
         cells = len(np.unique(measurements.cell[rows[jumping]]))
         notes.append(
-            f"{int(jumping.sum())} reads are far from the others of their cell, but several in "
-            f"each of {cells} cells; that is how the device reads (as telegraph noise is), "
-            "and they are kept, but read noise is simulated as normal."
+            f"{int(jumping.sum())} reads are far from the others of their cell, several in each of "
+            f"{cells} cells; these are not outliers (possibly telegraph noise) and were kept, but "
+            "read noise is simulated as normal."
         )
     return rows[~jumping], notes
 
 
 def _in_cells_that_jump(measurements: Measurements, rows: Indices) -> Mask:
-    """Which stray reads are in cells with several of them, if there are more such cells than stray
-    reads that do not depend on the cell would make."""
+    """Return a mask of outlying reads in cells with several of them.
+
+    The mask is empty if there are no more such cells than for independent outliers.
+    """
     assert measurements.cell is not None
     every = np.unique(np.stack((measurements.target_uS, measurements.cell)), axis=1).shape[1]
     places = np.stack((measurements.target_uS[rows], measurements.cell[rows]))
@@ -86,7 +88,7 @@ def _in_cells_that_jump(measurements: Measurements, rows: Indices) -> Mask:
 
 
 class _Repeated(NamedTuple):
-    """Reads of one target that repeat others: their rows, values, and which group each is in."""
+    """Repeated reads of one target: their rows, values, and groups of the same cell and time."""
 
     rows: Indices
     uS: Numbers
@@ -94,7 +96,7 @@ class _Repeated(NamedTuple):
 
     @classmethod
     def of(cls, measurements: Measurements, places: list[Indices]) -> _Repeated:
-        """The repeated reads in ``places``, in the order of the file within each group."""
+        """Select the repeated reads in ``places``, in the order of the file within each group."""
         assert measurements.cell is not None
         rows = np.concatenate(places)
         place = np.repeat(np.arange(len(places)), [len(part) for part in places])
@@ -107,24 +109,24 @@ class _Repeated(NamedTuple):
         return cls(rows, measurements.measured_uS[rows], group)
 
     def differences(self) -> Numbers:
-        """Between reads that are half a group apart, as slow noise adds to neighbors too little."""
+        """Return differences of reads half a group apart; neighbors would miss slow noise."""
         counts = np.bincount(self.group)
         starts = np.cumsum(counts) - counts
         inside = np.arange(len(self.rows)) - starts[self.group]
         shift = np.maximum(counts // 2, 1)[self.group]
         other = starts[self.group] + (inside + shift) % counts[self.group]
-        # In a group of two both differences are the same one.
+        # In a group of two both differences are the same.
         once = (counts[self.group] > 2) | (inside == 0)
         return np.asarray((self.uS - self.uS[other])[once])
 
     def apart(self, chance: float, step: float, tails: float) -> Indices:
-        """The rows that are too far from the median of their group."""
+        """Return the rows that are too far from the median of their group."""
         counts = np.bincount(self.group)
         size = counts[self.group]
         ascending = self.uS[np.lexsort((self.uS, self.group))]
         starts = np.cumsum(counts) - counts
         medians = (ascending[starts + (counts - 1) // 2] + ascending[starts + counts // 2]) / 2
-        # Of two reads each is as far from the median; the difference is the measure.
+        # Two reads have the same distance from their median, so their difference is used.
         factor = np.where(size == 2, math.sqrt(2), np.sqrt((size - 1) / size))
         deviation = np.abs(self.uS - medians[self.group]) * factor
         center = float(np.median(self.uS))
@@ -150,7 +152,7 @@ class _Repeated(NamedTuple):
         return self._without_the_better_of_two(far, size, center)
 
     def _without_the_better_of_two(self, far: Mask, size: Indices, center: float) -> Indices:
-        """The rows that are far; of two reads that differ, the one further from all others."""
+        """Return the rows of outliers; of two differing reads, the one further from all others."""
         pairs = np.flatnonzero(far & (size == 2))
         for first in pairs[::2]:
             second = first + 1

@@ -1,4 +1,4 @@
-"""From a file of measurements to numbers in our units."""
+"""Reading of a file of measurements."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from cimsim.fitting.times import (
 )
 from cimsim.fitting.types import Indices, Mask, Numbers
 
-# A read-out of a cell without current is as often below zero as above, by its own noise.
+# Noise of the readout makes reads of a cell without current negative as often as positive.
 _NEGATIVE_SHARE = 0.02
 _CONDUCTANCES = ("g_target_uS", "g_measured_uS")
 _IMPLIED = {"g_target_uS": "uS", "g_measured_uS": "uS", "time_s": "s"}
@@ -40,20 +40,20 @@ def read_measurements(path: Path, reading: Reading = Reading()) -> Measurements:
 
     Columns, in any order: ``g_target_uS``, ``g_measured_uS``, ``time_s`` (since programming), and
     optionally ``cell`` (any text that names a cell) and ``read`` (any text that distinguishes
-    repeated reads of one cell at one time). Other units in a header are converted, points in time
-    become ages. Other columns, lines that begin with ``#`` and empty lines are left out.
+    repeated reads of one cell at one time). Other units in a header are converted, and points in
+    time become ages. Other columns, lines that begin with ``#`` and empty lines are ignored.
 
     Args:
         path: the file, in any encoding and with any delimiter.
-        reading: settings for what cannot be recognized.
+        reading: settings for everything that cannot be recognized.
 
     Returns:
-        The measurements, with ``notes`` on everything that was assumed.
+        The measurements, with ``notes`` on all assumptions.
 
     Raises:
-        CimsimError: with every error in the file, each with its line, if it cannot be read, a
-            column is missing, a value is no number, negative or not finite, something may be read
-            in two ways, the numbers are of another unit, or there are too few of them.
+        CimsimError: if the file cannot be read, a column is missing, a value is not a number,
+            negative or not finite, the format is ambiguous, a unit is wrong, or there are too few
+            values. The message lists all errors with their lines.
     """
     text, notes = read_text(path, reading.encoding)
     issues = Issues(path)
@@ -75,7 +75,7 @@ def read_measurements(path: Path, reading: Reading = Reading()) -> Measurements:
 
 
 class _Table:
-    """The columns of ours as texts."""
+    """Recognized columns as texts."""
 
     def __init__(self, sheet: Sheet, columns: dict[str, Column], kept: Mask) -> None:
         rows = [row for row, keep in zip(sheet.rows, kept, strict=True) if keep]
@@ -91,13 +91,13 @@ class _Table:
 def _numbers(
     file: str, table: _Table, reading: Reading, notes: list[str], issues: Issues
 ) -> Measurements:
-    """The rows with a number in each required column; ``notes`` grows by what was assumed."""
+    """Return the rows with a number in each required column; add assumptions to ``notes``."""
     numeric = [table.texts[role] for role in _CONDUCTANCES]
     if not is_stamped(table.texts["time_s"]):
         numeric.append(table.texts["time_s"])
     decimal = decimal_mark(numeric, reading.decimal, issues)
     if decimal == "," and reading.decimal is None:
-        notes.append("Numbers have decimal commas.")
+        notes.append("Numbers were read with decimal commas.")
     parsed = {role: _parsed(role, table, decimal, issues) for role in _CONDUCTANCES}
     clock = read_clock(
         table.columns["time_s"], table.texts["time_s"], table.texts.get("date"), table.lines,
@@ -121,7 +121,7 @@ def _numbers(
     if clock.absolute:
         start = None if programmed is None else programmed[whole]
         time, since = since_programming(time, start, target, cell)
-        notes.append(f"Points in time were made seconds since {since}.")
+        notes.append(f"Points in time were converted to seconds since {since}.")
     _check_signs(
         {"g_target_uS": target, "g_measured_uS": measured, "time_s": time}, lines, notes, issues
     )
@@ -141,7 +141,7 @@ def _parsed(role: str, table: _Table, decimal: str, issues: Issues) -> Parsed:
 def _programmed(
     table: _Table, decimal: str, reading: Reading, clock: Clock, issues: Issues
 ) -> Numbers | None:
-    """The point in time at which the cell of each row was programmed, if the file says it."""
+    """Return the time of programming of the cell of each row, if the file contains it."""
     if "programmed" not in table.columns or not clock.absolute:
         return None
     column = table.columns["programmed"]
@@ -152,16 +152,16 @@ def _programmed(
 
 
 def _cells(table: _Table, issues: Issues) -> Indices | None:
-    """Which cell each row is of, as an index."""
+    """Return the index of the cell of each row, or None."""
     names = table.texts.get("cell")
     if names is None:
         if "read" in table.columns and table.columns["read"].header == "read":
-            issues.add("the column read needs a column cell beside it")
+            issues.add("the column read requires a column cell")
         return None
     if "" in names:
         empty = [line for line, name in zip(table.lines, names, strict=True) if not name]
         for line in empty:
-            issues.add("cell is empty; name the cell, or drop the column", line)
+            issues.add("cell is empty; add a name, or remove the column", line)
     return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
 
 
@@ -174,19 +174,19 @@ def _note_missing(
     missing = {role: column.missing for role, column in parsed.items()} | {"time_s": clock.missing}
     parts = [f"{role} is missing in {n}" for role, n in missing.items() if n]
     over = sum(column.over_range for column in parsed.values())
-    parts += [f"over the range of the instrument in {over}"] if over else []
+    parts += [f"a value is over the range of the instrument in {over}"] if over else []
     if 2 * left_out > len(whole):
         issues.add(
-            f"{left_out} of {len(whole)} lines lack a value ({', '.join(parts)}); repeat a value "
-            "on every line that it holds for"
+            f"{left_out} of {len(whole)} lines lack a value ({', '.join(parts)}); write the value "
+            "in every line that it applies to"
         )
-    notes.append(f"{left_out} of {len(whole)} lines were left out: {', '.join(parts)}.")
+    notes.append(f"{left_out} of {len(whole)} lines were excluded: {', '.join(parts)}.")
 
 
 def _check_signs(
     columns: dict[str, Numbers], lines: Indices, notes: list[str], issues: Issues
 ) -> None:
-    """Note negative values as faults, but for a read-out's noise around zero."""
+    """Add issues for negative values, except for readout noise around zero."""
     for name, values in columns.items():
         below = np.flatnonzero(values < 0)
         if not len(below):
@@ -196,28 +196,28 @@ def _check_signs(
             count = len(below)
             notes.append(
                 f"{count} {'read is' if count == 1 else 'reads are'} below zero, by at most "
-                f"{-values[below].min():.2g} uS; that was taken as noise of the read-out."
+                f"{-values[below].min():.2g} uS; this was assumed to be readout noise."
             )
             continue
-        # Without its negative reads a cell near zero would look better than it is.
+        # Excluding only the negative reads would bias a cell near zero.
         advice = {
-            "g_measured_uS": "take the offset of the read-out off",
-            "time_s": "count from the time of programming",
-        }.get(name, "leave such lines out")
+            "g_measured_uS": "subtract the offset of the readout",
+            "time_s": "use the time since programming",
+        }.get(name, "remove such lines")
         for index in below:
             issues.add(
-                f"{name} is {values[index]:g}, but must be a finite number of 0 or more; {advice}",
+                f"{name} must be a finite number of 0 or more, not {values[index]:g}; {advice}",
                 int(lines[index]),
             )
 
 
 def _is_sure(column: Column) -> bool:
-    """Whether an option says the unit, or the header says another one than ours."""
+    """Return whether an option gives the unit, or the header gives one other than the default."""
     return column.stated or (column.unit is not None and column.unit.factor != 1.0)
 
 
 def _notes_on_columns(columns: dict[str, Column], reading: Reading) -> list[str]:
-    """Which columns were taken for ours, where the names or units differ."""
+    """Return a note on recognized columns whose names or units differ from the standard."""
     taken = []
     for role, column in columns.items():
         unit = "" if column.unit is None else f" in {column.unit.name}"

@@ -1,4 +1,4 @@
-"""The text of a file that some instrument or spreadsheet wrote."""
+"""Decoding of text files from instruments and spreadsheets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cimsim.errors import CimsimError
 
-# Marks at the beginning of a file; those of UTF-32 begin with those of UTF-16.
+# Byte-order marks; UTF-32 comes first, because its marks start with those of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -18,35 +18,35 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _OTHER_KINDS = (
-    (b"PK\x03\x04", "is an Excel workbook or another archive; save the sheet as CSV"),
-    (b"\xd0\xcf\x11\xe0", "is an old Excel workbook; save the sheet as CSV"),
-    (b"\x1f\x8b", "is compressed by gzip; unpack it first"),
+    (b"PK\x03\x04", "an Excel workbook or another archive; save the sheet as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook; save the sheet as CSV"),
+    (b"\x1f\x8b", "compressed by gzip; decompress it first"),
 )
 _NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\ufffd]")
 _MOST_BYTES = 2**30
 
 
 def read_text(path: Path, encoding: str | None) -> tuple[str, list[str]]:
-    """Read a text file in whatever encoding it is.
+    """Read a text file in any encoding.
 
     Args:
         path: the file.
-        encoding: None recognizes a byte-order mark, UTF-16 without one, UTF-8, and takes
-            Windows-1252 (which holds Latin-1) for the rest.
+        encoding: name of the encoding; None detects byte-order marks, UTF-16 without one and
+            UTF-8, and falls back to Windows-1252 (a superset of Latin-1).
 
     Returns:
-        The text with its line ends as they are, and notes on what was assumed.
+        The text with its original line endings, and notes on assumptions.
 
     Raises:
-        CimsimError: if the file cannot be read or holds no text.
+        CimsimError: if the file cannot be read or is not text.
     """
     try:
-        # A pipe or a device may never end.
+        # Reading a pipe or a device may never end.
         kind = path.stat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-            raise CimsimError(f"{path}: is not a regular file; copy the measurements into one")
+            raise CimsimError(f"{path}: not a regular file; copy the measurements to one")
         if path.stat().st_size > _MOST_BYTES:
-            raise CimsimError(f"{path}: is larger than 1 GiB; fit a part of the measurements")
+            raise CimsimError(f"{path}: larger than 1 GiB; fit a part of the measurements")
         data = path.read_bytes()
     except OSError as error:
         raise CimsimError(f"{path}: cannot be read ({error.strerror})") from None
@@ -56,7 +56,7 @@ def read_text(path: Path, encoding: str | None) -> tuple[str, list[str]]:
     text, notes = _decoded(path, data, encoding)
     text = text.removeprefix("\ufeff").removesuffix("\x1a")
     if _NO_TEXT.search(text):
-        raise CimsimError(f"{path}: is no CSV file of plain text")
+        raise CimsimError(f"{path}: not a CSV file of plain text")
     return text, notes
 
 
@@ -66,7 +66,7 @@ def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[str, list[s
             return data.decode(encoding), []
         except (LookupError, ValueError):
             raise CimsimError(
-                f"{path}: cannot be read with --encoding {encoding}; common ones are utf-8, "
+                f"{path}: cannot be read with --encoding {encoding}; common encodings are utf-8, "
                 "utf-16, latin-1 and cp1252"
             ) from None
     name = next((name for mark, name in _MARKS if data.startswith(mark)), _without_mark(data))
@@ -74,8 +74,8 @@ def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[str, list[s
         text = data.decode(name)
     except UnicodeDecodeError:
         if name != "utf-8":
-            raise CimsimError(f"{path}: is no CSV file of plain text") from None
-        # Windows-1252 leaves five bytes free; Latin-1 has a (control) character for each.
+            raise CimsimError(f"{path}: not a CSV file of plain text") from None
+        # Windows-1252 does not define five bytes; Latin-1 defines all.
         try:
             text = data.decode("cp1252")
         except UnicodeDecodeError:
@@ -86,7 +86,7 @@ def _decoded(path: Path, data: bytes, encoding: str | None) -> tuple[str, list[s
 
 
 def _without_mark(data: bytes) -> str:
-    """UTF-16 shows by zeros in every second byte of a text that is mostly ASCII."""
+    """Return the encoding: UTF-16 if every second byte of mostly ASCII text is zero, else UTF-8."""
     sample = data[:2000]
     even, odd = sample[::2].count(0), sample[1::2].count(0)
     if odd > 0.4 * len(sample) and not even:

@@ -1,4 +1,4 @@
-"""Seconds since programming from whatever a file says of time."""
+"""Conversion of times in a file to seconds since programming."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from cimsim.fitting.stamps import is_day, looks_like_clock, looks_like_stamp, pa
 from cimsim.fitting.types import Indices, Numbers
 from cimsim.units import SECONDS
 
-# Seconds since 1970, from the year 2000 to 2100, and parts of them.
+# Seconds since 1970 for the years 2000 to 2100, and fractions of a second.
 _EPOCH_S = (9.4e8, 4.1e9)
 _PARTS = {1.0: "seconds", 1e-3: "milliseconds", 1e-6: "microseconds", 1e-9: "nanoseconds"}
-# Days since 1900, as spreadsheets hold dates, from the year 2000 to 2100.
+# Days since 1900, as dates in spreadsheets, for the years 2000 to 2100.
 _SERIAL_DAYS = (36526.0, 73051.0)
 _STAMPS_RESOLVE_S = 1.0
 _SAMPLE = 50
 
 
 class Clock(NamedTuple):
-    """Time of each read; absolute ones count from any zero, and are made relative later.
+    """Time of each read; absolute times have an arbitrary origin and are made relative later.
 
     Attributes:
-        seconds: of each read; missing ones are not a number.
-        absolute: whether they are points in time rather than ages.
-        notes: what was assumed.
+        seconds: time of each read; NaN if missing.
+        absolute: whether the times are points in time instead of ages.
+        missing: number of missing times.
+        notes: notes on assumptions.
     """
 
     seconds: Numbers
@@ -40,7 +41,7 @@ class Clock(NamedTuple):
 
 
 def is_stamped(texts: Sequence[str]) -> bool:
-    """Whether a column holds dates or times of day rather than numbers."""
+    """Return whether a column contains dates or times of day instead of numbers."""
     sample = [text for text in texts if not is_missing(text)][:_SAMPLE]
     stamped = sum(looks_like_stamp(text) or looks_like_clock(text) for text in sample)
     return 2 * stamped > len(sample)
@@ -55,16 +56,16 @@ def read_clock(
     reading: Reading,
     issues: Issues,
 ) -> Clock:
-    """The times in a column: numbers with a unit, or dates with times of day.
+    """Parse the times in a column: numbers with a unit, or dates with times of day.
 
     Args:
-        column: the column of times.
+        column: column of times.
         texts: its values.
-        dates: those of a column of dates, if there is one.
-        lines: the line of each value.
-        decimal: the decimal mark.
+        dates: values of a column of dates, if there is one.
+        lines: line of each value.
+        decimal: decimal mark.
         reading: settings.
-        faults: where wrong values are noted.
+        issues: collects invalid values.
     """
     if is_stamped(texts):
         return _stamped(column, texts, dates, lines, reading, issues)
@@ -77,12 +78,12 @@ def read_clock(
         if _within(written * scale, _EPOCH_S):
             absolute = True
             parsed = parsed._replace(values=written * scale)
-            notes.append(f"The numbers in {quoted(column.header)} are {what} since 1970.")
+            notes.append(f"Numbers in {quoted(column.header)} were read as {what} since 1970.")
     if _within(written, _SERIAL_DAYS) and _may_be_days(column, issues):
         absolute = True
         parsed = parsed._replace(values=written * SECONDS["d"])
         notes.append(
-            f"The numbers in {quoted(column.header)} are dates as spreadsheets count them, in days."
+            f"Numbers in {quoted(column.header)} were read as dates of a spreadsheet, in days."
         )
     return Clock(parsed.values, absolute, parsed.missing + parsed.over_range, notes)
 
@@ -93,15 +94,17 @@ def _within(values: Numbers, bounds: tuple[float, float]) -> bool:
 
 
 def _may_be_days(column: Column, issues: Issues) -> bool:
-    """Whether numbers that could be the dates of a spreadsheet are; where nothing says so, that is
-    noted as a fault."""
+    """Return whether numbers in the range of spreadsheet dates are dates.
+
+    Add an issue if neither unit nor header decides this.
+    """
     if column.unit is not None:
         return column.unit.name == "d"
     if any(word in column.header.lower() for word in ("date", "stamp")):
         return True
     issues.add(
-        f"the numbers in {quoted(column.header)} may be seconds or the dates of a spreadsheet, in "
-        f"days; say which by --unit {column.role}=s or --unit {column.role}=d"
+        f"the numbers in {quoted(column.header)} may be seconds or dates of a spreadsheet in days; "
+        f"choose with --unit {column.role}=s or --unit {column.role}=d"
     )
     return False
 
@@ -119,8 +122,8 @@ def _stamped(
     if looks_like_clock(first):
         if dates is None:
             issues.add(
-                f"{column.role} is {quoted(first)}, a time of day without a date; name the column "
-                "of dates by --column date=NAME, or give seconds since programming"
+                f"{column.role} is {quoted(first)}, a time of day without a date; choose the "
+                "column of dates with --column date=NAME, or use seconds since programming"
             )
             return Clock(np.full(len(texts), np.nan), True, 0, [])
         whole = [f"{day.strip()} {text.strip()}" if text else "" for day, text in
@@ -133,8 +136,8 @@ def _stamped(
         notes.append(f"Dates such as {quoted(first)} were read as {order}.")
     if all(is_day(text) for text in whole if text):
         notes.append(
-            f"The dates in {quoted(column.header)} have no time of day: reads of one day count as "
-            "one age, and drift within a day as read noise."
+            f"The dates in {quoted(column.header)} have no time of day: reads of the same day have "
+            "one age, and drift within a day counts as read noise."
         )
     return Clock(stamps.seconds, True, missing, notes)
 
@@ -142,10 +145,10 @@ def _stamped(
 def since_programming(
     seconds: Numbers, programmed: Numbers | None, target_uS: Numbers, cell: Indices | None
 ) -> tuple[Numbers, str]:
-    """Ages from points in time, and from when they are counted.
+    """Return ages computed from points in time, and a description of their origin.
 
     Without a time of programming, the earliest read of each cell at a target is at 0 s; without
-    names of cells, the earliest read at each target.
+    names of cells, the earliest read at each target is.
     """
     if programmed is not None:
         return seconds - programmed, "the time of programming in the file"
@@ -160,5 +163,5 @@ def since_programming(
 
 
 def resolution_s(absolute: bool) -> float:
-    """How exactly points in time are known: dates rarely have fractions of seconds."""
+    """Return the resolution of times: dates rarely have fractions of seconds."""
     return _STAMPS_RESOLVE_S if absolute else 0.0

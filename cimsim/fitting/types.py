@@ -1,4 +1,4 @@
-"""Arrays of the fit."""
+"""Types of arrays."""
 
 from __future__ import annotations
 

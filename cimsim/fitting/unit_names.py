@@ -1,4 +1,4 @@
-"""Units of conductance and time as headers name them."""
+"""Recognition of units of conductance and time."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _OTHER = re.compile(r"[TGMkmunp]?(ohms?|Ohms?|\u03a9|\u2126|A|V)")
 
 
 class Unit(NamedTuple):
-    """A unit and what one of it is in uS or s."""
+    """A unit and its factor to uS or s."""
 
     name: str
     factor: float
 
 
 def unit_of(role: str, text: str) -> Unit | None:
-    """The unit that a text means in a column of conductances or times; None for another text.
+    """Return the unit that a text means in a column of conductances or times, or None.
 
-    Which of the two it is decides what ``ms`` is.
+    The kind of column determines the meaning of ``ms``.
 
     >>> unit_of("g_target_uS", "[µS]"), unit_of("time_s", "ms")
     (Unit(name='uS', factor=1.0), Unit(name='ms', factor=0.001))
@@ -50,19 +50,18 @@ def unit_of(role: str, text: str) -> Unit | None:
 
 
 def is_of_kind(role: str, text: str) -> bool:
-    """Whether a unit on its own is of conductance, or of time, as the column is: ``ms`` is of time,
-    ``mS`` of conductance."""
+    """Return whether a unit is of the column's quantity: ``ms`` is time, ``mS`` is conductance."""
     siemens = text.strip().endswith("S") or "siemens" in text.lower()
     return siemens == role.startswith("g_")
 
 
 def is_unit(text: str) -> bool:
-    """Whether a text is a unit of conductance or time."""
+    """Return whether a text is a unit of conductance or time."""
     return any(unit_of(role, text) for role in ("g_target_uS", "time_s"))
 
 
 def is_other_unit(text: str) -> bool:
-    """Whether a text is a unit of resistance, current or voltage.
+    """Return whether a text is a unit of resistance, current or voltage.
 
     >>> is_other_unit("kOhm"), is_other_unit("[nA]"), is_other_unit("uS")
     (True, True, False)
@@ -71,5 +70,5 @@ def is_other_unit(text: str) -> bool:
 
 
 def _word(text: str) -> str:
-    """A unit without brackets, and with a plain u for micro."""
+    """Return a unit without brackets, and with a plain u for micro."""
     return re.sub(r"[\s\[\](){}<>.]", "", text).replace("µ", "u").replace("μ", "u")

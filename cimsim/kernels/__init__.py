@@ -1,7 +1,7 @@
-"""Fused versions of the measured hot spots, each beside its plain-torch reference.
+"""Compiled versions of the measured hot spots; each has a plain-torch reference.
 
-The rest of the library asks :func:`active` and calls :mod:`cimsim.kernels.native`, or does the same
-with torch. Both draw the same numbers on one machine; without a compiler torch draws its own.
+:func:`active` returns the back end that serves some tensors, or None where plain torch computes.
+Both draw the same random numbers on one machine; without a compiler, torch draws its own.
 """
 
 from __future__ import annotations
@@ -12,34 +12,53 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
 from textwrap import shorten
-from types import ModuleType
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
-from cimsim.kernels import native
-from cimsim.kernels.recipe import Recipe, not_programmed, recipe
+from cimsim.kernels import cpu
+from cimsim.kernels.packing import PackedPhysics, not_programmed, pack
+from cimsim.kernels.types import Backend, ProgrammingBackend
 
-__all__ = ["Recipe", "Use", "active", "draw", "native", "not_programmed", "recipe", "use"]
+__all__ = [
+    "Backend",
+    "PackedPhysics",
+    "ProgrammingBackend",
+    "Use",
+    "active",
+    "active_programming",
+    "cpu",
+    "draw",
+    "not_programmed",
+    "pack",
+    "use",
+]
 
 Use = Literal["fused", "numbers", "torch"]
 _use: Use = "fused"
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
-def active(*tensors: Tensor | None) -> ModuleType | None:
-    """The fused operations that serve ``tensors``, if any: :mod:`cimsim.kernels.native` on the CPU
-    where the library is built, :mod:`cimsim.kernels.gpu` on CUDA where there is Triton; float32."""
+def active(*tensors: Tensor | None) -> Backend | None:
+    """The back end for ``tensors``: :mod:`cimsim.kernels.cpu` where its library is built, or
+    :mod:`cimsim.kernels.cuda` where there is Triton. None for mixed devices, for other dtypes than
+    float32, and for subclasses of tensors."""
     return _serving(*tensors) if _use == "fused" else None
 
 
-def draw(tensor: Tensor) -> ModuleType | None:
-    """The kernels that draw the normal numbers of ``tensor``, if any do."""
+def active_programming(*tensors: Tensor | None) -> ProgrammingBackend | None:
+    """The back end for ``tensors``, if it programs cells."""
+    backend = active(*tensors)
+    return cast(ProgrammingBackend, backend) if backend is not None and backend.programs else None
+
+
+def draw(tensor: Tensor) -> Backend | None:
+    """The back end that draws the normal numbers of ``tensor``, or None."""
     return None if _use == "torch" else _serving(tensor)
 
 
-def _serving(*tensors: Tensor | None) -> ModuleType | None:
+def _serving(*tensors: Tensor | None) -> Backend | None:
     device = None
     for t in tensors:
         if t is None:
@@ -51,30 +70,29 @@ def _serving(*tensors: Tensor | None) -> ModuleType | None:
         elif t.device.type != device:
             return None
     if device == "cpu":
-        return native if native.build().library is not None else None
-    return _gpu() if device == "cuda" else None
+        return cpu if cpu.build().library is not None else None
+    return _cuda() if device == "cuda" else None
 
 
 @lru_cache(maxsize=1)
-def _gpu() -> ModuleType | None:
-    """The Triton kernels, if they work on this GPU; looked at once."""
+def _cuda() -> Backend | None:
+    """The Triton kernels if they work on this GPU, which is checked once."""
     try:
-        gpu = import_module("cimsim.kernels.gpu")
-        gpu.check("cuda")
+        cuda = import_module("cimsim.kernels.cuda")
+        cuda.check("cuda")
     except ImportError:  # no Triton
         return None
     except Exception as error:  # Triton raises what its compiler does
         reason = shorten(f"{type(error).__name__}: {error}", 500)
-        warnings.warn(f"cimsim computes without its GPU kernels: {reason}", stacklevel=2)
+        warnings.warn(f"the GPU kernels are disabled, plain torch runs: {reason}", stacklevel=2)
         return None
-    return gpu
+    return cast(Backend, cuda)
 
 
 @contextmanager
 def use(which: Use) -> Iterator[None]:
-    """Within the context, use the kernels for all they serve (``fused``, the default), for random
-    numbers only (``numbers``: the reference that the fused operations are tested against), or not
-    at all (``torch``)."""
+    """Choose within the context what the kernels compute: all they can (``fused``, the default),
+    random numbers only (``numbers``, the reference of the tests), or nothing (``torch``)."""
     global _use
     before, _use = _use, which
     try:

@@ -1,7 +1,7 @@
-"""Build ``kernels.cpp`` with the C++ compiler that is found, once for each machine, and load it.
+"""Build ``kernels.cpp`` with a C++ compiler, once for each machine, and load it.
 
-What comes out of a compiler is tried in a process of its own before it is kept: a library that is
-cut short, or that uses instructions that this processor lacks, would end the process that loads it.
+A new library is loaded in a separate process before it is cached: a truncated library, or one with
+instructions that this processor lacks, would end the process that loads it.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ class _LastingError(_BuildError):
 def load(signatures: Mapping[str, Sequence[type]]) -> Build:
     """Compile the kernels if they are not in the cache, and load them.
 
-    The first process that finds that they cannot be built says so in one warning; without any
-    compiler, nothing is said.
+    The first process warns once if they cannot be built; without any compiler, there is no
+    warning.
 
     Args:
         signatures: the types of the arguments of each function ``cimsim_NAME``.
@@ -120,30 +120,34 @@ def load(signatures: Mapping[str, Sequence[type]]) -> Build:
         path = _library(command, signatures)
         library = ctypes.CDLL(str(path))
     except (_BuildError, OSError) as error:
-        said = shlex.join(command)
-        built = f"could not be built with {said}" if said else "could not be built"
+        command_line = shlex.join(command)
+        built = f"could not be built with {command_line}" if command_line else "could not be built"
         note = f"{built}, so {_SLOWER}: {error}"
         _notice(f"the CPU kernels {note}")
-        return Build(None, note, said)
+        return Build(None, note, command_line)
     for name, arguments in signatures.items():
         function = getattr(library, f"cimsim_{name}")
         function.argtypes, function.restype = arguments, None
-    threaded, said = bool(library.cimsim_has_threads()), shlex.join(command)
-    note = f"built with {said}" if threaded else f"built with {said}, for one thread: no OpenMP"
-    return Build(library, note, said, path.parent, threaded)
+    threaded, command_line = bool(library.cimsim_has_threads()), shlex.join(command)
+    note = (
+        f"built with {command_line}"
+        if threaded
+        else f"built with {command_line}, for one thread: no OpenMP"
+    )
+    return Build(library, note, command_line, path.parent, threaded)
 
 
 def find_compiler() -> tuple[str, ...]:
-    """The command that compiles C++: what ``$CXX`` says, a program with or without arguments, or
-    else the first compiler on the path; empty if there is none.
+    """The command that compiles C++: ``$CXX``, with or without arguments, or the first compiler on
+    the path; empty if there is none.
 
     Raises:
         _BuildError: if ``$CXX`` names no program.
     """
     named = os.environ.get("CXX", "").strip()
     if not named:
-        found = next(filter(None, map(shutil.which, _COMPILERS)), None)
-        return (os.path.abspath(found),) if found else ()
+        compiler = next(filter(None, map(shutil.which, _COMPILERS)), None)
+        return (os.path.abspath(compiler),) if compiler else ()
     whole = shutil.which(named)
     if whole:  # also where there are spaces in its path
         return (os.path.abspath(whole),)
@@ -153,12 +157,12 @@ def find_compiler() -> tuple[str, ...]:
         raise _BuildError(f"CXX is {named!r}, which is not a command ({error})") from None
     program = shutil.which(words[0]) if words else None
     if program is None:
-        raise _BuildError(f"CXX is {named!r}, which names no program that is there")
+        raise _BuildError(f"CXX is {named!r}, which names no existing program")
     return (os.path.abspath(program), *words[1:])
 
 
 def forget() -> None:
-    """Remove what is kept of earlier builds, failures too; the next :func:`load` builds anew."""
+    """Remove cached builds and recorded failures, so that the next :func:`load` builds again."""
     for folder in cache.folders():
         if cache.fault_of(folder) is None:
             cache.forget(folder)
@@ -172,9 +176,9 @@ def _library(command: tuple[str, ...], signatures: Mapping[str, object]) -> Path
     """
     key, limit_s = _key(command), _limit_s()
     folders = tuple(dict.fromkeys(cache.folders()))
-    found = _kept(folders, key, limit_s)
-    if found is not None:
-        return found
+    cached = _cached(folders, key, limit_s)
+    if cached is not None:
+        return cached
     faults = []
     for folder in folders:
         fault = cache.fault_for_writing(folder)
@@ -182,9 +186,9 @@ def _library(command: tuple[str, ...], signatures: Mapping[str, object]) -> Path
             faults.append(f"{folder}: {fault}")
             continue
         with cache.only_one(folder, key, limit_s + _TRIAL_S) as alone:
-            found = _kept(folders, key, limit_s)  # another process has built it meanwhile
-            if found is not None:
-                return found
+            cached = _cached(folders, key, limit_s)  # another process has built it meanwhile
+            if cached is not None:
+                return cached
             if not alone:
                 raise _BuildError(f"another process is building them, for more than {limit_s:g} s")
             try:
@@ -195,16 +199,16 @@ def _library(command: tuple[str, ...], signatures: Mapping[str, object]) -> Path
     raise _BuildError(f"there is no folder to keep them in ({'; '.join(faults)})")
 
 
-def _kept(folders: Sequence[Path], key: str, limit_s: float) -> Path | None:
-    """What earlier processes left: the library, or None.
+def _cached(folders: Sequence[Path], key: str, limit_s: float) -> Path | None:
+    """The library that an earlier process built, or None.
 
     Raises:
-        _BuildError: if they left that it cannot be built.
+        _BuildError: if an earlier process recorded that it cannot be built.
     """
     for folder in folders:
-        found = cache.find(folder, key)
-        if found is not None:
-            return found
+        path = cache.find(folder, key)
+        if path is not None:
+            return path
     for folder in folders:
         reason = cache.failure(folder, key, limit_s)
         if reason is not None:
@@ -219,7 +223,7 @@ def _built(
     signatures: Mapping[str, object],
     limit_s: float,
 ) -> Path:
-    """Compile, with the first flags that work, try the library and keep it in ``folder``.
+    """Compile with the first flags that work, test the library, and cache it in ``folder``.
 
     Raises:
         _BuildError: if that fails.
@@ -233,14 +237,14 @@ def _built(
             made = scratch / "kernels.so"
             source = str(_HERE / "kernels.cpp")
             compile_it = [*command, *FLAGS, *choice, source, "-o", str(made)]
-            code, said = _run(compile_it, scratch, end - time.monotonic(), _PATIENCE_S)
+            code, output = _run(compile_it, scratch, end - time.monotonic(), _PATIENCE_S)
             if code is None:
                 text = f"the compiler was stopped after {limit_s:g} s"
                 raise _LastingError(f"{text}; {LIMIT} in the environment allows more")
             if code < 0:  # other flags would not help, as with a full disk
                 raise _LastingError(f"the compiler was ended by {_named(-code)}")
             if code > 0:
-                reason = _first_error(said) or f"the compiler ended with code {code}"
+                reason = _first_error(output) or f"the compiler ended with code {code}"
                 if cache.fault_for_writing(folder) is not None:
                     raise _BuildError(reason)
                 continue
@@ -255,38 +259,38 @@ def _built(
 
 
 def _fault_of(library: Path, names: Sequence[str], scratch: Path) -> str | None:
-    """Why a process of its own cannot use the library; None if it can, or none can be started."""
+    """Why a separate process cannot use the library; None if it can, or if none can be started."""
     if not sys.executable or getattr(sys, "frozen", False):
         return None
     command = [sys.executable, "-I", "-S", "-c", _TRIAL, str(library), *names]
     try:
-        code, said = _run(command, scratch, _TRIAL_S)
+        code, output = _run(command, scratch, _TRIAL_S)
     except OSError:  # this user may not start it
         return None
     if code is None:
         return f"it does not end within {_TRIAL_S:g} s"
     if code < 0:
         return f"a process that loads it is ended by {_named(-code)}"
-    return _first_error(said) if code == _UNUSABLE else None
+    return _first_error(output) if code == _UNUSABLE else None
 
 
 def _run(
     command: Sequence[str], scratch: Path, seconds: float, patience_s: float = math.inf
 ) -> tuple[int | None, str]:
-    """The exit code of a command, None if it was stopped after ``seconds``, and what it said.
+    """The exit code of a command, None if it was stopped after ``seconds``, and its output.
 
-    It has a process group of its own, all of which ends with it if it fails.
+    It runs in its own process group, which is killed if it fails.
 
     Raises:
         OSError: if it cannot be started.
     """
     environment = {**os.environ, "LC_ALL": "C", "TMPDIR": str(scratch)}
-    words = scratch / "said"
+    log = scratch / "output"
     begin = time.monotonic()
     process: subprocess.Popen[bytes] | None = None
     code: int | None = None
     try:
-        with words.open("wb") as out, _uninterrupted():
+        with log.open("wb") as out, _uninterrupted():
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -298,8 +302,8 @@ def _run(
         with suppress(subprocess.TimeoutExpired):
             code = process.wait(min(patience_s, max(seconds, 0.0)))
         if code is None and seconds > patience_s:
-            if _speaks():
-                text = "cimsim: building the CPU kernels takes long; it is given up after %.0f s"
+            if _is_first_process():
+                text = "cimsim: building the CPU kernels takes long; it stops after %.0f s"
                 _log.warning(text, seconds)
             with suppress(subprocess.TimeoutExpired):
                 code = process.wait(seconds - (time.monotonic() - begin))
@@ -308,14 +312,14 @@ def _run(
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    with words.open("rb") as written:
-        written.seek(max(0, words.stat().st_size - 65536))
+    with log.open("rb") as written:
+        written.seek(max(0, log.stat().st_size - 65536))
         return code, written.read().decode(errors="replace")
 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Within the block Ctrl-C waits for its end: it would lose a process that is being started."""
+    """Delay Ctrl-C to the end of the block, so that no process is lost while it starts."""
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield
@@ -330,9 +334,9 @@ def _uninterrupted() -> Iterator[None]:
             before(*waiting[0])
 
 
-def _first_error(said: str) -> str:
-    """The line that says what went wrong: the last ones only count the errors."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _first_error(output: str) -> str:
+    """The first line with an error: the last ones only count them."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     return next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
 
 
@@ -344,16 +348,16 @@ def _named(number: int) -> str:
 
 
 def _limit_s() -> float:
-    """The longest that compiling may take."""
+    """The time limit of compiling."""
     try:
-        wanted = float(os.environ.get(LIMIT, ""))
+        limit_s = float(os.environ.get(LIMIT, ""))
     except ValueError:
         return _LIMIT_S
-    return wanted if 0 < wanted < math.inf else _LIMIT_S
+    return limit_s if 0 < limit_s < math.inf else _LIMIT_S
 
 
 def _key(command: tuple[str, ...]) -> str:
-    """A hash of all that decides what the library is."""
+    """A hash of everything that the library depends on."""
     parts = [(_HERE / source).read_bytes() for source in _SOURCES]
     parts += [os.fsencode(word) for word in command]
     programs = [os.stat(program) for program in map(shutil.which, command) if program]
@@ -379,10 +383,10 @@ _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RAN
 
 
 def _notice(text: str) -> None:
-    if _speaks():
+    if _is_first_process():
         warnings.warn(text, CimsimWarning, stacklevel=2)
 
 
-def _speaks() -> bool:
-    """Whether this is the first of several processes, each of which finds the same."""
+def _is_first_process() -> bool:
+    """Whether this is the first of several equal processes, which alone prints warnings."""
     return parent_process() is None and all(os.environ.get(rank, "0") == "0" for rank in _RANKS)

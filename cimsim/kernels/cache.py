@@ -1,4 +1,4 @@
-"""Where built libraries are kept, so that what is loaded is whole and the user's own.
+"""The cache of built libraries, which are loaded only if they are complete and the user's own.
 
 A library is code, so it is loaded only from a folder that nobody but this user (or root) can write
 to, and only if its content has the hash in its name. Beside the libraries lie notes of builds that
@@ -28,13 +28,13 @@ if sys.platform != "win32":
     import pwd
 
 _SCRATCH = "scratch-"
-_STALE_SECONDS = 3600  # what a killed build has left
-_REMEMBERED_SECONDS = 86400  # a failure; a machine may get well without being told
-_ROOM_BYTES = 8 << 20  # a library and what the compiler writes on the way to it
+_STALE_SECONDS = 3600  # files of a killed build
+_REMEMBERED_SECONDS = 86400  # a failure; its cause may disappear
+_ROOM_BYTES = 8 << 20  # a library and the compiler's temporary files
 
 
 def folders() -> Iterator[Path]:
-    """Where libraries may be kept, the best place first: the user's cache, then temporary folders.
+    """Folders for libraries, the best one first: the user's cache, then temporary folders.
 
     None of them need exist.
     """
@@ -74,10 +74,10 @@ def fault_of(folder: Path) -> str | None:
 
 
 def _fault_of_access(status: os.stat_result) -> str | None:
-    """Who else could replace what lies in a folder, as far as its status says."""
+    """Who else could replace files in a folder, by its status."""
     if status.st_uid not in (0, os.geteuid()):
         return "belongs to another user"
-    if status.st_mode & stat.S_ISVTX:  # as /tmp: each may replace what is his own
+    if status.st_mode & stat.S_ISVTX:  # as in /tmp: each user may replace only own files
         return None
     if status.st_mode & stat.S_IWOTH:
         return "can be written to by other users"
@@ -127,7 +127,7 @@ def find(folder: Path, key: str) -> Path | None:
 
 
 def keep(folder: Path, key: str, made: Path) -> Path:
-    """Move the library ``made`` to its place in ``folder``: whole and on the disk, or not at all.
+    """Move the library ``made`` to ``folder``, atomically and synchronized to disk.
 
     Raises:
         OSError: if that fails.
@@ -145,7 +145,7 @@ def _name(key: str, content: bytes) -> str:
 
 
 def _content(path: Path) -> bytes:
-    """What is in a plain file of this user or root.
+    """The content of a plain file of this user or root.
 
     Raises:
         OSError: if ``path`` is something else.
@@ -163,7 +163,7 @@ def _without_links(path: str, flags: int) -> int:
 
 
 def remember_failure(folder: Path, key: str, reason: str, limit_s: float) -> None:
-    """Keep in ``folder`` that the library for ``key`` could not be built within ``limit_s``."""
+    """Record in ``folder`` that the library for ``key`` could not be built within ``limit_s``."""
     text = json.dumps({"reason": reason, "at": time.time(), "limit_s": limit_s})
     with suppress(OSError), tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
         try:
@@ -180,10 +180,10 @@ def failure(folder: Path, key: str, limit_s: float) -> str | None:
     if fault_of(folder) is not None:
         return None
     try:
-        found = json.loads(_content(folder / f"kernels-{key}.failed"))
-        age_s = time.time() - float(found["at"])
-        recent = 0 <= age_s < _REMEMBERED_SECONDS and float(found["limit_s"]) == limit_s
-        return str(found["reason"]) if recent else None
+        record = json.loads(_content(folder / f"kernels-{key}.failed"))
+        age_s = time.time() - float(record["at"])
+        recent = 0 <= age_s < _REMEMBERED_SECONDS and float(record["limit_s"]) == limit_s
+        return str(record["reason"]) if recent else None
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

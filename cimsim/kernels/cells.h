@@ -13,7 +13,32 @@
 
 namespace cimsim {
 
-// A profile's physics, resolved for one age from the numbers of cimsim/kernels/recipe.py.
+// Reads the row of numbers that cimsim/kernels/packing.py writes: fields one after the other, a flag as a
+// number, a list as its length and its entries, a curve as in curves.h.
+class Reader {
+  public:
+    explicit Reader(const float* next) : next_(next) {}
+
+    float number() { return *next_++; }
+    bool flag() { return number() != 0; }
+    int count() { return int(number()); }
+    const float* numbers(int count) {
+        const float* first = next_;
+        next_ += count;
+        return first;
+    }
+    const float* curve() { return numbers(int(*next_)); }
+    std::vector<const float*> curves() {
+        std::vector<const float*> all(count());
+        for (const float*& each : all) each = curve();
+        return all;
+    }
+
+  private:
+    const float* next_;
+};
+
+// A profile's physics, resolved for one age.
 // A normal number of every cell, or of all cells of a weight: the sum of some, each of a seed and a size.
 struct Draw {
     const uint64_t* seeds;
@@ -38,14 +63,14 @@ struct Drift {
 };
 
 struct Read {
-    bool of_target, times_g, root;
+    bool of_target, times_g;
     float per_uS, size, growth;  // factors; growth: of the variance, for what is new for every read
     const float* sigma_curve;
     float rest;  // sigma of the other cell of a pair, where that depends on its target
     bool slow;   // whether it has a part that stands still
 };
 
-// A target conductance over whatever an effect refers it to; neighbours share their arguments.
+// A target conductance over whatever an effect refers it to; neighbors share their arguments.
 template <class T>
 class Targets {
   public:
@@ -83,32 +108,32 @@ struct Physics {
         return at_most(at_least(g_uS, floor_uS), ceiling_uS);
     }
 
-    Physics(const float* p, const int64_t* counts, const uint64_t* seeds, const float* sizes, double age_s) {
+    Physics(const float* packed, const int64_t* counts, const uint64_t* seeds, const float* sizes, double age_s) {
         const auto next_draw = [&](bool each) {
             const Draw draw{seeds, sizes, *counts++, each};
             seeds += draw.count, sizes += draw.count;
             return draw;
         };
-        offset = *p++, paired = *p++ != 0, g_min_uS = *p++, span_uS = *p++, floor_uS = *p++, ceiling_uS = *p++;
-        for (int count = int(*p++); count > 0; count--) {
+        Reader in(packed);
+        offset = in.number(), paired = in.flag(), g_min_uS = in.number(), span_uS = in.number();
+        floor_uS = in.number(), ceiling_uS = in.number();
+        for (int count = in.count(); count > 0; count--) {  // PackedProgramming
             draws.push_back(next_draw(true));
-            Programming e{p[0], p[1], p[2], nullptr, nullptr, 0, 0, false};
-            e.sigma_curve = p + 3, e.bias_curve = behind(e.sigma_curve), p = behind(e.bias_curve);
+            Programming e{};
+            e.per_uS = in.number(), e.sigma = in.number(), e.bias = in.number();
+            e.sigma_curve = in.curve(), e.bias_curve = in.curve();
             Argument<Floats> rest(splat(g_min_uS * e.per_uS));
             e.even = is_constant(e.sigma_curve) && is_constant(e.bias_curve);
             e.rest_sigma = sigma(e, rest)[0], e.rest_bias = bias(e, rest)[0];
             programming.push_back(e);
         }
-        for (int count = int(*p++); count > 0; count--) {
+        for (int count = in.count(); count > 0; count--) {  // PackedDrift
             const Draw draw = next_draw(true);
-            Drift e{p[0] != 0, p[1], 0, p[2], p[3], {}, {}, 0, 0};
-            const int times = int(p[4]);
-            const float* at_s = p + 5;
-            std::vector<const float*> means, spreads;
-            const float* next = at_s + times;
-            for (int k = 0; k < times; k++) means.push_back(next), next = behind(next);
-            for (int k = 0; k < times; k++) spreads.push_back(next), next = behind(next);
-            p = next;
+            Drift e{};
+            e.power_law = in.flag(), e.per_uS = in.number(), e.mean = in.number(), e.spread = in.number();
+            const int times = in.count();
+            const float* at_s = in.numbers(times);
+            const std::vector<const float*> means = in.curves(), spreads = in.curves();
             int after = 0;
             while (after < times && at_s[after] <= age_s) after++;
             const int high = std::min(after, times - 1), low = std::max(after - 1, 0);
@@ -123,15 +148,18 @@ struct Physics {
             if (e.power_law && age_s == 0) continue;
             draws.push_back(draw), drift.push_back(e), ages = true;
         }
-        for (int count = int(*p++); count > 0; count--) {
-            Read e{p[0] != 0, p[1] != 0, p[2] != 0, p[3], p[4], 1, p + 8, 0, false};
-            if (p[7] > 0)  // flicker noise of the age plus p[5], but at most p[6], read for p[7] seconds
-                e.growth = float(std::max(0.0, std::log((std::min(age_s + p[5], double(p[6])) + p[7]) / (2.0 * p[7]))));
+        for (int count = in.count(); count > 0; count--) {  // PackedRead
+            Read e{};
+            e.of_target = in.flag(), e.times_g = in.flag(), e.per_uS = in.number(), e.size = in.number();
+            const float before_s = in.number(), session_s = in.number(), read_s = in.number();
+            e.growth = 1, e.sigma_curve = in.curve();
+            if (read_s > 0)  // flicker noise
+                e.growth = float(std::max(0.0, std::log((std::min(age_s + before_s, double(session_s)) + read_s) / (2.0 * read_s))));
             Argument<Floats> rest(splat(g_min_uS * e.per_uS));
             e.rest = paired ? sigma(e, rest)[0] : 0;
             const Draw draw = next_draw(false);
             if (draw.count) draws.push_back(draw), e.slow = true;
-            read.push_back(e), p = behind(e.sigma_curve);
+            read.push_back(e);
         }
     }
 
@@ -175,7 +203,7 @@ struct Physics {
             if (paired) s_rest = sigma(e, rest);
         }
         if (e.times_g) s *= g_uS, s_rest *= rest_uS;
-        return e.root ? (s + s_rest) * e.size : s * s + s_rest * s_rest;  // a root's square is its argument
+        return s * s + s_rest * s_rest;
     }
     static Floats sigma(const Read& e, Argument<Floats>& at) { return at_least(curve(e.sigma_curve, at), 0) * e.size; }
 };

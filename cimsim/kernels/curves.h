@@ -98,8 +98,8 @@ T at_least(T x, float low) { return where(value_of(x) < low, constant<T>(low), x
 template <class T>
 T at_most(T x, float high) { return where(value_of(x) > high, constant<T>(high), x); }
 
-// The kinds of cimsim.profile.curves, in the order of cimsim/kernels/recipe.py. A curve lies in
-// memory as its length, its kind and its numbers.
+// The kinds of PackedCurve in cimsim/kernels/packing.py. In memory a curve is its length (of all of it, in
+// numbers), its kind and its numbers.
 enum class Shape { kPolynomial, kClippedLog, kCappedPower, kLogPolynomial, kSaturating, kTable, kPiecewise };
 constexpr float kFloor = 1e-7f;
 

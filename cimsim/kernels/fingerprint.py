@@ -1,4 +1,4 @@
-"""Whether a tensor holds the same numbers as before, without keeping a copy of it."""
+"""Detection of changed tensors without a copy of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from cimsim.kernels import native
+from cimsim.kernels import cpu
 from cimsim.seeds import generator
 
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -19,17 +19,17 @@ _ROWS_AT_ONCE = 1024  # 32 MiB of int64 products
 
 @torch.no_grad()
 def fingerprint(values: Tensor) -> int:
-    """A 64-bit number of the bytes of ``values``, a tensor of any shape and real dtype.
+    """A 64-bit hash of the bytes of ``values``, a tensor of any shape and real dtype.
 
-    The same bytes give the same number in one process and on one device, whatever wrote them: in
-    place, through ``.data``, or by a fused optimizer that leaves the version counter as it was.
-    Other bytes give another number, but for a chance of at most about 2^-32. The tensor is read
-    once; a GPU is waited for.
+    The same bytes give the same hash in one process and on one device, also if they were written
+    through ``.data`` or by a fused optimizer, which do not change the version counter. Other bytes
+    give another hash, except with a probability of at most about 2^-32. The tensor is read once;
+    this synchronizes with a GPU.
     """
     values = values.detach().contiguous()
     if values.device.type == "cpu":
-        if native.build().library is not None:
-            return native.fingerprint(values)
+        if cpu.build().library is not None:
+            return cpu.fingerprint(values)
         return _digest(values)
     words = values.view(-1).view(_WORDS[values.element_size()])
     level = 0

@@ -1,6 +1,6 @@
 // The measured hot spots of cimsim on the CPU, in float32, each in one pass over memory.
 //
-// Every function has a plain-torch reference that it is tested against; see native.py beside this
+// Every function has a plain-torch reference that it is tested against; see cpu.py beside this
 // file for their arguments. Results do not depend on the number of threads.
 
 #if defined(_OPENMP)
@@ -66,11 +66,11 @@ void cimsim_normal(float* out, int64_t count, uint64_t seed, int threads) {
 // `find_scale`. `slope` is d relative / d (weight / scale), `variance` that of the relative currents,
 // `sums` [2, tiles * columns] of |relative| fresh and aged; each may be null. Variances, and the squares
 // that multiply them, may be bf16.
-void cimsim_program(const float* weight, float* scale, int find_scale, const int64_t* dims, const float* recipe,
+void cimsim_program(const float* weight, float* scale, int find_scale, const int64_t* dims, const float* packed,
                     const int64_t* counts, const uint64_t* seeds, const float* sizes, double age_s, float* relative, float* slope, void* variance, int bf16, double* sums,
                     int threads) {
     const Field field{weight, scale, dims[0], dims[1], dims[2], dims[3], dims[4]};
-    const Physics physics(recipe, counts, seeds, sizes, age_s);
+    const Physics physics(packed, counts, seeds, sizes, age_s);
     const int64_t columns = field.count();
 #pragma omp parallel num_threads(team_for(columns * field.rows, threads))
     {
@@ -117,11 +117,11 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
 // and `slope`: through the cells, and through the scale, which is the largest weight of each column.
 // Without `relative` and `slope` the cells are programmed once more and `scale` is found. Nothing may be
 // subtracted from the currents digitally.
-void cimsim_pull(const float* weight, float* scale, const int64_t* dims, const float* recipe, const int64_t* counts,
+void cimsim_vjp_programming(const float* weight, float* scale, const int64_t* dims, const float* packed, const int64_t* counts,
                  const uint64_t* seeds, const float* sizes, double age_s, const float* relative, const float* slope, const float* gradient, const float* dac_full,
                  float dac_levels, float* out, int threads) {
     const Field field{weight, scale, dims[0], dims[1], dims[2], dims[3], dims[4]};
-    const Physics physics(recipe, counts, seeds, sizes, age_s);
+    const Physics physics(packed, counts, seeds, sizes, age_s);
     const int64_t columns = field.count();
     const float factor = dac_full ? *dac_full / dac_levels : 1.0f;
 #pragma omp parallel num_threads(team_for(columns * field.rows, threads))
@@ -182,7 +182,7 @@ void cimsim_pull(const float* weight, float* scale, const int64_t* dims, const f
 
 // The DAC of step `*full / levels` with codes from `lowest` to `levels`: codes of x and their squares, as floats for products; as bytes, and which did not saturate
 // (one bit a value), to be kept. All but `codes` may be null.
-void cimsim_encode(const float* x, int64_t count, const float* full, float levels, float lowest, float* codes, void* squares, int bf16, int8_t* kept,
+void cimsim_encode(const float* x, int64_t count, const float* full, float levels, float lowest, float* codes, void* squares, int bf16, int8_t* stored,
                    uint8_t* mask, int threads) {
     const float unit = *full / levels;
 #pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
@@ -194,13 +194,13 @@ void cimsim_encode(const float* x, int64_t count, const float* full, float level
             const Floats code = rounded(clamped(v, lowest, levels));
             store_some(codes + i, code, left);
             if (squares) store_variance(squares, i, code * code, left, bf16);
-            if (kept) {
+            if (stored) {
                 typedef int8_t Bytes __attribute__((vector_size(kLanes)));
                 const Bytes bytes = __builtin_convertvector(__builtin_convertvector(code, Ints), Bytes);
                 if (left >= kLanes)
-                    std::memcpy(kept + i, &bytes, sizeof bytes);
+                    std::memcpy(stored + i, &bytes, sizeof bytes);
                 else
-                    std::memcpy(kept + i, &bytes, left);
+                    std::memcpy(stored + i, &bytes, left);
             }
             if (mask) store_bits(mask, i, bits_of(inside(v, lowest, levels)), left);
         }
@@ -212,7 +212,7 @@ void cimsim_encode(const float* x, int64_t count, const float* full, float level
 // / dac_levels) / step. dims: outer, groups, tiles, lines, line, line_of_columns. `dac_full` null is a
 // DAC of step 1; `variance` (of z), `bias` and `mask` may be null; `mask` marks the conversions that
 // did not saturate.
-void cimsim_convert(const float* z, const void* variance, int bf16, const int64_t* dims, const float* dac_full, float dac_levels,
+void cimsim_digitize(const float* z, const void* variance, int bf16, const int64_t* dims, const float* dac_full, float dac_levels,
                     const float* adc_full, int full_dims, const float* column_scale, const float* bias, float lowest,
                     float highest, float noise_steps, uint64_t cells_seed, uint64_t adc_seed,
                     float* y, uint8_t* mask, int threads) {
@@ -262,9 +262,9 @@ void cimsim_convert(const float* z, const void* variance, int bf16, const int64_
     }
 }
 
-// Back through the ADC: dz = mask * scale * dy for every tile; dims as for cimsim_convert; `mask` and
+// Back through the ADC: dz = mask * scale * dy for every tile; dims as for cimsim_digitize; `mask` and
 // `scale` may be null.
-void cimsim_spread(const float* dy, const uint8_t* mask, const int64_t* dims, const float* scale, float* dz, int threads) {
+void cimsim_scatter_to_columns(const float* dy, const uint8_t* mask, const int64_t* dims, const float* scale, float* dz, int threads) {
     const Currents at{dims[0], dims[1], dims[2], dims[3], dims[4], dims[5] != 0};
 #pragma omp parallel for num_threads(team_for(at.numbers(), threads)) schedule(static) collapse(2)
     for (int64_t o = 0; o < at.outer; o++) {
@@ -286,7 +286,7 @@ void cimsim_spread(const float* dy, const uint8_t* mask, const int64_t* dims, co
 }
 
 // Back through the DAC, in place: dx where x lies between the lowest and the highest code, 0 elsewhere.
-void cimsim_gate(float* dx, const float* x, const uint8_t* mask, int64_t count, const float* full, float levels, float lowest,
+void cimsim_mask_gradient(float* dx, const float* x, const uint8_t* mask, int64_t count, const float* full, float levels, float lowest,
                  int threads) {
     const float unit = *full / levels;
 #pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)

@@ -24,11 +24,11 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
     signals each, and are digital. Arguments and results as in torch.
     """
 
-    stands_for: ClassVar[type[nn.Module]] = nn.MultiheadAttention
+    torch_class: ClassVar[type[nn.Module]] = nn.MultiheadAttention
     q_proj: nn.Module
     k_proj: nn.Module
     v_proj: nn.Module
-    # Looked at by torch's encoder layer.
+    # Read by torch's encoder layer.
     in_proj_weight: Any = None
     in_proj_bias: Any = None
     out_proj: Any
@@ -59,7 +59,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         for name in _PROJECTIONS:
             delattr(self, name)
         others = dict(self._parameters)
-        self._parameters.clear()  # torch's order, as an optimiser's state knows it
+        self._parameters.clear()  # torch's order, which optimizer states depend on
         for name in UnpackedAttention.places(self):
             self.register_parameter(name, None)
         self._parameters.update(others)
@@ -98,10 +98,10 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """As ``nn.MultiheadAttention``: the output, and the weights if they are wanted.
+        """As ``nn.MultiheadAttention``: the output, and the weights if requested.
 
         Raises:
-            CimsimError: if shapes or masks do not fit each other, as torch refuses them.
+            CimsimError: if shapes or masks do not match.
         """
         masks = (key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal)
         node: Any = node_of_graph(self, query, key, value, *masks)
@@ -141,18 +141,18 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         y = self.out_proj(y)
         if weights is None:
             return y, None
-        shown = weights.mean(1) if average_attn_weights else weights
-        return y, shown if batched else shown.squeeze(0)
+        weights = weights.mean(1) if average_attn_weights else weights
+        return y, weights if batched else weights.squeeze(0)
 
     def _refuse_shapes(self, query: Tensor, key: Tensor, value: Tensor) -> None:
-        """Refuse signals that torch refuses, and that would be broadcast here."""
+        """Raise for signals that torch rejects, and that would be broadcast here."""
         shapes = [list(t.shape) for t in (query, key, value)]
         dims = {len(shape) for shape in shapes}
         given = "query {}, key {} and value {}".format(*shapes)
         if dims not in ({2}, {3}):
             raise CimsimError(f"attention takes three signals with 2 or 3 axes each, not {given}")
         if shapes[1][:-1] != shapes[2][:-1]:
-            raise CimsimError(f"attention takes one value for each key, and was given {given}")
+            raise CimsimError(f"attention takes one value for each key, not {given}")
         of_batch = 0 if self.batch_first else 1
         if dims == {3} and shapes[0][of_batch] != shapes[1][of_batch]:
             raise CimsimError(f"attention takes queries and keys of one batch size, not {given}")
@@ -165,7 +165,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         attention: Tensor | None,
         is_causal: bool,
     ) -> None:
-        """Refuse masks that torch refuses, and that would be added or broadcast here."""
+        """Raise for masks that torch rejects, and that would be added or broadcast here."""
         batch: list[int] = []
         if query.dim() == 3:
             batch = [query.shape[0 if self.batch_first else 1]]
@@ -181,13 +181,14 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
             if mask.dtype != torch.bool and not mask.is_floating_point():
                 raise CimsimError(
                     f"{name} is {mask.dtype}, and must be bool (True leaves a key out) or a "
-                    "floating-point number that is added; of a mask that has 1 for what is looked "
-                    "at, take mask == 0"
+                    "floating-point number that is added; if the mask is 1 for keys to attend to, "
+                    "pass mask == 0"
                 )
             if list(mask.shape) not in shapes:
-                wanted = " or ".join(str(shape) for shape in shapes)
+                expected = " or ".join(str(shape) for shape in shapes)
                 raise CimsimError(
-                    f"{name} must have the shape {wanted} for these inputs, not {list(mask.shape)}"
+                    f"{name} must have the shape {expected} for these inputs, "
+                    f"not {list(mask.shape)}"
                 )
         if is_causal and attention is None:
             raise CimsimError(
@@ -198,7 +199,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
     def _mask(
         self, q: Tensor, k: Tensor, padding: Tensor | None, attention: Tensor | None
     ) -> Tensor | None:
-        """Both masks as what is added to the scores ``[batch, heads, queries, keys]``."""
+        """Both masks, to be added to the scores ``[batch, heads, queries, keys]``."""
         masks = []
         if padding is not None:
             masks.append(_additive(padding, q).view(-1, 1, 1, padding.shape[-1]))
@@ -208,7 +209,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
             masks.append(heads)
         if not masks:
             return None
-        # Keys that this module has added to the sequence are seen by all.
+        # Keys that this module adds to the sequence are masked for none.
         return sum(
             (F.pad(mask, (0, k.shape[1] - mask.shape[-1])) for mask in masks), start=q.new_zeros(())
         )

@@ -1,20 +1,20 @@
-"""How a batch, as anybody's data loader gives it, reaches a model.
+"""Conversion of a data loader's batches to arguments of a model.
 
 ==========================================  =====================================================
-a batch that is                             reaches the model as
+batch                                       call
 ==========================================  =====================================================
 a tensor, or a ``PackedSequence``           ``model(batch)``
 a mapping (``dict``, ``BatchEncoding``, …)  ``model(**batch)``, without the keys that the model's
                                             ``forward`` does not take
 a dataclass, or a named tuple one of whose  like a mapping of its fields
 fields ``forward`` takes
-any other tuple or list                     its first entry by these same rules, for the others are
-                                            labels; a first entry that is itself a tuple or a list
-                                            holds positional arguments
+any other tuple or list                     its first entry by these rules, as the others are
+                                            labels; a first entry that is a tuple or a list contains
+                                            positional arguments
 ==========================================  =====================================================
 
-Tensors are moved to the model's device. Whatever else there is, and whatever is meant to be read
-otherwise, goes through ``forward(model, batch)``, which gets the batch as it came.
+Tensors are moved to the model's device. For all other batches, ``forward(model, batch)`` gets the
+batch unchanged.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ Forward: TypeAlias = "Callable[[nn.Module, Any], object]"
 def run_batches(
     model: nn.Module, batches: Batches, verb: str, forward: Forward | None = None
 ) -> None:
-    """Run ``model`` on every one of ``batches``, see :mod:`cimsim.nn.batches`; ``verb`` is whose
-    errors these are.
+    """Run ``model`` on every one of ``batches``, see :mod:`cimsim.nn.batches`; ``verb`` begins
+    error messages.
 
     Raises:
         CimsimError: if there is no batch, or one that the model cannot be run on.
@@ -77,7 +77,7 @@ class BatchReader:
         self.left_out: set[str] = set()
 
     def run(self, batch: Any, number: int, forward: Forward | None = None) -> object:
-        """What the model makes of ``batch``, the one with this ``number``.
+        """The model's output for ``batch``; ``number`` is its position.
 
         Raises:
             CimsimError: if the batch cannot be read, or the model fails on it.
@@ -97,8 +97,8 @@ class BatchReader:
             reason = str(error).strip().partition("\n")[0]
             raise CimsimError(
                 f"{self.verb}: the model failed on batch {number}, {_described(batch)} "
-                f"({type(error).__name__}: {reason}); if the batch is meant to be read otherwise, "
-                "give forward=lambda model, batch: …"
+                f"({type(error).__name__}: {reason}); to run the model in another way, pass "
+                "forward=lambda model, batch: …"
             ) from error
 
     def arguments(self, batch: Any, number: int) -> tuple[list[Any], dict[str, Any]]:
@@ -117,8 +117,8 @@ class BatchReader:
                     return list(first), {}
             return self.arguments(first, number)
         raise CimsimError(
-            f"{self.verb}: batch {number} is {_described(batch)}, which is not given to a model by "
-            "itself; give tensors, mappings or tuples of them, or say how it is used with "
+            f"{self.verb}: batch {number} is {_described(batch)}, which cimsim cannot pass to a "
+            "model; use tensors, mappings or tuples of them, or pass "
             "forward=lambda model, batch: …"
         )
 
@@ -129,15 +129,15 @@ class BatchReader:
         taken = {name: value for name, value in named.items() if self._takes(name)}
         if not taken:
             raise CimsimError(
-                f"{self.verb}: batch {number}, {_described(batch)}, has nothing that this "
+                f"{self.verb}: batch {number}, {_described(batch)}, has no entry that this "
                 f"{type(self.model).__name__} takes ({', '.join(self.names) or 'nothing'}); rename "
-                "its entries, or say how it is used with forward=lambda model, batch: …"
+                "its entries, or pass forward=lambda model, batch: …"
             )
         for name in named:
             if name not in taken and name not in self.left_out:
                 self.left_out.add(name)
                 logger.warning(
-                    "%s: '%s' of the batches is left out, for the model's forward does not take it",
+                    "%s: '%s' of the batches is left out: the model's forward does not take it",
                     self.verb,
                     name,
                 )
@@ -145,7 +145,7 @@ class BatchReader:
 
 
 def _parameters(model: nn.Module) -> tuple[list[str], bool]:
-    """Names of what the model's ``forward`` takes, and whether it takes any others."""
+    """Names of the arguments of the model's ``forward``, and whether it takes any others."""
     inner: Any = model
     while isinstance(getattr(inner, "_orig_mod", None), nn.Module):  # torch.compile's
         inner = inner._orig_mod
@@ -176,7 +176,7 @@ def _moved(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, tuple | list):
         return type(batch)(_moved(value, device) for value in batch)
     if is_dataclass(batch) and not isinstance(batch, type):
-        # A shallow copy, for __init__ may do anything.
+        # A shallow copy, because __init__ may do anything.
         moved = object.__new__(type(batch))
         for field in fields(batch):
             object.__setattr__(moved, field.name, _moved(getattr(batch, field.name), device))
@@ -185,7 +185,7 @@ def _moved(batch: Any, device: torch.device) -> Any:
 
 
 def _described(batch: Any) -> str:
-    """What a batch is, in few words, for errors."""
+    """A short description of a batch, for errors."""
     if isinstance(batch, Tensor):
         return f"a tensor of shape {list(batch.shape)}, {str(batch.dtype).removeprefix('torch.')}"
     entries = batch if isinstance(batch, Mapping) else _fields(batch)

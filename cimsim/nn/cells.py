@@ -21,10 +21,10 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
     """A recurrent cell with a layer ``ih`` for its input and ``hh`` for its state.
 
     Those can be analog; gates are digital. Arguments and results as in torch. In training each call
-    meets a chip of its own, where ``nn.LSTM`` and its like meet one for the whole sequence.
+    uses another chip, whereas ``nn.LSTM`` uses one for the whole sequence.
     """
 
-    states: ClassVar[int] = 1  # tensors that are handed from one time to the next
+    states: ClassVar[int] = 1  # tensors that are passed from one time step to the next
 
     @staticmethod
     def places(module: nn.Module) -> list[str]:
@@ -41,7 +41,7 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
     def pack(self) -> None:
         """See :class:`Unpacked`."""
         layers = {name: self._modules.pop(name) for name in _PRODUCTS}
-        cast(self, self.stands_for)
+        cast(self, self.torch_class)
         for place in _UnpackedCell.places(self):
             kind, _, name = place.partition("_")
             self.register_parameter(place, getattr(layers[name], kind))
@@ -56,43 +56,43 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
 
     @abstractmethod
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
-        """The next state, the output first; from what the two layers gave."""
+        """The next state, the output first, from the outputs of the two layers."""
 
     def forward(self, input: Tensor, hx: Tensor | State | None = None) -> Tensor | State:
         """As in torch: the next state.
 
         Raises:
-            CimsimError: if ``input`` is neither one vector nor a batch of them, or ``hx`` does not
-                fit it.
+            CimsimError: if ``input`` is neither a vector nor a batch of vectors, or the shape of
+                ``hx`` does not match.
         """
         node: Tensor | None = node_of_graph(self, input, hx)
         if node is not None:
             return node
         if not isinstance(input, Tensor):
             raise CimsimError(
-                f"{self.stands_for.__name__} takes a tensor, not a {type(input).__name__}"
+                f"{self.torch_class.__name__} takes a tensor, not a {type(input).__name__}"
             )
         if input.dim() not in (1, 2):
             raise CimsimError(
-                f"an {self.stands_for.__name__} takes an input of shape [batch, "
+                f"an {self.torch_class.__name__} takes an input of shape [batch, "
                 f"{self.input_size}] or [{self.input_size}], not {list(input.shape)}"
             )
         if hx is None:
             zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
             hx = (zeros,) * self.states
-        state = states_of(hx, self.states, self.stands_for)
+        state = states_of(hx, self.states, self.torch_class)
         if not is_traced():  # which the layers refuse
             self._refuse_states(state, [*input.shape[:-1], self.hidden_size])
         new = self.cell(self._product("ih", input), self._product("hh", state[0]), state)
         return new[0] if self.states == 1 else new
 
-    def _refuse_states(self, states: State, wanted: list[int]) -> None:
-        """Refuse states of another shape, which would be broadcast."""
+    def _refuse_states(self, states: State, expected: list[int]) -> None:
+        """Raise for states of another shape, which would be broadcast."""
         for state in states:
-            if list(state.shape) != wanted:
+            if list(state.shape) != expected:
                 raise CimsimError(
-                    f"{self.stands_for.__name__} takes a state of shape {wanted} for this input, "
-                    f"and was given one of {list(state.shape)}"
+                    f"{self.torch_class.__name__} takes a state of shape {expected} for this "
+                    f"input, not {list(state.shape)}"
                 )
 
     def _product(self, name: str, x: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
 class UnpackedRNNCell(_UnpackedCell, nn.RNNCell):  # type: ignore[misc]
     """``nn.RNNCell`` with layers of its own, see :class:`_UnpackedCell`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.RNNCell
+    torch_class: ClassVar[type[nn.Module]] = nn.RNNCell
 
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
         """See :func:`cimsim.nn.gates.rnn`."""
@@ -113,7 +113,7 @@ class UnpackedRNNCell(_UnpackedCell, nn.RNNCell):  # type: ignore[misc]
 class UnpackedGRUCell(_UnpackedCell, nn.GRUCell):  # type: ignore[misc]
     """``nn.GRUCell`` with layers of its own, see :class:`_UnpackedCell`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.GRUCell
+    torch_class: ClassVar[type[nn.Module]] = nn.GRUCell
 
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
         """See :func:`cimsim.nn.gates.gru`."""
@@ -123,7 +123,7 @@ class UnpackedGRUCell(_UnpackedCell, nn.GRUCell):  # type: ignore[misc]
 class UnpackedLSTMCell(_UnpackedCell, nn.LSTMCell):  # type: ignore[misc]
     """``nn.LSTMCell`` with layers of its own, see :class:`_UnpackedCell`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.LSTMCell
+    torch_class: ClassVar[type[nn.Module]] = nn.LSTMCell
     states = 2
 
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:

@@ -20,7 +20,7 @@ _OWN = frozenset(("__dict__", "__weakref__", "__doc__", "__module__", "__deepcop
 
 
 def cast(module: nn.Module, kind: type[nn.Module]) -> None:
-    """Make ``module`` one of the class ``kind``; its parametrizations stay."""
+    """Change the class of ``module`` to ``kind``; its parametrizations stay."""
     if parametrize.is_parametrized(module):
         own = {key: value for key, value in vars(type(module)).items() if key not in _OWN}
         if not hasattr(kind, "__deepcopy__"):  # torch forbids to pickle a parametrized module
@@ -30,7 +30,7 @@ def cast(module: nn.Module, kind: type[nn.Module]) -> None:
 
 
 def computed(module: nn.Module, name: str = "weight") -> str | None:
-    """What computes the parameter ``name`` of ``module``; None if it is an ordinary one.
+    """A description of what computes the parameter ``name``; None for an ordinary parameter.
 
     >>> computed(nn.Linear(2, 2))
     >>> computed(nn.utils.parametrizations.spectral_norm(nn.Linear(2, 2)))
@@ -60,15 +60,17 @@ def computed_once(module: nn.Module) -> AbstractContextManager[object]:
 
 
 def settled(module: nn.Module) -> AbstractContextManager[object]:
-    """Within the block, computing a parametrized tensor of ``module`` changes nothing."""
+    """Within the block, computing a parametrized tensor of ``module`` changes no state."""
     if parametrize.is_parametrized(module):
-        return evaluating(module.parametrizations)  # type: ignore[arg-type]
+        parametrizations: Any = module.parametrizations
+        return evaluating(parametrizations)
     return nullcontext()
 
 
 def leave_graph(module: nn.Module, memo: dict[int, Any]) -> None:
-    """Let ``copy.deepcopy`` with ``memo`` copy the tensors that hooks have written into ``module``
-    without their graph, in which it refuses them; the hooks write them again at the next call."""
+    """Prepare ``memo`` so that ``copy.deepcopy`` copies the tensors that hooks wrote to ``module``
+    without their graph, with which they cannot be copied; the hooks write them again at the next
+    call."""
     for value in vars(module).values():
         if isinstance(value, Tensor) and not value.is_leaf:
             memo[id(value)] = value.detach().clone()

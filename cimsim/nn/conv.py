@@ -18,7 +18,7 @@ from cimsim.torch_private import Conv, ConvTranspose
 
 
 class _OverPlaces(AnalogLayer, Conv):
-    """What convolutions and transposed ones share: places, and a batch axis that may be missing."""
+    """Common part of convolutions and transposed convolutions: an optional batch axis."""
 
     dimensions: ClassVar[int]
 
@@ -36,7 +36,7 @@ class _OverPlaces(AnalogLayer, Conv):
             axes = ", ".join(("depth", "height", "width")[-self.dimensions :])
             raise CimsimError(
                 f"layer '{self.name}' takes inputs of shape [batch, {self.in_channels}, {axes}] "
-                f"(or without the batch), and was given a tensor of shape {list(x.shape)}"
+                f"(or without the batch), not {list(x.shape)}"
             )
 
     def _batched(self, x: Tensor) -> bool:
@@ -46,7 +46,7 @@ class _OverPlaces(AnalogLayer, Conv):
 class _AnalogConv(_OverPlaces):
     """``y = conv(x, W) + b`` with the products on an array; shapes as in torch.
 
-    A column of the array holds one output channel's kernel; every output position is one read.
+    A column of the array contains one output channel's kernel; every output position is one read.
     Strides, dilation, groups and all padding modes as in torch. The bias is digital.
     """
 
@@ -86,21 +86,21 @@ class _AnalogConv(_OverPlaces):
 class AnalogConv1d(_AnalogConv, nn.Conv1d):
     """A ``torch.nn.Conv1d`` on an array, made by :func:`cimsim.convert`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.Conv1d
+    torch_class: ClassVar[type[nn.Module]] = nn.Conv1d
     dimensions, columns_dim = 1, -2
 
 
 class AnalogConv2d(_AnalogConv, nn.Conv2d):
     """A ``torch.nn.Conv2d`` on an array, made by :func:`cimsim.convert`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.Conv2d
+    torch_class: ClassVar[type[nn.Module]] = nn.Conv2d
     dimensions, columns_dim = 2, -3
 
 
 class AnalogConv3d(_AnalogConv, nn.Conv3d):
     """A ``torch.nn.Conv3d`` on an array, made by :func:`cimsim.convert`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.Conv3d
+    torch_class: ClassVar[type[nn.Module]] = nn.Conv3d
     dimensions, columns_dim = 3, -4
 
 
@@ -112,9 +112,9 @@ def _pads_first(layer: Conv) -> bool:
 class _AnalogConvTranspose(_OverPlaces, ConvTranspose):
     """``y = conv_transpose(x, W) + b`` with the products on an array; shapes as in torch.
 
-    Every input position is one read. A column holds what one entry of one output channel's kernel
-    takes from all input channels; what the columns give is put in its places and added up
-    digitally, with the bias. No zeros are put between the inputs, as a convolution would need.
+    Every input position is one read. A column contains the weights from all input channels to one
+    entry of one output channel's kernel; the columns' outputs are placed and summed digitally, with
+    the bias. No zeros are inserted between the inputs.
     """
 
     @staticmethod
@@ -141,20 +141,20 @@ class _AnalogConvTranspose(_OverPlaces, ConvTranspose):
     def _array_bias(self) -> Tensor | None:
         return None
 
-    def arranged(self, weight: Tensor) -> Tensor:
+    def to_matrix(self, weight: Tensor) -> Tensor:
         """``[in, out/groups, *kernel]`` as ``[out * kernel, in/groups, 1, …]``."""
         grouped: Tensor = weight.unflatten(0, (self.groups, -1)).movedim(1, -1)
         inputs = self.in_channels // self.groups
         return grouped.reshape(-1, inputs, *[1] * self.dimensions)
 
-    def restored(self, arranged: Tensor) -> Tensor:
-        """Inverse of :meth:`arranged`."""
+    def from_matrix(self, matrix: Tensor) -> Tensor:
+        """Inverse of :meth:`to_matrix`."""
         outputs, inputs = self.out_channels // self.groups, self.in_channels // self.groups
-        grouped = arranged.reshape(self.groups, outputs, *self.kernel_size, inputs)
+        grouped = matrix.reshape(self.groups, outputs, *self.kernel_size, inputs)
         return grouped.movedim(-1, 1).flatten(0, 1)
 
     def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
-        return self._transposed(x, self.restored(weight), self._sizes(x, *others), self.groups)
+        return self._transposed(x, self.from_matrix(weight), self._sizes(x, *others), self.groups)
 
     def _vectors(self, x: Tensor) -> Tensor:
         return self._samples(x)
@@ -165,8 +165,8 @@ class _AnalogConvTranspose(_OverPlaces, ConvTranspose):
         places = places.view(entries, 1, *self.kernel_size).repeat(
             self.out_channels, 1, *[1] * self.dimensions
         )
-        found = self._transposed(y, places, self._sizes(x, *others), self.out_channels)
-        return found if self._batched(x) else found.squeeze(0)
+        output = self._transposed(y, places, self._sizes(x, *others), self.out_channels)
+        return output if self._batched(x) else output.squeeze(0)
 
     def _sizes(self, x: Tensor, output_size: list[int] | None = None) -> list[int]:
         """Padding of the output, so that it has ``output_size``."""
@@ -188,19 +188,19 @@ _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose
 class AnalogConvTranspose1d(_AnalogConvTranspose, nn.ConvTranspose1d):
     """A ``torch.nn.ConvTranspose1d`` on an array, made by :func:`cimsim.convert`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.ConvTranspose1d
+    torch_class: ClassVar[type[nn.Module]] = nn.ConvTranspose1d
     dimensions, columns_dim = 1, -2
 
 
 class AnalogConvTranspose2d(_AnalogConvTranspose, nn.ConvTranspose2d):
     """A ``torch.nn.ConvTranspose2d`` on an array, made by :func:`cimsim.convert`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.ConvTranspose2d
+    torch_class: ClassVar[type[nn.Module]] = nn.ConvTranspose2d
     dimensions, columns_dim = 2, -3
 
 
 class AnalogConvTranspose3d(_AnalogConvTranspose, nn.ConvTranspose3d):
     """A ``torch.nn.ConvTranspose3d`` on an array, made by :func:`cimsim.convert`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.ConvTranspose3d
+    torch_class: ClassVar[type[nn.Module]] = nn.ConvTranspose3d
     dimensions, columns_dim = 3, -4

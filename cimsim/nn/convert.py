@@ -20,7 +20,7 @@ from cimsim.lasting import lasting
 from cimsim.nn import registry
 from cimsim.nn.computed import cast, leave_graph, settled
 from cimsim.nn.fast_paths import close_fast_paths, open_fast_paths
-from cimsim.nn.forms import require_module
+from cimsim.nn.forms import Model, require_module
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.layer_settings import LayerSettings, changed_by_pattern, matching
 from cimsim.nn.unpacking import Unpacked
@@ -29,13 +29,13 @@ from cimsim.seeds import seed_of_training
 
 logger = logging.getLogger("cimsim")
 
-_LINES = 3  # of what stays digital, in an error
+_LINES = 3  # of layers that stay digital, in an error
 _REGISTERED = frozenset(vars(nn.Module()))  # torch's own attributes of a module
 
 
 @lasting()
 def convert(
-    model: nn.Module,
+    model: Model,
     profile: Profile | str | Path,
     *,
     rule: str = DEFAULT_RULE,
@@ -47,51 +47,52 @@ def convert(
     denoise: float | None = None,
     seed: int = 0,
     inplace: bool = False,
-) -> nn.Module:
-    """Put every layer of ``model`` that multiplies by its weights on the device of ``profile``.
+) -> Model:
+    """Put every layer of ``model`` that multiplies by its weights on an array of ``profile``.
 
     Those are ``Linear``, ``Conv1d`` to ``Conv3d``, ``ConvTranspose1d`` to ``ConvTranspose3d`` and
     the ``Conv1D`` of Hugging Face's GPT-2. They change their class and nothing else: parameters
     (tied ones too), parametrizations (weight norm, spectral norm, …), pruning, names, hooks and
-    training mode stay, so any optimizer and any checkpoint of the digital model goes on working (a
-    quantizer or denoiser may add parameters and statistics of its own: load with ``strict=False``
-    then). Where a parametrization or a hook computes the weight, what it gives is programmed, and
+    training mode stay, so any optimizer and any checkpoint of the digital model continues to work
+    (a quantizer or denoiser may add parameters and statistics: load with ``strict=False`` then). If
+    a parametrization or a hook computes the weight, the computed weight is programmed, and
     gradients go through it.
 
     ``MultiheadAttention``, ``RNN``, ``LSTM``, ``GRU`` and the cells ``RNNCell``, ``LSTMCell`` and
-    ``GRUCell`` hold the weights of several layers: they are taken apart into layers, which get new
-    parameters; make the optimizer afterwards. Digital checkpoints still load. What has two signals
-    (scores, gates) is computed digitally, and so are embeddings, which look up and do not multiply.
+    ``GRUCell`` contain the weights of several layers: they are unpacked to layers with new
+    parameters; make the optimizer afterwards. Digital checkpoints still load. Products of two
+    signals (scores, gates) are computed digitally, and so are embeddings, which are look-ups.
 
-    These stay digital, each with a warning in the log: subclasses of a layer, whose forward may be
-    another; recurrences, cells and attention with a computed weight; layers without weights;
-    modules that hold a matrix of their own (``Bilinear``, or one that is used through
-    ``F.linear``); and layers in a plain list or dict, which torch does not see either. Not noticed
-    is a module that reads the weight of a converted layer, ``F.linear(x, self.layer.weight)``: it
-    uses the digital weight. :func:`cimsim.summary` shows for each layer what became of it.
+    These stay digital, each with a warning in the log: subclasses of a layer, which may have
+    another forward; recurrences, cells and attention with a computed weight; layers without
+    weights; modules with a matrix of their own (``Bilinear``, or one that is used through
+    ``F.linear``); and layers in a plain list or dict, which torch does not register either. A
+    module that reads the weight of a converted layer, ``F.linear(x, self.layer.weight)``, is not
+    detected: it uses the digital weight. :func:`cimsim.summary` lists the result for each layer.
 
     ``torch.compile``, ``torch.func.functional_call`` and ``torch.fx.symbolic_trace`` work on the
     result. ``torch.jit``, ``torch.onnx``, ``torch.export``, the other transforms of ``torch.func``
-    and second derivatives end in a :class:`CimsimError`; :func:`to_digital` and
-    :func:`cimsim.nn.digital` give models that have them.
+    and second derivatives raise a :class:`CimsimError`; they work on the models of
+    :func:`to_digital` and within :func:`cimsim.nn.digital`.
 
     Args:
         model: any module; also a single layer, or one on the meta device.
-        profile: a device, by object, name or file.
-        rule: letter of the backward rule, see :mod:`cimsim.estimators.rules`.
-        only: ``only(name, module)`` says which layers to convert; all by default.
+        profile: a profile, by object, name or file.
+        rule: letter or name of the backward rule, such as ``"output-ste"``; see
+            :mod:`cimsim.estimators.rules`.
+        only: ``only(name, module)`` returns whether to convert a layer; all by default.
         keep_digital: names to leave digital, as ``fnmatch`` patterns over dotted module names, or
             one such pattern; ``"first"`` and ``"last"`` select the first and the last layer.
         layers: other settings for some layers, ``{pattern: {"profile": …, "rule": …}}``, with
-            patterns as above; of several that match a layer, later ones go before earlier ones.
+            patterns as above; later patterns override earlier ones.
             Settings are ``profile``, ``rule``, ``quantize_weights``, ``quantize_inputs``,
-            ``denoise``; keys of the profile such as ``"adc.bits": 6``, which change the layer's
-            device; and ``"digital": True``, which leaves the layer digital.
+            ``denoise``; keys of the profile such as ``"adc.bits": 6``; and ``"digital": True``,
+            which leaves the layer digital.
         quantize_weights, quantize_inputs: a quantizer for the weight and one for the input of every
             converted layer, as :func:`cimsim.quantizers.make_quantizer` takes them.
         denoise: ridge of a digital gain and offset behind every column's ADC, see
             :class:`cimsim.nn.ColumnDenoiser`; None for none.
-        seed: names the draws of the chips met in training, a whole number.
+        seed: names the draws of the chips in training, a whole number.
         inplace: change ``model`` itself instead of a deep copy.
 
     Returns:
@@ -100,17 +101,17 @@ def convert(
 
     Raises:
         CimsimError: if an argument is of another type, the profile, rule or a quantizer is unknown,
-            a pattern matches no layer, no layer is left to convert, a layer does not fit the device
-            or is lazy and has no weight yet, the model is wrapped for distributed training (convert
-            what is inside) or scripted, or it cannot be copied and ``inplace`` is false. The model
-            is unchanged then.
+            a pattern matches no layer, no layer is left to convert, a layer does not fit the
+            profile or is lazy and has no weight yet, the model is wrapped for distributed training
+            (convert the wrapped module) or scripted, or it cannot be copied and ``inplace`` is
+            false. The model is unchanged then.
 
     >>> import torch, cimsim
     >>> analog = cimsim.convert(torch.nn.Linear(8, 4), "ideal")
     >>> tuple(analog(torch.zeros(2, 8)).shape)
     (2, 4)
     """
-    _refuse_what_is_no_plain_model(model)
+    _require_plain_model(model)
     if not isinstance(profile, Profile):
         profile = load_profile(profile)
     if only is not None and not callable(only):
@@ -127,27 +128,27 @@ def convert(
             "denoise": denoise,
         }
     )
-    kept = [keep_digital] if isinstance(keep_digital, str) else list(keep_digital or ())
+    patterns = [keep_digital] if isinstance(keep_digital, str) else list(keep_digital or ())
     if not isinstance(layers or {}, Mapping):
         raise CimsimError(
             "layers is a dict of settings by pattern, such as {'head': {'digital': True}}, not a "
             f"{type(layers).__name__}"
         )
     special = dict(layers or {})
-    _rehearse(model, lambda copy: _convert(copy, common, only, kept, special, number))
+    _rehearse(model, lambda copy: _convert(copy, common, only, patterns, special, number))
     result = model if inplace else _copied(model)
-    _convert(result, common, only, kept, special, number)
+    _convert(result, common, only, patterns, special, number)
     return result
 
 
 @lasting()
-def to_digital(model: nn.Module, *, inplace: bool = False) -> nn.Module:
-    """The ordinary torch model again, with the trained weights (as their quantizers hold them).
+def to_digital(model: Model, *, inplace: bool = False) -> Model:
+    """The ordinary torch model again, with the trained (and quantized) weights.
 
     Raises:
-        CimsimError: if ``model`` is no module; if a layer has an input quantizer or a denoiser, or
-            a weight quantizer behind a parametrization, for which a digital layer has no place; or
-            if the model cannot be copied and ``inplace`` is false. The model is unchanged then.
+        CimsimError: if ``model`` is not a module; if a layer has an input quantizer, a denoiser, or
+            a weight quantizer behind a parametrization, which a torch layer cannot have; or if the
+            model cannot be copied and ``inplace`` is false. The model is unchanged then.
 
     >>> import torch, cimsim
     >>> analog = cimsim.convert(torch.nn.Linear(8, 4), "pcm-ibm-2020")
@@ -165,7 +166,7 @@ def _to_digital(model: nn.Module) -> None:
     open_fast_paths(model)
     for module in list(model.modules()):
         if isinstance(module, AnalogLayer):
-            module.become_digital()
+            module.revert_in_place()
     for module in list(model.modules()):
         if isinstance(module, Unpacked):
             module.pack()
@@ -186,7 +187,7 @@ def _convert(
     names = _chosen(model, only, keep_digital)
     settings = changed_by_pattern(dict.fromkeys(names, common), special)
     if all(chosen.digital for chosen in settings.values()):
-        raise CimsimError("layers: every layer is made digital, so none is left to convert")
+        raise CimsimError("layers: every layer is digital, so no layer is left to convert")
     for name, chosen in settings.items():
         if chosen.digital:
             continue
@@ -197,7 +198,7 @@ def _convert(
         assert isinstance(layer, AnalogLayer)
         try:
             with settled(layer):
-                layer.become_analog(chosen.profile, backward_rule(chosen.rule), name, seed)
+                layer.convert_in_place(chosen.profile, backward_rule(chosen.rule), name, seed)
                 layer.quantize(chosen.quantize_weights, chosen.quantize_inputs)
                 layer.denoise(chosen.denoise)
         except CimsimError as error:
@@ -206,22 +207,22 @@ def _convert(
         if isinstance(module, Unpacked) and not any(
             isinstance(part, AnalogLayer) for part in module.modules()
         ):
-            module.pack()  # nothing in it is analog, and whole it is faster
+            module.pack()  # nothing in it is analog, and packed it is faster
     close_fast_paths(model)
 
 
-def _copied(model: nn.Module) -> nn.Module:
+def _copied(model: Model) -> Model:
     """A deep copy.
 
     Raises:
-        CimsimError: if ``model`` holds something that cannot be copied.
+        CimsimError: if a part of ``model`` cannot be copied.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
         leave_graph(module, memo)
     try:
         return copy.deepcopy(model, memo)
-    except Exception as error:  # of whatever the model holds
+    except Exception as error:  # of any object in the model
         reason = str(error).strip().partition("\n")[0]
         raise CimsimError(
             f"this {type(model).__name__} cannot be copied ({reason}); change the model itself, "
@@ -230,27 +231,27 @@ def _copied(model: nn.Module) -> nn.Module:
 
 
 def _rehearse(model: nn.Module, change: Callable[[nn.Module], None]) -> None:
-    """Do ``change`` to a copy without numbers, so that what is refused is refused in time.
+    """Apply ``change`` to a copy without numbers, so that errors occur before the model changes.
 
-    A model that cannot be copied, or whose weights cannot be computed without numbers, is changed
-    without that.
+    A model that cannot be copied, or whose weights cannot be computed without numbers, is not
+    rehearsed.
     """
     try:
         skeleton = _skeleton(model)
-    except Exception as error:  # of whatever the model holds
-        logger.info("not rehearsed, for this model cannot be copied: %s", error)
+    except Exception as error:  # of any object in the model
+        logger.info("not rehearsed, because this model cannot be copied: %s", error)
         return
     try:
         with _quiet():
             change(skeleton)
     except (RuntimeError, NotImplementedError) as error:
-        logger.info("not rehearsed, for a weight cannot be computed without numbers: %s", error)
+        logger.info("not rehearsed, because a weight cannot be computed without numbers: %s", error)
 
 
 def _skeleton(model: nn.Module) -> nn.Module:
-    """A copy on the meta device: everything but the numbers, and no memory for those."""
+    """A copy on the meta device, which needs no memory for numbers."""
     tensors = [*model.parameters(), *model.buffers()]
-    for module in model.modules():  # what hooks have computed
+    for module in model.modules():  # tensors that hooks have computed
         tensors += [t for t in vars(module).values() if isinstance(t, Tensor)]
     memo: dict[int, Any] = {}
     for tensor in tensors:
@@ -264,7 +265,7 @@ def _skeleton(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Warnings of a rehearsal come again when it is serious."""
+    """Within the block, log nothing: the conversion itself repeats the warnings."""
     logger.addFilter(_nothing)
     try:
         yield
@@ -276,7 +277,7 @@ def _nothing(record: logging.LogRecord) -> bool:
     return False
 
 
-def _refuse_what_is_no_plain_model(model: nn.Module) -> None:
+def _require_plain_model(model: nn.Module) -> None:
     if not isinstance(model, nn.Module):
         raise CimsimError(f"only a torch.nn.Module can be converted, not a {type(model).__name__}")
     for name, module in model.named_modules():
@@ -288,13 +289,13 @@ def _refuse_what_is_no_plain_model(model: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
             raise CimsimError(
                 f"{'the model' if not name else repr(name)} is compiled by torch.jit; convert the "
-                "module that it was made from"
+                "original module"
             )
         own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
         if any(is_lazy(tensor) for tensor in own):
             raise CimsimError(
-                f"layer '{name}' ({type(module).__name__}) has no weights before it has seen an "
-                "input; run the model on one, model(x), and convert it then"
+                f"layer '{name}' ({type(module).__name__}) has no weights before its first "
+                "input; run the model once, model(x), and convert it then"
             )
 
 
@@ -315,16 +316,16 @@ def _chosen(
     digital += _out_of_sight(model)
     for line in digital:
         logger.warning("%s", line)
-    kept = set()
+    kept_digital = set()
     for pattern in keep_digital:
-        kept.update(matching(pattern, candidates, "keep_digital"))
-    chosen = [name for name in candidates if name not in kept]
+        kept_digital.update(matching(pattern, candidates, "keep_digital"))
+    chosen = [name for name in candidates if name not in kept_digital]
     if only is not None:
         chosen = [name for name in chosen if only(name, model.get_submodule(name))]
     if not chosen:
         raise CimsimError(
             f"no layer of this {type(model).__name__} is left to convert: it has "
-            f"{len(candidates)} that can become analog, {len(kept)} of them kept digital"
+            f"{len(candidates)} that can become analog, {len(kept_digital)} of them kept digital"
             + "".join(f"; {line}" for line in [*_already_analog(model), *digital][:_LINES])
         )
     return chosen
@@ -333,21 +334,21 @@ def _chosen(
 def _already_analog(model: nn.Module) -> Iterator[str]:
     analog = sum(isinstance(module, AnalogLayer) for module in model.modules())
     if analog:
-        yield f"{analog} are analog already (cimsim.nn.set_profile gives them another device)"
+        yield f"{analog} are analog already (cimsim.nn.set_profile changes their profile)"
 
 
 def _out_of_sight(model: nn.Module) -> Iterator[str]:
-    """A line for each attribute that holds layers where torch does not look for them."""
-    seen = set(model.modules())
+    """A line for each attribute with layers that torch does not register."""
+    registered = set(model.modules())
     for name, module in model.named_modules():
         for attribute, value in vars(module).items():
             if attribute in _REGISTERED or not isinstance(value, list | tuple | dict):
                 continue
-            held = value.values() if isinstance(value, dict) else value
-            hidden = [m for m in held if isinstance(m, nn.Module) and m not in seen]
+            parts = value.values() if isinstance(value, dict) else value
+            hidden = [m for m in parts if isinstance(m, nn.Module) and m not in registered]
             if any(registry.analog_kind(part) for m in hidden for part in m.modules()):
                 yield (
-                    f"the layers in '{f'{name}.' if name else ''}{attribute}' stay digital, for "
-                    f"torch does not see them in a plain {type(value).__name__}; use "
-                    "nn.ModuleList or nn.ModuleDict"
+                    f"the layers in '{f'{name}.' if name else ''}{attribute}' stay digital, "
+                    f"because torch does not register modules in a plain {type(value).__name__}; "
+                    "use nn.ModuleList or nn.ModuleDict"
                 )

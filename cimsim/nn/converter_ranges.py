@@ -16,6 +16,7 @@ from cimsim.circuits.range_groups import RangeGroups
 from cimsim.circuits.ranges import RangeObserver, even_steps
 from cimsim.errors import CimsimError
 from cimsim.lasting import lasting
+from cimsim.nn.layer_kind import LayerKind
 from cimsim.profile import (
     ADC,
     DAC,
@@ -30,7 +31,7 @@ from cimsim.profile import (
 _SMALLEST_RANGE = 1e-30
 
 
-# What calibration finds, and a layer keeps.
+# Results of calibration, in a layer's state.
 CALIBRATED = ("dac_range", "adc_range", "adc_values", "dac_unsigned")
 
 
@@ -38,8 +39,8 @@ class SignalObserver:
     """Ranges of one layer's signals during calibration: of its input, and of the currents of its
     columns, for each group of columns that share a range.
 
-    ``array`` is what the columns are computed on: a perfect one, or that of the chip itself, with
-    its reads, if ``on_chip``.
+    ``array`` computes the columns: a perfect array, or (``on_chip``) the array of the chip itself,
+    with read noise.
     """
 
     def __init__(self, array: Array, groups: int, on_chip: bool) -> None:
@@ -49,7 +50,7 @@ class SignalObserver:
 
     @property
     def silent(self) -> bool:
-        """Whether nothing but zeros came in, or came out of the columns."""
+        """Whether all inputs or all currents of the columns were 0."""
         return self.input.seen and not self.columns.peaks.any().item()
 
     @property
@@ -58,8 +59,8 @@ class SignalObserver:
         return self.input.lowest >= 0
 
 
-class Found(NamedTuple):
-    """Calibration results of a layer; None for what does not change.
+class CalibratedRanges(NamedTuple):
+    """Calibration results of a layer; None for values that do not change.
 
     ``dac`` and ``adc`` are full scales, ``adc_values`` those of the ADC's codes over the range;
     ``unsigned`` says whether inputs have no sign.
@@ -71,8 +72,8 @@ class Found(NamedTuple):
     unsigned: bool = False
 
 
-class Ranged(nn.Module):
-    """A layer with converters, as far as their ranges are concerned.
+class Ranged(LayerKind):
+    """A layer with ranges of its converters.
 
     Attributes:
         dac_range, adc_range: full scales of the converters (buffers, or parameters where they are
@@ -81,11 +82,10 @@ class Ranged(nn.Module):
             them fitted to the data; None elsewhere.
         dac_unsigned: 1 if the inputs have no sign and 0 if they have (int8), where the profile's
             DAC can do without; None elsewhere.
-        observer: what looks at the signals during calibration; None at other times.
+        observer: observes the signals during calibration; None at other times.
     """
 
     name: str
-    weight: Tensor
     dac_range: Tensor
     adc_range: Tensor
     adc_values: Tensor | None
@@ -96,9 +96,9 @@ class Ranged(nn.Module):
 
     @property
     def _precise(self) -> dict[str, Tensor]:
-        """What stays in float32, whatever the layer is cast to."""
-        found = {name: getattr(self, name) for name in CALIBRATED if name != "dac_unsigned"}
-        return {name: tensor for name, tensor in found.items() if tensor is not None}
+        """Tensors that stay in float32 when the layer is cast."""
+        ranges = {name: getattr(self, name) for name in CALIBRATED if name != "dac_unsigned"}
+        return {name: tensor for name, tensor in ranges.items() if tensor is not None}
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """Move the ranges with the layer, but keep them in float32: ``half()`` would overflow."""
@@ -113,24 +113,19 @@ class Ranged(nn.Module):
 
     def _keep_precise(self) -> None:
         """Make the ranges float32 where they have become another dtype."""
-        for found in self._precise.values():
-            if found.dtype != torch.float32:
-                found.data = found.detach().float()
+        for tensor in self._precise.values():
+            if tensor.dtype != torch.float32:
+                tensor.data = tensor.detach().float()
 
     @property
     def _range_groups(self) -> RangeGroups:
         """The columns that share a full scale of their ADCs."""
-        weight = self.arranged(torch.empty(self.weight.shape, device="meta"))
+        weight = self.to_matrix(torch.empty(self.weight.shape, device="meta"))
         columns = self._array.tiling.to_cells(weight).shape[1]
         return self._array.range_groups(columns * self._array.profile.array.slices)
 
-    def arranged(self, weight: Tensor) -> Tensor:
-        """``weight`` (or anything of its shape) as the array holds it: a column for each entry of
-        the first axis. The weight itself for most layers."""
-        return weight
-
     def _forget_ranges(self) -> None:
-        """Ranges that are not known, on the weight's device."""
+        """Reset the ranges to unknown, on the weight's device."""
         profile = self._array.profile
         of_adc = self._range_groups.shape
         self._new_range("dac_range", (), isinstance(profile.dac.range, LearnedRange))
@@ -145,7 +140,7 @@ class Ranged(nn.Module):
         self._calibrated = False
 
     def _new_range(self, name: str, shape: tuple[int, ...], learned: bool) -> None:
-        """A range that is not known yet: a parameter if it is learned, or else a buffer."""
+        """Register an unknown range: a parameter if it is learned, or else a buffer."""
         with lasting():
             unknown = torch.full(shape, torch.nan, dtype=torch.float32, device=self.weight.device)
         delattr(self, name)
@@ -166,7 +161,7 @@ class Ranged(nn.Module):
 
     @torch.no_grad()
     def _set_fixed_ranges(self) -> None:
-        """The full scales that the chip fixes: of the DAC, and in its units those of the ADC."""
+        """Set the full scales that the profile fixes: of the DAC, and of the ADC in its units."""
         dac, adc = self._array.profile.dac, self._array.profile.adc
         if isinstance(dac.range, FixedRange):
             self.dac_range.fill_(dac.range.full_scale)
@@ -179,7 +174,7 @@ class Ranged(nn.Module):
         steps = even_steps(array.dac.levels)
         return observer.input.full_scales(array.profile.dac.range, steps)
 
-    def _sees(self, observer: SignalObserver, array: Array) -> Array:
+    def _with_observed_sign(self, observer: SignalObserver, array: Array) -> Array:
         """``array`` for signed or unsigned inputs, depending on the inputs observed so far."""
         if array.profile.dac.sign == "always":
             return array
@@ -187,19 +182,19 @@ class Ranged(nn.Module):
             return self._with_sign(array)
         return replace(array, unsigned=observer.unsigned)
 
-    def observed_ranges(self) -> Found | None:
-        """What suits the signals that the observer saw; None if no signal reached this layer. Zeros
-        do not determine a range: a known range stays, an unknown one becomes 1.
+    def observed_ranges(self) -> CalibratedRanges | None:
+        """Ranges for the observed signals; None if no signal reached this layer. Zeros do not
+        determine a range: a known range stays, an unknown one becomes 1.
 
         Raises:
-            CimsimError: if the observer saw a value that is not finite, or only values too small
-                for a range in float32.
+            CimsimError: if an observed value is not finite, or all are too small for a range in
+                float32.
         """
         assert self.observer is not None
         observer = self.observer
         if not observer.input.seen:
             return None
-        array = self._sees(observer, self._array)
+        array = self._with_observed_sign(observer, self._array)
         dac, adc = array.profile.dac, array.profile.adc
         dac_range = adc_range = adc_values = None
         if array.dac is not None and not self._has_learned(dac, self.dac_range):
@@ -210,28 +205,28 @@ class Ranged(nn.Module):
             self._refuse_unusable(observer.columns)
             scales, adc_values = self._adc_scales(observer.columns, adc, array.adc)
             adc_range = self._unless_silent(observer.columns, scales, self.adc_range)
-        return Found(dac_range, adc_range, adc_values, array.unsigned)
+        return CalibratedRanges(dac_range, adc_range, adc_values, array.unsigned)
 
     def _adc_scales(
         self, columns: RangeObserver, adc: ADC, converter: Converter
     ) -> tuple[Tensor, Tensor | None]:
-        """Full scales of the ADC, and the values of its codes over them where these are fitted."""
-        if is_fitted(adc) and not columns.peaks.any().item():  # nothing that values would fit
+        """Full scales of the ADC, and the values of its codes over them if these are fitted."""
+        if is_fitted(adc) and not columns.peaks.any().item():  # no values to fit
             known = self.adc_values is not None and not self.adc_values.isnan().any().item()
             even = None if known else torch.linspace(-1.0, 1.0, 1 << converter.bits)
             return torch.ones(columns.groups), even
         if self._has_learned(adc, self.adc_range):
             scales = self.adc_range.detach().cpu().reshape(-1)
         elif is_fitted(adc) and isinstance(adc.range, MinimumErrorRange | LearnedRange):
-            # The values are free, so columns are only made alike; the outermost is the range.
+            # The values are free, so columns are only scaled alike; the largest value is the range.
             alike = columns.full_scales(SigmaRange(k=1.0), even_steps(converter.levels))
             values = lloyd_max(columns.samples / alike.unsqueeze(1), converter.bits)
             largest = values.abs().max().float()
             return alike * largest, values / largest
         else:
             table = fixed_table(adc, torch.empty(0))
-            quantised = even_steps(converter.levels) if table is None else table.coded
-            scales = columns.full_scales(adc.range, quantised, adc.noise_of_range)
+            quantize = even_steps(converter.levels) if table is None else table.coded
+            scales = columns.full_scales(adc.range, quantize, adc.noise_of_range)
         if not is_fitted(adc):
             return scales, None
         over_range = columns.samples / scales.unsqueeze(1)
@@ -239,50 +234,48 @@ class Ranged(nn.Module):
 
     @staticmethod
     def _unless_silent(signal: RangeObserver, scales: Tensor, known: Tensor) -> Tensor:
-        """The ``scales``, but what is ``known`` where a signal was zero throughout."""
+        """The ``scales``, or the ``known`` ones of signals that were 0 throughout."""
         before = known.detach().cpu().reshape(-1)
         return torch.where((signal.peaks == 0.0) & ~before.isnan(), before, scales)
 
     @torch.no_grad()
-    def set_ranges(self, found: Found) -> None:
-        """Fix what calibration has found; the device's fixed ranges stay."""
+    def set_ranges(self, ranges: CalibratedRanges) -> None:
+        """Set calibrated ranges; ranges that the profile fixes stay."""
         for known, new in (
-            (self.dac_range, found.dac),
-            (self.adc_range, found.adc),
-            (self.adc_values, found.adc_values),
+            (self.dac_range, ranges.dac),
+            (self.adc_range, ranges.adc),
+            (self.adc_values, ranges.adc_values),
         ):
             if known is not None and new is not None:
                 known.copy_(new.view(known.shape))
         if self.dac_unsigned is not None:
-            self.dac_unsigned.fill_(found.unsigned)
+            self.dac_unsigned.fill_(ranges.unsigned)
         self._set_fixed_ranges()
-        self._calibrated = False  # to be looked at when the ranges are next used
+        self._calibrated = False  # checked at the next use
 
     @staticmethod
-    def _has_learned(converter: DAC | ADC, found: Tensor) -> bool:
-        """Whether the range is one that training goes on from, and is there already."""
-        return isinstance(converter.range, LearnedRange) and not found.isnan().any().item()
+    def _has_learned(converter: DAC | ADC, known: Tensor) -> bool:
+        """Whether the range is learned, and known already."""
+        return isinstance(converter.range, LearnedRange) and not known.isnan().any().item()
 
     def _refuse_unusable(self, signal: RangeObserver) -> None:
         if not signal.peaks.isfinite().all().item():
             raise CimsimError(
-                f"layer '{self.name}' saw a value that is not finite while its converters were "
+                f"layer '{self.name}': a signal was not finite while its converters were "
                 "calibrated; look for NaN or infinity in the data or the weights"
             )
         peak = signal.peaks.max().item()
         if 0.0 < peak < _SMALLEST_RANGE:
             raise CimsimError(
-                f"layer '{self.name}' saw no value above {peak:.2g} while its converters "
-                f"were calibrated, and a range must be at least {_SMALLEST_RANGE:g}; scale the "
-                "data up"
+                f"layer '{self.name}': the largest signal was {peak:.2g} while its converters were "
+                f"calibrated, but a range must be at least {_SMALLEST_RANGE:g}; scale the data up"
             )
 
     @property
     def calibrated(self) -> bool:
-        """Whether every converter of the device has its range: a finite one, and above 0 unless
-        it is learned."""
+        """Whether the range of every converter is finite, and above 0 unless it is learned."""
         if not self._calibrated:  # reads the device once; loading a state may have set the ranges
-            wanted = [
+            ranges = [
                 buffer
                 for converter, buffer in (
                     (self._array.dac, self.dac_range),
@@ -291,25 +284,25 @@ class Ranged(nn.Module):
                 if converter is not None
             ]
             unfitted = self.adc_values is not None and self.adc_values.isnan().any().item()
-            self._calibrated = not (unfitted or any(_unusable(r).any().item() for r in wanted))
+            self._calibrated = not (unfitted or any(_unusable(r).any().item() for r in ranges))
             self._array = self._with_sign(self._array)
         return self._calibrated
 
     def _with_sign(self, array: Array) -> Array:
-        """``array`` with or without a sign of its inputs, as calibration has found."""
-        found = self.dac_unsigned
-        unsigned = found is not None and not found.is_meta and bool(found.item())
+        """``array`` for signed or unsigned inputs, as calibrated."""
+        flag = self.dac_unsigned
+        unsigned = flag is not None and not flag.is_meta and bool(flag.item())
         return array if array.unsigned == unsigned else replace(array, unsigned=unsigned)
 
     def _ranges(self) -> ConverterRanges:
         if not self.calibrated:
             raise CimsimError(
-                f"the converters of layer '{self.name}' have no range yet; show the model some "
-                "training data first: cimsim.calibrate(model, batches)"
+                f"the converters of layer '{self.name}' have no range yet; calibrate the model "
+                "with some training data first: cimsim.calibrate(model, batches)"
             )
         dtype = compute_dtype(self.weight)
-        # Copies: calibrating again before backward must not change what this forward did. And an
-        # optimiser may carry a learned range past zero.
+        # Copies: calibrating again before backward must not change this forward pass. And an
+        # optimizer may move a learned range below zero.
         dac, adc = (
             r.detach().to(dtype).clamp_min(_SMALLEST_RANGE)
             for r in (self.dac_range, self.adc_range)
@@ -319,19 +312,19 @@ class Ranged(nn.Module):
 
 
 @torch.no_grad()  # activation checkpointing counts what is saved for backward
-def _unusable(found: Tensor) -> Tensor:
-    # An optimizer may carry a learned range past zero; it is cut off where it is used.
-    usable = found.isfinite()
-    return ~(usable if isinstance(found, nn.Parameter) else usable & (found > 0))
+def _unusable(known: Tensor) -> Tensor:
+    # An optimizer may move a learned range below zero; it is clamped where it is used.
+    usable = known.isfinite()
+    return ~(usable if isinstance(known, nn.Parameter) else usable & (known > 0))
 
 
 def compute_dtype(weight: Tensor) -> torch.dtype:
-    """What a layer's physics is computed in."""
+    """Dtype of a layer's physics."""
     return torch.float64 if weight.dtype == torch.float64 else torch.float32
 
 
 def range_key(profile: Profile) -> tuple[object, ...]:
-    """Everything that decides what the converters meet, noise and errors apart."""
+    """Everything that the converters' signals depend on, except noise and errors."""
     cell, dac, adc, array = profile.cell, profile.dac, profile.adc, profile.array
     of_dac = (dac.bits, dac.sign, dac.bit_serial, dac.range)
     of_adc = (adc.bits, adc.range, adc.range_per, adc.codes)

@@ -1,12 +1,14 @@
-"""A digital gain and offset for each column, regressed from what the array gives to what is
-wanted."""
+"""A digital gain and offset for each column, regressed from the array's output to the ideal one."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from cimsim.errors import CimsimError
 
 _FEWEST = 16
 
@@ -16,15 +18,14 @@ class ColumnDenoiser(nn.Module):
 
         y~ = c (y - mean y) + mean t,   c = Cov(t, y) / (Var(y) + ridge Var(t)),   t = x W^T + b
 
-    In training over the batch and differentiated, as target too: so gradients know how noisy the
-    column was, beside what the layer's backward rule says of ``y``. In evaluation it is the affine
-    map ``gain y + offset`` of the statistics met in training (moving averages, or a plain average
-    after :func:`cimsim.nn.denoise`), which the chip's digital scales and biases take up at no cost.
-    A batch with fewer than 16 values for a column says too little: it is corrected as in
-    evaluation.
+    In training, the regression runs over the batch and is differentiated, also through the target,
+    so that gradients depend on the noise of the column. In evaluation it is the affine map
+    ``gain y + offset`` of the statistics of training (moving averages, or a plain average after
+    :func:`cimsim.nn.denoise`), which costs nothing on a chip with digital scales and biases. A
+    batch with fewer than 16 values per column is corrected as in evaluation.
 
-    Source: denoising dequantisation (C. Ye et al., arXiv:2409.09245) read as a read-out; our
-    reading, not the paper's. It is the linear estimate of least mean squared error.
+    Source: denoising dequantization (C. Ye et al., arXiv:2409.09245), applied to the readout; this
+    is our adaptation. It is the linear estimate of least mean squared error.
     """
 
     statistics: Tensor
@@ -35,18 +36,18 @@ class ColumnDenoiser(nn.Module):
         self.ridge = ridge
         self.momentum: float | None = momentum
         # Means of y, t, y^2, y t, t^2: raw moments, so that they average over chips and batches.
-        # In float64, for variances are small differences of them.
+        # In float64, as variances are small differences of them.
         self.register_buffer("statistics", torch.zeros(5, columns, dtype=torch.float64))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         precise = self.statistics
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.statistics = precise.to(self.statistics.device)  # moved, but never narrowed
+        self.statistics = precise.to(self.statistics.device)  # moved, but not cast
         return self
 
     def reset_running_stats(self) -> None:
-        """Forget all statistics; named as in batch normalisation."""
+        """Reset all statistics; named as in batch normalization."""
         self.statistics.zero_()
         self.seen.zero_()
 
@@ -61,7 +62,7 @@ class ColumnDenoiser(nn.Module):
         return y * _along(gain, y, dim) + _along(offset, y, dim)
 
     def affine(self) -> tuple[Tensor, Tensor]:
-        """``gain`` and ``offset``, one for each column; 1 and 0 before anything was seen."""
+        """``gain`` and ``offset``, one for each column; 1 and 0 without statistics."""
         gain, offset = self._affine(self.statistics)
         known = self.seen > 0
         return torch.where(known, gain, 1.0), torch.where(known, offset, 0.0)
@@ -69,7 +70,7 @@ class ColumnDenoiser(nn.Module):
     def _affine(self, moments: Tensor) -> tuple[Tensor, Tensor]:
         y, t, yy, yt, tt = moments
         variance = (yy - y.square()).clamp_min(0) + self.ridge * (tt - t.square()).clamp_min(0)
-        varies = variance > 1e-12 * yy  # a column that always says the same is left as it is
+        varies = variance > 1e-12 * yy  # a constant column is not corrected
         gain = torch.where(varies, (yt - y * t) / torch.where(varies, variance, 1.0), 1.0)
         return gain, torch.where(varies, t - gain * y, 0.0)
 
@@ -91,3 +92,14 @@ def _along(values: Tensor, y: Tensor, dim: int) -> Tensor:
     shape = [1] * y.dim()
     shape[dim] = -1
     return values.to(y.dtype).view(shape)
+
+
+def make_denoiser(columns: int, ridge: float) -> ColumnDenoiser:
+    """A denoiser of ``columns`` columns.
+
+    Raises:
+        CimsimError: if the ridge is negative or not finite.
+    """
+    if not (isinstance(ridge, int | float) and math.isfinite(ridge) and ridge >= 0):
+        raise CimsimError(f"the ridge of a denoiser must be a number of 0 or more, not {ridge!r}")
+    return ColumnDenoiser(columns, ridge)

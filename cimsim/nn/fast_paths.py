@@ -15,7 +15,7 @@ _BEFORE = "_fast_path_before"
 
 
 def close_fast_paths(model: nn.Module) -> None:
-    """Switch them off where they would go around an analog layer."""
+    """Switch fast paths off where they would bypass an analog layer."""
     for module in model.modules():
         for kind, (switch, off) in _SWITCHES.items():
             if isinstance(module, kind) and not hasattr(module, _BEFORE) and _is_analog(module):

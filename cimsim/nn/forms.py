@@ -1,48 +1,47 @@
-"""What is no model, and tensors that no analog layer computes with.
+"""Checks of models, inputs and weights.
 
-Kernels read memory; sparse and nested tensors have another layout there, and those that wrap others
-have none.
+Kernels read memory: sparse and nested tensors have another layout there, and tensors that wrap
+other tensors have none.
 """
 
 from __future__ import annotations
+
+from typing import NoReturn, TypeVar
 
 from torch import Tensor, nn, strided
 
 from cimsim.errors import CimsimError
 from cimsim.torch_private import holds_numbers
 
+Model = TypeVar("Model", bound=nn.Module)
+"""The type of a model, which functions that return their argument keep."""
+
 
 def require_module(model: object) -> None:
-    """Refuse what is no module.
-
-    Raises:
-        CimsimError: see there.
-    """
+    """Raise a :class:`CimsimError` if ``model`` is not a module."""
     if not isinstance(model, nn.Module):
         raise CimsimError(f"a model is a torch.nn.Module, not a {type(model).__name__}")
 
 
 def refuse_input(name: str, x: Tensor, weight: Tensor) -> None:
-    """Refuse an input ``x`` of the layer ``name`` that is not an ordinary dense tensor, or not
-    where the layer's weight is.
+    """Check the input ``x`` of the layer ``name``.
 
     Raises:
-        CimsimError: see there.
+        CimsimError: if it is not an ordinary dense tensor on the device of the layer's weight.
     """
     if x.is_nested:
         raise CimsimError(
-            f"layer '{name}' takes dense tensors and was given a nested one; pad it: "
+            f"layer '{name}' takes dense tensors, got a nested tensor; pad it: "
             "torch.nested.to_padded_tensor(x, 0.0)"
         )
     if x.layout is not strided:
         raise CimsimError(
-            f"layer '{name}' takes dense tensors and was given one of layout {x.layout}; give it "
-            "x.to_dense()"
+            f"layer '{name}' takes dense tensors, got one of layout {x.layout}; pass x.to_dense()"
         )
     if not holds_numbers(x):
         raise CimsimError(
-            f"layer '{name}' takes ordinary tensors and was given a {type(x).__name__}, which "
-            "wraps others; give it the tensor that is meant"
+            f"layer '{name}' takes ordinary tensors, got a {type(x).__name__}, which wraps other "
+            "tensors; pass a plain tensor"
         )
     if x.device != weight.device:
         raise CimsimError(
@@ -51,8 +50,8 @@ def refuse_input(name: str, x: Tensor, weight: Tensor) -> None:
         )
 
 
-def refuse_weight(weight: Tensor) -> None:
-    """Refuse a weight that a chip cannot be programmed with.
+def refuse_weight(weight: Tensor, name: str | None = None) -> None:
+    """Check that a chip can be programmed with ``weight``, that of the layer ``name``.
 
     Raises:
         CimsimError: if it is not dense, or wraps other tensors, as a quantized weight of torchao
@@ -61,8 +60,26 @@ def refuse_weight(weight: Tensor) -> None:
     if weight.layout is strided and holds_numbers(weight):
         return
     what = f"a {type(weight).__name__}" if weight.layout is strided else f"of {weight.layout}"
+    where = "" if name is None else f"layer '{name}': "
     raise CimsimError(
-        f"its weight is {what}, and a chip is programmed with an ordinary dense tensor; call "
-        "cimsim.convert before weights are quantized, made sparse or sharded, or leave the layer "
-        "digital (keep_digital=)"
+        f"{where}its weight is {what}, and a chip is programmed with an ordinary dense tensor; "
+        "call cimsim.convert before weights are quantized, made sparse or sharded, or leave the "
+        "layer digital (keep_digital=)"
+    )
+
+
+def refuse_dtype(name: str, x: Tensor, weight: Tensor) -> NoReturn:
+    """Refuse an input ``x`` or a ``weight`` of the layer ``name`` that is not floating-point.
+
+    Raises:
+        CimsimError: always.
+    """
+    if not weight.is_floating_point():
+        raise CimsimError(
+            f"layer '{name}' has weights of {weight.dtype}, but cells hold real numbers; leave the "
+            "layer digital (keep_digital=) or use floating-point weights"
+        )
+    raise CimsimError(
+        f"layer '{name}' got an input of {x.dtype}; an analog layer takes floating-point inputs, "
+        "such as x.float()"
     )

@@ -1,4 +1,4 @@
-"""What recurrent layers do behind their products: the next state from what the two layers gave."""
+"""Gates of recurrent layers: the next state from the outputs of the two layers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ State = tuple[Tensor, ...]
 
 
 def states_of(given: Any, count: int, kind: type[nn.Module]) -> State:
-    """The ``count`` states that somebody gives to a module of ``kind``: a tensor, or several.
+    """The ``count`` states of a module of ``kind``, given as a tensor or a tuple.
 
     Raises:
-        CimsimError: if they are others, or more or fewer.
+        CimsimError: if the type or number is another.
     """
-    # A tuple of types: torch.compile of torch 2.9 cannot look into a union of them.
+    # A tuple of types: torch.compile of torch 2.9 cannot trace a union of them.
     states = tuple(given) if isinstance(given, (tuple, list)) else (given,)
     if len(states) != count or not all(isinstance(state, Tensor) for state in states):
         what = "one tensor" if count == 1 else f"a tuple of {count} tensors"
         got = ", ".join(type(state).__name__ for state in states)
-        raise CimsimError(f"{kind.__name__} takes {what} as its state hx, and was given {got}")
+        raise CimsimError(f"{kind.__name__} takes {what} as its state hx, not {got}")
     return states
 
 

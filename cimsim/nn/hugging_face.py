@@ -1,6 +1,6 @@
 """The linear layer of GPT-2 in Hugging Face's ``transformers``, on an array.
 
-``transformers`` is not needed, and is not imported: where a model of its kind exists, it has been.
+``transformers`` is not required, and not imported: a model that uses it has imported it already.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from cimsim.profile import ArraySpec
 
 
 def conv1d() -> type[nn.Module] | None:
-    """``transformers.pytorch_utils.Conv1D``; None where nobody has imported it."""
+    """``transformers.pytorch_utils.Conv1D``; None if ``transformers`` was not imported."""
     module = sys.modules.get("transformers.pytorch_utils")
-    found: type[nn.Module] | None = None if module is None else module.Conv1D
-    return found
+    kind: type[nn.Module] | None = None if module is None else module.Conv1D
+    return kind
 
 
 @cache
 def analog_conv1d() -> type[AnalogLayer]:
-    """The analog layer that stands for :func:`conv1d`, which is there."""
+    """The analog layer that replaces :func:`conv1d`, which must exist."""
     kind = conv1d()
     assert kind is not None
-    names = {"stands_for": kind, "__doc__": _WHAT, "__module__": __name__}
+    names = {"torch_class": kind, "__doc__": _WHAT, "__module__": __name__}
     return type("AnalogConv1D", (_AnalogConv1D, kind), names)
 
 
@@ -63,13 +63,13 @@ class _AnalogConv1D(AnalogLayer):
         """Output features."""
         return self.weight.shape[1]
 
-    def arranged(self, weight: Tensor) -> Tensor:
+    def to_matrix(self, weight: Tensor) -> Tensor:
         """``[out, in]``."""
         return weight.t()
 
-    def restored(self, arranged: Tensor) -> Tensor:
+    def from_matrix(self, matrix: Tensor) -> Tensor:
         """``[in, out]``."""
-        return arranged.t()
+        return matrix.t()
 
     def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
         return torch.nn.functional.linear(x, weight, self.bias)

@@ -1,4 +1,4 @@
-"""What becomes of a layer: its device and everything else that ``convert`` can set for it."""
+"""Settings of a layer: its profile and all other arguments of ``convert`` that can differ."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from cimsim.suggest import shortened, unknown
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """What :func:`cimsim.convert` makes of one layer; its arguments of the same names.
-
-    A ``digital`` layer is not converted.
-    """
+    """Arguments of :func:`cimsim.convert` for one layer; a ``digital`` layer is not converted."""
 
     profile: Profile
     rule: str = DEFAULT_RULE
@@ -29,14 +26,14 @@ class LayerSettings:
     digital: bool = False
 
     def changed(self, changes: Mapping[str, Any]) -> LayerSettings:
-        """With these settings instead: fields of this class, and keys of the profile such as
-        ``adc.bits``, which change a few of its values.
+        """A copy with other settings: fields of this class, and keys of the profile such as
+        ``adc.bits``.
 
-        A layer that gets a device is no longer digital.
+        A layer with a new profile is no longer digital.
 
         Raises:
-            CimsimError: if there is no such setting, profile, key, rule or quantizer, or something
-                is set beside ``digital``.
+            CimsimError: if there is no such setting, profile, key, rule or quantizer, or another
+                setting together with ``digital``.
         """
         if not isinstance(changes, Mapping):
             raise CimsimError(
@@ -51,7 +48,7 @@ class LayerSettings:
                 raise CimsimError(unknown("setting of a layer", key, known))
         if given.get("digital") and len(changes) > 1:
             others = ", ".join(key for key in changes if key != "digital")
-            raise CimsimError(f"a digital layer has no device; leave out {others}")
+            raise CimsimError(f"a digital layer has no other settings; leave out {others}")
         if "profile" in given:
             given = {"digital": False, **given}
             if not isinstance(given["profile"], Profile):
@@ -68,13 +65,13 @@ class LayerSettings:
 def changed_by_pattern(
     settings: dict[str, LayerSettings], layers: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, LayerSettings]:
-    """``settings`` of layers by name, with those of ``{pattern: changes}`` instead; later patterns
-    come on top of earlier ones.
+    """``settings`` of layers by name, changed by ``{pattern: changes}``; later patterns override
+    earlier ones.
 
-    Layers that shared their settings and are changed alike share the new ones.
+    Layers that shared their settings before and have the same changes share the new ones.
 
     Raises:
-        CimsimError: if a pattern matches no layer, or a change is refused.
+        CimsimError: if a pattern matches no layer, or a change is invalid.
     """
     names, settings = list(settings), dict(settings)
     for pattern, changes in layers.items():
@@ -91,11 +88,11 @@ def changed_by_pattern(
 
 
 def matching(pattern: str, names: Sequence[str], argument: str) -> list[str]:
-    """The ``names`` that an ``fnmatch`` pattern, ``"first"`` or ``"last"`` means.
+    """The ``names`` that match an ``fnmatch`` pattern, ``"first"`` or ``"last"``.
 
     Raises:
-        CimsimError: if there is none, or the pattern is no text; it says in which ``argument`` the
-            pattern stands.
+        CimsimError: if there is none, or the pattern is not text; the message names the
+            ``argument`` with the pattern.
     """
     if not isinstance(pattern, str):
         raise CimsimError(
@@ -119,9 +116,9 @@ def _overridden(profile: Profile, changes: Mapping[str, Any]) -> Profile:
     try:
         return override_profile(profile, changes)
     except ProfileError as error:
-        raise CimsimError("; ".join(_told(error))) from None
+        raise CimsimError("; ".join(_described(error))) from None
 
 
-def _told(error: ProfileError) -> Iterator[str]:
-    """The issues, each with the key and value that it is about."""
+def _described(error: ProfileError) -> Iterator[str]:
+    """The issues, each with its key and value."""
     return (f"{issue.file.removeprefix('--set ')}: {issue.message}" for issue in error.issues)

@@ -20,7 +20,7 @@ class AnalogLinear(AnalogLayer, nn.Linear):
     Made from a ``torch.nn.Linear`` by :func:`cimsim.convert`. The bias is digital.
     """
 
-    stands_for: ClassVar[type[nn.Module]] = nn.Linear
+    torch_class: ClassVar[type[nn.Module]] = nn.Linear
     columns_dim: ClassVar[int] = -1
 
     @staticmethod
@@ -51,21 +51,21 @@ class AnalogLinear(AnalogLayer, nn.Linear):
 
 
 def refuse_width(name: str, x: Tensor, width: int) -> None:
-    """Refuse an input of the layer ``name`` whose last axis has not ``width`` entries.
+    """Check an input of the layer ``name``.
 
     Raises:
-        CimsimError: see there.
+        CimsimError: if its last axis does not have ``width`` entries.
     """
     if x.dim() == 0 or x.shape[-1] != width:
         raise CimsimError(
-            f"layer '{name}' takes inputs of {width} features, in their last axis, and was given "
-            f"a tensor of shape {list(x.shape)}"
+            f"layer '{name}' takes inputs with {width} features in their last axis, not a tensor "
+            f"of shape {list(x.shape)}"
         )
 
 
 def as_rows(y: Tensor, x: Tensor) -> Tensor:
-    """``y [vectors, out]`` in the shape of ``x`` but for its last axis.
+    """``y [vectors, out]`` in the shape of ``x`` except for its last axis.
 
-    Not a view, as ``nn.Linear`` gives none: what follows may write into it.
+    Not a view, like the output of ``nn.Linear``: later operations may write to it.
     """
     return unsafe_view(y, [*x.shape[:-1], y.shape[-1]])

@@ -1,4 +1,4 @@
-"""What is done to a whole converted model: program, age, calibrate, compute digitally."""
+"""Operations on a whole converted model: program, age, calibrate, compute digitally."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.nn.assignment import Assignment
 from cimsim.nn.batches import Batches, Forward, run_batches
-from cimsim.nn.forms import require_module
+from cimsim.nn.forms import Model, require_module
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.modes import evaluating
 from cimsim.nn.statistics import averaging, is_batch_norm, report_silent, report_unreached
@@ -28,7 +28,7 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
     """The analog layers of ``model`` by name, in the order of its modules.
 
     Raises:
-        CimsimError: if there is none, ``model`` is no module, or two layers would draw the same
+        CimsimError: if there is none, ``model`` is not a module, or two layers would draw the same
             noise.
     """
     require_module(model)
@@ -38,41 +38,41 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
             f"this {type(model).__name__} has no analog layers; convert it first: "
             "model = cimsim.convert(model, profile)"
         )
-    draws: dict[str, str] = {}  # by name alone, as chips of evaluation have no other seed
+    draws: dict[str, str] = {}  # by name, as chips of evaluation have no other seed
     for name, layer in layers.items():
         twin = draws.setdefault(layer.name, name)
         if twin != name:
             raise CimsimError(
-                f"layers '{twin}' and '{name}' would draw the same noise, for both were converted "
-                f"as '{layer.name}'; put the model together first and convert it as a whole"
+                f"layers '{twin}' and '{name}' would draw the same noise, because both were "
+                f"converted as '{layer.name}'; assemble the model first and convert it as a whole"
             )
     return layers
 
 
-def program(model: nn.Module, seed: int = 0, cycle: int = 0) -> nn.Module:
+def program(model: Model, seed: int = 0, cycle: int = 0) -> Model:
     """Program ``model`` on the chip named ``seed``, for use in evaluation mode; age zero.
 
-    The same seed is the same chip: the same cells deviate in the same way whatever the profile's
-    noise strength, and the same reads follow. Chips met in training are never among them.
+    The same seed is the same chip: the same cells deviate in the same way at any noise strength of
+    the profile, and the same reads follow. Training never uses these chips.
 
     Another ``cycle`` writes the same chip again. Faults, ADC errors, the places of traps, and the
     ``device_share`` of each writing error stay the same. All other errors and all reads are drawn
     again.
 
-    A chip is programmed again when the weights have changed, whatever wrote them: an optimizer,
-    ``load_state_dict``, or an assignment to ``.data``.
+    A chip is programmed again when the weights have changed: by an optimizer, ``load_state_dict``,
+    or an assignment to ``.data``.
 
     Args:
         model: a converted model.
         seed: number of the chip, a whole number.
-        cycle: how often the chip was written before, a whole number of 0 or more.
+        cycle: number of times that the chip was written before, a whole number of 0 or more.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        CimsimError: if ``seed`` or ``cycle`` is no whole number, ``cycle`` is negative, or no layer
-            is analog.
+        CimsimError: if ``seed`` or ``cycle`` is not a whole number, ``cycle`` is negative, or no
+            layer is analog.
     """
     seed, cycle = chip_number(seed), cycle_number(cycle)
     for layer in analog_layers(model).values():
@@ -80,16 +80,16 @@ def program(model: nn.Module, seed: int = 0, cycle: int = 0) -> nn.Module:
     return model
 
 
-def age(model: nn.Module, time: float | str | timedelta) -> nn.Module:
+def age(model: Model, time: float | str | timedelta) -> Model:
     """Let ``time`` pass since programming: seconds, text such as ``"1 day"``, or a ``timedelta``.
 
-    Evaluation mode sees the programmed chip at that age, training mode fresh chips of that age.
+    Evaluation mode uses the programmed chip at that age, training mode other chips of that age.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        CimsimError: if ``time`` is no duration.
+        CimsimError: if ``time`` is not a duration.
     """
     age_s = parse_duration(time)
     for layer in analog_layers(model).values():
@@ -98,8 +98,8 @@ def age(model: nn.Module, time: float | str | timedelta) -> nn.Module:
 
 
 def devices(model: nn.Module) -> Assignment:
-    """Which device each analog layer of ``model`` is on; those that compute digitally for now are
-    told as digital.
+    """The profile of each analog layer of ``model``; layers that compute digitally at the moment
+    are digital in the result.
 
     Raises:
         CimsimError: if no layer is analog.
@@ -112,18 +112,18 @@ def devices(model: nn.Module) -> Assignment:
     )
 
 
-def set_profile(model: nn.Module, on: Profile | Assignment | str | Path) -> nn.Module:
-    """Move every analog layer of ``model`` to the device ``on`` (also by name or file), or each to
+def set_profile(model: Model, on: Profile | Assignment | str | Path) -> Model:
+    """Move every analog layer of ``model`` to the profile ``on`` (also by name or file), or each to
     its own.
 
-    An :class:`Assignment` also says which of the layers compute digitally. Ranges stay if
-    converters and tile rows stay; otherwise the model wants :func:`calibrate` again.
+    An :class:`Assignment` also sets which of the layers compute digitally. Ranges stay if
+    converters and tile rows stay; otherwise the model needs :func:`calibrate` again.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        CimsimError: if a layer does not fit its device, or there is none of a name.
+        CimsimError: if a layer does not fit its profile, or there is no profile or layer of a name.
     """
     layers = analog_layers(model)
     if not isinstance(on, Profile | Assignment):
@@ -133,19 +133,19 @@ def set_profile(model: nn.Module, on: Profile | Assignment | str | Path) -> nn.M
             if name not in layers:
                 raise CimsimError(unknown("analog layer", name, layers))
     for name, layer in layers.items():
-        device = on.on(name) if isinstance(on, Assignment) else on
+        profile = on.on(name) if isinstance(on, Assignment) else on
         try:
-            if device is not None:
-                layer.profile = device
+            if profile is not None:
+                layer.profile = profile
         except CimsimError as error:
             raise CimsimError(f"layer '{name}': {error}") from None
         if isinstance(on, Assignment):
-            layer.digital = device is None
+            layer.digital = profile is None
     return model
 
 
 @contextmanager
-def digital(model: nn.Module) -> Iterator[nn.Module]:
+def digital(model: Model) -> Iterator[Model]:
     """Within the block, every analog layer of ``model`` computes digitally."""
     layers = list(analog_layers(model).values())
     before = [layer.digital for layer in layers]
@@ -159,10 +159,10 @@ def digital(model: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def perturbed(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> Iterator[nn.Module]:
+def perturbed(model: Model, change: Callable[[str, Tensor], Tensor]) -> Iterator[Model]:
     """Within the block, every analog layer computes with ``change(name, weight)``.
 
-    ``weight`` is what the layer would use, behind its quantizer; gradients go through ``change``.
+    ``weight`` is the layer's quantized weight; gradients go through ``change``.
     """
     layers = analog_layers(model)
     before = [layer.perturbation for layer in layers.values()]
@@ -176,12 +176,12 @@ def perturbed(model: nn.Module, change: Callable[[str, Tensor], Tensor]) -> Iter
 
 
 @torch.no_grad()
-def denoise(model: nn.Module, batches: Batches, *, forward: Forward | None = None) -> nn.Module:
+def denoise(model: Model, batches: Batches, *, forward: Forward | None = None) -> Model:
     """Measure every column's digital gain and offset on the chip that ``model`` is programmed on.
 
-    What one does to a real chip after programming (and again when it has aged): show it a few
-    batches, compare with the digital model, and correct each column. Layer by layer on the way, so
-    that each is corrected for what it will really meet. The model must have been converted with
+    A real chip is corrected in this way after programming, and again when it has aged: run a few
+    batches, compare with the digital model, and correct each column. Each layer is corrected for
+    inputs from the corrected layers before it. The model must have been converted with
     ``denoise=``. Batches, and ``forward``, as in :func:`calibrate`.
 
     Returns:
@@ -192,49 +192,53 @@ def denoise(model: nn.Module, batches: Batches, *, forward: Forward | None = Non
     """
     denoisers = {n: layer.denoiser for n, layer in analog_layers(model).items() if layer.denoiser}
     if not denoisers:
-        raise CimsimError("denoise: the model was converted without it; convert(…, denoise=0.01)")
+        raise CimsimError(
+            "denoise: the model was converted without denoisers; use convert(…, denoise=0.01)"
+        )
     with evaluating(model), averaging(denoisers, "denoise"):
         run_batches(model, batches, "denoise", forward)
     return model
 
 
 @torch.no_grad()
-def reestimate(model: nn.Module, batches: Batches, *, forward: Forward | None = None) -> nn.Module:
-    """Measure the statistics of batch normalisation on the chip that ``model`` is programmed on.
+def reestimate(model: Model, batches: Batches, *, forward: Forward | None = None) -> Model:
+    """Measure the statistics of batch normalization on the chip that ``model`` is programmed on.
 
-    Mean and variance of every channel become the averages over ``batches`` of training inputs, as
-    they come out of this chip at its age. They are digital numbers, so on a real chip this costs
-    reads only. Batches, and ``forward``, as in :func:`calibrate`. Source: V. Joshi et al., Nat.
-    Commun. 11, 2473 (2020), who did so to make up for drift.
+    Mean and variance of every channel become the averages over ``batches`` of training inputs on
+    this chip at its age. They are digital numbers, so on a real chip this costs reads only.
+    Batches, and ``forward``, as in :func:`calibrate`. Source: V. Joshi et al., Nat. Commun. 11,
+    2473 (2020), who compensated drift in this way.
 
     Returns:
         ``model`` itself.
 
     Raises:
-        CimsimError: if no layer normalises batches by running statistics, or there is no batch.
+        CimsimError: if no layer normalizes batches by running statistics, or there is no batch.
     """
     require_module(model)
     norms = {name: m for name, m in model.named_modules() if is_batch_norm(m)}
     if not norms:
-        raise CimsimError("reestimate: the model has no batch normalisation with statistics")
+        raise CimsimError(
+            "reestimate: the model has no batch normalization with running statistics"
+        )
     with evaluating(model), averaging(norms, "reestimate"):
         run_batches(model, batches, "reestimate", forward)
     return model
 
 
 def batch_norms(model: nn.Module) -> list[nn.Module]:
-    """The modules of ``model`` that normalise by statistics of training batches."""
+    """The modules of ``model`` that normalize by statistics of training batches."""
     return [module for module in model.modules() if is_batch_norm(module)]
 
 
 def calibrate(
-    model: nn.Module,
+    model: Model,
     batches: Batches,
     *,
     missing: bool = False,
     forward: Forward | None = None,
-) -> nn.Module:
-    """Measure the converters' ranges on ``batches`` of training inputs, and fix them.
+) -> Model:
+    """Measure the converters' ranges on ``batches`` of training inputs, and set them.
 
     The batches run through the digital model in evaluation mode; each layer then sets its DAC and
     its ADC to the range of least mean squared error (see
@@ -266,13 +270,13 @@ def calibrate(
         return _set_ranges(model, layers, batches, forward, "calibrate", on_chip=False)
 
 
-def recalibrate(model: nn.Module, batches: Batches, *, forward: Forward | None = None) -> nn.Module:
+def recalibrate(model: Model, batches: Batches, *, forward: Forward | None = None) -> Model:
     """Measure the converters' ranges again, on the chip that ``model`` is programmed on.
 
-    What one does to a real chip that has aged: the batches run through it as it is, with the ranges
-    that it has; each layer looks at its inputs and at the currents of its own columns (drifted, and
-    with the noise of every read), and afterwards all converters are set to them by the rule of the
-    profile. Ranges that the device fixes or that were learned stay.
+    A real chip that has aged is recalibrated in this way: the batches run on the chip with its
+    present ranges; each layer observes its inputs and the currents of its own columns (with drift
+    and read noise), and afterwards all ranges are set by the rule of the profile. Ranges that the
+    profile fixes and learned ranges stay.
 
     Args:
         model: a calibrated model, programmed and aged.
@@ -291,23 +295,23 @@ def recalibrate(model: nn.Module, batches: Batches, *, forward: Forward | None =
 
 @torch.no_grad()
 def _set_ranges(
-    model: nn.Module,
+    model: Model,
     layers: Sequence[AnalogLayer],
     batches: Batches,
     forward: Forward | None,
     verb: str,
     on_chip: bool,
-) -> nn.Module:
+) -> Model:
     try:
         with evaluating(model):
             for layer in layers:
                 layer.start_observing(on_chip)
             run_batches(model, batches, verb, forward)
         ranges = [layer.observed_ranges() for layer in layers]  # all of them before any is set
-        for layer, found in zip(layers, ranges, strict=True):
-            if found is not None:
-                layer.set_ranges(found)
-        unreached = [layer.name for layer, found in zip(layers, ranges, strict=True) if not found]
+        for layer, observed in zip(layers, ranges, strict=True):
+            if observed is not None:
+                layer.set_ranges(observed)
+        unreached = [layer.name for layer, r in zip(layers, ranges, strict=True) if r is None]
         report_unreached(verb, unreached, "converter ranges")
         report_silent(verb, [one.name for one in layers if one.observer and one.observer.silent])
     finally:

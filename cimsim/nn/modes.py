@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import nn
+from cimsim.nn.forms import Model
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+def evaluating(model: Model) -> Iterator[Model]:
     """Within the block ``model`` is in evaluation mode; afterwards every module is as before."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

@@ -1,50 +1,70 @@
 """An analog layer as one operation of ``torch.compile``'s graphs.
 
-What happens in a layer is drawn anew at each call, cached by chip, and done by kernels of its own:
-a compiler would find little in it to improve, and would trace it again at each step. So a compiled
-graph holds the layer as one opaque operation, and what lies around it is compiled. The operation
-does what the layer does without ``torch.compile``, with the same draws.
+A layer draws random numbers at each call, caches chips, and runs compiled kernels: a compiler would
+find little to improve, and would trace it again at each step. So a compiled graph contains the
+layer as one opaque operation, which computes the same as without ``torch.compile``, with the same
+draws; everything around it is compiled.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, cast
 from weakref import WeakValueDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from cimsim.array import NOTHING, ConverterRanges
-from cimsim.estimators.function import Call, Kept, Needs, backward, forward
+from cimsim.array import SAVE_NOTHING, Array, ConverterRanges
+from cimsim.estimators import BackwardRule, MvmCall
+from cimsim.estimators.function import GradientsNeeded, SavedForBackward, backward, forward
 from cimsim.estimators.once import refuse_second
 from cimsim.nn.computed import written_by_hook
-from cimsim.profile import LearnedRange
+from cimsim.profile import LearnedRange, Profile
 from cimsim.torch_private import is_view
 
-if TYPE_CHECKING:
-    from cimsim.nn.layer import AnalogLayer
 
-_layers: WeakValueDictionary[int, AnalogLayer] = WeakValueDictionary()
+class Operand(Protocol):
+    """The part of an analog layer that the operation uses."""
+
+    dac_range: Tensor
+    adc_range: Tensor
+    calls: Tensor
+    handle: int
+    rule: BackwardRule
+
+    @property
+    def array(self) -> Array:
+        """Cells and converters."""
+
+    @property
+    def profile(self) -> Profile:
+        """The array's profile."""
+
+    def next_call(self, precision: torch.dtype | None, operand: Tensor | None) -> MvmCall:
+        """The next multiplication to simulate."""
+
+
+_layers: WeakValueDictionary[int, Operand] = WeakValueDictionary()
 _handles = count()
 
 
-def register(layer: AnalogLayer) -> int:
-    """A number by which a graph finds ``layer`` again."""
+def register(layer: Operand) -> int:
+    """A number that identifies ``layer`` in graphs."""
     handle = next(_handles)
     _layers[handle] = layer
     return handle
 
 
 def analog(
-    layer: AnalogLayer,
+    layer: Operand,
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     precision: torch.dtype | None,
 ) -> Tensor:
-    """What :func:`cimsim.estimators.analog_matmul` gives for ``layer``, as one operation."""
+    """:func:`cimsim.estimators.analog_matmul` for ``layer``, as one operation."""
     dac, adc = layer.profile.dac.range, layer.profile.adc.range
     learned = (isinstance(dac, LearnedRange), isinstance(adc, LearnedRange))
     graded = torch.is_grad_enabled()
@@ -56,14 +76,16 @@ def analog(
         graded and learned[1] and layer.adc_range.requires_grad,
     ]
     ranges = (layer.dac_range, layer.adc_range)
-    layer.calls.add_(1)  # so that a graph never takes two calls for the same
-    found: list[Tensor] = _forward(
+    layer.calls.add_(1)  # so that a graph never merges two calls
+    results: list[Tensor] = _forward(
         x, weight, bias, *ranges, layer.calls, layer.handle, needs, precision
     )
-    return found[0]
+    return results[0]
 
 
-@torch.library.custom_op("cimsim::analog", mutates_args=())
+# torch caches compiled graphs by the names of their operations: an operation whose arguments or
+# results change needs a new name.
+@torch.library.custom_op("cimsim::mvm", mutates_args=())
 def _forward(
     x: Tensor,
     weight: Tensor,
@@ -75,20 +97,22 @@ def _forward(
     needs: list[bool],
     precision: torch.dtype | None,
 ) -> list[Tensor]:
-    """The output; then what is kept for backward, empty where there is nothing: the parts of
-    ``Kept`` but the weight, both ranges, the chip's seed and write cycle, its age in s."""
+    """The output; then tensors for backward, empty where there is nothing: the parts of
+    :class:`SavedForBackward` except the weight, both ranges, the chip's seed and write cycle, its
+    age in s."""
     layer = _layers[handle]
-    # Within a compiled graph, hooks write the weight into the layer after the graph has run.
-    call = layer.next_call(precision, weight if written_by_hook(layer) else None)
+    # Within a compiled graph, hooks write the weight to the layer after the graph has run.
+    by_hook = written_by_hook(cast(nn.Module, layer))
+    call = layer.next_call(precision, weight if by_hook else None)
     if not any(needs):
-        y = call.read(x, call.held(weight), bias, NOTHING).y
+        y = call.read(x, call.chip_for(weight), bias, SAVE_NOTHING).y
         return [y, *(x.new_empty(0) for _ in range(11))]
-    y, kept = forward(x, weight, bias, call, Needs(*needs), share_input=False)
-    kept_input = x.clone() if kept.input is x else kept.input
-    others = [x.new_empty(0) if t is None else t for t in kept[3:]]
-    # Of a chip that is used again the scale belongs to the chip.
+    y, saved = forward(x, weight, bias, call, GradientsNeeded(*needs), share_input=False)
+    saved_input = x.clone() if saved.input is x else saved.input
+    others = [x.new_empty(0) if t is None else t for t in saved[3:]]
+    # An operation must not return a tensor that a cached chip owns.
     return [
-        *(y, kept_input, kept.scale.clone(), *others, call.ranges.dac, call.ranges.adc),
+        *(y, saved_input, saved.scale.clone(), *others, call.ranges.dac, call.ranges.adc),
         *(torch.tensor(number) for number in (call.chip_seed, call.cycle)),
         torch.tensor(call.age_s, dtype=torch.float64),
     ]
@@ -112,7 +136,7 @@ def _(
     empty = x.new_empty(0)
     if not any(needs):
         return [y, *[empty] * 11]
-    needed, slopes = Needs(*needs), layer.rule.needs_slopes
+    needed, slopes = GradientsNeeded(*needs), layer.rule.needs_slopes
     z_shape = array.currents_shape(y.shape)
     lines = array.tiling.lines(z_shape)
     codes = x if array.dac is None else x.to(array.dac.storage)
@@ -144,51 +168,53 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
 
 
 def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor | None, ...]:
-    weight, *kept = ctx.saved_tensors
-    needs = list(ctx.forward_needs)
-    shape = list(ctx.x_shape)
-    found = _backward(grads[0].contiguous(), weight, kept, ctx.handle, needs, shape, ctx.precision)
-    wanted = [g if need else None for g, need in zip(found, needs, strict=True)]
-    return *wanted, None, None, None, None
+    weight, *saved = ctx.saved_tensors
+    needs, shape = list(ctx.forward_needs), list(ctx.x_shape)
+    dy = grads[0].contiguous()
+    gradients = _backward(dy, weight, saved, ctx.handle, needs, shape, ctx.precision)
+    needed = [g if need else None for g, need in zip(gradients, needs, strict=True)]
+    return *needed, None, None, None, None
 
 
-@torch.library.custom_op("cimsim::analog_backward", mutates_args=())
+@torch.library.custom_op("cimsim::mvm_backward", mutates_args=())
 def _backward(
     dy: Tensor,
     weight: Tensor,
-    kept: list[Tensor],
+    saved: list[Tensor],
     handle: int,
     needs: list[bool],
     shape: list[int],
     precision: torch.dtype | None,
 ) -> list[Tensor]:
-    """The gradients of :class:`Needs`, empty where nobody needs one."""
-    kept_input, scale, *others, dac_range, adc_range, chip_seed, cycle, age_s = kept
+    """The gradients of :class:`GradientsNeeded`, empty if not needed."""
+    saved_input, scale, *others, dac_range, adc_range, chip_seed, cycle, age_s = saved
     layer = _layers[handle]
     ranges = ConverterRanges(dac_range, adc_range)
     state = (layer.array, layer.rule, ranges, int(chip_seed), float(age_s))
-    call = Call(*state, read_seed=0, precision=precision, cycle=int(cycle))
+    call = MvmCall(*state, read_seed=0, precision=precision, cycle=int(cycle))
     rest = (None if t.numel() == 0 else t for t in others)
-    what = Kept(kept_input, weight, scale, *rest)
-    # Within an operation autograd is switched off, and the plain physics differentiates by it; a
-    # thread of its own begins with everything switched on.
+    forward_saved = SavedForBackward(saved_input, weight, scale, *rest)
+    gradients_needed = GradientsNeeded(*needs)
+    # Within an operation autograd is off, and the plain physics differentiates by it; in a new
+    # thread it is on.
     with ThreadPoolExecutor(1) as thread:
         size = torch.Size(shape)
-        found = thread.submit(backward, dy, what, call, Needs(*needs), size, False).result()
-    return [dy.new_empty(0) if g is None else g.clone() if is_view(g) else g for g in found]
+        job = thread.submit(backward, dy, forward_saved, call, gradients_needed, size, False)
+        gradients = job.result()
+    return [dy.new_empty(0) if g is None else g.clone() if is_view(g) else g for g in gradients]
 
 
 @_backward.register_fake
 def _(
     dy: Tensor,
     weight: Tensor,
-    kept: list[Tensor],
+    saved: list[Tensor],
     handle: int,
     needs: list[bool],
     shape: list[int],
     precision: torch.dtype | None,
 ) -> list[Tensor]:
-    shapes = (shape, weight.shape, weight.shape[:1], kept[6].shape, kept[7].shape)
+    shapes = (shape, weight.shape, weight.shape[:1], saved[6].shape, saved[7].shape)
     return [dy.new_empty(s if need else (0,)) for s, need in zip(shapes, needs, strict=True)]
 
 

@@ -24,9 +24,9 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
     """A recurrent layer with a layer ``ih_l0`` for its input and ``hh_l0`` for its state, and so on
     for every depth and direction.
 
-    Those can be analog; gates are digital. The input's products of all times are one call; the
-    state's are made time after time on one and the same chip. Arguments and results as in torch,
-    packed sequences too.
+    Those can be analog; gates are digital. The products of all inputs are one call; those of the
+    states run one time step after the other on one chip. Arguments and results as in torch, also
+    for packed sequences.
     """
 
     @staticmethod
@@ -47,14 +47,14 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
 
     def pack(self) -> None:
         """See :class:`Unpacked`."""
-        found = {}
+        parameters = {}
         for name in self._flat_weights_names:
             kind, _, rest = name.partition("_")
-            found[name] = getattr(self._modules[rest], kind)
-        cast(self, self.stands_for)
-        for name in found:
+            parameters[name] = getattr(self._modules[rest], kind)
+        cast(self, self.torch_class)
+        for name in parameters:
             self._modules.pop(name.partition("_")[2], None)
-        for name, parameter in found.items():
+        for name, parameter in parameters.items():
             self.register_parameter(name, parameter)
         self._init_flat_weights()
 
@@ -66,11 +66,11 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
             state[f"{rest}.{kind}"] = tensor
         return state
 
-    states: ClassVar[int] = 1  # tensors that are handed from one time to the next
+    states: ClassVar[int] = 1  # tensors that are passed from one time step to the next
 
     @abstractmethod
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
-        """The next state, the output first; from what the two layers gave."""
+        """The next state, the output first, from the outputs of the two layers."""
 
     def forward(
         self, input: Tensor | PackedSequence, hx: Tensor | State | None = None
@@ -78,7 +78,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         """As in torch: the outputs, and the last states.
 
         Raises:
-            CimsimError: if ``input`` is no sequence, or ``hx`` does not fit it.
+            CimsimError: if ``input`` is not a sequence, or the shape of ``hx`` does not match.
         """
         node: Any = node_of_graph(self, input, hx)
         if node is not None:
@@ -93,7 +93,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         x = x.transpose(0, 1) if swapped else x if batched else x.unsqueeze(1)
         first = None
         if hx is not None:
-            first = states_of(hx, self.states, self.stands_for)
+            first = states_of(hx, self.states, self.torch_class)
             if not is_traced():
                 self._refuse_states(first, x.shape[1], batched)
             first = first if batched else tuple(s.unsqueeze(1) for s in first)
@@ -106,7 +106,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         return y.transpose(0, 1) if swapped else y if batched else y.squeeze(1), out
 
     def _refuse_input(self, x: Tensor) -> None:
-        kind = self.stands_for.__name__
+        kind = self.torch_class.__name__
         if not isinstance(x, Tensor):
             raise CimsimError(
                 f"{kind} takes a tensor or a PackedSequence, not a {type(x).__name__}"
@@ -118,21 +118,21 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
                 f"{self.input_size}], not {list(x.shape)}"
             )
         if not x.shape[1 if self.batch_first and x.dim() == 3 else 0]:
-            raise CimsimError(f"{kind} was given a sequence of length 0; leave such sequences out")
+            raise CimsimError(f"{kind} got a sequence of length 0; leave such sequences out")
 
     def _refuse_states(self, first: State, batch: int, batched: bool) -> None:
-        """Refuse states of other shapes than torch takes: they would be broadcast."""
+        """Raise for states of other shapes than torch takes, which would be broadcast."""
         rows = self.num_layers * (2 if self.bidirectional else 1)
         for state, width in zip(first, self._widths(), strict=True):
-            wanted = [rows, batch, width] if batched else [rows, width]
-            if list(state.shape) != wanted:
+            expected = [rows, batch, width] if batched else [rows, width]
+            if list(state.shape) != expected:
                 raise CimsimError(
-                    f"{self.stands_for.__name__} takes a state of shape {wanted} for this input, "
-                    f"and was given one of {list(state.shape)}"
+                    f"{self.torch_class.__name__} takes a state of shape {expected} for this "
+                    f"input, not {list(state.shape)}"
                 )
 
     def _widths(self) -> list[int]:
-        """How many values each state has."""
+        """Number of values of each state."""
         return [self.proj_size or self.hidden_size, self.hidden_size][: self.states]
 
     @staticmethod
@@ -189,7 +189,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
 class UnpackedRNN(_UnpackedRecurrence, nn.RNN):  # type: ignore[misc]
     """``nn.RNN`` with layers of its own, see :class:`_UnpackedRecurrence`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.RNN
+    torch_class: ClassVar[type[nn.Module]] = nn.RNN
 
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
         """See :func:`cimsim.nn.gates.rnn`."""
@@ -199,7 +199,7 @@ class UnpackedRNN(_UnpackedRecurrence, nn.RNN):  # type: ignore[misc]
 class UnpackedGRU(_UnpackedRecurrence, nn.GRU):  # type: ignore[misc]
     """``nn.GRU`` with layers of its own, see :class:`_UnpackedRecurrence`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.GRU
+    torch_class: ClassVar[type[nn.Module]] = nn.GRU
 
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
         """See :func:`cimsim.nn.gates.gru`."""
@@ -209,7 +209,7 @@ class UnpackedGRU(_UnpackedRecurrence, nn.GRU):  # type: ignore[misc]
 class UnpackedLSTM(_UnpackedRecurrence, nn.LSTM):  # type: ignore[misc]
     """``nn.LSTM`` with layers of its own, see :class:`_UnpackedRecurrence`."""
 
-    stands_for: ClassVar[type[nn.Module]] = nn.LSTM
+    torch_class: ClassVar[type[nn.Module]] = nn.LSTM
     states = 2
 
     def cell(self, of_input: Tensor, of_state: Tensor, state: State) -> State:
@@ -218,7 +218,7 @@ class UnpackedLSTM(_UnpackedRecurrence, nn.LSTM):  # type: ignore[misc]
 
 
 def _one_chip(layer: nn.Module | None) -> AbstractContextManager[object]:
-    return layer.one_chip() if isinstance(layer, AnalogLayer) else nullcontext()
+    return layer.shared_chip() if isinstance(layer, AnalogLayer) else nullcontext()
 
 
 def _packed_like(y: Tensor, lengths: Tensor | None, like: PackedSequence) -> PackedSequence:

@@ -1,4 +1,4 @@
-"""Which layers of torch can be analog, and what stands for them."""
+"""Layers of torch that can be analog, and their replacements."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cimsim.nn.recurrent import UnpackedGRU, UnpackedLSTM, UnpackedRNN
 from cimsim.nn.unpacking import Unpacked
 
 _ANALOG: dict[type[nn.Module], type[AnalogLayer]] = {
-    kind.stands_for: kind
+    kind.torch_class: kind
     for kind in (
         AnalogLinear,
         conv.AnalogConv1d,
@@ -29,7 +29,7 @@ _ANALOG: dict[type[nn.Module], type[AnalogLayer]] = {
 }
 
 PACKED: dict[type[nn.Module], type[Unpacked]] = {
-    kind.stands_for: kind
+    kind.torch_class: kind
     for kind in (
         UnpackedAttention,
         UnpackedRNN,
@@ -40,13 +40,13 @@ PACKED: dict[type[nn.Module], type[Unpacked]] = {
         cells.UnpackedLSTMCell,
     )
 }
-"""Modules that hold several layers' weights, and what they are taken apart into."""
+"""Modules that contain the weights of several layers, and what they are unpacked to."""
 
 _NO_PRODUCT = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm, nn.PReLU)
 
 
 def analog_kind(layer: nn.Module) -> type[AnalogLayer] | None:
-    """What ``layer`` can become; None for what stays digital."""
+    """The analog class for ``layer``; None if it stays digital."""
     weight = layer._parameters.get("weight")
     if "weight" in layer._parameters and (weight is None or not weight.numel()):
         return None
@@ -57,7 +57,7 @@ def analog_kind(layer: nn.Module) -> type[AnalogLayer] | None:
 
 
 def unpacked_kind(module: nn.Module) -> type[Unpacked] | None:
-    """What ``module`` can be taken apart into; None for what stays whole."""
+    """The class that ``module`` can be unpacked to; None if it stays whole."""
     kind = PACKED.get(parametrize.type_before_parametrizations(module))
     return None if kind is None or _computed_inside(module, kind) else kind
 
@@ -82,8 +82,8 @@ def obstacle(module: nn.Module) -> str | None:
 
 
 def _computed_inside(module: nn.Module, kind: type[Unpacked]) -> str | None:
-    """What computes a weight of ``module``, which is to be taken apart into ``kind``; None if
-    nothing does."""
+    """The reason why ``module`` cannot be unpacked to ``kind``, because a weight is computed; None
+    if it can."""
     for name in kind.places(module):
         if computing := computed(module, name):
             return f"{computing} computes its '{name}'; remove that first"
@@ -91,8 +91,8 @@ def _computed_inside(module: nn.Module, kind: type[Unpacked]) -> str | None:
 
 
 def _matrices(module: nn.Module) -> Iterator[str]:
-    """Names of the parameters of ``module`` itself that vectors may be multiplied by: matrices, but
-    not the single vectors and tables that are added, which have an axis of length one."""
+    """Names of the parameters of ``module`` itself that may be multiplied by vectors: matrices
+    without an axis of length one, which vectors and tables that are added have."""
     for name, parameter in module.named_parameters(recurse=False):
         if parameter.dim() >= 2 and min(parameter.shape) > 1:
             yield name

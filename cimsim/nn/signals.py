@@ -1,4 +1,4 @@
-"""What each layer's signals suffer on a chip: its error, and what its converters cut off."""
+"""Errors of each layer's output on a chip, and shares of saturated converters."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from cimsim.nn.modes import evaluating
 
 @dataclass
 class Signals:
-    """Sums over all that one layer met, on all chips.
+    """Sums over all signals of one layer, on all chips.
 
     Attributes:
-        power, error: squares of the digital output, and of what the chip's differs by.
-        inputs, inputs_cut: values that the DAC coded, and those of them beyond its range.
-        currents, currents_cut: values that the ADCs coded, and those of them beyond their range.
+        power, error: squares of the digital output, and of the difference of the chip's output.
+        inputs, inputs_cut: number of values that the DAC coded, and of those beyond its range.
+        currents, currents_cut: number of values that the ADCs coded, and of those beyond their
+            range.
         products: multiplications of a weight by an input.
     """
 
@@ -55,15 +56,15 @@ class Signals:
         return self.currents_cut / self.currents if self.currents else None
 
     def add(self, layer: AnalogLayer, y: Tensor, on_chip: Tensor, readout: Readout) -> None:
-        """One use of ``layer``: its digital output, that of the chip, and how that came about."""
+        """Add one use of ``layer``: its digital output, its output on the chip, and the readout."""
         self.power += y.double().square().sum().item()
         self.error += (on_chip.double() - y.double()).square().sum().item()
-        rows = math.prod(layer.arranged(layer.weight.detach()).shape[1:])
+        rows = math.prod(layer.to_matrix(layer.weight.detach()).shape[1:])
         self.products += readout.y.numel() * rows
-        seen, cut = _cut(readout.dac_inside)
-        self.inputs, self.inputs_cut = self.inputs + seen, self.inputs_cut + cut
-        seen, cut = _cut(readout.adc_inside)
-        self.currents, self.currents_cut = self.currents + seen, self.currents_cut + cut
+        count, cut = _cut(readout.dac_inside)
+        self.inputs, self.inputs_cut = self.inputs + count, self.inputs_cut + cut
+        count, cut = _cut(readout.adc_inside)
+        self.currents, self.currents_cut = self.currents + count, self.currents_cut + cut
 
 
 @torch.no_grad()
@@ -74,11 +75,11 @@ def measure_signals(
     age_s: float = 0.0,
     forward: Forward | None = None,
 ) -> dict[str, Signals]:
-    """What every analog layer of ``model`` suffers by itself, on the chips with these seeds.
+    """Errors that each analog layer of ``model`` makes by itself, on the chips with these seeds.
 
-    The batches run through the digital model, so that each layer's input is what it should be, and
-    with that same input each layer also multiplies on its chip. Layers that compute digitally for
-    now are measured too.
+    The batches run through the digital model, so that each layer's input is exact, and with that
+    input each layer also multiplies on its chip. Layers that compute digitally at the moment are
+    measured too.
 
     Args:
         model: converted and calibrated; afterwards it is programmed on the last of the chips.
@@ -93,14 +94,14 @@ def measure_signals(
         CimsimError: if no layer is analog, one is not calibrated, or the model fails on a batch.
     """
     layers = analog_layers(model)
-    found = {name: Signals() for name in layers}
+    signals = {name: Signals() for name in layers}
 
     def watch(name: str) -> Any:
         def hook(
             layer: AnalogLayer, given: tuple[Any, ...], named: dict[str, Any], y: Tensor
         ) -> None:
             arguments = signature(layer.forward).bind(*given, **named).args
-            found[name].add(layer, y, *layer.read(*arguments))
+            signals[name].add(layer, y, *layer.read(*arguments))
 
         return hook
 
@@ -115,11 +116,11 @@ def measure_signals(
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return signals
 
 
 def _cut(inside: Mask | None) -> tuple[int, int]:
-    """How many values there were, and how many of them beyond the range."""
+    """Number of values, and of values beyond the range."""
     if inside is None:
         return 0, 0
     mask = inside.unpack()

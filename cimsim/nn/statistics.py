@@ -37,22 +37,22 @@ def averaging(modules: Mapping[str, Any], verb: str) -> Iterator[None]:
         return lambda _, inputs: reached.add(name)
 
     handles = [module.register_forward_pre_hook(watch(n)) for n, module in modules.items()]
-    kept = set(modules)
+    unchanged = set(modules)
     try:
         for module in modules.values():
             module.reset_running_stats()
             module.train()
             module.momentum = None  # the plain average
         yield
-        kept -= reached
+        unchanged -= reached
     finally:
         for handle in handles:
             handle.remove()
         for name, module in modules.items():
             module.momentum = momenta[name]
-            if name in kept:
+            if name in unchanged:
                 _restore(module, before[name])
-    report_unreached(verb, sorted(kept), "statistics")
+    report_unreached(verb, sorted(unchanged), "statistics")
 
 
 @torch.no_grad()
@@ -84,5 +84,5 @@ def report_silent(verb: str, names: Sequence[str]) -> None:
 
 
 def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(f"'{name}'" for name in names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
+    text = ", ".join(f"'{name}'" for name in names[:5])
+    return f"{text} and {len(names) - 5} more" if len(names) > 5 else text

@@ -1,4 +1,4 @@
-"""What became of every layer of a model, and what it takes of the chip."""
+"""A table of a model's layers: where each is computed, and how much of the chip it occupies."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from cimsim.nn.layer import AnalogLayer
 class LayerSummary:
     """One layer: its name and class, its own parameters, and where it is computed.
 
-    ``occupancy`` is None for a digital layer, ``where`` its device or why it is digital.
-    ``not_fused`` are the settings of the device for which plain torch computes (in part), as the
+    ``occupancy`` is None for a digital layer, ``where`` its profile or why it is digital.
+    ``not_fused`` are the settings of the profile that run (in part) in plain torch, because the
     faster kernels do not cover them.
     """
 
@@ -35,8 +35,8 @@ class LayerSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """All layers of a model that have parameters; ``str`` is a table, and so is what a notebook
-    shows."""
+    """All layers of a model that have parameters; ``str`` and notebooks show a
+    table."""
 
     RIGHT: ClassVar[range] = range(2, 6)  # columns of numbers
 
@@ -54,7 +54,7 @@ class Summary:
         return sum(o.used_cells for o in self._occupied)
 
     @property
-    def utilisation(self) -> float:
+    def utilization(self) -> float:
         """Share of all tiles' cells that hold weights; NaN without tiles."""
         total = sum(o.cells for o in self._occupied)
         return self.cells / total if total else float("nan")
@@ -66,14 +66,14 @@ class Summary:
     def rows(self) -> list[tuple[str, ...]]:
         """The table as text: headings, one row for each layer, and the sum."""
         rows: list[tuple[str, ...]] = [
-            ("layer", "kind", "parameters", "tiles", "utilisation", "cells", "where")
+            ("layer", "kind", "parameters", "tiles", "utilization", "cells", "where")
         ]
         for layer in self.layers:
             o = layer.occupancy
-            on_chip = ("", "", "") if o is None else _numbers(o.tiles, o.utilisation, o.used_cells)
+            on_chip = ("", "", "") if o is None else _numbers(o.tiles, o.utilization, o.used_cells)
             name = layer.name or "(the model)"
             rows.append((name, layer.kind, f"{layer.parameters:,}", *on_chip, layer.where))
-        totals = _numbers(self.tiles, self.utilisation, self.cells)
+        totals = _numbers(self.tiles, self.utilization, self.cells)
         return [*rows, ("all", "", f"{self.parameters:,}", *totals, "")]
 
     def __str__(self) -> str:
@@ -93,16 +93,16 @@ class Summary:
 
 
 def summary(model: nn.Module) -> Summary:
-    """Every layer of ``model`` that has parameters: on which device it is, or why it is digital.
+    """Every layer of ``model`` that has parameters: its profile, or why it is digital.
 
     Works on any model, converted or not, also on the meta device.
 
     >>> import torch, cimsim
     >>> net = torch.nn.Sequential(torch.nn.Embedding(10, 8), torch.nn.Linear(8, 4))
     >>> print(cimsim.summary(cimsim.convert(net, "pcm-ibm-2020")))
-    layer  kind       parameters  tiles  utilisation  cells  where
+    layer  kind       parameters  tiles  utilization  cells  where
     0      Embedding          80                             digital: looks up, does not multiply
-    1      Linear             36      1       0.01 %     64  pcm-ibm-2020, rule F
+    1      Linear             36      1       0.01 %     64  pcm-ibm-2020, rule programmed-mean
     all                      116      1       0.01 %     64
     """
     require_module(model)
@@ -119,11 +119,11 @@ def summary(model: nn.Module) -> Summary:
         own = sum(p.numel() for p in parameters)
         if isinstance(module, AnalogLayer):
             with settled(module):
-                shape = tuple(module.arranged(module.weight.detach().to("meta")).shape)
-            where = f"{module.profile.name}, rule {module.rule.letter}"
+                shape = tuple(module.to_matrix(module.weight.detach().to("meta")).shape)
+            where = f"{module.profile.name}, rule {module.rule.name}"
             if module.digital:
-                where += ", digital for now"
-            kind = module.stands_for.__name__
+                where += ", digital at the moment"
+            kind = module.torch_class.__name__
             slow = module.array.not_fused
             if slow:
                 where += f", without kernels for {', '.join(slow)}"
@@ -143,9 +143,9 @@ def _why_digital(module: nn.Module) -> str:
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return "digital: looks up, does not multiply"
     if "norm" in type(module).__name__.lower():
-        return "digital: normalises"
-    return "digital: not a layer that cimsim knows"
+        return "digital: normalizes"
+    return "digital: unknown kind of layer"
 
 
-def _numbers(tiles: int, utilisation: float, cells: int) -> tuple[str, str, str]:
-    return f"{tiles:,}", f"{100 * utilisation:.2f} %", f"{cells:,}"
+def _numbers(tiles: int, utilization: float, cells: int) -> tuple[str, str, str]:
+    return f"{tiles:,}", f"{100 * utilization:.2f} %", f"{cells:,}"

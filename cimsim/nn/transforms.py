@@ -1,8 +1,8 @@
-"""What torch can do to a whole program, and an analog layer cannot be part of.
+"""Transforms of whole programs that an analog layer does not support.
 
-An analog layer draws chips and reads from counters, and computes in kernels that only see numbers.
-``torch.compile``, ``torch.func.functional_call`` and ``torch.fx.symbolic_trace`` take it as one
-operation; everything else that looks into it is refused, for its results would be wrong.
+An analog layer counts its draws of chips and reads, and computes in kernels. ``torch.compile``,
+``torch.func.functional_call`` and ``torch.fx.symbolic_trace`` treat it as one operation; all other
+transforms raise an error, as their results would be wrong.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ _FUNC = (
 
 
 def node_of_graph(module: nn.Module, *given: Any) -> Any:
-    """The call of ``module`` as one node of the graph that ``torch.fx`` makes now; None at all
-    other times.
+    """The call of ``module`` as one node of the graph that ``torch.fx`` traces; None otherwise.
 
     Raises:
-        CimsimError: if ``module`` is all that is traced.
+        CimsimError: if ``module`` itself is the traced model.
     """
     proxy = next((value for value in given if isinstance(value, Proxy)), None)
     if proxy is None:
@@ -45,8 +44,7 @@ def node_of_graph(module: nn.Module, *given: Any) -> Any:
 
 
 def refuse_transforms(name: str, x: Tensor) -> None:
-    """Refuse whatever is about to look into the analog layer ``name`` instead of running it on the
-    input ``x``.
+    """Check that no unsupported transform runs the analog layer ``name`` on the input ``x``.
 
     Raises:
         CimsimError: within ``torch.jit.trace``, ``torch.onnx.export``, ``torch.export``,
@@ -74,13 +72,13 @@ def refuse_transforms(name: str, x: Tensor) -> None:
 
 
 def is_traced() -> bool:
-    """Whether ``torch.jit.trace`` or an ONNX export by it runs now."""
+    """Whether ``torch.jit.trace`` or an ONNX export by it is running."""
     traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return traced
 
 
 def refuse_script(module: nn.Module) -> None:
-    """Refuse ``torch.jit.script``.
+    """Reject ``torch.jit.script``.
 
     Raises:
         CimsimError: always.

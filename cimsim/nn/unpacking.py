@@ -1,8 +1,7 @@
-"""Modules of torch that hold several layers' weights in one: taken apart, so that each layer can be
-put on an array, and put together again.
+"""Unpacking of torch's modules that contain the weights of several layers, and packing them again.
 
-The class of the module changes, its name, hooks and settings stay. A checkpoint of the packed
-module can be loaded into the unpacked one.
+Each layer of an unpacked module can be put on an array. The class of the module changes; its name,
+hooks and settings stay. The unpacked module loads checkpoints of the packed module.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from cimsim.nn.computed import cast
 
 
 class Unpacked(nn.Module):
-    """A packed module, taken apart: its layers are children, its weights are theirs."""
+    """An unpacked module: its layers are children, which have its weights."""
 
-    stands_for: ClassVar[type[nn.Module]]
+    torch_class: ClassVar[type[nn.Module]]
 
     @classmethod
     def unpack(cls, module: nn.Module) -> None:
-        """Turn ``module``, of the class :attr:`stands_for`, into this, in place."""
+        """Turn ``module``, of the class :attr:`torch_class`, into this, in place."""
         names = cls.places(module)
         packed = {name: module._parameters[name] for name in names if name in module._parameters}
         for name in packed:
@@ -35,7 +34,7 @@ class Unpacked(nn.Module):
 
     @abstractmethod
     def pack(self) -> None:
-        """Turn this back into the class that it stands for, in place, with the layers' weights."""
+        """Turn this back into :attr:`torch_class`, in place, with the layers' weights."""
 
     @staticmethod
     @abstractmethod
@@ -44,7 +43,7 @@ class Unpacked(nn.Module):
 
     @abstractmethod
     def make_layers(self, packed: dict[str, Any]) -> None:
-        """Make the children that hold these parameters."""
+        """Make the children with these parameters."""
 
     @abstractmethod
     def split(self, packed: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -63,7 +62,7 @@ class Unpacked(nn.Module):
 
 
 def linear(weight: Tensor, bias: Tensor | None, template: nn.Parameter) -> nn.Linear:
-    """An ``nn.Linear`` that holds these, trainable as ``template`` is."""
+    """An ``nn.Linear`` with these parameters, trainable if ``template`` is."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     layer.weight = nn.Parameter(weight, requires_grad=template.requires_grad)
     if bias is not None:

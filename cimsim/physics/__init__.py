@@ -1,9 +1,10 @@
-"""Cell physics on conductances in µS: from programming to a read. One idea per file."""
+"""Cell physics on conductances in µS, from programming to reads."""
 
 from cimsim.physics.cells import aged_uS, at_temperature_uS, programmed_uS
 from cimsim.physics.nonlinearity import iv_terms
 from cimsim.physics.programming import reachable_uS
 from cimsim.physics.read_noise import (
+    ReadContext,
     read_variance_uS2,
     sampled_reads_uS,
     slow_flicker,
@@ -14,6 +15,7 @@ from cimsim.physics.stuck import broken_uS
 from cimsim.physics.variation import varied_uS
 
 __all__ = [
+    "ReadContext",
     "aged_uS",
     "at_temperature_uS",
     "broken_uS",

@@ -1,9 +1,9 @@
-"""A field of cells through its life: programmed, aged, warmed, broken, read.
+"""Programming, aging and temperature of a field of cells.
 
-Fields have the shape ``[devices, tiles, columns, rows]`` where positions matter (faults), and any
-shape elsewhere. Every static draw has a seed of its own, named after the chip and the
-effect. So one chip keeps its cells whatever age it is looked at, and switching one effect off
-leaves the draws of all others as they were.
+Fields have the shape ``[devices, tiles, columns, rows]`` if positions matter (faults), and any
+shape otherwise. Every static draw has a separate seed, derived from the chip and the effect. A chip
+therefore has the same cells at every age, and disabling one effect does not change the draws of the
+others.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from cimsim.seeds import cycle_seed, generator, seed_for
 
 
 def programmed_uS(g_target_uS: Tensor, cell: CellSpec, seed: int, cycle: int = 0) -> Tensor:
-    """Conductance right after programming, in µS, in write cycle ``cycle`` of the chip ``seed``.
+    """Return the conductance in µS after programming, in write cycle ``cycle`` of chip ``seed``.
 
     ``g = bounded(g_target + sum_e (bias_e + sigma_e xi_e))`` with ``xi ~ N(0, 1)`` per cell and the
-    bounds of ``cell``. With ``write_verify`` the sum of the errors is cut off at its tolerance: the
-    device's share of each is one more mean error, and what differs from write to write is drawn
-    until the sum lies in the window. Differentiable in ``g_target_uS`` at fixed draws.
+    bounds of ``cell``. With ``write_verify``, the sum of the errors is truncated to the tolerance:
+    the device's share of each error is an additional mean error, and the rest is sampled from the
+    distribution truncated to the window. Differentiable in ``g_target_uS`` at fixed draws.
     """
     active = [(i, effect) for i, effect in enumerate(cell.programming_noise) if effect.strength]
     if not active:
@@ -49,7 +49,7 @@ def programmed_uS(g_target_uS: Tensor, cell: CellSpec, seed: int, cycle: int = 0
                 sigmas_uS[number] = sigmas_uS[number] * math.sqrt(1.0 - share)
         now = cycle_seed(seed, cycle)
         draws = generator(now, "programming", "verified", device=g_target_uS.device)
-        # A norm rather than the root of a sum, whose slope is infinite where no effect is noisy.
+        # A norm instead of the root of a sum, whose gradient is infinite if no effect is noisy.
         sigma_uS = torch.linalg.vector_norm(torch.stack(sigmas_uS), dim=0)
         window_uS = cell.write_verify.tolerance_uS
         error_uS = truncated_normal(error_uS, sigma_uS, window_uS, draws)
@@ -69,9 +69,10 @@ def aged_uS(
     cycle: int = 0,
     temperature_C: float = 25.0,
 ) -> Tensor:
-    """Conductance ``age_s`` seconds after programming, in µS: each drift effect in turn.
+    """Return the conductance in µS after ``age_s`` seconds, with all drift effects in order.
 
-    ``seed`` names the chip, ``cycle`` its write cycle; ``temperature_C`` is that of operation.
+    ``seed`` identifies the chip, ``cycle`` its write cycle; ``temperature_C`` is the operating
+    temperature.
     """
     drifted = g_uS
     for index, effect in enumerate(cell.drift):
@@ -83,7 +84,7 @@ def aged_uS(
 def at_temperature_uS(
     g_uS: Tensor, g_target_uS: Tensor, cell: CellSpec, temperature_C: float
 ) -> Tensor:
-    """Conductance at the operating temperature, in µS: each temperature effect in turn."""
+    """Return the conductance in µS at the operating temperature, with all effects in order."""
     for effect in cell.temperature:
         if effect.strength:
             g_uS = warmed_uS(effect, g_uS, g_target_uS, temperature_C)

@@ -1,4 +1,4 @@
-"""What a device does to a conductance, in the numbers that papers print."""
+"""Characteristics of a profile in the quantities that papers report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cimsim.physics.cells import aged_uS, at_temperature_uS, programmed_uS
 from cimsim.physics.curves import evaluate
 from cimsim.physics.drift import relaxation_uS
 from cimsim.physics.programming import programming_sigma_uS, reachable_uS
-from cimsim.physics.read_noise import read_variance_uS2
+from cimsim.physics.read_noise import ReadContext, read_variance_uS2
 from cimsim.physics.variation import variation_sigma_uS
 from cimsim.profile import PowerLawDrift, Profile, TabulatedDrift, TelegraphReadNoise
 
@@ -23,17 +23,17 @@ class Characteristic(NamedTuple):
 
     Attributes:
         g_uS, t_s: the target, and the time since programming.
-        sigma_prog_uS: spread around the target at that age: from programming, from variation by
-            place over all chips, and from a spread that is tabulated over time. Neither the cell's
-            bounds nor write-and-verify limit it.
-        drift_nu_mean, drift_nu_std: drift exponent and its spread from cell to cell; None where
-            the drift is no power law.
-        sigma_drift_uS: spread that relaxation (tabulated or logarithmic) has added by that age;
-            None where there is none.
-        g_mean_uS: conductance of a cell without any spread: programmed (with the mean error where
-            there is one), aged by the mean exponent or shift, at the operating temperature.
-        sigma_read_uS: spread of one read of that conductance, over all cells of the device and all
-            sessions: slow noise included.
+        sigma_prog_uS: spread around the target at that age: from programming, from spatial
+            variation over all chips, and from a spread tabulated over time. The cell's bounds and
+            write-and-verify do not limit it.
+        drift_nu_mean, drift_nu_std: drift exponent and its cell-to-cell spread; None if the drift
+            is not a power law.
+        sigma_drift_uS: spread added by relaxation (tabulated or logarithmic) until that age; None
+            without relaxation.
+        g_mean_uS: conductance of a cell without spread: programmed with the mean error, aged by the
+            mean exponent or shift, at the operating temperature.
+        sigma_read_uS: spread of one read of that conductance, over all cells and all sessions,
+            including slow noise.
     """
 
     g_uS: float
@@ -49,10 +49,10 @@ class Characteristic(NamedTuple):
 def characteristics(
     profile: Profile, g_uS: Sequence[float], times_s: Sequence[float]
 ) -> list[Characteristic]:
-    """Every target of ``g_uS`` at every age of ``times_s``, by the formulas that chips obey.
+    """Compute the characteristics of every target in ``g_uS`` at every age in ``times_s``.
 
     Raises:
-        CimsimError: if a conductance lies outside the cell's range, or an age is negative.
+        CimsimError: if a conductance is outside the cell's range, or an age is negative.
 
     >>> from cimsim.profile import load_profile
     >>> (row,) = characteristics(load_profile("pcm-ibm-2020"), [25.0], [3600.0])
@@ -63,11 +63,11 @@ def characteristics(
     for value in g_uS:
         if not cell.g_min_uS <= value <= cell.g_max_uS:
             raise CimsimError(
-                f"{value:g} uS is outside the range of {profile.name}, which is "
-                f"{cell.g_min_uS:g} to {cell.g_max_uS:g} uS"
+                f"a conductance of {profile.name} must be {cell.g_min_uS:g} to "
+                f"{cell.g_max_uS:g} uS, not {value:g} uS"
             )
     if any(not t >= 0 for t in times_s):
-        raise CimsimError("an age is a number of seconds of 0 or more")
+        raise CimsimError(f"an age must be 0 s or more, got {min(times_s):g}")
     g = torch.tensor(list(g_uS), dtype=torch.float64)
     rows = [_at(profile, g, age_s) for age_s in times_s]
     return [row for by_target in zip(*rows, strict=True) for row in by_target]
@@ -103,7 +103,7 @@ def _at(profile: Profile, g: Tensor, age_s: float) -> list[Characteristic]:
 
 
 def _drift(profile: Profile, g: Tensor, age_s: float) -> dict[str, Tensor | None]:
-    """Exponents and spread; of several power laws the exponents add up, of spreads the squares."""
+    """Return exponents and spread; exponents of several power laws and squared spreads add up."""
     mean = std2 = spread2 = None
     for drift in profile.cell.drift:
         if isinstance(drift, PowerLawDrift):
@@ -125,9 +125,8 @@ def _drift(profile: Profile, g: Tensor, age_s: float) -> dict[str, Tensor | None
 
 def _read_sigma_uS(profile: Profile, g_uS: Tensor, g_target_uS: Tensor, age_s: float) -> Tensor:
     cell = profile.cell
-    variance = read_variance_uS2(
-        g_uS, g_target_uS, cell, age_s, profile.temperature_C, sessions=True
-    )
+    at = ReadContext(g_uS, g_target_uS, cell, age_s, profile.temperature_C)
+    variance = read_variance_uS2(at, sessions=True)
     total = torch.zeros_like(g_uS) if variance is None else variance
     for noise in cell.read_noise:
         if isinstance(noise, TelegraphReadNoise):

@@ -1,14 +1,14 @@
-"""Curves of a profile evaluated on tensors."""
+"""Evaluation of a profile's curves on tensors."""
 
 from __future__ import annotations
 
 import math
+from functools import singledispatch
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.profile import (
     CappedPower,
     ClippedLog,
@@ -22,11 +22,11 @@ from cimsim.profile import (
 _R_FLOOR = 1e-7
 
 
-@ByKind
+@singledispatch
 def evaluate(curve: object, r: Tensor) -> Tensor:
-    """``curve(r)`` elementwise, of the shape and dtype of ``r >= 0``; differentiable in ``r``.
+    """Return ``curve(r)`` elementwise for ``r >= 0``; differentiable in ``r``.
 
-    Logarithms and powers take ``max(r, 1e-7)``.
+    Logarithms and powers use ``max(r, 1e-7)``.
     """
     raise NotImplementedError(f"no formula for curve {type(curve).__name__}")
 
@@ -41,7 +41,7 @@ def _(curve: ClippedLog, r: Tensor) -> Tensor:
 def _(curve: CappedPower, r: Tensor) -> Tensor:
     if curve.coefficient == 0 or curve.max == 0:
         return torch.zeros_like(r)
-    # Capped before it is raised: a steep power of a small r overflows, and so does its slope.
+    # Capped before exponentiation: a steep power of a small r overflows, and so does its gradient.
     logarithm = curve.exponent * r.clamp_min(_R_FLOOR).log()
     return curve.coefficient * logarithm.clamp_max(math.log(curve.max / curve.coefficient)).exp()
 
@@ -79,7 +79,7 @@ def _(curve: Piecewise, r: Tensor) -> Tensor:
 
 
 def _horner(coefficients: tuple[float, ...], r: Tensor) -> Tensor:
-    """``sum_k c_k r^k``."""
+    """Return ``sum_k c_k r^k``."""
     value = r.new_full((), coefficients[-1]).expand_as(r)
     for coefficient in reversed(coefficients[:-1]):
         value = value * r + coefficient

@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed and a shape, and on nothing else."""
+"""Random numbers that depend only on a seed and a shape."""
 
 from __future__ import annotations
 
@@ -11,32 +11,23 @@ from cimsim.kernels import draw
 
 
 def normal(like: Tensor, seed: int) -> Tensor:
-    """N(0, 1), one for each element of ``like``, of its dtype and on its device.
+    """Sample N(0, 1) for each element of ``like``, with its dtype and device.
 
-    On the CPU the kernels draw them, in float32 whatever the dtype; where those are absent, and on
-    other devices, torch does, and its numbers are others.
+    On the CPU the kernels sample in float32 for any dtype; without kernels and on other devices
+    torch samples, which gives different numbers.
     """
-    # An operation of its own, so that a compiled graph draws what the plain code would.
-    return _operation(like, seed) if torch.compiler.is_compiling() else _normal(like, seed)
-
-
-def _normal(like: Tensor, seed: int) -> Tensor:
     out = _empty(like)
     kernels = draw(out)
     if kernels is not None:
         kernels.normal(out, seed)
         return out
     if out.dtype == torch.float64:
-        return _normal(out.float(), seed).double()
+        return normal(out.float(), seed).double()
     return out.normal_(generator=torch.Generator(device=out.device).manual_seed(seed))
 
 
-_operation = torch.library.custom_op("cimsim::normal", _normal, mutates_args=())
-_operation.register_fake(lambda like, seed: _empty(like))
-
-
 def sum_of_normals(like: Tensor, parts: Sequence[tuple[int, float]]) -> Tensor:
-    """``sum size * N(0, 1)`` over ``parts`` of seed and size, one for each element of ``like``."""
+    """Sample ``sum size * N(0, 1)`` over ``parts`` (seed, size) for each element of ``like``."""
     (seed, size), *others = parts
     total = normal(like, seed)
     if size != 1.0:
@@ -47,10 +38,10 @@ def sum_of_normals(like: Tensor, parts: Sequence[tuple[int, float]]) -> Tensor:
 
 
 def uniform(like: Tensor, draws: torch.Generator) -> Tensor:
-    """Uniform in [0, 1), one for each element of ``like``, of its dtype and on its device."""
+    """Sample uniformly in [0, 1) for each element of ``like``, with its dtype and device."""
     return _empty(like).uniform_(generator=draws)
 
 
 def _empty(like: Tensor) -> Tensor:
-    # Filled in the order of memory: a transposed or expanded field must be the same chip.
+    # Contiguous, so that a transposed or expanded field gives the same chip.
     return torch.empty_like(like, memory_format=torch.contiguous_format)

@@ -1,18 +1,18 @@
-"""Drift: how a cell's conductance moves while it waits.
+"""Drift: changes of a cell's conductance over time.
 
-Every handler is defined for each age ``t >= 0`` and leaves the conductance exactly as programmed
-where its strength is zero. What is drawn here is static: one draw per cell and chip, so that one
-chip looked at twice is the same chip grown older.
+Every handler is defined for all ages ``t >= 0`` and returns the programmed conductance exactly if
+its strength is zero. The draws are static: one per cell and chip, so that evaluating a chip at two
+ages gives the same chip, aged.
 """
 
 from __future__ import annotations
 
 import math
+from functools import singledispatch
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.physics.curves import evaluate
 from cimsim.physics.draws import sum_of_normals
 from cimsim.physics.sessions import Part
@@ -22,20 +22,20 @@ from cimsim.profile import AnyCurve, LogRelaxation, PowerLawDrift, ReadDisturb, 
 def drift_exponent(
     effect: PowerLawDrift, g_target_uS: Tensor, xi: Tensor, temperature_C: float = 25.0
 ) -> Tensor:
-    """``nu = strength T_s / T |mu(r) + spread_strength s(r) xi|``, elementwise, dimensionless."""
+    """Return ``nu = strength T_s / T |mu(r) + spread_strength s(r) xi|``, dimensionless."""
     r = g_target_uS / effect.g_ref_uS
     spread = effect.spread_strength * evaluate(effect.nu_std, r)
     factor = effect.strength * effect.steepness(temperature_C)
     return factor * (evaluate(effect.nu_mean, r) + spread * xi).abs()
 
 
-@ByKind
+@singledispatch
 def relaxation_uS(
     effect: object, g_target_uS: Tensor, age_s: float, temperature_C: float = 25.0
 ) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the change in µS at ``age_s``, strengths included.
+    """Return mean and standard deviation of the change in µS at ``age_s``, with strengths.
 
-    One handler per kind of drift that adds to the conductance; each tensor has the shape of
+    There is one handler for each kind of additive drift; both tensors have the shape of
     ``g_target_uS``.
     """
     raise NotImplementedError(f"no relaxation in drift {type(effect).__name__}")
@@ -78,7 +78,7 @@ def _(
 def _at_age(
     curves: tuple[AnyCurve, ...], times_s: tuple[float, ...], r: Tensor, age_s: float
 ) -> Tensor:
-    """The curve at ``age_s``: linear in ln t between the ages of the table, constant outside."""
+    """Interpolate curves at ``age_s``, linearly in ln t and constant outside the table."""
     after = sum(t <= age_s for t in times_s)
     if after == 0:
         return evaluate(curves[0], r)
@@ -103,7 +103,7 @@ def _(
         if not curves or not after:
             return torch.zeros_like(r)
         up_to = evaluate(curves[after - 1], r)
-        if after == 1:  # from nothing
+        if after == 1:  # from zero at N = 0
             return up_to * share
         return torch.lerp(evaluate(curves[after - 2], r), up_to, share)
 
@@ -111,7 +111,7 @@ def _(
     return effect.strength * at(effect.shift_uS), effect.strength * effect.spread_strength * sigma
 
 
-@ByKind
+@singledispatch
 def drifted_uS(
     effect: object,
     g_uS: Tensor,
@@ -120,10 +120,10 @@ def drifted_uS(
     parts: tuple[Part, ...],
     temperature_C: float = 25.0,
 ) -> Tensor:
-    """Conductance in µS at ``age_s`` seconds after programming; all tensors of one shape.
+    """Return the conductance in µS at ``age_s`` seconds; all tensors have the same shape.
 
-    ``temperature_C`` is that of operation.
-    ``parts`` are what the draw is the sum of, the same for every age.
+    ``temperature_C`` is the operating temperature. ``parts`` are the summands of the random draw,
+    equal for all ages.
     """
     raise NotImplementedError(f"no physics for drift {type(effect).__name__}")
 
@@ -144,7 +144,9 @@ def _(
     return g_uS * torch.exp(nu * -math.log1p(age_s / effect.t0_s))
 
 
-@drifted_uS.register
+@drifted_uS.register(LogRelaxation)
+@drifted_uS.register(TabulatedDrift)
+@drifted_uS.register(ReadDisturb)  # unions only from Python 3.11 on
 def _(
     effect: LogRelaxation | TabulatedDrift | ReadDisturb,
     g_uS: Tensor,

@@ -1,24 +1,25 @@
-"""Nonlinear currents as sums of products, so that a column still costs a few of them."""
+"""Nonlinear currents as sums of products, so that a column needs only a few matrix products."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import singledispatch
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.physics.curves import evaluate
 from cimsim.profile import PolynomialIV, SinhIV
 
 Terms = tuple[tuple[Callable[[Tensor], Tensor], Tensor], ...]
 
 
-@ByKind
+@singledispatch
 def iv_terms(iv: object, g_uS: Tensor) -> Terms:
-    """The current over ``v_read`` as ``sum_k f_k(u) G_k``, with ``u = V / v_read`` in [-1, 1].
+    """Return the terms of the current over ``v_read``: ``sum_k f_k(u) G_k``, ``u = V / v_read``.
 
-    Each ``G_k`` has the shape of ``g_uS`` and its unit, µS; the first is the linear part.
+    ``u`` is in [-1, 1]. Each ``G_k`` has the shape and unit (µS) of ``g_uS``; the first is the
+    linear part.
     """
     raise NotImplementedError(f"no physics for current-voltage law {type(iv).__name__}")
 

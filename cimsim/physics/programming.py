@@ -1,13 +1,13 @@
-"""Programming noise: how far a cell lands from the conductance it was asked for."""
+"""Programming noise: the difference between the written and the target conductance."""
 
 from __future__ import annotations
 
 import math
+from functools import singledispatch
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.physics.curves import evaluate
 from cimsim.physics.draws import uniform
 from cimsim.profile import (
@@ -17,17 +17,17 @@ from cimsim.profile import (
     StateDependentProgrammingNoise,
 )
 
-_NEGLIGIBLE = 1e-12  # a spread over the window that rounding would hide anyway
-_LOWEST_LEVEL = 1e-300  # Phi(-37); below, the slope of its inverse is not a finite number
+_NEGLIGIBLE = 1e-12  # spread over window, below the rounding error
+_LOWEST_LEVEL = 1e-300  # Phi(-37); below, the derivative of the inverse overflows
 _HIGHEST_LEVEL = 1 - 2**-53  # the largest number below 1
 
 
-@ByKind
+@singledispatch
 def programming_sigma_uS(effect: object, g_target_uS: Tensor, cell: CellSpec) -> Tensor:
-    """Standard deviation of the programmed conductance in µS; same shape as ``g_target_uS``.
+    """Return the standard deviation in µS of programming, in the shape of ``g_target_uS``.
 
-    One handler per kind of the profile's ``cell.programming_noise``; each one's equation stands
-    in the docstring of its profile class.
+    There is one handler for each kind of ``cell.programming_noise``; the docstring of its profile
+    class gives the equation.
     """
     raise NotImplementedError(f"no physics for programming noise {type(effect).__name__}")
 
@@ -50,43 +50,43 @@ def _(effect: GaussianProgrammingNoise, g_target_uS: Tensor, cell: CellSpec) -> 
 
 
 def _widening(cell: CellSpec) -> float:
-    """How much wider spreads are than those of fresh cells."""
+    """Return the ratio of the spread to that of fresh cells."""
     return 1.0 if cell.endurance is None else cell.endurance.widening()
 
 
 def reachable_uS(g_target_uS: Tensor, cell: CellSpec) -> Tensor:
-    """Targets in µS, those that worn cells cannot reach moved to the edge of their window."""
+    """Clamp targets in µS to the window that worn cells can reach."""
     if cell.endurance is None or not cell.endurance.strength:
         return g_target_uS
     return g_target_uS.clamp(*cell.endurance.window_uS(cell.g_min_uS, cell.g_max_uS))
 
 
 def programming_bias_uS(effect: object, g_target_uS: Tensor) -> Tensor | None:
-    """Mean programming error in µS, of the shape of ``g_target_uS``; None where there is none."""
+    """Return the mean programming error in µS, in the shape of ``g_target_uS``, or None."""
     if isinstance(effect, StateDependentProgrammingNoise) and effect.bias_uS is not None:
         return effect.strength * evaluate(effect.bias_uS, g_target_uS / effect.g_ref_uS)
     return None
 
 
 def truncated_normal(bias: Tensor, sigma: Tensor, window: float, draws: torch.Generator) -> Tensor:
-    """One draw of ``N(bias, sigma^2)`` within ``[-window, window]``, elementwise.
+    """Sample ``N(bias, sigma^2)`` truncated to ``[-window, window]``, elementwise.
 
-    Differentiable in bias and sigma at a fixed draw. Where sigma is zero it is the bias itself,
-    held in the window; where the window lies more than 37 sigma away, its edge next to the bias.
+    Differentiable in bias and sigma at a fixed draw. If sigma is zero, the result is the bias
+    clamped to the window; if the window is more than 37 sigma away, the nearest edge of the window.
     """
     return truncated_quantile(bias, sigma, window, uniform(bias.double(), draws))
 
 
 def truncated_quantile(bias: Tensor, sigma: Tensor, window: float, chance: Tensor) -> Tensor:
-    """Where the distribution function of :func:`truncated_normal` reaches ``chance`` in [0, 1].
+    """Return the quantile ``chance`` in [0, 1] of the distribution of :func:`truncated_normal`.
 
-    ``chance`` is in float64, and so is the calculation, for the tails; the result is of the dtype
-    of ``sigma``.
+    ``chance`` and the calculation are in float64, for accurate tails; the result has the dtype of
+    ``sigma``.
     """
     mean, spread = bias.double(), sigma.double()
     noisy = spread > _NEGLIGIBLE * window
     safe = torch.where(noisy, spread, 1.0)
-    # Mirrored so that a window in a tail is in the lower one: near 1, Phi has no precision left.
+    # Mirrored so that a window in a tail is in the lower tail: near 1, Phi loses all precision.
     mirrored = mean < 0
     side = torch.where(mirrored, -1.0, 1.0)
     mean = mean * side
@@ -97,5 +97,5 @@ def truncated_quantile(bias: Tensor, sigma: Tensor, window: float, chance: Tenso
 
 
 def _normal_cdf(x: Tensor) -> Tensor:
-    """Phi(x), precise in the lower tail, where ``torch.special.ndtr`` is zero below -8."""
+    """Return Phi(x), accurate in the lower tail, where ``torch.special.ndtr`` is zero below -8."""
     return torch.erfc(x * -math.sqrt(0.5)) / 2

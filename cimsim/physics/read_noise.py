@@ -1,14 +1,15 @@
-"""Read noise: what changes each time a cell is read."""
+"""Read noise: changes of a cell's conductance between reads."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import singledispatch
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.physics.curves import evaluate
 from cimsim.physics.draws import sum_of_normals, uniform
 from cimsim.physics.sessions import Part, fast_variance, flicker_variance, slow_parts
@@ -29,149 +30,114 @@ _BOLTZMANN_J_PER_K = 1.380649e-23
 _ZERO_C_IN_K = 273.15
 
 
-@ByKind
-def read_sigma_uS(
-    effect: object,
-    g_uS: Tensor,
-    g_target_uS: Tensor,
-    cell: CellSpec,
-    temperature_C: float,
-) -> Tensor:
-    """Standard deviation in µS of one read of cells at ``g_uS``; of flicker noise, the amplitude
-    that :mod:`cimsim.physics.sessions` multiplies by the root of a variance.
+class ReadContext(NamedTuple):
+    """Cells that are read.
 
-    One handler per Gaussian kind of the profile's ``cell.read_noise``; each one's equation stands
-    in the docstring of its profile class.
+    Attributes:
+        g_uS, g_target_uS: present and target conductances, of one shape.
+        cell: their physics.
+        age_s: seconds since programming.
+        temperature_C: operating temperature.
+    """
+
+    g_uS: Tensor
+    g_target_uS: Tensor
+    cell: CellSpec
+    age_s: float = 0.0
+    temperature_C: float = 25.0
+
+
+@singledispatch
+def read_sigma_uS(effect: object, at: ReadContext) -> Tensor:
+    """Return the standard deviation in µS of one read of cells.
+
+    For flicker noise, the result is the amplitude, which :mod:`cimsim.physics.sessions` multiplies
+    by the root of a variance. There is one handler for each Gaussian kind of ``cell.read_noise``;
+    the docstring of its profile class gives the equation.
     """
     raise NotImplementedError(f"no physics for read noise {type(effect).__name__}")
 
 
 @read_sigma_uS.register
-def _(
-    effect: OneOverFReadNoise,
-    g_uS: Tensor,
-    g_target_uS: Tensor,
-    cell: CellSpec,
-    temperature_C: float,
-) -> Tensor:
-    q = evaluate(effect.q, g_target_uS / effect.g_ref_uS).clamp_min(0.0)
-    return effect.strength * q * g_uS
+def _(effect: OneOverFReadNoise, at: ReadContext) -> Tensor:
+    q = evaluate(effect.q, at.g_target_uS / effect.g_ref_uS).clamp_min(0.0)
+    return effect.strength * q * at.g_uS
 
 
 @read_sigma_uS.register
-def _(
-    effect: AbsoluteOneOverFReadNoise,
-    g_uS: Tensor,
-    g_target_uS: Tensor,
-    cell: CellSpec,
-    temperature_C: float,
-) -> Tensor:
-    amplitude_uS = evaluate(effect.amplitude_uS, g_uS / effect.g_ref_uS).clamp_min(0.0)
+def _(effect: AbsoluteOneOverFReadNoise, at: ReadContext) -> Tensor:
+    amplitude_uS = evaluate(effect.amplitude_uS, at.g_uS / effect.g_ref_uS).clamp_min(0.0)
     return effect.strength * amplitude_uS
 
 
 @read_sigma_uS.register
-def _(
-    effect: StateDependentReadNoise,
-    g_uS: Tensor,
-    g_target_uS: Tensor,
-    cell: CellSpec,
-    temperature_C: float,
-) -> Tensor:
-    return effect.strength * evaluate(effect.sigma_uS, g_uS / effect.g_ref_uS).clamp_min(0.0)
+def _(effect: StateDependentReadNoise, at: ReadContext) -> Tensor:
+    return effect.strength * evaluate(effect.sigma_uS, at.g_uS / effect.g_ref_uS).clamp_min(0.0)
 
 
 @read_sigma_uS.register
-def _(
-    effect: RelativeReadNoise,
-    g_uS: Tensor,
-    g_target_uS: Tensor,
-    cell: CellSpec,
-    temperature_C: float,
-) -> Tensor:
-    return effect.strength * effect.sigma_of_g * g_uS
+def _(effect: RelativeReadNoise, at: ReadContext) -> Tensor:
+    return effect.strength * effect.sigma_of_g * at.g_uS
 
 
 @read_sigma_uS.register
-def _(
-    effect: GaussianReadNoise,
-    g_uS: Tensor,
-    g_target_uS: Tensor,
-    cell: CellSpec,
-    temperature_C: float,
-) -> Tensor:
-    sigma_uS = effect.strength * effect.sigma_of_g_max * cell.g_max_uS
-    return g_uS.new_full((), sigma_uS).expand_as(g_uS)
+def _(effect: GaussianReadNoise, at: ReadContext) -> Tensor:
+    sigma_uS = effect.strength * effect.sigma_of_g_max * at.cell.g_max_uS
+    return at.g_uS.new_full((), sigma_uS).expand_as(at.g_uS)
 
 
 @read_sigma_uS.register
-def _(
-    effect: ThermalReadNoise,
-    g_uS: Tensor,
-    g_target_uS: Tensor,
-    cell: CellSpec,
-    temperature_C: float,
-) -> Tensor:
+def _(effect: ThermalReadNoise, at: ReadContext) -> Tensor:
     bandwidth_Hz = 1 / (2 * effect.t_read_ns * 1e-9)
-    kelvin = temperature_C + _ZERO_C_IN_K
+    kelvin = at.temperature_C + _ZERO_C_IN_K
     # sqrt(4 k T B g) / v with g in S, in µS: 1e6 sqrt(1e-6) = 1e3 for g in µS
     per_root_uS = 1e3 * math.sqrt(4 * _BOLTZMANN_J_PER_K * kelvin * bandwidth_Hz) / effect.v_read_V
     # The root is taken of conducting cells only: at zero its slope is infinite.
-    conducting = g_uS > 0
-    root = torch.where(conducting, g_uS, 1.0).sqrt()
+    conducting = at.g_uS > 0
+    root = torch.where(conducting, at.g_uS, 1.0).sqrt()
     return effect.strength * per_root_uS * root * conducting
 
 
-def read_variance_uS2(
-    g_uS: Tensor,
-    g_target_uS: Tensor,
-    cell: CellSpec,
-    age_s: float,
-    temperature_C: float = 25.0,
-    *,
-    sessions: bool = False,
-) -> Tensor | None:
-    """Variance in µS² of one read after another, summed over the Gaussian effects; with
-    ``sessions`` of reads in many sessions. None where nothing is noisy."""
+def read_variance_uS2(at: ReadContext, *, sessions: bool = False) -> Tensor | None:
+    """Return the variance in µS² of successive reads, summed over the Gaussian effects.
+
+    With ``sessions``, return the variance of reads in different sessions. None without noise.
+    """
     total: Tensor | None = None
-    for effect in cell.read_noise:
+    for effect in at.cell.read_noise:
         if not effect.strength or isinstance(effect, TelegraphReadNoise):
             continue
         growth = 1.0
         if isinstance(effect, FlickerReadNoise):
-            growth = (flicker_variance if sessions else fast_variance)(effect.times, age_s)
-        sigma_uS = read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C)
-        variance = sigma_uS.square() * growth
+            growth = (flicker_variance if sessions else fast_variance)(effect.times, at.age_s)
+        variance = read_sigma_uS(effect, at).square() * growth
         total = variance if total is None else total + variance
     return total
 
 
 def slow_flicker(
-    g_uS: Tensor,
-    g_target_uS: Tensor,
-    cell: CellSpec,
-    age_s: float,
-    temperature_C: float,
-    seed: int,
-    passing: bool,
+    at: ReadContext, seed: int, single_use: bool
 ) -> Iterator[tuple[Tensor, tuple[Part, ...]]]:
-    """The amplitude in µS of each flicker noise with a slow part in the session at ``age_s``, and
-    the normal numbers that it multiplies.
+    """Yield the amplitude in µS and the normal parts of each flicker noise with a slow part.
 
-    ``seed`` names the chip; ``passing`` as for :func:`cimsim.physics.sessions.slow_parts`.
+    ``at.age_s`` selects the session.
+
+    ``seed`` names the chip; ``single_use`` as for :func:`cimsim.physics.sessions.slow_parts`.
     """
-    for index, effect in enumerate(cell.read_noise):
+    for index, effect in enumerate(at.cell.read_noise):
         if isinstance(effect, FlickerReadNoise) and effect.strength:
-            parts = slow_parts(effect.times, index, age_s, seed, passing)
+            parts = slow_parts(effect.times, index, at.age_s, seed, single_use)
             if parts:
-                yield read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C), parts
+                yield read_sigma_uS(effect, at), parts
 
 
 def slow_telegraph_uS(
     g_uS: Tensor, cell: CellSpec, age_s: float, seed: int, cycle: int = 0
 ) -> Tensor | None:
-    """What the traps that keep their states in the session at ``age_s`` add to every cell; None if
-    there are none. The traps are those of the chip ``seed``, their states those of the cycle."""
+    """Return the change of every cell by traps with constant states in the session at ``age_s``.
+
+    None if there are no such traps. ``seed`` determines the traps, ``cycle`` also their states.
+    """
     total: Tensor | None = None
     for index, effect in enumerate(cell.read_noise):
         if isinstance(effect, TelegraphReadNoise) and effect.strength and effect.slow:
@@ -183,9 +149,9 @@ def slow_telegraph_uS(
 def _slow_telegraph_uS(
     effect: TelegraphReadNoise, index: int, g_uS: Tensor, age_s: float, seed: int, cycle: int
 ) -> Tensor:
-    """The states that the traps keep in the session at ``age_s``.
+    """Return the change by the traps of one effect in the session at ``age_s``.
 
-    A trap draws a state every t_switch; at which moment of it is drawn once.
+    A trap samples a state every t_switch, at a phase that is sampled once.
     """
     assert effect.t_switch_s is not None
     now = cycle_seed(seed, cycle)
@@ -201,36 +167,29 @@ def _slow_telegraph_uS(
 
 
 def telegraph_step_uS(effect: TelegraphReadNoise, g_uS: Tensor, draws: torch.Generator) -> Tensor:
-    """Conductance in µS between the two states of each cell, 0 in cells without a trap.
+    """Return the conductance in µS between the two states of each cell, 0 without a trap.
 
-    Which cells have one is drawn from ``draws``, the same for each strength.
+    The cells with a trap are sampled from ``draws``, independent of the strength.
     """
     trapped = uniform(g_uS, draws) < effect.share_of_cells
     return g_uS * trapped * (effect.strength * effect.step_of_g)
 
 
 def sampled_reads_uS(
-    g_uS: Tensor,
-    g_target_uS: Tensor,
-    cell: CellSpec,
-    age_s: float,
-    temperature_C: float,
-    seed: int,
-    read_generator: torch.Generator,
-    reads: int,
+    at: ReadContext, seed: int, read_generator: torch.Generator, reads: int
 ) -> Tensor:
-    """The slow reference: every cell drawn for every read, ``[reads, *g_uS.shape]`` in µS.
+    """Sample every cell for every read, ``[reads, *g_uS.shape]`` in µS, as a reference.
 
-    ``seed`` names the chip, whose traps are the same in all reads, and so is its slow noise.
+    ``seed`` identifies the chip, whose traps and slow noise are the same in all reads.
     """
+    g_uS = at.g_uS
     sampled = g_uS.repeat(reads, *(1 for _ in g_uS.shape))
-    slow = slow_flicker(g_uS, g_target_uS, cell, age_s, temperature_C, seed, passing=False)
-    for sigma_uS, parts in slow:
+    for sigma_uS, parts in slow_flicker(at, seed, single_use=False):
         sampled = sampled + sigma_uS * sum_of_normals(g_uS, parts)
-    states_uS = slow_telegraph_uS(g_uS, cell, age_s, seed)
+    states_uS = slow_telegraph_uS(g_uS, at.cell, at.age_s, seed)
     if states_uS is not None:
         sampled = sampled + states_uS
-    for index, effect in enumerate(cell.read_noise):
+    for index, effect in enumerate(at.cell.read_noise):
         if not effect.strength:
             continue
         if isinstance(effect, TelegraphReadNoise):
@@ -243,8 +202,7 @@ def sampled_reads_uS(
         else:
             growth = 1.0
             if isinstance(effect, FlickerReadNoise):
-                growth = fast_variance(effect.times, age_s)
-            sigma_uS = read_sigma_uS(effect, g_uS, g_target_uS, cell, temperature_C)
+                growth = fast_variance(effect.times, at.age_s)
             xi = torch.empty_like(sampled).normal_(generator=read_generator)
-            sampled = sampled + math.sqrt(growth) * sigma_uS * xi
+            sampled = sampled + math.sqrt(growth) * read_sigma_uS(effect, at) * xi
     return sampled

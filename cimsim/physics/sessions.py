@@ -1,7 +1,7 @@
-"""Read noise by its time: what stands still during a session, and what is new for every read.
+"""Split of read noise by time scale into slow parts and parts sampled for every read.
 
-A session is one pass of a network over its input, at one age of the chip. Noise slower than that
-does not move while the pass lasts; see :class:`cimsim.profile.FlickerReadNoise`.
+A session is one pass of a network over its input, at one age of the chip. Slower noise is constant
+during the pass; see :class:`cimsim.profile.FlickerReadNoise`.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from cimsim.seeds import seed_for
 
 
 class Part(NamedTuple):
-    """A normal number for each cell, drawn by ``seed``, that enters a sum ``size`` times."""
+    """A summand ``size * N(0, 1)`` per cell, sampled with ``seed``."""
 
     seed: int
     size: float
 
 
 def flicker_variance(times: FlickerTimes, age_s: float) -> float:
-    """``L(T) = max(0, ln((T + t_read) / (2 t_read)))``, in units of the squared amplitude."""
+    """Return ``L(T) = max(0, ln((T + t_read) / (2 t_read)))`` in units of the squared amplitude."""
     return _accumulated(times, age_s + times.before_s)
 
 
 def fast_variance(times: FlickerTimes, age_s: float) -> float:
-    """The part of :func:`flicker_variance` that is new for every read."""
+    """Return the part of :func:`flicker_variance` that is sampled for every read."""
     return _accumulated(times, min(age_s + times.before_s, times.session_s))
 
 
@@ -35,26 +35,27 @@ def _accumulated(times: FlickerTimes, time_s: float) -> float:
 
 
 def slow_parts(
-    times: FlickerTimes, index: int, age_s: float, seed: int, passing: bool
+    times: FlickerTimes, index: int, age_s: float, seed: int, single_use: bool
 ) -> tuple[Part, ...]:
-    """What adds up to the rest of the noise, which stands still during the session at ``age_s``.
+    """Return the summands of the noise that is constant during the session at ``age_s``.
 
-    A Gaussian process in time without a state: every decade of time constants between ``t_session``
-    and the age is a band, whose value turns within one time constant from one normal number to the
-    next: ``cos(a) x_n + sin(a) x_(n+1)`` with ``a`` from 0 to a right angle, whose variance is
-    always 1. The squared sizes add up to ``L(T) - L(t_session)`` exactly. A ``passing`` chip is
-    met in one session only, and needs one number for all bands.
+    This is a stateless Gaussian process in time. Every decade of time constants between
+    ``t_session`` and the age is a band, whose value rotates within one time constant from one
+    normal number to the next: ``cos(a) x_n + sin(a) x_(n+1)`` with ``a`` from 0 to a right angle,
+    whose variance is always 1. The squared sizes add up to ``L(T) - L(t_session)`` exactly. A
+    ``single_use`` chip is used in a single session and needs one number for all bands.
 
     Args:
-        times: of the noise, which is the ``index``-th among those of its cell.
+        times: durations of the noise.
+        index: position of the noise in the cell's list.
         age_s: seconds since programming.
-        seed: names the chip.
-        passing: whether the chip is thrown away after its use.
+        seed: seed of the chip.
+        single_use: whether the chip is discarded after this session.
     """
     slow = flicker_variance(times, age_s) - fast_variance(times, age_s)
     if slow <= 0.0:
         return ()
-    if passing:
+    if single_use:
         return (Part(seed_for(seed, "slow", index), math.sqrt(slow)),)
     parts: list[Part] = []
     time_s, below = age_s + times.before_s, fast_variance(times, age_s)

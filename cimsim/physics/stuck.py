@@ -1,20 +1,20 @@
-"""Faults: cells and lines that do not work, whatever is written to them."""
+"""Faults: cells and lines that do not work."""
 
 from __future__ import annotations
 
+from functools import singledispatch
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.physics.draws import uniform
 from cimsim.profile import ArraySpec, CellSpec, DeadLines, FaultMap, StuckCells
 from cimsim.seeds import generator
 
 
 class _Place(NamedTuple):
-    """Where an effect acts: in which cells, and at which position of its ``faults`` it stands."""
+    """Context of a fault: the cell and array, and its position in ``cell.faults``."""
 
     cell: CellSpec
     array: ArraySpec
@@ -22,14 +22,14 @@ class _Place(NamedTuple):
 
 
 _Broken = tuple[Tensor, Tensor | None]
-"""Conductances in µS, and which cells lie on an open line (None if no line can be open)."""
+"""Conductances in µS, and a mask of the cells on open lines (None if no line can be open)."""
 
 
 def broken_uS(g_uS: Tensor, cell: CellSpec, array: ArraySpec, seed: int) -> _Broken:
-    """``g_uS [devices, tiles, columns, rows]`` after every fault in turn.
+    """Apply all faults in order to ``g_uS [devices, tiles, columns, rows]``.
 
-    A later fault of a cell replaces an earlier one, but an open line stays open. A layer that is
-    wider than ``array.columns`` lies on several physical tiles side by side.
+    A later fault of a cell replaces an earlier one, except that open lines stay open. A layer wider
+    than ``array.columns`` occupies several adjacent physical tiles.
 
     Returns:
         Conductances in µS, and a mask of the cells that carry no current, or None.
@@ -43,7 +43,7 @@ def broken_uS(g_uS: Tensor, cell: CellSpec, array: ArraySpec, seed: int) -> _Bro
     return (g_uS, None) if dead is None else (g_uS.masked_fill(dead, 0.0), dead)
 
 
-@ByKind
+@singledispatch
 def _faulty(effect: object, g_uS: Tensor, place: _Place, draws: torch.Generator) -> _Broken:
     raise NotImplementedError(f"no physics for fault {type(effect).__name__}")
 
@@ -51,7 +51,7 @@ def _faulty(effect: object, g_uS: Tensor, place: _Place, draws: torch.Generator)
 @_faulty.register
 def _(effect: StuckCells, g_uS: Tensor, place: _Place, draws: torch.Generator) -> _Broken:
     cell = place.cell
-    # Cells that get stuck elsewhere later on are lost to this rate, so others stand in for them.
+    # Later effects replace some of these cells, so the chance is increased to keep this rate.
     later = (other for other in cell.faults[place.position + 1 :] if isinstance(other, StuckCells))
     left = 1.0 - sum(_chance(other.rate, other.strength) for other in later)
     chance = _chance(effect.rate, effect.strength)
@@ -66,7 +66,7 @@ def _(effect: StuckCells, g_uS: Tensor, place: _Place, draws: torch.Generator) -
 @_faulty.register
 def _(effect: DeadLines, g_uS: Tensor, place: _Place, draws: torch.Generator) -> _Broken:
     devices, tiles, columns, rows = g_uS.shape
-    # A word line serves both cells of a pair, and the columns of one physical tile.
+    # Both cells of a pair and all columns of a physical tile share a word line.
     tile_of_column = torch.arange(columns, device=g_uS.device) // place.array.columns
     word_lines = (tiles, -(-columns // place.array.columns), rows)
     bit_lines = (devices, tiles, columns, 1)

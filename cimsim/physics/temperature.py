@@ -1,12 +1,12 @@
-"""Temperature: conductances away from where they were measured."""
+"""Temperature: changes of conductances relative to the reference temperature."""
 
 from __future__ import annotations
 
 import math
+from functools import singledispatch
 
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.physics.curves import evaluate
 from cimsim.profile import ArrheniusTemperature, LinearTemperature
 
@@ -14,9 +14,9 @@ _BOLTZMANN_eV_PER_K = 8.617333262e-5
 _ZERO_C_IN_K = 273.15
 
 
-@ByKind
+@singledispatch
 def warmed_uS(effect: object, g_uS: Tensor, g_target_uS: Tensor, temperature_C: float) -> Tensor:
-    """Conductance in µS at ``temperature_C``; exactly ``g_uS`` at the reference temperature."""
+    """Return the conductance in µS at ``temperature_C``; ``g_uS`` at the reference temperature."""
     raise NotImplementedError(f"no physics for temperature effect {type(effect).__name__}")
 
 

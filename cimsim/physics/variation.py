@@ -1,26 +1,26 @@
-"""Variation by place: cells that lie close together, or on the same tile, vary alike."""
+"""Spatial variation: errors shared by neighboring cells or by the cells of a tile."""
 
 from __future__ import annotations
 
 import math
+from functools import singledispatch
 
 import torch
 from torch import Tensor
 
-from cimsim.physics.by_kind import ByKind
 from cimsim.physics.draws import sum_of_normals
 from cimsim.physics.sessions import Part
 from cimsim.physics.writing import written_parts
 from cimsim.profile import ArraySpec, CellSpec, CorrelatedVariation, TileVariation
 
-_JITTER = 1e-9  # of a variance of 1; a smooth kernel is singular without
+_JITTER = 1e-9  # added to the unit diagonal, because a smooth kernel is nearly singular
 
 
 def varied_uS(g_uS: Tensor, cell: CellSpec, array: ArraySpec, seed: int, cycle: int = 0) -> Tensor:
-    """``g_uS [devices, tiles, columns, rows]`` after every variation in turn, in µS.
+    """Apply all variations in order to ``g_uS [devices, tiles, columns, rows]``, in µS.
 
-    Columns lie on physical tiles of ``array.columns`` each, the last of which is the reference
-    where there is one. Differentiable in ``g_uS`` at fixed draws; ``seed`` names the chip and
+    Physical tiles have ``array.columns`` columns each, the last of which is the reference, if the
+    mapping has one. Differentiable in ``g_uS`` at fixed draws; ``seed`` identifies the chip and
     ``cycle`` its write cycle.
     """
     active = [(i, effect) for i, effect in enumerate(cell.variation) if effect.strength]
@@ -35,9 +35,9 @@ def varied_uS(g_uS: Tensor, cell: CellSpec, array: ArraySpec, seed: int, cycle: 
     return _with_one_reference(varied, array) if referred else varied
 
 
-@ByKind
+@singledispatch
 def variation_sigma_uS(effect: object, g_uS: Tensor, cell: CellSpec) -> Tensor:
-    """Standard deviation in µS over all cells of all chips; same shape as ``g_uS``."""
+    """Return the standard deviation in µS over all cells of all chips, in the shape of ``g_uS``."""
     raise NotImplementedError(f"no physics for variation {type(effect).__name__}")
 
 
@@ -52,7 +52,7 @@ def _(effect: TileVariation, g_uS: Tensor, cell: CellSpec) -> Tensor:
     return effect.strength * ((effect.sigma_gain * g_uS).square() + offset_uS**2).sqrt()
 
 
-@ByKind
+@singledispatch
 def _varied_uS(
     effect: object, g_uS: Tensor, cell: CellSpec, array: ArraySpec, parts: tuple[Part, ...]
 ) -> Tensor:
@@ -69,7 +69,7 @@ def _(
 ) -> Tensor:
     like = g_uS[:1] if effect.pair == "adjacent" else g_uS
     white = sum_of_normals(like, parts)
-    # A white field between the roots of both kernels; a narrower tile takes the first of the rows.
+    # White noise multiplied by the roots of both kernels; narrow tiles use a leading block.
     columns, rows = white.shape[-2:]
     along_row = _root(effect.kernel, effect.length_in_columns, min(columns, array.columns), white)
     along_column = _root(effect.kernel, effect.length_in_rows, rows, white)
@@ -98,15 +98,18 @@ def _(
 
 
 def _with_references(g_uS: Tensor, array: ArraySpec) -> Tensor:
-    """Columns with one reference, the last, as those of tiles with a reference each."""
+    """Split columns with one reference, the last, into tiles with one reference each."""
     weights, reference = g_uS[..., :-1, :], g_uS[..., -1:, :]
     blocks = weights.split(max(1, array.columns - 1), dim=-2)
     return torch.cat([part for block in blocks for part in (block, reference)], dim=-2)
 
 
 def _with_one_reference(g_uS: Tensor, array: ArraySpec) -> Tensor:
-    """Inverse of :func:`_with_references`: keep the reference of the first tile, and add the
-    difference to it to the cells of the other tiles."""
+    """Inverse of :func:`_with_references`.
+
+    It keeps the reference of the first tile and adds the difference of references to the cells of
+    the other tiles.
+    """
     first, *others = g_uS.split(max(2, array.columns), dim=-2)
     reference = first[..., -1:, :]
     moved = [block[..., :-1, :] - block[..., -1:, :] + reference for block in others]
@@ -114,11 +117,13 @@ def _with_one_reference(g_uS: Tensor, array: ArraySpec) -> Tensor:
 
 
 def _root(kernel: str, length: float, count: int, like: Tensor) -> Tensor:
-    """The lower triangular root of the correlation of ``count`` cells in a line, of the dtype of
-    ``like`` and on its device."""
+    """Return the lower triangular root of the correlation of ``count`` cells in a line.
+
+    The result has the dtype and device of ``like``.
+    """
     place = torch.arange(count, dtype=torch.float64, device=like.device)
     apart = (place.unsqueeze(1) - place) / length
-    if kernel == "exponential":  # an autoregression, whose root is known
+    if kernel == "exponential":  # an autoregression, with a closed form of the root
         root = torch.exp(-apart.clamp_min(0.0)).tril()
         root[:, 1:] *= math.sqrt(-math.expm1(-2.0 / length))
     else:

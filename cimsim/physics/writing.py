@@ -1,4 +1,4 @@
-"""Errors that are drawn when cells are written: once per chip, and once per write cycle."""
+"""Errors sampled when cells are written: once per chip, and once per write cycle."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from cimsim.seeds import cycle_seed, seed_for
 
 
 def written_parts(seed: int, cycle: int, share: float, *name: object) -> tuple[Part, ...]:
-    """What adds up to a cell's normal number in write cycle ``cycle`` of the chip ``seed``.
+    """Return the summands of a cell's normal number in write cycle ``cycle`` of the chip ``seed``.
 
-    With ``x_0`` the number of cycle 0, whatever the share, and ``e`` and ``c_n`` independent normal
+    With ``x_0`` the number of cycle 0, for any share, and ``e`` and ``c_n`` independent normal
     numbers of the chip and of the cycle,
 
         x_n = share x_0 + sqrt(share (1 - share)) e + sqrt(1 - share) c_n    for n > 0
 
-    All of them have a variance of 1, and each two of them the correlation ``share``, as those of
+    All ``x_n`` have a variance of 1 and pairwise correlations of ``share``, as in
     :class:`cimsim.profile.WrittenEffect` with ``d = sqrt(share) x_0 + sqrt(1 - share) e``.
 
     Args:
-        seed: names the chip.
-        cycle: how often the chip was written before.
-        share: of the variance, that of the device, 0 to 1.
-        name: of the effect's draw.
+        seed: seed of the chip.
+        cycle: number of earlier write cycles of the chip.
+        share: fraction of the variance that is fixed per device, 0 to 1.
+        name: name of the effect, part of the seeds.
     """
     first = Part(seed_for(seed, *name), 1.0)
     if cycle == 0 or share == 1.0:

@@ -1,4 +1,4 @@
-"""What every part of a profile shares: known keys, and a source for each number."""
+"""Base classes of all profile sections: they check keys and require a source for each number."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from cimsim.profile.fields import KnobMark, Source
 from cimsim.suggest import nearest, shortened, unknown
 
 BY_HAND = "set by hand"
-# Comparing a word with all known ones takes long; after so many the file is no slip of the pen.
+# Finding the nearest known key is slow; a file with more unknown keys does not contain typos.
 _MOST_GUESSES = 100
 
 _Section = TypeVar("_Section", bound="Section")
 
 
 class Section(BaseModel):
-    """A frozen mapping of the profile that knows all of its keys."""
+    """A frozen section of a profile that rejects unknown keys."""
 
-    # Checks are built where they are first used: `cimsim --help` uses none.
+    # Validators are built on first use: `cimsim --help` needs none.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     @classmethod
     def known_keys(cls) -> list[str]:
-        """The keys that this section may have in a file."""
+        """Return the keys that this section accepts in a file."""
         return list(cls.model_fields)
 
     @model_validator(mode="wrap")
@@ -51,25 +51,25 @@ class Section(BaseModel):
 
     @classmethod
     def _faults_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-        """Faults beyond wrong values, found before any value is read."""
+        """Yield issues of the raw mapping, before any value is validated."""
         return iter(())
 
     @classmethod
     def _reworded(
         cls, details: list[ErrorDetails], data: Mapping[str, Any]
     ) -> Iterator[InitErrorDetails]:
-        """The same errors, those about keys in words that help."""
+        """Yield the same errors, with clearer messages for missing and unknown keys."""
         strange = [key for key in map(str, data) if key not in cls.model_fields]
         guessed = set(strange[:_MOST_GUESSES])
-        misspelt = {nearest(key, cls.known_keys()) for key in guessed}
+        misspelled = {nearest(key, cls.known_keys()) for key in guessed}
         for detail in details:
             kind, loc, message = detail["type"], detail["loc"], detail["msg"]
             key = str(loc[-1]) if loc else ""
             if len(loc) > 1:
-                pass  # of a value inside, which says itself what is wrong
+                pass  # the error belongs to an inner section, which has already reworded it
             elif kind == "missing":
-                if key in misspelt and key not in data:
-                    continue  # one slip of the pen, one message
+                if key in misspelled and key not in data:
+                    continue  # one typo, one message
                 kind, meaning = "missing_key", cls.model_fields[key].description
                 message = f"missing key '{key}'" + (f": {meaning}" if meaning else "")
             elif kind == "extra_forbidden":
@@ -80,37 +80,37 @@ class Section(BaseModel):
 
 
 class Curve(Section):
-    """A small closed formula with fitted coefficients; its source is that of its owner."""
+    """A closed formula with fitted coefficients; the section that contains it gives the source."""
 
     def formula(self) -> str:
-        """The formula with its numbers, on one line."""
+        """Return the formula with its numbers on one line."""
         raise NotImplementedError
 
     def largest(self, r: float) -> float:
-        """A bound of the magnitude between 0 and ``r``.
+        """Return an upper bound of the magnitude on the interval from 0 to ``r``.
 
         Raises:
-            OverflowError: no float is as large.
+            OverflowError: if the bound exceeds the largest float.
         """
         raise NotImplementedError
 
 
 class Sourced(Section):
-    """A section that says where each of its numbers comes from.
+    """A section that gives a source for each of its numbers.
 
-    ``source`` is one sentence for the whole section, or a mapping from each number given there to
-    its sentence. Numbers left at their default and knobs such as ``strength`` need none.
+    ``source`` is one sentence for the whole section, or a mapping from the name of each number to
+    its sentence. Numbers left at their default and knobs such as ``strength`` need no source.
     """
 
     source: Source = Field(
         default=None,
-        description="where the numbers come from: one sentence, or one for each number",
+        description="source of the numbers: one sentence, or one for each number",
     )
 
     @classmethod
     @cache
     def numbers(cls) -> tuple[str, ...]:
-        """Names of the fields that hold published or assumed numbers, in order."""
+        """Return the names of the fields that hold published or assumed numbers, in order."""
         return tuple(
             name
             for name, field in cls.model_fields.items()
@@ -119,13 +119,13 @@ class Sourced(Section):
         )
 
     def source_of(self, field: str) -> str | None:
-        """The sentence that says where the value of ``field`` comes from."""
+        """Return the source of the value of ``field``, or None."""
         if isinstance(self.source, dict):
             return self.source.get(field)
         return self.source if field in self.numbers() else None
 
     def source_when_set_by_hand(self, field: str) -> dict[str, str]:
-        """The source once ``field`` has been set by hand; that of the other numbers stays."""
+        """Return the sources after ``field`` was set by hand; all other sources are kept."""
         kept = {name: self.source_of(name) for name in type(self).model_fields}
         return {name: text for name, text in kept.items() if text} | {field: BY_HAND}
 
@@ -142,9 +142,9 @@ class Sourced(Section):
             strange = [name for name in source if name not in cls.model_fields]
             for name in strange[:_MOST_GUESSES]:
                 yield fault("unknown_key", unknown("key", name, cls.numbers()), ("source", name))
-            misspelt = {nearest(name, cls.numbers()) for name in strange[:_MOST_GUESSES]}
+            misspelled = {nearest(name, cls.numbers()) for name in strange[:_MOST_GUESSES]}
             for name in missing:
-                if name not in misspelt:
+                if name not in misspelled:
                     yield fault("no_source", _no_source([name]), (name,))
         elif missing and source is None:
             yield fault("no_source", _no_source(missing), ())
@@ -157,25 +157,25 @@ def fault(
     value: Any = None,
     context: dict[str, Any] | None = None,
 ) -> InitErrorDetails:
-    """A pydantic error that can be raised beside others."""
+    """Return a pydantic error that can be raised together with others."""
     error = PydanticCustomError(kind, message, context)
     return InitErrorDetails(type=error, loc=loc, input=value)
 
 
 def _is_default(value: Any, default: Any) -> bool:
-    """Whether a raw ``value`` is left at its default, or not given; a file has lists for tuples."""
+    """Return whether a raw ``value`` is missing or equal to the default (files give lists)."""
     return value is None or (tuple(value) if isinstance(value, list) else value) == default
 
 
 def _no_source(names: list[str]) -> str:
     quoted = ", ".join(f"'{name}'" for name in names)
-    return f"no source for {quoted}; name it under 'source', or write 'assumption: ...' there"
+    return f"no source for {quoted}; add it to 'source', or write 'assumption: ...' there"
 
 
 def is_kind_of(annotation: Any, kinds: type | tuple[type, ...]) -> bool:
-    """Whether an annotation is one of these classes or derived from one.
+    """Return whether an annotation is one of these classes or a subclass.
 
-    In Python 3.10 ``dict[str, str]`` is an instance of ``type`` that ``issubclass`` refuses.
+    In Python 3.10, ``dict[str, str]`` is an instance of ``type`` that ``issubclass`` rejects.
     """
     return (
         inspect.isclass(annotation) and not get_args(annotation) and issubclass(annotation, kinds)

@@ -1,4 +1,4 @@
-"""The parts of a chip beside its converters: the cell and the array."""
+"""The sections ``cell`` and ``array`` of a profile."""
 
 from __future__ import annotations
 
@@ -24,59 +24,58 @@ _LARGEST_WIDENING = 1e6
 
 
 class WriteVerify(Sourced):
-    """Cells are written again until they lie close enough to their target.
+    """Rewriting of cells until their conductance is close enough to the target.
 
-        |g - g_target| <= tolerance: the error is drawn from its Gaussian, cut off there
+        |g - g_target| <= tolerance: the error follows its Gaussian, truncated to the window
 
-    Where several kinds of programming noise act, the window is for their sum. What of them stays
-    with the device (``device_share``) is one more mean error of the cell.
+    With several kinds of programming noise, the window applies to their sum. The part that belongs
+    to the cell (``device_share``) acts as an additional mean error of that cell.
     Units: g and tolerance in uS.
-    Source: the chip's way of programming.
+    Source: the programming scheme of the chip.
     """
 
-    tolerance_uS: Positive = Field(description="half-width of the window of acceptance")
+    tolerance_uS: Positive = Field(description="half-width of the acceptance window")
 
 
 class CellSpec(Sourced):
-    """One memory device: its range of conductance and everything that is wrong with it.
+    """One memory cell: its conductance range and its non-idealities.
 
-    Units: conductances in uS. An empty list of effects is an ideal cell in that respect. Effects
-    act in this order: levels, programming noise, variation, drift, temperature, faults; then each
-    read.
+    Units: conductances in uS. An empty list of effects is ideal. The order of effects is: levels,
+    programming noise, variation, drift, temperature, faults; then, at each read, read noise.
     A cell whose range is symmetric around 0 (``g_min_uS = -g_max_uS``, in a ``single-device``
-    mapping, with Gaussian or relative noise and nothing else) is no device but the textbook's noisy
-    weight; its errors have no bounds.
+    mapping, with Gaussian or relative noise and nothing else) models the noisy weight of textbooks,
+    not a physical device; its errors are unbounded.
 
-    Endurance changes programming itself: its spread, and which targets can be reached. Errors and
-    drift take a cell below ``g_min_uS``, the lowest target, and above ``g_max_uS``, but
-    not beyond ``g_floor_uS`` and ``g_ceiling_uS``.
+    Endurance changes programming: its spread, and the targets that can be reached. Errors and drift
+    can move a cell below ``g_min_uS``, the lowest target, and above ``g_max_uS``, but not beyond
+    ``g_floor_uS`` and ``g_ceiling_uS``.
     """
 
-    technology: Text = Field(description="what the cell is made of, such as PCM or ReRAM")
+    technology: Text = Field(description="memory technology, such as PCM or ReRAM")
     g_min_uS: Number = Field(
-        description="conductance of the fully off state; below 0 for an idealised signed cell"
+        description="conductance of the fully off state; below 0 for an idealized signed cell"
     )
     g_max_uS: Positive = Field(description="conductance of the fully on state")
     g_floor_uS: NonNegative | None = Field(
-        default=None, description="conductance below which no error takes a cell; null is 0"
+        default=None, description="lowest conductance that errors can reach; null: 0"
     )
     g_ceiling_uS: Positive | None = Field(
-        default=None, description="conductance above which no error takes a cell; null is none"
+        default=None, description="highest conductance that errors can reach; null: unlimited"
     )
     levels: Annotated[Count, Field(ge=2)] | None = Field(
-        default=None, description="states that can be written, evenly spaced; null is any"
+        default=None, description="number of evenly spaced states; null: continuous"
     )
     programming_noise: tuple[ProgrammingNoise, ...] = Field(
-        default=(), description="errors made once, when the weights are written"
+        default=(), description="errors sampled once, when the weights are written"
     )
     write_verify: WriteVerify | None = Field(
-        default=None, description="acceptance window of programming; null accepts everything"
+        default=None, description="acceptance window of programming; null: no verification"
     )
     endurance: Endurance | None = Field(
-        default=None, description="what writing many times has done to the cell; null is nothing"
+        default=None, description="degradation by earlier write cycles; null: none"
     )
     variation: tuple[Variation, ...] = Field(
-        default=(), description="what cells that lie close together have in common"
+        default=(), description="variation that neighboring cells share"
     )
     faults: tuple[Faults, ...] = Field(default=(), description="cells and lines that do not work")
     drift: tuple[Drift, ...] = Field(default=(), description="changes with age")
@@ -84,7 +83,9 @@ class CellSpec(Sourced):
         default=(), description="changes with temperature"
     )
     read_noise: tuple[ReadNoise, ...] = Field(default=(), description="changes with every read")
-    iv: IV | None = Field(default=None, description="nonlinear current-voltage law; null is Ohm's")
+    iv: IV | None = Field(
+        default=None, description="nonlinear current-voltage law; null: Ohm's law"
+    )
 
     @field_validator("g_max_uS")
     @classmethod
@@ -100,11 +101,11 @@ class CellSpec(Sourced):
         if bound is None or low is None or high is None:
             return bound
         if low < 0:
-            raise ValueError("an idealised signed cell (g_min_uS below 0) has no bounds")
+            raise ValueError("an idealized signed cell (g_min_uS below 0) has no bounds; remove it")
         if info.field_name == "g_floor_uS" and bound > low:
-            raise ValueError(f"must be at most g_min_uS, the lowest target, which is {low:g}")
+            raise ValueError(f"must be at most g_min_uS, the lowest target ({low:g})")
         if info.field_name == "g_ceiling_uS" and bound < high:
-            raise ValueError(f"must be at least g_max_uS, the highest target, which is {high:g}")
+            raise ValueError(f"must be at least g_max_uS, the highest target ({high:g})")
         return bound
 
     @field_validator("programming_noise", "variation", "drift", "temperature", "read_noise", "iv")
@@ -127,27 +128,27 @@ class CellSpec(Sourced):
         for name in ("g_low_uS", "g_high_uS"):
             if any(not low <= edge <= high for edge in getattr(endurance, name)):
                 raise ValueError(
-                    f"'{name}' must lie between g_min_uS and g_max_uS, the targets of a fresh "
-                    f"cell, which are {low:g} and {high:g}"
+                    f"'{name}' must be between g_min_uS and g_max_uS, the targets of a fresh "
+                    f"cell ({low:g} and {high:g})"
                 )
         edges = endurance.g_low_uS or endurance.g_high_uS
         if not edges and not info.data.get("programming_noise", True):
-            raise ValueError("there is no programming noise whose spread could grow")
+            raise ValueError("there is no programming noise to scale; add 'programming_noise'")
         if endurance.strength * max(endurance.spread_factor) > _LARGEST_WIDENING:
             raise ValueError(
-                f"the spread of programming would grow more than {_LARGEST_WIDENING:g} times; "
+                f"the programming spread would grow by more than {_LARGEST_WIDENING:g} times; "
                 "check 'spread_factor' and 'strength'"
             )
         return endurance
 
     @property
     def signed(self) -> bool:
-        """Whether this is the textbook's idealised cell, which holds weights of either sign."""
+        """True for the idealized cell of textbooks, which stores weights of either sign."""
         return self.g_min_uS < 0
 
     @property
     def bounds_uS(self) -> tuple[float, float]:
-        """The conductances between which errors leave a cell; a signed cell has none."""
+        """Lowest and highest conductance that errors can reach; infinite for a signed cell."""
         if self.signed:
             return -math.inf, math.inf
         return self.g_floor_uS or 0.0, math.inf if self.g_ceiling_uS is None else self.g_ceiling_uS
@@ -158,84 +159,86 @@ class CellSpec(Sourced):
         cls, window: WriteVerify | None, info: ValidationInfo
     ) -> WriteVerify | None:
         if window is not None and not info.data.get("programming_noise", True):
-            raise ValueError("there is no programming noise that a window could cut off")
+            raise ValueError("there is no programming noise to verify; add 'programming_noise'")
         return window
 
 
 class ArraySpec(Sourced):
-    """One tile: a crossbar of cells, how weights lie on it, and what is done to its sums digitally.
+    """One tile: a crossbar of cells, the mapping of weights to it, and digital corrections.
 
-    Mapping: a ``differential-pair`` holds a weight on two cells whose currents are subtracted; an
-    ``offset-column`` holds it on one cell around the middle of the range and subtracts the current
-    of one more column of middle cells per tile; a ``single-device`` does the same and subtracts the
-    middle digitally, exactly; an ``offset-current`` subtracts the current of exact middle cells
-    before the ADC, whose range then holds the signal alone. ``slices`` cells per weight hold the
-    digits of a number in base ``cell.levels``, each in a column of its own, which are added up
-    digitally.
+    Mapping: a ``differential-pair`` stores a weight in two cells whose currents are subtracted; an
+    ``offset-column`` stores it in one cell around the middle of the range and subtracts the current
+    of one additional column of middle cells per tile; a ``single-device`` does the same and
+    subtracts the middle digitally, exactly; an ``offset-current`` subtracts the current of exact
+    middle cells before the ADC, whose range then covers only the signal. ``slices`` cells per
+    weight store the digits of a number in base ``cell.levels``, each in a separate column; their
+    results are added digitally.
 
-    With ``sensing: voltage``, a column floats to the mean of its inputs by conductance, and that
-    voltage is converted:
+    With ``sensing: voltage``, a column settles to the conductance-weighted mean of its inputs, and
+    the ADC converts that voltage:
 
         V = sum_r x_r (G+ - G-) / sum_r (G+ + G-),    result = V * sum_r (G+ + G-) of the targets
 
-    so that every column fills the ADC's range alike, and a drift that all cells share cancels. The
-    sum in the denominator is that of all cells of the column, and without read noise. Source: W.
-    Wan et al., Nature 608, 504 (2022).
+    All columns then use the ADC's range equally, and drift that all cells share cancels. The sum in
+    the denominator is over all cells of the column, without read noise. Source: W. Wan et al.,
+    Nature 608, 504 (2022).
 
-    Drift compensation multiplies by one factor (``global``: per layer, ``per-column``: for each
-    column of each tile) that undoes the mean loss of conductance since programming. It is found
-    from the true conductances (``exact``) or by reading ``probe_vectors`` random inputs through the
-    read noise, once fresh and once aged (``measured``).
+    Drift compensation multiplies by a factor (``global``: one per layer, ``per-column``: one per
+    column of each tile) that compensates the mean loss of conductance since programming. The factor
+    is computed from the true conductances (``exact``) or estimated by reading ``probe_vectors``
+    random inputs with read noise, once fresh and once aged (``measured``).
     """
 
     rows: Count = Field(description="inputs of one tile")
     columns: Count = Field(description="outputs of one tile")
     row_split: Literal["even", "fill"] = Field(
         default="even",
-        description="a layer's rows dealt out evenly over its tiles, or tile after tile filled",
+        description="distribution of a layer's rows: even over its tiles, or tile by tile",
     )
     mapping: Literal["differential-pair", "offset-column", "single-device", "offset-current"] = (
-        Field(default="differential-pair", description="how a signed weight lies on cells")
+        Field(default="differential-pair", description="mapping of a signed weight to cells")
     )
     pairs: Pairs | None = Field(
-        default=None, description="several pairs of cells for each weight; null is one pair"
+        default=None, description="several pairs of cells for each weight; null: one pair"
     )
     slices: Annotated[Count, Field(le=16)] = Field(
-        default=1, description="cells (or pairs) that share the digits of one weight"
+        default=1, description="number of cells (or pairs) that store the digits of one weight"
     )
     sensing: Literal["current", "voltage"] = Field(
-        default="current", description="what of a column is converted"
+        default="current", description="column quantity that the ADC converts"
     )
     weight_scale: Literal["column", "tile", "layer"] = Field(
-        default="column", description="weights that share the digital scale of their largest"
+        default="column", description="group of weights that share a digital scale"
     )
     drift_compensation: Literal["global", "per-column", "none"] = Field(
-        default="none", description="digital factor against the mean drift"
+        default="none", description="digital factor that compensates the mean drift"
     )
     drift_probe: Literal["exact", "measured"] = Field(
-        default="exact", description="how the mean drift is known"
+        default="exact", description="method to estimate the mean drift"
     )
-    probe_vectors: Count = Field(default=16, description="inputs of a measured drift probe")
+    probe_vectors: Count = Field(
+        default=16, description="number of input vectors of a measured drift probe"
+    )
 
     @field_validator("pairs")
     @classmethod
     def _pairs_are_of_cells(cls, pairs: Pairs | None, info: ValidationInfo) -> Pairs | None:
         if pairs is not None and info.data.get("mapping") != "differential-pair":
-            raise ValueError("only the mapping 'differential-pair' has pairs of cells")
+            raise ValueError("'pairs' requires the mapping 'differential-pair'")
         return pairs
 
     @field_validator("sensing")
     @classmethod
     def _pairs_have_a_mean(cls, sensing: str, info: ValidationInfo) -> str:
         if sensing == "voltage" and info.data.get("mapping") != "differential-pair":
-            raise ValueError("a voltage is read with the mapping 'differential-pair' only")
+            raise ValueError("'sensing: voltage' requires the mapping 'differential-pair'")
         return sensing
 
     @field_validator("slices")
     @classmethod
     def _slices_or_pairs(cls, slices: int, info: ValidationInfo) -> int:
         if slices > 1 and info.data.get("pairs") is not None:
-            raise ValueError("a weight lies on several pairs or in several slices, not both")
+            raise ValueError("a weight has either several pairs or several slices, not both")
         return slices
 
     @field_validator("drift_probe")
@@ -243,6 +246,6 @@ class ArraySpec(Sourced):
     def _serves_a_compensation(cls, probe: str, info: ValidationInfo) -> str:
         if probe == "measured" and info.data.get("drift_compensation") == "none":
             raise ValueError(
-                "there is no drift compensation that a probe could serve; set 'drift_compensation'"
+                "'drift_probe: measured' requires drift compensation; set 'drift_compensation'"
             )
         return probe

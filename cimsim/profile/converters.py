@@ -1,4 +1,4 @@
-"""DAC and ADC: resolution, range, and everything that is wrong with them."""
+"""DAC and ADC: resolution, range and errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cimsim.profile.fields import (
 
 
 class MinimumErrorRange(Sourced):
-    """The range of least mean squared error of rounding and clipping on the calibration data."""
+    """The range that minimizes the mean squared error of rounding and clipping in calibration."""
 
     kind: Literal["mse"] = "mse"
 
@@ -39,21 +39,23 @@ class PercentileRange(Sourced):
     """A percentile of the magnitudes in the calibration data."""
 
     kind: Literal["percentile"] = "percentile"
-    percentile: Annotated[Positive, Field(le=100), KnobMark()] = Field(description="such as 99.9")
+    percentile: Annotated[Positive, Field(le=100), KnobMark()] = Field(
+        description="percentile of the magnitudes, such as 99.9"
+    )
 
 
 class SigmaRange(Sourced):
     """A multiple of the root mean square of the calibration data."""
 
     kind: Literal["k-sigma"] = "k-sigma"
-    k: Annotated[Positive, KnobMark()] = Field(description="how many times the root mean square")
+    k: Annotated[Positive, KnobMark()] = Field(description="multiple of the root mean square")
 
 
 class FixedRange(Sourced):
-    """A range that is set by the chip and not by the data.
+    """A range that the chip sets, independent of the data.
 
-    For the DAC in units of the layer's input; for the ADC in units of full-scale cells at
-    full-scale input: ``full_scale: 16`` is the current of 16 such cells.
+    For the DAC, in units of the layer's input; for the ADC, in units of the current of one
+    full-scale cell at full-scale input: ``full_scale: 16`` is the current of 16 such cells.
     """
 
     kind: Literal["fixed"] = "fixed"
@@ -61,10 +63,10 @@ class FixedRange(Sourced):
 
 
 class LearnedRange(Sourced):
-    """A parameter of the layer: begins at the range of least error, is trained with the weights.
+    """A trainable parameter of the layer, initialized to the range of least error.
 
-    Every value's rounding error pulls at it, as in learned step size quantisation (Esser et al.,
-    ICLR 2020): ``dq/drange = (code - v/step) / L`` inside the range, ``code / L`` outside.
+    Its gradient is that of learned step size quantization (Esser et al., ICLR 2020):
+    ``dq/drange = (code - v/step) / L`` inside the range, ``code / L`` outside.
     """
 
     kind: Literal["learned"] = "learned"
@@ -90,14 +92,14 @@ class UniformCodes(Sourced):
 
 
 class TableCodes(Sourced):
-    """A nonlinear ADC: the value of each code, and where the code changes.
+    """A nonlinear ADC: a table of code values and of the thresholds between codes.
 
         code = number of thresholds below u,   result = range * values[code]
 
-    A value on a threshold gets the lower code. Without thresholds, each result is the nearest of
-    the values.
+    A value equal to a threshold gets the lower code. Without thresholds, each result is the nearest
+    table value.
     Units: all are fractions of the range.
-    Source: the ADC's own table.
+    Source: the table of the ADC.
     """
 
     kind: Literal["table"] = "table"
@@ -106,24 +108,25 @@ class TableCodes(Sourced):
     )
     thresholds_of_range: tuple[Number, ...] | None = Field(
         default=None,
-        description="where codes change, 2^bits - 1 numbers; null is half-way between the values",
+        description="2^bits - 1 thresholds between codes; null: halfway between the values",
     )
 
     @field_validator("values_of_range", "thresholds_of_range")
     @classmethod
     def _ascends(cls, numbers: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if numbers is not None and any(b <= a for a, b in pairwise(numbers)):
-            raise ValueError("must ascend")
+            raise ValueError("must be in ascending order")
         return numbers
 
 
 class FittedCodes(Sourced):
-    """Codes of least mean squared error on the calibration data of each layer.
+    """Codes that minimize the mean squared error on the calibration data of each layer.
 
-        values[k] = mean of the data nearest to it,    thresholds half-way between values
+        values[k] = mean of the data nearest to it,    thresholds halfway between values
 
-    One table for all columns of a layer, over the range of each. With a range of kind ``mse``, the
-    data are taken over their root mean square, and the range is the outermost value.
+    All columns of a layer share one table, relative to the range of each column. With a range of
+    kind ``mse``, the data are divided by their root mean square, and the range is the outermost
+    value.
     Source: S. P. Lloyd, IEEE Trans. Inf. Theory 28, 129 (1982); J. Max, IRE Trans. Inf. Theory 6,
     7 (1960).
     """
@@ -139,9 +142,9 @@ class Bow(Effect):
 
         u <- u + strength * peak_of_range * (3 sqrt(3) / 2) * (u - u^3),    u = value over range
 
-    It is odd, zero at 0 and full scale, and largest (``peak_of_range``) at 0.58 of full scale. A
-    value beyond full scale stays what it is.
-    Units: none, all are fractions of the range or of the quantity itself.
+    It is odd, zero at 0 and full scale, and largest (``peak_of_range``) at 0.58 of full scale.
+    Values beyond full scale are unchanged.
+    Units: dimensionless fractions of the range or of the quantity itself.
     Source: textbook model, no device.
     """
 
@@ -156,7 +159,7 @@ class GainError(Effect):
 
         u <- u * (1 + strength * sigma * xi),    xi ~ N(0, 1) per ADC, once per chip
 
-    Units: none, all are fractions of the range or of the quantity itself.
+    Units: dimensionless fractions of the range or of the quantity itself.
     Source: textbook model, no device.
     """
 
@@ -169,7 +172,7 @@ class OffsetError(Effect):
 
         u <- u + strength * sigma_of_range * xi,    xi ~ N(0, 1) per ADC, once per chip
 
-    Units: none, all are fractions of the range or of the quantity itself.
+    Units: dimensionless fractions of the range or of the quantity itself.
     Source: textbook model, no device.
     """
 
@@ -178,11 +181,11 @@ class OffsetError(Effect):
 
 
 class Compression(Effect):
-    """A read-out amplifier that saturates softly before the ADC.
+    """A readout amplifier before the ADC that saturates softly.
 
         u <- u / (1 + strength * n |u|)
 
-    Units: none, all are fractions of the range or of the quantity itself.
+    Units: dimensionless fractions of the range or of the quantity itself.
     Source: textbook model, no device.
     """
 
@@ -199,10 +202,10 @@ class SarMismatch(Effect):
         level of a trial = range of all codes * (C_k of its set bits) / (1 + all C_k)
         xi_k ~ N(0, 1) per ADC, once per chip
 
-    The 1 is the dummy that ends the array: mismatch bends the characteristic, and the reference
-    keeps its ends. Codes are tried as offset binary. The decisions of a deterministic search are
-    monotone, so each ADC is a table of thresholds.
-    Units: none, all are fractions of the range or of the quantity itself.
+    The 1 is the dummy capacitor that terminates the array: mismatch bends the characteristic, and
+    the reference fixes its end points. Trial codes are in offset binary. The decisions of a
+    deterministic search are monotone, so each ADC is a table of thresholds.
+    Units: dimensionless fractions of the range or of the quantity itself.
     Source: textbook model, no device.
     """
 
@@ -211,18 +214,18 @@ class SarMismatch(Effect):
 
 
 class RampMismatch(Effect):
-    """A ramp whose steps differ, so that its errors add up along the ramp.
+    """A ramp with unequal steps, whose errors accumulate along the ramp.
 
-        step_k = max(0, 1 + strength * sigma_step * xi_k),  renormalised to the full range
+        step_k = max(0, 1 + strength * sigma_step * xi_k),  renormalized to the full range
         xi_k ~ N(0, 1) per ADC, once per chip
 
-    The ramp takes 2^bits steps, one for each code.
-    Units: none, all are fractions of the range or of the quantity itself.
+    The ramp has 2^bits steps, one for each code.
+    Units: dimensionless fractions of the range or of the quantity itself.
     Source: textbook model, no device.
     """
 
     kind: Literal["ramp"] = "ramp"
-    sigma_step: NonNegative = Field(description="spread of one step, as a fraction of it")
+    sigma_step: NonNegative = Field(description="spread of one step, as a fraction of the step")
 
 
 class PipelineError(Effect):
@@ -231,9 +234,9 @@ class PipelineError(Effect):
         gain_k = 2 * (1 + strength * sigma_gain * xi_k),    xi ~ N(0, 1) per stage and ADC
         r <- gain_k * (r - d_k / 2),    d_k = -1 for r < -1/4, 1 for r > 1/4, else 0
 
-    A gain above 2 makes the code step back where d changes. Each ADC is the monotone table with the
-    same share of inputs in each code, as a code density test of the ADC finds it.
-    Units: none, all are fractions of the range or of the quantity itself.
+    With a gain above 2 the code decreases where d changes. Each ADC is the monotone table with the
+    same share of inputs in each code, as a code density test would measure it.
+    Units: dimensionless fractions of the range or of the quantity itself.
     Source: textbook model, no device.
     """
 
@@ -242,7 +245,7 @@ class PipelineError(Effect):
 
 
 class ReadoutTemperature(Effect):
-    """Gain and offset of the read-out that change with temperature.
+    """Gain and offset of the readout that change with temperature.
 
         u <- u * (1 + strength * gain_per_K * dT) + strength * offset_of_range_per_K * dT
         dT = temperature_C of the profile - reference_C
@@ -254,11 +257,16 @@ class ReadoutTemperature(Effect):
     random: ClassVar[bool] = False
 
     kind: Literal["temperature"] = "temperature"
-    reference_C: Celsius = Field(description="temperature at which gain and offset are right")
+    reference_C: Celsius = Field(description="temperature at which gain and offset are exact")
     gain_per_K: Number = Field(default=0.0, description="relative change of gain per kelvin")
     offset_of_range_per_K: Number = Field(
         default=0.0, description="change of offset per kelvin, as a fraction of the range"
     )
+
+    @property
+    def uses_temperature(self) -> bool:
+        """Always."""
+        return True
 
     @classmethod
     def _faults_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
@@ -266,7 +274,7 @@ class ReadoutTemperature(Effect):
         if not {"gain_per_K", "offset_of_range_per_K"} & set(data):
             yield fault(
                 "missing_key",
-                "nothing changes with temperature here; give 'gain_per_K' or "
+                "this effect has no temperature coefficient; set 'gain_per_K' or "
                 "'offset_of_range_per_K'",
                 (),
             )
@@ -286,43 +294,43 @@ AdcError = Annotated[
 
 
 class DAC(Sourced):
-    """Converts digital inputs to row voltages; sign and magnitude, 2^(bits-1) - 1 positive levels.
+    """Digital-to-analog converter of the rows: sign and magnitude, 2^(bits-1) - 1 positive levels.
 
-    ``bits: null`` is ideal: neither rounds nor clips. A ``bit_serial`` one sends the bits of the
-    magnitude one after the other, each with the input's sign; every bit is converted by the ADC on
-    its own, and the results are shifted and added digitally. With ``sign: if-needed``, a layer
-    whose calibration data has no value below 0 uses all 2^bits - 1 levels above zero, and inputs
-    below 0 become 0. With ``coding: duration``, every row is driven with the full voltage for as
-    long as its input is large, so that a bent current-voltage law scales currents and does not bend
-    them.
+    ``bits: null`` is an ideal DAC, which neither rounds nor clips. With ``bit_serial``, the DAC
+    sends the bits of the magnitude one after another, each with the input's sign; the ADC converts
+    each bit separately, and the results are shifted and added digitally. With ``sign: if-needed``,
+    a layer whose calibration data has no value below 0 uses all 2^bits - 1 levels above zero, and
+    inputs below 0 become 0. With ``coding: duration``, every row is driven with the full voltage
+    for a time proportional to its input, so that a nonlinear current-voltage law scales currents
+    without distorting them.
     """
 
-    bits: Bits | None = Field(description="resolution; null is ideal")
+    bits: Bits | None = Field(description="resolution; null: ideal")
     sign: Literal["always", "if-needed"] = Field(
-        default="always", description="whether one bit of every layer's inputs is a sign"
+        default="always", description="use of one bit of each layer's inputs as a sign"
     )
-    bit_serial: bool = Field(default=False, description="one bit of the input after the other")
+    bit_serial: bool = Field(default=False, description="send the input one bit after another")
     coding: Literal["amplitude", "duration"] = Field(
         default="amplitude",
-        description="whether the voltage of a row is the input, or how long it is on",
+        description="quantity that encodes the input: the voltage of a row, or its duration",
     )
     range: Range = Field(
-        default=MinimumErrorRange(), description="how the full scale is found in calibration"
+        default=MinimumErrorRange(), description="calibration method of the full scale"
     )
-    errors: tuple[Bow, ...] = Field(default=(), description="what is wrong with the levels")
+    errors: tuple[Bow, ...] = Field(default=(), description="errors of the levels")
 
     @field_validator("coding")
     @classmethod
     def _bits_are_all_alike(cls, coding: str, info: ValidationInfo) -> str:
         if coding == "duration" and info.data.get("bit_serial"):
-            raise ValueError("bits that are sent one by one all last equally long")
+            raise ValueError("'coding: duration' cannot be combined with 'bit_serial: true'")
         return coding
 
     @field_validator("sign", "bit_serial", "coding", "errors")
     @classmethod
     def _needs_bits(cls, value: object, info: ValidationInfo) -> object:
         if value and value not in ("always", "amplitude") and info.data.get("bits", 0) is None:
-            raise ValueError("an ideal DAC has no levels or bits; give 'bits' a number")
+            raise ValueError("an ideal DAC has no levels or bits; set 'bits' to a number")
         return value
 
     @field_validator("errors")
@@ -331,7 +339,7 @@ class DAC(Sourced):
         cls, errors: tuple[Bow, ...], info: ValidationInfo
     ) -> tuple[Bow, ...]:
         if any(error.strength for error in errors):
-            without = "where a bow is zero; take it out, or give it the strength 0"
+            without = "where a bow is zero; remove it, or set its strength to 0"
             if info.data.get("bit_serial"):
                 raise ValueError(f"a bit-serial DAC drives only 0 and full scale, {without}")
             if info.data.get("bits") == 2:
@@ -340,41 +348,40 @@ class DAC(Sourced):
 
 
 class ADC(Sourced):
-    """Converts column currents to digital outputs; 2^bits codes.
+    """Analog-to-digital converter of the columns, with 2^bits codes.
 
         code = round(clip(u + noise_of_range * xi)),  u = value / range after ``errors`` in turn
         xi ~ N(0, 1), new for every read
 
-    ``bits: null`` is ideal: neither rounds nor clips; ``bits: 1`` is a comparator.
-    ``noise_of_range`` (of the comparator and
-    everything before it) is a fraction of the largest output that the ADC can represent. An
-    architecture among the ``errors`` (sar, ramp, pipeline) is the rounding itself, so it acts last
-    wherever it stands.
+    ``bits: null`` is an ideal ADC, which neither rounds nor clips; ``bits: 1`` is a comparator.
+    ``noise_of_range`` (of the comparator and everything before it) is a fraction of the largest
+    output that the ADC can represent. An architecture among the ``errors`` (sar, ramp, pipeline)
+    performs the rounding, so it is applied last, regardless of its position in the list.
     """
 
-    bits: AdcBits | None = Field(description="resolution; null is ideal")
+    bits: AdcBits | None = Field(description="resolution; null: ideal")
     noise_of_range: NonNegative = Field(
         default=0.0, description="Gaussian noise before conversion, as a fraction of the range"
     )
     range: Range = Field(
-        default=MinimumErrorRange(), description="how the full scale is found in calibration"
+        default=MinimumErrorRange(), description="calibration method of the full scale"
     )
     range_per: Literal["layer", "slice", "tile", "column"] = Field(
         default="slice",
-        description="columns that share a range: all of a layer, those of one of its slices, of "
-        "one tile, or none",
+        description="columns that share a range: all of a layer, of one of its slices or of one "
+        "tile, or only one column",
     )
-    codes: Codes = Field(default=UniformCodes(), description="how the codes divide the range")
+    codes: Codes = Field(default=UniformCodes(), description="division of the range into codes")
     columns_per_adc: Count = Field(
-        default=1, description="neighbouring columns that share one ADC and its errors"
+        default=1, description="number of neighboring columns that share one ADC and its errors"
     )
-    errors: tuple[AdcError, ...] = Field(default=(), description="what is wrong with the read-out")
+    errors: tuple[AdcError, ...] = Field(default=(), description="errors of the readout")
 
     @field_validator("noise_of_range")
     @classmethod
     def _has_a_range(cls, noise: float, info: ValidationInfo) -> float:
         if noise > 0 and info.data.get("bits", 0) is None:
-            raise ValueError("an ideal ADC has no range that noise could be a fraction of; use 0")
+            raise ValueError("an ideal ADC has no range; set 'noise_of_range' to 0")
         return noise
 
     @field_validator("errors")
@@ -383,18 +390,18 @@ class ADC(Sourced):
         cls, errors: tuple[AdcError, ...], info: ValidationInfo
     ) -> tuple[AdcError, ...]:
         if errors and info.data.get("bits", 0) is None:
-            raise ValueError("an ideal ADC has no errors; give 'bits' a number")
+            raise ValueError("an ideal ADC has no errors; set 'bits' to a number")
         tables = [error.kind for error in errors if error.kind in ("sar", "ramp", "pipeline")]
         if len(tables) > 1:
-            raise ValueError(f"an ADC is of one architecture, not {' and '.join(tables)}")
+            raise ValueError(f"an ADC has one architecture, not {' and '.join(tables)}")
         codes = info.data.get("codes", UniformCodes())
         if tables and (info.data.get("bits") == 1 or not isinstance(codes, UniformCodes)):
             what = "a comparator" if info.data.get("bits") == 1 else f"codes of kind '{codes.kind}'"
-            raise ValueError(f"'{tables[0]}' divides a range into even codes, and {what} has none")
+            raise ValueError(f"'{tables[0]}' needs evenly spaced codes, but {what} has none")
         kinds = [error.kind for error in errors]
         for kind in ("gain", "offset"):
             if kinds.count(kind) > 1:
-                raise ValueError(f"an ADC has one {kind}, so '{kind}' may stand here only once")
+                raise ValueError(f"'{kind}' may occur only once, because an ADC has one {kind}")
         return errors
 
     @field_validator("codes")
@@ -402,7 +409,7 @@ class ADC(Sourced):
     def _one_value_for_each_code(cls, codes: Codes, info: ValidationInfo) -> Codes:
         bits = info.data.get("bits", 0)
         if bits is None and not isinstance(codes, UniformCodes):
-            raise ValueError("an ideal ADC has no codes; give 'bits' a number")
+            raise ValueError("an ideal ADC has no codes; set 'bits' to a number")
         if isinstance(codes, TableCodes) and bits:
             given = (codes.values_of_range, codes.thresholds_of_range)
             for what, numbers, count in zip(
@@ -416,5 +423,5 @@ class ADC(Sourced):
         return codes
 
     def scale_noise(self, factor: float) -> ADC:
-        """This ADC with its noise ``factor`` times as large."""
+        """Return a copy of this ADC with its noise multiplied by ``factor``."""
         return self.model_copy(update={"noise_of_range": self.noise_of_range * factor})

@@ -1,7 +1,7 @@
-"""The closed formulas and tables that published quantities are written in.
+"""Closed formulas and tables for published quantities.
 
-Each is a function of a relative conductance ``r = g / g_ref``; the section that owns it says what
-``g_ref`` is and which unit the value has.
+Each is a function of a relative conductance ``r = g / g_ref``; the section that contains it defines
+``g_ref`` and the unit of the value.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Numbers = Annotated[tuple[Number, ...], Field(min_length=1)]
 
 
 class ClippedLog(Curve):
-    """A line over the logarithm of a relative conductance, held between two bounds.
+    """A line over the logarithm of a relative conductance, clipped between two bounds.
 
         f(r) = min(max(slope * ln r + intercept, min), max)
 
-    Units: those of the quantity it describes; r = g / g_ref has none.
-    Source: that of the section that uses it.
+    Units: those of the described quantity; r = g / g_ref is dimensionless.
+    Source: given by the section that uses it.
     """
 
     kind: Literal["clipped-log"] = "clipped-log"
@@ -41,23 +41,23 @@ class ClippedLog(Curve):
         return high
 
     def largest(self, r: float) -> float:
-        """A bound of the magnitude between 0 and ``r``."""
+        """Return an upper bound of the magnitude on the interval from 0 to ``r``."""
         return self.max
 
     def formula(self) -> str:
-        """The formula with its numbers, on one line."""
+        """Return the formula with its numbers on one line."""
         sign = "-" if self.intercept < 0 else "+"
         line = f"{self.slope:g} ln r {sign} {abs(self.intercept):g}"
         return f"{line}, between {self.min:g} and {self.max:g}"
 
 
 class CappedPower(Curve):
-    """A power of a relative conductance, held below a bound.
+    """A power of a relative conductance with an upper bound.
 
         f(r) = min(coefficient * r^exponent, max)
 
-    Units: those of the quantity it describes; r = g / g_ref has none.
-    Source: that of the section that uses it.
+    Units: those of the described quantity; r = g / g_ref is dimensionless.
+    Source: given by the section that uses it.
     """
 
     kind: Literal["capped-power"] = "capped-power"
@@ -66,11 +66,11 @@ class CappedPower(Curve):
     max: NonNegative = Field(description="upper bound")
 
     def largest(self, r: float) -> float:
-        """A bound of the magnitude between 0 and ``r``."""
+        """Return an upper bound of the magnitude on the interval from 0 to ``r``."""
         return self.max
 
     def formula(self) -> str:
-        """The formula with its numbers, on one line."""
+        """Return the formula with its numbers on one line."""
         return f"{self.coefficient:g} r^{self.exponent:g}, at most {self.max:g}"
 
 
@@ -79,19 +79,19 @@ class Polynomial(Curve):
 
         f(r) = sum_k c_k r^k
 
-    Units: those of the quantity it describes; r = g / g_ref has none.
-    Source: that of the section that uses it.
+    Units: those of the described quantity; r = g / g_ref is dimensionless.
+    Source: given by the section that uses it.
     """
 
     kind: Literal["polynomial"] = "polynomial"
     coefficients: Numbers = Field(description="c_0, c_1, ...")
 
     def largest(self, r: float) -> float:
-        """A bound of the magnitude between 0 and ``r``."""
+        """Return an upper bound of the magnitude on the interval from 0 to ``r``."""
         return sum(abs(c) * r**power for power, c in enumerate(self.coefficients))
 
     def formula(self) -> str:
-        """The formula with its numbers, on one line."""
+        """Return the formula with its numbers on one line."""
         return _terms(self.coefficients, "r")
 
 
@@ -100,20 +100,20 @@ class LogPolynomial(Curve):
 
         f(r) = sum_k c_k (log10 r)^k
 
-    Units: those of the quantity it describes; r = g / g_ref has none, floored at 1e-7.
-    Source: that of the section that uses it.
+    Units: those of the described quantity; r = g / g_ref is dimensionless, at least 1e-7.
+    Source: given by the section that uses it.
     """
 
     kind: Literal["log-polynomial"] = "log-polynomial"
     coefficients: Numbers = Field(description="c_0, c_1, ...")
 
     def largest(self, r: float) -> float:
-        """A bound of the magnitude between 0 and ``r``."""
+        """Return an upper bound of the magnitude on the interval from 0 to ``r``."""
         decades = max(7.0, math.log10(max(r, 1.0)))  # r is floored at 1e-7
         return sum(abs(c) * decades**power for power, c in enumerate(self.coefficients))
 
     def formula(self) -> str:
-        """The formula with its numbers, on one line."""
+        """Return the formula with its numbers on one line."""
         return _terms(self.coefficients, "log10(r)")
 
 
@@ -122,30 +122,32 @@ class Saturating(Curve):
 
         f(r) = amplitude * (1 - exp(-r / scale))
 
-    Units: amplitude in those of the quantity it describes; r = g / g_ref and scale have none.
-    Source: that of the section that uses it.
+    Units: amplitude in those of the described quantity; r = g / g_ref and scale are dimensionless.
+    Source: given by the section that uses it.
     """
 
     kind: Literal["saturating"] = "saturating"
     amplitude: NonNegative = Field(description="value far above the scale")
-    scale: Positive = Field(description="relative conductance at which 63 % are reached")
+    scale: Positive = Field(
+        description="relative conductance at which the curve reaches 63 % of the amplitude"
+    )
 
     def largest(self, r: float) -> float:
-        """A bound of the magnitude between 0 and ``r``."""
+        """Return an upper bound of the magnitude on the interval from 0 to ``r``."""
         return self.amplitude
 
     def formula(self) -> str:
-        """The formula with its numbers, on one line."""
+        """Return the formula with its numbers on one line."""
         return f"{self.amplitude:g} (1 - exp(-r / {self.scale:g}))"
 
 
 class Table(Curve):
-    """Measured points, joined by straight lines and constant outside.
+    """Measured points with linear interpolation, constant outside.
 
-        f(r) = values, linear between neighbouring points of r
+        f(r) = values, linear between neighboring points of r
 
-    Units: those of the quantity it describes; r = g / g_ref has none.
-    Source: that of the section that uses it.
+    Units: those of the described quantity; r = g / g_ref is dimensionless.
+    Source: given by the section that uses it.
     """
 
     kind: Literal["table"] = "table"
@@ -156,7 +158,7 @@ class Table(Curve):
     @classmethod
     def _ascending(cls, r: tuple[float, ...]) -> tuple[float, ...]:
         if any(later <= earlier for earlier, later in pairwise(r)):
-            raise ValueError("the points must ascend")
+            raise ValueError("the points must be in ascending order")
         return r
 
     @field_validator("values")
@@ -168,11 +170,11 @@ class Table(Curve):
         return values
 
     def largest(self, r: float) -> float:
-        """A bound of the magnitude between 0 and ``r``."""
+        """Return an upper bound of the magnitude on the interval from 0 to ``r``."""
         return max(map(abs, self.values))
 
     def formula(self) -> str:
-        """The formula with its numbers, on one line."""
+        """Return the formula with its numbers on one line."""
         points = [f"{value:g} at {r:g}" for r, value in zip(self.r, self.values, strict=True)]
         if len(points) > 6:
             points = [*points[:3], f"... {len(points) - 4} more", points[-1]]
@@ -186,25 +188,25 @@ Simple = Annotated[
 
 
 class Piecewise(Curve):
-    """Two formulas that meet.
+    """Two formulas, below and above a threshold.
 
         f(r) = below(r) for r < at, above(r) otherwise
 
-    Units: those of the quantity it describes; r = g / g_ref has none.
-    Source: that of the section that uses it.
+    Units: those of the described quantity; r = g / g_ref is dimensionless.
+    Source: given by the section that uses it.
     """
 
     kind: Literal["piecewise"] = "piecewise"
-    at: Positive = Field(description="relative conductance where the second formula takes over")
+    at: Positive = Field(description="relative conductance from which the second formula applies")
     below: Simple = Field(description="formula for r < at")
     above: Simple = Field(description="formula for r >= at")
 
     def largest(self, r: float) -> float:
-        """A bound of the magnitude between 0 and ``r``."""
+        """Return an upper bound of the magnitude on the interval from 0 to ``r``."""
         return max(self.below.largest(r), self.above.largest(r))
 
     def formula(self) -> str:
-        """The formula with its numbers, on one line."""
+        """Return the formula with its numbers on one line."""
         return (
             f"{self.below.formula()} for r < {self.at:g}; "
             f"{self.above.formula()} for r >= {self.at:g}"

@@ -1,4 +1,4 @@
-"""A profile in words and numbers, as plain data for whoever renders it."""
+"""Plain-data description of a profile, for rendering."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cimsim.suggest import UNITS, split_unit
 
 
 class Row(NamedTuple):
-    """One value: its key, the value with its unit, what it means, and where it comes from."""
+    """One value: its key, the value with its unit, its meaning and its source."""
 
     label: str
     value: str
@@ -29,7 +29,7 @@ class DescribedSection(NamedTuple):
 
 
 def describe(profile: Profile) -> list[DescribedSection]:
-    """Everything that a profile says, section by section, in the order of a file."""
+    """Return all values of a profile by section, in the order of a file."""
     about = [
         Row("title", profile.title, "", ""),
         Row("description", " ".join(profile.description.split()), "", ""),
@@ -47,7 +47,7 @@ def describe(profile: Profile) -> list[DescribedSection]:
 
 
 def equation(section: type[Section]) -> str:
-    """The equation of a class: the indented lines of its docstring."""
+    """Return the equation of a class: the indented lines of its docstring."""
     lines = (inspect.getdoc(section) or "").splitlines()
     return "\n".join(" ".join(line.split()) for line in lines if line.startswith("    "))
 
@@ -77,7 +77,7 @@ def _described(heading: str, section: Section) -> Iterator[DescribedSection]:
 
 
 def _texts(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """The value of a field with its unit; a list of lists in one line each."""
+    """Yield the label and value of a field, with its unit; one item per line of a nested list."""
     if isinstance(value, tuple) and value and isinstance(value[0], (tuple, Curve)):
         for index, part in enumerate(value):
             yield f"{name}.{index}", _with_unit(name, part)

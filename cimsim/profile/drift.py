@@ -1,7 +1,7 @@
-"""Drift and relaxation: what becomes of a conductance after programming.
+"""Drift and relaxation: changes of a conductance after programming.
 
-Where a temperature of storage or an activation energy is given, ``t`` in the equations is the time
-at the reference temperature, see :class:`cimsim.profile.AgingEffect`.
+If a storage temperature or an activation energy is given, ``t`` in the equations is the time at the
+reference temperature; see :class:`cimsim.profile.AgingEffect`.
 """
 
 from __future__ import annotations
@@ -27,29 +27,29 @@ class PowerLawDrift(AgingEffect):
         g(t) = g_programmed * ((t + t0) / t0)^(-nu),    t = age since programming
         nu = strength * T_s / T * |mu(r) + spread_strength * s(r) * xi|
         mu, s = nu_mean, nu_std at r = g_target / g_ref (floored at 1e-7)
-        T_s / T: temperatures of storage and of operation in K; 1 where storage_C is null
+        T_s / T: storage and operating temperature in K; the ratio is 1 if storage_C is null
         xi = sqrt(device_share) d + sqrt(1 - device_share) c
         d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
-    Units: t and t0 in s, g in uS, nu has none. ``strength`` scales nu with its spread;
-    ``spread_strength`` scales only the difference from cell to cell. That stays when a cell is
-    written again, unless ``device_share`` says otherwise.
+    Units: t and t0 in s, g in uS, nu dimensionless. ``strength`` scales nu with its spread;
+    ``spread_strength`` scales only the difference between cells. A cell keeps this difference when
+    it is written again, unless ``device_share`` is below 1.
 
-    Relaxation overcomes barriers of ``k_B T_s ln t``, and so lifts the energy that carriers need at
-    the temperature of reading: a cell that waited in the heat and is read in the cold has drifted
-    ``T_s / T`` times as far, in decades. At one and the same temperature exponents are alike. An
-    activation energy shortens t0 on top of that.
+    Relaxation overcomes barriers of ``k_B T_s ln t`` and thereby raises the activation energy of
+    conduction at the read temperature: a cell stored hot and read cold has drifted ``T_s / T``
+    times as far, in decades. With equal storage and read temperatures the exponent does not depend
+    on temperature. An activation energy additionally shortens t0.
     Source: Joshi et al., Nat. Commun. 11, 2473 (2020); Nandakumar et al., ICECS 2019. Temperature:
     Boniardi and Ielmini, Appl. Phys. Lett. 98, 243506 (2011), without their Meyer-Neldel term;
-    Ielmini et al., Appl. Phys. Lett. 92, 193511 (2008); that drift of Ge2Sb2Te5 is a growth of the
-    activation energy, Wimmer et al., Front. Phys. 2, 75 (2014).
+    Ielmini et al., Appl. Phys. Lett. 92, 193511 (2008); drift of Ge2Sb2Te5 as growth of the
+    activation energy: Wimmer et al., Front. Phys. 2, 75 (2014).
     """
 
     kind: Literal["power-law"] = "power-law"
     t0_s: Positive = Field(description="time from programming to the first read")
     g_ref_uS: Positive = Field(description="conductance at which r = 1")
     nu_mean: AnyCurve = Field(description="mean drift exponent over r")
-    nu_std: AnyCurve = Field(description="spread of the drift exponent from cell to cell, over r")
+    nu_std: AnyCurve = Field(description="cell-to-cell spread of the drift exponent over r")
     device_share: Fraction = Field(default=1.0, description=SHARE)
 
     @classmethod
@@ -62,56 +62,56 @@ class PowerLawDrift(AgingEffect):
         return super().uses_temperature or self.storage_C is not None
 
     def steepness(self, temperature_C: float) -> float:
-        """``T_s / T`` at the operating temperature ``temperature_C``."""
+        """Return ``T_s / T`` at the operating temperature ``temperature_C``."""
         if self.storage_C is None:
             return 1.0
         return (self.storage_C + _ZERO_C_K) / (temperature_C + _ZERO_C_K)
 
 
 class LogRelaxation(AgingEffect):
-    """Relaxation of filamentary memory that goes on with the logarithm of time.
+    """Relaxation of filamentary memory with the logarithm of time.
 
         g(t) = g + strength * (shift * L + spread_strength * max(0, sigma0 + slope * L) * xi)
         L = max(0, ln(t / t0)),    xi = sqrt(device_share) d + sqrt(1 - device_share) c
         d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
-    Before t0 the spread is that of t0. Units: t and t0 in s, g, shift, sigma0 and slope in uS.
+    Before t0, the spread equals that at t0. Units: t and t0 in s; g, shift, sigma0 and slope in uS.
     Source: Falcone et al. (2025), arXiv:2502.04524.
     """
 
     kind: Literal["log-relaxation"] = "log-relaxation"
-    t0_s: Positive = Field(description="age at which the logarithm begins")
+    t0_s: Positive = Field(description="age at which the relaxation starts")
     shift_uS: Number = Field(description="change of the mean per natural logarithm of time")
     sigma0_uS: NonNegative = Field(description="spread at t0")
     slope_uS: Number = Field(description="change of the spread per natural logarithm of time")
 
 
 class TabulatedDrift(AgingEffect):
-    """Mean change and spread around it, known at a few ages.
+    """Mean change and spread, tabulated at several ages.
 
         g(t) = g + strength * (shift(r, t) + spread_strength * max(0, sigma(r, t)) * xi)
         r = g_target / g_ref,    xi = sqrt(device_share) d + sqrt(1 - device_share) c
         d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
-    Both are interpolated linearly in ln t between the ages of the table and constant outside it.
-    With ``temperatures_C`` there is such a table for each temperature of storage, one after the
-    other in ``sigma_uS`` and ``shift_uS``; between two of them both are interpolated linearly in
-    1 / T (Arrhenius coordinates, T in K), and constant outside.
+    Both are interpolated linearly in ln t between the ages of the table and are constant outside.
+    With ``temperatures_C``, ``sigma_uS`` and ``shift_uS`` concatenate one such table per storage
+    temperature; between two temperatures both are interpolated linearly in 1 / T (Arrhenius
+    coordinates, T in K), and they are constant outside.
     Units: t in s, g, g_ref, shift and sigma in uS.
     Source: Wan et al., Nature 608, 504 (2022); Agrawal et al., IEDM 2022.
     """
 
     kind: Literal["tabulated"] = "tabulated"
-    g_ref_uS: Positive = Field(description="conductance that the curves are written in")
+    g_ref_uS: Positive = Field(description="conductance at which r = 1")
     times_s: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(
         description="ages of the table, ascending"
     )
     temperatures_C: tuple[Celsius, ...] = Field(
-        default=(), description="temperatures of the tables, ascending; none is one for all"
+        default=(), description="temperatures of the tables, ascending; empty: one table for all"
     )
-    sigma_uS: tuple[AnyCurve, ...] = Field(description="the spread over r, one curve for each age")
+    sigma_uS: tuple[AnyCurve, ...] = Field(description="spread over r, one curve for each age")
     shift_uS: tuple[AnyCurve, ...] = Field(
-        default=(), description="the mean change over r, one curve for each age, or none"
+        default=(), description="mean change over r, one curve for each age; empty: no change"
     )
 
     @classmethod
@@ -125,8 +125,10 @@ class TabulatedDrift(AgingEffect):
         return super().uses_temperature or by_table
 
     def tables_at(self, temperature_C: float) -> tuple[tuple[int, float], ...]:
-        """Which tables apply at the operating temperature ``temperature_C``, by their number, and
-        with which weights; the weights add up to 1."""
+        """Return index and weight of each table that applies at ``temperature_C``.
+
+        ``temperature_C`` is the operating temperature. The weights add up to 1.
+        """
         stored_C = self.stored_at_C(temperature_C)
         known = self.temperatures_C
         above = sum(celsius <= stored_C for celsius in known)
@@ -142,7 +144,7 @@ class TabulatedDrift(AgingEffect):
     @classmethod
     def _ascending(cls, times: tuple[float, ...]) -> tuple[float, ...]:
         if any(later <= earlier for earlier, later in pairwise(times)):
-            raise ValueError("the ages must ascend")
+            raise ValueError("the ages must be in ascending order")
         return times
 
     @field_validator("temperatures_C")
@@ -151,7 +153,7 @@ class TabulatedDrift(AgingEffect):
         cls, temperatures: tuple[float, ...], info: ValidationInfo
     ) -> tuple[float, ...]:
         if any(later <= earlier for earlier, later in pairwise(temperatures)):
-            raise ValueError("the temperatures must ascend")
+            raise ValueError("the temperatures must be in ascending order")
         if temperatures and info.data.get("activation_eV"):
             raise ValueError("give either 'activation_eV' or tables over temperature, not both")
         return temperatures

@@ -1,4 +1,4 @@
-"""Writes profiles as YAML, and their format as a JSON schema for editors."""
+"""Export of profiles as YAML and of their format as a JSON schema."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import yaml
 from cimsim.profile.model import Profile
 from cimsim.profile.yaml_scalars import parse_scalar
 
-# In a file, the numbers of a section come first, then the knobs, then the source.
+# Order within a section of a file: numbers, knobs, source.
 _LAST = ("strength", "spread_strength", "source")
 
 
 def dump_profile(profile: Profile) -> str:
-    """The profile as YAML text with every value written out; loading it gives an equal profile."""
+    """Return the profile as YAML text with all values; loading it gives an equal profile."""
     data = _in_order(profile.model_dump(mode="json"))
     return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
 
 
 def profile_schema() -> dict[str, Any]:
-    """The JSON schema of a profile's file, for completion and checks in editors.
+    """Return the JSON schema of profile files, for completion and validation in editors.
 
-    Files that use ``extends`` may leave out anything, so the sections that merge require nothing.
+    Files with ``extends`` may omit any key, so mergeable sections have no required keys.
     """
     schema = Profile.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["properties"]["extends"] = {
         "type": "string",
-        "description": "name or file of the profile that this one builds on",
+        "description": "name or file of the profile that this one extends",
     }
     fault_map = schema["$defs"]["FaultMap"]
     fault_map["properties"]["file"] = {
@@ -48,7 +48,7 @@ def profile_schema() -> dict[str, Any]:
 
 
 def _union_members(schema: Any) -> Iterator[str]:
-    """Names of the definitions that are told apart by their kind."""
+    """Yield the names of the definitions that are selected by ``kind``."""
     if isinstance(schema, dict):
         mapping = schema.get("discriminator", {}).get("mapping", {})
         yield from (reference.rpartition("/")[2] for reference in mapping.values())
@@ -67,7 +67,7 @@ def _in_order(data: Any) -> Any:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes the texts that our reader, unlike YAML 1.1, would take for something else."""
+    """Quotes strings that the profile reader would parse as another type."""
 
     def represent_text(self, text: str) -> yaml.Node:
         style = None if parse_scalar(text) == text else "'"

@@ -1,4 +1,4 @@
-"""Reads a profile's file and those that it extends into one tree."""
+"""Reading of a profile and of the profiles that it extends into one tree."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _DEEPEST = 20
 
 
 def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> tuple[Node | None, list[Issue]]:
-    """The tree of a profile, laid over what it extends; no tree if a file cannot be read.
+    """Return the tree of a profile merged over the profiles that it extends, and all issues.
 
-    Mappings merge key by key; lists, single values and mappings of another ``kind`` replace.
-    ``name`` is not inherited, and neither is the source of a number that was replaced.
+    The tree is None if a file cannot be read. Mappings merge key by key; lists, single values and
+    mappings of another ``kind`` replace the inherited value. ``name`` and the source of a replaced
+    number are not inherited.
     """
     return _read(path, None, extended_by)
 
@@ -27,7 +28,7 @@ def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> tuple[Node | No
 def _read(
     path: Path, named_at: Place | None, extended_by: tuple[Path, ...]
 ) -> tuple[Node | None, list[Issue]]:
-    """``named_at`` is the place of the ``extends`` that led here, if one did."""
+    """Read one file; ``named_at`` is the place of the ``extends`` key that names it, if any."""
     by = "" if named_at is None else str(named_at)
     file = str(path)
     try:
@@ -45,7 +46,7 @@ def _read(
     if root is None:
         return None, issues
     if not isinstance(root.value, dict):
-        return None, [*issues, root.place.issue("a profile is made of keys, 'key: value'")]
+        return None, [*issues, root.place.issue("a profile must consist of 'key: value' pairs")]
     root, map_faults = with_fault_maps(root, path)
     issues += map_faults
     assert isinstance(root.value, dict)
@@ -59,24 +60,24 @@ def _read_base(
     extends: Node, path: Path, extended_by: tuple[Path, ...]
 ) -> tuple[Node | None, list[Issue]]:
     if not isinstance(extends.value, str):
-        return None, [extends.place.issue("must be the name or the file of a profile", "extends")]
+        return None, [extends.place.issue("must be the name or file of a profile", "extends")]
     try:
         base_path = find_profile(extends.value, beside=path.parent)
         is_cycle = os.path.realpath(base_path) in map(os.path.realpath, extended_by)
-    except ValueError as error:  # an unknown name, or what cannot be a path at all
+    except ValueError as error:  # an unknown name or an invalid path
         return None, [extends.place.issue(str(error), "extends")]
     if is_cycle:
         chain = " -> ".join(other.name for other in (*extended_by, base_path))
         return None, [extends.place.issue(f"a profile cannot extend itself: {chain}", "extends")]
     if len(extended_by) > _DEEPEST:
-        message = f"at most {_DEEPEST} profiles may extend each other; write some of them out"
+        message = f"at most {_DEEPEST} profiles may extend each other; merge some of them"
         return None, [extends.place.issue(message, "extends")]
     base, issues = _read(base_path, extends.place, extended_by)
     return base and _without("name", base), issues
 
 
 def merge(base: Node, own: Node) -> Node:
-    """``own`` laid over ``base``."""
+    """Merge ``own`` over ``base``."""
     if not (isinstance(base.value, dict) and isinstance(own.value, dict)):
         return own
     kinds = {section["kind"].value for section in (base.value, own.value) if "kind" in section}
@@ -87,7 +88,7 @@ def merge(base: Node, own: Node) -> Node:
         merged[key] = merge(merged[key], node) if key in merged else node
     old, new = _sources(base.value), _sources(own.value)
     if old and (new or old.keys() & own.value.keys()):
-        # One source for each number, so that none is claimed for a number that was replaced.
+        # Split into one source per number, so that a replaced number does not keep the old source.
         kept = {key: node for key, node in old.items() if key not in own.value}
         stated = own.value.get("source", own)
         merged["source"] = Node(kept | new, stated.place, stated.key_place)
@@ -95,7 +96,7 @@ def merge(base: Node, own: Node) -> Node:
 
 
 def _sources(section: dict[str, Node]) -> dict[str, Node]:
-    """The source of each number of a section."""
+    """Return the source of each number of a section."""
     source = section.get("source")
     if source is None:
         return {}

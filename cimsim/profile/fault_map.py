@@ -1,4 +1,4 @@
-"""Reads the fault map that a profile names, so that the profile holds it from then on."""
+"""Reading of fault maps from CSV files into the tree of a profile."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _LARGEST = 2_000_000
 
 
 def with_fault_maps(root: Node, path: Path) -> tuple[Node, list[Issue]]:
-    """``root`` with the ``file`` of every fault map replaced by the ``cells`` in it.
+    """Return ``root`` with the ``file`` of each fault map replaced by its ``cells``, and issues.
 
-    The file is a CSV with the columns row, column, device and g_uS; a relative path starts at the
-    folder of the profile ``path``.
+    The file is a CSV with the columns row, column, device and g_uS; relative paths are resolved
+    against the folder of the profile ``path``.
     """
     issues: list[Issue] = []
     cell = _inner(root, "cell")
@@ -63,7 +63,7 @@ def _read(path: Path, named_at: Place, issues: list[Issue]) -> list[Node]:
         text = read_bytes(path, _LARGEST).decode("utf-8-sig")
         lines = list(csv.reader(io.StringIO(text, newline="")))
     except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no CSV text"
+        reason = error.strerror if isinstance(error, OSError) else "not a CSV file"
         issues.append(named_at.issue(f"cannot read the fault map {path}: {reason}"))
         return []
     whole = Place(str(path), by=str(named_at))
@@ -74,7 +74,7 @@ def _read(path: Path, named_at: Place, issues: list[Issue]) -> list[Node]:
         issues.append(whole.issue(message))
         return []
     if len(lines) - 1 > _MOST_CELLS:
-        message = f"{len(lines) - 1} cells are too many for a map (at most {_MOST_CELLS}); "
+        message = f"a fault map has at most {_MOST_CELLS} cells, not {len(lines) - 1}; "
         issues.append(whole.issue(message + "give a rate with 'kind: stuck' instead"))
         return []
     cells = []

@@ -1,4 +1,4 @@
-"""Faults: cells and lines that do not work, whatever is written to them."""
+"""Faults: cells and lines that do not work."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from cimsim.profile.fields import Fraction, Index, NonNegative
 
 
 class StuckCells(Effect):
-    """Cells that hold one conductance for ever.
+    """Cells with a fixed conductance.
 
         g = g_stuck with probability min(1, strength * rate), per cell, once per chip
         g_stuck = g_min, g_max, or uniform between the two
 
-    Several such effects exclude each other, so that each keeps its rate. Units: rate is a fraction
-    of all cells.
-    Source: textbook model; the rate is the device's.
+    Several such effects never apply to the same cell, so that each keeps its rate. Units: rate is a
+    fraction of all cells.
+    Source: textbook model; the rate comes from the device.
     """
 
     kind: Literal["stuck"] = "stuck"
-    at: Literal["g_min", "g_max", "random"] = Field(description="where the cells are stuck")
-    rate: Fraction = Field(description="fraction of cells")
+    at: Literal["g_min", "g_max", "random"] = Field(
+        description="conductance at which the cells are stuck"
+    )
+    rate: Fraction = Field(description="fraction of stuck cells")
 
 
 class DeadLines(Effect):
@@ -32,14 +34,14 @@ class DeadLines(Effect):
         row (all of its cells in a tile) or column (one bit line of a tile) open: g = 0,
         with probability min(1, strength * rate) per line, once per chip
 
-    An open line stays open whatever else is wrong with its cells. Units: rates are fractions of all
-    lines.
-    Source: textbook model; the rates are the device's.
+    Open lines take precedence over all other faults of their cells. Units: rates are fractions of
+    all lines.
+    Source: textbook model; the rates come from the device.
     """
 
     kind: Literal["dead-lines"] = "dead-lines"
-    row_rate: Fraction = Field(default=0.0, description="fraction of rows (word lines)")
-    column_rate: Fraction = Field(default=0.0, description="fraction of columns (bit lines)")
+    row_rate: Fraction = Field(default=0.0, description="fraction of open rows (word lines)")
+    column_rate: Fraction = Field(default=0.0, description="fraction of open columns (bit lines)")
 
 
 class FaultMap(Effect):
@@ -48,8 +50,8 @@ class FaultMap(Effect):
         g[row, column, device] = g_uS for every entry of the map, if strength > 0
 
     Rows and columns count from 0 within a tile; device 0 is the first cell of a weight (the
-    positive one of a pair), 1 the second. In a file, ``file: map.csv`` with the columns row,
-    column, device, g_uS may stand for ``cells``; its path starts at the profile's folder.
+    positive cell of a pair), device 1 the second. A profile may give ``file: map.csv`` (columns
+    row, column, device, g_uS) instead of ``cells``; its path is relative to the profile's folder.
     Units: g in uS.
     Source: the measurement.
     """

@@ -1,4 +1,4 @@
-"""The kinds of values that a profile is made of."""
+"""Types of the values in a profile."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-# Chips are computed in float32, which ends at 3e38, and noise in squares: what is larger than any
-# quantity of a device (or, as a divisor, smaller) would become infinite or no number on the way.
+# Chips are simulated in float32 (largest value 3e38) and noise is squared: values beyond any
+# physical quantity (or, for divisors, below) would overflow to infinity or NaN.
 LARGEST = 1e12
 _SMALLEST_DIVISOR = 1e-12
 _LARGEST_KNOB = 1e6
@@ -21,25 +21,25 @@ def _not_too_large(value: float) -> float:
     if abs(value) > LARGEST:
         raise PydanticCustomError(
             "number_range",
-            "must lie between {low} and {high}; no quantity of a device is larger (got {value})",
+            "must be between {low} and {high}, the largest quantities of a device (got {value})",
             {"low": f"{-LARGEST:g}", "high": f"{LARGEST:g}", "value": f"{value:g}"},
         )
     return value
 
 
 def _neither_too_large_nor_small(value: float) -> float:
-    # In one function: of two validators of a field, pydantic 2.9 keeps the last.
+    # In one function because pydantic 2.9 keeps only the last of two validators of a field.
     _not_too_large(value)
     if 0 < value < _SMALLEST_DIVISOR:
         raise PydanticCustomError(
             "number_range",
-            "must be {low} or more; no quantity of a device that is not 0 is smaller (got {value})",
+            "must be {low} or more, the smallest nonzero quantity of a device (got {value})",
             {"low": f"{_SMALLEST_DIVISOR:g}", "value": f"{value:g}"},
         )
     return value
 
 
-# Strict: a quoted "0.1", true or 8.0 bits is a slip of the pen in the file, not a number to guess.
+# Strict: a quoted "0.1", true or 8.0 bits is a mistake in the file and is not converted.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False), AfterValidator(_not_too_large)]
 NonNegative = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0), AfterValidator(_neither_too_large_nor_small)]
@@ -56,7 +56,7 @@ Paragraph = Annotated[
 
 
 class KnobMark:
-    """Marks a dimensionless factor that the user turns; no paper can be its source."""
+    """Marks a dimensionless factor that the user sets; it needs no source."""
 
 
 Knob = Annotated[NonNegative, Field(le=_LARGEST_KNOB), KnobMark()]
@@ -66,13 +66,13 @@ def _one_sentence_or_one_per_number(value: Any) -> Any:
     texts = list(value.values()) if isinstance(value, Mapping) else [value]
     if value is not None and not all(isinstance(text, str) and text.strip() for text in texts):
         raise PydanticCustomError(
-            "source", "a source is one sentence, or a mapping from each number to its sentence"
+            "source", "must be one sentence, or a mapping from each number to its sentence"
         )
     return value
 
 
 def _whole_number(value: Any) -> Any:
-    if type(value) is not int:  # a literal would take true and 1.0 for 1
+    if type(value) is not int:  # Literal[1] would accept true and 1.0
         raise PydanticCustomError("int_type", "must be a whole number")
     return value
 

@@ -1,4 +1,4 @@
-"""What of a profile decides how its chips compute, as text; what they cost is left out."""
+"""Fingerprint of the parts of a profile that affect results; cost is excluded."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from cimsim.profile.model import Profile
 
 
 def fingerprint(profile: Profile) -> str:
-    """``profile`` as JSON without its cost, the overrides of that, and the works cited only there.
+    """Return ``profile`` as JSON without its cost, cost overrides, and works cited only there.
 
-    Two profiles with the same fingerprint give the same results, so what was computed with one is
+    Two profiles with the same fingerprint give the same results, so results of one are
+    valid for the other.
     valid for the other.
 
     >>> from cimsim.profile import load_profile

@@ -1,4 +1,4 @@
-"""Effects that are so large that float32 makes infinity or no number of them are refused."""
+"""Checks that reject effects so large that float32 would overflow."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _ZERO_C_K = 273.15
 
 
 def refuse_too_large(effect: Effect, g_uS: float) -> None:
-    """Check every curve and number of ``effect`` up to the conductance ``g_uS``.
+    """Check all curves and numbers of ``effect`` up to the conductance ``g_uS``.
 
     Raises:
-        ValueError: if one is too large.
+        ValueError: if a value is too large.
     """
     factor = effect.strength
     if isinstance(effect, SpreadEffect):
@@ -34,31 +34,31 @@ def refuse_too_large(effect: Effect, g_uS: float) -> None:
         exponent = effect.k_per_V * effect.v_read_V
         if exponent > _LARGEST_EXPONENT:
             raise ValueError(
-                f"k_per_V times v_read_V is {exponent:.3g}, more than {_LARGEST_EXPONENT:g}, "
-                "where no current is finite"
+                f"k_per_V times v_read_V must be at most {_LARGEST_EXPONENT:g}, not "
+                f"{exponent:.3g}, or currents overflow"
             )
     r = g_uS / float(getattr(effect, "g_ref_uS", g_uS))
     for name, bound in _bounds(effect, r):
         if not bound * factor <= LARGEST:
             raise ValueError(
-                f"'{name}' reaches {bound * factor:.3g} at {g_uS:g} uS, with its strength; no "
-                f"quantity of a device is larger than {LARGEST:g}; check its numbers and 'g_ref_uS'"
+                f"'{name}' times strength reaches {bound * factor:.3g} at {g_uS:g} uS, more than "
+                f"the limit of {LARGEST:g}; check its numbers and 'g_ref_uS'"
             )
 
 
 def refuse_extreme_temperature(effect: Effect, temperature_C: float) -> None:
-    """Check what a temperature makes of conductances.
+    """Check the change of conductances at the temperature ``temperature_C``.
 
     Raises:
-        ValueError: if no float32 holds it.
+        ValueError: if the change is too large for float32.
     """
     if isinstance(effect, AgingEffect):
         exponent = abs(effect.log_acceleration(temperature_C))
         if exponent > _LARGEST_ACCELERATION:
             raise ValueError(
-                f"time passes e^{exponent:.3g} times as fast or as slowly as at "
-                f"{effect.reference_C:g} degrees Celsius, which it does in no cell; check "
-                "'activation_eV' and 'storage_C'"
+                f"aging is e^{exponent:.3g} times as fast or as slow as at "
+                f"{effect.reference_C:g} degrees Celsius, more than the limit of "
+                f"e^{_LARGEST_ACCELERATION:g}; check 'activation_eV' and 'storage_C'"
             )
     if isinstance(effect, ArrheniusTemperature):
         inverse = 1 / (temperature_C + _ZERO_C_K) - 1 / (effect.reference_C + _ZERO_C_K)
@@ -66,19 +66,21 @@ def refuse_extreme_temperature(effect: Effect, temperature_C: float) -> None:
         if exponent > _LARGEST_EXPONENT:
             raise ValueError(
                 f"conductances change by e^{exponent:.3g} between {effect.reference_C:g} and "
-                f"{temperature_C:g} degrees Celsius, which no cell does"
+                f"{temperature_C:g} degrees Celsius, more than the limit of "
+                f"e^{_LARGEST_EXPONENT:g}; check 'activation_eV' and 'temperature_C'"
             )
     if isinstance(effect, LinearTemperature):
         change = effect.strength * abs(temperature_C - effect.reference_C)
         if change * effect.alpha_per_K.largest(1.0) > _LARGEST_CHANGE:
             raise ValueError(
                 f"conductances change more than {_LARGEST_CHANGE:g} times between "
-                f"{effect.reference_C:g} and {temperature_C:g} degrees Celsius, which no cell does"
+                f"{effect.reference_C:g} and {temperature_C:g} degrees Celsius; check "
+                "'alpha_per_K' and 'temperature_C'"
             )
 
 
 def _bounds(effect: Effect, r: float) -> Iterator[tuple[str, float]]:
-    """Every curve of ``effect`` and every number that its strength multiplies, with its size."""
+    """Yield name and magnitude of each curve and each number that the strength multiplies."""
     for name in type(effect).model_fields:
         value = getattr(effect, name)
         curves = value if isinstance(value, tuple) else (value,)

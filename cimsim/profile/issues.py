@@ -1,4 +1,4 @@
-"""What is wrong with a profile, and where."""
+"""Issues of a profile, each with its position in a file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ _LONGEST_MESSAGE = 400
 
 @dataclass(frozen=True)
 class Issue:
-    """One thing that is wrong.
+    """One error in a profile.
 
-    ``file`` is a file, or the ``--set key=value`` that is wrong; then ``line`` is 0, as it is for a
-    file that cannot be read. Lines and
-    columns count from 1. ``path`` names the key as an override would, such as ``cell.drift.0``.
-    ``by`` is the place (``file:line:column``) where the profile that was asked for, or one that
-    it extends, names the file; empty for the profile that was asked for.
+    ``file`` is a file or an override, ``--set key=value``. ``line`` is 0 for an override and for a
+    file that cannot be read; lines and columns count from 1. ``path`` names the key as an override
+    does, such as ``cell.drift.0``. ``by`` is the place (``file:line:column``) where another profile
+    names the file; empty for the profile that was requested.
     """
 
     file: str
@@ -39,14 +38,14 @@ class Issue:
         return f"{place}: {path}{_shortened(self.message, _LONGEST_MESSAGE)}{by}"
 
     def position(self) -> tuple[object, ...]:
-        """Sorts faults by file and line, those of no line last."""
+        """Return a sort key: by file and line, issues without a line last."""
         return (self.line == 0, self.file, self.line, self.column, self.path, self.message)
 
 
 class ProfileError(CimsimError):
-    """A profile cannot be used; ``faults`` holds everything that is wrong with it.
+    """A profile cannot be used; ``issues`` lists all errors in it.
 
-    The message shows the first 100 of them.
+    The message contains the first 100 issues.
     """
 
     def __init__(self, issues: Iterable[Issue]) -> None:
@@ -55,14 +54,14 @@ class ProfileError(CimsimError):
 
 
 def issue_lines(issues: Sequence[Issue]) -> list[str]:
-    """A line for each of the first 100 faults, and how many more there are."""
+    """Return one line for each of the first 100 issues, and one with the number of the others."""
     lines = list(map(str, issues[:MOST_ISSUES]))
     more = len(issues) - MOST_ISSUES
-    return lines if more <= 0 else [*lines, f"and {more} more; mend these first"]
+    return lines if more <= 0 else [*lines, f"and {more} more; fix these first"]
 
 
 def _shortened(text: str, longest: int) -> str:
-    """``text`` on one line, with its middle left out where it is long."""
+    """Return ``text`` on one line, with the middle of a long text replaced by an ellipsis."""
     text = one_line(text)
     half = longest // 2
     return text if len(text) <= longest else f"{text[:half]}…{text[-half:]}"

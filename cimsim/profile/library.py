@@ -1,4 +1,4 @@
-"""Where profiles are: those that come with cimsim, and files of one's own."""
+"""Lookup of profiles: those shipped with cimsim, and the user's files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _SUFFIXES = (".yaml", ".yml")
 
 
 def profile_names() -> list[str]:
-    """Names of the profiles that come with cimsim, sorted."""
+    """Return the sorted names of the profiles shipped with cimsim."""
     return sorted(path.stem for path in _folder().glob("*.yaml"))
 
 
 def typed_profile(name: str) -> str:
-    """How the profile of that name is typed: a profile of one's own is a file of its name.
+    """Return the command-line argument for a profile: its name if shipped, else its file name.
 
     >>> typed_profile("ideal"), typed_profile("mine")
     ('ideal', 'mine.yaml')
@@ -28,10 +28,10 @@ def typed_profile(name: str) -> str:
 
 
 def profile_path(name: str) -> Path:
-    """The file of a profile that comes with cimsim.
+    """Return the file of a profile shipped with cimsim.
 
     Raises:
-        CimsimError: if there is none of that name.
+        CimsimError: if there is no profile of that name.
     """
     if name not in profile_names():
         raise CimsimError(f"{unknown('profile', name, profile_names())} (a file ends in .yaml)")
@@ -39,16 +39,16 @@ def profile_path(name: str) -> Path:
 
 
 def find_profile(name_or_path: str | Path, beside: Path | None = None) -> Path:
-    """The file that a name or a path means; a relative path starts at the folder ``beside``.
+    """Return the file of a profile name or path; relative paths start at the folder ``beside``.
 
     Raises:
-        CimsimError: if it is a name and there is no profile of that name, begins with the home
-            folder of a user that is not there, or is neither.
+        CimsimError: if there is no profile of that name, if the path starts with the home folder
+            of an unknown user, or if the type is wrong.
     """
     if not isinstance(name_or_path, str | Path):
         raise CimsimError(
-            "a profile is a name such as 'pcm-ibm-2020', a file that ends in .yaml, or a Profile, "
-            f"not a {type(name_or_path).__name__}"
+            "a profile must be a name such as 'pcm-ibm-2020', a file that ends in .yaml, or a "
+            f"Profile, not a {type(name_or_path).__name__}"
         )
     text = str(name_or_path)
     is_path = isinstance(name_or_path, Path) or text.endswith(_SUFFIXES)

@@ -1,4 +1,4 @@
-"""Loads a profile, or says everything that is wrong with it and where."""
+"""Loading of profiles, with all errors reported at once."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from cimsim.profile.overrides import override_profile
 from cimsim.profile.paths import dotted, without_tags
 from cimsim.profile.yaml_tree import Node, Place
 
-_MOST_EXPLAINED = 200  # of a file; to say what each of 100,000 faults is takes minutes
+_MOST_EXPLAINED = 200  # per file; explaining 100,000 issues takes minutes
 
 
 def load_profile(
     name_or_path: str | Path, overrides: Mapping[str, object] | Sequence[str] = ()
 ) -> Profile:
-    """The profile of that name or file, with some of its values set by hand.
+    """Load the profile of a name or file and override some of its values.
 
     Args:
         name_or_path: a name from :func:`profile_names`, or a file ending in ``.yaml``.
@@ -32,7 +32,7 @@ def load_profile(
 
     Raises:
         CimsimError: if there is no profile of that name.
-        ProfileError: if the file or an override is wrong; it names every fault and its place.
+        ProfileError: if the file or an override is wrong; it lists every issue with its place.
 
     >>> load_profile("pcm-ibm-2020", ["adc.bits=4"]).adc.bits
     4
@@ -44,7 +44,7 @@ def load_profile(
 
 
 def validate_file(path: str | Path) -> list[Issue]:
-    """Everything that is wrong with a file, sorted by position; nothing if it is a profile."""
+    """Return all issues of a file, sorted by position; empty for a valid profile."""
     return sorted(_read(Path(path))[1], key=Issue.position)
 
 
@@ -54,7 +54,7 @@ def _read(path: Path) -> tuple[Profile | None, list[Issue]]:
         return None, issues
     data = tree.plain()
     if not any(key in Profile.model_fields for key in data):
-        message = "not a device profile, which begins with 'schema_version: 1'"
+        message = "not a device profile; a profile begins with 'schema_version: 1'"
         return None, [*issues, tree.place.issue(message)]
     try:
         profile = Profile.model_validate(data)
@@ -62,7 +62,7 @@ def _read(path: Path) -> tuple[Profile | None, list[Issue]]:
         details = failure.errors(include_url=False)
         explained = [_issue(detail, tree, data) for detail in details[:_MOST_EXPLAINED]]
         if len(details) > _MOST_EXPLAINED:
-            message = f"{len(details) - _MOST_EXPLAINED} more faults; mend the others first"
+            message = f"{len(details) - _MOST_EXPLAINED} more issues; fix the others first"
             explained.append(tree.place.issue(message))
         return None, issues + explained
     return (None if issues else profile), issues
@@ -78,7 +78,7 @@ def _issue(detail: ErrorDetails, tree: Node, data: Any) -> Issue:
 
 
 def _place_of(loc: tuple[int | str, ...], tree: Node, of_the_key: bool) -> Place:
-    """Where the value at ``loc`` stands, or the innermost part of it that exists."""
+    """Return the place of the value at ``loc``, or of its innermost section that exists."""
     node = tree
     for part in loc:
         inner = node.value

@@ -1,4 +1,4 @@
-"""Pydantic's findings in words for someone who edits a YAML file."""
+"""Messages for pydantic's errors, worded for the author of a YAML file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NUMBER_TYPES = ("float_type", "int_type", "int_from_float")
 
 
 def explain(detail: ErrorDetails) -> str:
-    """What is wrong with a value, and what it should be, in one sentence."""
+    """Return one sentence: what a value must be, and what was given."""
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind in _NUMBER_TYPES:
         return _not_a_number("a whole number" if kind.startswith("int") else "a number", value)
@@ -24,7 +24,7 @@ def explain(detail: ErrorDetails) -> str:
         tag = value["kind"]
         return unknown("kind", tag, known) if isinstance(tag, str) else f"must be text {_got(tag)}"
     if kind == "union_tag_not_found":
-        return "missing key 'kind', which names the equation of this effect"
+        return "missing key 'kind', which selects the equation of this effect"
     if kind == "literal_error":
         return _not_one_of(str(context["expected"]), value)
     if kind == "string_type":
@@ -37,7 +37,7 @@ def explain(detail: ErrorDetails) -> str:
     )
 
 
-_SECTION = "must be a section with keys of its own {got}"
+_SECTION = "must be a section of 'key: value' pairs {got}"
 _SENTENCES = {
     "finite_number": "must be a finite number {got}",
     "greater_than": "must be greater than {gt:g} {got}",
@@ -56,7 +56,7 @@ _SENTENCES = {
 
 def _not_a_number(expected: str, value: Any) -> str:
     if isinstance(value, str) and _WITH_UNIT.fullmatch(value):
-        return f"write the number alone, the unit is in the key {_got(value)}"
+        return f"must be a number without a unit; the key contains the unit {_got(value)}"
     if isinstance(value, str) and isinstance(parse_scalar(value), (int, float)):
         return f"must be {expected}; leave out the quotes {_got(value)}"
     return f"must be {expected} {_got(value)}"

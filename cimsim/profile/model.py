@@ -1,4 +1,4 @@
-"""The profile: one typed, frozen object that describes a chip."""
+"""The profile: a typed, frozen description of a chip."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cimsim.profile.base import Section
 from cimsim.profile.cell_and_array import ArraySpec, CellSpec
 from cimsim.profile.converters import ADC, DAC
 from cimsim.profile.cost import CostRates
-from cimsim.profile.effect import map_effects
+from cimsim.profile.effect import effects_in, map_effects
 from cimsim.profile.faults import FaultMap
 from cimsim.profile.fields import Celsius, Paragraph, SchemaVersion, Text
 from cimsim.profile.finite import refuse_extreme_temperature
@@ -21,38 +21,38 @@ from cimsim.profile.wires import Wires
 
 
 class Profile(Section):
-    """One device in numbers, each with its unit in its name and its source beside it."""
+    """One chip technology in numbers, each with a unit in its name and a source."""
 
     schema_version: SchemaVersion = Field(description="version of this file format")
-    name: Text = Field(description="short name, the same as the file's")
-    title: Text = Field(description="one line")
+    name: Text = Field(description="short name, equal to the file's")
+    title: Text = Field(description="one-line title")
     description: Paragraph = Field(
-        default="", description="what is modelled, what is not, and the valid range"
+        default="", description="modeled effects, omitted effects, and the valid range"
     )
     sources: dict[str, Text] = Field(
-        default_factory=dict, description="the works that the sources name: key and full citation"
+        default_factory=dict, description="cited works: key and full citation"
     )
     temperature_C: Celsius = Field(default=25.0, description="operating temperature")
-    cell: CellSpec = Field(description="the memory device")
-    array: ArraySpec = Field(description="one tile of cells, and the digital sums behind it")
-    dac: DAC = Field(description="the converters of the inputs")
-    adc: ADC = Field(description="the converters of the outputs")
-    wires: Wires | None = Field(default=None, description="resistance of the lines; null is none")
+    cell: CellSpec = Field(description="the memory cell")
+    array: ArraySpec = Field(description="one tile of cells, and its digital sums")
+    dac: DAC = Field(description="converters of the inputs")
+    adc: ADC = Field(description="converters of the outputs")
+    wires: Wires | None = Field(default=None, description="resistance of the lines; null: none")
     cost: CostRates | None = Field(
         default=None,
-        description="energy, time and area of its operations, which change no result; null takes "
+        description="energy, time and area of the operations, without effect on results; null: "
         "generic numbers",
     )
     overrides: tuple[str, ...] = Field(
-        default=(), description="what was set by hand when the profile was loaded"
+        default=(), description="values set by hand when the profile was loaded"
     )
 
     @classmethod
     def known_keys(cls) -> list[str]:
-        """The keys of a file: the fields, and ``extends``, which the loader resolves."""
+        """Return the keys of a file: the fields, and ``extends``, which the loader resolves."""
         return [*super().known_keys(), "extends"]
 
-    # Validated field by field, so that each fault is reported beside all others and at its place.
+    # Validated field by field, so that every issue is reported, each at its place.
 
     @field_validator("cell")
     @classmethod
@@ -68,7 +68,7 @@ class Profile(Section):
     def _slices_have_digits(cls, array: ArraySpec, info: ValidationInfo) -> ArraySpec:
         cell = info.data.get("cell")
         if cell is not None and array.slices > 1 and cell.levels is None:
-            raise ValueError("slices are digits of a weight in base 'cell.levels'; set that too")
+            raise ValueError("'slices' above 1 requires 'cell.levels', the base of the digits")
         return array
 
     @field_validator("array")
@@ -77,21 +77,16 @@ class Profile(Section):
         cell = info.data.get("cell")
         if cell is None or not cell.signed:
             return array
-        effects = (*cell.programming_noise, *cell.read_noise)
-        others = (
-            *(cell.endurance, cell.variation, cell.drift, cell.temperature),
-            *(cell.faults, cell.iv, cell.levels),
-        )
         if (
             array.mapping != "single-device"
             or cell.g_min_uS != -cell.g_max_uS
-            or any(others)
-            or any(effect.kind not in ("gaussian", "relative") for effect in effects)
+            or cell.levels is not None
+            or not all(effect.allows_signed_cells for effect in effects_in(cell))
         ):
             raise ValueError(
-                "'cell.g_min_uS' is below 0, which no device is: it stands for a signed cell, with "
-                "g_min_uS = -g_max_uS, mapping 'single-device' and only noise that is gaussian or "
-                "relative"
+                "'cell.g_min_uS' below 0 selects an idealized signed cell, which requires "
+                "g_min_uS = -g_max_uS, the mapping 'single-device', and only noise that is "
+                "gaussian or relative"
             )
         return array
 
@@ -118,8 +113,8 @@ class Profile(Section):
             given = [g_uS for of_cell in array.pairs.table.g_uS for g_uS in of_cell]
             if min(given) < cell.g_min_uS or max(given) > cell.g_max_uS:
                 raise ValueError(
-                    f"'pairs.table' goes from {min(given):g} to {max(given):g} uS, but a cell is "
-                    f"written from {cell.g_min_uS:g} to {cell.g_max_uS:g} uS"
+                    f"'pairs.table' must be between g_min_uS and g_max_uS ({cell.g_min_uS:g} and "
+                    f"{cell.g_max_uS:g}), but its range is {min(given):g} to {max(given):g} uS"
                 )
         return array
 
@@ -129,8 +124,8 @@ class Profile(Section):
         cell = info.data.get("cell")
         if cell is not None and cell.iv is not None and cell.iv.strength and dac.bits is None:
             raise ValueError(
-                "'cell.iv' bends with voltage, and an ideal DAC has no full scale that could be "
-                "its 'v_read_V'; give 'bits' a number"
+                "an ideal DAC has no full-scale voltage for 'cell.iv'; set 'bits' to a number, or "
+                "remove 'cell.iv'"
             )
         return dac
 
@@ -140,9 +135,9 @@ class Profile(Section):
         cell, celsius = info.data.get("cell"), info.data.get("temperature_C")
         default = cls.model_fields["temperature_C"].default
         if cell is not None and celsius is not None and celsius != default:
-            kinds = [e.kind for e in (*cell.temperature, *cell.read_noise, *adc.errors)]
-            aging = any(effect.uses_temperature for effect in cell.drift)
-            if not (cell.temperature or aging or {"temperature", "thermal"} & set(kinds)):
+            if not any(
+                effect.uses_temperature for part in (cell, adc) for effect in effects_in(part)
+            ):
                 raise ValueError(
                     f"temperature_C is {celsius:g}, but nothing in this profile depends on "
                     "temperature; add 'cell.temperature', or leave temperature_C at 25"
@@ -156,21 +151,22 @@ class Profile(Section):
         gated = wires is not None and wires.cells == "gated" and wires.strength > 0
         if gated and dac is not None and not (dac.bit_serial or dac.coding == "duration"):
             raise ValueError(
-                "gated cells are on or off; set 'dac.bit_serial: true' or 'dac.coding: duration'"
+                "'cells: gated' requires 'dac.bit_serial: true' or 'dac.coding: duration', because "
+                "gated cells are either on or off"
             )
         array = info.data.get("array")
         if array is not None and wires is not None:
             if wires.pairs != "apart" and array.mapping != "differential-pair":
                 raise ValueError(
-                    f"'pairs: {wires.pairs}' places the cells of pairs, and the mapping "
-                    f"'{array.mapping}' has none"
+                    f"'pairs: {wires.pairs}' requires the mapping 'differential-pair', not "
+                    f"'{array.mapping}'"
                 )
             if gated and array.sensing == "voltage":
-                raise ValueError("a voltage is read from passive cells; set 'cells: passive'")
+                raise ValueError("'array.sensing: voltage' requires 'cells: passive'")
         return wires
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: every number with its meaning and source."""
+        """Return HTML for notebooks: every number with its meaning and source."""
         from cimsim.profile.describe import describe  # which describes this class
 
         about, *sections = describe(self)
@@ -180,9 +176,9 @@ class Profile(Section):
         return f"<p><strong>{escape(self.name)}</strong>: {escape(text)}</p>{''.join(parts)}"
 
     def scale_noise(self, factor: float) -> Profile:
-        """The same chip with every random effect ``factor`` times as large.
+        """Return a copy with every random effect multiplied by ``factor``.
 
-        Mean drift, bits and sizes stay. At 0 the chip has no randomness left, at 1 it is equal.
+        Mean drift, bits and sizes are unchanged. 0 removes all randomness, 1 changes nothing.
 
         Raises:
             CimsimError: if ``factor`` is negative or not finite.

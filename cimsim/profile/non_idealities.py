@@ -1,4 +1,4 @@
-"""Every non-ideality of a profile by name, to be switched off one by one or all but some."""
+"""Names of a profile's non-idealities, and profiles with some of them disabled."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from cimsim.profile.effect import Effect, map_effects
 from cimsim.profile.model import Profile
 from cimsim.suggest import unknown
 
-# A converter that something needs the range of is never null, but as fine as the format allows.
+# A converter whose range another effect needs gets this resolution instead of null.
 FINEST_BITS = 16
 
 
 def non_idealities(profile: Profile) -> tuple[str, ...]:
-    """Names of everything that is not ideal in ``profile``, in the order of a file.
+    """Return the names of all non-idealities of ``profile``, in the order of a file.
 
-    An effect is named by its path and kind (``cell.drift.power-law``), or by its index where a kind
-    occurs twice; beside the effects stand ``cell.levels``, ``dac.bits``, ``adc.bits`` and
-    ``adc.noise_of_range`` where they are set. What has strength zero is not named, and 16 bits pass
-    for ideal.
+    An effect is named by its path and kind (``cell.drift.power-law``), or by its index if a kind
+    occurs twice. ``cell.levels``, ``dac.bits``, ``adc.bits`` and ``adc.noise_of_range`` are
+    included if they are set. Effects of strength 0 are omitted; 16 bits count as ideal.
 
     >>> from cimsim.profile import load_profile
     >>> non_idealities(load_profile("ideal"))
@@ -32,31 +31,31 @@ def non_idealities(profile: Profile) -> tuple[str, ...]:
 
 
 def without(profile: Profile, names: Iterable[str]) -> Profile:
-    """The same device with the non-idealities ``names`` switched off.
+    """Return a copy of ``profile`` with the non-idealities ``names`` disabled.
 
-    Converters are switched off by making them ideal; where a remaining effect needs a range, they
-    get 16 bits instead. Bits that are part of a remaining effect stay: those of an ADC's
-    architecture, and of the durations for which gated cells are on.
+    Converters become ideal, or get 16 bits if a remaining effect needs their range. Bits that are
+    part of a remaining effect are kept: those of an ADC's architecture, and of the durations for
+    which gated cells are on.
 
     Raises:
-        CimsimError: if a name is not among :func:`non_idealities`.
+        CimsimError: if a name is not one of :func:`non_idealities`.
     """
     switches = dict(_switches(profile))
     names = set(names)
     for name in names:
         if name not in switches:
             raise CimsimError(unknown("non-ideality", name, switches))
-    # The finest converters are the last resort, so the rest is switched off first.
+    # Converters last: whether they become ideal depends on the effects that remain.
     for name in sorted(names, key=lambda name: name.endswith(".bits")):
         profile = switches[name](profile)
     return Profile.model_validate(profile.model_dump())
 
 
 def only(profile: Profile, names: Iterable[str]) -> Profile:
-    """The same device with all non-idealities but ``names`` switched off.
+    """Return a copy of ``profile`` with all non-idealities except ``names`` disabled.
 
     Raises:
-        CimsimError: if a name is not among :func:`non_idealities`.
+        CimsimError: if a name is not one of :func:`non_idealities`.
     """
     known, names = non_idealities(profile), set(names)
     for name in names:
@@ -83,7 +82,7 @@ def _switches(profile: Profile) -> Iterator[tuple[str, _Switch]]:
 
 
 def effects(profile: Profile) -> Iterator[tuple[str, Effect]]:
-    """Every effect of ``profile`` with its name, in the order of a file."""
+    """Yield name and effect for every effect of ``profile``, in the order of a file."""
     for part in Profile.model_fields:
         section = getattr(profile, part)
         if isinstance(section, Effect):
@@ -121,7 +120,7 @@ def _ideal_dac(profile: Profile) -> Profile:
     gated = wires is not None and wires.cells == "gated" and wires.strength > 0
     needed = gated or (iv is not None and iv.strength > 0) or any(e.strength for e in dac.errors)
     if gated and dac.coding == "duration":
-        return profile  # each duration is a network of its own to be solved
+        return profile  # every duration needs a separate solution of the wires
     if needed:
         return _with(profile, "dac", bits=FINEST_BITS)
     ideal = DAC(bits=None, range=dac.range, source=dac.source)
@@ -132,7 +131,7 @@ def _ideal_adc(profile: Profile) -> Profile:
     adc: ADC = profile.adc
     tables = [e.kind for e in adc.errors if e.kind in ("sar", "ramp", "pipeline") and e.strength]
     if tables:
-        return profile  # the architecture's errors are steps of its own bits
+        return profile  # the errors of the architecture are defined per bit
     if adc.noise_of_range or any(error.strength for error in adc.errors):
         return _with(profile, "adc", bits=FINEST_BITS, codes=UniformCodes())
     return _with(profile, "adc", bits=None, codes=UniformCodes(), errors=())

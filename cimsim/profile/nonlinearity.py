@@ -12,12 +12,12 @@ from cimsim.profile.fields import NonNegative, Positive
 
 
 class PolynomialIV(Effect):
-    """A current that bends with voltage, more or less so by state.
+    """A current that is nonlinear in voltage, with state-dependent coefficients.
 
         I = g V + strength * (a2(r) |V| V + a3(r) V^3),    r = g / g_ref
         V = v_read * (input over its full scale)
 
-    Odd in V, for a negative input is a negative voltage (or a swapped pair).
+    Odd in V, because a negative input is a negative voltage (or a swapped pair).
     Units: I in uA, V in V, g and g_ref in uS, a2 in uA/V^2, a3 in uA/V^3.
     Source: form of Milo et al., IRPS 2021.
     """
@@ -26,13 +26,13 @@ class PolynomialIV(Effect):
 
     kind: Literal["polynomial"] = "polynomial"
     v_read_V: Positive = Field(description="voltage of a full-scale input")
-    g_ref_uS: Positive = Field(description="conductance that the curves are written in")
+    g_ref_uS: Positive = Field(description="conductance at which r = 1")
     a2_uA_per_V2: AnyCurve = Field(description="quadratic coefficient over r")
     a3_uA_per_V3: AnyCurve = Field(description="cubic coefficient over r")
 
 
 class SinhIV(Effect):
-    """Hopping conduction: a current that grows as a hyperbolic sine, alike in every state.
+    """Hopping conduction: a hyperbolic sine of the voltage, equal for all states.
 
         I = g * (V + strength * (sinh(k V) / k - V)),    V = v_read * (input over its full scale)
 
@@ -44,7 +44,7 @@ class SinhIV(Effect):
 
     kind: Literal["sinh"] = "sinh"
     v_read_V: Positive = Field(description="voltage of a full-scale input")
-    k_per_V: NonNegative = Field(description="how sharply the current bends")
+    k_per_V: NonNegative = Field(description="curvature of the current over voltage")
 
 
 IV = Annotated[PolynomialIV | SinhIV, Field(discriminator="kind")]

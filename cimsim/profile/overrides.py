@@ -1,4 +1,4 @@
-"""Sets single values of a profile by hand."""
+"""Overrides of single values of a profile."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from cimsim.suggest import shortened, unknown
 
 
 def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequence[str]) -> Profile:
-    """The same profile with some values set by hand.
+    """Return a copy of ``profile`` with some values set by hand.
 
     A key is a dotted path; an item of a list is named by its index or its kind, as in
-    ``cell.drift.power-law.strength``. A value in text follows the rules of the files. What was set
-    is recorded in ``profile.overrides``, and the source of its number becomes "set by hand". A
-    section that is absent begins with its defaults, if it has any for every number.
+    ``cell.drift.power-law.strength``. Values in text are parsed as in files. The overrides are
+    stored in ``profile.overrides``, and the source of an overridden number becomes "set by hand".
+    An absent section starts with its defaults if all of its keys have defaults.
 
     Args:
         overrides: ``["adc.bits=4"]`` or ``{"adc.bits": 4}``.
 
     Raises:
-        ProfileError: if a key is unknown or a value is refused; it names every such override.
+        ProfileError: if a key is unknown or a value is invalid; it lists every such override.
 
     >>> from cimsim.profile import load_profile
     >>> override_profile(load_profile("pcm-ibm-2020"), {"adc.bits": 4}).overrides
@@ -64,12 +64,12 @@ def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequenc
 
 
 class _UnknownKeyError(Exception):
-    """There is no such value to set."""
+    """The key does not exist."""
 
 
 @dataclass(frozen=True)
 class _Assignment:
-    """``key = value``, and how it is written."""
+    """One override: key, value, and its text."""
 
     key: str
     value: Any
@@ -80,7 +80,7 @@ class _Assignment:
 
 
 def _place(text: str) -> str:
-    """Where an override is wrong: as it was typed, the value not longer than it is read."""
+    """Return an override as it was typed, with a long value shortened."""
     key, equals, value = text.partition("=")
     return f"--set {key}{equals}{shortened(value)}"
 
@@ -96,7 +96,9 @@ def _assignments(
         key, equals, written = text.partition("=")
         place = _place(text)
         if not (key.strip() and equals and written.strip()):
-            issues.append(Issue(place, 0, 0, "", "write it as key.path=value, like adc.bits=4"))
+            issues.append(
+                Issue(place, 0, 0, "", "must have the form key.path=value, like adc.bits=4")
+            )
             continue
         tree, wrong = parse(written, place)
         issues += [Issue(place, 0, 0, "", issue.message) for issue in wrong]
@@ -105,7 +107,7 @@ def _assignments(
 
 
 def _written(value: object) -> str:
-    """The value as a file would hold it."""
+    """Return the value as it would be written in a file."""
     if isinstance(value, str):
         tree, _ = parse(value, "")
         if tree is not None and tree.plain() == value:
@@ -114,7 +116,7 @@ def _written(value: object) -> str:
 
 
 def _assign(node: Any, keys: list[str], value: Any) -> tuple[Any, KeyPath]:
-    """A copy of ``node`` with ``value`` at the path ``keys``, and the path with indices."""
+    """Return a copy of ``node`` with ``value`` at the path ``keys``, and the path with indices."""
     if not keys:
         return value, ()
     key, *rest = keys
@@ -139,11 +141,11 @@ def _assign(node: Any, keys: list[str], value: Any) -> tuple[Any, KeyPath]:
     if isinstance(node, Mapping):
         inner, path = _assign(node.get(key), rest, value)
         return {**node, key: inner}, (key, *path)
-    raise _UnknownKeyError(f"there is no '{key}' here; this is one value without keys")
+    raise _UnknownKeyError(f"unknown key '{key}'; this value has no keys")
 
 
 def _plain(node: Any) -> Any:
-    """Sections as mappings. ``model_dump`` raises TypeError on some values of a wrong type."""
+    """Convert sections to mappings; ``model_dump`` raises TypeError for some wrong types."""
     if isinstance(node, Section):
         return {name: _plain(getattr(node, name)) for name in type(node).model_fields}
     if isinstance(node, (list, tuple)):
@@ -154,7 +156,7 @@ def _plain(node: Any) -> Any:
 
 
 def _with_source(value: Any, sourced: bool) -> Any:
-    """A whole section or list of effects that was set by hand says so itself."""
+    """Add the source "set by hand" to a whole section, or to each effect of a list."""
     if isinstance(value, (list, tuple)):
         return tuple(_with_source(item, sourced=False) for item in value)
     if isinstance(value, Mapping) and ("kind" in value or sourced):
@@ -163,7 +165,7 @@ def _with_source(value: Any, sourced: bool) -> Any:
 
 
 def _begun(section: type[Section], key: str) -> Section | None:
-    """A section that is absent now, with all of its defaults; None if it is no such section."""
+    """Return an absent section with its defaults; None if a key has no default."""
     for part in get_args(section.model_fields[key].annotation):
         if is_kind_of(part, Section):
             absent: type[Section] = part
@@ -173,7 +175,7 @@ def _begun(section: type[Section], key: str) -> Section | None:
 
 
 def _may_be_sourced(section: type[Section], key: str) -> bool:
-    """Whether a value that is absent now would be a section with sources."""
+    """Return whether an absent value would be a section with sources."""
     parts = get_args(section.model_fields[key].annotation)
     return any(is_kind_of(part, Sourced) for part in parts)
 
@@ -186,7 +188,7 @@ def _index(items: Sequence[Any], key: str) -> int:
     if kinds.count(key) > 1:
         places = [index for index, kind in zip(indices, kinds, strict=True) if kind == key]
         raise _UnknownKeyError(
-            f"several items are '{key}'; name one by its index: {', '.join(places)}"
+            f"several items are '{key}'; select one by its index: {', '.join(places)}"
         )
     if key not in kinds:
         raise _UnknownKeyError(unknown("item", key, [kind for kind in kinds if kind]))
@@ -194,7 +196,7 @@ def _index(items: Sequence[Any], key: str) -> int:
 
 
 def _issue(detail: ErrorDetails, data: Any, done: dict[KeyPath, _Assignment]) -> Issue:
-    """The fault at the override that has most to do with it."""
+    """Return the issue, attributed to the override whose path matches its location best."""
     loc = without_tags(detail["loc"], data)
     path = max(done, key=lambda path: shared_length(path, loc))
     message = explain(detail)

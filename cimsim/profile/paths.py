@@ -1,4 +1,4 @@
-"""Paths to values of a profile: ``cell.drift.power-law.t0_s``, or an index for the kind."""
+"""Paths to values of a profile: ``cell.drift.power-law.t0_s``, or with an index as the kind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ KeyPath = tuple[int | str, ...]
 
 
 def dotted(path: KeyPath) -> str:
-    """The path as it is written.
+    """Return the path in dotted form.
 
     >>> dotted(("cell", "drift", 0, "t0_s"))
     'cell.drift.0.t0_s'
@@ -17,7 +17,7 @@ def dotted(path: KeyPath) -> str:
 
 
 def without_tags(loc: KeyPath, data: Any) -> KeyPath:
-    """Pydantic's location of a fault without the kinds that it puts behind list indices."""
+    """Return pydantic's location of an error without the kinds that follow list indices."""
     path: list[int | str] = []
     for part in loc:
         if isinstance(data, dict) and part not in data and data.get("kind") == part:
@@ -26,12 +26,12 @@ def without_tags(loc: KeyPath, data: Any) -> KeyPath:
         if isinstance(data, dict):
             data = data.get(part)
         elif isinstance(data, (list, tuple)) and isinstance(part, int):
-            data = data[part] if part < len(data) else None  # where a value is missing
+            data = data[part] if part < len(data) else None  # None for a missing value
     return tuple(path)
 
 
 def shared_length(one: KeyPath, other: KeyPath) -> int:
-    """How many parts two paths have in common from their beginning."""
+    """Return the number of leading parts that two paths share."""
     return next(
         (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
         min(len(one), len(other)),

@@ -1,14 +1,13 @@
-"""Programming noise: how far a cell lands from the conductance it was meant to have.
+"""Programming noise: the difference between the written and the target conductance.
 
-``bounded`` keeps a conductance between the cell's ``g_floor_uS`` (0 unless given) and
-``g_ceiling_uS`` (infinity unless given); the textbook's signed cell has no bounds. Of each error a
-share stays with the device, and the rest is drawn at every write; see
-:class:`cimsim.profile.WrittenEffect`.
+``bounded`` clips a conductance to the cell's ``g_floor_uS`` (default 0) and ``g_ceiling_uS``
+(default infinity); the idealized signed cell has no bounds. A share of each error is fixed per
+device, and the rest is sampled at every write; see :class:`cimsim.profile.WrittenEffect`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,18 +24,18 @@ class StateDependentProgrammingNoise(SpreadEffect, WrittenEffect):
         r = g_target / g_ref,    xi = sqrt(device_share) d + sqrt(1 - device_share) c
         d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
-    Units: g, g_ref, bias and sigma in uS. The curves are physical: they are not rescaled when
-    g_max is. Source: form and PCM coefficients, Joshi et al., Nat. Commun. 11, 2473 (2020).
+    Units: g, g_ref, bias and sigma in uS. The curves are absolute: they do not scale with g_max.
+    Source: form and PCM coefficients, Joshi et al., Nat. Commun. 11, 2473 (2020).
     """
 
     kind: Literal["state-dependent"] = "state-dependent"
-    g_ref_uS: Positive = Field(description="conductance that the curves are written in")
+    g_ref_uS: Positive = Field(description="conductance at which r = 1")
     sigma_uS: AnyCurve = Field(description="spread over r")
     bias_uS: AnyCurve | None = Field(default=None, description="mean error over r")
 
 
 class RelativeProgrammingNoise(WrittenEffect):
-    """Multiplicative mismatch: every cell's gain differs by the same fraction.
+    """Multiplicative mismatch: a spread proportional to the cell's conductance.
 
         g = bounded(g_target + strength * sigma_of_g * |g_target| * xi)
         xi = sqrt(device_share) d + sqrt(1 - device_share) c
@@ -46,12 +45,14 @@ class RelativeProgrammingNoise(WrittenEffect):
     Source: textbook model, no device.
     """
 
+    allows_signed_cells: ClassVar[bool] = True
+
     kind: Literal["relative"] = "relative"
     sigma_of_g: NonNegative = Field(description="spread as a fraction of the cell's conductance")
 
 
 class GaussianProgrammingNoise(WrittenEffect):
-    """Additive programming error with the same spread for every state (textbook).
+    """Additive programming error with the same spread for all states (textbook model).
 
         g = bounded(g_target + strength * sigma * xi),    sigma = sigma_of_g_max * g_max
         xi = sqrt(device_share) d + sqrt(1 - device_share) c
@@ -60,6 +61,8 @@ class GaussianProgrammingNoise(WrittenEffect):
     Units: sigma in uS; sigma_of_g_max is a fraction of g_max.
     Source: textbook model, no device.
     """
+
+    allows_signed_cells: ClassVar[bool] = True
 
     kind: Literal["gaussian"] = "gaussian"
     sigma_of_g_max: NonNegative = Field(description="spread as a fraction of g_max")

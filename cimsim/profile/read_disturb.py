@@ -1,9 +1,9 @@
-"""Read disturb: what reading does to a conductance."""
+"""Read disturb: changes of a conductance by reads."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -14,7 +14,7 @@ from cimsim.profile.fields import NonNegative, Positive
 
 
 class ReadDisturb(SpreadEffect, WrittenEffect):
-    """Mean change and spread around it, known after a few numbers of reads.
+    """Mean change and spread, tabulated over the number of reads.
 
         g(N) = g + strength * (shift(r, N) + spread_strength * max(0, sigma(r, N)) * xi)
         N = reads + reads_per_s * t,    r = g_target / g_ref
@@ -22,35 +22,37 @@ class ReadDisturb(SpreadEffect, WrittenEffect):
         d ~ N(0, 1), once per chip;    c ~ N(0, 1), once per write cycle
 
     ``N`` counts the reads since the cell was written, ``t`` is the time since then. Both curves are
-    interpolated linearly in ln(1 + N), from 0 at N = 0 through the table, and are constant beyond
-    its end. Units: t in s, g, g_ref, shift and sigma in uS; reads have none.
+    interpolated linearly in ln(1 + N), starting from 0 at N = 0, and are constant beyond the end of
+    the table. Units: t in s; g, g_ref, shift and sigma in uS; reads dimensionless.
     Source: Shim et al., IEEE Trans. Electron Devices 67, 2318 (2020), who measured conductances of
-    ReRAM over the number of reads; the numbers are the device's.
+    ReRAM over the number of reads; the numbers come from the device.
     """
 
+    depends_on_age: ClassVar[bool] = True
+
     kind: Literal["read-disturb"] = "read-disturb"
-    reads: NonNegative = Field(description="reads since the cells were written, at age 0")
-    reads_per_s: NonNegative = Field(default=0.0, description="reads in each second of the age")
-    g_ref_uS: Positive = Field(description="conductance that the curves are written in")
+    reads: NonNegative = Field(description="number of reads at age 0 since the cells were written")
+    reads_per_s: NonNegative = Field(default=0.0, description="reads per second of age")
+    g_ref_uS: Positive = Field(description="conductance at which r = 1")
     reads_of_table: Annotated[tuple[Positive, ...], Field(min_length=1)] = Field(
-        description="numbers of reads of the table, ascending"
+        description="numbers of reads at the points of the table, ascending"
     )
     sigma_uS: tuple[AnyCurve, ...] = Field(
-        description="the spread over r, one curve for each number of reads"
+        description="spread over r, one curve for each number of reads"
     )
     shift_uS: tuple[AnyCurve, ...] = Field(
-        default=(), description="the mean change over r, one curve for each number, or none"
+        default=(), description="mean change over r, one curve for each number; empty: no change"
     )
 
     def count(self, age_s: float) -> float:
-        """``N`` at the age ``age_s``."""
+        """Return ``N`` at the age ``age_s``."""
         return self.reads + self.reads_per_s * age_s
 
     @field_validator("reads_of_table")
     @classmethod
     def _ascending(cls, reads: tuple[float, ...]) -> tuple[float, ...]:
         if any(later <= earlier for earlier, later in pairwise(reads)):
-            raise ValueError("the numbers of reads must ascend")
+            raise ValueError("the numbers of reads must be in ascending order")
         return reads
 
     @field_validator("sigma_uS", "shift_uS")

@@ -1,13 +1,14 @@
-"""Read noise: what changes from one use of a cell to the next.
+"""Read noise: changes of a cell's conductance between uses.
 
-Noise has a spectrum. White noise is new for every input vector. Of noise that is slower, the part
-below ``1 / t_session_s`` does not move during a session, one pass of a network over its input: it
-is one more error of the chip, drawn once for each age. Only the part above is new for every vector.
+White noise is sampled for every input vector. Slower noise is split by frequency: the part below
+``1 / t_session_s`` is constant during a session, one pass of a network over its input. It acts as
+an additional error of the chip and is sampled once for each age. Only the part above is sampled
+for every vector.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -16,12 +17,14 @@ from cimsim.profile.effect import Effect
 from cimsim.profile.fields import Fraction, NonNegative, Positive
 
 _SESSION_s = 1e-4
-_SESSION = "length of a session, in which noise below 1 / t_session stands still"
+_SESSION = "length of a session, during which noise below 1 / t_session is constant"
 
 
 class FlickerTimes(NamedTuple):
-    """In seconds: of a read, of a session, and what is added to the age, as the noise of a fresh
-    cell is that of this time."""
+    """Durations in s: of a read, of a session, and the time added to the age.
+
+    A fresh cell has the noise of the age ``before_s``.
+    """
 
     read_s: float
     session_s: float
@@ -35,22 +38,25 @@ class FlickerReadNoise(Effect):
         L(u) = max(0, ln((u + t_read) / (2 t_read))),    T = t + t0,    s = min(T, t_session)
 
     A density of ``1 / f`` between two frequencies has the variance ``ln(f_high / f_low)``. A read
-    of length t_read sees frequencies up to about ``1 / (2 t_read)``, and a cell of age T those down
-    to ``1 / T``: ``A^2 L(T)`` in all. Of that, ``A^2 L(s)`` is faster than a session, with
-    ``xi ~ N(0, 1)`` for every read; the rest is ``slow(t) ~ N(0, 1)``, one number per cell and
-    session. The same chip at another age is in another session: each decade of time constants
-    between t_session and T has the same share of the slow part, and forgets its past at its own
-    pace. Two sessions that lie tau apart share about ``ln(T / tau) / ln(T / t_session)`` of it.
+    of length t_read includes frequencies up to about ``1 / (2 t_read)``, and a cell of age T
+    includes those down to ``1 / T``: ``A^2 L(T)`` in total. The part ``A^2 L(s)`` is faster than a
+    session, with ``xi ~ N(0, 1)`` for every read; the rest is ``slow(t) ~ N(0, 1)``, one number per
+    cell and session. The same chip at another age is in another session: each decade of time
+    constants between t_session and T contributes an equal share of the slow part and decorrelates
+    with its time constant. Two sessions separated by tau share about
+    ``ln(T / tau) / ln(T / t_session)`` of it.
     Units: times in s (t_read in ns, converted), g and A in uS.
     Source: variance, Nandakumar et al., ICECS 2019; sessions, the integral of ``1 / f``.
     """
+
+    depends_on_age: ClassVar[bool] = True
 
     t_read_ns: Positive = Field(description="length of one read pulse")
     t_session_s: Positive = Field(default=_SESSION_s, description=_SESSION)
 
     @property
     def times(self) -> FlickerTimes:
-        """What the noise's growth depends on."""
+        """Durations that determine the growth of the noise."""
         return FlickerTimes(self.t_read_ns * 1e-9, self.t_session_s, self._before_s)
 
     @property
@@ -59,21 +65,21 @@ class FlickerReadNoise(Effect):
 
 
 class OneOverFReadNoise(FlickerReadNoise):
-    """Flicker noise in proportion to the present conductance.
+    """Flicker noise proportional to the present conductance.
 
         A(g) = g * max(0, q(r)),    r = g_target / g_ref
         g_read = g(t) + strength * A(g) * (sqrt(L(T) - L(s)) * slow(t) + sqrt(L(s)) * xi)
         L(u) = max(0, ln((u + t_read) / (2 t_read))),    T = t + t0,    s = min(T, t_session)
         slow(t) ~ N(0, 1) once per session;    xi ~ N(0, 1), new for every read
 
-    Units: t, t0 and t_session in s, t_read in ns (converted), g in uS, q has none.
+    Units: t, t0 and t_session in s, t_read in ns (converted), g in uS, q dimensionless.
     Source: Nandakumar et al., ICECS 2019; Joshi et al., Nat. Commun. 11, 2473 (2020).
     """
 
     kind: Literal["one-over-f"] = "one-over-f"
     t0_s: NonNegative = Field(description="time from programming to the first read")
     g_ref_uS: Positive = Field(description="conductance at which r = 1")
-    q: AnyCurve = Field(description="normalised size of the noise over conductance")
+    q: AnyCurve = Field(description="noise amplitude relative to g, over r")
 
     @property
     def _before_s(self) -> float:
@@ -81,7 +87,7 @@ class OneOverFReadNoise(FlickerReadNoise):
 
 
 class AbsoluteOneOverFReadNoise(FlickerReadNoise):
-    """Flicker noise whose size is given in uS over the present conductance.
+    """Flicker noise with an amplitude in uS over the present conductance.
 
         A(g) = max(0, amplitude(r)),    r = g(t) / g_ref
         g_read = g(t) + strength * A(g) * (sqrt(L(t) - L(s)) * slow(t) + sqrt(L(s)) * xi)
@@ -93,8 +99,8 @@ class AbsoluteOneOverFReadNoise(FlickerReadNoise):
     """
 
     kind: Literal["one-over-f-absolute"] = "one-over-f-absolute"
-    g_ref_uS: Positive = Field(description="conductance that the curve is written in")
-    amplitude_uS: AnyCurve = Field(description="size of the noise over r")
+    g_ref_uS: Positive = Field(description="conductance at which r = 1")
+    amplitude_uS: AnyCurve = Field(description="noise amplitude over r")
 
 
 class StateDependentReadNoise(Effect):
@@ -104,16 +110,16 @@ class StateDependentReadNoise(Effect):
         r = g / g_ref
 
     Units: g, g_ref and sigma in uS.
-    Source: that of the numbers.
+    Source: given with the numbers.
     """
 
     kind: Literal["state-dependent"] = "state-dependent"
-    g_ref_uS: Positive = Field(description="conductance that the curve is written in")
+    g_ref_uS: Positive = Field(description="conductance at which r = 1")
     sigma_uS: AnyCurve = Field(description="spread over r")
 
 
 class RelativeReadNoise(Effect):
-    """White read noise in proportion to the conductance.
+    """White read noise proportional to the conductance.
 
         g_read = g * (1 + strength * sigma_of_g * xi),    xi ~ N(0, 1), new for every read
 
@@ -121,12 +127,14 @@ class RelativeReadNoise(Effect):
     Source: textbook model, no device.
     """
 
+    allows_signed_cells: ClassVar[bool] = True
+
     kind: Literal["relative"] = "relative"
     sigma_of_g: NonNegative = Field(description="spread as a fraction of the conductance")
 
 
 class GaussianReadNoise(Effect):
-    """White read noise with the same spread for every state (textbook).
+    """White read noise with the same spread for all states (textbook model).
 
         g_read = g + strength * sigma * xi,    xi ~ N(0, 1), new for every read
         sigma = sigma_of_g_max * g_max
@@ -135,12 +143,14 @@ class GaussianReadNoise(Effect):
     Source: textbook model, no device.
     """
 
+    allows_signed_cells: ClassVar[bool] = True
+
     kind: Literal["gaussian"] = "gaussian"
     sigma_of_g_max: NonNegative = Field(description="spread as a fraction of g_max")
 
 
 class ThermalReadNoise(Effect):
-    """Johnson-Nyquist noise of the cell's own resistance over the length of a read.
+    """Johnson-Nyquist noise of the cell's resistance over the length of a read.
 
         g_read = g + strength * sigma * xi,    xi ~ N(0, 1), new for every read
         sigma = sqrt(4 k T g B) / v_read,    B = 1 / (2 t_read),  T of the profile
@@ -154,34 +164,41 @@ class ThermalReadNoise(Effect):
     v_read_V: Positive = Field(description="read voltage at full scale")
     t_read_ns: Positive = Field(description="integration time of one read")
 
+    @property
+    def uses_temperature(self) -> bool:
+        """Always."""
+        return True
+
 
 class TelegraphReadNoise(Effect):
-    """Random telegraph noise: a trap that is filled or empty, in some of the cells.
+    """Random telegraph noise: some cells have a trap that is either filled or empty.
 
         g_read = g * (1 + strength * step * (occupancy - b)),    b ~ Bernoulli(occupancy)
-        in the share of cells that have a trap (drawn once per chip)
+        in the share of cells that have a trap (sampled once per chip)
 
-    Two states, not Gaussian; its mean is zero and its variance (strength step g)^2 p (1 - p) with
-    p the occupancy. A trap whose ``t_switch`` is null, or shorter than a session, has a new state
-    for every read. A slower one keeps its state for a session, and draws another one every
-    t_switch, each at its own moment: a share ``tau / t_switch`` of the traps have done so between
-    two sessions that lie tau < t_switch apart.
-    Units: t in s, g in uS; share, step and occupancy have none.
+    The noise has two states and is not Gaussian; its mean is zero and its variance is
+    (strength step g)^2 p (1 - p) with p the occupancy. If ``t_switch`` is null or shorter than a
+    session, the state is sampled for every read. A slower trap keeps its state for a session and
+    samples a new one every t_switch, at times that differ between traps: a share ``tau / t_switch``
+    of the traps has done so between two sessions separated by tau < t_switch.
+    Units: t in s, g in uS; share, step and occupancy are dimensionless.
     Source: textbook model, no device.
     """
 
     kind: Literal["telegraph"] = "telegraph"
     share_of_cells: Fraction = Field(description="fraction of cells with a trap")
-    step_of_g: NonNegative = Field(description="conductance between the two states over g")
+    step_of_g: NonNegative = Field(
+        description="relative difference of conductance between the two states"
+    )
     occupancy: Fraction = Field(default=0.5, description="probability of the lower state")
     t_switch_s: Positive | None = Field(
-        default=None, description="time after which a trap draws its state again; null is a read"
+        default=None, description="time between samples of a trap's state; null: every read"
     )
     t_session_s: Positive = Field(default=_SESSION_s, description=_SESSION)
 
     @property
     def slow(self) -> bool:
-        """Whether traps keep their states for a session."""
+        """True if traps keep their states for a session."""
         return self.t_switch_s is not None and self.t_switch_s >= self.t_session_s
 
 

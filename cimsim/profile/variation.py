@@ -1,4 +1,4 @@
-"""Variation by place: what cells that lie close together, or on the same tile, have in common."""
+"""Spatial variation: errors shared by neighboring cells or by the cells of a tile."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cimsim.profile.fields import Fraction, NonNegative, Positive
 
 
 class PlacedVariation(WrittenEffect):
-    """Base of what depends on where a cell lies."""
+    """Base class of variations that depend on the position of a cell."""
 
     pair: Literal["apart", "adjacent"] = Field(
         default="apart",
-        description="whether the cells of a weight lie on crossbars of their own, or side by side, "
-        "where they vary alike",
+        description="placement of the cells of a weight: on separate crossbars, or next to each "
+        "other, where they vary equally",
     )
     device_share: Fraction = Field(default=1.0, description=SHARE)
 
@@ -33,12 +33,12 @@ class CorrelatedVariation(PlacedVariation):
         gaussian: rho = exp(-(dr / l_r)^2 - (dc / l_c)^2)
 
     ``l_r`` and ``l_c`` are ``length_in_rows`` and ``length_in_columns``. Tiles are independent; a
-    layer that is wider than ``array.columns`` lies on several of them. Cells that were written and
-    verified vary as well, as this acts on what programming has left. The field is the same in
-    every write cycle, but for what ``device_share`` leaves to the cycle.
+    layer wider than ``array.columns`` occupies several of them. The variation is applied after
+    programming, so it also changes cells that were verified. The field is the same in every write
+    cycle, except for the share ``1 - device_share`` of its variance.
     Units: lengths in cells; sigma_of_g is a fraction of the cell's conductance.
     Source: exponential, the first-order autoregression of spatial statistics; gaussian, N. Cressie,
-    Statistics for Spatial Data (1993); the numbers are the device's.
+    Statistics for Spatial Data (1993); the numbers come from the device.
     """
 
     kind: Literal["correlated"] = "correlated"
@@ -46,7 +46,7 @@ class CorrelatedVariation(PlacedVariation):
     length_in_rows: Positive = Field(description="correlation length along a column, in rows")
     length_in_columns: Positive = Field(description="correlation length along a row, in columns")
     kernel: Literal["exponential", "gaussian"] = Field(
-        default="exponential", description="how the correlation falls with the distance"
+        default="exponential", description="decay of the correlation with distance"
     )
 
 
@@ -56,16 +56,16 @@ class TileVariation(PlacedVariation):
         g = bounded(g_programmed * (1 + strength * sigma_gain * a) + strength * sigma_offset * b)
         sigma_offset = sigma_offset_of_g_max * g_max,    a, b ~ N(0, 1), once per tile
 
-    An offset of cells that lie side by side cancels in their difference, as a gain does not. Gains
-    and offsets of the converters are ``adc.errors``. Units: g in uS; sigma_gain is a fraction of
-    the conductance, sigma_offset_of_g_max one of g_max.
-    Source: textbook model; the spreads are the chip's.
+    The offset of adjacent cells cancels in their difference; the gain does not. Gains and offsets
+    of the converters are ``adc.errors``. Units: g in uS; sigma_gain is a fraction of the
+    conductance, sigma_offset_of_g_max a fraction of g_max.
+    Source: textbook model; the spreads come from the chip.
     """
 
     kind: Literal["tile"] = "tile"
-    sigma_gain: NonNegative = Field(default=0.0, description="spread of the gain from tile to tile")
+    sigma_gain: NonNegative = Field(default=0.0, description="spread of the gain between tiles")
     sigma_offset_of_g_max: NonNegative = Field(
-        default=0.0, description="spread of the offset from tile to tile as a fraction of g_max"
+        default=0.0, description="spread of the offset between tiles as a fraction of g_max"
     )
 
     @classmethod
@@ -74,7 +74,7 @@ class TileVariation(PlacedVariation):
         if not {"sigma_gain", "sigma_offset_of_g_max"} & set(data):
             yield fault(
                 "missing_key",
-                "tiles do not differ here; give 'sigma_gain' or 'sigma_offset_of_g_max'",
+                "this effect has no spread; set 'sigma_gain' or 'sigma_offset_of_g_max'",
                 (),
             )
 

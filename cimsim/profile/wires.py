@@ -1,4 +1,4 @@
-"""Wires: the resistance of the lines that join cells."""
+"""Wires: the resistance of the lines between cells."""
 
 from __future__ import annotations
 
@@ -17,51 +17,60 @@ class Wires(Effect):
 
     A word line is driven at one end through the source's resistance, a bit line is grounded at one
     end through the sink's; every segment between neighboring cells has the wire's resistance.
-    ``cells: passive`` is a crossbar whose cells always conduct; ``cells: gated`` has transistors
-    that connect only the rows whose input is on to a supply line along each column, so it has no
-    word line or source resistance. Inputs of gated cells are bits (``dac.bit_serial``), or pulses
-    whose duration is the input (``dac.coding: duration``): then rows switch off one after the
-    other, and the drop is solved for every set of rows that are on within the read. Passive cells
-    are linear, so that the drop adds up over time to what it is for amplitudes.
+    ``cells: passive`` is a crossbar whose cells always conduct. With ``cells: gated``, transistors
+    connect the rows whose input is on to a supply line along each column, so there is no word line
+    or source resistance. Inputs of gated cells are bits (``dac.bit_serial``), or pulses whose
+    duration is the input (``dac.coding: duration``): rows then switch off one after another, and
+    the drop is solved for every set of rows that are on during the read. Passive cells are linear,
+    so that duration coding gives the same integrated drop as amplitude coding.
 
-    ``pairs`` says where the cells of a weight lie: ``apart``, on crossbars of their own;
+    ``pairs`` is the placement of the cells of a weight: ``apart``, on separate crossbars;
     ``columns``, on neighboring bit lines of one crossbar, whose word lines carry the currents of
     both; ``rows``, on one bit line and neighboring word lines with inputs of opposite signs, so
-    that the line carries the difference of their currents. Read noise is attenuated as the mean
-    current is (gated: not at all). Units: ohm.
-    Source: Kirchhoff's laws; the resistances are the chip's.
+    that the bit line carries the difference of their currents. Read noise is attenuated like the
+    mean current (gated: not at all). Units: ohm.
+    Source: Kirchhoff's laws; the resistances come from the chip.
     """
 
     random: ClassVar[bool] = False
 
     kind: Literal["nodal"] = "nodal"
     cells: Literal["passive", "gated"] = Field(
-        default="passive", description="whether cells always conduct, or are switched by their row"
+        default="passive", description="cells that always conduct, or that their row switches"
     )
     pairs: Literal["apart", "columns", "rows"] = Field(
-        default="apart", description="where the cells of a weight lie beside each other"
+        default="apart", description="placement of the cells of a weight"
     )
-    r_word_ohm: NonNegative = Field(default=0.0, description="word line, per cell")
-    r_bit_ohm: NonNegative = Field(default=0.0, description="bit line, per cell")
-    r_source_ohm: NonNegative = Field(default=0.0, description="driver of a word line")
-    r_sink_ohm: NonNegative = Field(default=0.0, description="read-out of a bit line")
+    r_word_ohm: NonNegative = Field(
+        default=0.0, description="resistance of the word line, per cell"
+    )
+    r_bit_ohm: NonNegative = Field(default=0.0, description="resistance of the bit line, per cell")
+    r_source_ohm: NonNegative = Field(
+        default=0.0, description="resistance of the driver of a word line"
+    )
+    r_sink_ohm: NonNegative = Field(
+        default=0.0, description="resistance of the readout of a bit line"
+    )
 
     r_supply_ohm: NonNegative = Field(
-        default=0.0, description="supply line of a column of gated cells, per cell"
+        default=0.0,
+        description="resistance of the supply line of a column of gated cells, per cell",
     )
 
     @field_validator("pairs")
     @classmethod
     def _gated_columns_stand_alone(cls, pairs: str, info: ValidationInfo) -> str:
         if pairs != "apart" and info.data.get("cells") == "gated":
-            raise ValueError("has no effect on gated cells, whose columns have lines of their own")
+            raise ValueError("has no effect on gated cells, whose columns have separate lines")
         return pairs
 
     @field_validator("r_supply_ohm")
     @classmethod
     def _only_gates_have_supplies(cls, ohm: float, info: ValidationInfo) -> float:
         if ohm and info.data.get("cells") == "passive":
-            raise ValueError("has no effect on passive cells, which their word lines supply")
+            raise ValueError(
+                "has no effect on passive cells, which draw their current from word lines"
+            )
         return ohm
 
     @field_validator("r_word_ohm", "r_source_ohm")

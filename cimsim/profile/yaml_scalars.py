@@ -1,7 +1,7 @@
-"""What one unquoted word of a profile means.
+"""Parsing of unquoted scalars in profiles.
 
-YAML 1.1, as PyYAML reads it, has traps: ``1e-6`` is a text, ``no`` is false, ``010`` is eight and
-``12:30:00`` is 45000. Here a number is what Python writes as one, and all the rest is text.
+YAML 1.1, as implemented by PyYAML, reads ``1e-6`` as text, ``no`` as false, ``010`` as eight and
+``12:30:00`` as 45000. Here only numbers in Python notation are numbers; the rest is text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NAN = re.compile(r"\.(nan|NaN|NAN)")
 
 
 def parse_scalar(text: str) -> Scalar:
-    """The value of an unquoted word.
+    """Return the value of an unquoted scalar.
 
     >>> parse_scalar("1e-6"), parse_scalar("no"), parse_scalar("010"), parse_scalar("null")
     (1e-06, 'no', '010', None)

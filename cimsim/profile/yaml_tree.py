@@ -1,4 +1,4 @@
-"""YAML text as a tree in which every value knows its place in its file."""
+"""YAML text as a tree that stores the position of every value in its file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cimsim.profile.yaml_scalars import Scalar, parse_scalar
 from cimsim.suggest import shortened
 
 _DEEPEST = 20
-# The parser reads some 30,000 values in a second. A fault map written out may have 20,000 cells.
+# The parser reads about 30,000 values per second. An inline fault map may have 20,000 cells.
 _MOST_VALUES = 110_000
 _MOST_KEYS = 5_000
-_UNSUPPORTED = "anchors, aliases and tags are not supported; write the value out, or use 'extends'"
+_UNSUPPORTED = "anchors, aliases and tags are not supported; repeat the value, or use 'extends'"
 
 
 @dataclass(frozen=True)
@@ -34,20 +34,20 @@ class Place:
         return f"{self.file}:{self.line}:{self.column}"
 
     def issue(self, message: str, path: str = "") -> Issue:
-        """A fault at this place."""
+        """Return an issue at this place."""
         return Issue(self.file, self.line, self.column, path, message, self.by)
 
 
 @dataclass(frozen=True)
 class Node:
-    """A value, where it stands, and where its key stands (at itself where it has none)."""
+    """A value with its place and the place of its key (its own place if it has no key)."""
 
     value: Scalar | list[Node] | dict[str, Node]
     place: Place
     key_place: Place
 
     def plain(self) -> Any:
-        """The value without its places."""
+        """Return the value without places."""
         if isinstance(self.value, dict):
             return {key: node.plain() for key, node in self.value.items()}
         if isinstance(self.value, list):
@@ -56,9 +56,9 @@ class Node:
 
 
 def parse(text: str, file: str, by: str = "") -> tuple[Node | None, list[Issue]]:
-    """The tree of a YAML text and what is wrong with its form; no tree if it cannot be read.
+    """Return the tree of a YAML text and its syntax issues; None if the text cannot be parsed.
 
-    ``file`` and ``by`` are those of its places, see :class:`Place`.
+    ``file`` and ``by`` are stored in its places; see :class:`Place`.
     """
     start = Place(file, by=by)
     try:
@@ -66,21 +66,21 @@ def parse(text: str, file: str, by: str = "") -> tuple[Node | None, list[Issue]]
         root = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         return None, [_place(start, error.problem_mark).issue(_syntax(error))]
-    except (ValueError, OverflowError):  # a number behind \U in quotes that no character has
+    except (ValueError, OverflowError):  # a \U escape of a code point that does not exist
         mark = loader.get_mark()
-        return None, [_place(start, mark).issue("an escaped character that does not exist")]
+        return None, [_place(start, mark).issue("invalid escape sequence: no such character")]
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"), by)
-        return None, [place.issue("not a text file: it holds characters that YAML forbids")]
+        return None, [place.issue("not a text file: it contains characters that YAML forbids")]
     if root is None:
-        return None, [start.issue("there is nothing in it")]
+        return None, [start.issue("the file is empty")]
     issues: list[Issue] = []
     return _tree(root, _place(start, root.start_mark), issues), issues
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes only; refuses what could make a small file large or build objects."""
+    """Composes nodes only; rejects aliases and tags, which could expand a file or build objects."""
 
     _depth = 0
     _values = 0
@@ -95,7 +95,7 @@ class _Loader(yaml.SafeLoader):
         self._values += 1
         self._values_of_keys += isinstance(parent, yaml.MappingNode)  # keys and their values
         if self._values > _MOST_VALUES or self._values_of_keys > 2 * _MOST_KEYS:
-            problem = "more keys or values than any profile has"
+            problem = "too many keys or values for a profile"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
         self._depth += 1
         node = super().compose_node(parent, index)
@@ -117,11 +117,11 @@ def _tree(node: yaml.Node, key_place: Place, issues: list[Issue]) -> Node:
 
 
 def _whole_characters(word: str, place: Place, issues: list[Issue]) -> str:
-    """``word`` with the two halves that JSON writes of rare characters put together."""
+    """Return ``word`` with surrogate pairs, as JSON escapes them, joined."""
     try:
         return word.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        issues.append(place.issue("holds one half of a character (\\ud800 to \\udfff)"))
+        issues.append(place.issue("contains half of a character (an unpaired \\ud800 to \\udfff)"))
         return ascii(word)[1:-1]
 
 
@@ -130,7 +130,7 @@ def _mapping(node: yaml.MappingNode, here: Place, issues: list[Issue]) -> dict[s
     for key, value in node.value:
         place = _place(here, key.start_mark)
         if not isinstance(key, yaml.ScalarNode):
-            issues.append(place.issue("a key must be one word"))
+            issues.append(place.issue("a key must be a scalar"))
             continue
         name = _whole_characters(key.value, place, issues)
         if name in mapping:
@@ -143,7 +143,7 @@ def _mapping(node: yaml.MappingNode, here: Place, issues: list[Issue]) -> dict[s
 
 
 def _place(here: Place, mark: yaml.Mark | None) -> Place:
-    """The place of ``mark`` in the file of ``here``."""
+    """Return the place of ``mark`` in the file of ``here``."""
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     return replace(here, line=line, column=column)
 
@@ -151,5 +151,5 @@ def _place(here: Place, mark: yaml.Mark | None) -> Place:
 def _syntax(error: yaml.MarkedYAMLError) -> str:
     problem = error.problem or "cannot be read"
     if "'\\t'" in problem:
-        return "a tab cannot indent or begin a value in YAML; use spaces"
+        return "a tab cannot indent or start a value in YAML; use spaces"
     return f"{error.context}, {problem}" if error.context else problem

@@ -1,6 +1,6 @@
-"""Quantizers of weights and inputs: what a number becomes before it meets an array.
+"""Quantizers of the weights and inputs of analog layers.
 
-Each is a module ``x -> x~`` with a gradient of its choice; text makes one, such as
+Each is a module ``x -> x~`` with its own gradient estimator. Build one from text, such as
 ``make_quantizer("denoising:bits=1,ridge=0.01")``.
 """
 
@@ -23,10 +23,10 @@ QUANTIZERS: Family[Quantizer] = Family(
 
 
 def make_quantizer(spec: str) -> Quantizer:
-    """The quantizer that ``spec`` describes: ``name`` or ``name:setting=value,…``.
+    """Build the quantizer that ``spec`` describes: ``name`` or ``name:setting=value,…``.
 
     Raises:
-        CimsimError: no such quantizer, setting or value.
+        CimsimError: if the quantizer, a setting or a value is unknown.
 
     >>> make_quantizer("uniform:bits=3")
     Uniform(3 bits, group=row)

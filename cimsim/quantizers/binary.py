@@ -1,4 +1,4 @@
-"""One bit by a noisy comparator: a stochastic sign and what its gradient is taken for."""
+"""One-bit quantizer by a noisy comparator."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from cimsim.quantizers.quantizer import SMALLEST, RandomQuantizer
 
 
 class StochasticSign(RandomQuantizer):
-    """A comparator with noise before it: the sign of ``u - Z``.
+    """A comparator with input noise: the sign of ``u - Z``.
 
         u = (x - mean x) / std x  over each row (relative=true), or x itself
         y = sign(u - Z),  P(y = 1) = F(u / noise)
         gradient=st:        dy/du = 2 p_Z(u), the slope of the mean; p_Z is the noise's density
-        gradient=hardtanh:  dy/du = [|u| <= 1], what is often used instead
+        gradient=hardtanh:  dy/du = [|u| <= 1], a common alternative
 
-    Mean and spread of the row are constants to the gradient; they make sense of inputs that are all
-    positive, as behind a ReLU.
+    Mean and spread of the row are constant in the gradient; they center inputs that are all
+    positive, as after a ReLU.
 
-    ``Z`` is logistic or Gaussian (``shape``), of scale ``noise``, new at every use; in evaluation
-    mode too, for a comparator goes on being noisy, unless ``sure``, which takes the sign of the
-    mean.
+    ``Z`` is logistic or Gaussian (``shape``) with scale ``noise`` and sampled at every use. It is
+    also sampled in evaluation mode, because a comparator stays noisy, unless ``sure`` is True,
+    which uses the sign of the mean.
 
     Source: A. Shekhovtsov, V. Yanush, "Reintroducing Straight-Through Estimators as Principled
-    Methods for Stochastic Binary Networks", and the path sample-analytic estimator of A.
-    Shekhovtsov, V. Yanush, B. Flach, NeurIPS 2020, arXiv:2006.03143, one linearisation of which it
-    is.
+    Methods for Stochastic Binary Networks"; it is a linearization of the path sample-analytic
+    estimator of A. Shekhovtsov, V. Yanush, B. Flach, NeurIPS 2020, arXiv:2006.03143.
     """
 
     name: ClassVar[str] = "stochastic-sign"
@@ -49,7 +48,7 @@ class StochasticSign(RandomQuantizer):
         self.relative, self.sure = relative, sure
 
     def forward(self, x: Tensor) -> Tensor:
-        """-1 or 1, in the shape of ``x``."""
+        """Return -1 or 1, in the shape of ``x``."""
         if self.relative:
             std, mean = torch.std_mean(x.detach().flatten(1), dim=1, correction=0)
             rows = (-1, *[1] * (x.dim() - 1))
@@ -62,7 +61,7 @@ class StochasticSign(RandomQuantizer):
         return _Sign.apply(x, z * self.noise, self)  # type: ignore[no-any-return, no-untyped-call]
 
     def slope(self, x: Tensor) -> Tensor:
-        """``dy/dx`` as backward takes it."""
+        """Return ``dy/dx`` as used in backward."""
         if self.gradient == "hardtanh":
             return (x.abs() <= 1).to(x.dtype)
         at = x / self.noise
@@ -72,7 +71,7 @@ class StochasticSign(RandomQuantizer):
         return 2 * torch.exp(-at.square() / 2) / (math.sqrt(2 * math.pi) * self.noise)
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Text for ``repr``."""
         return f"{self.shape} noise of {self.noise:g}, gradient={self.gradient}"
 
 

@@ -1,4 +1,4 @@
-"""Denoising dequantisation: codes go back to numbers by ridge regression of the data on them."""
+"""Denoising dequantization by ridge regression of the data on their codes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from cimsim.quantizers.sparsity import Sparsity, sparse
 
 
 class Denoising(Quantizer):
-    """Quantise, then regress the original on the codes; autograd sees the error in the codes.
+    """Quantization followed by regression of the data on the codes.
 
         f(x) = (x - b_f) / s_f  (affine)  or  x / s_f  (linear)
-        q = f(x) + delta,  delta = round(f(x)) - f(x), a constant to the gradient
+        q = f(x) + delta,  delta = round(f(x)) - f(x), constant in the gradient
         affine: x~ = c (q - mean q) + mean x,   c = Cov(x, q) / (Var(q) + ridge)
         linear: x~ = s q,                       s = mean(x q) / (mean(q^2) + ridge)
 
-    Mean, covariance and variance are over each group, taken anew from the data at every use and
-    differentiated, also as the target of the regression. ``bits`` codes are 0 .. 2^bits - 1 over
-    the group's range (affine; one bit splits at the mean) or symmetric around zero (linear);
-    ``levels=ternary`` has the codes -1, 0, 1 in steps of the mean magnitude. With ``sparsity`` the
-    codes of all but the largest magnitudes are zero, and gradients still reach the rest. ``s_f``
-    and ``b_f`` are constants to the gradient; these ranges are our choice, the paper's were not
-    found.
+    Mean, covariance and variance are computed over each group of the data at every use, with
+    gradients, including those through the target of the regression. With ``bits``, codes are
+    0 .. 2^bits - 1 over the group's range (affine; one bit splits at the mean) or symmetric around
+    zero (linear); ``levels=ternary`` has the codes -1, 0, 1 in steps of the mean magnitude. With
+    ``sparsity``, the codes of all except the largest magnitudes are zero, but these values still
+    get gradients. ``s_f`` and ``b_f`` are constant in the gradient. The ranges are our choice,
+    because the paper does not specify them.
 
     Source: C. Ye et al., "Robust Training of Neural Networks at Arbitrary Precision and Sparsity",
     arXiv:2409.09245.
@@ -50,30 +50,30 @@ class Denoising(Quantizer):
         linear = levels == "ternary" or sparsity != "none"
         self.affine = form == "affine" or (form == "auto" and not linear)
         if self.affine and sparsity != "none":
-            raise CimsimError("a sparse tensor is around zero; leave out form=affine")
+            raise CimsimError("sparsity requires form=linear; remove form=affine")
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x~``, in the shape of ``x``."""
+        """Return ``x~``, in the shape of ``x``."""
         groups = Groups(x, self.group)
-        kept = Groups(sparse(x.detach(), self.sparsity), self.group)
-        scale, q = self._codes(kept)
+        pruned = Groups(sparse(x.detach(), self.sparsity), self.group)
+        scale, q = self._codes(pruned)
         regressed: Tensor = _Regression.apply(  # type: ignore[no-untyped-call]
             groups.values, groups.counted(q), scale, groups, self.ridge, self.affine
         )
         return groups.whole(regressed)
 
     def codes(self, x: Tensor) -> Tensor:
-        """``q``."""
+        """Return ``q``."""
         groups = Groups(sparse(x.detach(), self.sparsity), self.group)
         return groups.whole(self._codes(groups)[1])
 
     def step_size(self, x: Tensor) -> float:
-        """Mean of ``s_f``."""
+        """Return the mean of ``s_f``."""
         groups = Groups(sparse(x.detach(), self.sparsity), self.group)
         return float(self._codes(groups)[0].mean())
 
     def _codes(self, groups: Groups) -> tuple[Tensor, Tensor]:
-        """``s_f [groups, 1]`` and ``q``, as numbers; what was pruned has the code 0."""
+        """Return ``s_f [groups, 1]`` and ``q`` without gradients; pruned values have the code 0."""
         scale, q = self._rounded(groups)
         return scale, q if self.sparsity == "none" else torch.where(groups.values == 0, 0.0, q)
 
@@ -95,27 +95,28 @@ class Denoising(Quantizer):
         return scale, (x / scale).round()
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Text for ``repr``."""
         what = "ternary" if self.levels == "ternary" else f"{self.bits} bits"
         form = "affine" if self.affine else "linear"
         return f"{what}, {form}, ridge={self.ridge:g}, group={self.group}, {self.sparsity}"
 
 
 class _Regression(torch.autograd.Function):
-    """``x~`` of codes ``q = x / s_f + constant``, with its gradient in closed form.
+    """Regression ``x~`` for codes ``q = x / s_f + constant``, with a closed-form gradient.
 
         linear: S = sum_i G_i q_i,  B = mean(q^2) + ridge
                 dx_j = (s G_j + S (x_j - 2 s q_j) / (N B)) / s_f + S q_j / (N B)
-        affine: the same with q, x and G less their means, V = Var(q) + ridge for B, plus mean G
+        affine: the same with centered q, x and G, V = Var(q) + ridge for B, plus mean G
 
-    All of shape ``[groups, members]``. Kept for backward: ``x``, the codes, three numbers a group.
+    All tensors are ``[groups, members]``. Backward uses ``x``, the codes, and a few numbers per
+    group.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, q: Tensor, scale: Tensor, groups: Groups, ridge: float, affine: bool
     ) -> Tensor:
-        # By raw moments, so that nothing of the tensor's size is written but the result.
+        # Raw moments, so that the result is the only new tensor of this size.
         count = groups.count
         power, cross = _dot(q, q) / count, _dot(q, x) / count
         q_mean, x_mean = torch.zeros_like(scale), torch.zeros_like(scale)
@@ -145,6 +146,6 @@ class _Regression(torch.autograd.Function):
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Sum of products over each group, ``[groups, 1]``."""
+    """Return the sum of products over each group, ``[groups, 1]``."""
     sums: Tensor = torch.linalg.vecdot(a, b)
     return sums.unsqueeze(1)

@@ -1,4 +1,4 @@
-"""How much noise does each weight bear? Learned, and read as the bits that it needs."""
+"""Learned tolerance of each weight to noise, interpreted as its number of bits."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from cimsim.quantizers.quantizer import SMALLEST, Groups, RandomQuantizer, throu
 
 
 class LearnedNoise(RandomQuantizer):
-    """Noise of a trained size on every weight; the louder it may be, the fewer bits it needs.
+    """Noise of a trained amplitude on every weight, which determines its number of bits.
 
         training:    x~ = x + r sigmoid(s) u,   u ~ U(-1, 1),   r = the row's largest magnitude
         evaluation:  x rounded to steps of 2 r sigmoid(s), at most its row's range
         bits = 1 - log2 sigmoid(s);  penalty: sum log2(1 + exp(-s)) = sum of bits - 1
 
-    ``s`` is a parameter in the shape of the weight, beginning at ``bits``. Wants the objective
-    ``penalty``: its weight is the price of a bit. The sizes found are a map of sensitivity: fragile
-    weights deserve better cells.
+    ``s`` is a parameter in the shape of the weight, initialized according to ``bits``. Use it with
+    the objective ``penalty``, whose weight is the cost of a bit. The trained amplitudes are a map
+    of the sensitivity of weights.
 
-    A reconstruction from the published idea, whose parameterisation was not found: P. Savarese et
-    al., "Not All Bits have Equal Value", NeurIPS 2022.
+    A reconstruction of the published idea, with our parameterization: P. Savarese et al., "Not All
+    Bits have Equal Value", NeurIPS 2022.
     """
 
     name: ClassVar[str] = "learned-noise"
@@ -39,12 +39,12 @@ class LearnedNoise(RandomQuantizer):
         self.size = nn.Parameter(torch.zeros(()))
 
     def setup(self, x: Tensor) -> None:
-        """A size for each member of ``x``."""
+        """Create an amplitude for each element of ``x``."""
         sigma = torch.tensor(2.0 ** (1 - self.bits))
         self.size = nn.Parameter(torch.full_like(x, torch.logit(sigma).item()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x~``, in the shape of ``x``."""
+        """Return ``x~``, in the shape of ``x``."""
         groups = Groups(x.detach(), "row")
         largest = groups.whole(groups.largest().expand_as(groups.values)).clamp_min(SMALLEST)
         half = largest * torch.sigmoid(self.size)
@@ -55,13 +55,13 @@ class LearnedNoise(RandomQuantizer):
         return through(x, ((x / (2 * half)).round() * 2 * half).clamp(-largest, largest))
 
     def weight_bits(self) -> Tensor:
-        """Bits that each weight needs, in its shape."""
+        """Return the number of bits of each weight, in its shape."""
         return 1 + nn.functional.softplus(-self.size) / 0.6931471805599453
 
     def penalty(self) -> Tensor:
-        """Bits beyond the first, summed."""
+        """Return the sum of all bits beyond the first."""
         return (self.weight_bits() - 1).sum()
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Text for ``repr``."""
         return f"from {self.bits:g} bits"

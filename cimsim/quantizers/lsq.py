@@ -1,4 +1,4 @@
-"""Learned step size quantisation."""
+"""Learned step size quantization."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cimsim.quantizers.quantizer import SMALLEST, Bits, Quantizer, through
 
 
 class LearnedStep(Quantizer):
-    """The step between levels is a parameter, one for each row or for the whole tensor.
+    """Evenly spaced levels whose step is a parameter, one for each row or for the whole tensor.
 
         x~ = s round(clip(x / s, -n, n)),   n = 2^(bits-1) - 1  (1 for one bit: -s or s)
         dx~/ds = round(x/s) - x/s inside, -n or n outside;  its gradient times 1 / sqrt(N n)
 
-    ``N`` numbers share a step. It begins at ``2 mean|x| / sqrt(n)`` of the first tensor seen. A
-    step for each row is for weights, whose rows stay what they are.
+    ``N`` numbers share a step, which is initialized to ``2 mean|x| / sqrt(n)`` of the first tensor.
+    Steps per row are only useful for weights, because the rows of inputs are samples.
 
     Source: S. K. Esser et al., "Learned Step Size Quantization", ICLR 2020, arXiv:1902.08153.
     """
@@ -35,7 +35,7 @@ class LearnedStep(Quantizer):
 
     @torch.no_grad()
     def setup(self, x: Tensor) -> None:
-        """Begin with the step that suits ``x``."""
+        """Initialize the steps for ``x``."""
         flat = x.reshape(1, -1) if self.per == "tensor" else x.flatten(1)
         size = flat.abs().mean(1)
         step = (2 * size / math.sqrt(self.most)).clamp_min(SMALLEST)
@@ -44,8 +44,8 @@ class LearnedStep(Quantizer):
         self._begun = True
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x~``, in the shape of ``x``."""
-        if not self._begun:  # a loaded state may have a step already
+        """Return ``x~``, in the shape of ``x``."""
+        if not self._begun:  # a loaded state may contain a step already
             if self.step.isnan().any().item():
                 self.step.data = torch.full_like(self.step, 2 / math.sqrt(self.most))
                 self.step.data *= x.detach().abs().mean()
@@ -60,14 +60,14 @@ class LearnedStep(Quantizer):
         return step * through(inside, inside.round())
 
     def step_size(self, x: Tensor) -> float:
-        """Mean of the steps."""
+        """Return the mean of the steps."""
         return float(self.step.detach().abs().mean())
 
     def codes(self, x: Tensor) -> Tensor:
-        """``round(x / s)``, within its bounds."""
+        """Return ``round(x / s)``, clipped."""
         ratio = x.detach() / self.step.detach().abs().clamp_min(SMALLEST)
         return ratio.sign() if self.bits == 1 else ratio.clamp(-self.most, self.most).round()
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Text for ``repr``."""
         return f"{self.bits} bits, a step for each {self.per}"

@@ -1,4 +1,4 @@
-"""Which bit width for this layer? A discrete choice, learned by sampling."""
+"""Learned choice of the bit width of a layer, by sampling."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from cimsim.quantizers.uniform import Uniform
 
 
 class Mixed(RandomQuantizer):
-    """One of several bit widths, by the Rao-Blackwellised straight-through Gumbel-softmax.
+    """One of several bit widths, by the Rao-Blackwellized straight-through Gumbel-softmax.
 
         D = one-hot argmax(theta + G),  G Gumbel;   x~ = sum_k D_k Q_k(x)
         dD/dtheta ~ mean over ``samples`` draws of G given D of d softmax((theta + G) / t) / d theta
         penalty: expected bits times the number of weights
 
-    ``theta`` is a parameter with one entry for each width; in evaluation the largest is taken. The
+    ``theta`` is a parameter with one entry for each width; evaluation uses the largest entry. The
     draws given D (``Z = sum exp(theta)``, E exponential) are ``-ln E_i + ln Z`` for the chosen i
-    and ``-ln(E_j / exp(theta_j) + E_i / Z)`` for the others; they are constants to the gradient.
+    and ``-ln(E_j / exp(theta_j) + E_i / Z)`` for the others; they are constant in the gradient.
 
     Source: M. B. Paulus, C. J. Maddison, A. Krause, "Rao-Blackwellizing the Straight-Through
     Gumbel-Softmax Gradient Estimator", ICLR 2021, arXiv:2010.04838.
@@ -43,41 +43,41 @@ class Mixed(RandomQuantizer):
         self.theta = nn.Parameter(torch.zeros(len(bits)))
 
     def setup(self, x: Tensor) -> None:
-        """Know how many weights there are."""
+        """Store the number of weights."""
         self._count = x.numel()
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x~``, in the shape of ``x``."""
-        held: Tensor
+        """Return ``x~``, in the shape of ``x``."""
+        result: Tensor
         if not self.training:
-            held = self.widths[int(self.theta.argmax())](x)
-            return held
+            result = self.widths[int(self.theta.argmax())](x)
+            return result
         rng = self._generator(self.theta.device)
         choice = sampled_one_hot(self.theta.to(x.dtype), self.temperature, self.samples, rng)
         candidates = torch.stack([width(x) for width in self.widths])
-        held = torch.tensordot(choice, candidates, dims=1)
-        return held
+        result = torch.tensordot(choice, candidates, dims=1)
+        return result
 
     def step_size(self, x: Tensor) -> float:
-        """That of the width that is most probable."""
+        """Return the step size of the most probable width."""
         width = self.widths[int(self.theta.argmax())]
         assert isinstance(width, Uniform)
         return width.step_size(x)
 
     def penalty(self) -> Tensor:
-        """Expected bits, times the number of weights."""
+        """Return the expected bits times the number of weights."""
         bits = torch.tensor(self.bits, dtype=self.theta.dtype, device=self.theta.device)
         return self._count * (torch.softmax(self.theta, 0) * bits).sum()
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Text for ``repr``."""
         return f"bits={'/'.join(map(str, self.bits))}, temperature={self.temperature:g}"
 
 
 def sampled_one_hot(
     theta: Tensor, temperature: float, samples: int, rng: torch.Generator
 ) -> Tensor:
-    """A one-hot draw from ``softmax(theta) [K]``, with the estimator's gradient; see above."""
+    """Sample a one-hot vector from ``softmax(theta) [K]``, with the gradient of :class:`Mixed`."""
     fixed = theta.detach()
     gumbel = -torch.log(_exponential(fixed, rng))
     index = (fixed + gumbel).argmax()

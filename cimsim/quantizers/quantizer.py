@@ -1,4 +1,4 @@
-"""What every quantizer is, and the groups of numbers that share a scale."""
+"""Base classes of quantizers, and groups of numbers that share a scale."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ Bits = Annotated[int, Field(ge=1, le=16)]
 Ridge = Annotated[float, Field(ge=0)]
 Group = Literal["row", "tensor"] | Annotated[int, Field(ge=1)]
 
-# The least scale of a group, so that a group of zeros divides by something.
+# The smallest scale of a group, to avoid division by zero for a group of zeros.
 SMALLEST = 1e-30
 
 
 class Quantizer(nn.Module):
-    """Replaces a tensor by one that fewer bits can hold, with a gradient of its choice.
+    """Base class of modules that quantize a tensor and define a gradient estimator.
 
-    Stands between a layer's weight (or input) and the array. The first axis of a tensor counts
-    outputs (of a weight) or samples (of an input); the rest is one row, over which products run.
-    A quantizer may have parameters of its own, which any optimiser of the model trains.
+    A quantizer is applied to a layer's weight or input before the array. The first axis of a tensor
+    is that of outputs (of a weight) or samples (of an input); the other axes form a row, over which
+    products are summed. A quantizer may have parameters, which any optimizer of the model trains.
     """
 
     name: ClassVar[str]
-    for_inputs: ClassVar[bool] = True  # or for weights alone
+    for_inputs: ClassVar[bool] = True  # False: only for weights
 
     def setup(self, x: Tensor) -> None:
-        """Look at a first tensor, to begin from it; called once, before anything else."""
+        """Initialize from a first tensor; called once, before all other methods."""
 
     def name_draws(self, *owner: object) -> None:
-        """Told whose quantizer this is; of interest to those that draw random numbers."""
+        """Set the name of the owner, which seeds the random numbers of a random quantizer."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x`` as it is held, in its shape and dtype."""
+        """Return the quantized ``x``, in its shape and dtype."""
         raise NotImplementedError
 
     def advance(self, progress: float) -> None:
-        """Training has got so far, from 0 to 1; called before every step."""
+        """Set the progress of training, from 0 to 1; called before every step."""
 
     def step_size(self, x: Tensor) -> float | None:
-        """Mean distance of the levels that ``x`` is rounded to; None if that is not told."""
+        """Return the mean distance between the levels for ``x``; None if not defined."""
         return None
 
     def codes(self, x: Tensor) -> Tensor | None:
-        """Numbers of the levels that ``x`` is rounded to, in its shape; None if there are none."""
+        """Return the indices of the levels for ``x``, in its shape; None if not defined."""
         return None
 
     def penalty(self) -> Tensor | None:
-        """What the objective ``penalty`` adds; None for a quantizer that costs nothing."""
+        """Return the term for the objective ``penalty``; None without penalty."""
         return None
 
 
 class RandomQuantizer(Quantizer):
-    """A quantizer that draws random numbers: the same names, seed and count, the same numbers."""
+    """Base class of quantizers with random numbers, seeded by owner and number of uses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,29 +64,29 @@ class RandomQuantizer(Quantizer):
         self.draws = 0
 
     def name_draws(self, *owner: object) -> None:
-        """Whose draws these are, so that no two quantizers draw the same numbers."""
+        """Set the name of the owner, so that quantizers have independent random numbers."""
         self._owner = owner
 
     def _generator(self, device: torch.device) -> torch.Generator:
-        """For the next use; counts the uses."""
+        """Return the generator of the next use, and count it."""
         self.draws += 1
         return generator(self.name, *self._owner, self.draws - 1, device=device)
 
     def get_extra_state(self) -> Tensor:
-        """The count of uses, so that a resumed training goes on with the same draws."""
+        """Return the number of uses, so that a resumed training continues the random numbers."""
         return torch.tensor(self.draws, dtype=torch.int64)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Inverse of :meth:`get_extra_state`."""
+        """Load the result of :meth:`get_extra_state`."""
         self.draws = int(state)
 
 
 class Groups:
-    """``x`` as rows of numbers that share their statistics, ``[groups, members]``.
+    """Rearrangement of ``x`` to groups of numbers that share statistics, ``[groups, members]``.
 
-    ``group`` is ``"row"`` (all of one output or sample), ``"tensor"`` (everything), or the length
-    of a block along the row; a row that is no multiple of it has a shorter last block, padded here
-    with zeros that do not count.
+    ``group`` is ``"row"`` (all numbers of an output or sample), ``"tensor"`` (all numbers), or the
+    length of a block along the row; if the row is not a multiple of it, the last block is shorter
+    and is padded with zeros that the statistics exclude.
     """
 
     def __init__(self, x: Tensor, group: Group) -> None:
@@ -111,41 +111,41 @@ class Groups:
             self.mask = torch.arange(group, device=x.device) < lengths
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean over each group, ``[groups, 1]``; ``values`` as :attr:`values`."""
+        """Return the mean over each group, ``[groups, 1]``; ``values`` has the grouped shape."""
         if self.mask is None:
             return values.mean(1, keepdim=True)
         return self.total(values) / self.count
 
     def total(self, values: Tensor) -> Tensor:
-        """Sum over each group, ``[groups, 1]``."""
+        """Return the sum over each group, ``[groups, 1]``."""
         return self.counted(values).sum(1, keepdim=True)
 
     def counted(self, values: Tensor) -> Tensor:
-        """``values`` with zeros where there is only padding."""
+        """Return ``values`` with zeros in the padding."""
         return values if self.mask is None else torch.where(self.mask, values, 0.0)
 
     def low(self) -> Tensor:
-        """Smallest member of each group, ``[groups, 1]``."""
+        """Return the smallest member of each group, ``[groups, 1]``."""
         return self._extreme(torch.inf).amin(1, keepdim=True)
 
     def high(self) -> Tensor:
-        """Largest member of each group, ``[groups, 1]``."""
+        """Return the largest member of each group, ``[groups, 1]``."""
         return self._extreme(-torch.inf).amax(1, keepdim=True)
 
     def largest(self) -> Tensor:
-        """Largest magnitude in each group, ``[groups, 1]``."""
+        """Return the largest magnitude in each group, ``[groups, 1]``."""
         return self.values.abs().amax(1, keepdim=True)
 
     def _extreme(self, fill: float) -> Tensor:
         return self.values if self.mask is None else torch.where(self.mask, self.values, fill)
 
     def whole(self, values: Tensor) -> Tensor:
-        """``values`` in the shape of the tensor that was grouped."""
+        """Return ``values`` in the shape of the original tensor."""
         if self._padding:
             values = values.reshape(-1, self._row + self._padding)[:, : self._row]
         return values.reshape(self._shape)
 
 
 def through(x: Tensor, q: Tensor) -> Tensor:
-    """``q`` with the gradient of ``x``: the straight-through estimator."""
+    """Return ``q`` with the gradient of ``x`` (straight-through estimator)."""
     return x + (q - x).detach()

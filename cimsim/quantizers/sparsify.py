@@ -1,4 +1,4 @@
-"""Continuous sparsification: learn which weights (and so which cells) to switch off."""
+"""Continuous sparsification: learned pruning of weights."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from cimsim.quantizers.quantizer import Quantizer
 
 
 class Sparsify(Quantizer):
-    """A soft gate on every weight, which training hardens.
+    """A soft gate on every weight, which becomes hard during training.
 
         x~ = x sigmoid(b s) / sigmoid(s0),   b = final^progress, from 1 to ``final``
         in evaluation: sigmoid(b s) -> [s > 0]
-        penalty: sum sigmoid(b s), the number of weights that are on
+        penalty: sum sigmoid(b s), the number of nonzero weights
 
-    ``s`` is a parameter in the shape of the weight that begins at ``s0``. Wants the objective
-    ``penalty``, whose weight is the sparsity's price. One round; the source's rewinding is left
-    out.
+    ``s`` is a parameter in the shape of the weight, initialized to ``s0``. Use it with the
+    objective ``penalty``, whose weight controls the sparsity. There is one round, without the
+    rewinding of the source.
 
     Source: P. Savarese, H. Silva, M. Maire, "Winning the Lottery with Continuous Sparsification",
     NeurIPS 2020, arXiv:1912.04427.
@@ -38,15 +38,15 @@ class Sparsify(Quantizer):
         self.register_buffer("temperature", torch.ones(()))
 
     def setup(self, x: Tensor) -> None:
-        """A gate for each member of ``x``."""
+        """Create a gate for each element of ``x``."""
         self.gate = nn.Parameter(torch.full_like(x, self.s0))
 
     def advance(self, progress: float) -> None:
-        """Harden the gates."""
+        """Increase the steepness of the gates."""
         self.temperature.fill_(self.final**progress)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x~``, in the shape of ``x``."""
+        """Return ``x~``, in the shape of ``x``."""
         gate = self._soft() if self.training else (self.gate > 0).to(x.dtype)
         return x * gate / torch.sigmoid(x.new_tensor(self.s0))
 
@@ -54,9 +54,9 @@ class Sparsify(Quantizer):
         return torch.sigmoid(self.temperature * self.gate)
 
     def penalty(self) -> Tensor:
-        """How many weights are on."""
+        """Return the (soft) number of nonzero weights."""
         return self._soft().sum()
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Text for ``repr``."""
         return f"s0={self.s0:g}, final={self.final:g}"

@@ -1,4 +1,4 @@
-"""Which members of a row are kept: the largest, overall or of each few neighbours."""
+"""Pruning of a row to its largest members, overall or among neighbors."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def _checked(pattern: str) -> str:
 
 
 Sparsity = Annotated[str, AfterValidator(_checked)]
-"""``none``, ``N:M`` (keep N of every M neighbours), or the share that is dropped, such as 0.5."""
+"""``none``, ``N:M`` (keep N of every M neighbors), or the fraction to prune, such as 0.5."""
 
 
 def _parsed(pattern: str) -> tuple[int, int] | float | None:
     if pattern == "none":
         return None
     if match := re.fullmatch(r"(\d+):(\d+)", pattern):
-        kept, of = int(match[1]), int(match[2])
-        if 0 < kept <= of:
-            return kept, of
+        keep, of = int(match[1]), int(match[2])
+        if 0 < keep <= of:
+            return keep, of
     else:
         try:
             share = float(pattern)
@@ -35,15 +35,15 @@ def _parsed(pattern: str) -> tuple[int, int] | float | None:
         if 0 <= share < 1:
             return share
     raise CimsimError(
-        f"sparsity '{pattern}' is neither N:M, such as 2:4, nor the share dropped, such as 0.5"
+        f"sparsity must be N:M, such as 2:4, or the fraction to prune, such as 0.5, not '{pattern}'"
     )
 
 
 def sparse(x: Tensor, pattern: Sparsity) -> Tensor:
-    """``x`` with all but its largest magnitudes set to zero, row by row (``x.flatten(1)``).
+    """Set all except the largest magnitudes of each row (``x.flatten(1)``) to zero.
 
     Raises:
-        CimsimError: if the row does not divide into groups of M.
+        CimsimError: if the length of a row is not a multiple of M.
 
     >>> import torch
     >>> sparse(torch.tensor([[3.0, -1.0, 2.0, -4.0]]), "2:4")
@@ -54,14 +54,14 @@ def sparse(x: Tensor, pattern: Sparsity) -> Tensor:
         return x
     rows = x.reshape(1, -1) if x.dim() < 2 else x.flatten(1)
     if isinstance(parsed, tuple):
-        kept, of = parsed
+        keep, of = parsed
         if rows.shape[1] % of:
             raise CimsimError(
-                f"rows of {rows.shape[1]} do not divide into groups of {of}; leave that layer "
-                "digital, or choose a share such as 0.5"
+                f"rows of {rows.shape[1]} cannot be divided into groups of {of}; keep that layer "
+                "digital, or use a fraction such as 0.5"
             )
         rows = rows.view(-1, of)
     else:
-        kept = max(1, round((1 - parsed) * rows.shape[1]))
-    dropped = rows.abs().topk(rows.shape[1] - kept, dim=1, largest=False).indices
+        keep = max(1, round((1 - parsed) * rows.shape[1]))
+    dropped = rows.abs().topk(rows.shape[1] - keep, dim=1, largest=False).indices
     return rows.scatter(1, dropped, 0.0).view(x.shape)

@@ -1,4 +1,4 @@
-"""Ternary weights, and the fourth code word that keeps the sign of a zero."""
+"""Ternary weights, with an optional code word for negative zero."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from cimsim.quantizers.quantizer import Group, Groups, Quantizer
 
 
 class Ternary(Quantizer):
-    """-1, 0 or 1 times a scale; what a zero's gradient is depends on ``zero``.
+    """-1, 0 or 1 times a scale, with two options for the gradient of zeros.
 
         D = threshold * mean|x|,   x~ = a sign(x) [|x| > D],   a = mean of |x| over |x| > D
         zero=plain:  dx~/dx = [D < |x| <= 1]: the gradient of a weight that rounds to zero vanishes
-        zero=signed: dx~/dx = [|x| <= 1]: a zero goes on moving, and its sign is worth keeping
+        zero=signed: dx~/dx = [|x| <= 1]: a zero still gets a gradient, and its sign is kept
 
-    With a signed zero four words are in use, -1, -0, +0, 1: two bits, as ternary takes anyway; see
-    :func:`pack`. The forward is the same for both. The exact gradient of the source was not found;
-    this is the latent-weight reading of it, and :class:`cimsim.training.optimizers.TernaryChain`
-    the one without.
+    A signed zero uses four words, -1, -0, +0, 1, which fit in the two bits of a ternary value; see
+    :func:`pack`. The forward pass is the same for both options. The source does not specify the
+    exact gradient; this is an interpretation with latent weights, and
+    :class:`cimsim.training.optimizers.TernaryChain` is one without.
 
     Source of the idea: J. Uhlmann, "Signed-Zero Ternary", arXiv:2508.05905.
     """
@@ -39,46 +39,46 @@ class Ternary(Quantizer):
         self.zero, self.threshold, self.group = zero, threshold, group
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x~``, in the shape of ``x``."""
+        """Return ``x~``, in the shape of ``x``."""
         groups = Groups(x.detach(), self.group)
         size = groups.values.abs()
         on = size > self.dead_zone(groups)
         count = groups.total(on.to(x.dtype)).clamp_min(1)
         scale = groups.total(torch.where(on, size, 0.0)) / count
-        held = groups.whole(groups.values.sign() * on * scale)
+        result = groups.whole(groups.values.sign() * on * scale)
         passes = x.detach().abs() <= 1
         if self.zero == "plain":
             passes = passes & groups.whole(on)
-        ternary: Tensor = _Masked.apply(x, held, passes)  # type: ignore[no-untyped-call]
+        ternary: Tensor = _Masked.apply(x, result, passes)  # type: ignore[no-untyped-call]
         return ternary
 
     def step_size(self, x: Tensor) -> float:
-        """Mean distance of the three values."""
-        held = self(x.detach()).abs()
-        return float(held.sum() / (held > 0).sum().clamp_min(1))
+        """Return the mean distance between the three values."""
+        sizes = self(x.detach()).abs()
+        return float(sizes.sum() / (sizes > 0).sum().clamp_min(1))
 
     def codes(self, x: Tensor) -> Tensor:
-        """-1, 0 or 1."""
+        """Return -1, 0 or 1."""
         groups = Groups(x.detach(), self.group)
         on = groups.values.abs() > self.dead_zone(groups)
         return groups.whole(groups.values.sign() * on)
 
     def dead_zone(self, groups: Groups) -> Tensor:
-        """``D [groups, 1]``."""
+        """Return ``D [groups, 1]``."""
         return self.threshold * groups.mean(groups.values.abs())
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Text for ``repr``."""
         return f"zero={self.zero}, threshold={self.threshold:g}, group={self.group}"
 
 
 class _Masked(torch.autograd.Function):
-    """``held``, with the gradient of ``x`` where ``passes``."""
+    """Return ``result`` with the gradient of ``x`` where ``passes`` is True."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, held: Tensor, passes: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, result: Tensor, passes: Tensor) -> Tensor:
         ctx.save_for_backward(passes)
-        return held
+        return result
 
     @staticmethod
     @once_differentiable
@@ -88,11 +88,11 @@ class _Masked(torch.autograd.Function):
 
 
 MINUS, MINUS_ZERO, PLUS_ZERO, PLUS = 0, 1, 2, 3
-"""The four words in the order of the numbers they stand for."""
+"""The four words, in the order of their values."""
 
 
 def words(x: Tensor, dead_zone: Tensor | float) -> Tensor:
-    """The word of each number, uint8: ``x > D`` is +1, ``0 <= x <= D`` is +0, and so below zero.
+    """Return the word of each number, uint8: +1 for ``x > D``, +0 for ``0 <= x <= D``, etc.
 
     >>> import torch
     >>> words(torch.tensor([-2.0, -0.1, 0.0, 0.3, 5.0]), 0.5).tolist()
@@ -102,7 +102,7 @@ def words(x: Tensor, dead_zone: Tensor | float) -> Tensor:
 
 
 def values(word: Tensor) -> Tensor:
-    """-1, 0, 0 or 1, int8.
+    """Return the value of each word, -1, 0, 0 or 1, int8.
 
     >>> import torch
     >>> values(torch.tensor([0, 1, 2, 3], dtype=torch.uint8)).tolist()
@@ -112,7 +112,7 @@ def values(word: Tensor) -> Tensor:
 
 
 def pack(word: Tensor) -> Tensor:
-    """Words at two bits each: uint8 of a quarter of the length, rounded up.
+    """Pack words to two bits each: uint8 of a quarter of the length, rounded up.
 
     >>> import torch
     >>> pack(torch.tensor([3, 0, 1, 2, 3], dtype=torch.uint8)).tolist()
@@ -123,7 +123,7 @@ def pack(word: Tensor) -> Tensor:
 
 
 def unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Inverse of :func:`pack`: the words in ``shape``."""
+    """Return the words in ``shape``; inverse of :func:`pack`."""
     word = torch.stack([packed >> shift & 3 for shift in (0, 2, 4, 6)], dim=1).flatten()
     count = torch.Size(shape).numel()
     return word[:count].view(shape)

@@ -1,4 +1,4 @@
-"""Rounding to evenly spaced levels, straight-through."""
+"""Rounding to evenly spaced levels with a straight-through gradient."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Uniform(Quantizer):
         dx~/dx = 1 where |x| <= r, else 0
 
     The range ``r`` of a group is its largest magnitude (``scale=absmax``), ``n`` times its mean
-    magnitude (``scale=absmean``), or the fixed ``range`` if that is not 0; the gradient takes it
-    for a constant. One bit is ``x~ = mean|x| sign(x)``, ``levels=ternary`` rounds ``x / mean|x|``
-    to -1, 0 or 1 (BitNet and BitNet b1.58); these two have a scale of their own and the gradient 1
+    magnitude (``scale=absmean``), or the fixed ``range`` if it is not 0; it is constant in the
+    gradient. One bit is ``x~ = mean|x| sign(x)``, and ``levels=ternary`` rounds ``x / mean|x|`` to
+    -1, 0 or 1 (BitNet and BitNet b1.58); these two always use this scale and have the gradient 1
     everywhere.
 
     Sources: Y. Bengio et al., arXiv:1308.3432 (2013); S. Ma et al., arXiv:2402.17764 (2024).
@@ -42,14 +42,16 @@ class Uniform(Quantizer):
     ) -> None:
         super().__init__()
         if (bits == 1 or levels == "ternary") and (range or scale != "absmax"):
-            raise CimsimError("one bit and ternary have a scale of their own; leave it out")
+            raise CimsimError(
+                "one bit and ternary always use the mean magnitude; remove scale and range"
+            )
         self.bits, self.levels, self.scale, self.range, self.group = (
             *(bits, levels, scale),
             *(range, group),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """``x~``, in the shape of ``x``."""
+        """Return ``x~``, in the shape of ``x``."""
         groups = Groups(x, self.group)
         values = groups.values
         fixed = values.detach()
@@ -65,7 +67,7 @@ class Uniform(Quantizer):
         return groups.whole(through(clipped, step * (clipped.detach() / step).round()))
 
     def step_size(self, x: Tensor) -> float:
-        """Mean step of the groups."""
+        """Return the mean step of the groups."""
         groups = Groups(x.detach(), self.group)
         if self.levels == "ternary":
             return float(groups.mean(groups.values.abs()).mean())
@@ -74,7 +76,7 @@ class Uniform(Quantizer):
         return float((self._limit(groups) / (2 ** (self.bits - 1) - 1)).mean())
 
     def codes(self, x: Tensor) -> Tensor:
-        """The number of each member's level."""
+        """Return the index of each element's level."""
         groups = Groups(x.detach(), self.group)
         if self.levels == "ternary":
             size = groups.mean(groups.values.abs()).clamp_min(SMALLEST)
@@ -94,6 +96,6 @@ class Uniform(Quantizer):
         return groups.largest().detach()
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows."""
+        """Text for ``repr``."""
         what = "ternary" if self.levels == "ternary" else f"{self.bits} bits"
         return f"{what}, group={self.group}"

@@ -146,6 +146,6 @@ def test_the_error_is_that_over_seeds_where_it_is_larger(tmp_path: Path) -> None
     points = over_seeds(outcomes[0].sweeps)
     means = [[c.accuracy for c in sweep.cells if c.level == 0] for sweep in outcomes[0].sweeps]
     each = [sum(m) / len(m) for m in means]
-    centre = sum(each) / 3
-    error = (sum((e - centre) ** 2 for e in each) / 2) ** 0.5 / 3**0.5
+    center = sum(each) / 3
+    error = (sum((e - center) ** 2 for e in each) / 2) ** 0.5 / 3**0.5
     assert points[0].standard_error == pytest.approx(error)

@@ -200,8 +200,8 @@ def test_bright_is_good_also_where_less_is_better() -> None:
     for metric, best in (("accuracy", 0), ("perplexity", -1)):
         figure = draw_map(synthetic("noise=0,1,4", "adc.bits=4,8", falling, metric=metric))
         figure.canvas.draw()
-        colours = figure.axes[0].collections[0].get_facecolors()[:3]  # type: ignore[attr-defined]
-        assert colours[:, :3].sum(1).argmax() == (best % 3)
+        colors = figure.axes[0].collections[0].get_facecolors()[:3]  # type: ignore[attr-defined]
+        assert colors[:, :3].sum(1).argmax() == (best % 3)
 
 
 def test_a_chip_that_gives_nonsense_is_shown() -> None:

@@ -100,7 +100,7 @@ def test_what_was_measured_on_a_chip_is_forgotten_with_it(run: Run) -> None:
 
 
 def normed(input_shape: tuple[int, ...], classes: int) -> nn.Module:
-    """A network whose every layer has batch normalisation."""
+    """A network whose every layer has batch normalization."""
     torch.manual_seed(0)
     inputs = 1
     for size in input_shape:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.plot import COLOURS, Curve, draw, save
+from cimsim.analysis.plot import COLORS, Curve, draw, save
 from cimsim.analysis.stats import summary
 from cimsim.errors import CimsimError
 
@@ -45,13 +45,13 @@ def texts(figure: Figure) -> list[str]:
     ]
 
 
-def test_a_curve_shows_mean_band_worst_and_digital_in_one_colour() -> None:
+def test_a_curve_shows_mean_band_worst_and_digital_in_one_color() -> None:
     axes = figure_of("noise=0:2:1", ["a"]).axes[0]
     lines = {str(line.get_linestyle()): line for line in axes.lines}
     assert list(lines["-"].get_ydata()) == pytest.approx([94.5, 89.5, 84.5])
     assert list(lines["--"].get_ydata()) == pytest.approx([93.0, 88.0, 83.0])
     assert list(lines[":"].get_ydata()) == pytest.approx([98.0, 98.0])
-    assert {line.get_color() for line in axes.lines} == {COLOURS[0]}
+    assert {line.get_color() for line in axes.lines} == {COLORS[0]}
     assert len(axes.collections) == 1
 
 
@@ -155,7 +155,7 @@ def test_other_formats_are_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CimsimError, match="cannot make the folder"):
+    with pytest.raises(CimsimError, match="cannot create the folder"):
         save(figure_of("noise=1", ["a"]), tmp_path / "file" / "a.png")
 
 

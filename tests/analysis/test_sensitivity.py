@@ -31,7 +31,7 @@ Batches = list[tuple[Tensor, Tensor]]
 
 
 @pytest.fixture
-def labelled() -> tuple[nn.Module, Batches]:
+def labeled() -> tuple[nn.Module, Batches]:
     """A network of two layers that is always right without a chip."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4)).requires_grad_(False)
@@ -41,9 +41,9 @@ def labelled() -> tuple[nn.Module, Batches]:
 
 @pytest.mark.parametrize(("terrible", "fine"), [("0", "2"), ("2", "0")])
 def test_a_terrible_device_makes_its_layer_the_sensitive_one(
-    labelled: tuple[nn.Module, Batches], terrible: str, fine: str
+    labeled: tuple[nn.Module, Batches], terrible: str, fine: str
 ) -> None:
-    net, batches = labelled
+    net, batches = labeled
     awful = cimsim.load_profile("mismatch").scale_noise(8)
     model = cimsim.convert(net, "ideal", layers={terrible: {"profile": awful}})
     cimsim.program(model, 77)
@@ -68,8 +68,8 @@ def test_a_terrible_device_makes_its_layer_the_sensitive_one(
     assert after == before
 
 
-def test_noise_and_age_are_those_asked_for(labelled: tuple[nn.Module, Batches]) -> None:
-    net, batches = labelled
+def test_noise_and_age_are_those_asked_for(labeled: tuple[nn.Module, Batches]) -> None:
+    net, batches = labeled
     model = cimsim.calibrate(cimsim.convert(net, "pcm-ibm-2020"), [batches[0][0]])
     quiet, loud = (sensitivity(model, batches, chips=2, noise=k) for k in (1.0, 6.0))
     old = sensitivity(model, batches, chips=2, age="1 year")
@@ -107,8 +107,8 @@ def test_a_run_and_its_model_say_the_same(trained: Path, tmp_path: Path) -> None
     assert not (run.path / "sweeps").exists()
 
 
-def test_what_is_not_finite_is_kept(labelled: tuple[nn.Module, Batches], tmp_path: Path) -> None:
-    net, batches = labelled
+def test_what_is_not_finite_is_kept(labeled: tuple[nn.Module, Batches], tmp_path: Path) -> None:
+    net, batches = labeled
     found = sensitivity(cimsim.convert(net, "ideal"), batches, chips=1)
     write_sensitivity(tmp_path, found)
     again = read_sensitivity(tmp_path)
@@ -129,8 +129,8 @@ def test_what_was_not_measured_or_is_damaged_is_told(tmp_path: Path) -> None:
             read_sensitivity(tmp_path)
 
 
-def test_one_layer_is_everything(labelled: tuple[nn.Module, Batches]) -> None:
-    net, batches = labelled
+def test_one_layer_is_everything(labeled: tuple[nn.Module, Batches]) -> None:
+    net, batches = labeled
     model = cimsim.convert(net, "mismatch", keep_digital=["0"])
     found = sensitivity(model, batches, chips=3)
     (layer,) = found.layers

@@ -219,7 +219,7 @@ def test_a_damaged_plan_is_told(tmp_path: Path, content: str) -> None:
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CimsimError, match="cannot make the folder"):
+    with pytest.raises(CimsimError, match="cannot create the folder"):
         Store(tmp_path / "file" / "noise", PLAN)
     with pytest.raises(CimsimError, match=r"cannot write .*all\.csv"):
         write_csv(tmp_path / "missing" / "all.csv", [])

@@ -1,4 +1,4 @@
-"""Figures in a page: ids, colours, the places of values, and that nothing runs."""
+"""Figures in a page: ids, colors, the places of values, and that nothing runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_the_parts_of_a_run_are_marked_as_its_own() -> None:
         assert parts == {"mean", "band", "worst", "digital", "key", "name"}
 
 
-def test_text_is_text_and_takes_the_colour_of_the_page() -> None:
+def test_text_is_text_and_takes_the_color_of_the_page() -> None:
     svg = inline_svg(figure(NASTY), "f1-", NASTY)
     assert "onerror=alert(1)&gt; &amp;" in svg
     assert "<img" not in svg
@@ -99,7 +99,7 @@ def test_nothing_in_a_file_runs() -> None:
     assert 'id="f1-p"' in svg
 
 
-def test_text_on_pictures_of_values_keeps_its_colours() -> None:
+def test_text_on_pictures_of_values_keeps_its_colors() -> None:
     drawn = Figure()
     drawn.add_subplot().imshow([[0.0, 1.0]])
     svg = inline_svg(drawn, "f1-", "x")

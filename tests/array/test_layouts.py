@@ -57,7 +57,7 @@ def test_without_effects_it_is_the_product(
     read = array.mvm(x, array.chip(w, 0), ranges(), 0)
     tolerance = 1e-9 if slices == 1 else 20 * w.abs().max().item() / 41**3
     assert torch.allclose(read.y, expected, rtol=0, atol=tolerance)
-    assert torch.allclose(array.held_weight(array.chip(w, 0)), w, rtol=0, atol=tolerance)
+    assert torch.allclose(array.programmed_weight(array.chip(w, 0)), w, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize("kind", ["linear", "conv"])
@@ -328,7 +328,7 @@ def test_compensation_by_column_undoes_what_each_column_lost(probe: str) -> None
         if compensation != "none":
             profile = with_keys(profile, array__drift_probe=probe, array__probe_vectors=64)
         array = Array(profile, LinearTiling(4096, 4096))
-        held = array.held_weight(array.chip(w, 0, 86400.0))
+        held = array.programmed_weight(array.chip(w, 0, 86400.0))
         gains = held.abs().sum(1) / w.abs().sum(1)
         errors[compensation] = (gains - 1).abs().max().item()
     assert errors["none"] > 0.15

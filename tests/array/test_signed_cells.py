@@ -14,7 +14,7 @@ from cimsim.profile import load_profile
 def held(name: str, weight: Tensor, which: kernels.Use) -> Tensor:
     array = Array(load_profile(name), LinearTiling(weight.shape[1], 512))
     with kernels.use(which):
-        return array.held_weight(array.chip(weight, 3, 0.0))
+        return array.programmed_weight(array.chip(weight, 3, 0.0))
 
 
 @pytest.mark.parametrize("which", ["fused", "numbers", "torch"])

@@ -58,8 +58,8 @@ class TilingContract:
     ) -> None:
         z = tiling.product(x, tiling.to_cells(weight))
         dy = torch.randn_like(tiling.accumulate(z))
-        assert tiling.spread(dy).shape == z.shape
-        assert torch.allclose((dy * tiling.accumulate(z)).sum(), (tiling.spread(dy) * z).sum())
+        assert tiling.scatter(dy).shape == z.shape
+        assert torch.allclose((dy * tiling.accumulate(z)).sum(), (tiling.scatter(dy) * z).sum())
 
     def test_a_column_can_be_singled_out(self, tiling: Tiling, x: Tensor, weight: Tensor) -> None:
         cells = tiling.to_cells(weight)

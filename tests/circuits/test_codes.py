@@ -99,7 +99,10 @@ def test_without_thresholds_results_are_the_nearest_values() -> None:
     ("keys", "words"),
     [
         ({"codes": {"kind": "table", "values_of_range": [0.0, 1.0]}}, "has 4 values"),
-        ({"codes": {"kind": "table", "values_of_range": [0.0, 1.0, 0.5, 2.0]}}, "must ascend"),
+        (
+            {"codes": {"kind": "table", "values_of_range": [0.0, 1.0, 0.5, 2.0]}},
+            "must be in ascending order",
+        ),
         ({"bits": None, "codes": {"kind": "lloyd-max"}}, "ideal ADC has no codes"),
         (
             {"bits": 1, "errors": [{"kind": "sar", "sigma_unit": 0.1}]},

@@ -502,7 +502,7 @@ def test_gradient_of_gated_columns(supply: float) -> None:
 
 
 def test_switches_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(CimsimError, match="5 rows of cells need as many switches"):
+    with pytest.raises(CimsimError, match="the last dimension of 'on' must be 5 rows"):
         gated_currents(torch.ones(2, 4), torch.ones(5, 3), r_bit_ohm=1.0)
     with pytest.raises(CimsimError, match="r_supply_ohm must be a finite resistance"):
         gated_currents(torch.ones(2, 5), torch.ones(5, 3), r_bit_ohm=1.0, r_supply_ohm=-1.0)

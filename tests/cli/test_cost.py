@@ -73,7 +73,7 @@ def test_without_a_run(cimsim: Command) -> None:
         (["--profile", "ideal"], "name a run, or else --profile, --model and --input"),
         (["--profile", "ideal", "--model", "cnn", "--input", "28by28"], "not '28by28'"),
         (["--profile", "ideal", "--model", "cnm", "--input", "1x9x9"], "did you mean 'cnn'"),
-        (["nowhere"], "there is no folder nowhere"),
+        (["nowhere"], "no such folder: nowhere"),
         (["nowhere", "--model", "cnn"], "a run knows its model"),
         (["nowhere", "--out", "table.txt"], "written as CSV"),
     ],

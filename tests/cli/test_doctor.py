@@ -10,8 +10,10 @@ from types import ModuleType
 import pytest
 from packaging.requirements import Requirement
 
+from cimsim.array.circuit import not_fused
 from cimsim.cli import doctor
-from cimsim.kernels import native
+from cimsim.kernels import cpu
+from cimsim.profile import load_profile, profile_names
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,17 +94,28 @@ def test_a_missing_compiler_is_a_note(cimsim: Command, monkeypatch: pytest.Monke
     assert "no C++ compiler; install g++" in out
 
 
+def test_each_shipped_profile_is_fast_or_says_why_not(cimsim: Command) -> None:
+    _, out, _ = cimsim("doctor")
+    (fast,) = [line for line in out.splitlines() if line.startswith("fast profiles")]
+    for name in profile_names():
+        (slow,) = [line for line in out.splitlines() if line.split()[:1] == [name]] or [""]
+        settings = not_fused(load_profile(name))
+        assert (name in fast.replace(",", "").split()) == (not settings)
+        assert bool(slow) == bool(settings)
+        assert all(setting in slow for setting in settings)
+
+
 @pytest.fixture
 def kernels_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Empty folders for kernels; the function given makes this process forget what it built."""
     for name in ("XDG_CACHE_HOME", "TMPDIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
         (tmp_path / name).mkdir()
-    native.build.cache_clear()
+    cpu.build.cache_clear()
     try:
-        yield native.build.cache_clear
+        yield cpu.build.cache_clear
     finally:
-        native.build.cache_clear()
+        cpu.build.cache_clear()
 
 
 def kernel_lines(out: str) -> list[str]:
@@ -135,7 +148,7 @@ def test_the_doctor_builds_the_kernels_again(
 
 
 def test_the_doctor_names_compiler_and_folder_of_the_kernels(cimsim: Command) -> None:
-    built = native.build()
+    built = cpu.build()
     if built.library is None:
         pytest.skip(built.note)
     _, out, _ = cimsim("doctor")
@@ -147,7 +160,7 @@ def test_the_doctor_names_compiler_and_folder_of_the_kernels(cimsim: Command) ->
 def test_the_doctor_says_that_the_kernels_have_one_thread(
     cimsim: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built = native.Build(native.build().library or CDLL(None), "built", "c++", Path("/x"), False)
-    monkeypatch.setattr(native, "build", lambda: built)
+    built = cpu.Build(cpu.build().library or CDLL(None), "built", "c++", Path("/x"), False)
+    monkeypatch.setattr(cpu, "build", lambda: built)
     _, out, _ = cimsim("doctor")
     assert kernel_lines(out)[0].startswith("kernels note built; with OpenMP")

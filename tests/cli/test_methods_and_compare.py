@@ -19,8 +19,9 @@ def test_every_part_is_listed_and_told(cimsim: Command) -> None:
     assert "quantizer denoising (--quantize-weights, --quantize-inputs)" in out
     assert "arXiv:2409.09245" in out
     assert "  ridge=0.01" in out
-    code, out, _ = cimsim("methods", "F")
-    assert "backward rule F (--rule)" in out
+    for rule in ("F", "programmed-mean"):
+        code, out, _ = cimsim("methods", rule)
+        assert "backward rule F, programmed-mean (--rule)" in out
     code, out, _ = cimsim("methods", "a1w1")
     assert "--quantize-weights denoising:bits=1" in out
 

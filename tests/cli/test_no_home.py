@@ -118,7 +118,7 @@ def test_what_needs_a_home_says_so(tmp_path: Path) -> None:
     assert codes == ["2"] * 3, out
     errors = [line for line in out.splitlines() if line.startswith("cimsim: error: ")]
     assert errors == [
-        "cimsim: error: this user has no home folder that could hold the data sets; "
+        "cimsim: error: this user has no home folder for the data sets; "
         "name a folder with --data-dir or $CIMSIM_DATA",
         "cimsim: error: ~/data: cannot replace ~, this user has no home folder; "
         "give the whole path",

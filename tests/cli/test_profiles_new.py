@@ -71,7 +71,7 @@ def test_what_was_not_measured_is_said(cimsim: Command, tmp_path: Path, measured
         (("pcm-ibm-2020",), "is a device that comes with cimsim; choose another name"),
         (("mine", "--out", "mine.json"), "mine.json: a profile is a file that ends in .yaml"),
         (("mine", "--like", "nonsense"), "unknown profile 'nonsense'"),
-        (("mine", "--like", "sram-charge-jia-2020"), "lays each weight on 3 slices"),
+        (("mine", "--like", "sram-charge-jia-2020"), "stores each weight in 3 slices"),
         (("mine", "--figure", "mine.gif"), "give a name ending in .png"),
         (("mine", "--out", "nowhere/mine.yaml"), "cannot write nowhere/mine.yaml"),
         (("mine", "--from-csv", "absent.csv"), "absent.csv: cannot be read"),
@@ -154,8 +154,8 @@ def test_bad_cells_are_shown_listed_and_written(cimsim: Command, measured: Path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--column", "time_s"), "--column 'time_s' must be written as COLUMN=VALUE"),
-        (("--unit", "time_s="), "--unit 'time_s=' must be written as COLUMN=VALUE"),
+        (("--column", "time_s"), "--column 'time_s' must have the form COLUMN=VALUE"),
+        (("--unit", "time_s="), "--unit 'time_s=' must have the form COLUMN=VALUE"),
         (("--unit", "S", "--unit", "nS"), "--unit is given twice; give it once"),
         (("--column", "cell=a", "--column", "cell=b"), "--column is given twice for cell"),
         (("--time-tolerance", "soon"), "--time-tolerance 'soon' must be a share such as 10%"),

@@ -30,7 +30,7 @@ def test_a_page_is_written_and_replaced(cimsim: Command, trained: Path, tmp_path
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (["nowhere"], "there is no folder nowhere"),
+        (["nowhere"], "no such folder: nowhere"),
         (["."], "is not a run"),
         (["digital", "--out", "report.png"], "give a name ending in .html"),
     ],

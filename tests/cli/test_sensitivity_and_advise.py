@@ -93,7 +93,7 @@ def test_what_cannot_be_reached_is_said(cimsim: Command, run: Path) -> None:
         (["sensitivity", ".", "--out", "a.txt"], "give a name ending in .png"),
         (["advise", ".", "--by", "mac"], "--by is macs or parameters, not 'mac'"),
         (["advise", ".", "--better", "pcm-ibm-2021"], "did you mean 'pcm-ibm-2020'"),
-        (["advise", "nowhere"], "there is no folder nowhere"),
+        (["advise", "nowhere"], "no such folder: nowhere"),
     ],
 )
 def test_bad_input_is_one_clear_sentence(

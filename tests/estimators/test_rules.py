@@ -1,5 +1,7 @@
 """Backward rules: each against its definition, on linear and convolutional layers."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,8 +10,9 @@ from torch import Tensor, nn
 from cimsim.array import Array, ConverterRanges
 from cimsim.array.tiling import ConvGeometry, ConvTiling, LinearTiling
 from cimsim.errors import CimsimError
-from cimsim.estimators import RULES, Call, analog_matmul, backward_rule
+from cimsim.estimators import RULES, MvmCall, analog_matmul, backward_rule
 from cimsim.profile import Profile, override_profile
+from cimsim.rule_names import RULE_NAMES
 from tests.building import ONE_OVER_F, POLYNOMIAL, POWER_LAW, device
 
 AGE_S = 3600.0
@@ -43,7 +46,7 @@ class Layer:
 
     def gradients(self, rule: str) -> tuple[Tensor, Tensor, Tensor]:
         """``(delta, dL/dx, dL/dW)`` for a random ``delta``."""
-        call = Call(self.array, backward_rule(rule), self.ranges, 3, AGE_S, 4)
+        call = MvmCall(self.array, backward_rule(rule), self.ranges, 3, AGE_S, 4)
         y = analog_matmul(self.x, self.w, None, call)
         delta = draw(*y.shape, seed=2)
         dx, dw = torch.autograd.grad(y, (self.x, self.w), delta)
@@ -94,7 +97,7 @@ def test_b_uses_the_programmed_weights_for_the_input(kind: str, rows: int) -> No
 def test_a_and_f_are_the_true_gradient_at_fixed_draws(rule: str, kind: str, rows: int) -> None:
     """Finite differences of the forward itself; without converters the response is smooth."""
     layer = Layer(kind, device(rows=rows, **STATIC))
-    call = Call(layer.array, backward_rule(rule), layer.ranges, 3, AGE_S, 4)
+    call = MvmCall(layer.array, backward_rule(rule), layer.ranges, 3, AGE_S, 4)
     assert torch.autograd.gradcheck(
         lambda x, w: analog_matmul(x, w, None, call), (layer.x, layer.w)
     )
@@ -151,7 +154,7 @@ def test_gradients_are_reproducible(rule: str) -> None:
 
 def test_first_layer_makes_no_input_gradient() -> None:
     layer = Layer("linear", device(**STATIC))
-    call = Call(layer.array, backward_rule("F"), layer.ranges, 3, AGE_S, 4)
+    call = MvmCall(layer.array, backward_rule("F"), layer.ranges, 3, AGE_S, 4)
     y = analog_matmul(layer.x.detach(), layer.w, None, call)
     y.sum().backward()
     assert layer.w.grad is not None
@@ -159,7 +162,7 @@ def test_first_layer_makes_no_input_gradient() -> None:
 
 def test_frozen_weights_still_pass_the_gradient_on() -> None:
     layer = Layer("linear", device(**STATIC))
-    call = Call(layer.array, backward_rule("F"), layer.ranges, 3, AGE_S, 4)
+    call = MvmCall(layer.array, backward_rule("F"), layer.ranges, 3, AGE_S, 4)
     y = analog_matmul(layer.x, layer.w.detach(), None, call)
     (dx,) = torch.autograd.grad(y.sum(), layer.x)
     assert torch.allclose(dx, layer.programmed(layer.w).detach().sum(0).expand_as(dx))
@@ -175,23 +178,29 @@ def test_a_column_of_nothing_is_harmless(rule: str, size: float) -> None:
     w[2] = size
     w.requires_grad_()
     ranges = ConverterRanges(torch.tensor(3.0), torch.tensor(4.0))
-    y = analog_matmul(x, w, None, Call(array, backward_rule(rule), ranges, 3, AGE_S, 4))
+    y = analog_matmul(x, w, None, MvmCall(array, backward_rule(rule), ranges, 3, AGE_S, 4))
     assert (y[:, 2].abs() < 1e-15).all()
     dx, dw = torch.autograd.grad(y.sum(), (x, w))
     assert torch.isfinite(dx).all()
     assert torch.isfinite(dw).all()
 
 
-def test_rules_by_letter() -> None:
+def test_rules_by_letter_and_by_name() -> None:
     assert backward_rule("f") is RULES["F"]
-    with pytest.raises(CimsimError, match="no backward rule 'D'; choose one of A, B, C, E, F"):
-        backward_rule("D")
+    assert [rule.name for rule in RULES.values()] == list(RULE_NAMES.values())
+    for letter, name in RULE_NAMES.items():
+        assert backward_rule(name) is backward_rule(name.upper()) is RULES[letter]
+    for unknown in ("D", "ste", 3):
+        with pytest.raises(
+            CimsimError, match=re.escape(f"'{unknown}'; choose one of A (autograd)")
+        ):
+            backward_rule(unknown)
 
 
 def test_weights_changed_before_backward_are_noticed() -> None:
     layer = Layer("linear", device(**STATIC))
     weight = nn.Parameter(layer.w.detach().clone())
-    call = Call(layer.array, backward_rule("F"), layer.ranges, 3, AGE_S, 4)
+    call = MvmCall(layer.array, backward_rule("F"), layer.ranges, 3, AGE_S, 4)
     y = analog_matmul(layer.x, weight, None, call)
     with torch.no_grad():
         weight.add_(1.0)
@@ -244,7 +253,7 @@ def test_the_slope_of_each_bit_counts_by_its_weight() -> None:
     w = torch.tensor([[2.0]], dtype=torch.float64, requires_grad=True)
     for limit, share in ((0.5, 2 / 7), (1.5, 1.0)):
         ranges = ConverterRanges(torch.tensor(7.0).double(), torch.tensor(limit).double())
-        y = analog_matmul(x, w, None, Call(array, backward_rule("E"), ranges, 0, 0.0, 0))
+        y = analog_matmul(x, w, None, MvmCall(array, backward_rule("E"), ranges, 0, 0.0, 0))
         dx, dw = torch.autograd.grad(y.sum(), (x, w))
         assert dx.item() == pytest.approx(2.0 * share)
         assert dw.item() == pytest.approx(0.0 if limit == 0.5 else 5.0)

@@ -149,7 +149,7 @@ def test_points_in_time_become_ages(tmp_path: Path, write: str, note: str) -> No
     found = read_measurements(path)
     assert note in " ".join(found.notes)
     # Reads in a row are 0.2 s apart, which whole seconds do not show.
-    assert ("count as one age" in " ".join(found.notes)) == ("%f" in write)
+    assert ("became one age" in " ".join(found.notes)) == ("%f" in write)
     ages = np.unique(found.time_s)
     # The first read of a cell is at 0 s, and one second after programming here.
     np.testing.assert_allclose(ages, [0.0, 3599.0, 86399.0], atol=1.0)
@@ -217,7 +217,7 @@ def test_dates_as_a_spreadsheet_counts_them(
     columns = {"time_s": header}
     found = read_measurements(path, Reading(units=unit, columns=columns))
     np.testing.assert_allclose(np.unique(found.time_s), [0.0, 3599.0, 86399.0], atol=1e-3)
-    assert "dates as spreadsheets count them" in " ".join(found.notes)
+    assert "read as dates of a spreadsheet" in " ".join(found.notes)
 
 
 def test_numbers_that_may_be_dates_of_a_spreadsheet_ask(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_dates_without_a_time_of_day_are_said_to_be_coarse(tmp_path: Path) -> No
     path = tmp_path / "m.csv"
     path.write_text(HEADER.replace("time_s", "date") + stamped("%Y-%m-%d"))
     found = read_measurements(path, Reading(columns={"time_s": "date"}))
-    assert "have no time of day: reads of one day count as one age" in " ".join(found.notes)
+    assert "have no time of day: reads of the same day have one age" in " ".join(found.notes)
 
 
 @pytest.mark.parametrize("order", ["dmy", "mdy"])
@@ -279,7 +279,7 @@ def test_missing_values_are_left_out_and_counted(tmp_path: Path, text: str) -> N
     path.write_text(HEADER + "\n".join(lines))
     found = read_measurements(path)
     assert len(found.measured_uS) == len(ROWS) - 2
-    assert f"2 of {len(ROWS)} lines were left out: g_measured_uS is missing in 2." in found.notes
+    assert f"2 of {len(ROWS)} lines were excluded: g_measured_uS is missing in 2." in found.notes
 
 
 @pytest.mark.parametrize("text", ["9.9E37", "-9.9E+37", "OVERFLOW", "inf", "O.L"])
@@ -299,7 +299,7 @@ def test_values_on_the_first_line_of_a_block_only_are_an_error(tmp_path: Path) -
     ]
     path = tmp_path / "m.csv"
     path.write_text(HEADER + "\n".join(lines))
-    with pytest.raises(CimsimError, match=r"lines lack a value.*repeat a value on every line"):
+    with pytest.raises(CimsimError, match=r"lines lack a value.*write the value in every line"):
         read_measurements(path)
 
 
@@ -391,7 +391,7 @@ def test_latin_1_and_what_is_said_of_it(tmp_path: Path) -> None:
     said = " ".join(found.notes)
     assert "Windows-1252 (Latin-1)" in said
     assert "g_target_uS is 'g_target (µS)' in uS" in said
-    assert "1 line above the header (line 2) was left out" in said
+    assert "1 line above the header (line 2) was skipped" in said
 
 
 def test_big_endian_utf_16_with_and_without_a_mark(tmp_path: Path) -> None:
@@ -430,7 +430,7 @@ def test_columns_by_name_and_number(tmp_path: Path, header: str, reading: dict[s
 def test_a_file_without_a_header_by_the_numbers_of_its_columns(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text(lines_of(plain))
-    with pytest.raises(CimsimError, match="has no header; begin with a line such as g_target_uS,"):
+    with pytest.raises(CimsimError, match="the header is missing; add a line such as g_target_uS,"):
         read_measurements(path)
     numbers = {"g_target_uS": "#1", "g_measured_uS": "#2", "time_s": "#3", "cell": "#4"}
     assert_same(read_measurements(path, Reading(columns=numbers)), expected())
@@ -466,18 +466,21 @@ def test_other_options(tmp_path: Path) -> None:
     [
         ({"delimiter": "ab"}, "--delimiter 'ab' must be one character"),
         ({"decimal": "x"}, "--decimal 'x' must be . or ,"),
-        ({"delimiter": ",", "decimal": ","}, "--delimiter and --decimal are both ','"),
+        (
+            {"delimiter": ",", "decimal": ","},
+            "--delimiter and --decimal must differ, but both are ','",
+        ),
         ({"skip_rows": -1}, "--skip-rows -1 must be 0 or more"),
         ({"date_order": "ydm"}, "--date-order 'ydm' must be one of dmy, mdy, ymd"),
         ({"time_tolerance": "soon"}, "--time-tolerance 'soon' must be a share such as 10%"),
         ({"encoding": "rot13"}, "cannot be read with --encoding rot13"),
         ({"encoding": "no-such"}, "cannot be read with --encoding no-such"),
-        ({"columns": {"g_tarjet": "a"}}, "--column g_tarjet: there is no such column; ours are"),
-        ({"columns": {"time_s": "when"}}, "--column time_s: there is no column 'when'; the file h"),
-        ({"columns": {"time_s": "#9"}}, "--column time_s: there is no column '#9'"),
-        ({"units": {"time_s": "ohm"}}, "--unit time_s=ohm: write one of ns, us, ms, s"),
-        ({"units": {"nonsense": "S"}}, "--unit nonsense=S: there is no column 'nonsense'"),
-        ({"units": {"": "ohm"}}, "--unit ohm: write one of S, mS, uS"),
+        ({"columns": {"g_tarjet": "a"}}, "--column g_tarjet: unknown column; use one of"),
+        ({"columns": {"time_s": "when"}}, "--column time_s: no such column: 'when'; the file h"),
+        ({"columns": {"time_s": "#9"}}, "--column time_s: no such column: '#9'"),
+        ({"units": {"time_s": "ohm"}}, "--unit time_s=ohm: unknown unit; use one of ns, us, ms, s"),
+        ({"units": {"nonsense": "S"}}, "--unit nonsense=S: no such column: 'nonsense'"),
+        ({"units": {"": "ohm"}}, "--unit ohm: must be one of S, mS, uS"),
     ],
 )
 def test_senseless_options_get_one_clear_sentence(
@@ -517,7 +520,7 @@ def test_faults_of_several_kinds_are_listed_together(tmp_path: Path) -> None:
     with pytest.raises(CimsimError) as caught:
         read_measurements(path)
     assert [line.removeprefix(f"{path}:") for line in str(caught.value).splitlines()] == [
-        "3: has 2 values for 5 columns",
+        "3: the line must have 5 values, not 2",
         "6: g_target_uS is 'x', not a number",
         "8: time_s is 'yesterday', not a number",
     ]
@@ -530,7 +533,7 @@ def test_all_missing_columns_are_named(tmp_path: Path) -> None:
         read_measurements(path)
     told = str(caught.value).splitlines()
     for name, line in zip(("g_target_uS", "g_measured_uS", "time_s"), told, strict=True):
-        assert f"there is no column {name}; the file has alpha, beta; say which" in line
+        assert f"the column {name} is missing; the file has alpha, beta; choose" in line
         assert line.endswith(f'--column {name}="ITS HEADER"')
 
 
@@ -543,7 +546,7 @@ def test_no_column_of_another_quantity_or_that_is_taken_is_suggested(
     with pytest.raises(CimsimError) as caught:
         read_measurements(path)
     told = str(caught.value)
-    assert "there is no column g_measured_uS" in told
+    assert "the column g_measured_uS is missing" in told
     assert "did you mean" not in told
 
 
@@ -551,7 +554,9 @@ def test_no_column_of_another_quantity_or_that_is_taken_is_suggested(
 def test_what_is_no_conductance_is_not_taken_for_one(tmp_path: Path, other: str) -> None:
     path = tmp_path / "m.csv"
     path.write_text(HEADER.replace("g_measured_uS", other) + lines_of(plain))
-    with pytest.raises(CimsimError, match="and g_measured_uS is a conductance; make it siemens"):
+    with pytest.raises(
+        CimsimError, match="but g_measured_uS is a conductance; convert it to siemens"
+    ):
         read_measurements(path, Reading(columns={"g_measured_uS": other}))
 
 
@@ -559,7 +564,7 @@ def test_a_row_of_units_that_are_no_siemens(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     header = "g_target,conductance,time,cell,read\nuS,kOhm,s,,\n"
     path.write_text(header + lines_of(plain))
-    with pytest.raises(CimsimError, match="'conductance' is in kOhm, and g_measured_uS is a cond"):
+    with pytest.raises(CimsimError, match="'conductance' is in kOhm, but g_measured_uS is a cond"):
         read_measurements(path)
 
 
@@ -571,7 +576,7 @@ def test_a_quote_that_is_never_closed_swallows_nothing(tmp_path: Path, lines: li
         rows[line] = rows[line].replace(",c", ',"c')
     path = tmp_path / "m.csv"
     path.write_text(HEADER + "\n".join(rows) + "\n")
-    with pytest.raises(CimsimError, match=r"m\.csv:7: a double quote opens a value"):
+    with pytest.raises(CimsimError, match=r"m\.csv:7: a quoted value that starts here"):
         read_measurements(path)
 
 
@@ -585,7 +590,9 @@ def test_decimal_commas_between_commas_are_one_fault(tmp_path: Path) -> None:
 def test_a_header_with_another_unit_than_the_row_below_it_asks(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text(HEADER + "S,uS,s,,\n" + lines_of(plain))
-    with pytest.raises(CimsimError, match="'g_target_uS' has the unit S in the row below its head"):
+    with pytest.raises(
+        CimsimError, match="'g_target_uS' has another unit, S, in the row below its head"
+    ):
         read_measurements(path)
 
 
@@ -598,7 +605,7 @@ def test_milliseconds_for_seconds_are_noticed(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text(HEADER + lines_of(plain, rows))
     found = read_measurements(path)
-    assert "if they are milliseconds, say so by --unit time_s=ms" in " ".join(found.notes)
+    assert "if they are milliseconds, use --unit time_s=ms" in " ".join(found.notes)
     assert_same(read_measurements(path, Reading(units={"time_s": "ms"})), expected())
     assert read_measurements(path, Reading(units={"time_s": "s"})).notes == ()
 
@@ -616,7 +623,7 @@ def test_a_table_pasted_twice_counts_once(tmp_path: Path) -> None:
         path.write_text(unlabeled + copied)
         found = read_measurements(path)
         number = copied.count("\n") - len(lines)
-        assert f"{number} lines repeat others and were left out." in found.notes
+        assert f"{number} lines repeat others and were excluded." in found.notes
         assert_same(found, expected())
 
 
@@ -625,7 +632,7 @@ def test_a_read_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text(HEADER + body + body.splitlines()[7] + "\n")
     found = read_measurements(path)
-    assert "1 line repeats another one and was left out." in found.notes
+    assert "1 line repeats another line and was excluded." in found.notes
     assert_same(found, expected())
 
 
@@ -653,7 +660,7 @@ def test_times_that_jitter_are_one_age(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text(HEADER + lines_of(plain, rows))
     found = read_measurements(path)
-    assert "Times close together count as one age" in " ".join(found.notes)
+    assert "Similar times became one age" in " ".join(found.notes)
     np.testing.assert_allclose(np.unique(found.time_s), truth.TIMES, rtol=0.02)
     assert fit_device(found).read_sigma_uS is not None
     with pytest.raises(CimsimError, match="--time-tolerance"):

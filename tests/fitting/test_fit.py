@@ -20,7 +20,7 @@ from cimsim.fitting import (
     read_measurements,
 )
 from cimsim.fitting.estimates import notes_on_lowest
-from cimsim.physics import aged_uS, programmed_uS, sampled_reads_uS
+from cimsim.physics import ReadContext, aged_uS, programmed_uS, sampled_reads_uS
 from cimsim.physics.characteristics import characteristics
 from cimsim.profile import dump_profile, load_profile
 from tests.fitting import truth
@@ -67,7 +67,7 @@ def test_unnamed_cells_give_the_same_means_and_the_growth_of_the_spread(tmp_path
     table = truth.rows(1, cells=4000, reads=1)
     fit = fit_device(read_measurements(truth.write(tmp_path / "m.csv", table, "tmt")))
     assert fit.read_sigma_uS is None
-    assert "Cells are not named" in fit.notes[0]
+    assert "Cells have no names" in fit.notes[0]
     assert "Read noise was not measured" in fit.notes[1]
     day = fit.changes[-1]
     for i, g in enumerate(truth.TARGETS):
@@ -110,8 +110,8 @@ def test_a_device_of_ours_is_found_again(tmp_path: Path) -> None:
             now = aged_uS(fresh, target, cell, age_s, seed=index)
             draws = torch.Generator().manual_seed(index)
             for read in range(reads):  # in sessions so far apart that slow noise has forgotten
-                place = (now, target, cell, age_s, 25.0, reads * index + read, draws)
-                seen = sampled_reads_uS(*place, reads=1)[0].clamp_min(0)
+                at, chip = ReadContext(now, target, cell, age_s), reads * index + read
+                seen = sampled_reads_uS(at, chip, draws, reads=1)[0].clamp_min(0)
                 columns = (target, seen, torch.full((n,), age_s).double())
                 names = torch.arange(n).double() + n * index
                 table = torch.stack((*columns, names, torch.full((n,), float(read)).double()), 1)
@@ -177,28 +177,34 @@ ENOUGH = "".join(f"{g},{g + i / 100},0\n" for g in (1, 5) for i in range(10))
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "m.csv: is empty; it must hold the columns g_target_uS, g_measured_uS, time_s"),
-        ("# nothing\n\n", "m.csv: is empty"),
-        (HEADER, "m.csv: holds no measurement below its header"),
+        ("", "m.csv: the file is empty; it needs the columns g_target_uS, g_measured_uS, time_s"),
+        ("# nothing\n\n", "m.csv: the file is empty"),
+        (HEADER, "m.csv: there are no measurements below the header"),
         (
             "g_target_uS,g_mesured_uS,time_s\n1,1,0\n",
-            "there is no column g_measured_uS; the file has g_target_uS, g_mesured_uS, time_s; did "
-            "you mean 'g_mesured_uS'? Say so by --column g_measured_uS=\"g_mesured_uS\"",
+            "the column g_measured_uS is missing; the file has g_target_uS, g_mesured_uS, time_s; "
+            "did you mean 'g_mesured_uS'? Choose it with --column g_measured_uS=\"g_mesured_uS\"",
         ),
-        ("g_target_uS,g_measured_uS\n1,1\n", "there is no column time_s; the file has"),
-        (HEADER + "1,-2,0\n" + ENOUGH, "m.csv:2: g_measured_uS is -2, but must be a finite number"),
-        (HEADER + ENOUGH + "1,-inf,0\n", "m.csv:22: g_measured_uS is '-inf', but must be finite"),
-        (HEADER + "# note\n1,a bit,0\n" + ENOUGH, "m.csv:3: g_measured_uS is 'a bit', not a numb"),
+        ("g_target_uS,g_measured_uS\n1,1\n", "the column time_s is missing; the file has"),
+        (
+            HEADER + "1,-2,0\n" + ENOUGH,
+            "m.csv:2: g_measured_uS must be a finite number of 0 or more, not -2",
+        ),
+        (HEADER + ENOUGH + "1,-inf,0\n", "m.csv:22: g_measured_uS must be finite, not '-inf'"),
+        (
+            HEADER + "# note\n1,a bit,0\n" + ENOUGH,
+            "m.csv:3: g_measured_uS must be a number, not 'a",
+        ),
         (HEADER.strip() + ",time_s\n1,1,0,1\n", "2 columns may be time_s: 'time_s' (#3), 'time_s'"),
-        (HEADER.strip() + ",cell\n1,1,0,a\n1,1,0, \n", "m.csv:3: cell is empty; name the cell"),
-        (HEADER + "1,-2,0\n" + ENOUGH, "take the offset of the read-out off"),
-        (HEADER + "1,1\n" + ENOUGH, "m.csv:2: has 2 values for 3 columns"),
+        (HEADER.strip() + ",cell\n1,1,0,a\n1,1,0, \n", "m.csv:3: cell is empty; add a name"),
+        (HEADER + "1,-2,0\n" + ENOUGH, "subtract the offset of the readout"),
+        (HEADER + "1,1\n" + ENOUGH, "m.csv:2: the line must have 3 values, not 2"),
         (HEADER + "1,1,0\n5,5,0\n", "1 cells were measured at 1 uS after 0 s; a spread needs at"),
         (HEADER + ENOUGH + "1,1,60\n", "1 cells were measured at 1 uS after 60 s"),
-        (HEADER + "1,1,0\n" * 10, "holds one target only (1 uS)"),
+        (HEADER + "1,1,0\n" * 10, "the file has only one target (1 uS)"),
         (
             "g_target_uS,g_measured_uS,time_s,read\n1,1,0,1\n",
-            "the column read needs a column cell beside it",
+            "the column read requires a column cell",
         ),
     ],
 )
@@ -217,20 +223,20 @@ def test_a_wrong_file_gets_one_clear_sentence(tmp_path: Path, text: str, message
         (
             1e-6,
             1e-6,
-            "the largest g_target_uS is 2.5e-05, which looks like siemens; say so",
+            "the largest g_target_uS is 2.5e-05, which looks like siemens; use",
         ),
         (
             1e-3,
             1e-3,
-            "the largest g_target_uS is 0.025, which looks like millisiemens; say so",
+            "the largest g_target_uS is 0.025, which looks like millisiemens; use",
         ),
         (1.0, 1e-6, "the largest g_measured_uS is"),
         (
             1e3,
             1e3,
-            "which looks like nanosiemens; say so by --unit g_target_uS=nS",
+            "which looks like nanosiemens; use --unit g_target_uS=nS",
         ),
-        (1.0, 100.0, "g_measured_uS is 98 times g_target_uS, as if they had different units"),
+        (1.0, 100.0, "g_measured_uS is 98 times g_target_uS, so their units seem to differ"),
     ],
 )
 def test_other_units_are_noticed(
@@ -261,10 +267,10 @@ def test_a_column_in_another_unit_than_the_other_names_the_option_that_mends_it(
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is no CSV file of plain text"),
-        (b"\xff\xfe\x00", "is no CSV file of plain text"),
-        (b"PK\x03\x04", "is an Excel workbook or another archive; save the sheet as CSV"),
-        (b"\x1f\x8b\x08", "is compressed by gzip; unpack it first"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "not a CSV file of plain text"),
+        (b"\xff\xfe\x00", "not a CSV file of plain text"),
+        (b"PK\x03\x04", "an Excel workbook or another archive; save the sheet as CSV"),
+        (b"\x1f\x8b\x08", "compressed by gzip; decompress it first"),
     ],
 )
 def test_a_file_that_is_no_text(tmp_path: Path, data: bytes, message: str) -> None:
@@ -278,7 +284,7 @@ def test_a_file_that_is_not_there_or_not_a_file(tmp_path: Path) -> None:
         read_measurements(tmp_path / "absent.csv")
     with pytest.raises(cimsim.CimsimError, match="cannot be read"):
         read_measurements(tmp_path)
-    with pytest.raises(cimsim.CimsimError, match="is not a regular file"):
+    with pytest.raises(cimsim.CimsimError, match="not a regular file"):
         read_measurements(Path(os.devnull))
 
 

@@ -136,7 +136,7 @@ def test_a_second_mode_is_no_accident() -> None:
     rows[second, 1] -= 6.0
     fit = fit_device(measured(rows))
     assert not fit.left_out
-    assert "of 60 cells are far from the others; so many are how the device is" in " ".join(
+    assert "of 60 cells are far from the others; these are too many to be outliers" in " ".join(
         fit.notes
     )
 
@@ -207,7 +207,7 @@ def test_outliers_that_are_kept_are_still_counted() -> None:
     assert not kept.stuck
     said = " ".join(kept.notes)
     assert "5 of 280 cells are stuck" in said
-    assert "All of it was kept" in said
+    assert "All of them were kept" in said
     assert build_profile("mine", kept, LIKE, "m.csv").cell.faults == ()
 
 
@@ -243,7 +243,7 @@ def test_what_is_left_out_is_drawn_without_ruining_the_scale() -> None:
 @pytest.mark.parametrize("made", ["a mark for no value", "a first read that is high"])
 def test_a_spread_that_reads_hide_is_said_to_be(made: str) -> None:
     rows = truth.rows(0, cells=40, reads=4)
-    assert "lost in that of the reads" not in " ".join(fit_device(measured(rows)).notes)
+    assert "smaller than that of the reads" not in " ".join(fit_device(measured(rows)).notes)
     if made == "a mark for no value":
         one_each = (
             13 * rows[:, 0] + 7 * rows[:, 2] + rows[:, 3]
@@ -255,4 +255,6 @@ def test_a_spread_that_reads_hide_is_said_to_be(made: str) -> None:
     hidden = [g for g, s in zip(fit.targets_uS, fit.sigma_uS, strict=True) if not s.value]
     assert hidden
     at = ", ".join(f"{g:g}" for g in hidden)
-    assert f"The programming spread at {at} uS is lost in that of the reads" in " ".join(fit.notes)
+    assert f"The programming spread at {at} uS is smaller than that of the reads" in " ".join(
+        fit.notes
+    )

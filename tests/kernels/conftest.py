@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cimsim.kernels import native
+from cimsim.kernels import cpu
 
 
 class Compiler:
@@ -79,26 +79,26 @@ def compiler(tmp_path: Path) -> Iterator[Compiler]:
 @pytest.fixture(scope="session")
 def whole() -> str:
     """The script of a compiler that works at once: it copies a library that was built before."""
-    folder, library = native.build().folder, native.build().library
+    folder, library = cpu.build().folder, cpu.build().library
     if folder is None or library is None:
-        pytest.skip(native.build().note)
+        pytest.skip(cpu.build().note)
     return f'cp {shlex.quote(library._name)} "$OUT"'
 
 
 @pytest.fixture
-def builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], native.Build]]:
+def builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], cpu.Build]]:
     """Builds as a new process does, with an empty cache and an empty temporary folder."""
-    native.build()  # what other tests use stays
+    cpu.build()  # what other tests use stays
     for name, folder in (("XDG_CACHE_HOME", "cache"), ("TMPDIR", "temporary")):
         (tmp_path / folder).mkdir()
         monkeypatch.setenv(name, str(tmp_path / folder))
     monkeypatch.delenv("CXX", raising=False)
-    caches = (native.build, native._functions, native.variance_dtype)
+    caches = (cpu.build, cpu._functions, cpu.variance_dtype)
 
-    def build() -> native.Build:
+    def build() -> cpu.Build:
         for cached in caches:
             cached.cache_clear()
-        return native.build()
+        return cpu.build()
 
     try:
         yield build
@@ -107,11 +107,11 @@ def builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
             cached.cache_clear()
 
 
-BUILD = "from cimsim.kernels import native; built = native.build(); print(built.note)"
+BUILD = "from cimsim.kernels import cpu; built = cpu.build(); print(built.note)"
 PYTHON = (sys.executable, "-c", BUILD)
 
 
 def build_in_a_process() -> None:
     """As a new process does; the note goes to standard error. It is here, and not in a file of
     tests, because those build when they are imported."""
-    print(native.build().note, file=sys.stderr)
+    print(cpu.build().note, file=sys.stderr)

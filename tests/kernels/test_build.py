@@ -21,13 +21,13 @@ from torch import nn
 import cimsim
 from cimsim import kernels
 from cimsim.errors import CimsimWarning
-from cimsim.kernels import cache, native
+from cimsim.kernels import cache, cpu
 from tests.children import all_ended, ended
 from tests.forks import forked
 from tests.kernels.conftest import PYTHON, Compiler, build_in_a_process
 
-Builds = Callable[[], native.Build]
-needs_kernels = pytest.mark.skipif(native.build().library is None, reason=native.build().note)
+Builds = Callable[[], cpu.Build]
+needs_kernels = pytest.mark.skipif(cpu.build().library is None, reason=cpu.build().note)
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -35,7 +35,7 @@ def libraries(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.so"))
 
 
-def fails(builds: Builds, said: str) -> native.Build:
+def fails(builds: Builds, said: str) -> cpu.Build:
     """A build that fails, with one warning."""
     with pytest.warns(CimsimWarning) as caught:
         built = builds()
@@ -301,10 +301,10 @@ def test_a_compiler_with_spaces_in_its_path(
 @pytest.mark.parametrize(
     ("cxx", "said"),
     [
-        ("/no/such/c++", "CXX is '/no/such/c++', which names no program that is there"),
-        ("nosuchcache g++", "CXX is 'nosuchcache g++', which names no program that is there"),
+        ("/no/such/c++", "CXX is '/no/such/c++', which names no existing program"),
+        ("nosuchcache g++", "CXX is 'nosuchcache g++', which names no existing program"),
         ("g++ 'x", 'CXX is "g++ \'x", which is not a command'),
-        ("''", "which names no program that is there"),
+        ("''", "which names no existing program"),
     ],
 )
 def test_a_wrong_cxx_is_said_once(
@@ -314,7 +314,7 @@ def test_a_wrong_cxx_is_said_once(
     fails(builds, said)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert native.build().library is None  # and nothing is said
+        assert cpu.build().library is None  # and nothing is said
 
 
 def test_a_file_that_is_no_program(

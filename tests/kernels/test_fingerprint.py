@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cimsim.kernels import native
+from cimsim.kernels import cpu
 from cimsim.kernels.fingerprint import fingerprint
 
 
 @pytest.fixture(params=["kernels", "no kernels"])
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "no kernels":
-        absent = native.build()._replace(library=None)
-        monkeypatch.setattr(native, "build", lambda: absent)
-    elif native.build().library is None:
-        pytest.skip(native.build().note)
+        absent = cpu.build()._replace(library=None)
+        monkeypatch.setattr(cpu, "build", lambda: absent)
+    elif cpu.build().library is None:
+        pytest.skip(cpu.build().note)
 
 
 @pytest.mark.usefixtures("kernels")

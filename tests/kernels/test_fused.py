@@ -23,7 +23,7 @@ from tests import children
 from tests.building import ONE_OVER_F, POLYNOMIAL, device
 
 pytestmark = pytest.mark.skipif(
-    kernels.native.build().library is None, reason=kernels.native.build().note
+    kernels.cpu.build().library is None, reason=kernels.cpu.build().note
 )
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -72,7 +72,7 @@ def profile(request: pytest.FixtureRequest) -> Profile:
 
 
 def fused_profiles() -> list[str]:
-    return [name for name in profile_names() if kernels.recipe(load_profile(name)) is not None]
+    return [name for name in profile_names() if kernels.pack(load_profile(name)) is not None]
 
 
 def test_the_devices_of_the_benchmarks_are_fused() -> None:
@@ -86,7 +86,7 @@ def test_a_chip_is_the_chip_of_the_plain_physics(profile: Profile, rows: int) ->
     w[3] = 0.0  # a column of nothing
     w[5, 7] = 0.0
     array = Array(profile, LinearTiling(70, rows))
-    if array.recipe is None:
+    if array.packed is None:
         pytest.skip("left to the plain physics")
     for age_s in (0.0, 1.0, 3600.0, 3e7):
         chips = []
@@ -173,7 +173,7 @@ def test_threads_do_not_change_a_bit() -> None:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             normal = torch.empty(100_001)
-            kernels.native.normal(normal, 3)
+            kernels.cpu.normal(normal, 3)
             array, w = layer._array, layer.weight.detach()
             results.append([normal, array.chip(w, 1, 60.0).relative, array.chip(w, 1, 60.0).scale])
     finally:

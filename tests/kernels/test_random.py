@@ -9,14 +9,14 @@ from cimsim import kernels
 from cimsim.physics.draws import normal
 
 pytestmark = pytest.mark.skipif(
-    kernels.native.build().library is None, reason=kernels.native.build().note
+    kernels.cpu.build().library is None, reason=kernels.cpu.build().note
 )
 N = 4_000_000
 
 
 def drawn(n: int = N, seed: int = 1) -> np.ndarray:
     out = torch.empty(n)
-    kernels.native.normal(out, seed)
+    kernels.cpu.normal(out, seed)
     return out.double().numpy()
 
 

@@ -111,7 +111,7 @@ def test_states_copies_and_the_way_back(kind: str, way: str) -> None:
         copy.deepcopy(back)
         analog.eval()  # spectral norm changes at every use in training
         parametrize.remove_parametrizations(analog.layer, "weight")
-        assert type(analog.layer).stands_for is LAYERS[kind]
+        assert type(analog.layer).torch_class is LAYERS[kind]
         torch.testing.assert_close(analog.eval()(x), expected)
 
 

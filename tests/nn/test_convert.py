@@ -145,7 +145,8 @@ def test_a_layer_that_does_not_fit_leaves_the_model_as_it_was() -> None:
 
 def test_the_module_says_where_it_is() -> None:
     text = repr(cimsim.convert(nn.Linear(3, 2), "ideal"))
-    assert text == "AnalogLinear(in_features=3, out_features=2, bias=True, profile=ideal, rule=F)"
+    shape = "in_features=3, out_features=2, bias=True"
+    assert text == f"AnalogLinear({shape}, profile=ideal, rule=programmed-mean)"
 
 
 def test_some_layers_have_settings_of_their_own() -> None:
@@ -161,7 +162,7 @@ def test_some_layers_have_settings_of_their_own() -> None:
         "reram-wan-2022",
         "ideal",
     ]
-    assert [layer.rule.letter for layer in (one, two, three)] == ["C", "C", "E"]
+    assert [layer.rule.name for layer in (one, two, three)] == [*["output-ste"] * 2, "clipped-ste"]
     assert one.denoiser is not None
     assert three.denoiser is None
     assert three.weight_quantizer is not None
@@ -197,7 +198,7 @@ def test_and_digital_again() -> None:
     assert torch.equal(back[0].weight, held[0])
     assert torch.equal(back[2].weight, held[1])
     assert isinstance(analog[2], AnalogLinear)
-    with pytest.raises(CimsimError, match="a denoiser, which a digital layer cannot hold"):
+    with pytest.raises(CimsimError, match="a denoiser, which a digital layer cannot have"):
         cimsim.to_digital(cimsim.convert(model, "ideal", denoise=0.1))
 
 
@@ -251,8 +252,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "a quantizer is a text such as 'uniform', not 8": {"quantize_inputs": 8},
     "there is no backward rule 'None'": {"rule": None},
     "a denoiser must be a number of 0 or more, not 'yes'": {"denoise": "yes"},
-    "a profile is a name such as .*, not a dict": {"profile": {"name": "mine"}},
-    "a profile is a name such as .*, not a NoneType": {"profile": None},
+    "a profile must be a name such as .*, not a dict": {"profile": {"name": "mine"}},
+    "a profile must be a name such as .*, not a NoneType": {"profile": None},
 }
 
 

@@ -321,7 +321,7 @@ def test_a_layer_that_is_resized_has_ranges_for_its_new_columns(kind: str) -> No
     weight = draw(OUTPUTS + 3, INPUTS)
     made.weight = nn.Parameter(weight)
     if kind == "columns":
-        with pytest.raises(CimsimError, match="show the model some training data"):
+        with pytest.raises(CimsimError, match="calibrate the model with some training data"):
             made(x)
     cimsim.calibrate(made, [x])
     assert made(x).shape == (300, OUTPUTS + 3)

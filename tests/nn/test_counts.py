@@ -11,9 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import cimsim
 from cimsim import kernels
+from cimsim.kernels import memory
 
 pytestmark = pytest.mark.skipif(
-    kernels.native.build().library is None, reason=kernels.native.build().note
+    kernels.cpu.build().library is None, reason=kernels.cpu.build().note
 )
 
 
@@ -119,6 +120,6 @@ def test_no_memory_in_proportion_to_the_weights_stays_behind() -> None:
     x = torch.randn(8, 64)
     model = cimsim.calibrate(cimsim.convert(nn.Sequential(*layers), "pcm-ibm-2020"), [x])
     model(x).sum().backward()
-    before = {key: t.data_ptr() for key, t in kernels.native._scratch.memory.items()}
+    before = {key: t.data_ptr() for key, t in memory._scratch.memory.items()}
     model(x).sum().backward()
-    assert {k: t.data_ptr() for k, t in kernels.native._scratch.memory.items()} == before
+    assert {k: t.data_ptr() for k, t in memory._scratch.memory.items()} == before

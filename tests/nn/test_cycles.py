@@ -274,7 +274,7 @@ def test_a_fresh_program_is_cycle_zero() -> None:
 @pytest.mark.parametrize("cycle", [-1, 1.0, "1", None])
 def test_a_cycle_is_a_count(cycle: Any) -> None:
     model = layer(device())
-    with pytest.raises(CimsimError, match="a write cycle is a whole number of 0 or more"):
+    with pytest.raises(CimsimError, match="a write cycle must be an integer of 0 or more"):
         cimsim.program(model, 0, cycle)
 
 

@@ -30,7 +30,7 @@ def test_verbs_return_the_model() -> None:
     assert set_profile(model, STATIC) is model
 
 
-def test_ageing_the_same_chip() -> None:
+def test_aging_the_same_chip() -> None:
     model = cimsim.convert(mlp(), STATIC).eval()
     cimsim.program(model, 1)
     fresh = model(inputs())
@@ -99,7 +99,7 @@ def test_calibration_on_broken_data_names_the_layer() -> None:
     model = cimsim.convert(mlp(), BITS)
     x = inputs()
     x[3, 3] = torch.nan
-    with pytest.raises(CimsimError, match="layer '0' saw a value that is not finite"):
+    with pytest.raises(CimsimError, match="layer '0': a signal was not finite"):
         cimsim.calibrate(model, [x])
     assert not any(layer.calibrated for layer in analog_layers(model).values())
     assert all(layer.observer is None for layer in analog_layers(model).values())
@@ -163,7 +163,7 @@ def test_ranges_measured_on_an_aged_chip_follow_its_currents() -> None:
     x = [inputs(4000)]
     fresh = [r.item() for r in (cimsim.calibrate(layer, x).dac_range, layer.adc_range)]
     cimsim.age(cimsim.program(layer, seed=1), 60.0)
-    assert layer.adc_range.item() == fresh[1]  # ageing alone changes no range
+    assert layer.adc_range.item() == fresh[1]  # aging alone changes no range
     assert recalibrate(layer, x) is layer
     assert layer.dac_range.item() == pytest.approx(fresh[0])
     assert layer.adc_range.item() == pytest.approx(fresh[1] / 2)
@@ -203,7 +203,7 @@ def test_statistics_are_those_of_the_chip() -> None:
 
 
 def test_statistics_want_a_norm_and_data() -> None:
-    with pytest.raises(CimsimError, match="has no batch normalisation with statistics"):
+    with pytest.raises(CimsimError, match="has no batch normalization with running"):
         reestimate(cimsim.convert(nn.Sequential(nn.Linear(12, 4)), STATIC), [inputs()])
     with pytest.raises(CimsimError, match="reestimate: there is no batch"):
         reestimate(cimsim.convert(mlp(), STATIC), [])

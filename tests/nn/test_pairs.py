@@ -125,18 +125,18 @@ def test_it_trains(writing: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"array.mapping": "offset-column"}, "only the mapping 'differential-pair'"),
+        ({"array.mapping": "offset-column"}, "requires the mapping 'differential-pair'"),
         ({"array.slices": 2, "cell.levels": 4}, "not both"),
         ({"array.pairs": {"significance": []}}, "significance"),
         ({"array.pairs": {"significance": [4, -1]}}, "significance"),
-        ({"array.pairs": {"significance": [1], "table": TABLE}}, "1 pairs are 2 cells"),
+        ({"array.pairs": {"significance": [1], "table": TABLE}}, "1 pairs have 2 cells"),
         (
             {"array.pairs": {"significance": [3, 1], "writing": "corrected", "table": TABLE}},
-            "'writing: corrected' measures",
+            "combined with 'writing: corrected'",
         ),
         (
             {"array.pairs": {"significance": [3, 1], "table": TABLE}, "cell.g_min_uS": 11.0},
-            "'pairs.table' goes from 10 to 22 uS",
+            "'pairs.table' must be .* but its range is 10 to 22 uS",
         ),
     ],
 )

@@ -107,7 +107,7 @@ class TestVoltage:
     @pytest.mark.parametrize(
         ("keys", "words"),
         [
-            ({"array.mapping": "offset-column"}, "'differential-pair' only"),
+            ({"array.mapping": "offset-column"}, "requires the mapping 'differential-pair'"),
             (
                 {
                     "dac.bit_serial": True,
@@ -231,10 +231,10 @@ class TestPairsOnSharedLines:
     @pytest.mark.parametrize(
         ("keys", "words"),
         [
-            ({"array.mapping": "offset-column", "wires": nodal(pairs="rows")}, "has none"),
+            ({"array.mapping": "offset-column", "wires": nodal(pairs="rows")}, "requires the map"),
             (
                 {"dac.bit_serial": True, "wires": nodal(pairs="rows", cells="gated")},
-                "lines of their own",
+                "columns have separate lines",
             ),
         ],
     )

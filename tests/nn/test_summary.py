@@ -22,11 +22,11 @@ def test_tiles_cells_and_reasons() -> None:
     assert conv is not None
     assert conv.tiles == 2  # 27 rows on one, 600 columns on two tiles of 512 x 512
     assert conv.used_cells == 2 * 27 * 600
-    assert conv.utilisation == pytest.approx(2 * 27 * 600 / (2 * 2 * 512 * 512))
-    assert named["1"].where == "digital: normalises"
+    assert conv.utilization == pytest.approx(2 * 27 * 600 / (2 * 2 * 512 * 512))
+    assert named["1"].where == "digital: normalizes"
     assert named["2"].where == "digital: not converted"
     assert named["3"].where == "digital: its class may compute something else"
-    assert named[""].where == "digital: not a layer that cimsim knows"
+    assert named[""].where == "digital: unknown kind of layer"
     assert found.tiles == 2
     assert found.parameters == sum(p.numel() for p in model.parameters())
     assert str(found).splitlines()[-1].split()[:3] == ["all", f"{found.parameters:,}", "2"]
@@ -49,5 +49,5 @@ def test_slices_and_reference_take_columns() -> None:
 def test_a_digital_model_has_no_tiles() -> None:
     found = cimsim.summary(nn.Linear(3, 2))
     assert found.tiles == 0
-    assert found.utilisation != found.utilisation
+    assert found.utilization != found.utilization
     assert found.layers[0].where == "digital: not converted"

@@ -159,7 +159,7 @@ def test_gradients_through_time_are_those_of_the_chip() -> None:
     for name in ("ih_l0", "hh_l0"):
         layer = getattr(analog, name)
         seed = cimsim.seeds.seed_for("training", layer.seed, layer.name, 0)
-        held[name] = layer.array.held_weight(layer.array.chip(layer.weight.detach(), seed))
+        held[name] = layer.array.programmed_weight(layer.array.chip(layer.weight.detach(), seed))
     plain = nn.RNN(3, 4, bias=False).double()
     with torch.no_grad():
         plain.weight_ih_l0.copy_(held["ih_l0"])
@@ -233,7 +233,7 @@ def test_a_recurrence_refuses_what_torch_refuses(
         plain(empty)
     with pytest.raises(CimsimError, match="a sequence of length 0"):
         analog(empty)
-    with pytest.raises(CimsimError, match="as its state hx, and was given"):
+    with pytest.raises(CimsimError, match="as its state hx, not"):
         analog(x, (x, x, x))
     with pytest.raises(CimsimError, match="a PackedSequence, not a list"):
         analog([x])

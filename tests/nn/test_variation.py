@@ -165,10 +165,10 @@ def test_a_verified_cell_varies_too() -> None:
     assert field.abs().max().item() > 3 * 2 * 0.1 / (G_MAX_uS - G_MIN_uS)
 
 
-def test_the_variance_of_a_weight_is_refused_where_it_is_not_worked_out() -> None:
+def test_the_variance_of_a_weight_is_not_supported_with_variation() -> None:
     model = layer(on_tiles(SMOOTH))
     assert isinstance(model, AnalogLayer)
-    with pytest.raises(CimsimError, match=r"under 'cell\.variation' is not worked out"):
+    with pytest.raises(CimsimError, match=r"does not support 'cell\.variation'"):
         model.array.programming_variance(model.weight)
 
 

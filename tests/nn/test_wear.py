@@ -214,12 +214,12 @@ def test_the_kernels_leave_both_to_plain_torch_and_name_them() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"cycles_of_table": [999.0, 9.0]}, "the numbers of cycles must ascend"),
+        ({"cycles_of_table": [999.0, 9.0]}, "the numbers of cycles must be in ascending order"),
         ({"spread_factor": [1.0]}, "one value for each of the 2 numbers in 'cycles_of_table'"),
         ({"g_low_uS": [5.0]}, "one value for each of the 2 numbers in 'cycles_of_table'"),
-        ({"g_low_uS": [5.0, 19.0]}, "must lie above 'g_low_uS', or no window is left"),
-        ({"g_high_uS": [25.0, 26.0]}, "'g_high_uS' must lie between g_min_uS and g_max_uS"),
-        ({"strength": 1e6}, "would grow more than 1e\\+06 times"),
+        ({"g_low_uS": [5.0, 19.0]}, "must be above 'g_low_uS', otherwise the window is empty"),
+        ({"g_high_uS": [25.0, 26.0]}, "'g_high_uS' must be between g_min_uS and g_max_uS"),
+        ({"strength": 1e6}, "would grow by more than 1e\\+06 times"),
         ({"cycles": -1.0}, "greater than or equal to 0"),
     ],
 )
@@ -237,14 +237,14 @@ def test_a_spread_that_is_not_there_cannot_grow() -> None:
     data["cell"]["endurance"] = {**WORN, "source": SOURCE}
     Profile.model_validate(data)
     del data["cell"]["endurance"]["g_low_uS"], data["cell"]["endurance"]["g_high_uS"]
-    with pytest.raises(ValidationError, match="no programming noise whose spread could grow"):
+    with pytest.raises(ValidationError, match="no programming noise to scale"):
         Profile.model_validate(data)
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"reads_of_table": [9.0, 9.0, 10.0]}, "the numbers of reads must ascend"),
+        ({"reads_of_table": [9.0, 9.0, 10.0]}, "the numbers of reads must be in ascending order"),
         ({"sigma_uS": [flat(1.0)]}, "one curve for each of the 3 numbers in 'reads_of_table'"),
         ({"reads": -1.0}, "greater than or equal to 0"),
     ],

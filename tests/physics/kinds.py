@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cimsim.physics import (
+    ReadContext,
     aged_uS,
     at_temperature_uS,
     broken_uS,
@@ -87,7 +88,9 @@ def _break(profile: Profile, g_uS: Tensor, seed: int, age_s: float) -> Tensor:
 
 def _read(profile: Profile, g_uS: Tensor, seed: int, age_s: float) -> Tensor:
     draws = generator("read", seed, device=g_uS.device)
-    reads = sampled_reads_uS(g_uS, g_uS, profile.cell, age_s, HOT_C, seed, draws, reads=1)
+    reads = sampled_reads_uS(
+        ReadContext(g_uS, g_uS, profile.cell, age_s, HOT_C), seed, draws, reads=1
+    )
     return reads[0]
 
 

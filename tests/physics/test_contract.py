@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cimsim.physics import (
+    ReadContext,
     curves,
     drift,
     iv_terms,
@@ -22,8 +23,6 @@ from cimsim.physics import (
 )
 from cimsim.profile import (
     AnyCurve,
-    PowerLawDrift,
-    Profile,
     TelegraphReadNoise,
     dump_profile,
     load_profile,
@@ -79,12 +78,12 @@ def field(shape: tuple[int, ...] = SHAPE, dtype: torch.dtype = torch.float64) ->
 def test_each_class_of_the_profile_has_physics_and_keeps_this_contract(family: Family) -> None:
     tested = {type(the_effect(family, profile_with(family, kind))) for kind in KINDS[family]}
     assert tested == family.members()
-    assert set(REGISTRIES[family]) == family.members()
+    assert set(REGISTRIES[family]) - {object} == family.members()
 
 
 def test_each_curve_of_the_profile_has_a_formula() -> None:
     union, _ = get_args(AnyCurve)
-    assert set(curves.evaluate.registry) == set(get_args(union))
+    assert set(curves.evaluate.registry) - {object} == set(get_args(union))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +97,7 @@ def test_each_curve_of_the_profile_has_a_formula() -> None:
         lambda: stuck._faulty(object(), field(), None, None),
         lambda: variation._varied_uS(object(), field(), None, None, ()),
         lambda: variation.variation_sigma_uS(object(), field(), None),
-        lambda: read_noise.read_sigma_uS(object(), field(), field(), None, 25.0),
+        lambda: read_noise.read_sigma_uS(object(), ReadContext(field(), field(), None)),
         lambda: iv_terms(object(), field()),
     ],
 )
@@ -247,57 +246,9 @@ def test_gradients_are_those_of_the_same_chip(family: Family, effect: dict[str, 
 def test_gradients_of_the_read_noise_are_finite_too(effect: dict[str, Any]) -> None:
     g_uS = field().requires_grad_()
     profile = profile_with(READ, effect)
-    sigma_uS = read_noise.read_sigma_uS(the_effect(READ, profile), g_uS, g_uS, profile.cell, 25.0)
+    sigma_uS = read_noise.read_sigma_uS(
+        the_effect(READ, profile), ReadContext(g_uS, g_uS, profile.cell)
+    )
     (sigma_uS + g_uS).sum().backward()
     assert g_uS.grad is not None
     assert g_uS.grad.isfinite().all()
-
-
-def _without_draws(family: Family, profile: Profile, g_uS: Tensor, age_s: float) -> Tensor:
-    """All that an effect calculates, with ones for what it would draw."""
-    effect, cell = the_effect(family, profile), profile.cell
-    ones = torch.ones_like(g_uS)
-    if family is PROGRAMMING:
-        sigma = programming.programming_sigma_uS(effect, g_uS, cell)
-        bias = programming.programming_bias_uS(effect, g_uS)
-        bias = ones if bias is None else bias
-        return bias + sigma + programming.truncated_quantile(bias, sigma, 0.5, ones / 3)
-    if isinstance(effect, PowerLawDrift):
-        return drift.drift_exponent(effect, g_uS, ones)
-    if family is DRIFT:
-        return torch.stack(drift.relaxation_uS(effect, g_uS, age_s))
-    if family is READ:
-        return read_noise.read_sigma_uS(effect, g_uS, g_uS, cell, 25.0)
-    return family.act(profile, g_uS, 1, age_s)
-
-
-@over(
-    [
-        (family, effect)
-        for family, effect in EVERY
-        if family not in (FAULTS, VARIATION) and effect["kind"] != "telegraph"
-    ]
-)
-def test_what_an_effect_calculates_compiles_in_one_piece(
-    family: Family, effect: dict[str, Any]
-) -> None:
-    # Draws come from torch.Generator objects, which a compiled graph cannot hold; so the seam lies
-    # between the draws and what is calculated from them. Faults, traps and variation are hardly
-    # more than their draws.
-    torch._dynamo.reset()
-    profile = profile_with(family, effect)
-    compiled = torch.compile(_without_draws, backend="aot_eager", fullgraph=True)
-    for age_s in (0.0, 30.0, DAY_S):
-        plain = _without_draws(family, profile, field(), age_s)
-        assert torch.allclose(compiled(family, profile, field(), age_s), plain, rtol=1e-12)
-
-
-@every_kind
-def test_what_is_compiled_around_the_draws_is_the_same_chip(
-    family: Family, effect: dict[str, Any]
-) -> None:
-    torch._dynamo.reset()
-    profile = profile_with(family, effect)
-    compiled = torch.compile(family.act, backend="aot_eager")
-    plain = family.act(profile, field(), 1, DAY_S)
-    assert torch.allclose(compiled(profile, field(), 1, DAY_S), plain, rtol=1e-12)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cimsim.physics import read_variance_uS2, slow_flicker, slow_telegraph_uS
+from cimsim.physics import ReadContext, read_variance_uS2, slow_flicker, slow_telegraph_uS
 from cimsim.physics.draws import sum_of_normals
 from cimsim.physics.sessions import fast_variance, flicker_variance, slow_parts
 from cimsim.profile import FlickerTimes
@@ -26,12 +26,12 @@ TIMES = st.builds(
 
 
 @given(TIMES, st.floats(0, 1e9), st.booleans())
-def test_both_parts_are_the_whole(times: FlickerTimes, age_s: float, passing: bool) -> None:
-    parts = slow_parts(times, 0, age_s, 1, passing)
+def test_both_parts_are_the_whole(times: FlickerTimes, age_s: float, single_use: bool) -> None:
+    parts = slow_parts(times, 0, age_s, 1, single_use)
     slow = sum(part.size**2 for part in parts)
     whole = flicker_variance(times, age_s)
     assert slow + fast_variance(times, age_s) == pytest.approx(whole, rel=1e-9, abs=1e-12)
-    assert len(parts) <= 1 or not passing
+    assert len(parts) <= 1 or not single_use
 
 
 def test_a_session_of_one_second_leaves_44_percent_after_a_day() -> None:
@@ -46,7 +46,9 @@ def test_a_session_of_one_second_leaves_44_percent_after_a_day() -> None:
 def noise(age_s: float, seed: int = 1, **changed: object) -> Tensor:
     cell = device(read=[{**ONE_OVER_F, **changed}]).cell
     g_uS = torch.full((N,), 25.0, dtype=torch.float64)
-    ((sigma_uS, parts),) = slow_flicker(g_uS, g_uS, cell, age_s, 25.0, seed, passing=False)
+    ((sigma_uS, parts),) = slow_flicker(
+        ReadContext(g_uS, g_uS, cell, age_s, 25.0), seed, single_use=False
+    )
     return sigma_uS * sum_of_normals(g_uS, parts)
 
 
@@ -83,9 +85,10 @@ def test_a_session_is_the_same_twice_and_another_on_another_chip() -> None:
 def test_a_session_as_long_as_the_age_is_white() -> None:
     cell = device(read=[{**ONE_OVER_F, "t_session_s": 1e9}]).cell
     g_uS = torch.full((3,), 25.0)
-    assert not [*slow_flicker(g_uS, g_uS, cell, DAY_S, 25.0, 1, passing=False)]
+    assert not [*slow_flicker(ReadContext(g_uS, g_uS, cell, DAY_S, 25.0), 1, single_use=False)]
     now, ever = (
-        read_variance_uS2(g_uS, g_uS, cell, DAY_S, sessions=sessions) for sessions in (False, True)
+        read_variance_uS2(ReadContext(g_uS, g_uS, cell, DAY_S), sessions=sessions)
+        for sessions in (False, True)
     )
     assert now is not None
     assert ever is not None

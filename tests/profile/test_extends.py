@@ -92,10 +92,10 @@ def test_faults_point_into_the_file_that_holds_the_key(tmp_path: Path) -> None:
         ("./mine.yaml", "a profile cannot extend itself: "),
         ("./other.yaml", "a profile cannot extend itself: "),
         ("pcm-ibm-2021", "did you mean 'pcm-ibm-2020'?"),
-        ("[ideal]", "must be the name or the file of a profile"),
+        ("[ideal]", "must be the name or file of a profile"),
         ("./nowhere.yaml", "nowhere.yaml: cannot read the profile: No such file"),
         ('"a\\0b.yaml"', "embedded null byte"),
-        ("./list.yaml", "list.yaml:1:1: a profile is made of keys"),
+        ("./list.yaml", "list.yaml:1:1: a profile must consist of"),
     ],
 )
 def test_what_cannot_be_extended(tmp_path: Path, extends: str, message: str) -> None:

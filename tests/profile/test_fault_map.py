@@ -48,7 +48,7 @@ def test_the_map_is_read_and_kept(tmp_path: Path) -> None:
         ("row,column,device,g_uS\n1,2,0\n", "bad.csv:2:1: must hold 4 values, not 3"),
         ("row,column,device,g_uS\n1,2,0,-1\n", "bad.csv:2:1: cell.faults.0.cells.0.3: must"),
         ("row,column,device,g_uS\n1,x,0,1\n", "bad.csv:2:1: cell.faults.0.cells.0.1: must"),
-        ("row,column,device,g_uS\n" + "1,1,0,1\n" * 20_001, "too many for a map"),
+        ("row,column,device,g_uS\n" + "1,1,0,1\n" * 20_001, "at most 20000 cells, not 20001"),
     ],
 )
 def test_a_wrong_map_is_refused_at_its_line(tmp_path: Path, csv: str | None, message: str) -> None:

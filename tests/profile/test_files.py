@@ -24,15 +24,15 @@ GOOD = profile_path("pcm-ibm-2020").read_text(encoding="utf-8")
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "1:1: there is nothing in it"),
-        (b"# only a comment\n", "1:1: there is nothing in it"),
-        (b"- a\n- b\n", "1:1: a profile is made of keys, 'key: value'"),
-        (b"just words\n", "1:1: a profile is made of keys, 'key: value'"),
-        (b"a: 1\nb: 2\n", "1:1: not a device profile, which begins with 'schema_version: 1'"),
-        (b"a:\n\tb: 1\n", "2:1: a tab cannot indent or begin a value in YAML; use spaces"),
+        (b"", "1:1: the file is empty"),
+        (b"# only a comment\n", "1:1: the file is empty"),
+        (b"- a\n- b\n", "1:1: a profile must consist of 'key: value' pairs"),
+        (b"just words\n", "1:1: a profile must consist of 'key: value' pairs"),
+        (b"a: 1\nb: 2\n", "1:1: not a device profile; a profile begins with 'schema_version: 1'"),
+        (b"a:\n\tb: 1\n", "2:1: a tab cannot indent or start a value in YAML; use spaces"),
         (b"name: x\ntitle: 'open\n", "3:1: while scanning a quoted scalar, found unexpected end"),
         (b"name: caf\xe9\n", "1:10: not a text file in UTF-8"),
-        (b"name: x\ntitle: \x00\n", "2:8: not a text file: it holds characters that YAML forbids"),
+        (b"name: x\ntitle: \x00\n", "2:8: not a text file: it contains characters that YAML for"),
         (GOOD.encode("utf-16"), "1:1: not a text file in UTF-8"),
         (b"[" * 100_000, "1:21: nested too deeply"),
         (b"a: {" * 10_000, ": nested too deeply"),
@@ -40,7 +40,7 @@ GOOD = profile_path("pcm-ibm-2020").read_text(encoding="utf-8")
         (b"name: *x\n", "1:7: anchors, aliases and tags are not supported"),
         (b"name: !!python/object/apply:os.getcwd []\n", "1:7: anchors, aliases and tags are not"),
         (b"name: x\n---\nname: y\n", "2:1: expected a single document in the stream"),
-        (b"name: x\n? [a, b]\n: 1\n", "2:3: a key must be one word"),
+        (b"name: x\n? [a, b]\n: 1\n", "2:3: a key must be a scalar"),
         (b"name: x\n<<: {title: y}\n", "2:1: unknown key '<<'"),
         (b"x" * 2_000_000, ": cannot read the profile: it is larger than 1000000 bytes"),
     ],
@@ -58,7 +58,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     for name, reason in {
         "missing.yaml": "No such file or directory",
         ".": "it is a folder",
-        "pipe.yaml": "it is no regular file",
+        "pipe.yaml": "it is not a regular file",
         "a\0b.yaml": "null byte",
         f"{'x' * 300}.yaml": "File name too long",
     }.items():
@@ -94,7 +94,7 @@ def test_words_that_yaml_would_change_stay_as_they_are(tmp_path: Path) -> None:
 def test_an_unknown_name_is_suggested_or_listed() -> None:
     with pytest.raises(CimsimError, match="did you mean 'pcm-ibm-2020'"):
         load_profile("pcm-ibm-2021")
-    with pytest.raises(CimsimError, match="known here: " + ", ".join(profile_names())):
+    with pytest.raises(CimsimError, match="available: " + ", ".join(profile_names())):
         load_profile("")
     with pytest.raises(CimsimError, match="unknown profile 'nothing'"):
         profile_path("nothing")

@@ -38,12 +38,12 @@ FAULTY: Pairs = [
 # The line that each fault must point to, and what it must say.
 FAULTS = {
     "  g_max_S: 25e-6": "cell: unknown key 'g_max_S'; did you mean 'g_max_uS', with the number in",
-    "  read_noise:": "cell.read_noise.0.kind: unknown kind 'lognormal'; known here: one-over-f, on",
-    "  programming_noise:": "sigma_of_g_max: write the number alone, the unit is in the key (got '",
+    "  read_noise:": "cell.read_noise.0.kind: unknown kind 'lognormal'; available: one-over-f, on",
+    "  programming_noise:": "sigma_of_g_max: must be a number without a unit; the key contains",
     "  rows: 0": "array.rows: must be 1 or more (got 0)",
     "array:": "duplicate key 'array' (first on line ",
-    "dac:": "dac: no source for 'bits'; name it under 'source', or write 'assumption: ...' there",
-    "adc:": "adc: missing key 'bits': resolution; null is ideal",
+    "dac:": "dac: no source for 'bits'; add it to 'source', or write 'assumption: ...' there",
+    "adc:": "adc: missing key 'bits': resolution; null: ideal",
     "  noise_of_range: .nan": "adc.noise_of_range: must be a finite number (got nan)",
 }
 
@@ -104,7 +104,7 @@ def fault_of(folder: Path, old: str, new: str, profile: str = "pcm-ibm-2020") ->
         ("g_max_uS: 25.0", "g_max_uS: 0", "must be greater than 0 (got 0)"),
         ("g_max_uS: 25.0", "g_max_uS: 1e999", "must be a finite number (got inf)"),
         ("g_min_uS: 0.0", "g_min_uS: 25", "g_max_uS must be larger than g_min_uS"),
-        ("g_min_uS: 0.0", "g_min_uS: 1e-6 S", "write the number alone, the unit is in the key"),
+        ("g_min_uS: 0.0", "g_min_uS: 1e-6 S", "must be a number without a unit; the key"),
         ("min: 0.049", "min: 0.2", "max must not be smaller than min"),
         ("t0_s: 20.0", "t0_s: -1", "must be greater than 0 (got -1)"),
         (
@@ -140,11 +140,11 @@ def test_a_wrong_value_is_explained_at_its_place(
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"aihwkit2021: width of the read pulse"', "''", "a source is one sentence, or a mapping"),
+        ('"aihwkit2021: width of the read pulse"', "''", "must be one sentence, or a mapping"),
         (
             '        t_read_ns: "aihwkit2021: width',
             '        x: "',
-            "unknown key 'x'; known here: t_read",
+            "unknown key 'x'; available: t_read",
         ),
         (
             '  source: "assumption: tiles',

@@ -102,16 +102,16 @@ def test_noise_of_a_range_that_is_not_there_is_refused() -> None:
 
 # What would do nothing, or could not work, is refused where it is written.
 REFUSED = {
-    "array.slices=2": "slices are digits of a weight in base 'cell.levels'",
-    "array.drift_compensation=none,array.drift_probe=measured": "no drift compensation that",
+    "array.slices=2": "'slices' above 1 requires 'cell.levels'",
+    "array.drift_compensation=none,array.drift_probe=measured": "requires drift compensation",
     "temperature_C=85": "nothing in this profile depends on temperature",
     "dac.bits=null,dac.bit_serial=true": "an ideal DAC has no levels or bits",
     "adc.bits=null,adc.columns_per_adc=2,adc.noise_of_range=0.1": "an ideal ADC has no range",
-    "cell.programming_noise=[],cell.write_verify={tolerance_uS: 1}": "no programming noise that a",
-    "wires={cells: gated, r_bit_ohm: 1}": "gated cells are on or off",
+    "cell.programming_noise=[],cell.write_verify={tolerance_uS: 1}": "no programming noise to v",
+    "wires={cells: gated, r_bit_ohm: 1}": "requires 'dac.bit_serial: true'",
     "wires={cells: gated, r_word_ohm: 1}": "has no effect on gated cells",
     "wires={r_supply_ohm: 1}": "has no effect on passive cells",
-    "dac.bits=null,cell.iv={kind: sinh, v_read_V: 1, k_per_V: 1}": "an ideal DAC has no full scale",
+    "dac.bits=null,cell.iv={kind: sinh, v_read_V: 1, k_per_V: 1}": "an ideal DAC has no full-scale",
 }
 
 
@@ -141,5 +141,5 @@ STATE_DEPENDENT = {
     ],
 )
 def test_a_signed_cell_is_an_ideal(wrong: dict[str, object]) -> None:
-    with pytest.raises(ProfileError, match="stands for a signed cell"):
+    with pytest.raises(ProfileError, match="selects an idealized signed cell"):
         load_profile("generic-gaussian", wrong)

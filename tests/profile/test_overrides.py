@@ -61,7 +61,7 @@ def test_items_of_lists_are_named_by_kind_or_index() -> None:
 def test_two_items_of_one_kind_need_an_index() -> None:
     noise = "{kind: gaussian, sigma_of_g_max: 0.1}"
     two = override_profile(PCM, [f"cell.read_noise=[{noise}, {noise}]"])
-    with pytest.raises(ProfileError, match="name one by its index: 0, 1"):
+    with pytest.raises(ProfileError, match="select one by its index: 0, 1"):
         override_profile(two, ["cell.read_noise.gaussian.strength=0"])
     one = override_profile(two, ["cell.read_noise.1.strength=0"])
     assert [effect.strength for effect in one.cell.read_noise] == [1, 0]
@@ -119,18 +119,18 @@ def test_nothing_set_is_the_same_profile() -> None:
         ("adc.bits=abc", "must be a whole number (got 'abc')"),
         ("adc.bits=010", "must be a whole number (got '010')"),
         ("adc.bits=0", "must be 1 or more (got 0)"),
-        ("adc.bits.x=1", "there is no 'x' here; this is one value without keys"),
-        ("adc.bits", "write it as key.path=value, like adc.bits=4"),
-        ("adc.bits=", "write it as key.path=value, like adc.bits=4"),
-        ("=4", "write it as key.path=value, like adc.bits=4"),
+        ("adc.bits.x=1", "unknown key 'x'; this value has no keys"),
+        ("adc.bits", "must have the form key.path=value, like adc.bits=4"),
+        ("adc.bits=", "must have the form key.path=value, like adc.bits=4"),
+        ("=4", "must have the form key.path=value, like adc.bits=4"),
         ("adc.bits=[4", "while parsing a flow sequence"),
         ("adc.bits=*a", "anchors, aliases and tags are not supported"),
-        (f"cell.drift.{'9' * 5000}=0", "known here: power-law"),
-        ("cell.drift.3.strength=0", "unknown item '3'; known here: power-law"),
+        (f"cell.drift.{'9' * 5000}=0", "available: power-law"),
+        ("cell.drift.3.strength=0", "unknown item '3'; available: power-law"),
         ("cell.drift.powerlaw.strength=0", "unknown item 'powerlaw'; did you mean 'power-law'?"),
-        ("cell.g_max_uS=25 uS", "write the number alone, the unit is in the key"),
+        ("cell.g_max_uS=25 uS", "must be a number without a unit; the key contains the unit"),
         ("cell.g_min_uS=30", "cell.g_max_uS: g_max_uS must be larger than g_min_uS"),
-        ("cell.drift=[{kind: x}]", "cell.drift.0: unknown kind 'x'; known here: power-law"),
+        ("cell.drift=[{kind: x}]", "cell.drift.0: unknown kind 'x'; available: power-law"),
         ("overrides=[]", "unknown key 'overrides'"),
         ("extends=ideal", "unknown key 'extends'"),
         ("schema_version=2", "must be 1 (got 2)"),
@@ -244,7 +244,7 @@ def test_a_section_that_is_absent_begins_with_its_defaults() -> None:
     wires = load_profile("pcm-ibm-2020", ["wires.r_bit_ohm=2"]).wires
     assert wires is not None
     assert (wires.r_bit_ohm, wires.r_word_ohm) == (2, 0)
-    with pytest.raises(ProfileError, match="one value without keys"):  # a window has no default
+    with pytest.raises(ProfileError, match="this value has no keys"):  # a window has no default
         load_profile("pcm-ibm-2020", ["cell.write_verify.tolerance_uS=2"])
 
 

@@ -225,7 +225,7 @@ def test_a_profile_of_a_run_names_no_other_file(finished: Path, tmp_path: Path) 
         "name: x\ncell:\n  faults:\n  - {kind: map, file: /dev/zero}\n",
     ):
         (copy / "profile.yaml").write_text(text)
-        with pytest.raises(CimsimError, match="names another file"):
+        with pytest.raises(CimsimError, match="refers to another file"):
             Run.open(copy)
 
 
@@ -237,7 +237,7 @@ def test_weights_that_are_no_numbers(bad: float, finished: Path, tmp_path: Path)
     name = next(n for n in tensors if n.endswith("weight"))
     tensors[name].view(-1)[0] = bad
     save_file(tensors, copy / "model.safetensors")
-    with pytest.raises(CimsimError, match=f"'{name}' holds NaN or infinity"):
+    with pytest.raises(CimsimError, match=f"'{name}' contains NaN or infinity"):
         Run.open(copy).chip_model()
     with pytest.raises(CimsimError, match=r"cannot start from .* NaN or infinity"):
         fit(small(start=copy), tmp_path / "new")
@@ -334,7 +334,7 @@ def test_a_checkpoint_without_its_hash_is_none_where_there_are_hashes(
 ) -> None:
     path = shutil.copytree(under_way, tmp_path / "run") / "checkpoint.pt"
     torch.save(torch.load(path, weights_only=True), path)
-    with pytest.raises(CimsimError, match=r"checkpoint\.pt .*SHA-256 is missing"):
+    with pytest.raises(CimsimError, match=r"checkpoint\.pt .*SHA-256 at its end is missing"):
         fit(LAYERED, path.parent, resume=True)
 
 
@@ -356,14 +356,14 @@ def test_another_runs_checkpoint_is_noticed(
     stopped(other, tmp_path / "other", 4, monkeypatch)
     copy = shutil.copytree(under_way, tmp_path / "run")
     shutil.copy(tmp_path / "other" / "checkpoint.pt", copy)
-    with pytest.raises(CimsimError, match="is of another run or damaged: its settings"):
+    with pytest.raises(CimsimError, match="is damaged or belongs to another run: its settings"):
         fit(LAYERED, copy, resume=True)
 
 
 def test_metrics_that_are_missing_are_noticed(under_way: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(under_way, tmp_path / "run")
     (copy / "metrics.jsonl").unlink()
-    with pytest.raises(CimsimError, match=r"metrics\.jsonl is damaged: it does not hold the 1 ep"):
+    with pytest.raises(CimsimError, match=r"metrics\.jsonl is damaged: it does not contain the"):
         fit(LAYERED, copy, resume=True)
     (copy / "checkpoint.pt").unlink()  # the advice
     assert fit(LAYERED, copy, resume=True).result

@@ -113,7 +113,7 @@ def test_noise_may_set_in_at_any_step(tmp_path: Path) -> None:
 def test_statistics_do_not_depend_on_where_a_run_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped after the last step: batch normalisation is re-estimated at the ages of its own."""
+    """Stopped after the last step: batch normalization is re-estimated at the ages of its own."""
     settings = config(model="tests.training.networks:dropout_net", age="1s:1y")
     whole = fit(settings, tmp_path / "whole")
 
@@ -233,7 +233,7 @@ def test_the_profile_file_may_have_moved_but_not_changed(tmp_path: Path) -> None
     moved.write_text(text + "cost: {node_nm: 7.0, source: 'assumption: a test'}\n")
     fit(config(profile=str(moved)), tmp_path / "run", resume=True)  # which changes no result
     moved.write_text(text + "adc:\n  bits: 4\n  source:\n    bits: 'assumption: a test'\n")
-    with pytest.raises(CimsimError, match="has changed since it began"):
+    with pytest.raises(CimsimError, match="has changed since the run started"):
         fit(config(profile=str(moved)), tmp_path / "run", resume=True)
 
 
@@ -246,7 +246,7 @@ def test_it_begins_with_the_weights_of_a_run(tmp_path: Path) -> None:
     assert Run.open(second.path).chip_model(second.profile) is not None  # no longer needs the first
     with pytest.raises(CimsimError, match="not finished"):
         fit(config(start=first.path), tmp_path / "third")
-    with pytest.raises(CimsimError, match="it holds another model: "):
+    with pytest.raises(CimsimError, match="a run of another model: "):
         fit(
             config(start=second.path, model="tests.training.networks:dropout_net"),
             tmp_path / "third",
@@ -257,7 +257,7 @@ def test_it_begins_with_the_weights_of_a_run(tmp_path: Path) -> None:
 def test_what_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "run"
     fit(config(), out)
-    with pytest.raises(CimsimError, match="already holds a run; add --resume"):
+    with pytest.raises(CimsimError, match="already contains a run; add --resume"):
         fit(config(), out)
     with pytest.raises(CimsimError, match="other settings: epochs was 3, seed was 5"):
         fit(config(epochs=4, seed=6), out, resume=True)
@@ -269,7 +269,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
         ({"method": "noise-awar"}, "unknown method .* did you mean 'noise-aware'"),
         ({"profile": "pcm-ibm-202"}, "pcm-ibm-2020"),
         ({"rule": "G"}, "no backward rule 'G'"),
-        ({"device": "warp"}, "device 'warp' does not work here"),
+        ({"device": "warp"}, "device 'warp' is not available"),
         ({"overrides": ("adc.bitz=4",)}, "bits"),
         ({"keep_digital": ("nothing*",)}, "keep_digital: unknown layer"),
     ):
@@ -296,7 +296,7 @@ def test_a_changed_profile_is_noticed(tmp_path: Path) -> None:
     fit(config(profile=str(file)), tmp_path / "run")
     (tmp_path / "run" / "result.json").unlink()
     file.write_text(text.replace("g_max_uS: 25.0", "g_max_uS: 26.0"))
-    with pytest.raises(CimsimError, match=r"profile .* has changed since it began"):
+    with pytest.raises(CimsimError, match=r"profile .* has changed since the run started"):
         fit(config(profile=str(file)), tmp_path / "run", resume=True)
 
 

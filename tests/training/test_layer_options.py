@@ -17,7 +17,7 @@ from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, analog_layers, devices, set_profile
 from cimsim.nn.layer_settings import LayerSettings
 from cimsim.profile import dump_profile, load_profile
-from cimsim.training.config import TrainConfig, make_config
+from cimsim.training.config import TrainConfig, dump_config, make_config
 from cimsim.training.data import load_data
 from cimsim.training.fit import fit
 from cimsim.training.layer_options import WORDS, format_layer, parse_layers, with_profiles
@@ -58,15 +58,15 @@ def test_what_is_written_is_what_convert_takes(text: str, settings: dict[str, An
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["fc2"], "write PATTERN:SETTINGS"),
-        ([":digital"], "write PATTERN:SETTINGS"),
-        (["fc2:"], "write PATTERN:SETTINGS"),
+        (["fc2"], "the form PATTERN:SETTINGS"),
+        ([":digital"], "the form PATTERN:SETTINGS"),
+        (["fc2:"], "the form PATTERN:SETTINGS"),
         (["a:digitl"], "unknown setting of a layer 'digitl'; did you mean 'digital'"),
         (["a:ruel=C"], "unknown setting of a layer 'ruel'; did you mean 'rule'"),
-        (["a:rule"], "write 'rule=VALUE'"),
-        (["a:adc.bits="], "write 'adc.bits=VALUE'"),
-        (["a:digital=no"], "write 'digital' alone"),
-        (["a:denoise=much"], "denoise takes a number, not 'much'"),
+        (["a:rule"], "needs a value, 'rule=VALUE'"),
+        (["a:adc.bits="], "needs a value, 'adc.bits=VALUE'"),
+        (["a:digital=no"], "'digital' takes no value"),
+        (["a:denoise=much"], "denoise must be a number, not 'much'"),
         (["a:adc.bits=8,adc.bits=6"], "adc.bits is given twice"),
         (["a:adc.range={kind: fixed"], "adc.range"),
         (["a:rule=C", "a:digital"], "'a' is given twice"),
@@ -135,7 +135,7 @@ def test_other_layers_are_another_run(tmp_path: Path) -> None:
     fit(config(layer=MIXED), tmp_path / "run")
     assert fit(config(layer=MIXED), tmp_path / "run", resume=True).layers
     other = config(layer=("hidden1:adc.bits=5", *MIXED[1:]))
-    with pytest.raises(CimsimError, match=r"cannot resume .* other settings of layers"):
+    with pytest.raises(CimsimError, match=r"cannot resume .* the settings of layers"):
         fit(other, tmp_path / "run", resume=True)
 
 
@@ -157,9 +157,9 @@ def test_a_profile_of_a_layer_may_move_but_not_change(tmp_path: Path) -> None:
         (("hiden1:digital",), "layers: unknown layer 'hiden1'; did you mean 'hidden1'"),
         (("hidden1:adc.bit=6",), r"layers 'hidden1': adc.bit=6: .*did you mean 'bits'"),
         (("hidden1:profile=pcm-ibm-2021",), "did you mean 'pcm-ibm-2020'"),
-        (("hidden1:digital,rule=C",), "a digital layer has no device; leave out rule"),
+        (("hidden1:digital,rule=C",), "a digital layer has no other settings; leave out rule"),
         (("hidden1:rule=Z",), "layers 'hidden1': .*backward rule 'Z'"),
-        (("*:digital",), "every layer is made digital"),
+        (("*:digital",), "every layer is digital"),
     ],
 )
 def test_what_makes_no_sense_leaves_nothing_behind(
@@ -201,3 +201,12 @@ def test_an_assignment_says_which_layer_is_digital() -> None:
     assert not torch.equal(model[0](x), net[0](x))
     with pytest.raises(CimsimError, match="unknown analog layer '2'"):
         set_profile(model, Assignment(noisy, (("2", None),)))
+
+
+def test_a_rule_by_its_name_is_the_same_run() -> None:
+    named, lettered = config(rule="output-ste"), config(rule="C")
+    assert named == lettered
+    assert dump_config(named) == dump_config(lettered)
+    profile, layers = load_profile(named.profile), parse_layers(["hidden1:rule=output-ste"])
+    model = new_model(config(), profile, layers, load_data("digits"))
+    assert [layer.rule.letter for layer in analog_layers(model).values()] == ["C", "F", "F"]

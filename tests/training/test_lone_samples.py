@@ -51,12 +51,12 @@ def test_the_sample_that_is_left_over_is_trained_on(
 
 @pytest.mark.parametrize(
     ("changes", "why"),
-    [({"batch_size": 1}, "batch_size is 1"), ({"limit": 1}, "there is only one")],
+    [({"batch_size": 1}, "batch_size is 1"), ({"limit": 1}, "the data have one")],
 )
 def test_one_sample_at_a_time_is_refused_before_anything_starts(
     changes: dict[str, object], why: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(CimsimError, match=f"cannot train on one sample at a time, and {why}"):
+    with pytest.raises(CimsimError, match=f"needs at least two samples per batch, but {why}"):
         fit(settings(**changes), tmp_path / "run")
     with pytest.raises(CimsimError, match=why):
         check(settings(**changes))

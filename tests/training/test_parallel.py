@@ -61,7 +61,7 @@ def test_a_killed_process_ends_all_and_any_number_goes_on(tmp_path: Path) -> Non
     with processes(2, settings, out, kill=(1, 30)) as pair:
         error = all_ended(pair)[0]
     assert [process.returncode for process in pair] == [1, -signal.SIGKILL]
-    assert "another process of this training has ended" in error
+    assert "another process of the training has ended" in error
     assert "--resume" in error
     assert not (out / "result.json").exists()
     assert len(metrics(out)) == 1
@@ -85,7 +85,7 @@ def test_a_connection_lost_in_the_middle_of_calibration_is_reported_as_one(
             raise RuntimeError("[pair.cc:547] gloo: connection closed by peer")
 
     model = cimsim.convert(nn.Sequential(nn.Linear(3, 3), Alone(3, 3)), "ideal")
-    with pytest.raises(CimsimError, match="another process of this training has ended"):
+    with pytest.raises(CimsimError, match="another process of the training has ended"):
         with joined("cpu"):
             cimsim.calibrate(model, [torch.ones(2, 3)])
     with pytest.raises(CimsimError, match="takes inputs of 3 features"):

@@ -103,7 +103,7 @@ def test_killed_it_ends_cleanly_and_any_number_goes_on(tmp_path: Path) -> None:
     with processes(2, settings, out, kill=(1, 5)) as pair:
         error = all_ended(pair)[0]
     assert [process.returncode for process in pair] == [1, -signal.SIGKILL]
-    assert "another process of this training has ended" in error.strip().splitlines()[-1]
+    assert "another process of the training has ended" in error.strip().splitlines()[-1]
     assert not (out / "result.json").exists()
     assert len(metrics(out)) == 1
     for copy in ("three", "alone"):
@@ -124,14 +124,14 @@ def test_killed_it_ends_cleanly_and_any_number_goes_on(tmp_path: Path) -> None:
     ("settings", "told"),
     [
         ({"objective": ("lotion", "penalty"), "quantize_weights": "mixed"}, "objective lotion and"),
-        ({"objective": ("adversarial",)}, "objective adversarial must look"),
-        ({"corrector": "fogzo:n=1"}, "corrector fogzo:n=1 must look"),
-        ({"audit": 5}, "audit must look"),
-        ({"optimizer": "ternary-chain", "clip_sigma": 0.0}, "optimizer ternary-chain must look"),
+        ({"objective": ("adversarial",)}, "objective adversarial; use"),
+        ({"corrector": "fogzo:n=1"}, "corrector fogzo:n=1; use"),
+        ({"audit": 5}, "audit; use"),
+        ({"optimizer": "ternary-chain", "clip_sigma": 0.0}, "optimizer ternary-chain; use"),
     ],
 )
 def test_what_looks_at_whole_weights_is_refused(settings: dict[str, Any], told: str) -> None:
-    with pytest.raises(CimsimError, match="take --parallel replicate") as refusal:
+    with pytest.raises(CimsimError, match="use --parallel replicate") as refusal:
         check(make_config(**{**SMALL, **SHARD, **settings}))
     assert told in str(refusal.value)
 
@@ -192,7 +192,7 @@ def test_a_checkpoint_is_whole_whenever_its_writer_is_killed(
     assert not load_checkpoint(path, device).model["0.weight"].any()
     assert [folder.name for folder in tmp_path.glob("*.parts")] == ["checkpoint-2-0.parts"]
     next(tmp_path.glob("*.parts/*")).unlink()
-    with pytest.raises(CimsimError, match="a part is missing in checkpoint-2-0"):
+    with pytest.raises(CimsimError, match="a shard is missing in checkpoint-2-0"):
         load_checkpoint(path, device)
 
 
@@ -220,7 +220,7 @@ def test_the_chip_of_evaluation_follows_the_weights() -> None:
             for one, other in zip(model.parameters(), plain.parameters(), strict=True):
                 other.mul_(0.5)
                 one.mul_(0.5)
-            assert not any(layer._chip for layer in cimsim.nn.analog_layers(model).values())
+            assert not any(layer._chip.chip for layer in cimsim.nn.analog_layers(model).values())
 
 
 @pytest.mark.usefixtures("group")
@@ -252,4 +252,4 @@ def test_one_process_alone_says_that_it_holds_all(tmp_path: Path) -> None:
 
     run = fit(make_config(**{**QUICK, **SHARD}), tmp_path / "run", progress=Watcher())
     assert run.config.parallel == "shard"
-    assert any("one process alone holds the whole model" in note for note in notes)
+    assert any("a single process holds the whole model" in note for note in notes)

@@ -1,4 +1,4 @@
-"""Gradient correctors by name, ``make_corrector("fogzo:n=10")``, and the audit of any gradient."""
+"""Gradient correctors, ``make_corrector("fogzo:n=10")``, and the audit of a gradient."""
 
 from cimsim.spec import Family
 from cimsim.training.correctors.audit import gradient_truth
@@ -9,10 +9,10 @@ CORRECTORS: Family[Corrector] = Family("corrector", Fogzo, Spsa)
 
 
 def make_corrector(spec: str) -> Corrector:
-    """The corrector that ``spec`` describes.
+    """Build the corrector that ``spec`` describes.
 
     Raises:
-        CimsimError: no such corrector, setting or value.
+        CimsimError: if the corrector, a setting or a value is unknown.
     """
     return CORRECTORS.make(spec)
 

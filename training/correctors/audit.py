@@ -1,4 +1,4 @@
-"""Is the gradient true? The loss measured along it, over its length."""
+"""Accuracy of a gradient, measured by the loss along its direction."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from cimsim.training.correctors.corrector import Loss, central_difference, norm
 
 
 def gradient_truth(parameters: Sequence[Tensor], loss: Loss, radius: float = 0.01) -> float:
-    """The audit number ``rho``: the loss's directional derivative along ``g``, over ``||g||``.
+    """Return ``rho``: the directional derivative of the loss along ``g``, over ``||g||``.
 
         rho = [L(w + d g/||g||) - L(w - d g/||g||)] / (2 d ||g||),   d = radius * ||w||
 
-    1 if the gradients that stand in ``parameter.grad`` are those of the loss (smoothed over d), 0
-    if they are orthogonal to them, below 0 if they lead uphill. 0 too where there is no gradient.
+    The gradients are read from ``parameter.grad``. ``rho`` is 1 if they equal those of the loss
+    (smoothed over d), 0 if they are orthogonal to them or missing, and negative if they point
+    uphill.
 
-    Source: the ratio that decides in FOGZO (arXiv:2510.23926), used as a measure of its own.
+    Source: the ratio used in FOGZO (arXiv:2510.23926), here as a separate measure.
     """
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     length = norm(gradients)

@@ -1,5 +1,4 @@
-"""What a gradient corrector is: it measures the loss itself, where the gradient is a
-surrogate's."""
+"""Base class of gradient correctors, which measure the loss instead of using a surrogate."""
 
 from __future__ import annotations
 
@@ -13,18 +12,20 @@ from pydantic import Field
 from torch import Tensor
 
 Loss = Callable[[], float | Tensor]
-"""The loss at the parameters as they are now; the same batch and the same chip at every call. It
-may be anything: no gradient is asked of it."""
+"""Function that returns the loss at the current parameters.
+
+Every call must use the same batch and the same chip. The loss need not be differentiable.
+"""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 _SMALLEST = 1e-30
 
 
 class Corrector(ABC):
-    """Replaces the gradients of some parameters by what was measured with the loss.
+    """Replaces the gradients of some parameters by gradients measured with the loss.
 
-    ``start`` is the share of the training after which it acts. Works on any parameters and any loss
-    (also hardware in the loop), without the rest of this library::
+    ``start`` is the fraction of the training after which the corrector is active. It works on any
+    parameters and any loss (including hardware in the loop), independent of the rest of cimsim::
 
         corrector.correct([layer.weight], loss, [0.01], torch.Generator())
     """
@@ -42,21 +43,21 @@ class Corrector(ABC):
         draws: torch.Generator,
         progress: float = 1.0,
     ) -> None:
-        """Write the measured gradient into ``parameter.grad``; the parameters stay as they are.
+        """Write the measured gradient to ``parameter.grad``; the parameters are unchanged.
 
         Args:
-            parameters: what is perturbed.
+            parameters: tensors to perturb.
             loss: see :data:`Loss`.
-            epsilon: the size of a perturbation, one for each parameter.
-            draws: random directions, on the parameters' device.
-            progress: share of the training that is done.
+            epsilon: size of the perturbation of each parameter.
+            draws: generator of the random directions, on the parameters' device.
+            progress: fraction of the training that is done.
         """
 
 
 def central_difference(
     parameters: Sequence[Tensor], change: Sequence[Tensor], loss: Loss
 ) -> float | Tensor:
-    """``(L(w + change) - L(w - change)) / 2``; afterwards ``w`` is bit for bit what it was."""
+    """Return ``(L(w + change) - L(w - change)) / 2`` and restore ``w`` exactly."""
     with _moved(parameters, change, 1.0):
         above = loss()
     with _moved(parameters, change, -1.0):
@@ -79,7 +80,7 @@ def _moved(parameters: Sequence[Tensor], change: Sequence[Tensor], sign: float) 
 
 
 def norm(tensors: Sequence[Tensor]) -> Tensor:
-    """Euclidean norm of all of them together, at least a tiny number."""
+    """Return the Euclidean norm over all tensors, clamped to a small positive number."""
     lengths = torch.stack([torch.linalg.vector_norm(tensor) for tensor in tensors])
     length: Tensor = torch.linalg.vector_norm(lengths)
     return length.clamp_min(_SMALLEST)

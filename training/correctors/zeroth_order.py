@@ -1,4 +1,4 @@
-"""Zeroth-order gradients: along random directions, and along the surrogate's own."""
+"""Zeroth-order gradients along random directions and along the surrogate's gradient."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ SMOOTHING: dict[str, tuple[float, Callable[[Tensor], Tensor]]] = {
     "tanh": (math.pi / math.sqrt(12), _logistic),
     "approxsign": (1 / math.sqrt(6), _triangular),
 }
-"""The noise that turns a quantizer into the surrogate of its straight-through estimator: spread
-over the quantisation step, and the distribution of unit variance, as a map from uniform numbers.
+"""Noise that smooths a quantizer into the surrogate of its straight-through estimator.
+
+Each entry holds the spread over the quantization step and the distribution of unit variance, as a
+map from uniform numbers.
 
 | surrogate           | spread     | distribution                    |
 |---------------------|------------|---------------------------------|
@@ -54,11 +56,11 @@ over the quantisation step, and the distribution of unit variance, as a map from
 
 
 class Spsa(Corrector):
-    """n-SPSA: no gradient at all, only the loss at perturbed weights.
+    """n-SPSA: gradients from the loss at perturbed weights only.
 
         G = 1/n sum_i [L(w + e u_i) - L(w - e u_i)] / (2 e) u_i,   u_i of unit variance, independent
 
-    ``e`` is the spread of ``surrogate`` (see :data:`SMOOTHING`) in each parameter's own steps.
+    ``e`` is the spread of ``surrogate`` (see :data:`SMOOTHING`) in units of each parameter's step.
     Costs 2n forward passes.
 
     Source: J. C. Spall, IEEE Trans. Automatic Control 37, 332 (1992).
@@ -84,16 +86,17 @@ class Spsa(Corrector):
 
 
 class Fogzo(Corrector):
-    """First-order-guided zeroth order: finite differences along the surrogate's gradient and noise.
+    """First-order-guided zeroth order: finite differences along surrogate gradient plus noise.
 
         v_i = sqrt(beta) s_i g/||g|| + sqrt(1 - beta) u_i,   s_i = +-1
         G = 1/n sum_i [L(w + e v_i) - L(w - e v_i)] / (2 e) v_i
 
-    ``g`` is the gradient that the backward rule found. Where it is right the first part carries it;
-    where it is orthogonal to the truth it vanishes, where it points away its sign turns. ``beta``
-    falls linearly from 1 to its value over the training; ``1 - beta`` of about one over the number
-    of weights balances the two. ``e`` as in :class:`Spsa`; with a different one in each
-    parameter everything is meant in units of it. Costs 2n further forward passes.
+    ``g`` is the gradient of the backward rule. The first part of the result keeps it if it is
+    correct, removes it if it is orthogonal to the true gradient, and inverts it if it points in the
+    opposite direction. ``beta`` decreases linearly from 1 to its value over the training; ``1 -
+    beta`` of about one over the number of weights balances the two parts. ``e`` is as in
+    :class:`Spsa`; if it differs between parameters, all quantities are in units of it. Costs 2n
+    additional forward passes.
 
     Source: N. Yang, T. M. Aamodt, "Improving the Straight-Through Estimator with Zeroth-Order
     Information", NeurIPS 2025, arXiv:2510.23926; the units of several parameters are ours.
@@ -118,7 +121,7 @@ class Fogzo(Corrector):
         draws: torch.Generator,
         progress: float = 1.0,
     ) -> None:
-        """See :class:`Corrector`; the gradients that stand in ``parameter.grad`` guide it."""
+        """See :class:`Corrector`; the gradients in ``parameter.grad`` are the guide."""
         done = (progress - self.start) / max(1 - self.start, 1e-9)
         beta = 1 - (1 - self.beta) * min(max(done, 0.0), 1.0)
         guide = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -135,8 +138,11 @@ def _zeroth_order(
     steps: Sequence[float],
     draws: torch.Generator,
 ) -> None:
-    """Both of the above. Parameters are measured in units of their own ``e``: in these the gradient
-    is ``e`` times as large, and the result is divided by ``e`` at the end."""
+    """Implement :class:`Spsa` (no ``guide``) and :class:`Fogzo`.
+
+    Parameters are scaled to units of their ``e``, in which the gradient is ``e`` times as large;
+    the result is divided by ``e`` at the end.
+    """
     spread, distribution = SMOOTHING[surrogate]
     sizes = [spread * step for step in steps]
     direction = None

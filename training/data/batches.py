@@ -1,4 +1,4 @@
-"""Batches of a data set held in memory, in an order that depends on seed and epoch alone."""
+"""Batches of an in-memory data set, in an order that depends only on seed and epoch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from cimsim import seeds
 
 
 class BatchLoader:
-    """Yields ``(x, y)`` batches; the last one may be shorter. If it had fewer than ``smallest``
-    samples, they are part of the batch before it.
+    """Yields ``(x, y)`` batches; the last batch may be smaller.
 
-    The order of epoch ``n`` is a permutation drawn from the seed and ``n`` alone, so a run that
-    was interrupted goes on with exactly the batches it has not seen: ``loader.epoch(n, start)``.
-    Without a seed the data come in their own order, as views.
+    A last batch of fewer than ``smallest`` samples is merged with the batch before it.
 
-    ``x`` is [N, ...] and ``y`` is [N]; both may live on any device, the order is the same on each.
+    The order of epoch ``n`` is a permutation sampled from the seed and ``n`` only, so an
+    interrupted run continues with exactly the remaining batches: ``loader.epoch(n, start)``.
+    Without a seed, batches are views of the data in their original order.
+
+    ``x`` is [N, ...] and ``y`` is [N], on any device; the order does not depend on the device.
 
     >>> loader = BatchLoader(torch.arange(5.0), torch.arange(5), 2)
     >>> [y.tolist() for x, y in loader]
@@ -48,19 +49,19 @@ class BatchLoader:
         self._epoch = 0
 
     def __len__(self) -> int:
-        """Batches in one epoch."""
+        """Number of batches in one epoch."""
         whole, left = divmod(len(self.x), self.batch_size)
         return whole + (left >= self.smallest or (left > 0 and whole == 0))
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that plain iteration walks through (0 until set)."""
+        """Set the epoch of plain iteration (default 0)."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self.epoch(self._epoch)
 
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of one epoch, from batch number ``start_batch`` on."""
+        """Yield the batches of one epoch, starting with batch ``start_batch``."""
         order = self._order(epoch)
         for number in range(start_batch, len(self)):
             at = number * self.batch_size
@@ -72,5 +73,5 @@ class BatchLoader:
         if self.shuffle_seed is None:
             return None
         rng = seeds.generator("shuffle", self.shuffle_seed, epoch)
-        # Drawn on the CPU whatever the device of x, because each device has its own random stream.
+        # Sampled on the CPU, because random streams differ between devices.
         return torch.randperm(len(self.x), generator=rng, device="cpu").to(self.x.device)

@@ -1,4 +1,4 @@
-"""CIFAR-10: 50,000 + 10,000 colour images of 32x32 in ten classes."""
+"""CIFAR-10: 50,000 + 10,000 color images of 32x32 in ten classes."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _RECORD_BYTES = 1 + 3 * 32 * 32
 
 
 def read_cifar10(data_dir: Path, download: bool) -> tuple[Images, Images]:
-    """Training and test images [3, 32, 32], from the Python or the binary version's six files.
+    """Read training and test images [3, 32, 32] from the six files of the Python or binary version.
 
     Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
 
     Raises:
-        CimsimError: a file is missing, unreadable, damaged, or a pickle that is not the published
-            one (pickles can run code, so no other is opened).
+        CimsimError: if a file is missing, unreadable or damaged, or is a pickle other than the
+            published one (pickles can run code, so no other is opened).
     """
     batches = [_read_batch(path) for path in CIFAR10.locate(data_dir, download)]
     pixels = np.concatenate([batch.pixels for batch in batches[:-1]])
@@ -59,22 +59,23 @@ def _read_batch(path: Path) -> Images:
 
 
 def read_binary(raw: bytes, path: Path) -> Images:
-    """Images of the binary version: per image one label byte, then 1024 red, green, blue bytes."""
+    """Parse the binary version: per image one label byte, then 1024 red, green, blue bytes."""
     if not raw or len(raw) % _RECORD_BYTES:
         raise CimsimError(
             f"{path} is damaged: {len(raw)} bytes are not a whole number of {_RECORD_BYTES}-byte "
-            "images; delete it and fetch it again"
+            "images; delete it and download it again"
         )
     records = np.frombuffer(raw, np.uint8).reshape(-1, _RECORD_BYTES)
     return Images(records[:, 1:].reshape(-1, *_IMAGE), records[:, 0].astype(np.int64))
 
 
 def read_pickle(raw: bytes, path: Path, sha256: str) -> Images:
-    """Images of a Python-version batch, unpickled only if its SHA-256 (hex) is ``sha256``."""
+    """Unpickle a batch of the Python version if its SHA-256 (hex) is ``sha256``."""
     if hashlib.sha256(raw).hexdigest() != sha256:
         raise CimsimError(
-            f"{path} ({len(raw)} bytes) is damaged or not the published CIFAR-10 file, and is not "
-            "opened because it is a pickle; delete it and fetch it again, or use the binary version"
+            f"{path} ({len(raw)} bytes) is damaged or not the published CIFAR-10 file, and it is "
+            "a pickle, which can run code; delete it and download it again, or use the binary "
+            "version"
         )
     batch = _ArrayUnpickler(io.BytesIO(raw), encoding="latin1").load()
     labels = np.asarray(batch["labels"], dtype=np.int64)
@@ -82,9 +83,9 @@ def read_pickle(raw: bytes, path: Path, sha256: str) -> Images:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Opens numpy arrays and plain containers, nothing else."""
+    """Unpickler that accepts only numpy arrays and plain containers."""
 
-    # Looked up on an array because the module that holds it was renamed in numpy 2.
+    # Taken from an array because numpy 2 renamed the module that defines it.
     _ALLOWED = {  # noqa: RUF012
         "_reconstruct": np.empty(0).__reduce__()[0],
         "ndarray": np.ndarray,
@@ -98,7 +99,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def _fetch(missing: Sequence[str], folder: Path) -> None:
-    """Download the archive (170 MB), unpack the missing files and drop the archive."""
+    """Download the archive (170 MB), extract the missing files and delete the archive."""
     archive = folder / "cifar-10-python.tar.gz"
     download_file(_ARCHIVE_URL, _ARCHIVE_SHA256, archive)
     try:

@@ -1,4 +1,4 @@
-"""One data set in memory, ready for a network, with the hash of what it was made of."""
+"""In-memory data sets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cimsim.errors import CimsimError
 
-_MOST_ANSWERS = 1 << 24  # numbers, of one batch
+_MOST_ANSWERS = 1 << 24  # logits of one batch
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -20,7 +20,7 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Images:
-    """One split as it stands in its files: ``pixels`` uint8 [N, C, H, W], ``labels`` int64 [N]."""
+    """One split as stored in files: ``pixels`` uint8 [N, C, H, W], ``labels`` int64 [N]."""
 
     pixels: Pixels
     labels: Labels
@@ -28,15 +28,14 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Training and test inputs with their labels, ready for a network.
+    """Training and test inputs with labels.
 
-    Of text, inputs and labels are int64 [N, T], see :mod:`cimsim.training.data.text`. Of images,
+    For text, inputs and labels are int64 [N, T]; see :mod:`cimsim.training.data.text`. For images,
     ``train_x`` and ``test_x`` are float32 [N, C, H, W], shifted and scaled per channel so that the
-    *training* images have mean 0 and standard deviation 1 (the test images use the same numbers).
+    *training* images have mean 0 and standard deviation 1 (test images use the same constants).
     ``train_y`` and ``test_y`` are int64 [N] in ``0 .. classes-1``. ``fingerprint`` is the SHA-256
-    of the raw pixels and labels: equal for the same data whatever the file format. Of text,
-    ``token`` says what it consists of, ``character`` or ``word``, and ``symbols`` what each number
-    stands for.
+    of the raw pixels and labels, independent of the file format. For text, ``token`` is the unit,
+    ``character`` or ``word``, and ``symbols`` maps each number to its symbol.
     """
 
     name: str
@@ -51,7 +50,7 @@ class DataSet:
 
     @property
     def batch_size(self) -> int | None:
-        """Inputs at a time in evaluation, where the answers to more would not fit; else None."""
+        """Batch size in evaluation, limited by the memory of the logits; None if not limited."""
         if not self.token:
             return None
         answers = self.test_y[0].numel() * self.classes
@@ -59,28 +58,28 @@ class DataSet:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(channels, height, width) of one image, (length,) of one window of text."""
+        """(channels, height, width) of an image, or (length,) of a window of text."""
         return tuple(self.train_x.shape[1:])
 
 
-def normalised(name: str, train: Images, test: Images, classes: int) -> DataSet:
-    """The :class:`DataSet` of two raw splits: ``x = (pixel - mean_c) / std_c`` per channel ``c``.
+def normalized(name: str, train: Images, test: Images, classes: int) -> DataSet:
+    """Build the :class:`DataSet` of two raw splits: ``x = (pixel - mean_c) / std_c`` per channel.
 
-    Mean and standard deviation come from exact counts of the 256 grey levels of the training
-    images, so that every machine computes the same bits.
+    Mean and standard deviation are computed from exact counts of the 256 gray levels of the
+    training images, so that the result is bit-identical on every machine.
 
     Raises:
-        CimsimError: a split is empty, the splits differ in image size, a label is outside
-            ``0 .. classes-1``, or every training pixel of a channel is equal.
+        CimsimError: if a split is empty, the splits differ in image size, a label is outside
+            ``0 .. classes-1``, or all training pixels of a channel are equal.
     """
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
         raise CimsimError(
-            f"{name}: training images are {_size(train)}, test images are {_size(test)}; "
-            "the files do not belong together"
+            f"{name}: training images are {_size(train)} but test images are {_size(test)}; "
+            "use files of the same data set"
         )
     for split, images in (("training", train), ("test", test)):
         if not len(images.pixels):
-            raise CimsimError(f"{name}: the files hold no {split} images")
+            raise CimsimError(f"{name}: the files contain no {split} images")
         _check_labels(f"{name}: {split} labels", images.labels, classes)
     tables = [_level_table(name, c, train.pixels[:, c]) for c in range(train.pixels.shape[1])]
     return DataSet(
@@ -95,7 +94,7 @@ def normalised(name: str, train: Images, test: Images, classes: int) -> DataSet:
 
 
 def fingerprint(*splits: Images) -> str:
-    """SHA-256 (hex) over shape, pixels and labels of every split in turn."""
+    """Return the SHA-256 (hex) over shape, pixels and labels of all splits."""
     digest = hashlib.sha256()
     for images in splits:
         digest.update(repr(images.pixels.shape).encode())
@@ -112,12 +111,12 @@ def _check_labels(what: str, labels: Labels, classes: int) -> None:
     outside = labels[(labels < 0) | (labels >= classes)]
     if outside.size:
         raise CimsimError(
-            f"{what} must be 0 to {classes - 1}, found {outside[0]} ({outside.size} such labels)"
+            f"{what} must be 0 to {classes - 1}, got {outside[0]} ({outside.size} such labels)"
         )
 
 
 def _level_table(name: str, channel: int, pixels: Pixels) -> NDArray[np.float32]:
-    """The normalised value of each grey level 0..255."""
+    """The normalized value of each gray level 0..255."""
     counts = np.bincount(pixels.reshape(-1), minlength=256).astype(np.float64)
     levels = np.arange(256, dtype=np.float64)
     mean = counts @ levels / counts.sum()

@@ -1,4 +1,4 @@
-"""The 1797 handwritten 8x8 digits that come with scikit-learn: no file, no download."""
+"""The 1797 handwritten 8x8 digits shipped with scikit-learn; no download needed."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ TEST_IMAGES = 360
 
 
 def read_digits() -> tuple[Images, Images]:
-    """1437 training and 360 test images [1, 8, 8], grey levels 0..16, classes evenly split.
+    """Return 1437 training and 360 test images [1, 8, 8], gray levels 0..16, stratified by class.
 
     Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine
-    Learning Repository, 1998 (its test part, as packed by scikit-learn). The split is always the
-    same one.
+    Learning Repository, 1998 (its test part, as packed by scikit-learn). The split is fixed.
     """
-    # Imported here because scikit-learn takes longer to import than this data takes to read.
+    # Imported here because importing scikit-learn takes longer than reading the data.
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

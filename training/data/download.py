@@ -1,4 +1,4 @@
-"""Downloads that are either the published file, whole and checked, or nothing at all."""
+"""Download of published files with verification of their SHA-256."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cimsim.training.files import replacing
 _log = logging.getLogger(__name__)
 _BLOCK = 1 << 20
 _PATIENCE_S = 30.0
-_ADVICE = "try again, or get the data another way and name its folder with --data-dir"
+_ADVICE = "try again, or copy the files yourself and give their folder with --data-dir"
 _NETWORK_ERRORS = (
     urllib.error.URLError,
     http.client.HTTPException,
@@ -27,29 +27,29 @@ _NETWORK_ERRORS = (
 
 
 def download(url: str, sha256: str, target: Path) -> None:
-    """Put the file at ``url`` at ``target``, whose folder exists.
+    """Download ``url`` to ``target``, whose folder must exist.
 
-    The file appears under its name only when it is complete and its SHA-256 is ``sha256``. A
-    refused or interrupted download leaves nothing, a killed one at most a hidden ``.part`` file.
+    The file gets its name only when it is complete and its SHA-256 is ``sha256``. A refused or
+    interrupted download leaves no file, a killed process at most a hidden ``.part`` file.
 
     Raises:
-        CimsimError: the server cannot be reached or refuses, it delivers something else than the
-            published file, or ``target`` cannot be written.
+        CimsimError: if the server cannot be reached or refuses, if the content is not the published
+            file, or if ``target`` cannot be written.
     """
     _log.info("downloading %s to %s", url, target)
     with replacing(target) as part:
         received = _receive(url, part)
         if received != sha256:
             raise CimsimError(
-                f"{url} did not deliver the published file (SHA-256 {received[:12]}…, expected "
-                f"{sha256[:12]}…), perhaps because of a proxy or a broken transfer; {_ADVICE}"
+                f"{url} did not return the published file (SHA-256 {received[:12]}…, expected "
+                f"{sha256[:12]}…), possibly because of a proxy or a broken transfer; {_ADVICE}"
             )
 
 
 def _receive(url: str, part: Path) -> str:
-    """Stream ``url`` into ``part``; the SHA-256 (hex) of what came."""
+    """Stream ``url`` to ``part`` and return the SHA-256 (hex) of the content."""
     digest = hashlib.sha256()
-    # Some servers refuse urllib's own name.
+    # Some servers reject urllib's default user agent.
     request = urllib.request.Request(url, headers={"User-Agent": "cimsim"})
     try:
         with (
@@ -61,7 +61,7 @@ def _receive(url: str, part: Path) -> str:
                 file.write(block)
     except _NETWORK_ERRORS as error:
         if isinstance(error, urllib.error.HTTPError):
-            error.close()  # it holds the connection
+            error.close()  # it keeps the connection open
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise CimsimError(f"cannot download {url}: {reason}; {_ADVICE}") from error
     return digest.hexdigest()

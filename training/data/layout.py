@@ -1,4 +1,4 @@
-"""Where the files of a data set lie below a data folder, and what they hold."""
+"""Layout of the files of a data set below a data folder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cimsim.folders import expanded, home
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of one data set, and the places where people keep them.
+    """Files of one data set and the folders to search for them.
 
     Attributes:
-        name: the data set, as the user calls it.
-        folders: places to look, relative to the data folder; a download goes to the first.
-        stems: the file names without the suffix, each needed once.
-        suffixes: the endings a file may have, the preferred one first.
-        fetch: downloads the files of the given stems into a folder.
+        name: name of the data set.
+        folders: folders to search, relative to the data folder; downloads go to the first.
+        stems: file names without suffix; each is required once.
+        suffixes: possible suffixes of a file, in order of preference.
+        fetch: function that downloads the files of the given stems to a folder.
     """
 
     name: str
@@ -30,10 +30,10 @@ class Layout:
     fetch: Callable[[Sequence[str], Path], None]
 
     def locate(self, data_dir: Path, download: bool) -> list[Path]:
-        """One file per stem, in their order, all from the first folder that holds any of them.
+        """Return one file per stem, in order, all from the first folder that contains any of them.
 
         Raises:
-            CimsimError: files are missing and ``download`` is false, or the download failed.
+            CimsimError: if files are missing and ``download`` is False, or the download failed.
         """
         places = [data_dir / folder for folder in self.folders]
         folder = next((place for place in places if self._present(place)), None)
@@ -51,7 +51,7 @@ class Layout:
         return [present[stem] for stem in self.stems]
 
     def _present(self, folder: Path) -> dict[str, Path]:
-        """The file of each stem that has one, of the first suffix that has one."""
+        """Return the existing file of each stem, with the most preferred suffix."""
         names = _names_in(folder)
         return {
             stem: folder / (stem + suffix)
@@ -66,7 +66,7 @@ class Layout:
 
 
 _ADVICE = (
-    "name the folder that holds it with --data-dir or $CIMSIM_DATA, "
+    "give its folder with --data-dir or $CIMSIM_DATA, "
     "or download it with --download (in Python: load_data(..., download=True))"
 )
 
@@ -77,21 +77,21 @@ def _names_in(folder: Path) -> set[str]:
     except (FileNotFoundError, NotADirectoryError):
         return set()
     except OSError as error:
-        raise CimsimError(f"cannot look into {folder}: {error.strerror}") from error
+        raise CimsimError(f"cannot list the folder {folder}: {error.strerror}") from error
 
 
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CimsimError(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise CimsimError(f"cannot create the folder {folder}: {error.strerror}") from error
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a data file.
+    """Return the content of a data file.
 
     Raises:
-        CimsimError: it cannot be read.
+        CimsimError: if the file cannot be read.
     """
     try:
         return path.read_bytes()
@@ -100,10 +100,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def data_folder(named: Path | str | None = None) -> Path:
-    """The folder ``named`` if there is one, else ``$CIMSIM_DATA``, else ``~/.cache/cimsim``.
+    """Return ``named`` if given, else ``$CIMSIM_DATA``, else ``~/.cache/cimsim``.
 
     Raises:
-        CimsimError: if there is no such home folder.
+        CimsimError: if the user has no home folder.
     """
     place = named or os.environ.get("CIMSIM_DATA")
     if place:
@@ -111,7 +111,7 @@ def data_folder(named: Path | str | None = None) -> Path:
     own = home()
     if own is None:
         raise CimsimError(
-            "this user has no home folder that could hold the data sets; "
-            "name a folder with --data-dir or $CIMSIM_DATA"
+            "this user has no home folder for the data sets; "
+            "give a folder with --data-dir or $CIMSIM_DATA"
         )
     return own / ".cache" / "cimsim"

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST: 60,000 + 10,000 grey images of 28x28 in ten classes."""
+"""MNIST and Fashion-MNIST: 60,000 + 10,000 gray images of 28x28 in ten classes."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ STEMS = (
 
 
 def read_mnist(layout: Layout, data_dir: Path, download: bool) -> tuple[Images, Images]:
-    """Training and test images [1, 28, 28] from the four IDX files of ``layout``.
+    """Read training and test images [1, 28, 28] from the four IDX files of ``layout``.
 
     Raises:
-        CimsimError: a file is missing, unreadable, damaged, or does not fit its partner.
+        CimsimError: if a file is missing, unreadable or damaged, or if the numbers of images and
+            labels differ.
     """
     train_x, train_y, test_x, test_y = layout.locate(data_dir, download)
     return _split(train_x, train_y), _split(test_x, test_y)
@@ -36,8 +37,8 @@ def _split(images_file: Path, labels_file: Path) -> Images:
     pixels, labels = read_idx(images_file, 3), read_idx(labels_file, 1)
     if len(pixels) != len(labels):
         raise CimsimError(
-            f"{images_file} has {len(pixels)} images, {labels_file.name} {len(labels)} labels; "
-            "the two do not belong together"
+            f"{images_file} has {len(pixels)} images, but {labels_file.name} has {len(labels)} "
+            "labels; use files of the same data set"
         )
     return Images(pixels[:, None], labels.astype(np.int64))
 
@@ -57,7 +58,7 @@ def _layout(name: str, folder: str, base_url: str, *checksums: str) -> Layout:
     )
 
 
-# SHA-256 of the .gz files as their authors published them (Y. LeCun, C. Cortes, C. J. C. Burges,
+# SHA-256 of the .gz files as published by their authors (Y. LeCun, C. Cortes, C. J. C. Burges,
 # "The MNIST database", 1998), from PyTorch's mirror because the authors' server refuses downloads.
 MNIST = _layout(
     "mnist",
@@ -70,8 +71,8 @@ MNIST = _layout(
 )
 
 # H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
-# Learning Algorithms", arXiv:1708.07747, 2017. Its server speaks plain HTTP only; the checksums
-# make up for it.
+# Learning Algorithms", arXiv:1708.07747, 2017. Its server supports only plain HTTP; the checksums
+# ensure integrity.
 FASHION_MNIST = _layout(
     "fashion-mnist",
     "FashionMNIST",

@@ -1,4 +1,4 @@
-"""Free Spoken Digit Dataset: ten digits, six speakers, fifty times each, as log-mel pictures."""
+"""Free Spoken Digit Dataset: ten digits, six speakers, fifty recordings each, as log-mel images."""
 
 from __future__ import annotations
 
@@ -22,22 +22,23 @@ _TEST = 5  # recordings 0 to 4 of each digit and speaker
 _FOLDERS = ("fsdd", "free-spoken-digit-dataset", ".")
 _FEATURES, _RECORDINGS = "fsdd_logmel.npz", "recordings"
 _ADVICE = (
-    "git clone https://github.com/Jakobovski/free-spoken-digit-dataset there, or name the folder "
-    "that holds it with --data-dir or $CIMSIM_DATA"
+    "run git clone https://github.com/Jakobovski/free-spoken-digit-dataset there, or give its "
+    "folder with --data-dir or $CIMSIM_DATA"
 )
 
 
 def read_spoken_digits(data_dir: Path, download: bool) -> tuple[Images, Images]:
-    """Training and test pictures [1, 32 bands, 48 frames] of 2,700 and 300 recordings.
+    """Read training and test images [1, 32 bands, 48 frames] of 2,700 and 300 recordings.
 
-    From the recordings themselves (``recordings/7_jackson_32.wav``), or from ``fsdd_logmel.npz``
-    with the same pictures. A picture is the middle 0.78 s: log(1e-6 + power in 32 triangular mel
-    bands from 50 to 4000 Hz), Hann windows of 256 samples every 128, in 8-bit levels. The official
-    split: recordings 0 to 4 of each digit and speaker are the test. Source: Z. Jackson et al.,
+    They are computed from the recordings (``recordings/7_jackson_32.wav``), or read from
+    ``fsdd_logmel.npz``, which contains the same images. An image covers the middle 0.78 s:
+    log(1e-6 + power in 32 triangular mel bands from 50 to 4000 Hz), Hann windows of 256 samples
+    every 128 samples, in 8-bit levels. The split is the official one: recordings 0 to 4 of each
+    digit and speaker are the test set. Source: Z. Jackson et al.,
     "Jakobovski/free-spoken-digit-dataset", 2018.
 
     Raises:
-        CimsimError: nothing is there, or a file is damaged.
+        CimsimError: if no files exist, or a file is damaged.
     """
     places = [data_dir / folder for folder in _FOLDERS]
     for place in places:
@@ -54,9 +55,9 @@ def _from_features(path: Path) -> tuple[Images, Images]:
         with np.load(path, allow_pickle=False) as file:
             pictures, labels, is_test = file["X"], file["label"], file["is_test"]
     except (OSError, ValueError, KeyError) as error:
-        raise CimsimError(f"{path} does not hold the spoken digits' pictures: {error}") from None
+        raise CimsimError(f"{path} does not contain the spoken digits' images: {error}") from None
     if pictures.shape[1:] != (_BANDS, _FRAMES) or not len(pictures) == len(labels) == len(is_test):
-        raise CimsimError(f"{path} holds arrays of other shapes than the spoken digits' pictures")
+        raise CimsimError(f"{path} contains arrays of other shapes than the spoken digits' images")
     return _split(pictures.astype(np.uint8), labels.astype(np.int64), is_test.astype(bool))
 
 
@@ -66,7 +67,7 @@ def _from_recordings(folder: Path) -> tuple[Images, Images]:
         key=lambda match: match.group(),
     )
     if not names:
-        raise CimsimError(f"{folder} holds no recordings such as 7_jackson_32.wav; {_ADVICE}")
+        raise CimsimError(f"{folder} contains no recordings such as 7_jackson_32.wav; {_ADVICE}")
     pictures = np.stack([picture(_samples(folder / match.group())) for match in names])
     labels = np.array([int(match.group(1)) for match in names], dtype=np.int64)
     is_test = np.array([int(match.group(3)) < _TEST for match in names])
@@ -85,7 +86,7 @@ def _samples(path: Path) -> NDArray[np.float64]:
         with wave.open(str(path)) as file:
             kind = file.getframerate(), file.getnchannels(), file.getsampwidth()
             if kind != (_RATE_HZ, 1, 2):
-                raise CimsimError(f"{path}: wanted are {_RATE_HZ} Hz, one channel, 16 bits")
+                raise CimsimError(f"{path} must have {_RATE_HZ} Hz, one channel, 16 bits")
             content = file.readframes(file.getnframes())
     except (OSError, EOFError, wave.Error) as error:
         raise CimsimError(f"{path} is not a readable recording: {error}") from None
@@ -93,7 +94,7 @@ def _samples(path: Path) -> NDArray[np.float64]:
 
 
 def picture(samples: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """The log-mel picture [32, 48] of a recording at 8 kHz, see :func:`read_spoken_digits`."""
+    """Return the log-mel image [32, 48] of a recording at 8 kHz; see :func:`read_spoken_digits`."""
     missing = _SAMPLES - len(samples)
     if missing > 0:
         middle = np.pad(samples, (missing // 2, missing - missing // 2))
@@ -107,7 +108,7 @@ def picture(samples: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 
 def _bands() -> NDArray[np.float64]:
-    """Triangles that are evenly spaced in mel = 2595 log10(1 + f / 700 Hz)."""
+    """Return triangular filters evenly spaced in mel = 2595 log10(1 + f / 700 Hz)."""
     lowest, highest = (2595 * np.log10(1 + f / 700) for f in (_LOWEST_HZ, _HIGHEST_HZ))
     edges = 700 * (10 ** (np.linspace(lowest, highest, _BANDS + 2) / 2595) - 1)
     at = np.arange(_WINDOW // 2 + 1) * _RATE_HZ / _WINDOW

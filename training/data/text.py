@@ -1,4 +1,4 @@
-"""Text in windows: tiny-shakespeare by characters, WikiText-2 by words."""
+"""Windows of text: tiny-shakespeare by characters, WikiText-2 by words."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ TINY_SHAKESPEARE = Layout(
 
 
 def read_tiny_shakespeare(data_dir: Path, download: bool) -> DataSet:
-    """1.1 million characters of Shakespeare's plays; the last tenth is the test text.
+    """Read 1.1 million characters of Shakespeare's plays; the last tenth is the test text.
 
-    Inputs are windows of 64 characters, int64 [N, 64] in ``0 .. classes-1`` (the 65 characters in
-    their order), labels the same one character later.
+    Inputs are windows of 64 characters, int64 [N, 64] in ``0 .. classes-1`` (the 65 characters,
+    sorted); labels are the windows shifted by one character.
 
     Raises:
-        CimsimError: the file is missing or cannot be read.
+        CimsimError: if the file is missing or cannot be read.
     """
     (path,) = TINY_SHAKESPEARE.locate(data_dir, download)
     return character_text("tinyshakespeare", read_bytes(path), str(path))
@@ -51,8 +51,8 @@ def read_tiny_shakespeare(data_dir: Path, download: bool) -> DataSet:
 
 def _no_download(missing: Sequence[str], folder: Path) -> None:
     raise CimsimError(
-        f"WikiText-2 has no official file any more that could be checked; put {', '.join(missing)} "
-        f"(.txt) from any copy of it into {folder}"
+        f"WikiText-2 has no official download any more; copy {', '.join(missing)} (.txt) to "
+        f"{folder}"
     )
 
 
@@ -67,24 +67,24 @@ WIKITEXT_2 = Layout(
 
 
 def read_wikitext_2(data_dir: Path, download: bool) -> DataSet:
-    """2.1 million words of Wikipedia for training, 0.25 million for the test.
+    """Read 2.1 million words of Wikipedia for training, 0.25 million for the test.
 
-    Words as the files separate them, rare ones already written ``<unk>``, and ``<eos>`` at the end
-    of each line: 33,278 with the published files, in the order of their first appearance. Windows
-    of 64 words, as :func:`read_tiny_shakespeare` has them of characters.
+    Words are those of the files (rare words are ``<unk>``), plus ``<eos>`` at the end of each line:
+    33,278 for the published files, in order of first appearance. Inputs and labels are windows of
+    64 words, as in :func:`read_tiny_shakespeare`.
 
     Raises:
-        CimsimError: a file is missing or cannot be read.
+        CimsimError: if a file is missing or cannot be read.
     """
     train, test = WIKITEXT_2.locate(data_dir, download)
     return word_text("wikitext-2", read_bytes(train), read_bytes(test), str(train.parent))
 
 
 def word_text(name: str, train: bytes, test: bytes, where: str) -> DataSet:
-    """The :class:`DataSet` of two texts of words; ``where`` is named in errors.
+    """Build the :class:`DataSet` of two texts of words; errors mention ``where``.
 
     Raises:
-        CimsimError: a text is no UTF-8, or too short for a window.
+        CimsimError: if a text is not UTF-8, or too short for a window.
     """
     splits = [_words(_decoded(content, where)) for content in (train, test)]
     number: dict[str, int] = {}
@@ -92,7 +92,7 @@ def word_text(name: str, train: bytes, test: bytes, where: str) -> DataSet:
         torch.tensor([number.setdefault(word, len(number)) for word in words]) for words in splits
     ]
     if min(map(len, codes)) <= WINDOW:
-        raise CimsimError(f"{where}: a split has no more than {WINDOW} words")
+        raise CimsimError(f"{where}: every split must have more than {WINDOW} words")
     samples = (*_windows(codes[0]), *_windows(codes[1]))
     fingerprint = hashlib.sha256(train + b"\0" + test).hexdigest()
     return DataSet(name, *samples, len(number), fingerprint, token="word", symbols=tuple(number))
@@ -110,10 +110,10 @@ def _decoded(content: bytes, where: str) -> str:
 
 
 def character_text(name: str, content: bytes, where: str) -> DataSet:
-    """The :class:`DataSet` of a text of one's own; ``where`` is named in errors.
+    """Build the :class:`DataSet` of a text of characters; errors mention ``where``.
 
     Raises:
-        CimsimError: the text is no UTF-8, or too short for a window in each split.
+        CimsimError: if the text is not UTF-8, or too short for a window in each split.
     """
     text = _decoded(content, where)
     characters = sorted(set(text))
@@ -122,7 +122,7 @@ def character_text(name: str, content: bytes, where: str) -> DataSet:
     cut = int(_TRAINING_SHARE * len(codes))
     if len(codes) - cut <= WINDOW:
         raise CimsimError(
-            f"{where} has {len(codes)} characters; at least {10 * WINDOW + 20} are wanted"
+            f"{where} must have at least {10 * WINDOW + 20} characters, not {len(codes)}"
         )
     train_x, train_y = _windows(codes[:cut])
     test_x, test_y = _windows(codes[cut:])

@@ -1,4 +1,4 @@
-"""The networks that come with cimsim, and the way to one's own."""
+"""Models shipped with cimsim, and models of the user."""
 
 from cimsim.training.models.build import MODELS, build_model
 from cimsim.training.models.custom import is_custom, require_trust

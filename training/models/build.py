@@ -1,4 +1,4 @@
-"""Networks by name, with the same weights for the same seed."""
+"""Construction of models by name, with reproducible initial weights."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ MODELS: tuple[str, ...] = tuple(_BUILDERS)
 
 
 def build_model(spec: str, input_shape: tuple[int, ...], classes: int, seed: int) -> nn.Module:
-    """A network from images [N, *input_shape] to logits [N, classes], on the CPU.
+    """Build a network from images [N, *input_shape] to logits [N, classes], on the CPU.
 
-    Of text: from characters [N, length] to logits [N, length, classes].
+    For text: from characters [N, length] to logits [N, length, classes].
 
     Args:
-        spec: one of ``MODELS``, or ``package.module:function`` for a function of the user's own
-            that takes ``input_shape`` and ``classes`` and returns an ``nn.Module``.
+        spec: one of ``MODELS``, or ``package.module:function`` for a user's function that takes
+            ``input_shape`` and ``classes`` and returns an ``nn.Module``.
         input_shape: (channels, height, width) of one image, or (length,) of a window of text.
         classes: number of logits.
-        seed: decides the initial weights; the caller's random state is left as it was.
+        seed: seed of the initial weights; the caller's random state is unchanged.
 
     Raises:
-        CimsimError: no such model, or it cannot be built for these images.
+        CimsimError: if there is no such model, or it cannot be built for these inputs.
 
     >>> build_model("mlp", (1, 8, 8), classes=10, seed=0)(torch.zeros(3, 1, 8, 8)).shape
     torch.Size([3, 10])
     """
-    # The CPU only: its numbers are the same on every machine, with a GPU or without.
+    # On the CPU, so that the weights are the same on every machine, with or without a GPU.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(seeds.seed_for("initial weights", seed))
         if is_custom(spec):
@@ -66,7 +66,7 @@ def build_model(spec: str, input_shape: tuple[int, ...], classes: int, seed: int
         if spec not in fitting:
             expected = "images" if got == "text" else "text"
             raise CimsimError(
-                f"model '{spec}' is for {expected}, the data are {got}; choose --model "
+                f"model '{spec}' is for {expected}, but the data are {got}; choose --model "
                 + ", ".join(fitting)
             )
         return _BUILDERS[spec](input_shape, classes)

@@ -1,4 +1,4 @@
-"""The small Fashion-MNIST network of the robustness literature."""
+"""Small convolutional network of the robustness literature on Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ HIDDEN = (256, 64)
 
 
 def cnn(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
-    """Twice [convolution to 64 channels, 2x2 max-pooling, ReLU], then dense 256, 64, ``classes``.
+    """Two times [convolution to 64 channels, 2x2 max-pooling, ReLU], then dense 256, 64, classes.
 
-    [N, *input_shape] to logits [N, classes]. The convolutions are 4x4 without padding and the
-    pooling keeps the odd last row and column, so a 28x28 image becomes 5x5 of 64 channels and the
-    network has 493,642 parameters. Images smaller than 10x10 (the 8x8 digits) get 3x3 kernels.
+    Maps [N, *input_shape] to logits [N, classes]. The convolutions are 4x4 without padding and the
+    pooling keeps an odd last row and column, so a 28x28 image becomes 5x5 of 64 channels and the
+    network has 493,642 parameters. Images smaller than 10x10 (the 8x8 digits) use 3x3 kernels.
     Weights are Glorot-normal, biases zero.
 
     Source: J. Büchel, F. Faber, D. R. Muir, "Network insensitivity to parameter noise via
     adversarial regularization", ICLR 2022, the F-MNIST architecture.
 
     Raises:
-        CimsimError: the image is too small to leave a pixel after the second convolution.
+        CimsimError: if the image is too small for two stages.
     """
     channels, height, width = input_shape
     kernel = 4 if min(height, width) >= 10 else 3
@@ -55,7 +55,7 @@ def cnn(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
 
 
 def _after_two_stages(length: int, kernel: int) -> int:
-    """Pixels left along one axis after two stages of valid convolution and ceil-mode pooling."""
+    """Return the size of one axis after two stages of valid convolution and ceil-mode pooling."""
     for _ in range(2):
         length = -(-(length - kernel + 1) // 2)
     return length

@@ -1,4 +1,4 @@
-"""Models of the user's own, named ``package.module:function``."""
+"""User-defined models, named ``package.module:function``."""
 
 from __future__ import annotations
 
@@ -14,48 +14,49 @@ from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 
-# SystemExit too: a script without a main guard ends the program when it is imported.
+# SystemExit too: a script without a main guard may exit when it is imported.
 _FAULTS = (Exception, SystemExit)
 
 
 def is_custom(spec: str) -> bool:
-    """Whether ``spec`` names a function of the user's own."""
+    """Return whether ``spec`` names a user-defined function."""
     return ":" in spec
 
 
 def require_trust(spec: str, trust: bool, where: str) -> None:
-    """Refuse a function of somebody's own that only a file names, since to import it runs its code.
+    """Reject a user-defined function named in an untrusted file, since importing it runs code.
 
     Args:
-        spec: the model, as ``where`` names it.
-        trust: whether the user has said that ``where`` is to be trusted.
-        where: what names it, such as ``the run in DIR``.
+        spec: name of the model.
+        trust: whether the user trusts ``where``.
+        where: origin of the name, such as ``the run in DIR``.
 
     Raises:
-        CimsimError: if ``spec`` is such a function and is not trusted.
+        CimsimError: if ``spec`` is such a function and ``trust`` is False.
     """
     if is_custom(spec) and not trust:
         raise CimsimError(
             f"{where} names the model {spec!r}, a function whose module would be imported and run; "
-            "add --trust if you trust its origin (in Python, trust=True)"
+            "add --trust if you trust its origin (in Python: trust=True)"
         )
 
 
 def custom_model(spec: str, input_shape: tuple[int, ...], classes: int) -> nn.Module:
-    """What ``function(input_shape=..., classes=...)`` of ``spec`` returns, tried on two images.
+    """Call ``function(input_shape=..., classes=...)`` of ``spec`` and test its model on two images.
 
-    The module is looked for where Python looks, and in the working folder. Its code runs, so that
-    ``spec`` must be the user's own words, see :func:`require_trust`.
+    The module is searched on Python's path and in the working folder. Its code is run, so ``spec``
+    must come from the user; see :func:`require_trust`.
 
     Raises:
-        CimsimError: no such module or function, the function fails, it returns no ``nn.Module``,
-            or its network does not turn images [N, *input_shape] into logits [N, classes].
+        CimsimError: if there is no such module or function, if the function fails or does not
+            return an ``nn.Module``, or if its network does not map images [N, *input_shape] to
+            logits [N, classes].
     """
     build = _function(spec)
     try:
         model = build(input_shape=input_shape, classes=classes)
     except _FAULTS as error:
-        raise CimsimError(f"model '{spec}' could not be built: {_told(error)}") from error
+        raise CimsimError(f"model '{spec}' could not be built: {_described(error)}") from error
     if not isinstance(model, nn.Module):
         raise CimsimError(
             f"model '{spec}' returned {type(model).__name__}; it must return a torch.nn.Module"
@@ -69,11 +70,10 @@ def _function(spec: str) -> Callable[..., Any]:
     names = [*module_name.split("."), function_name]
     if module_name.endswith(".py") or not all(name.isidentifier() for name in names):
         raise CimsimError(
-            f"model '{spec}': write it the way Python imports it, package.module:function, "
-            "such as 'my_models:build'"
+            f"model '{spec}' must have the form package.module:function, such as 'my_models:build'"
         )
     if os.getcwd() not in sys.path:
-        # A console script does not look there; last, so that nothing installed is hidden by it.
+        # Not on the path of a console script; added last, so that it hides no installed module.
         sys.path.append(os.getcwd())
     try:
         module = importlib.import_module(module_name)
@@ -81,10 +81,10 @@ def _function(spec: str) -> Callable[..., Any]:
         absent = error.name if isinstance(error, ModuleNotFoundError) else None
         if absent and f"{module_name}.".startswith(f"{absent}."):
             raise CimsimError(
-                f"model '{spec}': no module '{absent}' in {os.getcwd()} or among the installed "
+                f"model '{spec}': no module '{absent}' in {os.getcwd()} or in the installed "
                 "packages"
             ) from error
-        raise CimsimError(f"model '{spec}': import failed: {_told(error)}") from error
+        raise CimsimError(f"model '{spec}': import failed: {_described(error)}") from error
     function: Callable[..., Any] | None = getattr(module, function_name, None)
     if not callable(function):
         raise CimsimError(f"model '{spec}': {module.__file__} has no function '{function_name}'")
@@ -102,17 +102,18 @@ def _try_out(spec: str, model: nn.Module, input_shape: tuple[int, ...], classes:
     except _FAULTS as error:
         shape = "x".join(map(str, input_shape))
         raise CimsimError(
-            f"model '{spec}' cannot take {shape} {'windows' if text else 'images'}: {_told(error)}"
+            f"model '{spec}' cannot process {shape} {'windows' if text else 'images'}: "
+            f"{_described(error)}"
         ) from error
     if not isinstance(logits, Tensor) or logits.shape != expected:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise CimsimError(
-            f"model '{spec}' gives {got} for 2 inputs; it must give {expected}, one logit per class"
+            f"model '{spec}' must return {expected} for 2 inputs, one logit per class, not {got}"
         )
     model.train()
 
 
-def _told(error: BaseException) -> str:
-    """``file.py:12: ZeroDivisionError: division by zero``, from where the error was raised."""
+def _described(error: BaseException) -> str:
+    """Return ``file.py:12: ZeroDivisionError: division by zero``, with the error's origin."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{frame.filename}:{frame.lineno}: {type(error).__name__}: {error}"

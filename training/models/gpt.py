@@ -1,4 +1,4 @@
-"""A small transformer that reads characters."""
+"""Small transformer for text."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class GPTBlock(nn.Module):
 class GPT(nn.Module):
     """Token and position embedding, blocks, norm, head.
 
-    Tokens int64 ``[N, T]`` to logits ``[N, T, vocabulary]``, ``T <= length``. Embeddings and
-    attention's products are digital on any device.
+    Maps tokens int64 ``[N, T]`` to logits ``[N, T, vocabulary]``, ``T <= length``. Embeddings and
+    the products of attention are always digital.
 
     Source: A. Radford et al., "Language Models are Unsupervised Multitask Learners", 2019.
     """
@@ -54,12 +54,12 @@ class GPT(nn.Module):
         nn.init.normal_(self.tokens.weight, std=0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of the next token at every position."""
+        """Return the logits of the next token at every position."""
         x = self.blocks(self.tokens(tokens) + self.positions[: tokens.shape[1]])
         logits: Tensor = self.head(self.norm(x))
         return logits
 
 
 def gpt(input_shape: tuple[int, ...], classes: int) -> GPT:
-    """Four blocks of width 128 with four heads: 0.82 million parameters for 65 characters."""
+    """Build four blocks of width 128 with four heads: 0.82 million parameters for 65 characters."""
     return GPT(width=128, heads=4, depth=4, length=input_shape[0], vocabulary=classes)

@@ -1,4 +1,4 @@
-"""Recurrent networks: one that reads text, one that reads pictures column by column."""
+"""Recurrent networks for text, and for images column by column."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class LSTMReader(nn.Module):
         self.head = nn.Linear(width, vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits of the next token at every position."""
+        """Return the logits of the next token at every position."""
         logits: Tensor = self.head(self.lstm(self.tokens(tokens))[0])
         return logits
 
 
 class LSTMListener(nn.Module):
-    """An LSTM over the columns of a picture, such as the frames of a spectrogram, and a classifier.
+    """An LSTM over the columns of an image, such as the frames of a spectrogram, and a classifier.
 
-    [N, C, H, W] as a sequence of W vectors of C * H numbers to logits [N, classes], from the mean
-    of all outputs.
+    Maps [N, C, H, W], as a sequence of W vectors of C * H numbers, to logits [N, classes], computed
+    from the mean of all outputs.
     """
 
     def __init__(self, inputs: int, classes: int, width: int = 128) -> None:
@@ -39,7 +39,7 @@ class LSTMListener(nn.Module):
 
 
 def lstm(input_shape: tuple[int, ...], classes: int) -> nn.Module:
-    """An :class:`LSTMReader` for text ``(length,)``, an :class:`LSTMListener` for pictures.
+    """Build an :class:`LSTMReader` for text ``(length,)``, or an :class:`LSTMListener` for images.
 
     >>> import torch
     >>> lstm((64,), 65)(torch.zeros(2, 64, dtype=torch.int64)).shape

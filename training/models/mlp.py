@@ -1,4 +1,4 @@
-"""A multi-layer perceptron for images of any size."""
+"""Multi-layer perceptron for images of any size."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ HIDDEN = (256, 128)
 
 
 def mlp(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
-    """Flatten, then dense layers of 256, 128 and ``classes`` outputs, with ReLU between them.
+    """Build dense layers of 256, 128 and ``classes`` outputs, with ReLU between them.
 
-    [N, *input_shape] to logits [N, classes]; PyTorch's default initialisation.
+    Maps [N, *input_shape] to logits [N, classes]; weights have PyTorch's default initialization.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     inputs = math.prod(input_shape)

@@ -1,4 +1,4 @@
-"""Residual networks: the thin ones for CIFAR-10, and the 18-layer one for larger images."""
+"""Residual networks: thin ones for CIFAR-10, and ResNet-18 for larger images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ WIDTHS = (16, 32, 64)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions with batch normalisation, added to a shortcut without parameters.
+    """Two 3x3 convolutions with batch normalization, added to a shortcut without parameters.
 
-    [N, inputs, H, W] to [N, outputs, H / stride, W / stride]. Where the shape changes, the
+    Maps [N, inputs, H, W] to [N, outputs, H / stride, W / stride]. If the shape changes, the
     shortcut takes every second pixel and fills the new channels with zeros (option A of the paper).
     """
 
@@ -38,8 +38,9 @@ class ResidualBlock(nn.Module):
 class ThinResNet(nn.Module):
     """3x3 convolution, three stages of n blocks of ``widths`` channels, mean, classifier.
 
-    [N, C, H, W] to logits [N, classes]; ``6 n + 2`` layers, with n = 3 and 269,722 parameters in
-    ResNet-20 and n = 5 in ResNet-32 (3x32x32 images, ten classes). He-normal convolutions.
+    Maps [N, C, H, W] to logits [N, classes]. It has ``6 n + 2`` layers: n = 3 and 269,722
+    parameters in ResNet-20, n = 5 in ResNet-32 (3x32x32 images, ten classes). Convolutions are
+    He-normal.
 
     Source: K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition",
     CVPR 2016, section 4.2.
@@ -70,8 +71,10 @@ class ThinResNet(nn.Module):
 
 
 class ProjectedBlock(ResidualBlock):
-    """A :class:`ResidualBlock` whose shortcut is a 1x1 convolution where the shape changes (option
-    B of the paper)."""
+    """A :class:`ResidualBlock` whose shortcut is a 1x1 convolution if the shape changes.
+
+    This is option B of the paper.
+    """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__(inputs, outputs, stride)
@@ -88,9 +91,9 @@ class ProjectedBlock(ResidualBlock):
 class ResNet18(nn.Module):
     """ResNet-18: four stages of two blocks of 64 to 512 channels, mean, classifier.
 
-    [N, C, H, W] to logits [N, classes]. Images of more than 64 pixels begin as in the paper, with a
-    7x7 convolution of stride 2 and a 3x3 maximum (11,689,512 parameters for 3 channels and 1000
-    classes); smaller ones with a 3x3 convolution. He-normal convolutions.
+    Maps [N, C, H, W] to logits [N, classes]. For images larger than 64 pixels, the first layers are
+    those of the paper, a 7x7 convolution of stride 2 and 3x3 max-pooling (11,689,512 parameters for
+    3 channels and 1000 classes); for smaller images, a 3x3 convolution. Convolutions are He-normal.
 
     Source: K. He, X. Zhang, S. Ren, J. Sun, CVPR 2016, table 1.
     """
@@ -125,16 +128,15 @@ def _he_normal(model: nn.Module) -> None:
 
 
 def resnet20(input_shape: tuple[int, ...], classes: int) -> ThinResNet:
-    """A :class:`ThinResNet` of 20 layers for images of ``input_shape``, (channels, height,
-    width)."""
+    """Build a 20-layer :class:`ThinResNet` for ``input_shape`` (channels, height, width)."""
     return ThinResNet(input_shape[0], classes, n=3)
 
 
 def resnet32(input_shape: tuple[int, ...], classes: int) -> ThinResNet:
-    """A :class:`ThinResNet` of 32 layers."""
+    """Build a 32-layer :class:`ThinResNet` for ``input_shape`` (channels, height, width)."""
     return ThinResNet(input_shape[0], classes, n=5)
 
 
 def resnet18(input_shape: tuple[int, ...], classes: int) -> ResNet18:
-    """A :class:`ResNet18` for images of ``input_shape`` (channels, height, width)."""
+    """Build a :class:`ResNet18` for ``input_shape`` (channels, height, width)."""
     return ResNet18(input_shape[0], classes, large=min(input_shape[1:]) > 64)

@@ -1,4 +1,4 @@
-"""A network of noisy comparators, and the path sample-analytic gradient of its expected loss."""
+"""Stochastic binary network, and the path sample-analytic gradient of its expected loss."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _EVALUATION_SAMPLES = 10
 class StochasticBinary(nn.Module):
     """Dense layers with stochastic signs between them: ``[N, ...]`` to logits ``[N, classes]``.
 
-    A sign is 1 with probability ``sigmoid(a)``, ``a`` the layer's output. In evaluation mode the
-    logits are the log of the mean of softmax over ten samples.
+    A sign is 1 with probability ``sigmoid(a)``, where ``a`` is the layer's output. In evaluation
+    mode, the logits are the logarithm of the mean softmax over ten samples.
     """
 
     def __init__(self, sizes: Sequence[int], gradient: Literal["st", "hardtanh"] = "st") -> None:
         super().__init__()
         pairs = list(pairwise(sizes))
         if len(pairs) < 2:
-            raise CimsimError("a network of comparators wants at least one hidden layer")
+            raise CimsimError(f"a stochastic binary network needs a hidden layer, got {sizes}")
         self.hidden = nn.ModuleList(nn.Linear(i, o) for i, o in pairs[:-1])
         self.classifier = nn.Linear(*pairs[-1])
         self.comparators = nn.ModuleList(
@@ -42,7 +42,7 @@ class StochasticBinary(nn.Module):
             comparators.name_draws(number)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of one sample of the signs; of the mean of ten in evaluation."""
+        """Return the logits of one sample of the signs; of the mean of ten in evaluation."""
         if self.training:
             return self._sample(x)
         each = [F.log_softmax(self._sample(x), dim=-1) for _ in range(_EVALUATION_SAMPLES)]
@@ -56,18 +56,19 @@ class StochasticBinary(nn.Module):
         return logits
 
     def path_sample_analytic(self, x: Tensor, y: Tensor) -> Tensor:
-        """Cross-entropy of the labels ``y [N]``, whose gradient is that of the *expected* loss.
+        """Return the cross-entropy of the labels ``y [N]``, with the gradient of its expectation.
 
-        One sample of the signs is drawn. What changes the loss in expectation is how probable its
-        single flips are; their probabilities are carried through the layers, linearised, in ``q``
+        One sample of the signs is drawn. The gradient of the expected loss follows from the
+        probabilities of single flips, which are propagated through the layers, linearized, in ``q``
         (zero in value):
 
-            first layer:  q_j = D_j - sg D_j,   D_j = -x_j sigmoid(a_j) further ones: q_j = D_j +
-            sum_i sg(D_ij - D_j) q_i,   D_ij = -x_j sigmoid(a_j - 2 W_ji x_i) output:       p_j =
-            sg(1 - P(x_j)) / n + q_j
-                          loss = f(x) (1 - sum_j p_j) + sum_j f(x with sign j turned) p_j
+            first layer:   q_j = D_j - sg D_j,   D_j = -x_j sigmoid(a_j)
+            other layers:  q_j = v_j - sg v_j,   v_j = D_j + sum_i sg(D_ij - D_j) q_i
+                           D_ij = -x_j sigmoid(a_j - 2 W_ji x_i)
+            output:        p_j = sg(1 - P(x_j)) / n + q_j
+            loss = f(x) (1 - sum_j p_j) + sum_j f(x with sign j flipped) p_j
 
-        ``D_ij`` takes [N, out, in] numbers in each layer.
+        ``D_ij`` needs [N, out, in] numbers in each layer.
 
         Source: A. Shekhovtsov, V. Yanush, B. Flach, "Path Sample-Analytic Gradient Estimators for
         Stochastic Binary Networks", NeurIPS 2020, arXiv:2006.03143, and its code.
@@ -99,12 +100,12 @@ class StochasticBinary(nn.Module):
 
 
 def _weight(layer: nn.Module) -> Tensor:
-    """The weight that a layer computes with, behind its quantizer if it has one."""
+    """Return the weight that a layer computes with, after its quantizer if it has one."""
     weight = layer.effective_weight() if isinstance(layer, AnalogLayer) else layer.weight
     assert isinstance(weight, Tensor)
     return weight
 
 
 def stochastic_binary(input_shape: tuple[int, ...], classes: int) -> StochasticBinary:
-    """Two hidden layers of 100 comparators."""
+    """Build a network with two hidden layers of 100 comparators."""
     return StochasticBinary((math.prod(input_shape), *HIDDEN, classes))

@@ -1,4 +1,4 @@
-"""A small vision transformer."""
+"""Small vision transformer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PATCH = 4
 class ViT(nn.Module):
     """Patches, position embedding, pre-norm transformer, mean, classifier.
 
-    [N, C, H, W] to logits [N, classes]. A patch of 4 x 4 pixels is a token.
+    Maps [N, C, H, W] to logits [N, classes]. Tokens are patches of 4 x 4 pixels.
 
     Source: A. Dosovitskiy et al., "An Image is Worth 16x16 Words", ICLR 2021; the mean instead of a
     class token as in L. Beyer et al., arXiv:2205.01580.
@@ -38,7 +38,7 @@ class ViT(nn.Module):
         self.blocks = nn.TransformerEncoder(block, depth, enable_nested_tensor=False)
         self.norm = nn.LayerNorm(width)
         self.classifier = nn.Linear(width, classes)
-        for module in self.modules():  # the encoder's copies began with the same numbers
+        for module in self.modules():  # the encoder's blocks are copies with equal initial weights
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
             if isinstance(module, nn.MultiheadAttention):
@@ -51,15 +51,15 @@ class ViT(nn.Module):
 
 
 def vit(input_shape: tuple[int, ...], classes: int) -> ViT:
-    """A :class:`ViT` of 1.2 million parameters.
+    """Build a :class:`ViT` with 1.2 million parameters.
 
     Raises:
-        CimsimError: if a side of the images is no multiple of 4.
+        CimsimError: if a side of the images is not a multiple of 4.
     """
     if any(side % _PATCH for side in input_shape[1:]):
         size = "x".join(map(str, input_shape[1:]))
         raise CimsimError(
-            f"model 'vit' cuts images into patches of {_PATCH}x{_PATCH} pixels, which {size} is no "
-            "multiple of; choose another --model"
+            f"model 'vit' needs images whose sides are multiples of {_PATCH} pixels, not {size}; "
+            "choose another --model"
         )
     return ViT(input_shape, classes)

@@ -1,4 +1,4 @@
-"""Terms of the loss, each by name: ``make_objectives(["distill:temperature=4", "lotion"])``."""
+"""Terms of the loss by name: ``make_objectives(["distill:temperature=4", "lotion"])``."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ OBJECTIVES: Family[Objective] = Family(
 
 
 def make_objectives(specs: Iterable[str]) -> list[Objective]:
-    """The terms that ``specs`` describe, with the task's own cross-entropy if it is not named.
+    """Build the terms that ``specs`` describe, and add cross-entropy if it is not among them.
 
     Raises:
-        CimsimError: no such objective, setting or value.
+        CimsimError: if an objective, setting or value is unknown.
     """
     named = [OBJECTIVES.make(spec) for spec in specs]
     if any(isinstance(objective, CrossEntropy) for objective in named):
@@ -46,14 +46,14 @@ def make_objectives(specs: Iterable[str]) -> list[Objective]:
 
 
 def total(objectives: Iterable[Objective], step: TrainStep) -> Tensor:
-    """The loss: the weighted sum of all terms."""
+    """Return the loss: the weighted sum of all terms."""
     terms = [objective.weight * objective.term(step) for objective in objectives]
     return torch.stack(terms).sum() if terms else step.logits.new_zeros(())
 
 
 @contextmanager
 def watched(objectives: Sequence[Objective], model: nn.Module) -> Iterator[None]:
-    """Everything that wants to be around the forward pass."""
+    """Enter the contexts that the objectives need around the forward pass."""
     with ExitStack() as stack:
         for objective in objectives:
             stack.enter_context(objective.watching(model))

@@ -1,4 +1,4 @@
-"""Robust to the worst weights nearby, not only to random ones."""
+"""Adversarial weight regularization."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
 class Adversarial(Objective):
-    """Divergence between the answers of the weights and of the worst weights near them.
+    """Divergence between the outputs for the weights and for the worst weights near them.
 
         KL( f(W) || f(W*) ),   W* = W + |W| epsilon R first,  R ~ N(0, 1);  then ``steps`` times
         W* <- clip( W* + zeta |W| / steps * sign dKL/dW* )  to  |W* - W| <= zeta |W|
 
-    Both without the device. The gradient goes through ``f(W)`` and through ``W* = W (1 + m)`` with
-    the attack's factors ``m`` held constant. Costs ``steps + 2`` further forward passes.
+    Both are computed digitally. The gradient flows through ``f(W)`` and through ``W* = W (1 + m)``
+    with the attack's factors ``m`` constant. Costs ``steps + 2`` additional forward passes.
 
     Source: J. Büchel, F. Faber, D. R. Muir, "Network insensitivity to parameter noise via
     adversarial regularization", ICLR 2022, arXiv:2106.05009.
@@ -39,12 +39,12 @@ class Adversarial(Objective):
         self.weight, self.zeta, self.steps, self.epsilon = weight, zeta, steps, epsilon
 
     def term(self, step: TrainStep) -> Tensor:
-        """The mean over the batch."""
+        """Return the mean over the batch."""
         layers = analog_layers(step.model)
         natural = step.digital()
         fixed = natural.detach()
         factors = {
-            name: layer.arranged(
+            name: layer.to_matrix(
                 self.epsilon
                 * torch.empty_like(layer.weight).normal_(generator=step.draws)
                 * layer.weight.detach().sign()
@@ -59,10 +59,10 @@ class Adversarial(Objective):
     def _worsened(
         self, factors: dict[str, Tensor], natural: Tensor, step: TrainStep
     ) -> dict[str, Tensor]:
-        """The factors ``m``, one step of the attack further.
+        """Return the factors ``m`` after one more step of the attack.
 
-        ``W*`` moves by ``zeta |W| / steps`` along the sign of ``dKL/dW*``; as ``dKL/dm`` is ``W``
-        times that, ``m`` moves by ``zeta / steps`` along its own.
+        ``W*`` changes by ``zeta |W| / steps`` along the sign of ``dKL/dW*``. Because ``dKL/dm`` is
+        ``W dKL/dW*``, ``m`` changes by ``zeta / steps`` along the sign of ``dKL/dm``.
         """
         attack = {name: factor.detach().requires_grad_() for name, factor in factors.items()}
         with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""Every layer's output as it would be without the device."""
+"""Consistency between the analog and the digital output of every layer."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
 class Consistency(Objective):
-    """Squared distance between the outputs of each layer with the device and without.
+    """Squared distance between the analog and the digital outputs of each layer.
 
         mean over layers of  mean (z - z_d)^2 / mean z_d^2
 
-    ``z`` of the noisy pass, ``z_d`` of the digital one, a constant to the gradient. One more
-    forward.
+    ``z`` is the output in the noisy pass, ``z_d`` that in the digital pass, which is constant in
+    the gradient. Costs one additional forward pass.
 
-    Source: Z. Hou et al., "Feature consistency regularisation", Mach. Learn.: Sci. Technol. 5,
-    035065 (2024), for the idea; the normalisation is ours.
+    Source: idea by Z. Hou et al., "Feature consistency regularisation", Mach. Learn.: Sci. Technol.
+    5, 035065 (2024); the normalization is ours.
     """
 
     name: ClassVar[str] = "consistency"
@@ -33,11 +33,11 @@ class Consistency(Objective):
         self._noisy: dict[str, Tensor] = {}
 
     def watching(self, model: nn.Module) -> AbstractContextManager[object]:
-        """Look at the outputs of the forward pass."""
+        """Record the outputs of the forward pass."""
         return _recording(model, self._noisy)
 
     def term(self, step: TrainStep) -> Tensor:
-        """The mean over layers and batch."""
+        """Return the mean over layers and batch."""
         clean: dict[str, Tensor] = {}
         with torch.no_grad(), _recording(step.model, clean):
             step.digital()

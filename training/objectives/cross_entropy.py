@@ -1,4 +1,4 @@
-"""The task itself."""
+"""Cross-entropy, the loss of the task."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
 class CrossEntropy(Objective):
-    """Mean cross-entropy of the labels, in nats; there with weight 1 if it is not named.
+    """Mean cross-entropy of the labels in nats; included with weight 1 by default.
 
         -sum_k t_k log softmax(logits)_k,   t = (1 - smoothing) one-hot(y) + smoothing / classes
 
@@ -27,6 +27,6 @@ class CrossEntropy(Objective):
         self.weight, self.smoothing = weight, smoothing
 
     def term(self, step: TrainStep) -> Tensor:
-        """The mean over the batch."""
+        """Return the mean over the batch."""
         logits = step.logits.flatten(0, -2)
         return F.cross_entropy(logits, step.y.flatten(), label_smoothing=self.smoothing)

@@ -1,4 +1,4 @@
-"""How far two answers lie from each other."""
+"""Distances between logits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from torch import Tensor
 
 
 def divergence(of: Tensor, against: Tensor, temperature: float = 1.0) -> Tensor:
-    """``T^2 KL(softmax(of / T) || softmax(against / T))``, mean over samples; logits [N, ...,
-    K]."""
+    """Return ``T^2 KL(softmax(of / T) || softmax(against / T))``, the mean over samples.
+
+    Both arguments are logits [N, ..., K].
+    """
     p = F.log_softmax(of.flatten(0, -2) / temperature, dim=-1)
     q = F.log_softmax(against.flatten(0, -2) / temperature, dim=-1)
     return temperature**2 * F.kl_div(q, p, reduction="batchmean", log_target=True)

@@ -1,4 +1,4 @@
-"""Learn the answers of a digital teacher."""
+"""Distillation from a digital teacher."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
 class Distill(Objective):
-    """Divergence of the noisy answers from those of a digital teacher.
+    """Divergence of the noisy outputs from those of a digital teacher.
 
         T^2 KL( softmax(teacher / T) || softmax(student / T) )
 
-    ``teacher`` is the folder of a finished run, whose model answers without any device, or
-    ``self``: the model's own answers without the device, taken for constants. Cross-entropy stays
-    unless it is named with another weight.
+    ``teacher`` is the folder of a finished run, whose model is evaluated digitally, or ``self``:
+    the model itself, evaluated digitally without gradient. Cross-entropy is still part of the loss
+    unless it is given another weight.
 
-    Source: C. Zhou, P. Kadambi, M. Mattina, P. N. Whatmough, "Noisy Machines", arXiv:2001.04974
-    (2020), for the idea; temperature and weights are ours.
+    Source: idea by C. Zhou, P. Kadambi, M. Mattina, P. N. Whatmough, "Noisy Machines",
+    arXiv:2001.04974 (2020); temperature and weights are ours.
     """
 
     name: ClassVar[str] = "distill"
@@ -58,17 +58,17 @@ class Distill(Objective):
         assert self._model is not None
         for module in self._model.modules():
             if isinstance(module, RandomQuantizer):
-                module.draws = step.number << 10  # the same whenever this step is looked at
+                module.draws = step.number << 10  # the same in every pass of this step
         answers: Tensor = self._model(step.x)
         return answers
 
     def term(self, step: TrainStep) -> Tensor:
-        """The mean over the batch."""
+        """Return the mean over the batch."""
         with torch.no_grad():
             answers = step.digital() if self._model is None else self._answers(step)
         if answers.shape != step.logits.shape:
             raise CimsimError(
-                f"distill: the teacher {self.teacher} gives answers {list(answers.shape)}, the "
-                f"model {list(step.logits.shape)}; it was trained on other data"
+                f"distill: the teacher {self.teacher} returns {list(answers.shape)}, but the model "
+                f"returns {list(step.logits.shape)}; choose a teacher trained on the same data"
             )
         return divergence(answers, step.logits, self.temperature)

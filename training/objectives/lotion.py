@@ -1,4 +1,4 @@
-"""Smooth the loss analytically: curvature times the variance of what happens to the weights."""
+"""Analytic smoothing of the loss: curvature times the variance of the weights."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _ON_THE_GRID = 1e-4  # in steps
 
 
 class Lotion(Objective):
-    """The loss that randomised rounding to few bits would have on average, to second order.
+    """Second-order term of the mean loss under randomized rounding to few bits.
 
         1/2 sum_i g_i s^2 D_i (1 - D_i),   s = absmax / (2^(bits-1) - 1),   D = w/s - floor(w/s)
 
-    ``s^2 D (1 - D)`` is the variance of rounding w up with probability D and else down; ``g_i`` is
-    the curvature's diagonal, the mean squared gradient of the other terms. That and ``s`` are
-    constants to the gradient, which is ``1/2 g_i s (1 - 2 D_i)``: a pull to the grid where it
-    matters. ``weight`` says how much more curvature there is than the squared gradient of a batch
-    shows.
+    ``s^2 D (1 - D)`` is the variance of rounding w up with probability D and down otherwise;
+    ``g_i`` is the diagonal of the curvature, the mean squared gradient of the other terms. ``g_i``
+    and ``s`` are constant in the gradient, which is ``1/2 g_i s (1 - 2 D_i)`` and pulls weights
+    with large curvature to the grid. ``weight`` is the ratio of the curvature to the squared
+    gradient of a batch.
 
     Source: M. Kwun et al., "LOTION: Smoothing the Optimization Landscape for Quantized Training",
     arXiv:2510.08757; the weight and the group are ours.
@@ -44,20 +44,21 @@ class Lotion(Objective):
         self.bits, self.weight, self.group = bits, weight, group
 
     def term(self, step: TrainStep) -> Tensor:
-        """The sum over the weights of analog layers; 0 while no curvature is known."""
+        """Return the sum over the weights of analog layers; 0 while no curvature is available."""
         return _half_trace(step, self._variance)
 
     def _variance(self, layer: AnalogLayer) -> Tensor:
-        return rounding_variance(layer.arranged(layer.weight), self.bits, self.group)
+        return rounding_variance(layer.to_matrix(layer.weight), self.bits, self.group)
 
 
 class LotionDevice(Objective):
-    """The same with what the device does to a weight: the variance of its programming.
+    """Like :class:`Lotion`, with the variance of programming instead of rounding.
 
         1/2 sum_i g_i sigma^2(w_i)
 
-    ``sigma(w)`` is the spread of the weight right after programming, from the profile at the step's
-    noise; its slope is the gradient that rules A and F find by sampling. ``g_i`` as above.
+    ``sigma(w)`` is the spread of the weight right after programming, computed from the profile at
+    the step's noise; its derivative is the gradient that rules A and F estimate by sampling.
+    ``g_i`` is as in :class:`Lotion`.
 
     Source: our extension of LOTION (see :class:`Lotion`).
     """
@@ -70,30 +71,31 @@ class LotionDevice(Objective):
         self.weight = weight
 
     def prepare(self, model: nn.Module, data_dir: Path | None, trust: bool = False) -> None:
-        """Refuse a device that programs exactly, or whose weights lie on several slices."""
+        """Reject profiles without programming noise or with several slices per weight."""
         for layer in analog_layers(model).values():
             if not layer.profile.cell.programming_noise:
                 raise CimsimError(
-                    f"objective 'lotion-device': '{layer.profile.name}' has no programming noise; "
-                    "relaxation and drift are not counted"
+                    f"objective 'lotion-device' needs programming noise, but "
+                    f"'{layer.profile.name}' has no programming noise; relaxation and drift do not "
+                    "count"
                 )
             _programming_variance(layer)
 
     def term(self, step: TrainStep) -> Tensor:
-        """The sum over the weights of analog layers; 0 while there is no noise."""
+        """Return the sum over the weights of analog layers; 0 while there is no noise."""
         if step.strength == 0:
             return step.logits.new_zeros(())
         return _half_trace(step, _programming_variance)
 
 
 def rounding_variance(w: Tensor, bits: int, group: Group) -> Tensor:
-    """Variance of randomised rounding to the grid, in the shape of ``w``; see :class:`Lotion`."""
+    """Return the variance of randomized rounding, in the shape of ``w``; see :class:`Lotion`."""
     groups = Groups(w, group)
     step = groups.largest().detach().clamp_min(_SMALLEST) / (2 ** (bits - 1) - 1)
     at = groups.values / step
     off = at - at.detach().round()
-    # The largest weight lies on the grid but for rounding, which must not push it (and with it the
-    # whole grid) about.
+    # The largest weight is on the grid except for rounding errors, whose gradient must not move it
+    # (and with it the whole grid).
     off = torch.where(off.abs() < _ON_THE_GRID, 0.0, off).abs()
     return groups.whole(step.square() * off * (1 - off))
 
@@ -104,9 +106,9 @@ def _half_trace(step: TrainStep, variance: Callable[[AnalogLayer], Tensor]) -> T
         assert isinstance(layer.weight, nn.Parameter)
         curvature = step.curvature(layer.weight)
         if curvature is not None:
-            total = total + (layer.arranged(curvature) * variance(layer)).sum() / 2
+            total = total + (layer.to_matrix(curvature) * variance(layer)).sum() / 2
     return total
 
 
 def _programming_variance(layer: AnalogLayer) -> Tensor:
-    return layer.array.programming_variance(layer.arranged(layer.weight))
+    return layer.array.programming_variance(layer.to_matrix(layer.weight))

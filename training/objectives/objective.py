@@ -1,4 +1,4 @@
-"""What an objective is, and what of a training step it may look at."""
+"""Base class of objectives, and the data of a training step that they use."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ class TrainStep:
 
     Attributes:
         model: the model, in training mode.
-        x, y: the batch, inputs and labels.
-        logits: what the model gave on the device; carries gradients.
-        repeated: within it the model computes as it did for ``logits``: on the same chips, with the
-            same dropout, and batch statistics untouched.
-        plain: the same without the device.
-        strength: the share of the noise in this step, 0 to 1; 1 where training meets no noise, for
-            the objectives that know of it.
-        number: the step's number.
-        draws: the step's own random numbers.
-        curvature: the mean squared gradient of a parameter so far, None if it is not known yet.
+        x, y: inputs and labels of the batch.
+        logits: output of the model on the chip, with its autograd graph.
+        repeated: context in which the model repeats the forward pass of ``logits``, with the same
+            chips and dropout, and without updating batch statistics.
+        plain: the same context for digital computation.
+        strength: fraction of the noise in this step, 0 to 1; 1 if the method trains without noise,
+            for objectives that use it.
+        number: number of the step.
+        draws: random generator of the step.
+        curvature: function that returns the mean squared gradient of a parameter, or None if it is
+            not available yet.
     """
 
     model: nn.Module
@@ -49,24 +50,24 @@ class TrainStep:
     curvature: Callable[[nn.Parameter], Tensor | None]
 
     def again(self) -> Tensor:
-        """The forward on the device again, for changed weights."""
+        """Repeat the forward pass on the same chip, for changed weights."""
         with self.repeated():
             logits: Tensor = self.model(self.x)
             return logits
 
     def digital(self) -> Tensor:
-        """The forward without the device."""
+        """Run the forward pass digitally."""
         with self.plain():
             logits: Tensor = self.model(self.x)
             return logits
 
 
 class Objective(ABC):
-    """One term of the loss; the loss is the sum of ``weight * term(step)`` over all of them.
+    """One term of the loss; the loss is the sum of ``weight * term(step)`` over all terms.
 
-    Curvature is that of the terms that do not want it themselves. ``reads_weights`` says that a
-    term looks at parameters outside of the model's forward pass, where a process that shares them
-    with others holds parts only.
+    ``wants_curvature`` marks a term that uses the curvature of the other terms. ``reads_weights``
+    marks a term that reads parameters outside of the model's forward pass, where a process with
+    sharded parameters has only shards.
     """
 
     name: ClassVar[str]
@@ -75,19 +76,19 @@ class Objective(ABC):
     weight: float
 
     def prepare(self, model: nn.Module, data_dir: Path | None, trust: bool = False) -> None:
-        """Called once, before anything is written or trained, with the untrained model.
+        """Prepare for the untrained model, once, before anything is written or trained.
 
-        ``trust`` says whether a function that a file names, as a teacher's run may, is imported.
+        ``trust`` allows importing functions named in files, such as a teacher's run.
 
         Raises:
-            CimsimError: if the objective makes no sense for this model.
+            CimsimError: if the objective does not apply to this model.
         """
         return
 
     def watching(self, model: nn.Module) -> AbstractContextManager[object]:
-        """What is to be around the forward pass that the loss is taken of."""
+        """Return a context to hold around the forward pass that the loss is computed from."""
         return nullcontext()
 
     @abstractmethod
     def term(self, step: TrainStep) -> Tensor:
-        """The term, a scalar."""
+        """Return the term, a scalar."""

@@ -1,4 +1,4 @@
-"""The expected loss of a network of noisy comparators."""
+"""Expected loss of a stochastic binary network."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
 class PathSampleAnalytic(Objective):
-    """The path sample-analytic gradient, instead of the straight-through one of cross-entropy.
+    """Cross-entropy with the path sample-analytic instead of the straight-through gradient.
 
         see :meth:`cimsim.training.models.stochastic_binary.StochasticBinary.path_sample_analytic`
 
-    For the model ``stochastic-binary``; name cross-entropy with weight 0 beside it.
+    For the model ``stochastic-binary``; combine it with cross-entropy of weight 0.
 
     Source: A. Shekhovtsov, V. Yanush, B. Flach, NeurIPS 2020, arXiv:2006.03143.
     """
@@ -29,15 +29,15 @@ class PathSampleAnalytic(Objective):
         self.weight = weight
 
     def prepare(self, model: nn.Module, data_dir: Path | None, trust: bool = False) -> None:
-        """Refuse other models."""
+        """Reject other models."""
         if not isinstance(model, StochasticBinary):
             raise CimsimError(
-                "objective 'psa' is for networks of comparators, not for a "
+                "objective 'psa' needs a stochastic binary network, not a "
                 f"{type(model).__name__}; choose --model stochastic-binary"
             )
 
     def term(self, step: TrainStep) -> Tensor:
-        """The mean over the batch."""
+        """Return the mean over the batch."""
         assert isinstance(step.model, StochasticBinary)
         with step.repeated():
             return step.model.path_sample_analytic(step.x, step.y)

@@ -1,4 +1,4 @@
-"""What the quantizers cost."""
+"""Penalty of the quantizers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
 class Penalty(Objective):
-    """The price of bits or of weights that are on: the quantizers' own penalty, per weight.
+    """Penalty on bits or on nonzero weights, defined by the quantizers, per weight.
 
         sum over layers of penalty(quantizer) / number of weights
 
-    Goes with the quantizers ``mixed`` (expected bits), ``learned-noise`` (bits beyond the first)
-    and ``sparsify`` (share of the weights that is on).
+    Use it with the quantizers ``mixed`` (expected bits), ``learned-noise`` (bits beyond the first)
+    and ``sparsify`` (fraction of nonzero weights).
     """
 
     name: ClassVar[str] = "penalty"
@@ -28,15 +28,15 @@ class Penalty(Objective):
         self.weight = weight
 
     def prepare(self, model: nn.Module, data_dir: Path | None, trust: bool = False) -> None:
-        """Refuse a model without any quantizer that has a price."""
+        """Reject a model without a quantizer that has a penalty."""
         if not _penalties(model):
             raise CimsimError(
-                "objective 'penalty': no quantizer of the weights has a price; choose one that "
-                "has, such as --quantize-weights mixed"
+                "objective 'penalty' needs a weight quantizer with a penalty; choose one, such as "
+                "--quantize-weights mixed"
             )
 
     def term(self, step: TrainStep) -> Tensor:
-        """The mean over all weights of analog layers."""
+        """Return the mean over all weights of analog layers."""
         first, *others = _penalties(step.model)
         total: Tensor = sum(others, first)
         return total / sum(layer.weight.numel() for layer in analog_layers(step.model).values())

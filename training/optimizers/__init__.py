@@ -8,10 +8,10 @@ OPTIMIZERS: Family[Optimizer] = Family("optimizer", Adam, Sgd, LatentFree)
 
 
 def make_optimizer(spec: str) -> Optimizer:
-    """The optimizer that ``spec`` describes.
+    """Build the optimizer that ``spec`` describes.
 
     Raises:
-        CimsimError: no such optimizer, setting or value.
+        CimsimError: if the optimizer, a setting or a value is unknown.
     """
     return OPTIMIZERS.make(spec)
 

@@ -1,4 +1,4 @@
-"""What moves the parameters, as a training names it."""
+"""Optimizers by name."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Optimizer(ABC):
-    """How gradients move the parameters of a model.
+    """Base class of optimizers.
 
-    ``owns_weights`` says that analog weights must stay exactly as they were left: nothing else may
-    clip, average or quantise them.
+    ``owns_weights`` marks an optimizer whose analog weights no other code may clip, average or
+    quantize.
     """
 
     name: ClassVar[str]
@@ -30,7 +30,7 @@ class Optimizer(ABC):
     def build(
         self, model: nn.Module, lr: float, weight_decay: float = 0.0
     ) -> list[torch.optim.Optimizer]:
-        """Torch's optimizers that share the parameters of ``model`` among them."""
+        """Build torch optimizers that together update all parameters of ``model``."""
 
 
 class Adam(Optimizer):
@@ -58,8 +58,8 @@ class Adam(Optimizer):
 class Sgd(Optimizer):
     """Gradient descent with momentum; weight decay is added to the gradient.
 
-    What it wants of a gradient is its length too, not only its sign: gradients that were measured
-    (FOGZO, n-SPSA) fare better with it than with Adam.
+    It uses the magnitude of a gradient in addition to its sign, so it suits measured gradients
+    (FOGZO, n-SPSA) better than Adam.
     """
 
     name: ClassVar[str] = "sgd"
@@ -79,9 +79,9 @@ class Sgd(Optimizer):
 
 
 class LatentFree(Optimizer):
-    """Ternary analog weights that move a step at a time, without latent weights; Adam for the rest.
+    """Ternary analog weights without latent weights; Adam for all other parameters.
 
-    See :class:`TernaryChain`, whose settings these are. The learning rate is the rest's.
+    See :class:`TernaryChain` for the settings. The learning rate applies to the other parameters.
     """
 
     name: ClassVar[str] = "ternary-chain"
@@ -105,7 +105,7 @@ class LatentFree(Optimizer):
         """
         weights = [layer.weight for layer in analog_layers(model).values()]
         if not weights:
-            raise CimsimError("ternary-chain: the model has no analog layer, so it moves nothing")
+            raise CimsimError("optimizer 'ternary-chain' needs an analog layer; the model has none")
         chosen = {id(weight) for weight in weights}
         rest = [p for p in model.parameters() if id(p) not in chosen]
         chain = TernaryChain(weights, self.patience, self.signed, self.threshold)

@@ -1,4 +1,4 @@
-"""Ternary weights without latent weights: words that move one step at a time."""
+"""Optimizer of ternary weights without latent weights."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from cimsim.quantizers.ternary import MINUS, MINUS_ZERO, PLUS, PLUS_ZERO, values
 
 
 class TernaryChain(torch.optim.Optimizer):
-    """Each weight is a word of the chain ``-1 < -0 < +0 < +1``, and gradients vote on moving it.
+    """Each weight is a state of the chain ``-1 < -0 < +0 < +1``; gradients vote for transitions.
 
         votes <- votes - sign(g) where |g| exceeds the median of |g|
-        where |votes| > patience: word <- its neighbour in that direction, votes <- 0
+        where |votes| > patience: word <- its neighbor in that direction, votes <- 0
 
     ``signed=False`` is plain ternary, ``-1 < 0 < +1``. A weight is ``scale`` times its word's
-    value; ``scale`` is the mean magnitude of the weights that are on at the start. State: the word
-    and an int8 counter, no weight in full precision; so making one changes the weights. The exact
-    rule of the source was not found; this is one consistent reading of it.
+    value; ``scale`` is the mean magnitude of the initially nonzero weights. The state consists of
+    the word and an int8 counter, without a full-precision weight, so constructing the optimizer
+    changes the weights. The source does not specify the exact rule; this is one consistent
+    interpretation.
 
     Source of the idea: J. Uhlmann, "Signed-Zero Ternary", arXiv:2508.05905.
     """
@@ -35,13 +36,13 @@ class TernaryChain(torch.optim.Optimizer):
     ) -> None:
         if not 1 <= patience <= 126:
             raise CimsimError(
-                f"patience must be 1 to 126, for votes are counted in a byte, not {patience}"
+                f"patience must be 1 to 126, because votes are counted in a byte; got {patience}"
             )
         defaults = {"patience": patience, "signed": signed, "threshold": threshold}
         super().__init__(parameters, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As in torch; the new weights become words."""
+        """Add a parameter group as in torch and convert its weights to words."""
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for parameter in group["params"]:
@@ -60,7 +61,7 @@ class TernaryChain(torch.optim.Optimizer):
         parameter.copy_(values(word) * scale)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As in torch, but words and votes stay the small integers that they are."""
+        """Load a state as in torch, but keep the integer types of words and votes."""
         super().load_state_dict(state_dict)
         for state in self.state.values():
             state["word"] = state["word"].to(torch.uint8)
@@ -68,7 +69,7 @@ class TernaryChain(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Count the votes and move what has enough of them."""
+        """Count the votes and change the words that have enough of them."""
         if closure is not None:
             with torch.enable_grad():
                 closure()
@@ -84,7 +85,7 @@ class TernaryChain(torch.optim.Optimizer):
         votes -= (gradient.sign() * loud).to(torch.int8)
         move = (votes > patience).to(torch.int8) - (votes < -patience).to(torch.int8)
         moved = (word.to(torch.int8) + move).clamp(MINUS, PLUS)
-        if not group["signed"]:  # there is one zero: pass over the other
+        if not group["signed"]:  # a single zero: skip the other
             passed = torch.where(move > 0, PLUS, MINUS)
             moved = torch.where((moved == MINUS_ZERO) & (word == PLUS_ZERO), passed, moved)
             moved = torch.where(moved == MINUS_ZERO, PLUS_ZERO, moved)

@@ -50,7 +50,7 @@ def _layers(layers: Summary, names: Sequence[str]) -> Iterator[Block]:
 def _taken(occupancy: Occupancy | None) -> tuple[float | None, ...]:
     if occupancy is None:
         return (None, None, None)
-    return (occupancy.tiles, occupancy.utilisation, occupancy.used_cells)
+    return (occupancy.tiles, occupancy.utilization, occupancy.used_cells)
 
 
 PART = Part("layers", "Layers", section)

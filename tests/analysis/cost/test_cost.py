@@ -13,7 +13,7 @@ from torch import nn
 
 import cimsim
 from cimsim.analysis.cost import Cost, Parts, cost_of, draw_cost, read_cost, workload_of, write_cost
-from cimsim.array.chip import hold
+from cimsim.array.chip import program_and_age
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer
 from cimsim.profile import Profile, load_profile
@@ -195,7 +195,9 @@ def test_energy_of_a_convolutions_cells_is_that_of_every_cell_at_every_place(
     (layer,) = model.children()
     assert isinstance(layer, AnalogLayer)
     array = layer.array
-    cells = hold(array.tiling.to_cells(layer.weight.detach()), device, layer.chip_seed, 0.0)
+    cells = program_and_age(
+        array.tiling.to_cells(layer.weight.detach()), device, layer.chip_seed, 0.0
+    )
     largest, planes = (127, 7) if sign else (255, 8)
     steps = x / (layer.dac_range / largest)
     if serial:

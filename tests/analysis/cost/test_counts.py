@@ -174,7 +174,7 @@ def test_a_transposed_convolution_adds_what_overlaps() -> None:
     assert found.adds == 12 - 8
 
 
-def test_neighbouring_columns_share_an_adc() -> None:
+def test_neighboring_columns_share_an_adc() -> None:
     shared = "adc.columns_per_adc=8"
     assert counted(nn.Linear(3, 20), torch.ones(1, 3), shared).columns_per_adc == 8
     assert counted(nn.Linear(3, 2), torch.ones(1, 3), shared).columns_per_adc == 2

@@ -68,8 +68,8 @@ def test_a_file_comes_whole(server: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("page", "told"),
     [
-        ("half", "did not deliver the published file"),
-        ("page", "did not deliver the published file"),
+        ("half", "did not return the published file"),
+        ("page", "did not return the published file"),
         ("nothing", "cannot download .*: Not Found"),
     ],
 )
@@ -110,7 +110,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CimsimError, match=r"cannot make the folder .*file/MNIST/raw"):
+    with pytest.raises(CimsimError, match=r"cannot create the folder .*file/MNIST/raw"):
         load_data("mnist", tmp_path / "file", download=True)
 
 
@@ -122,7 +122,7 @@ def test_only_what_is_missing_is_asked_for(
     assert len(whole.train_x) == 20
     (data_dir / "MNIST").rename(data_dir / "FashionMNIST")
     (data_dir / "FashionMNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(CimsimError, match=r"amazonaws.com/t10k-labels-idx1-ubyte.gz did not del"):
+    with pytest.raises(CimsimError, match=r"amazonaws.com/t10k-labels-idx1-ubyte.gz did not ret"):
         load_data("fashion-mnist", data_dir, download=True)
 
 

@@ -34,9 +34,9 @@ def test_reads_shape_and_values(tmp_path: Path, packed) -> None:
         (b"PK\x03\x04", "starts with bytes 50 4b 03 04"),
         (bytes([0, 0, 8, 1]) + IMAGES[4:], "not an IDX file of 3-dimensional bytes"),
         (bytes([0, 0, 0x0D, 3]) + IMAGES[4:], "not an IDX file"),
-        (IMAGES[:9], "its header is cut off"),
-        (IMAGES[:-1], "announces 12 bytes, 11 follow"),
-        (IMAGES + b"x", "announces 12 bytes, 13 follow"),
+        (IMAGES[:9], "its header is truncated"),
+        (IMAGES[:-1], "specifies 12 bytes, but 11 follow"),
+        (IMAGES + b"x", "specifies 12 bytes, but 13 follow"),
         (IMAGES[:4] + b"\xff" * 12 + IMAGES[16:], "is damaged"),
         (PACKED[:-9], "damaged or incomplete gzip"),
         (PACKED[:12], "damaged or incomplete gzip"),
@@ -53,7 +53,7 @@ def test_says_what_is_wrong_with_a_file(tmp_path: Path, content: bytes, told: st
         read_idx(path, 3)
     assert str(error.value).startswith(str(path))
     assert told in str(error.value)
-    assert "fetch it again" in str(error.value)
+    assert "download it again" in str(error.value)
     assert "\n" not in str(error.value)
 
 

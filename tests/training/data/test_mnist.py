@@ -82,7 +82,7 @@ def test_a_missing_file_is_named(data_dir: Path) -> None:
 def test_images_and_labels_that_do_not_belong_together(data_dir: Path) -> None:
     raw = data_dir / RAW
     shutil.copy(raw / "t10k-labels-idx1-ubyte.gz", raw / "train-labels-idx1-ubyte.gz")
-    with pytest.raises(CimsimError, match=r"train-images.* has 20 images, train-labels.* 10"):
+    with pytest.raises(CimsimError, match=r"train-images.* 20 images, but train-labels.* has 10"):
         load_data("mnist", data_dir)
 
 
@@ -91,7 +91,7 @@ def test_a_label_out_of_range(data_dir: Path) -> None:
     broken = bytearray(gzip.decompress(path.read_bytes()))
     broken[-1] = 10
     path.write_bytes(gzip.compress(broken))
-    with pytest.raises(CimsimError, match="mnist: test labels must be 0 to 9, found 10"):
+    with pytest.raises(CimsimError, match="mnist: test labels must be 0 to 9, got 10"):
         load_data("mnist", data_dir)
 
 

@@ -67,7 +67,7 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
         load_data("fsdd", tmp_path)
     folder = tmp_path / "recordings"
     folder.mkdir()
-    with pytest.raises(CimsimError, match="holds no recordings such as"):
+    with pytest.raises(CimsimError, match="contains no recordings such as"):
         read_spoken_digits(tmp_path, False)
     (folder / "1_anna_0.wav").write_bytes(b"RIFF")
     with pytest.raises(CimsimError, match=r"1_anna_0\.wav is not a readable recording"):
@@ -76,7 +76,7 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     with pytest.raises(CimsimError, match="wanted are 8000 Hz, one channel, 16 bits"):
         read_spoken_digits(tmp_path, False)
     (tmp_path / "fsdd_logmel.npz").write_bytes(b"PK")
-    with pytest.raises(CimsimError, match="does not hold the spoken digits' pictures"):
+    with pytest.raises(CimsimError, match="does not contain the spoken digits' images"):
         read_spoken_digits(tmp_path, False)
 
 

@@ -39,7 +39,7 @@ def test_words_and_ends_of_lines() -> None:
     read = " ".join(data.symbols[i] for i in data.train_x[0, :10].tolist())
     assert read == "the cat sat on <unk> mat <eos> the dog <eos>"
     assert torch.equal(data.train_x.flatten()[1:], data.train_y.flatten()[:-1])
-    with pytest.raises(CimsimError, match="no more than 64 words"):
+    with pytest.raises(CimsimError, match="must have more than 64 words"):
         word_text("mine", b"a b", lines.encode(), "here")
 
 
@@ -54,7 +54,7 @@ def test_large_vocabularies_are_evaluated_in_small_batches() -> None:
 def test_what_is_wrong_is_told() -> None:
     with pytest.raises(CimsimError, match=r"play\.txt is not text in UTF-8"):
         character_text("play", b"\xff\xfe\x00", "play.txt")
-    with pytest.raises(CimsimError, match="has 20 characters; at least 660"):
+    with pytest.raises(CimsimError, match="must have at least 660 characters, not 20"):
         character_text("play", b"to be, or not to be\n", "play.txt")
     with pytest.raises(CimsimError, match="no tinyshakespeare data in"):
         load_data("tinyshakespeare", Path("/nowhere"))

@@ -30,7 +30,7 @@ def test_text_is_read_at_every_position_and_not_from_the_future(spec: str) -> No
 @pytest.mark.parametrize(("spec", "shape"), [("gpt", (1, 8, 8)), ("mlp", (16,))])
 def test_text_and_images_are_not_mixed_up(spec: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(
-        CimsimError, match=f"model '{spec}' is for .*, the data are .*choose --model"
+        CimsimError, match=f"model '{spec}' is for .*, but the data are .*choose --model"
     ):
         build_model(spec, shape, classes=7, seed=0)
 
@@ -74,7 +74,7 @@ def test_the_global_random_state_is_left_alone(spec: str) -> None:
         ("resnet-20", "unknown model 'resnet-20'; did you mean 'resnet20'?"),
         (
             "transformer",
-            "known here: mlp, cnn, resnet20, resnet32, resnet18, vit, stochastic-binary, lstm, "
+            "available: mlp, cnn, resnet20, resnet32, resnet18, vit, stochastic-binary, lstm, "
             "gpt, package.module:function",
         ),
     ],

@@ -87,9 +87,12 @@ def test_its_weights_follow_the_seed() -> None:
         ("my_models:wrong_arguments", "TypeError: wrong_arguments() got an unexpected keyword"),
         ("my_models:no_module", "returned str; it must return a torch.nn.Module"),
         ("my_models:fails", "ZeroDivisionError: division by zero"),
-        ("my_models:wrong_width", "gives (2, 4) for 2 inputs; it must give (2, 3)"),
-        ("my_models:wrong_input", "cannot take 1x4x4 images"),
-        ("my_models:gives_a_tuple", "gives tuple for 2 inputs"),
+        (
+            "my_models:wrong_width",
+            "must return (2, 3) for 2 inputs, one logit per class, not (2, 4)",
+        ),
+        ("my_models:wrong_input", "cannot process 1x4x4 images"),
+        ("my_models:gives_a_tuple", "one logit per class, not tuple"),
     ],
 )
 def test_says_in_one_sentence_what_is_wrong(spec: str, told: str) -> None:

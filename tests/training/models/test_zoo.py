@@ -81,7 +81,7 @@ def test_vit_reads_patches() -> None:
     assert 1.1e6 < count(model) < 1.3e6
     blocks = [block.linear1.weight for block in model.blocks.layers]
     assert not torch.equal(blocks[0], blocks[1])
-    with pytest.raises(CimsimError, match="4x4 pixels, which 30x32 is no multiple of"):
+    with pytest.raises(CimsimError, match="multiples of 4 pixels, not 30x32"):
         build_model("vit", (3, 30, 32), 10, 0)
 
 

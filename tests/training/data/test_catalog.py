@@ -12,5 +12,5 @@ def test_an_unknown_name_suggests_the_near_one() -> None:
 
 
 def test_an_unknown_name_without_a_near_one_lists_all() -> None:
-    with pytest.raises(CimsimError, match="known here: digits, mnist, fashion-mnist, cifar10"):
+    with pytest.raises(CimsimError, match="available: digits, mnist, fashion-mnist, cifar10"):
         load_data("imagenet")

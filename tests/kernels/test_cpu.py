@@ -8,10 +8,10 @@ from torch import nn
 import cimsim
 from cimsim import kernels
 from cimsim.array import Array, LinearTiling
-from cimsim.kernels import native
+from cimsim.kernels import cpu
 from tests.building import device, gaussian
 
-needs_kernels = pytest.mark.skipif(native.build().library is None, reason=native.build().note)
+needs_kernels = pytest.mark.skipif(cpu.build().library is None, reason=cpu.build().note)
 
 
 def test_other_tensors_are_left_to_torch() -> None:

@@ -1,4 +1,4 @@
-"""The data sets by name."""
+"""Data sets by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from cimsim.errors import CimsimError
 from cimsim.suggest import unknown
 from cimsim.training.data.cifar10 import read_cifar10
-from cimsim.training.data.dataset import DataSet, Images, normalised
+from cimsim.training.data.dataset import DataSet, Images, normalized
 from cimsim.training.data.digits import read_digits
 from cimsim.training.data.layout import data_folder
 from cimsim.training.data.mnist import FASHION_MNIST, MNIST, read_mnist
@@ -29,7 +29,7 @@ _READERS: dict[str, Callable[[Path, bool], tuple[Images, Images]]] = {
     "fsdd": read_spoken_digits,
 }
 
-# The two share their file names, so that one is easily taken for the other.
+# The two data sets have the same file names and are easily confused.
 _PUBLISHED = {
     "e0130f111822ed58de3ba94ad450971c80ee446d2ff4d08e2b4c8e8be16eae50": "mnist",
     "a06d3266794aa0147787f49603795ec5e8a32fac55270d9b4ac38d415b342e8c": "fashion-mnist",
@@ -41,17 +41,18 @@ DATASETS: tuple[str, ...] = (*_READERS, *_TEXTS)
 
 
 def load_data(name: str, data_dir: Path | str | None = None, download: bool = False) -> DataSet:
-    """The data set ``name`` (one of ``DATASETS``) in memory, normalised.
+    """Load the data set ``name`` (one of ``DATASETS``) into memory and normalize it.
 
     Args:
-        name: ``digits`` needs no files, all others do.
-        data_dir: folder that holds the files in torchvision's layout (``MNIST/raw``,
+        name: name of the data set; all except ``digits`` need files.
+        data_dir: folder of the files in torchvision's layout (``MNIST/raw``,
             ``FashionMNIST/raw``, ``cifar-10-batches-py``), in ``fsdd``, ``tinyshakespeare`` or
-            ``wikitext-2``, or directly; default ``$CIMSIM_DATA``, else ``~/.cache/cimsim``.
-        download: fetch what is missing from the official place, checked against its SHA-256.
+            ``wikitext-2``, or directly; default: ``$CIMSIM_DATA``, then ``~/.cache/cimsim``.
+        download: download missing files from the official source and verify their SHA-256.
 
     Raises:
-        CimsimError: no such data set; files missing, unreadable, damaged or of another data set.
+        CimsimError: if the data set is unknown, or if files are missing, unreadable, damaged or
+            those of another data set.
 
     >>> load_data("digits").input_shape
     (1, 8, 8)
@@ -62,8 +63,8 @@ def load_data(name: str, data_dir: Path | str | None = None, download: bool = Fa
     if name in _TEXTS:
         return _TEXTS[name](folder, download)
     train, test = _READERS[name](folder, download)
-    data = normalised(name, train, test, _CLASSES)
+    data = normalized(name, train, test, _CLASSES)
     published = _PUBLISHED.get(data.fingerprint, name)
     if published != name:
-        raise CimsimError(f"the {name} files found in {folder} are those of {published}")
+        raise CimsimError(f"the {name} files in {folder} are those of {published}")
     return data

@@ -21,7 +21,8 @@ DEVICE = "cuda" if ON_GPU else "cpu"
 if not ON_GPU and os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("no CUDA device, and Triton does not interpret", allow_module_level=True)
 
-from cimsim.kernels import gpu  # noqa: E402
+from cimsim.kernels import cuda  # noqa: E402
+from cimsim.kernels.types import Dac  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 def everything_on_these_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     def serving(*tensors: Tensor | None) -> ModuleType | None:
         plain = all(t is None or t.dtype == torch.float32 for t in tensors)
-        return gpu if plain else None
+        return cuda if plain else None
 
     monkeypatch.setattr(kernels, "_serving", serving)
 
@@ -80,45 +81,45 @@ def test_a_step_is_the_step_of_the_plain_physics(kind: str, name: str, rule: str
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 1023, 1025])
 def test_codes_and_masks_of_any_length(n: int) -> None:
     x = (10 * torch.randn(n, generator=torch.Generator().manual_seed(n))).to(DEVICE)
-    dac = kernels.native.Dac(torch.tensor(8.0, device=DEVICE), 127, -127)
-    found = gpu.encode(x, dac, want_squares=True, want_kept=True, want_mask=True)
-    codes = (x / dac.size).clamp(-127, 127).round()
-    assert torch.equal(found.values, codes)
-    assert found.kept is not None
-    assert torch.equal(found.kept, codes.to(torch.int8))
-    assert found.squares is not None
+    dac = Dac(torch.tensor(8.0, device=DEVICE), 127, -127)
+    codes = cuda.encode(x, dac, want_squares=True, want_stored=True, want_mask=True)
+    expected = (x / dac.size).clamp(-127, 127).round()
+    assert torch.equal(codes.values, expected)
+    assert codes.stored is not None
+    assert torch.equal(codes.stored, expected.to(torch.int8))
+    assert codes.squares is not None
     assert torch.allclose(
-        found.squares.float(), codes.square(), rtol=8e-3
+        codes.squares.float(), expected.square(), rtol=8e-3
     )  # interpreted, it truncates
-    assert found.mask is not None
+    assert codes.mask is not None
     dx = torch.ones_like(x)
-    gpu.gate(dx, None, found.mask, dac)
+    cuda.mask_gradient(dx, None, codes.mask, dac)
     again = torch.ones_like(x)
-    gpu.gate(again, x, None, dac)
+    cuda.mask_gradient(again, x, None, dac)
     assert torch.equal(dx, again)
     assert torch.equal(dx.bool(), x.abs() <= 8.0)
 
 
 def test_normal_numbers() -> None:
     out = torch.empty(100_000, device=DEVICE)
-    gpu.normal(out, 3)
+    cuda.normal(out, 3)
     assert abs(out.mean().item()) < 4 / 100_000**0.5
     assert abs(out.var().item() - 1) < 4 * (2 / 100_000) ** 0.5
     again = torch.empty(1000, device=DEVICE)
-    gpu.normal(again, 3)
+    cuda.normal(again, 3)
     assert torch.equal(again, out[:1000])
 
 
 def test_they_are_tried_before_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu.check(DEVICE)
-    monkeypatch.setattr(gpu, "spread", lambda dy, mask, lines, scale, dz: dz.zero_())
-    with pytest.raises(RuntimeError, match="do not compute what plain torch does"):
-        gpu.check(DEVICE)
-    kernels._gpu.cache_clear()
-    monkeypatch.setattr(gpu, "check", lambda device: gpu.encode(None, None))
-    with pytest.warns(UserWarning, match="computes without its GPU kernels"):
-        assert kernels._gpu() is None
-    kernels._gpu.cache_clear()
+    cuda.check(DEVICE)
+    monkeypatch.setattr(cuda, "scatter_to_columns", lambda dy, mask, lines, scale, dz: dz.zero_())
+    with pytest.raises(RuntimeError, match="differ from those of plain torch"):
+        cuda.check(DEVICE)
+    kernels._cuda.cache_clear()
+    monkeypatch.setattr(cuda, "check", lambda device: cuda.encode(None, None))
+    with pytest.warns(UserWarning, match="the GPU kernels are disabled"):
+        assert kernels._cuda() is None
+    kernels._cuda.cache_clear()
 
 
 def test_nan_is_not_lost() -> None:

@@ -44,9 +44,9 @@ jit.JITFunction.run = compile_only
 
 import cimsim
 from cimsim import kernels
-from cimsim.kernels import gpu
+from cimsim.kernels import cuda
 
-kernels._serving = lambda *tensors: gpu
+kernels._serving = lambda *tensors: cuda
 for name in ("generic-gaussian", "pcm-ibm-2020"):
     for model, x in (
         (nn.Linear(70, 13), torch.randn(5, 70)),
@@ -58,8 +58,8 @@ for name in ("generic-gaussian", "pcm-ibm-2020"):
         analog(x.requires_grad_()).sum().backward()
         with torch.no_grad():
             cimsim.program(analog.eval(), 1)(x)
-gpu.normal(torch.empty(1000), 1)
-of_module = {n for n, f in vars(gpu).items() if isinstance(f, jit.JITFunction)}
+cuda.normal(torch.empty(1000), 1)
+of_module = {n for n, f in vars(cuda).items() if isinstance(f, jit.JITFunction)}
 launched = {n for n in of_module if n in compiled}
 print(sorted(of_module - launched))
 """

@@ -1,9 +1,9 @@
-"""The converters of an array as Triton kernels, for CUDA: see :mod:`cimsim.kernels.native`.
+"""CUDA's back end: the converters of an array as Triton kernels.
 
-Each function has the arguments and results of its namesake there. Noise is drawn inside the kernels
-(Philox, by seed and position) and never lies in memory. Programming is left to plain torch on a
-GPU: it works on weights, once for a whole batch. Needs the package ``triton``, which comes with
-torch for CUDA; with ``TRITON_INTERPRET=1`` the kernels run, slowly, on the CPU.
+Functions are documented in :class:`cimsim.kernels.types.Backend`. Noise is drawn inside the kernels
+(Philox, by seed and position) and is never written to memory. Programming stays in plain torch on a
+GPU: it works on weights, once per batch. Needs the package ``triton``, which comes with torch for
+CUDA; with ``TRITON_INTERPRET=1`` the kernels run, slowly, on the CPU.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from cimsim.kernels.native import Codes, Dac, Lines
+from cimsim.kernels.types import Codes, Dac, Lines, bytes_for_bits
+
+programs = False
 
 _BLOCK = 1024
 
@@ -22,7 +24,7 @@ _BLOCK = 1024
 
 
 def variance_dtype() -> torch.dtype:
-    """What variances of read noise are multiplied in; see the CPU's."""
+    """See :meth:`cimsim.kernels.types.Backend.variance_dtype`."""
     return torch.bfloat16
 
 
@@ -53,14 +55,14 @@ def _encode(
     x,
     codes,
     squares,
-    kept,
+    stored,
     mask,
     full,
     levels,
     lowest,
     count,
     SQUARES: tl.constexpr,
-    KEPT: tl.constexpr,
+    STORED: tl.constexpr,
     MASK: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -73,8 +75,8 @@ def _encode(
     tl.store(codes + i, code.to(codes.dtype.element_ty), mask=there)
     if SQUARES:
         tl.store(squares + i, (code * code).to(squares.dtype.element_ty), mask=there)
-    if KEPT:
-        tl.store(kept + i, code.to(tl.int32).to(kept.dtype.element_ty), mask=there)
+    if STORED:
+        tl.store(stored + i, code.to(tl.int32).to(stored.dtype.element_ty), mask=there)
     if MASK:
         inside = (_inside(v, lowest, levels) & there).to(tl.int32)
         packed = tl.sum(inside << bit[None, :], axis=1)
@@ -82,7 +84,7 @@ def _encode(
 
 
 @triton.jit(do_not_specialize=["cells_seed", "adc_seed"])
-def _convert(
+def _digitize(
     z,
     variance,
     dac_full,
@@ -160,7 +162,7 @@ def _convert(
 
 
 @triton.jit
-def _spread(
+def _scatter(
     dy,
     mask,
     scale,
@@ -197,7 +199,7 @@ def _spread(
 
 
 @triton.jit
-def _gate(
+def _mask_gradient(
     dx,
     x,
     mask,
@@ -221,7 +223,7 @@ def _gate(
 
 
 def normal(out: Tensor, seed: int) -> None:
-    """See the CPU's; other numbers."""
+    """See :meth:`cimsim.kernels.types.Backend.normal`."""
     _normal[(triton.cdiv(out.numel(), _BLOCK),)](out, seed, out.numel(), BLOCK=_BLOCK)
 
 
@@ -229,27 +231,27 @@ def encode(
     x: Tensor,
     dac: Dac,
     want_squares: bool = False,
-    want_kept: bool = False,
+    want_stored: bool = False,
     want_mask: bool = False,
 ) -> Codes:
-    """See the CPU's."""
+    """See :meth:`cimsim.kernels.types.Backend.encode`."""
     values = torch.empty_like(x)
     squares = torch.empty_like(x, dtype=variance_dtype()) if want_squares else None
-    kept = torch.empty_like(x, dtype=dac.byte) if want_kept else None
-    mask = x.new_empty(-(-x.numel() // 8), dtype=torch.uint8) if want_mask else None
+    stored = torch.empty_like(x, dtype=dac.byte) if want_stored else None
+    mask = x.new_empty(bytes_for_bits(x.numel()), dtype=torch.uint8) if want_mask else None
     _encode[(triton.cdiv(x.numel(), _BLOCK),)](
-        *(x, values, _or(squares, x), _or(kept, x), _or(mask, x), dac.full_scale, dac.levels),
+        *(x, values, _or(squares, x), _or(stored, x), _or(mask, x), dac.full_scale, dac.levels),
         dac.lowest,
         x.numel(),
         SQUARES=want_squares,
-        KEPT=want_kept,
+        STORED=want_stored,
         MASK=want_mask,
         BLOCK=_BLOCK,
     )
-    return Codes(values, squares, kept, mask)
+    return Codes(values, squares, stored, mask)
 
 
-def convert(
+def digitize(
     z: Tensor,
     variance: Tensor | None,
     lines: Lines,
@@ -263,14 +265,11 @@ def convert(
     y: Tensor,
     want_mask: bool,
 ) -> Tensor | None:
-    """See the CPU's."""
-    mask = None
-    if want_mask:
-        bytes_of_mask = z.numel() // lines.line * -(-lines.line // 8)
-        mask = z.new_empty(bytes_of_mask, dtype=torch.uint8)
+    """See :meth:`cimsim.kernels.types.Backend.digitize`."""
+    mask = z.new_empty(lines.mask_bytes, dtype=torch.uint8) if want_mask else None
     grid, shape, block = _layout(lines)
     full, levels = (adc_full_scale, 1) if dac is None else (dac.full_scale, dac.levels)
-    _convert[grid](
+    _digitize[grid](
         *(z, _or(variance, z), full, adc_full_scale, scale, _or(bias, z), y, _or(mask, z)),
         *(*shape, levels, *codes, noise_steps, *seeds),
         VARIANCE=variance is not None,
@@ -285,10 +284,12 @@ def convert(
     return mask
 
 
-def spread(dy: Tensor, mask: Tensor | None, lines: Lines, scale: Tensor | None, dz: Tensor) -> None:
-    """See the CPU's."""
+def scatter_to_columns(
+    dy: Tensor, mask: Tensor | None, lines: Lines, scale: Tensor | None, dz: Tensor
+) -> None:
+    """See :meth:`cimsim.kernels.types.Backend.scatter_to_columns`."""
     grid, shape, block = _layout(lines)
-    _spread[grid](
+    _scatter[grid](
         *(dy, _or(mask, dy), _or(scale, dy), dz, *shape),
         MASK=mask is not None,
         SCALE=scale is not None,
@@ -297,52 +298,49 @@ def spread(dy: Tensor, mask: Tensor | None, lines: Lines, scale: Tensor | None, 
     )
 
 
-def gate(dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac) -> None:
-    """See the CPU's."""
-    _gate[(triton.cdiv(dx.numel(), _BLOCK),)](
+def mask_gradient(dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac) -> None:
+    """See :meth:`cimsim.kernels.types.Backend.mask_gradient`."""
+    _mask_gradient[(triton.cdiv(dx.numel(), _BLOCK),)](
         *(dx, _or(x, dx), _or(mask, dx), dac.full_scale, dac.levels, dac.lowest, dx.numel()),
         MASK=mask is not None,
         BLOCK=_BLOCK,
     )
 
 
-def empty(slot: str, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype) -> Tensor:
-    """Memory for a passing result; torch's allocator on a GPU keeps it at hand by itself."""
-    return torch.empty(shape, dtype=dtype, device=like.device)
-
-
 def check(device: str) -> None:
-    """Try every kernel on ``device`` with something small.
+    """Run every kernel on ``device`` with small operands.
 
     Raises:
-        RuntimeError: if a result is not what plain torch gets; and whatever Triton raises where it
+        RuntimeError: if a result differs from that of plain torch; and whatever Triton raises if it
             cannot compile.
     """
     x = torch.linspace(-2.0, 2.0, 90, device=device).view(3, 30)
     dac = Dac(torch.ones((), device=device), 127, -127)
-    wanted = (x * 127).clamp(-127, 127).round()
-    found = encode(x, dac, want_squares=True, want_kept=True, want_mask=True)
+    expected = (x * 127).clamp(-127, 127).round()
+    codes = encode(x, dac, want_squares=True, want_stored=True, want_mask=True)
     dx, dz, y = torch.ones_like(x), torch.empty_like(x), torch.empty_like(x)
-    gate(dx, None, found.mask, dac)
+    mask_gradient(dx, None, codes.mask, dac)
     one, lines = torch.ones(1, 30, device=device), Lines(1, 1, 1, 3, 30, of_columns=True)
-    full = torch.full((), 127.0, device=device)
-    mask = convert(*(wanted, None, lines, None, full, (-128, 127), one, None, 0.0, (0, 0), y, True))
-    spread(x, mask, lines, one, dz)
+    full, adc_codes = torch.full((), 127.0, device=device), (-128, 127)
+    mask = digitize(
+        *(expected, None, lines, None, full, adc_codes, one, None, 0.0, (0, 0), y), want_mask=True
+    )
+    scatter_to_columns(x, mask, lines, one, dz)
     noise = torch.empty(1000, device=device)
     normal(noise, 1)
-    right = (
-        torch.equal(found.values, wanted)
+    correct = (
+        torch.equal(codes.values, expected)
         and torch.equal(dx.bool(), x.abs() <= 1.0)
-        and torch.equal(y, wanted)
+        and torch.equal(y, expected)
         and torch.equal(dz, x)
         and 0.9 < noise.std().item() < 1.1
     )
-    if not right:
-        raise RuntimeError("they do not compute what plain torch does")
+    if not correct:
+        raise RuntimeError("their results differ from those of plain torch")
 
 
 def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
-    """A kernel wants some address even for what it never touches."""
+    """``tensor``, or an address to pass in its place to a kernel that does not read it."""
     return other if tensor is None else tensor
 
 

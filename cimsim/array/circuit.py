@@ -1,0 +1,155 @@
+"""The circuit of an array: layout, mapping and converters. Computes no currents, holds no state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from cimsim.array.tiling import Tiling
+from cimsim.array.types import ConverterRanges
+from cimsim.circuits.adc import adc_converter
+from cimsim.circuits.converters import Converter
+from cimsim.circuits.dac import analog_levels, bit_planes, dac_converter
+from cimsim.circuits.mapping import Mapping
+from cimsim.circuits.range_groups import RangeGroups
+from cimsim.kernels import PackedPhysics, not_programmed, pack
+from cimsim.kernels.types import Dac
+from cimsim.profile import Profile, TelegraphReadNoise, UniformCodes
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """A layer's weights on crossbars of a profile.
+
+    Args:
+        profile: cells, tiles and converters.
+        tiling: layout of the layer's weight on tiles.
+        unsigned: whether the layer's inputs have no sign, if the profile's DAC has such a mode.
+    """
+
+    profile: Profile
+    tiling: Tiling
+    unsigned: bool = False
+
+    @cached_property
+    def dac(self) -> Converter | None:
+        """The input converter; None if it is ideal."""
+        return dac_converter(self.profile.dac, self.unsigned)
+
+    @cached_property
+    def adc(self) -> Converter | None:
+        """The output converter; None if it is ideal."""
+        return adc_converter(self.profile.adc)
+
+    @cached_property
+    def mapping(self) -> Mapping:
+        """From weights to conductances and back."""
+        return Mapping(self.profile.cell, self.profile.array)
+
+    @property
+    def planes(self) -> int | None:
+        """Number of bits of a serial input; None if all bits are applied at once."""
+        return self.dac.planes if self.dac is not None and self.profile.dac.bit_serial else None
+
+    def range_groups(self, columns: int) -> RangeGroups:
+        """Groups of the ``columns`` of each tile (slices included) that share a full scale."""
+        per, slices = self.profile.adc.range_per, self.profile.array.slices
+        return RangeGroups(per, self.tiling.tiles, slices, columns // slices)
+
+    def at_columns(self, full_scales: Tensor, columns: int) -> Tensor:
+        """The ADC's ``full_scales`` at every column, ``[tiles, columns]``."""
+        return self.range_groups(columns).of_columns(full_scales)
+
+    def dac_codes(self, ranges: ConverterRanges) -> Dac | None:
+        """The codes of the input converter; None if it is ideal."""
+        return None if self.dac is None else Dac(ranges.dac, self.dac.levels, self.dac.lowest)
+
+    # Slices: digits of a weight on columns of their own.
+
+    def over_slices(self, weight: Tensor) -> Tensor:
+        """``weight [tiles, columns, rows]`` at the columns of its slices, by their significance."""
+        parts = self.mapping.significance()
+        return weight if len(parts) == 1 else torch.cat([weight * part for part in parts], dim=1)
+
+    def join_slices(self, values: Tensor, dim: int) -> Tensor:
+        """Sum over the slices, which come before the columns in dimension ``dim``."""
+        slices = self.profile.array.slices
+        return values if slices == 1 else values.unflatten(dim, (slices, -1)).sum(dim)
+
+    def currents_shape(self, y_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of the currents for an output of ``y_shape``, slices and bit planes included."""
+        shape = list(self.tiling.currents_shape(y_shape))
+        shape[self.tiling.column_dim] *= self.profile.array.slices
+        shape[self.tiling.vector_dim] *= self.planes or 1
+        return tuple(shape)
+
+    # Inputs as voltages.
+
+    def compact(self, codes: Tensor) -> Tensor:
+        """``codes`` in the smallest type that holds them."""
+        return codes if self.dac is None else codes.to(self.dac.storage)
+
+    def drive(self, codes: Tensor) -> Tensor:
+        """Row voltages of ``codes``, in steps of the DAC: ``codes`` themselves if its levels are
+        exact; bits, one plane after the other, if it is serial."""
+        if self.planes is not None:
+            return bit_planes(codes, self.planes)
+        if self.dac is None:
+            return codes
+        return analog_levels(self.profile.dac, codes, self.dac.levels)
+
+    @property
+    def linear_drive(self) -> bool:
+        """Whether currents are proportional to the input, so that its scale cancels."""
+        profile = self.profile
+        nonlinear = profile.cell.iv is not None and profile.cell.iv.strength > 0
+        errors = any(error.strength for error in profile.dac.errors)
+        return not (profile.dac.bit_serial or nonlinear or errors)
+
+    # Coverage by the kernels.
+
+    @cached_property
+    def packed(self) -> PackedPhysics | None:
+        """The cells' physics for the kernels; None if they do not cover it."""
+        return pack(self.profile)
+
+    @cached_property
+    def not_read(self) -> tuple[str, ...]:
+        """See :func:`not_read`."""
+        return not_read(self.profile)
+
+    @property
+    def not_fused(self) -> tuple[str, ...]:
+        """See :func:`not_fused`."""
+        return not_fused(self.profile)
+
+
+def not_read(profile: Profile) -> tuple[str, ...]:
+    """Names of the settings of ``profile`` that the kernels do not read.
+
+    They cover uniform converters and a digital sum over tiles.
+    """
+    cell, dac, adc, wires = profile.cell, profile.dac, profile.adc, profile.wires
+    mapping = Mapping(cell, profile.array)
+    traps = (e for e in cell.read_noise if isinstance(e, TelegraphReadNoise) and not e.slow)
+    settings = {
+        "array.mapping": mapping.reference or mapping.digital_offset != 0,
+        "array.slices": profile.array.slices > 1,
+        "cell.iv": cell.iv is not None and cell.iv.strength > 0,
+        "cell.read_noise": any(effect.strength for effect in traps),
+        "dac.bit_serial": dac.bit_serial,
+        "dac.errors": any(error.strength for error in dac.errors),
+        "adc.bits": adc.bits is None or adc.bits == 1,
+        "adc.codes": not isinstance(adc.codes, UniformCodes),
+        "adc.errors": any(error.strength for error in adc.errors),
+        "wires": wires is not None and wires.strength > 0 and wires.cells == "gated",
+    }
+    return tuple(name for name, is_set in settings.items() if is_set)
+
+
+def not_fused(profile: Profile) -> tuple[str, ...]:
+    """Names of the settings of ``profile`` that run in plain torch instead of the kernels."""
+    return tuple(sorted({*not_programmed(profile), *not_read(profile)}))

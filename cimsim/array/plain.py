@@ -1,0 +1,322 @@
+"""The plain back end: every circuit, in torch, differentiable where gradients need it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cimsim.array.chip import make_chip, program_and_age
+from cimsim.array.circuit import Circuit
+from cimsim.array.masks import Mask
+from cimsim.array.telegraph import telegraph_currents
+from cimsim.array.types import Chip, ConverterRanges, Programmed, Readout, SaveOptions
+from cimsim.circuits.adc import distorted, looked_up
+from cimsim.circuits.codes import CodeTable, fixed_table
+from cimsim.circuits.converters import Converter
+from cimsim.circuits.dac import shift_add
+from cimsim.circuits.wires import gated_currents
+from cimsim.kernels.types import Dac
+from cimsim.physics.draws import normal
+from cimsim.seeds import generator, seed_for
+
+
+def chip(
+    circuit: Circuit, weight: Tensor, seed: int, age_s: float, single_use: bool, cycle: int
+) -> Chip:
+    """See :meth:`cimsim.array.Array.chip`; ``weight`` is in cells."""
+    return make_chip(weight, circuit.profile, seed, age_s, single_use, cycle)
+
+
+class PlainProgrammed:
+    """See :class:`cimsim.array.types.Programmed`: the physics under autograd."""
+
+    gradient_slot: str | None = None
+
+    def __init__(
+        self, circuit: Circuit, weight: Tensor, seed: int, age_s: float, scale: Tensor, cycle: int
+    ) -> None:
+        self.scale = scale
+        mapping = circuit.mapping
+        with torch.enable_grad():
+            self._weight = weight.detach().requires_grad_()
+            on_tiles = circuit.tiling.to_cells(self._weight)
+            cells = program_and_age(on_tiles, circuit.profile, seed, age_s, cycle)
+            self._values = mapping.weights(mapping.relative(cells.wired_uS))
+            self._scale = cells.scale
+        self.values = self._values.detach()
+
+    def vjp(self, gradient: Tensor, dac: Dac | None) -> Tensor:
+        """See :class:`cimsim.array.types.Programmed`."""
+        if dac is not None:
+            gradient = gradient * dac.size
+        d_scale = (gradient * self.values).sum(-1, keepdim=True) / self.scale.unsqueeze(-1)
+        (d_weight,) = torch.autograd.grad(
+            (self._values, self._scale), self._weight, (gradient, d_scale)
+        )
+        return d_weight
+
+
+def programmed(
+    circuit: Circuit, weight: Tensor, seed: int, age_s: float, scale: Tensor, cycle: int
+) -> Programmed:
+    """See :meth:`cimsim.array.Array.programmed`."""
+    return PlainProgrammed(circuit, weight, seed, age_s, scale, cycle)
+
+
+def read(
+    circuit: Circuit,
+    x: Tensor,
+    chip: Chip,
+    ranges: ConverterRanges,
+    read_seed: int,
+    bias: Tensor | None,
+    save: SaveOptions,
+    precision: torch.dtype | None,
+) -> Readout:
+    """See :meth:`cimsim.array.Array.mvm`."""
+    tiling, adc, serial = circuit.tiling, circuit.adc, circuit.profile.dac.bit_serial
+    dac = _encoded(circuit, x, ranges, save)
+    out_step = x.new_ones(())
+    if adc is not None:
+        out_step = circuit.at_columns(ranges.adc, chip.scale.shape[1]) / adc.levels
+    # The gain is folded into the cells, so that currents are in ADC steps.
+    gain = (1.0 if serial else dac.step) / out_step
+    drive = circuit.drive(dac.codes)
+    z, reference = currents(circuit, drive, chip, gain, read_seed, precision)
+    scale = tiling.per_column(chip.scale * out_step)
+    adc_inside = adc_slope = None
+    if adc is not None:
+        before = z.clone() if save.by_range[1] else z
+        want_inside = save.adc_mask or save.by_range[1]
+        z, adc_inside = _digitized(
+            circuit, z, adc, chip, read_seed, want_inside, drive.shape, ranges.adc_values
+        )
+        if save.by_range[1] and adc_inside is not None:
+            adc_slope = _range_slope(z, before, adc_inside, adc)
+            adc_slope.mul_(tiling.per_column(chip.scale))
+    if reference is not None:
+        z = z - reference
+    line = tiling.lines(z.shape).line
+    z = z.mul_(scale)
+    y = tiling.accumulate(circuit.join_slices(z, tiling.column_dim))
+    if circuit.planes is not None:
+        y = shift_add(y, circuit.planes) * dac.step
+    if bias is not None:
+        y = y + bias.view(-1, *[1] * (y.dim() - 2))
+    dac_mask, adc_mask = dac.inside, adc_inside
+    return Readout(
+        y,
+        circuit.compact(dac.codes) if save.codes else None,
+        None if dac_mask is None or not save.dac_mask else Mask.pack(dac_mask, x.numel()),
+        None if adc_mask is None or not save.adc_mask else Mask.pack(adc_mask, line),
+        (dac.slope, adc_slope),
+    )
+
+
+class _Encoded(NamedTuple):
+    """Codes of an input, the input per code, and what was requested of the DAC."""
+
+    codes: Tensor
+    step: Tensor
+    inside: Tensor | None = None
+    slope: Tensor | None = None
+
+
+def _encoded(circuit: Circuit, x: Tensor, ranges: ConverterRanges, save: SaveOptions) -> _Encoded:
+    dac, slope = circuit.dac, None
+    if dac is None:
+        return _Encoded(x, x.new_ones(()))
+    step = ranges.dac / dac.levels
+    steps = x / step
+    codes, inside = dac.encode(steps, save.dac_mask or save.by_range[0])
+    if save.by_range[0] and inside is not None:
+        slope = _range_slope(codes, steps, inside, dac)
+    return _Encoded(codes, step, inside, slope)
+
+
+def encode(circuit: Circuit, x: Tensor, ranges: ConverterRanges) -> Tensor:
+    """See :meth:`cimsim.array.Array.encode`."""
+    dac, codes = circuit.dac, circuit.dac_codes(ranges)
+    assert dac is not None
+    assert codes is not None
+    return dac.encode(x / codes.size, want_inside=False)[0]
+
+
+def decode(codes: Tensor, like: Tensor) -> Tensor:
+    """See :meth:`cimsim.array.Array.decode`."""
+    return codes.to(like.dtype)
+
+
+def through_dac(
+    circuit: Circuit, dx: Tensor, x: Tensor | None, mask: Mask | None, ranges: ConverterRanges
+) -> Tensor:
+    """See :meth:`cimsim.array.Array.through_dac`."""
+    if x is None:
+        assert mask is not None
+        return dx * mask.unpack()
+    dac, codes = circuit.dac, circuit.dac_codes(ranges)
+    assert dac is not None
+    assert codes is not None
+    return dx * dac.inside(x / codes.size)
+
+
+def scatter_to_columns(
+    circuit: Circuit, dy: Tensor, mask: Mask | None, scale: Tensor | None
+) -> Tensor:
+    """See :meth:`cimsim.array.Array.scatter_to_columns`."""
+    slices = circuit.profile.array.slices
+    dz = circuit.tiling.scatter(dy)
+    if slices > 1:
+        dz = torch.cat([dz] * slices, dim=circuit.tiling.column_dim)
+    if mask is not None:
+        dz = dz * mask.unpack()
+    return dz if scale is None else dz * circuit.tiling.per_column(scale)
+
+
+def currents(
+    circuit: Circuit,
+    drive: Tensor,
+    chip: Chip,
+    gain: Tensor,
+    read_seed: int | None,
+    precision: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """See :meth:`cimsim.array.Array.currents`; ``precision`` is the dtype of the products."""
+    mapping, tiling = circuit.mapping, circuit.tiling
+    of_columns = gain = gain.expand(chip.scale.shape).unsqueeze(-1)
+    if mapping.reference:  # shared by the columns of a tile, each of which has its gain
+        gain = torch.cat((gain, torch.ones_like(gain[:, :1])), dim=1)
+    z = _products(circuit, drive, chip, gain, precision)
+    if read_seed is not None:
+        z = _with_read_noise(circuit, z, drive, chip, gain, read_seed)
+    own = tiling.per_column(of_columns.squeeze(-1))
+    if mapping.digital_offset:
+        middle = drive.new_full((tiling.tiles, 1, tiling.rows), mapping.digital_offset)
+        return z, tiling.product(drive, middle) * own
+    if not mapping.reference:
+        return z, None
+    columns = z.shape[tiling.column_dim] - 1
+    z, reference = z.split((columns, 1), dim=tiling.column_dim)
+    return z - reference * own, None
+
+
+def _products(
+    circuit: Circuit, drive: Tensor, chip: Chip, gain: Tensor, precision: torch.dtype | None
+) -> Tensor:
+    def product(u: Tensor, cells: Tensor) -> Tensor:
+        if precision is None:
+            return circuit.tiling.product(u, cells)
+        return circuit.tiling.product(u.to(precision), cells.to(precision)).to(drive.dtype)
+
+    if chip.gated_S is not None:
+        z = _gated(circuit, drive, chip.gated_S, gain)
+        return z if chip.straight is None else z + product(drive, chip.straight * gain)
+    # A shape's argument is the voltage over its full scale; bits of a serial DAC are at full scale.
+    full = 1 if circuit.dac is None or circuit.profile.dac.bit_serial else circuit.dac.levels
+    parts = [
+        product(drive, relative * gain)
+        if shape is None
+        else product(shape(drive / full), relative * (gain * full))
+        for shape, relative in chip.terms
+    ]
+    return sum(parts[1:], parts[0])
+
+
+def _gated(circuit: Circuit, bits: Tensor, g_S: Tensor, gain: Tensor) -> Tensor:
+    """Currents of gated cells: of the rows with positive inputs, minus those of the rows with
+    negative inputs.
+
+    A row is on for a time proportional to its input's magnitude. In the interval between two
+    successive magnitudes the same rows are on, so that each interval is one solution of the lines.
+    """
+    wires, mapping, tiling = circuit.profile.wires, circuit.mapping, circuit.tiling
+    assert wires is not None
+    rows = tiling.row_inputs(bits)
+    magnitudes = [m for m in rows.abs().unique().tolist() if m > 0]  # ascending
+    net_S: Tensor | None = None
+    for below, magnitude in pairwise([0.0, *magnitudes]):
+        for sign in (1, -1):
+            part_S = gated_currents(
+                rows * sign >= magnitude,
+                g_S,
+                r_bit_ohm=wires.strength * wires.r_bit_ohm,
+                r_sink_ohm=wires.strength * wires.r_sink_ohm,
+                r_supply_ohm=wires.strength * wires.r_supply_ohm,
+            )
+            part_S = part_S * ((magnitude - below) * sign)
+            net_S = part_S if net_S is None else net_S.add_(part_S)
+    if net_S is None:
+        return tiling.product(bits, g_S.new_zeros(g_S.shape[1:]).transpose(-1, -2))
+    net_uS = net_S.transpose(-1, -2) * 1e6
+    relative = mapping.signed(net_uS).sum(0)
+    if mapping.analog_offset:
+        relative = relative - rows.sum(-1).unsqueeze(1) * mapping.analog_offset
+    return tiling.from_columns(relative * gain, bits.shape)
+
+
+def _with_read_noise(
+    circuit: Circuit, z: Tensor, drive: Tensor, chip: Chip, gain: Tensor, read_seed: int
+) -> Tensor:
+    tiling = circuit.tiling
+    if chip.read_variance is not None:
+        # A chip of the kernels may have variances in bf16.
+        cells = chip.read_variance.to(drive.dtype)
+        variance = tiling.product(drive.square(), cells * gain.square())
+        sigma = variance.clamp_min_(0.0).sqrt_()  # fast convolutions can round below zero
+        z = _noisy(z, sigma, seed_for(read_seed, "cells"))
+    if chip.traps:
+        rows = tiling.row_inputs(drive)
+        for index, traps in enumerate(chip.traps):
+            draws = generator(read_seed, "telegraph", index, device=z.device)
+            steps = telegraph_currents(rows, traps, draws)
+            columns = steps.shape[1]
+            z.narrow(tiling.column_dim, 0, columns).add_(
+                tiling.from_columns(steps * gain[:, :columns], drive.shape)
+            )
+    return z
+
+
+def _digitized(
+    circuit: Circuit,
+    z: Tensor,
+    adc: Converter,
+    chip: Chip,
+    read_seed: int,
+    want_inside: bool,
+    drive_shape: torch.Size,
+    fitted_values: Tensor | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Codes of currents that are in ADC steps; and which of them did not saturate."""
+    tiling, model, errors = circuit.tiling, circuit.profile.adc, chip.adc
+    gain, offset = (
+        None if value is None else tiling.per_column(value)
+        for value in ((errors.gain, errors.offset) if errors is not None else (None, None))
+    )
+    z = distorted(z, model, adc.levels, gain, offset, circuit.profile.temperature_C)
+    if model.noise_of_range:
+        steps = z.new_tensor(model.noise_of_range * adc.levels)
+        z = _noisy(z, steps, seed_for(read_seed, "adc"))
+    table = fixed_table(model, z)
+    if fitted_values is not None:
+        table = CodeTable.nearest(fitted_values)
+    if table is not None:
+        u = z / adc.levels
+        inside = table.inside(u) if want_inside else None
+        return table.coded(u).mul_(adc.levels), inside
+    if errors is None or errors.thresholds is None:
+        return adc.encode(z, want_inside)
+    _, inside = adc.encode(z.clone(), want_inside)
+    codes = looked_up(tiling.by_column(z), errors.thresholds, adc.lowest)
+    return tiling.from_columns(codes, drive_shape), inside
+
+
+def _range_slope(codes: Tensor, steps: Tensor, inside: Tensor, converter: Converter) -> Tensor:
+    """``d(code * step) / d(range)`` of every value, straight through the rounding."""
+    return (codes - steps.where(inside, 0.0)) / converter.levels
+
+
+def _noisy(z: Tensor, sigma: Tensor, seed: int) -> Tensor:
+    return z.addcmul_(normal(z, seed), sigma)

@@ -1,0 +1,224 @@
+"""The CPU's back end: calls of ``kernels.cpp``, which is compiled on first use.
+
+:mod:`cimsim.kernels.build` compiles and caches the library; without a C++ compiler this back end is
+absent. Functions are documented in :class:`cimsim.kernels.types.ProgrammingBackend`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from cimsim.kernels.build import Build, load
+from cimsim.kernels.memory import scratch
+from cimsim.kernels.packing import PackedPhysics
+from cimsim.kernels.types import Cells, Codes, Dac, Draws, Lines, bytes_for_bits
+
+programs = True
+
+_POINTER = ctypes.c_void_p
+_INT = ctypes.c_int
+_LONG = ctypes.c_int64
+_SEED = ctypes.c_uint64
+_FLOAT = ctypes.c_float
+_SIGNATURES: dict[str, tuple[type, ...]] = {
+    "normal": (_POINTER, _LONG, _SEED, _INT),
+    "program": (
+        *(_POINTER, _POINTER, _INT, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER),
+        *(ctypes.c_double, _POINTER, _POINTER, _POINTER, _INT, _POINTER, _INT),
+    ),
+    "vjp_programming": (
+        *(_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, ctypes.c_double),
+        *(_POINTER, _POINTER, _POINTER, _POINTER, _FLOAT, _POINTER, _INT),
+    ),
+    "encode": (
+        *(_POINTER, _LONG, _POINTER, _FLOAT, _FLOAT, _POINTER, _POINTER, _INT, _POINTER, _POINTER),
+        _INT,
+    ),
+    "digitize": (
+        *(_POINTER, _POINTER, _INT, _POINTER, _POINTER, _FLOAT, _POINTER, _INT, _POINTER),
+        *(_POINTER, _FLOAT, _FLOAT, _FLOAT, _SEED, _SEED, _POINTER, _POINTER, _INT),
+    ),
+    "scatter_to_columns": (_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
+    "mask_gradient": (_POINTER, _POINTER, _POINTER, _LONG, _POINTER, _FLOAT, _FLOAT, _INT),
+    "fingerprint": (_POINTER, _LONG, _POINTER, _INT),
+}
+
+
+@lru_cache(maxsize=1)
+def build() -> Build:
+    """Load the kernels, compiled first if they are not in the cache; once per process."""
+    return load(_SIGNATURES)
+
+
+def _call(name: str, *arguments: object) -> None:
+    _functions()[name](*arguments, torch.get_num_threads())
+
+
+@lru_cache(maxsize=1)
+def _functions() -> dict[str, Callable[..., None]]:
+    library = build().library
+    return {name: getattr(library, f"cimsim_{name}") for name in _SIGNATURES}
+
+
+def _at(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+@lru_cache(maxsize=1)
+def variance_dtype() -> torch.dtype:
+    """See :meth:`cimsim.kernels.types.Backend.variance_dtype`."""
+    library = build().library
+    return torch.bfloat16 if library is not None and library.cimsim_has_bf16() else torch.float32
+
+
+def normal(out: Tensor, seed: int) -> None:
+    """See :meth:`cimsim.kernels.types.Backend.normal`."""
+    _call("normal", out.data_ptr(), out.numel(), seed)
+
+
+def program(
+    weight: Tensor,
+    scale: Tensor | None,
+    packed: PackedPhysics,
+    draws: Draws,
+    age_s: float,
+    want_slope: bool = False,
+    single_use: bool = False,
+) -> Cells:
+    """See :meth:`cimsim.kernels.types.ProgrammingBackend.program`."""
+    tiles, columns, rows = weight.shape
+    numbers, names = packed.numbers.buffer_info()[0], _flattened(draws)
+    find_scale = scale is None
+    scale = weight.new_empty(tiles, columns) if scale is None else scale.contiguous()
+    shape = (tiles, columns, rows)
+
+    def field(slot: str, dtype: torch.dtype) -> Tensor:
+        return scratch(slot, shape, dtype) if single_use else torch.empty(shape, dtype=dtype)
+
+    relative = field("relative", torch.float32)
+    slope = field("slope", torch.float32) if want_slope else None
+    wants_variance = packed.reads and not want_slope
+    variance = field("variance", variance_dtype()) if wants_variance else None
+    sums = weight.new_empty(2, tiles, columns, dtype=torch.float64) if packed.drifts else None
+    dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
+    _call(
+        "program",
+        *(weight.data_ptr(), scale.data_ptr(), find_scale, dims, numbers, *names, age_s),
+        *(relative.data_ptr(), _at(slope), *_variance(variance), _at(sums)),
+    )
+    return Cells(relative, scale, slope, variance, sums)
+
+
+def vjp_programming(
+    weight: Tensor,
+    cells: Cells | None,
+    packed: PackedPhysics,
+    draws: Draws,
+    age_s: float,
+    gradient: Tensor,
+    dac: Dac | None,
+    out: Tensor,
+) -> None:
+    """See :meth:`cimsim.kernels.types.ProgrammingBackend.vjp_programming`."""
+    tiles, columns, rows = weight.shape
+    numbers, names = packed.numbers.buffer_info()[0], _flattened(draws)
+    dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
+    scale = scratch("scale", (tiles, columns)) if cells is None else cells.scale
+    relative, slope = (None, None) if cells is None else (cells.relative, cells.slope)
+    _call(
+        "vjp_programming",
+        *(weight.data_ptr(), scale.data_ptr(), dims, numbers, *names, age_s),
+        *(_at(relative), _at(slope), gradient.data_ptr(), *_pointers(dac), out.data_ptr()),
+    )
+
+
+def _variance(field: Tensor | None) -> tuple[int | None, bool]:
+    return (None, False) if field is None else (field.data_ptr(), field.dtype == torch.bfloat16)
+
+
+def _pointers(dac: Dac | None) -> tuple[int | None, int]:
+    return (None, 1) if dac is None else (dac.full_scale.data_ptr(), dac.levels)
+
+
+def encode(
+    x: Tensor,
+    dac: Dac,
+    want_squares: bool = False,
+    want_stored: bool = False,
+    want_mask: bool = False,
+) -> Codes:
+    """See :meth:`cimsim.kernels.types.Backend.encode`."""
+    values = scratch("codes", tuple(x.shape))
+    squares = scratch("squares", tuple(x.shape), variance_dtype()) if want_squares else None
+    stored = torch.empty_like(x, dtype=dac.byte) if want_stored else None
+    mask = x.new_empty(bytes_for_bits(x.numel()), dtype=torch.uint8) if want_mask else None
+    _call(
+        "encode",
+        *(x.data_ptr(), x.numel(), *_pointers(dac), dac.lowest),
+        *(values.data_ptr(), *_variance(squares), _at(stored), _at(mask)),
+    )
+    return Codes(values, squares, stored, mask)
+
+
+def digitize(
+    z: Tensor,
+    variance: Tensor | None,
+    lines: Lines,
+    dac: Dac | None,
+    adc_full_scale: Tensor,
+    codes: tuple[int, int],
+    scale: Tensor,
+    bias: Tensor | None,
+    noise_steps: float,
+    seeds: tuple[int, int],
+    y: Tensor,
+    want_mask: bool,
+) -> Tensor | None:
+    """See :meth:`cimsim.kernels.types.Backend.digitize`."""
+    mask = z.new_empty(lines.mask_bytes, dtype=torch.uint8) if want_mask else None
+    _call(
+        "digitize",
+        *(z.data_ptr(), *_variance(variance), (_LONG * 6)(*lines), *_pointers(dac)),
+        *(adc_full_scale.data_ptr(), adc_full_scale.dim(), scale.data_ptr(), _at(bias), *codes),
+        *(noise_steps, *seeds, y.data_ptr(), _at(mask)),
+    )
+    return mask
+
+
+def scatter_to_columns(
+    dy: Tensor, mask: Tensor | None, lines: Lines, scale: Tensor | None, dz: Tensor
+) -> None:
+    """See :meth:`cimsim.kernels.types.Backend.scatter_to_columns`."""
+    _call(
+        "scatter_to_columns",
+        *(dy.data_ptr(), _at(mask), (_LONG * 6)(*lines), _at(scale), dz.data_ptr()),
+    )
+
+
+def mask_gradient(dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac) -> None:
+    """See :meth:`cimsim.kernels.types.Backend.mask_gradient`."""
+    _call(
+        "mask_gradient", dx.data_ptr(), _at(x), _at(mask), dx.numel(), *_pointers(dac), dac.lowest
+    )
+
+
+def fingerprint(values: Tensor) -> int:
+    """A 64-bit hash of the bytes of the contiguous ``values``, of any dtype."""
+    result = ctypes.c_uint64()
+    _call("fingerprint", values.data_ptr(), values.nbytes, ctypes.addressof(result))
+    return result.value
+
+
+def _flattened(draws: Draws) -> tuple[object, object, object]:
+    """The length of each sum, then the seeds and the sizes of all of them in a row."""
+    counts, parts = [len(each) for each in draws], [part for each in draws for part in each]
+    return (
+        (_LONG * max(1, len(counts)))(*counts),
+        (_SEED * max(1, len(parts)))(*(seed for seed, _ in parts)),
+        (_FLOAT * max(1, len(parts)))(*(size for _, size in parts)),
+    )
