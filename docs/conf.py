@@ -2,7 +2,10 @@
 
 import os
 import sys
+from functools import partialmethod
 from pathlib import Path
+
+from nbclient import NotebookClient
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS / "_ext"))
@@ -69,3 +72,6 @@ copybutton_exclude = ".linenos, .gp, .go"
 nb_execution_in_temp = True
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 os.environ |= {"BASH_ENV": str(DOCS / "_ext" / "plain.sh"), "OMP_NUM_THREADS": "1"}
+
+# The output of a command arrives in pieces of 100 bytes, which belong together.
+NotebookClient.__init__ = partialmethod(NotebookClient.__init__, coalesce_streams=True)
