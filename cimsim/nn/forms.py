@@ -63,8 +63,8 @@ def refuse_weight(weight: Tensor, name: str | None = None) -> None:
     where = "" if name is None else f"layer '{name}': "
     raise CimsimError(
         f"{where}its weight is {what}, and a chip is programmed with an ordinary dense tensor; "
-        "call cimsim.convert before weights are quantized, made sparse or sharded, or leave the layer "
-        "digital (keep_digital=)"
+        "call cimsim.convert before weights are quantized, made sparse or sharded, or leave the "
+        "layer digital (keep_digital=)"
     )
 
 
