@@ -28,12 +28,12 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from benchmarks.lines import versions
-from cimsim.analysis.plot import COLOURS, MARKERS, save
+from cimsim.analysis.figures.canvas import COLORS, MARKERS, save
+from cimsim.files import write_text
 from cimsim.quantizers import Uniform
 from cimsim.seeds import generator
 from cimsim.training.correctors import SMOOTHING, Corrector, Fogzo, Spsa
 from cimsim.training.data import load_data
-from cimsim.training.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 RANGES = (0.1, 0.5)  # of the two layers' weights
@@ -196,7 +196,7 @@ def _draw(axes: Axes, i: int, name: str, curves: Curves) -> None:
     long = name not in ARMS
     corrector = ARMS[name.removesuffix(", ten times the steps")]
     forwards = _cost(corrector) * np.arange(1, curves.shape[1] + 1) * EVERY
-    style = {"color": COLOURS[i % len(COLOURS)], "label": None if long else name}
+    style = {"color": COLORS[i % len(COLORS)], "label": None if long else name}
     marks = {"linestyle": "--"} if long else {"marker": MARKERS[i % len(MARKERS)], "markevery": 5}
     axes.plot(forwards, curves.mean(0), **style, **marks)
 

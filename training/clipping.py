@@ -27,9 +27,7 @@ def clip_weights(model: nn.Module, sigmas: float) -> None:
     for layer in analog_layers(model).values():
         if computed(layer) is not None:
             continue
-        rows_are_columns = (
-            type(layer).to_matrix is AnalogLayer.to_matrix
-        )  # shards hold rows
+        rows_are_columns = type(layer).to_matrix is AnalogLayer.to_matrix  # shards hold rows
         weight = layer.to_matrix(layer.weight if rows_are_columns else whole(layer.weight))
         rms = weight.flatten(1).square().mean(dim=1).sqrt()
         bound = sigmas * rms.view(-1, *[1] * (weight.dim() - 1))

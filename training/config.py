@@ -9,8 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cimsim.errors import CimsimError
+from cimsim.layer_options import parse_layers
 from cimsim.rule_names import described_rules, letter_of_rule
-from cimsim.training.layer_options import parse_layers
 from cimsim.training.manifest import has_sums, read_checked
 from cimsim.training.recipes import recipe
 from cimsim.units import parse_duration

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 
 from cimsim.analysis.cost.drive import IDEAL_BITS, without_sign
+from cimsim.analysis.cost.result import Counts
 from cimsim.analysis.cost.workload import AnalogWork
 from cimsim.circuits.converters import Converter
 from cimsim.circuits.mapping import Mapping
@@ -18,60 +18,6 @@ from cimsim.profile import (
     Profile,
     Replication,
 )
-
-
-@dataclass(frozen=True)
-class Counts:
-    """One analog layer's work for one inference.
-
-    Attributes:
-        macs: multiplications of a weight with an input, each with its addition.
-        vectors: input vectors.
-        pulses: times that every vector is sent: once, or bit by bit without the sign.
-        tiles: physical tiles, ``row_tiles`` (and groups of a convolution) times ``blocks``, of all
-            copies; copies of a layer that fills no tile share them.
-        row_tiles: tiles that a column's inputs are spread over.
-        blocks: tiles that the columns are spread over.
-        devices: cells that hold one digit of a weight, 2 for each pair.
-        cells: cells that hold weights or the reference, of all copies.
-        columns_per_adc: conversions that an ADC makes one after the other.
-        cell_reads: reads of one cell.
-        dac_conversions: of a row's input on a tile, every bit of a serial DAC on its own.
-        adc_conversions: of a column (a pair of columns is subtracted before); every slice and row
-            tile on its own, and every bit where bits are added up digitally.
-        shift_adds: additions that join slices and bits of one output on one tile.
-        adds: additions over row tiles, of biases, and what subtracts a digital reference.
-        multiplies: scales of columns.
-        buffer_bits: bits of inputs that are read for every vector, and of outputs written.
-        held_bits: bits of inputs that the layer's buffer holds.
-        copies: how often the layer is stored.
-        column_lines: columns that are read for every vector, on all tiles of one copy.
-        cycles: integrations of a column's charge for every vector; 0 where bits are added up
-            digitally.
-        integrations: the same for all columns and vectors.
-    """
-
-    macs: float
-    vectors: float
-    pulses: int
-    tiles: int
-    row_tiles: int
-    blocks: int
-    devices: int
-    cells: int
-    columns_per_adc: int
-    cell_reads: float
-    dac_conversions: float
-    adc_conversions: float
-    shift_adds: float
-    adds: float
-    multiplies: float
-    buffer_bits: float
-    held_bits: float
-    copies: int = 1
-    column_lines: int = 0
-    cycles: int = 0
-    integrations: float = 0
 
 
 def count(work: AnalogWork, profile: Profile) -> Counts:

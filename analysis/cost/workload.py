@@ -19,12 +19,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from cimsim.analysis.cost.drive import Drive, drive_of, nonnegative
+from cimsim.analysis.cost.result import OPS_PER_MAC
 from cimsim.array import Tiling
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, analog_layers, digital, evaluating
 from cimsim.profile import ArraySpec, Profile
-
-OPS_PER_MAC = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +118,7 @@ def workload_of(model: nn.Module, x: Tensor) -> Workload:
     """
     layers = analog_layers(model)
     if x.dim() == 0 or not len(x):
-        raise CimsimError("the cost of an inference wants a batch with at least one input")
+        raise CimsimError("the cost of an inference needs a batch with at least one input")
     seen: dict[str, _Seen] = {}
     with torch.no_grad(), evaluating(model), digital(model), _in_parts():
         with (

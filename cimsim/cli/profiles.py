@@ -128,10 +128,10 @@ def curves(
     ages = [parse_duration(text) for text in t.split(",")]
     rows = characteristics(device, targets, ages)
     if out is not None:
-        from cimsim.analysis.device_plot import draw_device
-        from cimsim.analysis.plot import save
+        from cimsim.analysis.figures.canvas import save
+        from cimsim.analysis.figures.profile_curves import draw_profile
 
-        save(draw_device(device, targets, ages), out)
+        save(draw_profile(device, targets, ages), out)
     if as_json:
         found = {"profile": device.name, "rows": [row._asdict() for row in rows]}
         console.say(json.dumps(found, indent=2))
@@ -228,8 +228,9 @@ def new(
     """
     from dataclasses import asdict
 
-    from cimsim.analysis.fit_plot import draw_fit
-    from cimsim.analysis.plot import save
+    from cimsim.analysis.figures.canvas import save
+    from cimsim.analysis.figures.fit import draw_fit
+    from cimsim.files import replacing
     from cimsim.fitting import (
         Reading,
         assignments,
@@ -238,7 +239,6 @@ def new(
         read_measurements,
     )
     from cimsim.profile import dump_profile, load_profile, profile_names
-    from cimsim.training.files import replacing
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise CimsimError(f"'{name}' is no name for a profile; use letters, digits, dots and -")
@@ -283,7 +283,7 @@ def new(
 
 def _refuse_other_pictures(figure: Figure, path: Path) -> None:
     """Refuse to overwrite pictures, unless they are those that a killed command has left."""
-    from cimsim.analysis.plot import save
+    from cimsim.analysis.figures.canvas import save
 
     present = [p for p in (path.with_suffix(".png"), path.with_suffix(".svg")) if p.exists()]
     if not present:
