@@ -54,7 +54,7 @@ class TrainConfig(BaseModel):
     )
     rule: str = Field(
         default="F",
-        description=f"backward rule of noise-aware training: {described_rules()}",
+        description=f"Backward rule of noise-aware training: {described_rules()}.",
     )
     objective: tuple[str, ...] = Field(
         default=(), description="Term of the loss, such as distill:temperature=4."

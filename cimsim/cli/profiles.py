@@ -178,7 +178,7 @@ def new(
         typer.Option(help="What separates values: a character, or tab.", show_default="found"),
     ] = None,
     decimal: Annotated[
-        str | None, typer.Option(help="Decimal mark: . or ,", show_default="found")
+        str | None, typer.Option(help="Decimal mark, . or a comma.", show_default="found")
     ] = None,
     encoding: Annotated[
         str | None,

@@ -13,6 +13,7 @@ import cimsim
 from cimsim.analysis import (
     Evaluation,
     ModelSubject,
+    ProcessEngine,
     Space,
     advise,
     attribute,
@@ -164,6 +165,7 @@ def test_results_are_kept_in_a_folder_and_reported(
 def test_what_cannot_be_is_refused_in_one_sentence(
     model: nn.Module, subject: ModelSubject, tmp_path: Path
 ) -> None:
+    workers = Evaluation(1, engine=ProcessEngine(2))
     for message, act in (
         ("give data='…'", lambda: ModelSubject(model, lambda m: 1.0, folder=tmp_path)),
         ("has no analog layers", lambda: ModelSubject(nn.Linear(2, 2), lambda m: 1.0)),
