@@ -297,15 +297,15 @@ class ModelSubject(Subject):
             scores = self._function(model)
         numbers = dict(scores) if isinstance(scores, Mapping) else {"score": scores}
         try:
-            found = {str(name): float(number) for name, number in numbers.items()}
+            result = {str(name): float(number) for name, number in numbers.items()}
         except (TypeError, ValueError):
-            found = {}
-        if not found:
+            result = {}
+        if not result:
             raise CimsimError(
                 "the scoring function must return a number or a mapping of names to numbers, not "
                 f"{type(scores).__name__}"
             )
-        return found
+        return result
 
     def inputs(self, count: int, device: torch.device | str = "cpu") -> Tensor:
         """See :class:`Subject`."""

@@ -1,4 +1,4 @@
-"""How often each part of a chip does its work in one inference."""
+"""Operations of each part of a chip in one inference."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cimsim.profile import (
 
 
 def count(work: AnalogWork, profile: Profile) -> Counts:
-    """What ``work`` takes on the device of ``profile``.
+    """Count the operations of ``work`` on ``profile``.
 
     Tiles are those of :func:`cimsim.array.occupancy.occupancy`: rows dealt out over tiles, columns
     and their slices over blocks, each with a reference column where cells hold one.
@@ -86,15 +86,15 @@ def _cycles(accumulation: AnalogAccumulation | DigitalAccumulation, pulses: int)
 
 
 def _copies(replication: Replication, vectors: float) -> int:
-    """How often a layer is stored that takes ``vectors`` for one inference."""
-    wanted = replication.copies
+    """The number of copies of a layer that takes ``vectors`` for one inference."""
+    copies = replication.copies
     if replication.vectors_per_copy is not None:
-        wanted = max(wanted, math.ceil(vectors / replication.vectors_per_copy))
-    return max(1, min(wanted, math.ceil(vectors)))
+        copies = max(copies, math.ceil(vectors / replication.vectors_per_copy))
+    return max(1, min(copies, math.ceil(vectors)))
 
 
 def _tiles(copies: int, tiles: int, rows: int, columns: int, profile: Profile) -> int:
-    """Tiles of all copies; those of a layer that lies on one tile share tiles, along a diagonal."""
+    """Tiles of all copies; copies of a layer that fits on one tile share it, along a diagonal."""
     array, mapping = profile.array, Mapping(profile.cell, profile.array)
     if tiles > 1:
         return copies * tiles

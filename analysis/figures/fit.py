@@ -18,7 +18,7 @@ _GREY = "#888888"
 _BEYOND = 1.6
 
 
-def draw_fit(name: str, found: Measurements, fit: DeviceFit) -> Figure:
+def draw_fit(name: str, data: Measurements, fit: DeviceFit) -> Figure:
     """Draw programming error, change with time and read noise.
 
     Data are grey, the fit is in color, bars are two standard errors, crosses and triangles are
@@ -26,8 +26,8 @@ def draw_fit(name: str, found: Measurements, fit: DeviceFit) -> Figure:
     """
     figure = new_figure(9.0, 6.6)
     (error, spread), (change, read) = figure.subplots(2, 2)
-    found = found.where(~np.isin(found.line, [read.line for read in fit.left_out]))
-    _errors(error, found, fit)
+    data = data.where(~np.isin(data.line, [read.line for read in fit.left_out]))
+    _errors(error, data, fit)
     _bars(spread, fit.targets_uS, fit.sigma_uS, 0, f"after {format_duration(fit.fresh_s)}")
     for index, later in enumerate(fit.changes, start=1):
         age = format_duration(later.time_s)
@@ -37,10 +37,10 @@ def draw_fit(name: str, found: Measurements, fit: DeviceFit) -> Figure:
     spread.set_ylim(bottom=0)
     if fit.changes:
         change.axhline(0.0, color=_GREY, linewidth=0.8)
-        _changes(change, found, fit)
+        _changes(change, data, fit)
     change.set(title="Mean change since programming", ylabel="Change (µS)")
     if fit.read_at_uS is not None and fit.read_sigma_uS is not None:
-        _reads(read, found)
+        _reads(read, data)
         _bars(read, fit.read_at_uS, fit.read_sigma_uS, 0, "fit")
         read.set_ylim(bottom=0)
     read.set(title="Read noise", ylabel="Spread of one read (µS)")
@@ -53,7 +53,7 @@ def draw_fit(name: str, found: Measurements, fit: DeviceFit) -> Figure:
         style(axes)
         _legend(axes)
     apart = f", {len(fit.left_out)} of them left out" if fit.left_out else ""
-    title = f"{name}: {fit.cells} cells, {fit.reads} reads of {found.file}{apart}"
+    title = f"{name}: {fit.cells} cells, {fit.reads} reads of {data.file}{apart}"
     figure.suptitle(title, fontsize=12)
     return figure
 
@@ -76,11 +76,11 @@ def _legend(axes: Axes) -> None:
     )
 
 
-def _errors(axes: Axes, found: Measurements, fit: DeviceFit) -> None:
-    """Every fresh value against its target, with the fitted mean and spread."""
-    fresh = np.flatnonzero(found.time_s == found.time_s.min())
-    targets = found.target_uS[fresh]
-    _dots(axes, _beside(targets, fit), found.measured_uS[fresh] - targets, "measured")
+def _errors(axes: Axes, data: Measurements, fit: DeviceFit) -> None:
+    """Draw every fresh value against its target, with the fitted mean and spread."""
+    fresh = np.flatnonzero(data.time_s == data.time_s.min())
+    targets = data.target_uS[fresh]
+    _dots(axes, _beside(targets, fit), data.measured_uS[fresh] - targets, "measured")
     bias = np.array([estimate.value for estimate in fit.bias_uS])
     sigma = np.array([estimate.value for estimate in fit.sigma_uS])
     axes.plot(fit.targets_uS, bias, color=COLORS[0], label="mean")
@@ -117,25 +117,25 @@ def _left_out(axes: Axes, fit: DeviceFit) -> None:
             axes.plot(*np.unique(at, axis=1), marker, color=COLORS[1], markersize=5, label=label)
 
 
-def _changes(axes: Axes, found: Measurements, fit: DeviceFit) -> None:
-    """How far each cell went by the last time, where cells have names."""
-    if found.cell is None:
+def _changes(axes: Axes, data: Measurements, fit: DeviceFit) -> None:
+    """Draw the change of each cell until the last time, if cells have names."""
+    if data.cell is None:
         return
-    places = found.places()
+    places = data.places()
     last_s = fit.changes[-1].time_s
     for index, target in enumerate(fit.targets_uS):
-        fresh, last = (found.by_cell(places[target, t]) for t in (fit.fresh_s, last_s))
+        fresh, last = (data.by_cell(places[target, t]) for t in (fit.fresh_s, last_s))
         _, before, now = np.intersect1d(fresh.cell, last.cell, return_indices=True)
         moved = last.mean_uS[now] - fresh.mean_uS[before]
         label = None if index else f"cells, {format_duration(last_s)}"
         _dots(axes, _beside(np.full(len(moved), target), fit), moved, label, len(fit.targets_uS))
 
 
-def _reads(axes: Axes, found: Measurements) -> None:
-    """Spread of the reads of each cell and time."""
-    places = found.places()
+def _reads(axes: Axes, data: Measurements) -> None:
+    """Draw the spread of the reads of each cell and time."""
+    places = data.places()
     for index, rows in enumerate(places.values()):
-        cells = found.by_cell(rows)
+        cells = data.by_cell(rows)
         several = cells.reads > 1
         spread = np.sqrt(cells.squares_uS2[several] / (cells.reads[several] - 1))
         _dots(axes, cells.mean_uS[several], spread, None if index else "cells", len(places))

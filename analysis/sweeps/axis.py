@@ -45,7 +45,7 @@ class Axis:
         key: ``noise`` (factor on every random effect of the profile), ``time`` (age of the chip in
             seconds), ``cycle`` (how often the chip was written before) or a dotted key of the
             profile such as ``adc.bits``.
-        values: the levels in the order they were asked for, without repetitions.
+        values: the levels in their order, without repetitions.
     """
 
     key: str
@@ -74,7 +74,7 @@ class Axis:
         return suffix if suffix in UNITS and suffix != self.key else ""
 
     def format(self, level: Level) -> str:
-        """One level as people write it: ``1 h``, ``ideal``, ``0.25``."""
+        """Format one level for people: ``1 h``, ``ideal``, ``0.25``."""
         if level is None:
             return IDEAL
         if self.key == "time":
@@ -169,11 +169,11 @@ def parse_axis(text: str) -> Axis:
     """
     key, equals, levels = (part.strip() for part in text.partition("="))
     if not equals:
-        raise CimsimError(f"'{text}' names no levels; write name=levels, such as {EXAMPLES}")
+        raise CimsimError(f"'{text}' has no levels; write name=levels, such as {EXAMPLES}")
     _check_key(key, text)
     read = _READERS.get(key, _scalar)
     try:
-        values = _span(levels, read) if ":" in levels else _listed(levels, read)
+        values = _range(levels, read) if ":" in levels else _listed(levels, read)
         if key == "noise":
             _check_noise(values)
         if key == "cycle":
@@ -202,11 +202,11 @@ def _check_noise(factors: list[Level]) -> None:
 def _listed(levels: str, read: Callable[[str], Level]) -> list[Level]:
     words = [word.strip() for word in levels.split(",")]
     if not all(words):
-        raise CimsimError("a level is empty; separate the levels by single commas, such as 0,1,2")
+        raise CimsimError("a level is empty; separate levels by single commas, such as 0,1,2")
     return [read(word) for word in words]
 
 
-def _span(levels: str, read: Callable[[str], Level]) -> list[Level]:
+def _range(levels: str, read: Callable[[str], Level]) -> list[Level]:
     words = [word.strip() for word in levels.split(":")]
     if len(words) != 3 or not all(words):
         raise CimsimError("a range is start:stop:step, such as 0:2:0.25")
@@ -217,7 +217,7 @@ def _span(levels: str, read: Callable[[str], Level]) -> list[Level]:
     if step == 0:
         raise CimsimError("the step of a range must not be 0")
     if (stop - start) * step < 0:
-        raise CimsimError(f"steps of {words[2]} never lead from {words[0]} to {words[1]}")
+        raise CimsimError(f"steps of {words[2]} do not lead from {words[0]} to {words[1]}")
     steps = (stop - start) / step
     if steps >= MAX_LEVELS:
         raise CimsimError(

@@ -1,4 +1,4 @@
-"""Where the levels of an axis stand in a plot, and which of them are named."""
+"""Positions of the levels of an axis in a figure, and its ticks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Scale:
         positions: level to x.
         ticks: x and text of each named tick; empty leaves the choice to matplotlib.
         log: whether x is logarithmic.
-        joined: whether neighbouring levels may be joined by a line; not so for words.
+        joined: whether neighboring levels may be joined by a line; False for words.
     """
 
     positions: dict[Level, float]
@@ -33,7 +33,7 @@ class Scale:
 
 
 def scale_of(axis: Axis, levels: Iterable[Level]) -> Scale:
-    """A scale that holds all ``levels``: time is logarithmic, words are evenly spaced."""
+    """Return a scale for all ``levels``: time is logarithmic, words are evenly spaced."""
     different = list(dict.fromkeys(levels))
     if any(isinstance(level, str) for level in different):
         places = {level: float(place) for place, level in enumerate(different)}
@@ -45,7 +45,7 @@ def scale_of(axis: Axis, levels: Iterable[Level]) -> Scale:
         return Scale(places, _named_times(axis, places), log=True, joined=joined)
     places = {number: number for number in numbers}
     if None in different:
-        # "ideal" has no number; it stands one usual step beyond the largest.
+        # "ideal" has no number; it is placed one usual step beyond the largest.
         places[None] = numbers[-1] + _usual_step(numbers) if numbers else 0.0
     log = None not in different and _spans_decades(numbers)
     by_itself = joined and axis.unit != "bits" and None not in different
@@ -57,7 +57,7 @@ def _places_of_times(times: Sequence[float]) -> dict[Level, float]:
     positive = [time for time in times if time > 0]
     places: dict[Level, float] = {time: time for time in positive}
     if positive and len(positive) < len(times):
-        # A logarithmic axis holds no zero; it stands a little to the left of the first time.
+        # A logarithmic axis has no zero; it is placed a little to the left of the first time.
         places[0.0] = positive[0] / max(10.0, (positive[-1] / positive[0]) ** 0.15)
     elif not positive:
         places[0.0] = 1.0
@@ -69,16 +69,16 @@ def _named_times(axis: Axis, places: dict[Level, float]) -> tuple[tuple[float, s
         return _named(axis, places, log=True)
     ends = sorted(places.values())
     usual = [parse_duration(time) for time in _TIMES]
-    shown: dict[Level, float] = {time: time for time in usual if ends[0] <= time <= ends[-1]}
+    usual_places: dict[Level, float] = {time: time for time in usual if ends[0] <= time <= ends[-1]}
     if 0.0 in places:
-        shown[0.0] = places[0.0]
-    return _named(axis, shown if len(shown) > 2 else places, log=True)
+        usual_places[0.0] = places[0.0]
+    return _named(axis, usual_places if len(usual_places) > 2 else places, log=True)
 
 
 def _named(
     axis: Axis, places: dict[Level, float], log: bool = False
 ) -> tuple[tuple[float, str], ...]:
-    """The ends and as many levels between them as have room for their text."""
+    """Ticks at the ends and at as many levels between them as fit."""
     order = sorted(places, key=lambda level: places[level])
     heights = [math.log(places[level]) if log else places[level] for level in order]
     room = _CLEARANCE * (heights[-1] - heights[0])

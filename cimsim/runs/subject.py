@@ -67,19 +67,19 @@ class RunSubject(Subject):
             CimsimError: if it is missing, or is not the one of the training.
         """
         run, source = self.run, (self.run.config.data, self._data_dir)
-        found = _loaded.get(source)
-        if found is None and "data" in vars(run) and run.data_dir == self._data_dir:
-            found = run.data
-        if found is None:
-            found = load_data(*source, self._download)
-        _loaded[source] = run.data = found
+        data = _loaded.get(source)
+        if data is None and "data" in vars(run) and run.data_dir == self._data_dir:
+            data = run.data
+        if data is None:
+            data = load_data(*source, self._download)
+        _loaded[source] = run.data = data
         run.data_dir = self._data_dir
-        if found.fingerprint != run.result.get("data_fingerprint", found.fingerprint):
+        if data.fingerprint != run.result.get("data_fingerprint", data.fingerprint):
             raise CimsimError(
-                f"{run.path}: was trained on other {found.name} data than those found now; "
+                f"{run.path}: was trained on other {data.name} data than those found now; "
                 "give the folder of the right ones with --data-dir"
             )
-        return found
+        return data
 
     @property
     def data(self) -> str:

@@ -59,7 +59,7 @@ def test_without_a_run(cimsim: Command) -> None:
     assert code == 0, err
     assert "uniform weights and inputs" in out
     assert "640,000" in out  # 25 x 25 places, 16 inputs, 64 outputs
-    assert "note: generic-gaussian says nothing about cost" in err
+    assert "note: generic-gaussian has no cost section" in err
     code, out, err = cimsim(
         "cost", "--profile", "pcm-ibm-2020", "--model", "gpt", "--input", "64", "--classes", "65"
     )
