@@ -16,8 +16,8 @@ from .studies.budget import Budget as Budget
 from .studies.budget import budget as budget
 from .studies.chip_yield import ChipYield as ChipYield
 from .studies.chip_yield import chip_yield as chip_yield
+from .studies.designs import Space as Space
 from .studies.explore import Exploration as Exploration
-from .studies.explore import Space as Space
 from .studies.explore import explore as explore
 from .studies.heat_map import Map as Map
 from .studies.heat_map import metric_map as metric_map

@@ -26,7 +26,7 @@ from cimsim.analysis.report.blocks import (
 )
 from cimsim.analysis.report.per_run import UNFIT, cannot_be_shown
 from cimsim.analysis.report.sections import all_parts
-from cimsim.analysis.studies.explore import subject_names
+from cimsim.analysis.studies.designs import subject_names
 from cimsim.analysis.subjects import Subject
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError

@@ -13,14 +13,8 @@ import torch
 from cimsim.analysis.cost import cost_of, workload_of
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.figures.canvas import save
-from cimsim.analysis.studies.explore import (
-    OBJECTIVES,
-    STUDY,
-    DesignAxis,
-    Exploration,
-    Space,
-    explore,
-)
+from cimsim.analysis.studies.designs import OBJECTIVES, DesignAxis, Space
+from cimsim.analysis.studies.explore import STUDY, Exploration, explore
 from cimsim.analysis.study import as_json, write_result
 from cimsim.analysis.subjects import Subject
 from cimsim.analysis.sweeps.axis import parse_axis
