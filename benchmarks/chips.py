@@ -22,10 +22,10 @@ import cimsim
 from benchmarks.speed import processor
 from benchmarks.workloads import WORKLOADS
 from cimsim import kernels
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.sweep import sweep
+from cimsim.analysis.sweeps.axis import parse_axis
+from cimsim.analysis.sweeps.sweep import sweep
+from cimsim.files import write_text
 from cimsim.training.config import make_config
-from cimsim.training.files import write_text
 from cimsim.training.fit import fit
 from cimsim.training.run import Run
 

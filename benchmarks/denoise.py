@@ -3,7 +3,7 @@
     python -m benchmarks.denoise [--epochs 15] [--seeds 0,1,2,3,4] [--runs runs/denoise]
 
 Digits and the small MLP on a device with a coarse, saturating converter and mild weight noise
-(``benchmarks/devices/read-out.yaml``): three ways to train, each without and with the ridge
+(``benchmarks/devices/readout.yaml``): three ways to train, each without and with the ridge
 regression of the digital answer on the column's output, evaluated on the same unseen chips.
 """
 
@@ -13,9 +13,9 @@ import argparse
 from pathlib import Path
 
 from benchmarks.lines import Lines, versions
-from cimsim.analysis.compare import Arm, compare, markdown
-from cimsim.analysis.levels import parse_axis
-from cimsim.training.files import write_text
+from cimsim.analysis.sweeps.axis import parse_axis
+from cimsim.files import write_text
+from cimsim.runs.compare import Arm, compare, markdown
 
 HERE = Path(__file__).parent
 AXIS = parse_axis("noise=0,0.5,1,2")
@@ -42,7 +42,7 @@ def main() -> None:
     outcomes = compare(
         arms,
         {
-            "profile": str(HERE / "devices" / "read-out.yaml"),
+            "profile": str(HERE / "devices" / "readout.yaml"),
             "epochs": given.epochs,
             "lr": 0.003,
         },
@@ -57,7 +57,7 @@ def main() -> None:
         f"    python -m benchmarks.denoise --epochs {given.epochs} --seeds {given.seeds}",
         "",
         "Digits, the small MLP, 4-bit ADC that saturates at the signal's spread, 5 % weight noise "
-        f"(`read-out.yaml`), {given.epochs} epochs. Accuracy in % on 10 unseen chips: mean ± "
+        f"(`readout.yaml`), {given.epochs} epochs. Accuracy in % on 10 unseen chips: mean ± "
         "standard error over seeds (or chips, the larger), worst chip in brackets. Noise is a "
         "factor on the device's own.",
         "",

@@ -5,9 +5,9 @@
 
 A 784-10-10 network (7,960 parameters) on MNIST whose weights have 2 bits of a fixed scale. Trained
 by the straight-through estimator, by n-SPSA and by FOGZO, each with Adam and with momentum at the
-best of three rates (cosine decay). The loss is that of the quantised network on 10,000 training
+best of three rates (cosine decay). The loss is that of the quantized network on 10,000 training
 images. A backward pass counts as two forwards. ``--many`` adds n-SPSA with n = 7,960, one pair of
-forwards for each parameter, as the published comparison does, with one seed and the optimiser and
+forwards for each parameter, as the published comparison does, with one seed and the optimizer and
 rate that were best for n = 100 (about two seconds a step). ``--long`` also gives the cheap methods
 ten times the steps (an hour on one thread). What is finished is kept in ``--runs``.
 """
@@ -28,12 +28,12 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from benchmarks.lines import versions
-from cimsim.analysis.plot import COLOURS, MARKERS, save
+from cimsim.analysis.figures.canvas import COLORS, MARKERS, save
+from cimsim.files import write_text
 from cimsim.quantizers import Uniform
 from cimsim.seeds import generator
 from cimsim.training.correctors import SMOOTHING, Corrector, Fogzo, Spsa
 from cimsim.training.data import load_data
-from cimsim.training.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 RANGES = (0.1, 0.5)  # of the two layers' weights
@@ -43,7 +43,7 @@ OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, float], tuple
     "Adam": (torch.optim.Adam, {}, (0.001, 0.003, 0.01)),
     "momentum 0.9": (torch.optim.SGD, {"momentum": 0.9}, (0.01, 0.03, 0.1)),
 }
-Tuning = tuple[str, float]  # an optimiser and its rate
+Tuning = tuple[str, float]  # an optimizer and its rate
 TUNINGS = [[(name, rate) for rate in rates] for name, (_, _, rates) in OPTIMIZERS.items()]
 Curves: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"  # [seeds, steps / EVERY]
 
@@ -147,7 +147,7 @@ def main() -> None:
         long = f"{name}, ten times the steps"
         rows.append(_row(long, name, [found]))
         _draw(axes, list(ARMS).index(name), long, found[1])
-    axes.set(xscale="log", xlabel="Forward passes", ylabel="Training loss of the quantised network")
+    axes.set(xscale="log", xlabel="Forward passes", ylabel="Training loss of the quantized network")
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
@@ -161,7 +161,7 @@ def main() -> None:
         "",
         f"784-10-10 network (7,960 parameters), MNIST, 2-bit weights of the fixed ranges {RANGES}, "
         f"{given.steps} steps of {BATCH} images, rate with cosine decay; training loss, mean ± "
-        "standard error over seeds, with each optimiser at the best of three rates"
+        "standard error over seeds, with each optimizer at the best of three rates"
         + (" (two of them for the long trainings)" if given.long else "")
         + (", n = 7,960 at that of n = 100" if given.many else "")
         + ".",
@@ -196,7 +196,7 @@ def _draw(axes: Axes, i: int, name: str, curves: Curves) -> None:
     long = name not in ARMS
     corrector = ARMS[name.removesuffix(", ten times the steps")]
     forwards = _cost(corrector) * np.arange(1, curves.shape[1] + 1) * EVERY
-    style = {"color": COLOURS[i % len(COLOURS)], "label": None if long else name}
+    style = {"color": COLORS[i % len(COLORS)], "label": None if long else name}
     marks = {"linestyle": "--"} if long else {"marker": MARKERS[i % len(MARKERS)], "markevery": 5}
     axes.plot(forwards, curves.mean(0), **style, **marks)
 

@@ -40,9 +40,9 @@ from scipy.optimize import least_squares, nnls
 
 import cimsim
 from benchmarks.lines import versions
-from cimsim.analysis.plot import COLOURS, MARKERS, save
+from cimsim.analysis.figures.canvas import COLORS, MARKERS, save
+from cimsim.files import write_text
 from cimsim.training.activation_checkpointing import recompute
-from cimsim.training.files import write_text
 from cimsim.training.models.gpt import GPT
 
 RESULTS = Path(__file__).parent / "results"
@@ -337,8 +337,8 @@ def draw(rows: list[Row], laws: dict[str, Law]) -> Figure:
             (left, [row.peak_bytes / 1e9 for row in mine], memory),
             (right, [1e3 * row.seconds / tokens for row in mine], times),
         ):
-            style = {"color": COLOURS[at], "marker": MARKERS[at], "ls": "none", "markersize": 6}
-            axes.plot(parameters, fitted, color=COLOURS[at], ls="--", lw=1)
+            style = {"color": COLORS[at], "marker": MARKERS[at], "ls": "none", "markersize": 6}
+            axes.plot(parameters, fitted, color=COLORS[at], ls="--", lw=1)
             axes.plot(parameters[: len(mine)], found, label=arm, **style)
             carried_on = parameters[len(mine) :], fitted[len(mine) :]
             axes.plot(*carried_on, markerfacecolor="white", **style)

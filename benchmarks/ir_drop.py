@@ -29,8 +29,8 @@ import scipy.sparse.linalg
 import torch
 
 from cimsim.circuits import approximate_effective_conductance, effective_conductance
+from cimsim.files import write_text
 from cimsim.training.environment import environment
-from cimsim.training.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = {64: 15, 128: 9, 256: 3}
@@ -217,7 +217,7 @@ def _markdown(rows: list[Row], with_badcrossbar: bool) -> str:
         f"Milliseconds per n x n crossbar, median of interleaved runs ({_runs(sizes)}), one "
         f"thread. Cells of {1e6 * G_MIN_S:g} to {1e6 * G_MAX_S:g} µS, {WIRE_OHM:g} ohm for each "
         "segment. In brackets how many times as fast as SuperLU for all of `G_eff` (SciPy's `splu` "
-        "of the nodal equations, minimum-degree ordering, one factorisation and n right-hand "
+        "of the nodal equations, minimum-degree ordering, one factorization and n right-hand "
         "sides). `G_eff` is found once per programming; after that a batch of inputs is one matrix "
         "product, while what is solved for one vector is solved again for the next.",
         "",

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.lines import Lines, versions
+from cimsim.files import write_text
 from cimsim.nn import analog_layers, digital
+from cimsim.nn.scoring import evaluate
 from cimsim.quantizers import Uniform
 from cimsim.training.config import make_config
 from cimsim.training.data import DataSet, load_data
-from cimsim.training.evaluate import evaluate
-from cimsim.training.files import write_text
 from cimsim.training.fit import fit
 from cimsim.training.objectives.lotion import rounding_variance
 from cimsim.training.run import Run
@@ -52,7 +52,7 @@ def main() -> None:
         + (f" --data-dir DIR --epochs {given.epochs}" if given.data_dir is not None else ""),
         "",
         f"Linear regression, d = {DIMENSION}, eigenvalues of the covariance k^-{POWER}, {BITS}-bit "
-        "weights with one scale (largest magnitude), Adam from the unquantised optimum, "
+        "weights with one scale (largest magnitude), Adam from the unquantized optimum, "
         f"{STEPS} steps. Loss of the rounded weights, mean ± standard error over {given.seeds} "
         "seeds, with the rate and the weight that were best on average.",
         "",

@@ -2,7 +2,7 @@
 
     python -m benchmarks.low_bits --data-dir DIR [--epochs 2] [--seeds 2] [--runs runs/low-bits]
 
-The library's GPT (4 blocks of width 128) with every linear layer quantised but the head; no device.
+The library's GPT (4 blocks of width 128) with every linear layer quantized but the head; no device.
 Validation loss in nats per character, its curve over epochs, and whether any step was not finite.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 
 from benchmarks.lines import Lines, versions
 from cimsim.errors import CimsimError
+from cimsim.files import write_text
 from cimsim.training.config import make_config
-from cimsim.training.files import write_text
 from cimsim.training.fit import fit
 
 RESULTS = Path(__file__).parent / "results"
@@ -87,13 +87,13 @@ def main() -> None:
         f"--seeds {given.seeds}",
         "",
         "tiny-shakespeare, 0.82 million parameters, windows of 64 characters, batch 32, AdamW "
-        "0.002 with cosine decay; all linear layers but the head quantised. Validation loss in "
+        "0.002 with cosine decay; all linear layers but the head quantized. Validation loss in "
         "nats per character (mean ± standard error over seeds), training loss of each epoch, "
         "seconds an epoch. The published figures (C4 accuracy of a model a thousand times as "
         "large: 0.3751 affine, 0.3547 linear, 0.3399 STE at A1W1) are of another task; what can be "
         "compared is the order.",
         "",
-        "| quantised | validation loss | training loss by epoch | s an epoch |",
+        "| quantized | validation loss | training loss by epoch | s an epoch |",
         "|---|---|---|---|",
         *rows,
         "",

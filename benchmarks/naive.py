@@ -1,10 +1,10 @@
 """What a researcher writes first: noise-aware layers in plain autograd, to compare with.
 
 The work is that of the profile ``generic-gaussian``: inputs and column outputs on 8 bits, weight
-noise of 3 % of the largest weight drawn anew at every forward, read-out noise of 1 % of the ADC's
+noise of 3 % of the largest weight drawn anew at every forward, readout noise of 1 % of the ADC's
 range, tiles of 512 inputs whose columns are converted one by one and summed. Convolutions unfold
 their input. ``Naive`` learns its ranges, as rounding passed straight through allows; ``NaiveFused``
-holds them fixed and uses torch's own fused fake quantisation.
+holds them fixed and uses torch's own fused fake quantization.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Naive(nn.Module):
         self.dac_range = nn.Parameter(torch.tensor(float("nan")))
         self.adc_range = nn.Parameter(torch.tensor(float("nan")))
 
-    def quantise(self, x: Tensor, full_scale: Tensor) -> Tensor:
+    def quantize(self, x: Tensor, full_scale: Tensor) -> Tensor:
         """Clip and round, the rounding passed straight through."""
         step = full_scale / LEVELS
         codes = (x / step).clamp(-LEVELS, LEVELS)
@@ -57,7 +57,7 @@ class Naive(nn.Module):
             x = x.transpose(1, 2)
         if self.dac_range.isnan():
             self.dac_range.data.copy_(3 * x.std())
-        x = self.quantise(x, self.dac_range)
+        x = self.quantize(x, self.dac_range)
         w = self.weight.flatten(1)
         noise = WEIGHT_NOISE * w.detach().abs().max() * torch.randn_like(w)
         w = w + noise
@@ -68,7 +68,7 @@ class Naive(nn.Module):
             if self.adc_range.isnan():
                 self.adc_range.data.copy_(4 * z.std())
             z = z + READ_NOISE * self.adc_range.detach() * torch.randn_like(z)
-            total = total + self.quantise(z, self.adc_range)
+            total = total + self.quantize(z, self.adc_range)
         assert isinstance(total, Tensor)
         if self.bias is not None:
             total = total + self.bias
@@ -79,9 +79,9 @@ class Naive(nn.Module):
 
 
 class NaiveFused(Naive):
-    """The same with torch's fused fake quantisation, whose ranges are not learned."""
+    """The same with torch's fused fake quantization, whose ranges are not learned."""
 
-    def quantise(self, x: Tensor, full_scale: Tensor) -> Tensor:
+    def quantize(self, x: Tensor, full_scale: Tensor) -> Tensor:
         """Clip and round, the rounding passed straight through."""
         zero = torch.zeros(1, dtype=torch.int32)
         step = full_scale.detach().view(1) / LEVELS

@@ -1,6 +1,6 @@
 """Other simulators set to the work of ``generic-gaussian``, those of them that are installed.
 
-8-bit DAC and ADC, 3 % weight noise, read-out noise, tiles of 512 inputs; see each function for
+8-bit DAC and ADC, 3 % weight noise, readout noise, tiles of 512 inputs; see each function for
 where a tool cannot do that. None of them is needed, or installed by cimsim.
 """
 

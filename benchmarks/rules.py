@@ -18,12 +18,13 @@ import math
 from pathlib import Path
 
 from benchmarks.lines import Lines, versions
-from cimsim.analysis.compare import Arm, Outcome, compare, markdown
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.plot import draw, save
-from cimsim.analysis.stats import Summary
+from cimsim.analysis.figures.canvas import save
+from cimsim.analysis.figures.curves import draw
+from cimsim.analysis.sweeps.axis import parse_axis
+from cimsim.analysis.sweeps.stats import Summary
+from cimsim.files import write_text
+from cimsim.runs.compare import Arm, Outcome, compare, markdown
 from cimsim.training.device import working_device
-from cimsim.training.files import write_text
 
 HERE = Path(__file__).parent
 AXIS = parse_axis("noise=0,0.5,1,1.5")
@@ -32,7 +33,7 @@ TIMES = (0.7, 1.0, 1.4, 2.0)
 # Of each regime: its device, the noise of the standard training, and what all its arms share.
 REGIMES: dict[str, tuple[str, float, dict[str, object]]] = {
     "W": (str(HERE / "devices" / "weight-noise.yaml"), 0.12, {}),
-    "R": (str(HERE / "devices" / "read-out.yaml"), 0.05, {}),
+    "R": (str(HERE / "devices" / "readout.yaml"), 0.05, {}),
     "M": ("mismatch", 0.06, {"clip_sigma": 0.0}),
 }
 _TASKS = {False: "Fashion-MNIST, 493,642-parameter CNN", True: "CIFAR-10, ResNet-20"}
@@ -127,7 +128,7 @@ def _write(sections: list[str], given: argparse.Namespace) -> None:
 
 
 def _worse_standards(outcomes: list[Outcome]) -> list[str]:
-    """All standard trainings but the best: more curves than colours are not told apart."""
+    """All standard trainings but the best: more curves than colors are not told apart."""
     at = AXIS.values.index(1.0)
     standards = [o for o in outcomes if o.arm.name.startswith("standard")]
     standards.sort(key=lambda outcome: outcome.points[at].mean)

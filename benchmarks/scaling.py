@@ -25,8 +25,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 import cimsim
 from benchmarks.speed import DEVICES, interleaved, saved_bytes, training_step
 from benchmarks.workloads import mlp
-from cimsim.analysis.plot import COLOURS, save
-from cimsim.training.files import write_text
+from cimsim.analysis.figures.canvas import COLORS, save
+from cimsim.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 WIDTHS, BATCHES = (128, 256, 512, 1024, 2048, 4096), (8, 32, 128, 512, 2048)
@@ -101,9 +101,9 @@ def draw(rows: list[Row]) -> Figure:
 
 def _lines(axes: Axes, rows: list[Row], key: str) -> None:
     names = dict.fromkeys(str(row["candidate"]) for row in rows)
-    for colour, name in zip(COLOURS, names, strict=False):
+    for color, name in zip(COLORS, names, strict=False):
         points = [(row["value"], row[key]) for row in rows if row["candidate"] == name]
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=colour, label=name)
+        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=color, label=name)
     axes.set(xscale="log", yscale="log")
     ticks = sorted({int(str(row["value"])) for row in rows})
     axes.set_xticks(ticks, labels=[str(tick) for tick in ticks], minor=False)

@@ -2,11 +2,11 @@
 
     python -m benchmarks.ste_dynamics [--dimension 1000] [--seeds 5]
 
-Online linear regression with quantised weights: a Gaussian teacher ``w*``, ``y = x w* / sqrt(d)``,
+Online linear regression with quantized weights: a Gaussian teacher ``w*``, ``y = x w* / sqrt(d)``,
 and a student ``Q(w)`` of 2 bits with the fixed range omega, trained by plain SGD through the
 identity (clipped at the range). Test error ``|Q(w) - w*|^2 / 2d`` against steps over dimension, for
 ranges from 0.5 to 4. The setting of T. Ichikawa et al., arXiv:2510.10693, without its input
-quantisation.
+quantization.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.lines import versions
-from cimsim.analysis.plot import COLOURS, MARKERS, save
+from cimsim.analysis.figures.canvas import COLORS, MARKERS, save
+from cimsim.files import write_text
 from cimsim.quantizers import Uniform
 from cimsim.seeds import generator
-from cimsim.training.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 RANGES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -44,9 +44,9 @@ def main() -> None:
     figure = plt.figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.add_subplot()
     for i, (omega, curves) in enumerate(errors.items()):
-        style = {"color": COLOURS[i], "marker": MARKERS[i], "markevery": 20}
+        style = {"color": COLORS[i], "marker": MARKERS[i], "markevery": 20}
         axes.plot(times, curves.mean(0), label=f"range {omega:g}", **style)
-        axes.fill_between(times, curves.min(0), curves.max(0), color=COLOURS[i], alpha=0.15)
+        axes.fill_between(times, curves.min(0), curves.max(0), color=COLORS[i], alpha=0.15)
     axes.set(xlabel="Steps / dimension", ylabel="Test error", ylim=(0, None))
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)

@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.lines import versions
+from cimsim.files import write_text
 from cimsim.nn import analog_layers, convert, digital
+from cimsim.nn.scoring import evaluate
 from cimsim.quantizers.quantizer import Groups
 from cimsim.quantizers.ternary import Ternary, pack, unpack, values, words
 from cimsim.training.data import BatchLoader, DataSet, load_data
-from cimsim.training.evaluate import evaluate
-from cimsim.training.files import write_text
 from cimsim.training.models import build_model
 from cimsim.training.optimizers import TernaryChain
 
@@ -52,7 +52,7 @@ def main() -> None:
         "",
         f"MNIST, 784-256-128-10, {given.epochs} epochs of batch 128, Adam 0.001 with cosine decay; "
         "without latent weights the words move by votes (patience 4) and only biases have an "
-        "optimiser. Mean ± standard error over seeds. *Left zero*: of the weights that round to "
+        "optimizer. Mean ± standard error over seeds. *Left zero*: of the weights that round to "
         "zero at the start, the share that does not at some end of an epoch. The source gives no "
         "figures.",
         "",

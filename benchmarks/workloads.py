@@ -6,7 +6,7 @@
 | W2   | ResNet-20 (16/32/64 channels, option-A shortcuts)   | 64 of 3x32x32      |
 | W3   | 4 GPT blocks (width 256, 4 heads), 65-way head      | 8 of 128 tokens    |
 
-All linear and convolutional layers are analog; normalisation, attention's products and the
+All linear and convolutional layers are analog; normalization, attention's products and the
 embedding are digital.
 """
 

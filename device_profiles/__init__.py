@@ -1,1 +1,1 @@
-"""Device profiles: one YAML file for each device, every number with its unit and source."""
+"""Profiles of chip technologies: YAML files with a unit and a source for every number."""

@@ -127,7 +127,7 @@ def test_it_trains_and_runs(device: str, layer: str, rule: str, dtype: torch.dty
     assert torch.isfinite(results[0]).all()
 
 
-def test_the_weights_are_still_recognisable() -> None:
+def test_the_weights_are_still_recognizable() -> None:
     torch.manual_seed(0)
     digital = nn.Linear(40, 50, bias=False)
     x = torch.randn(500, 40)

@@ -74,13 +74,13 @@ def test_read_noise_is_drawn_for_every_vector_of_a_batch() -> None:
         again = layer(x)
     noise = y - y.mean(0)
     assert noise.std(0).min() > 0
-    neighbours = torch.corrcoef(torch.stack((noise[:-1, 0], noise[1:, 0])))[0, 1]
+    neighbors = torch.corrcoef(torch.stack((noise[:-1, 0], noise[1:, 0])))[0, 1]
     reads = torch.corrcoef(torch.stack((y[:, 0], again[:, 0])))[0, 1]
-    assert max(abs(neighbours), abs(reads)) < 4 / math.sqrt(4000)
+    assert max(abs(neighbors), abs(reads)) < 4 / math.sqrt(4000)
 
 
 @pytest.mark.parametrize("name", profile_names())
-def test_one_sample_never_changes_its_neighbours(name: str) -> None:
+def test_one_sample_never_changes_its_neighbors(name: str) -> None:
     layer = layer_on(name)
     x = draw(16, 8)
     cimsim.calibrate(layer, [x])

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from cimsim.files import sha256_of, write_text
 from cimsim.nn import ColumnDenoiser, age, calibrate, digital, program, set_profile
+from cimsim.nn.scoring import evaluate
 from cimsim.training.checkpoint import remove_checkpoint
 from cimsim.training.clipping import reestimate_statistics
-from cimsim.training.evaluate import evaluate
-from cimsim.training.files import sha256_of, write_text
 from cimsim.training.manifest import hash_of, read_sums, write_sums
 from cimsim.training.records import ENV, METRICS, RESULT
 from cimsim.training.run import (

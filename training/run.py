@@ -29,15 +29,15 @@ from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.files import readable_name, replacing
+from cimsim.layer_options import Layers, parse_layers
 from cimsim.markup import sparkline, table
 from cimsim.nn import Assignment, calibrate, convert, devices, digital, set_profile
+from cimsim.nn.scoring import Score, evaluate
 from cimsim.profile import Profile, load_profile
 from cimsim.quantizers.quantizer import RandomQuantizer
 from cimsim.training.config import TrainConfig, read_config, read_yaml
 from cimsim.training.data import BatchLoader, DataSet, load_data
-from cimsim.training.evaluate import Score, evaluate
-from cimsim.training.files import readable_name, replacing
-from cimsim.training.layer_options import Layers, parse_layers
 from cimsim.training.manifest import checked_sha256, read_checked
 from cimsim.training.models import build_model, require_trust
 from cimsim.training.records import RESULT, read_metrics, read_outcome

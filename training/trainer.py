@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cimsim.errors import CimsimError
+from cimsim.files import append_line
 from cimsim.nn import AnalogLayer, analog_layers, devices, digital
 from cimsim.seeds import generator
 from cimsim.training.activation_checkpointing import recompute
@@ -25,7 +26,6 @@ from cimsim.training.clipping import clip_weights
 from cimsim.training.correctors import gradient_truth, make_corrector
 from cimsim.training.curvature import Curvature
 from cimsim.training.data import BatchLoader
-from cimsim.training.files import append_line
 from cimsim.training.lone_samples import fewest_samples, split
 from cimsim.training.methods import make_method
 from cimsim.training.objectives import TrainStep, make_objectives, total, watched

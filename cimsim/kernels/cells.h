@@ -70,7 +70,7 @@ struct Read {
     bool slow;   // whether it has a part that stands still
 };
 
-// A target conductance over whatever an effect refers it to; neighbours share their arguments.
+// A target conductance over whatever an effect refers it to; neighbors share their arguments.
 template <class T>
 class Targets {
   public:

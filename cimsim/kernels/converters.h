@@ -107,7 +107,7 @@ class Stream {
     void take(uint64_t seed, int64_t position, Floats& xi) {
         const int64_t block = position / kBlock, at = position % kBlock;
         if (block != block_) {
-            // The numbers of two neighbouring blocks lie side by side, so that those of a register may span both.
+            // The numbers of two neighboring blocks lie side by side, so that those of a register may span both.
             if (block == block_ + 1 && ahead_)
                 std::memcpy(kept_, kept_ + kBlock, kBlock * sizeof(float));
             else

@@ -61,14 +61,14 @@ class Section(BaseModel):
         """Yield the same errors, with clearer messages for missing and unknown keys."""
         strange = [key for key in map(str, data) if key not in cls.model_fields]
         guessed = set(strange[:_MOST_GUESSES])
-        misspelt = {nearest(key, cls.known_keys()) for key in guessed}
+        misspelled = {nearest(key, cls.known_keys()) for key in guessed}
         for detail in details:
             kind, loc, message = detail["type"], detail["loc"], detail["msg"]
             key = str(loc[-1]) if loc else ""
             if len(loc) > 1:
                 pass  # the error belongs to an inner section, which has already reworded it
             elif kind == "missing":
-                if key in misspelt and key not in data:
+                if key in misspelled and key not in data:
                     continue  # one typo, one message
                 kind, meaning = "missing_key", cls.model_fields[key].description
                 message = f"missing key '{key}'" + (f": {meaning}" if meaning else "")
@@ -142,9 +142,9 @@ class Sourced(Section):
             strange = [name for name in source if name not in cls.model_fields]
             for name in strange[:_MOST_GUESSES]:
                 yield fault("unknown_key", unknown("key", name, cls.numbers()), ("source", name))
-            misspelt = {nearest(name, cls.numbers()) for name in strange[:_MOST_GUESSES]}
+            misspelled = {nearest(name, cls.numbers()) for name in strange[:_MOST_GUESSES]}
             for name in missing:
-                if name not in misspelt:
+                if name not in misspelled:
                     yield fault("no_source", _no_source([name]), (name,))
         elif missing and source is None:
             yield fault("no_source", _no_source(missing), ())

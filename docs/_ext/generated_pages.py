@@ -18,12 +18,12 @@ from types import ModuleType
 from typing import Any
 
 import typer
+from pydantic import BaseModel
 from sphinx.application import Sphinx
 
 import cimsim
 from cimsim.cli import app as command_line
 from cimsim.profile import Profile, describe, load_profile, profile_names
-from cimsim.profile.section import Section
 from docstrings import literal_blocks
 from profile_keys import escaped, key_table, kind_of, label, sections_of
 
@@ -179,6 +179,7 @@ def _command(command: Any) -> list[str]:
         if not default and isinstance(value, str | int | float) and not isinstance(value, bool):
             default = str(value)
         text = " ".join(_prose(parameter.help or "").split())
+        text += "." if text and text[-1] not in ".?!" else ""
         text += " *Required.*" if parameter.required else ""
         text += f" Default: {escaped(default)}." if default and not parameter.required else ""
         lines += [f"   * - ``{names}``", f"     - {text.strip()}"]
@@ -206,7 +207,7 @@ def profile_keys(folder: Path) -> None:
     page(folder / "index.rst", [*lines, *toctree(names, 2)])
 
 
-def _tree(path: str, section: type[Section], top: bool, seen: set[type]) -> list[str]:
+def _tree(path: str, section: type[BaseModel], top: bool, seen: set[type]) -> list[str]:
     """Return the keys of a section, then of all sections inside it; each is explained once."""
     seen.add(section)
     lines = [f".. _{label(section)}:", ""]
@@ -221,7 +222,7 @@ def _tree(path: str, section: type[Section], top: bool, seen: set[type]) -> list
     return lines
 
 
-def _prose_of(section: type[Section]) -> list[str]:
+def _prose_of(section: type[BaseModel]) -> list[str]:
     return [*literal_blocks((inspect.getdoc(section) or "").splitlines()), ""]
 
 
@@ -235,11 +236,15 @@ def shipped_profiles(folder: Path) -> None:
         for index, part in enumerate(describe(profile)):
             if index:
                 lines += heading(part.heading, "-")
-            lines += [".. list-table::", "   :widths: auto", ""]
+            described = any(row.meaning or row.source for row in part.rows)
+            lines += [".. list-table::", "   :widths: auto"]
+            if described:
+                lines += ["   :header-rows: 1", "", "   * - key", "     - value"]
+                lines += ["     - meaning", "     - source"]
+            lines.append("")
             for row in part.rows:
                 cells: tuple[str, ...] = (row.label, row.value, row.meaning, row.source)
-                cells = cells[:2] if not any(r.meaning or r.source for r in part.rows) else cells
-                for column, text in enumerate(cells):
+                for column, text in enumerate(cells if described else cells[:2]):
                     start = "   * -" if column == 0 else "     -"
                     lines.append(f"{start} {escaped(' '.join(text.split()))}")
             lines.append("")

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from cimsim.profile.section import Section
+from cimsim.profile import Profile
+
+Section = Profile.__mro__[1]  # the class of all parts of a profile
 
 _WORDS = {float: "number", int: "whole number", str: "text", bool: "true or false"}
 _LIMITS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
@@ -29,7 +31,7 @@ def key_table(model: type[BaseModel]) -> list[str]:
     return [*lines, ""]
 
 
-def sections_of(annotation: Any) -> Iterator[type[Section]]:
+def sections_of(annotation: Any) -> Iterator[type[BaseModel]]:
     """Yield the sections that a field of this type may hold, in order."""
     if isinstance(annotation, type):
         if issubclass(annotation, Section):
@@ -39,7 +41,7 @@ def sections_of(annotation: Any) -> Iterator[type[Section]]:
         yield from sections_of(inner)
 
 
-def kind_of(section: type[Section]) -> str | None:
+def kind_of(section: type[BaseModel]) -> str | None:
     """Return the word under ``kind`` that selects ``section``, if there is one."""
     field = section.model_fields.get("kind")
     return get_args(field.annotation)[0] if field is not None else None
@@ -99,6 +101,6 @@ def _words(annotation: Any) -> Iterator[str]:
         yield _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
-def label(section: type[Section]) -> str:
+def label(section: type[BaseModel]) -> str:
     """Return the label of the place that explains ``section``."""
     return re.sub(r"[._]", "-", f"key-{section.__module__}.{section.__name__}".lower())

@@ -77,7 +77,7 @@ def test_same_seeds_same_bits_other_seeds_other_bits() -> None:
     assert not torch.equal(one, outputs(profile, x, w, chip=1, read=2))
 
 
-def test_one_vector_never_changes_its_neighbours() -> None:
+def test_one_vector_never_changes_its_neighbors() -> None:
     profile = device(programming=[POLYNOMIAL], read=[ONE_OVER_F], dac=8, adc=8)
     x, w = draw(7, 20), draw(5, 20, seed=1)
     changed = x.clone()

@@ -62,7 +62,7 @@ def converted(z: Tensor, model: ADC, seed: int = 0, temperature_C: float = HOT_C
 def sweep(
     bits: int, tiles: int = 1, columns: int = 1, dtype: torch.dtype = torch.float64
 ) -> Tensor:
-    """Inputs all over the range and a little beyond, none of them half-way between two codes."""
+    """Inputs all over the range and a little beyond, none of them halfway between two codes."""
     half = 2 ** (bits - 1)
     line = torch.arange(-half - 2, half + 2, 1 / 16, dtype=dtype) + 1 / 37
     return line.expand(tiles, columns, -1).contiguous()
@@ -112,7 +112,7 @@ def test_a_seed_is_a_chip(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", RANDOM)
-def test_neighbours_share_an_adc(kind: str) -> None:
+def test_neighbors_share_an_adc(kind: str) -> None:
     """10 columns on ADCs for 4: two full groups, and one of the 2 columns that are left."""
     z = sweep(6, 2, 10)
     codes = converted(z, adc(error(kind), columns_per_adc=4))
@@ -158,7 +158,7 @@ def test_codes_never_fall_as_the_input_rises(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_sample_never_changes_its_neighbours(kind: str) -> None:
+def test_one_sample_never_changes_its_neighbors(kind: str) -> None:
     z, model = sweep(6, 2, 3), adc(error(kind))
     for part in (slice(5, 6), slice(100, 300)):
         assert torch.equal(converted(z, model)[..., part], converted(z[..., part], model))
@@ -310,7 +310,7 @@ def test_a_sar_table_is_the_search(sigma: float, seed: int) -> None:
 
 def test_mismatch_of_a_sar_is_largest_where_all_capacitors_change() -> None:
     """At mid-scale 2^b - 1 units change places: the code there is wide by N(0, (2^b - 1) sigma^2),
-    so exactly (in steps) with a sum that is normalised to first order."""
+    so exactly (in steps) with a sum that is normalized to first order."""
     bits, sigma, n = 8, 0.01, 4000
     state = draw_adc(adc(error("sar", sigma_unit=sigma), bits=bits), 1, n, 0, normal(1))
     assert state is not None
@@ -385,7 +385,7 @@ def test_a_value_on_a_threshold_takes_the_lower_code() -> None:
 
 
 @pytest.mark.parametrize("adcs", [1, 2, 6])
-def test_columns_are_dealt_to_adcs_in_neighbouring_groups(adcs: int) -> None:
+def test_columns_are_dealt_to_adcs_in_neighboring_groups(adcs: int) -> None:
     tables = normal(2, adcs, 15).sort(dim=-1).values * 4
     z = normal(2, 6, 40) * 5
     for column in range(6):

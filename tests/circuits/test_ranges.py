@@ -39,7 +39,7 @@ def test_no_other_range_is_much_better(levels: int) -> None:
 
 
 def test_known_optimum_of_a_gaussian() -> None:
-    # Loading factor of the optimal uniform quantiser (Max 1960, table II): for 8 levels the
+    # Loading factor of the optimal uniform quantizer (Max 1960, table II): for 8 levels the
     # outermost output lies at 3.5 steps of 0.586 sigma; mid-tread with 7 outputs: about 2.06 sigma.
     v = torch.randn(30_000, generator=torch.Generator().manual_seed(1))
     assert 1.9 < full_scale(observed(v), MSE, 3) < 2.2

@@ -52,7 +52,7 @@ def test_the_mean_is_the_fourier_series_of_rounding(sigma: float) -> None:
 
 def test_the_slope_is_the_identity_but_for_its_first_term() -> None:
     """At 0.4 LSB of noise the slope is off by at most 2 exp(-2 pi^2 0.16) = 8.5 %, at 0.1 LSB by
-    more than all of it: there the straight-through slope is an idealisation."""
+    more than all of it: there the straight-through slope is an idealization."""
     h, reads = 0.05, 200_000
     for sigma, low, high in ((0.4, 1 - 0.10, 1 + 0.10), (0.1, 0.3, 3.0)):
         a = torch.tensor([3.0 - h, 3.0 + h, 3.5 - h, 3.5 + h])

@@ -1,4 +1,4 @@
-"""Ranges as parameters: their gradient is that of learned step size quantisation."""
+"""Ranges as parameters: their gradient is that of learned step size quantization."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def layer_on(profile: Profile, rule: str = "E", conv: bool = False) -> tuple[Ana
     return layer.eval(), x
 
 
-def quantised(v: Tensor, full_scale: Tensor, levels: int, lowest: int) -> Tensor:
+def quantized(v: Tensor, full_scale: Tensor, levels: int, lowest: int) -> Tensor:
     """Rounding passed straight through, with plain autograd in value and range."""
     step = full_scale / levels
     steps = (v / step).clamp(lowest, levels)
@@ -56,9 +56,9 @@ def test_gradients_of_the_ranges(conv: bool, per: str) -> None:
     tiling = layer.tiling(layer, layer.profile.array)
     cells = tiling.to_cells(layer.weight.detach())
     scale = cells.abs().amax(2, keepdim=True)
-    z = tiling.product(quantised(x, dac, 7, -7), cells / scale)
+    z = tiling.product(quantized(x, dac, 7, -7), cells / scale)
     limits = adc.expand(cells.shape[0]).unsqueeze(-1).expand(scale.shape[:2])
-    currents = quantised(z, tiling.per_column(limits), 15, -16)
+    currents = quantized(z, tiling.per_column(limits), 15, -16)
     tiling.accumulate(currents * tiling.per_column(scale.squeeze(-1))).square().sum().backward()
     assert layer.dac_range.grad is not None
     assert layer.adc_range.grad is not None

@@ -18,7 +18,7 @@ from transformers.modeling_outputs import ModelOutput
 import cimsim
 from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers, denoise, measure_signals, recalibrate, reestimate
-from cimsim.training.evaluate import evaluate_batches
+from cimsim.nn.scoring import evaluate_batches
 from tests.nn.examples import LAYERS, input_of, layer_of
 
 X, Y = torch.randn(16, 8), torch.randn(16, 8) + 1

@@ -30,7 +30,7 @@ def test_verbs_return_the_model() -> None:
     assert set_profile(model, STATIC) is model
 
 
-def test_ageing_the_same_chip() -> None:
+def test_aging_the_same_chip() -> None:
     model = cimsim.convert(mlp(), STATIC).eval()
     cimsim.program(model, 1)
     fresh = model(inputs())
@@ -163,7 +163,7 @@ def test_ranges_measured_on_an_aged_chip_follow_its_currents() -> None:
     x = [inputs(4000)]
     fresh = [r.item() for r in (cimsim.calibrate(layer, x).dac_range, layer.adc_range)]
     cimsim.age(cimsim.program(layer, seed=1), 60.0)
-    assert layer.adc_range.item() == fresh[1]  # ageing alone changes no range
+    assert layer.adc_range.item() == fresh[1]  # aging alone changes no range
     assert recalibrate(layer, x) is layer
     assert layer.dac_range.item() == pytest.approx(fresh[0])
     assert layer.adc_range.item() == pytest.approx(fresh[1] / 2)

@@ -92,7 +92,7 @@ def test_a_table_is_what_numpy_interpolates() -> None:
     assert torch.allclose(found, torch.from_numpy(expected))
 
 
-def test_the_slope_of_a_table_is_that_of_one_neighbour_at_a_point_and_zero_outside() -> None:
+def test_the_slope_of_a_table_is_that_of_one_neighbor_at_a_point_and_zero_outside() -> None:
     r = torch.tensor([0.0, 0.3, 0.5, 0.55, 9.0], dtype=torch.float64, requires_grad=True)
     evaluate(READ_CURVE.validate_python(TABLE), r).sum().backward()
     assert r.grad is not None

@@ -45,7 +45,7 @@ def test_one_row_for_each_age_of_a_table() -> None:
     assert told["sigma_uS.1"].value == ("0.701 + 22.086 r - 50.773 r^2 + 47.095 r^3 - 16.458 r^4")
 
 
-def test_what_was_set_by_hand_is_marked_and_its_neighbours_keep_their_source() -> None:
+def test_what_was_set_by_hand_is_marked_and_its_neighbors_keep_their_source() -> None:
     told = rows("pcm-ibm-2020", "array.rows=64", "cell.drift.power-law.strength=0")
     assert told["set by hand"]["array.rows"].value == "64"
     assert told["array"]["rows"].source == "set by hand"

@@ -46,7 +46,7 @@ def test_uniform_clips_in_the_gradient_too() -> None:
     assert torch.autograd.grad(y.sum(), x)[0].tolist() == [[0.0, 1.0, 1.0, 0.0]]
 
 
-# Denoising dequantisation.
+# Denoising dequantization.
 
 
 def reference(x: Tensor, q_const: Tensor, scale: Tensor, ridge: float, affine: bool) -> Tensor:
@@ -261,7 +261,7 @@ def test_gates_harden_to_a_mask() -> None:
     torch.testing.assert_close(soft[close], hard[close], rtol=1e-3, atol=1e-3)
 
 
-def test_randomised_rounding_has_the_variance_that_lotion_counts() -> None:
+def test_randomized_rounding_has_the_variance_that_lotion_counts() -> None:
     """1/2 tr(H Sigma) is exact for a quadratic: all 2^6 roundings enumerated."""
     from cimsim.training.objectives.lotion import rounding_variance
 

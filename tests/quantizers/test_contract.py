@@ -168,7 +168,7 @@ def test_codes_say_which_level_torch_class_a_number(spec: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_models_are_quantised_in_float32(spec: str, dtype: torch.dtype) -> None:
+def test_half_precision_models_are_quantized_in_float32(spec: str, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     inputs = spec if make_quantizer(spec).for_inputs else None
     net = cimsim.convert(

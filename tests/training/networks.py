@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 def dropout_net(input_shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """Uses torch's global random state while training, and batch normalisation."""
+    """Uses torch's global random state while training, and batch normalization."""
     pixels = input_shape[0] * input_shape[1] * input_shape[2]
     return nn.Sequential(
         nn.Flatten(),

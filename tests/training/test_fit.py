@@ -113,7 +113,7 @@ def test_noise_may_set_in_at_any_step(tmp_path: Path) -> None:
 def test_statistics_do_not_depend_on_where_a_run_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped after the last step: batch normalisation is re-estimated at the ages of its own."""
+    """Stopped after the last step: batch normalization is re-estimated at the ages of its own."""
     settings = config(model="tests.training.networks:dropout_net", age="1s:1y")
     whole = fit(settings, tmp_path / "whole")
 

@@ -98,7 +98,7 @@ def test_jia_with_a_network_of_four_bits() -> None:
 def test_jia_takes_input_bits_one_by_one(bits: int, tops: float) -> None:
     """In: the time of one bit. Out: throughput with more of them.
 
-    Exact up to 4 bits; with 8 the chip waits for its memories, which are not modelled: 17 % more.
+    Exact up to 4 bits; with 8 the chip waits for its memories, which are not modeled: 17 % more.
     """
     assert jia(dac__bits=1 + bits).tops == pytest.approx(tops, rel=0.20)
 

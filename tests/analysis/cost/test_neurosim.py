@@ -144,5 +144,5 @@ def test_two_assumptions_carry_the_difference(workload: Workload) -> None:
 
 def test_throughput_is_not_comparable(workload: Workload) -> None:
     """NeuroSim takes 325 us for an image, of which converters and adders take 61: the rest are
-    buffers (177) and buses (81), whose time is not modelled here."""
+    buffers (177) and buses (81), whose time is not modeled here."""
     assert cost_after(workload, STEPS).latency_ns * 1e-3 == pytest.approx(61, rel=0.15)

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.report import report
-from cimsim.analysis.sweep import sweep
+from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.training.run import Run
+from tests.subjects import report, sweep
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no browser engine: pip install playwright, and a Chromium"
@@ -88,7 +87,7 @@ def test_it_is_drawn_without_a_fault(browser: Any, file: Path, size: str) -> Non
     paper, ink = page.evaluate(
         "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
     )
-    bright = [sum(map(int, colour[4:-1].split(","))) for colour in (paper, ink)]
+    bright = [sum(map(int, color[4:-1].split(","))) for color in (paper, ink)]
     assert (bright[0] > bright[1]) == (size != "dark")
     label = page.locator("#sweeps figure text").first
     assert label.evaluate("e => getComputedStyle(e).fill") != paper
@@ -201,6 +200,6 @@ def test_it_prints(browser: Any, file: Path) -> None:
     page = Seen(browser, file, color_scheme="dark").page
     page.emulate_media(media="print")
     assert page.locator("button:visible").count() == 0
-    colour = "getComputedStyle(document.body).color"
-    assert page.evaluate(colour) == "rgb(0, 0, 0)"
+    color = "getComputedStyle(document.body).color"
+    assert page.evaluate(color) == "rgb(0, 0, 0)"
     assert page.pdf(format="A4").startswith(b"%PDF")

@@ -51,7 +51,7 @@ def test_loads_the_binary_version(binary_dir: Path) -> None:
     assert data.train_x[13, 1].numpy() == pytest.approx(expected, abs=1e-5)
 
 
-def test_every_channel_is_normalised_by_itself(binary_dir: Path) -> None:
+def test_every_channel_is_normalized_by_itself(binary_dir: Path) -> None:
     x = load_data("cifar10", binary_dir).train_x
     assert x.mean(dim=(0, 2, 3)).tolist() == pytest.approx([0, 0, 0], abs=1e-5)
     assert x.std(dim=(0, 2, 3)).tolist() == pytest.approx([1, 1, 1], abs=1e-4)
