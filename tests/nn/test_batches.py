@@ -252,7 +252,7 @@ def test_pairs_of_inputs_and_labels_are_evaluated(inputs: str) -> None:
     found = evaluate_batches(model, [(BOTH[inputs], labels)])
     logits = model.eval()(X, Y)
     assert found.accuracy == (logits.argmax(1) == labels).double().mean().item()
-    with pytest.raises(CimsimError, match="batch 0 is not a pair of inputs and labels"):
+    with pytest.raises(CimsimError, match="batch 0 must be a pair of inputs and labels"):
         evaluate_batches(model, [X])
     with pytest.raises(CimsimError, match="must return its logits, not a dict"):
         evaluate_batches(Logits(model), [(X, labels)])
