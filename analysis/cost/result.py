@@ -15,10 +15,10 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.labels import layer_name
 from cimsim.analysis.study import Options, Result, Sheet, Study
-from cimsim.profile import typed_profile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -305,7 +305,7 @@ class Cost(Result):
         own = [text for profile in profiles for text in profile.overrides]
         names = {profile.name for profile in profiles}
         if set(self.profile.split(", ")) != names or not _keys(own) <= _keys(self.overrides):
-            profile = typed_profile(self.profile)
+            profile = cimsim.profile.typed_profile(self.profile)
             return CostOptions(profile=profile, set=self.overrides, inputs=self.inputs)
         changes = tuple(text for text in self.overrides if text not in own)
         return CostOptions(set=changes, inputs=self.inputs)

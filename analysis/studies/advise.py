@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.studies.effects import EVERYTHING, NOTHING
@@ -42,7 +43,6 @@ from cimsim.analysis.study import (
 from cimsim.analysis.sweeps.stats import Summary
 from cimsim.errors import CimsimError
 from cimsim.layer_options import Layers, format_layer
-from cimsim.profile import load_profile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -276,7 +276,11 @@ def advise(
         raise CimsimError(f"the number of added bits must be 0 or more, not {bits}")
     if by not in ("macs", "parameters"):
         raise CimsimError(f"--by is macs or parameters, not '{by}'")
-    other = None if better is None else load_profile(better).scale_noise(evaluation.noise)
+    other = (
+        None
+        if better is None
+        else cimsim.profile.load_profile(better).scale_noise(evaluation.noise)
+    )
     result = measured or sensitivity(subject, evaluation)
     request, shares = AdviceRequest(within, bits, better, by), shares_of_layers(result, by)
     search = RemedySearch(subject, evaluation, within, other)
@@ -309,7 +313,7 @@ def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: AdviseOpt
     if options.by not in ("macs", "parameters"):
         raise CimsimError(f"--by is macs or parameters, not '{options.by}'")
     if options.better is not None:
-        load_profile(options.better)  # refuse it before anything is evaluated
+        cimsim.profile.load_profile(options.better)  # refuse it before anything is evaluated
     measured = sensitivity(subject, evaluation)
     if subject.folder is not None:
         write_result(subject.folder, measured)

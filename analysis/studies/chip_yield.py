@@ -27,12 +27,12 @@ from cimsim.analysis.study import (
 )
 from cimsim.analysis.sweeps.axis import Axis, Level
 from cimsim.errors import CimsimError
-from cimsim.profile import Profile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cimsim.analysis.subjects import Subject
+    from cimsim.profile import Profile
 
 NAME = "yield"
 PERCENTILES = (1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0)

@@ -16,12 +16,12 @@ from cimsim.analysis.sweeps.axis import Axis, Level, format_axis, parse_axis
 from cimsim.analysis.sweeps.stats import Summary, summaries
 from cimsim.analysis.sweeps.store import Plan
 from cimsim.errors import CimsimError
-from cimsim.profile import Profile, typed_profile
 from cimsim.seeds import seed_for
 
 if TYPE_CHECKING:
     from cimsim.analysis.cost import Cost, Workload
     from cimsim.analysis.subjects import Subject
+    from cimsim.profile import Profile
 
 EXPLORE = "explore"
 """Key of the axis of designs."""
@@ -135,7 +135,9 @@ class Space:
     def cli_texts(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
         """Subjects, profiles and axes as on the command line."""
         runs = tuple(str(subject.folder or subject.name) for subject in self.subjects)
-        profiles = tuple(typed_profile(p.name) for p in self.profiles if p is not None)
+        profiles = tuple(
+            cimsim.profile.typed_profile(p.name) for p in self.profiles if p is not None
+        )
         return runs, profiles, tuple(map(format_axis, self.axes))
 
     def __len__(self) -> int:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cimsim
 from cimsim.analysis.sweeps.axis import Axis, Level
 from cimsim.errors import CimsimError
-from cimsim.profile import Profile, non_idealities, only, without
 
 if TYPE_CHECKING:
     from cimsim.nn import Assignment
+    from cimsim.profile import Profile
 
 BUDGET = "budget"
 """Key of the axis, whose trials all kinds of budgets share."""
@@ -55,10 +56,14 @@ class EffectsAxis(Axis):
         if name == EVERYTHING:
             return profile
         if name == NOTHING:
-            return only(profile, [])
+            return cimsim.profile.only(profile, [])
         named = name.removeprefix(ONLY).removeprefix(WITHOUT).split(_AND)
-        known = [effect for effect in non_idealities(profile) if effect in named]
-        return only(profile, known) if name.startswith(ONLY) else without(profile, known)
+        known = [effect for effect in cimsim.profile.non_idealities(profile) if effect in named]
+        return (
+            cimsim.profile.only(profile, known)
+            if name.startswith(ONLY)
+            else cimsim.profile.without(profile, known)
+        )
 
 
 def effects_axis(variants: Iterable[str]) -> EffectsAxis:
@@ -73,7 +78,7 @@ def effects_of(assignment: Assignment) -> list[str]:
         CimsimError: if there is none.
     """
     names = dict.fromkeys(
-        name for profile in assignment.profiles for name in non_idealities(profile)
+        name for profile in assignment.profiles for name in cimsim.profile.non_idealities(profile)
     )
     if not names:
         raise CimsimError(f"{assignment.name} has no non-idealities, so there is nothing to budget")

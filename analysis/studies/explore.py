@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.studies.designs import (
@@ -36,7 +37,6 @@ from cimsim.analysis.study import (
 )
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.errors import CimsimError
-from cimsim.profile import load_profile
 from cimsim.suggest import unknown
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def explore(
 def _run(
     subjects: Sequence[Subject], evaluation: Evaluation, options: ExploreOptions
 ) -> Exploration:
-    profiles = tuple(map(load_profile, options.profile)) or (None,)
+    profiles = tuple(map(cimsim.profile.load_profile, options.profile)) or (None,)
     return explore(
         Space(tuple(subjects), profiles, tuple(map(parse_axis, options.over))),
         replace(evaluation, chips=options.chips),

@@ -34,7 +34,6 @@ from cimsim.analysis.sweeps.axis import Axis, Level
 from cimsim.analysis.sweeps.grid_axis import at, grid
 from cimsim.analysis.sweeps.stats import Summary, summary
 from cimsim.errors import CimsimError
-from cimsim.profile import Profile, effects, override_profile
 from cimsim.units import format_duration, parse_duration, typed_duration
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 
     from cimsim.analysis.subjects import Subject
     from cimsim.nn import Assignment
+    from cimsim.profile import Profile
 
 NAME = "life"
 AS_IT_IS = "as it is"
@@ -82,7 +82,7 @@ class MaintenanceAxis(Axis):
                 change = {"array.drift_compensation": kind}
                 if kind == "none":
                     change["array.drift_probe"] = "exact"
-                return override_profile(profile, change)
+                return cimsim.profile.override_profile(profile, change)
         return profile
 
     def maintenance(self, level: Level) -> tuple[str, ...]:
@@ -238,7 +238,9 @@ def _drifts(profile: Profile) -> bool:
 
 def ages(profile: Profile) -> bool:
     """Whether anything changes with age: conductances, or the noise of their reads."""
-    return any(effect.depends_on_age and effect.strength for _, effect in effects(profile))
+    return any(
+        effect.depends_on_age and effect.strength for _, effect in cimsim.profile.effects(profile)
+    )
 
 
 def kinds_of(subject: Subject, assignment: Assignment) -> tuple[str, ...]:

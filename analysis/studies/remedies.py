@@ -12,12 +12,12 @@ from cimsim.analysis.studies.effects import EVERYTHING, NOTHING
 from cimsim.analysis.studies.sensitivity import AssignmentsAxis, Sensitivity
 from cimsim.analysis.sweeps.stats import Summary, summary
 from cimsim.layer_options import Layers, format_layer
-from cimsim.profile import Profile
 
 if TYPE_CHECKING:
     from cimsim.analysis.subjects import Subject
     from cimsim.analysis.sweeps.metric import Metric
     from cimsim.nn import Assignment
+    from cimsim.profile import Profile
 
 ADVICE = "advice"
 Kind: TypeAlias = Literal["bits", "better", "digital"]

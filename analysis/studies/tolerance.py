@@ -27,13 +27,13 @@ from cimsim.analysis.sweeps.axis import Axis, Level, parse_axis
 from cimsim.analysis.sweeps.stats import Summary, summary
 from cimsim.analysis.sweeps.store import Sweep
 from cimsim.errors import CimsimError
-from cimsim.profile import Profile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from cimsim.analysis.subjects import Subject
     from cimsim.analysis.sweeps.threshold import SearchRange
+    from cimsim.profile import Profile
 
 NAME = "tolerance"
 AXIS = "axis"

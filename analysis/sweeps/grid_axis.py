@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cimsim.analysis.sweeps.axis import Axis, Level
 from cimsim.errors import CimsimError
-from cimsim.profile import Profile
+
+if TYPE_CHECKING:
+    from cimsim.profile import Profile
 
 
 @dataclass(frozen=True)

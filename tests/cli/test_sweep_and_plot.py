@@ -130,7 +130,7 @@ def test_a_run_that_was_trained_again_must_be_swept_again(cimsim: Command, runs:
         (["sweep", "nowhere", "--over", "noise=1"], "no folder nowhere"),
         (["sweep", "runs", "--over", "noise=1"], "runs is not a run"),
         (["sweep", "runs/digital", "--over", "nois=1"], "did you mean 'noise'?"),
-        (["sweep", "runs/digital", "--over", "noise=2:0:1"], "never lead from 2 to 0"),
+        (["sweep", "runs/digital", "--over", "noise=2:0:1"], "do not lead from 2 to 0"),
         (["sweep", "runs/digital", "--over", "noise=-1"], "cannot be negative"),
         (["sweep", "runs/digital", "--over", "time=1x"], "is not a duration"),
         (["sweep", "runs/digital", "--over", "adc.bits=0"], "adc.bits=0: must be"),
@@ -285,8 +285,8 @@ def test_found_cells_do_not_count_as_speed(capsys: pytest.CaptureFixture[str]) -
     now = iter([0.0, 10.0, 10.0, 14.0])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cimsim.cli.console.time.monotonic", lambda: next(now))
-        watch = console._Cells("sweep", console.progress_bar("{task.fields[rate]}"), 2, "")
-        watch(50, 100, "found")
+        watch = console._Trials("sweep", console.progress_bar("{task.fields[rate]}"), 2, "")
+        watch(50, 100, "finished before")
         watch(52, 100, "a, noise=1")
     assert capsys.readouterr().err.splitlines() == [
         "finished before: 50 of 100 trials",
