@@ -24,9 +24,9 @@ from cimsim.nn import (
     Assignment,
     Signals,
     analog_layers,
-    devices,
     digital,
     measure_signals,
+    profiles,
     set_profile,
 )
 from cimsim.nn.scoring import evaluate_batches
@@ -257,7 +257,7 @@ class ModelSubject(Subject):
     @property
     def assignment(self) -> Assignment:
         """See :class:`Subject`."""
-        return devices(self._model)
+        return profiles(self._model)
 
     def skeleton(self) -> nn.Module:
         """See :class:`Subject`."""

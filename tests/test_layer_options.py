@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import cimsim
 from cimsim.errors import CimsimError
 from cimsim.layer_options import WORDS, format_layer, parse_layers, with_profiles
-from cimsim.nn import Assignment, analog_layers, devices, set_profile
+from cimsim.nn import Assignment, analog_layers, profiles, set_profile
 from cimsim.nn.layer_settings import LayerSettings
 from cimsim.profile import dump_profile, load_profile
 from cimsim.training.config import TrainConfig, dump_config, make_config
@@ -99,7 +99,7 @@ def test_a_step_scales_the_noise_of_every_layers_own_device() -> None:
     settings = config(layer=MIXED, noise=3.0)
     layers = with_profiles(parse_layers(settings.layer))
     model = new_model(settings, load_profile("pcm-ibm-2020"), layers, load_data("digits"))
-    method = make_method(settings, devices(model))
+    method = make_method(settings, profiles(model))
     with method.setting(model, 0.5, 7):
         found = {name: layer.profile for name, layer in analog_layers(model).items()}
     assert found == {
@@ -124,7 +124,7 @@ def test_a_run_keeps_the_profiles_of_its_layers(tmp_path: Path) -> None:
     }
     assert found["hidden2"].adc.bits == 5
     assert type(model.classifier) is torch.nn.Linear
-    assert moved.devices == devices(model)
+    assert moved.profiles == profiles(model)
     on_chip = json.loads((moved.path / "result.json").read_text())["chip_accuracy"]
     cimsim.program(model, moved.config.seed)
     right = (model(moved.data.test_x).argmax(-1) == moved.data.test_y).double().mean().item()
@@ -191,12 +191,12 @@ def test_an_assignment_says_which_layer_is_digital() -> None:
     noisy = load_profile("mismatch")  # with ideal converters
     model = cimsim.convert(net, noisy).eval()
     x = torch.randn(5, 8)
-    assert devices(model) == Assignment(noisy)
+    assert profiles(model) == Assignment(noisy)
     set_profile(model, Assignment(noisy, (("0", None),)))
     assert torch.equal(model[0](x), net[0](x))
     assert not torch.equal(model[1](x), net[1](x))
-    assert devices(model) == Assignment(noisy, (("0", None),))
-    assert hash(devices(model)) == hash(Assignment(noisy, (("0", None),)))
+    assert profiles(model) == Assignment(noisy, (("0", None),))
+    assert hash(profiles(model)) == hash(Assignment(noisy, (("0", None),)))
     set_profile(model, Assignment(noisy))
     assert not torch.equal(model[0](x), net[0](x))
     with pytest.raises(CimsimError, match="unknown analog layer '2'"):

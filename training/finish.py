@@ -41,7 +41,7 @@ def finish(trainer: Trainer) -> None:
         for parameter, mean in zip(model.parameters(), trainer.average, strict=False):
             parameter.copy_(mean)
     trainer.method.finish(model, _some_batches(trainer))
-    set_profile(model, trainer.devices)
+    set_profile(model, trainer.profiles)
     age(model, 0)
     calibrate(model, calibration_batches(config, data, trainer.device), missing=True)
     if not trainer.method.on_device:

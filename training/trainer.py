@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cimsim.errors import CimsimError
 from cimsim.files import append_line
-from cimsim.nn import AnalogLayer, analog_layers, devices, digital
+from cimsim.nn import AnalogLayer, analog_layers, digital, profiles
 from cimsim.seeds import generator
 from cimsim.training.activation_checkpointing import recompute
 from cimsim.training.augment import augmented
@@ -75,8 +75,8 @@ class Trainer:
         self.config, self.data = config, data = plan.config, plan.data
         self.device = device = torch.device(device_name)
         self.model = model = plan.new_model().to(device)
-        self.devices = devices(model)
-        self.method = make_method(config, self.devices)
+        self.profiles = profiles(model)
+        self.method = make_method(config, self.profiles)
         samples = training_samples(config, data)
         self.smallest = fewest_samples(model, samples[0][:1].to(device))
         self.objectives = make_objectives(config.objective)

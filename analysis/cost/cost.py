@@ -47,9 +47,9 @@ def cost_of(
     else:
         work = workload_of(model, x)
     analog = [layer for layer in work.layers if isinstance(layer, AnalogWork)]
-    devices = [profile or layer.profile for layer in analog]
-    priced = {id(device): prices_of(device) for device in devices}
-    logic = priced[id(devices[0])]  # of the digital layers too
+    profiles = [profile or layer.profile for layer in analog]
+    priced = {id(each): prices_of(each) for each in profiles}
+    logic = priced[id(profiles[0])]  # of the digital layers too
     layers: list[LayerCost] = []
     prices: list[Prices] = []
     for layer in work.layers:
@@ -63,8 +63,8 @@ def cost_of(
     warnings = [text for rates in priced.values() for text in rates.warnings]
     total_ns = math.fsum(layer.latency_ns for layer in layers)
     return Cost(
-        profile=", ".join(dict.fromkeys(device.name for device in devices)),
-        overrides=tuple(dict.fromkeys(text for device in devices for text in device.overrides)),
+        profile=", ".join(dict.fromkeys(each.name for each in profiles)),
+        overrides=tuple(dict.fromkeys(text for each in profiles for text in each.overrides)),
         inputs=work.samples if all(layer.drive and layer.weight for layer in analog) else 0,
         layers=tuple(_leaking(*of, total_ns) for of in zip(layers, prices, strict=True)),
         warnings=tuple(dict.fromkeys(warnings)),

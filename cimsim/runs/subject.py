@@ -111,7 +111,7 @@ class RunSubject(Subject):
         """See :class:`Subject`."""
         if self.run.layers:
             _ = self.test_data  # which the layers are built for
-        return self.run.devices
+        return self.run.profiles
 
     def skeleton(self) -> nn.Module:
         """See :class:`Subject`."""

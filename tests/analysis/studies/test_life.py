@@ -91,8 +91,8 @@ def test_a_cell_is_what_the_public_functions_give(run: Run) -> None:
 
 
 def test_what_was_measured_on_a_chip_is_forgotten_with_it(run: Run) -> None:
-    plain = Task(0, run.devices, 0, 3600.0)
-    anew = Task(0, run.devices, 0, 3600.0, maintenance=("ranges",))
+    plain = Task(0, run.profiles, 0, 3600.0)
+    anew = Task(0, run.profiles, 0, 3600.0, maintenance=("ranges",))
     evaluator = Evaluator([RunSubject(run)], "cpu")
     first = evaluator.scores(plain)
     changed = evaluator.scores(anew)

@@ -19,7 +19,7 @@ from cimsim.analysis.studies.sensitivity import STUDY, sensitivity
 from cimsim.analysis.study import write_result
 from cimsim.analysis.subjects import ModelSubject
 from cimsim.errors import CimsimError
-from cimsim.nn import devices
+from cimsim.nn import profiles
 from cimsim.runs import RunSubject
 from cimsim.training.run import Run
 
@@ -43,7 +43,7 @@ def test_a_terrible_device_makes_its_layer_the_sensitive_one(
     awful = cimsim.load_profile("mismatch").scale_noise(8)
     model = cimsim.convert(net, "ideal", layers={terrible: {"profile": awful}})
     cimsim.program(model, 77)
-    before = devices(model), {n: la.chip_seed for n, la in cimsim.analog_layers(model).items()}
+    before = profiles(model), {n: la.chip_seed for n, la in cimsim.analog_layers(model).items()}
     found = sensitivity(ModelSubject(model, iter(batches)), Evaluation(5))
     worst, other = found.layers
     assert (worst.name, other.name) == (terrible, fine)
@@ -60,7 +60,7 @@ def test_a_terrible_device_makes_its_layer_the_sensitive_one(
     assert worst.macs + other.macs == pytest.approx(1)
     products = {"0": 16 * 32, "2": 32 * 4}
     assert worst.macs == pytest.approx(products[terrible] / sum(products.values()))
-    after = devices(model), {n: la.chip_seed for n, la in cimsim.analog_layers(model).items()}
+    after = profiles(model), {n: la.chip_seed for n, la in cimsim.analog_layers(model).items()}
     assert after == before
 
 

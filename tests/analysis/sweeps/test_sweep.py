@@ -205,7 +205,7 @@ def test_layers_on_devices_of_their_own(run: Run) -> None:
 def test_only_what_changes_is_calibrated_anew(run: Run) -> None:
     before = run.chip_model()
     names = ["hidden1", "hidden2", "classifier"]
-    changed = run.devices.changed(names, {"hidden2": {"adc.bits": 5}})
+    changed = run.profiles.changed(names, {"hidden2": {"adc.bits": 5}})
     after = run.chip_model(changed)
     assert torch.equal(before.hidden1.adc_range, after.hidden1.adc_range)
     assert not torch.equal(before.hidden2.adc_range, after.hidden2.adc_range)
