@@ -1,8 +1,12 @@
-"""What all studies of one run share: how their cells are evaluated, and how results are kept.
+"""What studies have in common: facts, results and their files, and the descriptor of a study.
 
-A study is a sweep with an axis of its own (see :data:`cimsim.analysis.store.STUDIES`) and what is
-worked out from it: a :class:`Result`, a frozen dataclass, with the :class:`Facts` first in most of
-them. Beside the cells, which only serve to go on, it is written as JSON, CSV, PNG and SVG.
+A study is a sweep with an axis of its own and a :class:`Result` computed from it. Its
+:class:`Study` names the command, the options, the files and the section of a report; everything
+else is derived from it. To add a study, write one file with both and list it in
+:mod:`cimsim.analysis.studies`.
+
+This module and those of the studies import no large library at the top, since the command line is
+described with them.
 """
 
 from __future__ import annotations
@@ -10,99 +14,41 @@ from __future__ import annotations
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-import torch
-from matplotlib.figure import Figure
-from pydantic import TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from cimsim.analysis.engine import Engine
-from cimsim.analysis.levels import Axis, Level
-from cimsim.analysis.metric import Metric, metric_named
-from cimsim.analysis.plot import save
-from cimsim.analysis.store import Plan, Sweep
-from cimsim.analysis.sweep import Progress, load_shared, sweep, usual_metric
+from cimsim.analysis.sweeps.metric import Metric, metric_named
+from cimsim.analysis.sweeps.store import Plan
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
+from cimsim.files import make_folder, write_text
 from cimsim.markup import table as html_table
-from cimsim.nn import Assignment
-from cimsim.profile import Profile
 from cimsim.reading import parse_json, read_text
 from cimsim.sealing import sealed, unsealed
-from cimsim.training.files import make_folder, write_text
-from cimsim.training.run import Run
 from cimsim.units import format_duration
 
-AnyResult = TypeVar("AnyResult", bound="Result")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """On which chips a study evaluates a run, and where; see :func:`cimsim.analysis.sweep.sweep`.
-
-    ``on`` is the device of all layers, by default they are on their own; ``noise`` multiplies every
-    noise; ``samples`` is how many test samples are looked at, all by default.
-    """
-
-    chips: int = 10
-    first_chip: int = 0
-    samples: int | None = None
-    age_s: float = 0.0
-    on: Profile | None = None
-    noise: float = 1.0
-    device: torch.device | str = "cpu"
-    data_dir: Path | None = None
-    download: bool = False
-    metric: str | None = None
-    engine: Engine | None = None
-    progress: Progress = lambda done, total, doing: None
-
-    def devices(self, run: Run) -> Assignment:
-        """The devices that the layers of ``run`` are evaluated on."""
-        devices = run.devices if self.on is None else Assignment(self.on)
-        return devices.map(lambda profile: profile.scale_noise(self.noise))
-
-    def load_data(self, run: Run) -> None:
-        """Load the data of ``run`` from where they are wanted."""
-        load_shared([run], self.data_dir, self.download)
-
-    def metric_of(self, run: Run) -> Metric:
-        """What is shown of the results of ``run``."""
-        self.load_data(run)
-        return metric_named(self.metric or usual_metric(run), run.data.token)
-
-    def sweep(self, run: Run, axis: Axis) -> Sweep:
-        """All cells of ``axis``, those that are on disk already read from there."""
-        (found,) = sweep(
-            [run],
-            axis,
-            self.chips,
-            first_chip=self.first_chip,
-            samples=self.samples,
-            age_s=self.age_s,
-            on=self.devices(run),
-            device=self.device,
-            data_dir=self.data_dir,
-            download=self.download,
-            metric=self.metric,
-            engine=self.engine,
-            progress=self.progress,
-        )
-        return found
+    from cimsim.analysis.evaluation import Evaluation
+    from cimsim.analysis.subjects import Subject
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a study was about: run, device, data, chips and metric.
+    """What a result was computed from.
 
     Attributes:
+        run: name of the subject.
         noise: factor on every noise of the profile.
-        digital: the metric without any device.
-        on: the name of the device that was asked for; None for the run's own.
-        others: as in :class:`cimsim.analysis.store.Plan`.
+        digital: the metric without any non-ideality.
+        on: name of the profile, where it is not the subject's own.
+        samples: number of test samples; None for all.
+        others: as in :class:`cimsim.analysis.sweeps.store.Plan`.
     """
 
     run: str
@@ -116,6 +62,7 @@ class Facts:
     token: str
     digital: float
     on: str | None = None
+    samples: int | None = None
 
     @property
     def measured(self) -> Metric:
@@ -124,33 +71,43 @@ class Facts:
 
     @property
     def where(self) -> str:
-        """For a title: ``aware on pcm-ibm-2020 at 2 times its noise``."""
+        """Part of a title: ``aware on pcm-ibm-2020 at 2 times its noise``."""
         scaled = "" if self.noise == 1 else f" at {self.noise:g} times its noise"
         return f"{self.run} on {self.profile}{scaled}"
 
     @property
     def counted(self) -> str:
-        """For a title: ``10 chips``."""
+        """Part of a title: ``10 chips``."""
         return f"{self.chips} chips" if self.chips > 1 else "1 chip"
 
     @property
     def aged(self) -> str:
-        """For a title: ``, 1 y after programming``; empty for age zero."""
+        """Part of a title: ``, 1 y after programming``; empty for age zero."""
         return f", {format_duration(self.age_s)} after programming" if self.age_s else ""
 
     @property
+    def interval(self) -> str:
+        """Part of a title: `` and its 95 % interval``; empty for one chip."""
+        return " and its 95 % interval" if self.chips > 1 else ""
+
+    @property
     def caption(self) -> str:
-        """For a table: metric, chips, age, noise, and what the digital model reaches."""
+        """Caption of a table: metric, chips, age, noise, samples and the digital metric."""
         metric = self.measured
         scaled = "" if self.noise == 1 else f", {self.noise:g} times the noise"
-        digital = metric.shown(self.digital)
-        return f"{metric.heading}, {self.counted}{self.aged}{scaled}; digital {digital}"
+        samples = "" if self.samples is None else f", {self.samples} samples"
+        digital = metric.format(self.digital)
+        return f"{metric.heading}, {self.counted}{self.aged}{scaled}{samples}; digital {digital}"
+
+
+def facts_of(plan: Plan) -> Facts:
+    """The facts of the sweep ``plan``."""
+    return Facts(**{name: getattr(plan, name) for name in Facts.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table as people read it, in a terminal, a notebook or a report; ``right`` are its columns
-    of numbers."""
+    """A table for a terminal, a notebook or a report; ``right`` are its columns of numbers."""
 
     caption: str
     headings: tuple[str, ...]
@@ -158,112 +115,280 @@ class Sheet:
     right: Collection[int]
 
 
+class Options(BaseModel):
+    """The options of a study's command that no other study has; its docstring is the help."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    flag: str | None = None,
+    metavar: str | None = None,
+    shown: str | None = None,
+    old_flag: str | None = None,
+    **limits: float,
+) -> Any:
+    """Declare an option of a command.
+
+    Args:
+        default: its default; ``...`` if it is required.
+        help: whole sentences.
+        flag: its flag, where that is not the field's name.
+        metavar: placeholder of its value in the help.
+        shown: description of the default in the help.
+        old_flag: an older flag that is still accepted.
+        limits: limits of its value, such as ``ge=1``.
+    """
+    extra = {"flag": flag, "metavar": metavar, "shown": shown, "old_flag": old_flag}
+    given: dict[str, Any] = {"json_schema_extra": extra, **limits}
+    return Field(default=default, description=help, **given)
+
+
+def short_number(value: float, factor: float = 1.0) -> float:
+    """``factor`` times ``value``, rounded to ten digits if ``value`` can be recovered from it."""
+    short = float(f"{factor * value:.10g}")
+    return short if short / factor == value else factor * value
+
+
+def number_text(value: float) -> str:
+    """``value`` as short text that is read back as the same number.
+
+    >>> number_text(50.0), number_text(0.1 + 0.2)
+    ('50', '0.30000000000000004')
+    """
+    short = f"{value:.10g}"
+    return short if float(short) == value else repr(value)
+
+
 class Result(ABC):
-    """What a study found; its subclasses are dataclasses."""
+    """A result that can be kept, shown and drawn; its subclasses are frozen dataclasses."""
+
+    stem: ClassVar[str]
+    """Path of its files below the subject's folder, without the extension."""
 
     @abstractmethod
     def table(self) -> Iterator[Sequence[object]]:
-        """The numbers as a long table, the heading first."""
+        """Yield the numbers as a long table, the heading first."""
 
     @abstractmethod
     def sheet(self) -> Sheet:
-        """What is shown of them."""
+        """Return the table to show."""
 
-    def derived(self) -> dict[str, Any]:
-        """What stands in the JSON beside the fields that it follows from."""
+    @abstractmethod
+    def figure(self) -> Figure:
+        """Draw the result."""
+
+    def hover(self) -> dict[str, list[str]]:
+        """Texts of the points of the figure's lines, by the lines' names (``gid``)."""
         return {}
 
+    @abstractmethod
+    def options(self) -> Options:
+        """The options of the command that computes the result again."""
+
+    def options_for(self, subject: Subject) -> Options:
+        """The same for ``subject``, where it matters which profiles it has of its own."""
+        return self.options()
+
+    @property
+    def other_runs(self) -> tuple[str, ...]:
+        """Folders of further subjects that the command is given."""
+        return ()
+
+    @property
+    def file(self) -> str:
+        """Path of its files below the subject's folder, without the extension."""
+        return self.stem
+
+    @property
+    def fingerprints(self) -> str:
+        """Hashes of the weights that it was computed with; empty if it holds for any."""
+        return ""
+
+    @property
+    def answer(self) -> str:
+        """The result in words; empty if figure and table are enough."""
+        return ""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Remarks on how far the result can be trusted."""
+        return ()
+
+    def more_sheets(self) -> Iterator[Sheet]:
+        """Further tables to show."""
+        yield from ()
+
+    def listings(self) -> dict[str, str]:
+        """Texts to copy, such as options of a command, by their captions."""
+        return {}
+
+    def derived(self) -> dict[str, Any]:
+        """Numbers that are written to the JSON in addition to the fields."""
+        return {}
+
+    @classmethod
+    def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:
+        """Return the fields of an older file ``path`` under today's names."""
+        return fields
+
+    def plot(self, path: Path | str) -> tuple[Path, Path]:
+        """Write the figure as PNG and SVG, see :func:`cimsim.analysis.figures.canvas.save`."""
+        from cimsim.analysis import figures
+
+        return figures.canvas.save(self.figure(), Path(path))
+
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The table for a notebook."""
         sheet = self.sheet()
         return html_table(sheet.headings, sheet.rows, sheet.caption, sheet.right)
 
 
-def facts_of(plan: Plan, evaluation: Evaluation) -> Facts:
-    """The facts of the sweep that ``plan`` asked for."""
-    return Facts(
-        run=plan.run,
-        profile=plan.profile,
-        noise=evaluation.noise,
-        data=plan.data,
-        checkpoint_sha256=plan.checkpoint_sha256,
-        chips=plan.chips,
-        age_s=plan.age_s,
-        metric=plan.metric,
-        token=plan.token,
-        digital=plan.digital,
-        on=None if evaluation.on is None else evaluation.on.name,
-    )
+class StudyResult(Result):
+    """The result of a study of one subject, with its facts."""
+
+    facts: Facts
+
+    @property
+    def fingerprints(self) -> str:
+        """See :class:`Result`."""
+        return self.facts.checkpoint_sha256
 
 
-def scores(sweep: Sweep) -> dict[Level, list[float]]:
-    """The metric of every level's chips, in the order of their seeds."""
-    found: dict[Level, list[float]] = {level: [] for level in sweep.plan.levels}
-    for cell in sweep.cells:
-        found[cell.level].append(sweep.plan.measured.of(cell.accuracy, cell.loss))
-    return found
+AnyResult = TypeVar("AnyResult", bound=Result)
+Run = Callable[["Sequence[Subject]", "Evaluation", Any], Result]
 
 
-def finite(found: Iterable[Sequence[float]], metric: Metric) -> None:
-    """Refuse numbers that differences cannot be made of.
+@dataclass(frozen=True)
+class Study(Generic[AnyResult]):
+    """The descriptor of a study.
+
+    Attributes:
+        name: name of the study.
+        result: class of its results.
+        title: heading of its section in a report.
+        caption: description of its figure.
+        example: arguments of the command that computes a missing result, after ``RUN``.
+        options: options of its command that no other study has.
+        run: computes the result of subjects, an evaluation and options; None if another study's
+            command does.
+        command: its command; the name by default.
+        defaults: defaults of shared options that differ from the usual ones.
+        several: whether the command takes several runs.
+        files: pattern of its JSON files below a subject's folder; those of ``result.stem`` by
+            default.
+        section: key of its section in a report; studies with the same key share one.
+        open_table: whether a report shows the table unfolded.
+        optional: whether a report leaves out that a result is missing.
+    """
+
+    name: str
+    result: type[AnyResult]
+    title: str
+    caption: str
+    example: str = ""
+    options: type[Options] = Options
+    run: Run | None = None
+    command: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    several: bool = False
+    files: str = ""
+    section: str = ""
+    open_table: bool = False
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "command", self.command or self.name)
+        object.__setattr__(self, "section", self.section or self.name)
+        object.__setattr__(self, "files", self.files or f"{self.result.stem}.json")
+
+    def again(self, run: str = "RUN") -> str:
+        """A command that computes a result of ``run``."""
+        return f"cimsim {self.command} {run} {self.example}".strip()
+
+    def paths(self, folder: Path) -> list[Path]:
+        """The JSON files of its results below the subject's ``folder``, sorted."""
+        return sorted(path for path in folder.glob(self.files) if path.is_file())
+
+    def own_part(self, path: Path, folder: Path) -> str:
+        """The part of ``path`` that the ``*`` of :attr:`files` stands for; empty without one."""
+        before, star, after = self.files.partition("*")
+        if not star:
+            return ""
+        return path.relative_to(folder).as_posix().removeprefix(before).removesuffix(after)
+
+    def read(self, folder: Path, name: str = "") -> AnyResult:
+        """Read a result of the subject that is kept in ``folder``; ``name`` replaces the ``*`` of
+        :attr:`files`.
+
+        Raises:
+            CimsimError: if there is none, or it is damaged.
+        """
+        return self.read_file(folder / self.files.replace("*", name), folder)
+
+    def read_file(self, path: Path, folder: Path | None = None) -> AnyResult:
+        """Read the result in the JSON file ``path``.
+
+        Raises:
+            CimsimError: if there is none, or it is damaged.
+        """
+        again = self.again(str(folder or path.parents[self.files.count("/")]))
+        try:
+            fields = dict(unsealed(parse_json(read_text(path))))
+            fields = self.result.upgrade(fields, path)
+            result = TypeAdapter(self.result).validate_python(fields)
+            for _ in result.table():
+                pass
+            result.sheet()
+            return result
+        except FileNotFoundError:
+            raise CimsimError(f"{path}: there is no such result; run `{again}`") from None
+        except OSError as error:
+            raise CimsimError(f"{path}: cannot be read ({error.strerror})") from None
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError):
+            # Fields of the right types can contradict each other, which shows in the tables.
+            raise CimsimError(f"{path}: is damaged; run `{again}` again") from None
+
+
+def finite(values: Iterable[Sequence[float]], metric: Metric) -> None:
+    """Refuse values of ``metric`` that have no differences.
 
     Raises:
         CimsimError: if one of them is not finite.
     """
-    if not all(math.isfinite(value) for values in found for value in values):
+    if not all(math.isfinite(value) for chips in values for value in chips):
         raise CimsimError(
-            f"some chip's {metric.name} is not finite, so that no losses add up to it; "
-            "measure another with --metric accuracy"
+            f"losses cannot be computed: the {metric.name} of some chips is not finite; use "
+            "--metric accuracy"
         )
 
 
-def plain(result: Any) -> Any:
-    """A result as JSON holds it; numbers that are not finite as text, such as ``"inf"``."""
-    if isinstance(result, dict):
-        return {key: plain(value) for key, value in result.items()}
-    if isinstance(result, list | tuple):
-        return [plain(value) for value in result]
-    if isinstance(result, float) and not math.isfinite(result):
-        return str(result)
-    return result
+def plain(value: Any) -> Any:
+    """``value`` as JSON holds it; numbers that are not finite as text, such as ``"inf"``."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
 
 
 def as_json(result: Result) -> str:
-    """A result as JSON."""
-    facts = {**result.derived(), **asdict(result)}  # type: ignore[call-overload]
-    return json.dumps(plain(facts), indent=2, allow_nan=False)
+    """Return a result as JSON."""
+    fields = {**result.derived(), **asdict(result)}  # type: ignore[call-overload]
+    return json.dumps(plain(fields), indent=2, allow_nan=False)
 
 
-def write_result(folder: Path, name: str, result: Result, figure: Figure) -> list[Path]:
-    """``name`` with .json (which :func:`read_result` reads), .csv, .png and .svg in ``folder``;
-    returns their paths."""
-    make_folder(folder)
-    files = [folder / f"{name}.json", folder / f"{name}.csv"]
+def write_result(folder: Path, result: Result) -> list[Path]:
+    """Write a result below the subject's ``folder`` as .json, .csv, .png and .svg; return their
+    paths."""
+    stem = folder / result.file
+    make_folder(stem.parent)
+    files = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".json", ".csv", ".png")]
     write_text(files[0], json.dumps(sealed(json.loads(as_json(result))), indent=2) + "\n")
     write_text(files[1], table_csv(result.table()))
-    return [*files, *save(figure, folder / f"{name}.png")]
-
-
-def read_result(path: Path, kind: type[AnyResult], again: str) -> AnyResult:
-    """What :func:`write_result` put into the JSON file ``path``.
-
-    Args:
-        kind: the dataclass.
-        again: the command that makes it.
-
-    Raises:
-        CimsimError: if there is none, or it is damaged.
-    """
-    try:
-        found = TypeAdapter(kind).validate_python(unsealed(parse_json(read_text(path))))
-        for _ in found.table():
-            pass
-        found.sheet()
-        return found
-    except FileNotFoundError:
-        raise CimsimError(f"{path}: there is none; `{again}` makes it") from None
-    except OSError as error:
-        raise CimsimError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError, LookupError, ArithmeticError):
-        # Numbers of the right types that do not fit each other show when they are put in tables.
-        raise CimsimError(f"{path}: is damaged; `{again}` makes it again") from None
+    return [*files[:2], *result.plot(files[2])]

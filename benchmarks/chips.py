@@ -22,10 +22,12 @@ import cimsim
 from benchmarks.speed import processor
 from benchmarks.workloads import WORKLOADS
 from cimsim import kernels
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.sweep import sweep
+from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.sweeps.axis import parse_axis
+from cimsim.analysis.sweeps.sweep import sweep
+from cimsim.files import write_text
+from cimsim.runs import RunSubject
 from cimsim.training.config import make_config
-from cimsim.training.files import write_text
 from cimsim.training.fit import fit
 from cimsim.training.run import Run
 
@@ -101,7 +103,7 @@ def swept() -> list[tuple[str, float]]:
                     if store.is_file():
                         store.unlink()
                 with kernels.use(which):
-                    sweep([run], axis, CHIPS)
+                    sweep([RunSubject(run)], axis, Evaluation(CHIPS))
 
             how = "with the kernels" if which == "fused" else "in plain torch"
             cells = len(axis.values) * CHIPS

@@ -13,9 +13,9 @@ import argparse
 from pathlib import Path
 
 from benchmarks.lines import Lines, versions
-from cimsim.analysis.compare import Arm, compare, markdown
-from cimsim.analysis.levels import parse_axis
-from cimsim.training.files import write_text
+from cimsim.analysis.sweeps.axis import parse_axis
+from cimsim.files import write_text
+from cimsim.runs.compare import Arm, compare, markdown
 
 HERE = Path(__file__).parent
 AXIS = parse_axis("noise=0,0.5,1,2")

@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.lines import Lines, versions
-from cimsim.analysis.compare import Arm, Outcome, compare, markdown
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.plot import draw, save
-from cimsim.analysis.stats import Summary
-from cimsim.analysis.store import write_csv
-from cimsim.training.files import write_text
+from cimsim.analysis.figures.canvas import save
+from cimsim.analysis.figures.curves import draw
+from cimsim.analysis.sweeps.axis import parse_axis
+from cimsim.analysis.sweeps.stats import Summary
+from cimsim.analysis.sweeps.store import write_csv
+from cimsim.files import write_text
+from cimsim.runs.compare import Arm, Outcome, compare, markdown
 
 AXIS, CHIPS, EPOCHS = parse_axis("noise=0,1,2,4"), 10, 8
 RESULTS = Path(__file__).parent / "results"

@@ -28,12 +28,12 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from benchmarks.lines import versions
-from cimsim.analysis.plot import COLORS, MARKERS, save
+from cimsim.analysis.figures.canvas import COLORS, MARKERS, save
+from cimsim.files import write_text
 from cimsim.quantizers import Uniform
 from cimsim.seeds import generator
 from cimsim.training.correctors import SMOOTHING, Corrector, Fogzo, Spsa
 from cimsim.training.data import load_data
-from cimsim.training.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 RANGES = (0.1, 0.5)  # of the two layers' weights

@@ -35,13 +35,15 @@ from torch import Tensor, nn
 
 import cimsim
 from benchmarks.lines import versions
-from cimsim.analysis.compare import Arm, table
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.metric import metric_named
-from cimsim.analysis.stats import Summary, summary
+from cimsim.analysis.sweeps.axis import parse_axis
+from cimsim.analysis.sweeps.metric import metric_named
+from cimsim.analysis.sweeps.stats import Summary, summary
 from cimsim.errors import CimsimError
+from cimsim.files import write_text
 from cimsim.nn import Assignment, analog_layers, digital, set_profile
+from cimsim.nn.scoring import evaluate
 from cimsim.profile import load_profile
+from cimsim.runs.compare import Arm, table
 from cimsim.seeds import generator
 from cimsim.training.clipping import clip_weights
 from cimsim.training.config import make_config
@@ -49,8 +51,6 @@ from cimsim.training.data.batches import BatchLoader
 from cimsim.training.data.layout import read_bytes
 from cimsim.training.data.text import WIKITEXT_2
 from cimsim.training.device import working_device
-from cimsim.training.evaluate import evaluate
-from cimsim.training.files import write_text
 from cimsim.training.methods import make_method
 from cimsim.training.objectives.distances import divergence
 

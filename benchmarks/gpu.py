@@ -25,8 +25,8 @@ from torch import Tensor, nn
 import cimsim
 from benchmarks.workloads import FlatGPT, Workload, images, mlp, text
 from cimsim import kernels
+from cimsim.files import write_text
 from cimsim.nn.layer import AnalogLayer
-from cimsim.training.files import write_text
 from cimsim.training.models.resnet import ThinResNet
 
 RESULTS = Path(__file__).parent / "results"

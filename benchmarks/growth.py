@@ -40,9 +40,9 @@ from scipy.optimize import least_squares, nnls
 
 import cimsim
 from benchmarks.lines import versions
-from cimsim.analysis.plot import COLORS, MARKERS, save
+from cimsim.analysis.figures.canvas import COLORS, MARKERS, save
+from cimsim.files import write_text
 from cimsim.training.activation_checkpointing import recompute
-from cimsim.training.files import write_text
 from cimsim.training.models.gpt import GPT
 
 RESULTS = Path(__file__).parent / "results"

@@ -29,8 +29,8 @@ import scipy.sparse.linalg
 import torch
 
 from cimsim.circuits import approximate_effective_conductance, effective_conductance
+from cimsim.files import write_text
 from cimsim.training.environment import environment
-from cimsim.training.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = {64: 15, 128: 9, 256: 3}

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.lines import Lines, versions
+from cimsim.files import write_text
 from cimsim.nn import analog_layers, digital
+from cimsim.nn.scoring import evaluate
 from cimsim.quantizers import Uniform
 from cimsim.training.config import make_config
 from cimsim.training.data import DataSet, load_data
-from cimsim.training.evaluate import evaluate
-from cimsim.training.files import write_text
 from cimsim.training.fit import fit
 from cimsim.training.objectives.lotion import rounding_variance
 from cimsim.training.run import Run

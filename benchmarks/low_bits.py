@@ -16,8 +16,8 @@ import numpy as np
 
 from benchmarks.lines import Lines, versions
 from cimsim.errors import CimsimError
+from cimsim.files import write_text
 from cimsim.training.config import make_config
-from cimsim.training.files import write_text
 from cimsim.training.fit import fit
 
 RESULTS = Path(__file__).parent / "results"

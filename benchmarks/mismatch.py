@@ -15,11 +15,12 @@ import argparse
 from pathlib import Path
 
 from benchmarks.lines import Lines, versions
-from cimsim.analysis.compare import Arm, Outcome, compare, markdown
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.plot import draw, save
-from cimsim.analysis.store import write_csv
-from cimsim.training.files import write_text
+from cimsim.analysis.figures.canvas import save
+from cimsim.analysis.figures.curves import draw
+from cimsim.analysis.sweeps.axis import parse_axis
+from cimsim.analysis.sweeps.store import write_csv
+from cimsim.files import write_text
+from cimsim.runs.compare import Arm, Outcome, compare, markdown
 
 RESULTS = Path(__file__).parent / "results"
 AXIS = parse_axis("cell.programming_noise.0.sigma_of_g=0,0.1,0.2,0.3,0.5,0.7")

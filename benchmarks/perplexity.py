@@ -20,12 +20,13 @@ import math
 from pathlib import Path
 
 from benchmarks.lines import Lines, versions
-from cimsim.analysis.compare import Arm, Outcome, compare, markdown
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.plot import draw, save
+from cimsim.analysis.figures.canvas import save
+from cimsim.analysis.figures.curves import draw
+from cimsim.analysis.sweeps.axis import parse_axis
+from cimsim.files import write_text
+from cimsim.runs.compare import Arm, Outcome, compare, markdown
 from cimsim.training.config import make_config
 from cimsim.training.device import working_device
-from cimsim.training.files import write_text
 from cimsim.training.fit import fit
 from cimsim.training.run import Run
 

@@ -33,9 +33,9 @@ from numpy.typing import NDArray
 
 import cimsim
 from cimsim import kernels
+from cimsim.files import write_text
 from cimsim.profile import load_profile
 from cimsim.profile.library import profile_names
-from cimsim.training.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 SOURCES = (Path(__file__).with_suffix(".cpp"), Path(kernels.__file__).parent / "kernels.cpp")

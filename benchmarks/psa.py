@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.lines import Lines, versions
+from cimsim.files import write_text
 from cimsim.training.config import make_config
-from cimsim.training.files import write_text
 from cimsim.training.fit import fit
 from cimsim.training.models.stochastic_binary import StochasticBinary, stochastic_binary
 

@@ -24,8 +24,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import cimsim
 from benchmarks.lines import versions
+from cimsim.files import write_text
 from cimsim.training.data.cifar10 import CIFAR10, read_cifar10
-from cimsim.training.files import write_text
 
 RESULT = Path(__file__).parent / "results" / "published_resnets.md"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

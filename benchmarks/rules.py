@@ -18,12 +18,13 @@ import math
 from pathlib import Path
 
 from benchmarks.lines import Lines, versions
-from cimsim.analysis.compare import Arm, Outcome, compare, markdown
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.plot import draw, save
-from cimsim.analysis.stats import Summary
+from cimsim.analysis.figures.canvas import save
+from cimsim.analysis.figures.curves import draw
+from cimsim.analysis.sweeps.axis import parse_axis
+from cimsim.analysis.sweeps.stats import Summary
+from cimsim.files import write_text
+from cimsim.runs.compare import Arm, Outcome, compare, markdown
 from cimsim.training.device import working_device
-from cimsim.training.files import write_text
 
 HERE = Path(__file__).parent
 AXIS = parse_axis("noise=0,0.5,1,1.5")

@@ -25,8 +25,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 import cimsim
 from benchmarks.speed import DEVICES, interleaved, saved_bytes, training_step
 from benchmarks.workloads import mlp
-from cimsim.analysis.plot import COLORS, save
-from cimsim.training.files import write_text
+from cimsim.analysis.figures.canvas import COLORS, save
+from cimsim.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 WIDTHS, BATCHES = (128, 256, 512, 1024, 2048, 4096), (8, 32, 128, 512, 2048)

@@ -36,8 +36,8 @@ from benchmarks import peers
 from benchmarks.naive import naive
 from benchmarks.workloads import WORKLOADS, Workload
 from cimsim import kernels
+from cimsim.files import write_text
 from cimsim.nn.layer import AnalogLayer
-from cimsim.training.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(16 << 30)}

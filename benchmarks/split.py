@@ -24,9 +24,9 @@ from torch import Tensor, nn
 import cimsim
 from benchmarks.speed import DEVICES, processor, training_step
 from benchmarks.workloads import WORKLOADS, Workload
+from cimsim.files import write_text
 from cimsim.kernels import cpu
 from cimsim.nn.layer import AnalogLayer
-from cimsim.training.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 PRODUCTS = ("mm", "addmm", "bmm", "mkldnn_convolution", "convolution_backward")

@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.lines import versions
-from cimsim.analysis.plot import COLORS, MARKERS, save
+from cimsim.analysis.figures.canvas import COLORS, MARKERS, save
+from cimsim.files import write_text
 from cimsim.quantizers import Uniform
 from cimsim.seeds import generator
-from cimsim.training.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 RANGES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)

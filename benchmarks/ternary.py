@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.lines import versions
+from cimsim.files import write_text
 from cimsim.nn import analog_layers, convert, digital
+from cimsim.nn.scoring import evaluate
 from cimsim.quantizers.quantizer import Groups
 from cimsim.quantizers.ternary import Ternary, pack, unpack, values, words
 from cimsim.training.data import BatchLoader, DataSet, load_data
-from cimsim.training.evaluate import evaluate
-from cimsim.training.files import write_text
 from cimsim.training.models import build_model
 from cimsim.training.optimizers import TernaryChain
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 _PRELOADED = (
-    *("cimsim.training.fit", "cimsim.training.sharding", "cimsim.analysis.sweep"),
+    *("cimsim.training.fit", "cimsim.training.sharding", "cimsim.analysis.sweeps.sweep"),
     *("sklearn.datasets", "tests.forks"),
 )
 

@@ -68,7 +68,7 @@ def test_folders_are_there_without_an_import_of_their_own() -> None:
 
 def test_converting_and_reading_runs_loads_no_compiler() -> None:
     """``torch._dynamo`` takes seconds to load, in every process of a sweep."""
-    code = "import sys, cimsim, cimsim.analysis.sweep, cimsim.training.run; cimsim.convert"
+    code = "import sys, cimsim, cimsim.analysis.sweeps.sweep, cimsim.training.run; cimsim.convert"
     report = "assert 'torch' in sys.modules; print('torch._dynamo' in sys.modules)"
     run = subprocess.run(
         [sys.executable, "-c", f"{code}; {report}"], capture_output=True, text=True, check=True

@@ -10,13 +10,14 @@ import pytest
 from torch import nn
 
 import cimsim
-from cimsim.analysis.budget import Budget, Share
-from cimsim.analysis.stats import summary
-from cimsim.analysis.store import Cell, Plan, Sweep
+from cimsim.analysis.studies.budget import Budget, ErrorShare
 from cimsim.analysis.study import Facts
+from cimsim.analysis.sweeps.stats import summary
+from cimsim.analysis.sweeps.store import Plan, Sweep
 from cimsim.markup import folded, sparkline, table
 from cimsim.training.config import make_config
 from cimsim.training.run import Run
+from tests.subjects import trial
 
 NASTY = "<script>alert(1)</script>&"
 
@@ -63,28 +64,34 @@ def test_a_summary_shows_its_table() -> None:
 def plan_of(axis: str, levels: tuple[float, ...]) -> Plan:
     facts = dict.fromkeys(("basis", "checkpoint_sha256", "data", "device", "cimsim"), "x")
     return Plan(
-        run=NASTY, profile="p", axis=axis, levels=levels, chips=2, digital_accuracy=0.9, **facts
+        run=NASTY,
+        profile="p",
+        axis=axis,
+        levels=levels,
+        chips=2,
+        digital_scores={"accuracy": 0.9},
+        **facts,
     )
 
 
 def test_a_sweep_shows_its_figure_and_numbers() -> None:
     plan = plan_of("noise", (0.0, 1.0))
     scores = {0.0: (0.9, 0.8), 1.0: (0.7, 0.5)}
-    found = tuple(Cell("x", k, i, a, 1.0) for k, of in scores.items() for i, a in enumerate(of))
+    found = tuple(trial("x", k, i, a, 1.0) for k, of in scores.items() for i, a in enumerate(of))
     html = Sweep(plan, found)._repr_html_()
     assert "<script" not in html
     assert parsed(html).find(".//svg") is not None
     assert [row[:2] for row in cells(html)[1:]] == [["0", "85.00"], ["1", "60.00"]]
     assert cells(html)[2][3] == "50.00"
     unfinished = Sweep(plan, found[:2])._repr_html_()
-    assert "2 cells not finished" in unfinished
+    assert "2 trials not finished" in unfinished
     assert parsed(Sweep(plan, ())._repr_html_()).find(".//svg") is None
 
 
 @pytest.mark.parametrize("axis", ["budget", "maps/noise-by-adc.bits", "yield", "explore"])
 def test_a_study_is_no_axis_and_shows_its_numbers_only(axis: str) -> None:
     plan = plan_of(axis, ("only x",))  # type: ignore[arg-type]
-    html = Sweep(plan, (Cell("x", "only x", 0, 0.9, 1.0),))._repr_html_()
+    html = Sweep(plan, (trial("x", "only x", 0, 0.9, 1.0),))._repr_html_()
     assert parsed(html).find(".//svg") is None
     assert cells(html)[1][:2] == ["only x", "90.00"]
 
@@ -93,7 +100,7 @@ def test_a_budget_shows_its_shares() -> None:
     def of(*values: float) -> object:
         return summary("x", values)
 
-    share = Share("drift", of(0.8, 0.9), of(0.5), of(0.1), of(0.2))  # type: ignore[arg-type]
+    share = ErrorShare("drift", of(0.8, 0.9), of(0.5), of(0.1), of(0.2))  # type: ignore[arg-type]
     facts = Facts("run", "pcm", 1.0, "digits", "", 2, 0.0, "accuracy", "", 0.95)
     budget = Budget(facts, of(0.4), of(0.95), (share,))  # type: ignore[arg-type]
     rows = cells(budget._repr_html_())

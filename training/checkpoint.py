@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch import Tensor
 
 from cimsim.errors import CimsimError
-from cimsim.training.files import readable_name, replacing, sha256_of
+from cimsim.files import readable_name, replacing, sha256_of
 from cimsim.training.manifest import has_sums
 from cimsim.training.parallel import Ranks
 from cimsim.training.sharding import is_part

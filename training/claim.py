@@ -9,10 +9,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from cimsim.errors import CimsimError
+from cimsim.files import PART, locked, make_folder, remove_leftovers, write_text
 from cimsim.profile import dump_profile, fingerprint
 from cimsim.training.config import TrainConfig, dump_config, read_config
 from cimsim.training.environment import environment
-from cimsim.training.files import PART, locked, make_folder, remove_leftovers, write_text
 from cimsim.training.manifest import SUMS, hash_of, read_sums, write_sums
 from cimsim.training.plan import PLACES, TrainingPlan
 from cimsim.training.records import ENV, RESULT

@@ -9,8 +9,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cimsim.errors import CimsimError
+from cimsim.layer_options import parse_layers
 from cimsim.rule_names import described_rules, letter_of_rule
-from cimsim.training.layer_options import parse_layers
 from cimsim.training.manifest import has_sums, read_checked
 from cimsim.training.recipes import recipe
 from cimsim.units import parse_duration
@@ -54,7 +54,7 @@ class TrainConfig(BaseModel):
     )
     rule: str = Field(
         default="F",
-        description=f"backward rule of noise-aware training: {described_rules()}",
+        description=f"Backward rule of noise-aware training: {described_rules()}.",
     )
     objective: tuple[str, ...] = Field(
         default=(), description="Term of the loss, such as distill:temperature=4."

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from cimsim.files import sha256_of, write_text
 from cimsim.nn import ColumnDenoiser, age, calibrate, digital, program, set_profile
+from cimsim.nn.scoring import evaluate
 from cimsim.training.checkpoint import remove_checkpoint
 from cimsim.training.clipping import reestimate_statistics
-from cimsim.training.evaluate import evaluate
-from cimsim.training.files import sha256_of, write_text
 from cimsim.training.manifest import hash_of, read_sums, write_sums
 from cimsim.training.records import ENV, METRICS, RESULT
 from cimsim.training.run import (
@@ -41,7 +41,7 @@ def finish(trainer: Trainer) -> None:
         for parameter, mean in zip(model.parameters(), trainer.average, strict=False):
             parameter.copy_(mean)
     trainer.method.finish(model, _some_batches(trainer))
-    set_profile(model, trainer.devices)
+    set_profile(model, trainer.profiles)
     age(model, 0)
     calibrate(model, calibration_batches(config, data, trainer.device), missing=True)
     if not trainer.method.on_device:

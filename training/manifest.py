@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cimsim.errors import CimsimError
-from cimsim.training.files import encoded, read_file, sha256_of, write_text
+from cimsim.files import encoded, read_file, sha256_of, write_text
 
 SUMS = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64})  ([^/\\\0]+)")

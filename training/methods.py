@@ -30,9 +30,9 @@ class Method(ABC):
     noisy: ClassVar[bool] = True
     on_device: ClassVar[bool] = False  # whether training simulates the chip
 
-    def __init__(self, config: TrainConfig, devices: Assignment) -> None:
+    def __init__(self, config: TrainConfig, profiles: Assignment) -> None:
         self.config = config
-        self.devices = devices
+        self.profiles = profiles
 
     def settle(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
         """Run before steps 1, 2, 4, 8, … and at the start of every epoch, if there is noise."""
@@ -140,7 +140,7 @@ class NoiseAware(Method):
 
     def _louder(self, factor: float) -> Assignment:
         """Return the profiles of all layers with all noise multiplied by ``factor``."""
-        return self.devices.map(lambda profile: profile.scale_noise(factor))
+        return self.profiles.map(lambda profile: profile.scale_noise(factor))
 
     def _age_s(self, *name: object) -> float:
         """Sample an age, log-uniform in the configured range; ``name`` is part of the seed."""
@@ -156,7 +156,7 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
-def make_method(config: TrainConfig, devices: Assignment) -> Method:
+def make_method(config: TrainConfig, profiles: Assignment) -> Method:
     """Build the method that ``config`` names.
 
     Raises:
@@ -164,4 +164,4 @@ def make_method(config: TrainConfig, devices: Assignment) -> Method:
     """
     if config.method not in METHODS:
         raise CimsimError(unknown("method", config.method, METHODS))
-    return METHODS[config.method](config, devices)
+    return METHODS[config.method](config, profiles)

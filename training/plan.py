@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from cimsim.layer_options import Layers, parse_layers, with_profiles
 from cimsim.profile import Profile, fingerprint, load_profile
 from cimsim.training.config import TrainConfig
 from cimsim.training.data import DataSet, load_data
-from cimsim.training.layer_options import Layers, parse_layers, with_profiles
 from cimsim.training.manifest import hash_of
 from cimsim.training.run import LAYER, new_model
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from cimsim.errors import CimsimError
+from cimsim.files import read_file, write_text
 from cimsim.seeds import seed_for
 from cimsim.training.checkpoint import Checkpoint, check_state, load_checkpoint, unreadable
-from cimsim.training.files import read_file, write_text
 from cimsim.training.manifest import hash_of
 from cimsim.training.records import METRICS
 from cimsim.training.run import CHECKPOINT, not_finite, refuse_not_finite

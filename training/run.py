@@ -29,15 +29,15 @@ from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.files import readable_name, replacing
+from cimsim.layer_options import Layers, parse_layers
 from cimsim.markup import sparkline, table
-from cimsim.nn import Assignment, calibrate, convert, devices, digital, set_profile
+from cimsim.nn import Assignment, calibrate, convert, digital, profiles, set_profile
+from cimsim.nn.scoring import Score, evaluate
 from cimsim.profile import Profile, load_profile
 from cimsim.quantizers.quantizer import RandomQuantizer
 from cimsim.training.config import TrainConfig, read_config, read_yaml
 from cimsim.training.data import BatchLoader, DataSet, load_data
-from cimsim.training.evaluate import Score, evaluate
-from cimsim.training.files import readable_name, replacing
-from cimsim.training.layer_options import Layers, parse_layers
 from cimsim.training.manifest import checked_sha256, read_checked
 from cimsim.training.models import build_model, require_trust
 from cimsim.training.records import RESULT, read_metrics, read_outcome
@@ -158,9 +158,9 @@ class Run:
         return load_data(self.config.data, self.data_dir)
 
     @cached_property
-    def devices(self) -> Assignment:
+    def profiles(self) -> Assignment:
         """Profiles of all analog layers of the trained model."""
-        return devices(self.new_model()) if self.layers else Assignment(self.profile)
+        return profiles(self.new_model()) if self.layers else Assignment(self.profile)
 
     def new_model(self) -> nn.Module:
         """Build the untrained model with the profiles of training.

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cimsim.errors import CimsimError
+from cimsim.files import make_folder
 from cimsim.suggest import unknown
-from cimsim.training.files import make_folder
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from cimsim.errors import CimsimError
-from cimsim.nn import AnalogLayer, analog_layers, devices, digital
+from cimsim.files import append_line
+from cimsim.nn import AnalogLayer, analog_layers, digital, profiles
 from cimsim.seeds import generator
 from cimsim.training.activation_checkpointing import recompute
 from cimsim.training.augment import augmented
@@ -25,7 +26,6 @@ from cimsim.training.clipping import clip_weights
 from cimsim.training.correctors import gradient_truth, make_corrector
 from cimsim.training.curvature import Curvature
 from cimsim.training.data import BatchLoader
-from cimsim.training.files import append_line
 from cimsim.training.lone_samples import fewest_samples, split
 from cimsim.training.methods import make_method
 from cimsim.training.objectives import TrainStep, make_objectives, total, watched
@@ -75,8 +75,8 @@ class Trainer:
         self.config, self.data = config, data = plan.config, plan.data
         self.device = device = torch.device(device_name)
         self.model = model = plan.new_model().to(device)
-        self.devices = devices(model)
-        self.method = make_method(config, self.devices)
+        self.profiles = profiles(model)
+        self.method = make_method(config, self.profiles)
         samples = training_samples(config, data)
         self.smallest = fewest_samples(model, samples[0][:1].to(device))
         self.objectives = make_objectives(config.objective)

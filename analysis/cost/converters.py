@@ -24,7 +24,7 @@ _FARTHEST_BITS = 2  # from the resolution of a measurement
 
 @dataclass(frozen=True)
 class Converter:
-    """One converter: energy of a conversion, area, and what to beware of."""
+    """One converter: energy of a conversion, area, and warnings."""
 
     e_pJ: float
     area_um2: float

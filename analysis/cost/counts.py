@@ -1,13 +1,13 @@
-"""How often each part of a chip does its work in one inference."""
+"""Operations of each part of a chip in one inference."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 
 from cimsim.analysis.cost.drive import IDEAL_BITS, without_sign
+from cimsim.analysis.cost.result import Counts
 from cimsim.analysis.cost.workload import AnalogWork
 from cimsim.circuits.converters import Converter
 from cimsim.circuits.mapping import Mapping
@@ -20,62 +20,8 @@ from cimsim.profile import (
 )
 
 
-@dataclass(frozen=True)
-class Counts:
-    """One analog layer's work for one inference.
-
-    Attributes:
-        macs: multiplications of a weight with an input, each with its addition.
-        vectors: input vectors.
-        pulses: times that every vector is sent: once, or bit by bit without the sign.
-        tiles: physical tiles, ``row_tiles`` (and groups of a convolution) times ``blocks``, of all
-            copies; copies of a layer that fills no tile share them.
-        row_tiles: tiles that a column's inputs are spread over.
-        blocks: tiles that the columns are spread over.
-        devices: cells that hold one digit of a weight, 2 for each pair.
-        cells: cells that hold weights or the reference, of all copies.
-        columns_per_adc: conversions that an ADC makes one after the other.
-        cell_reads: reads of one cell.
-        dac_conversions: of a row's input on a tile, every bit of a serial DAC on its own.
-        adc_conversions: of a column (a pair of columns is subtracted before); every slice and row
-            tile on its own, and every bit where bits are added up digitally.
-        shift_adds: additions that join slices and bits of one output on one tile.
-        adds: additions over row tiles, of biases, and what subtracts a digital reference.
-        multiplies: scales of columns.
-        buffer_bits: bits of inputs that are read for every vector, and of outputs written.
-        held_bits: bits of inputs that the layer's buffer holds.
-        copies: how often the layer is stored.
-        column_lines: columns that are read for every vector, on all tiles of one copy.
-        cycles: integrations of a column's charge for every vector; 0 where bits are added up
-            digitally.
-        integrations: the same for all columns and vectors.
-    """
-
-    macs: float
-    vectors: float
-    pulses: int
-    tiles: int
-    row_tiles: int
-    blocks: int
-    devices: int
-    cells: int
-    columns_per_adc: int
-    cell_reads: float
-    dac_conversions: float
-    adc_conversions: float
-    shift_adds: float
-    adds: float
-    multiplies: float
-    buffer_bits: float
-    held_bits: float
-    copies: int = 1
-    column_lines: int = 0
-    cycles: int = 0
-    integrations: float = 0
-
-
 def count(work: AnalogWork, profile: Profile) -> Counts:
-    """What ``work`` takes on the device of ``profile``.
+    """Count the operations of ``work`` on ``profile``.
 
     Tiles are those of :func:`cimsim.array.occupancy.occupancy`: rows dealt out over tiles, columns
     and their slices over blocks, each with a reference column where cells hold one.
@@ -140,15 +86,15 @@ def _cycles(accumulation: AnalogAccumulation | DigitalAccumulation, pulses: int)
 
 
 def _copies(replication: Replication, vectors: float) -> int:
-    """How often a layer is stored that takes ``vectors`` for one inference."""
-    wanted = replication.copies
+    """The number of copies of a layer that takes ``vectors`` for one inference."""
+    copies = replication.copies
     if replication.vectors_per_copy is not None:
-        wanted = max(wanted, math.ceil(vectors / replication.vectors_per_copy))
-    return max(1, min(wanted, math.ceil(vectors)))
+        copies = max(copies, math.ceil(vectors / replication.vectors_per_copy))
+    return max(1, min(copies, math.ceil(vectors)))
 
 
 def _tiles(copies: int, tiles: int, rows: int, columns: int, profile: Profile) -> int:
-    """Tiles of all copies; those of a layer that lies on one tile share tiles, along a diagonal."""
+    """Tiles of all copies; copies of a layer that fits on one tile share it, along a diagonal."""
     array, mapping = profile.array, Mapping(profile.cell, profile.array)
     if tiles > 1:
         return copies * tiles

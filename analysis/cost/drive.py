@@ -1,4 +1,4 @@
-"""How strongly a layer's rows are driven, and how well its cells conduct: what a read takes."""
+"""Drive of a layer's rows, which determines the energy of a read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cimsim.nn import AnalogLayer
 from cimsim.profile import DAC, ArraySpec
 
 IDEAL_BITS = 8
-"""What an ideal converter is taken for, as none is ideal."""
+"""Bits assumed for an ideal converter."""
 
 _UNLIMITED = 2**31
 _SMALLEST_RANGE = 1e-30
@@ -23,7 +23,7 @@ _SMALLEST_RANGE = 1e-30
 
 @dataclass(frozen=True, eq=False)
 class Drive:
-    """What a read's energy goes with at every row, mean over all vectors, ``[groups, rows]``.
+    """Factors of a read's energy at every row, mean over all vectors, ``[groups, rows]``.
 
     ``u`` is an input over the DAC's range. ``squares`` is the mean of ``u^2``, for a voltage that
     carries the input; ``sizes`` that of ``|u|``, for a duration that does; ``ones`` the share of
@@ -36,7 +36,7 @@ class Drive:
 
     @classmethod
     def mean(cls, drives: Sequence[Drive]) -> Drive | None:
-        """Over several calls of as many vectors each; None if there were none."""
+        """Average over calls with equal numbers of vectors; None if there were none."""
         if not drives:
             return None
         return cls(
@@ -48,7 +48,7 @@ class Drive:
 
 
 def drive_of(layer: AnalogLayer, vectors: Tensor) -> Drive:
-    """How ``vectors`` drive the rows of ``layer``.
+    """Compute how ``vectors`` drive the rows of ``layer``.
 
     Inputs are divided by the DAC's calibrated range, or by the largest value if there is none.
     They are unsigned if the profile and the inputs allow it, see :func:`nonnegative`.
@@ -69,8 +69,8 @@ def drive_of(layer: AnalogLayer, vectors: Tensor) -> Drive:
 
 
 def nonnegative(layer: AnalogLayer, vectors: Tensor) -> bool:
-    """Whether the inputs of ``layer`` are not below 0: as its calibration has found, or else as
-    ``vectors`` show."""
+    """Whether the inputs of ``layer`` are not below 0: by its calibration, or else by
+    ``vectors``."""
     if layer.dac_unsigned is not None and layer.calibrated:
         return layer.array.unsigned
     return not bool((vectors < 0).any())

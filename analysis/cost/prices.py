@@ -1,4 +1,4 @@
-"""What each operation on one chip costs: energies in pJ, times in ns, areas in um^2."""
+"""Costs of each operation on one chip: energies in pJ, times in ns, areas in um^2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cimsim.profile import CostRates, Profile
 
 @dataclass(frozen=True)
 class Prices:
-    """Unit costs of one device, and warnings about them."""
+    """Unit costs of one profile, and warnings about them."""
 
     dac: converters.Converter
     adc: converters.Converter
@@ -34,7 +34,7 @@ class Prices:
 
 
 def prices_of(profile: Profile) -> Prices:
-    """The unit costs that the ``cost`` section of ``profile`` means; generic ones without one."""
+    """The unit costs of the ``cost`` section of ``profile``; generic ones without one."""
     cost = profile.cost or CostRates()
     warnings = list(_unstated(profile))
     dac_bits = 1 if profile.dac.bit_serial else profile.dac.bits or IDEAL_BITS
@@ -68,22 +68,22 @@ def prices_of(profile: Profile) -> Prices:
 
 
 def _of_a_cycle(cost: CostRates, key: str) -> float:
-    """A number of one integration; 0 where pulses are added up digitally."""
+    """A number of one integration; 0 if pulses are added digitally."""
     return float(getattr(cost.accumulation, key, 0.0))
 
 
 def _unstated(profile: Profile) -> list[str]:
-    """What the profile leaves open, so that something else is taken."""
+    """Warn about numbers that the profile does not give."""
     warnings = []
     if profile.cost is None:
         warnings.append(
-            f"{profile.name} says nothing about cost: generic numbers stand for it, see "
-            "docs/cost.md; give it a 'cost' section, or set its keys, such as cost.node_nm=14"
+            f"{profile.name} has no cost section, so generic numbers are used (see the guide to "
+            "costs); add one to the profile, or set its keys, such as cost.node_nm=14"
         )
     for name, bits in (("DAC", profile.dac.bits), ("ADC", profile.adc.bits)):
         if bits is None:
             warnings.append(
-                f"the {name} of {profile.name} is ideal, which none is: it is counted as one of "
-                f"{IDEAL_BITS} bits; set {name.lower()}.bits"
+                f"the {name} of {profile.name} is ideal and counted as one of {IDEAL_BITS} bits; "
+                f"set {name.lower()}.bits"
             )
     return warnings

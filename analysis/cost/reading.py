@@ -1,4 +1,4 @@
-"""What reads of a layer's cells take: programmed conductances times the squares of drives."""
+"""Power of reads of a layer's cells: programmed conductances times the squares of drives."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ReadPower(NamedTuple):
 
 @torch.no_grad()
 def read_power(work: AnalogWork, profile: Profile, blocks: int) -> ReadPower:
-    """What reads of ``work`` on the device of ``profile`` take, whose columns lie on ``blocks``
+    """Compute the power of reads of ``work`` on ``profile``, whose columns are on ``blocks``
     tiles side by side.
 
     Cells are those of the chip that the weights are programmed on, and inputs those that were
@@ -79,7 +79,7 @@ def _conductances(work: AnalogWork, profile: Profile, tiling: Tiling, blocks: in
 
 
 def _mean_uS(profile: Profile, mapping: Mapping) -> float:
-    """Mean conductance of a cell whose weight is not known: as stated, or of uniform weights."""
+    """Mean conductance of a cell with an unknown weight: as stated, or for uniform weights."""
     cell, stated = profile.cell, (profile.cost or CostRates()).read.mean_conductance
     if stated is not None:
         return stated * cell.g_max_uS

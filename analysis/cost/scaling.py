@@ -29,7 +29,7 @@ _AREA = {
 def energy_factor(
     from_node_nm: float, from_v_V: float, to_node_nm: float, to_v_V: float
 ) -> tuple[float, tuple[str, ...]]:
-    """What an energy is multiplied by, and warnings where a fit is used beyond its range.
+    """Return the factor of an energy, and warnings if a fit is used beyond its range.
 
         (S(to, V0) / S(from, V0)) (V / V0)^2,    S(node, V) = a V^2 + b V + c,  V0 = from_v_V
 
@@ -55,7 +55,7 @@ def energy_factor(
 
 
 def area_factor(from_node_nm: float, to_node_nm: float) -> tuple[float, tuple[str, ...]]:
-    """What an area is multiplied by, and warnings where the table is left.
+    """Return the factor of an area, and warnings beyond the table.
 
     >>> area_factor(32, 65)
     (3.3, ())
@@ -67,7 +67,7 @@ def area_factor(from_node_nm: float, to_node_nm: float) -> tuple[float, tuple[st
 
 
 def _interpolated(node_nm: float, table: dict[float, float]) -> float:
-    """In the logarithm of both; beyond the table's ends, on the line through the last two."""
+    """Interpolate in the logarithm of both; beyond the table, on the line through the last two."""
     if node_nm in table:
         return table[node_nm]
     low, high = _neighbors(node_nm, sorted(table))

@@ -1,6 +1,6 @@
-"""What a model multiplies for one input: found in one forward pass, whatever the device.
+"""The multiplications of a model for one input, from one forward pass, for any profile.
 
-The pass is digital, so it needs no calibration and draws no chips; on the meta device it needs no
+The pass is digital, so it needs no calibration and samples no chips; on the meta device it needs no
 numbers either.
 """
 
@@ -19,12 +19,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from cimsim.analysis.cost.drive import Drive, drive_of, nonnegative
+from cimsim.analysis.cost.result import OPS_PER_MAC
 from cimsim.array import Tiling
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, analog_layers, digital, evaluating
 from cimsim.profile import ArraySpec, Profile
-
-OPS_PER_MAC = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +32,7 @@ class AnalogWork:
 
     Attributes:
         name, kind: of the layer; ``kind`` is the torch layer that it stands for.
-        profile: the device that it is on.
+        profile: its profile.
         weight_shape: as the array holds the weight, a column for each entry of the first axis.
         vectors: input vectors, which are output positions of a convolution.
         inputs, outputs: numbers that come in and go out.
@@ -84,8 +83,8 @@ class Workload:
 
 
 @dataclass
-class _Seen:
-    """What the calls of one module have added up to."""
+class _Calls:
+    """Sums over the calls of one module."""
 
     vectors: int = 0
     inputs: int = 0
@@ -104,23 +103,23 @@ class _Open:
 
 
 def workload_of(model: nn.Module, x: Tensor) -> Workload:
-    """What ``model`` multiplies for one entry of the first axis of ``x``.
+    """Find the multiplications of ``model`` for one entry of the first axis of ``x``.
 
     Analog layers, torch's matrix products anywhere else (layers left digital, attention), nothing
     that works element by element. Recurrences count every step.
 
     Args:
         model: a converted model; calibrated or not, on any device.
-        x: a batch of its inputs. Real ones tell how strongly rows are driven; on the meta device,
-            with a model there, only shapes count.
+        x: a batch of its inputs. Real ones determine how strongly rows are driven; on the meta
+            device, with a model there, only shapes matter.
 
     Raises:
         CimsimError: if the model is not converted, or ``x`` has no entry.
     """
     layers = analog_layers(model)
     if x.dim() == 0 or not len(x):
-        raise CimsimError("the cost of an inference wants a batch with at least one input")
-    seen: dict[str, _Seen] = {}
+        raise CimsimError("the cost of an inference needs a batch with at least one input")
+    seen: dict[str, _Calls] = {}
     with torch.no_grad(), evaluating(model), digital(model), _in_parts():
         with (
             FlopCounterMode(display=False, custom_mapping=_FUSED) as counter,
@@ -129,15 +128,15 @@ def workload_of(model: nn.Module, x: Tensor) -> Workload:
             model(x)
     modules = dict(model.named_modules())
     work: list[AnalogWork | DigitalWork] = []
-    for name, found in seen.items():
+    for name, calls in seen.items():
         if name in layers:
-            work.append(_analog(name, layers[name], found, len(x)))
-        elif found.flops:
+            work.append(_analog(name, layers[name], calls, len(x)))
+        elif calls.flops:
             own = sum(p.numel() for p in modules[name].parameters(recurse=False))
-            moved = own + (found.inputs + found.outputs) / len(x)
+            moved = own + (calls.inputs + calls.outputs) / len(x)
             kind = type(modules[name]).__name__
             work.append(
-                DigitalWork(name, kind, _whole(found.flops / OPS_PER_MAC / len(x)), _whole(moved))
+                DigitalWork(name, kind, _whole(calls.flops / OPS_PER_MAC / len(x)), _whole(moved))
             )
     return Workload(tuple(work), len(x))
 
@@ -159,7 +158,7 @@ _FUSED = {torch.ops.aten.mkldnn_rnn_layer: _recurrence}
 
 
 @contextmanager
-def _watched(model: nn.Module, counter: FlopCounterMode, seen: dict[str, _Seen]) -> Iterator[None]:
+def _watched(model: nn.Module, counter: FlopCounterMode, seen: dict[str, _Calls]) -> Iterator[None]:
     """Within the block, every call of a module of ``model`` is entered in ``seen``."""
     calls: list[_Open] = []
     aside = 0  # operations of our own
@@ -168,7 +167,7 @@ def _watched(model: nn.Module, counter: FlopCounterMode, seen: dict[str, _Seen])
         return int(counter.get_total_flops()) - aside
 
     def enter(name: str, module: nn.Module, inputs: tuple[object, ...]) -> None:
-        seen.setdefault(name, _Seen())
+        seen.setdefault(name, _Calls())
         calls.append(_Open(flops()))
 
     def leave(
@@ -206,7 +205,7 @@ def _watched(model: nn.Module, counter: FlopCounterMode, seen: dict[str, _Seen])
         yield
 
 
-def _analog(name: str, layer: AnalogLayer, seen: _Seen, batch: int) -> AnalogWork:
+def _analog(name: str, layer: AnalogLayer, seen: _Calls, batch: int) -> AnalogWork:
     shape = _weight_shape(layer)
     vectors, outputs = seen.vectors / batch, seen.outputs / batch
     overlapping = vectors * shape[0] - outputs  # of a transposed convolution
@@ -235,12 +234,12 @@ def _weight_shape(layer: AnalogLayer) -> tuple[int, ...]:
 
 
 def _whole(number: float) -> float:
-    """A whole number as one, so that counts read as counts."""
+    """``number`` as an integer if it is one."""
     return int(number) if float(number).is_integer() else number
 
 
 def _numbers(values: object) -> int:
-    """How many numbers there are in tensors, or in tuples of them."""
+    """Count the numbers in tensors, or in tuples of them."""
     if isinstance(values, Tensor):
         return values.numel()
     return sum(map(_numbers, values)) if isinstance(values, tuple | list) else 0

@@ -1,7 +1,7 @@
-"""A report on runs: one page of HTML that needs nothing else.
+"""A report on subjects: one HTML page without dependencies.
 
-`blocks` are what it consists of, `sections` make them of the runs, `page` writes them down,
-`commands` says how to get them again.
+`blocks` are its elements, `sections` make them from the subjects, `page` writes them, `commands`
+lists the commands that compute the results again.
 """
 
 from cimsim.analysis.report.page import report

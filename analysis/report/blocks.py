@@ -1,4 +1,4 @@
-"""What a report consists of: sections, made of a few kinds of blocks."""
+"""The blocks that the sections of a report consist of."""
 
 from __future__ import annotations
 
@@ -10,29 +10,35 @@ from typing import ClassVar, NamedTuple, TypeAlias
 
 from matplotlib.figure import Figure
 
-from cimsim.training.run import Run
+from cimsim.analysis.subjects import Subject
 
 
-class Shown(NamedTuple):
-    """A run in a report: its number decides its color, its name tells it from the others."""
+class ReportRun(NamedTuple):
+    """A subject in a report: its number selects its color, its name is unique in the report."""
 
     number: int
     name: str
-    run: Run
+    subject: Subject
+
+    @property
+    def folder(self) -> Path:
+        """Folder of its results."""
+        assert self.subject.folder is not None  # refused before
+        return self.subject.folder
 
 
 @dataclass(frozen=True)
-class Words:
-    """A paragraph; ``remark`` sets it apart."""
+class Paragraph:
+    """A paragraph; ``remark`` marks a note."""
 
     text: str
     remark: bool = False
-    kind: ClassVar[str] = "words"
+    kind: ClassVar[str] = "paragraph"
 
 
 @dataclass(frozen=True)
 class Heading:
-    """Begins a part of a section."""
+    """Heading of a part of a section."""
 
     text: str
     kind: ClassVar[str] = "heading"
@@ -40,12 +46,12 @@ class Heading:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, whose first column names its rows.
+    """A table, the first column of which names the rows.
 
     Attributes:
-        right: columns that hold numbers.
-        csv: the numbers in full, by default what is shown; ``file`` is the name to save them by,
-            empty where they are not offered.
+        right: columns of numbers.
+        csv: the numbers in full, the shown ones by default; ``file`` is the name to save them
+            under, empty if they are not offered.
     """
 
     caption: str
@@ -62,9 +68,10 @@ class Picture:
     """A figure.
 
     Attributes:
-        figure: of matplotlib, or the text of an SVG file.
-        label: what it shows, in words.
-        texts: what the points of named lines tell, see :func:`cimsim.analysis.svg.points_of`.
+        figure: figure of matplotlib, or the text of an SVG file.
+        label: description.
+        texts: texts of the points of named lines, see
+            :func:`cimsim.analysis.figures.svg.points_of`.
     """
 
     figure: Figure | str
@@ -75,8 +82,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Listing:
-    """Text as it is: commands, or what a model has written; with ``wrapped`` long lines are
-    broken."""
+    """Literal text, such as commands; ``wrapped`` breaks long lines."""
 
     caption: str
     text: str
@@ -95,9 +101,9 @@ class Folded:
 
 @dataclass(frozen=True)
 class Choice:
-    """Blocks of which the reader chooses one group by its name; the first is shown at first.
+    """Groups of blocks, one of which the reader chooses by its name; the first is shown first.
 
-    All choices of one ``axis`` can be switched off together.
+    All choices of one ``axis`` can be hidden together.
     """
 
     title: str
@@ -107,23 +113,23 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class OfRun:
-    """Blocks about the run of that number only, which are switched with it."""
+class RunBlock:
+    """Blocks about the run of that number only, which are shown and hidden with it."""
 
     number: int
     blocks: tuple[Block, ...]
     kind: ClassVar[str] = "of-run"
 
 
-Block: TypeAlias = Words | Heading | Table | Picture | Listing | Folded | Choice | OfRun
+Block: TypeAlias = Paragraph | Heading | Table | Picture | Listing | Folded | Choice | RunBlock
 
 
 @dataclass(frozen=True)
 class Section:
-    """What a report says about one matter; ``without`` are the runs that have no such result."""
+    """A section of a report; ``without`` are the runs that have no such result."""
 
     blocks: tuple[Block, ...]
-    without: tuple[Shown, ...] = ()
+    without: tuple[ReportRun, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,29 +137,29 @@ class Part:
     """A section that a report may have.
 
     Attributes:
-        key: its address in the page.
+        key: its anchor in the page.
         title: its heading.
-        section: makes it of the runs; ``None`` where they have no such result.
-        command: makes the result where it is missing; ``RUN`` stands for the run.
-        shows: files of a run that it shows, as patterns; what no part shows is shown as it is.
+        section: makes it from the runs; returns ``None`` if they have no such result.
+        command: command that computes a missing result; ``RUN`` stands for the run.
+        shows: patterns of the files that it shows; other files are shown among further results.
     """
 
     key: str
     title: str
-    section: Callable[[Sequence[Shown]], Section | None]
+    section: Callable[[Sequence[ReportRun]], Section | None]
     command: str = ""
     shows: tuple[str, ...] = ()
 
 
-def typed(command: str, run: Run) -> str:
+def command_for(command: str, run: ReportRun) -> str:
     """A part's command for one run."""
-    return command.replace("RUN", shlex.quote(typed_path(run.path)))
+    return command.replace("RUN", shlex.quote(path_text(run.folder)))
 
 
-def typed_path(path: Path) -> str:
-    """A path as it is typed: one that begins with a dash would be an option.
+def path_text(path: Path) -> str:
+    """A path as an argument of a command: one that begins with a dash would be an option.
 
-    >>> typed_path(Path("--help")), typed_path(Path("runs/a"))
+    >>> path_text(Path("--help")), path_text(Path("runs/a"))
     ('./--help', 'runs/a')
     """
     text = str(path)

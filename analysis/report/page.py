@@ -1,4 +1,4 @@
-"""From runs to a page of HTML."""
+"""Write a report as a page of HTML."""
 
 from __future__ import annotations
 
@@ -13,39 +13,50 @@ from matplotlib.figure import Figure
 
 import cimsim
 from cimsim import markup
-from cimsim.analysis.names import distinct_names
-from cimsim.analysis.plot import color
+from cimsim.analysis.figures.canvas import color
+from cimsim.analysis.figures.svg import Point, inline_svg, points_of, themed_svg
 from cimsim.analysis.report.blocks import (
     Choice,
     Part,
     Picture,
+    ReportRun,
     Section,
-    Shown,
     Table,
-    typed,
+    command_for,
 )
-from cimsim.analysis.report.each import UNFIT, cannot_be_shown
-from cimsim.analysis.report.sections import PARTS
-from cimsim.analysis.svg import Point, inline_svg, points_of, themed_svg
+from cimsim.analysis.report.per_run import UNFIT, cannot_be_shown
+from cimsim.analysis.report.sections import all_parts
+from cimsim.analysis.studies.designs import subject_names
+from cimsim.analysis.subjects import Subject
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
-from cimsim.training.run import Run
 
 
-def report(runs: Sequence[Run], title: str = "", parts: Sequence[Part] = PARTS) -> str:
-    """A page about ``runs``: a section for each of ``parts`` that they have results for.
+def report(
+    subjects: Sequence[Subject], title: str = "", parts: Sequence[Part] | None = None
+) -> str:
+    """Return a page about ``subjects``: a section for each of ``parts`` that they have results for.
 
-    The page holds its figures, styles and scripts, needs no network, and is the same for the same
-    runs. What cannot be shown is said in its place.
+    The page contains its figures, styles and scripts, needs no network, and is the same for the
+    same results. Errors are shown in place of what cannot be shown.
 
     Args:
-        runs: finished runs, each once.
-        title: heading of the page; by default the runs' names.
-        parts: what to tell, in this order.
+        subjects: subjects with folders, each once.
+        title: heading of the page; the subjects' names by default.
+        parts: sections in their order; all by default.
+
+    Raises:
+        CimsimError: if a subject has no folder.
     """
-    names = distinct_names([run.path for run in runs])
-    shown = [Shown(i, name, run) for i, (name, run) in enumerate(zip(names, runs, strict=True))]
-    found = [(part, _section(part, shown)) for part in parts]
+    for subject in subjects:
+        if subject.folder is None:
+            raise CimsimError(
+                f"{subject.name} keeps its results in memory; a report needs a subject with a "
+                "folder"
+            )
+    names = subject_names(subjects)
+    runs = [ReportRun(i, *pair) for i, pair in enumerate(zip(names, subjects, strict=True))]
+    sections = [(part, _section(part, runs)) for part in (all_parts() if parts is None else parts)]
     templates = Environment(
         loader=PackageLoader("cimsim.analysis.report", "."),
         autoescape=True,
@@ -57,15 +68,15 @@ def report(runs: Sequence[Run], title: str = "", parts: Sequence[Part] = PARTS) 
     page = templates.get_template("page.html")
     text = page.render(
         title=title or ", ".join(names),
-        runs=[(run.number, run.name, color(run.number)) for run in shown],
-        sections=[(part, section) for part, section in found if section is not None],
+        runs=[(run.number, run.name, color(run.number)) for run in runs],
+        sections=[(part, section) for part, section in sections if section is not None],
         missing=[
-            (part.title, typed(part.command, without.run))
-            for part, section in found
-            for without in (shown[:1] if section is None else section.without)
+            (part.title, command_for(part.command, without))
+            for part, section in sections
+            for without in (runs[:1] if section is None else section.without)
             if part.command
         ],
-        axes=_axes([section for _, section in found if section is not None]),
+        axes=_axes([section for _, section in sections if section is not None]),
         drawn=drawn,
         source=lambda name: Markup(_source(templates, name)),
         version=cimsim.__version__,
@@ -73,8 +84,8 @@ def report(runs: Sequence[Run], title: str = "", parts: Sequence[Part] = PARTS) 
     return f"{text}\n"
 
 
-def _section(part: Part, runs: Sequence[Shown]) -> Section | None:
-    """A fault in one part leaves the others."""
+def _section(part: Part, runs: Sequence[ReportRun]) -> Section | None:
+    """Make a section; an error in it leaves the others."""
     try:
         return part.section(runs)
     except UNFIT as error:
@@ -93,7 +104,7 @@ def _source(templates: Environment, name: str) -> str:
 
 @dataclass
 class _Drawn:
-    """Makes HTML of blocks, and remembers what the page's script has to know of them."""
+    """Makes HTML from blocks, and collects the data that the page's script needs."""
 
     points: dict[str, list[Point]] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
@@ -101,7 +112,7 @@ class _Drawn:
     groups: int = 0
 
     def group(self) -> str:
-        """The name of one more choice."""
+        """Return the name of another choice."""
         self.groups += 1
         return f"choice-{self.groups}"
 
@@ -126,7 +137,7 @@ class _Drawn:
         return Markup(markup.table(table.headings, table.rows, table.caption, table.right))
 
     def file(self, table: Table) -> str:
-        """The name by which the table's numbers can be saved, which no other table has."""
+        """Return a unique name to save the table's numbers under."""
         csv = table.csv or table_csv([table.headings, *table.rows])
         name, number = table.file, 1
         while self.files.setdefault(name, csv) != csv:
@@ -135,7 +146,7 @@ class _Drawn:
         return name
 
     def data(self) -> Markup:
-        """What the script has to know, as JSON that cannot end the element it stands in."""
+        """Return the script's data as JSON that cannot end its HTML element."""
         known = {"points": self.points, "files": self.files}
         text = json.dumps(known, ensure_ascii=False, separators=(",", ":"))
         return Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"))

@@ -1,4 +1,4 @@
-"""The command ``cimsim``. Thin: each command imports what it needs when it runs."""
+"""The command ``cimsim``. Each command imports large libraries only when it runs."""
 
 from __future__ import annotations
 
@@ -6,32 +6,27 @@ import io
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 
 import cimsim
+from cimsim.analysis.studies import STUDIES
+from cimsim.analysis.study import Study
 from cimsim.cli import (
-    advise,
-    budget,
-    chip_yield,
     compare,
     console,
     cost,
     doctor,
-    explore,
     generate,
-    heat_map,
-    life,
     methods,
     plot,
     profiles,
     report,
-    sensitivity,
     sweep,
-    tolerance,
     train,
 )
+from cimsim.cli.studies import study_command
 from cimsim.errors import CimsimError, CimsimWarning
 
 app = typer.Typer(
@@ -40,19 +35,21 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def add_study(study: Study[Any], app: typer.Typer = app) -> None:
+    """Add the command of a study, if it has one of its own."""
+    if study.run is not None:
+        app.command(study.command)(study_command(study))
+
+
 app.add_typer(profiles.app, name="profiles")
 app.command("train")(train.train)
 app.command("sweep")(sweep.sweep)
 app.command("plot")(plot.plot)
-app.command("map")(heat_map.heat_map)
-app.command("tolerance")(tolerance.tolerance)
-app.command("budget")(budget.budget)
-app.command("sensitivity")(sensitivity.sensitivity)
-app.command("advise")(advise.advise)
+for _study in STUDIES:
+    add_study(_study)
 app.command("cost")(cost.cost)
-app.command("explore")(explore.explore)
-app.command("life")(life.life)
-app.command("yield")(chip_yield.chip_yield)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("generate")(generate.generate)
@@ -61,7 +58,7 @@ app.command("doctor")(doctor.doctor)
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0, 2 for bad input, 130 for Ctrl-C."""
+    """Run the command line; return 0, 2 for bad input, 130 for Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal cannot show must not end the command.
@@ -93,15 +90,15 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Print cimsim's own warnings as notes, without the place in the code that gave them."""
+    """Print cimsim's own warnings as notes, without their place in the code."""
     if issubclass(category, CimsimWarning):
         console.remark(str(message))
     else:
         _show_other_warning(message, category, filename, lineno, file, line)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         console.say(f"cimsim {cimsim.__version__}")
         raise typer.Exit
 

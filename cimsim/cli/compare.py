@@ -1,4 +1,4 @@
-"""``cimsim compare``: several ways to train, under one budget, in one figure."""
+"""``cimsim compare``: several ways to train, with the same budget, in one figure."""
 
 from __future__ import annotations
 
@@ -10,90 +10,95 @@ from rich.table import Table
 from rich.text import Text
 
 from cimsim.cli import console
+from cimsim.cli.evaluation import METRIC_HELP
 from cimsim.cli.options import options_of
 from cimsim.cli.watcher import Watcher
 from cimsim.errors import CimsimError
 from cimsim.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from cimsim.analysis.compare import Outcome
-    from cimsim.analysis.levels import Axis
+    from cimsim.analysis.sweeps.axis import Axis
+    from cimsim.runs.compare import Outcome
     from cimsim.training.progress import Progress
 
 
 @options_of(TrainConfig, flags={"overrides": "--set"}, without=("method", "recipe", "seed"))
 def compare(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="folder of all runs and results")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of all runs and results.")],
     methods: Annotated[
         str,
         typer.Option(
             metavar="A,B,…",
-            help="methods and recipes; A+key=value changes settings, such as noise-aware+rule=C",
+            help="Methods and recipes; A+key=value changes settings, such as noise-aware+rule=C.",
         ),
     ] = "",
     arms: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.yaml", help="further ones: a name and its settings each"),
+        typer.Option(
+            metavar="FILE.yaml",
+            help="File with further ways to train: a name and its settings each.",
+        ),
     ] = None,
     over: Annotated[
-        str, typer.Option(metavar="AXIS=LEVELS", help="what varies, as in `cimsim sweep`")
+        str,
+        typer.Option(metavar="AXIS=LEVELS", help="Axis of the evaluation, as for `cimsim sweep`."),
     ] = "noise=0:4:1",
-    chips: Annotated[int, typer.Option(min=1, help="chips per level")] = 10,
+    chips: Annotated[int, typer.Option(min=1, help="Number of chips per level.")] = 10,
     chip_age: Annotated[
-        str, typer.Option(metavar="TIME", help="age of the chips in the evaluation")
+        str, typer.Option(metavar="TIME", help="Age of the chips in the evaluation.")
     ] = "0s",
     on: Annotated[
         str | None,
-        typer.Option(metavar="PROFILE", help="evaluate on this device", show_default="--profile"),
+        typer.Option(metavar="PROFILE", help="Profile to evaluate on.", show_default="--profile"),
     ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
-            help="accuracy, perplexity, bits (per character) or loss.",
+            help=METRIC_HELP,
             show_default="accuracy, perplexity for text",
         ),
     ] = None,
-    seeds: Annotated[str, typer.Option(metavar="N,N,…", help="training seeds")] = "0",
+    seeds: Annotated[str, typer.Option(metavar="N,N,…", help="Training seeds.")] = "0",
     trust: Annotated[
         bool,
         typer.Option(
             "--trust",
-            help="import the models that --arms or a teacher's run names, where those are "
-            "functions of somebody's own: their code runs",
+            help="Import the models that --arms or a teacher's run names, if those are functions "
+            "of somebody's own. Their code runs.",
         ),
     ] = False,
     **settings: object,
 ) -> None:
-    """Train several methods with the same settings, evaluate them on the same chips, draw one
-    figure.
+    """Train several methods with the same settings and evaluate them on the same chips.
 
-    Further options are those of `cimsim train`, for all of them. What is finished is kept: the same
-    command goes on where it was stopped, and with more methods or seeds adds to what is there.
+    Further options are those of `cimsim train` and apply to all of them. Finished parts are kept:
+    run the same command again to resume, and with more methods or seeds to add to them.
     """
-    with console.resumable("every finished part is kept, the same command goes on from there"):
-        from cimsim.analysis.compare import compare as run_all
-        from cimsim.analysis.compare import markdown, named_arms, read_arms
-        from cimsim.analysis.levels import parse_axis
-        from cimsim.analysis.plot import draw, save
-        from cimsim.analysis.store import write_csv
+    with console.resumable("finished parts are kept, run the same command again to resume"):
+        from cimsim.analysis.figures.canvas import save
+        from cimsim.analysis.figures.curves import draw
+        from cimsim.analysis.sweeps.axis import parse_axis
+        from cimsim.analysis.sweeps.store import write_csv
+        from cimsim.files import write_text
         from cimsim.profile import load_profile
+        from cimsim.runs.compare import compare as run_all
+        from cimsim.runs.compare import markdown, named_arms, read_arms
         from cimsim.training.device import working_device
-        from cimsim.training.files import write_text
         from cimsim.units import parse_duration
 
         if settings.get("profile") is None:
             raise CimsimError(
-                "no device: give --profile NAME or FILE; `cimsim profiles` lists names"
+                "no profile: give --profile NAME or FILE; `cimsim profiles` lists names"
             )
         common = {name: value for name, value in settings.items() if value not in (None, [])}
         common["device"] = working_device(str(common.get("device", "auto")))
-        wanted = named_arms(methods) if methods or arms is None else []
+        chosen = named_arms(methods) if methods or arms is None else []
         named = common.get("model")
-        wanted += read_arms(arms, trust, str(named)) if arms is not None else []
+        chosen += read_arms(arms, trust, str(named)) if arms is not None else []
         axis = parse_axis(over)
         with Watching() as watching:
             outcomes = run_all(
-                wanted,
+                chosen,
                 common,
                 axis,
                 out=out,
@@ -104,7 +109,7 @@ def compare(
                 metric=metric,
                 trust=trust,
                 watch=watching.training,
-                progress=watching.cell,
+                progress=watching.trial,
             )
         sweeps = [sweep for outcome in outcomes for sweep in outcome.sweeps]
         names = [f"{o.arm.name}, seed {r.config.seed}" for o in outcomes for r in o.runs]
@@ -121,7 +126,7 @@ def _seeds(text: str) -> list[int]:
     try:
         return [int(seed) for seed in text.split(",")]
     except ValueError:
-        raise CimsimError(f"--seeds wants whole numbers, such as 0,1,2, not '{text}'") from None
+        raise CimsimError(f"--seeds must be whole numbers, such as 0,1,2, not '{text}'") from None
 
 
 class Watching:
@@ -137,17 +142,17 @@ class Watching:
         self._stop()
 
     def training(self, name: str, config: TrainConfig) -> Progress:
-        """A new training begins."""
+        """Start to show a training."""
         self._stop()
         console.log(f"{name}:")
         self._watcher = Watcher(config.epochs)
         return self._watcher.__enter__()
 
-    def cell(self, done: int, total: int, doing: str) -> None:
-        """A cell of an evaluation is finished."""
+    def trial(self, done: int, total: int, doing: str) -> None:
+        """Show that a trial of an evaluation is finished."""
         self._stop()
         if done == total or done % 10 == 0:
-            console.log(f"{doing}: {done} of {total} cells")
+            console.log(f"{doing}: {done} of {total} trials")
 
     def _stop(self) -> None:
         if self._watcher is not None:
@@ -166,6 +171,6 @@ def _table(outcomes: list[Outcome], axis: Axis) -> Table:
     for level in axis.values:
         table.add_column(f"{axis.key}={axis.format(level)}", justify="right")
     for outcome in outcomes:
-        cells = [point.shown(metric) for point in outcome.points]
-        table.add_row(Text(outcome.arm.name), metric.shown(outcome.digital), *cells)
+        cells = [point.format(metric) for point in outcome.points]
+        table.add_row(Text(outcome.arm.name), metric.format(outcome.digital), *cells)
     return table

@@ -1,4 +1,4 @@
-"""How the command line speaks: results on stdout, progress and remarks on stderr."""
+"""Output of the command line: results on stdout, progress and notes on stderr."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from cimsim.analysis.study import Sheet
 
 _PAGE = 100
-_MOST_CELLS_PER_LINE = 10
+_MOST_TRIALS_PER_LINE = 10
 _UNLIMITED = 10_000
 
 
 class Screen(Console):
-    """A terminal on which every text is shown as it is.
+    """A terminal that shows every text literally.
 
-    Names and texts come from files that somebody else may have made: square brackets are no
-    styles, and characters that a terminal would obey are written out.
+    Names and texts come from files that somebody else may have made: square brackets are not
+    styles, and control characters are escaped.
     """
 
     def __init__(self, stderr: bool = False) -> None:
@@ -43,13 +43,13 @@ class Screen(Console):
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
-        """The pieces of text of ``renderable``; only what rich itself sends may move the cursor."""
+        """Yield the pieces of ``renderable``; only control codes of rich itself are kept."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
 def show(table: Table) -> None:
-    """Print a table on stdout; where nobody watches, as wide as it likes to be."""
+    """Print a table on stdout; at its full width if stdout is no terminal."""
     console = Screen()
     if not console.is_terminal:
         unlimited = console.options.update(width=_UNLIMITED)
@@ -57,8 +57,8 @@ def show(table: Table) -> None:
     console.print(table)
 
 
-def lined_up(sheet: Sheet) -> Table:
-    """A table for the terminal."""
+def sheet_table(sheet: Sheet) -> Table:
+    """Make a table for the terminal."""
     table = Table(title=sheet.caption, title_justify="left")
     for column, heading in enumerate(sheet.headings):
         justify: JustifyMethod = "right" if column in sheet.right else "left"
@@ -69,14 +69,14 @@ def lined_up(sheet: Sheet) -> Table:
 
 
 def page(content: RenderableType) -> None:
-    """Print something to read on stdout, in lines that are easily read."""
+    """Print text on stdout in lines of readable length."""
     console = Screen()
     console.width = min(console.width, _PAGE) if console.is_terminal else _PAGE
     console.print(content)
 
 
 def say(text: str) -> None:
-    """Print one line of a result on stdout, with what a terminal would obey written out."""
+    """Print one line of a result on stdout, with control characters escaped."""
     typer.echo(printable(text))
 
 
@@ -87,7 +87,7 @@ def write(text: str) -> None:
 
 
 def remark(text: str) -> None:
-    """Tell the user something on stderr that is no result."""
+    """Print a note on stderr."""
     log(f"cimsim: note: {text}")
 
 
@@ -97,7 +97,7 @@ def log(text: str) -> None:
 
 
 def fail(text: str) -> None:
-    """Tell the user on stderr what went wrong."""
+    """Print an error on stderr."""
     log(f"cimsim: error: {text}")
 
 
@@ -107,9 +107,9 @@ def is_watched() -> bool:
 
 
 def progress_bar(*columns: str) -> Progress:
-    """A progress bar on stderr with the given texts, each a format of the task's fields.
+    """Make a progress bar on stderr with the given texts, each a format of the task's fields.
 
-    It is disabled where nobody watches; a command then writes lines with :func:`log`.
+    It is disabled if stderr is no terminal; a command then writes lines with :func:`log`.
     """
     screen = Screen(stderr=True)
     return Progress(
@@ -126,35 +126,34 @@ def progress_bar(*columns: str) -> Progress:
 
 @contextmanager
 def counted(what: str, every: int, part: str = "") -> Iterator[Callable[[int, int, str], None]]:
-    """Within the block, the function given shows how many of many cells are done: a bar, or a line
-    after ``every`` so many, at least each tenth, where nobody watches; ``part`` says which of them
-    are this command's."""
+    """Within the block, the function given shows the number of finished trials: as a bar, or as a
+    line after ``every`` so many (at most ten) if stderr is no terminal; ``part`` names the part of
+    the trials that this command evaluates."""
     with progress_bar("{task.completed}/{task.total}", "{task.fields[rate]}") as bar:
-        yield _Cells(what, bar, every, part)
+        yield _Trials(what, bar, every, part)
 
 
-class _Cells:
-    """Shows all cells of an evaluation, whoever evaluates them: a bar where somebody watches, else
-    a line for every so many, and how fast it goes."""
+class _Trials:
+    """Shows the trials of an evaluation: a bar in a terminal, else lines, with the speed."""
 
-    def __init__(self, what: str, bar: Progress, cells_per_line: int, part: str) -> None:
+    def __init__(self, what: str, bar: Progress, trials_per_line: int, part: str) -> None:
         self._bar, self._part = bar, part
-        self._cells_per_line = min(cells_per_line, _MOST_CELLS_PER_LINE)
+        self._trials_per_line = min(trials_per_line, _MOST_TRIALS_PER_LINE)
         self._task = bar.add_task(what, total=0, rate="")
-        self._found, self._began = 0, time.monotonic()
+        self._before, self._began = 0, time.monotonic()
 
     def __call__(self, done: int, total: int, doing: str) -> None:
-        """``done`` of ``total`` cells are there; the first time, those that were found."""
-        if doing == "found":
-            self._found, self._began = done, time.monotonic()
+        """``done`` of ``total`` trials are finished; ``doing`` names the last of them."""
+        if doing == "finished before":
+            self._before, self._began = done, time.monotonic()
         seconds = time.monotonic() - self._began
-        rate = (done - self._found) / seconds if seconds > 0 else 0.0
-        speed = f"{rate:.2g} cells/s" if done > self._found else ""
+        rate = (done - self._before) / seconds if seconds > 0 else 0.0
+        speed = f"{rate:.2g} trials/s" if done > self._before else ""
         text = f"{self._part}{doing}"
         self._bar.update(self._task, completed=done, total=total, description=text, rate=speed)
-        if self._bar.disable and (done % self._cells_per_line == 0 or done == total):
+        if self._bar.disable and (done % self._trials_per_line == 0 or done == total):
             left = f", {speed}, {_clock((total - done) / rate)} left" if speed else ""
-            log(f"{text}: {done} of {total} cells{left}")
+            log(f"{text}: {done} of {total} trials{left}")
 
 
 def _clock(seconds: float) -> str:
@@ -167,13 +166,13 @@ def _clock(seconds: float) -> str:
 
 
 def _text(template: str) -> TextColumn:
-    """A column of plain text: a run may be called ``[red]``."""
+    """Make a column of plain text: a run may be called ``[red]``."""
     return TextColumn(template, markup=False)
 
 
 @contextmanager
 def resumable(how: str) -> Iterator[None]:
-    """Within the block, Ctrl-C ends the command with code 130 and says ``how`` to go on."""
+    """Within the block, Ctrl-C ends the command with code 130 and prints ``how`` to resume."""
     try:
         yield
     except KeyboardInterrupt:

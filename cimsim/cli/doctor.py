@@ -1,4 +1,4 @@
-"""``cimsim doctor``: what works on this machine, and what to do about the rest."""
+"""``cimsim doctor``: check this machine, and print how to fix problems."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _GIB = 2**30
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: ``state`` is ``ok``, ``note`` or ``problem``."""
+    """The result of a check: ``state`` is ``ok``, ``note`` or ``problem``."""
 
     what: str
     state: str
@@ -62,12 +62,10 @@ def doctor(
     ] = None,
     rebuild: Annotated[
         bool,
-        typer.Option(
-            "--rebuild", help="Build the CPU kernels again, also where that failed before."
-        ),
+        typer.Option("--rebuild", help="Build the CPU kernels again, also after a failure."),
     ] = False,
 ) -> None:
-    """Say what works here: versions, devices, compiler, data, write access."""
+    """Check versions, devices, compiler, kernels, data and write access."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -84,13 +82,14 @@ def doctor(
         ("writing", _write_access),
     )
     for what, check in checks:
-        for found in _all_of(what, check):
-            table.add_row(found.what, Text(found.state, styles[found.state]), Text(found.text))
+        for finding in _all_of(what, check):
+            state = Text(finding.state, styles[finding.state])
+            table.add_row(finding.what, state, Text(finding.text))
     console.show(table)
 
 
 def _all_of(what: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
-    """What ``check`` finds; a check that breaks down is a finding too."""
+    """Yield the findings of ``check``; an exception is a finding too."""
     try:
         yield from check()
     except Exception as error:
@@ -102,28 +101,28 @@ def _versions() -> Iterator[Finding]:
     yield Finding("cimsim", "ok", here)
     python = f"{platform.python_version()}, {sys.executable}, {platform.platform()}"
     yield Finding("Python", "ok", python)
-    wanted = _requirements()
+    required = _requirements()
     for name in _NEEDED:
-        yield _needed(name, wanted.get(canonicalize_name(name), SpecifierSet()))
-    found = [f"{name} {version}" for name in _OPTIONAL if (version := _version(name))]
+        yield _needed(name, required.get(canonicalize_name(name), SpecifierSet()))
+    installed = [f"{name} {version}" for name in _OPTIONAL if (version := _version(name))]
     missing = [name for name in _OPTIONAL if not _version(name)]
-    both = [*found, *(f"no {name}" for name in missing)]
+    both = [*installed, *(f"no {name}" for name in missing)]
     yield Finding("optional", "ok", ", ".join(both))
 
 
-def _needed(name: str, wanted: SpecifierSet) -> Finding:
+def _needed(name: str, required: SpecifierSet) -> Finding:
     version = _version(name)
     if version is None:
         remedy = "is not installed; install cimsim again, in its checkout: pip install -e ."
         return Finding(name, "problem", remedy)
-    if not wanted.contains(version, prereleases=True):
-        remedy = f"cimsim needs {name}{wanted}: pip install --upgrade '{name}{wanted}'"
+    if not required.contains(version, prereleases=True):
+        remedy = f"cimsim needs {name}{required}: pip install --upgrade '{name}{required}'"
         return Finding(name, "problem", f"{version} does not work; {remedy}")
     return Finding(name, "ok", version)
 
 
 def _requirements() -> dict[str, SpecifierSet]:
-    """The versions that cimsim needs, by package; empty where cimsim is not installed."""
+    """The versions that cimsim needs, by package; empty if cimsim is not installed."""
     try:
         lines = metadata.requires(_DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
@@ -171,7 +170,7 @@ def _kernels(rebuild: bool) -> Iterator[Finding]:
     if rebuild:
         build.forget()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CimsimWarning)  # it is what the next line says
+        warnings.simplefilter("ignore", CimsimWarning)  # the next line reports it
         built = cpu.build()
     if built.library is None:
         yield Finding("kernels", "note", built.note)
@@ -182,7 +181,7 @@ def _kernels(rebuild: bool) -> Iterator[Finding]:
 
 
 def _coverage() -> Iterator[Finding]:
-    """Which shipped profiles run in plain torch, and by which of their settings."""
+    """Report the shipped profiles that run in plain torch, and the settings that cause it."""
     from cimsim.array.circuit import not_fused
     from cimsim.profile import load_profile, profile_names
 
@@ -204,7 +203,7 @@ def _torchvision() -> Iterator[Finding]:
         import_module("torchvision")
         yield Finding("torchvision", "ok", f"{version}, not needed")
     except (ImportError, RuntimeError, OSError) as error:
-        remedy = "it does not fit this torch and breaks what imports it: pip uninstall torchvision"
+        remedy = "it is incompatible with this torch, and not needed: pip uninstall torchvision"
         yield Finding("torchvision", "problem", f"{version} fails ({_first_line(error)}); {remedy}")
 
 

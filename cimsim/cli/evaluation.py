@@ -1,152 +1,113 @@
-"""What the commands that evaluate runs on chips have in common: options, and a progress bar."""
+"""The options that all commands share that evaluate runs, and what they make of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
+from pydantic import BaseModel, ConfigDict
 
+from cimsim.analysis.study import option
 from cimsim.cli import console
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from cimsim.analysis.evaluation import Evaluation
+    from cimsim.analysis.sweeps.engine import Engine
+    from cimsim.runs import RunSubject
 
-    from cimsim.analysis.engine import Engine
-    from cimsim.analysis.study import Evaluation, Result
-
+METRIC_HELP = "Metric to show: accuracy, perplexity, bits (per character) or loss."
+TRUST_HELP = (
+    "Import the model that a run names, if that is a function of somebody's own. Its code runs."
+)
 RunFolder: TypeAlias = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
-Chips: TypeAlias = Annotated[int, typer.Option(min=1, help="Chips; every level meets the same.")]
-Age: TypeAlias = Annotated[
-    str, typer.Option(metavar="TIME", help="Age of the chips, such as 1h, '1 day' or 1y.")
-]
-Noise: TypeAlias = Annotated[
-    float, typer.Option(min=0, help="Factor on every noise of the device.")
-]
-On: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PROFILE",
-        help="Device to evaluate on: a name or a file.",
-        show_default="each run's own",
-    ),
-]
-Device: TypeAlias = Annotated[str, typer.Option(metavar="cpu|cuda|auto", help="Where to compute.")]
-MetricName: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        help="accuracy, perplexity, bits (per character) or loss.",
-        show_default="accuracy, perplexity for text",
-    ),
-]
-WorkerCount: TypeAlias = Annotated[
-    int, typer.Option(min=1, help="Processes; the numbers are the same with any.")
-]
+RunFolders: TypeAlias = Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]
 DataDir: TypeAlias = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
 ]
-Download: TypeAlias = Annotated[
-    bool, typer.Option("--download", help="Download data that is missing.")
-]
-Samples: TypeAlias = Annotated[
-    int | None,
-    typer.Option(min=1, help="Only the first so many test samples.", show_default="all"),
-]
-Trust: TypeAlias = Annotated[
-    bool,
-    typer.Option(
-        "--trust",
-        help="Import the model that a run names, where that is a function of somebody's own: its "
-        "code runs.",
-    ),
-]
+Trust: TypeAlias = Annotated[bool, typer.Option("--trust", help=TRUST_HELP)]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-KEPT = "every finished cell is kept, the same command goes on from there"
+RESUME = "finished trials are kept, run the same command again to resume"
+
+
+class EvaluationOptions(BaseModel):
+    """The options of every command that evaluates runs on chips."""
+
+    model_config = ConfigDict(frozen=True)
+
+    chips: int = option(10, "Number of chips; every level is evaluated on the same ones.", ge=1)
+    age: str = option("0s", "Age of the chips, such as 1h, '1 day' or 1y.", metavar="TIME")
+    noise: float = option(1.0, "Factor on every noise of the profile.", ge=0)
+    profile: str | None = option(
+        None,
+        "Profile to evaluate on: a name or a file.",
+        metavar="PROFILE",
+        shown="each run's own",
+        old_flag="--on",
+    )
+    samples: int | None = option(None, "Number of test samples to use.", ge=1, shown="all")
+    metric: str | None = option(None, METRIC_HELP, shown="accuracy, perplexity for text")
+    device: str = option("auto", "Torch device to compute on.", metavar="cpu|cuda|auto")
+    workers: int = option(1, "Number of processes; it does not change results.", ge=1)
+    engine: str = option(
+        "local", "Where to evaluate: on this machine or a Ray cluster.", metavar="local|ray"
+    )
+    address: str | None = option(
+        None, "Address of the Ray cluster, such as auto.", shown="this machine alone"
+    )
+    data_dir: Path | None = option(
+        None, "Folder of the data.", metavar="DIR", shown="as in training"
+    )
+    download: bool = option(False, "Download data that is missing.")
+    trust: bool = option(False, TRUST_HELP)
+
+    def subjects(self, folders: Sequence[Path]) -> list[RunSubject]:
+        """Open every run of the list once."""
+        from cimsim.cli.runs import open_runs
+
+        return open_runs(folders, self.trust, self.data_dir, self.download)
 
 
 @contextmanager
-def evaluation(
-    what: str,
-    chips: int,
-    *,
-    age: str = "0s",
-    on: str | None = None,
-    noise: float = 1.0,
-    samples: int | None = None,
-    device: str,
-    metric: str | None,
-    workers: int,
-    data_dir: Path | None,
-) -> Iterator[Evaluation]:
-    """How a study evaluates its run, by the options of its command, with a progress bar."""
-    from cimsim.analysis.study import Evaluation
+def evaluation(name: str, options: EvaluationOptions, part: str = "") -> Iterator[Evaluation]:
+    """Within the block, evaluate by the options of a command, with a progress bar."""
+    from cimsim.analysis.evaluation import Evaluation
     from cimsim.profile import load_profile
     from cimsim.training.device import working_device
     from cimsim.units import parse_duration
 
-    with console.counted(what, chips) as advance:
+    with console.counted(name, options.chips, part) as advance:
         yield Evaluation(
-            chips,
-            age_s=parse_duration(age),
-            on=None if on is None else load_profile(on),
-            noise=noise,
-            samples=samples,
-            device=working_device(device),
-            data_dir=data_dir,
-            metric=metric,
-            engine=engine_named("local", workers, None),
+            options.chips,
+            age_s=parse_duration(options.age),
+            profile=None if options.profile is None else load_profile(options.profile),
+            noise=options.noise,
+            samples=options.samples,
+            device=working_device(options.device),
+            metric=options.metric,
+            engine=_engine(options),
             progress=advance,
         )
 
 
-def present(
-    folder: Path,
-    name: str,
-    result: Result,
-    figure: Figure,
-    *,
-    as_json: bool,
-    answer: str | None = None,
-    also: Path | None = None,
-) -> None:
-    """Keep a study's result in ``folder``, and show it: as JSON, or as a table, an answer in words
-    and the names of its files. The picture is ``also`` written to another place."""
-    from cimsim.analysis.plot import save
-    from cimsim.analysis.study import as_json as written
-    from cimsim.analysis.study import write_result
-
-    files = write_result(folder, name, result, figure)
-    if also is not None:
-        files += save(figure, also)
-    if as_json:
-        console.say(written(result))
-        return
-    console.show(console.lined_up(result.sheet()))
-    if answer is not None:
-        console.say(answer)
-    for path in files:
-        console.say(str(path))
-
-
-def engine_named(name: str, workers: int, address: str | None) -> Engine:
-    """The engine that evaluates the cells.
-
-    Raises:
-        CimsimError: if there is none of that name, or an address is of no use to it.
+def _engine(options: EvaluationOptions) -> Engine:
     """
-    from cimsim.analysis.engine import Here, Workers
+    Raises:
+        CimsimError: if there is no engine of that name, or it needs no address.
+    """
+    from cimsim.analysis.sweeps.engine import LocalEngine, ProcessEngine
 
-    if name not in ("local", "ray"):
-        raise CimsimError(f"--engine is local or ray, not '{name}'")
-    if name == "ray":
-        from cimsim.analysis.ray_engine import OnRay
+    if options.engine not in ("local", "ray"):
+        raise CimsimError(f"--engine is local or ray, not '{options.engine}'")
+    if options.engine == "ray":
+        from cimsim.analysis.sweeps.ray_engine import RayEngine
 
-        return OnRay(address)
-    if address is not None:
-        raise CimsimError("--address is that of a Ray cluster; add --engine ray")
-    return Here() if workers == 1 else Workers(workers)
+        return RayEngine(options.address)
+    if options.address is not None:
+        raise CimsimError("--address is the address of a Ray cluster; add --engine ray")
+    return LocalEngine() if options.workers == 1 else ProcessEngine(options.workers)

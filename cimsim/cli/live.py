@@ -1,4 +1,4 @@
-"""Curves in the terminal, drawn again as a training goes on."""
+"""Curves of a training in the terminal, updated while it runs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from rich.text import Text
 
 from cimsim.cli import console
 from cimsim.cli.watcher import Watcher
-from cimsim.training.files import read_file
+from cimsim.files import read_file
 from cimsim.training.records import METRICS, parse_metrics
 
 _HEIGHT, _NARROWEST, _WIDEST = 8, 10, 40  # of a curve, in characters
-_BESIDE = 23  # what two curves need beside themselves
+_BESIDE = 23  # columns around two curves
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # of a braille character
 _BLANK = 0x2800
-_CALM_S = 0.1  # between two drawings
+_INTERVAL_S = 0.1  # between two updates
 
 
 def plotted(
     points: Sequence[tuple[float, float]], right: float, width: int, height: int
 ) -> list[str]:
-    """A curve of braille dots, 2 by 4 in each character, in ``height`` lines of ``width``.
+    """Draw a curve of braille dots, 2 by 4 in each character, in ``height`` lines of ``width``.
 
     ``points`` are x from 0 to ``right`` in rising order, and y; they are joined. The largest y is
     in the first line, the smallest in the last one.
@@ -59,7 +59,7 @@ def _column(x: float, right: float, width: int) -> int:
 class LiveWatcher(Watcher):
     """Shows loss and accuracy of a training as curves over all its epochs, and its bar below.
 
-    A resumed run goes on with the curves of the epochs that its folder ``run`` holds.
+    A resumed run continues the curves of the epochs in its folder ``run``.
     """
 
     def __init__(self, epochs: int, run: Path) -> None:
@@ -81,22 +81,22 @@ class LiveWatcher(Watcher):
         self._live.stop()
 
     def start(self, total: int, done: int) -> None:
-        """Go on with what the run's folder tells of the epochs before."""
+        """Read the epochs before from the run's folder."""
         super().start(total, done)
         self._total, self._done = total, done
-        path = self._run / METRICS  # the training has checked it by now
+        path = self._run / METRICS  # checked by the training
         for row in parse_metrics(path, read_file(path)) if path.is_file() else []:
             self._add(row["epoch"], row["train_loss"], row["train_accuracy"])
 
     def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
-        """One more point of each curve: the epoch's means so far."""
+        """Add a point to each curve: the epoch's means so far."""
         super().step(epoch, loss, accuracy, count)
         self._done += count
         self._add(self._epochs * self._done / self._total, loss, accuracy)
         self._show()
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """The curves have it already."""
+        """Nothing, since the curves have it."""
 
     def _add(self, epoch: float, loss: float, accuracy: float) -> None:
         column = _column(epoch, self._epochs, self._width)
@@ -107,7 +107,7 @@ class LiveWatcher(Watcher):
 
     def _show(self, at_once: bool = False) -> None:
         now = time.monotonic()
-        if self._losses and (at_once or now > self._shown_s + _CALM_S):
+        if self._losses and (at_once or now > self._shown_s + _INTERVAL_S):
             self._shown_s = now
             curves = Table.grid(padding=(0, 3))
             curves.add_row(
@@ -127,5 +127,5 @@ class LiveWatcher(Watcher):
 
 
 def watcher(epochs: int, run: Path, live: bool) -> Watcher:
-    """Who shows a training: curves, where they are wanted and there is a terminal."""
+    """Return what shows a training: curves if requested and possible, else a bar or lines."""
     return LiveWatcher(epochs, run) if live and console.is_watched() else Watcher(epochs)

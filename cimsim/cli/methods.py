@@ -1,4 +1,4 @@
-"""``cimsim methods``: everything a training can be made of, with equations and sources."""
+"""``cimsim methods``: the parts of a training, with equations and sources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from cimsim.suggest import unknown
 
 def methods(
     name: Annotated[
-        str | None, typer.Argument(help="One of them: its equation, its settings, its source.")
+        str | None,
+        typer.Argument(help="Name of one, for equation, settings and source."),
     ] = None,
 ) -> None:
     """List methods, backward rules, quantizers, objectives, correctors, optimizers and recipes."""
@@ -30,14 +31,14 @@ def methods(
                 if of == kind:
                     table.add_row(Text(part), Text(_first_line(what)))
             console.show(table)
-        console.say("cimsim methods NAME tells equation, settings and source.")
+        console.say("cimsim methods NAME prints equation, settings and source.")
         return
     matching = [(key, what) for key, what in parts.items() if name in key[1].split(", ")]
     if not matching:
         raise CimsimError(unknown("method", name, [part for _, part in parts]))
     for (kind, part), what in matching:
         console.say(f"{kind} {part} ({_FLAGS[kind]})\n")
-        console.say(_told(what) + "\n")
+        console.say(_description(what) + "\n")
 
 
 _FLAGS = {
@@ -80,7 +81,7 @@ def _first_line(part: object) -> str:
     return (inspect.getdoc(part) or "").splitlines()[0]
 
 
-def _told(part: object) -> str:
+def _description(part: object) -> str:
     if isinstance(part, dict):
         return _flags(part)
     text = inspect.getdoc(part) or ""
@@ -96,7 +97,7 @@ def _told(part: object) -> str:
 
 
 def _flags(settings: dict[str, object]) -> str:
-    """A recipe as options of ``cimsim train``."""
+    """Format a recipe as options of ``cimsim train``."""
     flags = []
     for key, value in settings.items():
         for one in value if isinstance(value, tuple) else (value,):

@@ -1,59 +1,134 @@
-"""Command-line options out of the fields of a configuration, so that each is described once; and a
-check of one that several commands have."""
+"""Command-line options made from the fields of a configuration, so that each is described once."""
 
 from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from cimsim.errors import CimsimError
 
 Result = TypeVar("Result")
+Config = TypeVar("Config", bound=BaseModel)
+_OLD = "old_"  # prefix of the parameter of an older name of an option
 
 
 def options_of(
-    config: type[BaseModel], flags: Mapping[str, str], without: Sequence[str] = ()
+    config: type[BaseModel],
+    flags: Mapping[str, str] | None = None,
+    without: Sequence[str] = (),
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Give a command one option per field of ``config``; they arrive in its ``**settings``.
 
-    An option that the user does not give arrives as ``None`` (or an empty list): defaults are the
-    configuration's business. Help texts are the fields' descriptions. ``flags`` renames options
-    whose flag is not the field's name; fields in ``without`` get none.
+    An option that the user does not give arrives as ``None`` (or an empty list), so that the
+    configuration decides on defaults. Help texts are the fields' descriptions. ``flags`` renames
+    options whose flag is not the field's name; fields in ``without`` get none.
     """
 
     def decorate(command: Callable[..., Result]) -> Callable[..., Result]:
         own = inspect.signature(command, eval_str=True)
         fixed = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        added = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=[] if _is_list(field) else None,
-                annotation=_option(field, flags.get(name, "--" + name.replace("_", "-"))),
-            )
-            for name, field in config.model_fields.items()
-            if name not in without
-        ]
-        parameters = [*fixed, *added]
-        command.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in parameters}
-        return command
+        added = parameters_of(config, flags, without)
+        return with_parameters(command, [*fixed, *added])
 
     return decorate
 
 
-def _option(field: FieldInfo, flag: str) -> Any:
-    kind = list[str] if _is_list(field) else _plain(field.annotation) | None
-    shown = False if field.is_required() or field.default in (None, ()) else str(field.default)
-    return Annotated[kind, typer.Option(flag, help=field.description, show_default=shown)]
+def with_parameters(
+    command: Callable[..., Result], parameters: Sequence[inspect.Parameter]
+) -> Callable[..., Result]:
+    """Declare the parameters of a command that takes them by keyword."""
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
+
+
+def parameters_of(
+    config: type[BaseModel],
+    flags: Mapping[str, str] | None = None,
+    without: Sequence[str] = (),
+    required: bool = False,
+    defaults: Mapping[str, Any] | None = None,
+) -> Iterator[inspect.Parameter]:
+    """Yield a parameter for each field of ``config``.
+
+    Args:
+        config: the configuration.
+        flags: flags of fields that are not called like them.
+        without: fields that get no option.
+        required: whether typer refuses a command without a required option.
+        defaults: defaults to show in the help, where they differ from the configuration's.
+    """
+    for name, field in config.model_fields.items():
+        if name in without:
+            continue
+        extra = _extra(field)
+        flag = (flags or {}).get(name) or extra.get("flag") or "--" + name.replace("_", "-")
+        empty: Any = [] if _is_list(field) else None
+        if required and field.is_required():
+            empty = inspect.Parameter.empty
+        kind = list[str] if _is_list(field) else _plain(field.annotation) | None
+        shown = _shown(field, extra, (defaults or {}).get(name))
+        details: dict[str, Any] = {**_limits(field), "metavar": extra.get("metavar")}
+        option = typer.Option(flag, help=field.description, show_default=shown, **details)
+        yield _parameter(name, empty, Annotated[kind, option])
+        if old := extra.get("old_flag"):
+            hidden = typer.Option(old, hidden=True)
+            yield _parameter(_OLD + name, [] if _is_list(field) else None, Annotated[kind, hidden])
+
+
+def configured(config: type[Config], given: Mapping[str, Any], **defaults: Any) -> Config:
+    """Make a configuration from the options of a command; others than its own are ignored.
+
+    Raises:
+        CimsimError: if a value is refused.
+    """
+    values: dict[str, Any] = dict(defaults)
+    for name in config.model_fields:
+        value = given.get(name)
+        if value in (None, []):
+            value = given.get(_OLD + name)
+        if value not in (None, []):
+            values[name] = tuple(value) if isinstance(value, list) else value
+    try:
+        return config(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "-".join(map(str, first["loc"])).replace("_", "-")
+        raise CimsimError(f"--{name}: {first['msg']}, got {first['input']!r}") from None
+
+
+def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    extra = field.json_schema_extra
+    return dict(extra) if isinstance(extra, dict) else {}
+
+
+def _shown(field: FieldInfo, extra: Mapping[str, Any], default: Any) -> str | bool:
+    if text := extra.get("shown"):
+        return str(text)
+    default = field.default if default is None else default
+    return False if default in (None, (), False, PydanticUndefined) else str(default)
+
+
+def _limits(field: FieldInfo) -> dict[str, float]:
+    """The limits that typer checks too; only of options that are declared with them."""
+    if not _extra(field):
+        return {}
+    limits = [part.ge for part in field.metadata if hasattr(part, "ge")]
+    return {"min": limits[0]} if limits else {}
 
 
 def _is_list(field: FieldInfo) -> bool:
@@ -61,8 +136,8 @@ def _is_list(field: FieldInfo) -> bool:
 
 
 def _plain(annotation: Any) -> type:
-    """The type a user writes: of ``float | None``, ``float``; of a choice of words, text, which the
-    model checks."""
+    """The type that a user writes: ``float`` for ``float | None``; text for a choice of words,
+    which the configuration checks."""
     if get_origin(annotation) is UnionType:
         annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
     if get_origin(annotation) is Literal:

@@ -1,4 +1,4 @@
-"""``cimsim plot``: several runs in one figure."""
+"""``cimsim plot``: the sweeps of several runs in one figure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cimsim.cli import console
+from cimsim.cli.evaluation import METRIC_HELP
 
 
 def plot(
@@ -15,13 +16,13 @@ def plot(
     over: Annotated[
         str | None,
         typer.Option(
-            metavar="AXIS", help="Axis to draw, such as noise; needed if there are several."
+            metavar="AXIS", help="Axis to draw, such as noise; required if there are several."
         ),
     ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
-            help="accuracy, perplexity, bits (per character) or loss.",
+            help=METRIC_HELP,
             show_default="the sweeps' own",
         ),
     ] = None,
@@ -29,26 +30,26 @@ def plot(
         Path | None,
         typer.Option(
             metavar="FILE.png",
-            help="Picture to write; its SVG stands beside it.",
+            help="File for the figure, as PNG and SVG.",
             show_default="METRIC_vs_AXIS.png",
         ),
     ] = None,
 ) -> None:
-    """Draw accuracy (of text, perplexity) over noise, time, bits or any swept axis: mean, 95 %
-    band, worst chip.
+    """Draw accuracy (of text, perplexity) over a swept axis: mean, 95 % band, worst chip.
 
-    Writes a PNG and an SVG and prints their names.
+    Writes a PNG and an SVG file and prints their names.
     """
-    from cimsim.analysis.collect import choose_axis, collect
-    from cimsim.analysis.plot import draw, save
+    from cimsim.analysis.figures.canvas import save
+    from cimsim.analysis.figures.curves import draw
+    from cimsim.analysis.sweeps.align_runs import align_runs, choose_axis
     from cimsim.cli.runs import open_runs
 
-    opened = open_runs(runs)
-    folders = [run.path for run in opened]
+    subjects = open_runs(runs)
+    folders = [subject.run.path for subject in subjects]
     axis = choose_axis(folders, over)
-    collection = collect(folders, [run.checkpoint_sha256 for run in opened], axis, metric)
-    for text in collection.remarks:
+    aligned = align_runs(folders, [subject.fingerprint for subject in subjects], axis, metric)
+    for text in aligned.remarks:
         console.remark(text)
-    figure = draw(collection.curves, collection.axis, collection.metric)
-    for path in save(figure, out or Path(f"{collection.metric.name}_vs_{axis}.png")):
+    figure = draw(aligned.curves, aligned.axis, aligned.metric)
+    for path in save(figure, out or Path(f"{aligned.metric.name}_vs_{axis}.png")):
         console.say(str(path))

@@ -54,10 +54,10 @@ def show(
     profile: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Profile to explain.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value first; may be repeated."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value first; can be repeated."),
     ] = None,
 ) -> None:
-    """Explain a device in words and numbers, with the source of each number."""
+    """Explain a profile in words and numbers, with the source of each number."""
     from cimsim.profile import describe, load_profile
 
     for section in describe(load_profile(profile, overrides or [])):
@@ -66,7 +66,7 @@ def show(
 
 @app.command()
 def validate(files: Annotated[list[Path], typer.Argument(help="Profile files.")]) -> None:
-    """Check profile files; prints every error as file:line:column: message."""
+    """Check profile files and print every error as file:line:column: message."""
     from cimsim.profile import validate_file
     from cimsim.profile.issues import issue_lines
 
@@ -90,7 +90,7 @@ def schema() -> None:
 
 @app.command()
 def curves(
-    profile: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Device to look at.")],
+    profile: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Profile to show.")],
     g: Annotated[
         str | None,
         typer.Option(
@@ -99,24 +99,23 @@ def curves(
     ] = None,
     t: Annotated[
         str,
-        typer.Option(metavar="TIME,TIME,...", help="Ages: seconds, or texts such as 1h and 1d."),
+        typer.Option(metavar="TIME,TIME,...", help="Ages in seconds, or text such as 1h,1d."),
     ] = "1s,1h,1d",
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value first; may be repeated."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value first; can be repeated."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FIGURE", help="Also draw it, one panel per effect (.png and .svg)."),
+        typer.Option(metavar="FIGURE", help="Also draw a figure, one panel per effect."),
     ] = None,
 ) -> None:
-    """Print what a device does to conductances, to compare it with a paper.
+    """Print the conductances of a profile, to compare them with a paper.
 
-    For each target and age: the spread of programming around the target (with what a tabulated
-    spread has added by then), mean and spread of the drift exponent (power laws only), the spread
-    that relaxation has added, the conductance of a cell without any spread, and the spread of one
-    read of it.
+    For each target and age: the spread of programming around the target (including a tabulated
+    spread at that age), mean and spread of the drift exponent (power laws only), the spread added
+    by relaxation, the conductance of a cell without any spread, and the spread of one read.
     """
     from cimsim.physics.characteristics import Characteristic, characteristics
     from cimsim.profile import load_profile
@@ -128,13 +127,13 @@ def curves(
     ages = [parse_duration(text) for text in t.split(",")]
     rows = characteristics(device, targets, ages)
     if out is not None:
-        from cimsim.analysis.device_plot import draw_device
-        from cimsim.analysis.plot import save
+        from cimsim.analysis.figures.canvas import save
+        from cimsim.analysis.figures.profile_curves import draw_profile
 
-        save(draw_device(device, targets, ages), out)
+        save(draw_profile(device, targets, ages), out)
     if as_json:
-        found = {"profile": device.name, "rows": [row._asdict() for row in rows]}
-        console.say(json.dumps(found, indent=2))
+        fields = {"profile": device.name, "rows": [row._asdict() for row in rows]}
+        console.say(json.dumps(fields, indent=2))
         return
     table = Table(title=f"{device.name}, at {device.temperature_C:g} °C", title_justify="left")
     for name in Characteristic._fields:
@@ -162,7 +161,7 @@ def new(
             "--column",
             metavar="OURS=THEIRS",
             help="Header of a column, such as g_target_uS='G set [S]', or its number, such as #3; "
-            "may be repeated.",
+            "can be repeated.",
         ),
     ] = None,
     units: Annotated[
@@ -170,31 +169,31 @@ def new(
         typer.Option(
             "--unit",
             metavar="[COLUMN=]UNIT",
-            help="Unit of a column, such as g_measured_uS=nS or time_s=ms; may be repeated.",
+            help="Unit of a column, such as g_measured_uS=nS or time_s=ms; can be repeated.",
         ),
     ] = None,
     delimiter: Annotated[
         str | None,
-        typer.Option(help="What separates values: a character, or tab.", show_default="found"),
+        typer.Option(help="Separator of values: a character, or tab.", show_default="detected"),
     ] = None,
     decimal: Annotated[
-        str | None, typer.Option(help="Decimal mark: . or ,", show_default="found")
+        str | None, typer.Option(help="Decimal mark, . or a comma.", show_default="detected")
     ] = None,
     encoding: Annotated[
         str | None,
-        typer.Option(help="Encoding, such as utf-16 or latin-1.", show_default="found"),
+        typer.Option(help="Encoding, such as utf-16 or latin-1.", show_default="detected"),
     ] = None,
-    skip_rows: Annotated[int, typer.Option(help="Lines above the header to leave out.")] = 0,
+    skip_rows: Annotated[int, typer.Option(help="Number of lines above the header to skip.")] = 0,
     date_order: Annotated[
         str | None,
-        typer.Option(metavar="dmy|mdy|ymd", help="Order of dates.", show_default="found"),
+        typer.Option(metavar="dmy|mdy|ymd", help="Order of dates.", show_default="detected"),
     ] = None,
     time_tolerance: Annotated[
         str | None,
         typer.Option(
             metavar="SHARE|TIME",
-            help="Times that differ by less are one age: 10% or 30s; 0 keeps all apart.",
-            show_default="found",
+            help="Times that differ by less are one age, such as 10% or 30s; 0 keeps all apart.",
+            show_default="detected",
         ),
     ] = None,
     keep_outliers: Annotated[
@@ -203,9 +202,9 @@ def new(
     ] = False,
     like: Annotated[
         str,
-        typer.Option(metavar="NAME|FILE", help="Device to take array and converters from."),
+        typer.Option(metavar="NAME|FILE", help="Profile to take array and converters from."),
     ] = "pcm-ibm-2020",
-    technology: Annotated[str, typer.Option(help="What the cells are made of.")] = "measured",
+    technology: Annotated[str, typer.Option(help="Technology of the cells.")] = "measured",
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.yaml", help="Profile to write.", show_default="NAME.yaml"),
@@ -213,23 +212,24 @@ def new(
     figure: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.png", help="Picture of the fit.", show_default="beside the profile"
+            metavar="FILE.png", help="Figure of the fit.", show_default="next to the profile"
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the estimates as JSON.")] = False,
 ) -> None:
     """Fit a profile to measured conductances, and draw the fit over the data.
 
-    Programming noise, drift and read noise become tables, stuck cells a rate; what was not measured
-    is left out, and a note says so. Array, converters and costs are those of another device, marked
-    as assumptions. Encoding, delimiter, decimal mark, units and dates of the file are recognized,
-    and notes say what was assumed; options say the rest.
+    Programming noise, drift and read noise become tables, stuck cells a rate; effects that were not
+    measured are left out with a note. Array, converters and costs are taken from another profile,
+    marked as assumptions. Encoding, delimiter, decimal mark, units and dates of the file are
+    detected; notes report assumptions, and options override them.
     """
     from dataclasses import asdict
 
-    from cimsim.analysis.fit_plot import draw_fit
-    from cimsim.analysis.plot import save
+    from cimsim.analysis.figures.canvas import save
+    from cimsim.analysis.figures.fit import draw_fit
+    from cimsim.files import replacing
     from cimsim.fitting import (
         Reading,
         assignments,
@@ -238,18 +238,17 @@ def new(
         read_measurements,
     )
     from cimsim.profile import dump_profile, load_profile, profile_names
-    from cimsim.training.files import replacing
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise CimsimError(f"'{name}' is no name for a profile; use letters, digits, dots and -")
+        raise CimsimError(f"'{name}' is not a valid profile name; use letters, digits, dots and -")
     if name in profile_names():
-        raise CimsimError(f"'{name}' is a device that comes with cimsim; choose another name")
+        raise CimsimError(f"'{name}' is a profile that comes with cimsim; choose another name")
     target = out or Path(f"{name}.yaml")
     picture = figure or target.with_suffix(".png")
     if target.suffix not in (".yaml", ".yml"):
-        raise CimsimError(f"{target}: a profile is a file that ends in .yaml")
+        raise CimsimError(f"{target}: the name of a profile file must end in .yaml")
     if target.exists() and not force:
-        raise CimsimError(f"{target} is there already; give another name, or --force")
+        raise CimsimError(f"{target} exists; choose another name, or add --force")
     base = load_profile(like)
     reading = Reading(
         delimiter=delimiter,
@@ -261,15 +260,15 @@ def new(
         date_order=date_order,
         time_tolerance=time_tolerance,
     )
-    found = read_measurements(measured, reading)
-    fit = fit_device(found, keep_outliers)
+    data = read_measurements(measured, reading)
+    fit = fit_device(data, keep_outliers)
     profile = build_profile(name, fit, base, measured.name, technology)
     if not force:
-        _refuse_other_pictures(draw_fit(name, found, fit), picture)
+        _refuse_other_pictures(draw_fit(name, data, fit), picture)
     # The profile gets its name last, so that a failure on either side leaves neither.
     with replacing(target) as temporary:
         temporary.write_text(dump_profile(profile), encoding="utf-8")
-        written = save(draw_fit(name, found, fit), picture)
+        written = save(draw_fit(name, data, fit), picture)
     if as_json:
         console.say(json.dumps(asdict(fit), indent=2))
         return
@@ -282,8 +281,8 @@ def new(
 
 
 def _refuse_other_pictures(figure: Figure, path: Path) -> None:
-    """Refuse to overwrite pictures, unless they are those that a killed command has left."""
-    from cimsim.analysis.plot import save
+    """Refuse to overwrite figures, unless an interrupted command left the same ones."""
+    from cimsim.analysis.figures.canvas import save
 
     present = [p for p in (path.with_suffix(".png"), path.with_suffix(".svg")) if p.exists()]
     if not present:
@@ -292,7 +291,7 @@ def _refuse_other_pictures(figure: Figure, path: Path) -> None:
         save(figure, Path(folder) / path.name)
         for there in present:
             if there.read_bytes() != (Path(folder) / there.name).read_bytes():
-                raise CimsimError(f"{there} is there already; give another name, or --force")
+                raise CimsimError(f"{there} exists; choose another name, or add --force")
 
 
 def _fit_tables(fit: DeviceFit) -> Iterator[Table]:
@@ -301,17 +300,17 @@ def _fit_tables(fit: DeviceFit) -> Iterator[Table]:
 
     fresh = format_duration(fit.fresh_s)
     table = _estimates(f"Programming after {fresh}", "g_target_uS", "bias", "spread")
-    for target, *found in zip(fit.targets_uS, fit.bias_uS, fit.sigma_uS, strict=True):
-        table.add_row(f"{target:g}", *map(_with_error, found))
+    for target, *estimates in zip(fit.targets_uS, fit.bias_uS, fit.sigma_uS, strict=True):
+        table.add_row(f"{target:g}", *map(_with_error, estimates))
     yield table
     if fit.changes:
         table = _estimates(f"Change since {fresh}", "g_target_uS", "age", "shift", "spread")
         for change in fit.changes:
             age = format_duration(change.time_s)
-            for target, *found in zip(
+            for target, *estimates in zip(
                 fit.targets_uS, change.shift_uS, change.sigma_uS, strict=True
             ):
-                table.add_row(f"{target:g}", age, *map(_with_error, found))
+                table.add_row(f"{target:g}", age, *map(_with_error, estimates))
         yield table
     if fit.read_at_uS is not None and fit.read_sigma_uS is not None:
         table = _estimates("Read noise", "g_uS", "spread of one read")
@@ -348,11 +347,13 @@ def _numbers(text: str) -> list[float]:
     try:
         return [float(word) for word in text.split(",")]
     except ValueError:
-        raise CimsimError(f"--g '{text}': write numbers with commas, such as 0,5,10") from None
+        raise CimsimError(
+            f"--g '{text}': must be numbers separated by commas, such as 0,5,10"
+        ) from None
 
 
 def _explained(section: DescribedSection) -> Group:
-    """A section: what it models, its equation, its values, and their sources."""
+    """A section: its meaning, equation, values and their sources."""
     parts: list[RenderableType] = [Text(section.heading, style="bold")]
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True, style="cyan")
@@ -375,7 +376,7 @@ def _indented(content: RenderableType, columns: int = 2) -> Padding:
 
 
 def _sources(section: DescribedSection) -> list[str]:
-    """Each source once, with the values it stands for where there are several."""
+    """Each source once, with the values that it covers if there are several."""
     labels: dict[str, list[str]] = {}
     for row in section.rows:
         if row.source:

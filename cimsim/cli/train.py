@@ -22,36 +22,39 @@ if TYPE_CHECKING:
 
 @options_of(TrainConfig, flags={"overrides": "--set"})
 def train(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="folder of the run, made anew")],
-    resume: Annotated[
-        bool, typer.Option("--resume", help="go on where the run in DIR was stopped")
-    ] = False,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the run, which must not exist.")
+    ],
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in DIR.")] = False,
     download: Annotated[
-        bool, typer.Option("--download", help="download the data set if it is missing")
+        bool, typer.Option("--download", help="Download the data set if it is missing.")
     ] = False,
     live: Annotated[
-        bool, typer.Option("--live", help="draw loss and accuracy in the terminal as they come")
+        bool, typer.Option("--live", help="Draw loss and accuracy in the terminal.")
     ] = False,
     track: Annotated[
         list[str] | None,
-        typer.Option(metavar="tensorboard", help="also log to RUN/tensorboard (extra 'track')"),
+        typer.Option(
+            metavar="tensorboard",
+            help="Also log to RUN/tensorboard; needs pip install tensorboard.",
+        ),
     ] = None,
     trust: Annotated[
         bool,
         typer.Option(
             "--trust",
-            help="import the model that a run to be resumed, or a teacher's, names, where that is "
-            "a function of somebody's own: its code runs",
+            help="Import the model that a run to resume, or a teacher's, names, if that is a "
+            "function of somebody's own. Its code runs.",
         ),
     ] = False,
     **settings: object,
 ) -> None:
     """Train a model against a device profile.
 
-    The run's folder holds its settings, its profile, metrics as they come, and the trained model.
+    The run's folder contains its settings, its profile, metrics and the trained model.
     """
-    go_on = "add --resume to the same command to go on from the last checkpoint"
-    with console.resumable(go_on):
+    how = "add --resume to the same command to continue from the last checkpoint"
+    with console.resumable(how):
         given = {name: value for name, value in settings.items() if value not in (None, [])}
         config = _config(given, out if resume else None, trust)
         from cimsim.training.data import load_data
@@ -65,19 +68,19 @@ def train(
             trackers = [make_tracker(name, out) for name in dict.fromkeys(track or [])]
             for tracker in trackers:
                 stack.callback(tracker.close)
-            shown = stack.enter_context(watcher(config.epochs, out, live))
-            watchers = Several(shown, *trackers)
+            shows = stack.enter_context(watcher(config.epochs, out, live))
+            watchers = Several(shows, *trackers)
             run = fit(config, out, resume=resume, progress=watchers, trust=trust)
-        if int(os.environ.get("RANK", "0")) == 0:  # of those that torchrun started, one speaks
+        if int(os.environ.get("RANK", "0")) == 0:  # one of the processes of torchrun prints
             console.say(_result(run))
 
 
 def _config(given: dict[str, object], resumed: Path | None, trust: bool) -> TrainConfig:
-    """The settings given, on top of those of the run to be resumed where there is one.
+    """Return the given settings on top of those of the run to resume, if there is one.
 
     Raises:
-        CimsimError: if a setting is wrong, or the run names a model of somebody's own that the user
-            neither named nor trusts.
+        CimsimError: if a setting is invalid, or the run names a model of somebody's own that the
+            user neither named nor trusts.
     """
     from cimsim.training.device import working_device
     from cimsim.training.models import require_trust
@@ -91,7 +94,7 @@ def _config(given: dict[str, object], resumed: Path | None, trust: bool) -> Trai
             require_trust(before.model, trust, f"the run in {resumed}")
         return make_config(**{**before.model_dump(), **given})
     if "profile" not in given:
-        raise CimsimError("no device: give --profile NAME or FILE; `cimsim profiles` lists names")
+        raise CimsimError("no profile: give --profile NAME or FILE; `cimsim profiles` lists names")
     return make_config(**{"device": working_device("auto"), **given})
 
 

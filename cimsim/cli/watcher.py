@@ -1,4 +1,4 @@
-"""How a training is shown: a bar, or lines."""
+"""Progress of a training: a bar, or lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cimsim.cli import console
 
 
 class Watcher:
-    """Shows a training run: a bar where somebody watches, else a line per epoch."""
+    """Shows a training run: a bar in a terminal, else a line per epoch."""
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
@@ -23,11 +23,11 @@ class Watcher:
         self._bar.stop()
 
     def start(self, total: int, done: int) -> None:
-        """The run has ``total`` steps, ``done`` of which were made before."""
+        """Start with ``total`` steps, ``done`` of which are finished."""
         self._bar.update(self._task, total=total, completed=done)
 
     def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
-        """``count`` more steps, and the epoch's means so far."""
+        """Show ``count`` more steps, and the epoch's means so far."""
         self._bar.update(
             self._task,
             advance=count,
@@ -37,12 +37,12 @@ class Watcher:
         )
 
     def epoch(self, metrics: dict[str, Any]) -> None:
-        """An epoch has ended."""
+        """Show the end of an epoch."""
         if self._bar.disable:
             loss, accuracy = metrics["train_loss"], 100 * metrics["train_accuracy"]
             done = f"epoch {metrics['epoch']}/{self._epochs}"
             console.log(f"{done}: loss {loss:.4f}, accuracy {accuracy:.2f} %")
 
     def note(self, text: str) -> None:
-        """Something else worth a line."""
+        """Print a note."""
         console.remark(text)

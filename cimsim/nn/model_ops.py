@@ -97,7 +97,7 @@ def age(model: Model, time: float | str | timedelta) -> Model:
     return model
 
 
-def devices(model: nn.Module) -> Assignment:
+def profiles(model: nn.Module) -> Assignment:
     """The profile of each analog layer of ``model``; layers that compute digitally at the moment
     are digital in the result.
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimsim.analysis.store import Plan, Sweep, Trial, cells_csv
+from cimsim.analysis.sweeps.store import Plan, Sweep, trials_csv
 from cimsim.analysis.table import table_csv
+from tests.subjects import trial
 
 ROOT = Path(__file__).parents[2]
 FORMULAS = ["=1+1", "+1+cmd|' /C calc'!A0", "-2+3+cmd", "@SUM(A1)", "\t=1", "\n=1", "=HYPERLINK(1)"]
@@ -57,8 +58,10 @@ def test_no_cell_of_any_table_is_a_formula(table: list[list[object]]) -> None:
 
 @pytest.mark.parametrize("name", ["=1+1", "@x", "--help", "+a"])
 def test_the_cells_of_a_sweep_name_runs_devices_and_levels_as_text(name: str) -> None:
-    plan = Plan(name, name, "cell.technology", (name,), 1, 0.5, "b", "c", "d", "cpu", "0")
-    text = cells_csv([Sweep(plan, (Trial("b", name, 0, 0.5, 1.0),))])
+    plan = Plan(
+        name, name, "cell.technology", (name,), 1, {"accuracy": 0.5}, "b", "c", "d", "cpu", "0"
+    )
+    text = trials_csv([Sweep(plan, (trial("b", name, 0, 0.5, 1.0),))])
     assert cells(text)[1][:2] == [f"'{name}"] * 2
     assert cells(text)[1][4] == f"'{name}"
 

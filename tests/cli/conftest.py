@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from cimsim.analysis import engine
+from cimsim.analysis.sweeps import engine
 from cimsim.cli import main
 from tests.children import Start, started
 from tests.forks import Fork, forked, forking
@@ -88,7 +88,7 @@ def _command(words: list[str], cwd: Path) -> None:
 
 @pytest.fixture
 def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers of a study are forked where cimsim is imported already."""
+    """ProcessEngine of a study are forked where cimsim is imported already."""
     monkeypatch.setattr(engine, "get_context", lambda _: forking())
 
 

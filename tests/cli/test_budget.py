@@ -43,7 +43,7 @@ def test_it_goes_on_where_it_was_and_adds_chips(cimsim: Command, run: Path) -> N
     assert cimsim("budget", run, "--chips", 1)[0] == 0
     code, out, err = cimsim("budget", run, "--chips", 2, "--json")
     assert code == 0
-    assert "found: 12 of 24 cells" in err
+    assert "finished before: 12 of 24 trials" in err
     found = json.loads(out)
     assert found["facts"]["age_s"] == 86400
     assert len(found["shares"]) == 5

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cimsim.analysis.cost import read_cost
+from cimsim.analysis.cost import STUDY
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -30,7 +30,7 @@ def test_a_table_and_files(cimsim: Command, run: Path, tmp_path: Path) -> None:
     assert out.splitlines()[-4:] == [
         str(run / "cost" / name) for name in ("cost.json", "cost.csv", "cost.png", "cost.svg")
     ]
-    found = read_cost(run)
+    found = STUDY.read(run)
     assert found.inputs == 16
     assert found.profile == "pcm-ibm-2020"
     assert (run / "cost" / "cost.png").stat().st_size > 10_000
@@ -59,7 +59,7 @@ def test_without_a_run(cimsim: Command) -> None:
     assert code == 0, err
     assert "uniform weights and inputs" in out
     assert "640,000" in out  # 25 x 25 places, 16 inputs, 64 outputs
-    assert "note: generic-gaussian says nothing about cost" in err
+    assert "note: generic-gaussian has no cost section" in err
     code, out, err = cimsim(
         "cost", "--profile", "pcm-ibm-2020", "--model", "gpt", "--input", "64", "--classes", "65"
     )
@@ -74,7 +74,7 @@ def test_without_a_run(cimsim: Command) -> None:
         (["--profile", "ideal", "--model", "cnn", "--input", "28by28"], "not '28by28'"),
         (["--profile", "ideal", "--model", "cnm", "--input", "1x9x9"], "did you mean 'cnn'"),
         (["nowhere"], "no such folder: nowhere"),
-        (["nowhere", "--model", "cnn"], "a run knows its model"),
+        (["nowhere", "--model", "cnn"], "a run has its model"),
         (["nowhere", "--out", "table.txt"], "written as CSV"),
     ],
 )

@@ -26,7 +26,7 @@ def test_it_shows_the_front_and_keeps_it(cimsim: Command, trained: Path, tmp_pat
 def test_bad_input_is_one_sentence(cimsim: Command, trained: Path) -> None:
     run = trained / "digital"
     for options, told in (
-        (["--over", "time=1s,1d"], "time is no choice of a design"),
+        (["--over", "time=1s,1d"], "time is not part of a design"),
         (["--over", "adc.bits=4,8", "--cost", "price"], "unknown cost 'price'"),
         (["--over", "adc.bits=4,8", "--on", "pcmm"], "pcmm"),
     ):

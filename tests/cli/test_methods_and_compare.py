@@ -52,7 +52,7 @@ def test_a_comparison_is_a_table_a_figure_and_goes_on(cimsim: Command, tmp_path:
     [
         ([], "there is nothing to compare"),
         (["--methods", "digtal"], "did you mean 'digital'"),
-        (["--methods", "digital", "--seeds", "a"], "--seeds wants whole numbers"),
+        (["--methods", "digital", "--seeds", "a"], "--seeds must be whole numbers"),
         (["--methods", "digital", "--over", "noise"], "noise"),
     ],
 )

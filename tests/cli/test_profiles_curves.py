@@ -58,7 +58,7 @@ def test_a_value_set_by_hand_is_seen(cimsim: Command) -> None:
     [
         (("--g", "30"), "a conductance of pcm-ibm-2020 must be 0 to 25 uS, not 30 uS"),
         (("--g", "nan"), "must be 0 to 25 uS, not nan uS"),
-        (("--g", "1;2"), "--g '1;2': write numbers with commas, such as 0,5,10"),
+        (("--g", "1;2"), "--g '1;2': must be numbers separated by commas, such as 0,5,10"),
         (("--t", "soon"), "'soon' is not a duration"),
         (("--t", "-1"), "'-1' is not a duration"),
         (("--out", "figure.gif"), "give a name ending in .png"),

@@ -67,9 +67,9 @@ def test_what_was_not_measured_is_said(cimsim: Command, tmp_path: Path, measured
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("my device",), "'my device' is no name for a profile"),
-        (("pcm-ibm-2020",), "is a device that comes with cimsim; choose another name"),
-        (("mine", "--out", "mine.json"), "mine.json: a profile is a file that ends in .yaml"),
+        (("my device",), "'my device' is not a valid profile name"),
+        (("pcm-ibm-2020",), "is a profile that comes with cimsim; choose another name"),
+        (("mine", "--out", "mine.json"), "mine.json: the name of a profile file must end in .yaml"),
         (("mine", "--like", "nonsense"), "unknown profile 'nonsense'"),
         (("mine", "--like", "sram-charge-jia-2020"), "stores each weight in 3 slices"),
         (("mine", "--figure", "mine.gif"), "give a name ending in .png"),
@@ -90,7 +90,7 @@ def test_nothing_is_overwritten_unless_asked(cimsim: Command, measured: Path) ->
     Path("mine.yaml").write_text("precious")
     code, _, err = cimsim("profiles", "new", "mine", "--from-csv", measured)
     assert code == 2
-    assert "mine.yaml is there already; give another name, or --force" in err
+    assert "mine.yaml exists; choose another name, or add --force" in err
     assert Path("mine.yaml").read_text() == "precious"
     assert cimsim("profiles", "new", "mine", "--from-csv", measured, "--force")[0] == 0
     assert load_profile(Path("mine.yaml")).name == "mine"
@@ -104,7 +104,7 @@ def test_pictures_of_a_killed_command_are_no_obstacle(cimsim: Command, measured:
     Path("mine.svg").write_text("precious")
     code, _, err = cimsim("profiles", "new", "mine", "--from-csv", measured)
     assert code == 2
-    assert "mine.svg is there already; give another name, or --force" in err
+    assert "mine.svg exists; choose another name, or add --force" in err
     assert not Path("mine.yaml").exists()
     assert Path("mine.svg").read_text() == "precious"
 
@@ -140,7 +140,7 @@ def test_bad_cells_are_shown_listed_and_written(cimsim: Command, measured: Path)
     code, out, err = cimsim("profiles", "new", "bad", "--from-csv", path)
     assert code == 0
     assert "Stuck cells (share, 95 % interval)" in out
-    assert "1 of 160 cells is stuck" in err
+    assert "1 of 160 trials is stuck" in err
     assert "1 outlying read among several of a cell" in err
     (stuck,) = load_profile(Path("bad.yaml")).cell.faults
     assert stuck.kind == "stuck"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cimsim.analysis.sensitivity import read_sensitivity
+from cimsim.analysis.studies import SENSITIVITY
 from cimsim.sealing import unsealed
 
 Command = Callable[..., tuple[int, str, str]]
@@ -25,7 +25,9 @@ def test_a_table_a_picture_and_files(cimsim: Command, run: Path) -> None:
     options = ["--chips", 2, "--noise", 8, "--age", "1h", "--samples", 100]
     code, out, err = cimsim("sensitivity", run, *options)
     assert code == 0, err
-    assert "Test accuracy in %, 2 chips at 1 h, 8 times the noise, 100 samples" in out
+    assert (
+        "Test accuracy in %, 2 chips, 1 h after programming, 8 times the noise, 100 samples" in out
+    )
     rows = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│")]
     names = [row[0].strip() for row in rows]
     assert (names[0], names[-1]) == ("none", "all")
@@ -37,8 +39,8 @@ def test_a_table_a_picture_and_files(cimsim: Command, run: Path) -> None:
     assert not (run / "sweeps").exists()  # it is no axis to draw over
     code, out, err = cimsim("sensitivity", run, *options, "--json")
     assert code == 0
-    assert "found: 16 of 16 cells" in err
-    found = read_sensitivity(run)
+    assert "finished before: 16 of 16 trials" in err
+    found = SENSITIVITY.read(run)
     assert [layer["name"] for layer in json.loads(out)["layers"]] == names[1:-1]
     assert [layer.name for layer in found.layers] == names[1:-1]
     lost = [layer.lost.mean for layer in found.layers]
@@ -63,7 +65,7 @@ def test_advice_can_be_followed(cimsim: Command, run: Path) -> None:
     code, out, err = cimsim("advise", run, *options, "--within", 8, "--json")
     assert code == 0
     found = json.loads(out)
-    assert [found["asked"]["within"], found["model"]] == [0.08, "digital"]
+    assert [found["request"]["within"], found["facts"]["run"]] == [0.08, "digital"]
     assert found["chosen"]["mean"] <= 0.08
     assert found["found"] is True
     assert unsealed(json.loads((run / "advice" / "advice.json").read_text())) == found
@@ -103,6 +105,6 @@ def test_bad_input_is_one_clear_sentence(
     few = ["--chips", 1, "--samples", 20]
     code, out, err = cimsim(*args, *few)
     assert (code, out) == (2, "")
-    lines = [line for line in err.splitlines() if "cells" not in line]
+    lines = [line for line in err.splitlines() if "trials" not in line]
     assert len(lines) == 1
     assert told in lines[0]

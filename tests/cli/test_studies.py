@@ -34,11 +34,11 @@ def test_a_map(cimsim: Command, run: Path) -> None:
     assert code == 0, err
     assert "Test accuracy in %, 2 chips, 1 d after programming; digital" in " ".join(out.split())
     assert [row[0] for row in rows(out)] == ["ideal", "2"]
-    assert "the whole map is on one side of 3.00; that line is not drawn" in err
+    assert "the whole map is on one side of 3.00; that contour is not drawn" in err
     folder = run / "maps" / "noise-by-adc.bits"
     assert {"map.json", "map.csv", "map.png", "map.svg"} <= {p.name for p in folder.iterdir()}
     again = cimsim("map", run, *axes, "--age", "1d", "--json")
-    assert "found: 8 of 8 cells" in again[2]
+    assert "finished before: 8 of 8 trials" in again[2]
     assert facts_of(again[1])["age_s"] == 86400.0
 
 
@@ -49,14 +49,14 @@ def test_two_workers_give_the_map_of_one(cimsim: Command, run: Path, tmp_path: P
     one = cimsim("map", run, *axes)
     two = cimsim("map", other, *axes, "--workers", 2)
     assert one[0] == two[0] == 0, two[2]
-    assert json.loads(one[1])["cells"] == json.loads(two[1])["cells"]
+    assert json.loads(one[1])["summaries"] == json.loads(two[1])["summaries"]
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         (["--x", "noise=0,1", "--y", "noise=2,3"], "both axes are noise"),
-        (["--x", "noise=0,1", "--y", "adc.bits=8", "--lines", "high"], "--lines wants numbers"),
+        (["--x", "noise=0,1", "--y", "adc.bits=8", "--lines", "high"], "--lines must be numbers"),
         (["--x", "noise=0,1", "--y", "adc.bit=8"], "adc.bit=8"),
     ],
 )
@@ -76,7 +76,7 @@ def test_a_tolerance(cimsim: Command, run: Path) -> None:
     assert (run / "tolerance" / "adc.bits.svg").exists()
     code, _, err = cimsim("tolerance", run, "--over", "cell.g_max_uS")
     assert code == 2
-    assert "say where to look on the axis cell.g_max_uS: --from LEVEL --to LEVEL" in err
+    assert "the axis cell.g_max_uS has no default range; add --from LEVEL --to LEVEL" in err
 
 
 def test_budgets_of_three_kinds_share_their_cells(cimsim: Command, run: Path) -> None:
@@ -87,9 +87,9 @@ def test_budgets_of_three_kinds_share_their_cells(cimsim: Command, run: Path) ->
     assert shares[-1] == pytest.approx(sum(shares[:-1]), abs=0.03)  # two decimals of each
     code, out, err = cimsim("budget", run, "--waterfall", *common)
     assert code == 0, err
-    assert "found: 6 of 6 cells" in err
+    assert "finished before: 6 of 6 trials" in err
     assert rows(out)[1][0] == "+ cell.programming_noise.state-dependent"
-    assert "found: 12 of 12 cells" in cimsim("budget", run, *common)[2]
+    assert "finished before: 12 of 12 trials" in cimsim("budget", run, *common)[2]
     code, out, err = cimsim("budget", run, "--shapley", "--orders", 4, *common)
     assert code == 0, err
     assert len(rows(out)[0]) == 3  # with the error of the draws
@@ -101,13 +101,14 @@ def test_budget_options_that_exclude_each_other(cimsim: Command, run: Path) -> N
     code, _, err = cimsim("budget", run, "--shapley", "--waterfall")
     assert (code, "are two commands" in err) == (2, True)
     code, _, err = cimsim("budget", run, "--orders", 4)
-    assert (code, "--orders are those of --shapley" in err) == (2, True)
+    assert (code, "--orders applies to --shapley only" in err) == (2, True)
 
 
 def test_a_life(cimsim: Command, run: Path) -> None:
     code, out, err = cimsim("life", run, "--points", 2, "--chips", 1)
     assert code == 0, err
-    for name in ("as it is (compensated per layer)", "without compensation", "anew: ranges"):
+    kinds = "as it is (compensated per layer)", "without compensation", "measured again: ranges"
+    for name in kinds:
         assert name in out
     assert [row[0] for row in rows(out)] == ["1 s", "10 y"]
     assert (run / "life" / "life.png").stat().st_size > 10_000

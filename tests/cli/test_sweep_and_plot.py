@@ -34,8 +34,8 @@ def test_a_sweep_ends_with_a_table(cimsim: Command, runs: Path) -> None:
         "all.csv",
     )
     assert code == 0
-    assert "found: 0 of 12 cells" in err
-    assert "aware, noise=2: 12 of 12 cells" in err
+    assert "finished before: 0 of 12 trials" in err
+    assert "aware, noise=2: 12 of 12 trials" in err
     rows = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│")]
     cells = [[cell.strip() for cell in row] for row in rows]
     assert [row[0] for row in cells] == ["digital", "", "", "aware", "", ""]
@@ -95,7 +95,7 @@ def test_a_run_named_twice_is_one_run(cimsim: Command, runs: Path) -> None:
         "--chips",
         1,
     )
-    assert "1 of 1 cells" in err
+    assert "1 of 1 trials" in err
     assert out.count("digital │") == 1
 
 
@@ -130,7 +130,7 @@ def test_a_run_that_was_trained_again_must_be_swept_again(cimsim: Command, runs:
         (["sweep", "nowhere", "--over", "noise=1"], "no folder nowhere"),
         (["sweep", "runs", "--over", "noise=1"], "runs is not a run"),
         (["sweep", "runs/digital", "--over", "nois=1"], "did you mean 'noise'?"),
-        (["sweep", "runs/digital", "--over", "noise=2:0:1"], "never lead from 2 to 0"),
+        (["sweep", "runs/digital", "--over", "noise=2:0:1"], "do not lead from 2 to 0"),
         (["sweep", "runs/digital", "--over", "noise=-1"], "cannot be negative"),
         (["sweep", "runs/digital", "--over", "time=1x"], "is not a duration"),
         (["sweep", "runs/digital", "--over", "adc.bits=0"], "adc.bits=0: must be"),
@@ -188,7 +188,7 @@ def test_a_killed_sweep_goes_on_to_the_same_table(
     monkeypatch.chdir(killed)
     code, out, err = cimsim(*SWEEP, "--out", "all.csv")
     assert code == 0
-    assert "found: 0 of" not in err
+    assert "finished before: 0 of" not in err
     assert out == expected[1]
     assert (killed / "all.csv").read_bytes() == (straight / "all.csv").read_bytes()
     for name in ("results.csv", "results.jsonl"):
@@ -213,14 +213,14 @@ def test_a_second_sweep_is_kept_out_and_ctrl_c_says_how_to_go_on(
     assert (code, out) == (2, "")
     assert "another `cimsim sweep` is writing" in err
     assert process.returncode == 130, told
-    assert "interrupted; every finished cell is kept, the same command goes on from there" in told
+    assert "interrupted; finished trials are kept, run the same command again to resume" in told
     assert "Traceback" not in told
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--shard", "half"], "--shard wants a part and their number"),
+        (["--shard", "half"], "--shard must be a part and the number of parts"),
         (["--shard", "3/2"], "there is no part 3 of 2"),
         (["--engine", "slurm"], "--engine is local or ray"),
         (["--address", "auto"], "add --engine ray"),
@@ -240,7 +240,7 @@ def test_a_part_of_a_sweep_shows_no_table(cimsim: Command, trained: Path, tmp_pa
     wanted = ("sweep", run, "--over", "noise=0,1", "--chips", 1)
     done = cimsim(*wanted, "--shard", "1/2")
     assert done.out == ""
-    assert "part 1/2 is finished, 1 cells of the others are not yet" in done.err
+    assert "part 1/2 is finished, 1 trials of the others are not;" in done.err
     assert "Test accuracy" in cimsim(*wanted, "--shard", "2/2").out
     assert "Test accuracy" in cimsim(*wanted, "--workers", 2).out  # which have nothing to do
 
@@ -268,15 +268,15 @@ def test_progress_counts_all_cells_and_says_how_fast(
     run = shutil.copytree(trained / "digital", tmp_path / "digital")
     told = cimsim("sweep", run, "--over", "noise=0,1,2", "--chips", 3, *how)[2].splitlines()
     part, total = ("part 1/2, ", 5) if how[0] == "--shard" else ("", 9)
-    lines = [line for line in told if " cells" in line and "note" not in line]
-    assert lines[0] == f"{part}found: 0 of {total} cells"
+    lines = [line for line in told if " trials" in line and "note" not in line]
+    assert lines[0] == f"{part}finished before: 0 of {total} trials"
     assert [int(line.split(": ")[1].split()[0]) for line in lines[1:]] == [
         *range(3, total, 3),
         total,
     ]
     assert all(line.startswith(f"{part}digital, noise=") for line in lines[1:])
     assert lines[-1].endswith("0:00:00 left")
-    assert "cells/s" in lines[-1]
+    assert "trials/s" in lines[-1]
 
 
 def test_found_cells_do_not_count_as_speed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -285,10 +285,10 @@ def test_found_cells_do_not_count_as_speed(capsys: pytest.CaptureFixture[str]) -
     now = iter([0.0, 10.0, 10.0, 14.0])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cimsim.cli.console.time.monotonic", lambda: next(now))
-        watch = console._Cells("sweep", console.progress_bar("{task.fields[rate]}"), 2, "")
-        watch(50, 100, "found")
+        watch = console._Trials("sweep", console.progress_bar("{task.fields[rate]}"), 2, "")
+        watch(50, 100, "finished before")
         watch(52, 100, "a, noise=1")
     assert capsys.readouterr().err.splitlines() == [
-        "found: 50 of 100 cells",
-        "a, noise=1: 52 of 100 cells, 0.5 cells/s, 0:01:36 left",
+        "finished before: 50 of 100 trials",
+        "a, noise=1: 52 of 100 trials, 0.5 trials/s, 0:01:36 left",
     ]

@@ -508,7 +508,7 @@ def test_every_fault_is_listed_with_its_line_up_to_a_limit(tmp_path: Path) -> No
         read_measurements(path)
     told = str(caught.value).splitlines()
     assert len(told) == 21
-    assert told[0].startswith(f"{path}:2: g_measured_uS is 'bad")
+    assert told[0].startswith(f"{path}:2: g_measured_uS must be a number, not 'bad")
     assert told[-1] == f"{path}: and 38 more"
 
 
@@ -521,8 +521,8 @@ def test_faults_of_several_kinds_are_listed_together(tmp_path: Path) -> None:
         read_measurements(path)
     assert [line.removeprefix(f"{path}:") for line in str(caught.value).splitlines()] == [
         "3: the line must have 5 values, not 2",
-        "6: g_target_uS is 'x', not a number",
-        "8: time_s is 'yesterday', not a number",
+        "6: g_target_uS must be a number, not 'x'",
+        "8: time_s must be a number, not 'yesterday'",
     ]
 
 

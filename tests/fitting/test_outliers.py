@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from cimsim.analysis.fit_plot import draw_fit
+from cimsim.analysis.figures.fit import draw_fit
 from cimsim.fitting import DeviceFit, Measurements, build_profile, fit_device
 from cimsim.fitting.robust import FALSE_ALARMS, apart
 from cimsim.profile import dump_profile, load_profile

@@ -23,12 +23,12 @@ from typing import Any
 
 import torch
 
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.sweep import sweep
+from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.training import trainer as trainer_module
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
 from cimsim.training.run import Run
+from tests.subjects import sweep
 
 _UNEQUAL = ("seconds",)  # of an epoch, which takes as long as it takes
 _MOST_KILLS = 6  # of one training, which then runs to its end

@@ -18,7 +18,7 @@ from transformers.modeling_outputs import ModelOutput
 import cimsim
 from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers, denoise, measure_signals, recalibrate, reestimate
-from cimsim.training.evaluate import evaluate_batches
+from cimsim.nn.scoring import evaluate_batches
 from tests.nn.examples import LAYERS, input_of, layer_of
 
 X, Y = torch.randn(16, 8), torch.randn(16, 8) + 1
@@ -174,13 +174,13 @@ def test_a_compiled_model_and_any_keywords() -> None:
         (iter([]), "there is no batch"),
         ({"x": X}, r"batches is a dict, not an iterable of batches; .*\[batch\]"),
         (3, "batches is a int, not an iterable"),
-        (["text"], "batch 0 is a str, which is not given to a model"),
+        (["text"], "batch 0 is a str, which cimsim cannot pass to a model"),
         ([X, None], "batch 1 is a NoneType"),
         ([X.numpy()], "batch 0 is a ndarray"),
         ([()], "batch 0 is a tuple of nothing"),
         ([{"z": X}], r"batch 0, a dict of z: \[16, 8\], has no entry that this Two takes \(x, y"),
         ([{"y": X}], "the model failed on batch 0, a dict of y.*missing.*'x'.*forward="),
-        ([X, X[:, :5]], r"batch 1, a tensor of shape \[16, 5\].*layer 'a' takes inputs of 8"),
+        ([X, X[:, :5]], r"batch 1, a tensor of shape \[16, 5\].*layer 'a' takes inputs with 8"),
     ],
 )
 def test_what_cannot_be_read_is_named(model: nn.Module, batches: Any, message: str) -> None:
@@ -252,7 +252,7 @@ def test_pairs_of_inputs_and_labels_are_evaluated(inputs: str) -> None:
     found = evaluate_batches(model, [(BOTH[inputs], labels)])
     logits = model.eval()(X, Y)
     assert found.accuracy == (logits.argmax(1) == labels).double().mean().item()
-    with pytest.raises(CimsimError, match="batch 0 is not a pair of inputs and labels"):
+    with pytest.raises(CimsimError, match="batch 0 must be a pair of inputs and labels"):
         evaluate_batches(model, [X])
     with pytest.raises(CimsimError, match="must return its logits, not a dict"):
         evaluate_batches(Logits(model), [(X, labels)])

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import cimsim
 from cimsim.errors import CimsimError
-from cimsim.nn import analog_layers, denoise, devices, recalibrate, reestimate, set_profile
+from cimsim.nn import analog_layers, denoise, profiles, recalibrate, reestimate, set_profile
 from tests.building import POLYNOMIAL, device
 from tests.nn.layer_kinds import LAYERS
 
@@ -137,7 +137,7 @@ VERBS: list[Callable[[Any], Any]] = [
     cimsim.to_digital,
     cimsim.summary,
     analog_layers,
-    devices,
+    profiles,
 ]
 
 

@@ -42,7 +42,10 @@ GOOD = profile_path("pcm-ibm-2020").read_text(encoding="utf-8")
         (b"name: x\n---\nname: y\n", "2:1: expected a single document in the stream"),
         (b"name: x\n? [a, b]\n: 1\n", "2:3: a key must be a scalar"),
         (b"name: x\n<<: {title: y}\n", "2:1: unknown key '<<'"),
-        (b"x" * 2_000_000, ": cannot read the profile: it is larger than 1000000 bytes"),
+        (
+            b"x" * 2_000_000,
+            ": cannot read the profile: it is larger than the limit of 1000000 bytes",
+        ),
     ],
 )
 def test_a_file_that_is_no_profile(tmp_path: Path, content: bytes, message: str) -> None:

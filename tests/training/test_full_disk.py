@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.sweep import sweep
+from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.errors import CimsimError
 from cimsim.training.fit import fit
 from cimsim.training.progress import Silent
 from cimsim.training.run import Run
+from tests.subjects import sweep
 from tests.training.small import small
 
 Limit = Callable[[int], None]

@@ -9,11 +9,11 @@ from torch import nn
 
 import cimsim
 from cimsim.errors import CimsimError
+from cimsim.files import replacing, write_text
 from cimsim.nn import digital
+from cimsim.nn.scoring import evaluate
 from cimsim.training.clipping import clip_weights, reestimate_statistics
 from cimsim.training.config import age_range_s, dump_config, make_config, read_config
-from cimsim.training.evaluate import evaluate
-from cimsim.training.files import replacing, write_text
 from cimsim.training.fit import fit
 from cimsim.training.run import Run, save_weights
 from tests.building import device, gaussian

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from cimsim.errors import CimsimError
+from cimsim.files import replacing
 from cimsim.training.data.dataset import Images
 from cimsim.training.data.download import download as download_file
 from cimsim.training.data.layout import Layout, read_bytes
-from cimsim.training.files import replacing
 
 _ARCHIVE_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 _ARCHIVE_SHA256 = "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"

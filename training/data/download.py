@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from cimsim.errors import CimsimError
-from cimsim.training.files import replacing
+from cimsim.files import replacing
 
 _log = logging.getLogger(__name__)
 _BLOCK = 1 << 20

@@ -1,41 +1,22 @@
-"""The sections of a report, in the order in which they stand.
+"""The sections of a report, in their order.
 
-To add one: a file with a function that makes a :class:`Section` of the runs, or ``None`` where they
-have no such result, a :class:`Part` around it, and the part's name here.
+Studies have sections by their descriptors. To add another section, write a file with a function
+that makes a :class:`Section` from the runs, or returns ``None`` if they have no such result, and
+list its :class:`Part` here.
 """
 
 from cimsim.analysis.report.blocks import Part
-from cimsim.analysis.report.sections import (
-    budget,
-    cost,
-    device,
-    layers,
-    life,
-    reproduce,
-    results,
-    sensitivity,
-    sweeps,
-    text,
-    tolerance,
-    trained,
-)
+from cimsim.analysis.report.sections import layers, profile, results, sweeps
+from cimsim.analysis.report.sections.studies import study_parts
+from cimsim.analysis.studies import STUDIES
 
-_BEFORE = (
-    trained.PART,
-    device.PART,
-    sweeps.PART,
-    tolerance.PART,
-    tolerance.MAPS,
-    budget.PART,
-    layers.PART,
-    sensitivity.PART,
-    sensitivity.ADVICE_PART,
-    life.PART,
-    life.YIELD_PART,
-    cost.PART,
-    cost.DESIGNS_PART,
-    text.PART,
-)
-_SHOWN = [pattern for part in _BEFORE for pattern in part.shows]
 
-PARTS: tuple[Part, ...] = (*_BEFORE, results.section_without(_SHOWN), reproduce.PART)
+def all_parts(
+    before: tuple[Part, ...] = (), after: tuple[Part, ...] = (), last: tuple[Part, ...] = ()
+) -> tuple[Part, ...]:
+    """The parts of a report, with others before and after the results, and behind all files that
+    no part shows."""
+    own = (profile.PART, layers.PART, sweeps.PART, *study_parts(STUDIES))
+    known = (*before, *own, *after)
+    patterns = [pattern for part in known for pattern in part.shows]
+    return (*known, results.section_without(patterns), *last)

@@ -1,4 +1,4 @@
-"""What became of every layer, and what it takes of the chip."""
+"""How every layer is computed, and how much of the chip it uses."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from cimsim.analysis.report.blocks import (
     Block,
     Heading,
+    Paragraph,
     Part,
+    ReportRun,
     Section,
-    Shown,
     Table,
-    Words,
     file_name,
 )
 from cimsim.analysis.table import table_csv
@@ -20,16 +20,16 @@ from cimsim.errors import CimsimError
 from cimsim.nn.summary import Summary, summary
 
 
-def section(runs: Sequence[Shown]) -> Section | None:
-    """Each different table once, with the runs that it is of."""
-    found: dict[Summary, list[str]] = {}
+def section(runs: Sequence[ReportRun]) -> Section | None:
+    """Make each different table once, with the names of its runs."""
+    tables: dict[Summary, list[str]] = {}
     blocks: list[Block] = []
-    for shown in runs:
+    for run in runs:
         try:
-            found.setdefault(summary(shown.run.new_model()), []).append(shown.name)
-        except CimsimError as error:  # costs one run, and not those beside it
-            blocks.append(Words(f"This cannot be shown: {error}", remark=True))
-    for layers, names in found.items():
+            tables.setdefault(summary(run.subject.skeleton()), []).append(run.name)
+        except CimsimError as error:  # the other runs are still shown
+            blocks.append(Paragraph(f"This cannot be shown: {error}", remark=True))
+    for layers, names in tables.items():
         blocks += _layers(layers, names)
     return Section(tuple(blocks))
 
@@ -39,7 +39,7 @@ def _layers(layers: Summary, names: Sequence[str]) -> Iterator[Block]:
     headings, *rows = layers.rows()
     caption = "Tiles and cells of every layer, or why it is digital"
     numbers = [
-        (layer.name, layer.kind, layer.parameters, *_taken(layer.occupancy), layer.where)
+        (layer.name, layer.kind, layer.parameters, *_size(layer.occupancy), layer.where)
         for layer in layers.layers
     ]
     file = file_name(f"layers-{names[0]}.csv")
@@ -47,7 +47,7 @@ def _layers(layers: Summary, names: Sequence[str]) -> Iterator[Block]:
     yield Table(caption, headings, tuple(rows), layers.RIGHT, file, csv)
 
 
-def _taken(occupancy: Occupancy | None) -> tuple[float | None, ...]:
+def _size(occupancy: Occupancy | None) -> tuple[float | None, ...]:
     if occupancy is None:
         return (None, None, None)
     return (occupancy.tiles, occupancy.utilization, occupancy.used_cells)

@@ -1,4 +1,4 @@
-"""Whatever else lies in the runs' folders: figures (SVG) and tables (CSV), as they are."""
+"""Other figures (SVG) and tables (CSV) in the runs' folders."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from cimsim.analysis.report.blocks import (
     Folded,
     Heading,
     Listing,
+    Paragraph,
     Part,
     Picture,
+    ReportRun,
     Section,
-    Shown,
     Table,
-    Words,
     file_name,
 )
 from cimsim.analysis.table import table_csv
 from cimsim.reading import read_text
 
 _MOST_ROWS = 200
-_LARGEST = 20_000_000  # a page that holds more opens in no browser
+_LARGEST = 20_000_000  # no browser opens a larger page
 _KINDS = (".svg", ".csv")
 
 
 def section_without(shown_elsewhere: Sequence[str]) -> Part:
-    """The part that shows all files of runs that match none of the patterns."""
+    """Return the part that shows all files of runs that match none of the patterns."""
 
-    def section(runs: Sequence[Shown]) -> Section | None:
+    def section(runs: Sequence[ReportRun]) -> Section | None:
         blocks: list[Block] = []
-        for shown in runs:
-            for folder, files in _folders(shown.run.path, shown_elsewhere).items():
-                blocks.append(Heading(f"{shown.name}: {folder}"))
+        for run in runs:
+            for folder, files in _folders(run.folder, shown_elsewhere).items():
+                blocks.append(Heading(f"{run.name}: {folder}"))
                 for file in files:
-                    blocks += _block(file, f"{shown.name}-{folder}-{file.name}")
+                    blocks += _block(file, f"{run.name}-{folder}-{file.name}")
         return Section(tuple(blocks)) if blocks else None
 
     return Part("results", "Further results", section)
@@ -45,15 +45,17 @@ def section_without(shown_elsewhere: Sequence[str]) -> Part:
 
 def _folders(run: Path, shown_elsewhere: Sequence[str]) -> dict[str, list[Path]]:
     """The files of each folder of the run, figures first."""
-    found: dict[str, list[Path]] = {}
+    folders: dict[str, list[Path]] = {}
     files = (path for path in run.rglob("*") if path.suffix in _KINDS and path.is_file())
     for path in sorted(files, key=lambda path: (path.parent, path.suffix != ".svg", path.name)):
         place = path.relative_to(run)
         hidden = any(part.startswith(".") for part in place.parts)
-        if not hidden and not any(fnmatch(place.as_posix(), shown) for shown in shown_elsewhere):
+        if not hidden and not any(
+            fnmatch(place.as_posix(), pattern) for pattern in shown_elsewhere
+        ):
             folder = "the run" if place.parent == Path() else place.parent.as_posix()
-            found.setdefault(folder, []).append(path)
-    return found
+            folders.setdefault(folder, []).append(path)
+    return folders
 
 
 def _block(path: Path, file: str) -> Iterator[Block]:
@@ -62,8 +64,8 @@ def _block(path: Path, file: str) -> Iterator[Block]:
         text = read_text(path, _LARGEST)
         yield Picture(text, name) if path.suffix == ".svg" else _table(text, name, file_name(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
-        yield Words(f"{path} cannot be shown: {reason}", remark=True)
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        yield Paragraph(f"{path} cannot be shown: {reason}", remark=True)
 
 
 def _table(text: str, name: str, file: str) -> Block:
@@ -71,13 +73,13 @@ def _table(text: str, name: str, file: str) -> Block:
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         return Folded(name, (Listing(name, text),))
     headings, *values = rows
-    shown = values[:_MOST_ROWS]
-    right = [i for i in range(len(headings)) if all(_is_number(row[i]) for row in shown)]
-    table = Table(name, headings, tuple(shown), right, file, table_csv(rows))
+    first = values[:_MOST_ROWS]
+    right = [i for i in range(len(headings)) if all(_is_number(row[i]) for row in first)]
+    table = Table(name, headings, tuple(first), right, file, table_csv(rows))
     if len(values) <= _MOST_ROWS:
         return Folded(name, (table,))
     cut = f"The first {_MOST_ROWS} of {len(values)} rows; the file has all."
-    return Folded(name, (table, Words(cut, remark=True)))
+    return Folded(name, (table, Paragraph(cut, remark=True)))
 
 
 def _is_number(cell: str) -> bool:

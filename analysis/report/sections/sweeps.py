@@ -1,4 +1,4 @@
-"""How the runs do over noise, time, bits and whatever else they were swept over."""
+"""Sweeps over noise, time, bits and any other axis."""
 
 from __future__ import annotations
 
@@ -6,102 +6,109 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cimsim.analysis.collect import Collection, collect
-from cimsim.analysis.levels import Axis
-from cimsim.analysis.plot import Curve, draw, part_of
+from cimsim.analysis.figures.canvas import part_of
+from cimsim.analysis.figures.curves import Curve, draw
 from cimsim.analysis.report.blocks import (
     Block,
     Choice,
     Folded,
+    Paragraph,
     Part,
     Picture,
+    ReportRun,
     Section,
-    Shown,
     Table,
-    Words,
     file_name,
 )
-from cimsim.analysis.scale import scale_of
-from cimsim.analysis.stats import Summary
-from cimsim.analysis.store import cells_csv, read_sweep, sweep_folder, swept_axes
+from cimsim.analysis.sweeps.align_runs import AlignedRuns, align_runs
+from cimsim.analysis.sweeps.axis import Axis
+from cimsim.analysis.sweeps.axis_scale import scale_of
+from cimsim.analysis.sweeps.metric import METRICS
+from cimsim.analysis.sweeps.stats import Summary
+from cimsim.analysis.sweeps.store import Plan, read_sweep, sweep_folder, swept_axes, trials_csv
 from cimsim.errors import CimsimError
 
 _COMMAND = "cimsim sweep RUN --over noise=0:4:0.5"
-_OF_CLASSES, _OF_TEXT = ("accuracy", "loss"), ("perplexity", "bits", "accuracy")
+_CLASSIFIER, _TEXT = ("accuracy", "loss"), ("perplexity", "bits", "accuracy")
 
 
-def section(runs: Sequence[Shown]) -> Section | None:
-    """One figure for each axis and metric, with all runs that it was measured for."""
-    axes = sorted({axis for shown in runs for axis in swept_axes(shown.run.path)})
+def section(runs: Sequence[ReportRun]) -> Section | None:
+    """Make one figure for each axis and metric, with all runs that were swept."""
+    axes = sorted({axis for run in runs for axis in swept_axes(run.folder)})
     blocks: list[Block] = []
     for axis in axes:
-        swept = [shown for shown in runs if axis in swept_axes(shown.run.path)]
-        fit, remarks = _that_can_be_shown(swept, axis)
-        blocks += [Words(remark, remark=True) for remark in remarks]
-        for kind, of in _alike(fit, axis).items():
+        swept = [run for run in runs if axis in swept_axes(run.folder)]
+        usable, remarks = _usable(swept, axis)
+        blocks += [Paragraph(remark, remark=True) for remark in remarks]
+        for kind, of in _alike(usable, axis).items():
             blocks.append(_choice(of, axis, kind))
     if not blocks:
         return None
-    return Section(tuple(blocks), tuple(r for r in runs if not swept_axes(r.run.path)))
+    return Section(tuple(blocks), tuple(run for run in runs if not swept_axes(run.folder)))
 
 
-def _that_can_be_shown(runs: Sequence[Shown], axis: str) -> tuple[list[Shown], list[str]]:
-    fit, remarks = [], []
-    for shown in runs:
+def _usable(runs: Sequence[ReportRun], axis: str) -> tuple[list[ReportRun], list[str]]:
+    usable, remarks = [], []
+    for run in runs:
         try:
-            _collected([shown], axis, None)
+            _aligned([run], axis, None)
         except CimsimError as error:
             remarks.append(str(error))
         else:
-            fit.append(shown)
-    return fit, remarks
+            usable.append(run)
+    return usable, remarks
 
 
-def _alike(runs: Sequence[Shown], axis: str) -> dict[tuple[str, str], list[Shown]]:
-    """The runs that belong into one figure, by what a text consists of and by their data."""
-    groups: dict[tuple[str, str], list[Shown]] = {}
-    for shown in runs:
-        plan = read_sweep(sweep_folder(shown.run.path, axis)).plan
-        groups.setdefault((plan.token, plan.data), []).append(shown)
+def _alike(runs: Sequence[ReportRun], axis: str) -> dict[tuple[str, str], list[ReportRun]]:
+    """The runs that belong in one figure, by unit of text and data."""
+    groups: dict[tuple[str, str], list[ReportRun]] = {}
+    for run in runs:
+        plan = read_sweep(sweep_folder(run.folder, axis)).plan
+        groups.setdefault((plan.token, plan.data), []).append(run)
     return groups
 
 
-def _collected(runs: Sequence[Shown], axis: str, metric: str | None) -> Collection:
-    paths = [shown.run.path for shown in runs]
-    names = [shown.name for shown in runs]
-    hashes = [shown.run.checkpoint_sha256 for shown in runs]
-    found = collect(paths, hashes, axis, metric, names)
-    curves = [
-        replace(curve, number=shown.number) for curve, shown in zip(found.curves, runs, strict=True)
-    ]
-    return replace(found, curves=tuple(curves))
+def _aligned(runs: Sequence[ReportRun], axis: str, metric: str | None) -> AlignedRuns:
+    folders, names = [run.folder for run in runs], [run.name for run in runs]
+    hashes = [run.subject.fingerprint for run in runs]
+    aligned = align_runs(folders, hashes, axis, metric, names)
+    pairs = zip(aligned.curves, runs, strict=True)
+    return replace(aligned, curves=tuple(replace(c, number=run.number) for c, run in pairs))
 
 
-def _choice(runs: Sequence[Shown], axis: str, kind: tuple[str, str]) -> Choice:
+def _choice(runs: Sequence[ReportRun], axis: str, kind: tuple[str, str]) -> Choice:
     """A figure and its numbers for each metric."""
     token, data = kind
-    sweeps = [read_sweep(sweep_folder(shown.run.path, axis)) for shown in runs]
-    csv = cells_csv(sweeps, [shown.name for shown in runs])
-    own = sweeps[0].plan.metric
+    sweeps = [read_sweep(sweep_folder(run.folder, axis)) for run in runs]
+    csv = trials_csv(sweeps, [run.name for run in runs])
+    plan = sweeps[0].plan
+    others = [name for name in (_TEXT if token else _CLASSIFIER) if _has(plan, name)]
     options: dict[str, tuple[Block, ...]] = {}
-    for metric in dict.fromkeys([own, *(_OF_TEXT if token else _OF_CLASSES)]):
-        found = _collected(runs, axis, metric)
-        if any(math.isnan(curve.digital) for curve in found.curves):
+    for metric in dict.fromkeys([plan.metric, *others]):
+        aligned = _aligned(runs, axis, metric)
+        if any(math.isnan(curve.digital) for curve in aligned.curves):
             continue  # an old sweep did not keep the loss
-        title = f"{found.metric.title} over {found.axis.label.lower()}, {data}"
-        remarks = tuple(Words(text, remark=True) for text in found.remarks)
-        picture = Picture(draw(found.curves, found.axis, found.metric), title, _texts(found))
-        table = _table(found, title, file_name(f"{axis}-{data}.csv"), csv)
-        options[found.metric.title] = (picture, *remarks, Folded("In numbers", (table,)))
+        title = f"{aligned.metric.title} over {aligned.axis.label.lower()}, {data}"
+        remarks = tuple(Paragraph(text, remark=True) for text in aligned.remarks)
+        picture = Picture(
+            draw(aligned.curves, aligned.axis, aligned.metric), title, _texts(aligned)
+        )
+        table = _table(aligned, title, file_name(f"{axis}-{data}.csv"), csv)
+        options[aligned.metric.title] = (picture, *remarks, Folded("In numbers", (table,)))
     return Choice(f"{Axis(axis, ()).label}: {data}", Axis(axis, ()).label, options)
 
 
-def _texts(found: Collection) -> dict[str, list[str]]:
+def _has(plan: Plan, metric: str) -> bool:
+    """Whether a metric can be computed from the scores of a sweep."""
+    return METRICS[metric].source in plan.digital_scores
+
+
+def _texts(aligned: AlignedRuns) -> dict[str, list[str]]:
     return {
         part_of(curve.number or 0, "mean"): [
-            _told(curve, point, found) for point in _from_left(found.axis, curve)
+            _point_text(curve, point, aligned) for point in _from_left(aligned.axis, curve)
         ]
-        for curve in found.curves
+        for curve in aligned.curves
     }
 
 
@@ -110,28 +117,28 @@ def _from_left(axis: Axis, curve: Curve) -> list[Summary]:
     return sorted(curve.points, key=lambda point: places[point.level])
 
 
-def _told(curve: Curve, point: Summary, found: Collection) -> str:
-    axis, metric = found.axis, found.metric
+def _point_text(curve: Curve, point: Summary, aligned: AlignedRuns) -> str:
+    axis, metric = aligned.axis, aligned.metric
     level = axis.format(point.level)
-    lines = [curve.label, f"{axis.title}: {level}", f"{metric.label}: {point.shown(metric)}"]
+    lines = [curve.label, f"{axis.title}: {level}", f"{metric.label}: {point.format(metric)}"]
     if point.chips > 1:
-        lines.append(f"worst of {point.chips} chips: {metric.shown(point.worst)}")
+        lines.append(f"worst of {point.chips} chips: {metric.format(point.worst)}")
     return "\n".join(lines)
 
 
-def _table(found: Collection, title: str, file: str, csv: str) -> Table:
-    axis, metric = found.axis, found.metric
+def _table(aligned: AlignedRuns, title: str, file: str, csv: str) -> Table:
+    axis, metric = aligned.axis, aligned.metric
     headings = ("run", axis.title, "mean ± 95 %", "95 % of the chips", "worst chip", "digital")
     rows = tuple(
         (
             curve.label,
             axis.format(point.level),
-            point.shown(metric),
-            f"{metric.shown(point.low)} to {metric.shown(point.high)}",
-            metric.shown(point.worst),
-            metric.shown(curve.digital),
+            point.format(metric),
+            f"{metric.format(point.low)} to {metric.format(point.high)}",
+            metric.format(point.worst),
+            metric.format(curve.digital),
         )
-        for curve in found.curves
+        for curve in aligned.curves
         for point in curve.points
     )
     return Table(f"{title}; {metric.heading}", headings, rows, range(1, 6), file, csv)

@@ -245,7 +245,7 @@ def test_what_nobody_said_is_warned_of() -> None:
     silent = load_profile("generic-gaussian", ["adc.bits=5"])
     assert silent.cost is None
     said, survey = of_shape(silent).warnings
-    assert "generic-gaussian says nothing about cost" in said
+    assert "generic-gaussian has no cost section" in said
     assert "below 6 bits" in survey
     ideal = of_shape(load_profile("ideal")).warnings
     assert any("DAC of ideal is ideal" in text for text in ideal)

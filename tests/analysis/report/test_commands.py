@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.report.commands import commands_of, train_command
-from cimsim.analysis.sweep import sweep
+from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.cli import main
 from cimsim.profile import dump_profile, load_profile
+from cimsim.runs.commands import train_command
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
 from cimsim.training.run import Run
+from tests.subjects import commands_of, sweep
 
 
 def results(run: Path) -> dict[str, str]:
@@ -88,7 +88,7 @@ def test_devices_that_are_not_those_of_training_are_named(tmp_path: Path) -> Non
     own.write_text(dump_profile(load_profile("pcm-ibm-2020").model_copy(update={"name": "mine"})))
     typed = {
         "sweep": ["--over=noise=0", "--layer=hidden2:digital", "--layer=c*:adc.bits=null"],
-        "yield": ["--above=50", "--on=pcm-ibm-2020"],  # without adc.bits=7
+        "yield": ["--above=50", "--profile=pcm-ibm-2020"],  # without adc.bits=7
         "life": ["--points=2", f"--on={own}"],
         "cost": [],
     }
@@ -100,13 +100,13 @@ def test_devices_that_are_not_those_of_training_are_named(tmp_path: Path) -> Non
     assert commands == [
         "cimsim sweep RUN --over noise=0 --chips 1 --layer hidden2:digital --layer "
         "'c*:adc.bits=null' --device cpu",
-        "cimsim life RUN --from 1s --to 10y --points 2 --chips 1 --on mine.yaml",
-        "cimsim yield RUN --above 50 --chips 1 --on pcm-ibm-2020",
+        "cimsim life RUN --from 1s --to 10y --points 2 --chips 1 --profile mine.yaml",
+        "cimsim yield RUN --above 50 --chips 1 --profile pcm-ibm-2020",
         "cimsim cost RUN --inputs 16",
     ]
     with pytest.raises(SystemExit, match="0"):
         main(["cost", str(run.path), "--on", "pcm-ibm-2020"])
-    assert list(commands_of(run))[-1].endswith("--on pcm-ibm-2020 --inputs 16")
+    assert list(commands_of(run))[-1].endswith("--profile pcm-ibm-2020 --inputs 16")
 
 
 def test_a_search_goes_with_its_run_wherever_that_lies(trained: Path, tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from cimsim.analysis.report import report
-from cimsim.analysis.report.blocks import Listing, Section, Shown, Words
-from cimsim.analysis.report.commands import commands_of
-from cimsim.analysis.report.sections import reproduce, results
+from cimsim.analysis.report.blocks import Listing, Paragraph, ReportRun, Section
+from cimsim.analysis.report.sections import results
+from cimsim.runs import RunSubject, reproduce
 from cimsim.training.run import Run
+from tests.subjects import commands_of, report
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def copy(own: Run, tmp_path: Path) -> Run:
 
 def texts(section: Section | None) -> str:
     assert section is not None
-    return "\n".join(b.text for b in section.blocks if isinstance(b, Words | Listing))
+    return "\n".join(b.text for b in section.blocks if isinstance(b, Paragraph | Listing))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def texts(section: Section | None) -> str:
 )
 def test_any_environment_leaves_the_commands(copy: Run, content: str) -> None:
     (copy.path / "env.json").write_bytes(content.encode("latin-1"))
-    found = texts(reproduce.section([Shown(0, "plain", copy)]))
+    found = texts(reproduce.section([ReportRun(0, "plain", RunSubject(copy))]))
     assert "The same versions on the same kind of machine" in found
 
 
@@ -66,7 +66,7 @@ def test_further_results_that_are_no_files_leave_the_others(copy: Run, kind: str
     else:
         bad.write_bytes(b"" if kind == "empty" else b"a\n\xe9\n")
     part = results.section_without([])
-    section = part.section([Shown(0, "plain", copy)])
+    section = part.section([ReportRun(0, "plain", RunSubject(copy))])
     assert section is not None
     assert "good" in str(section)
     assert "'=1+1" in str(section)  # what is saved from the page
@@ -91,7 +91,7 @@ def test_one_bad_file_of_each_kind_costs_only_its_own_figure(copy: Run) -> None:
     assert damaged == 3
     page = report([copy])
     assert "its viewBox is" in page
-    for title in ("Error budget", "What is tolerated", "On which device", "How to reproduce it"):
+    for title in ("Error budget", "What is tolerated", "Profile", "How to reproduce it"):
         assert title in page
     assert page.count("<svg") > 5
 

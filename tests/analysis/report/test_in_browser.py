@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.report import report
-from cimsim.analysis.sweep import sweep
+from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.training.run import Run
+from tests.subjects import report, sweep
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no browser engine: pip install playwright, and a Chromium"

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from cimsim.analysis.levels import parse_axis
-from cimsim.analysis.report import report
-from cimsim.analysis.report.blocks import Folded, Part, Section, Shown, Table, Words
-from cimsim.analysis.sweep import sweep
+from cimsim.analysis.report.blocks import Folded, Paragraph, Part, ReportRun, Section, Table
+from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.errors import CimsimError
+from cimsim.runs.subject import run_of
 from cimsim.sealing import unsealed
 from cimsim.training.run import Run
+from tests.subjects import report, sweep
 
 NASTY = "<img src=x onerror=alert(1)> & 'x' ${7*7} </script>"
 VOID = {"meta", "link", "input", "br", "img"}
@@ -92,7 +92,7 @@ def data_of(text: str) -> dict[str, dict[str, str]]:
 def test_every_section_is_there_and_linked(page: Page) -> None:
     sections = [a["id"] for a in page.of("section")]
     assert sections == [
-        *("trained", "device", "sweeps", "tolerance", "maps", "budget", "layers", "sensitivity"),
+        *("trained", "profile", "layers", "sweeps", "tolerance", "map", "budget", "sensitivity"),
         *("advice", "life", "yield", "cost", "explore", "results", "reproduce", "missing"),
     ]
     links = [a["href"] for a in page.of("a")]
@@ -198,7 +198,7 @@ def test_a_run_that_was_trained_again_is_not_shown_with_its_old_sweep(
     (changed.path / "SHA256SUMS").unlink()  # which would call that damage
     said = " ".join(Page(report([changed])).words)
     assert "its model is not the one that was swept over noise" in said
-    old = re.findall("the model was trained again since.*?run the same `cimsim ([a-z]+)", said)
+    old = re.findall("the model was trained again after.*?run `cimsim ([a-z]+)", said)
     assert sorted(old) == [
         *("advise", "budget", "budget", "budget", "cost", "explore", "life", "map"),
         *("sensitivity", "tolerance", "yield"),
@@ -210,7 +210,7 @@ def test_a_fault_in_one_section_leaves_the_others(trained: Path) -> None:
         raise CimsimError("the file <x> is damaged")
 
     def fine(runs: object) -> Section:
-        return Section((Words("all well"),))
+        return Section((Paragraph("all well"),))
 
     parts = [Part("a", "A", broken), Part("b", "B", fine)]
     page = Page(report([Run.open(trained)], "Title", parts))
@@ -231,7 +231,7 @@ def damaged(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> tuple[
     shutil.copy(path / "tolerance" / "adc.bits.json", path / "tolerance" / "dac.bits.json")
     (path / "tolerance" / "adc.bits.json").write_text("")
     advice = json.loads((path / "advice" / "advice.json").read_text())
-    del advice["asked"]  # as one of an older version
+    del advice["request"]  # as one of an older version
     (path / "advice" / "advice.json").write_text(json.dumps(advice))
     (path / "sweeps" / "noise" / "sweep.json").write_text("[]")
     return path, Page(report([run]))
@@ -240,7 +240,7 @@ def damaged(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def test_damaged_results_are_told_in_their_place(damaged: tuple[Path, Page]) -> None:
     said = " ".join(damaged[1].words)
     assert "more: the file is no SVG" in said
-    assert "cost.json: is damaged; `cimsim cost" in said
+    assert "cost.json: is damaged; run `cimsim cost" in said
     assert "metrics.jsonl is damaged or was changed" in said
     assert "Layers" in said
 
@@ -249,12 +249,12 @@ def test_a_damaged_result_costs_only_itself(damaged: tuple[Path, Page]) -> None:
     path, page = damaged
     said = " ".join(page.words)
     labels = {attributes.get("aria-label") for attributes in page.of("svg")}
-    assert "budget.json: is damaged; `cimsim budget" in said
-    assert "Non-idealities switched on one after another of run" in labels
-    assert "The loss shared out over non-idealities of run" in labels
-    assert "adc.bits.json: is damaged; `cimsim tolerance" in said
-    assert "How much dac resolution is tolerated by the model of run" in labels
-    assert "advice.json: is damaged; `cimsim advise" in said
+    assert "budget.json: is damaged; run `cimsim budget" in said
+    assert "Non-idealities switched on one after another, run" in labels
+    assert "The loss divided among non-idealities, run" in labels
+    assert "adc.bits.json: is damaged; run `cimsim tolerance" in said
+    assert "Metric over the searched range, dac.bits, run" in labels
+    assert "advice.json: is damaged; run `cimsim advise" in said
     assert f"# {path}/budget/budget.json: is damaged" in said
     assert f"cimsim budget {path} --waterfall" in said
     assert f"cimsim sweep {path} --over adc.bits" in said
@@ -296,6 +296,6 @@ def test_a_section_is_one_small_file() -> None:
 
 
 def test_shown_runs_keep_their_numbers(runs: list[Run]) -> None:
-    seen: list[Shown] = []
+    seen: list[ReportRun] = []
     report(runs, parts=[Part("a", "A", lambda shown: seen.extend(shown))])  # type: ignore[func-returns-value]
-    assert [(shown.number, shown.run) for shown in seen] == list(enumerate(runs))
+    assert [(shown.number, run_of(shown.subject)) for shown in seen] == list(enumerate(runs))

@@ -73,7 +73,7 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     with pytest.raises(CimsimError, match=r"1_anna_0\.wav is not a readable recording"):
         read_spoken_digits(tmp_path, False)
     record(folder, "1_anna_0.wav", tone(300.0), rate=16000)
-    with pytest.raises(CimsimError, match="wanted are 8000 Hz, one channel, 16 bits"):
+    with pytest.raises(CimsimError, match="must have 8000 Hz, one channel, 16 bits"):
         read_spoken_digits(tmp_path, False)
     (tmp_path / "fsdd_logmel.npz").write_bytes(b"PK")
     with pytest.raises(CimsimError, match="does not contain the spoken digits' images"):

@@ -1,0 +1,412 @@
+"""Energy, latency and area of a model's inference on a chip, by layer and by part.
+
+One MAC is two operations, a multiplication and an addition. For one inference at a time:
+
+    TOPS = ops / latency,   TOPS/W = ops / energy,   TOPS/mm^2 = TOPS / area
+
+Normalized to 1 bit, every operation counts as often as its input has bits times its weight.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cimsim
+from cimsim.analysis import figures
+from cimsim.analysis.labels import layer_name
+from cimsim.analysis.study import Options, Result, Sheet, Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cimsim.analysis.subjects import Subject
+
+OPS_PER_MAC = 2
+_UNITS = ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
+_LONGEST_NAME = 32
+_LABELS = {"dac": "DAC", "adc": "ADC"}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """One analog layer's work for one inference.
+
+    Attributes:
+        macs: multiplications of a weight with an input, each with its addition.
+        vectors: input vectors.
+        pulses: times that every vector is sent: once, or bit by bit without the sign.
+        tiles: physical tiles, ``row_tiles`` (and groups of a convolution) times ``blocks``, of all
+            copies; copies of a layer that fills no tile share them.
+        row_tiles: tiles that a column's inputs are spread over.
+        blocks: tiles that the columns are spread over.
+        devices: cells that hold one digit of a weight, 2 for each pair.
+        cells: cells that hold weights or the reference, of all copies.
+        columns_per_adc: conversions that an ADC makes one after the other.
+        cell_reads: reads of one cell.
+        dac_conversions: of a row's input on a tile, every bit of a serial DAC on its own.
+        adc_conversions: of a column (a pair of columns is subtracted before); every slice and row
+            tile on its own, and every bit where bits are added up digitally.
+        shift_adds: additions that join slices and bits of one output on one tile.
+        adds: additions over row tiles, of biases, and what subtracts a digital reference.
+        multiplies: scales of columns.
+        buffer_bits: bits of inputs that are read for every vector, and of outputs written.
+        held_bits: bits of inputs that the layer's buffer holds.
+        copies: how often the layer is stored.
+        column_lines: columns that are read for every vector, on all tiles of one copy.
+        cycles: integrations of a column's charge for every vector; 0 where bits are added up
+            digitally.
+        integrations: the same for all columns and vectors.
+    """
+
+    macs: float
+    vectors: float
+    pulses: int
+    tiles: int
+    row_tiles: int
+    blocks: int
+    devices: int
+    cells: int
+    columns_per_adc: int
+    cell_reads: float
+    dac_conversions: float
+    adc_conversions: float
+    shift_adds: float
+    adds: float
+    multiplies: float
+    buffer_bits: float
+    held_bits: float
+    copies: int = 1
+    column_lines: int = 0
+    cycles: int = 0
+    integrations: float = 0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A sum and its parts: energies in pJ, or areas in um^2 (which have no leakage)."""
+
+    array: float = 0.0
+    dac: float = 0.0
+    adc: float = 0.0
+    digital: float = 0.0
+    buffer: float = 0.0
+    leakage: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """All parts together."""
+        return math.fsum(astuple(self))
+
+    def __add__(self, other: Parts) -> Parts:
+        return Parts(*map(math.fsum, zip(astuple(self), astuple(other), strict=True)))
+
+
+PARTS: tuple[str, ...] = tuple(part.name for part in fields(Parts))
+_RATES = ("macs", "ops", "latency_ns", "interval_ns", "tops", "tops_pipelined", "tops_per_W")
+_NORMALIZED = ("tops_1b", "tops_per_W_1b")
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """Energy, latency and area of one layer for one inference.
+
+    Attributes:
+        name, kind: of the layer.
+        profile: name of its profile, or ``digital``.
+        macs: MACs.
+        bit_macs: MACs times bits of input times bits of weight; None where the weight's bits are
+            not known (cells that hold any value).
+        counts: operations of each part; None for a digital layer.
+        energy_pJ, latency_ns, area_um2: tiles of a layer work at the same time, its vectors one
+            after the other.
+    """
+
+    name: str
+    kind: str
+    profile: str
+    macs: float
+    bit_macs: float | None
+    counts: Counts | None
+    energy_pJ: Parts
+    latency_ns: float
+    area_um2: Parts
+
+
+@dataclass(frozen=True)
+class Cost(Result):
+    """Energy, latency and area of one inference, by layer and in all.
+
+    Attributes:
+        profile, overrides: the profile, and the values that were changed.
+        inputs: number of inputs that were used, together with the programmed weights; 0 if both
+            are assumed to be uniform.
+        layers: layers in the order of the inference.
+        warnings: formulas used beyond their range, and numbers that were not given.
+        checkpoint_sha256: hash of the run's weights; empty for a model.
+    """
+
+    profile: str
+    overrides: tuple[str, ...]
+    inputs: int
+    layers: tuple[LayerCost, ...]
+    warnings: tuple[str, ...] = ()
+    checkpoint_sha256: str = ""
+
+    stem = "cost/cost"
+
+    @property
+    def fingerprints(self) -> str:
+        """See :class:`Result`."""
+        return self.checkpoint_sha256
+
+    @property
+    def answer(self) -> str:
+        """The result in one sentence."""
+        energy, area = self.energy_pJ.total, self.area_um2.total
+        return (
+            f"An inference takes {energy * 1e-3:.4g} nJ and {self.latency_ns * 1e-3:.4g} µs on "
+            f"{area * 1e-6:.4g} mm² of {self.profile}."
+        )
+
+    @property
+    def macs(self) -> float:
+        """MACs of all layers."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def ops(self) -> float:
+        """Operations, two for each MAC."""
+        return OPS_PER_MAC * self.macs
+
+    @property
+    def bit_ops(self) -> float | None:
+        """Operations times bits of input and weight; None if one of them is not known."""
+        known = [layer.bit_macs for layer in self.layers if layer.bit_macs is not None]
+        return OPS_PER_MAC * sum(known) if len(known) == len(self.layers) else None
+
+    @property
+    def energy_pJ(self) -> Parts:
+        """Energy of one inference."""
+        return sum((layer.energy_pJ for layer in self.layers), Parts())
+
+    @property
+    def area_um2(self) -> Parts:
+        """Area of all layers' tiles and buffers."""
+        return sum((layer.area_um2 for layer in self.layers), Parts())
+
+    @property
+    def latency_ns(self) -> float:
+        """Time of one inference, layer after layer."""
+        return math.fsum(layer.latency_ns for layer in self.layers)
+
+    @property
+    def interval_ns(self) -> float:
+        """Time from one inference to the next if every layer works on another input: that of the
+        slowest layer."""
+        return max(layer.latency_ns for layer in self.layers)
+
+    @property
+    def tops(self) -> float:
+        """Operations in a ps, one inference at a time."""
+        return self.ops / self.latency_ns * 1e-3
+
+    @property
+    def tops_pipelined(self) -> float:
+        """The same with all layers at work."""
+        return self.ops / self.interval_ns * 1e-3
+
+    @property
+    def tops_per_W(self) -> float:
+        """Operations in a pJ."""
+        return self.ops / self.energy_pJ.total
+
+    @property
+    def tops_per_mm2(self) -> float:
+        """:attr:`tops` over the area; NaN if there is none."""
+        area_mm2 = self.area_um2.total * 1e-6
+        return self.tops / area_mm2 if area_mm2 else math.nan
+
+    @property
+    def tops_per_W_1b(self) -> float | None:
+        """:attr:`tops_per_W` normalized to 1 bit."""
+        return None if self.bit_ops is None else self.bit_ops / self.energy_pJ.total
+
+    @property
+    def tops_1b(self) -> float | None:
+        """:attr:`tops` normalized to 1 bit."""
+        return None if self.bit_ops is None else self.bit_ops / self.latency_ns * 1e-3
+
+    def derived(self) -> dict[str, Any]:
+        """Totals of all layers."""
+        totals = {name: getattr(self, name) for name in (*_RATES, *_NORMALIZED)}
+        energy, area = self.energy_pJ, self.area_um2
+        totals["tops_per_mm2"] = self.tops_per_mm2 if area.total else None
+        for name, parts in (("energy_pJ", energy), ("area_um2", area)):
+            totals[name] = {**asdict(parts), "total": parts.total}
+        return {"totals": totals}
+
+    def table(self) -> Iterator[Sequence[object]]:
+        """Yield one row for each layer and one for all: counts, energies in pJ, latency, areas."""
+        counted = [name for name in Counts.__dataclass_fields__ if name != "macs"]
+        energies = [f"energy_{part}_pJ" for part in PARTS]
+        areas = [f"area_{part}_um2" for part in PARTS[:-1]]
+        heading = ["layer", "kind", "profile", "macs", *counted, *energies, "energy_pJ"]
+        yield [*heading, "latency_ns", *areas, "area_um2"]
+        for layer in self.layers:
+            counts = asdict(layer.counts) if layer.counts else {}
+            numbers = [layer.macs, *(counts.get(name, "") for name in counted)]
+            yield [layer.name, layer.kind, layer.profile, *numbers, *_sums(layer)]
+        yield ["all", "", self.profile, self.macs, *[""] * len(counted), *_sums(self)]
+
+    def sheet(self) -> Sheet:
+        """One row for each layer and one for all: energies in nJ."""
+        profile = ", ".join((self.profile, *self.overrides))
+        known = "" if self.inputs else ", uniform weights and inputs"
+        caption = f"One inference on {profile}{known}: energies in nJ, 1 MAC = 2 operations"
+        counted = ("MACs", "tiles", "vectors")
+        headings = ("layer", *counted, *PARTS, "energy", "%", "µs", "mm²")
+        rows = [
+            (layer_name(layer.name), *_counted(layer), *_priced(layer, self))
+            for layer in self.layers
+        ]
+        rows.append(("all", f"{self.macs:,}", "", "", *_priced(self, self)))
+        return Sheet(caption, headings, tuple(rows), range(1, len(headings)))
+
+    def rates(self) -> Sheet:
+        """Operations for energy, time and area."""
+
+        def text(value: float | None) -> str:
+            return "-" if value is None or math.isnan(value) else f"{value:.4g}"
+
+        rows = (
+            ("efficiency", text(self.tops_per_W), text(self.tops_per_W_1b), "TOPS/W"),
+            ("one input at a time", text(self.tops), text(self.tops_1b), "TOPS"),
+            ("every layer at work", text(self.tops_pipelined), "", "TOPS"),
+            ("density", text(self.tops_per_mm2), "", "TOPS/mm²"),
+        )
+        headings = ("", "operations", "normalized to 1 bit", "unit")
+        return Sheet("Operations for energy, time and area", headings, rows, (1, 2))
+
+    def more_sheets(self) -> Iterator[Sheet]:
+        """See :class:`Result`."""
+        yield self.rates()
+
+    def options(self) -> CostOptions:
+        """See :class:`Result`."""
+        return CostOptions(profile=self.profile, set=self.overrides, inputs=self.inputs)
+
+    def options_for(self, subject: Subject) -> CostOptions:
+        """See :class:`Result`."""
+        profiles = subject.assignment.profiles
+        own = [text for profile in profiles for text in profile.overrides]
+        names = {profile.name for profile in profiles}
+        if set(self.profile.split(", ")) != names or not _keys(own) <= _keys(self.overrides):
+            profile = cimsim.profile.typed_profile(self.profile)
+            return CostOptions(profile=profile, set=self.overrides, inputs=self.inputs)
+        changes = tuple(text for text in self.overrides if text not in own)
+        return CostOptions(set=changes, inputs=self.inputs)
+
+    def hover(self) -> dict[str, list[str]]:
+        """See :class:`Result`."""
+        whole = self.energy_pJ.total
+
+        def text(layer: LayerCost, part: str) -> str:
+            energy = getattr(layer.energy_pJ, part)
+            return (
+                f"{layer_name(layer.name)}, {part}\n"
+                f"{energy * 1e-3:.4g} nJ, {100 * energy / whole:.3g} % of the whole\n"
+                f"layer: {layer.energy_pJ.total * 1e-3:.4g} nJ, {layer.latency_ns * 1e-3:.4g} µs"
+            )
+
+        return {part: [text(layer, part) for layer in self.layers] for part in PARTS}
+
+    def figure(self) -> Figure:
+        """Draw the energy of one inference: a bar for each layer, stacked from its parts, whose
+        centers are named (``gid``) after the part.
+
+        Layers are in the order of the inference, with their share of the whole beside the bars.
+        """
+        canvas, rows = figures.canvas, len(self.layers)
+        whole = self.energy_pJ.total
+        unit_pJ, unit = next((pair for pair in _UNITS if whole >= pair[0]), _UNITS[-1])
+        figure = canvas.new_figure(8.0, 2.3 + 0.36 * rows)
+        axes = figure.add_subplot()
+        places, left = canvas.row_places(rows), [0.0] * rows
+        for part, color in zip(PARTS, canvas.COLORS, strict=False):
+            widths = [getattr(layer.energy_pJ, part) / unit_pJ for layer in self.layers]
+            label = _LABELS.get(part, part)
+            axes.barh(places, widths, left=left, height=0.72, color=color, label=label)
+            centers = [x + width / 2 for x, width in zip(left, widths, strict=True)]
+            canvas.name_points(axes, centers, places, part)
+            left = [x + width for x, width in zip(left, widths, strict=True)]
+        for place, total in zip(places, left, strict=True):
+            canvas.annotate(axes, f"{100 * total / sum(left):.3g} %", total, place)
+        axes.set_xlim(0, 1.12 * max(left))
+        canvas.name_rows(axes, places, [_short_name(layer.name) for layer in self.layers])
+        axes.set_xlabel(f"Energy per inference ({unit})", fontsize=12)
+        axes.tick_params(labelsize=11)
+        canvas.style(axes, "x")
+        canvas.legend_below(figure, axes, columns=len(PARTS))
+        figure.suptitle(
+            f"{self.profile}: {whole / unit_pJ:.3g} {unit} and {self.latency_ns * 1e-3:.3g} µs per "
+            f"inference, {self.tops_per_W:.3g} TOPS/W",
+            fontsize=12,
+        )
+        return figure
+
+    @classmethod
+    def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:
+        """See :class:`Result`."""
+        layers = [
+            {"profile" if k == "device" else k: v for k, v in layer.items()}
+            for layer in fields["layers"]
+        ]
+        return {**fields, "layers": layers}
+
+
+class CostOptions(Options):
+    """The options of ``cimsim cost`` that a result states."""
+
+    profile: str | None = None
+    set: tuple[str, ...] = ()
+    inputs: int = 16
+
+
+def _keys(overrides: Iterable[str]) -> set[str]:
+    return {text.partition("=")[0] for text in overrides}
+
+
+def _short_name(name: str) -> str:
+    name = layer_name(name)
+    return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
+
+
+def _sums(of: LayerCost | Cost) -> list[float]:
+    """Energies, latency and areas, parts first."""
+    energy, area = of.energy_pJ, of.area_um2
+    energies = [*(getattr(energy, part) for part in PARTS), energy.total]
+    areas = [*(getattr(area, part) for part in PARTS[:-1]), area.total]
+    return [*energies, of.latency_ns, *areas]
+
+
+def _counted(layer: LayerCost) -> tuple[str, str, str]:
+    counts = layer.counts
+    if counts is None:
+        return f"{layer.macs:,}", "digital", ""
+    return f"{layer.macs:,}", f"{counts.tiles:,}", f"{counts.vectors:,}"
+
+
+def _priced(of: LayerCost | Cost, whole: Cost) -> Iterator[str]:
+    energy = of.energy_pJ
+    for nJ in (*(getattr(energy, part) for part in PARTS), energy.total):
+        yield f"{nJ * 1e-3:.3g}"
+    yield f"{100 * energy.total / whole.energy_pJ.total:.3g}"
+    yield f"{of.latency_ns * 1e-3:.3g}"
+    yield f"{of.area_um2.total * 1e-6:.3g}"
+
+
+STUDY = Study("cost", Cost, "Cost", "Cost by layer and part")

@@ -1,0 +1,339 @@
+"""Advice: which layers to compute digitally, and which to give more bits or another profile.
+
+An assignment is built from the remedies that help most for their cost, one after the other, until
+the model is as close to its digital self as requested; then every remedy that turns out not to be
+needed is removed. The assignment is verified on chips that it was not chosen on.
+"""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cimsim
+from cimsim.analysis import figures
+from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.studies.effects import EVERYTHING, NOTHING
+from cimsim.analysis.studies.remedies import (
+    ADVICE,
+    AdviceRequest,
+    By,
+    RemedySearch,
+    TriedMix,
+    loss_of,
+    offered,
+    settings_of,
+    shares_of_layers,
+)
+from cimsim.analysis.studies.sensitivity import Sensitivity, old_facts, sensitivity
+from cimsim.analysis.study import (
+    Facts,
+    Options,
+    Sheet,
+    Study,
+    StudyResult,
+    option,
+    short_number,
+    write_result,
+)
+from cimsim.analysis.sweeps.stats import Summary
+from cimsim.errors import CimsimError
+from cimsim.layer_options import Layers, format_layer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cimsim.analysis.subjects import Subject
+
+NAME = ADVICE
+_AS_IT_IS = "all analog, as it is"
+_LONGEST = 48  # characters of an assignment in one line of the figure
+
+
+class AdviseOptions(Options):
+    """Propose a mixed assignment: which layers to compute digitally or to give more bits.
+
+    The assignment brings the run on chips as close to the digital model as requested, at low cost,
+    and is verified on chips that it was not chosen on. Results are written to RUN/sensitivity/ and
+    RUN/advice/. Finished trials are kept: run the same command again to resume.
+    """
+
+    within: float = option(
+        1.0,
+        "Allowed distance from the digital model: points of accuracy, or units of another metric.",
+        ge=0,
+    )
+    bits: int = option(
+        2, "Number of bits that may be added to a layer's converters; 0 for none.", ge=0
+    )
+    better: str | None = option(
+        None,
+        "Another profile that layers may be assigned to: a name or a file.",
+        metavar="PROFILE",
+        shown="none",
+    )
+    by: str = option(
+        "macs",
+        "Cost of computing a layer digitally: its share of MACs or of parameters.",
+        metavar="macs|parameters",
+    )
+
+
+@dataclass(frozen=True)
+class Advice(StudyResult):
+    """A mixed assignment, and whether it meets the request.
+
+    Attributes:
+        layers: settings of the layers that change, as :func:`cimsim.convert` takes them.
+        cost: their cost, as a share of computing everything digitally (see :data:`PRICES`).
+        digital_share: the share of the MACs (or parameters) that becomes digital.
+        steps: the assignments that were tried, in order.
+        chosen: how much worse than digital it is on the chips that it was chosen on.
+        verified: the same on as many other chips.
+        before: how much worse than digital the model is on those without any remedy.
+        python: the call of :func:`cimsim.convert` that converts a model to this assignment.
+    """
+
+    facts: Facts
+    request: AdviceRequest
+    layers: Layers
+    cost: float
+    digital_share: float
+    steps: tuple[TriedMix, ...]
+    chosen: Summary
+    verified: Summary
+    before: Summary
+    python: str = ""
+
+    stem = "advice/advice"
+
+    @property
+    def found(self) -> bool:
+        """Whether an assignment with an analog layer meets the request on the chips it was chosen
+        on."""
+        return self.chosen.mean <= self.request.within
+
+    @property
+    def holds(self) -> bool:
+        """Whether the other chips confirm it."""
+        return self.found and self.verified.mean <= self.request.within
+
+    @property
+    def layer_options(self) -> list[str]:
+        """The values of the option ``--layer``."""
+        return [format_layer(name, settings) for name, settings in self.layers.items()]
+
+    @property
+    def answer(self) -> str:
+        """The result in words."""
+        metric, request = self.facts.measured, self.request
+        target = metric.difference_with_unit(request.within)
+        chosen, verified = (
+            metric.difference_with_unit(lost.format(metric))
+            for lost in (self.chosen, self.verified)
+        )
+        if not self.found:
+            return (
+                "NOT REACHED: of all assignments that were tried and leave a layer analog, none is "
+                f"within {target} of digital; the nearest loses {chosen} on the chips it was "
+                f"chosen on, {verified} on others. Train with more noise, or allow a larger "
+                "--within."
+            )
+        if not self.holds:
+            return (
+                f"NOT CONFIRMED: it is within {target} of digital on the chips it was chosen on, "
+                f"and loses {verified} on others; use a smaller --within, or choose on more "
+                "--chips."
+            )
+        share = "MACs" if request.by == "macs" else "parameters"
+        cost = f"{100 * self.digital_share:.1f} % of the analog layers' {share} become digital"
+        sure = self.verified.mean + self.verified.half_width <= request.within
+        unsure = "" if sure else "; the interval is wider than that, use more --chips"
+        if self.verified.chips == 1:
+            unsure = "; one chip has no interval, use more --chips"
+        return f"Reached: {verified} lost on other chips, {target} allowed; {cost}{unsure}."
+
+    def tried(self) -> Iterator[tuple[str, Summary]]:
+        """Every assignment in words with its loss, in order; the chosen one again at the end, on
+        the chips it was chosen on and on others."""
+        yield _AS_IT_IS, self.before
+        for step in self.steps:
+            if step.layers:
+                yield _words(step.layers), step.lost
+        yield f"chosen: {_words(self.layers)}", self.chosen
+        yield "the same on other chips", self.verified
+
+    def derived(self) -> dict[str, Any]:
+        """See :class:`Result`."""
+        return {"found": self.found, "holds": self.holds}
+
+    def table(self) -> Iterator[Sequence[object]]:
+        """Yield one row for each assignment, the heading first."""
+        yield ["assignment", "chips", "lost", "std", "half_width", "worst"]
+        for name, lost in self.tried():
+            yield [name, lost.chips, lost.mean, lost.std, lost.half_width, lost.worst]
+
+    def sheet(self) -> Sheet:
+        """One row for each assignment."""
+        metric = self.facts.measured
+        rows = tuple((name, lost.format(metric)) for name, lost in self.tried())
+        return Sheet(f"{metric.title} lost to digital", ("assignment", "lost"), rows, (1,))
+
+    def listings(self) -> dict[str, str]:
+        """See :class:`Result`."""
+        if not self.layers:
+            return {}
+        options = shlex.join(w for option in self.layer_options for w in ("--layer", option))
+        texts = {"As options of `cimsim sweep` and `cimsim train`:": options}
+        return texts | ({"In Python:": self.python} if self.python else {})
+
+    def options(self) -> AdviseOptions:
+        """See :class:`Result`."""
+        request, factor = self.request, self.facts.measured.factor
+        given = {"better": request.better} if request.better is not None else {}
+        within = short_number(request.within, factor)
+        return AdviseOptions(within=within, bits=request.bits, by=request.by, **given)
+
+    def hover(self) -> dict[str, list[str]]:
+        """See :class:`Result`."""
+        metric = self.facts.measured
+        return {NAME: [f"{name}\nlost: {lost.format(metric)}" for name, lost in self.tried()]}
+
+    def figure(self) -> Figure:
+        """Draw the loss of every assignment with its 95 % interval, and the allowed one; the points
+        are named (``gid``) ``advice``."""
+        metric, tried, canvas = self.facts.measured, list(self.tried()), figures.canvas
+        figure = canvas.row_figure(len(tried), 0.4, 1.7)
+        (axes,) = figure.axes
+        places = canvas.row_places(len(tried))
+        colors = [canvas.COLORS[0]] * (len(tried) - 2) + [canvas.COLORS[1]] * 2
+        losses = [metric.factor * lost.mean for _, lost in tried]
+        for place, color, x, (_, lost) in zip(places, colors, losses, tried, strict=True):
+            error = lost.error(metric)
+            axes.errorbar(x, place, xerr=error, fmt="o", color=color, capsize=3, markersize=6)
+        canvas.name_points(axes, losses, places, NAME)
+        limit, gray = metric.factor * self.request.within, canvas.GRAY
+        axes.axvline(limit, color=gray, linewidth=1.2, linestyle="--", label="allowed")
+        axes.axvline(0, color=gray, linewidth=1.1, linestyle=":", label="digital")
+        names = ["\n".join(textwrap.wrap(name, _LONGEST)) for name, _ in tried]
+        canvas.name_rows(axes, places, names)
+        axes.set_xlabel(metric.loss_label)
+        canvas.style(axes, "x")
+        canvas.legend_below(figure, columns=2)
+        return figure
+
+    @classmethod
+    def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:
+        """See :class:`Result`."""
+        if "facts" in fields:
+            return fields
+        old = fields["asked"]
+        request = {name: old[name] for name in ("within", "bits", "better")}
+        request["by"] = "macs" if old["by"] == "products" else old["by"]
+        facts = old_facts(fields, old, path.parent, float("nan"))
+        return {**fields, "facts": facts, "request": request}
+
+
+def _words(layers: Layers) -> str:
+    return " ".join(format_layer(*item) for item in layers.items()) or _AS_IT_IS
+
+
+def advise(
+    subject: Subject,
+    evaluation: Evaluation = Evaluation(),  # noqa: B008
+    *,
+    within: float,
+    bits: int = 2,
+    better: str | None = None,
+    by: By = "macs",
+    measured: Sensitivity | None = None,
+) -> Advice:
+    """Propose a mixed assignment for ``subject``.
+
+    It is chosen on the chips of ``evaluation``, and verified on as many others.
+
+    Args:
+        subject: what to evaluate.
+        evaluation: on which chips.
+        within: allowed distance from digital, in the metric (0.01 is one point of accuracy).
+        bits: number of bits that may be added to a layer's converters; 0 for none.
+        better: another profile that layers may be assigned to: a name or a file.
+        by: whether a layer's share of the MACs or of the parameters is the cost of computing it
+            digitally.
+        measured: the sensitivity of the layers, if it was measured with the same evaluation.
+
+    Raises:
+        CimsimError: if a setting is out of range, the other profile cannot be used, or as
+            :func:`cimsim.analysis.studies.sensitivity.sensitivity`.
+    """
+    if not within >= 0:
+        raise CimsimError(f"the distance from digital must be 0 or more, not {within}")
+    if bits < 0:
+        raise CimsimError(f"the number of added bits must be 0 or more, not {bits}")
+    if by not in ("macs", "parameters"):
+        raise CimsimError(f"--by is macs or parameters, not '{by}'")
+    other = (
+        None
+        if better is None
+        else cimsim.profile.load_profile(better).scale_noise(evaluation.noise)
+    )
+    result = measured or sensitivity(subject, evaluation)
+    request, shares = AdviceRequest(within, bits, better, by), shares_of_layers(result, by)
+    search = RemedySearch(subject, evaluation, within, other)
+    search.measure(offered(evaluation.assignment(subject), shares, request))
+    taken = search.mix({layer.name: layer.lost.mean for layer in result.layers})
+    layers, metric = settings_of(taken), result.facts.measured
+    name = search.name(layers)
+    mixes = {
+        EVERYTHING: evaluation.assignment(subject),
+        NOTHING: search.digital(),
+        name: search.assignment(layers),
+    }
+    fresh = search.scores(mixes, evaluation.first_chip + evaluation.chips)
+    return Advice(
+        facts=result.facts,
+        request=request,
+        layers=layers,
+        cost=sum(remedy.cost for remedy in taken.values()),
+        digital_share=sum(shares[n] for n, r in taken.items() if r.kind == "digital"),
+        steps=tuple(search.steps),
+        chosen=search.lost(layers),
+        verified=loss_of(fresh, name, metric),
+        before=loss_of(fresh, EVERYTHING, metric),
+        python=subject.convert_call(layers),
+    )
+
+
+def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: AdviseOptions) -> Advice:
+    (subject,) = subjects
+    if options.by not in ("macs", "parameters"):
+        raise CimsimError(f"--by is macs or parameters, not '{options.by}'")
+    if options.better is not None:
+        cimsim.profile.load_profile(options.better)  # refuse it before anything is evaluated
+    measured = sensitivity(subject, evaluation)
+    if subject.folder is not None:
+        write_result(subject.folder, measured)
+    return advise(
+        subject,
+        evaluation,
+        within=options.within / evaluation.metric_of(subject).factor,
+        bits=options.bits,
+        better=options.better,
+        by="macs" if options.by == "macs" else "parameters",
+        measured=measured,
+    )
+
+
+STUDY = Study(
+    NAME,
+    Advice,
+    "What to change",
+    "Loss of mixed assignments",
+    options=AdviseOptions,
+    run=_run,
+    command="advise",
+)

@@ -1,0 +1,268 @@
+"""Error budget: the effect of each non-ideality of a profile on a trained model.
+
+A budget is a sweep over variants of the profile: the whole one, one without any non-ideality, and
+for each non-ideality the variant with only this one and the variant with all but this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cimsim.analysis import figures
+from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.studies.effects import (
+    BUDGET,
+    DEFAULTS,
+    EVERYTHING,
+    NOTHING,
+    ONLY,
+    WITHOUT,
+    EffectsAxis,
+    effects_axis,
+    effects_of,
+)
+from cimsim.analysis.studies.shapley import attribute
+from cimsim.analysis.studies.waterfall import waterfall
+from cimsim.analysis.study import (
+    Facts,
+    Options,
+    Sheet,
+    Study,
+    StudyResult,
+    facts_of,
+    option,
+)
+from cimsim.analysis.sweeps.metric import Metric
+from cimsim.analysis.sweeps.stats import Summary, summary
+from cimsim.analysis.sweeps.store import Sweep
+from cimsim.errors import CimsimError
+from cimsim.units import format_duration
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cimsim.analysis.subjects import Subject
+    from cimsim.nn import Assignment
+
+ALONE, REST = "this one alone", "all but this one"
+"""Titles of the two panels of the figure, and names (``gid``) of their points."""
+
+
+class BudgetOptions(Options):
+    """Measure the effect of each non-ideality of a profile on a run.
+
+    By default the run is evaluated with each non-ideality alone, and with all but each. With
+    --waterfall they are switched on one after another, with --shapley the loss is divided among
+    them. All variants are evaluated on the same chips, and converters that change are calibrated
+    again. Results are written to RUN/budget/. Finished trials are kept: run the same command again
+    to resume, and with more chips to add to them.
+    """
+
+    waterfall: bool = option(False, "Switch them on one after another, in physical order.")
+    shapley: bool = option(False, "Divide the whole loss among them, independent of the order.")
+    orders: int | None = option(
+        None,
+        "Number of orders to draw for --shapley; must be even.",
+        shown="all subsets if affordable",
+    )
+
+
+@dataclass(frozen=True)
+class ErrorShare:
+    """The effect of one non-ideality, in the sweep's metric, over the same chips.
+
+    Attributes:
+        name: as in :func:`cimsim.profile.non_idealities`.
+        alone: the metric with this non-ideality only.
+        rest: the metric with all but this one.
+        lost: how much worse it is alone than without any.
+        gained: how much better it is without it, chip by chip.
+    """
+
+    name: str
+    alone: Summary
+    rest: Summary
+    lost: Summary
+    gained: Summary
+
+
+@dataclass(frozen=True)
+class Budget(StudyResult):
+    """The metric with everything and with nothing, and each non-ideality's share, the largest loss
+    first."""
+
+    facts: Facts
+    everything: Summary
+    nothing: Summary
+    shares: tuple[ErrorShare, ...]
+
+    stem = "budget/budget"
+
+    def table(self) -> Iterator[Sequence[object]]:
+        """Yield one row for each non-ideality, the heading first."""
+        yield ["non-ideality", "chips", "alone", "lost", "rest", "gained"]
+        for share in self.shares:
+            means = (part.mean for part in (share.alone, share.lost, share.rest, share.gained))
+            yield [share.name, self.facts.chips, *means]
+
+    def sheet(self) -> Sheet:
+        """One row for each non-ideality, between those of none and of all."""
+        metric = self.facts.measured
+        rows = [("none", self.nothing.format(metric), "", "", "")]
+        for share in self.shares:
+            parts = (share.alone, share.lost, share.rest, share.gained)
+            alone, lost, rest, gained = (part.format(metric) for part in parts)
+            rows.append((share.name, alone, lost, rest, gained))
+        rows.append(("all", self.everything.format(metric), "", "", ""))
+        headings = ("non-ideality", "alone", "lost", "all but it", "gained")
+        return Sheet(self.facts.caption, headings, tuple(rows), range(1, 5))
+
+    def options(self) -> BudgetOptions:
+        """See :class:`Result`."""
+        return BudgetOptions()
+
+    def hover(self) -> dict[str, list[str]]:
+        """See :class:`Result`."""
+        metric = self.facts.measured
+
+        def texts(title: str, part: str, change: str) -> list[str]:
+            return [
+                f"{share.name}\n{title}: {getattr(share, part).with_unit(metric)}\n"
+                f"{change}: {getattr(share, change).format(metric)}"
+                for share in self.shares
+            ]
+
+        return {ALONE: texts(ALONE, "alone", "lost"), REST: texts(REST, "rest", "gained")}
+
+    def figure(self) -> Figure:
+        """Draw the metric with each non-ideality alone, and with all but each."""
+        facts, canvas = self.facts, figures.canvas
+        metric, rows = facts.measured, len(self.shares)
+        figure = canvas.row_figure(rows, 0.42, 1.9, columns=2)
+        alone, rest = figure.axes
+        alone.sharex(rest)
+        places = canvas.row_places(rows)
+        for axes, title, color, points in (
+            (alone, ALONE, canvas.COLORS[0], [share.alone for share in self.shares]),
+            (rest, REST, canvas.COLORS[1], [share.rest for share in self.shares]),
+        ):
+            _draw_points(axes, places, points, metric, color, title)
+            for level, line, label in (
+                (self.nothing, "--", "none of them"),
+                (self.everything, "-", "all of them"),
+            ):
+                look: dict[str, Any] = {"color": canvas.GRAY, "linewidth": 1.2, "linestyle": line}
+                axes.axvline(metric.factor * level.mean, **look)
+                axes.plot([], [], label=label, **look)
+            axes.set_title(title, fontsize=12)
+            axes.set_xlabel(metric.label)
+            canvas.style(axes, "x")
+        canvas.name_rows(alone, places, [share.name for share in self.shares])
+        canvas.legend_below(figure, rest)
+        figure.suptitle(
+            f"{facts.where}, {format_duration(facts.age_s)} after programming: "
+            f"mean of {facts.counted}{facts.interval}",
+            fontsize=11,
+        )
+        return figure
+
+
+def _draw_points(
+    axes: Axes,
+    places: Sequence[float],
+    levels: Sequence[Summary],
+    metric: Metric,
+    color: str,
+    name: str,
+) -> None:
+    points, _, _ = axes.errorbar(
+        [metric.factor * level.mean for level in levels],
+        places,
+        xerr=[level.error(metric) for level in levels],
+        fmt="o",
+        color=color,
+        capsize=3,
+        markersize=6,
+    )
+    points.set_gid(name)
+
+
+def budget_axis(assignment: Assignment) -> EffectsAxis:
+    """Every variant that the budget of a model on ``assignment`` needs.
+
+    Raises:
+        CimsimError: if no profile has a non-ideality.
+    """
+    variants = [f"{kind}{name}" for name in effects_of(assignment) for kind in (ONLY, WITHOUT)]
+    return effects_axis((EVERYTHING, NOTHING, *variants))
+
+
+def budget(subject: Subject, evaluation: Evaluation = Evaluation()) -> Budget:  # noqa: B008
+    """Evaluate ``subject`` on every variant of :func:`budget_axis`, always on the same chips.
+
+    Raises:
+        CimsimError: if the profile has no non-ideality, or as
+            :func:`cimsim.analysis.sweeps.sweep.sweep`.
+    """
+    return budget_of(evaluation.sweep(subject, budget_axis(evaluation.assignment(subject))))
+
+
+def budget_of(sweep: Sweep) -> Budget:
+    """Compute the budget from a finished sweep over :func:`budget_axis`."""
+    facts, values = facts_of(sweep.plan), sweep.values()
+    everything, nothing = (
+        summary(name, values[name], facts.measured.falls) for name in (EVERYTHING, NOTHING)
+    )
+    return Budget(facts, everything, nothing, shares_of(values, facts.measured))
+
+
+def shares_of(values: Mapping[Any, Sequence[float]], metric: Metric) -> tuple[ErrorShare, ...]:
+    """Compute the shares of things that can be present or not, the largest loss first.
+
+    Args:
+        values: metric of each chip with ``everything``, ``nothing``, and ``only X`` and
+            ``without X`` of each X.
+        metric: that metric.
+    """
+    base, ideal = values[EVERYTHING], values[NOTHING]
+
+    def share(name: str) -> ErrorShare:
+        alone, rest = values[ONLY + name], values[WITHOUT + name]
+        return ErrorShare(
+            name,
+            summary(name, alone, metric.falls),
+            summary(name, rest, metric.falls),
+            summary(name, list(map(metric.lost, ideal, alone))),
+            summary(name, list(map(metric.lost, rest, base))),
+        )
+
+    names = [str(level).removeprefix(ONLY) for level in values if str(level).startswith(ONLY)]
+    return tuple(sorted(map(share, names), key=lambda share: -share.lost.mean))
+
+
+def _run(
+    subjects: Sequence[Subject], evaluation: Evaluation, options: BudgetOptions
+) -> StudyResult:
+    if options.waterfall and options.shapley:
+        raise CimsimError("--waterfall and --shapley are two commands, which share their trials")
+    if options.orders is not None and not options.shapley:
+        raise CimsimError("--orders applies to --shapley only; add it")
+    if options.waterfall:
+        return waterfall(subjects[0], evaluation)
+    if options.shapley:
+        return attribute(subjects[0], evaluation, options.orders)
+    return budget(subjects[0], evaluation)
+
+
+STUDY = Study(
+    BUDGET,
+    Budget,
+    "Error budget",
+    "Error budget",
+    options=BudgetOptions,
+    run=_run,
+    defaults=DEFAULTS,
+)

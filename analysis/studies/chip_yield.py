@@ -1,0 +1,273 @@
+"""Yield: the share of chips whose metric reaches a threshold.
+
+    share = k / n,    k of n chips at least as good as the threshold
+
+with the 95 % interval of E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927), for the share among all
+chips that could be made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cimsim.analysis import figures
+from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.study import (
+    Facts,
+    Options,
+    Sheet,
+    Study,
+    StudyResult,
+    facts_of,
+    option,
+    short_number,
+)
+from cimsim.analysis.sweeps.axis import Axis, Level
+from cimsim.errors import CimsimError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cimsim.analysis.subjects import Subject
+    from cimsim.profile import Profile
+
+NAME = "yield"
+PERCENTILES = (1.0, 5.0, 25.0, 50.0, 75.0, 95.0, 99.0)
+CHIPS = 100
+_THIS = "this"
+
+
+class YieldOptions(Options):
+    """Evaluate a run on many chips and report the share that reaches a threshold.
+
+    The share has a 95 % interval. Results are written to RUN/yield/. Finished trials are kept: run
+    the same command again to resume, with another threshold at no cost, or with more chips.
+    """
+
+    above: float | None = option(
+        None, "Minimum metric for a chip to pass, such as 90 for 90 % accuracy."
+    )
+    below: float | None = option(
+        None, "Maximum metric for a chip to pass, for metrics where less is better."
+    )
+
+
+@dataclass(frozen=True)
+class PassRate:
+    """The share of ``count`` in ``total``, with its 95 % Wilson interval ``low`` to ``high``."""
+
+    count: int
+    total: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ChipYield(StudyResult):
+    """The share of one subject's chips that reach a threshold.
+
+    Attributes:
+        threshold: the metric that a chip must reach, or must not exceed if less is better.
+        passing: the share that does.
+        values: the metric of every chip, in the order of their seeds.
+        percentiles: the value of each of :data:`PERCENTILES` of the chips.
+    """
+
+    facts: Facts
+    threshold: float
+    passing: PassRate
+    values: tuple[float, ...]
+    percentiles: tuple[tuple[float, float], ...]
+
+    stem = "yield/yield"
+
+    def table(self) -> Iterator[Sequence[object]]:
+        """Yield one row for each chip, the heading first."""
+        yield ["chip", self.facts.metric, "passes"]
+        falls = self.facts.measured.falls
+        for chip, value in enumerate(self.values):
+            yield [chip, value, passes(value, self.threshold, falls)]
+
+    def sheet(self) -> Sheet:
+        """The percentiles of the chips."""
+        metric = self.facts.measured
+        rows = tuple((f"{percent:g}", metric.format(value)) for percent, value in self.percentiles)
+        headings = ("percentile of the chips", metric.title.lower())
+        return Sheet(self.facts.caption, headings, rows, range(2))
+
+    def shares(self) -> list[tuple[float, PassRate]]:
+        """The share that passes with each chip's metric as the threshold, from the least."""
+        falls, total = self.facts.measured.falls, len(self.values)
+        return [
+            (x, rate_of(sum(passes(value, x, falls) for value in self.values), total))
+            for x in sorted(filter(math.isfinite, self.values))
+        ]
+
+    @property
+    def answer(self) -> str:
+        """The result in one sentence."""
+        metric, rate = self.facts.measured, self.passing
+        unit = f" {metric.unit}" if metric.unit else ""
+        return (
+            f"{rate.count} of {rate.total} chips ({100 * rate.share:.1f} %, 95 % interval "
+            f"{100 * rate.low:.1f} to {100 * rate.high:.1f} %) "
+            f"{'has' if rate.count == 1 else 'have'} {metric.title.lower()} "
+            f"{'of at most' if metric.falls else 'of at least'} "
+            f"{metric.factor * self.threshold:.6g}{unit}."
+        )
+
+    def options(self) -> YieldOptions:
+        """See :class:`Result`."""
+        metric = self.facts.measured
+        threshold = short_number(self.threshold, metric.factor)
+        return YieldOptions(below=threshold) if metric.falls else YieldOptions(above=threshold)
+
+    def hover(self) -> dict[str, list[str]]:
+        """See :class:`Result`."""
+        metric = self.facts.measured
+        return {
+            NAME: [
+                f"threshold {metric.with_unit(value)}\n{100 * rate.share:.1f} % of the chips "
+                f"({100 * rate.low:.1f} to {100 * rate.high:.1f} %)"
+                for value, rate in self.shares()
+            ]
+        }
+
+    def figure(self) -> Figure:
+        """Draw the distribution of the chips on the left, and on the right the share that would
+        pass at any threshold (steps named (``gid``) ``yield``) with its 95 % interval; the
+        threshold as a line through both."""
+        from matplotlib.ticker import MaxNLocator
+
+        facts, canvas = self.facts, figures.canvas
+        metric, pairs = facts.measured, self.shares()
+        values, rates = [metric.factor * x for x, _ in pairs], [rate for _, rate in pairs]
+        total, limit = len(self.values), metric.factor * self.threshold
+        figure = canvas.new_figure(10.0, 4.4)
+        left, right = figure.subplots(1, 2)
+        left.hist(values, bins=min(30, max(5, round(math.sqrt(total)))), color=canvas.COLORS[0])
+        left.set_ylabel("Chips")
+        left.yaxis.set_major_locator(MaxNLocator(integer=True))
+        step, color = "post" if metric.falls else "pre", canvas.COLORS[0]
+        passing = [100 * rate.share for rate in rates]
+        right.step(values, passing, where=step, color=color, linewidth=2, gid=NAME)
+        right.fill_between(
+            values,
+            [100 * rate.low for rate in rates],
+            [100 * rate.high for rate in rates],
+            step=step,
+            color=color,
+            alpha=0.2,
+            linewidth=0,
+            label="95 % interval",
+        )
+        right.set_ylabel(f"Chips {'at or below' if metric.falls else 'at or above'} it (%)")
+        right.set_ylim(-2, 102)
+        mark = canvas.COLORS[1]
+        right.plot(limit, 100 * self.passing.share, "o", color=mark, markersize=7, zorder=4)
+        for axes in (left, right):
+            axes.axvline(limit, color=mark, linewidth=1.4, label="threshold")
+            digital = metric.factor * facts.digital
+            axes.axvline(digital, color=canvas.GRAY, linestyle=":", label="digital")
+            axes.set_xlabel(metric.label, fontsize=12)
+            canvas.style(axes)
+        canvas.legend_below(figure, right)
+        lost = total - len(values)
+        beyond = f"; {lost} chips without a finite number are not drawn" if lost else ""
+        figure.suptitle(
+            f"{facts.where}{facts.aged}: {self.passing.count} of {self.passing.total} chips pass"
+            f"{beyond}",
+            fontsize=11,
+        )
+        return figure
+
+
+@dataclass(frozen=True)
+class SingleLevelAxis(Axis):
+    """An axis with one level, which changes nothing."""
+
+    def apply(self, profile: Profile, level: Level) -> Profile:
+        """The profile itself."""
+        return profile
+
+
+def chip_yield(
+    subject: Subject,
+    evaluation: Evaluation = Evaluation(chips=CHIPS),  # noqa: B008
+    *,
+    above: float | None = None,
+    below: float | None = None,
+) -> ChipYield:
+    """Evaluate ``subject`` on many chips, and count those that reach a threshold.
+
+    Args:
+        subject: what to evaluate.
+        evaluation: on which chips.
+        above: the minimum metric, as it is printed (percent of accuracy).
+        below: the maximum, where less is better; one of the two.
+
+    Raises:
+        CimsimError: if the threshold is missing, not finite or on the wrong side of the metric, or
+            as :func:`cimsim.analysis.sweeps.sweep.sweep`.
+    """
+    import numpy as np
+
+    number = above if below is None else below
+    if number is None or not math.isfinite(number):
+        raise CimsimError(f"the threshold must be a finite number, not {number}")
+    metric = evaluation.metric_of(subject)
+    if metric.falls != (above is None):
+        side = "below" if metric.falls else "above"
+        raise CimsimError(
+            f"a chip passes with {metric.name} {side} a threshold; give --{side} {number:g}"
+        )
+    sweep = evaluation.sweep(subject, SingleLevelAxis(NAME, (_THIS,)))
+    values, threshold = sweep.values()[_THIS], number / metric.factor
+    count = sum(passes(value, threshold, metric.falls) for value in values)
+    # Nothing is interpolated between chips: every percentile is the value of one of them.
+    at = np.percentile(np.array(values), PERCENTILES, method="inverted_cdf").tolist()
+    percentiles = tuple(zip(PERCENTILES, at, strict=True))
+    rate = rate_of(count, len(values))
+    return ChipYield(facts_of(sweep.plan), threshold, rate, tuple(values), percentiles)
+
+
+def passes(value: float, threshold: float, falls: bool) -> bool:
+    """Whether a chip with this metric passes; NaN never does."""
+    return value <= threshold if falls else value >= threshold
+
+
+def rate_of(count: int, total: int) -> PassRate:
+    """Compute the share and its 95 % Wilson interval.
+
+    >>> rate = rate_of(81, 263)  # Newcombe, Statistics in Medicine 17, 857 (1998), table I
+    >>> round(rate.low, 4), round(rate.high, 4)
+    (0.2553, 0.3662)
+    """
+    from scipy.stats import binomtest
+
+    interval = binomtest(count, total).proportion_ci(0.95, method="wilson")
+    return PassRate(count, total, count / total, float(interval.low), float(interval.high))
+
+
+def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: YieldOptions) -> ChipYield:
+    if (options.above is None) == (options.below is None):
+        raise CimsimError(
+            "which chips pass? Give --above 90 for accuracy, --below for a metric that falls"
+        )
+    return chip_yield(subjects[0], evaluation, above=options.above, below=options.below)
+
+
+STUDY = Study(
+    NAME,
+    ChipYield,
+    "Yield",
+    "Distribution of the chips",
+    "--above 90",
+    options=YieldOptions,
+    run=_run,
+    defaults={"chips": CHIPS},
+)

@@ -1,0 +1,270 @@
+"""Life of a chip: a model's metric over the age of its chips, with and without maintenance.
+
+Every kind of maintenance is evaluated on the same chips, with the same drift:
+
+* drift compensation: none, one digital factor for each layer, or one for each column (see
+  :class:`cimsim.profile.ArraySpec`); the profile's own and the others;
+* on top of the profile's own, settings that are measured again on the aged chip at every age, with
+  the training data that the converters were calibrated with
+  (:mod:`cimsim.analysis.sweeps.maintenance`): the full scales of the converters, the statistics of
+  batch normalization, or both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cimsim
+from cimsim.analysis import figures
+from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.study import (
+    Facts,
+    Options,
+    Sheet,
+    Study,
+    StudyResult,
+    facts_of,
+    option,
+)
+from cimsim.analysis.sweeps.axis import Axis, Level
+from cimsim.analysis.sweeps.grid_axis import at, grid
+from cimsim.analysis.sweeps.stats import Summary, summary
+from cimsim.errors import CimsimError
+from cimsim.units import format_duration, parse_duration, typed_duration
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cimsim.analysis.subjects import Subject
+    from cimsim.nn import Assignment
+    from cimsim.profile import Profile
+
+NAME = "life"
+AS_IT_IS = "as it is"
+WAY = "way"
+"""What the curves of the figure belong to, see :func:`cimsim.analysis.figures.canvas.part_of`."""
+_COMPENSATIONS = {
+    "none": "without compensation",
+    "global": "compensated per layer",
+    "per-column": "compensated per column",
+}
+_MEASURED = "measured again: "
+_BEFORE = "anew: "  # the same in the trials of version 0.1.0, which are identified by it
+_AND = " and "
+
+
+class LifeOptions(Options):
+    """Evaluate a run while its chips age.
+
+    It is evaluated with every drift compensation and without any, and with converter ranges and
+    batch statistics measured again on the aged chip. Results are written to RUN/life/. Finished
+    trials are kept: run the same command again to resume.
+    """
+
+    start: str = option("1s", "First age.", flag="--from", metavar="TIME")
+    stop: str = option("10y", "Last age.", flag="--to", metavar="TIME")
+    points: int = option(10, "Number of ages, evenly spaced in their logarithm.", ge=2)
+
+
+@dataclass(frozen=True)
+class MaintenanceAxis(Axis):
+    """Kinds of maintenance by name: ``as it is``, ``without compensation``, ``compensated per
+    layer``, ``compensated per column``, ``anew: ranges and statistics``."""
+
+    def apply(self, profile: Profile, level: Level) -> Profile:
+        """The profile with another drift compensation, if the level is one."""
+        for kind, name in _COMPENSATIONS.items():
+            if level == name:
+                change = {"array.drift_compensation": kind}
+                if kind == "none":
+                    change["array.drift_probe"] = "exact"
+                return cimsim.profile.override_profile(profile, change)
+        return profile
+
+    def maintenance(self, level: Level) -> tuple[str, ...]:
+        """The measurements on the aged chip, if the level names some."""
+        name = str(level)
+        return tuple(name.removeprefix(_BEFORE).split(_AND)) if name.startswith(_BEFORE) else ()
+
+
+@dataclass(frozen=True)
+class LifeCurve:
+    """The metric under one kind of maintenance: a summary for every age."""
+
+    name: str
+    points: tuple[Summary, ...]
+
+
+@dataclass(frozen=True)
+class Life(StudyResult):
+    """The metric of one subject over the age of its chips.
+
+    Attributes:
+        ages_s: seconds since programming.
+        compensation: the drift compensation of the profile, which the curve ``as it is`` has.
+        curves: one for each kind of maintenance, ``as it is`` first.
+    """
+
+    facts: Facts
+    ages_s: tuple[float, ...]
+    compensation: str
+    curves: tuple[LifeCurve, ...]
+
+    stem = "life/life"
+
+    def table(self) -> Iterator[Sequence[object]]:
+        """Yield one row for each kind of maintenance and age, the heading first."""
+        yield ["way", "age_s", "chips", "mean", "std", "half_width", "worst"]
+        for curve in self.curves:
+            for age_s, p in zip(self.ages_s, curve.points, strict=True):
+                yield [curve.name, age_s, p.chips, p.mean, p.std, p.half_width, p.worst]
+
+    def sheet(self) -> Sheet:
+        """One row for each age, one column for each kind of maintenance."""
+        metric = self.facts.measured
+        rows = tuple(
+            (format_duration(age_s), *(c.points[index].format(metric) for c in self.curves))
+            for index, age_s in enumerate(self.ages_s)
+        )
+        headings = ("age", *map(self.label, self.curves))
+        return Sheet(self.facts.caption, headings, rows, range(len(headings)))
+
+    def label(self, curve: LifeCurve) -> str:
+        """Describe a curve; the first with the compensation of the profile."""
+        if curve.name != AS_IT_IS:
+            return curve.name.replace(_BEFORE, _MEASURED)
+        return f"{AS_IT_IS} ({_COMPENSATIONS[self.compensation]})"
+
+    def options(self) -> LifeOptions:
+        """See :class:`Result`."""
+        start, stop = (typed_duration(self.ages_s[end]) for end in (0, -1))
+        return LifeOptions(start=start, stop=stop, points=len(self.ages_s))
+
+    def hover(self) -> dict[str, list[str]]:
+        """See :class:`Result`."""
+        metric = self.facts.measured
+        return {
+            figures.canvas.part_of(number, "mean", WAY): [
+                f"{self.label(curve)}\n{format_duration(age_s)}: {point.with_unit(metric)}"
+                for age_s, point in zip(self.ages_s, curve.points, strict=True)
+            ]
+            for number, curve in enumerate(self.curves)
+        }
+
+    def figure(self) -> Figure:
+        """Draw a curve over age for every kind of maintenance; the first with the band of its
+        chips."""
+        facts = self.facts
+        curves = [figures.curves.Curve(self.label(c), facts.digital, c.points) for c in self.curves]
+        axis = Axis("time", self.ages_s)
+        figure = figures.curves.draw(curves, axis, facts.measured, banded=1, of=WAY)
+        title = facts.where
+        if facts.chips > 1:
+            title += "\nband and worst chip are those of the first curve"
+        figure.axes[0].set_title(title, fontsize=11, loc="left")
+        return figure
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """See :class:`Result`."""
+        if any(curve.name in _COMPENSATIONS.values() for curve in self.curves):
+            return ()
+        return (f"{self.facts.profile} has no drift; only its read noise grows with age",)
+
+    @classmethod
+    def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:
+        """See :class:`Result`."""
+        return {"curves" if key == "courses" else key: value for key, value in fields.items()}
+
+
+def life(
+    subject: Subject,
+    evaluation: Evaluation = Evaluation(),  # noqa: B008
+    from_s: float = 1.0,
+    to_s: float = 315_576_000.0,
+    points: int = 10,
+) -> Life:
+    """Evaluate ``subject`` at ``points`` ages from ``from_s`` to ``to_s``, evenly spaced in their
+    logarithm, under every kind of maintenance that its profile and model allow.
+
+    Raises:
+        CimsimError: if nothing in the profile changes with age, the ages are not rising, or as
+            :func:`cimsim.analysis.sweeps.sweep.sweep`.
+    """
+    assignment = evaluation.assignment(subject)
+    if not any(map(ages, assignment.profiles)):
+        raise CimsimError(
+            f"{assignment.name} has neither drift nor read noise that grows with age, so its chips "
+            "do not change with age"
+        )
+    if not (0 < from_s < to_s and points >= 2):
+        raise CimsimError(
+            "a life needs at least 2 ages, from one above 0 to a later one, such as --from 1s "
+            "--to 10y --points 10"
+        )
+    low, high = math.log(from_s), math.log(to_s)
+    steps = [low + (high - low) * step / (points - 1) for step in range(1, points - 1)]
+    ages_s = (from_s, *(_rounded(math.exp(step)) for step in steps), to_s)
+    kinds = MaintenanceAxis("care", kinds_of(subject, assignment))
+    sweep = evaluation.sweep(subject, grid(kinds, Axis("time", ages_s), NAME))
+    facts, values = facts_of(sweep.plan), sweep.values()
+
+    def curve(kind: Level) -> LifeCurve:
+        each = (summary(age_s, values[at(kind, age_s)], facts.measured.falls) for age_s in ages_s)
+        return LifeCurve(str(kind), tuple(each))
+
+    compensation = assignment.profile.array.drift_compensation
+    return Life(facts, ages_s, compensation, tuple(map(curve, kinds.values)))
+
+
+def _rounded(age_s: float) -> float:
+    """Round an age to two digits of the unit that it is written in."""
+    number, unit = format_duration(age_s).split()
+    return parse_duration(f"{float(number):.2g} {unit}")
+
+
+def drifts(assignment: Assignment) -> bool:
+    """Whether the conductances of any layer change with age."""
+    return any(_drifts(profile) for profile in assignment.profiles)
+
+
+def _drifts(profile: Profile) -> bool:
+    return any(effect.strength for effect in profile.cell.drift)
+
+
+def ages(profile: Profile) -> bool:
+    """Whether anything changes with age: conductances, or the noise of their reads."""
+    return any(
+        effect.depends_on_age and effect.strength for _, effect in cimsim.profile.effects(profile)
+    )
+
+
+def kinds_of(subject: Subject, assignment: Assignment) -> tuple[str, ...]:
+    """The kinds of maintenance for ``subject`` on ``assignment``; without drift there is nothing to
+    compensate."""
+    from cimsim.analysis.sweeps.maintenance import possible_maintenance
+
+    names = [AS_IT_IS]
+    if drifts(assignment):
+        own = assignment.profile.array.drift_compensation
+        names += [name for kind, name in _COMPENSATIONS.items() if kind != own]
+    if not subject.calibration():
+        return tuple(names)
+    model = cimsim.nn.set_profile(subject.skeleton(), assignment)
+    possible = possible_maintenance(model)
+    names += [_BEFORE + name for name in possible]
+    if len(possible) > 1:
+        names.append(_BEFORE + _AND.join(possible))
+    return tuple(names)
+
+
+def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: LifeOptions) -> Life:
+    ends = parse_duration(options.start), parse_duration(options.stop)
+    return life(subjects[0], evaluation, *ends, options.points)
+
+
+STUDY = Study(NAME, Life, "Life of a chip", "Life of a chip", options=LifeOptions, run=_run)

@@ -1,0 +1,321 @@
+"""Layer sensitivity: the effect of each analog layer on a trained model, and its signals.
+
+The evaluations are a sweep over assignments of profiles to layers: all layers analog, none, and for
+each layer only this one and all but this one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cimsim
+from cimsim.analysis import figures
+from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.labels import layer_name
+from cimsim.analysis.studies.budget import shares_of
+from cimsim.analysis.studies.effects import EVERYTHING, NOTHING, ONLY, WITHOUT
+from cimsim.analysis.study import Facts, Options, Sheet, Study, StudyResult, facts_of
+from cimsim.analysis.sweeps.axis import Axis, Level
+from cimsim.analysis.sweeps.stats import Summary, summary
+from cimsim.analysis.sweeps.store import read_sweep
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cimsim.analysis.subjects import Subject
+    from cimsim.nn import Assignment
+
+NAME = "sensitivity"
+_OVER_CHIPS = ("alone", "rest", "lost", "gained")  # fields that are summaries over chips
+_OLD_NAMES = {
+    "device": "profile",
+    "products": "macs",
+    "dac_cut": "dac_clipped",
+    "adc_cut": "adc_clipped",
+}
+
+
+class SensitivityOptions(Options):
+    """Measure the effect of each layer of a run: alone on the chip, and all layers but it.
+
+    Also measures each layer's signal-to-noise ratio and the values that its converters clip. All
+    assignments are evaluated on the same chips. Results are written to RUN/sensitivity/. Finished
+    trials are kept: run the same command again to resume, and with more chips to add to them.
+    """
+
+
+@dataclass(frozen=True)
+class AssignmentsAxis(Axis):
+    """Assignments of profiles to layers, by name."""
+
+    assignments: Mapping[str, Assignment] = field(default_factory=dict)
+
+    def assign(self, assignment: Assignment, level: Level) -> Assignment:
+        """The assignment of that name, whatever ``assignment`` is."""
+        return self.assignments[str(level)]
+
+
+@dataclass(frozen=True)
+class LayerSensitivity:
+    """The effect of one analog layer, in the metric, over the same chips; and its signals.
+
+    Attributes:
+        name, kind, profile: of the layer.
+        parameters: number of its parameters.
+        macs: its share of all analog layers' multiplications.
+        tiles, utilisation: physical tiles, and the share of their cells that holds weights.
+        snr_dB: power of the layer's digital output over that of its error on the chip, given the
+            same input, which is the digital model's; ``10 log10(sum y^2 / sum (y_chip - y)^2)``.
+        dac_clipped, adc_clipped: share of the values beyond the converters' ranges; None for ideal
+            ones.
+        alone: the metric with this layer only on the chip.
+        rest: the metric with all but this one.
+        lost: how much worse it is alone than without any analog layer.
+        gained: how much better it is if this layer is digital, chip by chip.
+    """
+
+    name: str
+    kind: str
+    profile: str
+    parameters: int
+    macs: float
+    tiles: int
+    utilisation: float
+    snr_dB: float
+    dac_clipped: float | None
+    adc_clipped: float | None
+    alone: Summary
+    rest: Summary
+    lost: Summary
+    gained: Summary
+
+    @property
+    def snr_text(self) -> str:
+        """The signal-to-noise ratio in dB as text."""
+        return f"{self.snr_dB:.1f}" if math.isfinite(self.snr_dB) else "no error"
+
+
+@dataclass(frozen=True)
+class Sensitivity(StudyResult):
+    """The metric with every layer analog and with none, and each layer, the largest loss first."""
+
+    facts: Facts
+    everything: Summary
+    nothing: Summary
+    layers: tuple[LayerSensitivity, ...]
+
+    stem = "sensitivity/sensitivity"
+
+    def table(self) -> Iterator[Sequence[object]]:
+        """Yield one row for each layer, the heading first."""
+        names = [f for f in LayerSensitivity.__dataclass_fields__ if f not in _OVER_CHIPS]
+        yield [*names, *(f"{key}_{of}" for key in _OVER_CHIPS for of in ("mean", "half_width"))]
+        for layer in self.layers:
+            levels = [getattr(layer, key) for key in _OVER_CHIPS]
+            numbers = [n for level in levels for n in (level.mean, level.half_width)]
+            yield [*(getattr(layer, name) for name in names), *numbers]
+
+    def sheet(self) -> Sheet:
+        """One row for each layer, between those of none and of all."""
+        metric, blank = self.facts.measured, ("",) * 8
+        rows: list[tuple[str, ...]] = [("none", *blank, self.nothing.format(metric), "", "", "")]
+        for layer in self.layers:
+            size = (layer.profile, f"{layer.parameters:,}", _percent(layer.macs))
+            tiles = (str(layer.tiles), _percent(layer.utilisation))
+            clipped = (_percent(layer.dac_clipped), _percent(layer.adc_clipped))
+            levels = (layer.alone, layer.lost, layer.rest, layer.gained)
+            texts = (level.format(metric) for level in levels)
+            signals = (*size, *tiles, layer.snr_text, *clipped)
+            rows.append((layer_name(layer.name), *signals, *texts))
+        rows.append(("all", *blank, self.everything.format(metric), "", "", ""))
+        names = ("parameters", "MACs", "tiles", "used", "SNR dB", "DAC clipped", "ADC clipped")
+        headings = ("layer", "profile", *names, "alone", "lost", "all but it", "gained")
+        return Sheet(self.facts.caption, headings, tuple(rows), range(2, len(headings)))
+
+    def options(self) -> SensitivityOptions:
+        """See :class:`Result`."""
+        return SensitivityOptions()
+
+    def hover(self) -> dict[str, list[str]]:
+        """See :class:`Result`."""
+        metric = self.facts.measured
+
+        def texts(first: str, part: str, change: str) -> list[str]:
+            return [
+                f"{layer_name(layer.name)}\n{first}: {getattr(layer, part).with_unit(metric)}\n"
+                f"{change}: {getattr(layer, change).format(metric)}"
+                for layer in self.layers
+            ]
+
+        signals = [
+            f"{layer_name(layer.name)}\nsignal-to-noise ratio: {layer.snr_text}"
+            f"{' dB' if math.isfinite(layer.snr_dB) else ''}\n"
+            f"beyond the DAC's range: {_percent(layer.dac_clipped)}\n"
+            f"beyond the ADC's range: {_percent(layer.adc_clipped)}"
+            for layer in self.layers
+        ]
+        return {
+            "lost": texts("alone on the chip", "alone", "lost"),
+            "gained": texts("all but it on the chip", "rest", "gained"),
+            "snr_dB": signals,
+        }
+
+    def figure(self) -> Figure:
+        """Draw for each layer its effect on the left and its signal-to-noise ratio on the right.
+        The ends of the bars are named (``gid``) ``lost``, ``gained`` and ``snr_dB``."""
+        facts, canvas = self.facts, figures.canvas
+        metric, rows = facts.measured, len(self.layers)
+        figure = canvas.row_figure(rows, 0.5, 2.1, columns=2)
+        left, right = figure.axes
+        places = canvas.row_places(rows)
+        for shift, color, label, name in (
+            (0.2, canvas.COLORS[0], "this layer alone is analog", "lost"),
+            (-0.2, canvas.COLORS[1], "gained if it is digital", "gained"),
+        ):
+            levels: list[Summary] = [getattr(layer, name) for layer in self.layers]
+            ends, shifted = [metric.factor * x.mean for x in levels], [p + shift for p in places]
+            canvas.name_points(left, ends, shifted, name)
+            left.barh(
+                shifted,
+                ends,
+                height=0.36,
+                color=color,
+                label=label,
+                xerr=[x.error(metric) for x in levels] if facts.chips > 1 else None,
+                error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": canvas.GRAY},
+            )
+        left.axvline(0, color=canvas.GRAY, linewidth=0.9)
+        left.set_xlabel(metric.loss_label)
+        for place, layer in zip(places, self.layers, strict=True):
+            _draw_ratio(right, place, layer)
+        ratios = [max(0.0, x.snr_dB) if math.isfinite(x.snr_dB) else 0.0 for x in self.layers]
+        canvas.name_points(right, ratios, places, "snr_dB")
+        right.set_xlabel("Signal-to-noise ratio of the output (dB)")
+        right.margins(x=0.16)
+        canvas.name_rows(left, places, [layer_name(layer.name) for layer in self.layers])
+        canvas.style(left, "x")
+        canvas.style(right, "x")
+        canvas.legend_below(figure, left, columns=2)
+        figure.suptitle(f"{facts.where}{facts.aged}: mean of {facts.counted}", fontsize=11)
+        return figure
+
+    @classmethod
+    def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:
+        """See :class:`Result`."""
+        if "facts" in fields:
+            return fields
+        layers = [{_OLD_NAMES.get(k, k): v for k, v in x.items()} for x in fields["layers"]]
+        facts = old_facts(fields, fields, path.parent, fields["nothing"]["mean"])
+        return {**fields, "facts": facts, "layers": layers}
+
+
+def old_facts(
+    fields: dict[str, Any], circumstances: dict[str, Any], folder: Path, digital: float
+) -> dict[str, Any]:
+    """The facts of a result of version 0.1.0, which did not hold them all: the others are those of
+    the sweep in the same folder."""
+    plan = read_sweep(folder).plan
+    kept = {name: circumstances[name] for name in ("chips", "age_s", "noise", "samples")}
+    return {
+        "run": fields["model"],
+        "profile": fields["device"],
+        "data": plan.data,
+        "checkpoint_sha256": plan.checkpoint_sha256,
+        "metric": fields["metric"],
+        "token": fields["token"],
+        "digital": digital,
+        **kept,
+    }
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "ideal"
+    return f"{100 * share:.2f} %" if share else "0"
+
+
+def _draw_ratio(axes: Axes, place: float, layer: LayerSensitivity) -> None:
+    """Draw one bar with its number; a layer without any error has no bar."""
+    end = layer.snr_dB if math.isfinite(layer.snr_dB) else 0.0
+    if end:
+        axes.barh(place, end, height=0.5, color=figures.canvas.COLORS[2])
+    figures.canvas.annotate(axes, layer.snr_text, max(end, 0.0), place)
+
+
+def assignments(assignment: Assignment, layers: Iterable[str]) -> dict[str, Assignment]:
+    """Every assignment that is evaluated, by name."""
+    names = list(layers)
+    variants = {EVERYTHING: assignment, NOTHING: assignment.digital(names)}
+    for name in names:
+        variants[ONLY + name] = assignment.digital(other for other in names if other != name)
+        variants[WITHOUT + name] = assignment.digital([name])
+    return variants
+
+
+def sensitivity(
+    subject: Subject,
+    evaluation: Evaluation = Evaluation(),  # noqa: B008
+) -> Sensitivity:
+    """Measure the effect of each analog layer of ``subject``, and its signals.
+
+    Raises:
+        CimsimError: if no layer is analog, one is not calibrated, or as
+            :func:`cimsim.analysis.sweeps.sweep.sweep`.
+    """
+    assignment = evaluation.assignment(subject)
+    variants = assignments(assignment, subject.layers)
+    sweep = evaluation.sweep(subject, AssignmentsAxis(NAME, tuple(variants), variants))
+    facts, values = facts_of(sweep.plan), sweep.values()
+    model = subject.model(assignment, evaluation.device)
+    chips = range(evaluation.first_chip, evaluation.first_chip + evaluation.chips)
+    signals = subject.signals(model, chips, evaluation.age_s, evaluation.samples)
+    products = sum(signal.products for signal in signals.values())
+    by_name = {layer.name: layer for layer in cimsim.nn.summary(model).layers}
+    layers = []
+    for share in shares_of(values, facts.measured):
+        layer, signal = by_name[share.name], signals[share.name]
+        profile = assignment.on(share.name)
+        assert layer.occupancy is not None
+        layers.append(
+            LayerSensitivity(
+                name=share.name,
+                kind=layer.kind,
+                profile="digital" if profile is None else profile.name,
+                parameters=layer.parameters,
+                macs=signal.products / products,
+                tiles=layer.occupancy.tiles,
+                utilisation=layer.occupancy.utilization,
+                snr_dB=signal.snr_dB,
+                dac_clipped=signal.dac_cut,
+                adc_clipped=signal.adc_cut,
+                alone=share.alone,
+                rest=share.rest,
+                lost=share.lost,
+                gained=share.gained,
+            )
+        )
+    everything, nothing = (
+        summary(name, values[name], facts.measured.falls) for name in (EVERYTHING, NOTHING)
+    )
+    return Sensitivity(facts, everything, nothing, tuple(layers))
+
+
+def _run(
+    subjects: Sequence[Subject], evaluation: Evaluation, options: SensitivityOptions
+) -> Sensitivity:
+    return sensitivity(subjects[0], evaluation)
+
+
+STUDY = Study(
+    NAME,
+    Sensitivity,
+    "Which layers matter",
+    "Sensitivity of the layers",
+    options=SensitivityOptions,
+    run=_run,
+)

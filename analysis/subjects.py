@@ -1,0 +1,376 @@
+"""Subjects of analysis: models with analog layers, and how well each does on a chip.
+
+Every sweep and study works on a :class:`Subject`. :class:`ModelSubject` wraps any converted model
+with a scoring function; :class:`cimsim.runs.RunSubject` wraps a finished training run.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+import cimsim
+from cimsim.analysis.sweeps.metric import ACCURACY, Scores
+from cimsim.errors import CimsimError
+from cimsim.nn import (
+    Assignment,
+    Signals,
+    analog_layers,
+    digital,
+    measure_signals,
+    profiles,
+    set_profile,
+)
+from cimsim.nn.scoring import evaluate_batches
+from cimsim.profile import Profile
+
+SIGNAL_SAMPLES = 1000
+"""Test samples that are enough for powers and shares of signals."""
+
+ScoreFunction: TypeAlias = Callable[[nn.Module], "float | Mapping[str, float]"]
+Labeled: TypeAlias = "Iterable[tuple[Any, Tensor]]"
+
+
+class Place(Protocol):
+    """Where another process finds a subject: hashable, and small to send."""
+
+    def open(self) -> Subject:
+        """Make the subject there."""
+
+
+class Subject(ABC):
+    """A model with analog layers that can be scored.
+
+    Attributes:
+        name: name in tables and figures.
+        folder: folder that results are kept in; None keeps them in memory.
+    """
+
+    name: str
+    folder: Path | None = None
+
+    @property
+    def data(self) -> str:
+        """Name of the test data."""
+        return ""
+
+    @property
+    def token(self) -> str:
+        """Unit of text that the model predicts, such as ``character``; empty for others."""
+        return ""
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric that is shown by default."""
+        return ACCURACY.name
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash of the model's weights."""
+
+    @property
+    @abstractmethod
+    def data_fingerprint(self) -> str:
+        """Hash of the test data, or a text that names them."""
+
+    @property
+    @abstractmethod
+    def assignment(self) -> Assignment:
+        """Profiles of the model's layers."""
+
+    @abstractmethod
+    def skeleton(self) -> nn.Module:
+        """Return a model with the same layers that may be changed; its weights do not matter."""
+
+    @abstractmethod
+    def model(
+        self, assignment: Assignment | None = None, device: torch.device | str = "cpu"
+    ) -> nn.Module:
+        """Return a model of one's own in evaluation mode, calibrated, on ``assignment``.
+
+        Raises:
+            CimsimError: if a layer does not fit its profile, or there is no data to calibrate with.
+        """
+
+    @abstractmethod
+    def score(self, model: nn.Module, samples: int | None = None) -> Scores:
+        """Score ``model``, one of :meth:`model`, as it is programmed; on the first ``samples`` of
+        the test data, or on all."""
+
+    def digital_scores(
+        self, samples: int | None = None, device: torch.device | str = "cpu"
+    ) -> Scores:
+        """Score the model without any non-ideality."""
+        if samples not in self._digital:
+            model = self._uncalibrated(device)
+            with digital(model):
+                self._digital[samples] = dict(self.score(model, samples))
+        return self._digital[samples]
+
+    def _uncalibrated(self, device: torch.device | str) -> nn.Module:
+        """A model of one's own to compute digitally, which needs no ranges."""
+        return self.model(device=device)
+
+    def inputs(self, count: int, device: torch.device | str = "cpu") -> Tensor:
+        """Return a batch of at most ``count`` test inputs.
+
+        Raises:
+            CimsimError: if the subject has no inputs.
+        """
+        raise CimsimError(
+            f"{self.name} has no test inputs; give ModelSubject(…, inputs=batch) a batch of them"
+        )
+
+    def calibration(self, device: torch.device | str = "cpu") -> list[Any]:
+        """Return training inputs that set the converters' ranges; empty if there are none."""
+        return []
+
+    def signals(
+        self,
+        model: nn.Module,
+        chips: Iterable[int],
+        age_s: float,
+        samples: int | None = None,
+    ) -> dict[str, Signals]:
+        """Measure each layer's signals on ``chips``; see :func:`cimsim.nn.measure_signals`."""
+        return measure_signals(
+            model, [None], chips, age_s, lambda model, _: self.score(model, samples)
+        )
+
+    def place(self) -> Place:
+        """Return where another process finds this subject.
+
+        Raises:
+            CimsimError: if only this process has it.
+        """
+        raise CimsimError(
+            f"{self.name} is in the memory of this process; evaluate it without workers"
+        )
+
+    def convert_call(self, layers: Mapping[str, Mapping[str, Any]]) -> str:
+        """The call of :func:`cimsim.convert` that puts the model on its profile, but ``layers``."""
+        return convert_call(repr(self.assignment.profile.name), layers)
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the analog layers."""
+        return tuple(analog_layers(self.skeleton()))
+
+    @cached_property
+    def memory(self) -> dict[str, dict[Any, Any]]:
+        """Finished trials by axis, of a subject without a folder."""
+        return {}
+
+    @cached_property
+    def _digital(self) -> dict[int | None, Scores]:
+        return {}
+
+
+class ModelSubject(Subject):
+    """A converted model and a function that scores it.
+
+    The model itself is never changed: every evaluation works on a copy.
+
+    >>> net = cimsim.convert(nn.Linear(4, 2), "ideal")
+    >>> subject = ModelSubject(net, lambda model: float(model(torch.ones(1, 4)).sum()))
+    >>> subject.layers, sorted(subject.digital_scores())
+    (('',), ['score'])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        score: ScoreFunction | Labeled,
+        *,
+        inputs: Tensor | None = None,
+        calibration: Iterable[Any] = (),
+        metric: str | None = None,
+        name: str | None = None,
+        folder: Path | None = None,
+        data: str = "",
+    ) -> None:
+        """
+        Args:
+            model: converted model; calibrated unless ``calibration`` is given.
+            score: function of a model that returns a number, or several by name; or batches of
+                ``(inputs, labels)``, whose accuracy and loss are taken.
+            inputs: batch of test inputs, for costs.
+            calibration: training inputs for converters whose ranges have to be measured again.
+            metric: name of the metric shown by default, ``name:min`` if less is better; otherwise
+                the first number of ``score``.
+            name: name in tables and figures; the model's class by default.
+            folder: folder to keep results in; in memory by default.
+            data: text that names the test data and the way of scoring; needed with ``folder``,
+                since results in a folder are used again while this text stays the same.
+
+        Raises:
+            CimsimError: if no layer is analog, or ``folder`` is given without ``data``.
+        """
+        if folder is not None and not data:
+            raise CimsimError(
+                "ModelSubject: results are kept in a folder; give data='…', a text that names the "
+                "test data and the way of scoring"
+            )
+        analog_layers(model)
+        self._model, self._inputs = model, inputs
+        self._batches = None if callable(score) else _repeatable(score)
+        self._function: ScoreFunction | None = score if callable(score) else None
+        self._calibration = _repeatable(calibration)
+        self.name = name or type(model).__name__
+        self.folder, self._data, self._metric = folder, data, metric
+
+    @property
+    def data(self) -> str:
+        """See :class:`Subject`."""
+        return self._data
+
+    @property
+    def metric(self) -> str:
+        """See :class:`Subject`."""
+        return self._metric or next(iter(self.digital_scores()))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """See :class:`Subject`."""
+        digest = hashlib.sha256(type(self._model).__qualname__.encode())
+        for key, value in self._model.state_dict().items():
+            digest.update(key.encode())
+            if isinstance(value, Tensor):
+                numbers = value.detach().cpu().contiguous().flatten()
+                digest.update(numbers.view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
+    def data_fingerprint(self) -> str:
+        """See :class:`Subject`."""
+        return self._data
+
+    @property
+    def assignment(self) -> Assignment:
+        """See :class:`Subject`."""
+        return profiles(self._model)
+
+    def skeleton(self) -> nn.Module:
+        """See :class:`Subject`."""
+        return copy.deepcopy(self._model)
+
+    def model(
+        self, assignment: Assignment | None = None, device: torch.device | str = "cpu"
+    ) -> nn.Module:
+        """See :class:`Subject`."""
+        model = self._uncalibrated(device)
+        if assignment is not None:
+            set_profile(model, assignment)
+        uncalibrated = [n for n, layer in analog_layers(model).items() if not layer.calibrated]
+        if not uncalibrated:
+            return model
+        if not self._calibration:
+            raise CimsimError(
+                f"layer '{uncalibrated[0]}' needs new converter ranges; give some training inputs "
+                "as calibration"
+            )
+        return cimsim.calibrate(model, self._calibration, missing=True)
+
+    def _uncalibrated(self, device: torch.device | str) -> nn.Module:
+        return copy.deepcopy(self._model).to(device).eval()
+
+    def score(self, model: nn.Module, samples: int | None = None) -> Scores:
+        """See :class:`Subject`."""
+        if self._function is None:
+            assert self._batches is not None
+            return evaluate_batches(model, _first(self._batches, samples))._asdict()
+        if samples is not None:
+            raise CimsimError(
+                f"{self.name} is scored by a function, which decides itself how many samples it "
+                "uses; leave samples out"
+            )
+        with torch.no_grad():
+            scores = self._function(model)
+        numbers = dict(scores) if isinstance(scores, Mapping) else {"score": scores}
+        try:
+            result = {str(name): float(number) for name, number in numbers.items()}
+        except (TypeError, ValueError):
+            result = {}
+        if not result:
+            raise CimsimError(
+                "the scoring function must return a number or a mapping of names to numbers, not "
+                f"{type(scores).__name__}"
+            )
+        return result
+
+    def inputs(self, count: int, device: torch.device | str = "cpu") -> Tensor:
+        """See :class:`Subject`."""
+        batch: Any = self._inputs
+        if batch is None and self._batches is not None:
+            batch = next((inputs for inputs, _ in self._batches), None)
+        if not isinstance(batch, Tensor):
+            return super().inputs(count, device)
+        return batch[:count].to(device)
+
+    def calibration(self, device: torch.device | str = "cpu") -> list[Any]:
+        """See :class:`Subject`."""
+        return [x.to(device) if isinstance(x, Tensor) else x for x in self._calibration]
+
+    def signals(
+        self,
+        model: nn.Module,
+        chips: Iterable[int],
+        age_s: float,
+        samples: int | None = None,
+    ) -> dict[str, Signals]:
+        """See :class:`Subject`."""
+        if self._batches is None:
+            return super().signals(model, chips, age_s, samples)
+        few = list(_first(self._batches, samples or SIGNAL_SAMPLES, whole=True))
+        return measure_signals(model, few, chips, age_s)
+
+
+def convert_call(
+    profile: str, layers: Mapping[str, Mapping[str, Any]], keep_digital: Iterable[str] = ()
+) -> str:
+    """A call of :func:`cimsim.convert` in Python; ``profile`` is an expression."""
+    lines = [f"    {name!r}: {dict(settings)!r}," for name, settings in layers.items()]
+    names = list(keep_digital)
+    kept = f", keep_digital={names!r}" if names else ""
+    first = f"model = cimsim.convert(model, {profile}{kept}, layers={{"
+    return "\n".join([first, *lines, "})"])
+
+
+def assignment_on(subject: Subject, profile: Profile | Assignment | None) -> Assignment:
+    """Return the profiles of the layers of ``subject``, or ``profile`` for all of them."""
+    if profile is None:
+        return subject.assignment
+    return profile if isinstance(profile, Assignment) else Assignment(profile)
+
+
+def _first(batches: Labeled, samples: int | None, whole: bool = False) -> Labeled:
+    """The batches with the first ``samples``; the last one cut unless ``whole``."""
+    seen = 0
+    for inputs, labels in batches:
+        if samples is not None and seen >= samples:
+            return
+        seen += len(labels)
+        if samples is None or seen <= samples or whole:
+            yield inputs, labels
+        elif isinstance(inputs, Tensor):
+            rest = len(labels) - (seen - samples)
+            yield inputs[:rest], labels[:rest]
+        else:
+            raise CimsimError(
+                f"samples={samples} ends within a batch of {type(inputs).__name__}; give a "
+                "multiple of the batch size"
+            )
+
+
+def _repeatable(batches: Iterable) -> Iterable:  # type: ignore[type-arg]
+    """``batches``, as a list if they can be iterated only once."""
+    return list(batches) if iter(batches) is batches else batches

@@ -1,0 +1,1 @@
+"""Sweeps: axes, the engines that evaluate trials, their store, statistics and metrics."""

@@ -1,0 +1,204 @@
+"""Where the trials of a sweep are evaluated: in this process, or in several.
+
+A trial gives the same scores wherever it is evaluated and whatever was evaluated before, because
+its chip is named by its seed. So trials may be evaluated in any order, and again if a worker dies.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+
+import torch
+from torch import nn
+
+import cimsim
+from cimsim.analysis.subjects import Place, Subject
+from cimsim.analysis.sweeps.maintenance import maintain
+from cimsim.analysis.sweeps.metric import Scores
+from cimsim.errors import CimsimError
+from cimsim.kernels import cpu
+from cimsim.nn import Assignment
+
+_SAFE_PATH = "PYTHONSAFEPATH"
+_MOST_LOSSES = 3  # worker deaths in a row without a finished trial
+
+
+@dataclass(frozen=True)
+class Task:
+    """One trial to evaluate.
+
+    Attributes:
+        subject: number of the subject in the list.
+        assignment: profiles of its layers.
+        chip, age_s, cycle: seed of the chip, its age in seconds and its write cycle.
+        samples: number of test samples; None for all.
+        maintenance: measurements on the aged chip, see
+            :func:`cimsim.analysis.sweeps.maintenance.maintain`.
+    """
+
+    subject: int
+    assignment: Assignment
+    chip: int
+    age_s: float
+    samples: int | None = None
+    maintenance: tuple[str, ...] = ()
+    cycle: int = 0
+
+
+class Evaluator:
+    """Evaluates trials one after the other; the next one often needs the same model again."""
+
+    def __init__(self, subjects: Sequence[Subject], device: torch.device | str) -> None:
+        self._subjects, self._device = subjects, torch.device(device)
+        self._model: nn.Module | None = None
+        self._built_for: tuple[int, Assignment] | None = None
+
+    def scores(self, task: Task) -> Scores:
+        """Score the subject of ``task`` on its chip."""
+        subject, needed = self._subjects[task.subject], (task.subject, task.assignment)
+        if self._model is None or self._built_for != needed:
+            self._model = subject.model(task.assignment, self._device)
+            self._built_for = needed
+        cimsim.program(self._model, seed=task.chip, cycle=task.cycle)
+        cimsim.age(self._model, task.age_s)
+        if task.maintenance:
+            maintain(self._model, task.maintenance, subject.calibration(self._device))
+            self._built_for = None  # the next chip starts from the model as it was trained
+        return dict(subject.score(self._model, task.samples))
+
+
+class Engine(ABC):
+    """Evaluates many trials."""
+
+    @abstractmethod
+    def scores(
+        self, subjects: Sequence[Subject], tasks: Sequence[Task], device: torch.device
+    ) -> Iterator[tuple[int, Scores]]:
+        """Yield the number and the scores of each task, as they are finished."""
+
+
+class LocalEngine(Engine):
+    """Evaluates in this process, in order."""
+
+    def scores(
+        self, subjects: Sequence[Subject], tasks: Sequence[Task], device: torch.device
+    ) -> Iterator[tuple[int, Scores]]:
+        """See :class:`Engine`."""
+        evaluator = Evaluator(subjects, device)
+        for number, task in enumerate(tasks):
+            yield number, evaluator.scores(task)
+
+
+class ProcessEngine(Engine):
+    """Evaluates in ``count`` processes of this machine, which share its processors.
+
+    The processes are kept for the next sweep, since a study may need many, and end with this one.
+    If one dies (out of memory, killed), the trials under way are evaluated again.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def scores(
+        self, subjects: Sequence[Subject], tasks: Sequence[Task], device: torch.device
+    ) -> Iterator[tuple[int, Scores]]:
+        """See :class:`Engine`.
+
+        Raises:
+            CimsimError: if processes die repeatedly and no trial is finished, or a subject is only
+                in the memory of this process.
+        """
+        left, losses = dict(enumerate(tasks)), 0
+        while left:
+            try:
+                for number, scores in self._some(subjects, left, device):
+                    del left[number]
+                    losses = 0
+                    yield number, scores
+            except BrokenProcessPool:
+                losses += 1
+                if losses == _MOST_LOSSES:
+                    raise CimsimError(
+                        f"worker processes died {losses} times without a result; they may have run "
+                        "out of memory: try fewer --workers"
+                    ) from None
+
+    def _some(
+        self, subjects: Sequence[Subject], left: dict[int, Task], device: torch.device
+    ) -> Iterator[tuple[int, Scores]]:
+        """Yield the tasks that are finished before a process dies."""
+        places = tuple(subject.place() for subject in subjects)
+        with _safe_path():
+            pool = self._pool = self._pool or self._new_pool()
+        try:
+            with _safe_path():  # the first one starts the processes
+                waiting: dict[Future[Scores], int] = {
+                    pool.submit(scores_at, places, str(device), task): number
+                    for number, task in left.items()
+                }
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        except BaseException:  # also if the caller stops early
+            self._pool = None
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        cpu.build()  # once here, not in each process
+        threads = max(1, (os.cpu_count() or 1) // self.count)
+        context = get_context("spawn")
+        return ProcessPoolExecutor(
+            self.count, mp_context=context, initializer=_start_worker, initargs=(threads,)
+        )
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Within the block, new processes do not import from the working folder until they get this
+    one's path, since somebody else may have made that folder. Python 3.10 has no such setting."""
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
+
+
+_kept: tuple[tuple[tuple[Place, ...], str], Evaluator] | None = None  # the last one of a worker
+
+
+def scores_at(places: tuple[Place, ...], device: str, task: Task) -> Scores:
+    """Return the scores of one of the subjects at ``places``, in a process that may not have them
+    yet."""
+    global _kept
+    if _kept is None or _kept[0] != (places, device):
+        _kept = None  # before the next is opened, as two may be too large
+        _kept = (places, device), Evaluator([place.open() for place in places], device)
+    return _kept[1].scores(task)
+
+
+def _start_worker(threads: int) -> None:
+    """Prepare a worker process, which ends with the process that started it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(0)

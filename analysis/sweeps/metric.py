@@ -1,0 +1,145 @@
+"""Metrics: numbers for how well a model does, computed from what a trial scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from cimsim.errors import CimsimError
+from cimsim.suggest import unknown
+
+_LARGEST = 690.0  # nats; the perplexity of more is not a finite float
+
+Scores: TypeAlias = Mapping[str, float]
+"""The numbers of one evaluation by name, such as ``accuracy`` (0 to 1) and ``loss`` (nats)."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number for how well a model does.
+
+    Attributes:
+        name: name on the command line and in files.
+        title: name in words.
+        unit: unit as printed; empty if there is none.
+        factor: factor from the computed number to the printed one.
+        falls: whether less is better.
+        source: name of the score that the metric is computed from.
+        convert: the metric as a function of that score.
+    """
+
+    name: str
+    title: str
+    unit: str = ""
+    factor: float = 1.0
+    falls: bool = False
+    source: str = "loss"
+    convert: Callable[[float], float] = float
+
+    @property
+    def heading(self) -> str:
+        """Heading of a table: ``Test accuracy in %``."""
+        return self.title + (f" in {self.unit}" if self.unit else "")
+
+    @property
+    def label(self) -> str:
+        """Label of an axis: ``Test accuracy (%)``."""
+        return self.title + (f" ({self.unit})" if self.unit else "")
+
+    @property
+    def loss_label(self) -> str:
+        """Label of an axis of differences: ``Test accuracy lost (points)``."""
+        unit = "points" if self.unit == "%" else self.unit
+        return f"{self.title} lost" + (f" ({unit})" if unit else "")
+
+    def of(self, scores: Scores) -> float:
+        """Compute the metric from ``scores``; NaN if they lack :attr:`source`."""
+        return self.convert(scores.get(self.source, math.nan))
+
+    def format(self, value: float) -> str:
+        """Format the number with two decimals.
+
+        >>> ACCURACY.format(0.5)
+        '50.00'
+        """
+        return f"{self.factor * value:.2f}"
+
+    def with_unit(self, value: float) -> str:
+        """Format the number with two decimals and the unit.
+
+        >>> ACCURACY.with_unit(0.5)
+        '50.00 %'
+        """
+        return f"{self.format(value)} {self.unit}".rstrip()
+
+    def difference_with_unit(self, value: float | str) -> str:
+        """Format a difference of two values, or a formatted one, with its unit.
+
+        >>> ACCURACY.difference_with_unit(0.01)
+        '1.00 points'
+        """
+        text = value if isinstance(value, str) else self.format(value)
+        return f"{text} {'points' if self.unit == '%' else self.unit}".rstrip()
+
+    def lost(self, before: float, after: float) -> float:
+        """Return by how much ``after`` is worse than ``before``."""
+        return after - before if self.falls else before - after
+
+
+def _perplexity(loss: float) -> float:
+    return math.inf if loss > _LARGEST else math.exp(loss)
+
+
+def _bits(loss: float) -> float:
+    return loss / math.log(2)
+
+
+ACCURACY = Metric("accuracy", "Test accuracy", "%", 100.0, source="accuracy")
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        ACCURACY,
+        Metric("perplexity", "Test perplexity", falls=True, convert=_perplexity),
+        Metric("bits", "Test bits", falls=True, convert=_bits),
+        Metric("loss", "Test loss", "nats", falls=True),
+    )
+}
+_DIRECTIONS = {"max": False, "min": True}
+
+
+def metric_named(name: str, token: str = "", scores: Scores | None = None) -> Metric:
+    """Return the metric of that name.
+
+    Args:
+        name: a key of :data:`METRICS`, or the name of a score of one's own; ``name:min`` if less
+            is better.
+        token: unit of text that a loss is the mean over, such as ``character``.
+        scores: scores of one evaluation, which the metric must be computable from.
+
+    Raises:
+        CimsimError: if ``scores`` have no such number, or, without them, the name is unknown.
+
+    >>> metric_named("rmse:min").falls
+    True
+    """
+    own, _, direction = name.partition(":")
+    known = METRICS.get(name)
+    if known is not None and (scores is None or known.source in scores):
+        metric = known
+    elif direction in _DIRECTIONS or (scores is not None and own in scores):
+        falls = _DIRECTIONS.get(direction, own in METRICS and METRICS[own].falls)
+        name = f"{own}:{'min' if falls else 'max'}"
+        metric = Metric(name, own[:1].upper() + own[1:], falls=falls, source=own)
+    elif known is not None:
+        metric = known
+    else:
+        raise CimsimError(unknown("metric", name, [*METRICS, *(scores or ())]))
+    if scores is not None and metric.source not in scores:
+        raise CimsimError(
+            f"metric '{name}' needs the score '{metric.source}', but the model is scored by "
+            f"{', '.join(scores)}; choose one of these"
+        )
+    titled = token and metric.falls and metric.source == "loss"
+    return replace(metric, title=f"{metric.title} per {token}") if titled else metric

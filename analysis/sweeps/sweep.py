@@ -1,0 +1,193 @@
+"""Evaluate subjects over an axis, chip by chip, so that a sweep can be stopped and resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+import cimsim
+from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.subjects import Subject, assignment_on
+from cimsim.analysis.sweeps.axis import Axis, Level
+from cimsim.analysis.sweeps.engine import LocalEngine, Task
+from cimsim.analysis.sweeps.store import WHOLE, Key, Plan, Shard, Sweep, Trial, open_store
+from cimsim.errors import CimsimError
+from cimsim.layer_options import Layers, format_layer
+from cimsim.nn import Assignment, set_profile
+from cimsim.profile import typed_profile
+from cimsim.terminal import one_line
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One subject with everything that its trials need."""
+
+    subject: Subject
+    assignments: dict[Level, Assignment]
+    plan: Plan
+
+
+def sweep(
+    subjects: Sequence[Subject],
+    axis: Axis,
+    evaluation: Evaluation = Evaluation(),  # noqa: B008
+    *,
+    layers: Layers | None = None,
+    shard: Shard = WHOLE,
+) -> list[Sweep]:
+    """Evaluate each subject at each level of ``axis`` on the same chips.
+
+    Trials that the subject's folder already holds are not evaluated again. Each new one is written
+    to disk before the next begins.
+
+    Args:
+        subjects: what to evaluate, each on its own test data.
+        axis: what varies.
+        evaluation: chips, profile, metric, engine; its age applies only where the axis is not time.
+        layers: other profiles for some layers, by patterns as in :func:`cimsim.convert`, on top of
+            the evaluation's. The axis changes every layer's own profile.
+        shard: ``(i, n)`` evaluates only the i-th of n parts; other processes or machines evaluate
+            the others, into the same folders.
+
+    Returns:
+        One sweep per subject, in their order. No trial is missing, or with ``shard`` those of the
+        other parts that are not finished.
+
+    Raises:
+        CimsimError: if a profile refuses a level, ``layers`` sets what the axis varies, data is
+            missing, or a folder cannot be written or is being written by another process. Nothing
+            has been evaluated then.
+    """
+    if evaluation.chips < 1:
+        raise CimsimError(f"a sweep needs at least 1 chip, not {evaluation.chips}")
+    if evaluation.age_s and any(axis.age_s(level) is not None for level in axis.values):
+        raise CimsimError("on the time axis the levels are the ages; leave the other age out")
+    if evaluation.noise != 1 and axis.key == "noise":
+        raise CimsimError("on the noise axis the levels are the factors; leave the other noise out")
+    if not 1 <= shard[0] <= shard[1]:
+        raise CimsimError(f"there is no part {shard[0]} of {shard[1]}; the first is 1")
+    _refuse_clash(axis, layers or {})
+    jobs = [_job(subject, axis, evaluation, layers or {}) for subject in subjects]
+    with ExitStack() as stack:
+        stores = [
+            stack.enter_context(open_store(job.subject, axis.key, job.plan, shard)) for job in jobs
+        ]
+        part, parts = shard
+        tasks = [pair for i, job in enumerate(jobs) for pair in _tasks(i, job, axis, evaluation)]
+        tasks = tasks[part - 1 :: parts]
+        missing = [(key, task) for key, task in tasks if key not in stores[task.subject]]
+        done = done_before = len(tasks) - len(missing)
+        evaluation.progress(done, len(tasks), "finished before")
+        engine, device = evaluation.engine or LocalEngine(), torch.device(evaluation.device)
+        for number, scores in engine.scores(subjects, [task for _, task in missing], device):
+            if done == done_before:  # nothing can refuse the sweep any more
+                for store in stores:
+                    store.start()
+            (basis, level, chip), task = missing[number]
+            stores[task.subject].append(Trial(basis, level, chip, dict(scores)))
+            done += 1
+            name = jobs[task.subject].plan.run
+            evaluation.progress(done, len(tasks), f"{name}, {axis.named(level)}")
+        if not missing:
+            for store in stores:
+                store.start()
+        return [store.finish() for store in stores]
+
+
+def _refuse_clash(axis: Axis, layers: Layers) -> None:
+    """Refuse settings of single layers that the axis sets for all of them."""
+    for pattern, settings in layers.items():
+        for key in settings:
+            if axis.key == key or axis.key.startswith(f"{key}.") or key.startswith(f"{axis.key}."):
+                raise CimsimError(
+                    f"layers '{pattern}': {key} is set, and {axis.key} is swept for all layers; "
+                    "leave one of them out"
+                )
+
+
+def _job(subject: Subject, axis: Axis, evaluation: Evaluation, layers: Layers) -> _Job:
+    skeleton = subject.skeleton()
+    try:
+        own, base = subject.assignment, assignment_on(subject, evaluation.profile)
+        other = None if base.facts() == own.facts() else base.name
+        base = base.map(lambda profile: profile.scale_noise(evaluation.noise))
+        if layers:
+            base = base.changed(subject.layers, layers)
+        at_levels = {level: axis.assign(base, level) for level in axis.values}
+        for assignment in at_levels.values():
+            set_profile(skeleton, assignment)  # refuses what does not fit, before any trial
+    except CimsimError as error:
+        raise CimsimError(f"{subject.folder or subject.name}: {error}") from None
+    plan = _plan(subject, base, axis, evaluation)
+    texts = tuple(_layer_text(*item) for item in layers.items())
+    return _Job(subject, at_levels, replace(plan, on=other, layers=texts))
+
+
+def _layer_text(pattern: str, settings: Mapping[str, Any]) -> str:
+    """Format as :func:`cimsim.layer_options.parse_layers` reads it, profiles by name."""
+    named = {k: typed_profile(v.name) if k == "profile" else v for k, v in settings.items()}
+    return format_layer(pattern, named)
+
+
+def _plan(subject: Subject, assignment: Assignment, axis: Axis, evaluation: Evaluation) -> Plan:
+    profile, layers = assignment.facts()
+    device, age_s = torch.device(evaluation.device).type, evaluation.age_s
+    digital_scores = subject.digital_scores(evaluation.samples, evaluation.device)
+    facts: list[object] = [
+        subject.fingerprint,
+        profile,
+        axis.key,
+        subject.data_fingerprint,
+        device,
+        cimsim.__version__,
+        age_s,
+    ]
+    # Only where they are given, so that results without them keep their basis.
+    if layers:
+        facts.append(layers)
+    if evaluation.samples is not None:
+        facts.append({"samples": evaluation.samples})
+    return Plan(
+        run=one_line(subject.name),
+        profile=assignment.name,
+        axis=axis.key,
+        levels=axis.values,
+        chips=evaluation.chips,
+        first_chip=evaluation.first_chip,
+        digital_scores=dict(digital_scores),
+        basis=hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16],
+        checkpoint_sha256=subject.fingerprint,
+        data=subject.data,
+        device=device,
+        cimsim=cimsim.__version__,
+        age_s=age_s,
+        metric=evaluation.metric_of(subject).name,
+        token=subject.token,
+        noise=evaluation.noise,
+        samples=evaluation.samples,
+    )
+
+
+def _tasks(number: int, job: _Job, axis: Axis, evaluation: Evaluation) -> list[tuple[Key, Task]]:
+    """Every trial of a subject's plan."""
+    tasks = []
+    for key in job.plan.keys():
+        _, level, chip = key
+        level_s = axis.age_s(level)
+        task = Task(
+            subject=number,
+            assignment=job.assignments[level],
+            chip=chip,
+            age_s=evaluation.age_s if level_s is None else level_s,
+            samples=evaluation.samples,
+            maintenance=axis.maintenance(level),
+            cycle=axis.cycle(level),
+        )
+        tasks.append((key, task))
+    return tasks

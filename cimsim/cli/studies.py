@@ -1,0 +1,112 @@
+"""The commands of studies, made from their descriptors."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cimsim.analysis.study import Result, Study
+from cimsim.cli import console
+from cimsim.cli.evaluation import (
+    RESUME,
+    AsJson,
+    EvaluationOptions,
+    RunFolder,
+    RunFolders,
+    evaluation,
+)
+from cimsim.cli.options import configured, parameters_of, with_parameters
+from cimsim.errors import CimsimError
+
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE.png",
+        help="Another file for the figure, as PNG and SVG.",
+        show_default="in the run's folder",
+    ),
+]
+
+
+def study_command(study: Study[Any]) -> Callable[..., None]:
+    """The command of a study: its run, its own options, and those that all studies share."""
+
+    def command(**given: Any) -> None:
+        with console.resumable(RESUME):
+            options = configured(study.options, given)
+            shared = configured(EvaluationOptions, _shared(given, study), **study.defaults)
+            if given["out"] is not None and given["out"].suffix.lower() not in (".png", ".svg"):
+                raise CimsimError(
+                    f"{given['out']}: a figure is written as PNG and SVG; give a name ending in "
+                    ".png"
+                )
+            subjects = shared.subjects(given["run"] if study.several else [given["run"]])
+            assert study.run is not None
+            with evaluation(study.command, shared) as chosen:
+                result = study.run(subjects, chosen, options)
+            present(subjects[0].run.path, result, given["as_json"], given["out"])
+
+    own, defaults = tuple(study.options.model_fields), study.defaults
+    argument = inspect.Parameter(
+        "run",
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        annotation=RunFolders if study.several else RunFolder,
+    )
+    paragraphs = (inspect.getdoc(study.options) or "").split("\n\n")
+    command.__doc__ = "\n\n".join(" ".join(text.split()) for text in paragraphs)
+    parameters = [
+        argument,
+        *parameters_of(study.options, required=True),
+        *parameters_of(EvaluationOptions, without=own, defaults=defaults),
+        _keyword("out", _Out, None),
+        _keyword("as_json", AsJson, False),
+    ]
+    return with_parameters(command, parameters)
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def _shared(given: dict[str, Any], study: Study[Any]) -> dict[str, Any]:
+    """The shared options, without those of the same name that the study has of its own."""
+    own = study.options.model_fields
+    return {name: value for name, value in given.items() if name.removeprefix("old_") not in own}
+
+
+def present(folder: Path, result: Result, as_json: bool, also: Path | None = None) -> None:
+    """Write a result to the run's ``folder``, and print it: as JSON, or as tables, an answer in
+    words and the names of its files. The figure is ``also`` written to another file."""
+    from cimsim.analysis.study import write_result
+
+    files = write_result(folder, result)
+    if also is not None:
+        files += result.plot(also)
+    show(result, as_json)
+    for path in () if as_json else files:
+        console.say(str(path))
+
+
+def show(result: Result, as_json: bool) -> None:
+    """Print a result."""
+    from cimsim.analysis.study import as_json as json_text
+
+    for text in result.warnings:
+        console.remark(text)
+    if as_json:
+        console.say(json_text(result))
+        return
+    for sheet in (result.sheet(), *result.more_sheets()):
+        console.show(console.sheet_table(sheet))
+    if result.answer:
+        console.say(result.answer)
+    for caption, text in result.listings().items():
+        console.say(caption)
+        for line in text.splitlines():
+            console.say(f"  {line}")

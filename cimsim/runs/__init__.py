@@ -1,0 +1,11 @@
+"""Finished training runs as subjects of analysis, and reports about them.
+
+This package stands to the right of :mod:`cimsim.training` and :mod:`cimsim.analysis`, neither of
+which imports the other, and joins them.
+
+>>> from cimsim.runs import RunSubject
+"""
+
+from cimsim.runs.subject import RunSubject, open_run
+
+__all__ = ["RunSubject", "open_run"]

@@ -1,0 +1,206 @@
+"""A finished training run as a subject of sweeps and studies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor, nn
+
+from cimsim.analysis.subjects import SIGNAL_SAMPLES, Subject, convert_call
+from cimsim.analysis.sweeps.metric import ACCURACY, Scores
+from cimsim.errors import CimsimError
+from cimsim.layer_options import parse_layers
+from cimsim.nn import Assignment, Signals, measure_signals
+from cimsim.nn.scoring import evaluate
+from cimsim.training.data import DataSet, load_data
+from cimsim.training.run import Run, calibration_batches
+
+_BATCH = 125
+
+# Runs that are evaluated together share their data, which may be larger than any model.
+_loaded: WeakValueDictionary[tuple[str, Path | None], DataSet] = WeakValueDictionary()
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """Where another process finds a run."""
+
+    path: Path
+    data_dir: Path | None
+    trust: bool
+
+    def open(self) -> Subject:
+        """Open the run."""
+        return RunSubject(Run.open(self.path, self.trust), self.data_dir)
+
+
+class RunSubject(Subject):
+    """A finished run; results are kept in its folder.
+
+    Attributes:
+        run: the run.
+    """
+
+    _tests: tuple[DataSet, torch.device, Tensor, Tensor] | None = None  # of one data set at a time
+
+    def __init__(self, run: Run, data_dir: Path | None = None, download: bool = False) -> None:
+        """
+        Args:
+            run: a finished run.
+            data_dir: folder of its data; by default the one used in training.
+            download: fetch data that is missing.
+        """
+        self.run, self.name, self.folder = run, run.name, run.path
+        self._data_dir, self._download = data_dir or run.data_dir, download
+
+    @cached_property
+    def test_data(self) -> DataSet:
+        """The data set that the run was trained on.
+
+        Raises:
+            CimsimError: if it is missing, or is not the one of the training.
+        """
+        run, source = self.run, (self.run.config.data, self._data_dir)
+        data = _loaded.get(source)
+        if data is None and "data" in vars(run) and run.data_dir == self._data_dir:
+            data = run.data
+        if data is None:
+            data = load_data(*source, self._download)
+        _loaded[source] = run.data = data
+        run.data_dir = self._data_dir
+        if data.fingerprint != run.result.get("data_fingerprint", data.fingerprint):
+            raise CimsimError(
+                f"{run.path}: was trained on other {data.name} data than those found now; "
+                "give the folder of the right ones with --data-dir"
+            )
+        return data
+
+    @property
+    def data(self) -> str:
+        """See :class:`Subject`."""
+        return self.test_data.name
+
+    @property
+    def token(self) -> str:
+        """See :class:`Subject`."""
+        return self.test_data.token
+
+    @property
+    def metric(self) -> str:
+        """Accuracy; perplexity for text."""
+        return "perplexity" if self.token else ACCURACY.name
+
+    @property
+    def fingerprint(self) -> str:
+        """See :class:`Subject`."""
+        return self.run.checkpoint_sha256
+
+    @property
+    def data_fingerprint(self) -> str:
+        """See :class:`Subject`."""
+        return self.test_data.fingerprint
+
+    @property
+    def assignment(self) -> Assignment:
+        """See :class:`Subject`."""
+        if self.run.layers:
+            _ = self.test_data  # which the layers are built for
+        return self.run.profiles
+
+    def skeleton(self) -> nn.Module:
+        """See :class:`Subject`."""
+        _ = self.test_data
+        return self.run.new_model()
+
+    def model(
+        self, assignment: Assignment | None = None, device: torch.device | str = "cpu"
+    ) -> nn.Module:
+        """See :class:`Subject`."""
+        _ = self.test_data
+        return self.run.chip_model(assignment, device)
+
+    def score(self, model: nn.Module, samples: int | None = None) -> Scores:
+        """See :class:`Subject`."""
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        x, y = (every[:samples] for every in self._tests_on(device))
+        return evaluate(model, x, y, self.test_data.batch_size)._asdict()
+
+    def _tests_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        data, kept = self.test_data, RunSubject._tests
+        if kept is None or kept[0] is not data or kept[1] != device:
+            kept = data, device, data.test_x.to(device), data.test_y.to(device)
+            RunSubject._tests = kept if device.type != "cpu" else None
+        return kept[2:]
+
+    def digital_scores(
+        self, samples: int | None = None, device: torch.device | str = "cpu"
+    ) -> Scores:
+        """See :class:`Subject`."""
+        _ = self.test_data
+        return self.run.digital_score(samples, device)._asdict()
+
+    def inputs(self, count: int, device: torch.device | str = "cpu") -> Tensor:
+        """See :class:`Subject`."""
+        return self.test_data.test_x[:count].to(device)
+
+    def calibration(self, device: torch.device | str = "cpu") -> list[Any]:
+        """See :class:`Subject`."""
+        return list(calibration_batches(self.run.config, self.test_data, device))
+
+    def signals(
+        self,
+        model: nn.Module,
+        chips: Iterable[int],
+        age_s: float,
+        samples: int | None = None,
+    ) -> dict[str, Signals]:
+        """See :class:`Subject`."""
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        inputs = self.inputs(min(samples or SIGNAL_SAMPLES, SIGNAL_SAMPLES), device)
+        batches = list(inputs.split(self.test_data.batch_size or _BATCH))
+        return measure_signals(model, batches, chips, age_s)
+
+    def convert_call(self, layers: Mapping[str, Mapping[str, Any]]) -> str:
+        """See :class:`Subject`."""
+        config = self.run.config
+        merged: dict[str, Mapping[str, Any]] = dict(parse_layers(config.layer))
+        for name, settings in layers.items():
+            own = {} if "digital" in settings else merged.pop(name, {})
+            merged[name] = {**own, **settings}
+        profile = repr(config.profile)
+        if config.overrides:
+            profile = f"cimsim.load_profile({profile}, {list(config.overrides)!r})"
+        return convert_call(profile, merged, config.keep_digital)
+
+    def place(self) -> RunPlace:
+        """See :class:`Subject`."""
+        return RunPlace(self.run.path.resolve(), self._data_dir, self.run.trust)
+
+
+def run_of(subject: Subject) -> Run:
+    """The run of a subject that is one."""
+    assert isinstance(subject, RunSubject)
+    return subject.run
+
+
+def open_run(
+    path: Path | str, *, trust: bool = False, data_dir: Path | None = None, download: bool = False
+) -> RunSubject:
+    """Open the finished run in the folder ``path`` for sweeps and studies.
+
+    Args:
+        path: the folder.
+        trust: import the model that the run names, if that is a function of somebody's own.
+        data_dir: folder of its data; by default the one used in training.
+        download: fetch data that is missing.
+
+    Raises:
+        CimsimError: if the folder is not a finished run.
+    """
+    return RunSubject(Run.open(path, trust), data_dir, download)

@@ -1,0 +1,159 @@
+"""A study that is one file and one registration gets a command, files, a table, a figure and a
+section of the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cimsim.analysis import figures
+from cimsim.analysis.studies import STUDIES
+from cimsim.analysis.study import (
+    Facts,
+    Options,
+    Sheet,
+    Study,
+    StudyResult,
+    facts_of,
+    option,
+)
+from cimsim.analysis.sweeps.axis import Axis
+from cimsim.analysis.sweeps.stats import Summary, summary
+from cimsim.cli import add_study
+from cimsim.runs import open_run
+from cimsim.runs.commands import commands_of
+from cimsim.runs.report import report
+from cimsim.sealing import unsealed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from cimsim.analysis.evaluation import Evaluation
+    from cimsim.analysis.subjects import Subject
+
+NAME = "cold"
+
+
+class ColdOptions(Options):
+    """Evaluate a run at a noise.
+
+    Nothing else happens.
+    """
+
+    factors: tuple[str, ...] = option(..., "Factors on the noise; can be repeated.")
+    shout: bool = option(False, "Print the answer in capitals.")
+
+
+@dataclass(frozen=True)
+class Cold(StudyResult):
+    """The metric at some factors on the noise."""
+
+    facts: Facts
+    factors: tuple[str, ...]
+    shout: bool
+    points: tuple[Summary, ...]
+
+    stem = "cold/cold"
+
+    def table(self) -> Iterator[Sequence[object]]:
+        yield ["factor", "mean"]
+        yield from ([point.level, point.mean] for point in self.points)
+
+    def sheet(self) -> Sheet:
+        metric = self.facts.measured
+        rows = tuple((str(point.level), point.format(metric)) for point in self.points)
+        return Sheet(self.facts.caption, ("factor", "mean"), rows, (1,))
+
+    @property
+    def answer(self) -> str:
+        text = f"{len(self.points)} factors were evaluated."
+        return text.upper() if self.shout else text
+
+    def options(self) -> ColdOptions:
+        return ColdOptions(factors=self.factors, shout=self.shout)
+
+    def hover(self) -> dict[str, list[str]]:
+        return {NAME: [f"factor {point.level}" for point in self.points]}
+
+    def figure(self) -> Figure:
+        figure = figures.canvas.new_figure(4.0, 3.0)
+        axes = figure.add_subplot()
+        axes.plot([float(x) for x in self.factors], [p.mean for p in self.points], gid=NAME)
+        figures.canvas.style(axes)
+        return figure
+
+
+def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: ColdOptions) -> Cold:
+    levels = tuple(map(float, options.factors))
+    sweep = evaluation.sweep(subjects[0], Axis("noise", levels))
+    points = tuple(summary(level, values) for level, values in sweep.values().items())
+    return Cold(facts_of(sweep.plan), options.factors, options.shout, points)
+
+
+STUDY = Study(
+    NAME,
+    Cold,
+    "Cold chips",
+    "Metric of cold chips",
+    "--factors 0",
+    options=ColdOptions,
+    run=_run,
+    defaults={"chips": 2},
+)
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
+    """A command line on which the study is registered, beside one other."""
+    monkeypatch.setattr("cimsim.analysis.report.sections.STUDIES", [*STUDIES, STUDY])
+    monkeypatch.setattr("cimsim.analysis.report.commands.STUDIES", [*STUDIES, STUDY])
+    made = typer.Typer()
+    add_study(STUDY, made)
+    add_study(STUDIES[0], made)
+    return made
+
+
+def call(app: typer.Typer, *words: Any) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_it_gets_everything(app: typer.Typer, trained: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    missing = report([open_run(run)])
+    assert f"cimsim cold {run} --factors 0" in missing
+    out = call(app, "cold", run, "--factors", "0", "--factors", "2", "--shout", "--age", "1h")
+    assert "2 FACTORS WERE EVALUATED." in out
+    assert "Test accuracy in %, 2 chips, 1 h after programming" in " ".join(out.split())
+    for suffix in ("json", "csv", "png", "svg"):
+        assert str(run / "cold" / f"cold.{suffix}") in out.replace("\n", "")
+        assert (run / "cold" / f"cold.{suffix}").stat().st_size > 10
+    found = STUDY.read(run)
+    assert unsealed(json.loads((run / "cold" / "cold.json").read_text()))["shout"] is True
+    *_, command = commands_of(open_run(run))
+    assert command == (f"cimsim cold {run} --factors 0 --factors 2 --shout --chips 2 --age 1h")
+    page = report([open_run(run)])
+    for text in ("Cold chips", "2 FACTORS WERE EVALUATED.", "Metric of cold chips", "factor 2.0"):
+        assert text in page
+    assert 'data-file="cold-run.csv"' in page
+    assert command in page
+    assert call(app, *command.split()[1:], "--json").count('"mean"') == len(found.points)
+
+
+def test_its_command_has_its_own_options_and_the_shared_ones(app: typer.Typer) -> None:
+    text = " ".join(call(app, "cold", "--help").split())
+    for words in (
+        "Evaluate a run at a noise.", "--factors", "--shout", "--chips", "--age", "--noise",
+        "--profile", "--samples", "--workers", "--engine", "--metric", "--trust", "--out", "--json",
+    ):  # fmt: skip
+        assert words in text
+    assert "--on" not in text.split()

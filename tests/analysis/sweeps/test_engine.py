@@ -1,0 +1,159 @@
+"""Several processes and several parts: the same numbers, and nothing lost when one dies."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from cimsim.analysis.subjects import Subject
+from cimsim.analysis.sweeps import engine
+from cimsim.analysis.sweeps.axis import parse_axis
+from cimsim.analysis.sweeps.engine import Evaluator, ProcessEngine, Task
+from cimsim.analysis.sweeps.metric import Scores
+from cimsim.analysis.sweeps.store import read_sweep, sweep_folder
+from cimsim.errors import CimsimError
+from cimsim.nn import Assignment
+from cimsim.profile import load_profile
+from cimsim.runs import RunSubject
+from cimsim.training.run import Run
+from tests.forks import forking
+from tests.subjects import sweep
+
+AXIS = parse_axis("noise=0,2,4")
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Run:
+    return Run.open(shutil.copytree(trained, tmp_path / "run"))
+
+
+@pytest.fixture
+def expected(trained: Path, tmp_path: Path) -> tuple[object, ...]:
+    alone = Run.open(shutil.copytree(trained, tmp_path / "alone"))
+    (swept,) = sweep([alone], AXIS, 2)
+    return tuple((cell.level, cell.chip, *cell.scores.values()) for cell in swept.trials)
+
+
+def test_two_workers_give_the_numbers_of_one(run: Run, expected: tuple[object, ...]) -> None:
+    seen: list[tuple[int, int]] = []
+    (swept,) = sweep(
+        [run], AXIS, 2, engine=ProcessEngine(2), progress=lambda d, t, _: seen.append((d, t))
+    )
+    assert tuple((c.level, c.chip, *c.scores.values()) for c in swept.trials) == expected
+    assert seen == [(done, 6) for done in range(7)]
+
+
+def test_workers_wait_for_the_next_sweep_also_of_another_run(
+    run: Run,
+    trained: Path,
+    tmp_path: Path,
+    expected: tuple[object, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "get_context", lambda _: forking())
+    other, workers = Run.open(shutil.copytree(trained, tmp_path / "other")), ProcessEngine(1)
+    sweep([run], parse_axis("noise=0"), 1, engine=workers)
+    (first,) = _processes(workers)
+    (swept,) = sweep([other], AXIS, 2, engine=workers)
+    assert _processes(workers) == [first]
+    assert tuple((c.level, c.chip, *c.scores.values()) for c in swept.trials) == expected
+
+
+def test_parts_add_up_whatever_their_order(run: Run, expected: tuple[object, ...]) -> None:
+    for part in (3, 1):
+        (swept,) = sweep([run], AXIS, 2, shard=(part, 3))
+    assert swept.missing == 2
+    (swept,) = sweep([run], AXIS, 2, shard=(2, 3))
+    assert swept.missing == 0
+    assert tuple((c.level, c.chip, *c.scores.values()) for c in swept.trials) == expected
+    folder = sweep_folder(run.path, "noise")
+    assert {path.name for path in folder.glob("*.jsonl")} == {
+        f"results-{part}-of-3.jsonl" for part in (1, 2, 3)
+    }
+    told: list[tuple[int, int]] = []
+    sweep([run], AXIS, 2, progress=lambda done, total, _: told.append((done, total)))
+    assert told == [(6, 6)]  # nothing was left to do
+    assert read_sweep(folder).missing == 0
+
+
+@pytest.mark.parametrize("shard", [(0, 2), (3, 2)])
+def test_a_part_that_there_is_not_is_refused(run: Run, shard: tuple[int, int]) -> None:
+    with pytest.raises(CimsimError, match="there is no part"):
+        sweep([run], AXIS, 1, shard=shard)
+
+
+def test_a_killed_worker_costs_only_what_it_was_doing(
+    run: Run, expected: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, killed = ProcessEngine._some, []
+
+    def some(
+        self: ProcessEngine, subjects: list[Subject], left: dict[int, Task], device: torch.device
+    ) -> Iterator[tuple[int, Scores]]:
+        for found in real(self, subjects, left, device):
+            yield found
+            if not killed:  # after the first cell
+                killed.append(True)
+                for child in _processes(self):
+                    os.kill(child, signal.SIGKILL)
+
+    monkeypatch.setattr(engine, "get_context", lambda _: forking())
+    monkeypatch.setattr(ProcessEngine, "_some", some)
+    (swept,) = sweep([run], AXIS, 2, engine=ProcessEngine(2))
+    assert killed
+    assert tuple((c.level, c.chip, *c.scores.values()) for c in swept.trials) == expected
+    lines = (sweep_folder(run.path, "noise") / "results.jsonl").read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 6
+
+
+def _processes(workers: ProcessEngine) -> list[int]:
+    assert workers._pool is not None
+    return list(workers._pool._processes)
+
+
+def test_workers_that_die_again_and_again_are_told(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "get_context", lambda _: forking())
+    monkeypatch.setattr(engine, "scores_at", _die)
+    with pytest.raises(CimsimError, match=r"died 3 times without a result; .* fewer --workers"):
+        sweep([run], AXIS, 1, engine=ProcessEngine(2))
+
+
+def _die(*_: object) -> Scores:
+    os._exit(9)
+
+
+def test_a_task_can_be_sent_and_looked_up() -> None:
+    pcm, other = load_profile("pcm-ibm-2020"), load_profile("mismatch")
+    tasks = [
+        Task(0, Assignment(pcm, (("a", device), ("b", None))), 1, 60.0) for device in (other, pcm)
+    ]
+    sent = pickle.loads(pickle.dumps(tasks))
+    assert sent == tasks
+    assert {tasks[1]: "found"}[sent[1]] == "found"
+    assert hash(tasks[0]) != hash(tasks[1])
+
+
+def test_an_evaluator_keeps_its_model(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    real = Run.chip_model
+
+    def counted(self: Run, *arguments: object) -> object:
+        built.append(1)
+        return real(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Run, "chip_model", counted)
+    evaluator = Evaluator([RunSubject(run)], "cpu")
+    assignments = [Assignment(profile) for profile in (run.profile, run.profile.scale_noise(2.0))]
+    scores = [evaluator.scores(Task(0, on, chip, 0.0)) for on in assignments for chip in (0, 1)]
+    assert len(built) == 2
+    assert len({tuple(each.values()) for each in scores}) > 1
+    assert evaluator.scores(Task(0, assignments[0], 0, 0.0)) == scores[0]
