@@ -119,7 +119,7 @@ def test_what_is_no_file_is_not_read(kind: str, tmp_path: Path) -> None:
 def test_what_is_too_large_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"12345")
     assert read_file(tmp_path / "x", 5) == b"12345"
-    with pytest.raises(CimsimError, match="larger than 4 bytes"):
+    with pytest.raises(CimsimError, match="larger than the limit of 4 bytes"):
         read_file(tmp_path / "x", 4)
 
 
