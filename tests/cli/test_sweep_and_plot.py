@@ -127,7 +127,7 @@ def test_a_run_that_was_trained_again_must_be_swept_again(cimsim: Command, runs:
 @pytest.mark.parametrize(
     ("args", "told"),
     [
-        (["sweep", "nowhere", "--over", "noise=1"], "no folder nowhere"),
+        (["sweep", "nowhere", "--over", "noise=1"], "no such folder: nowhere"),
         (["sweep", "runs", "--over", "noise=1"], "runs is not a run"),
         (["sweep", "runs/digital", "--over", "nois=1"], "did you mean 'noise'?"),
         (["sweep", "runs/digital", "--over", "noise=2:0:1"], "do not lead from 2 to 0"),
@@ -140,7 +140,7 @@ def test_a_run_that_was_trained_again_must_be_swept_again(cimsim: Command, runs:
         (["sweep", "runs/digital", "--over", "noise=1", "--device", "gpu"], "choose cpu, cuda"),
         (["sweep", "runs/digital", "--over", "noise=1", "--device", "meta"], "choose cpu, cuda"),
         (["plot", "runs/digital"], "never swept; run `cimsim sweep runs/digital --over"),
-        (["plot", "nowhere"], "no folder nowhere"),
+        (["plot", "nowhere"], "no such folder: nowhere"),
         (["plot", "runs/digital", "runs"], "runs is not a run"),
     ],
 )

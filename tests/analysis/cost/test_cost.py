@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 import cimsim
-from cimsim.analysis.cost import Cost, Parts, cost_of, draw_cost, read_cost, workload_of, write_cost
+from cimsim.analysis.cost import STUDY, Cost, Parts, cost_of, workload_of
+from cimsim.analysis.study import write_result
 from cimsim.array.chip import program_and_age
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer
@@ -236,7 +237,7 @@ def test_layers_in_turn_and_all_at_work() -> None:
     assert found.latency_ns == 156
     assert found.interval_ns == 150
     assert found.tops_pipelined > found.tops
-    assert (last.device, last.macs, last.counts) == ("digital", 60, None)
+    assert (last.profile, last.macs, last.counts) == ("digital", 60, None)
     assert last.energy_pJ.digital == pytest.approx(60 * 0.3)
     assert last.energy_pJ.buffer == pytest.approx(0.01 * 8 * (60 + 3 + 20 + 3))
 
@@ -264,9 +265,9 @@ def test_a_layer_that_does_not_fit() -> None:
     work = workload_of(model, torch.ones(1, 1, 5, 5))
     with pytest.raises(CimsimError, match="layer '0': a 3x3 kernel needs 9 rows"):
         cost_of(work, profile=chip())
-    with pytest.raises(CimsimError, match="wants a batch"):
+    with pytest.raises(CimsimError, match="needs a batch"):
         cost_of(model)
-    with pytest.raises(CimsimError, match="has met its inputs already"):
+    with pytest.raises(CimsimError, match="includes its inputs"):
         cost_of(work, torch.ones(1))
 
 
@@ -285,8 +286,8 @@ def small() -> Cost:
 
 def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     found = small()
-    json_path, csv_path, *_ = write_cost(tmp_path, found)
-    assert read_cost(tmp_path) == found
+    json_path, csv_path, *_ = write_result(tmp_path, found)
+    assert STUDY.read(tmp_path) == found
     facts = json.loads(json_path.read_text())
     assert facts["totals"]["energy_pJ"]["total"] == pytest.approx(found.energy_pJ.total)
     rows = list(csv.DictReader(csv_path.read_text().splitlines()))
@@ -298,29 +299,29 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_result_from_before_layers_had_copies_is_read(tmp_path: Path) -> None:
     found = small()
-    json_path, *_ = write_cost(tmp_path, found)
+    json_path, *_ = write_result(tmp_path, found)
     facts = json.loads(json_path.read_text())
     for key in ("copies", "column_lines", "cycles", "integrations"):
         del facts["layers"][0]["counts"][key]
     facts.pop("sha256", None)
     json_path.write_text(json.dumps(facts))
-    counts = read_cost(tmp_path).layers[0].counts
+    counts = STUDY.read(tmp_path).layers[0].counts
     assert counts is not None
     assert (counts.copies, counts.adc_conversions) == (1, 25)
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(CimsimError, match=r"there is none; `cimsim cost .*` makes it"):
-        read_cost(tmp_path)
+    with pytest.raises(CimsimError, match=r"there is no such result; run `cimsim cost .*`"):
+        STUDY.read(tmp_path)
     (tmp_path / "cost").mkdir()
     (tmp_path / "cost" / "cost.json").write_text('{"layers": 3}')
-    with pytest.raises(CimsimError, match="is damaged; `cimsim cost"):
-        read_cost(tmp_path)
+    with pytest.raises(CimsimError, match="is damaged; run `cimsim cost"):
+        STUDY.read(tmp_path)
 
 
 def test_a_bar_for_every_layer() -> None:
     found = small()
-    figure = draw_cost(found)
+    figure = found.figure()
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "1"]
     widths = [[bar.get_width() for bar in bars] for bars in axes.containers]

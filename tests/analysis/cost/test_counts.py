@@ -118,7 +118,7 @@ def test_slices_are_columns_of_their_own() -> None:
         nn.Linear(3, 2, bias=False), torch.ones(1, 3), *TINY, "cell.levels=2", "array.slices=2"
     )
     assert (found.blocks, found.tiles) == (2, 4)  # 4 columns on tiles of 2
-    assert found.trials == 24
+    assert found.cells == 24
     assert found.dac_conversions == 12  # every block drives its own rows
     assert found.adc_conversions == 16
     assert found.shift_adds == 12  # 4 parts of each of 2 columns on 2 tiles
@@ -130,7 +130,7 @@ def test_a_reference_column_takes_cells_but_no_conversion() -> None:
         nn.Linear(3, 2, bias=False), torch.ones(1, 3), *TINY, "array.mapping=offset-column"
     )
     assert (found.devices, found.blocks, found.tiles) == (1, 2, 4)  # 1 column and its reference
-    assert found.trials == 6 + 2 * 3  # the reference's on both blocks
+    assert found.cells == 6 + 2 * 3  # the reference's on both blocks
     assert found.adc_conversions == 8
 
 
@@ -138,7 +138,7 @@ def test_a_digital_reference_takes_additions() -> None:
     found = counted(
         nn.Linear(3, 2, bias=False), torch.ones(1, 3), *TINY, "array.mapping=single-device"
     )
-    assert found.trials == 6
+    assert found.cells == 6
     # The inputs of each tile are summed (2 rows need one addition, 1 row none) and subtracted from
     # 2 columns on each; then two tiles are joined.
     assert found.adds == 1 + 4 + 2
@@ -156,7 +156,7 @@ def test_a_convolution_with_stride_and_groups() -> None:
     assert (found.vectors, found.pulses) == (36, 1)
     assert found.macs == 36 * 6 * 2 * 9
     assert (found.row_tiles, found.blocks, found.tiles) == (2, 2, 2 * 2 * 2)
-    assert found.trials == 6 * 18 * 2
+    assert found.cells == 6 * 18 * 2
     assert found.dac_conversions == 36 * (2 * 18) * 2
     assert found.adc_conversions == 36 * 6 * 2
     assert (found.shift_adds, found.adds) == (0, 36 * 6 * (1 + 1))
