@@ -127,7 +127,7 @@ def option(
     *,
     flag: str | None = None,
     metavar: str | None = None,
-    shown: str | None = None,
+    default_text: str | None = None,
     old_flag: str | None = None,
     **limits: float,
 ) -> Any:
@@ -138,11 +138,11 @@ def option(
         help: whole sentences.
         flag: its flag, where that is not the field's name.
         metavar: placeholder of its value in the help.
-        shown: description of the default in the help.
+        default_text: description of the default in the help.
         old_flag: an older flag that is still accepted.
         limits: limits of its value, such as ``ge=1``.
     """
-    extra = {"flag": flag, "metavar": metavar, "shown": shown, "old_flag": old_flag}
+    extra = {"flag": flag, "metavar": metavar, "default_text": default_text, "old_flag": old_flag}
     given: dict[str, Any] = {"json_schema_extra": extra, **limits}
     return Field(default=default, description=help, **given)
 

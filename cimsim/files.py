@@ -118,7 +118,7 @@ def make_folder(path: Path) -> None:
             if link := next((inner for inner in below if inner.is_symlink()), None):
                 raise CimsimError(
                     f"cannot write the results of a run to {link}: it is a symbolic link; "
-                    "replace it by a folder"
+                    "replace it with a folder"
                 )
             break
         below.append(folder)

@@ -45,8 +45,8 @@ def listed(words: Iterable[str]) -> str:
     """
     words = list(words)
     more = len(words) - _MOST_WORDS
-    shown = [shortened(word) for word in words[:_MOST_WORDS]]
-    return ", ".join([*shown, f"… ({more} more)"] if more > 0 else shown) or "none"
+    short = [shortened(word) for word in words[:_MOST_WORDS]]
+    return ", ".join([*short, f"… ({more} more)"] if more > 0 else short) or "none"
 
 
 def split_unit(key: str) -> tuple[str, str | None]:
@@ -80,11 +80,11 @@ def unknown(what: str, word: str, known: Iterable[str]) -> str:
     """
     known = list(known)
     near = nearest(word, known)
-    shown = shortened(word)
+    short = shortened(word)
     if near is None:
-        return f"unknown {what} '{shown}'; available: {listed(known)}"
+        return f"unknown {what} '{short}'; available: {listed(known)}"
     stem, unit = split_unit(near)
     near = shortened(near)
     if unit and stem and word.rpartition("_")[0] == stem:
-        return f"unknown {what} '{shown}'; did you mean '{near}', with the number in {unit}?"
-    return f"unknown {what} '{shown}'; did you mean '{near}'?"
+        return f"unknown {what} '{short}'; did you mean '{near}', with the number in {unit}?"
+    return f"unknown {what} '{short}'; did you mean '{near}'?"

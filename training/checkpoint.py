@@ -120,13 +120,13 @@ class _Hashed:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.digest = hashlib.sha256()
-        self.fault: OSError | None = None
+        self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
         try:
             self._file.write(data)
         except OSError as error:
-            self.fault = error
+            self.error = error
             raise
         self.digest.update(data)
         return len(data)
@@ -141,8 +141,8 @@ def _save_hashed(content: Any, file: IO[bytes]) -> None:
     try:
         torch.save(content, hashed)  # type: ignore[arg-type]  # it only writes and flushes
     except RuntimeError:
-        if hashed.fault is not None:
-            raise hashed.fault from None
+        if hashed.error is not None:
+            raise hashed.error from None
         raise
     file.seek(-len(_NO_COMMENT), os.SEEK_END)
     file.write(_comment(hashed.digest.hexdigest()))
@@ -226,8 +226,8 @@ def _check_kinds(content: Any) -> None:
     try:
         _Content.model_validate(content)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+        issue = error.errors(include_url=False, include_input=False)[0]
+        raise ValueError(f"{'.'.join(map(str, issue['loc']))}: {issue['msg']}") from None
 
 
 def _folder_of_parts(path: Path, checkpoint: Checkpoint) -> Path:

@@ -77,7 +77,7 @@ class TrainConfig(BaseModel):
     )
     layer: tuple[str, ...] = Field(
         default=(),
-        description="Settings of some layers, such as 'fc2:digital', 'conv*:adc.bits=8,rule=C' or "
+        description="Settings of some layers, such as 'fc2:digital', 'conv*:adc.bits=8' or "
         "'*.mlp.*:profile=reram-cmo-2025'; later settings take precedence.",
     )
     epochs: int = Field(default=10, ge=1, description="Passes over the training data.")
@@ -87,8 +87,8 @@ class TrainConfig(BaseModel):
     )
     parallel: Parallel = Field(
         default="replicate",
-        description="Content of each of several processes: the whole model (replicate), or a shard "
-        "of every parameter (shard, FSDP2).",
+        description="Distributed training: each process holds the whole model (replicate) or a "
+        "shard of every parameter (shard, FSDP2).",
     )
     precision: Precision = Field(
         default="float32", description="Precision of products in training: float32 or bfloat16."

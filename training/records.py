@@ -104,10 +104,10 @@ def _read(kind: type[_Kind], path: Path, content: bytes, line: int | None = None
     try:
         return kind.model_validate_json(content).model_dump(exclude_unset=True)
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"]))
+        issue = error.errors(include_url=False)[0]
+        where = ".".join(map(str, issue["loc"]))
         place = f"{path}" if line is None else f"{path}:{line}"
-        reason = f"{where}: {fault['msg']}" if where else fault["msg"]
+        reason = f"{where}: {issue['msg']}" if where else issue["msg"]
         raise CimsimError(
             f"{place} cannot be read ({reason}); restore it from a copy, or train the run again"
         ) from None

@@ -233,11 +233,11 @@ def _take_weights(model: nn.Module, path: Path) -> None:
     refuse_not_finite(state, not_finite(own), f"cannot start from {path / MODEL}")
     try:
         missing = _load_state(model, state, strict=False)
-        fault = f"it has no tensor '{missing[0]}'" if missing else ""
+        reason = f"it has no tensor '{missing[0]}'" if missing else ""
     except RuntimeError as error:
-        fault = str(error).splitlines()[-1].strip()
-    if fault:
-        raise CimsimError(f"cannot start from {path}, a run of another model: {fault}")
+        reason = str(error).splitlines()[-1].strip()
+    if reason:
+        raise CimsimError(f"cannot start from {path}, a run of another model: {reason}")
 
 
 def training_samples(config: TrainConfig, data: DataSet) -> tuple[Tensor, Tensor]:

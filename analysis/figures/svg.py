@@ -69,14 +69,14 @@ def themed_svg(text: str, prefix: str, label: str) -> str:
     """Return the SVG file ``text`` as an element for a page, with nothing but drawing.
 
     Raises:
-        CimsimError: if it is no SVG.
+        CimsimError: if it is not an SVG.
     """
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise CimsimError(f"is no SVG: {error}") from None
+        raise CimsimError(f"is not an SVG: {error}") from None
     if root.tag != f"{_SVG}svg":
-        raise CimsimError("is no SVG")
+        raise CimsimError("is not an SVG")
     box = root.get("viewBox", "0 0 576 432")
     width = _width(box)
     # Images of values have text whose color was chosen for them.
@@ -84,7 +84,7 @@ def themed_svg(text: str, prefix: str, label: str) -> str:
     try:
         _clean(root, prefix, themed, patch=False)
     except RecursionError:
-        raise CimsimError("is no SVG that can be shown: it is nested too deeply") from None
+        raise CimsimError("is an SVG that cannot be shown: it is nested too deeply") from None
     root.attrib.clear()
     root.attrib.update({"viewBox": box, "role": "img", "aria-label": label})
     root.set("style", f"max-width: {1.25 * width:.0f}px")
@@ -104,7 +104,7 @@ def _width(box: str) -> float:
     except ValueError:
         width = height = math.nan
     if not (0 < width < math.inf and 0 < height < math.inf):
-        raise CimsimError(f"is no SVG that can be shown: its viewBox is '{shortened(box)}'")
+        raise CimsimError(f"is an SVG that cannot be shown: its viewBox is '{shortened(box)}'")
     return width
 
 

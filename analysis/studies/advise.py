@@ -74,7 +74,7 @@ class AdviseOptions(Options):
         None,
         "Another profile that layers may be assigned to: a name or a file.",
         metavar="PROFILE",
-        shown="none",
+        default_text="none",
     )
     by: str = option(
         "macs",
@@ -112,7 +112,7 @@ class Advice(StudyResult):
     stem = "advice/advice"
 
     @property
-    def found(self) -> bool:
+    def reached(self) -> bool:
         """Whether an assignment with an analog layer meets the request on the chips it was chosen
         on."""
         return self.chosen.mean <= self.request.within
@@ -120,7 +120,7 @@ class Advice(StudyResult):
     @property
     def holds(self) -> bool:
         """Whether the other chips confirm it."""
-        return self.found and self.verified.mean <= self.request.within
+        return self.reached and self.verified.mean <= self.request.within
 
     @property
     def layer_options(self) -> list[str]:
@@ -136,7 +136,7 @@ class Advice(StudyResult):
             metric.difference_with_unit(lost.format(metric))
             for lost in (self.chosen, self.verified)
         )
-        if not self.found:
+        if not self.reached:
             return (
                 "NOT REACHED: of all assignments that were tried and leave a layer analog, none is "
                 f"within {target} of digital; the nearest loses {chosen} on the chips it was "
@@ -169,7 +169,7 @@ class Advice(StudyResult):
 
     def derived(self) -> dict[str, Any]:
         """See :class:`Result`."""
-        return {"found": self.found, "holds": self.holds}
+        return {"found": self.reached, "holds": self.holds}
 
     def table(self) -> Iterator[Sequence[object]]:
         """Yield one row for each assignment, the heading first."""
@@ -275,7 +275,7 @@ def advise(
     if bits < 0:
         raise CimsimError(f"the number of added bits must be 0 or more, not {bits}")
     if by not in ("macs", "parameters"):
-        raise CimsimError(f"--by is macs or parameters, not '{by}'")
+        raise CimsimError(f"--by must be macs or parameters, not '{by}'")
     other = (
         None
         if better is None
@@ -311,7 +311,7 @@ def advise(
 def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: AdviseOptions) -> Advice:
     (subject,) = subjects
     if options.by not in ("macs", "parameters"):
-        raise CimsimError(f"--by is macs or parameters, not '{options.by}'")
+        raise CimsimError(f"--by must be macs or parameters, not '{options.by}'")
     if options.better is not None:
         cimsim.profile.load_profile(options.better)  # refuse it before anything is evaluated
     measured = sensitivity(subject, evaluation)

@@ -54,19 +54,19 @@ ALONE, REST = "this one alone", "all but this one"
 class BudgetOptions(Options):
     """Measure the effect of each non-ideality of a profile on a run.
 
-    By default the run is evaluated with each non-ideality alone, and with all but each. With
-    --waterfall they are switched on one after another, with --shapley the loss is divided among
-    them. All variants are evaluated on the same chips, and converters that change are calibrated
+    By default the run is evaluated with each non-ideality alone, and with all others. With
+    --waterfall they are enabled one after another; with --shapley the loss is divided among them.
+    All variants are evaluated on the same chips, and converters that change are calibrated
     again. Results are written to RUN/budget/. Finished trials are kept: run the same command again
     to resume, and with more chips to add to them.
     """
 
-    waterfall: bool = option(False, "Switch them on one after another, in physical order.")
+    waterfall: bool = option(False, "Enable them one after another, in physical order.")
     shapley: bool = option(False, "Divide the whole loss among them, independent of the order.")
     orders: int | None = option(
         None,
         "Number of orders to draw for --shapley; must be even.",
-        shown="all subsets if affordable",
+        default_text="all subsets if affordable",
     )
 
 
@@ -247,7 +247,10 @@ def _run(
     subjects: Sequence[Subject], evaluation: Evaluation, options: BudgetOptions
 ) -> StudyResult:
     if options.waterfall and options.shapley:
-        raise CimsimError("--waterfall and --shapley are two commands, which share their trials")
+        raise CimsimError(
+            "--waterfall and --shapley cannot be combined; run the command once with each (they "
+            "share their trials)"
+        )
     if options.orders is not None and not options.shapley:
         raise CimsimError("--orders applies to --shapley only; add it")
     if options.waterfall:

@@ -66,7 +66,7 @@ class ExploreOptions(Options):
         (),
         "Profile to choose from: a name or a file; can be repeated.",
         metavar="PROFILE",
-        shown="each run's own",
+        default_text="each run's own",
         old_flag="--on",
     )
     budget: int = option(40, "Maximum number of designs to evaluate.", ge=2)

@@ -57,7 +57,7 @@ class MapOptions(Options):
         None,
         "Contour levels, such as 90,92.",
         metavar="M,M,…",
-        shown="1 and 5 points below digital, or 1.1 and 2 times it",
+        default_text="1 and 5 points below digital, or 1.1 and 2 times it",
     )
 
 

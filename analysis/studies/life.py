@@ -203,8 +203,8 @@ def life(
         )
     if not (0 < from_s < to_s and points >= 2):
         raise CimsimError(
-            "a life needs at least 2 ages, from one above 0 to a later one, such as --from 1s "
-            "--to 10y --points 10"
+            "a study of the life of chips needs at least 2 ages, from one above 0 to a later one, "
+            "such as --from 1s --to 10y --points 10"
         )
     low, high = math.log(from_s), math.log(to_s)
     steps = [low + (high - low) * step / (points - 1) for step in range(1, points - 1)]

@@ -41,7 +41,7 @@ _OLD_NAMES = {
 
 
 class SensitivityOptions(Options):
-    """Measure the effect of each layer of a run: alone on the chip, and all layers but it.
+    """Measure the effect of each layer of a run: only that layer on the chip, and all other layers.
 
     Also measures each layer's signal-to-noise ratio and the values that its converters clip. All
     assignments are evaluated on the same chips. Results are written to RUN/sensitivity/. Finished

@@ -63,14 +63,14 @@ class ToleranceOptions(Options):
         "First level of the range.",
         flag="--from",
         metavar="LEVEL",
-        shown="0 for noise, 1s, 2 bits",
+        default_text="0 for noise, 1s, 2 bits",
     )
     stop: str | None = option(
         None,
         "Last level of the range.",
         flag="--to",
         metavar="LEVEL",
-        shown="4 for noise, 10y, 10 bits",
+        default_text="4 for noise, 10y, 10 bits",
     )
 
 

@@ -217,12 +217,10 @@ def _range(levels: str, read: Callable[[str], Level]) -> list[Level]:
     if step == 0:
         raise CimsimError("the step of a range must not be 0")
     if (stop - start) * step < 0:
-        raise CimsimError(f"steps of {words[2]} do not lead from {words[0]} to {words[1]}")
+        raise CimsimError(f"the step {words[2]} leads away from {words[1]}; change its sign")
     steps = (stop - start) / step
     if steps >= MAX_LEVELS:
-        raise CimsimError(
-            f"the range holds more than {MAX_LEVELS} levels; a larger step makes fewer"
-        )
+        raise CimsimError(f"the range has more than {MAX_LEVELS} levels; use a larger step")
     # Twelve digits drop the rounding errors of the sum, so that 0:1:0.1 holds 0.3 and ends with 1.
     values = [float(f"{start + i * step:.12g}") for i in range(math.floor(steps + 1e-9) + 1)]
     whole = all(isinstance(number, int) for number in numbers)

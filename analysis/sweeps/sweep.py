@@ -86,7 +86,7 @@ def sweep(
         evaluation.progress(done, len(tasks), "finished before")
         engine, device = evaluation.engine or LocalEngine(), torch.device(evaluation.device)
         for number, scores in engine.scores(subjects, [task for _, task in missing], device):
-            if done == done_before:  # nothing can refuse the sweep any more
+            if done == done_before:  # nothing can refuse the sweep any longer
                 for store in stores:
                     store.start()
             (basis, level, chip), task = missing[number]

@@ -22,21 +22,27 @@ if TYPE_CHECKING:
     from cimsim.training.progress import Progress
 
 
-@options_of(TrainConfig, flags={"overrides": "--set"}, without=("method", "recipe", "seed"))
+@options_of(
+    TrainConfig,
+    flags={"overrides": "--set"},
+    without=("method", "recipe", "seed"),
+    defaults={"device": "auto"},
+)
 def compare(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of all runs and results.")],
     methods: Annotated[
         str,
         typer.Option(
             metavar="A,B,…",
-            help="Methods and recipes; A+key=value changes settings, such as noise-aware+rule=C.",
+            help="Methods and recipes; A+key=value changes settings, such as "
+            "noise-aware+rule=output-ste.",
         ),
     ] = "",
     arms: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.yaml",
-            help="File with further ways to train: a name and its settings each.",
+            help="File with further arms of the comparison: names and their settings.",
         ),
     ] = None,
     over: Annotated[
@@ -49,7 +55,9 @@ def compare(
     ] = "0s",
     on: Annotated[
         str | None,
-        typer.Option(metavar="PROFILE", help="Profile to evaluate on.", show_default="--profile"),
+        typer.Option(
+            metavar="PROFILE", help="Profile to evaluate on.", show_default="that of --profile"
+        ),
     ] = None,
     metric: Annotated[
         str | None,
@@ -63,8 +71,8 @@ def compare(
         bool,
         typer.Option(
             "--trust",
-            help="Import the models that --arms or a teacher's run names, if those are functions "
-            "of somebody's own. Their code runs.",
+            help="Import models that --arms or a teacher's run names if they are functions from "
+            "outside cimsim. This runs their code.",
         ),
     ] = False,
     **settings: object,

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from cimsim.runs import RunSubject
 
 METRIC_HELP = "Metric to show: accuracy, perplexity, bits (per character) or loss."
-TRUST_HELP = (
-    "Import the model that a run names, if that is a function of somebody's own. Its code runs."
-)
+TRUST_HELP = "Import the run's model if it is a function from outside cimsim. This runs its code."
 RunFolder: TypeAlias = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 RunFolders: TypeAlias = Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]
 DataDir: TypeAlias = Annotated[
@@ -47,21 +45,21 @@ class EvaluationOptions(BaseModel):
         None,
         "Profile to evaluate on: a name or a file.",
         metavar="PROFILE",
-        shown="each run's own",
+        default_text="each run's own",
         old_flag="--on",
     )
-    samples: int | None = option(None, "Number of test samples to use.", ge=1, shown="all")
-    metric: str | None = option(None, METRIC_HELP, shown="accuracy, perplexity for text")
+    samples: int | None = option(None, "Number of test samples to use.", ge=1, default_text="all")
+    metric: str | None = option(None, METRIC_HELP, default_text="accuracy, perplexity for text")
     device: str = option("auto", "Torch device to compute on.", metavar="cpu|cuda|auto")
     workers: int = option(1, "Number of processes; it does not change results.", ge=1)
     engine: str = option(
         "local", "Where to evaluate: on this machine or a Ray cluster.", metavar="local|ray"
     )
     address: str | None = option(
-        None, "Address of the Ray cluster, such as auto.", shown="this machine alone"
+        None, "Address of the Ray cluster, such as auto.", default_text="this machine alone"
     )
     data_dir: Path | None = option(
-        None, "Folder of the data.", metavar="DIR", shown="as in training"
+        None, "Folder of the data.", metavar="DIR", default_text="as in training"
     )
     download: bool = option(False, "Download data that is missing.")
     trust: bool = option(False, TRUST_HELP)
@@ -103,11 +101,11 @@ def _engine(options: EvaluationOptions) -> Engine:
     from cimsim.analysis.sweeps.engine import LocalEngine, ProcessEngine
 
     if options.engine not in ("local", "ray"):
-        raise CimsimError(f"--engine is local or ray, not '{options.engine}'")
+        raise CimsimError(f"--engine must be local or ray, not '{options.engine}'")
     if options.engine == "ray":
         from cimsim.analysis.sweeps.ray_engine import RayEngine
 
         return RayEngine(options.address)
     if options.address is not None:
-        raise CimsimError("--address is the address of a Ray cluster; add --engine ray")
+        raise CimsimError("--address applies to --engine ray only; add it")
     return LocalEngine() if options.workers == 1 else ProcessEngine(options.workers)

@@ -25,18 +25,20 @@ def options_of(
     config: type[BaseModel],
     flags: Mapping[str, str] | None = None,
     without: Sequence[str] = (),
+    defaults: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Give a command one option per field of ``config``; they arrive in its ``**settings``.
 
     An option that the user does not give arrives as ``None`` (or an empty list), so that the
     configuration decides on defaults. Help texts are the fields' descriptions. ``flags`` renames
-    options whose flag is not the field's name; fields in ``without`` get none.
+    options whose flag is not the field's name; fields in ``without`` get none; ``defaults`` are
+    those to print in the help, where they differ from the configuration's.
     """
 
     def decorate(command: Callable[..., Result]) -> Callable[..., Result]:
         own = inspect.signature(command, eval_str=True)
         fixed = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        added = parameters_of(config, flags, without)
+        added = parameters_of(config, flags, without, defaults=defaults)
         return with_parameters(command, [*fixed, *added])
 
     return decorate
@@ -62,10 +64,10 @@ def parameters_of(
 
     Args:
         config: the configuration.
-        flags: flags of fields that are not called like them.
+        flags: flags of options whose flag is not the field's name.
         without: fields that get no option.
-        required: whether typer refuses a command without a required option.
-        defaults: defaults to show in the help, where they differ from the configuration's.
+        required: whether a command without a required option ends in an error of typer.
+        defaults: defaults to print in the help, where they differ from the configuration's.
     """
     for name, field in config.model_fields.items():
         if name in without:
@@ -73,12 +75,18 @@ def parameters_of(
         extra = _extra(field)
         flag = (flags or {}).get(name) or extra.get("flag") or "--" + name.replace("_", "-")
         empty: Any = [] if _is_list(field) else None
+        kind = list[str] if _is_list(field) else _plain(field.annotation) | None
+        details: dict[str, Any] = {**_limits(field), "metavar": extra.get("metavar")}
+        default = (defaults or {}).get(name, field.default)
         if required and field.is_required():
             empty = inspect.Parameter.empty
-        kind = list[str] if _is_list(field) else _plain(field.annotation) | None
-        shown = _shown(field, extra, (defaults or {}).get(name))
-        details: dict[str, Any] = {**_limits(field), "metavar": extra.get("metavar")}
-        option = typer.Option(flag, help=field.description, show_default=shown, **details)
+        elif text := extra.get("default_text"):
+            details["show_default"] = text
+        elif default in (None, (), False, PydanticUndefined):
+            details["show_default"] = False
+        else:
+            empty, details["callback"] = default, _if_given
+        option = typer.Option(flag, help=field.description, **details)
         yield _parameter(name, empty, Annotated[kind, option])
         if old := extra.get("old_flag"):
             hidden = typer.Option(old, hidden=True)
@@ -86,10 +94,10 @@ def parameters_of(
 
 
 def configured(config: type[Config], given: Mapping[str, Any], **defaults: Any) -> Config:
-    """Make a configuration from the options of a command; others than its own are ignored.
+    """Make a configuration from the options of a command; other options are ignored.
 
     Raises:
-        CimsimError: if a value is refused.
+        CimsimError: if a value is invalid.
     """
     values: dict[str, Any] = dict(defaults)
     for name in config.model_fields:
@@ -116,11 +124,10 @@ def _extra(field: FieldInfo) -> dict[str, Any]:
     return dict(extra) if isinstance(extra, dict) else {}
 
 
-def _shown(field: FieldInfo, extra: Mapping[str, Any], default: Any) -> str | bool:
-    if text := extra.get("shown"):
-        return str(text)
-    default = field.default if default is None else default
-    return False if default in (None, (), False, PydanticUndefined) else str(default)
+def _if_given(context: typer.Context, parameter: typer.CallbackParam, value: Any) -> Any:
+    """Return None for a default, which is in the help only: the configuration sets it."""
+    source = context.get_parameter_source(parameter.name or "")
+    return None if source is not None and source.name == "DEFAULT" else value
 
 
 def _limits(field: FieldInfo) -> dict[str, float]:

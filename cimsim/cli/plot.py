@@ -35,7 +35,7 @@ def plot(
         ),
     ] = None,
 ) -> None:
-    """Draw accuracy (of text, perplexity) over a swept axis: mean, 95 % band, worst chip.
+    """Draw accuracy (perplexity for text) over a swept axis: mean, 95 % band, worst chip.
 
     Writes a PNG and an SVG file and prints their names.
     """

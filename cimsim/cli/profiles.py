@@ -66,7 +66,7 @@ def show(
 
 @app.command()
 def validate(files: Annotated[list[Path], typer.Argument(help="Profile files.")]) -> None:
-    """Check profile files and print every error as file:line:column: message."""
+    """Check profile files and print every issue as file:line:column: message."""
     from cimsim.profile import validate_file
     from cimsim.profile.issues import issue_lines
 

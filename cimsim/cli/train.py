@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cimsim.training.run import Run
 
 
-@options_of(TrainConfig, flags={"overrides": "--set"})
+@options_of(TrainConfig, flags={"overrides": "--set"}, defaults={"device": "auto"})
 def train(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder of the run, which must not exist.")
@@ -43,8 +43,8 @@ def train(
         bool,
         typer.Option(
             "--trust",
-            help="Import the model that a run to resume, or a teacher's, names, if that is a "
-            "function of somebody's own. Its code runs.",
+            help="Import the model of the run to resume, or of a teacher's run, if it is a "
+            "function from outside cimsim. This runs its code.",
         ),
     ] = False,
     **settings: object,
@@ -79,8 +79,8 @@ def _config(given: dict[str, object], resumed: Path | None, trust: bool) -> Trai
     """Return the given settings on top of those of the run to resume, if there is one.
 
     Raises:
-        CimsimError: if a setting is invalid, or the run names a model of somebody's own that the
-            user neither named nor trusts.
+        CimsimError: if a setting is invalid, or the run names a function from outside cimsim that
+            the user neither named nor trusts.
     """
     from cimsim.training.device import working_device
     from cimsim.training.models import require_trust

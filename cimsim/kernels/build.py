@@ -164,7 +164,7 @@ def find_compiler() -> tuple[str, ...]:
 def forget() -> None:
     """Remove cached builds and recorded failures, so that the next :func:`load` builds again."""
     for folder in cache.folders():
-        if cache.fault_of(folder) is None:
+        if cache.problem_of(folder) is None:
             cache.forget(folder)
 
 
@@ -179,11 +179,11 @@ def _library(command: tuple[str, ...], signatures: Mapping[str, object]) -> Path
     cached = _cached(folders, key, limit_s)
     if cached is not None:
         return cached
-    faults = []
+    problems = []
     for folder in folders:
-        fault = cache.fault_for_writing(folder)
-        if fault is not None:
-            faults.append(f"{folder}: {fault}")
+        problem = cache.problem_for_writing(folder)
+        if problem is not None:
+            problems.append(f"{folder}: {problem}")
             continue
         with cache.only_one(folder, key, limit_s + _TRIAL_S) as alone:
             cached = _cached(folders, key, limit_s)  # another process has built it meanwhile
@@ -196,7 +196,7 @@ def _library(command: tuple[str, ...], signatures: Mapping[str, object]) -> Path
             except (_LastingError, OSError) as error:
                 cache.remember_failure(folder, key, str(error), limit_s)
                 raise
-    raise _BuildError(f"there is no folder to keep them in ({'; '.join(faults)})")
+    raise _BuildError(f"there is no folder to keep them in ({'; '.join(problems)})")
 
 
 def _cached(folders: Sequence[Path], key: str, limit_s: float) -> Path | None:
@@ -245,20 +245,20 @@ def _built(
                 raise _LastingError(f"the compiler was ended by {_named(-code)}")
             if code > 0:
                 reason = _first_error(output) or f"the compiler ended with code {code}"
-                if cache.fault_for_writing(folder) is not None:
+                if cache.problem_for_writing(folder) is not None:
                     raise _BuildError(reason)
                 continue
             if not made.is_file():
                 reason = "the compiler ended well but wrote no library"
                 continue
-            fault = _fault_of(made, names, scratch)
-            if fault is None:
+            problem = _problem_of(made, names, scratch)
+            if problem is None:
                 return cache.keep(folder, key, made)
-            reason = f"the library that it made cannot be used ({fault})"
+            reason = f"the library that it made cannot be used ({problem})"
     raise _LastingError(reason)
 
 
-def _fault_of(library: Path, names: Sequence[str], scratch: Path) -> str | None:
+def _problem_of(library: Path, names: Sequence[str], scratch: Path) -> str | None:
     """Why a separate process cannot use the library; None if it can, or if none can be started."""
     if not sys.executable or getattr(sys, "frozen", False):
         return None

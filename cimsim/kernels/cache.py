@@ -56,16 +56,16 @@ def _is_ours_to_make(folder: Path) -> bool:
     return True
 
 
-def fault_of(folder: Path) -> str | None:
+def problem_of(folder: Path) -> str | None:
     """Why libraries in ``folder`` must not be loaded; None if all is well."""
     try:
         status = folder.lstat()
         if not stat.S_ISDIR(status.st_mode):
             return "is not a folder"
         for place in (folder, *folder.resolve().parents):
-            fault = _fault_of_access(place.stat())
-            if fault is not None:
-                return fault if place == folder else f"{place} {fault}"
+            problem = _problem_of_access(place.stat())
+            if problem is not None:
+                return problem if place == folder else f"{place} {problem}"
         if os.statvfs(folder).f_flag & os.ST_NOEXEC:
             return "lies on a file system without programs (noexec)"
     except OSError as error:
@@ -73,7 +73,7 @@ def fault_of(folder: Path) -> str | None:
     return None
 
 
-def _fault_of_access(status: os.stat_result) -> str | None:
+def _problem_of_access(status: os.stat_result) -> str | None:
     """Who else could replace files in a folder, by its status."""
     if status.st_uid not in (0, os.geteuid()):
         return "belongs to another user"
@@ -95,25 +95,25 @@ def _is_private_group(group: int) -> bool:
     return entry.gr_name == user.pw_name and not set(entry.gr_mem) - {user.pw_name}
 
 
-def fault_for_writing(folder: Path) -> str | None:
+def problem_for_writing(folder: Path) -> str | None:
     """Make ``folder`` if it is missing; why nothing can be built there, None if all is well."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-        fault = fault_of(folder)
-        if fault is None:
+        problem = problem_of(folder)
+        if problem is None:
             with tempfile.TemporaryFile(dir=folder) as file:
                 file.write(bytes(_ROOM_BYTES))
                 file.flush()
-        return fault
+        return problem
     except OSError as error:
         return error.strerror or str(error)
 
 
 def find(folder: Path, key: str) -> Path | None:
     """The whole library for ``key`` in ``folder``; damaged ones are removed."""
-    if fault_of(folder) is not None:
+    if problem_of(folder) is not None:
         return None
     for path in sorted(folder.glob(f"kernels-{key}-*.so")):
         try:
@@ -177,7 +177,7 @@ def remember_failure(folder: Path, key: str, reason: str, limit_s: float) -> Non
 
 def failure(folder: Path, key: str, limit_s: float) -> str | None:
     """Why the library for ``key`` could not be built during the last day with the same limit."""
-    if fault_of(folder) is not None:
+    if problem_of(folder) is not None:
         return None
     try:
         record = json.loads(_content(folder / f"kernels-{key}.failed"))

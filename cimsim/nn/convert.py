@@ -135,7 +135,7 @@ def convert(
             f"{type(layers).__name__}"
         )
     special = dict(layers or {})
-    _rehearse(model, lambda copy: _convert(copy, common, only, patterns, special, number))
+    _try_on_copy(model, lambda copy: _convert(copy, common, only, patterns, special, number))
     result = model if inplace else _copied(model)
     _convert(result, common, only, patterns, special, number)
     return result
@@ -156,7 +156,7 @@ def to_digital(model: Model, *, inplace: bool = False) -> Model:
     Linear(in_features=8, out_features=4, bias=True)
     """
     require_module(model)
-    _rehearse(model, _to_digital)
+    _try_on_copy(model, _to_digital)
     result = model if inplace else _copied(model)
     _to_digital(result)
     return result
@@ -230,22 +230,28 @@ def _copied(model: Model) -> Model:
         ) from error
 
 
-def _rehearse(model: nn.Module, change: Callable[[nn.Module], None]) -> None:
-    """Apply ``change`` to a copy without numbers, so that errors occur before the model changes.
+def _try_on_copy(model: nn.Module, change: Callable[[nn.Module], None]) -> None:
+    """Apply ``change`` to a copy on the meta device, so that errors occur before the model changes.
 
-    A model that cannot be copied, or whose weights cannot be computed without numbers, is not
-    rehearsed.
+    A model that cannot be copied, or whose weights cannot be computed there, is not tried.
     """
     try:
         skeleton = _skeleton(model)
     except Exception as error:  # of any object in the model
-        logger.info("not rehearsed, because this model cannot be copied: %s", error)
+        logger.info(
+            "the conversion was not tried on a copy first, because this model cannot be copied: %s",
+            error,
+        )
         return
     try:
         with _quiet():
             change(skeleton)
     except (RuntimeError, NotImplementedError) as error:
-        logger.info("not rehearsed, because a weight cannot be computed without numbers: %s", error)
+        logger.info(
+            "the conversion was not tried on a copy first, because a weight cannot be computed on "
+            "the meta device: %s",
+            error,
+        )
 
 
 def _skeleton(model: nn.Module) -> nn.Module:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 from pydantic_core import InitErrorDetails
 
-from cimsim.profile.base import fault
+from cimsim.profile.base import issue
 from cimsim.profile.cycles import WrittenEffect
 from cimsim.profile.effect import SpreadEffect
 from cimsim.profile.fields import Celsius, NonNegative
@@ -44,11 +44,11 @@ class AgingEffect(SpreadEffect, WrittenEffect):
     )
 
     @classmethod
-    def _faults_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-        yield from super()._faults_of_raw(data)
+    def _issues_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        yield from super()._issues_of_raw(data)
         if data.get("storage_C") is not None and not cls._feels_storage(data):
             message = "has no effect while nothing depends on temperature; set 'activation_eV' too"
-            yield fault("no_effect", message, ("storage_C",), data["storage_C"])
+            yield issue("no_effect", message, ("storage_C",), data["storage_C"])
 
     @classmethod
     def _feels_storage(cls, data: Mapping[str, Any]) -> bool:

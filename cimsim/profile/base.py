@@ -34,13 +34,13 @@ class Section(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _report_every_fault(
+    def _report_every_issue(
         cls: type[_Section], data: Any, handler: ModelWrapValidatorHandler[_Section]
     ) -> _Section:
         # A pydantic "after" validator would be skipped as soon as one value is wrong.
         if not isinstance(data, Mapping):
             return handler(data)
-        errors = list(cls._faults_of_raw(data))
+        errors = list(cls._issues_of_raw(data))
         try:
             section = handler(data)
         except ValidationError as failure:
@@ -50,7 +50,7 @@ class Section(BaseModel):
         return section
 
     @classmethod
-    def _faults_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+    def _issues_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
         """Yield issues of the raw mapping, before any value is validated."""
         return iter(())
 
@@ -76,7 +76,7 @@ class Section(BaseModel):
                 kind, message = "unknown_key", f"unknown key '{shortened(key)}'"
                 if key in guessed:
                     message = unknown("key", key, cls.known_keys())
-            yield fault(kind, message, loc, detail["input"], detail.get("ctx"))
+            yield issue(kind, message, loc, detail["input"], detail.get("ctx"))
 
 
 class Curve(Section):
@@ -130,7 +130,7 @@ class Sourced(Section):
         return {name: text for name, text in kept.items() if text} | {field: BY_HAND}
 
     @classmethod
-    def _faults_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+    def _issues_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
         source = data.get("source")
         named = source if isinstance(source, Mapping) else ()
         missing = [
@@ -141,16 +141,16 @@ class Sourced(Section):
         if isinstance(source, Mapping):
             strange = [name for name in source if name not in cls.model_fields]
             for name in strange[:_MOST_GUESSES]:
-                yield fault("unknown_key", unknown("key", name, cls.numbers()), ("source", name))
+                yield issue("unknown_key", unknown("key", name, cls.numbers()), ("source", name))
             misspelled = {nearest(name, cls.numbers()) for name in strange[:_MOST_GUESSES]}
             for name in missing:
                 if name not in misspelled:
-                    yield fault("no_source", _no_source([name]), (name,))
+                    yield issue("no_source", _no_source([name]), (name,))
         elif missing and source is None:
-            yield fault("no_source", _no_source(missing), ())
+            yield issue("no_source", _no_source(missing), ())
 
 
-def fault(
+def issue(
     kind: str,
     message: str,
     loc: tuple[int | str, ...],

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails
 
-from cimsim.profile.base import Sourced, fault
+from cimsim.profile.base import Sourced, issue
 from cimsim.profile.effect import Effect
 from cimsim.profile.fields import (
     AdcBits,
@@ -269,10 +269,10 @@ class ReadoutTemperature(Effect):
         return True
 
     @classmethod
-    def _faults_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-        yield from super()._faults_of_raw(data)
+    def _issues_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        yield from super()._issues_of_raw(data)
         if not {"gain_per_K", "offset_of_range_per_K"} & set(data):
-            yield fault(
+            yield issue(
                 "missing_key",
                 "this effect has no temperature coefficient; set 'gain_per_K' or "
                 "'offset_of_range_per_K'",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic_core import InitErrorDetails
 
-from cimsim.profile.base import fault
+from cimsim.profile.base import issue
 from cimsim.profile.cycles import SHARE, WrittenEffect
 from cimsim.profile.fields import Fraction, NonNegative, Positive
 
@@ -69,10 +69,10 @@ class TileVariation(PlacedVariation):
     )
 
     @classmethod
-    def _faults_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
-        yield from super()._faults_of_raw(data)
+    def _issues_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        yield from super()._issues_of_raw(data)
         if not {"sigma_gain", "sigma_offset_of_g_max"} & set(data):
-            yield fault(
+            yield issue(
                 "missing_key",
                 "this effect has no spread; set 'sigma_gain' or 'sigma_offset_of_g_max'",
                 (),

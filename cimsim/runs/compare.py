@@ -121,12 +121,12 @@ def read_arms(path: Path, trust: bool = False, model: str | None = None) -> list
 
     Args:
         path: the file.
-        trust: accept models that are functions of somebody's own; their code runs.
+        trust: import models that are functions from outside cimsim; this runs their code.
         model: a model that is accepted because the caller has named it.
 
     Raises:
         CimsimError: if the file cannot be read, is something else, or names another model of
-            somebody's own without ``trust``.
+            outside cimsim without ``trust``.
     """
     read = read_yaml(path, read_file(path))
     if not isinstance(read, dict) or not all(isinstance(v, dict) for v in read.values()):

@@ -196,7 +196,7 @@ def open_run(
 
     Args:
         path: the folder.
-        trust: import the model that the run names, if that is a function of somebody's own.
+        trust: import the model that the run names, if it is a function from outside cimsim.
         data_dir: folder of its data; by default the one used in training.
         download: fetch data that is missing.
 

@@ -53,13 +53,13 @@ def toctree(names: list[str], depth: int = 1) -> list[str]:
 def packages(package: ModuleType) -> Iterator[ModuleType]:
     """Yield the modules that have public names: packages, and modules of those without a list."""
     yield package
-    for found in iter_modules(package.__path__):
-        if found.name.startswith("_") or (package is cimsim and found.name in _NOT_API):
+    for info in iter_modules(package.__path__):
+        if info.name.startswith("_") or (package is cimsim and info.name in _NOT_API):
             continue
-        if not found.ispkg and hasattr(package, "__all__"):
+        if not info.ispkg and hasattr(package, "__all__"):
             continue
-        module = import_module(f"{package.__name__}.{found.name}")
-        if found.ispkg:
+        module = import_module(f"{package.__name__}.{info.name}")
+        if info.ispkg:
             yield from packages(module)
         else:
             yield module

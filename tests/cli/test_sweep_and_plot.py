@@ -130,7 +130,7 @@ def test_a_run_that_was_trained_again_must_be_swept_again(cimsim: Command, runs:
         (["sweep", "nowhere", "--over", "noise=1"], "no such folder: nowhere"),
         (["sweep", "runs", "--over", "noise=1"], "runs is not a run"),
         (["sweep", "runs/digital", "--over", "nois=1"], "did you mean 'noise'?"),
-        (["sweep", "runs/digital", "--over", "noise=2:0:1"], "do not lead from 2 to 0"),
+        (["sweep", "runs/digital", "--over", "noise=2:0:1"], "the step 1 leads away from 0"),
         (["sweep", "runs/digital", "--over", "noise=-1"], "cannot be negative"),
         (["sweep", "runs/digital", "--over", "time=1x"], "is not a duration"),
         (["sweep", "runs/digital", "--over", "adc.bits=0"], "adc.bits=0: must be"),
@@ -222,7 +222,7 @@ def test_a_second_sweep_is_kept_out_and_ctrl_c_says_how_to_go_on(
     [
         (["--shard", "half"], "--shard must be a part and the number of parts"),
         (["--shard", "3/2"], "there is no part 3 of 2"),
-        (["--engine", "slurm"], "--engine is local or ray"),
+        (["--engine", "slurm"], "--engine must be local or ray"),
         (["--address", "auto"], "add --engine ray"),
         (["--metric", "acuracy"], "did you mean 'accuracy'"),
     ],

@@ -460,7 +460,7 @@ class TestWhereTheyAreKept:
         said = "error: No space left on device"
         monkeypatch.setenv("CXX", compiler.does(f"echo '{said}'; exit 1"))
         answers = iter([None, "No space left on device"])
-        monkeypatch.setattr(cache, "fault_for_writing", lambda folder: _made(folder, answers))
+        monkeypatch.setattr(cache, "problem_for_writing", lambda folder: _made(folder, answers))
         fails(builds, said)
         assert compiler.starts == 1
         assert not list(tmp_path.rglob("*.failed"))

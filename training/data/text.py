@@ -51,7 +51,7 @@ def read_tiny_shakespeare(data_dir: Path, download: bool) -> DataSet:
 
 def _no_download(missing: Sequence[str], folder: Path) -> None:
     raise CimsimError(
-        f"WikiText-2 has no official download any more; copy {', '.join(missing)} (.txt) to "
+        f"WikiText-2 no longer has an official download; copy {', '.join(missing)} (.txt) to "
         f"{folder}"
     )
 

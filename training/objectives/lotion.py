@@ -57,7 +57,7 @@ class LotionDevice(Objective):
         1/2 sum_i g_i sigma^2(w_i)
 
     ``sigma(w)`` is the spread of the weight right after programming, computed from the profile at
-    the step's noise; its derivative is the gradient that rules A and F estimate by sampling.
+    the step's noise; its derivative is the gradient that the rules A and F estimate by sampling.
     ``g_i`` is as in :class:`Lotion`.
 
     Source: our extension of LOTION (see :class:`Lotion`).

@@ -57,7 +57,7 @@ def test_no_figure_is_written_otherwise() -> None:
 )
 def test_an_impossible_size_is_refused_in_words(box: str) -> None:
     text = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}"/>'
-    with pytest.raises(CimsimError, match="is no SVG that can be shown: its viewBox is"):
+    with pytest.raises(CimsimError, match="is an SVG that cannot be shown: its viewBox is"):
         themed_svg(text, "f-", "a label")
 
 

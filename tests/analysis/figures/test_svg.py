@@ -110,5 +110,5 @@ def test_text_on_pictures_of_values_keeps_its_colors() -> None:
 
 @pytest.mark.parametrize("text", ["", "not xml", "<html/>"])
 def test_other_files_are_refused(text: str) -> None:
-    with pytest.raises(CimsimError, match="is no SVG"):
+    with pytest.raises(CimsimError, match="is not an SVG"):
         themed_svg(text, "f1-", "x")

@@ -239,7 +239,7 @@ def damaged(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> tuple[
 
 def test_damaged_results_are_told_in_their_place(damaged: tuple[Path, Page]) -> None:
     said = " ".join(damaged[1].words)
-    assert "more: the file is no SVG" in said
+    assert "more: the file is not an SVG" in said
     assert "cost.json: is damaged; run `cimsim cost" in said
     assert "metrics.jsonl is damaged or was changed" in said
     assert "Layers" in said

@@ -97,7 +97,7 @@ def test_the_cheapest_layer_that_helps_most_becomes_digital() -> None:
     found = made.advice(within=0.12)
     assert found.layers == {"a": {"digital": True}}
     assert found.layer_options == ["a:digital"]
-    assert found.found
+    assert found.reached
     assert found.holds
     assert found.cost == found.digital_share == pytest.approx(0.1)
     assert found.before.mean == pytest.approx(0.21)
@@ -153,7 +153,7 @@ def test_one_chip_has_no_interval_to_be_within() -> None:
 def test_what_cannot_be_reached_is_said_and_the_nearest_is_named() -> None:
     made = Made(adding(a=0.2, b=0.3), {"a": 0.5, "b": 0.5})
     found = made.advice(within=0.01)
-    assert not found.found
+    assert not found.reached
     assert not found.holds
     assert found.layers["b"] == {"digital": True}
     assert "digital" not in found.layers.get("a", {})  # a layer stays on the chip
@@ -164,7 +164,7 @@ def test_the_only_layer_stays_on_the_chip() -> None:
     made = Made(adding(a=0.2), {"a": 1.0})
     found = made.advice(within=0.19)
     assert found.layers == {"a": {"adc.bits": 10, "dac.bits": 10}}
-    assert not made.advice(within=0.1).found
+    assert not made.advice(within=0.1).reached
 
 
 def test_layers_that_only_help_together_are_found() -> None:
@@ -192,7 +192,7 @@ def test_it_is_verified_on_chips_it_was_not_chosen_on() -> None:
 
     made = Made(law, {"a": 0.5, "b": 0.5})
     found = made.advice(within=0.1, bits=0)
-    assert found.found  # making a digital was enough on chips 0 to 3
+    assert found.reached  # making a digital was enough on chips 0 to 3
     assert found.verified.mean == 0.5
     assert not found.holds
     assert set(made.chips[:-12]) == set(range(4))

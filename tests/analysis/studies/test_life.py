@@ -162,7 +162,7 @@ def test_without_drift_there_is_nothing_to_compensate(run: Run) -> None:
 
 @pytest.mark.parametrize(("start", "stop", "points"), [(0.0, 1.0, 3), (2.0, 1.0, 3), (1.0, 2.0, 1)])
 def test_ages_must_make_sense(run: Run, start: float, stop: float, points: int) -> None:
-    with pytest.raises(CimsimError, match="a life needs at least 2 ages"):
+    with pytest.raises(CimsimError, match="a study of the life of chips needs at least 2 ages"):
         life(RunSubject(run), Evaluation(chips=1), start, stop, points)
 
 
