@@ -1,6 +1,6 @@
 """What studies have in common: facts, results and their files, and the descriptor of a study.
 
-A study is a sweep with an axis of its own and a :class:`Result` computed from it. Its
+A study is a sweep with its own axis and a :class:`Result` computed from it. Its
 :class:`Study` names the command, the options, the files and the section of a report; everything
 else is derived from it. To add a study, write one file with both and list it in
 :mod:`cimsim.analysis.studies`.
@@ -164,7 +164,7 @@ def number_text(value: float) -> str:
 
 
 class Result(ABC):
-    """A result that can be kept, shown and drawn; its subclasses are frozen dataclasses."""
+    """A result that can be saved, printed and drawn; its subclasses are frozen dataclasses."""
 
     stem: ClassVar[str]
     """Path of its files below the subject's folder, without the extension."""
@@ -190,7 +190,7 @@ class Result(ABC):
         """The options of the command that computes the result again."""
 
     def options_for(self, subject: Subject) -> Options:
-        """The same for ``subject``, where it matters which profiles it has of its own."""
+        """The same for ``subject``, where its own profiles matter."""
         return self.options()
 
     @property
@@ -314,7 +314,7 @@ class Study(Generic[AnyResult]):
         return sorted(path for path in folder.glob(self.files) if path.is_file())
 
     def own_part(self, path: Path, folder: Path) -> str:
-        """The part of ``path`` that the ``*`` of :attr:`files` stands for; empty without one."""
+        """The part of ``path`` that the ``*`` of :attr:`files` matches; empty without one."""
         before, star, after = self.files.partition("*")
         if not star:
             return ""

@@ -95,7 +95,7 @@ class Subject(ABC):
     def model(
         self, assignment: Assignment | None = None, device: torch.device | str = "cpu"
     ) -> nn.Module:
-        """Return a model of one's own in evaluation mode, calibrated, on ``assignment``.
+        """Return a separate model in evaluation mode, calibrated, on ``assignment``.
 
         Raises:
             CimsimError: if a layer does not fit its profile, or there is no data to calibrate with.
@@ -117,7 +117,7 @@ class Subject(ABC):
         return self._digital[samples]
 
     def _uncalibrated(self, device: torch.device | str) -> nn.Module:
-        """A model of one's own to compute digitally, which needs no ranges."""
+        """A separate model to compute digitally, which needs no ranges."""
         return self.model(device=device)
 
     def inputs(self, count: int, device: torch.device | str = "cpu") -> Tensor:

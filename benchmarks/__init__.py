@@ -1,1 +1,1 @@
-"""Long experiments, each one command; their results stand in benchmarks/results/."""
+"""Long experiments, each one command; their results are in benchmarks/results/."""

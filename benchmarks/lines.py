@@ -1,4 +1,4 @@
-"""How a long benchmark tells where it is, and on what it was measured."""
+"""Progress and environment of a long benchmark."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Lines:
         print(f"{self.name}: step {done} of {total}", flush=True)
 
     def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
-        """Not told."""
+        """Print nothing."""
 
     def epoch(self, metrics: dict[str, object]) -> None:
         """An epoch has ended."""
-        told = ", ".join(f"{key} {value}" for key, value in metrics.items() if key != "epoch")
-        print(f"{self.name}: epoch {metrics['epoch']}/{self.epochs}, {told}", flush=True)
+        text = ", ".join(f"{key} {value}" for key, value in metrics.items() if key != "epoch")
+        print(f"{self.name}: epoch {metrics['epoch']}/{self.epochs}, {text}", flush=True)
 
     def note(self, text: str) -> None:
         """Something else."""

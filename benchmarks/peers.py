@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
 
 
 def models(digital: nn.Module, batch: Tensor) -> Iterator[tuple[str, nn.Module]]:
-    """Converted and calibrated copies of ``digital`` by name; missing tools are told on stderr."""
+    """Converted and calibrated copies of ``digital`` by name; missing tools are logged on stderr."""
     makers: dict[str, tuple[str, Callable[[nn.Module], nn.Module]]] = {
         "AIHWKit-Lightning": ("aihwkit_lightning", lambda m: _lightning(m, fast=False)),
         "AIHWKit-Lightning, fast mode": ("aihwkit_lightning", lambda m: _lightning(m, fast=True)),
@@ -52,7 +52,7 @@ def models(digital: nn.Module, batch: Tensor) -> Iterator[tuple[str, nn.Module]]
 
 
 def after_update(model: nn.Module) -> None:
-    """What AIHWKit wants after each update: there it draws the weight noise."""
+    """The call that AIHWKit needs after each update, which samples the weight noise."""
     tiles = getattr(model, "analog_tiles", None)
     if tiles is not None and type(model).__module__.startswith("aihwkit."):
         for tile in tiles():

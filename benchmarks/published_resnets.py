@@ -1,4 +1,4 @@
-"""Networks that somebody else trained, on devices that somebody else has simulated.
+"""Published networks on devices that others have simulated.
 
     python -m benchmarks.published_resnets --weights DIR --data-dir DIR [--images 5000] [--chips 5]
         [--device cuda]
@@ -47,7 +47,7 @@ ROWS = (
 
 
 class Block(nn.Module):
-    """Two convolutions beside a path that skips them."""
+    """Two convolutions and a path that skips them."""
 
     def __init__(self, width: int, planes: int, stride: int) -> None:
         super().__init__()

@@ -128,7 +128,7 @@ def _write(sections: list[str], given: argparse.Namespace) -> None:
 
 
 def _worse_standards(outcomes: list[Outcome]) -> list[str]:
-    """All standard trainings but the best: more curves than colors are not told apart."""
+    """All standard trainings but the best: more curves than colors cannot be distinguished."""
     at = AXIS.values.index(1.0)
     standards = [o for o in outcomes if o.arm.name.startswith("standard")]
     standards.sort(key=lambda outcome: outcome.points[at].mean)
@@ -146,11 +146,11 @@ def _verdict(outcomes: list[Outcome]) -> str:
     named = [f"the best standard training ({standard})"]
     if best != standard:
         named.append(f"{best} training, which beats all of these")
-    told = " and ".join(
+    differences = " and ".join(
         f"{_ahead(points[rule], points[n])} points from {text}"
         for n, text in zip((standard, best), named, strict=False)
     )
-    return f"At the regime's own noise the best rule ({rule}) is {told}."
+    return f"At the regime's own noise the best rule ({rule}) is {differences}."
 
 
 def _ahead(ours: Summary, theirs: Summary) -> str:

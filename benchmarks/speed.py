@@ -5,7 +5,7 @@
 For each workload of :mod:`benchmarks.workloads` one process runs all candidates in turn, again and
 again, and takes the time of each round over the digital model's of the same round: other programs
 on the machine and its changing clock hit all alike. Everything is done twice, with the system's
-memory allocation as it comes and with glibc told to keep what is freed, because the page faults of
+memory allocation as it comes and with glibc set to keep what is freed, because the page faults of
 large temporaries are a good part of what slow candidates lose. numpy has one thread. Candidates:
 the digital model, two naive versions, cimsim on two devices, and of AIHWKit-Lightning, AIHWKit and
 CrossSim what is installed. Writes ``benchmarks/results/speed.md`` and ``.json``.

@@ -63,9 +63,9 @@ def main() -> None:
     for name, (quantizer, signed) in ARMS.items():
         rows = [_train(data, quantizer, signed, given.epochs, seed) for seed in range(given.seeds)]
         accuracy, left, zero, size, exact = zip(*rows, strict=True)
-        told = "" if quantizer is None and signed is None else "yes" if all(exact) else "NO"
-        cells = [_pm(accuracy), *(("", "") if not told else (_pm(left), _pm(zero)))]
-        lines.append(f"| {name} | {' | '.join(cells)} | {size[0]:.1f} | {told} |")
+        verdict = "" if quantizer is None and signed is None else "yes" if all(exact) else "NO"
+        cells = [_pm(accuracy), *(("", "") if not verdict else (_pm(left), _pm(zero)))]
+        lines.append(f"| {name} | {' | '.join(cells)} | {size[0]:.1f} | {verdict} |")
         print(lines[-1], flush=True)
     write_text(RESULTS / "ternary.md", "\n".join([*lines, "", versions(), ""]))
 

@@ -18,7 +18,7 @@ from cimsim.suggest import unknown
 Layers: TypeAlias = dict[str, dict[str, Any]]
 """Settings by pattern, as accepted by :func:`cimsim.convert`."""
 
-EXAMPLE = "'blocks.0.*:adc.bits=8,rule=C' or 'fc2:digital'"
+EXAMPLE = "'blocks.0.*:adc.bits=8,rule=output-ste' or 'fc2:digital'"
 _QUANTIZERS = ("quantize_weights", "quantize_inputs")
 WORDS = ("digital", "profile", "rule", *_QUANTIZERS, "denoise")
 _KEYS = ("temperature_C", "cell", "array", "dac", "adc", "wires")  # of a profile, without a dot

@@ -33,7 +33,7 @@ class PlateauWatch:
     """Compares the quantized weights at the start and at the end of an epoch.
 
     With a straight-through estimator, the loss can be constant for long while latent weights move
-    towards their next level, and then drop suddenly; the duration depends more on the quantizer's
+    toward their next level, and then drop suddenly; the duration depends more on the quantizer's
     range than on its bits. On such a plateau, unlike at convergence, the weights change but the
     codes do not.
 

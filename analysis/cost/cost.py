@@ -126,7 +126,7 @@ def _array_pJ(counts: Counts, power: ReadPower, device: Profile) -> float:
 
 
 def _area_um2(counts: Counts, device: Profile, prices: Prices) -> Parts:
-    """Whole tiles, also what nothing lies on; and a buffer for the layer's inputs."""
+    """Whole tiles, unused cells included; and a buffer for the layer's inputs."""
     array = device.array
     adcs = math.ceil(array.columns / device.adc.columns_per_adc)
     return Parts(

@@ -32,10 +32,10 @@ class ReadPower(NamedTuple):
 @torch.no_grad()
 def read_power(work: AnalogWork, profile: Profile, blocks: int) -> ReadPower:
     """Compute the power of reads of ``work`` on ``profile``, whose columns are on ``blocks``
-    tiles side by side.
+    tiles in parallel.
 
-    Cells are those of the chip that the weights are programmed on, and inputs those that were
-    seen; see :class:`cimsim.profile.CellRead` for what stands for either where it is unknown.
+    Cells are those of the programmed chip, and inputs those of the workload; see
+    :class:`cimsim.profile.CellRead` for the substitutes if either is unknown.
     """
     tiling = work.tiling(profile.array)
     drives = _drives(work, profile, tiling)

@@ -47,9 +47,9 @@ class Counts:
         cells: cells that hold weights or the reference, of all copies.
         columns_per_adc: conversions that an ADC makes one after the other.
         cell_reads: reads of one cell.
-        dac_conversions: of a row's input on a tile, every bit of a serial DAC on its own.
+        dac_conversions: of a row's input on a tile, each bit of a serial DAC separately.
         adc_conversions: of a column (a pair of columns is subtracted before); every slice and row
-            tile on its own, and every bit where bits are added up digitally.
+            tile separately, and every bit where bits are added up digitally.
         shift_adds: additions that join slices and bits of one output on one tile.
         adds: additions over row tiles, of biases, and what subtracts a digital reference.
         multiplies: scales of columns.
@@ -328,7 +328,7 @@ class Cost(Result):
         """Draw the energy of one inference: a bar for each layer, stacked from its parts, whose
         centers are named (``gid``) after the part.
 
-        Layers are in the order of the inference, with their share of the whole beside the bars.
+        Layers are in the order of the inference, with their share of the total next to the bars.
         """
         canvas, rows = figures.canvas, len(self.layers)
         whole = self.energy_pJ.total

@@ -91,7 +91,7 @@ def _lowest_V(node_nm: float) -> float:
 def _outside(*nodes_nm: float) -> list[str]:
     low, high = min(_ENERGY), max(_ENERGY)
     return [
-        f"a node of {node:g} nm lies outside of the {low:g} to {high:g} nm that scaling is known "
+        f"a node of {node:g} nm is outside of the {low:g} to {high:g} nm that scaling is known "
         "for; its trend is continued"
         for node in nodes_nm
         if not low <= node <= high

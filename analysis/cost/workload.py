@@ -31,18 +31,18 @@ class AnalogWork:
     """One analog layer's share of an inference.
 
     Attributes:
-        name, kind: of the layer; ``kind`` is the torch layer that it stands for.
+        name, kind: of the layer; ``kind`` is the torch layer that it replaces.
         profile: its profile.
         weight_shape: as the array holds the weight, a column for each entry of the first axis.
         vectors: input vectors, which are output positions of a convolution.
-        inputs, outputs: numbers that come in and go out.
-        additions: what is added digitally beside the sums over tiles: the bias, an offset, columns
-            of a transposed convolution that overlap.
-        corrections: digital factors beside the scale of a column.
+        inputs, outputs: numbers of inputs and outputs.
+        additions: digital additions other than the sums over tiles: the bias, an offset, overlapping
+            columns of a transposed convolution.
+        corrections: digital factors other than the scale of a column.
         drive: how strongly the rows are driven; None where the input has no numbers.
         nonnegative: whether there were inputs and their sign is not needed, see
             :func:`cimsim.analysis.cost.drive.nonnegative`.
-        tiling: how the weight lies on tiles of such an array.
+        tiling: the layout of the weight on tiles of such an array.
         weight: makes the weight that is programmed, None on the meta device.
         chip: seed, age in seconds and write cycle of the chip that it is programmed on.
     """

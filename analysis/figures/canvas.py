@@ -142,7 +142,7 @@ def unusual_scripts() -> Iterator[None]:
 def literal(figure: Figure) -> Figure:
     """Return ``figure`` with its texts shown literally: a '$' begins no formula.
 
-    Names come from files that somebody else may have made. Only the numbers along an axis, which
+    Names come from files that may be from someone else. Only the numbers along an axis, which
     matplotlib writes itself, may be formulas.
     """
     written_by_matplotlib = {id(text) for axis in _axis_of(figure) for text in _numbers_at(axis)}

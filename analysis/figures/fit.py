@@ -59,7 +59,7 @@ def draw_fit(name: str, data: Measurements, fit: DeviceFit) -> Figure:
 
 
 def _legend(axes: Axes) -> None:
-    """A legend in a strip of its own above everything drawn."""
+    """A legend in a separate strip above everything drawn."""
     entries = len(axes.get_legend_handles_labels()[0])
     if not entries:
         return

@@ -23,7 +23,7 @@ class ReportRun(NamedTuple):
     @property
     def folder(self) -> Path:
         """Folder of its results."""
-        assert self.subject.folder is not None  # refused before
+        assert self.subject.folder is not None  # checked before
         return self.subject.folder
 
 
@@ -140,7 +140,7 @@ class Part:
         key: its anchor in the page.
         title: its heading.
         section: makes it from the runs; returns ``None`` if they have no such result.
-        command: command that computes a missing result; ``RUN`` stands for the run.
+        command: command that computes a missing result; ``RUN`` is a placeholder for the run.
         shows: patterns of the files that it shows; other files are shown among further results.
     """
 

@@ -313,7 +313,7 @@ def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: AdviseOpt
     if options.by not in ("macs", "parameters"):
         raise CimsimError(f"--by must be macs or parameters, not '{options.by}'")
     if options.better is not None:
-        cimsim.profile.load_profile(options.better)  # refuse it before anything is evaluated
+        cimsim.profile.load_profile(options.better)  # an error occurs before anything is evaluated
     measured = sensitivity(subject, evaluation)
     if subject.folder is not None:
         write_result(subject.folder, measured)

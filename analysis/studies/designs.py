@@ -80,7 +80,7 @@ class DesignAxis(Axis):
         """The profile with all changes of that name.
 
         Raises:
-            CimsimError: if the profile refuses one.
+            CimsimError: if the profile rejects one.
         """
         for change in str(level).split():
             axis = parse_axis(change)
@@ -176,7 +176,7 @@ class DesignEvaluator:
         return f"{point.kind} {point.changes}".rstrip()
 
     def evaluate(self, design: Design, chips: int) -> None:
-        """Evaluate the design on so many chips; finished trials are not evaluated again."""
+        """Evaluate the design on ``chips`` chips; finished trials are not evaluated again."""
         subject = self._space.subjects[design.subject]
         profile = self._space.profiles[design.profile]
         quiet = replace(self._evaluation, chips=chips, profile=profile, progress=silent)
@@ -273,7 +273,7 @@ def _optuna() -> Any:
 
 
 def subject_names(subjects: Sequence[Subject]) -> list[str]:
-    """Names that tell subjects apart."""
+    """Names that distinguish subjects."""
     folders = [subject.folder for subject in subjects]
     known = [folder for folder in folders if folder is not None]
     if len(known) == len(folders):

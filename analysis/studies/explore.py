@@ -226,7 +226,7 @@ def explore(
         seed: seed of the search.
 
     Raises:
-        CimsimError: if there is no such cost, a profile refuses a level, or the space is larger
+        CimsimError: if there is no such cost, a profile rejects a level, or the space is larger
             than ``budget`` and Optuna is not installed.
     """
     if cost not in OBJECTIVES:

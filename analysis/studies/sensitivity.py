@@ -56,7 +56,7 @@ class AssignmentsAxis(Axis):
     assignments: Mapping[str, Assignment] = field(default_factory=dict)
 
     def assign(self, assignment: Assignment, level: Level) -> Assignment:
-        """The assignment of that name, whatever ``assignment`` is."""
+        """The assignment of that name, for any ``assignment``."""
         return self.assignments[str(level)]
 
 

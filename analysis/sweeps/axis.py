@@ -92,7 +92,7 @@ class Axis:
         """The profile at one level.
 
         Raises:
-            CimsimError: if the profile has no such key or refuses the value.
+            CimsimError: if the profile has no such key or rejects the value.
         """
         if self.key == "time":
             return profile
@@ -169,7 +169,7 @@ def parse_axis(text: str) -> Axis:
     """
     key, equals, levels = (part.strip() for part in text.partition("="))
     if not equals:
-        raise CimsimError(f"'{text}' has no levels; write name=levels, such as {EXAMPLES}")
+        raise CimsimError(f"'{text}' has no levels; write NAME=LEVELS, such as {EXAMPLES}")
     _check_key(key, text)
     read = _READERS.get(key, _scalar)
     try:
@@ -187,7 +187,7 @@ def _check_key(key: str, text: str) -> None:
     if key in _NAMES or ("." in key and _KEY.fullmatch(key)):
         return
     near = nearest(key, _NAMES)
-    hint = f"did you mean '{near}'?" if near else f"write for instance {EXAMPLES}"
+    hint = f"did you mean '{near}'?" if near else f"write NAME=LEVELS, such as {EXAMPLES}"
     raise CimsimError(
         f"'{text}': '{key}' is neither noise, time, cycle nor a dotted key of the profile; {hint}"
     )

@@ -1,6 +1,6 @@
 """Where the trials of a sweep are evaluated: in this process, or in several.
 
-A trial gives the same scores wherever it is evaluated and whatever was evaluated before, because
+A trial has the same scores on every worker and after any other trials, because
 its chip is named by its seed. So trials may be evaluated in any order, and again if a worker dies.
 """
 
@@ -165,7 +165,7 @@ class ProcessEngine(Engine):
 @contextmanager
 def _safe_path() -> Iterator[None]:
     """Within the block, new processes do not import from the working folder until they get this
-    one's path, since somebody else may have made that folder. Python 3.10 has no such setting."""
+    one's path, since that folder may be from someone else. Python 3.10 has no such setting."""
     before = os.environ.get(_SAFE_PATH)
     os.environ[_SAFE_PATH] = "1"
     try:

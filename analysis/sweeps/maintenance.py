@@ -17,7 +17,7 @@ RANGES, STATISTICS = "ranges", "statistics"
 
 
 def _statistics(model: nn.Module, batches: Sequence[Tensor]) -> None:
-    """Average over batches again whatever is digital and follows the columns."""
+    """Average digital statistics of the columns over batches again."""
     if batch_norms(model):
         reestimate(model, batches)
     if _denoises(model):

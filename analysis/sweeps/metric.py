@@ -113,7 +113,7 @@ def metric_named(name: str, token: str = "", scores: Scores | None = None) -> Me
     """Return the metric of that name.
 
     Args:
-        name: a key of :data:`METRICS`, or the name of a score of one's own; ``name:min`` if less
+        name: a key of :data:`METRICS`, or the name of a custom score; ``name:min`` if less
             is better.
         token: unit of text that a loss is the mean over, such as ``character``.
         scores: scores of one evaluation, which the metric must be computable from.

@@ -233,7 +233,7 @@ class FileStore(Store):
     def __init__(self, folder: Path, plan: Plan, shard: Shard = WHOLE) -> None:
         """Open ``folder`` for the sweep ``plan``; an incomplete last line is cut off.
 
-        Each ``shard`` of a sweep that is split has a file of its own.
+        Each ``shard`` of a split sweep has its own file.
 
         Raises:
             CimsimError: if another process writes there, or files are damaged or not writable.
@@ -319,7 +319,7 @@ def _scores_of(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def write_csv(path: Path, sweeps: Sequence[Sweep], names: Sequence[str] | None = None) -> None:
-    """Replace ``path`` by :func:`trials_csv`, whole or not at all."""
+    """Replace ``path`` by :func:`trials_csv`, completely or not at all."""
     write_text(path, trials_csv(sweeps, names))
 
 
@@ -386,7 +386,7 @@ def _checked(plan: Plan) -> Plan:
         or (plan.axis in ("time", "noise", "cycle") and (in_words or min(numbers) < 0))
     ):
         raise ValueError("no plan of a sweep")
-    plan.measured  # noqa: B018  # refuses an unknown metric
+    plan.measured  # noqa: B018  # raises on an unknown metric
     return plan
 
 

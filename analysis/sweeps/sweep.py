@@ -60,7 +60,7 @@ def sweep(
         other parts that are not finished.
 
     Raises:
-        CimsimError: if a profile refuses a level, ``layers`` sets what the axis varies, data is
+        CimsimError: if a profile rejects a level, ``layers`` sets what the axis varies, data is
             missing, or a folder cannot be written or is being written by another process. Nothing
             has been evaluated then.
     """
@@ -86,7 +86,7 @@ def sweep(
         evaluation.progress(done, len(tasks), "finished before")
         engine, device = evaluation.engine or LocalEngine(), torch.device(evaluation.device)
         for number, scores in engine.scores(subjects, [task for _, task in missing], device):
-            if done == done_before:  # nothing can refuse the sweep any longer
+            if done == done_before:  # nothing can reject the sweep any longer
                 for store in stores:
                     store.start()
             (basis, level, chip), task = missing[number]
@@ -121,7 +121,7 @@ def _job(subject: Subject, axis: Axis, evaluation: Evaluation, layers: Layers) -
             base = base.changed(subject.layers, layers)
         at_levels = {level: axis.assign(base, level) for level in axis.values}
         for assignment in at_levels.values():
-            set_profile(skeleton, assignment)  # refuses what does not fit, before any trial
+            set_profile(skeleton, assignment)  # raises on what does not fit, before any trial
     except CimsimError as error:
         raise CimsimError(f"{subject.folder or subject.name}: {error}") from None
     plan = _plan(subject, base, axis, evaluation)

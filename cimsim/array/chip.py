@@ -184,7 +184,7 @@ def _behind_wires(g_uS: Tensor, wires: Wires | None, mapping: Mapping) -> Tensor
         return torch.cat(blocks, dim=-2)
     if not mapping.reference:
         return torch.cat([_solved(block, wires) for block in g_uS.split(columns, dim=-2)], dim=-2)
-    # Every tile has a reference column of its own, behind the others, which is subtracted from
+    # Every tile has its own reference column, behind the others, which is subtracted from
     # theirs. Only one reference column is kept here, so the difference to it is added to the other
     # columns of the tile. Where references vary from tile to tile, this can make a conductance
     # negative; the negative part is not attenuated by the lines.

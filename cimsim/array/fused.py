@@ -64,7 +64,7 @@ class FusedProgrammer:
     def programmed(
         self, circuit: Circuit, weight: Tensor, seed: int, age_s: float, scale: Tensor, cycle: int
     ) -> Programmed:
-        """See :meth:`cimsim.array.Array.programmed`; each column has a scale of its own."""
+        """See :meth:`cimsim.array.Array.programmed`; each column has its own scale."""
         return FusedProgrammed(self.kernels, circuit, weight, seed, age_s, scale, cycle)
 
 

@@ -114,7 +114,7 @@ class Programmed(Protocol):
     Attributes:
         scale: digital factor of each column, ``[tiles, columns]``.
         gradient_slot: name of the scratch memory that :meth:`vjp` accepts its gradient in; None if
-            the gradient must have memory of its own.
+            the gradient must have its own memory.
     """
 
     scale: Tensor

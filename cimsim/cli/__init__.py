@@ -38,7 +38,7 @@ app = typer.Typer(
 
 
 def add_study(study: Study[Any], app: typer.Typer = app) -> None:
-    """Add the command of a study, if it has one of its own."""
+    """Add the command of a study, if it has one."""
     if study.run is not None:
         app.command(study.command)(study_command(study))
 

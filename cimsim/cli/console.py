@@ -33,7 +33,7 @@ _UNLIMITED = 10_000
 class Screen(Console):
     """A terminal that shows every text literally.
 
-    Names and texts come from files that somebody else may have made: square brackets are not
+    Names and texts come from files that may be from someone else: square brackets are not
     styles, and control characters are escaped.
     """
 
@@ -127,7 +127,7 @@ def progress_bar(*columns: str) -> Progress:
 @contextmanager
 def counted(what: str, every: int, part: str = "") -> Iterator[Callable[[int, int, str], None]]:
     """Within the block, the function given shows the number of finished trials: as a bar, or as a
-    line after ``every`` so many (at most ten) if stderr is no terminal; ``part`` names the part of
+    line after ``every`` trials (at most ten) if stderr is no terminal; ``part`` names the part of
     the trials that this command evaluates."""
     with progress_bar("{task.completed}/{task.total}", "{task.fields[rate]}") as bar:
         yield _Trials(what, bar, every, part)

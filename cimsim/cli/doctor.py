@@ -175,7 +175,7 @@ def _kernels(rebuild: bool) -> Iterator[Finding]:
     if built.library is None:
         yield Finding("kernels", "note", built.note)
         return
-    threads = "" if built.threaded else "; with OpenMP (g++, or libomp beside clang) it uses all"
+    threads = "" if built.threaded else "; with OpenMP (g++, or libomp with clang) it uses all"
     yield Finding("kernels", "ok" if built.threaded else "note", f"{built.note}{threads}")
     yield Finding("kernel cache", "ok", str(built.folder))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Annotated, cast
 
 import typer
@@ -78,22 +79,29 @@ def _parts() -> dict[tuple[str, str], object]:
 def _first_line(part: object) -> str:
     if isinstance(part, dict):
         return _flags(part)
-    return (inspect.getdoc(part) or "").splitlines()[0]
+    return _documentation(part).splitlines()[0]
 
 
 def _description(part: object) -> str:
     if isinstance(part, dict):
         return _flags(part)
-    text = inspect.getdoc(part) or ""
+    text = _documentation(part)
     from cimsim.spec import Named, settings_of
 
     if not inspect.isclass(part) or not hasattr(part, "name") or hasattr(part, "noisy"):
         return text
 
-    lines = [text, "", "Settings:"]
-    for name, setting in settings_of(cast("type[Named]", part)).items():
-        lines.append(f"  {name}={_written(setting.default)}")
-    return "\n".join(lines)
+    settings = settings_of(cast("type[Named]", part))
+    if not settings:
+        return text
+    lines = [f"  {name}={_written(setting.default)}" for name, setting in settings.items()]
+    return "\n".join([text, "", "Settings:", *lines])
+
+
+def _documentation(part: object) -> str:
+    """The docstring of ``part`` without reStructuredText, which no terminal renders."""
+    text = inspect.getdoc(part) or ""
+    return re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text).replace("``", "`")
 
 
 def _flags(settings: dict[str, object]) -> str:

@@ -75,7 +75,7 @@ def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 
 def _shared(given: dict[str, Any], study: Study[Any]) -> dict[str, Any]:
-    """The shared options, without those of the same name that the study has of its own."""
+    """The shared options, without those that the study defines itself."""
     own = study.options.model_fields
     return {name: value for name, value in given.items() if name.removeprefix("old_") not in own}
 

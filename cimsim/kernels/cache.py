@@ -47,7 +47,8 @@ def folders() -> Iterator[Path]:
 
 
 def _is_ours_to_make(folder: Path) -> bool:
-    """Whether root would put files into somebody else's home, who could not write there then."""
+    """Whether files made here belong to the owner of the folder: root, for another user's home,
+    would lock that user out."""
     if os.geteuid() != 0:
         return True
     for place in (folder, *folder.parents):
@@ -67,7 +68,7 @@ def problem_of(folder: Path) -> str | None:
             if problem is not None:
                 return problem if place == folder else f"{place} {problem}"
         if os.statvfs(folder).f_flag & os.ST_NOEXEC:
-            return "lies on a file system without programs (noexec)"
+            return "is on a file system that runs no programs (noexec)"
     except OSError as error:
         return error.strerror or str(error)
     return None

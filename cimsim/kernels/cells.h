@@ -67,10 +67,10 @@ struct Read {
     float per_uS, size, growth;  // factors; growth: of the variance, for what is new for every read
     const float* sigma_curve;
     float rest;  // sigma of the other cell of a pair, where that depends on its target
-    bool slow;   // whether it has a part that stands still
+    bool slow;   // whether it has a part that does not change
 };
 
-// A target conductance over whatever an effect refers it to; neighbors share their arguments.
+// A target conductance over the reference of an effect; neighbors share their arguments.
 template <class T>
 class Targets {
   public:
@@ -97,7 +97,7 @@ struct Physics {
     std::vector<Draw> draws;  // of programming, drift and the slow parts of read noise, in this order
     bool ages = false;
 
-    // Whether cells stand alone and their errors depend on nothing.
+    // Whether cells are independent and their errors constant.
     bool textbook() const {
         return !paired && !ages && read.empty() &&
                std::all_of(programming.begin(), programming.end(), [](const Programming& e) { return e.even; });
@@ -208,7 +208,7 @@ struct Physics {
     static Floats sigma(const Read& e, Argument<Floats>& at) { return at_least(curve(e.sigma_curve, at), 0) * e.size; }
 };
 
-// How many columns the cells have and where their weights lie.
+// How many columns the cells have and where their weights are.
 struct Field {
     const float* weight;  // of tile t, column c, row r: weight[t * tile_stride + c * column_stride + r]
     const float* scale;   // [tiles, columns]
@@ -329,7 +329,7 @@ inline Dual seeded<Dual>(Floats r) { return {r, splat(1)}; }
 inline Floats slope_of(Floats) { return splat(0); }
 inline Floats slope_of(const Dual& x) { return x.slope; }
 
-// Relative weights, one in each lane, on their cells. The variance is found without slopes only.
+// Relative weights, one in each lane, on their cells. The variance is computed without slopes only.
 template <class T>
 CIMSIM_INLINE Programmed programmed(const Physics& physics, Floats relative, const Draws& draws, int64_t at, bool want_variance) {
     const float g_min = physics.g_min_uS, span = physics.span_uS;
@@ -420,7 +420,7 @@ void walk(const Field& field, Draws& draws, int64_t first, int64_t last, Begin b
     });
 }
 
-// Cells of the textbook: each by itself, with the same error whatever it holds, and never older. `slope`
+// Textbook cells: independent, with the same error at every conductance, at age 0. `slope`
 // may be null.
 inline void textbook(const Physics& physics, const float* weight, float per_scale, const float* errors_uS, int64_t count,
                      float* relative, float* slope) {

@@ -76,7 +76,7 @@ inline Ints inside(Floats v, float low, float high) { return (v >= low * kEdge) 
 
 inline Floats clamped(Floats x, float low, float high) { return at_most(at_least(x, low), high); }
 
-// Where the currents lie: [outer, tiles, lines, line]. A line holds one value for each column, or
+// Layout of the currents: [outer, tiles, lines, line]. A line holds one value for each column, or
 // (convolutions) one column's value at every place of the image.
 struct Currents {
     int64_t outer, groups, tiles, lines, line;
@@ -107,7 +107,7 @@ class Stream {
     void take(uint64_t seed, int64_t position, Floats& xi) {
         const int64_t block = position / kBlock, at = position % kBlock;
         if (block != block_) {
-            // The numbers of two neighboring blocks lie side by side, so that those of a register may span both.
+            // The numbers of two neighboring blocks are side by side, so that those of a register may span both.
             if (block == block_ + 1 && ahead_)
                 std::memcpy(kept_, kept_ + kBlock, kBlock * sizeof(float));
             else

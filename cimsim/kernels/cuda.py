@@ -20,7 +20,7 @@ programs = False
 _BLOCK = 1024
 
 # No annotations in kernels but tl.constexpr: Triton resolves the others as global variables of the
-# kernel and refuses them, when it compiles and not when it interprets.
+# kernel and rejects them, when it compiles and not when it interprets.
 
 
 def variance_dtype() -> torch.dtype:

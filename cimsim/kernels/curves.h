@@ -29,7 +29,7 @@ inline Floats load_some(const float* p, int64_t left) {
     std::memcpy(&f, p, left * sizeof(float));
     return f;
 }
-// True in the first so many lanes.
+// True in the first `lanes` lanes.
 inline Ints some(int lanes) {
     Ints lane_number;
     for (int lane = 0; lane < kLanes; lane++) lane_number[lane] = lane;
@@ -105,7 +105,7 @@ constexpr float kFloor = 1e-7f;
 
 inline const float* behind(const float* curve) { return curve + int(curve[0]); }
 
-// What a curve is evaluated at; its logarithm is found when first wanted.
+// What a curve is evaluated at; its logarithm is computed at the first use.
 template <class T>
 struct Argument {
     T r, kept_log;

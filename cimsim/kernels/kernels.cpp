@@ -17,7 +17,7 @@ using namespace cimsim;
 
 namespace {
 
-// Threads for so many numbers: few are done before a second thread has woken up.
+// Number of threads for a number of values: a few values are computed before a second thread wakes up.
 int team_for(int64_t numbers, int threads) { return numbers < 16384 ? 1 : threads; }
 
 }  // namespace
@@ -61,7 +61,7 @@ void cimsim_normal(float* out, int64_t count, uint64_t seed, int threads) {
 
 // Weights on cells, programmed and aged. Each draw is the sum of as many normal numbers as `counts` says, of `seeds` and `sizes`:
 // those of programming and drift for every cell, then, for all cells of a weight, those of the slow parts of read noise (which are
-// left out where no variance is wanted). dims: tiles, columns, rows, and the weight's strides of tiles
+// left out without a variance). dims: tiles, columns, rows, and the weight's strides of tiles
 // and columns. `scale` [tiles, columns] is an input, or the largest weight of each column if
 // `find_scale`. `slope` is d relative / d (weight / scale), `variance` that of the relative currents,
 // `sums` [2, tiles * columns] of |relative| fresh and aged; each may be null. Variances, and the squares
@@ -115,7 +115,7 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
 
 // dL/dweight from gradient * dac_full / dac_levels = dL/d relative, [tiles, columns, rows] like `relative`
 // and `slope`: through the cells, and through the scale, which is the largest weight of each column.
-// Without `relative` and `slope` the cells are programmed once more and `scale` is found. Nothing may be
+// Without `relative` and `slope` the cells are programmed once more and `scale` is computed. Nothing may be
 // subtracted from the currents digitally.
 void cimsim_vjp_programming(const float* weight, float* scale, const int64_t* dims, const float* packed, const int64_t* counts,
                  const uint64_t* seeds, const float* sizes, double age_s, const float* relative, const float* slope, const float* gradient, const float* dac_full,
@@ -285,7 +285,7 @@ void cimsim_scatter_to_columns(const float* dy, const uint8_t* mask, const int64
     }
 }
 
-// Back through the DAC, in place: dx where x lies between the lowest and the highest code, 0 elsewhere.
+// Back through the DAC, in place: dx where x is between the lowest and the highest code, 0 elsewhere.
 void cimsim_mask_gradient(float* dx, const float* x, const uint8_t* mask, int64_t count, const float* full, float levels, float lowest,
                  int threads) {
     const float unit = *full / levels;

@@ -1,4 +1,4 @@
-// Normal numbers by position: block k of a seed is the same 512 numbers whoever asks for it.
+// Normal numbers by position: block k of a seed is always the same 512 numbers.
 //
 // Sixteen xoshiro128++ generators (Blackman & Vigna, ACM Trans. Math. Softw. 47, 36 (2021)) run side
 // by side; their states are a keyed hash of (seed, block, lane). Box and Muller's method

@@ -128,7 +128,7 @@ class Backend(Protocol):
     ) -> Codes:
         """The DAC's codes of ``x``. Only codes of up to 8 bits can be stored as bytes.
 
-        Values and squares may lie in memory that the next call overwrites.
+        Values and squares may be in memory that the next call overwrites.
         """
 
     def digitize(

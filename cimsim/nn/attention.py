@@ -1,4 +1,4 @@
-"""Multi-head attention whose projections are layers of their own."""
+"""Multi-head attention whose projections are separate layers."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         if node is not None:
             return node  # type: ignore[no-any-return]
         batched = query.dim() == 3
-        if not is_traced():  # which the layers refuse
+        if not is_traced():  # which the layers reject
             self._refuse_shapes(query, key, value)
             self._refuse_masks(query, key, key_padding_mask, attn_mask, is_causal)
         q, k, v = self.q_proj(query), self.k_proj(key), self.v_proj(value)

@@ -1,4 +1,4 @@
-"""Recurrent cells, one step of a recurrence, whose products are layers of their own."""
+"""Recurrent cells, one step of a recurrence, whose products are separate layers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
             zeros = input.new_zeros(*input.shape[:-1], self.hidden_size)
             hx = (zeros,) * self.states
         state = states_of(hx, self.states, self.torch_class)
-        if not is_traced():  # which the layers refuse
+        if not is_traced():  # which the layers reject
             self._refuse_states(state, [*input.shape[:-1], self.hidden_size])
         new = self.cell(self._product("ih", input), self._product("hh", state[0]), state)
         return new[0] if self.states == 1 else new
@@ -101,7 +101,7 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
 
 
 class UnpackedRNNCell(_UnpackedCell, nn.RNNCell):  # type: ignore[misc]
-    """``nn.RNNCell`` with layers of its own, see :class:`_UnpackedCell`."""
+    """``nn.RNNCell`` with separate layers, see :class:`_UnpackedCell`."""
 
     torch_class: ClassVar[type[nn.Module]] = nn.RNNCell
 
@@ -111,7 +111,7 @@ class UnpackedRNNCell(_UnpackedCell, nn.RNNCell):  # type: ignore[misc]
 
 
 class UnpackedGRUCell(_UnpackedCell, nn.GRUCell):  # type: ignore[misc]
-    """``nn.GRUCell`` with layers of its own, see :class:`_UnpackedCell`."""
+    """``nn.GRUCell`` with separate layers, see :class:`_UnpackedCell`."""
 
     torch_class: ClassVar[type[nn.Module]] = nn.GRUCell
 
@@ -121,7 +121,7 @@ class UnpackedGRUCell(_UnpackedCell, nn.GRUCell):  # type: ignore[misc]
 
 
 class UnpackedLSTMCell(_UnpackedCell, nn.LSTMCell):  # type: ignore[misc]
-    """``nn.LSTMCell`` with layers of its own, see :class:`_UnpackedCell`."""
+    """``nn.LSTMCell`` with separate layers, see :class:`_UnpackedCell`."""
 
     torch_class: ClassVar[type[nn.Module]] = nn.LSTMCell
     states = 2

@@ -1,7 +1,7 @@
 """Weights that a layer computes from other tensors.
 
 A parametrization (``torch.nn.utils.parametrize``: weight norm, spectral norm, orthogonal, …) makes
-the weight a property of a class of its own; a hook (``torch.nn.utils.prune``, the older weight
+the weight a property of a new class; a hook (``torch.nn.utils.prune``, the older weight
 norm) writes it into an attribute before each call.
 """
 

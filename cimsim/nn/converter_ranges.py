@@ -63,7 +63,7 @@ class CalibratedRanges(NamedTuple):
     """Calibration results of a layer; None for values that do not change.
 
     ``dac`` and ``adc`` are full scales, ``adc_values`` those of the ADC's codes over the range;
-    ``unsigned`` says whether inputs have no sign.
+    ``unsigned`` is whether inputs have no sign.
     """
 
     dac: Tensor | None

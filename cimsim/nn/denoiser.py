@@ -52,7 +52,7 @@ class ColumnDenoiser(nn.Module):
         self.seen.zero_()
 
     def forward(self, y: Tensor, target: Tensor | None, dim: int) -> Tensor:
-        """``y~`` in the shape of ``y``, whose columns lie along ``dim``; ``target`` in training."""
+        """``y~`` in the shape of ``y``, whose columns are along ``dim``; ``target`` in training."""
         if target is None or y.numel() < _FEWEST * y.shape[dim]:
             gain, offset = self.affine()
         else:

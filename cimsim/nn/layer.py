@@ -141,7 +141,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
 
     @profile.setter
     def profile(self, profile: Profile) -> None:
-        array = Array(profile, self.tiling(self, profile.array))  # refuses before any change
+        array = Array(profile, self.tiling(self, profile.array))  # raises before any change
         old, tiles = None, 0
         if hasattr(self, "_array"):
             old, tiles = self._array.profile, self._array.tiling.tiles

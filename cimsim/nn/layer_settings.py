@@ -37,7 +37,7 @@ class LayerSettings:
         """
         if not isinstance(changes, Mapping):
             raise CimsimError(
-                "settings of a layer are a dict such as {'rule': 'C'}, not "
+                "settings of a layer are a dict such as {'rule': 'output-ste'}, not "
                 f"{shortened(repr(changes))}"
             )
         known = list(vars(self))

@@ -1,4 +1,4 @@
-"""Recurrent layers whose products are layers of their own."""
+"""Recurrent layers whose products are separate layers."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         x, lengths = input, None
         if isinstance(x, PackedSequence):
             x, lengths = pad_packed_sequence(x)
-        if not is_traced():  # which the layers refuse
+        if not is_traced():  # which the layers reject
             self._refuse_input(x)
         batched = x.dim() == 3
         swapped = self.batch_first and lengths is None and batched
@@ -187,7 +187,7 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
 
 
 class UnpackedRNN(_UnpackedRecurrence, nn.RNN):  # type: ignore[misc]
-    """``nn.RNN`` with layers of its own, see :class:`_UnpackedRecurrence`."""
+    """``nn.RNN`` with separate layers, see :class:`_UnpackedRecurrence`."""
 
     torch_class: ClassVar[type[nn.Module]] = nn.RNN
 
@@ -197,7 +197,7 @@ class UnpackedRNN(_UnpackedRecurrence, nn.RNN):  # type: ignore[misc]
 
 
 class UnpackedGRU(_UnpackedRecurrence, nn.GRU):  # type: ignore[misc]
-    """``nn.GRU`` with layers of its own, see :class:`_UnpackedRecurrence`."""
+    """``nn.GRU`` with separate layers, see :class:`_UnpackedRecurrence`."""
 
     torch_class: ClassVar[type[nn.Module]] = nn.GRU
 
@@ -207,7 +207,7 @@ class UnpackedGRU(_UnpackedRecurrence, nn.GRU):  # type: ignore[misc]
 
 
 class UnpackedLSTM(_UnpackedRecurrence, nn.LSTM):  # type: ignore[misc]
-    """``nn.LSTM`` with layers of its own, see :class:`_UnpackedRecurrence`."""
+    """``nn.LSTM`` with separate layers, see :class:`_UnpackedRecurrence`."""
 
     torch_class: ClassVar[type[nn.Module]] = nn.LSTM
     states = 2

@@ -75,7 +75,7 @@ def measure_signals(
     age_s: float = 0.0,
     forward: Forward | None = None,
 ) -> dict[str, Signals]:
-    """Errors that each analog layer of ``model`` makes by itself, on the chips with these seeds.
+    """Errors that each analog layer of ``model`` makes on its own, on the chips with these seeds.
 
     The batches run through the digital model, so that each layer's input is exact, and with that
     input each layer also multiplies on its chip. Layers that compute digitally at the moment are

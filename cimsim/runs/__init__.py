@@ -1,6 +1,6 @@
 """Finished training runs as subjects of analysis, and reports about them.
 
-This package stands to the right of :mod:`cimsim.training` and :mod:`cimsim.analysis`, neither of
+This package is to the right of :mod:`cimsim.training` and :mod:`cimsim.analysis`, neither of
 which imports the other, and joins them.
 
 >>> from cimsim.runs import RunSubject

@@ -271,13 +271,13 @@ def results(source: Path, folder: Path) -> None:
         shutil.copy(figure, folder)
     for file in sorted(source.glob("*.md")):
         text = file.read_text(encoding="utf-8")
-        # A figure is shown in the page; other files lie in the repository only.
+        # A figure is shown in the page; other files are in the repository only.
         text = re.sub(r"\[([^\]]*)\]\((?!http|#)[^)]*\.(?:csv|json|svg)\)", r"`\1`", text)
         (folder / file.name).write_text("---\norphan: true\n---\n\n" + text, encoding="utf-8")
 
 
 def generate(app: Sphinx) -> None:
-    """Write all generated pages anew."""
+    """Write all generated pages."""
     folder = Path(app.srcdir) / "generated"
     shutil.rmtree(folder, ignore_errors=True)
     api(folder / "api")

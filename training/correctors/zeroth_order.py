@@ -86,7 +86,7 @@ class Spsa(Corrector):
 
 
 class Fogzo(Corrector):
-    """First-order-guided zeroth order: finite differences along surrogate gradient plus noise.
+    """First-order-guided zeroth order: finite differences along the surrogate gradient with noise.
 
         v_i = sqrt(beta) s_i g/||g|| + sqrt(1 - beta) u_i,   s_i = +-1
         G = 1/n sum_i [L(w + e v_i) - L(w - e v_i)] / (2 e) v_i

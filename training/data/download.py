@@ -29,12 +29,12 @@ _NETWORK_ERRORS = (
 def download(url: str, sha256: str, target: Path) -> None:
     """Download ``url`` to ``target``, whose folder must exist.
 
-    The file gets its name only when it is complete and its SHA-256 is ``sha256``. A refused or
+    The file gets its name only when it is complete and its SHA-256 is ``sha256``. A rejected or
     interrupted download leaves no file, a killed process at most a hidden ``.part`` file.
 
     Raises:
-        CimsimError: if the server cannot be reached or refuses, if the content is not the published
-            file, or if ``target`` cannot be written.
+        CimsimError: if the server cannot be reached or rejects the request, if the content is not
+            the published file, or if ``target`` cannot be written.
     """
     _log.info("downloading %s to %s", url, target)
     with replacing(target) as part:

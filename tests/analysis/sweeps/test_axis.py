@@ -64,7 +64,7 @@ def test_levels_are_read(text: str, values: tuple[object, ...]) -> None:
         ("adc.bits=ideal:4:1", "needs three numbers"),
         ("nois=1", "did you mean 'noise'?"),
         ("adc.bit", "names no levels"),
-        ("=1", "write for instance"),
+        ("=1", "write NAME=LEVELS"),
         ("../x=1", "neither noise, time, cycle nor"),
         ("adc..bits=1", "neither noise, time, cycle nor"),
     ],
