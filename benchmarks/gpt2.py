@@ -192,10 +192,10 @@ def result(
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_text(kept, json.dumps(found, indent=2) + "\n")
     points = [
-        summary(level, [METRIC.of(0.0, loss) for loss in of_chips], METRIC.falls)
+        summary(level, [METRIC.of({"loss": loss}) for loss in of_chips], METRIC.falls)
         for level, of_chips in zip(AXIS.values, found["chips"], strict=True)
     ]
-    return METRIC.of(0.0, found["digital"]), points
+    return METRIC.of({"loss": found["digital"]}), points
 
 
 _DECIDE = ("weights", "tiny", "steps", "window", "batch_size", "lr", "clip_sigma", "precision")

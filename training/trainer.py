@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cimsim.errors import CimsimError
 from cimsim.files import append_line
+from cimsim.interrupts import raise_if_interrupted
 from cimsim.nn import AnalogLayer, analog_layers, digital, profiles
 from cimsim.seeds import generator
 from cimsim.training.activation_checkpointing import recompute
@@ -119,6 +120,7 @@ class Trainer:
         for x, y in self.loader.epoch(self.epoch, self.step):
             self._train_step(x.to(self.device), y.to(self.device))
             self.step += 1
+            raise_if_interrupted()
             if self.step % _STEPS_PER_REPORT == 0:
                 self._report(_STEPS_PER_REPORT)
             if self._due(time.monotonic() - saved > CHECKPOINT_SECONDS):

@@ -162,6 +162,7 @@ class Attribution(StudyResult):
 def exact_shares(names: Sequence[str], game: Game) -> dict[str, np.ndarray]:
     """``phi_i = sum over S without i of |S|! (n - |S| - 1)! / n! (v(S + i) - v(S))``.
 
+    >>> import numpy as np
     >>> both = lambda S: np.array([6.0 * ("a" in S) + 2.0 * (len(S) == 2)])
     >>> {name: float(share[0]) for name, share in exact_shares(["a", "b"], both).items()}
     {'a': 7.0, 'b': 1.0}

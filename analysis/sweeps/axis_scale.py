@@ -19,15 +19,11 @@ _CLEARANCE = 0.09
 class Scale:
     """The horizontal scale of a plot.
 
-        Attributes:
-            positions: level to x.
-            ticks: x and text of each named tick; empty leaves the choice to matplotlib.
-            log: whether x is logarithmic.
-    <<<<<<< HEAD:analysis/scale.py
-            joined: whether neighboring levels may be joined by a line; not so for words.
-    =======
-            joined: whether neighboring levels may be joined by a line; False for words.
-    >>>>>>> studies:analysis/sweeps/axis_scale.py
+    Attributes:
+        positions: level to x.
+        ticks: x and text of each named tick; empty leaves the choice to matplotlib.
+        log: whether x is logarithmic.
+        joined: whether neighboring levels may be joined by a line; False for words.
     """
 
     positions: dict[Level, float]

@@ -25,6 +25,7 @@ from cimsim.analysis.subjects import Place, Subject
 from cimsim.analysis.sweeps.maintenance import maintain
 from cimsim.analysis.sweeps.metric import Scores
 from cimsim.errors import CimsimError
+from cimsim.interrupts import raise_if_interrupted
 from cimsim.kernels import cpu
 from cimsim.nn import Assignment
 
@@ -96,6 +97,7 @@ class LocalEngine(Engine):
         evaluator = Evaluator(subjects, device)
         for number, task in enumerate(tasks):
             yield number, evaluator.scores(task)
+            raise_if_interrupted()
 
 
 class ProcessEngine(Engine):

@@ -20,6 +20,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from cimsim.interrupts import interruptible
 from cimsim.terminal import printable
 
 if TYPE_CHECKING:
@@ -174,7 +175,8 @@ def _text(template: str) -> TextColumn:
 def resumable(how: str) -> Iterator[None]:
     """Within the block, Ctrl-C ends the command with code 130 and prints ``how`` to resume."""
     try:
-        yield
+        with interruptible():
+            yield
     except KeyboardInterrupt:
         log(f"\ncimsim: interrupted; {how}")
         raise typer.Exit(130) from None

@@ -14,7 +14,7 @@ from benchmarks.portability import (
     compared,
     read_results,
     results_of,
-    write_recipes,
+    write_profiles,
 )
 
 
@@ -54,10 +54,10 @@ def test_small_differences_of_floats_are_allowed_and_no_others() -> None:
 
 
 def test_what_is_missing_is_skipped(tmp_path: Path) -> None:
-    recipes = tmp_path / "recipes"
-    assert "pcm-ibm-2020" in write_recipes(recipes)
+    profiles = tmp_path / "profiles"
+    assert "pcm-ibm-2020" in write_profiles(profiles)
     for change in ({"compiler": "no-such-c++"}, {"runner": ("no-such-emulator",)}):
         with pytest.raises(Skipped, match="there is no no-such"):
-            results_of(REFERENCE._replace(**change), recipes, tmp_path)  # type: ignore[arg-type]
+            results_of(REFERENCE._replace(**change), profiles, tmp_path)  # type: ignore[arg-type]
     with pytest.raises(Skipped, match="does not build it"):
-        results_of(REFERENCE._replace(flags=("-fno-such-flag",)), recipes, tmp_path)
+        results_of(REFERENCE._replace(flags=("-fno-such-flag",)), profiles, tmp_path)

@@ -43,14 +43,14 @@ def test_it_writes_the_same_text_for_the_same_seeds(run: Path, cimsim: Command) 
         assert out(*other) != text
     assert out("--cycle", 0) == text
     hot = ["--age", "10y", "--temperature", 1.5]
-    assert out(*hot, "--cycle", 1) != out(*hot)
+    assert any(out(*hot, "--cycle", cycle) != out(*hot) for cycle in range(1, 5))
     assert out("--digital") == out("--digital", "--on", "ideal")
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--prompt", "Wäre"], "characters that tinyshakespeare does not have: 'W', 'ä'"),
+        (["--prompt", "Wäre"], "characters that are not in tinyshakespeare: 'W', 'ä'"),
         (["--prompt", ""], "the prompt is empty"),
         (["--age", "soon"], "soon"),
     ],
@@ -84,5 +84,5 @@ def test_no_text_no_writing(tmp_path: Path) -> None:
         next(generate(Nonsense(), data, "a", 1, **options))
     from cimsim.training.data import load_data
 
-    with pytest.raises(CimsimError, match="'digits' is no text"):
+    with pytest.raises(CimsimError, match="'digits' is not text"):
         next(generate(Nonsense(), load_data("digits"), "a", 1, **options))

@@ -140,7 +140,7 @@ def test_bad_cells_are_shown_listed_and_written(cimsim: Command, measured: Path)
     code, out, err = cimsim("profiles", "new", "bad", "--from-csv", path)
     assert code == 0
     assert "Stuck cells (share, 95 % interval)" in out
-    assert "1 of 160 trials is stuck" in err
+    assert "1 of 160 cells is stuck" in err
     assert "1 outlying read among several of a cell" in err
     (stuck,) = load_profile(Path("bad.yaml")).cell.faults
     assert stuck.kind == "stuck"

@@ -186,5 +186,5 @@ def test_any_length_works(kernel: str, length: float) -> None:
 
 
 def test_tiles_that_do_not_differ_are_refused() -> None:
-    with pytest.raises(CimsimError, match="give 'sigma_gain' or 'sigma_offset_of_g_max'"):
+    with pytest.raises(CimsimError, match="set 'sigma_gain' or 'sigma_offset_of_g_max'"):
         override_profile(device(), {"cell.variation": [{"kind": "tile", "source": "a test"}]})

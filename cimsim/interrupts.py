@@ -1,0 +1,55 @@
+"""Ctrl-C that always ends a command.
+
+Python raises :class:`KeyboardInterrupt` wherever the main thread is. If that is in a callback from
+C or in a finalizer, the exception is lost; if it is within a context manager of torch, torch fails
+with another exception. So the request is remembered, and loops check for it.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_requested = False
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within the context, remember Ctrl-C, and raise it instead of errors that follow from it.
+
+    Has no effect if the process handles SIGINT in another way, as workers and threads do.
+    """
+    global _requested
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:
+        yield
+        return
+    try:
+        signal.signal(signal.SIGINT, _remember)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    _requested = False
+    try:
+        yield
+    except Exception as error:
+        if _requested:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+        _requested = False
+
+
+def raise_if_interrupted() -> None:
+    """Raise :class:`KeyboardInterrupt` if Ctrl-C was pressed and its exception was lost."""
+    if _requested:
+        raise KeyboardInterrupt
+
+
+def _remember(number: int, frame: FrameType | None) -> None:
+    global _requested
+    _requested = True
+    signal.default_int_handler(number, frame)

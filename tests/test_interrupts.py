@@ -1,0 +1,57 @@
+"""Ctrl-C ends a command, wherever it is raised."""
+
+from __future__ import annotations
+
+import signal
+import weakref
+
+import pytest
+
+from cimsim.interrupts import interruptible, raise_if_interrupted
+
+
+class Thing:
+    """An object with a finalizer."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_one_that_a_finalizer_loses_is_raised_by_the_loop() -> None:
+    reached = []
+
+    def loop() -> None:
+        thing = Thing()
+        callback = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+        del thing
+        reached.append(callback)
+        raise_if_interrupted()
+
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        loop()
+    assert reached
+    raise_if_interrupted()  # the next command starts without it
+
+
+def test_errors_that_follow_from_it_are_it() -> None:
+    def fail() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            raise RuntimeError("trying to pop from empty mode stack")
+
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        fail()
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(RuntimeError, match="something else"), interruptible():
+        raise RuntimeError("something else")
+
+
+def test_the_handler_of_a_caller_stays() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with interruptible():
+            signal.raise_signal(signal.SIGINT)
+            raise_if_interrupted()
+    finally:
+        signal.signal(signal.SIGINT, before)
