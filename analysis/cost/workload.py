@@ -36,8 +36,8 @@ class AnalogWork:
         weight_shape: as the array holds the weight, a column for each entry of the first axis.
         vectors: input vectors, which are output positions of a convolution.
         inputs, outputs: numbers of inputs and outputs.
-        additions: digital additions other than the sums over tiles: the bias, an offset, overlapping
-            columns of a transposed convolution.
+        additions: digital additions other than the sums over tiles: the bias, an offset,
+            overlapping columns of a transposed convolution.
         corrections: digital factors other than the scale of a column.
         drive: how strongly the rows are driven; None where the input has no numbers.
         nonnegative: whether there were inputs and their sign is not needed, see

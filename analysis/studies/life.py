@@ -73,7 +73,7 @@ class LifeOptions(Options):
 @dataclass(frozen=True)
 class MaintenanceAxis(Axis):
     """Kinds of maintenance by name: ``as it is``, ``without compensation``, ``compensated per
-    layer``, ``compensated per column``, ``anew: ranges and statistics``."""
+    layer``, ``compensated per column``, and ``anew: `` followed by what is measured again."""
 
     def apply(self, profile: Profile, level: Level) -> Profile:
         """The profile with another drift compensation, if the level is one."""

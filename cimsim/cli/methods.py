@@ -18,7 +18,10 @@ from cimsim.suggest import unknown
 def methods(
     name: Annotated[
         str | None,
-        typer.Argument(help="Name of one of them; prints its equation, settings and source."),
+        typer.Argument(
+            metavar="NAME",
+            help="Name of one of them; prints its equation, settings and source.",
+        ),
     ] = None,
 ) -> None:
     """List methods, backward rules, quantizers, objectives, correctors, optimizers and recipes."""

@@ -65,7 +65,9 @@ def show(
 
 
 @app.command()
-def validate(files: Annotated[list[Path], typer.Argument(help="Profile files.")]) -> None:
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Profile files.")],
+) -> None:
     """Check profile files and print every issue as file:line:column: message."""
     from cimsim.profile import validate_file
     from cimsim.profile.issues import issue_lines
@@ -146,7 +148,9 @@ def curves(
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the new profile, such as my-device.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the new profile, such as my-device.")
+    ],
     measured: Annotated[
         Path,
         typer.Option(
