@@ -42,8 +42,11 @@ def test_the_survey(
 
 def test_the_survey_beyond_its_range() -> None:
     slow, fast = SurveyAdc(), SurveyAdc(rate_MHz=20000.0, source=BY_HAND)
-    assert "hardly falls below 6 bits" in adc(slow, 5, chip()).warnings[0]
-    assert "holds from 4 bits on, here it has 3" in adc(slow, 3, chip()).warnings[0]
+    assert (
+        "overestimates the energy of an ADC below 6 bits, here 5"
+        in adc(slow, 5, chip()).warnings[0]
+    )
+    assert "is valid for 4 bits or more, not for 3" in adc(slow, 3, chip()).warnings[0]
     assert adc(slow, 1, chip()).e_pJ == adc(slow, 4, chip()).e_pJ  # its regression rises there
     assert "up to 1e+10 conversions/s" in adc(fast, 8, chip()).warnings[0]
 
