@@ -138,7 +138,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Cost(Result):
-    """Energy, latency and area of one inference, by layer and in all.
+    """Energy, latency and area of one inference, by layer and in total.
 
     Attributes:
         profile, overrides: the profile, and the values that were changed.

@@ -196,7 +196,7 @@ def new(
         str | None,
         typer.Option(
             metavar="SHARE|TIME",
-            help="Times that differ by less count as one age, such as 10% or 30s; 0 separates all times.",
+            help="Largest difference of times of one age, such as 10% or 30s; 0 separates all.",
             show_default="detected",
         ),
     ] = None,

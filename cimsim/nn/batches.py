@@ -137,7 +137,7 @@ class BatchReader:
             if name not in taken and name not in self.left_out:
                 self.left_out.add(name)
                 logger.warning(
-                    "%s: '%s' of the batches is ignored, because the model's forward does not accept it",
+                    "%s: '%s' of the batches is ignored; the model's forward does not accept it",
                     self.verb,
                     name,
                 )
