@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 NAME = "life"
 AS_IT_IS = "as it is"
 WAY = "way"
-"""The part that the curves of the figure belong to, see :func:`cimsim.analysis.figures.canvas.part_of`."""
+"""Part of the figure, see :func:`cimsim.analysis.figures.canvas.part_of`."""
 _COMPENSATIONS = {
     "none": "without compensation",
     "global": "compensated per layer",

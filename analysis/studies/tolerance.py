@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 NAME = "tolerance"
 AXIS = "axis"
-"""The part that the curve of the figure belongs to, see :func:`cimsim.analysis.figures.canvas.part_of`."""
+"""Part of the figure, see :func:`cimsim.analysis.figures.canvas.part_of`."""
 _USUAL = {
     "noise": ("0", "4"),
     "time": ("1s", "10y"),

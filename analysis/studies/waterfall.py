@@ -154,7 +154,7 @@ def _connect(axes: Axes, x: float, upper: float, lower: float, look: dict[str, A
 def _mark(
     axes: Axes, edge: float, place: float, error: float, text: str, center: float | None = None
 ) -> None:
-    """Draw a bar's interval around ``center`` (its edge by default), and its number beside it."""
+    """Draw a bar's interval around ``center`` (its edge by default), and its number next to it."""
     center = edge if center is None else center
     if error:
         axes.errorbar(center, place, xerr=error, color="black", capsize=3, linewidth=1.2)
