@@ -38,7 +38,7 @@ def test_levels_are_read(text: str, values: tuple[object, ...]) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("noise", "names no levels"),
+        ("noise", "has no levels"),
         ("noise=", "a level is empty"),
         ("noise=1,,2", "a level is empty"),
         ("noise=1,", "a level is empty"),
@@ -63,7 +63,7 @@ def test_levels_are_read(text: str, values: tuple[object, ...]) -> None:
         ("cycle=first", "a write cycle must be an integer of 0 or more"),
         ("adc.bits=ideal:4:1", "needs three numbers"),
         ("nois=1", "did you mean 'noise'?"),
-        ("adc.bit", "names no levels"),
+        ("adc.bit", "has no levels"),
         ("=1", "write NAME=LEVELS"),
         ("../x=1", "neither noise, time, cycle nor"),
         ("adc..bits=1", "neither noise, time, cycle nor"),
