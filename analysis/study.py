@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a result was computed from.
+    """The conditions of a result.
 
     Attributes:
         run: name of the subject.

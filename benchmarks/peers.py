@@ -30,7 +30,7 @@ def versions() -> dict[str, str]:
 
 
 def models(digital: nn.Module, batch: Tensor) -> Iterator[tuple[str, nn.Module]]:
-    """Converted, calibrated copies of ``digital`` by name; logs missing tools on stderr."""
+    """Converted and calibrated copies of ``digital`` by name; missing tools go to stderr."""
     makers: dict[str, tuple[str, Callable[[nn.Module], nn.Module]]] = {
         "AIHWKit-Lightning": ("aihwkit_lightning", lambda m: _lightning(m, fast=False)),
         "AIHWKit-Lightning, fast mode": ("aihwkit_lightning", lambda m: _lightning(m, fast=True)),

@@ -32,7 +32,7 @@ class TrainConfig(BaseModel):
     recipe: str | None = Field(
         default=None, description="Tuned combination of settings; see `cimsim methods`."
     )
-    profile: str = Field(description="Device profile: a name from `cimsim profiles`, or a file.")
+    profile: str = Field(description="Profile: a name from `cimsim profiles`, or a file.")
     overrides: tuple[str, ...] = Field(
         default=(), description="Override of a profile value, such as adc.bits=6."
     )

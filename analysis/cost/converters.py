@@ -81,9 +81,8 @@ def _(model: SurveyAdc, bits: int, cost: CostRates) -> Converter:
     if _FEWEST_SURVEYED_BITS <= bits < _FEWEST_CREDIBLE_BITS:
         warnings = (
             *warnings,
-            f"the survey's energy of an ADC hardly falls below {_FEWEST_CREDIBLE_BITS} bits, so "
-            f"that of one with {bits} is too high; give cost.adc of kind 'measured' or "
-            "'figure-of-merit'",
+            f"the survey overestimates the energy of an ADC below {_FEWEST_CREDIBLE_BITS} bits, "
+            f"here {bits}; give cost.adc of kind 'measured' or 'figure-of-merit'",
         )
     return Converter(energy_pJ, area_um2, warnings)
 
@@ -113,16 +112,16 @@ def _survey_area_um2(energy_pJ: float, rate_Hz: float, node_nm: float) -> float:
 
 def _survey_range(bits: int, rate_Hz: float, what: str) -> tuple[str, ...]:
     warnings = []
-    taken = f" and takes that of {_FEWEST_SURVEYED_BITS}" if what == "energy" else ""
+    used = f"; the energy at {_FEWEST_SURVEYED_BITS} bits was used" if what == "energy" else ""
     if bits < _FEWEST_SURVEYED_BITS:
         warnings.append(
-            f"the survey's {what} of an ADC holds from {_FEWEST_SURVEYED_BITS} bits on, here it "
-            f"has {bits}{taken}; give cost.adc of kind 'measured'"
+            f"the survey's {what} of an ADC is valid for {_FEWEST_SURVEYED_BITS} bits or more, not "
+            f"for {bits}{used}; give cost.adc of kind 'measured'"
         )
     if rate_Hz > _FASTEST_SURVEYED_HZ:
         warnings.append(
-            f"the survey's {what} of an ADC holds up to {_FASTEST_SURVEYED_HZ:g} conversions/s, "
-            f"here it makes {rate_Hz:g}"
+            f"the survey's {what} of an ADC is valid up to {_FASTEST_SURVEYED_HZ:g} "
+            f"conversions/s, not for {rate_Hz:g}"
         )
     return tuple(warnings)
 
@@ -136,14 +135,14 @@ def _measured(
         finer = 2.0 ** (bits - model.bits)
         if abs(bits - model.bits) > _FARTHEST_BITS:
             warnings = (
-                f"the energy of the {what} was measured at {model.bits} bits and is taken to "
+                f"the energy of the {what} was measured at {model.bits} bits and scaled to "
                 f"{bits} bits by 2^bits",
             )
     node_nm, v_V = model.at_node_nm or cost.node_nm, model.at_v_V or cost.v_dd_V
     energy, of_energy = energy_factor(node_nm, v_V, cost.node_nm, cost.v_dd_V)
     scaled_pJ = energy_pJ * finer * energy
     if model.area_um2 is None:
-        unknown = f"the area of the {what} is not known, so that areas and TOPS/mm^2 lack it"
+        unknown = f"the area of the {what} is unknown, so areas and TOPS/mm^2 exclude it"
         return Converter(scaled_pJ, 0.0, (*warnings, *of_energy, unknown))
     area, of_area = area_factor(node_nm, cost.node_nm)
     area_um2 = model.area_um2 * finer * area

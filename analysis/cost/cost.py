@@ -57,9 +57,9 @@ def cost_of(
             prices.append(logic)
             layers.append(_digital(layer, logic))
         else:
-            device = profile or layer.profile
-            prices.append(priced[id(device)])
-            layers.append(_analog(layer, device, prices[-1]))
+            on = profile or layer.profile
+            prices.append(priced[id(on)])
+            layers.append(_analog(layer, on, prices[-1]))
     warnings = [text for rates in priced.values() for text in rates.warnings]
     total_ns = math.fsum(layer.latency_ns for layer in layers)
     return Cost(
@@ -71,21 +71,21 @@ def cost_of(
     )
 
 
-def _analog(work: AnalogWork, device: Profile, prices: Prices) -> LayerCost:
+def _analog(work: AnalogWork, profile: Profile, prices: Prices) -> LayerCost:
     try:
-        counts = count(work, device)
+        counts = count(work, profile)
     except CimsimError as error:
         raise CimsimError(f"layer '{work.name}': {error}") from None
-    power = read_power(work, device, counts.blocks)
+    power = read_power(work, profile, counts.blocks)
     return LayerCost(
         name=work.name,
         kind=work.kind,
-        profile=device.name,
+        profile=profile.name,
         macs=counts.macs,
-        bit_macs=_bit_macs(counts, device),
+        bit_macs=_bit_macs(counts, profile),
         counts=counts,
         energy_pJ=Parts(
-            array=_array_pJ(counts, power, device),
+            array=_array_pJ(counts, power, profile),
             dac=counts.dac_conversions * prices.dac.e_pJ,
             adc=counts.adc_conversions * prices.adc.e_pJ + counts.integrations * prices.e_cycle_pJ,
             digital=(counts.shift_adds + counts.adds) * prices.e_add_pJ
@@ -93,7 +93,7 @@ def _analog(work: AnalogWork, device: Profile, prices: Prices) -> LayerCost:
             buffer=counts.buffer_bits * prices.e_bit_pJ,
         ),
         latency_ns=_in_turn(counts) * _vector_ns(counts, prices),
-        area_um2=_area_um2(counts, device, prices),
+        area_um2=_area_um2(counts, profile, prices),
     )
 
 
@@ -110,25 +110,25 @@ def _vector_ns(counts: Counts, prices: Prices) -> float:
     return counts.pulses * prices.t_pulse_ns + counts.cycles * prices.t_cycle_ns + conversions_ns
 
 
-def _array_pJ(counts: Counts, power: ReadPower, device: Profile) -> float:
+def _array_pJ(counts: Counts, power: ReadPower, profile: Profile) -> float:
     """Cells, row and column lines, see :class:`cimsim.profile.CellRead`."""
-    read, cell = (device.cost or CostRates()).read, device.cell
+    read, cell = (profile.cost or CostRates()).read, profile.cell
     reads = counts.vectors * counts.pulses
     if read.c_cell_fF is None:  # uS V^2 ns = fJ
         cells_fJ = power.conductance_uS * read.v_read_V**2 * read.t_read_ns
     else:
         cells_fJ = power.conductance_uS / cell.g_max_uS * read.v_read_V**2 * read.c_cell_fF
-    along = device.array.columns * counts.devices
+    along = profile.array.columns * counts.devices
     rows_fJ = power.rows * along * read.c_row_fF * read.v_read_V**2
-    charged = counts.column_lines * device.array.rows
+    charged = counts.column_lines * profile.array.rows
     columns_fJ = charged * read.c_column_fF * read.v_read_V**2
     return reads * (cells_fJ + rows_fJ + columns_fJ) * 1e-3
 
 
-def _area_um2(counts: Counts, device: Profile, prices: Prices) -> Parts:
+def _area_um2(counts: Counts, profile: Profile, prices: Prices) -> Parts:
     """Whole tiles, unused cells included; and a buffer for the layer's inputs."""
-    array = device.array
-    adcs = math.ceil(array.columns / device.adc.columns_per_adc)
+    array = profile.array
+    adcs = math.ceil(array.columns / profile.adc.columns_per_adc)
     return Parts(
         array=counts.tiles * array.rows * array.columns * counts.devices * prices.area_cell_um2,
         dac=counts.tiles * array.rows * prices.dac.area_um2,
@@ -155,14 +155,14 @@ def _digital(work: DigitalWork, prices: Prices) -> LayerCost:
     )
 
 
-def _bit_macs(counts: Counts, device: Profile) -> float | None:
+def _bit_macs(counts: Counts, profile: Profile) -> float | None:
     """MACs times the bits of both factors; the sign of a weight is a bit."""
-    stated, levels = (device.cost or CostRates()).weight_bits, device.cell.levels
+    stated, levels = (profile.cost or CostRates()).weight_bits, profile.cell.levels
     if stated is None and levels is None:
         return None
-    signed = device.array.mapping == "differential-pair"
-    bits = stated or math.log2(levels or 1) * device.array.slices + signed
-    return counts.macs * (device.dac.bits or IDEAL_BITS) * bits
+    signed = profile.array.mapping == "differential-pair"
+    bits = stated or math.log2(levels or 1) * profile.array.slices + signed
+    return counts.macs * (profile.dac.bits or IDEAL_BITS) * bits
 
 
 def _leaking(layer: LayerCost, prices: Prices, total_ns: float) -> LayerCost:

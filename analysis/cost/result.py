@@ -138,7 +138,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class Cost(Result):
-    """Energy, latency and area of one inference, by layer and in all.
+    """Energy, latency and area of one inference, by layer and in total.
 
     Attributes:
         profile, overrides: the profile, and the values that were changed.
@@ -318,7 +318,7 @@ class Cost(Result):
             energy = getattr(layer.energy_pJ, part)
             return (
                 f"{layer_name(layer.name)}, {part}\n"
-                f"{energy * 1e-3:.4g} nJ, {100 * energy / whole:.3g} % of the whole\n"
+                f"{energy * 1e-3:.4g} nJ, {100 * energy / whole:.3g} % of the total\n"
                 f"layer: {layer.energy_pJ.total * 1e-3:.4g} nJ, {layer.latency_ns * 1e-3:.4g} µs"
             )
 

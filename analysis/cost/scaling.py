@@ -49,7 +49,7 @@ def energy_factor(
     if from_v_V < low:
         warnings.append(
             f"energies at {from_v_V:g} V are scaled from {from_node_nm:g} to {to_node_nm:g} nm by "
-            f"a fit that holds from {low:.2g} V on"
+            f"a fit that is valid for {low:.2g} V or more"
         )
     return shrunk * supply, tuple(warnings)
 
@@ -91,8 +91,8 @@ def _lowest_V(node_nm: float) -> float:
 def _outside(*nodes_nm: float) -> list[str]:
     low, high = min(_ENERGY), max(_ENERGY)
     return [
-        f"a node of {node:g} nm is outside of the {low:g} to {high:g} nm that scaling is known "
-        "for; its trend is continued"
+        f"the fit of scaling is valid for nodes of {low:g} to {high:g} nm and was extrapolated to "
+        f"{node:g} nm"
         for node in nodes_nm
         if not low <= node <= high
     ]

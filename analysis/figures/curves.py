@@ -206,7 +206,7 @@ def name_legend(legend: Legend, numbers: Sequence[int], of: str = "run") -> None
 
 
 def _style_key(curves: Sequence[Curve], scale: Scale) -> Iterator[tuple[Artist, str]]:
-    """What each kind of line means, in gray."""
+    """A legend of the kinds of lines, in gray."""
     chips = max(point.chips for curve in curves for point in curve.points)
     gray = partial(Line2D, [], [], color=GRAY)
     mean: _Style = "-" if scale.joined else "none"

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 NAME = "life"
 AS_IT_IS = "as it is"
 WAY = "way"
-"""What the curves of the figure belong to, see :func:`cimsim.analysis.figures.canvas.part_of`."""
+"""Part of the figure, see :func:`cimsim.analysis.figures.canvas.part_of`."""
 _COMPENSATIONS = {
     "none": "without compensation",
     "global": "compensated per layer",
@@ -73,7 +73,7 @@ class LifeOptions(Options):
 @dataclass(frozen=True)
 class MaintenanceAxis(Axis):
     """Kinds of maintenance by name: ``as it is``, ``without compensation``, ``compensated per
-    layer``, ``compensated per column``, ``anew: ranges and statistics``."""
+    layer``, ``compensated per column``, and ``anew: `` followed by what is measured again."""
 
     def apply(self, profile: Profile, level: Level) -> Profile:
         """The profile with another drift compensation, if the level is one."""

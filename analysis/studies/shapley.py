@@ -2,7 +2,7 @@
 
     phi_i = mean over all orders of  v(before_i + i) - v(before_i),    v(S) = loss with only S
 
-where ``before_i`` are those switched on before i. The shares add up to the loss with all of them.
+where ``before_i`` are those enabled before i. The shares add up to the loss with all of them.
 Non-idealities that do not interact get the loss that each causes alone; two that cause a loss only
 together get half of it each. With n of them there are 2^n variants of the profile. All of them are
 evaluated if that is affordable, otherwise those on the way of randomly drawn orders (each with its

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 NAME = "tolerance"
 AXIS = "axis"
-"""What the curve of the figure belongs to, see :func:`cimsim.analysis.figures.canvas.part_of`."""
+"""Part of the figure, see :func:`cimsim.analysis.figures.canvas.part_of`."""
 _USUAL = {
     "noise": ("0", "4"),
     "time": ("1s", "10y"),
@@ -57,7 +57,7 @@ class ToleranceOptions(Options):
     over: str = option(
         ..., "Axis to search: noise, time, adc.bits or any dotted key.", metavar="AXIS"
     )
-    within: float = option(1.0, "Tolerated loss: points of accuracy, percent of perplexity.", ge=0)
+    within: float = option(1.0, "Allowed loss: points of accuracy, or percent of perplexity.", ge=0)
     start: str | None = option(
         None,
         "First level of the range.",
@@ -76,7 +76,7 @@ class ToleranceOptions(Options):
 
 @dataclass(frozen=True)
 class Tolerance(StudyResult):
-    """How much of ``axis`` one subject tolerates.
+    """The largest level of ``axis`` that one subject tolerates.
 
     Attributes:
         within: points of accuracy, or percent of a metric that falls.
@@ -213,7 +213,7 @@ def tolerance(
     start: str | None = None,
     stop: str | None = None,
 ) -> Tolerance:
-    """Find how far ``subject`` can go along the axis ``key``, see this module.
+    """Find the largest level of the axis ``key`` that ``subject`` tolerates; see this module.
 
     The evaluated levels are trials of an ordinary sweep over the axis, which ``cimsim plot`` draws.
 

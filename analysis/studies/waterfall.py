@@ -1,4 +1,4 @@
-"""Error budget as a waterfall: the non-idealities switched on one after another.
+"""Error budget as a waterfall: the non-idealities enabled one after another.
 
 The order is physical: first what happens to a weight from its levels to the wires, then what
 happens to a signal from the DAC to the ADC. The loss of a step therefore includes its interaction
@@ -47,7 +47,7 @@ NAME = "waterfall"
 
 @dataclass(frozen=True)
 class WaterfallStep:
-    """One non-ideality switched on in addition to all before it.
+    """One non-ideality enabled in addition to all before it.
 
     Attributes:
         after: the metric with it.
@@ -154,7 +154,7 @@ def _connect(axes: Axes, x: float, upper: float, lower: float, look: dict[str, A
 def _mark(
     axes: Axes, edge: float, place: float, error: float, text: str, center: float | None = None
 ) -> None:
-    """Draw a bar's interval around ``center`` (its edge by default), and its number beside it."""
+    """Draw a bar's interval around ``center`` (its edge by default), and its number next to it."""
     center = edge if center is None else center
     if error:
         axes.errorbar(center, place, xerr=error, color="black", capsize=3, linewidth=1.2)
@@ -164,7 +164,7 @@ def _mark(
 
 
 def waterfall(subject: Subject, evaluation: Evaluation = Evaluation()) -> Waterfall:  # noqa: B008
-    """Switch on the non-idealities of the profile of ``subject`` one after another, on the same
+    """Enable the non-idealities of the profile of ``subject`` one after another, on the same
     chips.
 
     Raises:
@@ -195,7 +195,7 @@ STUDY = Study(
     NAME,
     Waterfall,
     "Error budget",
-    "Non-idealities switched on one after another",
+    "Non-idealities enabled one after another",
     "--waterfall",
     command=BUDGET,
     section=BUDGET,

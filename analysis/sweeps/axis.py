@@ -122,7 +122,7 @@ class Axis:
         return float(level or 0.0) if self.key == "time" else None
 
     def cycle(self, level: Level) -> int:
-        """How often the chip was written before it is evaluated."""
+        """The number of writes of the chip before the evaluated one."""
         return cycle_number(level) if self.key == "cycle" else 0
 
     def maintenance(self, level: Level) -> tuple[str, ...]:

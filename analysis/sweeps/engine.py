@@ -1,4 +1,4 @@
-"""Where the trials of a sweep are evaluated: in this process, or in several.
+"""Engines that evaluate the trials of a sweep: in this process, or in several.
 
 A trial has the same scores on every worker and after any other trials, because
 its chip is named by its seed. So trials may be evaluated in any order, and again if a worker dies.
@@ -88,7 +88,7 @@ class Engine(ABC):
 
 
 class LocalEngine(Engine):
-    """Evaluates in this process, in order."""
+    """An engine that evaluates trials in this process, in order."""
 
     def scores(
         self, subjects: Sequence[Subject], tasks: Sequence[Task], device: torch.device
@@ -101,7 +101,7 @@ class LocalEngine(Engine):
 
 
 class ProcessEngine(Engine):
-    """Evaluates in ``count`` processes of this machine, which share its processors.
+    """An engine of ``count`` processes on this machine, which share its processors.
 
     The processes are kept for the next sweep, since a study may need many, and end with this one.
     If one dies (out of memory, killed), the trials under way are evaluated again.

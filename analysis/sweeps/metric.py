@@ -18,7 +18,7 @@ Scores: TypeAlias = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Metric:
-    """A number for how well a model does.
+    """A measure of the quality of a model.
 
     Attributes:
         name: name on the command line and in files.

@@ -17,7 +17,7 @@ _PATIENCE_S = 30.0
 
 
 class RayEngine(Engine):
-    """Runs tasks of Ray Core, one processor each (or one GPU), on all machines of a cluster.
+    """An engine of Ray tasks, with one processor each (or one GPU), on all machines of a cluster.
 
     Folders of runs and data must have the same path on each machine, as on a shared file system.
     If a machine is lost, the trials under way there are evaluated again on others.

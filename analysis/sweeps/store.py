@@ -73,7 +73,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one sweep of one subject evaluates, and what its trials depend on.
+    """The trials of one sweep of one subject, and everything that they depend on.
 
     Attributes:
         run: name of the subject.

@@ -60,7 +60,7 @@ class SearchRange:
 
     @property
     def resolution(self) -> float:
-        """How far apart neighboring levels may stay around the threshold."""
+        """The largest distance of neighboring levels around the threshold."""
         if self.whole:
             return 1.0
         return abs(self.place(self.stop) - self.place(self.start)) / _FINE

@@ -21,7 +21,7 @@ class Term(NamedTuple):
 
 
 class Chip(NamedTuple):
-    """One draw of everything static, as reads use it.
+    """One sample of everything static, in the form that reads use.
 
     Attributes:
         terms: relative currents of the physical columns, ``[tiles, columns (+ 1), rows]`` each (see
@@ -72,7 +72,7 @@ class ConverterRanges(NamedTuple):
 
 
 class SaveOptions(NamedTuple):
-    """What a multiplication returns for its backward rule besides the result.
+    """Optional outputs of a multiplication, for its backward rule.
 
     Attributes:
         adc_mask, dac_mask: masks of the saturated converters.

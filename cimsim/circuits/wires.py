@@ -140,7 +140,7 @@ def gated_currents(
     r_sink_ohm: float = 0.0,
     r_supply_ohm: float = 0.0,
 ) -> Tensor:
-    """Return column currents per volt of gated cells, which conduct only in rows switched on.
+    """Return column currents per volt of gated cells, which conduct only in rows that are on.
 
     No current flows between columns, so each column is a ladder with an exact solution in ``O(m)``.
     With an ideal supply, the conductance ``c`` is accumulated down the bit line: ``c <- c + g_i``

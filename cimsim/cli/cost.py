@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 def cost(
     run: Annotated[
         Path | None,
-        typer.Argument(help="Folder of a finished run.", show_default="a model without a run"),
+        typer.Argument(
+            metavar="RUN",
+            help="Folder of a finished run.",
+            show_default="a model without a run",
+        ),
     ] = None,
     profile: Annotated[
         str | None,

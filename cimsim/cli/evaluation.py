@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 METRIC_HELP = "Metric to show: accuracy, perplexity, bits (per character) or loss."
 TRUST_HELP = "Import the run's model if it is a function from outside cimsim. This runs its code."
-RunFolder: TypeAlias = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
-RunFolders: TypeAlias = Annotated[list[Path], typer.Argument(help="Folders of finished runs.")]
+RunFolder: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")
+]
+RunFolders: TypeAlias = Annotated[
+    list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")
+]
 DataDir: TypeAlias = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),

@@ -13,7 +13,7 @@ from cimsim.cli.evaluation import DataDir, Trust
 
 
 def generate(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run on text.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run on text.")],
     prompt: Annotated[str, typer.Option(help="Text to continue.")] = "ROMEO:",
     length: Annotated[
         int, typer.Option(min=1, help="Number of characters (or words) to write.")

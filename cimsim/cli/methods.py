@@ -18,7 +18,10 @@ from cimsim.suggest import unknown
 def methods(
     name: Annotated[
         str | None,
-        typer.Argument(help="Name of one of them; prints its equation, settings and source."),
+        typer.Argument(
+            metavar="NAME",
+            help="Name of one of them; prints its equation, settings and source.",
+        ),
     ] = None,
 ) -> None:
     """List methods, backward rules, quantizers, objectives, correctors, optimizers and recipes."""
@@ -99,8 +102,9 @@ def _description(part: object) -> str:
 
 
 def _documentation(part: object) -> str:
-    """The docstring of ``part`` without reStructuredText, which no terminal renders."""
-    text = inspect.getdoc(part) or ""
+    """The docstring of ``part`` without reStructuredText and examples, for a terminal."""
+    paragraphs = (inspect.getdoc(part) or "").split("\n\n")
+    text = "\n\n".join(each for each in paragraphs if not each.startswith(">>>"))
     return re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text).replace("``", "`")
 
 

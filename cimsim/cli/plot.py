@@ -12,7 +12,9 @@ from cimsim.cli.evaluation import METRIC_HELP
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs that were swept.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Folders of runs that were swept.")
+    ],
     over: Annotated[
         str | None,
         typer.Option(

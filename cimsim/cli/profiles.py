@@ -1,4 +1,4 @@
-"""``cimsim profiles``: list, explain, check, compare and fit device profiles."""
+"""``cimsim profiles``: list, explain, check, compare and fit profiles."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from cimsim.fitting import DeviceFit, Estimate
     from cimsim.profile import DescribedSection
 
-app = typer.Typer(help="List, explain and check device profiles.", no_args_is_help=False)
+app = typer.Typer(help="List, explain, check and fit profiles.", no_args_is_help=False)
 
 
 @app.callback(invoke_without_command=True)
 def profiles(context: typer.Context) -> None:
-    """List, explain and check device profiles."""
+    """List, explain, check and fit profiles."""
     if context.invoked_subcommand is None:
         list_profiles()
 
@@ -65,7 +65,9 @@ def show(
 
 
 @app.command()
-def validate(files: Annotated[list[Path], typer.Argument(help="Profile files.")]) -> None:
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Profile files.")],
+) -> None:
     """Check profile files and print every issue as file:line:column: message."""
     from cimsim.profile import validate_file
     from cimsim.profile.issues import issue_lines
@@ -121,21 +123,21 @@ def curves(
     from cimsim.profile import load_profile
     from cimsim.units import format_duration, parse_duration
 
-    device = load_profile(profile, overrides or [])
-    low, high = device.cell.g_min_uS, device.cell.g_max_uS
+    chosen = load_profile(profile, overrides or [])
+    low, high = chosen.cell.g_min_uS, chosen.cell.g_max_uS
     targets = _numbers(g) if g else [low + (high - low) * part / 4 for part in range(5)]
     ages = [parse_duration(text) for text in t.split(",")]
-    rows = characteristics(device, targets, ages)
+    rows = characteristics(chosen, targets, ages)
     if out is not None:
         from cimsim.analysis.figures.canvas import save
         from cimsim.analysis.figures.profile_curves import draw_profile
 
-        save(draw_profile(device, targets, ages), out)
+        save(draw_profile(chosen, targets, ages), out)
     if as_json:
-        fields = {"profile": device.name, "rows": [row._asdict() for row in rows]}
+        fields = {"profile": chosen.name, "rows": [row._asdict() for row in rows]}
         console.say(json.dumps(fields, indent=2))
         return
-    table = Table(title=f"{device.name}, at {device.temperature_C:g} °C", title_justify="left")
+    table = Table(title=f"{chosen.name}, at {chosen.temperature_C:g} °C", title_justify="left")
     for name in Characteristic._fields:
         table.add_column(name, justify="right", overflow="fold")
     for row in rows:
@@ -146,7 +148,9 @@ def curves(
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the new profile, such as my-device.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the new profile, such as my-device.")
+    ],
     measured: Annotated[
         Path,
         typer.Option(
@@ -192,7 +196,7 @@ def new(
         str | None,
         typer.Option(
             metavar="SHARE|TIME",
-            help="Times that differ by less are one age, such as 10% or 30s; 0 keeps all apart.",
+            help="Largest difference of times of one age, such as 10% or 30s; 0 separates all.",
             show_default="detected",
         ),
     ] = None,

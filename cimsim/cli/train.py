@@ -1,4 +1,4 @@
-"""``cimsim train``: train a model against a device profile."""
+"""``cimsim train``: train a model for the chips of a profile."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def train(
     ] = False,
     **settings: object,
 ) -> None:
-    """Train a model against a device profile.
+    """Train a model for the chips of a profile.
 
     The run's folder contains its settings, its profile, metrics and the trained model.
     """

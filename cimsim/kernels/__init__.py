@@ -54,7 +54,7 @@ def active_programming(*tensors: Tensor | None) -> ProgrammingBackend | None:
 
 
 def draw(tensor: Tensor) -> Backend | None:
-    """The back end that draws the normal numbers of ``tensor``, or None."""
+    """The back end that samples the normal numbers of ``tensor``, or None."""
     return None if _use == "torch" else _serving(tensor)
 
 

@@ -137,7 +137,7 @@ class BatchReader:
             if name not in taken and name not in self.left_out:
                 self.left_out.add(name)
                 logger.warning(
-                    "%s: '%s' of the batches is left out: the model's forward does not take it",
+                    "%s: '%s' of the batches is ignored; the model's forward does not accept it",
                     self.verb,
                     name,
                 )

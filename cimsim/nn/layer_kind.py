@@ -1,4 +1,4 @@
-"""What a kind of analog layer defines: its torch class, and shapes between layer and array."""
+"""The definition of a kind of analog layer: its torch class, and shapes between layer and array."""
 
 from __future__ import annotations
 

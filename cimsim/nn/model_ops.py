@@ -81,7 +81,7 @@ def program(model: Model, seed: int = 0, cycle: int = 0) -> Model:
 
 
 def age(model: Model, time: float | str | timedelta) -> Model:
-    """Let ``time`` pass since programming: seconds, text such as ``"1 day"``, or a ``timedelta``.
+    """Set the time since programming: seconds, text such as ``"1 day"``, or a ``timedelta``.
 
     Evaluation mode uses the programmed chip at that age, training mode other chips of that age.
 
@@ -146,7 +146,7 @@ def set_profile(model: Model, on: Profile | Assignment | str | Path) -> Model:
 
 @contextmanager
 def digital(model: Model) -> Iterator[Model]:
-    """Within the block, every analog layer of ``model`` computes digitally."""
+    """Compute digitally in every analog layer of ``model`` within the block."""
     layers = list(analog_layers(model).values())
     before = [layer.digital for layer in layers]
     for layer in layers:
@@ -160,7 +160,7 @@ def digital(model: Model) -> Iterator[Model]:
 
 @contextmanager
 def perturbed(model: Model, change: Callable[[str, Tensor], Tensor]) -> Iterator[Model]:
-    """Within the block, every analog layer computes with ``change(name, weight)``.
+    """Compute with the weights ``change(name, weight)`` in every analog layer within the block.
 
     ``weight`` is the layer's quantized weight; gradients go through ``change``.
     """

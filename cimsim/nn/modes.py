@@ -10,7 +10,7 @@ from cimsim.nn.forms import Model
 
 @contextmanager
 def evaluating(model: Model) -> Iterator[Model]:
-    """Within the block ``model`` is in evaluation mode; afterwards every module is as before."""
+    """Put ``model`` in evaluation mode within the block, and restore all modes after it."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

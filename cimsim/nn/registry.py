@@ -77,7 +77,7 @@ def obstacle(module: nn.Module) -> str | None:
     if isinstance(module, (*_ANALOG, *PACKED)):
         return "its class may compute something else"
     if matrices := ", ".join(f"'{name}'" for name in _matrices(module)):
-        return f"what it multiplies by its own {matrices} is hidden in its forward"
+        return f"its forward may multiply by its own {matrices}, which cimsim cannot detect"
     return None
 
 

@@ -75,9 +75,8 @@ def report_silent(verb: str, names: Sequence[str]) -> None:
     """Log a warning about layers whose converters saw only zeros."""
     if names:
         logger.warning(
-            "%s: the signals of %s were 0 throughout (weights or inputs that are 0), which does "
-            "not determine their converters' ranges; known ranges stay and others are 1; "
-            "calibrate again when there are signals",
+            "%s: all signals of %s were 0, because weights or inputs are 0; existing converter "
+            "ranges were kept and missing ones set to 1; calibrate again with nonzero signals",
             verb,
             _few(names),
         )

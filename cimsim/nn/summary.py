@@ -45,7 +45,7 @@ class Summary:
 
     @property
     def tiles(self) -> int:
-        """Physical tiles in all."""
+        """Total number of physical tiles."""
         return sum(o.tiles for o in self._occupied)
 
     @property

@@ -1,4 +1,4 @@
-"""Device profiles: numbers, units and sources of a chip in one typed object.
+"""Profiles: numbers, units and sources of a chip in one typed object.
 
 >>> from cimsim.profile import load_profile
 >>> load_profile("pcm-ibm-2020", ["adc.bits=6"]).adc.bits

@@ -54,7 +54,7 @@ def _read(path: Path) -> tuple[Profile | None, list[Issue]]:
         return None, issues
     data = tree.plain()
     if not any(key in Profile.model_fields for key in data):
-        message = "not a device profile; a profile begins with 'schema_version: 1'"
+        message = "not a profile; a profile begins with 'schema_version: 1'"
         return None, [*issues, tree.place.issue(message)]
     try:
         profile = Profile.model_validate(data)

@@ -69,10 +69,10 @@ def _not_one_of(expected: str, value: Any) -> str:
 
 
 def _got(value: Any) -> str:
-    return f"(got {_shown(value)})"
+    return f"(got {_text_of(value)})"
 
 
-def _shown(value: Any) -> str:
+def _text_of(value: Any) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, dict):

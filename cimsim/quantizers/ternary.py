@@ -21,8 +21,8 @@ class Ternary(Quantizer):
 
     A signed zero uses four words, -1, -0, +0, 1, which fit in the two bits of a ternary value; see
     :func:`pack`. The forward pass is the same for both options. The source does not specify the
-    exact gradient; this is an interpretation with latent weights, and
-    :class:`cimsim.training.optimizers.TernaryChain` is one without.
+    exact gradient; this is an interpretation with latent weights, and the optimizer
+    ``ternary-chain`` is one without.
 
     Source of the idea: J. Uhlmann, "Signed-Zero Ternary", arXiv:2508.05905.
     """

@@ -98,8 +98,8 @@ def api(folder: Path) -> None:
         lines = [":orphan:", ""] if module.__name__.count(".") > 1 else []
         lines += [*heading(module.__name__), f".. automodule:: {module.__name__}", ""]
         objects = {path: getattr(module, path.rpartition(".")[2]) for path in own}
-        shown = [p for p, v in objects.items() if inspect.isclass(v) or inspect.isfunction(v)]
-        lines += _summary({p: names[p.rpartition(".")[2]] for p in shown + elsewhere})
+        listed = [p for p, v in objects.items() if inspect.isclass(v) or inspect.isfunction(v)]
+        lines += _summary({p: names[p.rpartition(".")[2]] for p in listed + elsewhere})
         for path, value in objects.items():
             lines += _entry(path, value)
         page(folder / f"{module.__name__}.rst", lines)
@@ -172,6 +172,8 @@ def _command(command: Any) -> list[str]:
     if command.params:
         lines += [".. list-table::", "   :widths: auto", ""]
     for parameter in command.params:
+        if getattr(parameter, "hidden", False):
+            continue
         argument = parameter.param_type_name == "argument"
         names = parameter.name.upper() if argument else ", ".join(parameter.opts)
         default = parameter.show_default if isinstance(parameter.show_default, str) else ""

@@ -47,6 +47,29 @@ def test_every_help_text_is_whole_sentences_and_shown_whole(
         assert " ".join(text.split()) in shown, text
 
 
+def test_defaults_are_printed_as_they_are_typed(
+    cimsim: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a command has another default than the configuration; words are in brackets."""
+    monkeypatch.setenv("COLUMNS", "400")
+    training, chips = cimsim("train", "--help")[1], cimsim("yield", "--help")[1]
+    for text in ("Data set. [default: digits]", "cuda:N or auto. [default: auto]"):
+        assert text in training
+    for text in ("[default: 100]", "[default: 0s]", "[default: (each run's own)]"):
+        assert text in chips
+
+
+def test_a_default_in_the_help_overrides_no_recipe(cimsim: Command, tmp_path: Path) -> None:
+    """A default is printed, but does not count as given: ``llm`` sets another ``--noise``."""
+    out = tmp_path / "run"
+    words = ["--profile", "ideal", "--recipe", "llm", "--objective", "cross-entropy"]
+    code, _, err = cimsim("train", *words, "--epochs", 1, "--limit", 64, "--out", out)
+    assert (code, err.count("error")) == (0, 0)
+    settings = (out / "config.yaml").read_text(encoding="utf-8")
+    assert "\nnoise: 1.0\n" in settings
+    assert "\nclip_sigma: 2.5\n" in settings
+
+
 @pytest.mark.parametrize("name", [*COMMANDS, "sweep"])
 def test_commands_that_evaluate_share_their_options(name: str) -> None:
     options = {o for p in visible(EVERY[(name,)]) for o in p.opts}  # type: ignore[attr-defined]
@@ -66,5 +89,5 @@ def test_both_names_give_the_same(cimsim: Command, trained: Path) -> None:
             "yield", trained / "digital", "--above", 9, "--chips", 1, flag, "pcmm"
         )
         assert code == 2
-        assert "unknown device 'pcmm'" in err or "pcmm" in err
+        assert "unknown profile 'pcmm'" in err
         assert err.count("\n") == 1

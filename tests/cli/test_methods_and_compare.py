@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,16 @@ def test_every_part_is_listed_and_told(cimsim: Command) -> None:
         assert "backward rule F, programmed-mean (--rule)" in out
     code, out, _ = cimsim("methods", "a1w1")
     assert "--quantize-weights denoising:bits=1" in out
+
+
+def test_no_markup_is_printed(cimsim: Command) -> None:
+    """Docstrings are reStructuredText, which a terminal does not render."""
+    for name in ("lotion-device", "ternary", "psa", "C"):
+        out = cimsim("methods", name)[1]
+        assert "``" not in out
+        assert not re.search(r":\w+:`", out)
+    assert "Like Lotion, with" in cimsim("methods", "lotion-device")[1]
+    assert "Settings:" not in cimsim("methods", "C")[1]
 
 
 def test_an_unknown_part_is_suggested(cimsim: Command) -> None:

@@ -223,7 +223,7 @@ def test_a_second_sweep_is_kept_out_and_ctrl_c_says_how_to_go_on(
         (["--shard", "half"], "--shard must be a part and the number of parts"),
         (["--shard", "3/2"], "there is no part 3 of 2"),
         (["--engine", "slurm"], "--engine must be local or ray"),
-        (["--address", "auto"], "applies to --engine ray only"),
+        (["--address", "auto"], "--address applies to --engine ray only"),
         (["--metric", "acuracy"], "did you mean 'accuracy'"),
     ],
 )

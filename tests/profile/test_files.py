@@ -28,7 +28,7 @@ GOOD = profile_path("pcm-ibm-2020").read_text(encoding="utf-8")
         (b"# only a comment\n", "1:1: the file is empty"),
         (b"- a\n- b\n", "1:1: a profile must consist of 'key: value' pairs"),
         (b"just words\n", "1:1: a profile must consist of 'key: value' pairs"),
-        (b"a: 1\nb: 2\n", "1:1: not a device profile; a profile begins with 'schema_version: 1'"),
+        (b"a: 1\nb: 2\n", "1:1: not a profile; a profile begins with 'schema_version: 1'"),
         (b"a:\n\tb: 1\n", "2:1: a tab cannot indent or start a value in YAML; use spaces"),
         (b"name: x\ntitle: 'open\n", "3:1: while scanning a quoted scalar, found unexpected end"),
         (b"name: caf\xe9\n", "1:10: not a text file in UTF-8"),

@@ -15,9 +15,11 @@ from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 class PathSampleAnalytic(Objective):
     """Cross-entropy with the path sample-analytic instead of the straight-through gradient.
 
-        see :meth:`cimsim.training.models.stochastic_binary.StochasticBinary.path_sample_analytic`
+        loss = f(x) (1 - sum_j p_j) + sum_j f(x with sign j flipped) p_j
 
-    For the model ``stochastic-binary``; combine it with cross-entropy of weight 0.
+    ``p_j`` carries the gradient of the probabilities of flipped signs, linearized through the
+    layers; its equations are in ``StochasticBinary.path_sample_analytic``. For the model
+    ``stochastic-binary``; combine it with cross-entropy of weight 0.
 
     Source: A. Shekhovtsov, V. Yanush, B. Flach, NeurIPS 2020, arXiv:2006.03143.
     """

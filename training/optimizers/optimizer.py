@@ -81,7 +81,16 @@ class Sgd(Optimizer):
 class LatentFree(Optimizer):
     """Ternary analog weights without latent weights; Adam for all other parameters.
 
-    See :class:`TernaryChain` for the settings. The learning rate applies to the other parameters.
+    Each weight is a state of the chain ``-1 < -0 < +0 < +1`` (``-1 < 0 < +1`` with
+    ``signed=False``) and has a counter of votes:
+
+        votes <- votes - sign(g) where |g| exceeds the median of |g|
+        where |votes| > patience: word <- its neighbor in that direction, votes <- 0
+
+    Initial weights below ``threshold`` times the mean magnitude are zero. The learning rate applies
+    to the other parameters. See :class:`TernaryChain`.
+
+    Source of the idea: J. Uhlmann, "Signed-Zero Ternary", arXiv:2508.05905.
     """
 
     name: ClassVar[str] = "ternary-chain"

@@ -1,4 +1,4 @@
-"""How every layer is computed, and how much of the chip it uses."""
+"""A section about the layers: the kind of computation, and the share of the chip."""
 
 from __future__ import annotations
 

@@ -42,8 +42,11 @@ def test_the_survey(
 
 def test_the_survey_beyond_its_range() -> None:
     slow, fast = SurveyAdc(), SurveyAdc(rate_MHz=20000.0, source=BY_HAND)
-    assert "hardly falls below 6 bits" in adc(slow, 5, chip()).warnings[0]
-    assert "holds from 4 bits on, here it has 3" in adc(slow, 3, chip()).warnings[0]
+    assert (
+        "overestimates the energy of an ADC below 6 bits, here 5"
+        in adc(slow, 5, chip()).warnings[0]
+    )
+    assert "is valid for 4 bits or more, not for 3" in adc(slow, 3, chip()).warnings[0]
     assert adc(slow, 1, chip()).e_pJ == adc(slow, 4, chip()).e_pJ  # its regression rises there
     assert "up to 1e+10 conversions/s" in adc(fast, 8, chip()).warnings[0]
 
@@ -77,7 +80,7 @@ def test_a_measured_converter_elsewhere() -> None:
     assert "measured at 8 bits" in adc(model, 4, chip()).warnings[0]
     fixed = MeasuredAdc(e_adc_pJ=2.0, source=BY_HAND)
     assert adc(fixed, 4, chip(7.0)).area_um2 == 0
-    assert "area of the ADC is not known" in adc(fixed, 4, chip(7.0)).warnings[0]
+    assert "area of the ADC is unknown" in adc(fixed, 4, chip(7.0)).warnings[0]
     assert adc(fixed, 4, chip(7.0)).e_pJ == adc(fixed, 12, chip(130.0)).e_pJ == 2
 
 

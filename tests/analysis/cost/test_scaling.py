@@ -36,8 +36,8 @@ def test_between_two_nodes_it_lies_between_them() -> None:
 
 
 def test_what_the_fit_does_not_cover_is_said() -> None:
-    assert "5 nm is outside of the 7 to 130 nm" in energy_factor(45, 0.9, 5, 0.7)[1][0]
+    assert "7 to 130 nm and was extrapolated to 5 nm" in energy_factor(45, 0.9, 5, 0.7)[1][0]
     assert "350 nm" in area_factor(32, 350)[1][0]
     # The polynomial of 65 nm falls towards 0.586 V and rises below.
-    assert "holds from 0.59 V on" in energy_factor(65, 0.5, 45, 0.5)[1][0]
+    assert "is valid for 0.59 V or more" in energy_factor(65, 0.5, 45, 0.5)[1][0]
     assert energy_factor(5, 0.9, 5, 0.7)[1] == ()  # no fit is used within one node

@@ -250,7 +250,7 @@ def test_a_damaged_result_costs_only_itself(damaged: tuple[Path, Page]) -> None:
     said = " ".join(page.words)
     labels = {attributes.get("aria-label") for attributes in page.of("svg")}
     assert "budget.json: is damaged; run `cimsim budget" in said
-    assert "Non-idealities switched on one after another, run" in labels
+    assert "Non-idealities enabled one after another, run" in labels
     assert "The loss divided among non-idealities, run" in labels
     assert "adc.bits.json: is damaged; run `cimsim tolerance" in said
     assert "Metric over the searched range, dac.bits, run" in labels
