@@ -72,8 +72,11 @@ class LifeOptions(Options):
 
 @dataclass(frozen=True)
 class MaintenanceAxis(Axis):
-    """Kinds of maintenance by name: ``as it is``, ``without compensation``, ``compensated per
-    layer``, ``compensated per column``, and ``anew: `` followed by what is measured again."""
+    """Kinds of maintenance by name.
+
+    ``as it is``, ``without compensation``, ``compensated per layer``, ``compensated per column``,
+    and ``anew:`` followed by the settings that are measured again.
+    """
 
     def apply(self, profile: Profile, level: Level) -> Profile:
         """The profile with another drift compensation, if the level is one."""
