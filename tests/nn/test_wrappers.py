@@ -171,7 +171,7 @@ class Mine(nn.Conv2d):
 
 LEFT_OUT: dict[str, tuple[nn.Module, str]] = {
     "bilinear": (nn.Bilinear(3, 3, 4), "layer 'it' (Bilinear) stays digital"),
-    "functional": (Functional(), "layer 'it' (Functional) stays digital: what it multiplies by "),
+    "functional": (Functional(), "layer 'it' (Functional) stays digital: its forward may multiply"),
     "parameter list": (nn.ParameterList([torch.randn(8, 8)]), "(ParameterList) stays digital"),
     "plain list": (InAList(), "the layers in 'it.plain' stay digital, because torch does not"),
     "subclass": (Mine(1, 1, 3), "layer 'it' (Mine) stays digital: its class may compute"),
