@@ -103,8 +103,10 @@ class Subject(ABC):
 
     @abstractmethod
     def score(self, model: nn.Module, samples: int | None = None) -> Scores:
-        """Score ``model``, one of :meth:`model`, as it is programmed; on the first ``samples`` of
-        the test data, or on all."""
+        """Score ``model``, a result of :meth:`model`, on its programmed chip.
+
+        Uses the first ``samples`` of the test data, or all.
+        """
 
     def digital_scores(
         self, samples: int | None = None, device: torch.device | str = "cpu"

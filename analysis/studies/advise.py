@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from cimsim.analysis.subjects import Subject
 
 NAME = ADVICE
-_AS_IT_IS = "all analog, as it is"
+_AS_IT_IS = "all analog, unchanged"
 _LONGEST = 48  # characters of an assignment in one line of the figure
 
 
@@ -85,7 +85,7 @@ class AdviseOptions(Options):
 
 @dataclass(frozen=True)
 class Advice(StudyResult):
-    """A mixed assignment, and whether it meets the request.
+    """A mixed assignment, and whether it fulfills the request.
 
     Attributes:
         layers: settings of the layers that change, as :func:`cimsim.convert` takes them.
@@ -113,8 +113,8 @@ class Advice(StudyResult):
 
     @property
     def reached(self) -> bool:
-        """Whether an assignment with an analog layer meets the request on the chips it was chosen
-        on."""
+        """Whether an assignment with an analog layer fulfills the request on the chips used to
+        choose it."""
         return self.chosen.mean <= self.request.within
 
     @property

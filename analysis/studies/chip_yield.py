@@ -207,7 +207,7 @@ def chip_yield(
     Args:
         subject: what to evaluate.
         evaluation: on which chips.
-        above: the minimum metric, as it is printed (percent of accuracy).
+        above: the minimum metric, in the printed unit (percent for accuracy).
         below: the maximum, where less is better; one of the two.
 
     Raises:

@@ -108,7 +108,7 @@ class Life(StudyResult):
 
     Attributes:
         ages_s: seconds since programming.
-        compensation: the drift compensation of the profile, which the curve ``as it is`` has.
+        compensation: the drift compensation of the profile, used by the curve ``as it is``.
         curves: one for each kind of maintenance, ``as it is`` first.
     """
 

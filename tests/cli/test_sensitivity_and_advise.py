@@ -75,7 +75,7 @@ def test_advice_can_be_followed(cimsim: Command, run: Path) -> None:
 def test_nothing_to_advise(cimsim: Command, run: Path) -> None:
     code, out, _ = cimsim("advise", run, "--chips", 1, "--within", 50, "--samples", 50)
     assert code == 0
-    assert "chosen: all analog, as it is" in out
+    assert "chosen: all analog, unchanged" in out
     assert "Reached: " in out
     assert "--layer" not in out
 

@@ -151,7 +151,7 @@ def test_values_are_told_under_the_pointer_and_by_keys(browser: Any, file: Path)
         ("life", "as it is (compensated per layer)\n1 min: "),
         ("yield", "threshold "),
         ("sensitivity", "alone on the chip: "),
-        ("advice", "all analog, as it is\nlost: "),
+        ("advice", "all analog, unchanged\nlost: "),
     ],
 )
 def test_every_study_tells_its_values(browser: Any, file: Path, section: str, told: str) -> None:

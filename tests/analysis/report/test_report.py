@@ -141,7 +141,7 @@ def test_figures_tell_their_values(text: str, runs: list[Run]) -> None:
     assert any("Drift, mean" in t for t in told)
     for words in (
         "none of them\n", "+ adc.bits\nwith it: ", "adc.bits\nshare: ", "hidden1, adc\n",
-        "hidden1\nsignal-to-noise ratio: ", "all analog, as it is\nlost: ", "10 y: ",
+        "hidden1\nsignal-to-noise ratio: ", "all analog, unchanged\nlost: ", "10 y: ",
         "adc.bits=4\nEnergy per inference: ", "ADC resolution (bits): 3\nTest accuracy: ",
         "of the chips (",
     ):  # fmt: skip
