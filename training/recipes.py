@@ -6,7 +6,7 @@ from cimsim.errors import CimsimError
 from cimsim.suggest import unknown
 
 RECIPES: dict[str, dict[str, object]] = {
-    # For more noise than that of the profile: chips with varying noise, averaged weights.
+    # For more noise than the profile has: chips with varying noise, averaged weights.
     "robust": {
         "method": "noise-aware",
         "noise": 2.0,

@@ -77,7 +77,7 @@ def _check(trainer: Trainer, saved: Checkpoint) -> None:
 
 
 def _load(trainer: Trainer, saved: Checkpoint) -> None:
-    """Set position and state to those of ``saved``."""
+    """Restore position and state from ``saved``."""
     now = trainer.model.state_dict()
     trainer.model.load_state_dict(
         {name: parted(tensor, now.get(name)) for name, tensor in saved.model.items()}

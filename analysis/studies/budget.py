@@ -109,7 +109,7 @@ class Budget(StudyResult):
             yield [share.name, self.facts.chips, *means]
 
     def sheet(self) -> Sheet:
-        """One row for each non-ideality, between those of none and of all."""
+        """One row for each non-ideality, and first and last a row without any and with all."""
         metric = self.facts.measured
         rows = [("none", self.nothing.format(metric), "", "", "")]
         for share in self.shares:

@@ -45,8 +45,8 @@ _TIMES_ABOVE = (1.1, 2.0)
 class MapOptions(Options):
     """Evaluate a run at every pair of levels of two axes and draw a heat map with contours.
 
-    The axes are those of `cimsim sweep`. Results are written to RUN/maps/X-by-Y/. Finished trials
-    are kept: run the same command again to resume.
+    The axes are the same as in `cimsim sweep`. Results are written to RUN/maps/X-by-Y/. Finished
+    trials are kept: run the same command again to resume.
     """
 
     x: str = option(..., "Axis from left to right, such as noise=0:3:0.5.", metavar="AXIS=LEVELS")

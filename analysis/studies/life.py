@@ -167,7 +167,7 @@ class Life(StudyResult):
         figure = figures.curves.draw(curves, axis, facts.measured, banded=1, of=WAY)
         title = facts.where
         if facts.chips > 1:
-            title += "\nband and worst chip are those of the first curve"
+            title += "\nthe band and the worst chip belong to the first curve"
         figure.axes[0].set_title(title, fontsize=11, loc="left")
         return figure
 

@@ -121,7 +121,7 @@ class Sensitivity(StudyResult):
             yield [*(getattr(layer, name) for name in names), *numbers]
 
     def sheet(self) -> Sheet:
-        """One row for each layer, between those of none and of all."""
+        """One row for each layer, and first and last a row without any and with all."""
         metric, blank = self.facts.measured, ("",) * 8
         rows: list[tuple[str, ...]] = [("none", *blank, self.nothing.format(metric), "", "", "")]
         for layer in self.layers:

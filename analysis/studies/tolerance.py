@@ -50,8 +50,8 @@ class ToleranceOptions(Options):
     """Find the largest level at which a run stays close to the digital model.
 
     For bits it is the smallest number. The mean over chips decides, and the level has a 95 %
-    interval. The grid of levels is refined around it. Trials are those of `cimsim sweep` and are
-    kept in RUN/sweeps/AXIS/; the result is written to RUN/tolerance/.
+    interval. The grid of levels is refined around it. The trials are shared with
+    `cimsim sweep` and kept in RUN/sweeps/AXIS/; the result is written to RUN/tolerance/.
     """
 
     over: str = option(

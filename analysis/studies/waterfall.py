@@ -79,7 +79,7 @@ class Waterfall(StudyResult):
             yield [step.name, after.chips, after.mean, after.half_width, lost.mean, lost.half_width]
 
     def sheet(self) -> Sheet:
-        """One row for each step, between those of none and of all."""
+        """One row for each step, and first and last a row without any and with all."""
         metric = self.facts.measured
         rows = [("none", self.nothing.format(metric), "")]
         for step in self.steps:

@@ -53,12 +53,15 @@ def compare(
     chip_age: Annotated[
         str, typer.Option(metavar="TIME", help="Age of the chips in the evaluation.")
     ] = "0s",
-    on: Annotated[
+    chip_profile: Annotated[
         str | None,
         typer.Option(
-            metavar="PROFILE", help="Profile to evaluate on.", show_default="that of --profile"
+            metavar="PROFILE",
+            help="Profile of the chips in the evaluation.",
+            show_default="the value of --profile",
         ),
     ] = None,
+    old_on: Annotated[str | None, typer.Option("--on", hidden=True)] = None,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -79,8 +82,8 @@ def compare(
 ) -> None:
     """Train several methods with the same settings and evaluate them on the same chips.
 
-    Further options are those of `cimsim train` and apply to all of them. Finished parts are kept:
-    run the same command again to resume, and with more methods or seeds to add to them.
+    All options of `cimsim train` are accepted too and apply to every training. Finished parts are
+    kept: run the same command again to resume, and with more methods or seeds to add to them.
     """
     with console.resumable("finished parts are kept, run the same command again to resume"):
         from cimsim.analysis.figures.canvas import save
@@ -98,6 +101,7 @@ def compare(
             raise CimsimError(
                 "no profile: give --profile NAME or FILE; `cimsim profiles` lists names"
             )
+        chip_profile = chip_profile or old_on
         common = {name: value for name, value in settings.items() if value not in (None, [])}
         common["device"] = working_device(str(common.get("device", "auto")))
         chosen = named_arms(methods) if methods or arms is None else []
@@ -113,7 +117,7 @@ def compare(
                 chips=chips,
                 seeds=_seeds(seeds),
                 age_s=parse_duration(chip_age),
-                on=None if on is None else load_profile(on),
+                on=None if chip_profile is None else load_profile(chip_profile),
                 metric=metric,
                 trust=trust,
                 watch=watching.training,

@@ -203,7 +203,7 @@ class _AnalogMatmul(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class _AtColumns:
-    """A gradient at the columns: that of the output, through a mask if there is one."""
+    """The gradient at the columns: the gradient of the output, masked if there is a mask."""
 
     mask: Mask | None
 

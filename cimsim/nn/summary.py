@@ -41,7 +41,7 @@ class Summary:
     RIGHT: ClassVar[range] = range(2, 6)  # columns of numbers
 
     layers: tuple[LayerSummary, ...]
-    parameters: int  # those of the model, tied ones counted once
+    parameters: int  # of the model, tied ones counted once
 
     @property
     def tiles(self) -> int:

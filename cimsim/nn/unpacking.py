@@ -47,7 +47,7 @@ class Unpacked(nn.Module):
 
     @abstractmethod
     def split(self, packed: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A packed state as that of the children; names without prefix."""
+        """The state of the children that a packed state holds; names without prefix."""
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any

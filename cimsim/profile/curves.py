@@ -23,7 +23,7 @@ class ClippedLog(Curve):
 
         f(r) = min(max(slope * ln r + intercept, min), max)
 
-    Units: those of the described quantity; r = g / g_ref is dimensionless.
+    Units: as the described quantity; r = g / g_ref is dimensionless.
     Source: given by the section that uses it.
     """
 
@@ -56,7 +56,7 @@ class CappedPower(Curve):
 
         f(r) = min(coefficient * r^exponent, max)
 
-    Units: those of the described quantity; r = g / g_ref is dimensionless.
+    Units: as the described quantity; r = g / g_ref is dimensionless.
     Source: given by the section that uses it.
     """
 
@@ -79,7 +79,7 @@ class Polynomial(Curve):
 
         f(r) = sum_k c_k r^k
 
-    Units: those of the described quantity; r = g / g_ref is dimensionless.
+    Units: as the described quantity; r = g / g_ref is dimensionless.
     Source: given by the section that uses it.
     """
 
@@ -100,7 +100,7 @@ class LogPolynomial(Curve):
 
         f(r) = sum_k c_k (log10 r)^k
 
-    Units: those of the described quantity; r = g / g_ref is dimensionless, at least 1e-7.
+    Units: as the described quantity; r = g / g_ref is dimensionless, at least 1e-7.
     Source: given by the section that uses it.
     """
 
@@ -122,7 +122,7 @@ class Saturating(Curve):
 
         f(r) = amplitude * (1 - exp(-r / scale))
 
-    Units: amplitude in those of the described quantity; r = g / g_ref and scale are dimensionless.
+    Units: amplitude as the described quantity; r = g / g_ref and scale are dimensionless.
     Source: given by the section that uses it.
     """
 
@@ -146,7 +146,7 @@ class Table(Curve):
 
         f(r) = values, linear between neighboring points of r
 
-    Units: those of the described quantity; r = g / g_ref is dimensionless.
+    Units: as the described quantity; r = g / g_ref is dimensionless.
     Source: given by the section that uses it.
     """
 
@@ -192,7 +192,7 @@ class Piecewise(Curve):
 
         f(r) = below(r) for r < at, above(r) otherwise
 
-    Units: those of the described quantity; r = g / g_ref is dimensionless.
+    Units: as the described quantity; r = g / g_ref is dimensionless.
     Source: given by the section that uses it.
     """
 

@@ -106,7 +106,7 @@ def named_arms(names: str) -> list[Arm]:
 
 
 def _split(names: str) -> list[str]:
-    """Split at commas, except those of a setting: no name of a method has an equals sign."""
+    """Split at commas, except within a setting: no name of a method has an equals sign."""
     pieces: list[str] = []
     for piece in filter(None, (piece.strip() for piece in names.split(","))):
         if pieces and "=" in piece.partition("+")[0]:

@@ -66,5 +66,5 @@ def load_data(name: str, data_dir: Path | str | None = None, download: bool = Fa
     data = normalized(name, train, test, _CLASSES)
     published = _PUBLISHED.get(data.fingerprint, name)
     if published != name:
-        raise CimsimError(f"the {name} files in {folder} are those of {published}")
+        raise CimsimError(f"the {name} files in {folder} contain {published}")
     return data
