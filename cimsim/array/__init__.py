@@ -3,6 +3,7 @@
 from cimsim.array.array import Array
 from cimsim.array.circuit import Circuit
 from cimsim.array.masks import Mask
+from cimsim.array.mean_response import ChipName
 from cimsim.array.tiling import ConvTiling, LinearTiling, Tiling
 from cimsim.array.types import (
     SAVE_NOTHING,
@@ -17,6 +18,7 @@ __all__ = [
     "SAVE_NOTHING",
     "Array",
     "Chip",
+    "ChipName",
     "Circuit",
     "ConvTiling",
     "ConverterRanges",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cimsim.array.compensation import drift_factor
 from cimsim.array.slow_noise import slow_currents
-from cimsim.array.telegraph import find_traps
+from cimsim.array.telegraph import Traps, find_traps
 from cimsim.array.types import Chip, Term
 from cimsim.circuits.adc import draw_adc
 from cimsim.circuits.mapping import Mapping, weight_scale
@@ -101,11 +101,14 @@ def make_chip(
     age_s: float,
     single_use: bool = False,
     cycle: int = 0,
+    read_noise: bool = True,
 ) -> Chip:
     """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``; ``cycle``
     counts how often it was written before.
 
     A ``single_use`` chip is used at this age only, see :func:`cimsim.physics.sessions.slow_parts`.
+    Without ``read_noise``, reads are deterministic; such a chip is differentiable in ``weight`` as
+    :func:`program_and_age` is.
     """
     cell, wires = profile.cell, profile.wires
     mapping = Mapping(cell, profile.array)
@@ -123,13 +126,17 @@ def make_chip(
     terms = [Term(None, mapping.relative(cells.wired_uS))]
     if cell.iv is not None and cell.iv.strength:
         terms = _nonlinear(cells.g_uS, profile, arriving)
-    place = (cells.g_uS, cells.target_uS)
-    slow = slow_currents(profile, *place, arriving, age_s, seed, single_use, cycle)
+    slow = variance = None
+    traps: tuple[Traps, ...] = ()
+    if read_noise:
+        place = (cells.g_uS, cells.target_uS)
+        slow = slow_currents(profile, *place, arriving, age_s, seed, single_use, cycle)
+        variance_uS2 = read_variance_uS2(ReadContext(*place, cell, age_s, profile.temperature_C))
+        variance = None if variance_uS2 is None else mapping.variances(arriving(variance_uS2, 2))
+        traps = find_traps(cell, mapping, arriving(cells.g_uS, 1), seed)
     if slow is not None:
         first, *others = terms
         terms = [Term(first.shape, first.relative + slow), *others]
-    variance_uS2 = read_variance_uS2(ReadContext(*place, cell, age_s, profile.temperature_C))
-    variance = None if variance_uS2 is None else mapping.variances(arriving(variance_uS2, 2))
     gated_uS = straight = None
     if wires is not None and wires.cells == "gated" and wires.strength > 0:
         gated_uS, straight = _at_full_voltage(cells.g_uS, cell), slow
@@ -140,7 +147,7 @@ def make_chip(
         terms=tuple(terms),
         scale=cells.scale.squeeze(-1),
         read_variance=variance,
-        traps=find_traps(cell, mapping, arriving(cells.g_uS, 1), seed),
+        traps=traps,
         adc=draw_adc(profile.adc, len(cells.scale), cells.scale.shape[1], seed, cells.scale),
         gated_S=None if gated_uS is None else gated_uS.transpose(-1, -2) * 1e-6,
         straight=straight,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cimsim.array.tiling import Tiling
 from cimsim.array.types import ConverterRanges
-from cimsim.circuits.adc import adc_converter
+from cimsim.circuits.adc import adc_converter, distorts
 from cimsim.circuits.converters import Converter
 from cimsim.circuits.dac import analog_levels, bit_planes, dac_converter
 from cimsim.circuits.mapping import Mapping
@@ -108,6 +108,20 @@ class Circuit:
         nonlinear = profile.cell.iv is not None and profile.cell.iv.strength > 0
         errors = any(error.strength for error in profile.dac.errors)
         return not (profile.dac.bit_serial or nonlinear or errors)
+
+    @property
+    def bends(self) -> bool:
+        """Whether the mean output differs from the product of the codes with the programmed
+        weights, saturation aside: by the DAC's levels, the cells, the wires or the readout."""
+        profile, wires = self.profile, self.profile.wires
+        iv, gated = profile.cell.iv, wires is not None and wires.cells == "gated"
+        return (
+            (iv is not None and iv.strength > 0)
+            or any(error.strength for error in profile.dac.errors)
+            or (self.adc is not None and distorts(profile.adc))
+            or (gated and wires is not None and wires.strength > 0)
+            or self.mapping.digital_offset != 0
+        )
 
     # Coverage by the kernels.
 

@@ -88,6 +88,11 @@ def _normal(like: Tensor, shape: tuple[int, ...], draws: torch.Generator, *more:
 _TABLES = (SarMismatch, RampMismatch, PipelineError)
 
 
+def distorts(adc: ADC) -> bool:
+    """Whether :func:`distorted` changes anything."""
+    return any(effect.strength and not isinstance(effect, _TABLES) for effect in adc.errors)
+
+
 def distorted(
     z: Tensor,
     adc: ADC,
@@ -149,7 +154,8 @@ def _(effect: Bow, z: Tensor, columns: _Columns) -> Tensor:
 
 @_with_error.register
 def _(effect: Compression, z: Tensor, columns: _Columns) -> Tensor:
-    return z.div_(z.abs().mul_(effect.strength * effect.n / columns.levels).add_(1.0))
+    # Not in place, since the derivative of the magnitude needs z.
+    return z / z.abs().mul(effect.strength * effect.n / columns.levels).add_(1.0)
 
 
 @_with_error.register

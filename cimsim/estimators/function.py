@@ -19,6 +19,7 @@ from cimsim.array import (
     SAVE_NOTHING,
     Array,
     Chip,
+    ChipName,
     ConverterRanges,
     Mask,
     Programmed,
@@ -231,6 +232,7 @@ class _Context:
             self._dac_mask = Mask(saved.dac_bits, x_shape, x_shape.numel())
         if saved.adc_bits is not None:
             self._adc_mask = Mask(saved.adc_bits, z_shape, line)
+        self._output_gradient = dy
         self._dy = dy if self._planes is None else spread_planes(dy, self._planes)
         self._at_rows: Tensor | None = None
         self._scattered: tuple[Mask | None, Tensor | None, Tensor] | None = None
@@ -293,14 +295,18 @@ class _Context:
             dx = dx.clone()  # by_dac_range needs the gradient at the rows
         return self._array.through_dac(dx, x, self._dac_mask, self._call.ranges)
 
+    @property
+    def _steps(self) -> Tensor:
+        """The inputs in steps of the DAC; the next call may overwrite them."""
+        if self._shares_input:
+            return self._array.encode(self._saved.input, self._call.ranges)
+        return self._array.decode(self._saved.input, self._output_gradient)
+
     @cached_property
     def _codes(self) -> Tensor:
-        """The inputs in steps of the DAC."""
-        if self._shares_input:
-            codes = self._array.encode(self._saved.input, self._call.ranges)
-        else:
-            codes = self._array.decode(self._saved.input, self._dy)
-        return codes if self._planes is None else bit_planes(codes, self._planes)
+        """What the rows are driven with: the inputs in steps of the DAC, or their bits."""
+        steps = self._steps
+        return steps if self._planes is None else bit_planes(steps, self._planes)
 
     def _in_input_units(self, of_codes: Tensor) -> Tensor:
         dac = self._array.dac_codes(self._call.ranges)
@@ -319,6 +325,24 @@ class _Context:
         programmed = self.programmed
         gradient = self._at_cells(self._at(dz, programmed.scale), programmed.gradient_slot)
         return programmed.vjp(gradient, self._array.dac_codes(self._call.ranges))
+
+    def through_response(self) -> tuple[Tensor | None, Tensor]:
+        if not self._array.bends:
+            dz = self.delta_through_adc()
+            dx = self.at_input(dz, self.programmed)
+            return dx, self.through_programming(dz)
+        call = self._call
+        dx, dw = self._array.response_vjp(
+            self._steps,
+            self._saved.weight,
+            call.ranges,
+            ChipName(call.chip_seed, call.age_s, call.cycle),
+            self._output_gradient,
+            self._adc_mask,
+            call.precision,
+        )
+        self._at_rows = dx.view(self._x_shape) if self._needs_dx else None
+        return self._at_rows, dw
 
     def by_dac_range(self) -> Tensor:
         """Gradient of the DAC's range: the gradient at the rows times the slope of every code."""

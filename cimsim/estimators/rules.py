@@ -3,18 +3,22 @@
 The forward pass ``y = S(x, W; xi)`` simulates the array. The backward pass is the vector-Jacobian
 product of a mean response ``m(x, W)``, as if ``y = m + stop_gradient(S - m)``. The rules differ in
 ``m`` only; ``delta`` is ``dL/dy``, ``s_adc`` and ``s_dac`` are the slopes of the saturating
-converters (1 inside the range, 0 outside), ``W_prog(W)`` are the weights that the chip holds. A
-rule has a letter, which files contain, and a name; both are accepted everywhere.
+converters (1 inside the range, 0 outside), ``W_prog(W)`` are the weights that the chip holds, and
+``r(x, W)`` is the mean result of a read before saturation. A rule has a letter, which files
+contain, and a name; both are accepted everywhere.
 
-| rule                | dL/dW                              | dL/dx                            |
-|---------------------|------------------------------------|----------------------------------|
-| A (autograd)        | ``(delta x^T) dW_prog/dW``         | ``W_prog^T delta``               |
-| B (weight-ste)      | ``delta x^T``                      | ``W_prog^T delta``               |
-| C (output-ste)      | ``delta x^T``                      | ``W^T delta``                    |
-| E (clipped-ste)     | ``(s_adc delta) x^T``              | ``s_dac W^T (s_adc delta)``      |
-| F (programmed-mean) | ``((s_adc delta) x^T) dW_prog/dW`` | ``s_dac W_prog^T (s_adc delta)`` |
+| rule                | dL/dW                      | dL/dx                             |
+|---------------------|----------------------------|-----------------------------------|
+| A (autograd)        | ``(delta x^T) dW_prog/dW`` | ``W_prog^T delta``                |
+| B (weight-ste)      | ``delta x^T``              | ``W_prog^T delta``                |
+| C (output-ste)      | ``delta x^T``              | ``W^T delta``                     |
+| E (clipped-ste)     | ``(s_adc delta) x^T``      | ``s_dac W^T (s_adc delta)``       |
+| F (programmed-mean) | ``(dr/dW)^T (s_adc delta)``| ``s_dac (dr/dx)^T (s_adc delta)`` |
 
-All rules go straight through rounding and read noise. ``x`` is the input as coded by the DAC.
+For linear cells and exact converters ``r = W_prog(W) x``. Otherwise ``r`` contains every
+deterministic part of a read: analog levels of the DAC, current-voltage law of the cells, loss in
+the wires, gain, offset and nonlinearity of the readout. All rules go straight through rounding and
+read noise. ``x`` is the input as coded by the DAC.
 """
 
 from __future__ import annotations
@@ -64,6 +68,10 @@ class BackwardContext(Protocol[AtColumns]):
         """``(dz x^T) dW_prog/dW`` at the chip's own draws: the gradient of state-dependent noise,
         of drift, and of the noise that scales with a column's largest weight. The factor of drift
         compensation counts as a constant."""
+
+    def through_response(self) -> tuple[Tensor | None, Tensor]:
+        """``((dr/dx)^T (s_adc dL/dy), (dr/dW)^T (s_adc dL/dy))`` of the mean result ``r(x, W)`` of
+        a read, at the chip's own draws; None for an input that needs no gradient."""
 
 
 Gradients = tuple[Tensor | None, Tensor]
@@ -139,17 +147,17 @@ class ClippedStraightThrough:
 
 
 class ProgrammedMean:
-    """Programmed weights between saturating converters, ``m = clip(W_prog(W) clip(x))``."""
+    """The mean read of the programmed cells between saturating converters, ``m = clip(r(clip(x),
+    W))``."""
 
     letter: ClassVar[str] = "F"
     name: ClassVar[str] = RULE_NAMES[letter]
     needs_slopes: ClassVar[bool] = True
 
     def backward(self, context: BackwardContext[Any]) -> Gradients:
-        """``(s_dac W_prog^T (s_adc delta), ((s_adc delta) x^T) dW_prog/dW)``."""
-        dz = context.delta_through_adc()
-        dx = context.through_dac(context.at_input(dz, context.programmed))
-        return dx, context.through_programming(dz)
+        """``(s_dac (dr/dx)^T (s_adc delta), (dr/dW)^T (s_adc delta))``."""
+        dx, dw = context.through_response()
+        return context.through_dac(dx), dw
 
 
 RULES: dict[str, BackwardRule] = {

@@ -1,0 +1,113 @@
+"""The mean response of an array whose readouts are no plain product of codes and weights.
+
+The deterministic part of a read, computed by the functions that simulate the read itself, under
+autograd: analog levels of the DAC, current-voltage law of the cells, wires, and errors of the
+readout. Rounding is straight through, and read noise, whose mean is 0, is left out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cimsim.array.chip import make_chip
+from cimsim.array.circuit import Circuit
+from cimsim.array.masks import Mask
+from cimsim.array.plain import currents, scatter_to_columns
+from cimsim.array.types import Chip, ConverterRanges, Term
+from cimsim.circuits.adc import distorted
+from cimsim.circuits.dac import spread_planes
+
+
+class ChipName(NamedTuple):
+    """Seed, age in s and write cycle, which identify a chip."""
+
+    seed: int
+    age_s: float
+    cycle: int
+
+
+def response_vjp(
+    circuit: Circuit,
+    codes: Tensor,
+    weight: Tensor,
+    ranges: ConverterRanges,
+    name: ChipName,
+    dy: Tensor,
+    mask: Mask | None,
+    precision: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Vector-Jacobian product of the mean response ``m(x, W)``.
+
+    Args:
+        circuit: the circuit of the array.
+        codes: inputs in steps of the DAC; the inputs themselves if it is ideal.
+        weight: the layer's weight.
+        ranges: full scales of the converters.
+        name: the chip, which is programmed again.
+        dy: gradient of the output.
+        mask: currents at which the ADC did not saturate; None for an ideal ADC. The others have
+            slope 0.
+        precision: dtype of the products; None for the dtype of ``codes``.
+
+    The input's gradient of gated cells neglects the resistance of their lines.
+
+    Returns:
+        ``dL/dx``, without the saturation of the DAC, in the shape of ``codes``, and ``dL/dW``. The
+        factor of drift compensation counts as a constant.
+    """
+    tiling, dac = circuit.tiling, circuit.dac_codes(ranges)
+    step = codes.new_ones(()) if dac is None else dac.size.to(codes.dtype)
+    by_bits = circuit.planes is not None
+    with torch.enable_grad():
+        weight = weight.detach().requires_grad_()
+        cells = tiling.to_cells(weight)
+        chip = make_chip(cells, circuit.profile, *name[:2], True, name.cycle, read_noise=False)
+        # The bits of a serial input have no derivative by its code; each goes straight through.
+        rows = circuit.drive(codes) if by_bits else codes
+        rows = rows.detach().requires_grad_()
+        drive = rows if by_bits else circuit.drive(rows)
+        read, subtracted = _read(circuit, drive, chip, ranges, step, precision)
+    dy = dy if circuit.planes is None else spread_planes(dy, circuit.planes) * step
+    outputs, gradients = [read], [scatter_to_columns(circuit, dy, mask, None)]
+    if subtracted is not None:  # digitally, where nothing saturates
+        outputs.append(subtracted)
+        gradients.append(-scatter_to_columns(circuit, dy, None, None))
+    d_rows, d_weight = torch.autograd.grad(outputs, (rows, weight), gradients)
+    if circuit.planes is not None:
+        planes = circuit.planes
+        d_rows = d_rows.unflatten(0, (planes, -1)).sum(0) / ((1 << planes) - 1)
+    return d_rows / step, d_weight
+
+
+def _read(
+    circuit: Circuit,
+    drive: Tensor,
+    chip: Chip,
+    ranges: ConverterRanges,
+    step: Tensor,
+    precision: torch.dtype | None,
+) -> tuple[Tensor, Tensor | None]:
+    """Mean results of all columns in units of the output, and what is subtracted from them behind
+    the ADC."""
+    tiling, adc, profile = circuit.tiling, circuit.adc, circuit.profile
+    out_step = drive.new_ones(())
+    if adc is not None:
+        out_step = circuit.at_columns(ranges.adc, chip.scale.shape[1]) / adc.levels
+    gain = (drive.new_ones(()) if circuit.planes is not None else step) / out_step
+    z, subtracted = currents(circuit, drive, chip, gain, None, precision)
+    if chip.gated_S is not None:
+        # Rows are switched on and off, which has no derivative. Without the lines it would have.
+        cells = tuple(Term(term.shape, term.relative.detach()) for term in chip.terms)
+        direct = chip._replace(terms=cells, gated_S=None, straight=None)
+        alone, _ = currents(circuit, drive, direct, gain.detach(), None, precision)
+        z = z + (alone - alone.detach())
+    if adc is not None:
+        errors = chip.adc
+        each = (None, None) if errors is None else (errors.gain, errors.offset)
+        own = (None if value is None else tiling.per_column(value) for value in each)
+        z = distorted(z, profile.adc, adc.levels, *own, profile.temperature_C)
+    scale = tiling.per_column(chip.scale * out_step)
+    return z * scale, None if subtracted is None else subtracted * scale

@@ -1,0 +1,107 @@
+"""The default rule is the derivative of the mean output, for every setting of a profile.
+
+Finite differences of the outputs themselves, on the path of a user; the cases are generated from
+the models of a profile, so that an effect added later is among them.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import cimsim
+from cimsim import kernels
+from cimsim.nn.layer import AnalogLayer
+from cimsim.profile import Profile
+from tests.schema import Case
+from tests.test_every_setting import BASE, CASES, DAY_S, PATTERNS, inputs, is_random
+
+FINE = {**BASE, "dac": {"bits": 16}, "adc": {"bits": 16}}  # steps far below the differences
+CHIPS = 6
+# The rule neglects the resistance of a gated cell's lines in the input's gradient.
+NEGLECTED = {"cells=gated": 0.06, "r_supply_ohm": 0.25}
+
+
+def rounds(profile: Profile) -> bool:
+    """Whether coarse steps, through which all rules go straight, or saturation, whose slope jumps,
+    hide the slope of the mean."""
+    coarse = min(profile.dac.bits or 16, profile.adc.bits or 16) < 16
+    coarse |= profile.cell.levels is not None or profile.array.slices > 1
+    return coarse or profile.adc.codes.kind != "uniform" or profile.adc.range.kind == "k-sigma"
+
+
+def is_variant(case: Case) -> bool:
+    """Whether it is another strength or parameter of an effect that has a case of its own."""
+    return case.name.startswith(("cell", "adc")) and case.name.count(".") > 2
+
+
+SMOOTH = [
+    pytest.param(case, marks=[pytest.mark.long] * is_variant(case), id=case.name)
+    for case in CASES
+    if not case.of_a_curve and not rounds(case.profile(FINE))
+]
+
+
+class Measured(NamedTuple):
+    """Differences of outputs, and the same by the rule's gradient; and the gradient's size."""
+
+    differences: tuple[float, float]
+    by_rule: tuple[float, float]
+    size: tuple[float, float]
+
+
+def layer(profile: Profile, x: Tensor) -> AnalogLayer:
+    digital = nn.Linear(12, 8, bias=False, dtype=torch.float64)
+    with torch.no_grad():
+        digital.weight.copy_(PATTERNS.repeat_interleave(2, 0))
+    made = cimsim.calibrate(cimsim.convert(digital, profile), [x])
+    assert isinstance(made, AnalogLayer)
+    for full_scale in (made.dac_range, made.adc_range):
+        full_scale.data.mul_(1.3)  # nothing saturates
+    return made.eval()
+
+
+def measure(made: AnalogLayer, x: Tensor, chip: int) -> Measured:
+    draws = torch.Generator().manual_seed(5)
+    weight = made.weight.detach().clone()
+    step = 0.05 if made.profile.dac.bit_serial else 0.02  # single bits are coarse
+    aside = torch.randn(weight.shape, generator=draws, dtype=x.dtype) * 0.3
+    away = torch.randn(x.shape, generator=draws, dtype=x.dtype) * x
+    delta = torch.randn(len(x), len(weight), generator=draws, dtype=x.dtype)
+
+    def loss(at: Tensor, held: Tensor) -> Tensor:
+        with torch.no_grad():
+            made.weight.copy_(held)
+        cimsim.age(cimsim.program(made, chip), DAY_S)
+        made.draws = 0  # the same read noise
+        return (made(at) * delta).sum()
+
+    at = x.clone().requires_grad_()
+    dx, dw = torch.autograd.grad(loss(at, weight), (at, made.weight))
+    with torch.no_grad():
+        by_weight = loss(x, weight + step * aside) - loss(x, weight - step * aside)
+        by_input = loss(x + step * away, weight) - loss(x - step * away, weight)
+    along = dw * aside, dx * away
+    return Measured(
+        (by_weight.item() / (2 * step), by_input.item() / (2 * step)),
+        (along[0].sum().item(), along[1].sum().item()),
+        (along[0].norm().item(), along[1].norm().item()),
+    )
+
+
+@pytest.mark.parametrize("case", SMOOTH)
+def test_it_is_the_slope_of_the_output(case: Case) -> None:
+    x = inputs(case).double()
+    with kernels.use("numbers"):
+        made = layer(case.profile(FINE), x)
+        chips = [measure(made, x, chip) for chip in range(CHIPS if is_random(made.profile) else 1)]
+    neglected = max((share for name, share in NEGLECTED.items() if name in case.name), default=0.0)
+    for which, allowed in ((0, 0.0), (1, neglected)):
+        apart = torch.tensor([c.differences[which] - c.by_rule[which] for c in chips])
+        size = sum(c.size[which] for c in chips) / len(chips)
+        error = apart.std().item() / math.sqrt(len(chips)) if len(chips) > 1 else 0.0
+        assert abs(apart.mean().item()) < (0.03 + allowed) * size + 8 * error
