@@ -15,7 +15,7 @@ from torch import Tensor
 from cimsim.array.chip import make_chip
 from cimsim.array.circuit import Circuit
 from cimsim.array.masks import Mask
-from cimsim.array.plain import currents, scatter_to_columns
+from cimsim.array.plain import currents, gain_and_offset, scatter_to_columns
 from cimsim.array.types import Chip, ConverterRanges, Term
 from cimsim.circuits.adc import distorted
 from cimsim.circuits.dac import spread_planes
@@ -105,9 +105,7 @@ def _read(
         alone, _ = currents(circuit, drive, direct, gain.detach(), None, precision)
         z = z + (alone - alone.detach())
     if adc is not None:
-        errors = chip.adc
-        each = (None, None) if errors is None else (errors.gain, errors.offset)
-        own = (None if value is None else tiling.per_column(value) for value in each)
+        own = gain_and_offset(circuit, chip)
         z = distorted(z, profile.adc, adc.levels, *own, profile.temperature_C)
     scale = tiling.per_column(chip.scale * out_step)
     return z * scale, None if subtracted is None else subtracted * scale

@@ -291,11 +291,8 @@ def _digitized(
 ) -> tuple[Tensor, Tensor | None]:
     """Codes of currents that are in ADC steps; and which of them did not saturate."""
     tiling, model, errors = circuit.tiling, circuit.profile.adc, chip.adc
-    gain, offset = (
-        None if value is None else tiling.per_column(value)
-        for value in ((errors.gain, errors.offset) if errors is not None else (None, None))
-    )
-    z = distorted(z, model, adc.levels, gain, offset, circuit.profile.temperature_C)
+    own = gain_and_offset(circuit, chip)
+    z = distorted(z, model, adc.levels, *own, circuit.profile.temperature_C)
     if model.noise_of_range:
         steps = z.new_tensor(model.noise_of_range * adc.levels)
         z = _noisy(z, steps, seed_for(read_seed, "adc"))
@@ -311,6 +308,17 @@ def _digitized(
     _, inside = adc.encode(z.clone(), want_inside)
     codes = looked_up(tiling.by_column(z), errors.thresholds, adc.lowest)
     return tiling.from_columns(codes, drive_shape), inside
+
+
+def gain_and_offset(circuit: Circuit, chip: Chip) -> tuple[Tensor | None, Tensor | None]:
+    """Static errors of every column's ADC, in a shape that broadcasts to the currents."""
+    if chip.adc is None:
+        return None, None
+    gain, offset = (
+        None if value is None else circuit.tiling.per_column(value)
+        for value in (chip.adc.gain, chip.adc.offset)
+    )
+    return gain, offset
 
 
 def _range_slope(codes: Tensor, steps: Tensor, inside: Tensor, converter: Converter) -> Tensor:
