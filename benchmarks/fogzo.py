@@ -89,8 +89,8 @@ ARMS: dict[str, Corrector | None] = {
     "STE": None,
     "n-SPSA, n = 1": Spsa(1),
     "n-SPSA, n = 10": Spsa(10),
-    "FOGZO, n = 1": Fogzo(n=1),
-    "FOGZO, n = 10": Fogzo(n=10),
+    "FOGZO, n = 1": Fogzo(beta=0.999, n=1),
+    "FOGZO, n = 10": Fogzo(beta=0.999, n=10),
     "n-SPSA, n = 100": ManySpsa(100),
     "n-SPSA, n = 7,960": ManySpsa(7960),
 }

@@ -57,6 +57,27 @@ def test_fogzo_on_a_linear_loss() -> None:
     assert error.norm() < 0.05 * gradient.norm()
 
 
+@pytest.mark.parametrize("weights", [64, 4096])
+def test_the_default_of_fogzo_adds_as_much_of_noise_as_of_the_guide(weights: int) -> None:
+    """At the end of training, for any number of weights."""
+    w = torch.zeros(weights, dtype=torch.float64)
+    guide = torch.randn(weights, generator=draws(1), dtype=torch.float64)
+    unit, along, aside = guide / guide.norm(), 0.0, 0.0
+    for seed in range(50):
+        w.grad = guide.clone()
+        points: list[Tensor] = []
+
+        def loss(points: list[Tensor] = points) -> float:
+            points.append(w.clone())
+            return float(w.sum())
+
+        Fogzo().correct([w], loss, [1.0], draws(seed))
+        direction = points[0] - points[1]
+        part = direction @ unit
+        along, aside = along + part.square(), aside + (direction - part * unit).square().sum()
+    assert 0.8 < along / aside < 1.25
+
+
 def test_spsa_needs_no_gradient_and_no_torch() -> None:
     """A loss of plain Python floats, as hardware in the loop gives one."""
     w = torch.tensor([1.0, -2.0], dtype=torch.float64)

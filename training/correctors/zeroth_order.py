@@ -93,8 +93,9 @@ class Fogzo(Corrector):
 
     ``g`` is the gradient of the backward rule. The first part of the result keeps it if it is
     correct, removes it if it is orthogonal to the true gradient, and inverts it if it points in the
-    opposite direction. ``beta`` decreases linearly from 1 to its value over the training; ``1 -
-    beta`` of about one over the number of weights balances the two parts. ``e`` is as in
+    opposite direction. ``beta`` decreases linearly from 1 to its value over the training. By
+    default it is ``1 - 1/d`` for ``d`` weights, which balances the two parts: ``u_i`` has the
+    length ``sqrt(d)``, the guide the length 1. ``e`` is as in
     :class:`Spsa`; if it differs between parameters, all quantities are in units of it. Costs 2n
     additional forward passes.
 
@@ -106,7 +107,7 @@ class Fogzo(Corrector):
 
     def __init__(
         self,
-        beta: Share = 0.999,
+        beta: Share | None = None,
         n: Samples = 1,
         surrogate: Surrogate = "identity",
         start: Share = 0.0,
@@ -123,7 +124,9 @@ class Fogzo(Corrector):
     ) -> None:
         """See :class:`Corrector`; the gradients in ``parameter.grad`` are the guide."""
         done = (progress - self.start) / max(1 - self.start, 1e-9)
-        beta = 1 - (1 - self.beta) * min(max(done, 0.0), 1.0)
+        weights = sum(parameter.numel() for parameter in parameters)
+        last = 1 - 1 / weights if self.beta is None else self.beta
+        beta = 1 - (1 - last) * min(max(done, 0.0), 1.0)
         guide = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         _zeroth_order(parameters, guide, beta, self.n, self.surrogate, loss, epsilon, draws)
 
