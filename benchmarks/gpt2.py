@@ -52,7 +52,7 @@ from cimsim.training.data.layout import read_bytes
 from cimsim.training.data.text import WIKITEXT_2
 from cimsim.training.device import working_device
 from cimsim.training.methods import make_method
-from cimsim.training.objectives.distances import divergence
+from cimsim.training.tasks import divergence
 
 RESULTS = Path(__file__).parent / "results"
 PROFILE = "pcm-ibm-2020"

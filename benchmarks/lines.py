@@ -14,7 +14,7 @@ class Lines:
     def __init__(self, name: str, config: TrainConfig) -> None:
         self.name, self.epochs = name, config.epochs
 
-    def start(self, total: int, done: int) -> None:
+    def start(self, total: int, done: int, measure: object = None) -> None:
         """The training begins or goes on."""
         print(f"{self.name}: step {done} of {total}", flush=True)
 

@@ -67,34 +67,43 @@ class Family(Generic[Part]):
                 f"a {self.kind} must be text such as '{next(iter(self.parts))}', not {spec!r}"
             )
         name, _, rest = spec.partition(":")
-        part = self.part(name.strip())
-        where = f"{self.kind} '{spec}'"
-        known = settings_of(part)
-        given: dict[str, Any] = {}
-        for entry in filter(None, (entry.strip() for entry in rest.split(","))):
-            key, equals, value = (text.strip() for text in entry.partition("="))
-            if not equals:
-                raise CimsimError(f"{where}: '{key}' needs a value, '{key}=VALUE'")
-            if key not in known:
-                raise CimsimError(f"{where}: {unknown('setting', key, known)}")
-            if key in given:
-                raise CimsimError(f"{where}: {key} is given twice")
-            annotation = known[key].annotation
-            read: Any = value.split("/") if get_origin(annotation) is tuple else value
-            try:
-                given[key] = TypeAdapter(annotation).validate_python(read)
-            except ValidationError as error:
-                message = error.errors()[0]["msg"].removeprefix("Value error, ")
-                raise CimsimError(f"{where}: {key}: {message} (got '{value}')") from None
-            if isinstance(given[key], float) and not math.isfinite(given[key]):
-                raise CimsimError(f"{where}: {key}: must be finite (got '{value}')")
-        missing = [k for k, p in known.items() if p.default is p.empty and k not in given]
-        if missing:
-            raise CimsimError(f"{where}: the setting '{missing[0]}' is missing")
+        return build(self.part(name.strip()), rest, f"{self.kind} '{spec}'")
+
+
+def build(part: type[Part], settings: str, where: str) -> Part:
+    """Build a part with ``settings``, a text such as ``key=value,key=value``.
+
+    Items of a list are separated by ``/``. Errors begin with ``where``.
+
+    Raises:
+        CimsimError: if a setting is unknown, or a value is invalid.
+    """
+    known = settings_of(part)
+    given: dict[str, Any] = {}
+    for entry in filter(None, (entry.strip() for entry in settings.split(","))):
+        key, equals, value = (text.strip() for text in entry.partition("="))
+        if not equals:
+            raise CimsimError(f"{where}: '{key}' needs a value, '{key}=VALUE'")
+        if key not in known:
+            raise CimsimError(f"{where}: {unknown('setting', key, known)}")
+        if key in given:
+            raise CimsimError(f"{where}: {key} is given twice")
+        annotation = known[key].annotation
+        read: Any = value.split("/") if get_origin(annotation) is tuple else value
         try:
-            return part(**given)
-        except CimsimError as error:
-            raise CimsimError(f"{where}: {error}") from None
+            given[key] = TypeAdapter(annotation).validate_python(read)
+        except ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise CimsimError(f"{where}: {key}: {message} (got '{value}')") from None
+        if isinstance(given[key], float) and not math.isfinite(given[key]):
+            raise CimsimError(f"{where}: {key}: must be finite (got '{value}')")
+    missing = [k for k, p in known.items() if p.default is p.empty and k not in given]
+    if missing:
+        raise CimsimError(f"{where}: the setting '{missing[0]}' is missing")
+    try:
+        return part(**given)
+    except CimsimError as error:
+        raise CimsimError(f"{where}: {error}") from None
 
 
 def settings_of(part: type[Named]) -> dict[str, inspect.Parameter]:

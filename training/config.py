@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cimsim.errors import CimsimError
 from cimsim.layer_options import parse_layers
 from cimsim.rule_names import described_rules, letter_of_rule
+from cimsim.training.data_spec import absolute
 from cimsim.training.manifest import has_sums, read_checked
 from cimsim.training.recipes import recipe
 from cimsim.units import parse_duration
@@ -36,8 +37,12 @@ class TrainConfig(BaseModel):
     overrides: tuple[str, ...] = Field(
         default=(), description="Override of a profile value, such as adc.bits=6."
     )
-    data: str = Field(default="digits", description="Data set.")
-    data_dir: Path | None = Field(default=None, description="Folder of the data sets.")
+    data: str = Field(
+        default="digits",
+        description="Data: a name, a folder of images, a file (.npz, .pt, .safetensors, .csv, "
+        ".txt), or package.module:function.",
+    )
+    data_dir: Path | None = Field(default=None, description="Folder of the data.")
     limit: int | None = Field(
         default=None, ge=1, description="Number of training samples to use; default: all."
     )
@@ -194,10 +199,14 @@ def age_range_s(age: str) -> tuple[float, float]:
 def make_config(**settings: object) -> TrainConfig:
     """Build a :class:`TrainConfig`; raise all errors in one :class:`CimsimError`.
 
+    Relative paths of data become absolute, so that a run can be evaluated from other folders.
+
     Explicit settings take precedence over those of a ``recipe``.
     """
     if settings.get("recipe") is not None:
         settings = {**recipe(str(settings["recipe"])), **settings}
+    if isinstance(data := settings.get("data"), str) and "\0" not in data:
+        settings["data"] = absolute(data, cast("Path | None", settings.get("data_dir")))
     try:
         return TrainConfig(**settings)  # type: ignore[arg-type]
     except ValidationError as error:

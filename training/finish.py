@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cimsim.files import sha256_of, write_text
 from cimsim.nn import ColumnDenoiser, age, calibrate, digital, program, set_profile
-from cimsim.nn.scoring import evaluate
+from cimsim.nn.scoring import score
 from cimsim.training.checkpoint import remove_checkpoint
 from cimsim.training.clipping import reestimate_statistics
 from cimsim.training.manifest import hash_of, read_sums, write_sums
@@ -48,9 +48,9 @@ def finish(trainer: Trainer) -> None:
         reestimate_statistics(model, _some_batches(trainer), kinds=(ColumnDenoiser,))
     test_x, test_y = data.test_x.to(trainer.device), data.test_y.to(trainer.device)
     with digital(model):
-        plain = evaluate(model, test_x, test_y, data.batch_size)
+        plain = score(model, test_x, test_y, data.task.tally(), data.batch_size)
     program(model, config.seed)
-    on_chip = evaluate(model, test_x, test_y, data.batch_size)
+    on_chip = score(model, test_x, test_y, data.task.tally(), data.batch_size)
     state = None if trainer.mesh is None else whole_state(model, keep=trainer.ranks.first)
     if not trainer.ranks.first:
         return
@@ -60,13 +60,12 @@ def finish(trainer: Trainer) -> None:
     refuse_not_finite(model.state_dict(), trainer.not_measured, "the training diverged")
     save_weights(model, out / MODEL)
     result = {
-        "digital_accuracy": plain.accuracy,
-        "digital_loss": plain.loss,
+        **{f"digital_{name}": value for name, value in plain.items()},
         "chip_seed": config.seed,
-        "chip_accuracy": on_chip.accuracy,
-        "chip_loss": on_chip.loss,
+        **{f"chip_{name}": value for name, value in on_chip.items()},
         "data_fingerprint": data.fingerprint,
         "token": data.token,
+        "task": data.task.name,
     }
     _write_result(trainer, json.dumps(result, indent=2) + "\n")
     remove_checkpoint(out / CHECKPOINT)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cimsim.errors import CimsimError
 from cimsim.training.manifest import read_checked
@@ -21,15 +21,29 @@ class _Record(BaseModel):
 
 
 class Outcome(_Record):
-    """Result of a run; losses may be infinite or NaN."""
+    """Result of a run: the scores of its task after ``digital_`` and ``chip_``.
 
-    digital_accuracy: _Share
-    digital_loss: float
+    Scores of regression are ``rmse``, ``mae`` and ``r2``. Losses may be infinite or NaN.
+    """
+
+    task: Literal["classification", "text", "regression"] | None = None
+    digital_accuracy: _Share = 0.0
+    digital_loss: float = 0.0
+    digital_rmse: float = 0.0
     chip_seed: int = 0
-    chip_accuracy: _Share
-    chip_loss: float
+    chip_accuracy: _Share = 0.0
+    chip_loss: float = 0.0
+    chip_rmse: float = 0.0
     data_fingerprint: str = ""
     token: str = ""
+
+    @model_validator(mode="after")
+    def _scored(self) -> Outcome:
+        names = ("rmse",) if self.task == "regression" else ("accuracy", "loss")
+        needed = [f"{where}_{name}" for where in ("digital", "chip") for name in names]
+        if missing := [name for name in needed if name not in self.model_fields_set]:
+            raise ValueError(f"{missing[0]} is missing")
+        return self
 
 
 class EpochMetrics(_Record):
@@ -37,12 +51,19 @@ class EpochMetrics(_Record):
 
     epoch: Annotated[int, Field(ge=1)]
     train_loss: float
-    train_accuracy: _Share
+    train_accuracy: _Share = 0.0
+    train_rmse: float = 0.0
     noise_strength: float = 0.0
     seconds: float = 0.0
     gradient_truth: float | None = None
     weights_moved: float | None = None
     codes_changed: float | None = None
+
+    @model_validator(mode="after")
+    def _measured(self) -> EpochMetrics:
+        if not {"train_accuracy", "train_rmse"} & self.model_fields_set:
+            raise ValueError("train_accuracy is missing")
+        return self
 
 
 class Environment(_Record):

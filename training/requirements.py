@@ -30,6 +30,7 @@ def require_supported(
     Raises:
         CimsimError: naming the settings, and what to change.
     """
+    _refuse_other_tasks(data, objectives)
     _refuse_lone_samples(config, samples, smallest)
     _refuse_parts(config, objectives)
     _refuse_computed_weights(config, objectives, model)
@@ -38,6 +39,16 @@ def require_supported(
         raise CimsimError(f"augment: the data set '{data.name}' has no images; remove augment")
     if config.accumulate > 1 and (config.corrector or config.audit):
         raise CimsimError("correctors and audits need whole batches; remove accumulate")
+
+
+def _refuse_other_tasks(data: DataSet, objectives: list[Objective]) -> None:
+    """Reject terms of the loss that do not apply to the labels of the data."""
+    for objective in objectives:
+        if data.task.name not in objective.tasks:
+            raise CimsimError(
+                f"objective '{objective.name}' is for {' and '.join(objective.tasks)}, but the "
+                f"data '{data.name}' are {data.task.name}; remove it"
+            )
 
 
 def _refuse_changed_weights(config: TrainConfig) -> None:

@@ -21,7 +21,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -33,7 +33,7 @@ from cimsim.files import readable_name, replacing
 from cimsim.layer_options import Layers, parse_layers
 from cimsim.markup import sparkline, table
 from cimsim.nn import Assignment, calibrate, convert, digital, profiles, set_profile
-from cimsim.nn.scoring import Score, evaluate
+from cimsim.nn.scoring import score
 from cimsim.profile import Profile, load_profile
 from cimsim.quantizers.quantizer import RandomQuantizer
 from cimsim.training.config import TrainConfig, read_config, read_yaml
@@ -45,6 +45,8 @@ from cimsim.training.sharding import is_part
 
 CONFIG, PROFILE, LAYER = "config.yaml", "profile.yaml", "layer-{}.yaml"
 CHECKPOINT, MODEL, LOCK = "checkpoint.pt", "model.safetensors", ".lock"
+
+_NO_SCORES = ("chip_seed",)
 
 _OS_ERROR = re.compile(r"\(os error (\d+)\)|Os \{ code: (\d+),")
 
@@ -68,7 +70,7 @@ class Run:
         self.layers = layers  # settings by pattern, with loaded profiles
         self.result = result
         self.data_dir = config.data_dir  # present location of the data
-        self._digital: dict[int, Score] = {}
+        self._digital: dict[int, dict[str, float]] = {}
 
     @classmethod
     def open(cls, path: Path | str, trust: bool = False) -> Run:
@@ -100,7 +102,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         """Return HTML for notebooks: settings, results and the loss curve."""
-        config, result = self.config, self.result
+        config = self.config
         rows = [
             (
                 "trained",
@@ -109,8 +111,12 @@ class Run:
             ("profile", f"{self.profile.name}: {self.profile.title}"),
         ]
         for where, name in (("digital", "digital"), ("chip", "on one chip")):
-            accuracy, loss = (float(result[f"{where}_{what}"]) for what in ("accuracy", "loss"))
-            rows.append((name, f"test accuracy {100 * accuracy:.2f} %, loss {loss:.4f}"))
+            scores = self.scores(where)
+            if "rmse" in scores:
+                text = f"test RMSE {scores['rmse']:.4g}, R² {scores['r2']:.4f}"
+            else:
+                text = f"test accuracy {100 * scores['accuracy']:.2f} %, loss {scores['loss']:.4f}"
+            rows.append((name, text))
         return table(("run", str(self.path)), rows) + self._loss_curve()
 
     def _loss_curve(self) -> str:
@@ -130,17 +136,27 @@ class Run:
         """Digital test accuracy (0..1) of the trained weights."""
         return float(self.result["digital_accuracy"])
 
-    def digital_score(
+    def scores(self, where: Literal["digital", "chip"]) -> dict[str, float]:
+        """Return the test scores after training: digital, or on one new chip."""
+        named = {name.removeprefix(f"{where}_"): name for name in self.result}
+        return {
+            short: float(self.result[name])
+            for short, name in named.items()
+            if short != name and name not in _NO_SCORES
+        }
+
+    def digital_scores(
         self, samples: int | None = None, device: torch.device | str = "cpu"
-    ) -> Score:
-        """Return the digital test accuracy and loss on the first ``samples``, or all, test data."""
+    ) -> dict[str, float]:
+        """Return the digital test scores on the first ``samples``, or all, test data."""
         if samples is None or samples >= len(self.data.test_y):
-            return Score(self.digital_accuracy, float(self.result["digital_loss"]))
+            return self.scores("digital")
         if samples not in self._digital:
             model = self.chip_model(device=device)
             x, y = (of_all[:samples].to(device) for of_all in (self.data.test_x, self.data.test_y))
             with digital(model):
-                self._digital[samples] = evaluate(model, x, y, self.data.batch_size)
+                tally = self.data.task.tally()
+                self._digital[samples] = score(model, x, y, tally, self.data.batch_size)
         return self._digital[samples]
 
     @cached_property
@@ -155,7 +171,16 @@ class Run:
     @cached_property
     def data(self) -> DataSet:
         """The data set that the run was trained on."""
-        return load_data(self.config.data, self.data_dir)
+        return self.load_data(self.data_dir)
+
+    def load_data(self, data_dir: Path | None = None, download: bool = False) -> DataSet:
+        """Load the data set of the run from the folder ``data_dir``.
+
+        Raises:
+            CimsimError: if it is missing, or a user-defined function and the run is not trusted.
+        """
+        require_trust(self.config.data, self.trust, f"the run in {self.path}", "data")
+        return load_data(self.config.data, data_dir, download)
 
     @cached_property
     def profiles(self) -> Assignment:
@@ -203,7 +228,8 @@ def new_model(
     Raises:
         CimsimError: if ``start`` is not a finished run, or a run of another model.
     """
-    model = build_model(config.model, data.input_shape, data.classes, config.seed)
+    shape, outputs = data.input_shape, data.classes
+    model = build_model(config.model, shape, outputs, config.seed, data.form)
     if start is not None:
         _take_weights(model, Run.open(start).path)
     convert(

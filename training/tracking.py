@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cimsim.errors import CimsimError
 from cimsim.files import make_folder
 from cimsim.suggest import unknown
+from cimsim.training.progress import ACCURACY, Measure
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -34,9 +35,11 @@ class TensorBoard:
         self._folder = run / FOLDER
         self._writer: SummaryWriter | None = None
         self._at = 0
+        self._measure = ACCURACY
 
-    def start(self, total: int, done: int) -> None:
+    def start(self, total: int, done: int, measure: Measure = ACCURACY) -> None:
         """Start or resume the run at step ``done``."""
+        self._measure = measure
         # Slow to import, and the run's folder must not exist before the run creates it.
         from torch.utils.tensorboard import SummaryWriter
 
@@ -44,10 +47,10 @@ class TensorBoard:
         make_folder(self._folder)
         self._writer, self._at = SummaryWriter(str(self._folder), purge_step=later), done
 
-    def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
+    def step(self, epoch: int, loss: float, measured: float, count: int) -> None:
         """Log the running means of the epoch."""
         self._at += count
-        self._log({"running/loss": loss, "running/accuracy": accuracy})
+        self._log({"running/loss": loss, f"running/{self._measure.name}": measured})
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         """Log all metrics of a finished epoch."""

@@ -58,8 +58,8 @@ class Trainer:
     Attributes:
         epoch, step: number of finished epochs, and of finished steps of the current one.
         total: steps of the whole run.
-        sums: ``[5]``: loss times samples, right answers, samples, and the sum and the number of
-            audited gradient truths, over the current epoch and this process.
+        sums: ``[5]``: loss times labels, the task's sum (right answers), labels, and the sum and
+            the number of audited gradient truths, over the current epoch and this process.
         average: moving averages of all parameters; empty without ``config.average``.
     """
 
@@ -80,7 +80,7 @@ class Trainer:
         self.method = make_method(config, self.profiles)
         samples = training_samples(config, data)
         self.smallest = fewest_samples(model, samples[0][:1].to(device))
-        self.objectives = make_objectives(config.objective)
+        self.objectives = make_objectives(config.objective, data.task.objective)
         require_supported(config, data, model, self.objectives, len(samples[0]), self.smallest)
         self.loader = BatchLoader(
             *samples, config.batch_size, shuffle_seed=config.seed, smallest=self.smallest
@@ -108,7 +108,8 @@ class Trainer:
 
     def run(self) -> None:
         """Train for the remaining epochs."""
-        self.progress.start(self.total, self.epoch * len(self.loader) + self.step)
+        done = self.epoch * len(self.loader) + self.step
+        self.progress.start(self.total, done, self.data.task.measure)
         while self.epoch < self.config.epochs:
             self._run_epoch()
 
@@ -190,6 +191,7 @@ class Trainer:
             plain=plain,
             strength=strength if self.method.noisy else 1.0,
             number=at,
+            task=self.data.task,
             draws=self._draws(at),
             curvature=(lambda _: None) if self.curvature is None else self.curvature.of,
         )
@@ -206,9 +208,9 @@ class Trainer:
         """Add gradients of all terms but curvature-weighted ones, scaled by ``part``."""
         loss = total((o for o in self.objectives if not o.wants_curvature), taken)
         (loss * part).backward()
-        right = (taken.logits.detach().argmax(dim=-1) == taken.y).sum()
-        count = right.new_tensor(taken.y.numel())
-        self.sums[:3] += torch.stack((loss.detach() * count, right, count))
+        gained = self.data.task.sum(taken.logits.detach(), taken.y)
+        count = gained.new_tensor(taken.y.numel())
+        self.sums[:3] += torch.stack((loss.detach() * count, gained, count))
 
     def _smooth(self, taken: TrainStep, samples: int) -> None:
         """Add gradients of curvature-weighted terms, which the curvature estimate excludes."""
@@ -272,25 +274,25 @@ class Trainer:
         return calibration_batches(self.config, self.data, self.device)
 
     def _means(self) -> tuple[float, float]:
-        loss, right, images = self.ranks.total(self.sums[:3].clone()).tolist()
-        return loss / max(images, 1), right / max(images, 1)
+        loss, gained, labels = self.ranks.total(self.sums[:3].clone()).tolist()
+        return loss / max(labels, 1), self.data.task.measured(gained, labels)
 
     def _report(self, steps: int) -> None:
-        loss, accuracy = self._means()
+        loss, measured = self._means()
         if not math.isfinite(loss):
             raise CimsimError(
                 f"the loss became {loss} in epoch {self.epoch + 1}, step {self.step}; "
                 "try a smaller --lr, or check the data for NaN"
             )
         if steps:
-            self.progress.step(self.epoch, loss, accuracy, steps)
+            self.progress.step(self.epoch, loss, measured, steps)
 
     def _end_epoch(self, seconds: float) -> None:
-        loss, accuracy = self._means()
+        loss, measured = self._means()
         metrics: dict[str, Any] = {
             "epoch": self.epoch + 1,
             "train_loss": loss,
-            "train_accuracy": accuracy,
+            self.data.task.measure.key: measured,
             "noise_strength": self._strength((self.epoch + 1) * len(self.loader) - 1),
             "seconds": round(seconds, 3),
         }

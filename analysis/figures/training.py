@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,8 +13,17 @@ from matplotlib.ticker import MaxNLocator
 from cimsim.analysis.figures.canvas import as_text, color, marker, new_figure, part_of, style
 from cimsim.analysis.figures.curves import name_legend
 
-PANELS = (("train_loss", "Training loss (nats)", 1.0), ("train_accuracy", "Accuracy (%)", 100.0))
-"""Key in ``metrics.jsonl``, label with unit, and factor of each panel."""
+Panel: TypeAlias = "tuple[str, str, float]"
+"""Key in ``metrics.jsonl``, label with unit, and factor of a panel."""
+
+_CLASSES: tuple[Panel, ...] = (
+    ("train_loss", "Training loss (nats)", 1.0),
+    ("train_accuracy", "Accuracy (%)", 100.0),
+)
+_NUMBERS: tuple[Panel, ...] = (
+    ("train_loss", "Training loss", 1.0),
+    ("train_rmse", "RMSE", 1.0),
+)
 
 
 @dataclass(frozen=True)
@@ -26,14 +35,24 @@ class Training:
     epochs: Sequence[Mapping[str, Any]]
 
 
+def has_rmse(trainings: Sequence[Training]) -> bool:
+    """Return whether the trainings were on numbers instead of classes."""
+    return any("train_rmse" in row for training in trainings for row in training.epochs)
+
+
+def panels(trainings: Sequence[Training]) -> tuple[Panel, ...]:
+    """The panels of trainings on the same data."""
+    return _NUMBERS if has_rmse(trainings) else _CLASSES
+
+
 def draw_training(trainings: Sequence[Training]) -> Figure:
-    """Draw training loss and accuracy over epochs, in the colors that the runs have elsewhere.
+    """Draw loss and accuracy (or RMSE) over epochs, in the colors that the runs have elsewhere.
 
     Both are means over an epoch, under the noise of the training.
     """
     figure = new_figure(9.0, 3.7 + 0.26 * len(trainings))
     lines = []
-    for axes, (key, label, factor) in zip(figure.subplots(1, 2), PANELS, strict=True):
+    for axes, (key, label, factor) in zip(figure.subplots(1, 2), panels(trainings), strict=True):
         lines = [_line(axes, training, key, factor) for training in trainings]
         axes.set(xlabel="Epoch", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

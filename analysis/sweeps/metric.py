@@ -26,6 +26,7 @@ class Metric:
         unit: unit as printed; empty if there is none.
         factor: factor from the computed number to the printed one.
         falls: whether less is better.
+        form: format of a number.
         source: name of the score that the metric is computed from.
         convert: the metric as a function of that score.
     """
@@ -35,6 +36,7 @@ class Metric:
     unit: str = ""
     factor: float = 1.0
     falls: bool = False
+    form: str = ".2f"
     source: str = "loss"
     convert: Callable[[float], float] = float
 
@@ -59,15 +61,15 @@ class Metric:
         return self.convert(scores.get(self.source, math.nan))
 
     def format(self, value: float) -> str:
-        """Format the number with two decimals.
+        """Format the number, with two decimals by default.
 
         >>> ACCURACY.format(0.5)
         '50.00'
         """
-        return f"{self.factor * value:.2f}"
+        return format(self.factor * value, self.form)
 
     def with_unit(self, value: float) -> str:
-        """Format the number with two decimals and the unit.
+        """Format the number and the unit.
 
         >>> ACCURACY.with_unit(0.5)
         '50.00 %'
@@ -104,6 +106,14 @@ METRICS: dict[str, Metric] = {
         Metric("perplexity", "Test perplexity", falls=True, convert=_perplexity),
         Metric("bits", "Test bits", falls=True, convert=_bits),
         Metric("loss", "Test loss", "nats", falls=True),
+        Metric("top5", "Test top-5 accuracy", "%", 100.0, source="top5"),
+        Metric(
+            "balanced_accuracy", "Test balanced accuracy", "%", 100.0, source="balanced_accuracy"
+        ),
+        Metric("f1", "Test F1", "%", 100.0, source="f1"),
+        Metric("rmse", "Test RMSE", falls=True, source="rmse", form=".4g"),
+        Metric("mae", "Test mean absolute error", falls=True, source="mae", form=".4g"),
+        Metric("r2", "Test R²", source="r2", form=".4f"),
     )
 }
 _DIRECTIONS = {"max": False, "min": True}

@@ -66,7 +66,7 @@ def compare(
         str | None,
         typer.Option(
             help=METRIC_HELP,
-            show_default="accuracy, perplexity for text",
+            show_default="accuracy, perplexity for text, rmse for numbers",
         ),
     ] = None,
     seeds: Annotated[str, typer.Option(metavar="N,N,…", help="Training seeds.")] = "0",
@@ -74,8 +74,8 @@ def compare(
         bool,
         typer.Option(
             "--trust",
-            help="Import models that --arms or a teacher's run names if they are functions from "
-            "outside cimsim. This runs their code.",
+            help="Import models and data that --arms or a teacher's run names if they are functions "
+            "from outside cimsim. This runs their code.",
         ),
     ] = False,
     **settings: object,
@@ -105,8 +105,8 @@ def compare(
         common = {name: value for name, value in settings.items() if value not in (None, [])}
         common["device"] = working_device(str(common.get("device", "auto")))
         chosen = named_arms(methods) if methods or arms is None else []
-        named = common.get("model")
-        chosen += read_arms(arms, trust, str(named)) if arms is not None else []
+        model, data = (str(common.get(part)) for part in ("model", "data"))
+        chosen += read_arms(arms, trust, model, data) if arms is not None else []
         axis = parse_axis(over)
         with Watching() as watching:
             outcomes = run_all(

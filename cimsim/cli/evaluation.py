@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from cimsim.analysis.sweeps.engine import Engine
     from cimsim.runs import RunSubject
 
-METRIC_HELP = "Metric to show: accuracy, perplexity, bits (per character) or loss."
-TRUST_HELP = "Import the run's model if it is a function from outside cimsim. This runs its code."
+METRIC_HELP = (
+    "Metric to show: accuracy, balanced_accuracy, f1, top5, perplexity, bits (per character), loss, "
+    "rmse, mae or r2."
+)
+TRUST_HELP = "Import the run's model and data if they are functions from outside cimsim. This runs their code."
 RunFolder: TypeAlias = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")
 ]
@@ -53,7 +56,9 @@ class EvaluationOptions(BaseModel):
         old_flag="--on",
     )
     samples: int | None = option(None, "Number of test samples to use.", ge=1, default_text="all")
-    metric: str | None = option(None, METRIC_HELP, default_text="accuracy, perplexity for text")
+    metric: str | None = option(
+        None, METRIC_HELP, default_text="accuracy, perplexity for text, rmse for numbers"
+    )
     device: str = option("auto", "Torch device to compute on.", metavar="cpu|cuda|auto")
     workers: int = option(1, "Number of processes; it does not change results.", ge=1)
     engine: str = option(

@@ -54,7 +54,6 @@ def generate(
     from cimsim.nn import digital as computed_digitally
     from cimsim.profile import load_profile
     from cimsim.seeds import generator
-    from cimsim.training.data import load_data
     from cimsim.training.device import working_device
     from cimsim.training.generate import generate as write
     from cimsim.training.run import Run
@@ -62,7 +61,7 @@ def generate(
     profile = profile or old_on
     opened = Run.open(run, trust)
     if data_dir is not None:
-        opened.data = load_data(opened.config.data, data_dir)
+        opened.data = opened.load_data(data_dir)
     where = working_device(device)
     model = opened.chip_model(None if profile is None else load_profile(profile), where)
     cimsim.program(model, chip_seed, cycle)

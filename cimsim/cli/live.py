@@ -16,6 +16,7 @@ from rich.text import Text
 from cimsim.cli import console
 from cimsim.cli.watcher import Watcher
 from cimsim.files import read_file
+from cimsim.training.progress import ACCURACY, Measure
 from cimsim.training.records import METRICS, parse_metrics
 
 _HEIGHT, _NARROWEST, _WIDEST = 8, 10, 40  # of a curve, in characters
@@ -57,7 +58,7 @@ def _column(x: float, right: float, width: int) -> int:
 
 
 class LiveWatcher(Watcher):
-    """Shows loss and accuracy of a training as curves over all its epochs, and its bar below.
+    """Shows loss and accuracy (or RMSE) of a training as curves over its epochs, and its bar below.
 
     A resumed run continues the curves of the epochs in its folder ``run``.
     """
@@ -66,7 +67,7 @@ class LiveWatcher(Watcher):
         super().__init__(epochs)
         self._run = run
         self._losses: list[tuple[float, float]] = []
-        self._accuracies: list[tuple[float, float]] = []
+        self._measures: list[tuple[float, float]] = []
         self._done, self._total, self._shown_s = 0, 1, 0.0
         room = (self._bar.console.width - _BESIDE) // 2
         self._width = max(_NARROWEST, min(room, _WIDEST))
@@ -80,27 +81,28 @@ class LiveWatcher(Watcher):
         self._show(at_once=True)
         self._live.stop()
 
-    def start(self, total: int, done: int) -> None:
+    def start(self, total: int, done: int, measure: Measure = ACCURACY) -> None:
         """Read the epochs before from the run's folder."""
-        super().start(total, done)
+        super().start(total, done, measure)
         self._total, self._done = total, done
         path = self._run / METRICS  # checked by the training
         for row in parse_metrics(path, read_file(path)) if path.is_file() else []:
-            self._add(row["epoch"], row["train_loss"], row["train_accuracy"])
+            self._add(row["epoch"], row["train_loss"], row[measure.key])
 
-    def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
+    def step(self, epoch: int, loss: float, measured: float, count: int) -> None:
         """Add a point to each curve: the epoch's means so far."""
-        super().step(epoch, loss, accuracy, count)
+        super().step(epoch, loss, measured, count)
         self._done += count
-        self._add(self._epochs * self._done / self._total, loss, accuracy)
+        self._add(self._epochs * self._done / self._total, loss, measured)
         self._show()
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         """Nothing, since the curves have it."""
 
-    def _add(self, epoch: float, loss: float, accuracy: float) -> None:
+    def _add(self, epoch: float, loss: float, measured: float) -> None:
         column = _column(epoch, self._epochs, self._width)
-        for points, value in ((self._losses, loss), (self._accuracies, 100 * accuracy)):
+        shown = self._measure.factor * measured
+        for points, value in ((self._losses, loss), (self._measures, shown)):
             if points and _column(points[-1][0], self._epochs, self._width) == column:
                 points.pop()  # one dot for each column, the latest
             points.append((epoch, value))
@@ -112,7 +114,9 @@ class LiveWatcher(Watcher):
             curves = Table.grid(padding=(0, 3))
             curves.add_row(
                 self._curve("loss", self._losses, ".4f"),
-                self._curve("accuracy in %", self._accuracies, ".1f"),
+                self._curve(
+                    self._measure.heading, self._measures, ".1f" if self._measure.percent else ".4g"
+                ),
             )
             self._live.update(Group(curves, self._bar.get_renderable()), refresh=True)
 

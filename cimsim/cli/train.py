@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -43,8 +42,8 @@ def train(
         bool,
         typer.Option(
             "--trust",
-            help="Import the model of the run to resume, or of a teacher's run, if it is a "
-            "function from outside cimsim. This runs its code.",
+            help="Import the model and data of the run to resume, or of a teacher's run, if they "
+            "are functions from outside cimsim. This runs their code.",
         ),
     ] = False,
     **settings: object,
@@ -90,8 +89,10 @@ def _config(given: dict[str, object], resumed: Path | None, trust: bool) -> Trai
     stored = resumed / "config.yaml" if resumed else None
     if stored and stored.is_file():
         before = read_config(stored)
-        if given.get("model") != before.model:
-            require_trust(before.model, trust, f"the run in {resumed}")
+        origin = f"the run in {resumed}"
+        for part in ("model", "data"):
+            if given.get(part) != getattr(before, part):
+                require_trust(getattr(before, part), trust, origin, part)
         return make_config(**{**before.model_dump(), **given})
     if "profile" not in given:
         raise CimsimError("no profile: give --profile NAME or FILE; `cimsim profiles` lists names")
@@ -99,14 +100,9 @@ def _config(given: dict[str, object], resumed: Path | None, trust: bool) -> Trai
 
 
 def _result(run: Run) -> str:
-    token = str(run.result.get("token", ""))
-    name, unit = (f"perplexity per {token}", "") if token else ("accuracy", " %")
+    from cimsim.runs.subject import metric_of
 
-    def score(where: str) -> str:
-        accuracy, loss = (float(run.result[f"{where}_{what}"]) for what in ("accuracy", "loss"))
-        return f"{math.exp(min(loss, 700.0)) if token else 100 * accuracy:.2f}{unit}"
-
-    return (
-        f"{run.path}: test {name} {score('digital')} digital, "
-        f"{score('chip')} on one chip of {run.profile.name}"
-    )
+    metric = metric_of(run)
+    digital, chip = (metric.with_unit(metric.of(run.scores(w))) for w in ("digital", "chip"))
+    title = metric.title[:1].lower() + metric.title[1:]
+    return f"{run.path}: {title} {digital} digital, {chip} on one chip of {run.profile.name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cimsim.cli import console
+from cimsim.training.progress import ACCURACY, Measure
 
 
 class Watcher:
@@ -12,8 +13,9 @@ class Watcher:
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
-        self._bar = console.progress_bar("loss {task.fields[loss]}", "{task.fields[accuracy]}")
-        self._task = self._bar.add_task("train", total=None, loss="-", accuracy="")
+        self._bar = console.progress_bar("loss {task.fields[loss]}", "{task.fields[measured]}")
+        self._task = self._bar.add_task("train", total=None, loss="-", measured="")
+        self._measure = ACCURACY
 
     def __enter__(self) -> Watcher:
         self._bar.start()
@@ -22,26 +24,27 @@ class Watcher:
     def __exit__(self, *error: object) -> None:
         self._bar.stop()
 
-    def start(self, total: int, done: int) -> None:
+    def start(self, total: int, done: int, measure: Measure = ACCURACY) -> None:
         """Start with ``total`` steps, ``done`` of which are finished."""
+        self._measure = measure
         self._bar.update(self._task, total=total, completed=done)
 
-    def step(self, epoch: int, loss: float, accuracy: float, count: int) -> None:
+    def step(self, epoch: int, loss: float, measured: float, count: int) -> None:
         """Show ``count`` more steps, and the epoch's means so far."""
         self._bar.update(
             self._task,
             advance=count,
             description=f"epoch {epoch + 1}/{self._epochs}",
             loss=f"{loss:.4f}",
-            accuracy=f"accuracy {100 * accuracy:.1f} %",
+            measured=self._measure.text(measured, 1),
         )
 
     def epoch(self, metrics: dict[str, Any]) -> None:
         """Show the end of an epoch."""
         if self._bar.disable:
-            loss, accuracy = metrics["train_loss"], 100 * metrics["train_accuracy"]
+            measured = self._measure.text(metrics[self._measure.key])
             done = f"epoch {metrics['epoch']}/{self._epochs}"
-            console.log(f"{done}: loss {loss:.4f}, accuracy {accuracy:.2f} %")
+            console.log(f"{done}: loss {metrics['train_loss']:.4f}, {measured}")
 
     def note(self, text: str) -> None:
         """Print a note."""

@@ -1,4 +1,4 @@
-"""Accuracy and loss of a model on a data set."""
+"""Scores of a model on a data set."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.nn import evaluating
 from cimsim.nn.batches import BatchReader
+from cimsim.nn.tallies import ClassTally, Tally
 
 
 class Score(NamedTuple):
@@ -21,16 +21,28 @@ class Score(NamedTuple):
     loss: float
 
 
-@torch.no_grad()
 def evaluate(model: nn.Module, x: Tensor, y: Tensor, batch_size: int | None = None) -> Score:
     """Evaluate ``model`` on inputs ``x [N, ...]`` with labels ``y [N]`` or ``[N, T]``.
+
+    See :func:`score`.
+
+    Raises:
+        CimsimError: if there are no inputs.
+    """
+    return Score(**score(model, x, y, ClassTally(), batch_size))
+
+
+def score(
+    model: nn.Module, x: Tensor, y: Tensor, tally: Tally, batch_size: int | None = None
+) -> dict[str, float]:
+    """Return the scores by ``tally`` of inputs ``x [N, ...]`` with labels ``y [N, ...]``.
 
     The model is in evaluation mode meanwhile; its modes are restored afterwards. The default batch
     size is 1000, and 125 for convolutional networks on a CPU, whose feature maps then fit its
     caches.
 
     Raises:
-        CimsimError: if there are no inputs.
+        CimsimError: if there are no inputs, or the model's outputs do not fit the labels.
     """
     if len(x) == 0:
         raise CimsimError("cannot evaluate an empty data set")
@@ -39,40 +51,47 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor, batch_size: int | None = No
     batch_size = batch_size or (125 if small else 1000)
     if small:
         x = x.to(memory_format=torch.channels_last)  # faster convolution and pooling on CPUs
-    return evaluate_batches(model, zip(x.split(batch_size), y.split(batch_size), strict=True))
+    batches = zip(x.split(batch_size), y.split(batch_size), strict=True)
+    return score_batches(model, batches, tally)
 
 
-@torch.no_grad()
 def evaluate_batches(model: nn.Module, batches: Iterable[tuple[Any, Tensor]]) -> Score:
     """Evaluate ``model`` on pairs of inputs and labels, which are moved to the model's device.
 
-    Inputs may have any form that :mod:`cimsim.nn.batches` accepts. See :func:`evaluate`.
+    Inputs may have any form that :mod:`cimsim.nn.batches` accepts. See :func:`score`.
 
     Raises:
         CimsimError: if there are no inputs, a batch is not such a pair, or the model does not
             return logits.
     """
+    return Score(**score_batches(model, batches, ClassTally()))
+
+
+@torch.no_grad()
+def score_batches(
+    model: nn.Module, batches: Iterable[tuple[Any, Tensor]], tally: Tally
+) -> dict[str, float]:
+    """Return the scores that ``tally`` computes for pairs of inputs and labels.
+
+    Raises:
+        CimsimError: if there are no inputs, a batch is not such a pair, or the model does not
+            return a tensor that fits the labels.
+    """
     reader = BatchReader(model, "evaluate")
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    correct = torch.zeros((), dtype=torch.int64, device=device)
-    loss = torch.zeros((), dtype=torch.float64, device=device)
-    count = 0
     with evaluating(model):
         for number, batch in enumerate(batches):
             labels = _labels(batch, number).to(device)
-            logits = reader.run(batch, number)
-            if not isinstance(logits, Tensor):
+            outputs = reader.run(batch, number)
+            if not isinstance(outputs, Tensor):
                 raise CimsimError(
-                    f"the model must return its logits, not a {type(logits).__name__}; wrap it in "
+                    f"the model must return its logits, not a {type(outputs).__name__}; wrap it in "
                     "a module that returns them"
                 )
-            correct += (logits.argmax(dim=-1) == labels).sum()
-            each = logits.flatten(0, -2).double()
-            loss += F.cross_entropy(each, labels.flatten(), reduction="sum")
-            count += labels.numel()
-    if not count:
+            tally.add(outputs, labels)
+    if not tally.count:
         raise CimsimError("cannot evaluate without any batch of inputs and labels")
-    return Score(correct.item() / count, loss.item() / count)
+    return tally.scores()
 
 
 def _labels(batch: object, number: int) -> Tensor:

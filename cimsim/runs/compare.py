@@ -116,17 +116,19 @@ def _split(names: str) -> list[str]:
     return pieces
 
 
-def read_arms(path: Path, trust: bool = False, model: str | None = None) -> list[Arm]:
+def read_arms(
+    path: Path, trust: bool = False, model: str | None = None, data: str | None = None
+) -> list[Arm]:
     """The arms of a YAML file: a name, and its settings as in a run's ``config.yaml``.
 
     Args:
         path: the file.
-        trust: import models that are functions from outside cimsim; this runs their code.
-        model: a model that is accepted because the caller has named it.
+        trust: import models and data that are functions from outside cimsim; this runs their code.
+        model, data: a model and data that are accepted because the caller has named them.
 
     Raises:
-        CimsimError: if the file cannot be read, is something else, or names another model of
-            outside cimsim without ``trust``.
+        CimsimError: if the file cannot be read, is something else, or names another model
+            or data of outside cimsim without ``trust``.
     """
     read = read_yaml(path, read_file(path))
     if not isinstance(read, dict) or not all(isinstance(v, dict) for v in read.values()):
@@ -135,8 +137,11 @@ def read_arms(path: Path, trust: bool = False, model: str | None = None) -> list
             "'loud: {method: noise-aware, noise: 4}'"
         )
     for name, settings in read.items():
+        origin = f"{path}: '{name}'"
         if (other := settings.get("model")) not in (None, model):
-            require_trust(str(other), trust, f"{path}: '{name}'")
+            require_trust(str(other), trust, origin)
+        if (other := settings.get("data")) not in (None, data):
+            require_trust(str(other), trust, origin, "data")
     return _distinct([Arm(str(name), dict(settings)) for name, settings in read.items()])
 
 

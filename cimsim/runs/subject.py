@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.analysis.subjects import SIGNAL_SAMPLES, Subject, convert_call
-from cimsim.analysis.sweeps.metric import ACCURACY, Scores
+from cimsim.analysis.sweeps.metric import Metric, Scores, metric_named
 from cimsim.errors import CimsimError
 from cimsim.layer_options import parse_layers
 from cimsim.nn import Assignment, Signals, measure_signals
-from cimsim.nn.scoring import evaluate
-from cimsim.training.data import DataSet, load_data
+from cimsim.nn.scoring import score
+from cimsim.training.data import DataSet
 from cimsim.training.run import Run, calibration_batches
+from cimsim.training.tasks import Classification, Regression, Text
 
 _BATCH = 125
 
@@ -71,7 +72,7 @@ class RunSubject(Subject):
         if data is None and "data" in vars(run) and run.data_dir == self._data_dir:
             data = run.data
         if data is None:
-            data = load_data(*source, self._download)
+            data = run.load_data(self._data_dir, self._download)
         _loaded[source] = run.data = data
         run.data_dir = self._data_dir
         if data.fingerprint != run.result.get("data_fingerprint", data.fingerprint):
@@ -93,8 +94,8 @@ class RunSubject(Subject):
 
     @property
     def metric(self) -> str:
-        """Accuracy; perplexity for text."""
-        return "perplexity" if self.token else ACCURACY.name
+        """Accuracy; perplexity for text, RMSE for numbers."""
+        return self.test_data.task.metric
 
     @property
     def fingerprint(self) -> str:
@@ -129,7 +130,7 @@ class RunSubject(Subject):
         """See :class:`Subject`."""
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         x, y = (every[:samples] for every in self._tests_on(device))
-        return evaluate(model, x, y, self.test_data.batch_size)._asdict()
+        return score(model, x, y, self.test_data.task.tally(), self.test_data.batch_size)
 
     def _tests_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         data, kept = self.test_data, RunSubject._tests
@@ -143,7 +144,7 @@ class RunSubject(Subject):
     ) -> Scores:
         """See :class:`Subject`."""
         _ = self.test_data
-        return self.run.digital_score(samples, device)._asdict()
+        return self.run.digital_scores(samples, device)
 
     def inputs(self, count: int, device: torch.device | str = "cpu") -> Tensor:
         """See :class:`Subject`."""
@@ -181,6 +182,14 @@ class RunSubject(Subject):
     def place(self) -> RunPlace:
         """See :class:`Subject`."""
         return RunPlace(self.run.path.resolve(), self._data_dir, self.run.trust)
+
+
+def metric_of(run: Run) -> Metric:
+    """The metric that the scores of ``run`` are shown in by default, without loading its data."""
+    token = str(run.result.get("token", ""))
+    if run.result.get("task") == Regression.name:
+        return metric_named(Regression.metric)
+    return metric_named(Text.metric if token else Classification.metric, token)
 
 
 def run_of(subject: Subject) -> Run:

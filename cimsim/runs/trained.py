@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cimsim.analysis.figures.training import PANELS, Training, draw_training, line_of
+from cimsim.analysis.figures.training import Training, draw_training, has_rmse, line_of, panels
 from cimsim.analysis.report.blocks import (
     Block,
     Folded,
@@ -16,10 +16,9 @@ from cimsim.analysis.report.blocks import (
     Table,
 )
 from cimsim.analysis.report.per_run import cannot_be_shown
-from cimsim.analysis.sweeps.metric import ACCURACY, metric_named
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
-from cimsim.runs.subject import run_of
+from cimsim.runs.subject import metric_of, run_of
 from cimsim.training.records import read_metrics
 
 
@@ -47,16 +46,17 @@ def section(runs: Sequence[ReportRun]) -> Section | None:
 
 
 def _curves(data: str, trainings: Sequence[Training]) -> Picture:
+    measure = "RMSE" if has_rmse(trainings) else "accuracy"
     texts = {
         line_of(training, key): [
             f"{training.name}, epoch {row['epoch']}\n{label}: {factor * row[key]:.4g}"
             for row in training.epochs
         ]
         for training in trainings
-        for key, label, factor in PANELS
+        for key, label, factor in panels(trainings)
     }
     return Picture(
-        draw_training(trainings), f"Training loss and accuracy over epochs, {data}", texts
+        draw_training(trainings), f"Training loss and {measure} over epochs, {data}", texts
     )
 
 
@@ -66,15 +66,9 @@ def _results(runs: Sequence[ReportRun], trainings: Sequence[Training]) -> Table:
     rows = []
     for report_run, training in zip(runs, trainings, strict=True):
         run = run_of(report_run.subject)
-        config, result = run.config, run.result
-        token = str(result.get("token", ""))
-        metric = metric_named("perplexity", token) if token else ACCURACY
-        scores = [
-            metric.format(
-                metric.of({s: float(result[f"{where}_{s}"]) for s in ("accuracy", "loss")})
-            )
-            for where in ("digital", "chip")
-        ]
+        config = run.config
+        metric = metric_of(run)
+        scores = [metric.format(metric.of(run.scores(where))) for where in ("digital", "chip")]
         method = f"{config.method} (recipe {config.recipe})" if config.recipe else config.method
         minutes = sum(row.get("seconds", math.nan) for row in training.epochs) / 60
         facts = (report_run.name, config.data, config.model, run.profile.name, method)

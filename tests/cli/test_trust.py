@@ -142,7 +142,7 @@ def test_arms_of_a_file_are_not_imported(here: Path, cimsim: Command) -> None:
 
 def test_python_asks_too(here: Path) -> None:
     run = Run.open("gift")
-    for use in (run.new_model, run.chip_model, lambda: run.digital_score(5)):
+    for use in (run.new_model, run.chip_model, lambda: run.digital_scores(5)):
         with pytest.raises(CimsimError, match="trust=True"):
             use()
     assert not (here / "RAN").exists()

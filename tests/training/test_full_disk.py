@@ -13,7 +13,7 @@ import pytest
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.errors import CimsimError
 from cimsim.training.fit import fit
-from cimsim.training.progress import Silent
+from cimsim.training.progress import ACCURACY, Measure, Silent
 from cimsim.training.run import Run
 from tests.subjects import sweep
 from tests.training.small import small
@@ -44,7 +44,7 @@ class Filling(Silent):
     def __init__(self, limit: Limit, count: int, last: bool) -> None:
         self._limit, self._count, self._last = limit, count, last
 
-    def start(self, total: int, done: int) -> None:
+    def start(self, total: int, done: int, measure: Measure = ACCURACY) -> None:
         if not self._last:
             self._limit(self._count)
 
@@ -74,7 +74,7 @@ def test_every_writer_of_a_training_says_so(name: str, straight: Run, tmp_path: 
 @pytest.mark.parametrize("count", [0, 100, 400])
 def test_a_sweep_says_so_and_goes_on(count: int, straight: Run) -> None:
     axis = parse_axis(f"noise=0,{1 + count}")
-    straight.digital_score()
+    straight.digital_scores()
     with files_limited() as limit:
         limit(count)
         with pytest.raises(CimsimError, match=r"cannot write .*File too large"):

@@ -1,4 +1,4 @@
-"""Image-classification data sets in memory, and batches of them."""
+"""Data sets in memory, and batches of them."""
 
 from cimsim.training.data.batches import BatchLoader
 from cimsim.training.data.catalog import DATASETS, load_data

@@ -13,8 +13,11 @@ from cimsim.training.data.dataset import DataSet, Images, normalized
 from cimsim.training.data.digits import read_digits
 from cimsim.training.data.layout import data_folder
 from cimsim.training.data.mnist import FASHION_MNIST, MNIST, read_mnist
+from cimsim.training.data.own import read_own
+from cimsim.training.data.own.function import read_function
 from cimsim.training.data.spoken_digits import read_spoken_digits
 from cimsim.training.data.text import read_tiny_shakespeare, read_wikitext_2
+from cimsim.training.data_spec import NAMES, is_function, is_path
 
 _CLASSES = 10
 _TEXTS: dict[str, Callable[[Path, bool], DataSet]] = {
@@ -37,17 +40,19 @@ _PUBLISHED = {
 
 _WITHOUT_FILES = ("digits",)
 
-DATASETS: tuple[str, ...] = (*_READERS, *_TEXTS)
+DATASETS: tuple[str, ...] = NAMES
 
 
 def load_data(name: str, data_dir: Path | str | None = None, download: bool = False) -> DataSet:
-    """Load the data set ``name`` (one of ``DATASETS``) into memory and normalize it.
+    """Load the data set ``name`` into memory and normalize it.
 
     Args:
-        name: name of the data set; all except ``digits`` need files.
+        name: one of ``DATASETS``, all of which except ``digits`` need files; or own data, see
+            :mod:`cimsim.training.data.own`.
         data_dir: folder of the files in torchvision's layout (``MNIST/raw``,
             ``FashionMNIST/raw``, ``cifar-10-batches-py``), in ``fsdd``, ``tinyshakespeare`` or
-            ``wikitext-2``, or directly; default: ``$CIMSIM_DATA``, then ``~/.cache/cimsim``.
+            ``wikitext-2``, or directly; default: ``$CIMSIM_DATA``, then ``~/.cache/cimsim``. For
+            own data, the folder that they were moved to.
         download: download missing files from the official source and verify their SHA-256.
 
     Raises:
@@ -57,6 +62,10 @@ def load_data(name: str, data_dir: Path | str | None = None, download: bool = Fa
     >>> load_data("digits").input_shape
     (1, 8, 8)
     """
+    if is_function(name):
+        return read_function(name)
+    if is_path(name):
+        return read_own(name, data_dir)
     if name not in DATASETS:
         raise CimsimError(unknown("data set", name, DATASETS))
     folder = Path() if name in _WITHOUT_FILES else data_folder(data_dir)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cimsim.errors import CimsimError
+from cimsim.training.data_spec import Form
+from cimsim.training.tasks import Classification, Regression, Task, Text
 
 _MOST_ANSWERS = 1 << 24  # logits of one batch
 
@@ -36,6 +38,11 @@ class DataSet:
     ``train_y`` and ``test_y`` are int64 [N] in ``0 .. classes-1``. ``fingerprint`` is the SHA-256
     of the raw pixels and labels, independent of the file format. For text, ``token`` is the unit,
     ``character`` or ``word``, and ``symbols`` maps each number to its symbol.
+
+    Vectors are float32 [N, F], shifted and scaled per feature. Numeric targets are float32 [N, K],
+    ``(target - target_mean) / target_scale`` of the training data, and ``classes`` is K.
+    ``labels`` are the names of the classes, if they have any; ``per_class`` adds the scores that
+    treat classes equally (see :class:`cimsim.nn.tallies.ClassTally`).
     """
 
     name: str
@@ -47,6 +54,24 @@ class DataSet:
     fingerprint: str
     token: str = ""
     symbols: tuple[str, ...] = ()
+    target_mean: Tensor | None = None
+    target_scale: Tensor | None = None
+    labels: tuple[str, ...] = ()
+    per_class: bool = False
+
+    @property
+    def task(self) -> Task:
+        """What a model learns from these data."""
+        if self.target_scale is not None:
+            return Regression(self.target_scale)
+        return Text() if self.token else Classification(self.per_class)
+
+    @property
+    def form(self) -> Form:
+        """Form of the inputs."""
+        if self.token:
+            return "text"
+        return "vectors" if len(self.input_shape) == 1 else "images"
 
     @property
     def batch_size(self) -> int | None:
@@ -58,7 +83,7 @@ class DataSet:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(channels, height, width) of an image, or (length,) of a window of text."""
+        """(channels, height, width) of an image, (features,), or (length,) of a window of text."""
         return tuple(self.train_x.shape[1:])
 
 
@@ -81,16 +106,26 @@ def normalized(name: str, train: Images, test: Images, classes: int) -> DataSet:
         if not len(images.pixels):
             raise CimsimError(f"{name}: the files contain no {split} images")
         _check_labels(f"{name}: {split} labels", images.labels, classes)
-    tables = [_level_table(name, c, train.pixels[:, c]) for c in range(train.pixels.shape[1])]
+    train_x, test_x = normalized_pixels(name, train.pixels, test.pixels)
     return DataSet(
         name=name,
-        train_x=_look_up(tables, train.pixels),
+        train_x=train_x,
         train_y=torch.from_numpy(train.labels),
-        test_x=_look_up(tables, test.pixels),
+        test_x=test_x,
         test_y=torch.from_numpy(test.labels),
         classes=classes,
         fingerprint=fingerprint(train, test),
     )
+
+
+def normalized_pixels(name: str, train: Pixels, test: Pixels) -> tuple[Tensor, Tensor]:
+    """Return training and test pixels [N, C, H, W] as in :func:`normalized`, float32.
+
+    Raises:
+        CimsimError: if all training pixels of a channel are equal.
+    """
+    tables = [_level_table(name, c, train[:, c]) for c in range(train.shape[1])]
+    return _look_up(tables, train), _look_up(tables, test)
 
 
 def fingerprint(*splits: Images) -> str:

@@ -109,8 +109,12 @@ def _decoded(content: bytes, where: str) -> str:
         raise CimsimError(f"{where} is not text in UTF-8: {error}") from None
 
 
-def character_text(name: str, content: bytes, where: str) -> DataSet:
+def character_text(
+    name: str, content: bytes, where: str, test: float = 1 - _TRAINING_SHARE
+) -> DataSet:
     """Build the :class:`DataSet` of a text of characters; errors mention ``where``.
+
+    The test text is the last part of the text, of the share ``test``.
 
     Raises:
         CimsimError: if the text is not UTF-8, or too short for a window in each split.
@@ -119,11 +123,10 @@ def character_text(name: str, content: bytes, where: str) -> DataSet:
     characters = sorted(set(text))
     number = {character: i for i, character in enumerate(characters)}
     codes = torch.tensor([number[character] for character in text], dtype=torch.int64)
-    cut = int(_TRAINING_SHARE * len(codes))
-    if len(codes) - cut <= WINDOW:
-        raise CimsimError(
-            f"{where} must have at least {10 * WINDOW + 20} characters, not {len(codes)}"
-        )
+    cut = training_length(len(codes), test)
+    shortest = WINDOW / min(test, 1 - test) + 20
+    if min(cut, len(codes) - cut) <= WINDOW:
+        raise CimsimError(f"{where} must have at least {shortest:.0f} characters, not {len(codes)}")
     train_x, train_y = _windows(codes[:cut])
     test_x, test_y = _windows(codes[cut:])
     fingerprint = hashlib.sha256(content).hexdigest()
@@ -131,6 +134,15 @@ def character_text(name: str, content: bytes, where: str) -> DataSet:
     return DataSet(
         name, *samples, len(characters), fingerprint, token="character", symbols=tuple(characters)
     )
+
+
+def training_length(length: int, test: float) -> int:
+    """Return how many symbols of a text precede the test text.
+
+    >>> training_length(1000, 0.1)
+    900
+    """
+    return int((1 - test) * length)
 
 
 def _windows(codes: Tensor) -> tuple[Tensor, Tensor]:

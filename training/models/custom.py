@@ -7,42 +7,51 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.training.data_spec import Form, is_function
+
+_INPUTS: dict[Form, str] = {"images": "images", "vectors": "vectors", "text": "windows"}
 
 # SystemExit too: a script without a main guard may exit when it is imported.
 _FAULTS = (Exception, SystemExit)
 
 
 def is_custom(spec: str) -> bool:
-    """Return whether ``spec`` names a user-defined function."""
+    """Return whether ``spec`` names a user-defined model."""
     return ":" in spec
 
 
-def require_trust(spec: str, trust: bool, where: str) -> None:
+def require_trust(
+    spec: str, trust: bool, where: str, part: Literal["model", "data"] = "model"
+) -> None:
     """Reject a user-defined function named in an untrusted file, since importing it runs code.
 
     Args:
-        spec: name of the model.
+        spec: name of the model or the data.
         trust: whether the user trusts ``where``.
         where: origin of the name, such as ``the run in DIR``.
+        part: what ``spec`` names.
 
     Raises:
         CimsimError: if ``spec`` is such a function and ``trust`` is False.
     """
-    if is_custom(spec) and not trust:
+    custom = is_custom(spec) if part == "model" else is_function(spec)
+    if custom and not trust:
         raise CimsimError(
-            f"{where} names the model {spec!r}, a function whose module would be imported and run; "
-            "add --trust if you trust its origin (in Python: trust=True)"
+            f"{where} names the {part} {spec!r}, a function whose module would be imported and "
+            "run; add --trust if you trust its origin (in Python: trust=True)"
         )
 
 
-def custom_model(spec: str, input_shape: tuple[int, ...], classes: int) -> nn.Module:
-    """Call ``function(input_shape=..., classes=...)`` of ``spec`` and test its model on two images.
+def custom_model(
+    spec: str, input_shape: tuple[int, ...], classes: int, form: Form = "images"
+) -> nn.Module:
+    """Call ``function(input_shape=..., classes=...)`` of ``spec`` and test its model on two inputs.
 
     The module is searched on Python's path and in the working folder. Its code is run, so ``spec``
     must come from the user; see :func:`require_trust`.
@@ -52,25 +61,30 @@ def custom_model(spec: str, input_shape: tuple[int, ...], classes: int) -> nn.Mo
             return an ``nn.Module``, or if its network does not map images [N, *input_shape] to
             logits [N, classes].
     """
-    build = _function(spec)
+    build = named_function(spec)
     try:
         model = build(input_shape=input_shape, classes=classes)
     except _FAULTS as error:
-        raise CimsimError(f"model '{spec}' could not be built: {_described(error)}") from error
+        raise CimsimError(f"model '{spec}' could not be built: {described(error)}") from error
     if not isinstance(model, nn.Module):
         raise CimsimError(
             f"model '{spec}' returned {type(model).__name__}; it must return a torch.nn.Module"
         )
-    _try_out(spec, model, input_shape, classes)
+    _try_out(spec, model, input_shape, classes, form)
     return model
 
 
-def _function(spec: str) -> Callable[..., Any]:
+def named_function(spec: str, part: str = "model") -> Callable[..., Any]:
+    """Import the function that ``spec`` names; ``part`` begins error messages.
+
+    Raises:
+        CimsimError: if there is no such module or function.
+    """
     module_name, _, function_name = spec.partition(":")
     names = [*module_name.split("."), function_name]
     if module_name.endswith(".py") or not all(name.isidentifier() for name in names):
         raise CimsimError(
-            f"model '{spec}' must have the form package.module:function, such as 'my_models:build'"
+            f"{part} '{spec}' must have the form package.module:function, such as 'my_models:build'"
         )
     if os.getcwd() not in sys.path:
         # Not on the path of a console script; added last, so that it hides no installed module.
@@ -81,19 +95,21 @@ def _function(spec: str) -> Callable[..., Any]:
         absent = error.name if isinstance(error, ModuleNotFoundError) else None
         if absent and f"{module_name}.".startswith(f"{absent}."):
             raise CimsimError(
-                f"model '{spec}': no module '{absent}' in {os.getcwd()} or in the installed "
+                f"{part} '{spec}': no module '{absent}' in {os.getcwd()} or in the installed "
                 "packages"
             ) from error
-        raise CimsimError(f"model '{spec}': import failed: {_described(error)}") from error
+        raise CimsimError(f"{part} '{spec}': import failed: {described(error)}") from error
     function: Callable[..., Any] | None = getattr(module, function_name, None)
     if not callable(function):
-        raise CimsimError(f"model '{spec}': {module.__file__} has no function '{function_name}'")
+        raise CimsimError(f"{part} '{spec}': {module.__file__} has no function '{function_name}'")
     return function
 
 
-def _try_out(spec: str, model: nn.Module, input_shape: tuple[int, ...], classes: int) -> None:
+def _try_out(
+    spec: str, model: nn.Module, input_shape: tuple[int, ...], classes: int, form: Form
+) -> None:
     model.eval()
-    text = len(input_shape) == 1
+    text = form == "text"
     dtype = torch.int64 if text else torch.float32
     expected = (2, *input_shape, classes) if text else (2, classes)
     try:
@@ -102,8 +118,7 @@ def _try_out(spec: str, model: nn.Module, input_shape: tuple[int, ...], classes:
     except _FAULTS as error:
         shape = "x".join(map(str, input_shape))
         raise CimsimError(
-            f"model '{spec}' cannot process {shape} {'windows' if text else 'images'}: "
-            f"{_described(error)}"
+            f"model '{spec}' cannot process {shape} {_INPUTS[form]}: {described(error)}"
         ) from error
     if not isinstance(logits, Tensor) or logits.shape != expected:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -113,7 +128,7 @@ def _try_out(spec: str, model: nn.Module, input_shape: tuple[int, ...], classes:
     model.train()
 
 
-def _described(error: BaseException) -> str:
+def described(error: BaseException) -> str:
     """Return ``file.py:12: ZeroDivisionError: division by zero``, with the error's origin."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{frame.filename}:{frame.lineno}: {type(error).__name__}: {error}"

@@ -14,6 +14,7 @@ from cimsim.training.objectives.consistency import Consistency
 from cimsim.training.objectives.cross_entropy import CrossEntropy
 from cimsim.training.objectives.distill import Distill
 from cimsim.training.objectives.lotion import Lotion, LotionDevice
+from cimsim.training.objectives.mean_squared_error import MeanSquaredError
 from cimsim.training.objectives.objective import Objective, TrainStep
 from cimsim.training.objectives.path_sample_analytic import PathSampleAnalytic
 from cimsim.training.objectives.penalty import Penalty
@@ -22,6 +23,7 @@ OBJECTIVES: Family[Objective] = Family(
     "objective",
     *(
         CrossEntropy,
+        MeanSquaredError,
         Adversarial,
         Consistency,
         Distill,
@@ -33,16 +35,16 @@ OBJECTIVES: Family[Objective] = Family(
 )
 
 
-def make_objectives(specs: Iterable[str]) -> list[Objective]:
-    """Build the terms that ``specs`` describe, and add cross-entropy if it is not among them.
+def make_objectives(specs: Iterable[str], main: str = CrossEntropy.name) -> list[Objective]:
+    """Build the terms that ``specs`` describe, and add the term ``main`` if it is not among them.
 
     Raises:
         CimsimError: if an objective, setting or value is unknown.
     """
     named = [OBJECTIVES.make(spec) for spec in specs]
-    if any(isinstance(objective, CrossEntropy) for objective in named):
+    if any(objective.name == main for objective in named):
         return named
-    return [CrossEntropy(), *named]
+    return [OBJECTIVES.make(main), *named]
 
 
 def total(objectives: Iterable[Objective], step: TrainStep) -> Tensor:

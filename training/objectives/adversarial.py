@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor
 
 from cimsim.nn import analog_layers, perturbed
-from cimsim.training.objectives.distances import divergence
 from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
@@ -20,7 +19,8 @@ class Adversarial(Objective):
         W* <- clip( W* + zeta |W| / steps * sign dKL/dW* )  to  |W* - W| <= zeta |W|
 
     Both are computed digitally. The gradient flows through ``f(W)`` and through ``W* = W (1 + m)``
-    with the attack's factors ``m`` constant. Costs ``steps + 2`` additional forward passes.
+    with the attack's factors ``m`` constant. In regression, the mean squared difference replaces
+    KL. Costs ``steps + 2`` additional forward passes.
 
     Source: J. Büchel, F. Faber, D. R. Muir, "Network insensitivity to parameter noise via
     adversarial regularization", ICLR 2022, arXiv:2106.05009.
@@ -54,7 +54,7 @@ class Adversarial(Objective):
         for _ in range(self.steps):
             factors = self._worsened(factors, fixed, step)
         with perturbed(step.model, lambda n, w: w * (1 + factors[n])):
-            return divergence(natural, step.digital())
+            return step.task.distance(natural, step.digital())
 
     def _worsened(
         self, factors: dict[str, Tensor], natural: Tensor, step: TrainStep
@@ -67,7 +67,7 @@ class Adversarial(Objective):
         attack = {name: factor.detach().requires_grad_() for name, factor in factors.items()}
         with torch.enable_grad():
             with perturbed(step.model, lambda n, w: w.detach() * (1 + attack[n])):
-                distance = divergence(natural, step.digital())
+                distance = step.task.distance(natural, step.digital())
             slopes = torch.autograd.grad(
                 distance, list(attack.values()), allow_unused=True, materialize_grads=True
             )

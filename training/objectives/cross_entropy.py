@@ -20,6 +20,7 @@ class CrossEntropy(Objective):
     """
 
     name: ClassVar[str] = "cross-entropy"
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "text")
 
     def __init__(
         self, weight: Weight = 1.0, smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers
 from cimsim.quantizers.quantizer import RandomQuantizer
-from cimsim.training.objectives.distances import divergence
 from cimsim.training.objectives.objective import Objective, TrainStep, Weight
 
 
@@ -20,6 +19,8 @@ class Distill(Objective):
     """Divergence of the noisy outputs from those of a digital teacher.
 
         T^2 KL( softmax(teacher / T) || softmax(student / T) )
+
+    In regression it is the mean squared difference, which has no temperature.
 
     ``teacher`` is the folder of a finished run, whose model is evaluated digitally, or ``self``:
     the model itself, evaluated digitally without gradient. Cross-entropy is still part of the loss
@@ -71,4 +72,4 @@ class Distill(Objective):
                 f"distill: the teacher {self.teacher} returns {list(answers.shape)}, but the model "
                 f"returns {list(step.logits.shape)}; choose a teacher trained on the same data"
             )
-        return divergence(answers, step.logits, self.temperature)
+        return step.task.distance(answers, step.logits, self.temperature)

@@ -13,6 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from cimsim.training.tasks import CLASSIFICATION, Task
+
 Weight = Annotated[float, Field(ge=0)]
 
 
@@ -34,6 +36,7 @@ class TrainStep:
             for objectives that use it.
         number: number of the step.
         draws: random generator of the step.
+        task: kind of the labels.
         curvature: function that returns the mean squared gradient of a parameter, or None if it is
             not available yet.
     """
@@ -48,6 +51,7 @@ class TrainStep:
     number: int
     draws: torch.Generator
     curvature: Callable[[nn.Parameter], Tensor | None]
+    task: Task = CLASSIFICATION
 
     def again(self) -> Tensor:
         """Repeat the forward pass on the same chip, for changed weights."""
@@ -67,10 +71,11 @@ class Objective(ABC):
 
     ``wants_curvature`` marks a term that uses the curvature of the other terms. ``reads_weights``
     marks a term that reads parameters outside of the model's forward pass, where a process with
-    sharded parameters has only shards.
+    sharded parameters has only shards. ``tasks`` are the kinds of labels that it applies to.
     """
 
     name: ClassVar[str]
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "text", "regression")
     wants_curvature: ClassVar[bool] = False
     reads_weights: ClassVar[bool] = False
     weight: float

@@ -25,6 +25,7 @@ class PathSampleAnalytic(Objective):
     """
 
     name: ClassVar[str] = "psa"
+    tasks: ClassVar[tuple[str, ...]] = ("classification", "text")
     reads_weights: ClassVar[bool] = True
 
     def __init__(self, weight: Weight = 1.0) -> None:
