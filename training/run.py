@@ -110,8 +110,10 @@ class Run:
             ),
             ("profile", f"{self.profile.name}: {self.profile.title}"),
         ]
-        for where, name in (("digital", "digital"), ("chip", "on one chip")):
-            scores = self.scores(where)
+        for scores, name in (
+            (self.scores("digital"), "digital"),
+            (self.scores("chip"), "on one chip"),
+        ):
             if "rmse" in scores:
                 text = f"test RMSE {scores['rmse']:.4g}, R² {scores['r2']:.4f}"
             else:

@@ -74,8 +74,8 @@ def compare(
         bool,
         typer.Option(
             "--trust",
-            help="Import models and data that --arms or a teacher's run names if they are functions "
-            "from outside cimsim. This runs their code.",
+            help="Import models and data that --arms or a teacher's run names if they are "
+            "functions from outside cimsim. This runs their code.",
         ),
     ] = False,
     **settings: object,

@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from cimsim.runs import RunSubject
 
 METRIC_HELP = (
-    "Metric to show: accuracy, balanced_accuracy, f1, top5, perplexity, bits (per character), loss, "
-    "rmse, mae or r2."
+    "Metric to show: accuracy, balanced_accuracy, f1, top5, perplexity, bits (per character), "
+    "loss, rmse, mae or r2."
 )
-TRUST_HELP = "Import the run's model and data if they are functions from outside cimsim. This runs their code."
+TRUST_HELP = (
+    "Import the run's model and data if they are functions from outside cimsim. This runs their "
+    "code."
+)
 RunFolder: TypeAlias = Annotated[
     Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")
 ]

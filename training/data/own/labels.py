@@ -85,9 +85,9 @@ def classes_of(train: Array, test: Array) -> Labels:
         names = listed(str(value) for value in unknown)
         raise CimsimError(f"the test samples have classes without training samples: {names}")
     numbered = values.dtype.kind in "iuf" and np.array_equal(values, np.arange(len(values)))
-    names = () if numbered else tuple(str(value) for value in values)
+    classes = () if numbered else tuple(str(value) for value in values)
     codes = np.searchsorted(values, train).astype(np.int64)
-    return Labels(codes, at.astype(np.int64), len(values), names)
+    return Labels(codes, at.astype(np.int64), len(values), classes)
 
 
 def _one_each(y: Array) -> Array:

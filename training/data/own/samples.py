@@ -67,12 +67,12 @@ def data_set(
     train, test = (_mixed(samples, seed) for samples in (train, test))
     encoded = _labels(task, train, test)
     train_x, test_x = standardized(train.x, test.x)
-    pixels = train_x.pixels is not None and task == "classification"
-    hashed = (
-        fingerprint(Images(train_x.pixels, encoded.train), Images(test_x.pixels, encoded.test))
-        if pixels
-        else _fingerprint(train.x, encoded.train, test.x, encoded.test)
-    )
+    first, second = train_x.pixels, test_x.pixels
+    if task == "classification" and first is not None and second is not None:
+        # The same as that of a shipped data set with these images.
+        hashed = fingerprint(Images(first, encoded.train), Images(second, encoded.test))
+    else:
+        hashed = _fingerprint(train.x, encoded.train, test.x, encoded.test)
     mean, scale = encoded.mean, encoded.scale
     return DataSet(
         name=name,
