@@ -12,6 +12,24 @@ from cimsim.nn import evaluating
 from cimsim.training.data import DataSet
 from cimsim.training.data.text import END_OF_LINE
 
+_PROMPT = {"character": 24, "word": 6}
+
+
+def beginning(data: DataSet) -> str:
+    """Return the first symbols of the test data, on one line.
+
+    Raises:
+        CimsimError: if ``data`` is not text.
+    """
+    _require_text(data)
+    symbols = data.test_x[0, : _PROMPT[data.token]].tolist()
+    return " ".join("".join(written(data, int(symbol)) for symbol in symbols).split())
+
+
+def _require_text(data: DataSet) -> None:
+    if not data.token:
+        raise CimsimError(f"cannot generate text: the data set '{data.name}' is not text")
+
 
 @torch.no_grad()
 def generate(
@@ -36,8 +54,7 @@ def generate(
         CimsimError: if ``data`` is not text, if the prompt is empty or contains a symbol that the
             data do not contain, or if the model's output is not finite.
     """
-    if not data.token:
-        raise CimsimError(f"cannot generate text: the data set '{data.name}' is not text")
+    _require_text(data)
     (window,) = data.input_shape
     tokens = _tokens(data, prompt)
     with evaluating(model):

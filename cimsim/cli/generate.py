@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cimsim.cli import console
 from cimsim.cli.evaluation import DataDir, Trust
 
+if TYPE_CHECKING:
+    from cimsim.training.data import DataSet
+
 
 def generate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run on text.")],
-    prompt: Annotated[str, typer.Option(help="Text to continue.")] = "ROMEO:",
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            help="Text to continue.",
+            show_default="ROMEO: for tinyshakespeare, else the beginning of the test text",
+        ),
+    ] = None,
     length: Annotated[
         int, typer.Option(min=1, help="Number of characters (or words) to write.")
     ] = 500,
@@ -67,6 +76,7 @@ def generate(
     cimsim.program(model, chip_seed, cycle)
     cimsim.age(model, age)
     draws = generator("generate", seed)
+    prompt = prompt or _usual_prompt(opened.data)
     options = {"temperature": temperature, "rng": draws, "device": where}
     with computed_digitally(model) if digital else nullcontext():
         text = write(model, opened.data, prompt, length, **options)  # type: ignore[arg-type]
@@ -75,3 +85,9 @@ def generate(
         for piece in text:
             console.write(piece)
     console.say("")
+
+
+def _usual_prompt(data: DataSet) -> str:
+    from cimsim.training.generate import beginning
+
+    return "ROMEO:" if data.name == "tinyshakespeare" else beginning(data)

@@ -23,10 +23,9 @@ from cimsim.nn import digital as computed_digitally
 from cimsim.runs.subject import run_of
 from cimsim.seeds import generator
 from cimsim.training.data import DataSet
-from cimsim.training.generate import generate, written
+from cimsim.training.generate import beginning, generate
 
 _LENGTH = {"character": 240, "word": 60}
-_PROMPT = {"character": 24, "word": 6}
 _AGES = ("0s", "1y")
 _TEMPERATURE = 0.8
 
@@ -43,7 +42,7 @@ def section(runs: Sequence[ReportRun]) -> Section | None:
 def _samples(report_run: ReportRun) -> list[Block]:
     run = run_of(report_run.subject)
     data = run.data
-    model, prompt = run.chip_model(run.profile), _beginning(data)
+    model, prompt = run.chip_model(run.profile), beginning(data)
     words = ["cimsim", "generate", path_text(run.path), "--prompt", prompt]
     words += ["--length", str(_LENGTH[data.token])]
     blocks: list[Block] = [Heading(report_run.name)]
@@ -54,12 +53,6 @@ def _samples(report_run: ReportRun) -> list[Block]:
         text = _written(model, data, prompt, how)
         blocks.append(Listing(caption, f"{command}\n{text}", wrapped=True))
     return blocks
-
-
-def _beginning(data: DataSet) -> str:
-    """The first symbols of the test data, on one line."""
-    symbols = data.test_x[0, : _PROMPT[data.token]].tolist()
-    return " ".join("".join(written(data, int(symbol)) for symbol in symbols).split())
 
 
 def _written(model: nn.Module, data: DataSet, prompt: str, how: str | None) -> str:

@@ -200,7 +200,10 @@ BROKEN: dict[str, tuple[Make, str]] = {
     "code in a .pt": (saved({"x": Code()}), "Python objects other than tensors, which can run"),
     "a .pt of one tensor": (saved(torch.ones(3)), "must contain a dictionary of tensors"),
     "a damaged .pt": (written("a.pt", b"PK\3\4"), "is not a readable .pt file"),
-    "a damaged .safetensors": (written("a.safetensors", b"12345678"), "not a readable .safetensors"),
+    "a damaged .safetensors": (
+        written("a.safetensors", b"12345678"),
+        "not a readable .safetensors",
+    ),
     # text
     "an empty text": (written("a.txt", b" \n"), "a.txt is empty"),
     "a short text": (written("a.txt", b"To be or not"), "must have at least 660 characters"),
@@ -225,14 +228,14 @@ def test_one_sentence(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_folder_without_permission(tmp_path: Path) -> None:
     spec = images("a/1.png", "b/1.png")(tmp_path)
     (tmp_path / "photos").chmod(0)
-    with pytest.raises(CimsimError, match="cannot (read|list)"):
+    with pytest.raises(CimsimError, match=r"cannot (read|list)"):
         load_data(spec)
     (tmp_path / "photos").chmod(0o700)
 
 
 def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "LARGEST", 10)
-    with pytest.raises(CimsimError, match="is larger than 0 GiB, and data are loaded into memory"):
+    with pytest.raises(CimsimError, match=r"is larger than 0 GiB, and data are loaded into memory"):
         load_data(table("a,b\n1,2\n3,4\n")(tmp_path))
 
 
@@ -251,13 +254,22 @@ def test_a_function_that_returns_no_data(name: str) -> None:
 
 
 def test_names_that_are_misspelled() -> None:
-    with pytest.raises(CimsimError, match="unknown data set 'digit'.*digits"):
+    with pytest.raises(CimsimError, match=r"unknown data set 'digit'.*digits"):
         load_data("digit")
-    with pytest.raises(CimsimError, match="data 'no_such_module:data': no module"):
+    with pytest.raises(CimsimError, match=r"data 'no_such_module:data': no module"):
         load_data("no_such_module:data")
 
 
 def test_a_safetensors_file_of_another_kind(tmp_path: Path) -> None:
     save_file({"weight": torch.ones(3)}, tmp_path / "model.safetensors")
-    with pytest.raises(CimsimError, match="no array 'x' among weight"):
+    with pytest.raises(CimsimError, match=r"no array 'x' among weight"):
         load_data(str(tmp_path / "model.safetensors"))
+
+
+def test_a_hugging_face_folder_without_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    monkeypatch.setattr("cimsim.training.data.own.hugging_face.find_spec", lambda name: None)
+    with pytest.raises(CimsimError, match=r"needs the library datasets; install it with pip"):
+        load_data(str(tmp_path))

@@ -12,36 +12,38 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from sklearn.datasets import load_diabetes, load_wine
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import (
-    balanced_accuracy_score,
     f1_score,
     mean_absolute_error,
     r2_score,
+    recall_score,
     root_mean_squared_error,
     top_k_accuracy_score,
 )
-from sklearn.neural_network import MLPClassifier
 
-import cimsim
 from cimsim.errors import CimsimError
 from cimsim.nn import digital
 from cimsim.nn.tallies import ClassTally, TargetTally
 from cimsim.runs import open_run
 from cimsim.training.config import make_config
 from cimsim.training.data import DATASETS, DataSet, catalog, load_data
+from cimsim.training.data.dataset import Images, normalized
 from cimsim.training.data.digits import read_digits
 from cimsim.training.data.own.image_folder import read_image
 from cimsim.training.fit import fit
 from cimsim.training.run import Run
 
+FEW = 200  # images of each part
+
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The digits as PNG files."""
+    """The first digits as PNG files."""
     folder = tmp_path_factory.mktemp("data") / "photos"
     for part, images in zip(("train", "test"), read_digits(), strict=True):
-        for number, (pixels, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
+        few = zip(images.pixels[:FEW], images.labels[:FEW], strict=True)
+        for number, (pixels, label) in enumerate(few):
             file = folder / part / str(label) / f"{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels[0]).save(file)
@@ -72,7 +74,8 @@ def test_every_shipped_name_has_a_reader() -> None:
 
 
 def test_a_folder_of_digits_is_digits(photos: Path, tmp_path: Path) -> None:
-    own, shipped = load_data(str(photos)), load_data("digits")
+    train, test = (Images(each.pixels[:FEW], each.labels[:FEW]) for each in read_digits())
+    own, shipped = load_data(str(photos)), normalized("digits", train, test, 10)
     assert own.labels == tuple("0123456789")
     for part in ("train", "test"):
         ours, theirs = (
@@ -82,8 +85,8 @@ def test_a_folder_of_digits_is_digits(photos: Path, tmp_path: Path) -> None:
         assert ours == theirs
     # Shuffled, since files are sorted by class, and --limit takes the first.
     assert len(own.train_y[:100].unique()) == 10
-    run = trained(photos, tmp_path / "run", epochs=5)
-    assert run.scores("chip")["accuracy"] > 0.93
+    run = trained(photos, tmp_path / "run", epochs=8)
+    assert run.scores("chip")["accuracy"] > 0.75
     assert run.scores("chip")["top5"] > run.scores("chip")["accuracy"]
 
 
@@ -96,8 +99,9 @@ def test_arrays_of_a_shipped_data_set_give_the_same_run(tmp_path: Path) -> None:
         x_test=test.pixels[:, 0],
         y_test=test.labels,
     )
-    own = trained(tmp_path / "digits.npz", tmp_path / "own", epochs=1)
-    shipped = trained("digits", tmp_path / "shipped", epochs=1)
+    few = {"epochs": 1, "limit": 200, "calibration_batches": 2}
+    own = trained(tmp_path / "digits.npz", tmp_path / "own", **few)
+    shipped = trained("digits", tmp_path / "shipped", **few)
     assert own.checkpoint_sha256 == shipped.checkpoint_sha256
     assert own.result["data_fingerprint"] == shipped.result["data_fingerprint"]
     assert own.scores("chip")["accuracy"] == shipped.scores("chip")["accuracy"]
@@ -107,14 +111,12 @@ def test_a_table_is_learned_as_well_as_by_scikit_learn(wine_csv: Path, tmp_path:
     data = load_data(str(wine_csv))
     assert data.labels == ("class_0", "class_1", "class_2")
     assert torch.allclose(data.train_x.mean(0), torch.zeros(13), atol=1e-5)
-    theirs = MLPClassifier((256, 128), random_state=0, max_iter=100, tol=0.0, n_iter_no_change=100)
-    theirs.fit(data.train_x.numpy(), data.train_y.numpy())
+    theirs = LogisticRegression().fit(data.train_x.numpy(), data.train_y.numpy())
     reached = theirs.score(data.test_x.numpy(), data.test_y.numpy())
     run = trained(wine_csv, tmp_path / "run")
     assert run.scores("digital")["accuracy"] == pytest.approx(reached, abs=0.06)
     assert run.scores("chip")["accuracy"] > 0.9
-    swept = cimsim.runs.open_run(run.path)
-    assert swept.metric == "accuracy"
+    assert open_run(run.path).metric == "accuracy"
     assert len(data.test_y) == 36  # a fifth
 
 
@@ -135,9 +137,7 @@ def test_numbers_are_learned_as_well_as_by_scikit_learn(tmp_path: Path) -> None:
     with torch.no_grad(), digital(model):
         outputs = (model(data.test_x).double() * data.target_scale + data.target_mean).numpy()
     targets = (data.test_y.double() * data.target_scale + data.target_mean).numpy()
-    assert sorted(targets[:, 0].round(3)) == sorted(y[np.isin(y, targets.round(3))])[: len(y)] or (
-        set(targets[:, 0].round(3)) <= set(y)
-    )
+    assert set(targets[:, 0].round(3)) <= set(y)
     scores = run.scores("digital")
     assert scores["rmse"] == pytest.approx(root_mean_squared_error(targets, outputs), rel=1e-4)
     assert scores["mae"] == pytest.approx(mean_absolute_error(targets, outputs), rel=1e-4)
@@ -148,6 +148,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
     rng = torch.Generator().manual_seed(0)
     logits = torch.randn(400, 8, generator=rng)
     labels = (torch.rand(400, generator=rng) ** 3 * 7).long()  # uneven; no label is the last class
+    assert len(labels.unique()) == 7
     logits[torch.arange(400), labels] += 1.5
     tally = ClassTally(per_class=True)
     for part in range(0, 400, 150):
@@ -155,7 +156,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
     scores, guess = tally.scores(), logits.argmax(1)
     assert scores["f1"] == pytest.approx(f1_score(labels, guess, average="macro"))
     assert scores["balanced_accuracy"] == pytest.approx(
-        balanced_accuracy_score(labels, guess[:]), abs=1e-12
+        recall_score(labels, guess, average="macro", labels=range(7))
     )
     top = top_k_accuracy_score(labels, logits.numpy(), k=5, labels=range(8))
     assert scores["top5"] == pytest.approx(top)
@@ -269,7 +270,7 @@ def test_images_of_one_pixel_train_a_network_without_convolutions(tmp_path: Path
             Image.new("L", (1, 1), (label == "light") * 200 + number).save(file)
     run = trained(tmp_path / "photos", tmp_path / "run", epochs=20)
     assert run.scores("chip")["accuracy"] == 1.0
-    with pytest.raises(CimsimError, match="'cnn' needs images of at least 7x7 pixels, got 1x1"):
+    with pytest.raises(CimsimError, match=r"'cnn' needs images of at least 7x7 pixels, got 1x1"):
         trained(tmp_path / "photos", tmp_path / "other", model="cnn")
 
 
@@ -283,21 +284,28 @@ def test_images_of_one_pixel_train_a_network_without_convolutions(tmp_path: Path
 def test_models_that_do_not_fit(model: str, sentence: str, wine_csv: Path, tmp_path: Path) -> None:
     with pytest.raises(CimsimError, match=sentence):
         trained(wine_csv, tmp_path / "run", model=model)
-    with pytest.raises(CimsimError, match="objective 'mse' is for regression, but the data 'wine'"):
+    with pytest.raises(
+        CimsimError, match=r"objective 'mse' is for regression, but the data 'wine'"
+    ):
         trained(wine_csv, tmp_path / "run", objective=("mse",))
 
 
 @pytest.mark.parametrize("unit", ["character", "word"])
-def test_a_text_is_learned_and_continued(unit: str, tmp_path: Path) -> None:
+def test_a_text_is_learned_and_continued(
+    unit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from cimsim.cli import main
 
     line = "the cat sat on the mat and the dog lay on the rug\n"
     (tmp_path / "book.txt").write_text(line * 60)
-    run = trained(f"{tmp_path / 'book.txt'}:unit={unit}", tmp_path / "run", model="lstm", epochs=2)
+    few = {"model": "lstm", "epochs": 1, "limit": 8, "profile": "ideal"}
+    run = trained(f"{tmp_path / 'book.txt'}:unit={unit}", tmp_path / "run", **few)
     assert run.data.token == unit
     assert open_run(run.path).metric == "perplexity"
-    out = ["generate", str(run.path), "--prompt", "the cat", "--length", "5"]
-    assert main(out) in (0, None)
+    with pytest.raises(SystemExit) as end:
+        main(["generate", str(run.path), "--length", "5"])
+    assert end.value.code == 0
+    assert len(capsys.readouterr().out.strip()) > 5
 
 
 def test_functions_return_data(tmp_path: Path) -> None:
@@ -307,7 +315,7 @@ def test_functions_return_data(tmp_path: Path) -> None:
     assert isinstance(made, DataSet)
     assert len(made.fingerprint) == 64
     run = trained("tests.training.own_data:wine", tmp_path / "run", epochs=2)
-    with pytest.raises(CimsimError, match="names the data 'tests.training.own_data:wine'.*--trust"):
+    with pytest.raises(CimsimError, match=r"names the data '.*:wine'.*--trust"):
         _ = Run.open(run.path).data
     assert open_run(run.path, trust=True).digital_scores()["accuracy"] > 0.8
 
@@ -321,10 +329,10 @@ def test_data_may_move_but_not_change(wine_csv: Path, tmp_path: Path, monkeypatc
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     os.rename(wine_csv, moved / "wine.csv")
-    with pytest.raises(CimsimError, match="no such file or folder of data: .*--data-dir"):
+    with pytest.raises(CimsimError, match=r"no such file or folder of data: .*--data-dir"):
         open_run(run.path).digital_scores(20)
     assert open_run(run.path, data_dir=moved).digital_scores(20) == before
     text = (moved / "wine.csv").read_text().splitlines()
     (moved / "wine.csv").write_text("\n".join(text[:-1]))
-    with pytest.raises(CimsimError, match="was trained on other wine data"):
+    with pytest.raises(CimsimError, match=r"was trained on other wine data"):
         open_run(run.path, data_dir=moved).digital_scores(20)
