@@ -53,3 +53,8 @@ def uneven() -> tuple[list[tuple[Tensor, int]], list[tuple[Tensor, int]]]:
     """Inputs of different lengths."""
     part = [(torch.zeros(2), 0), (torch.zeros(3), 1)]
     return part, part
+
+
+def one_output(input_shape: tuple[int, ...], classes: int) -> torch.nn.Module:
+    """A model of vectors with a single output."""
+    return torch.nn.Linear(input_shape[0], 1)
