@@ -76,7 +76,7 @@ def generate(
     cimsim.program(model, chip_seed, cycle)
     cimsim.age(model, age)
     draws = generator("generate", seed)
-    prompt = prompt or _usual_prompt(opened.data)
+    prompt = _usual_prompt(opened.data) if prompt is None else prompt
     options = {"temperature": temperature, "rng": draws, "device": where}
     with computed_digitally(model) if digital else nullcontext():
         text = write(model, opened.data, prompt, length, **options)  # type: ignore[arg-type]
