@@ -1,4 +1,4 @@
-"""``cimsim profiles``: list, explain, check, compare and fit profiles."""
+"""``cimsim profiles``: list, explain, check, compare, fit, import and export profiles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from cimsim.cli import console
+from cimsim.cli import console, exchange
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from cimsim.fitting import DeviceFit, Estimate
     from cimsim.profile import DescribedSection
 
-app = typer.Typer(help="List, explain, check and fit profiles.", no_args_is_help=False)
+app = typer.Typer(
+    help="List, explain, check, fit, import and export profiles.", no_args_is_help=False
+)
+app.command("import")(exchange.import_)
+app.command("export")(exchange.export)
 
 
 @app.callback(invoke_without_command=True)
 def profiles(context: typer.Context) -> None:
-    """List, explain, check and fit profiles."""
+    """List, explain, check, fit, import and export profiles."""
     if context.invoked_subcommand is None:
         list_profiles()
 
