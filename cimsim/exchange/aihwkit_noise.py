@@ -150,10 +150,7 @@ def add_cell(model: Mapping[str, Any] | None, draft: Draft, notes: Notes) -> str
         model = {CLASS: "PCMLikeNoiseModel"}
     name = str(model.get(CLASS, ""))
     if name not in MODELS:
-        known = ", ".join(MODELS)
-        raise CimsimError(
-            f"{unknown('noise model of aihwkit', name, MODELS)}; the known ones are {known}"
-        )
+        raise CimsimError(unknown("noise model of aihwkit", name, MODELS))
     fields, add, technology = MODELS[name]
     source = Source(LIBRARY, model, fields)
     add(source, draft, notes)

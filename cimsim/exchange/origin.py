@@ -97,13 +97,15 @@ def _from_file(path: Path) -> Any:
 
 
 def _module(name: str, needed_for: str) -> Any:
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    if os.getcwd() not in sys.path:
+        # Not on the path of a console script; added last, so that it hides no installed module.
+        sys.path.append(os.getcwd())
     try:
         return importlib.import_module(name)
-    except ImportError as error:
-        raise CimsimError(f"{needed_for}: cannot import {name} ({error})") from None
+    except Exception as error:  # of the user's module: anything
+        raise CimsimError(
+            f"{needed_for}: cannot import {name} ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _preset(name: str) -> Any:
@@ -130,5 +132,9 @@ def _object(module: str, name: str) -> Any:
         if not hasattr(found, part):
             raise CimsimError(f"{module}:{name}: there is no '{part}' in it")
         found = getattr(found, part)
-    # A class or a function makes the configuration; a configuration is one.
-    return found() if callable(found) else found
+    if not callable(found):
+        return found
+    try:
+        return found()  # a class or a function makes the configuration
+    except Exception as error:  # of the user's function: anything
+        raise CimsimError(f"{module}:{name} failed ({type(error).__name__}: {error})") from error

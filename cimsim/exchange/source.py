@@ -14,6 +14,7 @@ from cimsim.exchange.notes import Notes
 CLASS = "class"
 NO_EFFECT = "(none)"
 """The key of a field that concerns how a library computes, and not the chip."""
+_DEEPEST = 6
 
 
 class Field(NamedTuple):
@@ -126,30 +127,35 @@ def same(value: object, default: object) -> bool:
     return value == default and isinstance(value, bool) == isinstance(default, bool)
 
 
-def plain(config: object) -> Any:
+def plain(config: object, depth: int = 0) -> Any:
     """Return a configuration of another library as nested plain values, which JSON can store.
 
     Parameter objects become mappings with their class's name in ``class``, enumerations their
-    names, and other objects their public attributes.
+    names, and the objects in them their public attributes; what is nested deeper than any configuration
+    becomes the name of its class, and so does an object that is no configuration.
     """
+    inner = depth + 1
     if isinstance(config, enum.Enum):
         return config.name
     if isinstance(config, (list, tuple)):
-        return [plain(part) for part in config]
+        return [plain(part, inner) for part in config]
     if isinstance(config, Mapping):
-        return {str(key): plain(value) for key, value in config.items()}
+        return {str(key): plain(value, inner) for key, value in config.items()}
     if config is None or isinstance(config, (bool, int, float, str)):
         return config
     if isinstance(config, type):
         return config.__name__
     if hasattr(config, "tolist"):  # an array or a number of numpy or torch
-        return plain(config.tolist())
+        return plain(config.tolist(), inner)
+    parameters = dataclasses.is_dataclass(config)
+    if depth > _DEEPEST or not hasattr(config, "__dict__") or not (parameters or depth):
+        return type(config).__name__
     values = {CLASS: type(config).__name__}
-    if dataclasses.is_dataclass(config):
-        values |= {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if parameters:
+        values |= {f.name: plain(getattr(config, f.name), inner) for f in dataclasses.fields(config)}
     else:
         own = {name: value for name, value in vars(config).items() if not name.startswith("_")}
-        values |= {name: plain(value) for name, value in own.items()}
+        values |= {name: plain(value, inner) for name, value in own.items()}
     return values
 
 
