@@ -220,12 +220,29 @@ def _unit_of_outputs(source: Source, draft: Draft, notes: Notes) -> float:
             "weight, which is assumed to be 1, as with weight_scaling_omega = 1",
         )
         omega = 1.0
-    cell = draft.cell
-    low, high = float(str(cell["g_min_uS"])), float(str(cell["g_max_uS"]))
-    span = (high - low) / high
-    if draft.array["mapping"] == "offset-current":
-        span /= 2
-    return span / (source.number("forward.inp_bound") * omega)
+    of_weight = weight_uS(draft) / float(str(draft.cell["g_max_uS"]))
+    return of_weight / (source.number("forward.inp_bound") * omega)
+
+
+def weight_uS(draft: Draft) -> float:
+    """Return the difference of conductances that stores the largest weight of a layer."""
+    span = float(str(draft.cell["g_max_uS"])) - float(str(draft.cell["g_min_uS"]))
+    pairs: Any = draft.array.get("pairs")
+    if pairs:
+        ends = [
+            sum(
+                f * (plus[at] - minus[at])
+                for f, plus, minus in zip(
+                    pairs["significance"],
+                    pairs["table"]["g_uS"][::2],
+                    pairs["table"]["g_uS"][1::2],
+                    strict=True,
+                )
+            )
+            for at in (0, -1)
+        ]
+        return float(ends[1] - ends[0]) / 2
+    return span if draft.array["mapping"] == "differential-pair" else span / 2
 
 
 def _add_short_noise(source: Source, draft: Draft, notes: Notes) -> None:
@@ -235,12 +252,15 @@ def _add_short_noise(source: Source, draft: Draft, notes: Notes) -> None:
             notes.add("forward.w_noise_type", kind, "has no effect without both type and size")
         return
     cell = draft.cell
-    low, high = float(str(cell["g_min_uS"])), float(str(cell["g_max_uS"]))
-    paired = draft.array["mapping"] == "differential-pair"
+    high = float(str(cell["g_max_uS"]))
     effects = list(cell["read_noise"])  # type: ignore[call-overload]
     if kind == "ADDITIVE_CONSTANT":
-        # Of a weight; the two cells of a pair share its variance.
-        of_cell = size * (high - low) / high * (math.sqrt(0.5) if paired else 0.5)
+        # Of a weight, whose cells share its variance.
+        pairs: Any = draft.array.get("pairs")
+        factors = pairs["significance"] if pairs else [1.0]
+        cells = 1 if draft.array["mapping"] == "offset-current" else 2
+        shared = math.sqrt(cells * sum(f * f for f in factors))
+        of_cell = size * weight_uS(draft) / high / shared
         effects.append({"kind": "gaussian", "sigma_of_g_max": of_cell})
     elif kind == "PCM_READ":
         # The variance of a weight is size^2 |w|.

@@ -13,6 +13,7 @@ from cimsim.exchange.differences import as_polynomial, equal, lost, refuse_signe
 from cimsim.exchange.exported import Exported
 from cimsim.exchange.source import CLASS
 from cimsim.profile import Compression, FixedRange, LearnedRange, Profile, SigmaRange
+from cimsim.profile.pairs import table_unit_uS
 
 _PARAMETERS = "aihwkit.simulator.parameters"
 _NOISE = "aihwkit.inference.noise"
@@ -138,7 +139,9 @@ def _outputs(profile: Profile) -> _Model:
 
 def _unit(profile: Profile) -> float:
     """Return aihwkit's unit of outputs over the current of one full cell."""
-    cell = profile.cell
+    cell, pairs = profile.cell, profile.array.pairs
+    if pairs is not None and pairs.table is not None:
+        return table_unit_uS(pairs.table, pairs.significance) / cell.g_max_uS
     span = (cell.g_max_uS - cell.g_min_uS) / cell.g_max_uS
     return span if profile.array.mapping == "differential-pair" else span / 2
 
@@ -149,10 +152,12 @@ def _short_noise(profile: Profile) -> _Model:
         values = effect.model_dump(mode="json")
         size = values["strength"]
         if values["kind"] == "gaussian":
-            paired = profile.array.mapping == "differential-pair"
-            of_weight = size * values["sigma_of_g_max"] / (math.sqrt(0.5) if paired else 0.5)
-            span = (cell.g_max_uS - cell.g_min_uS) / cell.g_max_uS
-            return {"w_noise": of_weight / span, "w_noise_type": "ADDITIVE_CONSTANT"}
+            pairs = profile.array.pairs
+            factors = (1.0,) if pairs is None else pairs.significance
+            cells = 2 if profile.array.mapping == "differential-pair" else 1
+            shared = math.sqrt(cells * sum(f * f for f in factors))
+            of_weight = size * values["sigma_of_g_max"] * shared / _unit(profile)
+            return {"w_noise": of_weight, "w_noise_type": "ADDITIVE_CONSTANT"}
         curve = values.get("sigma_uS", {})
         if curve.get("kind") == "capped-power" and curve["exponent"] == 0.5:
             root = math.sqrt(cell.g_max_uS / values["g_ref_uS"])

@@ -67,6 +67,10 @@ def _plain(section: Any, profile: Profile) -> Any:
     values = _without_sources(section.model_dump(mode="json"))
     if section is profile.cell:
         del values["technology"]
+        # An effect of strength 0 is absent.
+        for name, effects in values.items():
+            if isinstance(effects, list):
+                values[name] = [effect for effect in effects if effect["strength"]]
         values["programming_noise"] = [
             as_polynomial(effect, profile.cell.g_max_uS) or effect
             for effect in values["programming_noise"]
