@@ -137,10 +137,11 @@ def compare_aihwkit_cells(model: Any, profile: Profile, ages: dict[str, float]) 
 
 def compare_crosssim_cells(params: Any, profile: Profile) -> dict[str, Any]:
     """What CrossSim writes at its time, and one read of it."""
+    import numpy as np
+    from simulator.backend import ComputeBackend
     from simulator.devices.device import Device
 
-    import numpy as np
-
+    ComputeBackend(use_gpu=False)
     np.random.seed(1)
     low, high = profile.cell.g_min_uS, profile.cell.g_max_uS
     targets = torch.linspace(low, high, LEVELS)
@@ -187,7 +188,18 @@ def digits() -> tuple[nn.Module, Tensor, Tensor, Tensor]:
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(model(x[:1000]), y[:1000]).backward()
         optimizer.step()
+    _normalize(model, x[:1000])
     return model.eval(), x[:1000], x[1000:], y[1000:]
+
+
+@torch.no_grad()
+def _normalize(model: nn.Sequential, x: Tensor) -> None:
+    """Scale the first layer so that activations fit the fixed ranges; no class changes."""
+    first, relu, last = model
+    largest = relu(first(x)).max()
+    first.weight /= largest
+    first.bias /= largest
+    last.bias /= largest
 
 
 Chips = Callable[[nn.Module, Tensor, int], Iterator[Tensor]]
