@@ -2,6 +2,7 @@ from . import analysis as analysis
 from . import array as array
 from . import circuits as circuits
 from . import estimators as estimators
+from . import exchange as exchange
 from . import fitting as fitting
 from . import kernels as kernels
 from . import nn as nn

@@ -23,6 +23,8 @@ from sphinx.application import Sphinx
 
 import cimsim
 from cimsim.cli import app as command_line
+from cimsim.exchange import aihwkit_converters, aihwkit_fields, aihwkit_noise, crosssim_fields
+from cimsim.exchange.source import NO_EFFECT, Field
 from cimsim.profile import Profile, describe, load_profile, profile_names
 from docstrings import literal_blocks
 from profile_keys import escaped, key_table, kind_of, label, sections_of
@@ -278,6 +280,51 @@ def results(source: Path, folder: Path) -> None:
         (folder / file.name).write_text("---\norphan: true\n---\n\n" + text, encoding="utf-8")
 
 
+# Fields of other libraries
+
+
+def exchange_fields(folder: Path) -> None:
+    """Write one page per library: each field, and the key that it sets or the consequence."""
+    nested = {
+        f"noise_model ({name})": fields for name, (fields, *_) in aihwkit_noise.MODELS.items()
+    } | {
+        f"noise_model.g_converter ({name})": fields
+        for name, fields in aihwkit_converters.CONVERTERS.items()
+    }
+    pages = {
+        "aihwkit": {"The configuration": aihwkit_fields.FIELDS, **nested},
+        "crosssim": {"The parameters": crosssim_fields.FIELDS},
+    }
+    titles = {"aihwkit": "Fields of AIHWKit", "crosssim": "Fields of CrossSim"}
+    for name, tables in pages.items():
+        lines = heading(titles[name])
+        lines += [
+            "Key of a profile that each field sets, or what a value other than the default means.",
+            "",
+        ]
+        for title, fields in tables.items():
+            lines += [*heading(title, "-"), *_field_table(fields)]
+        page(folder / f"{name}.rst", lines)
+    page(folder / "index.rst", [*heading("Fields of other libraries"), *toctree(sorted(pages))])
+
+
+def _field_table(fields: Iterable[Field]) -> list[str]:
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: auto", ""]
+    for path, default, key, consequence in (
+        ("field", "default", "key", "without a counterpart"),
+        *((f"``{f.path}``", f"``{f.default}``", _key(f), f.consequence) for f in fields),
+    ):
+        lines += [f"   * - {path}", f"     - {default}", f"     - {key}"]
+        lines.append(f"     - {escaped(consequence)}")
+    return [*lines, ""]
+
+
+def _key(field: Field) -> str:
+    if field.key in ("", NO_EFFECT):
+        return "no effect on the chip" if field.key else ""
+    return ", ".join(f"``{key.strip()}``" for key in field.key.split(","))
+
+
 def generate(app: Sphinx) -> None:
     """Write all generated pages."""
     folder = Path(app.srcdir) / "generated"
@@ -286,6 +333,7 @@ def generate(app: Sphinx) -> None:
     commands(folder)
     profile_keys(folder / "keys")
     shipped_profiles(folder / "profiles")
+    exchange_fields(folder / "exchange")
     results(Path(app.srcdir).parent / "benchmarks" / "results", folder / "results")
 
 
