@@ -83,9 +83,7 @@ FIELDS: tuple[Field, ...] = (
     Field("forward.inp_asymmetry", 0.0, "", _POLARITY),
     Field("forward.out_bound", 12.0, "adc.range"),
     Field("forward.out_noise", 0.06, "adc.noise_of_range"),
-    Field(
-        "forward.out_noise_std", 0.0, "", "all ADCs have the same noise, not one that varies so"
-    ),
+    Field("forward.out_noise_std", 0.0, "", "all ADCs have the same noise, not one that varies so"),
     Field("forward.out_res", 1 / 510, "adc.bits"),
     Field("forward.out_sto_round", False, "", "stochastic rounding of outputs is missing"),
     Field("forward.out_scale", 1.0, "", "the fixed factor on all outputs is missing"),

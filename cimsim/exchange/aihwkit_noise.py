@@ -119,15 +119,11 @@ _HERMES_NU_MEAN = _piecewise(
 HERMES_NU = {
     1: (
         _HERMES_NU_MEAN,
-        _piecewise(
-            0.3039, clipped_log(-0.0120, -0.0023, 0.0124, 0.04), [0.0104, 0.0116, -0.0165]
-        ),
+        _piecewise(0.3039, clipped_log(-0.0120, -0.0023, 0.0124, 0.04), [0.0104, 0.0116, -0.0165]),
     ),
     2: (
         _HERMES_NU_MEAN,
-        _piecewise(
-            0.3055, clipped_log(-0.0117, -0.0057, 0.0091, 0.04), [0.0073, 0.0093, -0.0118]
-        ),
+        _piecewise(0.3055, clipped_log(-0.0117, -0.0057, 0.0091, 0.04), [0.0073, 0.0093, -0.0118]),
     ),
 }
 HERMES_Q = {
@@ -325,8 +321,9 @@ def _cmo(source: Source, draft: Draft, notes: Notes) -> None:
         "g_floor_uS": g_min,
         "g_ceiling_uS": g_max,
     }
-    add_mapping(source["g_converter"] or {CLASS: "SingleDeviceConductanceConverter"}, g_max, draft,
-                notes)
+    add_mapping(
+        source["g_converter"] or {CLASS: "SingleDeviceConductanceConverter"}, g_max, draft, notes
+    )
 
 
 def _note_negative(notes: Notes, field: str, coefficients: list[float]) -> None:

@@ -103,7 +103,9 @@ def _compensation(given: object, notes: Notes) -> str:
     name = str(given.get(CLASS, "")) if isinstance(given, Mapping) else str(given)
     if name not in _COMPENSATIONS:
         notes.add(
-            "drift_compensation", name, "this drift compensation is unknown to cimsim; it is missing"
+            "drift_compensation",
+            name,
+            "this drift compensation is unknown to cimsim; it is missing",
         )
         return "none"
     if name == "GlobalDriftCompensationWithExactReference":

@@ -271,7 +271,11 @@ def _pcm(cell: _Model, drift: _Model | None, converter: _Model) -> _Model:
             "drift_nu_std": std,
             "read_noise_scale": scale,
         }
-    if nu is not None and all(curve["kind"] == "table" for curve in nu) and nu[0]["r"] == nu[1]["r"]:
+    if (
+        nu is not None
+        and all(curve["kind"] == "table" for curve in nu)
+        and nu[0]["r"] == nu[1]["r"]
+    ):
         model = {
             "g_lst": [r * g_max for r in nu[0]["r"]],
             "nu_mean_lst": nu[0]["values"],
@@ -334,5 +338,3 @@ def _cmo(cell: _Model, drift: _Model) -> _Model:
             "t_read": (read["t_read_ns"] if read else 1000.0) * 1e-9,
         },
     }
-
-

@@ -18,6 +18,8 @@ class Device(NamedTuple):
     magnitude: float
 
 
+_DAY_s = 86400.0
+
 Effects = list[dict[str, Any]]
 Model = Callable[[Device], Effects]
 
@@ -57,12 +59,8 @@ PROGRAMMING: dict[str, Model] = {
     "UniformIndependentDevice": lambda d: _gaussian(d.magnitude * _EVEN),
     "UniformProportionalDevice": lambda d: _relative(d.magnitude * _EVEN),
     "UniformInverseProportionalDevice": lambda d: _inverse(d, d.magnitude * _EVEN),
-    "PCMJoshi": lambda d: _state_dependent(
-        1.0, polynomial([0.28638599, 0.07585724, -0.00178767])
-    ),
-    "RRAMWan": lambda d: _state_dependent(
-        1.0, polynomial([1.053, 2.374e-1, -1.167e-2, 1.536e-4])
-    ),
+    "PCMJoshi": lambda d: _state_dependent(1.0, polynomial([0.28638599, 0.07585724, -0.00178767])),
+    "RRAMWan": lambda d: _state_dependent(1.0, polynomial([1.053, 2.374e-1, -1.167e-2, 1.536e-4])),
     "RRAMMilo": lambda d: _state_dependent(1.0, polynomial([4.782321, -0.009107])),
     "SONOS": lambda d: _state_dependent(1.0, _sonos(d, 19.88665, 176.3115)),
 }
@@ -110,12 +108,36 @@ def cubic_iv(device: Device) -> dict[str, Any]:
 IV: dict[str, Callable[[Device], dict[str, Any]]] = {"RRAMMilo": milo_iv, "CubicDevice": cubic_iv}
 
 
+_SONOS_SPREAD_nA = (
+    (19.88665, 176.3115),
+    (25.59102, 186.85544),
+    (28.72753, 193.56834),
+    (31.04318, 198.90332),
+    (33.76214, 204.77023),
+    (34.57909, 207.34309),
+)
+# Change of the mean current in nA after 1 to 5 days, in powers of the current in nA.
+_SONOS_SHIFT_nA: tuple[tuple[float, ...], ...] = (
+    (1.72684e-01, 5.72552e-02, -6.85715e-04, 3.50271e-06, -9.37682e-09, 1.40575e-11, -1.19803e-14, 5.41293e-18, -8.85448e-22, -1.66869e-25, 5.95180e-29),
+    (2.50712e-01, 6.62195e-02, -6.83218e-04, 2.99442e-06, -6.78255e-09, 7.70482e-12, -3.04983e-15, -2.15919e-18, 2.94617e-21, -1.23359e-24, 1.85329e-28),
+    (-1.75300e-02, 9.76883e-02, -9.63791e-04, 4.55551e-06, -1.22391e-08, 1.93786e-11, -1.85899e-14, 1.07659e-17, -3.58211e-21, 5.96785e-25, -3.30410e-29),
+    (4.03338e-02, 1.03111e-01, -1.04740e-03, 4.83961e-06, -1.28132e-08, 1.99484e-11, -1.85139e-14, 1.00008e-17, -2.84944e-21, 3.01008e-25, 1.18747e-29),
+    (3.19927e-01, 1.06596e-01, -1.04054e-03, 4.50290e-06, -1.10352e-08, 1.56477e-11, -1.27592e-14, 5.45513e-18, -7.26841e-22, -2.43893e-25, 7.14608e-29),
+)
+
 
 def sonos_drift(device: Device) -> Effects:
-    """Return the drift of SONOS, which the shipped profile has tabulated over five days."""
-    from cimsim.profile import load_profile
-
-    shipped = load_profile("sonos-agrawal-2022").cell.drift[0].model_dump(mode="json")
-    unit = 0.1 / device.v_read_V  # the profile's conductances are currents over 0.1 V
-    del shipped["source"]
-    return [shipped | {"g_ref_uS": unit, "strength": unit}]
+    """Return the drift of SONOS, which includes the programming error, at days 0 to 5."""
+    nA = 1e3 * device.v_read_V  # of a cell of 1 uS
+    shifts: list[dict[str, Any]] = [polynomial([0.0])]
+    for coefficients in _SONOS_SHIFT_nA:
+        shifts.append(polynomial([c * nA**k / nA for k, c in enumerate(coefficients)]))
+    return [
+        {
+            "kind": "tabulated",
+            "g_ref_uS": 1.0,
+            "times_s": [1.0, *(day * _DAY_s for day in range(1, 6))],
+            "sigma_uS": [_sonos(device, *spread) for spread in _SONOS_SPREAD_nA],
+            "shift_uS": shifts,
+        }
+    ]

@@ -28,7 +28,13 @@ _LARGEST_TABLE = 8  # bits of an ADC whose codes are listed
 _IDEAL = "IdealDevice"
 _TECHNOLOGIES = {"PCMJoshi": "PCM", "RRAMWan": "ReRAM", "RRAMMilo": "ReRAM", "SONOS": "SONOS"}
 _ADC_MODELS = (
-    "IdealADC", "QuantizerADC", "SignMagnitudeADC", "RampADC", "SarADC", "PipelineADC", "CyclicADC",
+    "IdealADC",
+    "QuantizerADC",
+    "SignMagnitudeADC",
+    "RampADC",
+    "SarADC",
+    "PipelineADC",
+    "CyclicADC",
 )
 _DAC_MODELS = ("IdealDAC", "QuantizerDAC", "SignMagnitudeDAC")
 _ADC, _DAC, _DEVICE = "xbar.adc.mvm.", "xbar.dac.mvm.", "xbar.device."
@@ -131,6 +137,13 @@ def _add_array(source: Source, draft: Draft, notes: Notes) -> None:
     if style == "OFFSET":
         digital = _style(source, "core.offset.style") == "DIGITAL_OFFSET"
         array["mapping"] = "single-device" if digital else "offset-column"
+        if not digital:
+            notes.add(
+                "core.offset.style",
+                "UNIT_COLUMN_SUBTRACTION",
+                "CrossSim digitizes the additional column and subtracts its code; here its current "
+                "is subtracted before the ADC, which rounds once",
+            )
     else:
         array["mapping"] = "differential-pair"
 
@@ -149,7 +162,7 @@ def _levels(source: Source, notes: Notes) -> int | None:
             weight_bits,
             "CrossSim rounds weights by 'xbar.device.cell_bits', which is 0, so they are not rounded",
         )
-    return 2**cell_bits if cell_bits else None
+    return int(2**cell_bits) if cell_bits else None
 
 
 def _add_cell(source: Source, draft: Draft, notes: Notes) -> str:
@@ -204,7 +217,7 @@ def _written(source: Source, device: Any, notes: Notes) -> dict[str, Effects]:
     if days == 0 and of_programming != _IDEAL:
         noise = _effects("programming_error", PROGRAMMING, source, device, notes)
         if drifts and drift == of_programming == "SONOS":
-            return {"programming_noise": noise, "drift": sonos_drift(device("drift_error"))}
+            return _sonos_ages(device, notes)
         if drifts:
             notes.add(
                 "xbar.device.drift_error.model",
@@ -218,8 +231,10 @@ def _written(source: Source, device: Any, notes: Notes) -> dict[str, Effects]:
             days,
             f"a profile describes all ages; evaluate it at this one, such as with --age {days:g}d",
         )
-    if days > 0 and source.flag("xbar.device.programming_error.enable", notes) and not (
-        drifts and drift == of_programming
+    if (
+        days > 0
+        and source.flag("xbar.device.programming_error.enable", notes)
+        and not (drifts and drift == of_programming)
     ):
         notes.add(
             "xbar.device.programming_error.model",
@@ -228,11 +243,21 @@ def _written(source: Source, device: Any, notes: Notes) -> dict[str, Effects]:
             "it; neither does this profile",
         )
     if drifts and drift == "SONOS":
-        noise = PROGRAMMING["SONOS"](device("drift_error"))
-        return {"programming_noise": noise, "drift": sonos_drift(device("drift_error"))}
+        return _sonos_ages(device, notes)
     if drifts:
         _note_model(notes, "drift_error", drift)
     return {"programming_noise": [], "drift": []}
+
+
+def _sonos_ages(device: Any, notes: Notes) -> dict[str, Effects]:
+    """Return the drift of SONOS, whose spread includes programming."""
+    notes.add(
+        "xbar.device.drift_error.model",
+        "SONOS",
+        "the spread follows from the target here, and in CrossSim from the drifted current; "
+        "between days both interpolate, here in the logarithm of time",
+    )
+    return {"programming_noise": [], "drift": sonos_drift(device("drift_error"))}
 
 
 def _effects(
@@ -263,7 +288,9 @@ def _effects(
 
 def _note_model(notes: Notes, part: str, name: str) -> None:
     notes.add(
-        f"{_DEVICE}{part}.model", name, "this device model is unknown to cimsim; its effect is missing"
+        f"{_DEVICE}{part}.model",
+        name,
+        "this device model is unknown to cimsim; its effect is missing",
     )
 
 
@@ -291,9 +318,9 @@ def _add_dac(source: Source, draft: Draft, notes: Notes) -> None:
                 "several bits of an input are sent at a time in CrossSim, and one here",
             )
     full_scale = _full_input(source, notes)
-    dac["range"] = {"kind": "max"} if full_scale is None else {
-        "kind": "fixed", "full_scale": full_scale
-    }
+    dac["range"] = (
+        {"kind": "max"} if full_scale is None else {"kind": "fixed", "full_scale": full_scale}
+    )
 
 
 def _full_input(source: Source, notes: Notes) -> float | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cimsim.errors import CimsimError
-from cimsim.exchange.crosssim_devices import IV, PROGRAMMING, READ, Device
+from cimsim.exchange.crosssim_devices import IV, PROGRAMMING, READ, Device, sonos_drift
 from cimsim.exchange.crosssim_fields import LIBRARY
 from cimsim.exchange.crosssim_reader import from_crosssim
 from cimsim.exchange.differences import as_polynomial, equal, lost, refuse_signed_cells
@@ -20,6 +20,7 @@ _GENERIC = {"gaussian": "NormalIndependentDevice", "relative": "NormalProportion
 _SIZES = {"gaussian": "sigma_of_g_max", "relative": "sigma_of_g"}
 _NAMED = ("PCMJoshi", "RRAMWan", "RRAMMilo", "SONOS")
 _OFF = {"enable": False, "model": "IdealDevice", "magnitude": 0}
+_SONOS = {"enable": True, "model": "SONOS", "magnitude": 0}
 _V_READ = 0.1
 
 
@@ -172,8 +173,7 @@ def _device(profile: Profile) -> dict[str, Any]:
         "Rmax": 1e6 / cell.g_min_uS if cell.g_min_uS else 1e12,
         "infinite_on_off_ratio": cell.g_min_uS == 0,
         "cell_bits": _cell_bits(profile),
-        "clip_conductance": cell.g_floor_uS == cell.g_min_uS
-        and cell.g_ceiling_uS == cell.g_max_uS,
+        "clip_conductance": cell.g_floor_uS == cell.g_min_uS and cell.g_ceiling_uS == cell.g_max_uS,
         "Vread": _V_READ if cell.iv is None else cell.iv.v_read_V,
         "programming_error": _OFF,
         "read_noise": _OFF,
@@ -191,8 +191,9 @@ def _device(profile: Profile) -> dict[str, Any]:
             if found is not None:
                 device[part] = found
                 break
-    if any(effect["kind"] == "tabulated" for effect in values["drift"]):
-        device |= _sonos(device)
+    for effect in values["drift"]:
+        if _is_sonos(effect, of_model):
+            device |= {part: _SONOS for part in ("programming_error", "drift_error")}
     if cell.iv is not None:
         for name, make in IV.items():
             ours = {k: v for k, v in values["iv"].items() if k not in ("source", "strength")}
@@ -206,11 +207,11 @@ def _cell_bits(profile: Profile) -> int:
     return 0 if levels is None or profile.array.slices > 1 else round(math.log2(levels))
 
 
-def _sonos(device: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the drift model, if the programming error is that of the only device that drifts."""
-    if device["programming_error"]["model"] != "SONOS":
-        return {}
-    return {"drift_error": {"enable": True, "model": "SONOS", "magnitude": 0}}
+def _is_sonos(effect: Mapping[str, Any], device: Device) -> bool:
+    """Return whether a drift is that of the only device of CrossSim that drifts."""
+    (sonos,) = sonos_drift(device)
+    same = all(equal(effect.get(key), value) for key, value in sonos.items())
+    return same and effect["strength"] == 1
 
 
 def _model(

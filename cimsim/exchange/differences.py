@@ -95,7 +95,10 @@ def _corners(r: list[float], g_uS: list[list[float]]) -> dict[str, Any]:
             kept.append(at)
     kept.append(len(r) - 1)
     # Added to 0 so that -0 is 0.
-    return {"r": [round(r[i], 12) + 0.0 for i in kept], "g_uS": [[g[i] for i in kept] for g in g_uS]}
+    return {
+        "r": [round(r[i], 12) + 0.0 for i in kept],
+        "g_uS": [[g[i] for i in kept] for g in g_uS],
+    }
 
 
 def _without_sources(value: Any) -> Any:

@@ -147,12 +147,14 @@ def plain(config: object, depth: int = 0) -> Any:
         return config.__name__
     if hasattr(config, "tolist"):  # an array or a number of numpy or torch
         return plain(config.tolist(), inner)
-    parameters = dataclasses.is_dataclass(config)
+    parameters = dataclasses.is_dataclass(config) and not isinstance(config, type)
     if depth > _DEEPEST or not hasattr(config, "__dict__") or not (parameters or depth):
         return type(config).__name__
     values = {CLASS: type(config).__name__}
     if parameters:
-        values |= {f.name: plain(getattr(config, f.name), inner) for f in dataclasses.fields(config)}
+        values |= {
+            f.name: plain(getattr(config, f.name), inner) for f in dataclasses.fields(config)
+        }
     else:
         own = {name: value for name, value in vars(config).items() if not name.startswith("_")}
         values |= {name: plain(value, inner) for name, value in own.items()}

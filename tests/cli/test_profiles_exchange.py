@@ -19,9 +19,7 @@ CONFIG = {
 }
 
 
-def test_a_file_becomes_a_valid_profile(
-    tmp_path: Path, cimsim: Command
-) -> None:
+def test_a_file_becomes_a_valid_profile(tmp_path: Path, cimsim: Command) -> None:
     source, target = tmp_path / "theirs.json", tmp_path / "mine.yaml"
     source.write_text(json.dumps(CONFIG))
     code, _, err = cimsim("profiles", "import", source, "--out", target)
@@ -97,9 +95,7 @@ def test_names_that_are_no_configuration(
 
 
 @pytest.mark.parametrize(("library", "ending"), [("aihwkit", ".py"), ("crosssim", ".json")])
-def test_export(
-    tmp_path: Path, cimsim: Command, library: str, ending: str
-) -> None:
+def test_export(tmp_path: Path, cimsim: Command, library: str, ending: str) -> None:
     target = tmp_path / f"theirs{ending}"
     code, _, err = cimsim("profiles", "export", "pcm-ibm-2020", "--to", library, "--out", target)
     assert code == 0
@@ -112,9 +108,7 @@ def test_export(
         assert load_profile(back).cell.g_max_uS == pytest.approx(25.0)
 
 
-def test_export_to_another_kind_of_file(
-    tmp_path: Path, cimsim: Command
-) -> None:
+def test_export_to_another_kind_of_file(tmp_path: Path, cimsim: Command) -> None:
     out = tmp_path / "theirs.yaml"
     code, _, err = cimsim("profiles", "export", "pcm-ibm-2020", "--to", "aihwkit", "--out", out)
     assert code == 2

@@ -174,9 +174,12 @@ def test_the_reference_that_the_toolkit_does_not_use() -> None:
     del model["g_converter"]
     imported = from_aihwkit(config(noise_model=model))
     assert imported.profile.cell.g_max_uS == 25.0
-    assert "1.6 times" in dict(
-        (note.field, note.consequence) for note in imported.notes
-    )["noise_model.prog_coeff_g_max_reference"]
+    assert (
+        "1.6 times"
+        in dict((note.field, note.consequence) for note in imported.notes)[
+            "noise_model.prog_coeff_g_max_reference"
+        ]
+    )
 
 
 def test_every_field_without_a_key_has_a_consequence() -> None:
@@ -188,9 +191,12 @@ def test_every_field_without_a_key_has_a_consequence() -> None:
 def test_every_field_without_a_key_is_reported(field: Any) -> None:
     default = field.default
     other = (
-        not default if isinstance(default, bool)
-        else default + 1 if isinstance(default, (int, float))
-        else [9.0] if isinstance(default, list)
+        not default
+        if isinstance(default, bool)
+        else default + 1
+        if isinstance(default, (int, float))
+        else [9.0]
+        if isinstance(default, list)
         else "OTHER"
     )
     values: dict[str, Any] = json.loads(json.dumps(config()))

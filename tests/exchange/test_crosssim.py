@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import pytest
+import torch
 
 import cimsim
 from cimsim.errors import CimsimError
@@ -15,6 +16,7 @@ from cimsim.exchange import from_crosssim, to_crosssim
 from cimsim.exchange.crosssim_fields import FIELDS
 from cimsim.exchange.differences import lost
 from cimsim.exchange.source import NO_EFFECT
+from cimsim.physics import aged_uS
 from cimsim.profile import dump_profile, load_profile, validate_file
 
 # Enumerations as numbers, as in the files of CrossSim.
@@ -91,17 +93,31 @@ def test_the_cells_of_shipped_profiles(model: str, shipped: str) -> None:
         "xbar.device.Rmax": 1e6 / ours.cell.g_min_uS if ours.cell.g_min_uS else 1e12,
         "xbar.device.infinite_on_off_ratio": ours.cell.g_min_uS == 0,
     }
-    for part in ("programming_error", "drift_error", "read_noise", "nonlinear_IV"):
+    for part in ("programming_error", "read_noise", "nonlinear_IV"):
         applies = part == "programming_error" or (part == "nonlinear_IV") == (model == "RRAMMilo")
         changes[f"xbar.device.{part}"] = {"enable": applies, "model": model, "magnitude": 0}
     if model == "RRAMMilo":
         changes["xbar.device.Vread"] = 0.2
-        for part in ("drift_error", "read_noise"):
-            changes[f"xbar.device.{part}"] = {"enable": False, "model": "IdealDevice"}
+        changes["xbar.device.read_noise"] = {"enable": False, "model": "IdealDevice"}
     profile = from_crosssim(with_values(changes)).profile
     differences = {n.field: n for n in lost(ours, profile, "x") if n.field.startswith("cell.")}
+    differences.pop("cell.drift.tabulated", None)  # which only its own test compares
     differences.pop("cell.read_noise.state-dependent.sigma_uS", None)  # rounded in the profile
     assert differences == {}
+
+
+def test_the_drift_of_sonos_at_its_days() -> None:
+    changes = {"xbar.device.Rmin": 62_500, "xbar.device.infinite_on_off_ratio": True}
+    sonos = {"enable": True, "model": "SONOS", "magnitude": 0}
+    changes |= {f"xbar.device.{part}": sonos for part in ("programming_error", "drift_error")}
+    profile = from_crosssim(with_values(changes)).profile
+    assert profile.cell.programming_noise == ()  # included in the drift model
+    target = torch.full((50_000,), 4.0)  # 400 nA at 0.1 V
+    aged = aged_uS(target, target, profile.cell, 86400.0, 0)
+    # By hand: 0.6153 nA more, and 25.59102 (1 - exp(-400 / 186.85544)) = 22.58 nA of spread.
+    assert aged.std().item() == pytest.approx(0.2258, rel=0.02)
+    assert aged.mean().item() == pytest.approx(4.00615, abs=4 * 0.2258 / math.sqrt(50_000))
+    assert "drift" not in " ".join(note.field for note in to_crosssim(profile).notes)
 
 
 def test_a_text_is_true_unless_it_is_empty() -> None:

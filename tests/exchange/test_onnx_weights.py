@@ -16,7 +16,9 @@ onnx = pytest.importorskip("onnx", reason="reads ONNX files, which needs the ext
 
 
 def model() -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 2))
+    return nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.Flatten(), nn.Linear(12, 5), nn.ReLU(), nn.Linear(5, 2)
+    )
 
 
 def write(path: Path, tensors: dict[str, Tensor]) -> Path:
@@ -46,7 +48,7 @@ def test_by_name(tmp_path: Path) -> None:
 def test_by_order_with_transposed_matrices(tmp_path: Path) -> None:
     theirs, ours = model(), model()
     renamed = {}
-    for number, (name, tensor) in enumerate(theirs.state_dict().items()):
+    for number, tensor in enumerate(theirs.state_dict().values()):
         linear = tensor.dim() == 2
         renamed[f"onnx::MatMul_{number}"] = tensor.T.contiguous() if linear else tensor
     renamed["axes"] = torch.tensor([1, 2])  # whole numbers are no weights
