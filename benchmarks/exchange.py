@@ -492,15 +492,19 @@ def crosssim_case(change: Callable[[Any], None]) -> tuple[Profile, dict[str, Any
 # --- results --------------------------------------------------------------------------------
 
 _REMAPPED = (
-    "aihwkit's tile maps the programmed weights to conductances again before they drift, and scales "
-    "them such that the largest programmed one is g_max, which changes the gain of this model. Its "
-    "own `apply_noise`, which keeps the programmed conductances, agrees with the profile."
+    "aihwkit's tile maps the programmed weights to conductances again before they drift, and "
+    "scales them such that the largest programmed one is g_max, which changes the gain of this "
+    "model. Its own `apply_noise`, which keeps the programmed conductances, agrees with the profile."
+)
+_SONOS_CAUSE = (
+    "the spread follows from the target here, and from the drifted current in CrossSim. The import "
+    "notes it."
 )
 CAUSES: dict[str, str] = {
     "aihwkit: ReRamWan2022NoiseModel, 40 uS": _REMAPPED,
     "aihwkit: ReRamWan2022NoiseModel": _REMAPPED,
     "aihwkit: ReRamCMONoiseModel": (
-        "aihwkit limits conductances to the range of targets after they aged and were read, but not "
+        "aihwkit limits conductances to the range of targets after they aged and were read, not "
         "when they are programmed; here they are limited when programmed and when aged, and reads "
         "are not. Only the lowest and the highest target differ."
     ),
@@ -509,13 +513,11 @@ CAUSES: dict[str, str] = {
         "bits, here the factor is exact. Without compensation there are 5."
     ),
     "CrossSim: offset column": (
-        "CrossSim digitizes the additional column and subtracts its code, so two conversions round; "
-        "here its current is subtracted before the ADC. The import notes it."
+        "CrossSim digitizes the additional column and subtracts its code, so two conversions "
+        "round; here its current is subtracted before the ADC. The import notes it."
     ),
-    "CrossSim: SONOS, day 1": "the spread follows from the target here, and from the drifted current "
-    "in CrossSim. The import notes it.",
-    "CrossSim: SONOS, day 5": "the spread follows from the target here, and from the drifted current "
-    "in CrossSim. The import notes it.",
+    "CrossSim: SONOS, day 1": _SONOS_CAUSE,
+    "CrossSim: SONOS, day 5": _SONOS_CAUSE,
 }
 """Why a case disagrees."""
 
@@ -571,7 +573,8 @@ def page(done: dict[str, Any]) -> str:
         "of them exceed 3 (0.27 % would by chance). Cells and networks of aihwkit after a day "
         "where no age is given.",
         "",
-        "| case | conductances | array | array, `apply_noise` | accuracy here | accuracy there | difference |",
+        "| case | conductances | array | array, `apply_noise` | accuracy here | accuracy there "
+        "| difference |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, found in done.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from cimsim.errors import CimsimError
@@ -89,7 +90,7 @@ def _one_after_another(significance: list[float], low: float, high: float) -> di
     edges[-1] = 1.0
     r = [-edge for edge in reversed(edges)] + edges[1:]
     g_uS: list[list[float]] = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         plus = [low + (high - low) * min(max((x - start) / (end - start), 0.0), 1.0) for x in r]
         g_uS += [plus, plus[::-1]]
     return {"r": r, "g_uS": g_uS}

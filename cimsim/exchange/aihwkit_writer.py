@@ -293,7 +293,7 @@ def _at(g_max: float, effect: _Model, *names: str) -> list[Any]:
 
 
 def _constants(curves: list[Any] | None) -> list[float] | None:
-    """Return the values of constant curves; empty if there are none; None if one is not constant."""
+    """Return the values of constant curves; empty without curves, None if one varies."""
     if curves is None:
         return []
     if all(c["kind"] == "polynomial" and not any(c["coefficients"][1:]) for c in curves):

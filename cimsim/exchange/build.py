@@ -42,9 +42,8 @@ def build_profile(
     except ValidationError as failure:
         first = failure.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"] if not str(part).isupper())
-        raise CimsimError(
-            f"this configuration has no profile: '{place}' {first['msg'].removeprefix('Value error, ')}"
-        ) from None
+        reason = first["msg"].removeprefix("Value error, ")
+        raise CimsimError(f"this configuration has no profile: '{place}' {reason}") from None
 
 
 def _add_sources(data: dict[str, Any], source: str) -> None:

@@ -160,7 +160,7 @@ def _levels(source: Source, notes: Notes) -> int | None:
         notes.add(
             "core.weight_bits",
             weight_bits,
-            "CrossSim rounds weights by 'xbar.device.cell_bits', which is 0, so they are not rounded",
+            "CrossSim rounds weights by 'xbar.device.cell_bits', which is 0, so none is rounded",
         )
     return int(2**cell_bits) if cell_bits else None
 

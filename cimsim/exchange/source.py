@@ -23,7 +23,7 @@ class Field(NamedTuple):
     Attributes:
         path: dotted path in the configuration.
         default: the library's default.
-        key: the key of a profile that it sets; :data:`NO_EFFECT`; or empty if it has no counterpart.
+        key: the key of a profile that it sets, :data:`NO_EFFECT`, or empty without a counterpart.
         consequence: what a value other than the default means for the profile. A field with a key
             has none, or one that the reader of the configuration adds.
     """
@@ -131,8 +131,8 @@ def plain(config: object, depth: int = 0) -> Any:
     """Return a configuration of another library as nested plain values, which JSON can store.
 
     Parameter objects become mappings with their class's name in ``class``, enumerations their
-    names, and the objects in them their public attributes; what is nested deeper than any configuration
-    becomes the name of its class, and so does an object that is no configuration.
+    names, and the objects in them their public attributes; what is nested deeper than any
+    configuration becomes the name of its class, and so does an object that is no configuration.
     """
     inner = depth + 1
     if isinstance(config, enum.Enum):

@@ -48,7 +48,8 @@ def test_an_object_of_a_module(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_configs.py").write_text(
-        f"config = {CONFIG!r}\n\ndef make():\n    return config\n\ndef broken():\n    return 1 / 0\n"
+        f"config = {CONFIG!r}\n\ndef make():\n    return config\n\n"
+        "def broken():\n    return 1 / 0\n"
     )
     monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
     for name in ("config", "make"):
