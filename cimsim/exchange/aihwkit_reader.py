@@ -11,7 +11,7 @@ from cimsim.exchange.aihwkit_fields import CONFIGS, FIELDS, IGNORED, LIBRARY, WH
 from cimsim.exchange.aihwkit_noise import add_cell
 from cimsim.exchange.build import build_profile
 from cimsim.exchange.notes import Draft, Imported, Notes
-from cimsim.exchange.source import CLASS, Source, flat, plain
+from cimsim.exchange.source import CLASS, Source, flat, plain, reading
 
 _NO_LIMIT = 65536  # rows or columns of a tile where aihwkit has no limit
 _FINEST_BITS = 16
@@ -56,12 +56,13 @@ def from_aihwkit(config: object, name: str = "from-aihwkit", version: str = "") 
     leaves = {path: v for path, v in flat(kept, WHOLE) if not path.endswith(f".{CLASS}")}
     source = Source(LIBRARY, leaves, FIELDS)
     notes, draft = Notes(), Draft()
-    technology = add_cell(source["noise_model"], draft, notes)
-    _add_array(source, draft, notes)
-    _add_converters(source, draft, notes)
-    if not source.flag("forward.is_perfect", notes):
-        _add_short_noise(source, draft, notes)
-        _add_wires(source, draft, notes)
+    with reading(LIBRARY):
+        technology = add_cell(source["noise_model"], draft, notes)
+        _add_array(source, draft, notes)
+        _add_converters(source, draft, notes)
+        if not source.flag("forward.is_perfect", notes):
+            _add_short_noise(source, draft, notes)
+            _add_wires(source, draft, notes)
     _note_class(given, notes)
     source.add_notes(notes)
     release = f"aihwkit {version}".strip()

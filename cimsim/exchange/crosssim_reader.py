@@ -20,7 +20,7 @@ from cimsim.exchange.crosssim_devices import (
 )
 from cimsim.exchange.crosssim_fields import CHOICES, FIELDS, LIBRARY, VMM, VMM_CONSEQUENCE
 from cimsim.exchange.notes import Draft, Imported, Notes
-from cimsim.exchange.source import CLASS, Source, flat, plain, same
+from cimsim.exchange.source import CLASS, Source, flat, plain, reading, same
 from cimsim.suggest import unknown
 
 _NO_LIMIT = 65536  # rows or columns of a tile where CrossSim has no limit
@@ -71,11 +71,12 @@ def from_crosssim(params: object, name: str = "from-crosssim", version: str = ""
     }
     notes, draft = Notes(), Draft()
     source = Source(LIBRARY, _without_vmm(leaves, notes), FIELDS)
-    _add_array(source, draft, notes)
-    technology = _add_cell(source, draft, notes)
-    _add_dac(source, draft, notes)
-    _add_adc(source, draft, notes)
-    _add_wires(source, draft, notes)
+    with reading(LIBRARY):
+        _add_array(source, draft, notes)
+        technology = _add_cell(source, draft, notes)
+        _add_dac(source, draft, notes)
+        _add_adc(source, draft, notes)
+        _add_wires(source, draft, notes)
     source.add_notes(notes)
     release = f"CrossSim {version}".strip()
     listed = "; ".join(map(str, notes.all()))
@@ -155,14 +156,14 @@ def _levels(source: Source, notes: Notes) -> int | None:
         slices = source.whole("core.bit_sliced.num_slices")
         paired = _style(source, "core.bit_sliced.style") == "BALANCED"
         held = weight_bits if weight_bits % slices == 0 or not paired else weight_bits - 1
-        return 2 ** math.ceil(held / slices)
+        return 1 << math.ceil(held / slices)
     if weight_bits and not cell_bits:
         notes.add(
             "core.weight_bits",
             weight_bits,
             "CrossSim rounds weights by 'xbar.device.cell_bits', which is 0, so none is rounded",
         )
-    return int(2**cell_bits) if cell_bits else None
+    return 1 << cell_bits if cell_bits else None
 
 
 def _add_cell(source: Source, draft: Draft, notes: Notes) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from cimsim.errors import CimsimError
@@ -120,6 +121,22 @@ class Source:
                 notes.add(path, self.values[path], field.consequence)
 
 
+@contextmanager
+def reading(library: str) -> Iterator[None]:
+    """Turn an error of arithmetic or structure within the block into one about a value.
+
+    Raises:
+        CimsimError: if a value leads to such an error, such as a division by zero.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise CimsimError(
+            f"{library}: a value of this configuration is impossible ({type(error).__name__}: "
+            f"{error})"
+        ) from error
+
+
 def same(value: object, default: object) -> bool:
     """Return whether a value equals a default; numbers as numbers, lists like tuples."""
     if isinstance(value, (list, tuple)) and isinstance(default, (list, tuple)):
@@ -147,11 +164,11 @@ def plain(config: object, depth: int = 0) -> Any:
         return config.__name__
     if hasattr(config, "tolist"):  # an array or a number of numpy or torch
         return plain(config.tolist(), inner)
-    parameters = dataclasses.is_dataclass(config) and not isinstance(config, type)
+    parameters = dataclasses.is_dataclass(config)
     if depth > _DEEPEST or not hasattr(config, "__dict__") or not (parameters or depth):
         return type(config).__name__
     values = {CLASS: type(config).__name__}
-    if parameters:
+    if dataclasses.is_dataclass(config):
         values |= {
             f.name: plain(getattr(config, f.name), inner) for f in dataclasses.fields(config)
         }

@@ -255,6 +255,8 @@ def test_what_is_lost_on_the_way_there() -> None:
             config(noise_model=PCM | {"g_converter": {"class": "Odd"}}),
             "unknown conductance converter of aihwkit 'Odd'",
         ),
+        (config(noise_model=PCM | {"prog_coeff_g_max_reference": 0.0}), "is impossible"),
+        (config(noise_model=CMO | {"decay_dict": {"mean": []}}), "is impossible"),
         (config(noise_model=HERMES | {"num_devices": 3}), "'num_devices' must be 1 or 2, not 3"),
     ],
 )

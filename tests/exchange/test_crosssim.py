@@ -246,6 +246,8 @@ def test_what_is_lost_on_the_way_there() -> None:
         (with_values({"xbar.dac.mvm.model": "MyDAC"}), "unknown DAC of CrossSim 'MyDAC'"),
         (with_values({"xbar.adc.mvm.calibrated_range": [3.0, 1.0]}), "a lower and a higher limit"),
         (with_values({"xbar.device.Rmin": 1e6}), "g_max_uS must be larger than g_min_uS"),
+        (with_values({"xbar.device.Rmin": 0}), "a value of this configuration is impossible"),
+        (with_values({"xbar.device.cell_bits": -1}), "a value of this configuration is impossible"),
         (with_values({"core.rows_max": 2.5}), "'core.rows_max' must be a whole number"),
     ],
 )
