@@ -503,8 +503,6 @@ _SONOS_CAUSE = (
 CAUSES: dict[str, str] = {
     "aihwkit: ReRamWan2022NoiseModel, 40 uS": _REMAPPED,
     "aihwkit: ReRamWan2022NoiseModel": _REMAPPED,
-    "aihwkit: StateIndependentNoiseModel": "5 instead of the expected 3 of 1024, by chance or by the "
-    "same mapping; conductances agree.",
     "aihwkit: ReRamCMONoiseModel": (
         "aihwkit limits conductances to the range of targets after they aged and were read, not "
         "when they are programmed; here they are limited when programmed and when aged, and reads "
@@ -573,8 +571,8 @@ def page(done: dict[str, Any]) -> str:
         "standard error and spread from chip to chip in %.",
         "Differences are in standard errors of the difference: the largest of a kind, and how many "
         "of them exceed 3 (0.27 % would by chance). Cells and networks of aihwkit after a day "
-        "where no age is given. aihwkit computes with its torch tile, which has neither IR drop nor "
-        "noise of weights (`w_noise`), so these two are imported but not compared.",
+        "where no age is given. aihwkit computes with its torch tile, which has neither IR drop "
+        "nor noise of weights (`w_noise`), so these two are imported but not compared.",
         "",
         "| case | conductances | array | array, `apply_noise` | accuracy here | accuracy there "
         "| difference |",
