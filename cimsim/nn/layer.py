@@ -79,6 +79,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
         self.keeps_chip, self.chip_in_training = True, False
         self.observer: SignalObserver | None = None
         self.weight_quantizer = self.input_quantizer = self.denoiser = None
+        self.quantizer_specs = (None, None)
         self.perturbation: Callable[[Tensor], Tensor] | None = None
         self._shared: SharedChip | None = None
         self._calibrated = False

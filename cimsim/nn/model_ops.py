@@ -49,9 +49,7 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
     return layers
 
 
-def program(
-    model: Model, seed: int = 0, cycle: int = 0, *, in_training: bool = False
-) -> Model:
+def program(model: Model, seed: int = 0, cycle: int = 0, *, in_training: bool = False) -> Model:
     """Program ``model`` on the chip named ``seed``, for use in evaluation mode; age zero.
 
     The same seed is the same chip: the same cells deviate in the same way at any noise strength of
