@@ -101,7 +101,7 @@ def convert(
             converted layer, as :func:`cimsim.quantizers.make_quantizer` takes them.
         denoise: ridge of a digital gain and offset behind every column's ADC, see
             :class:`cimsim.nn.ColumnDenoiser`; None for none.
-        adapters: ``"digital"``, or ``"analog"`` to put the layers of PEFT's adapters on arrays, too.
+        adapters: ``"digital"``, or ``"analog"`` to convert the layers of PEFT's adapters, too.
         seed: names the draws of the chips in training, a whole number.
         inplace: change ``model`` itself instead of a deep copy.
 

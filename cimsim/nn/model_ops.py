@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.nn.adapters import are_alternatives
 from cimsim.nn.assignment import Assignment
 from cimsim.nn.batches import Batches, Forward, run_batches
 from cimsim.nn.forms import Model, require_module
@@ -41,7 +42,7 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
     draws: dict[str, str] = {}  # by name, as chips of evaluation have no other seed
     for name, layer in layers.items():
         twin = draws.setdefault(layer.name, name)
-        if twin != name:
+        if twin != name and not are_alternatives(model, twin, name):
             raise CimsimError(
                 f"layers '{twin}' and '{name}' would draw the same noise, because both were "
                 f"converted as '{layer.name}'; assemble the model first and convert it as a whole"
@@ -320,7 +321,8 @@ def _set_ranges(
         for layer, observed in zip(layers, ranges, strict=True):
             if observed is not None:
                 layer.set_ranges(observed)
-        unreached = [layer.name for layer, r in zip(layers, ranges, strict=True) if r is None]
+        reached = {layer.name for layer, r in zip(layers, ranges, strict=True) if r is not None}
+        unreached = [layer.name for layer in layers if layer.name not in reached]
         report_unreached(verb, unreached, "converter ranges")
         report_silent(verb, [one.name for one in layers if one.observer and one.observer.silent])
     finally:

@@ -60,10 +60,11 @@ def evaluate_batches(model: nn.Module, batches: Iterable[tuple[Any, Tensor]]) ->
     with evaluating(model):
         for number, batch in enumerate(batches):
             labels = _labels(batch, number).to(device)
-            logits = reader.run(batch, number)
+            output = reader.run(batch, number)
+            logits = getattr(output, "logits", output)  # a ModelOutput of Hugging Face has them
             if not isinstance(logits, Tensor):
                 raise CimsimError(
-                    f"the model must return its logits, not a {type(logits).__name__}; wrap it in "
+                    f"the model must return its logits, not a {type(output).__name__}; wrap it in "
                     "a module that returns them"
                 )
             correct += (logits.argmax(dim=-1) == labels).sum()
