@@ -59,6 +59,13 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
     _chip: ChipCache
     _laid_out: torch.Size
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """A layer that a library makes as ``type(layer)(…)`` is the torch layer: it has no profile.
+
+        PEFT's adapters of convolutions are made in this way.
+        """
+        return cls.torch_class(*args, **kwargs) if args or kwargs else super().__new__(cls)
+
     def convert_in_place(self, profile: Profile, rule: BackwardRule, name: str, seed: int) -> None:
         """Add the state that an analog layer has and its torch layer has not; for ``convert``."""
         if not self.weight.is_floating_point():
