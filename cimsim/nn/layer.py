@@ -423,7 +423,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AnalogLayer:
         leave_graph(self, memo)
-        replica = self.__new__(type(self))
+        replica: AnalogLayer = self.__new__(type(self))
         memo[id(self)] = replica
         state = {**vars(self), "_shared": None}
         replica.__dict__ = copy.deepcopy(state, memo)
