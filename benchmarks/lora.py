@@ -206,7 +206,8 @@ def _write(records: Records, given: argparse.Namespace) -> None:
         f"    python -m benchmarks.lora --data-dir DIR --noise {given.noise:g} "
         f"--seeds {given.seeds} --chips {given.chips}",
         "",
-        f"A network of two convolutions (16 and 32 channels) and two linear layers (128 and 10 outputs) is trained digitally on 20,000 images of "
+        f"A network of two convolutions (16 and 32 channels) and two linear layers (128 and "
+        f"10 outputs) is trained digitally on 20,000 images of "
         f"Fashion-MNIST for {FIRST_EPOCHS} epochs (test accuracy {first:.1%}). All of its layers "
         f"but the last are frozen on `pcm-ibm-2020` with {given.noise:g} times its noise. "
         f"Digital adapters of rank {RANK} at these layers and a digital last layer are tuned for "

@@ -338,7 +338,7 @@ class _Context:
         gradient = self._at_cells(self._at(dz, programmed.scale), programmed.gradient_slot)
         return programmed.vjp(gradient, self._array.dac_codes(self._call.ranges))
 
-    def through_response(self) -> tuple[Tensor | None, Tensor]:
+    def through_response(self) -> tuple[Tensor | None, Tensor | None]:
         if not self._array.bends:
             dz = self.delta_through_adc()
             dx = self.at_input(dz, self.programmed)
@@ -354,7 +354,7 @@ class _Context:
             call.precision,
         )
         self._at_rows = dx.view(self._x_shape) if self._needs_dx else None
-        return self._at_rows, dw
+        return self._at_rows, dw if self._needs_dw else None
 
     def by_dac_range(self) -> Tensor:
         """Gradient of the DAC's range: the gradient at the rows times the slope of every code."""

@@ -69,7 +69,7 @@ class BackwardContext(Protocol[AtColumns]):
         of drift, and of the noise that scales with a column's largest weight. The factor of drift
         compensation counts as a constant. None if the weight needs no gradient."""
 
-    def through_response(self) -> tuple[Tensor | None, Tensor]:
+    def through_response(self) -> Gradients:
         """``((dr/dx)^T (s_adc dL/dy), (dr/dW)^T (s_adc dL/dy))`` of the mean result ``r(x, W)`` of
         a read, at the chip's own draws; None for an input that needs no gradient."""
 
