@@ -220,7 +220,10 @@ def _write(records: Records, given: argparse.Namespace) -> None:
         *rows,
         "",
         "Chips of evaluation are never used in training, except by the last row, where each chip "
-        "has adapters of its own. Processor seconds are those of one tuning.",
+        "has adapters of its own, tuned with batches in an order of their own. In the other rows, "
+        "and without a chip, all chips share one tuning per seed, so their errors leave out how "
+        "much one tuning differs from another; tuning is short and has not converged. "
+        "Processor seconds are those of one tuning.",
         "",
         f"{versions()} peft {peft.__version__}.",
         "",
