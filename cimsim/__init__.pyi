@@ -15,7 +15,9 @@ from .nn import age as age
 from .nn import analog_layers as analog_layers
 from .nn import calibrate as calibrate
 from .nn import convert as convert
+from .nn import load as load
 from .nn import program as program
+from .nn import save as save
 from .nn import summary as summary
 from .nn import to_digital as to_digital
 from .profile import Profile as Profile

@@ -11,6 +11,7 @@ from torch import Tensor
 from cimsim.files import sha256_of, write_text
 from cimsim.nn import ColumnDenoiser, age, calibrate, digital, program, set_profile
 from cimsim.nn.scoring import score
+from cimsim.nn.weights_file import save_weights
 from cimsim.training.checkpoint import remove_checkpoint
 from cimsim.training.clipping import reestimate_statistics
 from cimsim.training.manifest import hash_of, read_sums, write_sums
@@ -23,7 +24,6 @@ from cimsim.training.run import (
     calibration_batches,
     new_model,
     refuse_not_finite,
-    save_weights,
 )
 from cimsim.training.sharding import whole_state
 from cimsim.training.trainer import Trainer

@@ -15,25 +15,20 @@ result.json        the results; written last, so that it marks a finished run
 
 from __future__ import annotations
 
-import errno
-import os
-import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
-from cimsim.files import readable_name, replacing
 from cimsim.layer_options import Layers, parse_layers
 from cimsim.markup import sparkline, table
 from cimsim.nn import Assignment, calibrate, convert, digital, profiles, set_profile
 from cimsim.nn.scoring import score
+from cimsim.nn.weights_file import load_state, read_tensors
 from cimsim.profile import Profile, load_profile
 from cimsim.quantizers.quantizer import RandomQuantizer
 from cimsim.training.config import TrainConfig, read_config, read_yaml
@@ -47,8 +42,6 @@ CONFIG, PROFILE, LAYER = "config.yaml", "profile.yaml", "layer-{}.yaml"
 CHECKPOINT, MODEL, LOCK = "checkpoint.pt", "model.safetensors", ".lock"
 
 _NO_SCORES = ("chip_seed",)
-
-_OS_ERROR = re.compile(r"\(os error (\d+)\)|Os \{ code: (\d+),")
 
 
 class Run:
@@ -255,12 +248,12 @@ def new_model(
 def _take_weights(model: nn.Module, path: Path) -> None:
     """Load parameters and statistics of the run in ``path``, without ranges and quantizers."""
     checked_sha256(path / MODEL)
-    state = _read_tensors(path / MODEL)
+    state = read_tensors(path / MODEL)
     own = model.state_dict()
     state = {name: tensor for name, tensor in state.items() if name in own}
     refuse_not_finite(state, not_finite(own), f"cannot start from {path / MODEL}")
     try:
-        missing = _load_state(model, state, strict=False)
+        missing = load_state(model, state, strict=False)
         reason = f"it has no tensor '{missing[0]}'" if missing else ""
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
@@ -317,73 +310,19 @@ def read_layers(path: Path, config: TrainConfig) -> Layers:
     return layers
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the model's tensors as safetensors, atomically.
-
-    Raises:
-        CimsimError: if the disk is full or the folder cannot be written.
-    """
-    with replacing(path) as temporary:
-        try:
-            save_model(model, str(temporary))
-        except SafetensorError as error:  # also raised for a full disk
-            raise _system_error(error) from error
-
-
-def _system_error(error: SafetensorError) -> OSError:
-    """Return the OSError that safetensors reports as text.
-
-    The text contains ``… (os error 28)``, or ``Os { code: 28, …`` in old versions.
-    """
-    if match := _OS_ERROR.search(str(error)):
-        number = int(match[1] or match[2])
-        return OSError(number, os.strerror(number))
-    return OSError(errno.EIO, str(error))
-
-
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Load weights written by :func:`save_weights`.
+    """Load weights written by :func:`cimsim.nn.weights_file.save_weights`.
 
     Raises:
         CimsimError: if the file is missing, damaged, of another model, or contains NaN or infinity.
     """
-    state = _read_tensors(path)
+    state = read_tensors(path)
     refuse_not_finite(state, not_finite(model.state_dict()), f"{path} is damaged")
     try:
-        _load_state(model, state)
+        load_state(model, state)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise CimsimError(f"{path} does not contain this model's weights: {reason}") from None
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        with readable_name(path) as readable:
-            return load_file(readable)
-    except Exception as error:  # safetensors raises several kinds of exceptions
-        raise CimsimError(f"{path} does not contain this model's weights: {error}") from None
-
-
-def _load_state(model: nn.Module, state: dict[str, Tensor], strict: bool = True) -> list[str]:
-    """Load ``state`` and return the sorted names of the model's tensors that it lacks.
-
-    A tensor that the model has under several names occurs once in ``state``.
-
-    Raises:
-        RuntimeError: for a tensor of another shape or dtype, and if ``strict`` for a name that only
-            one of them has.
-    """
-    own = model.state_dict()
-    for name, tensor in state.items():
-        if name in own and own[name].dtype != tensor.dtype:
-            raise RuntimeError(f"'{name}' is {tensor.dtype}, and not {own[name].dtype}")
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    held = {own[name].data_ptr() for name in state if name in own and own[name].numel()}
-    missing = sorted(name for name in missing if own[name].data_ptr() not in held)
-    if strict and (missing or unexpected):
-        what = f"it has no '{missing[0]}'" if missing else f"it has '{sorted(unexpected)[0]}'"
-        raise RuntimeError(what)
-    return missing
 
 
 def not_finite(state: Mapping[str, Any]) -> set[str]:

@@ -7,6 +7,7 @@ from cimsim.array.mean_response import ChipName
 from cimsim.array.tiling import ConvTiling, LinearTiling, Tiling
 from cimsim.array.types import (
     SAVE_NOTHING,
+    CellWeights,
     Chip,
     ConverterRanges,
     Programmed,
@@ -17,6 +18,7 @@ from cimsim.array.types import (
 __all__ = [
     "SAVE_NOTHING",
     "Array",
+    "CellWeights",
     "Chip",
     "ChipName",
     "Circuit",

@@ -20,8 +20,10 @@ from cimsim.array.fused import FusedMultiplier, FusedProgrammer
 from cimsim.array.masks import Mask
 from cimsim.array.mean_response import ChipName, response_vjp
 from cimsim.array.types import (
+    CellWeights,
     Chip,
     ConverterRanges,
+    Held,
     Programmed,
     Readout,
     SaveOptions,
@@ -73,6 +75,10 @@ class Array(Circuit):
         by_column = self.profile.array.weight_scale == "column"
         programmer = self._programmer(weight) if by_column else plain
         return programmer.programmed(self, weight, seed, age_s, scale, cycle)
+
+    def held(self, chip: Chip) -> CellWeights:
+        """The weights on the cells of ``chip``, with its slow read noise."""
+        return Held(self.mapping.weights(chip.relative), chip.scale)
 
     def effective_weight(self, weight: Tensor, seed: int, age_s: float = 0.0) -> Tensor:
         """``W_prog``: the weights of the chip's columns, ``[tiles, slices * columns, rows]``.

@@ -108,21 +108,34 @@ class Readout(NamedTuple):
     range_slopes: tuple[Tensor | None, Tensor | None] = (None, None)
 
 
-class Programmed(Protocol):
-    """Weights that a chip holds, ``W_prog = values * scale``, programmed again from its seed.
+class CellWeights(Protocol):
+    """Weights that a chip holds, ``W_prog = values * scale``."""
 
-    Attributes:
-        scale: digital factor of each column, ``[tiles, columns]``.
-        gradient_slot: name of the scratch memory that :meth:`vjp` accepts its gradient in; None if
-            the gradient must have its own memory.
-    """
-
-    scale: Tensor
-    gradient_slot: str | None
+    @property
+    def scale(self) -> Tensor:
+        """Digital factor of each column, ``[tiles, columns]``."""
 
     @property
     def values(self) -> Tensor:
         """Relative weights, ``[tiles, columns, rows]``; columns of slices included."""
+
+
+class Held(NamedTuple):
+    """:class:`CellWeights` of a chip that is programmed already."""
+
+    values: Tensor
+    scale: Tensor
+
+
+class Programmed(CellWeights, Protocol):
+    """Weights that a chip holds, programmed again from its seed.
+
+    Attributes:
+        gradient_slot: name of the scratch memory that :meth:`vjp` accepts its gradient in; None if
+            the gradient must have its own memory.
+    """
+
+    gradient_slot: str | None
 
     def vjp(self, gradient: Tensor, dac: Dac | None) -> Tensor:
         """``dL/dW`` in the weight's shape; ``gradient`` times the DAC's step is ``dL/dvalues``.

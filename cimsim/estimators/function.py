@@ -18,6 +18,7 @@ from torch import Tensor
 from cimsim.array import (
     SAVE_NOTHING,
     Array,
+    CellWeights,
     Chip,
     ChipName,
     ConverterRanges,
@@ -169,7 +170,7 @@ def backward(
         db = dy.sum([d for d in range(dy.dim()) if d != 1]) if needs.bias else None
         d_dac = context.by_dac_range() if needs.dac else None
         d_adc = context.by_adc_range() if needs.adc else None
-    return dx if needs.x else None, dw if needs.weight else None, db, d_dac, d_adc
+    return dx if needs.x else None, dw, db, d_dac, d_adc
 
 
 class _AnalogMatmul(torch.autograd.Function):
@@ -223,7 +224,7 @@ class _Context:
     ) -> None:
         self._call, self._array, self._tiling = call, call.array, call.array.tiling
         self._saved, self._x_shape, self._shares_input = saved, x_shape, shares_input
-        self._needs_dx = needs.x or needs.dac
+        self._needs_dx, self._needs_dw = needs.x or needs.dac, needs.weight
         self._planes = self._array.planes
         z_shape = self._array.currents_shape(dy.shape)
         line = self._tiling.lines(z_shape).line
@@ -242,7 +243,14 @@ class _Context:
         return self._array.over_slices(self._tiling.to_cells(self._saved.weight))
 
     @cached_property
-    def programmed(self) -> Programmed:
+    def programmed(self) -> CellWeights:
+        chip = self._call.chip
+        if chip is not None and not self._needs_dw:
+            return self._array.held(chip)  # the chip is not programmed again for its values
+        return self._programmed
+
+    @cached_property
+    def _programmed(self) -> Programmed:
         call = self._call
         return self._array.programmed(
             self._saved.weight, call.chip_seed, call.age_s, self._saved.scale, call.cycle
@@ -262,7 +270,7 @@ class _Context:
             self._scattered = last = (dz.mask, scale, values)
         return last[2]
 
-    def at_input(self, dz: _AtColumns, weight: Tensor | Programmed) -> Tensor | None:
+    def at_input(self, dz: _AtColumns, weight: Tensor | CellWeights) -> Tensor | None:
         if not self._needs_dx:
             return None
         if isinstance(weight, Tensor):
@@ -312,7 +320,9 @@ class _Context:
         dac = self._array.dac_codes(self._call.ranges)
         return of_codes if dac is None else of_codes * dac.size
 
-    def straight_through(self, dz: _AtColumns) -> Tensor:
+    def straight_through(self, dz: _AtColumns) -> Tensor | None:
+        if not self._needs_dw:
+            return None
         array = self._array
         dw = self._in_input_units(self._at_cells(self._at(dz, None)))
         parts = array.mapping.significance()
@@ -321,12 +331,14 @@ class _Context:
             dw = array.join_slices((dw.unflatten(1, (len(parts), -1)) * counted).flatten(1, 2), 1)
         return self._tiling.from_cells(dw)
 
-    def through_programming(self, dz: _AtColumns) -> Tensor:
-        programmed = self.programmed
+    def through_programming(self, dz: _AtColumns) -> Tensor | None:
+        if not self._needs_dw:
+            return None
+        programmed = self._programmed
         gradient = self._at_cells(self._at(dz, programmed.scale), programmed.gradient_slot)
         return programmed.vjp(gradient, self._array.dac_codes(self._call.ranges))
 
-    def through_response(self) -> tuple[Tensor | None, Tensor]:
+    def through_response(self) -> tuple[Tensor | None, Tensor | None]:
         if not self._array.bends:
             dz = self.delta_through_adc()
             dx = self.at_input(dz, self.programmed)
@@ -342,7 +354,7 @@ class _Context:
             call.precision,
         )
         self._at_rows = dx.view(self._x_shape) if self._needs_dx else None
-        return self._at_rows, dw
+        return self._at_rows, dw if self._needs_dw else None
 
     def by_dac_range(self) -> Tensor:
         """Gradient of the DAC's range: the gradient at the rows times the slope of every code."""

@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor
 
-from cimsim.array import Programmed
+from cimsim.array import CellWeights
 from cimsim.errors import CimsimError
 from cimsim.rule_names import RULE_NAMES, described_rules, letter_of_rule
 
@@ -46,7 +46,7 @@ class BackwardContext(Protocol[AtColumns]):
         """The digital weight, ``W``, in cells."""
 
     @property
-    def programmed(self) -> Programmed:
+    def programmed(self) -> CellWeights:
         """The weights that the chip held, ``W_prog``."""
 
     def delta(self) -> AtColumns:
@@ -55,26 +55,26 @@ class BackwardContext(Protocol[AtColumns]):
     def delta_through_adc(self) -> AtColumns:
         """``s_adc dL/dy`` at every tile."""
 
-    def at_input(self, dz: AtColumns, weight: Tensor | Programmed) -> Tensor | None:
+    def at_input(self, dz: AtColumns, weight: Tensor | CellWeights) -> Tensor | None:
         """``weight^T dz``; None if the input needs no gradient."""
 
     def through_dac(self, dx: Tensor | None) -> Tensor | None:
         """``s_dac dx``; may overwrite ``dx``."""
 
-    def straight_through(self, dz: AtColumns) -> Tensor:
-        """``dz x^T``."""
+    def straight_through(self, dz: AtColumns) -> Tensor | None:
+        """``dz x^T``; None if the weight needs no gradient."""
 
-    def through_programming(self, dz: AtColumns) -> Tensor:
+    def through_programming(self, dz: AtColumns) -> Tensor | None:
         """``(dz x^T) dW_prog/dW`` at the chip's own draws: the gradient of state-dependent noise,
         of drift, and of the noise that scales with a column's largest weight. The factor of drift
-        compensation counts as a constant."""
+        compensation counts as a constant. None if the weight needs no gradient."""
 
-    def through_response(self) -> tuple[Tensor | None, Tensor]:
+    def through_response(self) -> Gradients:
         """``((dr/dx)^T (s_adc dL/dy), (dr/dW)^T (s_adc dL/dy))`` of the mean result ``r(x, W)`` of
         a read, at the chip's own draws; None for an input that needs no gradient."""
 
 
-Gradients = tuple[Tensor | None, Tensor]
+Gradients = tuple[Tensor | None, Tensor | None]
 
 
 class BackwardRule(Protocol):

@@ -30,6 +30,7 @@ from cimsim.nn.model_ops import (
 )
 from cimsim.nn.modes import evaluating
 from cimsim.nn.recurrent import UnpackedGRU, UnpackedLSTM, UnpackedRNN
+from cimsim.nn.saving import load, save
 from cimsim.nn.signals import Signals, measure_signals
 from cimsim.nn.summary import LayerSummary, Summary, summary
 
@@ -59,12 +60,14 @@ __all__ = [
     "denoise",
     "digital",
     "evaluating",
+    "load",
     "measure_signals",
     "perturbed",
     "profiles",
     "program",
     "recalibrate",
     "reestimate",
+    "save",
     "set_profile",
     "summary",
     "to_digital",

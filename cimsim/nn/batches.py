@@ -13,6 +13,9 @@ any other tuple or list                     its first entry by these rules, as t
                                             positional arguments
 ==========================================  =====================================================
 
+A label that looks like a mask of the inputs is ignored with a warning, if the model takes masks:
+give a mapping, or the positional arguments as a tuple within the tuple.
+
 Tensors are moved to the model's device. For all other batches, ``forward(model, batch)`` gets the
 batch unchanged.
 """
@@ -112,6 +115,7 @@ class BatchReader:
             return [], self._taken(named, batch, number)
         if isinstance(batch, tuple | list) and batch:
             first = batch[0]
+            self._warn_of_masks(first, batch[1:])
             if isinstance(first, tuple | list) and not isinstance(first, PackedSequence):
                 if _fields(first) is None and any(isinstance(entry, Tensor) for entry in first):
                     return list(first), {}
@@ -121,6 +125,23 @@ class BatchReader:
             "model; use tensors, mappings or tuples of them, or pass "
             "forward=lambda model, batch: …"
         )
+
+    def _warn_of_masks(self, inputs: Any, labels: Iterable[Any]) -> None:
+        """Warn once if one of ``labels`` may be a mask that the model takes."""
+        taken = [name for name in self.names if "mask" in name]
+        if not taken or not isinstance(inputs, Tensor) or taken[0] in self.left_out:
+            return
+        for number, label in enumerate(labels, start=1):
+            if isinstance(label, Tensor) and _may_be_mask(label, inputs):
+                self.left_out.add(taken[0])
+                logger.warning(
+                    "%s: entry %d of the batches is ignored as labels, but it has only zeros and "
+                    "ones and the shape of the inputs; if it is '%s', give a dict with that key, "
+                    "or positional arguments in a tuple of their own, ((inputs, mask), labels)",
+                    self.verb,
+                    number,
+                    taken[0],
+                )
 
     def _takes(self, name: str) -> bool:
         return self.takes_all or name in self.names
@@ -152,6 +173,17 @@ def _parameters(model: nn.Module) -> tuple[list[str], bool]:
     parameters = inspect.signature(inner.forward).parameters.values()
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return names, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _may_be_mask(label: Tensor, inputs: Tensor) -> bool:
+    """Whether ``label`` has zeros and ones for the positions of ``inputs``, which have others."""
+    if label.shape != inputs.shape[: label.dim()] or label.dim() < min(inputs.dim(), 2):
+        return False
+    return _is_binary(label) and not _is_binary(inputs)
+
+
+def _is_binary(values: Tensor) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
 
 
 def _fields(batch: Any) -> dict[str, Any] | None:

@@ -18,11 +18,13 @@ from cimsim.errors import CimsimError
 from cimsim.estimators import DEFAULT_RULE, backward_rule
 from cimsim.lasting import lasting
 from cimsim.nn import registry
+from cimsim.nn.adapters import check_adapters, names_without_adapters, parts_of_adapters
 from cimsim.nn.computed import cast, leave_graph, settled
 from cimsim.nn.fast_paths import close_fast_paths, open_fast_paths
 from cimsim.nn.forms import Model, require_module
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.layer_settings import LayerSettings, changed_by_pattern, matching
+from cimsim.nn.pretrained import hook_save_pretrained, unhook_save_pretrained
 from cimsim.nn.unpacking import Unpacked
 from cimsim.profile import Profile, load_profile
 from cimsim.seeds import seed_of_training
@@ -45,6 +47,7 @@ def convert(
     quantize_weights: str | None = None,
     quantize_inputs: str | None = None,
     denoise: float | None = None,
+    adapters: str = "digital",
     seed: int = 0,
     inplace: bool = False,
 ) -> Model:
@@ -62,6 +65,12 @@ def convert(
     ``GRUCell`` contain the weights of several layers: they are unpacked to layers with new
     parameters; make the optimizer afterwards. Digital checkpoints still load. Products of two
     signals (scores, gates) are computed digitally, and so are embeddings, which are look-ups.
+
+    Adapters of the PEFT library stay digital, and the layers that they are added to become analog.
+    A model can be converted before or after PEFT wraps it, with the same result.
+
+    ``model.save_pretrained(folder)`` of a converted Hugging Face model also saves profiles, rules
+    and chip, which :func:`cimsim.load` reads.
 
     These stay digital, each with a warning in the log: subclasses of a layer, which may have
     another forward; recurrences, cells and attention with a computed weight; layers without
@@ -92,6 +101,7 @@ def convert(
             converted layer, as :func:`cimsim.quantizers.make_quantizer` takes them.
         denoise: ridge of a digital gain and offset behind every column's ADC, see
             :class:`cimsim.nn.ColumnDenoiser`; None for none.
+        adapters: ``"digital"``, or ``"analog"`` to convert the layers of PEFT's adapters, too.
         seed: names the draws of the chips in training, a whole number.
         inplace: change ``model`` itself instead of a deep copy.
 
@@ -119,6 +129,7 @@ def convert(
             f"only is a function of a layer's name and the layer, not a {type(only).__name__}; "
             "name layers by keep_digital= or layers="
         )
+    check_adapters(adapters)
     number = seed_of_training(seed)
     common = LayerSettings(profile).changed(
         {
@@ -135,9 +146,24 @@ def convert(
             f"{type(layers).__name__}"
         )
     special = dict(layers or {})
-    _try_on_copy(model, lambda copy: _convert(copy, common, only, patterns, special, number))
-    result = model if inplace else _copied(model)
-    _convert(result, common, only, patterns, special, number)
+
+    def change(given: nn.Module) -> None:
+        unpack(given)
+        kept = parts_of_adapters(given) if adapters == "digital" else set()
+        names = _chosen(given, only, patterns, kept)
+        settings = changed_by_pattern(dict.fromkeys(names, common), special)
+        if all(chosen.digital for chosen in settings.values()):
+            raise CimsimError("layers: every layer is digital, so no layer is left to convert")
+        plain = names_without_adapters(given)
+        for name, chosen in settings.items():
+            if not chosen.digital:
+                make_analog(given.get_submodule(name), chosen, plain[name], number)
+        finish(given)
+
+    _try_on_copy(model, change)
+    result = model if inplace else copied(model)
+    change(result)
+    hook_save_pretrained(result)
     return result
 
 
@@ -157,13 +183,14 @@ def to_digital(model: Model, *, inplace: bool = False) -> Model:
     """
     require_module(model)
     _try_on_copy(model, _to_digital)
-    result = model if inplace else _copied(model)
+    result = model if inplace else copied(model)
     _to_digital(result)
     return result
 
 
 def _to_digital(model: nn.Module) -> None:
     open_fast_paths(model)
+    unhook_save_pretrained(model)
     for module in list(model.modules()):
         if isinstance(module, AnalogLayer):
             module.revert_in_place()
@@ -172,37 +199,36 @@ def _to_digital(model: nn.Module) -> None:
             module.pack()
 
 
-def _convert(
-    model: nn.Module,
-    common: LayerSettings,
-    only: Callable[[str, nn.Module], bool] | None,
-    keep_digital: list[str],
-    special: Mapping[str, Mapping[str, Any]],
-    seed: int,
-) -> None:
+def unpack(model: nn.Module) -> None:
+    """Unpack all modules of ``model`` that contain the weights of several layers, in place."""
     for module in list(model.modules()):
         unpacked = registry.unpacked_kind(module)
         if unpacked is not None:
             unpacked.unpack(module)
-    names = _chosen(model, only, keep_digital)
-    settings = changed_by_pattern(dict.fromkeys(names, common), special)
-    if all(chosen.digital for chosen in settings.values()):
-        raise CimsimError("layers: every layer is digital, so no layer is left to convert")
-    for name, chosen in settings.items():
-        if chosen.digital:
-            continue
-        layer = model.get_submodule(name)
-        analog = registry.analog_kind(layer)
-        assert analog is not None
-        cast(layer, analog)
-        assert isinstance(layer, AnalogLayer)
-        try:
-            with settled(layer):
-                layer.convert_in_place(chosen.profile, backward_rule(chosen.rule), name, seed)
-                layer.quantize(chosen.quantize_weights, chosen.quantize_inputs)
-                layer.denoise(chosen.denoise)
-        except CimsimError as error:
-            raise CimsimError(f"layer '{name}': {error}") from None
+
+
+def make_analog(layer: nn.Module, settings: LayerSettings, name: str, seed: int) -> AnalogLayer:
+    """Turn ``layer`` into an analog layer in place, which draws as ``name``.
+
+    Raises:
+        CimsimError: if it does not fit the settings; the message names the layer.
+    """
+    analog = registry.analog_kind(layer)
+    assert analog is not None
+    cast(layer, analog)
+    assert isinstance(layer, AnalogLayer)
+    try:
+        with settled(layer):
+            layer.convert_in_place(settings.profile, backward_rule(settings.rule), name, seed)
+            layer.quantize(settings.quantize_weights, settings.quantize_inputs)
+            layer.denoise(settings.denoise)
+    except CimsimError as error:
+        raise CimsimError(f"layer '{name}': {error}") from None
+    return layer
+
+
+def finish(model: nn.Module) -> None:
+    """Pack modules of which no layer became analog, and close torch's paths around layers."""
     for module in list(model.modules()):
         if isinstance(module, Unpacked) and not any(
             isinstance(part, AnalogLayer) for part in module.modules()
@@ -211,7 +237,7 @@ def _convert(
     close_fast_paths(model)
 
 
-def _copied(model: Model) -> Model:
+def copied(model: Model) -> Model:
     """A deep copy.
 
     Raises:
@@ -306,14 +332,17 @@ def _require_plain_model(model: nn.Module) -> None:
 
 
 def _chosen(
-    model: nn.Module, only: Callable[[str, nn.Module], bool] | None, keep_digital: list[str]
+    model: nn.Module,
+    only: Callable[[str, nn.Module], bool] | None,
+    keep_digital: list[str],
+    never: set[nn.Module],
 ) -> list[str]:
     candidates, digital = [], []
     computing: set[nn.Module] = set()  # a weight, not a signal
     for name, module in model.named_modules():
         if parametrize.is_parametrized(module):
             computing.update(module.parametrizations.modules())
-        if module in computing:
+        if module in computing or module in never:
             continue
         if registry.analog_kind(module) is not None:
             candidates.append(name)

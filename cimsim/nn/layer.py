@@ -2,7 +2,8 @@
 
 In training mode every forward pass programs another chip. Evaluation mode uses the chip that
 :func:`cimsim.program` selects (chip 0 by default), at the age that :func:`cimsim.age` sets, and
-programs it again when the weights have changed. Gradients follow the layer's backward rule in both.
+programs it again when the weights have changed; training mode, too, if ``program`` was called with
+``in_training=True``. Gradients follow the layer's backward rule in both.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
         denoiser: a digital gain and offset behind the ADC, None for nothing.
         keeps_chip: whether the chip of evaluation mode stays in memory between uses, or is
             programmed for each of them; the numbers are the same.
+        chip_in_training: whether training mode uses the chip of evaluation mode, too, instead of
+            another chip in every forward pass.
     """
 
     calls: Tensor
@@ -55,6 +58,13 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
     denoiser: ColumnDenoiser | None
     _chip: ChipCache
     _laid_out: torch.Size
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """A layer that a library makes as ``type(layer)(…)`` is the torch layer: it has no profile.
+
+        PEFT's adapters of convolutions are made in this way.
+        """
+        return cls.torch_class(*args, **kwargs) if args or kwargs else super().__new__(cls)
 
     def convert_in_place(self, profile: Profile, rule: BackwardRule, name: str, seed: int) -> None:
         """Add the state that an analog layer has and its torch layer has not; for ``convert``."""
@@ -73,9 +83,10 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
         self._start_draws(name, seed)
         self.rule = rule
         self.digital = False
-        self.keeps_chip = True
+        self.keeps_chip, self.chip_in_training = True, False
         self.observer: SignalObserver | None = None
         self.weight_quantizer = self.input_quantizer = self.denoiser = None
+        self.quantizer_specs = (None, None)
         self.perturbation: Callable[[Tensor], Tensor] | None = None
         self._shared: SharedChip | None = None
         self._calibrated = False
@@ -214,6 +225,11 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
             lambda: self._programmed_with(self._fixed_weight()), tensors, training
         )
 
+    def held_chip(self, chip_seed: int, cycle: int, age_s: float) -> Chip | None:
+        """The chip of that name and age, if it is in memory."""
+        held = (self.chip_seed, self.cycle, self.age_s) == (chip_seed, cycle, age_s)
+        return self._chip.chip if held else None
+
     def _programmed_with(self, weight: Tensor) -> Chip:
         return self._array.chip(weight, self.chip_seed, self.age_s, cycle=self.cycle)
 
@@ -261,7 +277,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
         """Within the block, all calls in training use one chip, each with its own read noise: a
         recurrence uses one array at every time step."""
         unneeded = self.digital or self._shared is not None or self.weight.is_meta
-        if not self.training or unneeded:
+        if not self._draws_chips or unneeded:
             yield
             return
         with computed_once(self):
@@ -274,6 +290,11 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
             yield
         finally:
             self._shared = None
+
+    @property
+    def _draws_chips(self) -> bool:
+        """Whether every forward pass programs another chip."""
+        return self.training and not self.chip_in_training
 
     def _next_training_chip(self) -> int:
         """See :meth:`NamedDraws._next_training_chip`."""
@@ -306,7 +327,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
             shared, chip = self._shared, self._shared.chip
             chip_seed, read_seed = shared.seed, seed_for(shared.seed, "read", shared.reads)
             shared.reads += 1
-        elif self.training:
+        elif self._draws_chips:
             chip, chip_seed = None, self._next_training_chip()
             read_seed = seed_for(chip_seed, "read")
         else:
@@ -402,7 +423,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> AnalogLayer:
         leave_graph(self, memo)
-        replica = self.__new__(type(self))
+        replica: AnalogLayer = self.__new__(type(self))
         memo[id(self)] = replica
         state = {**vars(self), "_shared": None}
         replica.__dict__ = copy.deepcopy(state, memo)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.nn.adapters import are_alternatives
 from cimsim.nn.assignment import Assignment
 from cimsim.nn.batches import Batches, Forward, run_batches
 from cimsim.nn.forms import Model, require_module
@@ -41,7 +42,7 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
     draws: dict[str, str] = {}  # by name, as chips of evaluation have no other seed
     for name, layer in layers.items():
         twin = draws.setdefault(layer.name, name)
-        if twin != name:
+        if twin != name and not are_alternatives(model, twin, name):
             raise CimsimError(
                 f"layers '{twin}' and '{name}' would draw the same noise, because both were "
                 f"converted as '{layer.name}'; assemble the model first and convert it as a whole"
@@ -49,11 +50,17 @@ def analog_layers(model: nn.Module) -> dict[str, AnalogLayer]:
     return layers
 
 
-def program(model: Model, seed: int = 0, cycle: int = 0) -> Model:
+def program(model: Model, seed: int = 0, cycle: int = 0, *, in_training: bool = False) -> Model:
     """Program ``model`` on the chip named ``seed``, for use in evaluation mode; age zero.
 
     The same seed is the same chip: the same cells deviate in the same way at any noise strength of
-    the profile, and the same reads follow. Training never uses these chips.
+    the profile, and the same reads follow. Training mode uses other chips, a new one in every
+    forward pass, so that training never uses a chip of evaluation.
+
+    With ``in_training=True``, training mode uses this chip, too, with new read noise in every
+    forward pass: what is trained then adapts to the errors of one chip. Frozen weights are
+    programmed once. Trained weights are written to the same chip again after each step. The next
+    call of ``program`` without ``in_training`` ends this.
 
     Another ``cycle`` writes the same chip again. Faults, ADC errors, the places of traps, and the
     ``device_share`` of each writing error stay the same. All other errors and all reads are drawn
@@ -66,6 +73,7 @@ def program(model: Model, seed: int = 0, cycle: int = 0) -> Model:
         model: a converted model.
         seed: number of the chip, a whole number.
         cycle: number of times that the chip was written before, a whole number of 0 or more.
+        in_training: use this chip in training mode, too.
 
     Returns:
         ``model`` itself.
@@ -77,13 +85,15 @@ def program(model: Model, seed: int = 0, cycle: int = 0) -> Model:
     seed, cycle = chip_number(seed), cycle_number(cycle)
     for layer in analog_layers(model).values():
         layer.program(seed, cycle)
+        layer.chip_in_training = in_training
     return model
 
 
 def age(model: Model, time: float | str | timedelta) -> Model:
     """Set the time since programming: seconds, text such as ``"1 day"``, or a ``timedelta``.
 
-    Evaluation mode uses the programmed chip at that age, training mode other chips of that age.
+    Evaluation mode uses the programmed chip at that age, training mode other chips of that age,
+    or the same one after ``program(…, in_training=True)``.
 
     Returns:
         ``model`` itself.
@@ -311,7 +321,8 @@ def _set_ranges(
         for layer, observed in zip(layers, ranges, strict=True):
             if observed is not None:
                 layer.set_ranges(observed)
-        unreached = [layer.name for layer, r in zip(layers, ranges, strict=True) if r is None]
+        reached = {layer.name for layer, r in zip(layers, ranges, strict=True) if r is not None}
+        unreached = [layer.name for layer in layers if layer.name not in reached]
         report_unreached(verb, unreached, "converter ranges")
         report_silent(verb, [one.name for one in layers if one.observer and one.observer.silent])
     finally:

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
-from cimsim.array import SAVE_NOTHING, Array, ConverterRanges
+from cimsim.array import SAVE_NOTHING, Array, Chip, ConverterRanges
 from cimsim.estimators import BackwardRule, MvmCall
 from cimsim.estimators.function import GradientsNeeded, SavedForBackward, backward, forward
 from cimsim.estimators.once import refuse_second
@@ -41,6 +41,9 @@ class Operand(Protocol):
     @property
     def profile(self) -> Profile:
         """The array's profile."""
+
+    def held_chip(self, chip_seed: int, cycle: int, age_s: float) -> Chip | None:
+        """The chip of that name and age, if the layer keeps it."""
 
     def next_call(self, precision: torch.dtype | None, operand: Tensor | None) -> MvmCall:
         """The next multiplication to simulate."""
@@ -190,8 +193,14 @@ def _backward(
     saved_input, scale, *others, dac_range, adc_range, chip_seed, cycle, age_s = saved
     layer = _layers[handle]
     ranges = ConverterRanges(dac_range, adc_range)
-    state = (layer.array, layer.rule, ranges, int(chip_seed), float(age_s))
-    call = MvmCall(*state, read_seed=0, precision=precision, cycle=int(cycle))
+    name = int(chip_seed), int(cycle), float(age_s)
+    call = MvmCall(
+        *(layer.array, layer.rule, ranges, name[0], name[2]),
+        read_seed=0,
+        chip=layer.held_chip(*name),
+        precision=precision,
+        cycle=name[1],
+    )
     rest = (None if t.numel() == 0 else t for t in others)
     forward_saved = SavedForBackward(saved_input, weight, scale, *rest)
     gradients_needed = GradientsNeeded(*needs)

@@ -19,6 +19,7 @@ class Quantized(LayerKind):
 
     Attributes:
         weight_quantizer, input_quantizer: applied to weight and input; None for nothing.
+        quantizer_specs: the texts that both were made from.
         perturbation: a change of the weight behind its quantizer, None for nothing; see
             :func:`cimsim.nn.perturbed`.
     """
@@ -27,6 +28,7 @@ class Quantized(LayerKind):
     seed: int
     weight_quantizer: Quantizer | None
     input_quantizer: Quantizer | None
+    quantizer_specs: tuple[str | None, str | None]
     perturbation: Callable[[Tensor], Tensor] | None
 
     def quantize(self, weight: str | None, input: str | None) -> None:
@@ -44,6 +46,7 @@ class Quantized(LayerKind):
         self.input_quantizer = self._quantizer(input, "input")
         if self.input_quantizer is not None and not self.input_quantizer.for_inputs:
             raise CimsimError(f"quantizer '{input}' is for weights, not for inputs")
+        self.quantizer_specs = (weight, input)
 
     def effective_weight(self) -> Tensor:
         """The weight that is put on the array, as :meth:`to_matrix` returns it: quantized and

@@ -82,10 +82,11 @@ def score_batches(
     with evaluating(model):
         for number, batch in enumerate(batches):
             labels = _labels(batch, number).to(device)
-            outputs = reader.run(batch, number)
+            output = reader.run(batch, number)
+            outputs = getattr(output, "logits", output)  # a ModelOutput of Hugging Face has them
             if not isinstance(outputs, Tensor):
                 raise CimsimError(
-                    f"the model must return its logits, not a {type(outputs).__name__}; wrap it in "
+                    f"the model must return its logits, not a {type(output).__name__}; wrap it in "
                     "a module that returns them"
                 )
             tally.add(outputs, labels)

@@ -53,7 +53,10 @@ def test_defaults_are_printed_as_they_are_typed(
     """Also where a command has another default than the configuration; words are in brackets."""
     monkeypatch.setenv("COLUMNS", "400")
     training, chips = cimsim("train", "--help")[1], cimsim("yield", "--help")[1]
-    for text in ("or package.module:function. [default: digits]", "cuda:N or auto. [default: auto]"):
+    for text in (
+        "or package.module:function. [default: digits]",
+        "cuda:N or auto. [default: auto]",
+    ):
         assert text in training
     for text in ("[default: 100]", "[default: 0s]", "[default: (each run's own)]"):
         assert text in chips

@@ -352,3 +352,9 @@ def test_channels_last(what: str) -> None:
     torch.testing.assert_close(y, reference)
     y.sum().backward(), reference.sum().backward()
     torch.testing.assert_close(analog.weight.grad, plain.weight.grad)
+
+
+def test_a_layer_made_by_the_class_of_another_is_digital() -> None:
+    """As libraries do that add a layer of the same kind."""
+    layer = cimsim.convert(nn.Conv2d(2, 3, 3), "ideal")
+    assert type(type(layer)(2, 4, kernel_size=1)) is nn.Conv2d

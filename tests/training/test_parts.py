@@ -12,10 +12,11 @@ from cimsim.errors import CimsimError
 from cimsim.files import replacing, write_text
 from cimsim.nn import digital
 from cimsim.nn.scoring import evaluate
+from cimsim.nn.weights_file import save_weights
 from cimsim.training.clipping import clip_weights, reestimate_statistics
 from cimsim.training.config import age_range_s, dump_config, make_config, read_config
 from cimsim.training.fit import fit
-from cimsim.training.run import Run, save_weights
+from cimsim.training.run import Run
 from tests.building import device, gaussian
 
 
@@ -146,7 +147,7 @@ def test_a_full_disk_while_weights_are_saved(
     def full(*_: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("cimsim.training.run.save_model", full)
+    monkeypatch.setattr("cimsim.nn.weights_file.save_model", full)
     with pytest.raises(CimsimError, match="No space left on device"):
         save_weights(run.chip_model(run.profile), tmp_path / "model.safetensors")
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,166 @@
+"""The file ``cimsim.json``: everything of a converted model that its weights do not contain.
+
+These are the profiles, and for each analog layer its profile, its backward rule, its quantizers and
+denoiser, the name and seed of its draws, and its chip. Weights and ranges are in safetensors.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import nn
+
+import cimsim
+from cimsim.errors import CimsimError
+from cimsim.files import read_file, write_text
+from cimsim.nn.layer import AnalogLayer
+from cimsim.nn.layer_settings import LayerSettings
+from cimsim.nn.model_ops import analog_layers
+from cimsim.profile import Profile, fingerprint
+from cimsim.reading import parse_json
+
+SETTINGS = "cimsim.json"
+_VERSION = 1
+_Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SavedChip(_Entry):
+    """The chip of evaluation mode; ``seed`` is already the layer's own."""
+
+    seed: _Seed
+    cycle: _Count
+    age_s: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    reads: _Count
+    in_training: bool
+
+
+class SavedLayer(_Entry):
+    """One analog layer; ``profile`` is an index, ``draws_as`` and ``seed`` name its draws."""
+
+    profile: _Count
+    rule: str
+    quantize_weights: str | None
+    quantize_inputs: str | None
+    denoise: float | None
+    digital: bool
+    draws_as: str
+    seed: _Seed
+    chip: SavedChip
+
+
+class SavedModel(_Entry):
+    """The content of the file."""
+
+    schema_version: Literal[1]
+    cimsim: str
+    profiles: list[Profile]
+    layers: Annotated[dict[str, SavedLayer], Field(min_length=1)]
+
+    def settings(self, layer: SavedLayer) -> LayerSettings:
+        """The arguments of :func:`cimsim.convert` for ``layer``.
+
+        Raises:
+            CimsimError: if there is no such profile, rule or quantizer.
+        """
+        if layer.profile >= len(self.profiles):
+            raise CimsimError(f"there is no profile {layer.profile}")
+        return LayerSettings(self.profiles[layer.profile]).changed(
+            {
+                "rule": layer.rule,
+                "quantize_weights": layer.quantize_weights,
+                "quantize_inputs": layer.quantize_inputs,
+                "denoise": layer.denoise,
+            }
+        )
+
+
+def write_settings(model: nn.Module, folder: Path) -> None:
+    """Write the settings of the converted ``model`` to ``folder``, atomically.
+
+    Raises:
+        CimsimError: if no layer is analog, or the file cannot be written.
+    """
+    places: dict[str, int] = {}
+    profiles: list[Profile] = []
+    layers: dict[str, Any] = {}
+    for name, layer in analog_layers(model).items():
+        key = fingerprint(layer.profile) + layer.profile.name
+        if key not in places:
+            places[key] = len(profiles)
+            profiles.append(layer.profile)
+        layers[name] = _of_layer(layer, places[key]).model_dump()
+    content = {
+        "schema_version": _VERSION,
+        "cimsim": cimsim.__version__,
+        "profiles": [profile.model_dump(mode="json") for profile in profiles],
+        "layers": layers,
+    }
+    write_text(folder / SETTINGS, json.dumps(content, indent=2) + "\n")
+
+
+def _of_layer(layer: AnalogLayer, profile: int) -> SavedLayer:
+    weights, inputs = layer.quantizer_specs
+    chip = SavedChip(
+        seed=layer.chip_seed,
+        cycle=layer.cycle,
+        age_s=layer.age_s,
+        reads=layer.reads,
+        in_training=layer.chip_in_training,
+    )
+    return SavedLayer(
+        profile=profile,
+        rule=layer.rule.letter,
+        quantize_weights=weights,
+        quantize_inputs=inputs,
+        denoise=None if layer.denoiser is None else layer.denoiser.ridge,
+        digital=layer.digital,
+        draws_as=layer.name,
+        seed=layer.seed,
+        chip=chip,
+    )
+
+
+def read_settings(folder: Path) -> SavedModel:
+    """Read the settings that :func:`write_settings` has written.
+
+    Raises:
+        CimsimError: if the file is missing, damaged, or of a newer version.
+    """
+    path = folder / SETTINGS
+    if not path.exists():
+        raise CimsimError(
+            f"{folder} has no {SETTINGS}, so no converted model was saved there; save one with "
+            "cimsim.save(model, folder), or convert the model with cimsim.convert"
+        )
+    try:
+        content = parse_json(read_file(path))
+    except ValueError as error:
+        raise CimsimError(f"{path} is damaged: {error}") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if type(version) is int and version > _VERSION:
+        raise CimsimError(
+            f"{path} has schema_version {version}, and this version of cimsim reads {_VERSION}; "
+            "update cimsim"
+        )
+    try:
+        return SavedModel.model_validate(content)
+    except ValidationError as failure:
+        issue = failure.errors(include_url=False)[0]
+        place = ".".join(map(str, issue["loc"]))
+        raise CimsimError(f"{path} is damaged: {place or 'it'}: {issue['msg']}") from None
+
+
+def restore(layer: AnalogLayer, saved: SavedLayer) -> None:
+    """Set what :meth:`AnalogLayer.convert_in_place` does not: the chip, and whether it is used."""
+    layer.digital = saved.digital
+    layer.chip_seed, layer.cycle, layer.reads = saved.chip.seed, saved.chip.cycle, saved.chip.reads
+    layer.chip_in_training = saved.chip.in_training
+    layer.age(saved.chip.age_s)
