@@ -153,6 +153,11 @@ class NoiseAware:
         """Share of the noise in the next training step: 0 in the warm-up, 1 after the ramp."""
         return self._schedule.strength(self.steps_taken)
 
+    @property
+    def active(self) -> bool:
+        """Whether the training has not ended with :meth:`finish` or :meth:`detach`."""
+        return self._attached
+
     def __repr__(self) -> str:
         return (
             f"NoiseAware(step {self.steps_taken} of {self.steps}, noise "
