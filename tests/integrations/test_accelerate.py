@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,13 @@ from tests.integrations.networks import TRAIN, converted, pairs, same, settings
 accelerate = pytest.importorskip("accelerate", reason="accelerate is in the extra 'integrations'")
 
 EPOCHS, PARTS = 4, 2
+
+
+@pytest.fixture(autouse=True)
+def _no_state_of_other_tests() -> Iterator[None]:
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def prepared(**arguments: Any) -> tuple[Any, ...]:

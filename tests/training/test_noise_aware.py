@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -22,6 +25,8 @@ from cimsim.training.fit import fit
 from cimsim.training.plan import TrainingPlan
 from cimsim.training.progress import Silent
 from tests.building import device, gaussian
+from tests.children import all_ended
+from tests.training.processes import start
 from tests.training.small import small, stopped
 
 NOISY = device(programming=[gaussian(0.05)], dac=8, adc=8)
@@ -373,6 +378,31 @@ def test_digital_layers_stay_digital() -> None:
     train(model, with_noise, batches())
     with_noise.finish()
     assert list(analog_layers(model)) == ["0"]
+
+
+def check_two_processes() -> None:
+    """In each of two processes: other batches, and the same ranges, statistics and weights."""
+    warnings.simplefilter("error")
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    model = nn.parallel.DistributedDataParallel(converted(norm=True))
+    data = batches(2 * STEPS)[rank::2]
+    with_noise = new(model, calibration=data[:2], warmup=0.2, age="1s:1d", recalibrate_every=5)
+    train(model, with_noise, data)
+    with_noise.finish(data[:5])
+    for name, tensor in model.module.state_dict().items():
+        both = [torch.zeros_like(tensor) for _ in range(2)]
+        dist.all_gather(both, tensor.contiguous())
+        assert torch.equal(*both), name
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo over the loopback interface")
+def test_two_processes_stay_alike() -> None:
+    with start(2, check_two_processes) as pair:
+        errors = all_ended(pair)
+    assert [process.returncode for process in pair] == [0, 0], errors
 
 
 # Bad input.
