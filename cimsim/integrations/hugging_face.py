@@ -77,7 +77,7 @@ class NoiseAwareCallback(TrainerCallback):
             )
         self.noise_aware = NoiseAware(others["model"], state.max_steps, **self._settings)
         if state.global_step:
-            folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
+            folder = Path(str(args.output_dir), f"checkpoint-{state.global_step}")
             self.noise_aware.load_state_dict(_read(folder / FILE))
 
     def on_step_end(
@@ -104,7 +104,8 @@ class NoiseAwareCallback(TrainerCallback):
                 prediction_loss_only=True if trainer.compute_metrics is None else None,
                 metric_key_prefix=prefix,
             )
-            return {name: value for name, value in output.metrics.items() if name in metrics}
+            of_chip = output.metrics or {}
+            return {name: value for name, value in of_chip.items() if name in metrics}
 
         measured = self._metrics.measure(inner_module(others["model"]), evaluate, f"{prefix}_")
         trainer.log(dict(measured))
@@ -114,7 +115,7 @@ class NoiseAwareCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any
     ) -> None:
         """Write the schedule's state into the checkpoint of the trainer."""
-        folder = Path(args.output_dir, f"checkpoint-{state.global_step}")
+        folder = Path(str(args.output_dir), f"checkpoint-{state.global_step}")
         if self.noise_aware is not None and state.is_world_process_zero and folder.is_dir():
             _write(self.noise_aware.state_dict(), folder / FILE)
 
