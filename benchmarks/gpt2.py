@@ -40,8 +40,9 @@ from cimsim.analysis.sweeps.metric import metric_named
 from cimsim.analysis.sweeps.stats import Summary, summary
 from cimsim.errors import CimsimError
 from cimsim.files import write_text
-from cimsim.nn import Assignment, analog_layers, digital, set_profile
+from cimsim.nn import Assignment, analog_layers, digital
 from cimsim.nn.scoring import evaluate
+from cimsim.nn.training_conditions import train_as_evaluated
 from cimsim.profile import load_profile
 from cimsim.runs.compare import Arm, table
 from cimsim.seeds import generator
@@ -220,7 +221,8 @@ def tune(
             group["lr"] = given.lr * 0.5 * (1 + math.cos(math.pi * step / given.steps))
         strength = min(1.0, 10 * (step + 1) / given.steps) if method.noisy else 0.0
         if strength and (step & (step - 1) == 0 or step % 200 == 0):
-            method.settle(model, _calibration(train))
+            before = min(1.0, 10 * step / given.steps)
+            method.settle(model, _calibration(train), before, step - 1)
         optimizer.zero_grad()
         with method.setting(model, strength, step), _precision(given, x):
             logits = model(x)
@@ -236,7 +238,7 @@ def tune(
             clip_weights(model, config.clip_sigma)
         if step % 50 == 0:
             print(f"{arm.name}: step {step} of {given.steps}, loss {loss.item():.4f}", flush=True)
-    set_profile(model, load_profile(PROFILE))
+    train_as_evaluated(model)
 
 
 def _precision(given: argparse.Namespace, x: Tensor) -> Any:

@@ -22,5 +22,6 @@ from .nn import summary as summary
 from .nn import to_digital as to_digital
 from .profile import Profile as Profile
 from .profile import load_profile as load_profile
+from .training.noise_aware import NoiseAware as NoiseAware
 
 __version__: str

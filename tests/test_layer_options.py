@@ -101,7 +101,8 @@ def test_a_step_scales_the_noise_of_every_layers_own_device() -> None:
     model = new_model(settings, load_profile("pcm-ibm-2020"), layers, load_data("digits"))
     method = make_method(settings, profiles(model))
     with method.setting(model, 0.5, 7):
-        found = {name: layer.profile for name, layer in analog_layers(model).items()}
+        found = {name: layer.array.profile for name, layer in analog_layers(model).items()}
+    assert profiles(model) == method.profiles  # those of evaluation
     assert found == {
         "hidden1": load_profile("pcm-ibm-2020", ["adc.bits=6"]).scale_noise(1.5),
         "hidden2": load_profile("generic-gaussian").scale_noise(1.5),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from cimsim.files import sha256_of, write_text
-from cimsim.nn import ColumnDenoiser, age, calibrate, digital, program, set_profile
+from cimsim.nn import ColumnDenoiser, calibrate, digital, program
 from cimsim.nn.scoring import score
 from cimsim.nn.weights_file import save_weights
 from cimsim.training.checkpoint import remove_checkpoint
@@ -37,14 +36,11 @@ def finish(trainer: Trainer) -> None:
     Processes with shards of the model evaluate it together; the first process writes.
     """
     model, config, data, out = trainer.model, trainer.config, trainer.data, trainer.out
-    with torch.no_grad():
-        for parameter, mean in zip(model.parameters(), trainer.average, strict=False):
-            parameter.copy_(mean)
-    trainer.method.finish(model, _some_batches(trainer))
-    set_profile(model, trainer.profiles)
-    age(model, 0)
+    schedule = trainer.schedule
+    schedule.take_average()
+    schedule.method.finish(model, _some_batches(trainer))
     calibrate(model, calibration_batches(config, data, trainer.device), missing=True)
-    if not trainer.method.on_device:
+    if not schedule.method.on_device:
         reestimate_statistics(model, _some_batches(trainer), kinds=(ColumnDenoiser,))
     test_x, test_y = data.test_x.to(trainer.device), data.test_y.to(trainer.device)
     with digital(model):

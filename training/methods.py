@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
-from cimsim.nn import Assignment, age, calibrate, digital, perturbed, set_profile
+from cimsim.nn import Assignment, calibrate, digital, perturbed, set_profile
+from cimsim.nn.batches import Batches, Forward
+from cimsim.nn.training_conditions import train_as_evaluated, train_digitally, train_on
 from cimsim.seeds import generator
 from cimsim.suggest import unknown
 from cimsim.training.clipping import reestimate_statistics
@@ -34,11 +36,21 @@ class Method(ABC):
         self.config = config
         self.profiles = profiles
 
-    def settle(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
-        """Run before steps 1, 2, 4, 8, … and at the start of every epoch, if there is noise."""
+    def settle(
+        self,
+        model: nn.Module,
+        calibration: Batches,
+        strength: float,
+        step: int,
+        forward: Forward | None = None,
+    ) -> None:
+        """Run before steps 1, 2, 4, 8, … and at the start of every epoch, if there is noise.
+
+        ``strength`` and ``step`` are those of the step before.
+        """
         return
 
-    def finish(self, model: nn.Module, batches: Iterable[Tensor]) -> None:
+    def finish(self, model: nn.Module, batches: Batches, forward: Forward | None = None) -> None:
         """Run once after the last step, with batches of training inputs."""
         return
 
@@ -100,43 +112,71 @@ class StandardNAT(Method):
             yield
 
 
-class NoiseAware(Method):
+class ChipNoise(Method):
     """Simulation of the chip in every forward pass, with a backward rule for the gradient.
 
     Every step samples a new chip at the configured age. The converters' ranges are calibrated on
     training data, frequently at first and then once per epoch; the run keeps those of the last
-    epoch.
+    epoch. In evaluation mode the model stays on its own profile.
     """
 
     name = "noise-aware"
     on_device = True
 
-    def settle(self, model: nn.Module, calibration: Iterable[Tensor]) -> None:
-        """Calibrate the converters to the present signals."""
-        calibrate(model, calibration)
+    def settle(
+        self,
+        model: nn.Module,
+        calibration: Batches,
+        strength: float,
+        step: int,
+        forward: Forward | None = None,
+    ) -> None:
+        """Calibrate the converters to the present signals.
 
-    def finish(self, model: nn.Module, batches: Iterable[Tensor]) -> None:
+        A range allows for the noise of its ADC, with the factor of the step before.
+        """
+        if strength:
+            set_profile(model, self._louder(strength * self._spread_out(self.config.noise, step)))
+        try:
+            calibrate(model, calibration, forward=forward)
+        finally:
+            set_profile(model, self.profiles)
+
+    def finish(self, model: nn.Module, batches: Batches, forward: Forward | None = None) -> None:
         """Re-estimate running statistics with the full noise, at the ages of training."""
+        loud = self._louder(self.config.noise)
 
-        def aged() -> Iterator[Tensor]:
-            for number, x in enumerate(batches):
-                age(model, self._age_s("finish", number))
-                yield x
+        def aged() -> Iterator[Any]:
+            for number, batch in enumerate(batches):
+                train_on(model, loud, self._age_s("finish", number))
+                yield batch
 
-        set_profile(model, self._louder(self.config.noise))
-        reestimate_statistics(model, aged())
+        try:
+            reestimate_statistics(model, aged(), forward=forward)
+        finally:
+            self.release(model)
 
     @contextmanager
     def setting(self, model: nn.Module, strength: float, step: int) -> Iterator[None]:
-        """Compute on a new chip, or digitally while there is no noise."""
+        """Compute on a new chip, or digitally while there is no noise.
+
+        The conditions of training mode stay until the next step, for backward passes that compute
+        layers again.
+        """
+        self.apply(model, strength, step)
+        yield
+
+    def release(self, model: nn.Module) -> None:
+        """Undo :meth:`apply`: training mode uses the conditions of evaluation mode."""
+        train_as_evaluated(model)
+
+    def apply(self, model: nn.Module, strength: float, step: int) -> None:
+        """Set the conditions of training mode to those of step ``step``."""
         if strength == 0:
-            with digital(model):
-                yield
+            train_digitally(model)
             return
         noise = self._spread_out(self.config.noise, step)
-        set_profile(model, self._louder(strength * noise))
-        age(model, self._age_s("step", step))
-        yield
+        train_on(model, self._louder(strength * noise), self._age_s("step", step))
 
     def _louder(self, factor: float) -> Assignment:
         """Return the profiles of all layers with all noise multiplied by ``factor``."""
@@ -152,7 +192,7 @@ class NoiseAware(Method):
 
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (NoiseAware, Digital, StandardNAT)
+    method.name: method for method in (ChipNoise, Digital, StandardNAT)
 }
 
 

@@ -106,6 +106,13 @@ class Ranks:
                 dist.barrier()
 
 
+def present_ranks() -> Ranks:
+    """Return the rank of this process in torch's process group, if there is one."""
+    if dist.is_available() and dist.is_initialized():
+        return Ranks(dist.get_rank(), dist.get_world_size())
+    return Ranks()
+
+
 @contextmanager
 def joined(device: str) -> Iterator[tuple[Ranks, str]]:
     """Join the processes that ``torchrun`` started; yield the ranks and the torch device.
@@ -116,7 +123,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
         CimsimError: if the other processes cannot be reached.
     """
     if dist.is_available() and dist.is_initialized():
-        yield Ranks(dist.get_rank(), dist.get_world_size()), device
+        yield present_ranks(), device
         return
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1 or "RANK" not in os.environ:

@@ -59,7 +59,7 @@ def _check(trainer: Trainer, saved: Checkpoint) -> None:
     if saved.sums.shape != trainer.sums.shape or not bool(saved.sums.isfinite().all()):
         raise ValueError("the sums of its epoch are not five finite numbers")
     for what, new, loaded in (
-        ("average", trainer.average, saved.average),
+        ("average", trainer.schedule.average, saved.average),
         ("curvature", trainer.curvature.state() if trainer.curvature else [], saved.curvature),
     ):
         if len(new) != len(loaded):
@@ -88,7 +88,7 @@ def _load(trainer: Trainer, saved: Checkpoint) -> None:
     trainer.epoch, trainer.step = saved.epoch, saved.step
     if trainer.ranks.first:
         trainer.sums = saved.sums
-    trainer.average = [
+    trainer.schedule.average = [
         parted(mean, parameter)
         for mean, parameter in zip(saved.average, trainer.model.parameters(), strict=False)
     ]

@@ -23,7 +23,6 @@ from cimsim.seeds import generator
 from cimsim.training.activation_checkpointing import recompute
 from cimsim.training.augment import augmented
 from cimsim.training.checkpoint import Checkpoint, save_checkpoint
-from cimsim.training.clipping import clip_weights
 from cimsim.training.correctors import gradient_truth, make_corrector
 from cimsim.training.curvature import Curvature
 from cimsim.training.data import BatchLoader
@@ -45,6 +44,7 @@ from cimsim.training.run import (
     refuse_not_finite,
     training_samples,
 )
+from cimsim.training.schedule import Schedule
 from cimsim.training.sharding import shard
 
 CHECKPOINT_SECONDS = 60.0
@@ -60,7 +60,7 @@ class Trainer:
         total: steps of the whole run.
         sums: ``[5]``: loss times labels, the task's sum (right answers), labels, and the sum and
             the number of audited gradient truths, over the current epoch and this process.
-        average: moving averages of all parameters; empty without ``config.average``.
+        schedule: what the method does around each step, with the moving averages.
     """
 
     def __init__(
@@ -76,8 +76,6 @@ class Trainer:
         self.config, self.data = config, data = plan.config, plan.data
         self.device = device = torch.device(device_name)
         self.model = model = plan.new_model().to(device)
-        self.profiles = profiles(model)
-        self.method = make_method(config, self.profiles)
         samples = training_samples(config, data)
         self.smallest = fewest_samples(model, samples[0][:1].to(device))
         self.objectives = make_objectives(config.objective, data.task.objective)
@@ -100,7 +98,8 @@ class Trainer:
         self.sums = torch.zeros(5, dtype=torch.float64, device=device)
         self.total = config.epochs * len(self.loader)
         self.corrector = None if config.corrector is None else make_corrector(config.corrector)
-        self.average = [p.detach().clone() for p in model.parameters()] if config.average else []
+        method = make_method(config, profiles(model))
+        self.schedule = Schedule(model, method, config, self.total)
         curved = any(objective.wants_curvature for objective in self.objectives)
         self.curvature = Curvature(model) if curved else None
         for objective in self.objectives:
@@ -135,43 +134,35 @@ class Trainer:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.config.lr * 0.5 * (1 + math.cos(math.pi * at / self.total))
-        strength = self._strength(at)
-        sets_in = strength > 0 and self._strength(at - 1) == 0
-        if sets_in or (strength > 0 and (self.step == 0 or _is_power_of_two(at))):
+        if self.schedule.calibrates(at, epoch_starts=self.step == 0):
             self.ranks.share_buffers(self.model)
-            self.method.settle(self.model, self._calibration())
-        self._advance(at)
+            self.schedule.calibrate(at, self._calibration())
+        self.schedule.advance(at)
         x, y, share = self.ranks.share(self._augmented(x, at), y, self.smallest)
         scale = share * self.ranks.count
         self.model.zero_grad(set_to_none=True)
         for some_x, some_y in split(x, y, self.config.accumulate, self.smallest):
-            taken = self._forward(some_x, some_y, strength, at)
+            taken = self._forward(some_x, some_y, at)
             self._backward(taken, len(some_x) / len(x) * scale)
         self.ranks.average_gradients(self.model)
         self._smooth(taken, len(x))
         self._correct(taken, at, share)
         for optimizer in self.optimizers:
             optimizer.step()
-        self._constrain_weights(strength, at)
-
-    def _advance(self, at: int) -> None:
-        """Set the progress of weight quantizers with a schedule."""
-        for layer in analog_layers(self.model).values():
-            if layer.weight_quantizer is not None:
-                layer.weight_quantizer.advance(at / max(self.total - 1, 1))
+        self.schedule.after_step(at)
 
     def _augmented(self, x: Tensor, at: int) -> Tensor:
         if not self.config.augment:
             return x
         return augmented(x, self.config.augment, generator("augment", self.config.seed, at))
 
-    def _forward(self, x: Tensor, y: Tensor, strength: float, at: int) -> TrainStep:
+    def _forward(self, x: Tensor, y: Tensor, at: int) -> TrainStep:
         """Run the forward pass; return it with everything that objectives may use."""
         repeat = Repeat(self.model, self.device)
 
         @contextmanager
         def repeated() -> Iterator[None]:
-            with repeat.again(), self.method.setting(self.model, strength, at), self._precision():
+            with repeat.again(), self.schedule.setting(at), self._precision():
                 yield
 
         @contextmanager
@@ -179,8 +170,11 @@ class Trainer:
             with repeat.again(), digital(self.model), self._precision():
                 yield
 
-        stage = self.method.setting(self.model, strength, at)
-        with watched(self.objectives, self.model), stage, self._precision():
+        with (
+            watched(self.objectives, self.model),
+            self.schedule.setting(at),
+            self._precision(),
+        ):
             logits = self.model(x)
         return TrainStep(
             model=self.model,
@@ -189,7 +183,7 @@ class Trainer:
             logits=logits,
             repeated=repeated,
             plain=plain,
-            strength=strength if self.method.noisy else 1.0,
+            strength=self.schedule.strength(at) if self.schedule.method.noisy else 1.0,
             number=at,
             task=self.data.task,
             draws=self._draws(at),
@@ -249,27 +243,6 @@ class Trainer:
             steps = [reach * _step_size(layer) for layer in layers]
             self.corrector.correct(weights, loss, steps, draws, progress)
 
-    def _constrain_weights(self, strength: float, at: int) -> None:
-        """Clip the weights and update their moving average."""
-        if self.config.clip_sigma and strength > 0:
-            clip_weights(self.model, self.config.clip_sigma)
-        if self.average:
-            decay = min(self.config.average, (1 + at) / (10 + at))
-            with torch.no_grad():
-                for mean, parameter in zip(self.average, self.model.parameters(), strict=True):
-                    # NaN marks a range that was not measured yet when the average began.
-                    new = torch.where(mean.isnan(), parameter, mean.lerp(parameter, 1 - decay))
-                    mean.copy_(new)
-
-    def _strength(self, at: int) -> float:
-        """Share of the noise at step ``at``: 0 in the warm-up, then a linear ramp to 1."""
-        if not self.method.noisy:
-            return 0.0
-        warm, ramp = self.config.warmup * self.total, self.config.ramp * self.total
-        if at < warm:
-            return 0.0
-        return min(1.0, (at - warm + 1) / max(ramp, 1.0))
-
     def _calibration(self) -> Iterator[Tensor]:
         return calibration_batches(self.config, self.data, self.device)
 
@@ -293,7 +266,7 @@ class Trainer:
             "epoch": self.epoch + 1,
             "train_loss": loss,
             self.data.task.measure.key: measured,
-            "noise_strength": self._strength((self.epoch + 1) * len(self.loader) - 1),
+            "noise_strength": self.schedule.strength((self.epoch + 1) * len(self.loader) - 1),
             "seconds": round(seconds, 3),
         }
         if self.config.audit:
@@ -329,7 +302,7 @@ class Trainer:
             model=model,
             optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
             sums=self.ranks.total(self.sums.clone()),
-            average=self.average,
+            average=self.schedule.average,
             curvature=[] if self.curvature is None else self.curvature.state(),
             rng=self.ranks.gather(torch.get_rng_state()),
             plateau=self.plateau.state(),
@@ -344,7 +317,3 @@ def _step_size(layer: AnalogLayer) -> float:
     quantizer, weight = layer.weight_quantizer, layer.to_matrix(layer.weight.detach())
     step = None if quantizer is None else quantizer.step_size(weight)
     return step or 0.1 * float(weight.square().mean().sqrt()) or _SMALLEST_STEP
-
-
-def _is_power_of_two(n: int) -> bool:
-    return n > 0 and n & (n - 1) == 0

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from cimsim.errors import CimsimError
+from cimsim.nn.forms import inner_module
 
 logger = logging.getLogger("cimsim")
 
@@ -51,7 +52,7 @@ def run_batches(
     """
     reader = BatchReader(model, verb)
     number = -1
-    for number, batch in enumerate(_each(batches, verb)):
+    for number, batch in enumerate(each_batch(batches, verb)):
         reader.run(batch, number, forward)
     if number < 0:
         raise CimsimError(
@@ -60,7 +61,12 @@ def run_batches(
         )
 
 
-def _each(batches: Batches, verb: str) -> Batches:
+def each_batch(batches: Batches, verb: str) -> Batches:
+    """``batches``, if it can be iterated over.
+
+    Raises:
+        CimsimError: if it cannot; the message begins with ``verb``.
+    """
     if isinstance(batches, Mapping | str) or not hasattr(type(batches), "__iter__"):
         raise CimsimError(
             f"{verb}: batches is a {type(batches).__name__}, not an iterable of batches; give a "
@@ -167,10 +173,7 @@ class BatchReader:
 
 def _parameters(model: nn.Module) -> tuple[list[str], bool]:
     """Names of the arguments of the model's ``forward``, and whether it takes any others."""
-    inner: Any = model
-    while isinstance(getattr(inner, "_orig_mod", None), nn.Module):  # torch.compile's
-        inner = inner._orig_mod
-    parameters = inspect.signature(inner.forward).parameters.values()
+    parameters = inspect.signature(inner_module(model).forward).parameters.values()
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return names, any(p.kind is p.VAR_KEYWORD for p in parameters)
 

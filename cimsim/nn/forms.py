@@ -23,6 +23,17 @@ def require_module(model: object) -> None:
         raise CimsimError(f"a model is a torch.nn.Module, not a {type(model).__name__}")
 
 
+def inner_module(model: nn.Module) -> nn.Module:
+    """The model within the wrappers of ``torch.compile`` and ``DistributedDataParallel``."""
+    while True:
+        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod  # type: ignore[assignment]
+        elif isinstance(model, nn.parallel.DistributedDataParallel):
+            model = model.module
+        else:
+            return model
+
+
 def refuse_input(name: str, x: Tensor, weight: Tensor) -> None:
     """Check the input ``x`` of the layer ``name``.
 

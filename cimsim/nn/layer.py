@@ -29,21 +29,23 @@ from cimsim.nn.denoiser import ColumnDenoiser, make_denoiser
 from cimsim.nn.draws import NamedDraws
 from cimsim.nn.forms import refuse_dtype, refuse_input, refuse_weight
 from cimsim.nn.quantized import Quantized
+from cimsim.nn.training_conditions import OF_ONE_TRAINING, TrainedApart, TrainingConditions
 from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
 from cimsim.profile import LearnedRange, Profile
 from cimsim.seeds import seed_for
 from cimsim.torch_private import not_compiled
 
-Stage: TypeAlias = "tuple[bool, Array, float, Callable[[Tensor], Tensor] | None]"
+Stage: TypeAlias = (
+    "tuple[bool, Array, float, Callable[[Tensor], Tensor] | None, bool, TrainingConditions | None]"
+)
 
 
-class AnalogLayer(Ranged, Quantized, NamedDraws):
+class AnalogLayer(Ranged, Quantized, TrainedApart, NamedDraws):
     """Base of the analog layers; a subclass also inherits the torch layer that it replaces.
 
     Attributes:
         dac_range, adc_range: full scales of the converters, see
             :class:`cimsim.nn.converter_ranges.Ranged`.
-        digital: while true, the layer computes as its torch layer.
         denoiser: a digital gain and offset behind the ADC, None for nothing.
         keeps_chip: whether the chip of evaluation mode stays in memory between uses, or is
             programmed for each of them; the numbers are the same.
@@ -54,7 +56,6 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
     calls: Tensor
     handle: int
     rule: BackwardRule
-    age_s: float
     denoiser: ColumnDenoiser | None
     _chip: ChipCache
     _laid_out: torch.Size
@@ -83,6 +84,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
         self._start_draws(name, seed)
         self.rule = rule
         self.digital = False
+        self.train_as_evaluated()
         self.keeps_chip, self.chip_in_training = True, False
         self.observer: SignalObserver | None = None
         self.weight_quantizer = self.input_quantizer = self.denoiser = None
@@ -140,13 +142,9 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
     # The array and its chip.
 
     @property
-    def array(self) -> Array:
-        """The cells and converters of the layer."""
-        return self._array
-
-    @property
     def profile(self) -> Profile:
-        """The profile of the layer's array. Setting it keeps the calibrated ranges if converters
+        """The profile of the layer's array in evaluation mode, and in training mode unless
+        :meth:`train_on` sets another. Setting it keeps the calibrated ranges if converters
         and tile rows are the same, and clears them otherwise."""
         return self._array.profile
 
@@ -156,7 +154,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
         old, tiles = None, 0
         if hasattr(self, "_array"):
             old, tiles = self._array.profile, self._array.tiling.tiles
-        self._array = array
+        self._array, self._training_array = array, None
         self._chip.clear()
         if (
             old is None
@@ -185,19 +183,24 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
     def staged(self, stage: Stage) -> Iterator[None]:
         """Within the block, restore the state in which :attr:`stage` was ``stage``."""
         before = self.stage
-        self.digital, self._array, self.age_s, self.perturbation = stage
-        self._chip.clear()
+        self._go_to(stage)
         try:
             yield
         finally:
-            self.digital, self._array, self.age_s, self.perturbation = before
-            self._chip.clear()
+            self._go_to(before)
 
     @property
     def stage(self) -> Stage:
-        """The state that a training step may change: whether the layer is digital, its array, age
-        and perturbation."""
-        return self.digital, self._array, self.age_s, self.perturbation
+        """The state that a training step may change: whether the layer is digital, its array, age,
+        perturbation, and conditions of training mode."""
+        present = self.digital, self._array, self.age_s, self.perturbation
+        return *present, self.digital_in_training, self.training_conditions
+
+    def _go_to(self, stage: Stage) -> None:
+        self.digital, self._array, self.age_s, self.perturbation = stage[:4]
+        self.digital_in_training, self.training_conditions = stage[4:]
+        self._training_array = None
+        self._chip.clear()
 
     def programmed_weight(self) -> Tensor:
         """The weights that the chip of evaluation mode holds at its age, in the weight's own
@@ -276,7 +279,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
     def shared_chip(self) -> Iterator[None]:
         """Within the block, all calls in training use one chip, each with its own read noise: a
         recurrence uses one array at every time step."""
-        unneeded = self.digital or self._shared is not None or self.weight.is_meta
+        unneeded = self._computes_digitally or self._shared is not None or self.weight.is_meta
         if not self._draws_chips or unneeded:
             yield
             return
@@ -284,7 +287,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
             weight = self._operand()
         seed = self._next_training_chip()
         with torch.no_grad():
-            chip = self._array.chip(weight.detach(), seed, self.age_s)
+            chip = self.array.chip(weight.detach(), seed, self._present_age_s)
         self._shared = SharedChip(seed, weight, chip)
         try:
             yield
@@ -339,8 +342,8 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
             self.adc_range if isinstance(self.profile.adc.range, LearnedRange) else None,
         )
         return MvmCall(
-            *(self._array, self.rule, ranges, chip_seed, self.age_s, read_seed, chip, learned),
-            *(precision, cycle),
+            *(self.array, self.rule, ranges, chip_seed, self._present_age_s, read_seed, chip),
+            *(learned, precision, cycle),
         )
 
     @torch.no_grad()
@@ -376,11 +379,11 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
             return node
         if not isinstance(x, Tensor):
             raise CimsimError(f"layer '{self.name}' takes a tensor, not a {type(x).__name__}")
-        if not self.digital:
+        if not self._computes_digitally:
             refuse_transforms(self.name, x)
         with computed_once(self):
             if not is_traced():
-                computes = not self.digital or self.observer is not None
+                computes = not self._computes_digitally or self.observer is not None
                 if computes and not torch.compiler.is_compiling():
                     refuse_input(self.name, x, self.weight)
                 self._refuse_shape(x)
@@ -394,7 +397,7 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
         x = self._quantized_input(x)
         if self.observer is not None:
             self.observe(x)
-        if self.digital:
+        if self._computes_digitally:
             return self._digital(x, self.effective_weight(), *others)
         device, dtype, precision = x.device.type, x.dtype, None
         if torch.is_autocast_enabled(device):
@@ -425,13 +428,13 @@ class AnalogLayer(Ranged, Quantized, NamedDraws):
         leave_graph(self, memo)
         replica: AnalogLayer = self.__new__(type(self))
         memo[id(self)] = replica
-        state = {**vars(self), "_shared": None}
+        state = {**vars(self), "_shared": None, **OF_ONE_TRAINING}
         replica.__dict__ = copy.deepcopy(state, memo)
         replica.handle = operation.register(replica)
         return replica
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        super().__setstate__({**state, **OF_ONE_TRAINING})  # type: ignore[no-untyped-call]
         self.handle = operation.register(self)  # a copy is another layer
 
     def _load_from_state_dict(
