@@ -17,7 +17,7 @@ NUMERICAL := $(addprefix tests/,analysis array circuits physics estimators fitti
 	test_every_setting.py)
 PYTEST := -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: help demo test test-long test-exhaustive test-portable test-minimum lint docs clean
+.PHONY: help demo test test-long test-exhaustive test-portable test-integrations test-minimum lint docs clean
 
 help:
 	@echo "make demo           train, sweep and plot on the digits: runs/demo/accuracy_vs_noise.png"
@@ -25,6 +25,7 @@ help:
 	@echo "make test-long      run those that it leaves out, because they take long"
 	@echo "make test-exhaustive  run what is left of all pairs of settings of a profile"
 	@echo "make test-portable  run those that compute without vector instructions and a compiler"
+	@echo "make test-integrations  run those with other libraries: transformers, lightning, peft, ..."
 	@echo "make test-minimum   run the tests with the oldest packages that work, with Python 3.10 or"
 	@echo "                    3.11: make PYTHON=python3.10 test-minimum"
 	@echo "make lint           check style and types"
@@ -51,6 +52,9 @@ test-exhaustive: $(READY)
 
 test-portable: $(READY)
 	$(PY) -m tests.portable $(PY) $(PYTEST) $(NUMERICAL)
+
+test-integrations: .venv/integrations
+	$(PY) $(PYTEST) tests/integrations tests/test_documentation.py
 
 test-minimum: $(MINIMUM)
 	.venv-minimum/bin/python $(PYTEST)
@@ -88,7 +92,8 @@ $(READY) $(MINIMUM): %/ready: pyproject.toml
 		-c $(filter constraints%,$^) -e '.[$(EXTRAS)]'
 	@touch $@
 
-# What builds the documentation comes on top, so that tests and demo need none of it.
-.venv/docs: $(READY)
-	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
+# What builds the documentation, and the libraries of integrations, come on top, so that tests and
+# demo need none of it.
+.venv/docs .venv/integrations: .venv/%: $(READY)
+	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[$*]'
 	@touch $@
