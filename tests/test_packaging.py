@@ -28,7 +28,20 @@ FILES = (
     *("constraints.txt", "constraints-minimum.txt", ".pre-commit-config.yaml"),
 )
 MADE = ("__pycache__", "generated")  # by Python, and by the documentation
-SUFFIXES = {".py", ".pyi", ".yaml", ".json", ".typed", ".cpp", ".h", ".html", ".css", ".js"}
+SUFFIXES = {
+    ".py",
+    ".pyi",
+    ".yaml",
+    ".json",
+    ".typed",
+    ".cpp",
+    ".h",
+    ".html",
+    ".css",
+    ".js",
+    ".safetensors",
+    "",
+}
 
 
 @pytest.fixture(scope="module")
