@@ -5,6 +5,7 @@ from . import estimators as estimators
 from . import exchange as exchange
 from . import fitting as fitting
 from . import kernels as kernels
+from . import models as models
 from . import nn as nn
 from . import physics as physics
 from . import profile as profile

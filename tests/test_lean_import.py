@@ -39,6 +39,7 @@ def test_light_modules(module: str) -> None:
         ["budget", "--help"],
         ["life", "--help"],
         ["yield", "--help"],
+        ["models"],
         ["profiles"],
         ["profiles", "show", "pcm-ibm-2020"],
         ["profiles", "schema"],

@@ -29,6 +29,8 @@ FILES = (
 )
 MADE = ("__pycache__", "generated")  # by Python, and by the documentation
 SUFFIXES = {".py", ".pyi", ".yaml", ".json", ".typed", ".cpp", ".h", ".html", ".css", ".js"}
+SUFFIXES |= {".safetensors"}
+HASHES = "SHA256SUMS"  # of trained networks
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +243,7 @@ def test_a_wheel_holds_every_module_and_works_away_from_the_tree(
         for inside, folder in homes().items()
         if inside.parts[0] == "cimsim"
         for file in folder.rglob("*")
-        if file.suffix in SUFFIXES
+        if file.suffix in SUFFIXES or file.name == HASHES
     }
     installed = tmp_path / "installed"
     got = {f.relative_to(installed).parts for f in installed.glob("cimsim/**/*") if f.is_file()}

@@ -52,7 +52,8 @@ class TrainConfig(BaseModel):
         "stochastic-binary or package.module:function.",
     )
     start: Path | None = Field(
-        default=None, description="Finished run that provides the initial weights."
+        default=None,
+        description="Initial weights: a finished run, or a trained network of `cimsim models`.",
     )
     method: str = Field(
         default="noise-aware", description="Method: noise-aware, digital or standard-nat."

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.layer_options import Layers, parse_layers
 from cimsim.markup import sparkline, table
+from cimsim.models.catalog import folder_of, names
 from cimsim.nn import Assignment, calibrate, convert, digital, profiles, set_profile
 from cimsim.nn.scoring import score
 from cimsim.nn.weights_file import load_state, read_tensors
@@ -218,15 +219,16 @@ def new_model(
 ) -> nn.Module:
     """Build the model of ``config`` for ``profile``, with the settings of ``layers``.
 
-    The model is untrained, or has the weights of the finished run ``start``.
+    The model is untrained, or has the weights of ``start``: a finished run, or the name of a
+    trained network of :mod:`cimsim.models`.
 
     Raises:
-        CimsimError: if ``start`` is not a finished run, or a run of another model.
+        CimsimError: if ``start`` is neither of them, or is of another model.
     """
     shape, outputs = data.input_shape, data.classes
     model = build_model(config.model, shape, outputs, config.seed, data.form)
     if start is not None:
-        _take_weights(model, Run.open(start).path)
+        _take_weights(model, _weights_of(start))
     convert(
         model,
         profile,
@@ -245,8 +247,15 @@ def new_model(
     return model
 
 
+def _weights_of(start: Path) -> Path:
+    """Return the folder of the weights to start from; an existing folder precedes a name."""
+    if start.is_dir() or str(start) not in names():
+        return Run.open(start).path
+    return folder_of(str(start))
+
+
 def _take_weights(model: nn.Module, path: Path) -> None:
-    """Load parameters and statistics of the run in ``path``, without ranges and quantizers."""
+    """Load parameters and statistics in ``path``, without ranges and quantizers."""
     checked_sha256(path / MODEL)
     state = read_tensors(path / MODEL)
     own = model.state_dict()

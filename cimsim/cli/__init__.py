@@ -20,6 +20,7 @@ from cimsim.cli import (
     doctor,
     generate,
     methods,
+    models,
     plot,
     profiles,
     report,
@@ -54,6 +55,7 @@ app.command("compare")(compare.compare)
 app.command("report")(report.report)
 app.command("generate")(generate.generate)
 app.command("methods")(methods.methods)
+app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
 
 
