@@ -51,7 +51,7 @@ from cimsim.training.config import make_config
 from cimsim.training.data.batches import BatchLoader
 from cimsim.training.data.layout import read_bytes
 from cimsim.training.data.text import WIKITEXT_2
-from cimsim.training.device import working_device
+from cimsim.torch_device import working_device
 from cimsim.training.methods import make_method
 from cimsim.training.tasks import divergence
 

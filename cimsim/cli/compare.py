@@ -94,7 +94,7 @@ def compare(
         from cimsim.profile import load_profile
         from cimsim.runs.compare import compare as run_all
         from cimsim.runs.compare import markdown, named_arms, read_arms
-        from cimsim.training.device import working_device
+        from cimsim.torch_device import working_device
         from cimsim.units import parse_duration
 
         if settings.get("profile") is None:

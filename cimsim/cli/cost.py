@@ -100,7 +100,7 @@ def cost(
         result = cost_of(_work_of_shape(model, _shape(input_shape), classes, loaded))
         show(result, as_json)
     if out is not None:
-        write_text(out, table_csv(result.table()))
+        write_text(out, table_csv(result.rows()))
 
 
 def _work_of_run(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
-from pydantic import BaseModel, ConfigDict
 
+from cimsim.analysis.shared_options import SharedOptions
 from cimsim.analysis.study import option
 from cimsim.cli import console
 from cimsim.errors import CimsimError
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from cimsim.analysis.sweeps.engine import Engine
     from cimsim.runs import RunSubject
 
-METRIC_HELP = (
-    "Metric to show: accuracy, balanced_accuracy, f1, top5, perplexity, bits (per character), "
-    "loss, rmse, mae or r2."
-)
 TRUST_HELP = (
     "Import the run's model and data if they are functions from outside cimsim. This runs their "
     "code."
@@ -43,27 +39,9 @@ AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON inst
 RESUME = "finished trials are kept, run the same command again to resume"
 
 
-class EvaluationOptions(BaseModel):
+class EvaluationOptions(SharedOptions):
     """The options of every command that evaluates runs on chips."""
 
-    model_config = ConfigDict(frozen=True)
-
-    chips: int = option(10, "Number of chips; every level is evaluated on the same ones.", ge=1)
-    age: str = option("0s", "Age of the chips, such as 1h, '1 day' or 1y.", metavar="TIME")
-    noise: float = option(1.0, "Factor on every noise of the profile.", ge=0)
-    profile: str | None = option(
-        None,
-        "Profile to evaluate on: a name or a file.",
-        metavar="PROFILE",
-        default_text="each run's own",
-        old_flag="--on",
-    )
-    samples: int | None = option(None, "Number of test samples to use.", ge=1, default_text="all")
-    metric: str | None = option(
-        None, METRIC_HELP, default_text="accuracy, perplexity for text, rmse for numbers"
-    )
-    device: str = option("auto", "Torch device to compute on.", metavar="cpu|cuda|auto")
-    workers: int = option(1, "Number of processes; it does not change results.", ge=1)
     engine: str = option(
         "local", "Where to evaluate: on this machine or a Ray cluster.", metavar="local|ray"
     )
@@ -88,7 +66,7 @@ def evaluation(name: str, options: EvaluationOptions, part: str = "") -> Iterato
     """Within the block, evaluate by the options of a command, with a progress bar."""
     from cimsim.analysis.evaluation import Evaluation
     from cimsim.profile import load_profile
-    from cimsim.training.device import working_device
+    from cimsim.torch_device import working_device
     from cimsim.units import parse_duration
 
     with console.counted(name, options.chips, part) as advance:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from cimsim.analysis.shared_options import METRIC_HELP
 from cimsim.cli import console
-from cimsim.cli.evaluation import METRIC_HELP
 
 
 def plot(

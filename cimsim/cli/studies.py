@@ -83,11 +83,12 @@ def _shared(given: dict[str, Any], study: Study[Any]) -> dict[str, Any]:
 def present(folder: Path, result: Result, as_json: bool, also: Path | None = None) -> None:
     """Write a result to the run's ``folder``, and print it: as JSON, or as tables, an answer in
     words and the names of its files. The figure is ``also`` written to another file."""
-    from cimsim.analysis.study import write_result
+    from cimsim.analysis.figures.canvas import save
+    from cimsim.analysis.shown import write_result
 
     files = write_result(folder, result)
     if also is not None:
-        files += result.plot(also)
+        files += save(result.figure(), also)
     show(result, as_json)
     for path in () if as_json else files:
         console.say(str(path))
@@ -95,7 +96,7 @@ def present(folder: Path, result: Result, as_json: bool, also: Path | None = Non
 
 def show(result: Result, as_json: bool) -> None:
     """Print a result."""
-    from cimsim.analysis.study import as_json as json_text
+    from cimsim.analysis.shown import as_json as json_text
 
     for text in result.warnings:
         console.remark(text)

@@ -12,11 +12,11 @@ import pytest
 
 import cimsim
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.shown import as_json
 from cimsim.analysis.studies import STUDIES
 from cimsim.analysis.studies.budget import budget
 from cimsim.analysis.studies.life import life
 from cimsim.analysis.studies.sensitivity import sensitivity
-from cimsim.analysis.study import as_json
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.analysis.sweeps.store import read_sweep, sweep_folder, swept_axes
 from cimsim.runs import open_run

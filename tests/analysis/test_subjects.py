@@ -28,7 +28,8 @@ from cimsim.analysis import (
     waterfall,
 )
 from cimsim.analysis.report import report
-from cimsim.analysis.study import Result, write_result
+from cimsim.analysis.shown import write_result
+from cimsim.analysis.study import Result
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.analysis.sweeps.store import read_sweep, sweep_folder, trials_csv
 from cimsim.errors import CimsimError
@@ -108,7 +109,7 @@ def test_every_study_runs_on_it(subject: ModelSubject) -> None:
     ]
     for result in results:
         assert result.sheet().rows
-        assert len(list(result.table())) > 1
+        assert len(list(result.rows())) > 1
         assert result.figure().axes
     lives, senses = results[3], results[7]
     assert "measured again: ranges" in lives.sheet().headings

@@ -67,7 +67,7 @@ def _result(run: ReportRun, study: Study[Any], path: Path) -> Iterator[Block]:
     over = f", {name}" if name else ""
     yield Picture(result.figure(), f"{study.caption}{over}, {run.name}", result.hover())
     file = f"{study.name}-{name}-{run.name}" if name else f"{study.name}-{run.name}"
-    table = _table(result.sheet(), file_name(f"{file}.csv"), table_csv(result.table()))
+    table = _table(result.sheet(), file_name(f"{file}.csv"), table_csv(result.rows()))
     yield table if study.open_table else Folded("In numbers", (table,))
     for sheet in result.more_sheets():
         yield Folded(sheet.caption, (_table(sheet),))
