@@ -224,6 +224,7 @@ class Study(Generic[AnyResult]):
         run: computes the result of subjects, an evaluation and options; None if another study's
             command does.
         command: its command; the name by default.
+        function: its function in Python; the command by default.
         defaults: defaults of shared options that differ from the usual ones.
         several: whether the command takes several runs.
         files: pattern of its JSON files below a subject's folder; those of ``result.stem`` by
@@ -241,6 +242,7 @@ class Study(Generic[AnyResult]):
     options: type[Options] = Options
     run: Run | None = None
     command: str = ""
+    function: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     several: bool = False
     files: str = ""
@@ -250,6 +252,7 @@ class Study(Generic[AnyResult]):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "command", self.command or self.name)
+        object.__setattr__(self, "function", self.function or self.command)
         object.__setattr__(self, "section", self.section or self.name)
         object.__setattr__(self, "files", self.files or f"{self.result.stem}.json")
 

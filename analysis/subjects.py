@@ -79,6 +79,11 @@ class Subject(ABC):
         return ACCURACY.name
 
     @property
+    def device(self) -> torch.device | None:
+        """Device of the model; None if it may be evaluated on any."""
+        return None
+
+    @property
     @abstractmethod
     def fingerprint(self) -> str:
         """Hash of the model's weights."""
@@ -170,7 +175,7 @@ class Subject(ABC):
         """
         if self.folder is not None:
             raise CimsimError(
-                f"{self.name} keeps its results in {self.folder}; leave the other folder out"
+                f"{self.name} keeps its results in {self.folder} already; give no other folder"
             )
         self.folder = folder
 
@@ -261,6 +266,11 @@ class ModelSubject(Subject):
         return self._data or (self._batches.name if self._batches else "test data")
 
     @property
+    def device(self) -> torch.device | None:
+        """See :class:`Subject`."""
+        return next((p.device for p in self._model.parameters()), None)
+
+    @property
     def metric(self) -> str:
         """See :class:`Subject`."""
         return self._metric or next(iter(self.digital_scores()))
@@ -303,10 +313,15 @@ class ModelSubject(Subject):
         if not uncalibrated:
             return model
         if not self._calibration:
+            name = uncalibrated[0]
+            if analog_layers(self._model)[name].calibrated:
+                raise CimsimError(
+                    f"layer '{name}' of {self.name} needs new converter ranges on this profile; "
+                    "give some training inputs as calibration=…"
+                )
             raise CimsimError(
-                f"layer '{uncalibrated[0]}' of {self.name} needs new converter ranges; call "
-                "cimsim.calibrate(model, batches) before, or give some training inputs as "
-                "calibration=…"
+                f"layer '{name}' of {self.name} is not calibrated; call "
+                "cimsim.calibrate(model, batches) before, with some training inputs"
             )
         return cimsim.calibrate(model, self._calibration, missing=True)
 

@@ -172,6 +172,11 @@ class Cost(Result):
         )
 
     @property
+    def about(self) -> str:
+        """See :class:`Shown`."""
+        return self.answer
+
+    @property
     def macs(self) -> float:
         """MACs of all layers."""
         return sum(layer.macs for layer in self.layers)

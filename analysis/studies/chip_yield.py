@@ -271,5 +271,6 @@ STUDY = Study(
     "--above 90",
     options=YieldOptions,
     run=_run,
+    function="chip_yield",  # yield is a word of Python
     defaults={"chips": CHIPS},
 )

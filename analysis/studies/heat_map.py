@@ -287,5 +287,6 @@ STUDY = Study(
     "--x noise=0:4:1 --y adc.bits=8,6,5,4",
     options=MapOptions,
     run=_run,
+    function="heat_map",  # map is a function of Python
     files=f"{FOLDER}/*/{NAME}.json",
 )
