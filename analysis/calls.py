@@ -155,7 +155,9 @@ def cost(
         count = inputs if isinstance(inputs, int) else COST_INPUTS
         batch = model.inputs(count) if inputs is None or isinstance(inputs, int) else inputs
         result = cost_of(workload_of(model.model(chosen and Assignment(chosen)), batch))
-        return kept(model, replace(result, checkpoint_sha256=model.fingerprint))
+        result = replace(result, checkpoint_sha256=model.fingerprint)
+        kept(model, result)
+        return result
     if inputs is None:
         raise CimsimError("the cost of a model needs inputs; give a batch of its test inputs")
     return cost_of(model, inputs, profile=chosen)

@@ -24,7 +24,7 @@ class Keywords(SharedOptions):
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, extra="forbid")
 
-    age: str | float = option(
+    age: str | float = option(  # type: ignore[assignment]  # more than the commands
         "0s", "Age of the chips: text such as ``1h``, ``1 day`` or ``1y``, or seconds."
     )
     profile: Any = option(
@@ -92,6 +92,7 @@ def subjects_of(models: Any, score: Any, given: ModelKeywords) -> list[Subject]:
     """
     from cimsim.analysis.subjects import Subject
 
+    pairs: list[tuple[str | None, Any]]
     if isinstance(models, Mapping):
         pairs = [(str(name), model) for name, model in models.items()]
     else:
@@ -177,7 +178,7 @@ def evaluation_of(given: Keywords, subjects: Sequence[Subject]) -> Evaluation:
         age_s=parse_duration(given.age),
         profile=profile_of(given.profile),
         noise=given.noise,
-        device=_device(given.device, subjects),
+        device=device_of(given.device, subjects),
         metric=given.metric,
         engine=ProcessEngine(given.workers) if given.workers > 1 else None,
         progress=given.progress or silent,
@@ -203,7 +204,13 @@ def profile_of(profile: Any) -> Any:
     )
 
 
-def _device(device: Any, subjects: Sequence[Subject]) -> str:
+def device_of(device: Any, subjects: Sequence[Subject]) -> str:
+    """The device to evaluate ``subjects`` on; ``auto`` is the device of models in memory, and a GPU
+    for runs if there is one.
+
+    Raises:
+        CimsimError: if the device is not available.
+    """
     from cimsim.torch_device import working_device
 
     own = {subject.device for subject in subjects} - {None}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Number
 from typing import Any, TypeAlias
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from cimsim.analysis.sweeps.metric import Scores
 from cimsim.errors import CimsimError
+from cimsim.named import described
 from cimsim.nn import analog_layers
 
 ScoreFunction: TypeAlias = Callable[[nn.Module], "float | Mapping[str, float]"]
@@ -39,11 +39,7 @@ def call_score(function: ScoreFunction, model: nn.Module) -> Scores:
     except CimsimError as error:
         raise ScoreError(f"the scoring function failed: {error}") from error
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        raise ScoreError(
-            f"the scoring function failed with {type(error).__name__}: {error} "
-            f"at {frame.filename}:{frame.lineno}"
-        ) from error
+        raise ScoreError(f"the scoring function failed: {described(error)}") from error
     for what, now in _state(model).items():
         if now != before[what]:
             raise ScoreError(

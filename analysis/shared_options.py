@@ -28,6 +28,8 @@ class SharedOptions(BaseModel):
         old_flag="--on",
     )
     samples: int | None = option(None, "Number of test samples to use.", ge=1, default_text="all")
-    metric: str | None = option(None, METRIC_HELP, default_text="accuracy, perplexity for text, rmse for numbers")
+    metric: str | None = option(
+        None, METRIC_HELP, default_text="accuracy, perplexity for text, rmse for numbers"
+    )
     device: str = option("auto", "Torch device to compute on.", metavar="cpu|cuda|auto")
     workers: int = option(1, "Number of processes; it does not change results.", ge=1)

@@ -58,10 +58,12 @@ class Subject(ABC):
     Attributes:
         name: name in tables and figures.
         folder: folder that results are kept in; None keeps them in memory.
+        argument: its name on the command line, where that is not the folder.
     """
 
     name: str
     folder: Path | None = None
+    argument: str | None = None
 
     @property
     def data(self) -> str:

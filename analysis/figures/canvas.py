@@ -84,10 +84,10 @@ class Panels:
         return figure
 
     def title(self, text: str, fontsize: int = 11) -> None:
-        """Write a title above all axes."""
+        """Write a title above all axes; not above a part of someone else's figure."""
         if self.alone:
             self.figure.suptitle(text, fontsize=fontsize)
-        else:
+        elif len(self.axes) == 1:
             self.axes[0].set_title(text, fontsize=10, loc="left")
 
     def legend(self, axes: Axes | None = None, columns: int = 3, **look: Any) -> Legend:

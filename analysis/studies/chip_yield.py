@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
@@ -155,7 +155,8 @@ class ChipYield(StudyResult):
         left.hist(values, bins=min(30, max(5, round(math.sqrt(total)))), color=canvas.COLORS[0])
         left.set_ylabel("Chips")
         left.yaxis.set_major_locator(MaxNLocator(integer=True))
-        step, color = "post" if metric.falls else "pre", canvas.COLORS[0]
+        color = canvas.COLORS[0]
+        step: Literal["pre", "post"] = "post" if metric.falls else "pre"
         passing = [100 * rate.share for rate in rates]
         right.step(values, passing, where=step, color=color, linewidth=2, gid=NAME)
         right.fill_between(

@@ -17,6 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
+from typing import Any
 
 import torch
 from torch import nn
@@ -213,7 +214,8 @@ def _without_main() -> Iterator[None]:
     """Within the block, new processes do not import ``__main__``. What they need of it is sent to
     them, and a script without ``if __name__ == "__main__":`` would start processes forever."""
     main = sys.modules["__main__"]
-    hidden = {name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)}
+    names = [name for name in ("__spec__", "__file__") if name in vars(main)]
+    hidden: dict[str, Any] = {name: vars(main).pop(name) for name in names}
     main.__spec__ = None
     try:
         yield

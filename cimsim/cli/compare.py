@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from cimsim.analysis.shared_options import METRIC_HELP
 from cimsim.cli import console
-from cimsim.cli.evaluation import METRIC_HELP
 from cimsim.cli.options import options_of
 from cimsim.cli.watcher import Watcher
 from cimsim.errors import CimsimError

@@ -16,24 +16,30 @@ from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
     from cimsim.analysis.evaluation import Evaluation
+    from cimsim.analysis.subjects import Subject
     from cimsim.analysis.sweeps.engine import Engine
-    from cimsim.runs import RunSubject
 
 TRUST_HELP = (
     "Import the run's model and data if they are functions from outside cimsim. This runs their "
     "code."
 )
+OWN_HELP = "or package.module:function that returns a model and its score"
+STORE_HELP = "Folder for the results of package.module:function."
 RunFolder: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")
+    Path, typer.Argument(metavar="RUN", help=f"Folder of a finished run, {OWN_HELP}.")
 ]
 RunFolders: TypeAlias = Annotated[
-    list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")
+    list[Path], typer.Argument(metavar="RUN", help=f"Folders of finished runs, {OWN_HELP}.")
 ]
 DataDir: TypeAlias = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
 ]
 Trust: TypeAlias = Annotated[bool, typer.Option("--trust", help=TRUST_HELP)]
+Store: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help=STORE_HELP, show_default="runs/package.module.function"),
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 RESUME = "finished trials are kept, run the same command again to resume"
@@ -53,20 +59,25 @@ class EvaluationOptions(SharedOptions):
     )
     download: bool = option(False, "Download data that is missing.")
     trust: bool = option(False, TRUST_HELP)
+    store: Path | None = option(
+        None, STORE_HELP, metavar="DIR", default_text="runs/package.module.function"
+    )
 
-    def subjects(self, folders: Sequence[Path]) -> list[RunSubject]:
-        """Open every run of the list once."""
-        from cimsim.cli.runs import open_runs
+    def subjects(self, names: Sequence[Path]) -> list[Subject]:
+        """Open every run or model of the list once."""
+        from cimsim.cli.runs import open_subjects
 
-        return open_runs(folders, self.trust, self.data_dir, self.download)
+        return open_subjects(names, self.trust, self.data_dir, self.download, self.store)
 
 
 @contextmanager
-def evaluation(name: str, options: EvaluationOptions, part: str = "") -> Iterator[Evaluation]:
+def evaluation(
+    name: str, options: EvaluationOptions, subjects: Sequence[Subject], part: str = ""
+) -> Iterator[Evaluation]:
     """Within the block, evaluate by the options of a command, with a progress bar."""
     from cimsim.analysis.evaluation import Evaluation
+    from cimsim.analysis.keywords import device_of
     from cimsim.profile import load_profile
-    from cimsim.torch_device import working_device
     from cimsim.units import parse_duration
 
     with console.counted(name, options.chips, part) as advance:
@@ -76,7 +87,7 @@ def evaluation(name: str, options: EvaluationOptions, part: str = "") -> Iterato
             profile=None if options.profile is None else load_profile(options.profile),
             noise=options.noise,
             samples=options.samples,
-            device=working_device(options.device),
+            device=device_of(options.device, subjects),
             metric=options.metric,
             engine=_engine(options),
             progress=advance,
@@ -98,4 +109,4 @@ def _engine(options: EvaluationOptions) -> Engine:
         return RayEngine(options.address)
     if options.address is not None:
         raise CimsimError("--address applies to --engine ray only; add it")
-    return LocalEngine() if options.workers == 1 else ProcessEngine(options.workers)
+    return LocalEngine() if options.workers < 2 else ProcessEngine(options.workers)

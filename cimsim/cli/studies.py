@@ -47,9 +47,11 @@ def study_command(study: Study[Any]) -> Callable[..., None]:
                 )
             subjects = shared.subjects(given["run"] if study.several else [given["run"]])
             assert study.run is not None
-            with evaluation(study.command, shared) as chosen:
+            with evaluation(study.command, shared, subjects) as chosen:
                 result = study.run(subjects, chosen, options)
-            present(subjects[0].run.path, result, given["as_json"], given["out"])
+            folder = subjects[0].folder
+            assert folder is not None
+            present(folder, result, given["as_json"], given["out"])
 
     own, defaults = tuple(study.options.model_fields), study.defaults
     argument = inspect.Parameter(

@@ -30,7 +30,7 @@ from cimsim.analysis.sweeps.stats import Summary, summary
 from cimsim.cli import add_study
 from cimsim.runs import open_run
 from cimsim.runs.commands import commands_of
-from cimsim.runs.report import report
+from cimsim.runs.report import report_text as report
 from cimsim.sealing import unsealed
 
 if TYPE_CHECKING:
