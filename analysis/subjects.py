@@ -220,7 +220,7 @@ class ModelSubject(Subject):
         calibration: Iterable[Any] = (),
         metric: str | None = None,
         name: str | None = None,
-        folder: Path | None = None,
+        folder: Path | str | None = None,
         data: str = "",
     ) -> None:
         """
@@ -250,7 +250,7 @@ class ModelSubject(Subject):
         self.name = name or type(model).__name__
         self._data, self._metric = data, metric
         if folder is not None:
-            self.keep_in(folder)
+            self.keep_in(Path(folder))
 
     def keep_in(self, folder: Path) -> None:
         """See :class:`Subject`."""
