@@ -63,7 +63,7 @@ def report(
             )
     names = subject_names(subjects)
     runs = [ReportRun(i, *pair) for i, pair in enumerate(zip(names, subjects, strict=True))]
-    shown = (all_parts() if parts is None else parts) if runs else ()
+    shown = all_parts() if parts is None else parts
     sections = [(part, _section(part, runs)) for part in (*shown, *result_parts(results))]
     templates = Environment(
         loader=PackageLoader("cimsim.analysis.report", "."),

@@ -60,4 +60,4 @@ def report_text(subjects: Sequence[Subject], title: str = "", results: Sequence[
     """Return a page of HTML about subjects and results, for finished runs with how they were
     trained and how to reproduce them; see :func:`cimsim.analysis.report.report`."""
     parts = all_parts(before=(trained.PART,), after=(text.PART,), last=(reproduce.PART,))
-    return page.report(subjects, title, parts, results)
+    return page.report(subjects, title, parts if subjects else (), results)
