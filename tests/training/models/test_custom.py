@@ -74,8 +74,8 @@ def test_its_weights_follow_the_seed() -> None:
     [
         ("my_modles:good", "no module 'my_modles' in"),
         ("my_models.inner:good", "no module 'my_models.inner' in"),
-        ("my_models:god", "my_models.py has no 'god'"),
-        ("my_models:constant", "is a int, not a function"),
+        ("my_models:god", "my_models.py has no function 'god'"),
+        ("my_models:constant", "my_models.py has no function 'constant'"),
         ("my_models.py:good", "package.module:function"),
         ("./my_models:good", "package.module:function"),
         (":good", "package.module:function"),
