@@ -11,29 +11,25 @@ described with them.
 
 from __future__ import annotations
 
-import json
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from cimsim.analysis.shown import Sheet as Sheet  # for the file of a study
+from cimsim.analysis.shown import Shown
 from cimsim.analysis.sweeps.metric import Metric, metric_named
 from cimsim.analysis.sweeps.store import Plan
-from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
-from cimsim.files import make_folder, write_text
-from cimsim.markup import table as html_table
 from cimsim.reading import parse_json, read_text
-from cimsim.sealing import sealed, unsealed
+from cimsim.sealing import unsealed
 from cimsim.units import format_duration
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from cimsim.analysis.evaluation import Evaluation
     from cimsim.analysis.subjects import Subject
 
@@ -105,16 +101,6 @@ def facts_of(plan: Plan) -> Facts:
     return Facts(**{name: getattr(plan, name) for name in Facts.__dataclass_fields__})
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A table for a terminal, a notebook or a report; ``right`` are its columns of numbers."""
-
-    caption: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    right: Collection[int]
-
-
 class Options(BaseModel):
     """The options of a study's command that no other study has; its docstring is the help."""
 
@@ -163,27 +149,8 @@ def number_text(value: float) -> str:
     return short if float(short) == value else repr(value)
 
 
-class Result(ABC):
-    """A result that can be saved, printed and drawn; its subclasses are frozen dataclasses."""
-
-    stem: ClassVar[str]
-    """Path of its files below the subject's folder, without the extension."""
-
-    @abstractmethod
-    def table(self) -> Iterator[Sequence[object]]:
-        """Yield the numbers as a long table, the heading first."""
-
-    @abstractmethod
-    def sheet(self) -> Sheet:
-        """Return the table to show."""
-
-    @abstractmethod
-    def figure(self) -> Figure:
-        """Draw the result."""
-
-    def hover(self) -> dict[str, list[str]]:
-        """Texts of the points of the figure's lines, by the lines' names (``gid``)."""
-        return {}
+class Result(Shown):
+    """The result of a study; its subclasses are frozen dataclasses."""
 
     @abstractmethod
     def options(self) -> Options:
@@ -197,11 +164,6 @@ class Result(ABC):
     def other_runs(self) -> tuple[str, ...]:
         """Folders of further subjects that the command is given."""
         return ()
-
-    @property
-    def file(self) -> str:
-        """Path of its files below the subject's folder, without the extension."""
-        return self.stem
 
     @property
     def fingerprints(self) -> str:
@@ -218,33 +180,14 @@ class Result(ABC):
         """Remarks on how far the result can be trusted."""
         return ()
 
-    def more_sheets(self) -> Iterator[Sheet]:
-        """Further tables to show."""
-        yield from ()
-
     def listings(self) -> dict[str, str]:
         """Texts to copy, such as options of a command, by their captions."""
-        return {}
-
-    def derived(self) -> dict[str, Any]:
-        """Numbers that are written to the JSON in addition to the fields."""
         return {}
 
     @classmethod
     def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:
         """Return the fields of an older file ``path`` under today's names."""
         return fields
-
-    def plot(self, path: Path | str) -> tuple[Path, Path]:
-        """Write the figure as PNG and SVG, see :func:`cimsim.analysis.figures.canvas.save`."""
-        from cimsim.analysis import figures
-
-        return figures.canvas.save(self.figure(), Path(path))
-
-    def _repr_html_(self) -> str:
-        """The table for a notebook."""
-        sheet = self.sheet()
-        return html_table(sheet.headings, sheet.rows, sheet.caption, sheet.right)
 
 
 class StudyResult(Result):
@@ -256,6 +199,11 @@ class StudyResult(Result):
     def fingerprints(self) -> str:
         """See :class:`Result`."""
         return self.facts.checkpoint_sha256
+
+    @property
+    def about(self) -> str:
+        """See :class:`Shown`."""
+        return f"{self.facts.where}, {self.facts.caption}"
 
 
 AnyResult = TypeVar("AnyResult", bound=Result)
@@ -276,6 +224,7 @@ class Study(Generic[AnyResult]):
         run: computes the result of subjects, an evaluation and options; None if another study's
             command does.
         command: its command; the name by default.
+        function: its function in Python; the command by default.
         defaults: defaults of shared options that differ from the usual ones.
         several: whether the command takes several runs.
         files: pattern of its JSON files below a subject's folder; those of ``result.stem`` by
@@ -293,6 +242,7 @@ class Study(Generic[AnyResult]):
     options: type[Options] = Options
     run: Run | None = None
     command: str = ""
+    function: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     several: bool = False
     files: str = ""
@@ -302,6 +252,7 @@ class Study(Generic[AnyResult]):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "command", self.command or self.name)
+        object.__setattr__(self, "function", self.function or self.command)
         object.__setattr__(self, "section", self.section or self.name)
         object.__setattr__(self, "files", self.files or f"{self.result.stem}.json")
 
@@ -340,7 +291,7 @@ class Study(Generic[AnyResult]):
             fields = dict(unsealed(parse_json(read_text(path))))
             fields = self.result.upgrade(fields, path)
             result = TypeAdapter(self.result).validate_python(fields)
-            for _ in result.table():
+            for _ in result.rows():
                 pass
             result.sheet()
             return result
@@ -364,31 +315,3 @@ def finite(values: Iterable[Sequence[float]], metric: Metric) -> None:
             f"losses cannot be computed: the {metric.name} of some chips is not finite; use "
             "--metric accuracy"
         )
-
-
-def plain(value: Any) -> Any:
-    """``value`` as JSON holds it; numbers that are not finite as text, such as ``"inf"``."""
-    if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
-
-
-def as_json(result: Result) -> str:
-    """Return a result as JSON."""
-    fields = {**result.derived(), **asdict(result)}  # type: ignore[call-overload]
-    return json.dumps(plain(fields), indent=2, allow_nan=False)
-
-
-def write_result(folder: Path, result: Result) -> list[Path]:
-    """Write a result below the subject's ``folder`` as .json, .csv, .png and .svg; return their
-    paths."""
-    stem = folder / result.file
-    make_folder(stem.parent)
-    files = [stem.with_name(f"{stem.name}{suffix}") for suffix in (".json", ".csv", ".png")]
-    write_text(files[0], json.dumps(sealed(json.loads(as_json(result))), indent=2) + "\n")
-    write_text(files[1], table_csv(result.table()))
-    return [*files[:2], *result.plot(files[2])]

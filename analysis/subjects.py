@@ -9,15 +9,24 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 import cimsim
+from cimsim.analysis.labeled import LabeledBatches, repeatable
+from cimsim.analysis.memory_place import MemoryPlace
+from cimsim.analysis.scoring import (
+    Labeled,
+    ScoreError,
+    ScoreFunction,
+    call_score,
+    require_finite,
+)
 from cimsim.analysis.sweeps.metric import ACCURACY, Scores
 from cimsim.errors import CimsimError
 from cimsim.nn import (
@@ -35,9 +44,6 @@ from cimsim.profile import Profile
 SIGNAL_SAMPLES = 1000
 """Test samples that are enough for powers and shares of signals."""
 
-ScoreFunction: TypeAlias = Callable[[nn.Module], "float | Mapping[str, float]"]
-Labeled: TypeAlias = "Iterable[tuple[Any, Tensor]]"
-
 
 class Place(Protocol):
     """Where another process finds a subject: hashable, and small to send."""
@@ -52,10 +58,12 @@ class Subject(ABC):
     Attributes:
         name: name in tables and figures.
         folder: folder that results are kept in; None keeps them in memory.
+        argument: its name on the command line, where that is not the folder.
     """
 
     name: str
     folder: Path | None = None
+    argument: str | None = None
 
     @property
     def data(self) -> str:
@@ -71,6 +79,11 @@ class Subject(ABC):
     def metric(self) -> str:
         """Name of the metric that is shown by default."""
         return ACCURACY.name
+
+    @property
+    def device(self) -> torch.device | None:
+        """Device of the model; None if it may be evaluated on any."""
+        return None
 
     @property
     @abstractmethod
@@ -152,11 +165,21 @@ class Subject(ABC):
         """Return where another process finds this subject.
 
         Raises:
-            CimsimError: if only this process has it.
+            CimsimError: if it cannot be sent there.
         """
-        raise CimsimError(
-            f"{self.name} is in the memory of this process; evaluate it without workers"
-        )
+        raise CimsimError(f"{self.name} cannot be sent to other processes; leave workers out")
+
+    def keep_in(self, folder: Path) -> None:
+        """Keep results in ``folder`` from now on.
+
+        Raises:
+            CimsimError: if they are kept in a folder already, or its data have no name.
+        """
+        if self.folder is not None:
+            raise CimsimError(
+                f"{self.name} keeps its results in {self.folder} already; give no other folder"
+            )
+        self.folder = folder
 
     def convert_call(self, layers: Mapping[str, Mapping[str, Any]]) -> str:
         """The call of :func:`cimsim.convert` that puts the model on its profile, but ``layers``."""
@@ -197,43 +220,57 @@ class ModelSubject(Subject):
         calibration: Iterable[Any] = (),
         metric: str | None = None,
         name: str | None = None,
-        folder: Path | None = None,
+        folder: Path | str | None = None,
         data: str = "",
     ) -> None:
         """
         Args:
             model: converted model; calibrated unless ``calibration`` is given.
             score: function of a model that returns a number, or several by name; or batches of
-                ``(inputs, labels)``, whose accuracy and loss are taken.
+                ``(inputs, labels)``, such as a data loader, whose accuracy and loss are taken.
             inputs: batch of test inputs, for costs.
             calibration: training inputs for converters whose ranges have to be measured again.
             metric: name of the metric shown by default, ``name:min`` if less is better; otherwise
                 the first number of ``score``.
             name: name in tables and figures; the model's class by default.
             folder: folder to keep results in; in memory by default.
-            data: text that names the test data and the way of scoring; needed with ``folder``,
-                since results in a folder are used again while this text stays the same.
+            data: text that names the test data and the way of scoring. With ``folder``, a scoring
+                function needs it, since results in a folder are used again while this text stays
+                the same; batches have a fingerprint instead.
 
         Raises:
-            CimsimError: if no layer is analog, or ``folder`` is given without ``data``.
+            CimsimError: if no layer is analog, ``score`` is something else, or ``folder`` is given
+                for a function without ``data``.
         """
-        if folder is not None and not data:
-            raise CimsimError(
-                "ModelSubject: results are kept in a folder; give data='…', a text that names the "
-                "test data and the way of scoring"
-            )
         analog_layers(model)
         self._model, self._inputs = model, inputs
-        self._batches = None if callable(score) else _repeatable(score)
+        self._batches = None if callable(score) else LabeledBatches(score)
         self._function: ScoreFunction | None = score if callable(score) else None
-        self._calibration = _repeatable(calibration)
+        self._calibration = repeatable(calibration)
         self.name = name or type(model).__name__
-        self.folder, self._data, self._metric = folder, data, metric
+        self._data, self._metric = data, metric
+        if folder is not None:
+            self.keep_in(Path(folder))
+
+    def keep_in(self, folder: Path) -> None:
+        """See :class:`Subject`."""
+        if self._function is not None and not self._data:
+            raise CimsimError(
+                f"results of {self.name} are kept in the folder {folder}; give data='…', a text "
+                "that names the test data and the way of scoring, because results are used again "
+                "while it stays the same"
+            )
+        super().keep_in(folder)
 
     @property
     def data(self) -> str:
         """See :class:`Subject`."""
-        return self._data
+        return self._data or (self._batches.name if self._batches else "test data")
+
+    @property
+    def device(self) -> torch.device | None:
+        """See :class:`Subject`."""
+        return next((p.device for p in self._model.parameters()), None)
 
     @property
     def metric(self) -> str:
@@ -254,7 +291,9 @@ class ModelSubject(Subject):
     @property
     def data_fingerprint(self) -> str:
         """See :class:`Subject`."""
-        return self._data
+        if self.folder is None or self._data or self._batches is None:
+            return self._data
+        return self._batches.fingerprint
 
     @property
     def assignment(self) -> Assignment:
@@ -276,9 +315,15 @@ class ModelSubject(Subject):
         if not uncalibrated:
             return model
         if not self._calibration:
+            name = uncalibrated[0]
+            if analog_layers(self._model)[name].calibrated:
+                raise CimsimError(
+                    f"layer '{name}' of {self.name} needs new converter ranges on this profile; "
+                    "give some training inputs as calibration=…"
+                )
             raise CimsimError(
-                f"layer '{uncalibrated[0]}' needs new converter ranges; give some training inputs "
-                "as calibration"
+                f"layer '{name}' of {self.name} is not calibrated; call "
+                "cimsim.calibrate(model, batches) before, with some training inputs"
             )
         return cimsim.calibrate(model, self._calibration, missing=True)
 
@@ -289,31 +334,32 @@ class ModelSubject(Subject):
         """See :class:`Subject`."""
         if self._function is None:
             assert self._batches is not None
-            return evaluate_batches(model, _first(self._batches, samples))._asdict()
+            if samples is not None:
+                self._batches.require_order("the first samples are evaluated")
+            return evaluate_batches(model, self._batches.first(samples))._asdict()
         if samples is not None:
             raise CimsimError(
                 f"{self.name} is scored by a function, which decides itself how many samples it "
                 "uses; leave samples out"
             )
-        with torch.no_grad():
-            scores = self._function(model)
-        numbers = dict(scores) if isinstance(scores, Mapping) else {"score": scores}
+        return call_score(self._function, model)
+
+    def digital_scores(
+        self, samples: int | None = None, device: torch.device | str = "cpu"
+    ) -> Scores:
+        """See :class:`Subject`."""
         try:
-            result = {str(name): float(number) for name, number in numbers.items()}
-        except (TypeError, ValueError):
-            result = {}
-        if not result:
-            raise CimsimError(
-                "the scoring function must return a number or a mapping of names to numbers, not "
-                f"{type(scores).__name__}"
-            )
-        return result
+            scores = super().digital_scores(samples, device)
+            require_finite(scores)
+        except ScoreError as error:
+            raise CimsimError(f"{self.name}: {error} (without the chip)") from error.__cause__
+        return scores
 
     def inputs(self, count: int, device: torch.device | str = "cpu") -> Tensor:
         """See :class:`Subject`."""
         batch: Any = self._inputs
         if batch is None and self._batches is not None:
-            batch = next((inputs for inputs, _ in self._batches), None)
+            batch = next((inputs for inputs, *_ in self._batches), None)
         if not isinstance(batch, Tensor):
             return super().inputs(count, device)
         return batch[:count].to(device)
@@ -332,8 +378,23 @@ class ModelSubject(Subject):
         """See :class:`Subject`."""
         if self._batches is None:
             return super().signals(model, chips, age_s, samples)
-        few = list(_first(self._batches, samples or SIGNAL_SAMPLES, whole=True))
+        few = list(self._batches.first(samples or SIGNAL_SAMPLES, whole=True))
         return measure_signals(model, few, chips, age_s)
+
+    def place(self) -> MemoryPlace:
+        """See :class:`Subject`."""
+        if self._batches is not None and self._function is None:
+            self._batches.require_order("each worker would evaluate others")
+        return self._place
+
+    @cached_property
+    def _place(self) -> MemoryPlace:
+        return MemoryPlace.of(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs; results that are kept here are not sent."""
+        kept = ("memory", "_digital", "_place")
+        return {name: value for name, value in vars(self).items() if name not in kept}
 
 
 def convert_call(
@@ -352,27 +413,3 @@ def assignment_on(subject: Subject, profile: Profile | Assignment | None) -> Ass
     if profile is None:
         return subject.assignment
     return profile if isinstance(profile, Assignment) else Assignment(profile)
-
-
-def _first(batches: Labeled, samples: int | None, whole: bool = False) -> Labeled:
-    """The batches with the first ``samples``; the last one cut unless ``whole``."""
-    seen = 0
-    for inputs, labels in batches:
-        if samples is not None and seen >= samples:
-            return
-        seen += len(labels)
-        if samples is None or seen <= samples or whole:
-            yield inputs, labels
-        elif isinstance(inputs, Tensor):
-            rest = len(labels) - (seen - samples)
-            yield inputs[:rest], labels[:rest]
-        else:
-            raise CimsimError(
-                f"samples={samples} ends within a batch of {type(inputs).__name__}; give a "
-                "multiple of the batch size"
-            )
-
-
-def _repeatable(batches: Iterable) -> Iterable:  # type: ignore[type-arg]
-    """``batches``, as a list if they can be iterated only once."""
-    return list(batches) if iter(batches) is batches else batches

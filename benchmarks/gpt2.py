@@ -46,12 +46,12 @@ from cimsim.nn.training_conditions import train_as_evaluated
 from cimsim.profile import load_profile
 from cimsim.runs.compare import Arm, table
 from cimsim.seeds import generator
+from cimsim.torch_device import working_device
 from cimsim.training.clipping import clip_weights
 from cimsim.training.config import make_config
 from cimsim.training.data.batches import BatchLoader
 from cimsim.training.data.layout import read_bytes
 from cimsim.training.data.text import WIKITEXT_2
-from cimsim.training.device import working_device
 from cimsim.training.methods import make_method
 from cimsim.training.tasks import divergence
 

@@ -25,8 +25,8 @@ from cimsim.analysis.figures.curves import draw
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.files import write_text
 from cimsim.runs.compare import Arm, Outcome, compare, markdown
+from cimsim.torch_device import working_device
 from cimsim.training.config import make_config
-from cimsim.training.device import working_device
 from cimsim.training.fit import fit
 from cimsim.training.run import Run
 

@@ -24,7 +24,7 @@ from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.analysis.sweeps.stats import Summary
 from cimsim.files import write_text
 from cimsim.runs.compare import Arm, Outcome, compare, markdown
-from cimsim.training.device import working_device
+from cimsim.torch_device import working_device
 
 HERE = Path(__file__).parent
 AXIS = parse_axis("noise=0,0.5,1,1.5")

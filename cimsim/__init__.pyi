@@ -11,6 +11,16 @@ from . import physics as physics
 from . import profile as profile
 from . import quantizers as quantizers
 from . import training as training
+from .analysis.functions import advise as advise
+from .analysis.functions import budget as budget
+from .analysis.functions import chip_yield as chip_yield
+from .analysis.functions import cost as cost
+from .analysis.functions import explore as explore
+from .analysis.functions import heat_map as heat_map
+from .analysis.functions import life as life
+from .analysis.functions import sensitivity as sensitivity
+from .analysis.functions import sweep as sweep
+from .analysis.functions import tolerance as tolerance
 from .errors import CimsimError as CimsimError
 from .nn import age as age
 from .nn import analog_layers as analog_layers
@@ -23,6 +33,7 @@ from .nn import summary as summary
 from .nn import to_digital as to_digital
 from .profile import Profile as Profile
 from .profile import load_profile as load_profile
+from .runs.report import report as report
 from .training.noise_aware import NoiseAware as NoiseAware
 
 __version__: str

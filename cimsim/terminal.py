@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Collection, Sequence
 
 _LAYOUT = "\n\t"
 
@@ -28,6 +29,23 @@ def one_line(text: str) -> str:
     'a\\nb\\u2003c'
     """
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
+    """Rows of cells as lines with aligned columns, those in ``right`` at their right ends.
+
+    >>> print(aligned([["a", "bc"], ["def", "g"]], right=[1]))
+    a    bc
+    def   g
+    """
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
 
 
 def _is_text(char: str) -> bool:

@@ -46,7 +46,7 @@ def report(runs: Sequence[Run], title: str = "", parts: Sequence[Part] | None = 
     """The report on runs, or one with these parts."""
     subjects = [RunSubject(run) for run in runs]
     if parts is None:
-        return run_report.report(subjects, title)
+        return run_report.report_text(subjects, title)
     return page.report(subjects, title, parts)
 
 

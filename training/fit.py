@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+from cimsim.torch_device import working_device
 from cimsim.training.claim import claim
 from cimsim.training.config import TrainConfig
-from cimsim.training.device import working_device
 from cimsim.training.finish import finish
 from cimsim.training.parallel import Ranks, joined
 from cimsim.training.plan import TrainingPlan

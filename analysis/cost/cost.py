@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from cimsim.analysis.cost.counts import count
 from cimsim.analysis.cost.drive import IDEAL_BITS
@@ -17,9 +18,7 @@ from cimsim.errors import CimsimError
 from cimsim.profile import CostRates, Profile
 
 
-def cost_of(
-    model: nn.Module | Workload, x: Tensor | None = None, *, profile: Profile | None = None
-) -> Cost:
+def cost_of(model: nn.Module | Workload, x: Any = None, *, profile: Profile | None = None) -> Cost:
     """Compute energy, time and area of one inference of ``model`` by layer.
 
     This runs one digital forward pass, which a :class:`Workload` has already done: for many

@@ -21,8 +21,7 @@ from cimsim.analysis.labels import layer_name
 from cimsim.analysis.study import Options, Result, Sheet, Study
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
 
 OPS_PER_MAC = 2
@@ -173,6 +172,11 @@ class Cost(Result):
         )
 
     @property
+    def about(self) -> str:
+        """See :class:`Shown`."""
+        return self.answer
+
+    @property
     def macs(self) -> float:
         """MACs of all layers."""
         return sum(layer.macs for layer in self.layers)
@@ -249,7 +253,7 @@ class Cost(Result):
             totals[name] = {**asdict(parts), "total": parts.total}
         return {"totals": totals}
 
-    def table(self) -> Iterator[Sequence[object]]:
+    def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each layer and one for all: counts, energies in pJ, latency, areas."""
         counted = [name for name in Counts.__dataclass_fields__ if name != "macs"]
         energies = [f"energy_{part}_pJ" for part in PARTS]
@@ -324,7 +328,12 @@ class Cost(Result):
 
         return {part: [text(layer, part) for layer in self.layers] for part in PARTS}
 
-    def figure(self) -> Figure:
+    @property
+    def layout(self) -> Layout:
+        """See :class:`Shown`."""
+        return figures.canvas.Layout(8.0, 2.3 + 0.36 * len(self.layers))
+
+    def draw(self, panels: Panels) -> None:
         """Draw the energy of one inference: a bar for each layer, stacked from its parts, whose
         centers are named (``gid``) after the part.
 
@@ -333,8 +342,7 @@ class Cost(Result):
         canvas, rows = figures.canvas, len(self.layers)
         whole = self.energy_pJ.total
         unit_pJ, unit = next((pair for pair in _UNITS if whole >= pair[0]), _UNITS[-1])
-        figure = canvas.new_figure(8.0, 2.3 + 0.36 * rows)
-        axes = figure.add_subplot()
+        (axes,) = panels.axes
         places, left = canvas.row_places(rows), [0.0] * rows
         for part, color in zip(PARTS, canvas.COLORS, strict=False):
             widths = [getattr(layer.energy_pJ, part) / unit_pJ for layer in self.layers]
@@ -350,13 +358,12 @@ class Cost(Result):
         axes.set_xlabel(f"Energy per inference ({unit})", fontsize=12)
         axes.tick_params(labelsize=11)
         canvas.style(axes, "x")
-        canvas.legend_below(figure, axes, columns=len(PARTS))
-        figure.suptitle(
+        panels.legend(columns=len(PARTS))
+        panels.title(
             f"{self.profile}: {whole / unit_pJ:.3g} {unit} and {self.latency_ns * 1e-3:.3g} µs per "
             f"inference, {self.tops_per_W:.3g} TOPS/W",
             fontsize=12,
         )
-        return figure
 
     @classmethod
     def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:

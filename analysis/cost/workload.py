@@ -23,6 +23,7 @@ from cimsim.analysis.cost.result import OPS_PER_MAC
 from cimsim.array import Tiling
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, analog_layers, digital, evaluating
+from cimsim.nn.batches import BatchReader
 from cimsim.profile import ArraySpec, Profile
 
 
@@ -102,22 +103,24 @@ class _Open:
     within: int = 0
 
 
-def workload_of(model: nn.Module, x: Tensor) -> Workload:
-    """Find the multiplications of ``model`` for one entry of the first axis of ``x``.
+def workload_of(model: nn.Module, x: Any) -> Workload:
+    """Find the multiplications of ``model`` for one entry of the batch ``x``.
 
     Analog layers, torch's matrix products anywhere else (layers left digital, attention), nothing
     that works element by element. Recurrences count every step.
 
     Args:
         model: a converted model; calibrated or not, on any device.
-        x: a batch of its inputs. Real ones determine how strongly rows are driven; on the meta
-            device, with a model there, only shapes matter.
+        x: a batch of its inputs, see :mod:`cimsim.nn.batches`. Real ones determine how strongly
+            rows are driven; on the meta device, with a model there, only shapes matter.
 
     Raises:
         CimsimError: if the model is not converted, or ``x`` has no entry.
     """
     layers = analog_layers(model)
-    if x.dim() == 0 or not len(x):
+    reader = BatchReader(model, "cost")
+    samples = _samples(reader.arguments(x, 0))
+    if not samples:
         raise CimsimError("the cost of an inference needs a batch with at least one input")
     seen: dict[str, _Calls] = {}
     with torch.no_grad(), evaluating(model), digital(model), _in_parts():
@@ -125,20 +128,27 @@ def workload_of(model: nn.Module, x: Tensor) -> Workload:
             FlopCounterMode(display=False, custom_mapping=_FUSED) as counter,
             _watched(model, counter, seen),
         ):
-            model(x)
+            reader.run(x, 0)
     modules = dict(model.named_modules())
     work: list[AnalogWork | DigitalWork] = []
     for name, calls in seen.items():
         if name in layers:
-            work.append(_analog(name, layers[name], calls, len(x)))
+            work.append(_analog(name, layers[name], calls, samples))
         elif calls.flops:
             own = sum(p.numel() for p in modules[name].parameters(recurse=False))
-            moved = own + (calls.inputs + calls.outputs) / len(x)
+            moved = own + (calls.inputs + calls.outputs) / samples
             kind = type(modules[name]).__name__
             work.append(
-                DigitalWork(name, kind, _whole(calls.flops / OPS_PER_MAC / len(x)), _whole(moved))
+                DigitalWork(name, kind, _whole(calls.flops / OPS_PER_MAC / samples), _whole(moved))
             )
-    return Workload(tuple(work), len(x))
+    return Workload(tuple(work), samples)
+
+
+def _samples(arguments: tuple[list[Any], dict[str, Any]]) -> int:
+    """Number of inputs in a batch: the length of its first tensor."""
+    given, named = arguments
+    tensors = (value for value in (*given, *named.values()) if isinstance(value, Tensor))
+    return next((len(tensor) if tensor.dim() else 0 for tensor in tensors), 0)
 
 
 @contextmanager

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
@@ -33,18 +36,109 @@ Grid = Literal["x", "y", "both"]
 
 def new_figure(width_in: float, height_in: float) -> Figure:
     """Return an empty figure of that size, which no window shows."""
-    figure = Figure(
-        figsize=(width_in, height_in), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
-    )
+    figure = Figure(figsize=(width_in, height_in), layout=_engine())
     FigureCanvasAgg(figure)
     return figure
 
 
-def row_figure(rows: int, row_in: float, margin_in: float, columns: int = 1) -> Figure:
-    """Return a figure of axes side by side, with space for ``rows`` rows of bars or points."""
-    figure = new_figure(9.0, margin_in + row_in * rows)
-    figure.subplots(1, columns, sharey=True)
+@dataclass(frozen=True)
+class Layout:
+    """Size of a figure and number of its axes, which are side by side; ``rows`` have one scale."""
+
+    width_in: float
+    height_in: float
+    columns: int = 1
+    rows: bool = False
+
+
+def row_layout(rows: int, row_in: float, margin_in: float, columns: int = 1) -> Layout:
+    """A layout with space for ``rows`` rows of bars or points."""
+    return Layout(9.0, margin_in + row_in * rows, columns, rows=True)
+
+
+@dataclass(frozen=True)
+class Panels:
+    """The axes that something is drawn on.
+
+    Attributes:
+        axes: the axes, from left to right.
+        alone: whether their figure contains nothing else, so that titles and legends may be
+            outside of the axes.
+    """
+
+    axes: tuple[Axes, ...]
+    alone: bool = True
+
+    @classmethod
+    def of(cls, figure: Figure, layout: Layout) -> Panels:
+        """Add the axes of ``layout`` to an empty ``figure``."""
+        grid = figure.subplots(1, layout.columns, sharey=layout.rows, squeeze=False)
+        return cls(tuple(grid[0]))
+
+    @property
+    def figure(self) -> Figure:
+        """The figure that contains the axes."""
+        figure = self.axes[0].figure
+        while not isinstance(figure, Figure):
+            figure = figure.figure
+        return figure
+
+    def title(self, text: str, fontsize: int = 11) -> None:
+        """Write a title above all axes; not above a part of someone else's figure."""
+        if self.alone:
+            self.figure.suptitle(text, fontsize=fontsize)
+        elif len(self.axes) == 1:
+            self.axes[0].set_title(text, fontsize=10, loc="left")
+
+    def legend(self, axes: Axes | None = None, columns: int = 3, **look: Any) -> Legend:
+        """Put the legend of ``axes`` (by default the first) below the figure, or into the axes if
+        the figure contains others; ``look`` are further arguments of ``Figure.legend``."""
+        axes = axes or self.axes[0]
+        if not look.get("handles"):
+            look["handles"], look["labels"] = axes.get_legend_handles_labels()
+        if not self.alone:
+            return axes.legend(**{**look, "fontsize": 9})
+        return self.figure.legend(loc="outside lower center", ncols=columns, frameon=False, **look)
+
+
+def drawn(layout: Layout, draw: Callable[[Panels], None]) -> Figure:
+    """A figure of that layout, which no window shows."""
+    figure = new_figure(layout.width_in, layout.height_in)
+    draw(Panels.of(figure, layout))
     return figure
+
+
+def plotted(layout: Layout, draw: Callable[[Panels], None], ax: Any = None) -> Any:
+    """Draw on ``ax``, or on the axes of a new figure of pyplot; see
+    :meth:`cimsim.analysis.shown.Shown.plot`.
+
+    Raises:
+        CimsimError: if ``ax`` are not as many axes as are needed.
+    """
+    if ax is None:
+        from matplotlib import pyplot
+
+        size = (layout.width_in, layout.height_in)
+        panels = Panels.of(pyplot.figure(figsize=size, layout=_engine()), layout)
+    else:
+        given = tuple(np.ravel(np.asarray(ax, dtype=object)))
+        if len(given) != layout.columns or not all(isinstance(one, Axes) for one in given):
+            kinds = ", ".join(type(one).__name__ for one in given) or "none"
+            count = "one axes" if layout.columns == 1 else f"{layout.columns} axes side by side"
+            raise CimsimError(
+                f"plot: this result is drawn on {count} of matplotlib, but ax is {kinds}; give "
+                "as many, or leave ax out for a new figure"
+            )
+        panels = Panels(given, alone=False)
+        for other in given[1:] if layout.rows else ():
+            other.sharey(given[0])
+            other.tick_params(labelleft=False)
+    draw(panels)
+    return panels.axes[0] if layout.columns == 1 else np.array(panels.axes, dtype=object)
+
+
+def _engine() -> ConstrainedLayoutEngine:
+    return ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08)
 
 
 def style(axes: Axes, grid: Grid = "both") -> None:
@@ -68,12 +162,6 @@ def row_places(rows: int) -> list[float]:
 def annotate(axes: Axes, text: str, x: float, y: float) -> None:
     """Write ``text`` to the right of a point."""
     axes.annotate(text, (x, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=10)
-
-
-def legend_below(figure: Figure, axes: Axes | None = None, columns: int = 3) -> None:
-    """Put the legend of ``axes``, or of all, below the figure."""
-    entries = axes.get_legend_handles_labels() if axes is not None else ()
-    figure.legend(*entries, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def part_of(number: int, part: str, of: str = "run") -> str:
@@ -108,7 +196,7 @@ def as_text(label: str) -> str:
 
 
 def save(figure: Figure, path: Path) -> tuple[Path, Path]:
-    """Write the figure as PNG (150 dpi) and SVG; equal figures give equal bytes.
+    """Write the figure as PNG and SVG, see :func:`write`.
 
     Raises:
         CimsimError: if ``path`` ends in neither .png nor .svg, or cannot be written.
@@ -116,19 +204,36 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     if path.suffix.lower() not in (".png", ".svg"):
         raise CimsimError(f"{path}: a figure is written as PNG and SVG; give a name ending in .png")
     png, svg = path.with_suffix(".png"), path.with_suffix(".svg")
+    write(figure, png)
+    write(figure, svg)
+    return png, svg
+
+
+FORMATS: dict[str, dict[str, Any]] = {
+    ".png": {"format": "png", "dpi": 150},
+    ".svg": {"format": "svg", "metadata": {"Date": None}},
+    ".pdf": {"format": "pdf", "metadata": {"CreationDate": None}},
+}
+"""The formats of figures by the ends of their files' names."""
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Write the figure in the format of :data:`FORMATS` that ``path`` names; equal figures give
+    equal bytes.
+
+    Raises:
+        CimsimError: if ``path`` cannot be written.
+    """
     try:
         make_folder(path.parent)
         literal(figure)
         with matplotlib.rc_context({"svg.hashsalt": "cimsim"}), unusual_scripts():
-            with replacing(png) as temporary:
-                figure.savefig(temporary, format="png", dpi=150)
-            with replacing(svg) as temporary:
-                figure.savefig(temporary, format="svg", metadata={"Date": None})
+            with replacing(path) as temporary:
+                figure.savefig(temporary, **FORMATS[path.suffix.lower()])
     except OSError as error:
         raise CimsimError(
             f"{error.filename or path}: cannot be written ({error.strerror}); choose another --out"
         ) from None
-    return png, svg
 
 
 @contextmanager

@@ -17,10 +17,12 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from cimsim.analysis.figures.canvas import (
     GRAY,
+    Layout,
+    Panels,
     as_text,
     color,
+    drawn,
     marker,
-    new_figure,
     part_of,
     style,
 )
@@ -74,14 +76,31 @@ def draw(
     Raises:
         CimsimError: if there is no point to draw.
     """
+    return drawn(
+        layout_of(curves), lambda panels: draw_on(panels, curves, axis, metric, banded, of)
+    )
+
+
+def layout_of(curves: Sequence[Curve]) -> Layout:
+    """Layout of a figure of ``curves``."""
+    rows = -(-len(curves) // _legend_columns(curves))
+    return Layout(_WIDTH_IN, 4.6 + 0.26 * rows)
+
+
+def draw_on(
+    panels: Panels,
+    curves: Sequence[Curve],
+    axis: Axis,
+    metric: Metric = ACCURACY,
+    banded: int | None = None,
+    of: str = "run",
+) -> None:
+    """Draw on the axes of ``panels``, see :func:`draw`."""
     levels = [point.level for curve in curves for point in curve.points]
     if not levels:
         raise CimsimError("there is no finished level to draw; finish the sweep first")
     scale = scale_of(axis, levels)
-    columns = _legend_columns(curves)
-    rows = -(-len(curves) // columns)
-    figure = new_figure(_WIDTH_IN, 4.6 + 0.26 * rows)
-    axes = figure.add_subplot()
+    (axes,) = panels.axes
     for i, (number, curve) in enumerate(zip(numbered(curves), curves, strict=True)):
         shift = (i - (len(curves) - 1) / 2) * 0.08
         band = banded is None or i < banded
@@ -89,8 +108,7 @@ def draw(
             axes, curve, scale, metric.factor, number, partial(part_of, number, of=of), shift, band
         )
     _dress(axes, axis, scale, metric)
-    _add_legends(figure, curves, scale, columns, of)
-    return figure
+    _add_legends(panels, curves, scale, of)
 
 
 def _draw_curve(
@@ -164,26 +182,24 @@ def _shortened(label: str) -> str:
     return f"{label[: half - 1]}…{label[-half:]}"
 
 
-def _add_legends(
-    figure: Figure, curves: Sequence[Curve], scale: Scale, columns: int, of: str
-) -> None:
+def _add_legends(panels: Panels, curves: Sequence[Curve], scale: Scale, of: str) -> None:
     line: _Style = "-" if scale.joined else "none"
     numbers = numbered(curves)
     runs = [
         Line2D([], [], linewidth=2, linestyle=line, color=color(i), marker=marker(i))
         for i in numbers
     ]
-    legend = figure.legend(
+    legend = panels.legend(
+        columns=_legend_columns(curves),
         handles=runs,
         labels=[as_text(_shortened(curve.label)) for curve in curves],
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
         fontsize=11,
     )
     name_legend(legend, numbers, of)
+    if not panels.alone:
+        return
     handles, labels = zip(*_style_key(curves, scale), strict=True)
-    figure.legend(
+    panels.figure.legend(
         handles=handles,
         labels=labels,
         loc="outside upper center",

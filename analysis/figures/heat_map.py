@@ -16,11 +16,10 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LogNorm, Normalize
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 
-from cimsim.analysis.figures.canvas import name_points, new_figure
+from cimsim.analysis.figures.canvas import Layout, Panels, name_points
 from cimsim.analysis.studies.heat_map import SQUARES, Map, positions_of_crossings
 from cimsim.analysis.sweeps.axis import Axis
 from cimsim.analysis.sweeps.axis_scale import scale_of
@@ -33,15 +32,20 @@ _SQUARE_CHARACTERS = 8
 _HALO = [Stroke(linewidth=4.2, foreground="white"), Normal()]
 
 
-def draw_map(result: Map) -> Figure:
+def layout_of(result: Map) -> Layout:
+    """Layout of the figure: every level has a square."""
+    columns, rows = len(result.x_levels), len(result.y_levels)
+    width, height = 2.6 + 0.78 * max(columns, _FEWEST), 2.2 + 0.5 * max(rows, 3)
+    return Layout(min(20.0, width), min(16.0, height))
+
+
+def draw_map(panels: Panels, result: Map) -> None:
     """Draw the mean at each pair of levels as a color (bright is good; distinct with any color
     vision) and as a number, contours, and the digital metric in the title."""
     metric = result.facts.measured
     values = metric.factor * np.array(result.means)
     columns, rows = len(result.x_levels), len(result.y_levels)
-    size = (min(20.0, 2.6 + 0.78 * max(columns, _FEWEST)), min(16.0, 2.2 + 0.5 * max(rows, 3)))
-    figure = new_figure(*size)
-    axes = figure.add_subplot()
+    (axes,) = panels.axes
     colors = matplotlib.colormaps["cividis_r" if metric.falls else "cividis"].with_extremes(
         bad="#BBBBBB"
     )
@@ -54,7 +58,7 @@ def draw_map(result: Map) -> Figure:
     _dress(axes, result)
     ys, xs = np.indices(values.shape).reshape(2, -1).tolist()
     name_points(axes, xs, ys, SQUARES)
-    figure.colorbar(mesh, ax=axes, label=metric.label, pad=0.02)
+    panels.figure.colorbar(mesh, ax=axes, label=metric.label, pad=0.02)
     _draw_lines(axes, result)
     unit = f" {metric.unit}" if metric.unit else ""
     handles = [
@@ -63,16 +67,13 @@ def draw_map(result: Map) -> Figure:
         if result.crosses(line.value) and (label := f"{metric.factor * line.value:.4g}{unit}")
     ]
     if handles:
-        figure.legend(
-            handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False
-        )
+        panels.legend(columns=min(4, len(handles)), handles=handles)
     axes.set_title(
         f"{result.facts.where}{result.facts.aged}\n"
         f"mean of {result.facts.counted}; digital {metric.format(result.facts.digital)}{unit}",
         fontsize=11,
         loc="left",
     )
-    return figure
 
 
 def _style(index: int) -> _Style:

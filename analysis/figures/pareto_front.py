@@ -7,25 +7,40 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from cimsim.analysis.figures.canvas import GRAY, color, marker, name_points, new_figure, style
+from cimsim.analysis.figures.canvas import (
+    GRAY,
+    Layout,
+    Panels,
+    color,
+    marker,
+    name_points,
+    style,
+)
 from cimsim.analysis.studies.explore import DESIGNS, Exploration
 
 _NEAR = (0.05, 0.045)  # of the axes: where two numbers would overlap
 _SHORT = 8  # largest ratio of costs on a short axis
 
 
-def draw_front(result: Exploration) -> Figure:
+def layout_of(result: Exploration) -> Layout:
+    """Layout of the figure."""
+    return Layout(8.0, 5.0 + 0.26 * len(_kinds(result)))
+
+
+def _kinds(result: Exploration) -> list[str]:
+    return list(dict.fromkeys(point.kind for point in result.points))
+
+
+def draw_front(panels: Panels, result: Exploration) -> None:
     """Draw the metric over the cost: a mark for each design, one color for each run and profile.
 
     Steps join the front: a design at least that good costs as much as the step shows. Designs on
     the front have their number in the table and the 95 % interval of their mean.
     """
-    kinds = list(dict.fromkeys(point.kind for point in result.points))
-    figure = new_figure(8.0, 5.0 + 0.26 * len(kinds))
-    axes = figure.add_subplot()
+    kinds = _kinds(result)
+    (axes,) = panels.axes
     metric, cost = result.facts.measured, result.objective
     for index, kind in enumerate(kinds):
         points = [p for p in result.points if p.kind == kind]
@@ -62,8 +77,7 @@ def draw_front(result: Exploration) -> Figure:
     axes.set_ylabel(metric.label, fontsize=12)
     axes.tick_params(labelsize=11)
     style(axes)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=11)
-    return figure
+    panels.legend(columns=2, fontsize=11)
 
 
 def _write_numbers(axes: Axes) -> None:

@@ -153,7 +153,7 @@ class Part:
 
 def command_for(command: str, run: ReportRun) -> str:
     """A part's command for one run."""
-    return command.replace("RUN", shlex.quote(path_text(run.folder)))
+    return command.replace("RUN", shlex.quote(run.subject.argument or path_text(run.folder)))
 
 
 def path_text(path: Path) -> str:

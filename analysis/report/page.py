@@ -26,6 +26,8 @@ from cimsim.analysis.report.blocks import (
 )
 from cimsim.analysis.report.per_run import UNFIT, cannot_be_shown
 from cimsim.analysis.report.sections import all_parts
+from cimsim.analysis.report.sections.studies import result_parts
+from cimsim.analysis.shown import Shown
 from cimsim.analysis.studies.designs import subject_names
 from cimsim.analysis.subjects import Subject
 from cimsim.analysis.table import table_csv
@@ -33,9 +35,13 @@ from cimsim.errors import CimsimError
 
 
 def report(
-    subjects: Sequence[Subject], title: str = "", parts: Sequence[Part] | None = None
+    subjects: Sequence[Subject],
+    title: str = "",
+    parts: Sequence[Part] | None = None,
+    results: Sequence[Shown] = (),
 ) -> str:
-    """Return a page about ``subjects``: a section for each of ``parts`` that they have results for.
+    """Return a page about ``subjects``: a section for each of ``parts`` that they have results for,
+    and one for each of ``results``.
 
     The page contains its figures, styles and scripts, needs no network, and is the same for the
     same results. Errors are shown in place of what cannot be shown.
@@ -44,6 +50,7 @@ def report(
         subjects: subjects with folders, each once.
         title: heading of the page; the subjects' names by default.
         parts: sections in their order; all by default.
+        results: results that are shown after those of the subjects.
 
     Raises:
         CimsimError: if a subject has no folder.
@@ -56,7 +63,8 @@ def report(
             )
     names = subject_names(subjects)
     runs = [ReportRun(i, *pair) for i, pair in enumerate(zip(names, subjects, strict=True))]
-    sections = [(part, _section(part, runs)) for part in (all_parts() if parts is None else parts)]
+    shown = all_parts() if parts is None else parts
+    sections = [(part, _section(part, runs)) for part in (*shown, *result_parts(results))]
     templates = Environment(
         loader=PackageLoader("cimsim.analysis.report", "."),
         autoescape=True,
@@ -67,7 +75,7 @@ def report(
     drawn = _Drawn()
     page = templates.get_template("page.html")
     text = page.render(
-        title=title or ", ".join(names),
+        title=title or ", ".join([*names, *(type(result).__name__ for result in results)]),
         runs=[(run.number, run.name, color(run.number)) for run in runs],
         sections=[(part, section) for part, section in sections if section is not None],
         missing=[

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.shown import write_result
 from cimsim.analysis.studies.effects import EVERYTHING, NOTHING
 from cimsim.analysis.studies.remedies import (
     ADVICE,
@@ -38,15 +39,13 @@ from cimsim.analysis.study import (
     StudyResult,
     option,
     short_number,
-    write_result,
 )
 from cimsim.analysis.sweeps.stats import Summary
 from cimsim.errors import CimsimError
 from cimsim.layer_options import Layers, format_layer
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
 
 NAME = ADVICE
@@ -171,7 +170,7 @@ class Advice(StudyResult):
         """See :class:`Result`."""
         return {"found": self.reached, "holds": self.holds}
 
-    def table(self) -> Iterator[Sequence[object]]:
+    def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each assignment, the heading first."""
         yield ["assignment", "chips", "lost", "std", "half_width", "worst"]
         for name, lost in self.tried():
@@ -203,12 +202,16 @@ class Advice(StudyResult):
         metric = self.facts.measured
         return {NAME: [f"{name}\nlost: {lost.format(metric)}" for name, lost in self.tried()]}
 
-    def figure(self) -> Figure:
+    @property
+    def layout(self) -> Layout:
+        """See :class:`Shown`."""
+        return figures.canvas.row_layout(len(list(self.tried())), 0.4, 1.7)
+
+    def draw(self, panels: Panels) -> None:
         """Draw the loss of every assignment with its 95 % interval, and the allowed one; the points
         are named (``gid``) ``advice``."""
         metric, tried, canvas = self.facts.measured, list(self.tried()), figures.canvas
-        figure = canvas.row_figure(len(tried), 0.4, 1.7)
-        (axes,) = figure.axes
+        (axes,) = panels.axes
         places = canvas.row_places(len(tried))
         colors = [canvas.COLORS[0]] * (len(tried) - 2) + [canvas.COLORS[1]] * 2
         losses = [metric.factor * lost.mean for _, lost in tried]
@@ -223,8 +226,7 @@ class Advice(StudyResult):
         canvas.name_rows(axes, places, names)
         axes.set_xlabel(metric.loss_label)
         canvas.style(axes, "x")
-        canvas.legend_below(figure, columns=2)
-        return figure
+        panels.legend(columns=2)
 
     @classmethod
     def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:

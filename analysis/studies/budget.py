@@ -42,8 +42,8 @@ from cimsim.units import format_duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
+    from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
     from cimsim.nn import Assignment
 
@@ -101,7 +101,7 @@ class Budget(StudyResult):
 
     stem = "budget/budget"
 
-    def table(self) -> Iterator[Sequence[object]]:
+    def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each non-ideality, the heading first."""
         yield ["non-ideality", "chips", "alone", "lost", "rest", "gained"]
         for share in self.shares:
@@ -137,12 +137,16 @@ class Budget(StudyResult):
 
         return {ALONE: texts(ALONE, "alone", "lost"), REST: texts(REST, "rest", "gained")}
 
-    def figure(self) -> Figure:
+    @property
+    def layout(self) -> Layout:
+        """See :class:`Shown`."""
+        return figures.canvas.row_layout(len(self.shares), 0.42, 1.9, columns=2)
+
+    def draw(self, panels: Panels) -> None:
         """Draw the metric with each non-ideality alone, and with all but each."""
         facts, canvas = self.facts, figures.canvas
         metric, rows = facts.measured, len(self.shares)
-        figure = canvas.row_figure(rows, 0.42, 1.9, columns=2)
-        alone, rest = figure.axes
+        alone, rest = panels.axes
         alone.sharex(rest)
         places = canvas.row_places(rows)
         for axes, title, color, points in (
@@ -161,13 +165,11 @@ class Budget(StudyResult):
             axes.set_xlabel(metric.label)
             canvas.style(axes, "x")
         canvas.name_rows(alone, places, [share.name for share in self.shares])
-        canvas.legend_below(figure, rest)
-        figure.suptitle(
+        panels.legend(rest)
+        panels.title(
             f"{facts.where}, {format_duration(facts.age_s)} after programming: "
             f"mean of {facts.counted}{facts.interval}",
-            fontsize=11,
         )
-        return figure
 
 
 def _draw_points(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
@@ -29,8 +29,7 @@ from cimsim.analysis.sweeps.axis import Axis, Level
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
     from cimsim.profile import Profile
 
@@ -85,7 +84,7 @@ class ChipYield(StudyResult):
 
     stem = "yield/yield"
 
-    def table(self) -> Iterator[Sequence[object]]:
+    def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each chip, the heading first."""
         yield ["chip", self.facts.metric, "passes"]
         falls = self.facts.measured.falls
@@ -137,7 +136,12 @@ class ChipYield(StudyResult):
             ]
         }
 
-    def figure(self) -> Figure:
+    @property
+    def layout(self) -> Layout:
+        """See :class:`Shown`."""
+        return figures.canvas.Layout(10.0, 4.4, columns=2)
+
+    def draw(self, panels: Panels) -> None:
         """Draw the distribution of the chips on the left, and on the right the share that would
         pass at any threshold (steps named (``gid``) ``yield``) with its 95 % interval; the
         threshold as a line through both."""
@@ -147,12 +151,12 @@ class ChipYield(StudyResult):
         metric, pairs = facts.measured, self.shares()
         values, rates = [metric.factor * x for x, _ in pairs], [rate for _, rate in pairs]
         total, limit = len(self.values), metric.factor * self.threshold
-        figure = canvas.new_figure(10.0, 4.4)
-        left, right = figure.subplots(1, 2)
+        left, right = panels.axes
         left.hist(values, bins=min(30, max(5, round(math.sqrt(total)))), color=canvas.COLORS[0])
         left.set_ylabel("Chips")
         left.yaxis.set_major_locator(MaxNLocator(integer=True))
-        step, color = "post" if metric.falls else "pre", canvas.COLORS[0]
+        color = canvas.COLORS[0]
+        step: Literal["pre", "post"] = "post" if metric.falls else "pre"
         passing = [100 * rate.share for rate in rates]
         right.step(values, passing, where=step, color=color, linewidth=2, gid=NAME)
         right.fill_between(
@@ -175,15 +179,13 @@ class ChipYield(StudyResult):
             axes.axvline(digital, color=canvas.GRAY, linestyle=":", label="digital")
             axes.set_xlabel(metric.label, fontsize=12)
             canvas.style(axes)
-        canvas.legend_below(figure, right)
+        panels.legend(right)
         lost = total - len(values)
         beyond = f"; {lost} chips without a finite number are not drawn" if lost else ""
-        figure.suptitle(
+        panels.title(
             f"{facts.where}{facts.aged}: {self.passing.count} of {self.passing.total} chips pass"
             f"{beyond}",
-            fontsize=11,
         )
-        return figure
 
 
 @dataclass(frozen=True)
@@ -270,5 +272,6 @@ STUDY = Study(
     "--above 90",
     options=YieldOptions,
     run=_run,
+    function="chip_yield",  # yield is a word of Python
     defaults={"chips": CHIPS},
 )

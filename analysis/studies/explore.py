@@ -40,8 +40,7 @@ from cimsim.errors import CimsimError
 from cimsim.suggest import unknown
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
 
 NAME = EXPLORE
@@ -133,7 +132,7 @@ class Exploration(StudyResult):
         """The points that no other point beats in both."""
         return tuple(point for point in self.points if point.on_front)
 
-    def table(self) -> Iterator[Sequence[object]]:
+    def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each design, the heading first."""
         yield [
             *("on_front", "run", "profile", "changes", "energy_pJ", "latency_ns", "area_um2"),
@@ -189,9 +188,14 @@ class Exploration(StudyResult):
             ]
         }
 
-    def figure(self) -> Figure:
+    @property
+    def layout(self) -> Layout:
+        """See :class:`Shown`."""
+        return figures.pareto_front.layout_of(self)
+
+    def draw(self, panels: Panels) -> None:
         """See :func:`cimsim.analysis.figures.pareto_front.draw_front`."""
-        return figures.pareto_front.draw_front(self)
+        figures.pareto_front.draw_front(panels, self)
 
     @classmethod
     def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:

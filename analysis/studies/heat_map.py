@@ -30,8 +30,7 @@ from cimsim.analysis.sweeps.store import Sweep
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
 
 NAME = "map"
@@ -108,7 +107,7 @@ class Map(StudyResult):
         means = [mean for row in self.means for mean in row if not math.isnan(mean)]
         return bool(means) and min(means) < value < max(means)
 
-    def table(self) -> Iterator[Sequence[object]]:
+    def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each pair of levels, the heading first; times in seconds."""
         yield [self.x, self.y, "chips", "mean", "std", "half_width", "worst"]
         for y, row in zip(self.y_levels, self.summaries, strict=True):
@@ -145,9 +144,14 @@ class Map(StudyResult):
             ]
         }
 
-    def figure(self) -> Figure:
+    @property
+    def layout(self) -> Layout:
+        """See :class:`Shown`."""
+        return figures.heat_map.layout_of(self)
+
+    def draw(self, panels: Panels) -> None:
         """See :func:`cimsim.analysis.figures.heat_map.draw_map`."""
-        return figures.heat_map.draw_map(self)
+        figures.heat_map.draw_map(panels, self)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -283,5 +287,6 @@ STUDY = Study(
     "--x noise=0:4:1 --y adc.bits=8,6,5,4",
     options=MapOptions,
     run=_run,
+    function="heat_map",  # map is a function of Python
     files=f"{FOLDER}/*/{NAME}.json",
 )

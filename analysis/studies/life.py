@@ -37,8 +37,8 @@ from cimsim.errors import CimsimError
 from cimsim.units import format_duration, parse_duration, typed_duration
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from cimsim.analysis.figures.canvas import Layout, Panels
+    from cimsim.analysis.figures.curves import Curve
     from cimsim.analysis.subjects import Subject
     from cimsim.nn import Assignment
     from cimsim.profile import Profile
@@ -119,7 +119,7 @@ class Life(StudyResult):
 
     stem = "life/life"
 
-    def table(self) -> Iterator[Sequence[object]]:
+    def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each kind of maintenance and age, the heading first."""
         yield ["way", "age_s", "chips", "mean", "std", "half_width", "worst"]
         for curve in self.curves:
@@ -158,18 +158,26 @@ class Life(StudyResult):
             for number, curve in enumerate(self.curves)
         }
 
-    def figure(self) -> Figure:
+    @property
+    def layout(self) -> Layout:
+        """See :class:`Shown`."""
+        return figures.curves.layout_of(self._drawn)
+
+    def draw(self, panels: Panels) -> None:
         """Draw a curve over age for every kind of maintenance; the first with the band of its
         chips."""
         facts = self.facts
-        curves = [figures.curves.Curve(self.label(c), facts.digital, c.points) for c in self.curves]
         axis = Axis("time", self.ages_s)
-        figure = figures.curves.draw(curves, axis, facts.measured, banded=1, of=WAY)
+        figures.curves.draw_on(panels, self._drawn, axis, facts.measured, banded=1, of=WAY)
         title = facts.where
         if facts.chips > 1:
             title += "\nthe band and the worst chip belong to the first curve"
-        figure.axes[0].set_title(title, fontsize=11, loc="left")
-        return figure
+        panels.axes[0].set_title(title, fontsize=11, loc="left")
+
+    @property
+    def _drawn(self) -> list[Curve]:
+        digital = self.facts.digital
+        return [figures.curves.Curve(self.label(c), digital, c.points) for c in self.curves]
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -25,8 +25,8 @@ from cimsim.analysis.sweeps.store import read_sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
+    from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
     from cimsim.nn import Assignment
 
@@ -111,7 +111,7 @@ class Sensitivity(StudyResult):
 
     stem = "sensitivity/sensitivity"
 
-    def table(self) -> Iterator[Sequence[object]]:
+    def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each layer, the heading first."""
         names = [f for f in LayerSensitivity.__dataclass_fields__ if f not in _OVER_CHIPS]
         yield [*names, *(f"{key}_{of}" for key in _OVER_CHIPS for of in ("mean", "half_width"))]
@@ -165,13 +165,17 @@ class Sensitivity(StudyResult):
             "snr_dB": signals,
         }
 
-    def figure(self) -> Figure:
+    @property
+    def layout(self) -> Layout:
+        """See :class:`Shown`."""
+        return figures.canvas.row_layout(len(self.layers), 0.5, 2.1, columns=2)
+
+    def draw(self, panels: Panels) -> None:
         """Draw for each layer its effect on the left and its signal-to-noise ratio on the right.
         The ends of the bars are named (``gid``) ``lost``, ``gained`` and ``snr_dB``."""
         facts, canvas = self.facts, figures.canvas
         metric, rows = facts.measured, len(self.layers)
-        figure = canvas.row_figure(rows, 0.5, 2.1, columns=2)
-        left, right = figure.axes
+        left, right = panels.axes
         places = canvas.row_places(rows)
         for shift, color, label, name in (
             (0.2, canvas.COLORS[0], "this layer alone is analog", "lost"),
@@ -200,9 +204,8 @@ class Sensitivity(StudyResult):
         canvas.name_rows(left, places, [layer_name(layer.name) for layer in self.layers])
         canvas.style(left, "x")
         canvas.style(right, "x")
-        canvas.legend_below(figure, left, columns=2)
-        figure.suptitle(f"{facts.where}{facts.aged}: mean of {facts.counted}", fontsize=11)
-        return figure
+        panels.legend(left, columns=2)
+        panels.title(f"{facts.where}{facts.aged}: mean of {facts.counted}")
 
     @classmethod
     def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -49,8 +49,8 @@ from cimsim.seeds import seed_for
 
 if TYPE_CHECKING:
     import numpy as np
-    from matplotlib.figure import Figure
 
+    from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
 
 NAME = "shapley"
@@ -94,7 +94,7 @@ class Attribution(StudyResult):
 
     stem = "budget/shapley"
 
-    def table(self) -> Iterator[Sequence[object]]:
+    def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each share, the heading first."""
         yield ["non-ideality", "chips", "lost", "half_width", "sampling_error"]
         for share in self.shares:
@@ -126,13 +126,17 @@ class Attribution(StudyResult):
         metric = self.facts.measured
         return {NAME: [f"{s.name}\nshare: {s.lost.format(metric)}" for s in self.shares]}
 
-    def figure(self) -> Figure:
+    @property
+    def layout(self) -> Layout:
+        """See :class:`Shown`."""
+        return figures.canvas.row_layout(len(self.shares), 0.46, 2.0)
+
+    def draw(self, panels: Panels) -> None:
         """Draw a bar for each share, the largest on top, with its interval over chips; the ends are
         named (``gid``) ``shapley``."""
         facts, canvas = self.facts, figures.canvas
         metric, rows = facts.measured, len(self.shares)
-        figure = canvas.row_figure(rows, 0.46, 2.0)
-        (axes,) = figure.axes
+        (axes,) = panels.axes
         places = canvas.row_places(rows)
         values = [metric.factor * share.lost.mean for share in self.shares]
         errors = [share.lost.error(metric) for share in self.shares]
@@ -151,12 +155,10 @@ class Attribution(StudyResult):
         axes.set_xlabel(metric.loss_label)
         canvas.style(axes, "x")
         how = "all subsets" if self.orders is None else f"{self.orders} drawn orders"
-        figure.suptitle(
+        panels.title(
             f"{facts.where}{facts.aged}\nShapley values over {how}, mean of {facts.counted}; "
             f"together {metric.format(self.lost.mean)}",
-            fontsize=11,
         )
-        return figure
 
 
 def exact_shares(names: Sequence[str], game: Game) -> dict[str, np.ndarray]:

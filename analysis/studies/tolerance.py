@@ -29,8 +29,8 @@ from cimsim.analysis.sweeps.store import Sweep
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from cimsim.analysis.figures.canvas import Layout, Panels
+    from cimsim.analysis.figures.curves import Curve
     from cimsim.analysis.subjects import Subject
     from cimsim.analysis.sweeps.threshold import SearchRange
     from cimsim.profile import Profile
@@ -105,7 +105,7 @@ class Tolerance(StudyResult):
         """See :class:`Result`."""
         return f"{NAME}/{self.axis}"
 
-    def table(self) -> Iterator[Sequence[object]]:
+    def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each level, the heading first; times in seconds."""
         yield [self.axis, "chips", "mean", "std", "half_width", "worst", "within"]
         for p in self.points:
@@ -179,14 +179,18 @@ class Tolerance(StudyResult):
         ]
         return {figures.canvas.part_of(0, "mean", AXIS): texts}
 
-    def figure(self) -> Figure:
+    @property
+    def layout(self) -> Layout:
+        """See :class:`Shown`."""
+        return figures.curves.layout_of([self._curve])
+
+    def draw(self, panels: Panels) -> None:
         """Draw the metric over all evaluated levels, the limit, and the last level within it with
         its 95 % interval."""
         facts, metric, color = self.facts, self.facts.measured, figures.canvas.COLORS[1]
         axis = Axis(self.axis, tuple(point.level for point in self.points))
-        curve = figures.curves.Curve(f"{facts.where}{facts.aged}", facts.digital, self.points)
-        figure = figures.curves.draw([curve], axis, metric, of=AXIS)
-        axes, limit = figure.axes[0], metric.factor * self.limit
+        figures.curves.draw_on(panels, [self._curve], axis, metric, of=AXIS)
+        (axes,), limit = panels.axes, metric.factor * self.limit
         axes.axhline(limit, color=color, linewidth=1.2, linestyle="-.")
         text = f"limit {metric.format(self.limit)}"
         if self.level is not None:
@@ -198,7 +202,11 @@ class Tolerance(StudyResult):
             level = axis.format(float(f"{self.level:.3g}"))
             text = f"{level}: last level within {self.allowed}{facts.interval}; {text}"
         axes.set_title(text, fontsize=11, loc="left", color=color)
-        return figure
+
+    @property
+    def _curve(self) -> Curve:
+        facts = self.facts
+        return figures.curves.Curve(f"{facts.where}{facts.aged}", facts.digital, self.points)
 
 
 def _short(level: float) -> Level:

@@ -38,8 +38,8 @@ from cimsim.analysis.sweeps.stats import Summary, summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
+    from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
 
 NAME = "waterfall"
@@ -70,7 +70,7 @@ class Waterfall(StudyResult):
 
     stem = "budget/waterfall"
 
-    def table(self) -> Iterator[Sequence[object]]:
+    def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each step, the heading first."""
         yield ["non-ideality", "chips", "mean", "half_width", "lost", "lost_half_width"]
         yield [NOTHING, self.nothing.chips, self.nothing.mean, self.nothing.half_width, 0.0, 0.0]
@@ -104,13 +104,17 @@ class Waterfall(StudyResult):
         texts.append(f"all of them\nlost: {self.lost.format(metric)}")
         return {NAME: texts}
 
-    def figure(self) -> Figure:
+    @property
+    def layout(self) -> Layout:
+        """See :class:`Shown`."""
+        return figures.canvas.row_layout(len(self.steps) + 2, 0.46, 1.9)
+
+    def draw(self, panels: Panels) -> None:
         """Draw bars from the metric without any non-ideality to the metric with all of them; their
         ends are named (``gid``) ``waterfall``."""
         facts, canvas = self.facts, figures.canvas
         metric, rows = facts.measured, len(self.steps) + 2
-        figure = canvas.row_figure(rows, 0.46, 1.9)
-        (axes,) = figure.axes
+        (axes,) = panels.axes
         heights = [metric.factor * self.nothing.mean]
         heights += [metric.factor * step.after.mean for step in self.steps]
         low, high = min(heights), max(heights)
@@ -138,12 +142,10 @@ class Waterfall(StudyResult):
         canvas.name_rows(axes, places, names)
         axes.set_xlabel(metric.label, fontsize=12)
         canvas.style(axes, "x")
-        figure.suptitle(
+        panels.title(
             f"{facts.where}{facts.aged}\none after another, mean of {facts.counted}"
             f"{facts.interval}; dotted: digital {metric.format(facts.digital)}",
-            fontsize=11,
         )
-        return figure
 
 
 def _connect(axes: Axes, x: float, upper: float, lower: float, look: dict[str, Any]) -> None:

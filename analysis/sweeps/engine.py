@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
+from typing import Any
 
 import torch
 from torch import nn
 
 import cimsim
+from cimsim.analysis.memory_place import payloads_of, receive
+from cimsim.analysis.scoring import ScoreError
 from cimsim.analysis.subjects import Place, Subject
 from cimsim.analysis.sweeps.maintenance import maintain
 from cimsim.analysis.sweeps.metric import Scores
@@ -29,7 +33,7 @@ from cimsim.interrupts import raise_if_interrupted
 from cimsim.kernels import cpu
 from cimsim.nn import Assignment
 
-_SAFE_PATH = "PYTHONSAFEPATH"
+_SAFE_PATH, _THREADS = "PYTHONSAFEPATH", "OMP_NUM_THREADS"
 _MOST_LOSSES = 3  # worker deaths in a row without a finished trial
 
 
@@ -44,6 +48,7 @@ class Task:
         samples: number of test samples; None for all.
         maintenance: measurements on the aged chip, see
             :func:`cimsim.analysis.sweeps.maintenance.maintain`.
+        name: chip and level, for messages.
     """
 
     subject: int
@@ -53,6 +58,7 @@ class Task:
     samples: int | None = None
     maintenance: tuple[str, ...] = ()
     cycle: int = 0
+    name: str = ""
 
 
 class Evaluator:
@@ -74,7 +80,10 @@ class Evaluator:
         if task.maintenance:
             maintain(self._model, task.maintenance, subject.calibration(self._device))
             self._built_for = None  # the next chip starts from the model as it was trained
-        return dict(subject.score(self._model, task.samples))
+        try:
+            return dict(subject.score(self._model, task.samples))
+        except ScoreError as error:
+            raise CimsimError(f"{subject.name}: {error} ({task.name})") from error.__cause__
 
 
 class Engine(ABC):
@@ -110,6 +119,7 @@ class ProcessEngine(Engine):
     def __init__(self, count: int) -> None:
         self.count = count
         self._pool: ProcessPoolExecutor | None = None
+        self._sent: dict[str, bytes] = {}
 
     def scores(
         self, subjects: Sequence[Subject], tasks: Sequence[Task], device: torch.device
@@ -117,8 +127,8 @@ class ProcessEngine(Engine):
         """See :class:`Engine`.
 
         Raises:
-            CimsimError: if processes die repeatedly and no trial is finished, or a subject is only
-                in the memory of this process.
+            CimsimError: if processes die repeatedly and no trial is finished, or a subject cannot
+                be sent to them.
         """
         left, losses = dict(enumerate(tasks)), 0
         while left:
@@ -140,10 +150,14 @@ class ProcessEngine(Engine):
     ) -> Iterator[tuple[int, Scores]]:
         """Yield the tasks that are finished before a process dies."""
         places = tuple(subject.place() for subject in subjects)
-        with _safe_path():
-            pool = self._pool = self._pool or self._new_pool()
+        sent = payloads_of(places)
+        if self._pool is not None and not sent.keys() <= self._sent.keys():
+            self._pool.shutdown(wait=False)
+            self._pool = None
+        with self._starting():
+            pool = self._pool = self._pool or self._new_pool(sent)
         try:
-            with _safe_path():  # the first one starts the processes
+            with self._starting():  # the first one starts the processes
                 waiting: dict[Future[Scores], int] = {
                     pool.submit(scores_at, places, str(device), task): number
                     for number, task in left.items()
@@ -155,28 +169,58 @@ class ProcessEngine(Engine):
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
-    def _new_pool(self) -> ProcessPoolExecutor:
+    def _new_pool(self, sent: dict[str, bytes]) -> ProcessPoolExecutor:
         cpu.build()  # once here, not in each process
-        threads = max(1, (os.cpu_count() or 1) // self.count)
-        context = get_context("spawn")
+        self._sent = sent
         return ProcessPoolExecutor(
-            self.count, mp_context=context, initializer=_start_worker, initargs=(threads,)
+            self.count,
+            mp_context=get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(self._threads, sent),
         )
+
+    @property
+    def _threads(self) -> int:
+        """Threads of each process: its share of those of this one."""
+        return max(1, torch.get_num_threads() // self.count)
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        """Within the block, new processes do not run the user's script again, and do not import
+        from the working folder until they get this one's path, since that folder may be from
+        someone else (Python 3.10 has no such setting). Libraries start the process's share of
+        threads."""
+        with _environment({_SAFE_PATH: "1", _THREADS: str(self._threads)}), _without_main():
+            yield
 
 
 @contextmanager
-def _safe_path() -> Iterator[None]:
-    """Within the block, new processes do not import from the working folder until they get this
-    one's path, since that folder may be from someone else. Python 3.10 has no such setting."""
-    before = os.environ.get(_SAFE_PATH)
-    os.environ[_SAFE_PATH] = "1"
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Within the block, processes are started with these environment variables."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[_SAFE_PATH]
-        else:
-            os.environ[_SAFE_PATH] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Within the block, new processes do not import ``__main__``. What they need of it is sent to
+    them, and a script without ``if __name__ == "__main__":`` would start processes forever."""
+    main = sys.modules["__main__"]
+    names = [name for name in ("__spec__", "__file__") if name in vars(main)]
+    hidden: dict[str, Any] = {name: vars(main).pop(name) for name in names}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(hidden)
 
 
 _kept: tuple[tuple[tuple[Place, ...], str], Evaluator] | None = None  # the last one of a worker
@@ -192,11 +236,12 @@ def scores_at(places: tuple[Place, ...], device: str, task: Task) -> Scores:
     return _kept[1].scores(task)
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker(threads: int, sent: Mapping[str, bytes]) -> None:
     """Prepare a worker process, which ends with the process that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
+    receive(sent)
 
 
 def _end_with_parent() -> None:

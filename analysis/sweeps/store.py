@@ -147,12 +147,6 @@ class Sweep:
             levels[trial.level].append(self.plan.measured.of(trial.scores))
         return levels
 
-    def _repr_html_(self) -> str:
-        """Figure and numbers for a notebook."""
-        from cimsim.analysis.figures.notebook import sweep_html  # which draws, and needs this file
-
-        return sweep_html(self)
-
 
 _SYNC_S = 1.0
 
@@ -325,10 +319,13 @@ def write_csv(path: Path, sweeps: Sequence[Sweep], names: Sequence[str] | None =
 
 def trials_csv(sweeps: Sequence[Sweep], names: Sequence[str] | None = None) -> str:
     """Return one long table of all trials; ``names`` replace the subjects' own names."""
-    return table_csv(_rows(sweeps, names))
+    return table_csv(trial_rows(sweeps, names))
 
 
-def _rows(sweeps: Sequence[Sweep], names: Sequence[str] | None) -> Iterator[Sequence[object]]:
+def trial_rows(
+    sweeps: Sequence[Sweep], names: Sequence[str] | None = None
+) -> Iterator[Sequence[object]]:
+    """Yield one row for each trial, the heading first."""
     scored = [s.plan.digital_scores for s in sweeps] + [t.scores for s in sweeps for t in s.trials]
     scores = list(dict.fromkeys(name for each in scored for name in each)) or [ACCURACY.name]
     yield [*"run profile axis unit level chip".split(), *scores, f"digital_{scores[0]}"]

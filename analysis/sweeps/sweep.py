@@ -188,6 +188,7 @@ def _tasks(number: int, job: _Job, axis: Axis, evaluation: Evaluation) -> list[t
             samples=evaluation.samples,
             maintenance=axis.maintenance(level),
             cycle=axis.cycle(level),
+            name=f"chip {chip}, {axis.named(level)}",
         )
         tasks.append((key, task))
     return tasks

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from cimsim.analysis.shared_options import METRIC_HELP
 from cimsim.cli import console
-from cimsim.cli.evaluation import METRIC_HELP
 from cimsim.cli.options import options_of
 from cimsim.cli.watcher import Watcher
 from cimsim.errors import CimsimError
@@ -94,7 +94,7 @@ def compare(
         from cimsim.profile import load_profile
         from cimsim.runs.compare import compare as run_all
         from cimsim.runs.compare import markdown, named_arms, read_arms
-        from cimsim.training.device import working_device
+        from cimsim.torch_device import working_device
         from cimsim.units import parse_duration
 
         if settings.get("profile") is None:

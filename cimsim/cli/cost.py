@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cimsim.cli.evaluation import AsJson, DataDir, Trust
+from cimsim.cli.evaluation import OWN_HELP, AsJson, DataDir, Store, Trust
 from cimsim.cli.options import check_table
 from cimsim.cli.studies import present, show
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
     from cimsim.analysis.cost import Workload
+    from cimsim.analysis.subjects import Subject
     from cimsim.profile import Profile
-    from cimsim.runs import RunSubject
 
 
 def cost(
@@ -25,7 +25,7 @@ def cost(
         Path | None,
         typer.Argument(
             metavar="RUN",
-            help="Folder of a finished run.",
+            help=f"Folder of a finished run, {OWN_HELP}.",
             show_default="a model without a run",
         ),
     ] = None,
@@ -67,6 +67,7 @@ def cost(
     data_dir: DataDir = None,
     as_json: AsJson = False,
     trust: Trust = False,
+    store: Store = None,
 ) -> None:
     """Compute energy, latency and area of one inference, by layer and by part of the chip.
 
@@ -76,9 +77,9 @@ def cost(
     """
     from cimsim.analysis.cost import cost_of
     from cimsim.analysis.table import table_csv
+    from cimsim.cli.runs import open_subjects
     from cimsim.files import write_text
     from cimsim.profile import load_profile
-    from cimsim.runs import open_run
 
     profile = profile or old_on
     if out is not None:
@@ -86,10 +87,11 @@ def cost(
     if run is not None:
         if model is not None or input_shape is not None:
             raise CimsimError("a run has its model and inputs; leave --model and --input out")
-        subject = open_run(run, trust=trust, data_dir=data_dir)
+        (subject,) = open_subjects([run], trust, data_dir, store=store)
         result = cost_of(_work_of_run(subject, profile, overrides or [], inputs))
         result = replace(result, checkpoint_sha256=subject.fingerprint)
-        present(run, result, as_json)
+        assert subject.folder is not None
+        present(subject.folder, result, as_json)
     else:
         if profile is None or model is None or input_shape is None:
             raise CimsimError(
@@ -100,11 +102,11 @@ def cost(
         result = cost_of(_work_of_shape(model, _shape(input_shape), classes, loaded))
         show(result, as_json)
     if out is not None:
-        write_text(out, table_csv(result.table()))
+        write_text(out, table_csv(result.rows()))
 
 
 def _work_of_run(
-    subject: RunSubject, profile: str | None, overrides: Sequence[str], inputs: int
+    subject: Subject, profile: str | None, overrides: Sequence[str], inputs: int
 ) -> Workload:
     from cimsim.analysis.cost import workload_of
     from cimsim.nn import Assignment

@@ -8,62 +8,46 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
-from pydantic import BaseModel, ConfigDict
 
+from cimsim.analysis.shared_options import SharedOptions
 from cimsim.analysis.study import option
 from cimsim.cli import console
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
     from cimsim.analysis.evaluation import Evaluation
+    from cimsim.analysis.subjects import Subject
     from cimsim.analysis.sweeps.engine import Engine
-    from cimsim.runs import RunSubject
 
-METRIC_HELP = (
-    "Metric to show: accuracy, balanced_accuracy, f1, top5, perplexity, bits (per character), "
-    "loss, rmse, mae or r2."
-)
 TRUST_HELP = (
     "Import the run's model and data if they are functions from outside cimsim. This runs their "
     "code."
 )
+OWN_HELP = "or package.module:function that returns a model and its score"
+STORE_HELP = "Folder for the results of package.module:function."
 RunFolder: TypeAlias = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")
+    Path, typer.Argument(metavar="RUN", help=f"Folder of a finished run, {OWN_HELP}.")
 ]
 RunFolders: TypeAlias = Annotated[
-    list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs.")
+    list[Path], typer.Argument(metavar="RUN", help=f"Folders of finished runs, {OWN_HELP}.")
 ]
 DataDir: TypeAlias = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder of the data.", show_default="as in training"),
 ]
 Trust: TypeAlias = Annotated[bool, typer.Option("--trust", help=TRUST_HELP)]
+Store: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help=STORE_HELP, show_default="runs/package.module.function"),
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 RESUME = "finished trials are kept, run the same command again to resume"
 
 
-class EvaluationOptions(BaseModel):
+class EvaluationOptions(SharedOptions):
     """The options of every command that evaluates runs on chips."""
 
-    model_config = ConfigDict(frozen=True)
-
-    chips: int = option(10, "Number of chips; every level is evaluated on the same ones.", ge=1)
-    age: str = option("0s", "Age of the chips, such as 1h, '1 day' or 1y.", metavar="TIME")
-    noise: float = option(1.0, "Factor on every noise of the profile.", ge=0)
-    profile: str | None = option(
-        None,
-        "Profile to evaluate on: a name or a file.",
-        metavar="PROFILE",
-        default_text="each run's own",
-        old_flag="--on",
-    )
-    samples: int | None = option(None, "Number of test samples to use.", ge=1, default_text="all")
-    metric: str | None = option(
-        None, METRIC_HELP, default_text="accuracy, perplexity for text, rmse for numbers"
-    )
-    device: str = option("auto", "Torch device to compute on.", metavar="cpu|cuda|auto")
-    workers: int = option(1, "Number of processes; it does not change results.", ge=1)
     engine: str = option(
         "local", "Where to evaluate: on this machine or a Ray cluster.", metavar="local|ray"
     )
@@ -75,20 +59,25 @@ class EvaluationOptions(BaseModel):
     )
     download: bool = option(False, "Download data that is missing.")
     trust: bool = option(False, TRUST_HELP)
+    store: Path | None = option(
+        None, STORE_HELP, metavar="DIR", default_text="runs/package.module.function"
+    )
 
-    def subjects(self, folders: Sequence[Path]) -> list[RunSubject]:
-        """Open every run of the list once."""
-        from cimsim.cli.runs import open_runs
+    def subjects(self, names: Sequence[Path]) -> list[Subject]:
+        """Open every run or model of the list once."""
+        from cimsim.cli.runs import open_subjects
 
-        return open_runs(folders, self.trust, self.data_dir, self.download)
+        return open_subjects(names, self.trust, self.data_dir, self.download, self.store)
 
 
 @contextmanager
-def evaluation(name: str, options: EvaluationOptions, part: str = "") -> Iterator[Evaluation]:
+def evaluation(
+    name: str, options: EvaluationOptions, subjects: Sequence[Subject], part: str = ""
+) -> Iterator[Evaluation]:
     """Within the block, evaluate by the options of a command, with a progress bar."""
     from cimsim.analysis.evaluation import Evaluation
+    from cimsim.analysis.keywords import device_of
     from cimsim.profile import load_profile
-    from cimsim.training.device import working_device
     from cimsim.units import parse_duration
 
     with console.counted(name, options.chips, part) as advance:
@@ -98,7 +87,7 @@ def evaluation(name: str, options: EvaluationOptions, part: str = "") -> Iterato
             profile=None if options.profile is None else load_profile(options.profile),
             noise=options.noise,
             samples=options.samples,
-            device=working_device(options.device),
+            device=device_of(options.device, subjects),
             metric=options.metric,
             engine=_engine(options),
             progress=advance,
@@ -120,4 +109,4 @@ def _engine(options: EvaluationOptions) -> Engine:
         return RayEngine(options.address)
     if options.address is not None:
         raise CimsimError("--address applies to --engine ray only; add it")
-    return LocalEngine() if options.workers == 1 else ProcessEngine(options.workers)
+    return LocalEngine() if options.workers < 2 else ProcessEngine(options.workers)

@@ -63,7 +63,7 @@ def generate(
     from cimsim.nn import digital as computed_digitally
     from cimsim.profile import load_profile
     from cimsim.seeds import generator
-    from cimsim.training.device import working_device
+    from cimsim.torch_device import working_device
     from cimsim.training.generate import generate as write
     from cimsim.training.run import Run
 

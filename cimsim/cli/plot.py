@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from cimsim.analysis.shared_options import METRIC_HELP
 from cimsim.cli import console
-from cimsim.cli.evaluation import METRIC_HELP
+from cimsim.cli.evaluation import OWN_HELP, Store
 
 
 def plot(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN", help="Folders of runs that were swept.")
+        list[Path],
+        typer.Argument(metavar="RUN", help=f"Folders of runs that were swept, {OWN_HELP}."),
     ],
     over: Annotated[
         str | None,
@@ -36,6 +38,7 @@ def plot(
             show_default="METRIC_vs_AXIS.png",
         ),
     ] = None,
+    store: Store = None,
 ) -> None:
     """Draw accuracy (perplexity for text) over a swept axis: mean, 95 % band, worst chip.
 
@@ -44,10 +47,10 @@ def plot(
     from cimsim.analysis.figures.canvas import save
     from cimsim.analysis.figures.curves import draw
     from cimsim.analysis.sweeps.align_runs import align_runs, choose_axis
-    from cimsim.cli.runs import open_runs
+    from cimsim.cli.runs import open_subjects
 
-    subjects = open_runs(runs)
-    folders = [subject.run.path for subject in subjects]
+    subjects = open_subjects(runs, store=store)
+    folders = [subject.folder for subject in subjects if subject.folder is not None]
     axis = choose_axis(folders, over)
     aligned = align_runs(folders, [subject.fingerprint for subject in subjects], axis, metric)
     for text in aligned.remarks:

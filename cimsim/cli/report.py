@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from cimsim.cli import console
-from cimsim.cli.evaluation import DataDir, RunFolders, Trust
-from cimsim.errors import CimsimError
+from cimsim.cli.evaluation import DataDir, RunFolders, Store, Trust
 
 
 def report(
@@ -22,19 +21,16 @@ def report(
     ] = "",
     data_dir: DataDir = None,
     trust: Trust = False,
+    store: Store = None,
 ) -> None:
     """Write one HTML page about runs: training, profile, and all results.
 
     The page needs no network. It contains every figure, every number as CSV, and the commands that
     compute them again. Results that are missing are listed with their commands.
     """
-    from cimsim.cli.runs import open_runs
-    from cimsim.files import make_folder, write_text
-    from cimsim.runs.report import report as page_of
+    from cimsim.cli.runs import open_subjects
+    from cimsim.runs.report import check_name
+    from cimsim.runs.report import report as write
 
-    if out.suffix.lower() not in (".html", ".htm"):
-        raise CimsimError(f"{out}: a report is a page of HTML; give a name ending in .html")
-    page = page_of(open_runs(runs, trust, data_dir), title)
-    make_folder(out.parent)
-    write_text(out, page)
-    console.say(str(out))
+    check_name(out)
+    console.say(str(write(open_subjects(runs, trust, data_dir, store=store), out, title)))

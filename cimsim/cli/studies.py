@@ -47,9 +47,11 @@ def study_command(study: Study[Any]) -> Callable[..., None]:
                 )
             subjects = shared.subjects(given["run"] if study.several else [given["run"]])
             assert study.run is not None
-            with evaluation(study.command, shared) as chosen:
+            with evaluation(study.command, shared, subjects) as chosen:
                 result = study.run(subjects, chosen, options)
-            present(subjects[0].run.path, result, given["as_json"], given["out"])
+            folder = subjects[0].folder
+            assert folder is not None
+            present(folder, result, given["as_json"], given["out"])
 
     own, defaults = tuple(study.options.model_fields), study.defaults
     argument = inspect.Parameter(
@@ -83,11 +85,12 @@ def _shared(given: dict[str, Any], study: Study[Any]) -> dict[str, Any]:
 def present(folder: Path, result: Result, as_json: bool, also: Path | None = None) -> None:
     """Write a result to the run's ``folder``, and print it: as JSON, or as tables, an answer in
     words and the names of its files. The figure is ``also`` written to another file."""
-    from cimsim.analysis.study import write_result
+    from cimsim.analysis.figures.canvas import save
+    from cimsim.analysis.shown import write_result
 
     files = write_result(folder, result)
     if also is not None:
-        files += result.plot(also)
+        files += save(result.figure(), also)
     show(result, as_json)
     for path in () if as_json else files:
         console.say(str(path))
@@ -95,7 +98,7 @@ def present(folder: Path, result: Result, as_json: bool, also: Path | None = Non
 
 def show(result: Result, as_json: bool) -> None:
     """Print a result."""
-    from cimsim.analysis.study import as_json as json_text
+    from cimsim.analysis.shown import as_json as json_text
 
     for text in result.warnings:
         console.remark(text)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from cimsim.cli import console
 from cimsim.cli.evaluation import RESUME, EvaluationOptions, RunFolders, evaluation
 from cimsim.cli.options import check_table, configured, options_of
 from cimsim.errors import CimsimError
-
-if TYPE_CHECKING:
-    from cimsim.analysis.sweeps.store import Sweep
 
 
 @options_of(EvaluationOptions)
@@ -58,8 +52,9 @@ def sweep(
     the worst chip. Finished trials are kept: run the same command again to resume.
     """
     with console.resumable(RESUME):
-        from cimsim.analysis.labels import distinct_names
+        from cimsim.analysis.studies.designs import subject_names
         from cimsim.analysis.sweeps.axis import parse_axis
+        from cimsim.analysis.sweeps.result import SweepResult
         from cimsim.analysis.sweeps.stats import levels_matter
         from cimsim.analysis.sweeps.store import write_csv
         from cimsim.analysis.sweeps.sweep import sweep as evaluate
@@ -69,10 +64,10 @@ def sweep(
         if out is not None:
             check_table(out)
         subjects, part = options.subjects(runs), _shard(shard)
-        names = distinct_names([subject.run.path for subject in subjects])
+        names = subject_names(subjects)
         layers = with_profiles(parse_layers(layer or []))
         of_parts = "" if part[1] == 1 else f"part {shard}, "
-        with evaluation("sweep", options, of_parts) as chosen:
+        with evaluation("sweep", options, subjects, of_parts) as chosen:
             sweeps = evaluate(subjects, axis, chosen, layers=layers, shard=part)
         if missing := sum(sweep.missing for sweep in sweeps):
             console.remark(
@@ -82,7 +77,7 @@ def sweep(
             return
         if out is not None:
             write_csv(out, sweeps, names)
-        console.show(_table(sweeps, names))
+        console.show(console.sheet_table(SweepResult(tuple(names), tuple(sweeps)).sheet()))
         for name, sweep in zip(names, sweeps, strict=True):
             if len(axis.values) > 1 and not levels_matter(sweep.trials):
                 console.remark(
@@ -99,29 +94,3 @@ def _shard(text: str) -> tuple[int, int]:
         raise CimsimError(
             f"--shard must be a part and the number of parts, such as 1/4, not '{text}'"
         ) from None
-
-
-def _table(sweeps: Sequence[Sweep], names: Sequence[str]) -> Table:
-    from cimsim.analysis.study import facts_of
-    from cimsim.analysis.sweeps.axis import Axis
-    from cimsim.analysis.sweeps.stats import summaries
-
-    plan, facts = sweeps[0].plan, facts_of(sweeps[0].plan)
-    axis = Axis(plan.axis, plan.levels)
-    metrics = " / ".join(dict.fromkeys(sweep.plan.measured.heading for sweep in sweeps))
-    table = Table(title=f"{metrics}, {facts.counted}{facts.aged}", title_justify="left")
-    table.add_column("run", overflow="fold")
-    for heading in (axis.key, "mean ± 95 %", "worst chip", "digital"):
-        table.add_column(heading, justify="right")
-    for name, sweep in zip(names, sweeps, strict=True):
-        metric = sweep.plan.measured
-        for i, level in enumerate(summaries(sweep.trials, metric)):
-            table.add_row(
-                Text("" if i else name),
-                Text(axis.format(level.level)),
-                level.format(metric),
-                metric.format(level.worst),
-                "" if i else metric.format(sweep.plan.digital),
-            )
-        table.add_section()
-    return table

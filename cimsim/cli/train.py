@@ -81,7 +81,7 @@ def _config(given: dict[str, object], resumed: Path | None, trust: bool) -> Trai
         CimsimError: if a setting is invalid, or the run names a function from outside cimsim that
             the user neither named nor trusts.
     """
-    from cimsim.training.device import working_device
+    from cimsim.torch_device import working_device
     from cimsim.training.models import require_trust
 
     if "device" in given:

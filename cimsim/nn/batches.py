@@ -201,7 +201,7 @@ def _fields(batch: Any) -> dict[str, Any] | None:
 def _moved(batch: Any, device: torch.device) -> Any:
     """``batch`` with its tensors on ``device``, wherever they are in it."""
     if isinstance(batch, Tensor):
-        return batch.to(device)
+        return batch if batch.is_meta else batch.to(device)  # a meta tensor has only a shape
     if isinstance(batch, PackedSequence):
         return batch.to(device)  # type: ignore[arg-type] # its annotation leaves devices out
     if isinstance(batch, Mapping):

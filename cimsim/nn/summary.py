@@ -14,6 +14,7 @@ from cimsim.nn import registry
 from cimsim.nn.computed import settled
 from cimsim.nn.forms import require_module
 from cimsim.nn.layer import AnalogLayer
+from cimsim.terminal import aligned
 
 
 @dataclass(frozen=True)
@@ -77,15 +78,7 @@ class Summary:
         return [*rows, ("all", "", f"{self.parameters:,}", *totals, "")]
 
     def __str__(self) -> str:
-        rows = self.rows()
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        return "\n".join(
-            "  ".join(
-                cell.rjust(width) if i in self.RIGHT else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        )
+        return aligned(self.rows(), self.RIGHT)
 
     def _repr_html_(self) -> str:
         headings, *rows = self.rows()

@@ -18,7 +18,7 @@ from cimsim.analysis.report.blocks import (
 from cimsim.analysis.report.per_run import cannot_be_shown
 from cimsim.errors import CimsimError
 from cimsim.runs.commands import commands_of, started_by
-from cimsim.runs.subject import RunSubject, run_of
+from cimsim.runs.subject import RunSubject, finished, run_of
 from cimsim.training.records import read_environment
 
 _ENVIRONMENT = ("cimsim", "python", "platform", "threads")
@@ -26,6 +26,8 @@ _ENVIRONMENT = ("cimsim", "python", "platform", "threads")
 
 def section(runs: Sequence[ReportRun]) -> Section | None:
     """List the commands of every run, and its environment."""
+    if not (runs := finished(runs)):
+        return None
     environments: list[dict[str, Any]] = []
     errors: list[Block] = []
     for run in runs:

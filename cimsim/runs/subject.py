@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import torch
@@ -21,6 +21,9 @@ from cimsim.nn.scoring import score
 from cimsim.training.data import DataSet
 from cimsim.training.run import Run, calibration_batches
 from cimsim.training.tasks import Classification, Regression, Text
+
+if TYPE_CHECKING:
+    from cimsim.analysis.report.blocks import ReportRun
 
 _BATCH = 125
 
@@ -190,6 +193,11 @@ def metric_of(run: Run) -> Metric:
     if run.result.get("task") == Regression.name:
         return metric_named(Regression.metric)
     return metric_named(Text.metric if token else Classification.metric, token)
+
+
+def finished(runs: Sequence[ReportRun]) -> list[ReportRun]:
+    """Those of a report's subjects that are finished runs."""
+    return [run for run in runs if isinstance(run.subject, RunSubject)]
 
 
 def run_of(subject: Subject) -> Run:

@@ -20,7 +20,7 @@ from cimsim.analysis.report.blocks import (
 )
 from cimsim.nn import age, program
 from cimsim.nn import digital as computed_digitally
-from cimsim.runs.subject import run_of
+from cimsim.runs.subject import finished, run_of
 from cimsim.seeds import generator
 from cimsim.training.data import DataSet
 from cimsim.training.generate import beginning, generate
@@ -33,7 +33,7 @@ _TEMPERATURE = 0.8
 def section(runs: Sequence[ReportRun]) -> Section | None:
     """Generate text from the same prompt with the same random draws, for every run on text."""
     blocks: list[Block] = []
-    for run in runs:
+    for run in finished(runs):
         if run.subject.token:
             blocks += _samples(run)
     return Section(tuple(blocks)) if blocks else None

@@ -18,12 +18,14 @@ from cimsim.analysis.report.blocks import (
 from cimsim.analysis.report.per_run import cannot_be_shown
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
-from cimsim.runs.subject import metric_of, run_of
+from cimsim.runs.subject import finished, metric_of, run_of
 from cimsim.training.records import read_metrics
 
 
 def section(runs: Sequence[ReportRun]) -> Section | None:
     """Show results, loss and accuracy over epochs, and every setting."""
+    if not (runs := finished(runs)):
+        return None
     trainings: list[Training] = []
     groups: dict[str, list[Training]] = {}
     errors: list[Block] = []

@@ -12,16 +12,16 @@ import pytest
 
 import cimsim
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.shown import as_json
 from cimsim.analysis.studies import STUDIES
 from cimsim.analysis.studies.budget import budget
 from cimsim.analysis.studies.life import life
 from cimsim.analysis.studies.sensitivity import sensitivity
-from cimsim.analysis.study import as_json
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.analysis.sweeps.store import read_sweep, sweep_folder, swept_axes
 from cimsim.runs import open_run
 from cimsim.runs.commands import commands_of
-from cimsim.runs.report import report
+from cimsim.runs.report import report_text
 from cimsim.sealing import unsealed
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "run-0.1.0"
@@ -82,7 +82,7 @@ def test_every_result_is_read(study, run: Path) -> None:  # type: ignore[no-unty
 
 
 def test_the_report_shows_all_of_it(run: Path) -> None:
-    page = report([open_run(run)])
+    page = report_text([open_run(run)])
     assert "cannot be shown" not in page
     assert "Not measured yet" not in page
     for study in STUDIES:

@@ -162,7 +162,7 @@ def compute(profile: Profile, rng: random.Random) -> None:
                 raise Unacceptable(f"{name} is {value} at {row.g_uS} µS, {row.t_s} s")
     cost = cost_of(model, inputs[:1])
     cost.sheet(), cost.rates()
-    for row in cost.table():
+    for row in cost.rows():
         for value in row:
             if isinstance(value, float) and not math.isfinite(value):
                 raise Unacceptable(f"a cost is {value}: {row}")

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-import traceback
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.named import FAULTS, described, named_function
 from cimsim.training.data_spec import Form, is_function
 
 _INPUTS: dict[Form, str] = {"images": "images", "vectors": "vectors", "text": "windows"}
-
-# SystemExit too: a script without a main guard may exit when it is imported.
-_FAULTS = (Exception, SystemExit)
 
 
 def is_custom(spec: str) -> bool:
@@ -64,7 +57,7 @@ def custom_model(
     build = named_function(spec)
     try:
         model = build(input_shape=input_shape, classes=classes)
-    except _FAULTS as error:
+    except FAULTS as error:
         raise CimsimError(f"model '{spec}' could not be built: {described(error)}") from error
     if not isinstance(model, nn.Module):
         raise CimsimError(
@@ -72,37 +65,6 @@ def custom_model(
         )
     _try_out(spec, model, input_shape, classes, form)
     return model
-
-
-def named_function(spec: str, part: str = "model") -> Callable[..., Any]:
-    """Import the function that ``spec`` names; ``part`` begins error messages.
-
-    Raises:
-        CimsimError: if there is no such module or function.
-    """
-    module_name, _, function_name = spec.partition(":")
-    names = [*module_name.split("."), function_name]
-    if module_name.endswith(".py") or not all(name.isidentifier() for name in names):
-        raise CimsimError(
-            f"{part} '{spec}' must have the form package.module:function, such as 'my_models:build'"
-        )
-    if os.getcwd() not in sys.path:
-        # Not on the path of a console script; added last, so that it hides no installed module.
-        sys.path.append(os.getcwd())
-    try:
-        module = importlib.import_module(module_name)
-    except _FAULTS as error:
-        absent = error.name if isinstance(error, ModuleNotFoundError) else None
-        if absent and f"{module_name}.".startswith(f"{absent}."):
-            raise CimsimError(
-                f"{part} '{spec}': no module '{absent}' in {os.getcwd()} or in the installed "
-                "packages"
-            ) from error
-        raise CimsimError(f"{part} '{spec}': import failed: {described(error)}") from error
-    function: Callable[..., Any] | None = getattr(module, function_name, None)
-    if not callable(function):
-        raise CimsimError(f"{part} '{spec}': {module.__file__} has no function '{function_name}'")
-    return function
 
 
 def _try_out(
@@ -115,7 +77,7 @@ def _try_out(
     try:
         with torch.no_grad():
             logits = model(torch.zeros(2, *input_shape, dtype=dtype))
-    except _FAULTS as error:
+    except FAULTS as error:
         shape = "x".join(map(str, input_shape))
         raise CimsimError(
             f"model '{spec}' cannot process {shape} {_INPUTS[form]}: {described(error)}"
@@ -126,9 +88,3 @@ def _try_out(
             f"model '{spec}' must return {expected} for 2 inputs, one logit per class, not {got}"
         )
     model.train()
-
-
-def described(error: BaseException) -> str:
-    """Return ``file.py:12: ZeroDivisionError: division by zero``, with the error's origin."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}:{frame.lineno}: {type(error).__name__}: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from cimsim.analysis.report.per_run import (
     require_current_model,
     section_per_run,
 )
-from cimsim.analysis.study import Result, Sheet, Study
+from cimsim.analysis.shown import Sheet, Shown
+from cimsim.analysis.study import Result, Study
 from cimsim.analysis.table import table_csv
 
 
@@ -58,19 +60,44 @@ def _result(run: ReportRun, study: Study[Any], path: Path) -> Iterator[Block]:
     result: Result = study.read_file(path, run.folder)
     if result.fingerprints:
         require_current_model(run, result.fingerprints, study.again())
-    if result.answer:
-        yield Paragraph(result.answer)
-    yield from (Paragraph(text, remark=True) for text in result.warnings)
-    for caption, text in result.listings().items():
-        yield Listing(caption.rstrip(":"), text, wrapped=True)
     name = study.own_part(path, run.folder)
     over = f", {name}" if name else ""
-    yield Picture(result.figure(), f"{study.caption}{over}, {run.name}", result.hover())
     file = f"{study.name}-{name}-{run.name}" if name else f"{study.name}-{run.name}"
-    table = _table(result.sheet(), file_name(f"{file}.csv"), table_csv(result.table()))
-    yield table if study.open_table else Folded("In numbers", (table,))
+    yield from result_blocks(result, f"{study.caption}{over}, {run.name}", file, study.open_table)
+
+
+def result_blocks(
+    result: Shown, label: str, file: str, open_table: bool = False
+) -> Iterator[Block]:
+    """Yield the figure of a result, its numbers and what it says in words.
+
+    Args:
+        result: the result.
+        label: description of the figure.
+        file: name to save the numbers under, without the extension.
+        open_table: whether the table is shown unfolded.
+    """
+    if isinstance(result, Result):
+        if result.answer:
+            yield Paragraph(result.answer)
+        yield from (Paragraph(text, remark=True) for text in result.warnings)
+        for caption, text in result.listings().items():
+            yield Listing(caption.rstrip(":"), text, wrapped=True)
+    yield Picture(result.figure(), label, result.hover())
+    table = _table(result.sheet(), file_name(f"{file}.csv"), table_csv(result.rows()))
+    yield table if open_table else Folded("In numbers", (table,))
     for sheet in result.more_sheets():
         yield Folded(sheet.caption, (_table(sheet),))
+
+
+def result_parts(results: Sequence[Shown]) -> Iterator[Part]:
+    """Yield a part for each result that is given itself, not by the folder of its subject."""
+    for number, result in enumerate(results, start=1):
+        yield Part(f"result-{number}", result.about, partial(_given, result, f"result-{number}"))
+
+
+def _given(result: Shown, file: str, runs: Sequence[ReportRun]) -> Section:
+    return Section(tuple(result_blocks(result, result.about, file)))
 
 
 def _table(sheet: Sheet, file: str = "", csv: str = "") -> Table:

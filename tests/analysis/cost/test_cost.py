@@ -13,7 +13,7 @@ from torch import nn
 
 import cimsim
 from cimsim.analysis.cost import STUDY, Cost, Parts, cost_of, workload_of
-from cimsim.analysis.study import write_result
+from cimsim.analysis.shown import write_result
 from cimsim.array.chip import program_and_age
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer

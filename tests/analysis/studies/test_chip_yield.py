@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.shown import write_result
 from cimsim.analysis.studies.chip_yield import (
     STUDY,
     chip_yield,
     passes,
     rate_of,
 )
-from cimsim.analysis.study import write_result
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.errors import CimsimError
 from cimsim.runs import RunSubject

@@ -13,9 +13,9 @@ import torch
 from cimsim.analysis.cost import cost_of, workload_of
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.figures.canvas import save
+from cimsim.analysis.shown import as_json, write_result
 from cimsim.analysis.studies.designs import OBJECTIVES, DesignAxis, Space
 from cimsim.analysis.studies.explore import STUDY, Exploration, explore
-from cimsim.analysis.study import as_json, write_result
 from cimsim.analysis.subjects import Subject
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.analysis.sweeps.engine import LocalEngine, Task

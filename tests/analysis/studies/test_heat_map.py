@@ -19,6 +19,7 @@ from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.shown import write_result
 from cimsim.analysis.studies.heat_map import (
     SQUARES,
     STUDY,
@@ -27,7 +28,6 @@ from cimsim.analysis.studies.heat_map import (
     metric_map,
     positions_of_crossings,
 )
-from cimsim.analysis.study import write_result
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.analysis.sweeps.grid_axis import grid, pair
 from cimsim.analysis.sweeps.store import Plan, Sweep

@@ -11,8 +11,8 @@ from torch import nn
 
 import cimsim
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.shown import write_result
 from cimsim.analysis.studies.life import STUDY, Life, ages, drifts, life
-from cimsim.analysis.study import write_result
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.analysis.sweeps.engine import Evaluator, Task
 from cimsim.analysis.sweeps.maintenance import maintain, possible_maintenance

@@ -1,8 +1,9 @@
-"""A study that is one file and one registration gets a command, files, a table, a figure and a
-section of the report."""
+"""A study that is one file and one registration gets a command, a function in Python, files, a
+table, a figure and a section of the report."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ import typer
 from typer.testing import CliRunner
 
 from cimsim.analysis import figures
+from cimsim.analysis.functions import functions_of
 from cimsim.analysis.studies import STUDIES
 from cimsim.analysis.study import (
     Facts,
@@ -25,18 +27,19 @@ from cimsim.analysis.study import (
     facts_of,
     option,
 )
+from cimsim.analysis.subjects import ModelSubject
 from cimsim.analysis.sweeps.axis import Axis
 from cimsim.analysis.sweeps.stats import Summary, summary
 from cimsim.cli import add_study
+from cimsim.errors import CimsimError
 from cimsim.runs import open_run
 from cimsim.runs.commands import commands_of
-from cimsim.runs.report import report
+from cimsim.runs.report import report_text as report
 from cimsim.sealing import unsealed
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from cimsim.analysis.evaluation import Evaluation
+    from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
 
 NAME = "cold"
@@ -63,7 +66,7 @@ class Cold(StudyResult):
 
     stem = "cold/cold"
 
-    def table(self) -> Iterator[Sequence[object]]:
+    def rows(self) -> Iterator[Sequence[object]]:
         yield ["factor", "mean"]
         yield from ([point.level, point.mean] for point in self.points)
 
@@ -83,12 +86,14 @@ class Cold(StudyResult):
     def hover(self) -> dict[str, list[str]]:
         return {NAME: [f"factor {point.level}" for point in self.points]}
 
-    def figure(self) -> Figure:
-        figure = figures.canvas.new_figure(4.0, 3.0)
-        axes = figure.add_subplot()
+    @property
+    def layout(self) -> Layout:
+        return figures.canvas.Layout(4.0, 3.0)
+
+    def draw(self, panels: Panels) -> None:
+        (axes,) = panels.axes
         axes.plot([float(x) for x in self.factors], [p.mean for p in self.points], gid=NAME)
         figures.canvas.style(axes)
-        return figure
 
 
 def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: ColdOptions) -> Cold:
@@ -157,3 +162,23 @@ def test_its_command_has_its_own_options_and_the_shared_ones(app: typer.Typer) -
     ):  # fmt: skip
         assert words in text
     assert "--on" not in text.split()
+
+
+def test_it_gets_a_function_in_python(trained: Path) -> None:
+    cold = functions_of([*STUDIES, STUDY])[NAME]
+    parameters = inspect.signature(cold).parameters
+    assert parameters["factors"].default is inspect.Parameter.empty
+    assert (parameters["shout"].annotation, parameters["chips"].default) == ("bool", 2)
+    assert inspect.signature(cold).return_annotation == "Cold"
+    assert "Evaluate a model at a noise." in cold.__doc__
+    assert "    factors: Factors on the noise, or a list of them." in cold.__doc__
+    subject = open_run(trained)
+    model = ModelSubject(subject.model(), lambda on_chip: subject.score(on_chip), name="mine")
+    result = cold(model, factors=["0", "2"], shout=True, metric="accuracy")
+    assert isinstance(result, Cold)
+    assert (result.facts.chips, result.answer) == (2, "2 FACTORS WERE EVALUATED.")
+    assert result.table()[1]["mean"] == result.points[1].mean
+    assert repr(result).startswith("<Cold: mine on pcm-ibm-2020, Test accuracy in %, 2 chips")
+    assert cold(model, factors="0").factors == ("0",)
+    with pytest.raises(CimsimError, match="shout: input should be a valid boolean"):
+        cold(model, factors="0", shout="loud")

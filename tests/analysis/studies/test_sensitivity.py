@@ -14,9 +14,9 @@ from torch import Tensor, nn
 import cimsim
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.figures.canvas import save
+from cimsim.analysis.shown import write_result
 from cimsim.analysis.studies.effects import EVERYTHING, NOTHING
 from cimsim.analysis.studies.sensitivity import STUDY, sensitivity
-from cimsim.analysis.study import write_result
 from cimsim.analysis.subjects import ModelSubject
 from cimsim.errors import CimsimError
 from cimsim.nn import profiles

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.shown import write_result
 from cimsim.analysis.studies.shapley import (
     STUDY,
     Game,
@@ -23,7 +24,6 @@ from cimsim.analysis.studies.shapley import (
     exact_shares,
     subsets,
 )
-from cimsim.analysis.study import write_result
 from cimsim.errors import CimsimError
 from cimsim.profile import load_profile
 from cimsim.runs import RunSubject

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cimsim.analysis.shown import as_json, write_result
 from cimsim.analysis.studies import STUDIES
-from cimsim.analysis.study import as_json, write_result
 from cimsim.analysis.table import table_csv
 from cimsim.sealing import unsealed
 
@@ -35,8 +35,8 @@ def test_it_is_read_as_it_was_written(kept, studied: Path, tmp_path: Path) -> No
     written = json.loads(path.with_name(f"{path.name}.json").read_text())
     assert json.loads(as_json(found)) == unsealed(written)
     rows = path.with_name(f"{path.name}.csv").read_text().splitlines()
-    assert rows[0] == table_csv(found.table()).splitlines()[0]
-    assert len(rows) == len(list(found.table()))
+    assert rows[0] == table_csv(found.rows()).splitlines()[0]
+    assert len(rows) == len(list(found.rows()))
     for suffix in (".svg", ".png"):
         assert path.with_name(path.name + suffix).stat().st_size > 5000
     assert studied / found.file == path
@@ -49,7 +49,7 @@ def test_it_is_read_as_it_was_written(kept, studied: Path, tmp_path: Path) -> No
 
 def test_its_tables_are_tables(kept) -> None:  # type: ignore[no-untyped-def]
     _, found = kept
-    rows = list(csv.reader(io.StringIO(table_csv(found.table()))))
+    rows = list(csv.reader(io.StringIO(table_csv(found.rows()))))
     assert len(rows) > 1
     assert {len(row) for row in rows} == {len(rows[0])}
     for sheet in (found.sheet(), *found.more_sheets()):

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.shown import write_result
 from cimsim.analysis.studies.tolerance import STUDY, range_of, tolerance
-from cimsim.analysis.study import write_result
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.analysis.sweeps.metric import ACCURACY, METRICS
 from cimsim.analysis.sweeps.store import read_sweep, sweep_folder

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.shown import write_result
 from cimsim.analysis.studies.effects import physical_order, variant_with
 from cimsim.analysis.studies.waterfall import STUDY, waterfall
-from cimsim.analysis.study import write_result
 from cimsim.errors import CimsimError
 from cimsim.profile import load_profile, non_idealities, only
 from cimsim.profile.library import profile_names

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cimsim.errors import CimsimError
+from cimsim.named import described, named_function
 from cimsim.training.data.dataset import DataSet
 from cimsim.training.data.own.arrays import to_numpy
 from cimsim.training.data.own.samples import Samples, data_set
-from cimsim.training.models.custom import described, named_function
 
 _FAULTS = (Exception, SystemExit)
 
