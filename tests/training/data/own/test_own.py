@@ -86,7 +86,7 @@ def test_a_folder_of_digits_is_digits(photos: Path, tmp_path: Path) -> None:
     # Shuffled, since files are sorted by class, and --limit takes the first.
     assert len(own.train_y[:100].unique()) == 10
     run = trained(photos, tmp_path / "run", epochs=8)
-    assert run.scores("chip")["accuracy"] > 0.75
+    assert run.scores("chip")["accuracy"] > 0.6
     assert run.scores("chip")["top5"] > run.scores("chip")["accuracy"]
 
 
