@@ -54,7 +54,7 @@ class SweepKeywords(Options):
         ...,
         "Axis and its levels: ``noise=0:2:0.25``, ``time=1s,1h,1d,1y``, ``adc.bits=ideal,8,6,4``, "
         "``dac.bits``, ``cycle=0,1,2`` (the same chips written again), or any dotted key of the "
-        "profile.",
+        "profile. Levels from Python: ``{'noise': [0, 1, 2]}``.",
     )
     layers: Any = option(
         None, "Other profiles of some layers, by patterns as in :func:`cimsim.convert`."

@@ -34,7 +34,7 @@ def sweep(
     model: nn.Module | Subject | Sequence[nn.Module | Subject] | Mapping[str, nn.Module | Subject],
     score: ScoreFunction | Iterable[Any] | None = None,
     *,
-    over: str | Axis,
+    over: str | Mapping[str, Iterable[Any]] | Axis,
     layers: Layers | None = None,
     chips: int = 10,
     age: str | float = "0s",

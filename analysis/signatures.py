@@ -24,7 +24,7 @@ _ONE = "nn.Module | Subject"
 TYPES = {
     "model": f"{_ONE} | Sequence[{_ONE}] | Mapping[str, {_ONE}]",
     "score": "ScoreFunction | Iterable[Any] | None",
-    "over": "str | Axis",
+    "over": "str | Mapping[str, Iterable[Any]] | Axis",
     "layers": "Layers | None",
     "profile": "Profile | Assignment | Path | str | None",
     "device": "torch.device | str",

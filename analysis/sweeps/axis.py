@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cimsim.errors import CimsimError
 from cimsim.seeds import cycle_number
-from cimsim.suggest import UNITS, nearest
+from cimsim.suggest import UNITS, nearest, shortened
 from cimsim.units import format_duration, parse_duration, typed_duration
 
 if TYPE_CHECKING:
@@ -154,8 +154,9 @@ def format_axis(axis: Axis) -> str:
     return f"{axis.key}={','.join(map(axis.cli_text, axis.values))}"
 
 
-def parse_axis(text: str) -> Axis:
-    """The axis written as ``name=start:stop:step`` (inclusive) or ``name=level,level,…``.
+def parse_axis(over: str | Mapping[str, Iterable[Level]]) -> Axis:
+    """The axis written as ``name=start:stop:step`` (inclusive) or ``name=level,level,…``, or given
+    as ``{name: levels}``, where times may be numbers of seconds.
 
     Raises:
         CimsimError: if the text is no axis or its levels make no sense.
@@ -166,7 +167,10 @@ def parse_axis(text: str) -> Axis:
     (None, 8, 6)
     >>> parse_axis("time=1s,1h").values
     (1.0, 3600.0)
+    >>> parse_axis({"time": [1, "1h"]}).values
+    (1.0, 3600.0)
     """
+    text = over if isinstance(over, str) else _text_of(over)
     key, equals, levels = (part.strip() for part in text.partition("="))
     if not equals:
         raise CimsimError(f"'{text}' has no levels; write NAME=LEVELS, such as {EXAMPLES}")
@@ -181,6 +185,26 @@ def parse_axis(text: str) -> Axis:
     except CimsimError as error:
         raise CimsimError(f"'{text}': {error}") from None
     return Axis(key, tuple(dict.fromkeys(values)))
+
+
+def _text_of(over: Any) -> str:
+    """``{name: levels}`` as text."""
+    items = list(over.items()) if isinstance(over, Mapping) else []
+    if len(items) != 1 or isinstance(items[0][1], str) or not isinstance(items[0][1], Iterable):
+        raise CimsimError(
+            f"an axis is NAME=LEVELS or one name with its levels, such as {EXAMPLES} or "
+            f"{{'noise': [0, 1, 2]}} (got {shortened(repr(over))})"
+        )
+    ((key, levels),) = items
+    return f"{key}={','.join(_level_text(key, level) for level in levels)}"
+
+
+def _level_text(key: str, level: object) -> str:
+    if level is None:
+        return IDEAL
+    level = level.item() if hasattr(level, "item") else level  # of NumPy and torch
+    seconds = key == "time" and isinstance(level, int | float)
+    return f"{level}s" if seconds else str(level)
 
 
 def _check_key(key: str, text: str) -> None:

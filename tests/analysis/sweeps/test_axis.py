@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +37,43 @@ def test_levels_are_read(text: str, values: tuple[object, ...]) -> None:
     read = parse_axis(text).values
     assert read == values
     assert [type(value) for value in read] == [type(value) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("over", "text"),
+    [
+        ({"noise": (0, 1, 2)}, "noise=0,1,2"),
+        ({"noise": np.linspace(0, 1, 4)}, f"noise=0,{1 / 3},{2 / 3},1"),
+        ({"noise": torch.tensor([0.0, 0.5])}, "noise=0,0.5"),
+        ({"time": [1, 60.5, "1h"]}, "time=1s,60.5s,1h"),
+        ({"adc.bits": [None, 8, "6"]}, "adc.bits=ideal,8,6"),
+        ({"array.drift_compensation": ["global"]}, "array.drift_compensation=global"),
+    ],
+)
+def test_levels_of_python_are_those_of_the_text(over: dict[str, Any], text: str) -> None:
+    assert parse_axis(over) == parse_axis(text)
+
+
+@pytest.mark.parametrize(
+    "over", [{}, {"noise": [1], "time": [1]}, {"noise": "0,1"}, {"noise": 1}, ["noise", 1], 3]
+)
+def test_other_objects_are_no_axis(over: Any) -> None:
+    with pytest.raises(CimsimError, match=r"or one name with its levels, .*\(got "):
+        parse_axis(over)
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({"noise": []}, "a level is empty"),
+        ({"noise": [0, -1]}, "cannot be negative"),
+        ({"noise": [float("nan")]}, "'nan' is not a number"),
+        ({"noice": [1]}, "did you mean 'noise'"),
+    ],
+)
+def test_levels_of_python_are_checked_as_text_is(over: dict[str, Any], message: str) -> None:
+    with pytest.raises(CimsimError, match=message):
+        parse_axis(over)
 
 
 @pytest.mark.parametrize(
