@@ -167,6 +167,10 @@ def parse_axis(text: str) -> Axis:
     >>> parse_axis("time=1s,1h").values
     (1.0, 3600.0)
     """
+    if not isinstance(text, str):
+        raise CimsimError(
+            f"an axis is a text, not a {type(text).__name__}; write NAME=LEVELS, such as {EXAMPLES}"
+        )
     key, equals, levels = (part.strip() for part in text.partition("="))
     if not equals:
         raise CimsimError(f"'{text}' has no levels; write NAME=LEVELS, such as {EXAMPLES}")
