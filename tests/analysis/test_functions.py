@@ -367,7 +367,11 @@ def test_bad_arguments_are_one_clear_sentence(
             model, loader, chips=0)),
         ("device 'tpu' is not available", lambda: cimsim.life(model, loader, device="tpu")),
         ("profile is a int", lambda: cimsim.life(model, loader, profile=3)),
-        ("give above, such as above=90", lambda: cimsim.chip_yield(model, loader)),
+        ("no threshold: give above, such as above=90", lambda: cimsim.chip_yield(model, loader)),
+        ("two thresholds: give above", lambda: cimsim.chip_yield(
+            model, loader, above=5, below=9)),
+        ("give the name 'noise' alone, and start=LEVEL stop=LEVEL", lambda: cimsim.tolerance(
+            model, loader, over="noise=0:4")),
         ("orders applies to shapley only", lambda: cimsim.budget(model, loader, orders=4)),
         ("defines its score itself", lambda: cimsim.sweep(subject, function, **over)),
         ("leave samples out", lambda: cimsim.sweep(model, function, samples=3, **over)),
