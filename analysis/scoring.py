@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cimsim.analysis.sweeps.metric import Scores
+from cimsim.analysis.sweeps.metric import METRICS, Scores
 from cimsim.errors import CimsimError
 from cimsim.named import described
 from cimsim.nn import analog_layers
@@ -65,7 +65,14 @@ def _numbers(returned: object) -> Scores:
     named = returned if isinstance(returned, Mapping) else {"score": returned}
     if not named:
         raise ScoreError(f"{_MUST}, not an empty {type(returned).__name__}")
-    return {str(name): _number(str(name), value) for name, value in named.items()}
+    scores = {str(name): _number(str(name), value) for name, value in named.items()}
+    for name, value in scores.items():
+        if name in METRICS and METRICS[name].unit == "%" and not 0 <= value <= 1:
+            raise ScoreError(
+                f"the scoring function returned {value:g} for '{name}', which is shown in % and is "
+                "a fraction from 0 to 1; divide it by 100, or give it another name"
+            )
+    return scores
 
 
 _MUST = "the scoring function must return a number, or a mapping of names to numbers"

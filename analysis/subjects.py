@@ -38,6 +38,7 @@ from cimsim.nn import (
     profiles,
     set_profile,
 )
+from cimsim.nn.forms import require_weights
 from cimsim.nn.scoring import evaluate_batches
 from cimsim.profile import Profile
 
@@ -135,7 +136,7 @@ class Subject(ABC):
         """A separate model to compute digitally, which needs no ranges."""
         return self.model(device=device)
 
-    def inputs(self, count: int, device: torch.device | str = "cpu") -> Tensor:
+    def inputs(self, count: int, device: torch.device | str = "cpu") -> Any:
         """Return a batch of at most ``count`` test inputs.
 
         Raises:
@@ -216,7 +217,7 @@ class ModelSubject(Subject):
         model: nn.Module,
         score: ScoreFunction | Labeled,
         *,
-        inputs: Tensor | None = None,
+        inputs: Any = None,
         calibration: Iterable[Any] = (),
         metric: str | None = None,
         name: str | None = None,
@@ -228,7 +229,8 @@ class ModelSubject(Subject):
             model: converted model; calibrated unless ``calibration`` is given.
             score: function of a model that returns a number, or several by name; or batches of
                 ``(inputs, labels)``, such as a data loader, whose accuracy and loss are taken.
-            inputs: batch of test inputs, for costs.
+            inputs: batch of test inputs in any form that :func:`cimsim.calibrate` accepts, for
+                costs; by default the inputs of the first batch of ``score``.
             calibration: training inputs for converters whose ranges have to be measured again.
             metric: name of the metric shown by default, ``name:min`` if less is better; otherwise
                 the first number of ``score``.
@@ -243,7 +245,9 @@ class ModelSubject(Subject):
                 for a function without ``data``.
         """
         analog_layers(model)
+        require_weights(model)
         self._model, self._inputs = model, inputs
+        self._scored: tuple[str, ...] = ()
         self._batches = None if callable(score) else LabeledBatches(score)
         self._function: ScoreFunction | None = score if callable(score) else None
         self._calibration = repeatable(calibration)
@@ -258,7 +262,8 @@ class ModelSubject(Subject):
             raise CimsimError(
                 f"results of {self.name} are kept in the folder {folder}; give data='…', a text "
                 "that names the test data and the way of scoring, because results are used again "
-                "while it stays the same"
+                "while it stays the same: ModelSubject(model, score, data='…'), or "
+                "data='…' in the call"
             )
         super().keep_in(folder)
 
@@ -342,7 +347,14 @@ class ModelSubject(Subject):
                 f"{self.name} is scored by a function, which decides itself how many samples it "
                 "uses; leave samples out"
             )
-        return call_score(self._function, model)
+        scores = call_score(self._function, model)
+        self._scored = self._scored or tuple(scores)
+        if set(scores) != set(self._scored):
+            raise ScoreError(
+                f"the scoring function returned {', '.join(self._scored)} before, and "
+                f"{', '.join(scores)} now; it must return the same names for each chip"
+            )
+        return scores
 
     def digital_scores(
         self, samples: int | None = None, device: torch.device | str = "cpu"
@@ -355,14 +367,14 @@ class ModelSubject(Subject):
             raise CimsimError(f"{self.name}: {error} (without the chip)") from error.__cause__
         return scores
 
-    def inputs(self, count: int, device: torch.device | str = "cpu") -> Tensor:
+    def inputs(self, count: int, device: torch.device | str = "cpu") -> Any:
         """See :class:`Subject`."""
         batch: Any = self._inputs
         if batch is None and self._batches is not None:
             batch = next((inputs for inputs, *_ in self._batches), None)
-        if not isinstance(batch, Tensor):
-            return super().inputs(count, device)
-        return batch[:count].to(device)
+        if isinstance(batch, Mapping) and any(isinstance(x, Tensor) for x in batch.values()):
+            return {k: _first(x, count, device) for k, x in batch.items()}
+        return super().inputs(count, device) if batch is None else _first(batch, count, device)
 
     def calibration(self, device: torch.device | str = "cpu") -> list[Any]:
         """See :class:`Subject`."""
@@ -395,6 +407,11 @@ class ModelSubject(Subject):
         """What another process needs; results that are kept here are not sent."""
         kept = ("memory", "_digital", "_place")
         return {name: value for name, value in vars(self).items() if name not in kept}
+
+
+def _first(entry: Any, count: int, device: torch.device | str) -> Any:
+    """The first ``count`` samples of an entry of a batch; other objects stay as they are."""
+    return entry[:count].to(device) if isinstance(entry, Tensor) and entry.dim() else entry
 
 
 def convert_call(

@@ -82,4 +82,8 @@ def _module(name: str, part: str) -> ModuleType:
 def described(error: BaseException) -> str:
     """Return ``file.py:12: ZeroDivisionError: division by zero``, with the error's origin."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}:{frame.lineno}: {type(error).__name__}: {error}"
+    file, line, reason = frame.filename, frame.lineno, str(error)
+    if isinstance(error, SyntaxError) and error.filename:
+        file, line, reason = error.filename, error.lineno, error.msg
+    # The first line is enough: some libraries add pages of advice.
+    return f"{file}:{line}: {type(error).__name__}: {reason.strip().partition(chr(10))[0]}"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.nn import ColumnDenoiser, analog_layers, calibrate, profiles
 from cimsim.nn.batches import Batches, Forward, each_batch
-from cimsim.nn.forms import inner_module, require_module
+from cimsim.nn.forms import inner_module, require_module, require_weights
 from cimsim.nn.statistics import is_batch_norm
 from cimsim.training.checkpoint import check_state
 from cimsim.training.config import TrainConfig, make_config
@@ -110,6 +110,7 @@ class NoiseAware:
         require_module(model)
         self.model = model = inner_module(model)
         layers = analog_layers(model)
+        require_weights(model)
         total = _count("steps", steps, "such as len(loader) * epochs")
         every = max(total // 10, 1) if recalibrate_every is None else recalibrate_every
         self.recalibrate_every = _count("recalibrate_every", every, "such as len(loader)")

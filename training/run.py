@@ -32,6 +32,7 @@ from cimsim.nn.scoring import score
 from cimsim.nn.weights_file import load_state, read_tensors
 from cimsim.profile import Profile, load_profile
 from cimsim.quantizers.quantizer import RandomQuantizer
+from cimsim.suggest import nearest
 from cimsim.training.config import TrainConfig, read_config, read_yaml
 from cimsim.training.data import BatchLoader, DataSet, load_data
 from cimsim.training.manifest import checked_sha256, read_checked
@@ -249,6 +250,9 @@ def new_model(
 
 def _weights_of(start: Path) -> Path:
     """Return the folder of the weights to start from; an existing folder precedes a name."""
+    near = None if start.exists() else nearest(str(start), names())
+    if near and near != str(start):
+        raise CimsimError(f"no such run or trained network: {start}; did you mean '{near}'?")
     if start.is_dir() or str(start) not in names():
         return Run.open(start).path
     return folder_of(str(start))

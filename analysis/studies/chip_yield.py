@@ -258,8 +258,8 @@ def rate_of(count: int, total: int) -> PassRate:
 def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: YieldOptions) -> ChipYield:
     if (options.above is None) == (options.below is None):
         raise CimsimError(
-            "no threshold: give --above, such as --above 90 for accuracy, or --below for a metric "
-            "for which lower is better"
+            f"{'no threshold' if options.above is None else 'two thresholds'}: give --above, such "
+            "as --above 90 for accuracy, or --below for a metric for which lower is better"
         )
     return chip_yield(subjects[0], evaluation, above=options.above, below=options.below)
 

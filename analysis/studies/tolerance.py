@@ -278,6 +278,11 @@ def range_of(key: str, start: str | None, stop: str | None, profile: Profile) ->
     """
     from cimsim.analysis.sweeps.threshold import SearchRange
 
+    if "=" in key:
+        raise CimsimError(
+            f"'{key}' has levels, but a tolerance is searched for between two: give the name "
+            f"'{key.partition('=')[0]}' alone, and --from LEVEL --to LEVEL"
+        )
     usual = _USUAL.get(key, (None, None))
     ends = [usual[0] if start is None else start, usual[1] if stop is None else stop]
     if None in ends:

@@ -119,6 +119,14 @@ METRICS: dict[str, Metric] = {
 _DIRECTIONS = {"max": False, "min": True}
 
 
+def _available(scores: Scores | None) -> list[str]:
+    """Names of the metrics that can be computed from ``scores``; all names without them."""
+    if scores is None:
+        return list(METRICS)
+    known = [name for name, metric in METRICS.items() if metric.source in scores]
+    return list(dict.fromkeys([*known, *scores]))
+
+
 def metric_named(name: str, token: str = "", scores: Scores | None = None) -> Metric:
     """Return the metric of that name.
 
@@ -138,14 +146,14 @@ def metric_named(name: str, token: str = "", scores: Scores | None = None) -> Me
     known = METRICS.get(name)
     if known is not None and (scores is None or known.source in scores):
         metric = known
-    elif direction in _DIRECTIONS or (scores is not None and own in scores):
+    elif direction in _DIRECTIONS or (not direction and scores is not None and own in scores):
         falls = _DIRECTIONS.get(direction, own in METRICS and METRICS[own].falls)
         name = f"{own}:{'min' if falls else 'max'}"
         metric = Metric(name, own[:1].upper() + own[1:], falls=falls, source=own)
     elif known is not None:
         metric = known
     else:
-        raise CimsimError(unknown("metric", name, [*METRICS, *(scores or ())]))
+        raise CimsimError(unknown("metric", name, _available(scores)))
     if scores is not None and metric.source not in scores:
         raise CimsimError(
             f"metric '{name}' needs the score '{metric.source}', but the model is scored by "

@@ -26,7 +26,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 from pydantic import TypeAdapter
 
 from cimsim.analysis.sweeps.axis import Axis, Level, is_quantity
-from cimsim.analysis.sweeps.metric import ACCURACY, Metric, metric_named
+from cimsim.analysis.sweeps.metric import ACCURACY, Metric, Scores, metric_named
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
 from cimsim.files import lock, make_folder, open_log, write_text
@@ -208,6 +208,10 @@ class Store:
 
     def __contains__(self, key: Key) -> bool:
         return key in self._trials
+
+    def scores(self, key: Key) -> Scores:
+        """The scores of a finished trial."""
+        return self._trials[key].scores
 
     def start(self) -> None:
         """Record that this plan is now the last sweep on the axis."""

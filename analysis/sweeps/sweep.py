@@ -16,6 +16,7 @@ from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.subjects import Subject, assignment_on
 from cimsim.analysis.sweeps.axis import Axis, Level
 from cimsim.analysis.sweeps.engine import LocalEngine, Task
+from cimsim.analysis.sweeps.metric import Scores
 from cimsim.analysis.sweeps.store import WHOLE, Key, Plan, Shard, Sweep, Trial, open_store
 from cimsim.errors import CimsimError
 from cimsim.layer_options import Layers, format_layer
@@ -82,6 +83,9 @@ def sweep(
         tasks = [pair for i, job in enumerate(jobs) for pair in _tasks(i, job, axis, evaluation)]
         tasks = tasks[part - 1 :: parts]
         missing = [(key, task) for key, task in tasks if key not in stores[task.subject]]
+        for key, task in tasks:
+            if key in stores[task.subject]:
+                _refuse_other_scores(jobs[task.subject], stores[task.subject].scores(key))
         done = done_before = len(tasks) - len(missing)
         evaluation.progress(done, len(tasks), "finished before")
         engine, device = evaluation.engine or LocalEngine(), torch.device(evaluation.device)
@@ -98,6 +102,18 @@ def sweep(
             for store in stores:
                 store.start()
         return [store.finish() for store in stores]
+
+
+def _refuse_other_scores(job: _Job, scores: Scores) -> None:
+    """Refuse a finished trial that the metric cannot be computed from: it would be NaN."""
+    source = job.plan.measured.source
+    if source not in scores and source in job.plan.digital_scores:
+        subject = job.subject
+        raise CimsimError(
+            f"{subject.folder or subject.name}: finished trials have the scores "
+            f"{', '.join(scores)}, and not '{source}'; if the scoring function has changed, give "
+            "data='…' another text"
+        )
 
 
 def _refuse_clash(axis: Axis, layers: Layers) -> None:

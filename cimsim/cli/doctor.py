@@ -37,6 +37,7 @@ _NEEDED = (
     "safetensors",
     "packaging",
     "lazy-loader",
+    "cloudpickle",
 )
 _DISTRIBUTION = "cimsim-torch"
 _OPTIONAL = ("triton", "tensorboard", "pytest", "hypothesis", "ruff", "mypy")

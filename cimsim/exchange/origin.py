@@ -15,6 +15,7 @@ from cimsim.exchange.aihwkit_reader import from_aihwkit
 from cimsim.exchange.crosssim_reader import from_crosssim
 from cimsim.exchange.notes import Imported
 from cimsim.exchange.source import plain
+from cimsim.named import FAULTS, described
 from cimsim.reading import parse_json, read_text
 from cimsim.suggest import unknown
 
@@ -102,7 +103,7 @@ def _module(name: str, needed_for: str) -> Any:
         sys.path.append(os.getcwd())
     try:
         return importlib.import_module(name)
-    except Exception as error:  # of the user's module: anything
+    except FAULTS as error:  # of the user's module: anything
         raise CimsimError(
             f"{needed_for}: cannot import {name} ({type(error).__name__}: {error})"
         ) from error
@@ -136,5 +137,5 @@ def _object(module: str, name: str) -> Any:
         return found
     try:
         return found()  # a class or a function makes the configuration
-    except Exception as error:  # of the user's function: anything
-        raise CimsimError(f"{module}:{name} failed ({type(error).__name__}: {error})") from error
+    except FAULTS as error:  # of the user's function: anything
+        raise CimsimError(f"{module}:{name} failed: {described(error)}") from error

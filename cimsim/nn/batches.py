@@ -78,8 +78,16 @@ def each_batch(batches: Batches, verb: str) -> Batches:
 class BatchReader:
     """Gives the batches of one data loader to one model."""
 
-    def __init__(self, model: nn.Module, verb: str) -> None:
-        self.model, self.verb = model, verb
+    def __init__(
+        self, model: nn.Module, verb: str, otherwise: str = "pass forward=lambda model, batch: …"
+    ) -> None:
+        """
+        Args:
+            model: the model to run.
+            verb: beginning of error messages.
+            otherwise: what they advise for batches that are read in another way.
+        """
+        self.model, self.verb, self.otherwise = model, verb, otherwise
         tensors = (*model.parameters(), *model.buffers())
         self.device = next((t.device for t in tensors), torch.device("cpu"))
         self.names, self.takes_all = _parameters(model)
@@ -106,8 +114,8 @@ class BatchReader:
             reason = str(error).strip().partition("\n")[0]
             raise CimsimError(
                 f"{self.verb}: the model failed on batch {number}, {_described(batch)} "
-                f"({type(error).__name__}: {reason}); to run the model in another way, pass "
-                "forward=lambda model, batch: …"
+                f"({type(error).__name__}: {reason}); to run the model in another way, "
+                f"{self.otherwise}"
             ) from error
 
     def arguments(self, batch: Any, number: int) -> tuple[list[Any], dict[str, Any]]:
@@ -128,8 +136,7 @@ class BatchReader:
             return self.arguments(first, number)
         raise CimsimError(
             f"{self.verb}: batch {number} is {_described(batch)}, which cimsim cannot pass to a "
-            "model; use tensors, mappings or tuples of them, or pass "
-            "forward=lambda model, batch: …"
+            f"model; use tensors, mappings or tuples of them, or {self.otherwise}"
         )
 
     def _warn_of_masks(self, inputs: Any, labels: Iterable[Any]) -> None:
@@ -158,7 +165,7 @@ class BatchReader:
             raise CimsimError(
                 f"{self.verb}: batch {number}, {_described(batch)}, has no entry that this "
                 f"{type(self.model).__name__} takes ({', '.join(self.names) or 'nothing'}); rename "
-                "its entries, or pass forward=lambda model, batch: …"
+                f"its entries, or {self.otherwise}"
             )
         for name in named:
             if name not in taken and name not in self.left_out:

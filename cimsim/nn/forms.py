@@ -23,6 +23,15 @@ def require_module(model: object) -> None:
         raise CimsimError(f"a model is a torch.nn.Module, not a {type(model).__name__}")
 
 
+def require_weights(model: nn.Module) -> None:
+    """Raise a :class:`CimsimError` if parameters of ``model`` are on the device ``meta``."""
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise CimsimError(
+            f"this {type(model).__name__} is on the device 'meta', where it has no weights; make "
+            "it on another device, or call model.to_empty(device='cpu') and load its weights"
+        )
+
+
 def inner_module(model: nn.Module) -> nn.Module:
     """The model within the wrappers of ``torch.compile`` and ``DistributedDataParallel``."""
     while True:

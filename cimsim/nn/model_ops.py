@@ -15,7 +15,7 @@ from cimsim.errors import CimsimError
 from cimsim.nn.adapters import are_alternatives
 from cimsim.nn.assignment import Assignment
 from cimsim.nn.batches import Batches, Forward, run_batches
-from cimsim.nn.forms import Model, require_module
+from cimsim.nn.forms import Model, require_module, require_weights
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.modes import evaluating
 from cimsim.nn.statistics import averaging, is_batch_norm, report_silent, report_unreached
@@ -312,6 +312,7 @@ def _set_ranges(
     verb: str,
     on_chip: bool,
 ) -> Model:
+    require_weights(model)
     try:
         with evaluating(model):
             for layer in layers:

@@ -13,7 +13,7 @@ from cimsim.lasting import lasting
 from cimsim.nn import registry
 from cimsim.nn.adapters import has_adapters
 from cimsim.nn.convert import copied, finish, make_analog, unpack
-from cimsim.nn.forms import require_module
+from cimsim.nn.forms import require_module, require_weights
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.model_ops import analog_layers
 from cimsim.nn.pretrained import (
@@ -47,6 +47,7 @@ def save(model: nn.Module, directory: str | Path) -> None:
     require_module(model)
     inner = _unwrapped(model)
     analog_layers(inner)
+    require_weights(inner)
     folder = Path(directory)
     make_folder(folder)
     if is_pretrained(inner) and not has_adapters(inner):
@@ -84,6 +85,7 @@ def load(directory: str | Path, model: nn.Module | None = None) -> nn.Module:
         result = digital_model(folder)
     else:
         require_module(model)
+        require_weights(model)
         if any(isinstance(module, AnalogLayer) for module in model.modules()):
             raise CimsimError(
                 f"this {type(model).__name__} has analog layers already; pass the digital model "

@@ -77,7 +77,7 @@ def score_batches(
         CimsimError: if there are no inputs, a batch is not such a pair, or the model does not
             return a tensor that fits the labels.
     """
-    reader = BatchReader(model, "evaluate")
+    reader = BatchReader(model, "evaluate", "score it by a function of the model")
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with evaluating(model):
         for number, batch in enumerate(batches):
@@ -89,7 +89,10 @@ def score_batches(
                     f"the model must return its logits, not a {type(output).__name__}; wrap it in "
                     "a module that returns them"
                 )
-            tally.add(outputs, labels)
+            try:
+                tally.add(outputs, labels)
+            except CimsimError as error:
+                raise CimsimError(f"batch {number}: {error}") from None
     if not tally.count:
         raise CimsimError("cannot evaluate without any batch of inputs and labels")
     return tally.scores()
@@ -99,8 +102,15 @@ def _labels(batch: object, number: int) -> Tensor:
     pair = isinstance(batch, tuple | list) and len(batch) == 2
     if not (pair and isinstance(batch[1], Tensor)):  # type: ignore[index]
         raise CimsimError(
-            f"batch {number} must be a pair of inputs and labels, (inputs, labels), not a "
-            f"{type(batch).__name__}"
+            f"batch {number} must be a pair of inputs and a tensor of labels, (inputs, labels), "
+            f"not {_kind(batch)}; for other batches, write a function of the model"
         )
     labels: Tensor = batch[1]  # type: ignore[index]
     return labels
+
+
+def _kind(batch: object) -> str:
+    name = f"a {type(batch).__name__}"
+    if isinstance(batch, tuple | list):
+        return f"{name} of {', '.join(type(entry).__name__ for entry in batch) or 'nothing'}"
+    return name

@@ -11,6 +11,8 @@ from torch import Tensor
 from cimsim.errors import CimsimError
 
 _TOP = 5
+_IGNORED = -100
+"""The label that :func:`torch.nn.functional.cross_entropy` ignores by default."""
 
 
 class Tally(ABC):
@@ -38,6 +40,8 @@ class Tally(ABC):
 class ClassTally(Tally):
     """Accuracy and mean cross-entropy of logits [N, ..., classes] with labels [N, ...].
 
+    Labels of -100 are ignored, as in :func:`torch.nn.functional.cross_entropy`.
+
     With ``per_class``, the scores include:
 
     * ``balanced_accuracy``: mean over the classes with labels of ``right_c / labels_c``
@@ -56,20 +60,22 @@ class ClassTally(Tally):
 
     def add(self, outputs: Tensor, labels: Tensor) -> None:
         """See :class:`Tally`."""
-        predictions = outputs.argmax(dim=-1)
+        _check_labels(outputs, labels)
+        flat, labels = outputs.flatten(0, -2), labels.flatten().long()
+        counted = labels != _IGNORED
+        predictions = flat.argmax(dim=-1)
         self._right += (predictions == labels).sum()
-        each = outputs.flatten(0, -2).double()
-        self._loss += F.cross_entropy(each, labels.flatten(), reduction="sum")
-        self.count += labels.numel()
+        self._loss += F.cross_entropy(flat.double(), labels, reduction="sum", ignore_index=_IGNORED)
+        self.count += int(counted.sum())
         if self.per_class:
-            self._add_classes(outputs, predictions.flatten(), labels.flatten())
+            self._add_classes(flat[counted], predictions[counted], labels[counted])
 
     def _add_classes(self, outputs: Tensor, predictions: Tensor, labels: Tensor) -> None:
         self._classes = classes = outputs.shape[-1]
         counted = (labels, predictions, labels[labels == predictions])
         self._of_classes += torch.stack([each.bincount(minlength=classes) for each in counted])
         if classes > _TOP:
-            best = outputs.flatten(0, -2).topk(_TOP, dim=-1).indices
+            best = outputs.topk(_TOP, dim=-1).indices
             self._near += (best == labels[:, None]).sum()
 
     def scores(self) -> dict[str, float]:
@@ -87,6 +93,30 @@ class ClassTally(Tally):
             if self._classes > _TOP:
                 scores["top5"] = float(self._near) / self.count
         return scores
+
+
+def _check_labels(outputs: Tensor, labels: Tensor) -> None:
+    """
+    Raises:
+        CimsimError: if ``labels`` are no classes of the logits ``outputs``.
+    """
+    if outputs.shape[:-1] != labels.shape or not outputs.dim():
+        raise CimsimError(
+            f"the model returns {list(outputs.shape)} for labels {list(labels.shape)}; logits must "
+            "have the shape of the labels, followed by an axis of classes"
+        )
+    if labels.is_floating_point() or labels.is_complex():
+        raise CimsimError(
+            f"labels are numbers of classes, not {str(labels.dtype).removeprefix('torch.')}; score "
+            "other targets by a function of the model"
+        )
+    classes = outputs.shape[-1]
+    wrong = labels[(labels != _IGNORED) & ((labels < 0) | (labels >= classes))]
+    if len(wrong):
+        raise CimsimError(
+            f"label {int(wrong[0])} is no class of a model with {classes} outputs; labels are 0 to "
+            f"{classes - 1}, or {_IGNORED} to be ignored"
+        )
 
 
 class TargetTally(Tally):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from cimsim.analysis.report import page
 from cimsim.analysis.report.sections import all_parts
@@ -32,7 +32,7 @@ def report(items: Item | Sequence[Item], out: Path | str = "report.html", title:
     Raises:
         CimsimError: if there is nothing to show, or the file cannot be written.
     """
-    path, given = Path(out), [items] if isinstance(items, Subject | Shown) else list(items)
+    path, given = Path(out), _listed(items)
     check_name(path)
     wrong = [type(item).__name__ for item in given if not isinstance(item, Subject | Shown)]
     if wrong or not given:
@@ -45,6 +45,10 @@ def report(items: Item | Sequence[Item], out: Path | str = "report.html", title:
     make_folder(path.parent)
     write_text(path, written)
     return path
+
+
+def _listed(items: Any) -> list[Any]:
+    return list(items) if isinstance(items, list | tuple) else [items]
 
 
 def check_name(out: Path) -> None:

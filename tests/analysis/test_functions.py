@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 import threading
@@ -108,7 +109,7 @@ def test_every_study_takes_a_model_and_a_score(model: nn.Module, loader: DataLoa
     for result in results:
         assert len(repr(result)) < 300
         assert type(result).__name__ in repr(result)
-        assert isinstance(result.table(), list)
+        assert len(result.table()) == len(list(result.rows())) - 1
         assert str(result.sheet().rows[0][0]) in str(result)
     assert results[0].facts.age_s == 86400.0  # as on the command line
     assert {type(result) for result in results[:3]} == {
@@ -175,6 +176,7 @@ def test_a_table_is_a_data_frame_if_there_is_pandas(
     model: nn.Module, loader: DataLoader[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = cimsim.sweep(model, loader, over="noise=0,4", chips=2)
+    monkeypatch.setattr("cimsim.analysis.shown.find_spec", lambda name: None)
     rows = found.table()
     assert [(row["level"], row["chip"]) for row in rows] == [(0, 0), (0, 1), (4, 0), (4, 1)]
     monkeypatch.setattr("cimsim.analysis.shown.find_spec", lambda name: name)
@@ -344,6 +346,15 @@ def test_bad_arguments_are_one_clear_sentence(
             model, function, metric="accuracy", **over)),
         ("unknown metric 'ppl'", lambda: cimsim.sweep(model, function, metric="ppl", **over)),
         ("needs the score 'ppl'", lambda: cimsim.sweep(model, function, metric="ppl:min", **over)),
+        ("unknown metric 'score:foo'", lambda: cimsim.sweep(
+            model, function, metric="score:foo", **over)),
+        ("'accuracy', .* a fraction from 0 to 1", lambda: cimsim.sweep(
+            model, lambda m: {"accuracy": 93.0}, **over)),
+        ("an axis is a text, not a dict", lambda: cimsim.sweep(
+            model, loader, over={"noise": [0, 1]})),
+        ("on the device 'meta'", lambda: cimsim.sweep(
+            copy.deepcopy(model).to("meta"), loader, **over)),
+        ("shows results, .* not NoneType", lambda: cimsim.report(None)),  # type: ignore[arg-type]
         ("give data='…'", lambda: cimsim.sweep(model, function, store=tmp_path, **over)),
         ("makes? it with shuffle=False|make it with", lambda: cimsim.sweep(
             model, shuffled, store=tmp_path, **over)),
@@ -357,7 +368,11 @@ def test_bad_arguments_are_one_clear_sentence(
             model, loader, chips=0)),
         ("device 'tpu' is not available", lambda: cimsim.life(model, loader, device="tpu")),
         ("profile is a int", lambda: cimsim.life(model, loader, profile=3)),
-        ("give above, such as above=90", lambda: cimsim.chip_yield(model, loader)),
+        ("no threshold: give above, such as above=90", lambda: cimsim.chip_yield(model, loader)),
+        ("two thresholds: give above", lambda: cimsim.chip_yield(
+            model, loader, above=5, below=9)),
+        ("give the name 'noise' alone, and start=LEVEL stop=LEVEL", lambda: cimsim.tolerance(
+            model, loader, over="noise=0:4")),
         ("orders applies to shapley only", lambda: cimsim.budget(model, loader, orders=4)),
         ("defines its score itself", lambda: cimsim.sweep(subject, function, **over)),
         ("leave samples out", lambda: cimsim.sweep(model, function, samples=3, **over)),
@@ -422,3 +437,22 @@ def test_a_script_without_a_main_guard_may_use_workers(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Linear") == 1
+
+
+def test_scores_have_the_same_names_on_each_chip(model: nn.Module, tmp_path: Path) -> None:
+    count = iter(range(9))
+    with pytest.raises(CimsimError, match=r"returned k0 before, and k1 now; .* \(chip 0, noise=0"):
+        cimsim.sweep(model, lambda m: {f"k{next(count)}": 1.0}, over="noise=0,1", chips=1)
+    kept: dict[str, Any] = {"over": "noise=0,1", "chips": 1, "store": tmp_path, "data": "d"}
+    cimsim.sweep(model, lambda m: {"old": 1.0}, **kept)
+    with pytest.raises(CimsimError, match=r"have the scores old, and not 'new'; .* another text"):
+        cimsim.sweep(model, lambda m: {"new": 1.0}, **kept)
+
+
+def test_designs_of_a_model_that_takes_a_dictionary(labels: Tensor) -> None:
+    net = nn.Sequential(nn.Linear(16, 4)).requires_grad_(False)
+    model = cimsim.calibrate(cimsim.convert(net, "pcm-ibm-2020"), [X[200:]])
+    batches = [({"input": X[:50]}, labels[:50])]
+    found = cimsim.explore(model, batches, over=["noise=0,1"], chips=1)
+    plain = cimsim.explore(model, [(X[:50], labels[:50])], over=["noise=0,1"], chips=1)
+    assert str(found) == str(plain)

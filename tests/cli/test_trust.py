@@ -44,7 +44,13 @@ MORE = {  # what a command wants beside the run
     "report": [],
     "generate": ["--prompt", "a"],
 }
-NO_RUN = {"train", "compare", "methods", "doctor"}  # those two are tested by themselves below
+NO_RUN = {
+    "train",
+    "compare",
+    "methods",
+    "models",
+    "doctor",
+}  # those two are tested by themselves below
 
 
 def commands() -> dict[str, object]:

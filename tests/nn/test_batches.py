@@ -252,7 +252,39 @@ def test_pairs_of_inputs_and_labels_are_evaluated(inputs: str) -> None:
     found = evaluate_batches(model, [(BOTH[inputs], labels)])
     logits = model.eval()(X, Y)
     assert found.accuracy == (logits.argmax(1) == labels).double().mean().item()
-    with pytest.raises(CimsimError, match="batch 0 must be a pair of inputs and labels"):
-        evaluate_batches(model, [X])
+    for wrong, kind in (
+        (X, "not a Tensor"),
+        (BOTH["dict"], "not a dict; for other batches, write a function of the model"),
+        ((X, [0] * 16), "not a tuple of Tensor, list"),
+    ):
+        with pytest.raises(CimsimError, match=f"batch 0 must be a pair of inputs and .*{kind}"):
+            evaluate_batches(model, [wrong])
     with pytest.raises(CimsimError, match="must return its logits, not a dict"):
         evaluate_batches(Logits(model), [(X, labels)])
+
+
+def test_ignored_labels_do_not_count() -> None:
+    model = cimsim.calibrate(cimsim.convert(nn.Linear(4, 3), "mismatch"), [torch.rand(16, 4)])
+    x = torch.rand(16, 4)
+    best = model.eval()(x).argmax(1)
+    half = torch.arange(16) % 2 == 0
+    found = evaluate_batches(model, [(x, torch.where(half, best, -100))])
+    assert found.accuracy == 1.0
+    assert found.loss == pytest.approx(evaluate_batches(model, [(x[half], best[half])]).loss)
+    assert evaluate_batches(model, [(x, best.int())]).accuracy == 1.0
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.zeros(16), "labels are numbers of classes, not float32"),
+        (torch.full((16,), 3), "label 3 is no class of a model with 3 outputs; labels are 0 to 2"),
+        (torch.full((16,), -1), "label -1 is no class"),
+        (torch.zeros(5).long(), r"returns \[16, 3\] for labels \[5\]"),
+        (torch.zeros(16, 3).long(), r"returns \[16, 3\] for labels \[16, 3\]"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(labels: torch.Tensor, message: str) -> None:
+    model = cimsim.calibrate(cimsim.convert(nn.Linear(4, 3), "mismatch"), [torch.rand(16, 4)])
+    with pytest.raises(CimsimError, match=f"^batch 0: .*{message}"):
+        evaluate_batches(model, [(torch.rand(16, 4), labels)])

@@ -247,5 +247,7 @@ def test_a_real_model() -> None:
     assert found.layers == {"0": {"adc.bits": 8, "dac.bits": 8}}
     assert found.holds
     assert found.before.mean > 0.1
-    with pytest.raises(CimsimError, match=r"'0' needs new converter ranges; .* as calibration"):
+    with pytest.raises(
+        CimsimError, match=r"layer '0' .* needs new converter ranges .* as calibration=…"
+    ):
         advise(ModelSubject(model, batches), Evaluation(2), within=0.03, bits=6)

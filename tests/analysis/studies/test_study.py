@@ -70,6 +70,6 @@ def test_its_figure_has_the_points_that_texts_are_for(kept) -> None:  # type: ig
 
 def test_it_shows_itself_in_a_notebook(kept) -> None:  # type: ignore[no-untyped-def]
     _, found = kept
-    shown = found._repr_html_()
-    assert shown.startswith("<table><caption>")
-    assert shown.count("<tr>") == len(found.sheet().rows) + 1
+    picture, _, table = found._repr_html_().partition("<table><caption>")
+    assert "<svg" in picture
+    assert table.count("<tr>") == len(found.sheet().rows) + 1
