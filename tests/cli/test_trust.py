@@ -44,13 +44,7 @@ MORE = {  # what a command wants beside the run
     "report": [],
     "generate": ["--prompt", "a"],
 }
-NO_RUN = {
-    "train",
-    "compare",
-    "methods",
-    "models",
-    "doctor",
-}  # those two are tested by themselves below
+NO_RUN = {"train", "compare", "methods", "models", "doctor"}  # the first two: tested below
 
 
 def commands() -> dict[str, object]:
