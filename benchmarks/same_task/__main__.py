@@ -153,7 +153,8 @@ def page(outcomes: dict[Program, Outcome | None]) -> str:
         "Train a perceptron of 64-64-10 units for a chip on 1000 digits of scikit-learn, program "
         f"{CHIPS} chips at each of {len(LEVELS)} levels of noise, and draw accuracy over noise "
         "with mean and spread. Data, network, and the function that computes an accuracy are "
-        "[one file](../same_task/task.py) for all; it is not counted, and neither is its import.",
+        "one file, `benchmarks/same_task/task.py`, for all; it is not counted, and neither is its "
+        "import.",
         "Lines are those with code, after `ruff format`; blank lines, comments and docstrings are "
         "not counted. Seconds are processor time of the whole program with its imports, on one "
         "thread; a machine that does other work at the same time changes them little.",
@@ -164,7 +165,7 @@ def page(outcomes: dict[Program, Outcome | None]) -> str:
     for program, found in outcomes.items():
         counted = lines_of(HERE / f"{program.name}.py")
         seconds = f"{found.seconds:.0f}" if found else "not run here"
-        file = f"[{program.name}.py](../same_task/{program.name}.py)"
+        file = f"`benchmarks/same_task/{program.name}.py`"
         cells = [program.library, file, str(counted.all), str(counted.imports), seconds]
         lines.append(f"| {' | '.join(cells)} |")
     lines += [

@@ -312,11 +312,15 @@ def _field_table(fields: Iterable[Field]) -> list[str]:
     lines = [".. list-table::", "   :header-rows: 1", "   :widths: auto", ""]
     for path, default, key, consequence in (
         ("field", "default", "key", "without a counterpart"),
-        *((f"``{f.path}``", f"``{f.default}``", _key(f), f.consequence) for f in fields),
+        *((f"``{f.path}``", _code(str(f.default)), _key(f), f.consequence) for f in fields),
     ):
         lines += [f"   * - {path}", f"     - {default}", f"     - {key}"]
         lines.append(f"     - {escaped(consequence)}")
     return [*lines, ""]
+
+
+def _code(text: str) -> str:
+    return f"``{text}``" if text else ""
 
 
 def _key(field: Field) -> str:
