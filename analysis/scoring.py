@@ -15,6 +15,7 @@ from cimsim.analysis.sweeps.metric import METRICS, Scores
 from cimsim.errors import CimsimError
 from cimsim.named import described
 from cimsim.nn import analog_layers
+from cimsim.torch_private import times_written
 
 ScoreFunction: TypeAlias = Callable[[nn.Module], "float | Mapping[str, float]"]
 Labeled: TypeAlias = "Iterable[tuple[Any, Tensor]]"
@@ -51,7 +52,7 @@ def call_score(function: ScoreFunction, model: nn.Module) -> Scores:
 
 def _state(model: nn.Module) -> dict[str, object]:
     """What a scoring function must leave as it is."""
-    weights = [(id(p), None if p.is_inference() else p._version) for p in model.parameters()]
+    weights = [(id(p), times_written(p)) for p in model.parameters()]
     layers = analog_layers(model).values()
     return {
         "the weights": weights,

@@ -32,6 +32,7 @@ __all__ = [
     "is_view",
     "not_compiled",
     "saved_tensors_are_hooked",
+    "times_written",
     "transforming",
     "unsafe_view",
 ]
@@ -91,6 +92,11 @@ def is_batched(tensor: Tensor) -> bool:
 def is_view(tensor: Tensor) -> bool:
     """Return whether autograd treats ``tensor`` as a view of another."""
     return tensor._is_view()
+
+
+def times_written(tensor: Tensor) -> int | None:
+    """Return how often ``tensor`` was changed in place; None for one of inference mode."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def unsafe_view(tensor: Tensor, shape: Sequence[int]) -> Tensor:
