@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Keywords(SharedOptions):
-    """The keywords that all functions share: those of the commands, with more kinds of values."""
+    """The keywords that all functions share: the options of the commands, with more types."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True, extra="forbid")
 
@@ -186,7 +186,7 @@ def evaluation_of(given: Keywords, subjects: Sequence[Subject]) -> Evaluation:
 
 
 def profile_of(profile: Any) -> Any:
-    """Return a profile by name, by file, or as it is.
+    """Return the profile of that name or file; a profile is returned unchanged.
 
     Raises:
         CimsimError: if it is none.

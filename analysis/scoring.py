@@ -51,7 +51,7 @@ def call_score(function: ScoreFunction, model: nn.Module) -> Scores:
 
 
 def _state(model: nn.Module) -> dict[str, object]:
-    """What a scoring function must leave as it is."""
+    """The state that a scoring function must not change."""
     weights = [(id(p), times_written(p)) for p in model.parameters()]
     layers = analog_layers(model).values()
     return {

@@ -77,7 +77,7 @@ def _type(name: str, field: FieldInfo) -> str:
 
 
 def _text(kind: Any) -> str:
-    """A type as it is written."""
+    """The source text of a type."""
     if get_origin(kind) is UnionType:
         return " | ".join(map(_text, get_args(kind)))
     if get_origin(kind) is tuple:

@@ -22,7 +22,7 @@ from cimsim.training.config import TrainConfig, age_range_s
 
 
 class Method(ABC):
-    """Base class of methods to train a converted model for the profiles ``devices``.
+    """Base class of methods to train a converted model for ``profiles``.
 
     A method has no state: step and noise strength determine everything, so that a resumed run
     equals an uninterrupted one.
@@ -46,7 +46,7 @@ class Method(ABC):
     ) -> None:
         """Run before steps 1, 2, 4, 8, … and at the start of every epoch, if there is noise.
 
-        ``strength`` and ``step`` are those of the step before.
+        ``strength`` and ``step`` belong to the previous step.
         """
         return
 
@@ -171,7 +171,7 @@ class ChipNoise(Method):
         train_as_evaluated(model)
 
     def apply(self, model: nn.Module, strength: float, step: int) -> None:
-        """Set the conditions of training mode to those of step ``step``."""
+        """Set the conditions of training mode for step ``step``."""
         if strength == 0:
             train_digitally(model)
             return

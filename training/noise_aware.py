@@ -77,7 +77,7 @@ class NoiseAware:
             per epoch; the default is a tenth of ``steps``.
         average: decay of a moving average of all parameters, which :meth:`finish` puts into the
             model; 0 for no average.
-        seed: seed of the factors and ages. The seed of the chips is that of ``cimsim.convert``.
+        seed: seed of the factors and ages. ``cimsim.convert`` sets the seed of the chips.
         forward: ``forward(model, batch)`` runs the model on a batch, see :func:`cimsim.calibrate`.
 
     Attributes:
@@ -121,7 +121,7 @@ class NoiseAware:
             )
         if any(layer.trained_apart for layer in layers.values()):
             raise CimsimError(
-                "this model already has a NoiseAware; call finish() or detach() of that one first"
+                "this model already has a NoiseAware; call its finish() or detach() first"
             )
         on = profiles(model)
         config = _config(
@@ -229,7 +229,7 @@ class NoiseAware:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state of :meth:`state_dict`; load that of the model, too.
+        """Continue from a state of :meth:`state_dict`; load the model's state, too.
 
         A resumed training equals an uninterrupted one bit for bit, if the loop repeats its batches
         and restores torch's random state.
@@ -313,7 +313,7 @@ def _count(name: str, value: object, example: str) -> int:
 
 
 def _first(batches: Batches | None, count: int) -> list[Any]:
-    """Return the first ``count`` batches; the random state stays as it is.
+    """Return the first ``count`` batches; the random state is restored.
 
     Raises:
         CimsimError: if there is none, or ``batches`` is not iterable.

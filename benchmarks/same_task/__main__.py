@@ -2,7 +2,7 @@
 
     python -m benchmarks.same_task
 
-Runs the program of each library that is installed, as it is in this folder, and writes
+Runs the unchanged program in this folder for each library that is installed, and writes
 benchmarks/results/same_task.md and one picture per program. A library that is missing is listed as
 not run here. CrossSim is no package: put its folder on PYTHONPATH.
 """

@@ -3,7 +3,7 @@
 from cimsim.array.array import Array
 from cimsim.array.circuit import Circuit
 from cimsim.array.masks import Mask
-from cimsim.array.mean_response import ChipName
+from cimsim.array.mean_response import ChipName, response_vjp
 from cimsim.array.tiling import ConvTiling, LinearTiling, Tiling
 from cimsim.array.types import (
     SAVE_NOTHING,
@@ -30,4 +30,5 @@ __all__ = [
     "Readout",
     "SaveOptions",
     "Tiling",
+    "response_vjp",
 ]

@@ -18,7 +18,6 @@ from cimsim.array.chip import program_and_age
 from cimsim.array.circuit import Circuit
 from cimsim.array.fused import FusedMultiplier, FusedProgrammer
 from cimsim.array.masks import Mask
-from cimsim.array.mean_response import ChipName, response_vjp
 from cimsim.array.types import (
     CellWeights,
     Chip,
@@ -163,20 +162,6 @@ class Array(Circuit):
         (see :meth:`Circuit.drive`); ``read_seed`` None omits read noise.
         """
         return plain.currents(self, drive, chip, gain, read_seed)
-
-    def response_vjp(
-        self,
-        codes: Tensor,
-        weight: Tensor,
-        ranges: ConverterRanges,
-        name: ChipName,
-        dy: Tensor,
-        mask: Mask | None,
-        precision: torch.dtype | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Gradients ``dL/dx`` and ``dL/dW`` of the mean response, see
-        :func:`cimsim.array.mean_response.response_vjp`; for an array that :attr:`bends`."""
-        return response_vjp(self, codes, weight, ranges, name, dy, mask, precision)
 
     # Transposes of the converters, for backward rules.
 

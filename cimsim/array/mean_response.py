@@ -38,8 +38,12 @@ def response_vjp(
     dy: Tensor,
     mask: Mask | None,
     precision: torch.dtype | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Vector-Jacobian product of the mean response ``m(x, W)``.
+    want_weight: bool = True,
+) -> tuple[Tensor, Tensor | None]:
+    """Vector-Jacobian product of the mean response ``m(x, W)``, for a circuit that
+    :attr:`~cimsim.array.circuit.Circuit.bends`.
+
+    The input's gradient of gated cells neglects the resistance of their lines.
 
     Args:
         circuit: the circuit of the array.
@@ -51,18 +55,17 @@ def response_vjp(
         mask: currents at which the ADC did not saturate; None for an ideal ADC. The others have
             slope 0.
         precision: dtype of the products; None for the dtype of ``codes``.
-
-    The input's gradient of gated cells neglects the resistance of their lines.
+        want_weight: whether the weight needs a gradient.
 
     Returns:
-        ``dL/dx``, without the saturation of the DAC, in the shape of ``codes``, and ``dL/dW``. The
-        factor of drift compensation counts as a constant.
+        ``dL/dx``, without the saturation of the DAC, in the shape of ``codes``, and ``dL/dW`` in
+        the shape of ``weight``, or None. The factor of drift compensation counts as a constant.
     """
     tiling, dac = circuit.tiling, circuit.dac_codes(ranges)
     step = codes.new_ones(()) if dac is None else dac.size.to(codes.dtype)
     by_bits = circuit.planes is not None
     with torch.enable_grad():
-        weight = weight.detach().requires_grad_()
+        weight = weight.detach().requires_grad_(want_weight)
         cells = tiling.to_cells(weight)
         chip = make_chip(cells, circuit.profile, *name[:2], True, name.cycle, read_noise=False)
         # The bits of a serial input have no derivative by its code; each goes straight through.
@@ -75,11 +78,12 @@ def response_vjp(
     if subtracted is not None:  # digitally, where nothing saturates
         outputs.append(subtracted)
         gradients.append(-scatter_to_columns(circuit, dy, None, None))
-    d_rows, d_weight = torch.autograd.grad(outputs, (rows, weight), gradients)
+    operands = (rows, weight) if want_weight else (rows,)
+    d_rows, *d_weight = torch.autograd.grad(outputs, operands, gradients)
     if circuit.planes is not None:
         planes = circuit.planes
         d_rows = d_rows.unflatten(0, (planes, -1)).sum(0) / ((1 << planes) - 1)
-    return d_rows / step, d_weight
+    return d_rows / step, d_weight[0] if want_weight else None
 
 
 def _read(

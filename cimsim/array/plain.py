@@ -13,7 +13,7 @@ from cimsim.array.circuit import Circuit
 from cimsim.array.masks import Mask
 from cimsim.array.telegraph import telegraph_currents
 from cimsim.array.types import Chip, ConverterRanges, Programmed, Readout, SaveOptions
-from cimsim.circuits.adc import distorted, looked_up
+from cimsim.circuits.adc import distorted, distorts, looked_up
 from cimsim.circuits.codes import CodeTable, fixed_table
 from cimsim.circuits.converters import Converter
 from cimsim.circuits.dac import shift_add
@@ -95,7 +95,8 @@ def read(
             circuit, z, adc, chip, read_seed, want_inside, drive.shape, ranges.adc_values
         )
         if save.by_range[1] and adc_inside is not None:
-            adc_slope = _range_slope(z, before, adc_inside, adc)
+            steps = before * _readout_slope(circuit, before, chip)
+            adc_slope = _range_slope(z, steps, adc_inside, adc)
             adc_slope.mul_(tiling.per_column(chip.scale))
     if reference is not None:
         z = z - reference
@@ -321,8 +322,23 @@ def gain_and_offset(circuit: Circuit, chip: Chip) -> tuple[Tensor | None, Tensor
     return gain, offset
 
 
+def _readout_slope(circuit: Circuit, z: Tensor, chip: Chip) -> Tensor:
+    """Derivative of the readout before the conversion by each current in ``z``, in ADC steps."""
+    adc, model = circuit.adc, circuit.profile.adc
+    assert adc is not None
+    if not distorts(model):
+        return z.new_ones(())
+    with torch.enable_grad():
+        z = z.detach().requires_grad_()
+        own = gain_and_offset(circuit, chip)
+        after = distorted(z.clone(), model, adc.levels, *own, circuit.profile.temperature_C)
+        (slope,) = torch.autograd.grad(after.sum(), z)
+    return slope
+
+
 def _range_slope(codes: Tensor, steps: Tensor, inside: Tensor, converter: Converter) -> Tensor:
-    """``d(code * step) / d(range)`` of every value, straight through the rounding."""
+    """``d(code * step) / d(range)`` of every value, straight through the rounding; ``steps`` are
+    the values in steps, times the slope of an error before the converter."""
     return (codes - steps.where(inside, 0.0)) / converter.levels
 
 

@@ -26,6 +26,7 @@ from cimsim.array import (
     Programmed,
     Readout,
     SaveOptions,
+    response_vjp,
 )
 from cimsim.circuits.dac import bit_planes, spread_planes
 from cimsim.estimators.once import differentiable_once, edge, refuse_batched
@@ -344,7 +345,8 @@ class _Context:
             dx = self.at_input(dz, self.programmed)
             return dx, self.through_programming(dz)
         call = self._call
-        dx, dw = self._array.response_vjp(
+        dx, dw = response_vjp(
+            self._array,
             self._steps,
             self._saved.weight,
             call.ranges,
@@ -352,9 +354,10 @@ class _Context:
             self._output_gradient,
             self._adc_mask,
             call.precision,
+            self._needs_dw,
         )
         self._at_rows = dx.view(self._x_shape) if self._needs_dx else None
-        return self._at_rows, dw if self._needs_dw else None
+        return self._at_rows, dw
 
     def by_dac_range(self) -> Tensor:
         """Gradient of the DAC's range: the gradient at the rows times the slope of every code."""

@@ -57,7 +57,7 @@ def add_mapping(converter: object, g_max_uS: float, draft: Draft, notes: Notes) 
             "noise_model.g_converter",
             name,
             "aihwkit maps the lowest and the highest weight of a tile to g_min and g_max, so that "
-            "zero lies anywhere between; here the range is symmetric, and zero is its middle",
+            "zero can be at any code in between; here the range is symmetric around zero",
         )
         return
     draft.array["mapping"] = "differential-pair"

@@ -201,7 +201,7 @@ def _add_adc(source: Source, draft: Draft, notes: Notes) -> None:
             "forward.out_bound",
             bound,
             f"an ADC without a bound has no range to give its noise as a fraction of; 16 bits over "
-            f"the largest possible current of {rows} rows stand for it",
+            f"the largest possible current of {rows} rows replace it",
         )
     bend = source.number("forward.out_nonlinearity")
     if bend > 0 and draft.adc["bits"] is not None:

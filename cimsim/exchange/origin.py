@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +13,7 @@ from cimsim.exchange.aihwkit_reader import from_aihwkit
 from cimsim.exchange.crosssim_reader import from_crosssim
 from cimsim.exchange.notes import Imported
 from cimsim.exchange.source import plain
-from cimsim.named import FAULTS, described
+from cimsim.named import FAULTS, described, object_named
 from cimsim.reading import parse_json, read_text
 from cimsim.suggest import unknown
 
@@ -53,7 +51,7 @@ def import_profile(origin: str, name: str | None = None) -> Imported:
     elif place == "crosssim":
         config, default = _crosssim_file(inner), inner
     else:
-        config, default = _object(place, inner), inner
+        config, default = _object(origin), inner
     return _read(config, name or _as_name(default), origin)
 
 
@@ -97,13 +95,10 @@ def _from_file(path: Path) -> Any:
         raise CimsimError(f"{path}: not JSON ({error})") from None
 
 
-def _module(name: str, needed_for: str) -> Any:
-    if os.getcwd() not in sys.path:
-        # Not on the path of a console script; added last, so that it hides no installed module.
-        sys.path.append(os.getcwd())
+def _library(name: str, needed_for: str) -> Any:
     try:
         return importlib.import_module(name)
-    except FAULTS as error:  # of the user's module: anything
+    except FAULTS as error:
         raise CimsimError(
             f"{needed_for}: cannot import {name} ({type(error).__name__}: {error})"
         ) from error
@@ -112,7 +107,7 @@ def _module(name: str, needed_for: str) -> Any:
 def _preset(name: str) -> Any:
     known: dict[str, Any] = {}
     for module in _PRESETS:
-        known |= vars(_module(module, f"aihwkit:{name}"))
+        known |= vars(_library(module, f"aihwkit:{name}"))
     configs = {key: value for key, value in known.items() if hasattr(value, "tile_class")}
     if name not in configs:
         raise CimsimError(unknown("configuration of aihwkit", name, configs))
@@ -120,22 +115,18 @@ def _preset(name: str) -> Any:
 
 
 def _crosssim_file(name: str) -> Any:
-    parameters = _module("simulator", f"crosssim:{name}").CrossSimParameters
+    parameters = _library("simulator", f"crosssim:{name}").CrossSimParameters
     try:
         return parameters.from_json(name)
     except FileNotFoundError:
         raise CimsimError(f"CrossSim has no configuration '{name}'") from None
 
 
-def _object(module: str, name: str) -> Any:
-    found: Any = _module(module, f"{module}:{name}")
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise CimsimError(f"{module}:{name}: there is no '{part}' in it")
-        found = getattr(found, part)
-    if not callable(found):
-        return found
+def _object(name: str) -> Any:
+    config = object_named(name, "configuration")
+    if not callable(config):
+        return config
     try:
-        return found()  # a class or a function makes the configuration
+        return config()  # a class or a function makes the configuration
     except FAULTS as error:  # of the user's function: anything
-        raise CimsimError(f"{module}:{name} failed: {described(error)}") from error
+        raise CimsimError(f"configuration '{name}' failed: {described(error)}") from error

@@ -25,7 +25,7 @@ FILE = "noise_aware.safetensors"
 class NoiseAwareCallback(TrainerCallback):
     """Noise-aware training in a :class:`transformers.Trainer` of a converted model.
 
-    The training is that of :class:`cimsim.NoiseAware`, over the optimizer steps of the trainer::
+    The model is trained as by :class:`cimsim.NoiseAware`, over the optimizer steps of the trainer::
 
         trainer = Trainer(model=model, args=args, train_dataset=train, eval_dataset=test)
         trainer.add_callback(NoiseAwareCallback(trainer, chips=5, noise=2.0, calibration=batches))

@@ -19,7 +19,7 @@ from cimsim.training.noise_aware import NoiseAware
 class NoiseAwareCallback(Callback):
     """Noise-aware training of a module of Lightning that contains a converted model.
 
-    The training is that of :class:`cimsim.NoiseAware`, over the optimizer steps of the trainer::
+    The model is trained as by :class:`cimsim.NoiseAware`, over the optimizer steps of the trainer::
 
         trainer = Trainer(callbacks=[NoiseAwareCallback(chips=5, noise=2.0, calibration=batches)])
         trainer.fit(module, train_loader, test_loader)
@@ -32,7 +32,7 @@ class NoiseAwareCallback(Callback):
     ``trainer.fit(module, …, ckpt_path=…)`` continues with them.
 
     Args:
-        steps: number of optimizer steps; the default is that of the trainer, which cannot be
+        steps: number of optimizer steps; by default the trainer's number, which cannot be
             determined for loaders without a length.
         chips: number of chips to validate over, numbered from 0; 0 for none. In one process only.
         chip_age: age of these chips.

@@ -1,7 +1,7 @@
-"""Conditions of training mode that differ from those of evaluation mode.
+"""Conditions of training mode that differ from the conditions of evaluation mode.
 
-Training ramps the noise up, at chips of many ages, while the same layer has to evaluate as it is
-programmed, on its own profile. So a layer has both, and its mode selects one.
+Training ramps the noise up, at chips of many ages, while evaluation uses the programmed
+chip and the layer's own profile. So a layer has both, and its mode selects one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class TrainedApart(LayerKind):
     Attributes:
         digital: while true, the layer computes as its torch layer.
         digital_in_training: while true, it does so in training mode.
-        training_conditions: profile and age in training mode; None for those of evaluation mode.
+        training_conditions: profile and age in training mode; None if evaluation's are used.
     """
 
     digital: bool

@@ -11,8 +11,8 @@ from cimsim.exchange.origin import import_profile
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("import sys; sys.exit(7)", r"my_exits_\d:make failed: .*my_exits_\d.py:2: SystemExit: 7"),
-        (r"raise ValueError('a\nb')", r"my_exits_\d:make failed: .*:2: ValueError: a$"),
+        ("import sys; sys.exit(7)", r"my_exits_\d:make' failed: .*my_exits_\d.py:2: SystemExit: 7"),
+        (r"raise ValueError('a\nb')", r"my_exits_\d:make' failed: .*:2: ValueError: a$"),
     ],
 )
 def test_a_function_that_fails_or_exits_is_one_sentence(
