@@ -57,10 +57,10 @@ def test_an_object_of_a_module(
     assert validate_file(tmp_path / "make.yaml") == []
     code, _, err = cimsim("profiles", "import", "my_configs:broken")
     assert code == 2
-    assert "my_configs:broken failed (ZeroDivisionError" in err
+    assert "'my_configs:broken' failed" in err
     code, _, err = cimsim("profiles", "import", "my_configs:absent")
     assert code == 2
-    assert "there is no 'absent' in it" in err
+    assert "has no 'absent'" in err
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_names_that_are_no_configuration(
         code, _, errors[name] = cimsim("profiles", "import", name)
         assert code == 2
     assert "'something' is no configuration: name a JSON file" in errors["something"]
-    assert "cannot import no_such_module" in errors["no_such_module:config"]
+    assert "no module 'no_such_module'" in errors["no_such_module:config"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -7,7 +7,7 @@ the models of a profile, so that an effect added later is among them.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -17,6 +17,7 @@ import cimsim
 from cimsim import kernels
 from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Profile
+from tests.building import ADC_ERRORS, SOURCE
 from tests.schema import Case
 from tests.test_every_setting import BASE, CASES, DAY_S, PATTERNS, inputs, is_random
 
@@ -105,3 +106,31 @@ def test_it_is_the_slope_of_the_output(case: Case) -> None:
         size = sum(c.size[which] for c in chips) / len(chips)
         error = apart.std().item() / math.sqrt(len(chips)) if len(chips) > 1 else 0.0
         assert abs(apart.mean().item()) < (0.03 + allowed) * size + 8 * error
+
+
+READOUT_ERRORS = [error for error in ADC_ERRORS if error["kind"] not in ("sar", "ramp", "pipeline")]
+
+
+@pytest.mark.parametrize("error", READOUT_ERRORS, ids=lambda error: error["kind"])
+def test_a_learned_range_has_the_slope_of_the_output(error: dict[str, Any]) -> None:
+    """Also behind an error of the readout, which acts in steps of the range."""
+    x = inputs(CASES[0]).double()
+    adc: dict[str, Any] = {"bits": 16, "source": SOURCE, "errors": [{"source": SOURCE, **error}]}
+    adc["range"] = {"kind": "learned", "source": SOURCE}
+    profile = Profile.model_validate({**CASES[0].profile(FINE, False).model_dump(), "adc": adc})
+    made = layer(profile, x)
+    delta = torch.randn(len(x), 8, generator=torch.Generator().manual_seed(5), dtype=x.dtype)
+    cimsim.program(made, 3)
+
+    def loss() -> Tensor:
+        return (made(x) * delta).sum()
+
+    with kernels.use("numbers"):
+        (slope,) = torch.autograd.grad(loss(), made.adc_range)
+        full_scale = made.adc_range.detach().clone()
+        sides = []
+        for factor in (1.01, 0.99):
+            made.adc_range.data.copy_(factor * full_scale)
+            sides.append(loss().item())
+    difference = (sides[0] - sides[1]) / 0.02
+    assert (slope * full_scale).sum().item() == pytest.approx(difference, rel=0.04, abs=0.05)
