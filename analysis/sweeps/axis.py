@@ -170,12 +170,7 @@ def parse_axis(over: str | Mapping[str, Iterable[Level]]) -> Axis:
     >>> parse_axis({"time": [1, "1h"]}).values
     (1.0, 3600.0)
     """
-    text = _text_of(over) if isinstance(over, Mapping) else over
-    if not isinstance(text, str):
-        raise CimsimError(
-            f"an axis is a text or a dictionary of its name and levels, not a "
-            f"{type(text).__name__}; write NAME=LEVELS, such as {EXAMPLES}"
-        )
+    text = over if isinstance(over, str) else _text_of(over)
     key, equals, levels = (part.strip() for part in text.partition("="))
     if not equals:
         raise CimsimError(f"'{text}' has no levels; write NAME=LEVELS, such as {EXAMPLES}")

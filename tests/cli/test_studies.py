@@ -130,7 +130,8 @@ def test_a_yield(cimsim: Command, run: Path) -> None:
     _, _, err = cimsim("yield", run, "--above", 5, "--chips", 24, "--noise", 8)
     told = [line.partition("yield=this: ")[2] for line in err.splitlines()]
     assert [int(text.split()[0]) for text in told if text] == [10, 20, 24]
-    for options in ([], ["--above", 90, "--below", 20]):
+    for options, thresholds in ((), "no"), (("--above", 90, "--below", 20), "two"):
         code, _, err = cimsim("yield", run, *options)
         assert code == 2
-        assert "no threshold: give --above" in err
+        assert f"{thresholds} threshold" in err
+        assert "give --above" in err

@@ -455,7 +455,7 @@ def test_refused(name: str) -> None:
 def test_twice_on_one_model_is_refused_until_the_first_ends() -> None:
     model = a_model()
     first = new(model)
-    with pytest.raises(CimsimError, match=r"already has a NoiseAware; call finish\(\) or detach"):
+    with pytest.raises(CimsimError, match=r"a NoiseAware; call its finish\(\) or detach"):
         new(model)
     first.detach()
     second = new(model)
