@@ -20,13 +20,13 @@ from benchmarks.lines import Lines, versions
 from cimsim import analysis
 from cimsim.files import make_folder, sha256_of, write_text
 from cimsim.models.cards import Card, ChipScore, read_card
-from cimsim.models.catalog import CARD, FOLDER
 from cimsim.runs import RunSubject
 from cimsim.training.config import make_config
 from cimsim.training.environment import environment
 from cimsim.training.fit import fit
 from cimsim.training.manifest import write_sums
 from cimsim.training.run import MODEL, PROFILE, Run
+from cimsim.training.trained_networks import CARD, FOLDER
 
 RESULT = Path(__file__).parent / "results" / "zoo.md"
 PROFILE_NAME = "pcm-ibm-2020"

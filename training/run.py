@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.layer_options import Layers, parse_layers
 from cimsim.markup import sparkline, table
-from cimsim.models.catalog import folder_of, names
 from cimsim.nn import Assignment, calibrate, convert, digital, profiles, set_profile
 from cimsim.nn.scoring import score
 from cimsim.nn.weights_file import load_state, read_tensors
@@ -39,6 +38,7 @@ from cimsim.training.manifest import checked_sha256, read_checked
 from cimsim.training.models import build_model, require_trust
 from cimsim.training.records import RESULT, read_metrics, read_outcome
 from cimsim.training.sharding import is_part
+from cimsim.training.trained_networks import folder_of, names
 
 CONFIG, PROFILE, LAYER = "config.yaml", "profile.yaml", "layer-{}.yaml"
 CHECKPOINT, MODEL, LOCK = "checkpoint.pt", "model.safetensors", ".lock"

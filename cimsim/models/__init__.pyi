@@ -1,8 +1,7 @@
 from . import cards as cards
-from . import catalog as catalog
 from . import loading as loading
 from .cards import Card as Card
 from .cards import ChipScore as ChipScore
 from .cards import card as card
-from .catalog import names as names
+from .cards import names as names
 from .loading import load as load

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cimsim.errors import CimsimError
-from cimsim.models.catalog import CARD, folder_of
 from cimsim.training.manifest import read_checked
+from cimsim.training.trained_networks import CARD, folder_of
+from cimsim.training.trained_networks import names as names  # for cimsim.models
 
 
 class ChipScore(BaseModel):

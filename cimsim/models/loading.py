@@ -7,12 +7,12 @@ from pathlib import Path
 from torch import nn
 
 from cimsim.models.cards import card
-from cimsim.models.catalog import folder_of
 from cimsim.nn import convert, set_profile
 from cimsim.profile import Profile
 from cimsim.training.manifest import checked_sha256
 from cimsim.training.models import build_model
 from cimsim.training.run import MODEL, PROFILE, load_weights, read_profile
+from cimsim.training.trained_networks import folder_of
 
 
 def load(name: str, profile: Profile | str | Path | None = None) -> nn.Module:

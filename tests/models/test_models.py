@@ -11,9 +11,9 @@ from torch import nn
 
 import cimsim
 from cimsim.errors import CimsimError
-from cimsim.models import catalog
 from cimsim.models.cards import read_card
 from cimsim.nn.scoring import evaluate
+from cimsim.training import trained_networks
 from cimsim.training.config import make_config
 from cimsim.training.data import load_data
 from cimsim.training.fit import fit
@@ -27,14 +27,14 @@ LARGEST = 5_000_000  # bytes of all networks together
 @pytest.fixture
 def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the networks that may be damaged; the folder of the digits."""
-    shutil.copytree(catalog.FOLDER / DIGITS, tmp_path / DIGITS)
-    monkeypatch.setattr(catalog, "FOLDER", tmp_path)
+    shutil.copytree(trained_networks.FOLDER / DIGITS, tmp_path / DIGITS)
+    monkeypatch.setattr(trained_networks, "FOLDER", tmp_path)
     return tmp_path / DIGITS
 
 
 @pytest.mark.parametrize("name", cimsim.models.names())
 def test_every_network_loads_and_is_undamaged(name: str) -> None:
-    folder, card = catalog.folder_of(name), cimsim.models.card(name)
+    folder, card = trained_networks.folder_of(name), cimsim.models.card(name)
     assert set(read_sums(folder)) == {"model.safetensors", "profile.yaml", "card.json"}
     for file in read_sums(folder):
         checked_sha256(folder / file)
@@ -51,7 +51,7 @@ def test_every_network_loads_and_is_undamaged(name: str) -> None:
 
 
 def test_all_networks_together_are_small() -> None:
-    files = [file for file in catalog.FOLDER.glob("*/*") if file.is_file()]
+    files = [file for file in trained_networks.FOLDER.glob("*/*") if file.is_file()]
     assert sum(file.stat().st_size for file in files) < LARGEST
 
 

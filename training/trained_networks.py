@@ -1,13 +1,17 @@
-"""The folders of the trained networks: weights, profile, card and hashes of each."""
+"""The folders of the trained networks that are shipped: weights, profile, card and hashes of each.
+
+:mod:`cimsim.models` loads them; a training can start from their weights.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import cimsim
 from cimsim.errors import CimsimError
 from cimsim.suggest import unknown
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(cimsim.__file__).parent / "models"
 CARD = "card.json"
 
 
