@@ -121,4 +121,4 @@ def _overridden(profile: Profile, changes: Mapping[str, Any]) -> Profile:
 
 def _described(error: ProfileError) -> Iterator[str]:
     """The issues, each with its key and value."""
-    return (f"{issue.file.removeprefix('--set ')}: {issue.message}" for issue in error.issues)
+    return (f"{issue.file}: {issue.message}" for issue in error.issues)

@@ -17,7 +17,7 @@ _LONGEST_MESSAGE = 400
 class Issue:
     """One error in a profile.
 
-    ``file`` is a file or an override, ``--set key=value``. ``line`` is 0 for an override and for a
+    ``file`` is a file or an override, ``key=value``. ``line`` is 0 for an override and for a
     file that cannot be read; lines and columns count from 1. ``path`` names the key as an override
     does, such as ``cell.drift.0``. ``by`` is the place (``file:line:column``) where another profile
     names the file; empty for the profile that was requested.

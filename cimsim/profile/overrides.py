@@ -82,7 +82,7 @@ class _Assignment:
 def _place(text: str) -> str:
     """Return an override as it was typed, with a long value shortened."""
     key, equals, value = text.partition("=")
-    return f"--set {key}{equals}{shortened(value)}"
+    return f"{key}{equals}{shortened(value)}" or "''"
 
 
 def _assignments(

@@ -120,7 +120,7 @@ def check_case(rng: random.Random, folder: Path) -> str:
     except ProfileError as error:
         for issue in error.issues:
             unreadable = str(folder / FILE) == issue.file and "cannot read" in issue.message
-            if issue.line == 0 and not unreadable and not issue.file.startswith("--set "):
+            if issue.line == 0 and not unreadable and "=" not in issue.file:
                 raise Unacceptable(f"no place: {str(issue)[:300]}") from None
         raise
     _shown(folder, profile)
