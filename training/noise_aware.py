@@ -69,9 +69,10 @@ class NoiseAware:
         age: age of the chips of training: a time such as ``"1h"``, or a range such as ``"1s:1d"``,
             from which every step samples an age (log-uniform).
         calibration: a data loader or an iterable of batches of training inputs. The converters are
-            calibrated on its first ``calibration_batches`` batches when noise sets in, and again
-            after 1, 2, 4, 8, … steps and every ``recalibrate_every`` steps, because trained signals
-            change. The batches are read once and kept. Without it, ranges stay as they are.
+            calibrated on its first ``calibration_batches`` batches if they have no ranges yet, when
+            noise sets in, and again after 1, 2, 4, 8, … steps and every ``recalibrate_every``
+            steps, because trained signals change. The batches are read once and kept. Without it,
+            ranges stay as they are.
         calibration_batches: number of these batches.
         recalibrate_every: number of steps between calibrations, such as ``len(loader)`` for one
             per epoch; the default is a tenth of ``steps``.
@@ -141,7 +142,7 @@ class NoiseAware:
         self._schedule = Schedule(model, self._method, config, total)
         self.steps_taken = 0
         self._attached = True
-        self._calibrate_missing(now=self._schedule.strength(0) > 0)
+        self._calibrate_missing()  # evaluation needs ranges, in the warm-up, too
         self._set_conditions()
 
     @property
@@ -209,7 +210,7 @@ class NoiseAware:
         self._schedule.take_average()
         self._method.finish(self.model, given, self._forward)
         self.detach()
-        self._calibrate_missing(now=True)
+        self._calibrate_missing()
         present_ranks().share_buffers(self.model)
 
     def detach(self) -> None:
@@ -264,15 +265,15 @@ class NoiseAware:
         self._schedule.calibrate(self.steps_taken, self._calibration, self._forward)
         ranks.share_buffers(self.model)  # ranges, as the processes have different batches
 
-    def _calibrate_missing(self, now: bool) -> None:
-        """Calibrate layers without ranges, if ``now``; otherwise check that it will be possible."""
+    def _calibrate_missing(self) -> None:
+        """Calibrate the layers without ranges."""
         missing = [one.name for one in analog_layers(self.model).values() if not one.calibrated]
         if missing and not self._calibration:
             raise CimsimError(
                 f"NoiseAware: the converters of layer '{missing[0]}' have no range yet; pass "
                 "calibration=loader, or call cimsim.calibrate(model, batches) first"
             )
-        if missing and now:
+        if missing:
             calibrate(self.model, self._calibration, missing=True, forward=self._forward)
             present_ranks().share_buffers(self.model)
 

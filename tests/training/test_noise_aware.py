@@ -182,8 +182,11 @@ def test_without_noise_training_is_digital() -> None:
 
 
 @pytest.mark.parametrize("warmup", [0.0, 1.0])
-def test_evaluation_between_steps_is_as_programmed(warmup: float) -> None:
-    model, x = cimsim.calibrate(converted(norm=True), [batches()[0][0]]), batches()[0][0]
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_evaluation_between_steps_is_as_programmed(warmup: float, calibrated: bool) -> None:
+    model, x = converted(norm=True), batches()[0][0]
+    if calibrated:
+        cimsim.calibrate(model, [x])
     with_noise = new(model, warmup=warmup, noise=4.0, age="1y")
     train(model, with_noise, batches()[:5])
     alone = copy.deepcopy(model)  # a copy is a model of its own, without the schedule
