@@ -9,6 +9,8 @@ from . import subjects as subjects
 from . import sweeps as sweeps
 from . import table as table
 from .evaluation import Evaluation as Evaluation
+from .sheet import Column as Column
+from .sheet import Sheet as Sheet
 from .studies import STUDIES as STUDIES
 from .studies.advise import Advice as Advice
 from .studies.advise import advise as advise
@@ -33,7 +35,6 @@ from .studies.waterfall import Waterfall as Waterfall
 from .studies.waterfall import waterfall as waterfall
 from .study import Facts as Facts
 from .study import Result as Result
-from .study import Sheet as Sheet
 from .study import Study as Study
 from .subjects import ModelSubject as ModelSubject
 from .subjects import Subject as Subject

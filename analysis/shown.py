@@ -9,18 +9,18 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from cimsim.analysis.sheet import Sheet as Sheet
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
 from cimsim.files import make_folder, write_text
 from cimsim.markup import table as html_table
 from cimsim.sealing import sealed
-from cimsim.terminal import aligned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,19 +28,6 @@ if TYPE_CHECKING:
     from cimsim.analysis.figures.canvas import Layout, Panels
 
 _DATA = (".json", ".csv")
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table for a terminal, a notebook or a report; ``right`` are its columns of numbers."""
-
-    caption: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    right: Collection[int]
-
-    def __str__(self) -> str:
-        return f"{self.caption}\n{aligned([self.headings, *self.rows], self.right)}"
 
 
 class Shown(ABC):

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from cimsim.analysis.shown import Sheet as Sheet  # for the file of a study
+from cimsim.analysis.sheet import Column as Column  # for the file of a study
+from cimsim.analysis.sheet import Sheet as Sheet
 from cimsim.analysis.shown import Shown
 from cimsim.analysis.sweeps.metric import Metric, metric_named
 from cimsim.analysis.sweeps.store import Plan
@@ -85,6 +86,11 @@ class Facts:
     def interval(self) -> str:
         """Part of a title: `` and its 95 % interval``; empty for one chip."""
         return " and its 95 % interval" if self.chips > 1 else ""
+
+    @property
+    def plus_minus(self) -> str:
+        """Explanation of ± for a caption; empty for one chip, which has no interval."""
+        return "; ± is the 95 % interval of the mean" if self.chips > 1 else ""
 
     @property
     def caption(self) -> str:

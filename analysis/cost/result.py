@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.labels import layer_name
-from cimsim.analysis.study import Options, Result, Sheet, Study
+from cimsim.analysis.sheet import Column, Sheet, columns_of, percentages, quantities
+from cimsim.analysis.study import Options, Result, Study
+from cimsim.quantities import plain_number
 
 if TYPE_CHECKING:
     from cimsim.analysis.figures.canvas import Layout, Panels
@@ -267,24 +269,36 @@ class Cost(Result):
         yield ["all", "", self.profile, self.macs, *[""] * len(counted), *_sums(self)]
 
     def sheet(self) -> Sheet:
-        """One row for each layer and one for all: energies in nJ."""
+        """One row for each layer and one for all: the same units along a column."""
         profile = ", ".join((self.profile, *self.overrides))
         known = "" if self.inputs else ", uniform weights and inputs"
-        caption = f"One inference on {profile}{known}: energies in nJ, 1 MAC = 2 operations"
-        counted = ("MACs", "tiles", "vectors")
-        headings = ("layer", *counted, *PARTS, "energy", "%", "µs", "mm²")
-        rows = [
-            (layer_name(layer.name), *_counted(layer), *_priced(layer, self))
-            for layer in self.layers
-        ]
-        rows.append(("all", f"{self.macs:,}", "", "", *_priced(self, self)))
-        return Sheet(caption, headings, tuple(rows), range(1, len(headings)))
+        caption = f"One inference on {profile}{known}: 1 MAC = 2 operations"
+        layers = self.layers
+        priced: list[LayerCost | Cost] = [*layers, self]
+        energies = [of.energy_pJ for of in priced]
+
+        def part(name: str) -> Column:
+            values = (1e-12 * getattr(energy, name) for energy in energies)
+            return quantities(name, "J", values, essential=False)
+
+        columns = (
+            Column("layer", (*(layer_name(x.name) for x in layers), "all"), kind="name"),
+            quantities("energy", "J", (1e-12 * energy.total for energy in energies)),
+            percentages("share", (energy.total / energies[-1].total for energy in energies)),
+            quantities("time", "s", (1e-9 * of.latency_ns for of in priced)),
+            quantities("area", "m²", (1e-12 * of.area_um2.total for of in priced)),
+            *map(part, PARTS),
+            Column("MACs", tuple(f"{of.macs:,}" for of in priced), essential=False),
+            Column("tiles", (*map(_tiles, layers), ""), essential=False),
+            Column("vectors", (*map(_vectors, layers), ""), essential=False),
+        )
+        return Sheet(caption, columns)
 
     def rates(self) -> Sheet:
         """Operations for energy, time and area."""
 
         def text(value: float | None) -> str:
-            return "-" if value is None or math.isnan(value) else f"{value:.4g}"
+            return "-" if value is None or math.isnan(value) else plain_number(value)
 
         rows = (
             ("efficiency", text(self.tops_per_W), text(self.tops_per_W_1b), "TOPS/W"),
@@ -292,8 +306,13 @@ class Cost(Result):
             ("every layer at work", text(self.tops_pipelined), "", "TOPS"),
             ("density", text(self.tops_per_mm2), "", "TOPS/mm²"),
         )
-        headings = ("", "operations", "normalized to 1 bit", "unit")
-        return Sheet("Operations for energy, time and area", headings, rows, (1, 2))
+        columns = (
+            Column("", (), kind="text"),
+            Column("operations", ()),
+            Column("normalized to 1 bit", ()),
+            Column("unit", (), kind="text"),
+        )
+        return Sheet("Operations for energy, time and area", columns_of(columns, rows))
 
     def more_sheets(self) -> Iterator[Sheet]:
         """See :class:`Result`."""
@@ -400,20 +419,12 @@ def _sums(of: LayerCost | Cost) -> list[float]:
     return [*energies, of.latency_ns, *areas]
 
 
-def _counted(layer: LayerCost) -> tuple[str, str, str]:
-    counts = layer.counts
-    if counts is None:
-        return f"{layer.macs:,}", "digital", ""
-    return f"{layer.macs:,}", f"{counts.tiles:,}", f"{counts.vectors:,}"
+def _tiles(layer: LayerCost) -> str:
+    return "digital" if layer.counts is None else f"{layer.counts.tiles:,}"
 
 
-def _priced(of: LayerCost | Cost, whole: Cost) -> Iterator[str]:
-    energy = of.energy_pJ
-    for nJ in (*(getattr(energy, part) for part in PARTS), energy.total):
-        yield f"{nJ * 1e-3:.3g}"
-    yield f"{100 * energy.total / whole.energy_pJ.total:.3g}"
-    yield f"{of.latency_ns * 1e-3:.3g}"
-    yield f"{of.area_um2.total * 1e-6:.3g}"
+def _vectors(layer: LayerCost) -> str:
+    return "" if layer.counts is None else f"{layer.counts.vectors:,}"
 
 
 STUDY = Study("cost", Cost, "Cost", "Cost by layer and part")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.shown import write_result
 from cimsim.analysis.studies.effects import EVERYTHING, NOTHING
 from cimsim.analysis.studies.remedies import (
@@ -34,13 +35,12 @@ from cimsim.analysis.studies.sensitivity import Sensitivity, old_facts, sensitiv
 from cimsim.analysis.study import (
     Facts,
     Options,
-    Sheet,
     Study,
     StudyResult,
     option,
     short_number,
 )
-from cimsim.analysis.sweeps.stats import Summary
+from cimsim.analysis.sweeps.stats import Summary, means
 from cimsim.errors import CimsimError
 from cimsim.layer_options import Layers, format_layer
 
@@ -178,9 +178,12 @@ class Advice(StudyResult):
 
     def sheet(self) -> Sheet:
         """One row for each assignment."""
-        metric = self.facts.measured
-        rows = tuple((name, lost.format(metric)) for name, lost in self.tried())
-        return Sheet(f"{metric.title} lost to digital", ("assignment", "lost"), rows, (1,))
+        metric, (names, losses) = self.facts.measured, zip(*self.tried(), strict=True)
+        columns = (
+            Column("assignment", names, kind="text"),
+            means("lost", losses, metric, lost=True),
+        )
+        return Sheet(f"{metric.title} lost to digital{self.facts.plus_minus}", columns)
 
     def listings(self) -> dict[str, str]:
         """See :class:`Result`."""

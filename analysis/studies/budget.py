@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.studies.effects import (
     BUDGET,
     DEFAULTS,
@@ -28,14 +29,13 @@ from cimsim.analysis.studies.waterfall import waterfall
 from cimsim.analysis.study import (
     Facts,
     Options,
-    Sheet,
     Study,
     StudyResult,
     facts_of,
     option,
 )
 from cimsim.analysis.sweeps.metric import Metric
-from cimsim.analysis.sweeps.stats import Summary, summary
+from cimsim.analysis.sweeps.stats import Summary, means, summary
 from cimsim.analysis.sweeps.store import Sweep
 from cimsim.errors import CimsimError
 from cimsim.units import format_duration
@@ -110,15 +110,20 @@ class Budget(StudyResult):
 
     def sheet(self) -> Sheet:
         """One row for each non-ideality, and first and last a row without any and with all."""
-        metric = self.facts.measured
-        rows = [("none", self.nothing.format(metric), "", "", "")]
-        for share in self.shares:
-            parts = (share.alone, share.lost, share.rest, share.gained)
-            alone, lost, rest, gained = (part.format(metric) for part in parts)
-            rows.append((share.name, alone, lost, rest, gained))
-        rows.append(("all", self.everything.format(metric), "", "", ""))
-        headings = ("non-ideality", "alone", "lost", "all but it", "gained")
-        return Sheet(self.facts.caption, headings, tuple(rows), range(1, 5))
+        metric, shares = self.facts.measured, self.shares
+        total = metric.lost(self.nothing.mean, self.everything.mean)
+        lost: list[Summary | float] = [0.0, *(share.lost for share in shares), total]
+        gained = (None, *(share.gained for share in shares), None)
+        alone = (self.nothing, *(share.alone for share in shares), self.everything)
+        rest = (None, *(share.rest for share in shares), None)
+        columns = (
+            Column("non-ideality", ("none", *(x.name for x in shares), "all"), kind="name"),
+            means("lost", lost, metric, lost=True),
+            means("gained without it", gained, metric, lost=True),
+            means("with it alone", alone, metric, essential=False),
+            means("with all but it", rest, metric, essential=False),
+        )
+        return Sheet(f"{self.facts.caption}{self.facts.plus_minus}", columns)
 
     def options(self) -> BudgetOptions:
         """See :class:`Result`."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Literal
 
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.study import (
     Facts,
     Options,
-    Sheet,
     Study,
     StudyResult,
     facts_of,
@@ -26,6 +26,7 @@ from cimsim.analysis.study import (
     short_number,
 )
 from cimsim.analysis.sweeps.axis import Axis, Level
+from cimsim.analysis.sweeps.stats import means
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
@@ -94,9 +95,12 @@ class ChipYield(StudyResult):
     def sheet(self) -> Sheet:
         """The percentiles of the chips."""
         metric = self.facts.measured
-        rows = tuple((f"{percent:g}", metric.format(value)) for percent, value in self.percentiles)
-        headings = ("percentile of the chips", metric.title.lower())
-        return Sheet(self.facts.caption, headings, rows, range(2))
+        percents, values = zip(*self.percentiles, strict=True)
+        columns = (
+            Column("percentile of the chips", tuple(f"{percent:g}" for percent in percents)),
+            means(metric.title.lower(), values, metric),
+        )
+        return Sheet(self.facts.caption, columns)
 
     def shares(self) -> list[tuple[float, PassRate]]:
         """The share that passes with each chip's metric as the threshold, from the least."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.studies.designs import (
     EXPLORE,
     OBJECTIVES,
@@ -29,13 +30,13 @@ from cimsim.analysis.studies.designs import (
 from cimsim.analysis.study import (
     Facts,
     Options,
-    Sheet,
     Study,
     StudyResult,
     facts_of,
     option,
 )
 from cimsim.analysis.sweeps.axis import parse_axis
+from cimsim.analysis.sweeps.stats import means
 from cimsim.errors import CimsimError
 from cimsim.suggest import unknown
 
@@ -145,18 +146,18 @@ class Exploration(StudyResult):
 
     def sheet(self) -> Sheet:
         """The designs on the front, with their numbers in the figure."""
-        metric, cost = self.facts.measured, self.objective
-        rows = tuple(
-            (
-                *(str(number), point.run, point.profile, point.changes),
-                *(f"{cost.of(point):.4g}", point.score.format(metric)),
-                metric.format(point.score.worst),
-            )
-            for number, point in enumerate(self.front, start=1)
+        metric, cost, front = self.facts.measured, self.objective, self.front
+        numbers = tuple(str(number) for number, _ in enumerate(front, start=1))
+        columns = (
+            Column("front", numbers),
+            Column("run", tuple(point.run for point in front), kind="name"),
+            Column("profile", tuple(point.profile for point in front), kind="name"),
+            Column("changes", tuple(point.changes for point in front), kind="text"),
+            Column(cost.title.lower(), tuple(f"{cost.of(x):.4g}" for x in front), cost.unit),
+            means("mean", (point.score for point in front), metric),
+            means("worst chip", (x.score.worst for x in front), metric, essential=False),
         )
-        heading = f"{cost.title.lower()} in {cost.unit}"
-        headings = ("front", "run", "profile", "changes", heading, "mean ± 95 %", "worst chip")
-        return Sheet(self.facts.caption, headings, rows, (0, 4, 5, 6))
+        return Sheet(f"{self.facts.caption}{self.facts.plus_minus}", columns)
 
     def options(self) -> ExploreOptions:
         """See :class:`Result`."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.study import (
     Facts,
     Options,
-    Sheet,
     Study,
     StudyResult,
     facts_of,
@@ -118,12 +118,15 @@ class Map(StudyResult):
     def sheet(self) -> Sheet:
         """Arranged as in the figure: y upwards, x to the right."""
         metric, x, y = self.facts.measured, Axis(self.x, ()), Axis(self.y, ())
-        rows = tuple(
-            (y.format(level), *(metric.format(each.mean) for each in row))
-            for level, row in zip(self.y_levels[::-1], self.summaries[::-1], strict=True)
+        upwards = zip(*self.summaries[::-1], strict=True)
+        columns = (
+            Column(f"{y.key} \\ {x.key}", tuple(map(y.format, self.y_levels[::-1]))),
+            *(
+                Column(x.format(level), tuple(metric.format(each.mean) for each in column))
+                for level, column in zip(self.x_levels, upwards, strict=True)
+            ),
         )
-        headings = (f"{y.key} \\ {x.key}", *map(x.format, self.x_levels))
-        return Sheet(self.facts.caption, headings, rows, range(len(headings)))
+        return Sheet(self.facts.caption, columns)
 
     def options(self) -> MapOptions:
         """See :class:`Result`."""

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.study import (
     Facts,
     Options,
-    Sheet,
     Study,
     StudyResult,
     facts_of,
@@ -32,7 +32,7 @@ from cimsim.analysis.study import (
 )
 from cimsim.analysis.sweeps.axis import Axis, Level
 from cimsim.analysis.sweeps.grid_axis import at, grid
-from cimsim.analysis.sweeps.stats import Summary, summary
+from cimsim.analysis.sweeps.stats import Summary, means, summary
 from cimsim.errors import CimsimError
 from cimsim.units import format_duration, parse_duration, typed_duration
 
@@ -128,13 +128,10 @@ class Life(StudyResult):
 
     def sheet(self) -> Sheet:
         """One row for each age, one column for each kind of maintenance."""
-        metric = self.facts.measured
-        rows = tuple(
-            (format_duration(age_s), *(c.points[index].format(metric) for c in self.curves))
-            for index, age_s in enumerate(self.ages_s)
-        )
-        headings = ("age", *map(self.label, self.curves))
-        return Sheet(self.facts.caption, headings, rows, range(len(headings)))
+        ages, metric = tuple(map(format_duration, self.ages_s)), self.facts.measured
+        curves = (means(self.label(curve), curve.points, metric) for curve in self.curves)
+        caption = f"{self.facts.caption}{self.facts.plus_minus}"
+        return Sheet(caption, (Column("age", ages), *curves))
 
     def label(self, curve: LifeCurve) -> str:
         """Describe a curve; the first with the compensation of the profile."""

@@ -16,12 +16,14 @@ import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.labels import layer_name
+from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.studies.budget import shares_of
 from cimsim.analysis.studies.effects import EVERYTHING, NOTHING, ONLY, WITHOUT
-from cimsim.analysis.study import Facts, Options, Sheet, Study, StudyResult, facts_of
+from cimsim.analysis.study import Facts, Options, Study, StudyResult, facts_of
 from cimsim.analysis.sweeps.axis import Axis, Level
-from cimsim.analysis.sweeps.stats import Summary, summary
+from cimsim.analysis.sweeps.stats import Summary, means, summary
 from cimsim.analysis.sweeps.store import read_sweep
+from cimsim.quantities import plain_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,20 +124,32 @@ class Sensitivity(StudyResult):
 
     def sheet(self) -> Sheet:
         """One row for each layer, and first and last a row without any and with all."""
-        metric, blank = self.facts.measured, ("",) * 8
-        rows: list[tuple[str, ...]] = [("none", *blank, self.nothing.format(metric), "", "", "")]
-        for layer in self.layers:
-            size = (layer.profile, f"{layer.parameters:,}", _percent(layer.macs))
-            tiles = (str(layer.tiles), _percent(layer.utilisation))
-            clipped = (_percent(layer.dac_clipped), _percent(layer.adc_clipped))
-            levels = (layer.alone, layer.lost, layer.rest, layer.gained)
-            texts = (level.format(metric) for level in levels)
-            signals = (*size, *tiles, layer.snr_text, *clipped)
-            rows.append((layer_name(layer.name), *signals, *texts))
-        rows.append(("all", *blank, self.everything.format(metric), "", "", ""))
-        names = ("parameters", "MACs", "tiles", "used", "SNR dB", "DAC clipped", "ADC clipped")
-        headings = ("layer", "profile", *names, "alone", "lost", "all but it", "gained")
-        return Sheet(self.facts.caption, headings, tuple(rows), range(2, len(headings)))
+        metric, layers = self.facts.measured, self.layers
+        total = metric.lost(self.nothing.mean, self.everything.mean)
+        lost: list[Summary | float] = [0.0, *(layer.lost for layer in layers), total]
+        gained = (None, *(layer.gained for layer in layers), None)
+        alone = (self.nothing, *(layer.alone for layer in layers), self.everything)
+        rest = (None, *(layer.rest for layer in layers), None)
+
+        def between(name: str, cells: Iterable[str], unit: str = "", **given: Any) -> Column:
+            return Column(name, ("", *cells, ""), unit, essential=False, **given)
+
+        columns = (
+            Column("layer", ("none", *(layer_name(x.name) for x in layers), "all"), kind="name"),
+            means("lost", lost, metric, lost=True),
+            means("gained if digital", gained, metric, lost=True),
+            Column("SNR", ("", *(layer.snr_text for layer in layers), ""), "dB"),
+            between("MACs", (_percent(layer.macs) for layer in layers), "%"),
+            between("clipped by DAC", (_percent(layer.dac_clipped) for layer in layers), "%"),
+            between("clipped by ADC", (_percent(layer.adc_clipped) for layer in layers), "%"),
+            means("with it alone", alone, metric, essential=False),
+            means("with all but it", rest, metric, essential=False),
+            between("tiles", (f"{layer.tiles:,}" for layer in layers)),
+            between("cells used", (_percent(layer.utilisation) for layer in layers), "%"),
+            between("parameters", (f"{layer.parameters:,}" for layer in layers)),
+            between("profile", (layer.profile for layer in layers), kind="name"),
+        )
+        return Sheet(f"{self.facts.caption}{self.facts.plus_minus}", columns)
 
     def options(self) -> SensitivityOptions:
         """See :class:`Result`."""
@@ -237,9 +251,8 @@ def old_facts(
 
 
 def _percent(share: float | None) -> str:
-    if share is None:
-        return "ideal"
-    return f"{100 * share:.2f} %" if share else "0"
+    """A share in percent, without the unit; ``ideal`` for a converter that has no range."""
+    return "ideal" if share is None else plain_number(100 * share)
 
 
 def _draw_ratio(axes: Axes, place: float, layer: LayerSensitivity) -> None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.studies.effects import (
     BUDGET,
     DEFAULTS,
@@ -37,13 +38,12 @@ from cimsim.analysis.studies.effects import (
 from cimsim.analysis.study import (
     Facts,
     Options,
-    Sheet,
     Study,
     StudyResult,
     facts_of,
     finite,
 )
-from cimsim.analysis.sweeps.stats import Summary, summary
+from cimsim.analysis.sweeps.stats import Summary, means, summary
 from cimsim.errors import CimsimError
 from cimsim.seeds import seed_for
 
@@ -104,16 +104,15 @@ class Attribution(StudyResult):
 
     def sheet(self) -> Sheet:
         """One row for each share, and their sum."""
-        metric = self.facts.measured
-        rows = [
-            (share.name, share.lost.format(metric), metric.format(share.sampling_error))
-            for share in self.shares
-        ]
-        rows.append(("all", self.lost.format(metric), ""))
-        columns = 2 if self.orders is None else 3
-        headings = ("non-ideality", "share of the loss", "error by sampling")[:columns]
-        cells = tuple(row[:columns] for row in rows)
-        return Sheet(self.facts.caption, headings, cells, range(1, columns))
+        metric, shares = self.facts.measured, self.shares
+        names = (*(share.name for share in shares), "all")
+        losses = (*(share.lost for share in shares), self.lost)
+        lost = means("share of the loss", losses, metric, lost=True)
+        sampling = (*(share.sampling_error for share in shares), None)
+        errors = means("error by sampling", sampling, metric, lost=True)
+        drawn = () if self.orders is None else (errors,)
+        caption = f"{self.facts.caption}{self.facts.plus_minus}"
+        return Sheet(caption, (Column("non-ideality", names, kind="name"), lost, *drawn))
 
     def options(self) -> Options:
         """See :class:`Result`."""

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.study import (
     Facts,
     Options,
-    Sheet,
     Study,
     StudyResult,
     facts_of,
     option,
 )
 from cimsim.analysis.sweeps.axis import Axis, Level, parse_axis
-from cimsim.analysis.sweeps.stats import Summary, summary
+from cimsim.analysis.sweeps.stats import Summary, means, summary
 from cimsim.analysis.sweeps.store import Sweep
 from cimsim.errors import CimsimError
 
@@ -114,18 +114,15 @@ class Tolerance(StudyResult):
 
     def sheet(self) -> Sheet:
         """One row for each level."""
-        axis, metric = Axis(self.axis, ()), self.facts.measured
-        rows = tuple(
-            (
-                axis.format(point.level),
-                point.format(metric),
-                metric.format(point.worst),
-                "yes" if metric.lost(self.limit, point.mean) <= 0 else "no",
-            )
-            for point in self.points
+        axis, metric, points = Axis(self.axis, ()), self.facts.measured, self.points
+        within = (metric.lost(self.limit, point.mean) <= 0 for point in points)
+        columns = (
+            Column(axis.key, tuple(axis.format(point.level) for point in points)),
+            means("mean", points, metric),
+            means("worst chip", (point.worst for point in points), metric),
+            Column("within", tuple("yes" if inside else "no" for inside in within)),
         )
-        headings = (axis.key, "mean ± 95 %", "worst chip", "within")
-        return Sheet(self.facts.caption, headings, rows, range(4))
+        return Sheet(f"{self.facts.caption}{self.facts.plus_minus}", columns)
 
     @property
     def allowed(self) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.studies.effects import (
     BUDGET,
     DEFAULTS,
@@ -28,13 +29,12 @@ from cimsim.analysis.studies.effects import (
 from cimsim.analysis.study import (
     Facts,
     Options,
-    Sheet,
     Study,
     StudyResult,
     facts_of,
     finite,
 )
-from cimsim.analysis.sweeps.stats import Summary, summary
+from cimsim.analysis.sweeps.stats import Summary, means, summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,13 +80,16 @@ class Waterfall(StudyResult):
 
     def sheet(self) -> Sheet:
         """One row for each step, and first and last a row without any and with all."""
-        metric = self.facts.measured
-        rows = [("none", self.nothing.format(metric), "")]
-        for step in self.steps:
-            rows.append((f"+ {step.name}", step.after.format(metric), step.lost.format(metric)))
-        rows.append(("all", self.steps[-1].after.format(metric), self.lost.format(metric)))
-        headings = ("non-ideality", "with it", "lost by it")
-        return Sheet(self.facts.caption, headings, tuple(rows), range(1, 3))
+        metric, steps = self.facts.measured, self.steps
+        names = ("none", *(f"+ {step.name}" for step in steps), "all")
+        after = (self.nothing, *(step.after for step in steps), steps[-1].after)
+        lost = (None, *(step.lost for step in steps), self.lost)
+        columns = (
+            Column("non-ideality", names, kind="name"),
+            means("with it", after, metric),
+            means("lost by it", lost, metric, lost=True),
+        )
+        return Sheet(f"{self.facts.caption}{self.facts.plus_minus}", columns)
 
     def options(self) -> Options:
         """See :class:`Result`."""

@@ -53,8 +53,12 @@ class Metric:
     @property
     def loss_label(self) -> str:
         """Label of an axis of differences: ``Test accuracy lost (points)``."""
-        unit = "points" if self.unit == "%" else self.unit
-        return f"{self.title} lost" + (f" ({unit})" if unit else "")
+        return f"{self.title} lost" + (f" ({self.loss_unit})" if self.loss_unit else "")
+
+    @property
+    def loss_unit(self) -> str:
+        """Unit of a difference of two values: ``points`` for percentages."""
+        return "points" if self.unit == "%" else self.unit
 
     def of(self, scores: Scores) -> float:
         """Compute the metric from ``scores``; NaN if they lack :attr:`source`."""
@@ -83,7 +87,7 @@ class Metric:
         '1.00 points'
         """
         text = value if isinstance(value, str) else self.format(value)
-        return f"{text} {'points' if self.unit == '%' else self.unit}".rstrip()
+        return f"{text} {self.loss_unit}".rstrip()
 
     def lost(self, before: float, after: float) -> float:
         """Return by how much ``after`` is worse than ``before``."""

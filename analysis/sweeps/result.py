@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cimsim.analysis import figures
-from cimsim.analysis.shown import Sheet, Shown
+from cimsim.analysis.sheet import Column, Sheet, columns_of
+from cimsim.analysis.shown import Shown
 from cimsim.analysis.study import facts_of
 from cimsim.analysis.sweeps.axis import Axis
 from cimsim.analysis.sweeps.metric import Metric
@@ -75,8 +76,17 @@ class SweepResult(Shown):
                 level, worst = self.axis.format(point.level), metric.format(point.worst)
                 first = ("", "") if i else (name, digital)
                 rows.append((first[0], level, point.format(metric), worst, first[1]))
-        headings = ("run", self.axis.key, "mean ± 95 %", "worst chip", "digital")
-        return Sheet(self._caption, headings, tuple(rows), range(1, 5))
+        units = {sweep.plan.measured.unit for sweep in self.sweeps}
+        unit = units.pop() if len(units) == 1 else ""
+        columns = (
+            Column("run", (), kind="name"),
+            Column(self.axis.key, ()),
+            Column("mean", (), unit),
+            Column("worst chip", (), unit),
+            Column("digital", (), unit, essential=False),
+        )
+        plus_minus = facts_of(self.sweeps[0].plan).plus_minus
+        return Sheet(f"{self._caption}{plus_minus}", columns_of(columns, rows), keys=2)
 
     @property
     def layout(self) -> Layout:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from cimsim.analysis.sheet import Column
 from cimsim.analysis.sweeps.axis import Level
 from cimsim.analysis.sweeps.metric import ACCURACY, Metric
 from cimsim.analysis.sweeps.store import Trial
@@ -80,6 +81,32 @@ def summary(level: Level, numbers: Sequence[float], falls: bool = False) -> Summ
         high=float(high),
         worst=float(values.max() if falls else values.min()),
     )
+
+
+def means(
+    name: str,
+    points: Iterable[Summary | float | None],
+    metric: Metric,
+    lost: bool = False,
+    essential: bool = True,
+) -> Column:
+    """Make a column of means with half their 95 % intervals.
+
+    Args:
+        name: heading without the unit.
+        points: the summaries, or numbers without an interval; None gives an empty cell.
+        metric: their metric.
+        lost: whether they are differences of the metric.
+        essential: see :class:`cimsim.analysis.sheet.Column`.
+    """
+
+    def text(point: Summary | float | None) -> str:
+        if isinstance(point, Summary):
+            return point.format(metric)
+        return "" if point is None else metric.format(point)
+
+    unit = metric.loss_unit if lost else metric.unit
+    return Column(name, tuple(map(text, points)), unit, essential=essential)
 
 
 def summaries(trials: Iterable[Trial], metric: Metric = ACCURACY) -> list[Summary]:

@@ -6,10 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -18,13 +17,11 @@ from rich.progress import (
 )
 from rich.segment import Segment
 from rich.table import Table
-from rich.text import Text
 
+from cimsim.analysis.sheet import Sheet
+from cimsim.cli.tables import fitted_to, wrapped
 from cimsim.interrupts import interruptible
 from cimsim.terminal import printable
-
-if TYPE_CHECKING:
-    from cimsim.analysis.study import Sheet
 
 _PAGE = 100
 _MOST_TRIALS_PER_LINE = 10
@@ -58,15 +55,20 @@ def show(table: Table) -> None:
     console.print(table)
 
 
-def sheet_table(sheet: Sheet) -> Table:
-    """Make a table for the terminal."""
-    table = Table(title=sheet.caption, title_justify="left")
-    for column, heading in enumerate(sheet.headings):
-        justify: JustifyMethod = "right" if column in sheet.right else "left"
-        table.add_column(Text(heading), justify=justify, overflow="fold")
-    for row in sheet.rows:
-        table.add_row(*map(Text, row))
-    return table
+def show_sheet(sheet: Sheet, wide: bool = False) -> None:
+    """Print a table on stdout.
+
+    In a terminal it has the terminal's width: columns that are not essential may be left out, with
+    a line that names them; with ``wide`` they continue below. Elsewhere the width is not limited.
+    """
+    console = Screen()
+    width = console.width if console.is_terminal else _UNLIMITED
+    fitted = fitted_to(sheet, width, wide or not console.is_terminal)
+    say("\n".join(wrapped(sheet.caption, width)))
+    for table in fitted.tables:
+        show(table)
+    if fitted.left_out:
+        say("\n".join(wrapped(f"--wide also shows: {', '.join(fitted.left_out)}", width)))
 
 
 def page(content: RenderableType) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cimsim.cli.evaluation import OWN_HELP, AsJson, DataDir, Store, Trust
+from cimsim.cli.evaluation import OWN_HELP, AsJson, DataDir, Store, Trust, Wide
 from cimsim.cli.options import check_table
 from cimsim.cli.studies import present, show
 from cimsim.errors import CimsimError
@@ -66,6 +66,7 @@ def cost(
     ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
+    wide: Wide = False,
     trust: Trust = False,
     store: Store = None,
 ) -> None:
@@ -91,7 +92,7 @@ def cost(
         result = cost_of(_work_of_run(subject, profile, overrides or [], inputs))
         result = replace(result, checkpoint_sha256=subject.fingerprint)
         assert subject.folder is not None
-        present(subject.folder, result, as_json)
+        present(subject.folder, result, as_json, wide)
     else:
         if profile is None or model is None or input_shape is None:
             raise CimsimError(
@@ -100,7 +101,7 @@ def cost(
             )
         loaded = load_profile(profile, overrides or [])
         result = cost_of(_work_of_shape(model, _shape(input_shape), classes, loaded))
-        show(result, as_json)
+        show(result, as_json, wide)
     if out is not None:
         write_text(out, table_csv(result.rows()))
 

@@ -40,6 +40,10 @@ Store: TypeAlias = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help=STORE_HELP, show_default="runs/package.module.function"),
 ]
+Wide: TypeAlias = Annotated[
+    bool,
+    typer.Option("--wide", help="Print all columns of a table, in a narrow terminal too."),
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 RESUME = "finished trials are kept, run the same command again to resume"

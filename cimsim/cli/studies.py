@@ -17,6 +17,7 @@ from cimsim.cli.evaluation import (
     EvaluationOptions,
     RunFolder,
     RunFolders,
+    Wide,
     evaluation,
 )
 from cimsim.cli.options import configured, parameters_of, with_parameters
@@ -51,7 +52,7 @@ def study_command(study: Study[Any]) -> Callable[..., None]:
                 result = study.run(subjects, chosen, options)
             folder = subjects[0].folder
             assert folder is not None
-            present(folder, result, given["as_json"], given["out"])
+            present(folder, result, given["as_json"], given["wide"], given["out"])
 
     own, defaults = tuple(study.options.model_fields), study.defaults
     argument = inspect.Parameter(
@@ -67,6 +68,7 @@ def study_command(study: Study[Any]) -> Callable[..., None]:
         *parameters_of(EvaluationOptions, without=own, defaults=defaults),
         _keyword("out", _Out, None),
         _keyword("as_json", AsJson, False),
+        _keyword("wide", Wide, False),
     ]
     return with_parameters(command, parameters)
 
@@ -82,7 +84,9 @@ def _shared(given: dict[str, Any], study: Study[Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name.removeprefix("old_") not in own}
 
 
-def present(folder: Path, result: Result, as_json: bool, also: Path | None = None) -> None:
+def present(
+    folder: Path, result: Result, as_json: bool, wide: bool, also: Path | None = None
+) -> None:
     """Write a result to the run's ``folder``, and print it: as JSON, or as tables, an answer in
     words and the names of its files. The figure is ``also`` written to another file."""
     from cimsim.analysis.figures.canvas import save
@@ -91,13 +95,13 @@ def present(folder: Path, result: Result, as_json: bool, also: Path | None = Non
     files = write_result(folder, result)
     if also is not None:
         files += save(result.figure(), also)
-    show(result, as_json)
+    show(result, as_json, wide)
     for path in () if as_json else files:
         console.say(str(path))
 
 
-def show(result: Result, as_json: bool) -> None:
-    """Print a result."""
+def show(result: Result, as_json: bool, wide: bool) -> None:
+    """Print a result; all columns of its tables if ``wide``."""
     from cimsim.analysis.shown import as_json as json_text
 
     for text in result.warnings:
@@ -106,7 +110,7 @@ def show(result: Result, as_json: bool) -> None:
         console.say(json_text(result))
         return
     for sheet in (result.sheet(), *result.more_sheets()):
-        console.show(console.sheet_table(sheet))
+        console.show_sheet(sheet, wide)
     if result.answer:
         console.say(result.answer)
     for caption, text in result.listings().items():

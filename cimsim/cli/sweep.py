@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cimsim.cli import console
-from cimsim.cli.evaluation import RESUME, EvaluationOptions, RunFolders, evaluation
+from cimsim.cli.evaluation import RESUME, EvaluationOptions, RunFolders, Wide, evaluation
 from cimsim.cli.options import check_table, configured, options_of
 from cimsim.errors import CimsimError
 
@@ -44,6 +44,7 @@ def sweep(
             help="Evaluate only the I-th of N parts, such as one for each task of a job array.",
         ),
     ] = "1/1",
+    wide: Wide = False,
     **settings: Any,
 ) -> None:
     """Evaluate each run at each level of an axis on the same chips.
@@ -77,7 +78,7 @@ def sweep(
             return
         if out is not None:
             write_csv(out, sweeps, names)
-        console.show(console.sheet_table(SweepResult(tuple(names), tuple(sweeps)).sheet()))
+        console.show_sheet(SweepResult(tuple(names), tuple(sweeps)).sheet(), wide)
         for name, sweep in zip(names, sweeps, strict=True):
             if len(axis.values) > 1 and not levels_matter(sweep.trials):
                 console.remark(

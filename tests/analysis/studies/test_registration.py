@@ -19,6 +19,7 @@ from cimsim.analysis import figures
 from cimsim.analysis.functions import functions_of
 from cimsim.analysis.studies import STUDIES
 from cimsim.analysis.study import (
+    Column,
     Facts,
     Options,
     Sheet,
@@ -29,7 +30,7 @@ from cimsim.analysis.study import (
 )
 from cimsim.analysis.subjects import ModelSubject
 from cimsim.analysis.sweeps.axis import Axis
-from cimsim.analysis.sweeps.stats import Summary, summary
+from cimsim.analysis.sweeps.stats import Summary, means, summary
 from cimsim.cli import add_study
 from cimsim.errors import CimsimError
 from cimsim.runs import open_run
@@ -72,8 +73,10 @@ class Cold(StudyResult):
 
     def sheet(self) -> Sheet:
         metric = self.facts.measured
-        rows = tuple((str(point.level), point.format(metric)) for point in self.points)
-        return Sheet(self.facts.caption, ("factor", "mean"), rows, (1,))
+        factors = tuple(str(point.level) for point in self.points)
+        return Sheet(
+            self.facts.caption, (Column("factor", factors), means("mean", self.points, metric))
+        )
 
     @property
     def answer(self) -> str:

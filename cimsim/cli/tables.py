@@ -1,0 +1,211 @@
+"""Tables that fit a terminal: columns that are left out, shortened names, and continued tables.
+
+No line is longer than the terminal, and no number is split. A table that is too wide first gets
+headings of several lines, then leaves out columns that are not essential, then shortens names, and
+at last continues below with its first columns repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from cimsim.analysis.sheet import Column, Sheet
+from cimsim.terminal import one_line, printable
+
+_BORDER, _BORDERS = 1, 3  # characters at the left of a table, and for each of its columns
+_SHORT_NAME, _SHORT_TEXT = 12, 30  # narrower than this only if they have to be
+_BREAKS = "/,=."  # characters behind which a word that is longer than a line continues
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A sheet as a terminal of some width shows it.
+
+    Attributes:
+        tables: the table, and those that continue it below.
+        left_out: headings of the columns that are not shown.
+    """
+
+    tables: tuple[Table, ...]
+    left_out: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Sized:
+    """A column with the widths that it can have, in characters.
+
+    Attributes:
+        widest: heading and cells in one line each.
+        narrow: headings and texts in several lines, names in full where they are short.
+        least: names shortened as far as they stay different.
+    """
+
+    column: Column
+    widest: int
+    narrow: int
+    least: int
+
+
+def fitted_to(sheet: Sheet, width: int, wide: bool = False) -> Fitted:
+    """Fit a sheet into ``width`` characters; ``wide`` leaves out no column."""
+    columns = [_sized(column) for column in sheet.columns]
+    kept = list(columns)
+    if not wide:
+        for extra in reversed(columns):
+            if _total(each.narrow for each in kept) <= width:
+                break
+            if not extra.column.essential:
+                kept.remove(extra)
+    tables = tuple(_table(part, width) for part in _continued(kept, sheet.keys, width))
+    return Fitted(tables, tuple(each.column.heading for each in columns if each not in kept))
+
+
+def _sized(column: Column) -> _Sized:
+    longest = max(map(cell_len, column.cells), default=0)
+    heading = max(map(cell_len, column.heading.split()), default=0)
+    widest = max(longest, cell_len(column.heading))
+    if column.kind == "number":
+        narrow = least = max(longest, heading)
+    elif column.kind == "name":
+        least = max(heading, min(longest, _distinct_width(column.cells)))
+        narrow = max(least, min(longest, 2 * _SHORT_NAME))
+    else:
+        narrow = least = max(heading, min(longest, _SHORT_TEXT))
+    return _Sized(column, widest, narrow, least)
+
+
+def _total(widths: Iterable[int]) -> int:
+    """Width of a table with columns of these widths."""
+    own = list(widths)
+    return _BORDER + sum(own) + _BORDERS * len(own)
+
+
+def _continued(columns: Sequence[_Sized], keys: int, width: int) -> list[list[_Sized]]:
+    """Divide columns into tables that fit; each begins with the first ``keys`` columns."""
+    if _total(each.least for each in columns) <= width:
+        return [list(columns)]
+    first = list(columns[:keys])
+    parts = [list(first)]
+    for each in columns[keys:]:
+        longer = [*parts[-1], each]
+        if len(parts[-1]) > keys and _total(one.least for one in longer) > width:
+            parts.append([*first, each])
+        else:
+            parts[-1] = longer
+    return parts
+
+
+def _widths(columns: Sequence[_Sized], width: int) -> list[int]:
+    """Widths of the columns: the room goes to names first, then headings, then texts."""
+    widths = [each.least for each in columns]
+    room = width - _total(widths)
+    order = {"name": 0, "number": 1, "text": 2}
+    for i in sorted(range(len(columns)), key=lambda i: order[columns[i].column.kind]):
+        more = max(0, min(room, columns[i].widest - widths[i]))
+        widths[i] += more
+        room -= more
+    for i, each in enumerate(columns):  # a terminal that is narrower than a name and a number
+        if room < 0 and each.column.kind != "number":
+            less = min(-room, widths[i] - 1)
+            widths[i] -= less
+            room += less
+    return widths
+
+
+def _table(columns: Sequence[_Sized], width: int) -> Table:
+    table = Table()
+    cells = []
+    for each, own in zip(columns, _widths(columns, width), strict=True):
+        column = each.column
+        heading = Text("\n".join(wrapped(column.heading, own)))
+        table.add_column(
+            heading,
+            justify="right" if column.kind == "number" else "left",
+            no_wrap=True,
+            width=own,
+        )
+        if column.kind == "name":
+            cells.append(shortened_names(column.cells, own))
+        elif column.kind == "text":
+            cells.append(["\n".join(wrapped(cell, own)) for cell in column.cells])
+        else:
+            cells.append(list(map(one_line, column.cells)))
+    for row in zip(*cells, strict=True):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most ``width`` characters; only a word that is longer than a line is split.
+
+    >>> wrapped("energy of all layers (µJ)", 10)
+    ['energy of', 'all layers', '(µJ)']
+    >>> wrapped("/data/runs/aware/sweeps", 12)
+    ['/data/runs/', 'aware/sweeps']
+    """
+    lines = []
+    for paragraph in printable(text).splitlines() or [""]:
+        line = ""
+        for word in paragraph.split(" "):
+            joined = f"{line} {word}" if line else word
+            if cell_len(joined) <= width:
+                line = joined
+                continue
+            if line:
+                lines.append(line)
+            *full, line = _pieces(word, width)
+            lines += full
+        lines.append(line)
+    return lines
+
+
+def _pieces(word: str, width: int) -> list[str]:
+    """The parts of a word, each of which fits a line."""
+    pieces = []
+    while cell_len(word) > width:
+        end = next(i for i in range(len(word), 0, -1) if i == 1 or cell_len(word[:i]) <= width)
+        at = max(word.rfind(char, 0, end) for char in _BREAKS) + 1 or end
+        pieces.append(word[:at])
+        word = word[at:]
+    return [*pieces, word]
+
+
+def shortened_names(names: Sequence[str], width: int) -> list[str]:
+    """Leave out the middle of names that are longer than ``width``, so that they stay different.
+
+    >>> shortened_names(["encoder.layer.1.query", "encoder.layer.2.query"], 12)
+    ['encod…1.query', 'encod…2.query']
+    """
+    clean = list(map(one_line, names))
+    best = max(_heads(width), key=lambda head: len({_cut(name, width, head) for name in clean}))
+    return [_cut(name, width, best) for name in clean]
+
+
+def _heads(width: int) -> list[int]:
+    """Numbers of characters before the part that is left out; half of them first."""
+    half = (width - 1) // 2
+    return sorted(range(width), key=lambda head: abs(head - half))
+
+
+def _cut(name: str, width: int, head: int) -> str:
+    """``name``, with an ellipsis behind the first ``head`` characters if it is too long."""
+    short, tail = name, width - 1 - head
+    while cell_len(short) > width and head + tail >= 0:
+        short = f"{name[:head]}…{name[len(name) - tail :]}"
+        head, tail = (head, tail - 1) if tail else (head - 1, tail)  # of wide characters: fewer
+    return short
+
+
+def _distinct_width(names: Sequence[str]) -> int:
+    """The smallest width, but not less than a short name's, at which different names differ."""
+    clean = set(map(one_line, names))
+    longest = max(map(cell_len, clean), default=0)
+    width = _SHORT_NAME
+    while width < longest and len(set(shortened_names(list(clean), width))) < len(clean):
+        width += 1
+    return width
