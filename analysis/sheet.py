@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from cimsim.quantities import plain_number, scale_of
+from cimsim.quantities import Scale, plain_number, scale_of
 from cimsim.terminal import aligned
 
 Kind: TypeAlias = Literal["number", "name", "text"]
@@ -55,7 +55,14 @@ def quantities(
     Column(name='energy', cells=('3.96', '0.25', '-'), unit='µJ', kind='number', essential=True)
     """
     values = tuple(values)
-    scale = scale_of(values, unit)
+    return scaled(name, scale_of(values, unit), values, essential)
+
+
+def scaled(
+    name: str, scale: Scale, values: Iterable[float | None], essential: bool = True
+) -> Column:
+    """Make a column of numbers in base units, shown in the unit of ``scale``, which several columns
+    may share."""
     return Column(name, tuple(map(scale.number, values)), scale.unit, essential=essential)
 
 

@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from cimsim.analysis.shared_options import METRIC_HELP
+from cimsim.analysis.sheet import Column, Sheet
 from cimsim.cli import console
+from cimsim.cli.evaluation import Wide
 from cimsim.cli.options import options_of
 from cimsim.cli.watcher import Watcher
 from cimsim.errors import CimsimError
 from cimsim.training.config import TrainConfig
 
 if TYPE_CHECKING:
-    from cimsim.analysis.sweeps.axis import Axis
+    from collections.abc import Sequence
+
+    from cimsim.analysis.sweeps.axis import Axis, Level
+    from cimsim.analysis.sweeps.stats import Summary
     from cimsim.runs.compare import Outcome
     from cimsim.training.progress import Progress
 
@@ -78,6 +81,7 @@ def compare(
             "functions from outside cimsim. This runs their code.",
         ),
     ] = False,
+    wide: Wide = False,
     **settings: object,
 ) -> None:
     """Train several methods with the same settings and evaluate them on the same chips.
@@ -129,7 +133,7 @@ def compare(
         write_text(out / "comparison.md", "\n".join(markdown(outcomes, axis)) + "\n")
         figure = draw([o.curve for o in outcomes], axis, outcomes[0].metric)
         files = save(figure, out / "comparison.png")
-        console.show(_table(outcomes, axis))
+        console.show_sheet(_sheet(outcomes, axis), wide)
         for path in (*files, out / "comparison.csv", out / "comparison.md"):
             console.say(str(path))
 
@@ -172,17 +176,21 @@ class Watching:
             self._watcher = None
 
 
-def _table(outcomes: list[Outcome], axis: Axis) -> Table:
+def _sheet(outcomes: list[Outcome], axis: Axis) -> Sheet:
+    from cimsim.analysis.sweeps.stats import means
+
     runs, chips = len(outcomes[0].runs), outcomes[0].points[0].chips
     several = f"{runs} trainings, each on " if runs > 1 else ""
     metric = outcomes[0].metric
-    title = f"{metric.heading}, {several}{chips // runs} chips: mean ± 95 %"
-    table = Table(title=title, title_justify="left")
-    table.add_column("training", overflow="fold")
-    table.add_column("digital", justify="right")
-    for level in axis.values:
-        table.add_column(f"{axis.key}={axis.format(level)}", justify="right")
-    for outcome in outcomes:
-        cells = [point.format(metric) for point in outcome.points]
-        table.add_row(Text(outcome.arm.name), metric.format(outcome.digital), *cells)
-    return table
+    levels = zip(*(outcome.points for outcome in outcomes), strict=True)
+
+    def at_level(level: Level, points: Sequence[Summary]) -> Column:
+        return means(axis.named(level), points, metric)
+
+    columns = (
+        Column("training", tuple(outcome.arm.name for outcome in outcomes), kind="name"),
+        means("digital", (outcome.digital for outcome in outcomes), metric),
+        *map(at_level, axis.values, levels),
+    )
+    interval = "; ± is the 95 % interval of the mean" if chips > 1 else ""
+    return Sheet(f"{metric.heading}, {several}{chips // runs} chips{interval}", columns)

@@ -19,7 +19,7 @@ from rich.segment import Segment
 from rich.table import Table
 
 from cimsim.analysis.sheet import Sheet
-from cimsim.cli.tables import fitted_to, wrapped
+from cimsim.cli.tables import FRAMED, Look, fitted_to, wrapped
 from cimsim.interrupts import interruptible
 from cimsim.terminal import printable
 
@@ -55,7 +55,7 @@ def show(table: Table) -> None:
     console.print(table)
 
 
-def show_sheet(sheet: Sheet, wide: bool = False) -> None:
+def show_sheet(sheet: Sheet, wide: bool = False, look: Look = FRAMED) -> None:
     """Print a table on stdout.
 
     In a terminal it has the terminal's width: columns that are not essential may be left out, with
@@ -63,8 +63,9 @@ def show_sheet(sheet: Sheet, wide: bool = False) -> None:
     """
     console = Screen()
     width = console.width if console.is_terminal else _UNLIMITED
-    fitted = fitted_to(sheet, width, wide or not console.is_terminal)
-    say("\n".join(wrapped(sheet.caption, width)))
+    fitted = fitted_to(sheet, width, wide or not console.is_terminal, look)
+    if sheet.caption:
+        say("\n".join(wrapped(sheet.caption, width)))
     for table in fitted.tables:
         show(table)
     if fitted.left_out:

@@ -16,11 +16,11 @@ import typer
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from rich.table import Table
-from rich.text import Text
 
 import cimsim
+from cimsim.analysis.sheet import Column, Sheet, columns_of
 from cimsim.cli import console
+from cimsim.cli.tables import Look
 from cimsim.errors import CimsimError, CimsimWarning
 
 _NEEDED = (
@@ -42,6 +42,8 @@ _NEEDED = (
 _DISTRIBUTION = "cimsim-torch"
 _OPTIONAL = ("triton", "tensorboard", "pytest", "hypothesis", "ruff", "mypy")
 _GIB = 2**30
+_STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
+_LOOK = Look(borders=False, headings=False, styles=_STYLES)
 
 
 class Finding(NamedTuple):
@@ -67,11 +69,6 @@ def doctor(
     ] = False,
 ) -> None:
     """Check versions, devices, compiler, kernels, data and write access."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    styles = {"ok": "green", "note": "yellow", "problem": "bold red"}
     checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("cimsim", _versions),
         ("torch", _devices),
@@ -82,11 +79,11 @@ def doctor(
         ("data", lambda: _data(data_dir)),
         ("writing", _write_access),
     )
-    for what, check in checks:
-        for finding in _all_of(what, check):
-            state = Text(finding.state, styles[finding.state])
-            table.add_row(finding.what, state, Text(finding.text))
-    console.show(table)
+    findings = [finding for what, check in checks for finding in _all_of(what, check)]
+    columns = (Column("check", (), kind="name"), Column("state", (), kind="name"))
+    text = Column("result", (), kind="text")
+    sheet = Sheet("", columns_of((*columns, text), findings))
+    console.show_sheet(sheet, look=_LOOK)
 
 
 def _all_of(what: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -143,8 +140,8 @@ def _devices() -> Iterator[Finding]:
     import torch
 
     capability = torch.backends.cpu.get_cpu_capability()
-    threads = torch.get_num_threads()
-    yield Finding("CPU", "ok", f"{os.cpu_count()} cores, {threads} threads, {capability}")
+    cores = f"{os.cpu_count()} cores, {torch.get_num_threads()} of them used by torch"
+    yield Finding("CPU", "ok", f"{cores}, {capability}")
     if not torch.cuda.is_available():
         built = f"torch is built for CUDA {torch.version.cuda}, but finds no device"
         text = built if torch.version.cuda else "torch is built without it"

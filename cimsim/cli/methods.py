@@ -7,10 +7,10 @@ import re
 from typing import Annotated, cast
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
+from cimsim.analysis.sheet import Column, Sheet, columns_of
 from cimsim.cli import console
+from cimsim.cli.tables import Look
 from cimsim.errors import CimsimError
 from cimsim.suggest import unknown
 
@@ -28,13 +28,10 @@ def methods(
     parts = _parts()
     if name is None:
         for kind, flag in _FLAGS.items():
-            table = Table(title=f"{kind} ({flag})", title_justify="left", show_header=False)
-            table.add_column(no_wrap=True)
-            table.add_column()
-            for (of, part), what in parts.items():
-                if of == kind:
-                    table.add_row(Text(part), Text(_first_line(what)))
-            console.show(table)
+            rows = [(part, _first_line(what)) for (of, part), what in parts.items() if of == kind]
+            columns = (Column("name", (), kind="name"), Column("description", (), kind="text"))
+            sheet = Sheet(f"{kind} ({flag})", columns_of(columns, rows))
+            console.show_sheet(sheet, look=Look(headings=False))
         console.say("cimsim methods NAME prints equation, settings and source.")
         return
     matching = [(key, what) for key, what in parts.items() if name in key[1].split(", ")]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
+from cimsim.analysis.sheet import Column, Sheet
 from cimsim.cli import console
+from cimsim.cli.evaluation import Wide
+from cimsim.cli.tables import LIST
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cimsim.models.cards import Card
 
 
@@ -19,6 +22,7 @@ def models(
         str | None,
         typer.Argument(metavar="NAME", help="Name of one of them; prints its card."),
     ] = None,
+    wide: Wide = False,
 ) -> None:
     """List the trained networks that are shipped with cimsim."""
     from cimsim.models import card, names
@@ -26,13 +30,7 @@ def models(
     if name is not None:
         console.say(_described(card(name)))
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "parameters", "profile", "digital", "on chips"):
-        table.add_column(heading, no_wrap=True)
-    for each in map(card, names()):
-        cells = (each.name, f"{each.parameters:,}", each.profile, _percent(each.digital))
-        table.add_row(*map(Text, (*cells, _on_chips(each))))
-    console.show(table)
+    console.show_sheet(_sheet([card(each) for each in names()]), wide, LIST)
     console.say("cimsim models NAME prints how it was trained.")
 
 
@@ -60,11 +58,22 @@ def _described(card: Card) -> str:
     return "\n".join(lines)
 
 
-def _on_chips(card: Card) -> str:
-    return ", ".join(
-        f"{_percent(score.mean)} ± {100 * score.standard_error:.2f} {_age(score.age_s)}"
-        for score in card.on_chips
+def _sheet(cards: Sequence[Card]) -> Sheet:
+    """One row for each network, one column for each age of its chips."""
+    ages = sorted({score.age_s for each in cards for score in each.on_chips})
+    columns = (
+        Column("name", tuple(each.name for each in cards), kind="text"),
+        Column("digital", tuple(f"{100 * each.digital:.2f}" for each in cards), "%"),
+        *(Column(_age(age_s), tuple(_score(each, age_s) for each in cards), "%") for age_s in ages),
+        Column("profile", tuple(x.profile for x in cards), kind="text", essential=False),
+        Column("parameters", tuple(f"{each.parameters:,}" for each in cards), essential=False),
     )
+    return Sheet("Test accuracy, digital and on chips: mean ± its standard error", columns)
+
+
+def _score(card: Card, age_s: float) -> str:
+    scores = (score for score in card.on_chips if score.age_s == age_s)
+    return ", ".join(f"{100 * s.mean:.2f} ± {100 * s.standard_error:.2f}" for s in scores)
 
 
 def _age(age_s: float) -> str:

@@ -14,15 +14,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from cimsim.analysis.sheet import Column, Sheet
 from cimsim.cli import console, exchange
+from cimsim.cli.evaluation import Wide
+from cimsim.cli.profile_tables import characteristics_sheet, fit_sheets
+from cimsim.cli.tables import LIST
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from matplotlib.figure import Figure
 
-    from cimsim.fitting import DeviceFit, Estimate
     from cimsim.profile import DescribedSection
 
 app = typer.Typer(
@@ -44,13 +45,13 @@ def list_profiles() -> None:
     """List the profiles that come with cimsim."""
     from cimsim.profile import load_profile, profile_names
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "technology", "title"):
-        table.add_column(heading, no_wrap=heading == "name", overflow="fold")
-    for name in profile_names():
-        profile = load_profile(name)
-        table.add_row(Text(name), Text(profile.cell.technology), Text(profile.title))
-    console.show(table)
+    profiles = list(map(load_profile, profile_names()))
+    columns = (
+        Column("name", tuple(profile.name for profile in profiles), kind="text"),
+        Column("technology", tuple(profile.cell.technology for profile in profiles), kind="name"),
+        Column("title", tuple(profile.title for profile in profiles), kind="text"),
+    )
+    console.show_sheet(Sheet("", columns), look=LIST)
 
 
 @app.command()
@@ -116,6 +117,7 @@ def curves(
         Path | None,
         typer.Option(metavar="FIGURE", help="Also draw a figure, one panel per effect."),
     ] = None,
+    wide: Wide = False,
 ) -> None:
     """Print the conductances of a profile, to compare them with a paper.
 
@@ -123,9 +125,9 @@ def curves(
     spread at that age), mean and spread of the drift exponent (power laws only), the spread added
     by relaxation, the conductance of a cell without any spread, and the spread of one read.
     """
-    from cimsim.physics.characteristics import Characteristic, characteristics
+    from cimsim.physics.characteristics import characteristics
     from cimsim.profile import load_profile
-    from cimsim.units import format_duration, parse_duration
+    from cimsim.units import parse_duration
 
     chosen = load_profile(profile, overrides or [])
     low, high = chosen.cell.g_min_uS, chosen.cell.g_max_uS
@@ -141,13 +143,7 @@ def curves(
         fields = {"profile": chosen.name, "rows": [row._asdict() for row in rows]}
         console.say(json.dumps(fields, indent=2))
         return
-    table = Table(title=f"{chosen.name}, at {chosen.temperature_C:g} °C", title_justify="left")
-    for name in Characteristic._fields:
-        table.add_column(name, justify="right", overflow="fold")
-    for row in rows:
-        values = ("" if value is None else f"{value:.5g}" for value in row[2:])
-        table.add_row(f"{row.g_uS:.5g}", format_duration(row.t_s), *values)
-    console.show(table)
+    console.show_sheet(characteristics_sheet(chosen, rows), wide)
 
 
 @app.command()
@@ -225,6 +221,7 @@ def new(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the estimates as JSON.")] = False,
+    wide: Wide = False,
 ) -> None:
     """Fit a profile to measured conductances, and draw the fit over the data.
 
@@ -280,8 +277,8 @@ def new(
     if as_json:
         console.say(json.dumps(asdict(fit), indent=2))
         return
-    for table in _fit_tables(fit):
-        console.show(table)
+    for sheet in fit_sheets(fit):
+        console.show_sheet(sheet, wide)
     for note in fit.notes:
         console.remark(note)
     for path in (target, *written):
@@ -300,55 +297,6 @@ def _refuse_other_pictures(figure: Figure, path: Path) -> None:
         for there in present:
             if there.read_bytes() != (Path(folder) / there.name).read_bytes():
                 raise CimsimError(f"{there} exists; choose another name, or add --force")
-
-
-def _fit_tables(fit: DeviceFit) -> Iterator[Table]:
-    """The estimates in µS with their standard errors: programming, drift, reads; stuck cells."""
-    from cimsim.units import format_duration
-
-    fresh = format_duration(fit.fresh_s)
-    table = _estimates(f"Programming after {fresh}", "g_target_uS", "bias", "spread")
-    for target, *estimates in zip(fit.targets_uS, fit.bias_uS, fit.sigma_uS, strict=True):
-        table.add_row(f"{target:g}", *map(_with_error, estimates))
-    yield table
-    if fit.changes:
-        table = _estimates(f"Change since {fresh}", "g_target_uS", "age", "shift", "spread")
-        for change in fit.changes:
-            age = format_duration(change.time_s)
-            for target, *estimates in zip(
-                fit.targets_uS, change.shift_uS, change.sigma_uS, strict=True
-            ):
-                table.add_row(f"{target:g}", age, *map(_with_error, estimates))
-        yield table
-    if fit.read_at_uS is not None and fit.read_sigma_uS is not None:
-        table = _estimates("Read noise", "g_uS", "spread of one read")
-        for at, sigma in zip(fit.read_at_uS, fit.read_sigma_uS, strict=True):
-            table.add_row(f"{at:.4g}", _with_error(sigma))
-        yield table
-    if fit.stuck:
-        table = Table(title="Stuck cells (share, 95 % interval)", title_justify="left")
-        for heading in ("at", "around µS", "cells", "share", "interval"):
-            table.add_column(heading, justify="right", overflow="fold")
-        for cells in fit.stuck:
-            table.add_row(
-                cells.at,
-                f"{cells.around_uS:.3g}",
-                f"{cells.cells} of {cells.of}",
-                f"{cells.rate:.2%}",
-                f"{cells.low:.2%} to {cells.high:.2%}",
-            )
-        yield table
-
-
-def _estimates(title: str, *headings: str) -> Table:
-    table = Table(title=f"{title} (µS ± error)", title_justify="left")
-    for heading in headings:
-        table.add_column(heading, justify="right", overflow="fold")
-    return table
-
-
-def _with_error(estimate: Estimate) -> str:
-    return f"{estimate.value:.4g} ± {estimate.error:.2g}"
 
 
 def _numbers(text: str) -> list[float]:

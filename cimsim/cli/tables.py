@@ -7,8 +7,8 @@ at last continues below with its first columns repeated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rich.cells import cell_len
 from rich.table import Table
@@ -17,9 +17,37 @@ from rich.text import Text
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.terminal import one_line, printable
 
-_BORDER, _BORDERS = 1, 3  # characters at the left of a table, and for each of its columns
-_SHORT_NAME, _SHORT_TEXT = 12, 30  # narrower than this only if they have to be
+_SHORT_NAME, _SHORT_TEXT, _LEAST_TEXT = 12, 30, 18  # widths of names and texts
 _BREAKS = "/,=."  # characters behind which a word that is longer than a line continues
+
+
+@dataclass(frozen=True)
+class Look:
+    """How tables are drawn.
+
+    Attributes:
+        borders: whether there are lines between rows and columns.
+        headings: whether the columns have headings.
+        styles: styles of rich for cells with a certain text.
+    """
+
+    borders: bool = True
+    headings: bool = True
+    styles: Mapping[str, str] = field(default_factory=dict)
+
+    def width(self, columns: Iterable[int]) -> int:
+        """Width of a table with columns of these widths."""
+        widths = list(columns)
+        return sum(widths) + (3 * len(widths) + 1 if self.borders else 2 * len(widths))
+
+    def table(self) -> Table:
+        """An empty table."""
+        if self.borders:
+            return Table(show_header=self.headings)
+        return Table(box=None, show_header=self.headings, padding=(0, 2, 0, 0))
+
+
+FRAMED, LIST = Look(), Look(borders=False)
 
 
 @dataclass(frozen=True)
@@ -51,59 +79,56 @@ class _Sized:
     least: int
 
 
-def fitted_to(sheet: Sheet, width: int, wide: bool = False) -> Fitted:
+def fitted_to(sheet: Sheet, width: int, wide: bool = False, look: Look = FRAMED) -> Fitted:
     """Fit a sheet into ``width`` characters; ``wide`` leaves out no column."""
-    columns = [_sized(column) for column in sheet.columns]
+    columns = [_sized(column, look) for column in sheet.columns]
     kept = list(columns)
     if not wide:
         for extra in reversed(columns):
-            if _total(each.narrow for each in kept) <= width:
+            if look.width(each.narrow for each in kept) <= width:
                 break
             if not extra.column.essential:
                 kept.remove(extra)
-    tables = tuple(_table(part, width) for part in _continued(kept, sheet.keys, width))
+    parts = _continued(kept, sheet.keys, width, look)
+    tables = tuple(_table(part, width, look) for part in parts)
     return Fitted(tables, tuple(each.column.heading for each in columns if each not in kept))
 
 
-def _sized(column: Column) -> _Sized:
+def _sized(column: Column, look: Look) -> _Sized:
     longest = max(map(cell_len, column.cells), default=0)
-    heading = max(map(cell_len, column.heading.split()), default=0)
-    widest = max(longest, cell_len(column.heading))
+    above = column.heading if look.headings else ""
+    heading = max(map(cell_len, above.split()), default=0)
+    widest = max(longest, cell_len(above))
     if column.kind == "number":
         narrow = least = max(longest, heading)
     elif column.kind == "name":
         least = max(heading, min(longest, _distinct_width(column.cells)))
         narrow = max(least, min(longest, 2 * _SHORT_NAME))
     else:
-        narrow = least = max(heading, min(longest, _SHORT_TEXT))
+        narrow = max(heading, min(longest, _SHORT_TEXT))
+        least = max(heading, min(longest, _LEAST_TEXT))
     return _Sized(column, widest, narrow, least)
 
 
-def _total(widths: Iterable[int]) -> int:
-    """Width of a table with columns of these widths."""
-    own = list(widths)
-    return _BORDER + sum(own) + _BORDERS * len(own)
-
-
-def _continued(columns: Sequence[_Sized], keys: int, width: int) -> list[list[_Sized]]:
+def _continued(columns: Sequence[_Sized], keys: int, width: int, look: Look) -> list[list[_Sized]]:
     """Divide columns into tables that fit; each begins with the first ``keys`` columns."""
-    if _total(each.least for each in columns) <= width:
+    if look.width(each.least for each in columns) <= width:
         return [list(columns)]
     first = list(columns[:keys])
     parts = [list(first)]
     for each in columns[keys:]:
         longer = [*parts[-1], each]
-        if len(parts[-1]) > keys and _total(one.least for one in longer) > width:
+        if len(parts[-1]) > keys and look.width(one.least for one in longer) > width:
             parts.append([*first, each])
         else:
             parts[-1] = longer
     return parts
 
 
-def _widths(columns: Sequence[_Sized], width: int) -> list[int]:
+def _widths(columns: Sequence[_Sized], width: int, look: Look) -> list[int]:
     """Widths of the columns: the room goes to names first, then headings, then texts."""
     widths = [each.least for each in columns]
-    room = width - _total(widths)
+    room = width - look.width(widths)
     order = {"name": 0, "number": 1, "text": 2}
     for i in sorted(range(len(columns)), key=lambda i: order[columns[i].column.kind]):
         more = max(0, min(room, columns[i].widest - widths[i]))
@@ -117,10 +142,10 @@ def _widths(columns: Sequence[_Sized], width: int) -> list[int]:
     return widths
 
 
-def _table(columns: Sequence[_Sized], width: int) -> Table:
-    table = Table()
+def _table(columns: Sequence[_Sized], width: int, look: Look) -> Table:
+    table = look.table()
     cells = []
-    for each, own in zip(columns, _widths(columns, width), strict=True):
+    for each, own in zip(columns, _widths(columns, width, look), strict=True):
         column = each.column
         heading = Text("\n".join(wrapped(column.heading, own)))
         table.add_column(
@@ -136,7 +161,7 @@ def _table(columns: Sequence[_Sized], width: int) -> Table:
         else:
             cells.append(list(map(one_line, column.cells)))
     for row in zip(*cells, strict=True):
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(cell, look.styles.get(cell, "")) for cell in row))
     return table
 
 
