@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cimsim
 from cimsim.analysis import figures
+from cimsim.analysis.cost.parts import PARTS, Counts, LayerCost, Parts, PriceShare
 from cimsim.analysis.labels import layer_name
 from cimsim.analysis.sheet import Column, Sheet, columns_of, percentages, quantities
 from cimsim.analysis.study import Options, Result, Study
@@ -30,111 +31,8 @@ OPS_PER_MAC = 2
 _UNITS = ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
 _LONGEST_NAME = 32
 _LABELS = {"dac": "DAC", "adc": "ADC"}
-
-
-@dataclass(frozen=True)
-class Counts:
-    """One analog layer's work for one inference.
-
-    Attributes:
-        macs: multiplications of a weight with an input, each with its addition.
-        vectors: input vectors.
-        pulses: times that every vector is sent: once, or bit by bit without the sign.
-        tiles: physical tiles, ``row_tiles`` (and groups of a convolution) times ``blocks``, of all
-            copies; copies of a layer that fills no tile share them.
-        row_tiles: tiles that a column's inputs are spread over.
-        blocks: tiles that the columns are spread over.
-        devices: cells that hold one digit of a weight, 2 for each pair.
-        cells: cells that hold weights or the reference, of all copies.
-        columns_per_adc: conversions that an ADC makes one after the other.
-        cell_reads: reads of one cell.
-        dac_conversions: of a row's input on a tile, each bit of a serial DAC separately.
-        adc_conversions: of a column (a pair of columns is subtracted before); every slice and row
-            tile separately, and every bit where bits are added up digitally.
-        shift_adds: additions that join slices and bits of one output on one tile.
-        adds: additions over row tiles, of biases, and what subtracts a digital reference.
-        multiplies: scales of columns.
-        buffer_bits: bits of inputs that are read for every vector, and of outputs written.
-        held_bits: bits of inputs that the layer's buffer holds.
-        copies: how often the layer is stored.
-        column_lines: columns that are read for every vector, on all tiles of one copy.
-        cycles: integrations of a column's charge for every vector; 0 where bits are added up
-            digitally.
-        integrations: the same for all columns and vectors.
-    """
-
-    macs: float
-    vectors: float
-    pulses: int
-    tiles: int
-    row_tiles: int
-    blocks: int
-    devices: int
-    cells: int
-    columns_per_adc: int
-    cell_reads: float
-    dac_conversions: float
-    adc_conversions: float
-    shift_adds: float
-    adds: float
-    multiplies: float
-    buffer_bits: float
-    held_bits: float
-    copies: int = 1
-    column_lines: int = 0
-    cycles: int = 0
-    integrations: float = 0
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A sum and its parts: energies in pJ, or areas in um^2 (which have no leakage)."""
-
-    array: float = 0.0
-    dac: float = 0.0
-    adc: float = 0.0
-    digital: float = 0.0
-    buffer: float = 0.0
-    leakage: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """All parts together."""
-        return math.fsum(astuple(self))
-
-    def __add__(self, other: Parts) -> Parts:
-        return Parts(*map(math.fsum, zip(astuple(self), astuple(other), strict=True)))
-
-
-PARTS: tuple[str, ...] = tuple(part.name for part in fields(Parts))
 _RATES = ("macs", "ops", "latency_ns", "interval_ns", "tops", "tops_pipelined", "tops_per_W")
 _NORMALIZED = ("tops_1b", "tops_per_W_1b")
-
-
-@dataclass(frozen=True)
-class LayerCost:
-    """Energy, latency and area of one layer for one inference.
-
-    Attributes:
-        name, kind: of the layer.
-        profile: name of its profile, or ``digital``.
-        macs: MACs.
-        bit_macs: MACs times bits of input times bits of weight; None where the weight's bits are
-            not known (cells that hold any value).
-        counts: operations of each part; None for a digital layer.
-        energy_pJ, latency_ns, area_um2: tiles of a layer work at the same time, its vectors one
-            after the other.
-    """
-
-    name: str
-    kind: str
-    profile: str
-    macs: float
-    bit_macs: float | None
-    counts: Counts | None
-    energy_pJ: Parts
-    latency_ns: float
-    area_um2: Parts
 
 
 @dataclass(frozen=True)
@@ -148,6 +46,8 @@ class Cost(Result):
         layers: layers in the order of the inference.
         warnings: formulas used beyond their range, and numbers that were not given.
         checkpoint_sha256: hash of the run's weights; empty for a model.
+        prices: every price with its provenance and its sum; empty in older files.
+        unknown_areas: converters whose area the profile does not give; areas exclude them.
     """
 
     profile: str
@@ -156,6 +56,8 @@ class Cost(Result):
     layers: tuple[LayerCost, ...]
     warnings: tuple[str, ...] = ()
     checkpoint_sha256: str = ""
+    prices: tuple[PriceShare, ...] = ()
+    unknown_areas: tuple[str, ...] = ()
 
     stem = "cost/cost"
 
