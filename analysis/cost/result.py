@@ -13,24 +13,24 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import cimsim
 from cimsim.analysis import figures
-from cimsim.analysis.cost.parts import PARTS, Counts, LayerCost, Parts, PriceShare
+from cimsim.analysis.cost import sheets
+from cimsim.analysis.cost.parts import PARTS, Counts, LayerCost, Parts, PriceShare, Quantity
+from cimsim.analysis.cost.provenance import in_words, provenance_shares
 from cimsim.analysis.labels import layer_name
-from cimsim.analysis.sheet import Column, Sheet, columns_of, percentages, quantities
+from cimsim.analysis.sheet import Sheet
 from cimsim.analysis.study import Options, Result, Study
-from cimsim.quantities import plain_number
+from cimsim.profile import Provenance
+from cimsim.quantities import quantity
 
 if TYPE_CHECKING:
     from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
 
 OPS_PER_MAC = 2
-_UNITS = ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
-_LONGEST_NAME = 32
-_LABELS = {"dac": "DAC", "adc": "ADC"}
 _RATES = ("macs", "ops", "latency_ns", "interval_ns", "tops", "tops_pipelined", "tops_per_W")
 _NORMALIZED = ("tops_1b", "tops_per_W_1b")
 
@@ -68,12 +68,25 @@ class Cost(Result):
 
     @property
     def answer(self) -> str:
-        """The result in one sentence."""
-        energy, area = self.energy_pJ.total, self.area_um2.total
+        """The result in words: the totals, and what they rest on."""
+        area = quantity(1e-12 * self.area_um2.total, "m²")
+        known = f" without the {' and the '.join(self.unknown_areas)}" if self.unknown_areas else ""
         return (
-            f"An inference takes {energy * 1e-3:.4g} nJ and {self.latency_ns * 1e-3:.4g} µs on "
-            f"{area * 1e-6:.4g} mm² of {self.profile}."
-        )
+            f"An inference takes {quantity(1e-12 * self.energy_pJ.total, 'J')} and "
+            f"{quantity(1e-9 * self.latency_ns, 's')} on {area}{known} of {self.profile}, "
+            f"{quantity(1e12 * self.tops_per_W, 'OPS/W')}. {self.rests_on}"
+        ).rstrip()
+
+    @property
+    def rests_on(self) -> str:
+        """The provenance of the energy in a sentence; empty in older files."""
+        return in_words(self.provenance("energy"), "energy")
+
+    def provenance(self, of: Quantity) -> dict[Provenance, float]:
+        """The share of ``energy``, ``time`` or ``area``, from 0 to 1, that comes from prices of
+        each provenance (measured, published, set by hand, generic); empty in older files.
+        """
+        return provenance_shares(self.prices, of)
 
     @property
     def about(self) -> str:
@@ -107,6 +120,12 @@ class Cost(Result):
         return sum((layer.area_um2 for layer in self.layers), Parts())
 
     @property
+    def generic_pJ(self) -> Parts | None:
+        """Part of the energy that follows from generic prices; None in older files."""
+        generic = [layer.generic_pJ for layer in self.layers if layer.generic_pJ is not None]
+        return sum(generic, Parts()) if len(generic) == len(self.layers) else None
+
+    @property
     def latency_ns(self) -> float:
         """Time of one inference, layer after layer."""
         return math.fsum(layer.latency_ns for layer in self.layers)
@@ -134,9 +153,15 @@ class Cost(Result):
 
     @property
     def tops_per_mm2(self) -> float:
-        """:attr:`tops` over the area; NaN if there is none."""
+        """:attr:`tops` over the area; NaN if there is none, or if it excludes some parts."""
         area_mm2 = self.area_um2.total * 1e-6
-        return self.tops / area_mm2 if area_mm2 else math.nan
+        return self.tops / area_mm2 if area_mm2 and not self.unknown_areas else math.nan
+
+    @property
+    def area_is_known(self) -> bool:
+        """Whether the area has all parts, at least half of it by prices that are not generic."""
+        shares = self.provenance("area")
+        return bool(shares) and not self.unknown_areas and shares.get("generic", 0.0) <= 0.5
 
     @property
     def tops_per_W_1b(self) -> float | None:
@@ -152,18 +177,21 @@ class Cost(Result):
         """Totals of all layers."""
         totals = {name: getattr(self, name) for name in (*_RATES, *_NORMALIZED)}
         energy, area = self.energy_pJ, self.area_um2
-        totals["tops_per_mm2"] = self.tops_per_mm2 if area.total else None
+        density = self.tops_per_mm2
+        totals["tops_per_mm2"] = None if math.isnan(density) else density
         for name, parts in (("energy_pJ", energy), ("area_um2", area)):
             totals[name] = {**asdict(parts), "total": parts.total}
+        totals["provenance"] = {kind: self.provenance(kind) for kind in get_args(Quantity)}
         return {"totals": totals}
 
     def rows(self) -> Iterator[Sequence[object]]:
-        """Yield one row for each layer and one for all: counts, energies in pJ, latency, areas."""
+        """Yield one row for each layer and one for all: counts, energies in pJ, latency, areas, and
+        the energy by generic prices."""
         counted = [name for name in Counts.__dataclass_fields__ if name != "macs"]
         energies = [f"energy_{part}_pJ" for part in PARTS]
         areas = [f"area_{part}_um2" for part in PARTS[:-1]]
         heading = ["layer", "kind", "profile", "macs", *counted, *energies, "energy_pJ"]
-        yield [*heading, "latency_ns", *areas, "area_um2"]
+        yield [*heading, "latency_ns", *areas, "area_um2", "energy_generic_pJ"]
         for layer in self.layers:
             counts = asdict(layer.counts) if layer.counts else {}
             numbers = [layer.macs, *(counts.get(name, "") for name in counted)]
@@ -171,54 +199,18 @@ class Cost(Result):
         yield ["all", "", self.profile, self.macs, *[""] * len(counted), *_sums(self)]
 
     def sheet(self) -> Sheet:
-        """One row for each layer and one for all: the same units along a column."""
-        profile = ", ".join((self.profile, *self.overrides))
-        known = "" if self.inputs else ", uniform weights and inputs"
-        caption = f"One inference on {profile}{known}: 1 MAC = 2 operations"
-        layers = self.layers
-        priced: list[LayerCost | Cost] = [*layers, self]
-        energies = [of.energy_pJ for of in priced]
-
-        def part(name: str) -> Column:
-            values = (1e-12 * getattr(energy, name) for energy in energies)
-            return quantities(name, "J", values, essential=False)
-
-        columns = (
-            Column("layer", (*(layer_name(x.name) for x in layers), "all"), kind="name"),
-            quantities("energy", "J", (1e-12 * energy.total for energy in energies)),
-            percentages("share", (energy.total / energies[-1].total for energy in energies)),
-            quantities("time", "s", (1e-9 * of.latency_ns for of in priced)),
-            quantities("area", "m²", (1e-12 * of.area_um2.total for of in priced)),
-            *map(part, PARTS),
-            Column("MACs", tuple(f"{of.macs:,}" for of in priced), essential=False),
-            Column("tiles", (*map(_tiles, layers), ""), essential=False),
-            Column("vectors", (*map(_vectors, layers), ""), essential=False),
-        )
-        return Sheet(caption, columns)
+        """One row for each layer and one for all."""
+        return sheets.by_layer(self)
 
     def rates(self) -> Sheet:
         """Operations for energy, time and area."""
-
-        def text(value: float | None) -> str:
-            return "-" if value is None or math.isnan(value) else plain_number(value)
-
-        rows = (
-            ("efficiency", text(self.tops_per_W), text(self.tops_per_W_1b), "TOPS/W"),
-            ("one input at a time", text(self.tops), text(self.tops_1b), "TOPS"),
-            ("every layer at work", text(self.tops_pipelined), "", "TOPS"),
-            ("density", text(self.tops_per_mm2), "", "TOPS/mm²"),
-        )
-        columns = (
-            Column("", (), kind="text"),
-            Column("operations", ()),
-            Column("normalized to 1 bit", ()),
-            Column("unit", (), kind="text"),
-        )
-        return Sheet("Operations for energy, time and area", columns_of(columns, rows))
+        return sheets.rates(self)
 
     def more_sheets(self) -> Iterator[Sheet]:
         """See :class:`Result`."""
-        yield self.rates()
+        if self.prices:
+            yield sheets.by_price(self)
+        yield sheets.rates(self)
 
     def options(self) -> CostOptions:
         """See :class:`Result`."""
@@ -240,51 +232,27 @@ class Cost(Result):
         whole = self.energy_pJ.total
 
         def text(layer: LayerCost, part: str) -> str:
-            energy = getattr(layer.energy_pJ, part)
-            return (
-                f"{layer_name(layer.name)}, {part}\n"
-                f"{energy * 1e-3:.4g} nJ, {100 * energy / whole:.3g} % of the total\n"
-                f"layer: {layer.energy_pJ.total * 1e-3:.4g} nJ, {layer.latency_ns * 1e-3:.4g} µs"
-            )
+            energy, generic = getattr(layer.energy_pJ, part), layer.generic_pJ
+            lines = [
+                f"{layer_name(layer.name)}, {part}",
+                f"{quantity(1e-12 * energy, 'J')}, {100 * energy / whole:.3g} % of the total",
+                f"layer: {quantity(1e-12 * layer.energy_pJ.total, 'J')}, "
+                f"{quantity(1e-9 * layer.latency_ns, 's')}",
+            ]
+            if generic is not None and energy:
+                lines.append(f"{100 * getattr(generic, part) / energy:.3g} % by generic prices")
+            return "\n".join(lines)
 
         return {part: [text(layer, part) for layer in self.layers] for part in PARTS}
 
     @property
     def layout(self) -> Layout:
         """See :class:`Shown`."""
-        return figures.canvas.Layout(8.0, 2.3 + 0.36 * len(self.layers))
+        return figures.cost_bars.layout_of(self)
 
     def draw(self, panels: Panels) -> None:
-        """Draw the energy of one inference: a bar for each layer, stacked from its parts, whose
-        centers are named (``gid``) after the part.
-
-        Layers are in the order of the inference, with their share of the total next to the bars.
-        """
-        canvas, rows = figures.canvas, len(self.layers)
-        whole = self.energy_pJ.total
-        unit_pJ, unit = next((pair for pair in _UNITS if whole >= pair[0]), _UNITS[-1])
-        (axes,) = panels.axes
-        places, left = canvas.row_places(rows), [0.0] * rows
-        for part, color in zip(PARTS, canvas.COLORS, strict=False):
-            widths = [getattr(layer.energy_pJ, part) / unit_pJ for layer in self.layers]
-            label = _LABELS.get(part, part)
-            axes.barh(places, widths, left=left, height=0.72, color=color, label=label)
-            centers = [x + width / 2 for x, width in zip(left, widths, strict=True)]
-            canvas.name_points(axes, centers, places, part)
-            left = [x + width for x, width in zip(left, widths, strict=True)]
-        for place, total in zip(places, left, strict=True):
-            canvas.annotate(axes, f"{100 * total / sum(left):.3g} %", total, place)
-        axes.set_xlim(0, 1.12 * max(left))
-        canvas.name_rows(axes, places, [_short_name(layer.name) for layer in self.layers])
-        axes.set_xlabel(f"Energy per inference ({unit})", fontsize=12)
-        axes.tick_params(labelsize=11)
-        canvas.style(axes, "x")
-        panels.legend(columns=len(PARTS))
-        panels.title(
-            f"{self.profile}: {whole / unit_pJ:.3g} {unit} and {self.latency_ns * 1e-3:.3g} µs per "
-            f"inference, {self.tops_per_W:.3g} TOPS/W",
-            fontsize=12,
-        )
+        """See :func:`cimsim.analysis.figures.cost_bars.draw_bars`."""
+        figures.cost_bars.draw_bars(panels, self)
 
     @classmethod
     def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -293,7 +261,12 @@ class Cost(Result):
             {"profile" if k == "device" else k: v for k, v in layer.items()}
             for layer in fields["layers"]
         ]
-        return {**fields, "layers": layers}
+        unknown = [
+            name
+            for name in ("DAC", "ADC")
+            if any(f"area of the {name} is unknown" in text for text in fields.get("warnings", ()))
+        ]
+        return {"unknown_areas": unknown, **fields, "layers": layers}
 
 
 class CostOptions(Options):
@@ -308,25 +281,13 @@ def _keys(overrides: Iterable[str]) -> set[str]:
     return {text.partition("=")[0] for text in overrides}
 
 
-def _short_name(name: str) -> str:
-    name = layer_name(name)
-    return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
-
-
-def _sums(of: LayerCost | Cost) -> list[float]:
-    """Energies, latency and areas, parts first."""
+def _sums(of: LayerCost | Cost) -> list[object]:
+    """Energies, latency, areas and the generic energy, parts first."""
     energy, area = of.energy_pJ, of.area_um2
     energies = [*(getattr(energy, part) for part in PARTS), energy.total]
     areas = [*(getattr(area, part) for part in PARTS[:-1]), area.total]
-    return [*energies, of.latency_ns, *areas]
-
-
-def _tiles(layer: LayerCost) -> str:
-    return "digital" if layer.counts is None else f"{layer.counts.tiles:,}"
-
-
-def _vectors(layer: LayerCost) -> str:
-    return "" if layer.counts is None else f"{layer.counts.vectors:,}"
+    generic = "" if of.generic_pJ is None else of.generic_pJ.total
+    return [*energies, of.latency_ns, *areas, generic]
 
 
 STUDY = Study("cost", Cost, "Cost", "Cost by layer and part")
