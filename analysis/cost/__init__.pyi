@@ -1,3 +1,4 @@
+from .cost import conditions_on as conditions_on
 from .cost import cost_of as cost_of
 from .counts import count as count
 from .parts import PARTS as PARTS

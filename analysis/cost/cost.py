@@ -18,6 +18,7 @@ from cimsim.analysis.cost.reading import ReadPower, read_power
 from cimsim.analysis.cost.result import Cost
 from cimsim.analysis.cost.workload import AnalogWork, DigitalWork, Workload, workload_of
 from cimsim.errors import CimsimError
+from cimsim.nn import Assignment
 from cimsim.profile import CostRates, Profile, Provenance
 
 
@@ -77,6 +78,18 @@ def cost_of(model: nn.Module | Workload, x: Any = None, *, profile: Profile | No
         prices=tuple(_shares(bills)),
         unknown_areas=tuple(unknown),
     )
+
+
+def conditions_on(assignment: Assignment, own: Assignment) -> dict[str, Any]:
+    """The fields of :class:`Cost` that state in what ``assignment`` differs from a subject's
+    ``own`` profiles."""
+    if assignment.profiles == own.profiles:
+        return {}
+    known = {text for profile in own.profiles for text in profile.overrides}
+    texts = (text for profile in assignment.profiles for text in profile.overrides)
+    changes = tuple(dict.fromkeys(text for text in texts if text not in known))
+    same = changes and assignment.name == own.name
+    return {"on": None if same else assignment.name, "changes": changes}
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ class Cost(Result):
         checkpoint_sha256: hash of the run's weights; empty for a model.
         prices: every price with its provenance and its sum; empty in older files.
         unknown_areas: converters whose area the profile does not give; areas exclude them.
+        on: profile, where it is not the subject's own.
+        changes: values of it that were changed for this result.
     """
 
     profile: str
@@ -58,6 +60,8 @@ class Cost(Result):
     checkpoint_sha256: str = ""
     prices: tuple[PriceShare, ...] = ()
     unknown_areas: tuple[str, ...] = ()
+    on: str | None = None
+    changes: tuple[str, ...] = ()
 
     stem = "cost/cost"
 
@@ -65,6 +69,11 @@ class Cost(Result):
     def fingerprints(self) -> str:
         """See :class:`Result`."""
         return self.checkpoint_sha256
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """See :class:`Result`."""
+        return (*([self.on] if self.on else []), *self.changes)
 
     @property
     def answer(self) -> str:

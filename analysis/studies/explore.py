@@ -79,9 +79,11 @@ class ExploreOptions(Options):
         default_text="each run's own",
         old_flag="--on",
     )
-    budget: int = option(40, "Maximum number of designs to evaluate.", ge=2)
-    chips: int = option(3, "Number of chips for each design.", ge=1)
-    final_chips: int = option(10, "Number of chips for each design on the front.", ge=1)
+    budget: int = option(40, "Maximum number of designs to evaluate.", ge=2, in_name=False)
+    chips: int = option(3, "Number of chips for each design.", ge=1, in_name=False)
+    final_chips: int = option(
+        10, "Number of chips for each design on the front.", ge=1, in_name=False
+    )
     cost: str = option("energy", "Cost to minimize.", metavar="energy|latency|area")
     one_front: bool = option(
         False,
@@ -188,7 +190,7 @@ class Exploration(StudyResult):
 
     def sheet(self) -> Sheet:
         """The designs on the fronts, with their numbers in the figure."""
-        return self._sheet(self.facts.caption, self.front, 1)
+        return self._sheet(f"{self.facts.caption}{self.facts.plus_minus}", self.front, 1)
 
     def more_sheets(self) -> Iterator[Sheet]:
         """See :class:`Result`."""
