@@ -82,5 +82,6 @@ def file_suffix(conditions: Sequence[str]) -> str:
     whole = "_".join(conditions)
     safe = "_".join(_UNSAFE.sub("-", text).strip("-.") for text in conditions)
     if safe != whole or len(safe) > _LONGEST:
-        safe = f"{safe[:_LONGEST]}-{hashlib.sha256(whole.encode()).hexdigest()[:_HASH]}"
+        short = safe if len(safe) <= _LONGEST else safe[: safe.rfind("_", 1, _LONGEST)]
+        safe = f"{short[:_LONGEST]}-{hashlib.sha256(whole.encode()).hexdigest()[:_HASH]}"
     return f"_{safe}"

@@ -17,11 +17,13 @@ class Price:
         name: the operation or the piece in words.
         each: its price; 1 where the price of each one differs, as that of a cell's read does.
         provenance: origin of the numbers that it follows from; that of the least reliable one.
+        source: sources of these numbers.
     """
 
     name: str
     each: float
     provenance: Provenance
+    source: str
 
 
 @dataclass(frozen=True)

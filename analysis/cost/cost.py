@@ -19,7 +19,7 @@ from cimsim.analysis.cost.result import Cost
 from cimsim.analysis.cost.workload import AnalogWork, DigitalWork, Workload, workload_of
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment
-from cimsim.profile import CostRates, Profile, Provenance
+from cimsim.profile import CostRates, Profile
 
 
 def cost_of(model: nn.Module | Workload, x: Any = None, *, profile: Profile | None = None) -> Cost:
@@ -106,15 +106,18 @@ class _Bill:
 
 def _shares(bills: Sequence[_Bill]) -> Iterator[PriceShare]:
     """Sum the charges of all layers by profile and price; those of nothing are left out."""
-    sums: dict[tuple[str, Quantity, str, Provenance], tuple[float, float]] = {}
+    sums: dict[tuple[str, Quantity, Price], tuple[float, float]] = {}
     quantities: tuple[Quantity, ...] = get_args(Quantity)
     for quantity in quantities:
         for bill in bills:
             for charge in getattr(bill, quantity):
-                key = (bill.profile.name, quantity, charge.price.name, charge.price.provenance)
+                key = (bill.profile.name, quantity, charge.price)
                 count, amount = sums.get(key, (0.0, 0.0))
                 sums[key] = (count + charge.count, amount + charge.amount)
-    return (PriceShare(*key, *both) for key, both in sums.items() if both[1])
+    for (profile, quantity, price), (count, amount) in sums.items():
+        if amount:
+            origin = (price.name, price.provenance)
+            yield PriceShare(profile, quantity, *origin, count, amount, price.source)
 
 
 def _analog(work: AnalogWork, profile: Profile, prices: Prices) -> _Bill:
@@ -252,10 +255,15 @@ def _leaking(bill: _Bill, total_ns: float) -> _Bill:
     circuits_um2 = layer.area_um2.total - layer.area_um2.array
     cells = layer.area_um2.array / prices.cell_um2.each
     leaking = (
-        _times("leakage", circuits_um2 * total_ns, prices.circuits_pJ_per_um2_ns),
-        _times("leakage", cells * total_ns, prices.cells_pJ_per_ns),
+        _leakage(circuits_um2 * total_ns, prices.circuits_pJ_per_um2_ns),
+        _leakage(cells * total_ns, prices.cells_pJ_per_ns),
     )
     energy = (*bill.energy, *leaking)
     generic_pJ = parts_of(energy, "generic")
     layer = replace(layer, energy_pJ=parts_of(energy), generic_pJ=generic_pJ)
     return replace(bill, layer=layer, energy=energy)
+
+
+def _leakage(over: float, price: Price) -> Charge:
+    """Leakage of an area, or of cells, over a time; it is no number of operations."""
+    return Charge(price, "leakage", 0, over * price.each)

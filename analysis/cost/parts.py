@@ -97,8 +97,9 @@ class PriceShare:
         quantity: ``energy``, ``time`` or ``area``.
         price: the operation or the piece in words.
         provenance: origin of the price, see :data:`cimsim.profile.Provenance`.
-        count: operations for one inference, or pieces.
+        count: operations for one inference, or pieces; 0 for leakage.
         amount: their sum in pJ, ns or um^2.
+        source: sources of the numbers that the price follows from.
     """
 
     profile: str
@@ -107,6 +108,7 @@ class PriceShare:
     provenance: Provenance
     count: float
     amount: float
+    source: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from cimsim.profile import (
 )
 from cimsim.profile.base import Sourced
 
+_OURS = "default"
+
 
 @dataclass(frozen=True)
 class Prices:
@@ -106,7 +108,8 @@ def prices_of(profile: Profile) -> Prices:
 def _price(name: str, each: float, section: Sourced, *keys: str) -> Price:
     """A price that follows from ``keys`` of ``section``; from a fit of ours without keys."""
     origins: list[Provenance] = [provenance_of(section, key) for key in keys]
-    return Price(name, each, least_reliable(origins or ["generic"]))
+    sources = dict.fromkeys(section.stated_source_of(key) or _OURS for key in keys)
+    return Price(name, each, least_reliable(origins or ["generic"]), "; ".join(sources) or _OURS)
 
 
 def _area(name: str, converter: converters.Converter, section: Sourced) -> Price | None:

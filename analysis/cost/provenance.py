@@ -20,6 +20,13 @@ PRICE_CLASSES = (
     "incomplete areas",
 )
 """Classes of costs that can be compared with each other."""
+SHORT_CLASSES = {
+    "": "",
+    **dict(
+        zip(PRICE_CLASSES, ("published", "partly generic", "generic", "incomplete"), strict=True)
+    ),
+}
+"""The same in a word or two, for a column of a table."""
 _FEW = 0.1  # share of generic prices, or of others, that does not change the class
 _OF = {"energy": "the energy", "time": "the time", "area": "the known area"}
 

@@ -217,9 +217,9 @@ class Cost(Result):
 
     def more_sheets(self) -> Iterator[Sheet]:
         """See :class:`Result`."""
-        if self.prices:
-            yield sheets.by_price(self)
         yield sheets.rates(self)
+        for kind in dict.fromkeys(price.quantity for price in self.prices):
+            yield sheets.by_price(self, kind)
 
     def options(self) -> CostOptions:
         """See :class:`Result`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from cimsim.analysis.cost.parts import PARTS, LayerCost
+from cimsim.analysis.cost.parts import PARTS, LayerCost, PriceShare, Quantity
 from cimsim.analysis.cost.provenance import counted
 from cimsim.analysis.labels import layer_name
 from cimsim.analysis.sheet import Column, Sheet, columns_of, percentages, quantities
@@ -14,7 +14,11 @@ from cimsim.quantities import quantity
 if TYPE_CHECKING:
     from cimsim.analysis.cost.result import Cost
 
-BASE = {"energy": (1e-12, "J"), "time": (1e-9, "s"), "area": (1e-12, "m²")}
+BASE: dict[Quantity, tuple[float, str]] = {
+    "energy": (1e-12, "J"),
+    "time": (1e-9, "s"),
+    "area": (1e-12, "m²"),
+}
 """Base unit of each quantity, and the factor from pJ, ns and um^2 to it."""
 
 
@@ -31,6 +35,7 @@ def by_layer(cost: Cost) -> Sheet:
         values = (1e-12 * getattr(energy, name) for energy in energies)
         return quantities(_UPPER.get(name, name), "J", values, essential=False)
 
+    parts = [name for name in PARTS if getattr(energies[-1], name)]
     columns = (
         Column("layer", (*(layer_name(layer.name) for layer in layers), "all"), kind="name"),
         quantities("energy", "J", (1e-12 * energy.total for energy in energies)),
@@ -38,7 +43,7 @@ def by_layer(cost: Cost) -> Sheet:
         percentages("generic", (_generic(of) for of in priced)),
         quantities("time", "s", (1e-9 * of.latency_ns for of in priced)),
         quantities("area", "m²", (1e-12 * of.area_um2.total for of in priced)),
-        *map(part, PARTS),
+        *map(part, parts),
         Column("MACs", tuple(f"{of.macs:,}" for of in priced), essential=False),
         Column("tiles", (*map(_tiles, layers), ""), essential=False),
         Column("vectors", (*map(_vectors, layers), ""), essential=False),
@@ -63,28 +68,38 @@ def _vectors(layer: LayerCost) -> str:
     return "" if layer.counts is None else f"{layer.counts.vectors:,}"
 
 
-def by_price(cost: Cost) -> Sheet:
-    """One row for each price: its provenance, number, mean, and share of the total."""
-    totals = {kind: math.fsum(p.amount for p in cost.prices if p.quantity == kind) for kind in BASE}
-    several = len({price.profile for price in cost.prices}) > 1
-    ranked = sorted(cost.prices, key=lambda p: (list(BASE).index(p.quantity), -p.amount))
+def by_price(cost: Cost, of: Quantity) -> Sheet:
+    """One row for each price of a quantity: its provenance and its share, the largest first."""
+    prices = [price for price in cost.prices if price.quantity == of]
+    ranked = sorted(prices, key=lambda price: -price.amount)
+    total = math.fsum(price.amount for price in ranked)
+    factor, unit = BASE[of]
+    several = len({price.profile for price in ranked}) > 1
+    counts = tuple(f"{price.count:,.0f}" if price.count else "" for price in ranked)
     columns = (
-        Column("of", tuple(p.quantity for p in ranked), kind="text"),
-        Column("price", tuple(p.price for p in ranked), kind="text"),
+        Column("price", tuple(price.price for price in ranked), kind="text"),
+        Column("provenance", tuple(price.provenance for price in ranked), kind="text"),
+        quantities(of, unit, (factor * price.amount for price in ranked)),
+        percentages("share", (price.amount / total for price in ranked)),
         *([Column("profile", tuple(p.profile for p in ranked), kind="name")] if several else []),
-        Column("provenance", tuple(p.provenance for p in ranked), kind="text"),
-        percentages("share", (p.amount / totals[p.quantity] for p in ranked)),
-        Column("sum", tuple(_of(p.quantity, p.amount) for p in ranked)),
-        Column("number", tuple(f"{p.count:,.0f}" for p in ranked), essential=False),
-        Column("mean", tuple(_of(p.quantity, p.amount / p.count) for p in ranked), essential=False),
+        Column("number", counts, essential=False),
+        Column("each", tuple(map(_each, ranked)), essential=False),
+        Column("source", tuple(map(_cited, ranked)), kind="text", essential=False),
     )
-    unknown = "".join(f"; the area of the {name} is unknown" for name in cost.unknown_areas)
-    return Sheet(f"Prices of {cost.profile} and their sums{unknown}", columns, keys=2)
+    unknown = cost.unknown_areas if of == "area" else ()
+    without = f", without the {' and the '.join(unknown)}, whose area is unknown" if unknown else ""
+    return Sheet(f"Prices of the {of} of {cost.profile}{without}", columns)
 
 
-def _of(kind: str, amount: float) -> str:
-    factor, unit = BASE[kind]
-    return quantity(factor * amount, unit)
+def _each(price: PriceShare) -> str:
+    """The mean price of one operation, in the unit that suits it; empty for leakage."""
+    factor, unit = BASE[price.quantity]
+    return quantity(factor * price.amount / price.count, unit) if price.count else ""
+
+
+def _cited(price: PriceShare) -> str:
+    """The works that the price is from, without what is said about them."""
+    return ", ".join(dict.fromkeys(text.partition(":")[0] for text in price.source.split("; ")))
 
 
 def rates(cost: Cost) -> Sheet:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import cimsim
 from cimsim.analysis import figures
-from cimsim.analysis.cost.provenance import PRICE_CLASSES
+from cimsim.analysis.cost.provenance import PRICE_CLASSES, SHORT_CLASSES
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.sheet import Column, Sheet, percentages, quantities
 from cimsim.analysis.studies.designs import (
@@ -206,7 +206,7 @@ class Exploration(StudyResult):
         metric, cost = self.facts.measured, self.objective
         by = [str(p.dominated_by or "-") for p in points] if others else []
         columns = [
-            Column("design", tuple(str(first + i) for i in range(len(points)))),
+            Column("#", tuple(str(first + i) for i in range(len(points)))),
             *self._kinds(points),
             Column("changes", tuple(p.changes for p in points), kind="text"),
             quantities(cost.quantity, cost.unit, map(cost.of, points)),
@@ -215,8 +215,9 @@ class Exploration(StudyResult):
         ]
         if any(p.prices for p in self.points):
             several = len({p.prices for p in self.points}) > 1
-            prices = tuple(p.prices.removesuffix(" prices") for p in points)
-            columns.append(Column("prices", prices, kind="text", essential=several))
+            prices = tuple(SHORT_CLASSES[p.prices] for p in points)
+            essential = several and not others
+            columns.append(Column("prices", prices, kind="text", essential=essential))
             generic = (p.generic for p in points)
             columns.append(percentages("generic", generic, essential=False))
         columns.append(
