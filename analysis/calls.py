@@ -146,7 +146,7 @@ def cost(
     >>> cimsim.cost(model, torch.rand(16, 64)).macs
     640
     """
-    from cimsim.analysis.cost import cost_of, workload_of
+    from cimsim.analysis.cost import conditions_on, cost_of, workload_of
     from cimsim.analysis.subjects import Subject
     from cimsim.nn import Assignment
 
@@ -154,8 +154,12 @@ def cost(
     if isinstance(model, Subject):
         count = inputs if isinstance(inputs, int) else COST_INPUTS
         batch = model.inputs(count) if inputs is None or isinstance(inputs, int) else inputs
-        result = cost_of(workload_of(model.model(chosen and Assignment(chosen)), batch))
-        result = replace(result, checkpoint_sha256=model.fingerprint)
+        on = Assignment(chosen) if chosen else model.assignment
+        result = replace(
+            cost_of(workload_of(model.model(on), batch)),
+            checkpoint_sha256=model.fingerprint,
+            **conditions_on(on, model.assignment),
+        )
         kept(model, result)
         return result
     if inputs is None:

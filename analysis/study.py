@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from cimsim.analysis import conditions
+from cimsim.analysis.conditions import file_suffix
 from cimsim.analysis.sheet import Column as Column  # for the file of a study
 from cimsim.analysis.sheet import Sheet as Sheet
 from cimsim.analysis.shown import Shown
@@ -45,6 +47,7 @@ class Facts:
         digital: the metric without any non-ideality.
         on: name of the profile, where it is not the subject's own.
         samples: number of test samples; None for all.
+        changes: values of the profiles that were changed from Python.
         others: as in :class:`cimsim.analysis.sweeps.store.Plan`.
     """
 
@@ -60,6 +63,7 @@ class Facts:
     digital: float
     on: str | None = None
     samples: int | None = None
+    changes: tuple[str, ...] = ()
 
     @property
     def measured(self) -> Metric:
@@ -121,6 +125,7 @@ def option(
     metavar: str | None = None,
     default_text: str | None = None,
     old_flag: str | None = None,
+    in_name: bool = True,
     **limits: float,
 ) -> Any:
     """Declare an option of a command.
@@ -132,10 +137,12 @@ def option(
         metavar: placeholder of its value in the help.
         default_text: description of the default in the help.
         old_flag: an older flag that is still accepted.
+        in_name: whether a result with another value is kept under another name; not for what makes
+            it only more precise.
         limits: limits of its value, such as ``ge=1``.
     """
     extra = {"flag": flag, "metavar": metavar, "default_text": default_text, "old_flag": old_flag}
-    given: dict[str, Any] = {"json_schema_extra": extra, **limits}
+    given: dict[str, Any] = {"json_schema_extra": {**extra, "in_name": in_name}, **limits}
     return Field(default=default, description=help, **given)
 
 
@@ -157,6 +164,25 @@ def number_text(value: float) -> str:
 
 class Result(Shown):
     """The result of a study; its subclasses are frozen dataclasses."""
+
+    study: ClassVar[Study[Any]]
+    """The descriptor, which sets it."""
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """In what its conditions differ from the usual ones, such as ``noise=2``."""
+        others = conditions.of_runs(self.other_runs)
+        return (*others, *conditions.of_options(self.options()))
+
+    @property
+    def place(self) -> str:
+        """Path of its files under the usual conditions, without the extension."""
+        return self.stem
+
+    @property
+    def file(self) -> str:
+        """See :class:`Shown`; the name states :attr:`conditions`."""
+        return self.place + conditions.file_suffix(self.conditions)
 
     @abstractmethod
     def options(self) -> Options:
@@ -207,6 +233,11 @@ class StudyResult(Result):
         return self.facts.checkpoint_sha256
 
     @property
+    def conditions(self) -> tuple[str, ...]:
+        """See :class:`Result`."""
+        return (*conditions.of_facts(self.facts, self.study.defaults), *super().conditions)
+
+    @property
     def about(self) -> str:
         """See :class:`Shown`."""
         return f"{self.facts.where}, {self.facts.caption}"
@@ -233,8 +264,8 @@ class Study(Generic[AnyResult]):
         function: its function in Python; the command by default.
         defaults: defaults of shared options that differ from the usual ones.
         several: whether the command takes several runs.
-        files: pattern of its JSON files below a subject's folder; those of ``result.stem`` by
-            default.
+        files: pattern of its JSON files under the usual conditions, below a subject's folder; that
+            of ``result.stem`` by default.
         section: key of its section in a report; studies with the same key share one.
         open_table: whether a report shows the table unfolded.
         optional: whether a report leaves out that a result is missing.
@@ -261,14 +292,31 @@ class Study(Generic[AnyResult]):
         object.__setattr__(self, "function", self.function or self.command)
         object.__setattr__(self, "section", self.section or self.name)
         object.__setattr__(self, "files", self.files or f"{self.result.stem}.json")
+        self.result.study = self
 
     def again(self, run: str = "RUN") -> str:
         """A command that computes a result of ``run``."""
         return f"cimsim {self.command} {run} {self.example}".strip()
 
     def paths(self, folder: Path) -> list[Path]:
-        """The JSON files of its results below the subject's ``folder``, sorted."""
-        return sorted(path for path in folder.glob(self.files) if path.is_file())
+        """The JSON files of its results below the subject's ``folder``, sorted.
+
+        A file of an older version is left out if another file has a newer result under the same
+        conditions.
+        """
+        patterns = (self.files, f"{self.files.removesuffix('.json')}_*.json")
+        paths = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+        ranked = sorted(paths, key=lambda path: (path.parent, path.stem))
+        return [path for path in ranked if not self._is_replaced(path, folder, paths)]
+
+    def _is_replaced(self, path: Path, folder: Path, paths: Collection[Path]) -> bool:
+        if len(paths) == 1:
+            return False
+        try:
+            own = folder / f"{self.read_file(path, folder).file}.json"
+        except CimsimError:
+            return False  # whoever reads it reports that
+        return own != path and own in paths
 
     def own_part(self, path: Path, folder: Path) -> str:
         """The part of ``path`` that the ``*`` of :attr:`files` matches; empty without one."""
@@ -277,14 +325,32 @@ class Study(Generic[AnyResult]):
             return ""
         return path.relative_to(folder).as_posix().removeprefix(before).removesuffix(after)
 
-    def read(self, folder: Path, name: str = "") -> AnyResult:
-        """Read a result of the subject that is kept in ``folder``; ``name`` replaces the ``*`` of
-        :attr:`files`.
+    def read(self, folder: Path, name: str = "", conditions: Sequence[str] = ()) -> AnyResult:
+        """Read a result of the subject that is kept in ``folder``.
+
+        Args:
+            folder: folder of the subject.
+            name: replaces the ``*`` of :attr:`files`.
+            conditions: in what its conditions differ from the usual ones, such as ``["noise=2"]``,
+                see :attr:`Result.conditions`. Without them the result under the usual conditions,
+                or the only one that there is.
 
         Raises:
-            CimsimError: if there is none, or it is damaged.
+            CimsimError: if there is none, it is damaged, or there are several under other
+                conditions.
         """
-        return self.read_file(folder / self.files.replace("*", name), folder)
+        usual = folder / self.files.replace("*", name)
+        path = usual.with_name(f"{usual.stem}{file_suffix(conditions)}.json")
+        if not conditions and not path.is_file():
+            others = sorted(path.parent.glob(f"{usual.stem}_*.json"))
+            if len(others) > 1:
+                names = ", ".join(other.name for other in others)
+                raise CimsimError(
+                    f"{path}: there is no such result, but {len(others)} under other conditions: "
+                    f"{names}; give the conditions of one, or read its file with read_file"
+                )
+            path = others[0] if others else path
+        return self.read_file(path, folder)
 
     def read_file(self, path: Path, folder: Path | None = None) -> AnyResult:
         """Read the result in the JSON file ``path``.

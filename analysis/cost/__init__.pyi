@@ -1,11 +1,13 @@
+from .cost import conditions_on as conditions_on
 from .cost import cost_of as cost_of
 from .counts import count as count
+from .parts import PARTS as PARTS
+from .parts import Counts as Counts
+from .parts import LayerCost as LayerCost
+from .parts import Parts as Parts
+from .parts import PriceShare as PriceShare
 from .result import OPS_PER_MAC as OPS_PER_MAC
-from .result import PARTS as PARTS
 from .result import STUDY as STUDY
 from .result import Cost as Cost
-from .result import Counts as Counts
-from .result import LayerCost as LayerCost
-from .result import Parts as Parts
 from .workload import Workload as Workload
 from .workload import workload_of as workload_of

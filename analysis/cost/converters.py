@@ -24,10 +24,19 @@ _FARTHEST_BITS = 2  # from the resolution of a measurement
 
 @dataclass(frozen=True)
 class Converter:
-    """One converter: energy of a conversion, area, and warnings."""
+    """One converter.
+
+    Attributes:
+        e_pJ: energy of a conversion.
+        area_um2: area; None if it is unknown.
+        energy_keys, area_keys: keys of the profile that both follow from; none if they are a fit.
+        warnings: warnings about both.
+    """
 
     e_pJ: float
-    area_um2: float
+    area_um2: float | None
+    energy_keys: tuple[str, ...] = ()
+    area_keys: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -41,12 +50,13 @@ def dac(model: object, bits: int, cost: CostRates) -> Converter:
 def _(model: CapacitiveDac, bits: int, cost: CostRates) -> Converter:
     scaled, warnings = area_factor(32.0, cost.node_nm)
     energy_fJ: float = 2**bits * model.c_unit_fF * cost.v_dd_V**2
-    return Converter(energy_fJ * 1e-3, 2 ** (bits - 1) * model.area_unit_um2 * scaled, warnings)
+    area_um2 = 2 ** (bits - 1) * model.area_unit_um2 * scaled
+    return Converter(energy_fJ * 1e-3, area_um2, ("c_unit_fF",), ("area_unit_um2",), warnings)
 
 
 @dac.register
 def _(model: MeasuredDac, bits: int, cost: CostRates) -> Converter:
-    return _measured(model, model.e_dac_pJ, "DAC", bits, cost)
+    return _measured(model, "e_dac_pJ", "DAC", bits, cost)
 
 
 @singledispatch
@@ -57,17 +67,22 @@ def adc(model: object, bits: int, cost: CostRates) -> Converter:
 
 @adc.register
 def _(model: MeasuredAdc, bits: int, cost: CostRates) -> Converter:
-    return _measured(model, model.e_adc_pJ, "ADC", bits, cost)
+    return _measured(model, "e_adc_pJ", "ADC", bits, cost)
 
 
 @adc.register
 def _(model: FigureOfMeritAdc, bits: int, cost: CostRates) -> Converter:
-    walden_pJ = model.fom_w_fJ * 1e-3 * 2**bits
-    energy_pJ = max(walden_pJ, _schreier_pJ(bits, model.fom_s_dB))
+    energies_pJ = {
+        "fom_w_fJ": model.fom_w_fJ * 1e-3 * 2**bits,
+        "fom_s_dB": _schreier_pJ(bits, model.fom_s_dB),
+    }
+    larger = max(energies_pJ, key=lambda key: energies_pJ[key])
+    energy_pJ = energies_pJ[larger]
     if model.area_um2 is not None:
-        return Converter(energy_pJ, model.area_um2)
+        return Converter(energy_pJ, model.area_um2, (larger,), ("area_um2",))
     area_um2 = _survey_area_um2(energy_pJ, model.rate_MHz * 1e6, cost.node_nm)
-    return Converter(energy_pJ, area_um2, _survey_range(bits, model.rate_MHz * 1e6, "area"))
+    warnings = _survey_range(bits, model.rate_MHz * 1e6, "area")
+    return Converter(energy_pJ, area_um2, (larger,), (), warnings)
 
 
 @adc.register
@@ -84,7 +99,7 @@ def _(model: SurveyAdc, bits: int, cost: CostRates) -> Converter:
             f"the survey overestimates the energy of an ADC below {_FEWEST_CREDIBLE_BITS} bits, "
             f"here {bits}; give cost.adc of kind 'measured' or 'figure-of-merit'",
         )
-    return Converter(energy_pJ, area_um2, warnings)
+    return Converter(energy_pJ, area_um2, warnings=warnings)
 
 
 def survey_energy_pJ(bits: float, rate_Hz: float, node_nm: float) -> float:
@@ -127,7 +142,7 @@ def _survey_range(bits: int, rate_Hz: float, what: str) -> tuple[str, ...]:
 
 
 def _measured(
-    model: MeasuredAdc | MeasuredDac, energy_pJ: float, what: str, bits: int, cost: CostRates
+    model: MeasuredAdc | MeasuredDac, key: str, what: str, bits: int, cost: CostRates
 ) -> Converter:
     warnings: tuple[str, ...] = ()
     finer = 1.0
@@ -140,10 +155,11 @@ def _measured(
             )
     node_nm, v_V = model.at_node_nm or cost.node_nm, model.at_v_V or cost.v_dd_V
     energy, of_energy = energy_factor(node_nm, v_V, cost.node_nm, cost.v_dd_V)
-    scaled_pJ = energy_pJ * finer * energy
+    scaled_pJ = getattr(model, key) * finer * energy
     if model.area_um2 is None:
         unknown = f"the area of the {what} is unknown, so areas and TOPS/mm^2 exclude it"
-        return Converter(scaled_pJ, 0.0, (*warnings, *of_energy, unknown))
+        return Converter(scaled_pJ, None, (key,), (), (*warnings, *of_energy, unknown))
     area, of_area = area_factor(node_nm, cost.node_nm)
     area_um2 = model.area_um2 * finer * area
-    return Converter(scaled_pJ, area_um2, (*warnings, *of_energy, *of_area))
+    warnings = (*warnings, *of_energy, *of_area)
+    return Converter(scaled_pJ, area_um2, (key,), ("area_um2",), warnings)

@@ -7,7 +7,7 @@ import math
 import torch
 
 from cimsim.analysis.cost.drive import IDEAL_BITS, without_sign
-from cimsim.analysis.cost.result import Counts
+from cimsim.analysis.cost.parts import Counts
 from cimsim.analysis.cost.workload import AnalogWork
 from cimsim.circuits.converters import Converter
 from cimsim.circuits.mapping import Mapping

@@ -11,130 +11,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import cimsim
 from cimsim.analysis import figures
+from cimsim.analysis.cost import sheets
+from cimsim.analysis.cost.parts import PARTS, Counts, LayerCost, Parts, PriceShare, Quantity
+from cimsim.analysis.cost.provenance import in_words, provenance_shares
 from cimsim.analysis.labels import layer_name
-from cimsim.analysis.sheet import Column, Sheet, columns_of, percentages, quantities
+from cimsim.analysis.sheet import Sheet
 from cimsim.analysis.study import Options, Result, Study
-from cimsim.quantities import plain_number
+from cimsim.profile import Provenance
+from cimsim.quantities import quantity
 
 if TYPE_CHECKING:
     from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
 
 OPS_PER_MAC = 2
-_UNITS = ((1e12, "J"), (1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ"), (1.0, "pJ"))
-_LONGEST_NAME = 32
-_LABELS = {"dac": "DAC", "adc": "ADC"}
-
-
-@dataclass(frozen=True)
-class Counts:
-    """One analog layer's work for one inference.
-
-    Attributes:
-        macs: multiplications of a weight with an input, each with its addition.
-        vectors: input vectors.
-        pulses: times that every vector is sent: once, or bit by bit without the sign.
-        tiles: physical tiles, ``row_tiles`` (and groups of a convolution) times ``blocks``, of all
-            copies; copies of a layer that fills no tile share them.
-        row_tiles: tiles that a column's inputs are spread over.
-        blocks: tiles that the columns are spread over.
-        devices: cells that hold one digit of a weight, 2 for each pair.
-        cells: cells that hold weights or the reference, of all copies.
-        columns_per_adc: conversions that an ADC makes one after the other.
-        cell_reads: reads of one cell.
-        dac_conversions: of a row's input on a tile, each bit of a serial DAC separately.
-        adc_conversions: of a column (a pair of columns is subtracted before); every slice and row
-            tile separately, and every bit where bits are added up digitally.
-        shift_adds: additions that join slices and bits of one output on one tile.
-        adds: additions over row tiles, of biases, and what subtracts a digital reference.
-        multiplies: scales of columns.
-        buffer_bits: bits of inputs that are read for every vector, and of outputs written.
-        held_bits: bits of inputs that the layer's buffer holds.
-        copies: how often the layer is stored.
-        column_lines: columns that are read for every vector, on all tiles of one copy.
-        cycles: integrations of a column's charge for every vector; 0 where bits are added up
-            digitally.
-        integrations: the same for all columns and vectors.
-    """
-
-    macs: float
-    vectors: float
-    pulses: int
-    tiles: int
-    row_tiles: int
-    blocks: int
-    devices: int
-    cells: int
-    columns_per_adc: int
-    cell_reads: float
-    dac_conversions: float
-    adc_conversions: float
-    shift_adds: float
-    adds: float
-    multiplies: float
-    buffer_bits: float
-    held_bits: float
-    copies: int = 1
-    column_lines: int = 0
-    cycles: int = 0
-    integrations: float = 0
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A sum and its parts: energies in pJ, or areas in um^2 (which have no leakage)."""
-
-    array: float = 0.0
-    dac: float = 0.0
-    adc: float = 0.0
-    digital: float = 0.0
-    buffer: float = 0.0
-    leakage: float = 0.0
-
-    @property
-    def total(self) -> float:
-        """All parts together."""
-        return math.fsum(astuple(self))
-
-    def __add__(self, other: Parts) -> Parts:
-        return Parts(*map(math.fsum, zip(astuple(self), astuple(other), strict=True)))
-
-
-PARTS: tuple[str, ...] = tuple(part.name for part in fields(Parts))
 _RATES = ("macs", "ops", "latency_ns", "interval_ns", "tops", "tops_pipelined", "tops_per_W")
 _NORMALIZED = ("tops_1b", "tops_per_W_1b")
-
-
-@dataclass(frozen=True)
-class LayerCost:
-    """Energy, latency and area of one layer for one inference.
-
-    Attributes:
-        name, kind: of the layer.
-        profile: name of its profile, or ``digital``.
-        macs: MACs.
-        bit_macs: MACs times bits of input times bits of weight; None where the weight's bits are
-            not known (cells that hold any value).
-        counts: operations of each part; None for a digital layer.
-        energy_pJ, latency_ns, area_um2: tiles of a layer work at the same time, its vectors one
-            after the other.
-    """
-
-    name: str
-    kind: str
-    profile: str
-    macs: float
-    bit_macs: float | None
-    counts: Counts | None
-    energy_pJ: Parts
-    latency_ns: float
-    area_um2: Parts
 
 
 @dataclass(frozen=True)
@@ -148,6 +46,10 @@ class Cost(Result):
         layers: layers in the order of the inference.
         warnings: formulas used beyond their range, and numbers that were not given.
         checkpoint_sha256: hash of the run's weights; empty for a model.
+        prices: every price with its provenance and its sum; empty in older files.
+        unknown_areas: converters whose area the profile does not give; areas exclude them.
+        on: profile, where it is not the subject's own.
+        changes: values of it that were changed for this result.
     """
 
     profile: str
@@ -156,6 +58,10 @@ class Cost(Result):
     layers: tuple[LayerCost, ...]
     warnings: tuple[str, ...] = ()
     checkpoint_sha256: str = ""
+    prices: tuple[PriceShare, ...] = ()
+    unknown_areas: tuple[str, ...] = ()
+    on: str | None = None
+    changes: tuple[str, ...] = ()
 
     stem = "cost/cost"
 
@@ -165,13 +71,31 @@ class Cost(Result):
         return self.checkpoint_sha256
 
     @property
+    def conditions(self) -> tuple[str, ...]:
+        """See :class:`Result`."""
+        return (*([self.on] if self.on else []), *self.changes)
+
+    @property
     def answer(self) -> str:
-        """The result in one sentence."""
-        energy, area = self.energy_pJ.total, self.area_um2.total
+        """The result in words: the totals, and what they rest on."""
+        area = quantity(1e-12 * self.area_um2.total, "m²")
+        known = f" without the {' and the '.join(self.unknown_areas)}" if self.unknown_areas else ""
         return (
-            f"An inference takes {energy * 1e-3:.4g} nJ and {self.latency_ns * 1e-3:.4g} µs on "
-            f"{area * 1e-6:.4g} mm² of {self.profile}."
-        )
+            f"An inference takes {quantity(1e-12 * self.energy_pJ.total, 'J')} and "
+            f"{quantity(1e-9 * self.latency_ns, 's')} on {area}{known} of {self.profile}, "
+            f"{quantity(1e12 * self.tops_per_W, 'OPS/W')}. {self.rests_on}"
+        ).rstrip()
+
+    @property
+    def rests_on(self) -> str:
+        """The provenance of the energy in a sentence; empty in older files."""
+        return in_words(self.provenance("energy"), "energy")
+
+    def provenance(self, of: Quantity) -> dict[Provenance, float]:
+        """The share of ``energy``, ``time`` or ``area``, from 0 to 1, that comes from prices of
+        each provenance (measured, published, set by hand, generic); empty in older files.
+        """
+        return provenance_shares(self.prices, of)
 
     @property
     def about(self) -> str:
@@ -205,6 +129,12 @@ class Cost(Result):
         return sum((layer.area_um2 for layer in self.layers), Parts())
 
     @property
+    def generic_pJ(self) -> Parts | None:
+        """Part of the energy that follows from generic prices; None in older files."""
+        generic = [layer.generic_pJ for layer in self.layers if layer.generic_pJ is not None]
+        return sum(generic, Parts()) if len(generic) == len(self.layers) else None
+
+    @property
     def latency_ns(self) -> float:
         """Time of one inference, layer after layer."""
         return math.fsum(layer.latency_ns for layer in self.layers)
@@ -232,9 +162,15 @@ class Cost(Result):
 
     @property
     def tops_per_mm2(self) -> float:
-        """:attr:`tops` over the area; NaN if there is none."""
+        """:attr:`tops` over the area; NaN if there is none, or if it excludes some parts."""
         area_mm2 = self.area_um2.total * 1e-6
-        return self.tops / area_mm2 if area_mm2 else math.nan
+        return self.tops / area_mm2 if area_mm2 and not self.unknown_areas else math.nan
+
+    @property
+    def area_is_known(self) -> bool:
+        """Whether the area has all parts, at least half of it by prices that are not generic."""
+        shares = self.provenance("area")
+        return bool(shares) and not self.unknown_areas and shares.get("generic", 0.0) <= 0.5
 
     @property
     def tops_per_W_1b(self) -> float | None:
@@ -250,18 +186,21 @@ class Cost(Result):
         """Totals of all layers."""
         totals = {name: getattr(self, name) for name in (*_RATES, *_NORMALIZED)}
         energy, area = self.energy_pJ, self.area_um2
-        totals["tops_per_mm2"] = self.tops_per_mm2 if area.total else None
+        density = self.tops_per_mm2
+        totals["tops_per_mm2"] = None if math.isnan(density) else density
         for name, parts in (("energy_pJ", energy), ("area_um2", area)):
             totals[name] = {**asdict(parts), "total": parts.total}
+        totals["provenance"] = {kind: self.provenance(kind) for kind in get_args(Quantity)}
         return {"totals": totals}
 
     def rows(self) -> Iterator[Sequence[object]]:
-        """Yield one row for each layer and one for all: counts, energies in pJ, latency, areas."""
+        """Yield one row for each layer and one for all: counts, energies in pJ, latency, areas, and
+        the energy by generic prices."""
         counted = [name for name in Counts.__dataclass_fields__ if name != "macs"]
         energies = [f"energy_{part}_pJ" for part in PARTS]
         areas = [f"area_{part}_um2" for part in PARTS[:-1]]
         heading = ["layer", "kind", "profile", "macs", *counted, *energies, "energy_pJ"]
-        yield [*heading, "latency_ns", *areas, "area_um2"]
+        yield [*heading, "latency_ns", *areas, "area_um2", "energy_generic_pJ"]
         for layer in self.layers:
             counts = asdict(layer.counts) if layer.counts else {}
             numbers = [layer.macs, *(counts.get(name, "") for name in counted)]
@@ -269,54 +208,18 @@ class Cost(Result):
         yield ["all", "", self.profile, self.macs, *[""] * len(counted), *_sums(self)]
 
     def sheet(self) -> Sheet:
-        """One row for each layer and one for all: the same units along a column."""
-        profile = ", ".join((self.profile, *self.overrides))
-        known = "" if self.inputs else ", uniform weights and inputs"
-        caption = f"One inference on {profile}{known}: 1 MAC = 2 operations"
-        layers = self.layers
-        priced: list[LayerCost | Cost] = [*layers, self]
-        energies = [of.energy_pJ for of in priced]
-
-        def part(name: str) -> Column:
-            values = (1e-12 * getattr(energy, name) for energy in energies)
-            return quantities(name, "J", values, essential=False)
-
-        columns = (
-            Column("layer", (*(layer_name(x.name) for x in layers), "all"), kind="name"),
-            quantities("energy", "J", (1e-12 * energy.total for energy in energies)),
-            percentages("share", (energy.total / energies[-1].total for energy in energies)),
-            quantities("time", "s", (1e-9 * of.latency_ns for of in priced)),
-            quantities("area", "m²", (1e-12 * of.area_um2.total for of in priced)),
-            *map(part, PARTS),
-            Column("MACs", tuple(f"{of.macs:,}" for of in priced), essential=False),
-            Column("tiles", (*map(_tiles, layers), ""), essential=False),
-            Column("vectors", (*map(_vectors, layers), ""), essential=False),
-        )
-        return Sheet(caption, columns)
+        """One row for each layer and one for all."""
+        return sheets.by_layer(self)
 
     def rates(self) -> Sheet:
         """Operations for energy, time and area."""
-
-        def text(value: float | None) -> str:
-            return "-" if value is None or math.isnan(value) else plain_number(value)
-
-        rows = (
-            ("efficiency", text(self.tops_per_W), text(self.tops_per_W_1b), "TOPS/W"),
-            ("one input at a time", text(self.tops), text(self.tops_1b), "TOPS"),
-            ("every layer at work", text(self.tops_pipelined), "", "TOPS"),
-            ("density", text(self.tops_per_mm2), "", "TOPS/mm²"),
-        )
-        columns = (
-            Column("", (), kind="text"),
-            Column("operations", ()),
-            Column("normalized to 1 bit", ()),
-            Column("unit", (), kind="text"),
-        )
-        return Sheet("Operations for energy, time and area", columns_of(columns, rows))
+        return sheets.rates(self)
 
     def more_sheets(self) -> Iterator[Sheet]:
         """See :class:`Result`."""
-        yield self.rates()
+        yield sheets.rates(self)
+        for kind in dict.fromkeys(price.quantity for price in self.prices):
+            yield sheets.by_price(self, kind)
 
     def options(self) -> CostOptions:
         """See :class:`Result`."""
@@ -338,51 +241,27 @@ class Cost(Result):
         whole = self.energy_pJ.total
 
         def text(layer: LayerCost, part: str) -> str:
-            energy = getattr(layer.energy_pJ, part)
-            return (
-                f"{layer_name(layer.name)}, {part}\n"
-                f"{energy * 1e-3:.4g} nJ, {100 * energy / whole:.3g} % of the total\n"
-                f"layer: {layer.energy_pJ.total * 1e-3:.4g} nJ, {layer.latency_ns * 1e-3:.4g} µs"
-            )
+            energy, generic = getattr(layer.energy_pJ, part), layer.generic_pJ
+            lines = [
+                f"{layer_name(layer.name)}, {part}",
+                f"{quantity(1e-12 * energy, 'J')}, {100 * energy / whole:.3g} % of the total",
+                f"layer: {quantity(1e-12 * layer.energy_pJ.total, 'J')}, "
+                f"{quantity(1e-9 * layer.latency_ns, 's')}",
+            ]
+            if generic is not None and energy:
+                lines.append(f"{100 * getattr(generic, part) / energy:.3g} % by generic prices")
+            return "\n".join(lines)
 
         return {part: [text(layer, part) for layer in self.layers] for part in PARTS}
 
     @property
     def layout(self) -> Layout:
         """See :class:`Shown`."""
-        return figures.canvas.Layout(8.0, 2.3 + 0.36 * len(self.layers))
+        return figures.cost_bars.layout_of(self)
 
     def draw(self, panels: Panels) -> None:
-        """Draw the energy of one inference: a bar for each layer, stacked from its parts, whose
-        centers are named (``gid``) after the part.
-
-        Layers are in the order of the inference, with their share of the total next to the bars.
-        """
-        canvas, rows = figures.canvas, len(self.layers)
-        whole = self.energy_pJ.total
-        unit_pJ, unit = next((pair for pair in _UNITS if whole >= pair[0]), _UNITS[-1])
-        (axes,) = panels.axes
-        places, left = canvas.row_places(rows), [0.0] * rows
-        for part, color in zip(PARTS, canvas.COLORS, strict=False):
-            widths = [getattr(layer.energy_pJ, part) / unit_pJ for layer in self.layers]
-            label = _LABELS.get(part, part)
-            axes.barh(places, widths, left=left, height=0.72, color=color, label=label)
-            centers = [x + width / 2 for x, width in zip(left, widths, strict=True)]
-            canvas.name_points(axes, centers, places, part)
-            left = [x + width for x, width in zip(left, widths, strict=True)]
-        for place, total in zip(places, left, strict=True):
-            canvas.annotate(axes, f"{100 * total / sum(left):.3g} %", total, place)
-        axes.set_xlim(0, 1.12 * max(left))
-        canvas.name_rows(axes, places, [_short_name(layer.name) for layer in self.layers])
-        axes.set_xlabel(f"Energy per inference ({unit})", fontsize=12)
-        axes.tick_params(labelsize=11)
-        canvas.style(axes, "x")
-        panels.legend(columns=len(PARTS))
-        panels.title(
-            f"{self.profile}: {whole / unit_pJ:.3g} {unit} and {self.latency_ns * 1e-3:.3g} µs per "
-            f"inference, {self.tops_per_W:.3g} TOPS/W",
-            fontsize=12,
-        )
+        """See :func:`cimsim.analysis.figures.cost_bars.draw_bars`."""
+        figures.cost_bars.draw_bars(panels, self)
 
     @classmethod
     def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -391,7 +270,12 @@ class Cost(Result):
             {"profile" if k == "device" else k: v for k, v in layer.items()}
             for layer in fields["layers"]
         ]
-        return {**fields, "layers": layers}
+        unknown = [
+            name
+            for name in ("DAC", "ADC")
+            if any(f"area of the {name} is unknown" in text for text in fields.get("warnings", ()))
+        ]
+        return {"unknown_areas": unknown, **fields, "layers": layers}
 
 
 class CostOptions(Options):
@@ -406,25 +290,13 @@ def _keys(overrides: Iterable[str]) -> set[str]:
     return {text.partition("=")[0] for text in overrides}
 
 
-def _short_name(name: str) -> str:
-    name = layer_name(name)
-    return name if len(name) <= _LONGEST_NAME else f"…{name[1 - _LONGEST_NAME :]}"
-
-
-def _sums(of: LayerCost | Cost) -> list[float]:
-    """Energies, latency and areas, parts first."""
+def _sums(of: LayerCost | Cost) -> list[object]:
+    """Energies, latency, areas and the generic energy, parts first."""
     energy, area = of.energy_pJ, of.area_um2
     energies = [*(getattr(energy, part) for part in PARTS), energy.total]
     areas = [*(getattr(area, part) for part in PARTS[:-1]), area.total]
-    return [*energies, of.latency_ns, *areas]
-
-
-def _tiles(layer: LayerCost) -> str:
-    return "digital" if layer.counts is None else f"{layer.counts.tiles:,}"
-
-
-def _vectors(layer: LayerCost) -> str:
-    return "" if layer.counts is None else f"{layer.counts.vectors:,}"
+    generic = "" if of.generic_pJ is None else of.generic_pJ.total
+    return [*energies, of.latency_ns, *areas, generic]
 
 
 STUDY = Study("cost", Cost, "Cost", "Cost by layer and part")

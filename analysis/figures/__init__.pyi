@@ -1,4 +1,5 @@
 from . import canvas as canvas
+from . import cost_bars as cost_bars
 from . import curves as curves
 from . import fit as fit
 from . import heat_map as heat_map

@@ -61,12 +61,17 @@ class BudgetOptions(Options):
     to resume, and with more chips to add to them.
     """
 
-    waterfall: bool = option(False, "Enable them one after another, in physical order.")
-    shapley: bool = option(False, "Divide the whole loss among them, independent of the order.")
+    waterfall: bool = option(
+        False, "Enable them one after another, in physical order.", in_name=False
+    )
+    shapley: bool = option(
+        False, "Divide the whole loss among them, independent of the order.", in_name=False
+    )
     orders: int | None = option(
         None,
         "Number of orders to draw for --shapley; must be even.",
         default_text="all subsets if affordable",
+        in_name=False,
     )
 
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import cimsim
+from cimsim.analysis.cost.provenance import PRICE_CLASSES, price_class
 from cimsim.analysis.evaluation import Evaluation, silent
 from cimsim.analysis.labels import distinct_names
+from cimsim.analysis.studies.dominance import dominators
 from cimsim.analysis.sweeps.axis import Axis, Level, format_axis, parse_axis
 from cimsim.analysis.sweeps.stats import Summary, summaries
 from cimsim.analysis.sweeps.store import Plan
@@ -20,7 +22,9 @@ from cimsim.seeds import seed_for
 
 if TYPE_CHECKING:
     from cimsim.analysis.cost import Cost, Workload
+    from cimsim.analysis.cost.parts import Quantity
     from cimsim.analysis.subjects import Subject
+    from cimsim.nn import Assignment
     from cimsim.profile import Profile
 
 EXPLORE = "explore"
@@ -38,7 +42,14 @@ class Point:
         run, profile: their names.
         changes: changes of the profile, such as ``adc.bits=6 array.rows=256``.
         score: the metric over the chips that it was evaluated on.
-        on_front: whether no other design does better for less.
+        on_front: whether it is significantly better than every cheaper design on its front.
+        prices: class of its prices, see :data:`cimsim.analysis.cost.provenance.PRICE_CLASSES`;
+            empty in older files.
+        generic: share of the cost, from 0 to 1, that follows from generic prices; None in older
+            files.
+        number: its number in table and figure, from 1; 0 in older files.
+        dominated_by: number of the design on the front that costs no more and is not significantly
+            worse; 0 for the front itself.
     """
 
     run: str
@@ -49,6 +60,10 @@ class Point:
     area_um2: float
     score: Summary
     on_front: bool = False
+    prices: str = ""
+    generic: float | None = None
+    number: int = 0
+    dominated_by: int = 0
 
     @property
     def kind(self) -> str:
@@ -58,17 +73,22 @@ class Point:
 
 @dataclass(frozen=True)
 class CostObjective:
-    """A cost to minimize: its name in words, its unit, and the number."""
+    """A cost to minimize: its name in words, its quantity and base unit, and the number in it."""
 
     title: str
+    quantity: Quantity
     unit: str
     of: Callable[[Point], float]
 
 
 OBJECTIVES: dict[str, CostObjective] = {
-    "energy": CostObjective("Energy per inference", "nJ", lambda point: 1e-3 * point.energy_pJ),
-    "latency": CostObjective("Time per inference", "µs", lambda point: 1e-3 * point.latency_ns),
-    "area": CostObjective("Area", "mm²", lambda point: 1e-6 * point.area_um2),
+    "energy": CostObjective(
+        "Energy per inference", "energy", "J", lambda point: 1e-12 * point.energy_pJ
+    ),
+    "latency": CostObjective(
+        "Time per inference", "time", "s", lambda point: 1e-9 * point.latency_ns
+    ),
+    "area": CostObjective("Area", "area", "m²", lambda point: 1e-12 * point.area_um2),
 }
 
 
@@ -160,10 +180,15 @@ class DesignEvaluator:
 
     plan: Plan
 
-    def __init__(self, space: Space, objective: CostObjective, evaluation: Evaluation) -> None:
+    def __init__(
+        self, space: Space, objective: CostObjective, evaluation: Evaluation, one_front: bool
+    ) -> None:
         self._space, self._objective, self._evaluation = space, objective, evaluation
+        self._one_front = one_front
         self._names = subject_names(space.subjects)
         self._work: dict[int, Workload] = {}
+        self._classes: dict[tuple[int, int], str] = {}
+        self._values: dict[Design, list[float]] = {}
         self.known: dict[Design, Point] = {}
         self.warnings: dict[str, None] = {}
         self._metric = evaluation.metric_of(space.subjects[0])
@@ -184,10 +209,12 @@ class DesignEvaluator:
         sweep = quiet.sweep(subject, axis)
         self.plan = sweep.plan
         (score,) = summaries(sweep.trials, sweep.plan.measured)
+        (self._values[design],) = sweep.values().values()
         if known := self.known.get(design):
             self.known[design] = replace(known, score=score)
             return
-        cost = self._cost(design, quiet, axis)
+        cost = self._cost(design, axis.assign(quiet.assignment(subject), design.changes))
+        quantity = self._objective.quantity
         self.warnings |= dict.fromkeys(cost.warnings)
         self.known[design] = Point(
             run=self._names[design.subject],
@@ -197,14 +224,24 @@ class DesignEvaluator:
             latency_ns=cost.latency_ns,
             area_um2=cost.area_um2.total,
             score=score,
+            prices=self._class(design, quiet.assignment(subject)),
+            generic=cost.provenance(quantity).get("generic", 0.0),
         )
 
-    def _cost(self, design: Design, evaluation: Evaluation, axis: DesignAxis) -> Cost:
-        """Compute the cost of the design, which needs no trial."""
+    def _class(self, design: Design, unchanged: Assignment) -> str:
+        """The class of the prices of the profile without changes, so that all of its designs are
+        in one class."""
+        key = (design.subject, design.profile)
+        if key not in self._classes:
+            cost = self._cost(design, unchanged)
+            self._classes[key] = price_class(cost, self._objective.quantity)
+        return self._classes[key]
+
+    def _cost(self, design: Design, assignment: Assignment) -> Cost:
+        """Compute the cost of the design on ``assignment``, which needs no trial."""
         from cimsim.analysis.cost import cost_of, workload_of
 
         subject = self._space.subjects[design.subject]
-        assignment = axis.assign(evaluation.assignment(subject), design.changes)
         x = subject.inputs(_COST_INPUTS)
         if assignment.layers:  # layers with profiles of their own
             return cost_of(cimsim.nn.set_profile(subject.model(), assignment), x)
@@ -218,14 +255,56 @@ class DesignEvaluator:
         lost = self._metric.lost(0.0, point.score.mean)
         return self._objective.of(point), lost if math.isfinite(lost) else _WORST
 
-    def points(self) -> dict[Design, Point]:
-        """The known points, the cheapest first, with the front marked."""
-        marked, best = {}, _WORST  # a chip whose outputs are not finite is on no front
-        for design in sorted(self.known, key=self.values):
-            _, lost = self.values(design)
-            marked[design] = replace(self.known[design], on_front=lost < best)
-            best = min(best, lost)
-        return marked
+    def candidates(self) -> list[Design]:
+        """The designs that may be on a front: those that no cheaper one beats in the mean, and
+        those on the front by statistics."""
+        chosen: dict[Design, None] = {}
+        for group in self._groups().values():
+            best = _WORST  # a chip whose outputs are not finite is on no front
+            for design in group:
+                _, lost = self.values(design)
+                if lost < best:
+                    chosen[design] = None
+                best = min(best, lost)
+            dominated_by = self._dominators(group)
+            chosen |= {d: None for d, by in zip(group, dominated_by, strict=True) if by is None}
+        return list(chosen)
+
+    def points(self) -> tuple[Point, ...]:
+        """The known points, the cheapest first, with their fronts and numbers."""
+        by: dict[Design, Design] = {}
+        fronts: list[Design] = []
+        for group in self._groups().values():
+            for design, index in zip(group, self._dominators(group), strict=True):
+                if index is None:
+                    fronts.append(design)
+                else:
+                    by[design] = group[index]
+        ranked = sorted(self.known, key=self.values)
+        order = [*fronts, *(design for design in ranked if design in by)]
+        numbers = {design: number for number, design in enumerate(order, start=1)}
+        return tuple(
+            replace(
+                self.known[design],
+                on_front=design not in by,
+                number=numbers[design],
+                dominated_by=numbers[by[design]] if design in by else 0,
+            )
+            for design in ranked
+        )
+
+    def _groups(self) -> dict[str, list[Design]]:
+        """The designs that share a front, by the class of their prices; the cheapest first."""
+        ranked = sorted(self.known, key=self.values)
+        if self._one_front:
+            return {"": ranked}
+        of = {design: self.known[design].prices for design in ranked}
+        present = [name for name in PRICE_CLASSES if name in of.values()]
+        return {name: [design for design in ranked if of[design] == name] for name in present}
+
+    def _dominators(self, group: Sequence[Design]) -> list[int | None]:
+        costs = [self._objective.of(self.known[design]) for design in group]
+        return dominators(costs, [self._values[d] for d in group], self._metric.falls)
 
 
 def proposals(space: Space, total: int, seed: int, evaluator: DesignEvaluator) -> Iterator[Design]:

@@ -1,10 +1,13 @@
-"""Accuracy against cost: the designs of a chip that no other design beats in both.
+"""Accuracy against cost: the designs of a chip that are worth their cost.
 
 A design is one of several models on one of several profiles, with a level for each of several axes:
-training method, profile, ADC bits, tile size. If there are more designs than may be evaluated,
-Optuna's tree-structured Parzen estimator chooses (S. Watanabe, "Tree-Structured Parzen Estimator",
-arXiv:2304.11127). Its draws follow from the seed, and every trial is kept in its subject's folder;
-so a search that was stopped repeats its finished part at no cost.
+training method, profile, ADC bits, tile size. Which of them are worth their cost is decided by
+statistics over chips, see :mod:`cimsim.analysis.studies.dominance`.
+
+If there are more designs than may be evaluated, Optuna's tree-structured Parzen estimator chooses
+(S. Watanabe, "Tree-Structured Parzen Estimator", arXiv:2304.11127). Its draws follow from the seed,
+and every trial is kept in its subject's folder; so a search that was stopped repeats its finished
+part at no cost.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import cimsim
 from cimsim.analysis import figures
+from cimsim.analysis.cost.provenance import PRICE_CLASSES, SHORT_CLASSES
 from cimsim.analysis.evaluation import Evaluation
-from cimsim.analysis.sheet import Column, Sheet
+from cimsim.analysis.sheet import Column, Sheet, percentages, quantities
 from cimsim.analysis.studies.designs import (
     EXPLORE,
     OBJECTIVES,
@@ -38,6 +42,7 @@ from cimsim.analysis.study import (
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.analysis.sweeps.stats import means
 from cimsim.errors import CimsimError
+from cimsim.quantities import quantity
 from cimsim.suggest import unknown
 
 if TYPE_CHECKING:
@@ -45,12 +50,17 @@ if TYPE_CHECKING:
     from cimsim.analysis.subjects import Subject
 
 NAME = EXPLORE
+_CLASSES = (*PRICE_CLASSES, "")
 DESIGNS = "designs"
 """The name (``gid``) of the designs in the figure, the cheapest first."""
 
 
 class ExploreOptions(Options):
     """Search designs of a chip (run, profile, converters, tiles) for accuracy at low cost.
+
+    A design is on the front if it is significantly better than every cheaper design on it, chip by
+    chip. Designs whose costs rest on measured or published prices, on partly generic and on generic
+    prices have separate fronts, unless --one-front is given.
 
     If there are more designs than --budget, Optuna chooses those to evaluate (pip install optuna).
     Trials are kept in each RUN/explore/: run the same command again to resume, or with a larger
@@ -69,10 +79,17 @@ class ExploreOptions(Options):
         default_text="each run's own",
         old_flag="--on",
     )
-    budget: int = option(40, "Maximum number of designs to evaluate.", ge=2)
-    chips: int = option(3, "Number of chips for each design.", ge=1)
-    final_chips: int = option(10, "Number of chips for each design on the front.", ge=1)
+    budget: int = option(40, "Maximum number of designs to evaluate.", ge=2, in_name=False)
+    chips: int = option(3, "Number of chips for each design.", ge=1, in_name=False)
+    final_chips: int = option(
+        10, "Number of chips for each design on the front.", ge=1, in_name=False
+    )
     cost: str = option("energy", "Cost to minimize.", metavar="energy|latency|area")
+    one_front: bool = option(
+        False,
+        "Compare all designs on one front, even if some costs rest on measured or published prices "
+        "and others on generic ones.",
+    )
     seed: int = option(0, "Seed of the search.", ge=0)
 
 
@@ -84,7 +101,7 @@ class SearchRequest:
         runs: folders of the subjects.
         profiles: profiles to choose from, as on the command line; none for each subject's own.
         over: the axes with their levels, as on the command line.
-        budget, chips, final_chips, cost, seed: see :func:`explore`.
+        budget, chips, final_chips, cost, seed, one_front: see :func:`explore`.
     """
 
     runs: tuple[str, ...]
@@ -95,6 +112,7 @@ class SearchRequest:
     final_chips: int
     cost: str
     seed: int
+    one_front: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,45 +142,106 @@ class Exploration(StudyResult):
     @property
     def answer(self) -> str:
         """The numbers of designs in words."""
-        count = len(self.front)
+        counts = {name: len(points) for name, points in self.fronts.items()}
         evaluated = f"{len(self.points)} of {self.designs} designs were evaluated"
-        return f"{evaluated}; {count} {'is' if count == 1 else 'are'} on the front."
+        if self.request.one_front or len(counts) < 2:
+            count = len(self.front)
+            on = next((f" with {name}" for name in counts if name), "")
+            on = "" if self.request.one_front else on
+            return f"{evaluated}; {count} {'is' if count == 1 else 'are'} on the front{on}."
+        words = " and ".join(f"{count} on the front with {name}" for name, count in counts.items())
+        return (
+            f"{evaluated}; {words}. Costs by different prices cannot be compared, so their fronts "
+            "are separate."
+        )
 
     @property
     def front(self) -> tuple[Point, ...]:
-        """The points that no other point beats in both."""
-        return tuple(point for point in self.points if point.on_front)
+        """The points on all fronts, in the order of their numbers: those that are significantly
+        better than every cheaper one on their front."""
+        return tuple(point for points in self.fronts.values() for point in points)
+
+    @property
+    def fronts(self) -> dict[str, tuple[Point, ...]]:
+        """The points of each front, the cheapest first, by the class of its prices; one front
+        without a name with ``one_front``, or from an older file."""
+        points = [point for point in self.points if point.on_front]
+        if self.request.one_front:
+            return {"": tuple(points)}
+        names = sorted({p.prices for p in points}, key=lambda name: _CLASSES.index(name))
+        return {name: tuple(p for p in points if p.prices == name) for name in names}
+
+    @property
+    def numbered(self) -> tuple[Point, ...]:
+        """All points in the order of their numbers, those on the fronts first."""
+        return (*self.front, *(point for point in self.points if not point.on_front))
 
     def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each design, the heading first."""
         yield [
             *("on_front", "run", "profile", "changes", "energy_pJ", "latency_ns", "area_um2"),
-            *("chips", "mean", "std", "worst"),
+            *("chips", "mean", "std", "worst", "number", "dominated_by", "prices", "generic"),
         ]
         for p in self.points:
             score = [p.score.chips, p.score.mean, p.score.std, p.score.worst]
             costs = [p.energy_pJ, p.latency_ns, p.area_um2]
-            yield [int(p.on_front), p.run, p.profile, p.changes, *costs, *score]
+            origin = [p.number, p.dominated_by, p.prices, "" if p.generic is None else p.generic]
+            yield [int(p.on_front), p.run, p.profile, p.changes, *costs, *score, *origin]
 
     def sheet(self) -> Sheet:
-        """The designs on the front, with their numbers in the figure."""
-        metric, cost, front = self.facts.measured, self.objective, self.front
-        numbers = tuple(str(number) for number, _ in enumerate(front, start=1))
-        columns = (
-            Column("front", numbers),
-            Column("run", tuple(point.run for point in front), kind="name"),
-            Column("profile", tuple(point.profile for point in front), kind="name"),
-            Column("changes", tuple(point.changes for point in front), kind="text"),
-            Column(cost.title.lower(), tuple(f"{cost.of(x):.4g}" for x in front), cost.unit),
-            means("mean", (point.score for point in front), metric),
-            means("worst chip", (x.score.worst for x in front), metric, essential=False),
+        """The designs on the fronts, with their numbers in the figure."""
+        return self._sheet(f"{self.facts.caption}{self.facts.plus_minus}", self.front, 1)
+
+    def more_sheets(self) -> Iterator[Sheet]:
+        """See :class:`Result`."""
+        others = self.numbered[len(self.front) :]
+        if others:
+            caption = "Designs that are not better than a cheaper one"
+            yield self._sheet(caption, others, 1 + len(self.front), others=True)
+
+    def _sheet(
+        self, caption: str, points: Sequence[Point], first: int, others: bool = False
+    ) -> Sheet:
+        """A table of some designs; runs and profiles are left out where there is only one."""
+        metric, cost = self.facts.measured, self.objective
+        by = [str(p.dominated_by or "-") for p in points] if others else []
+        columns = [
+            Column("#", tuple(str(first + i) for i in range(len(points)))),
+            *self._kinds(points),
+            Column("changes", tuple(p.changes for p in points), kind="text"),
+            quantities(cost.quantity, cost.unit, map(cost.of, points)),
+            means("mean", (p.score for p in points), metric),
+            *([Column("dominated by", tuple(by))] if any(p.dominated_by for p in points) else []),
+        ]
+        if any(p.prices for p in self.points):
+            several = len({p.prices for p in self.points}) > 1
+            prices = tuple(SHORT_CLASSES[p.prices] for p in points)
+            essential = several and not others
+            columns.append(Column("prices", prices, kind="text", essential=essential))
+            generic = (p.generic for p in points)
+            columns.append(percentages("generic", generic, essential=False))
+        columns.append(
+            means("worst chip", (p.score.worst for p in points), metric, essential=False)
         )
-        return Sheet(f"{self.facts.caption}{self.facts.plus_minus}", columns)
+        for other in OBJECTIVES.values():
+            if other is not cost:
+                values = map(other.of, points)
+                columns.append(quantities(other.quantity, other.unit, values, essential=False))
+        return Sheet(caption, tuple(columns))
+
+    def _kinds(self, points: Sequence[Point]) -> Iterator[Column]:
+        """The columns of run and profile, essential if there are several."""
+        for name in ("run", "profile"):
+            several = len({getattr(point, name) for point in self.points}) > 1
+            cells = tuple(getattr(point, name) for point in points)
+            yield Column(name, cells, kind="name", essential=several)
 
     def options(self) -> ExploreOptions:
         """See :class:`Result`."""
         request = self.request
-        profiles = {"profile": request.profiles} if request.profiles else {}
+        profiles: dict[str, Any] = {"profile": request.profiles} if request.profiles else {}
+        if request.one_front:
+            profiles["one_front"] = True
         return ExploreOptions(
             over=request.over,
             budget=request.budget,
@@ -181,13 +260,22 @@ class Exploration(StudyResult):
     def hover(self) -> dict[str, list[str]]:
         """See :class:`Result`."""
         metric, cost = self.facts.measured, self.objective
-        return {
-            DESIGNS: [
-                f"{point.kind}\n{point.changes}\n{cost.title}: {cost.of(point):.4g} {cost.unit}\n"
-                f"{metric.title}: {point.score.with_unit(metric)}"
-                for point in self.points
+        numbers = {id(point): n for n, point in enumerate(self.numbered, start=1)}
+
+        def text(point: Point) -> str:
+            lines = [
+                f"design {numbers[id(point)]}: {point.kind}",
+                point.changes,
+                f"{cost.title}: {quantity(cost.of(point), cost.unit)}",
+                f"{metric.title}: {point.score.with_unit(metric)}",
             ]
-        }
+            if point.prices:
+                lines.append(f"Costs: {point.prices}")
+            if point.dominated_by:
+                lines.append(f"Not significantly better than design {point.dominated_by}")
+            return "\n".join(lines)
+
+        return {DESIGNS: [text(point) for point in self.points]}
 
     @property
     def layout(self) -> Layout:
@@ -219,8 +307,9 @@ def explore(
     final_chips: int = 10,
     cost: str = "energy",
     seed: int = 0,
+    one_front: bool = False,
 ) -> Exploration:
-    """Evaluate up to ``budget`` designs, and those on the front on ``final_chips`` chips.
+    """Evaluate up to ``budget`` designs, and those on the fronts on ``final_chips`` chips.
 
     Args:
         space: the designs to choose from.
@@ -229,6 +318,9 @@ def explore(
         final_chips: number of chips for those on the front in the end.
         cost: ``energy``, ``latency`` or ``area``.
         seed: seed of the search.
+        one_front: whether designs are compared whose costs rest on different prices; otherwise
+            each class of prices has a front, see
+            :data:`cimsim.analysis.cost.provenance.PRICE_CLASSES`.
 
     Raises:
         CimsimError: if there is no such cost, a profile rejects a level, or the space is larger
@@ -236,19 +328,21 @@ def explore(
     """
     if cost not in OBJECTIVES:
         raise CimsimError(unknown("cost", cost, OBJECTIVES))
-    evaluator = DesignEvaluator(space, OBJECTIVES[cost], evaluation)
+    evaluator = DesignEvaluator(space, OBJECTIVES[cost], evaluation, one_front)
     total = min(budget, len(space))
     for design in proposals(space, total, seed, evaluator):
         evaluator.evaluate(design, evaluation.chips)
         evaluation.progress(len(evaluator.known), total, evaluator.name(design))
-    points = evaluator.points()
-    # With more chips a point may leave the front, and another one take its place.
-    while few := [d for d, p in points.items() if p.on_front and p.score.chips < final_chips]:
+    # With more chips a design may leave the front, and another one take its place.
+    while few := [
+        design
+        for design in evaluator.candidates()
+        if evaluator.known[design].score.chips < final_chips
+    ]:
         for design in few:
             evaluation.progress(total, total, f"front, {evaluator.name(design)}")
             evaluator.evaluate(design, final_chips)
-        points = evaluator.points()
-    ranked = tuple(points.values())
+    ranked = evaluator.points()
     facts = replace(
         facts_of(evaluator.plan),
         on=None,
@@ -259,7 +353,7 @@ def explore(
         digital=evaluator.digital,
     )
     request = SearchRequest(
-        *space.cli_texts(), budget, evaluation.chips, final_chips, cost=cost, seed=seed
+        *space.cli_texts(), budget, evaluation.chips, final_chips, cost, seed, one_front
     )
     return Exploration(facts, request, len(space), ranked, tuple(evaluator.warnings))
 
@@ -275,6 +369,7 @@ def _run(
         final_chips=options.final_chips,
         cost=options.cost,
         seed=options.seed,
+        one_front=options.one_front,
     )
 
 

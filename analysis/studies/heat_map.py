@@ -48,15 +48,21 @@ class MapOptions(Options):
     trials are kept: run the same command again to resume.
     """
 
-    x: str = option(..., "Axis from left to right, such as noise=0:3:0.5.", metavar="AXIS=LEVELS")
+    x: str = option(
+        ..., "Axis from left to right, such as noise=0:3:0.5.", metavar="AXIS=LEVELS", in_name=False
+    )
     y: str = option(
-        ..., "Axis from bottom to top, such as adc.bits=ideal,8,6,5,4.", metavar="AXIS=LEVELS"
+        ...,
+        "Axis from bottom to top, such as adc.bits=ideal,8,6,5,4.",
+        metavar="AXIS=LEVELS",
+        in_name=False,
     )
     lines: str | None = option(
         None,
         "Contour levels, such as 90,92.",
         metavar="M,M,…",
         default_text="1 and 5 points below digital, or 1.1 and 2 times it",
+        in_name=False,
     )
 
 
@@ -93,7 +99,7 @@ class Map(StudyResult):
     stem = "maps/map"
 
     @property
-    def file(self) -> str:
+    def place(self) -> str:
         """See :class:`Result`."""
         return f"{FOLDER}/{self.x}-by-{self.y}/{NAME}"
 

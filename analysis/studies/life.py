@@ -67,7 +67,9 @@ class LifeOptions(Options):
 
     start: str = option("1s", "First age.", flag="--from", metavar="TIME")
     stop: str = option("10y", "Last age.", flag="--to", metavar="TIME")
-    points: int = option(10, "Number of ages, evenly spaced in their logarithm.", ge=2)
+    points: int = option(
+        10, "Number of ages, evenly spaced in their logarithm.", ge=2, in_name=False
+    )
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,10 @@ class ToleranceOptions(Options):
     """
 
     over: str = option(
-        ..., "Axis to search: noise, time, adc.bits or any dotted key.", metavar="AXIS"
+        ...,
+        "Axis to search: noise, time, adc.bits or any dotted key.",
+        metavar="AXIS",
+        in_name=False,
     )
     within: float = option(1.0, "Allowed loss: points of accuracy, or percent of perplexity.", ge=0)
     start: str | None = option(
@@ -64,6 +67,7 @@ class ToleranceOptions(Options):
         flag="--from",
         metavar="LEVEL",
         default_text="0 for noise, 1s, 2 bits",
+        in_name=False,
     )
     stop: str | None = option(
         None,
@@ -71,6 +75,7 @@ class ToleranceOptions(Options):
         flag="--to",
         metavar="LEVEL",
         default_text="4 for noise, 10y, 10 bits",
+        in_name=False,
     )
 
 
@@ -101,7 +106,7 @@ class Tolerance(StudyResult):
     stem = "tolerance/axis"
 
     @property
-    def file(self) -> str:
+    def place(self) -> str:
         """See :class:`Result`."""
         return f"{NAME}/{self.axis}"
 

@@ -90,6 +90,8 @@ class Plan:
         layers: other profiles of some layers, as options of the command line.
         noise: factor on every noise of the profile.
         samples: number of test samples; None for all.
+        changes: values of the profiles that were changed from Python, where they are not the
+            subject's own.
     """
 
     run: str
@@ -111,6 +113,7 @@ class Plan:
     layers: tuple[str, ...] = ()
     noise: float = 1.0
     samples: int | None = None
+    changes: tuple[str, ...] = ()
 
     @property
     def measured(self) -> Metric:

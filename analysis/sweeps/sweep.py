@@ -132,6 +132,7 @@ def _job(subject: Subject, axis: Axis, evaluation: Evaluation, layers: Layers) -
     try:
         own, base = subject.assignment, assignment_on(subject, evaluation.profile)
         other = None if base.facts() == own.facts() else base.name
+        changes = _changes(base, own) if other else ()
         base = base.map(lambda profile: profile.scale_noise(evaluation.noise))
         if layers:
             base = base.changed(subject.layers, layers)
@@ -142,7 +143,14 @@ def _job(subject: Subject, axis: Axis, evaluation: Evaluation, layers: Layers) -
         raise CimsimError(f"{subject.folder or subject.name}: {error}") from None
     plan = _plan(subject, base, axis, evaluation)
     texts = tuple(_layer_text(*item) for item in layers.items())
-    return _Job(subject, at_levels, replace(plan, on=other, layers=texts))
+    return _Job(subject, at_levels, replace(plan, on=other, layers=texts, changes=changes))
+
+
+def _changes(base: Assignment, own: Assignment) -> tuple[str, ...]:
+    """Overrides of the profiles of ``base`` that those of ``own`` do not have."""
+    known = {text for profile in own.profiles for text in profile.overrides}
+    changes = (text for profile in base.profiles for text in profile.overrides)
+    return tuple(dict.fromkeys(text for text in changes if text not in known))
 
 
 def _layer_text(pattern: str, settings: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from cimsim.errors import CimsimError
 if TYPE_CHECKING:
     from cimsim.analysis.cost import Workload
     from cimsim.analysis.subjects import Subject
+    from cimsim.nn import Assignment
     from cimsim.profile import Profile
 
 
@@ -76,7 +77,7 @@ def cost(
     to RUN/cost/. `cimsim cost --profile NAME --model cnn --input 1x28x28` computes the cost of an
     untrained model, with uniform weights and inputs.
     """
-    from cimsim.analysis.cost import cost_of
+    from cimsim.analysis.cost import conditions_on, cost_of, workload_of
     from cimsim.analysis.table import table_csv
     from cimsim.cli.runs import open_subjects
     from cimsim.files import write_text
@@ -89,8 +90,12 @@ def cost(
         if model is not None or input_shape is not None:
             raise CimsimError("a run has its model and inputs; leave --model and --input out")
         (subject,) = open_subjects([run], trust, data_dir, store=store)
-        result = cost_of(_work_of_run(subject, profile, overrides or [], inputs))
-        result = replace(result, checkpoint_sha256=subject.fingerprint)
+        assignment = _assignment_of(subject, profile, overrides or [])
+        result = replace(
+            cost_of(workload_of(subject.model(assignment), subject.inputs(inputs))),
+            checkpoint_sha256=subject.fingerprint,
+            **conditions_on(assignment, subject.assignment),
+        )
         assert subject.folder is not None
         present(subject.folder, result, as_json, wide)
     else:
@@ -106,16 +111,12 @@ def cost(
         write_text(out, table_csv(result.rows()))
 
 
-def _work_of_run(
-    subject: Subject, profile: str | None, overrides: Sequence[str], inputs: int
-) -> Workload:
-    from cimsim.analysis.cost import workload_of
+def _assignment_of(subject: Subject, profile: str | None, overrides: Sequence[str]) -> Assignment:
     from cimsim.nn import Assignment
     from cimsim.profile import load_profile, override_profile
 
     own = subject.assignment if profile is None else Assignment(load_profile(profile))
-    assignment = own.map(lambda each: override_profile(each, overrides))
-    return workload_of(subject.model(assignment), subject.inputs(inputs))
+    return own.map(lambda each: override_profile(each, overrides))
 
 
 def _work_of_shape(spec: str, shape: tuple[int, ...], classes: int, profile: Profile) -> Workload:

@@ -136,6 +136,12 @@ from cimsim.profile.programming_noise import (
     RelativeProgrammingNoise,
     StateDependentProgrammingNoise,
 )
+from cimsim.profile.provenance import (
+    PROVENANCES,
+    Provenance,
+    least_reliable,
+    provenance_of,
+)
 from cimsim.profile.read_disturb import (
     ReadDisturb,
 )
@@ -169,6 +175,7 @@ __all__ = [
     "ADC",
     "DAC",
     "IV",
+    "PROVENANCES",
     "AbsoluteOneOverFReadNoise",
     "AccumulationCost",
     "AdcCost",
@@ -227,6 +234,7 @@ __all__ = [
     "Profile",
     "ProfileError",
     "ProgrammingNoise",
+    "Provenance",
     "RampMismatch",
     "Range",
     "ReadDisturb",
@@ -261,6 +269,7 @@ __all__ = [
     "dump_profile",
     "effects",
     "fingerprint",
+    "least_reliable",
     "load_profile",
     "non_idealities",
     "only",
@@ -268,6 +277,7 @@ __all__ = [
     "profile_names",
     "profile_path",
     "profile_schema",
+    "provenance_of",
     "typed_profile",
     "validate_file",
     "without",

@@ -124,9 +124,20 @@ class Sourced(Section):
             return self.source.get(field)
         return self.source if field in self.numbers() else None
 
+    def stated_source_of(self, field: str) -> str | None:
+        """Return the source of ``field``, or None where the value is a default of ours.
+
+        One sentence for a whole section does not describe numbers that equal their defaults.
+        """
+        if isinstance(self.source, str):
+            default = type(self).model_fields[field].default
+            if _is_default(getattr(self, field), default):
+                return None
+        return self.source_of(field)
+
     def source_when_set_by_hand(self, field: str) -> dict[str, str]:
         """Return the sources after ``field`` was set by hand; all other sources are kept."""
-        kept = {name: self.source_of(name) for name in type(self).model_fields}
+        kept = {name: self.stated_source_of(name) for name in type(self).model_fields}
         return {name: text for name, text in kept.items() if text} | {field: BY_HAND}
 
     @classmethod

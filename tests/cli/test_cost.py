@@ -23,7 +23,8 @@ def run(trained: Path, tmp_path: Path) -> Path:
 def test_a_table_and_files(cimsim: Command, run: Path, tmp_path: Path) -> None:
     code, out, err = cimsim("cost", run, "--out", tmp_path / "layers.csv")
     assert code == 0, err
-    assert "One inference on pcm-ibm-2020: 1 MAC = 2 operations" in out
+    assert "One inference on pcm-ibm-2020; 1 MAC = 2 operations; prices: 8 generic" in out
+    assert "All of the energy comes from generic prices." in out
     rows = [line.split("│")[1:-1] for line in out.splitlines() if line.startswith("│")]
     macs = f"{64 * 256:,}"  # 8 x 8 pixels to the first layer of the MLP
     assert macs in [cell.strip() for cell in rows[0]]

@@ -11,6 +11,7 @@ from typing import Any
 from cimsim.analysis.report.blocks import (
     Block,
     Folded,
+    Heading,
     Listing,
     Paragraph,
     Part,
@@ -60,10 +61,13 @@ def _result(run: ReportRun, study: Study[Any], path: Path) -> Iterator[Block]:
     result: Result = study.read_file(path, run.folder)
     if result.fingerprints:
         require_current_model(run, result.fingerprints, study.again())
-    name = study.own_part(path, run.folder)
-    over = f", {name}" if name else ""
-    file = f"{study.name}-{name}-{run.name}" if name else f"{study.name}-{run.name}"
-    yield from result_blocks(result, f"{study.caption}{over}, {run.name}", file, study.open_table)
+    name = study.own_part(run.folder / f"{result.place}.json", run.folder)
+    details = [text for text in (name, *result.conditions) if text]
+    if result.conditions:
+        yield Heading(", ".join(details))
+    label = ", ".join([study.caption, *details, run.name])
+    file = "-".join([study.name, *details, run.name])
+    yield from result_blocks(result, label, file, study.open_table)
 
 
 def result_blocks(

@@ -79,7 +79,7 @@ def test_a_measured_converter_elsewhere() -> None:
     assert smaller.e_pJ < 2
     assert "measured at 8 bits" in adc(model, 4, chip()).warnings[0]
     fixed = MeasuredAdc(e_adc_pJ=2.0, source=BY_HAND)
-    assert adc(fixed, 4, chip(7.0)).area_um2 == 0
+    assert adc(fixed, 4, chip(7.0)).area_um2 is None
     assert "area of the ADC is unknown" in adc(fixed, 4, chip(7.0)).warnings[0]
     assert adc(fixed, 4, chip(7.0)).e_pJ == adc(fixed, 12, chip(130.0)).e_pJ == 2
 

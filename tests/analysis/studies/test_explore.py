@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.text import Text
 
 from cimsim.analysis.cost import cost_of, workload_of
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.figures.canvas import save
 from cimsim.analysis.shown import as_json, write_result
 from cimsim.analysis.studies.designs import OBJECTIVES, DesignAxis, Space
+from cimsim.analysis.studies.dominance import significantly_better
 from cimsim.analysis.studies.explore import STUDY, Exploration, explore
 from cimsim.analysis.subjects import Subject
 from cimsim.analysis.sweeps.axis import parse_axis
@@ -50,23 +53,47 @@ def space_of(*runs: Run, axes: Sequence[str] = AXES) -> Space:
     return Space(tuple(map(RunSubject, runs)), (None,), tuple(map(parse_axis, axes)))
 
 
-def beaten(found: Exploration) -> list[bool]:
-    """Whether each point is, by comparing all with all."""
+def by_means(found: Exploration) -> list[bool]:
+    """Whether another point has a better mean for less, by comparing all with all."""
     falls, of = found.facts.measured.falls, found.objective.of
     values = [(of(p), p.score.mean if falls else -p.score.mean) for p in found.points]
     return [any(a <= c and b <= d and (a, b) != (c, d) for a, b in values) for c, d in values]
 
 
-def test_a_small_space_is_evaluated_whole_and_its_front_is_not_beaten(run: Run) -> None:
+def test_a_small_space_is_evaluated_whole(run: Run) -> None:
     found = explore(space_of(run), ONE, budget=10, final_chips=2)
     assert len(found.points) == found.designs == 6
-    assert [not p.on_front for p in found.points] == beaten(found)
     assert all(p.score.chips == 2 for p in found.front)
     energies = [p.energy_pJ for p in found.points]
     assert energies == sorted(energies)
     assert {p.changes for p in found.points} == {
         f"adc.bits={bits} array.rows={rows}" for bits in (2, 4, 8) for rows in (32, 64)
     }
+
+
+def test_the_front_is_not_beaten_and_every_other_design_says_by_which(run: Run) -> None:
+    four = Evaluation(chips=4)
+    space = space_of(run, axes=("adc.bits=2,4,7,8,9", "noise=0.9,12"))
+    found = explore(space, four, budget=10, final_chips=4)
+    (subject,) = space.subjects
+
+    def metric(changes: str) -> list[float]:
+        trials = four.sweep(subject, DesignAxis("explore", (changes,))).trials
+        return [trial.scores["accuracy"] for trial in trials]
+
+    values = {p.number: metric(p.changes) for p in found.points}
+    costs = {p.number: p.energy_pJ for p in found.points}
+    numbers = [p.number for p in found.front]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) < sum(not is_beaten for is_beaten in by_means(found))
+    for number, after in itertools.pairwise(numbers):
+        assert costs[after] > costs[number]
+        assert significantly_better(values[after], values[number])
+    for p in found.points:
+        assert p.on_front == (p.dominated_by == 0)
+        if p.dominated_by:
+            assert costs[p.dominated_by] <= costs[p.number]
+            assert not significantly_better(values[p.number], values[p.dominated_by])
 
 
 def test_costs_and_scores_are_those_of_the_design(run: Run) -> None:
@@ -84,7 +111,7 @@ def test_costs_and_scores_are_those_of_the_design(run: Run) -> None:
 @pytest.mark.parametrize("cost", OBJECTIVES)
 def test_any_cost_can_be_small(run: Run, cost: str) -> None:
     found = explore(space_of(run), ONE, budget=6, final_chips=1, cost=cost)
-    assert [not p.on_front for p in found.points] == beaten(found)
+    assert [not p.on_front for p in found.points] == by_means(found)
 
 
 def test_runs_and_devices_are_chosen_too(run: Run, trained: Path, tmp_path: Path) -> None:
@@ -140,11 +167,57 @@ def test_it_is_kept_and_drawn(run: Run, tmp_path: Path) -> None:
     found = explore(space_of(run), ONE, budget=6, final_chips=2)
     write_result(run.path, found)
     assert as_json(STUDY.read(run.path)) == as_json(found)
-    rows = (run.path / "explore" / "explore.csv").read_text().splitlines()
+    stem = run.path / "explore" / "explore_adc.bits=2,4,8_array.rows=32,64"
+    rows = stem.with_name(f"{stem.name}.csv").read_text().splitlines()
     assert len(rows) == 7
     assert rows[0].startswith("on_front,run,profile,changes,energy_pJ")
     one = replace(found, points=found.points[:1])
     assert all(path.stat().st_size > 5000 for path in save(one.figure(), tmp_path / "one.png"))
-    (run.path / "explore" / "explore.json").write_text("{")
+    stem.with_name(f"{stem.name}.json").write_text("{")
     with pytest.raises(CimsimError, match="is damaged; run `cimsim explore"):
         STUDY.read(run.path)
+
+
+def test_designs_with_other_prices_have_another_front(run: Run) -> None:
+    profiles = tuple(map(load_profile, ("pcm-ibm-2020", "pcm-hermes-2023")))
+    space = Space((RunSubject(run),), profiles, (parse_axis("adc.bits=3,8"),))
+    found = explore(space, ONE, budget=4, final_chips=1)
+    known, generic = "measured or published prices", "generic prices"
+    assert list(found.fronts) == [known, generic]
+    for name, profile in ((known, "pcm-hermes-2023"), (generic, "pcm-ibm-2020")):
+        assert {p.profile for p in found.points if p.prices == name} == {profile}
+        cheapest = next(p for p in found.points if p.prices == name)
+        assert cheapest.on_front  # although the other front has cheaper and better ones
+    assert "their fronts are separate" in found.answer
+    assert {"published", "generic"} == set(_column(found, "prices"))
+    texts = [text.get_text() for text in found.figure().findobj(Text)]
+    for name in (known, generic):
+        assert any(name in text for text in texts)
+    one = explore(space, ONE, budget=4, final_chips=1, one_front=True)
+    assert list(one.fronts) == [""]
+    assert [not p.on_front for p in one.points] == by_means(one)
+    assert {p.prices for p in one.points} == {known, generic}  # which table and figure still show
+    assert one.options().one_front
+    assert one.file != found.file
+
+
+def _column(found: Exploration, name: str) -> tuple[str, ...]:
+    return next(column.cells for column in found.sheet().columns if column.name == name)
+
+
+def test_every_point_of_the_figure_has_a_number_that_the_list_beside_it_resolves(run: Run) -> None:
+    found = explore(space_of(run), ONE, budget=6, final_chips=2)
+    texts = [text.get_text() for text in found.figure().findobj(Text)]
+    shown = {
+        int(number)
+        for text in texts
+        for number in text.split(", ")
+        if number.isdigit() and text.replace(", ", "").isdigit()
+    }
+    for number, point in enumerate(found.numbered, start=1):
+        assert point.number == number
+        assert number in shown
+        (line,) = (text for text in texts if text.startswith(f"{number}  {point.changes}: "))
+        assert point.score.with_unit(found.facts.measured) in line
+    cells = [_column(found, "#"), next(found.more_sheets()).columns[0].cells]
+    assert [int(cell) for column in cells for cell in column] == list(range(1, 7))

@@ -142,17 +142,18 @@ def test_it_gets_everything(app: typer.Typer, trained: Path, tmp_path: Path) -> 
     out = call(app, "cold", run, "--factors", "0", "--factors", "2", "--shout", "--age", "1h")
     assert "2 FACTORS WERE EVALUATED." in out
     assert "Test accuracy in %, 2 chips, 1 h after programming" in " ".join(out.split())
+    name = "cold_age=1h_factors=0,2_shout"
     for suffix in ("json", "csv", "png", "svg"):
-        assert str(run / "cold" / f"cold.{suffix}") in out.replace("\n", "")
-        assert (run / "cold" / f"cold.{suffix}").stat().st_size > 10
+        assert str(run / "cold" / f"{name}.{suffix}") in out.replace("\n", "")
+        assert (run / "cold" / f"{name}.{suffix}").stat().st_size > 10
     found = STUDY.read(run)
-    assert unsealed(json.loads((run / "cold" / "cold.json").read_text()))["shout"] is True
+    assert unsealed(json.loads((run / "cold" / f"{name}.json").read_text()))["shout"] is True
     *_, command = commands_of(open_run(run))
     assert command == (f"cimsim cold {run} --factors 0 --factors 2 --shout --chips 2 --age 1h")
     page = report([open_run(run)])
     for text in ("Cold chips", "2 FACTORS WERE EVALUATED.", "Metric of cold chips", "factor 2.0"):
         assert text in page
-    assert 'data-file="cold-run.csv"' in page
+    assert 'data-file="cold-age-1h-factors-0-2-shout-run.csv"' in page
     assert command in page
     assert call(app, *command.split()[1:], "--json").count('"mean"') == len(found.points)
 

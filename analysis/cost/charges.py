@@ -1,0 +1,45 @@
+"""What a layer pays for each kind of operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cimsim.analysis.cost.parts import PARTS, Parts
+from cimsim.profile import Provenance
+
+
+@dataclass(frozen=True)
+class Price:
+    """Energy, time or area of one operation or one piece.
+
+    Attributes:
+        name: the operation or the piece in words.
+        each: its price; 1 where the price of each one differs, as that of a cell's read does.
+        provenance: origin of the numbers that it follows from; that of the least reliable one.
+        source: sources of these numbers.
+    """
+
+    name: str
+    each: float
+    provenance: Provenance
+    source: str
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What a layer pays for one kind of operation, or of piece: ``amount`` in pJ, ns or um^2."""
+
+    price: Price
+    part: str
+    count: float
+    amount: float
+
+
+def parts_of(charges: Iterable[Charge], provenance: Provenance | None = None) -> Parts:
+    """Sum ``charges`` by part; only those of one provenance, if that is given."""
+    sums = dict.fromkeys(PARTS, 0.0)
+    for charge in charges:
+        if provenance in (None, charge.price.provenance):
+            sums[charge.part] += charge.amount
+    return Parts(**sums)
