@@ -56,7 +56,7 @@ class Scale:
 
 def scale_of(values: Iterable[float | None], unit: str) -> Scale:
     """The scale in which the largest of ``values`` is written with one to three digits before the
-    point.
+    point; an area, whose prefixes are a million apart, with 0.01 to 9,999.
 
     Args:
         values: numbers in base units; None and numbers that are not finite do not count.
@@ -64,8 +64,8 @@ def scale_of(values: Iterable[float | None], unit: str) -> Scale:
 
     >>> scale_of([2.5e-7, 1.6e-4], "J")
     Scale(unit='µJ', size=1e-06)
-    >>> scale_of([3.2e-6], "m²").text(3.2e-6)
-    '3.2 mm²'
+    >>> [scale_of([area], "m²").text(area) for area in (3.2e-6, 2.7626e-8, 2.2e-9)]
+    ['3.2 mm²', '0.0276 mm²', '2,200 µm²']
     """
     power = 2 if "²" in unit.partition("/")[0] else 1
     finite = [abs(value) for value in values if value is not None and math.isfinite(value)]
@@ -74,6 +74,7 @@ def scale_of(values: Iterable[float | None], unit: str) -> Scale:
     if largest > 0:
         # Rounding to three digits comes first: 999.7 nJ is 1 µJ.
         exponent = math.floor(math.log10(float(f"{largest:.{_DIGITS}g}")))
+        exponent += 2 * (power - 1)
         step = min(max(exponent // (3 * power), min(_PREFIXES)), max(_PREFIXES))
     return Scale(f"{_PREFIXES[step]}{unit}", float(f"1e{3 * power * step}"))
 
