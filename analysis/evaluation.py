@@ -21,6 +21,10 @@ Progress: TypeAlias = Callable[[int, int, str], None]
 """Function called after every trial: trials finished, trials in all, and a name for the last."""
 
 
+FINISHED_BEFORE = "finished before"
+"""The name in the first call, which counts the trials that were kept from an earlier command."""
+
+
 def silent(done: int, total: int, doing: str) -> None:
     """A :data:`Progress` that shows nothing."""
 

@@ -194,11 +194,15 @@ class ChipYield(StudyResult):
 
 @dataclass(frozen=True)
 class SingleLevelAxis(Axis):
-    """An axis with one level, which changes nothing."""
+    """An axis with one level, which changes nothing and needs no name."""
 
     def apply(self, profile: Profile, level: Level) -> Profile:
         """The profile itself."""
         return profile
+
+    def named(self, level: Level) -> str:
+        """Nothing."""
+        return ""
 
 
 def chip_yield(

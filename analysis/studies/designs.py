@@ -14,7 +14,7 @@ from cimsim.analysis.cost.provenance import PRICE_CLASSES, price_class
 from cimsim.analysis.evaluation import Evaluation, silent
 from cimsim.analysis.labels import distinct_names
 from cimsim.analysis.studies.dominance import dominators
-from cimsim.analysis.sweeps.axis import Axis, Level, format_axis, parse_axis
+from cimsim.analysis.sweeps.axis import Axis, Level, VariantsAxis, format_axis, parse_axis
 from cimsim.analysis.sweeps.stats import Summary, summaries
 from cimsim.analysis.sweeps.store import Plan
 from cimsim.errors import CimsimError
@@ -93,7 +93,7 @@ OBJECTIVES: dict[str, CostObjective] = {
 
 
 @dataclass(frozen=True)
-class DesignAxis(Axis):
+class DesignAxis(VariantsAxis):
     """Changes of a profile by name, ``adc.bits=6 array.rows=256``; the name is the level."""
 
     def apply(self, profile: Profile, level: Level) -> Profile:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cimsim
-from cimsim.analysis.sweeps.axis import Axis, Level
+from cimsim.analysis.sweeps.axis import Level, VariantsAxis
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ then on the signal."""
 
 
 @dataclass(frozen=True)
-class EffectsAxis(Axis):
+class EffectsAxis(VariantsAxis):
     """Variants of a profile by name: ``everything``, ``nothing``, ``only X``, ``only X + Y``,
     ``without X``."""
 

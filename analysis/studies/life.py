@@ -30,7 +30,7 @@ from cimsim.analysis.study import (
     facts_of,
     option,
 )
-from cimsim.analysis.sweeps.axis import Axis, Level
+from cimsim.analysis.sweeps.axis import Axis, Level, VariantsAxis
 from cimsim.analysis.sweeps.grid_axis import at, grid
 from cimsim.analysis.sweeps.stats import Summary, means, summary
 from cimsim.errors import CimsimError
@@ -73,7 +73,7 @@ class LifeOptions(Options):
 
 
 @dataclass(frozen=True)
-class MaintenanceAxis(Axis):
+class MaintenanceAxis(VariantsAxis):
     """Kinds of maintenance by name.
 
     ``as it is``, ``without compensation``, ``compensated per layer``, ``compensated per column``,

@@ -20,7 +20,7 @@ from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.studies.budget import shares_of
 from cimsim.analysis.studies.effects import EVERYTHING, NOTHING, ONLY, WITHOUT
 from cimsim.analysis.study import Facts, Options, Study, StudyResult, facts_of
-from cimsim.analysis.sweeps.axis import Axis, Level
+from cimsim.analysis.sweeps.axis import Level, VariantsAxis
 from cimsim.analysis.sweeps.stats import Summary, means, summary
 from cimsim.analysis.sweeps.store import read_sweep
 from cimsim.quantities import plain_number
@@ -52,7 +52,7 @@ class SensitivityOptions(Options):
 
 
 @dataclass(frozen=True)
-class AssignmentsAxis(Axis):
+class AssignmentsAxis(VariantsAxis):
     """Assignments of profiles to layers, by name."""
 
     assignments: Mapping[str, Assignment] = field(default_factory=dict)

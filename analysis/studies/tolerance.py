@@ -125,7 +125,7 @@ class Tolerance(StudyResult):
             Column(axis.key, tuple(axis.format(point.level) for point in points)),
             means("mean", points, metric),
             means("worst chip", (point.worst for point in points), metric),
-            Column("within", tuple("yes" if inside else "no" for inside in within)),
+            Column(f"within {self.allowed}", tuple("yes" if inside else "no" for inside in within)),
         )
         return Sheet(f"{self.facts.caption}{self.facts.plus_minus}", columns)
 

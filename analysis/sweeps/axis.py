@@ -135,6 +135,15 @@ class Axis:
         return f"{self.key}={self.format(level)}"
 
 
+@dataclass(frozen=True)
+class VariantsAxis(Axis):
+    """An axis whose levels are variants with names of their own; its key names only the trials."""
+
+    def named(self, level: Level) -> str:
+        """The name of the variant."""
+        return str(level)
+
+
 def is_quantity(key: str) -> bool:
     """Whether ``key`` names an axis that results can be drawn over, and not the trials of a study.
 

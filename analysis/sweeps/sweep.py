@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 import cimsim
-from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.evaluation import FINISHED_BEFORE, Evaluation
 from cimsim.analysis.subjects import Subject, assignment_on
 from cimsim.analysis.sweeps.axis import Axis, Level
 from cimsim.analysis.sweeps.engine import LocalEngine, Task
@@ -87,7 +87,7 @@ def sweep(
             if key in stores[task.subject]:
                 _refuse_other_scores(jobs[task.subject], stores[task.subject].scores(key))
         done = done_before = len(tasks) - len(missing)
-        evaluation.progress(done, len(tasks), "finished before")
+        evaluation.progress(done, len(tasks), FINISHED_BEFORE)
         engine, device = evaluation.engine or LocalEngine(), torch.device(evaluation.device)
         for number, scores in engine.scores(subjects, [task for _, task in missing], device):
             if done == done_before:  # nothing can reject the sweep any longer
@@ -96,8 +96,8 @@ def sweep(
             (basis, level, chip), task = missing[number]
             stores[task.subject].append(Trial(basis, level, chip, dict(scores)))
             done += 1
-            name = jobs[task.subject].plan.run
-            evaluation.progress(done, len(tasks), f"{name}, {axis.named(level)}")
+            doing = (jobs[task.subject].plan.run, axis.named(level))
+            evaluation.progress(done, len(tasks), ", ".join(filter(None, doing)))
         if not missing:
             for store in stores:
                 store.start()
@@ -212,7 +212,7 @@ def _tasks(number: int, job: _Job, axis: Axis, evaluation: Evaluation) -> list[t
             samples=evaluation.samples,
             maintenance=axis.maintenance(level),
             cycle=axis.cycle(level),
-            name=f"chip {chip}, {axis.named(level)}",
+            name=", ".join(filter(None, (f"chip {chip}", axis.named(level)))),
         )
         tasks.append((key, task))
     return tasks

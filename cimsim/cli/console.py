@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.live import Live
+from rich.progress import Progress
 from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from cimsim.analysis.sheet import Sheet
 from cimsim.cli.tables import FRAMED, Look, fitted_to, wrapped
@@ -24,7 +20,6 @@ from cimsim.interrupts import interruptible
 from cimsim.terminal import printable
 
 _PAGE = 100
-_MOST_TRIALS_PER_LINE = 10
 _UNLIMITED = 10_000
 
 
@@ -46,6 +41,10 @@ class Screen(Console):
             yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
+_DRAWN: list[Console] = []
+"""Screens at the bottom of which a progress bar or curves are drawn now."""
+
+
 def show(table: Table) -> None:
     """Print a table on stdout; at its full width if stdout is no terminal."""
     console = Screen()
@@ -65,11 +64,11 @@ def show_sheet(sheet: Sheet, wide: bool = False, look: Look = FRAMED) -> None:
     width = console.width if console.is_terminal else _UNLIMITED
     fitted = fitted_to(sheet, width, wide or not console.is_terminal, look)
     if sheet.caption:
-        say("\n".join(wrapped(sheet.caption, width)))
+        state(sheet.caption)
     for table in fitted.tables:
         show(table)
     if fitted.left_out:
-        say("\n".join(wrapped(f"--wide also shows: {', '.join(fitted.left_out)}", width)))
+        state(f"--wide also shows: {', '.join(fitted.left_out)}")
 
 
 def page(content: RenderableType) -> None:
@@ -84,6 +83,11 @@ def say(text: str) -> None:
     typer.echo(printable(text))
 
 
+def state(text: str) -> None:
+    """Print sentences of a result on stdout, in lines of the terminal's width."""
+    say(_in_lines(text, Screen()))
+
+
 def write(text: str) -> None:
     """Print a piece of text on stdout at once, without ending the line."""
     typer.echo(printable(text), nl=False)
@@ -92,17 +96,25 @@ def write(text: str) -> None:
 
 def remark(text: str) -> None:
     """Print a note on stderr."""
-    log(f"cimsim: note: {text}")
+    log(_in_lines(f"cimsim: note: {text}", Screen(stderr=True)))
 
 
 def log(text: str) -> None:
-    """Write one line of progress on stderr, for a log file."""
-    typer.echo(printable(text), err=True)
+    """Write one line of progress on stderr, above what is drawn there."""
+    if _DRAWN:
+        _DRAWN[-1].print(Text(text), soft_wrap=True)
+    else:
+        typer.echo(printable(text), err=True)
 
 
 def fail(text: str) -> None:
     """Print an error on stderr."""
-    log(f"cimsim: error: {text}")
+    log(_in_lines(f"cimsim: error: {text}", Screen(stderr=True)))
+
+
+def _in_lines(text: str, screen: Screen) -> str:
+    """``text`` in lines that fit the screen, if it is a terminal; paths stay in one piece."""
+    return "\n".join(wrapped(text, screen.width, split=False)) if screen.is_terminal else text
 
 
 def is_watched() -> bool:
@@ -110,68 +122,18 @@ def is_watched() -> bool:
     return Screen(stderr=True).is_terminal
 
 
-def progress_bar(*columns: str) -> Progress:
-    """Make a progress bar on stderr with the given texts, each a format of the task's fields.
-
-    It is disabled if stderr is no terminal; a command then writes lines with :func:`log`.
-    """
-    screen = Screen(stderr=True)
-    return Progress(
-        _text("{task.description}"),
-        BarColumn(bar_width=14),
-        *map(_text, columns),
-        _text("left"),
-        TimeRemainingColumn(),
-        console=screen,
-        speed_estimate_period=3600.0,  # a step may take minutes
-        disable=not screen.is_terminal,
-    )
-
-
 @contextmanager
-def counted(what: str, every: int, part: str = "") -> Iterator[Callable[[int, int, str], None]]:
-    """Within the block, the function given shows the number of finished trials: as a bar, or as a
-    line after ``every`` trials (at most ten) if stderr is no terminal; ``part`` names the part of
-    the trials that this command evaluates."""
-    with progress_bar("{task.completed}/{task.total}", "{task.fields[rate]}") as bar:
-        yield _Trials(what, bar, every, part)
-
-
-class _Trials:
-    """Shows the trials of an evaluation: a bar in a terminal, else lines, with the speed."""
-
-    def __init__(self, what: str, bar: Progress, trials_per_line: int, part: str) -> None:
-        self._bar, self._part = bar, part
-        self._trials_per_line = min(trials_per_line, _MOST_TRIALS_PER_LINE)
-        self._task = bar.add_task(what, total=0, rate="")
-        self._before, self._began = 0, time.monotonic()
-
-    def __call__(self, done: int, total: int, doing: str) -> None:
-        """``done`` of ``total`` trials are finished; ``doing`` names the last of them."""
-        if doing == "finished before":
-            self._before, self._began = done, time.monotonic()
-        seconds = time.monotonic() - self._began
-        rate = (done - self._before) / seconds if seconds > 0 else 0.0
-        speed = f"{rate:.2g} trials/s" if done > self._before else ""
-        text = f"{self._part}{doing}"
-        self._bar.update(self._task, completed=done, total=total, description=text, rate=speed)
-        if self._bar.disable and (done % self._trials_per_line == 0 or done == total):
-            left = f", {speed}, {_clock((total - done) / rate)} left" if speed else ""
-            log(f"{text}: {done} of {total} trials{left}")
-
-
-def _clock(seconds: float) -> str:
-    """
-    >>> _clock(3725.4)
-    '1:02:05'
-    """
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
-
-
-def _text(template: str) -> TextColumn:
-    """Make a column of plain text: a run may be called ``[red]``."""
-    return TextColumn(template, markup=False)
+def drawn(display: Progress | Live) -> Iterator[None]:
+    """Within the block, ``display`` is drawn at the bottom of the terminal, and lines that are
+    written to stderr appear above it."""
+    with display:
+        if display.console.is_terminal:
+            _DRAWN.append(display.console)
+        try:
+            yield
+        finally:
+            if display.console.is_terminal:
+                _DRAWN.pop()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import typer
 
 from cimsim.analysis.shared_options import SharedOptions
 from cimsim.analysis.study import option
-from cimsim.cli import console
+from cimsim.cli.progress import counted
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def evaluation(
     from cimsim.profile import load_profile
     from cimsim.units import parse_duration
 
-    with console.counted(name, options.chips, part) as advance:
+    with counted(name, options.chips, part) as advance:
         yield Evaluation(
             options.chips,
             age_s=parse_duration(options.age),

@@ -74,12 +74,12 @@ class LiveWatcher(Watcher):
         self._live = Live(console=self._bar.console, auto_refresh=False, transient=False)
 
     def __enter__(self) -> LiveWatcher:
-        self._live.start()
+        self._drawing.enter_context(console.drawn(self._live))
         return self
 
     def __exit__(self, *error: object) -> None:
         self._show(at_once=True)
-        self._live.stop()
+        self._drawing.close()
 
     def start(self, total: int, done: int, measure: Measure = ACCURACY) -> None:
         """Read the epochs before from the run's folder."""

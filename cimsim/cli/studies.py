@@ -112,7 +112,7 @@ def show(result: Result, as_json: bool, wide: bool) -> None:
     for sheet in (result.sheet(), *result.more_sheets()):
         console.show_sheet(sheet, wide)
     if result.answer:
-        console.say(result.answer)
+        console.state(result.answer)
     for caption, text in result.listings().items():
         console.say(caption)
         for line in text.splitlines():

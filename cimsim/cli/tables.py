@@ -111,9 +111,23 @@ def _sized(column: Column, look: Look) -> _Sized:
 
 
 def _continued(columns: Sequence[_Sized], keys: int, width: int, look: Look) -> list[list[_Sized]]:
-    """Divide columns into tables that fit; each begins with the first ``keys`` columns."""
+    """Divide columns into tables that fit; each begins with the first ``keys`` columns.
+
+    There are as few tables as possible, and they are about equally wide.
+    """
     if look.width(each.least for each in columns) <= width:
         return [list(columns)]
+    parts = _filled(columns, keys, width, look)
+    for narrower in range(width - 1, 0, -1):
+        other = _filled(columns, keys, narrower, look)
+        if len(other) > len(parts):
+            break
+        parts = other
+    return parts
+
+
+def _filled(columns: Sequence[_Sized], keys: int, width: int, look: Look) -> list[list[_Sized]]:
+    """Fill one table after the other."""
     first = list(columns[:keys])
     parts = [list(first)]
     for each in columns[keys:]:
@@ -165,8 +179,9 @@ def _table(columns: Sequence[_Sized], width: int, look: Look) -> Table:
     return table
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most ``width`` characters; only a word that is longer than a line is split.
+def wrapped(text: str, width: int, split: bool = True) -> list[str]:
+    """Lines of at most ``width`` characters; only a word that is longer than a line is split, if
+    ``split``.
 
     >>> wrapped("energy of all layers (µJ)", 10)
     ['energy of', 'all layers', '(µJ)']
@@ -183,7 +198,7 @@ def wrapped(text: str, width: int) -> list[str]:
                 continue
             if line:
                 lines.append(line)
-            *full, line = _pieces(word, width)
+            *full, line = _pieces(word, width) if split else [word]
             lines += full
         lines.append(line)
     return lines

@@ -71,7 +71,7 @@ def train(
             watchers = Several(shows, *trackers)
             run = fit(config, out, resume=resume, progress=watchers, trust=trust)
         if int(os.environ.get("RANK", "0")) == 0:  # one of the processes of torchrun prints
-            console.say(_result(run))
+            console.state(_result(run))
 
 
 def _config(given: dict[str, object], resumed: Path | None, trust: bool) -> TrainConfig:

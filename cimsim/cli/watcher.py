@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 from cimsim.cli import console
+from cimsim.cli.progress import progress_bar
 from cimsim.training.progress import ACCURACY, Measure
 
 
@@ -13,16 +15,17 @@ class Watcher:
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
-        self._bar = console.progress_bar("loss {task.fields[loss]}", "{task.fields[measured]}")
-        self._task = self._bar.add_task("train", total=None, loss="-", measured="")
+        self._bar = progress_bar("{task.fields[loss]}", "{task.fields[measured]}")
+        self._task = self._bar.add_task("preparing", total=None, loss="", measured="")
         self._measure = ACCURACY
+        self._drawing = ExitStack()
 
     def __enter__(self) -> Watcher:
-        self._bar.start()
+        self._drawing.enter_context(console.drawn(self._bar))
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._bar.stop()
+        self._drawing.close()
 
     def start(self, total: int, done: int, measure: Measure = ACCURACY) -> None:
         """Start with ``total`` steps, ``done`` of which are finished."""
@@ -35,7 +38,7 @@ class Watcher:
             self._task,
             advance=count,
             description=f"epoch {epoch + 1}/{self._epochs}",
-            loss=f"{loss:.4f}",
+            loss=f"loss {loss:.4f}",
             measured=self._measure.text(measured, 1),
         )
 

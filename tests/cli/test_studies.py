@@ -128,7 +128,7 @@ def test_a_yield(cimsim: Command, run: Path) -> None:
     assert found["passing"]["count"] == 4
     assert len(found["values"]) == 4
     _, _, err = cimsim("yield", run, "--above", 5, "--chips", 24, "--noise", 8)
-    told = [line.partition("yield=this: ")[2] for line in err.splitlines()]
+    told = [line.partition("digital: ")[2] for line in err.splitlines()]
     assert [int(text.split()[0]) for text in told if text] == [10, 20, 24]
     for options, thresholds in ((), "no"), (("--above", 90, "--below", 20), "two"):
         code, _, err = cimsim("yield", run, *options)

@@ -269,7 +269,8 @@ def test_progress_counts_all_cells_and_says_how_fast(
     told = cimsim("sweep", run, "--over", "noise=0,1,2", "--chips", 3, *how)[2].splitlines()
     part, total = ("part 1/2, ", 5) if how[0] == "--shard" else ("", 9)
     lines = [line for line in told if " trials" in line and "note" not in line]
-    assert lines[0] == f"{part}finished before: 0 of {total} trials"
+    explained = "(a trial is one chip at one level)"
+    assert lines[0] == f"{part}finished before: 0 of {total} trials {explained}"
     assert [int(line.split(": ")[1].split()[0]) for line in lines[1:]] == [
         *range(3, total, 3),
         total,
@@ -280,15 +281,15 @@ def test_progress_counts_all_cells_and_says_how_fast(
 
 
 def test_found_cells_do_not_count_as_speed(capsys: pytest.CaptureFixture[str]) -> None:
-    from cimsim.cli import console
+    from cimsim.cli import progress
 
     now = iter([0.0, 10.0, 10.0, 14.0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cimsim.cli.console.time.monotonic", lambda: next(now))
-        watch = console._Trials("sweep", console.progress_bar("{task.fields[rate]}"), 2, "")
+        patch.setattr("cimsim.cli.progress.time.monotonic", lambda: next(now))
+        watch = progress.Trials("sweep", progress.progress_bar("{task.fields[rate]}"), 2, "")
         watch(50, 100, "finished before")
         watch(52, 100, "a, noise=1")
     assert capsys.readouterr().err.splitlines() == [
-        "finished before: 50 of 100 trials",
+        "finished before: 50 of 100 trials (a trial is one chip at one level)",
         "a, noise=1: 52 of 100 trials, 0.5 trials/s, 0:01:36 left",
     ]
