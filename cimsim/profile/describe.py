@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from cimsim.profile.base import BY_HAND, Curve, Section, Sourced
 from cimsim.profile.effect import Effect
 from cimsim.profile.model import Profile
 from cimsim.suggest import UNITS, split_unit
+from cimsim.units import format_duration
 
 
 class Row(NamedTuple):
@@ -98,5 +100,16 @@ def _with_unit(name: str, value: Any) -> str:
         return value
     numbers = value if isinstance(value, tuple) else (value,)
     unit = split_unit(name)[1]
-    text = ", ".join(f"{number:.10g}" for number in numbers)
+    if unit == "s":
+        return ", ".join(map(format_duration, numbers))
+    text = ", ".join(map(_digits, numbers))
     return f"{text} {UNITS[unit]}" if unit else text
+
+
+def _digits(number: float) -> str:
+    """A number as it is typed, without an exponent.
+
+    >>> _digits(1e-5), _digits(1000000.0), _digits(0.25)
+    ('0.00001', '1000000', '0.25')
+    """
+    return format(Decimal(f"{number:.10g}"), "f")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import itertools
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.cells import cell_len
 
 from cimsim.analysis.sheet import Column, Sheet, columns_of
-from cimsim.cli import console
-from cimsim.cli.tables import shortened_names
+from cimsim.cli import console, main
+from cimsim.cli.tables import FRAMED, Look, shortened_names
+from tests.fitting import truth
+from tests.terminals import WIDTHS, check, grids, printed, terminal
 
-_STYLES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
-WIDTHS = (60, 80, 120)
 NAMES = tuple(f"bert.encoder.layer.{i}.attention.self.{part}" for i in range(3) for part in "qkv")
 LAYERS = Sheet(
     "Energy of a long caption about one inference on a profile, which continues in the next line",
@@ -36,66 +37,10 @@ MAP = Sheet(
 )
 
 
-def printed(text: str) -> list[str]:
-    """Lines without styles."""
-    return _STYLES.sub("", text).splitlines()
-
-
-def grids(lines: list[str]) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """Headings and rows of each table that was printed; cells of several lines are joined."""
-    heading: list[list[str]] = []
-    body: list[list[str]] = []
-    for line in lines:
-        if line.startswith("┃"):
-            heading.append([cell.strip() for cell in line.strip("┃").split("┃")])
-        elif line.startswith("│"):
-            body.append([cell.strip() for cell in line.strip("│").split("│")])
-        elif line.startswith("└"):
-            yield [" ".join(parts).strip() for parts in zip(*heading, strict=True)], body
-            heading, body = [], []
-
-
-def check(sheet: Sheet, out: str, width: int, wide: bool = False) -> None:
-    """What a terminal of ``width`` printed of ``sheet`` is whole, and complete if ``wide``."""
-    lines = printed(out)
-    assert max(map(cell_len, lines)) <= width
-    tables = list(grids(lines))
-    headings = {" ".join(name.split()) for head, _ in tables for name in head}
-    left_out = " ".join(" ".join(lines).partition("--wide also shows: ")[2].split())
-    for column in sheet.columns:
-        heading = " ".join(column.heading.split())
-        if heading not in headings:
-            assert not column.essential
-            assert not wide
-            assert heading in left_out
-            continue
-        place = next(
-            (t, head.index(heading)) for t, (head, _) in enumerate(tables) if heading in head
-        )
-        cells = [row[place[1]] for row in tables[place[0]][1]]
-        if column.kind == "text":
-            assert " ".join(" ".join(cells).split()) == " ".join(" ".join(column.cells).split())
-            continue
-        filled = [cell for cell in cells if cell]
-        expected = [cell for cell in column.cells if cell]
-        if column.kind == "number":
-            assert filled == expected
-        else:
-            assert len(set(filled)) == len(set(expected))
-            for short, name in zip(filled, expected, strict=True):
-                start, cut, end = short.partition("…")
-                assert name.startswith(start)
-                assert name.endswith(end)
-                assert cut or short == name
-
-
 @pytest.fixture(params=WIDTHS)
 def width(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Stdout is a terminal of this width."""
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", str(request.param))
-    columns: int = request.param
-    return columns
+    return terminal(monkeypatch, request.param)
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -120,8 +65,7 @@ def test_without_a_terminal_everything_is_in_one_table(capsys: pytest.CaptureFix
 def test_a_table_that_is_wider_than_any_essential_column_continues_below(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "40")
+    terminal(monkeypatch, 40)
     console.show_sheet(MAP)
     tables = list(grids(printed(capsys.readouterr().out)))
     assert len(tables) > 5
@@ -150,3 +94,65 @@ def test_the_text_of_a_cell_does_not_disturb_the_table(
     assert {cell_len(line) for line in printed(lines) if line[:1] in "┏┃│└"} == {
         cell_len(next(line for line in printed(lines) if line.startswith("┏")))
     }
+
+
+MODULES = {path.stem: path.read_text() for path in Path(console.__file__).parent.glob("*.py")}
+EXAMPLES = {
+    "doctor": ["doctor"],
+    "methods": ["methods"],
+    "models": ["models"],
+    "profiles": [
+        "profiles list",
+        "profiles curves pcm-ibm-2020",
+        "profiles curves reram-wan-2022 --t 1s,1d",
+        "profiles new mine --from-csv measured.csv --force",
+    ],
+    "sweep": ["sweep RUNS --over noise=0,8 --chips 2", "sweep RUNS --over time=1s,1y --chips 1"],
+    "compare": [
+        "compare --profile pcm-ibm-2020 --methods digital,noise-aware+rule=output-ste --epochs 1 "
+        "--over noise=0:4:0.5 --chips 2 --limit 200 --out COMPARED"
+    ],
+    "studies": [],  # each of them in tests/analysis/studies/test_study.py
+}
+
+
+def test_there_is_an_example_of_every_command_that_prints_a_table() -> None:
+    printing = {name for name, text in MODULES.items() if "console.show_sheet(" in text}
+    assert printing == set(EXAMPLES)
+    for name in sorted(MODULES.keys() - {"tables", "console", "live", "profiles"}):
+        assert "rich.table" not in MODULES[name]  # the cells would be split anywhere
+
+
+@pytest.fixture(scope="module")
+def places(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Folders that the commands at all widths share."""
+    folder = tmp_path_factory.mktemp("tables")
+    shutil.copytree(trained, folder / "a-folder-of-runs-with-a-long-name")
+    runs = [f"a-folder-of-runs-with-a-long-name/{name}" for name in ("digital", "aware")]
+    truth.write(folder / "measured.csv", truth.rows(0, cells=40))
+    return {"RUNS": " ".join(runs), "COMPARED": "compared", "HERE": str(folder)}
+
+
+@pytest.mark.parametrize("command", [line for lines in EXAMPLES.values() for line in lines])
+def test_the_tables_of_a_command(
+    command: str,
+    places: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(places["HERE"])
+    shown: list[tuple[Sheet, Look]] = []
+
+    def recorded(sheet: Sheet, wide: bool = False, look: Look = FRAMED) -> None:
+        shown.append((sheet, look))
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit, match="0"):
+        patch.setattr(console, "show_sheet", recorded)
+        main(" ".join(places.get(word, word) for word in command.split()).split())
+    assert shown
+    capsys.readouterr()
+    for width, wide, (sheet, look) in itertools.product(WIDTHS, (False, True), shown):
+        terminal(monkeypatch, width)
+        console.show_sheet(sheet, wide, look)
+        framed = look.borders and look.headings
+        check(sheet, capsys.readouterr().out, width, wide, framed)

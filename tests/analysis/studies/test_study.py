@@ -12,7 +12,9 @@ import pytest
 from cimsim.analysis.shown import as_json, write_result
 from cimsim.analysis.studies import STUDIES
 from cimsim.analysis.table import table_csv
+from cimsim.cli import console
 from cimsim.sealing import unsealed
+from tests.terminals import WIDTHS, check, terminal
 
 NAMES = [study.name for study in STUDIES]
 
@@ -58,6 +60,22 @@ def test_its_tables_are_tables(kept) -> None:  # type: ignore[no-untyped-def]
         assert {len(row) for row in sheet.rows} == {len(sheet.headings)}
         assert all(0 <= column < len(sheet.headings) for column in sheet.right)
         assert all(type(cell) is str for row in sheet.rows for cell in row)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("wide", [False, True])
+def test_its_tables_fit_a_terminal(  # type: ignore[no-untyped-def]
+    kept,
+    width: int,
+    wide: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, found = kept
+    terminal(monkeypatch, width)
+    for sheet in (found.sheet(), *found.more_sheets()):
+        console.show_sheet(sheet, wide)
+        check(sheet, capsys.readouterr().out, width, wide)
 
 
 def test_its_figure_has_the_points_that_texts_are_for(kept) -> None:  # type: ignore[no-untyped-def]
