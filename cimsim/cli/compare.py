@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from cimsim.analysis.sheet import Column, Sheet
 from cimsim.cli import console
 from cimsim.cli.evaluation import Wide
 from cimsim.cli.options import options_of
+from cimsim.cli.progress import counted
 from cimsim.cli.watcher import Watcher
 from cimsim.errors import CimsimError
 from cimsim.training.config import TrainConfig
@@ -19,6 +21,7 @@ from cimsim.training.config import TrainConfig
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cimsim.analysis.evaluation import Progress as SweepProgress
     from cimsim.analysis.sweeps.axis import Axis, Level
     from cimsim.analysis.sweeps.stats import Summary
     from cimsim.runs.compare import Outcome
@@ -149,31 +152,31 @@ class Watching:
     """Shows the trainings and evaluations of a comparison, one after the other."""
 
     def __init__(self) -> None:
-        self._watcher: Watcher | None = None
+        self._shown = ExitStack()
+        self._trials: SweepProgress | None = None
 
     def __enter__(self) -> Watching:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stop()
+        self._shown.close()
 
     def training(self, name: str, config: TrainConfig) -> Progress:
         """Start to show a training."""
         self._stop()
         console.log(f"{name}:")
-        self._watcher = Watcher(config.epochs)
-        return self._watcher.__enter__()
+        return self._shown.enter_context(Watcher(config.epochs))
 
     def trial(self, done: int, total: int, doing: str) -> None:
         """Show that a trial of an evaluation is finished."""
-        self._stop()
-        if done == total or done % 10 == 0:
-            console.log(f"{doing}: {done} of {total} trials")
+        if self._trials is None:
+            self._stop()
+            self._trials = self._shown.enter_context(counted("evaluation", 10))
+        self._trials(done, total, doing)
 
     def _stop(self) -> None:
-        if self._watcher is not None:
-            self._watcher.__exit__()
-            self._watcher = None
+        self._shown.close()
+        self._trials = None
 
 
 def _sheet(outcomes: list[Outcome], axis: Axis) -> Sheet:

@@ -72,10 +72,13 @@ def show_sheet(sheet: Sheet, wide: bool = False, look: Look = FRAMED) -> None:
 
 
 def page(content: RenderableType) -> None:
-    """Print text on stdout in lines of readable length."""
+    """Print on stdout in lines of readable length; each line of a text is a paragraph."""
     console = Screen()
     console.width = min(console.width, _PAGE) if console.is_terminal else _PAGE
-    console.print(content)
+    if isinstance(content, str):
+        say("\n".join(wrapped(content, console.width, split=False)))
+    else:
+        console.print(content)
 
 
 def say(text: str) -> None:

@@ -39,7 +39,7 @@ def methods(
         raise CimsimError(unknown("method", name, [part for _, part in parts]))
     for (kind, part), what in matching:
         console.say(f"{kind} {part} ({_FLAGS[kind]})\n")
-        console.say(_description(what) + "\n")
+        console.page(_description(what) + "\n")
 
 
 _FLAGS = {
@@ -99,9 +99,11 @@ def _description(part: object) -> str:
 
 
 def _documentation(part: object) -> str:
-    """The docstring of ``part`` without reStructuredText and examples, for a terminal."""
+    """The docstring of ``part`` without reStructuredText and examples, for a terminal: a line for
+    each paragraph, and for each line of an equation."""
     paragraphs = (inspect.getdoc(part) or "").split("\n\n")
-    text = "\n\n".join(each for each in paragraphs if not each.startswith(">>>"))
+    kept = (each for each in paragraphs if not each.startswith(">>>"))
+    text = "\n\n".join(re.sub(r"\n(?![ *-])", " ", each) for each in kept)
     return re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text).replace("``", "`")
 
 

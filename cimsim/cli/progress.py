@@ -63,7 +63,7 @@ class Trials:
 
     def __call__(self, done: int, total: int, doing: str) -> None:
         """``done`` of ``total`` trials are finished; ``doing`` names the last of them."""
-        first = doing == FINISHED_BEFORE
+        first = doing.endswith(FINISHED_BEFORE)
         if first:
             self._before, self._began = done, time.monotonic()
         seconds = time.monotonic() - self._began

@@ -185,22 +185,26 @@ def wrapped(text: str, width: int, split: bool = True) -> list[str]:
 
     >>> wrapped("energy of all layers (µJ)", 10)
     ['energy of', 'all layers', '(µJ)']
+    >>> wrapped("  an indented line", 12)
+    ['  an', '  indented', '  line']
     >>> wrapped("/data/runs/aware/sweeps", 12)
     ['/data/runs/', 'aware/sweeps']
     """
     lines = []
     for paragraph in printable(text).splitlines() or [""]:
-        line = ""
-        for word in paragraph.split(" "):
+        words = paragraph.lstrip(" ")
+        indent = paragraph[: min(len(paragraph) - len(words), width // 2)]
+        line, room = "", width - len(indent)
+        for word in words.split(" "):
             joined = f"{line} {word}" if line else word
-            if cell_len(joined) <= width:
+            if cell_len(joined) <= room:
                 line = joined
                 continue
             if line:
-                lines.append(line)
-            *full, line = _pieces(word, width) if split else [word]
-            lines += full
-        lines.append(line)
+                lines.append(indent + line)
+            *full, line = _pieces(word, room) if split else [word]
+            lines += [indent + piece for piece in full]
+        lines.append(indent + line)
     return lines
 
 

@@ -199,7 +199,7 @@ def _changed(block: _Block, times: Numbers, chance: float) -> tuple[Mask, list[s
 
 def _many(target_uS: float, number: int, of: int, what: str) -> str:
     return (
-        f"At {target_uS:g} uS {number} of {of} cells are far from the others{what}; these are too "
+        f"At {target_uS:g} µS {number} of {of} cells are far from the others{what}; these are too "
         "many to be outliers and were kept, but the spread is simulated as normal."
     )
 

@@ -133,8 +133,8 @@ def _effect(fit: DeviceFit, everything: DeviceFit) -> list[str]:
         ratios = [w.value / n.value if n.value else 0.0 for w, n in zip(wide, narrow, strict=True)]
         worst = max(range(len(at)), key=ratios.__getitem__)
         parts.append(
-            f"the {what} at {at[worst]:g} uS would be {wide[worst].value:.3g} uS, not "
-            f"{narrow[worst].value:.3g} uS"
+            f"the {what} at {at[worst]:g} µS would be {wide[worst].value:.3g} µS, not "
+            f"{narrow[worst].value:.3g} µS"
         )
     if not parts:
         return []
@@ -301,7 +301,7 @@ def _note_on_hidden(targets: list[float]) -> list[str]:
         return []
     at = ", ".join(f"{target:g}" for target in targets)
     return [
-        f"The programming spread at {at} uS is smaller than that of the reads, and 0 in the "
+        f"The programming spread at {at} µS is smaller than that of the reads, and 0 in the "
         "profile. Check for invalid reads (a number that an instrument writes for a missing value, "
         "a first read that always deviates), or read each cell more often."
     ]
@@ -326,7 +326,7 @@ def notes_on_lowest(target_uS: float, bias_uS: float, sigma_uS: float) -> list[s
         return []
     return [
         "Simulated conductances are at least 0, which truncates normal errors at the lowest "
-        f"target, {target_uS:g} uS: the simulation has a bias of {mean - target_uS:.2g} and a "
-        f"spread of {spread:.2g} uS at that target, but {bias_uS:.2g} and {sigma_uS:.2g} uS "
+        f"target, {target_uS:g} µS: the simulation has a bias of {mean - target_uS:.2g} and a "
+        f"spread of {spread:.2g} µS at that target, but {bias_uS:.2g} and {sigma_uS:.2g} µS "
         "were measured."
     ]

@@ -96,7 +96,7 @@ def _keep_enough(measurements: Measurements, why: Mask) -> list[str]:
         if number < _FEWEST_LEFT and (why[rows] != "").any():
             why[measurements.target_uS == target] = ""
             notes.append(
-                f"At {target:g} uS all cells except {number} are stuck or far from the others; "
+                f"At {target:g} µS all cells except {number} are stuck or far from the others; "
                 "these are too many to exclude and were kept."
             )
     return notes
@@ -106,7 +106,7 @@ def _described(measurements: Measurements, why: Mask, stuck: tuple[Stuck, ...]) 
     """Return a note with the numbers of stuck cells and outliers."""
     parts = []
     if stuck:
-        ends = enumerated([f"{s.cells} {_ENDS[s.at]}, around {s.around_uS:.3g} uS" for s in stuck])
+        ends = enumerated([f"{s.cells} {_ENDS[s.at]}, around {s.around_uS:.3g} µS" for s in stuck])
         number = sum(s.cells for s in stuck)
         verb = "is" if number == 1 else "are"
         parts.append(f"{number} of {measurements.cells} cells {verb} stuck ({ends})")

@@ -163,7 +163,7 @@ def check_numbers_of_cells(measurements: Measurements, issues: Issues) -> None:
     targets = np.unique(measurements.target_uS)
     if len(targets) < 2:
         issues.add(
-            f"the file has only one target ({targets[0]:g} uS); measure at least two, the lowest "
+            f"the file has only one target ({targets[0]:g} µS); measure at least two, the lowest "
             "and the highest that you use"
         )
         return
@@ -175,7 +175,7 @@ def check_numbers_of_cells(measurements: Measurements, issues: Issues) -> None:
         rows = places.get((target, time), none)
         cells = len(rows) if measurements.cell is None else len(np.unique(measurements.cell[rows]))
         if cells < FEWEST_CELLS:
-            few.append((cells, f"{target:g} uS after {time:g} s"))
+            few.append((cells, f"{target:g} µS after {format_duration(time)}"))
     if not few:
         return
     if len(few) == 1:

@@ -51,7 +51,7 @@ def stray_reads(measurements: Measurements, steps: dict[float, float]) -> tuple[
         if len(far) > max(1, FEW * len(group.rows)):
             cells = len(np.unique(measurements.cell[far]))
             notes.append(
-                f"At {target:g} uS {len(far)} of {len(group.rows)} reads, in {cells} cells, are "
+                f"At {target:g} µS {len(far)} of {len(group.rows)} reads, in {cells} cells, are "
                 "far from the others of their cell; these are too many to be outliers (possibly "
                 "telegraph noise) and were kept, but read noise is simulated as normal."
             )

@@ -196,7 +196,7 @@ def _check_signs(
             count = len(below)
             notes.append(
                 f"{count} {'read is' if count == 1 else 'reads are'} below zero, by at most "
-                f"{-values[below].min():.2g} uS; this was assumed to be readout noise."
+                f"{-values[below].min():.2g} µS; this was assumed to be readout noise."
             )
             continue
         # Excluding only the negative reads would bias a cell near zero.

@@ -64,7 +64,7 @@ def characteristics(
         if not cell.g_min_uS <= value <= cell.g_max_uS:
             raise CimsimError(
                 f"a conductance of {profile.name} must be {cell.g_min_uS:g} to "
-                f"{cell.g_max_uS:g} uS, not {value:g} uS"
+                f"{cell.g_max_uS:g} µS, not {value:g} µS"
             )
     if any(not t >= 0 for t in times_s):
         raise CimsimError(f"an age must be 0 s or more, got {min(times_s):g}")

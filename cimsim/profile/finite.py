@@ -41,7 +41,7 @@ def refuse_too_large(effect: Effect, g_uS: float) -> None:
     for name, bound in _bounds(effect, r):
         if not bound * factor <= LARGEST:
             raise ValueError(
-                f"'{name}' times strength reaches {bound * factor:.3g} at {g_uS:g} uS, more than "
+                f"'{name}' times strength reaches {bound * factor:.3g} at {g_uS:g} µS, more than "
                 f"the limit of {LARGEST:g}; check its numbers and 'g_ref_uS'"
             )
 

@@ -114,7 +114,7 @@ class Profile(Section):
             if min(given) < cell.g_min_uS or max(given) > cell.g_max_uS:
                 raise ValueError(
                     f"'pairs.table' must be between g_min_uS and g_max_uS ({cell.g_min_uS:g} and "
-                    f"{cell.g_max_uS:g}), but its range is {min(given):g} to {max(given):g} uS"
+                    f"{cell.g_max_uS:g}), but its range is {min(given):g} to {max(given):g} µS"
                 )
         return array
 

@@ -56,8 +56,8 @@ def test_a_value_set_by_hand_is_seen(cimsim: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--g", "30"), "a conductance of pcm-ibm-2020 must be 0 to 25 uS, not 30 uS"),
-        (("--g", "nan"), "must be 0 to 25 uS, not nan uS"),
+        (("--g", "30"), "a conductance of pcm-ibm-2020 must be 0 to 25 µS, not 30 µS"),
+        (("--g", "nan"), "must be 0 to 25 µS, not nan µS"),
         (("--g", "1;2"), "--g '1;2': must be numbers separated by commas, such as 0,5,10"),
         (("--t", "soon"), "'soon' is not a duration"),
         (("--t", "-1"), "'-1' is not a duration"),

@@ -26,7 +26,9 @@ def test_a_profile_tables_and_a_picture(cimsim: Command, measured: Path) -> None
     assert err == ""
     assert out.splitlines()[-3:] == ["mine.yaml", "mine.png", "mine.svg"]
     for title in ("Programming after 1 s", "Change since 1 s", "Read noise"):  # of the tables
-        assert f"{title} (µS ± error)" in out
+        assert f"{title}; ± is the standard error" in out
+    for heading in ("target (µS)", "bias (µS)", "spread (µS)", "shift (µS)"):
+        assert heading in out
     assert Path("mine.png").stat().st_size > 10_000
     profile = load_profile(Path("mine.yaml"))
     assert profile.name == "mine"

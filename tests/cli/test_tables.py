@@ -146,9 +146,11 @@ def test_the_tables_of_a_command(
     def recorded(sheet: Sheet, wide: bool = False, look: Look = FRAMED) -> None:
         shown.append((sheet, look))
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit, match="0"):
+    words = " ".join(places.get(word, word) for word in command.split()).split()
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(console, "show_sheet", recorded)
-        main(" ".join(places.get(word, word) for word in command.split()).split())
+        with pytest.raises(SystemExit, match="0"):
+            main(words)
     assert shown
     capsys.readouterr()
     for width, wide, (sheet, look) in itertools.product(WIDTHS, (False, True), shown):

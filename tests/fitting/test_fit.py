@@ -157,7 +157,7 @@ def test_what_the_floor_makes_of_errors_at_the_lowest_target_is_said_rightly(
     (note,) = notes_on_lowest(0.2, bias_uS, sigma_uS)
     target = torch.full((100_000,), 0.2, dtype=torch.float64)  # the tables are constant below 2
     error = programmed_uS(target, cell, seed=0) - target
-    said = f"a bias of {error.mean():.2g} and a spread of {error.std():.2g} uS"
+    said = f"a bias of {error.mean():.2g} and a spread of {error.std():.2g} µS"
     assert said in note
 
 
@@ -199,9 +199,9 @@ ENOUGH = "".join(f"{g},{g + i / 100},0\n" for g in (1, 5) for i in range(10))
         (HEADER.strip() + ",cell\n1,1,0,a\n1,1,0, \n", "m.csv:3: cell is empty; add a name"),
         (HEADER + "1,-2,0\n" + ENOUGH, "subtract the offset of the readout"),
         (HEADER + "1,1\n" + ENOUGH, "m.csv:2: the line must have 3 values, not 2"),
-        (HEADER + "1,1,0\n5,5,0\n", "1 cells were measured at 1 uS after 0 s; a spread needs at"),
-        (HEADER + ENOUGH + "1,1,60\n", "1 cells were measured at 1 uS after 60 s"),
-        (HEADER + "1,1,0\n" * 10, "the file has only one target (1 uS)"),
+        (HEADER + "1,1,0\n5,5,0\n", "1 cells were measured at 1 µS after 0 s; a spread needs at"),
+        (HEADER + ENOUGH + "1,1,60\n", "1 cells were measured at 1 µS after 1 min"),
+        (HEADER + "1,1,0\n" * 10, "the file has only one target (1 µS)"),
         (
             "g_target_uS,g_measured_uS,time_s,read\n1,1,0,1\n",
             "the column read requires a column cell",

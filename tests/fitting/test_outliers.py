@@ -255,6 +255,6 @@ def test_a_spread_that_reads_hide_is_said_to_be(made: str) -> None:
     hidden = [g for g, s in zip(fit.targets_uS, fit.sigma_uS, strict=True) if not s.value]
     assert hidden
     at = ", ".join(f"{g:g}" for g in hidden)
-    assert f"The programming spread at {at} uS is smaller than that of the reads" in " ".join(
+    assert f"The programming spread at {at} µS is smaller than that of the reads" in " ".join(
         fit.notes
     )

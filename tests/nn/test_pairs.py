@@ -136,7 +136,7 @@ def test_it_trains(writing: str) -> None:
         ),
         (
             {"array.pairs": {"significance": [3, 1], "table": TABLE}, "cell.g_min_uS": 11.0},
-            "'pairs.table' must be .* but its range is 10 to 22 uS",
+            "'pairs.table' must be .* but its range is 10 to 22 µS",
         ),
     ],
 )
