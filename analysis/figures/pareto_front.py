@@ -211,7 +211,7 @@ def _labels(
         after = places[i + 1] if i + 1 < len(places) else None
         near = (
             after is not None
-            and abs(math.log(after[0] / x)) < _NEAR[0] * width
+            and abs(math.log(after[0] / x)) < _NEAR[0] * width * len(group)
             and abs(after[1] - y) < _NEAR[1] * height
         )
         if not near:
