@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 60
 _HASH = 6
-_UNSAFE = re.compile(r"[^A-Za-z0-9.=,+-]+")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.=,+-]+")
 _USUAL_METRICS = ("accuracy", "rmse")
 
 

@@ -208,14 +208,13 @@ def _area(counts: Counts, profile: Profile, prices: Prices) -> tuple[Charge, ...
     array = profile.array
     adcs = counts.tiles * math.ceil(array.columns / profile.adc.columns_per_adc)
     rows = counts.tiles * array.rows
-    charges = (
+    converters = (("dac", rows, prices.dac_um2), ("adc", adcs, prices.adc_um2))
+    return (
         _times("array", rows * array.columns * counts.devices, prices.cell_um2),
-        prices.dac_um2 and _times("dac", rows, prices.dac_um2),
-        prices.adc_um2 and _times("adc", adcs, prices.adc_um2),
+        *(_times(part, number, price) for part, number, price in converters if price is not None),
         _times("digital", adcs, prices.accumulator_um2),
         _times("buffer", counts.held_bits, prices.bit_um2),
     )
-    return tuple(charge for charge in charges if charge is not None)
 
 
 def _digital(work: DigitalWork, profile: Profile, prices: Prices) -> _Bill:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from matplotlib.patches import Patch
 
 from cimsim.analysis.cost.parts import PARTS
@@ -54,7 +56,7 @@ def draw_bars(panels: Panels, cost: Cost) -> None:
         centers = [x + width / 2 for x, width in zip(left, widths, strict=True)]
         name_points(axes, centers, places, part)
         known = [width - other for width, other in zip(widths, generic, strict=True)]
-        look = {"height": 0.72, "edgecolor": "white", "linewidth": 0.0}
+        look: dict[str, Any] = {"height": 0.72, "edgecolor": "white", "linewidth": 0.0}
         axes.barh(places, known, left=left, color=color, label=_LABELS.get(part, part), **look)
         left = [x + width for x, width in zip(left, known, strict=True)]
         axes.barh(places, generic, left=left, color=color, hatch=_HATCH, **look)

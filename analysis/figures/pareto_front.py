@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,7 +28,8 @@ from cimsim.quantities import Scale, plain_number, scale_of
 _NEAR = (0.05, 0.045)  # of the axes: where two numbers would overlap
 _SHORT = 8  # largest ratio of costs on a short axis
 _MOST_LISTED = 30  # designs in the list beside the figure; those on the fronts always are
-_LINES = ("-", "--", "-.", ":")
+_Line = Literal["-", "--", "-.", ":"]
+_LINES: tuple[_Line, ...] = get_args(_Line)
 _ROW_IN = 0.19  # height of a line in the list
 
 
@@ -78,9 +80,10 @@ def draw_front(panels: Panels, result: Exploration) -> None:
     digital = metric.factor * result.facts.digital
     axes.axhline(digital, color=GRAY, linewidth=1.1, linestyle=":")
     axes.set_xscale("log")
-    name_points(axes, *zip(*(places[id(point)] for point in result.points), strict=True), DESIGNS)
-    for line, points in zip(_LINES, result.fronts.values(), strict=False):
-        _draw_steps(axes, points, [places[id(p)] for p in points], result, line)
+    ordered = [places[id(point)] for point in result.points]
+    name_points(axes, [x for x, _ in ordered], [y for _, y in ordered], DESIGNS)
+    for line, front in zip(_LINES, result.fronts.values(), strict=False):
+        _draw_steps(axes, front, [places[id(point)] for point in front], result, line)
     _write_numbers(axes)
     _write_labels(axes, result, places)
     axes.set_xlabel(scale.heading(cost.title), fontsize=12)
@@ -107,7 +110,7 @@ def _keys(result: Exploration, kinds: Sequence[str]) -> list[Line2D]:
 
 
 def _mark(index: int, label: str) -> Line2D:
-    look = {"color": color(index), "marker": marker(index), "linestyle": "none"}
+    look: dict[str, Any] = {"color": color(index), "marker": marker(index), "linestyle": "none"}
     return Line2D([], [], markersize=7, markeredgewidth=0, label=label, **look)
 
 
@@ -158,7 +161,7 @@ def _draw_steps(
     points: Sequence[Point],
     places: Sequence[tuple[float, float]],
     result: Exploration,
-    line: str,
+    line: _Line,
 ) -> None:
     metric = result.facts.measured
     x, y = [x for x, _ in places], [y for _, y in places]
@@ -208,7 +211,7 @@ def _labels(
         after = places[i + 1] if i + 1 < len(places) else None
         near = (
             after is not None
-            and abs(math.log(after[0] / x)) < _NEAR[0] * width
+            and abs(math.log(after[0] / x)) < _NEAR[0] * width * len(group)
             and abs(after[1] - y) < _NEAR[1] * height
         )
         if not near:
