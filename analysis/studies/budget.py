@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.headline import Headline
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.studies.effects import (
     BUDGET,
@@ -24,7 +25,7 @@ from cimsim.analysis.studies.effects import (
     effects_axis,
     effects_of,
 )
-from cimsim.analysis.studies.shapley import attribute
+from cimsim.analysis.studies.shapley import attribute, effect_headline
 from cimsim.analysis.studies.waterfall import waterfall
 from cimsim.analysis.study import (
     Facts,
@@ -129,6 +130,11 @@ class Budget(StudyResult):
             means("with all but it", rest, metric, essential=False),
         )
         return Sheet(f"{self.facts.caption}{self.facts.plus_minus}", columns)
+
+    @property
+    def headline(self) -> Headline | None:
+        """The effect that costs most by itself."""
+        return effect_headline(self.facts, self.shares[0].name, self.shares[0].lost, "by itself")
 
     def options(self) -> BudgetOptions:
         """See :class:`Result`."""

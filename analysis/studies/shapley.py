@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias
 
+import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.headline import EFFECT, Headline, brief_difference
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.studies.effects import (
     BUDGET,
@@ -56,6 +58,29 @@ if TYPE_CHECKING:
 NAME = "shapley"
 AFFORDABLE_TRIALS = 1000
 """Up to this many trials all subsets are evaluated; beyond, about as many are spent on orders."""
+
+
+def effect_headline(
+    facts: Facts, name: str, lost: Summary, how: str, weight: float = 1
+) -> Headline | None:
+    """The effect that costs most; None if its loss is not significant.
+
+    Args:
+        facts: conditions of the result.
+        name: name of the effect.
+        lost: its loss.
+        how: what the loss is, such as ``by itself``.
+        weight: how much better this study answers the question than others.
+    """
+    metric = facts.measured
+    if not lost.mean - (lost.half_width if lost.chips > 1 else 0.0) > 0:
+        return None
+    sentence = (
+        f"The largest loss is caused by {cimsim.profile.effect_title(name)}: "
+        f"{brief_difference(metric, lost.mean)} {how} ({facts.in_words})."
+    )
+    return Headline(EFFECT, sentence, weight=weight * facts.weight)
+
 
 Game: TypeAlias = "Callable[[frozenset[str]], np.ndarray]"
 """The loss of a subset, one number for each chip."""
@@ -113,6 +138,13 @@ class Attribution(StudyResult):
         drawn = () if self.orders is None else (errors,)
         caption = f"{self.facts.caption}{self.facts.plus_minus}"
         return Sheet(caption, (Column("non-ideality", names, kind="name"), lost, *drawn))
+
+    @property
+    def headline(self) -> Headline | None:
+        """The effect with the largest share of the loss."""
+        metric, first = self.facts.measured, self.shares[0]
+        of = f"of the {brief_difference(metric, self.lost.mean)} that are lost in total"
+        return effect_headline(self.facts, first.name, first.lost, of, weight=2)
 
     def options(self) -> Options:
         """See :class:`Result`."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from cimsim.analysis.figures.canvas import part_of
-from cimsim.analysis.figures.curves import Curve, draw
+from cimsim.analysis.figures.curves import Curve
+from cimsim.analysis.headline import AGE, CHIP, Headline, brief
 from cimsim.analysis.report.blocks import (
     Block,
     Choice,
@@ -20,21 +22,27 @@ from cimsim.analysis.report.blocks import (
     Table,
     file_name,
 )
+from cimsim.analysis.report.drawing import curves_of
+from cimsim.analysis.report.per_run import UNFIT
+from cimsim.analysis.study import Facts, facts_of
 from cimsim.analysis.sweeps.align_runs import AlignedRuns, align_runs
-from cimsim.analysis.sweeps.axis import Axis
+from cimsim.analysis.sweeps.axis import Axis, Level
 from cimsim.analysis.sweeps.axis_scale import scale_of
-from cimsim.analysis.sweeps.metric import METRICS
+from cimsim.analysis.sweeps.metric import METRICS, Metric
 from cimsim.analysis.sweeps.stats import Summary
 from cimsim.analysis.sweeps.store import Plan, read_sweep, sweep_folder, swept_axes, trials_csv
 from cimsim.errors import CimsimError
+from cimsim.units import format_duration, parse_duration
 
+_FIRST = ("noise", "time")
 _COMMAND = "cimsim sweep RUN --over noise=0:4:0.5"
 _CLASSIFIER, _TEXT = ("accuracy", "loss"), ("perplexity", "bits", "accuracy")
 
 
 def section(runs: Sequence[ReportRun]) -> Section | None:
     """Make one figure for each axis and metric, with all runs that were swept."""
-    axes = sorted({axis for run in runs for axis in swept_axes(run.folder)})
+    every = {axis for run in runs for axis in swept_axes(run.folder)}
+    axes = sorted(every, key=lambda axis: (axis not in _FIRST, axis))
     blocks: list[Block] = []
     for axis in axes:
         swept = [run for run in runs if axis in swept_axes(run.folder)]
@@ -91,7 +99,7 @@ def _choice(runs: Sequence[ReportRun], axis: str, kind: tuple[str, str]) -> Choi
         title = f"{aligned.metric.title} over {aligned.axis.label.lower()}, {data}"
         remarks = tuple(Paragraph(text, remark=True) for text in aligned.remarks)
         picture = Picture(
-            draw(aligned.curves, aligned.axis, aligned.metric), title, _texts(aligned)
+            curves_of(aligned.curves, aligned.axis, aligned.metric), title, _texts(aligned)
         )
         table = _table(aligned, title, file_name(f"{axis}-{data}.csv"), csv)
         options[aligned.metric.title] = (picture, *remarks, Folded("In numbers", (table,)))
@@ -144,10 +152,47 @@ def _table(aligned: AlignedRuns, title: str, file: str, csv: str) -> Table:
     return Table(f"{title}; {metric.heading}", headings, rows, range(1, 6), file, csv)
 
 
-PART = Part(
-    "sweeps",
-    "Noise, time, resolution",
-    section,
-    _COMMAND,
-    ("sweeps/*",),
-)
+_PROFILE_NOISE, _YEAR_S = 1.0, parse_duration("1y")
+
+
+def headlines(run: ReportRun) -> Iterator[Headline]:
+    """The metric on new chips and on old ones, if a sweep of the run contains them."""
+    for axis in swept_axes(run.folder):
+        with suppress(*UNFIT):
+            aligned = _aligned([run], axis, None)
+            facts = facts_of(read_sweep(sweep_folder(run.folder, axis)).plan)
+            (curve,) = aligned.curves
+            points = {point.level: point for point in curve.points}
+            if axis == "noise" and _PROFILE_NOISE in points and not facts.age_s:
+                yield _on_new_chips(points[_PROFILE_NOISE], curve, facts)
+            elif axis == "time":
+                yield from _on_old_chips(points, facts)
+
+
+def _on_new_chips(point: Summary, curve: Curve, facts: Facts) -> Headline:
+    metric, mean = facts.measured, brief(facts.measured, point.mean)
+    sentence = (
+        f"On a just-programmed chip it {_reaches(metric, mean)} (digital "
+        f"{brief(metric, curve.digital)}; mean of {facts.in_words})."
+    )
+    return Headline(CHIP, sentence, mean, f"{metric.title.lower()} on a new chip", facts.weight)
+
+
+def _on_old_chips(points: Mapping[Level, Summary], facts: Facts) -> Iterator[Headline]:
+    """The metric at the last age of at most a year."""
+    ages = [age for age in points if isinstance(age, int | float) and 0 < age <= _YEAR_S]
+    if not ages:
+        return
+    oldest, metric = max(ages), facts.measured
+    mean, age = brief(metric, points[oldest].mean), format_duration(oldest)
+    sentence = f"After {age} it {_reaches(metric, mean)} (mean of {facts.in_words})."
+    what = f"{metric.title.lower()} {age} after programming"
+    yield Headline(AGE, sentence, mean, what, facts.weight)
+
+
+def _reaches(metric: Metric, number: str) -> str:
+    """Part of a sentence: ``reaches 97.40 % test accuracy``, ``has 1.30 test loss``."""
+    return f"{'has' if metric.falls else 'reaches'} {number} {metric.title.lower()}"
+
+
+PART = Part("sweeps", "Noise, time, resolution", section, _COMMAND, ("sweeps/*",), headlines)
