@@ -22,6 +22,7 @@ from cimsim.analysis.studies.effects import (
     ONLY,
     WITHOUT,
     EffectsAxis,
+    NamedEffect,
     effects_axis,
     effects_of,
 )
@@ -77,7 +78,7 @@ class BudgetOptions(Options):
 
 
 @dataclass(frozen=True)
-class ErrorShare:
+class ErrorShare(NamedEffect):
     """The effect of one non-ideality, in the sweep's metric, over the same chips.
 
     Attributes:
@@ -123,7 +124,7 @@ class Budget(StudyResult):
         alone = (self.nothing, *(share.alone for share in shares), self.everything)
         rest = (None, *(share.rest for share in shares), None)
         columns = (
-            Column("non-ideality", ("none", *(x.name for x in shares), "all"), kind="name"),
+            Column("non-ideality", ("none", *(x.title for x in shares), "all"), kind="name"),
             means("lost", lost, metric, lost=True),
             means("gained without it", gained, metric, lost=True),
             means("with it alone", alone, metric, essential=False),
@@ -146,7 +147,7 @@ class Budget(StudyResult):
 
         def texts(title: str, part: str, change: str) -> list[str]:
             return [
-                f"{share.name}\n{title}: {getattr(share, part).with_unit(metric)}\n"
+                f"{share.title_and_name}\n{title}: {getattr(share, part).with_unit(metric)}\n"
                 f"{change}: {getattr(share, change).format(metric)}"
                 for share in self.shares
             ]
@@ -180,7 +181,7 @@ class Budget(StudyResult):
             axes.set_title(title, fontsize=12)
             axes.set_xlabel(metric.label)
             canvas.style(axes, "x")
-        canvas.name_rows(alone, places, [share.name for share in self.shares])
+        canvas.name_rows(alone, places, [share.title for share in self.shares])
         panels.legend(rest)
         panels.title(
             f"{facts.where}, {format_duration(facts.age_s)} after programming: "

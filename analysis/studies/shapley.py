@@ -32,6 +32,7 @@ from cimsim.analysis.studies.effects import (
     DEFAULTS,
     EVERYTHING,
     NOTHING,
+    NamedEffect,
     effects_axis,
     effects_of,
     physical_order,
@@ -87,7 +88,7 @@ Game: TypeAlias = "Callable[[frozenset[str]], np.ndarray]"
 
 
 @dataclass(frozen=True)
-class ShapleyShare:
+class ShapleyShare(NamedEffect):
     """One non-ideality's share of the loss.
 
     Attributes:
@@ -130,7 +131,7 @@ class Attribution(StudyResult):
     def sheet(self) -> Sheet:
         """One row for each share, and their sum."""
         metric, shares = self.facts.measured, self.shares
-        names = (*(share.name for share in shares), "all")
+        names = (*(share.title for share in shares), "all")
         losses = (*(share.lost for share in shares), self.lost)
         lost = means("share of the loss", losses, metric, lost=True)
         sampling = (*(share.sampling_error for share in shares), None)
@@ -155,7 +156,7 @@ class Attribution(StudyResult):
     def hover(self) -> dict[str, list[str]]:
         """See :class:`Result`."""
         metric = self.facts.measured
-        return {NAME: [f"{s.name}\nshare: {s.lost.format(metric)}" for s in self.shares]}
+        return {NAME: [f"{s.title_and_name}\nshare: {s.lost.format(metric)}" for s in self.shares]}
 
     @property
     def layout(self) -> Layout:
@@ -182,7 +183,7 @@ class Attribution(StudyResult):
         low, high = axes.get_xlim()
         axes.set_xlim(low, high + 0.1 * (high - low))
         axes.axvline(0.0, color=canvas.GRAY, linewidth=1.0)
-        canvas.name_rows(axes, places, [share.name for share in self.shares])
+        canvas.name_rows(axes, places, [share.title for share in self.shares])
         axes.set_xlabel(metric.loss_label)
         canvas.style(axes, "x")
         how = "all subsets" if self.orders is None else f"{self.orders} drawn orders"

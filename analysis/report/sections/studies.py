@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -31,9 +32,13 @@ from cimsim.analysis.report.per_run import (
     require_current_model,
     section_per_run,
 )
-from cimsim.analysis.shown import Sheet, Shown
+from cimsim.analysis.sheet import Column, Sheet
+from cimsim.analysis.shown import Shown
 from cimsim.analysis.study import Result, Study
 from cimsim.analysis.table import table_csv
+
+_MOST_CHARACTERS = 72
+"""Width of a table that fits into half a page."""
 
 
 def study_parts(studies: Sequence[Study[Any]]) -> Iterator[Part]:
@@ -125,4 +130,13 @@ def _given(result: Shown, file: str, runs: Sequence[ReportRun]) -> Section:
 
 
 def _table(sheet: Sheet, file: str = "", csv: str = "") -> Table:
+    """A table beside which there may be another: a wide one has its essential columns, and its file
+    all numbers."""
+    if sum(map(_width, sheet.columns)) > _MOST_CHARACTERS:
+        sheet = replace(sheet, columns=tuple(c for c in sheet.columns if c.essential))
     return Table(sheet.caption, sheet.headings, sheet.rows, sheet.right, file, csv)
+
+
+def _width(column: Column) -> int:
+    """Characters of a column, whose heading is broken between words."""
+    return 3 + max(map(len, (*column.heading.split(), *column.cells)))
