@@ -41,11 +41,12 @@ def terms_in(text: str) -> dict[str, str]:
     }
 
 
-def glossary_section(runs: Sequence[ReportRun], text: str) -> Section:
-    """Explain the effects of the profiles of ``runs``, and the terms in ``text``."""
+def glossary_section(runs: Sequence[ReportRun], text: str) -> Section | None:
+    """Explain the effects of the profiles of ``runs``, and the terms in ``text``; ``None`` if there
+    are none."""
     effects = tuple(dict.fromkeys(_effects(runs)))
     terms = tuple((term, "", meaning) for term, meaning in terms_in(text).items())
-    return Section((Terms((*effects, *terms)),))
+    return Section((Terms((*effects, *terms)),)) if effects or terms else None
 
 
 def _effects(runs: Sequence[ReportRun]) -> Iterator[tuple[str, str, str]]:

@@ -89,7 +89,8 @@ def report(
         for (part, section), opened in zip(sections, _opened(sections), strict=True)
     ]
     terms = glossary_section(runs, Markup("").join(body for *_, body in bodies).striptags())
-    bodies.append((_GLOSSARY, False, macros.block(*terms.blocks)))
+    if terms is not None:
+        bodies.append((_GLOSSARY, False, macros.block(*terms.blocks)))
     text = templates.get_template("page.html").render(
         title=title or ", ".join([*names, *(type(result).__name__ for result in results)]),
         runs=[(run.number, run.name) for run in runs],
