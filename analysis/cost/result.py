@@ -190,8 +190,10 @@ class Cost(Result):
         time = quantity(self.latency_ns * 1e-9, "s")
         rate = quantity(self.tops_per_W * 1e12, "OPS/W")
         chip = ", ".join((self.profile, *self.overrides))
-        sentence = f"An inference takes {energy} and {time} on {chip} ({rate})."
-        return Headline(COST, sentence, energy, f"energy of an inference on {chip}")
+        sentence = f"An inference takes {energy} and {time} on {chip} ({rate}). {self.rests_on}"
+        weight = 1 / (1 + len(self.conditions))
+        what = f"energy of an inference on {chip}"
+        return Headline(COST, sentence.rstrip(), energy, what, weight)
 
     def derived(self) -> dict[str, Any]:
         """Totals of all layers."""

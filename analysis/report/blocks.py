@@ -236,6 +236,28 @@ class Part:
     detail: bool = False
 
 
+def rows_of_figures(section: Section) -> int:
+    """Rows in which a wide page shows the figures of a section, two side by side.
+
+    >>> picture = Picture("<svg/>", "")
+    >>> both = [RunBlock(number, (picture,) * 3) for number in range(2)]
+    >>> rows_of_figures(Section(tuple(both))), rows_of_figures(Section((picture,)))
+    (3, 1)
+    """
+    columns, loose = [], 0
+    for block in section.blocks:
+        figures = sum(1 for _ in pictures_in([block]))
+        if isinstance(block, RunBlock | Choice | Group) and not _is_alone(block):
+            columns.append(figures)
+        else:
+            loose += -(-figures // 2) if _is_alone(block) else figures
+    return loose + sum(max(columns[place : place + 2]) for place in range(0, len(columns), 2))
+
+
+def _is_alone(block: Block) -> bool:
+    return isinstance(block, RunBlock) and block.alone
+
+
 def command_for(command: str, run: ReportRun) -> str:
     """A part's command for one run."""
     return command.replace("RUN", shlex.quote(run.subject.argument or path_text(run.folder)))

@@ -25,7 +25,7 @@ from cimsim.analysis.report.blocks import (
     Section,
     Table,
     command_for,
-    pictures_in,
+    rows_of_figures,
 )
 from cimsim.analysis.report.glossary import glossary_section
 from cimsim.analysis.report.per_run import UNFIT, cannot_be_shown
@@ -37,8 +37,8 @@ from cimsim.analysis.subjects import Subject
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
 
-_MOST_OPEN = 20
-"""Figures in the sections that are unfolded at first, about ten screens."""
+_MOST_ROWS = 12
+"""Rows of figures in the sections that are unfolded at first, less than ten screens."""
 _GLOSSARY = Part("glossary", "Glossary", lambda _: None, detail=True)
 
 
@@ -120,10 +120,10 @@ def _section(part: Part, runs: Sequence[ReportRun]) -> Section | None:
 def _opened(sections: Sequence[tuple[Part, Section]]) -> Iterator[bool]:
     """Whether each section is unfolded at first: no details, and not more figures than a reader
     leafs through; at least one after the overview."""
-    figures, details = 0, all(part.detail for part, _ in sections[1:])
+    rows, details = 0, all(part.detail for part, _ in sections[1:])
     for place, (part, section) in enumerate(sections):
-        figures += 0 if part.detail else sum(1 for _ in pictures_in(section.blocks))
-        yield figures <= _MOST_OPEN and (not part.detail or (details and place <= 1))
+        rows += 0 if part.detail else rows_of_figures(section)
+        yield rows <= _MOST_ROWS and (not part.detail or (details and place <= 1))
 
 
 def _axes(sections: Sequence[Section]) -> list[str]:

@@ -44,9 +44,7 @@ def test_each_result_is_a_sentence_with_its_conditions(told: str, own: Run) -> N
     rate = chips.passing
     assert f"{rate.count} of {rate.total} chips reach" in told
     assert "tested on digits, on simulated chips of" in told
-    new = re.search(
-        r"On a just-programmed chip it reaches ([\d.]+) % test accuracy \((.*?)\)", told
-    )
+    new = re.search(r"just-programmed chip it reaches ([\d.]+) % test accuracy \((.*?)\)", told)
     assert new is not None
     assert "mean of 3 chips" in new[2]  # of the sweep, not of the one chip after training
     assert "cell." not in told
@@ -116,7 +114,6 @@ def test_sections_are_unfolded_until_there_are_many_figures() -> None:
         blocks = (Paragraph("x"), *(Picture("<svg/>", "x") for _ in range(figures)))
         return Part("p", "P", lambda _: None, detail=detail), Section(blocks)
 
-    assert list(_opened([of(1), of(9, detail=True), of(10), of(12), of(1)])) == [
-        *(True, False, True, False, False)
-    ]
+    some = [of(1), of(9, detail=True), of(5), of(7), of(1)]
+    assert list(_opened(some)) == [True, False, True, False, False]
     assert list(_opened([of(1), of(1, detail=True), of(1, detail=True)])) == [True, True, False]
