@@ -34,6 +34,7 @@ from cimsim.units import format_duration
 
 if TYPE_CHECKING:
     from cimsim.analysis.evaluation import Evaluation
+    from cimsim.analysis.headline import Headline
     from cimsim.analysis.subjects import Subject
 
 
@@ -95,6 +96,20 @@ class Facts:
     def plus_minus(self) -> str:
         """Explanation of ± for a caption; empty for one chip, which has no interval."""
         return "; ± is the 95 % interval of the mean" if self.chips > 1 else ""
+
+    @property
+    def in_words(self) -> str:
+        """Part of a sentence: ``10 chips, 1 y after programming, 3 times the noise``."""
+        scaled = "" if self.noise == 1 else f", {self.noise:g} times the noise"
+        other = "" if self.on is None else f", on {self.on}"
+        samples = "" if self.samples is None else f", {self.samples} samples"
+        return f"{self.counted}{self.aged}{scaled}{other}{samples}"
+
+    @property
+    def weight(self) -> float:
+        """Weight of a :class:`~cimsim.analysis.headline.Headline` under these conditions."""
+        usual = self.noise == 1 and self.on is None and self.samples is None
+        return self.chips if usual else self.chips * 1e-6
 
     @property
     def caption(self) -> str:
@@ -211,6 +226,11 @@ class Result(Shown):
     def warnings(self) -> tuple[str, ...]:
         """Remarks on how far the result can be trusted."""
         return ()
+
+    @property
+    def headline(self) -> Headline | None:
+        """The result for the first screen of a report; None if it is a detail."""
+        return None
 
     def listings(self) -> dict[str, str]:
         """Texts to copy, such as options of a command, by their captions."""

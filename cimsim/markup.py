@@ -24,8 +24,9 @@ def table(
         parts = []
         for i, (cell, style) in enumerate(zip(cells, styles, strict=True)):
             scope = "col" if head else "row"
-            tag, named = ("th", f' scope="{scope}"') if head or i == 0 else ("td", "")
-            parts.append(f"<{tag}{named}{style}>{escape(cell)}</{tag}>")
+            named = bool(cell) if head else i == 0  # an empty heading is none
+            tag, attribute = ("th", f' scope="{scope}"') if named else ("td", "")
+            parts.append(f"<{tag}{attribute}{style}>{escape(cell)}</{tag}>")
         return f"<tr>{''.join(parts)}</tr>"
 
     title = f"<caption>{escape(caption)}</caption>" if caption else ""

@@ -20,6 +20,7 @@ from cimsim.analysis import figures
 from cimsim.analysis.cost import sheets
 from cimsim.analysis.cost.parts import PARTS, Counts, LayerCost, Parts, PriceShare, Quantity
 from cimsim.analysis.cost.provenance import in_words, provenance_shares
+from cimsim.analysis.headline import COST, Headline
 from cimsim.analysis.labels import layer_name
 from cimsim.analysis.sheet import Sheet
 from cimsim.analysis.study import Options, Result, Study
@@ -181,6 +182,18 @@ class Cost(Result):
     def tops_1b(self) -> float | None:
         """:attr:`tops` normalized to 1 bit."""
         return None if self.bit_ops is None else self.bit_ops / self.latency_ns * 1e-3
+
+    @property
+    def headline(self) -> Headline:
+        """Energy and time of an inference."""
+        energy = quantity(self.energy_pJ.total * 1e-12, "J")
+        time = quantity(self.latency_ns * 1e-9, "s")
+        rate = quantity(self.tops_per_W * 1e12, "OPS/W")
+        chip = ", ".join((self.profile, *self.overrides))
+        sentence = f"An inference takes {energy} and {time} on {chip} ({rate}). {self.rests_on}"
+        weight = 1 / (1 + len(self.conditions))
+        what = f"energy of an inference on {chip}"
+        return Headline(COST, sentence.rstrip(), energy, what, weight)
 
     def derived(self) -> dict[str, Any]:
         """Totals of all layers."""

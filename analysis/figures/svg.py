@@ -17,9 +17,11 @@ import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cimsim.analysis.figures import canvas
 from cimsim.analysis.figures.canvas import literal, unusual_scripts
 from cimsim.errors import CimsimError
 from cimsim.suggest import shortened
@@ -31,6 +33,8 @@ _DRAWING = frozenset(
 )
 _THEME = {"#000000": "currentColor", "#555555": "var(--quiet, #707070)"}
 _WHITE = "#ffffff"
+_ON_IMAGE = "on-image"
+_LARGEST = 1.4  # pixels for a unit of the drawing
 _POINTS = 24  # of one line that show their values
 _DPI = 72  # of SVG
 
@@ -44,7 +48,7 @@ class Point(NamedTuple):
     text: str
 
 
-def inline_svg(figure: Figure, prefix: str, label: str) -> str:
+def inline_svg(figure: Figure, prefix: str, label: str, run: int | None = None) -> str:
     """Return ``figure`` as an ``<svg>`` element without background.
 
     Its text is text. Names (``gid``) of the form ``run-N-…`` become an attribute ``data-run``.
@@ -53,20 +57,49 @@ def inline_svg(figure: Figure, prefix: str, label: str) -> str:
         figure: the figure.
         prefix: prefix of every id, so that figures on one page do not mix.
         label: description of the figure for screen readers.
+        run: number of the only run that the figure shows; it gets the color that it has in figures
+            of several runs, and that color and the first one change places.
     """
     text = io.StringIO()
     figure.set_dpi(_DPI)
     literal(figure)
+    _name_what_is_on_images(figure)
     with (
         matplotlib.rc_context({"svg.hashsalt": "cimsim", "svg.fonttype": "none"}),
         unusual_scripts(),
     ):
         figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
-    return themed_svg(text.getvalue(), prefix, label)
+    return themed_svg(_in_color_of(text.getvalue(), run or 0), prefix, label, named=True)
 
 
-def themed_svg(text: str, prefix: str, label: str) -> str:
+def _name_what_is_on_images(figure: Figure) -> None:
+    """Name texts and lines on cells of a heat map, whose color was chosen for these cells."""
+    number = 0
+    for axes in figure.axes:
+        if axes.images or any(isinstance(one, QuadMesh) for one in axes.collections):
+            on_it = [one for one in axes.collections if not isinstance(one, QuadMesh)]
+            for artist in (*axes.texts, *axes.lines, *on_it):
+                if artist.get_gid() is None:
+                    number += 1
+                    artist.set_gid(f"{_ON_IMAGE}-{number}")
+
+
+def _in_color_of(text: str, run: int) -> str:
+    first, own = (canvas.color(number).lower() for number in (0, run))
+    places = {first: own} if own in _THEME else {first: own, own: first}
+    pattern = "|".join(map(re.escape, places))
+    return re.sub(pattern, lambda match: places[match[0].lower()], text, flags=re.IGNORECASE)
+
+
+def themed_svg(text: str, prefix: str, label: str, named: bool = False) -> str:
     """Return the SVG file ``text`` as an element for a page, with nothing but drawing.
+
+    Args:
+        text: the file.
+        prefix: prefix of every id.
+        label: description of the figure for screen readers.
+        named: whether texts whose color was chosen for an image below them are named so. Without
+            names, a figure with images keeps its colors, on white.
 
     Raises:
         CimsimError: if it is not an SVG.
@@ -79,15 +112,14 @@ def themed_svg(text: str, prefix: str, label: str) -> str:
         raise CimsimError("is not an SVG")
     box = root.get("viewBox", "0 0 576 432")
     width = _width(box)
-    # Images of values have text whose color was chosen for them.
-    themed = root.find(f".//{_SVG}image") is None
+    themed = named or root.find(f".//{_SVG}image") is None
     try:
         _clean(root, prefix, themed, patch=False)
     except RecursionError:
         raise CimsimError("is an SVG that cannot be shown: it is nested too deeply") from None
     root.attrib.clear()
     root.attrib.update({"viewBox": box, "role": "img", "aria-label": label})
-    root.set("style", f"max-width: {1.25 * width:.0f}px")
+    root.set("style", f"max-width: {_LARGEST * width:.0f}px")
     if not themed:
         root.set("class", "plate")
     return ElementTree.tostring(root, encoding="unicode")
@@ -113,7 +145,10 @@ def _clean(element: ElementTree.Element, prefix: str, themed: bool, patch: bool)
     element.tag = element.tag.removeprefix(_SVG)
     name = element.get("id", "")
     patch = patch or name.startswith("patch")
+    themed = themed and not name.startswith(_ON_IMAGE)
     element.attrib = dict(_attributes(element, prefix, themed, patch and element.tag == "path"))
+    if name.startswith(_ON_IMAGE):
+        element.set("fill", "#000000")  # which matplotlib does not write
     number = re.match(r"run-(\d+)-", name)
     if number:
         element.set("data-run", number[1])

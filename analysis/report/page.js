@@ -23,6 +23,31 @@
     box.addEventListener("change", () => switchOff(box.name, box.value, !box.checked));
   }
 
+  // Sections: all at once, the one that a link leads to, and all of them on paper.
+  const parts = all("details.part");
+  for (const [id, open] of [["unfold", true], ["fold", false]]) {
+    document.getElementById(id).addEventListener("click", () => {
+      for (const part of parts) part.open = open;
+    });
+  }
+  const openTarget = () => {
+    const part = document.getElementById(location.hash.slice(1))?.querySelector("details.part");
+    if (!part || part.open) return;
+    part.open = true;
+    part.scrollIntoView();
+  };
+  for (const link of all("nav a")) link.addEventListener("click", () => setTimeout(openTarget));
+  window.addEventListener("hashchange", openTarget);
+  openTarget();
+  let folded = [];
+  window.addEventListener("beforeprint", () => {
+    folded = parts.filter((part) => !part.open);
+    for (const part of folded) part.open = true;
+  });
+  window.addEventListener("afterprint", () => {
+    for (const part of folded) part.open = false;
+  });
+
   // One metric of several.
   for (const radio of all(".choice input[type=radio]")) {
     const option = document.getElementById(radio.value);

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -15,6 +16,7 @@ import cimsim
 from cimsim import markup
 from cimsim.analysis.figures.canvas import color
 from cimsim.analysis.figures.svg import Point, inline_svg, points_of, themed_svg
+from cimsim.analysis.report import overview
 from cimsim.analysis.report.blocks import (
     Choice,
     Part,
@@ -23,7 +25,9 @@ from cimsim.analysis.report.blocks import (
     Section,
     Table,
     command_for,
+    rows_of_figures,
 )
+from cimsim.analysis.report.glossary import glossary_section
 from cimsim.analysis.report.per_run import UNFIT, cannot_be_shown
 from cimsim.analysis.report.sections import all_parts
 from cimsim.analysis.report.sections.studies import result_parts
@@ -32,6 +36,10 @@ from cimsim.analysis.studies.designs import subject_names
 from cimsim.analysis.subjects import Subject
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
+
+_MOST_ROWS = 12
+"""Rows of figures in the sections that are unfolded at first, less than ten screens."""
+_GLOSSARY = Part("glossary", "Glossary", lambda _: None, detail=True)
 
 
 def report(
@@ -64,7 +72,9 @@ def report(
     names = subject_names(subjects)
     runs = [ReportRun(i, *pair) for i, pair in enumerate(zip(names, subjects, strict=True))]
     shown = all_parts() if parts is None else parts
-    sections = [(part, _section(part, runs)) for part in (*shown, *result_parts(results))]
+    made = [(part, _section(part, runs)) for part in (*shown, *result_parts(results))]
+    first = (Part(overview.KEY, overview.TITLE, lambda _: None), overview.overview(runs, made))
+    sections = [(part, section) for part, section in (first, *made) if section is not None]
     templates = Environment(
         loader=PackageLoader("cimsim.analysis.report", "."),
         autoescape=True,
@@ -73,18 +83,25 @@ def report(
         lstrip_blocks=True,
     )
     drawn = _Drawn()
-    page = templates.get_template("page.html")
-    text = page.render(
+    macros: Any = templates.get_template("blocks.html").make_module({"drawn": drawn})
+    bodies = [
+        (part, opened, Markup("").join(macros.block(block) for block in section.blocks))
+        for (part, section), opened in zip(sections, _opened(sections), strict=True)
+    ]
+    terms = glossary_section(runs, Markup("").join(body for *_, body in bodies).striptags())
+    if terms is not None:
+        bodies.append((_GLOSSARY, False, macros.block(*terms.blocks)))
+    text = templates.get_template("page.html").render(
         title=title or ", ".join([*names, *(type(result).__name__ for result in results)]),
-        runs=[(run.number, run.name, color(run.number)) for run in runs],
-        sections=[(part, section) for part, section in sections if section is not None],
+        runs=[(run.number, run.name) for run in runs],
+        sections=bodies,
         missing=[
             (part.title, command_for(part.command, without))
-            for part, section in sections
+            for part, section in made
             for without in (runs[:1] if section is None else section.without)
             if part.command
         ],
-        axes=_axes([section for _, section in sections if section is not None]),
+        axes=_axes([section for _, section in sections]),
         drawn=drawn,
         source=lambda name: Markup(_source(templates, name)),
         version=cimsim.__version__,
@@ -98,6 +115,15 @@ def _section(part: Part, runs: Sequence[ReportRun]) -> Section | None:
         return part.section(runs)
     except UNFIT as error:
         return Section((cannot_be_shown(error),))
+
+
+def _opened(sections: Sequence[tuple[Part, Section]]) -> Iterator[bool]:
+    """Whether each section is unfolded at first: no details, and not more figures than a reader
+    leafs through; at least one after the overview."""
+    rows, details = 0, all(part.detail for part, _ in sections[1:])
+    for place, (part, section) in enumerate(sections):
+        rows += 0 if part.detail else rows_of_figures(section)
+        yield rows <= _MOST_ROWS and (not part.detail or (details and place <= 1))
 
 
 def _axes(sections: Sequence[Section]) -> list[str]:
@@ -124,13 +150,19 @@ class _Drawn:
         self.groups += 1
         return f"choice-{self.groups}"
 
+    def swatch(self, number: int) -> Markup:
+        """A patch of a run's color."""
+        shade = color(number)
+        shade = "currentColor" if shade == "#000000" else shade
+        return Markup('<span class="swatch" style="background: {}"></span>').format(shade)
+
     def picture(self, picture: Picture) -> Markup:
         """A figure as SVG."""
         self.count += 1
         name = f"figure-{self.count}"
         try:
             if isinstance(picture.figure, Figure):
-                svg = inline_svg(picture.figure, f"f{self.count}-", picture.label)
+                svg = inline_svg(picture.figure, f"f{self.count}-", picture.label, picture.run)
                 self.points[name] = points_of(picture.figure, picture.texts)
             else:
                 svg = themed_svg(picture.figure, f"f{self.count}-", picture.label)

@@ -41,9 +41,11 @@ def section_per_run(
     if not any(present):
         return None
     parts: list[Block] = []
+    alone = sum(present) == 1
     for run, there in zip(runs, present, strict=True):
         if there:
-            parts.append(RunBlock(run.number, (Heading(run.name), *guard_errors(blocks, run))))
+            own = (Heading(run.name), *guard_errors(blocks, run))
+            parts.append(RunBlock(run.number, own, alone))
     missing = (run for run, there in zip(runs, present, strict=True) if not (optional or there))
     return Section(tuple(parts), tuple(missing))
 

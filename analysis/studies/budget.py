@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.headline import Headline
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.studies.effects import (
     BUDGET,
@@ -21,10 +22,11 @@ from cimsim.analysis.studies.effects import (
     ONLY,
     WITHOUT,
     EffectsAxis,
+    NamedEffect,
     effects_axis,
     effects_of,
 )
-from cimsim.analysis.studies.shapley import attribute
+from cimsim.analysis.studies.shapley import attribute, effect_headline
 from cimsim.analysis.studies.waterfall import waterfall
 from cimsim.analysis.study import (
     Facts,
@@ -76,7 +78,7 @@ class BudgetOptions(Options):
 
 
 @dataclass(frozen=True)
-class ErrorShare:
+class ErrorShare(NamedEffect):
     """The effect of one non-ideality, in the sweep's metric, over the same chips.
 
     Attributes:
@@ -122,13 +124,18 @@ class Budget(StudyResult):
         alone = (self.nothing, *(share.alone for share in shares), self.everything)
         rest = (None, *(share.rest for share in shares), None)
         columns = (
-            Column("non-ideality", ("none", *(x.name for x in shares), "all"), kind="name"),
+            Column("non-ideality", ("none", *(x.title for x in shares), "all"), kind="name"),
             means("lost", lost, metric, lost=True),
             means("gained without it", gained, metric, lost=True),
             means("with it alone", alone, metric, essential=False),
             means("with all but it", rest, metric, essential=False),
         )
         return Sheet(f"{self.facts.caption}{self.facts.plus_minus}", columns)
+
+    @property
+    def headline(self) -> Headline | None:
+        """The effect that costs most by itself."""
+        return effect_headline(self.facts, self.shares[0].name, self.shares[0].lost, "by itself")
 
     def options(self) -> BudgetOptions:
         """See :class:`Result`."""
@@ -140,7 +147,7 @@ class Budget(StudyResult):
 
         def texts(title: str, part: str, change: str) -> list[str]:
             return [
-                f"{share.name}\n{title}: {getattr(share, part).with_unit(metric)}\n"
+                f"{share.title_and_name}\n{title}: {getattr(share, part).with_unit(metric)}\n"
                 f"{change}: {getattr(share, change).format(metric)}"
                 for share in self.shares
             ]
@@ -174,7 +181,7 @@ class Budget(StudyResult):
             axes.set_title(title, fontsize=12)
             axes.set_xlabel(metric.label)
             canvas.style(axes, "x")
-        canvas.name_rows(alone, places, [share.name for share in self.shares])
+        canvas.name_rows(alone, places, [share.title for share in self.shares])
         panels.legend(rest)
         panels.title(
             f"{facts.where}, {format_duration(facts.age_s)} after programming: "

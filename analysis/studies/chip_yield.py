@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.headline import YIELD, Headline
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.study import (
     Facts,
@@ -122,6 +123,19 @@ class ChipYield(StudyResult):
             f"{'of at most' if metric.falls else 'of at least'} "
             f"{metric.factor * self.threshold:.6g}{unit}."
         )
+
+    @property
+    def headline(self) -> Headline:
+        """The share of the chips that reach the threshold."""
+        facts, metric, rate = self.facts, self.facts.measured, self.passing
+        limit = f"{metric.factor * self.threshold:.6g} {metric.unit}".rstrip()
+        reach = f"{'have at most' if metric.falls else 'reach'} {limit}"
+        sentence = (
+            f"{rate.count} of {rate.total} chips {reach} (95 % interval of the yield "
+            f"{100 * rate.low:.0f} to {100 * rate.high:.0f} %; {facts.in_words})."
+        )
+        number = f"{100 * rate.share:.3g} %"
+        return Headline(YIELD, sentence, number, f"of the chips {reach}", facts.weight)
 
     def options(self) -> YieldOptions:
         """See :class:`Result`."""

@@ -66,6 +66,23 @@ class EffectsAxis(VariantsAxis):
         )
 
 
+class NamedEffect:
+    """A part of a result that is about the non-ideality ``name``."""
+
+    name: str
+
+    @property
+    def title(self) -> str:
+        """The non-ideality in words."""
+        return cimsim.profile.effect_title(self.name)
+
+    @property
+    def title_and_name(self) -> str:
+        """The same with its name in the profile, for a text of several lines."""
+        title = self.title
+        return title if title == self.name else f"{title}\n{self.name}"
+
+
 def effects_axis(variants: Iterable[str]) -> EffectsAxis:
     """The axis of these variants, each once."""
     return EffectsAxis(BUDGET, tuple(dict.fromkeys(variants)))

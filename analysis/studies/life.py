@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.headline import AGE, Headline, brief
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.study import (
     Facts,
@@ -177,6 +178,19 @@ class Life(StudyResult):
     def _drawn(self) -> list[Curve]:
         digital = self.facts.digital
         return [figures.curves.Curve(self.label(c), digital, c.points) for c in self.curves]
+
+    @property
+    def headline(self) -> Headline:
+        """The metric of the oldest chips, as they are."""
+        facts, metric, points = self.facts, self.facts.measured, self.curves[0].points
+        oldest = brief(metric, points[-1].mean)
+        sentence = (
+            f"From {format_duration(self.ages_s[0])} to {format_duration(self.ages_s[-1])} after "
+            f"programming, its {metric.title.lower()} changes from "
+            f"{brief(metric, points[0].mean)} to {oldest} (mean of {facts.in_words})."
+        )
+        what = f"{metric.title.lower()} {format_duration(self.ages_s[-1])} after programming"
+        return Headline(AGE, sentence, oldest, what, facts.weight / 2)
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.headline import LAYER, Headline, brief_difference
 from cimsim.analysis.labels import layer_name
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.studies.budget import shares_of
@@ -150,6 +151,18 @@ class Sensitivity(StudyResult):
             between("profile", (layer.profile for layer in layers), kind="name"),
         )
         return Sheet(f"{self.facts.caption}{self.facts.plus_minus}", columns)
+
+    @property
+    def headline(self) -> Headline | None:
+        """The layer that costs most if only it is on the chip."""
+        facts, metric, first = self.facts, self.facts.measured, self.layers[0]
+        if len(self.layers) < 2 or not first.lost.mean - first.lost.half_width > 0:
+            return None
+        sentence = (
+            f"Its most sensitive layer is {layer_name(first.name)}, which alone on the chip costs "
+            f"{brief_difference(metric, first.lost.mean)} ({facts.in_words})."
+        )
+        return Headline(LAYER, sentence, weight=facts.weight)
 
     def options(self) -> SensitivityOptions:
         """See :class:`Result`."""

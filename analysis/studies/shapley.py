@@ -22,14 +22,17 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, TypeAlias
 
+import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.headline import EFFECT, Headline, brief_difference
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.studies.effects import (
     BUDGET,
     DEFAULTS,
     EVERYTHING,
     NOTHING,
+    NamedEffect,
     effects_axis,
     effects_of,
     physical_order,
@@ -57,12 +60,35 @@ NAME = "shapley"
 AFFORDABLE_TRIALS = 1000
 """Up to this many trials all subsets are evaluated; beyond, about as many are spent on orders."""
 
+
+def effect_headline(
+    facts: Facts, name: str, lost: Summary, how: str, weight: float = 1
+) -> Headline | None:
+    """The effect that costs most; None if its loss is not significant.
+
+    Args:
+        facts: conditions of the result.
+        name: name of the effect.
+        lost: its loss.
+        how: what the loss is, such as ``by itself``.
+        weight: how much better this study answers the question than others.
+    """
+    metric = facts.measured
+    if not lost.mean - (lost.half_width if lost.chips > 1 else 0.0) > 0:
+        return None
+    sentence = (
+        f"The largest loss is caused by {cimsim.profile.effect_title(name)}: "
+        f"{brief_difference(metric, lost.mean)} {how} ({facts.in_words})."
+    )
+    return Headline(EFFECT, sentence, weight=weight * facts.weight)
+
+
 Game: TypeAlias = "Callable[[frozenset[str]], np.ndarray]"
 """The loss of a subset, one number for each chip."""
 
 
 @dataclass(frozen=True)
-class ShapleyShare:
+class ShapleyShare(NamedEffect):
     """One non-ideality's share of the loss.
 
     Attributes:
@@ -105,7 +131,7 @@ class Attribution(StudyResult):
     def sheet(self) -> Sheet:
         """One row for each share, and their sum."""
         metric, shares = self.facts.measured, self.shares
-        names = (*(share.name for share in shares), "all")
+        names = (*(share.title for share in shares), "all")
         losses = (*(share.lost for share in shares), self.lost)
         lost = means("share of the loss", losses, metric, lost=True)
         sampling = (*(share.sampling_error for share in shares), None)
@@ -113,6 +139,13 @@ class Attribution(StudyResult):
         drawn = () if self.orders is None else (errors,)
         caption = f"{self.facts.caption}{self.facts.plus_minus}"
         return Sheet(caption, (Column("non-ideality", names, kind="name"), lost, *drawn))
+
+    @property
+    def headline(self) -> Headline | None:
+        """The effect with the largest share of the loss."""
+        metric, first = self.facts.measured, self.shares[0]
+        of = f"of the {brief_difference(metric, self.lost.mean)} that are lost in total"
+        return effect_headline(self.facts, first.name, first.lost, of, weight=2)
 
     def options(self) -> Options:
         """See :class:`Result`."""
@@ -123,7 +156,7 @@ class Attribution(StudyResult):
     def hover(self) -> dict[str, list[str]]:
         """See :class:`Result`."""
         metric = self.facts.measured
-        return {NAME: [f"{s.name}\nshare: {s.lost.format(metric)}" for s in self.shares]}
+        return {NAME: [f"{s.title_and_name}\nshare: {s.lost.format(metric)}" for s in self.shares]}
 
     @property
     def layout(self) -> Layout:
@@ -150,7 +183,7 @@ class Attribution(StudyResult):
         low, high = axes.get_xlim()
         axes.set_xlim(low, high + 0.1 * (high - low))
         axes.axvline(0.0, color=canvas.GRAY, linewidth=1.0)
-        canvas.name_rows(axes, places, [share.name for share in self.shares])
+        canvas.name_rows(axes, places, [share.title for share in self.shares])
         axes.set_xlabel(metric.loss_label)
         canvas.style(axes, "x")
         how = "all subsets" if self.orders is None else f"{self.orders} drawn orders"

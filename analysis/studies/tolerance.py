@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.headline import TOLERANCE, Headline
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.study import (
     Facts,
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
 NAME = "tolerance"
 AXIS = "axis"
 """Part of the figure, see :func:`cimsim.analysis.figures.canvas.part_of`."""
+_MEASURES = {
+    "noise": ("{} times", "the noise of the profile", "noise tolerated"),
+    "adc.bits": ("{} bits", "in the ADCs", "ADC resolution needed"),
+    "dac.bits": ("{} bits", "in the DACs", "DAC resolution needed"),
+}
+"""Levels of an axis in words: the level, what it is in a sentence, and as a title."""
 _USUAL = {
     "noise": ("0", "4"),
     "time": ("1s", "10y"),
@@ -160,6 +167,26 @@ class Tolerance(StudyResult):
             for end, edge in ((self.low, start), (self.high, stop))
         ]
         return f"{text} (95 % interval over {self.facts.counted}: {ends[0]} to {ends[1]})."
+
+    @property
+    def headline(self) -> Headline | None:
+        """How much noise, or how few bits, the model tolerates."""
+        axis, facts = Axis(self.axis, ()), self.facts
+        if self.axis not in _MEASURES or self.level is None or self.holds:
+            return Headline(TOLERANCE, self.answer, weight=facts.weight / 2)
+        number, measure, title = _MEASURES[self.axis]
+        level = number.format(axis.format(_short(self.level)))
+        bound = "at least" if self.better_at_stop else "up to"
+        between = ""
+        if self.low is not None and self.high is not None and facts.chips > 1:
+            ends = (axis.format(_short(end)) for end in (self.low, self.high))
+            between = f"95 % interval {' to '.join(ends)}; "
+        sentence = (
+            f"It loses at most {self.allowed} with {bound} {level} {measure} "
+            f"({between}{facts.in_words})."
+        )
+        what = f"{title} (at most {self.allowed} lost)"
+        return Headline(TOLERANCE, sentence, level, what, facts.weight)
 
     @property
     def better_at_stop(self) -> bool:

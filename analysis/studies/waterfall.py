@@ -21,6 +21,7 @@ from cimsim.analysis.studies.effects import (
     DEFAULTS,
     EVERYTHING,
     NOTHING,
+    NamedEffect,
     effects_axis,
     effects_of,
     physical_order,
@@ -46,7 +47,7 @@ NAME = "waterfall"
 
 
 @dataclass(frozen=True)
-class WaterfallStep:
+class WaterfallStep(NamedEffect):
     """One non-ideality enabled in addition to all before it.
 
     Attributes:
@@ -81,7 +82,7 @@ class Waterfall(StudyResult):
     def sheet(self) -> Sheet:
         """One row for each step, and first and last a row without any and with all."""
         metric, steps = self.facts.measured, self.steps
-        names = ("none", *(f"+ {step.name}" for step in steps), "all")
+        names = ("none", *(f"+ {step.title}" for step in steps), "all")
         after = (self.nothing, *(step.after for step in steps), steps[-1].after)
         lost = (None, *(step.lost for step in steps), self.lost)
         columns = (
@@ -103,7 +104,7 @@ class Waterfall(StudyResult):
         texts = [f"none of them\n{self.nothing.with_unit(metric)}"]
         for step in self.steps:
             after, lost = step.after.with_unit(metric), step.lost.format(metric)
-            texts.append(f"+ {step.name}\nwith it: {after}\nlost by it: {lost}")
+            texts.append(f"+ {step.title_and_name}\nwith it: {after}\nlost by it: {lost}")
         texts.append(f"all of them\nlost: {self.lost.format(metric)}")
         return {NAME: texts}
 
@@ -141,7 +142,7 @@ class Waterfall(StudyResult):
         digital = metric.factor * facts.digital
         axes.axvline(digital, color=canvas.GRAY, linewidth=1.1, linestyle=":", zorder=0)
         canvas.name_points(axes, [*heights, heights[-1]], places, NAME)
-        names = ["none of them", *(step.name for step in self.steps), "all of them"]
+        names = ["none of them", *(step.title for step in self.steps), "all of them"]
         canvas.name_rows(axes, places, names)
         axes.set_xlabel(metric.label, fontsize=12)
         canvas.style(axes, "x")

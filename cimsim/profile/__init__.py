@@ -80,6 +80,11 @@ from cimsim.profile.drift import (
 from cimsim.profile.effect import (
     Effect,
 )
+from cimsim.profile.effect_titles import (
+    EffectTitle,
+    effect_title,
+    effect_titles,
+)
 from cimsim.profile.endurance import (
     Endurance,
 )
@@ -202,6 +207,7 @@ __all__ = [
     "DigitalCost",
     "Drift",
     "Effect",
+    "EffectTitle",
     "Endurance",
     "FaultMap",
     "Faults",
@@ -267,6 +273,8 @@ __all__ = [
     "WrittenEffect",
     "describe",
     "dump_profile",
+    "effect_title",
+    "effect_titles",
     "effects",
     "fingerprint",
     "least_reliable",

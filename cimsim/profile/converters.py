@@ -149,6 +149,7 @@ class Bow(Effect):
     """
 
     random: ClassVar[bool] = False
+    title: ClassVar[str] = "level bow"
 
     kind: Literal["bow"] = "bow"
     peak_of_range: Number = Field(description="largest deviation as a fraction of the range")
@@ -163,6 +164,8 @@ class GainError(Effect):
     Source: textbook model, no device.
     """
 
+    title: ClassVar[str] = "gain error"
+
     kind: Literal["gain"] = "gain"
     sigma: NonNegative = Field(description="spread of the gain, as a fraction")
 
@@ -175,6 +178,8 @@ class OffsetError(Effect):
     Units: dimensionless fractions of the range or of the quantity itself.
     Source: textbook model, no device.
     """
+
+    title: ClassVar[str] = "offset"
 
     kind: Literal["offset"] = "offset"
     sigma_of_range: NonNegative = Field(description="spread as a fraction of the range")
@@ -190,6 +195,7 @@ class Compression(Effect):
     """
 
     random: ClassVar[bool] = False
+    title: ClassVar[str] = "compression"
 
     kind: Literal["compression"] = "compression"
     n: NonNegative = Field(description="relative loss at full scale")
@@ -209,6 +215,8 @@ class SarMismatch(Effect):
     Source: textbook model, no device.
     """
 
+    title: ClassVar[str] = "SAR mismatch"
+
     kind: Literal["sar"] = "sar"
     sigma_unit: NonNegative = Field(description="mismatch of one unit capacitor, as a fraction")
 
@@ -223,6 +231,8 @@ class RampMismatch(Effect):
     Units: dimensionless fractions of the range or of the quantity itself.
     Source: textbook model, no device.
     """
+
+    title: ClassVar[str] = "ramp mismatch"
 
     kind: Literal["ramp"] = "ramp"
     sigma_step: NonNegative = Field(description="spread of one step, as a fraction of the step")
@@ -240,6 +250,8 @@ class PipelineError(Effect):
     Source: textbook model, no device.
     """
 
+    title: ClassVar[str] = "pipeline errors"
+
     kind: Literal["pipeline"] = "pipeline"
     sigma_gain: NonNegative = Field(description="spread of a stage's gain, as a fraction")
 
@@ -255,6 +267,7 @@ class ReadoutTemperature(Effect):
     """
 
     random: ClassVar[bool] = False
+    title: ClassVar[str] = "temperature dependence"
 
     kind: Literal["temperature"] = "temperature"
     reference_C: Celsius = Field(description="temperature at which gain and offset are exact")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -45,6 +45,8 @@ class PowerLawDrift(AgingEffect):
     activation energy: Wimmer et al., Front. Phys. 2, 75 (2014).
     """
 
+    title: ClassVar[str] = "drift"
+
     kind: Literal["power-law"] = "power-law"
     t0_s: Positive = Field(description="time from programming to the first read")
     g_ref_uS: Positive = Field(description="conductance at which r = 1")
@@ -79,6 +81,8 @@ class LogRelaxation(AgingEffect):
     Source: Falcone et al. (2025), arXiv:2502.04524.
     """
 
+    title: ClassVar[str] = "relaxation"
+
     kind: Literal["log-relaxation"] = "log-relaxation"
     t0_s: Positive = Field(description="age at which the relaxation starts")
     shift_uS: Number = Field(description="change of the mean per natural logarithm of time")
@@ -100,6 +104,8 @@ class TabulatedDrift(AgingEffect):
     Units: t in s, g, g_ref, shift and sigma in uS.
     Source: Wan et al., Nature 608, 504 (2022); Agrawal et al., IEDM 2022.
     """
+
+    title: ClassVar[str] = "tabulated drift"
 
     kind: Literal["tabulated"] = "tabulated"
     g_ref_uS: Positive = Field(description="conductance at which r = 1")

@@ -23,12 +23,14 @@ class Effect(Sourced):
     A class declares what its effect depends on, so that nothing else needs to list kinds:
 
     Attributes:
+        title: the effect in words, for tables and figures.
         random: whether it is noise, which differs from chip to chip or read to read, or the same on
             every chip.
         depends_on_age: whether it changes with the time since programming.
         allows_signed_cells: whether its equation also holds for conductances below 0.
     """
 
+    title: ClassVar[str]
     random: ClassVar[bool] = True
     depends_on_age: ClassVar[bool] = False
     allows_signed_cells: ClassVar[bool] = False

@@ -30,6 +30,7 @@ class Endurance(Effect):
     """
 
     random: ClassVar[bool] = False
+    title: ClassVar[str] = "wear"
 
     kind: Literal["tabulated"] = "tabulated"
     cycles: NonNegative = Field(description="number of earlier write cycles of the cells")

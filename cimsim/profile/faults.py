@@ -21,6 +21,8 @@ class StuckCells(Effect):
     Source: textbook model; the rate comes from the device.
     """
 
+    title: ClassVar[str] = "stuck cells"
+
     kind: Literal["stuck"] = "stuck"
     at: Literal["g_min", "g_max", "random"] = Field(
         description="conductance at which the cells are stuck"
@@ -38,6 +40,8 @@ class DeadLines(Effect):
     all lines.
     Source: textbook model; the rates come from the device.
     """
+
+    title: ClassVar[str] = "dead lines"
 
     kind: Literal["dead-lines"] = "dead-lines"
     row_rate: Fraction = Field(default=0.0, description="fraction of open rows (word lines)")
@@ -57,6 +61,7 @@ class FaultMap(Effect):
     """
 
     random: ClassVar[bool] = False
+    title: ClassVar[str] = "faults of a map"
 
     kind: Literal["map"] = "map"
     cells: tuple[tuple[Index, Index, Index, NonNegative], ...] = Field(

@@ -23,6 +23,7 @@ class PolynomialIV(Effect):
     """
 
     random: ClassVar[bool] = False
+    title: ClassVar[str] = "nonlinear current"
 
     kind: Literal["polynomial"] = "polynomial"
     v_read_V: Positive = Field(description="voltage of a full-scale input")
@@ -41,6 +42,7 @@ class SinhIV(Effect):
     """
 
     random: ClassVar[bool] = False
+    title: ClassVar[str] = "nonlinear current"
 
     kind: Literal["sinh"] = "sinh"
     v_read_V: Positive = Field(description="voltage of a full-scale input")

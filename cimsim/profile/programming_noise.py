@@ -28,6 +28,8 @@ class StateDependentProgrammingNoise(SpreadEffect, WrittenEffect):
     Source: form and PCM coefficients, Joshi et al., Nat. Commun. 11, 2473 (2020).
     """
 
+    title: ClassVar[str] = "programming noise"
+
     kind: Literal["state-dependent"] = "state-dependent"
     g_ref_uS: Positive = Field(description="conductance at which r = 1")
     sigma_uS: AnyCurve = Field(description="spread over r")
@@ -46,6 +48,7 @@ class RelativeProgrammingNoise(WrittenEffect):
     """
 
     allows_signed_cells: ClassVar[bool] = True
+    title: ClassVar[str] = "relative programming noise"
 
     kind: Literal["relative"] = "relative"
     sigma_of_g: NonNegative = Field(description="spread as a fraction of the cell's conductance")
@@ -63,6 +66,7 @@ class GaussianProgrammingNoise(WrittenEffect):
     """
 
     allows_signed_cells: ClassVar[bool] = True
+    title: ClassVar[str] = "Gaussian programming noise"
 
     kind: Literal["gaussian"] = "gaussian"
     sigma_of_g_max: NonNegative = Field(description="spread as a fraction of g_max")

@@ -29,6 +29,7 @@ class ReadDisturb(SpreadEffect, WrittenEffect):
     """
 
     depends_on_age: ClassVar[bool] = True
+    title: ClassVar[str] = "read disturb"
 
     kind: Literal["read-disturb"] = "read-disturb"
     reads: NonNegative = Field(description="number of reads at age 0 since the cells were written")

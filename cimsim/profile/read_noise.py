@@ -76,6 +76,8 @@ class OneOverFReadNoise(FlickerReadNoise):
     Source: Nandakumar et al., ICECS 2019; Joshi et al., Nat. Commun. 11, 2473 (2020).
     """
 
+    title: ClassVar[str] = "1/f read noise"
+
     kind: Literal["one-over-f"] = "one-over-f"
     t0_s: NonNegative = Field(description="time from programming to the first read")
     g_ref_uS: Positive = Field(description="conductance at which r = 1")
@@ -98,6 +100,8 @@ class AbsoluteOneOverFReadNoise(FlickerReadNoise):
     Source: Falcone et al. (2025), arXiv:2502.04524.
     """
 
+    title: ClassVar[str] = "absolute 1/f read noise"
+
     kind: Literal["one-over-f-absolute"] = "one-over-f-absolute"
     g_ref_uS: Positive = Field(description="conductance at which r = 1")
     amplitude_uS: AnyCurve = Field(description="noise amplitude over r")
@@ -112,6 +116,8 @@ class StateDependentReadNoise(Effect):
     Units: g, g_ref and sigma in uS.
     Source: given with the numbers.
     """
+
+    title: ClassVar[str] = "read noise"
 
     kind: Literal["state-dependent"] = "state-dependent"
     g_ref_uS: Positive = Field(description="conductance at which r = 1")
@@ -128,6 +134,7 @@ class RelativeReadNoise(Effect):
     """
 
     allows_signed_cells: ClassVar[bool] = True
+    title: ClassVar[str] = "relative read noise"
 
     kind: Literal["relative"] = "relative"
     sigma_of_g: NonNegative = Field(description="spread as a fraction of the conductance")
@@ -144,6 +151,7 @@ class GaussianReadNoise(Effect):
     """
 
     allows_signed_cells: ClassVar[bool] = True
+    title: ClassVar[str] = "Gaussian read noise"
 
     kind: Literal["gaussian"] = "gaussian"
     sigma_of_g_max: NonNegative = Field(description="spread as a fraction of g_max")
@@ -159,6 +167,8 @@ class ThermalReadNoise(Effect):
     V, T in K.
     Source: J. B. Johnson, Phys. Rev. 32, 97 (1928); H. Nyquist, Phys. Rev. 32, 110 (1928).
     """
+
+    title: ClassVar[str] = "thermal read noise"
 
     kind: Literal["thermal"] = "thermal"
     v_read_V: Positive = Field(description="read voltage at full scale")
@@ -184,6 +194,8 @@ class TelegraphReadNoise(Effect):
     Units: t in s, g in uS; share, step and occupancy are dimensionless.
     Source: textbook model, no device.
     """
+
+    title: ClassVar[str] = "telegraph noise"
 
     kind: Literal["telegraph"] = "telegraph"
     share_of_cells: Fraction = Field(description="fraction of cells with a trap")

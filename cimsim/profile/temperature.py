@@ -21,6 +21,7 @@ class LinearTemperature(Effect):
     """
 
     random: ClassVar[bool] = False
+    title: ClassVar[str] = "temperature dependence"
 
     kind: Literal["linear"] = "linear"
     reference_C: Celsius = Field(description="temperature at which the conductances were measured")
@@ -43,6 +44,7 @@ class ArrheniusTemperature(Effect):
     """
 
     random: ClassVar[bool] = False
+    title: ClassVar[str] = "thermal activation"
 
     kind: Literal["arrhenius"] = "arrhenius"
     reference_C: Celsius = Field(description="temperature at which the conductances were measured")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from pydantic_core import InitErrorDetails
@@ -41,6 +41,8 @@ class CorrelatedVariation(PlacedVariation):
     Statistics for Spatial Data (1993); the numbers come from the device.
     """
 
+    title: ClassVar[str] = "correlated variation"
+
     kind: Literal["correlated"] = "correlated"
     sigma_of_g: NonNegative = Field(description="spread as a fraction of the cell's conductance")
     length_in_rows: Positive = Field(description="correlation length along a column, in rows")
@@ -61,6 +63,8 @@ class TileVariation(PlacedVariation):
     conductance, sigma_offset_of_g_max a fraction of g_max.
     Source: textbook model; the spreads come from the chip.
     """
+
+    title: ClassVar[str] = "tile variation"
 
     kind: Literal["tile"] = "tile"
     sigma_gain: NonNegative = Field(default=0.0, description="spread of the gain between tiles")

@@ -33,6 +33,7 @@ class Wires(Effect):
     """
 
     random: ClassVar[bool] = False
+    title: ClassVar[str] = "wire resistance"
 
     kind: Literal["nodal"] = "nodal"
     cells: Literal["passive", "gated"] = Field(

@@ -76,4 +76,4 @@ def _table(runs: Sequence[ReportRun], environments: Sequence[dict[str, Any]]) ->
     return Table("Versions and seeds", headings, rows, (), "versions.csv")
 
 
-PART = Part("reproduce", "How to reproduce it", section)
+PART = Part("reproduce", "How to reproduce it", section, detail=True)

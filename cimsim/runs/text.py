@@ -66,4 +66,4 @@ def _written(model: nn.Module, data: DataSet, prompt: str, how: str | None) -> s
         return prompt + "".join(islice(pieces, _LENGTH[data.token]))
 
 
-PART = Part("text", "Generated text", section)
+PART = Part("text", "Generated text", section, detail=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from cimsim.analysis.figures.training import Training, draw_training, has_rmse, line_of, panels
+from cimsim.analysis.headline import CHIP, TRAINED, Headline, brief
 from cimsim.analysis.report.blocks import (
     Block,
     Folded,
@@ -18,7 +19,7 @@ from cimsim.analysis.report.blocks import (
 from cimsim.analysis.report.per_run import cannot_be_shown
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
-from cimsim.runs.subject import finished, metric_of, run_of
+from cimsim.runs.subject import RunSubject, finished, metric_of, run_of
 from cimsim.training.records import read_metrics
 
 
@@ -109,4 +110,25 @@ def _setting(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-PART = Part("trained", "What was trained", section)
+def headlines(run: ReportRun) -> Iterator[Headline]:
+    """How a run was trained, and its result on the first chip."""
+    if not isinstance(run.subject, RunSubject):
+        return
+    of = run.subject.run
+    config, metric = of.config, metric_of(of)
+    recipe = f", recipe {config.recipe}" if config.recipe else ""
+    epochs = "1 epoch" if config.epochs == 1 else f"{config.epochs} epochs"
+    yield Headline(
+        TRAINED, f"Network {config.model}, trained for {epochs} ({config.method}{recipe})."
+    )
+    digital, chip = (brief(metric, metric.of(of.scores(x))) for x in ("digital", "chip"))
+    verb, name = "has" if metric.falls else "reaches", metric.title.lower()
+    yield Headline(
+        CHIP,
+        f"On a just-programmed chip it {verb} {chip} {name} (digital {digital}; 1 chip).",
+        chip,
+        f"{name} on a new chip",
+    )
+
+
+PART = Part("trained", "What was trained", section, headlines=headlines, detail=True)

@@ -53,4 +53,4 @@ def _size(occupancy: Occupancy | None) -> tuple[float | None, ...]:
     return (occupancy.tiles, occupancy.utilization, occupancy.used_cells)
 
 
-PART = Part("layers", "Layers", section)
+PART = Part("layers", "Layers", section, detail=True)

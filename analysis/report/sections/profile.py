@@ -75,4 +75,4 @@ def _profile(profile: Profile, users: Sequence[str], number: int) -> Iterator[Bl
     yield Folded("Every number of the profile, and its source", (table,))
 
 
-PART = Part("profile", "Profile", section)
+PART = Part("profile", "Profile", section, detail=True)

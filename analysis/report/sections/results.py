@@ -40,7 +40,7 @@ def section_without(shown_elsewhere: Sequence[str]) -> Part:
                     blocks += _block(file, f"{run.name}-{folder}-{file.name}")
         return Section(tuple(blocks)) if blocks else None
 
-    return Part("results", "Further results", section)
+    return Part("results", "Further results", section, detail=True)
 
 
 def _folders(run: Path, shown_elsewhere: Sequence[str]) -> dict[str, list[Path]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cimsim.analysis.figures.canvas import part_of
-from cimsim.analysis.figures.curves import Curve, draw
+from cimsim.analysis.figures.curves import Curve
 from cimsim.analysis.report.blocks import (
     Block,
     Choice,
@@ -20,6 +20,8 @@ from cimsim.analysis.report.blocks import (
     Table,
     file_name,
 )
+from cimsim.analysis.report.drawing import curves_of
+from cimsim.analysis.report.sweep_headlines import headlines
 from cimsim.analysis.sweeps.align_runs import AlignedRuns, align_runs
 from cimsim.analysis.sweeps.axis import Axis
 from cimsim.analysis.sweeps.axis_scale import scale_of
@@ -28,13 +30,15 @@ from cimsim.analysis.sweeps.stats import Summary
 from cimsim.analysis.sweeps.store import Plan, read_sweep, sweep_folder, swept_axes, trials_csv
 from cimsim.errors import CimsimError
 
+_FIRST = ("noise", "time")
 _COMMAND = "cimsim sweep RUN --over noise=0:4:0.5"
 _CLASSIFIER, _TEXT = ("accuracy", "loss"), ("perplexity", "bits", "accuracy")
 
 
 def section(runs: Sequence[ReportRun]) -> Section | None:
     """Make one figure for each axis and metric, with all runs that were swept."""
-    axes = sorted({axis for run in runs for axis in swept_axes(run.folder)})
+    every = {axis for run in runs for axis in swept_axes(run.folder)}
+    axes = sorted(every, key=lambda axis: (axis not in _FIRST, axis))
     blocks: list[Block] = []
     for axis in axes:
         swept = [run for run in runs if axis in swept_axes(run.folder)]
@@ -91,7 +95,7 @@ def _choice(runs: Sequence[ReportRun], axis: str, kind: tuple[str, str]) -> Choi
         title = f"{aligned.metric.title} over {aligned.axis.label.lower()}, {data}"
         remarks = tuple(Paragraph(text, remark=True) for text in aligned.remarks)
         picture = Picture(
-            draw(aligned.curves, aligned.axis, aligned.metric), title, _texts(aligned)
+            curves_of(aligned.curves, aligned.axis, aligned.metric), title, _texts(aligned)
         )
         table = _table(aligned, title, file_name(f"{axis}-{data}.csv"), csv)
         options[aligned.metric.title] = (picture, *remarks, Folded("In numbers", (table,)))
@@ -144,10 +148,4 @@ def _table(aligned: AlignedRuns, title: str, file: str, csv: str) -> Table:
     return Table(f"{title}; {metric.heading}", headings, rows, range(1, 6), file, csv)
 
 
-PART = Part(
-    "sweeps",
-    "Noise, time, resolution",
-    section,
-    _COMMAND,
-    ("sweeps/*",),
-)
+PART = Part("sweeps", "Noise, time, resolution", section, _COMMAND, ("sweeps/*",), headlines)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.figure import Figure
 
-from cimsim.analysis.figures.canvas import part_of
+from cimsim.analysis.figures.canvas import COLORS, color, part_of
 from cimsim.analysis.figures.curves import Curve, draw
 from cimsim.analysis.figures.svg import inline_svg, points_of, themed_svg
 from cimsim.analysis.sweeps.axis import parse_axis
@@ -102,10 +102,48 @@ def test_nothing_in_a_file_runs() -> None:
 
 def test_text_on_pictures_of_values_keeps_its_colors() -> None:
     drawn = Figure()
-    drawn.add_subplot().imshow([[0.0, 1.0]])
+    axes = drawn.add_subplot()
+    axes.imshow([[0.0, 1.0]])
+    axes.text(0, 0, "dark", color="black")
+    axes.text(1, 0, "bright", color="white")
+    axes.set_xlabel("label")
     svg = inline_svg(drawn, "f1-", "x")
+    assert 'class="plate"' not in svg
+    groups = re.findall(r'<g id="f1-on-image-\d+" fill="#000000">.*?</g>', svg, re.S)
+    assert [word for group in groups for word in ("dark", "bright") if word in group] == [
+        "dark",
+        "bright",
+    ]
+    assert all("currentColor" not in group for group in groups)
+    assert "fill: #ffffff" in groups[1]
+
+
+def test_a_file_with_an_image_keeps_its_colors_on_white() -> None:
+    image = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><image/>{}</svg>'
+    svg = themed_svg(image.format('<path style="fill: #000000"/>'), "f1-", "x")
     assert 'class="plate"' in svg
     assert "currentColor" not in svg
+
+
+def test_a_figure_of_one_run_has_the_color_of_the_run() -> None:
+    drawn = Figure()
+    axes = drawn.add_subplot()
+    first, second = axes.plot([0, 1], color=color(0))[0], axes.plot([1, 0], color=color(2))[0]
+    first.set_gid("first")
+    second.set_gid("second")
+
+    def colors(run: int | None) -> list[str]:
+        svg = inline_svg(drawn, "f1-", "x", run)
+        strokes = (
+            re.search(rf'id="f1-{name}".*?stroke: (#\w+)', svg, re.S)
+            for name in ("first", "second")
+        )
+        return [stroke[1].upper() for stroke in strokes if stroke]
+
+    assert colors(None) == colors(0) == [color(0), color(2)]
+    assert colors(2) == [color(2), color(0)]  # they change places, so that no two are equal
+    assert colors(1) == [color(1), color(2)]
+    assert colors(len(COLORS)) == [color(0), color(2)]
 
 
 @pytest.mark.parametrize("text", ["", "not xml", "<html/>"])

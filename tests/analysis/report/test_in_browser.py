@@ -1,6 +1,8 @@
 """The page in a real browser: no error, figures drawn, usable by keyboard and on a phone.
 
-Needs playwright and a browser; ``CIMSIM_BROWSER`` names one that is not found by itself.
+Needs playwright and a browser; ``CIMSIM_BROWSER`` names one that is not found by itself. The test
+of accessibility also needs axe-core: ``npm install axe-core`` in this folder or one above, or its
+``axe.min.js`` in ``CIMSIM_AXE``.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ def file(own: Run, trained: Path) -> Path:
 class Seen:
     """A page, and everything it complained about or asked the network for."""
 
-    def __init__(self, browser: Any, file: Path, **context: Any) -> None:
+    def __init__(self, browser: Any, file: Path, unfold: bool = True, **context: Any) -> None:
         self.page = browser.new_context(**context).new_page()
         self.faults: list[str] = []
         self.page.on("console", lambda message: self.faults.append(message.text))
@@ -59,6 +61,8 @@ class Seen:
         self.page.on("dialog", lambda dialog: self.faults.append(dialog.message))
         self.page.on("request", self._asked)
         self.page.goto(file.as_uri())
+        if unfold and context.get("java_script_enabled", True):
+            self.page.get_by_role("button", name="Unfold all").click()
 
     def _asked(self, request: Any) -> None:
         if not request.url.startswith(("file:", "data:", "blob:")):
@@ -68,8 +72,14 @@ class Seen:
 SIZES = {
     "desktop": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
-    "phone": {"viewport": {"width": 360, "height": 740}, "color_scheme": "light"},
+    "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
 }
+
+
+def _box(text: Any) -> dict[str, float] | None:
+    turned = text.evaluate("e => /rotate\\(-?[1-9]/.test(e.getAttribute('transform'))")
+    box: dict[str, float] | None = None if turned else text.bounding_box()
+    return box
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -78,20 +88,67 @@ def test_it_is_drawn_without_a_fault(browser: Any, file: Path, size: str) -> Non
     page = seen.page
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     figures = page.locator("figure:visible").all()
-    assert len(figures) == 15
+    assert len(figures) == 16
     for figure in figures:
         drawn = figure.locator("svg").bounding_box()
         assert drawn["width"] > 300
         assert drawn["height"] > 150
+        assert figure.evaluate("e => e.scrollWidth <= e.clientWidth")  # nothing to scroll sideways
+        smallest = min(box["height"] for box in map(_box, figure.locator("text").all()) if box)
+        assert smallest > 8  # pixels of a line of text
         assert figure.locator("svg [data-run], svg path").count() > 10
     paper, ink = page.evaluate(
         "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
     )
     bright = [sum(map(int, color[4:-1].split(","))) for color in (paper, ink)]
     assert (bright[0] > bright[1]) == (size != "dark")
+    assert page.locator("figure svg.plate").count() == 0  # heat maps have no paper of their own
     label = page.locator("#sweeps figure text").first
     assert label.evaluate("e => getComputedStyle(e).fill") != paper
     assert seen.faults == []
+
+
+def test_at_first_it_has_at_most_ten_screens(browser: Any, file: Path) -> None:
+    page = Seen(browser, file, False, viewport={"width": 1280, "height": 800}).page
+    assert page.evaluate("document.documentElement.scrollHeight") <= 10 * 800
+    answer = page.locator("#overview .cards").bounding_box()
+    assert answer["y"] + answer["height"] < 500
+    assert page.locator("#overview figure").bounding_box()["y"] < 500
+    assert not page.get_by_text("Every number of the profile").is_visible()
+    page.get_by_role("button", name="Fold all").click()
+    assert page.locator("figure:visible").count() == 0
+
+
+def test_a_link_unfolds_its_section(browser: Any, file: Path) -> None:
+    seen = Seen(browser, file, False)
+    assert not seen.page.locator("#glossary dl").is_visible()
+    seen.page.get_by_role("link", name="Glossary").click()
+    assert seen.page.locator("#glossary dl").is_visible()
+    seen.page.locator("#glossary summary").click()
+    assert not seen.page.locator("#glossary dl").is_visible()
+    seen.page.get_by_role("link", name="Glossary").click()  # the address stays the same
+    seen.page.locator("#glossary dl").wait_for()
+    assert seen.faults == []
+
+
+def _axe() -> str:
+    places = [Path(parent, "node_modules/axe-core/axe.min.js") for parent in Path(__file__).parents]
+    named = os.environ.get("CIMSIM_AXE")
+    found = next(filter(Path.is_file, [Path(named)] if named else places), None)
+    if found is None:
+        pytest.skip("no axe-core: npm install axe-core, or name its axe.min.js by CIMSIM_AXE")
+    return found.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_axe_has_nothing_serious_to_say(browser: Any, file: Path, size: str) -> None:
+    axe = _axe()
+    page = Seen(browser, file, bypass_csp=True, **SIZES[size]).page
+    page.evaluate("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+    page.evaluate(axe)
+    violations = page.evaluate("axe.run().then(result => result.violations)")
+    serious = [v["id"] for v in violations if v["impact"] in ("serious", "critical")]
+    assert serious == []
 
 
 def test_runs_and_axes_go_off_and_on(browser: Any, file: Path) -> None:
@@ -122,7 +179,7 @@ def test_runs_and_axes_go_off_and_on(browser: Any, file: Path) -> None:
 def test_values_are_told_under_the_pointer_and_by_keys(browser: Any, file: Path) -> None:
     seen = Seen(browser, file)
     page, tip = seen.page, seen.page.locator("#tip")
-    figure = page.locator("#sweeps figure:visible").last
+    figure = page.locator("#sweeps figure:visible").first
     marker = figure.locator("[id$='run-0-mean'] use").nth(1)
     marker.scroll_into_view_if_needed()
     place = marker.bounding_box()
@@ -146,7 +203,7 @@ def test_values_are_told_under_the_pointer_and_by_keys(browser: Any, file: Path)
     ("section", "told"),
     [
         ("cost", "hidden1, array\n"),
-        ("maps", "Noise (multiple of the profile's): 0\nADC resolution (bits): 3\nTest acc"),
+        ("map", "Noise (multiple of the profile's): 0\nADC resolution (bits): 3\nTest acc"),
         ("explore", "plain on pcm-ibm-2020\nadc.bits=4\nEnergy per inference: "),
         ("life", "as it is (compensated per layer)\n1 min: "),
         ("yield", "threshold "),
@@ -176,7 +233,7 @@ def test_everything_can_be_reached_by_the_keyboard(browser: Any, file: Path) -> 
         style = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert style != "none" or page.evaluate("document.activeElement === document.body")
     assert {"A", "INPUT", "BUTTON", "SUMMARY", "PRE", "DIV"} <= reached
-    assert sum(name.startswith("FIGURE") for name in reached) == 15
+    assert sum(name.startswith("FIGURE") for name in reached) == 16
 
 
 def test_a_table_is_saved_as_a_file(browser: Any, file: Path, tmp_path: Path) -> None:
@@ -185,13 +242,14 @@ def test_a_table_is_saved_as_a_file(browser: Any, file: Path, tmp_path: Path) ->
         seen.page.get_by_role("button", name="Download runs.csv").click()
     saved = tmp_path / "runs.csv"
     download.value.save_as(saved)
-    assert saved.read_text(encoding="utf-8").splitlines()[0].startswith("run,data,model,device")
+    assert saved.read_text(encoding="utf-8").splitlines()[0].startswith("run,data,model,profile")
     assert seen.faults == []
 
 
 def test_without_scripts_everything_is_there(browser: Any, file: Path) -> None:
     page = Seen(browser, file, java_script_enabled=False).page
-    assert page.locator("figure:visible").count() == 17  # both metrics of both axes
+    assert page.locator("figure").count() == 18  # both metrics of both axes
+    assert page.locator("#sweeps figure:visible").count() == 4
     assert page.locator("button:visible").count() == 0
     assert page.locator("input:visible").count() == 0
 
@@ -202,4 +260,12 @@ def test_it_prints(browser: Any, file: Path) -> None:
     assert page.locator("button:visible").count() == 0
     color = "getComputedStyle(document.body).color"
     assert page.evaluate(color) == "rgb(0, 0, 0)"
+    page.evaluate("document.getElementById('fold').click()")
+    page.evaluate("""
+        window.addEventListener("beforeprint", () => {
+          document.title = document.querySelectorAll("details.part:not([open])").length;
+        });
+    """)
     assert page.pdf(format="A4").startswith(b"%PDF")
+    assert page.title() == "0"  # every section is unfolded on paper
+    assert page.locator("details.part[open]").count() == 0

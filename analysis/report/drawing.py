@@ -1,0 +1,38 @@
+"""Figures of a report: narrow enough for a phone, and for two of them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from matplotlib.figure import Figure
+
+from cimsim.analysis.figures import curves
+from cimsim.analysis.figures.canvas import Layout, drawn
+from cimsim.analysis.figures.curves import Curve
+from cimsim.analysis.shown import Shown
+from cimsim.analysis.sweeps.axis import Axis
+from cimsim.analysis.sweeps.metric import Metric
+
+WIDTH_IN = 5.4
+"""Width of a figure. On a phone of 390 pixels its text is about as large as it is in print."""
+
+
+def figure_of(result: Shown) -> Figure:
+    """The figure of a result."""
+    return drawn(narrow(result.layout), result.draw)
+
+
+def curves_of(lines: Sequence[Curve], axis: Axis, metric: Metric) -> Figure:
+    """A figure of curves."""
+    layout = curves.layout_of(lines)
+    return drawn(narrow(layout), lambda panels: curves.draw_on(panels, lines, axis, metric))
+
+
+def narrow(layout: Layout) -> Layout:
+    """``layout`` in the width of a report; lower, too, unless its height is that of its rows."""
+    width = min(layout.width_in, WIDTH_IN)
+    height = layout.height_in
+    if not layout.rows:
+        height = min(height, max(3.4, height * (width / layout.width_in) ** 0.5))
+    return replace(layout, width_in=width, height_in=height)
