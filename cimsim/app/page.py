@@ -31,6 +31,7 @@ _TITLES = {
 _AGES = [0.0, 1.0, *(SECONDS[unit] for unit in ("min", "h", "d", "w", "mo", "y"))]
 _AGES += [10 * SECONDS["y"]]
 _NOISES = [step / 10 for step in range(round(10 * NOISE_MAX) + 1)]
+_CHIPS = range(1, CHIPS_MAX + 1)
 _BITS = [str(bits) for bits in range(2, 13)]
 
 
@@ -111,6 +112,9 @@ class Page:
         self._status.classes(add="problem" if problem else "", remove="" if problem else "problem")
 
     def _show(self, update: Update) -> None:
+        if update.part == "accuracy":
+            for choice in self._choices:
+                choice.settle()
         if update.headline:
             self._tiles[update.part].show(update)
         part = "curve" if update.part == "accuracy" else update.part
@@ -133,17 +137,33 @@ class Page:
             names = {name: name for name in session.subjects}
             Menu("Network", names, setting.network, self._to_network)
         self._profile = Menu("Profile", self._profiles(), setting.profile, self._to_profile)
-        Choice("Noise", _NOISES, setting.noise, _noise, lambda x: self._change(noise=x))
-        Choice("Age of the chip", _AGES, setting.age_s, _age, lambda x: self._change(age_s=x))
+        noise = Choice("Noise", _NOISES, setting.noise, _noise, lambda x: self._change(noise=x))
+        age = Choice("Age", _AGES, setting.age_s, _age, lambda x: self._change(age_s=x))
         adc, dac = session.bits(setting)
         self._adc = Choice("ADC", _bits(adc), adc, _resolution, self._to_adc)
         self._dac = Choice("DAC", _bits(dac), dac, _resolution, self._to_dac)
-        self._chips = Choice("Chips", range(1, CHIPS_MAX + 1), setting.chips, str, self._to_chips)
-        samples = self._samples()
-        self._sample = Choice("Test samples", samples, setting.samples, self._counted, self._to)
-        self._layer = Menu("Layer whose weights are shown", self._layers(), setting.layer, self._at)
-        chips = range(setting.chips)
-        self._chip = Choice("Chip whose weights are shown", chips, setting.chip, str, self._on_chip)
+        self._chips = Choice("Chips", _CHIPS, setting.chips, str, self._to_chips)
+        self._samples = Choice(
+            "Test samples",
+            self._numbers_of_samples(),
+            setting.samples,
+            self._counted,
+            lambda x: self._change(samples=x),
+        )
+        self._layer = Menu(
+            "Weights of layer", self._layers(), setting.layer, lambda x: self._change(layer=x)
+        )
+        self._chip = Choice(
+            "Weights on chip",
+            range(setting.chips),
+            setting.chip,
+            str,
+            lambda x: self._change(chip=x),
+        )
+        self._choices = (
+            *(noise, age, self._adc, self._dac),
+            *(self._chips, self._samples, self._chip),
+        )
         ui.button("Show the commands", on_click=self._show_commands).props("no-caps unelevated")
         ui.label("The commands compute the same numbers.").classes("quiet")
 
@@ -154,8 +174,8 @@ class Page:
         self._profile.move(self._profiles(), setting.profile)
         self._adc.move(_bits(adc), setting.adc_bits or adc)
         self._dac.move(_bits(dac), setting.dac_bits or dac)
-        self._chips.move(range(1, CHIPS_MAX + 1), setting.chips)
-        self._sample.move(self._samples(), setting.samples)
+        self._chips.move(_CHIPS, setting.chips)
+        self._samples.move(self._numbers_of_samples(), setting.samples)
         self._layer.move(self._layers(), setting.layer)
         self._chip.move(range(setting.chips), setting.chip)
 
@@ -166,7 +186,7 @@ class Page:
     def _layers(self) -> dict[str, str]:
         return {name: layer_name(name) for name in self._session.layers(self._setting.network)}
 
-    def _samples(self) -> list[int | None]:
+    def _numbers_of_samples(self) -> list[int | None]:
         available = self._session.subject(self._setting.network).test_samples
         return [*(n for n in SAMPLES if available and n < available), None]
 
@@ -210,15 +230,6 @@ class Page:
         self._setting = replace(self._setting, chip=min(self._setting.chip, chips - 1))
         self._chip.move(range(chips), self._setting.chip)
         self._change(chips=chips)
-
-    def _to(self, samples: int | None) -> None:
-        self._change(samples=samples)
-
-    def _at(self, layer: str) -> None:
-        self._change(layer=layer)
-
-    def _on_chip(self, chip: int) -> None:
-        self._change(chip=chip)
 
     def _show_commands(self) -> None:
         self._dialog.show(self._session.commands(self._setting))

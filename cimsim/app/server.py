@@ -56,7 +56,10 @@ def serve(session: Session, port: int, browser: bool, announce: Callable[[str], 
         if browser and _has_display():
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         try:
-            server.run(sockets=[listener])
+            with warnings.catch_warnings():
+                # NiceGUI looks at every object as it starts, also at deprecated ones of torch.
+                warnings.filterwarnings("ignore", "`torch", FutureWarning)
+                server.run(sockets=[listener])
         finally:
             worker.close()
 
@@ -85,17 +88,15 @@ def listening(port: int) -> socket.socket:
 
 def _application(session: Session, worker: Worker, port: int) -> Any:
     application = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    with warnings.catch_warnings():  # it looks at every object, also at deprecated ones of torch
-        warnings.simplefilter("ignore", FutureWarning)
-        ui.run_with(
-            application,
-            root=partial(show, session, worker),
-            title="cimsim app",
-            dark=None,  # as the system
-            tailwind=False,
-            language="en-US",
-            show_welcome_message=False,
-        )
+    ui.run_with(
+        application,
+        root=partial(show, session, worker),
+        title="cimsim app",
+        dark=None,  # as the system
+        tailwind=False,
+        language="en-US",
+        show_welcome_message=False,
+    )
     return LocalOnly(application, port)
 
 
