@@ -1,5 +1,9 @@
-"""The controls of the page: sliders and menus of the browser itself, which work by keyboard, with
-screen readers and on phones."""
+"""The controls of the page: sliders, menus and buttons of the browser itself, which work by
+keyboard, with screen readers and on phones.
+
+Once they are made, their state is the browser's: the server is behind the user who moves a slider,
+and would move it back. To offer something else they are made again.
+"""
 
 from __future__ import annotations
 
@@ -40,38 +44,37 @@ class Choice:
             text: a value in words.
             changed: called with each new value that the user chooses.
         """
-        self._text, self._changed = text, changed
+        self._name, self._text, self._changed = name, text, changed
         with ui.element("div").classes("control"):
             with ui.element("div").classes("names"):
                 ui.label(name)
                 self._value = ui.label().classes("value")
-            self._slider = ui.element("input").props("type=range min=0 step=1")
-            self._slider.props["aria-label"] = name
+            self._place = ui.element("div")
         self.move(positions, value)
-        self._slider.on("input", self._on_input, js_handler=_ON_INPUT, throttle=_THROTTLE_S)
 
     def move(self, positions: Sequence[Any], value: Any) -> None:
         """Offer other positions, and move to one of them, without a call of ``changed``."""
-        self._positions = list(positions)
-        self._slider.props["max"] = len(self._positions) - 1
-        self._slider.props["data-texts"] = json.dumps([self._text(x) for x in self._positions])
-        self._place = self._positions.index(value)
-        self._value.text = self._text(value)
-        self.settle()
-
-    def settle(self) -> None:
-        """Send the position to the browser; not while the user moves it, who is ahead."""
-        self._slider.props["value"] = self._place
-        self._slider.props["aria-valuetext"] = self._value.text
-        self._slider.update()
+        self._positions, self._chosen = list(positions), value
+        texts = [self._text(position) for position in self._positions]
+        chosen = self._positions.index(value)
+        self._value.text = texts[chosen]
+        self._place.clear()
+        with self._place:
+            slider = ui.element("input").props("type=range min=0 step=1")
+        slider.props["max"] = len(texts) - 1
+        slider.props["defaultValue"] = chosen  # "value" would be set again at every update
+        slider.props["data-texts"] = json.dumps(texts)
+        slider.props["aria-valuetext"] = texts[chosen]
+        slider.props["aria-label"] = self._name
+        slider.on("input", self._on_input, js_handler=_ON_INPUT, throttle=_THROTTLE_S)
 
     def _on_input(self, event: GenericEventArguments) -> None:
         place = int(event.args)
-        if place == self._place or not 0 <= place < len(self._positions):
+        if not 0 <= place < len(self._positions) or self._positions[place] == self._chosen:
             return
-        self._place = place
-        self._value.text = self._text(self._positions[place])
-        self._changed(self._positions[place])
+        self._chosen = self._positions[place]
+        self._value.text = self._text(self._chosen)
+        self._changed(self._chosen)
 
 
 class Menu:
@@ -87,28 +90,34 @@ class Menu:
             value: the first one.
             changed: called with each new value that the user chooses.
         """
-        self._changed = changed
+        self._name, self._changed = name, changed
         with ui.element("div").classes("control"):
             with ui.element("div").classes("names"):
                 ui.label(name)
-            self._select = ui.element("select")
-            self._select.props["aria-label"] = name
+            self._place = ui.element("div")
         self.move(options, value)
-        self._select.on("change", self._on_change, js_handler=_ON_CHANGE)
 
     def move(self, options: Mapping[str, str], value: str) -> None:
         """Offer other options, and choose one of them, without a call of ``changed``."""
         self._values = list(options)
-        self._select.clear()
-        with self._select:
-            for place, text in enumerate(options.values()):
+        self._place.clear()
+        with self._place:
+            menu = ui.element("select")
+        with menu:
+            for place, (name, text) in enumerate(options.items()):
                 option = ui.html(html.escape(text), tag="option", sanitize=False)
                 option.props["value"] = place
-        self._select.props["value"] = self._values.index(value)
-        self._select.update()
+                option.props["selected"] = name == value
+        menu.props["aria-label"] = self._name
+        menu.on("change", self._on_change, js_handler=_ON_CHANGE)
 
     def _on_change(self, event: GenericEventArguments) -> None:
         place = int(event.args)
         if 0 <= place < len(self._values):
-            self._select.props["value"] = place
             self._changed(self._values[place])
+
+
+def button(text: str, clicked: Callable[[], None], look: str = "") -> None:
+    """A button; ``look`` is a class of the style."""
+    made = ui.html(html.escape(text), tag="button", sanitize=False).classes(f"button {look}")
+    made.props("type=button").on("click", lambda _: clicked(), args=[])

@@ -13,7 +13,7 @@ from pathlib import Path
 from nicegui import background_tasks, ui
 
 from cimsim.analysis.labels import layer_name
-from cimsim.app.controls import Choice, Menu
+from cimsim.app.controls import Choice, Menu, button
 from cimsim.app.session import CHIPS_MAX, NOISE_MAX, SAMPLES, Session
 from cimsim.app.setting import IDEAL, OWN
 from cimsim.app.updates import CAPTIONS, Update, updates
@@ -112,9 +112,6 @@ class Page:
         self._status.classes(add="problem" if problem else "", remove="" if problem else "problem")
 
     def _show(self, update: Update) -> None:
-        if update.part == "accuracy":
-            for choice in self._choices:
-                choice.settle()
         if update.headline:
             self._tiles[update.part].show(update)
         part = "curve" if update.part == "accuracy" else update.part
@@ -137,8 +134,8 @@ class Page:
             names = {name: name for name in session.subjects}
             Menu("Network", names, setting.network, self._to_network)
         self._profile = Menu("Profile", self._profiles(), setting.profile, self._to_profile)
-        noise = Choice("Noise", _NOISES, setting.noise, _noise, lambda x: self._change(noise=x))
-        age = Choice("Age", _AGES, setting.age_s, _age, lambda x: self._change(age_s=x))
+        Choice("Noise", _NOISES, setting.noise, _noise, lambda x: self._change(noise=x))
+        Choice("Age", _AGES, setting.age_s, _age, lambda x: self._change(age_s=x))
         adc, dac = session.bits(setting)
         self._adc = Choice("ADC", _bits(adc), adc, _resolution, self._to_adc)
         self._dac = Choice("DAC", _bits(dac), dac, _resolution, self._to_dac)
@@ -160,11 +157,7 @@ class Page:
             str,
             lambda x: self._change(chip=x),
         )
-        self._choices = (
-            *(noise, age, self._adc, self._dac),
-            *(self._chips, self._samples, self._chip),
-        )
-        ui.button("Show the commands", on_click=self._show_commands).props("no-caps unelevated")
+        button("Show the commands", self._show_commands)
         ui.label("The commands compute the same numbers.").classes("quiet")
 
     def _move_controls(self) -> None:
@@ -284,8 +277,8 @@ class _Commands:
             ui.html("Commands that compute the same numbers", tag="h2", sanitize=False)
             self._text = ui.html("", tag="pre", sanitize=False).props("tabindex=0")
             with ui.row():
-                ui.button("Copy", on_click=self._copy).props("no-caps unelevated")
-                ui.button("Close", on_click=self._dialog.close).props("no-caps flat")
+                button("Copy", self._copy)
+                button("Close", self._dialog.close, "plain")
         self._lines: Sequence[str] = ()
 
     def show(self, lines: Sequence[str]) -> None:
