@@ -56,7 +56,7 @@ class Page:
             self._title = ui.html("", tag="h1", sanitize=False)
             self._status = ui.label().classes("quiet").props("role=status")
         self._tiles = self._add_tiles()
-        with ui.element("main").classes("body"):
+        with ui.element("div").classes("body"):
             with ui.element("section").classes("card controls").props("aria-label=Controls"):
                 self._add_controls()
             with ui.element("div").classes("figures"):
@@ -273,8 +273,10 @@ class _Commands:
     """The window with the commands that compute the same numbers."""
 
     def __init__(self) -> None:
+        title = "Commands that compute the same numbers"
         with ui.dialog() as self._dialog, ui.card().classes("commands"):
-            ui.html("Commands that compute the same numbers", tag="h2", sanitize=False)
+            self._dialog.props["aria-label"] = title
+            ui.html(title, tag="h2", sanitize=False)
             self._text = ui.html("", tag="pre", sanitize=False).props("tabindex=0")
             with ui.row():
                 button("Copy", self._copy)

@@ -23,6 +23,22 @@ playwright = pytest.importorskip(
 )
 ROOT = Path(__file__).parents[2]
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# The command, which ends as soon as it asks for another machine.
+_COMMAND = """
+import os, sys
+
+def refuse_others(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        place = arguments[1] if event != "socket.getaddrinfo" else arguments
+        if isinstance(place, tuple) and place[0] not in ("127.0.0.1", "localhost"):
+            sys.stderr.write(f"asked {place}")
+            sys.stderr.flush()
+            os._exit(3)
+
+sys.addaudithook(refuse_others)
+from cimsim.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 _PATIENCE_MS = 120_000
 # All four figures are there, and nothing is being computed.
 _SETTLED = """document.querySelectorAll(".figures svg").length === 4
@@ -34,7 +50,7 @@ _SETTLED = """document.querySelectorAll(".figures svg").length === 4
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page on the shipped network, with no profile named."""
     folder = tmp_path_factory.mktemp("app")
-    command = [sys.executable, "-m", "cimsim", "app", "--no-browser", "--port", "0"]
+    command = [sys.executable, "-c", _COMMAND, "app", "--no-browser", "--port", "0"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with started(command, cwd=folder, env=env, stdout=subprocess.PIPE) as (process,):
         assert process.stdout is not None
