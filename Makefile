@@ -25,7 +25,7 @@ help:
 	@echo "make test-long      run those that it leaves out, because they take long"
 	@echo "make test-exhaustive  run what is left of all pairs of settings of a profile"
 	@echo "make test-portable  run those that compute without vector instructions and a compiler"
-	@echo "make test-integrations  run those with other libraries: transformers, lightning, peft, ..."
+	@echo "make test-integrations  run those with other libraries: transformers, lightning, nicegui, ..."
 	@echo "make test-minimum   run the tests with the oldest packages that work, with Python 3.10 or"
 	@echo "                    3.11: make PYTHON=python3.10 test-minimum"
 	@echo "make lint           check style and types"
@@ -54,7 +54,7 @@ test-portable: $(READY)
 	$(PY) -m tests.portable $(PY) $(PYTEST) $(NUMERICAL)
 
 test-integrations: .venv/integrations
-	$(PY) $(PYTEST) tests/integrations tests/test_documentation.py
+	$(PY) $(PYTEST) tests/integrations tests/app tests/cli/test_app.py tests/test_documentation.py
 
 test-minimum: $(MINIMUM)
 	.venv-minimum/bin/python $(PYTEST)

@@ -77,6 +77,12 @@ class LabeledBatches:
         dataset = getattr(self._batches, "dataset", None)
         return "test data" if dataset is None else type(dataset).__name__
 
+    @cached_property
+    def samples(self) -> int | None:
+        """Number of samples; None if a batch has no labels to count."""
+        batches = list(self)
+        return sum(len(labels) for _, labels in batches) if all(map(_is_pair, batches)) else None
+
     def require_order(self, why: str) -> None:
         """
         Raises:

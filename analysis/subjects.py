@@ -87,6 +87,11 @@ class Subject(ABC):
         return None
 
     @property
+    def test_samples(self) -> int | None:
+        """Number of test samples; None if it is not known."""
+        return None
+
+    @property
     @abstractmethod
     def fingerprint(self) -> str:
         """Hash of the model's weights."""
@@ -281,6 +286,11 @@ class ModelSubject(Subject):
     def metric(self) -> str:
         """See :class:`Subject`."""
         return self._metric or next(iter(self.digital_scores()))
+
+    @property
+    def test_samples(self) -> int | None:
+        """See :class:`Subject`."""
+        return None if self._batches is None else self._batches.samples
 
     @cached_property
     def fingerprint(self) -> str:

@@ -13,6 +13,7 @@ import typer
 import cimsim
 from cimsim.analysis.studies import STUDIES
 from cimsim.analysis.study import Study
+from cimsim.cli import app as app_command
 from cimsim.cli import (
     compare,
     console,
@@ -53,6 +54,7 @@ for _study in STUDIES:
 app.command("cost")(cost.cost)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
+app.command("app")(app_command.app)
 app.command("generate")(generate.generate)
 app.command("methods")(methods.methods)
 app.command("models")(models.models)

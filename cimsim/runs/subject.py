@@ -101,6 +101,11 @@ class RunSubject(Subject):
         return self.test_data.task.metric
 
     @property
+    def test_samples(self) -> int:
+        """See :class:`Subject`."""
+        return len(self.test_data.test_x)
+
+    @property
     def fingerprint(self) -> str:
         """See :class:`Subject`."""
         return self.run.checkpoint_sha256
