@@ -18,6 +18,7 @@ GROUPS = (
     {"nn"},
     {"exchange", "analysis", "training"},
     {"models", "runs", "integrations"},
+    {"app"},
     {"cli"},
 )
 PLACE = {name: place for place, group in enumerate(GROUPS) for name in group}
