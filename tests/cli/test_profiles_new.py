@@ -141,7 +141,9 @@ def test_bad_cells_are_shown_listed_and_written(cimsim: Command, measured: Path)
     path = truth.write(measured.with_name("bad.csv"), table)
     code, out, err = cimsim("profiles", "new", "bad", "--from-csv", path)
     assert code == 0
-    assert "Stuck cells (share, 95 % interval)" in out
+    assert "Stuck cells\n" in out
+    assert "share (%)" in out
+    assert "95 % interval (%)" in out
     assert "1 of 160 cells is stuck" in err
     assert "1 outlying read among several of a cell" in err
     (stuck,) = load_profile(Path("bad.yaml")).cell.faults
