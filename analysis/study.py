@@ -333,10 +333,13 @@ class Study(Generic[AnyResult]):
         if len(paths) == 1:
             return False
         try:
-            own = folder / f"{self.read_file(path, folder).file}.json"
+            newer = folder / f"{self.read_file(path, folder).file}.json"
+            if newer == path or newer not in paths:
+                return False
+            self.read_file(newer, folder)
         except CimsimError:
-            return False  # whoever reads it reports that
-        return own != path and own in paths
+            return False  # whoever reads the damaged file reports it
+        return True
 
     def own_part(self, path: Path, folder: Path) -> str:
         """The part of ``path`` that the ``*`` of :attr:`files` matches; empty without one."""

@@ -201,19 +201,17 @@ def _write_labels(axes: Axes, result: Exploration, places: dict[int, tuple[float
 def _labels(
     axes: Axes, places: Sequence[tuple[float, float]], first: int
 ) -> Iterator[tuple[str, tuple[float, float]]]:
-    """The numbers of points and their places; near points share one place."""
+    """The numbers of points and their places; near points share the place of the last one."""
     width, height = (
         abs(float(np.diff(limits)[0])) for limits in (np.log(axes.get_xlim()), axes.get_ylim())
     )
-    group: list[str] = []
-    for i, (x, y) in enumerate(places):
-        group.append(str(first + i))
-        after = places[i + 1] if i + 1 < len(places) else None
-        near = (
-            after is not None
-            and abs(math.log(after[0] / x)) < _NEAR[0] * width * len(group)
-            and abs(after[1] - y) < _NEAR[1] * height
-        )
-        if not near:
-            yield ", ".join(group), (x, y)
-            group = []
+    groups: list[tuple[list[str], tuple[float, float]]] = []
+    for number, (x, y) in enumerate(places, start=first):
+        for index, (numbers, (left, low)) in enumerate(groups):
+            space = _NEAR[0] * width * len(numbers)
+            if abs(math.log(x / left)) < space and abs(y - low) < _NEAR[1] * height:
+                groups[index] = ([*numbers, str(number)], (x, y))
+                break
+        else:
+            groups.append(([str(number)], (x, y)))
+    yield from ((", ".join(numbers), place) for numbers, place in groups)

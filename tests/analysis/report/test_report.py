@@ -221,20 +221,27 @@ def test_a_fault_in_one_section_leaves_the_others(trained: Path) -> None:
     assert "Title" in page.words
 
 
+def kept(run: Path, study: str, name: str = "") -> Path:
+    """The file of the only result of a study in the folder of a run."""
+    (path,) = (run / study).glob(f"{name or study}*.json")
+    return path
+
+
 @pytest.fixture(scope="module")
 def damaged(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Page]:
     """A run of which many files are damaged, and its page."""
     path = shutil.copytree(runs[0].path, tmp_path_factory.mktemp("damaged") / "run")
     run = Run.open(path)
     (path / "extra" / "more.svg").write_text("<svg")
-    (path / "cost" / "cost.json").write_text("{")
+    kept(path, "cost").write_text("{")
     (path / "metrics.jsonl").write_text("{")
-    (path / "budget" / "budget.json").write_text("{")
-    shutil.copy(path / "tolerance" / "adc.bits.json", path / "tolerance" / "dac.bits.json")
-    (path / "tolerance" / "adc.bits.json").write_text("")
-    advice = json.loads((path / "advice" / "advice.json").read_text())
+    kept(path, "budget").write_text("{")
+    tolerance = kept(path, "tolerance", "adc.bits")
+    shutil.copy(tolerance, tolerance.with_name("dac.bits.json"))
+    tolerance.write_text("")
+    advice = json.loads(kept(path, "advice").read_text())
     del advice["request"]  # as one of an older version
-    (path / "advice" / "advice.json").write_text(json.dumps(advice))
+    kept(path, "advice").write_text(json.dumps(advice))
     (path / "sweeps" / "noise" / "sweep.json").write_text("[]")
     return path, Page(report([run]))
 
@@ -242,7 +249,7 @@ def damaged(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> tuple[
 def test_damaged_results_are_told_in_their_place(damaged: tuple[Path, Page]) -> None:
     said = " ".join(damaged[1].words)
     assert "more: the file is not an SVG" in said
-    assert "cost.json: is damaged; run `cimsim cost" in said
+    assert "cost_adc.bits=6.json: is damaged; run `cimsim cost" in said
     assert "metrics.jsonl is damaged or was changed" in said
     assert "Layers" in said
 
@@ -251,13 +258,14 @@ def test_a_damaged_result_costs_only_itself(damaged: tuple[Path, Page]) -> None:
     path, page = damaged
     said = " ".join(page.words)
     labels = {attributes.get("aria-label") for attributes in page.of("svg")}
-    assert "budget.json: is damaged; run `cimsim budget" in said
-    assert "Non-idealities enabled one after another, run" in labels
+    budget = kept(path, "budget").name
+    assert f"{budget}: is damaged; run `cimsim budget" in said
+    assert "Non-idealities enabled one after another, age=0s, run" in labels
     assert "The loss divided among non-idealities, run" in labels
-    assert "adc.bits.json: is damaged; run `cimsim tolerance" in said
-    assert "Metric over the searched range, dac.bits, run" in labels
-    assert "advice.json: is damaged; run `cimsim advise" in said
-    assert f"# {path}/budget/budget.json: is damaged" in said
+    assert "adc.bits_within=5.json: is damaged; run `cimsim tolerance" in said
+    assert "Metric over the searched range, adc.bits, within=5, run" in labels
+    assert f"{kept(path, 'advice').name}: is damaged; run `cimsim advise" in said
+    assert f"# {path}/budget/{budget}: is damaged" in said
     assert f"cimsim budget {path} --waterfall" in said
     assert f"cimsim sweep {path} --over adc.bits" in said
     assert "SHA-256 of the weights" in said
@@ -284,7 +292,7 @@ def test_the_model_itself_has_a_name(own: Run, trained: Path, tmp_path: Path) ->
     run = Run.open(shutil.copytree(trained, tmp_path / "run"))
     for study in ("cost", "sensitivity"):
         shutil.copytree(own.path / study, run.path / study)
-        path = run.path / study / f"{study}.json"
+        path = kept(run.path, study)
         result = unsealed(json.loads(path.read_text()))
         path.write_text(json.dumps(result).replace('"name": "classifier"', '"name": ""'))
     told = json.dumps(data_of(report([run]))["points"])

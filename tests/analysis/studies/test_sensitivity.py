@@ -97,7 +97,8 @@ def test_a_run_and_its_model_say_the_same(trained: Path, tmp_path: Path) -> None
     write_result(run.path, found)
     assert STUDY.read(run.path) == found
     assert (run.path / "sensitivity" / "results.csv").exists()
-    table = (run.path / "sensitivity" / "sensitivity.csv").read_text().splitlines()
+    file = run.path / "sensitivity" / "sensitivity_noise=6_samples=200.csv"
+    table = file.read_text().splitlines()
     assert len(table) == 1 + 3
     assert not (run.path / "sweeps").exists()
 

@@ -203,7 +203,7 @@ def test_its_levels_are_cells_of_an_ordinary_sweep(run: Run, tmp_path: Path) -> 
     assert "95 % interval over 2 chips" in found.answer
     write_result(run.path, found)
     assert STUDY.read(run.path, "noise") == found
-    assert [path.name for path in STUDY.paths(run.path)] == ["noise.json"]
+    assert [path.name for path in STUDY.paths(run.path)] == ["noise_within=5.json"]
 
 
 def test_answers_without_a_level(run: Run) -> None:
