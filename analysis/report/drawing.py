@@ -29,6 +29,26 @@ def curves_of(lines: Sequence[Curve], axis: Axis, metric: Metric) -> Figure:
     return drawn(narrow(layout), lambda panels: curves.draw_on(panels, lines, axis, metric))
 
 
+def fitted(figure: Figure) -> Figure:
+    """A figure that is drawn already, in the width of a report."""
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(min(width, WIDTH_IN), height)
+    return figure
+
+
+def take_title(figure: Figure) -> str:
+    """Remove the title of a figure, and return it in one line: a page breaks it where it has to.
+
+    Axes side by side keep their own titles.
+    """
+    titles = [figure.get_suptitle()]
+    figure.suptitle("")
+    for axes in figure.axes:
+        titles.append(axes.get_title("left"))
+        axes.set_title("", loc="left")
+    return "; ".join(line for title in titles for line in title.splitlines() if line)
+
+
 def narrow(layout: Layout) -> Layout:
     """``layout`` in the width of a report; lower, too, unless its height is that of its rows."""
     width = min(layout.width_in, WIDTH_IN)

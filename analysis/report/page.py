@@ -27,6 +27,7 @@ from cimsim.analysis.report.blocks import (
     command_for,
     rows_of_figures,
 )
+from cimsim.analysis.report.drawing import take_title
 from cimsim.analysis.report.glossary import glossary_section
 from cimsim.analysis.report.per_run import UNFIT, cannot_be_shown
 from cimsim.analysis.report.sections import all_parts
@@ -37,7 +38,7 @@ from cimsim.analysis.subjects import Subject
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
 
-_MOST_ROWS = 12
+_MOST_ROWS = 11
 """Rows of figures in the sections that are unfolded at first, less than ten screens."""
 _GLOSSARY = Part("glossary", "Glossary", lambda _: None, detail=True)
 
@@ -161,7 +162,9 @@ class _Drawn:
         self.count += 1
         name = f"figure-{self.count}"
         try:
+            title = ""
             if isinstance(picture.figure, Figure):
+                title = take_title(picture.figure)
                 svg = inline_svg(picture.figure, f"f{self.count}-", picture.label, picture.run)
                 self.points[name] = points_of(picture.figure, picture.texts)
             else:
@@ -170,7 +173,8 @@ class _Drawn:
             return escape(f"{picture.label}: the file {error}")
         except UNFIT as error:
             return escape(f"{picture.label}: {cannot_be_shown(error).text}")
-        return Markup(svg)
+        caption = Markup("<figcaption>{}</figcaption>").format(title) if title else Markup("")
+        return caption + Markup(svg)
 
     def table(self, table: Table) -> Markup:
         """A table."""

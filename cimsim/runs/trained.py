@@ -16,6 +16,7 @@ from cimsim.analysis.report.blocks import (
     Section,
     Table,
 )
+from cimsim.analysis.report.drawing import fitted
 from cimsim.analysis.report.per_run import cannot_be_shown
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
@@ -59,7 +60,7 @@ def _curves(data: str, trainings: Sequence[Training]) -> Picture:
         for key, label, factor in panels(trainings)
     }
     return Picture(
-        draw_training(trainings), f"Training loss and {measure} over epochs, {data}", texts
+        fitted(draw_training(trainings)), f"Training loss and {measure} over epochs, {data}", texts
     )
 
 

@@ -17,6 +17,7 @@ from cimsim.analysis.report.blocks import (
     Table,
     file_name,
 )
+from cimsim.analysis.report.drawing import fitted
 from cimsim.analysis.table import table_csv
 from cimsim.physics.characteristics import Characteristic, characteristics
 from cimsim.profile import Profile, describe
@@ -48,7 +49,7 @@ def _profile(profile: Profile, users: Sequence[str], number: int) -> Iterator[Bl
     yield Heading(f"{profile.name}: {profile.title}")
     yield Paragraph(f"Profile of {', '.join(users)}. {' '.join(profile.description.split())}")
     yield Picture(
-        draw_profile(profile, targets, _AGES_S),
+        fitted(draw_profile(profile, targets, _AGES_S)),
         f"Conductances on {profile.name}: programming, drift, reads",
     )
     yield Folded(
