@@ -105,7 +105,7 @@ def _energy(session: Session, setting: Setting) -> Update:
     latency = quantity(cost.latency_ns * 1e-9, "s")
     rate = quantity(cost.tops_per_W * 1e12, "OPS/W")
     text = f"{latency} for an inference, {rate}, on {cost.profile}."
-    return Update("energy", energy, CAPTIONS["energy"], (text, *cost.warnings))
+    return Update("energy", energy, CAPTIONS["energy"], (text, cost.rests_on, *cost.warnings))
 
 
 def _weights(session: Session, setting: Setting) -> Update:

@@ -42,7 +42,6 @@ def app(
     Profile, noise, age, and bits of the converters are moved; accuracy, energy, signals and weights
     follow. The page needs no network and writes nothing to the runs. Ctrl-C ends it.
     """
-    from cimsim.app.server import serve
     from cimsim.app.session import Session
     from cimsim.app.setting import OWN
     from cimsim.app.shipped import digits_mlp
@@ -50,7 +49,9 @@ def app(
 
     subjects = open_subjects(runs, trust, data_dir) if runs else [digits_mlp()]
     session = Session(subjects, OWN if profile is None else profile)
-    session.start()  # what is wrong with a run is said here, and not on the page
+    session.start()  # so that errors of a run are printed here, and not on the page
+
+    from cimsim.app.server import serve
 
     def announce(address: str) -> None:
         console.say(address)

@@ -83,7 +83,7 @@ def test_accuracies_are_those_of_the_command(
 
 def test_energy_is_that_of_the_command(session: Session, command: Callable[..., None]) -> None:
     command(session.commands(CHANGED)[1])
-    (file,) = Path().rglob("cost.json")
+    (file,) = Path().rglob("cost*.json")
     totals = json.loads(file.read_text(encoding="utf-8"))["totals"]
     cost = session.cost(CHANGED)
     assert totals["energy_pJ"]["total"] == cost.energy_pJ.total
@@ -95,7 +95,7 @@ def test_energy_is_that_of_the_command(session: Session, command: Callable[..., 
 def test_signals_are_those_of_the_command(session: Session, command: Callable[..., None]) -> None:
     setting = replace(START, noise=2.0, age_s=3600.0)
     command(session.commands(setting)[2])
-    (file,) = Path().rglob("sensitivity.json")
+    (file,) = Path().rglob("sensitivity*.json")
     layers = json.loads(file.read_text(encoding="utf-8"))["layers"]
     ratios = session.signals(setting).ratios_dB
     assert {layer["name"]: layer["snr_dB"] for layer in layers} == ratios

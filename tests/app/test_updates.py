@@ -54,6 +54,7 @@ def test_numbers_come_before_figures(session: Session, worker: Worker) -> None:
     text = shown[0].details
     assert text[1].startswith("On the first 20 of 360 test samples. Other test samples would")
     assert shown[1].headline.endswith("J")
+    assert "generic prices" in shown[1].details[1]
 
 
 def test_the_curve_marks_the_present_noise(session: Session, worker: Worker) -> None:

@@ -43,6 +43,7 @@ MORE = {  # what a command wants beside the run
     "plot": ["--over", "noise"],
     "report": [],
     "generate": ["--prompt", "a"],
+    "app": ["--no-browser", "--port", "0"],
 }
 NO_RUN = {"train", "compare", "methods", "models", "doctor"}  # the first two: tested below
 
