@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cimsim.errors import CimsimError
+from cimsim.suggest import listed
 from cimsim.terminal import one_line
 
 
@@ -15,6 +17,20 @@ def layer_name(name: str) -> str:
     ('fc1', '(the model)')
     """
     return name or "(the model)"
+
+
+def require_names(given: Sequence[str], runs: Sequence[str]) -> None:
+    """
+    Raises:
+        CimsimError: if there is not one of the ``given`` names for each of ``runs``, or two are
+            equal.
+    """
+    if len(given) != len(runs) or len(set(given)) != len(given):
+        count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+        raise CimsimError(
+            f"labels: the figure shows {count} ({listed(runs)}), not {listed(given)}; give a "
+            "different label for each, in this order"
+        )
 
 
 def distinct_names(runs: Sequence[Path]) -> list[str]:

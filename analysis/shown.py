@@ -24,8 +24,10 @@ from cimsim.sealing import sealed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from typing_extensions import Self, Unpack
 
     from cimsim.analysis.figures.canvas import Layout, Panels
+    from cimsim.analysis.figures.look import Look, LookKeywords
 
 _DATA = (".json", ".csv")
 
@@ -80,11 +82,30 @@ class Shown(ABC):
         """The subject of the result, in one line."""
         return self.sheet().caption
 
-    def figure(self) -> Figure:
-        """Return the figure, which no window shows."""
+    def renamed(self: Self, names: Sequence[str]) -> Self:
+        """Return the same result with other names of its runs, for figures.
+
+        Raises:
+            CimsimError: if there are more or fewer names than runs.
+        """
+        raise CimsimError(f"labels: the figure of {self.stem} shows no names of runs; leave it out")
+
+    def figure(self, **look: Unpack[LookKeywords]) -> Figure:
+        """Return the figure, which no window shows; see :meth:`save` for the options ``look``."""
+        from cimsim.analysis.figures.look import look_of
+
+        return self.drawn(look_of(look))
+
+    def drawn(self, look: Look) -> Figure:
+        """Return the figure with ``look``, which no window shows.
+
+        Raises:
+            CimsimError: if an option of the look cannot be used.
+        """
         from cimsim.analysis import figures
 
-        return figures.canvas.drawn(self.layout, self.draw)
+        named = self.renamed(look.names) if look.names else self
+        return figures.canvas.drawn(named.layout, named.draw, look)
 
     def table(self) -> Any:
         """Return all numbers as a long table.
@@ -101,48 +122,63 @@ class Shown(ABC):
             return pandas.DataFrame(rows, columns=names)
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Any = None, **look: Unpack[LookKeywords]) -> Any:
         """Draw the result with matplotlib.
 
         Args:
             ax: axes to draw on, with the legend inside; several side by side for a result that is
                 drawn on several. By default a new figure of ``matplotlib.pyplot``.
+            look: options of the figure, see :meth:`save`. On your own axes its size, resolution and
+                font are yours.
 
         Returns:
             The matplotlib axes, or an array of them if the result is drawn on several.
 
         Raises:
-            CimsimError: if ``ax`` is something else, or another number of axes.
+            CimsimError: if ``ax`` is something else, or another number of axes, or an option cannot
+                be used.
         """
         from cimsim.analysis import figures
 
-        return figures.canvas.plotted(self.layout, self.draw, ax)
+        chosen = figures.look.look_of(look)
+        named = self.renamed(chosen.names) if chosen.names else self
+        return figures.canvas.plotted(named.layout, named.draw, ax, chosen)
 
-    def save(self, path: Path | str) -> list[Path]:
+    def save(self, path: Path | str, **look: Unpack[LookKeywords]) -> list[Path]:
         """Write the result to a file, or to all files below a folder.
 
         Args:
             path: a name ending in .png, .svg or .pdf for the figure, in .csv or .json for the
                 numbers; or a folder, below which figure and numbers are written under the names
                 that the command line uses.
+            look: options of the figure, which are those of the commands: ``size`` (``"9x6cm"``, or
+                a pair of inches), ``dpi``, ``font``, ``title``, ``labels``, ``palette``, ``style``,
+                and ``format`` for several files with the same name; see
+                :class:`cimsim.analysis.figures.look.Look`.
 
         Returns:
             The files that were written.
 
         Raises:
-            CimsimError: if the name ends in something else, or the file cannot be written.
+            CimsimError: if the name ends in something else, an option cannot be used, or the file
+                cannot be written.
         """
         from cimsim.analysis import figures
 
         path = Path(path)
         suffix = path.suffix.lower()
-        if suffix in figures.canvas.FORMATS:
-            figures.canvas.write(self.figure(), path)
-        elif suffix in _DATA:
+        chosen = figures.look.look_of(look)
+        if suffix.removeprefix(".") in figures.canvas.FORMATS:
+            formats = chosen.format or (suffix.removeprefix("."),)
+            figure, files = self.drawn(chosen), [path.with_suffix(f".{name}") for name in formats]
+            for file in files:
+                figures.canvas.write(figure, file)
+            return files
+        if suffix in _DATA:
             make_folder(path.parent)
             write_text(path, self._text(suffix))
         elif path.is_dir() or not suffix:
-            return write_result(path, self)
+            return write_result(path, self, chosen)
         else:
             raise CimsimError(
                 f"{path}: a result is saved as .png, .svg, .pdf, .csv or .json; give a name ending "
@@ -194,14 +230,21 @@ def as_json(result: Shown) -> str:
     return json.dumps(plain(fields), indent=2, allow_nan=False)
 
 
-def write_result(folder: Path, result: Shown) -> list[Path]:
-    """Write a result below the subject's ``folder`` as .json, .csv, .png and .svg; return their
-    paths."""
+def write_result(folder: Path, result: Shown, look: Look | None = None) -> list[Path]:
+    """Write a result below the subject's ``folder`` as .json, .csv, .png and .svg, and in further
+    formats of ``look``; return their paths.
+
+    Raises:
+        CimsimError: if an option of ``look`` cannot be used, or a file cannot be written.
+    """
     from cimsim.analysis import figures
 
+    chosen = look or figures.look.USUAL
+    figure = result.drawn(chosen)  # before anything is written
     stem = folder / result.file
     make_folder(stem.parent)
     files = [stem.with_name(f"{stem.name}{suffix}") for suffix in (*_DATA, ".png")]
     for path, suffix in zip(files, _DATA, strict=False):
         write_text(path, result._text(suffix))
-    return [*files[:2], *figures.canvas.save(result.figure(), files[2])]
+    formats = figures.canvas.with_usual_formats(chosen)
+    return [*files[:2], *figures.canvas.save(figure, files[2], formats)]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from cimsim.analysis import conditions
 from cimsim.analysis.conditions import file_suffix
+from cimsim.analysis.labels import require_names
 from cimsim.analysis.sheet import Column as Column  # for the file of a study
 from cimsim.analysis.sheet import Sheet as Sheet
 from cimsim.analysis.shown import Shown
@@ -30,9 +31,12 @@ from cimsim.analysis.sweeps.store import Plan
 from cimsim.errors import CimsimError
 from cimsim.reading import parse_json, read_text
 from cimsim.sealing import unsealed
+from cimsim.terminal import one_line
 from cimsim.units import format_duration
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from cimsim.analysis.evaluation import Evaluation
     from cimsim.analysis.headline import Headline
     from cimsim.analysis.subjects import Subject
@@ -246,6 +250,12 @@ class StudyResult(Result):
     """The result of a study of one subject, with its facts."""
 
     facts: Facts
+
+    def renamed(self, names: Sequence[str]) -> Self:
+        """See :class:`Shown`."""
+        require_names(names, (self.facts.run,))
+        facts = replace(self.facts, run=one_line(names[0]))
+        return replace(self, facts=facts)  # type: ignore[type-var]  # subclasses are dataclasses
 
     @property
     def fingerprints(self) -> str:

@@ -40,7 +40,8 @@ from scipy.optimize import least_squares, nnls
 
 import cimsim
 from benchmarks.lines import versions
-from cimsim.analysis.figures.canvas import COLORS, MARKERS, save
+from cimsim.analysis.figures.canvas import save
+from cimsim.analysis.figures.theme import COLORS, MARKERS
 from cimsim.files import write_text
 from cimsim.training.activation_checkpointing import recompute
 from cimsim.training.models.gpt import GPT

@@ -44,7 +44,7 @@ import cimsim
 from benchmarks.lines import versions
 from benchmarks.wikitext_sentences import pairs, paragraphs
 from cimsim import analysis
-from cimsim.analysis.figures import canvas
+from cimsim.analysis.figures import canvas, theme
 from cimsim.analysis.report.page import report
 from cimsim.analysis.sweeps.store import read_sweep, sweep_folder
 from cimsim.analysis.table import table_csv
@@ -314,13 +314,13 @@ def figure_of(sweeps: Mapping[tuple[str, str], analysis.Sweep], digital: Any) ->
     for axes, metric in zip(figure.subplots(1, 2), METRICS[:2], strict=True):
         for number, ((profile, which), swept) in enumerate(sweeps.items()):
             mean, error = zip(*by_age(swept, metric), strict=True)
-            shade = canvas.color(number // 2)
+            shade = theme.color(number // 2)
             line = "--" if which == BEFORE else "-"
             name = f"{profile}, {which}"
             axes.errorbar(
                 places, mean, error, color=shade, linestyle=line, marker="o", label=name, capsize=2
             )
-        axes.axhline(digital[metric], color=canvas.GRAY, linewidth=1, label="digital")
+        axes.axhline(digital[metric], color=theme.quiet(), linewidth=1, label="digital")
         axes.set_xticks(places, [AXIS.format(level) for level in AXIS.values])
         axes.set_xlabel(AXIS.title)
         axes.set_ylabel("Cosine to the digital embedding" if metric == "cosine" else "Recall at 1")

@@ -25,7 +25,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 import cimsim
 from benchmarks.speed import DEVICES, interleaved, saved_bytes, training_step
 from benchmarks.workloads import mlp
-from cimsim.analysis.figures.canvas import COLORS, save
+from cimsim.analysis.figures.canvas import save
+from cimsim.analysis.figures.theme import COLORS
 from cimsim.files import write_text
 
 RESULTS = Path(__file__).parent / "results"

@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.lines import versions
-from cimsim.analysis.figures.canvas import COLORS, MARKERS, save
+from cimsim.analysis.figures.canvas import save
+from cimsim.analysis.figures.theme import COLORS, MARKERS
 from cimsim.files import write_text
 from cimsim.quantizers import Uniform
 from cimsim.seeds import generator

@@ -3,10 +3,14 @@ from . import cost_bars as cost_bars
 from . import curves as curves
 from . import fit as fit
 from . import heat_map as heat_map
+from . import look as look
 from . import pareto_front as pareto_front
 from . import present as present
 from . import profile_curves as profile_curves
+from . import room as room
 from . import signals as signals
+from . import style_sheet as style_sheet
 from . import svg as svg
+from . import theme as theme
 from . import training as training
 from . import weights as weights

@@ -9,7 +9,6 @@ from matplotlib.patches import Patch
 from cimsim.analysis.cost.parts import PARTS
 from cimsim.analysis.cost.result import Cost
 from cimsim.analysis.figures.canvas import (
-    COLORS,
     Layout,
     Panels,
     annotate,
@@ -18,6 +17,7 @@ from cimsim.analysis.figures.canvas import (
     row_places,
     style,
 )
+from cimsim.analysis.figures.theme import color, paper, quiet
 from cimsim.analysis.labels import layer_name
 from cimsim.quantities import quantity, scale_of
 
@@ -45,7 +45,7 @@ def draw_bars(panels: Panels, cost: Cost) -> None:
     (axes,) = panels.axes
     places, left = row_places(rows), [0.0] * rows
     whole = cost.energy_pJ.total
-    for part, color in zip(PARTS, COLORS, strict=False):
+    for index, part in enumerate(PARTS):
         if not getattr(cost.energy_pJ, part):
             continue
         widths = [getattr(layer.energy_pJ, part) / unit_pJ for layer in cost.layers]
@@ -56,24 +56,25 @@ def draw_bars(panels: Panels, cost: Cost) -> None:
         centers = [x + width / 2 for x, width in zip(left, widths, strict=True)]
         name_points(axes, centers, places, part)
         known = [width - other for width, other in zip(widths, generic, strict=True)]
-        look: dict[str, Any] = {"height": 0.72, "edgecolor": "white", "linewidth": 0.0}
-        axes.barh(places, known, left=left, color=color, label=_LABELS.get(part, part), **look)
+        look: dict[str, Any] = {"height": 0.72, "edgecolor": paper(), "linewidth": 0.7}
+        axes.barh(
+            places, known, left=left, color=color(index), label=_LABELS.get(part, part), **look
+        )
         left = [x + width for x, width in zip(left, known, strict=True)]
-        axes.barh(places, generic, left=left, color=color, hatch=_HATCH, **look)
+        axes.barh(places, generic, left=left, color=color(index), hatch=_HATCH, **look)
         left = [x + width for x, width in zip(left, generic, strict=True)]
     for place, layer, total in zip(places, cost.layers, left, strict=True):
         annotate(axes, f"{100 * layer.energy_pJ.total / whole:.3g} %", total, place)
     axes.set_xlim(0, 1.12 * max(left))
     name_rows(axes, places, [_short_name(layer.name) for layer in cost.layers])
-    axes.set_xlabel(scale.heading("Energy per inference"), fontsize=12)
-    axes.tick_params(labelsize=11)
+    axes.set_xlabel(scale.heading("Energy per inference"))
     style(axes, "x")
     handles, labels = axes.get_legend_handles_labels()
     if cost.generic_pJ is not None and cost.generic_pJ.total:
-        handles.append(Patch(facecolor="#888888", edgecolor="white", hatch=_HATCH, linewidth=0))
+        handles.append(Patch(facecolor=quiet(), edgecolor=paper(), hatch=_HATCH, linewidth=0))
         labels.append(_GENERIC)
     panels.legend(columns=4, handles=handles, labels=labels)
-    panels.title(_title(cost), fontsize=12)
+    panels.title(_title(cost))
 
 
 def _title(cost: Cost) -> str:

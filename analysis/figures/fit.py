@@ -6,25 +6,44 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cimsim.analysis.figures.canvas import COLORS, new_figure, style
+from cimsim.analysis.figures.canvas import looking, new_figure, style
+from cimsim.analysis.figures.look import USUAL, Look
+from cimsim.analysis.figures.room import legend_that_fits
+from cimsim.analysis.figures.theme import color, marker, quiet
 from cimsim.fitting import DeviceFit, Estimate, Measurements
 from cimsim.fitting.types import Numbers
 from cimsim.units import format_duration
 
 _MOST_POINTS = 5000
 _LEGEND_COLUMNS = 3
-_GRAY = "#888888"
+_PANEL_WIDTH, _PANEL_HEIGHT = 0.38, 0.31  # of the figure
 # By how much reads that are left out widen the axis.
 _BEYOND = 1.6
 
 
-def draw_fit(name: str, data: Measurements, fit: DeviceFit) -> Figure:
+def draw_fit(name: str, data: Measurements, fit: DeviceFit, look: Look = USUAL) -> Figure:
     """Draw programming error, change with time and read noise.
 
     Data are gray, the fit is in color, bars are two standard errors, crosses and triangles are
     reads that the fit leaves out.
+
+    Raises:
+        CimsimError: if an option of ``look`` cannot be used.
     """
-    figure = new_figure(9.0, 6.6)
+
+    def of_size(size: tuple[float, float]) -> Figure:
+        figure = new_figure(*size)
+        _draw(figure, data, fit)
+        if look.title is None:
+            apart = f", {len(fit.left_out)} of them left out" if fit.left_out else ""
+            title = f"{name}: {fit.cells} cells, {fit.reads} reads of {data.file}{apart}"
+            figure.suptitle(title)
+        return figure
+
+    return looking((9.0, 6.6), of_size, look)
+
+
+def _draw(figure: Figure, data: Measurements, fit: DeviceFit) -> None:
     (error, spread), (change, read) = figure.subplots(2, 2)
     data = data.where(~np.isin(data.line, [read.line for read in fit.left_out]))
     _errors(error, data, fit)
@@ -36,7 +55,7 @@ def draw_fit(name: str, data: Measurements, fit: DeviceFit) -> Figure:
     spread.set(title="Spread from cell to cell", ylabel="Spread (µS)")
     spread.set_ylim(bottom=0)
     if fit.changes:
-        change.axhline(0.0, color=_GRAY, linewidth=0.8)
+        change.axhline(0.0, color=quiet(), linewidth=0.8)
         _changes(change, data, fit)
     change.set(title="Mean change since programming", ylabel="Change (µS)")
     if fit.read_at_uS is not None and fit.read_sigma_uS is not None:
@@ -47,33 +66,35 @@ def draw_fit(name: str, data: Measurements, fit: DeviceFit) -> Figure:
     for axes, measured in ((change, bool(fit.changes)), (read, fit.read_at_uS is not None)):
         if not measured:
             axes.set(xticks=(), yticks=())
-            axes.text(0.5, 0.5, "not measured", ha="center", transform=axes.transAxes, color=_GRAY)
+            place = {"ha": "center", "transform": axes.transAxes}
+            axes.text(0.5, 0.5, "not measured", color=quiet(), **place)
     for axes in (error, spread, change, read):
-        axes.set_xlabel("Conductance (µS)" if axes is read else "Target conductance (µS)")
+        axes.set_xlabel("Conductance (µS)" if axes is read else "Target (µS)")
         style(axes)
         _legend(axes)
-    apart = f", {len(fit.left_out)} of them left out" if fit.left_out else ""
-    title = f"{name}: {fit.cells} cells, {fit.reads} reads of {data.file}{apart}"
-    figure.suptitle(title, fontsize=12)
-    return figure
 
 
 def _legend(axes: Axes) -> None:
     """A legend in a separate strip above everything drawn."""
-    entries = len(axes.get_legend_handles_labels()[0])
-    if not entries:
+    handles, labels = axes.get_legend_handles_labels()
+    if not labels:
         return
-    low, high = axes.get_ylim()
-    lines = -(-entries // _LEGEND_COLUMNS)
-    axes.set_ylim(low, high + (high - low) * (0.04 + 0.085 * lines))
-    axes.legend(
-        frameon=False,
-        fontsize=8,
-        ncols=_LEGEND_COLUMNS,
+    legend = legend_that_fits(
+        axes,
+        _LEGEND_COLUMNS,
+        room=_PANEL_WIDTH,
+        handles=handles,
+        labels=labels,
+        fontsize="x-small",
         loc="upper left",
         columnspacing=1.0,
         handlelength=1.5,
     )
+    figure = axes.get_figure()
+    assert figure is not None
+    strip = min(0.6, legend.get_window_extent().height / (_PANEL_HEIGHT * figure.bbox.height))
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, low + (high - low) / (1 - strip))
 
 
 def _errors(axes: Axes, data: Measurements, fit: DeviceFit) -> None:
@@ -83,12 +104,12 @@ def _errors(axes: Axes, data: Measurements, fit: DeviceFit) -> None:
     _dots(axes, _beside(targets, fit), data.measured_uS[fresh] - targets, "measured")
     bias = np.array([estimate.value for estimate in fit.bias_uS])
     sigma = np.array([estimate.value for estimate in fit.sigma_uS])
-    axes.plot(fit.targets_uS, bias, color=COLORS[0], label="mean")
+    axes.plot(fit.targets_uS, bias, color=color(0), label="mean")
     axes.fill_between(
         fit.targets_uS,
         bias - sigma,
         bias + sigma,
-        color=COLORS[0],
+        color=color(0),
         alpha=0.2,
         linewidth=0,
         label="± spread",
@@ -106,7 +127,7 @@ def _left_out(axes: Axes, fit: DeviceFit) -> None:
     targets = np.array([read.target_uS for read in fit.left_out])
     errors = np.array([read.measured_uS - read.target_uS for read in fit.left_out])
     low, high = _BEYOND * low, _BEYOND * high
-    for there, marker, label in (
+    for there, mark, label in (
         ((low < errors) & (errors < high), "x", "left out (all ages)"),
         (errors <= low, "v", "left out, far below"),
         (errors >= high, "^", "left out, far above"),
@@ -114,7 +135,7 @@ def _left_out(axes: Axes, fit: DeviceFit) -> None:
         # Marks on each other are one.
         at = np.stack((targets[there], np.clip(errors[there], low, high)))
         if there.any():
-            axes.plot(*np.unique(at, axis=1), marker, color=COLORS[1], markersize=5, label=label)
+            axes.plot(*np.unique(at, axis=1), mark, color=color(1), markersize=5, label=label)
 
 
 def _changes(axes: Axes, data: Measurements, fit: DeviceFit) -> None:
@@ -153,7 +174,7 @@ def _dots(axes: Axes, x: Numbers, y: Numbers, label: str | None, parts: int = 1)
     if len(x) > most:
         chosen = np.random.default_rng(0).choice(len(x), most, replace=False)
         x, y = x[chosen], y[chosen]
-    axes.plot(x, y, ".", color=_GRAY, alpha=0.3, markersize=3, label=label)
+    axes.plot(x, y, ".", color=quiet(), alpha=0.3, markersize=3, label=label)
 
 
 def _bars(
@@ -163,8 +184,8 @@ def _bars(
         at_uS,
         [estimate.value for estimate in estimates],
         yerr=[2 * estimate.error for estimate in estimates],
-        color=COLORS[index % len(COLORS)],
-        marker="o",
+        color=color(index),
+        marker=marker(index),
         markersize=4,
         capsize=2,
         linewidth=1.3,

@@ -20,6 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import Normal, Stroke
 
 from cimsim.analysis.figures.canvas import Layout, Panels, name_points
+from cimsim.analysis.figures.theme import ink
 from cimsim.analysis.studies.heat_map import SQUARES, Map, positions_of_crossings
 from cimsim.analysis.sweeps.axis import Axis
 from cimsim.analysis.sweeps.axis_scale import scale_of
@@ -46,9 +47,10 @@ def draw_map(panels: Panels, result: Map) -> None:
     values = metric.factor * np.array(result.means)
     columns, rows = len(result.x_levels), len(result.y_levels)
     (axes,) = panels.axes
-    colors = matplotlib.colormaps["cividis_r" if metric.falls else "cividis"].with_extremes(
-        bad="#BBBBBB"
-    )
+    colormap = matplotlib.colormaps[matplotlib.rcParams["image.cmap"]]
+    if metric.falls:
+        colormap = colormap.reversed()
+    colors = colormap.with_extremes(bad="#BBBBBB")
     norm = _norm(values, metric.falls)
     masked = np.ma.masked_invalid(values)
     mesh = axes.pcolormesh(
@@ -62,17 +64,15 @@ def draw_map(panels: Panels, result: Map) -> None:
     _draw_lines(axes, result)
     unit = f" {metric.unit}" if metric.unit else ""
     handles = [
-        Line2D([], [], color="black", linewidth=1.8, linestyle=_style(i), label=label)
+        Line2D([], [], color=ink(), linewidth=1.8, linestyle=_style(i), label=label)
         for i, line in enumerate(result.lines)
         if result.crosses(line.value) and (label := f"{metric.factor * line.value:.4g}{unit}")
     ]
     if handles:
         panels.legend(columns=min(4, len(handles)), handles=handles)
-    axes.set_title(
+    panels.title(
         f"{result.facts.where}{result.facts.aged}\n"
         f"mean of {result.facts.counted}; digital {metric.format(result.facts.digital)}{unit}",
-        fontsize=11,
-        loc="left",
     )
 
 
@@ -100,9 +100,9 @@ def _write_numbers(axes: Axes, values: np.ndarray, colors: Colormap, norm: Norma
             ha="center",
             va="center",
             color="white" if dark else "black",
-            fontsize=10,
             zorder=4,
-            path_effects=[Stroke(linewidth=3.5, foreground=(red, green, blue)), Normal()],
+            # Contours are interrupted by numbers.
+            bbox={"boxstyle": "square,pad=0.2", "color": (red, green, blue), "linewidth": 0},
         )
 
 
@@ -120,7 +120,7 @@ def _dress(axes: Axes, result: Map) -> None:
     ):
         axis = Axis(key, levels)
         set_ticks(range(len(levels)), [axis.format(level) for level in levels])
-        set_label(axis.title, fontsize=12)
+        set_label(axis.title)
     longest = max(len(Axis(result.x, ()).format(level)) for level in result.x_levels)
     if longest > _SQUARE_CHARACTERS * max(1.0, _FEWEST / len(result.x_levels)):
         for label in axes.get_xticklabels():

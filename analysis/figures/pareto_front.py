@@ -12,15 +12,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from cimsim.analysis.figures.canvas import (
-    GRAY,
     Layout,
     Panels,
     as_text,
-    color,
-    marker,
     name_points,
     style,
 )
+from cimsim.analysis.figures.theme import color, ink, marker, quiet
 from cimsim.analysis.studies.designs import Point
 from cimsim.analysis.studies.explore import DESIGNS, Exploration
 from cimsim.quantities import Scale, plain_number, scale_of
@@ -78,7 +76,7 @@ def draw_front(panels: Panels, result: Exploration) -> None:
                 zorder=3,
             )
     digital = metric.factor * result.facts.digital
-    axes.axhline(digital, color=GRAY, linewidth=1.1, linestyle=":")
+    axes.axhline(digital, color=quiet(), linewidth=1.1, linestyle=":")
     axes.set_xscale("log")
     ordered = [places[id(point)] for point in result.points]
     name_points(axes, [x for x, _ in ordered], [y for _, y in ordered], DESIGNS)
@@ -86,11 +84,10 @@ def draw_front(panels: Panels, result: Exploration) -> None:
         _draw_steps(axes, front, [places[id(point)] for point in front], result, line)
     _write_numbers(axes)
     _write_labels(axes, result, places)
-    axes.set_xlabel(scale.heading(cost.title), fontsize=12)
-    axes.set_ylabel(metric.label, fontsize=12)
-    axes.tick_params(labelsize=11)
+    axes.set_xlabel(scale.heading(cost.title))
+    axes.set_ylabel(metric.label)
     style(axes)
-    panels.legend(columns=2, handles=_keys(result, kinds), fontsize=10)
+    panels.legend(columns=2, handles=_keys(result, kinds))
     if panels.alone:
         _list_designs(panels, result, kinds, scale)
 
@@ -104,8 +101,8 @@ def _keys(result: Exploration, kinds: Sequence[str]) -> list[Line2D]:
     ]
     for line, name in zip(_LINES, result.fronts, strict=False):
         label = f"front, {name}" if name and len(result.fronts) > 1 else "front"
-        keys.append(Line2D([], [], color=GRAY, linewidth=1.3, linestyle=line, label=label))
-    keys.append(Line2D([], [], color=GRAY, linewidth=1.1, linestyle=":", label="digital"))
+        keys.append(Line2D([], [], color=quiet(), linewidth=1.3, linestyle=line, label=label))
+    keys.append(Line2D([], [], color=quiet(), linewidth=1.1, linestyle=":", label="digital"))
     return keys
 
 
@@ -133,9 +130,7 @@ def _list_designs(panels: Panels, result: Exploration, kinds: Sequence[str], sca
     others = [point for point in _listed(result) if not point.on_front]
     if others:
         handles += [_words("Not better than a cheaper design"), *map(entry, others)]
-    legend = panels.figure.legend(
-        handles=handles, loc="outside right upper", frameon=False, fontsize=9
-    )
+    legend = panels.figure.legend(handles=handles, loc="outside right upper", fontsize="small")
     for text in legend.get_texts():
         if text.get_text().startswith(("On the front", "Not better")):
             text.set_fontweight("bold")
@@ -165,13 +160,13 @@ def _draw_steps(
 ) -> None:
     metric = result.facts.measured
     x, y = [x for x, _ in places], [y for _, y in places]
-    axes.step(x, y, where="post", color=GRAY, linewidth=1.3, linestyle=line, zorder=2)
+    axes.step(x, y, where="post", color=quiet(), linewidth=1.3, linestyle=line, zorder=2)
     axes.errorbar(
         x,
         y,
         yerr=[point.score.error(metric) for point in points],
         fmt="none",
-        ecolor=GRAY,
+        ecolor=quiet(),
         capsize=3,
         linewidth=1.1,
         zorder=2,
@@ -190,9 +185,9 @@ def _write_labels(axes: Axes, result: Exploration, places: dict[int, tuple[float
                 place,
                 xytext=(7, 9 * better) if on_front else (4, -8 * better),
                 textcoords="offset points",
-                fontsize=11 if on_front else 8,
+                fontsize="medium" if on_front else "x-small",
                 fontweight="bold" if on_front else "normal",
-                color="black" if on_front else GRAY,
+                color=ink() if on_front else quiet(),
                 va="center",
             )
         first += len(some)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 from cimsim.analysis.figures.canvas import (
-    COLORS,
     Layout,
     Panels,
     annotate,
@@ -14,6 +13,7 @@ from cimsim.analysis.figures.canvas import (
     row_places,
     style,
 )
+from cimsim.analysis.figures.theme import color
 
 
 def layout_of(layers: int) -> Layout:
@@ -28,7 +28,7 @@ def draw(panels: Panels, names: Sequence[str], ratios_dB: Sequence[float]) -> No
     places = row_places(len(names))
     for place, ratio in zip(places, ratios_dB, strict=True):
         end = ratio if math.isfinite(ratio) else 0.0
-        axes.barh(place, end, height=0.6, color=COLORS[2])
+        axes.barh(place, end, height=0.6, color=color(2))
         text = f"{ratio:.1f}" if math.isfinite(ratio) else "no error"
         annotate(axes, text, max(end, 0.0), place)
     name_rows(axes, places, names)

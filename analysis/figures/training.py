@@ -10,8 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cimsim.analysis.figures.canvas import as_text, color, marker, new_figure, part_of, style
+from cimsim.analysis.figures.canvas import Layout, Panels, as_text, drawn, part_of, style
 from cimsim.analysis.figures.curves import name_legend
+from cimsim.analysis.figures.look import USUAL, Look
+from cimsim.analysis.figures.theme import color, marker
 
 Panel: TypeAlias = "tuple[str, str, float]"
 """Key in ``metrics.jsonl``, label with unit, and factor of a panel."""
@@ -45,26 +47,29 @@ def panels(trainings: Sequence[Training]) -> tuple[Panel, ...]:
     return _NUMBERS if has_rmse(trainings) else _CLASSES
 
 
-def draw_training(trainings: Sequence[Training]) -> Figure:
+def draw_training(trainings: Sequence[Training], look: Look = USUAL) -> Figure:
     """Draw loss and accuracy (or RMSE) over epochs, in the colors that the runs have elsewhere.
 
-    Both are means over an epoch, under the noise of the training.
+    Both are means over an epoch, under the noise of the training. A single run needs no legend, and
+    its name is the title.
     """
-    figure = new_figure(9.0, 3.7 + 0.26 * len(trainings))
-    lines = []
-    for axes, (key, label, factor) in zip(figure.subplots(1, 2), panels(trainings), strict=True):
-        lines = [_line(axes, training, key, factor) for training in trainings]
-        axes.set(xlabel="Epoch", ylabel=label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        style(axes)
-    legend = figure.legend(
-        handles=lines,
-        labels=[as_text(training.name) for training in trainings],
-        loc="outside lower center",
-        frameon=False,
-    )
-    name_legend(legend, [training.number for training in trainings])
-    return figure
+
+    def on(both: Panels) -> None:
+        lines = []
+        for axes, (key, label, factor) in zip(both.axes, panels(trainings), strict=True):
+            lines = [_line(axes, training, key, factor) for training in trainings]
+            axes.set(xlabel="Epoch", ylabel=label)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            style(axes)
+        if len(trainings) == 1:
+            both.title(trainings[0].name)
+            return
+        labels = [as_text(training.name) for training in trainings]
+        legend = both.legend(columns=3, handles=lines, labels=labels)
+        name_legend(legend, [training.number for training in trainings])
+
+    height = 3.7 + (0.26 * len(trainings) if len(trainings) > 1 else 0.0)
+    return drawn(Layout(9.0, height, columns=2), on, look)
 
 
 def line_of(training: Training, key: str) -> str:

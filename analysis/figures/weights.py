@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cimsim.analysis.figures.canvas import COLORS, GRAY, Layout, Panels, style
+from cimsim.analysis.figures.canvas import Layout, Panels, style
+from cimsim.analysis.figures.theme import color, quiet
 
 LAYOUT = Layout(6.4, 3.3, columns=2)
 
@@ -31,19 +32,24 @@ def draw(panels: Panels, trained: Histogram, on_chip: Histogram, errors: Histogr
     """Draw the distributions of the weights on the left, and that of their errors on the right."""
     left, right = panels.axes
     left.stairs(
-        trained.percentages, list(trained.edges), fill=True, color=GRAY, alpha=0.35, label="ideal"
+        trained.percentages,
+        list(trained.edges),
+        fill=True,
+        color=quiet(),
+        alpha=0.35,
+        label="ideal",
     )
     left.stairs(
         on_chip.percentages,
         list(on_chip.edges),
-        color=COLORS[0],
+        color=color(0),
         linewidth=1.6,
         label="on the chip",
     )
     left.set_xlabel("Weight")
     left.set_ylabel("Weights (%)")
-    right.stairs(errors.percentages, list(errors.edges), fill=True, color=COLORS[1], alpha=0.8)
-    right.axvline(0, color=GRAY, linewidth=0.9)
+    right.stairs(errors.percentages, list(errors.edges), fill=True, color=color(1), alpha=0.8)
+    right.axvline(0, color=quiet(), linewidth=0.9)
     right.set_xlabel("Error of the weight")
     for axes in panels.axes:
         axes.set_ylim(bottom=0)

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 import cimsim
 from cimsim import markup
-from cimsim.analysis.figures.canvas import color
 from cimsim.analysis.figures.svg import Point, inline_svg, points_of, themed_svg
+from cimsim.analysis.figures.theme import color
 from cimsim.analysis.report import overview
 from cimsim.analysis.report.blocks import (
     Choice,

@@ -213,16 +213,17 @@ class Advice(StudyResult):
     def draw(self, panels: Panels) -> None:
         """Draw the loss of every assignment with its 95 % interval, and the allowed one; the points
         are named (``gid``) ``advice``."""
-        metric, tried, canvas = self.facts.measured, list(self.tried()), figures.canvas
+        metric, tried = self.facts.measured, list(self.tried())
+        canvas, theme = figures.canvas, figures.theme
         (axes,) = panels.axes
         places = canvas.row_places(len(tried))
-        colors = [canvas.COLORS[0]] * (len(tried) - 2) + [canvas.COLORS[1]] * 2
+        kinds = [0] * (len(tried) - 2) + [1] * 2
         losses = [metric.factor * lost.mean for _, lost in tried]
-        for place, color, x, (_, lost) in zip(places, colors, losses, tried, strict=True):
-            error = lost.error(metric)
-            axes.errorbar(x, place, xerr=error, fmt="o", color=color, capsize=3, markersize=6)
+        for place, kind, x, (_, lost) in zip(places, kinds, losses, tried, strict=True):
+            look: dict[str, Any] = {"fmt": theme.marker(kind), "color": theme.color(kind)}
+            axes.errorbar(x, place, xerr=lost.error(metric), capsize=3, markersize=6, **look)
         canvas.name_points(axes, losses, places, NAME)
-        limit, gray = metric.factor * self.request.within, canvas.GRAY
+        limit, gray = metric.factor * self.request.within, theme.quiet()
         axes.axvline(limit, color=gray, linewidth=1.2, linestyle="--", label="allowed")
         axes.axvline(0, color=gray, linewidth=1.1, linestyle=":", label="digital")
         names = ["\n".join(textwrap.wrap(name, _LONGEST)) for name, _ in tried]
@@ -230,6 +231,10 @@ class Advice(StudyResult):
         axes.set_xlabel(metric.loss_label)
         canvas.style(axes, "x")
         panels.legend(columns=2)
+        panels.title(
+            f"{self.facts.where}{self.facts.aged}\n"
+            f"loss of each assignment, mean of {self.facts.counted}{self.facts.interval}"
+        )
 
     @classmethod
     def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -161,31 +161,31 @@ class Budget(StudyResult):
 
     def draw(self, panels: Panels) -> None:
         """Draw the metric with each non-ideality alone, and with all but each."""
-        facts, canvas = self.facts, figures.canvas
+        facts, canvas, theme = self.facts, figures.canvas, figures.theme
         metric, rows = facts.measured, len(self.shares)
         alone, rest = panels.axes
         alone.sharex(rest)
         places = canvas.row_places(rows)
-        for axes, title, color, points in (
-            (alone, ALONE, canvas.COLORS[0], [share.alone for share in self.shares]),
-            (rest, REST, canvas.COLORS[1], [share.rest for share in self.shares]),
+        for axes, title, index, points in (
+            (alone, ALONE, 0, [share.alone for share in self.shares]),
+            (rest, REST, 1, [share.rest for share in self.shares]),
         ):
-            _draw_points(axes, places, points, metric, color, title)
+            _draw_points(axes, places, points, metric, index, title)
             for level, line, label in (
                 (self.nothing, "--", "none of them"),
                 (self.everything, "-", "all of them"),
             ):
-                look: dict[str, Any] = {"color": canvas.GRAY, "linewidth": 1.2, "linestyle": line}
+                look: dict[str, Any] = {"color": theme.quiet(), "linewidth": 1.2, "linestyle": line}
                 axes.axvline(metric.factor * level.mean, **look)
                 axes.plot([], [], label=label, **look)
-            axes.set_title(title, fontsize=12)
+            axes.set_title(title)
             axes.set_xlabel(metric.label)
             canvas.style(axes, "x")
         canvas.name_rows(alone, places, [share.title for share in self.shares])
         panels.legend(rest)
         panels.title(
-            f"{facts.where}, {format_duration(facts.age_s)} after programming: "
-            f"mean of {facts.counted}{facts.interval}",
+            f"{facts.where}, {format_duration(facts.age_s)} after programming\n"
+            f"mean of {facts.counted}{facts.interval}"
         )
 
 
@@ -194,15 +194,15 @@ def _draw_points(
     places: Sequence[float],
     levels: Sequence[Summary],
     metric: Metric,
-    color: str,
+    index: int,
     name: str,
 ) -> None:
     points, _, _ = axes.errorbar(
         [metric.factor * level.mean for level in levels],
         places,
         xerr=[level.error(metric) for level in levels],
-        fmt="o",
-        color=color,
+        fmt=figures.theme.marker(index),
+        color=figures.theme.color(index),
         capsize=3,
         markersize=6,
     )

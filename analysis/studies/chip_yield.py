@@ -165,15 +165,15 @@ class ChipYield(StudyResult):
         threshold as a line through both."""
         from matplotlib.ticker import MaxNLocator
 
-        facts, canvas = self.facts, figures.canvas
+        facts, canvas, theme = self.facts, figures.canvas, figures.theme
         metric, pairs = facts.measured, self.shares()
         values, rates = [metric.factor * x for x, _ in pairs], [rate for _, rate in pairs]
         total, limit = len(self.values), metric.factor * self.threshold
         left, right = panels.axes
-        left.hist(values, bins=min(30, max(5, round(math.sqrt(total)))), color=canvas.COLORS[0])
+        left.hist(values, bins=min(30, max(5, round(math.sqrt(total)))), color=theme.color(0))
         left.set_ylabel("Chips")
         left.yaxis.set_major_locator(MaxNLocator(integer=True))
-        color = canvas.COLORS[0]
+        color = theme.color(0)
         step: Literal["pre", "post"] = "post" if metric.falls else "pre"
         passing = [100 * rate.share for rate in rates]
         right.step(values, passing, where=step, color=color, linewidth=2, gid=NAME)
@@ -189,13 +189,14 @@ class ChipYield(StudyResult):
         )
         right.set_ylabel(f"Chips {'at or below' if metric.falls else 'at or above'} it (%)")
         right.set_ylim(-2, 102)
-        mark = canvas.COLORS[1]
+        mark = theme.color(1)
         right.plot(limit, 100 * self.passing.share, "o", color=mark, markersize=7, zorder=4)
         for axes in (left, right):
-            axes.axvline(limit, color=mark, linewidth=1.4, label="threshold")
+            axes.axvline(limit, color=theme.paper(), linewidth=3.2)  # it is seen on bars, too
+            axes.axvline(limit, color=mark, linewidth=1.6, label="threshold")
             digital = metric.factor * facts.digital
-            axes.axvline(digital, color=canvas.GRAY, linestyle=":", label="digital")
-            axes.set_xlabel(metric.label, fontsize=12)
+            axes.axvline(digital, color=theme.quiet(), linestyle=":", label="digital")
+            axes.set_xlabel(metric.label)
             canvas.style(axes)
         panels.legend(right)
         lost = total - len(values)

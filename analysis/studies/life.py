@@ -172,7 +172,7 @@ class Life(StudyResult):
         title = facts.where
         if facts.chips > 1:
             title += "\nthe band and the worst chip belong to the first curve"
-        panels.axes[0].set_title(title, fontsize=11, loc="left")
+        panels.title(title)
 
     @property
     def _drawn(self) -> list[Curve]:

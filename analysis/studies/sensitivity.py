@@ -200,13 +200,13 @@ class Sensitivity(StudyResult):
     def draw(self, panels: Panels) -> None:
         """Draw for each layer its effect on the left and its signal-to-noise ratio on the right.
         The ends of the bars are named (``gid``) ``lost``, ``gained`` and ``snr_dB``."""
-        facts, canvas = self.facts, figures.canvas
+        facts, canvas, theme = self.facts, figures.canvas, figures.theme
         metric, rows = facts.measured, len(self.layers)
         left, right = panels.axes
         places = canvas.row_places(rows)
-        for shift, color, label, name in (
-            (0.2, canvas.COLORS[0], "this layer alone is analog", "lost"),
-            (-0.2, canvas.COLORS[1], "gained if it is digital", "gained"),
+        for shift, color, hatch, label, name in (
+            (0.2, theme.color(0), "", "this layer alone is analog", "lost"),
+            (-0.2, theme.color(1), "////", "gained if it is digital", "gained"),
         ):
             levels: list[Summary] = [getattr(layer, name) for layer in self.layers]
             ends, shifted = [metric.factor * x.mean for x in levels], [p + shift for p in places]
@@ -216,11 +216,14 @@ class Sensitivity(StudyResult):
                 ends,
                 height=0.36,
                 color=color,
+                hatch=hatch,
+                edgecolor=theme.paper(),
+                linewidth=0,
                 label=label,
-                xerr=[x.error(metric) for x in levels] if facts.chips > 1 else None,
-                error_kw={"elinewidth": 1.1, "capsize": 2.5, "ecolor": canvas.GRAY},
             )
-        left.axvline(0, color=canvas.GRAY, linewidth=0.9)
+            if facts.chips > 1:
+                canvas.draw_intervals(left, ends, shifted, [x.error(metric) for x in levels])
+        left.axvline(0, color=theme.quiet(), linewidth=0.9)
         left.set_xlabel(metric.loss_label)
         for place, layer in zip(places, self.layers, strict=True):
             _draw_ratio(right, place, layer)
@@ -272,7 +275,7 @@ def _draw_ratio(axes: Axes, place: float, layer: LayerSensitivity) -> None:
     """Draw one bar with its number; a layer without any error has no bar."""
     end = layer.snr_dB if math.isfinite(layer.snr_dB) else 0.0
     if end:
-        axes.barh(place, end, height=0.5, color=figures.canvas.COLORS[2])
+        axes.barh(place, end, height=0.5, color=figures.theme.color(2))
     figures.canvas.annotate(axes, layer.snr_text, max(end, 0.0), place)
 
 

@@ -166,30 +166,34 @@ class Attribution(StudyResult):
     def draw(self, panels: Panels) -> None:
         """Draw a bar for each share, the largest on top, with its interval over chips; the ends are
         named (``gid``) ``shapley``."""
-        facts, canvas = self.facts, figures.canvas
+        facts, canvas, theme = self.facts, figures.canvas, figures.theme
         metric, rows = facts.measured, len(self.shares)
         (axes,) = panels.axes
         places = canvas.row_places(rows)
         values = [metric.factor * share.lost.mean for share in self.shares]
         errors = [share.lost.error(metric) for share in self.shares]
-        colors = [canvas.COLORS[1 if value > 0 else 2] for value in values]
-        axes.barh(places, values, color=colors, height=0.62)
+        colors = [theme.color(1 if value > 0 else 2) for value in values]
+        bars = axes.barh(
+            places, values, color=colors, height=0.62, edgecolor=theme.paper(), linewidth=0
+        )
+        for bar, value in zip(bars, values, strict=True):
+            bar.set_hatch("" if value > 0 else "///")
         canvas.name_points(axes, values, places, NAME)
         if facts.chips > 1:
-            axes.errorbar(values, places, xerr=errors, fmt="none", color="black", capsize=3)
+            canvas.draw_intervals(axes, values, places, errors)
         for place, value, error, share in zip(places, values, errors, self.shares, strict=True):
             text = metric.format(share.lost.mean)
             canvas.annotate(axes, text, max(value + error, 0.0), place)
         low, high = axes.get_xlim()
         axes.set_xlim(low, high + 0.1 * (high - low))
-        axes.axvline(0.0, color=canvas.GRAY, linewidth=1.0)
+        axes.axvline(0.0, color=theme.quiet(), linewidth=1.0)
         canvas.name_rows(axes, places, [share.title for share in self.shares])
         axes.set_xlabel(metric.loss_label)
         canvas.style(axes, "x")
         how = "all subsets" if self.orders is None else f"{self.orders} drawn orders"
         panels.title(
             f"{facts.where}{facts.aged}\nShapley values over {how}, mean of {facts.counted}; "
-            f"together {metric.format(self.lost.mean)}",
+            f"together {metric.difference_with_unit(self.lost.mean)}"
         )
 
 

@@ -216,12 +216,12 @@ class Tolerance(StudyResult):
     def draw(self, panels: Panels) -> None:
         """Draw the metric over all evaluated levels, the limit, and the last level within it with
         its 95 % interval."""
-        facts, metric, color = self.facts, self.facts.measured, figures.canvas.COLORS[1]
+        facts, metric, color = self.facts, self.facts.measured, figures.theme.color(1)
         axis = Axis(self.axis, tuple(point.level for point in self.points))
         figures.curves.draw_on(panels, [self._curve], axis, metric, of=AXIS)
         (axes,), limit = panels.axes, metric.factor * self.limit
         axes.axhline(limit, color=color, linewidth=1.2, linestyle="-.")
-        text = f"limit {metric.format(self.limit)}"
+        text = f"limit {metric.with_unit(self.limit)}"
         if self.level is not None:
             low = self.start if self.low is None else self.low
             high = self.stop if self.high is None else self.high
@@ -229,8 +229,8 @@ class Tolerance(StudyResult):
                 axes.axvspan(low, high, color=color, alpha=0.18, linewidth=0)
             axes.plot(self.level, limit, "D", color=color, markersize=8, zorder=5)
             level = axis.format(float(f"{self.level:.3g}"))
-            text = f"{level}: last level within {self.allowed}{facts.interval}; {text}"
-        axes.set_title(text, fontsize=11, loc="left", color=color)
+            text = f"last level within {self.allowed}: {level}{facts.interval}; {text}"
+        panels.title(f"{facts.where}{facts.aged}\n{text}")
 
     @property
     def _curve(self) -> Curve:

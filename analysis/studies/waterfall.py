@@ -116,36 +116,52 @@ class Waterfall(StudyResult):
     def draw(self, panels: Panels) -> None:
         """Draw bars from the metric without any non-ideality to the metric with all of them; their
         ends are named (``gid``) ``waterfall``."""
-        facts, canvas = self.facts, figures.canvas
+        facts, canvas, theme = self.facts, figures.canvas, figures.theme
         metric, rows = facts.measured, len(self.steps) + 2
         (axes,) = panels.axes
         heights = [metric.factor * self.nothing.mean]
         heights += [metric.factor * step.after.mean for step in self.steps]
         low, high = min(heights), max(heights)
-        room = 0.16 * (high - low or 1.0)
-        floor = max(0.0, low - room)
-        axes.set_xlim(floor, high + room)  # an interval may be longer
-        places, gray = canvas.row_places(rows), {"color": canvas.GRAY, "linewidth": 0.9}
+        span = high - low or 1.0
+        errors = [step.lost.error(metric) for step in self.steps]
+        errors.append(self.steps[-1].after.error(metric))
+        beyond = low - min(x - e for x, e in zip([*heights[1:], heights[-1]], errors, strict=True))
+        # An interval may be much longer than all bars.
+        floor = max(0.0, low - span * min(max(beyond / span + 0.05, 0.16), 0.5))
+        axes.set_xlim(floor, high + 0.16 * span)
+        places, gray = canvas.row_places(rows), {"color": theme.quiet(), "linewidth": 0.9}
         for place, level in ((places[0], self.nothing), (places[-1], self.steps[-1].after)):
             end = metric.factor * level.mean
-            axes.barh(place, end - floor, left=floor, color=canvas.COLORS[0], height=0.62)
+            axes.barh(place, end - floor, left=floor, color=theme.color(0), height=0.62)
             _mark(axes, end, place, level.error(metric), metric.format(level.mean))
         for place, (before, after), step in zip(
             places[1:-1], pairwise(heights), self.steps, strict=True
         ):
-            color = canvas.COLORS[1 if step.lost.mean > 0 else 2]
-            axes.barh(place, after - before, left=before, color=color, height=0.62)
+            color = theme.color(1 if step.lost.mean > 0 else 2)
+            hatch = "" if step.lost.mean > 0 else "///"
+            axes.barh(
+                *(place, after - before),
+                left=before,
+                color=color,
+                height=0.62,
+                hatch=hatch,
+                edgecolor=theme.paper(),
+                linewidth=0,
+            )
             _connect(axes, before, place + 1, place, gray)
             text = f"{after - before:+.2f}"
             _mark(axes, max(before, after), place, step.lost.error(metric), text, after)
         _connect(axes, heights[-1], places[-2], places[-1], gray)
         digital = metric.factor * facts.digital
-        axes.axvline(digital, color=canvas.GRAY, linewidth=1.1, linestyle=":", zorder=0)
+        axes.axvline(digital, color=theme.quiet(), linewidth=1.1, linestyle=":", zorder=0)
         canvas.name_points(axes, [*heights, heights[-1]], places, NAME)
         names = ["none of them", *(step.title for step in self.steps), "all of them"]
         canvas.name_rows(axes, places, names)
-        axes.set_xlabel(metric.label, fontsize=12)
+        cut = floor > 0
+        axes.set_xlabel(f"{metric.label}, axis cut at {floor:.3g}" if cut else metric.label)
         canvas.style(axes, "x")
+        if cut:
+            canvas.mark_cut(axes, (places[0], places[-1]))
         panels.title(
             f"{facts.where}{facts.aged}\none after another, mean of {facts.counted}"
             f"{facts.interval}; dotted: digital {metric.format(facts.digital)}",
@@ -163,7 +179,7 @@ def _mark(
     """Draw a bar's interval around ``center`` (its edge by default), and its number next to it."""
     center = edge if center is None else center
     if error:
-        axes.errorbar(center, place, xerr=error, color="black", capsize=3, linewidth=1.2)
+        figures.canvas.draw_intervals(axes, [center], [place], [error])
     right = max(edge, center + error)
     if math.isfinite(right):
         figures.canvas.annotate(axes, text, min(right, axes.get_xlim()[1]), place)

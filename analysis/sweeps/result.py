@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cimsim.analysis import figures
+from cimsim.analysis.labels import require_names
 from cimsim.analysis.sheet import Column, Sheet, columns_of
 from cimsim.analysis.shown import Shown
 from cimsim.analysis.study import facts_of
@@ -87,6 +88,11 @@ class SweepResult(Shown):
         )
         plus_minus = facts_of(self.sweeps[0].plan).plus_minus
         return Sheet(f"{self._caption}{plus_minus}", columns_of(columns, rows), keys=2)
+
+    def renamed(self, names: Sequence[str]) -> SweepResult:
+        """See :class:`Shown`."""
+        require_names(names, self.names)
+        return replace(self, names=tuple(names))
 
     @property
     def layout(self) -> Layout:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimsim.analysis.figures.look import Look
 from cimsim.analysis.shared_options import METRIC_HELP
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.cli import console
 from cimsim.cli.evaluation import Wide
+from cimsim.cli.figures import look_from, look_options
 from cimsim.cli.options import options_of
 from cimsim.cli.progress import counted
 from cimsim.cli.watcher import Watcher
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     without=("method", "recipe", "seed"),
     defaults={"device": "auto"},
 )
+@look_options
 def compare(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of all runs and results.")],
     methods: Annotated[
@@ -93,7 +96,7 @@ def compare(
     kept: run the same command again to resume, and with more methods or seeds to add to them.
     """
     with console.resumable("finished parts are kept, run the same command again to resume"):
-        from cimsim.analysis.figures.canvas import save
+        from cimsim.analysis.figures.canvas import save, with_usual_formats
         from cimsim.analysis.figures.curves import draw
         from cimsim.analysis.sweeps.axis import parse_axis
         from cimsim.analysis.sweeps.store import write_csv
@@ -109,12 +112,17 @@ def compare(
                 "no profile: give --profile NAME or FILE; `cimsim profiles` lists names"
             )
         chip_profile = chip_profile or old_on
-        common = {name: value for name, value in settings.items() if value not in (None, [])}
+        common = {
+            name: value
+            for name, value in settings.items()
+            if value not in (None, []) and name not in Look.model_fields
+        }
         common["device"] = working_device(str(common.get("device", "auto")))
         chosen = named_arms(methods) if methods or arms is None else []
         model, data = (str(common.get(part)) for part in ("model", "data"))
         chosen += read_arms(arms, trust, model, data) if arms is not None else []
         axis = parse_axis(over)
+        look = look_from(settings, runs=[arm.name for arm in chosen])
         with Watching() as watching:
             outcomes = run_all(
                 chosen,
@@ -134,8 +142,8 @@ def compare(
         names = [f"{o.arm.name}, seed {r.config.seed}" for o in outcomes for r in o.runs]
         write_csv(out / "comparison.csv", sweeps, names)
         write_text(out / "comparison.md", "\n".join(markdown(outcomes, axis)) + "\n")
-        figure = draw([o.curve for o in outcomes], axis, outcomes[0].metric)
-        files = save(figure, out / "comparison.png")
+        figure = draw([o.curve for o in outcomes], axis, outcomes[0].metric, look=look)
+        files = save(figure, out / "comparison.png", with_usual_formats(look))
         console.show_sheet(_sheet(outcomes, axis), wide)
         for path in (*files, out / "comparison.csv", out / "comparison.md"):
             console.say(str(path))

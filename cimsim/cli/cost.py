@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cimsim.cli.evaluation import OWN_HELP, AsJson, DataDir, Store, Trust, Wide
+from cimsim.cli.figures import look_from, look_options
 from cimsim.cli.options import check_table
 from cimsim.cli.studies import present, show
 from cimsim.errors import CimsimError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cimsim.profile import Profile
 
 
+@look_options
 def cost(
     run: Annotated[
         Path | None,
@@ -70,6 +72,7 @@ def cost(
     wide: Wide = False,
     trust: Trust = False,
     store: Store = None,
+    **settings: Any,
 ) -> None:
     """Compute energy, latency and area of one inference, by layer and by part of the chip.
 
@@ -84,6 +87,7 @@ def cost(
     from cimsim.profile import load_profile
 
     profile = profile or old_on
+    look = look_from(settings)
     if out is not None:
         check_table(out)
     if run is not None:
@@ -97,7 +101,7 @@ def cost(
             **conditions_on(assignment, subject.assignment),
         )
         assert subject.folder is not None
-        present(subject.folder, result, as_json, wide)
+        present(subject.folder, result, as_json, wide, look=look)
     else:
         if profile is None or model is None or input_shape is None:
             raise CimsimError(

@@ -59,6 +59,7 @@ def parameters_of(
     without: Sequence[str] = (),
     required: bool = False,
     defaults: Mapping[str, Any] | None = None,
+    panel: str | None = None,
 ) -> Iterator[inspect.Parameter]:
     """Yield a parameter for each field of ``config``.
 
@@ -68,6 +69,7 @@ def parameters_of(
         without: fields that get no option.
         required: whether a command without a required option ends in an error of typer.
         defaults: defaults to print in the help, where they differ from the configuration's.
+        panel: heading of the options in the help.
     """
     for name, field in config.model_fields.items():
         if name in without:
@@ -77,6 +79,7 @@ def parameters_of(
         empty: Any = [] if _is_list(field) else None
         kind = list[str] if _is_list(field) else _plain(field.annotation) | None
         details: dict[str, Any] = {**_limits(field), "metavar": extra.get("metavar")}
+        details["rich_help_panel"] = panel
         default = (defaults or {}).get(name, field.default)
         if required and field.is_required():
             empty = inspect.Parameter.empty
@@ -111,7 +114,8 @@ def configured(config: type[Config], given: Mapping[str, Any], **defaults: Any) 
     except ValidationError as error:
         first = error.errors()[0]
         name = "-".join(map(str, first["loc"])).replace("_", "-")
-        raise CimsimError(f"--{name}: {first['msg']}, got {first['input']!r}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise CimsimError(f"--{name}: {message}, got {first['input']!r}") from None
 
 
 def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:

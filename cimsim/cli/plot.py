@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cimsim.analysis.shared_options import METRIC_HELP
 from cimsim.cli import console
 from cimsim.cli.evaluation import OWN_HELP, Store
+from cimsim.cli.figures import look_from, look_options
 
 
+@look_options
 def plot(
     runs: Annotated[
         list[Path],
@@ -33,16 +35,17 @@ def plot(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.png",
-            help="File for the figure, as PNG and SVG.",
+            metavar="FILE",
+            help="File for the figure: .png and .svg, or .pdf.",
             show_default="METRIC_vs_AXIS.png",
         ),
     ] = None,
     store: Store = None,
+    **settings: Any,
 ) -> None:
     """Draw accuracy (perplexity for text) over a swept axis: mean, 95 % band, worst chip.
 
-    Writes a PNG and an SVG file and prints their names.
+    Writes a PNG and an SVG file, or the formats of --format, and prints their names.
     """
     from cimsim.analysis.figures.canvas import save
     from cimsim.analysis.figures.curves import draw
@@ -53,8 +56,9 @@ def plot(
     folders = [subject.folder for subject in subjects if subject.folder is not None]
     axis = choose_axis(folders, over)
     aligned = align_runs(folders, [subject.fingerprint for subject in subjects], axis, metric)
+    look = look_from(settings, out, [curve.label for curve in aligned.curves])
     for text in aligned.remarks:
         console.remark(text)
-    figure = draw(aligned.curves, aligned.axis, aligned.metric)
-    for path in save(figure, out or Path(f"{aligned.metric.name}_vs_{axis}.png")):
+    figure = draw(aligned.curves, aligned.axis, aligned.metric, look=look)
+    for path in save(figure, out or Path(f"{aligned.metric.name}_vs_{axis}.png"), look):
         console.say(str(path))

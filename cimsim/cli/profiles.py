@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group, RenderableType
@@ -17,6 +17,7 @@ from rich.text import Text
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.cli import console, exchange
 from cimsim.cli.evaluation import Wide
+from cimsim.cli.figures import look_from, look_options
 from cimsim.cli.profile_tables import characteristics_sheet, fit_sheets
 from cimsim.cli.tables import LIST
 from cimsim.errors import CimsimError
@@ -24,6 +25,7 @@ from cimsim.errors import CimsimError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from cimsim.analysis.figures.look import Look
     from cimsim.profile import DescribedSection
 
 app = typer.Typer(
@@ -96,6 +98,7 @@ def schema() -> None:
 
 
 @app.command()
+@look_options
 def curves(
     profile: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Profile to show.")],
     g: Annotated[
@@ -118,6 +121,7 @@ def curves(
         typer.Option(metavar="FIGURE", help="Also draw a figure, one panel per effect."),
     ] = None,
     wide: Wide = False,
+    **settings: Any,
 ) -> None:
     """Print the conductances of a profile, to compare them with a paper.
 
@@ -129,6 +133,7 @@ def curves(
     from cimsim.profile import load_profile
     from cimsim.units import parse_duration
 
+    look = look_from(settings, out)
     chosen = load_profile(profile, overrides or [])
     low, high = chosen.cell.g_min_uS, chosen.cell.g_max_uS
     targets = _numbers(g) if g else [low + (high - low) * part / 4 for part in range(5)]
@@ -138,7 +143,7 @@ def curves(
         from cimsim.analysis.figures.canvas import save
         from cimsim.analysis.figures.profile_curves import draw_profile
 
-        save(draw_profile(chosen, targets, ages), out)
+        save(draw_profile(chosen, targets, ages, look), out, look)
     if as_json:
         fields = {"profile": chosen.name, "rows": [row._asdict() for row in rows]}
         console.say(json.dumps(fields, indent=2))
@@ -147,6 +152,7 @@ def curves(
 
 
 @app.command()
+@look_options
 def new(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Name of the new profile, such as my-device.")
@@ -222,6 +228,7 @@ def new(
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the estimates as JSON.")] = False,
     wide: Wide = False,
+    **settings: Any,
 ) -> None:
     """Fit a profile to measured conductances, and draw the fit over the data.
 
@@ -250,6 +257,7 @@ def new(
         raise CimsimError(f"'{name}' is a profile that comes with cimsim; choose another name")
     target = out or Path(f"{name}.yaml")
     picture = figure or target.with_suffix(".png")
+    look = look_from(settings, picture)
     if target.suffix not in (".yaml", ".yml"):
         raise CimsimError(f"{target}: the name of a profile file must end in .yaml")
     if target.exists() and not force:
@@ -269,11 +277,11 @@ def new(
     fit = fit_device(data, keep_outliers)
     profile = build_profile(name, fit, base, measured.name, technology)
     if not force:
-        _refuse_other_pictures(draw_fit(name, data, fit), picture)
+        _refuse_other_pictures(draw_fit(name, data, fit, look), picture, look)
     # The profile gets its name last, so that a failure on either side leaves neither.
     with replacing(target) as temporary:
         temporary.write_text(dump_profile(profile), encoding="utf-8")
-        written = save(draw_fit(name, data, fit), picture)
+        written = save(draw_fit(name, data, fit, look), picture, look)
     if as_json:
         console.say(json.dumps(asdict(fit), indent=2))
         return
@@ -285,15 +293,15 @@ def new(
         console.say(str(path))
 
 
-def _refuse_other_pictures(figure: Figure, path: Path) -> None:
+def _refuse_other_pictures(figure: Figure, path: Path, look: Look) -> None:
     """Refuse to overwrite figures, unless an interrupted command left the same ones."""
-    from cimsim.analysis.figures.canvas import save
+    from cimsim.analysis.figures.canvas import files_of, save
 
-    present = [p for p in (path.with_suffix(".png"), path.with_suffix(".svg")) if p.exists()]
+    present = [file for file in files_of(path, look) if file.exists()]
     if not present:
         return
     with tempfile.TemporaryDirectory() as folder:
-        save(figure, Path(folder) / path.name)
+        save(figure, Path(folder) / path.name, look)
         for there in present:
             if there.read_bytes() != (Path(folder) / there.name).read_bytes():
                 raise CimsimError(f"{there} exists; choose another name, or add --force")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cimsim.analysis.figures.look import USUAL, Look
 from cimsim.analysis.study import Result, Study
 from cimsim.cli import console
 from cimsim.cli.evaluation import (
@@ -20,15 +21,15 @@ from cimsim.cli.evaluation import (
     Wide,
     evaluation,
 )
+from cimsim.cli.figures import look_from, look_parameters
 from cimsim.cli.options import configured, parameters_of, with_parameters
-from cimsim.errors import CimsimError
 
 _Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
-        metavar="FILE.png",
-        help="Another file for the figure, as PNG and SVG.",
+        metavar="FILE",
+        help="Another file for the figure: .png and .svg, or .pdf.",
         show_default="in the run's folder",
     ),
 ]
@@ -39,20 +40,19 @@ def study_command(study: Study[Any]) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         with console.resumable(RESUME):
+            from cimsim.analysis.studies.designs import subject_names
+
             options = configured(study.options, given)
             shared = configured(EvaluationOptions, _shared(given, study), **study.defaults)
-            if given["out"] is not None and given["out"].suffix.lower() not in (".png", ".svg"):
-                raise CimsimError(
-                    f"{given['out']}: a figure is written as PNG and SVG; give a name ending in "
-                    ".png"
-                )
+            look_from({**given, "labels": None}, given["out"])
             subjects = shared.subjects(given["run"] if study.several else [given["run"]])
+            look = look_from(given, given["out"], subject_names(subjects))
             assert study.run is not None
             with evaluation(study.command, shared, subjects) as chosen:
                 result = study.run(subjects, chosen, options)
             folder = subjects[0].folder
             assert folder is not None
-            present(folder, result, given["as_json"], given["wide"], given["out"])
+            present(folder, result, given["as_json"], given["wide"], given["out"], look)
 
     own, defaults = tuple(study.options.model_fields), study.defaults
     argument = inspect.Parameter(
@@ -67,6 +67,7 @@ def study_command(study: Study[Any]) -> Callable[..., None]:
         *parameters_of(study.options, required=True),
         *parameters_of(EvaluationOptions, without=own, defaults=defaults),
         _keyword("out", _Out, None),
+        *look_parameters(),
         _keyword("as_json", AsJson, False),
         _keyword("wide", Wide, False),
     ]
@@ -85,16 +86,22 @@ def _shared(given: dict[str, Any], study: Study[Any]) -> dict[str, Any]:
 
 
 def present(
-    folder: Path, result: Result, as_json: bool, wide: bool, also: Path | None = None
+    folder: Path,
+    result: Result,
+    as_json: bool,
+    wide: bool,
+    also: Path | None = None,
+    look: Look = USUAL,
 ) -> None:
     """Write a result to the run's ``folder``, and print it: as JSON, or as tables, an answer in
-    words and the names of its files. The figure is ``also`` written to another file."""
+    words and the names of its files. The figure has ``look``, and is ``also`` written to another
+    file."""
     from cimsim.analysis.figures.canvas import save
     from cimsim.analysis.shown import write_result
 
-    files = write_result(folder, result)
+    files = write_result(folder, result, look)
     if also is not None:
-        files += save(result.figure(), also)
+        files += save(result.drawn(look), also, look)
     show(result, as_json, wide)
     for path in () if as_json else files:
         console.say(str(path))
