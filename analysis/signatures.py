@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin
@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from cimsim.analysis.keywords import FIRST, Keywords
 from cimsim.analysis.study import Options
+from cimsim.analysis.sweeps.axis import axis_text
 from cimsim.errors import CimsimError
 
 Made = TypeVar("Made", bound=BaseModel)
@@ -34,6 +35,7 @@ TYPES = {
     "store": "Path | str | None",
 }
 """Types of arguments whose fields accept anything."""
+_AXIS = "str | Mapping[str, Iterable[Any]]"
 _FLAG = re.compile(r"--([a-z]+(?:-[a-z]+)*)( (?=\d|[A-Z]{2,}))?")
 
 
@@ -72,7 +74,16 @@ def fields_of(groups: Groups) -> dict[str, FieldInfo]:
     return fields
 
 
+def is_axis(field: FieldInfo) -> bool:
+    """Whether the texts of a field are axes, see :func:`cimsim.analysis.study.option`."""
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("axis"))
+
+
 def _type(name: str, field: FieldInfo) -> str:
+    if is_axis(field):
+        several = f" | Sequence[{_AXIS}]" if get_origin(field.annotation) is tuple else ""
+        return f"{_AXIS}{several}"
     return TYPES[name] if field.annotation is Any else _text(field.annotation)
 
 
@@ -108,7 +119,11 @@ def made(kind: type[Made], given: Mapping[str, Any]) -> Made:
     """
     values = {name: given[name] for name in kind.model_fields if name in given}
     for name, value in values.items():
-        if get_origin(kind.model_fields[name].annotation) is tuple and isinstance(value, str):
+        field = kind.model_fields[name]
+        several = get_origin(field.annotation) is tuple
+        if is_axis(field):
+            values[name] = axis_texts(value) if several else axis_text(value)
+        elif several and isinstance(value, str):
             values[name] = (value,)
     try:
         return kind(**values)
@@ -117,6 +132,22 @@ def made(kind: type[Made], given: Mapping[str, Any]) -> Made:
         raise CimsimError(
             f"{first['loc'][0]}: {first['msg'].lower()}, not {first['input']!r}"
         ) from None
+
+
+def axis_texts(over: Any) -> tuple[str, ...]:
+    """Return axes as texts: of one text, of ``{name: levels, ...}``, or of several of them.
+
+    Raises:
+        CimsimError: if one of them is no axis.
+
+    >>> axis_texts({"adc.bits": [6, 8], "array.rows": [128, 256]})
+    ('adc.bits=6,8', 'array.rows=128,256')
+    """
+    if isinstance(over, Mapping):
+        return tuple(axis_text({name: levels}) for name, levels in over.items())
+    if isinstance(over, str) or not isinstance(over, Iterable):
+        return (axis_text(over),)
+    return tuple(text for one in over for text in axis_texts(one))
 
 
 def dressed(

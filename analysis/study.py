@@ -145,6 +145,7 @@ def option(
     default_text: str | None = None,
     old_flag: str | None = None,
     in_name: bool = True,
+    axis: bool = False,
     **limits: float,
 ) -> Any:
     """Declare an option of a command.
@@ -158,10 +159,14 @@ def option(
         old_flag: an older flag that is still accepted.
         in_name: whether a result with another value is kept under another name; not for what makes
             it only more precise.
+        axis: whether its text is an axis, which Python may give as ``{name: levels}``.
         limits: limits of its value, such as ``ge=1``.
     """
     extra = {"flag": flag, "metavar": metavar, "default_text": default_text, "old_flag": old_flag}
-    given: dict[str, Any] = {"json_schema_extra": {**extra, "in_name": in_name}, **limits}
+    given: dict[str, Any] = {
+        "json_schema_extra": {**extra, "in_name": in_name, "axis": axis},
+        **limits,
+    }
     return Field(default=default, description=help, **given)
 
 

@@ -71,6 +71,7 @@ class ExploreOptions(Options):
         ...,
         "Choices of a design, such as adc.bits=4,5,6,8 or array.rows=128,256,512; can be repeated.",
         metavar="KEY=LEVELS",
+        axis=True,
     )
     profile: tuple[str, ...] = option(
         (),

@@ -49,12 +49,17 @@ class MapOptions(Options):
     """
 
     x: str = option(
-        ..., "Axis from left to right, such as noise=0:3:0.5.", metavar="AXIS=LEVELS", in_name=False
+        ...,
+        "Axis from left to right, such as noise=0:3:0.5.",
+        metavar="AXIS=LEVELS",
+        axis=True,
+        in_name=False,
     )
     y: str = option(
         ...,
         "Axis from bottom to top, such as adc.bits=ideal,8,6,5,4.",
         metavar="AXIS=LEVELS",
+        axis=True,
         in_name=False,
     )
     lines: str | None = option(

@@ -179,7 +179,7 @@ def parse_axis(over: str | Mapping[str, Iterable[Level]]) -> Axis:
     >>> parse_axis({"time": [1, "1h"]}).values
     (1.0, 3600.0)
     """
-    text = over if isinstance(over, str) else _text_of(over)
+    text = axis_text(over)
     key, equals, levels = (part.strip() for part in text.partition("="))
     if not equals:
         raise CimsimError(f"'{text}' has no levels; write NAME=LEVELS, such as {EXAMPLES}")
@@ -196,8 +196,17 @@ def parse_axis(over: str | Mapping[str, Iterable[Level]]) -> Axis:
     return Axis(key, tuple(dict.fromkeys(values)))
 
 
-def _text_of(over: Any) -> str:
-    """``{name: levels}`` as text."""
+def axis_text(over: Any) -> str:
+    """Return ``{name: levels}`` as text; a text stays the same.
+
+    Raises:
+        CimsimError: if ``over`` is neither.
+
+    >>> axis_text({"adc.bits": [None, 8]})
+    'adc.bits=ideal,8'
+    """
+    if isinstance(over, str):
+        return over
     items = list(over.items()) if isinstance(over, Mapping) else []
     if len(items) != 1 or isinstance(items[0][1], str) or not isinstance(items[0][1], Iterable):
         raise CimsimError(

@@ -20,7 +20,9 @@ from torch.utils.data import DataLoader, TensorDataset
 import cimsim
 from cimsim.analysis import STUDIES, ModelSubject
 from cimsim.analysis.functions import FUNCTIONS
+from cimsim.analysis.signatures import is_axis, made
 from cimsim.analysis.stub import STUB, stub_text
+from cimsim.analysis.study import Options
 from cimsim.analysis.sweeps.store import read_sweep, sweep_folder
 from cimsim.cli import main
 from cimsim.errors import CimsimError
@@ -102,8 +104,8 @@ def test_every_study_takes_a_model_and_a_score(model: nn.Module, loader: DataLoa
         cimsim.sensitivity(model, loader, **few),
         cimsim.advise(model, loader, within=5.0, bits=0, **few),
         cimsim.chip_yield(model, loader, above=50, chips=3),
-        cimsim.heat_map(model, loader, x="noise=0,4", y="adc.bits=ideal,4", **few),
-        cimsim.explore(model, loader, over="adc.bits=4,6", budget=2, final_chips=1, **few),
+        cimsim.heat_map(model, loader, x={"noise": [0, 4]}, y={"adc.bits": [None, 4]}, **few),
+        cimsim.explore(model, loader, over={"adc.bits": (4, 6)}, budget=2, final_chips=1, **few),
         cimsim.cost(model, X[:4]),
     ]
     for result in results:
@@ -191,7 +193,7 @@ def test_the_cost_of_a_large_model_is_printed_in_one_line() -> None:
     model = cimsim.convert(nn.Sequential(*layers), "pcm-hermes-2023", inplace=True)
     found = cimsim.cost(model, torch.zeros(1, 768, device="meta"))
     assert len(repr(found)) < 200
-    assert "nJ" in repr(found)
+    assert "µJ" in repr(found)
 
 
 class Named(nn.Module):
@@ -350,7 +352,7 @@ def test_bad_arguments_are_one_clear_sentence(
             model, function, metric="score:foo", **over)),
         ("'accuracy', .* a fraction from 0 to 1", lambda: cimsim.sweep(
             model, lambda m: {"accuracy": 93.0}, **over)),
-        ("an axis is a text or a dictionary .*, not a int", lambda: cimsim.sweep(
+        ("an axis is NAME=LEVELS .*(got 3)", lambda: cimsim.sweep(
             model, loader, over=3)),
         ("on the device 'meta'", lambda: cimsim.sweep(
             copy.deepcopy(model).to("meta"), loader, **over)),
@@ -456,3 +458,20 @@ def test_designs_of_a_model_that_takes_a_dictionary(labels: Tensor) -> None:
     found = cimsim.explore(model, batches, over=["noise=0,1"], chips=1)
     plain = cimsim.explore(model, [(X[:50], labels[:50])], over=["noise=0,1"], chips=1)
     assert str(found) == str(plain)
+
+
+AXES = [
+    pytest.param(study.options, name, id=f"{study.name}-{name}")
+    for study in STUDIES
+    for name, field in study.options.model_fields.items()
+    if is_axis(field)
+]
+
+
+@pytest.mark.parametrize(("options", "name"), AXES)
+def test_an_axis_is_a_text_or_levels_from_python(options: type[Options], name: str) -> None:
+    others = {field: "noise=0,1" for field in options.model_fields if field in ("x", "y")}
+    levels = made(options, {**others, name: {"adc.bits": [None, 6]}})
+    assert levels == made(options, {**others, name: "adc.bits=ideal,6"})
+    with pytest.raises(CimsimError, match=r"an axis is .*\(got 3\)"):
+        made(options, {**others, name: 3})
