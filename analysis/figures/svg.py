@@ -21,7 +21,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cimsim.analysis.figures import canvas
+from cimsim.analysis.figures import theme
 from cimsim.analysis.figures.canvas import literal, unusual_scripts
 from cimsim.errors import CimsimError
 from cimsim.suggest import shortened
@@ -85,7 +85,7 @@ def _name_what_is_on_images(figure: Figure) -> None:
 
 
 def _in_color_of(text: str, run: int) -> str:
-    first, own = (canvas.color(number).lower() for number in (0, run))
+    first, own = (theme.color(number).lower() for number in (0, run))
     places = {first: own} if own in _THEME else {first: own, own: first}
     pattern = "|".join(map(re.escape, places))
     return re.sub(pattern, lambda match: places[match[0].lower()], text, flags=re.IGNORECASE)
