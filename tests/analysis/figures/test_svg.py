@@ -8,9 +8,10 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.figure import Figure
 
-from cimsim.analysis.figures.canvas import COLORS, color, part_of
+from cimsim.analysis.figures.canvas import part_of
 from cimsim.analysis.figures.curves import Curve, draw
 from cimsim.analysis.figures.svg import inline_svg, points_of, themed_svg
+from cimsim.analysis.figures.theme import COLORS, color
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.analysis.sweeps.stats import summary
 from cimsim.errors import CimsimError
