@@ -84,8 +84,7 @@ def _setting(line: str, place: str) -> dict[str, Any]:
         given = _cycle(value) if key == _CYCLE else value
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of deprecated settings
-            checked: dict[str, Any] = RcParams({key: given})
-            return dict(checked)
+            return {str(name): chosen for name, chosen in RcParams({key: given}).items()}
     except Exception:  # its validators raise errors of many kinds
         raise CimsimError(f"{place}: '{shortened(value)}' is no value of {key}") from None
 

@@ -21,8 +21,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cimsim.analysis.figures import theme
 from cimsim.analysis.figures.canvas import literal, unusual_scripts
+from cimsim.analysis.figures.theme import color
 from cimsim.errors import CimsimError
 from cimsim.suggest import shortened
 
@@ -85,7 +85,7 @@ def _name_what_is_on_images(figure: Figure) -> None:
 
 
 def _in_color_of(text: str, run: int) -> str:
-    first, own = (theme.color(number).lower() for number in (0, run))
+    first, own = (color(number).lower() for number in (0, run))
     places = {first: own} if own in _THEME else {first: own, own: first}
     pattern = "|".join(map(re.escape, places))
     return re.sub(pattern, lambda match: places[match[0].lower()], text, flags=re.IGNORECASE)
@@ -184,8 +184,8 @@ def _attributes(
 
 
 def _recolored(value: str, patch: bool) -> str:
-    for color, name in _THEME.items():
-        value = value.replace(color, name)
+    for shade, name in _THEME.items():
+        value = value.replace(shade, name)
     return value.replace(_WHITE, "none") if patch else value
 
 

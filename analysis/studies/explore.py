@@ -21,6 +21,7 @@ import cimsim
 from cimsim.analysis import figures
 from cimsim.analysis.cost.provenance import PRICE_CLASSES, SHORT_CLASSES
 from cimsim.analysis.evaluation import Evaluation
+from cimsim.analysis.labels import distinct_names, require_names
 from cimsim.analysis.sheet import Column, Sheet, percentages, quantities
 from cimsim.analysis.studies.designs import (
     EXPLORE,
@@ -134,6 +135,17 @@ class Exploration(StudyResult):
     warnings: tuple[str, ...] = ()
 
     stem = "explore/explore"
+
+    def renamed(self, names: Sequence[str]) -> Exploration:
+        """See :class:`Shown`."""
+        own = distinct_names([Path(run) for run in self.request.runs])
+        if not {point.run for point in self.points} <= set(own):  # models in memory
+            own = list(dict.fromkeys(point.run for point in self.points))
+        require_names(names, own)
+        new = dict(zip(own, names, strict=True))
+        points = tuple(replace(point, run=new[point.run]) for point in self.points)
+        runs = ", ".join(dict.fromkeys(point.run for point in points))
+        return replace(self, points=points, facts=replace(self.facts, run=runs))
 
     @property
     def objective(self) -> CostObjective:
