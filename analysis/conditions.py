@@ -75,7 +75,7 @@ def file_suffix(conditions: Sequence[str]) -> str:
     hash distinguishes it from others.
 
     >>> file_suffix(["reram-wan-2022", "adc.bits=4"]), file_suffix(["noise=0:4:1"])
-    ('_reram-wan-2022_adc.bits=4', '_noise=0-4-1-ae1f3b')
+    ('_reram-wan-2022_adc.bits=4', '_noise=0-4-1-a0e4ca')
     """
     if not conditions:
         return ""
