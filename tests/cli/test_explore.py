@@ -15,10 +15,9 @@ def test_it_shows_the_front_and_keeps_it(cimsim: Command, trained: Path, tmp_pat
     code, out, err = cimsim("explore", run, *options, "--final-chips", 1)
     assert code == 0, err
     assert "4 of 4 designs were evaluated" in out
-    assert "energy per inference in nJ" in out
-    assert {path.name for path in (run / "explore").glob("explore.*")} == {
-        f"explore.{suffix}" for suffix in ("json", "csv", "png", "svg")
-    }
+    assert "energy (nJ)" in out
+    kept = (run / "explore").glob("explore_*")
+    assert {path.suffix for path in kept} == {".json", ".csv", ".png", ".svg"}
     code, out, err = cimsim("explore", run, *options, "--final-chips", 1, "--json")
     assert len(json.loads(out)["points"]) == 4
 
