@@ -65,12 +65,13 @@ class Metric:
         return self.convert(scores.get(self.source, math.nan))
 
     def format(self, value: float) -> str:
-        """Format the number, with two decimals by default.
+        """Format the number, with two decimals by default, and large ones without an exponent.
 
-        >>> ACCURACY.format(0.5)
-        '50.00'
+        >>> ACCURACY.format(0.5), METRICS["rmse"].format(123456.7)
+        ('50.00', '123,457')
         """
-        return format(self.factor * value, self.form)
+        text = format(self.factor * value, self.form)
+        return f"{self.factor * value:,.0f}" if "e+" in text else text
 
     def with_unit(self, value: float) -> str:
         """Format the number and the unit.
