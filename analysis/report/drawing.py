@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from matplotlib.figure import Figure
 
 from cimsim.analysis.figures import curves
-from cimsim.analysis.figures.canvas import Layout, drawn
+from cimsim.analysis.figures.canvas import Layout, Panels, drawn
 from cimsim.analysis.figures.curves import Curve
 from cimsim.analysis.shown import Shown
 from cimsim.analysis.sweeps.axis import Axis
@@ -20,23 +20,35 @@ WIDTH_IN = 5.4
 
 def figure_of(result: Shown) -> Figure:
     """The figure of a result."""
-    return drawn(narrow(result.layout), result.draw)
+    return _drawn(result.layout, result.draw)
 
 
 def curves_of(lines: Sequence[Curve], axis: Axis, metric: Metric) -> Figure:
     """A figure of curves."""
     layout = curves.layout_of(lines)
-    return drawn(narrow(layout), lambda panels: curves.draw_on(panels, lines, axis, metric))
+    return _drawn(layout, lambda panels: curves.draw_on(panels, lines, axis, metric))
+
+
+def _drawn(layout: Layout, draw: Callable[[Panels], None]) -> Figure:
+    """A figure whose title is its label, which the page writes."""
+
+    def draw_without_title(panels: Panels) -> None:
+        draw(panels)
+        panels.figure.set_label(_take_title(panels.figure))
+
+    return drawn(narrow(layout), draw_without_title)
 
 
 def fitted(figure: Figure) -> Figure:
-    """A figure that is drawn already, in the width of a report."""
+    """A figure that is drawn already, in the width of a report, and without its title, which the
+    page has in its headings."""
     width, height = figure.get_size_inches()
     figure.set_size_inches(min(width, WIDTH_IN), height)
+    figure.suptitle("")
     return figure
 
 
-def take_title(figure: Figure) -> str:
+def _take_title(figure: Figure) -> str:
     """Remove the title of a figure, and return it in one line: a page breaks it where it has to.
 
     Axes side by side keep their own titles.

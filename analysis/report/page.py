@@ -27,7 +27,6 @@ from cimsim.analysis.report.blocks import (
     command_for,
     rows_of_figures,
 )
-from cimsim.analysis.report.drawing import take_title
 from cimsim.analysis.report.glossary import glossary_section
 from cimsim.analysis.report.per_run import UNFIT, cannot_be_shown
 from cimsim.analysis.report.sections import all_parts
@@ -164,7 +163,7 @@ class _Drawn:
         try:
             title = ""
             if isinstance(picture.figure, Figure):
-                title = take_title(picture.figure)
+                title = str(picture.figure.get_label())
                 svg = inline_svg(picture.figure, f"f{self.count}-", picture.label, picture.run)
                 self.points[name] = points_of(picture.figure, picture.texts)
             else:
