@@ -183,9 +183,10 @@ def _write_labels(axes: Axes, result: Exploration, places: dict[int, tuple[float
             axes.annotate(
                 numbers,
                 place,
-                xytext=(7, 9 * better) if on_front else (4, -8 * better),
+                xytext=(7, 9 * better) if on_front else (-4, -8 * better),
+                ha="left" if on_front else "right",
                 textcoords="offset points",
-                fontsize="medium" if on_front else "x-small",
+                fontsize="medium" if on_front else "small",
                 fontweight="bold" if on_front else "normal",
                 color=ink() if on_front else quiet(),
                 va="center",
@@ -203,7 +204,7 @@ def _labels(
     groups: list[tuple[list[str], tuple[float, float]]] = []
     for number, (x, y) in enumerate(places, start=first):
         for index, (numbers, (left, low)) in enumerate(groups):
-            space = _NEAR[0] * width * len(numbers)
+            space = _NEAR[0] * width * (1 + len(numbers)) / 2
             if abs(math.log(x / left)) < space and abs(y - low) < _NEAR[1] * height:
                 groups[index] = ([*numbers, str(number)], (x, y))
                 break

@@ -221,3 +221,5 @@ def test_every_point_of_the_figure_has_a_number_that_the_list_beside_it_resolves
         assert point.score.with_unit(found.facts.measured) in line
     cells = [_column(found, "#"), next(found.more_sheets()).columns[0].cells]
     assert [int(cell) for column in cells for cell in column] == list(range(1, 7))
+    axes = found.figure().axes[0]
+    assert all(text.get_visible() for text in axes.texts)  # none was left out for want of room
