@@ -1,17 +1,18 @@
 """Wrappers of all private functions of torch that cimsim uses.
 
 A new release of torch may rename them; then only this module changes. Importing this module raises
-an error if torch is too old. ``not_compiled`` is ``torch.compiler.disable``, but loads the
-compiler, which takes seconds, when the function is called instead of when it is defined.
+an error if torch is too old.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
-from torch._compile import _disable_dynamo as not_compiled
+from torch._compile import _disable_dynamo
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.modules.conv import _ConvNd as Conv
 from torch.nn.modules.conv import _ConvTransposeNd as ConvTranspose
@@ -45,6 +46,24 @@ if torch.__version__ < OLDEST:
         f"cimsim needs torch {OLDEST} or newer, not {torch.__version__}; "
         f"upgrade it with pip install --upgrade 'torch>={OLDEST}'"
     )
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def not_compiled(function: Callable[P, T]) -> Callable[P, T]:
+    """Keep ``function`` out of compiled code, as ``torch.compiler.disable`` does.
+
+    The compiler, whose import takes seconds, is loaded only if the caller is compiled.
+    """
+    disabled: Callable[P, T] = _disable_dynamo(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        return (disabled if torch.compiler.is_compiling() else function)(*args, **kwargs)
+
+    return call
 
 
 def in_backward() -> bool:

@@ -67,11 +67,14 @@ def test_folders_are_there_without_an_import_of_their_own() -> None:
     assert done.stdout.strip() == "effective_conductance", done.stderr
 
 
-def test_converting_and_reading_runs_loads_no_compiler() -> None:
+def test_calibrating_and_training_and_reading_runs_loads_no_compiler() -> None:
     """``torch._dynamo`` takes seconds to load, in every process of a sweep."""
-    code = "import sys, cimsim, cimsim.analysis.sweeps.sweep, cimsim.training.run; cimsim.convert"
-    report = "assert 'torch' in sys.modules; print('torch._dynamo' in sys.modules)"
-    run = subprocess.run(
-        [sys.executable, "-c", f"{code}; {report}"], capture_output=True, text=True, check=True
-    )
+    code = """
+import sys, torch, cimsim, cimsim.analysis.sweeps.sweep, cimsim.training.run
+model = cimsim.convert(torch.nn.Linear(4, 2), "pcm-ibm-2020")
+cimsim.calibrate(model, [torch.rand(8, 4)])
+model(torch.rand(8, 4)).sum().backward()
+print("torch._dynamo" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.split() == ["False"]
