@@ -182,7 +182,7 @@ def _size(
     return width, own_height or width * usual_in[1] / usual_in[0]
 
 
-def _smaller(factor: float, look: Look, styled: Mapping[str, Any]) -> dict[str, Any]:
+def _smaller(factor: float, look: Look, styled: Mapping[str, Any]) -> Any:
     """Settings of a figure that is smaller than usual, unless the sizes of its texts are given."""
     if factor == 1 or look.font_size is not None or "font.size" in styled:
         return {}
@@ -206,7 +206,7 @@ def _weigh(figure: Figure, factor: float) -> None:
             line.set_linewidth(factor * line.get_linewidth())
     for axes in figure.axes:
         for collection in axes.collections:
-            collection.set_linewidth([factor * width for width in collection.get_linewidths()])
+            collection.set_linewidth(np.multiply(factor, collection.get_linewidth()).tolist())
             if isinstance(collection, PathCollection):
                 collection.set_sizes(factor**2 * collection.get_sizes())
 
@@ -273,7 +273,7 @@ def _engine() -> ConstrainedLayoutEngine:
 def style(axes: Axes, grid: Grid = "both") -> None:
     """Give ``axes`` the common style: by default a faint grid, and no frame at the top and
     right."""
-    settings = matplotlib.rcParams
+    settings: Any = matplotlib.rcParams
     if settings["axes.grid"]:
         axes.grid(False)
         axes.grid(axis=grid, alpha=settings["grid.alpha"], linewidth=settings["grid.linewidth"])
@@ -297,7 +297,11 @@ def mark_cut(axes: Axes, places: Sequence[float] = ()) -> None:
     """Mark that the horizontal axis of ``axes`` does not begin at zero: two strokes on it, and on
     the bars at ``places``."""
     look: dict[str, Any] = {"clip_on": False, "zorder": 5}
-    strokes = {"marker": [(-0.5, -1), (0.5, 1)], "markersize": 9, "linestyle": "none"}
+    strokes: dict[str, Any] = {
+        "marker": [(-0.5, -1), (0.5, 1)],
+        "markersize": 9,
+        "linestyle": "none",
+    }
     for x in (0.012, 0.02):
         axes.plot(x, 0, transform=axes.transAxes, color=ink(), mew=1.1, **strokes, **look)
         level = axes.get_yaxis_transform()
@@ -405,7 +409,7 @@ def write(figure: Figure, path: Path) -> None:
 
 
 # Text stays text: it can be searched, copied and edited.
-_WRITTEN = {
+_WRITTEN: Any = {
     "svg.hashsalt": "cimsim",
     "svg.fonttype": "none",
     "pdf.fonttype": 42,

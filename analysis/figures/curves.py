@@ -181,7 +181,8 @@ class _Plot:
             for values in zip(*((p.mean, p.low, p.high, p.worst) for p in points), strict=True)
         )
         self._digital(self.factor * curve.digital, at_edge)
-        joined, kind = self.scale.joined, {"color": color(self.number)}
+        joined = self.scale.joined
+        kind: dict[str, Any] = {"color": color(self.number)}
         every = -(-len(x) // _MOST_MARKERS)
         self.axes.plot(
             *(x, mean),

@@ -216,7 +216,7 @@ def look_of(given: Mapping[str, Any]) -> Look:
             f"a figure has no option {unknown_names[0]}; its options are "
             f"{', '.join(Look.model_fields)}"
         )
-    values = {
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in given.items()
         if value is not None

@@ -28,8 +28,8 @@ MARKERS = "osD^vPX"
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.2)), "-.", (0, (8, 2, 2, 2, 2, 2)), (0, (1, 1)), (0, (4, 4)))
 """Line styles of curves that are told apart in gray."""
 _GRAYS = ("#000000", "#8C8C8C", "#4D4D4D", "#B0B0B0", "#6E6E6E", "#2B2B2B", "#9E9E9E")
-_PALETTES = {"okabe-ito": COLORS, "gray": _GRAYS, "grey": _GRAYS}
-_MAPS = {"gray": "gray", "grey": "gray"}
+_PALETTES = {"okabe-ito": COLORS, "gray": _GRAYS}
+_MAPS = {"gray": "gray"}
 _SAMPLES, _FAINT = 7, 0.85  # of a continuous colormap; its last part is too faint on white
 _MOST_LISTED = 20
 FONT_SIZE = 10.0
@@ -70,7 +70,7 @@ def applied(look: Look = USUAL) -> Iterator[dict[str, Any]]:
             f"style {look.style[-1]}: text.usetex runs LaTeX, and cimsim keeps text as text; "
             "remove that line, or add a style that sets it to False"
         )
-    settings = {**_BASE, **styled, **_font(look), **_TEXT}
+    settings: Any = {**_BASE, **styled, **_font(look), **_TEXT}
     colors: tuple[str, ...] = tuple(settings["axes.prop_cycle"].by_key().get("color", COLORS))
     if look.palette is not None:
         colors, colormap = palette_named(look.palette)
@@ -181,4 +181,5 @@ def quiet() -> str:
     '#555555'
     """
     pairs = zip(to_rgb(ink()), to_rgb(paper()), strict=True)
-    return rgb2hex([(2 * dark + light) / 3 for dark, light in pairs])
+    red, green, blue = ((2 * dark + light) / 3 for dark, light in pairs)
+    return rgb2hex((red, green, blue))

@@ -141,8 +141,8 @@ def test_each_option_changes_each_figure_alike_every_time(
 
 def test_every_option_has_a_keyword_in_python() -> None:
     assert set(LookKeywords.__annotations__) == set(Look.model_fields)
-    with pytest.raises(CimsimError, match="a figure has no option colour; its options are format"):
-        look_of({"colour": "red"})
+    with pytest.raises(CimsimError, match="a figure has no option hue; its options are format"):
+        look_of({"hue": "red"})
 
 
 @pytest.mark.parametrize(
