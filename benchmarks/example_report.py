@@ -25,9 +25,9 @@ TRAININGS = {
     "robust": "--recipe robust --epochs 30",
 }
 FOR_BOTH = (
-    "sweep RUN --over noise=0:6:1 --chips 10",
-    "sweep RUN --over time=1s,1h,1d,30d,1y --chips 10",
     "tolerance RUN --over noise --to 8 --chips 10",
+    "sweep RUN --over noise=0:6:1 --chips 10",  # after the search, which is a sweep, too
+    "sweep RUN --over time=1s,1h,1d,30d,1y --chips 10",
     "cost RUN",
 )
 STUDIES = {
