@@ -11,11 +11,10 @@ there.
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
+
+from benchmarks.command_line import run_cimsim
 
 PAGE = Path(__file__).parents[1] / "docs" / "example_report.html"
 TITLE = "A digit classifier on a phase-change chip"
@@ -54,20 +53,14 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/example"))
     parser.add_argument("--out", type=Path, default=PAGE)
     given = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
     runs = {name: given.folder / name for name in TRAININGS}
     for name, run in runs.items():
         if not (run / "result.json").exists():
-            _cimsim(*shlex.split(f"{START} {TRAININGS[name]}"), "--out", str(run))
+            run_cimsim(*shlex.split(f"{START} {TRAININGS[name]}"), "--out", str(run))
     for name, studies in STUDIES.items():
         for study in studies:
-            _cimsim(*shlex.split(study.replace("RUN", shlex.quote(str(runs[name])))))
-    _cimsim("report", *map(str, runs.values()), "--title", TITLE, "--out", str(given.out))
-
-
-def _cimsim(*words: str) -> None:
-    print(shlex.join(["cimsim", *words]), flush=True)
-    subprocess.run([sys.executable, "-m", "cimsim", *words], check=True)
+            run_cimsim(*shlex.split(study.replace("RUN", shlex.quote(str(runs[name])))))
+    run_cimsim("report", *map(str, runs.values()), "--title", TITLE, "--out", str(given.out))
 
 
 if __name__ == "__main__":
