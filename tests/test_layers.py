@@ -21,7 +21,7 @@ GROUPS = (
     {"app"},
     {"cli"},
 )
-PLACE = {name: place for place, group in enumerate(GROUPS) for name in group}
+PLACE = {name: place for place, group in enumerate(GROUPS) for name in sorted(group)}
 TOP_LEVEL = {"analysis", "training"}
 
 
