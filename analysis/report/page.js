@@ -84,7 +84,6 @@
     mark.style.display = "none";
     svg.append(mark);
     figure.tabIndex = 0;
-    figure.setAttribute("role", "group");
     figure.setAttribute("aria-label", `${svg.getAttribute("aria-label")}. Arrow keys read values.`);
     let current = -1;
 

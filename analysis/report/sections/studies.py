@@ -34,7 +34,7 @@ from cimsim.analysis.report.per_run import (
 )
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.analysis.shown import Shown
-from cimsim.analysis.study import Result, Study
+from cimsim.analysis.study import Result, Study, StudyResult
 from cimsim.analysis.table import table_csv
 
 _MOST_CHARACTERS = 72
@@ -90,7 +90,8 @@ def _result(run: ReportRun, study: Study[Any], path: Path) -> Iterator[Block]:
     heading = (Heading(", ".join(details)),) if result.conditions else ()
     label = ", ".join([study.caption, *details, run.name])
     file = "-".join([study.name, *details, run.name])
-    number = None if result.other_runs else run.number
+    # The colors of a cost are those of its parts, and of designs those of their runs.
+    number = run.number if isinstance(result, StudyResult) else None
     yield Group((*heading, *result_blocks(result, label, file, study.open_table, number)))
 
 
