@@ -140,7 +140,7 @@ class Life(StudyResult):
         """Describe a curve; the first with the compensation of the profile."""
         if curve.name != AS_IT_IS:
             return curve.name.replace(_BEFORE, _MEASURED)
-        return f"{AS_IT_IS} ({_COMPENSATIONS[self.compensation]})"
+        return f"{_COMPENSATIONS[self.compensation]} (as in the profile)"
 
     def options(self) -> LifeOptions:
         """See :class:`Result`."""

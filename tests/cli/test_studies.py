@@ -113,7 +113,8 @@ def test_budget_options_that_exclude_each_other(cimsim: Command, run: Path) -> N
 def test_a_life(cimsim: Command, run: Path) -> None:
     code, out, err = cimsim("life", run, "--points", 2, "--chips", 1)
     assert code == 0, err
-    kinds = "as it is (compensated per layer)", "without compensation", "measured again: ranges"
+    own = "compensated per layer (as in the profile)"
+    kinds = own, "without compensation", "measured again: ranges"
     for name in kinds:
         assert name in out
     assert [row[0] for row in rows(out)] == ["1 s", "10 y"]
