@@ -34,7 +34,7 @@ def of_facts(facts: Facts, defaults: Mapping[str, Any]) -> Iterator[str]:
     if facts.age_s != parse_duration(defaults.get("age", "0s")):
         yield f"age={typed_duration(facts.age_s)}"
     if facts.metric not in (("perplexity",) if facts.token else _USUAL_METRICS):
-        yield f"metric={facts.metric}"
+        yield f"metric={facts.metric.partition(':')[0]}"  # without its direction
     if facts.samples is not None:
         yield f"samples={facts.samples}"
 

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import signal
 import weakref
+from collections.abc import Iterator
 
 import pytest
 
 from cimsim.interrupts import interruptible, raise_if_interrupted
+
+
+@pytest.fixture(autouse=True)
+def handled_as_in_a_terminal() -> Iterator[None]:
+    """A process in the background of a shell ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Thing:

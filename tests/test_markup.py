@@ -100,9 +100,10 @@ def test_a_budget_shows_its_shares() -> None:
     budget = Budget(facts, of(0.4), of(0.95), (share,))  # type: ignore[arg-type]
     rows = cells(budget._repr_html_())
     assert [row[0] for row in rows] == ["non-ideality", "none", "drift", "all"]
-    assert rows[2][1].startswith("85.00 ± ")
-    assert rows[2][2:] == ["10.00", "50.00", "20.00"]
-    assert rows[3][1] == "40.00"
+    lost, gained, alone, rest = rows[2][1:]
+    assert alone.startswith("85.00 ± ")
+    assert (lost, gained, rest) == ("10.00", "20.00", "50.00")
+    assert rows[3][1:4] == ["55.00", "", "40.00"]
 
 
 @pytest.mark.parametrize("losses", [[], [2.0, 1.0]])

@@ -29,7 +29,7 @@ FILES = (
 )
 MADE = ("__pycache__", "generated")  # by Python, and by the documentation
 SUFFIXES = {".py", ".pyi", ".yaml", ".json", ".typed", ".cpp", ".h", ".html", ".css", ".js"}
-SUFFIXES |= {".safetensors"}
+SUFFIXES |= {".safetensors", ".md"}
 HASHES = "SHA256SUMS"  # of trained networks
 
 

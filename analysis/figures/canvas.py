@@ -168,7 +168,7 @@ def looking(
             if look.shown_title is not None:
                 figure.suptitle(look.shown_title)
             figure.set_dpi(_dpi(look, styled))
-            make_room(figure)
+            make_room(literal(figure))
     return figure
 
 

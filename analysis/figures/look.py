@@ -49,8 +49,8 @@ def _texts(value: Any) -> Any:
 class Look(BaseModel):
     """The look of a figure and the formats of its files.
 
-    >>> Look(size="9x6cm", font="serif 8", palette="gray").inches
-    (3.543307..., 2.362204...)
+    >>> Look(size="90x60mm", font="serif 8", palette="gray").font_size
+    8.0
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -28,14 +28,14 @@ def test_a_table_and_a_picture(cimsim: Command, run: Path) -> None:
     names = [row[0].strip() for row in rows]
     assert (names[0], names[-1]) == ("none", "all")
     assert set(names[1:-1]) == {
-        "cell.programming_noise.state-dependent",
-        "cell.drift.power-law",
-        "cell.read_noise.one-over-f",
-        "dac.bits",
-        "adc.bits",
+        "programming noise",
+        "drift",
+        "1/f read noise",
+        "DAC resolution",
+        "ADC resolution",
     }
-    assert (run / "budget" / "budget.png").stat().st_size > 10_000
-    assert (run / "budget" / "budget.svg").exists()
+    assert (run / "budget" / "budget_noise=8.png").stat().st_size > 10_000
+    assert (run / "budget" / "budget_noise=8.svg").exists()
     assert not (run / "sweeps").exists()  # it is no axis to draw over
 
 

@@ -175,8 +175,7 @@ def texts(found: Map) -> list[str]:
 def test_every_cell_has_its_number_and_the_title_the_digital_value() -> None:
     found = synthetic("noise=0,1,4", "adc.bits=4,8", falling, [65])
     assert sorted(texts(found)) == sorted(["90.0", "80.0", "50.0"] * 2 + ["65 %"])
-    title = found.figure().axes[0].get_title(loc="left")
-    assert "mean of 3 chips; digital 95.00 %" in title
+    assert "mean of 3 chips; digital 95.00 %" in found.figure().get_suptitle()
 
 
 def test_a_line_that_no_cell_passes_is_not_in_the_legend() -> None:
