@@ -205,7 +205,7 @@ def test_values_are_told_under_the_pointer_and_by_keys(browser: Any, file: Path)
         ("cost", "hidden1, array\n"),
         ("map", "Noise (multiple of the profile's): 0\nADC resolution (bits): 3\nTest acc"),
         ("explore", "plain on pcm-ibm-2020\nadc.bits=4\nEnergy per inference: "),
-        ("life", "as it is (compensated per layer)\n1 min: "),
+        ("life", "compensated per layer (as in the profile)\n1 min: "),
         ("yield", "threshold "),
         ("sensitivity", "alone on the chip: "),
         ("advice", "all analog, unchanged\nlost: "),

@@ -64,7 +64,7 @@ def test_exact_compensation_of_even_drift_is_as_good_as_no_drift(run: Run) -> No
         "without compensation",
         "compensated per column",
     ]
-    assert found.label(found.curves[0]) == "as it is (compensated per layer)"
+    assert found.label(found.curves[0]) == "compensated per layer (as in the profile)"
 
 
 def test_ranges_measured_anew_win_back_the_codes_of_the_converter(run: Run) -> None:
