@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
+import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -260,6 +261,7 @@ def _broken(name: str, most: int, anywhere: bool = False) -> list[str]:
 def _thin_ticks(axes: Axes) -> None:
     """Turn long names of ticks, and leave out those that would touch the one before."""
     _fewer_numbers(axes)
+    _clear_corner(axes)
     if not _named(axes.xaxis):
         return
     labels = [label for label in axes.get_xticklabels() if label.get_text()]
@@ -280,6 +282,21 @@ def _thin_ticks(axes: Axes) -> None:
         if not any(_touch(boxes[index], boxes[other]) for other in kept):
             kept.add(index)
     axes.set_xticks(axes.get_xticks(), [name if i in kept else "" for i, name in enumerate(names)])
+
+
+def _clear_corner(axes: Axes) -> None:
+    """Move the numbers of the x axis down if the first of them touches the lowest of the y axis."""
+    columns, rows = _numbers_in_view(axes.xaxis), _numbers_in_view(axes.yaxis)
+    boxes = [row.get_window_extent() for row in rows]
+    if any(_touch(column.get_window_extent(), box) for column in columns for box in boxes):
+        pad_pt = matplotlib.rcParams["xtick.major.pad"] + float(columns[0].get_fontsize())
+        axes.tick_params(axis="x", pad=pad_pt)
+
+
+def _numbers_in_view(axis: Axis) -> list[Text]:
+    low, high = sorted(axis.get_view_interval())
+    ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return [tick.label1 for tick in ticks if tick.label1.get_text() and tick.label1.get_visible()]
 
 
 def _fewer_numbers(axes: Axes) -> None:
