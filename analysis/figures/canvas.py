@@ -340,9 +340,12 @@ def name_points(axes: Axes, x: Sequence[float], y: Sequence[float], name: str) -
     axes.add_line(Line2D(x, y, linestyle="none", gid=name))
 
 
+_MARK = "\N{ZERO WIDTH SPACE}"
+
+
 def as_text(label: str) -> str:
     """``label`` in a form that a legend shows even if it begins with '_'."""
-    return f"\N{ZERO WIDTH SPACE}{label}" if label.startswith("_") else label
+    return f"{_MARK}{label}" if label.startswith("_") else label
 
 
 FORMATS: dict[str, dict[str, Any]] = {
@@ -443,7 +446,7 @@ def literal(figure: Figure) -> Figure:
         assert isinstance(text, Text)
         if id(text) not in written_by_matplotlib:
             text.set_parse_math(False)
-            text.set_text(printable(text.get_text()))
+            text.set_text(printable(text.get_text().removeprefix(_MARK)))
     return figure
 
 
