@@ -19,7 +19,7 @@ TRAINED, CHIP, AGE, TOLERANCE, COST, YIELD, EFFECT, LAYER = (
     "layer",
 )
 ORDER = (TRAINED, CHIP, AGE, TOLERANCE, COST, YIELD, EFFECT, LAYER)
-"""The topics, in the order in which they are told."""
+"""The topics, in the order of the sentences on the first screen."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ class Price:
 
     Attributes:
         name: the operation or the piece in words.
-        each: its price; 1 where the price of each one differs, as that of a cell's read does.
-        provenance: origin of the numbers that it follows from; that of the least reliable one.
+        each: its price; 1 if prices differ between pieces, as for the reads of cells.
+        provenance: least reliable origin of the numbers that the price is computed from.
         source: sources of these numbers.
     """
 
@@ -37,7 +37,7 @@ class Charge:
 
 
 def parts_of(charges: Iterable[Charge], provenance: Provenance | None = None) -> Parts:
-    """Sum ``charges`` by part; only those of one provenance, if that is given."""
+    """Sum ``charges`` by part, restricted to one ``provenance`` if it is given."""
     sums = dict.fromkeys(PARTS, 0.0)
     for charge in charges:
         if provenance in (None, charge.price.provenance):

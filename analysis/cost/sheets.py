@@ -98,7 +98,7 @@ def _each(price: PriceShare) -> str:
 
 
 def _cited(price: PriceShare) -> str:
-    """The works that the price is from, without what is said about them."""
+    """The keys of the sources of a price, without their comments."""
     return ", ".join(dict.fromkeys(text.partition(":")[0] for text in price.source.split("; ")))
 
 

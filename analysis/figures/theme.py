@@ -26,7 +26,7 @@ from cimsim.suggest import shortened, unknown
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
 DASHES = ("-", (0, (6, 2)), (0, (2, 1.2)), "-.", (0, (8, 2, 2, 2, 2, 2)), (0, (1, 1)), (0, (4, 4)))
-"""Line styles of curves that are told apart in gray."""
+"""Line styles that keep curves distinct in gray."""
 _GRAYS = ("#000000", "#8C8C8C", "#4D4D4D", "#B0B0B0", "#6E6E6E", "#2B2B2B", "#9E9E9E")
 _PALETTES = {"okabe-ito": COLORS, "gray": _GRAYS}
 _MAPS = {"gray": "gray"}

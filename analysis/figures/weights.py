@@ -1,4 +1,4 @@
-"""The weights that a chip holds against the trained ones: distributions, and that of the errors."""
+"""Distributions of trained weights, of weights on a chip, and of their differences."""
 
 from __future__ import annotations
 

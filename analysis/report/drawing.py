@@ -15,7 +15,7 @@ from cimsim.analysis.sweeps.axis import Axis
 from cimsim.analysis.sweeps.metric import Metric
 
 WIDTH_IN = 5.4
-"""Width of a figure. On a phone of 390 pixels its text is about as large as it is in print."""
+"""Width of a figure. At this width, text on a 390-pixel phone is about the size of printed text."""
 
 
 def figure_of(result: Shown) -> Figure:

@@ -47,17 +47,17 @@ def overview(
     runs: Sequence[ReportRun], sections: Sequence[tuple[Part, Section | None]]
 ) -> Section | None:
     """Make the first screen from the other ``sections``; ``None`` if they say nothing."""
-    told = {run: list(best_of_each_topic(_headlines(run, sections))) for run in runs}
-    if not any(told.values()):
+    chosen = {run: list(best_of_each_topic(_headlines(run, sections))) for run in runs}
+    if not any(chosen.values()):
         return None
     topics = ORDER if len(runs) == 1 else _SHORT
     stories = [
         Story(run, " ".join(h.sentence for h in headlines if h.topic in topics))
-        for run, headlines in told.items()
+        for run, headlines in chosen.items()
         if headlines
     ]
     blocks: list[Block] = [Paragraph(" ".join((*_studied(runs), _SIMULATED)))]
-    cards = tuple(_cards(told))
+    cards = tuple(_cards(chosen))
     blocks += [Cards(cards)] if cards else []
     blocks.append(Group(tuple(stories)))
     blocks += [Group((picture,)) for picture in _picture(sections)]
@@ -88,11 +88,11 @@ def _studied(runs: Sequence[ReportRun]) -> Iterator[str]:
         yield f"Studied: {count} ({listed}), {tested}on simulated chips of {profile_text}."
 
 
-def _cards(told: dict[ReportRun, list[Headline]]) -> Iterator[Card]:
+def _cards(chosen: dict[ReportRun, list[Headline]]) -> Iterator[Card]:
     """The numbers of the first topics that have some, each of the runs that have the same one."""
     count = 0
     for topic in _NUMBERS:
-        of = {run: h for run, hs in told.items() for h in hs if h.topic == topic and h.number}
+        of = {run: h for run, hs in chosen.items() for h in hs if h.topic == topic and h.number}
         if of and count < _CARDS:
             count += 1
             what = next(iter(of.values())).what

@@ -44,7 +44,8 @@ def counted(what: str, every: int, part: str = "") -> Iterator[Callable[[int, in
 
     Args:
         what: name of the evaluation, shown until the first trial is finished.
-        every: if stderr is no terminal, a line is written after so many trials (at most ten).
+        every: number of trials, at most ten, between two lines of progress if stderr is not a
+            terminal.
         part: names the part of the trials that this command evaluates.
     """
     bar = progress_bar("{task.fields[count]}", "{task.fields[rate]}")

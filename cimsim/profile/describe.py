@@ -107,7 +107,7 @@ def _with_unit(name: str, value: Any) -> str:
 
 
 def _digits(number: float) -> str:
-    """A number as it is typed, without an exponent.
+    """Format a number without an exponent.
 
     >>> _digits(1e-5), _digits(1000000.0), _digits(0.25)
     ('0.00001', '1000000', '0.25')
