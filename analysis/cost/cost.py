@@ -136,7 +136,7 @@ def _analog(work: AnalogWork, profile: Profile, prices: Prices) -> _Bill:
         _times("digital", counts.multiplies, prices.multiply_pJ),
         _times("buffer", counts.buffer_bits, prices.bit_pJ),
     )
-    area = _area(counts, profile, prices)
+    time, area = tuple(_time(counts, prices)), _area(counts, profile, prices)
     layer = LayerCost(
         name=work.name,
         kind=work.kind,
@@ -145,10 +145,10 @@ def _analog(work: AnalogWork, profile: Profile, prices: Prices) -> _Bill:
         bit_macs=_bit_macs(counts, profile),
         counts=counts,
         energy_pJ=parts_of(energy),
-        latency_ns=_in_turn(counts) * _vector_ns(counts, prices),
+        latency_ns=math.fsum(charge.amount for charge in time),
         area_um2=parts_of(area),
     )
-    return _Bill(layer, profile, prices, energy, tuple(_time(counts, prices)), area)
+    return _Bill(layer, profile, prices, energy, time, area)
 
 
 def _times(part: str, count: float, price: Price) -> Charge:
@@ -160,16 +160,9 @@ def _in_turn(counts: Counts) -> float:
     return counts.vectors if counts.copies == 1 else math.ceil(counts.vectors / counts.copies)
 
 
-def _vector_ns(counts: Counts, prices: Prices) -> float:
-    """Time of one vector: its pulses, and the conversions of the columns that share an ADC."""
-    conversions_ns = counts.columns_per_adc * prices.conversion_ns.each
-    if not counts.cycles:
-        return counts.pulses * (prices.t_pulse_ns + conversions_ns)
-    return counts.pulses * prices.t_pulse_ns + counts.cycles * prices.cycle_ns.each + conversions_ns
-
-
 def _time(counts: Counts, prices: Prices) -> Iterator[Charge]:
-    """The terms of :func:`_vector_ns`, for all vectors."""
+    """Time of all vectors, one after the other: pulses, and conversions of the columns that share
+    an ADC, after every pulse, or once for a vector whose bits are integrated in cycles."""
     vectors = _in_turn(counts)
     pulses = vectors * counts.pulses
     conversions = counts.columns_per_adc * (vectors if counts.cycles else pulses)

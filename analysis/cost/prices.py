@@ -52,11 +52,6 @@ class Prices:
     bit_um2: Price
     warnings: tuple[str, ...]
 
-    @property
-    def t_pulse_ns(self) -> float:
-        """Time of one pulse on the rows, with the time until the conversion."""
-        return self.read_ns.each + self.settle_ns.each
-
 
 def prices_of(profile: Profile) -> Prices:
     """The unit costs of the ``cost`` section of ``profile``; generic ones without one."""

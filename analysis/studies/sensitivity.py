@@ -27,8 +27,6 @@ from cimsim.analysis.sweeps.store import read_sweep
 from cimsim.quantities import plain_number
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
     from cimsim.nn import Assignment
@@ -225,15 +223,11 @@ class Sensitivity(StudyResult):
                 canvas.draw_intervals(left, ends, shifted, [x.error(metric) for x in levels])
         left.axvline(0, color=theme.quiet(), linewidth=0.9)
         left.set_xlabel(metric.loss_label)
-        for place, layer in zip(places, self.layers, strict=True):
-            _draw_ratio(right, place, layer)
+        figures.signals.draw_bars(right, [layer.snr_dB for layer in self.layers])
         ratios = [max(0.0, x.snr_dB) if math.isfinite(x.snr_dB) else 0.0 for x in self.layers]
         canvas.name_points(right, ratios, places, "snr_dB")
-        right.set_xlabel("Signal-to-noise ratio of the output (dB)")
-        right.margins(x=0.16)
         canvas.name_rows(left, places, [layer_name(layer.name) for layer in self.layers])
         canvas.style(left, "x")
-        canvas.style(right, "x")
         panels.legend(left, columns=2)
         panels.title(f"{facts.where}{facts.aged}: mean of {facts.counted}")
 
@@ -269,14 +263,6 @@ def old_facts(
 def _percent(share: float | None) -> str:
     """A share in percent, without the unit; ``ideal`` for a converter that has no range."""
     return "ideal" if share is None else plain_number(100 * share)
-
-
-def _draw_ratio(axes: Axes, place: float, layer: LayerSensitivity) -> None:
-    """Draw one bar with its number; a layer without any error has no bar."""
-    end = layer.snr_dB if math.isfinite(layer.snr_dB) else 0.0
-    if end:
-        axes.barh(place, end, height=0.5, color=figures.theme.color(2))
-    figures.canvas.annotate(axes, layer.snr_text, max(end, 0.0), place)
 
 
 def assignments(assignment: Assignment, layers: Iterable[str]) -> dict[str, Assignment]:

@@ -35,7 +35,7 @@ _SETTINGS = {
 
 
 def effect_title(name: str) -> str:
-    """A name of :func:`~cimsim.profile.non_idealities` in words; an unknown name is returned unchanged.
+    """Return a name of :func:`~cimsim.profile.non_idealities` in words; unknown names unchanged.
 
     >>> effect_title("cell.programming_noise.state-dependent"), effect_title("adc.bits")
     ('programming noise', 'ADC resolution')

@@ -6,7 +6,6 @@ Needs NiceGUI, playwright and a browser; ``CIMSIM_BROWSER`` names one that is no
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser import chromium
 from tests.children import started
 
 pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'cimsim-torch[app]'")
@@ -22,7 +22,6 @@ playwright = pytest.importorskip(
     "playwright.sync_api", reason="no browser engine: pip install playwright, and a Chromium"
 )
 ROOT = Path(__file__).parents[2]
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # The command, which ends as soon as it asks for another machine.
 _COMMAND = """
 import os, sys
@@ -63,15 +62,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    found = os.environ.get("CIMSIM_BROWSER") or next(
-        filter(None, map(shutil.which, _BROWSERS)), None
-    )
-    with playwright.sync_playwright() as engine:
-        if found is None and not Path(engine.chromium.executable_path).exists():
-            pytest.skip("no Chromium: name one by CIMSIM_BROWSER, or playwright install chromium")
-        chromium = engine.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium(playwright) as running:
+        yield running
 
 
 class Visit:

@@ -17,25 +17,18 @@ import pytest
 
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.training.run import Run
+from tests.browser import chromium
 from tests.subjects import report, sweep
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no browser engine: pip install playwright, and a Chromium"
 )
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    found = os.environ.get("CIMSIM_BROWSER") or next(
-        filter(None, map(shutil.which, _BROWSERS)), None
-    )
-    with playwright.sync_playwright() as engine:
-        if found is None and not Path(engine.chromium.executable_path).exists():
-            pytest.skip("no Chromium: name one by CIMSIM_BROWSER, or playwright install chromium")
-        started = engine.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield started
-        started.close()
+    with chromium(playwright) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
