@@ -14,6 +14,9 @@ from cimsim.nn.statistics import averaging
 from cimsim.torch_private import BatchNorm
 from cimsim.training.sharding import parted, whole
 
+STATISTICS: tuple[type[nn.Module], ...] = (BatchNorm, ColumnDenoiser)
+"""Modules with running statistics that depend on the chip."""
+
 
 @torch.no_grad()
 def clip_weights(model: nn.Module, sigmas: float) -> None:
@@ -39,7 +42,7 @@ def clip_weights(model: nn.Module, sigmas: float) -> None:
 def reestimate_statistics(
     model: nn.Module,
     batches: Batches,
-    kinds: tuple[type[nn.Module], ...] = (BatchNorm, ColumnDenoiser),
+    kinds: tuple[type[nn.Module], ...] = STATISTICS,
     forward: Forward | None = None,
 ) -> None:
     """Replace running statistics by their average over ``batches`` under noise.

@@ -18,6 +18,7 @@ from cimsim.units import parse_duration
 
 Augmentation = Literal["flip", "shift"]
 Precision = Literal["float32", "bfloat16"]
+Statistics = Literal["chip", "training"]
 Parallel = Literal["replicate", "shard"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -56,7 +57,8 @@ class TrainConfig(BaseModel):
         description="Initial weights: a finished run, or a trained network of `cimsim models`.",
     )
     method: str = Field(
-        default="noise-aware", description="Method: noise-aware, digital or standard-nat."
+        default="noise-aware",
+        description="Method: noise-aware, digital, standard-nat or fake-quantized.",
     )
     rule: str = Field(
         default="F",
@@ -151,7 +153,12 @@ class TrainConfig(BaseModel):
         default=0.038,
         ge=0,
         description="Standard deviation of the weight noise over the layer's largest weight "
-        "(standard-nat).",
+        "(standard-nat, fake-quantized).",
+    )
+    statistics: Statistics = Field(
+        default="chip",
+        description="Statistics of batch normalization: measured again on chips of the profile "
+        "after the last step (chip), or as in training.",
     )
     calibration_batches: int = Field(
         default=8, ge=1, description="Number of training batches to calibrate the converters with."

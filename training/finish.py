@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from cimsim.files import sha256_of, write_text
-from cimsim.nn import ColumnDenoiser, calibrate, digital, program
+from cimsim.nn import calibrate, digital, program
 from cimsim.nn.scoring import score
 from cimsim.nn.weights_file import save_weights
 from cimsim.training.checkpoint import remove_checkpoint
-from cimsim.training.clipping import reestimate_statistics
 from cimsim.training.manifest import hash_of, read_sums, write_sums
 from cimsim.training.records import ENV, METRICS, RESULT
 from cimsim.training.run import (
@@ -38,10 +37,9 @@ def finish(trainer: Trainer) -> None:
     model, config, data, out = trainer.model, trainer.config, trainer.data, trainer.out
     schedule = trainer.schedule
     schedule.take_average()
+    _calibrate(trainer, missing=True)
     schedule.method.finish(model, _some_batches(trainer))
-    calibrate(model, calibration_batches(config, data, trainer.device), missing=True)
-    if not schedule.method.on_device:
-        reestimate_statistics(model, _some_batches(trainer), kinds=(ColumnDenoiser,))
+    _calibrate(trainer, missing=schedule.method.on_device)  # signals changed with the statistics
     test_x, test_y = data.test_x.to(trainer.device), data.test_y.to(trainer.device)
     with digital(model):
         plain = score(model, test_x, test_y, data.task.tally(), data.batch_size)
@@ -65,6 +63,11 @@ def finish(trainer: Trainer) -> None:
     }
     _write_result(trainer, json.dumps(result, indent=2) + "\n")
     remove_checkpoint(out / CHECKPOINT)
+
+
+def _calibrate(trainer: Trainer, missing: bool) -> None:
+    batches = calibration_batches(trainer.config, trainer.data, trainer.device)
+    calibrate(trainer.model, batches, missing=missing)
 
 
 def _write_result(trainer: Trainer, text: str) -> None:

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
-from cimsim.nn import Assignment, calibrate, digital, perturbed, set_profile
+from cimsim.nn import Assignment, ColumnDenoiser, calibrate, digital, perturbed, set_profile
 from cimsim.nn.batches import Batches, Forward
 from cimsim.nn.training_conditions import train_as_evaluated, train_digitally, train_on
+from cimsim.profile import Profile, non_idealities, only
 from cimsim.seeds import generator
 from cimsim.suggest import unknown
-from cimsim.training.clipping import reestimate_statistics
+from cimsim.training.clipping import STATISTICS, reestimate_statistics
 from cimsim.training.config import TrainConfig, age_range_s
 
 
@@ -51,8 +52,35 @@ class Method(ABC):
         return
 
     def finish(self, model: nn.Module, batches: Batches, forward: Forward | None = None) -> None:
-        """Run once after the last step, with batches of training inputs."""
-        return
+        """Measure running statistics again, on chips with their own noise at the ages of training.
+
+        Run once after the last step, on a calibrated model, with batches of training inputs. The
+        statistics are those of column denoisers and, if ``statistics`` is ``chip``, of batch
+        normalization.
+        """
+        kinds = (ColumnDenoiser,) if self.config.statistics == "training" else STATISTICS
+
+        def aged() -> Iterator[Any]:
+            for number, batch in enumerate(batches):
+                train_on(model, self.profiles, self._age_s("finish", number))
+                yield batch
+
+        try:
+            reestimate_statistics(model, aged(), kinds, forward)
+        finally:
+            self.release(model)
+
+    def release(self, model: nn.Module) -> None:
+        """Return to the conditions of evaluation mode in training mode."""
+        train_as_evaluated(model)
+
+    def _age_s(self, *name: object) -> float:
+        """Sample an age, log-uniform in the configured range; ``name`` is part of the seed."""
+        low, high = age_range_s(self.config.age)
+        if low == high:
+            return low
+        u = torch.rand((), generator=generator("age", self.config.seed, *name)).item()
+        return math.expm1(math.log1p(low) + u * (math.log1p(high) - math.log1p(low)))
 
     def _spread_out(self, noise: float, step: int) -> float:
         """Sample the noise factor of this step: ``|N(noise, (spread * noise)^2)|``.
@@ -65,6 +93,19 @@ class Method(ABC):
             return noise
         draws = generator("loudness", self.config.seed, step)
         return abs(noise * (1 + spread * torch.randn((), generator=draws).item()))
+
+    def _gaussian_noise(
+        self, model: nn.Module, strength: float, step: int
+    ) -> AbstractContextManager[object]:
+        """Add ``strength * sigma * max|W| * xi`` to the weights of each layer."""
+        sigma = strength * self._spread_out(self.config.gaussian_sigma, step)
+
+        def noisy(name: str, weight: Tensor) -> Tensor:
+            seed = ("standard-nat", self.config.seed, step, name)
+            xi = torch.empty_like(weight).normal_(generator=generator(*seed, device=weight.device))
+            return weight + sigma * weight.abs().max() * xi
+
+        return perturbed(model, noisy)
 
     @abstractmethod
     def setting(
@@ -101,14 +142,7 @@ class StandardNAT(Method):
     @contextmanager
     def setting(self, model: nn.Module, strength: float, step: int) -> Iterator[None]:
         """Compute digitally with noisy weights; the noise is the same in every pass of a step."""
-        sigma = strength * self._spread_out(self.config.gaussian_sigma, step)
-
-        def noisy(name: str, weight: Tensor) -> Tensor:
-            seed = ("standard-nat", self.config.seed, step, name)
-            xi = torch.empty_like(weight).normal_(generator=generator(*seed, device=weight.device))
-            return weight + sigma * weight.abs().max() * xi
-
-        with digital(model), perturbed(model, noisy):
+        with digital(model), self._gaussian_noise(model, strength, step):
             yield
 
 
@@ -142,20 +176,6 @@ class ChipNoise(Method):
         finally:
             set_profile(model, self.profiles)
 
-    def finish(self, model: nn.Module, batches: Batches, forward: Forward | None = None) -> None:
-        """Re-estimate running statistics with the full noise, at the ages of training."""
-        loud = self._louder(self.config.noise)
-
-        def aged() -> Iterator[Any]:
-            for number, batch in enumerate(batches):
-                train_on(model, loud, self._age_s("finish", number))
-                yield batch
-
-        try:
-            reestimate_statistics(model, aged(), forward=forward)
-        finally:
-            self.release(model)
-
     @contextmanager
     def setting(self, model: nn.Module, strength: float, step: int) -> Iterator[None]:
         """Compute on a new chip, or digitally while there is no noise.
@@ -165,10 +185,6 @@ class ChipNoise(Method):
         """
         self.apply(model, strength, step)
         yield
-
-    def release(self, model: nn.Module) -> None:
-        """Undo :meth:`apply`: training mode uses the conditions of evaluation mode."""
-        train_as_evaluated(model)
 
     def apply(self, model: nn.Module, strength: float, step: int) -> None:
         """Set the conditions of training mode for step ``step``."""
@@ -182,17 +198,42 @@ class ChipNoise(Method):
         """Return the profiles of all layers with all noise multiplied by ``factor``."""
         return self.profiles.map(lambda profile: profile.scale_noise(factor))
 
-    def _age_s(self, *name: object) -> float:
-        """Sample an age, log-uniform in the configured range; ``name`` is part of the seed."""
-        low, high = age_range_s(self.config.age)
-        if low == high:
-            return low
-        u = torch.rand((), generator=generator("age", self.config.seed, *name)).item()
-        return math.expm1(math.log1p(low) + u * (math.log1p(high) - math.log1p(low)))
+
+class FakeQuantized(ChipNoise):
+    """Gaussian weight noise as in :class:`StandardNAT`, behind fake-quantized converters.
+
+    Inputs and column outputs are rounded and clipped by the DAC and the ADC of the profile, with
+    the resolution, the ranges and the tiles of the profile, and the gradient passes straight
+    through the rounding and is 0 where a converter saturates. Cells and converters have no other
+    error. This is the usual way to train for an analog chip without a model of its physics
+    (M. J. Rasch et al., Nature Communications 14, 5282, 2023).
+    """
+
+    name = "fake-quantized"
+
+    def __init__(self, config: TrainConfig, profiles: Assignment) -> None:
+        super().__init__(config, profiles)
+        self._quantizing = profiles.map(_converters_only)
+
+    @contextmanager
+    def setting(self, model: nn.Module, strength: float, step: int) -> Iterator[None]:
+        """Compute with fake-quantized converters and noisy weights, or digitally without noise."""
+        self.apply(model, strength, step)
+        with self._gaussian_noise(model, strength, step):
+            yield
+
+    def _louder(self, factor: float) -> Assignment:
+        return self._quantizing
+
+
+def _converters_only(profile: Profile) -> Profile:
+    """Return a copy with ideal cells, lines and converters, but with their resolution."""
+    kept = {"cell.levels", "dac.bits", "adc.bits"}
+    return only(profile, kept.intersection(non_idealities(profile)))
 
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (ChipNoise, Digital, StandardNAT)
+    method.name: method for method in (ChipNoise, Digital, FakeQuantized, StandardNAT)
 }
 
 
