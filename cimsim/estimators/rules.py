@@ -18,7 +18,8 @@ contain, and a name; both are accepted everywhere.
 For linear cells and exact converters ``r = W_prog(W) x``. Otherwise ``r`` contains every
 deterministic part of a read: analog levels of the DAC, current-voltage law of the cells, loss in
 the wires, gain, offset and nonlinearity of the readout. All rules go straight through rounding and
-read noise. ``x`` is the input as coded by the DAC.
+read noise, and the digital scale of a saturated column, its largest weight, counts as a constant.
+``x`` is the input as coded by the DAC.
 """
 
 from __future__ import annotations

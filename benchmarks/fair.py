@@ -1,0 +1,266 @@
+"""Ways to train, compared fairly: choices on held-out data and chips, errors over training seeds.
+
+A :class:`Comparison` trains every method on every task and profile, with a tenth of the training
+data held out, and evaluates it on held-out and on test data, on different chips. Where a method has
+several settings, those are used that are best on the held-out data under the same condition (age
+and noise of the chips). Methods are compared on the test data, training seed by training seed.
+Everything that is finished is kept in a folder of runs.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.lines import Lines
+from cimsim.analysis import Evaluation, parse_axis, sweep
+from cimsim.analysis.sweeps.axis import Axis
+from cimsim.files import append_line
+from cimsim.nn import Assignment
+from cimsim.profile import Profile, load_profile
+from cimsim.runs import RunSubject
+from cimsim.training.config import make_config
+from cimsim.training.fit import fit
+from cimsim.training.run import Run
+
+HOLD_OUT = 0.1
+SPLITS = ("held-out", "test")
+
+Settings = dict[str, Any]
+FloatArray = NDArray[np.float64]
+Condition = tuple[str, float]
+"""Age and noise of the chips."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A network and its training; ``samples`` of the test data are evaluated on each chip.
+
+    Attributes:
+        settings: settings of every training.
+        samples: number of samples to evaluate; None for all.
+        norms: whether the network has statistics that depend on the chip.
+        falls: whether less of the score is better, as of a perplexity.
+        first: settings of a digital training that all others start from; None for no such.
+    """
+
+    settings: Settings
+    samples: int | None = None
+    norms: bool = False
+    falls: bool = False
+    first: Settings | None = None
+
+    @property
+    def sign(self) -> int:
+        """1 if more is better."""
+        return -1 if self.falls else 1
+
+    @property
+    def factor(self) -> float:
+        """Accuracies are shown in %."""
+        return 1.0 if self.falls else 100.0
+
+    @property
+    def measure(self) -> str:
+        """What is measured."""
+        return "perplexity" if self.falls else "accuracy in %"
+
+    def format(self, value: float) -> str:
+        """Format a score or a difference of scores."""
+        return f"{self.factor * value:.2f}"
+
+    @property
+    def text(self) -> str:
+        """What differs from the defaults of ``cimsim train``."""
+        own = {k: v for k, v in self.settings.items() if k not in ("data", "model")}
+        return ", ".join(f"{key} {value}" for key, value in own.items())
+
+
+class Score(NamedTuple):
+    """Mean over the chips of one network under one condition."""
+
+    task: str
+    profile: str
+    settings: str
+    seed: int
+    split: str
+    age: str
+    noise: float
+    chips: int
+    mean: float
+    worst: float
+    digital: float
+
+
+class Given(NamedTuple):
+    """Where data and runs are, and the number of chips."""
+
+    data_dir: Path
+    runs: Path
+    chips: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Tasks, profiles, methods, and the conditions to compare them under.
+
+    Attributes:
+        name: name of the result files.
+        title, intro: heading and first paragraph of the page.
+        tasks: what is trained, by name.
+        profiles: settings of the profile, by name; without any, the name is the profile.
+        methods: for each name the settings of a training, or several to choose from.
+        ours: the method that all others are compared with.
+        drawn: methods in the figure.
+        noise: levels of noise, as in ``noise=0,1,2,4``.
+        ages: ages in seconds, by name.
+    """
+
+    name: str
+    title: str
+    intro: str
+    tasks: Mapping[str, Task]
+    profiles: Mapping[str, Settings]
+    methods: Mapping[str, Sequence[Settings]]
+    ours: str
+    drawn: Sequence[str]
+    noise: str
+    ages: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def axis(self) -> Axis:
+        """The noise of the chips."""
+        return parse_axis(self.noise)
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """Every age with every noise."""
+        return [(age, float(n or 0)) for age in self.ages for n in self.axis.values]
+
+    def profile(self, name: str) -> Profile:
+        """The profile that the comparison calls ``name``."""
+        settings = self.profiles[name]
+        return load_profile(settings.get("profile", name), settings.get("overrides", ()))
+
+    def distinct(self, methods: Sequence[str]) -> list[Settings]:
+        """All settings of ``methods``, each once."""
+        every = [settings for name in methods for settings in self.methods[name]]
+        return [settings for i, settings in enumerate(every) if settings not in every[:i]]
+
+    def train_and_evaluate(
+        self, task: str, profile: str, settings: Settings, seed: int, given: Given
+    ) -> None:
+        """Train one network, and evaluate it on both splits under all conditions."""
+        about, name = self.tasks[task], name_of(settings)
+        # Without statistics of the chip, such a training is the same for every profile.
+        blind = settings.get("method") in ("digital", "standard-nat") and not about.norms
+        trained_for = next(iter(self.profiles)) if blind else profile
+        common = {
+            "profile": trained_for,
+            "data_dir": None if about.settings["data"] == "digits" else given.data_dir,
+            "hold_out": HOLD_OUT,
+            **about.settings,
+            "seed": seed,
+        }
+        if about.first is not None:
+            first = given.runs / task / "first" / f"seed-{seed}"
+            watch = Lines(f"{task}, first, seed {seed}", make_config(**common, **about.first))
+            config = make_config(**{**common, "method": "digital", **about.first})
+            common["start"] = fit(config, first, resume=True, progress=watch, trust=True).path
+        config = make_config(**{**common, **self.profiles[trained_for], **settings})
+        folder = given.runs / task / trained_for / name / f"seed-{seed}"
+        watch = Lines(f"{task}, {trained_for}, {name}, seed {seed}", config)
+        run = fit(config, folder, resume=True, progress=watch, trust=True)
+        lines = io.StringIO()
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerows(self.evaluated(run, task, profile, name, given.chips))
+        append_line(given.runs / "scores.csv", lines.getvalue().rstrip())
+
+    def evaluated(
+        self, run: Run, task: str, profile: str, name: str, chips: int
+    ) -> Iterator[Score]:
+        """Evaluate ``run`` on chips of ``profile``."""
+        on, seed = Assignment(self.profile(profile)), run.config.seed
+        for split in SPLITS:
+            subject = RunSubject(run, split=split)
+            for age, age_s in self.ages.items():
+                evaluation = Evaluation(
+                    chips, samples=self.tasks[task].samples, age_s=age_s, profile=on
+                )
+                (swept,) = sweep([subject], self.axis, evaluation)
+                of, plan = swept.plan.measured, swept.plan
+                for level, values in swept.values().items():
+                    worst = max(values) if of.falls else min(values)
+                    numbers = (float(level or 0), chips, float(np.mean(values)), worst)
+                    yield Score(task, profile, name, seed, split, age, *numbers, plan.digital)
+
+
+def name_of(settings: Settings) -> str:
+    """A name for ``settings``, also of a folder."""
+    return ", ".join(f"{key}={value}" for key, value in settings.items()) or "default"
+
+
+class Scores:
+    """The scores in a folder of runs, and what was chosen on the held-out data."""
+
+    def __init__(self, comparison: Comparison, runs: Path) -> None:
+        self.comparison, file = comparison, runs / "scores.csv"
+        rows = csv.reader(io.StringIO(file.read_text(encoding="utf-8"))) if file.exists() else ()
+        kinds = (str, str, str, int, str, str, float, int, float, float, float)
+        self.all = [
+            Score._make(kind(text) for kind, text in zip(kinds, row, strict=True)) for row in rows
+        ]
+        self.by_key = {score[:7]: score for score in self.all}
+
+    def has(self, task: str, profile: str, name: str, seed: int) -> bool:
+        """Whether this network was evaluated at every age and level."""
+        return all(
+            (task, profile, name, seed, split, age, level) in self.by_key
+            for split in SPLITS
+            for age, level in self.comparison.conditions
+        )
+
+    def seeds(self, task: str, profile: str) -> list[int]:
+        """The training seeds of our method."""
+        here = {s.seed for s in self.all if (s.task, s.profile) == (task, profile)}
+        ours = name_of(self.comparison.methods[self.comparison.ours][0])
+        return sorted(seed for seed in here if self.has(task, profile, ours, seed))
+        )
+
+    def means(
+        self, task: str, profile: str, name: str, split: str, condition: Condition
+    ) -> FloatArray | None:
+        """Mean over chips for each training seed; None if one is missing."""
+        keys = [
+            (task, profile, name, seed, split, *condition) for seed in self.seeds(task, profile)
+        ]
+        if not keys or not all(key in self.by_key for key in keys):
+            return None
+        return np.array([self.by_key[key].mean for key in keys])
+
+    def chosen(self, task: str, profile: str, method: str, condition: Condition) -> str | None:
+        """The settings of ``method`` that are best on held-out data under ``condition``."""
+        names = [name_of(settings) for settings in self.comparison.methods[method]]
+        held_out = {
+            name: means
+            for name in names
+            if (means := self.means(task, profile, name, "held-out", condition)) is not None
+        }
+        if len(held_out) < len(names):
+            return None
+        sign = self.comparison.tasks[task].sign
+        return max(held_out, key=lambda name: sign * float(held_out[name].mean()))
+
+    def on_test(
+        self, task: str, profile: str, method: str, condition: Condition
+    ) -> FloatArray | None:
+        """The test scores of ``method``, for each seed."""
+        name = self.chosen(task, profile, method, condition)
+        return None if name is None else self.means(task, profile, name, "test", condition)

@@ -1,0 +1,209 @@
+"""The command line of a comparison, and its page: a table for each task and profile."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.fair import Comparison, Condition, FloatArray, Given, Score, Scores, name_of
+from benchmarks.lines import versions
+from cimsim.analysis.figures import canvas, theme
+from cimsim.files import write_text
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main(comparison: Comparison, description: str) -> None:
+    """Train, evaluate, tabulate, as the command line says."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    for option, choices in (
+        ("--task", comparison.tasks),
+        ("--profile", comparison.profiles),
+        ("--method", comparison.methods),
+    ):
+        parser.add_argument(option, action="append", choices=choices, help="only this one")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--chips", type=int, default=10)
+    parser.add_argument("--runs", type=Path, default=Path("runs") / comparison.name)
+    given = parser.parse_args()
+    scores = Scores(comparison, given.runs)
+    where = Given(given.data_dir, given.runs, given.chips)
+    for task in given.task or comparison.tasks:
+        for seed in map(int, given.seeds.split(",")):
+            for profile in given.profile or comparison.profiles:
+                for settings in comparison.distinct(given.method or list(comparison.methods)):
+                    if not scores.has(task, profile, name_of(settings), seed):
+                        comparison.train_and_evaluate(task, profile, settings, seed, where)
+    report(comparison, given.runs)
+
+
+def report(comparison: Comparison, runs: Path) -> None:
+    """Write the page, the numbers and the figure."""
+    scores = Scores(comparison, runs)
+    pairs = [(t, p) for t in comparison.tasks for p in comparison.profiles if scores.seeds(t, p)]
+    lines = [
+        f"# {comparison.title}",
+        "",
+        f"    python -m benchmarks.{comparison.name} --data-dir DIR",
+        "",
+        comparison.intro,
+        "",
+        "| task | settings |",
+        "|---|---|",
+        *(f"| {name} | {task.text} |" for name, task in comparison.tasks.items()),
+        "",
+        *summary_lines(scores, pairs),
+    ]
+    for task, profile in pairs:
+        lines += ["", f"## {task} on {profile}", "", *table_lines(scores, task, profile)]
+    page = RESULTS / f"{comparison.name}.md"
+    write_text(page, "\n".join([*lines, "", versions(), ""]))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([Score._fields, *scores.all])
+    write_text(page.with_suffix(".csv"), text.getvalue())
+    if pairs:
+        canvas.save(figure_of(scores, pairs), page.with_suffix(".png"))
+    print(page.read_text(encoding="utf-8"))
+
+
+class Gap(NamedTuple):
+    """How far our method is behind the best other one under one condition, over seeds."""
+
+    method: str
+    behind: float
+    error: float
+
+    @property
+    def loses(self) -> bool:
+        """Whether it is behind by more than one standard error."""
+        return self.behind > max(self.error, 1e-12)
+
+
+def gap(scores: Scores, task: str, profile: str, condition: Condition) -> Gap | None:
+    """Compare our method with the best other one, by their differences of each seed."""
+    comparison = scores.comparison
+    sign = comparison.tasks[task].sign
+    own = scores.on_test(task, profile, comparison.ours, condition)
+    others = {
+        method: values
+        for method in comparison.methods
+        if method != comparison.ours
+        and (values := scores.on_test(task, profile, method, condition)) is not None
+    }
+    if own is None or not others:
+        return None
+    best = max(others, key=lambda method: sign * float(others[method].mean()))
+    difference = sign * (others[best] - own)
+    return Gap(best, float(difference.mean()), error_of(difference))
+
+
+def error_of(values: FloatArray) -> float:
+    """Standard error of the mean; NaN of one value."""
+    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
+
+
+def summary_lines(scores: Scores, pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Where our method is behind the best other one by more than one standard error."""
+    comparison = scores.comparison
+    gaps = {
+        (task, profile, condition): of
+        for task, profile in pairs
+        for condition in comparison.conditions
+        if (of := gap(scores, task, profile, condition)) is not None
+    }
+    losses = {where: of for where, of in gaps.items() if of.loses}
+    yield (
+        f"`{comparison.ours}` is behind the best of the other methods by at most one standard "
+        f"error of the difference under {len(gaps) - len(losses)} of {len(gaps)} conditions. The "
+        "best is the best of the table below, so a part of its lead is chance."
+    )
+    if not losses:
+        return
+    yield from ("", "| task | profile | age | noise | best other | behind by |")
+    yield "|---|---|---|---|---|---|"
+    for (task, profile, (age, level)), of in losses.items():
+        show = comparison.tasks[task].format
+        yield (
+            f"| {task} | {profile} | {age} | {level:g} | {of.method} | {show(of.behind)} ± "
+            f"{show(of.error)} |"
+        )
+
+
+def table_lines(scores: Scores, task: str, profile: str) -> Iterator[str]:
+    """One row for each method, one column for each age and noise."""
+    comparison, about = scores.comparison, scores.comparison.tasks[task]
+    rows = {
+        method: [scores.on_test(task, profile, method, c) for c in comparison.conditions]
+        for method in comparison.methods
+    }
+    complete = {
+        method: [values for values in row if values is not None] for method, row in rows.items()
+    }
+    complete = {m: row for m, row in complete.items() if len(row) == len(comparison.conditions)}
+    best = [max(about.sign * v.mean() for v in column) for column in zip(*complete.values(), strict=True)]
+    yield (
+        f"Test {about.measure}: mean over {len(scores.seeds(task, profile))} training seeds ± "
+        "standard error over seeds; the best mean of a column is bold."
+    )
+    yield ""
+    yield f"| method | {' | '.join(f'noise {n:g}, {age}' for age, n in comparison.conditions)} |"
+    yield "|---|" + "---|" * len(comparison.conditions)
+    for method, row in complete.items():
+        cells = []
+        for values, top in zip(row, best, strict=True):
+            text = about.format(float(values.mean()))
+            text = f"**{text}**" if about.sign * values.mean() == top else text
+            cells.append(f"{text} ± {about.format(error_of(values))}")
+        yield f"| {method} | {' | '.join(cells)} |"
+
+
+def figure_of(scores: Scores, pairs: Sequence[tuple[str, str]]) -> Figure:
+    """A panel for each task and profile: the score over noise after the longest age, or over age
+    if there is one level of noise."""
+    comparison = scores.comparison
+    tasks, profiles = (list(dict.fromkeys(names)) for names in zip(*pairs, strict=True))
+    figure = canvas.new_figure(2.9 * len(profiles) + 0.8, 2.3 * len(tasks) + 0.9)
+    panels = figure.subplots(len(tasks), len(profiles), sharex=True, squeeze=False)
+    for row, task in zip(panels, tasks, strict=True):
+        for axes, profile in zip(row, profiles, strict=True):
+            axes.set_title(f"{task}\n{profile}", fontsize=8)
+            if (task, profile) in pairs:
+                _draw(axes, scores, task, profile)
+        row[0].set_ylabel(comparison.tasks[task].measure)
+    for axes in panels[-1]:
+        axes.set_xlabel("age" if len(comparison.axis.values) == 1 else "noise")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+    return figure
+
+
+def _draw(axes: Axes, scores: Scores, task: str, profile: str) -> None:
+    comparison = scores.comparison
+    about, levels, ages = comparison.tasks[task], comparison.axis.values, list(comparison.ages)
+    over_age = len(levels) == 1
+    conditions = [c for c in comparison.conditions if over_age or c[0] == ages[-1]]
+    places = [ages.index(age) if over_age else level for age, level in conditions]
+    for number, method in enumerate(comparison.drawn):
+        values = [scores.on_test(task, profile, method, c) for c in conditions]
+        each = [(x, v) for x, v in zip(places, values, strict=True) if v is not None]
+        axes.errorbar(
+            [x for x, _ in each],
+            [about.factor * v.mean() for _, v in each],
+            [about.factor * error_of(v) for _, v in each],
+            color=theme.color(number),
+            marker=theme.marker(number),
+            capsize=2,
+            label=method,
+        )
+    if over_age:
+        axes.set_xticks(range(len(ages)), ages)
+    canvas.style(axes)
