@@ -73,7 +73,7 @@ class Evaluation:
         from cimsim.analysis.sweeps.metric import metric_named
 
         scores = subject.digital_scores(self.samples, self.device)
-        return metric_named(self.metric or subject.metric, subject.token, scores)
+        return metric_named(self.metric or subject.metric, subject.token, scores, subject.split)
 
     def digital(self, subject: Subject) -> float:
         """The metric of ``subject`` without any non-ideality."""

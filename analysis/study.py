@@ -26,7 +26,7 @@ from cimsim.analysis.labels import require_names
 from cimsim.analysis.sheet import Column as Column  # for the file of a study
 from cimsim.analysis.sheet import Sheet as Sheet
 from cimsim.analysis.shown import Shown
-from cimsim.analysis.sweeps.metric import Metric, metric_named
+from cimsim.analysis.sweeps.metric import TEST, Metric, metric_named
 from cimsim.analysis.sweeps.store import Plan
 from cimsim.errors import CimsimError
 from cimsim.reading import parse_json, read_text
@@ -53,6 +53,7 @@ class Facts:
         on: name of the profile, where it is not the subject's own.
         samples: number of test samples; None for all.
         changes: values of the profiles that were changed from Python.
+        split: the samples that are evaluated: ``test``, or ``held-out`` training data.
         others: as in :class:`cimsim.analysis.sweeps.store.Plan`.
     """
 
@@ -69,11 +70,12 @@ class Facts:
     on: str | None = None
     samples: int | None = None
     changes: tuple[str, ...] = ()
+    split: str = TEST
 
     @property
     def measured(self) -> Metric:
         """The metric."""
-        return metric_named(self.metric, self.token)
+        return metric_named(self.metric, self.token, split=self.split)
 
     @property
     def where(self) -> str:

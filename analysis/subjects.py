@@ -27,7 +27,7 @@ from cimsim.analysis.scoring import (
     call_score,
     require_finite,
 )
-from cimsim.analysis.sweeps.metric import ACCURACY, Scores
+from cimsim.analysis.sweeps.metric import ACCURACY, TEST, Scores
 from cimsim.errors import CimsimError
 from cimsim.nn import (
     Assignment,
@@ -60,11 +60,18 @@ class Subject(ABC):
         name: name in tables and figures.
         folder: folder that results are kept in; None keeps them in memory.
         argument: its name on the command line, where that is not the folder.
+        split: the samples that it is scored on.
     """
 
     name: str
     folder: Path | None = None
     argument: str | None = None
+    split: str = TEST
+
+    @property
+    def home(self) -> Path | None:
+        """Folder that it is named after in tables and figures."""
+        return self.folder
 
     @property
     def data(self) -> str:
@@ -137,6 +144,10 @@ class Subject(ABC):
                 self._digital[samples] = dict(self.score(model, samples))
         return self._digital[samples]
 
+    def chip_seed(self, number: int) -> int:
+        """Return the seed of chip ``number``, which :func:`cimsim.program` takes."""
+        return number
+
     def _uncalibrated(self, device: torch.device | str) -> nn.Module:
         """A separate model to compute digitally, which needs no ranges."""
         return self.model(device=device)
@@ -163,8 +174,9 @@ class Subject(ABC):
         samples: int | None = None,
     ) -> dict[str, Signals]:
         """Measure each layer's signals on ``chips``; see :func:`cimsim.nn.measure_signals`."""
+        seeds = map(self.chip_seed, chips)
         return measure_signals(
-            model, [None], chips, age_s, lambda model, _: self.score(model, samples)
+            model, [None], seeds, age_s, lambda model, _: self.score(model, samples)
         )
 
     def place(self) -> Place:
@@ -401,7 +413,7 @@ class ModelSubject(Subject):
         if self._batches is None:
             return super().signals(model, chips, age_s, samples)
         few = list(self._batches.first(samples or SIGNAL_SAMPLES, whole=True))
-        return measure_signals(model, few, chips, age_s)
+        return measure_signals(model, few, map(self.chip_seed, chips), age_s)
 
     def place(self) -> MemoryPlace:
         """See :class:`Subject`."""

@@ -22,6 +22,9 @@ Statistics = Literal["chip", "training"]
 Parallel = Literal["replicate", "shard"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
+LATER = ("hold_out",)
+"""Settings that older runs do not have; their defaults change no training."""
+
 _DEEPEST = 20
 _MOST_ERRORS = 5
 
@@ -46,6 +49,13 @@ class TrainConfig(BaseModel):
     data_dir: Path | None = Field(default=None, description="Folder of the data.")
     limit: int | None = Field(
         default=None, ge=1, description="Number of training samples to use; default: all."
+    )
+    hold_out: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Fraction of the training samples (after --limit) that are not trained on, to "
+        "choose settings with --split held-out.",
     )
     model: str = Field(
         default="mlp",

@@ -9,10 +9,10 @@ from torch import nn
 
 from cimsim.layer_options import Layers, parse_layers, with_profiles
 from cimsim.profile import Profile, fingerprint, load_profile
-from cimsim.training.config import TrainConfig
+from cimsim.training.config import LATER, TrainConfig
 from cimsim.training.data import DataSet, load_data
 from cimsim.training.manifest import hash_of
-from cimsim.training.run import LAYER, new_model
+from cimsim.training.run import LAYER, new_model, prepared
 
 PLACES = ("profile", "layer", "data_dir", "parallel")
 """Settings that may change between the start of a run and its resumption."""
@@ -38,7 +38,7 @@ class TrainingPlan:
             config=config,
             profile=load_profile(config.profile, config.overrides),
             layers=with_profiles(parse_layers(config.layer)),
-            data=load_data(config.data, config.data_dir),
+            data=prepared(config, load_data(config.data, config.data_dir)),
         )
 
     def new_model(self) -> nn.Module:
@@ -53,6 +53,9 @@ class TrainingPlan:
     def identity(self) -> str:
         """Return a hash of all contents, independent of the location of profiles and data."""
         settings = self.config.model_dump(mode="json", exclude=set(PLACES))
+        for name in LATER:  # so that checkpoints of older runs keep their identity
+            if settings[name] == TrainConfig.model_fields[name].default:
+                del settings[name]
         own = {
             pattern: {k: fingerprint(v) if k == "profile" else v for k, v in layer.items()}
             for pattern, layer in self.layers.items()

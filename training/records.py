@@ -55,6 +55,12 @@ class EpochMetrics(_Record):
     train_rmse: float = 0.0
     noise_strength: float = 0.0
     seconds: float = 0.0
+    held_out_accuracy: _Share = 0.0
+    held_out_loss: float = 0.0
+    held_out_rmse: float = 0.0
+    held_out_chip_accuracy: _Share = 0.0
+    held_out_chip_loss: float = 0.0
+    held_out_chip_rmse: float = 0.0
     gradient_truth: float | None = None
     weights_moved: float | None = None
     codes_changed: float | None = None

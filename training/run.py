@@ -33,7 +33,7 @@ from cimsim.profile import Profile, load_profile
 from cimsim.quantizers.quantizer import RandomQuantizer
 from cimsim.suggest import nearest
 from cimsim.training.config import TrainConfig, read_config, read_yaml
-from cimsim.training.data import BatchLoader, DataSet, load_data
+from cimsim.training.data import TEST, BatchLoader, DataSet, Split, load_data
 from cimsim.training.manifest import checked_sha256, read_checked
 from cimsim.training.models import build_model, require_trust
 from cimsim.training.records import RESULT, read_metrics, read_outcome
@@ -65,7 +65,7 @@ class Run:
         self.layers = layers  # settings by pattern, with loaded profiles
         self.result = result
         self.data_dir = config.data_dir  # present location of the data
-        self._digital: dict[int, dict[str, float]] = {}
+        self._digital: dict[tuple[Split, int | None], dict[str, float]] = {}
 
     @classmethod
     def open(cls, path: Path | str, trust: bool = False) -> Run:
@@ -143,18 +143,26 @@ class Run:
         }
 
     def digital_scores(
-        self, samples: int | None = None, device: torch.device | str = "cpu"
+        self,
+        samples: int | None = None,
+        device: torch.device | str = "cpu",
+        split: Split = TEST,
     ) -> dict[str, float]:
-        """Return the digital test scores on the first ``samples``, or all, test data."""
-        if samples is None or samples >= len(self.data.test_y):
+        """Return the digital scores on the first ``samples``, or all, of the test data.
+
+        ``split="held-out"`` uses the training data that were held out.
+        """
+        x, y = self.data.part(split)
+        samples = None if samples is None or samples >= len(y) else samples
+        if split == TEST and samples is None:
             return self.scores("digital")
-        if samples not in self._digital:
+        if (split, samples) not in self._digital:
             model = self.chip_model(device=device)
-            x, y = (of_all[:samples].to(device) for of_all in (self.data.test_x, self.data.test_y))
+            x, y = x[:samples].to(device), y[:samples].to(device)
             with digital(model):
                 tally = self.data.task.tally()
-                self._digital[samples] = score(model, x, y, tally, self.data.batch_size)
-        return self._digital[samples]
+                self._digital[split, samples] = score(model, x, y, tally, self.data.batch_size)
+        return self._digital[split, samples]
 
     @cached_property
     def checkpoint_sha256(self) -> str:
@@ -177,7 +185,7 @@ class Run:
             CimsimError: if it is missing, or a user-defined function and the run is not trusted.
         """
         require_trust(self.config.data, self.trust, f"the run in {self.path}", "data")
-        return load_data(self.config.data, data_dir, download)
+        return prepared(self.config, load_data(self.config.data, data_dir, download))
 
     @cached_property
     def profiles(self) -> Assignment:
@@ -274,8 +282,18 @@ def _take_weights(model: nn.Module, path: Path) -> None:
         raise CimsimError(f"cannot start from {path}, a run of another model: {reason}")
 
 
+def prepared(config: TrainConfig, data: DataSet) -> DataSet:
+    """Return ``data`` without the training samples that ``config`` does not train on: those after
+    ``limit``, and the ones that it holds out of the others.
+
+    Raises:
+        CimsimError: if no samples would be left, or none held out.
+    """
+    return data.hold_out(config.hold_out, config.limit) if config.hold_out else data
+
+
 def training_samples(config: TrainConfig, data: DataSet) -> tuple[Tensor, Tensor]:
-    """Return training inputs and labels: all, or the first ``config.limit``."""
+    """Return the inputs and labels to train on: all of ``data``, or the first ``config.limit``."""
     return data.train_x[: config.limit], data.train_y[: config.limit]
 
 

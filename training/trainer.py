@@ -26,6 +26,7 @@ from cimsim.training.checkpoint import Checkpoint, save_checkpoint
 from cimsim.training.correctors import gradient_truth, make_corrector
 from cimsim.training.curvature import Curvature
 from cimsim.training.data import BatchLoader
+from cimsim.training.held_out import held_out_metrics
 from cimsim.training.lone_samples import fewest_samples, split
 from cimsim.training.methods import make_method
 from cimsim.training.objectives import TrainStep, make_objectives, total, watched
@@ -269,6 +270,7 @@ class Trainer:
             "noise_strength": self.schedule.strength((self.epoch + 1) * len(self.loader) - 1),
             "seconds": round(seconds, 3),
         }
+        metrics |= held_out_metrics(self)
         if self.config.audit:
             truths, audits = self.sums[3:].tolist()
             metrics["gradient_truth"] = truths / audits if audits else None

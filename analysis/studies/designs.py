@@ -353,7 +353,7 @@ def _optuna() -> Any:
 
 def subject_names(subjects: Sequence[Subject]) -> list[str]:
     """Names that distinguish subjects."""
-    folders = [subject.folder for subject in subjects]
+    folders = [subject.home for subject in subjects]
     known = [folder for folder in folders if folder is not None]
     if len(known) == len(folders):
         return distinct_names(known)

@@ -87,7 +87,8 @@ def align_runs(
                 f"{run}: its model is not the one that was swept over {axis}; "
                 "run the same `cimsim sweep` again"
             )
-    metrics = [metric_named(metric_name or sweep.plan.metric, sweep.plan.token) for sweep in sweeps]
+    plans = [sweep.plan for sweep in sweeps]
+    metrics = [metric_named(metric_name or p.metric, p.token, split=p.split) for p in plans]
     metric = metrics[0]
     for run, other in zip(runs, metrics, strict=True):
         if other.title != metric.title:

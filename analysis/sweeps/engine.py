@@ -75,7 +75,7 @@ class Evaluator:
         if self._model is None or self._built_for != needed:
             self._model = subject.model(task.assignment, self._device)
             self._built_for = needed
-        cimsim.program(self._model, seed=task.chip, cycle=task.cycle)
+        cimsim.program(self._model, seed=subject.chip_seed(task.chip), cycle=task.cycle)
         cimsim.age(self._model, task.age_s)
         if task.maintenance:
             maintain(self._model, task.maintenance, subject.calibration(self._device))

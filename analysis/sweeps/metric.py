@@ -132,7 +132,13 @@ def _available(scores: Scores | None) -> list[str]:
     return list(dict.fromkeys([*known, *scores]))
 
 
-def metric_named(name: str, token: str = "", scores: Scores | None = None) -> Metric:
+TEST = "test"
+"""The usual samples to evaluate on."""
+
+
+def metric_named(
+    name: str, token: str = "", scores: Scores | None = None, split: str = TEST
+) -> Metric:
     """Return the metric of that name.
 
     Args:
@@ -140,12 +146,15 @@ def metric_named(name: str, token: str = "", scores: Scores | None = None) -> Me
             is better.
         token: unit of text that a loss is the mean over, such as ``character``.
         scores: scores of one evaluation, which the metric must be computable from.
+        split: the samples that are evaluated, which its title begins with.
 
     Raises:
         CimsimError: if ``scores`` have no such number, or, without them, the name is unknown.
 
     >>> metric_named("rmse:min").falls
     True
+    >>> metric_named("accuracy", split="held-out").title
+    'Held-out accuracy'
     """
     own, _, direction = name.partition(":")
     known = METRICS.get(name)
@@ -164,5 +173,7 @@ def metric_named(name: str, token: str = "", scores: Scores | None = None) -> Me
             f"metric '{name}' needs the score '{metric.source}', but the model is scored by "
             f"{', '.join(scores)}; choose one of these"
         )
+    if split != TEST and metric.title.startswith("Test "):
+        metric = replace(metric, title=split.capitalize() + metric.title.removeprefix("Test"))
     titled = token and metric.falls and metric.source == "loss"
     return replace(metric, title=f"{metric.title} per {token}") if titled else metric

@@ -26,7 +26,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 from pydantic import TypeAdapter
 
 from cimsim.analysis.sweeps.axis import Axis, Level, is_quantity
-from cimsim.analysis.sweeps.metric import ACCURACY, Metric, Scores, metric_named
+from cimsim.analysis.sweeps.metric import ACCURACY, TEST, Metric, Scores, metric_named
 from cimsim.analysis.table import table_csv
 from cimsim.errors import CimsimError
 from cimsim.files import lock, make_folder, open_log, write_text
@@ -92,6 +92,7 @@ class Plan:
         samples: number of test samples; None for all.
         changes: values of the profiles that were changed from Python, where they are not the
             subject's own.
+        split: the samples that are evaluated: ``test``, or ``held-out`` training data.
     """
 
     run: str
@@ -114,11 +115,12 @@ class Plan:
     noise: float = 1.0
     samples: int | None = None
     changes: tuple[str, ...] = ()
+    split: str = TEST
 
     @property
     def measured(self) -> Metric:
         """The metric to show; all scores are kept."""
-        return metric_named(self.metric, self.token)
+        return metric_named(self.metric, self.token, split=self.split)
 
     @property
     def digital(self) -> float:

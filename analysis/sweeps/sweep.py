@@ -195,6 +195,7 @@ def _plan(subject: Subject, assignment: Assignment, axis: Axis, evaluation: Eval
         token=subject.token,
         noise=evaluation.noise,
         samples=evaluation.samples,
+        split=subject.split,
     )
 
 

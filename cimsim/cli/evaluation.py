@@ -63,6 +63,12 @@ class EvaluationOptions(SharedOptions):
     )
     download: bool = option(False, "Download data that is missing.")
     trust: bool = option(False, TRUST_HELP)
+    split: str = option(
+        "test",
+        "Samples to evaluate on: test, or the training samples that --hold-out left out; these use "
+        "other chips, and results are kept in RUN/held-out.",
+        metavar="test|held-out",
+    )
     store: Path | None = option(
         None, STORE_HELP, metavar="DIR", default_text="runs/package.module.function"
     )
@@ -71,7 +77,9 @@ class EvaluationOptions(SharedOptions):
         """Open every run or model of the list once."""
         from cimsim.cli.runs import open_subjects
 
-        return open_subjects(names, self.trust, self.data_dir, self.download, self.store)
+        return open_subjects(
+            names, self.trust, self.data_dir, self.download, self.store, self.split
+        )
 
 
 @contextmanager

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from cimsim.analysis.subjects import ModelSubject, Subject
 from cimsim.errors import CimsimError
 from cimsim.named import FAULTS, described, is_name, object_named
 from cimsim.runs import open_run
+
+if TYPE_CHECKING:
+    from cimsim.training.data import Split
 
 _WHAT = "own model"
 
@@ -19,12 +23,14 @@ def open_subjects(
     data_dir: Path | None = None,
     download: bool = False,
     store: Path | None = None,
+    split: str = "test",
 ) -> list[Subject]:
     """Open every subject of the list once, under whichever names it is repeated.
 
     Args:
         names: folders of runs, or names of functions, ``package.module:function``.
         trust, data_dir, download: of runs, see :func:`cimsim.runs.open_run`.
+        split: samples that runs are evaluated on, test or held-out.
         store: folder for the results of functions; by default ``runs/package.module.function``.
 
     Raises:
@@ -39,11 +45,21 @@ def open_subjects(
             "--store applies to models named package.module:function; a run keeps its results in "
             "its own folder"
         )
+    if split != "test" and functions:
+        raise CimsimError(
+            f"--split applies to runs; '{functions[0]}' defines its data itself, leave it out"
+        )
     folders = {name: _folder(name, store, len(functions) > 1) for name in functions}
     return [
         own_subject(str(name), folders[str(name)])
         if names_function(name)
-        else open_run(name, trust=trust, data_dir=data_dir, download=download)
+        else open_run(
+            name,
+            trust=trust,
+            data_dir=data_dir,
+            download=download,
+            split=cast("Split", split),
+        )
         for name in different.values()
     ]
 

@@ -18,7 +18,9 @@ from cimsim.errors import CimsimError
 from cimsim.layer_options import parse_layers
 from cimsim.nn import Assignment, Signals, measure_signals
 from cimsim.nn.scoring import score
-from cimsim.training.data import DataSet
+from cimsim.suggest import unknown
+from cimsim.training.data import HELD_OUT, TEST, DataSet, Split
+from cimsim.training.held_out import chip_of
 from cimsim.training.run import Run, calibration_batches
 from cimsim.training.tasks import Classification, Regression, Text
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 _BATCH = 125
 
 # Runs that are evaluated together share their data, which may be larger than any model.
-_loaded: WeakValueDictionary[tuple[str, Path | None], DataSet] = WeakValueDictionary()
+_loaded: WeakValueDictionary[tuple[str, Path | None, Any], DataSet] = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -38,30 +40,60 @@ class RunPlace:
     path: Path
     data_dir: Path | None
     trust: bool
+    split: Split
 
     def open(self) -> Subject:
         """Open the run."""
-        return RunSubject(Run.open(self.path, self.trust), self.data_dir)
+        return RunSubject(Run.open(self.path, self.trust), self.data_dir, split=self.split)
 
 
 class RunSubject(Subject):
     """A finished run; results are kept in its folder.
 
+    Results on held-out training data are kept in the folder ``held-out`` within it, and use chips
+    of their own, so that choices and reports share neither samples nor chips.
+
     Attributes:
         run: the run.
+        split: the samples that it is evaluated on.
     """
 
-    _tests: tuple[DataSet, torch.device, Tensor, Tensor] | None = None  # of one data set at a time
+    _tests: tuple[DataSet, Split, torch.device, Tensor, Tensor] | None = None  # one at a time
 
-    def __init__(self, run: Run, data_dir: Path | None = None, download: bool = False) -> None:
+    def __init__(
+        self,
+        run: Run,
+        data_dir: Path | None = None,
+        download: bool = False,
+        split: Split = TEST,
+    ) -> None:
         """
         Args:
             run: a finished run.
             data_dir: folder of its data; by default the one used in training.
             download: fetch data that is missing.
+            split: ``test``, or ``held-out`` for the training data that were held out.
+
+        Raises:
+            CimsimError: if there is no such split, or the run has no held-out data.
         """
         self.run, self.name, self.folder = run, run.name, run.path
+        self.split: Split = split
+        if split == HELD_OUT:
+            if not run.config.hold_out:
+                raise CimsimError(
+                    f"{run.path} has no held-out data; train it with --hold-out 0.1, or use "
+                    "--split test"
+                )
+            self.folder, self.argument = run.path / HELD_OUT, str(run.path)
+        elif split != TEST:
+            raise CimsimError(unknown("split", split, (TEST, HELD_OUT)))
         self._data_dir, self._download = data_dir or run.data_dir, download
+
+    @property
+    def home(self) -> Path:
+        """See :class:`Subject`."""
+        return self.run.path
 
     @cached_property
     def test_data(self) -> DataSet:
@@ -70,7 +102,9 @@ class RunSubject(Subject):
         Raises:
             CimsimError: if it is missing, or is not the one of the training.
         """
-        run, source = self.run, (self.run.config.data, self._data_dir)
+        run, config = self.run, self.run.config
+        part = (config.limit, config.hold_out) if config.hold_out else None
+        source = (config.data, self._data_dir, part)
         data = _loaded.get(source)
         if data is None and "data" in vars(run) and run.data_dir == self._data_dir:
             data = run.data
@@ -88,7 +122,11 @@ class RunSubject(Subject):
     @property
     def data(self) -> str:
         """See :class:`Subject`."""
-        return self.test_data.name
+        return self.test_data.name if self.split == TEST else f"{self.test_data.name}, {self.split}"
+
+    def chip_seed(self, number: int) -> int:
+        """See :class:`Subject`."""
+        return chip_of(self.split, number)
 
     @property
     def token(self) -> str:
@@ -103,7 +141,7 @@ class RunSubject(Subject):
     @property
     def test_samples(self) -> int:
         """See :class:`Subject`."""
-        return len(self.test_data.test_x)
+        return len(self.test_data.part(self.split)[1])
 
     @property
     def fingerprint(self) -> str:
@@ -113,7 +151,10 @@ class RunSubject(Subject):
     @property
     def data_fingerprint(self) -> str:
         """See :class:`Subject`."""
-        return self.test_data.fingerprint
+        if self.split == TEST:
+            return self.test_data.fingerprint
+        config = self.run.config
+        return f"{self.test_data.fingerprint} {self.split} {config.hold_out!r} {config.limit}"
 
     @property
     def assignment(self) -> Assignment:
@@ -142,21 +183,22 @@ class RunSubject(Subject):
 
     def _tests_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
         data, kept = self.test_data, RunSubject._tests
-        if kept is None or kept[0] is not data or kept[1] != device:
-            kept = data, device, data.test_x.to(device), data.test_y.to(device)
+        if kept is None or kept[0] is not data or kept[1:3] != (self.split, device):
+            x, y = data.part(self.split)
+            kept = data, self.split, device, x.to(device), y.to(device)
             RunSubject._tests = kept if device.type != "cpu" else None
-        return kept[2:]
+        return kept[3:]
 
     def digital_scores(
         self, samples: int | None = None, device: torch.device | str = "cpu"
     ) -> Scores:
         """See :class:`Subject`."""
         _ = self.test_data
-        return self.run.digital_scores(samples, device)
+        return self.run.digital_scores(samples, device, self.split)
 
     def inputs(self, count: int, device: torch.device | str = "cpu") -> Tensor:
         """See :class:`Subject`."""
-        return self.test_data.test_x[:count].to(device)
+        return self.test_data.part(self.split)[0][:count].to(device)
 
     def calibration(self, device: torch.device | str = "cpu") -> list[Any]:
         """See :class:`Subject`."""
@@ -173,7 +215,7 @@ class RunSubject(Subject):
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
         inputs = self.inputs(min(samples or SIGNAL_SAMPLES, SIGNAL_SAMPLES), device)
         batches = list(inputs.split(self.test_data.batch_size or _BATCH))
-        return measure_signals(model, batches, chips, age_s)
+        return measure_signals(model, batches, map(self.chip_seed, chips), age_s)
 
     def convert_call(self, layers: Mapping[str, Mapping[str, Any]]) -> str:
         """See :class:`Subject`."""
@@ -189,7 +231,7 @@ class RunSubject(Subject):
 
     def place(self) -> RunPlace:
         """See :class:`Subject`."""
-        return RunPlace(self.run.path.resolve(), self._data_dir, self.run.trust)
+        return RunPlace(self.run.path.resolve(), self._data_dir, self.run.trust, self.split)
 
 
 def metric_of(run: Run) -> Metric:
@@ -212,7 +254,12 @@ def run_of(subject: Subject) -> Run:
 
 
 def open_run(
-    path: Path | str, *, trust: bool = False, data_dir: Path | None = None, download: bool = False
+    path: Path | str,
+    *,
+    trust: bool = False,
+    data_dir: Path | None = None,
+    download: bool = False,
+    split: Split = TEST,
 ) -> RunSubject:
     """Open the finished run in the folder ``path`` for sweeps and studies.
 
@@ -221,8 +268,10 @@ def open_run(
         trust: import the model that the run names, if it is a function from outside cimsim.
         data_dir: folder of its data; by default the one used in training.
         download: fetch data that is missing.
+        split: ``test``, or ``held-out`` for the training data that were held out; these have chips
+            and a folder of results of their own.
 
     Raises:
-        CimsimError: if the folder is not a finished run.
+        CimsimError: if the folder is not a finished run, or has no held-out data.
     """
-    return RunSubject(Run.open(path, trust), data_dir, download)
+    return RunSubject(Run.open(path, trust), data_dir, download, split)

@@ -2,6 +2,6 @@
 
 from cimsim.training.data.batches import BatchLoader
 from cimsim.training.data.catalog import DATASETS, load_data
-from cimsim.training.data.dataset import DataSet
+from cimsim.training.data.dataset import HELD_OUT, TEST, DataSet, Split
 
-__all__ = ["DATASETS", "BatchLoader", "DataSet", "load_data"]
+__all__ = ["DATASETS", "HELD_OUT", "TEST", "BatchLoader", "DataSet", "Split", "load_data"]

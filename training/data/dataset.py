@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,10 +12,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cimsim.errors import CimsimError
+from cimsim.training.data.held_out import (
+    held_out_classes,
+    held_out_numbers,
+    held_out_tail,
+    require_parts,
+)
 from cimsim.training.data_spec import Form
 from cimsim.training.tasks import Classification, Regression, Task, Text
 
 _MOST_ANSWERS = 1 << 24  # logits of one batch
+
+Split = Literal["test", "held-out"]
+"""The samples that a model is evaluated on."""
+TEST: Split = "test"
+HELD_OUT: Split = "held-out"
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -43,6 +55,9 @@ class DataSet:
     ``(target - target_mean) / target_scale`` of the training data, and ``classes`` is K.
     ``labels`` are the names of the classes, if they have any; ``per_class`` adds the scores that
     treat classes equally (see :class:`cimsim.nn.tallies.ClassTally`).
+
+    ``held_out_x`` and ``held_out_y`` are training samples that are not trained on, see
+    :meth:`hold_out`; None if there are none.
     """
 
     name: str
@@ -58,6 +73,62 @@ class DataSet:
     target_scale: Tensor | None = None
     labels: tuple[str, ...] = ()
     per_class: bool = False
+    held_out_x: Tensor | None = None
+    held_out_y: Tensor | None = None
+
+    def hold_out(self, fraction: float, limit: int | None = None) -> DataSet:
+        """Return the data with a fraction of the training samples in ``held_out_x`` and ``_y``.
+
+        Settings can be chosen on these samples, so that the test samples remain unused until the
+        end. The choice of samples depends only on the labels and the fraction, not on a seed:
+
+        * classes: each class gives its share, sampled with a fixed seed;
+        * numeric targets: sampled with a fixed seed;
+        * text: the last windows of the training text, so that no held-out text was trained on.
+
+        The inputs stay standardized by all training samples, held-out ones included.
+
+        Args:
+            fraction: fraction of the training samples, from 0 (none) to below 1.
+            limit: number of training samples to use, the first ones; samples are held out of these.
+
+        Raises:
+            CimsimError: if the fraction is outside this range or leaves one of the parts empty, or
+                samples have been held out before.
+
+        >>> from cimsim.training.data import load_data
+        >>> data = load_data("digits").hold_out(0.1)
+        >>> len(data.train_x), len(data.held_out_x)
+        (1293, 144)
+        """
+        if self.held_out_x is not None:
+            raise CimsimError(f"'{self.name}' has held-out samples already; call hold_out once")
+        if not 0 <= fraction < 1:
+            raise CimsimError(f"hold_out must be a fraction from 0 to below 1, not {fraction!r}")
+        if not fraction:
+            return replace(self, train_x=self.train_x[:limit], train_y=self.train_y[:limit])
+        x, y = self.train_x[:limit], self.train_y[:limit]
+        if self.token:
+            held = held_out_tail(len(y), fraction)
+        elif self.target_scale is not None:
+            held = held_out_numbers(len(y), fraction)
+        else:
+            held = held_out_classes(y, fraction)
+        require_parts(self.name, fraction, held)
+        parts: dict[str, Any] = {"train_x": x[~held], "train_y": y[~held]}
+        return replace(self, **parts, held_out_x=x[held], held_out_y=y[held])
+
+    def part(self, split: Split) -> tuple[Tensor, Tensor]:
+        """Return inputs and labels to evaluate on: ``test``, or ``held-out``.
+
+        Raises:
+            CimsimError: if there are no held-out samples.
+        """
+        if split == TEST:
+            return self.test_x, self.test_y
+        if self.held_out_x is None or self.held_out_y is None:
+            raise CimsimError(f"'{self.name}' has no held-out samples; hold some out first")
+        return self.held_out_x, self.held_out_y
 
     @property
     def task(self) -> Task:
