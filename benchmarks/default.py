@@ -110,6 +110,9 @@ def published_resnet20(input_shape: tuple[int, ...], classes: int) -> nn.Module:
 class Restandardize(nn.Module):
     """Images of standard deviation 1 on CIFAR-10 to the constants of the published networks."""
 
+    gain: Tensor
+    offset: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         from benchmarks.cifar_resnets import MEAN, STD
@@ -123,8 +126,7 @@ class Restandardize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shift and scale."""
-        y: Tensor = x * self.gain + self.offset
-        return y
+        return x * self.gain + self.offset
 
 
 if __name__ == "__main__":

@@ -27,11 +27,12 @@ from cimsim.nn import Assignment
 from cimsim.profile import Profile, load_profile
 from cimsim.runs import RunSubject
 from cimsim.training.config import make_config
+from cimsim.training.data import Split
 from cimsim.training.fit import fit
 from cimsim.training.run import Run
 
 HOLD_OUT = 0.1
-SPLITS = ("held-out", "test")
+SPLITS: tuple[Split, ...] = ("held-out", "test")
 
 Settings = dict[str, Any]
 FloatArray = NDArray[np.float64]
@@ -232,7 +233,6 @@ class Scores:
         here = {s.seed for s in self.all if (s.task, s.profile) == (task, profile)}
         ours = name_of(self.comparison.methods[self.comparison.ours][0])
         return sorted(seed for seed in here if self.has(task, profile, ours, seed))
-        )
 
     def means(
         self, task: str, profile: str, name: str, split: str, condition: Condition

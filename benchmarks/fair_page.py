@@ -149,7 +149,8 @@ def table_lines(scores: Scores, task: str, profile: str) -> Iterator[str]:
         method: [values for values in row if values is not None] for method, row in rows.items()
     }
     complete = {m: row for m, row in complete.items() if len(row) == len(comparison.conditions)}
-    best = [max(about.sign * v.mean() for v in column) for column in zip(*complete.values(), strict=True)]
+    columns = zip(*complete.values(), strict=True)
+    best = [max(about.sign * float(v.mean()) for v in column) for column in columns]
     yield (
         f"Test {about.measure}: mean over {len(scores.seeds(task, profile))} training seeds ± "
         "standard error over seeds; the best mean of a column is bold."
@@ -161,7 +162,7 @@ def table_lines(scores: Scores, task: str, profile: str) -> Iterator[str]:
         cells = []
         for values, top in zip(row, best, strict=True):
             text = about.format(float(values.mean()))
-            text = f"**{text}**" if about.sign * values.mean() == top else text
+            text = f"**{text}**" if about.sign * float(values.mean()) == top else text
             cells.append(f"{text} ± {about.format(error_of(values))}")
         yield f"| {method} | {' | '.join(cells)} |"
 
