@@ -171,10 +171,10 @@ class Comparison:
             "seed": seed,
         }
         if about.first is not None:
-            first = given.runs / task / "first" / f"seed-{seed}"
-            watch = Lines(f"{task}, first, seed {seed}", make_config(**common, **about.first))
-            config = make_config(**{**common, "method": "digital", **about.first})
-            common["start"] = fit(config, first, resume=True, progress=watch, trust=True).path
+            before = make_config(**{**common, "method": "digital", **about.first})
+            folder = given.runs / task / "first" / f"seed-{seed}"
+            watch = Lines(f"{task}, first, seed {seed}", before)
+            common["start"] = fit(before, folder, resume=True, progress=watch, trust=True).path
         config = make_config(**{**common, **self.profiles[trained_for], **settings})
         folder = given.runs / task / trained_for / name / f"seed-{seed}"
         watch = Lines(f"{task}, {trained_for}, {name}, seed {seed}", config)
