@@ -165,6 +165,7 @@ class Comparison:
         trained_for = next(iter(self.profiles)) if blind else profile
         common = {
             "profile": trained_for,
+            **self.profiles[trained_for],
             "data_dir": None if about.settings["data"] == "digits" else given.data_dir,
             "hold_out": HOLD_OUT,
             **about.settings,
@@ -175,7 +176,7 @@ class Comparison:
             folder = given.runs / task / "first" / f"seed-{seed}"
             watch = Lines(f"{task}, first, seed {seed}", before)
             common["start"] = fit(before, folder, resume=True, progress=watch, trust=True).path
-        config = make_config(**{**common, **self.profiles[trained_for], **settings})
+        config = make_config(**{**common, **settings})
         folder = given.runs / task / trained_for / name / f"seed-{seed}"
         watch = Lines(f"{task}, {trained_for}, {name}, seed {seed}", config)
         run = fit(config, folder, resume=True, progress=watch, trust=True)
