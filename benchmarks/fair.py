@@ -32,6 +32,7 @@ from cimsim.training.fit import fit
 from cimsim.training.run import Run
 
 HOLD_OUT = 0.1
+CHIP_KEYS = {"profile", "overrides"}
 SPLITS: tuple[Split, ...] = ("held-out", "test")
 
 Settings = dict[str, Any]
@@ -162,7 +163,9 @@ class Comparison:
         about, name = self.tasks[task], name_of(settings)
         # Without statistics of the chip, such a training is the same for every profile.
         blind = settings.get("method") in ("digital", "standard-nat") and not about.norms
-        trained_for = next(iter(self.profiles)) if blind else profile
+        shared = next(iter(self.profiles))
+        alike = self.profiles[profile].keys() | self.profiles[shared].keys() <= CHIP_KEYS
+        trained_for = shared if blind and alike else profile
         common = {
             "profile": trained_for,
             **self.profiles[trained_for],
