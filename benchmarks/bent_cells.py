@@ -17,7 +17,7 @@ from benchmarks.fair import Comparison, Settings, Task
 from benchmarks.fair_page import main
 
 SINH = "cell.iv={kind: sinh, v_read_V: 1.0, k_per_V: 2.0}"
-SIGMAS = (0.019, 0.038, 0.057, 0.076)
+SIGMAS = (0.019, 0.038, 0.076)
 OURS = {"noise": 1.0, "age": "1s:1y"}
 
 
@@ -59,7 +59,6 @@ COMPARISON = Comparison(
         "fake-quantized": [{"method": "fake-quantized", "gaussian_sigma": s} for s in SIGMAS],
         "fake-quantized, bent": [bent(s) for s in SIGMAS],
         "rule C": [{**OURS, "rule": "C"}],
-        "rule A": [{**OURS, "rule": "A"}],
     },
     ours="rule F",
     drawn=("digital", "weight noise", "fake-quantized", "rule F"),
