@@ -29,6 +29,7 @@ from cimsim.runs import RunSubject
 from cimsim.training.config import make_config
 from cimsim.training.data import Split
 from cimsim.training.fit import fit
+from cimsim.training.records import read_metrics
 from cimsim.training.run import Run
 
 HOLD_OUT = 0.1
@@ -99,6 +100,7 @@ class Score(NamedTuple):
     mean: float
     worst: float
     digital: float
+    seconds: float  # of the training, on a machine that may be busy with other things
 
 
 class Given(NamedTuple):
@@ -193,6 +195,7 @@ class Comparison:
     ) -> Iterator[Score]:
         """Evaluate ``run`` on chips of ``profile``."""
         on, seed = Assignment(self.profile(profile)), run.config.seed
+        seconds = sum(epoch["seconds"] for epoch in read_metrics(run.path))
         for split in SPLITS:
             subject = RunSubject(run, split=split)
             for age, age_s in self.ages.items():
@@ -204,7 +207,9 @@ class Comparison:
                 for level, values in swept.values().items():
                     worst = max(values) if of.falls else min(values)
                     numbers = (float(level or 0), chips, float(np.mean(values)), worst)
-                    yield Score(task, profile, name, seed, split, age, *numbers, plan.digital)
+                    yield Score(
+                        task, profile, name, seed, split, age, *numbers, plan.digital, seconds
+                    )
 
 
 def name_of(settings: Settings) -> str:
@@ -218,7 +223,7 @@ class Scores:
     def __init__(self, comparison: Comparison, runs: Path) -> None:
         self.comparison, file = comparison, runs / "scores.csv"
         rows = csv.reader(io.StringIO(file.read_text(encoding="utf-8"))) if file.exists() else ()
-        kinds = (str, str, str, int, str, str, float, int, float, float, float)
+        kinds = (str, str, str, int, str, str, float, int, *[float] * 4)
         self.all = [
             Score._make(kind(text) for kind, text in zip(kinds, row, strict=True)) for row in rows
         ]
@@ -248,6 +253,15 @@ class Scores:
         if not keys or not all(key in self.by_key for key in keys):
             return None
         return np.array([self.by_key[key].mean for key in keys])
+
+    def seconds(self, task: str, profile: str, method: str) -> float:
+        """Mean duration of the trainings of ``method``; of all that it chooses from, their sum."""
+        total = 0.0
+        for settings in self.comparison.methods[method]:
+            name = name_of(settings)
+            each = {s.seed: s.seconds for s in self.all if s[:3] == (task, profile, name)}
+            total += sum(each.values()) / max(len(each), 1)
+        return total
 
     def chosen(self, task: str, profile: str, method: str, condition: Condition) -> str | None:
         """The settings of ``method`` that are best on held-out data under ``condition``."""

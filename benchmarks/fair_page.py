@@ -153,18 +153,21 @@ def table_lines(scores: Scores, task: str, profile: str) -> Iterator[str]:
     best = [max(about.sign * float(v.mean()) for v in column) for column in columns]
     yield (
         f"Test {about.measure}: mean over {len(scores.seeds(task, profile))} training seeds ± "
-        "standard error over seeds; the best mean of a column is bold."
+        "standard error over seeds; the best mean of a column is bold. *s*: duration of a "
+        "training, or of all trainings that a tuned method chooses from, while other processes ran."
     )
     yield ""
-    yield f"| method | {' | '.join(f'noise {n:g}, {age}' for age, n in comparison.conditions)} |"
-    yield "|---|" + "---|" * len(comparison.conditions)
+    names = [f"noise {level:g}, {age}" for age, level in comparison.conditions]
+    yield f"| method | s | {' | '.join(names)} |"
+    yield "|---|---|" + "---|" * len(comparison.conditions)
     for method, row in complete.items():
         cells = []
         for values, top in zip(row, best, strict=True):
             text = about.format(float(values.mean()))
             text = f"**{text}**" if about.sign * float(values.mean()) == top else text
             cells.append(f"{text} ± {about.format(error_of(values))}")
-        yield f"| {method} | {' | '.join(cells)} |"
+        seconds = scores.seconds(task, profile, method)
+        yield f"| {method} | {seconds:.0f} | {' | '.join(cells)} |"
 
 
 def figure_of(scores: Scores, pairs: Sequence[tuple[str, str]]) -> Figure:
