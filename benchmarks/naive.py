@@ -4,7 +4,8 @@ The work is that of the profile ``generic-gaussian``: inputs and column outputs 
 noise of 3 % of the largest weight drawn anew at every forward, readout noise of 1 % of the ADC's
 range, tiles of 512 inputs whose columns are converted one by one and summed. Convolutions unfold
 their input. ``Naive`` learns its ranges, as rounding passed straight through allows; ``NaiveFused``
-holds them fixed and uses torch's own fused fake quantization.
+holds them fixed and uses torch's own fused fake quantization. ``WeightNoise`` has no converters,
+which is most of the literature's noise-aware training.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ from torch import Tensor, nn
 ROWS, LEVELS, WEIGHT_NOISE, READ_NOISE = 512, 127, 0.03, 0.01
 
 
-def naive(model: nn.Module, batch: Tensor, fused: bool) -> nn.Module:
-    """A copy of ``model`` with every linear layer and convolution replaced and calibrated."""
+def naive(model: nn.Module, batch: Tensor, kind: type[nn.Module]) -> nn.Module:
+    """A copy of ``model`` in which ``kind`` replaces every linear layer and convolution."""
     model = copy.deepcopy(model)
-    kind = NaiveFused if fused else Naive
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.Linear | nn.Conv2d):
             parent, _, last = name.rpartition(".")
@@ -29,6 +29,22 @@ def naive(model: nn.Module, batch: Tensor, fused: bool) -> nn.Module:
     with torch.no_grad():
         model(batch)  # sets the ranges
     return model
+
+
+class WeightNoise(nn.Module):
+    """The torch layer with Gaussian noise on its weights, in the graph of autograd."""
+
+    def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's output."""
+        w = self.layer.weight
+        w = w + WEIGHT_NOISE * w.detach().abs().max() * torch.randn_like(w)
+        if isinstance(self.layer, nn.Conv2d):
+            return self.layer._conv_forward(x, w, self.layer.bias)
+        return F.linear(x, w, self.layer.bias)
 
 
 class Naive(nn.Module):

@@ -7,8 +7,8 @@ again, and takes the time of each round over the digital model's of the same rou
 on the machine and its changing clock hit all alike. Everything is done twice, with the system's
 memory allocation as it comes and with glibc set to keep what is freed, because the page faults of
 large temporaries are a good part of what slow candidates lose. numpy has one thread. Candidates:
-the digital model, two naive versions, cimsim on two devices, and of AIHWKit-Lightning, AIHWKit and
-CrossSim what is installed. Writes ``benchmarks/results/speed.md`` and ``.json``.
+the digital model, three naive versions (weight noise only; with converters, twice), cimsim on two
+devices, and of AIHWKit-Lightning, AIHWKit and CrossSim what is installed. Writes ``benchmarks/results/speed.md`` and ``.json``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 import cimsim
 from benchmarks import peers
-from benchmarks.naive import naive
+from benchmarks.naive import Naive, NaiveFused, WeightNoise, naive
 from benchmarks.workloads import WORKLOADS, Workload
 from cimsim import kernels
 from cimsim.files import write_text
@@ -89,8 +89,9 @@ def measure(work: Workload, reps: int) -> list[dict[str, object]]:
     x, target = work.batch(torch.Generator().manual_seed(0))
     digital = work.model()
     models: dict[str, nn.Module] = {"digital": digital}
-    models["naive"] = naive(digital, x, fused=False)
-    models["naive, fused fake-quant"] = naive(digital, x, fused=True)
+    models["naive, weight noise only"] = naive(digital, x, WeightNoise)
+    models["naive"] = naive(digital, x, Naive)
+    models["naive, fused fake-quant"] = naive(digital, x, NaiveFused)
     for name, profile in DEVICES.items():
         models[f"cimsim, {name}"] = cimsim.calibrate(
             cimsim.convert(copy.deepcopy(digital), profile), [x]

@@ -3,7 +3,7 @@
 import torch
 
 from benchmarks import peers, scaling, speed
-from benchmarks.naive import naive
+from benchmarks.naive import Naive, NaiveFused, WeightNoise, naive
 from benchmarks.workloads import WORKLOADS, FlatGPT, Workload, images, mlp, text
 from cimsim.training.models.resnet import ThinResNet
 
@@ -12,7 +12,13 @@ def test_every_candidate_of_a_workload() -> None:
     small = Workload("small", lambda: mlp((12, 8, 10)), images(6, 12))
     rows = [{"work": "small", "allocator": "as it comes", **r} for r in speed.measure(small, 2)]
     names = {str(row["candidate"]) for row in rows}
-    assert {"digital", "naive", "cimsim, peers' work", "cimsim, whole device"} <= names
+    assert {
+        "digital",
+        "naive",
+        "naive, weight noise only",
+        "cimsim, peers' work",
+        "cimsim, whole device",
+    } <= names
     report = speed.tables(rows, threads=1, reps=2)
     assert report.count("| digital | **1.00x**") == 2
 
@@ -26,8 +32,8 @@ def test_the_naive_baseline_does_the_same_work() -> None:
     ):
         model.eval()
         expected = model(x)
-        for fused in (False, True):
-            got = naive(model, x, fused)(x)
+        for kind in (Naive, NaiveFused, WeightNoise):
+            got = naive(model, x, kind)(x)
             assert 0.005 < (got - expected).norm() / expected.norm() < most
             got.sum().backward()
 
