@@ -8,7 +8,8 @@ on the machine and its changing clock hit all alike. Everything is done twice, w
 memory allocation as it comes and with glibc set to keep what is freed, because the page faults of
 large temporaries are a good part of what slow candidates lose. numpy has one thread. Candidates:
 the digital model, three naive versions (weight noise only; with converters, twice), cimsim on two
-devices, and of AIHWKit-Lightning, AIHWKit and CrossSim what is installed. Writes ``benchmarks/results/speed.md`` and ``.json``.
+devices, and of AIHWKit-Lightning, AIHWKit and CrossSim what is installed. Writes
+``benchmarks/results/speed.md`` and ``.json``.
 """
 
 from __future__ import annotations
