@@ -37,7 +37,7 @@ help:
 demo: $(READY)
 	rm -rf runs/demo
 	$(DEMO_TRAIN) --method digital --out runs/demo/digital
-	$(DEMO_TRAIN) --method noise-aware --noise 6 --out runs/demo/noise-aware
+	$(DEMO_TRAIN) --method noise-aware --noise 6 --clip-sigma 1.5 --out runs/demo/noise-aware
 	$(CIMSIM) sweep runs/demo/digital runs/demo/noise-aware --over noise=0:8:1 --chips 10
 	$(CIMSIM) plot runs/demo/digital runs/demo/noise-aware --out runs/demo/accuracy_vs_noise.png
 

@@ -144,7 +144,7 @@ class TrainConfig(BaseModel):
         default=0.3, description="Fraction of the steps over which noise grows to its full size."
     )
     noise: float = Field(
-        default=2.0, ge=0, description="Factor on all noise of the profile (noise-aware)."
+        default=1.0, ge=0, description="Factor on all noise of the profile (noise-aware)."
     )
     noise_spread: float = Field(
         default=0.0,
@@ -155,7 +155,7 @@ class TrainConfig(BaseModel):
         default="0s", description="Age of the training chips: a time, or a range such as 1s:1d."
     )
     clip_sigma: float = Field(
-        default=1.5,
+        default=2.5,
         ge=0,
         description="Clipping threshold of weights in multiples of their RMS per channel; 0: off.",
     )

@@ -59,8 +59,8 @@ class NoiseAware:
     Args:
         model: a converted model, also within ``torch.compile`` or ``DistributedDataParallel``.
         steps: number of optimizer steps of the whole training.
-        noise: factor on all noise of the profile. Networks trained for more noise than the chip has
-            also tolerate less noise.
+        noise: factor on all noise of the profile. A network is best at the noise that it was
+            trained for; above 1 it tolerates more noise, and loses accuracy without noise.
         noise_spread: relative spread of the factor between steps, ``|N(noise, (spread noise)^2)|``.
         clip_sigma: after every step with noise, clip the weights of analog layers to this many
             times their RMS, per output; None for no clipping. Frozen weights are not clipped.
@@ -95,9 +95,9 @@ class NoiseAware:
         model: nn.Module,
         steps: int,
         *,
-        noise: float = 2.0,
+        noise: float = 1.0,
         noise_spread: float = 0.0,
-        clip_sigma: float | None = 1.5,
+        clip_sigma: float | None = 2.5,
         warmup: float = 0.0,
         ramp: float = 0.3,
         age: str | float | timedelta = "0s",

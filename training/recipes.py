@@ -11,10 +11,12 @@ RECIPES: dict[str, dict[str, object]] = {
         "method": "noise-aware",
         "noise": 2.0,
         "noise_spread": 0.5,
+        "clip_sigma": 1.5,
         "average": 0.999,
     },
     # One bit for weights and inputs.
     "a1w1": {
+        "noise": 2.0,
         "quantize_weights": "denoising:bits=1",
         "quantize_inputs": "denoising:bits=1",
         "keep_digital": ("first", "last"),

@@ -248,7 +248,7 @@ def test_other_settings_of_a_resumed_training_are_logged(caplog: pytest.LogCaptu
     one, other = new(converted()), new(converted(), noise=3.0)
     with caplog.at_level(logging.WARNING):
         other.load_state_dict(one.state_dict())
-    assert "noise was 2.0 before, and is 3.0 now" in caplog.text
+    assert "noise was 1.0 before, and is 3.0 now" in caplog.text
 
 
 def test_the_end_leaves_the_average_and_the_profile_alone() -> None:
