@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from cimsim.nn.tallies import ClassTally, Tally, TargetTally
+from cimsim.nn.tallies import IGNORED, ClassTally, Tally, TargetTally
 from cimsim.training.progress import ACCURACY, RMSE, Measure
 
 
@@ -44,6 +44,10 @@ class Task(ABC):
         """Return new sums for the scores of a model."""
 
     @abstractmethod
+    def labels(self, y: Tensor) -> int:
+        """Return the number of labels that the mean loss of a batch is over."""
+
+    @abstractmethod
     def sum(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return the sum over a batch that :meth:`measured` is computed from."""
 
@@ -70,6 +74,10 @@ class Classification(Task):
     def tally(self) -> Tally:
         """See :class:`Task`."""
         return ClassTally(self.per_class)
+
+    def labels(self, y: Tensor) -> int:
+        """Return the number of labels that the loss does not ignore."""
+        return int((y != IGNORED).sum())
 
     def sum(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return the number of right answers."""
@@ -106,6 +114,10 @@ class Regression(Task):
     def tally(self) -> Tally:
         """See :class:`Task`."""
         return TargetTally(self.scale)
+
+    def labels(self, y: Tensor) -> int:
+        """Return the number of samples."""
+        return len(y)
 
     def sum(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return the sum of squared errors."""

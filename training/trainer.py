@@ -138,6 +138,7 @@ class Trainer:
             self.ranks.share_buffers(self.model)
             self.schedule.calibrate(at, self._calibration())
         self.schedule.advance(at)
+        whole_y = y
         x, y, share = self.ranks.share(self._augmented(x, at), y, self.smallest)
         scale = share * self.ranks.count
         self.model.zero_grad(set_to_none=True)
@@ -145,7 +146,7 @@ class Trainer:
             taken = self._forward(some_x, some_y, at)
             self._backward(taken, len(some_x) / len(x) * scale)
         self.ranks.average_gradients(self.model)
-        self._smooth(taken, len(x))
+        self._smooth(taken, len(x), whole_y)
         self._correct(taken, at, share)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -206,11 +207,14 @@ class Trainer:
         count = gained.new_tensor(taken.y.numel())
         self.sums[:3] += torch.stack((loss.detach() * count, gained, count))
 
-    def _smooth(self, taken: TrainStep, samples: int) -> None:
-        """Add gradients of curvature-weighted terms, which the curvature estimate excludes."""
+    def _smooth(self, taken: TrainStep, samples: int, whole_y: Tensor) -> None:
+        """Add gradients of curvature-weighted terms, which the curvature estimate excludes.
+
+        ``whole_y`` are the labels of the whole batch, over all processes.
+        """
         if self.curvature is None:
             return
-        self.curvature.update()
+        self.curvature.update(self.data.task.labels(whole_y))
         loss = total((o for o in self.objectives if o.wants_curvature), taken)
         if loss.requires_grad:
             loss.backward()

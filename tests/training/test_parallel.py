@@ -28,7 +28,7 @@ from tests.training.processes import EXACT, SMALL, metrics, processes, together,
     [
         {},
         {"method": "digital", "model": "mlp", "average": 0.9},
-        {"objective": ("lotion:bits=4,weight=100",)},
+        {"objective": ("lotion:bits=4,weight=0.5",)},
     ],
     ids=str,
 )

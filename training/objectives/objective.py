@@ -37,8 +37,8 @@ class TrainStep:
         number: number of the step.
         draws: random generator of the step.
         task: kind of the labels.
-        curvature: function that returns the mean squared gradient of a parameter, or None if it is
-            not available yet.
+        curvature: function that returns the mean over labels of the squared gradient of a
+            parameter, or None if it is not available yet.
     """
 
     model: nn.Module
