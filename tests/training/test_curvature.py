@@ -64,7 +64,7 @@ def test_it_is_the_fisher_matrix_at_any_batch_size(settings: dict[str, Any]) -> 
     for layer, expected in zip(analog_layers(training.model).values(), exact, strict=True):
         estimate = training.curvature.of(layer.weight)
         assert estimate is not None
-        assert float(estimate.sum() / expected.sum()) == pytest.approx(1.0, abs=0.1)
+        assert float(estimate.sum() / expected.sum()) == pytest.approx(1.0, abs=0.25)
         pair = torch.stack((estimate.flatten(), expected.flatten()))
         assert float(torch.corrcoef(pair)[0, 1]) > 0.9
 
