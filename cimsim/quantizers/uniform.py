@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -37,9 +36,10 @@ class Uniform(Quantizer):
     and -w equally well. ``unsigned`` is for inputs behind a ReLU. ``bits`` is the name of
     ``symmetric`` in older configurations.
 
-    The step ``s`` of a group is the smallest that clips no value (``scale=absmax``; ``unsigned``
-    clips negative values), its mean magnitude (``scale=absmean``), or ``range`` over the largest
-    magnitude of a code if ``range`` is not 0; it is constant in the gradient. One symmetric bit is
+    The step ``s`` of a group is its largest magnitude over ``(high - low) / 2``, or its largest
+    value over ``high`` if unsigned (``scale=absmax``: no value above zero is clipped by more than
+    half a step), its mean magnitude (``scale=absmean``), or ``range`` over the largest magnitude of
+    a code if ``range`` is not 0; it is constant in the gradient. One symmetric bit is
     ``x~ = mean|x| sign(x)``, and ``levels=ternary`` rounds ``x / mean|x|`` (BitNet and BitNet
     b1.58); these two always use this scale and have the gradient 1 everywhere.
 
@@ -49,7 +49,7 @@ class Uniform(Quantizer):
     >>> Uniform(bits=2)(torch.tensor([[-1.0, -0.2, 0.6]]))
     tensor([[-1.,  0.,  1.]])
     >>> Uniform(bits=2, levels="full")(torch.tensor([[-1.0, -0.2, 0.6]]))
-    tensor([[-1.2000,  0.0000,  0.6000]])
+    tensor([[-1.3333,  0.0000,  0.6667]])
     """
 
     name: ClassVar[str] = "uniform"
@@ -113,13 +113,9 @@ class Uniform(Quantizer):
         fixed = groups.values.detach()
         if self.of_mean or self.scale == "absmean":
             return groups.mean(fixed.abs()).clamp_min(SMALLEST)
-        if self.low == -self.high:
-            step = groups.largest().detach() / self.high
-        else:
-            step = groups.high().detach().clamp_min(0) / self.high
-            if self.low:
-                step = torch.maximum(step, groups.low().detach().clamp_max(0) / self.low)
-        return step.clamp_min(SMALLEST)
+        if self.low == 0:
+            return (groups.high().detach() / self.high).clamp_min(SMALLEST)
+        return (groups.largest().detach() / ((self.high - self.low) / 2)).clamp_min(SMALLEST)
 
     def extra_repr(self) -> str:
         """Text for ``repr``."""

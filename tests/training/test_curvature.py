@@ -57,7 +57,7 @@ def test_it_is_the_fisher_matrix_at_any_batch_size(settings: dict[str, Any]) -> 
     training = Trainer(TrainingPlan.load(config), Path(), Silent(), Ranks(), "cpu", trust=False)
     training.optimizers = []  # the weights stay
     for epoch in range(2 if config.batch_size == 8 else 10):
-        for training.step, (x, y) in enumerate(training.loader.epoch(epoch)):
+        for x, y in training.loader.epoch(epoch):
             training._train_step(x, y)
     assert training.curvature is not None
     exact = fisher(training.model, training.loader.x, training.loader.y, config.batch_size)
