@@ -19,6 +19,7 @@ from cimsim.units import parse_duration
 Augmentation = Literal["flip", "shift"]
 Precision = Literal["float32", "bfloat16"]
 Parallel = Literal["replicate", "shard"]
+RangeOf = Literal["dac", "adc"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 _DEEPEST = 20
@@ -152,6 +153,16 @@ class TrainConfig(BaseModel):
         ge=0,
         description="Standard deviation of the weight noise over the layer's largest weight "
         "(standard-nat).",
+    )
+    gaussian_cutoff: float | None = Field(
+        default=None,
+        description="Largest weight noise in standard deviations: right-censored noise; default: "
+        "none (standard-nat).",
+    )
+    learn_ranges: tuple[RangeOf, ...] = Field(
+        default=(),
+        description="Converters whose ranges are parameters of the training: dac (inputs), adc "
+        "(noise-aware).",
     )
     calibration_batches: int = Field(
         default=8, ge=1, description="Number of training batches to calibrate the converters with."

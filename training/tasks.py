@@ -44,6 +44,10 @@ class Task(ABC):
         """Return new sums for the scores of a model."""
 
     @abstractmethod
+    def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the mean loss of the task over a batch."""
+
+    @abstractmethod
     def labels(self, y: Tensor) -> int:
         """Return the number of labels that the mean loss of a batch is over."""
 
@@ -74,6 +78,10 @@ class Classification(Task):
     def tally(self) -> Tally:
         """See :class:`Task`."""
         return ClassTally(self.per_class)
+
+    def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the mean cross-entropy in nats."""
+        return F.cross_entropy(outputs.flatten(0, -2), y.flatten())
 
     def labels(self, y: Tensor) -> int:
         """Return the number of labels that the loss does not ignore."""
@@ -114,6 +122,10 @@ class Regression(Task):
     def tally(self) -> Tally:
         """See :class:`Task`."""
         return TargetTally(self.scale)
+
+    def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the mean squared error, in units of the scale."""
+        return F.mse_loss(outputs, y)
 
     def labels(self, y: Tensor) -> int:
         """Return the number of samples."""

@@ -162,8 +162,9 @@ class Trainer:
         repeat = Repeat(self.model, self.device)
 
         @contextmanager
-        def repeated() -> Iterator[None]:
-            with repeat.again(), self.schedule.setting(at), self._precision():
+        def on_chip(chip: int = 0, louder: float = 1.0) -> Iterator[None]:
+            setting = self.schedule.setting(at, chip, louder)
+            with repeat.again(chip), setting, self._precision():
                 yield
 
         @contextmanager
@@ -182,13 +183,14 @@ class Trainer:
             x=x,
             y=y,
             logits=logits,
-            repeated=repeated,
+            repeated=on_chip,
             plain=plain,
             strength=self.schedule.strength(at) if self.schedule.method.noisy else 1.0,
             number=at,
             task=self.data.task,
             draws=self._draws(at),
             curvature=(lambda _: None) if self.curvature is None else self.curvature.of,
+            other_chip=on_chip,
         )
 
     def _precision(self) -> AbstractContextManager[object]:
@@ -230,22 +232,34 @@ class Trainer:
         layers = analog_layers(self.model).values()
         weights = [layer.weight for layer in layers]
 
+        def here(chip: int = 0) -> TrainStep:
+            with watched(self.objectives, self.model):
+                logits = taken.again() if chip == 0 else taken.on_chip(chip)
+            return replace(taken, logits=logits, draws=self._draws(at))
+
         def loss() -> Tensor:
             with torch.no_grad():
-                with watched(self.objectives, self.model):
-                    logits = taken.again()
-                here = replace(taken, logits=logits, draws=self._draws(at))
-                return self.ranks.total(total(self.objectives, here).double() * share)
+                return self.ranks.total(total(self.objectives, here()).double() * share)
 
         if audits:
             truth = gradient_truth(weights, loss)
             self.sums[3:] += self.sums.new_tensor((truth, 1.0)) * self.ranks.first
-        if corrects:
-            assert self.corrector is not None
-            draws = generator("corrector", self.config.seed, at, device=self.device)
-            reach = 1.0 if self.corrector.surrogate == "identity" else 0.5  # of a sign's two levels
-            steps = [reach * _step_size(layer) for layer in layers]
-            self.corrector.correct(weights, loss, steps, draws, progress)
+        if not corrects:
+            return
+        assert self.corrector is not None
+        draws = generator("corrector", self.config.seed, at, device=self.device)
+        if self.corrector.differentiates:
+            scale = share * self.ranks.count
+            chip = int(self.corrector.other_chip)
+            trained = [p for p in self.model.parameters() if p.requires_grad]
+            self.corrector.correct(
+                trained, lambda: total(self.objectives, here(chip)) * scale, (), draws, progress
+            )
+            self.ranks.average_gradients(self.model)
+            return
+        reach = 1.0 if self.corrector.surrogate == "identity" else 0.5  # of a sign's two levels
+        steps = [reach * _step_size(layer) for layer in layers]
+        self.corrector.correct(weights, loss, steps, draws, progress)
 
     def _calibration(self) -> Iterator[Tensor]:
         return calibration_batches(self.config, self.data, self.device)

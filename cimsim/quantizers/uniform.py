@@ -63,7 +63,7 @@ class Uniform(Quantizer):
         group: Group = "row",
     ) -> None:
         super().__init__()
-        codes: Codes = "symmetric" if levels in ("bits", "ternary") else levels
+        codes: Codes = levels if levels == "full" or levels == "unsigned" else "symmetric"
         self.low, self.high = code_range(2 if levels == "ternary" else bits, codes)
         self.is_sign = self.high == 0  # one symmetric bit
         self.of_mean = self.is_sign or levels == "ternary"

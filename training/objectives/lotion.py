@@ -37,7 +37,7 @@ class Lotion(Objective):
 
     name: ClassVar[str] = "lotion"
     wants_curvature: ClassVar[bool] = True
-    reads_weights: ClassVar[bool] = True
+    reads_weights = True
 
     def __init__(
         self, bits: Annotated[Bits, Field(ge=2)] = 4, weight: Weight = 1.0, group: Group = "row"
@@ -66,7 +66,7 @@ class LotionDevice(Objective):
 
     name: ClassVar[str] = "lotion-device"
     wants_curvature: ClassVar[bool] = True
-    reads_weights: ClassVar[bool] = True
+    reads_weights = True
 
     def __init__(self, weight: Weight = 1.0) -> None:
         self.weight = weight
