@@ -31,8 +31,8 @@ from cimsim.training.fit import fit
 
 AXIS, CHIPS = parse_axis("noise=0,1,2,4"), 10
 RESULTS = Path(__file__).parent / "results"
-COMMON = {"profile": "pcm-ibm-2020", "data": "digits", "model": "mlp", "epochs": 15, "lr": 0.003}
-TUNING_SEEDS, TUNING_CHIPS, TUNING_SAMPLES = (100, 101), range(1000, 1005), 1000
+COMMON = {"profile": "pcm-ibm-2020", "data": "digits", "model": "mlp", "epochs": 6, "lr": 0.003}
+TUNING_SEEDS, TUNING_CHIPS, TUNING_SAMPLES = (100, 101), range(1000, 1003), 1000
 
 ALONE = "cross-entropy:weight=0"
 STANDARD = {"method": "standard-nat", "clip_sigma": 2.5}
@@ -42,29 +42,28 @@ Grid = dict[str, dict[str, Any]]
 def _sam(base: dict[str, Any], chips: str = "same") -> Grid:
     return {
         f"rho {rho:g}": {**base, "corrector": f"sam:rho={rho:g},chips={chips}"}
-        for rho in (0.02, 0.05, 0.1, 0.2)
+        for rho in (0.02, 0.1, 0.5)
     }
 
 
 GRIDS: dict[str, Grid] = {
     "digital": {"": {"method": "digital"}},
     "digital, SAM": _sam({"method": "digital"}),
-    "standard": {f"sigma {s:g}": {**STANDARD, "gaussian_sigma": s} for s in (0.038, 0.076, 0.114)},
+    "standard": {f"sigma {s:g}": {**STANDARD, "gaussian_sigma": s} for s in (0.038, 0.114)},
     "standard, right-censored": {
         f"sigma {s:g}, cutoff {cut:g}": {**STANDARD, "gaussian_sigma": s, "gaussian_cutoff": cut}
-        for s in (0.076, 0.114)
-        for cut in (0.0, 1.0, 2.0)
+        for s in (0.038, 0.114)
+        for cut in (0.5, 1.5)
     },
-    "noise-aware": {f"noise {n:g}": {"noise": n} for n in (1.0, 2.0, 3.0)},
+    "noise-aware": {f"noise {n:g}": {"noise": n} for n in (1.0, 2.0)},
     "noise-aware, SAM on the same chip": _sam({}),
     "noise-aware, SAM on another chip": _sam({}, "redrawn"),
     "noise-aware, percentile of 4 chips": {
-        f"quantile {q:g}": {"objective": (f"percentile:quantile={q:g}", ALONE)}
-        for q in (0.5, 0.8, 1.0)
+        f"quantile {q:g}": {"objective": (f"percentile:quantile={q:g}", ALONE)} for q in (0.5, 1.0)
     },
     "noise-aware, negative feedback": {
         f"beta {b:g}": {"objective": (f"negative-feedback:beta={b:g}", ALONE)}
-        for b in (0.001, 0.01, 0.1)
+        for b in (0.001, 0.01)
     },
     "noise-aware, learned input ranges": {"": {"learn_ranges": ("dac",)}},
 }
@@ -133,7 +132,7 @@ def _markdown(outcomes: Sequence[Outcome], seeds: Sequence[int]) -> str:
             "parentheses is the best of a small grid by the mean accuracy over the four levels of "
             f"noise, on {len(load_data(str(COMMON['data']), None).train_x) - TUNING_SAMPLES} "
             "training images that the training of the grid left out, with two other seeds and "
-            "five other chips. *Standard* is Gaussian weight noise with clipping at 2.5 sigma. "
+            "three other chips. *Standard* is Gaussian weight noise with clipping at 2.5 sigma. "
             "The test has 360 images, so that differences below about a point are not established.",
             "",
             *markdown(outcomes, AXIS),
