@@ -3,7 +3,8 @@
     python -m benchmarks.lotion --data-dir DIR [--seeds 3] [--epochs 3] [--runs runs/lotion]
 
 First linear regression with a power-law covariance in 1000 dimensions, weights of 4 bits: exact
-curvature, every method at the best of its rates and weights. Then the character GPT on
+curvature. Every method has the rates and weights that are best on other seeds than those reported;
+training with rounding has the scale of the weights or a fixed one. Then the character GPT on
 tiny-shakespeare with weights of 4 and of 3 bits: trained without rounding, then one more epoch of
 each method from there, curvature from the mean squared gradients; each method's weights are rounded
 to the nearest for the evaluation.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +35,12 @@ from cimsim.training.run import Run
 
 RESULTS = Path(__file__).parent / "results"
 DIMENSION, POWER, STEPS, BITS = 1000, 1.1, 1500, 4
-RATES, WEIGHTS = (0.003, 0.01, 0.03), (0.1, 0.3, 1.0, 3.0)
-GPT_WEIGHTS = (100.0, 300.0, 1000.0, 3000.0)
+RATES = (0.00001, 0.00003, 0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03)
+WEIGHTS = (0.1, 0.3, 1.0, 3.0)
+TUNING = (100, 101)  # seeds that choose rates and weights
+GPT_WEIGHTS = (0.1, 0.3, 1.0, 3.0)
+
+Choice = tuple[float, float]  # a rate and a weight
 
 
 def main() -> None:
@@ -54,10 +60,12 @@ def main() -> None:
         f"Linear regression, d = {DIMENSION}, eigenvalues of the covariance k^-{POWER}, {BITS}-bit "
         "weights with one scale (largest magnitude), Adam from the unquantized optimum, "
         f"{STEPS} steps. Loss of the rounded weights, mean ± standard error over {given.seeds} "
-        "seeds, with the rate and the weight that were best on average.",
+        f"seeds. Rates ({RATES[0]:g} to {RATES[-1]:g}) and LOTION's weight ({WEIGHTS[0]:g} to "
+        f"{WEIGHTS[-1]:g}) are those that are best on {len(TUNING)} other seeds. QAT has the scale "
+        "of the present weights, or keeps that of the optimum.",
         "",
-        "| covariance | PTQ | QAT (STE) | LOTION |",
-        "|---|---|---|---|",
+        "| covariance | " + " | ".join(METHODS) + " |",
+        "|---|" + "---|" * len(METHODS),
         *(_regression(rotated, given.seeds) for rotated in (False, True)),
         "",
         "Without correlations every weight is rounded for itself, and rounding to the nearest is "
@@ -69,39 +77,82 @@ def main() -> None:
     print("\n".join(lines))
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A regression: the loss is ``1/2 (w - optimum)^T hessian (w - optimum)``."""
+
+    optimum: Tensor
+    hessian: Tensor
+
+    def loss(self, w: Tensor) -> float:
+        """Return the loss at the weights ``w``."""
+        error = w - self.optimum
+        return float(error @ self.hessian @ error) / 2
+
+
+def _problem(rotated: bool, seed: int) -> Problem:
+    torch.manual_seed(seed)
+    eigenvalues = torch.arange(1, DIMENSION + 1, dtype=torch.float64) ** -POWER
+    axes = torch.eye(DIMENSION, dtype=torch.float64)
+    if rotated:
+        axes = torch.linalg.qr(torch.randn_like(axes))[0]
+    hessian = axes @ torch.diag(eigenvalues) @ axes.T
+    return Problem(torch.randn(DIMENSION, dtype=torch.float64), hessian)
+
+
+def _ptq(problem: Problem, choice: Choice) -> Tensor:
+    return _rounded(problem.optimum)
+
+
+def _qat(problem: Problem, choice: Choice) -> Tensor:
+    def gradient(w: Tensor) -> Tensor:
+        return problem.hessian @ (_rounded(w) - problem.optimum)
+
+    return _rounded(_descend(gradient, problem.optimum, choice[0]))
+
+
+def _qat_fixed(problem: Problem, choice: Choice) -> Tensor:
+    """The range stays that of the optimum, so that the grid does not move."""
+    fixed = Uniform(BITS, range=float(problem.optimum.abs().max()))
+
+    def gradient(w: Tensor) -> Tensor:
+        return problem.hessian @ (fixed(w[None])[0] - problem.optimum)
+
+    return fixed(_descend(gradient, problem.optimum, choice[0])[None])[0]
+
+
+def _lotion(problem: Problem, choice: Choice) -> Tensor:
+    rate, weight = choice
+
+    def gradient(w: Tensor) -> Tensor:
+        return problem.hessian @ (w - problem.optimum) + weight * _pull(w, problem.hessian)
+
+    return _rounded(_descend(gradient, problem.optimum, rate))
+
+
+_OF_RATES = [(rate, 0.0) for rate in RATES]
+
+# Each function trains with a rate and a weight, and returns rounded weights.
+METHODS: dict[str, tuple[Callable[[Problem, Choice], Tensor], list[Choice]]] = {
+    "PTQ": (_ptq, [(0.0, 0.0)]),
+    "QAT (STE)": (_qat, _OF_RATES),
+    "QAT (STE), fixed scale": (_qat_fixed, _OF_RATES),
+    "LOTION": (_lotion, [(rate, weight) for rate in RATES for weight in WEIGHTS]),
+}
+
+
 def _regression(rotated: bool, seeds: int) -> str:
-    results: dict[str, dict[tuple[float, float], list[float]]] = {
-        "PTQ": {},
-        "QAT": {},
-        "LOTION": {},
-    }
-    for seed in range(seeds):
-        torch.manual_seed(seed)
-        eigenvalues = torch.arange(1, DIMENSION + 1, dtype=torch.float64) ** -POWER
-        axes = torch.eye(DIMENSION, dtype=torch.float64)
-        if rotated:
-            axes = torch.linalg.qr(torch.randn_like(axes))[0]
-        hessian = axes @ torch.diag(eigenvalues) @ axes.T
-        optimum = torch.randn(DIMENSION, dtype=torch.float64)
-        results["PTQ"].setdefault((0, 0), []).append(_loss(optimum, optimum, hessian))
-        for rate in RATES:
-            qat = _descend(lambda w: hessian @ (_rounded(w) - optimum), optimum, rate)  # noqa: B023
-            results["QAT"].setdefault((rate, 0), []).append(_loss(qat, optimum, hessian))
-            for weight in WEIGHTS:
-                found = _descend(
-                    lambda w: hessian @ (w - optimum) + weight * _pull(w, hessian),  # noqa: B023
-                    optimum,
-                    rate,
-                )
-                key = (rate, weight)
-                results["LOTION"].setdefault(key, []).append(_loss(found, optimum, hessian))
+    tuning = [_problem(rotated, seed) for seed in TUNING]
+    problems = [_problem(rotated, seed) for seed in range(seeds)]
     cells = []
-    for tried in results.values():
-        best = min(tried, key=lambda key: float(np.mean(tried[key])))
-        losses = np.array(tried[best])
-        at = f" (rate {best[0]:g}" + (f", weight {best[1]:g})" if best[1] else ")")
-        error = losses.std(ddof=1) / math.sqrt(len(losses)) if len(losses) > 1 else float("nan")
-        cells.append(f"{losses.mean():.4f} ± {error:.4f}" + (at if best[0] else ""))
+    for name, (train, choices) in METHODS.items():
+        scores = [np.mean([p.loss(train(p, choice)) for p in tuning]) for choice in choices]
+        rate, weight = best = choices[int(np.argmin(scores))]
+        losses = [p.loss(train(p, best)) for p in problems]
+        at = f" (rate {rate:g}" * bool(rate) + f", weight {weight:g}" * bool(weight)
+        error = np.std(losses, ddof=1) / math.sqrt(seeds) if seeds > 1 else math.nan
+        cells.append(f"{np.mean(losses):.4f} ± {error:.4f}" + (f"{at})" if at else ""))
+        print(f"rotated {rotated}, {name}: {cells[-1]}", flush=True)
     return f"| {'correlated' if rotated else 'diagonal'} | {' | '.join(cells)} |"
 
 
@@ -113,11 +164,6 @@ def _pull(w: Tensor, hessian: Tensor) -> Tensor:
     w = w.clone().requires_grad_()
     smooth = (hessian.diagonal() * rounding_variance(w[None], BITS, "row")[0]).sum() / 2
     return torch.autograd.grad(smooth, w)[0]
-
-
-def _loss(w: Tensor, optimum: Tensor, hessian: Tensor) -> float:
-    error = _rounded(w) - optimum
-    return float(error @ hessian @ error) / 2
 
 
 def _descend(gradient: Callable[[Tensor], Tensor], start: Tensor, rate: float) -> Tensor:

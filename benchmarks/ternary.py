@@ -4,6 +4,9 @@
 
 A 784-256-128-10 network on MNIST with ternary weights. Which share of the weights that begin at
 zero ever leaves it, what accuracy comes out, and what the weights take on disk at two bits each.
+The usual ternary weights are beside them: those of ternary weight networks (F. Li et al.,
+arXiv:1605.04711, threshold 0.7) and of BitNet b1.58 (S. Ma et al., arXiv:2402.17764), both with a
+gradient for weights that round to zero.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.lines import versions
 from cimsim.files import write_text
-from cimsim.nn import analog_layers, convert, digital
+from cimsim.nn import AnalogLayer, analog_layers, convert, digital
 from cimsim.nn.scoring import evaluate
 from cimsim.quantizers.quantizer import Groups
 from cimsim.quantizers.ternary import Ternary, pack, unpack, values, words
@@ -29,8 +32,10 @@ from cimsim.training.optimizers import TernaryChain
 RESULTS = Path(__file__).parent / "results"
 ARMS = {
     "full precision": (None, None),
-    "plain zero, latent weights": ("ternary:zero=plain", None),
+    "threshold 0.7 (ternary weight networks)": ("ternary:zero=signed,threshold=0.7", None),
+    "rounded over the mean magnitude (BitNet b1.58)": ("uniform:levels=ternary", None),
     "signed zero, latent weights": ("ternary:zero=signed", None),
+    "no gradient of zeros, latent weights": ("ternary:zero=plain", None),
     "plain zero, no latent weights": (None, False),
     "signed zero, no latent weights": (None, True),
 }
@@ -53,8 +58,9 @@ def main() -> None:
         f"MNIST, 784-256-128-10, {given.epochs} epochs of batch 128, Adam 0.001 with cosine decay; "
         "without latent weights the words move by votes (patience 4) and only biases have an "
         "optimizer. Mean ± standard error over seeds. *Left zero*: of the weights that round to "
-        "zero at the start, the share that does not at some end of an epoch. The source gives no "
-        "figures.",
+        "zero at the start, the share that does not at some end of an epoch. With latent weights, "
+        "*signed zero* is the training of ternary weight networks with the threshold 0.5: the same "
+        "forward pass and the same gradient. The source gives no figures.",
         "",
         "| weights | test accuracy, % | left zero, % | zero at the end, % | KiB on disk "
         "| read back exactly |",
@@ -107,7 +113,7 @@ def _train(
     held = [layer.effective_weight().detach() for layer in layers]
     weights = sum(h.numel() for h in held)
     zero_now = 100 * sum(int((h == 0).sum()) for h in held) / weights
-    stored = [_stored(layer.weight.detach(), layer.weight_quantizer) for layer in layers]
+    stored = [_stored(layer, h) for layer, h in zip(layers, held, strict=True)]
     if quantizer is None and signed is None:
         return accuracy, 0.0, 0.0, weights * 4 / 1024, True
     exact = all(_same(s, h) for s, h in zip(stored, held, strict=True))
@@ -115,12 +121,14 @@ def _train(
     return accuracy, 100 * moved / max(zeros, 1), zero_now, size, exact
 
 
-def _stored(weight: Tensor, quantizer: nn.Module | None) -> tuple[Tensor, torch.Size]:
+def _stored(layer: AnalogLayer, held: Tensor) -> tuple[Tensor, torch.Size]:
     """Two bits a weight: packed words, and the shape."""
-    dead_zone: Tensor | float = 0.0
+    quantizer, weight = layer.weight_quantizer, layer.weight.detach()
     if isinstance(quantizer, Ternary):
-        dead_zone = quantizer.dead_zone(Groups(weight, quantizer.group))
-    return pack(words(weight, dead_zone)), weight.shape
+        word = words(weight, quantizer.dead_zone(Groups(weight, quantizer.group)))
+    else:
+        word = words(held, 0.0)
+    return pack(word), weight.shape
 
 
 def _same(stored: tuple[Tensor, torch.Size], held: Tensor) -> bool:

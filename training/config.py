@@ -20,6 +20,7 @@ Augmentation = Literal["flip", "shift"]
 Precision = Literal["float32", "bfloat16"]
 Statistics = Literal["chip", "training"]
 Parallel = Literal["replicate", "shard"]
+RangeOf = Literal["dac", "adc"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 LATER = ("hold_out",)
@@ -169,6 +170,16 @@ class TrainConfig(BaseModel):
         default="chip",
         description="Statistics of batch normalization: measured again on chips of the profile "
         "after the last step (chip), or as in training.",
+    )
+    gaussian_cutoff: float | None = Field(
+        default=None,
+        description="Largest weight noise in standard deviations: right-censored noise; default: "
+        "none (standard-nat, fake-quantized).",
+    )
+    learn_ranges: tuple[RangeOf, ...] = Field(
+        default=(),
+        description="Converters whose ranges are parameters of the training: dac (inputs), adc "
+        "(noise-aware).",
     )
     calibration_batches: int = Field(
         default=8, ge=1, description="Number of training batches to calibrate the converters with."

@@ -95,25 +95,33 @@ class Method(ABC):
         return abs(noise * (1 + spread * torch.randn((), generator=draws).item()))
 
     def _gaussian_noise(
-        self, model: nn.Module, strength: float, step: int
+        self, model: nn.Module, strength: float, step: int, chip: int
     ) -> AbstractContextManager[object]:
         """Add ``strength * sigma * max|W| * xi`` to the weights of each layer."""
         sigma = strength * self._spread_out(self.config.gaussian_sigma, step)
+        numbered = (chip,) if chip else ()
 
         def noisy(name: str, weight: Tensor) -> Tensor:
-            seed = ("standard-nat", self.config.seed, step, name)
+            seed = ("standard-nat", self.config.seed, step, name, *numbered)
             xi = torch.empty_like(weight).normal_(generator=generator(*seed, device=weight.device))
+            if self.config.gaussian_cutoff is not None:
+                xi = xi.clamp_max(self.config.gaussian_cutoff)
             return weight + sigma * weight.abs().max() * xi
 
         return perturbed(model, noisy)
 
     @abstractmethod
     def setting(
-        self, model: nn.Module, strength: float, step: int
+        self, model: nn.Module, strength: float, step: int, chip: int = 0, louder: float = 1.0
     ) -> AbstractContextManager[object]:
-        """Return a context in which ``model(x)`` is the forward pass of training step ``step``.
+        """Return a context in which ``model(x)`` is a forward pass of training step ``step``.
 
-        ``strength`` in [0, 1] is the fraction of the noise.
+        Args:
+            model: the model, in training mode.
+            strength: fraction of the noise, from 0 to 1.
+            step: number of the step.
+            chip: number of the chip, for steps that use several; 0 is that of the loss.
+            louder: a further factor on all noise.
         """
 
 
@@ -124,7 +132,7 @@ class Digital(Method):
     noisy = False
 
     def setting(
-        self, model: nn.Module, strength: float, step: int
+        self, model: nn.Module, strength: float, step: int, chip: int = 0, louder: float = 1.0
     ) -> AbstractContextManager[object]:
         """Compute digitally."""
         return digital(model)
@@ -133,16 +141,23 @@ class Digital(Method):
 class StandardNAT(Method):
     """Noise-aware training as in the literature: Gaussian weight noise in the autograd graph.
 
-    ``W_noisy = W + strength * sigma * max|W| * xi`` per layer, with the gradient through ``max|W|``
-    and without converters (V. Joshi et al., Nature Communications 11, 2473, 2020, sigma = 3.8 %).
+        W_noisy = W + strength sigma max|W| xi,   xi = min(N(0, 1), cutoff)
+
+    The gradient flows through ``max|W|`` of the layer, and there are no converters (V. Joshi et
+    al., Nature Communications 11, 2473, 2020, sigma = 3.8 %). The noise is Gaussian without
+    ``gaussian_cutoff``, and right-censored with it: larger samples become the cutoff, so that its
+    mean is below 0. This training is for the accuracy of the worst chips (TRICE, Z. Yan et al.,
+    ICCAD 2023, arXiv:2307.15853; its search for sigma and the cutoff is left to the user).
     """
 
     name = "standard-nat"
 
     @contextmanager
-    def setting(self, model: nn.Module, strength: float, step: int) -> Iterator[None]:
-        """Compute digitally with noisy weights; the noise is the same in every pass of a step."""
-        with digital(model), self._gaussian_noise(model, strength, step):
+    def setting(
+        self, model: nn.Module, strength: float, step: int, chip: int = 0, louder: float = 1.0
+    ) -> Iterator[None]:
+        """Compute digitally with noisy weights; the noise is the same in every pass of a chip."""
+        with digital(model), self._gaussian_noise(model, louder * strength, step, chip):
             yield
 
 
@@ -177,22 +192,28 @@ class ChipNoise(Method):
             set_profile(model, self.profiles)
 
     @contextmanager
-    def setting(self, model: nn.Module, strength: float, step: int) -> Iterator[None]:
+    def setting(
+        self, model: nn.Module, strength: float, step: int, chip: int = 0, louder: float = 1.0
+    ) -> Iterator[None]:
         """Compute on a new chip, or digitally while there is no noise.
 
         The conditions of training mode stay until the next step, for backward passes that compute
-        layers again.
+        layers again; louder noise ends with the context.
         """
-        self.apply(model, strength, step)
-        yield
+        self.apply(model, strength, step, louder)
+        try:
+            yield
+        finally:
+            if louder != 1.0:
+                self.apply(model, strength, step)
 
-    def apply(self, model: nn.Module, strength: float, step: int) -> None:
+    def apply(self, model: nn.Module, strength: float, step: int, louder: float = 1.0) -> None:
         """Set the conditions of training mode for step ``step``."""
         if strength == 0:
             train_digitally(model)
             return
         noise = self._spread_out(self.config.noise, step)
-        train_on(model, self._louder(strength * noise), self._age_s("step", step))
+        train_on(model, self._louder(louder * strength * noise), self._age_s("step", step))
 
     def _louder(self, factor: float) -> Assignment:
         """Return the profiles of all layers with all noise multiplied by ``factor``."""
@@ -216,10 +237,12 @@ class FakeQuantized(ChipNoise):
         self._quantizing = profiles.map(_converters_only)
 
     @contextmanager
-    def setting(self, model: nn.Module, strength: float, step: int) -> Iterator[None]:
+    def setting(
+        self, model: nn.Module, strength: float, step: int, chip: int = 0, louder: float = 1.0
+    ) -> Iterator[None]:
         """Compute with fake-quantized converters and noisy weights, or digitally without noise."""
         self.apply(model, strength, step)
-        with self._gaussian_noise(model, strength, step):
+        with self._gaussian_noise(model, louder * strength, step, chip):
             yield
 
     def _louder(self, factor: float) -> Assignment:

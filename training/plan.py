@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from cimsim.layer_options import Layers, parse_layers, with_profiles
-from cimsim.profile import Profile, fingerprint, load_profile
+from cimsim.profile import Profile, fingerprint, load_profile, override_profile
 from cimsim.training.config import LATER, TrainConfig
 from cimsim.training.data import DataSet, load_data
 from cimsim.training.manifest import hash_of
@@ -16,6 +17,13 @@ from cimsim.training.run import LAYER, new_model, prepared
 
 PLACES = ("profile", "layer", "data_dir", "parallel")
 """Settings that may change between the start of a run and its resumption."""
+
+
+def with_learned_ranges(profile: Profile, converters: Sequence[str]) -> Profile:
+    """Return ``profile`` with learned ranges of ``converters``, unless it has none of them."""
+    present = [name for name in converters if getattr(profile, name).bits is not None]
+    kinds = [f"{name}.range.kind=learned" for name in present]
+    return override_profile(profile, kinds) if kinds else profile
 
 
 @dataclass(frozen=True)
@@ -34,10 +42,15 @@ class TrainingPlan:
         Raises:
             CimsimError: if one of them is missing or invalid.
         """
+        layers = with_profiles(parse_layers(config.layer))
+        for settings in layers.values():
+            if "profile" in settings:
+                settings["profile"] = with_learned_ranges(settings["profile"], config.learn_ranges)
+        profile = load_profile(config.profile, config.overrides)
         return cls(
             config=config,
-            profile=load_profile(config.profile, config.overrides),
-            layers=with_profiles(parse_layers(config.layer)),
+            profile=with_learned_ranges(profile, config.learn_ranges),
+            layers=layers,
             data=prepared(config, load_data(config.data, config.data_dir)),
         )
 

@@ -22,12 +22,17 @@ RECIPES: dict[str, dict[str, object]] = {
         "keep_digital": ("first", "last"),
         "clip_sigma": 0.0,
     },
-    # Language models: little noise and tight clipping, as for analog foundation models.
+    # Analog foundation models (J. Büchel et al., arXiv:2505.09663): distill from the frozen digital
+    # model that training starts from, on chips with the device's own noise, with learned ranges of
+    # the inputs and clipped weights. Rate and schedule depend on the model.
     "llm": {
         "method": "noise-aware",
         "noise": 1.0,
         "clip_sigma": 2.5,
-        "objective": ("distill:temperature=1", "cross-entropy"),
+        "learn_ranges": ("dac",),
+        "objective": ("distill:teacher=start,temperature=1", "cross-entropy:weight=0"),
+        "optimizer": "adam:beta2=0.98",
+        "weight_decay": 0.01,
     },
 }
 

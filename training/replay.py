@@ -12,6 +12,8 @@ from cimsim.nn import AnalogLayer, ColumnDenoiser
 from cimsim.quantizers.quantizer import RandomQuantizer
 from cimsim.torch_private import BatchNorm
 
+_APART = 1 << 40  # more than the forward passes of any training
+
 
 class Repeat:
     """Stores the random state of ``model`` to restore it later.
@@ -33,6 +35,12 @@ class Repeat:
         counts = [(layer.draws, layer.reads) for layer in self._layers]
         return counts, [quantizer.draws for quantizer in self._quantizers], states
 
+    def _take_chip(self, number: int) -> None:
+        for layer in self._layers:
+            layer.draws += number * _APART
+        # Layers that backward may compute again name their chips by the random state instead.
+        torch.rand(number)
+
     def _go_to(self, state: tuple[list[tuple[int, int]], list[int], list[torch.Tensor]]) -> None:
         counts, draws, states = state
         for layer, (chips, reads) in zip(self._layers, counts, strict=True):
@@ -44,8 +52,11 @@ class Repeat:
             torch.cuda.set_rng_state(states[1], self._device)
 
     @contextmanager
-    def again(self) -> Iterator[None]:
+    def again(self, chip: int = 0) -> Iterator[None]:
         """Restore the stored state within the block.
+
+        ``chip`` other than 0 numbers another chip, which no step and no other number uses; the
+        rest of the random state is that of a later sample.
 
         Batch normalization still normalizes by the batch, but its running statistics, and those of
         the columns' denoisers, are not updated. The state from before the block is restored
@@ -61,6 +72,8 @@ class Repeat:
             if norm.num_batches_tracked is not None:
                 norm.num_batches_tracked = norm.num_batches_tracked.clone()
         self._go_to(self._start)
+        if chip:
+            self._take_chip(chip)
         try:
             yield
         finally:

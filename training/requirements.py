@@ -34,6 +34,8 @@ def require_supported(
     _refuse_lone_samples(config, samples, smallest)
     _refuse_parts(config, objectives)
     _refuse_computed_weights(config, objectives, model)
+    _refuse_untrained_start(config, objectives)
+    _refuse_recomputed_noise(config, objectives)
     _refuse_changed_weights(config)
     if config.augment and data.train_x.dim() != 4:
         raise CimsimError(f"augment: the data set '{data.name}' has no images; remove augment")
@@ -77,6 +79,27 @@ def _refuse_computed_weights(
             raise CimsimError(
                 f"{' and '.join(writing)} must set the weights directly, but {computing} "
                 f"computes that of layer '{name}'; remove one of them"
+            )
+
+
+def _refuse_untrained_start(config: TrainConfig, objectives: list[Objective]) -> None:
+    """Reject terms that take random weights for those of a trained model."""
+    for objective in objectives:
+        # A function may return a model with trained weights.
+        if objective.needs_start and config.start is None and ":" not in config.model:
+            raise CimsimError(
+                f"objective '{objective.name}' takes the initial weights as a teacher, but they "
+                "are random; set --start to a finished run or a trained network of `cimsim models`"
+            )
+
+
+def _refuse_recomputed_noise(config: TrainConfig, objectives: list[Objective]) -> None:
+    """Reject forward passes under other noise if backward computes layers again."""
+    for objective in objectives:
+        if objective.changes_noise and config.recompute:
+            raise CimsimError(
+                f"objective '{objective.name}' changes the noise between forward passes, so that "
+                "layers cannot be computed again in backward; remove recompute"
             )
 
 

@@ -53,9 +53,12 @@ class Schedule:
             if layer.weight_quantizer is not None:
                 layer.weight_quantizer.advance(min(at / max(self.steps - 1, 1), 1.0))
 
-    def setting(self, at: int) -> AbstractContextManager[object]:
-        """Return a context in which the model computes the forward pass of step ``at``."""
-        return self.method.setting(self.model, self.strength(at), at)
+    def setting(
+        self, at: int, chip: int = 0, louder: float = 1.0
+    ) -> AbstractContextManager[object]:
+        """Return a context in which the model computes a forward pass of step ``at``; see
+        :meth:`cimsim.training.methods.Method.setting`."""
+        return self.method.setting(self.model, self.strength(at), at, chip, louder)
 
     @torch.no_grad()
     def after_step(self, at: int) -> None:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from cimsim.nn.tallies import ClassTally, Tally, TargetTally
+from cimsim.nn.tallies import IGNORED, ClassTally, Tally, TargetTally
 from cimsim.training.progress import ACCURACY, RMSE, Measure
 
 
@@ -44,6 +44,14 @@ class Task(ABC):
         """Return new sums for the scores of a model."""
 
     @abstractmethod
+    def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the mean loss of the task over a batch."""
+
+    @abstractmethod
+    def labels(self, y: Tensor) -> int:
+        """Return the number of labels that the mean loss of a batch is over."""
+
+    @abstractmethod
     def sum(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return the sum over a batch that :meth:`measured` is computed from."""
 
@@ -70,6 +78,14 @@ class Classification(Task):
     def tally(self) -> Tally:
         """See :class:`Task`."""
         return ClassTally(self.per_class)
+
+    def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the mean cross-entropy in nats."""
+        return F.cross_entropy(outputs.flatten(0, -2), y.flatten())
+
+    def labels(self, y: Tensor) -> int:
+        """Return the number of labels that the loss does not ignore."""
+        return int((y != IGNORED).sum())
 
     def sum(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return the number of right answers."""
@@ -106,6 +122,14 @@ class Regression(Task):
     def tally(self) -> Tally:
         """See :class:`Task`."""
         return TargetTally(self.scale)
+
+    def loss(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Return the mean squared error, in units of the scale."""
+        return F.mse_loss(outputs, y)
+
+    def labels(self, y: Tensor) -> int:
+        """Return the number of samples."""
+        return len(y)
 
     def sum(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Return the sum of squared errors."""

@@ -139,6 +139,7 @@ class Trainer:
             self.ranks.share_buffers(self.model)
             self.schedule.calibrate(at, self._calibration())
         self.schedule.advance(at)
+        whole_y = y
         x, y, share = self.ranks.share(self._augmented(x, at), y, self.smallest)
         scale = share * self.ranks.count
         self.model.zero_grad(set_to_none=True)
@@ -146,7 +147,7 @@ class Trainer:
             taken = self._forward(some_x, some_y, at)
             self._backward(taken, len(some_x) / len(x) * scale)
         self.ranks.average_gradients(self.model)
-        self._smooth(taken, len(x))
+        self._smooth(taken, len(x), whole_y)
         self._correct(taken, at, share)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -162,8 +163,9 @@ class Trainer:
         repeat = Repeat(self.model, self.device)
 
         @contextmanager
-        def repeated() -> Iterator[None]:
-            with repeat.again(), self.schedule.setting(at), self._precision():
+        def on_chip(chip: int = 0, louder: float = 1.0) -> Iterator[None]:
+            setting = self.schedule.setting(at, chip, louder)
+            with repeat.again(chip), setting, self._precision():
                 yield
 
         @contextmanager
@@ -182,13 +184,14 @@ class Trainer:
             x=x,
             y=y,
             logits=logits,
-            repeated=repeated,
+            repeated=on_chip,
             plain=plain,
             strength=self.schedule.strength(at) if self.schedule.method.noisy else 1.0,
             number=at,
             task=self.data.task,
             draws=self._draws(at),
             curvature=(lambda _: None) if self.curvature is None else self.curvature.of,
+            other_chip=on_chip,
         )
 
     def _precision(self) -> AbstractContextManager[object]:
@@ -207,11 +210,14 @@ class Trainer:
         count = gained.new_tensor(taken.y.numel())
         self.sums[:3] += torch.stack((loss.detach() * count, gained, count))
 
-    def _smooth(self, taken: TrainStep, samples: int) -> None:
-        """Add gradients of curvature-weighted terms, which the curvature estimate excludes."""
+    def _smooth(self, taken: TrainStep, samples: int, whole_y: Tensor) -> None:
+        """Add gradients of curvature-weighted terms, which the curvature estimate excludes.
+
+        ``whole_y`` are the labels of the whole batch, over all processes.
+        """
         if self.curvature is None:
             return
-        self.curvature.update()
+        self.curvature.update(self.data.task.labels(whole_y))
         loss = total((o for o in self.objectives if o.wants_curvature), taken)
         if loss.requires_grad:
             loss.backward()
@@ -227,22 +233,34 @@ class Trainer:
         layers = analog_layers(self.model).values()
         weights = [layer.weight for layer in layers]
 
+        def here(chip: int = 0) -> TrainStep:
+            with watched(self.objectives, self.model):
+                logits = taken.again() if chip == 0 else taken.on_chip(chip)
+            return replace(taken, logits=logits, draws=self._draws(at))
+
         def loss() -> Tensor:
             with torch.no_grad():
-                with watched(self.objectives, self.model):
-                    logits = taken.again()
-                here = replace(taken, logits=logits, draws=self._draws(at))
-                return self.ranks.total(total(self.objectives, here).double() * share)
+                return self.ranks.total(total(self.objectives, here()).double() * share)
 
         if audits:
             truth = gradient_truth(weights, loss)
             self.sums[3:] += self.sums.new_tensor((truth, 1.0)) * self.ranks.first
-        if corrects:
-            assert self.corrector is not None
-            draws = generator("corrector", self.config.seed, at, device=self.device)
-            reach = 1.0 if self.corrector.surrogate == "identity" else 0.5  # of a sign's two levels
-            steps = [reach * _step_size(layer) for layer in layers]
-            self.corrector.correct(weights, loss, steps, draws, progress)
+        if not corrects:
+            return
+        assert self.corrector is not None
+        draws = generator("corrector", self.config.seed, at, device=self.device)
+        if self.corrector.differentiates:
+            scale = share * self.ranks.count
+            chip = int(self.corrector.other_chip)
+            trained = [p for p in self.model.parameters() if p.requires_grad]
+            self.corrector.correct(
+                trained, lambda: total(self.objectives, here(chip)) * scale, (), draws, progress
+            )
+            self.ranks.average_gradients(self.model)
+            return
+        reach = 1.0 if self.corrector.surrogate == "identity" else 0.5  # of a sign's two levels
+        steps = [reach * _step_size(layer) for layer in layers]
+        self.corrector.correct(weights, loss, steps, draws, progress)
 
     def _calibration(self) -> Iterator[Tensor]:
         return calibration_batches(self.config, self.data, self.device)

@@ -11,7 +11,7 @@ from torch import Tensor
 from cimsim.errors import CimsimError
 
 _TOP = 5
-_IGNORED = -100
+IGNORED = -100
 """The label that :func:`torch.nn.functional.cross_entropy` ignores by default."""
 
 
@@ -62,10 +62,10 @@ class ClassTally(Tally):
         """See :class:`Tally`."""
         _check_labels(outputs, labels)
         flat, labels = outputs.flatten(0, -2), labels.flatten().long()
-        counted = labels != _IGNORED
+        counted = labels != IGNORED
         predictions = flat.argmax(dim=-1)
         self._right += (predictions == labels).sum()
-        self._loss += F.cross_entropy(flat.double(), labels, reduction="sum", ignore_index=_IGNORED)
+        self._loss += F.cross_entropy(flat.double(), labels, reduction="sum", ignore_index=IGNORED)
         self.count += int(counted.sum())
         if self.per_class:
             self._add_classes(flat[counted], predictions[counted], labels[counted])
@@ -111,11 +111,11 @@ def _check_labels(outputs: Tensor, labels: Tensor) -> None:
             "other targets by a function of the model"
         )
     classes = outputs.shape[-1]
-    wrong = labels[(labels != _IGNORED) & ((labels < 0) | (labels >= classes))]
+    wrong = labels[(labels != IGNORED) & ((labels < 0) | (labels >= classes))]
     if len(wrong):
         raise CimsimError(
             f"label {int(wrong[0])} is no class of a model with {classes} outputs; labels are 0 to "
-            f"{classes - 1}, or {_IGNORED} to be ignored"
+            f"{classes - 1}, or {IGNORED} to be ignored"
         )
 
 

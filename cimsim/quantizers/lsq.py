@@ -8,17 +8,25 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from cimsim.quantizers.quantizer import SMALLEST, Bits, Quantizer, through
+from cimsim.quantizers.quantizer import SMALLEST, Bits, Codes, Quantizer, code_range, through
 
 
 class LearnedStep(Quantizer):
     """Evenly spaced levels whose step is a parameter, one for each row or for the whole tensor.
 
-        x~ = s round(clip(x / s, -n, n)),   n = 2^(bits-1) - 1  (1 for one bit: -s or s)
-        dx~/ds = round(x/s) - x/s inside, -n or n outside;  its gradient times 1 / sqrt(N n)
+        x~ = s round(clip(x / s, low, high))   (one symmetric bit: -s or s)
+        dx~/ds = round(x/s) - x/s inside, low or high outside;  times 1 / sqrt(N high)
 
-    ``N`` numbers share a step, which is initialized to ``2 mean|x| / sqrt(n)`` of the first tensor.
-    Steps per row are only useful for weights, because the rows of inputs are samples.
+    | levels    | low           | high           | 2 bits         |
+    |-----------|---------------|----------------|----------------|
+    | symmetric | -2^(bits-1)+1 | 2^(bits-1) - 1 | -s, 0, s       |
+    | full      | -2^(bits-1)   | 2^(bits-1) - 1 | -2s, -s, 0, s  |
+    | unsigned  | 0             | 2^bits - 1     | 0, s, 2s, 3s   |
+
+    The paper has ``full`` for weights and ``unsigned`` for inputs behind a ReLU. ``symmetric``, the
+    default, has three levels at 2 bits; it suits cells in pairs, which hold w and -w equally well.
+    ``N`` numbers share a step, which is initialized to ``2 mean|x| / sqrt(high)`` of the first
+    tensor. Steps per row are only useful for weights, because the rows of inputs are samples.
 
     Source: S. K. Esser et al., "Learned Step Size Quantization", ICLR 2020, arXiv:1902.08153.
     """
@@ -26,10 +34,17 @@ class LearnedStep(Quantizer):
     name: ClassVar[str] = "lsq"
     step: nn.Parameter
 
-    def __init__(self, bits: Bits = 4, per: Literal["tensor", "row"] = "tensor") -> None:
+    def __init__(
+        self,
+        bits: Bits = 4,
+        per: Literal["tensor", "row"] = "tensor",
+        levels: Codes = "symmetric",
+    ) -> None:
         super().__init__()
-        self.bits, self.per = bits, per
-        self.most = max(1, 2 ** (bits - 1) - 1)
+        self.bits, self.per, self.levels = bits, per, levels
+        self.low, self.high = code_range(bits, levels)
+        self.is_sign = self.high == 0  # one symmetric bit
+        self.most = max(1, self.high)
         self.step = nn.Parameter(torch.full((), torch.nan))
         self._begun = False
 
@@ -53,10 +68,10 @@ class LearnedStep(Quantizer):
         share = 1 / math.sqrt(x.numel() / self.step.numel() * self.most)
         step = through(self.step * share, self.step).abs().clamp_min(SMALLEST)
         ratio = x / step
-        if self.bits == 1:
+        if self.is_sign:
             up = 2 * (ratio.detach() >= 0).to(x.dtype) - 1
             return step * through(ratio.clamp(-1, 1), up)
-        inside = ratio.clamp(-self.most, self.most)
+        inside = ratio.clamp(self.low, self.high)
         return step * through(inside, inside.round())
 
     def step_size(self, x: Tensor) -> float:
@@ -66,8 +81,9 @@ class LearnedStep(Quantizer):
     def codes(self, x: Tensor) -> Tensor:
         """Return ``round(x / s)``, clipped."""
         ratio = x.detach() / self.step.detach().abs().clamp_min(SMALLEST)
-        return ratio.sign() if self.bits == 1 else ratio.clamp(-self.most, self.most).round()
+        return ratio.sign() if self.is_sign else ratio.clamp(self.low, self.high).round()
 
     def extra_repr(self) -> str:
         """Text for ``repr``."""
-        return f"{self.bits} bits, a step for each {self.per}"
+        levels = "" if self.levels == "symmetric" else f" {self.levels}"
+        return f"{self.bits} bits{levels}, a step for each {self.per}"

@@ -8,11 +8,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from cimsim.errors import CimsimError
 from cimsim.seeds import generator
 
 Bits = Annotated[int, Field(ge=1, le=16)]
 Ridge = Annotated[float, Field(ge=0)]
 Group = Literal["row", "tensor"] | Annotated[int, Field(ge=1)]
+Codes = Literal["symmetric", "full", "unsigned"]
 
 # The smallest scale of a group, to avoid division by zero for a group of zeros.
 SMALLEST = 1e-30
@@ -144,6 +146,28 @@ class Groups:
         if self._padding:
             values = values.reshape(-1, self._row + self._padding)[:, : self._row]
         return values.reshape(self._shape)
+
+
+def code_range(bits: int, codes: Codes) -> tuple[int, int]:
+    """Return the lowest and the highest code of ``bits`` bits.
+
+    ``symmetric`` has as many codes above zero as below, one fewer than the bits allow, as cells in
+    pairs do; ``full`` is two's complement; ``unsigned`` starts at zero.
+
+    Raises:
+        CimsimError: for one bit of ``full``, which has no positive code.
+
+    >>> [code_range(2, codes) for codes in ("symmetric", "full", "unsigned")]
+    [(-1, 1), (-2, 1), (0, 3)]
+    """
+    if codes == "unsigned":
+        return 0, 2**bits - 1
+    highest = 2 ** (bits - 1) - 1
+    if codes == "symmetric":
+        return -highest, highest
+    if bits == 1:
+        raise CimsimError("levels=full needs two bits or more, because one has no positive level")
+    return -highest - 1, highest
 
 
 def through(x: Tensor, q: Tensor) -> Tensor:

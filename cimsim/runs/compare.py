@@ -30,6 +30,7 @@ from cimsim.training.data import load_data
 from cimsim.training.fit import check, fit
 from cimsim.training.methods import METHODS
 from cimsim.training.models import require_trust
+from cimsim.training.plan import with_learned_ranges
 from cimsim.training.progress import Progress
 from cimsim.training.recipes import RECIPES
 from cimsim.training.run import Run, new_model
@@ -218,11 +219,13 @@ def compare(
             folder = out / _folder(arm.name) / f"seed-{seed}"
             watcher = watch(f"{arm.name}, seed {seed}", config)
             runs.append(fit(config, folder, resume=True, progress=watcher, trust=trust))
+        learned = runs[0].config.learn_ranges  # kept by the profile that has them
+        profiles = everywhere.map(lambda profile: with_learned_ranges(profile, learned))  # noqa: B023
         evaluation = Evaluation(
             chips,
             samples=samples,
             age_s=age_s,
-            profile=everywhere.among(analog_layers(runs[0].new_model())),
+            profile=profiles.among(analog_layers(runs[0].new_model())),
             device=runs[0].config.device,
             metric=metric,
             progress=_progress_of(arm, progress),

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cimsim.quantizers import Denoising, LearnedStep, StochasticSign, Ternary, Uniform
+from cimsim.errors import CimsimError
+from cimsim.quantizers import (
+    Denoising,
+    LearnedStep,
+    StochasticSign,
+    Ternary,
+    Uniform,
+    make_quantizer,
+)
 from cimsim.quantizers.learned_noise import LearnedNoise
 from cimsim.quantizers.mixed import sampled_one_hot
 from cimsim.quantizers.quantizer import Groups
@@ -44,6 +52,52 @@ def test_uniform_clips_in_the_gradient_too() -> None:
     x = torch.tensor([[-2.0, -0.4, 0.4, 2.0]], requires_grad=True)
     y = Uniform(3, range=1.0)(x)
     assert torch.autograd.grad(y.sum(), x)[0].tolist() == [[0.0, 1.0, 1.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("levels", "codes"),
+    [("symmetric", [-1, 0, 1]), ("full", [-2, -1, 0, 1]), ("unsigned", [0, 1, 2, 3])],
+)
+@pytest.mark.parametrize("scale", ["absmax", "absmean"])
+def test_two_bits_have_the_levels_of_their_name(levels: str, codes: list[int], scale: str) -> None:
+    x = torch.randn(4, 500, generator=draws())
+    quantizer = Uniform(2, levels=levels, scale=scale)  # type: ignore[arg-type]
+    size = (x if levels == "unsigned" else x.abs()).amax(1, keepdim=True)
+    step = size / {"symmetric": 1, "full": 1.5, "unsigned": 3}[levels]
+    if scale == "absmean":
+        step = x.abs().mean(1, keepdim=True)
+    nearest = (x / step).round().clamp(codes[0], codes[-1])
+    torch.testing.assert_close(quantizer(x), nearest * step)
+    assert torch.equal(quantizer.codes(x), nearest)
+    assert nearest.unique().tolist() == codes
+    assert quantizer.step_size(x) == pytest.approx(float(step.mean()))
+    inside = (x / step >= codes[0]) & (x / step <= codes[-1])
+    if scale == "absmax":  # no value is clipped by more than half a step
+        inside = x > (0 if levels == "unsigned" else -torch.inf)
+    x.requires_grad_()
+    passed = torch.autograd.grad(quantizer(x).sum(), x)[0]
+    assert torch.equal(passed, inside.float())
+
+
+def test_a_fixed_range_is_the_largest_magnitude() -> None:
+    x = torch.tensor([[-9.0, -0.6, 0.1, 9.0]])
+    assert Uniform(2, levels="full", range=1.0)(x).tolist() == [[-1.0, -0.5, 0.0, 0.5]]
+    found = Uniform(2, levels="unsigned", range=3.0)(x)
+    assert found.tolist() == [[0.0, 0.0, 0.0, 3.0]]
+
+
+def test_older_names_of_levels_have_their_meaning() -> None:
+    x = torch.randn(4, 50, generator=draws())
+    old, new = make_quantizer("uniform:bits=3,levels=bits"), make_quantizer("uniform:bits=3")
+    assert torch.equal(old(x), new(x))
+    for name in ("lsq:bits=2", "uniform:bits=2,group=tensor"):
+        assert make_quantizer(name)(x).unique().numel() == 3
+
+
+@pytest.mark.parametrize("name", ["lsq", "uniform"])
+def test_one_bit_has_no_full_levels(name: str) -> None:
+    with pytest.raises(CimsimError, match="full needs two bits or more"):
+        make_quantizer(f"{name}:bits=1,levels=full")
 
 
 # Denoising dequantization.
@@ -142,16 +196,25 @@ def test_of_every_m_the_n_largest_stay(kept: int, of: int, seed: int) -> None:
 # Learned steps.
 
 
-def test_the_step_has_the_gradient_of_its_paper() -> None:
-    """dx~/ds is round(x/s) - x/s inside, -n or n outside, and is scaled by 1 / sqrt(N n)."""
+@pytest.mark.parametrize(
+    ("levels", "low", "high"), [("symmetric", -3, 3), ("full", -4, 3), ("unsigned", 0, 7)]
+)
+def test_the_step_has_the_gradient_of_its_paper(levels: str, low: int, high: int) -> None:
+    """dx~/ds is round(x/s) - x/s inside, Q_N or Q_P outside, and is scaled by 1 / sqrt(N Q_P)."""
     x = torch.linspace(-3, 3, 40, dtype=torch.float64)[None]
-    quantizer = LearnedStep(bits=3).double()
+    quantizer = LearnedStep(bits=3, levels=levels).double()  # type: ignore[arg-type]
     quantizer.setup(x)
-    step, most = float(quantizer.step.detach()), 3
-    (found,) = torch.autograd.grad(quantizer(x).sum(), quantizer.step)
+    step = float(quantizer.step.detach())
+    assert step == pytest.approx(2 * float(x.abs().mean()) / math.sqrt(high))
+    quantizer.step.data /= 3  # so that values are clipped on both sides
+    step /= 3
+    y = quantizer(x)
+    torch.testing.assert_close(y, (x / step).round().clamp(low, high) * step)
+    (found,) = torch.autograd.grad(y.sum(), quantizer.step)
     ratio = x / step
-    slopes = torch.where(ratio.abs() < most, ratio.round() - ratio, most * ratio.sign())
-    assert found.item() == pytest.approx(slopes.sum().item() / math.sqrt(40 * most))
+    inside = (ratio > low) & (ratio < high)
+    slopes = torch.where(inside, ratio.round() - ratio, ratio.clamp(low, high))
+    assert found.item() == pytest.approx(slopes.sum().item() / math.sqrt(40 * high))
 
 
 # Ternary.

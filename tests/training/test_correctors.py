@@ -9,7 +9,14 @@ import torch
 from torch import Tensor
 
 from cimsim.errors import CimsimError
-from cimsim.training.correctors import SMOOTHING, Fogzo, Spsa, gradient_truth, make_corrector
+from cimsim.training.correctors import (
+    SMOOTHING,
+    Fogzo,
+    SharpnessAware,
+    Spsa,
+    gradient_truth,
+    make_corrector,
+)
 
 
 def draws(seed: int = 0) -> torch.Generator:
@@ -114,6 +121,38 @@ def test_the_weights_come_back_bit_for_bit(spec: str) -> None:
     assert all(
         torch.equal(a, b.grad) for a, b in zip(again, ones, strict=True) if b.grad is not None
     )
+
+
+def test_sam_is_the_gradient_at_the_worst_point_nearby() -> None:
+    """Of ``w^T H w / 2`` over two parameters: ``G = H (w + rho H w / |H w|)``."""
+    half = torch.randn(5, 5, generator=draws(), dtype=torch.float64)
+    hessian = half @ half.T
+    ones = [
+        torch.randn(n, generator=draws(n), dtype=torch.float64).requires_grad_() for n in (2, 3)
+    ]
+    before = [one.detach().clone() for one in ones]
+
+    def loss() -> Tensor:
+        w = torch.cat(ones)
+        return w @ hessian @ w / 2
+
+    loss().backward()
+    SharpnessAware(rho=0.3).correct(ones, loss, (), draws())
+    w = torch.cat(before)
+    guide = hessian @ w
+    expected = hessian @ (w + 0.3 * guide / guide.norm())
+    found = torch.cat([one.grad for one in ones if one.grad is not None])
+    torch.testing.assert_close(found, expected)
+    assert all(torch.equal(a, b) for a, b in zip(ones, before, strict=True))
+
+
+def test_sam_needs_a_loss_with_a_gradient() -> None:
+    w = torch.ones(3)
+    w.grad = torch.ones(3)
+    for value in (0.5, torch.tensor(0.5)):
+        with pytest.raises(CimsimError, match="sam needs a loss that is a tensor with a gradient"):
+            SharpnessAware().correct([w], lambda value=value: value, (), draws())  # type: ignore[misc]
+    assert torch.equal(w, torch.ones(3))
 
 
 def test_an_error_in_the_loss_leaves_the_weights() -> None:

@@ -190,6 +190,169 @@ def test_consistency_is_zero_without_noise_and_grows_with_it() -> None:
     assert values[0] < 1e-10 < values[1] < values[2]
 
 
+class Louder(nn.Module):
+    """A model whose outputs are ``x + 10 chip``, with all noise in the second column."""
+
+    chip, louder = 0, 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.tensor([10.0 * self.chip, self.louder, 0.0])
+
+
+def step_of_chips() -> TrainStep:
+    net = Louder()
+
+    @contextmanager
+    def other_chip(chip: int, louder: float) -> Iterator[None]:
+        net.chip, net.louder = chip, louder
+        yield
+        net.chip, net.louder = 0, 1.0
+
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    y = torch.tensor([0, 1, 2, 1, 0])
+    return TrainStep(
+        *(net, x, y, net(x), nullcontext, nullcontext, 1.0, 0, torch.Generator(), torch.ones_like),
+        other_chip=other_chip,
+    )
+
+
+@pytest.mark.parametrize(("quantile", "of"), [(0.0, {0: 1.0}), (0.75, {1: 0.75, 2: 0.25})])
+def test_the_percentile_is_that_of_the_losses_of_chips(
+    quantile: float, of: dict[int, float]
+) -> None:
+    """Of four chips, between the third and the fourth of the sorted losses, and so its gradient."""
+    step = step_of_chips()
+    losses = [
+        F.cross_entropy(step.x + torch.tensor([10.0 * chip, 1.0, 0.0]), step.y) for chip in range(4)
+    ]
+    order = sorted(range(4), key=lambda chip: losses[chip].item())
+    at = 3 * quantile
+    low, part = math.floor(at), at - math.floor(at)
+    expected = (1 - part) * losses[order[low]] + part * losses[order[min(low + 1, 3)]]
+    found = make_objectives([f"percentile:chips=4,quantile={quantile}"])[1].term(step)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(
+        *(torch.autograd.grad(loss, step.x, retain_graph=True)[0] for loss in (found, expected))
+    )
+
+
+def test_negative_feedback_subtracts_the_loudest_most() -> None:
+    """``(z - b (z1 + z2 / 10)) / 3`` with noise 2 and 1.5 times as loud."""
+    step = step_of_chips()
+    first, second = (
+        step.x + torch.tensor([10.0 * chip, louder, 0.0]) for chip, louder in ((1, 2.0), (2, 1.5))
+    )
+    combined = (step.logits - 0.3 * (first + second / 10)) / 3
+    found = make_objectives(["negative-feedback:beta=0.3,passes=2"])[1].term(step)
+    torch.testing.assert_close(found, F.cross_entropy(combined, step.y))
+
+
+def test_a_step_has_any_number_of_chips(tmp_path: Path) -> None:
+    """Each its own, the same at every use, and without a trace in later steps."""
+    from cimsim.training.parallel import Ranks
+    from cimsim.training.plan import TrainingPlan
+    from cimsim.training.progress import Silent
+    from cimsim.training.trainer import Trainer
+
+    for settings in ({}, {"method": "standard-nat"}):
+        config = make_config(profile="pcm-ibm-2020", batch_size=16, ramp=0, **settings)
+        training = Trainer(TrainingPlan.load(config), tmp_path, Silent(), Ranks(), "cpu", False)
+        training.model.train()
+        x, y = next(training.loader.epoch(0))
+        training.schedule.calibrate(0, [x])
+        taken = training._forward(x, y, 0)
+        before = [layer.draws for layer in analog_layers(training.model).values()]
+        chips = [taken.again(), *(taken.on_chip(k) for k in (1, 2, 1))]
+        assert torch.equal(chips[0], taken.logits)
+        assert torch.equal(chips[1], chips[3])
+        assert not torch.equal(chips[1], chips[0])
+        assert not torch.equal(chips[1], chips[2])
+        spread = [(taken.on_chip(1, louder) - taken.digital()).std() for louder in (0.0, 1.0, 4.0)]
+        assert spread[0] < spread[1] < spread[2]
+        assert torch.equal(taken.again(), taken.logits)
+        assert before == [layer.draws for layer in analog_layers(training.model).values()]
+
+
+@pytest.mark.parametrize("cutoff", [None, 0.0, 1.0])
+def test_the_noise_is_right_censored(cutoff: float | None) -> None:
+    """``min(N(0, 1), c)`` has the mean ``c (1 - Phi(c)) - phi(c)`` and no sample above ``c``."""
+    from cimsim.nn import profiles
+    from cimsim.training.methods import make_method
+
+    net = cimsim.convert(nn.Linear(200, 200, bias=False), "ideal").train()
+    config = make_config(
+        profile="ideal", method="standard-nat", gaussian_sigma=0.1, gaussian_cutoff=cutoff
+    )
+    with make_method(config, profiles(net)).setting(net, 1.0, 0), torch.no_grad():
+        noisy = net(torch.eye(200)).T
+    weight = net.weight.detach()
+    xi = (noisy - weight) / (0.1 * weight.abs().max())
+    if cutoff is None:
+        assert xi.max() > 3.5
+        assert xi.mean().item() == pytest.approx(0, abs=0.02)
+        return
+    density = math.exp(-(cutoff**2) / 2) / math.sqrt(2 * math.pi)
+    above = math.erfc(cutoff / math.sqrt(2)) / 2
+    assert xi.max().item() == pytest.approx(cutoff, abs=1e-4)
+    assert (xi > cutoff - 1e-4).float().mean().item() == pytest.approx(above, abs=0.01)
+    assert xi.mean().item() == pytest.approx(cutoff * above - density, abs=0.02)
+
+
+def test_the_starting_weights_are_a_frozen_teacher() -> None:
+    """Also after the weights have changed; without quantizers, and in evaluation mode."""
+    net = model(quantize_weights="uniform:bits=2")
+    original = model().eval()
+    with torch.no_grad(), digital(original):
+        answers = original(step_of(model()).x)
+    objective = make_objectives(["distill:teacher=start,temperature=3"])[1]
+    objective.prepare(net, None)
+    with torch.no_grad():
+        for layer in analog_layers(net).values():
+            layer.weight.mul_(-2)
+    step = step_of(net)
+    expected = divergence(answers, step.logits, 3.0)
+    torch.testing.assert_close(objective.term(step), expected)
+
+
+def test_random_weights_are_no_teacher(tmp_path: Path) -> None:
+    config = make_config(profile="pcm-ibm-2020", recipe="llm")
+    with pytest.raises(CimsimError, match="set --start to a finished run"):
+        fit(config, tmp_path / "run")
+    config = make_config(profile="ideal", objective=("negative-feedback",), recompute=("*",))
+    with pytest.raises(CimsimError, match="changes the noise between forward passes"):
+        fit(config, tmp_path / "run")
+
+
+def test_the_recipe_of_foundation_models_learns_input_ranges(tmp_path: Path) -> None:
+    given = {"profile": "pcm-ibm-2020", "limit": 400, "epochs": 1}
+    first = fit(make_config(**given, method="digital", lr=0.01), tmp_path / "first")
+    tuned = fit(make_config(**given, recipe="llm", start=first.path), tmp_path / "tuned")
+    assert tuned.profile.dac.range.kind == "learned"
+    assert tuned.profile.adc.range.kind != "learned"
+    for name, layer in analog_layers(tuned.chip_model()).items():
+        assert isinstance(layer.dac_range, nn.Parameter), name
+        assert layer.dac_range.isfinite()
+    assert tuned.scores("chip")["accuracy"] > 0.6 * first.scores("digital")["accuracy"]
+
+
+def test_a_comparison_keeps_learned_ranges(tmp_path: Path) -> None:
+    from cimsim.analysis.sweeps.axis import parse_axis
+    from cimsim.runs.compare import Arm, compare
+    from cimsim.training.progress import Silent
+
+    (outcome,) = compare(
+        [Arm("learned", {"learn_ranges": ("dac",)})],
+        {"profile": "pcm-ibm-2020", "limit": 200, "epochs": 1},
+        parse_axis("noise=1"),
+        out=tmp_path,
+        chips=1,
+        watch=lambda name, config: Silent(),
+    )
+    (run,), (sweep,) = outcome.runs, outcome.sweeps
+    assert run.profile.dac.range.kind == "learned"
+    assert (sweep.plan.on, len(sweep.plan.changes)) == (None, 0)
+
+
 def test_a_penalty_wants_a_price() -> None:
     (_, objective) = make_objectives(["penalty"])
     with pytest.raises(CimsimError, match="needs a weight quantizer with a penalty"):
@@ -222,6 +385,12 @@ RUNS = [
     {"method": "standard-nat", "denoise": 0.01, "objective": ("lotion:weight=1000",)},
     {"corrector": "spsa", "objective": ("consistency", "adversarial:steps=1", "distill")},
     {"recipe": "a1w1"},
+    {"corrector": "sam:chips=redrawn"},
+    {"corrector": "sam", "method": "standard-nat", "gaussian_cutoff": 1.0},
+    {"objective": ("percentile:chips=2", "cross-entropy:weight=0")},
+    {"objective": ("percentile:chips=2",), "recompute": ("hidden*",)},
+    {"objective": ("negative-feedback:passes=1",)},
+    {"learn_ranges": ("dac", "adc"), "average": 0.9},
     {"optimizer": "sgd:momentum=0.5", "lr": 0.3},
     {"optimizer": "ternary-chain", "clip_sigma": 0.0},
     {"recompute": ("*",), "model": "tests.training.networks:dropout_net", "corrector": "fogzo"},

@@ -28,7 +28,8 @@ from tests.training.processes import EXACT, SMALL, metrics, processes, together,
     [
         {},
         {"method": "digital", "model": "mlp", "average": 0.9},
-        {"objective": ("lotion:bits=4,weight=100",)},
+        {"objective": ("lotion:bits=4,weight=0.5",)},
+        {"corrector": "sam:rho=0.5", "method": "digital", "epochs": 1},
     ],
     ids=str,
 )

@@ -22,17 +22,24 @@ _SMALLEST = 1e-30
 
 
 class Corrector(ABC):
-    """Replaces the gradients of some parameters by gradients measured with the loss.
+    """Replaces the gradients of some parameters by gradients from the loss at other parameters.
 
     ``start`` is the fraction of the training after which the corrector is active. It works on any
     parameters and any loss (including hardware in the loop), independent of the rest of cimsim::
 
         corrector.correct([layer.weight], loss, [0.01], torch.Generator())
+
+    ``differentiates`` marks a corrector that calls ``backward()`` of the loss; it has all
+    parameters of the model. Others only use the value of the loss; they have the weights of the
+    analog layers, and a ``surrogate``. With ``other_chip``, the loss is that of another chip than
+    the gradients that are corrected.
     """
 
     name: ClassVar[str]
+    differentiates: ClassVar[bool] = False
     start: float
     surrogate: str
+    other_chip: bool = False
 
     @abstractmethod
     def correct(
@@ -43,12 +50,13 @@ class Corrector(ABC):
         draws: torch.Generator,
         progress: float = 1.0,
     ) -> None:
-        """Write the measured gradient to ``parameter.grad``; the parameters are unchanged.
+        """Write the corrected gradient to ``parameter.grad``; the parameters are unchanged.
 
         Args:
             parameters: tensors to perturb.
             loss: see :data:`Loss`.
-            epsilon: size of the perturbation of each parameter.
+            epsilon: size of the perturbation of each parameter, if the corrector does not have
+                one of its own.
             draws: generator of the random directions, on the parameters' device.
             progress: fraction of the training that is done.
         """
@@ -58,15 +66,18 @@ def central_difference(
     parameters: Sequence[Tensor], change: Sequence[Tensor], loss: Loss
 ) -> float | Tensor:
     """Return ``(L(w + change) - L(w - change)) / 2`` and restore ``w`` exactly."""
-    with _moved(parameters, change, 1.0):
+    with moved(parameters, change, 1.0):
         above = loss()
-    with _moved(parameters, change, -1.0):
+    with moved(parameters, change, -1.0):
         below = loss()
     return (above - below) / 2
 
 
 @contextmanager
-def _moved(parameters: Sequence[Tensor], change: Sequence[Tensor], sign: float) -> Iterator[None]:
+def moved(
+    parameters: Sequence[Tensor], change: Sequence[Tensor], sign: float = 1.0
+) -> Iterator[None]:
+    """Add ``sign * change`` to the parameters within the block, and restore them exactly."""
     before = [parameter.detach().clone() for parameter in parameters]
     try:
         with torch.no_grad():

@@ -15,9 +15,11 @@ from cimsim.training.objectives.cross_entropy import CrossEntropy
 from cimsim.training.objectives.distill import Distill
 from cimsim.training.objectives.lotion import Lotion, LotionDevice
 from cimsim.training.objectives.mean_squared_error import MeanSquaredError
+from cimsim.training.objectives.negative_feedback import NegativeFeedback
 from cimsim.training.objectives.objective import Objective, TrainStep
 from cimsim.training.objectives.path_sample_analytic import PathSampleAnalytic
 from cimsim.training.objectives.penalty import Penalty
+from cimsim.training.objectives.percentile import Percentile
 
 OBJECTIVES: Family[Objective] = Family(
     "objective",
@@ -29,8 +31,10 @@ OBJECTIVES: Family[Objective] = Family(
         Distill,
         Lotion,
         LotionDevice,
+        NegativeFeedback,
         PathSampleAnalytic,
         Penalty,
+        Percentile,
     ),
 )
 

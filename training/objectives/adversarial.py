@@ -27,7 +27,7 @@ class Adversarial(Objective):
     """
 
     name: ClassVar[str] = "adversarial"
-    reads_weights: ClassVar[bool] = True
+    reads_weights = True
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -22,12 +23,14 @@ class Distill(Objective):
 
     In regression it is the mean squared difference, which has no temperature.
 
-    ``teacher`` is the folder of a finished run, whose model is evaluated digitally, or ``self``:
-    the model itself, evaluated digitally without gradient. Cross-entropy is still part of the loss
-    unless it is given another weight.
+    ``teacher`` is the folder of a finished run, whose model is evaluated digitally; ``start``, the
+    initial weights of this training, frozen, evaluated digitally and without quantizers; or
+    ``self``, the present weights, evaluated digitally without gradient. Cross-entropy is still part
+    of the loss unless it is given another weight.
 
-    Source: idea by C. Zhou, P. Kadambi, M. Mattina, P. N. Whatmough, "Noisy Machines",
-    arXiv:2001.04974 (2020); temperature and weights are ours.
+    Sources: C. Zhou, P. Kadambi, M. Mattina, P. N. Whatmough, "Noisy Machines", arXiv:2001.04974
+    (2020); with ``teacher=start``, temperature 1 and no cross-entropy, J. Büchel et al., "Analog
+    Foundation Models", arXiv:2505.09663 (2025). The defaults and ``self`` are ours.
     """
 
     name: ClassVar[str] = "distill"
@@ -39,11 +42,15 @@ class Distill(Objective):
         temperature: Annotated[float, Field(gt=0)] = 2.0,
     ) -> None:
         self.teacher, self.weight, self.temperature = teacher, weight, temperature
+        self.needs_start = self.reads_weights = teacher == "start"
         self._model: nn.Module | None = None
 
     def prepare(self, model: nn.Module, data_dir: Path | None, trust: bool = False) -> None:
-        """Open the teacher's run."""
+        """Open the teacher's run, or copy the initial weights."""
         if self.teacher == "self":
+            return
+        if self.teacher == "start":
+            self._model = _frozen(model)
             return
         from cimsim.training.run import Run
 
@@ -73,3 +80,12 @@ class Distill(Objective):
                 f"returns {list(step.logits.shape)}; choose a teacher trained on the same data"
             )
         return step.task.distance(answers, step.logits, self.temperature)
+
+
+def _frozen(model: nn.Module) -> nn.Module:
+    """Return a copy of ``model`` that computes digitally, in evaluation mode and unquantized."""
+    copy = deepcopy(model).eval()
+    for layer in analog_layers(copy).values():
+        layer.digital = True
+        layer.quantize(None, None)
+    return copy.requires_grad_(False)

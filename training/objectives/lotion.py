@@ -25,18 +25,19 @@ class Lotion(Objective):
         1/2 sum_i g_i s^2 D_i (1 - D_i),   s = absmax / (2^(bits-1) - 1),   D = w/s - floor(w/s)
 
     ``s^2 D (1 - D)`` is the variance of rounding w up with probability D and down otherwise;
-    ``g_i`` is the diagonal of the curvature, the mean squared gradient of the other terms. ``g_i``
-    and ``s`` are constant in the gradient, which is ``1/2 g_i s (1 - 2 D_i)`` and pulls weights
-    with large curvature to the grid. ``weight`` is the ratio of the curvature to the squared
-    gradient of a batch.
+    ``g_i`` is the diagonal of the empirical Fisher matrix, the mean over labels of the squared
+    gradient of the other terms (see :class:`cimsim.training.curvature.Curvature`). ``g_i`` and
+    ``s`` are constant in the gradient, which is ``1/2 g_i s (1 - 2 D_i)`` and pulls weights with
+    large curvature to the grid. ``weight`` is the paper's lambda: 1 is the second-order expansion
+    of the loss, at any batch size.
 
     Source: M. Kwun et al., "LOTION: Smoothing the Optimization Landscape for Quantized Training",
-    arXiv:2510.08757; the weight and the group are ours.
+    arXiv:2510.08757; the estimate of ``g_i`` from batches and the group are ours.
     """
 
     name: ClassVar[str] = "lotion"
     wants_curvature: ClassVar[bool] = True
-    reads_weights: ClassVar[bool] = True
+    reads_weights = True
 
     def __init__(
         self, bits: Annotated[Bits, Field(ge=2)] = 4, weight: Weight = 1.0, group: Group = "row"
@@ -65,7 +66,7 @@ class LotionDevice(Objective):
 
     name: ClassVar[str] = "lotion-device"
     wants_curvature: ClassVar[bool] = True
-    reads_weights: ClassVar[bool] = True
+    reads_weights = True
 
     def __init__(self, weight: Weight = 1.0) -> None:
         self.weight = weight

@@ -19,6 +19,11 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 Context = Callable[[], AbstractContextManager[object]]
+OnChip = Callable[[int, float], AbstractContextManager[object]]
+
+
+def _same_chip(chip: int, louder: float) -> AbstractContextManager[object]:
+    return nullcontext()
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,10 @@ class TrainStep:
         number: number of the step.
         draws: random generator of the step.
         task: kind of the labels.
-        curvature: function that returns the mean squared gradient of a parameter, or None if it is
-            not available yet.
+        other_chip: context in which the model computes on the chip of a number (1, 2, …) with a
+            factor on all noise, and without updating batch statistics.
+        curvature: function that returns the mean over labels of the squared gradient of a
+            parameter, or None if it is not available yet.
     """
 
     model: nn.Module
@@ -52,6 +59,13 @@ class TrainStep:
     draws: torch.Generator
     curvature: Callable[[nn.Parameter], Tensor | None]
     task: Task = CLASSIFICATION
+    other_chip: OnChip = _same_chip
+
+    def on_chip(self, number: int, louder: float = 1.0) -> Tensor:
+        """Run the forward pass on another chip, with ``louder`` times the noise."""
+        with self.other_chip(number, louder):
+            logits: Tensor = self.model(self.x)
+            return logits
 
     def again(self) -> Tensor:
         """Repeat the forward pass on the same chip, for changed weights."""
@@ -71,13 +85,18 @@ class Objective(ABC):
 
     ``wants_curvature`` marks a term that uses the curvature of the other terms. ``reads_weights``
     marks a term that reads parameters outside of the model's forward pass, where a process with
-    sharded parameters has only shards. ``tasks`` are the kinds of labels that it applies to.
+    sharded parameters has only shards. ``changes_noise`` marks a term with a forward pass under
+    other noise, which backward cannot compute again. ``needs_start`` marks a term that uses the
+    initial weights as those of a trained model. ``tasks`` are the kinds of labels that it applies
+    to.
     """
 
     name: ClassVar[str]
     tasks: ClassVar[tuple[str, ...]] = ("classification", "text", "regression")
     wants_curvature: ClassVar[bool] = False
-    reads_weights: ClassVar[bool] = False
+    reads_weights: bool = False
+    changes_noise: ClassVar[bool] = False
+    needs_start: bool = False
     weight: float
 
     def prepare(self, model: nn.Module, data_dir: Path | None, trust: bool = False) -> None:

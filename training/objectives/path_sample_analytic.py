@@ -26,7 +26,7 @@ class PathSampleAnalytic(Objective):
 
     name: ClassVar[str] = "psa"
     tasks: ClassVar[tuple[str, ...]] = ("classification", "text")
-    reads_weights: ClassVar[bool] = True
+    reads_weights = True
 
     def __init__(self, weight: Weight = 1.0) -> None:
         self.weight = weight

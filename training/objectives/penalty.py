@@ -22,7 +22,7 @@ class Penalty(Objective):
     """
 
     name: ClassVar[str] = "penalty"
-    reads_weights: ClassVar[bool] = True
+    reads_weights = True
 
     def __init__(self, weight: Weight = 0.01) -> None:
         self.weight = weight
