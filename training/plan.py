@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from cimsim.errors import CimsimError
 from cimsim.layer_options import Layers, parse_layers, with_profiles
 from cimsim.profile import Profile, fingerprint, load_profile
-from cimsim.training.config import LATER, TrainConfig
+from cimsim.training.config import AUTO, LATER, TrainConfig
 from cimsim.training.data import DataSet, load_data
 from cimsim.training.manifest import hash_of
 from cimsim.training.run import LAYER, new_model, prepared
@@ -32,8 +33,13 @@ class TrainingPlan:
         """Load the profiles and the data that ``config`` names.
 
         Raises:
-            CimsimError: if one of them is missing or invalid.
+            CimsimError: if one of them is missing or invalid, or the noise is not chosen yet.
         """
+        if config.searches:
+            raise CimsimError(
+                f"noise is '{AUTO}': choose it by cimsim.runs.search(config, out), and train with "
+                "the config of the result; cimsim.runs.train does both"
+            )
         return cls(
             config=config,
             profile=load_profile(config.profile, config.overrides),

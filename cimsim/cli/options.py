@@ -77,7 +77,8 @@ def parameters_of(
         extra = _extra(field)
         flag = (flags or {}).get(name) or extra.get("flag") or "--" + name.replace("_", "-")
         empty: Any = [] if _is_list(field) else None
-        kind = list[str] if _is_list(field) else _plain(field.annotation) | None
+        plain = str if extra.get("text") else _plain(field.annotation)
+        kind = list[str] if _is_list(field) else plain | None
         details: dict[str, Any] = {**_limits(field), "metavar": extra.get("metavar")}
         details["rich_help_panel"] = panel
         default = (defaults or {}).get(name, field.default)
@@ -136,7 +137,7 @@ def _if_given(context: typer.Context, parameter: typer.CallbackParam, value: Any
 
 def _limits(field: FieldInfo) -> dict[str, float]:
     """The limits that typer checks too; only of options that are declared with them."""
-    if not _extra(field):
+    if not _extra(field) or _extra(field).get("text"):
         return {}
     limits = [part.ge for part in field.metadata if hasattr(part, "ge")]
     return {"min": limits[0]} if limits else {}
