@@ -16,7 +16,7 @@ from cimsim.training.environment import environment
 from cimsim.training.manifest import SUMS, hash_of, read_sums, write_sums
 from cimsim.training.plan import PLACES, TrainingPlan
 from cimsim.training.records import ENV, RESULT
-from cimsim.training.run import CONFIG, LAYER, LOCK, PROFILE, read_layers, read_profile
+from cimsim.training.run import CONFIG, LAYER, LOCK, PROFILE, SEARCH, read_layers, read_profile
 
 
 @contextmanager
@@ -29,14 +29,14 @@ def claim(out: Path, plan: TrainingPlan, resume: bool) -> Iterator[None]:
         CimsimError: if ``out`` is not a folder, contains a run (unless ``resume``), contains a
             different run than ``plan``, or if another process holds its lock.
     """
-    _refuse_folder(out, resume)
+    _refuse_folder(out, plan, resume)
     if (out / RESULT).is_file() and not _places_changed(out, plan):
         yield  # the run is finished, so nothing is written
         return
     make_folder(out)
     refusal = f"another process is training in {out}; wait for it to finish, or stop it"
     with locked(out / LOCK, refusal):
-        _refuse_folder(out, resume)  # check again: another process may have trained here meanwhile
+        _refuse_folder(out, plan, resume)  # again: another process may have trained here
         remove_leftovers(out)
         if not (out / CONFIG).is_file():
             _begin(out, plan)
@@ -45,20 +45,21 @@ def claim(out: Path, plan: TrainingPlan, resume: bool) -> Iterator[None]:
         yield
 
 
-def _refuse_folder(out: Path, resume: bool) -> None:
+def _refuse_folder(out: Path, plan: TrainingPlan, resume: bool) -> None:
     if (out / CONFIG).is_file():
         if not resume:
             raise CimsimError(
                 f"{out} already contains a run; add --resume to continue it or choose another --out"
             )
-    elif out.exists() and not (out.is_dir() and _is_just_begun(out)):
+    elif out.exists() and not (out.is_dir() and _is_just_begun(out, plan)):
         raise CimsimError(f"{out} exists and is not a run; choose another --out")
 
 
-def _is_just_begun(out: Path) -> bool:
-    """Return whether the folder is empty, or was left by a process killed while claiming it."""
+def _is_just_begun(out: Path, plan: TrainingPlan) -> bool:
+    """Return whether the folder is empty, or was left by a process killed while claiming it. If a
+    search chose the settings, it may be there."""
     names = {path.name for path in out.iterdir() if path.suffix != PART}
-    known = (PROFILE, ENV, SUMS, LOCK)
+    known = (PROFILE, ENV, SUMS, LOCK, *([SEARCH] if plan.config.chosen else []))
     return all(name in known or fnmatch(name, LAYER.format("*")) for name in names)
 
 

@@ -6,13 +6,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from cimsim.errors import CimsimError
 from cimsim.layer_options import parse_layers
 from cimsim.rule_names import described_rules, letter_of_rule
 from cimsim.training.data_spec import absolute
 from cimsim.training.manifest import has_sums, read_checked
+from cimsim.training.optimize_for import conditions
 from cimsim.training.recipes import recipe
 from cimsim.units import parse_duration
 
@@ -21,10 +30,16 @@ Precision = Literal["float32", "bfloat16"]
 Statistics = Literal["chip", "training"]
 Parallel = Literal["replicate", "shard"]
 RangeOf = Literal["dac", "adc"]
+WITHOUT_OPTION = ("chosen",)
+"""Settings that no option of the command line sets."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
-LATER = ("hold_out",)
-"""Settings that older runs do not have; their defaults change no training."""
+AUTO = "auto"
+LATER = (
+    *("hold_out", "optimize_for", "search_epochs", "chosen"),
+    *("statistics", "gaussian_cutoff", "learn_ranges"),
+)
+"""Settings that older runs do not have; they are resumed with the defaults."""
 
 _DEEPEST = 20
 _MOST_ERRORS = 5
@@ -145,7 +160,24 @@ class TrainConfig(BaseModel):
         default=0.3, description="Fraction of the steps over which noise grows to its full size."
     )
     noise: float = Field(
-        default=1.0, ge=0, description="Factor on all noise of the profile (noise-aware)."
+        default=1.0,
+        ge=0,
+        description="Factor on all noise of the profile (noise-aware); auto: a search chooses it, "
+        "with the method and the clipping of weights.",
+        json_schema_extra={"text": True, "metavar": "NUMBER|auto"},
+    )
+    optimize_for: str | None = Field(
+        default=None,
+        description="Conditions that a search with --noise auto optimizes for: noise levels, and "
+        "ages after @, such as 1, 0:2 or 1@1y; default: 1 at --age.",
+    )
+    search_epochs: int | None = Field(
+        default=None,
+        ge=1,
+        description="Epochs of the longest training of a search; default: a third of --epochs.",
+    )
+    chosen: str | None = Field(
+        default=None, description="What a search chose the settings for, and from how many."
     )
     noise_spread: float = Field(
         default=0.0,
@@ -186,6 +218,30 @@ class TrainConfig(BaseModel):
     )
     device: str = Field(default="cpu", description="Torch device: cpu, cuda, cuda:N or auto.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _searched(cls, given: Any) -> Any:
+        """A search is a configuration with ``optimize_for``; its noise is written as ``auto``."""
+        if isinstance(given, dict):
+            given = dict(given)
+            if given.get("noise") == AUTO:
+                del given["noise"]
+                given["optimize_for"] = given.get("optimize_for") or "1"
+            else:
+                for name in ("optimize_for", "search_epochs"):
+                    if given.get(name) is not None:
+                        raise ValueError(f"{name} applies to noise '{AUTO}' only; leave it out")
+        return given
+
+    @field_serializer("noise")
+    def _written(self, noise: float) -> float | str:
+        return AUTO if self.searches else noise
+
+    @property
+    def searches(self) -> bool:
+        """Whether a search has yet to choose the noise; see :func:`cimsim.runs.search`."""
+        return self.optimize_for is not None
+
     @field_validator("*")
     @classmethod
     def _texts(cls, value: Any) -> Any:
@@ -204,6 +260,13 @@ class TrainConfig(BaseModel):
     def _layers(cls, layer: tuple[str, ...]) -> tuple[str, ...]:
         parse_layers(layer)
         return layer
+
+    @field_validator("optimize_for")
+    @classmethod
+    def _conditions(cls, text: str | None) -> str | None:
+        if text is not None:
+            conditions(text)
+        return text
 
     @field_validator("age")
     @classmethod
@@ -312,7 +375,9 @@ def _sentence(error: ValidationError) -> str:
     for detail in error.errors():
         where = ".".join(str(part) for part in detail["loc"])
         message = detail["msg"].removeprefix("Value error, ")
-        messages.append(f"{where}: {message} (got {_shortened(repr(detail['input']))})")
+        if where:  # an error of the whole configuration names its settings itself
+            message = f"{where}: {message} (got {_shortened(repr(detail['input']))})"
+        messages.append(message)
     more = len(messages) - _MOST_ERRORS
     return "; ".join(messages[:_MOST_ERRORS] + [f"and {more} more"] * (more > 0))
 

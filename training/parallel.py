@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,6 +20,8 @@ from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.training.sharding import is_part
+
+Result = TypeVar("Result")
 
 _PATIENCE = timedelta(hours=12)  # the others wait while the first process evaluates at the end
 
@@ -81,8 +84,8 @@ class Ranks:
                 dist.all_reduce(tensor)
         return tensor
 
-    def decide(self, what: bool) -> bool:
-        """Return the decision of the first process."""
+    def decide(self, what: Result) -> Result:
+        """Return the decision or the result of the first process."""
         if self.count == 1:
             return what
         gathered = [what]

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from cimsim.errors import CimsimError
 from cimsim.layer_options import Layers, parse_layers, with_profiles
 from cimsim.profile import Profile, fingerprint, load_profile, override_profile
-from cimsim.training.config import LATER, TrainConfig
+from cimsim.training.config import AUTO, LATER, TrainConfig
 from cimsim.training.data import DataSet, load_data
 from cimsim.training.manifest import hash_of
 from cimsim.training.run import LAYER, new_model, prepared
@@ -40,8 +41,13 @@ class TrainingPlan:
         """Load the profiles and the data that ``config`` names.
 
         Raises:
-            CimsimError: if one of them is missing or invalid.
+            CimsimError: if one of them is missing or invalid, or the noise is not chosen yet.
         """
+        if config.searches:
+            raise CimsimError(
+                f"noise is '{AUTO}': choose it by cimsim.runs.search(config, out), and train with "
+                "the config of the result; cimsim.runs.train does both"
+            )
         layers = with_profiles(parse_layers(config.layer))
         for settings in layers.values():
             if "profile" in settings:
@@ -67,7 +73,7 @@ class TrainingPlan:
         """Return a hash of all contents, independent of the location of profiles and data."""
         settings = self.config.model_dump(mode="json", exclude=set(PLACES))
         for name in LATER:  # so that checkpoints of older runs keep their identity
-            if settings[name] == TrainConfig.model_fields[name].default:
+            if not settings[name] or settings[name] == TrainConfig.model_fields[name].default:
                 del settings[name]
         own = {
             pattern: {k: fingerprint(v) if k == "profile" else v for k, v in layer.items()}

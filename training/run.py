@@ -11,6 +11,7 @@ model.safetensors  the trained weights and the converters' ranges
 SHA256SUMS         hashes of all these files, to detect damage
 result.json        the results; written last, so that it marks a finished run
 .lock              locked by the process that trains in this folder
+search             the trainings of the search that chose the settings, if one did
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from cimsim.training.trained_networks import folder_of, names
 
 CONFIG, PROFILE, LAYER = "config.yaml", "profile.yaml", "layer-{}.yaml"
 CHECKPOINT, MODEL, LOCK = "checkpoint.pt", "model.safetensors", ".lock"
+SEARCH = "search"
 
 _NO_SCORES = ("chip_seed",)
 

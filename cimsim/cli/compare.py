@@ -18,7 +18,7 @@ from cimsim.cli.options import options_of
 from cimsim.cli.progress import counted
 from cimsim.cli.watcher import Watcher
 from cimsim.errors import CimsimError
-from cimsim.training.config import TrainConfig
+from cimsim.training.config import WITHOUT_OPTION, TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @options_of(
     TrainConfig,
     flags={"overrides": "--set"},
-    without=("method", "recipe", "seed"),
+    without=("method", "recipe", "seed", *WITHOUT_OPTION),
     defaults={"device": "auto"},
 )
 @look_options
@@ -136,6 +136,7 @@ def compare(
                 metric=metric,
                 trust=trust,
                 watch=watching.training,
+                note=console.remark,
                 progress=watching.trial,
             )
         sweeps = [sweep for outcome in outcomes for sweep in outcome.sweeps]

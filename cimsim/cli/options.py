@@ -77,7 +77,7 @@ def parameters_of(
         extra = _extra(field)
         flag = (flags or {}).get(name) or extra.get("flag") or "--" + name.replace("_", "-")
         empty: Any = [] if _is_list(field) else None
-        kind = list[str] if _is_list(field) else _plain(field.annotation) | None
+        kind = list[str] if _is_list(field) else _plain(field) | None
         details: dict[str, Any] = {**_limits(field), "metavar": extra.get("metavar")}
         details["rich_help_panel"] = panel
         default = (defaults or {}).get(name, field.default)
@@ -136,7 +136,7 @@ def _if_given(context: typer.Context, parameter: typer.CallbackParam, value: Any
 
 def _limits(field: FieldInfo) -> dict[str, float]:
     """The limits that typer checks too; only of options that are declared with them."""
-    if not _extra(field):
+    if not _extra(field) or _extra(field).get("text"):
         return {}
     limits = [part.ge for part in field.metadata if hasattr(part, "ge")]
     return {"min": limits[0]} if limits else {}
@@ -146,9 +146,10 @@ def _is_list(field: FieldInfo) -> bool:
     return get_origin(field.annotation) is tuple
 
 
-def _plain(annotation: Any) -> type:
-    """The type that a user writes: ``float`` for ``float | None``; text for a choice of words,
-    which the configuration checks."""
+def _plain(field: FieldInfo) -> type:
+    """The type that a user writes: ``float`` for ``float | None``; text for a choice of words, or
+    for a number or a word, which the configuration checks."""
+    annotation: Any = str if _extra(field).get("text") else field.annotation
     if get_origin(annotation) is UnionType:
         annotation = next(kind for kind in get_args(annotation) if kind is not type(None))
     if get_origin(annotation) is Literal:

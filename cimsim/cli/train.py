@@ -13,13 +13,18 @@ from cimsim.cli import console
 from cimsim.cli.live import watcher
 from cimsim.cli.options import options_of
 from cimsim.errors import CimsimError
-from cimsim.training.config import TrainConfig, make_config, read_config
+from cimsim.training.config import AUTO, WITHOUT_OPTION, TrainConfig, make_config, read_config
 
 if TYPE_CHECKING:
     from cimsim.training.run import Run
 
 
-@options_of(TrainConfig, flags={"overrides": "--set"}, defaults={"device": "auto"})
+@options_of(
+    TrainConfig,
+    flags={"overrides": "--set"},
+    without=WITHOUT_OPTION,
+    defaults={"device": "auto"},
+)
 def train(
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder of the run, which must not exist.")
@@ -63,6 +68,8 @@ def train(
 
         if download:
             load_data(config.data, config.data_dir, download=True)
+        if config.searches:
+            config = _searched(config, out, resume, trust)
         with ExitStack() as stack:
             trackers = [make_tracker(name, out) for name in dict.fromkeys(track or [])]
             for tracker in trackers:
@@ -70,8 +77,27 @@ def train(
             shows = stack.enter_context(watcher(config.epochs, out, live))
             watchers = Several(shows, *trackers)
             run = fit(config, out, resume=resume, progress=watchers, trust=trust)
-        if int(os.environ.get("RANK", "0")) == 0:  # one of the processes of torchrun prints
+        if _prints():
             console.state(_result(run))
+
+
+def _searched(config: TrainConfig, out: Path, resume: bool, trust: bool) -> TrainConfig:
+    """Search for the noise, print the scores, and return the settings with the chosen ones."""
+    from cimsim.cli.compare import Watching
+    from cimsim.runs import search
+
+    with Watching() as watching:
+        result = search(
+            config, out, resume=resume, watch=watching.training, note=console.remark, trust=trust
+        )
+    if _prints():
+        console.show_sheet(result.sheet(), wide=False)
+    return result.config_for(config)
+
+
+def _prints() -> bool:
+    """Whether this is the one of the processes of ``torchrun`` that prints."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _config(given: dict[str, object], resumed: Path | None, trust: bool) -> TrainConfig:
@@ -86,8 +112,8 @@ def _config(given: dict[str, object], resumed: Path | None, trust: bool) -> Trai
 
     if "device" in given:
         given["device"] = working_device(str(given["device"]))
-    stored = resumed / "config.yaml" if resumed else None
-    if stored and stored.is_file():
+    stored = _stored(resumed, given) if resumed else None
+    if stored is not None:
         before = read_config(stored)
         origin = f"the run in {resumed}"
         for part in ("model", "data"):
@@ -97,6 +123,14 @@ def _config(given: dict[str, object], resumed: Path | None, trust: bool) -> Trai
     if "profile" not in given:
         raise CimsimError("no profile: give --profile NAME or FILE; `cimsim profiles` lists names")
     return make_config(**{"device": working_device("auto"), **given})
+
+
+def _stored(run: Path, given: dict[str, object]) -> Path | None:
+    """The settings to resume with: of the search, if it is not finished or given again."""
+    own, searched = run / "config.yaml", run / "search" / "config.yaml"
+    if searched.is_file() and (given.get("noise") == AUTO or not own.is_file()):
+        return searched
+    return own if own.is_file() else None
 
 
 def _result(run: Run) -> str:

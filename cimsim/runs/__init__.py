@@ -6,6 +6,7 @@ which imports the other, and joins them.
 >>> from cimsim.runs import RunSubject
 """
 
+from cimsim.runs.noise_search import search, train
 from cimsim.runs.subject import RunSubject, open_run
 
-__all__ = ["RunSubject", "open_run"]
+__all__ = ["RunSubject", "open_run", "search", "train"]

@@ -45,6 +45,7 @@ def train_command(run: Run) -> str:
         "device": None,
     }  # chosen by the command
     changed = {name: value for name, value in settings.items() if value != usual[name]}
+    changed.pop("chosen", None)  # a remark
     words = [word for name, value in {**basis, **changed}.items() for word in _option(name, value)]
     return shlex.join(["cimsim", "train", *words, "--out", path_text(run.path)])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias, get_origin
@@ -23,21 +23,19 @@ from cimsim.files import read_file
 from cimsim.layer_options import parse_layers, with_profiles
 from cimsim.nn import Assignment, analog_layers
 from cimsim.profile import Profile, load_profile
+from cimsim.runs.noise_search import Note, Watch, check, search, unsaid
 from cimsim.runs.subject import RunSubject
 from cimsim.suggest import unknown
 from cimsim.training.config import TrainConfig, make_config, read_yaml
 from cimsim.training.data import load_data
-from cimsim.training.fit import check, fit
+from cimsim.training.fit import fit
 from cimsim.training.methods import METHODS
 from cimsim.training.models import require_trust
 from cimsim.training.plan import with_learned_ranges
-from cimsim.training.progress import Progress
 from cimsim.training.recipes import RECIPES
 from cimsim.training.run import Run, new_model
 
 Settings: TypeAlias = dict[str, Any]
-Watch: TypeAlias = Callable[[str, TrainConfig], Progress]
-"""Function that returns who shows a training, called before it with the run's name."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +171,7 @@ def compare(
     metric: str | None = None,
     trust: bool = False,
     watch: Watch,
+    note: Note = unsaid,
     progress: SweepProgress = silent,
 ) -> list[Outcome]:
     """Train every arm with every seed, and evaluate all of them over ``axis`` on the same chips.
@@ -193,7 +192,8 @@ def compare(
             for arms that train on another.
         metric: as in :class:`cimsim.analysis.evaluation.Evaluation`.
         trust: as in :func:`cimsim.training.fit.fit`.
-        watch: see :data:`Watch`.
+        watch: see :data:`cimsim.runs.noise_search.Watch`.
+        note: called with the cost of each search for the noise.
         progress: called after every trial.
 
     Raises:
@@ -217,8 +217,12 @@ def compare(
         for seed in seeds:
             config = configs[arm.name, seed]
             folder = out / _folder(arm.name) / f"seed-{seed}"
-            watcher = watch(f"{arm.name}, seed {seed}", config)
-            runs.append(fit(config, folder, resume=True, progress=watcher, trust=trust))
+            name = f"{arm.name}, seed {seed}"
+            if config.searches:
+                within = _watch_within(name, watch)
+                result = search(config, folder, resume=True, watch=within, note=note, trust=trust)
+                config = result.config_for(config)
+            runs.append(fit(config, folder, resume=True, progress=watch(name, config), trust=trust))
         learned = runs[0].config.learn_ranges  # kept by the profile that has them
         profiles = everywhere.map(lambda profile: with_learned_ranges(profile, learned))  # noqa: B023
         evaluation = Evaluation(
@@ -233,6 +237,11 @@ def compare(
         sweeps = sweep(list(map(RunSubject, runs)), axis, evaluation)
         outcomes.append(Outcome(arm, tuple(runs), tuple(sweeps), tuple(over_seeds(sweeps))))
     return outcomes
+
+
+def _watch_within(name: str, watch: Watch) -> Watch:
+    """``watch`` for the trainings of a search, which are named after the arm's."""
+    return lambda trial, config: watch(f"{name}: {trial}", config)
 
 
 def _assignment(config: TrainConfig) -> Assignment:
