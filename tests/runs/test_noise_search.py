@@ -216,7 +216,7 @@ def test_conditions_without_a_search_are_refused() -> None:
     for name, value in (("optimize_for", "1"), ("search_epochs", 2)):
         with pytest.raises(CimsimError, match=f"{name} applies to noise 'auto' only"):
             make_config(profile="ideal", **{name: value})
-    with pytest.raises(CimsimError, match="a search needs noise 'auto', not 2"):
+    with pytest.raises(CimsimError, match="a search needs noise 'auto', not 1"):
         search(make_config(profile="ideal"), Path("nowhere"))
     with pytest.raises(CimsimError, match=r"choose it by cimsim\.runs\.search"):
         fit(auto(), Path("nowhere"))
