@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cimsim.analysis.sweeps.axis import Axis, Level
     from cimsim.analysis.sweeps.stats import Summary
     from cimsim.runs.compare import Outcome
+    from cimsim.training.data import Split
     from cimsim.training.progress import Progress
 
 
@@ -78,6 +79,13 @@ def compare(
             show_default="accuracy, perplexity for text, rmse for numbers",
         ),
     ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="test|held-out",
+            help="Samples to evaluate on: test, or those of --hold-out, on other chips.",
+        ),
+    ] = "test",
     seeds: Annotated[str, typer.Option(metavar="N,N,…", help="Training seeds.")] = "0",
     trust: Annotated[
         bool,
@@ -135,6 +143,7 @@ def compare(
                 on=None if chip_profile is None else load_profile(chip_profile),
                 metric=metric,
                 trust=trust,
+                split=cast("Split", split),
                 watch=watching.training,
                 note=console.remark,
                 progress=watching.trial,

@@ -63,14 +63,16 @@ def train(
         config = _config(given, out if resume else None, trust)
         from cimsim.training.data import load_data
         from cimsim.training.fit import fit
+        from cimsim.training.parallel import joined
         from cimsim.training.progress import Several
         from cimsim.training.tracking import make_tracker
 
         if download:
             load_data(config.data, config.data_dir, download=True)
-        if config.searches:
-            config = _searched(config, out, resume, trust)
         with ExitStack() as stack:
+            if config.searches:
+                stack.enter_context(joined(config.device))
+                config = _searched(config, out, resume, trust)
             trackers = [make_tracker(name, out) for name in dict.fromkeys(track or [])]
             for tracker in trackers:
                 stack.callback(tracker.close)

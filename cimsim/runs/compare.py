@@ -27,7 +27,7 @@ from cimsim.runs.noise_search import Note, Watch, check, search, unsaid
 from cimsim.runs.subject import RunSubject
 from cimsim.suggest import unknown
 from cimsim.training.config import TrainConfig, make_config, read_yaml
-from cimsim.training.data import load_data
+from cimsim.training.data import HELD_OUT, TEST, Split, load_data
 from cimsim.training.fit import fit
 from cimsim.training.methods import METHODS
 from cimsim.training.models import require_trust
@@ -170,6 +170,7 @@ def compare(
     on: Profile | None = None,
     metric: str | None = None,
     trust: bool = False,
+    split: Split = TEST,
     watch: Watch,
     note: Note = unsaid,
     progress: SweepProgress = silent,
@@ -192,6 +193,7 @@ def compare(
             for arms that train on another.
         metric: as in :class:`cimsim.analysis.evaluation.Evaluation`.
         trust: as in :func:`cimsim.training.fit.fit`.
+        split: samples to evaluate on, ``test`` or ``held-out``.
         watch: see :data:`cimsim.runs.noise_search.Watch`.
         note: called with the cost of each search for the noise.
         progress: called after every trial.
@@ -199,6 +201,8 @@ def compare(
     Raises:
         CimsimError: for invalid settings, before anything is trained.
     """
+    if split not in (TEST, HELD_OUT):
+        raise CimsimError(unknown("split", split, (TEST, HELD_OUT)))
     if len(set(seeds)) < len(seeds):
         raise CimsimError(f"a training seed is named twice: {', '.join(map(str, seeds))}")
     configs = {
@@ -211,6 +215,8 @@ def compare(
         axis.assign(everywhere, level)
     for arm in arms:
         check(configs[arm.name, seeds[0]], trust)
+        if split != TEST and not configs[arm.name, seeds[0]].hold_out:
+            raise CimsimError(f"'{arm.name}' holds no samples out; add --hold-out 0.1")
     outcomes = []
     for arm in arms:
         runs = []
@@ -234,7 +240,7 @@ def compare(
             metric=metric,
             progress=_progress_of(arm, progress),
         )
-        sweeps = sweep(list(map(RunSubject, runs)), axis, evaluation)
+        sweeps = sweep([RunSubject(run, split=split) for run in runs], axis, evaluation)
         outcomes.append(Outcome(arm, tuple(runs), tuple(sweeps), tuple(over_seeds(sweeps))))
     return outcomes
 

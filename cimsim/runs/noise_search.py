@@ -87,10 +87,9 @@ class Rounds:
 
     def cost(self, epochs: int) -> str:
         """State the cost, beside a final training of ``epochs``."""
-        plural = "epoch" if self.short == 1 else "epochs"
         second = f", then the best {self.kept} for {self.long}" if self.kept else ""
         return (
-            f"a search trains {self.candidates} candidates for {self.short} {plural}{second}: "
+            f"a search trains {self.candidates} candidates for {_epochs(self.short)}{second}: "
             f"{self.epochs} epochs, {self.epochs / epochs:.1f} times those of the final training"
         )
 
@@ -140,11 +139,12 @@ def search(
         rounds = rounds_of(config)
         samples = _check_candidates(config, device, trust)
         noises, ages_s = conditions(str(config.optimize_for), config.age)
-        note(
+        cost = (
             f"{rounds.cost(config.epochs)}; scores are means over {_count(noises, 'noise level')}, "
             f"{_count(ages_s, 'age')} and {CHIPS} chips, on {samples} held-out samples"
         )
         if ranks.first:
+            note(cost)
             make_folder(out / SEARCH)
             refusal = f"another process is searching in {out}; wait for it to finish, or stop it"
             held.enter_context(locked(out / SEARCH / LOCK, refusal))
@@ -172,10 +172,11 @@ def train(
     Raises:
         CimsimError: as these functions.
     """
-    if config.searches:
-        result = search(config, out, resume=resume, watch=watch, note=note, trust=trust)
-        config = result.config_for(config)
-    return fit(config, out, resume=resume, progress=progress, trust=trust)
+    with joined(working_device(config.device)):  # once: torchrun's processes cannot join again
+        if config.searches:
+            result = search(config, out, resume=resume, watch=watch, note=note, trust=trust)
+            config = result.config_for(config)
+        return fit(config, out, resume=resume, progress=progress, trust=trust)
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,8 @@ class _Trials:
     def _trial(self, name: str, number: int, epochs: int) -> Scored:
         config = candidate_config(self.config, name, epochs)
         with _named(name):
-            watcher = self.watch(f"{name}, {epochs} epochs", config)
+            trial = f"{name}, {_epochs(epochs)}"
+            watcher = self.watch(trial, config) if self.ranks.first else Silent()
             place = self._place(name, epochs)
             run = fit(config, place, resume=True, progress=watcher, trust=self.trust)
             values = self.ranks.decide(self._values(run) if self.ranks.first else ())
@@ -326,6 +328,10 @@ def _named(candidate: str) -> Iterator[None]:
         yield
     except CimsimError as error:
         raise CimsimError(f"candidate '{candidate}' of the search: {error}") from None
+
+
+def _epochs(count: int) -> str:
+    return "1 epoch" if count == 1 else f"{count} epochs"
 
 
 def _count(values: tuple[float, ...], what: str) -> str:

@@ -4,10 +4,13 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cimsim.training.config import TrainConfig
+from cimsim.runs import noise_search
+from cimsim.training.candidates import CANDIDATES
+from cimsim.training.config import WITHOUT_OPTION, TrainConfig
 from cimsim.training.run import Run
 from tests.children import ended, wait_until
 from tests.cli.conftest import Forks
@@ -35,6 +38,8 @@ def test_a_run_is_made_and_summed_up(cimsim: Command, tmp_path: Path) -> None:
 def test_every_setting_is_an_option_with_its_own_words(cimsim: Command) -> None:
     out = " ".join(re.sub("[│╭╰─╮╯]", " ", cimsim("train", "--help")[1]).split())
     for name, field in TrainConfig.model_fields.items():
+        if name in WITHOUT_OPTION:
+            continue
         flag = "--set" if name == "overrides" else "--" + name.replace("_", "-")
         assert flag in out
         assert str(field.description).split(",")[0].split("(")[0].strip()[:30] in out
@@ -47,6 +52,36 @@ def test_a_finished_run_is_resumed_without_repeating_its_settings(
     code, _, err = cimsim("train", "--resume", "--out", tmp_path / "a")
     assert code == 0
     assert "already finished" in err
+
+
+def test_noise_auto_prints_its_table_and_resumes_without_repeating_its_settings(
+    cimsim: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {name: CANDIDATES[name] for name in ("digital", "standard")}
+    monkeypatch.setattr(noise_search, "CANDIDATES", few)
+    monkeypatch.setattr(noise_search, "CHIPS", 2)
+    settings = ("--profile", "pcm-ibm-2020", "--noise", "auto", "--epochs", 1, "--limit", 600)
+    real = noise_search.fit
+
+    def killed(config: TrainConfig, out: Path, **given: Any) -> Run:
+        if out.name == "standard":
+            raise KeyboardInterrupt
+        return real(config, out, **given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(noise_search, "fit", killed)
+        code, _, err = cimsim("train", *settings, "--out", tmp_path / "a")
+    assert code == 130
+    assert "cimsim: note: a search trains 2 candidates for 1 epoch: 2 epochs, 2.0 times" in err
+    code, told, _ = cimsim("train", "--resume", "--out", tmp_path / "a")
+    assert code == 0
+    assert "Held-out accuracy in % for 1, 2 chips, 60 samples" in told
+    assert "chosen" in told
+    for more in ((), settings):
+        code, _, err = cimsim("train", *more, "--resume", "--out", tmp_path / "a")
+        assert (code, "already finished" in err) == (0, True)
+    code, _, err = cimsim("train", *settings, "--out", tmp_path / "a")
+    assert "already contains a search; add --resume" in err
 
 
 @pytest.mark.parametrize(

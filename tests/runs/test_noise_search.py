@@ -25,7 +25,7 @@ from cimsim.training.config import TrainConfig, make_config, read_config
 from cimsim.training.data import load_data
 from cimsim.training.fit import fit
 from cimsim.training.run import Run
-from tests.training.test_held_out import Replaced
+from tests.replaced import Replaced
 
 FEW = {name: CANDIDATES[name] for name in ("digital", "noise-1", "noise-2")}
 

@@ -26,6 +26,7 @@ from cimsim.training.held_out import chip_of
 from cimsim.training.manifest import hash_of
 from cimsim.training.plan import PLACES, TrainingPlan
 from cimsim.training.run import calibration_batches, training_samples
+from tests.replaced import Replaced
 from tests.training.small import small, stopped
 
 AXIS = parse_axis("noise=1,2")
@@ -123,16 +124,6 @@ def test_choices_and_reports_share_neither_chips_nor_samples_nor_files(
     plans = [sweep([subject], AXIS, Evaluation(2))[0].plan for subject in subjects]
     assert plans[0].basis != plans[1].basis
     assert [plan.measured.title for plan in plans] == ["Test accuracy", "Held-out accuracy"]
-
-
-class Replaced:
-    """A module with other functions."""
-
-    def __init__(self, module: Any, **functions: Any) -> None:
-        self._module, self._functions = module, functions
-
-    def __getattr__(self, name: str) -> Any:
-        return self._functions.get(name) or getattr(self._module, name)
 
 
 def test_other_processes_evaluate_the_same_split(held: Path) -> None:

@@ -10,6 +10,8 @@ from cimsim.analysis.report.sections import layers, profile, results, sweeps
 from cimsim.analysis.report.sections.studies import study_parts
 from cimsim.analysis.studies import STUDIES
 
+_TRIALS = "search/*/*"  # trainings of a search, whose table is in its folder
+
 
 def all_parts(
     before: tuple[Part, ...] = (), after: tuple[Part, ...] = (), last: tuple[Part, ...] = ()
@@ -18,5 +20,5 @@ def all_parts(
     no part shows."""
     own = (profile.PART, layers.PART, sweeps.PART, *study_parts(STUDIES))
     known = (*before, *own, *after)
-    patterns = [pattern for part in known for pattern in part.shows]
+    patterns = [_TRIALS, *(pattern for part in known for pattern in part.shows)]
     return (*known, results.section_without(patterns), *last)
