@@ -46,9 +46,9 @@ ADC_ERRORS: tuple[dict[str, Any], ...] = (
     {"kind": "compression", "n": 0.5},
     {
         "kind": "measured",
-        "ideal_of_range": [-1.0, -0.2, 1.0],
-        "mean_error_of_range": [0.3, -0.1, 0.2],
-        "spread_of_range": [0.1, 0.3, 0.2],
+        "ideal_of_range": [-1.0, 1.0],
+        "mean_error_of_range": [0.3, -0.1],
+        "spread_of_range": [0.1, 0.3],
     },
     {"kind": "sar", "sigma_unit": 0.3},
     {"kind": "ramp", "sigma_step": 0.8},
