@@ -25,3 +25,14 @@ def working_device(name: str) -> str:
             f"device '{name}' is not available ({reason}); choose cpu, cuda, cuda:N or auto"
         )
     return name
+
+
+def emulates_bfloat16(device: str) -> bool:
+    """Return whether ``device`` is an x86 processor that computes bfloat16 in other instructions.
+
+    False for other devices, and if torch is too old to report the instructions.
+    """
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)  # from torch 2.10
+    present = capabilities() if torch.device(device).type == "cpu" else {}
+    native = [present[key] for key in ("avx512_bf16", "amx_bf16") if key in present]
+    return bool(native) and not any(native)

@@ -44,6 +44,12 @@ ADC_ERRORS: tuple[dict[str, Any], ...] = (
     {"kind": "offset", "sigma_of_range": 0.3},
     {"kind": "bow", "peak_of_range": 0.2},
     {"kind": "compression", "n": 0.5},
+    {
+        "kind": "measured",
+        "ideal_of_range": [-1.0, 1.0],
+        "mean_error_of_range": [0.3, -0.1],
+        "spread_of_range": [0.1, 0.3],
+    },
     {"kind": "sar", "sigma_unit": 0.3},
     {"kind": "ramp", "sigma_step": 0.8},
     {"kind": "pipeline", "sigma_gain": 0.2},

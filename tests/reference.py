@@ -564,6 +564,8 @@ class Reference:
                 continue
             xi = self.adcs.get(index)
             own = None if xi is None else xi[:, self.adc_of][:, None]  # [tiles, 1, columns, draws]
+            if e.kind == "measured":
+                own = self.rng.standard_normal(u.shape)  # new for every read
             if e.kind in CONVERSIONS:
                 table = (e, own)
             else:
@@ -766,7 +768,14 @@ def _readout_temperature(e: Any, u: Numbers, xi: None, celsius: float) -> Number
     return np.asarray(u * (1 + e.gain_per_K * warmer) + e.offset_of_range_per_K * warmer)
 
 
+def _measured(e: Any, u: Numbers, xi: Numbers, celsius: float) -> Numbers:
+    mean = np.interp(u, e.ideal_of_range, e.mean_error_of_range)
+    spread = np.interp(u, e.ideal_of_range, e.spread_of_range)
+    return np.asarray(u + e.strength * (mean + e.spread_strength * spread * xi))
+
+
 READOUT: dict[str, Callable[..., Numbers]] = {
+    "measured": _measured,
     "gain": lambda e, u, xi, celsius: u * (1 + e.strength * e.sigma * xi[..., 0]),
     "offset": lambda e, u, xi, celsius: u + e.strength * e.sigma_of_range * xi[..., 0],
     "bow": lambda e, u, xi, celsius: u + bow(e, u, 1),

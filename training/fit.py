@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from cimsim.torch_device import working_device
+from cimsim.torch_device import emulates_bfloat16, working_device
 from cimsim.training.claim import claim
 from cimsim.training.config import TrainConfig
 from cimsim.training.finish import finish
@@ -52,6 +52,11 @@ def fit(
                 return Run.open(out, trust=True)  # the caller gave the model
             if config.parallel == "shard" and trainer.mesh is None:
                 progress.note("a single process holds the whole model; start several with torchrun")
+            if config.precision == "bfloat16" and emulates_bfloat16(device):
+                progress.note(
+                    "this processor has no instructions for bfloat16, so float32 is faster; "
+                    "--precision bfloat16 is for GPUs and newer processors"
+                )
             restore(trainer)
             trainer.run()
             if ranks.first or trainer.mesh is not None:

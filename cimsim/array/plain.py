@@ -293,7 +293,11 @@ def _digitized(
     """Codes of currents that are in ADC steps; and which of them did not saturate."""
     tiling, model, errors = circuit.tiling, circuit.profile.adc, chip.adc
     own = gain_and_offset(circuit, chip)
-    z = distorted(z, model, adc.levels, *own, circuit.profile.temperature_C)
+
+    def noise(index: int, like: Tensor) -> Tensor:
+        return normal(like, seed_for(read_seed, "adc", index))
+
+    z = distorted(z, model, adc.levels, *own, circuit.profile.temperature_C, noise)
     if model.noise_of_range:
         steps = z.new_tensor(model.noise_of_range * adc.levels)
         z = _noisy(z, steps, seed_for(read_seed, "adc"))

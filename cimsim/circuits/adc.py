@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial, singledispatch
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from cimsim.profile import (
     Bow,
     Compression,
     GainError,
+    MeasuredError,
     OffsetError,
     PipelineError,
     RampMismatch,
@@ -64,6 +65,8 @@ def draw_adc(adc: ADC, tiles: int, columns: int, seed: int, like: Tensor) -> Adc
     for index, effect in enumerate(adc.errors):
         if adc.bits is None or not effect.strength or not effect.random:
             continue
+        if isinstance(effect, MeasuredError):  # new for every read
+            continue
         draws = generator(seed, "adc", index, device=like.device)
         xi = partial(_normal, like, (tiles, adcs), draws)
         if isinstance(effect, GainError):
@@ -85,6 +88,8 @@ def _normal(like: Tensor, shape: tuple[int, ...], draws: torch.Generator, *more:
 
 # Errors of the readout, before the conversion.
 
+Noise = Callable[[int, Tensor], Tensor]
+
 _TABLES = (SarMismatch, RampMismatch, PipelineError)
 
 
@@ -100,6 +105,7 @@ def distorted(
     gain: Tensor | None,
     offset: Tensor | None,
     temperature_C: float,
+    noise: Noise | None = None,
 ) -> Tensor:
     """Apply the errors of the readout to ``z`` in ADC steps, in the order of ``adc.errors``.
 
@@ -112,11 +118,14 @@ def distorted(
         levels: number of codes above zero.
         gain, offset: see :class:`AdcState`; their shapes must broadcast to that of ``z``.
         temperature_C: operating temperature of the chip.
+        noise: ``noise(index, z)`` samples N(0, 1) in the shape of ``z`` for the error of that index
+            in ``adc.errors``; None leaves out what differs from read to read.
     """
     columns = _Columns(levels, gain, offset, temperature_C)
-    for effect in adc.errors:
+    for index, effect in enumerate(adc.errors):
         if effect.strength and not isinstance(effect, _TABLES):
-            z = _with_error(effect, z, columns)
+            own = None if noise is None else partial(noise, index)
+            z = _with_error(effect, z, columns._replace(noise=own))
     return z
 
 
@@ -127,6 +136,7 @@ class _Columns(NamedTuple):
     gain: Tensor | None
     offset: Tensor | None
     temperature_C: float
+    noise: Callable[[Tensor], Tensor] | None = None
 
 
 @singledispatch
@@ -163,6 +173,28 @@ def _(effect: ReadoutTemperature, z: Tensor, columns: _Columns) -> Tensor:
     warmer_K = effect.strength * (columns.temperature_C - effect.reference_C)
     z = z.mul_(1.0 + effect.gain_per_K * warmer_K)
     return z.add_(effect.offset_of_range_per_K * warmer_K * columns.levels)
+
+
+@_with_error.register
+def _(effect: MeasuredError, z: Tensor, columns: _Columns) -> Tensor:
+    u = z / columns.levels
+    error = between_points(u, effect.ideal_of_range, effect.mean_error_of_range)
+    if columns.noise is not None and effect.spread_strength:
+        spread = between_points(u, effect.ideal_of_range, effect.spread_of_range)
+        error = error + spread * columns.noise(u) * effect.spread_strength
+    return z + error * (effect.strength * columns.levels)
+
+
+def between_points(u: Tensor, points: Sequence[float], values: Sequence[float]) -> Tensor:
+    """Return ``values`` at ``u``: linear between the ascending ``points``, constant beyond them.
+
+    Differentiable by ``u``, in its shape; NaN is kept.
+    """
+    x, y = u.new_tensor(points), u.new_tensor(values)
+    slopes = y.diff() / x.diff()
+    inner = u.clamp(points[0], points[-1])
+    below = torch.bucketize(inner.detach(), x[1:-1].contiguous())
+    return y[below] + slopes[below] * (inner - x[below])
 
 
 # The conversion by a table for each ADC, unless it is plain rounding.

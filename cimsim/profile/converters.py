@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails
 
 from cimsim.profile.base import Sourced, issue
-from cimsim.profile.effect import Effect
+from cimsim.profile.effect import Effect, SpreadEffect
 from cimsim.profile.fields import (
     AdcBits,
     Bits,
@@ -293,6 +293,55 @@ class ReadoutTemperature(Effect):
             )
 
 
+class MeasuredError(SpreadEffect):
+    """Errors of multiply-accumulate results as measured on silicon: mean and spread over the value.
+
+        u <- u + strength * (mean(u) + spread_strength * spread(u) * xi)
+        xi ~ N(0, 1), new for every read and column
+
+    ``mean`` and ``spread`` are linear between the points of the table, and constant beyond its
+    first and last point. They are added before the conversion, so that results stay codes of the
+    ADC. A table measured behind the ADC contains its rounding error, a spread of 0.29 steps, which
+    is simulated too; subtract it in squares where it matters.
+    Units: fractions of the range of the ADC.
+    Source: the measurement. The method is D-NAT (Lin et al., IEEE JETCAS, 2022), which trains with
+    such tables and a gradient from their statistics; rule F has the slope of ``u + mean(u)``. The
+    Gaussian shape, from two moments, is ours.
+    """
+
+    title: ClassVar[str] = "measured errors"
+
+    kind: Literal["measured"] = "measured"
+    ideal_of_range: tuple[Number, ...] = Field(
+        min_length=2, description="points of the table: results without errors, ascending"
+    )
+    mean_error_of_range: tuple[Number, ...] = Field(
+        min_length=2, description="mean error at each point"
+    )
+    spread_of_range: tuple[NonNegative, ...] = Field(
+        min_length=2, description="standard deviation of the error at each point"
+    )
+
+    @field_validator("ideal_of_range")
+    @classmethod
+    def _ascends(cls, numbers: tuple[float, ...]) -> tuple[float, ...]:
+        if any(b <= a for a, b in pairwise(numbers)):
+            raise ValueError("must be in ascending order")
+        return numbers
+
+    @field_validator("mean_error_of_range", "spread_of_range")
+    @classmethod
+    def _one_for_each_point(
+        cls, numbers: tuple[float, ...], info: ValidationInfo
+    ) -> tuple[float, ...]:
+        points = len(info.data.get("ideal_of_range", numbers))
+        if len(numbers) != points:
+            raise ValueError(
+                f"must have {points} values, as 'ideal_of_range' has; got {len(numbers)}"
+            )
+        return numbers
+
+
 AdcError = Annotated[
     GainError
     | OffsetError
@@ -301,7 +350,8 @@ AdcError = Annotated[
     | SarMismatch
     | RampMismatch
     | PipelineError
-    | ReadoutTemperature,
+    | ReadoutTemperature
+    | MeasuredError,
     Field(discriminator="kind"),
 ]
 

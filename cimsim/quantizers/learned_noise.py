@@ -12,7 +12,7 @@ from cimsim.quantizers.quantizer import SMALLEST, Groups, RandomQuantizer, throu
 
 
 class LearnedNoise(RandomQuantizer):
-    """Noise of a trained amplitude on every weight, which determines its number of bits.
+    """Noise of a trained amplitude on every weight, which determines its number of bits (SMOL).
 
         training:    x~ = x + r sigmoid(s) u,   u ~ U(-1, 1),   r = the row's largest magnitude
         evaluation:  x rounded to steps of 2 r sigmoid(s), at most its row's range
@@ -22,8 +22,10 @@ class LearnedNoise(RandomQuantizer):
     the objective ``penalty``, whose weight is the cost of a bit. The trained amplitudes are a map
     of the sensitivity of weights.
 
-    A reconstruction of the published idea, with our parameterization: P. Savarese et al., "Not All
-    Bits have Equal Value", NeurIPS 2022.
+    This is learned noise, per layer and per weight. With an amplitude for each weight it is SMOL
+    (P. Savarese et al., "Not All Bits have Equal Value: Heterogeneous Precisions via Trainable
+    Noise", NeurIPS 2022), of which this is a reconstruction with our parameterization; with one for
+    each layer it is parametric noise injection (Z. He et al., CVPR 2019, arXiv:1811.09310).
     """
 
     name: ClassVar[str] = "learned-noise"

@@ -19,6 +19,10 @@ class Ternary(Quantizer):
         zero=plain:  dx~/dx = [D < |x| <= 1]: the gradient of a weight that rounds to zero vanishes
         zero=signed: dx~/dx = [|x| <= 1]: a zero still gets a gradient, and its sign is kept
 
+    With ``signed``, this is the training of ternary weight networks (F. Li et al.,
+    arXiv:1605.04711, ``threshold=0.7``); ``plain`` is a comparison, in which zeros seldom leave
+    zero.
+
     A signed zero uses four words, -1, -0, +0, 1, which fit in the two bits of a ternary value; see
     :func:`pack`. The forward pass is the same for both options. The source does not specify the
     exact gradient; this is an interpretation with latent weights, and the optimizer

@@ -27,6 +27,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "offset": {"sigma_of_range": 0.05},
     "bow": {"peak_of_range": 0.05},
     "compression": {"n": 0.1},
+    "measured": {
+        "ideal_of_range": (-1.0, 0.0, 0.5),
+        "mean_error_of_range": (0.04, 0.0, -0.05),
+        "spread_of_range": (0.0, 0.1, 0.2),
+    },
     "sar": {"sigma_unit": 0.1},
     "ramp": {"sigma_step": 0.2},
     "pipeline": {"sigma_gain": 0.02},
@@ -37,7 +42,7 @@ RANDOM = ("gain", "offset", *TABLES)
 HOT_C = 85.0
 
 
-def error(kind: str, strength: float = 1.0, **numbers: float) -> dict[str, Any]:
+def error(kind: str, strength: float = 1.0, **numbers: Any) -> dict[str, Any]:
     given = numbers or KINDS[kind]
     return {"kind": kind, "strength": strength, "source": "a test", **given}
 
@@ -242,6 +247,48 @@ def test_compression_loses_a_share_at_full_scale() -> None:
     z = torch.tensor([0.0, 31.0, -31.0, 15.5], dtype=torch.float64)
     got = distorted(z.clone(), adc(error("compression", n=0.25)), 31, None, None, 25.0)
     assert got.tolist() == pytest.approx([0.0, 24.8, -24.8, 15.5 / 1.125])
+
+
+def test_a_measured_table_is_linear_between_its_points() -> None:
+    """At -1.2, -0.5, 0.25 and 0.9 of the range, and half the strength; its slope is the mean's."""
+    model = adc(error("measured", 0.5, **KINDS["measured"]))
+    u = torch.tensor([-1.2, -0.5, 0.25, 0.9], dtype=torch.float64, requires_grad=True)
+    got = distorted(u * 31, model, 31, None, None, 25.0) / 31
+    mean = torch.tensor([0.04, 0.02, -0.025, -0.05], dtype=torch.float64) / 2
+    torch.testing.assert_close(got, u.detach() + mean)
+    (slope,) = torch.autograd.grad(got.sum(), u)
+    assert slope.tolist() == pytest.approx([1.0, 0.98, 0.95, 1.0])
+
+
+def test_a_measured_spread_is_new_at_every_read() -> None:
+    """Its size is that of the table, times both strengths, and each error has its own samples."""
+    one = error("measured", 0.5, spread_strength=3.0, **KINDS["measured"])
+    model = adc(one, error("measured", **KINDS["measured"]))
+    seen = []
+
+    def noise(index: int, like: Tensor) -> Tensor:
+        seen.append(index)
+        return torch.full_like(like, 1.0 if index == 0 else 0.0)
+
+    z = torch.tensor([-31.0, 0.0, 15.5], dtype=torch.float64)
+    quiet = distorted(z.clone(), adc(one), 31, None, None, 25.0)
+    loud = distorted(z.clone(), adc(one), 31, None, None, 25.0, noise)
+    assert ((loud - quiet) / 31).tolist() == pytest.approx([0.0, 0.15, 0.3])
+    distorted(z.clone(), model, 31, None, None, 25.0, noise)
+    assert seen == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"ideal_of_range": (0.0, 0.0, 1.0)}, "must be in ascending order"),
+        ({"mean_error_of_range": (0.0, 0.1)}, "must have 3 values, as 'ideal_of_range' has; got 2"),
+        ({"spread_of_range": (0.0, -0.1, 0.1)}, "greater than or equal to 0"),
+    ],
+)
+def test_a_measured_table_is_whole(numbers: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        adc(error("measured", **{**KINDS["measured"], **numbers}))
 
 
 def test_temperature_by_hand() -> None:

@@ -108,7 +108,12 @@ def test_it_is_the_slope_of_the_output(case: Case) -> None:
         assert abs(apart.mean().item()) < (0.03 + allowed) * size + 8 * error
 
 
-READOUT_ERRORS = [error for error in ADC_ERRORS if error["kind"] not in ("sar", "ramp", "pipeline")]
+READOUT_ERRORS = [
+    # A spread is new at every read, and no part of the mean.
+    {**error, "spread_strength": 0.0} if error["kind"] == "measured" else error
+    for error in ADC_ERRORS
+    if error["kind"] not in ("sar", "ramp", "pipeline")
+]
 
 
 @pytest.mark.parametrize("error", READOUT_ERRORS, ids=lambda error: error["kind"])

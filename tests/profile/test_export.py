@@ -139,6 +139,12 @@ ADC_ERROR = (
     | effect("offset", sigma_of_range=SIZE)
     | effect("bow", peak_of_range=FINITE)
     | effect("compression", n=SIZE)
+    | effect(
+        "measured",
+        ideal_of_range=st.just([-1.0, 0.0, 1.0]),
+        mean_error_of_range=st.lists(FINITE, min_size=3, max_size=3),
+        spread_of_range=st.lists(SIZE, min_size=3, max_size=3),
+    )
     | effect("temperature", reference_C=CELSIUS, gain_per_K=FINITE, offset_of_range_per_K=FINITE)
 )
 WIRES = st.none() | effect(
