@@ -1,3 +1,4 @@
+from . import adaptation as adaptation
 from . import analysis as analysis
 from . import array as array
 from . import circuits as circuits
@@ -11,6 +12,7 @@ from . import physics as physics
 from . import profile as profile
 from . import quantizers as quantizers
 from . import training as training
+from .adaptation import adapt as adapt
 from .analysis.functions import advise as advise
 from .analysis.functions import budget as budget
 from .analysis.functions import chip_yield as chip_yield
