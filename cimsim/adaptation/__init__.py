@@ -3,27 +3,11 @@
 Depends on layers only. A chip is the simulated one, or any function that multiplies
 (:func:`cimsim.nn.use_chip`). The function :func:`cimsim.adapt` has the name of the command; this
 package has another, because a package would hide a function of its name.
+
+The public names are listed in ``__init__.pyi`` and imported on first use, since commands are
+described with :mod:`cimsim.adaptation.recipe`.
 """
 
-from cimsim.adaptation.adapt import (
-    PARTS,
-    Adaptation,
-    adapt,
-    chosen_parts,
-    possible_parts,
-)
-from cimsim.adaptation.part import Change, Cost, Part
-from cimsim.adaptation.recipe import Recipe, split_parts
+import lazy_loader as _lazy_loader
 
-__all__ = [
-    "PARTS",
-    "Adaptation",
-    "Change",
-    "Cost",
-    "Part",
-    "Recipe",
-    "adapt",
-    "chosen_parts",
-    "possible_parts",
-    "split_parts",
-]
+__getattr__, __dir__, __all__ = _lazy_loader.attach_stub(__name__, __file__)

@@ -73,7 +73,7 @@ class Adapted(Quantized):
     def whole_matrix(self) -> Tensor:
         """The weight as one matrix, ``[columns, inputs]``."""
         groups = self._tiling_of_all_rows.to_cells(self.effective_weight())
-        matrix: Tensor = torch.block_diag(*groups)  # type: ignore[no-untyped-call]
+        matrix: Tensor = torch.block_diag(*groups)
         return matrix
 
     def count_vectors(self, x: Tensor) -> int:

@@ -19,7 +19,7 @@ from cimsim.layer_options import parse_layers
 from cimsim.nn import Assignment, Signals, measure_signals
 from cimsim.nn.scoring import score
 from cimsim.training.data import DataSet
-from cimsim.training.run import Run, calibration_batches
+from cimsim.training.run import Run, calibration_batches, first_batches
 from cimsim.training.tasks import Classification, Regression, Text
 
 if TYPE_CHECKING:
@@ -161,6 +161,10 @@ class RunSubject(Subject):
     def calibration(self, device: torch.device | str = "cpu") -> list[Any]:
         """See :class:`Subject`."""
         return list(calibration_batches(self.run.config, self.test_data, device))
+
+    def training(self, count: int, device: torch.device | str = "cpu") -> list[Any]:
+        """See :class:`Subject`."""
+        return list(first_batches(self.run.config, self.test_data, device, count))
 
     def signals(
         self,
