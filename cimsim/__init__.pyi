@@ -20,6 +20,7 @@ from .analysis.functions import cost as cost
 from .analysis.functions import explore as explore
 from .analysis.functions import heat_map as heat_map
 from .analysis.functions import life as life
+from .analysis.functions import recovery as recovery
 from .analysis.functions import sensitivity as sensitivity
 from .analysis.functions import sweep as sweep
 from .analysis.functions import tolerance as tolerance
