@@ -314,30 +314,28 @@ def maintenance_of(subject: Subject, assignment: Assignment) -> dict[str, Recipe
     if not batches:
         return {}
     model = cimsim.nn.set_profile(subject.skeleton(), assignment)
-    parts = {name: tuple(f"{part}:batches={batches}" for part in of) for name, of in _OF.items()}
-    applies = measured_again(model)
-    named = {name: tuple(p for p in parts[name] if _name(p) in applies) for name in _OF}
-    named = {name: chosen for name, chosen in named.items() if chosen}
-    recipes = {_BEFORE + name: Recipe(chosen, batches) for name, chosen in named.items()}
-    if len(named) > 1:
-        every = tuple(part for chosen in named.values() for part in chosen)
-        recipes[_BEFORE + _AND.join(named)] = Recipe(every, batches)
+    parts = {
+        name: tuple(f"{part}:batches={batches}" for part in of)
+        for name, of in measured_again(model).items()
+    }
+    recipes = {_BEFORE + name: Recipe(of, batches) for name, of in parts.items()}
+    if len(parts) > 1:
+        every = tuple(part for of in parts.values() for part in of)
+        recipes[_BEFORE + _AND.join(parts)] = Recipe(every, batches)
     return recipes
 
 
-_OF = {RANGES: ("ranges",), STATISTICS: ("gain-offset", "batch-norm")}
-
-
-def measured_again(model: nn.Module) -> tuple[str, ...]:
-    """The parts that measure again what ``model`` has: gains and offsets only where it has them."""
+def measured_again(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """The settings that ``model`` has and that can be measured again, each with the parts of an
+    adaptation that do it."""
     from cimsim.adaptation import possible_parts
 
-    denoises = any(layer.denoiser is not None for layer in cimsim.analog_layers(model).values())
-    return tuple(p for p in possible_parts(model) if p != "gain-offset" or denoises)
-
-
-def _name(part: str) -> str:
-    return part.partition(":")[0]
+    possible = set(possible_parts(model))
+    if all(layer.denoiser is None for layer in cimsim.analog_layers(model).values()):
+        possible.discard("gain-offset")  # which would add some
+    of_setting = {RANGES: ("ranges",), STATISTICS: ("gain-offset", "batch-norm")}
+    named = {name: tuple(p for p in parts if p in possible) for name, parts in of_setting.items()}
+    return {name: parts for name, parts in named.items() if parts}
 
 
 def _care(

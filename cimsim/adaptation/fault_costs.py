@@ -11,14 +11,34 @@ square of the input and ``scale`` the weight of full conductance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class ByPlace:
+    """Tensors by their place on the array, ``[columns, rows, ...]``."""
+
+    def turned(self) -> Self:
+        """With rows first."""
+        return type(self)(*(t.transpose(0, 1) for t in self._tensors))
+
+    def lines(self, block: slice) -> Self:
+        """Only the columns (or rows, if they are first) of ``block``."""
+        return type(self)(*(t[block] for t in self._tensors))
+
+    @property
+    def _tensors(self) -> list[Tensor]:
+        return [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True)
-class Intervals:
+class Intervals(ByPlace):
     """What the cells of each weight can hold, by their place on the array ``[columns, rows, ...]``.
 
     Attributes:
@@ -67,65 +87,46 @@ class Intervals:
         return torch.where(movable, change, 0.0)
 
 
-def column_costs(weights: Weights, cells: Intervals) -> tuple[Tensor, Tensor]:
-    """The error of each output (second index) in each column (first), with the better sign.
-
-    Returns:
-        Errors and signs, both ``[columns, outputs]``.
-    """
-    power = weights.power.expand_as(weights.relative)
-    return _costs(weights.relative, weights.scale.square() * power, cells, signs=True)
-
-
-def row_costs(weights: Weights, cells: Intervals) -> Tensor:
-    """The error of each input (second index) in each row (first)."""
-    power = weights.power.expand_as(weights.relative)
-    importance = (weights.scale.square() * power).transpose(0, 1)
-    turned = Intervals(
-        *(t.transpose(0, 1) for t in (cells.low, cells.high, cells.offset, cells.faulty))
-    )
-    return _costs(weights.relative.transpose(0, 1), importance, turned, signs=False)[0]
-
-
 @dataclass(frozen=True)
-class Weights:
+class Weights(ByPlace):
     """Weights in the order of the array, ``[columns, rows, ...]``.
 
     Attributes:
-        relative: divided by ``scale``.
-        scale: weight of full conductance at each place.
-        power: mean square of the input of each row, in a shape that broadcasts.
+        relative: divided by the weight of full conductance.
+        importance: mean square of the input, times the square of the weight of full conductance.
     """
 
     relative: Tensor
-    scale: Tensor
-    power: Tensor
+    importance: Tensor
 
     def error(self, cells: Intervals) -> float:
         """The error of all outputs."""
-        lost = (cells.held(self.relative) - self.relative) * self.scale
-        return float((lost.square() * self.power).sum())
+        lost = cells.held(self.relative) - self.relative
+        return float((lost.square() * self.importance).sum())
 
 
-def _costs(
-    relative: Tensor, importance: Tensor, cells: Intervals, signs: bool
-) -> tuple[Tensor, Tensor]:
-    """Errors of the lines ``relative [lines, ...]`` at each place of ``cells [places, ...]``."""
-    lines, places = len(relative), len(cells.low)
-    flat, weight = relative.reshape(lines, -1), importance.reshape(lines, -1)
+def costs(weights: Weights, cells: Intervals, signs: bool) -> tuple[Tensor, Tensor]:
+    """The error of each line of weights (second index) at each place (first); lines are columns, or
+    rows of what is :meth:`~ByPlace.turned`.
+
+    Returns:
+        Errors, and the better signs where ``signs`` may change, both ``[places, lines]``.
+    """
+    lines, places = len(weights.relative), len(cells.low)
+    flat, weight = weights.relative.reshape(lines, -1), weights.importance.reshape(lines, -1)
     low, high, faulty = (t.reshape(places, -1) for t in (cells.low, cells.high, cells.faulty))
-    costs = flat.new_zeros(places, lines, dtype=torch.float64)
+    errors = flat.new_zeros(places, lines, dtype=torch.float64)
     chosen = torch.ones(places, lines, dtype=torch.int8)
     for place in range(places):
         at = faulty[place].nonzero().squeeze(1)
         r, p = flat[:, at], weight[:, at]
-        cost = _error(r, low[place, at], high[place, at], p)
+        error = _error(r, low[place, at], high[place, at], p)
         if signs:
             turned = _error(-r, low[place, at], high[place, at], p)
-            chosen[place] = torch.where(turned < cost, -1, 1)
-            cost = torch.minimum(cost, turned)
-        costs[place] = cost.double()
-    return costs, chosen
+            chosen[place] = torch.where(turned < error, -1, 1)
+            error = torch.minimum(error, turned)
+        errors[place] = error.double()
+    return errors, chosen
 
 
 def _error(r: Tensor, low: Tensor, high: Tensor, importance: Tensor) -> Tensor:

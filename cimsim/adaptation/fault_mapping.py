@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.adaptation.bench import Bench
-from cimsim.adaptation.fault_costs import Intervals, Weights, column_costs, row_costs
+from cimsim.adaptation.fault_costs import Intervals, Weights, costs
 from cimsim.adaptation.part import CELLS, Change, Part, on_chip
 from cimsim.nn import AnalogLayer, digital, evaluating, recalibrate
 from cimsim.nn.placement import Placement
@@ -17,8 +17,9 @@ from cimsim.profile import Profile
 
 logger = logging.getLogger("cimsim")
 
-LARGEST = 4096
-"""Lines of a layer that are permuted at most: the time of an assignment grows with their cube."""
+BLOCK = 512
+"""Lines that are permuted among each other, as on one tile: the time of an assignment grows with
+the cube of their number."""
 
 
 class FaultMapping(Part):
@@ -27,9 +28,10 @@ class FaultMapping(Part):
         minimize  sum p (scale e)^2   over permutations of columns and rows, and signs of columns
 
     ``e`` is what a faulty cell adds to a relative weight, and ``p`` the mean square of the input
-    that it gets. Permutations are found by linear assignment, columns and rows in turn; a column
-    may hold the negative of its weights; and where one cell of a pair is stuck, the other takes
-    over as much as it can. Inputs and outputs are put in order digitally.
+    that it gets. Permutations are found by linear assignment, columns and rows in turn, among 512
+    neighbors. A column may hold the negative of its weights, and where one cell of a pair is stuck,
+    the other takes over as much as it can. Inputs and outputs are put in order digitally. Faults in
+    the reference of an offset column are not considered.
 
     Sources: L. Chen et al., "Accelerator-friendly neural-network training: learning variations and
     defects in RRAM crossbar" (DATE 2017): permutation; A. Malhotra and S. K. Gupta, "ReTern"
@@ -75,16 +77,15 @@ class FaultMapping(Part):
         held, factor = layer.known_faults()
         cells = Intervals.of(held, factor)
         placement = Placement(weight)
-        best = _weights(layer, placement, power).error(cells)
-        before = best
+        before = best = _weights(layer, placement, power)[0].error(cells)
         for _ in range(self.rounds):
             for improved in (_columns, _rows):
                 trial = improved(layer, placement, power, cells)
-                error = _weights(layer, trial, power).error(cells)
+                error = _weights(layer, trial, power)[0].error(cells)
                 if error < best:
                     placement, best = trial, error
-        final = _weights(layer, placement, power)
-        shift = cells.shift(final.relative) * final.scale
+        final, full = _weights(layer, placement, power)
+        shift = cells.shift(final.relative) * full
         if shift.any():
             placement.shift = shift.to(weight.dtype)
         layer.place(placement)
@@ -102,51 +103,53 @@ def _is_mapped(layer: AnalogLayer) -> bool:
     return layer.profile.array.slices == 1 and layer.profile.array.pairs is None
 
 
-def _weights(layer: AnalogLayer, placement: Placement, power: Tensor) -> Weights:
-    """The weights of ``layer`` in the order of ``placement``."""
+def _weights(layer: AnalogLayer, placement: Placement, power: Tensor) -> tuple[Weights, Tensor]:
+    """The weights of ``layer`` in the order of ``placement``, and those of full conductance."""
     placed = placement.placed(layer.effective_weight())
-    scale = layer.full_weight(placed)
-    rest = [1] * (placed.dim() - 2)
-    return Weights(placed / scale, scale, power.to(placed)[placement.rows].view(1, -1, *rest))
+    full = layer.full_weight(placed)
+    of_rows = power.to(placed)[placement.rows].view(1, -1, *[1] * (placed.dim() - 2))
+    return Weights(placed / full, full.square() * of_rows), full
 
 
 def _columns(
     layer: AnalogLayer, placement: Placement, power: Tensor, cells: Intervals
 ) -> Placement:
-    """Another placement, with columns and signs assigned anew."""
-    costs, signs = column_costs(_weights(layer, placement, power), cells)
-    groups = getattr(layer, "groups", 1)
-    if len(costs) > LARGEST:
-        chosen = torch.arange(len(costs))
-    else:
-        size = len(costs) // groups
-        chosen = torch.cat(
-            [_assigned(costs[g : g + size, g : g + size]) + g for g in range(0, len(costs), size)]
-        )
+    """Another placement, with columns and signs assigned again."""
+    weights, _ = _weights(layer, placement, power)
+    groups: int = getattr(layer, "groups", 1)
+    chosen, signs = _assigned(weights, cells, groups, signs=True)
     trial = _copied(placement)
-    signs = signs[torch.arange(len(costs)), chosen].to(placement.signs)
-    chosen = chosen.to(placement.columns.device)
     trial.columns = placement.columns[chosen]
     trial.signs = placement.signs[chosen] * signs
     return trial
 
 
 def _rows(layer: AnalogLayer, placement: Placement, power: Tensor, cells: Intervals) -> Placement:
-    """Another placement, with rows assigned anew."""
-    if getattr(layer, "groups", 1) > 1 or len(placement.rows) > LARGEST:
-        return placement
-    chosen = _assigned(row_costs(_weights(layer, placement, power), cells))
+    """Another placement, with rows assigned again."""
+    weights, _ = _weights(layer, placement, power)
+    chosen, _ = _assigned(weights.turned(), cells.turned(), 1, signs=False)
     trial = _copied(placement)
-    trial.rows = placement.rows[chosen.to(placement.rows.device)]
+    trial.rows = placement.rows[chosen]
     return trial
 
 
-def _assigned(costs: Tensor) -> Tensor:
-    """The second index for each first one, of the least sum of ``costs``."""
+def _assigned(
+    weights: Weights, cells: Intervals, groups: int, signs: bool
+) -> tuple[Tensor, Tensor]:
+    """The line for each place, of the least error, and its sign; lines stay in their group."""
     from scipy.optimize import linear_sum_assignment
 
-    _, chosen = linear_sum_assignment(costs.cpu().numpy())
-    return torch.as_tensor(chosen, dtype=torch.int64)
+    chosen, turned, lines = [], [], len(cells.low)
+    for group in range(groups):
+        first, last = group * lines // groups, (group + 1) * lines // groups
+        for start in range(first, last, BLOCK):
+            block = slice(start, min(start + BLOCK, last))
+            errors, better = costs(weights.lines(block), cells.lines(block), signs)
+            places, own = map(torch.as_tensor, linear_sum_assignment(errors.cpu().numpy()))
+            chosen.append(own + start)
+            turned.append(better[places, own])
+    device = cells.low.device
+    return torch.cat(chosen).to(device), torch.cat(turned).to(device)
 
 
 def _copied(placement: Placement) -> Placement:

@@ -20,7 +20,7 @@ class Placement(nn.Module):
 
     Attributes:
         columns: the output that each column computes, ``[outputs]``.
-        rows: the input (or input channel) that each row gets, ``[inputs]``.
+        rows: the input (or input channel of a group) that each row gets, ``[inputs]``.
         signs: 1 or -1 for each column, int8.
         shift: what is written in addition, in the shape of the weight; None for nothing.
     """
@@ -64,8 +64,9 @@ class Placement(nn.Module):
         return self.read_back(written if self.shift is None else written - self.shift)
 
     def inputs(self, x: Tensor) -> Tensor:
-        """The inputs of the rows, for the layer's inputs."""
-        return x.index_select(1, self.rows)
+        """The inputs of the rows, for the layer's inputs; each group of a convolution alike."""
+        grouped: Tensor = x.unflatten(1, (-1, len(self.rows)))
+        return grouped.index_select(2, self.rows).flatten(1, 2)
 
     def bias(self, bias: Tensor) -> Tensor:
         """The bias of the columns, for that of the outputs."""

@@ -23,7 +23,11 @@ def inputs(count: int = 256, features: int = 12) -> Tensor:
 def network(norm: bool = False) -> nn.Sequential:
     torch.manual_seed(0)
     hidden = [nn.Linear(12, 24), *([nn.BatchNorm1d(24)] if norm else []), nn.ReLU()]
-    return nn.Sequential(*hidden, nn.Linear(24, 5)).eval()
+    model = nn.Sequential(*hidden, nn.Linear(24, 5))
+    if norm:
+        model[1].momentum = None  # statistics of all inputs
+        model(inputs())
+    return model.eval()
 
 
 def faulty(noise: float = 0.03) -> Profile:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import cimsim
-from cimsim.adaptation.fault_costs import Intervals, Weights, column_costs, row_costs
+from cimsim.adaptation.fault_costs import Intervals, Weights, costs
 from cimsim.nn.placement import Placement
+from cimsim.profile import override_profile
 from tests.adaptation.examples import STUCK, error, faulty, inputs, network, programmed
 from tests.building import device
 
@@ -46,33 +47,38 @@ def random_case() -> tuple[Weights, Intervals]:
     relative = torch.rand(4, 3, 2, generator=draws) * 2 - 1
     held = torch.rand(2, 4, 3, 2, generator=draws)
     held[torch.rand(held.shape, generator=draws) < 0.5] = NAN
-    power = torch.rand(1, 3, 1, generator=draws)
-    scale = torch.rand(4, 1, 1, generator=draws).expand(4, 3, 2)
-    return Weights(relative, scale, power), Intervals.of(held, 1.0)
+    importance = torch.rand(4, 3, 2, generator=draws)
+    return Weights(relative, importance), Intervals.of(held, 1.0)
 
 
 def test_costs_are_those_of_each_place() -> None:
     weights, cells = random_case()
-    costs, signs = column_costs(weights, cells)
+    errors, signs = costs(weights, cells, signs=True)
     for column, output in itertools.product(range(4), range(4)):
         alone = Intervals(*(t[column] for t in vars(cells).values()))
         both = []
         for sign in (1, -1):
             r = sign * weights.relative[output]
-            lost = (alone.held(r) - r) * weights.scale[output]
-            both.append(float((lost.square() * weights.power[0]).sum()))
-        assert costs[column, output].item() == pytest.approx(min(both))
+            lost = alone.held(r) - r
+            both.append(float((lost.square() * weights.importance[output]).sum()))
+        assert errors[column, output].item() == pytest.approx(min(both))
         assert signs[column, output] == (1 if both[0] <= both[1] else -1)
-    rows = row_costs(weights, cells)
+    rows, _ = costs(weights.turned(), cells.turned(), signs=False)
     assert rows.diagonal().sum().item() == pytest.approx(weights.error(cells))
 
 
 def without_noise(mapping: str = "differential-pair") -> nn.Module:
-    profile = device(faults=STUCK, array={"mapping": mapping})
-    return programmed(profile)
+    return programmed(override_profile(device(faults=STUCK), {"array.mapping": mapping}))
 
 
-@pytest.mark.parametrize("mapping", ["differential-pair", "offset-column", "single-device"])
+def test_faults_of_a_reference_column_are_not_considered() -> None:
+    model, reference = without_noise("offset-column"), network()
+    before = error(model, reference, inputs())
+    cimsim.adapt(model, [inputs()], "fault-mapping")
+    assert error(model, reference, inputs()) < before
+
+
+@pytest.mark.parametrize("mapping", ["differential-pair", "single-device", "offset-current"])
 def test_it_computes_the_same_but_for_faults(mapping: str) -> None:
     """The error on the chip is exactly the one that the costs add up."""
     model, reference = without_noise(mapping), network()
@@ -80,13 +86,13 @@ def test_it_computes_the_same_but_for_faults(mapping: str) -> None:
     cimsim.adapt(model, [inputs()], "fault-mapping")
     after = error(model, reference, inputs())
     assert after < (0.35 if mapping == "differential-pair" else 0.9) * before
-    for name, layer in cimsim.analog_layers(model).items():
+    for layer in cimsim.analog_layers(model).values():
         held, _ = layer.known_faults()
         cells, placement = Intervals.of(held, 1.0), layer.placement
         placed = placement.placed(layer.weight.detach())
         scale = layer.full_weight(placed)
         expected = placement.read_back(cells.held(placed / scale) * scale)
-        torch.testing.assert_close(layer.programmed_weight(), expected, atol=1e-5, rtol=0), name
+        torch.testing.assert_close(layer.programmed_weight(), expected, atol=1e-5, rtol=0)
 
 
 def test_perfect_cells_compute_the_same_in_any_order() -> None:
@@ -111,9 +117,8 @@ def test_perfect_cells_compute_the_same_in_any_order() -> None:
 def test_columns_are_assigned_as_well_as_by_trying_all() -> None:
     torch.manual_seed(2)
     layer = nn.Linear(12, 4)
-    model = programmed(
-        device(faults=STUCK, array={"mapping": "single-device"}), nn.Sequential(layer)
-    )
+    single = override_profile(device(faults=STUCK), {"array.mapping": "single-device"})
+    model = programmed(single, nn.Sequential(layer))
     held, _ = model[0].known_faults()
     cells = Intervals.of(held, 1.0)
     weight = layer.weight.detach()
@@ -121,7 +126,7 @@ def test_columns_are_assigned_as_well_as_by_trying_all() -> None:
 
     def lost(placed: Tensor) -> float:
         scale = model[0].full_weight(placed)
-        return Weights(placed / scale, scale, power.view(1, -1)).error(cells)
+        return Weights(placed / scale, scale.square() * power).error(cells)
 
     best = min(
         lost(weight[list(order)] * torch.tensor(signs).view(-1, 1))
@@ -133,12 +138,10 @@ def test_columns_are_assigned_as_well_as_by_trying_all() -> None:
     by_columns = Placement(weight)
     by_columns.columns, by_columns.signs = placement.columns, placement.signs
     assert lost(by_columns.placed(weight)) == pytest.approx(best)
-    full = Weights(
-        placement.placed(weight) / model[0].full_weight(placement.placed(weight)),
-        model[0].full_weight(placement.placed(weight)),
-        power[placement.rows].view(1, -1),
-    )
-    assert full.error(cells) <= best
+    placed = placement.placed(weight)
+    full = model[0].full_weight(placed)
+    final = Weights(placed / full, full.square() * power[placement.rows])
+    assert final.error(cells) <= best
 
 
 def test_groups_keep_their_columns() -> None:
@@ -153,7 +156,7 @@ def test_groups_keep_their_columns() -> None:
 
 
 def test_ranges_by_column_follow_their_columns() -> None:
-    profile = device(faults=STUCK, adc={"bits": 8, "range_per": "column"}, dac=8)
+    profile = override_profile(device(faults=STUCK, adc=8, dac=8), {"adc.range_per": "column"})
     model, reference = programmed(profile), network()
     before = error(model, reference, inputs())
     cimsim.adapt(model, [inputs()], "fault-mapping")

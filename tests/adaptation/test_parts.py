@@ -116,7 +116,7 @@ def test_names_for_several_parts() -> None:
     ("given", "message"),
     [
         ({"parts": "gain-ofset"}, "did you mean 'gain-offset'"),
-        ({"parts": "low-rank:size=3"}, "no setting"),
+        ({"parts": "low-rank:size=3"}, "unknown setting 'size'"),
         ({"parts": "low-rank:rank=0"}, "rank is 1 or more"),
         ({"parts": "affine,affine"}, "given twice"),
         ({"parts": ""}, "there is no part"),
