@@ -12,6 +12,8 @@ from .evaluation import Evaluation as Evaluation
 from .sheet import Column as Column
 from .sheet import Sheet as Sheet
 from .studies import STUDIES as STUDIES
+from .studies.adapt import Recovery as Recovery
+from .studies.adapt import recovery as recovery
 from .studies.advise import Advice as Advice
 from .studies.advise import advise as advise
 from .studies.budget import Budget as Budget

@@ -9,6 +9,7 @@ from torch import nn
 from cimsim.analysis.cost import Cost
 from cimsim.analysis.evaluation import Progress
 from cimsim.analysis.scoring import ScoreFunction
+from cimsim.analysis.studies.adapt import Recovery
 from cimsim.analysis.studies.advise import Advice
 from cimsim.analysis.studies.budget import Budget
 from cimsim.analysis.studies.chip_yield import ChipYield
@@ -173,6 +174,8 @@ def life(
     start: str = "1s",
     stop: str = "10y",
     points: int = 10,
+    care: str | Sequence[str] = (),
+    budget: int = 100,
     chips: int = 10,
     age: str | float = "0s",
     noise: float = 1.0,
@@ -189,6 +192,31 @@ def life(
     data: str = "",
     store: Path | str | None = None,
 ) -> Life: ...
+def recovery(
+    model: nn.Module | Subject | Sequence[nn.Module | Subject] | Mapping[str, nn.Module | Subject],
+    score: ScoreFunction | Iterable[Any] | None = None,
+    *,
+    parts: str = "digital",
+    budget: int = 100,
+    teacher: str = "digital",
+    overrides: str | Sequence[str] = (),
+    seed: int = 0,
+    chips: int = 10,
+    age: str | float = "0s",
+    noise: float = 1.0,
+    profile: Profile | Assignment | Path | str | None = None,
+    samples: int | None = None,
+    metric: str | None = None,
+    device: torch.device | str = "auto",
+    workers: int = 1,
+    first_chip: int = 0,
+    progress: Progress | None = None,
+    calibration: Iterable[Any] = (),
+    inputs: Any = None,
+    name: str | None = None,
+    data: str = "",
+    store: Path | str | None = None,
+) -> Recovery: ...
 def chip_yield(
     model: nn.Module | Subject | Sequence[nn.Module | Subject] | Mapping[str, nn.Module | Subject],
     score: ScoreFunction | Iterable[Any] | None = None,

@@ -18,7 +18,8 @@ TRAINED, CHIP, AGE, TOLERANCE, COST, YIELD, EFFECT, LAYER = (
     "effect",
     "layer",
 )
-ORDER = (TRAINED, CHIP, AGE, TOLERANCE, COST, YIELD, EFFECT, LAYER)
+RECOVERY = "recovery"
+ORDER = (TRAINED, CHIP, AGE, RECOVERY, TOLERANCE, COST, YIELD, EFFECT, LAYER)
 """The topics, in the order of the sentences on the first screen."""
 
 

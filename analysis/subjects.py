@@ -166,6 +166,10 @@ class Subject(ABC):
         """Return training inputs that set the converters' ranges; empty if there are none."""
         return []
 
+    def training(self, count: int, device: torch.device | str = "cpu") -> list[Any]:
+        """Return at most ``count`` batches of training data, with labels if there are any."""
+        return self.calibration(device)[:count]
+
     def signals(
         self,
         model: nn.Module,

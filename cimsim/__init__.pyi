@@ -1,3 +1,4 @@
+from . import adaptation as adaptation
 from . import analysis as analysis
 from . import array as array
 from . import circuits as circuits
@@ -11,6 +12,7 @@ from . import physics as physics
 from . import profile as profile
 from . import quantizers as quantizers
 from . import training as training
+from .adaptation import adapt as adapt
 from .analysis.functions import advise as advise
 from .analysis.functions import budget as budget
 from .analysis.functions import chip_yield as chip_yield
@@ -18,6 +20,7 @@ from .analysis.functions import cost as cost
 from .analysis.functions import explore as explore
 from .analysis.functions import heat_map as heat_map
 from .analysis.functions import life as life
+from .analysis.functions import recovery as recovery
 from .analysis.functions import sensitivity as sensitivity
 from .analysis.functions import sweep as sweep
 from .analysis.functions import tolerance as tolerance

@@ -303,10 +303,18 @@ def calibration_batches(
     config: TrainConfig, data: DataSet, device: torch.device | str
 ) -> Iterator[Tensor]:
     """Yield the training inputs for calibration: the first batches of epoch 0."""
+    for x, _ in first_batches(config, data, device, config.calibration_batches):
+        yield x
+
+
+def first_batches(
+    config: TrainConfig, data: DataSet, device: torch.device | str, count: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield training inputs and labels: the first ``count`` batches of epoch 0."""
     samples = training_samples(config, data)
     loader = BatchLoader(*samples, config.batch_size, shuffle_seed=config.seed)
-    for _, (x, _) in zip(range(config.calibration_batches), loader.epoch(0), strict=False):
-        yield x.to(device)
+    for _, (x, y) in zip(range(count), loader.epoch(0), strict=False):
+        yield x.to(device), y.to(device)
 
 
 def read_profile(path: Path) -> Profile:

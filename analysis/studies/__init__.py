@@ -7,6 +7,7 @@ figure and a section of the report.
 from typing import Any
 
 from cimsim.analysis.cost.result import STUDY as COST
+from cimsim.analysis.studies.adapt import STUDY as ADAPT
 from cimsim.analysis.studies.advise import STUDY as ADVICE
 from cimsim.analysis.studies.budget import STUDY as BUDGET
 from cimsim.analysis.studies.chip_yield import STUDY as YIELD
@@ -28,6 +29,7 @@ STUDIES: list[Study[Any]] = [
     SENSITIVITY,
     ADVICE,
     LIFE,
+    ADAPT,
     YIELD,
     COST,
     EXPLORE,

@@ -139,8 +139,8 @@ class Advice(StudyResult):
             return (
                 "NOT REACHED: of all assignments that were tried and leave a layer analog, none is "
                 f"within {target} of digital; the nearest loses {chosen} on the chips it was "
-                f"chosen on, {verified} on others. Train with more noise, or allow a larger "
-                "--within."
+                f"chosen on, {verified} on others. Train with more noise, adapt each chip (`cimsim "
+                "adapt`), or allow a larger --within."
             )
         if not self.holds:
             return (

@@ -5,20 +5,21 @@ Every kind of maintenance is evaluated on the same chips, with the same drift:
 * drift compensation: none, one digital factor for each layer, or one for each column (see
   :class:`cimsim.profile.ArraySpec`); the profile's own and the others;
 * on top of the profile's own, settings that are measured again on the aged chip at every age, with
-  the training data that the converters were calibrated with
-  (:mod:`cimsim.analysis.sweeps.maintenance`): the full scales of the converters, the statistics of
-  batch normalization, or both.
+  the training data that the converters were calibrated with: the full scales of the converters, the
+  statistics of batch normalization and denoisers, or both;
+* and any adaptation to the aged chip that is given (:func:`cimsim.adapt`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cimsim
+from cimsim.adaptation.recipe import BUDGET, Recipe, split_parts
 from cimsim.analysis import figures
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.headline import AGE, Headline, brief
@@ -38,6 +39,8 @@ from cimsim.errors import CimsimError
 from cimsim.units import format_duration, parse_duration, typed_duration
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.figures.curves import Curve
     from cimsim.analysis.subjects import Subject
@@ -53,7 +56,9 @@ _COMPENSATIONS = {
     "global": "compensated per layer",
     "per-column": "compensated per column",
 }
+RANGES, STATISTICS = "ranges", "statistics"
 _MEASURED = "measured again: "
+_ADAPTED = "adapted: "
 _BEFORE = "anew: "  # the same in the trials of version 0.1.0, which are identified by it
 _AND = " and "
 
@@ -71,6 +76,15 @@ class LifeOptions(Options):
     points: int = option(
         10, "Number of ages, evenly spaced in their logarithm.", ge=2, in_name=False
     )
+    care: tuple[str, ...] = option(
+        (),
+        "Adaptation to the chip at each age, in addition: parts such as gain-offset,affine (see "
+        "cimsim adapt); can be repeated.",
+        metavar="PARTS",
+    )
+    budget: int = option(
+        BUDGET, "Maximum number of batches that each part of --care runs on the chip.", ge=1
+    )
 
 
 @dataclass(frozen=True)
@@ -78,8 +92,11 @@ class MaintenanceAxis(VariantsAxis):
     """Kinds of maintenance by name.
 
     ``as it is``, ``without compensation``, ``compensated per layer``, ``compensated per column``,
-    and ``anew:`` followed by the settings that are measured again.
+    and those with a recipe of an adaptation: ``anew:`` followed by the settings that are measured
+    again, and ``adapted:`` followed by parts.
     """
+
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
     def apply(self, profile: Profile, level: Level) -> Profile:
         """The profile with another drift compensation, if the level is one."""
@@ -91,10 +108,9 @@ class MaintenanceAxis(VariantsAxis):
                 return cimsim.profile.override_profile(profile, change)
         return profile
 
-    def maintenance(self, level: Level) -> tuple[str, ...]:
-        """The measurements on the aged chip, if the level names some."""
-        name = str(level)
-        return tuple(name.removeprefix(_BEFORE).split(_AND)) if name.startswith(_BEFORE) else ()
+    def adaptation(self, level: Level) -> Recipe | None:
+        """The adaptation to the aged chip, if the level has one."""
+        return self.recipes.get(str(level))
 
 
 @dataclass(frozen=True)
@@ -113,12 +129,15 @@ class Life(StudyResult):
         ages_s: seconds since programming.
         compensation: the drift compensation of the profile, used by the curve ``as it is``.
         curves: one for each kind of maintenance, ``as it is`` first.
+        care, budget: see :class:`LifeOptions`.
     """
 
     facts: Facts
     ages_s: tuple[float, ...]
     compensation: str
     curves: tuple[LifeCurve, ...]
+    care: tuple[str, ...] = ()
+    budget: int = BUDGET
 
     stem = "life/life"
 
@@ -145,7 +164,8 @@ class Life(StudyResult):
     def options(self) -> LifeOptions:
         """See :class:`Result`."""
         start, stop = (typed_duration(self.ages_s[end]) for end in (0, -1))
-        return LifeOptions(start=start, stop=stop, points=len(self.ages_s))
+        given: dict[str, Any] = {"care": self.care, "budget": self.budget} if self.care else {}
+        return LifeOptions(start=start, stop=stop, points=len(self.ages_s), **given)
 
     def hover(self) -> dict[str, list[str]]:
         """See :class:`Result`."""
@@ -211,13 +231,22 @@ def life(
     from_s: float = 1.0,
     to_s: float = 315_576_000.0,
     points: int = 10,
+    care: Sequence[str] = (),
+    budget: int = BUDGET,
 ) -> Life:
     """Evaluate ``subject`` at ``points`` ages from ``from_s`` to ``to_s``, evenly spaced in their
     logarithm, under every kind of maintenance that its profile and model allow.
 
+    Args:
+        subject: what to evaluate.
+        evaluation: on which chips.
+        from_s, to_s, points: the ages.
+        care: adaptations to the chip at each age, in addition, each as parts in one text.
+        budget: the most batches that each part of them runs on the chip.
+
     Raises:
-        CimsimError: if nothing in the profile changes with age, the ages are not rising, or as
-            :func:`cimsim.analysis.sweeps.sweep.sweep`.
+        CimsimError: if nothing in the profile changes with age, the ages are not rising, a part is
+            unknown or does not apply, or as :func:`cimsim.analysis.sweeps.sweep.sweep`.
     """
     assignment = evaluation.assignment(subject)
     if not any(map(ages, assignment.profiles)):
@@ -233,7 +262,9 @@ def life(
     low, high = math.log(from_s), math.log(to_s)
     steps = [low + (high - low) * step / (points - 1) for step in range(1, points - 1)]
     ages_s = (from_s, *(_rounded(math.exp(step)) for step in steps), to_s)
-    kinds = MaintenanceAxis("care", kinds_of(subject, assignment))
+    recipes = maintenance_of(subject, assignment) | _care(subject, assignment, care, budget)
+    names = (*compensations_of(assignment), *recipes)
+    kinds = MaintenanceAxis("care", names, recipes)
     sweep = evaluation.sweep(subject, grid(kinds, Axis("time", ages_s), NAME))
     facts, values = facts_of(sweep.plan), sweep.values()
 
@@ -242,7 +273,8 @@ def life(
         return LifeCurve(str(kind), tuple(each))
 
     compensation = assignment.profile.array.drift_compensation
-    return Life(facts, ages_s, compensation, tuple(map(curve, kinds.values)))
+    curves = tuple(map(curve, kinds.values))
+    return Life(facts, ages_s, compensation, curves, tuple(care), budget)
 
 
 def _rounded(age_s: float) -> float:
@@ -267,28 +299,64 @@ def ages(profile: Profile) -> bool:
     )
 
 
-def kinds_of(subject: Subject, assignment: Assignment) -> tuple[str, ...]:
-    """The kinds of maintenance for ``subject`` on ``assignment``; without drift there is nothing to
-    compensate."""
-    from cimsim.analysis.sweeps.maintenance import possible_maintenance
+def compensations_of(assignment: Assignment) -> tuple[str, ...]:
+    """The drift compensations to compare on ``assignment``, its own first; without drift there is
+    nothing to compensate."""
+    own = assignment.profile.array.drift_compensation
+    others = [name for kind, name in _COMPENSATIONS.items() if kind != own]
+    return (AS_IT_IS, *(others if drifts(assignment) else ()))
 
-    names = [AS_IT_IS]
-    if drifts(assignment):
-        own = assignment.profile.array.drift_compensation
-        names += [name for kind, name in _COMPENSATIONS.items() if kind != own]
-    if not subject.calibration():
-        return tuple(names)
+
+def maintenance_of(subject: Subject, assignment: Assignment) -> dict[str, Recipe]:
+    """The settings of ``subject`` on ``assignment`` that can be measured again: ranges that are
+    neither fixed nor learned, statistics, and both; each with its recipe."""
+    batches = len(subject.calibration())
+    if not batches:
+        return {}
     model = cimsim.nn.set_profile(subject.skeleton(), assignment)
-    possible = possible_maintenance(model)
-    names += [_BEFORE + name for name in possible]
-    if len(possible) > 1:
-        names.append(_BEFORE + _AND.join(possible))
-    return tuple(names)
+    parts = {
+        name: tuple(f"{part}:batches={batches}" for part in of)
+        for name, of in measured_again(model).items()
+    }
+    recipes = {_BEFORE + name: Recipe(of, batches) for name, of in parts.items()}
+    if len(parts) > 1:
+        every = tuple(part for of in parts.values() for part in of)
+        recipes[_BEFORE + _AND.join(parts)] = Recipe(every, batches)
+    return recipes
+
+
+def measured_again(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """The settings that ``model`` has and that can be measured again, each with the parts of an
+    adaptation that do it."""
+    from cimsim.adaptation import possible_parts
+
+    possible = set(possible_parts(model))
+    if all(layer.denoiser is None for layer in cimsim.analog_layers(model).values()):
+        possible.discard("gain-offset")  # which would add some
+    of_setting = {RANGES: ("ranges",), STATISTICS: ("gain-offset", "batch-norm")}
+    named = {name: tuple(p for p in parts if p in possible) for name, parts in of_setting.items()}
+    return {name: parts for name, parts in named.items() if parts}
+
+
+def _care(
+    subject: Subject, assignment: Assignment, care: Sequence[str], budget: int
+) -> dict[str, Recipe]:
+    """The adaptations ``care`` by the names of their curves."""
+    from cimsim.adaptation import chosen_parts
+
+    recipes: dict[str, Recipe] = {}
+    if care:
+        model = cimsim.nn.set_profile(subject.skeleton(), assignment)
+        for text in care:
+            chosen = chosen_parts(model, split_parts(text))
+            recipe = Recipe(tuple(spec for spec, _ in chosen), budget)
+            recipes[_ADAPTED + recipe.text] = recipe
+    return recipes
 
 
 def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: LifeOptions) -> Life:
     ends = parse_duration(options.start), parse_duration(options.stop)
-    return life(subjects[0], evaluation, *ends, options.points)
+    return life(subjects[0], evaluation, *ends, options.points, options.care, options.budget)
 
 
 STUDY = Study(NAME, Life, "Life of a chip", "Life of a chip", options=LifeOptions, run=_run)

@@ -14,6 +14,7 @@ from cimsim.suggest import UNITS, nearest, shortened
 from cimsim.units import format_duration, parse_duration, typed_duration
 
 if TYPE_CHECKING:
+    from cimsim.adaptation.recipe import Recipe
     from cimsim.nn import Assignment
     from cimsim.profile import Profile
 
@@ -125,10 +126,14 @@ class Axis:
         """The number of writes of the chip before the evaluated one."""
         return cycle_number(level) if self.key == "cycle" else 0
 
-    def maintenance(self, level: Level) -> tuple[str, ...]:
-        """Measurements on the aged chip before it is evaluated, see
-        :mod:`cimsim.analysis.sweeps.maintenance`."""
-        return ()
+    def adaptation(self, level: Level) -> Recipe | None:
+        """The adaptation to each aged chip before it is evaluated, see :func:`cimsim.adapt`."""
+        return None
+
+    @property
+    def counts_cost(self) -> bool:
+        """Whether the scores of a trial contain the cost of its adaptation."""
+        return False
 
     def named(self, level: Level) -> str:
         """Quantity and level: ``noise=0.5``."""

@@ -23,10 +23,11 @@ import torch
 from torch import nn
 
 import cimsim
+from cimsim.adaptation import adapt
+from cimsim.adaptation.recipe import Recipe
 from cimsim.analysis.memory_place import payloads_of, receive
 from cimsim.analysis.scoring import ScoreError
 from cimsim.analysis.subjects import Place, Subject
-from cimsim.analysis.sweeps.maintenance import maintain
 from cimsim.analysis.sweeps.metric import Scores
 from cimsim.errors import CimsimError
 from cimsim.interrupts import raise_if_interrupted
@@ -35,6 +36,10 @@ from cimsim.nn import Assignment
 
 _SAFE_PATH, _THREADS = "PYTHONSAFEPATH", "OMP_NUM_THREADS"
 _MOST_LOSSES = 3  # worker deaths in a row without a finished trial
+
+
+COST = "adapt_"
+"""Beginning of the names of costs among scores, such as ``adapt_batches``."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,8 @@ class Task:
         assignment: profiles of its layers.
         chip, age_s, cycle: seed of the chip, its age in seconds and its write cycle.
         samples: number of test samples; None for all.
-        maintenance: measurements on the aged chip, see
-            :func:`cimsim.analysis.sweeps.maintenance.maintain`.
+        adaptation: to the aged chip, see :func:`cimsim.adapt`; None for nothing.
+        counts_cost: whether the scores contain its cost, see :data:`COST`.
         name: chip and level, for messages.
     """
 
@@ -56,7 +61,8 @@ class Task:
     chip: int
     age_s: float
     samples: int | None = None
-    maintenance: tuple[str, ...] = ()
+    adaptation: Recipe | None = None
+    counts_cost: bool = False
     cycle: int = 0
     name: str = ""
 
@@ -77,13 +83,27 @@ class Evaluator:
             self._built_for = needed
         cimsim.program(self._model, seed=subject.chip_seed(task.chip), cycle=task.cycle)
         cimsim.age(self._model, task.age_s)
-        if task.maintenance:
-            maintain(self._model, task.maintenance, subject.calibration(self._device))
+        cost: dict[str, float] = {}
+        if task.adaptation is not None:
+            cost = self._adapt(self._model, subject, task.adaptation, task.name)
             self._built_for = None  # the next chip starts from the model as it was trained
         try:
-            return dict(subject.score(self._model, task.samples))
+            scores = dict(subject.score(self._model, task.samples))
         except ScoreError as error:
             raise CimsimError(f"{subject.name}: {error} ({task.name})") from error.__cause__
+        return scores | cost if task.counts_cost else scores
+
+    def _adapt(
+        self, model: nn.Module, subject: Subject, recipe: Recipe, name: str
+    ) -> dict[str, float]:
+        """Adapt ``model`` to its chip, and return the cost."""
+        data = subject.training(recipe.budget, self._device)
+        limits = {"budget": recipe.budget, "teacher": recipe.teacher, "seed": recipe.seed}
+        try:
+            done = adapt(model, data, recipe.parts, **limits)  # type: ignore[arg-type]
+        except CimsimError as error:
+            raise CimsimError(f"{subject.name}: {error} ({name})") from error
+        return {f"{COST}{of}": number for of, number in done.total.items()}
 
 
 class Engine(ABC):

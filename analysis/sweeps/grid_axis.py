@@ -10,6 +10,7 @@ from cimsim.analysis.sweeps.axis import Axis, Level
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
+    from cimsim.adaptation.recipe import Recipe
     from cimsim.profile import Profile
 
 
@@ -38,10 +39,10 @@ class GridAxis(Axis):
         x, y = pair(level)
         return self.x.cycle(x) or self.y.cycle(y)
 
-    def maintenance(self, level: Level) -> tuple[str, ...]:
-        """The measurements of both axes."""
+    def adaptation(self, level: Level) -> Recipe | None:
+        """The adaptation of the axis that has one."""
         x, y = pair(level)
-        return (*self.x.maintenance(x), *self.y.maintenance(y))
+        return self.x.adaptation(x) or self.y.adaptation(y)
 
     def named(self, level: Level) -> str:
         """Both quantities and levels: ``noise=0.5, adc.bits=8``."""

@@ -211,7 +211,8 @@ def _tasks(number: int, job: _Job, axis: Axis, evaluation: Evaluation) -> list[t
             chip=chip,
             age_s=evaluation.age_s if level_s is None else level_s,
             samples=evaluation.samples,
-            maintenance=axis.maintenance(level),
+            adaptation=axis.adaptation(level),
+            counts_cost=axis.counts_cost,
             cycle=axis.cycle(level),
             name=", ".join(filter(None, (f"chip {chip}", axis.named(level)))),
         )

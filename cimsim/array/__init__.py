@@ -2,6 +2,7 @@
 
 from cimsim.array.array import Array
 from cimsim.array.circuit import Circuit
+from cimsim.array.known_faults import known_faults
 from cimsim.array.masks import Mask
 from cimsim.array.mean_response import ChipName, response_vjp
 from cimsim.array.tiling import ConvTiling, LinearTiling, Tiling
@@ -30,5 +31,6 @@ __all__ = [
     "Readout",
     "SaveOptions",
     "Tiling",
+    "known_faults",
     "response_vjp",
 ]

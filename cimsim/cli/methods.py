@@ -1,4 +1,4 @@
-"""``cimsim methods``: the parts of a training, with equations and sources."""
+"""``cimsim methods``: the parts of a training and of an adaptation, with equations and sources."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def methods(
         ),
     ] = None,
 ) -> None:
-    """List methods, backward rules, quantizers, objectives, correctors, optimizers and recipes."""
+    """List methods, rules, quantizers, objectives, correctors, optimizers, recipes, adaptations."""
     parts = _parts()
     if name is None:
         for kind, flag in _FLAGS.items():
@@ -50,10 +50,12 @@ _FLAGS = {
     "corrector": "--corrector",
     "optimizer": "--optimizer",
     "recipe": "--recipe",
+    "adaptation": "cimsim adapt --parts",
 }
 
 
 def _parts() -> dict[tuple[str, str], object]:
+    from cimsim.adaptation import PARTS
     from cimsim.estimators.rules import RULES
     from cimsim.quantizers import QUANTIZERS
     from cimsim.training.correctors import CORRECTORS
@@ -70,6 +72,7 @@ def _parts() -> dict[tuple[str, str], object]:
         "corrector": dict(CORRECTORS.parts),
         "optimizer": dict(OPTIMIZERS.parts),
         "recipe": dict(RECIPES),
+        "adaptation": dict(PARTS.parts),
     }
     return {
         (kind, name): part for kind, family in families.items() for name, part in family.items()

@@ -21,12 +21,14 @@ from cimsim.nn.model_ops import (
     calibrate,
     denoise,
     digital,
+    matrices,
     perturbed,
     profiles,
     program,
     recalibrate,
     reestimate,
     set_profile,
+    use_chip,
 )
 from cimsim.nn.modes import evaluating
 from cimsim.nn.recurrent import UnpackedGRU, UnpackedLSTM, UnpackedRNN
@@ -61,6 +63,7 @@ __all__ = [
     "digital",
     "evaluating",
     "load",
+    "matrices",
     "measure_signals",
     "perturbed",
     "profiles",
@@ -71,4 +74,5 @@ __all__ = [
     "set_profile",
     "summary",
     "to_digital",
+    "use_chip",
 ]

@@ -68,8 +68,8 @@ class _AnalogConv(_OverPlaces):
         )
         return ConvTiling(geometry, array.rows, even=array.row_split == "even")
 
-    def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
-        y: Tensor = self._conv_forward(x, weight, self.bias)
+    def _digital(self, x: Tensor, weight: Tensor, *others: Any, bias: bool = True) -> Tensor:
+        y: Tensor = self._conv_forward(x, weight, self.bias if bias else None)
         return y
 
     def _vectors(self, x: Tensor) -> Tensor:
@@ -153,8 +153,9 @@ class _AnalogConvTranspose(_OverPlaces, ConvTranspose):
         grouped = matrix.reshape(self.groups, outputs, *self.kernel_size, inputs)
         return grouped.movedim(-1, 1).flatten(0, 1)
 
-    def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
-        return self._transposed(x, self.from_matrix(weight), self._sizes(x, *others), self.groups)
+    def _digital(self, x: Tensor, weight: Tensor, *others: Any, bias: bool = True) -> Tensor:
+        sizes = self._sizes(x, *others)
+        return self._transposed(x, self.from_matrix(weight), sizes, self.groups, bias)
 
     def _vectors(self, x: Tensor) -> Tensor:
         return self._samples(x)
@@ -175,9 +176,14 @@ class _AnalogConvTranspose(_OverPlaces, ConvTranspose):
         return padding
 
     def _transposed(
-        self, x: Tensor, weight: Tensor, output_padding: list[int], groups: int
+        self,
+        x: Tensor,
+        weight: Tensor,
+        output_padding: list[int],
+        groups: int,
+        with_bias: bool = True,
     ) -> Tensor:
-        bias = None if self.bias is None else self.bias.to(x.dtype)
+        bias = self.bias.to(x.dtype) if with_bias and self.bias is not None else None
         rest: Any = self.stride, self.padding, output_padding, groups, self.dilation
         return _TRANSPOSED[self.dimensions](x, weight, bias, *rest)
 

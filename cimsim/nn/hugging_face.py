@@ -71,8 +71,8 @@ class _AnalogConv1D(AnalogLayer):
         """``[in, out]``."""
         return matrix.t()
 
-    def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
-        return torch.nn.functional.linear(x, weight, self.bias)
+    def _digital(self, x: Tensor, weight: Tensor, *others: Any, bias: bool = True) -> Tensor:
+        return torch.nn.functional.linear(x, weight, self.bias if bias else None)
 
     def forward(self, x: Tensor) -> Tensor:
         """See :meth:`AnalogLayer.forward`; ``transformers`` calls the argument ``x``."""

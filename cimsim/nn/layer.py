@@ -17,18 +17,18 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from cimsim.array import Array, Chip, Readout, SaveOptions
+from cimsim.array import Array, Chip, Readout, SaveOptions, known_faults
+from cimsim.circuits.mapping import weight_scale
 from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, MvmCall, analog_matmul
 from cimsim.estimators.function import without_autocast
 from cimsim.nn import operation
+from cimsim.nn.adapted import Adapted, require_no_correction
 from cimsim.nn.chip_cache import ChipCache, SharedChip
 from cimsim.nn.computed import cast, computed, computed_once, leave_graph
 from cimsim.nn.converter_ranges import CALIBRATED, Ranged, SignalObserver, compute_dtype, range_key
-from cimsim.nn.denoiser import ColumnDenoiser, make_denoiser
 from cimsim.nn.draws import NamedDraws
 from cimsim.nn.forms import refuse_dtype, refuse_input, refuse_weight
-from cimsim.nn.quantized import Quantized
 from cimsim.nn.training_conditions import OF_ONE_TRAINING, TrainedApart, TrainingConditions
 from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
 from cimsim.profile import LearnedRange, Profile
@@ -40,13 +40,12 @@ Stage: TypeAlias = (
 )
 
 
-class AnalogLayer(Ranged, Quantized, TrainedApart, NamedDraws):
+class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     """Base of the analog layers; a subclass also inherits the torch layer that it replaces.
 
     Attributes:
         dac_range, adc_range: full scales of the converters, see
             :class:`cimsim.nn.converter_ranges.Ranged`.
-        denoiser: a digital gain and offset behind the ADC, None for nothing.
         keeps_chip: whether the chip of evaluation mode stays in memory between uses, or is
             programmed for each of them; the numbers are the same.
         chip_in_training: whether training mode uses the chip of evaluation mode, too, instead of
@@ -56,7 +55,6 @@ class AnalogLayer(Ranged, Quantized, TrainedApart, NamedDraws):
     calls: Tensor
     handle: int
     rule: BackwardRule
-    denoiser: ColumnDenoiser | None
     _chip: ChipCache
     _laid_out: torch.Size
 
@@ -87,7 +85,8 @@ class AnalogLayer(Ranged, Quantized, TrainedApart, NamedDraws):
         self.train_as_evaluated()
         self.keeps_chip, self.chip_in_training = True, False
         self.observer: SignalObserver | None = None
-        self.weight_quantizer = self.input_quantizer = self.denoiser = None
+        self.weight_quantizer = self.input_quantizer = None
+        self._start_unadapted()
         self.quantizer_specs = (None, None)
         self.perturbation: Callable[[Tensor], Tensor] | None = None
         self._shared: SharedChip | None = None
@@ -103,12 +102,12 @@ class AnalogLayer(Ranged, Quantized, TrainedApart, NamedDraws):
         Raises:
             CimsimError: if the layer has a part that a torch layer cannot have.
         """
-        extras = {"a quantizer of its input": self.input_quantizer, "a denoiser": self.denoiser}
-        for what, extra in extras.items():
-            if extra is not None:
-                raise CimsimError(
-                    f"layer '{self.name}' has {what}, which a digital layer cannot have"
-                )
+        if self.input_quantizer is not None:
+            raise CimsimError(
+                f"layer '{self.name}' has a quantizer of its input, which a digital layer cannot "
+                "have"
+            )
+        require_no_correction(self)
         computing = computed(self)
         if self.weight_quantizer is not None and computing is not None:
             raise CimsimError(
@@ -127,17 +126,8 @@ class AnalogLayer(Ranged, Quantized, TrainedApart, NamedDraws):
         super().quantize(weight, input)
         self._chip.clear()
 
-    def denoise(self, ridge: float | None) -> None:
-        """Set the correction of every column behind the ADC, see :class:`ColumnDenoiser`; None for
-        nothing.
-
-        Raises:
-            CimsimError: if the ridge is negative or not finite.
-        """
-        self.denoiser = None
-        if ridge is not None:
-            denoiser = make_denoiser(self.outputs, ridge).to(self.weight.device)
-            self.denoiser = denoiser.train(self.training)
+    def _chip_changed(self) -> None:
+        self._chip.clear()
 
     # The array and its chip.
 
@@ -206,10 +196,28 @@ class AnalogLayer(Ranged, Quantized, TrainedApart, NamedDraws):
         """The weights that the chip of evaluation mode holds at its age, in the weight's own
         shape, with the slow part of read noise."""
         with torch.no_grad():
-            return self.from_matrix(self._array.programmed_weight(self._programmed())).clone()
+            held = self._array.programmed_weight(self._programmed())
+            held = held if self.placement is None else self.placement.read_back(held)
+            return self.from_matrix(held).clone()
+
+    @torch.no_grad()
+    def known_faults(self) -> tuple[Tensor, float]:
+        """Faulty cells of the chip of evaluation mode, see :func:`cimsim.array.known_faults`, and
+        the factor by which drift compensation multiplies what they contribute at its age."""
+        weight = self._fixed_weight()
+        full = self.full_weight(weight).mean()
+        factor = (self._programmed().scale.mean() / full).item()
+        return known_faults(self._array, weight, self.chip_seed), factor
+
+    def full_weight(self, weight: Tensor) -> Tensor:
+        """The weight of full conductance at each place of ``weight``, in its shape."""
+        tiling = self._array.tiling
+        cells = tiling.to_cells(weight.contiguous())
+        scale = weight_scale(cells, self.profile.array.weight_scale)
+        return tiling.from_cells(scale.expand_as(cells).contiguous())
 
     def _fixed_weight(self) -> Tensor:
-        """:meth:`effective_weight` as a constant, in the dtype of the computation."""
+        """The weight to write as a constant, in the dtype of the computation."""
         with torch.no_grad():
             return self._operand().detach()
 
@@ -250,7 +258,7 @@ class AnalogLayer(Ranged, Quantized, TrainedApart, NamedDraws):
     def observe(self, x: Tensor) -> None:
         """Pass one batch of inputs to the observer."""
         assert self.observer is not None
-        vectors = self._vectors(x).to(compute_dtype(self.weight))
+        vectors = self._array_input(x).to(compute_dtype(self.weight))
         observer = self.observer
         observer.input.observe(vectors)
         array = (
@@ -314,7 +322,8 @@ class AnalogLayer(Ranged, Quantized, TrainedApart, NamedDraws):
             self.profile = self.profile
         if self._shared is not None:
             return self._shared.weight
-        return self.effective_weight().to(compute_dtype(self.weight)).contiguous()
+        weight = self.effective_weight().to(compute_dtype(self.weight))
+        return self._written(weight).contiguous()
 
     def next_call(
         self, precision: torch.dtype | None = None, operand: Tensor | None = None
@@ -356,11 +365,10 @@ class AnalogLayer(Ranged, Quantized, TrainedApart, NamedDraws):
         """
         x = self._quantized_input(x)
         weight, call = self._operand(), self.next_call()
-        vectors = self._vectors(x).to(weight.dtype)
-        bias = None if self._array_bias is None else self._array_bias.to(weight.dtype)
+        vectors, bias = self._array_input(x).to(weight.dtype), self._column_bias(weight.dtype)
         readout = call.read(vectors, call.chip_for(weight), bias, SaveOptions(codes=False))
-        y = self._output(readout.y, x, *others)
-        return y if self.denoiser is None else self.denoiser(y, None, self.columns_dim), readout
+        y = self._layer_output(readout.y, x, *others)
+        return self._corrected(y, x, None, *others), readout
 
     def forward(self, input: Tensor) -> Tensor:
         """The layer's output, of the dtype of the torch layer's output.
@@ -404,21 +412,20 @@ class AnalogLayer(Ranged, Quantized, TrainedApart, NamedDraws):
             dtype = precision = torch.get_autocast_dtype(device)
         with without_autocast(device):
             compute = compute_dtype(self.weight)
-            vectors = self._vectors(x).to(compute)
-            bias = None if self._array_bias is None else self._array_bias.to(compute)
             weight = self._operand()
-            if torch.compiler.is_compiling():
+            vectors, bias = self._array_input(x).to(compute), self._column_bias(compute)
+            if self.own_chip is not None:
+                y = self.own_chip.product(vectors, weight, bias, self._tiling_of_all_rows)
+            elif torch.compiler.is_compiling():
                 y = operation.analog(self, vectors, weight, bias, precision)
             else:
                 y = analog_matmul(vectors, weight, bias, self.next_call(precision))
-            y = self._output(y, x, *others).to(dtype)
-        if self.denoiser is None:
-            return y
+            y = self._layer_output(y, x, *others).to(dtype)
         # As in batch normalization, the statistics of the batch in training.
         target = None
-        if self.denoiser.training:
-            target = self._digital(x, weight.to(self.weight.dtype), *others)
-        return self.denoiser(y, target, self.columns_dim)  # type: ignore[no-any-return]
+        if self.denoiser is not None and self.denoiser.training:
+            target = self._digital(x, self._unplaced(weight).to(self.weight.dtype), *others)
+        return self._corrected(y, x, target, *others)
 
     def __prepare_scriptable__(self) -> AnalogLayer:
         refuse_script(self)

@@ -48,9 +48,9 @@ class LayerKind(nn.Module):
         bias: Tensor | None = self.bias
         return bias
 
-    def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
+    def _digital(self, x: Tensor, weight: Tensor, *others: Any, bias: bool = True) -> Tensor:
         """The torch layer's own forward, with ``weight`` as :meth:`to_matrix` returns it;
-        ``others`` are further arguments of that forward."""
+        ``others`` are further arguments of that forward. Without the bias if ``bias`` is false."""
         raise NotImplementedError
 
     def _refuse_shape(self, x: Tensor) -> None:

@@ -34,8 +34,8 @@ class AnalogLinear(AnalogLayer, nn.Linear):
         """Output features."""
         return self.out_features
 
-    def _digital(self, x: Tensor, weight: Tensor, *others: Any) -> Tensor:
-        return F.linear(x, weight, self.bias)
+    def _digital(self, x: Tensor, weight: Tensor, *others: Any, bias: bool = True) -> Tensor:
+        return F.linear(x, weight, self.bias if bias else None)
 
     def _refuse_shape(self, x: Tensor) -> None:
         refuse_width(self.name, x, self.in_features)

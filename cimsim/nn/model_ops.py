@@ -18,6 +18,7 @@ from cimsim.nn.batches import Batches, Forward, run_batches
 from cimsim.nn.forms import Model, require_module, require_weights
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.modes import evaluating
+from cimsim.nn.own_chip import Multiply, OwnChip
 from cimsim.nn.statistics import averaging, is_batch_norm, report_silent, report_unreached
 from cimsim.profile import Profile, load_profile
 from cimsim.seeds import chip_number, cycle_number
@@ -152,6 +153,45 @@ def set_profile(model: Model, on: Profile | Assignment | str | Path) -> Model:
         if isinstance(on, Assignment):
             layer.digital = profile is None
     return model
+
+
+def use_chip(model: Model, chip: Multiply | None) -> Model:
+    """Multiply with a chip of your own in every analog layer: any function that multiplies.
+
+    ``chip(layer, x)`` gets the name of a layer and input vectors ``x [vectors, inputs]``, and
+    returns ``[vectors, columns]``, as a tensor or an array of NumPy. It holds the weights
+    :func:`matrices` of the model. A bench, a measured table or another simulator can be behind it.
+    Biases and everything else around the arrays stay digital. Gradients are those of the exact
+    product.
+
+    The chip is not saved with the model.
+
+    Args:
+        model: a converted model.
+        chip: the function; None for the simulated chip.
+
+    Returns:
+        ``model`` itself.
+
+    Raises:
+        CimsimError: if ``chip`` is not a function, or no layer is analog.
+    """
+    for name, layer in analog_layers(model).items():
+        layer.own_chip = None if chip is None else OwnChip(chip, name)
+    return model
+
+
+@torch.no_grad()
+def matrices(model: nn.Module) -> dict[str, Tensor]:
+    """The matrix of each analog layer, ``[columns, inputs]``, to write on a chip of your own.
+
+    A convolution has an input for each entry of its kernel, input channel by input channel; with
+    groups, the matrix is block-diagonal.
+
+    Raises:
+        CimsimError: if no layer is analog.
+    """
+    return {name: layer.whole_matrix() for name, layer in analog_layers(model).items()}
 
 
 @contextmanager

@@ -19,11 +19,14 @@ from cimsim.files import read_file, write_text
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.layer_settings import LayerSettings
 from cimsim.nn.model_ops import analog_layers
+from cimsim.nn.placement import Placement
+from cimsim.nn.weight_adapters import sizes_of
 from cimsim.profile import Profile, fingerprint
 from cimsim.reading import parse_json
 
 SETTINGS = "cimsim.json"
 _VERSION = 1
+_ADAPTED = ("adapters", "placement")
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -54,6 +57,9 @@ class SavedLayer(_Entry):
     draws_as: str
     seed: _Seed
     chip: SavedChip
+    # Only in files of models that were adapted, so that older versions read all others.
+    adapters: dict[str, Annotated[int, Field(ge=1)]] | None = None
+    placement: Literal["permuted", "shifted"] | None = None
 
 
 class SavedModel(_Entry):
@@ -96,7 +102,9 @@ def write_settings(model: nn.Module, folder: Path) -> None:
         if key not in places:
             places[key] = len(profiles)
             profiles.append(layer.profile)
-        layers[name] = _of_layer(layer, places[key]).model_dump()
+        saved = _of_layer(layer, places[key])
+        adapted = {kind for kind in _ADAPTED if getattr(saved, kind) is not None}
+        layers[name] = saved.model_dump(exclude={*_ADAPTED} - adapted)
     content = {
         "schema_version": _VERSION,
         "cimsim": cimsim.__version__,
@@ -107,7 +115,7 @@ def write_settings(model: nn.Module, folder: Path) -> None:
 
 
 def _of_layer(layer: AnalogLayer, profile: int) -> SavedLayer:
-    weights, inputs = layer.quantizer_specs
+    (weights, inputs), placement = layer.quantizer_specs, layer.placement
     chip = SavedChip(
         seed=layer.chip_seed,
         cycle=layer.cycle,
@@ -125,6 +133,8 @@ def _of_layer(layer: AnalogLayer, profile: int) -> SavedLayer:
         draws_as=layer.name,
         seed=layer.seed,
         chip=chip,
+        adapters=sizes_of(layer.adapters) or None,
+        placement=None if placement is None else "shifted" if placement.shifted else "permuted",
     )
 
 
@@ -159,7 +169,16 @@ def read_settings(folder: Path) -> SavedModel:
 
 
 def restore(layer: AnalogLayer, saved: SavedLayer) -> None:
-    """Set what :meth:`AnalogLayer.convert_in_place` does not: the chip, and whether it is used."""
+    """Set what :meth:`AnalogLayer.convert_in_place` does not: the chip, whether it is used, and its
+    adapters and placement, whose values are weights.
+
+    Raises:
+        CimsimError: if adapters do not fit the layer.
+    """
+    layer.adapt_weight(saved.adapters or {})
+    if saved.placement is not None:
+        matrix = layer.to_matrix(layer.weight.detach())
+        layer.place(Placement(matrix, saved.placement == "shifted"))
     layer.digital = saved.digital
     layer.chip_seed, layer.cycle, layer.reads = saved.chip.seed, saved.chip.cycle, saved.chip.reads
     layer.chip_in_training = saved.chip.in_training

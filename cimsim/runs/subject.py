@@ -21,7 +21,7 @@ from cimsim.nn.scoring import score
 from cimsim.suggest import unknown
 from cimsim.training.data import HELD_OUT, TEST, DataSet, Split
 from cimsim.training.held_out import chip_of
-from cimsim.training.run import Run, calibration_batches
+from cimsim.training.run import Run, calibration_batches, first_batches
 from cimsim.training.tasks import Classification, Regression, Text
 
 if TYPE_CHECKING:
@@ -203,6 +203,10 @@ class RunSubject(Subject):
     def calibration(self, device: torch.device | str = "cpu") -> list[Any]:
         """See :class:`Subject`."""
         return list(calibration_batches(self.run.config, self.test_data, device))
+
+    def training(self, count: int, device: torch.device | str = "cpu") -> list[Any]:
+        """See :class:`Subject`."""
+        return list(first_batches(self.run.config, self.test_data, device, count))
 
     def signals(
         self,

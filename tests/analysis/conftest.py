@@ -19,7 +19,8 @@ budget RUN --waterfall --chips 1 --age 0s
 budget RUN --shapley --orders 4 --chips 1
 sensitivity RUN --chips 2 --samples 100 --noise 6
 advise RUN --within 8 --chips 2 --samples 100 --noise 6 --by parameters
-life RUN --from 1min --points 2 --chips 2
+life RUN --from 1min --points 2 --chips 2 --care gain-offset --budget 2
+adapt RUN --parts gain-offset,affine --budget 4 --chips 2 --teacher labels --age 1d --set adc.bits=6
 yield RUN --above 81.5 --chips 6 --noise 4 --age 1d
 cost RUN --set adc.bits=6 --inputs 3
 explore RUN --over adc.bits=4,6 --on pcm-ibm-2020 --on pcm-hermes-2023 --budget 4 --chips 1 \

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 import cimsim
+from cimsim.adaptation import Recipe
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.shown import write_result
-from cimsim.analysis.studies.life import STUDY, Life, ages, drifts, life
+from cimsim.analysis.studies.life import STUDY, Life, ages, drifts, life, measured_again
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.analysis.sweeps.engine import Evaluator, Task
-from cimsim.analysis.sweeps.maintenance import maintain, possible_maintenance
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment, analog_layers
 from cimsim.nn.scoring import evaluate
@@ -83,7 +83,7 @@ def test_a_cell_is_what_the_public_functions_give(run: Run) -> None:
     found = life(RunSubject(run), Evaluation(chips=1), 3600.0, year, 2)
     model = run.chip_model(run.profile)
     cimsim.age(cimsim.program(model, seed=0), "1y")
-    maintain(model, ["ranges"], RunSubject(run).calibration())
+    cimsim.nn.recalibrate(model, RunSubject(run).calibration())
     expected = evaluate(model, run.data.test_x, run.data.test_y)
     assert means(found, "anew: ranges")[1] == expected.accuracy
     (swept,) = sweep([run], parse_axis("time=1h,1y"), 1)
@@ -92,7 +92,7 @@ def test_a_cell_is_what_the_public_functions_give(run: Run) -> None:
 
 def test_what_was_measured_on_a_chip_is_forgotten_with_it(run: Run) -> None:
     plain = Task(0, run.profiles, 0, 3600.0)
-    anew = Task(0, run.profiles, 0, 3600.0, maintenance=("ranges",))
+    anew = Task(0, run.profiles, 0, 3600.0, adaptation=Recipe(("ranges",)))
     evaluator = Evaluator([RunSubject(run)], "cpu")
     first = evaluator.scores(plain)
     changed = evaluator.scores(anew)
@@ -137,7 +137,7 @@ def test_what_can_be_measured_anew() -> None:
         layers = [nn.Linear(4, 4), nn.BatchNorm1d(4)] if norm else [nn.Linear(4, 4)]
         model = cimsim.convert(nn.Sequential(*layers), profile, denoise=denoise)
         assert analog_layers(model)
-        return set(possible_maintenance(model))
+        return set(measured_again(model))
 
     assert possible(device()) == set()
     assert possible(device(adc=8)) == {"ranges"}
@@ -182,3 +182,19 @@ def test_it_goes_on_and_is_read_again(run: Run) -> None:
     figure.canvas.draw()
     legends = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert "measured again: ranges" in legends
+
+
+def test_an_adaptation_at_each_age(run: Run) -> None:
+    care = ["gain-offset,affine:lr=0.005"]
+    found = life(RunSubject(run), Evaluation(chips=1), 60.0, 3e7, 2, care, budget=4)
+    name = "adapted: gain-offset + affine:lr=0.005 (4 batches, digital)"
+    assert found.curves[-1].name == name
+    model = run.chip_model(run.profile)
+    cimsim.age(cimsim.program(model, seed=0), 3e7)
+    cimsim.adapt(model, RunSubject(run).training(4), care[0], budget=4)
+    expected = evaluate(model, run.data.test_x, run.data.test_y)
+    assert means(found, name)[1] == expected.accuracy
+    assert found.options().care == tuple(care)
+    assert found.conditions[-2:] == ("gain-offset,affine:lr=0.005", "budget=4")
+    with pytest.raises(CimsimError, match="did you mean 'affine'"):
+        life(RunSubject(run), Evaluation(chips=1), care=["afine"])

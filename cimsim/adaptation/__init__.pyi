@@ -1,0 +1,10 @@
+from .adapting import PARTS as PARTS
+from .adapting import Adaptation as Adaptation
+from .adapting import adapt as adapt
+from .adapting import chosen_parts as chosen_parts
+from .adapting import possible_parts as possible_parts
+from .part import Change as Change
+from .part import Cost as Cost
+from .part import Part as Part
+from .recipe import Recipe as Recipe
+from .recipe import split_parts as split_parts

@@ -1,0 +1,71 @@
+"""What an adaptation consists of: parts and their limits. Imports no large library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from cimsim.errors import CimsimError
+
+Teacher: TypeAlias = Literal["digital", "labels"]
+
+DIGITAL, ALL = "digital", "all"
+"""Names for several parts: those that write no cell, and every part."""
+
+BUDGET = 100
+
+_SETTING = re.compile(r"[\w-]+\s*=")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The parts of an adaptation, and what they may use.
+
+    Attributes:
+        parts: each a name, or ``name:setting=value,…``.
+        budget: the most batches that each part runs on the chip.
+        teacher: what trained parts learn from: the digital model's outputs, or labels.
+        seed: of everything random in the parts.
+    """
+
+    parts: tuple[str, ...]
+    budget: int = BUDGET
+    teacher: Teacher = "digital"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.budget < 1:
+            raise CimsimError(f"the budget is 1 batch or more, not {self.budget}")
+        if self.teacher not in ("digital", "labels"):
+            raise CimsimError(f"the teacher is 'digital' or 'labels', not {self.teacher!r}")
+
+    @property
+    def text(self) -> str:
+        """The recipe on one line, by which results with it are kept.
+
+        >>> Recipe(("ranges", "affine"), teacher="labels").text
+        'ranges + affine (100 batches, labels)'
+        """
+        limits = [f"{self.budget} batches", self.teacher]
+        if self.seed:
+            limits.append(f"seed {self.seed}")
+        return f"{' + '.join(self.parts)} ({', '.join(limits)})"
+
+
+def split_parts(parts: str | Iterable[str]) -> tuple[str, ...]:
+    """The parts in a text such as ``ranges,low-rank:rank=8,lr=0.01``; a sequence stays the same.
+
+    >>> split_parts("ranges, low-rank:rank=8,lr=0.01, affine")
+    ('ranges', 'low-rank:rank=8,lr=0.01', 'affine')
+    """
+    if not isinstance(parts, str):
+        return tuple(parts)
+    found: list[str] = []
+    for text in filter(None, (each.strip() for each in parts.split(","))):
+        if found and _SETTING.match(text):  # a setting of the part before
+            found[-1] += f",{text}"
+        else:
+            found.append(text)
+    return tuple(found)

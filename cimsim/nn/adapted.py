@@ -1,0 +1,138 @@
+"""What is added to a layer once its chip is programmed: see :func:`cimsim.adapt`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cimsim.array import Array, Tiling
+from cimsim.errors import CimsimError
+from cimsim.nn.denoiser import ColumnDenoiser, make_denoiser
+from cimsim.nn.own_chip import OwnChip
+from cimsim.nn.placement import Placement
+from cimsim.nn.quantized import Quantized
+from cimsim.nn.weight_adapters import WeightAdapter, make_adapters
+
+
+class Adapted(Quantized):
+    """A layer with corrections of its chip, each None without.
+
+    Attributes:
+        denoiser: a digital gain and offset behind the ADC.
+        adapters: changes of its weight that are computed digitally, by kind.
+        placement: order and signs in which its weights are written.
+        own_chip: computes the product instead of the simulated array.
+    """
+
+    name: str
+    denoiser: ColumnDenoiser | None
+    adapters: nn.ModuleDict | None
+    placement: Placement | None
+    own_chip: OwnChip | None
+    _array: Array
+
+    def _start_unadapted(self) -> None:
+        self.denoiser = self.adapters = self.placement = self.own_chip = None
+
+    def denoise(self, ridge: float | None) -> None:
+        """Set the correction of every column behind the ADC, see :class:`ColumnDenoiser`; None for
+        nothing.
+
+        Raises:
+            CimsimError: if the ridge is negative or not finite.
+        """
+        self.denoiser = None
+        if ridge is not None:
+            denoiser = make_denoiser(self.outputs, ridge).to(self.weight.device)
+            self.denoiser = denoiser.train(self.training)
+
+    def adapt_weight(self, sizes: Mapping[str, int]) -> None:
+        """Set new adapters of these kinds and sizes, see :mod:`cimsim.nn.weight_adapters`; none
+        for nothing.
+
+        Raises:
+            CimsimError: if there is no such kind, or a size does not fit the weight.
+        """
+        self.adapters = None
+        self.adapters = make_adapters(sizes, self.to_matrix(self.weight.detach()), self.name)
+
+    def place(self, placement: Placement | None) -> None:
+        """Write the weights with another ``placement``; None for their own order."""
+        self.placement = None
+        self.placement = placement
+        self._chip_changed()
+
+    def _chip_changed(self) -> None:
+        """Forget the chip that is in memory."""
+        raise NotImplementedError
+
+    def whole_matrix(self) -> Tensor:
+        """The weight as one matrix, ``[columns, inputs]``."""
+        groups = self._tiling_of_all_rows.to_cells(self.effective_weight())
+        matrix: Tensor = torch.block_diag(*groups)
+        return matrix
+
+    def count_vectors(self, x: Tensor) -> int:
+        """The number of vectors that the array multiplies for the layer's input ``x``."""
+        shape = self._vectors(torch.empty(x.shape, device="meta")).shape
+        return math.prod(self._array.tiling.output_shape_of(tuple(shape), 1))
+
+    # Around the array, whose shapes have columns and rows in dimension 1.
+
+    def _array_input(self, x: Tensor) -> Tensor:
+        """The input of the array, for that of the layer."""
+        vectors = self._vectors(x)
+        return vectors if self.placement is None else self.placement.inputs(vectors)
+
+    def _written(self, weight: Tensor) -> Tensor:
+        """The weight to write on the cells, for that of the layer."""
+        return weight if self.placement is None else self.placement.written(weight)
+
+    def _unplaced(self, written: Tensor) -> Tensor:
+        """Inverse of :meth:`_written`."""
+        return written if self.placement is None else self.placement.unwritten(written)
+
+    def _column_bias(self, dtype: torch.dtype) -> Tensor | None:
+        """The bias to add to the columns."""
+        if self._array_bias is None:
+            return None
+        bias = self._array_bias.to(dtype)
+        return bias if self.placement is None else self.placement.bias(bias)
+
+    def _layer_output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
+        """The output of the layer, for that of the array."""
+        if self.placement is not None:
+            y = self.placement.outputs(y)
+        return self._output(y, x, *others)
+
+    @property
+    def _tiling_of_all_rows(self) -> Tiling:
+        """The tiling with all inputs of a column on one tile."""
+        array = self._array.profile.array
+        return type(self).tiling(self, array.model_copy(update={"rows": 1 << 62}))
+
+    def _corrected(self, y: Tensor, x: Tensor, target: Tensor | None, *others: Any) -> Tensor:
+        """``y`` through the denoiser, whose ``target`` in training is the digital output, and with
+        the adapters."""
+        if self.denoiser is not None:
+            y = self.denoiser(y, target, self.columns_dim)
+        for adapter in () if self.adapters is None else self.adapters.values():
+            assert isinstance(adapter, WeightAdapter)
+            delta = adapter.delta().to(x.dtype).view(self.to_matrix(self.weight).shape)
+            y = y + self._digital(x, delta, *others, bias=False).to(y.dtype)
+        return y
+
+
+def require_no_correction(layer: Adapted) -> None:
+    """
+    Raises:
+        CimsimError: if ``layer`` has a correction that a torch layer cannot have.
+    """
+    extras = {"a denoiser": layer.denoiser, "adapters of its weight": layer.adapters}
+    for what, extra in extras.items():
+        if extra is not None:
+            raise CimsimError(f"layer '{layer.name}' has {what}, which a digital layer cannot have")

@@ -1,0 +1,157 @@
+"""What every part promises: it is described, stays within its budget, is the same for the same
+seed, is saved with the model, and leaves a model alone if it fails."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import cimsim
+from cimsim.adaptation import PARTS, chosen_parts, possible_parts
+from cimsim.adaptation.part import CELLS
+from cimsim.errors import CimsimError
+from tests.adaptation.examples import error, faulty, inputs, network, programmed
+
+EVERY = sorted(PARTS.parts)
+BUDGET = 6
+
+
+def batches() -> list[torch.Tensor]:
+    return list(inputs().split(32))
+
+
+def model() -> nn.Module:
+    return programmed(faulty(), network(norm=True))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_it_is_described_with_its_source(name: str) -> None:
+    part = PARTS.part(name)
+    text = inspect.getdoc(part) or ""
+    assert text.split("\n\n")[0].endswith(".")
+    assert "Source" in text
+    assert part.title
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_it_stays_within_its_budget_and_repeats(name: str) -> None:
+    first, second = model(), model()
+    before = first(inputs())
+    result = cimsim.adapt(first, batches(), name, budget=BUDGET)
+    (cost,) = result.costs
+    assert cost.batches <= BUDGET
+    assert cost.vectors <= cost.batches * 32 * 2
+    assert (cost.vectors > 0) == (cost.batches > 0)
+    assert cost.change.added + cost.change.changed + cost.change.written > 0
+    assert result.model is first
+    cimsim.adapt(second, batches(), name, budget=BUDGET)
+    changed = cimsim.program(first, seed=3)(inputs())
+    assert torch.equal(changed, cimsim.program(second, seed=3)(inputs()))
+    assert not torch.equal(changed, before)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_its_result_is_saved_with_the_model(name: str, tmp_path: Path) -> None:
+    adapted = model()
+    cimsim.adapt(adapted, batches(), name, budget=BUDGET)
+    cimsim.save(adapted, tmp_path)
+    again = cimsim.load(tmp_path, network(norm=True)).eval()
+    assert torch.equal(adapted(inputs()), again(inputs()))
+    state = adapted.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in again.state_dict().items())
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_failure_changes_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapted = model()
+    expected = copy.deepcopy(adapted)
+    original = PARTS.part(name).apply
+
+    def fails(self, bench):  # type: ignore[no-untyped-def]
+        original(self, bench)
+        raise RuntimeError("made up for a test")
+
+    monkeypatch.setattr(PARTS.part(name), "apply", fails)
+    with pytest.raises(RuntimeError, match="made up"):
+        cimsim.adapt(adapted, batches(), f"{name}", budget=2)
+    assert adapted.state_dict().keys() == expected.state_dict().keys()
+    assert torch.equal(adapted(inputs()), expected(inputs()))
+    assert all(p.requires_grad for p in adapted.parameters())
+
+
+def test_all_parts_together_are_better_than_the_chip_as_it_is() -> None:
+    reference, adapted = network(norm=True), model()
+    before = error(adapted, reference, inputs())
+    result = cimsim.adapt(adapted, batches(), "all", budget=60)
+    assert [cost.part for cost in result.costs] == list(PARTS.parts)
+    assert error(adapted, reference, inputs()) < 0.25 * before
+    assert str(result).splitlines()[0].split()[:2] == ["part", "batches"]
+    assert result.total["batches"] == sum(cost.batches for cost in result.costs)
+
+
+def test_the_digital_model_is_what_it_was() -> None:
+    """Corrections belong to the chip: computing digitally, the network is as trained."""
+    reference, adapted = network(), programmed(faulty())
+    cimsim.adapt(adapted, batches(), "fault-mapping, gain-offset, low-rank, sparse", budget=4)
+    with cimsim.nn.digital(adapted):
+        torch.testing.assert_close(adapted(inputs()), reference(inputs()))
+
+
+def test_names_for_several_parts() -> None:
+    plain = programmed("pcm-ibm-2020")
+    assert "batch-norm" not in possible_parts(plain)
+    assert "fault-mapping" not in possible_parts(plain)  # it has no faults
+    chosen = [part for _, part in chosen_parts(model(), ["digital"])]
+    assert not any(CELLS in part.needs for part in chosen)
+    own = [spec for spec, _ in chosen_parts(model(), ["affine:lr=0.1", "digital"])]
+    assert own == ["ranges", "gain-offset", "batch-norm", "low-rank", "sparse", "affine:lr=0.1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"parts": "gain-ofset"}, "did you mean 'gain-offset'"),
+        ({"parts": "low-rank:size=3"}, "unknown setting 'size'"),
+        ({"parts": "low-rank:rank=0"}, "rank is 1 or more"),
+        ({"parts": "affine,affine"}, "given twice"),
+        ({"parts": ""}, "there is no part"),
+        ({"parts": "affine:lr=0"}, "lr is above 0"),
+        ({"parts": "ranges:batches=0"}, "batches is 1 or more"),
+        ({"parts": "sparse:share=2"}, "share is above 0"),
+        ({"parts": "batch-norm"}, "has nothing to change in this Sequential: it has no batch norm"),
+        ({"parts": "affine", "budget": 0}, "the budget is 1 batch or more"),
+        ({"parts": "affine", "teacher": "nobody"}, "the teacher is 'digital' or 'labels'"),
+        ({"parts": "affine", "teacher": "labels"}, "batch 0 has no labels to learn from"),
+        ({"parts": "affine", "loader": []}, "there is no batch"),
+        ({"parts": "affine", "loader": 3}, "not an iterable of batches"),
+        ({"parts": "gain-offset", "loader": [inputs(8)]}, "fewer than 16 vectors for layer"),
+        ({"parts": "affine", "chip": 3}, "a chip is a function"),
+        ({"parts": "affine:lr=1e30"}, "train with a smaller learning rate"),
+    ],
+)
+def test_errors(given: dict[str, object], message: str) -> None:
+    adapted = programmed(faulty())
+    before = adapted(inputs())
+    given = {"loader": batches(), **given}
+    with pytest.raises(CimsimError, match=message):
+        cimsim.adapt(adapted, **given)  # type: ignore[arg-type]
+    cimsim.program(adapted, seed=3)
+    assert torch.equal(adapted(inputs()), before)
+
+
+def test_models_that_cannot_be_adapted() -> None:
+    with pytest.raises(CimsimError, match="convert it first"):
+        cimsim.adapt(network(), batches(), "affine")
+    uncalibrated = cimsim.convert(network(), "pcm-ibm-2020")
+    with pytest.raises(CimsimError, match="calibrate the model"):
+        cimsim.adapt(uncalibrated, batches(), "affine")
+    ideal = cimsim.convert(network(), "ideal")
+    with pytest.raises(CimsimError, match="no stuck cells and no dead lines"):
+        cimsim.adapt(ideal, batches(), "fault-mapping")
+    with pytest.raises(CimsimError, match="no range that is measured"):
+        cimsim.adapt(ideal, batches(), "ranges")

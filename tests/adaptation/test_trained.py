@@ -1,0 +1,122 @@
+"""Parts that train: they find what is there to find, and train nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import cimsim
+from tests.adaptation.examples import Bench, error, faulty, inputs, network, programmed
+
+
+def of_rank_one(w: np.ndarray, draws: np.random.Generator) -> np.ndarray:
+    return w + 0.1 * np.outer(draws.normal(size=len(w)), draws.normal(size=w.shape[1]))
+
+
+def test_low_rank_adapters_undo_an_error_of_their_rank() -> None:
+    reference, model = network(), programmed("ideal")
+    cimsim.nn.use_chip(model, Bench(model, of_rank_one))
+    before = error(model, reference, inputs())
+    weights = [p.clone() for p in reference.parameters()]
+    result = cimsim.adapt(model, inputs().split(64), "low-rank:rank=1", budget=400)
+    assert error(model, reference, inputs()) < 0.2 * before
+    assert result.total["added"] == (12 + 24) + (24 + 5)
+    assert result.total["batches"] == 400
+    now = [p for name, p in model.named_parameters() if "adapters" not in name]
+    assert all(map(torch.equal, weights, now))
+    again = cimsim.adapt(model, inputs().split(64), "low-rank:rank=1", budget=2)
+    assert again.total["added"] == 0
+    assert again.total["changed"] == result.total["added"]
+
+
+def test_sparse_adapters_change_their_share_of_the_weights() -> None:
+    model = programmed(faulty())
+    result = cimsim.adapt(model, [inputs()], "sparse:share=0.1", budget=3)
+    deltas = [layer.adapters["sparse"].delta() for layer in cimsim.analog_layers(model).values()]
+    most = [round(0.1 * 12 * 24), round(0.1 * 24 * 5)]
+    counts = [int((delta != 0).sum()) for delta in deltas]  # a dead unit has no gradient
+    assert all(0.8 * m < count <= m for count, m in zip(counts, most, strict=True))
+    assert result.total["added"] == sum(most)
+
+
+def test_affine_parameters_undo_an_offset() -> None:
+    reference, model = network(), programmed("ideal")
+
+    class Shifted(Bench):
+        def __call__(self, layer: str, x: torch.Tensor) -> np.ndarray:
+            return super().__call__(layer, x) + 0.3
+
+    cimsim.nn.use_chip(model, Shifted(model, lambda w, _: w))
+    before = error(model, reference, inputs())
+    matrix = model[0].weight.clone()
+    result = cimsim.adapt(model, inputs().split(64), "affine", budget=200)
+    assert error(model, reference, inputs()) < 0.1 * before
+    assert torch.equal(model[0].weight, matrix)
+    assert result.total["changed"] == 24 + 5
+
+
+@pytest.mark.parametrize("form", ["pair", "mapping"])
+def test_labels_teach_what_the_digital_model_does_not(form: str) -> None:
+    """The labels are those of another network: only with them does the loss to it fall."""
+    torch.manual_seed(5)
+    other = nn.Linear(12, 5)
+    labels = other(inputs()).argmax(1)
+    model = programmed(faulty())
+    before = float((model(inputs()).argmax(1) == labels).float().mean())
+    batch = (inputs(), labels) if form == "pair" else {"input": inputs(), "labels": labels}
+    cimsim.adapt(model, [batch], "low-rank", teacher="labels", budget=100)
+    after = float((model(inputs()).argmax(1) == labels).float().mean())
+    assert after > before + 0.2
+
+
+def test_a_loss_of_the_user() -> None:
+    model, wanted = programmed(faulty()), torch.zeros(256, 5)
+    cimsim.adapt(
+        model,
+        [(inputs(), wanted)],
+        "affine",
+        teacher="labels",
+        loss=lambda outputs, labels: (outputs - labels).abs().mean(),
+        budget=300,
+    )
+    assert model(inputs()).abs().mean() < 0.1
+
+
+def test_adapters_of_both_kinds_and_every_layer() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(4, 3, 2, stride=2),
+        nn.Flatten(),
+    )
+    x = torch.rand(32, 2, 5, 5, generator=torch.Generator().manual_seed(0))
+    adapted = programmed(faulty(), model, x=x)
+    before = error(adapted, model, x)
+    result = cimsim.adapt(adapted, [x], "fault-mapping, low-rank, sparse", budget=60)
+    assert error(adapted, model, x) < 0.6 * before
+    assert result.costs[1].vectors == 60 * 32 * (25 + 25)
+
+
+def test_fine_tuning_behind_the_chip_leaves_the_first_layer_as_it_is() -> None:
+    reference, model = network(), programmed(faulty(0.1))
+    first = model[0].weight.clone()
+    before = error(model, reference, inputs())
+    result = cimsim.adapt(model, inputs().split(64), "chip-in-the-loop:lr=0.005", budget=200)
+    assert torch.equal(model[0].weight, first)
+    assert not torch.equal(model[2].weight, reference[2].weight)
+    assert error(model, reference, inputs()) < 0.6 * before
+    assert result.total["batches"] == 200
+    assert not model[2].digital
+
+
+def test_the_chip_in_the_loop_is_fresh_and_ages_afterwards() -> None:
+    ages: list[float] = []
+    model = cimsim.age(programmed(faulty()), "1 day")
+    layer = model[0]
+    handle = layer.register_forward_pre_hook(lambda *_: ages.append(layer.age_s))
+    cimsim.adapt(model, [inputs()], "chip-in-the-loop", budget=4)
+    handle.remove()
+    assert set(ages[1:]) == {0.0}
+    assert layer.age_s == 86400.0
