@@ -29,6 +29,7 @@ from cimsim.runs import RunSubject
 from cimsim.training.config import make_config
 from cimsim.training.data import Split
 from cimsim.training.fit import fit
+from cimsim.training.plan import with_learned_ranges
 from cimsim.training.records import read_metrics
 from cimsim.training.run import Run
 
@@ -194,13 +195,14 @@ class Comparison:
         self, run: Run, task: str, profile: str, name: str, chips: int
     ) -> Iterator[Score]:
         """Evaluate ``run`` on chips of ``profile``."""
-        on, seed = Assignment(self.profile(profile)), run.config.seed
+        on = with_learned_ranges(self.profile(profile), run.config.learn_ranges)
+        seed = run.config.seed
         seconds = sum(epoch["seconds"] for epoch in read_metrics(run.path))
         for split in SPLITS:
             subject = RunSubject(run, split=split)
             for age, age_s in self.ages.items():
                 evaluation = Evaluation(
-                    chips, samples=self.tasks[task].samples, age_s=age_s, profile=on
+                    chips, samples=self.tasks[task].samples, age_s=age_s, profile=Assignment(on)
                 )
                 (swept,) = sweep([subject], self.axis, evaluation)
                 of, plan = swept.plan.measured, swept.plan
