@@ -33,6 +33,6 @@ def emulates_bfloat16(device: str) -> bool:
     False for other devices, and if torch is too old to report the instructions.
     """
     capabilities = getattr(torch.cpu, "get_capabilities", dict)  # from torch 2.10
-    present: dict[str, bool] = capabilities() if torch.device(device).type == "cpu" else {}
+    present: dict[str, object] = capabilities() if torch.device(device).type == "cpu" else {}
     native = [present[key] for key in ("avx512_bf16", "amx_bf16") if key in present]
     return bool(native) and not any(native)
