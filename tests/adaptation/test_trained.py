@@ -120,3 +120,10 @@ def test_the_chip_in_the_loop_is_fresh_and_ages_afterwards() -> None:
     handle.remove()
     assert set(ages[1:]) == {0.0}
     assert layer.age_s == 86400.0
+
+
+def test_a_summary_lists_adapters() -> None:
+    model = programmed(faulty())
+    cimsim.adapt(model, [inputs()], "sparse, low-rank", budget=1)
+    lines = str(cimsim.summary(model)).splitlines()
+    assert sum("digital: an adapter of the layer" in line for line in lines) == 4
