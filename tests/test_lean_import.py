@@ -38,6 +38,7 @@ def test_light_modules(module: str) -> None:
         ["map", "--help"],
         ["budget", "--help"],
         ["life", "--help"],
+        ["adapt", "--help"],
         ["yield", "--help"],
         ["models"],
         ["profiles"],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -17,8 +15,7 @@ from cimsim.adaptation.recipe import Recipe
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, analog_layers, digital, evaluating
 from cimsim.nn.batches import Batches, BatchReader, Forward, each_batch
-
-logger = logging.getLogger("cimsim")
+from cimsim.nn.convert import copied
 
 Loss: TypeAlias = "Callable[[Any, Any], Tensor]"
 """``loss(outputs, labels)``, a scalar."""
@@ -50,7 +47,7 @@ class Bench:
             CimsimError: if there is no batch, or none with labels where they are the teacher.
         """
         self.model, self.recipe = model, recipe
-        self.original = copy.deepcopy(model)
+        self.original = copied(model)
         self.batches = list(islice(iter(each_batch(batches, VERB)), recipe.budget))
         if not self.batches:
             raise CimsimError(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cimsim.adaptation.bench import Bench
 from cimsim.adaptation.part import CELLS, Change, Part, on_chip
-from cimsim.adaptation.trained import _rate, affine_parameters, train
+from cimsim.adaptation.trained import affine_parameters, checked_rate, train
 from cimsim.nn import AnalogLayer
 
 
@@ -31,7 +31,7 @@ class ChipInTheLoop(Part):
     needs = frozenset({CELLS})
 
     def __init__(self, lr: float = 0.001) -> None:
-        self.lr = _rate(lr)
+        self.lr = checked_rate(lr)
 
     def obstacle(self, model: nn.Module) -> str | None:
         """See :class:`Part`."""

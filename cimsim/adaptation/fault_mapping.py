@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cimsim.adaptation.bench import Bench
 from cimsim.adaptation.fault_costs import Intervals, Weights, costs
+from cimsim.adaptation.measured import checked_count
 from cimsim.adaptation.part import CELLS, Change, Part, on_chip
 from cimsim.nn import AnalogLayer, digital, evaluating, recalibrate
 from cimsim.nn.placement import Placement
@@ -42,7 +43,7 @@ class FaultMapping(Part):
     needs = frozenset({CELLS})
 
     def __init__(self, rounds: int = 2, batches: int = 4) -> None:
-        self.rounds, self.batches = rounds, batches
+        self.rounds, self.batches = rounds, checked_count(batches)
 
     def obstacle(self, model: nn.Module) -> str | None:
         """See :class:`Part`."""

@@ -29,7 +29,7 @@ class Ranges(Part):
     needs = frozenset({CONVERTERS})
 
     def __init__(self, batches: int = MEASURED_BATCHES) -> None:
-        self.batches = _counted(batches)
+        self.batches = checked_count(batches)
 
     def obstacle(self, model: nn.Module) -> str | None:
         """See :class:`Part`."""
@@ -60,7 +60,7 @@ class GainOffset(Part):
     name, title = "gain-offset", "gain and offset of columns"
 
     def __init__(self, batches: int = MEASURED_BATCHES, ridge: float = 1e-3) -> None:
-        self.batches, self.ridge = _counted(batches), ridge
+        self.batches, self.ridge = checked_count(batches), ridge
 
     def apply(self, bench: Bench) -> Change:
         """See :class:`Part`."""
@@ -91,7 +91,7 @@ class BatchNormStatistics(Part):
     name, title = "batch-norm", "batch norm statistics"
 
     def __init__(self, batches: int = MEASURED_BATCHES) -> None:
-        self.batches = _counted(batches)
+        self.batches = checked_count(batches)
 
     def obstacle(self, model: nn.Module) -> str | None:
         """See :class:`Part`."""
@@ -112,7 +112,12 @@ def has_measured_range(profile: Profile) -> bool:
     )
 
 
-def _counted(batches: int) -> int:
+def checked_count(batches: int) -> int:
+    """Return ``batches``.
+
+    Raises:
+        CimsimError: if it is below 1.
+    """
     if batches < 1:
         raise CimsimError(f"batches is 1 or more, not {batches}")
     return batches

@@ -63,7 +63,7 @@ class Affine(Part):
     name, title = "affine", "affine parameters"
 
     def __init__(self, lr: float = 0.01) -> None:
-        self.lr = _rate(lr)
+        self.lr = checked_rate(lr)
 
     def obstacle(self, model: nn.Module) -> str | None:
         """See :class:`Part`."""
@@ -88,7 +88,7 @@ class LowRank(Part):
     name, title = "low-rank", "low-rank adapters"
 
     def __init__(self, rank: int = 4, lr: float = 0.01) -> None:
-        self.rank, self.lr = rank, _rate(lr)
+        self.rank, self.lr = rank, checked_rate(lr)
         if rank < 1:
             raise CimsimError(f"rank is 1 or more, not {rank}")
 
@@ -111,7 +111,7 @@ class Sparse(Part):
     name, title = "sparse", "sparse adapters"
 
     def __init__(self, share: float = 0.05, lr: float = 0.003) -> None:
-        self.share, self.lr = share, _rate(lr)
+        self.share, self.lr = share, checked_rate(lr)
         if not 0 < share <= 1:
             raise CimsimError(f"share is above 0 and at most 1, not {share:g}")
 
@@ -126,17 +126,12 @@ class Sparse(Part):
 
 def affine_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Digital parameters with one number for each channel: biases and those of normalization."""
-    chosen: list[nn.Parameter] = []
-    for module in model.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            of_array = isinstance(module, AnalogLayer) and name != "bias"
-            if parameter.dim() == 1 and not of_array and not _is_adapter(module):
-                chosen.append(parameter)
-    return chosen
-
-
-def _is_adapter(module: nn.Module) -> bool:
-    return isinstance(module, LowRankAdapter | SparseAdapter)
+    layers = [module for module in model.modules() if isinstance(module, AnalogLayer)]
+    inside = {part for layer in layers for part in layer.modules()}  # quantizers, adapters
+    others = [module for module in model.modules() if module not in inside]
+    candidates = [p for module in others for p in module.parameters(recurse=False)]
+    candidates += [layer.bias for layer in layers if isinstance(layer.bias, nn.Parameter)]
+    return [parameter for parameter in candidates if parameter.dim() == 1]
 
 
 def _matrices(bench: Bench) -> dict[str, Tensor]:
@@ -166,7 +161,12 @@ def _add(layer: AnalogLayer, kind: str, size: int, draws: torch.Generator) -> No
     layer.adapters.update({name: each for name, each in others.items() if name != kind})
 
 
-def _rate(lr: float) -> float:
+def checked_rate(lr: float) -> float:
+    """Return ``lr``.
+
+    Raises:
+        CimsimError: if it is no learning rate.
+    """
     if not (math.isfinite(lr) and lr > 0):
         raise CimsimError(f"lr is above 0, not {lr:g}")
     return lr

@@ -71,8 +71,8 @@ class Adapted(Quantized):
         raise NotImplementedError
 
     def whole_matrix(self) -> Tensor:
-        """The weight as one matrix, ``[columns, inputs]``."""
-        groups = self._tiling_of_all_rows.to_cells(self.effective_weight())
+        """The weight to write as one matrix, ``[columns, inputs]``."""
+        groups = self._tiling_of_all_rows.to_cells(self._written(self.effective_weight()))
         matrix: Tensor = torch.block_diag(*groups)
         return matrix
 

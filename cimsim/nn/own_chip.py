@@ -18,6 +18,7 @@ from torch import Tensor
 from cimsim.array import Tiling
 from cimsim.errors import CimsimError
 from cimsim.named import described
+from cimsim.torch_private import not_compiled
 
 Multiply: TypeAlias = "Callable[[str, Tensor], Any]"
 """``chip(layer, x)``: the product of ``x [vectors, inputs]`` with the weights of ``layer``, a name
@@ -38,6 +39,7 @@ class OwnChip:
     def __deepcopy__(self, memo: dict[int, Any]) -> OwnChip:
         return self  # there is one chip, which a bench or a socket may be behind
 
+    @not_compiled  # it runs the user's function
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, tiling: Tiling) -> Tensor:
         """The product of ``x`` and ``weight``, in the shapes of ``tiling``, as the chip computes
         it, plus ``bias``; its gradient is that of the exact product.

@@ -6,8 +6,12 @@ the same with any placement. With stuck cells and dead lines, it decides which w
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+from cimsim.errors import CimsimError
 
 
 class Placement(nn.Module):
@@ -38,6 +42,17 @@ class Placement(nn.Module):
         self.register_buffer("rows", torch.arange(weight.shape[1], device=device))
         self.register_buffer("signs", torch.ones(len(weight), dtype=torch.int8, device=device))
         self.register_buffer("shift", torch.zeros_like(weight.detach()) if shifted else None)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        for name in ("columns", "rows"):
+            order: Tensor = getattr(self, name)
+            if not torch.equal(order.sort().values, torch.arange(len(order), device=order.device)):
+                raise CimsimError(f"'{prefix}{name}' is not an order of {len(order)} lines")
+        if not (self.signs.abs() == 1).all():
+            raise CimsimError(f"'{prefix}signs' has other numbers than 1 and -1")
 
     @property
     def shifted(self) -> bool:

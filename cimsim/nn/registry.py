@@ -14,6 +14,7 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.linear import AnalogLinear
 from cimsim.nn.recurrent import UnpackedGRU, UnpackedLSTM, UnpackedRNN
 from cimsim.nn.unpacking import Unpacked
+from cimsim.nn.weight_adapters import WeightAdapter
 
 _ANALOG: dict[type[nn.Module], type[AnalogLayer]] = {
     kind.torch_class: kind
@@ -65,7 +66,7 @@ def unpacked_kind(module: nn.Module) -> type[Unpacked] | None:
 def obstacle(module: nn.Module) -> str | None:
     """Why ``module`` stays digital although it may multiply by its weights; None for what is
     analog, can be, or does not multiply."""
-    if isinstance(module, (AnalogLayer, Unpacked, *_NO_PRODUCT)):
+    if isinstance(module, (AnalogLayer, Unpacked, WeightAdapter, *_NO_PRODUCT)):
         return None
     kind = parametrize.type_before_parametrizations(module)
     if kind in _ANALOG and analog_kind(module) is None:

@@ -14,6 +14,7 @@ from cimsim.nn import registry
 from cimsim.nn.computed import settled
 from cimsim.nn.forms import require_module
 from cimsim.nn.layer import AnalogLayer
+from cimsim.nn.weight_adapters import WeightAdapter
 from cimsim.terminal import aligned
 
 
@@ -135,6 +136,8 @@ def _why_digital(module: nn.Module) -> str:
         return f"digital: {reason}"
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):
         return "digital: looks up, does not multiply"
+    if isinstance(module, WeightAdapter):
+        return "digital: an adapter of the layer"
     if "norm" in type(module).__name__.lower():
         return "digital: normalizes"
     return "digital: unknown kind of layer"

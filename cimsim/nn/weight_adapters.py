@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -94,6 +94,13 @@ class SparseAdapter(WeightAdapter):
     def size(self) -> int:
         """The number of entries."""
         return len(self.values)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *arguments: Any
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+        if not ((self.places >= 0) & (self.places < math.prod(self.shape))).all():
+            raise CimsimError(f"'{prefix}places' are not all within {list(self.shape)}")
 
     def start(self, generator: torch.Generator) -> None:
         """Draw the places."""

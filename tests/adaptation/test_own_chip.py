@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import cimsim
 from cimsim.errors import CimsimError
-from tests.adaptation.examples import Bench, error, inputs, network, programmed
+from tests.adaptation.examples import Bench, error, faulty, inputs, network, programmed
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,13 @@ def test_chips_that_do_not_multiply(chip: Callable[..., Any], message: str) -> N
         cimsim.adapt(model, [inputs()], "gain-offset", chip=chip)
     assert model[0].own_chip is None
     assert model[0].denoiser is None
+
+
+def test_a_placement_is_part_of_what_is_written() -> None:
+    reference, model = network(), programmed(faulty(0.0))
+    cimsim.adapt(model, [inputs()], "fault-mapping")
+    cimsim.nn.use_chip(model, Bench(model, lambda w, _: w))
+    for layer in cimsim.analog_layers(model).values():
+        layer.placement.shift = None  # it makes up for the faults of the simulated chip
+    cimsim.nn.use_chip(model, Bench(model, lambda w, _: w))
+    assert error(model, reference, inputs()) < 1e-5

@@ -155,3 +155,31 @@ def test_models_that_cannot_be_adapted() -> None:
         cimsim.adapt(ideal, batches(), "fault-mapping")
     with pytest.raises(CimsimError, match="no range that is measured"):
         cimsim.adapt(ideal, batches(), "ranges")
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("0.placement.columns", "is not an order of 24 lines"),
+        ("0.placement.rows", "is not an order of 12 lines"),
+        ("0.placement.signs", "has other numbers than 1 and -1"),
+        ("0.adapters.sparse.places", "are not all within"),
+    ],
+)
+def test_damaged_files_are_refused(entry: str, message: str, tmp_path: Path) -> None:
+    adapted = model()
+    cimsim.adapt(adapted, batches(), "fault-mapping, sparse", budget=1)
+    adapted.state_dict()[entry].fill_(1000 if "places" in entry else 100)
+    cimsim.save(adapted, tmp_path)
+    with pytest.raises(CimsimError, match=message):
+        cimsim.load(tmp_path, network(norm=True))
+
+
+def test_sizes_in_a_file_that_do_not_fit(tmp_path: Path) -> None:
+    adapted = model()
+    cimsim.adapt(adapted, batches(), "low-rank", budget=1)
+    cimsim.save(adapted, tmp_path)
+    settings = tmp_path / "cimsim.json"
+    settings.write_text(settings.read_text().replace('"low-rank": 4', '"low-rank": 99'))
+    with pytest.raises(CimsimError, match="the size of its low-rank adapter must be 1 to 12"):
+        cimsim.load(tmp_path, network(norm=True))

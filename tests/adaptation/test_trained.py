@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 import cimsim
+from cimsim.adaptation.trained import affine_parameters
+from cimsim.profile import override_profile
 from tests.adaptation.examples import Bench, error, faulty, inputs, network, programmed
 
 
@@ -120,3 +122,18 @@ def test_the_chip_in_the_loop_is_fresh_and_ages_afterwards() -> None:
     handle.remove()
     assert set(ages[1:]) == {0.0}
     assert layer.age_s == 86400.0
+
+
+def test_a_summary_lists_adapters() -> None:
+    model = programmed(faulty())
+    cimsim.adapt(model, [inputs()], "sparse, low-rank", budget=1)
+    lines = str(cimsim.summary(model)).splitlines()
+    assert sum("digital: an adapter of the layer" in line for line in lines) == 4
+
+
+def test_affine_parameters_are_neither_quantizers_nor_ranges() -> None:
+    learned = override_profile(faulty(), {"adc.range": {"kind": "learned"}})
+    model = cimsim.convert(network(norm=True), learned, quantize_weights="lsq")
+    names = {id(p): name for name, p in model.named_parameters()}
+    chosen = sorted(names[id(p)] for p in affine_parameters(model))
+    assert chosen == ["0.bias", "1.bias", "1.weight", "3.bias"]

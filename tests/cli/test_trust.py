@@ -38,6 +38,7 @@ MORE = {  # what a command wants beside the run
     "advise": ["--chips", "1", "--samples", "20"],
     "explore": ["--over", "adc.bits=4,6", "--chips", "1", "--final-chips", "1"],
     "life": ["--chips", "1", "--points", "2"],
+    "adapt": ["--chips", "1", "--budget", "2"],
     "yield": ["--above", "50", "--chips", "1"],
     "cost": [],
     "plot": ["--over", "noise"],
