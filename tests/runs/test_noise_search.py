@@ -25,7 +25,9 @@ from cimsim.training.config import TrainConfig, make_config, read_config
 from cimsim.training.data import load_data
 from cimsim.training.fit import fit
 from cimsim.training.run import Run
+from tests.children import all_ended
 from tests.replaced import Replaced
+from tests.training.processes import start
 
 FEW = {name: CANDIDATES[name] for name in ("digital", "noise-1", "noise-2")}
 
@@ -169,6 +171,17 @@ def test_a_choice_uses_neither_test_samples_nor_chips_of_reports(
     assert result.chosen == before.chosen
     assert chips
     assert not chips & set(range(10_000))
+
+
+@pytest.mark.long
+def test_two_processes_search_and_train_together(tmp_path: Path) -> None:
+    with start(2, train, auto(epochs=1, search_epochs=1), tmp_path / "run") as pair:
+        errors = all_ended(pair)
+    assert (tmp_path / "run" / "result.json").is_file(), errors
+    result = read_search(tmp_path / "run" / "search")
+    assert Run.open(tmp_path / "run").config.chosen == (
+        f"{result.chosen}, the best of {len(result.trainings)} candidates for 1"
+    )
 
 
 def test_the_cost_is_stated_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
