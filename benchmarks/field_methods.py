@@ -32,8 +32,8 @@ from cimsim.training.fit import fit
 AXIS, CHIPS = parse_axis("noise=0,1,2,4"), 10
 RESULTS = Path(__file__).parent / "results"
 COMMON = {
-    **{"profile": "pcm-ibm-2020", "data": "digits", "model": "mlp", "epochs": 15, "lr": 0.003},
-    **{"noise": 1.0, "clip_sigma": 2.5},  # of noise-aware training, as by default
+    **{"profile": "pcm-ibm-2020", "data": "digits", "model": "mlp", "epochs": 6, "lr": 0.003},
+    **{"noise": 2.0, "clip_sigma": 1.5},  # of noise-aware training
 }
 TUNING_SEEDS, TUNING_CHIPS, TUNING_SAMPLES = (100, 101), range(1000, 1003), 1000
 
@@ -45,7 +45,7 @@ Grid = dict[str, dict[str, Any]]
 def _sam(base: dict[str, Any], chips: str = "same") -> Grid:
     return {
         f"rho {rho:g}": {**base, "corrector": f"sam:rho={rho:g},chips={chips}"}
-        for rho in (0.005, 0.02, 0.1)
+        for rho in (0.02, 0.1, 0.5)
     }
 
 
@@ -58,17 +58,16 @@ GRIDS: dict[str, Grid] = {
         for s in (0.038, 0.114)
         for cut in (0.5, 1.5)
     },
-    "noise-aware": {f"noise {n:g}": {"noise": n} for n in (1.0, 2.0, 3.0)},
-    "noise-aware, noise 1": {"": {}},
+    "noise-aware": {f"noise {n:g}": {"noise": n} for n in (1.0, 2.0)},
+    "noise-aware, noise 2": {"": {}},
     "noise-aware, SAM on the same chip": _sam({}),
     "noise-aware, SAM on another chip": _sam({}, "redrawn"),
     "noise-aware, percentile of 4 chips": {
-        f"quantile {q:g}": {"objective": (f"percentile:quantile={q:g}", ALONE)}
-        for q in (0.5, 0.8, 1.0)
+        f"quantile {q:g}": {"objective": (f"percentile:quantile={q:g}", ALONE)} for q in (0.5, 1.0)
     },
     "noise-aware, negative feedback": {
         f"beta {b:g}": {"objective": (f"negative-feedback:beta={b:g}", ALONE)}
-        for b in (0.001, 0.01, 0.1)
+        for b in (0.001, 0.01)
     },
     "noise-aware, learned input ranges": {"": {"learn_ranges": ("dac",)}},
 }
@@ -162,8 +161,8 @@ def _markdown(outcomes: Sequence[Outcome], bent: Sequence[Outcome], seeds: Seque
             f"noise, on {len(load_data(str(COMMON['data']), None).train_x) - TUNING_SAMPLES} "
             "training images that the training of the grid left out, with two other seeds and "
             "three other chips. *Standard* is Gaussian weight noise with clipping at 2.5 sigma; "
-            "noise-aware training has noise 1 and clipping at 2.5 sigma, the defaults, where the "
-            "table has no other noise. "
+            "noise-aware training has noise 2 and clipping at 1.5 sigma where the table has no "
+            "other noise. "
             "The test has 360 images, so that differences below about a point are not established.",
             "",
             *markdown(outcomes, AXIS),
