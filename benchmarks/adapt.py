@@ -61,7 +61,7 @@ def main() -> None:
     )
     result = recovery(subject, evaluation, "all", budget=given.budget, overrides=(FAULTS,))
     write_result(folder, result)
-    save(result.drawn(), RESULTS / "adapt.png")
+    save(result.figure(), RESULTS / "adapt.png")
     text = _markdown(result, given, config.batch_size)
     write_text(RESULTS / "adapt.md", text)
     print(text)

@@ -82,7 +82,7 @@ def test_it_is_drawn_without_a_fault(browser: Any, file: Path, size: str) -> Non
     page = seen.page
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     figures = page.locator("figure:visible").all()
-    assert len(figures) == 16
+    assert len(figures) == 17
     for figure in figures:
         drawn = figure.locator("svg").bounding_box()
         assert drawn["width"] > 300
@@ -199,6 +199,7 @@ def test_values_are_told_under_the_pointer_and_by_keys(browser: Any, file: Path)
         ("map", "Noise (multiple of the profile's): 0\nADC resolution (bits): 3\nTest acc"),
         ("explore", "plain on pcm-ibm-2020\nadc.bits=4\nEnergy per inference: "),
         ("life", "compensated per layer (as in the profile)\n1 min: "),
+        ("adapt", "before\n"),
         ("yield", "threshold "),
         ("sensitivity", "alone on the chip: "),
         ("advice", "all analog, unchanged\nlost: "),
@@ -226,7 +227,7 @@ def test_everything_can_be_reached_by_the_keyboard(browser: Any, file: Path) -> 
         style = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert style != "none" or page.evaluate("document.activeElement === document.body")
     assert {"A", "INPUT", "BUTTON", "SUMMARY", "PRE", "DIV"} <= reached
-    assert sum(name.startswith("FIGURE") for name in reached) == 16
+    assert sum(name.startswith("FIGURE") for name in reached) == 17
 
 
 def test_a_table_is_saved_as_a_file(browser: Any, file: Path, tmp_path: Path) -> None:
@@ -241,7 +242,7 @@ def test_a_table_is_saved_as_a_file(browser: Any, file: Path, tmp_path: Path) ->
 
 def test_without_scripts_everything_is_there(browser: Any, file: Path) -> None:
     page = Seen(browser, file, java_script_enabled=False).page
-    assert page.locator("figure").count() == 18  # both metrics of both axes
+    assert page.locator("figure").count() == 19  # both metrics of both axes
     assert page.locator("#sweeps figure:visible").count() == 4
     assert page.locator("button:visible").count() == 0
     assert page.locator("input:visible").count() == 0
