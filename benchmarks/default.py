@@ -61,7 +61,7 @@ PROFILES: dict[str, Settings] = {
     "pcm-ibm-2020": {},
     "reram-milo-2021": {},
     "reram-wan-2022": {},
-    "narrow read-out": {
+    "narrow readout": {
         "profile": "generic-gaussian",
         "overrides": ("adc.bits=4", "adc.range={kind: k-sigma, k: 1}"),
     },
