@@ -83,8 +83,9 @@ def _markdown(result: Recovery, given: argparse.Namespace, batch: int) -> str:
         "mean over chips (Student's t); gains are paired by chip. Each part starts from the same "
         "unadapted chip. The trained parts learn from the outputs of the digital model, without "
         "labels. Vectors are input vectors that the arrays of all layers multiplied, added up. "
-        "`added` and `changed` are digital numbers. The parts' default settings were chosen on the "
-        "digits, with other chips.",
+        "`added` and `changed` are digital numbers. All parts have their default settings, which "
+        "were not tuned on this task. Other programs ran on the same processor, so times are "
+        "upper limits.",
         "",
         f"Accuracy of the digital network: {result.facts.measured.format(result.facts.digital)} %.",
         "",
