@@ -17,7 +17,7 @@ _CHOICES: dict[str, dict[str, Any]] = {
     "digital": {"method": "digital"},
     "noise-0.5": {"noise": 0.5},
     "noise-1": {},
-    "standard": {"method": "standard-nat"},
+    "fake-quantized": {"method": "fake-quantized"},
     "noise-2": {"noise": 2.0, "clip_sigma": 1.5},
     "noise-2-spread": {"noise": 2.0, "noise_spread": 1.0, "average": 0.999},
 }
