@@ -12,7 +12,7 @@ DEMO_TRAIN := $(CIMSIM) train --data digits --model mlp --profile pcm-ibm-2020 -
 unexport PYTHONPATH PYTHONHOME
 
 # What computes, and not what reads files or talks to people.
-NUMERICAL := $(addprefix tests/,analysis array circuits physics estimators fitting kernels nn \
+NUMERICAL := $(addprefix tests/,adaptation analysis array circuits physics estimators fitting kernels nn \
 	quantizers training test_golden_devices.py test_everything_at_once.py \
 	test_every_setting.py)
 PYTEST := -m pytest --numprocesses auto --dist worksteal

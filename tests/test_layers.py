@@ -16,6 +16,7 @@ GROUPS = (
     {"array"},
     {"estimators", "quantizers"},
     {"nn"},
+    {"adaptation"},
     {"exchange", "analysis", "training"},
     {"models", "runs", "integrations"},
     {"app"},

@@ -112,6 +112,9 @@ EXAMPLES = {
         "compare --profile pcm-ibm-2020 --methods digital,noise-aware+rule=output-ste --epochs 1 "
         "--over noise=0:4:0.5 --chips 2 --limit 200 --out COMPARED"
     ],
+    "train": [
+        "train --profile pcm-ibm-2020 --noise auto --epochs 1 --limit 600 --out searched-for-noise"
+    ],
     "studies": [],  # each of them in tests/analysis/studies/test_study.py
 }
 

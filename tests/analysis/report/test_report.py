@@ -93,7 +93,17 @@ def test_every_section_is_there_and_linked(page: Page) -> None:
     sections = [a["id"] for a in page.of("section")]
     assert sections == [
         *("overview", "trained", "profile", "layers", "sweeps", "tolerance", "map", "budget"),
-        *("sensitivity", "advice", "life", "yield", "cost", "explore", "results", "reproduce"),
+        *(
+            "sensitivity",
+            "advice",
+            "life",
+            "adapt",
+            "yield",
+            "cost",
+            "explore",
+            "results",
+            "reproduce",
+        ),
         *("glossary", "missing"),
     ]
     links = [a["href"] for a in page.of("a")]
@@ -202,7 +212,7 @@ def test_a_run_that_was_trained_again_is_not_shown_with_its_old_sweep(
     assert "its model is not the one that was swept over noise" in said
     old = re.findall("the model was trained again after.*?run `cimsim ([a-z]+)", said)
     assert sorted(old) == [
-        *("advise", "budget", "budget", "budget", "cost", "explore", "life", "map"),
+        *("adapt", "advise", "budget", "budget", "budget", "cost", "explore", "life", "map"),
         *("sensitivity", "tolerance", "yield"),
     ]
 
