@@ -97,7 +97,8 @@ class Rounds:
 def rounds_of(config: TrainConfig) -> Rounds:
     """Return the trainings of the search that ``config`` describes.
 
-    >>> rounds_of(make_config(profile="ideal", noise="auto", epochs=15)).cost(15).partition("then ")[2]
+    >>> cost = rounds_of(make_config(profile="ideal", noise="auto", epochs=15)).cost(15)
+    >>> cost.partition("then ")[2]
     'the best 3 for 5: 33 epochs, 2.2 times those of the final training'
     """
     long = config.search_epochs or max(1, round(config.epochs / _SHARE))
