@@ -141,5 +141,5 @@ def test_mnist_in_the_place_of_fashion_mnist_is_noticed(real_data, tmp_path: Pat
     source = Path(os.environ["CIMSIM_DATA"]) / RAW
     for file in source.iterdir():
         (tmp_path / file.name).symlink_to(file)
-    with pytest.raises(CimsimError, match=r"fashion-mnist files found in .* are those of mnist"):
+    with pytest.raises(CimsimError, match=r"the fashion-mnist files in .* contain mnist"):
         load_data("fashion-mnist", tmp_path)
