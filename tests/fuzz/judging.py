@@ -14,7 +14,7 @@ from types import FrameType
 from cimsim.errors import CimsimError
 from cimsim.terminal import printable
 
-CPU_S = 5.0
+CPU_S = 15.0
 WALL_S = 180.0  # other processes may take the processor; only a wait takes so long
 MEMORY_KB = 400_000
 LONGEST_LINE = 700
