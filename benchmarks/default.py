@@ -1,15 +1,14 @@
 """The default of ``cimsim train``, compared with every other way to train, on many chips.
 
-    python -m benchmarks.default --data-dir DIR [--task digits ...] [--profile pcm-ibm-2020 ...]
+    python -m benchmarks.default --data-dir DIR [--task digits-mlp ...] [--profile pcm-ibm-2020 ...]
         [--method default ...] [--seeds 0,1,2] [--chips 10] [--runs runs/default]
     CIMSIM_RESNETS=WEIGHTS python -m benchmarks.default --data-dir DIR --task cifar10-resnet20
 
 Five tasks, reduced so that two CPU cores can train all of them, on four profiles. A tenth of the
-training data is held out of every training. What is chosen (the settings of the tuned baselines,
-and of ``optimized``) is chosen on the held-out data, on chips that the report does not use; the
-tables show the test data on other chips. The unit of the error is the training seed, and methods
-are compared seed by seed. What is finished is kept, so the same command resumes; the page shows
-everything that is finished.
+training data is held out of every training. The settings of the tuned baselines are chosen on the
+held-out data, on chips that the report does not use; the tables show the test data on other chips.
+The unit of the error is the training seed, and methods are compared seed by seed. What is finished
+is kept, so the same command resumes; the page shows everything that is finished.
 """
 
 from __future__ import annotations
@@ -72,9 +71,8 @@ STANDARD, QUANTIZED = (
     [{"method": name, "gaussian_sigma": sigma, "clip_sigma": clip} for sigma, clip in GRID]
     for name in ("standard-nat", "fake-quantized")
 )
-DEFAULT: Settings = {}
 METHODS: dict[str, list[Settings]] = {
-    "default": [DEFAULT],
+    "default": [{}],
     "digital": [{"method": "digital"}],
     "standard, published": STANDARD[:1],
     "standard, tuned": STANDARD,

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from benchmarks.lines import Lines
 from cimsim.analysis import Evaluation, parse_axis, sweep
 from cimsim.analysis.sweeps.axis import Axis
+from cimsim.analysis.table import table_csv
 from cimsim.files import append_line
 from cimsim.nn import Assignment
 from cimsim.profile import Profile, load_profile
 from cimsim.runs import RunSubject
 from cimsim.training.config import make_config
-from cimsim.training.data import Split
+from cimsim.training.data import HELD_OUT, TEST, Split
 from cimsim.training.fit import fit
 from cimsim.training.plan import with_learned_ranges
 from cimsim.training.records import read_metrics
@@ -35,7 +36,7 @@ from cimsim.training.run import Run
 
 HOLD_OUT = 0.1
 CHIP_KEYS = {"profile", "overrides"}
-SPLITS: tuple[Split, ...] = ("held-out", "test")
+SPLITS: tuple[Split, ...] = (HELD_OUT, TEST)
 
 Settings = dict[str, Any]
 FloatArray = NDArray[np.float64]
@@ -45,11 +46,11 @@ Condition = tuple[str, float]
 
 @dataclass(frozen=True)
 class Task:
-    """A network and its training; ``samples`` of the test data are evaluated on each chip.
+    """A network and its training.
 
     Attributes:
         settings: settings of every training.
-        samples: number of samples to evaluate; None for all.
+        samples: number of samples to evaluate on each chip; None for all.
         norms: whether the network has statistics that depend on the chip.
         falls: whether less of the score is better, as of a perplexity.
         first: settings of a digital training that all others start from; None for no such.
@@ -186,10 +187,8 @@ class Comparison:
         folder = given.runs / task / trained_for / name / f"seed-{seed}"
         watch = Lines(f"{task}, {trained_for}, {name}, seed {seed}", config)
         run = fit(config, folder, resume=True, progress=watch, trust=True)
-        lines = io.StringIO()
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerows(self.evaluated(run, task, profile, name, given.chips))
-        append_line(given.runs / "scores.csv", lines.getvalue().rstrip())
+        lines = table_csv(list(self.evaluated(run, task, profile, name, given.chips)))
+        append_line(given.runs / "scores.csv", lines.rstrip())
 
     def evaluated(
         self, run: Run, task: str, profile: str, name: str, chips: int
@@ -271,7 +270,7 @@ class Scores:
         held_out = {
             name: means
             for name in names
-            if (means := self.means(task, profile, name, "held-out", condition)) is not None
+            if (means := self.means(task, profile, name, HELD_OUT, condition)) is not None
         }
         if len(held_out) < len(names):
             return None
@@ -283,4 +282,4 @@ class Scores:
     ) -> FloatArray | None:
         """The test scores of ``method``, for each seed."""
         name = self.chosen(task, profile, method, condition)
-        return None if name is None else self.means(task, profile, name, "test", condition)
+        return None if name is None else self.means(task, profile, name, TEST, condition)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +12,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.fair import Comparison, Condition, FloatArray, Given, Score, Scores, name_of
 from benchmarks.lines import versions
+from cimsim.analysis import summary
 from cimsim.analysis.figures import canvas, theme
+from cimsim.analysis.table import table_csv
 from cimsim.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -66,10 +66,7 @@ def report(comparison: Comparison, runs: Path) -> None:
         lines += ["", f"## {task} on {profile}", "", *table_lines(scores, task, profile)]
     page = RESULTS / f"{comparison.name}.md"
     write_text(page, "\n".join([*lines, "", versions(), ""]))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([Score._fields, *scores.all])
-    write_text(page.with_suffix(".csv"), text.getvalue())
+    write_text(page.with_suffix(".csv"), table_csv([Score._fields, *scores.all]))
     if pairs:
         canvas.save(figure_of(scores, pairs), page.with_suffix(".png"))
     print(page.read_text(encoding="utf-8"))
@@ -108,7 +105,7 @@ def gap(scores: Scores, task: str, profile: str, condition: Condition) -> Gap | 
 
 def error_of(values: FloatArray) -> float:
     """Standard error of the mean; NaN of one value."""
-    return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else float("nan")
+    return summary(None, values.tolist()).standard_error
 
 
 def summary_lines(scores: Scores, pairs: Sequence[tuple[str, str]]) -> Iterator[str]:

@@ -78,7 +78,7 @@ class AdaptOptions(Options):
 
 @dataclass(frozen=True)
 class RecipesAxis(VariantsAxis):
-    """Adaptations by name, and the chip as it is."""
+    """Adaptations by name, and the chip before any of them."""
 
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
@@ -129,7 +129,7 @@ class Recovery(StudyResult):
     """The metric of one subject before and after adaptations to each chip.
 
     Attributes:
-        before: the metric of the chips as they are.
+        before: the metric before any adaptation.
         steps: each part alone, then all of them together.
         parts, budget, teacher, seed: see :class:`AdaptOptions`.
         overrides: changes of the profile, as on the command line.
@@ -159,7 +159,7 @@ class Recovery(StudyResult):
             yield [*row, gained.mean, gained.half_width, *costs]
 
     def sheet(self) -> Sheet:
-        """One row for each adaptation, and first a row for the chips as they are."""
+        """One row for each adaptation, and first a row for the chips before it."""
         metric, steps = self.facts.measured, self.steps
 
         def numbers(name: str, of: str, essential: bool = True) -> Column:
@@ -205,12 +205,11 @@ class Recovery(StudyResult):
         """The metric after the last adaptation."""
         facts, metric, last = self.facts, self.facts.measured, self.steps[-1]
         number = brief(metric, last.after.mean)
+        verb = "rises" if last.after.mean >= self.before.mean else "falls"
         sentence = (
-            f"Adapted to each chip after programming, its {metric.title.lower()} rises from "
+            f"Adapted to each chip after programming, its {metric.title.lower()} {verb} from "
             f"{brief(metric, self.before.mean)} to {number} (mean of {facts.in_words})."
         )
-        if metric.lost(self.before.mean, last.after.mean) > 0 or metric.falls:
-            sentence = sentence.replace("rises", "changes")
         what = f"{metric.title.lower()} after adaptation to each chip"
         return Headline(RECOVERY, sentence, number, what, facts.weight)
 

@@ -92,8 +92,8 @@ class MaintenanceAxis(VariantsAxis):
     """Kinds of maintenance by name.
 
     ``as it is``, ``without compensation``, ``compensated per layer``, ``compensated per column``,
-    and those with a recipe of an adaptation: ``anew:`` followed by the settings that are measured
-    again, and ``adapted:`` followed by parts.
+    and adaptations: ``anew:`` followed by settings that are measured again, and ``adapted:``
+    followed by parts, whose recipes are in ``recipes``.
     """
 
     recipes: Mapping[str, Recipe] = field(default_factory=dict)

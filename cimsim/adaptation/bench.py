@@ -65,7 +65,7 @@ class Bench:
     @contextmanager
     def ready(self) -> Iterator[None]:
         """Within the block, the model is in evaluation mode, its parameters are frozen, and its
-        chip is counted; it is as it was before if an error occurs."""
+        use of its chip is counted. An error restores the model."""
         trained = {name: p.requires_grad for name, p in self.model.named_parameters()}
         try:
             with evaluating(self.model), self.counts.of(self.model):

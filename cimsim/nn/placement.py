@@ -35,7 +35,7 @@ class Placement(nn.Module):
     shift: Tensor | None
 
     def __init__(self, weight: Tensor, shifted: bool = False) -> None:
-        """Place ``weight`` as it is; with a ``shift`` of zero if ``shifted``."""
+        """Keep the order and the signs of ``weight``; add a ``shift`` of zero if ``shifted``."""
         super().__init__()
         device = weight.device
         self.register_buffer("columns", torch.arange(weight.shape[0], device=device))

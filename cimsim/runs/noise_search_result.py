@@ -35,7 +35,7 @@ class Scored:
 
     Attributes:
         candidate: name of the candidate.
-        settings: the settings that it stands for.
+        settings: the settings of the candidate.
         round: 1 for the short trainings, 2 for the longer ones of the better half.
         epochs: epochs of the training.
         values: for each chip, the mean of the metric over the conditions.

@@ -51,16 +51,16 @@ def test_the_commands_make_the_results_again(own: Run) -> None:
 @pytest.mark.long
 def test_they_are_short(own: Run) -> None:
     _, *studies = commands_of(own)
-    told = [command.replace(str(own.path), "RUN") for command in studies]
-    assert "cimsim sweep RUN --over noise=0,1,2 --chips 2 --device cpu" in told
-    assert "cimsim budget RUN --chips 1 --age 1min --noise 3" in told
-    assert "cimsim budget RUN --shapley --orders 4 --chips 1 --age 1d" in told
-    assert "cimsim yield RUN --above 81.5 --chips 6 --age 1d --noise 4" in told
-    assert "cimsim cost RUN --set adc.bits=6 --inputs 3" in told
+    commands = [command.replace(str(own.path), "RUN") for command in studies]
+    assert "cimsim sweep RUN --over noise=0,1,2 --chips 2 --device cpu" in commands
+    assert "cimsim budget RUN --chips 1 --age 1min --noise 3" in commands
+    assert "cimsim budget RUN --shapley --orders 4 --chips 1 --age 1d" in commands
+    assert "cimsim yield RUN --above 81.5 --chips 6 --age 1d --noise 4" in commands
+    assert "cimsim cost RUN --set adc.bits=6 --inputs 3" in commands
     assert any(
-        command.startswith("cimsim adapt RUN --parts gain-offset,affine") for command in told
+        command.startswith("cimsim adapt RUN --parts gain-offset,affine") for command in commands
     )
-    assert len(told) == 14  # the search of a tolerance is a sweep over its axis
+    assert len(commands) == 14  # a tolerance adds a sweep over its axis
 
 
 def test_settings_that_differ_from_a_recipe_are_told(trained: Path) -> None:

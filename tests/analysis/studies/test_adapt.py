@@ -52,18 +52,18 @@ def test_a_trial_is_what_the_public_functions_give(run: Run) -> None:
 
 
 def test_it_goes_on_and_is_read_again(run: Run) -> None:
-    told: list[tuple[int, int]] = []
+    calls: list[tuple[int, int]] = []
 
     def more(chips: int) -> Evaluation:
-        return Evaluation(chips, progress=lambda done, total, _: told.append((done, total)))
+        return Evaluation(chips, progress=lambda done, total, _: calls.append((done, total)))
 
     recovery(RunSubject(run), more(1), "gain-offset", budget=3)
-    told.clear()
+    calls.clear()
     found = recovery(RunSubject(run), more(2), "gain-offset", budget=3)
-    assert told[0] == (2, 4)
-    told.clear()
+    assert calls[0] == (2, 4)
+    calls.clear()
     recovery(RunSubject(run), more(2), "gain-offset", budget=4)  # another recipe, the same before
-    assert told[0] == (2, 4)
+    assert calls[0] == (2, 4)
     write_result(run.path, found)
     again = STUDY.read(run.path, conditions=found.conditions)
     assert again == found
