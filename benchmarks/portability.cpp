@@ -21,11 +21,11 @@ void cimsim_program(const float*, float*, int, const int64_t*, const float*, con
                     double, int64_t, float*, float*, void*, int, double*, int);
 void cimsim_vjp_programming(const float*, float*, const int64_t*, const float*, const int64_t*, const uint64_t*, const float*, double,
                  const float*, const float*, const float*, const float*, float, float*, int);
-void cimsim_encode(const float*, int64_t, const float*, float, float*, void*, int, int8_t*, uint8_t*, int);
+void cimsim_encode(const float*, int64_t, const float*, float, float, float*, void*, int, int8_t*, uint8_t*, int);
 void cimsim_digitize(const float*, const void*, int, const int64_t*, const float*, float, const float*, int, const float*,
                     const float*, float, float, float, uint64_t, uint64_t, float*, uint8_t*, int);
 void cimsim_scatter_to_columns(const float*, const uint8_t*, const int64_t*, const float*, float*, int);
-void cimsim_mask_gradient(float*, const float*, const uint8_t*, int64_t, const float*, float, int);
+void cimsim_mask_gradient(float*, const float*, const uint8_t*, int64_t, const float*, float, float, float*, int);
 }
 
 namespace {

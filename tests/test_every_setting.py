@@ -184,10 +184,10 @@ def test_what_the_kernels_do_not_cover_is_said(case: Case, monkeypatch: pytest.M
 
 def same(fused: list[Tensor], plain: list[Tensor], few: float) -> None:
     """But for a ``few`` currents that rounding moves over a threshold, which are off by one code,
-    and their gradients with them."""
+    and their gradients with them: one current is in those of a whole row of ``dx`` and ``dw``."""
     for name, one, other in zip(("y", "dx", "dw", "dac", "adc"), fused, plain, strict=False):
         wrong = (one - other).abs() > 2e-3 * other.abs().max()
-        assert wrong.float().mean() <= few, name
+        assert wrong.float().mean() <= max(few, 1 / len(one)) if one.dim() else not wrong, name
         assert (one - other).norm() <= 0.05 * other.norm(), name
 
 

@@ -149,7 +149,7 @@ class Array(Circuit):
             precision: dtype of the products, that of ``x`` if None; all else has the dtype of
                 ``x``.
         """
-        covered = not (self.not_read or any(save.by_range))
+        covered = not (self.not_read or save.by_adc_range)
         multiplier = self._multiplier(x, chip.relative, bias) if covered else plain
         return multiplier.read(self, x, chip, ranges, read_seed, bias, save, precision)
 
@@ -176,13 +176,22 @@ class Array(Circuit):
         return self._multiplier(like).decode(codes, like)
 
     def through_dac(
-        self, dx: Tensor, x: Tensor | None, mask: Mask | None, ranges: ConverterRanges
-    ) -> Tensor:
+        self,
+        dx: Tensor,
+        x: Tensor | None,
+        mask: Mask | None,
+        ranges: ConverterRanges,
+        want_range: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
         """``dx`` where the DAC did not saturate, by its input ``x`` or its ``mask``; 0 elsewhere.
-        May overwrite ``dx``."""
+        May overwrite ``dx``.
+
+        With ``want_range``, which needs ``x``, also the gradient of the DAC's range: the sum of
+        ``dx`` times the derivative of the converted value, straight through the rounding.
+        """
         if self.dac is None or (x is None and mask is None):
-            return dx
-        return self._multiplier(dx, x).through_dac(self, dx, x, mask, ranges)
+            return dx, None
+        return self._multiplier(dx, x).through_dac(self, dx, x, mask, ranges, want_range)
 
     def scatter_to_columns(self, dy: Tensor, mask: Mask | None, scale: Tensor | None) -> Tensor:
         """``mask * scale * dy`` at every column of every tile and slice, shaped like the currents.

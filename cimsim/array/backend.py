@@ -61,7 +61,8 @@ class Multiplier(Protocol):
         x: Tensor | None,
         mask: Mask | None,
         ranges: ConverterRanges,
-    ) -> Tensor:
+        want_range: bool,
+    ) -> tuple[Tensor, Tensor | None]:
         """See :meth:`cimsim.array.Array.through_dac`; the DAC is not ideal, and there is an input
         or a mask."""
 

@@ -208,13 +208,14 @@ class FusedMultiplier:
         x: Tensor | None,
         mask: Mask | None,
         ranges: ConverterRanges,
-    ) -> Tensor:
+        want_range: bool,
+    ) -> tuple[Tensor, Tensor | None]:
         """See :meth:`cimsim.array.Array.through_dac`; in place."""
         dac, dx = circuit.dac_codes(ranges), dx.contiguous()
         assert dac is not None
         x = None if x is None else x.contiguous()
-        self.kernels.mask_gradient(dx, x, None if mask is None else mask.bits, dac)
-        return dx
+        bits = None if mask is None else mask.bits
+        return dx, self.kernels.mask_gradient(dx, x, bits, dac, want_range)
 
     def scatter_to_columns(
         self, circuit: Circuit, dy: Tensor, mask: Mask | None, scale: Tensor | None

@@ -89,14 +89,14 @@ def read(
     scale = tiling.per_column(chip.scale * out_step)
     adc_inside = adc_slope = None
     if adc is not None:
-        before = z.clone() if save.by_range[1] else z
-        want_inside = save.adc_mask or save.by_range[1]
+        before = z.clone() if save.by_adc_range else z
+        want_inside = save.adc_mask or save.by_adc_range
         z, adc_inside = _digitized(
             circuit, z, adc, chip, read_seed, want_inside, drive.shape, ranges.adc_values
         )
-        if save.by_range[1] and adc_inside is not None:
+        if save.by_adc_range and adc_inside is not None:
             steps = before * _readout_slope(circuit, before, chip)
-            adc_slope = _range_slope(z, steps, adc_inside, adc)
+            adc_slope = adc.range_slope(z, steps, adc_inside)
             adc_slope.mul_(tiling.per_column(chip.scale))
     if reference is not None:
         z = z - reference
@@ -113,7 +113,7 @@ def read(
         circuit.compact(dac.codes) if save.codes else None,
         None if dac_mask is None or not save.dac_mask else Mask.pack(dac_mask, x.numel()),
         None if adc_mask is None or not save.adc_mask else Mask.pack(adc_mask, line),
-        (dac.slope, adc_slope),
+        adc_slope,
     )
 
 
@@ -123,19 +123,15 @@ class _Encoded(NamedTuple):
     codes: Tensor
     step: Tensor
     inside: Tensor | None = None
-    slope: Tensor | None = None
 
 
 def _encoded(circuit: Circuit, x: Tensor, ranges: ConverterRanges, save: SaveOptions) -> _Encoded:
-    dac, slope = circuit.dac, None
+    dac = circuit.dac
     if dac is None:
         return _Encoded(x, x.new_ones(()))
     step = ranges.dac / dac.levels
-    steps = x / step
-    codes, inside = dac.encode(steps, save.dac_mask or save.by_range[0])
-    if save.by_range[0] and inside is not None:
-        slope = _range_slope(codes, steps, inside, dac)
-    return _Encoded(codes, step, inside, slope)
+    codes, inside = dac.encode(x / step, save.dac_mask)
+    return _Encoded(codes, step, inside)
 
 
 def encode(circuit: Circuit, x: Tensor, ranges: ConverterRanges) -> Tensor:
@@ -152,16 +148,26 @@ def decode(codes: Tensor, like: Tensor) -> Tensor:
 
 
 def through_dac(
-    circuit: Circuit, dx: Tensor, x: Tensor | None, mask: Mask | None, ranges: ConverterRanges
-) -> Tensor:
+    circuit: Circuit,
+    dx: Tensor,
+    x: Tensor | None,
+    mask: Mask | None,
+    ranges: ConverterRanges,
+    want_range: bool,
+) -> tuple[Tensor, Tensor | None]:
     """See :meth:`cimsim.array.Array.through_dac`."""
     if x is None:
         assert mask is not None
-        return dx * mask.unpack()
-    dac, codes = circuit.dac, circuit.dac_codes(ranges)
+        return dx * mask.unpack(), None
+    dac, size = circuit.dac, circuit.dac_codes(ranges)
     assert dac is not None
-    assert codes is not None
-    return dx * dac.inside(x / codes.size)
+    assert size is not None
+    steps = x / size.size
+    inside = dac.inside(steps)
+    if not want_range:
+        return dx * inside, None
+    codes, _ = dac.encode(steps.clone(), want_inside=False)
+    return dx * inside, (dx * dac.range_slope(codes, steps, inside)).sum()
 
 
 def scatter_to_columns(
@@ -338,12 +344,6 @@ def _readout_slope(circuit: Circuit, z: Tensor, chip: Chip) -> Tensor:
         after = distorted(z.clone(), model, adc.levels, *own, circuit.profile.temperature_C)
         (slope,) = torch.autograd.grad(after.sum(), z)
     return slope
-
-
-def _range_slope(codes: Tensor, steps: Tensor, inside: Tensor, converter: Converter) -> Tensor:
-    """``d(code * step) / d(range)`` of every value, straight through the rounding; ``steps`` are
-    the values in steps, times the slope of an error before the converter."""
-    return (codes - steps.where(inside, 0.0)) / converter.levels
 
 
 def _noisy(z: Tensor, sigma: Tensor, seed: int) -> Tensor:

@@ -77,13 +77,13 @@ class SaveOptions(NamedTuple):
     Attributes:
         adc_mask, dac_mask: masks of the saturated converters.
         codes: the input's codes.
-        by_range: derivatives by the ranges of DAC and ADC.
+        by_adc_range: derivatives by the ranges of the ADC.
     """
 
     adc_mask: bool = True
     dac_mask: bool = True
     codes: bool = True
-    by_range: tuple[bool, bool] = (False, False)
+    by_adc_range: bool = False
 
 
 SAVE_NOTHING = SaveOptions(adc_mask=False, dac_mask=False, codes=False)
@@ -97,15 +97,14 @@ class Readout(NamedTuple):
         codes: the input's codes in the smallest type that holds them; the input itself if the DAC
             is ideal.
         dac_inside, adc_inside: mark values that did not saturate; None for an ideal converter.
-        range_slopes: derivatives of the values behind DAC and ADC by their ranges: of every input,
-            and of every current in units of the output.
+        adc_slope: derivative of every value behind the ADC by its range, in units of the output.
     """
 
     y: Tensor
     codes: Tensor | None = None
     dac_inside: Mask | None = None
     adc_inside: Mask | None = None
-    range_slopes: tuple[Tensor | None, Tensor | None] = (None, None)
+    adc_slope: Tensor | None = None
 
 
 class CellWeights(Protocol):

@@ -70,6 +70,14 @@ class Converter:
             return steps.clamp_(self.lowest, self.levels).round_(), None
         return steps.clamp(self.lowest, self.levels).round_(), self.inside(steps)
 
+    def range_slope(self, codes: Tensor, steps: Tensor, inside: Tensor) -> Tensor:
+        """Return ``d(code * step) / d(range)`` of every value, straight through the rounding.
+
+        ``steps`` are the values in steps, times the slope of an error before the converter;
+        ``inside`` marks those in the range.
+        """
+        return (codes - steps.where(inside, 0.0)) / self.levels
+
 
 _BOW_PEAK = 2 / (3 * math.sqrt(3))  # the largest value of u - u^3 in [0, 1]
 

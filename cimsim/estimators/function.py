@@ -86,7 +86,7 @@ class SavedForBackward(NamedTuple):
         weight: the layer's weight.
         scale: scales of the chip's columns.
         dac_bits, adc_bits: masks of saturation, one bit per value.
-        dac_slope, adc_slope: derivatives by the converters' ranges.
+        adc_slope: derivatives by the ADC's ranges.
     """
 
     input: Tensor
@@ -94,7 +94,6 @@ class SavedForBackward(NamedTuple):
     scale: Tensor
     dac_bits: Tensor | None
     adc_bits: Tensor | None
-    dac_slope: Tensor | None
     adc_slope: Tensor | None
 
 
@@ -124,7 +123,8 @@ def analog_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, call: MvmCall)
     differentiable = any(operand is not None and operand.requires_grad for operand in operands)
     if not (torch.is_grad_enabled() and differentiable):
         return call.read(x, call.chip_for(weight), bias, SAVE_NOTHING).y
-    share = saved_by_autograd(x)
+    dac_range = call.learned[0]  # whose gradient needs the input itself
+    share = (dac_range is not None and dac_range.requires_grad) or saved_by_autograd(x)
     y: Tensor = _AnalogMatmul.apply(x, weight, bias, *call.learned, share, call, (edge(x),))  # type: ignore[no-untyped-call]
     return y
 
@@ -137,22 +137,23 @@ def forward(
     needs: GradientsNeeded,
     share_input: bool,
 ) -> tuple[Tensor, SavedForBackward]:
-    """The output, and what :func:`backward` needs; ``share_input`` saves the input, not codes."""
+    """The output, and what :func:`backward` needs.
+
+    ``share_input`` saves the input, not its codes; the gradient of a DAC's range needs that.
+    """
     slopes = call.rule.needs_slopes
     save = SaveOptions(
         adc_mask=slopes,
         dac_mask=slopes and needs.x and not share_input,
         codes=not share_input,
-        by_range=(needs.dac, needs.adc),
+        by_adc_range=needs.adc,
     )
     chip = call.chip_for(weight)
     readout = call.read(x, chip, bias, save)
     masks = (readout.dac_inside, readout.adc_inside)
     dac_bits, adc_bits = (None if mask is None else mask.bits for mask in masks)
     saved_input = x if readout.codes is None else readout.codes
-    saved = SavedForBackward(
-        saved_input, weight, chip.scale, dac_bits, adc_bits, *readout.range_slopes
-    )
+    saved = SavedForBackward(saved_input, weight, chip.scale, dac_bits, adc_bits, readout.adc_slope)
     return readout.y, saved
 
 
@@ -226,6 +227,8 @@ class _Context:
         self._call, self._array, self._tiling = call, call.array, call.array.tiling
         self._saved, self._x_shape, self._shares_input = saved, x_shape, shares_input
         self._needs_dx, self._needs_dw = needs.x or needs.dac, needs.weight
+        self._needs_dac = needs.dac
+        self._by_dac_range: Tensor | None = None
         self._planes = self._array.planes
         z_shape = self._array.currents_shape(dy.shape)
         line = self._tiling.lines(z_shape).line
@@ -300,9 +303,10 @@ class _Context:
         if dx is None:
             return None
         x = self._saved.input if self._shares_input else None
-        if self._saved.dac_slope is not None:
-            dx = dx.clone()  # by_dac_range needs the gradient at the rows
-        return self._array.through_dac(dx, x, self._dac_mask, self._call.ranges)
+        dx, self._by_dac_range = self._array.through_dac(
+            dx, x, self._dac_mask, self._call.ranges, self._needs_dac
+        )
+        return dx
 
     @property
     def _steps(self) -> Tensor:
@@ -360,12 +364,12 @@ class _Context:
         return self._at_rows, dw
 
     def by_dac_range(self) -> Tensor:
-        """Gradient of the DAC's range: the gradient at the rows times the slope of every code."""
-        assert self._at_rows is not None
-        slope = self._saved.dac_slope
-        assert slope is not None
-        gradient: Tensor = (self._at_rows * slope).sum()
-        return gradient
+        """Gradient of the DAC's range."""
+        if self._by_dac_range is None:  # by a rule that does not mask the gradient at the rows
+            assert self._at_rows is not None
+            self.through_dac(self._at_rows.clone())
+        assert self._by_dac_range is not None
+        return self._by_dac_range
 
     def by_adc_range(self) -> Tensor:
         """Gradient of the ADC's ranges."""

@@ -44,7 +44,10 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
         *(_POINTER, _FLOAT, _FLOAT, _FLOAT, _SEED, _SEED, _POINTER, _POINTER, _INT),
     ),
     "scatter_to_columns": (_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
-    "mask_gradient": (_POINTER, _POINTER, _POINTER, _LONG, _POINTER, _FLOAT, _FLOAT, _INT),
+    "mask_gradient": (
+        *(_POINTER, _POINTER, _POINTER, _LONG),
+        *(_POINTER, _FLOAT, _FLOAT, _POINTER, _INT),
+    ),
     "fingerprint": (_POINTER, _LONG, _POINTER, _INT),
 }
 
@@ -200,11 +203,16 @@ def scatter_to_columns(
     )
 
 
-def mask_gradient(dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac) -> None:
+def mask_gradient(
+    dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac, want_range: bool = False
+) -> Tensor | None:
     """See :meth:`cimsim.kernels.types.Backend.mask_gradient`."""
+    by_full = dx.new_empty(-(-dx.numel() // 4096)) if want_range else None
     _call(
-        "mask_gradient", dx.data_ptr(), _at(x), _at(mask), dx.numel(), *_pointers(dac), dac.lowest
+        *("mask_gradient", dx.data_ptr(), _at(x), _at(mask), dx.numel()),
+        *(*_pointers(dac), dac.lowest, _at(by_full)),
     )
+    return None if by_full is None else by_full.sum()
 
 
 def fingerprint(values: Tensor) -> int:

@@ -206,19 +206,25 @@ def _mask_gradient(
     full,
     levels,
     lowest,
+    by_full,
     count,
     MASK: tl.constexpr,
+    BY_FULL: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     there = i < count
+    d = tl.load(dx + i, mask=there, other=0.0)
+    if BY_FULL or not MASK:
+        v = tl.load(x + i, mask=there, other=0.0).to(tl.float32) / (tl.load(full) / levels)
     if MASK:
         bits = tl.load(mask + i // 8, mask=there, other=0).to(tl.int32)
         inside = ((bits >> (i % 8).to(tl.int32)) & 1) != 0
     else:
-        v = tl.load(x + i, mask=there, other=0.0).to(tl.float32) / (tl.load(full) / levels)
         inside = _inside(v, lowest, levels)
-    d = tl.load(dx + i, mask=there, other=0.0)
+    if BY_FULL:
+        slope = (_rounded(_clamped(v, lowest, levels)) - tl.where(inside, v, 0.0)) / levels
+        tl.store(by_full + tl.program_id(0), tl.sum(d.to(tl.float32) * slope))
     tl.store(dx + i, tl.where(inside, d, 0.0), mask=there)
 
 
@@ -298,13 +304,20 @@ def scatter_to_columns(
     )
 
 
-def mask_gradient(dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac) -> None:
+def mask_gradient(
+    dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac, want_range: bool = False
+) -> Tensor | None:
     """See :meth:`cimsim.kernels.types.Backend.mask_gradient`."""
-    _mask_gradient[(triton.cdiv(dx.numel(), _BLOCK),)](
-        *(dx, _or(x, dx), _or(mask, dx), dac.full_scale, dac.levels, dac.lowest, dx.numel()),
+    blocks = triton.cdiv(dx.numel(), _BLOCK)
+    by_full = dx.new_empty(blocks, dtype=torch.float32) if want_range else None
+    _mask_gradient[(blocks,)](
+        *(dx, _or(x, dx), _or(mask, dx), dac.full_scale, dac.levels, dac.lowest),
+        *(_or(by_full, dx), dx.numel()),
         MASK=mask is not None,
+        BY_FULL=want_range,
         BLOCK=_BLOCK,
     )
+    return None if by_full is None else by_full.sum().to(dx.dtype)
 
 
 def check(device: str) -> None:

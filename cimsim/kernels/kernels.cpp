@@ -285,18 +285,24 @@ void cimsim_scatter_to_columns(const float* dy, const uint8_t* mask, const int64
     }
 }
 
-// Back through the DAC, in place: dx where x is between the lowest and the highest code, 0 elsewhere.
+// Back through the DAC, in place: dx where x is between the lowest and the highest code, 0 elsewhere. `x` may be
+// null if there is a mask. `by_full`, which needs x, may be null: for every 4096 values, the sum of dx times the
+// derivative of the converted value by `*full`, straight through the rounding.
 void cimsim_mask_gradient(float* dx, const float* x, const uint8_t* mask, int64_t count, const float* full, float levels, float lowest,
-                 int threads) {
+                 float* by_full, int threads) {
     const float unit = *full / levels;
 #pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
     for (int64_t part = 0; part < (count + 4095) / 4096; part++) {
         const int64_t end = std::min(count, (part + 1) * 4096);
+        Floats sum = splat(0);
         for (int64_t i = part * 4096; i < end; i += kLanes) {
             const int64_t left = end - i;
-            const Ints passes = mask ? mask_of(load_bits(mask, i, left)) : inside(load_some(x + i, left) / unit, lowest, levels);
-            store_some(dx + i, where(passes, load_some(dx + i, left), splat(0)), left);
+            const Floats v = x ? load_some(x + i, left) / unit : splat(0), d = load_some(dx + i, left);
+            const Ints passes = mask ? mask_of(load_bits(mask, i, left)) : inside(v, lowest, levels);
+            if (by_full) sum += d * (rounded(clamped(v, lowest, levels)) - where(passes, v, splat(0)));
+            store_some(dx + i, where(passes, d, splat(0)), left);
         }
+        if (by_full) by_full[part] = total(sum) / levels;
     }
 }
 

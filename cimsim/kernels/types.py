@@ -172,9 +172,20 @@ class Backend(Protocol):
     ) -> None:
         """``dz = mask * scale * dy`` for every tile; layout and mask as in :meth:`digitize`."""
 
-    def mask_gradient(self, dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac) -> None:
+    def mask_gradient(
+        self,
+        dx: Tensor,
+        x: Tensor | None,
+        mask: Tensor | None,
+        dac: Dac,
+        want_range: bool = False,
+    ) -> Tensor | None:
         """Set ``dx`` to 0 where the DAC saturated, by its ``mask``, or by its input ``x`` if the
-        mask is None."""
+        mask is None.
+
+        With ``want_range``, which needs ``x``, return the gradient of the DAC's full scale: the sum
+        of ``dx`` times the derivative of the converted value, straight through the rounding.
+        """
 
 
 class ProgrammingBackend(Backend, Protocol):

@@ -88,7 +88,7 @@ def analog(
 
 # torch caches compiled graphs by the names of their operations: an operation whose arguments or
 # results change needs a new name.
-@torch.library.custom_op("cimsim::mvm", mutates_args=())
+@torch.library.custom_op("cimsim::analog_matmul", mutates_args=())
 def _forward(
     x: Tensor,
     weight: Tensor,
@@ -109,8 +109,9 @@ def _forward(
     call = layer.next_call(precision, weight if by_hook else None)
     if not any(needs):
         y = call.read(x, call.chip_for(weight), bias, SAVE_NOTHING).y
-        return [y, *(x.new_empty(0) for _ in range(11))]
-    y, saved = forward(x, weight, bias, call, GradientsNeeded(*needs), share_input=False)
+        return [y, *(x.new_empty(0) for _ in range(10))]
+    needed = GradientsNeeded(*needs)
+    y, saved = forward(x, weight, bias, call, needed, share_input=needed.dac)
     saved_input = x.clone() if saved.input is x else saved.input
     others = [x.new_empty(0) if t is None else t for t in saved[3:]]
     # An operation must not return a tensor that a cached chip owns.
@@ -138,18 +139,15 @@ def _(
     y = x.new_empty(array.tiling.output_shape_of(x.shape, weight.shape[0]))
     empty = x.new_empty(0)
     if not any(needs):
-        return [y, *[empty] * 11]
+        return [y, *[empty] * 10]
     needed, slopes = GradientsNeeded(*needs), layer.rule.needs_slopes
     z_shape = array.currents_shape(y.shape)
     lines = array.tiling.lines(z_shape)
-    codes = x if array.dac is None else x.to(array.dac.storage)
+    codes = x if array.dac is None or needed.dac else x.to(array.dac.storage)
     scale = x.new_empty(array.tiling.tiles, z_shape[array.tiling.column_dim])
-    dac_bits = adc_bits = dac_slope = adc_slope = empty
-    if array.dac is not None:
-        if slopes and needed.x:
-            dac_bits = x.new_empty((x.numel() + 7) // 8, dtype=torch.uint8)
-        if needed.dac:
-            dac_slope = torch.empty_like(x)
+    dac_bits = adc_bits = adc_slope = empty
+    if array.dac is not None and slopes and needed.x and not needed.dac:
+        dac_bits = x.new_empty((x.numel() + 7) // 8, dtype=torch.uint8)
     if array.adc is not None:
         if slopes:
             count_of_lines = lines.outer * lines.tiles * lines.lines
@@ -157,7 +155,7 @@ def _(
         if needed.adc:
             adc_slope = x.new_empty(z_shape)
     return [
-        *(y, torch.empty_like(codes), scale, dac_bits, adc_bits, dac_slope, adc_slope),
+        *(y, torch.empty_like(codes), scale, dac_bits, adc_bits, adc_slope),
         *(x.new_empty(dac_range.shape), x.new_empty(adc_range.shape)),
         *(torch.empty((), dtype=torch.int64) for _ in ("seed", "cycle")),
         torch.empty((), dtype=torch.float64),
@@ -179,7 +177,7 @@ def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor | None, ...]:
     return *needed, None, None, None, None
 
 
-@torch.library.custom_op("cimsim::mvm_backward", mutates_args=())
+@torch.library.custom_op("cimsim::analog_matmul_backward", mutates_args=())
 def _backward(
     dy: Tensor,
     weight: Tensor,
@@ -208,7 +206,8 @@ def _backward(
     # thread it is on.
     with ThreadPoolExecutor(1) as thread:
         size = torch.Size(shape)
-        job = thread.submit(backward, dy, forward_saved, call, gradients_needed, size, False)
+        shares = gradients_needed.dac
+        job = thread.submit(backward, dy, forward_saved, call, gradients_needed, size, shares)
         gradients = job.result()
     return [dy.new_empty(0) if g is None else g.clone() if is_view(g) else g for g in gradients]
 
@@ -223,7 +222,7 @@ def _(
     shape: list[int],
     precision: torch.dtype | None,
 ) -> list[Tensor]:
-    shapes = (shape, weight.shape, weight.shape[:1], saved[6].shape, saved[7].shape)
+    shapes = (shape, weight.shape, weight.shape[:1], saved[5].shape, saved[6].shape)
     return [dy.new_empty(s if need else (0,)) for s, need in zip(shapes, needs, strict=True)]
 
 

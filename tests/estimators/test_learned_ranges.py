@@ -6,6 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import cimsim
+from cimsim import kernels
+from cimsim.array import plain
+from cimsim.estimators import RULES
+from cimsim.kernels import use
 from cimsim.nn import AnalogLayer
 from cimsim.profile import Profile, override_profile
 from tests.building import ONE_OVER_F, POLYNOMIAL, device
@@ -66,6 +70,29 @@ def test_gradients_of_the_ranges(conv: bool, per: str) -> None:
     assert adc.grad is not None
     assert torch.allclose(layer.adc_range.grad, adc.grad.float(), rtol=1e-5)
     assert torch.allclose(layer.dac_range.grad, dac.grad.float(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("conv", [False, True])
+@pytest.mark.parametrize("rule", RULES)
+def test_the_kernels_compute_the_gradient_of_the_dac_range(
+    rule: str, conv: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = override_profile(device(dac=4, adc=5, rows=9 * 2), {"dac.range": LEARNED})
+    layer, x = layer_on(profile, rule, conv)
+    layer, x = layer.float(), x.float()
+
+    def gradients() -> list[Tensor]:
+        """Those of weight, range and input."""
+        given, operands = x.clone().requires_grad_(), (layer.weight, layer.dac_range)
+        output = layer(given).square().sum()
+        return list(torch.autograd.grad(output, (*operands, given)))
+
+    with use("torch"):
+        expected = gradients()
+    if kernels.active(x) is not None:
+        monkeypatch.setattr(plain, "read", None)  # which would be an error if it were called
+    for ours, theirs in zip(gradients(), expected, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
 
 
 def test_training_finds_better_ranges_than_it_began_with() -> None:

@@ -100,6 +100,22 @@ def test_codes_and_masks_of_any_length(n: int) -> None:
     assert torch.equal(dx.bool(), x.abs() <= 8.0)
 
 
+@pytest.mark.parametrize("n", [1, 7, 1025])
+@pytest.mark.parametrize("by_mask", [False, True])
+def test_gradient_of_the_range(n: int, by_mask: bool) -> None:
+    draws = torch.Generator().manual_seed(n)
+    x, dx = (10 * torch.randn(2, n, generator=draws)).to(DEVICE)
+    full = torch.tensor(8.0, device=DEVICE, requires_grad=True)
+    steps = x / (full / 7)
+    rounded = steps.clamp(-7, 7) + (steps.clamp(-7, 7).round() - steps.clamp(-7, 7)).detach()
+    (expected,) = torch.autograd.grad((dx * rounded * (full / 7)).sum(), full)
+    dac = Dac(full.detach(), 7, -7)
+    mask = cuda.encode(x, dac, want_mask=True).mask if by_mask else None
+    by_range = cuda.mask_gradient(dx, x, mask, dac, want_range=True)
+    assert by_range is not None
+    assert by_range.item() == pytest.approx(expected.item(), rel=1e-4, abs=1e-4)
+
+
 def test_normal_numbers() -> None:
     out = torch.empty(100_000, device=DEVICE)
     cuda.normal(out, 3)
