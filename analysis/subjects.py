@@ -40,7 +40,7 @@ from cimsim.nn import (
 )
 from cimsim.nn.forms import require_weights
 from cimsim.nn.scoring import evaluate_batches
-from cimsim.profile import Profile
+from cimsim.profile import Profile, learned_ranges, with_learned_ranges
 
 SIGNAL_SAMPLES = 1000
 """Test samples that are enough for powers and shares of signals."""
@@ -452,7 +452,13 @@ def convert_call(
 
 
 def assignment_on(subject: Subject, profile: Profile | Assignment | None) -> Assignment:
-    """Return the profiles of the layers of ``subject``, or ``profile`` for all of them."""
+    """Return the profiles of the layers of ``subject``, or ``profile`` for all of them.
+
+    Ranges that were learned with the weights stay learned on another profile, unless it fixes them.
+    """
+    own = subject.assignment
     if profile is None:
-        return subject.assignment
-    return profile if isinstance(profile, Assignment) else Assignment(profile)
+        return own
+    learned = sorted({name for each in own.profiles for name in learned_ranges(each)})
+    other = profile if isinstance(profile, Assignment) else Assignment(profile)
+    return other.map(lambda each: with_learned_ranges(each, learned))

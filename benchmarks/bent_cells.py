@@ -18,7 +18,10 @@ from benchmarks.fair_page import main
 
 SINH = "cell.iv={kind: sinh, v_read_V: 1.0, k_per_V: 2.0}"
 SIGMAS = (0.019, 0.038, 0.076)
-OURS = {"noise": 1.0, "age": "1s:1y"}
+CALIBRATED: Settings = {"learn_ranges": ()}
+LEARNED: Settings = {"learn_ranges": ("dac",)}
+QUANTIZED: Settings = {"method": "fake-quantized"}
+OURS: Settings = {"noise": 1.0, "age": "1s:1y"}
 
 
 def bent(sigma: float) -> Settings:
@@ -53,12 +56,16 @@ COMPARISON = Comparison(
     },
     profiles={"bent cells": {"profile": "pcm-ibm-2020", "overrides": ("adc.bits=6", SINH)}},
     methods={
-        "rule F": [OURS],
+        "rule F": [{**OURS, **CALIBRATED}],
+        "rule F, learned ranges": [{**OURS, **LEARNED}],
         "digital": [{"method": "digital"}],
         "weight noise": [{"method": "standard-nat", "gaussian_sigma": s} for s in SIGMAS],
-        "fake-quantized": [{"method": "fake-quantized", "gaussian_sigma": s} for s in SIGMAS],
-        "fake-quantized, bent": [bent(s) for s in SIGMAS],
-        "rule C": [{**OURS, "rule": "C"}],
+        "fake-quantized": [{**QUANTIZED, "gaussian_sigma": s, **CALIBRATED} for s in SIGMAS],
+        "fake-quantized, bent": [{**bent(s), **CALIBRATED} for s in SIGMAS],
+        "rule C": [{**OURS, "rule": "C", **CALIBRATED}],
+        "fake-quantized, learned ranges": [
+            {**QUANTIZED, "gaussian_sigma": s, **LEARNED} for s in SIGMAS
+        ],
     },
     ours="rule F",
     drawn=("digital", "weight noise", "fake-quantized", "rule F"),

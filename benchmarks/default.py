@@ -73,6 +73,7 @@ STANDARD, QUANTIZED = (
 )
 METHODS: dict[str, list[Settings]] = {
     "default": [{}],
+    "calibrated ranges": [{"learn_ranges": ()}],
     "digital": [{"method": "digital"}],
     "standard, published": STANDARD[:1],
     "standard, tuned": STANDARD,

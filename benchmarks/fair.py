@@ -4,15 +4,16 @@ A :class:`Comparison` trains every method on every task and profile, with a tent
 data held out, and evaluates it on held-out and on test data, on different chips. Where a method has
 several settings, those are used that are best on the held-out data under the same condition (age
 and noise of the chips). Methods are compared on the test data, training seed by training seed.
-Everything that is finished is kept in a folder of runs.
+The scores of a network are a few rows of the results, which are committed, so that a long
+comparison can be measured in parts and on several days; trainings are kept in a folder of runs.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,13 +25,11 @@ from cimsim.analysis import Evaluation, parse_axis, sweep
 from cimsim.analysis.sweeps.axis import Axis
 from cimsim.analysis.table import table_csv
 from cimsim.files import append_line
-from cimsim.nn import Assignment
 from cimsim.profile import Profile, load_profile
 from cimsim.runs import RunSubject
 from cimsim.training.config import make_config
 from cimsim.training.data import HELD_OUT, TEST, Split
 from cimsim.training.fit import fit
-from cimsim.training.plan import with_learned_ranges
 from cimsim.training.records import read_metrics
 from cimsim.training.run import Run
 
@@ -103,13 +102,15 @@ class Score(NamedTuple):
     worst: float
     digital: float
     seconds: float  # of the training, on a machine that may be busy with other things
+    day: str
 
 
 class Given(NamedTuple):
-    """Where data and runs are, and the number of chips."""
+    """Where data, runs and results are, and the number of chips."""
 
     data_dir: Path
     runs: Path
+    results: Path
     chips: int
 
 
@@ -155,6 +156,10 @@ class Comparison:
         settings = self.profiles[name]
         return load_profile(settings.get("profile", name), settings.get("overrides", ()))
 
+    def scores_file(self, results: Path) -> Path:
+        """The file of all scores."""
+        return results / f"{self.name}.csv"
+
     def distinct(self, methods: Sequence[str]) -> list[Settings]:
         """All settings of ``methods``, each once."""
         every = [settings for name in methods for settings in self.methods[name]]
@@ -187,30 +192,39 @@ class Comparison:
         folder = given.runs / task / trained_for / name / f"seed-{seed}"
         watch = Lines(f"{task}, {trained_for}, {name}, seed {seed}", config)
         run = fit(config, folder, resume=True, progress=watch, trust=True)
-        lines = table_csv(list(self.evaluated(run, task, profile, name, given.chips)))
-        append_line(given.runs / "scores.csv", lines.rstrip())
+        rows: list[Sequence[object]] = list(self.evaluated(run, task, profile, name, given.chips))
+        file = self.scores_file(given.results)
+        if not file.exists():
+            rows.insert(0, Score._fields)
+        append_line(file, table_csv(rows).rstrip())
 
     def evaluated(
         self, run: Run, task: str, profile: str, name: str, chips: int
     ) -> Iterator[Score]:
         """Evaluate ``run`` on chips of ``profile``."""
-        on = with_learned_ranges(self.profile(profile), run.config.learn_ranges)
         seed = run.config.seed
         seconds = sum(epoch["seconds"] for epoch in read_metrics(run.path))
         for split in SPLITS:
             subject = RunSubject(run, split=split)
             for age, age_s in self.ages.items():
                 evaluation = Evaluation(
-                    chips, samples=self.tasks[task].samples, age_s=age_s, profile=Assignment(on)
+                    chips,
+                    samples=self.tasks[task].samples,
+                    age_s=age_s,
+                    profile=self.profile(profile),
                 )
                 (swept,) = sweep([subject], self.axis, evaluation)
                 of, plan = swept.plan.measured, swept.plan
                 for level, values in swept.values().items():
                     worst = max(values) if of.falls else min(values)
-                    numbers = (float(level or 0), chips, float(np.mean(values)), worst)
-                    yield Score(
-                        task, profile, name, seed, split, age, *numbers, plan.digital, seconds
-                    )
+                    mean, digital = round(float(np.mean(values)), 5), round(plan.digital, 5)
+                    where = (task, profile, name, seed, split, age, float(level or 0))
+                    yield Score(*where, chips, mean, worst, digital, round(seconds), today())
+
+
+def today() -> str:
+    """The date in UTC."""
+    return f"{datetime.now(timezone.utc):%Y-%m-%d}"
 
 
 def name_of(settings: Settings) -> str:
@@ -219,14 +233,17 @@ def name_of(settings: Settings) -> str:
 
 
 class Scores:
-    """The scores in a folder of runs, and what was chosen on the held-out data."""
+    """The scores in a folder of results, and what was chosen on the held-out data."""
 
-    def __init__(self, comparison: Comparison, runs: Path) -> None:
-        self.comparison, file = comparison, runs / "scores.csv"
-        rows = csv.reader(io.StringIO(file.read_text(encoding="utf-8"))) if file.exists() else ()
-        kinds = (str, str, str, int, str, str, float, int, *[float] * 4)
+    def __init__(self, comparison: Comparison, results: Path) -> None:
+        self.comparison, file = comparison, comparison.scores_file(results)
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        if lines and lines[0] != ",".join(Score._fields):
+            raise SystemExit(f"{file} has other columns: it is older than this comparison")
+        kinds = (str, str, str, int, str, str, float, int, *[float] * 4, str)
         self.all = [
-            Score._make(kind(text) for kind, text in zip(kinds, row, strict=True)) for row in rows
+            Score._make(kind(text) for kind, text in zip(kinds, row, strict=True))
+            for row in csv.reader(lines[1:])
         ]
         self.by_key = {score[:7]: score for score in self.all}
 

@@ -10,11 +10,10 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.fair import Comparison, Condition, FloatArray, Given, Score, Scores, name_of
+from benchmarks.fair import Comparison, Condition, FloatArray, Given, Scores, name_of
 from benchmarks.lines import versions
 from cimsim.analysis import summary
 from cimsim.analysis.figures import canvas, theme
-from cimsim.analysis.table import table_csv
 from cimsim.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -33,21 +32,22 @@ def main(comparison: Comparison, description: str) -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--chips", type=int, default=10)
     parser.add_argument("--runs", type=Path, default=Path("runs") / comparison.name)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of page and scores")
     given = parser.parse_args()
-    scores = Scores(comparison, given.runs)
-    where = Given(given.data_dir, given.runs, given.chips)
+    scores = Scores(comparison, given.results)
+    where = Given(given.data_dir, given.runs, given.results, given.chips)
     for task in given.task or comparison.tasks:
         for seed in map(int, given.seeds.split(",")):
             for profile in given.profile or comparison.profiles:
                 for settings in comparison.distinct(given.method or list(comparison.methods)):
                     if not scores.has(task, profile, name_of(settings), seed):
                         comparison.train_and_evaluate(task, profile, settings, seed, where)
-    report(comparison, given.runs)
+    report(comparison, given.results)
 
 
-def report(comparison: Comparison, runs: Path) -> None:
-    """Write the page, the numbers and the figure."""
-    scores = Scores(comparison, runs)
+def report(comparison: Comparison, results: Path) -> None:
+    """Write the page and the figure of the scores in ``results``."""
+    scores = Scores(comparison, results)
     pairs = [(t, p) for t in comparison.tasks for p in comparison.profiles if scores.seeds(t, p)]
     lines = [
         f"# {comparison.title}",
@@ -64,9 +64,10 @@ def report(comparison: Comparison, runs: Path) -> None:
     ]
     for task, profile in pairs:
         lines += ["", f"## {task} on {profile}", "", *table_lines(scores, task, profile)]
-    page = RESULTS / f"{comparison.name}.md"
-    write_text(page, "\n".join([*lines, "", versions(), ""]))
-    write_text(page.with_suffix(".csv"), table_csv([Score._fields, *scores.all]))
+    page = results / f"{comparison.name}.md"
+    days = sorted({score.day for score in scores.all})
+    measured = f" Measured from {days[0]} to {days[-1]}." if days else ""
+    write_text(page, "\n".join([*lines, "", f"{versions()}{measured}", ""]))
     if pairs:
         canvas.save(figure_of(scores, pairs), page.with_suffix(".png"))
     print(page.read_text(encoding="utf-8"))

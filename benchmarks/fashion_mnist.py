@@ -8,7 +8,7 @@ evaluated on chips that no training has seen, at noise 0, 1, 2 and 4, a factor o
 profile. `standard, published` has noise of 3.8 % of the largest weight (Joshi et al. 2020); the
 noise and clipping of `tuned` baselines are chosen on the held-out images, for each noise of the
 chip. `noise 2` is noise-aware training at twice the noise of the profile, clipped at 1.5 times the
-RMS.
+RMS, with calibrated ranges.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ COMPARISON = Comparison(
     profiles={"pcm-ibm-2020": {}},
     methods={
         "default": [{}],
+        "calibrated ranges": [{"learn_ranges": ()}],
         "digital": [{"method": "digital"}],
         "standard, published": STANDARD[:1],
         "standard, tuned": STANDARD,
         "fake-quantized, tuned": QUANTIZED,
-        "noise 2": [{"noise": 2.0, "clip_sigma": 1.5}],
+        "noise 2": [{"noise": 2.0, "clip_sigma": 1.5, "learn_ranges": ()}],
     },
     ours="default",
     drawn=("digital", "standard, tuned", "fake-quantized, tuned", "default"),

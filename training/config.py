@@ -30,16 +30,23 @@ Precision = Literal["float32", "bfloat16"]
 Statistics = Literal["chip", "training"]
 Parallel = Literal["replicate", "shard"]
 RangeOf = Literal["dac", "adc"]
+WITH_CONVERTERS = ("noise-aware", "fake-quantized")
+"""Methods whose training simulates the converters."""
 WITHOUT_OPTION = ("chosen",)
 """Settings that no option of the command line sets."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 AUTO = "auto"
-LATER = (
-    *("hold_out", "optimize_for", "search_epochs", "chosen"),
-    *("statistics", "gaussian_cutoff", "learn_ranges"),
-)
-"""Settings that older runs do not have; they are resumed with the defaults."""
+LATER: dict[str, Any] = {
+    "hold_out": 0.0,
+    "optimize_for": None,
+    "search_epochs": None,
+    "chosen": None,
+    "statistics": "chip",
+    "gaussian_cutoff": None,
+    "learn_ranges": [],
+}
+"""Settings that older runs do not have, with the values that they are resumed with."""
 
 _DEEPEST = 20
 _MOST_ERRORS = 5
@@ -209,9 +216,9 @@ class TrainConfig(BaseModel):
         "none (standard-nat, fake-quantized).",
     )
     learn_ranges: tuple[RangeOf, ...] = Field(
-        default=(),
-        description="Converters whose ranges are parameters of the training: dac (inputs), adc "
-        "(noise-aware).",
+        default=("dac",),
+        description="Converters whose ranges are parameters of the training: dac (inputs), adc, or "
+        "none; ranges that the profile fixes stay (noise-aware, fake-quantized).",
     )
     calibration_batches: int = Field(
         default=8, ge=1, description="Number of training batches to calibrate the converters with."
@@ -238,6 +245,11 @@ class TrainConfig(BaseModel):
         return AUTO if self.searches else noise
 
     @property
+    def learned_ranges(self) -> tuple[RangeOf, ...]:
+        """Converters whose ranges are parameters in a training by ``method``."""
+        return self.learn_ranges if self.method in WITH_CONVERTERS else ()
+
+    @property
     def searches(self) -> bool:
         """Whether a search has yet to choose the noise; see :func:`cimsim.runs.search`."""
         return self.optimize_for is not None
@@ -249,6 +261,12 @@ class TrainConfig(BaseModel):
             if isinstance(text, str | Path) and "\0" in str(text):
                 raise ValueError("must not contain a NUL character")
         return value
+
+    @field_validator("learn_ranges", mode="before")
+    @classmethod
+    def _no_ranges(cls, value: Any) -> Any:
+        """Options cannot be empty lists; ``none`` is one."""
+        return () if value == "none" or value in (["none"], ("none",)) else value
 
     @field_validator("rule")
     @classmethod
@@ -328,7 +346,7 @@ def read_config(path: Path) -> TrainConfig:
             f"{path} is incomplete: it lacks {', '.join(missing)}; restore it from a copy"
         )
     try:
-        return TrainConfig.model_validate(settings)
+        return TrainConfig.model_validate({**LATER, **settings})
     except ValidationError as error:
         raise CimsimError(f"{path}: {_sentence(error)}") from None
 

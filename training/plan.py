@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from cimsim.errors import CimsimError
 from cimsim.layer_options import Layers, parse_layers, with_profiles
-from cimsim.profile import Profile, fingerprint, load_profile, override_profile
+from cimsim.profile import Profile, fingerprint, load_profile, with_learned_ranges
 from cimsim.training.config import AUTO, LATER, TrainConfig
 from cimsim.training.data import DataSet, load_data
 from cimsim.training.manifest import hash_of
@@ -18,13 +17,6 @@ from cimsim.training.run import LAYER, new_model, prepared
 
 PLACES = ("profile", "layer", "data_dir", "parallel")
 """Settings that may change between the start of a run and its resumption."""
-
-
-def with_learned_ranges(profile: Profile, converters: Sequence[str]) -> Profile:
-    """Return ``profile`` with learned ranges of ``converters``, unless it has none of them."""
-    present = [name for name in converters if getattr(profile, name).bits is not None]
-    kinds = [f"{name}.range.kind=learned" for name in present]
-    return override_profile(profile, kinds) if kinds else profile
 
 
 @dataclass(frozen=True)
@@ -51,11 +43,12 @@ class TrainingPlan:
         layers = with_profiles(parse_layers(config.layer))
         for settings in layers.values():
             if "profile" in settings:
-                settings["profile"] = with_learned_ranges(settings["profile"], config.learn_ranges)
+                own = with_learned_ranges(settings["profile"], config.learned_ranges)
+                settings["profile"] = own
         profile = load_profile(config.profile, config.overrides)
         return cls(
             config=config,
-            profile=with_learned_ranges(profile, config.learn_ranges),
+            profile=with_learned_ranges(profile, config.learned_ranges),
             layers=layers,
             data=prepared(config, load_data(config.data, config.data_dir)),
         )
@@ -72,8 +65,8 @@ class TrainingPlan:
     def identity(self) -> str:
         """Return a hash of all contents, independent of the location of profiles and data."""
         settings = self.config.model_dump(mode="json", exclude=set(PLACES))
-        for name in LATER:  # so that checkpoints of older runs keep their identity
-            if not settings[name] or settings[name] == TrainConfig.model_fields[name].default:
+        for name, before in LATER.items():  # checkpoints of older runs keep their identity
+            if settings[name] == before:
                 del settings[name]
         own = {
             pattern: {k: fingerprint(v) if k == "profile" else v for k, v in layer.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from itertools import zip_longest
 
 import torch
 from torch import nn
@@ -44,8 +45,21 @@ class Schedule:
         return self.strength(at) > 0 and (sets_in or epoch_starts or _is_power_of_two(at))
 
     def calibrate(self, at: int, batches: Batches, forward: Forward | None = None) -> None:
-        """Calibrate the converters before step ``at``."""
+        """Calibrate the converters before step ``at``; also those with learned ranges, if their
+        training starts with this step."""
+        if self.strength(at - 1) == 0:
+            self._forget_learned_ranges()
         self.method.settle(self.model, batches, self.strength(at - 1), at - 1, forward)
+
+    @torch.no_grad()
+    def _forget_learned_ranges(self) -> None:
+        layers = analog_layers(self.model).values()
+        ranges = {id(known) for layer in layers for known in layer.learned_ranges}
+        for parameter, mean in zip_longest(self.model.parameters(), self.average):
+            if id(parameter) in ranges:
+                parameter.fill_(torch.nan)
+                if mean is not None:
+                    mean.fill_(torch.nan)
 
     def advance(self, at: int) -> None:
         """Set the progress of weight quantizers with a schedule to step ``at``."""

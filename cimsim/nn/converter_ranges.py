@@ -124,11 +124,12 @@ class Ranged(LayerKind):
         columns = self._array.tiling.to_cells(weight).shape[1]
         return self._array.range_groups(columns * self._array.profile.array.slices)
 
-    def _forget_ranges(self) -> None:
-        """Reset the ranges to unknown, on the weight's device."""
+    def _forget_ranges(self, keep_dac: bool = False) -> None:
+        """Reset the ranges to unknown, on the weight's device; that of the DAC may stay."""
         profile = self._array.profile
         of_adc = self._range_groups.shape
-        self._new_range("dac_range", (), isinstance(profile.dac.range, LearnedRange))
+        if not keep_dac:
+            self._new_range("dac_range", (), isinstance(profile.dac.range, LearnedRange))
         self._new_range("adc_range", of_adc, isinstance(profile.adc.range, LearnedRange))
         self.adc_values = self.dac_unsigned = None
         if is_fitted(profile.adc):
@@ -252,6 +253,12 @@ class Ranged(LayerKind):
             self.dac_unsigned.fill_(ranges.unsigned)
         self._set_fixed_ranges()
         self._calibrated = False  # checked at the next use
+
+    @property
+    def learned_ranges(self) -> list[nn.Parameter]:
+        """The ranges that are parameters."""
+        every = (self.dac_range, self.adc_range)
+        return [known for known in every if isinstance(known, nn.Parameter)]
 
     @staticmethod
     def _has_learned(converter: DAC | ADC, known: Tensor) -> bool:

@@ -31,7 +31,7 @@ from cimsim.nn.draws import NamedDraws
 from cimsim.nn.forms import refuse_dtype, refuse_input, refuse_weight
 from cimsim.nn.training_conditions import OF_ONE_TRAINING, TrainedApart, TrainingConditions
 from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
-from cimsim.profile import LearnedRange, Profile
+from cimsim.profile import LearnedRange, Profile, learned_ranges
 from cimsim.seeds import seed_for
 from cimsim.torch_private import not_compiled
 
@@ -135,7 +135,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     def profile(self) -> Profile:
         """The profile of the layer's array in evaluation mode, and in training mode unless
         :meth:`train_on` sets another. Setting it keeps the calibrated ranges if converters
-        and tile rows are the same, and clears them otherwise."""
+        and tile rows are the same, and clears them otherwise; a learned range of the inputs
+        stays where it is learned."""
         return self._array.profile
 
     @profile.setter
@@ -152,7 +153,9 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             or tiles != array.tiling.tiles
             or self.adc_range.shape != self._range_groups.shape  # of a weight of another size
         ):
-            self._forget_ranges()
+            # In units of the input, a learned range does not depend on anything else.
+            still = old is not None and "dac" in {*learned_ranges(old)} & {*learned_ranges(profile)}
+            self._forget_ranges(keep_dac=still)
         self._array = self._with_sign(self._array)
         self._set_fixed_ranges()
         self._laid_out = self.weight.shape

@@ -106,6 +106,10 @@ from cimsim.profile.issues import (
     Issue,
     ProfileError,
 )
+from cimsim.profile.learned_ranges import (
+    learned_ranges,
+    with_learned_ranges,
+)
 from cimsim.profile.library import (
     profile_names,
     profile_path,
@@ -279,6 +283,7 @@ __all__ = [
     "effect_titles",
     "effects",
     "fingerprint",
+    "learned_ranges",
     "least_reliable",
     "load_profile",
     "non_idealities",
@@ -290,5 +295,6 @@ __all__ = [
     "provenance_of",
     "typed_profile",
     "validate_file",
+    "with_learned_ranges",
     "without",
 ]

@@ -31,7 +31,6 @@ from cimsim.training.data import HELD_OUT, TEST, Split, load_data
 from cimsim.training.fit import fit
 from cimsim.training.methods import METHODS
 from cimsim.training.models import require_trust
-from cimsim.training.plan import with_learned_ranges
 from cimsim.training.recipes import RECIPES
 from cimsim.training.run import Run, new_model
 
@@ -229,13 +228,11 @@ def compare(
                 result = search(config, folder, resume=True, watch=within, note=note, trust=trust)
                 config = result.config_for(config)
             runs.append(fit(config, folder, resume=True, progress=watch(name, config), trust=trust))
-        learned = runs[0].config.learn_ranges  # kept by the profile that has them
-        profiles = everywhere.map(lambda profile: with_learned_ranges(profile, learned))  # noqa: B023
         evaluation = Evaluation(
             chips,
             samples=samples,
             age_s=age_s,
-            profile=profiles.among(analog_layers(runs[0].new_model())),
+            profile=everywhere.among(analog_layers(runs[0].new_model())),
             device=runs[0].config.device,
             metric=metric,
             progress=_progress_of(arm, progress),

@@ -127,6 +127,22 @@ def test_calibration_sets_where_they_begin_and_a_state_brings_them_back() -> Non
     assert torch.equal(again(x), layer(x))
 
 
+def test_the_learned_range_of_inputs_stays_on_another_chip() -> None:
+    """It is in units of the input, so that it does not depend on tiles or bits."""
+    layer, x = layer_on(learned(device(dac=8, adc=8)))
+    cimsim.calibrate(layer, [x])
+    with torch.no_grad():
+        layer.dac_range.fill_(0.75)
+    before = layer.adc_range.detach().clone()
+    layer.profile = learned(device(dac=4, adc=6, rows=4))
+    cimsim.calibrate(layer, [x], missing=True)
+    assert layer.dac_range.item() == 0.75
+    assert not torch.equal(layer.adc_range, before)
+    layer.profile = device(dac=4, adc=6)
+    cimsim.calibrate(layer, [x], missing=True)
+    assert layer.dac_range.item() > 1.0
+
+
 def test_bits_of_an_input_share_in_the_gradient_of_the_range() -> None:
     """An ADC that is too narrow for every bit: the output follows its range in proportion."""
     profile = learned(device(dac=4, adc=8), dac__bit_serial=True)

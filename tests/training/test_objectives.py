@@ -368,7 +368,8 @@ RUNS = [
     {"objective": ("lotion:bits=4", "lotion-device")},
     {"objective": ("penalty:weight=0.1",), "quantize_weights": "mixed"},
     {"objective": ("penalty",), "quantize_weights": "learned-noise"},
-    {"objective": ("penalty",), "quantize_weights": "sparsify"},
+    # Its first weights are all 0, at which no range of an input can be measured to learn from.
+    {"objective": ("penalty",), "quantize_weights": "sparsify", "learn_ranges": ()},
     {"model": "stochastic-binary", "objective": ("psa", "cross-entropy:weight=0")},
     {"quantize_weights": "ternary", "quantize_inputs": "stochastic-sign"},
     {"corrector": "fogzo:start=0.5", "audit": 5},

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar
+from collections.abc import Collection
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import nn
 
 from cimsim.errors import CimsimError
-from cimsim.nn import analog_layers
+from cimsim.nn import AnalogLayer, analog_layers
 from cimsim.training.optimizers.ternary_chain import TernaryChain
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -33,6 +34,22 @@ class Optimizer(ABC):
         """Build torch optimizers that together update all parameters of ``model``."""
 
 
+def _groups(
+    model: nn.Module, weight_decay: float, without: Collection[int] = ()
+) -> list[dict[str, Any]]:
+    """Return the parameters with their weight decay, which ranges of converters have none of.
+
+    ``without`` contains the ``id`` of parameters to leave out.
+    """
+    layers = [module for module in model.modules() if isinstance(module, AnalogLayer)]
+    ranges = {id(known) for layer in layers for known in layer.learned_ranges}
+    every = [p for p in model.parameters() if id(p) not in without]
+    decayed = [p for p in every if id(p) not in ranges]
+    free = [p for p in every if id(p) in ranges]
+    groups = ((decayed, weight_decay), (free, 0.0))
+    return [{"params": params, "weight_decay": decay} for params, decay in groups if params]
+
+
 class Adam(Optimizer):
     """Adam with decoupled weight decay (AdamW).
 
@@ -48,11 +65,8 @@ class Adam(Optimizer):
         self, model: nn.Module, lr: float, weight_decay: float = 0.0
     ) -> list[torch.optim.Optimizer]:
         """See :class:`Optimizer`."""
-        return [
-            torch.optim.AdamW(
-                model.parameters(), lr=lr, betas=self.betas, weight_decay=weight_decay
-            )
-        ]
+        groups = _groups(model, weight_decay)
+        return [torch.optim.AdamW(groups, lr=lr, betas=self.betas)]
 
 
 class Sgd(Optimizer):
@@ -71,11 +85,7 @@ class Sgd(Optimizer):
         self, model: nn.Module, lr: float, weight_decay: float = 0.0
     ) -> list[torch.optim.Optimizer]:
         """See :class:`Optimizer`."""
-        return [
-            torch.optim.SGD(
-                model.parameters(), lr=lr, momentum=self.momentum, weight_decay=weight_decay
-            )
-        ]
+        return [torch.optim.SGD(_groups(model, weight_decay), lr=lr, momentum=self.momentum)]
 
 
 class LatentFree(Optimizer):
@@ -116,7 +126,6 @@ class LatentFree(Optimizer):
         if not weights:
             raise CimsimError("optimizer 'ternary-chain' needs an analog layer; the model has none")
         chosen = {id(weight) for weight in weights}
-        rest = [p for p in model.parameters() if id(p) not in chosen]
+        groups = _groups(model, weight_decay, without=chosen)
         chain = TernaryChain(weights, self.patience, self.signed, self.threshold)
-        adam = [torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay)] if rest else []
-        return [chain, *adam]
+        return [chain, *([torch.optim.AdamW(groups, lr=lr)] if groups else [])]

@@ -1,0 +1,30 @@
+"""Converters whose full scales are parameters of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cimsim.profile.converters import FixedRange, LearnedRange
+from cimsim.profile.model import Profile
+from cimsim.profile.overrides import override_profile
+
+CONVERTERS = ("dac", "adc")
+
+
+def learned_ranges(profile: Profile) -> tuple[str, ...]:
+    """Return the names of the converters of ``profile`` with a learned range."""
+    return tuple(
+        name for name in CONVERTERS if isinstance(getattr(profile, name).range, LearnedRange)
+    )
+
+
+def with_learned_ranges(profile: Profile, converters: Sequence[str]) -> Profile:
+    """Return ``profile`` with learned ranges of ``converters``; ideal converters and ranges that
+    the chip fixes stay."""
+    kinds = [
+        f"{name}.range.kind=learned"
+        for name in converters
+        if getattr(profile, name).bits is not None
+        and not isinstance(getattr(profile, name).range, FixedRange | LearnedRange)
+    ]
+    return override_profile(profile, kinds) if kinds else profile
