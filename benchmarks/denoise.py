@@ -45,6 +45,7 @@ def main() -> None:
             "profile": str(HERE / "devices" / "readout.yaml"),
             "epochs": given.epochs,
             "lr": 0.003,
+            "learn_ranges": (),
         },
         AXIS,
         out=given.runs,

@@ -33,7 +33,7 @@ AXIS, CHIPS = parse_axis("noise=0,1,2,4"), 10
 RESULTS = Path(__file__).parent / "results"
 COMMON = {
     **{"profile": "pcm-ibm-2020", "data": "digits", "model": "mlp", "epochs": 6, "lr": 0.003},
-    **{"noise": 2.0, "clip_sigma": 1.5},  # of noise-aware training
+    **{"noise": 2.0, "clip_sigma": 1.5, "learn_ranges": ()},  # of noise-aware training
 }
 TUNING_SEEDS, TUNING_CHIPS, TUNING_SAMPLES = (100, 101), range(1000, 1003), 1000
 

@@ -29,6 +29,7 @@ COMMON = {
     "data": "fashion-mnist",
     "model": "cnn",
     "clip_sigma": 0.0,
+    "learn_ranges": (),
     "batch_size": 64,
 }
 ARMS = [

@@ -94,6 +94,7 @@ def main() -> None:
             "epochs": given.epochs,
             "lr": 0.0005,
             "clip_sigma": 2.5,
+            "learn_ranges": (),
             "weight_decay": 0.1,
         },
         AXIS,

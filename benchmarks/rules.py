@@ -34,7 +34,14 @@ COMPARISON = Comparison(
     intro=" ".join((__doc__ or "").split("\n\n")[2].split()),
     tasks={
         "fashion-mnist-cnn": Task(
-            {"data": "fashion-mnist", "model": "cnn", "limit": 20_000, "epochs": 4, "noise": 1.0},
+            {
+                "data": "fashion-mnist",
+                "model": "cnn",
+                "limit": 20_000,
+                "epochs": 4,
+                "noise": 1.0,
+                "learn_ranges": (),
+            },
             samples=2000,
         ),
         "cifar10-resnet20": Task(
@@ -45,6 +52,7 @@ COMPARISON = Comparison(
                 "epochs": 6,
                 "augment": ("flip", "shift"),
                 "noise": 1.0,
+                "learn_ranges": (),
             },
             samples=1000,
             norms=True,

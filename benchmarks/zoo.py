@@ -33,7 +33,8 @@ PROFILE_NAME = "pcm-ibm-2020"
 AXIS = analysis.parse_axis("time=0s,1d")
 AGES = ("just programmed", "after one day")
 
-# How each differs from the defaults of `cimsim train`; all are noise-aware with rule F.
+# How each differs from the defaults of `cimsim train`; all are noise-aware with rule F, and with
+# calibrated ranges.
 RECIPES: dict[str, dict[str, Any]] = {
     "digits-mlp": {"data": "digits", "model": "mlp", "epochs": 30, "lr": 0.003},
     "fashion-mnist-mlp": {"data": "fashion-mnist", "model": "mlp", "epochs": 6},
@@ -57,7 +58,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER)
     given = parser.parse_args()
     for name in given.only or RECIPES:
-        config = make_config(profile=PROFILE_NAME, data_dir=given.data_dir, **RECIPES[name])
+        common = {"profile": PROFILE_NAME, "data_dir": given.data_dir, "learn_ranges": ()}
+        config = make_config(**common, **RECIPES[name])
         run = fit(config, given.runs / name, resume=True, progress=Lines(name, config))
         ship(run, given.chips, given.out / name)
     write_text(RESULT, page(given.out, given.chips))

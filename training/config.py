@@ -215,10 +215,11 @@ class TrainConfig(BaseModel):
         description="Largest weight noise in standard deviations: right-censored noise; default: "
         "none (standard-nat, fake-quantized).",
     )
-    learn_ranges: tuple[RangeOf, ...] = Field(
-        default=("dac",),
+    learn_ranges: tuple[RangeOf, ...] | None = Field(
+        default=None,
         description="Converters whose ranges are parameters of the training: dac (inputs), adc, or "
-        "none; ranges that the profile fixes stay (noise-aware, fake-quantized).",
+        "none; ranges that the profile fixes stay; default: dac with rules E and F, whose gradient "
+        "is 0 behind saturated converters, and none with the others (noise-aware, fake-quantized).",
     )
     calibration_batches: int = Field(
         default=8, ge=1, description="Number of training batches to calibrate the converters with."
@@ -246,8 +247,17 @@ class TrainConfig(BaseModel):
 
     @property
     def learned_ranges(self) -> tuple[RangeOf, ...]:
-        """Converters whose ranges are parameters in a training by ``method``."""
-        return self.learn_ranges if self.method in WITH_CONVERTERS else ()
+        """Converters whose ranges are parameters in a training by ``method`` and ``rule``.
+
+        Under a gradient that does not stop at saturated inputs, inputs and learned ranges diverge.
+        """
+        from cimsim.estimators import backward_rule
+
+        if self.method not in WITH_CONVERTERS:
+            return ()
+        if self.learn_ranges is None:
+            return ("dac",) if backward_rule(self.rule).needs_slopes else ()
+        return self.learn_ranges
 
     @property
     def searches(self) -> bool:

@@ -21,6 +21,7 @@ RECIPES: dict[str, dict[str, object]] = {
         "quantize_inputs": "denoising:bits=1",
         "keep_digital": ("first", "last"),
         "clip_sigma": 0.0,
+        "learn_ranges": (),
     },
     # Analog foundation models (J. Büchel et al., arXiv:2505.09663): distill from the frozen digital
     # model that training starts from, on chips with the device's own noise, with learned ranges of

@@ -6,6 +6,7 @@ import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.layer_settings import LayerSettings, changed_by_pattern, matching
 from cimsim.nn.pretrained import hook_save_pretrained, unhook_save_pretrained
 from cimsim.nn.unpacking import Unpacked
-from cimsim.profile import Profile, load_profile
+from cimsim.profile import CONVERTERS, Profile, load_profile, with_learned_ranges
 from cimsim.seeds import seed_of_training
+from cimsim.suggest import unknown
 
 logger = logging.getLogger("cimsim")
 
@@ -47,6 +49,7 @@ def convert(
     quantize_weights: str | None = None,
     quantize_inputs: str | None = None,
     denoise: float | None = None,
+    learn_ranges: str | Iterable[str] = (),
     adapters: str = "digital",
     seed: int = 0,
     inplace: bool = False,
@@ -101,6 +104,10 @@ def convert(
             converted layer, as :func:`cimsim.quantizers.make_quantizer` takes them.
         denoise: ridge of a digital gain and offset behind every column's ADC, see
             :class:`cimsim.nn.ColumnDenoiser`; None for none.
+        learn_ranges: converters whose ranges become parameters of the model, which training
+            changes: ``"dac"`` (the inputs), ``"adc"``, or both; ranges that the profile fixes stay.
+            Calibration sets their first values. Rules whose gradient does not stop at saturated
+            inputs (A, B and C) diverge with a learned range of the inputs.
         adapters: ``"digital"``, or ``"analog"`` to convert the layers of PEFT's adapters, too.
         seed: names the draws of the chips in training, a whole number.
         inplace: change ``model`` itself instead of a deep copy.
@@ -131,6 +138,10 @@ def convert(
         )
     check_adapters(adapters)
     number = seed_of_training(seed)
+    learned = [learn_ranges] if isinstance(learn_ranges, str) else list(learn_ranges)
+    for name in learned:
+        if name not in CONVERTERS:
+            raise CimsimError(unknown("converter in learn_ranges", name, CONVERTERS))
     common = LayerSettings(profile).changed(
         {
             "rule": rule,
@@ -157,7 +168,8 @@ def convert(
         plain = names_without_adapters(given)
         for name, chosen in settings.items():
             if not chosen.digital:
-                make_analog(given.get_submodule(name), chosen, plain[name], number)
+                own = replace(chosen, profile=with_learned_ranges(chosen.profile, learned))
+                make_analog(given.get_submodule(name), own, plain[name], number)
         finish(given)
 
     _try_on_copy(model, change)

@@ -107,6 +107,7 @@ from cimsim.profile.issues import (
     ProfileError,
 )
 from cimsim.profile.learned_ranges import (
+    CONVERTERS,
     learned_ranges,
     with_learned_ranges,
 )
@@ -183,6 +184,7 @@ from cimsim.profile.wires import (
 
 __all__ = [
     "ADC",
+    "CONVERTERS",
     "DAC",
     "IV",
     "PROVENANCES",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 import cimsim
 from cimsim import kernels
 from cimsim.array import plain
+from cimsim.errors import CimsimError
 from cimsim.estimators import RULES
 from cimsim.kernels import use
 from cimsim.nn import AnalogLayer
@@ -141,6 +142,18 @@ def test_the_learned_range_of_inputs_stays_on_another_chip() -> None:
     layer.profile = device(dac=4, adc=6)
     cimsim.calibrate(layer, [x], missing=True)
     assert layer.dac_range.item() > 1.0
+
+
+def test_convert_makes_ranges_parameters() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    layers = {"2": {"profile": "reram-wan-2022"}}
+    model = cimsim.convert(net, "pcm-ibm-2020", learn_ranges="dac", layers=layers)
+    learned = {name for name, _ in model.named_parameters() if name.endswith("_range")}
+    assert learned == {"0.dac_range", "2.dac_range"}
+    both = cimsim.convert(net, "pcm-ibm-2020", learn_ranges=("dac", "adc"))
+    assert len([name for name, _ in both.named_parameters() if name.endswith("_range")]) == 4
+    with pytest.raises(CimsimError, match="unknown converter in learn_ranges 'adcs'; did you mean"):
+        cimsim.convert(net, "pcm-ibm-2020", learn_ranges=["adcs"])
 
 
 def test_bits_of_an_input_share_in_the_gradient_of_the_range() -> None:

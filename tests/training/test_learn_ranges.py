@@ -1,0 +1,79 @@
+"""Which ranges a training learns, and that it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import cimsim
+from cimsim.analysis import Evaluation
+from cimsim.errors import CimsimError
+from cimsim.estimators import RULES
+from cimsim.nn import analog_layers
+from cimsim.profile import Profile, load_profile
+from cimsim.runs import RunSubject, open_run
+from cimsim.training.config import TrainConfig, make_config
+from cimsim.training.fit import fit
+from cimsim.training.methods import METHODS
+from cimsim.training.plan import TrainingPlan
+from cimsim.training.progress import Silent
+
+
+def small(**settings: Any) -> TrainConfig:
+    common = {"data": "digits", "model": "mlp", "epochs": 1, "batch_size": 20, "limit": 60}
+    return make_config(**{"profile": "pcm-ibm-2020", **common, **settings})
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("rule", RULES)
+def test_ranges_are_learned_where_the_gradient_stops_at_them(method: str, rule: str) -> None:
+    config = small(method=method, rule=rule)
+    on_chip = method in ("noise-aware", "fake-quantized")
+    expected = ("dac",) if on_chip and RULES[rule].needs_slopes else ()
+    assert config.learned_ranges == expected
+    assert TrainingPlan.load(config).profile.dac.range.kind == (
+        "learned" if expected else load_profile("pcm-ibm-2020").dac.range.kind
+    )
+
+
+@pytest.mark.parametrize("given", ["none", ["none"], (), []])
+def test_none_is_an_empty_list(given: Any) -> None:
+    assert small(learn_ranges=given).learned_ranges == ()
+
+
+def test_nothing_else_is_a_converter() -> None:
+    with pytest.raises(CimsimError, match="learn_ranges"):
+        small(learn_ranges=("none", "dac"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "learned"
+    fit(small(epochs=6), folder, progress=Silent())
+    return folder
+
+
+def ranges(path: Path, on: Profile | None = None) -> list[float]:
+    subject = open_run(path)
+    assert isinstance(subject, RunSubject)
+    model = subject.run.chip_model(on)
+    return [p.item() for name, p in model.named_parameters() if name.endswith("dac_range")]
+
+
+def test_the_range_is_learned_and_stays_on_another_profile(run: Path) -> None:
+    subject = open_run(run)
+    own = ranges(run)
+    assert len(own) == 3
+    model = subject.model()
+    for layer in analog_layers(model).values():
+        torch.nn.init.constant_(layer.dac_range, torch.nan)
+    cimsim.calibrate(model, subject.calibration())
+    assert [layer.dac_range.item() for layer in analog_layers(model).values()] != own
+    other = Evaluation(profile=load_profile("reram-wan-2022")).assignment(subject).profile
+    assert other.dac.range.kind == "learned"
+    assert ranges(run, other) == own
+    fixed = load_profile("reram-wan-2022", ["dac.range={kind: fixed, full_scale: 2.0}"])
+    assert Evaluation(profile=fixed).assignment(subject).profile == fixed
