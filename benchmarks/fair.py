@@ -125,6 +125,7 @@ class Comparison:
         profiles: settings of the profile, by name; without any, the name is the profile.
         methods: for each name the settings of a training, or several to choose from.
         ours: the method that all others are compared with.
+        variants: further settings of our method, which are compared with the others, too.
         drawn: methods in the figure.
         noise: levels of noise, as in ``noise=0,1,2,4``.
         ages: ages in seconds, by name.
@@ -140,6 +141,7 @@ class Comparison:
     drawn: Sequence[str]
     noise: str
     ages: Mapping[str, float] = field(default_factory=dict)
+    variants: Sequence[str] = ()
 
     @property
     def axis(self) -> Axis:
@@ -217,9 +219,12 @@ class Comparison:
                 of, plan = swept.plan.measured, swept.plan
                 for level, values in swept.values().items():
                     worst = max(values) if of.falls else min(values)
-                    mean, digital = round(float(np.mean(values)), 5), round(plan.digital, 5)
-                    where = (task, profile, name, seed, split, age, float(level or 0))
-                    yield Score(*where, chips, mean, worst, digital, round(seconds), today())
+                    scores = (float(np.mean(values)), worst, plan.digital)
+                    yield Score(
+                        *(task, profile, name, seed, split, age, float(level or 0), chips),
+                        *(round(score, 5) for score in scores),
+                        *(round(seconds, 1), today()),
+                    )
 
 
 def today() -> str:
@@ -256,10 +261,18 @@ class Scores:
         )
 
     def seeds(self, task: str, profile: str) -> list[int]:
-        """The training seeds of our method."""
+        """The training seeds of our method with which no fewer settings are finished than with any
+        other seed, so that a seed in progress does not count."""
         here = {s.seed for s in self.all if (s.task, s.profile) == (task, profile)}
         ours = name_of(self.comparison.methods[self.comparison.ours][0])
-        return sorted(seed for seed in here if self.has(task, profile, ours, seed))
+        names = {s.settings for s in self.all if (s.task, s.profile) == (task, profile)}
+        finished = {
+            seed: sum(self.has(task, profile, name, seed) for name in names)
+            for seed in here
+            if self.has(task, profile, ours, seed)
+        }
+        most = max(finished.values(), default=0)
+        return sorted(seed for seed, count in finished.items() if count == most)
 
     def means(
         self, task: str, profile: str, name: str, split: str, condition: Condition

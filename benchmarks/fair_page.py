@@ -86,18 +86,19 @@ class Gap(NamedTuple):
         return self.behind > max(self.error, 1e-12)
 
 
-def gap(scores: Scores, task: str, profile: str, condition: Condition) -> Gap | None:
-    """Compare our method with the best other one, by their differences of each seed."""
-    comparison = scores.comparison
+def gap(scores: Scores, ours: str, where: tuple[str, str], condition: Condition) -> Gap | None:
+    """Compare ``ours`` with the best method that is not ours, by their differences of each seed;
+    None for less than two seeds."""
+    comparison, (task, profile) = scores.comparison, where
     sign = comparison.tasks[task].sign
-    own = scores.on_test(task, profile, comparison.ours, condition)
+    own = scores.on_test(task, profile, ours, condition)
     others = {
         method: values
         for method in comparison.methods
-        if method != comparison.ours
+        if method not in (comparison.ours, *comparison.variants)
         and (values := scores.on_test(task, profile, method, condition)) is not None
     }
-    if own is None or not others:
+    if own is None or len(own) < 2 or not others:
         return None
     best = max(others, key=lambda method: sign * float(others[method].mean()))
     difference = sign * (others[best] - own)
@@ -111,28 +112,30 @@ def error_of(values: FloatArray) -> float:
 
 def summary_lines(scores: Scores, pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Where our method is behind the best other one by more than one standard error."""
-    comparison = scores.comparison
-    gaps = {
-        (task, profile, condition): of
-        for task, profile in pairs
-        for condition in comparison.conditions
-        if (of := gap(scores, task, profile, condition)) is not None
-    }
-    losses = {where: of for where, of in gaps.items() if of.loses}
-    yield (
-        f"`{comparison.ours}` is behind the best of the other methods by at most one standard "
-        f"error of the difference under {len(gaps) - len(losses)} of {len(gaps)} conditions. The "
-        "best is the best of the table below, so a part of its lead is chance."
-    )
+    comparison, losses = scores.comparison, []
+    for ours in (comparison.ours, *comparison.variants):
+        gaps = {
+            (*where, condition): of
+            for where in pairs
+            for condition in comparison.conditions
+            if (of := gap(scores, ours, where, condition)) is not None
+        }
+        lost = {where: of for where, of in gaps.items() if of.loses}
+        losses += [(ours, where, of) for where, of in lost.items()]
+        yield (
+            f"`{ours}` is behind the best of the other methods by at most one standard error of "
+            f"the difference under {len(gaps) - len(lost)} of {len(gaps)} conditions."
+        )
+    yield "The best is the best of the table below, so a part of its lead is chance."
     if not losses:
         return
-    yield from ("", "| task | profile | age | noise | best other | behind by |")
-    yield "|---|---|---|---|---|---|"
-    for (task, profile, (age, level)), of in losses.items():
+    yield from ("", "| | task | profile | age | noise | best other | behind by |")
+    yield "|---|---|---|---|---|---|---|"
+    for ours, (task, profile, (age, level)), of in losses:
         show = comparison.tasks[task].format
         yield (
-            f"| {task} | {profile} | {age} | {level:g} | {of.method} | {show(of.behind)} ± "
-            f"{show(of.error)} |"
+            f"| {ours} | {task} | {profile} | {age} | {level:g} | {of.method} | "
+            f"{show(of.behind)} ± {show(of.error)} |"
         )
 
 
