@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -15,6 +16,7 @@ from benchmarks.lines import versions
 from cimsim.analysis import summary
 from cimsim.analysis.figures import canvas, theme
 from cimsim.files import write_text
+from cimsim.training.data import TEST
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -67,9 +69,14 @@ def report(comparison: Comparison, results: Path) -> None:
     page = results / f"{comparison.name}.md"
     days = sorted({score.day for score in scores.all})
     measured = f" Measured from {days[0]} to {days[-1]}." if days else ""
+    for draw, file, text in (
+        (curves, page.with_suffix(".png"), "score over noise or age"),
+        (front, page.with_name(f"{page.stem}_front.png"), "mild and harsh conditions"),
+    ):
+        if pairs:
+            canvas.save(figure_of(scores, pairs, draw), file)
+            lines += ["", f"![{text}]({file.name})"]
     write_text(page, "\n".join([*lines, "", f"{versions()}{measured}", ""]))
-    if pairs:
-        canvas.save(figure_of(scores, pairs), page.with_suffix(".png"))
     print(page.read_text(encoding="utf-8"))
 
 
@@ -171,27 +178,58 @@ def table_lines(scores: Scores, task: str, profile: str) -> Iterator[str]:
         yield f"| {method} | {seconds:.0f} | {' | '.join(cells)} |"
 
 
-def figure_of(scores: Scores, pairs: Sequence[tuple[str, str]]) -> Figure:
-    """A panel for each task and profile: the score over noise after the longest age, or over age
-    if there is one level of noise."""
-    comparison = scores.comparison
+Draw = Callable[[Axes, Scores, str, str], None]
+
+
+def figure_of(scores: Scores, pairs: Sequence[tuple[str, str]], draw: Draw) -> Figure:
+    """A panel for each task and profile."""
     tasks, profiles = (list(dict.fromkeys(names)) for names in zip(*pairs, strict=True))
-    figure = canvas.new_figure(2.9 * len(profiles) + 0.8, 2.3 * len(tasks) + 0.9)
-    panels = figure.subplots(len(tasks), len(profiles), sharex=True, squeeze=False)
+    figure = canvas.new_figure(2.9 * len(profiles) + 0.8, 2.4 * len(tasks) + 0.9)
+    panels = figure.subplots(len(tasks), len(profiles), squeeze=False)
+    labels: dict[str, Artist] = {}
     for row, task in zip(panels, tasks, strict=True):
         for axes, profile in zip(row, profiles, strict=True):
             axes.set_title(f"{task}\n{profile}", fontsize=8)
+            axes.set_visible((task, profile) in pairs)
             if (task, profile) in pairs:
-                _draw(axes, scores, task, profile)
-        row[0].set_ylabel(comparison.tasks[task].measure)
-    for axes in panels[-1]:
-        axes.set_xlabel("age" if len(comparison.axis.values) == 1 else "noise")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, frameon=False)
+                draw(axes, scores, task, profile)
+                canvas.style(axes)
+                handles, names = axes.get_legend_handles_labels()
+                labels.update(zip(names, handles, strict=True))
+    figure.legend(
+        *(labels.values(), labels.keys()),
+        loc="outside lower center",
+        ncols=4,
+        fontsize=8,
+        frameon=False,
+    )
     return figure
 
 
-def _draw(axes: Axes, scores: Scores, task: str, profile: str) -> None:
+def front(axes: Axes, scores: Scores, task: str, profile: str) -> None:
+    """Every training on new chips with their own noise, and under the last condition. A line
+    connects those that no other one surpasses under both."""
+    comparison, about = scores.comparison, scores.comparison.tasks[task]
+    mild, harsh = next(c for c in comparison.conditions if c[1] >= 1), comparison.conditions[-1]
+    points: dict[str, tuple[float, float]] = {}
+    for number, (method, every) in enumerate(comparison.methods.items()):
+        for settings in every:
+            name = name_of(settings)
+            both = [scores.means(task, profile, name, TEST, c) for c in (mild, harsh)]
+            if name not in points and both[0] is not None and both[1] is not None:
+                points[name] = x, y = tuple(about.factor * float(v.mean()) for v in both)
+                axes.plot(x, y, theme.marker(number), color=theme.color(number), label=method)
+    best: list[tuple[float, float]] = []
+    for x, y in sorted(points.values(), key=lambda point: -about.sign * point[0]):
+        if not best or about.sign * y > about.sign * best[-1][1]:
+            best.append((x, y))
+    axes.plot(*zip(*best, strict=True), color="0.5", linewidth=0.8, zorder=0)
+    axes.set_xlabel(f"{about.measure}, noise {mild[1]:g}, {mild[0]}", fontsize=8)
+    axes.set_ylabel(f"noise {harsh[1]:g}, {harsh[0]}", fontsize=8)
+
+
+def curves(axes: Axes, scores: Scores, task: str, profile: str) -> None:
+    """The score over noise after the longest age, or over age if there is one level of noise."""
     comparison = scores.comparison
     about, levels, ages = comparison.tasks[task], comparison.axis.values, list(comparison.ages)
     over_age = len(levels) == 1
@@ -211,4 +249,5 @@ def _draw(axes: Axes, scores: Scores, task: str, profile: str) -> None:
         )
     if over_age:
         axes.set_xticks(range(len(ages)), ages)
-    canvas.style(axes)
+    axes.set_xlabel("age" if over_age else f"noise, {ages[-1]}")
+    axes.set_ylabel(about.measure)
