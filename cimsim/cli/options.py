@@ -143,7 +143,9 @@ def _limits(field: FieldInfo) -> dict[str, float]:
 
 
 def _is_list(field: FieldInfo) -> bool:
-    return get_origin(field.annotation) is tuple
+    annotation: Any = field.annotation
+    kinds = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
+    return all(get_origin(kind) is tuple or kind is type(None) for kind in kinds)
 
 
 def _plain(field: FieldInfo) -> type:
