@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.lines import Lines
 from cimsim.analysis import Evaluation, parse_axis, sweep
@@ -38,9 +37,12 @@ CHIP_KEYS = {"profile", "overrides"}
 SPLITS: tuple[Split, ...] = (HELD_OUT, TEST)
 
 Settings = dict[str, Any]
-FloatArray = NDArray[np.float64]
 Condition = tuple[str, float]
 """Age and noise of the chips."""
+Where = tuple[str, str]
+"""Task and profile."""
+BySeed = dict[int, float]
+"""A score for each training seed."""
 
 
 @dataclass(frozen=True)
@@ -260,56 +262,37 @@ class Scores:
             for age, level in self.comparison.conditions
         )
 
-    def seeds(self, task: str, profile: str) -> list[int]:
-        """The training seeds of our method with which no fewer settings are finished than with any
-        other seed, so that a seed in progress does not count."""
-        here = {s.seed for s in self.all if (s.task, s.profile) == (task, profile)}
-        ours = name_of(self.comparison.methods[self.comparison.ours][0])
-        names = {s.settings for s in self.all if (s.task, s.profile) == (task, profile)}
-        finished = {
-            seed: sum(self.has(task, profile, name, seed) for name in names)
-            for seed in here
-            if self.has(task, profile, ours, seed)
-        }
-        most = max(finished.values(), default=0)
-        return sorted(seed for seed, count in finished.items() if count == most)
+    def seeds(self, where: Where, method: str) -> list[int]:
+        """The training seeds with which every setting of ``method`` is finished."""
+        here = sorted({score.seed for score in self.all if score[:2] == where})
+        names = [name_of(settings) for settings in self.comparison.methods[method]]
+        return [seed for seed in here if all(self.has(*where, name, seed) for name in names)]
 
     def means(
-        self, task: str, profile: str, name: str, split: str, condition: Condition
-    ) -> FloatArray | None:
-        """Mean over chips for each training seed; None if one is missing."""
-        keys = [
-            (task, profile, name, seed, split, *condition) for seed in self.seeds(task, profile)
-        ]
-        if not keys or not all(key in self.by_key for key in keys):
-            return None
-        return np.array([self.by_key[key].mean for key in keys])
+        self, where: Where, name: str, split: str, condition: Condition, seeds: Sequence[int]
+    ) -> BySeed:
+        """Mean over the chips of the networks of ``name`` under ``condition``."""
+        return {seed: self.by_key[(*where, name, seed, split, *condition)].mean for seed in seeds}
 
-    def seconds(self, task: str, profile: str, method: str) -> float:
+    def seconds(self, where: Where, method: str) -> float:
         """Mean duration of the trainings of ``method``; of all that it chooses from, their sum."""
         total = 0.0
         for settings in self.comparison.methods[method]:
             name = name_of(settings)
-            each = {s.seed: s.seconds for s in self.all if s[:3] == (task, profile, name)}
+            each = {s.seed: s.seconds for s in self.all if s[:3] == (*where, name)}
             total += sum(each.values()) / max(len(each), 1)
         return total
 
-    def chosen(self, task: str, profile: str, method: str, condition: Condition) -> str | None:
-        """The settings of ``method`` that are best on held-out data under ``condition``."""
-        names = [name_of(settings) for settings in self.comparison.methods[method]]
-        held_out = {
-            name: means
-            for name in names
-            if (means := self.means(task, profile, name, HELD_OUT, condition)) is not None
-        }
-        if len(held_out) < len(names):
+    def on_test(self, where: Where, method: str, condition: Condition) -> BySeed | None:
+        """The test scores of ``method``, with the settings that are best on held-out data under
+        ``condition``; None if no seed is finished."""
+        seeds, sign = self.seeds(where, method), self.comparison.tasks[where[0]].sign
+        if not seeds:
             return None
-        sign = self.comparison.tasks[task].sign
-        return max(held_out, key=lambda name: sign * float(held_out[name].mean()))
 
-    def on_test(
-        self, task: str, profile: str, method: str, condition: Condition
-    ) -> FloatArray | None:
-        """The test scores of ``method``, for each seed."""
-        name = self.chosen(task, profile, method, condition)
-        return None if name is None else self.means(task, profile, name, TEST, condition)
+        def on_held_out(name: str) -> float:
+            held_out = self.means(where, name, HELD_OUT, condition, seeds)
+            return sign * float(np.mean(list(held_out.values())))
+
+        names = [name_of(settings) for settings in self.comparison.methods[method]]
+        return self.means(where, max(names, key=on_held_out), TEST, condition, seeds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.fair import Comparison, Condition, FloatArray, Given, Scores, name_of
+from benchmarks.fair import Comparison, Condition, Given, Scores, Where, name_of
 from benchmarks.lines import versions
 from cimsim.analysis import summary
 from cimsim.analysis.figures import canvas, theme
@@ -50,7 +51,12 @@ def main(comparison: Comparison, description: str) -> None:
 def report(comparison: Comparison, results: Path) -> None:
     """Write the page and the figure of the scores in ``results``."""
     scores = Scores(comparison, results)
-    pairs = [(t, p) for t in comparison.tasks for p in comparison.profiles if scores.seeds(t, p)]
+    pairs = [
+        (task, profile)
+        for task in comparison.tasks
+        for profile in comparison.profiles
+        if scores.seeds((task, profile), comparison.ours)
+    ]
     lines = [
         f"# {comparison.title}",
         "",
@@ -93,31 +99,23 @@ class Gap(NamedTuple):
         return self.behind > max(self.error, 1e-12)
 
 
-def gap(scores: Scores, ours: str, where: tuple[str, str], condition: Condition) -> Gap | None:
+def gap(scores: Scores, ours: str, where: Where, condition: Condition) -> Gap | None:
     """Compare ``ours`` with the best method that is not ours, by their differences of each seed;
-    None for less than two seeds."""
-    comparison, (task, profile) = scores.comparison, where
-    sign = comparison.tasks[task].sign
-    own = scores.on_test(task, profile, ours, condition)
-    others = {
-        method: values
-        for method in comparison.methods
-        if method not in (comparison.ours, *comparison.variants)
-        and (values := scores.on_test(task, profile, method, condition)) is not None
-    }
-    if own is None or len(own) < 2 or not others:
-        return None
-    best = max(others, key=lambda method: sign * float(others[method].mean()))
-    difference = sign * (others[best] - own)
-    return Gap(best, float(difference.mean()), error_of(difference))
+    None if no other method has two seeds in common with ours."""
+    comparison = scores.comparison
+    sign = comparison.tasks[where[0]].sign
+    own = scores.on_test(where, ours, condition) or {}
+    gaps = []
+    for method in comparison.methods:
+        other = scores.on_test(where, method, condition) or {}
+        both = sorted(own.keys() & other.keys())
+        if method not in (comparison.ours, *comparison.variants) and len(both) > 1:
+            behind = summary(None, [sign * (other[seed] - own[seed]) for seed in both])
+            gaps.append(Gap(method, behind.mean, behind.standard_error))
+    return max(gaps, key=lambda gap: gap.behind, default=None)
 
 
-def error_of(values: FloatArray) -> float:
-    """Standard error of the mean; NaN of one value."""
-    return summary(None, values.tolist()).standard_error
-
-
-def summary_lines(scores: Scores, pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
+def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
     """Where our method is behind the best other one by more than one standard error."""
     comparison, losses = scores.comparison, []
     for ours in (comparison.ours, *comparison.variants):
@@ -150,32 +148,36 @@ def table_lines(scores: Scores, task: str, profile: str) -> Iterator[str]:
     """One row for each method, one column for each age and noise."""
     comparison, about = scores.comparison, scores.comparison.tasks[task]
     rows = {
-        method: [scores.on_test(task, profile, method, c) for c in comparison.conditions]
+        method: [
+            summary(None, list(values.values()))
+            for condition in comparison.conditions
+            if (values := scores.on_test((task, profile), method, condition)) is not None
+        ]
         for method in comparison.methods
     }
-    complete = {
-        method: [values for values in row if values is not None] for method, row in rows.items()
-    }
-    complete = {m: row for m, row in complete.items() if len(row) == len(comparison.conditions)}
-    columns = zip(*complete.values(), strict=True)
-    best = [max(about.sign * float(v.mean()) for v in column) for column in columns]
+    rows = {method: row for method, row in rows.items() if row}
+    best = [
+        max(about.sign * of.mean for of in column) for column in zip(*rows.values(), strict=True)
+    ]
     yield (
-        f"Test {about.measure}: mean over {len(scores.seeds(task, profile))} training seeds ± "
-        "standard error over seeds; the best mean of a column is bold. *s*: duration of a "
-        "training, or of all trainings that a tuned method chooses from, while other processes ran."
+        f"Test {about.measure}: mean over training seeds ± standard error; the best mean of "
+        "a column is bold. *s*: duration of a training, or of all trainings that a tuned method "
+        "chooses from, while other processes ran."
     )
     yield ""
     names = [f"noise {level:g}, {age}" for age, level in comparison.conditions]
-    yield f"| method | s | {' | '.join(names)} |"
-    yield "|---|---|" + "---|" * len(comparison.conditions)
-    for method, row in complete.items():
+    yield f"| method | seeds | s | {' | '.join(names)} |"
+    yield "|---|---|---|" + "---|" * len(comparison.conditions)
+    for method, row in rows.items():
         cells = []
-        for values, top in zip(row, best, strict=True):
-            text = about.format(float(values.mean()))
-            text = f"**{text}**" if about.sign * float(values.mean()) == top else text
-            cells.append(f"{text} ± {about.format(error_of(values))}")
-        seconds = scores.seconds(task, profile, method)
-        yield f"| {method} | {seconds:.0f} | {' | '.join(cells)} |"
+        for of, top in zip(row, best, strict=True):
+            text = about.format(of.mean)
+            text = f"**{text}**" if about.sign * of.mean == top else text
+            error = "" if math.isnan(of.standard_error) else f" ± {about.format(of.standard_error)}"
+            cells.append(text + error)
+        seeds = len(scores.seeds((task, profile), method))
+        seconds = scores.seconds((task, profile), method)
+        yield f"| {method} | {seeds} | {seconds:.0f} | {' | '.join(cells)} |"
 
 
 Draw = Callable[[Axes, Scores, str, str], None]
@@ -215,9 +217,11 @@ def front(axes: Axes, scores: Scores, task: str, profile: str) -> None:
     for number, (method, every) in enumerate(comparison.methods.items()):
         for settings in every:
             name = name_of(settings)
-            both = [scores.means(task, profile, name, TEST, c) for c in (mild, harsh)]
-            if name not in points and both[0] is not None and both[1] is not None:
-                points[name] = x, y = tuple(about.factor * float(v.mean()) for v in both)
+            seeds = scores.seeds((task, profile), method)
+            if name not in points and seeds:
+                both = [scores.means((task, profile), name, TEST, c, seeds) for c in (mild, harsh)]
+                x, y = (about.factor * summary(None, list(of.values())).mean for of in both)
+                points[name] = x, y
                 axes.plot(x, y, theme.marker(number), color=theme.color(number), label=method)
     best: list[tuple[float, float]] = []
     for x, y in sorted(points.values(), key=lambda point: -about.sign * point[0]):
@@ -236,12 +240,16 @@ def curves(axes: Axes, scores: Scores, task: str, profile: str) -> None:
     conditions = [c for c in comparison.conditions if over_age or c[0] == ages[-1]]
     places = [ages.index(age) if over_age else level for age, level in conditions]
     for number, method in enumerate(comparison.drawn):
-        values = [scores.on_test(task, profile, method, c) for c in conditions]
-        each = [(x, v) for x, v in zip(places, values, strict=True) if v is not None]
+        values = [scores.on_test((task, profile), method, c) for c in conditions]
+        each = [
+            (x, summary(None, list(v.values())))
+            for x, v in zip(places, values, strict=True)
+            if v is not None
+        ]
         axes.errorbar(
             [x for x, _ in each],
-            [about.factor * v.mean() for _, v in each],
-            [about.factor * error_of(v) for _, v in each],
+            [about.factor * of.mean for _, of in each],
+            [about.factor * of.standard_error for _, of in each],
             color=theme.color(number),
             marker=theme.marker(number),
             capsize=2,
