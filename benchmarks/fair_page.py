@@ -125,13 +125,18 @@ def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
             for condition in comparison.conditions
             if (of := gap(scores, ours, where, condition)) is not None
         }
+        if not gaps:
+            continue
         lost = {where: of for where, of in gaps.items() if of.loses}
         losses += [(ours, where, of) for where, of in lost.items()]
         yield (
             f"`{ours}` is behind the best of the other methods by at most one standard error of "
             f"the difference under {len(gaps) - len(lost)} of {len(gaps)} conditions."
         )
-    yield "The best is the best of the table below, so a part of its lead is chance."
+    yield (
+        "Only methods with two training seeds count. The best is the best of the table below, so a "
+        "part of its lead is chance."
+    )
     if not losses:
         return
     yield from ("", "| | task | profile | age | noise | best other | behind by |")
@@ -201,7 +206,7 @@ def figure_of(scores: Scores, pairs: Sequence[tuple[str, str]], draw: Draw) -> F
     figure.legend(
         *(labels.values(), labels.keys()),
         loc="outside lower center",
-        ncols=4,
+        ncols=min(4, 2 * len(profiles)),
         fontsize=8,
         frameon=False,
     )
