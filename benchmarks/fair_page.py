@@ -191,7 +191,7 @@ Draw = Callable[[Axes, Scores, str, str], None]
 def figure_of(scores: Scores, pairs: Sequence[tuple[str, str]], draw: Draw) -> Figure:
     """A panel for each task and profile."""
     tasks, profiles = (list(dict.fromkeys(names)) for names in zip(*pairs, strict=True))
-    figure = canvas.new_figure(2.9 * len(profiles) + 0.8, 2.4 * len(tasks) + 0.9)
+    figure = canvas.new_figure(max(5.2, 2.9 * len(profiles) + 0.8), 2.4 * len(tasks) + 0.9)
     panels = figure.subplots(len(tasks), len(profiles), squeeze=False)
     labels: dict[str, Artist] = {}
     for row, task in zip(panels, tasks, strict=True):
