@@ -134,7 +134,8 @@ class Trainer:
         at = self.epoch * len(self.loader) + self.step
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.config.lr * 0.5 * (1 + math.cos(math.pi * at / self.total))
+                peak = self.config.lr * group.get("lr_factor", 1.0)
+                group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * at / self.total))
         if self.schedule.calibrates(at, epoch_starts=self.step == 0):
             self.ranks.share_buffers(self.model)
             self.schedule.calibrate(at, self._calibration())

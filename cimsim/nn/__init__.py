@@ -31,6 +31,7 @@ from cimsim.nn.model_ops import (
     use_chip,
 )
 from cimsim.nn.modes import evaluating
+from cimsim.nn.parameter_groups import parameter_groups
 from cimsim.nn.recurrent import UnpackedGRU, UnpackedLSTM, UnpackedRNN
 from cimsim.nn.saving import load, save
 from cimsim.nn.signals import Signals, measure_signals
@@ -65,6 +66,7 @@ __all__ = [
     "load",
     "matrices",
     "measure_signals",
+    "parameter_groups",
     "perturbed",
     "profiles",
     "program",

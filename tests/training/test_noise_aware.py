@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import cimsim
 from cimsim.errors import CimsimError
-from cimsim.nn import analog_layers, digital
+from cimsim.nn import analog_layers, digital, parameter_groups
 from cimsim.training.data import BatchLoader
 from cimsim.training.fit import fit
 from cimsim.training.plan import TrainingPlan
@@ -109,7 +109,7 @@ def test_an_own_loop_ends_with_the_weights_of_cimsim_train(name: str, tmp_path: 
         recalibrate_every=len(loader),
         seed=config.seed,
     )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(parameter_groups(model, lr=config.lr))
     cosine = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda at: 0.5 * (1 + math.cos(math.pi * at / with_noise.steps))
     )

@@ -36,21 +36,21 @@ def test_every_parameter_has_one_optimizer_and_moves(part: type) -> None:
 
 
 @pytest.mark.parametrize("part", list(OPTIMIZERS), ids=lambda part: part.name)
-def test_ranges_of_converters_do_not_decay(part: type) -> None:
+def test_ranges_of_converters_do_not_decay_and_move_faster(part: type) -> None:
     model = set_profile(network(), with_learned_ranges(device(dac=8, adc=8), ("dac", "adc")))
     ranges = {id(r) for layer in analog_layers(model).values() for r in layer.learned_ranges}
     assert len(ranges) == 4
-    decay = {
-        id(p): group.get("weight_decay")
+    rates = {
+        id(p): (group.get("lr"), group.get("weight_decay"))
         for built in make_optimizer(part.name).build(model, lr=0.1, weight_decay=0.5)
         for group in built.param_groups
         for p in group["params"]
     }
     for name, parameter in model.named_parameters():
         if id(parameter) in ranges:
-            assert decay[id(parameter)] == 0.0
+            assert rates[id(parameter)] == (pytest.approx(1.0), 0.0)
         elif name.endswith("bias"):  # the weights may belong to the chain
-            assert decay[id(parameter)] == 0.5
+            assert rates[id(parameter)] == (0.1, 0.5)
 
 
 def test_sgd_is_a_ball_with_friction() -> None:

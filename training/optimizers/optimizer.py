@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
 from torch import nn
 
 from cimsim.errors import CimsimError
-from cimsim.nn import AnalogLayer, analog_layers
+from cimsim.nn import analog_layers, parameter_groups
 from cimsim.training.optimizers.ternary_chain import TernaryChain
 
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -31,23 +30,10 @@ class Optimizer(ABC):
     def build(
         self, model: nn.Module, lr: float, weight_decay: float = 0.0
     ) -> list[torch.optim.Optimizer]:
-        """Build torch optimizers that together update all parameters of ``model``."""
+        """Build torch optimizers that together update all parameters of ``model``.
 
-
-def _groups(
-    model: nn.Module, weight_decay: float, without: Collection[int] = ()
-) -> list[dict[str, Any]]:
-    """Return the parameters with their weight decay, which ranges of converters have none of.
-
-    ``without`` contains the ``id`` of parameters to leave out.
-    """
-    layers = [module for module in model.modules() if isinstance(module, AnalogLayer)]
-    ranges = {id(known) for layer in layers for known in layer.learned_ranges}
-    every = [p for p in model.parameters() if id(p) not in without]
-    decayed = [p for p in every if id(p) not in ranges]
-    free = [p for p in every if id(p) in ranges]
-    groups = ((decayed, weight_decay), (free, 0.0))
-    return [{"params": params, "weight_decay": decay} for params, decay in groups if params]
+        A group with the key ``lr_factor`` has this multiple of the learning rate.
+        """
 
 
 class Adam(Optimizer):
@@ -65,8 +51,7 @@ class Adam(Optimizer):
         self, model: nn.Module, lr: float, weight_decay: float = 0.0
     ) -> list[torch.optim.Optimizer]:
         """See :class:`Optimizer`."""
-        groups = _groups(model, weight_decay)
-        return [torch.optim.AdamW(groups, lr=lr, betas=self.betas)]
+        return [torch.optim.AdamW(parameter_groups(model, lr, weight_decay), betas=self.betas)]
 
 
 class Sgd(Optimizer):
@@ -85,7 +70,8 @@ class Sgd(Optimizer):
         self, model: nn.Module, lr: float, weight_decay: float = 0.0
     ) -> list[torch.optim.Optimizer]:
         """See :class:`Optimizer`."""
-        return [torch.optim.SGD(_groups(model, weight_decay), lr=lr, momentum=self.momentum)]
+        groups = parameter_groups(model, lr, weight_decay)
+        return [torch.optim.SGD(groups, momentum=self.momentum)]
 
 
 class LatentFree(Optimizer):
@@ -126,6 +112,6 @@ class LatentFree(Optimizer):
         if not weights:
             raise CimsimError("optimizer 'ternary-chain' needs an analog layer; the model has none")
         chosen = {id(weight) for weight in weights}
-        groups = _groups(model, weight_decay, without=chosen)
+        groups = parameter_groups(model, lr, weight_decay, without=chosen)
         chain = TernaryChain(weights, self.patience, self.signed, self.threshold)
-        return [chain, *([torch.optim.AdamW(groups, lr=lr)] if groups else [])]
+        return [chain, *([torch.optim.AdamW(groups)] if groups else [])]
