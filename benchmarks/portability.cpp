@@ -110,14 +110,17 @@ void converters(FILE* to, int threads) {
     Floats codes(x.size()), squares(x.size());
     std::vector<int8_t> kept(x.size());
     Bytes mask((x.size() + 7) / 8);
-    cimsim_encode(x.data(), x.size(), &full, 127.0f, codes.data(), squares.data(), 0, kept.data(), mask.data(), threads);
+    cimsim_encode(x.data(), x.size(), &full, 127.0f, -127.0f, codes.data(), squares.data(), 0, kept.data(), mask.data(), threads);
     write(to, "DAC codes", Bytes((uint8_t*)codes.data(), (uint8_t*)(codes.data() + codes.size())));
     write(to, "DAC squares", Bytes((uint8_t*)squares.data(), (uint8_t*)(squares.data() + squares.size())));
     write(to, "DAC bytes", Bytes((uint8_t*)kept.data(), (uint8_t*)(kept.data() + kept.size())));
     write(to, "DAC mask", mask);
     for (const bool by_mask : {false, true}) {
         Floats dx = x;
-        cimsim_mask_gradient(dx.data(), by_mask ? nullptr : x.data(), by_mask ? mask.data() : nullptr, x.size(), &full, 127.0f, threads);
+        Floats by_full(by_mask ? 0 : (x.size() + 4095) / 4096);
+        cimsim_mask_gradient(dx.data(), by_mask ? nullptr : x.data(), by_mask ? mask.data() : nullptr, x.size(), &full, 127.0f, -127.0f,
+                             by_mask ? nullptr : by_full.data(), threads);
+        if (!by_mask) write(to, "range gradient", Bytes((uint8_t*)by_full.data(), (uint8_t*)(by_full.data() + by_full.size())));
         write(to, by_mask ? "gate by mask" : "gate", Bytes((uint8_t*)dx.data(), (uint8_t*)(dx.data() + dx.size())));
     }
 
