@@ -13,7 +13,6 @@ from torch import Tensor
 from cimsim.circuits.mapping import Mapping
 from cimsim.seeds import attempt_cycle
 
-
 Sample = TypeVar("Sample", Tensor, "Tensor | None")
 
 
