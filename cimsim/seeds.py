@@ -69,6 +69,17 @@ def cycle_seed(seed: int, cycle: int) -> int:
     return seed if cycle == 0 else seed_for(seed, "cycle", cycle)
 
 
+def attempt_cycle(cycle: int, attempt: int) -> int:
+    """Return the number by which attempt ``attempt`` in write cycle ``cycle`` samples its errors.
+
+    Attempt 0 has the number of the cycle; those of other attempts are not numbers of cycles.
+
+    >>> attempt_cycle(2, 0), attempt_cycle(2, 1) > 2**40
+    (2, True)
+    """
+    return cycle if attempt == 0 else cycle + (attempt << 48)
+
+
 def seed_of_training(seed: object) -> int:
     """Return ``seed`` as an ``int`` that fits in a checkpoint; see :func:`chip_number`.
 

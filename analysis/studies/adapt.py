@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 NAME = "adapt"
 BEFORE = "before"
 TOGETHER = "all together"
-_COSTS = ("batches", "vectors", "seconds", "added", "changed", "written")
+_COSTS = ("batches", "vectors", "seconds", "added", "changed", "written", "read")
 
 
 class AdaptOptions(Options):
@@ -110,6 +110,7 @@ class AdaptStep:
         seconds: time of the simulation.
         added, changed: digital numbers that were added, and changed.
         written: cells that were written.
+        read: cells that were read one by one.
     """
 
     name: str
@@ -122,6 +123,7 @@ class AdaptStep:
     added: float
     changed: float
     written: float
+    read: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,7 @@ class Recovery(StudyResult):
             numbers("added", "added"),
             numbers("changed", "changed"),
             numbers("cells written", "written"),
+            numbers("cells read", "read", essential=False),
         )
         return Sheet(f"{self.facts.caption}{self.facts.plus_minus}", columns)
 

@@ -14,6 +14,7 @@ from cimsim.adaptation.fault_mapping import FaultMapping
 from cimsim.adaptation.measured import BatchNormStatistics, GainOffset, Ranges
 from cimsim.adaptation.part import CELLS, CONVERTERS, Cost, Part
 from cimsim.adaptation.recipe import ALL, BUDGET, DIGITAL, Recipe, Teacher, split_parts
+from cimsim.adaptation.rewrite import Rewrite
 from cimsim.adaptation.trained import Affine, LowRank, Sparse
 from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers, use_chip
@@ -26,6 +27,7 @@ PARTS: Family[Part] = Family(
     "part of an adaptation",
     FaultMapping,
     ChipInTheLoop,
+    Rewrite,
     Ranges,
     GainOffset,
     BatchNormStatistics,
@@ -59,7 +61,7 @@ class Adaptation:
     @property
     def total(self) -> dict[str, float]:
         """The cost of all parts by name: ``batches``, ``vectors``, ``seconds``, ``added``,
-        ``changed``, ``written``."""
+        ``changed``, ``written``, ``read``."""
         costs, changes = self.costs, [cost.change for cost in self.costs]
         return {
             **{name: sum(getattr(c, name) for c in costs) for name in _OF_COST},
@@ -77,7 +79,7 @@ class Adaptation:
         return "\n".join(_line(row, widths) for row in rows)
 
 
-_OF_COST, _OF_CHANGE = ("batches", "vectors", "seconds"), ("added", "changed", "written")
+_OF_COST, _OF_CHANGE = ("batches", "vectors", "seconds"), ("added", "changed", "written", "read")
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

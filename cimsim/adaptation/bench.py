@@ -97,19 +97,22 @@ class Bench:
 
     def loss(self, number: int) -> Tensor:
         """The loss of the model on batch ``number``, against the teacher."""
-        outputs = self.run(number)
+        return self.loss_of(self.run(number), number)
+
+    def loss_of(self, outputs: Any, number: int) -> Tensor:
+        """The loss of ``outputs`` for batch ``number``, against the teacher."""
         if self.recipe.teacher == "digital":
-            return relative_error(_tensor(outputs), self.taught(number))
+            return relative_error(output_tensor(outputs), self.taught(number))
         labels = self._labels(number)
         if self._loss is not None:
             return self._loss(outputs, labels)
-        return usual_loss(_tensor(outputs), labels.to(_tensor(outputs).device))
+        return usual_loss(output_tensor(outputs), labels.to(output_tensor(outputs).device))
 
     def taught(self, number: int) -> Tensor:
         """The outputs of the original model on batch ``number``, computed digitally."""
         if number not in self._taught:
             with torch.no_grad(), evaluating(self.original), digital(self.original):
-                self._taught[number] = _tensor(self.run_original(number)).detach()
+                self._taught[number] = output_tensor(self.run_original(number)).detach()
         return self._taught[number]
 
     def _run(self, model: nn.Module, number: int) -> Any:
@@ -196,11 +199,12 @@ def restore(model: nn.Module, original: nn.Module) -> None:
         layer.denoiser, layer.adapters, layer.own_chip = was.denoiser, was.adapters, was.own_chip
         layer.digital, layer.reads = was.digital, was.reads
         layer.place(was.placement)
+        layer.rewrite(was.rewrites)
         layer.age(was.age_s)
     model.load_state_dict(original.state_dict())
 
 
-def _tensor(outputs: Any) -> Tensor:
+def output_tensor(outputs: Any) -> Tensor:
     """The outputs of a model: a tensor, or the logits of Hugging Face's."""
     inner = getattr(outputs, "logits", outputs)
     if not isinstance(inner, Tensor):

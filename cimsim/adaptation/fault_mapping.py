@@ -50,7 +50,7 @@ class FaultMapping(Part):
         broken = [layer for layer in on_chip(model).values() if has_faults(layer.profile)]
         if not broken:
             return "its profile has no stuck cells and no dead lines"
-        if not any(map(_is_mapped, broken)):
+        if not any(map(is_mapped, broken)):
             return "its weights are on several slices or pairs of cells"
         return None
 
@@ -59,7 +59,7 @@ class FaultMapping(Part):
         layers = {
             name: layer
             for name, layer in on_chip(bench.model).items()
-            if has_faults(layer.profile) and _is_mapped(layer)
+            if has_faults(layer.profile) and is_mapped(layer)
         }
         powers = input_powers(bench, layers, self.batches)
         written = 0
@@ -99,7 +99,7 @@ def has_faults(profile: Profile) -> bool:
     return any(effect.strength for effect in profile.cell.faults)
 
 
-def _is_mapped(layer: AnalogLayer) -> bool:
+def is_mapped(layer: AnalogLayer) -> bool:
     """Whether each weight is on one cell or one pair."""
     return layer.profile.array.slices == 1 and layer.profile.array.pairs is None
 

@@ -23,12 +23,14 @@ class Change:
     Attributes:
         added: digital numbers that the model did not have before.
         changed: digital numbers that it had.
-        written: cells that were written to other targets, or again.
+        written: cells that were written to other targets, or again; each write counts.
+        read: cells that were read one by one, as often as they were read.
     """
 
     added: int = 0
     changed: int = 0
     written: int = 0
+    read: int = 0
 
 
 class Part(ABC):

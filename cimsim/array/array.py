@@ -52,6 +52,7 @@ class Array(Circuit):
         age_s: float = 0.0,
         single_use: bool = False,
         cycle: int = 0,
+        attempts: Tensor | None = None,
     ) -> Chip:
         """Program ``weight`` on the chip named ``seed``, and age it.
 
@@ -62,15 +63,28 @@ class Array(Circuit):
             single_use: the chip is used before this thread makes the next one. Its memory is
                 reused, and its slow read noise is not correlated with that at other ages.
             cycle: number of times that the chip was written before.
+            attempts: how often each weight was written again in this cycle, in the shape of
+                ``weight``; None for never. With it, the chip is programmed in plain torch.
         """
         cells = self.tiling.to_cells(weight)
+        if attempts is not None:
+            again = self.tiling.to_cells(attempts)
+            return plain.chip(self, cells, seed, age_s, single_use, cycle, again)
         return self._programmer(cells).chip(self, cells, seed, age_s, single_use, cycle)
 
     def programmed(
-        self, weight: Tensor, seed: int, age_s: float, scale: Tensor, cycle: int = 0
+        self,
+        weight: Tensor,
+        seed: int,
+        age_s: float,
+        scale: Tensor,
+        cycle: int = 0,
+        attempts: Tensor | None = None,
     ) -> Programmed:
         """The weights on the cells of :meth:`chip`, and their vector-Jacobian product; ``scale`` is
         the chip's."""
+        if attempts is not None:
+            return plain.programmed(self, weight, seed, age_s, scale, cycle, attempts)
         by_column = self.profile.array.weight_scale == "column"
         programmer = self._programmer(weight) if by_column else plain
         return programmer.programmed(self, weight, seed, age_s, scale, cycle)
@@ -93,6 +107,17 @@ class Array(Circuit):
         """The weights that ``chip`` holds, with its slow read noise, in the shape of the layer's
         weight."""
         columns = self.mapping.weights(chip.relative) * chip.scale.unsqueeze(-1)
+        return self.tiling.from_cells(self.join_slices(columns, 1))
+
+    def verified_weight(
+        self, weight: Tensor, seed: int, cycle: int = 0, attempts: Tensor | None = None
+    ) -> Tensor:
+        """The weights that a controller reads cell by cell right after writing ``weight``, in its
+        shape: without drift, read noise, and the resistance of lines."""
+        again = None if attempts is None else self.tiling.to_cells(attempts)
+        profile = self.profile.model_copy(update={"wires": None})
+        cells = program_and_age(self.tiling.to_cells(weight), profile, seed, 0.0, cycle, again)
+        columns = self.mapping.weights(self.mapping.relative(cells.g_uS)) * cells.scale
         return self.tiling.from_cells(self.join_slices(columns, 1))
 
     def programming_variance(self, weight: Tensor) -> Tensor:

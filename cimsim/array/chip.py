@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cimsim.array.attempts import Writes
 from cimsim.array.compensation import drift_factor
 from cimsim.array.slow_noise import slow_currents
 from cimsim.array.telegraph import Traps, find_traps
@@ -48,10 +49,16 @@ class ProgrammedCells(NamedTuple):
 
 
 def program_and_age(
-    weight: Tensor, profile: Profile, seed: int, age_s: float, cycle: int = 0
+    weight: Tensor,
+    profile: Profile,
+    seed: int,
+    age_s: float,
+    cycle: int = 0,
+    attempts: Tensor | None = None,
 ) -> ProgrammedCells:
     """Write ``weight [tiles, columns, rows]`` on the chip named ``seed``, and age it; ``cycle``
-    counts how often it was written before.
+    counts how often it was written before, and ``attempts``, in the shape of ``weight``, how often
+    each weight was written again in this cycle.
 
     Differentiable in ``weight`` at fixed draws, where grad mode is on; the factor of the drift
     compensation counts as the constant that the chip's controller has measured.
@@ -60,16 +67,25 @@ def program_and_age(
     mapping = Mapping(cell, array)
     scale = weight_scale(weight, array.weight_scale)
     relative = weight / scale
+    writes = Writes.of(cycle, attempts, mapping)
 
     def written(target_uS: Tensor) -> Tensor:
-        return varied_uS(programmed_uS(target_uS, cell, seed, cycle), cell, array, seed, cycle)
+        return writes.last(
+            lambda number: varied_uS(
+                programmed_uS(target_uS, cell, seed, number), cell, array, seed, number
+            )
+        )
 
     target_uS = reachable_uS(mapping.conductances(relative), cell)
     fresh_uS = written(target_uS)
     for pair in mapping.corrections():  # the same draws, so that only this pair's cells change
         target_uS = reachable_uS(mapping.corrected(target_uS, fresh_uS, relative, pair), cell)
         fresh_uS = written(target_uS)
-    aged = aged_uS(fresh_uS, target_uS, cell, age_s, seed, cycle, profile.temperature_C)
+    aged = writes.last(
+        lambda number: aged_uS(
+            fresh_uS, target_uS, cell, age_s, seed, number, profile.temperature_C
+        )
+    )
 
     def in_operation(g_uS: Tensor) -> tuple[Tensor, Tensor | None]:
         warm_uS = at_temperature_uS(g_uS, target_uS, cell, profile.temperature_C)
@@ -102,9 +118,11 @@ def make_chip(
     single_use: bool = False,
     cycle: int = 0,
     read_noise: bool = True,
+    attempts: Tensor | None = None,
 ) -> Chip:
     """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``; ``cycle``
-    counts how often it was written before.
+    counts how often it was written before, and ``attempts`` how often each weight was written again
+    in this cycle.
 
     A ``single_use`` chip is used at this age only, see :func:`cimsim.physics.sessions.slow_parts`.
     Without ``read_noise``, reads are deterministic; such a chip is differentiable in ``weight`` as
@@ -112,7 +130,7 @@ def make_chip(
     """
     cell, wires = profile.cell, profile.wires
     mapping = Mapping(cell, profile.array)
-    cells = program_and_age(weight, profile, seed, age_s, cycle)
+    cells = program_and_age(weight, profile, seed, age_s, cycle, attempts)
     loss = None if cells.wired_uS is cells.g_uS else _attenuation(cells)
     if mapping.by_voltage:
         per_load = 1.0 / mapping.load(cells.wired_uS)
@@ -130,7 +148,8 @@ def make_chip(
     traps: tuple[Traps, ...] = ()
     if read_noise:
         place = (cells.g_uS, cells.target_uS)
-        slow = slow_currents(profile, *place, arriving, age_s, seed, single_use, cycle)
+        writes = Writes.of(cycle, attempts, mapping)
+        slow = slow_currents(profile, *place, arriving, age_s, seed, single_use, writes)
         variance_uS2 = read_variance_uS2(ReadContext(*place, cell, age_s, profile.temperature_C))
         variance = None if variance_uS2 is None else mapping.variances(arriving(variance_uS2, 2))
         traps = find_traps(cell, mapping, arriving(cells.g_uS, 1), seed)

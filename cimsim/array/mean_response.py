@@ -22,11 +22,12 @@ from cimsim.circuits.dac import spread_planes
 
 
 class ChipName(NamedTuple):
-    """Seed, age in s and write cycle, which identify a chip."""
+    """Seed, age in s, write cycle, and attempts to write each weight, which identify a chip."""
 
     seed: int
     age_s: float
     cycle: int
+    attempts: Tensor | None = None
 
 
 def response_vjp(
@@ -67,7 +68,10 @@ def response_vjp(
     with torch.enable_grad():
         weight = weight.detach().requires_grad_(want_weight)
         cells = tiling.to_cells(weight)
-        chip = make_chip(cells, circuit.profile, *name[:2], True, name.cycle, read_noise=False)
+        again = None if name.attempts is None else tiling.to_cells(name.attempts)
+        chip = make_chip(
+            cells, circuit.profile, *name[:2], True, name.cycle, read_noise=False, attempts=again
+        )
         # The bits of a serial input have no derivative by its code; each goes straight through.
         rows = circuit.drive(codes) if by_bits else codes
         rows = rows.detach().requires_grad_()

@@ -24,10 +24,16 @@ from cimsim.seeds import generator, seed_for
 
 
 def chip(
-    circuit: Circuit, weight: Tensor, seed: int, age_s: float, single_use: bool, cycle: int
+    circuit: Circuit,
+    weight: Tensor,
+    seed: int,
+    age_s: float,
+    single_use: bool,
+    cycle: int,
+    attempts: Tensor | None = None,
 ) -> Chip:
-    """See :meth:`cimsim.array.Array.chip`; ``weight`` is in cells."""
-    return make_chip(weight, circuit.profile, seed, age_s, single_use, cycle)
+    """See :meth:`cimsim.array.Array.chip`; ``weight`` and ``attempts`` are in cells."""
+    return make_chip(weight, circuit.profile, seed, age_s, single_use, cycle, attempts=attempts)
 
 
 class PlainProgrammed:
@@ -36,14 +42,22 @@ class PlainProgrammed:
     gradient_slot: str | None = None
 
     def __init__(
-        self, circuit: Circuit, weight: Tensor, seed: int, age_s: float, scale: Tensor, cycle: int
+        self,
+        circuit: Circuit,
+        weight: Tensor,
+        seed: int,
+        age_s: float,
+        scale: Tensor,
+        cycle: int,
+        attempts: Tensor | None,
     ) -> None:
         self.scale = scale
         mapping = circuit.mapping
         with torch.enable_grad():
             self._weight = weight.detach().requires_grad_()
             on_tiles = circuit.tiling.to_cells(self._weight)
-            cells = program_and_age(on_tiles, circuit.profile, seed, age_s, cycle)
+            again = None if attempts is None else circuit.tiling.to_cells(attempts)
+            cells = program_and_age(on_tiles, circuit.profile, seed, age_s, cycle, again)
             self._values = mapping.weights(mapping.relative(cells.wired_uS))
             self._scale = cells.scale
         self.values = self._values.detach()
@@ -60,10 +74,16 @@ class PlainProgrammed:
 
 
 def programmed(
-    circuit: Circuit, weight: Tensor, seed: int, age_s: float, scale: Tensor, cycle: int
+    circuit: Circuit,
+    weight: Tensor,
+    seed: int,
+    age_s: float,
+    scale: Tensor,
+    cycle: int,
+    attempts: Tensor | None = None,
 ) -> Programmed:
     """See :meth:`cimsim.array.Array.programmed`."""
-    return PlainProgrammed(circuit, weight, seed, age_s, scale, cycle)
+    return PlainProgrammed(circuit, weight, seed, age_s, scale, cycle, attempts)
 
 
 def read(

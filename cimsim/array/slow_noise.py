@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
+from cimsim.array.attempts import Writes
 from cimsim.circuits.mapping import Mapping
 from cimsim.physics import ReadContext, slow_flicker, slow_telegraph_uS
 from cimsim.physics.draws import sum_of_normals
@@ -22,7 +23,7 @@ def slow_currents(
     age_s: float,
     seed: int,
     single_use: bool,
-    cycle: int = 0,
+    writes: Writes,
 ) -> Tensor | None:
     """The change of :meth:`Mapping.relative` by slow noise in the session at ``age_s``, or None.
 
@@ -38,19 +39,22 @@ def slow_currents(
         age_s: seconds since programming.
         seed: names the chip.
         single_use: whether the chip is used in this session only.
-        cycle: how often the chip was written before.
+        writes: writes of the cells, each of which begins a session of its own.
     """
     cell, mapping = profile.cell, Mapping(profile.cell, profile.array)
-    now = cycle_seed(seed, cycle)
     at = ReadContext(g_uS, g_target_uS, cell, age_s, profile.temperature_C)
-    changes = []
-    with torch.no_grad():
-        for sigma_uS, parts in slow_flicker(at, now, single_use):
+
+    def changes(cycle: int) -> Iterator[Tensor]:
+        for sigma_uS, parts in slow_flicker(at, cycle_seed(seed, cycle), single_use):
             variance = mapping.variances(arriving(sigma_uS.square(), 2))
-            changes.append(variance.sqrt() * sum_of_normals(variance, parts))
+            yield variance.sqrt() * sum_of_normals(variance, parts)
         states_uS = slow_telegraph_uS(g_uS, cell, age_s, seed, cycle)
         if states_uS is not None:
-            changes.append(mapping.signed(arriving(states_uS, 1)).sum(0))
-    if not changes:
-        return None
-    return sum(changes[1:], changes[0])
+            yield mapping.signed(arriving(states_uS, 1)).sum(0)
+
+    def total(cycle: int) -> Tensor | None:
+        parts = list(changes(cycle))
+        return sum(parts[1:], parts[0]) if parts else None
+
+    with torch.no_grad():
+        return writes.last(total)

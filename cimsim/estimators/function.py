@@ -45,6 +45,7 @@ class MvmCall:
         chip: the chip if it is programmed already; None to program it.
         learned: ranges of DAC and ADC that need a gradient; None for a range that does not.
         precision: dtype of the products; None for the dtype of the operands.
+        attempts: how often each weight was written again; None for never.
     """
 
     array: Array
@@ -57,13 +58,14 @@ class MvmCall:
     learned: tuple[Tensor | None, Tensor | None] = (None, None)
     precision: torch.dtype | None = None
     cycle: int = 0
+    attempts: Tensor | None = None
 
     def chip_for(self, weight: Tensor) -> Chip:
         """The chip, programmed with ``weight`` if that was not done before."""
         if self.chip is not None:
             return self.chip
         return self.array.chip(
-            weight, self.chip_seed, self.age_s, single_use=True, cycle=self.cycle
+            weight, self.chip_seed, self.age_s, True, cycle=self.cycle, attempts=self.attempts
         )
 
     def read(self, x: Tensor, chip: Chip, bias: Tensor | None, save: SaveOptions) -> Readout:
@@ -257,7 +259,12 @@ class _Context:
     def _programmed(self) -> Programmed:
         call = self._call
         return self._array.programmed(
-            self._saved.weight, call.chip_seed, call.age_s, self._saved.scale, call.cycle
+            self._saved.weight,
+            call.chip_seed,
+            call.age_s,
+            self._saved.scale,
+            call.cycle,
+            call.attempts,
         )
 
     def delta(self) -> _AtColumns:
@@ -354,7 +361,7 @@ class _Context:
             self._steps,
             self._saved.weight,
             call.ranges,
-            ChipName(call.chip_seed, call.age_s, call.cycle),
+            ChipName(call.chip_seed, call.age_s, call.cycle, call.attempts),
             self._output_gradient,
             self._adc_mask,
             call.precision,

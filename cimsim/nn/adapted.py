@@ -15,6 +15,7 @@ from cimsim.nn.denoiser import ColumnDenoiser, make_denoiser
 from cimsim.nn.own_chip import OwnChip
 from cimsim.nn.placement import Placement
 from cimsim.nn.quantized import Quantized
+from cimsim.nn.rewrites import Rewrites
 from cimsim.nn.weight_adapters import WeightAdapter, make_adapters
 
 
@@ -25,6 +26,7 @@ class Adapted(Quantized):
         denoiser: a digital gain and offset behind the ADC.
         adapters: changes of its weight that are computed digitally, by kind.
         placement: order and signs in which its weights are written.
+        rewrites: how often each weight was written again.
         own_chip: computes the product instead of the simulated array.
     """
 
@@ -32,11 +34,12 @@ class Adapted(Quantized):
     denoiser: ColumnDenoiser | None
     adapters: nn.ModuleDict | None
     placement: Placement | None
+    rewrites: Rewrites | None
     own_chip: OwnChip | None
     _array: Array
 
     def _start_unadapted(self) -> None:
-        self.denoiser = self.adapters = self.placement = self.own_chip = None
+        self.denoiser = self.adapters = self.placement = self.rewrites = self.own_chip = None
 
     def denoise(self, ridge: float | None) -> None:
         """Set the correction of every column behind the ADC, see :class:`ColumnDenoiser`; None for
@@ -65,6 +68,23 @@ class Adapted(Quantized):
         self.placement = None
         self.placement = placement
         self._chip_changed()
+
+    def rewrite(self, rewrites: Rewrites | None) -> None:
+        """Write weights again as often as ``rewrites`` counts; None for never."""
+        self.rewrites = None
+        self.rewrites = rewrites
+        self._chip_changed()
+
+    @property
+    def attempts(self) -> Tensor | None:
+        """How often each weight was written again on the chip of evaluation mode, in the order of
+        the cells; None for never."""
+        return None if self.rewrites is None else self.rewrites.attempts
+
+    @property
+    def cells_per_weight(self) -> int:
+        """The number of cells that hold one weight, without those of a reference column."""
+        return self._array.mapping.devices * self._array.profile.array.slices
 
     def _chip_changed(self) -> None:
         """Forget the chip that is in memory."""

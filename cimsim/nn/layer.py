@@ -32,7 +32,7 @@ from cimsim.nn.forms import refuse_dtype, refuse_input, refuse_weight
 from cimsim.nn.training_conditions import OF_ONE_TRAINING, TrainedApart, TrainingConditions
 from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
 from cimsim.profile import LearnedRange, Profile, learned_ranges
-from cimsim.seeds import seed_for
+from cimsim.seeds import attempt_cycle, seed_for
 from cimsim.torch_private import not_compiled
 
 Stage: TypeAlias = (
@@ -212,6 +212,21 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         factor = (self._programmed().scale.mean() / full).item()
         return known_faults(self._array, weight, self.chip_seed), factor
 
+    @torch.no_grad()
+    def verified_weight(self, attempt: int | None = None) -> Tensor:
+        """The weights on the cells of the chip of evaluation mode right after their last write, or
+        after attempt ``attempt`` of all of them, in the order of the cells; see
+        :meth:`cimsim.array.Array.verified_weight`."""
+        weight, seed = self._fixed_weight(), self.chip_seed
+        if attempt is None:
+            return self._array.verified_weight(weight, seed, self.cycle, self.attempts)
+        return self._array.verified_weight(weight, seed, attempt_cycle(self.cycle, attempt))
+
+    @torch.no_grad()
+    def written_weight(self) -> Tensor:
+        """The weights to write on the cells, in their order."""
+        return self._fixed_weight()
+
     def full_weight(self, weight: Tensor) -> Tensor:
         """The weight of full conductance at each place of ``weight``, in its shape."""
         tiling = self._array.tiling
@@ -241,11 +256,20 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
 
     def held_chip(self, chip_seed: int, cycle: int, age_s: float) -> Chip | None:
         """The chip of that name and age, if it is in memory."""
-        held = (self.chip_seed, self.cycle, self.age_s) == (chip_seed, cycle, age_s)
-        return self._chip.chip if held else None
+        return self._chip.chip if self._is_named(chip_seed, cycle, age_s) else None
+
+    def attempts_of(self, chip_seed: int, cycle: int, age_s: float) -> Tensor | None:
+        """How often each weight of the chip of that name and age was written again; see
+        :attr:`attempts`."""
+        return self.attempts if self._is_named(chip_seed, cycle, age_s) else None
+
+    def _is_named(self, chip_seed: int, cycle: int, age_s: float) -> bool:
+        """Whether the chip of evaluation mode has that name and age."""
+        return (self.chip_seed, self.cycle, self.age_s) == (chip_seed, cycle, age_s)
 
     def _programmed_with(self, weight: Tensor) -> Chip:
-        return self._array.chip(weight, self.chip_seed, self.age_s, cycle=self.cycle)
+        name = self.chip_seed, self.age_s
+        return self._array.chip(weight, *name, cycle=self.cycle, attempts=self.attempts)
 
     # Calibration.
 
@@ -337,7 +361,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             precision: dtype of the products; None for the dtype of the operands.
             operand: the weight, if it is not the layer's own.
         """
-        cycle = 0  # a chip of training is written once
+        cycle, attempts = 0, None  # a chip of training is written once
         if self._shared is not None:
             shared, chip = self._shared, self._shared.chip
             chip_seed, read_seed = shared.seed, seed_for(shared.seed, "read", shared.reads)
@@ -347,7 +371,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             read_seed = seed_for(chip_seed, "read")
         else:
             chip_seed, chip, cycle = self.chip_seed, self._programmed(operand), self.cycle
-            read_seed = self._next_read()
+            read_seed, attempts = self._next_read(), self.attempts
         ranges = self._ranges()
         learned = (
             self.dac_range if isinstance(self.profile.dac.range, LearnedRange) else None,
@@ -355,7 +379,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         )
         return MvmCall(
             *(self.array, self.rule, ranges, chip_seed, self._present_age_s, read_seed, chip),
-            *(learned, precision, cycle),
+            *(learned, precision, cycle, attempts),
         )
 
     @torch.no_grad()

@@ -45,6 +45,9 @@ class Operand(Protocol):
     def held_chip(self, chip_seed: int, cycle: int, age_s: float) -> Chip | None:
         """The chip of that name and age, if the layer keeps it."""
 
+    def attempts_of(self, chip_seed: int, cycle: int, age_s: float) -> Tensor | None:
+        """How often each weight of that chip was written again."""
+
     def next_call(self, precision: torch.dtype | None, operand: Tensor | None) -> MvmCall:
         """The next multiplication to simulate."""
 
@@ -198,6 +201,7 @@ def _backward(
         chip=layer.held_chip(*name),
         precision=precision,
         cycle=name[1],
+        attempts=layer.attempts_of(*name),
     )
     rest = (None if t.numel() == 0 else t for t in others)
     forward_saved = SavedForBackward(saved_input, weight, scale, *rest)

@@ -20,13 +20,14 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.layer_settings import LayerSettings
 from cimsim.nn.model_ops import analog_layers
 from cimsim.nn.placement import Placement
+from cimsim.nn.rewrites import Rewrites
 from cimsim.nn.weight_adapters import sizes_of
 from cimsim.profile import Profile, fingerprint
 from cimsim.reading import parse_json
 
 SETTINGS = "cimsim.json"
 _VERSION = 1
-_ADAPTED = ("adapters", "placement")
+_ADAPTED = ("adapters", "placement", "rewritten")
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -60,6 +61,7 @@ class SavedLayer(_Entry):
     # Only in files of models that were adapted, so that older versions read all others.
     adapters: dict[str, Annotated[int, Field(ge=1)]] | None = None
     placement: Literal["permuted", "shifted"] | None = None
+    rewritten: Literal[True] | None = None
 
 
 class SavedModel(_Entry):
@@ -135,6 +137,7 @@ def _of_layer(layer: AnalogLayer, profile: int) -> SavedLayer:
         chip=chip,
         adapters=sizes_of(layer.adapters) or None,
         placement=None if placement is None else "shifted" if placement.shifted else "permuted",
+        rewritten=None if layer.rewrites is None else True,
     )
 
 
@@ -170,7 +173,7 @@ def read_settings(folder: Path) -> SavedModel:
 
 def restore(layer: AnalogLayer, saved: SavedLayer) -> None:
     """Set what :meth:`AnalogLayer.convert_in_place` does not: the chip, whether it is used, and its
-    adapters and placement, whose values are weights.
+    adapters, placement and rewrites, whose values are weights.
 
     Raises:
         CimsimError: if adapters do not fit the layer.
@@ -179,6 +182,8 @@ def restore(layer: AnalogLayer, saved: SavedLayer) -> None:
     if saved.placement is not None:
         matrix = layer.to_matrix(layer.weight.detach())
         layer.place(Placement(matrix, saved.placement == "shifted"))
+    if saved.rewritten:
+        layer.rewrite(Rewrites(layer.to_matrix(layer.weight.detach())))
     layer.digital = saved.digital
     layer.chip_seed, layer.cycle, layer.reads = saved.chip.seed, saved.chip.cycle, saved.chip.reads
     layer.chip_in_training = saved.chip.in_training

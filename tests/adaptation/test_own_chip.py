@@ -91,7 +91,7 @@ def test_digital_means_all_parts_that_it_can_do() -> None:
     assert names == ["gain-offset", "batch-norm", "low-rank", "sparse", "affine"]
 
 
-@pytest.mark.parametrize("part", ["ranges", "fault-mapping", "chip-in-the-loop"])
+@pytest.mark.parametrize("part", ["ranges", "fault-mapping", "chip-in-the-loop", "rewrite"])
 def test_what_it_cannot_do(part: str) -> None:
     model = programmed("pcm-ibm-2020")
     with pytest.raises(CimsimError, match=f"'{part}' .* which a chip of your own cannot do"):
