@@ -46,8 +46,8 @@ class Rewrite(Part):
     cells are written and read at age 0, and then the chip is aged.
 
     Source: Z. Yan, X. S. Hu and Y. Shi, "SWIM: selective write-verify for computing-in-memory
-    neural accelerators" (DAC 2022, arXiv:2202.08395). They rank weights by ``h`` alone, before any
-    read, and by the size of the weight where ``h`` is equal.
+    neural accelerators" (DAC 2022, arXiv:2202.08395). They rank weights by the second
+    derivative, before any read.
     """
 
     name, title = "rewrite", "selective write-verify"
@@ -164,9 +164,9 @@ def sensitivities(
     """
     weights = {name: layer.weight for name, layer in layers.items()}
     total = {name: torch.zeros_like(weight.detach()) for name, weight in weights.items()}
-    learned = [weight for weight in weights.values() if not weight.requires_grad]
+    frozen = [weight for weight in weights.values() if not weight.requires_grad]
     try:
-        for weight in learned:
+        for weight in frozen:
             weight.requires_grad_(True)
         with torch.enable_grad(), digital(bench.model):
             for number in range(min(batches, len(bench.batches))):
@@ -183,7 +183,7 @@ def sensitivities(
                         if gradient is not None:
                             total[name] += gradient.square()
     finally:
-        for weight in learned:
+        for weight in frozen:
             weight.requires_grad_(False)
     return {name: each / probes for name, each in total.items()}
 
