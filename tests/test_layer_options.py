@@ -114,7 +114,7 @@ def test_a_run_keeps_the_profiles_of_its_layers(tmp_path: Path) -> None:
     own = load_profile("generic-gaussian", ["adc.bits=5"])
     (tmp_path / "own.yaml").write_text(dump_profile(own))
     layer = ("hidden1:adc.bits=6", f"hidden2:profile={tmp_path}/own.yaml", "classifier:digital")
-    fit(config(layer=layer), tmp_path / "run")
+    fit(config(layer=layer, learn_ranges=()), tmp_path / "run")
     (tmp_path / "own.yaml").unlink()  # no longer needed
     moved = Run.open(shutil.move(tmp_path / "run", tmp_path / "moved"))
     model = moved.chip_model()

@@ -249,15 +249,18 @@ class TrainConfig(BaseModel):
     def learned_ranges(self) -> tuple[RangeOf, ...]:
         """Converters whose ranges are parameters in a training by ``method`` and ``rule``.
 
-        Under a gradient that does not stop at saturated inputs, inputs and learned ranges diverge.
+        Under a gradient that does not stop at saturated inputs, inputs and learned ranges diverge,
+        so that no range is learned by default if a layer has such a rule.
         """
         from cimsim.estimators import backward_rule
 
         if self.method not in WITH_CONVERTERS:
             return ()
-        if self.learn_ranges is None:
-            return ("dac",) if backward_rule(self.rule).needs_slopes else ()
-        return self.learn_ranges
+        if self.learn_ranges is not None:
+            return self.learn_ranges
+        layers = parse_layers(self.layer).values()
+        rules = {self.rule, *(settings["rule"] for settings in layers if "rule" in settings)}
+        return ("dac",) if all(backward_rule(rule).needs_slopes for rule in rules) else ()
 
     @property
     def searches(self) -> bool:

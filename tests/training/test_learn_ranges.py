@@ -39,6 +39,11 @@ def test_ranges_are_learned_where_the_gradient_stops_at_them(method: str, rule: 
     )
 
 
+def test_the_rule_of_one_layer_counts() -> None:
+    assert small(layer=("hidden1:rule=C",)).learned_ranges == ()
+    assert small(layer=("hidden1:rule=E",)).learned_ranges == ("dac",)
+
+
 @pytest.mark.parametrize("given", ["none", ["none"], (), []])
 def test_none_is_an_empty_list(given: Any) -> None:
     assert small(learn_ranges=given).learned_ranges == ()
