@@ -252,15 +252,16 @@ class TrainConfig(BaseModel):
         Under a gradient that does not stop at saturated inputs, inputs and learned ranges diverge,
         so that no range is learned by default if a layer has such a rule.
         """
-        from cimsim.estimators import backward_rule
+        from cimsim.estimators import RULES
 
         if self.method not in WITH_CONVERTERS:
             return ()
         if self.learn_ranges is not None:
             return self.learn_ranges
         layers = parse_layers(self.layer).values()
-        rules = {self.rule, *(settings["rule"] for settings in layers if "rule" in settings)}
-        return ("dac",) if all(backward_rule(rule).needs_slopes for rule in rules) else ()
+        names = {self.rule, *(str(settings.get("rule", self.rule)) for settings in layers)}
+        rules = [RULES.get(letter_of_rule(name).upper()) for name in names]
+        return () if any(rule and not rule.needs_slopes for rule in rules) else ("dac",)
 
     @property
     def searches(self) -> bool:
