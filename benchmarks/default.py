@@ -6,10 +6,10 @@
 
 Five tasks, reduced so that two CPU cores can train all of them, on four profiles. A tenth of the
 training data is held out of every training. The settings of the tuned methods are chosen for each
-noise and age on the held-out data, on chips that the report does not use, as `--noise auto
---optimize-for` does; the tables show the test data on other chips.
-The unit of the error is the training seed, and methods are compared seed by seed. What is finished
-is kept, so the same command resumes; the page shows everything that is finished.
+noise and age on the held-out data, on chips that the report does not use; the tables show the test
+data on other chips. The unit of the error is the training seed, and methods are compared seed by
+seed. What is finished is kept, so the same command resumes; the page shows everything that is
+finished.
 """
 
 from __future__ import annotations

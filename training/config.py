@@ -30,8 +30,6 @@ Precision = Literal["float32", "bfloat16"]
 Statistics = Literal["chip", "training"]
 Parallel = Literal["replicate", "shard"]
 RangeOf = Literal["dac", "adc"]
-WITH_CONVERTERS = ("noise-aware", "fake-quantized")
-"""Methods whose training simulates the converters."""
 WITHOUT_OPTION = ("chosen",)
 """Settings that no option of the command line sets."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -219,7 +217,8 @@ class TrainConfig(BaseModel):
         default=None,
         description="Converters whose ranges are parameters of the training: dac (inputs), adc, or "
         "none; ranges that the profile fixes stay; default: dac with rules E and F, whose gradient "
-        "is 0 behind saturated converters, and none with the others (noise-aware, fake-quantized).",
+        "is 0 behind saturated converters, unless dac.range is set; else none (noise-aware, "
+        "fake-quantized).",
     )
     calibration_batches: int = Field(
         default=8, ge=1, description="Number of training batches to calibrate the converters with."
@@ -244,24 +243,6 @@ class TrainConfig(BaseModel):
     @field_serializer("noise")
     def _written(self, noise: float) -> float | str:
         return AUTO if self.searches else noise
-
-    @property
-    def learned_ranges(self) -> tuple[RangeOf, ...]:
-        """Converters whose ranges are parameters in a training by ``method`` and ``rule``.
-
-        Under a gradient that does not stop at saturated inputs, inputs and learned ranges diverge,
-        so that no range is learned by default if a layer has such a rule.
-        """
-        from cimsim.estimators import RULES
-
-        if self.method not in WITH_CONVERTERS:
-            return ()
-        if self.learn_ranges is not None:
-            return self.learn_ranges
-        layers = parse_layers(self.layer).values()
-        names = {self.rule, *(str(settings.get("rule", self.rule)) for settings in layers)}
-        rules = [RULES.get(letter_of_rule(name).upper()) for name in names]
-        return () if any(rule and not rule.needs_slopes for rule in rules) else ("dac",)
 
     @property
     def searches(self) -> bool:

@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.estimators import RULES
+from cimsim.layer_options import parse_layers
 from cimsim.nn import Assignment, ColumnDenoiser, calibrate, digital, perturbed, set_profile
 from cimsim.nn.batches import Batches, Forward
 from cimsim.nn.training_conditions import train_as_evaluated, train_digitally, train_on
 from cimsim.profile import Profile, non_idealities, only
+from cimsim.rule_names import letter_of_rule
 from cimsim.seeds import generator
 from cimsim.suggest import unknown
 from cimsim.training.clipping import STATISTICS, reestimate_statistics
@@ -258,6 +261,26 @@ def _converters_only(profile: Profile) -> Profile:
 METHODS: dict[str, type[Method]] = {
     method.name: method for method in (ChipNoise, Digital, FakeQuantized, StandardNAT)
 }
+
+
+def ranges_to_learn(config: TrainConfig) -> tuple[str, ...]:
+    """Return the converters whose ranges are parameters of the training.
+
+    By default, that is the DAC in trainings that simulate the chip; and none if a rule of the
+    backward pass does not stop at saturated inputs, because inputs and learned ranges can diverge
+    then, or if the user sets ``dac.range``, which a learned range would replace.
+    """
+    if config.method not in METHODS or not METHODS[config.method].on_device:
+        return ()
+    if config.learn_ranges is not None:
+        return config.learn_ranges
+    layers = parse_layers(config.layer).values()
+    names = {config.rule, *(str(settings.get("rule", config.rule)) for settings in layers)}
+    rules = [RULES.get(letter_of_rule(name).upper()) for name in names]
+    keys = [*config.overrides, *(key for settings in layers for key in settings)]
+    is_set = any(key.startswith("dac.range") for key in keys)
+    passes = any(rule is not None and not rule.needs_slopes for rule in rules)
+    return () if is_set or passes else ("dac",)
 
 
 def make_method(config: TrainConfig, profiles: Assignment) -> Method:

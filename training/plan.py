@@ -13,6 +13,7 @@ from cimsim.profile import Profile, fingerprint, load_profile, with_learned_rang
 from cimsim.training.config import AUTO, LATER, TrainConfig
 from cimsim.training.data import DataSet, load_data
 from cimsim.training.manifest import hash_of
+from cimsim.training.methods import ranges_to_learn
 from cimsim.training.run import LAYER, new_model, prepared
 
 PLACES = ("profile", "layer", "data_dir", "parallel")
@@ -40,15 +41,14 @@ class TrainingPlan:
                 f"noise is '{AUTO}': choose it by cimsim.runs.search(config, out), and train with "
                 "the config of the result; cimsim.runs.train does both"
             )
-        layers = with_profiles(parse_layers(config.layer))
+        layers, learned = with_profiles(parse_layers(config.layer)), ranges_to_learn(config)
         for settings in layers.values():
             if "profile" in settings:
-                own = with_learned_ranges(settings["profile"], config.learned_ranges)
-                settings["profile"] = own
+                settings["profile"] = with_learned_ranges(settings["profile"], learned)
         profile = load_profile(config.profile, config.overrides)
         return cls(
             config=config,
-            profile=with_learned_ranges(profile, config.learned_ranges),
+            profile=with_learned_ranges(profile, learned),
             layers=layers,
             data=prepared(config, load_data(config.data, config.data_dir)),
         )

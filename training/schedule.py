@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import zip_longest
 
 import torch
@@ -47,19 +48,29 @@ class Schedule:
     def calibrate(self, at: int, batches: Batches, forward: Forward | None = None) -> None:
         """Calibrate the converters before step ``at``; also those with learned ranges, if their
         training starts with this step."""
-        if self.strength(at - 1) == 0:
-            self._forget_learned_ranges()
-        self.method.settle(self.model, batches, self.strength(at - 1), at - 1, forward)
+        starts = self.strength(at - 1) == 0
+        with self._learned_ranges_unknown() if starts else nullcontext():
+            self.method.settle(self.model, batches, self.strength(at - 1), at - 1, forward)
 
-    @torch.no_grad()
-    def _forget_learned_ranges(self) -> None:
+    @contextmanager
+    def _learned_ranges_unknown(self) -> Iterator[None]:
+        """Within the block, learned ranges and their averages are unknown; a range that is still
+        unknown at the end, because no signal reached its layer, becomes the earlier one."""
         layers = analog_layers(self.model).values()
-        ranges = {id(known) for layer in layers for known in layer.learned_ranges}
-        for parameter, mean in zip_longest(self.model.parameters(), self.average):
-            if id(parameter) in ranges:
-                parameter.fill_(torch.nan)
-                if mean is not None:
-                    mean.fill_(torch.nan)
+        ranges = {id(known): known for layer in layers for known in layer.learned_ranges}
+        before = {name: known.detach().clone() for name, known in ranges.items()}
+        with torch.no_grad():
+            for parameter, mean in zip_longest(self.model.parameters(), self.average):
+                if id(parameter) in ranges:
+                    parameter.fill_(torch.nan)
+                    if mean is not None:
+                        mean.fill_(torch.nan)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, known in ranges.items():
+                    known.copy_(torch.where(known.isnan(), before[name], known))
 
     def advance(self, at: int) -> None:
         """Set the progress of weight quantizers with a schedule to step ``at``."""

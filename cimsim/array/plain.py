@@ -179,10 +179,10 @@ def through_dac(
     if x is None:
         assert mask is not None
         return dx * mask.unpack(), None
-    dac, size = circuit.dac, circuit.dac_codes(ranges)
+    dac, coding = circuit.dac, circuit.dac_codes(ranges)
     assert dac is not None
-    assert size is not None
-    steps = x / size.size
+    assert coding is not None
+    steps = x / coding.size
     inside = dac.inside(steps)
     if not want_range:
         return dx * inside, None

@@ -107,7 +107,7 @@ def convert(
         learn_ranges: converters whose ranges become parameters of the model, which training
             changes: ``"dac"`` (the inputs), ``"adc"``, or both; ranges that the profile fixes stay.
             Calibration sets their first values. Rules whose gradient does not stop at saturated
-            inputs (A, B and C) diverge with a learned range of the inputs.
+            inputs (A, B and C) can diverge with a learned range of the inputs.
         adapters: ``"digital"``, or ``"analog"`` to convert the layers of PEFT's adapters, too.
         seed: names the draws of the chips in training, a whole number.
         inplace: change ``model`` itself instead of a deep copy.
@@ -138,6 +138,10 @@ def convert(
         )
     check_adapters(adapters)
     number = seed_of_training(seed)
+    if not isinstance(learn_ranges, Iterable):
+        raise CimsimError(
+            f"learn_ranges is 'dac', 'adc' or both, not a {type(learn_ranges).__name__}"
+        )
     learned = [learn_ranges] if isinstance(learn_ranges, str) else list(learn_ranges)
     for name in learned:
         if name not in CONVERTERS:

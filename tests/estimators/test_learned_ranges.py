@@ -154,6 +154,8 @@ def test_convert_makes_ranges_parameters() -> None:
     assert len([name for name, _ in both.named_parameters() if name.endswith("_range")]) == 4
     with pytest.raises(CimsimError, match="unknown converter in learn_ranges 'adcs'; did you mean"):
         cimsim.convert(net, "pcm-ibm-2020", learn_ranges=["adcs"])
+    with pytest.raises(CimsimError, match="learn_ranges is 'dac', 'adc' or both, not a bool"):
+        cimsim.convert(net, "pcm-ibm-2020", learn_ranges=True)  # type: ignore[type-var]
 
 
 def test_bits_of_an_input_share_in_the_gradient_of_the_range() -> None:

@@ -17,7 +17,7 @@ from cimsim.profile import Profile, load_profile
 from cimsim.runs import RunSubject, open_run
 from cimsim.training.config import TrainConfig, make_config
 from cimsim.training.fit import fit
-from cimsim.training.methods import METHODS
+from cimsim.training.methods import METHODS, ranges_to_learn
 from cimsim.training.plan import TrainingPlan
 from cimsim.training.progress import Silent
 
@@ -33,20 +33,33 @@ def test_ranges_are_learned_where_the_gradient_stops_at_them(method: str, rule: 
     config = small(method=method, rule=rule)
     on_chip = method in ("noise-aware", "fake-quantized")
     expected = ("dac",) if on_chip and RULES[rule].needs_slopes else ()
-    assert config.learned_ranges == expected
+    assert ranges_to_learn(config) == expected
     assert TrainingPlan.load(config).profile.dac.range.kind == (
         "learned" if expected else load_profile("pcm-ibm-2020").dac.range.kind
     )
 
 
 def test_the_rule_of_one_layer_counts() -> None:
-    assert small(layer=("hidden1:rule=C",)).learned_ranges == ()
-    assert small(layer=("hidden1:rule=E",)).learned_ranges == ("dac",)
+    assert ranges_to_learn(small(layer=("hidden1:rule=C",))) == ()
+    assert ranges_to_learn(small(layer=("hidden1:rule=E",))) == ("dac",)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"overrides": ("dac.range={kind: percentile, percentile: 90}",)},
+        {"layer": ("hidden1:dac.range={kind: max}",)},
+    ],
+)
+def test_a_range_that_the_user_sets_is_not_replaced(settings: dict[str, Any]) -> None:
+    plan = TrainingPlan.load(small(**settings))
+    assert plan.profile.dac.range.kind != "learned"
+    assert ranges_to_learn(small(learn_ranges=("dac",), **settings)) == ("dac",)
 
 
 @pytest.mark.parametrize("given", ["none", ["none"], (), []])
 def test_none_is_an_empty_list(given: Any) -> None:
-    assert small(learn_ranges=given).learned_ranges == ()
+    assert ranges_to_learn(small(learn_ranges=given)) == ()
 
 
 def test_nothing_else_is_a_converter() -> None:
