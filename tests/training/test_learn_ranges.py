@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 import cimsim
 from cimsim.analysis import Evaluation
@@ -95,3 +96,32 @@ def test_the_range_is_learned_and_stays_on_another_profile(run: Path) -> None:
     assert ranges(run, other) == own
     fixed = load_profile("reram-wan-2022", ["dac.range={kind: fixed, full_scale: 2.0}"])
     assert Evaluation(profile=fixed).assignment(subject).profile == fixed
+
+
+class Branched(nn.Module):
+    """Uses its second layer only if it is asked to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.always, self.sometimes, self.both = nn.Linear(4, 3), nn.Linear(4, 3), False
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.always(x)
+        return y + self.sometimes(x) if self.both else y
+
+
+def test_a_layer_that_calibration_does_not_reach_keeps_its_range() -> None:
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    model = cimsim.convert(Branched(), "pcm-ibm-2020", learn_ranges="dac")
+    model.both = True
+    cimsim.calibrate(model, [x])
+    model.both = False
+    before = [layer.dac_range.item() for layer in analog_layers(model).values()]
+    with_noise = cimsim.NoiseAware(model, steps=10, warmup=0.3, calibration=[3 * x])
+    for _ in range(5):  # beyond the start of the noise
+        with_noise.step()
+    always, sometimes = (layer.dac_range.item() for layer in analog_layers(model).values())
+    assert always > 2 * before[0]
+    assert sometimes == before[1]
+    model.both = True
+    assert model(x).isfinite().all()
