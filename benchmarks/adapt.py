@@ -49,7 +49,6 @@ def main() -> None:
         model="cnn",
         limit=given.limit,
         epochs=given.epochs,
-        learn_ranges=(),
         seed=given.seed,
     )
     folder = given.runs / f"cnn-{given.limit}-{given.seed}"

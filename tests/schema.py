@@ -131,6 +131,7 @@ NEEDS: dict[str, Raw] = {
         "array.drift_probe": "measured",
     },
     "array.row_split": {"array.rows": 5},
+    "array.spare_columns": {"cell.programming_noise": [SPREAD]},
     "adc.columns_per_adc": {"adc.errors": [GAIN]},
     "wires.nodal.cells": {"dac.bit_serial": True},
     "wires.nodal.pairs": {"wires": {**LINES, "r_word_ohm": 300.0}},

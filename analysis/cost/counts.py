@@ -9,6 +9,7 @@ import torch
 from cimsim.analysis.cost.drive import IDEAL_BITS, without_sign
 from cimsim.analysis.cost.parts import Counts
 from cimsim.analysis.cost.workload import AnalogWork
+from cimsim.array import shape_with_spares
 from cimsim.circuits.converters import Converter
 from cimsim.circuits.mapping import Mapping
 from cimsim.profile import (
@@ -24,16 +25,18 @@ def count(work: AnalogWork, profile: Profile) -> Counts:
     """Count the operations of ``work`` on ``profile``.
 
     Tiles are those of :func:`cimsim.array.occupancy.occupancy`: rows dealt out over tiles, columns
-    and their slices over blocks, each with a reference column where cells hold one.
+    and their slices over blocks, each with a reference column where cells hold one. Spare columns
+    are read, but not converted.
 
     Raises:
         CimsimError: if the layer does not fit the device's tiles.
     """
     array, mapping = profile.array, Mapping(profile.cell, profile.array)
     tiling = work.tiling(array)
-    columns = tiling.to_cells(torch.empty(work.weight_shape, device="meta")).shape[1]
+    groups = tiling.groups
+    held = shape_with_spares(work.weight_shape, groups, array.spare_columns)
+    columns = tiling.to_cells(torch.empty(held, device="meta")).shape[1]
     outputs, inputs = work.weight_shape[0], math.prod(work.weight_shape[1:])
-    groups = outputs // columns
     row_tiles = tiling.tiles // groups
     blocks = math.ceil(columns * array.slices / max(1, array.columns - mapping.reference))
     devices = mapping.devices
@@ -41,7 +44,7 @@ def count(work: AnalogWork, profile: Profile) -> Counts:
     bits = profile.dac.bits or IDEAL_BITS
     unsigned = without_sign(profile.dac, work.nonnegative)
     pulses = Converter(bits, unsigned=unsigned).planes if profile.dac.bit_serial else 1
-    cells = outputs * inputs * array.slices * devices + rows * mapping.reference
+    cells = held[0] * inputs * array.slices * devices + rows * mapping.reference
     results = work.vectors * outputs  # columns' results before any overlap
     cost = profile.cost or CostRates()
     cycles = _cycles(cost.accumulation, pulses)
@@ -52,7 +55,7 @@ def count(work: AnalogWork, profile: Profile) -> Counts:
     multiplied = 1 if array.weight_scale == "layer" else row_tiles
     per_tile = min(array.columns, columns * array.slices)
     copies = _copies(cost.replication, work.vectors)
-    lines = outputs * array.slices * devices * row_tiles + tiling.tiles * blocks * mapping.reference
+    lines = held[0] * array.slices * devices * row_tiles + tiling.tiles * blocks * mapping.reference
     return Counts(
         macs=work.vectors * outputs * inputs,
         vectors=work.vectors,

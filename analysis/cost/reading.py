@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cimsim.analysis.cost.workload import AnalogWork
-from cimsim.array import Tiling
+from cimsim.array import Tiling, add_spares, shape_with_spares
 from cimsim.array.chip import program_and_age
 from cimsim.circuits.mapping import Mapping
 from cimsim.profile import CostRates, Profile
@@ -48,11 +48,12 @@ def _drives(work: AnalogWork, profile: Profile, tiling: Tiling) -> Tensor:
     """``d`` of each row of each tile, ``[tiles, rows]``; 0 for rows without weights."""
     read = (profile.cost or CostRates()).read
     by_duration = "duration" in (read.coding, profile.dac.coding)
-    outputs, *inputs = work.weight_shape
+    spares = profile.array.spare_columns
+    outputs, *inputs = held = shape_with_spares(work.weight_shape, tiling.groups, spares)
     if work.drive is None:
         uniform = 1 / 2 if profile.dac.bit_serial or by_duration else 1 / 3
         mean = uniform if read.mean_drive is None else read.mean_drive
-        return tiling.to_cells(torch.tensor(mean).expand(work.weight_shape))[:, 0]
+        return tiling.to_cells(torch.tensor(mean).expand(held))[:, 0]
     of_levels = work.drive.sizes if by_duration else work.drive.squares
     known = work.drive.ones if profile.dac.bit_serial else of_levels
     by_output = known.repeat_interleave(outputs // len(known), 0)
@@ -61,15 +62,17 @@ def _drives(work: AnalogWork, profile: Profile, tiling: Tiling) -> Tensor:
 
 def _conductances(work: AnalogWork, profile: Profile, tiling: Tiling, blocks: int) -> Tensor:
     """Sum of ``G`` in µS over the cells at each row of each tile, ``[tiles, rows]``."""
-    mapping = Mapping(profile.cell, profile.array)
+    mapping, spares = Mapping(profile.cell, profile.array), profile.array.spare_columns
     if work.weight is None:
         mean_uS = _mean_uS(profile, mapping)
-        empty = torch.empty(work.weight_shape, device="meta")
+        shape = shape_with_spares(work.weight_shape, tiling.groups, spares)
+        empty = torch.empty(shape, device="meta")
         tiles, columns, rows = tiling.to_cells(empty).shape
         cells = columns * profile.array.slices * mapping.devices
         return torch.full((tiles, rows), mean_uS * (cells + blocks * mapping.reference))
+    weight = add_spares(work.weight().float(), tiling.groups, spares)
     g_uS = (
-        program_and_age(tiling.to_cells(work.weight().float()), profile, *work.chip)
+        program_and_age(tiling.to_cells(weight), profile, *work.chip)
         .g_uS.abs()
         .sum(0)
     )

@@ -233,7 +233,7 @@ def _analog(name: str, layer: AnalogLayer, seen: _Calls, batch: int) -> AnalogWo
         drive=Drive.mean(seen.drives),
         nonnegative=bool(seen.drives) and seen.nonnegative,
         tiling=partial(type(layer).tiling, layer),
-        weight=None if layer.weight.is_meta else layer.effective_weight,
+        weight=None if layer.weight.is_meta else layer.scaled_weight,
         chip=(layer.chip_seed, layer.age_s, layer.cycle),
     )
 

@@ -12,6 +12,7 @@ from cimsim.adaptation.bench import Bench, Loss
 from cimsim.adaptation.chip_in_the_loop import ChipInTheLoop
 from cimsim.adaptation.fault_mapping import FaultMapping
 from cimsim.adaptation.measured import BatchNormStatistics, GainOffset, Ranges
+from cimsim.adaptation.outliers import Outliers
 from cimsim.adaptation.part import CELLS, CONVERTERS, Cost, Part
 from cimsim.adaptation.recipe import ALL, BUDGET, DIGITAL, Recipe, Teacher, split_parts
 from cimsim.adaptation.rewrite import Rewrite
@@ -25,6 +26,7 @@ from cimsim.spec import Family
 
 PARTS: Family[Part] = Family(
     "part of an adaptation",
+    Outliers,
     FaultMapping,
     ChipInTheLoop,
     Rewrite,

@@ -198,6 +198,7 @@ def restore(model: nn.Module, original: nn.Module) -> None:
         was = before[name]
         layer.denoiser, layer.adapters, layer.own_chip = was.denoiser, was.adapters, was.own_chip
         layer.digital, layer.reads = was.digital, was.reads
+        layer.scale_inputs(was.input_gains)
         layer.place(was.placement)
         layer.rewrite(was.rewrites)
         layer.age(was.age_s)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
 
 import torch
 from torch import Tensor, nn
 
 from cimsim.adaptation.bench import Bench
 from cimsim.adaptation.fault_costs import Intervals, Weights, costs
+from cimsim.adaptation.inputs import observed_inputs
 from cimsim.adaptation.measured import checked_count
 from cimsim.adaptation.part import CELLS, Change, Part, on_chip
-from cimsim.nn import AnalogLayer, digital, evaluating, recalibrate
+from cimsim.nn import AnalogLayer, recalibrate
 from cimsim.nn.placement import Placement
 from cimsim.profile import Profile
 
@@ -30,13 +30,14 @@ class FaultMapping(Part):
 
     ``e`` is what a faulty cell adds to a relative weight, and ``p`` the mean square of the input
     that it gets. Permutations are found by linear assignment, columns and rows in turn, among 512
-    neighbors. A column may hold the negative of its weights, and where one cell of a pair is stuck,
-    the other takes over as much as it can. Inputs and outputs are put in order digitally. Faults in
-    the reference of an offset column are not considered.
+    neighbors. Where the profile has ``array.spare_columns``, the weights of the worst columns are
+    written to spare ones. A column may hold the negative of its weights, and where one cell of a
+    pair is stuck, the other takes over as much as it can. Inputs and outputs are put in order
+    digitally. Faults in the reference of an offset column are not considered.
 
     Sources: L. Chen et al., "Accelerator-friendly neural-network training: learning variations and
-    defects in RRAM crossbar" (DATE 2017): permutation; A. Malhotra and S. K. Gupta, "ReTern"
-    (arXiv:2506.01140): signs, and reprogramming of the other cell.
+    defects in RRAM crossbar" (DATE 2017): permutation and redundant columns; A. Malhotra and
+    S. K. Gupta, "ReTern" (arXiv:2506.01140): signs, and reprogramming of the other cell.
     """
 
     name, title = "fault-mapping", "fault-aware mapping"
@@ -61,11 +62,10 @@ class FaultMapping(Part):
             for name, layer in on_chip(bench.model).items()
             if has_faults(layer.profile) and is_mapped(layer)
         }
-        powers = input_powers(bench, layers, self.batches)
+        inputs = observed_inputs(bench, layers, self.batches)
         written = 0
-        for name, layer in layers.items():
-            if name in powers:
-                written += self._place(layer, powers[name])
+        for name, seen in inputs.items():
+            written += self._place(layers[name], seen.power)
         if any(layer.adc_range.dim() for layer in layers.values()):  # ranges by column
             recalibrate(bench.model, bench.inputs(self.batches), forward=bench.forward)
         return Change(written=written)
@@ -74,7 +74,7 @@ class FaultMapping(Part):
     def _place(self, layer: AnalogLayer, power: Tensor) -> int:
         """Place the weights of one layer, and return the number of cells written."""
         layer.place(None)
-        weight = layer.to_matrix(layer.weight.detach())
+        weight = layer.written_weight()
         held, factor = layer.known_faults()
         cells = Intervals.of(held, factor)
         placement = Placement(weight)
@@ -106,10 +106,20 @@ def is_mapped(layer: AnalogLayer) -> bool:
 
 def _weights(layer: AnalogLayer, placement: Placement, power: Tensor) -> tuple[Weights, Tensor]:
     """The weights of ``layer`` in the order of ``placement``, and those of full conductance."""
-    placed = placement.placed(layer.effective_weight())
+    weight = layer.with_spares(layer.scaled_weight())
+    placed = placement.placed(weight)
     full = layer.full_weight(placed)
-    of_rows = power.to(placed)[placement.rows].view(1, -1, *[1] * (placed.dim() - 2))
-    return Weights(placed / full, full.square() * of_rows), full
+    counted = layer.with_spares(_per_weight(power.to(weight), layer.scaled_weight()))
+    return Weights(placed / full, full.square() * placement.placed(counted).abs()), full
+
+
+def _per_weight(of_inputs: Tensor, weight: Tensor) -> Tensor:
+    """What belongs to each input (of all groups), for each entry of ``weight [outputs, inputs of a
+    group, ...]``."""
+    outputs, inputs = weight.shape[:2]
+    by_group = of_inputs.view(-1, inputs)
+    by_output = by_group.repeat_interleave(outputs // len(by_group), 0)
+    return by_output.view(outputs, inputs, *[1] * (weight.dim() - 2)).expand_as(weight)
 
 
 def _columns(
@@ -117,8 +127,7 @@ def _columns(
 ) -> Placement:
     """Another placement, with columns and signs assigned again."""
     weights, _ = _weights(layer, placement, power)
-    groups: int = getattr(layer, "groups", 1)
-    chosen, signs = _assigned(weights, cells, groups, signs=True)
+    chosen, signs = _assigned(weights, cells, layer.groups_of_columns, signs=True)
     trial = _copied(placement)
     trial.columns = placement.columns[chosen]
     trial.signs = placement.signs[chosen] * signs
@@ -157,29 +166,3 @@ def _copied(placement: Placement) -> Placement:
     copied = Placement(placement.columns.new_empty(len(placement.columns), len(placement.rows)))
     copied.load_state_dict(placement.state_dict())
     return copied
-
-
-def input_powers(bench: Bench, layers: dict[str, AnalogLayer], batches: int) -> dict[str, Tensor]:
-    """The mean square of each input (or input channel) of ``layers``, in the digital model."""
-    sums: dict[str, Tensor] = {}
-    counts: dict[str, int] = {}
-
-    def watch(name: str, layer: AnalogLayer, given: tuple[Tensor, ...]) -> None:
-        vectors = layer.vectors(given[0]).detach()
-        squares = vectors.double().square().transpose(0, 1).flatten(1)
-        sums[name] = sums.get(name, 0) + squares.sum(1)
-        counts[name] = counts.get(name, 0) + math.prod(squares.shape[1:])
-
-    originals = on_chip(bench.original)
-    hooks = [
-        originals[name].register_forward_pre_hook(lambda layer, x, name=name: watch(name, layer, x))
-        for name in layers
-    ]
-    try:
-        with torch.no_grad(), evaluating(bench.original), digital(bench.original):
-            for number in range(min(batches, len(bench.batches))):
-                bench.run_original(number)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {name: sums[name] / counts[name] for name in sums}

@@ -223,8 +223,12 @@ def dearest(costs: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
 
 
 def _in_order(layer: AnalogLayer, values: Tensor) -> Tensor:
-    """``values`` of the layer's weights, which have no sign, in the order of the cells."""
+    """``values`` for squared errors of the layer's weights, for those of the weights on the cells,
+    in their order."""
     matrix = layer.to_matrix(values)
+    if layer.input_gains is not None:  # twice, as the error is squared
+        matrix = layer.input_gains.read_back(layer.input_gains.read_back(matrix))
+    matrix = layer.with_spares(matrix)
     return matrix if layer.placement is None else layer.placement.placed(matrix).abs()
 
 

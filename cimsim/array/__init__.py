@@ -5,6 +5,7 @@ from cimsim.array.circuit import Circuit
 from cimsim.array.known_faults import known_faults
 from cimsim.array.masks import Mask
 from cimsim.array.mean_response import ChipName, response_vjp
+from cimsim.array.spare_columns import add_spares, drop_spares, shape_with_spares
 from cimsim.array.tiling import ConvTiling, LinearTiling, Tiling
 from cimsim.array.types import (
     SAVE_NOTHING,
@@ -31,6 +32,9 @@ __all__ = [
     "Readout",
     "SaveOptions",
     "Tiling",
+    "add_spares",
+    "drop_spares",
     "known_faults",
     "response_vjp",
+    "shape_with_spares",
 ]

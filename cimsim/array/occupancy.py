@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from cimsim.array.circuit import Circuit
+from cimsim.array.spare_columns import shape_with_spares
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ def occupancy(array: Circuit, weight_shape: tuple[int, ...]) -> Occupancy:
     """Occupancy of ``array`` by a weight of ``weight_shape``, as a matrix.
 
     A tile has ``array.rows`` rows and ``array.columns`` columns of one or (in a pair) two cells;
-    slices are columns of their own, and so is the reference, where a tile has one.
+    slices are columns of their own, and so are spare columns and the reference, where a tile has
+    one. Cells of spare columns count as free.
 
     >>> from cimsim.array import Array, LinearTiling
     >>> from cimsim.profile import load_profile
@@ -37,7 +39,8 @@ def occupancy(array: Circuit, weight_shape: tuple[int, ...]) -> Occupancy:
     Occupancy(tiles=2, used_cells=401408, cells=1048576)
     """
     mapping, of = array.mapping, array.profile.array
-    tiles, columns, _ = array.tiling.to_cells(torch.empty(weight_shape, device="meta")).shape
+    held = shape_with_spares(weight_shape, array.tiling.groups, of.spare_columns)
+    tiles, columns, _ = array.tiling.to_cells(torch.empty(held, device="meta")).shape
     blocks = math.ceil(columns * of.slices / max(1, of.columns - mapping.reference))
     used = math.prod(weight_shape) * of.slices * mapping.devices
     return Occupancy(tiles * blocks, used, tiles * blocks * of.rows * of.columns * mapping.devices)

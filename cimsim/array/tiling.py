@@ -31,11 +31,12 @@ class Tiling(ABC):
 
     ``vector_dim`` and ``column_dim`` are the dimensions of the input vectors (or images) and of the
     columns in ``z``, the currents. There is one column per column of cells, which may be several
-    for each output.
+    for each output. ``groups`` is the number of groups of outputs that have tiles of their own.
     """
 
     vector_dim: int
     column_dim: int
+    groups: int
     tiles: int
     rows: int
 
@@ -126,6 +127,7 @@ class LinearTiling(Tiling):
 
     vector_dim = 1
     column_dim = 2
+    groups = 1
 
     def __init__(self, in_features: int, max_rows: int, even: bool = True) -> None:
         self.in_features = in_features
@@ -224,6 +226,7 @@ class ConvTiling(Tiling):
 
     def __init__(self, geometry: ConvGeometry, max_rows: int, even: bool = True) -> None:
         self.geometry = g = geometry
+        self.groups = g.groups
         kernel_rows = math.prod(g.kernel)
         if kernel_rows > max_rows:
             raise CimsimError(

@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cimsim.array import Array, Tiling
+from cimsim.array import Array, Tiling, add_spares, drop_spares
 from cimsim.errors import CimsimError
+from cimsim.nn.converter_ranges import compute_dtype
 from cimsim.nn.denoiser import ColumnDenoiser, make_denoiser
+from cimsim.nn.input_gains import InputGains
 from cimsim.nn.own_chip import OwnChip
 from cimsim.nn.placement import Placement
 from cimsim.nn.quantized import Quantized
@@ -25,6 +27,7 @@ class Adapted(Quantized):
     Attributes:
         denoiser: a digital gain and offset behind the ADC.
         adapters: changes of its weight that are computed digitally, by kind.
+        input_gains: digital gains in front of the DAC, with their inverse in the weights.
         placement: order and signs in which its weights are written.
         rewrites: how often each weight was written again.
         own_chip: computes the product instead of the simulated array.
@@ -33,13 +36,15 @@ class Adapted(Quantized):
     name: str
     denoiser: ColumnDenoiser | None
     adapters: nn.ModuleDict | None
+    input_gains: InputGains | None
     placement: Placement | None
     rewrites: Rewrites | None
     own_chip: OwnChip | None
     _array: Array
 
     def _start_unadapted(self) -> None:
-        self.denoiser = self.adapters = self.placement = self.rewrites = self.own_chip = None
+        self.denoiser = self.adapters = self.input_gains = self.placement = None
+        self.rewrites = self.own_chip = None
 
     def denoise(self, ridge: float | None) -> None:
         """Set the correction of every column behind the ADC, see :class:`ColumnDenoiser`; None for
@@ -63,11 +68,33 @@ class Adapted(Quantized):
         self.adapters = None
         self.adapters = make_adapters(sizes, self.to_matrix(self.weight.detach()), self.name)
 
+    def scale_inputs(self, gains: InputGains | None) -> None:
+        """Set the ``gains`` in front of the DAC; None for nothing. The ranges of the converters
+        stay, and are those of other signals: measure them again."""
+        self.input_gains = None
+        self.input_gains = gains
+        self._chip_changed()
+
     def place(self, placement: Placement | None) -> None:
         """Write the weights with another ``placement``; None for their own order."""
         self.placement = None
         self.placement = placement
         self._chip_changed()
+
+    def _refuse_other_columns(self, array: Array) -> None:
+        """
+        Raises:
+            CimsimError: if the weights are placed on more or fewer columns than ``array`` has.
+        """
+        spares = array.profile.array.spare_columns
+        if self.placement is not None and spares != self._spares:
+            placed = len(self.placement.columns)
+            columns = placed + (spares - self._spares) * self.groups_of_columns
+            raise CimsimError(
+                f"layer '{self.name}' is placed on {placed} columns, and with "
+                f"array.spare_columns={spares} it has {columns}; set the profile first and then "
+                "use cimsim.adapt, or remove the placement: layer.place(None)"
+            )
 
     def rewrite(self, rewrites: Rewrites | None) -> None:
         """Write weights again as often as ``rewrites`` counts; None for never."""
@@ -92,7 +119,7 @@ class Adapted(Quantized):
 
     def whole_matrix(self) -> Tensor:
         """The weight to write as one matrix, ``[columns, inputs]``."""
-        groups = self._tiling_of_all_rows.to_cells(self._written(self.effective_weight()))
+        groups = self._tiling_of_all_rows.to_cells(self._written())
         matrix: Tensor = torch.block_diag(*groups)
         return matrix
 
@@ -103,31 +130,81 @@ class Adapted(Quantized):
 
     # Around the array, whose shapes have columns and rows in dimension 1.
 
+    def vectors(self, x: Tensor) -> Tensor:
+        """The input of the array for ``x``: quantized and scaled, in the shape that the tiling
+        multiplies, and in the order of the layer's inputs."""
+        return self._scaled(self._quantized_input(x))
+
+    def _scaled(self, quantized: Tensor) -> Tensor:
+        vectors = self._vectors(quantized)
+        return vectors if self.input_gains is None else self.input_gains.inputs(vectors)
+
+    def scaled_weight(self) -> Tensor:
+        """The weight for the array in the order of outputs and inputs, in the dtype of the
+        computation."""
+        weight = self.effective_weight().to(compute_dtype(self.weight))
+        return weight if self.input_gains is None else self.input_gains.weights(weight)
+
+    def with_spares(self, matrix: Tensor) -> Tensor:
+        """``matrix``, whose first axis is the outputs, with zeros for the spare columns."""
+        return add_spares(matrix, self.groups_of_columns, self._spares)
+
+    def without_spares(self, t: Tensor, dim: int = 0) -> Tensor:
+        """``t`` without the entries of spare columns along ``dim``."""
+        return drop_spares(t, self.groups_of_columns, self._spares, dim)
+
+    @property
+    def groups_of_columns(self) -> int:
+        """The number of groups of columns that have tiles of their own."""
+        return self._array.tiling.groups
+
+    @property
+    def _spares(self) -> int:
+        return self._array.profile.array.spare_columns
+
     def _array_input(self, x: Tensor) -> Tensor:
-        """The input of the array, for that of the layer."""
-        vectors = self._vectors(x)
+        """The input of the array, for the quantized input of the layer."""
+        vectors = self._scaled(x)
         return vectors if self.placement is None else self.placement.inputs(vectors)
 
-    def _written(self, weight: Tensor) -> Tensor:
-        """The weight to write on the cells, for that of the layer."""
+    def _written(self) -> Tensor:
+        """The weight to write on the cells."""
+        weight = self.with_spares(self.scaled_weight())
         return weight if self.placement is None else self.placement.written(weight)
 
-    def _unplaced(self, written: Tensor) -> Tensor:
-        """Inverse of :meth:`_written`."""
-        return written if self.placement is None else self.placement.unwritten(written)
+    def _unplaced(self, written: Tensor, shifted: bool = True) -> Tensor:
+        """The weight of the layer, for one on the cells: the inverse of :meth:`_written`, or
+        without ``shifted`` also with what was written in addition."""
+        if self.placement is not None:
+            back = self.placement.unwritten if shifted else self.placement.read_back
+            written = back(written)
+        weight = self.without_spares(written)
+        return weight if self.input_gains is None else self.input_gains.read_back(weight)
+
+    @property
+    def _unused_columns(self) -> Tensor | None:
+        """Where columns are spare, in the order of the cells: ``[groups, columns of a group]``;
+        None without spare columns."""
+        if not self._spares:
+            return None
+        outputs = torch.ones(self.to_matrix(self.weight.detach().to("meta")).shape[0])
+        used = self.with_spares(outputs)
+        if self.placement is not None:
+            used = used[self.placement.columns.cpu()]
+        return used.view(self.groups_of_columns, -1) == 0
 
     def _column_bias(self, dtype: torch.dtype) -> Tensor | None:
         """The bias to add to the columns."""
         if self._array_bias is None:
             return None
-        bias = self._array_bias.to(dtype)
+        bias = self.with_spares(self._array_bias.to(dtype))
         return bias if self.placement is None else self.placement.bias(bias)
 
     def _layer_output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
         """The output of the layer, for that of the array."""
         if self.placement is not None:
             y = self.placement.outputs(y)
-        return self._output(y, x, *others)
+        return self._output(self.without_spares(y, 1), x, *others)
 
     @property
     def _tiling_of_all_rows(self) -> Tiling:

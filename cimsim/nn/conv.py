@@ -27,6 +27,11 @@ class _OverPlaces(AnalogLayer, Conv):
         """Output channels."""
         return self.out_channels
 
+    @property
+    def inputs(self) -> int:
+        """Input channels."""
+        return self.in_channels
+
     def _samples(self, x: Tensor) -> Tensor:
         return x if self._batched(x) else x.unsqueeze(0)
 
@@ -59,7 +64,7 @@ class _AnalogConv(_OverPlaces):
         assert isinstance(padding, tuple)
         geometry = ConvGeometry(
             in_channels=layer.in_channels,
-            out_channels=layer.out_channels,
+            out_channels=layer.out_channels + layer.groups * array.spare_columns,
             kernel=layer.kernel_size,
             stride=layer.stride,
             padding=padding,
@@ -124,7 +129,8 @@ class _AnalogConvTranspose(_OverPlaces, ConvTranspose):
         once = (1,) * len(layer.kernel_size)
         geometry = ConvGeometry(
             in_channels=layer.in_channels,
-            out_channels=layer.out_channels * math.prod(layer.kernel_size),
+            out_channels=layer.out_channels * math.prod(layer.kernel_size)
+            + layer.groups * array.spare_columns,
             kernel=once,
             stride=once,
             padding=(0,) * len(once),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from cimsim.array import Array, ConverterRanges
+from cimsim.array import Array, ConverterRanges, add_spares
 from cimsim.circuits.codes import fixed_table, is_fitted, lloyd_max
 from cimsim.circuits.converters import Converter
 from cimsim.circuits.mapping import Mapping
@@ -120,8 +120,9 @@ class Ranged(LayerKind):
     @property
     def _range_groups(self) -> RangeGroups:
         """The columns that share a full scale of their ADCs."""
-        weight = self.to_matrix(torch.empty(self.weight.shape, device="meta"))
-        columns = self._array.tiling.to_cells(weight).shape[1]
+        matrix = self.to_matrix(torch.empty(self.weight.shape, device="meta"))
+        spares, tiling = self._array.profile.array.spare_columns, self._array.tiling
+        columns = tiling.to_cells(add_spares(matrix, tiling.groups, spares)).shape[1]
         return self._array.range_groups(columns * self._array.profile.array.slices)
 
     def _forget_ranges(self, keep_dac: bool = False) -> None:

@@ -63,6 +63,11 @@ class _AnalogConv1D(AnalogLayer):
         """Output features."""
         return self.weight.shape[1]
 
+    @property
+    def inputs(self) -> int:
+        """Input features."""
+        return self.weight.shape[0]
+
     def to_matrix(self, weight: Tensor) -> Tensor:
         """``[out, in]``."""
         return weight.t()

@@ -142,6 +142,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     @profile.setter
     def profile(self, profile: Profile) -> None:
         array = Array(profile, self.tiling(self, profile.array))  # raises before any change
+        self._refuse_other_columns(array)
         old, tiles = None, 0
         if hasattr(self, "_array"):
             old, tiles = self._array.profile, self._array.tiling.tiles
@@ -200,8 +201,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         shape, with the slow part of read noise."""
         with torch.no_grad():
             held = self._array.programmed_weight(self._programmed())
-            held = held if self.placement is None else self.placement.read_back(held)
-            return self.from_matrix(held).clone()
+            return self.from_matrix(self._unplaced(held, shifted=False)).clone()
 
     @torch.no_grad()
     def known_faults(self) -> tuple[Tensor, float]:
@@ -304,9 +304,19 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         chip = self._programmed() if observer.on_chip else array.chip(self._fixed_weight(), seed=0)
         read_seed = self._next_read() if observer.on_chip else None
         z, _ = array.currents(drive, chip, gain, read_seed)
-        if observer.columns.groups > 1:
-            z = self._range_groups.gathered(array.tiling.by_column(z))
-        observer.columns.observe(z)
+        observer.columns.observe(self._by_range_group(z, observer.columns.groups))
+
+    def _by_range_group(self, z: Tensor, count: int) -> Tensor:
+        """The currents ``z`` of each of ``count`` groups that share a full scale, without those of
+        spare columns that are not used."""
+        groups, unused = self._range_groups, self._unused_columns
+        if unused is None or groups.per == "column":
+            return z if count == 1 else groups.gathered(self._array.tiling.by_column(z))
+        by_column = self._array.tiling.by_column(z)
+        slices, tiles_of_group = groups.slices, len(by_column) // len(unused)
+        used = ~unused.repeat(1, slices).repeat_interleave(tiles_of_group, 0).to(z.device)
+        kept = by_column[used].view(len(by_column), -1, by_column.shape[-1])
+        return replace(groups, columns=kept.shape[1] // slices).gathered(kept)
 
     # Forward.
 
@@ -349,8 +359,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             self.profile = self.profile
         if self._shared is not None:
             return self._shared.weight
-        weight = self.effective_weight().to(compute_dtype(self.weight))
-        return self._written(weight).contiguous()
+        return self._written().contiguous()
 
     def next_call(
         self, precision: torch.dtype | None = None, operand: Tensor | None = None

@@ -33,6 +33,11 @@ class LayerKind(nn.Module):
         """Number of outputs, or output channels."""
         raise NotImplementedError
 
+    @property
+    def inputs(self) -> int:
+        """Number of inputs, or input channels."""
+        raise NotImplementedError
+
     def to_matrix(self, weight: Tensor) -> Tensor:
         """``weight`` (or another tensor of its shape) as the array takes it, with one column for
         each entry of the first axis; the weight itself for most layers."""

@@ -34,6 +34,11 @@ class AnalogLinear(AnalogLayer, nn.Linear):
         """Output features."""
         return self.out_features
 
+    @property
+    def inputs(self) -> int:
+        """Input features."""
+        return self.in_features
+
     def _digital(self, x: Tensor, weight: Tensor, *others: Any, bias: bool = True) -> Tensor:
         return F.linear(x, weight, self.bias if bias else None)
 

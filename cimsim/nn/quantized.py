@@ -54,10 +54,6 @@ class Quantized(LayerKind):
         weight = self._quantized(self.to_matrix(self.weight), self.weight_quantizer)
         return weight if self.perturbation is None else self.perturbation(weight)
 
-    def vectors(self, x: Tensor) -> Tensor:
-        """The input of the array for ``x``: quantized, in the shape that the tiling multiplies."""
-        return self._vectors(self._quantized_input(x))
-
     def _quantizer(self, spec: str | None, role: str) -> Quantizer | None:
         if spec is None:
             return None

@@ -10,12 +10,14 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import nn
 
 import cimsim
 from cimsim.errors import CimsimError
 from cimsim.files import read_file, write_text
+from cimsim.nn.input_gains import InputGains
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.layer_settings import LayerSettings
 from cimsim.nn.model_ops import analog_layers
@@ -27,7 +29,7 @@ from cimsim.reading import parse_json
 
 SETTINGS = "cimsim.json"
 _VERSION = 1
-_ADAPTED = ("adapters", "placement", "rewritten")
+_ADAPTED = ("adapters", "input_gains", "placement", "rewritten")
 _Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -60,6 +62,7 @@ class SavedLayer(_Entry):
     chip: SavedChip
     # Only in files of models that were adapted, so that older versions read all others.
     adapters: dict[str, Annotated[int, Field(ge=1)]] | None = None
+    input_gains: Literal[True] | None = None
     placement: Literal["permuted", "shifted"] | None = None
     rewritten: Literal[True] | None = None
 
@@ -136,6 +139,7 @@ def _of_layer(layer: AnalogLayer, profile: int) -> SavedLayer:
         seed=layer.seed,
         chip=chip,
         adapters=sizes_of(layer.adapters) or None,
+        input_gains=None if layer.input_gains is None else True,
         placement=None if placement is None else "shifted" if placement.shifted else "permuted",
         rewritten=None if layer.rewrites is None else True,
     )
@@ -173,17 +177,19 @@ def read_settings(folder: Path) -> SavedModel:
 
 def restore(layer: AnalogLayer, saved: SavedLayer) -> None:
     """Set what :meth:`AnalogLayer.convert_in_place` does not: the chip, whether it is used, and its
-    adapters, placement and rewrites, whose values are weights.
+    adapters, input gains, placement and rewrites, whose values are weights.
 
     Raises:
         CimsimError: if adapters do not fit the layer.
     """
     layer.adapt_weight(saved.adapters or {})
+    if saved.input_gains:
+        layer.scale_inputs(InputGains(torch.ones(layer.inputs, device=layer.weight.device)))
+    matrix = layer.with_spares(layer.to_matrix(layer.weight.detach()))
     if saved.placement is not None:
-        matrix = layer.to_matrix(layer.weight.detach())
         layer.place(Placement(matrix, saved.placement == "shifted"))
     if saved.rewritten:
-        layer.rewrite(Rewrites(layer.to_matrix(layer.weight.detach())))
+        layer.rewrite(Rewrites(matrix))
     layer.digital = saved.digital
     layer.chip_seed, layer.cycle, layer.reads = saved.chip.seed, saved.chip.cycle, saved.chip.reads
     layer.chip_in_training = saved.chip.in_training

@@ -59,8 +59,8 @@ class Signals:
         """Add one use of ``layer``: its digital output, its output on the chip, and the readout."""
         self.power += y.double().square().sum().item()
         self.error += (on_chip.double() - y.double()).square().sum().item()
-        rows = math.prod(layer.to_matrix(layer.weight.detach()).shape[1:])
-        self.products += readout.y.numel() * rows
+        shape = layer.to_matrix(layer.weight.detach()).shape  # without spare columns
+        self.products += readout.y.numel() // readout.y.shape[1] * math.prod(shape)
         count, cut = _cut(readout.dac_inside)
         self.inputs, self.inputs_cut = self.inputs + count, self.inputs_cut + cut
         count, cut = _cut(readout.adc_inside)

@@ -11,7 +11,7 @@ from cimsim.profile.base import Sourced
 from cimsim.profile.drift import Drift
 from cimsim.profile.endurance import Endurance
 from cimsim.profile.faults import Faults
-from cimsim.profile.fields import Count, NonNegative, Number, Positive, Text
+from cimsim.profile.fields import Count, Index, NonNegative, Number, Positive, Text
 from cimsim.profile.finite import refuse_too_large
 from cimsim.profile.nonlinearity import IV
 from cimsim.profile.pairs import Pairs
@@ -187,10 +187,18 @@ class ArraySpec(Sourced):
     column of each tile) that compensates the mean loss of conductance since programming. The factor
     is computed from the true conductances (``exact``) or estimated by reading ``probe_vectors``
     random inputs with read noise, once fresh and once aged (``measured``).
+
+    A layer has ``spare_columns`` columns in addition to one for each output (of each group of a
+    convolution). Their cells are programmed to the weight 0 and are read, but not converted, until
+    the part ``fault-mapping`` of :func:`cimsim.adapt` writes the weights of a faulty column there.
     """
 
     rows: Count = Field(description="inputs of one tile")
     columns: Count = Field(description="outputs of one tile")
+    spare_columns: Index = Field(
+        default=0,
+        description="columns of each layer beyond its outputs, for the weights of faulty columns",
+    )
     row_split: Literal["even", "fill"] = Field(
         default="even",
         description="distribution of a layer's rows: even over its tiles, or tile by tile",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import cimsim
 from cimsim.adaptation.fault_costs import Intervals, Weights, costs
+from cimsim.adaptation.fault_mapping import _weights
 from cimsim.nn.placement import Placement
 from cimsim.profile import override_profile
 from tests.adaptation.examples import STUCK, error, faulty, inputs, network, programmed
@@ -200,3 +201,42 @@ def test_faulty_profile_is_faulty() -> None:
     held, _ = programmed(faulty())[0].known_faults()
     share = float((~held.isnan()).float().mean())
     assert share == pytest.approx(0.1, abs=0.04)
+
+
+def test_dead_columns_are_replaced_by_spare_ones() -> None:
+    """As many spare columns as needed: nothing is lost."""
+    lines = [{"kind": "dead-lines", "column_rate": 0.15, "source": "made up for a test"}]
+    layer, x = nn.Linear(12, 16), inputs()
+    lost = {}
+    for spares in (0, 16):
+        profile = override_profile(device(faults=lines), {"array.spare_columns": spares})
+        model = programmed(profile, nn.Sequential(layer), x=x)
+        before = error(model, nn.Sequential(layer), x)
+        cimsim.adapt(model, [x], "fault-mapping")
+        lost[spares] = error(model, nn.Sequential(layer), x)
+        assert before > 0.05
+    assert lost[0] > 0.01
+    assert lost[16] < 1e-5
+    held, _ = model[0].known_faults()
+    dead = (~held.isnan()).any(0).all(1)
+    assert dead[:16].any()
+    assert (model[0].placement.columns[dead] >= 16).all()
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_the_costs_of_inputs_belong_to_their_group(groups: int) -> None:
+    """Without noise, the error of the outputs is the one that the costs add up, group by group."""
+    torch.manual_seed(0)
+    layer = nn.Conv1d(8, 8, 1, groups=groups, bias=False)
+    x = torch.randn(4096, 8, 1) * torch.linspace(0.1, 3.0, 8).view(-1, 1)
+    many = [{**each, "rate": 0.25} for each in STUCK]
+    model = programmed(device(faults=many), nn.Sequential(layer), x=x)
+    cimsim.adapt(model, [x], "fault-mapping")
+    power = x.square().mean((0, 2))
+    with torch.no_grad():
+        weights, _ = _weights(model[0], model[0].placement, power)
+    cells = Intervals.of(model[0].known_faults()[0], 1.0)
+    with torch.no_grad():
+        measured = (model(x) - layer(x)).square().sum((1, 2)).mean().item()
+    assert measured > 1e-4
+    assert measured == pytest.approx(weights.error(cells), rel=0.1)
