@@ -40,6 +40,13 @@ def plot(
             show_default="METRIC_vs_AXIS.png",
         ),
     ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            metavar="test|held-out",
+            help="Samples that the sweeps evaluated: test, or those of --hold-out.",
+        ),
+    ] = "test",
     store: Store = None,
     **settings: Any,
 ) -> None:
@@ -52,7 +59,7 @@ def plot(
     from cimsim.analysis.sweeps.align_runs import align_runs, choose_axis
     from cimsim.cli.runs import open_subjects
 
-    subjects = open_subjects(runs, store=store)
+    subjects = open_subjects(runs, store=store, split=split)
     folders = [subject.folder for subject in subjects if subject.folder is not None]
     axis = choose_axis(folders, over)
     aligned = align_runs(folders, [subject.fingerprint for subject in subjects], axis, metric)

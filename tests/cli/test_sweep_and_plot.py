@@ -72,6 +72,18 @@ def test_swept_runs_are_drawn_in_one_figure(cimsim: Command, runs: Path) -> None
     assert "aware" in svg
 
 
+def test_sweeps_of_held_out_samples_are_drawn(cimsim: Command, runs: Path) -> None:
+    settings = ("--data", "digits", "--limit", 200, "--epochs", 1, "--hold-out", 0.2)
+    cimsim("train", "--profile", "pcm-ibm-2020", *settings, "--out", "runs/held")
+    cimsim("sweep", "runs/held", "--over", "noise=0,2", "--chips", 2, "--split", "held-out")
+    code, out, err = cimsim("plot", "runs/held", "--split", "held-out", "--format", "svg")
+    assert (code, out, err) == (0, "accuracy_vs_noise.svg\n", "")
+    assert "Held-out accuracy" in Path("accuracy_vs_noise.svg").read_text()
+    code, _, err = cimsim("plot", "runs/held")
+    assert code == 2
+    assert "never swept" in err
+
+
 def test_several_axes_do_not_collide(cimsim: Command, runs: Path) -> None:
     cimsim("sweep", "runs/digital", "--over", "noise=0,2", "--chips", 2)
     cimsim("sweep", "runs/digital", "--over", "adc.bits=ideal,4", "--chips", 2)
