@@ -25,8 +25,9 @@ class Outliers(Part):
 
     ``s`` is the ``strength``: 1 makes all inputs equally large, 0 all weights. The gains of a layer
     have the geometric mean 1; for a convolution, each input channel has one. The largest inputs are
-    observed in the digital model, and so are the new ranges of the converters; a learned range of
-    the DAC changes by the same factor as the largest input. All cells are written.
+    observed in the digital model, and so are the new ranges of the converters. Where the range of
+    the inputs was learned, they are clipped at it before they are divided, and the DAC's new range
+    holds all of them. All cells are written.
 
     A gain can be a part of the normalization in front of the layer, so that it costs nothing; it is
     counted as one number for each input.
@@ -68,13 +69,17 @@ class Outliers(Part):
     @torch.no_grad()
     def _scale(self, layer: AnalogLayer, largest: Tensor) -> None:
         """Set the gains of one layer, on top of those that it has."""
-        before = layer.input_gains
+        before, clip = layer.input_gains, None
+        if layer.clips_input:
+            clip = layer.input_bound.detach().clone()
+            scale = 1.0 if before is None else before.gains.to(largest)
+            largest = torch.minimum(largest, clip.to(largest) / scale)
         weight = layer.scaled_weight()
         gains = balancing_gains(largest.to(weight), _largest(weight, len(largest)), self.strength)
-        layer.scale_inputs(InputGains(gains if before is None else gains * before.gains))
-        peak = largest.max()
-        if isinstance(layer.profile.dac.range, LearnedRange) and peak > 0:
-            layer.dac_range.mul_((largest / gains.to(largest)).max() / peak)
+        total = gains if before is None else gains * before.gains
+        layer.scale_inputs(InputGains(total, clip))
+        if clip is not None and largest.any():
+            layer.dac_range.copy_((largest / gains.to(largest)).max())
 
 
 def has_free_input(profile: Profile) -> bool:

@@ -187,6 +187,10 @@ def convert(
 def to_digital(model: Model, *, inplace: bool = False) -> Model:
     """The ordinary torch model again, with the trained (and quantized) weights.
 
+    A layer whose range of the inputs was learned clips its input in a forward pre-hook, because its
+    weights were trained with clipped inputs. A hook is not part of a ``state_dict``, and
+    recurrences and attention have no place for one: a warning in the log names the layers.
+
     Raises:
         CimsimError: if ``model`` is not a module; if a layer has an input quantizer, a denoiser, or
             a weight quantizer behind a parametrization, which a torch layer cannot have; or if the
@@ -200,8 +204,35 @@ def to_digital(model: Model, *, inplace: bool = False) -> Model:
     require_module(model)
     _try_on_copy(model, _to_digital)
     result = model if inplace else copied(model)
+    _warn_of_clips(result)
     _to_digital(result)
     return result
+
+
+def _warn_of_clips(model: nn.Module) -> None:
+    """Log which learned ranges of inputs the digital model has in hooks, and which it loses."""
+    unpacked = [
+        f"{name}." if name else "" for name, m in model.named_modules() if isinstance(m, Unpacked)
+    ]
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, AnalogLayer)}
+    kept: list[str] = []
+    lost: list[str] = []
+    for name, layer in layers.items():
+        if layer.clips_input and layer.calibrated:
+            (lost if any(map(name.startswith, unpacked)) else kept).append(f"'{name}'")
+    if kept:
+        logger.warning(
+            "to_digital: %s clip their inputs at learned ranges, in forward pre-hooks, which a "
+            "state_dict does not contain; without them the network computes something else",
+            ", ".join(kept),
+        )
+    if lost:
+        logger.warning(
+            "to_digital: %s were trained with inputs clipped at learned ranges, and are not "
+            "clipped any more; to keep the ranges, use the converted model within "
+            "cimsim.nn.digital(model)",
+            ", ".join(lost),
+        )
 
 
 def _to_digital(model: nn.Module) -> None:

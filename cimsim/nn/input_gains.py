@@ -1,8 +1,9 @@
 """A digital gain of each input in front of the array, and its inverse in the weights.
 
-    W_written = W g,    x_array = x / g
+    W_written = W g,    x_array = clip(x) / g
 
-With exact arithmetic the layer computes the same. With converters and noise it does not: where a
+Inputs are clipped only where their range was learned, see :mod:`cimsim.nn.input_clip`. With exact
+arithmetic the layer computes the same. With converters and noise it does not: where a
 few inputs are much larger than all others, a gain above 1 moves the difference to the weights, so
 that the DAC's steps are smaller for the others.
 """
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.nn.input_clip import clipped
 
 
 class InputGains(nn.Module):
@@ -25,17 +27,20 @@ class InputGains(nn.Module):
 
     Attributes:
         gains: ``[inputs]``, positive, float32.
+        clip: the learned range of the inputs before they are scaled; None for none.
     """
 
     gains: Tensor
+    clip: Tensor | None
 
-    def __init__(self, gains: Tensor) -> None:
+    def __init__(self, gains: Tensor, clip: Tensor | None = None) -> None:
         """
         Raises:
             CimsimError: if a gain is not positive or not finite.
         """
         super().__init__()
         self.register_buffer("gains", gains.detach().float())
+        self.register_buffer("clip", None if clip is None else clip.detach().clone())
         self._check("gains")
 
     def _load_from_state_dict(
@@ -50,6 +55,8 @@ class InputGains(nn.Module):
 
     def inputs(self, x: Tensor) -> Tensor:
         """The inputs of the array, for those of the layer."""
+        if self.clip is not None:
+            x = clipped(x, self.clip)
         return x / self.gains.to(x.dtype).view(-1, *[1] * (x.dim() - 2))
 
     def weights(self, weight: Tensor) -> Tensor:

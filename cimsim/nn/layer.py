@@ -29,6 +29,7 @@ from cimsim.nn.computed import cast, computed, computed_once, leave_graph
 from cimsim.nn.converter_ranges import CALIBRATED, Ranged, SignalObserver, compute_dtype, range_key
 from cimsim.nn.draws import NamedDraws
 from cimsim.nn.forms import refuse_dtype, refuse_input, refuse_weight
+from cimsim.nn.input_clip import InputClip, clipped
 from cimsim.nn.training_conditions import OF_ONE_TRAINING, TrainedApart, TrainingConditions
 from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
 from cimsim.profile import LearnedRange, Profile, learned_ranges
@@ -108,6 +109,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
                 "have"
             )
         require_no_correction(self)
+        bound = self.input_bound.detach().clone() if self.clips_input else None
         computing = computed(self)
         if self.weight_quantizer is not None and computing is not None:
             raise CimsimError(
@@ -120,6 +122,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         for name in self._ours:
             delattr(self, name)
         cast(self, self.torch_class)
+        if bound is not None and not bound.is_meta and not bound.isnan().any():
+            self.register_forward_pre_hook(InputClip(bound))
 
     def quantize(self, weight: str | None, input: str | None) -> None:
         """See :meth:`Quantized.quantize`."""
@@ -442,14 +446,16 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         if self.observer is not None:
             self.observe(x)
         if self._computes_digitally:
-            return self._digital(x, self.effective_weight(), *others)
+            return self._digital(self._clipped(x), self.effective_weight(), *others)
         device, dtype, precision = x.device.type, x.dtype, None
         if torch.is_autocast_enabled(device):
             dtype = precision = torch.get_autocast_dtype(device)
         with without_autocast(device):
             compute = compute_dtype(self.weight)
             weight = self._operand()
-            vectors, bias = self._array_input(x).to(compute), self._column_bias(compute)
+            bias = self._column_bias(compute)
+            given = x if self.own_chip is None else self._clipped(x)
+            vectors = self._array_input(given).to(compute)
             if self.own_chip is not None:
                 y = self.own_chip.product(vectors, weight, bias, self._tiling_of_all_rows)
             elif torch.compiler.is_compiling():
@@ -460,8 +466,24 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         # As in batch normalization, the statistics of the batch in training.
         target = None
         if self.denoiser is not None and self.denoiser.training:
-            target = self._digital(x, self._unplaced(weight).to(self.weight.dtype), *others)
+            digital_weight = self._unplaced(weight).to(self.weight.dtype)
+            target = self._digital(self._clipped(x), digital_weight, *others)
         return self._corrected(y, x, target, *others)
+
+    @property
+    def clips_input(self) -> bool:
+        """Whether the range of the inputs is learned, so that the digital layer clips them, too."""
+        return self._array.dac is not None and isinstance(self.profile.dac.range, LearnedRange)
+
+    def _clipped(self, x: Tensor) -> Tensor:
+        """The input of the digital layer: ``x``, clipped at a learned range of the DAC."""
+        return clipped(x, self.input_bound) if self.clips_input else x
+
+    @property
+    def input_bound(self) -> Tensor:
+        """The learned magnitude at which the layer's input is clipped; NaN if it is unknown."""
+        gains = self.input_gains
+        return self.dac_range if gains is None or gains.clip is None else gains.clip
 
     def __prepare_scriptable__(self) -> AnalogLayer:
         refuse_script(self)

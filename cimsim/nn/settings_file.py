@@ -62,7 +62,7 @@ class SavedLayer(_Entry):
     chip: SavedChip
     # Only in files of models that were adapted, so that older versions read all others.
     adapters: dict[str, Annotated[int, Field(ge=1)]] | None = None
-    input_gains: Literal[True] | None = None
+    input_gains: Literal["plain", "clipped"] | None = None
     placement: Literal["permuted", "shifted"] | None = None
     rewritten: Literal[True] | None = None
 
@@ -121,6 +121,7 @@ def write_settings(model: nn.Module, folder: Path) -> None:
 
 def _of_layer(layer: AnalogLayer, profile: int) -> SavedLayer:
     (weights, inputs), placement = layer.quantizer_specs, layer.placement
+    gains = layer.input_gains
     chip = SavedChip(
         seed=layer.chip_seed,
         cycle=layer.cycle,
@@ -139,7 +140,7 @@ def _of_layer(layer: AnalogLayer, profile: int) -> SavedLayer:
         seed=layer.seed,
         chip=chip,
         adapters=sizes_of(layer.adapters) or None,
-        input_gains=None if layer.input_gains is None else True,
+        input_gains=None if gains is None else "plain" if gains.clip is None else "clipped",
         placement=None if placement is None else "shifted" if placement.shifted else "permuted",
         rewritten=None if layer.rewrites is None else True,
     )
@@ -183,8 +184,9 @@ def restore(layer: AnalogLayer, saved: SavedLayer) -> None:
         CimsimError: if adapters do not fit the layer.
     """
     layer.adapt_weight(saved.adapters or {})
-    if saved.input_gains:
-        layer.scale_inputs(InputGains(torch.ones(layer.inputs, device=layer.weight.device)))
+    if saved.input_gains is not None:
+        gains = torch.ones(layer.inputs, device=layer.weight.device)
+        layer.scale_inputs(InputGains(gains, gains[0] if saved.input_gains == "clipped" else None))
     matrix = layer.with_spares(layer.to_matrix(layer.weight.detach()))
     if saved.placement is not None:
         layer.place(Placement(matrix, saved.placement == "shifted"))

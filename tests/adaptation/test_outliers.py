@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -67,17 +69,28 @@ def test_gains_are_found_by_group() -> None:
     assert error(model, nn.Sequential(layer), x) < 0.6 * before
 
 
-def test_a_learned_range_follows_the_largest_input() -> None:
+def test_a_learned_range_still_clips_the_inputs(tmp_path: Path) -> None:
     x = uneven(256)
     torch.manual_seed(0)
     model = cimsim.convert(nn.Sequential(nn.Linear(16, 8)), by_peak(), learn_ranges="dac")
     cimsim.program(cimsim.calibrate(model, [x]).eval(), 3)
     with torch.no_grad():
         model[0].dac_range.mul_(0.7)  # as if it was learned
-    before, largest = model[0].dac_range.item(), x.abs().amax(0)
-    cimsim.adapt(model, [x], "outliers")
-    now = (largest / model[0].input_gains.gains).max() / largest.max()
-    assert model[0].dac_range.item() == pytest.approx(before * now.item(), rel=1e-5)
+    clip = model[0].dac_range.detach().clone()
+    with cimsim.nn.digital(model):
+        expected = model(x)
+    for _ in range(2):
+        cimsim.adapt(model, [x], "outliers")
+        largest = x.abs().amax(0).minimum(clip) / model[0].input_gains.gains
+        assert model[0].dac_range.item() == pytest.approx(largest.max().item(), rel=1e-5)
+        assert torch.equal(model[0].input_gains.clip, clip)
+        with cimsim.nn.digital(model):
+            torch.testing.assert_close(model(x), expected)
+    assert error(model, lambda _: expected, x) < 0.02 * expected.std().item()
+    cimsim.save(model, tmp_path)
+    again = cimsim.load(tmp_path, nn.Sequential(nn.Linear(16, 8))).eval()
+    assert torch.equal(again(x), model(x))
+    torch.testing.assert_close(cimsim.to_digital(model)(x), expected)
 
 
 def test_a_second_time_continues_the_first() -> None:

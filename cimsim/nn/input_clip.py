@@ -1,0 +1,37 @@
+"""Inputs clipped at a learned range of the DAC, outside of the chip.
+
+A learned range is a part of the network, as in PACT (J. Choi et al., arXiv:1805.06085): the weights
+were trained with inputs that stop at it. So the digital layer clips its input, too:
+
+    x_clipped = min(max(x, -r), r)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_SMALLEST_BOUND = 1e-30  # an optimizer may move a learned range below zero
+
+
+def clipped(x: Tensor, bound: Tensor) -> Tensor:
+    """``x`` between ``-bound`` and ``bound``, which broadcasts; nothing changes where it is NaN.
+
+    The gradient of ``x`` stops where it is beyond the bound, and that of the bound is summed there.
+    """
+    limit = torch.where(bound.isnan(), torch.inf, bound.clamp_min(_SMALLEST_BOUND)).to(x.dtype)
+    return torch.minimum(torch.maximum(x, -limit), limit)
+
+
+class InputClip:
+    """A forward pre-hook that clips the first input of a module."""
+
+    def __init__(self, bound: Tensor) -> None:
+        self.bound = bound
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments with the first one clipped."""
+        first, *others = args
+        return (clipped(first, self.bound.to(first.device)), *others)

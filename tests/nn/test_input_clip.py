@@ -1,0 +1,120 @@
+"""A learned range of the inputs is a part of the network: the digital layer clips, too."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+import cimsim
+from cimsim.nn import analog_layers
+from cimsim.nn.input_clip import InputClip, clipped
+from tests.building import device
+from tests.nn.layer_kinds import LAYERS
+
+Case = tuple[Callable[[], nn.Module], tuple[int, ...]]
+
+
+def trained(make: Callable[[], nn.Module], x: torch.Tensor) -> nn.Module:
+    """A model with ranges as if they were learned: half of the calibrated ones."""
+    torch.manual_seed(0)
+    model = cimsim.convert(make(), device(dac=16), learn_ranges="dac")
+    cimsim.calibrate(model, [x]).eval()
+    with torch.no_grad():
+        for layer in analog_layers(model).values():
+            layer.dac_range.mul_(0.5)
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.parametrize("case", LAYERS.values(), ids=list(LAYERS))
+def test_the_digital_model_computes_as_an_exact_chip(case: Case) -> None:
+    """With 16-bit inputs and perfect cells, both are the same function, beyond the range too."""
+    make, shape = case
+    torch.manual_seed(1)
+    x = torch.randn(shape)
+    if not x.numel():
+        pytest.skip("there is nothing to clip")
+    model = trained(make, x)
+    on_chip = model(x)
+    with cimsim.nn.digital(model):
+        digital = model(x)
+    torch.testing.assert_close(digital, on_chip, atol=2e-3, rtol=1e-3)
+    torch.manual_seed(0)
+    unclipped = make().eval()(x)
+    assert (digital - unclipped).abs().max() > 0.02
+
+
+@pytest.mark.parametrize("name", ["linear", "linear, many axes", "conv, everything", "conv 1d"])
+def test_the_ordinary_model_keeps_it_in_a_hook(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    make, shape = LAYERS[name]
+    x = torch.randn(shape)
+    model = trained(lambda: nn.Sequential(make()), x)
+    with cimsim.nn.digital(model):
+        expected = model(x)
+    with caplog.at_level(logging.WARNING, "cimsim"):
+        plain = cimsim.to_digital(model)
+    assert type(plain[0]) is type(make())
+    assert plain.state_dict().keys() == nn.Sequential(make()).state_dict().keys()
+    for each in (plain, copy.deepcopy(plain), pickle.loads(pickle.dumps(plain))):
+        torch.testing.assert_close(each(x), expected)
+    assert caplog.text.count("'0' clip their inputs at learned ranges") == 1
+
+
+def test_recurrences_lose_it_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    model = trained(lambda: nn.LSTM(4, 5), torch.randn(6, 2, 4))
+    with caplog.at_level(logging.WARNING, "cimsim"):
+        cimsim.to_digital(model)
+    assert "'ih_l0', 'hh_l0' were trained with inputs clipped" in caplog.text
+
+
+def test_measured_and_unknown_ranges_do_not_clip() -> None:
+    x = torch.randn(32, 6)
+    measured = cimsim.calibrate(cimsim.convert(nn.Linear(6, 4), device(dac=4)), [x])
+    unknown = cimsim.convert(nn.Linear(6, 4), device(dac=4), learn_ranges="dac")
+    for model in (measured, unknown):
+        plain = cimsim.to_digital(model)
+        with cimsim.nn.digital(model):
+            assert torch.equal(model(100 * x), plain(100 * x))
+        assert not plain._forward_pre_hooks
+
+
+def test_gradients_are_those_of_a_clip() -> None:
+    x = torch.tensor([-3.0, -0.5, 0.5, 2.0, 3.0], requires_grad=True)
+    bound = torch.tensor(1.0, requires_grad=True)
+    y = clipped(x, bound)
+    assert y.tolist() == [-1.0, -0.5, 0.5, 1.0, 1.0]
+    y.sum().backward()
+    assert x.grad is not None
+    assert bound.grad is not None
+    assert x.grad.tolist() == [0.0, 1.0, 1.0, 0.0, 0.0]
+    assert bound.grad.item() == 1.0  # twice +1, once -1
+    assert torch.equal(clipped(x, torch.tensor(torch.nan)), x)
+
+
+def test_a_hook_takes_further_arguments() -> None:
+    hook = InputClip(torch.tensor(1.0))
+    first, second = hook(nn.Identity(), (torch.tensor([3.0]), "other"))
+    assert (first.item(), second) == (1.0, "other")
+
+
+def test_an_own_chip_gets_clipped_inputs() -> None:
+    x = 3 * torch.randn(32, 6)
+    model = trained(lambda: nn.Sequential(nn.Linear(6, 4)), x)
+    seen: list[torch.Tensor] = []
+
+    def chip(layer: str, vectors: torch.Tensor) -> torch.Tensor:
+        seen.append(vectors)
+        return vectors @ cimsim.nn.matrices(model)[layer].t()
+
+    cimsim.nn.use_chip(model, chip)
+    with torch.no_grad():
+        y = model(x)
+    with cimsim.nn.digital(model):
+        torch.testing.assert_close(model(x), y)
+    assert seen[0].abs().max().item() == pytest.approx(model[0].dac_range.item())
