@@ -446,7 +446,9 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         if self.observer is not None:
             self.observe(x)
         if self._computes_digitally:
-            return self._digital(self._clipped(x), self.effective_weight(), *others)
+            # Not in training mode, where digital steps come before the ranges are learned.
+            x = x if self.training else self._clipped(x)
+            return self._digital(x, self.effective_weight(), *others)
         device, dtype, precision = x.device.type, x.dtype, None
         if torch.is_autocast_enabled(device):
             dtype = precision = torch.get_autocast_dtype(device)

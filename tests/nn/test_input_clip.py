@@ -84,6 +84,15 @@ def test_measured_and_unknown_ranges_do_not_clip() -> None:
         assert not plain._forward_pre_hooks
 
 
+def test_digital_steps_of_a_training_are_not_clipped() -> None:
+    x = 3 * torch.randn(32, 6)
+    model = trained(lambda: nn.Linear(6, 4), x)
+    plain = nn.functional.linear(x, model.weight, model.bias)
+    with cimsim.nn.digital(model):
+        assert not torch.equal(model.eval()(x), plain)
+        torch.testing.assert_close(model.train()(x), plain)
+
+
 def test_gradients_are_those_of_a_clip() -> None:
     x = torch.tensor([-3.0, -0.5, 0.5, 2.0, 3.0], requires_grad=True)
     bound = torch.tensor(1.0, requires_grad=True)
