@@ -130,7 +130,7 @@ def cost_rows() -> list[Row]:
             6.88,
             "per core, the chip takes 123 mW here and 101 mW with all cores in use "
             "(6.79 / 6.88 / 8 and 63.1 / 9.76 / 64 W); the price of a conversion, fitted to "
-            "the latter, includes all power that is not modeled and does not depend on how busy the chip is",
+            "the latter, includes all power that is not modeled, in use or not",
         ),
         (
             "LSTM",
