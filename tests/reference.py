@@ -760,7 +760,7 @@ def _sinh_iv(e: Any, g: Numbers, u: Numbers) -> Numbers:
 
 def _poole_frenkel_iv(e: Any, g: Numbers, u: Numbers, deviations: Numbers) -> Numbers:
     """``deviations`` are two independent normal numbers for each cell."""
-    v, r = e.v_read_V * u, np.maximum(g / e.g_ref_uS, 1e-3)
+    v, r = e.v_read_V * u, np.maximum(g / e.g_ref_uS, 0.05)
     x, z = deviations
     y = e.correlation * x + math.sqrt(1 - e.correlation**2) * z
     c = e.c_ref_uS * r**e.c_exponent * np.exp(e.spread_strength * e.sigma_ln_c * x)

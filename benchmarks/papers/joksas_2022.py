@@ -190,8 +190,8 @@ def measure(seeds: list[int], data_dir: Path, trials: Trials) -> None:
         trials.add("digital", "error in %", seed, -1, 100 - accuracy(model, test), 0.0)
         on_chips(model, "low", "standard, low", seed, test, trials)
         on_chips(model, "high", "standard, high", seed, test, trials)
-    for penalty, arm in ((0.0, "aware, high"), (PENALTY, "aware, l1, high")):
-        for seed in seeds:
+    for seed in seeds:
+        for penalty, arm in ((0.0, "aware, high"), (PENALTY, "aware, l1, high")):
             if not trials.has(arm, "TOPS/W", seed, CHIPS - 1):
                 model = cimsim.to_digital(aware(seed, data, penalty))
                 on_chips(model, "high", arm, seed, test, trials)

@@ -176,8 +176,7 @@ def paper() -> Paper:
             "The cell noise of both profiles is a fit of the authors' toolkit to this chip. The "
             "precision of products was not part of it.",
             "The standard error of a cost is the root mean square of the deviations of all values "
-            "that the comparison with published macros calls predicted "
-            "([cost of an inference](../../../docs/guide/cost.md)).",
+            "that the comparison with published macros in `docs/guide/cost.md` calls predicted.",
         ),
         timer.seconds,
     )

@@ -62,7 +62,8 @@ def response_vjp(
 
     Returns:
         ``dL/dx``, without the saturation of the DAC, in the shape of ``codes``, or None, and
-        ``dL/dW`` in the shape of ``weight``, or None. The factor of drift compensation counts as a constant.
+        ``dL/dW`` in the shape of ``weight``, or None. The factor of drift compensation counts as a
+        constant.
     """
     tiling, dac = circuit.tiling, circuit.dac_codes(ranges)
     step = codes.new_ones(()) if dac is None else dac.size.to(codes.dtype)

@@ -15,7 +15,7 @@ from cimsim.profile import PolynomialIV, PooleFrenkelIV, SinhIV
 from cimsim.seeds import seed_for
 
 Terms = tuple[tuple[Callable[[Tensor], Tensor], Tensor], ...]
-_LOWEST_R = 1e-3
+_LOWEST_R = 0.05
 _TOLERANCE = 1e-6
 """Relative error of a current, from the number of terms."""
 _SMALLEST_INPUT = 1e-4

@@ -15,6 +15,7 @@ from cimsim.profile.temperature import ArrheniusTemperature, LinearTemperature
 _LARGEST_EXPONENT = 60.0  # e^60 is 1e26
 _LARGEST_BARRIER = 20.0  # the series between cells needs about 70 terms there
 _FARTHEST_SIGMA = 5.0
+_LOWEST_R = 0.05  # as in the equation of the law
 _LARGEST_ACCELERATION = 40.0  # e^40 is 2e17
 _LARGEST_CHANGE = 1e6
 _K_B_eV = 8.617333e-5
@@ -53,10 +54,10 @@ def refuse_too_large(effect: Effect, g_uS: float) -> None:
 def _refuse_large_barrier(effect: PooleFrenkelIV) -> None:
     spread = _FARTHEST_SIGMA * effect.spread_strength
     barrier = math.log(max(effect.beta_ref_per_sqrt_V * math.sqrt(effect.v_read_V), 1e-30))
-    # At the lowest r, 0.001, and at r = 1.
-    barrier += max(0.0, effect.beta_exponent * math.log(1e-3)) + spread * effect.sigma_ln_beta
+    # At the lowest r, 0.05, and at r = 1.
+    barrier += max(0.0, effect.beta_exponent * math.log(_LOWEST_R)) + spread * effect.sigma_ln_beta
     prefactor = math.log(effect.c_ref_uS) + spread * effect.sigma_ln_c
-    prefactor += max(0.0, effect.c_exponent * math.log(1e-3))
+    prefactor += max(0.0, effect.c_exponent * math.log(_LOWEST_R))
     if barrier > math.log(_LARGEST_BARRIER):
         raise ValueError(
             f"beta times the root of v_read_V reaches e^{barrier:.3g} within {_FARTHEST_SIGMA:g} "

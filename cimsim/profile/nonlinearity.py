@@ -55,7 +55,7 @@ class PooleFrenkelIV(SpreadEffect):
         I = g V + strength * (c V exp(beta sqrt(|V|)) - g V),    V = v_read * (input / full scale)
         c = c_ref r^c_exponent exp(spread_strength * sigma_ln_c * x)
         beta = beta_ref r^beta_exponent exp(spread_strength * sigma_ln_beta * y)
-        r = max(g, 0.001 g_ref) / g_ref,    x, y ~ N(0, 1) with the given correlation, for each cell
+        r = max(g, 0.05 g_ref) / g_ref,    x, y ~ N(0, 1) with the given correlation, for each cell
 
     A cell without conductance has no current. With a distance d between charges and a permittivity
     eps, beta = 2 e / (k_B T) sqrt(e / (4 pi d eps)). The deviations x and y are fixed per device.

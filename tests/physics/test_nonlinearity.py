@@ -57,7 +57,7 @@ def test_poole_frenkel_without_spread(g_uS: float, strength: float) -> None:
     """One barrier for all cells, so that one term is enough."""
     same = {**POOLE_FRENKEL_IV, "strength": strength, "spread_strength": 0.0}
     found = current_uA(same, INPUTS, g_uS)
-    r = max(g_uS / 25.0, 1e-3)
+    r = max(g_uS / 25.0, 0.05)
     c_uS, beta = (15.0 * r**1.1 if g_uS else 0.0), 1.5 * r**-0.1
     by_hand = [
         g_uS * v + strength * (c_uS * v * math.exp(beta * math.sqrt(abs(v))) - g_uS * v)
