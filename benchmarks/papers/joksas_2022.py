@@ -134,7 +134,9 @@ def aware(seed: int, data: Digits, penalty: float, epochs: int = AWARE_EPOCHS) -
         epochs,
         seed,
         AWARE_BATCH,
-        penalty=(lambda: penalty * sum(w.abs().sum() for w in weights)) if penalty else None,
+        penalty=(lambda: penalty * torch.stack([w.abs().sum() for w in weights]).sum())
+        if penalty
+        else None,
         each_epoch=lambda epoch: schedule.step(),
     )
     return model

@@ -43,13 +43,14 @@ def sparse_uniform(shape: tuple[int, int], seed: int) -> Tensor:
 
 def relative_error(found: Tensor, exact: Tensor) -> float:
     """Norm of the error over the norm of the exact result."""
-    return ((found - exact).norm() / exact.norm()).item()
+    return float((found - exact).norm() / exact.norm())
 
 
 def rounded(values: Tensor, bits: int, full: float) -> Tensor:
     """Symmetric rounding to ``2^(bits-1) - 1`` levels above zero, up to ``full``."""
     steps = 2 ** (bits - 1) - 1
-    return (values / full * steps).round().clamp(-steps, steps) * full / steps
+    codes: Tensor = (values / full * steps).round().clamp(-steps, steps)
+    return codes * (full / steps)
 
 
 def digital_error(bits: int, weight: Tensor, x: Tensor) -> float:

@@ -25,6 +25,8 @@ from benchmarks.lines import versions
 from cimsim.files import write_text
 
 RESULTS = Path(__file__).parent.parent / "results" / "papers"
+UNBOUNDED = 1e9
+"""Upper end of a range that has none."""
 LIMIT = 2.0
 """Number of standard errors within which two numbers agree."""
 
@@ -66,6 +68,8 @@ class Published:
     @property
     def text(self) -> str:
         """The number as people read it."""
+        if self.high == UNBOUNDED:
+            return f"at least {number(self.value)}"
         if self.high is not None:
             return f"{number(self.value)} to {number(self.high)}"
         if self.basis.startswith("printed"):
