@@ -6,12 +6,11 @@ MNIST, 784 inputs, 25 hidden units with a logistic activation, 10 outputs; the b
 of the array. Inputs of 1 are 0.5 V. Standard training: SGD in batches of 64 of 48,000 images, and
 of all networks after every second epoch the one of least validation error; a rate of 0.1 for 100
 epochs, where the paper has 0.01 for 1,000, because small steps add up alike. Nonideality-aware
-training with
-Adam (0.002, and a quarter of it in the second half) and rule F for 4 epochs, after 5 digital ones,
-in batches of 128 with a new chip each, without and with an l1 penalty of 1e-4.
+training: Adam (0.002, a quarter of it in the second half) and rule F for 6 epochs, after 5 digital
+ones, in batches of 128 with a new chip each, without and with an l1 penalty of 1e-4.
 
 The efficiency counts the power of the cells alone, ``2 n / (50 ns * sum |V| |I|)``, averaged over
-1,000 test images.
+every tenth test image.
 """
 
 from __future__ import annotations
@@ -39,9 +38,9 @@ CITATION = (
 HERE = Path(__file__).parent
 CELLS = {kind: HERE / f"siox_{kind}_joksas_2022.yaml" for kind in ("low", "high")}
 INPUTS, HIDDEN, CLASSES = 784, 25, 10
-TRAINING_IMAGES, CHIPS, POWER_IMAGES = 48_000, 10, 1000
+TRAINING_IMAGES, CHIPS = 48_000, 10
 STANDARD_EPOCHS, STANDARD_RATE, CHECK_EVERY = 100, 0.1, 2
-START_EPOCHS, AWARE_EPOCHS, AWARE_RATE, AWARE_BATCH, PENALTY = 5, 4, 2e-3, 128, 1e-4
+START_EPOCHS, AWARE_EPOCHS, AWARE_RATE, AWARE_BATCH, PENALTY = 5, 6, 2e-3, 128, 1e-4
 READ_S, READ_V = 50e-9, 0.5
 WEIGHTS = (INPUTS + 1) * HIDDEN + (HIDDEN + 1) * CLASSES
 
@@ -171,7 +170,7 @@ def on_chips(
     """Error and efficiency on ten chips."""
     profile = cimsim.load_profile(CELLS[kind])
     analog = cimsim.convert(model, profile, rule="F").eval()
-    some = Digits(test.x[:POWER_IMAGES], test.y[:POWER_IMAGES])
+    some = Digits(test.x[::10], test.y[::10])  # the first images have less ink than the others
     for chip in range(CHIPS):
         cimsim.program(analog, seed=1000 * seed + chip)
         trials.measure(arm, "error in %", seed, chip, lambda: 100 - accuracy(analog, test))
@@ -203,15 +202,17 @@ def paper(seeds: list[int], trials: Trials) -> Paper:
     """All rows; published spreads over trainings are taken from cimsim."""
     double = (
         "published networks have two non-negative weights for a pair of cells, initialized at half "
-        "of the largest conductance; here a weight has one cell at the lowest conductance"
+        "of the largest conductance; here one cell of a pair has the lowest conductance, which "
+        "takes less power"
     )
+    short = f"{AWARE_EPOCHS} epochs of aware training here, 1,000 published: the error still falls"
     rows = []
     for arm, quantity, value, digit, where, why in (
         ("digital", "error in %", 3.9, 0.1, "Fig. 8", ""),
         ("standard, low", "error in %", 4.6, 0.1, "Fig. 8", ""),
         ("standard, high", "error in %", 41.6, 0.1, "Fig. 8", ""),
-        ("aware, high", "error in %", 9.1, 0.1, "Fig. 8", double),
-        ("aware, l1, high", "error in %", 7.1, 0.1, "Fig. 8", double),
+        ("aware, high", "error in %", 9.1, 0.1, "Fig. 8", short),
+        ("aware, l1, high", "error in %", 7.1, 0.1, "Fig. 8", short),
         ("standard, low", "TOPS/W", 0.715, 0.001, "section 3.2", ""),
         ("aware, high", "TOPS/W", 234.0, 1.0, "section 3.2", double),
         ("aware, l1, high", "TOPS/W", 381.0, 1.0, "section 3.2", double),

@@ -83,20 +83,43 @@ def _emission(c_uS: Tensor, barrier: Tensor) -> Terms:
         return ((_linear, c_uS),)
     low, high = (edge.item() for edge in barrier.detach().aminmax())
     middle, half = (low + high) / 2, (high - low) / 2
-    terms = [(partial(_lowered, middle=middle, power=0), c_uS)]
+    powers = _Powers(middle)
+    terms = [(partial(powers, power=0), c_uS)]
     error, t = math.exp(half) * half, (barrier - middle) / (half or 1.0)
     while error > _TOLERANCE:
         power = len(terms)
         c_uS = c_uS * (t * (half / power))
-        terms.append((partial(_lowered, middle=middle, power=power), c_uS))
+        terms.append((partial(powers, power=power), c_uS))
         error *= half / (power + 1)
+    powers.count = len(terms)
     return tuple(terms)
 
 
-def _lowered(u: Tensor, middle: float, power: int) -> Tensor:
-    root = u.abs().clamp_min(_SMALLEST_INPUT).sqrt()
-    emitted = u * torch.exp(middle * root)
-    return emitted if power == 0 else emitted * root**power
+class _Powers:
+    """``u exp(m s) s^k``, ``s = sqrt|u|``; the terms of one input share what they have in common.
+
+    They are asked for in the order of k, and nothing is kept after the last.
+    """
+
+    def __init__(self, middle: float) -> None:
+        self.middle, self.count = middle, 1
+        self._of: Tensor | None = None
+        self._root: Tensor | None = None
+        self._last: Tensor | None = None
+
+    def __call__(self, u: Tensor, power: int) -> Tensor:
+        """The term of that power."""
+        if power and self._of is u and self._root is not None and self._last is not None:
+            found = self._last * self._root
+        else:
+            self._root = u.abs().clamp_min(_SMALLEST_INPUT).sqrt()
+            found = u * torch.exp(self.middle * self._root)
+            found = found * self._root**power if power else found
+        done = power + 1 == self.count
+        self._of, self._last = (None, None) if done else (u, found)
+        if done:
+            self._root = None
+        return found
 
 
 def _linear(u: Tensor) -> Tensor:
