@@ -112,7 +112,8 @@ def load(depth: int, weights: Path) -> ResNet:
 def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """In %."""
     batches = zip(x.split(250), y.split(250), strict=True)
-    return 100 * sum((model(a).argmax(1) == b).sum().item() for a, b in batches) / len(y)
+    correct = sum(int((model(a).argmax(1) == b).sum()) for a, b in batches)
+    return 100 * correct / len(y)
 
 
 def main() -> None:
