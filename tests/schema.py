@@ -34,6 +34,7 @@ TYPICAL: tuple[tuple[str, Any], ...] = (
     (r"^times_s$", (1.0, 100.0, 1e5)),
     (r"^reads$|^cycles$", 1e6),
     (r"^reads_per_s$", 1e3),
+    (r"^spare_columns$", 2),
     (r"^reads_of_table$|^cycles_of_table$", (1e2, 1e5, 1e8)),
     (r"^spread_factor$", (1.0, 1.5, 3.0)),
     (r"^g_low_uS$", (3.0, 6.0, 9.0)),

@@ -170,6 +170,7 @@ class Paper:
         rows: the numbers.
         notes: paragraphs for readers, in Markdown.
         seconds: time of all measurements together.
+        tests: whether the rows count tests of this project.
         date, machine, versions: when, where and with what it was measured.
     """
 
@@ -180,6 +181,7 @@ class Paper:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    tests: bool = False
     date: str = field(
         default_factory=lambda: datetime.now(timezone.utc).date().isoformat(),
     )

@@ -96,29 +96,27 @@ def _emission(c_uS: Tensor, barrier: Tensor) -> Terms:
 
 
 class _Powers:
-    """``u exp(m s) s^k``, ``s = sqrt|u|``; the terms of one input share what they have in common.
+    """``u exp(m s) s^k``, ``s = sqrt|u|``; each power of an input is made from the one before.
 
-    They are asked for in the order of k, and nothing is kept after the last.
+    Nothing is kept after the last.
     """
 
     def __init__(self, middle: float) -> None:
         self.middle, self.count = middle, 1
-        self._of: Tensor | None = None
-        self._root: Tensor | None = None
-        self._last: Tensor | None = None
+        self._before: tuple[Tensor, int, Tensor, Tensor] | None = None
+        """The input, its latest power k, that term, and the root."""
 
     def __call__(self, u: Tensor, power: int) -> Tensor:
         """The term of that power."""
-        if power and self._of is u and self._root is not None and self._last is not None:
-            found = self._last * self._root
+        before = self._before
+        if before is not None and before[0] is u and before[1] == power - 1:
+            root = before[3]
+            found = before[2] * root
         else:
-            self._root = u.abs().clamp_min(_SMALLEST_INPUT).sqrt()
-            found = u * torch.exp(self.middle * self._root)
-            found = found * self._root**power if power else found
-        done = power + 1 == self.count
-        self._of, self._last = (None, None) if done else (u, found)
-        if done:
-            self._root = None
+            root = u.abs().clamp_min(_SMALLEST_INPUT).sqrt()
+            found = u * torch.exp(self.middle * root)
+            found = found * root**power if power else found
+        self._before = None if power + 1 == self.count else (u, power, found, root)
         return found
 
 

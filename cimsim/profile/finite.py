@@ -40,8 +40,6 @@ def refuse_too_large(effect: Effect, g_uS: float) -> None:
                 f"k_per_V times v_read_V must be at most {_LARGEST_EXPONENT:g}, not "
                 f"{exponent:.3g}, or currents overflow"
             )
-    if isinstance(effect, PooleFrenkelIV) and effect.strength:
-        _refuse_large_barrier(effect)
     r = g_uS / float(getattr(effect, "g_ref_uS", g_uS))
     for name, bound in _bounds(effect, r):
         if not bound * factor <= LARGEST:
@@ -49,6 +47,8 @@ def refuse_too_large(effect: Effect, g_uS: float) -> None:
                 f"'{name}' times strength reaches {bound * factor:.3g} at {g_uS:g} µS, more than "
                 f"the limit of {LARGEST:g}; check its numbers and 'g_ref_uS'"
             )
+    if isinstance(effect, PooleFrenkelIV) and effect.strength:
+        _refuse_large_barrier(effect)
 
 
 def _refuse_large_barrier(effect: PooleFrenkelIV) -> None:

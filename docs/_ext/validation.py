@@ -20,25 +20,34 @@ reason of every difference; it is linked in the table.
 The rows of shipped profiles count the tests that compare a device with the formulas of its paper,
 written out by hand: conductances after programming and at all ages, and the noise of a read.
 
-{agree} of {count} numbers agree.
+{agree} of {count} published numbers agree, and {passed} of {tests} profiles pass their tests.
 """
 
 
 def page(papers: Iterable[Paper]) -> str:
     """The page in Markdown."""
     papers = list(papers)
-    rows = [row for paper in papers for row in paper.rows]
-    agree = sum(row.agrees for row in rows)
+    published, tests = (
+        [row.agrees for paper in papers if paper.tests is counted for row in paper.rows]
+        for counted in (False, True)
+    )
     lines = [
-        _INTRODUCTION.format(limit=LIMIT, agree=agree, count=len(rows)),
+        _INTRODUCTION.format(
+            limit=LIMIT,
+            agree=sum(published),
+            count=len(published),
+            passed=sum(tests),
+            tests=len(tests),
+        ),
         "| paper | | published | cimsim | difference | |",
         "|---|---|---|---|---|---|",
     ]
     for paper in papers:
-        for row in paper.rows:
+        link = f"[{paper.title}](results/papers/{paper.name}.md)"
+        for number, row in enumerate(paper.rows):
             unit = f" ({row.unit})" if row.unit else ""
             lines.append(
-                f"| [{paper.title}](results/papers/{paper.name}.md) | {row.quantity}{unit} "
+                f"| {'' if number else link} | {row.quantity}{unit} "
                 f"| {row.published.text} | {row.cimsim.text} | {difference_text(row)} "
                 f"| {row.mark} |"
             )

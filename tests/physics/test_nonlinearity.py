@@ -102,6 +102,18 @@ def test_currents_of_all_barriers_are_exact_within_a_millionth(sigma: float) -> 
     assert torch.allclose(at[0.5], expected, rtol=5e-6)
 
 
+def test_terms_that_share_their_powers_are_those_computed_alone() -> None:
+    iv = device(iv=POOLE_FRENKEL_IV, dac=8).cell.iv
+    assert iv is not None
+    terms = iv_terms(iv, torch.full((1000,), 25.0, dtype=torch.float64), seed=1)
+    assert len(terms) > 5
+    alone = [shape(INPUTS.clone()) for shape, _ in terms]
+    for order in (terms, terms[::-1], terms):
+        shared = {id(shape): shape(INPUTS) for shape, _ in order}
+        for (shape, _), expected in zip(terms, alone, strict=True):
+            assert torch.allclose(shared[id(shape)], expected, rtol=1e-12)
+
+
 def test_a_barrier_that_would_overflow_is_refused() -> None:
     with pytest.raises(ValueError, match="sigma_ln_beta"):
         device(iv={**POOLE_FRENKEL_IV, "sigma_ln_beta": 1.0}, dac=8)
