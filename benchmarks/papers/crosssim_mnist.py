@@ -163,7 +163,8 @@ def gradient_rows(trials: Trials) -> list[Row]:
             return None
         mean = Measured.mean_of_means(groups, "")
         error = max(mean.standard_error, of_training / len(groups) ** 0.5)
-        return Measured(mean.value, error, len(groups), f"trainings of {CHIPS} chips each")
+        of = f"trainings of {CHIPS} chips each" if len(groups) > 1 else f"training of {CHIPS} chips"
+        return Measured(mean.value, error, len(groups), of)
 
     rows = []
     by_c, by_b = ours("C"), ours("B")
@@ -172,10 +173,7 @@ def gradient_rows(trials: Trials) -> list[Row]:
         spread_c = max(of_training, by_c.standard_error * by_c.count**0.5)
         published = Published.one_draw(2 * AWARE[0] - 100, spread_c, WHERE, "training")
         words = "device-aware training by the gradient of version 3.1 (rule C), counted once"
-        why = (
-            "97.62 of the notebook is 95.24, between rules C and B: the gradient explains that "
-            "rule F is ahead, not the whole number"
-        )
+        why = "97.62 of the notebook is 95.24; one training there"
         rows.append(Row("aware, rule C", words, "%", published, by_c, why))
     if by_b is not None and own:
         today = sum(own[0]) / len(own[0])
