@@ -112,7 +112,8 @@ def load(depth: int, weights: Path) -> ResNet:
 def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """In %."""
     batches = zip(x.split(250), y.split(250), strict=True)
-    return 100 * sum((model(a).argmax(1) == b).sum().item() for a, b in batches) / len(y)
+    correct = sum(int((model(a).argmax(1) == b).sum()) for a, b in batches)
+    return 100 * correct / len(y)
 
 
 def main() -> None:
@@ -128,7 +129,7 @@ def main() -> None:
     train, test = read_cifar10(given.data_dir, download=False)
     assert CIFAR10.name == "cifar10"
 
-    def ready(pixels: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    def ready(pixels: np.ndarray) -> Tensor:
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
         return ((torch.from_numpy(pixels.copy()).float() / 255 - mean) / std).to(given.device)
 

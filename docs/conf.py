@@ -9,6 +9,7 @@ from nbclient import NotebookClient
 
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS / "_ext"))
+sys.path.append(str(DOCS.parent))  # for the results of benchmarks
 
 import cimsim  # noqa: E402
 

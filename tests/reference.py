@@ -175,6 +175,8 @@ class Reference:
             for i, e in enumerate(cell.read_noise)
             if e.kind == "telegraph" and e.strength
         }
+        bent = cell.iv is not None and cell.iv.kind == "poole-frenkel"
+        self.bends = rng.standard_normal((2, *g.shape)) if bent else np.zeros((2, *g.shape))
         self._slow_noise(age_s)
         self.age_s = age_s
         self.before_seen, seen = self._wired(self.before), self._wired(self.g)
@@ -523,10 +525,11 @@ class Reference:
                 d, t, v = at
                 if self.p.dac.coding == "duration":  # full voltage for a part of the time
                     sign = np.sign(u[t, v])
-                    at_full = IV[cell.iv.kind](cell.iv, self.g[d, t], sign)
+                    at_full = IV[cell.iv.kind](cell.iv, self.g[d, t], sign, self.bends[:, d, t])
                     i[at] = (at_full * np.abs(u[t, v]) * loss[d, t]).sum(-1)
                     continue
-                per_full = IV[cell.iv.kind](cell.iv, self.g[d, t], u[t, v] / full)
+                own = (cell.iv, self.g[d, t], u[t, v] / full, self.bends[:, d, t])
+                per_full = IV[cell.iv.kind](*own)
                 i[at] = (per_full * loss[d, t]).sum(-1) * full
             i += np.einsum("tvr,dtcr->dtvc", u, self.slow * loss)
         noise = np.einsum("tvr,dtcr->dtvc", u**2, self._read_variance() * loss**2)
@@ -755,7 +758,23 @@ def _sinh_iv(e: Any, g: Numbers, u: Numbers) -> Numbers:
     return np.asarray(g * (v + e.strength * (np.sinh(e.k_per_V * v) / e.k_per_V - v)) / e.v_read_V)
 
 
-IV: dict[str, Callable[..., Numbers]] = {"polynomial": _polynomial_iv, "sinh": _sinh_iv}
+def _poole_frenkel_iv(e: Any, g: Numbers, u: Numbers, deviations: Numbers) -> Numbers:
+    """``deviations`` are two independent normal numbers for each cell."""
+    v, r = e.v_read_V * u, np.maximum(g / e.g_ref_uS, 0.05)
+    x, z = deviations
+    y = e.correlation * x + math.sqrt(1 - e.correlation**2) * z
+    c = e.c_ref_uS * r**e.c_exponent * np.exp(e.spread_strength * e.sigma_ln_c * x)
+    beta = e.beta_ref_per_sqrt_V * r**e.beta_exponent
+    beta = beta * np.exp(e.spread_strength * e.sigma_ln_beta * y)
+    emitted = np.where(g > 0, c, 0.0) * v * np.exp(beta * np.sqrt(np.abs(v)))
+    return np.asarray((g * v + e.strength * (emitted - g * v)) / e.v_read_V)
+
+
+IV: dict[str, Callable[..., Numbers]] = {
+    "polynomial": lambda e, g, u, deviations: _polynomial_iv(e, g, u),
+    "sinh": lambda e, g, u, deviations: _sinh_iv(e, g, u),
+    "poole-frenkel": _poole_frenkel_iv,
+}
 
 
 def bow(e: Any, steps: Numbers, levels: int) -> Numbers:

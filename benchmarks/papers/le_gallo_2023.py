@@ -43,13 +43,15 @@ def sparse_uniform(shape: tuple[int, int], seed: int) -> Tensor:
 
 def relative_error(found: Tensor, exact: Tensor) -> float:
     """Norm of the error over the norm of the exact result."""
-    return ((found - exact).norm() / exact.norm()).item()
+    return float((found - exact).norm() / exact.norm())
 
 
 def rounded(values: Tensor, bits: int, full: float) -> Tensor:
     """Symmetric rounding to ``2^(bits-1) - 1`` levels above zero, up to ``full``."""
     steps = 2 ** (bits - 1) - 1
-    return (values / full * steps).round().clamp(-steps, steps) * full / steps
+    size = full / steps
+    found: Tensor = (values / size).round().clamp(-steps, steps) * size
+    return found
 
 
 def digital_error(bits: int, weight: Tensor, x: Tensor) -> float:
@@ -130,7 +132,7 @@ def cost_rows() -> list[Row]:
             6.88,
             "per core, the chip takes 123 mW here and 101 mW with all cores in use "
             "(6.79 / 6.88 / 8 and 63.1 / 9.76 / 64 W); the price of a conversion, fitted to "
-            "the latter, includes all power that is not modeled and does not depend on how busy the chip is",
+            "the latter, includes all power that is not modeled, in use or not",
         ),
         (
             "LSTM",
@@ -176,8 +178,7 @@ def paper() -> Paper:
             "The cell noise of both profiles is a fit of the authors' toolkit to this chip. The "
             "precision of products was not part of it.",
             "The standard error of a cost is the root mean square of the deviations of all values "
-            "that the comparison with published macros calls predicted "
-            "([cost of an inference](../../../docs/guide/cost.md)).",
+            "that the comparison with published macros in `docs/guide/cost.md` calls predicted.",
         ),
         timer.seconds,
     )

@@ -64,7 +64,7 @@ def train(
             loss = nn.functional.cross_entropy(model(x), y)
             if penalty is not None:
                 loss = loss + penalty()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
         if each_epoch is not None:
             each_epoch(epoch)

@@ -25,6 +25,8 @@ from benchmarks.lines import versions
 from cimsim.files import write_text
 
 RESULTS = Path(__file__).parent.parent / "results" / "papers"
+UNBOUNDED = 1e9
+"""Upper end of a range that has none."""
 LIMIT = 2.0
 """Number of standard errors within which two numbers agree."""
 
@@ -66,6 +68,8 @@ class Published:
     @property
     def text(self) -> str:
         """The number as people read it."""
+        if self.high == UNBOUNDED:
+            return f"at least {number(self.value)}"
         if self.high is not None:
             return f"{number(self.value)} to {number(self.high)}"
         if self.basis.startswith("printed"):
@@ -102,8 +106,15 @@ class Measured:
     @classmethod
     def mean_of_means(cls, groups: Sequence[Sequence[float]], of: str) -> Measured:
         """The mean over groups, such as trainings with several chips each; samples of a group are
-        not independent, so the groups are counted."""
-        return cls.mean([sum(group) / len(group) for group in groups], of)
+        not independent, so the groups are counted.
+
+        A few groups may be close by chance, so the error is at least that from the spread within
+        the groups.
+        """
+        between = cls.mean([sum(group) / len(group) for group in groups], of)
+        within = [cls.mean(group, of).standard_error for group in groups]
+        least = math.hypot(*within) / len(groups)
+        return cls(between.value, max(between.standard_error, least), between.count, of)
 
     @property
     def text(self) -> str:
@@ -166,6 +177,7 @@ class Paper:
         rows: the numbers.
         notes: paragraphs for readers, in Markdown.
         seconds: time of all measurements together.
+        tests: whether the rows count tests of this project.
         date, machine, versions: when, where and with what it was measured.
     """
 
@@ -176,6 +188,7 @@ class Paper:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    tests: bool = False
     date: str = field(
         default_factory=lambda: datetime.now(timezone.utc).date().isoformat(),
     )

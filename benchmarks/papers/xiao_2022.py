@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import cimsim
-from benchmarks.papers.record import RESULTS, Measured, Paper, Published, Row
+from benchmarks.papers.record import RESULTS, UNBOUNDED, Measured, Paper, Published, Row
 from benchmarks.papers.trials import Trials
 from benchmarks.published_resnets import MEAN, STD, accuracy, load
 from cimsim.profile import Profile
@@ -57,6 +57,7 @@ INDEPENDENT = (0.5, 1.0, 2.0, 4.0)
 PROPORTIONAL_PAIRS = (5.0, 10.0, 20.0, 40.0)
 PROPORTIONAL_OFFSET = (0.5, 1.0, 2.0, 4.0)
 """Errors in %."""
+MEAN_CONDUCTANCE = "mean conductance"
 ADC_BITS = (4, 5, 6, 7, 8, 9, 10)
 
 
@@ -189,9 +190,18 @@ class Bench:
         return on
 
 
+def mean_conductance(model: nn.Module) -> float:
+    """Mean conductance of the cells of all pairs over the largest of each layer; half of the cells
+    have none."""
+    layers = [m.weight.abs() for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    total = sum((weight / weight.max()).sum().item() for weight in layers)
+    return float(total / (2 * sum(weight.numel() for weight in layers)))
+
+
 def measure(bench: Bench, trials: Trials) -> None:
     """All accuracies that are not known yet."""
     digital = load(DEPTH, bench.weights)
+    trials.measure("pairs", MEAN_CONDUCTANCE, 0, -1, lambda: mean_conductance(digital))
     trials.measure("digital", "accuracy", 0, -1, lambda: accuracy(digital, bench.x, bench.y))
     noisy: list[tuple[str, Overrides, Callable[[float], Overrides], Sequence[float]]] = [
         ("pairs", PAIRS, independent, INDEPENDENT),
@@ -226,7 +236,7 @@ def tolerated(levels: Sequence[float], accuracies: Sequence[float], least: float
             if level == levels[0]:
                 return level
             share = (previous - least) / (previous - value)
-            return previous_level * (level / previous_level) ** share
+            return float(previous_level * (level / previous_level) ** share)
         previous_level, previous = level, value
     return levels[-1]
 
@@ -247,25 +257,37 @@ def network_rows(trials: Trials) -> list[Row]:
     def mean(name: str, quantity: str) -> Measured:
         return Measured.mean(trials.groups(name, quantity)[0], "chips")
 
-    def curve(name: str, kind: str, levels: Sequence[float]) -> list[float]:
-        return [mean(name, f"{kind} {level:g} %").value for level in levels]
+    def of_chip(name: str, quantity: str, chip: int) -> float:
+        return trials.groups(name, quantity)[0][chip]
 
     digital = mean("digital", "accuracy").value
     least = digital - 5.0
-    pairs_prop = curve("pairs", "proportional", PROPORTIONAL_PAIRS)
-    offset_prop = curve("offset", "proportional", PROPORTIONAL_OFFSET)
-    ratio = tolerated(PROPORTIONAL_PAIRS, pairs_prop, least) / tolerated(
-        PROPORTIONAL_OFFSET, offset_prop, least
+
+    def tolerates(name: str, levels: Sequence[float], chip: int) -> float:
+        values = [of_chip(name, f"proportional {level:g} %", chip) for level in levels]
+        return tolerated(levels, values, least)
+
+    ratio = Measured.mean(
+        [
+            tolerates("pairs", PROPORTIONAL_PAIRS, chip)
+            / tolerates("offset", PROPORTIONAL_OFFSET, chip)
+            for chip in range(CHIPS)
+        ],
+        "chips",
     )
     adc = {
         name: [mean(name, f"ADC of {bits} bits").value for bits in ADC_BITS]
         for name in ("pairs", "offset")
     }
     at = "independent 2 %"
-    losses = {
-        name: digital - mean(name, at).value
-        for name in ("offset", "offset, 2 bits", "unit column", "pairs", "pairs, 2 bits")
-    }
+
+    def loss_over_offset(name: str) -> Measured:
+        ratios = [
+            (digital - of_chip(name, at, chip)) / (digital - of_chip("offset", at, chip))
+            for chip in range(CHIPS)
+        ]
+        return Measured.mean(ratios, "chips")
+
     spreads = {
         name: mean(name, at).standard_error * math.sqrt(CHIPS) for name in ("offset", "unit column")
     }
@@ -283,21 +305,25 @@ def network_rows(trials: Trials) -> list[Row]:
             "resilience",
             "alpha_prop that costs 5 points: pairs over offset subtraction, more than 10",
             "",
-            Published(10.0, "section 5.3", high=1e9),
-            Measured(ratio),
+            Published(10.0, "section 5.3", high=UNBOUNDED),
+            ratio,
+            "the smaller network has larger weights: its cells have "
+            f"{100 * trials.groups('pairs', MEAN_CONDUCTANCE)[0][0]:.1f} % of the largest "
+            "conductance on average, those of ResNet-50 1.95 % (p. 13), and an error in proportion "
+            "to the conductance is as much larger",
         ),
         Row(
             "unit column, loss",
             f"loss by a unit column over that of a digital offset, {at}: larger",
             "",
-            Published(1.0, "Fig. 9a", high=1e9),
-            Measured(losses["unit column"] / losses["offset"]),
+            Published(1.0, "Fig. 9a", high=UNBOUNDED),
+            loss_over_offset("unit column"),
         ),
         Row(
             "unit column, spread",
             "spread of the accuracy over chips, unit column over digital offset: larger",
             "",
-            Published(1.0, "section 5.2", high=1e9),
+            Published(1.0, "section 5.2", high=UNBOUNDED),
             Measured(spreads["unit column"] / spreads["offset"]),
         ),
         Row(
@@ -305,14 +331,14 @@ def network_rows(trials: Trials) -> list[Row]:
             f"loss of 2-bit slices over that of one cell, offset subtraction, {at}: smaller",
             "",
             Published(0.0, "Fig. 9a", high=1.0),
-            Measured(losses["offset, 2 bits"] / losses["offset"]),
+            loss_over_offset("offset, 2 bits"),
         ),
         Row(
             "pairs, independent",
             f"loss of pairs over that of offset subtraction, {at}: smaller",
             "",
             Published(0.0, "Fig. 9", high=1.0),
-            Measured(losses["pairs"] / losses["offset"]),
+            loss_over_offset("pairs"),
         ),
         Row(
             "ADC, pairs",

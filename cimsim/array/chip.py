@@ -143,7 +143,7 @@ def make_chip(
 
     terms = [Term(None, mapping.relative(cells.wired_uS))]
     if cell.iv is not None and cell.iv.strength:
-        terms = _nonlinear(cells.g_uS, profile, arriving)
+        terms = _nonlinear(cells.g_uS, profile, seed, arriving)
     slow = variance = None
     traps: tuple[Traps, ...] = ()
     if read_noise:
@@ -158,7 +158,7 @@ def make_chip(
         terms = [Term(first.shape, first.relative + slow), *others]
     gated_uS = straight = None
     if wires is not None and wires.cells == "gated" and wires.strength > 0:
-        gated_uS, straight = _at_full_voltage(cells.g_uS, cell), slow
+        gated_uS, straight = _at_full_voltage(cells.g_uS, cell, seed), slow
         if mapping.reference and cell.variation:  # see _behind_wires
             below = mapping.signed(gated_uS.clamp_max(0.0)).sum(0)
             gated_uS, straight = gated_uS.clamp_min(0.0), below if slow is None else slow + below
@@ -174,28 +174,28 @@ def make_chip(
 
 
 def _nonlinear(
-    g_uS: Tensor, profile: Profile, arriving: Callable[[Tensor, int], Tensor]
+    g_uS: Tensor, profile: Profile, seed: int, arriving: Callable[[Tensor, int], Tensor]
 ) -> list[Term]:
     """Terms of the currents of nonlinear cells."""
     cell, mapping = profile.cell, Mapping(profile.cell, profile.array)
     assert cell.iv is not None
     parts: list[tuple[Callable[[Tensor], Tensor] | None, Tensor]]
-    parts = list(iv_terms(cell.iv, g_uS))
+    parts = list(iv_terms(cell.iv, g_uS, seed))
     if profile.dac.coding == "duration":
-        parts = [(None, _at_full_voltage(g_uS, cell))]
+        parts = [(None, _at_full_voltage(g_uS, cell, seed))]
     terms = [Term(shape, mapping.signed(arriving(part_uS, 1)).sum(0)) for shape, part_uS in parts]
     if mapping.analog_offset:  # a separate current, which is linear
         terms.append(Term(None, torch.full_like(terms[0].relative, -mapping.analog_offset)))
     return terms
 
 
-def _at_full_voltage(g_uS: Tensor, cell: CellSpec) -> Tensor:
+def _at_full_voltage(g_uS: Tensor, cell: CellSpec, seed: int) -> Tensor:
     """Current over voltage of cells whose input is on or off."""
     if cell.iv is None or not cell.iv.strength:
         return g_uS
     full = g_uS.new_ones(())
     total = torch.zeros_like(g_uS)
-    for shape, part_uS in iv_terms(cell.iv, g_uS):
+    for shape, part_uS in iv_terms(cell.iv, g_uS, seed):
         total = total + shape(full) * part_uS
     return total
 

@@ -40,7 +40,8 @@ def response_vjp(
     mask: Mask | None,
     precision: torch.dtype | None = None,
     want_weight: bool = True,
-) -> tuple[Tensor, Tensor | None]:
+    want_input: bool = True,
+) -> tuple[Tensor | None, Tensor | None]:
     """Vector-Jacobian product of the mean response ``m(x, W)``, for a circuit that
     :attr:`~cimsim.array.circuit.Circuit.bends`.
 
@@ -57,10 +58,12 @@ def response_vjp(
             slope 0.
         precision: dtype of the products; None for the dtype of ``codes``.
         want_weight: whether the weight needs a gradient.
+        want_input: whether the input needs a gradient, which a first layer's does not.
 
     Returns:
-        ``dL/dx``, without the saturation of the DAC, in the shape of ``codes``, and ``dL/dW`` in
-        the shape of ``weight``, or None. The factor of drift compensation counts as a constant.
+        ``dL/dx``, without the saturation of the DAC, in the shape of ``codes``, or None, and
+        ``dL/dW`` in the shape of ``weight``, or None. The factor of drift compensation counts as a
+        constant.
     """
     tiling, dac = circuit.tiling, circuit.dac_codes(ranges)
     step = codes.new_ones(()) if dac is None else dac.size.to(codes.dtype)
@@ -74,7 +77,7 @@ def response_vjp(
         )
         # The bits of a serial input have no derivative by its code; each goes straight through.
         rows = circuit.drive(codes) if by_bits else codes
-        rows = rows.detach().requires_grad_()
+        rows = rows.detach().requires_grad_(want_input)
         drive = rows if by_bits else circuit.drive(rows)
         read, subtracted = _read(circuit, drive, chip, ranges, step, precision)
     dy = dy if circuit.planes is None else spread_planes(dy, circuit.planes) * step
@@ -82,12 +85,16 @@ def response_vjp(
     if subtracted is not None:  # digitally, where nothing saturates
         outputs.append(subtracted)
         gradients.append(-scatter_to_columns(circuit, dy, None, None))
-    operands = (rows, weight) if want_weight else (rows,)
-    d_rows, *d_weight = torch.autograd.grad(outputs, operands, gradients)
+    operands = [rows] * want_input + [weight] * want_weight
+    found = list(torch.autograd.grad(outputs, operands, gradients))
+    d_weight = found.pop() if want_weight else None
+    if not want_input:
+        return None, d_weight
+    (d_rows,) = found
     if circuit.planes is not None:
         planes = circuit.planes
         d_rows = d_rows.unflatten(0, (planes, -1)).sum(0) / ((1 << planes) - 1)
-    return d_rows / step, d_weight[0] if want_weight else None
+    return d_rows / step, d_weight
 
 
 def _read(

@@ -366,8 +366,9 @@ class _Context:
             self._adc_mask,
             call.precision,
             self._needs_dw,
+            self._needs_dx,
         )
-        self._at_rows = dx.view(self._x_shape) if self._needs_dx else None
+        self._at_rows = None if dx is None else dx.view(self._x_shape)
         return self._at_rows, dw
 
     def by_dac_range(self) -> Tensor:

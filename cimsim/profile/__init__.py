@@ -132,6 +132,7 @@ from cimsim.profile.non_idealities import (
 from cimsim.profile.nonlinearity import (
     IV,
     PolynomialIV,
+    PooleFrenkelIV,
     SinhIV,
 )
 from cimsim.profile.overrides import (
@@ -244,6 +245,7 @@ __all__ = [
     "PipelineError",
     "Polynomial",
     "PolynomialIV",
+    "PooleFrenkelIV",
     "PowerLawDrift",
     "Profile",
     "ProfileError",

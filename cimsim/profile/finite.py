@@ -9,10 +9,13 @@ from cimsim.profile.aging import AgingEffect
 from cimsim.profile.base import Curve
 from cimsim.profile.effect import Effect, SpreadEffect
 from cimsim.profile.fields import LARGEST
-from cimsim.profile.nonlinearity import PolynomialIV, SinhIV
+from cimsim.profile.nonlinearity import PolynomialIV, PooleFrenkelIV, SinhIV
 from cimsim.profile.temperature import ArrheniusTemperature, LinearTemperature
 
 _LARGEST_EXPONENT = 60.0  # e^60 is 1e26
+_LARGEST_BARRIER = 20.0  # the series between cells needs about 70 terms there
+_FARTHEST_SIGMA = 5.0
+_LOWEST_R = 0.05  # as in the equation of the law
 _LARGEST_ACCELERATION = 40.0  # e^40 is 2e17
 _LARGEST_CHANGE = 1e6
 _K_B_eV = 8.617333e-5
@@ -44,6 +47,28 @@ def refuse_too_large(effect: Effect, g_uS: float) -> None:
                 f"'{name}' times strength reaches {bound * factor:.3g} at {g_uS:g} µS, more than "
                 f"the limit of {LARGEST:g}; check its numbers and 'g_ref_uS'"
             )
+    if isinstance(effect, PooleFrenkelIV) and effect.strength:
+        _refuse_large_barrier(effect)
+
+
+def _refuse_large_barrier(effect: PooleFrenkelIV) -> None:
+    spread = _FARTHEST_SIGMA * effect.spread_strength
+    barrier = math.log(max(effect.beta_ref_per_sqrt_V * math.sqrt(effect.v_read_V), 1e-30))
+    # At the lowest r, 0.05, and at r = 1.
+    barrier += max(0.0, effect.beta_exponent * math.log(_LOWEST_R)) + spread * effect.sigma_ln_beta
+    prefactor = math.log(effect.c_ref_uS) + spread * effect.sigma_ln_c
+    prefactor += max(0.0, effect.c_exponent * math.log(_LOWEST_R))
+    if barrier > math.log(_LARGEST_BARRIER):
+        raise ValueError(
+            f"beta times the root of v_read_V reaches e^{barrier:.3g} within {_FARTHEST_SIGMA:g} "
+            f"standard deviations, more than the limit of {_LARGEST_BARRIER:g}; check "
+            "'beta_ref_per_sqrt_V', 'beta_exponent' and 'sigma_ln_beta'"
+        )
+    if prefactor > _LARGEST_EXPONENT:
+        raise ValueError(
+            f"the prefactor reaches e^{prefactor:.3g} uS, more than the limit of "
+            f"e^{_LARGEST_EXPONENT:g}; check 'c_ref_uS', 'c_exponent' and 'sigma_ln_c'"
+        )
 
 
 def refuse_extreme_temperature(effect: Effect, temperature_C: float) -> None:

@@ -2,7 +2,7 @@
 
 The packages and their ``__all__`` give the API reference, the command line its own reference, the
 pydantic models the keys of a profile, the YAML files the shipped profiles, and
-``benchmarks/results/`` the measurements. Nothing is listed by hand.
+``benchmarks/results/`` the measurements and the comparison with papers. Nothing is listed by hand.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 import typer
+import validation
 from pydantic import BaseModel
 from sphinx.application import Sphinx
 
@@ -338,12 +339,15 @@ def generate(app: Sphinx) -> None:
     profile_keys(folder / "keys")
     shipped_profiles(folder / "profiles")
     exchange_fields(folder / "exchange")
-    results(Path(app.srcdir).parent / "benchmarks" / "results", folder / "results")
+    measured = Path(app.srcdir).parent / "benchmarks" / "results"
+    results(measured, folder / "results")
+    results(measured / "papers", folder / "results" / "papers")
+    validation.write(measured / "papers", folder / "validation.md")
 
 
 def _link_results(app: Sphinx, docname: str, source: list[str]) -> None:
     """Point links to the measured results of the repository at their pages."""
-    pattern = r"\]\((?:\.\./)+benchmarks/results/([\w.-]+\.md)"
+    pattern = r"\]\((?:\.\./)+benchmarks/results/([\w./-]+\.md)"
     source[0] = re.sub(pattern, r"](/generated/results/\1", source[0])
 
 

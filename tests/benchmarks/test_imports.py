@@ -11,13 +11,18 @@ import pytest
 
 import benchmarks
 
-MODULES = sorted(path.stem for path in Path(benchmarks.__path__[0]).glob("*.py"))
+_FOLDER = Path(benchmarks.__path__[0])
+MODULES = sorted(
+    ".".join(path.relative_to(_FOLDER).with_suffix("").parts)
+    for pattern in ("*.py", "papers/*.py")
+    for path in _FOLDER.glob(pattern)
+)
 _USE = re.compile(r"\b([a-z_]+)\.([A-Za-z_]\w*)")
 
 
-@pytest.mark.parametrize("name", [name for name in MODULES if name != "__init__"])
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__init__")])
 def test_it_uses_what_exists(name: str) -> None:
-    text = Path(benchmarks.__path__[0], f"{name}.py").read_text(encoding="utf-8")
+    text = _FOLDER.joinpath(*name.split(".")).with_suffix(".py").read_text(encoding="utf-8")
     for library in re.findall(r"^(?:import|from) (\w+)", text, re.M):
         if importlib.util.find_spec(library) is None:
             pytest.skip(f"{library} is not installed")

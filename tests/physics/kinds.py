@@ -99,7 +99,7 @@ def _conduct(profile: Profile, g_uS: Tensor, seed: int, age_s: float) -> Tensor:
     assert profile.cell.iv is not None
     full_scale = torch.ones((), dtype=g_uS.dtype, device=g_uS.device)
     return sum(
-        (shape(full_scale) * part for shape, part in iv_terms(profile.cell.iv, g_uS)),
+        (shape(full_scale) * part for shape, part in iv_terms(profile.cell.iv, g_uS, seed)),
         torch.zeros_like(g_uS),
     )
 
@@ -183,6 +183,18 @@ POLYNOMIAL_IV = {
     "a3_uA_per_V3": {"kind": "polynomial", "coefficients": [0.0, 5.0, 3.0]},
 }
 SINH_IV = {"kind": "sinh", "v_read_V": 0.5, "k_per_V": 3.0}
+POOLE_FRENKEL_IV = {
+    "kind": "poole-frenkel",
+    "v_read_V": 0.5,
+    "g_ref_uS": 25.0,
+    "c_ref_uS": 15.0,
+    "c_exponent": 1.1,
+    "beta_ref_per_sqrt_V": 1.5,
+    "beta_exponent": -0.1,
+    "sigma_ln_c": 0.1,
+    "sigma_ln_beta": 0.2,
+    "correlation": -0.8,
+}
 
 KINDS: dict[Family, tuple[dict[str, Any], ...]] = {
     PROGRAMMING: (POLYNOMIAL, BIASED, RELATIVE, gaussian(0.05)),
@@ -199,7 +211,7 @@ KINDS: dict[Family, tuple[dict[str, Any], ...]] = {
         THERMAL,
         TELEGRAPH,
     ),
-    CURRENT: (POLYNOMIAL_IV, SINH_IV),
+    CURRENT: (POLYNOMIAL_IV, SINH_IV, POOLE_FRENKEL_IV),
 }
 
 

@@ -1,0 +1,271 @@
+"""Training for nonlinear devices (SiOx): accuracy and energy that improve together.
+
+    python -m benchmarks.papers.joksas_2022 --data-dir DIR [--seeds 0,1] [--standard-seeds 0,1,2]
+
+MNIST, 784 inputs, 25 hidden units with a logistic activation, 10 outputs; the bias is one more row
+of the array. Inputs of 1 are 0.5 V. Standard training: SGD in batches of 64 of 48,000 images, and
+of all networks after every second epoch the one of least validation error; a rate of 0.1 for 100
+epochs, where the paper has 0.01 for 1,000, because small steps add up alike. Nonideality-aware
+training: Adam (0.002, a quarter of it in the second half) and rule F for 6 epochs, after 5 digital
+ones, in batches of 128 with a new chip each, without and with an l1 penalty of 1e-4.
+
+The efficiency counts the power of the cells alone, ``2 n / (50 ns * sum |V| |I|)``, averaged over
+every tenth test image.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import cimsim
+from benchmarks.papers.mnist import Digits, accuracy, digits, train
+from benchmarks.papers.record import RESULTS, Measured, Paper, Published, Row
+from benchmarks.papers.trials import Trials
+from cimsim.array.chip import program_and_age
+from cimsim.nn import AnalogLayer
+from cimsim.physics import iv_terms
+from cimsim.profile import Profile
+
+NAME = "joksas_2022"
+CITATION = (
+    "D. Joksas et al., *Nonideality-aware training for accurate and robust low-power memristive "
+    "neural networks*, Advanced Science 9 (2022) 2105784, arXiv:2112.06887."
+)
+HERE = Path(__file__).parent
+CELLS = {kind: HERE / f"siox_{kind}_joksas_2022.yaml" for kind in ("low", "high")}
+INPUTS, HIDDEN, CLASSES = 784, 25, 10
+TRAINING_IMAGES, CHIPS = 48_000, 10
+STANDARD_EPOCHS, STANDARD_RATE, CHECK_EVERY = 100, 0.1, 2
+START_EPOCHS, AWARE_EPOCHS, AWARE_RATE, AWARE_BATCH, PENALTY = 5, 6, 2e-3, 128, 1e-4
+READ_S, READ_V = 50e-9, 0.5
+WEIGHTS = (INPUTS + 1) * HIDDEN + (HIDDEN + 1) * CLASSES
+
+
+class WithOne(nn.Module):
+    """Append an input of 1, the row of the bias."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[n, inputs]`` to ``[n, inputs + 1]``."""
+        return torch.cat((x, x.new_ones(len(x), 1)), 1)
+
+
+def network(seed: int) -> nn.Sequential:
+    """The published network, its weights initialized with a spread of ``inputs^(-1/2)``."""
+    first = nn.Linear(INPUTS + 1, HIDDEN, bias=False)
+    second = nn.Linear(HIDDEN + 1, CLASSES, bias=False)
+    draws = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for layer in (first, second):
+            inputs = layer.in_features - 1
+            layer.weight.normal_(0.0, inputs**-0.5, generator=draws)
+            layer.weight[:, -1] = 0.0
+    return nn.Sequential(nn.Flatten(), WithOne(), first, nn.Sigmoid(), WithOne(), second)
+
+
+def split(data: Digits, seed: int) -> tuple[Digits, Digits]:
+    """Training and validation images."""
+    order = torch.randperm(len(data.y), generator=torch.Generator().manual_seed(seed))
+    return data.part(order[:TRAINING_IMAGES]), data.part(order[TRAINING_IMAGES:])
+
+
+def standard(seeds: list[int], data: Digits, epochs: int = STANDARD_EPOCHS) -> list[nn.Module]:
+    """Networks trained without any non-ideality, all at once on the same batches.
+
+    The gradients are written out, because a step of such small networks is mostly overhead.
+    """
+    models = [network(seed) for seed in seeds]
+    part, held_out = split(data, seeds[0])
+    x, y = WithOne()(part.x.flatten(1)), nn.functional.one_hot(part.y, CLASSES).float()
+    count = len(seeds)
+    first = torch.cat([_layer(model, 2).detach().T for model in models], 1)
+    second = torch.stack([_layer(model, 5).detach().T for model in models])
+    draws = torch.Generator().manual_seed(seeds[0])
+    best = [101.0] * count
+    for epoch in range(1, epochs + 1):
+        for rows in torch.randperm(len(x), generator=draws).split(64):
+            inputs, size = x[rows], len(rows)
+            hidden = torch.sigmoid(inputs @ first).view(size, count, HIDDEN).transpose(0, 1)
+            extended = torch.cat((hidden, hidden.new_ones(count, size, 1)), 2)
+            delta = (torch.softmax(extended @ second, 2) - y[rows]) / size
+            back = (delta @ second[:, :HIDDEN].transpose(1, 2)) * hidden * (1 - hidden)
+            second -= STANDARD_RATE * (extended.transpose(1, 2) @ delta)
+            first -= STANDARD_RATE * (inputs.T @ back.transpose(0, 1).flatten(1))
+        if epoch % CHECK_EVERY and epoch != epochs:
+            continue
+        for k, model in enumerate(models):
+            candidate = network(0)
+            with torch.no_grad():
+                _layer(candidate, 2).copy_(first[:, k * HIDDEN : (k + 1) * HIDDEN].T)
+                _layer(candidate, 5).copy_(second[k].T)
+            error = 100 - accuracy(candidate, held_out)
+            if error < best[k]:
+                best[k] = error
+                model.load_state_dict(candidate.state_dict())
+        print(f"standard, epoch {epoch}: validation errors {best}", flush=True)
+    return [model.eval() for model in models]
+
+
+def _layer(model: nn.Module, at: int) -> Tensor:
+    """The weight of a layer of :func:`network`."""
+    assert isinstance(model, nn.Sequential)
+    layer = model[at]
+    assert isinstance(layer, nn.Linear)
+    return layer.weight
+
+
+def aware(seed: int, data: Digits, penalty: float, epochs: int = AWARE_EPOCHS) -> nn.Module:
+    """A network trained on simulated chips of high-resistance cells."""
+    digital, part = network(seed), split(data, seed)[0]
+    rate = AWARE_RATE
+    train(digital, part, torch.optim.Adam(digital.parameters(), lr=rate), START_EPOCHS, seed)
+    model = cimsim.convert(digital, CELLS["high"], rule="F", seed=seed)
+    weights = [layer.weight for layer in model.modules() if isinstance(layer, AnalogLayer)]
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, max(1, epochs // 2), 0.25)
+    train(
+        model,
+        part,
+        optimizer,
+        epochs,
+        seed,
+        AWARE_BATCH,
+        penalty=(lambda: penalty * torch.stack([w.abs().sum() for w in weights]).sum())
+        if penalty
+        else None,
+        each_epoch=lambda epoch: schedule.step(),
+    )
+    return model
+
+
+@torch.no_grad()
+def power_W(model: nn.Module, profile: Profile, images: Digits, seed: int) -> float:
+    """Power of all cells, ``sum |V| |I|``, averaged over the images."""
+    total = 0.0
+    x = images.x
+    assert isinstance(model, nn.Sequential)
+    assert profile.cell.iv is not None
+    for at, layer in enumerate(model):
+        if isinstance(layer, AnalogLayer):
+            cells = program_and_age(layer.weight.detach()[None], profile, seed, 0.0)
+            u = x.abs().clamp(max=1.0)
+            for shape, part_uS in iv_terms(profile.cell.iv, cells.g_uS, seed):
+                per_row = part_uS.sum((0, 1, 2)) * 1e-6
+                total += (READ_V**2 * (u * shape(u)).mean(0) * per_row).sum().item()
+        x = model[at](x)
+    return total
+
+
+def tops_per_W(power: float) -> float:
+    """Operations of one product over its energy, in 10^12 per joule."""
+    return 2 * WEIGHTS / (READ_S * power) * 1e-12
+
+
+def on_chips(
+    model: nn.Module, kind: str, arm: str, seed: int, test: Digits, trials: Trials
+) -> None:
+    """Error and efficiency on ten chips."""
+    profile = cimsim.load_profile(CELLS[kind])
+    analog = cimsim.convert(model, profile, rule="F").eval()
+    some = Digits(test.x[::10], test.y[::10])  # the first images have less ink than the others
+    for chip in range(CHIPS):
+        cimsim.program(analog, seed=1000 * seed + chip)
+        trials.measure(arm, "error in %", seed, chip, lambda: 100 - accuracy(analog, test))
+        trials.measure(
+            arm,
+            "TOPS/W",
+            seed,
+            chip,
+            lambda: tops_per_W(power_W(analog, profile, some, 1000 * seed + chip)),  # noqa: B023
+        )
+
+
+def measure(seeds: list[int], standard_seeds: list[int], data_dir: Path, trials: Trials) -> None:
+    """Train and evaluate what is not known yet."""
+    data, test = digits(data_dir)
+    for seed in standard_seeds:
+        if not trials.has("standard, high", "TOPS/W", seed, CHIPS - 1):
+            (model,) = standard([seed], data)
+            trials.add("digital", "error in %", seed, -1, 100 - accuracy(model, test), 0.0)
+            on_chips(model, "low", "standard, low", seed, test, trials)
+            on_chips(model, "high", "standard, high", seed, test, trials)
+    for seed in seeds:
+        for penalty, arm in ((0.0, "aware, high"), (PENALTY, "aware, l1, high")):
+            if not trials.has(arm, "TOPS/W", seed, CHIPS - 1):
+                model = cimsim.to_digital(aware(seed, data, penalty))
+                on_chips(model, "high", arm, seed, test, trials)
+
+
+def paper(seeds: list[int], standard_seeds: list[int], trials: Trials) -> Paper:
+    """All rows; published spreads over trainings are taken from cimsim."""
+    double = (
+        "published networks have two non-negative weights for a pair of cells, initialized at half "
+        "of the largest conductance; here one cell of a pair has the lowest conductance, which "
+        "takes less power"
+    )
+    standard_why = (
+        "ten times the rate for a tenth of the epochs; the digital networks agree, and the devices "
+        "add 0.7 points in the paper and a little less here"
+    )
+    short = f"{AWARE_EPOCHS} epochs of aware training here, 1,000 published"
+    rows = []
+    for arm, quantity, value, digit, where, why in (
+        ("digital", "error in %", 3.9, 0.1, "Fig. 8", ""),
+        ("standard, low", "error in %", 4.6, 0.1, "Fig. 8", standard_why),
+        ("standard, high", "error in %", 41.6, 0.1, "Fig. 8", ""),
+        ("aware, high", "error in %", 9.1, 0.1, "Fig. 8", short),
+        ("aware, l1, high", "error in %", 7.1, 0.1, "Fig. 8", short),
+        ("standard, low", "TOPS/W", 0.715, 0.001, "section 3.2", ""),
+        ("aware, high", "TOPS/W", 234.0, 1.0, "section 3.2", double),
+        ("aware, l1, high", "TOPS/W", 381.0, 1.0, "section 3.2", double),
+    ):
+        groups = trials.groups(arm, quantity)
+        of = "trainings" if arm == "digital" else f"trainings of {CHIPS} chips each"
+        ours = Measured.mean_of_means(groups, of)
+        spread = ours.standard_error * len(groups) ** 0.5
+        error = max(spread / 5**0.5, digit / 12**0.5)
+        published = Published(value, where, error, "5 trainings; their spread is that of cimsim")
+        unit = "%" if quantity == "error in %" else quantity
+        words = "error" if unit == "%" else "efficiency of the cells"
+        rows.append(Row(f"{arm}, {words}", f"{arm}: {words}", unit, published, ours, why))
+    return Paper(
+        NAME,
+        "Training for nonlinear devices of silicon oxide",
+        CITATION,
+        "python -m benchmarks.papers.joksas_2022 --data-dir DIR --seeds "
+        + ",".join(map(str, seeds))
+        + " --standard-seeds "
+        + ",".join(map(str, standard_seeds)),
+        tuple(rows),
+        (
+            "*low* and *high* are the states of low and of high resistance; the fits of their "
+            "currents are made by `python -m benchmarks.papers.siox_fit` from the published "
+            "measurements, and give the published conductances of Table S1.",
+            "The published errors are medians over 125 runs, each of which averages over 100 "
+            "draws of all devices; here they are means over chips.",
+        ),
+        trials.seconds,
+    )
+
+
+def main() -> None:
+    """Measure, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--standard-seeds", default="0,1,2")
+    given = parser.parse_args()
+    seeds, standard_seeds = (
+        [int(seed) for seed in text.split(",")] for text in (given.seeds, given.standard_seeds)
+    )
+    torch.set_num_threads(1)
+    trials = Trials(RESULTS / f"{NAME}.csv")
+    measure(seeds, standard_seeds, given.data_dir, trials)
+    paper(seeds, standard_seeds, trials).write()
+
+
+if __name__ == "__main__":
+    main()

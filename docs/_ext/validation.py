@@ -1,0 +1,65 @@
+"""The page *Validation*: every published number beside ours, from the results of the benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks.papers.record import LIMIT, Paper, difference_text, read_all
+
+_INTRODUCTION = """\
+# Validation
+
+What others have measured or simulated, beside what cimsim computes.
+A difference is counted in standard errors: those of the published number, if it has any, and of
+ours, combined.
+A check mark stands for at most {limit:g} of them, or for a number inside the published range.
+Each paper has a page with the command, the time and the machine of the measurement, and with the
+reason of every difference; it is linked in the table.
+
+The rows of shipped profiles count the tests that compare a device with the formulas of its paper,
+written out by hand: conductances after programming and at all ages, and the noise of a read.
+
+{agree} of {count} published numbers agree.
+Of {tests} groups of tests of the shipped profiles, {passed} pass.
+"""
+
+
+def page(papers: Iterable[Paper]) -> str:
+    """The page in Markdown."""
+    papers = list(papers)
+    published, tests = (
+        [row.agrees for paper in papers if paper.tests is counted for row in paper.rows]
+        for counted in (False, True)
+    )
+    lines = [
+        _INTRODUCTION.format(
+            limit=LIMIT,
+            agree=sum(published),
+            count=len(published),
+            passed=sum(tests),
+            tests=len(tests),
+        ),
+        "| paper | | published | cimsim | difference | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for paper in papers:
+        link = f"[{paper.title}](results/papers/{paper.name}.md)"
+        for number, row in enumerate(paper.rows):
+            unit = f" ({row.unit})" if row.unit else ""
+            lines.append(
+                f"| {'' if number else link} | {row.quantity}{unit} "
+                f"| {row.published.text} | {row.cimsim.text} | {difference_text(row)} "
+                f"| {row.mark} |"
+            )
+    differing = [(paper, row) for paper in papers for row in paper.rows if not row.agrees]
+    if differing:
+        lines += ["", "## Where they differ", ""]
+        lines += [f"- {paper.title}; {row.quantity}: {row.why}." for paper, row in differing]
+    return "\n".join([*lines, ""])
+
+
+def write(results: Path, file: Path) -> None:
+    """Write the page from all results in a folder."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(page(read_all(results)), encoding="utf-8")
