@@ -129,7 +129,7 @@ def main() -> None:
     train, test = read_cifar10(given.data_dir, download=False)
     assert CIFAR10.name == "cifar10"
 
-    def ready(pixels: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    def ready(pixels: np.ndarray) -> Tensor:
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
         return ((torch.from_numpy(pixels.copy()).float() / 255 - mean) / std).to(given.device)
 

@@ -1,6 +1,6 @@
 """Training for nonlinear devices (SiOx): accuracy and energy that improve together.
 
-    python -m benchmarks.papers.joksas_2022 --data-dir DIR [--seeds 0,1,2]
+    python -m benchmarks.papers.joksas_2022 --data-dir DIR [--seeds 0,1] [--standard-seeds 0,1,2]
 
 MNIST, 784 inputs, 25 hidden units with a logistic activation, 10 outputs; the bias is one more row
 of the array. Inputs of 1 are 0.5 V. Standard training: SGD in batches of 64 of 48,000 images, and
@@ -183,14 +183,15 @@ def on_chips(
         )
 
 
-def measure(seeds: list[int], data_dir: Path, trials: Trials) -> None:
+def measure(seeds: list[int], standard_seeds: list[int], data_dir: Path, trials: Trials) -> None:
     """Train and evaluate what is not known yet."""
     data, test = digits(data_dir)
-    missing = [s for s in seeds if not trials.has("standard, high", "TOPS/W", s, CHIPS - 1)]
-    for seed, model in zip(missing, standard(missing, data) if missing else [], strict=True):
-        trials.add("digital", "error in %", seed, -1, 100 - accuracy(model, test), 0.0)
-        on_chips(model, "low", "standard, low", seed, test, trials)
-        on_chips(model, "high", "standard, high", seed, test, trials)
+    for seed in standard_seeds:
+        if not trials.has("standard, high", "TOPS/W", seed, CHIPS - 1):
+            (model,) = standard([seed], data)
+            trials.add("digital", "error in %", seed, -1, 100 - accuracy(model, test), 0.0)
+            on_chips(model, "low", "standard, low", seed, test, trials)
+            on_chips(model, "high", "standard, high", seed, test, trials)
     for seed in seeds:
         for penalty, arm in ((0.0, "aware, high"), (PENALTY, "aware, l1, high")):
             if not trials.has(arm, "TOPS/W", seed, CHIPS - 1):
@@ -198,18 +199,22 @@ def measure(seeds: list[int], data_dir: Path, trials: Trials) -> None:
                 on_chips(model, "high", arm, seed, test, trials)
 
 
-def paper(seeds: list[int], trials: Trials) -> Paper:
+def paper(seeds: list[int], standard_seeds: list[int], trials: Trials) -> Paper:
     """All rows; published spreads over trainings are taken from cimsim."""
     double = (
         "published networks have two non-negative weights for a pair of cells, initialized at half "
         "of the largest conductance; here one cell of a pair has the lowest conductance, which "
         "takes less power"
     )
-    short = f"{AWARE_EPOCHS} epochs of aware training here, 1,000 published: the error still falls"
+    standard_why = (
+        "ten times the rate for a tenth of the epochs; the digital networks agree, and the devices "
+        "add 0.7 points in the paper and a little less here"
+    )
+    short = f"{AWARE_EPOCHS} epochs of aware training here, 1,000 published"
     rows = []
     for arm, quantity, value, digit, where, why in (
         ("digital", "error in %", 3.9, 0.1, "Fig. 8", ""),
-        ("standard, low", "error in %", 4.6, 0.1, "Fig. 8", ""),
+        ("standard, low", "error in %", 4.6, 0.1, "Fig. 8", standard_why),
         ("standard, high", "error in %", 41.6, 0.1, "Fig. 8", ""),
         ("aware, high", "error in %", 9.1, 0.1, "Fig. 8", short),
         ("aware, l1, high", "error in %", 7.1, 0.1, "Fig. 8", short),
@@ -231,7 +236,9 @@ def paper(seeds: list[int], trials: Trials) -> Paper:
         "Training for nonlinear devices of silicon oxide",
         CITATION,
         "python -m benchmarks.papers.joksas_2022 --data-dir DIR --seeds "
-        + ",".join(map(str, seeds)),
+        + ",".join(map(str, seeds))
+        + " --standard-seeds "
+        + ",".join(map(str, standard_seeds)),
         tuple(rows),
         (
             "*low* and *high* are the states of low and of high resistance; the fits of their "
@@ -248,13 +255,16 @@ def main() -> None:
     """Measure, compare, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--standard-seeds", default="0,1,2")
     given = parser.parse_args()
-    seeds = [int(seed) for seed in given.seeds.split(",")]
+    seeds, standard_seeds = (
+        [int(seed) for seed in text.split(",")] for text in (given.seeds, given.standard_seeds)
+    )
     torch.set_num_threads(1)
     trials = Trials(RESULTS / f"{NAME}.csv")
-    measure(seeds, given.data_dir, trials)
-    paper(seeds, trials).write()
+    measure(seeds, standard_seeds, given.data_dir, trials)
+    paper(seeds, standard_seeds, trials).write()
 
 
 if __name__ == "__main__":

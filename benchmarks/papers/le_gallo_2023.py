@@ -49,8 +49,9 @@ def relative_error(found: Tensor, exact: Tensor) -> float:
 def rounded(values: Tensor, bits: int, full: float) -> Tensor:
     """Symmetric rounding to ``2^(bits-1) - 1`` levels above zero, up to ``full``."""
     steps = 2 ** (bits - 1) - 1
-    codes: Tensor = (values / full * steps).round().clamp(-steps, steps)
-    return codes * (full / steps)
+    size = full / steps
+    found: Tensor = (values / size).round().clamp(-steps, steps) * size
+    return found
 
 
 def digital_error(bits: int, weight: Tensor, x: Tensor) -> float:

@@ -106,8 +106,15 @@ class Measured:
     @classmethod
     def mean_of_means(cls, groups: Sequence[Sequence[float]], of: str) -> Measured:
         """The mean over groups, such as trainings with several chips each; samples of a group are
-        not independent, so the groups are counted."""
-        return cls.mean([sum(group) / len(group) for group in groups], of)
+        not independent, so the groups are counted.
+
+        A few groups may be close by chance, so the error is at least that from the spread within
+        the groups.
+        """
+        between = cls.mean([sum(group) / len(group) for group in groups], of)
+        within = [cls.mean(group, of).standard_error for group in groups]
+        least = math.hypot(*within) / len(groups)
+        return cls(between.value, max(between.standard_error, least), between.count, of)
 
     @property
     def text(self) -> str:

@@ -195,7 +195,7 @@ def mean_conductance(model: nn.Module) -> float:
     have none."""
     layers = [m.weight.abs() for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     total = sum((weight / weight.max()).sum().item() for weight in layers)
-    return total / (2 * sum(weight.numel() for weight in layers))
+    return float(total / (2 * sum(weight.numel() for weight in layers)))
 
 
 def measure(bench: Bench, trials: Trials) -> None:
@@ -236,7 +236,7 @@ def tolerated(levels: Sequence[float], accuracies: Sequence[float], least: float
             if level == levels[0]:
                 return level
             share = (previous - least) / (previous - value)
-            return previous_level * (level / previous_level) ** share
+            return float(previous_level * (level / previous_level) ** share)
         previous_level, previous = level, value
     return levels[-1]
 

@@ -20,7 +20,8 @@ reason of every difference; it is linked in the table.
 The rows of shipped profiles count the tests that compare a device with the formulas of its paper,
 written out by hand: conductances after programming and at all ages, and the noise of a read.
 
-{agree} of {count} published numbers agree, and {passed} of {tests} profiles pass their tests.
+{agree} of {count} published numbers agree.
+Of {tests} groups of tests of the shipped profiles, {passed} pass.
 """
 
 
