@@ -59,8 +59,8 @@ CALIBRATION = 256
 IMAGE_BITS, IMAGE_MAX, ACTIVATION_BITS = 4, 0.95, 3
 NORM_EPS = 1e-3
 CHANCE = (
-    "28 comparisons, of which 1.3 are expected beyond two standard errors by chance; no other cause "
-    "was found"
+    "28 comparisons, of which 1.3 are expected beyond two standard errors by chance; no other "
+    "cause was found"
 )
 WHY = (
     "their simulation has Gaussian noise of 10 % and an ADC of a precision that is not given; here "
