@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
 
 from cimsim.profile.base import Sourced
 from cimsim.profile.drift import Drift
@@ -227,6 +233,15 @@ class ArraySpec(Sourced):
     probe_vectors: Count = Field(
         default=16, description="number of input vectors of a measured drift probe"
     )
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without ``spare_columns`` if there are none, as before this field existed: what was
+        measured with such a profile stays valid."""
+        content: dict[str, Any] = serialize(self)
+        if not self.spare_columns:
+            content.pop("spare_columns", None)
+        return content
 
     @field_validator("pairs")
     @classmethod
