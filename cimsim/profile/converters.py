@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -20,6 +19,7 @@ from cimsim.profile.fields import (
     NonNegative,
     Number,
     Positive,
+    ascends,
 )
 
 
@@ -114,8 +114,8 @@ class TableCodes(Sourced):
     @field_validator("values_of_range", "thresholds_of_range")
     @classmethod
     def _ascends(cls, numbers: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if numbers is not None and any(b <= a for a, b in pairwise(numbers)):
-            raise ValueError("must be in ascending order")
+        if numbers is not None and not ascends(numbers):
+            raise ValueError("must be in ascending order, at least 1e-09 apart")
         return numbers
 
 
@@ -325,8 +325,8 @@ class MeasuredError(SpreadEffect):
     @field_validator("ideal_of_range")
     @classmethod
     def _ascends(cls, numbers: tuple[float, ...]) -> tuple[float, ...]:
-        if any(b <= a for a, b in pairwise(numbers)):
-            raise ValueError("must be in ascending order")
+        if not ascends(numbers):
+            raise ValueError("must be in ascending order, at least 1e-09 apart")
         return numbers
 
     @field_validator("mean_error_of_range", "spread_of_range")

@@ -7,13 +7,12 @@ Each is a function of a relative conductance ``r = g / g_ref``; the section that
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.profile.base import Curve
-from cimsim.profile.fields import NonNegative, Number, Positive
+from cimsim.profile.fields import NonNegative, Number, Positive, ascends
 
 Numbers = Annotated[tuple[Number, ...], Field(min_length=1)]
 
@@ -157,8 +156,8 @@ class Table(Curve):
     @field_validator("r")
     @classmethod
     def _ascending(cls, r: tuple[float, ...]) -> tuple[float, ...]:
-        if any(later <= earlier for earlier, later in pairwise(r)):
-            raise ValueError("the points must be in ascending order")
+        if not ascends(r):
+            raise ValueError("the points must be in ascending order, at least 1e-09 apart")
         return r
 
     @field_validator("values")

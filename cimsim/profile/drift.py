@@ -7,7 +7,6 @@ reference temperature; see :class:`cimsim.profile.AgingEffect`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -15,7 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from cimsim.profile.aging import AgingEffect
 from cimsim.profile.curves import AnyCurve
 from cimsim.profile.cycles import SHARE
-from cimsim.profile.fields import Celsius, Fraction, NonNegative, Number, Positive
+from cimsim.profile.fields import Celsius, Fraction, NonNegative, Number, Positive, ascends
 from cimsim.profile.read_disturb import ReadDisturb
 
 _ZERO_C_K = 273.15
@@ -149,8 +148,8 @@ class TabulatedDrift(AgingEffect):
     @field_validator("times_s")
     @classmethod
     def _ascending(cls, times: tuple[float, ...]) -> tuple[float, ...]:
-        if any(later <= earlier for earlier, later in pairwise(times)):
-            raise ValueError("the ages must be in ascending order")
+        if not ascends(times):
+            raise ValueError("the ages must be in ascending order, at least 1e-09 apart")
         return times
 
     @field_validator("temperatures_C")
@@ -158,8 +157,8 @@ class TabulatedDrift(AgingEffect):
     def _temperatures_ascend(
         cls, temperatures: tuple[float, ...], info: ValidationInfo
     ) -> tuple[float, ...]:
-        if any(later <= earlier for earlier, later in pairwise(temperatures)):
-            raise ValueError("the temperatures must be in ascending order")
+        if not ascends(temperatures):
+            raise ValueError("the temperatures must be in ascending order, at least 1e-09 apart")
         if temperatures and info.data.get("activation_eV"):
             raise ValueError("give either 'activation_eV' or tables over temperature, not both")
         return temperatures

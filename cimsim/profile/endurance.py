@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.profile.effect import Effect
-from cimsim.profile.fields import NonNegative, Positive
+from cimsim.profile.fields import NonNegative, Positive, ascends
 
 Widening = Annotated[NonNegative, Field(le=1e3)]
 
@@ -51,8 +51,10 @@ class Endurance(Effect):
     @field_validator("cycles_of_table")
     @classmethod
     def _ascending(cls, cycles: tuple[float, ...]) -> tuple[float, ...]:
-        if any(later <= earlier for earlier, later in pairwise(cycles)):
-            raise ValueError("the numbers of cycles must be in ascending order")
+        if not ascends(cycles):
+            raise ValueError(
+                "the numbers of cycles must be in ascending order, at least 1e-09 apart"
+            )
         return cycles
 
     @field_validator("spread_factor", "g_low_uS", "g_high_uS")

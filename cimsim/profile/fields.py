@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
@@ -14,6 +15,7 @@ LARGEST = 1e12
 _SMALLEST_DIVISOR = 1e-12
 _LARGEST_KNOB = 1e6
 _LARGEST_COUNT = 2**24
+_SMALLEST_STEP = 1e-9  # of a table, whose slopes would overflow
 _LONGEST_TEXT = 20_000
 
 
@@ -53,6 +55,11 @@ Text = Annotated[str, Field(strict=True, min_length=1, max_length=_LONGEST_TEXT)
 Paragraph = Annotated[
     str, StringConstraints(strict=True, strip_whitespace=True, max_length=_LONGEST_TEXT)
 ]
+
+
+def ascends(values: Sequence[float]) -> bool:
+    """Whether each value is above the one before by 1e-9 at least, so that a table has slopes."""
+    return all(later - earlier >= _SMALLEST_STEP for earlier, later in pairwise(values))
 
 
 class KnobMark:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.profile.base import Sourced
-from cimsim.profile.fields import NonNegative, Number, Positive
+from cimsim.profile.fields import NonNegative, Number, Positive, ascends
 
 _Factors = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=8)]
 
@@ -33,7 +32,7 @@ class WeightTable(Sourced):
     @field_validator("r")
     @classmethod
     def _from_end_to_end(cls, r: tuple[float, ...]) -> tuple[float, ...]:
-        if len(r) < 2 or r[0] != -1 or r[-1] != 1 or any(b <= a for a, b in pairwise(r)):
+        if len(r) < 2 or r[0] != -1 or r[-1] != 1 or not ascends(r):
             raise ValueError("must be in ascending order from -1 to 1")
         return r
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -10,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from cimsim.profile.curves import AnyCurve
 from cimsim.profile.cycles import WrittenEffect
 from cimsim.profile.effect import SpreadEffect
-from cimsim.profile.fields import NonNegative, Positive
+from cimsim.profile.fields import NonNegative, Positive, ascends
 
 
 class ReadDisturb(SpreadEffect, WrittenEffect):
@@ -52,8 +51,10 @@ class ReadDisturb(SpreadEffect, WrittenEffect):
     @field_validator("reads_of_table")
     @classmethod
     def _ascending(cls, reads: tuple[float, ...]) -> tuple[float, ...]:
-        if any(later <= earlier for earlier, later in pairwise(reads)):
-            raise ValueError("the numbers of reads must be in ascending order")
+        if not ascends(reads):
+            raise ValueError(
+                "the numbers of reads must be in ascending order, at least 1e-09 apart"
+            )
         return reads
 
     @field_validator("sigma_uS", "shift_uS")

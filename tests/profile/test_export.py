@@ -63,10 +63,12 @@ POWER = st.fixed_dictionaries(
         "max": SIZE_SMALL,
     }
 )
-TABLE = st.lists(st.tuples(SMALL, SMALL), min_size=1, max_size=4, unique_by=lambda p: p[0]).map(
+TABLE = st.lists(
+    st.tuples(SMALL, SMALL), min_size=1, max_size=4, unique_by=lambda p: round(p[0], 6)
+).map(
     lambda points: {
         "kind": "table",
-        "r": [r for r, _ in sorted(points)],
+        "r": [round(r, 6) for r, _ in sorted(points)],
         "values": [value for _, value in sorted(points)],
     }
 )
