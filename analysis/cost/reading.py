@@ -71,11 +71,7 @@ def _conductances(work: AnalogWork, profile: Profile, tiling: Tiling, blocks: in
         cells = columns * profile.array.slices * mapping.devices
         return torch.full((tiles, rows), mean_uS * (cells + blocks * mapping.reference))
     weight = add_spares(work.weight().float(), tiling.groups, spares)
-    g_uS = (
-        program_and_age(tiling.to_cells(weight), profile, *work.chip)
-        .g_uS.abs()
-        .sum(0)
-    )
+    g_uS = program_and_age(tiling.to_cells(weight), profile, *work.chip).g_uS.abs().sum(0)
     if mapping.reference:  # on every tile side by side
         g_uS[:, -1] *= blocks
     return g_uS.sum(1)
