@@ -92,8 +92,8 @@ class MaintenanceAxis(VariantsAxis):
     """Kinds of maintenance by name.
 
     ``as it is``, ``without compensation``, ``compensated per layer``, ``compensated per column``,
-    ``anew:SETTINGS``, which measures these settings again, and ``adapted:PARTS``, which applies the
-    parts of an adaptation. The adaptations of the last two are in ``recipes``.
+    ``anew:SETTINGS`` (settings are measured again at each age), and ``adapted:PARTS`` (the parts of
+    an adaptation are applied at each age). The adaptations of the last two are in ``recipes``.
     """
 
     recipes: Mapping[str, Recipe] = field(default_factory=dict)

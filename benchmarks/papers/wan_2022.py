@@ -179,7 +179,7 @@ def network(folder: Path) -> nn.Sequential:
 
 
 def folded(model: nn.Sequential) -> nn.Sequential:
-    """With batch normalization in the convolutions before it, as it is written to the chip."""
+    """Fold batch normalization into the convolutions, as the authors do for the chip."""
     for parent in list(model.modules()):
         if isinstance(parent, nn.Sequential):
             for place in range(len(parent) - 1):

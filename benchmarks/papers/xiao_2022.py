@@ -65,7 +65,7 @@ def independent(alpha_percent: float) -> Overrides:
     """An error of ``alpha G_max / 2`` in every state.
 
     The published errors are not clipped at zero. Neither are those of cells from 100 to 125 uS,
-    whose window of 25 uS stands for the published one from 0 to G_max.
+    whose window of 25 uS corresponds to the published one from 0 to G_max.
     """
     sigma = alpha_percent / 200 * WINDOW_uS / (FAR_uS + WINDOW_uS)
     noise = {"kind": "gaussian", "sigma_of_g_max": sigma, "source": SOURCE}

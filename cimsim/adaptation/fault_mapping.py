@@ -13,6 +13,7 @@ from cimsim.adaptation.inputs import observed_inputs
 from cimsim.adaptation.measured import checked_count
 from cimsim.adaptation.part import CELLS, Change, Part, on_chip
 from cimsim.nn import AnalogLayer, recalibrate
+from cimsim.nn.input_gains import per_weight
 from cimsim.nn.placement import Placement
 from cimsim.profile import Profile
 
@@ -106,20 +107,11 @@ def is_mapped(layer: AnalogLayer) -> bool:
 
 def _weights(layer: AnalogLayer, placement: Placement, power: Tensor) -> tuple[Weights, Tensor]:
     """The weights of ``layer`` in the order of ``placement``, and those of full conductance."""
-    weight = layer.with_spares(layer.scaled_weight())
-    placed = placement.placed(weight)
+    weight = layer.scaled_weight()
+    placed = placement.placed(layer.with_spares(weight))
     full = layer.full_weight(placed)
-    counted = layer.with_spares(_per_weight(power.to(weight), layer.scaled_weight()))
+    counted = layer.with_spares(per_weight(power, weight).expand_as(weight))
     return Weights(placed / full, full.square() * placement.placed(counted).abs()), full
-
-
-def _per_weight(of_inputs: Tensor, weight: Tensor) -> Tensor:
-    """What belongs to each input (of all groups), for each entry of ``weight [outputs, inputs of a
-    group, ...]``."""
-    outputs, inputs = weight.shape[:2]
-    by_group = of_inputs.view(-1, inputs)
-    by_output = by_group.repeat_interleave(outputs // len(by_group), 0)
-    return by_output.view(outputs, inputs, *[1] * (weight.dim() - 2)).expand_as(weight)
 
 
 def _columns(

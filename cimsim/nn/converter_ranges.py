@@ -28,7 +28,7 @@ from cimsim.profile import (
 )
 
 # Smaller full scales would underflow in float32 once they are divided into steps.
-_SMALLEST_RANGE = 1e-30
+SMALLEST_RANGE = 1e-30
 
 
 # Results of calibration, in a layer's state.
@@ -273,10 +273,10 @@ class Ranged(LayerKind):
                 "calibrated; look for NaN or infinity in the data or the weights"
             )
         peak = signal.peaks.max().item()
-        if 0.0 < peak < _SMALLEST_RANGE:
+        if 0.0 < peak < SMALLEST_RANGE:
             raise CimsimError(
                 f"layer '{self.name}': the largest signal was {peak:.2g} while its converters were "
-                f"calibrated, but a range must be at least {_SMALLEST_RANGE:g}; scale the data up"
+                f"calibrated, but a range must be at least {SMALLEST_RANGE:g}; scale the data up"
             )
 
     @property
@@ -312,8 +312,7 @@ class Ranged(LayerKind):
         # Copies: calibrating again before backward must not change this forward pass. And an
         # optimizer may move a learned range below zero.
         dac, adc = (
-            r.detach().to(dtype).clamp_min(_SMALLEST_RANGE)
-            for r in (self.dac_range, self.adc_range)
+            r.detach().to(dtype).clamp_min(SMALLEST_RANGE) for r in (self.dac_range, self.adc_range)
         )
         values = None if self.adc_values is None else self.adc_values.to(dtype)
         return ConverterRanges(dac, adc, values)

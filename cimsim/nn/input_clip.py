@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_SMALLEST_BOUND = 1e-30  # an optimizer may move a learned range below zero
+from cimsim.nn.converter_ranges import SMALLEST_RANGE
 
 
 def clipped(x: Tensor, bound: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def clipped(x: Tensor, bound: Tensor) -> Tensor:
 
     The gradient of ``x`` stops where it is beyond the bound, and that of the bound is summed there.
     """
-    limit = torch.where(bound.isnan(), torch.inf, bound.clamp_min(_SMALLEST_BOUND)).to(x.dtype)
+    limit = torch.where(bound.isnan(), torch.inf, bound.clamp_min(SMALLEST_RANGE)).to(x.dtype)
     return torch.minimum(torch.maximum(x, -limit), limit)
 
 

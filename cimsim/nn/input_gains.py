@@ -61,18 +61,23 @@ class InputGains(nn.Module):
 
     def weights(self, weight: Tensor) -> Tensor:
         """The weight for the array, for that of the layer."""
-        return weight * self._of_weights(weight)
+        return weight * per_weight(self.gains, weight)
 
     def read_back(self, weight: Tensor) -> Tensor:
         """Inverse of :meth:`weights`."""
-        return weight / self._of_weights(weight)
+        return weight / per_weight(self.gains, weight)
 
-    def _of_weights(self, weight: Tensor) -> Tensor:
-        """The gain of each weight, ``[outputs, inputs / groups, 1, ...]``."""
-        outputs, inputs = weight.shape[:2]
-        by_group = self.gains.to(weight.dtype).view(-1, inputs)
-        by_output = by_group.repeat_interleave(outputs // len(by_group), 0)
-        return by_output.view(outputs, inputs, *[1] * (weight.dim() - 2))
+
+def per_weight(of_inputs: Tensor, weight: Tensor) -> Tensor:
+    """A number for each input of all groups, in a shape that broadcasts against the weights.
+
+    ``of_inputs [inputs]`` and ``weight [outputs, inputs / groups, ...]`` give
+    ``[outputs, inputs / groups, 1, ...]``, in the dtype of ``weight``.
+    """
+    outputs, inputs = weight.shape[:2]
+    by_group = of_inputs.to(weight.dtype).view(-1, inputs)
+    by_output = by_group.repeat_interleave(outputs // len(by_group), 0)
+    return by_output.view(outputs, inputs, *[1] * (weight.dim() - 2))
 
 
 def balancing_gains(largest_inputs: Tensor, largest_weights: Tensor, strength: float) -> Tensor:

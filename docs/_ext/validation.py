@@ -13,7 +13,8 @@ _INTRODUCTION = """\
 What others have measured or simulated, beside what cimsim computes.
 A difference is counted in standard errors: those of the published number, if it has any, and of
 ours, combined.
-A check mark stands for at most {limit:g} of them, or for a number inside the published range.
+A check mark means a difference of at most {limit:g} standard errors, or a number within the
+published range.
 Each paper has a page with the command, the time and the machine of the measurement, and with the
 reason of every difference; it is linked in the table.
 

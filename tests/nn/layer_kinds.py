@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 
@@ -78,3 +79,13 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "lstm, projected": (lambda: First(nn.LSTM(4, 5, proj_size=3, bias=False)), (6, 4)),
     "gru": (lambda: First(nn.GRU(4, 5, bidirectional=True)), (6, 2, 4)),
 }
+
+
+def assert_same_function(one: nn.Module, other: nn.Module, x: Tensor, **close: float) -> None:
+    """Compare outputs and gradients of the inputs; parameters of both get gradients, too."""
+    given = [x.clone().requires_grad_() for _ in range(2)]
+    outputs = [module(v) for module, v in zip((one, other), given, strict=True)]
+    for output in outputs:
+        output.square().sum().backward()
+    torch.testing.assert_close(*outputs, **close)
+    torch.testing.assert_close(given[0].grad, given[1].grad, **close)

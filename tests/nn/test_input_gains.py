@@ -17,7 +17,7 @@ from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers
 from cimsim.nn.input_gains import InputGains, balancing_gains
 from tests.building import device
-from tests.nn.layer_kinds import LAYERS
+from tests.nn.layer_kinds import LAYERS, assert_same_function
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-4}
 
@@ -40,14 +40,8 @@ def test_ideal_layers_compute_the_same(
     plain = make().train(training)
     analog = cimsim.convert(plain, device(rows=15))
     scale(analog)
-    x = torch.randn(shape)
-    given = [x.clone().requires_grad_() for _ in range(2)]
     with kernels.use(back_end):
-        outputs = [module(v) for module, v in zip((plain, analog), given, strict=True)]
-        for output in outputs:
-            output.square().sum().backward()
-    torch.testing.assert_close(outputs[1], outputs[0], **CLOSE)
-    torch.testing.assert_close(given[1].grad, given[0].grad, **CLOSE)
+        assert_same_function(analog, plain, torch.randn(shape), **CLOSE)
     for layer in analog_layers(analog).values():
         held = layer.eval().programmed_weight()
         torch.testing.assert_close(held, layer.weight.detach(), **CLOSE)
