@@ -12,6 +12,7 @@ from torch import Tensor
 from cimsim.adaptation.bench import Bench
 from cimsim.adaptation.part import on_chip
 from cimsim.nn import AnalogLayer, digital, evaluating
+from cimsim.nn.input_clip import clipped
 
 
 @dataclass
@@ -30,14 +31,17 @@ class ObservedInputs:
 def observed_inputs(
     bench: Bench, layers: Mapping[str, AnalogLayer], batches: int
 ) -> dict[str, ObservedInputs]:
-    """The inputs that the arrays of ``layers`` get, in the digital model; without layers that no
-    batch uses."""
+    """The inputs that the arrays of ``layers`` get in the digital model, clipped at learned ranges;
+    layers that no batch uses are left out."""
     squares: dict[str, Tensor] = {}
     largest: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
 
     def watch(name: str, given: tuple[Tensor, ...]) -> None:
-        vectors = layers[name].vectors(given[0]).detach()
+        layer = layers[name]
+        vectors = layer.vectors(given[0]).detach()
+        if layer.clips_input:
+            vectors = clipped(vectors, layer.dac_range.detach())
         by_input = vectors.double().transpose(0, 1).flatten(1)
         squares[name] = squares.get(name, 0) + by_input.square().sum(1)
         peaks = by_input.abs().amax(1)

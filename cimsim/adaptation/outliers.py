@@ -72,8 +72,6 @@ class Outliers(Part):
         before, clip = layer.input_gains, None
         if layer.clips_input:
             clip = layer.input_bound.detach().clone()
-            scale = 1.0 if before is None else before.gains.to(largest)
-            largest = torch.minimum(largest, clip.to(largest) / scale)
         weight = layer.scaled_weight()
         gains = balancing_gains(largest.to(weight), _largest(weight, len(largest)), self.strength)
         total = gains if before is None else gains * before.gains

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import cimsim
+from cimsim.adaptation.bench import Bench
 from cimsim.adaptation.fault_costs import Intervals, Weights, costs
 from cimsim.adaptation.fault_mapping import _weights
+from cimsim.adaptation.inputs import observed_inputs
+from cimsim.adaptation.recipe import Recipe
 from cimsim.nn.placement import Placement
 from cimsim.profile import override_profile
 from tests.adaptation.examples import STUCK, error, faulty, inputs, network, programmed
@@ -240,3 +243,17 @@ def test_the_costs_of_inputs_belong_to_their_group(groups: int) -> None:
         measured = (model(x) - layer(x)).square().sum((1, 2)).mean().item()
     assert measured > 1e-4
     assert measured == pytest.approx(weights.error(cells), rel=0.1)
+
+
+def test_inputs_are_observed_as_the_chip_clips_them() -> None:
+    x = 3 * torch.randn(256, 12, generator=torch.Generator().manual_seed(0))
+    model = cimsim.convert(
+        nn.Sequential(nn.Linear(12, 6)), device(dac=8, faults=STUCK), learn_ranges="dac"
+    )
+    cimsim.program(cimsim.calibrate(model, [x]).eval(), 3)
+    with torch.no_grad():
+        model[0].dac_range.fill_(1.0)
+    bench = Bench(model, [x], Recipe(("fault-mapping",)))
+    seen = observed_inputs(bench, cimsim.analog_layers(model), 1)["0"]
+    torch.testing.assert_close(seen.power.float(), x.clamp(-1, 1).square().mean(0))
+    assert (seen.largest == 1.0).all()
