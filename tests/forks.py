@@ -12,8 +12,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -30,11 +32,15 @@ class Fork:
     def __init__(self, process: BaseProcess, error: Path) -> None:
         self._process, self._error = process, error
         self.pid = process.pid or 0
+        # Two threads that read the exit code of one process at once take it from each other, and
+        # multiprocessing reports 255 to the one that finds nothing.
+        self._reading = threading.Lock()
 
     @property
     def returncode(self) -> int | None:
         """The exit code, a negative signal, or none while it runs."""
-        return self._process.exitcode
+        with self._reading:
+            return self._process.exitcode
 
     def poll(self) -> int | None:
         """See :attr:`returncode`."""
@@ -43,11 +49,12 @@ class Fork:
     def send_signal(self, number: int) -> None:
         """Send a signal, unless it has ended."""
         if self.returncode is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kill it alone."""
-        self._process.kill()
+        self.send_signal(signal.SIGKILL)
 
     def wait(self, timeout: float) -> None:
         """Wait for its end.
@@ -55,7 +62,7 @@ class Fork:
         Raises:
             subprocess.TimeoutExpired: it has not ended after ``timeout`` seconds.
         """
-        self._process.join(timeout)
+        connection.wait([self._process.sentinel], timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired(str(self._process.name), timeout)
 
@@ -68,8 +75,9 @@ class Fork:
         """Kill it, and whatever it has started."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.join()
+        self.kill()  # one that has no group yet
+        connection.wait([self._process.sentinel])
+        assert self.returncode is not None
 
 
 def forking() -> Any:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.children import all_ended, ended, started
+from tests.forks import forked
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
 SLEEP = [sys.executable, "-c", "import time; time.sleep(1000)"]
@@ -67,3 +69,10 @@ def test_what_a_child_writes() -> None:
     code = "import sys; print('out'); print('error', file=sys.stderr)"
     with started([sys.executable, "-c", code], stdout=subprocess.PIPE) as (process,):
         assert ended(process) == ("out\n", "error\n")
+
+
+def test_each_thread_reads_the_same_exit_code() -> None:
+    calls = [(0.2,)] * 4
+    with forked(time.sleep, calls) as processes, ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda process: process.wait(60), processes * 4))
+        assert [process.returncode for process in processes] == [0] * len(calls)
