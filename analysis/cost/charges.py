@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cimsim.analysis.cost.parts import PARTS, Parts
-from cimsim.profile import Provenance
+from cimsim.provenance import Provenance
 
 
 @dataclass(frozen=True)

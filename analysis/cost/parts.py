@@ -6,7 +6,7 @@ import math
 from dataclasses import astuple, dataclass, fields
 from typing import Literal
 
-from cimsim.profile import Provenance
+from cimsim.provenance import Provenance
 
 Quantity = Literal["energy", "time", "area"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cimsim.analysis.cost.parts import PriceShare, Quantity
-from cimsim.profile import PROVENANCES, Provenance
+from cimsim.provenance import PROVENANCES, Provenance
 from cimsim.quantities import plain_number
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from cimsim.analysis.headline import COST, Headline
 from cimsim.analysis.labels import layer_name
 from cimsim.analysis.sheet import Sheet
 from cimsim.analysis.study import Options, Result, Study
-from cimsim.profile import Provenance
+from cimsim.provenance import Provenance
 from cimsim.quantities import quantity
 
 if TYPE_CHECKING:

@@ -148,12 +148,7 @@ from cimsim.profile.programming_noise import (
     RelativeProgrammingNoise,
     StateDependentProgrammingNoise,
 )
-from cimsim.profile.provenance import (
-    PROVENANCES,
-    Provenance,
-    least_reliable,
-    provenance_of,
-)
+from cimsim.profile.provenance import least_reliable, provenance_of
 from cimsim.profile.read_disturb import (
     ReadDisturb,
 )
@@ -182,6 +177,7 @@ from cimsim.profile.variation import (
 from cimsim.profile.wires import (
     Wires,
 )
+from cimsim.provenance import PROVENANCES, Provenance
 
 __all__ = [
     "ADC",

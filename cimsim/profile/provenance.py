@@ -1,18 +1,11 @@
-"""Provenance of a profile's numbers: measured, published, set by hand or generic."""
+"""Provenance of a profile's numbers, by their sources."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, get_args
 
 from cimsim.profile.base import BY_HAND, Sourced
-
-Provenance = Literal["measured", "published", "set by hand", "generic"]
-"""Origin of a number: a measurement of one's own, a source that the profile names, ``--set``, or a
-default or an assumption."""
-
-PROVENANCES: tuple[Provenance, ...] = get_args(Provenance)
-"""All of them, the most reliable first."""
+from cimsim.provenance import PROVENANCES, Provenance
 
 _MEASURED, _ASSUMED = "measured", "assumption"
 
