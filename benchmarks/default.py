@@ -79,6 +79,7 @@ AWARE: list[Settings] = [
 ]
 METHODS: dict[str, list[Settings]] = {
     "default": [{}],
+    "noise auto": [*AWARE, {"method": "digital"}, *QUANTIZED],  # its candidates, trained in full
     "noise-aware, tuned": AWARE,
     "calibrated ranges": [{"learn_ranges": ()}],
     "digital": [{"method": "digital"}],
@@ -97,8 +98,8 @@ COMPARISON = Comparison(
     profiles=PROFILES,
     methods=METHODS,
     ours="default",
-    variants=("noise-aware, tuned", "calibrated ranges"),
-    drawn=("digital", "standard, tuned", "fake-quantized, tuned", "default", "noise-aware, tuned"),
+    variants=("noise auto", "noise-aware, tuned", "calibrated ranges"),
+    drawn=("digital", "standard, tuned", "fake-quantized, tuned", "default", "noise auto"),
     noise="noise=0,1,2,4",
     ages={"1 s": 1.0, "1 year": 365 * 86400.0},
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,9 +130,11 @@ def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
         lost = {where: of for where, of in gaps.items() if of.loses}
         losses += [(ours, where, of) for where, of in lost.items()]
         yield (
-            f"`{ours}` is behind the best of the other methods by at most one standard error of "
-            f"the difference under {len(gaps) - len(lost)} of {len(gaps)} conditions."
+            f"- `{ours}` is behind the best of the other methods by at most one standard error of "
+            f"the difference under {len(gaps) - len(lost)} of {len(gaps)} conditions; "
+            f"{'; '.join(distances(comparison, gaps))}."
         )
+    yield ""
     yield (
         "Only methods with two training seeds count. The best is the best of the table below, so a "
         "part of its lead is chance."
@@ -146,6 +148,22 @@ def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
         yield (
             f"| {ours} | {task} | {profile} | {age} | {level:g} | {of.method} | "
             f"{show(of.behind)} ± {show(of.error)} |"
+        )
+
+
+def distances(
+    comparison: Comparison, gaps: Mapping[tuple[str, str, Condition], Gap]
+) -> Iterator[str]:
+    """State the mean and the largest distance to the best other method, for each measure."""
+    for measure in dict.fromkeys(comparison.tasks[task].measure for task, _, _ in gaps):
+        behind = [
+            comparison.tasks[task].factor * of.behind
+            for (task, _, _), of in gaps.items()
+            if comparison.tasks[task].measure == measure
+        ]
+        yield (
+            f"{measure}: {sum(behind) / len(behind):.2f} behind on average, {max(behind):.2f} at "
+            "most"
         )
 
 

@@ -99,7 +99,7 @@ def rounds_of(config: TrainConfig) -> Rounds:
 
     >>> cost = rounds_of(make_config(profile="ideal", noise="auto", epochs=15)).cost(15)
     >>> cost.partition("then ")[2]
-    'the best 3 for 5: 33 epochs, 2.2 times those of the final training'
+    'the best 4 for 5: 41 epochs, 2.7 times those of the final training'
     """
     long = config.search_epochs or max(1, round(config.epochs / _SHARE))
     return Rounds(len(CANDIDATES), (long + 1) // 2, long)
@@ -288,8 +288,9 @@ def _refuse_other_choices(config: TrainConfig) -> None:
     if own:
         given = " and ".join(f"{name} {getattr(config, name)}" for name in own)
         raise CimsimError(
-            f"noise '{AUTO}' chooses {', '.join(USUAL)}, but {given} is given; leave it out, or "
-            "give the noise as a number"
+            f"noise '{AUTO}' chooses {', '.join(USUAL)}, but {given} "
+            f"{'are' if own[1:] else 'is'} given; leave out what it chooses, or give the noise as "
+            "a number"
         )
 
 

@@ -57,14 +57,14 @@ def test_a_finished_run_is_resumed_without_repeating_its_settings(
 def test_noise_auto_prints_its_table_and_resumes_without_repeating_its_settings(
     cimsim: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    few = {name: CANDIDATES[name] for name in ("digital", "fake-quantized")}
+    few = {name: CANDIDATES[name] for name in ("digital", "gaussian-1")}
     monkeypatch.setattr(noise_search, "CANDIDATES", few)
     monkeypatch.setattr(noise_search, "CHIPS", 2)
     settings = ("--profile", "pcm-ibm-2020", "--noise", "auto", "--epochs", 1, "--limit", 600)
     real = noise_search.fit
 
     def killed(config: TrainConfig, out: Path, **given: Any) -> Run:
-        if out.name == "fake-quantized":
+        if out.name == "gaussian-1":
             raise KeyboardInterrupt
         return real(config, out, **given)
 
