@@ -128,8 +128,8 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
     if dist.is_available() and dist.is_initialized():
         yield present_ranks(), device
         return
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1 or "RANK" not in os.environ:
+    count = _started()
+    if count == 1:
         yield Ranks(), device
         return
     on_gpu = torch.device(device).type == "cuda"
@@ -148,6 +148,20 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
         raise _alone(lost) from None
     finally:
         dist.destroy_process_group()
+
+
+def refuse_several(what: str) -> None:
+    """
+    Raises:
+        CimsimError: if several processes run this program, which ``what`` does not support.
+    """
+    if max(_started(), present_ranks().count) > 1:
+        raise CimsimError(f"{what} runs in one process; start it without torchrun")
+
+
+def _started() -> int:
+    """Number of processes that ``torchrun`` started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
 def _lost_connection(error: BaseException | None) -> RuntimeError | None:

@@ -31,6 +31,7 @@ from cimsim.training.data import HELD_OUT, TEST, Split, load_data
 from cimsim.training.fit import fit
 from cimsim.training.methods import METHODS
 from cimsim.training.models import require_trust
+from cimsim.training.parallel import refuse_several
 from cimsim.training.recipes import RECIPES
 from cimsim.training.run import Run, new_model
 
@@ -198,8 +199,9 @@ def compare(
         progress: called after every trial.
 
     Raises:
-        CimsimError: for invalid settings, before anything is trained.
+        CimsimError: for invalid settings, before anything is trained, and under ``torchrun``.
     """
+    refuse_several("a comparison")
     if split not in (TEST, HELD_OUT):
         raise CimsimError(unknown("split", split, (TEST, HELD_OUT)))
     if len(set(seeds)) < len(seeds):

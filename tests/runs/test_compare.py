@@ -85,6 +85,16 @@ def test_nothing_is_trained_where_an_arm_makes_no_sense(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_comparison_under_torchrun_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(CimsimError, match="a comparison runs in one process; start it without"):
+        compare([Arm("fine", {})], COMMON, AXIS, out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_arms_and_seeds_are_added_to_what_is_there(tmp_path: Path) -> None:
     arms = named_arms("digital,noise-aware")
     (first,) = compare(arms[:1], COMMON, AXIS, out=tmp_path, chips=2, watch=Watch())
