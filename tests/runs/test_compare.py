@@ -91,7 +91,7 @@ def test_a_comparison_under_torchrun_is_refused(
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(CimsimError, match="a comparison runs in one process; start it without"):
-        compare([Arm("fine", {})], COMMON, AXIS, out=tmp_path)
+        compare([Arm("fine", {})], COMMON, AXIS, out=tmp_path, watch=Watch())
     assert list(tmp_path.iterdir()) == []
 
 
