@@ -54,8 +54,12 @@ def train(
     batch: int = 64,
     penalty: Callable[[], Tensor] | None = None,
     each_epoch: Callable[[int], None] | None = None,
+    each_step: Callable[[], None] | None = None,
 ) -> None:
-    """Minimize the cross-entropy, plus ``penalty()``, if any."""
+    """Minimize the cross-entropy, plus ``penalty()``, if any.
+
+    ``each_step()`` and ``each_epoch(epoch)`` are called after each step and epoch.
+    """
     draws = torch.Generator().manual_seed(seed)
     for epoch in range(epochs):
         model.train()
@@ -66,6 +70,8 @@ def train(
                 loss = loss + penalty()
             loss.backward()
             optimizer.step()
+            if each_step is not None:
+                each_step()
         if each_epoch is not None:
             each_epoch(epoch)
     model.eval()
