@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -339,12 +339,17 @@ def measure_chip(weights: Path, images: Images, trials: Trials) -> None:
             trials.measure(arm, "accuracy", 0, chip, lambda: percent(right(model, images), images))  # noqa: B023
 
 
-def chip_profile() -> Profile:
+def chip_profile(changes: Mapping[str, object] | None = None) -> Profile:
     """Cells and converters of the chip, half an hour after programming; activations have 3 bits
     already."""
     return cimsim.load_profile(
         "reram-wan-2022",
-        {"dac.bits": None, "array.weight_scale": "tile", "array.sensing": "voltage"},
+        {
+            "dac.bits": None,
+            "array.weight_scale": "tile",
+            "array.sensing": "voltage",
+            **(changes or {}),
+        },
     )
 
 

@@ -32,6 +32,7 @@ from benchmarks.papers.wan_2022 import (
     chip_profile,
     noisy_cells,
 )
+from cimsim.profile import Profile
 
 NAME = "wan_2022_mnist"
 FOLDER = Path("mnist_cnn") / "mnist_cnn_7layer_input_3bit_wnoise0.15"
@@ -47,8 +48,14 @@ PASSES_NOISE = 0.10
 CHIPS, OF_CHIPS = 10, "chips of reram-wan-2022"
 TEXT = "model summary in mnist_training.ipynb of the repository"
 WHY_CHIP = (
-    "the sums of the real chip have larger errors, see the next row; 15 of 10,000 images more are "
+    "the sums of the real chip have larger errors, see the last row; 15 of 10,000 images more are "
     "wrong there"
+)
+NOISY_ADC, ADC_NOISE = "chip, noisy converters", 0.066
+"""Noise of the ADC that gives the sums of the tile the error that they have on the real chip."""
+WHY_NOISY = (
+    "the noise is chosen for the error of the sums in the last row; the real errors of the other "
+    "layers are not known"
 )
 WHY_SUMS = (
     "voltage drops, couplings between wires and cells that cannot be programmed are not in the "
@@ -131,38 +138,47 @@ def measure(weights: Path, data_dir: Path, trials: Trials) -> None:
     trials.measure("network", "parameters", 0, -1, lambda: float(count))
     trials.measure("digital", "accuracy", 0, -1, lambda: accuracy(model, test))
     for noise in NOISES:
-        noisy = cimsim.convert(network(weights), noisy_cells(noise)).eval()
-        chips, arm = Chips(noisy, noise), f"noise of {100 * noise:g} %"
+        cells = cimsim.convert(network(weights), noisy_cells(noise)).eval()
+        chips, arm = Chips(cells, noise), f"noise of {100 * noise:g} %"
         for chip in range(CHIPS):
             chips.program(chip)
-            trials.measure(arm, "accuracy", 0, chip, lambda: accuracy(noisy, test))  # noqa: B023
-            trials.measure(arm, "loss", 0, chip, lambda: loss(noisy, test))  # noqa: B023
+            trials.measure(arm, "accuracy", 0, chip, lambda: accuracy(cells, test))  # noqa: B023
+            trials.measure(arm, "loss", 0, chip, lambda: loss(cells, test))  # noqa: B023
     analog = cimsim.convert(network(weights), chip_profile()).eval()
     cimsim.calibrate(analog, train.x[:CALIBRATION].split(64))
+    noisy = cimsim.convert(network(weights), noisy_converters()).eval()
+    cimsim.calibrate(noisy, train.x[:CALIBRATION].split(64))
     part, x = tile(model, test)
     sums = cimsim.convert(part, chip_profile()).eval()
     cimsim.calibrate(sums, [tile(model, train.part(torch.arange(CALIBRATION)))[1]])
     for chip in range(CHIPS):
         cimsim.age(cimsim.program(analog, chip), AGE_S)
         cimsim.age(cimsim.program(sums, chip), AGE_S)
+        cimsim.age(cimsim.program(noisy, chip), AGE_S)
         trials.measure("chip", "accuracy", 0, chip, lambda: accuracy(analog, test))
         trials.measure("chip", "error of sums", 0, chip, lambda: error_of_sums(sums, part, x))
+        trials.measure(NOISY_ADC, "accuracy", 0, chip, lambda: accuracy(noisy, test))
+
+
+def noisy_converters() -> Profile:
+    """The chip with noise of the ADC."""
+    return chip_profile({"adc.noise_of_range": ADC_NOISE})
 
 
 def rows(trials: Trials) -> Iterator[Row]:
     """Published numbers and ours."""
     count = trials.groups("network", "parameters")[0][0]
     yield Row("parameters", "weights and biases", "", Published(PARAMETERS, TEXT), Measured(count))
-    noisy, of = f"noise of {100 * PASSES_NOISE:g} %", "draws of all weights"
-    for key, unit, values in (("accuracy", "%", NOISY), ("loss", "", NOISY_LOSS)):
-        theirs = Measured.mean(values, "passes")
-        yield Row(
-            f"noisy {key}",
-            f"{key} with {noisy} of the largest weight",
-            unit,
-            Published(theirs.value, NOTEBOOK, theirs.standard_error, "ten passes"),
-            Measured.mean(trials.groups(noisy, key)[0], of),
-        )
+    noisy = f"noise of {100 * PASSES_NOISE:g} %"
+    theirs = Measured.mean(NOISY, "passes")
+    yield Row(
+        "noisy accuracy",
+        f"accuracy with {noisy} of the largest weight",
+        "%",
+        Published(theirs.value, NOTEBOOK, theirs.standard_error, "ten passes"),
+        Measured.mean(trials.groups(noisy, "accuracy")[0], "draws of all weights"),
+        "the noise is not recorded; it is the one of 5, 10 and 15 % that gives the loss",
+    )
     ours = Measured.mean(trials.groups("chip", "accuracy")[0], OF_CHIPS)
     spread = ours.standard_error * ours.count**0.5
     yield Row(
@@ -172,6 +188,15 @@ def rows(trials: Trials) -> Iterator[Row]:
         Published.one_draw(ON_CHIP, spread, CHIP_NOTEBOOK),
         ours,
         WHY_CHIP,
+    )
+    ours = Measured.mean(trials.groups(NOISY_ADC, "accuracy")[0], OF_CHIPS)
+    yield Row(
+        "noisy converters",
+        f"accuracy on the chip, noise of the ADC of {100 * ADC_NOISE:g} % of its range",
+        "%",
+        Published.one_draw(ON_CHIP, ours.standard_error * ours.count**0.5, CHIP_NOTEBOOK),
+        ours,
+        WHY_NOISY,
     )
     theirs = Measured.mean(TILE_ERRORS, "columns")
     yield Row(
@@ -202,8 +227,8 @@ def paper(trials: Trials) -> Paper:
             "The network and its weights are the authors'; nothing was trained here. Without noise "
             f"it has {digital:.2f} % here.",
             "The noise of the ten passes is not recorded with their results. Accuracy and loss "
-            f"here: {'; '.join(table)}. The published ones are those of "
-            f"{100 * PASSES_NOISE:g} %.",
+            f"here: {'; '.join(table)}. The published loss, "
+            f"{Measured.mean(NOISY_LOSS, '').text}, is that of {100 * PASSES_NOISE:g} %.",
         ),
         trials.seconds,
     )
