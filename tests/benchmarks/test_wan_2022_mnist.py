@@ -10,8 +10,11 @@ import torch
 from torch import nn
 
 import cimsim
+from benchmarks.papers import wan_2022, wan_2022_loop
 from benchmarks.papers import wan_2022_mnist as paper
 from benchmarks.papers.mnist import Digits, accuracy, digits
+from benchmarks.papers.record import RESULTS
+from benchmarks.papers.trials import Trials
 from benchmarks.papers.wan_2022 import Quantize, chip_profile
 
 
@@ -69,3 +72,30 @@ def test_the_published_network(weights: Path, images: Digits) -> None:
     cimsim.calibrate(analog, images.x[:256].split(64))
     cimsim.age(cimsim.program(analog, 0), 1800.0)
     assert accuracy(analog, images) == pytest.approx(digital, abs=0.5)
+
+
+def test_fine_tuning_passes_the_activations_of_three_bits() -> None:
+    """Every layer behind the first is trained, although activations between them are rounded."""
+    torch.manual_seed(0)
+    layers = [nn.Linear(16, 16) for _ in range(3)]
+    quantize = Quantize(torch.tensor(2.0))
+    model = nn.Sequential(layers[0], quantize, layers[1], quantize, layers[2])
+    analog = cimsim.convert(model, chip_profile()).eval()
+    x = quantize(torch.rand(64, 16) * 2)
+    cimsim.calibrate(analog, [x])
+    cimsim.program(analog, 0)
+    before = [layer.weight.detach().clone() for layer in cimsim.analog_layers(analog).values()]
+    cimsim.adapt(analog, [x] * 13, "chip-in-the-loop:lr=0.01", budget=13)
+    after = [layer.weight for layer in cimsim.analog_layers(analog).values()]
+    changed = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
+    assert changed == [False, True, True]
+
+
+def test_committed_gains_are_those_of_the_trials() -> None:
+    trials = Trials(RESULTS / f"{wan_2022_loop.NAME}.csv")
+    assert trials.groups(wan_2022_loop.ARM, "before") == [
+        Trials(RESULTS / f"{wan_2022.NAME}.csv").groups(wan_2022.DEPLOYED_ARM, "accuracy")[0]
+    ]
+    gain = wan_2022_loop.paper(trials).row("gain")
+    assert gain.cimsim.value > 0
+    assert gain.agrees
