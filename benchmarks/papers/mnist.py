@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from cimsim.training.data.layout import Layout
 from cimsim.training.data.mnist import MNIST, read_mnist
 
 
@@ -35,9 +36,9 @@ class Digits(NamedTuple):
 
 
 @functools.cache
-def digits(data_dir: Path) -> tuple[Digits, Digits]:
-    """Training and test images."""
-    train, test = read_mnist(MNIST, data_dir, download=False)
+def digits(data_dir: Path, layout: Layout = MNIST) -> tuple[Digits, Digits]:
+    """Training and test images, also of other data of the same layout."""
+    train, test = read_mnist(layout, data_dir, download=False)
     first, second = (
         Digits(torch.from_numpy(part.pixels.copy()).float() / 255, torch.from_numpy(part.labels))
         for part in (train, test)
@@ -55,8 +56,9 @@ def train(
     penalty: Callable[[], Tensor] | None = None,
     each_epoch: Callable[[int], None] | None = None,
     each_step: Callable[[], None] | None = None,
+    augment: Callable[[Tensor], Tensor] | None = None,
 ) -> None:
-    """Minimize the cross-entropy, plus ``penalty()``, if any.
+    """Minimize the cross-entropy, plus ``penalty()``, if any, of images that ``augment`` changes.
 
     ``each_step()`` and ``each_epoch(epoch)`` are called after each step and epoch.
     """
@@ -65,7 +67,8 @@ def train(
         model.train()
         for x, y in data.batches(batch, draws):
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(x), y)
+            changed = x if augment is None else augment(x)
+            loss = nn.functional.cross_entropy(model(changed), y)
             if penalty is not None:
                 loss = loss + penalty()
             loss.backward()
