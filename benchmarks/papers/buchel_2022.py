@@ -44,8 +44,8 @@ ZETA = 0.5
 AXIS = parse_axis(f"cell.programming_noise.0.sigma_of_g={ZETA}")
 CHIPS, PUBLISHED_CHIPS = 100, 200
 (STANDARD,) = (arm for arm in mismatch.ARMS if arm.name == "standard")
-AUTHORS, EPOCHS, TEST_BATCH = "standard, as in the authors' code", (3, 1), 500
-AUTHORS_CHIPS, FEW_CHIPS, FEW_IMAGES = 30, 5, 2000
+AUTHORS, EPOCHS, TEST_BATCH = "standard, as in the authors' code", (2, 1), 500
+AUTHORS_CHIPS, FEW_CHIPS, FEW_IMAGES = 20, 5, 2000
 ROBUST = tuple(arm.name for arm in mismatch.ARMS if arm.name.startswith(mismatch.OURS))
 PUBLISHED_MEAN, PUBLISHED_WORST, BEST_PUBLISHED_WORST = 61.14, 42.46, 86.84
 DIFFERENCES = (
