@@ -242,7 +242,7 @@ def test_double_weights_are_one_cell_each() -> None:
 
 def test_double_weights_stay_non_negative() -> None:
     images = joksas_2022.Digits(torch.rand(64, 1, 28, 28), torch.arange(64) % 10)
-    budget = joksas_2022.Budget(1, 16, 2e-3, trainings=1, chips=1)
+    budget = joksas_2022.Budget(1, 16, 2e-3, trainings=1, chips=1, arms=())
     model = joksas_2022.aware(0, images, joksas_2022.PENALTY, budget)
     weights = list(model.parameters())
     assert len(weights) == 2
