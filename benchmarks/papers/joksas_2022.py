@@ -318,12 +318,13 @@ def lengths(trials: Trials) -> str:
             power = [value for group in trials.groups(arm, "TOPS/W") for value in group]
             parts.append(
                 f"{name}, {words}: {sum(errors) / len(errors):.1f} % (median "
-                f"{statistics.median(errors):.1f} %), {sum(power) / len(power):.0f} TOPS/W"
+                f"{statistics.median(errors):.1f} %, largest {max(errors):.1f} %), "
+                f"{sum(power) / len(power):.0f} TOPS/W"
             )
     return (
         "Budgets of aware training, mean over chips, with double weights where not said: "
         + "; ".join(parts)
-        + ". Few chips with one extreme device in the second layer have most of the errors."
+        + ". Error and efficiency both approach the published ones with more steps."
     )
 
 
@@ -338,6 +339,11 @@ def paper(seeds: list[int], standard_seeds: list[int], trials: Trials) -> Paper:
         name: f"{budget.steps:,} steps of aware training here, 750,000 published"
         for name, budget in longs.items()
     }
+    penalized = (
+        short["aware, l1, high"]
+        + "; over these the penalty lowers an unused weight by 1e-4 x 0.01 x 750,000 = 0.75, which "
+        "is more than the 0.5 that it begins with"
+    )
     rows = []
     for arm, quantity, value, digit, where, why in (
         ("digital", "error in %", 3.9, 0.1, "Fig. 8", ""),
@@ -347,7 +353,7 @@ def paper(seeds: list[int], standard_seeds: list[int], trials: Trials) -> Paper:
         ("aware, l1, high", "error in %", 7.1, 0.1, "Fig. 8", short["aware, l1, high"]),
         ("standard, low", "TOPS/W", 0.715, 0.001, "section 3.2", ""),
         ("aware, high", "TOPS/W", 234.0, 1.0, "section 3.2", short["aware, high"]),
-        ("aware, l1, high", "TOPS/W", 381.0, 1.0, "section 3.2", short["aware, l1, high"]),
+        ("aware, l1, high", "TOPS/W", 381.0, 1.0, "section 3.2", penalized),
     ):
         groups = trials.groups(longs[arm].arm(arm) if arm in longs else arm, quantity)
         of = "trainings" if arm == "digital" else f"trainings of {CHIPS} chips each"
