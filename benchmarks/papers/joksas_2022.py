@@ -324,7 +324,7 @@ def lengths(trials: Trials) -> str:
     return (
         "Budgets of aware training, mean over chips, with double weights where not said: "
         + "; ".join(parts)
-        + ". Error and efficiency both approach the published ones with more steps."
+        + ". With double weights, error and efficiency approach the published ones with more steps."
     )
 
 
