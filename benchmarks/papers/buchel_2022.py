@@ -282,10 +282,11 @@ def lengths(trials: Trials) -> str:
         values = trials.groups(AUTHORS, f"accuracy after {epoch} epochs")[0]
         digital = trials.groups(AUTHORS, f"digital accuracy after {epoch} epochs")[0][0]
         parts.append(f"{epoch}: {Measured.mean(values, '').text} % ({digital:.2f} %)")
-    every = Measured.mean(trials.groups(AUTHORS, "accuracy")[0], OF_ONE).text
+    every = Measured.mean(trials.groups(AUTHORS, "accuracy")[0], "")
     return (
-        f"As in the authors' code: {every} % with a mismatch of {ZETA:g}. By epochs: accuracy on {FEW_CHIPS} chips and {FEW_IMAGES:,} "
-        f"test images (without mismatch): {', '.join(parts)}."
+        f"As in the authors' code: {every.text} % on {every.count} chips with a mismatch of "
+        f"{ZETA:g}. By epochs: accuracy on {FEW_CHIPS} chips and {FEW_IMAGES:,} test images "
+        f"(without mismatch): {', '.join(parts)}."
     )
 
 

@@ -224,7 +224,7 @@ def paper(trials: Trials) -> Paper:
             f"{Measured.mean(NOISY_LOSS, '').text}, is that of {100 * PASSES_NOISE:g} %.",
             f"With noise of the ADC of {100 * ADC_NOISE:g} % of its range in all layers, which "
             "gives the sums of the tile the error that they have on the real chip, accuracy is "
-            f"{Measured.mean(trials.groups(NOISY_ADC, 'accuracy')[0], OF_CHIPS).text} %; the "
+            f"{Measured.mean(trials.groups(NOISY_ADC, 'accuracy')[0], '').text} %; the "
             "published one is between that and the one without this noise. The real errors of the "
             "other layers are not known.",
         ),
