@@ -112,8 +112,8 @@ def _write(outcomes: list[Outcome], given: argparse.Namespace) -> None:
         "Test accuracy in %: mean over chips ± standard error (worst chip), training seeds "
         f"{given.seeds} with {given.chips} chips each for `{OURS}`, the first seed and "
         f"{BASELINE_CHIPS} chips for our runs of the others. Published rows: J. Büchel et al., "
-        f"ICLR 2022, Table 1. Epochs: {epochs}; `robust` sees mirrored images too, as the "
-        "published trainings do not.",
+        f"ICLR 2022, Table 1. Epochs: {epochs}; `robust` sees mirrored images too; the "
+        "code of the published trainings mirrors and rotates two thirds of its images.",
         "",
         heading.replace(AXIS.label, "zeta"),
         *table,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from cimsim.training.data.layout import Layout
 from cimsim.training.data.mnist import MNIST, read_mnist
 
 
@@ -35,9 +36,9 @@ class Digits(NamedTuple):
 
 
 @functools.cache
-def digits(data_dir: Path) -> tuple[Digits, Digits]:
-    """Training and test images."""
-    train, test = read_mnist(MNIST, data_dir, download=False)
+def digits(data_dir: Path, layout: Layout = MNIST) -> tuple[Digits, Digits]:
+    """Training and test images, also of other data of the same layout."""
+    train, test = read_mnist(layout, data_dir, download=False)
     first, second = (
         Digits(torch.from_numpy(part.pixels.copy()).float() / 255, torch.from_numpy(part.labels))
         for part in (train, test)
@@ -54,18 +55,26 @@ def train(
     batch: int = 64,
     penalty: Callable[[], Tensor] | None = None,
     each_epoch: Callable[[int], None] | None = None,
+    each_step: Callable[[], None] | None = None,
+    augment: Callable[[Tensor], Tensor] | None = None,
 ) -> None:
-    """Minimize the cross-entropy, plus ``penalty()``, if any."""
+    """Minimize the cross-entropy, plus ``penalty()``, if any, of images that ``augment`` changes.
+
+    ``each_step()`` and ``each_epoch(epoch)`` are called after each step and epoch.
+    """
     draws = torch.Generator().manual_seed(seed)
     for epoch in range(epochs):
         model.train()
         for x, y in data.batches(batch, draws):
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(x), y)
+            changed = x if augment is None else augment(x)
+            loss = nn.functional.cross_entropy(model(changed), y)
             if penalty is not None:
                 loss = loss + penalty()
             loss.backward()
             optimizer.step()
+            if each_step is not None:
+                each_step()
         if each_epoch is not None:
             each_epoch(epoch)
     model.eval()

@@ -1,4 +1,4 @@
-"""Tensors of a TensorFlow checkpoint (``variables.index`` and its data files), without TensorFlow.
+"""Tensors of a TensorFlow checkpoint (an index and its data files), without TensorFlow.
 
 The index is a sorted table of LevelDB: blocks of entries whose keys share prefixes, an index block,
 and a footer of 48 bytes. Each value is a protocol buffer with the type, shape, file, offset and
@@ -23,13 +23,15 @@ _FLOAT32 = 1
 _VARINT, _BYTES, _FIXED32 = 0, 2, 5
 
 
-def read_bundle(folder: Path) -> dict[str, Tensor]:
+def read_bundle(folder: Path, stem: str = "variables") -> dict[str, Tensor]:
     """All float32 tensors of ``folder`` by name, without the suffix that all variables have.
+
+    ``stem`` is the beginning of the names of its files.
 
     Raises:
         SystemExit: if there is no such checkpoint, or its format is another one.
     """
-    index = folder / "variables.index"
+    index = folder / f"{stem}.index"
     if not index.is_file():
         raise SystemExit(f"{index} is missing; --weights is a clone of weierwan/Neurram_48core")
     data = index.read_bytes()
@@ -39,7 +41,7 @@ def read_bundle(folder: Path) -> dict[str, Tensor]:
     _, at = _handle(footer, 0)
     place, _ = _handle(footer, at)
     tensors: dict[str, Tensor] = {}
-    shards = sorted(folder.glob("variables.data-*"))
+    shards = sorted(folder.glob(f"{stem}.data-*"))
     contents = [file.read_bytes() for file in shards]
     for _, value in _entries(data, *place):
         for key, entry in _entries(data, *_handle(value, 0)[0]):

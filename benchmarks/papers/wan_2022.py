@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -53,6 +56,7 @@ PUBLISHED = {
 SIMULATED_UNAWARE, SIMULATED_AWARE, ON_CHIP = 25.34, 85.99, 83.67
 DEPLOYED = 0.20
 """Training noise of the network that was written to the chip."""
+DEPLOYED_ARM = f"chip, trained with {100 * DEPLOYED:g} %"
 PASSES, BATCH = 2, 32
 CHIPS, AGE_S = 3, 1800.0
 CALIBRATION = 256
@@ -79,6 +83,20 @@ NOTES = (
 )
 
 
+class Floor(torch.autograd.Function):
+    """Round down; the gradient is that of the identity (straight-through)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        """See the class."""
+        return x.floor()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """See the class."""
+        return gradient
+
+
 class Quantize(nn.Module):
     """``round(x L / m) m / L`` of ``x`` between 0 and ``m``, with ``L = 2^bits - 1``."""
 
@@ -88,7 +106,8 @@ class Quantize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        codes = (x.clamp(0.0, self.largest) * (self.levels / self.largest) + 0.5).floor()
+        scaled = x.clamp(0.0, self.largest) * (self.levels / self.largest) + 0.5
+        codes: Tensor = Floor.apply(scaled)  # type: ignore[no-untyped-call]
         return codes * (self.largest / self.levels)
 
 
@@ -128,8 +147,8 @@ class Block(nn.Module):
 class Reader:
     """The layers of a checkpoint, one after the other."""
 
-    def __init__(self, folder: Path) -> None:
-        self.tensors, self.at = read_bundle(folder), 0
+    def __init__(self, folder: Path, stem: str = "variables") -> None:
+        self.tensors, self.at = read_bundle(folder, stem), 0
 
     def next(self, *names: str) -> list[Tensor]:
         """The tensors of the next layer."""
@@ -212,6 +231,12 @@ def noisy_cells(noise: float) -> Profile:
     )
 
 
+def quantized(pixels: NDArray[np.uint8]) -> Tensor:
+    """Images of 4 bits."""
+    x = torch.from_numpy(pixels.copy()).float() / 255
+    return Quantize(torch.tensor(IMAGE_MAX), IMAGE_BITS)(x)  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True)
 class Images:
     """Test images of 4 bits, and their classes."""
@@ -223,9 +248,8 @@ class Images:
     def read(cls, folder: Path, count: int) -> Images:
         """The first ``count`` test images."""
         _, test = read_cifar10(folder, download=False)
-        x = torch.from_numpy(test.pixels[:count].copy()).float() / 255
-        quantize = Quantize(torch.tensor(IMAGE_MAX), IMAGE_BITS)
-        return cls(quantize(x), torch.from_numpy(test.labels[:count].copy()).long())
+        labels = torch.from_numpy(test.labels[:count].copy()).long()
+        return cls(quantized(test.pixels[:count]), labels)
 
 
 class Chips:
@@ -315,12 +339,17 @@ def measure_chip(weights: Path, images: Images, trials: Trials) -> None:
             trials.measure(arm, "accuracy", 0, chip, lambda: percent(right(model, images), images))  # noqa: B023
 
 
-def chip_profile() -> Profile:
+def chip_profile(changes: Mapping[str, object] | None = None) -> Profile:
     """Cells and converters of the chip, half an hour after programming; activations have 3 bits
     already."""
     return cimsim.load_profile(
         "reram-wan-2022",
-        {"dac.bits": None, "array.weight_scale": "tile", "array.sensing": "voltage"},
+        {
+            "dac.bits": None,
+            "array.weight_scale": "tile",
+            "array.sensing": "voltage",
+            **(changes or {}),
+        },
     )
 
 

@@ -23,6 +23,7 @@ from benchmarks.papers import (
 )
 from benchmarks.papers.record import RESULTS, Measured, Paper, Published, Row, read, read_all
 from benchmarks.papers.trials import Trials
+from cimsim.array.chip import program_and_age
 from cimsim.physics import iv_terms
 
 FILES = sorted(RESULTS.glob("*.json"))
@@ -220,6 +221,32 @@ def test_the_power_of_ohmic_cells() -> None:
     relative = cells[0].weight.abs() / cells[0].weight.abs().max()
     first = 0.25e-6 * (2 * 0.52484 * relative.numel() + (2.6242 - 0.52484) * relative.sum().item())
     assert power == pytest.approx(first, rel=0.05)  # the second layer has 1 % of the cells
+
+
+def test_double_weights_are_one_cell_each() -> None:
+    """G = g_min + (g_max - g_min) w / max w of every non-negative weight, in uS, and the product is
+    that of the differences."""
+    model = joksas_2022.double_network(0)
+    first = next(each for each in model if isinstance(each, torch.nn.Linear))
+    raw = first.parametrizations.weight.original.detach()
+    with torch.no_grad():
+        raw[0, 0] = 0.0
+    profile = joksas_2022.double_cells()
+    cells = program_and_age(first.weight.detach()[None], profile, 0, 0.0).g_uS
+    expected = 0.52484 + (2.6242 - 0.52484) * raw / raw.max()
+    torch.testing.assert_close(cells.view_as(raw), expected, rtol=1e-4, atol=1e-4)
+    x = torch.rand(5, 785)
+    exact = x @ (raw[:25] - raw[25:]).T
+    torch.testing.assert_close(joksas_2022.Difference()(first(x)), exact, rtol=1e-3, atol=1e-4)
+
+
+def test_double_weights_stay_non_negative() -> None:
+    images = joksas_2022.Digits(torch.rand(64, 1, 28, 28), torch.arange(64) % 10)
+    budget = joksas_2022.Budget(1, 16, 2e-3, trainings=1, chips=1, arms=())
+    model = joksas_2022.aware(0, images, joksas_2022.PENALTY, budget)
+    weights = list(model.parameters())
+    assert len(weights) == 2
+    assert all((weight >= 0).all() for weight in weights)
 
 
 def test_golden_devices_are_named_in_their_tests() -> None:
