@@ -113,7 +113,7 @@ def gain_of(trials: Trials, before: str, after: str) -> Measured:
 def spread_of(trials: Trials, arm: str) -> float:
     """Standard deviation from chip to chip."""
     chips = Measured.mean(chips_of(trials, arm), "chips")
-    return chips.standard_error * chips.count**0.5
+    return chips.standard_error * math.sqrt(chips.count)
 
 
 def augmented(
