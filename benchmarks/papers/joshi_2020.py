@@ -1,7 +1,7 @@
 """Joshi et al. (2020): ResNet-32 for CIFAR-10 on phase-change memory, trained with weight noise.
 
     python -m benchmarks.papers.joshi_2020 --weights DIR --data-dir DIR [--chips 5]
-        [--images 2000] [--runs runs/joshi_2020]
+        [--images 1000] [--runs runs/joshi_2020]
 
 DIR of the weights contains CrossSim's ``resnet32.safetensors``, because the authors' network is not
 public. It is tuned as the paper trains: Gaussian noise of 3.8 % of each layer's largest weight in
@@ -329,7 +329,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--chips", type=int, default=5)
     parser.add_argument("--runs", type=Path, default=Path("runs/joshi_2020"))
     given = parser.parse_args()

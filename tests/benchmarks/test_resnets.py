@@ -196,7 +196,8 @@ def test_resnet14_loses_what_crosssim_published(
     for device in crosssim_resnets.DEVICES:
         found = cifar_chips.right(bench.programmed(digital, device, 0), few)
         expected = cifar_chips.chips_of(committed, f"ResNet-14, {device}")[0]
-        assert cifar_chips.percent(found) == pytest.approx(expected, abs=1.0)
+        first = found[: crosssim_resnets.FEWER]
+        assert cifar_chips.percent(first) == pytest.approx(expected, abs=1.0)
 
 
 @pytest.mark.slow
