@@ -230,7 +230,7 @@ def paper(trials: Trials) -> Paper:
             f"mirrored at random: `cimsim.convert` and `cimsim.NoiseAware` with their defaults, "
             f"AdamW with a learning rate that falls from {LR:g} to 0 along a cosine, seed 0.",
             f"Not published: other remedies for ResNet-14 on the first {FEW:,} test images "
-            f" ({trials.groups('digital', 'few images')[0][0]:.1f} % digital). "
+            f"({trials.groups('digital', 'few images')[0][0]:.1f} % digital). "
             f"Mean over {chips} chips ± standard error (worst chip). Parts of an adaptation use "
             f"{ADAPTATION:,} training images on each chip.",
             remedy_table(trials),

@@ -131,8 +131,11 @@ def test_conditions_of_joshi(condition: Condition) -> None:
     assert profile.array.weight_scale == "layer"
     assert profile.dac.bits is None
     assert profile.adc.bits is None
-    compensated = condition.care in (joshi_2020.GLOBAL, joshi_2020.ADABS)
-    assert (profile.array.drift_compensation == "global") is compensated
+    assert (profile.array.drift_compensation == "none") is (
+        condition.care in (joshi_2020.NONE, joshi_2020.GAUSSIAN)
+    )
+    if condition is joshi_2020.TRANSFER:
+        assert not any(effect.strength for effect in profile.cell.read_noise)
 
 
 def test_adabs_measures_the_statistics_on_the_chip() -> None:
