@@ -52,7 +52,7 @@ ISO = 99.0
 """Normalized accuracy in % that a device must reach."""
 PROFILE = "pcm-ibm-2020"
 WINDOWS_uS, NOISES, DRIFTS = (10.0, 18.0, 25.0), (0.3, 0.5, 1.0), (0.1, 0.4, 1.0)
-MAP_IMAGES, MAP_CHIPS, CALIBRATION = 500, 2, 250
+MAP_IMAGES, MAP_CHIPS, CALIBRATION = 250, 2, 250
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ def images(real_data: Callable[[str], DataSet]) -> tuple[Images, Images]:
 def test_resnet14_loses_what_crosssim_published(
     weights: Path, images: tuple[Images, Images], tmp_path: Path
 ) -> None:
-    """89.0 % of the first 1,000 images, and the committed accuracy on the first chip."""
+    """89.4 % of the first 500 images, and the committed accuracy on the first chip."""
     bench = crosssim_resnets.Bench(
         weights, Path(os.environ["CIMSIM_DATA"]), tmp_path, Trials(tmp_path / "trials.csv")
     )
@@ -199,8 +199,7 @@ def test_resnet14_loses_what_crosssim_published(
     for device in crosssim_resnets.DEVICES:
         found = cifar_chips.right(bench.programmed(digital, device, 0), few)
         expected = cifar_chips.chips_of(committed, f"ResNet-14, {device}")[0]
-        first = found[: crosssim_resnets.FEWER]
-        assert cifar_chips.percent(first) == pytest.approx(expected, abs=1.0)
+        assert cifar_chips.percent(found) == pytest.approx(expected, abs=1.0)
 
 
 @pytest.mark.slow
