@@ -210,7 +210,7 @@ def rows(trials: Trials) -> Iterator[Row]:
     on_silicon = Published.one_draw(
         round(ON_CHIP - BASELINE, 2), spread_of(trials, arm(FIRST)), "p. 7, measured"
     )
-    yield Row("chip", "with noise training, 25 s", lost, on_silicon, apart(FIRST), WHY_SHORT)
+    yield Row("chip", "with noise training, 25 s", lost, on_silicon, apart(FIRST))
     yield Row(
         "training",
         "gained by noise training, programming noise alone",
@@ -296,8 +296,8 @@ def short_training(trials: Trials) -> str:
         gain_of(trials, before, f"{name}, {TRANSFER.name}").value for name in (SHORT, LONG)
     )
     return (
-        f"shorter training: the gain is {short:.1f} points after half an epoch and {long:.1f} after "
-        "two, and the paper trains for up to 150"
+        f"shorter training: the gain is {short:.1f} points after half an epoch and {long:.1f} "
+        "after two, and the paper trains for up to 150"
     )
 
 
