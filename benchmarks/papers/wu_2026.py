@@ -1,6 +1,6 @@
 """Wu et al. (2026): which window, noise and drift of phase-change memory a ResNet-32 tolerates.
 
-    python -m benchmarks.papers.wu_2026 --weights DIR --data-dir DIR [--chips 5] [--images 1000]
+    python -m benchmarks.papers.wu_2026 --weights DIR --data-dir DIR [--chips 5] [--images 500]
         [--runs runs/joshi_2020]
 
 The ResNet-32 for CIFAR-10 that ``benchmarks.papers.joshi_2020`` has trained with noise (it is
@@ -240,7 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--chips", type=int, default=5)
     parser.add_argument("--runs", type=Path, default=Path("runs/joshi_2020"))
     given = parser.parse_args()
