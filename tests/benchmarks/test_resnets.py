@@ -165,6 +165,36 @@ def test_noise_in_uS_does_not_depend_on_the_window(window: float) -> None:
     assert spread == pytest.approx(((0.26348 + 1.9650 - 1.1731) ** 2 + off**2) ** 0.5, rel=0.02)
 
 
+def test_normalized_accuracy(tmp_path: Path) -> None:
+    """A chip with 82 % where the digital network has 90 % and chance is 10 %: A* is 90 %."""
+    trials = Trials(tmp_path / "trials.csv")
+    trials.add("digital", "accuracy", 0, -1, 90.0, 0.0)
+    trials.add("digital", "images", 0, -1, 1000.0, 0.0)
+    for chip in range(2):
+        trials.add(wu_2026.STANDARD[0].name, "accuracy", 0, chip, 82.0, 0.0)
+        trials.add(wu_2026.STANDARD[0].name, "changed", 0, chip, 8.0, 0.0)
+    found = wu_2026.normalized(trials, wu_2026.STANDARD[0])
+    assert found.value == pytest.approx(90.0)
+    assert found.standard_error == pytest.approx(125 * ((0.08 - 0.08**2) / 1000) ** 0.5)
+
+
+# The committed results.
+
+
+def test_training_recovers_what_the_chip_costs() -> None:
+    """ResNet-14 on the cells of Milo et al., 65.0 % before; ResNet-32 on phase-change memory."""
+    crosssim = Trials(RESULTS / "crosssim_resnets.csv")
+    device, tuned = (
+        sum(cifar_chips.chips_of(crosssim, arm)) / 5
+        for arm in (crosssim_resnets.RERAM, crosssim_resnets.TUNED)
+    )
+    assert device == pytest.approx(65.0, abs=0.1)
+    assert tuned > device + 15
+    joshi = {row.key: row for row in joshi_2020.rows(Trials(RESULTS / "joshi_2020.csv"))}
+    assert all(joshi[key].agrees for key in ("untuned", "kept", "kept adabs", "gain day"))
+    assert joshi["gain year"].agrees
+
+
 # Key numbers, from the data sets.
 
 
