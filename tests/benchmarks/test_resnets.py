@@ -218,13 +218,13 @@ def images(real_data: Callable[[str], DataSet]) -> tuple[Images, Images]:
 def test_resnet14_loses_what_crosssim_published(
     weights: Path, images: tuple[Images, Images], tmp_path: Path
 ) -> None:
-    """89.4 % of the first 500 images, and the committed accuracy on the first chip."""
+    """90.4 % of the first 500 images, and the committed accuracy on the first chip."""
     bench = crosssim_resnets.Bench(
         weights, Path(os.environ["CIMSIM_DATA"]), tmp_path, Trials(tmp_path / "trials.csv")
     )
     few = images[1].first(crosssim_resnets.FEW)
     digital = load(14, weights)
-    assert cifar_chips.percent(cifar_chips.right(digital, few)) == pytest.approx(89.0, abs=0.2)
+    assert cifar_chips.percent(cifar_chips.right(digital, few)) == pytest.approx(90.4, abs=0.2)
     committed = Trials(RESULTS / "crosssim_resnets.csv")
     for device in crosssim_resnets.DEVICES:
         found = cifar_chips.right(bench.programmed(digital, device, 0), few)
