@@ -91,13 +91,18 @@ class ResNet(nn.Module):
         return y
 
 
-def load(depth: int, weights: Path) -> ResNet:
-    """The network with its weights, batch norm folded into the convolutions."""
+def with_norms(depth: int, weights: Path) -> ResNet:
+    """The network with its weights, as it was trained."""
     model = ResNet(depth)
     state = load_file(weights / f"resnet{depth}.safetensors")
     missing = model.load_state_dict(state, strict=False).missing_keys
     assert all(name.endswith("num_batches_tracked") for name in missing), missing
-    model.eval()
+    return model.eval()
+
+
+def load(depth: int, weights: Path) -> ResNet:
+    """The network with its weights, batch norm folded into the convolutions."""
+    model = with_norms(depth, weights)
     for module in model.modules():
         pairs = [("conv1", "bn1"), ("conv2", "bn2"), ("0", "1")]
         for convolution, norm in pairs:
