@@ -79,7 +79,6 @@ AWARE: list[Settings] = [
 ]
 METHODS: dict[str, list[Settings]] = {
     "default": [{}],
-    "noise auto": [*AWARE, {"method": "digital"}, *QUANTIZED],  # its candidates, trained in full
     "noise-aware, tuned": AWARE,
     "calibrated ranges": [{"learn_ranges": ()}],
     "digital": [{"method": "digital"}],
@@ -87,6 +86,7 @@ METHODS: dict[str, list[Settings]] = {
     "standard, tuned": STANDARD,
     "fake-quantized, tuned": QUANTIZED,
     **{f"rule {letter}": [{"rule": letter}] for letter in "ABCE"},
+    "noise auto": [*AWARE, {"method": "digital"}, *QUANTIZED],  # its candidates, trained in full
 }
 
 
