@@ -21,13 +21,14 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from cimsim.kernels import cpu
+from cimsim.torch_private import DispatchMode
 
 PRODUCTS, ELSE = "products", "else"
+_OVERWRITES = {"zero_", "fill_", "copy_", "normal_", "uniform_", "bernoulli_"}
+"""Operations that do not read the tensor that they write."""
 _LARGE = 1 << 24  # numbers, far beyond the caches
 _SQUARE = 2048  # rows and columns of the products that measure the rates
 
@@ -102,24 +103,42 @@ def best_s(run: Callable[[], object], count: int) -> float:
     return min(once() for _ in range(count))
 
 
-class _Counter(TorchDispatchMode):
-    """Counts and times the operations of torch."""
+class _Counter(DispatchMode):
+    """Counts and times the operations of torch, except those within a kernel of cimsim."""
 
     def __init__(self, done: dict[str, Work]) -> None:
         super().__init__()
-        self._done = done
+        self._done, self._in_kernel = done, False
+
+    def kernel(self, kernel: Callable[..., Any], work: Work) -> Callable[..., Any]:
+        """``kernel``, which adds to ``work`` when it is called."""
+
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            self._in_kernel = True
+            try:
+                start = time.perf_counter()
+                result = kernel(*args, **kwargs)
+                work.seconds += time.perf_counter() - start
+            finally:
+                self._in_kernel = False
+            moved = {t.data_ptr(): t.nbytes for t in _tensors((args, kwargs, result))}
+            work.bytes += sum(moved.values())
+            return result
+
+        return counting
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if self._in_kernel:
+            return func(*args, **kwargs)
         flops = flop_registry.get(func.overloadpacket)
         work = self._done[ELSE if flops is None else PRODUCTS]
         start = time.perf_counter()
         result = func(*args, **kwargs)
         work.seconds += time.perf_counter() - start
-        if "empty" not in func.overloadpacket.__name__:
-            work.bytes += _moved_bytes((args, kwargs), result)
+        work.bytes += _moved_bytes(func.overloadpacket.__name__, args, kwargs, result)
         if flops is not None:
             macs = flops(*args, **kwargs, out_val=result) / 2
             if _tensors(args)[0].dtype == torch.bfloat16:
@@ -134,39 +153,42 @@ def counted(kernels: Iterable[str]) -> Iterator[dict[str, Work]]:
     """Within the block, count and time the work of each of cimsim's ``kernels``, of the products of
     torch, and of all its other operations."""
     done: dict[str, Work] = defaultdict(Work)
+    counter = _Counter(done)
     with ExitStack() as stack:
         for name in kernels:
-            original = getattr(cpu, name)
-            stack.enter_context(patch.object(cpu, name, _counting(original, done[name])))
-        stack.enter_context(_Counter(done))
+            counting = counter.kernel(getattr(cpu, name), done[name])
+            stack.enter_context(patch.object(cpu, name, counting))
+        stack.enter_context(counter)
         yield done
 
 
-def _counting(kernel: Callable[..., Any], work: Work) -> Callable[..., Any]:
-    def counting(*args: Any, **kwargs: Any) -> Any:
-        with _disable_current_modes():
-            start = time.perf_counter()
-            result = kernel(*args, **kwargs)
-            work.seconds += time.perf_counter() - start
-        moved = {t.data_ptr(): t.nbytes for t in _tensors((args, kwargs, result))}
-        work.bytes += sum(moved.values())
-        return result
-
-    return counting
-
-
 def _tensors(tree: object) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+    """All tensors in nested lists, tuples and dicts."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    if isinstance(tree, dict):
+        tree = tuple(tree.values())
+    return [t for each in tree for t in _tensors(each)] if isinstance(tree, (tuple, list)) else []
 
 
-def _moved_bytes(given: object, result: object) -> int:
-    """Bytes that an operation reads and writes; 0 for a view."""
-    before, after = _tensors(given), _tensors(result)
-    storages = {tensor.untyped_storage().data_ptr() for tensor in before}
-    written = [
-        tensor
-        for tensor in after
-        if tensor.untyped_storage().data_ptr() not in storages
-        or any(tensor is other for other in before)  # in place
-    ]
-    return sum(tensor.nbytes for tensor in (*before, *written)) if written else 0
+def _moved_bytes(name: str, args: Any, kwargs: dict[str, Any], result: object) -> int:
+    """Bytes that the operation ``name`` reads and writes; 0 for a view, and for memory without
+    values."""
+    if "empty" in name:
+        return 0
+    given, out = _tensors(args), _tensors(kwargs.get("out"))
+    if name.startswith("_foreach"):  # in place, without a result
+        results = _tensors(args[0])
+    else:
+        storages = {tensor.untyped_storage().data_ptr() for tensor in given}
+        results = [
+            tensor
+            for tensor in _tensors(result)
+            if tensor.untyped_storage().data_ptr() not in storages
+            or any(tensor is other for other in given)  # in place
+        ]
+    if not (results or out):
+        return 0
+    if name in _OVERWRITES or name.endswith("_like"):
+        given = given[1:]
+    return sum(tensor.nbytes for tensor in (*given, *(out or results)))

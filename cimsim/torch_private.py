@@ -16,6 +16,7 @@ from torch._compile import _disable_dynamo
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.modules.conv import _ConvNd as Conv
 from torch.nn.modules.conv import _ConvTransposeNd as ConvTranspose
+from torch.utils._python_dispatch import TorchDispatchMode as DispatchMode
 
 from cimsim.errors import CimsimError
 
@@ -24,6 +25,7 @@ __all__ = [
     "BatchNorm",
     "Conv",
     "ConvTranspose",
+    "DispatchMode",
     "cpp_compiler",
     "exporting",
     "faking",

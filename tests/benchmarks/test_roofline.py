@@ -19,9 +19,13 @@ def test_the_work_of_operations() -> None:
         a.t()  # moves nothing
         torch.empty_like(b)
         a.bfloat16()
+        torch.zeros_like(a)
+        a.copy_(torch.empty(2, 3))
+        a.zero_()
+        torch._foreach_add_([a], [a])
     assert done[PRODUCTS].macs == 2 * 3 * 5
     assert done[PRODUCTS].bytes == 4 * (6 + 15 + 10)
-    assert done[ELSE].bytes == 2 * 4 * 6 + (4 + 2) * 6
+    assert done[ELSE].bytes == 4 * 6 * (2 + 1.5 + 1 + 2 + 1 + 3)
     assert done[PRODUCTS].seconds > 0
 
 
