@@ -118,11 +118,15 @@ def gap(scores: Scores, ours: str, where: Where, condition: Condition) -> Gap | 
 def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
     """Where our method is behind the best other one by more than one standard error."""
     comparison, losses = scores.comparison, []
-    for ours in (comparison.ours, *comparison.variants):
+    own = (comparison.ours, *comparison.variants)
+    others = [f"`{name}`" for name in comparison.methods if name not in own]
+    yield f"Each of the following is compared with {', '.join(others)}, and not with each other:"
+    yield ""
+    for ours in own:
         gaps = {
             (*where, condition): of
             for where in pairs
-            for condition in comparison.conditions
+            for condition in distinct_conditions(scores, where)
             if (of := gap(scores, ours, where, condition)) is not None
         }
         if not gaps:
@@ -130,14 +134,14 @@ def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
         lost = {where: of for where, of in gaps.items() if of.loses}
         losses += [(ours, where, of) for where, of in lost.items()]
         yield (
-            f"- `{ours}` is behind the best of the other methods by at most one standard error of "
-            f"the difference under {len(gaps) - len(lost)} of {len(gaps)} conditions; "
+            f"- `{ours}` is behind the best of them by at most one standard error of the "
+            f"difference under {len(gaps) - len(lost)} of {len(gaps)} conditions; "
             f"{'; '.join(distances(comparison, gaps))}."
         )
     yield ""
     yield (
-        "Only methods with two training seeds count. The best is the best of the table below, so a "
-        "part of its lead is chance."
+        "Only methods with two training seeds count, and chips that do not age count once. The "
+        "best is the best of the table below, so a part of its lead is chance."
     )
     if not losses:
         return
@@ -151,6 +155,19 @@ def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
         )
 
 
+def distinct_conditions(scores: Scores, where: Where) -> Iterator[Condition]:
+    """The conditions without those ages at which all scores are those of an earlier age."""
+    seen = set()
+    for age, level in scores.comparison.conditions:
+        found = tuple(
+            tuple((scores.on_test(where, method, (age, level)) or {}).items())
+            for method in scores.comparison.methods
+        )
+        if (level, found) not in seen:
+            seen.add((level, found))
+            yield age, level
+
+
 def distances(
     comparison: Comparison, gaps: Mapping[tuple[str, str, Condition], Gap]
 ) -> Iterator[str]:
@@ -161,9 +178,10 @@ def distances(
             for (task, _, _), of in gaps.items()
             if comparison.tasks[task].measure == measure
         ]
+        mean = sum(behind) / len(behind)
         yield (
-            f"{measure}: {sum(behind) / len(behind):.2f} behind on average, {max(behind):.2f} at "
-            "most"
+            f"{measure}: {abs(mean):.2f} {'behind' if mean >= 0 else 'ahead'} on average, "
+            f"{max(behind):.2f} behind at most"
         )
 
 

@@ -168,7 +168,7 @@ class TrainConfig(BaseModel):
         default=1.0,
         ge=0,
         description="Factor on all noise of the profile (noise-aware); auto: a search chooses it, "
-        "with the method and the clipping of weights.",
+        "with the method, --gaussian-sigma and the clipping of weights.",
         json_schema_extra={"text": True, "metavar": "NUMBER|auto"},
     )
     optimize_for: str | None = Field(
@@ -233,7 +233,8 @@ class TrainConfig(BaseModel):
             given = dict(given)
             if given.get("noise") == AUTO:
                 del given["noise"]
-                given["optimize_for"] = given.get("optimize_for") or "1"
+                if given.get("optimize_for") is None:
+                    given["optimize_for"] = "1"
             else:
                 for name in ("optimize_for", "search_epochs"):
                     if given.get(name) is not None:

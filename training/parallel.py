@@ -155,13 +155,29 @@ def refuse_several(what: str) -> None:
     Raises:
         CimsimError: if several processes run this program, which ``what`` does not support.
     """
-    if max(_started(), present_ranks().count) > 1:
-        raise CimsimError(f"{what} runs in one process; start it without torchrun")
+    count = max(_started(), present_ranks().count)
+    if count > 1:
+        raise CimsimError(
+            f"{what} runs in one process, but WORLD_SIZE and RANK describe {count}; start it "
+            "without torchrun, or unset them"
+        )
 
 
 def _started() -> int:
-    """Number of processes that ``torchrun`` started; 1 without it."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    """Number of processes that ``torchrun`` started; 1 without it.
+
+    Raises:
+        CimsimError: if the environment variable WORLD_SIZE is no number of processes.
+    """
+    if "RANK" not in os.environ:
+        return 1
+    text = os.environ.get("WORLD_SIZE", "1")
+    if not (text.isdecimal() and int(text)):
+        raise CimsimError(
+            f"the environment variable WORLD_SIZE is '{text}', not a number of processes; start "
+            "the processes with torchrun, or unset it"
+        )
+    return int(text)
 
 
 def _lost_connection(error: BaseException | None) -> RuntimeError | None:

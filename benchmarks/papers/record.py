@@ -117,6 +117,11 @@ class Measured:
         return cls(between.value, max(between.standard_error, least), between.count, of)
 
     @property
+    def spread(self) -> float:
+        """Standard deviation of a sample."""
+        return self.standard_error * math.sqrt(self.count)
+
+    @property
     def text(self) -> str:
         """The number as people read it."""
         text = spread_text(self.value, self.standard_error)

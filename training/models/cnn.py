@@ -21,9 +21,9 @@ def cnn(input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
     Weights are Glorot-normal, biases zero.
 
     Source: J. Büchel, F. Faber, D. R. Muir, "Network insensitivity to parameter noise via
-    adversarial regularization", ICLR 2022, the F-MNIST architecture. Their code has as many
-    parameters and pads the first convolution to 28x28 instead of the last row and column of the
-    pooling; it also normalizes images and the last hidden layer over the batch.
+    parameter attack during training", ICLR 2022, the F-MNIST architecture. Their code pads the
+    input of the first convolution, so that its output is 28x28; here the last row and column of the
+    pooling are padded. It also normalizes images and the last hidden layer over the batch.
 
     Raises:
         CimsimError: if the image is too small for two stages.

@@ -23,7 +23,7 @@ class Adversarial(Objective):
     KL. Costs ``steps + 2`` additional forward passes.
 
     Source: J. Büchel, F. Faber, D. R. Muir, "Network insensitivity to parameter noise via
-    adversarial regularization", ICLR 2022, arXiv:2106.05009.
+    parameter attack during training", ICLR 2022, arXiv:2106.05009.
     """
 
     name: ClassVar[str] = "adversarial"
