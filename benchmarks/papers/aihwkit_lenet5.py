@@ -24,7 +24,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -191,11 +190,18 @@ def name_of(age_s: float) -> str:
     return f"{age_s:g} s"
 
 
+def bias_of(layer: nn.Module) -> Tensor:
+    """The bias of a layer in the shape of its outputs."""
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    assert layer.bias is not None
+    return layer.bias.view((-1,) + (1,) * (layer.weight.dim() - 2))
+
+
 @torch.no_grad()
 def readout(layer: nn.Module) -> Tensor:
     """The largest output of a layer, in magnitude, for one input of ones, without the bias."""
-    ones = torch.ones(1, *layer.weight.shape[1:])
-    out = layer(ones).flatten()
+    assert isinstance(layer, nn.Conv2d | nn.Linear)
+    out: Tensor = layer(torch.ones(1, *layer.weight.shape[1:])).flatten()
     return (out if layer.bias is None else out - layer.bias).abs().max()
 
 
@@ -207,12 +213,9 @@ def compensated(model: nn.Module, fresh: dict[str, Tensor]) -> list[RemovableHan
     handles = []
     for name, layer in cimsim.analog_layers(model).items():
         factor = fresh[name] / readout(layer)
-        shape = (-1,) + (1,) * (layer.weight.dim() - 2)
 
-        def scaled(
-            layer: nn.Module, _: object, out: Tensor, factor: Tensor = factor, shape: Any = shape
-        ) -> Tensor:
-            bias = layer.bias.view(shape)
+        def scaled(layer: nn.Module, _: object, out: Tensor, factor: Tensor = factor) -> Tensor:
+            bias = bias_of(layer)
             return (out - bias) * factor + bias
 
         handles.append(layer.register_forward_hook(scaled))
@@ -250,7 +253,7 @@ def measure(data_dir: Path, seed: int, chips: int, runs: Path, trials: Trials) -
 def by_equations(model: nn.Module, chip: int) -> Iterator[nn.Module]:
     """A digital network with drifted weights at each age of the readouts, for reference.
 
-    Written from the equations in aihwkit's documentation, without cimsim: pairs of cells with
+    Written out from the equations of aihwkit's noise model, without cimsim: pairs of cells with
     programming noise, drift and 1/f noise, and the factor from one noisy readout. Sums have the
     noise of the notebook; inputs are not rounded.
     """
@@ -274,11 +277,12 @@ def by_equations(model: nn.Module, chip: int) -> Iterator[nn.Module]:
         return (out + noise * torch.randn(out.shape, generator=draws)).abs().max()
 
     def noisy(layer: nn.Module, given: tuple[Tensor], out: Tensor, factor: Tensor) -> Tensor:
+        assert isinstance(layer, nn.Conv2d | nn.Linear)
         x, ones = given[0].square(), torch.ones_like(layer.weight[:1])
         conv = isinstance(layer, nn.Conv2d)
         norm = nn.functional.conv2d(x, ones) if conv else nn.functional.linear(x, ones)
         sigma = (OUT_NOISE**2 + W_NOISE**2 * norm).sqrt()
-        bias = layer.bias.view((-1,) + (1,) * (layer.weight.dim() - 2))
+        bias = bias_of(layer)
         noise = torch.randn(out.shape, generator=draws)
         return (out - bias + sigma * noise) * factor + bias
 
@@ -342,10 +346,10 @@ def lost_more(trials: Trials) -> str:
     last = name_of(READOUT_AGES_S[-1])
     theirs = Measured.mean(values_of(trials, EQUATIONS, last), "chips").text
     return (
-        f"the weights: the equations of aihwkit, without cimsim, give {theirs} at {last} for the "
-        "weights trained here, as cimsim does. How much drift a network tolerates depends on its "
-        "training, which has four times as many steps of smaller batches in the notebook; its "
-        "weights are not public and there is one training of each, so this was not tested further"
+        f"not the model of the cells: the equations of aihwkit, without cimsim, give {theirs} at "
+        f"{last} for the weights trained here, as cimsim does. What is left are the weights of the "
+        "notebook, of one training with four times as many steps of smaller batches, which are not "
+        "public, and the code of its version; neither was tested"
     )
 
 
