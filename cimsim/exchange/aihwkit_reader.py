@@ -212,19 +212,25 @@ def _unit_of_outputs(source: Source, draft: Draft, notes: Notes) -> float:
     """Return the current of one full cell at full input, over aihwkit's unit of outputs.
 
     aihwkit's unit is the product of a weight of 1 and an input of 1; an input of ``inp_bound`` is
-    full, and a weight of ``weight_scaling_omega`` is the largest.
+    full.
     """
-    omega = source.number("mapping.weight_scaling_omega")
-    if omega <= 0:
-        notes.add(
-            "mapping.weight_scaling_omega",
-            omega,
-            "aihwkit's ADC has a range in units of the weights; here it is relative to the largest "
-            "weight, which is assumed to be 1, as with weight_scaling_omega = 1",
-        )
-        omega = 1.0
     of_weight = weight_uS(draft) / float(str(draft.cell["g_max_uS"]))
-    return of_weight / (source.number("forward.inp_bound") * omega)
+    return of_weight / (source.number("forward.inp_bound") * _largest_weight(source, notes))
+
+
+def _largest_weight(source: Source, notes: Notes) -> float:
+    """Return the largest weight of a tile in aihwkit's units, ``weight_scaling_omega``."""
+    omega = source.number("mapping.weight_scaling_omega")
+    if omega > 0:
+        return omega
+    notes.add(
+        "mapping.weight_scaling_omega",
+        omega,
+        "aihwkit's range of the ADC and its noise of weights are in units of the weights; here "
+        "they are relative to the largest weight, which is assumed to be 1, as with "
+        "weight_scaling_omega = 1",
+    )
+    return 1.0
 
 
 def weight_uS(draft: Draft) -> float:
@@ -254,7 +260,7 @@ def _add_short_noise(source: Source, draft: Draft, notes: Notes) -> None:
         if kind != "NONE" or size > 0:
             notes.add("forward.w_noise_type", kind, "has no effect without both type and size")
         return
-    cell = draft.cell
+    cell, largest = draft.cell, _largest_weight(source, notes)
     high = float(str(cell["g_max_uS"]))
     effects = list(cell["read_noise"])  # type: ignore[call-overload]
     if kind == "ADDITIVE_CONSTANT":
@@ -263,17 +269,17 @@ def _add_short_noise(source: Source, draft: Draft, notes: Notes) -> None:
         factors = pairs["significance"] if pairs else [1.0]
         cells = 1 if draft.array["mapping"] == "offset-current" else 2
         shared = math.sqrt(cells * sum(f * f for f in factors))
-        of_cell = size * weight_uS(draft) / high / shared
+        of_cell = size / largest * weight_uS(draft) / high / shared
         effects.append({"kind": "gaussian", "sigma_of_g_max": of_cell})
     elif kind == "PCM_READ":
-        # The variance of a weight is size^2 |w|.
+        # The variance of a weight is size^2 |w|, and of w / largest size^2 |w / largest| / largest.
         effects.append(
             {
                 "kind": "state-dependent",
                 "g_ref_uS": high,
                 "sigma_uS": {
                     "kind": "capped-power",
-                    "coefficient": size * high,
+                    "coefficient": size / math.sqrt(largest) * high,
                     "exponent": 0.5,
                     "max": 1e6,
                 },

@@ -33,6 +33,8 @@ _CHANGED = """\
   was added.
 - `sonos-agrawal-2022` drifts as version 3.2 of CrossSim fitted the measurement; the earlier
   coefficients, which the profile had, were replaced there, too.
+- Configurations of AIHWKit whose largest weight is not 1 were imported with too small or too large
+  a noise of weights (found with the LeNet5 of its notebook).
 - The circuits of badcrossbar, the slices of Xiao 2022 and the weights of NeuRRAM changed nothing.
 """
 

@@ -137,6 +137,24 @@ def test_noise_of_weights_has_the_variance_of_a_weight() -> None:
     assert effect.sigma_of_g_max * math.sqrt(2) == pytest.approx(0.02)
 
 
+@pytest.mark.parametrize(("kind", "power"), [("ADDITIVE_CONSTANT", 1.0), ("PCM_READ", 0.5)])
+def test_noise_of_weights_is_relative_to_the_largest_weight(kind: str, power: float) -> None:
+    """A weight w is omega * w / max|w| in aihwkit's units, whose noise does not depend on omega."""
+    forward = FIXED | {"w_noise": 0.02, "w_noise_type": kind}
+
+    def noise_uS(omega: float) -> float:
+        mapping = SCALED | {"weight_scaling_omega": omega}
+        cell = from_aihwkit(config(forward=forward, mapping=mapping)).profile.cell
+        effect = cell.read_noise[1]
+        if effect.kind == "gaussian":
+            return effect.sigma_of_g_max
+        assert effect.kind == "state-dependent"
+        assert effect.sigma_uS.kind == "capped-power"
+        return effect.sigma_uS.coefficient
+
+    assert noise_uS(0.25) == pytest.approx(noise_uS(1.0) / 0.25**power)
+
+
 def test_a_resolution_between_two_bits() -> None:
     notes = fields_with_notes(forward=FIXED | {"inp_res": 100.0})
     assert notes["forward.inp_res"] == (
