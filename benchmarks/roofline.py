@@ -65,11 +65,11 @@ class Work:
         return Work(*(value / count for value in astuple(self)))
 
     def least(self, rates: Rates) -> tuple[float, str]:
-        """The least time in ms, and what limits it: memory, multiplication, normal numbers."""
+        """The least time in ms, and what limits it: memory (m), products (p), normal numbers (n)."""
         multiplying = self.macs / rates.macs + self.low_macs / rates.low_macs
         times = {
             "m": self.bytes / rates.bytes,
-            "x": multiplying,
+            "p": multiplying,
             "n": self.numbers / rates.numbers,
         }
         limit = max(times, key=lambda name: times[name])

@@ -60,8 +60,8 @@ def main() -> None:
         "",
         "## Distance to the limit of the machine",
         "",
-        "The least time of each part in milliseconds, what limits it (m: memory, x: "
-        "multiplications, n: normal numbers), and the measured time as a multiple of it. The "
+        "The least time of each part in milliseconds, what limits it (m: memory, p: products, "
+        "n: normal numbers), and the measured time as a multiple of it. The "
         f"machine copies {rates.bytes / 1e9:.1f} GB/s, multiplies {rates.macs / 1e9:.0f} G "
         f"numbers/s in float32 and {rates.low_macs / 1e9:.0f} G/s in bfloat16, and draws "
         f"{rates.numbers / 1e9:.2f} G normal numbers/s. Data in the cache move faster than that.",

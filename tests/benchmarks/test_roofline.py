@@ -53,5 +53,5 @@ def test_the_work_of_kernels() -> None:
 def test_the_least_time_is_that_of_the_slowest_resource() -> None:
     rates = Rates(bytes=1e9, macs=1e9, low_macs=2e9, numbers=1e9)
     assert Work(bytes=1e6, macs=5e5, numbers=1e5).least(rates) == (1.0, "m")
-    assert Work(bytes=1e6, macs=1e6, low_macs=2e6).least(rates) == (2.0, "x")
+    assert Work(bytes=1e6, macs=1e6, low_macs=2e6).least(rates) == (2.0, "p")
     assert Work(numbers=3e6).over(3).least(rates) == (1.0, "n")
