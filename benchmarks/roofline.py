@@ -65,7 +65,7 @@ class Work:
         return Work(*(value / count for value in astuple(self)))
 
     def least(self, rates: Rates) -> tuple[float, str]:
-        """The least time in ms, and what limits it: memory (m), products (p), normal numbers (n)."""
+        """The least time in ms, and what limits it: (m)emory, (p)roducts, (n)ormal numbers."""
         multiplying = self.macs / rates.macs + self.low_macs / rates.low_macs
         times = {
             "m": self.bytes / rates.bytes,
