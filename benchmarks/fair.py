@@ -146,6 +146,16 @@ class Comparison:
     variants: Sequence[str] = ()
 
     @property
+    def own(self) -> tuple[str, ...]:
+        """Our method and its variants."""
+        return self.ours, *self.variants
+
+    @property
+    def others(self) -> list[str]:
+        """The methods that ours are compared with."""
+        return [name for name in self.methods if name not in self.own]
+
+    @property
     def axis(self) -> Axis:
         """The noise of the chips."""
         return parse_axis(self.noise)

@@ -106,10 +106,10 @@ def gap(scores: Scores, ours: str, where: Where, condition: Condition) -> Gap | 
     sign = comparison.tasks[where[0]].sign
     own = scores.on_test(where, ours, condition) or {}
     gaps = []
-    for method in comparison.methods:
+    for method in comparison.others:
         other = scores.on_test(where, method, condition) or {}
         both = sorted(own.keys() & other.keys())
-        if method not in (comparison.ours, *comparison.variants) and len(both) > 1:
+        if len(both) > 1:
             behind = summary(None, [sign * (other[seed] - own[seed]) for seed in both])
             gaps.append(Gap(method, behind.mean, behind.standard_error))
     return max(gaps, key=lambda gap: gap.behind, default=None)
@@ -118,11 +118,10 @@ def gap(scores: Scores, ours: str, where: Where, condition: Condition) -> Gap | 
 def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
     """Where our method is behind the best other one by more than one standard error."""
     comparison, losses = scores.comparison, []
-    own = (comparison.ours, *comparison.variants)
-    others = [f"`{name}`" for name in comparison.methods if name not in own]
-    yield f"Each of the following is compared with {', '.join(others)}, and not with each other:"
+    others = ", ".join(f"`{name}`" for name in comparison.others)
+    yield f"Each of the following is compared with {others}, and not with each other:"
     yield ""
-    for ours in own:
+    for ours in comparison.own:
         gaps = {
             (*where, condition): of
             for where in pairs

@@ -92,8 +92,9 @@ class MaintenanceAxis(VariantsAxis):
     """Kinds of maintenance by name.
 
     ``as it is``, ``without compensation``, ``compensated per layer``, ``compensated per column``,
-    ``anew:SETTINGS`` (settings are measured again at each age), and ``adapted:PARTS`` (the parts of
-    an adaptation are applied at each age). The adaptations of the last two are in ``recipes``.
+    ``anew: ranges`` and ``anew: statistics`` (converter ranges or batch statistics are measured
+    again at each age), and ``adapted: PARTS`` (parts of an adaptation are applied at each age).
+    The adaptations of the last three are in ``recipes``.
     """
 
     recipes: Mapping[str, Recipe] = field(default_factory=dict)

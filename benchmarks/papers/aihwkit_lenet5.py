@@ -17,7 +17,6 @@ the same command resumes; the weights are kept after every epoch.
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ from torch.utils.hooks import RemovableHandle
 
 import cimsim
 from benchmarks.papers.cifar_chips import grid
+from benchmarks.papers.command import arguments
 from benchmarks.papers.mnist import Digits, digits
 from benchmarks.papers.record import RESULTS, Measured, Paper, Published, Row
 from benchmarks.papers.trials import Trials
@@ -321,7 +321,7 @@ def one_chip(percent: float, ours: Measured) -> Published:
     """One chip of one training, with the spread of cimsim's chips and that of the images."""
     share = percent / 100
     of_images = 100 * math.sqrt(share * (1 - share) / IMAGES)
-    spread = ours.standard_error * math.sqrt(ours.count) if ours.count > 1 else 0.0
+    spread = ours.spread
     basis = "one chip; its spread is taken from cimsim" if spread else "one training"
     return Published(
         percent, WHERE, math.hypot(spread, of_images), f"{basis}; and {IMAGES:,} test images"
@@ -403,9 +403,9 @@ def paper(trials: Trials) -> Paper:
             "98.72, 98.79, 98.81, 98.92, 99.01, 98.98, 98.95 %. The network without any noise has "
             f"{digital:.2f} %. One training, seed 0; nothing was chosen on test images.",
             "The notebook programs one chip of one training and reads the 10,000 test images once "
-            "at each age. Its standard error is the spread of the chips here combined with the "
-            "binomial error of the images, which stands in for the unpublished spread from "
-            "training to training.",
+            "at each age. Its standard error combines the spread of the chips here with the "
+            "binomial error of the images. The spread from training to training was not "
+            "published.",
             "Three differences: aihwkit scales each input vector (each patch of an image in a "
             "convolution) to the range of the DAC, so that its noise is smaller where inputs are "
             "small, and here the range is -1 to 1 for all; aihwkit repeats a product with smaller "
@@ -423,12 +423,7 @@ def paper(trials: Trials) -> Paper:
 
 def main() -> None:
     """Measure, compare, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--chips", type=int, default=10)
-    parser.add_argument("--runs", type=Path, default=Path(f"runs/{NAME}"))
-    given = parser.parse_args()
-    torch.set_num_threads(1)
+    given = arguments(__doc__, chips=10, runs=Path(f"runs/{NAME}"))
     trials = Trials(RESULTS / f"{NAME}.csv")
     measure(given.data_dir, 0, given.chips, given.runs, trials)
     paper(trials).write()

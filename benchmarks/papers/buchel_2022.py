@@ -12,7 +12,6 @@ finished is kept, so the same command resumes.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 import time
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 import cimsim
 from benchmarks import mismatch
 from benchmarks.lines import Lines
+from benchmarks.papers.command import arguments
 from benchmarks.papers.mnist import accuracy, digits, train
 from benchmarks.papers.record import RESULTS, Measured, Paper, Published, Row
 from benchmarks.papers.trials import Trials
@@ -320,13 +320,8 @@ def paper(seeds: Sequence[int], trials: Trials) -> Paper:
 
 def main() -> None:
     """Measure, compare, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, default=Path("runs/buchel"))
-    parser.add_argument("--seeds", default="0")
-    given = parser.parse_args()
+    given = arguments(__doc__, runs=Path("runs/buchel"), seeds="0")
     seeds = [int(seed) for seed in given.seeds.split(",")]
-    torch.set_num_threads(1)
     trials = Trials(RESULTS / f"{NAME}.csv")
     read_robust(trials)
     for seed in seeds:

@@ -112,8 +112,7 @@ def gain_of(trials: Trials, before: str, after: str) -> Measured:
 
 def spread_of(trials: Trials, arm: str) -> float:
     """Standard deviation from chip to chip."""
-    chips = Measured.mean(chips_of(trials, arm), "chips")
-    return chips.standard_error * math.sqrt(chips.count)
+    return Measured.mean(chips_of(trials, arm), "chips").spread
 
 
 def augmented(

@@ -21,7 +21,6 @@ itself, whose repository must be on ``PYTHONPATH``; each takes the seeds to trai
 
 from __future__ import annotations
 
-import argparse
 import importlib
 from pathlib import Path
 
@@ -29,6 +28,7 @@ import torch
 from torch import nn
 
 import cimsim
+from benchmarks.papers.command import arguments
 from benchmarks.papers.mnist import Digits, accuracy, digits, train
 from benchmarks.papers.record import RESULTS, Measured, Paper, Published, Row
 from benchmarks.papers.trials import Trials
@@ -154,8 +154,7 @@ def gradient_rows(trials: Trials) -> list[Row]:
 
     The spread from training to training is at least that of rule F.
     """
-    spread = Measured.mean_of_means(trials.groups("aware", "accuracy"), "")
-    of_training = spread.standard_error * spread.count**0.5
+    of_training = Measured.mean_of_means(trials.groups("aware", "accuracy"), "").spread
 
     def ours(rule: str) -> Measured | None:
         groups = trials.groups(f"aware, rule {rule}", "accuracy")
@@ -170,7 +169,7 @@ def gradient_rows(trials: Trials) -> list[Row]:
     by_c, by_b = ours("C"), ours("B")
     own = trials.groups("aware, CrossSim", "accuracy")
     if by_c is not None:
-        spread_c = max(of_training, by_c.standard_error * by_c.count**0.5)
+        spread_c = max(of_training, by_c.spread)
         published = Published.one_draw(2 * AWARE[0] - 100, spread_c, WHERE, "training")
         words = "device-aware training by the gradient of version 3.1 (rule C), counted once"
         why = "97.62 of the notebook is 95.24; one training there"
@@ -199,7 +198,7 @@ def paper(seeds: list[int], trials: Trials) -> Paper:
         of = "trainings" if arm == "digital" else f"trainings of {CHIPS} chips each"
         groups = trials.groups(arm, "accuracy")
         ours = Measured.mean_of_means(groups, of)
-        spread = ours.standard_error * len(groups) ** 0.5
+        spread = ours.spread
         halved = Measured(
             as_the_notebook_counts(ours.value), ours.standard_error / 2, ours.count, ours.of
         )
@@ -224,7 +223,7 @@ def paper(seeds: list[int], trials: Trials) -> Paper:
             ),
         ]
     unaware = trials.groups("unaware", "accuracy")
-    spreads = [Measured.mean(group, "chips").standard_error * CHIPS**0.5 for group in unaware]
+    spreads = [Measured.mean(group, "chips").spread for group in unaware]
     rows.append(
         Row(
             "spread of chips",
@@ -272,18 +271,11 @@ def paper(seeds: list[int], trials: Trials) -> Paper:
 
 def main() -> None:
     """Measure, compare, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--rule-b", default="")
-    parser.add_argument("--rule-c", default="")
-    parser.add_argument("--crosssim", default="")
-    given = parser.parse_args()
+    given = arguments(__doc__, seeds="0,1,2", rule_b="", rule_c="", crosssim="")
     seeds, rule_b, rule_c, crosssim = (
         [int(seed) for seed in text.split(",") if seed]
         for text in (given.seeds, given.rule_b, given.rule_c, given.crosssim)
     )
-    torch.set_num_threads(1)
     trials = Trials(RESULTS / f"{NAME}.csv")
     measure(seeds, {"C": rule_c, "B": rule_b}, crosssim, given.data_dir, trials)
     paper(seeds, trials).write()

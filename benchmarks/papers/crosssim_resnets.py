@@ -13,7 +13,6 @@ deeper networks. What is finished is kept, so the same command resumes.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,6 +33,7 @@ from benchmarks.papers.cifar_chips import (
     spread_of,
     tune,
 )
+from benchmarks.papers.command import arguments
 from benchmarks.papers.record import RESULTS, Measured, Paper, Published, Row
 from benchmarks.papers.trials import Trials
 from benchmarks.published_resnets import AS_PUBLISHED, load, with_norms
@@ -243,13 +243,7 @@ def paper(trials: Trials) -> Paper:
 
 def main() -> None:
     """Measure, compare, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--chips", type=int, default=5)
-    parser.add_argument("--runs", type=Path, default=Path("runs/crosssim_resnets"))
-    given = parser.parse_args()
-    torch.set_num_threads(1)
+    given = arguments(__doc__, weights=True, chips=5, runs=Path("runs/crosssim_resnets"))
     trials = Trials(RESULTS / f"{NAME}.csv")
     measure(Bench(given.weights, given.data_dir, given.runs, trials), given.chips, trials)
     paper(trials).write()

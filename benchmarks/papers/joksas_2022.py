@@ -20,7 +20,6 @@ every tenth test image.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 import cimsim
+from benchmarks.papers.command import arguments
 from benchmarks.papers.mnist import Digits, accuracy, digits, train
 from benchmarks.papers.record import RESULTS, Measured, Paper, Published, Row
 from benchmarks.papers.trials import Trials
@@ -390,15 +390,10 @@ def paper(seeds: list[int], standard_seeds: list[int], trials: Trials) -> Paper:
 
 def main() -> None:
     """Measure, compare, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--seeds", default="0,1")
-    parser.add_argument("--standard-seeds", default="0,1,2")
-    given = parser.parse_args()
+    given = arguments(__doc__, seeds="0,1", standard_seeds="0,1,2")
     seeds, standard_seeds = (
         [int(seed) for seed in text.split(",")] for text in (given.seeds, given.standard_seeds)
     )
-    torch.set_num_threads(1)
     trials = Trials(RESULTS / f"{NAME}.csv")
     measure(seeds, standard_seeds, given.data_dir, trials)
     paper(seeds, standard_seeds, trials).write()

@@ -14,7 +14,6 @@ measured again on the chip (AdaBS). What is finished is kept, so the same comman
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 from collections.abc import Iterator
@@ -41,6 +40,7 @@ from benchmarks.papers.cifar_chips import (
     spread_of,
     tune,
 )
+from benchmarks.papers.command import arguments
 from benchmarks.papers.record import RESULTS, UNBOUNDED, Measured, Paper, Published, Row
 from benchmarks.papers.trials import Trials
 from benchmarks.papers.wan_2022 import noisy_cells
@@ -271,12 +271,11 @@ def rows(trials: Trials) -> Iterator[Row]:
         ("gain year", GAIN_YEAR, YEAR, ADABS_YEAR, 25),
     ):
         gain = gain_of(trials, arm(before), arm(after))
-        spread = gain.standard_error * gain.count**0.5
         yield Row(
             key,
             f"gained by AdaBS after {before.age}",
             "points",
-            Published.over(published, spread, count, "p. 10", "runs (spread of cimsim)"),
+            Published.over(published, gain.spread, count, "p. 10", "runs (spread of cimsim)"),
             gain,
         )
 
@@ -361,14 +360,7 @@ def paper(trials: Trials) -> Paper:
 
 def main() -> None:
     """Measure, compare, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--chips", type=int, default=5)
-    parser.add_argument("--runs", type=Path, default=Path("runs/joshi_2020"))
-    given = parser.parse_args()
-    torch.set_num_threads(1)
+    given = arguments(__doc__, weights=True, images=1000, chips=5, runs=Path("runs/joshi_2020"))
     trials = Trials(RESULTS / f"{NAME}.csv")
     measure(given.weights, given.data_dir, given.images, given.chips, given.runs, trials)
     paper(trials).write()

@@ -12,7 +12,6 @@ command resumes.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 import cimsim
+from benchmarks.papers.command import arguments
 from benchmarks.papers.record import RESULTS, Measured, Paper, Published, Row
 from benchmarks.papers.tensor_bundle import read_bundle
 from benchmarks.papers.trials import Trials
@@ -380,8 +380,7 @@ def rows(trials: Trials) -> Iterator[Row]:
     ):
         chips = trials.groups(f"chip, trained with {100 * trained:g} %", "accuracy")[0]
         ours = Measured.mean(chips, "chips of reram-wan-2022")
-        spread = ours.standard_error * len(chips) ** 0.5
-        yield Row(words, words, "%", Published.one_draw(value, spread, FIGURE), ours, why)
+        yield Row(words, words, "%", Published.one_draw(value, ours.spread, FIGURE), ours, why)
 
 
 def paper(trials: Trials) -> Paper:
@@ -399,12 +398,7 @@ def paper(trials: Trials) -> Paper:
 
 def main() -> None:
     """Measure, compare, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=10_000)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
+    given = arguments(__doc__, weights=True, images=10_000)
     images = Images.read(given.data_dir, given.images)
     trials = Trials(RESULTS / f"{NAME}.csv")
     measure_table(given.weights, images, trials)

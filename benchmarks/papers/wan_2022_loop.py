@@ -11,7 +11,6 @@ kept, so the same command resumes.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 
 import cimsim
 from benchmarks.papers import wan_2022
+from benchmarks.papers.command import arguments
 from benchmarks.papers.record import RESULTS, Measured, Paper, Published, Row
 from benchmarks.papers.trials import Trials
 from benchmarks.papers.wan_2022 import (
@@ -99,7 +99,8 @@ def paper(trials: Trials) -> Paper:
             f"Budget for each chip: {BUDGET - 1} batches of {TUNING_BATCH} training images for all "
             f"22 layers together, Adam with a rate of {RATE:g} that falls to zero for each layer. "
             "The authors trained after each layer for up to 200 epochs of all 50,000 images, with "
-            "Adam (0.0001), labels and weight noise of 20 %. Here the outputs of the digital "
+            "Adam (0.0001), labels and weight noise of 20 % (`cifar10_resnet/forward_finetune.py` of "
+            "the repository). One more batch finds the order of the layers. Here, the outputs of the digital "
             "network are the targets, and the layers behind have no noise while they are trained.",
             "During fine-tuning, layers are measured right after programming; in the test, all are "
             "half an hour old.",
@@ -110,11 +111,7 @@ def paper(trials: Trials) -> Paper:
 
 def main() -> None:
     """Measure, compare, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
+    given = arguments(__doc__, weights=True)
     trials = Trials(RESULTS / f"{NAME}.csv")
     measure(given.weights, given.data_dir, trials)
     paper(trials).write()

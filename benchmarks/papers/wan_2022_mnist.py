@@ -11,7 +11,6 @@ with Gaussian noise. What is finished is kept, so the same command resumes.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 import cimsim
+from benchmarks.papers.command import arguments
 from benchmarks.papers.mnist import Digits, accuracy, digits
 from benchmarks.papers.record import RESULTS, Measured, Paper, Published, Row
 from benchmarks.papers.trials import Trials
@@ -242,11 +242,7 @@ def paper(trials: Trials) -> Paper:
 
 def main() -> None:
     """Measure, compare, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
+    given = arguments(__doc__, weights=True)
     trials = Trials(RESULTS / f"{NAME}.csv")
     measure(given.weights, given.data_dir, trials)
     paper(trials).write()

@@ -14,7 +14,6 @@ so the same command resumes.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import time
 from collections.abc import Iterator
@@ -22,7 +21,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import nn
 
 import cimsim
@@ -34,6 +32,7 @@ from benchmarks.papers.cifar_chips import (
     percent,
     read_images,
 )
+from benchmarks.papers.command import arguments
 from benchmarks.papers.joshi_2020 import BUDGETS, DEPTH, LONG, one, tuned
 from benchmarks.papers.record import RESULTS, UNBOUNDED, Measured, Paper, Published, Row
 from benchmarks.papers.trials import Trials
@@ -230,14 +229,7 @@ def paper(trials: Trials) -> Paper:
 
 def main() -> None:
     """Measure, compare, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=500)
-    parser.add_argument("--chips", type=int, default=5)
-    parser.add_argument("--runs", type=Path, default=Path("runs/joshi_2020"))
-    given = parser.parse_args()
-    torch.set_num_threads(1)
+    given = arguments(__doc__, weights=True, images=500, chips=5, runs=Path("runs/joshi_2020"))
     trials = Trials(RESULTS / f"{NAME}.csv")
     measure(given.weights, given.data_dir, given.images, given.chips, given.runs, trials)
     paper(trials).write()

@@ -12,7 +12,6 @@ ADC of few bits. Cells have no off current, a layer has one scale, batch norm is
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 import cimsim
+from benchmarks.papers.command import arguments
 from benchmarks.papers.record import RESULTS, UNBOUNDED, Measured, Paper, Published, Row
 from benchmarks.papers.trials import Trials
 from benchmarks.published_resnets import MEAN, STD, accuracy, load
@@ -288,9 +288,7 @@ def network_rows(trials: Trials) -> list[Row]:
         ]
         return Measured.mean(ratios, "chips")
 
-    spreads = {
-        name: mean(name, at).standard_error * math.sqrt(CHIPS) for name in ("offset", "unit column")
-    }
+    spreads = {name: mean(name, at).spread for name in ("offset", "unit column")}
     of_pairs = mean("pairs", "proportional 5 %")
     bits = {name: needed_bits(values, digital - 1.0) for name, values in adc.items()}
     return [
@@ -405,11 +403,7 @@ def paper(trials: Trials) -> Paper:
 
 def main() -> None:
     """Measure, compare, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--data-dir", type=Path, required=True)
-    given = parser.parse_args()
-    torch.set_num_threads(1)
+    given = arguments(__doc__, weights=True)
     trials = Trials(RESULTS / f"{NAME}.csv")
     measure(Bench(given.weights, given.data_dir), trials)
     paper(trials).write()

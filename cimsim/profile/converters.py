@@ -11,6 +11,7 @@ from pydantic_core import InitErrorDetails
 from cimsim.profile.base import Sourced, issue
 from cimsim.profile.effect import Effect, SpreadEffect
 from cimsim.profile.fields import (
+    ASCENDING,
     AdcBits,
     Bits,
     Celsius,
@@ -115,7 +116,7 @@ class TableCodes(Sourced):
     @classmethod
     def _ascends(cls, numbers: tuple[float, ...] | None) -> tuple[float, ...] | None:
         if numbers is not None and not ascends(numbers):
-            raise ValueError("must be in ascending order, at least 1e-09 apart")
+            raise ValueError(f"must be {ASCENDING}")
         return numbers
 
 
@@ -326,7 +327,7 @@ class MeasuredError(SpreadEffect):
     @classmethod
     def _ascends(cls, numbers: tuple[float, ...]) -> tuple[float, ...]:
         if not ascends(numbers):
-            raise ValueError("must be in ascending order, at least 1e-09 apart")
+            raise ValueError(f"must be {ASCENDING}")
         return numbers
 
     @field_validator("mean_error_of_range", "spread_of_range")

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.profile.base import Curve
-from cimsim.profile.fields import NonNegative, Number, Positive, ascends
+from cimsim.profile.fields import ASCENDING, NonNegative, Number, Positive, ascends
 
 Numbers = Annotated[tuple[Number, ...], Field(min_length=1)]
 
@@ -157,7 +157,7 @@ class Table(Curve):
     @classmethod
     def _ascending(cls, r: tuple[float, ...]) -> tuple[float, ...]:
         if not ascends(r):
-            raise ValueError("the points must be in ascending order, at least 1e-09 apart")
+            raise ValueError(f"the points must be {ASCENDING}")
         return r
 
     @field_validator("values")

@@ -14,7 +14,15 @@ from pydantic import Field, ValidationInfo, field_validator
 from cimsim.profile.aging import AgingEffect
 from cimsim.profile.curves import AnyCurve
 from cimsim.profile.cycles import SHARE
-from cimsim.profile.fields import Celsius, Fraction, NonNegative, Number, Positive, ascends
+from cimsim.profile.fields import (
+    ASCENDING,
+    Celsius,
+    Fraction,
+    NonNegative,
+    Number,
+    Positive,
+    ascends,
+)
 from cimsim.profile.read_disturb import ReadDisturb
 
 _ZERO_C_K = 273.15
@@ -149,7 +157,7 @@ class TabulatedDrift(AgingEffect):
     @classmethod
     def _ascending(cls, times: tuple[float, ...]) -> tuple[float, ...]:
         if not ascends(times):
-            raise ValueError("the ages must be in ascending order, at least 1e-09 apart")
+            raise ValueError(f"the ages must be {ASCENDING}")
         return times
 
     @field_validator("temperatures_C")
@@ -158,7 +166,7 @@ class TabulatedDrift(AgingEffect):
         cls, temperatures: tuple[float, ...], info: ValidationInfo
     ) -> tuple[float, ...]:
         if not ascends(temperatures):
-            raise ValueError("the temperatures must be in ascending order, at least 1e-09 apart")
+            raise ValueError(f"the temperatures must be {ASCENDING}")
         if temperatures and info.data.get("activation_eV"):
             raise ValueError("give either 'activation_eV' or tables over temperature, not both")
         return temperatures

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from cimsim.profile.effect import Effect
-from cimsim.profile.fields import NonNegative, Positive, ascends
+from cimsim.profile.fields import ASCENDING, NonNegative, Positive, ascends
 
 Widening = Annotated[NonNegative, Field(le=1e3)]
 
@@ -52,9 +52,7 @@ class Endurance(Effect):
     @classmethod
     def _ascending(cls, cycles: tuple[float, ...]) -> tuple[float, ...]:
         if not ascends(cycles):
-            raise ValueError(
-                "the numbers of cycles must be in ascending order, at least 1e-09 apart"
-            )
+            raise ValueError(f"the numbers of cycles must be {ASCENDING}")
         return cycles
 
     @field_validator("spread_factor", "g_low_uS", "g_high_uS")

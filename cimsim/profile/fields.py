@@ -16,6 +16,8 @@ _SMALLEST_DIVISOR = 1e-12
 _LARGEST_KNOB = 1e6
 _LARGEST_COUNT = 2**24
 _SMALLEST_STEP = 1e-9  # of a table, whose slopes would overflow
+ASCENDING = f"in ascending order, at least {_SMALLEST_STEP:g} apart"
+"""What :func:`ascends` requires, for errors."""
 _LONGEST_TEXT = 20_000
 
 

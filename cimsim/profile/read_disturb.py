@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from cimsim.profile.curves import AnyCurve
 from cimsim.profile.cycles import WrittenEffect
 from cimsim.profile.effect import SpreadEffect
-from cimsim.profile.fields import NonNegative, Positive, ascends
+from cimsim.profile.fields import ASCENDING, NonNegative, Positive, ascends
 
 
 class ReadDisturb(SpreadEffect, WrittenEffect):
@@ -52,9 +52,7 @@ class ReadDisturb(SpreadEffect, WrittenEffect):
     @classmethod
     def _ascending(cls, reads: tuple[float, ...]) -> tuple[float, ...]:
         if not ascends(reads):
-            raise ValueError(
-                "the numbers of reads must be in ascending order, at least 1e-09 apart"
-            )
+            raise ValueError(f"the numbers of reads must be {ASCENDING}")
         return reads
 
     @field_validator("sigma_uS", "shift_uS")

@@ -95,6 +95,16 @@ def test_a_comparison_under_torchrun_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("count", ["two", "0", "-1", ""])
+def test_a_bad_number_of_processes_is_named(
+    count: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", count)
+    with pytest.raises(CimsimError, match=f"WORLD_SIZE is '{count}', not a number of processes"):
+        compare([Arm("fine", {})], COMMON, AXIS, out=tmp_path, watch=Watch())
+
+
 def test_arms_and_seeds_are_added_to_what_is_there(tmp_path: Path) -> None:
     arms = named_arms("digital,noise-aware")
     (first,) = compare(arms[:1], COMMON, AXIS, out=tmp_path, chips=2, watch=Watch())

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from cimsim.errors import CimsimError
+from cimsim.training.config import make_config
 from cimsim.training.optimize_for import conditions
 
 YEAR = 365.25 * 86400
@@ -64,3 +65,8 @@ def test_what_is_no_condition(text: str, message: str) -> None:
         conditions(text)
     assert message in str(error.value)
     assert "such as 1, 0:2" in str(error.value)
+
+
+def test_a_training_refuses_an_empty_text() -> None:
+    with pytest.raises(CimsimError, match="'' is not a noise level of 0 or more"):
+        make_config(profile="ideal", noise="auto", optimize_for="")
