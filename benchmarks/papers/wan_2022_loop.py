@@ -99,9 +99,10 @@ def paper(trials: Trials) -> Paper:
             f"Budget for each chip: {BUDGET - 1} batches of {TUNING_BATCH} training images for all "
             f"22 layers together, Adam with a rate of {RATE:g} that falls to zero for each layer. "
             "The authors trained after each layer for up to 200 epochs of all 50,000 images, with "
-            "Adam (0.0001), labels and weight noise of 20 % (`cifar10_resnet/forward_finetune.py` of "
-            "the repository). One more batch finds the order of the layers. Here, the outputs of the digital "
-            "network are the targets, and the layers behind have no noise while they are trained.",
+            "Adam (0.0001), labels and weight noise of 20 % (`cifar10_resnet/forward_finetune.py` "
+            "of the repository). One more batch finds the order of the layers. Here, the outputs "
+            "of the digital network are the targets, and the layers behind have no noise while "
+            "they are trained.",
             "During fine-tuning, layers are measured right after programming; in the test, all are "
             "half an hour old.",
         ),
