@@ -3,11 +3,11 @@
     python -m benchmarks.chips [--threads 2] [--chips 10]
 
 Networks: the MLP W1 of :mod:`benchmarks.workloads`, README's CNN on images of 28 x 28, and
-ResNet-20, each on chips of ``pcm-ibm-2020`` at 8 ages from 1 s to 1 year. The same inputs go through
-the digital network as many times; the two take turns. Cells: the weights of W1 are programmed and
-aged, by cimsim and, if it is installed, by AIHWKit's model of the same device. Sweep: the MLP of
-``make demo`` over 9 noise levels and 10 chips on the digits, as ``cimsim sweep`` does it, with the
-kernels and in plain torch. Writes ``benchmarks/results/chips.md``.
+ResNet-20, each on chips of ``pcm-ibm-2020`` at 8 ages from 1 s to 1 year. The same inputs go
+through the digital network as many times; the two take turns. Cells: the weights of W1 are
+programmed and aged, by cimsim and, if it is installed, by AIHWKit's model of the same device.
+Sweep: the MLP of ``make demo`` over 9 noise levels and 10 chips on the digits, as ``cimsim sweep``
+does it, with the kernels and in plain torch. Writes ``benchmarks/results/chips.md``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -147,7 +147,7 @@ def drifted(network: Network, chips: int) -> tuple[float, float]:
 def programmed() -> list[tuple[str, float]]:
     """Cells per second, by each tool: every weight on its pair, at every age of a new chip."""
     digital = WORKLOADS["W1"].model()
-    weights = [module.weight for module in digital if isinstance(module, nn.Linear)]
+    weights = [module.weight for module in digital.modules() if isinstance(module, nn.Linear)]
     cells = 2 * sum(weight.numel() for weight in weights) * len(AGES_S)
     model = cimsim.convert(digital, PROFILE).eval()
     x = torch.rand(1, 784)
@@ -173,11 +173,11 @@ def programmed() -> list[tuple[str, float]]:
     ]
 
 
-def _by_aihwkit(noise: object, weights: list[Tensor]) -> None:
+def _by_aihwkit(noise: Any, weights: list[Tensor]) -> None:
     for weight in weights:
-        programmed, drift = noise.apply_programming_noise(weight)  # type: ignore[attr-defined]
+        programmed, drift = noise.apply_programming_noise(weight)
         for age_s in AGES_S:
-            noise.apply_drift_noise(programmed, drift, age_s)  # type: ignore[attr-defined]
+            noise.apply_drift_noise(programmed, drift, age_s)
 
 
 def swept() -> list[tuple[str, float]]:
