@@ -32,9 +32,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from cimsim import kernels
 from cimsim.errors import CimsimError
 
-_MOST_CELLS = 1 << 17  # solved at once; a gradient needs about 3 kB per cell
+_MOST_CELLS = 1 << 17  # solved at once in plain torch; a gradient needs about 3 kB per cell
 
 
 class _Resistances(NamedTuple):
@@ -94,10 +95,8 @@ def effective_conductance(
         return g_S
     rows, columns = g_S.shape[-2:]
     arrays = _computable(g_S).reshape(-1, rows, columns)
-    at_once = max(1, _MOST_CELLS // (rows * columns))
     with _full_precision(g_S):
-        solved = [_solve(some, resistances) for some in arrays.split(at_once)]
-    return torch.cat(solved).view(g_S.shape).to(g_S.dtype)
+        return _solve(arrays, resistances).view(g_S.shape).to(g_S.dtype)
 
 
 def approximate_effective_conductance(
@@ -430,22 +429,38 @@ def _solution(g_S: Tensor, resistances: _Resistances) -> Tensor:
     return patches.LB[:, :rows, :columns].flip(-2)
 
 
+def _at_once(arrays: Tensor) -> int:
+    """Return how many arrays plain torch solves at once."""
+    return max(1, _MOST_CELLS // arrays[0].numel())
+
+
+def _vjp(g_S: Tensor, resistances: _Resistances, grad: Tensor) -> Tensor:
+    """Recompute all steps with autograd, instead of storing their intermediate results."""
+    with torch.enable_grad():
+        leaf = g_S.detach().requires_grad_()
+        (grad,) = torch.autograd.grad(_solution(leaf, resistances), leaf, grad)
+    return grad
+
+
 class _Nodal(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, g_S: Tensor, resistances: _Resistances) -> Tensor:
         ctx.resistances = resistances
         ctx.save_for_backward(g_S)
-        return _solution(g_S, resistances)
+        if kernels.solves_wires(g_S):
+            return kernels.cpu.wires(g_S, resistances)
+        parts = g_S.split(_at_once(g_S))
+        return torch.cat([_solution(part, resistances) for part in parts])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """Recompute all steps with autograd, instead of storing their intermediate results."""
         (g_S,) = ctx.saved_tensors
-        with torch.enable_grad(), _full_precision(g_S):
-            leaf = g_S.detach().requires_grad_()
-            (grad,) = torch.autograd.grad(_solution(leaf, ctx.resistances), leaf, grad)
-        return grad, None
+        if kernels.solves_wires(g_S):
+            return kernels.cpu.wires(g_S, ctx.resistances, grad), None
+        parts = zip(*(x.split(_at_once(x)) for x in (g_S, grad)), strict=True)
+        with _full_precision(g_S):
+            return torch.cat([_vjp(part, ctx.resistances, by) for part, by in parts]), None
 
 
 def _solve(g_S: Tensor, resistances: _Resistances) -> Tensor:
