@@ -62,11 +62,16 @@ struct View {
     View block(int64_t row, int64_t column) const { return {at + row * stride + column, stride}; }
 };
 
-// Memory of one thread that is taken and given back in order.
+// Memory of one thread that is taken and given back in order, and reused from call to call.
 template <class T>
 class Stack {
   public:
     using Vector = typename Patches<T, true>::Vector;
+
+    static Stack& own() {
+        static thread_local Stack stack;
+        return stack;
+    }
 
     // A matrix, uninitialized. Rows are an odd number of vectors apart, for caches.
     template <class P>
@@ -193,7 +198,7 @@ struct Product {
 
     // In parts of whole `kRows`, whose results do not depend on their number.
     void compute() const {
-        const int64_t team = m * n * k < (1 << 19) ? 1 : omp_get_num_threads();
+        const int64_t team = P::in_lanes || m * n * k < (1 << 21) ? 1 : omp_get_num_threads();
         if (team == 1) return rows(0, m);
         const int64_t part = std::max<int64_t>(1, m / (2 * team * kRows)) * kRows;
 #pragma omp taskloop grainsize(1)
@@ -498,29 +503,28 @@ class Crossbars {
         std::copy_n(resistances, 4, ohm_);
         int64_t side = 1;
         while (side < kTile && side < std::max(rows, columns)) side *= 2;
+    while (side > 4 && rows * columns < side * side * kPatchLanes<T>) side /= 2;
         cells_ = Tree::of<InLanes>(1, side, side, false, 0);
         tiles_ = Tree::of<Wide>(side, rows, columns, true, kPatchLanes<T>);
     }
 
     void solve(const T* g, T* out) const {
-        Stack<T> stack;
-        Kept kept;
+        Stack<T>& stack = Stack<T>::own();
+        const typename Stack<T>::Frame frame(stack);
         const View<T> patch = matrix(stack, tiles_.root->ports.total());
-        solve(*tiles_.root, {g, nullptr, {}}, patch, kept, stack);
+        solve(*tiles_.root, {g, nullptr, {}}, patch, {}, stack);
         for (int64_t i = 0; i < rows_; i++)
             for (int64_t j = 0; j < columns_; j++) out[(rows_ - 1 - i) * columns_ + j] = -patch.row(i)[rows_ + j];
     }
 
     // dL/dg from the gradient dL/d(solution).
     void pull_back(const T* g, const T* gradient, T* out) const {
-        Stack<T> stack;
-        Kept kept;
-        kept.tiles = stack.take(tiles_.z_vectors), kept.cells = stack.take(tiles_.groups * cells_.z_vectors);
+        Stack<T>& stack = Stack<T>::own();
+        const typename Stack<T>::Frame frame(stack);
+        const std::unique_ptr<V[]> of_tiles(new V[tiles_.z_vectors]), of_cells(new V[tiles_.groups * cells_.z_vectors]);
+        const Kept kept{of_tiles.get(), of_cells.get()};
         const View<T> patch = matrix(stack, tiles_.root->ports.total());
-        {
-            const typename Stack<T>::Frame frame(stack);
-            solve(*tiles_.root, {g, nullptr, {}}, patch, kept, stack);
-        }
+        solve(*tiles_.root, {g, nullptr, {}}, patch, kept, stack);
         for (int64_t i = 0; i < rows_; i++)
             for (int64_t j = 0; j < columns_; j++)
                 patch.row(i)[rows_ + j] = patch.row(rows_ + j)[i] = T(-0.5) * gradient[(rows_ - 1 - i) * columns_ + j];
@@ -560,10 +564,7 @@ class Crossbars {
         const View<T> first = matrix(stack, node.first->ports.total()), second = matrix(stack, node.second->ports.total());
         if (starts_task(node)) {
 #pragma omp task default(shared)
-            {
-                Stack<T> own;
-                solve(*node.first, source, first, kept, own);
-            }
+            solve(*node.first, source, first, kept, Stack<T>::own());
             solve(*node.second, source, second, kept, stack);
 #pragma omp taskwait
         } else {
@@ -598,10 +599,7 @@ class Crossbars {
             pull<Wide>(node, true, gradient, z, second, stack);
             if (starts_task(node)) {
 #pragma omp task default(shared)
-                {
-                    Stack<T> own;
-                    pull_back(*node.first, source, first, kept, own, out);
-                }
+                pull_back(*node.first, source, first, kept, Stack<T>::own(), out);
                 pull_back(*node.second, source, second, kept, stack, out);
 #pragma omp taskwait
             } else {
