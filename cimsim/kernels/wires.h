@@ -335,14 +335,14 @@ struct Node {
 // open if `open`, and then have no ports.
 struct Tree {
     int64_t side, rows, columns;
-    bool open, in_lanes;
+    bool open;
     int64_t lanes;  // leaves in a group
     std::unique_ptr<Node> root;
     int64_t z_vectors = 0, groups = 0;
 
     template <class P>
     static Tree of(int64_t side, int64_t rows, int64_t columns, bool open, int64_t lanes) {
-        Tree tree{side, rows, columns, open, P::in_lanes, lanes, nullptr};
+        Tree tree{side, rows, columns, open, lanes, nullptr};
         tree.root = tree.rectangle<P>(0, (rows + side - 1) / side, 0, (columns + side - 1) / side, false);
         bool needed[4][4] = {};
         for (const Side x : kSides)
@@ -466,14 +466,17 @@ void pull(const Node& node, bool second, View<E> gradient, View<E> z, View<E> ou
     const View<E> response = z.block(second ? size : 0, 0), product = stack.template matrix<P>(size, total);
     for (const Side y : kSides) {
         bool begun = false;
-        for (const Side x : kSides) {
-            if (!node.needed[x][y] || !node.ports.count[x] || !node.ports.count[y]) continue;
+        for (int x = 0, end; x < 4; x = end) {
+            int64_t count = 0;  // of ports on the needed sides from x to the next that is not
+            for (end = x; end < 4 && node.needed[end][y]; end++) count += node.ports.count[end];
+            end = std::max(end, x + 1);
+            if (!count) continue;
             const View<E> to = product.block(0, node.ports.offset(y)), left = response.block(0, node.ports.offset(x));
             const View<E> right = gradient.block(node.ports.offset(x), node.ports.offset(y));
             if (begun)
-                multiply_add<P, E>(to, to, 1, left, right, size, node.ports.count[y], node.ports.count[x]);
+                multiply_add<P, E>(to, to, 1, left, right, size, node.ports.count[y], count);
             else
-                multiply<P, E>(to, 1, left, right, size, node.ports.count[y], node.ports.count[x]);
+                multiply<P, E>(to, 1, left, right, size, node.ports.count[y], count);
             begun = true;
         }
     }
@@ -504,7 +507,7 @@ class Crossbars {
         int64_t side = 1;
         while (side < kTile && side < std::max(rows, columns)) side *= 2;
     while (side > 4 && rows * columns < side * side * kPatchLanes<T>) side /= 2;
-        cells_ = Tree::of<InLanes>(1, side, side, false, 0);
+        cells_ = &tree_of_cells(side);
         tiles_ = Tree::of<Wide>(side, rows, columns, true, kPatchLanes<T>);
     }
 
@@ -521,8 +524,8 @@ class Crossbars {
     void pull_back(const T* g, const T* gradient, T* out) const {
         Stack<T>& stack = Stack<T>::own();
         const typename Stack<T>::Frame frame(stack);
-        const std::unique_ptr<V[]> of_tiles(new V[tiles_.z_vectors]), of_cells(new V[tiles_.groups * cells_.z_vectors]);
-        const Kept kept{of_tiles.get(), of_cells.get()};
+        const std::unique_ptr<V[]> z_of_tiles(new V[tiles_.z_vectors]), z_of_cells(new V[tiles_.groups * cells_->z_vectors]);
+        const Kept kept{z_of_tiles.get(), z_of_cells.get()};
         const View<T> patch = matrix(stack, tiles_.root->ports.total());
         solve(*tiles_.root, {g, nullptr, {}}, patch, kept, stack);
         for (int64_t i = 0; i < rows_; i++)
@@ -543,6 +546,14 @@ class Crossbars {
         View<V> lanes;
     };
 
+    // The tree of side x side cells, a power of two up to kTile.
+    static const Tree& tree_of_cells(int64_t side) {
+        static_assert(kTile == 16);
+        static const Tree trees[] = {of_cells(1), of_cells(2), of_cells(4), of_cells(8), of_cells(16)};
+        return *std::find_if(trees, std::end(trees), [side](const Tree& tree) { return tree.rows == side; });
+    }
+    static Tree of_cells(int64_t side) { return Tree::of<InLanes>(1, side, side, false, 0); }
+
     static View<T> matrix(Stack<T>& stack, int64_t size) { return stack.template matrix<Wide>(size, size); }
     static View<V> lane_matrix(Stack<T>& stack, int64_t size) { return stack.template matrix<InLanes>(size, size); }
 
@@ -556,8 +567,8 @@ class Crossbars {
     void solve(const Node& node, Source source, View<T> out, const Kept& kept, Stack<T>& stack) const {
         const typename Stack<T>::Frame frame(stack);
         if (node.group >= 0) {
-            source.tiles = &node.tiles, source.lanes = lane_matrix(stack, cells_.root->ports.total());
-            solve_in_lanes(*cells_.root, source, source.lanes, kept.cells ? kept.cells + node.group * cells_.z_vectors : nullptr, stack);
+            source.tiles = &node.tiles, source.lanes = lane_matrix(stack, cells_->root->ports.total());
+            solve_in_lanes(*cells_->root, source, source.lanes, kept.cells ? kept.cells + node.group * cells_->z_vectors : nullptr, stack);
         }
         if (node.is_leaf())
             return each_port_pair(node, [&](int64_t i, int64_t j, int64_t in_i, int64_t in_j) { out.row(i)[j] = source.lanes.row(in_i)[in_j][node.lane]; });
@@ -586,7 +597,7 @@ class Crossbars {
     void pull_back(const Node& node, Source source, View<T> gradient, const Kept& kept, Stack<T>& stack, T* out) const {
         const typename Stack<T>::Frame frame(stack);
         if (node.group >= 0) {
-            const int64_t total = cells_.root->ports.total();
+            const int64_t total = cells_->root->ports.total();
             source.tiles = &node.tiles, source.lanes = lane_matrix(stack, total);
             for (int64_t i = 0; i < total; i++) std::fill_n(source.lanes.row(i), total, V{});
         }
@@ -607,7 +618,7 @@ class Crossbars {
                 pull_back(*node.second, source, second, kept, stack, out);
             }
         }
-        if (node.group >= 0) pull_back_in_lanes(*cells_.root, source, source.lanes, kept.cells + node.group * cells_.z_vectors, stack, out);
+        if (node.group >= 0) pull_back_in_lanes(*cells_->root, source, source.lanes, kept.cells + node.group * cells_->z_vectors, stack, out);
     }
 
     void pull_back_in_lanes(const Node& node, const Source& source, View<V> gradient, V* kept, Stack<T>& stack, T* out) const {
@@ -685,7 +696,8 @@ class Crossbars {
 
     int64_t rows_, columns_;
     double ohm_[4];
-    Tree cells_, tiles_;
+    const Tree* cells_;
+    Tree tiles_;
 };
 
 }  // namespace cimsim
