@@ -17,8 +17,11 @@ crossing:
 
 The network is linear, so ``I = V @ G_eff`` exactly, and ``G_eff`` is computed only once, by joining
 patches of the crossbar pairwise. The interior of a patch is eliminated, so the cost is ``O(n^3)``
-for n x n cells, mostly batched matrix products. Wires are given as resistances and cells as
-conductances, so that wires of zero resistance and open cells need no special case.
+for n x n cells, mostly matrix products. Wires are given as resistances and cells as conductances,
+so that wires of zero resistance and open cells need no special case.
+
+On the CPU, :func:`cimsim.kernels.cpu.wires` computes the solution and its gradient. The code below
+is the reference, and serves other devices and machines without a compiler.
 """
 
 from __future__ import annotations
@@ -60,10 +63,11 @@ def effective_conductance(
     Nodal analysis: at each of the two nodes of a cell, the currents through wires and cell add up
     to zero. The solution is direct (see :class:`_Patch`), without iteration or approximation.
 
-    Measured deviation, relative to the largest element: in float64 at most 2e-12, compared to a
-    sparse solution up to 256 x 256, and to one in fractions for wires of 0 to 1 Mohm in any
-    combination (there also at most 2e-11 of each element). In float32 at most 2e-5 for wires up to
-    100 ohm and terminals up to 1 kohm at 256 x 256, and 6e-4 with both 1 uohm and 1 Mohm.
+    Measured deviation, relative to the largest element: in float64 at most 2e-12 compared to a
+    sparse solution up to 256 x 256, and at most 7e-12 compared to one in fractions for wires of 0
+    to 1 Mohm in any combination (there at most 5e-11 of each element). In float32 at most 2e-5 for
+    wires up to 100 ohm and terminals up to 1 kohm at 256 x 256, and 6e-4 with both 1 uohm and
+    1 Mohm.
 
     Args:
         g_S: conductances of the cells in siemens, ``[..., rows, columns]``, at least 0.

@@ -1,4 +1,4 @@
-// The measured hot spots of cimsim on the CPU, in float32, each in one pass over memory.
+// The measured hot spots of cimsim on the CPU: in float32, each in one pass over memory, except wires.
 //
 // Every function has a plain-torch reference that it is tested against; see cpu.py beside this
 // file for their arguments. Results do not depend on the number of threads.
@@ -25,7 +25,8 @@ template <class T>
 void solve_wires(const void* g, const void* gradient, const int64_t* dims, const double* resistances, void* out, int threads) {
     const Crossbars<T> crossbars(dims[1], dims[2], resistances);
     const int64_t cells = dims[1] * dims[2];
-#pragma omp parallel num_threads(team_for(16 * dims[0] * cells, threads))
+    // A cell takes as long as several of the numbers of other functions.
+#pragma omp parallel num_threads(team_for(8 * dims[0] * cells, threads))
 #pragma omp single
 #pragma omp taskloop grainsize(1)
     for (int64_t at = 0; at < dims[0] * cells; at += cells) {
