@@ -143,6 +143,19 @@ void converters(FILE* to, int threads) {
     }
 }
 
+template <class T>
+void wires(FILE* to, const std::string& kind, int threads) {
+    const int64_t dims[3] = {2, 21, 70}, cells = dims[0] * dims[1] * dims[2];
+    const double resistances[4] = {1.0, 11.0, 2.0, 0.0};
+    const Numbers wanted = numbers(cells, 9), by = numbers(cells, 10);
+    std::vector<T> g(cells), gradient(by.begin(), by.end()), out(cells);
+    for (int64_t i = 0; i < cells; i++) g[i] = i % 7 ? T(1e-4) * std::fabs(wanted[i]) : T(0);
+    for (const bool back : {false, true}) {
+        cimsim_wires(g.data(), back ? gradient.data() : nullptr, dims, resistances, sizeof(T) == 8, out.data(), threads);
+        write(to, "wires " + kind + (back ? " pull" : ""), Numbers(out.begin(), out.end()));
+    }
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -151,6 +164,8 @@ int main(int count, char** words) {
     if (!from || !to) return 3;
     physics(from, to, std::atoi(words[3]));
     converters(to, std::atoi(words[3]));
+    wires<float>(to, "float", std::atoi(words[3]));
+    wires<double>(to, "double", std::atoi(words[3]));
     std::fclose(from);
     return std::fclose(to) ? 4 : 0;
 }

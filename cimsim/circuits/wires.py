@@ -17,8 +17,11 @@ crossing:
 
 The network is linear, so ``I = V @ G_eff`` exactly, and ``G_eff`` is computed only once, by joining
 patches of the crossbar pairwise. The interior of a patch is eliminated, so the cost is ``O(n^3)``
-for n x n cells, mostly batched matrix products. Wires are given as resistances and cells as
-conductances, so that wires of zero resistance and open cells need no special case.
+for n x n cells, mostly matrix products. Wires are given as resistances and cells as conductances,
+so that wires of zero resistance and open cells need no special case.
+
+On the CPU, :func:`cimsim.kernels.cpu.wires` computes the solution and its gradient. The code below
+is the reference, and serves other devices and machines without a compiler.
 """
 
 from __future__ import annotations
@@ -32,9 +35,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from cimsim import kernels
 from cimsim.errors import CimsimError
 
-_MOST_CELLS = 1 << 17  # solved at once; a gradient needs about 3 kB per cell
+_MOST_CELLS = 1 << 17  # solved at once in plain torch; a gradient needs about 3 kB per cell
 
 
 class _Resistances(NamedTuple):
@@ -59,10 +63,11 @@ def effective_conductance(
     Nodal analysis: at each of the two nodes of a cell, the currents through wires and cell add up
     to zero. The solution is direct (see :class:`_Patch`), without iteration or approximation.
 
-    Measured deviation, relative to the largest element: in float64 at most 2e-12, compared to a
-    sparse solution up to 256 x 256, and to one in fractions for wires of 0 to 1 Mohm in any
-    combination (there also at most 2e-11 of each element). In float32 at most 2e-5 for wires up to
-    100 ohm and terminals up to 1 kohm at 256 x 256, and 6e-4 with both 1 uohm and 1 Mohm.
+    Measured deviation, relative to the largest element: in float64 at most 2e-12 compared to a
+    sparse solution up to 256 x 256, and at most 7e-12 compared to one in fractions for wires of 0
+    to 1 Mohm in any combination (there at most 5e-11 of each element). In float32 at most 2e-5 for
+    wires up to 100 ohm and terminals up to 1 kohm at 256 x 256, and 6e-4 with both 1 uohm and
+    1 Mohm.
 
     Args:
         g_S: conductances of the cells in siemens, ``[..., rows, columns]``, at least 0.
@@ -94,10 +99,8 @@ def effective_conductance(
         return g_S
     rows, columns = g_S.shape[-2:]
     arrays = _computable(g_S).reshape(-1, rows, columns)
-    at_once = max(1, _MOST_CELLS // (rows * columns))
     with _full_precision(g_S):
-        solved = [_solve(some, resistances) for some in arrays.split(at_once)]
-    return torch.cat(solved).view(g_S.shape).to(g_S.dtype)
+        return _solve(arrays, resistances).view(g_S.shape).to(g_S.dtype)
 
 
 def approximate_effective_conductance(
@@ -430,22 +433,38 @@ def _solution(g_S: Tensor, resistances: _Resistances) -> Tensor:
     return patches.LB[:, :rows, :columns].flip(-2)
 
 
+def _at_once(arrays: Tensor) -> int:
+    """Return how many arrays plain torch solves at once."""
+    return max(1, _MOST_CELLS // arrays[0].numel())
+
+
+def _vjp(g_S: Tensor, resistances: _Resistances, grad: Tensor) -> Tensor:
+    """Recompute all steps with autograd, instead of storing their intermediate results."""
+    with torch.enable_grad():
+        leaf = g_S.detach().requires_grad_()
+        (grad,) = torch.autograd.grad(_solution(leaf, resistances), leaf, grad)
+    return grad
+
+
 class _Nodal(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, g_S: Tensor, resistances: _Resistances) -> Tensor:
         ctx.resistances = resistances
         ctx.save_for_backward(g_S)
-        return _solution(g_S, resistances)
+        if kernels.solves_wires(g_S):
+            return kernels.cpu.wires(g_S, resistances)
+        parts = g_S.split(_at_once(g_S))
+        return torch.cat([_solution(part, resistances) for part in parts])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        """Recompute all steps with autograd, instead of storing their intermediate results."""
         (g_S,) = ctx.saved_tensors
-        with torch.enable_grad(), _full_precision(g_S):
-            leaf = g_S.detach().requires_grad_()
-            (grad,) = torch.autograd.grad(_solution(leaf, ctx.resistances), leaf, grad)
-        return grad, None
+        if kernels.solves_wires(g_S):
+            return kernels.cpu.wires(g_S, ctx.resistances, grad), None
+        parts = zip(*(x.split(_at_once(x)) for x in (g_S, grad)), strict=True)
+        with _full_precision(g_S):
+            return torch.cat([_vjp(part, ctx.resistances, by) for part, by in parts]), None
 
 
 def _solve(g_S: Tensor, resistances: _Resistances) -> Tensor:

@@ -32,6 +32,7 @@ __all__ = [
     "draw",
     "not_programmed",
     "pack",
+    "solves_wires",
     "use",
 ]
 
@@ -56,6 +57,13 @@ def active_programming(*tensors: Tensor | None) -> ProgrammingBackend | None:
 def draw(tensor: Tensor) -> Backend | None:
     """The back end that samples the normal numbers of ``tensor``, or None."""
     return None if _use == "torch" else _serving(tensor)
+
+
+def solves_wires(g_S: Tensor) -> bool:
+    """Whether :func:`cimsim.kernels.cpu.wires` solves crossbars of these conductances."""
+    plain = type(g_S) in _PLAIN and g_S.device.type == "cpu"
+    known = g_S.dtype in (torch.float32, torch.float64)
+    return _use == "fused" and plain and known and cpu.build().library is not None
 
 
 def _serving(*tensors: Tensor | None) -> Backend | None:

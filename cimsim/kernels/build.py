@@ -32,7 +32,7 @@ from cimsim.kernels import cache
 
 _log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
-_SOURCES = ("kernels.cpp", "cells.h", "converters.h", "curves.h", "random.h")
+_SOURCES = ("kernels.cpp", "cells.h", "converters.h", "curves.h", "random.h", "wires.h")
 FLAGS = (
     *("-std=gnu++17", "-O3", "-shared", "-fPIC", "-fvisibility=hidden"),
     *("-fno-math-errno", "-fno-trapping-math"),

@@ -1,4 +1,4 @@
-// The measured hot spots of cimsim on the CPU, in float32, each in one pass over memory.
+// The measured hot spots of cimsim on the CPU: in float32, each in one pass over memory, except wires.
 //
 // Every function has a plain-torch reference that it is tested against; see cpu.py beside this
 // file for their arguments. Results do not depend on the number of threads.
@@ -12,6 +12,7 @@ inline int omp_get_thread_num() { return 0; }
 
 #include "cells.h"
 #include "converters.h"
+#include "wires.h"
 
 using namespace cimsim;
 
@@ -19,6 +20,22 @@ namespace {
 
 // Number of threads for a number of values: a few values are computed before a second thread wakes up.
 int team_for(int64_t numbers, int threads) { return numbers < 16384 ? 1 : threads; }
+
+template <class T>
+void solve_wires(const void* g, const void* gradient, const int64_t* dims, const double* resistances, void* out, int threads) {
+    const Crossbars<T> crossbars(dims[1], dims[2], resistances);
+    const int64_t cells = dims[1] * dims[2];
+    // A cell takes as long as several of the numbers of other functions.
+#pragma omp parallel num_threads(team_for(8 * dims[0] * cells, threads))
+#pragma omp single
+#pragma omp taskloop grainsize(1)
+    for (int64_t at = 0; at < dims[0] * cells; at += cells) {
+        if (gradient)
+            crossbars.pull_back((const T*)g + at, (const T*)gradient + at, (T*)out + at);
+        else
+            crossbars.solve((const T*)g + at, (T*)out + at);
+    }
+}
 
 }  // namespace
 
@@ -274,6 +291,16 @@ void cimsim_mask_gradient(float* dx, const float* x, const uint8_t* mask, int64_
         }
         if (by_full) by_full[part] = total(sum) / levels;
     }
+}
+
+// Effective conductances of crossbars with resistive lines; with `gradient` by them, that by g instead. dims: arrays, rows,
+// columns. resistances in ohm: word segment, first segment with source, bit segment, last segment with sink. All
+// numbers are double or float.
+void cimsim_wires(const void* g, const void* gradient, const int64_t* dims, const double* resistances, int is_double, void* out, int threads) {
+    if (is_double)
+        solve_wires<double>(g, gradient, dims, resistances, out, threads);
+    else
+        solve_wires<float>(g, gradient, dims, resistances, out, threads);
 }
 
 // A 64-bit number of `count` bytes. A change of one 32-bit word always changes it, and so does any other change

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from cimsim import kernels
 from cimsim.circuits import (
     approximate_effective_conductance,
     effective_conductance,
@@ -284,17 +285,19 @@ def test_random_crossbars_agree_with_a_sparse_solution(
 # Batches, types, errors.
 
 
-def test_a_batch_is_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("which", ["fused", "torch"])
+def test_a_batch_is_a_loop(which: kernels.Use, monkeypatch: pytest.MonkeyPatch) -> None:
     g = torch.as_tensor(cells(5, 2, 3, 6, 10))
     resistances = (2.0, 3.0, 40.0, 50.0)
-    together = solved(g, resistances)
-    monkeypatch.setattr(wires, "_MOST_CELLS", 130)  # two arrays at a time
-    in_parts = solved(g, resistances)
-    for i, j in itertools.product(range(2), range(3)):
-        alone = solved(g[i, j], resistances)
-        torch.testing.assert_close(together[i, j], alone, rtol=1e-13, atol=0.0)
-        torch.testing.assert_close(in_parts[i, j], alone, rtol=1e-13, atol=0.0)
-    assert solved(g[:0], resistances).shape == (0, 3, 6, 10)
+    with kernels.use(which):
+        together = solved(g, resistances)
+        monkeypatch.setattr(wires, "_MOST_CELLS", 130)  # two arrays at a time in plain torch
+        in_parts = solved(g, resistances)
+        for i, j in itertools.product(range(2), range(3)):
+            alone = solved(g[i, j], resistances)
+            torch.testing.assert_close(together[i, j], alone, rtol=1e-13, atol=0.0)
+            torch.testing.assert_close(in_parts[i, j], alone, rtol=1e-13, atol=0.0)
+        assert solved(g[:0], resistances).shape == (0, 3, 6, 10)
 
 
 def test_layout_in_memory_does_not_matter() -> None:
