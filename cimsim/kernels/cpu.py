@@ -72,11 +72,20 @@ def _at(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-@lru_cache(maxsize=1)
-def variance_dtype() -> torch.dtype:
+def variance_dtype(products: int) -> torch.dtype:
     """See :meth:`cimsim.kernels.types.Backend.variance_dtype`."""
+    return torch.bfloat16 if products >= _MANY_PRODUCTS and _has_bf16() else torch.float32
+
+
+# Fewer take longer in bf16 than in float32, on one thread and on two.
+_MANY_PRODUCTS = 1 << 21
+_FEW_VECTORS = 32
+
+
+@lru_cache(maxsize=1)
+def _has_bf16() -> bool:
     library = build().library
-    return torch.bfloat16 if library is not None and library.cimsim_has_bf16() else torch.float32
+    return library is not None and bool(library.cimsim_has_bf16())
 
 
 def normal(out: Tensor, seed: int) -> None:
@@ -106,7 +115,8 @@ def program(
     relative = field("relative", torch.float32)
     slope = field("slope", torch.float32) if want_slope else None
     wants_variance = packed.reads and not want_slope
-    variance = field("variance", variance_dtype()) if wants_variance else None
+    low = variance_dtype(_FEW_VECTORS * weight.numel())
+    variance = field("variance", low) if wants_variance else None
     sums = weight.new_empty(2, tiles, columns, dtype=torch.float64) if packed.drifts else None
     dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
     _call(
@@ -151,21 +161,21 @@ def _pointers(dac: Dac | None) -> tuple[int | None, int]:
 def encode(
     x: Tensor,
     dac: Dac,
-    want_squares: bool = False,
+    squares: torch.dtype | None = None,
     want_stored: bool = False,
     want_mask: bool = False,
 ) -> Codes:
     """See :meth:`cimsim.kernels.types.Backend.encode`."""
-    values = scratch("codes", tuple(x.shape))
-    squares = scratch("squares", tuple(x.shape), variance_dtype()) if want_squares else None
+    values = scratch("codes", x.shape)
+    squared = None if squares is None else scratch("squares", x.shape, squares)
     stored = torch.empty_like(x, dtype=dac.byte) if want_stored else None
     mask = x.new_empty(bytes_for_bits(x.numel()), dtype=torch.uint8) if want_mask else None
     _call(
         "encode",
         *(x.data_ptr(), x.numel(), *_pointers(dac), dac.lowest),
-        *(values.data_ptr(), *_variance(squares), _at(stored), _at(mask)),
+        *(values.data_ptr(), *_variance(squared), _at(stored), _at(mask)),
     )
-    return Codes(values, squares, stored, mask)
+    return Codes(values, squared, stored, mask)
 
 
 def digitize(
