@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -49,10 +49,13 @@ class FusedProgrammer:
         cells = self.kernels.program(weight, scale, packed, draws, age_s, single_use=single_use)
         scale = cells.scale
         if cells.sums is not None and spec.drift_compensation != "none":
-            is_global = spec.drift_compensation == "global"
-            before, now = cells.sums.sum((1, 2)) if is_global else cells.sums
-            factor = before / now.clamp_min(torch.finfo(weight.dtype).tiny)
-            scale = scale * factor.to(weight.dtype)
+            least = torch.finfo(weight.dtype).tiny
+            if spec.drift_compensation == "global":
+                total, now = cells.sums.sum((1, 2)).tolist()
+                scale = scale * (total / max(now, least))
+            else:
+                before, after = cells.sums
+                scale = scale * (before / after.clamp_min(least)).to(weight.dtype)
         tiles, columns = scale.shape
         return Chip(
             terms=(Term(None, cells.relative),),
@@ -98,14 +101,15 @@ class FusedProgrammed:
         self._age_s, self._draws = age_s, _draws(self._packed, seed, cycle)
         self._cells: Cells | None = None
 
-    @cached_property
+    @property
     def values(self) -> Tensor:
         """Relative weights."""
-        self._cells = self._kernels.program(
-            *(self._weight, None, self._packed, self._draws, self._age_s),
-            want_slope=True,
-            single_use=True,
-        )
+        if self._cells is None:
+            self._cells = self._kernels.program(
+                *(self._weight, None, self._packed, self._draws, self._age_s),
+                want_slope=True,
+                single_use=True,
+            )
         return self._cells.relative
 
     def vjp(self, gradient: Tensor, dac: Dac | None) -> Tensor:
@@ -120,20 +124,26 @@ class FusedProgrammed:
 
 def _draws(
     packed: PackedPhysics, seed: int, cycle: int, slow: tuple[float, bool] | None = None
-) -> list[tuple[Part, ...]]:
+) -> tuple[tuple[Part, ...], ...]:
     """Normal numbers of programming and drift, and with ``slow`` (age in s, single use) those of
     the slow part of each read noise."""
-    draws = [
-        written_parts(seed, cycle, drawn.device_share, drawn.family, drawn.number)
-        for drawn in packed.draws
-    ]
+    draws = _written_draws(packed, seed, cycle)
     for index, times in packed.flicker:
         parts: tuple[Part, ...] = ()
         if slow is not None and times is not None:
             age_s, single_use = slow
             parts = slow_parts(times, index, age_s, cycle_seed(seed, cycle), single_use)
-        draws.append(parts)
+        draws = *draws, parts
     return draws
+
+
+# The backward pass of a layer needs those of its forward pass again.
+@lru_cache(maxsize=1024)
+def _written_draws(packed: PackedPhysics, seed: int, cycle: int) -> tuple[tuple[Part, ...], ...]:
+    return tuple(
+        written_parts(seed, cycle, drawn.device_share, drawn.family, drawn.number)
+        for drawn in packed.draws
+    )
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,11 @@ def _functions() -> dict[str, Callable[..., None]]:
     return {name: getattr(library, f"cimsim_{name}") for name in _SIGNATURES}
 
 
+@lru_cache(maxsize=4096)
+def _dims(numbers: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
+    return (_LONG * len(numbers))(*numbers)
+
+
 def _at(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
@@ -118,7 +123,7 @@ def program(
     low = variance_dtype(_FEW_VECTORS * weight.numel())
     variance = field("variance", low) if wants_variance else None
     sums = weight.new_empty(2, tiles, columns, dtype=torch.float64) if packed.drifts else None
-    dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
+    dims = _dims((tiles, columns, rows, *weight.stride()[:2]))
     _call(
         "program",
         *(weight.data_ptr(), scale.data_ptr(), find_scale, dims, numbers, *names, age_s),
@@ -140,7 +145,7 @@ def vjp_programming(
     """See :meth:`cimsim.kernels.types.ProgrammingBackend.vjp_programming`."""
     tiles, columns, rows = weight.shape
     numbers, names = packed.numbers.buffer_info()[0], _flattened(draws)
-    dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
+    dims = _dims((tiles, columns, rows, *weight.stride()[:2]))
     scale = scratch("scale", (tiles, columns)) if cells is None else cells.scale
     relative, slope = (None, None) if cells is None else (cells.relative, cells.slope)
     _call(
@@ -196,7 +201,7 @@ def digitize(
     mask = z.new_empty(lines.mask_bytes, dtype=torch.uint8) if want_mask else None
     _call(
         "digitize",
-        *(z.data_ptr(), *_variance(variance), (_LONG * 6)(*lines), *_pointers(dac)),
+        *(z.data_ptr(), *_variance(variance), _dims(lines), *_pointers(dac)),
         *(adc_full_scale.data_ptr(), adc_full_scale.dim(), scale.data_ptr(), _at(bias), *codes),
         *(noise_steps, *seeds, y.data_ptr(), _at(mask)),
     )
@@ -209,7 +214,7 @@ def scatter_to_columns(
     """See :meth:`cimsim.kernels.types.Backend.scatter_to_columns`."""
     _call(
         "scatter_to_columns",
-        *(dy.data_ptr(), _at(mask), (_LONG * 6)(*lines), _at(scale), dz.data_ptr()),
+        *(dy.data_ptr(), _at(mask), _dims(lines), _at(scale), dz.data_ptr()),
     )
 
 
@@ -232,6 +237,8 @@ def fingerprint(values: Tensor) -> int:
     return result.value
 
 
+# The backward pass of a chip uses the same draws twice.
+@lru_cache(maxsize=64)
 def _flattened(draws: Draws) -> tuple[object, object, object]:
     """The length of each sum, then the seeds and the sizes of all of them in a row."""
     counts, parts = [len(each) for each in draws], [part for each in draws for part in each]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from cimsim.kernels.packing import PackedPhysics
 
-Draws = Sequence[Sequence[tuple[int, float]]]
+Draws = tuple[tuple[tuple[int, float], ...], ...]
 """For each static normal number of a cell, the seeds and sizes of the numbers that it sums."""
 
 

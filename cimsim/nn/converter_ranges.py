@@ -14,6 +14,7 @@ from cimsim.circuits.converters import Converter
 from cimsim.circuits.mapping import Mapping
 from cimsim.circuits.range_groups import RangeGroups
 from cimsim.circuits.ranges import RangeObserver, even_steps
+from cimsim.dtypes import as_dtype
 from cimsim.errors import CimsimError
 from cimsim.lasting import lasting
 from cimsim.nn.layer_kind import LayerKind
@@ -312,10 +313,11 @@ class Ranged(LayerKind):
         # Copies: calibrating again before backward must not change this forward pass. And an
         # optimizer may move a learned range below zero.
         dac, adc = (
-            r.detach().to(dtype).clamp_min(SMALLEST_RANGE) for r in (self.dac_range, self.adc_range)
+            as_dtype(r.detach() if r.requires_grad else r, dtype).clamp_min(SMALLEST_RANGE)
+            for r in (self.dac_range, self.adc_range)
         )
-        values = None if self.adc_values is None else self.adc_values.to(dtype)
-        return ConverterRanges(dac, adc, values)
+        values = self.adc_values
+        return ConverterRanges(dac, adc, None if values is None else values.to(dtype))
 
 
 @torch.no_grad()  # activation checkpointing counts what is saved for backward

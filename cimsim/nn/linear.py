@@ -11,7 +11,7 @@ from cimsim.array import LinearTiling
 from cimsim.errors import CimsimError
 from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import ArraySpec
-from cimsim.torch_private import unsafe_view
+from cimsim.torch_private import is_view, unsafe_view
 
 
 class AnalogLinear(AnalogLayer, nn.Linear):
@@ -46,7 +46,7 @@ class AnalogLinear(AnalogLayer, nn.Linear):
         refuse_width(self.name, x, self.in_features)
 
     def _samples(self, x: Tensor) -> Tensor:
-        return x.reshape(-1, self.in_features)
+        return x if x.dim() == 2 else x.reshape(-1, self.in_features)
 
     def _vectors(self, x: Tensor) -> Tensor:
         return self._samples(x)
@@ -73,4 +73,6 @@ def as_rows(y: Tensor, x: Tensor) -> Tensor:
 
     Not a view, like the output of ``nn.Linear``: later operations may write to it.
     """
+    if x.dim() == 2 and not is_view(y):
+        return y
     return unsafe_view(y, [*x.shape[:-1], y.shape[-1]])
