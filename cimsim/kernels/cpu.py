@@ -241,9 +241,9 @@ def fingerprint(values: Tensor) -> int:
 @lru_cache(maxsize=64)
 def _flattened(draws: Draws) -> tuple[object, object, object]:
     """The length of each sum, then the seeds and the sizes of all of them in a row."""
-    counts, parts = [len(each) for each in draws], [part for each in draws for part in each]
+    parts = [part for each in draws for part in each]
     return (
-        (_LONG * max(1, len(counts)))(*counts),
-        (_SEED * max(1, len(parts)))(*(seed for seed, _ in parts)),
-        (_FLOAT * max(1, len(parts)))(*(size for _, size in parts)),
+        (_LONG * max(1, len(draws)))(*map(len, draws)),
+        (_SEED * max(1, len(parts)))(*[seed for seed, _ in parts]),
+        (_FLOAT * max(1, len(parts)))(*[size for _, size in parts]),
     )

@@ -294,6 +294,9 @@ class Ranged(LayerKind):
             ]
             unfitted = self.adc_values is not None and self.adc_values.isnan().any().item()
             self._calibrated = not (unfitted or any(_unusable(r).any().item() for r in ranges))
+            for known in ranges:
+                if self._calibrated and type(known) is Tensor:
+                    known.clamp_min_(SMALLEST_RANGE)
             self._array = self._with_sign(self._array)
         return self._calibrated
 
@@ -309,15 +312,18 @@ class Ranged(LayerKind):
                 f"the converters of layer '{self.name}' have no range yet; calibrate the model "
                 "with some training data first: cimsim.calibrate(model, batches)"
             )
-        dtype = compute_dtype(self.weight)
-        # Copies: calibrating again before backward must not change this forward pass. And an
-        # optimizer may move a learned range below zero.
-        dac, adc = (
-            as_dtype(r.detach() if r.requires_grad else r, dtype).clamp_min(SMALLEST_RANGE)
-            for r in (self.dac_range, self.adc_range)
-        )
-        values = self.adc_values
+        dtype, values = compute_dtype(self.weight), self.adc_values
+        dac, adc = _in_use(self.dac_range, dtype), _in_use(self.adc_range, dtype)
         return ConverterRanges(dac, adc, None if values is None else values.to(dtype))
+
+
+def _in_use(known: Tensor, dtype: torch.dtype) -> Tensor:
+    """The range ``known`` for one call."""
+    if type(known) is Tensor and not torch.is_grad_enabled():
+        return as_dtype(known, dtype)
+    # A copy: calibrating again before backward must not change this forward pass. And an optimizer
+    # may move a learned range below zero.
+    return as_dtype(known.detach(), dtype).clamp_min(SMALLEST_RANGE)
 
 
 @torch.no_grad()  # activation checkpointing counts what is saved for backward
