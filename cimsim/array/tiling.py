@@ -341,7 +341,8 @@ class ConvTiling(Tiling):
 
     def input_grad(self, dz: Tensor, cells: Tensor, x_shape: torch.Size) -> Tensor:
         padded = (x_shape[0], self.tiles * self.channels, *x_shape[2:])
-        dx, _ = self._transposed(dz, dz.new_empty(1).expand(padded), cells, (True, False))
+        # Its values are not read; torch would copy an expanded number.
+        dx, _ = self._transposed(dz, dz.new_empty(padded), cells, (True, False))
         if not self._missing:
             return dx
         grouped: Tensor = dx.unflatten(1, (self.geometry.groups, -1))
@@ -349,7 +350,7 @@ class ConvTiling(Tiling):
 
     def cells_grad(self, dz: Tensor, x: Tensor, slot: str | None = None) -> Tensor:
         shape = (self.tiles, dz.shape[self.column_dim], self.rows)
-        cells = dz.new_empty(1).expand(shape)
+        cells = dz.new_empty(shape)  # its values are not read
         _, dw = self._transposed(dz, self._pad_channels(x), cells, (False, True))
         return dw.reshape(shape)
 

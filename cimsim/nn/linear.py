@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -73,6 +74,6 @@ def as_rows(y: Tensor, x: Tensor) -> Tensor:
 
     Not a view, like the output of ``nn.Linear``: later operations may write to it.
     """
-    if x.dim() == 2 and not is_view(y):
+    if x.dim() == 2 and (torch.compiler.is_compiling() or not is_view(y)):
         return y
     return unsafe_view(y, [*x.shape[:-1], y.shape[-1]])
