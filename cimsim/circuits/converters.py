@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -31,14 +30,14 @@ class Converter:
     twos_complement: bool = False
     unsigned: bool = False
 
-    @cached_property
+    @property
     def levels(self) -> int:
         """Number of codes above zero, ``L``."""
         if self.unsigned:
             return (1 << self.bits) - 1
         return max(1, (1 << (self.bits - 1)) - 1)
 
-    @cached_property
+    @property
     def lowest(self) -> int:
         """The lowest code: 0, ``-L``, or one less in two's complement."""
         if self.unsigned:
@@ -50,7 +49,7 @@ class Converter:
         """Bits of the magnitude of a code."""
         return self.levels.bit_length()
 
-    @cached_property
+    @property
     def storage(self) -> torch.dtype:
         """The smallest integer type that can represent all codes."""
         if self.bits > 8:
