@@ -247,30 +247,28 @@ class _Context:
         self._output_gradient = dy
         self._dy = dy if self._planes is None else spread_planes(dy, self._planes)
         self._at_rows: Tensor | None = None
+        self._again: Programmed | None = None
         self._scattered: tuple[Mask | None, Tensor | None, Tensor] | None = None
 
     @property
     def weight(self) -> Tensor:
         return self._array.over_slices(self._tiling.to_cells(self._saved.weight))
 
-    @cached_property
+    @property
     def programmed(self) -> CellWeights:
         chip = self._call.chip
         if chip is not None and not self._needs_dw:
             return self._array.held(chip)  # the chip is not programmed again for its values
         return self._programmed
 
-    @cached_property
+    @property
     def _programmed(self) -> Programmed:
-        call = self._call
-        return self._array.programmed(
-            self._saved.weight,
-            call.chip_seed,
-            call.age_s,
-            self._saved.scale,
-            call.cycle,
-            call.attempts,
-        )
+        if self._again is None:
+            call, saved = self._call, self._saved
+            self._again = self._array.programmed(
+                *(saved.weight, call.chip_seed, call.age_s, saved.scale, call.cycle, call.attempts)
+            )
+        return self._again
 
     def delta(self) -> _AtColumns:
         return _AtColumns(None)
