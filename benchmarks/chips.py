@@ -1,24 +1,31 @@
-"""Many chips: drifted evaluation of an MLP, and a sweep of noise levels.
+"""Many chips: networks on chips that drift, cells programmed per second, and a sweep.
 
-    python -m benchmarks.chips [--threads 2]
+    python -m benchmarks.chips [--threads 2] [--chips 10]
 
-Drifted evaluation: W1 of :mod:`benchmarks.workloads` on 10 chips of ``pcm-ibm-2020`` at 8 ages from
-1 s to 1 year, 10,000 inputs each, beside as many forwards of the digital model. Sweep: the MLP of
-``make demo`` over 9 noise levels and 10 chips on the digits, as ``cimsim sweep`` does it, with the
-kernels and in plain torch. Writes ``benchmarks/results/chips.md``.
+Networks: the MLP W1 of :mod:`benchmarks.workloads`, README's CNN on images of 28 x 28, and
+ResNet-20, each on chips of ``pcm-ibm-2020`` at 8 ages from 1 s to 1 year. The same inputs go
+through the digital network as many times; the two take turns. Cells: the weights of W1 are
+programmed and aged, by cimsim and, if it is installed, by AIHWKit's model of the same device.
+Sweep: the MLP of ``make demo`` over 9 noise levels and 10 chips on the digits, as ``cimsim sweep``
+does it, with the kernels and in plain torch. Writes ``benchmarks/results/chips.md``.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import platform
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
 
 import cimsim
+from benchmarks import peers
 from benchmarks.speed import processor
 from benchmarks.workloads import WORKLOADS
 from cimsim import kernels
@@ -29,63 +36,148 @@ from cimsim.files import write_text
 from cimsim.runs import RunSubject
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
+from cimsim.training.models.cnn import cnn
 from cimsim.training.run import Run
 
 RESULTS = Path(__file__).parent / "results"
+PROFILE = "pcm-ibm-2020"
 AGES_S = (1.0, 60.0, 3600.0, 86400.0, 604800.0, 2592000.0, 7776000.0, 31557600.0)
-CHIPS, INPUTS = 10, 10_000
+ROUNDS = 3
+
+
+class Network(NamedTuple):
+    """A digital network, and inputs in batches."""
+
+    model: Callable[[], nn.Module]
+    batches: int
+    shape: tuple[int, ...]
+
+    @property
+    def inputs(self) -> int:
+        """Number of inputs."""
+        return self.batches * self.shape[0]
+
+
+NETWORKS = {
+    "MLP 784-1024-1024-10": Network(WORKLOADS["W1"].model, 4, (500, 784)),
+    "CNN on 28 x 28": Network(lambda: cnn((1, 28, 28), 10), 5, (100, 1, 28, 28)),
+    "ResNet-20": Network(WORKLOADS["W2"].model, 4, (50, 3, 32, 32)),
+}
 
 
 def main() -> None:
-    """Measure both, write the table."""
+    """Measure all three, write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--chips", type=int, default=10)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    rows = [*drifted(), *swept()]
-    report = "\n".join(
-        [
-            "# Many chips",
-            "",
-            f"`python -m benchmarks.chips --threads {arguments.threads}`. {processor()}, "
-            f"{arguments.threads} threads, Python {platform.python_version()}, torch "
-            f"{torch.__version__}, cimsim {cimsim.__version__}; best of 3.",
-            "",
-            "| what | s |",
-            "|---|---|",
-            *(f"| {what} | {seconds:.2f} |" for what, seconds in rows),
-            "",
-        ]
-    )
-    print(report)
-    write_text(RESULTS / "chips.md", report)
+    chips = arguments.chips
+    report = [
+        "# Many chips",
+        "",
+        f"`python -m benchmarks.chips --threads {arguments.threads} --chips {chips}`. "
+        f"{processor()}, {arguments.threads} threads, Python {platform.python_version()}, torch "
+        f"{torch.__version__}, {_packages()}; best of {ROUNDS}.",
+        "",
+        f"Networks on {chips} chips of `{PROFILE}` at {len(AGES_S)} ages, programming and drift "
+        "included, and as many passes of the digital network:",
+        "",
+        "| network | inputs | on chips, s | digital, s | ratio |",
+        "|---|---|---|---|---|",
+    ]
+    for name, network in NETWORKS.items():
+        on_chips, digital = drifted(network, chips)
+        report.append(
+            f"| {name} | {network.inputs} | {on_chips:.2f} | {digital:.2f} | "
+            f"{on_chips / digital:.2f} |"
+        )
+        print(report[-1], flush=True)
+    report += [
+        "",
+        "Cells programmed and aged per second (two cells for each weight of the MLP):",
+        "",
+        "| by | million cells/s |",
+        "|---|---|",
+        *(f"| {name} | {rate / 1e6:.1f} |" for name, rate in programmed()),
+        "",
+        "A sweep of 9 noise levels and 10 chips with the MLP of `make demo`:",
+        "",
+        "| how | s |",
+        "|---|---|",
+        *(f"| {how} | {seconds:.2f} |" for how, seconds in swept()),
+        "",
+    ]
+    print("\n".join(report))
+    write_text(RESULTS / "chips.md", "\n".join(report))
+
+
+def _packages() -> str:
+    found = {"cimsim": cimsim.__version__, **peers.versions()}
+    return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
 @torch.no_grad()
-def drifted() -> list[tuple[str, float]]:
-    """Seconds of 8 ages on 10 chips, and of 80 digital forwards."""
+def drifted(network: Network, chips: int) -> tuple[float, float]:
+    """Seconds of all chips and ages, and of as many passes of the digital network."""
     torch.manual_seed(0)
-    digital = WORKLOADS["W1"].model().eval()
-    x = torch.rand(INPUTS, 784)
-    model = cimsim.convert(digital, "pcm-ibm-2020").eval()
-    cimsim.calibrate(model, [x[:1000]])
+    digital = network.model().eval()
+    batches = torch.rand(network.batches, *network.shape)
+    model = cimsim.convert(digital, PROFILE).eval()
+    cimsim.calibrate(model, batches[:1])
 
     def on_chips() -> None:
-        for chip in range(CHIPS):
+        for chip in range(chips):
             cimsim.program(model, chip)
             for age_s in AGES_S:
                 cimsim.age(model, age_s)
-                model(x)
+                for x in batches:
+                    model(x)
 
     def digitally() -> None:
-        for _ in range(CHIPS * len(AGES_S)):
-            digital(x)
+        for _ in range(chips * len(AGES_S)):
+            for x in batches:
+                digital(x)
 
-    what = f"{len(AGES_S)} ages x {CHIPS} chips x {INPUTS} inputs"
+    both = [(_seconds(on_chips), _seconds(digitally)) for _ in range(ROUNDS)]
+    return min(ours for ours, _ in both), min(theirs for _, theirs in both)
+
+
+@torch.no_grad()
+def programmed() -> list[tuple[str, float]]:
+    """Cells per second, by each tool: every weight on its pair, at every age of a new chip."""
+    digital = WORKLOADS["W1"].model()
+    weights = [module.weight for module in digital.modules() if isinstance(module, nn.Linear)]
+    cells = 2 * sum(weight.numel() for weight in weights) * len(AGES_S)
+    model = cimsim.convert(digital, PROFILE).eval()
+    x = torch.rand(1, 784)
+    cimsim.calibrate(model, [x])
+
+    def by_cimsim() -> None:
+        cimsim.program(model, 0)
+        for age_s in AGES_S:
+            cimsim.age(model, age_s)
+            model(x)  # cells are computed when they are read
+
+    rows = {"cimsim, with a read of one input": by_cimsim}
+    try:
+        noise = importlib.import_module("aihwkit.inference").PCMLikeNoiseModel(g_max=25.0)
+    except ImportError:
+        print("AIHWKit: not installed, left out")
+    else:
+        rows["AIHWKit, `PCMLikeNoiseModel`"] = lambda: _by_aihwkit(noise, weights)
+    times = [[_seconds(run) for run in rows.values()] for _ in range(ROUNDS)]
     return [
-        (f"W1, {what}: cimsim, programming and drift included", _best(on_chips)),
-        (f"W1, {what}: the same forwards of the digital model", _best(digitally)),
+        (name, cells / min(seconds))
+        for name, seconds in zip(rows, zip(*times, strict=True), strict=True)
     ]
+
+
+def _by_aihwkit(noise: Any, weights: list[Tensor]) -> None:
+    for weight in weights:
+        programmed, drift = noise.apply_programming_noise(weight)
+        for age_s in AGES_S:
+            noise.apply_drift_noise(programmed, drift, age_s)
 
 
 def swept() -> list[tuple[str, float]]:
@@ -93,7 +185,7 @@ def swept() -> list[tuple[str, float]]:
     axis = parse_axis("noise=0:8:1")
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        config = make_config(data="digits", model="mlp", profile="pcm-ibm-2020", epochs=1)
+        config = make_config(data="digits", model="mlp", profile=PROFILE, epochs=1)
         fit(config, Path(folder) / "run")
         for which in ("fused", "torch"):
 
@@ -103,22 +195,17 @@ def swept() -> list[tuple[str, float]]:
                     if store.is_file():
                         store.unlink()
                 with kernels.use(which):
-                    sweep([RunSubject(run)], axis, Evaluation(CHIPS))
+                    sweep([RunSubject(run)], axis, Evaluation(10))
 
             how = "with the kernels" if which == "fused" else "in plain torch"
-            cells = len(axis.values) * CHIPS
-            found.append((f"digits MLP, sweep of {cells} cells, {how}", _best(once)))
+            found.append((how, min(_seconds(once) for _ in range(ROUNDS))))
     return found
 
 
-def _best(run: object, times: int = 3) -> float:
-    assert callable(run)
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return min(found)
+def _seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

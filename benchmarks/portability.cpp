@@ -15,27 +15,16 @@
 #include <string>
 #include <vector>
 
-extern "C" {
-void cimsim_normal(float*, int64_t, uint64_t, int);
-void cimsim_program(const float*, float*, int, const int64_t*, const float*, const int64_t*, const uint64_t*, const float*,
-                    double, int64_t, float*, float*, void*, int, double*, int);
-void cimsim_vjp_programming(const float*, float*, const int64_t*, const float*, const int64_t*, const uint64_t*, const float*, double,
-                 const float*, const float*, const float*, const float*, float, float*, int);
-void cimsim_encode(const float*, int64_t, const float*, float, float, float*, void*, int, int8_t*, uint8_t*, int);
-void cimsim_digitize(const float*, const void*, int, const int64_t*, const float*, float, const float*, int, const float*,
-                    const float*, float, float, float, uint64_t, uint64_t, float*, uint8_t*, int);
-void cimsim_scatter_to_columns(const float*, const uint8_t*, const int64_t*, const float*, float*, int);
-void cimsim_mask_gradient(float*, const float*, const uint8_t*, int64_t, const float*, float, float, float*, int);
-}
+#include "kernels.cpp"
 
 namespace {
 
-using Floats = std::vector<float>;
+using Numbers = std::vector<float>;
 using Bytes = std::vector<uint8_t>;
 
 // Multiples of 2^-23 in [-1, 1): the same on every machine.
-Floats numbers(int64_t count, uint64_t seed) {
-    Floats values(count);
+Numbers numbers(int64_t count, uint64_t seed) {
+    Numbers values(count);
     uint64_t state = seed * 0x9e3779b97f4a7c15ull + 1;
     for (float& value : values) {
         state = state * 6364136223846793005ull + 1442695040888963407ull;
@@ -51,7 +40,7 @@ void write(FILE* to, const std::string& name, const void* data, int64_t bytes, i
         std::fwrite(&bytes, 8, 1, to) != 1 || (bytes && std::fwrite(data, bytes, 1, to) != 1))
         std::exit(4);
 }
-void write(FILE* to, const std::string& name, const Floats& v) { write(to, name, v.data(), 4 * v.size(), 1); }
+void write(FILE* to, const std::string& name, const Numbers& v) { write(to, name, v.data(), 4 * v.size(), 1); }
 void write(FILE* to, const std::string& name, const Bytes& v) { write(to, name, v.data(), v.size(), 0); }
 
 template <class T>
@@ -64,35 +53,35 @@ T take(FILE* from) {
 void physics(FILE* from, FILE* to, int threads) {
     const int64_t tiles = 3, columns = 70, rows = 133;  // no multiples of anything
     const int64_t dims[5] = {tiles, columns, rows, columns * rows, rows};
-    const Floats weight = numbers(tiles * columns * rows, 1), gradient = numbers(tiles * columns * rows, 2);
+    const Numbers weight = numbers(tiles * columns * rows, 1), gradient = numbers(tiles * columns * rows, 2);
     const float full = 1.5f;
     const int64_t profiles = take<int64_t>(from);
     for (int64_t k = 0; k < profiles; k++) {
         int64_t counts[5];
         for (int64_t& count : counts) count = take<int64_t>(from);
-        Floats packed(counts[0]);
+        Numbers packed(counts[0]);
         for (float& number : packed) number = take<float>(from);
         // One normal number for every draw of programming and drift, a sum of two for every read noise.
         std::vector<int64_t> parts(counts[1], 1);
         parts.resize(counts[1] + counts[4], 2);
         std::vector<uint64_t> seeds(counts[1] + 2 * counts[4] + 1);
-        Floats sizes(seeds.size(), 1.0f);
+        Numbers sizes(seeds.size(), 1.0f);
         for (size_t i = 0; i < seeds.size(); i++) seeds[i] = 1000 * k + i;
         for (size_t i = counts[1]; i < sizes.size(); i++) sizes[i] = i % 2 ? 1.25f : 2.5f;
-        Floats scale(tiles * columns), relative(weight.size()), slope(weight.size()), variance(weight.size());
+        Numbers scale(tiles * columns), relative(weight.size()), slope(weight.size()), variance(weight.size());
         std::vector<double> sums(2 * tiles * columns);
         const std::string name = "profile " + std::to_string(k);
-        cimsim_program(weight.data(), scale.data(), 1, dims, packed.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, columns, relative.data(),
+        cimsim_program(weight.data(), scale.data(), 1, dims, packed.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, relative.data(),
                        nullptr, counts[2] ? variance.data() : nullptr, 0, counts[3] ? sums.data() : nullptr, threads);
         write(to, name + " scale", scale);
         write(to, name + " currents", relative);
         if (counts[2]) write(to, name + " variance", variance);
-        if (counts[3]) write(to, name + " sums", Floats(sums.begin(), sums.end()));
-        cimsim_program(weight.data(), scale.data(), 1, dims, packed.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, columns, relative.data(),
+        if (counts[3]) write(to, name + " sums", Numbers(sums.begin(), sums.end()));
+        cimsim_program(weight.data(), scale.data(), 1, dims, packed.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, relative.data(),
                        slope.data(), nullptr, 0, nullptr, threads);
         write(to, name + " slope", slope);
         for (const bool again : {false, true}) {
-            Floats pulled(weight.size());
+            Numbers pulled(weight.size());
             cimsim_vjp_programming(weight.data(), scale.data(), dims, packed.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, again ? nullptr : relative.data(),
                         again ? nullptr : slope.data(), gradient.data(), &full, 127.0f, pulled.data(), threads);
             write(to, name + (again ? " pull again" : " pull"), pulled);
@@ -101,13 +90,13 @@ void physics(FILE* from, FILE* to, int threads) {
 }
 
 void converters(FILE* to, int threads) {
-    Floats normal(100003);
+    Numbers normal(100003);
     cimsim_normal(normal.data(), normal.size(), 20260101, threads);
     write(to, "normal", Bytes((uint8_t*)normal.data(), (uint8_t*)(normal.data() + normal.size())));
 
-    const Floats x = numbers(50001, 3);
+    const Numbers x = numbers(50001, 3);
     const float full = 0.75f;
-    Floats codes(x.size()), squares(x.size());
+    Numbers codes(x.size()), squares(x.size());
     std::vector<int8_t> kept(x.size());
     Bytes mask((x.size() + 7) / 8);
     cimsim_encode(x.data(), x.size(), &full, 127.0f, -127.0f, codes.data(), squares.data(), 0, kept.data(), mask.data(), threads);
@@ -116,8 +105,8 @@ void converters(FILE* to, int threads) {
     write(to, "DAC bytes", Bytes((uint8_t*)kept.data(), (uint8_t*)(kept.data() + kept.size())));
     write(to, "DAC mask", mask);
     for (const bool by_mask : {false, true}) {
-        Floats dx = x;
-        Floats by_full(by_mask ? 0 : (x.size() + 4095) / 4096);
+        Numbers dx = x;
+        Numbers by_full(by_mask ? 0 : (x.size() + 4095) / 4096);
         cimsim_mask_gradient(dx.data(), by_mask ? nullptr : x.data(), by_mask ? mask.data() : nullptr, x.size(), &full, 127.0f, -127.0f,
                              by_mask ? nullptr : by_full.data(), threads);
         if (!by_mask) write(to, "range gradient", Bytes((uint8_t*)by_full.data(), (uint8_t*)(by_full.data() + by_full.size())));
@@ -128,15 +117,15 @@ void converters(FILE* to, int threads) {
         const int64_t outer = 2, groups = 1, tiles = 4, lines = of_columns ? 61 : 77, line = of_columns ? 77 : 61;
         const int64_t dims[6] = {outer, groups, tiles, lines, line, of_columns}, columns = 77;
         const std::string layout = of_columns ? " of columns" : " of lines";
-        const Floats z = numbers(outer * tiles * lines * line, 4), bias = numbers(columns, 6);
-        Floats variance = numbers(z.size(), 5), scale = numbers(groups * tiles * columns, 7);
+        const Numbers z = numbers(outer * tiles * lines * line, 4), bias = numbers(columns, 6);
+        Numbers variance = numbers(z.size(), 5), scale = numbers(groups * tiles * columns, 7);
         for (float& v : variance) v = 1e-3f * v * v;
         const float adc_full = 0.875f;
         for (const bool noisy : {false, true}) {
             // Without noise and digital sums, y is the code: a power of two times a whole number.
-            const Floats ones(scale.size(), 1.0f);
+            const Numbers ones(scale.size(), 1.0f);
             const float unit = 127.0f / 128.0f;
-            Floats y(outer * lines * line);
+            Numbers y(outer * lines * line);
             Bytes marks(z.size() / line * ((line + 7) / 8));
             cimsim_digitize(z.data(), noisy ? variance.data() : nullptr, 0, dims, noisy ? &full : nullptr, noisy ? 127.0f : 1.0f,
                            noisy ? &adc_full : &unit, 0, noisy ? scale.data() : ones.data(), noisy ? bias.data() : nullptr,
@@ -147,7 +136,7 @@ void converters(FILE* to, int threads) {
             else
                 write(to, name, Bytes((uint8_t*)y.data(), (uint8_t*)(y.data() + y.size())));
             write(to, name + " mask", marks);
-            Floats dz(z.size());
+            Numbers dz(z.size());
             cimsim_scatter_to_columns(numbers(y.size(), 8).data(), marks.data(), dims, scale.data(), dz.data(), threads);
             if (!noisy) write(to, "spread" + layout, dz);
         }

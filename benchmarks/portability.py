@@ -38,7 +38,8 @@ from cimsim.profile import load_profile
 from cimsim.profile.library import profile_names
 
 RESULTS = Path(__file__).parent / "results"
-SOURCES = (Path(__file__).with_suffix(".cpp"), Path(kernels.__file__).parent / "kernels.cpp")
+SOURCE = Path(__file__).with_suffix(".cpp")  # includes kernels.cpp
+INCLUDE = Path(kernels.__file__).parent
 TOLERANCE = 2e-6
 _FUSED = ("normal",)
 _FLAGS = (
@@ -120,7 +121,7 @@ def results_of(variant: Variant, profiles: Path, scratch: Path) -> dict[str, Res
             raise Skipped(f"there is no {program}")
     program, out = scratch / "program", scratch / "results"
     compiled = _run(
-        [variant.compiler, *_FLAGS, *variant.flags, *map(str, SOURCES), "-o", str(program)]
+        [variant.compiler, *_FLAGS, *variant.flags, f"-I{INCLUDE}", str(SOURCE), "-o", str(program)]
     )
     if compiled.returncode:
         raise Skipped(f"{variant.compiler} does not build it: {_first(compiled.stderr)}")

@@ -66,25 +66,8 @@ struct Read {
     bool of_target, times_g;
     float per_uS, size, growth;  // factors; growth: of the variance, for what is new for every read
     const float* sigma_curve;
-    float rest;  // sigma of the other cell of a pair, where that depends on its target
+    float rest;  // the curve at the target of the other cell of a pair
     bool slow;   // whether it has a part that does not change
-};
-
-// A target conductance over the reference of an effect; neighbors share their arguments.
-template <class T>
-class Targets {
-  public:
-    explicit Targets(T target_uS) : target_uS_(target_uS), at_(target_uS) {}
-
-    Argument<T>& over(float per_uS) {
-        if (per_uS != per_uS_) at_ = Argument<T>(target_uS_ * per_uS), per_uS_ = per_uS;
-        return at_;
-    }
-
-  private:
-    T target_uS_;
-    Argument<T> at_;
-    float per_uS_ = 1;
 };
 
 struct Physics {
@@ -97,16 +80,7 @@ struct Physics {
     std::vector<Draw> draws;  // of programming, drift and the slow parts of read noise, in this order
     bool ages = false;
 
-    // Whether cells are independent and their errors constant.
-    bool textbook() const {
-        return !paired && !ages && read.empty() &&
-               std::all_of(programming.begin(), programming.end(), [](const Programming& e) { return e.even; });
-    }
     float unit_uS() const { return paired ? span_uS : span_uS / 2; }
-    template <class T>
-    T bounded(T g_uS) const {
-        return at_most(at_least(g_uS, floor_uS), ceiling_uS);
-    }
 
     Physics(const float* packed, const int64_t* counts, const uint64_t* seeds, const float* sizes, double age_s) {
         const auto next_draw = [&](bool each) {
@@ -122,9 +96,9 @@ struct Physics {
             Programming e{};
             e.per_uS = in.number(), e.sigma = in.number(), e.bias = in.number();
             e.sigma_curve = in.curve(), e.bias_curve = in.curve();
-            Argument<Floats> rest(splat(g_min_uS * e.per_uS));
             e.even = is_constant(e.sigma_curve) && is_constant(e.bias_curve);
-            e.rest_sigma = sigma(e, rest)[0], e.rest_bias = bias(e, rest)[0];
+            e.rest_sigma = std::max(at_rest(e.sigma_curve, e.per_uS), 0.0f) * e.sigma;
+            e.rest_bias = at_rest(e.bias_curve, e.per_uS) * e.bias;
             programming.push_back(e);
         }
         for (int count = in.count(); count > 0; count--) {  // PackedDrift
@@ -143,8 +117,13 @@ struct Physics {
                 e.elapsed = float(std::log(age_s / at_s[low]) / std::log(double(at_s[high]) / at_s[low]));
             e.mean_curve[0] = means[low], e.mean_curve[1] = means[high];
             e.spread_curve[0] = spreads[low], e.spread_curve[1] = spreads[high];
-            Argument<Floats> rest(splat(g_min_uS * e.per_uS));
-            e.rest_mean = mean(e, rest)[0], e.rest_spread = spread(e, rest)[0];
+            const auto rest = [&](const float* const* curves) {
+                const float low = at_rest(curves[0], e.per_uS);
+                return curves[0] == curves[1] ? low : low + (at_rest(curves[1], e.per_uS) - low) * e.elapsed;
+            };
+            e.rest_mean = rest(e.mean_curve) * e.mean;
+            e.rest_spread = e.power_law ? rest(e.spread_curve) : std::max(rest(e.spread_curve), 0.0f);
+            e.rest_spread *= e.spread;
             if (e.power_law && age_s == 0) continue;
             draws.push_back(draw), drift.push_back(e), ages = true;
         }
@@ -155,63 +134,27 @@ struct Physics {
             e.growth = 1, e.sigma_curve = in.curve();
             if (read_s > 0)  // flicker noise
                 e.growth = float(std::max(0.0, std::log((std::min(age_s + before_s, double(session_s)) + read_s) / (2.0 * read_s))));
-            Argument<Floats> rest(splat(g_min_uS * e.per_uS));
-            e.rest = paired ? sigma(e, rest)[0] : 0;
+            e.rest = paired ? at_rest(e.sigma_curve, e.per_uS) : 0;
             const Draw draw = next_draw(false);
             if (draw.count) draws.push_back(draw), e.slow = true;
             read.push_back(e);
         }
     }
 
-    template <class T>
-    static T sigma(const Programming& e, Argument<T>& target) {
-        return at_least(curve(e.sigma_curve, target), 0) * e.sigma;
+  private:
+    // A curve of the conductance over a reference, at the lowest target.
+    float at_rest(const float* p, float per_uS) const {
+        Argument<Floats> at;
+        Part<Floats> value;
+        at.set(1, [&](int64_t) { return splat(g_min_uS * per_uS); });
+        curve(p, at, value);
+        return value.value[0];
     }
-    template <class T>
-    static T bias(const Programming& e, Argument<T>& target) {
-        return curve(e.bias_curve, target) * e.bias;
-    }
-    template <class T>
-    static T between(const float* const* curves, float share, Argument<T>& at) {
-        T low = curve(curves[0], at);
-        if (curves[0] == curves[1]) return low;
-        return low + (curve(curves[1], at) + low * -1.0f) * share;
-    }
-    template <class T>
-    static T mean(const Drift& e, Argument<T>& target) {
-        return between(e.mean_curve, e.elapsed, target) * e.mean;
-    }
-    template <class T>
-    static T spread(const Drift& e, Argument<T>& target) {
-        T s = between(e.spread_curve, e.elapsed, target);
-        return (e.power_law ? s : at_least(s, 0)) * e.spread;
-    }
-    template <class T>
-    static T drifted(const Drift& e, T g_uS, T mean, T spread, Floats xi) {
-        T change = mean + spread * xi;
-        if (!e.power_law) return g_uS + change;
-        return g_uS * exp_of(absolute(change) * -e.elapsed);
-    }
-    // Of a read noise, in uS^2: of a cell at g_uS whose target is known, and of the other of its pair.
-    Floats variance(const Read& e, Floats g_uS, Targets<Floats>& target, Floats rest_uS) const {
-        Floats s, s_rest = splat(0);
-        if (e.of_target) {
-            s = sigma(e, target.over(e.per_uS)), s_rest += e.rest;
-        } else {
-            Argument<Floats> own(g_uS * e.per_uS), rest(rest_uS * e.per_uS);
-            s = sigma(e, own);
-            if (paired) s_rest = sigma(e, rest);
-        }
-        if (e.times_g) s *= g_uS, s_rest *= rest_uS;
-        return s * s + s_rest * s_rest;
-    }
-    static Floats sigma(const Read& e, Argument<Floats>& at) { return at_least(curve(e.sigma_curve, at), 0) * e.size; }
 };
 
 // How many columns the cells have and where their weights are.
 struct Field {
     const float* weight;  // of tile t, column c, row r: weight[t * tile_stride + c * column_stride + r]
-    const float* scale;   // [tiles, columns]
     int64_t tiles, columns, rows, tile_stride, column_stride;
 
     int64_t count() const { return tiles * columns; }
@@ -268,31 +211,14 @@ class Draws {
         block_ = block;
     }
 
-    // The errors of one block where they are the same for every target.
-    const float* errors_uS(const Physics& physics) {
-        if (errors_of_ == block_) return errors_.data();
-        errors_.assign(kBlock, 0.0f), errors_of_ = block_;
-        const float* xi = kept_.data();
-        for (const Programming& e : physics.programming) {
-            for (int64_t i = 0; i < kBlock; i++) errors_[i] += e.rest_bias + e.rest_sigma * xi[i];
-            xi += kEach;
-        }
-        return errors_.data();
-    }
-
-    // Of a draw for all cells of a weight.
+    // Of a draw for all cells of a weight, or for its only cell.
     Floats one(size_t index, int64_t at) const { return load(kept_.data() + kEach * index + at); }
 
-    // Of effect `index` (programming first), at `at` in the block: of the cell that carries the
+    // Of effect `index` (programming first), at `at` in the block: of the cell of a pair that carries the
     // weight, and of the other.
     void get(size_t index, int64_t at, Ints second, Floats& carrying, Floats& resting) const {
         const float* first = kept_.data() + kEach * index + at;
-        const Floats a = load(first);
-        if (!paired_) {
-            carrying = a, resting = splat(0);
-            return;
-        }
-        const Floats b = load(first + kBlock + shift_);
+        const Floats a = load(first), b = load(first + kBlock + shift_);
         carrying = where(second, b, a), resting = where(second, a, b);
     }
 
@@ -312,12 +238,8 @@ class Draws {
     bool paired_;
     int64_t ahead_, shift_;
     std::vector<Draw> draws_;
-    std::vector<float> kept_, errors_;
-    int64_t block_ = -2, errors_of_ = -2;
-};
-
-struct Programmed {
-    Floats relative, slope, before, now, variance;  // before, now: |relative| fresh and aged, without read noise
+    std::vector<float> kept_;
+    int64_t block_ = -2;
 };
 
 template <class T>
@@ -326,115 +248,212 @@ template <>
 inline Floats seeded<Floats>(Floats r) { return r; }
 template <>
 inline Dual seeded<Dual>(Floats r) { return {r, splat(1)}; }
-inline Floats slope_of(Floats) { return splat(0); }
-inline Floats slope_of(const Dual& x) { return x.slope; }
+inline Floats negated(Ints mask, Floats x) { return where(mask, -x, x); }
+inline Dual negated(Ints mask, const Dual& x) { return {negated(mask, x.value), negated(mask, x.slope)}; }
 
-// Relative weights, one in each lane, on their cells. The variance is computed without slopes only.
+// What programming shall compute besides the relative currents.
+struct Wanted {
+    bool sums, variance;
+};
+
+// The cells of a part of a block. Without slopes, T is Floats; the variance is computed only then.
 template <class T>
-CIMSIM_INLINE Programmed programmed(const Physics& physics, Floats relative, const Draws& draws, int64_t at, bool want_variance) {
-    const float g_min = physics.g_min_uS, span = physics.span_uS;
-    const Ints negative = relative < 0;
-    const T r = seeded<T>(relative);
-    const T target = physics.paired ? absolute(r) * span + g_min : (r + 1.0f) * (span / 2) + g_min;
-    Targets<T> targets(target);
-    T g = target;
-    Floats rest = splat(g_min), xi, xi_rest;
-    size_t index = 0;
-    for (const Programming& e : physics.programming) {
-        draws.get(index++, at, negative, xi, xi_rest);
-        if (e.even) {  // the same for every cell
-            g = g + (e.rest_bias + e.rest_sigma * xi);
+class Cells {
+  public:
+    Part<Floats> weight{};  // relative weights, set by the caller
+    Part<T> relative;       // relative currents, and their slopes by the relative weights
+    Part<Floats> before, now, variance;  // before, now: |relative| fresh and aged, without read noise
+
+    Cells(const Physics& physics, Wanted wanted) : physics_(physics), wanted_(wanted) {}
+
+    // Programs `count` cells with the draws from `at` in their block on.
+    void program(const Draws& draws, int64_t at, int64_t count) {
+        draws_ = &draws, at_ = at, count_ = count, next_draw_ = 0;
+        lay_out();
+        for (const Programming& e : physics_.programming) write(e);
+        if (wanted_.sums) sum(before);
+        for (const Drift& e : physics_.drift) age(e);
+        conclude();
+        if (wanted_.sums) sum(now);
+        read();
+    }
+
+  private:
+    void lay_out() {
+        const bool paired = physics_.paired;
+        const float g_min = physics_.g_min_uS, span = physics_.span_uS;
+        each([&](int64_t i) {
+            const T r = seeded<T>(weight.get(i));
+            const T target = paired ? absolute(r) * span + g_min : (r + 1.0f) * (span / 2) + g_min;
+            target_.set(i, target), g_.set(i, target), rest_.set(i, splat(g_min));
+        });
+        per_uS_ = 0;
+    }
+
+    void write(const Programming& e) {
+        const size_t draw = next_draw_++;
+        const bool last = draw + 1 == physics_.programming.size();
+        const float rest_bias = e.rest_bias, rest_sigma = e.rest_sigma, bias = e.bias, sigma = e.sigma;
+        const auto rest = [=](Floats g, Floats xi) { return g + (rest_bias + rest_sigma * xi); };
+        if (e.even) return change(draw, last, [=](int64_t, const T& g, Floats xi) { return g + (rest_bias + rest_sigma * xi); }, rest);
+        curve(e.sigma_curve, target_over(e.per_uS), first_), curve(e.bias_curve, target_over(e.per_uS), second_);
+        change(draw, last, [=](int64_t i, const T& g, Floats xi) { return g + second_.get(i) * bias + at_least(first_.get(i), 0) * sigma * xi; }, rest);
+    }
+
+    void age(const Drift& e) {
+        const size_t draw = next_draw_++;
+        const bool last = draw + 1 == physics_.programming.size() + physics_.drift.size();
+        between(e.mean_curve, e, first_), between(e.spread_curve, e, second_);
+        const float mean = e.mean, spread = e.spread, rest_mean = e.rest_mean, rest_spread = e.rest_spread;
+        if (e.power_law) {
+            const float elapsed = -e.elapsed;
+            const auto drifted = [=](const auto& g, const auto& exponent) { return g * exp_of(absolute(exponent) * elapsed); };
+            change(draw, last, [=](int64_t i, const T& g, Floats xi) { return drifted(g, first_.get(i) * mean + second_.get(i) * spread * xi); },
+                   [=](Floats g, Floats xi) { return drifted(g, rest_mean + rest_spread * xi); });
         } else {
-            Argument<T>& at_target = targets.over(e.per_uS);
-            g = g + physics.bias(e, at_target) + physics.sigma(e, at_target) * xi;
+            change(draw, last, [=](int64_t i, const T& g, Floats xi) { return g + first_.get(i) * mean + at_least(second_.get(i), 0) * spread * xi; },
+                   [=](Floats g, Floats xi) { return g + (rest_mean + rest_spread * xi); });
         }
-        rest = rest + e.rest_bias + e.rest_sigma * xi_rest;
     }
-    if (index) g = physics.bounded(g), rest = physics.bounded(rest);
-    const T fresh = g;
-    const Floats fresh_rest = rest;
-    for (const Drift& e : physics.drift) {
-        draws.get(index++, at, negative, xi, xi_rest);
-        Argument<T>& at_target = targets.over(e.per_uS);
-        g = physics.drifted(e, g, physics.mean(e, at_target), physics.spread(e, at_target), xi);
-        rest = physics.drifted(e, rest, splat(e.rest_mean), splat(e.rest_spread), xi_rest);
+
+    // Replaces the conductance g of a cell that carries a weight by carrying(i, g, draw), and that of the other cell
+    // by resting(g, draw); within the bounds if it is the last change.
+    template <class Carrying, class Resting>
+    CIMSIM_INLINE void change(size_t draw, bool last, Carrying carrying, Resting resting) {
+        const float floor = last ? physics_.floor_uS : -INFINITY, ceiling = last ? physics_.ceiling_uS : INFINITY;
+        const int64_t at = at_;
+        const Draws& draws = *draws_;
+        if (physics_.paired)
+            each([&](int64_t i) {
+                Floats xi, xi_rest;
+                draws.get(draw, at + i, weight.get(i) < 0, xi, xi_rest);
+                g_.set(i, at_most(at_least(carrying(i, g_.get(i), xi), floor), ceiling));
+                rest_.set(i, at_most(at_least(resting(rest_.get(i), xi_rest), floor), ceiling));
+            });
+        else
+            each([&](int64_t i) { g_.set(i, at_most(at_least(carrying(i, g_.get(i), draws.one(draw, at + i)), floor), ceiling)); });
     }
-    if (physics.ages) g = physics.bounded(g), rest = physics.bounded(rest);
-    Programmed out;
-    const float per_unit = 1.0f / physics.unit_uS();
-    if (physics.paired) {
-        out.relative = (value_of(g) - rest) * per_unit;
-        out.relative = where(negative, -out.relative, out.relative);
-        out.slope = where(negative, -slope_of(g), slope_of(g)) * per_unit;
-        out.before = absolute(value_of(fresh) - fresh_rest) * per_unit;
-        out.now = absolute(out.relative);
-    } else {
-        const float middle = g_min + span / 2;
-        out.relative = value_of(g) * per_unit - physics.offset;
-        out.slope = slope_of(g) * per_unit;
-        out.before = absolute(value_of(fresh) - middle) * per_unit;
-        out.now = absolute(value_of(g) - middle) * per_unit;
+
+    // Relative currents.
+    void conclude() {
+        const float per_unit = 1.0f / physics_.unit_uS(), offset = physics_.offset;
+        if (physics_.paired)
+            each([&](int64_t i) { relative.set(i, negated(weight.get(i) < 0, (g_.get(i) - rest_.get(i)) * per_unit)); });
+        else
+            each([&](int64_t i) { relative.set(i, g_.get(i) * per_unit - offset); });
     }
-    if (want_variance) {
-        if constexpr (std::is_same_v<T, Floats>) {
-            Floats fast = splat(0), slow = splat(0);
-            for (const Read& e : physics.read) {
-                const Floats variance = physics.variance(e, g, targets, rest);
-                fast += variance * e.growth;
-                if (e.slow) slow += root_of(variance) * draws.one(index++, at);
+
+    void sum(Part<Floats>& sizes) {
+        const float per_unit = 1.0f / physics_.unit_uS(), middle = physics_.g_min_uS + physics_.span_uS / 2;
+        const bool paired = physics_.paired;
+        each([&](int64_t i) {
+            sizes.set(i, absolute(value_of(g_.get(i)) - (paired ? rest_.get(i) : splat(middle))) * per_unit);
+        });
+    }
+
+    void read() {
+        if constexpr (!std::is_same_v<T, Dual>) {
+            if (!wanted_.variance) return;
+            const float per_unit = 1.0f / physics_.unit_uS();
+            each([&](int64_t i) { variance.set(i, splat(0)); });
+            for (const Read& e : physics_.read) {
+                spreads(e);
+                const bool slow = e.slow;
+                const float fast = e.growth * (per_unit * per_unit);
+                const size_t draw = next_draw_;
+                if (slow) next_draw_++;
+                each([&](int64_t i) {
+                    Floats s = at_least(first_.get(i), 0) * e.size, s_rest = at_least(second_.get(i), 0) * e.size;
+                    if (e.times_g) s *= g_.get(i), s_rest *= rest_.get(i);
+                    const Floats own = s * s + s_rest * s_rest;
+                    variance.set(i, variance.get(i) + own * fast);
+                    if (slow) relative.set(i, relative.get(i) + root_of(own) * draws_->one(draw, at_ + i) * per_unit);
+                });
             }
-            out.variance = fast * (per_unit * per_unit);
-            out.relative += slow * per_unit;
         }
     }
-    return out;
-}
 
-// Calls begin(column) for each of the columns [first, last), and for all their cells, as many at a time
-// as have their draws in one block, run(at, count, row, weights, 1 / scale).
-template <class Begin, class Run>
-void runs(const Field& field, Draws& draws, int64_t first, int64_t last, Begin begin, Run run) {
-    int64_t block = first * field.rows / kBlock, at = first * field.rows % kBlock;
-    draws.go_to(block);
-    for (int64_t column = first; column < last; column++) {
-        begin(column);
-        const float* weight = field.weight + field.offset(column);
-        const float per_scale = 1.0f / field.scale[column];
-        for (int64_t row = 0; row < field.rows;) {
-            if (at == kBlock) draws.go_to(++block), at = 0;
-            const int64_t count = std::min(field.rows - row, kBlock - at);
-            run(at, count, row, weight + row, per_scale);
-            row += count, at += count;
+    // Curves of the spread of read noise: first_ of the cells that carry the weights, second_ of the others.
+    void spreads(const Read& e) {
+        if (e.of_target) {
+            curve(e.sigma_curve, target_over(e.per_uS), first_);
+            return each([&](int64_t i) { second_.set(i, splat(e.rest)); });
         }
+        per_uS_ = 0;
+        over_.set(count_, [&](int64_t i) { return g_.get(i) * e.per_uS; });
+        curve(e.sigma_curve, over_, first_);
+        if (!physics_.paired) return each([&](int64_t i) { second_.set(i, splat(0)); });
+        over_.set(count_, [&](int64_t i) { return rest_.get(i) * e.per_uS; });
+        curve(e.sigma_curve, over_, second_);
+    }
+
+    // The targets over the reference of an effect; neighbors share their arguments.
+    Argument<T>& target_over(float per_uS) {
+        if (per_uS != per_uS_) over_.set(count_, [&](int64_t i) { return target_.get(i) * per_uS; });
+        per_uS_ = per_uS;
+        return over_;
+    }
+
+    void between(const float* const* curves, const Drift& e, Part<T>& out) {
+        Argument<T>& at = target_over(e.per_uS);
+        curve(curves[0], at, out);
+        if (curves[0] == curves[1]) return;
+        const float share = e.elapsed;
+        curve(curves[1], at, later_);
+        each([&](int64_t i) { out.set(i, out.get(i) + (later_.get(i) + out.get(i) * -1.0f) * share); });
+    }
+
+    template <class Use>
+    CIMSIM_INLINE void each(Use use) {
+        registers(count_, use);
+    }
+
+    const Physics& physics_;
+    const Wanted wanted_;
+    const Draws* draws_ = nullptr;
+    int64_t at_ = 0, count_ = 0;
+    size_t next_draw_ = 0;
+    float per_uS_ = 0;
+    Part<T> target_, g_, first_, second_, later_;
+    Part<Floats> rest_;
+    Argument<T> over_;
+};
+
+// A run of cells of one column, from `at` in their part on.
+struct Run {
+    int64_t column, row, at, count;
+};
+
+// Calls use(run) for each of the columns that have some of `count` cells from `cell` on.
+template <class Use>
+void runs(const Field& field, int64_t cell, int64_t count, Use use) {
+    Run run{cell / field.rows, cell % field.rows, cell % kPart, 0};
+    for (const int64_t end = cell + count; cell < end; cell += run.count, run.at += run.count) {
+        run.count = std::min(field.rows - run.row, end - cell);
+        use(run);
+        run.column++, run.row = 0;
     }
 }
 
-// The same, as many cells at a time as there are lanes, or fewer: use(at, lanes, row, relative weights).
-template <class Begin, class Use>
-void walk(const Field& field, Draws& draws, int64_t first, int64_t last, Begin begin, Use use) {
-    runs(field, draws, first, last, begin, [&](int64_t at, int64_t count, int64_t row, const float* weight, float per_scale) {
-        for (int64_t i = 0; i < count; i += kLanes) {
-            const int64_t lanes = std::min<int64_t>(kLanes, count - i);
-            use(at + i, lanes, row + i, load_some(weight + i, lanes) * per_scale);
-        }
-    });
-}
-
-// Textbook cells: independent, with the same error at every conductance, at age 0. `slope`
-// may be null.
-inline void textbook(const Physics& physics, const float* weight, float per_scale, const float* errors_uS, int64_t count,
-                     float* relative, float* slope) {
-    const float half_uS = physics.span_uS / 2, middle_uS = physics.g_min_uS + half_uS;
-    const float floor_uS = physics.floor_uS, ceiling_uS = physics.ceiling_uS;
-    const float gain = per_scale * half_uS, per_unit = 1.0f / physics.unit_uS(), steep = half_uS * per_unit;
-    for (int64_t i = 0; i < count; i++) {
-        const float g_uS = weight[i] * gain + middle_uS + errors_uS[i];
-        relative[i] = (g_uS < floor_uS ? floor_uS : g_uS > ceiling_uS ? ceiling_uS : g_uS) * per_unit - physics.offset;
-    }
-    if (!slope) return;
-    for (int64_t i = 0; i < count; i++) {
-        const float g_uS = weight[i] * gain + middle_uS + errors_uS[i];
-        slope[i] = g_uS < floor_uS || g_uS > ceiling_uS ? 0.0f : steep;
+// Programs the columns [first, last) and calls use(cells, cell, at, count) for each part of them: `count` cells from
+// `cell` in the field and `at` in the part on. `scale` is computed first if `find_scale`.
+template <class T, class Use>
+void programmed(const Field& field, const Physics& physics, float* scale, bool find_scale, Wanted wanted, int64_t first, int64_t last, Use use) {
+    Draws draws(physics, field.count() * field.rows);
+    Cells<T> cells(physics, wanted);
+    const int64_t end = last * field.rows;
+    for (int64_t cell = first * field.rows, count; cell < end; cell += count) {
+        const int64_t at = cell % kPart;
+        count = std::min(kPart - at, end - cell);
+        runs(field, cell, count, [&](const Run& run) {
+            if (find_scale && run.row == 0) scale[run.column] = field.largest(run.column);
+            const float* weight = field.weight + field.offset(run.column) + run.row;
+            const float per_scale = 1.0f / scale[run.column];
+            for (int64_t i = 0; i < run.count; i++) cells.weight.value[run.at + i] = weight[i] * per_scale;
+        });
+        draws.go_to(cell / kBlock);
+        cells.program(draws, (cell - at) % kBlock, at + count);
+        use(cells, cell, at, count);
     }
 }
 

@@ -1,9 +1,9 @@
-"""CUDA's back end: the converters of an array as Triton kernels.
+"""CUDA's back end: the converters of an array as Triton kernels, beside its cells.
 
 Functions are documented in :class:`cimsim.kernels.types.Backend`. Noise is drawn inside the kernels
-(Philox, by seed and position) and is never written to memory. Programming stays in plain torch on a
-GPU: it works on weights, once per batch. Needs the package ``triton``, which comes with torch for
-CUDA; with ``TRITON_INTERPRET=1`` the kernels run, slowly, on the CPU.
+(Philox, by seed and position) and is never written to memory. :mod:`cimsim.kernels.cuda_cells`
+programs the cells. Needs the package ``triton``, which comes with torch for CUDA; with
+``TRITON_INTERPRET=1`` the kernels run, slowly, on the CPU.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from cimsim.kernels.cuda_cells import program as program
+from cimsim.kernels.cuda_cells import vjp_programming as vjp_programming
+from cimsim.kernels.packing import PackedPhysics
 from cimsim.kernels.types import Codes, Dac, Lines, bytes_for_bits
 
-programs = False
+programs = True
 
 _BLOCK = 1024
 
@@ -341,12 +344,19 @@ def check(device: str) -> None:
     scatter_to_columns(x, mask, lines, one, dz)
     noise = torch.empty(1000, device=device)
     normal(noise, 1)
+    ideal = PackedPhysics(0.0, True, 0.0, 20.0, 0.0, 20.0, (), (), (), (), (), 0.0)
+    weight = torch.linspace(-1.0, 0.5, 90, device=device).view(1, 3, 30)
+    cells = program(weight, None, ideal, (), 0.0, want_slope=True)
+    d_weight = torch.empty_like(weight)
+    vjp_programming(weight, cells, ideal, (), 0.0, torch.ones_like(weight), None, d_weight)
     correct = (
         torch.equal(codes.values, expected)
         and torch.equal(dx.bool(), x.abs() <= 1.0)
         and torch.equal(y, expected)
         and torch.equal(dz, x)
         and 0.9 < noise.std().item() < 1.1
+        and torch.allclose(cells.relative * cells.scale.unsqueeze(-1), weight, atol=1e-6)
+        and torch.allclose(d_weight * cells.scale.unsqueeze(-1), torch.ones_like(weight))
     )
     if not correct:
         raise RuntimeError("their results differ from those of plain torch")

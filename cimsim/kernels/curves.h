@@ -5,7 +5,7 @@
 
 #include "random.h"
 
-// Curves are evaluated for the numbers of one register: too few to pay for a call.
+// What a loop does with the numbers of one register: too few to pay for a call.
 #define CIMSIM_INLINE __attribute__((always_inline)) inline
 
 namespace cimsim {
@@ -47,6 +47,12 @@ inline float total(Floats x) {
     float sum = 0;
     for (int lane = 0; lane < kLanes; lane++) sum += x[lane];
     return sum;
+}
+
+inline float total(const float* p, int64_t count) {
+    Floats sum = splat(0);
+    for (int64_t i = 0; i < count; i += kLanes) sum += load_some(p + i, count - i);
+    return total(sum);
 }
 
 // e^x, x held in what float can express (polynomial of Cephes' expf).
@@ -105,60 +111,110 @@ constexpr float kFloor = 1e-7f;
 
 inline const float* behind(const float* curve) { return curve + int(curve[0]); }
 
-// What a curve is evaluated at; its logarithm is computed at the first use.
+// One number for each cell of a part of a block, with its derivative where T is Dual.
+constexpr int64_t kPart = 256;
+template <class T>
+struct Part;
+template <>
+struct Part<Floats> {
+    alignas(64) float value[kPart];
+
+    Floats get(int64_t i) const { return load(value + i); }
+    void set(int64_t i, Floats x) { store(value + i, x); }
+};
+template <>
+struct Part<Dual> {
+    alignas(64) float value[kPart], slope[kPart];
+
+    Dual get(int64_t i) const { return {load(value + i), load(slope + i)}; }
+    void set(int64_t i, const Dual& x) { store(value + i, x.value), store(slope + i, x.slope); }
+};
+
+// Calls use(i) for the first number of every register that has one of the first `count` numbers of a part.
+template <class Use>
+CIMSIM_INLINE void registers(int64_t count, Use use) {
+    for (int64_t i = 0; i < count; i += kLanes) use(i);
+}
+
+// What a curve is evaluated at: `count` numbers. Their logarithms are computed at the first use.
 template <class T>
 struct Argument {
-    T r, kept_log;
-    bool has_log = false;
+    Part<T> r;
+    int64_t count = 0;
 
-    explicit Argument(T r) : r(r) {}
-    T log() {
-        if (!has_log) kept_log = log_of(at_least(r, kFloor)), has_log = true;
-        return kept_log;
+    // The numbers x(i).
+    template <class X>
+    void set(int64_t how_many, X x) {
+        count = how_many, has_logs_ = false;
+        registers(count, [&](int64_t i) { r.set(i, x(i)); });
     }
+    const Part<T>& logs() {
+        if (!has_logs_) registers(count, [&](int64_t i) { logs_.set(i, log_of(at_least(r.get(i), kFloor))); });
+        has_logs_ = true;
+        return logs_;
+    }
+
+  private:
+    Part<T> logs_;
+    bool has_logs_ = false;
 };
 
 template <class T>
-T horner(const float* c, int count, T r) {
-    T value = constant<T>(c[count - 1]);
-    for (int k = count - 2; k >= 0; k--) value = value * r + c[k];
-    return value;
+CIMSIM_INLINE void horner(const float* c, int degree, const Part<T>& r, float factor, int64_t count, Part<T>& out) {
+    registers(count, [&](int64_t i) {
+        const T x = r.get(i) * factor;
+        T value = constant<T>(c[degree]);
+        for (int k = degree - 1; k >= 0; k--) value = value * x + c[k];
+        out.set(i, value);
+    });
 }
 
 template <class T>
-CIMSIM_INLINE T simple_curve(const float* p, Argument<T>& at) {
-    const int count = int(p[0]) - 2;
+void simple_curve(const float* p, Argument<T>& at, Part<T>& out) {
+    const int numbers = int(p[0]) - 2;
     const Shape shape = Shape(int(p[1]));
-    const T r = at.r;
+    const int64_t count = at.count;
     p += 2;
     switch (shape) {
-        case Shape::kClippedLog:  // slope, intercept, min, max
-            return at_most(at_least(at.log() * p[0] + p[1], p[2]), p[3]);
-        case Shape::kCappedPower:  // coefficient, exponent, ln(max / coefficient)
-            return exp_of(at_most(at.log() * p[1], p[2])) * p[0];
-        case Shape::kLogPolynomial:
-            return horner(p, count, at.log() * 0.43429448190325f);
-        case Shape::kSaturating:  // amplitude, -1 / scale
-            return (exp_of(r * p[1]) - 1.0f) * -p[0];
-        case Shape::kTable: {  // r, value, slope to the next, for each point
-            T value = constant<T>(p[1]);
-            for (int k = 0; k < count; k += 3)
-                value = where(value_of(r) >= p[k], (r - p[k]) * p[k + 2] + p[k + 1], value);
-            return value;
+        case Shape::kClippedLog: {
+            const float slope = p[0], intercept = p[1], min = p[2], max = p[3];
+            const Part<T>& logs = at.logs();
+            registers(count, [&](int64_t i) { out.set(i, at_most(at_least(logs.get(i) * slope + intercept, min), max)); });
+            return;
         }
+        case Shape::kCappedPower: {
+            const float coefficient = p[0], exponent = p[1], max_log = p[2];  // ln(max / coefficient)
+            const Part<T>& logs = at.logs();
+            registers(count, [&](int64_t i) { out.set(i, exp_of(at_most(logs.get(i) * exponent, max_log)) * coefficient); });
+            return;
+        }
+        case Shape::kLogPolynomial:
+            return horner(p, numbers - 1, at.logs(), 0.43429448190325f, count, out);
+        case Shape::kSaturating: {  // amplitude, -1 / scale
+            const float amplitude = p[0], rate = p[1];
+            registers(count, [&](int64_t i) { out.set(i, (exp_of(at.r.get(i) * rate) - 1.0f) * -amplitude); });
+            return;
+        }
+        case Shape::kTable:  // r, value, slope to the next, for each point
+            registers(count, [&](int64_t i) {
+                const T r = at.r.get(i);
+                T value = constant<T>(p[1]);
+                for (int k = 0; k < numbers; k += 3)
+                    value = where(value_of(r) >= p[k], (r - p[k]) * p[k + 2] + p[k + 1], value);
+                out.set(i, value);
+            });
+            return;
         default:
-            return horner(p, count, r);
+            return horner(p, numbers - 1, at.r, 1.0f, count, out);
     }
 }
 
 template <class T>
-__attribute__((noinline)) T piecewise(const float* p, Argument<T>& at) {  // at, two curves
-    return where(value_of(at.r) < p[2], simple_curve(p + 3, at), simple_curve(behind(p + 3), at));
-}
-
-template <class T>
-CIMSIM_INLINE T curve(const float* p, Argument<T>& at) {
-    return Shape(int(p[1])) == Shape::kPiecewise ? piecewise(p, at) : simple_curve(p, at);
+void curve(const float* p, Argument<T>& at, Part<T>& out) {
+    if (Shape(int(p[1])) != Shape::kPiecewise) return simple_curve(p, at, out);
+    Part<T> above;  // at, two curves
+    simple_curve(p + 3, at, out), simple_curve(behind(p + 3), at, above);
+    registers(at.count, [&](int64_t i) { out.set(i, where(value_of(at.r.get(i)) < p[2], out.get(i), above.get(i))); });
 }
 
 // Whether the curve is the same number everywhere.

@@ -69,47 +69,33 @@ void cimsim_normal(float* out, int64_t count, uint64_t seed, int threads) {
 void cimsim_program(const float* weight, float* scale, int find_scale, const int64_t* dims, const float* packed,
                     const int64_t* counts, const uint64_t* seeds, const float* sizes, double age_s, float* relative, float* slope, void* variance, int bf16, double* sums,
                     int threads) {
-    const Field field{weight, scale, dims[0], dims[1], dims[2], dims[3], dims[4]};
+    const Field field{weight, dims[0], dims[1], dims[2], dims[3], dims[4]};
     const Physics physics(packed, counts, seeds, sizes, age_s);
     const int64_t columns = field.count();
+    const Wanted wanted{sums != nullptr, variance != nullptr};
 #pragma omp parallel num_threads(team_for(columns * field.rows, threads))
     {
-        Draws draws(physics, columns * field.rows);
         const int64_t team = omp_get_num_threads(), self = omp_get_thread_num();
-        Floats before = splat(0), now = splat(0);
-        int64_t to = 0, current = 0;
-        const auto begin = [&](int64_t column) {
-            current = column;
-            if (find_scale) scale[column] = field.largest(column);
-            to = column * field.rows;
-        };
-        const auto write = [&](const Programmed& cells, int64_t lanes, int64_t row) {
-            store_some(relative + to + row, cells.relative, lanes);
-            if (variance) store_variance(variance, to + row, cells.variance, lanes, bf16);
-            if (!sums) return;
-            const Ints counts = some(int(lanes));
-            if (row == 0) before = now = splat(0);
-            before += where(counts, cells.before, splat(0));
-            now += where(counts, cells.now, splat(0));
-            if (row + lanes == field.rows) sums[current] = total(before), sums[columns + current] = total(now);
-        };
         const int64_t first = columns * self / team, last = columns * (self + 1) / team;
-        if (physics.textbook())
-            runs(field, draws, first, last, begin,
-                 [&](int64_t at, int64_t count, int64_t row, const float* w, float per_scale) {
-                     float *values = relative + to + row, *slopes = slope ? slope + to + row : nullptr;
-                     textbook(physics, w, per_scale, draws.errors_uS(physics) + at, count, values, slopes);
-                 });
-        else if (slope)
-            walk(field, draws, first, last, begin, [&](int64_t at, int64_t lanes, int64_t row, Floats r) {
-                const Programmed cells = programmed<Dual>(physics, r, draws, at, false);
-                write(cells, lanes, row);
-                store_some(slope + to + row, cells.slope, lanes);
+        const auto write = [&](const auto& cells, int64_t cell, int64_t at, int64_t count) {
+            std::memcpy(relative + cell, cells.relative.value + at, count * sizeof(float));
+            if (sums)
+                runs(field, cell, count, [&](const Run& run) {
+                    double *before = sums + run.column, *now = before + columns;
+                    if (run.row == 0) *before = *now = 0;
+                    *before += total(cells.before.value + run.at, run.count), *now += total(cells.now.value + run.at, run.count);
+                });
+            if (variance)
+                for (int64_t i = 0; i < count; i += kLanes)
+                    store_variance(variance, cell + i, load_some(cells.variance.value + at + i, count - i), count - i, bf16);
+        };
+        if (slope)
+            programmed<Dual>(field, physics, scale, find_scale, wanted, first, last, [&](const auto& cells, int64_t cell, int64_t at, int64_t count) {
+                write(cells, cell, at, count);
+                std::memcpy(slope + cell, cells.relative.slope + at, count * sizeof(float));
             });
         else
-            walk(field, draws, first, last, begin, [&](int64_t at, int64_t lanes, int64_t row, Floats r) {
-                write(programmed<Floats>(physics, r, draws, at, variance != nullptr), lanes, row);
-            });
+            programmed<Floats>(field, physics, scale, find_scale, wanted, first, last, write);
     }
 }
 
@@ -120,31 +106,31 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
 void cimsim_vjp_programming(const float* weight, float* scale, const int64_t* dims, const float* packed, const int64_t* counts,
                  const uint64_t* seeds, const float* sizes, double age_s, const float* relative, const float* slope, const float* gradient, const float* dac_full,
                  float dac_levels, float* out, int threads) {
-    const Field field{weight, scale, dims[0], dims[1], dims[2], dims[3], dims[4]};
+    const Field field{weight, dims[0], dims[1], dims[2], dims[3], dims[4]};
     const Physics physics(packed, counts, seeds, sizes, age_s);
     const int64_t columns = field.count();
     const float factor = dac_full ? *dac_full / dac_levels : 1.0f;
 #pragma omp parallel num_threads(team_for(columns * field.rows, threads))
     {
-        Draws draws(physics, columns * field.rows);
         const int64_t team = omp_get_num_threads(), self = omp_get_thread_num();
         const int64_t first = columns * self / team, last = columns * (self + 1) / team;
         Floats through_scale;
         Ints largest;
-        const float *w = nullptr, *d = nullptr;
-        float *to = nullptr, full = 0, times = 0;
-        const auto begin = [&](int64_t column) {
-            if (!relative) scale[column] = field.largest(column);
-            w = weight + field.offset(column), d = gradient + column * field.rows, to = out + field.offset(column);
-            full = scale[column], times = factor / full;
-            through_scale = splat(0), largest = (Ints){};
-        };
-        const auto pull = [&](int64_t lanes, int64_t row, Floats r, Floats value, Floats steep) {
-            const Floats dr = load_some(d + row, lanes);
-            through_scale += where(dr != 0, dr * (value - r * steep), splat(0));
-            largest -= (absolute(load_some(w + row, lanes)) == full) & some(int(lanes));
-            store_some(to + row, dr * steep * times, lanes);
-            if (row + lanes < field.rows) return;
+        // Of a run of one column: its relative currents and their slopes.
+        const auto pull = [&](const Run& run, const float* value, const float* steep) {
+            const int64_t column = run.column;
+            const float *w = weight + field.offset(column), *d = gradient + column * field.rows;
+            float* to = out + field.offset(column);
+            const float full = scale[column], per_full = 1.0f / full, times = factor / full;
+            if (run.row == 0) through_scale = splat(0), largest = (Ints){};
+            for (int64_t i = 0; i < run.count; i += kLanes) {
+                const int64_t left = run.count - i, row = run.row + i;
+                const Floats own = load_some(w + row, left), dr = load_some(d + row, left), s = load_some(steep + i, left);
+                through_scale += where(dr != 0, dr * (load_some(value + i, left) - own * per_full * s), splat(0));
+                largest -= (absolute(own) == full) & some(int(std::min<int64_t>(left, kLanes)));
+                store_some(to + row, dr * s * times, left);
+            }
+            if (run.row + run.count < field.rows) return;
             int32_t ties = 0;
             for (int lane = 0; lane < kLanes; lane++) ties -= largest[lane];
             if (!ties) return;
@@ -152,31 +138,15 @@ void cimsim_vjp_programming(const float* weight, float* scale, const int64_t* di
             for (int64_t i = 0; i < field.rows; i++)
                 if (std::fabs(w[i]) == full) to[i] += w[i] < 0 ? -share : share;
         };
-        if (relative) {
+        if (relative)
             for (int64_t column = first; column < last; column++) {
-                begin(column);
-                for (int64_t row = 0; row < field.rows; row += kLanes) {
-                    const int64_t lanes = std::min<int64_t>(kLanes, field.rows - row), at = column * field.rows + row;
-                    pull(lanes, row, load_some(w + row, lanes) / full, load_some(relative + at, lanes), load_some(slope + at, lanes));
-                }
+                const int64_t cell = column * field.rows;
+                pull({column, 0, 0, field.rows}, relative + cell, slope + cell);
             }
-        } else if (physics.textbook()) {
-            runs(field, draws, first, last, begin,
-                 [&](int64_t at, int64_t count, int64_t row, const float* weights, float per_scale) {
-                     float values[kBlock], slopes[kBlock];
-                     textbook(physics, weights, per_scale, draws.errors_uS(physics) + at, count, values, slopes);
-                     for (int64_t i = 0; i < count; i += kLanes) {
-                         const int64_t lanes = std::min<int64_t>(kLanes, count - i);
-                         pull(lanes, row + i, load_some(weights + i, lanes) * per_scale, load_some(values + i, lanes),
-                              load_some(slopes + i, lanes));
-                     }
-                 });
-        } else {
-            walk(field, draws, first, last, begin, [&](int64_t at, int64_t lanes, int64_t row, Floats r) {
-                const Programmed cells = programmed<Dual>(physics, r, draws, at, false);
-                pull(lanes, row, r, cells.relative, cells.slope);
+        else
+            programmed<Dual>(field, physics, scale, true, {}, first, last, [&](const auto& cells, int64_t cell, int64_t, int64_t count) {
+                runs(field, cell, count, [&](const Run& run) { pull(run, cells.relative.value + run.at, cells.relative.slope + run.at); });
             });
-        }
     }
 }
 

@@ -12,7 +12,20 @@ from torch import Tensor, nn
 
 import cimsim
 from cimsim import kernels
+from cimsim.array import Array, LinearTiling
+from cimsim.kernels.packing import pack_curve
 from cimsim.nn.layer import AnalogLayer
+from cimsim.profile import (
+    CappedPower,
+    ClippedLog,
+    LogPolynomial,
+    Piecewise,
+    Polynomial,
+    Saturating,
+    Table,
+    load_profile,
+    profile_names,
+)
 from tests.building import device as made
 
 pytest.importorskip("triton")
@@ -76,6 +89,79 @@ def test_a_step_is_the_step_of_the_plain_physics(kind: str, name: str, rule: str
     assert wrong <= 0.05  # read noise by variances in bf16, and codes next to a threshold
     for got, expected in zip(fused[1:], plain[1:], strict=True):
         assert torch.allclose(got, expected, rtol=2e-2, atol=2e-2 * expected.abs().max().item())
+
+
+PROGRAMMED = [name for name in profile_names() if kernels.pack(load_profile(name)) is not None]
+
+
+@pytest.mark.parametrize("name", PROGRAMMED)
+def test_a_chip_is_the_chip_of_the_plain_physics(name: str) -> None:
+    array = Array(load_profile(name, {"array.rows": 20}), LinearTiling(30, 20))
+    w = torch.randn(3, 30, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+    w[1] = 0.0  # a column of nothing
+    w[2, 7] = 0.0
+    for age_s in (0.0, 3600.0):
+        chips = []
+        for which in ("fused", "numbers"):
+            with kernels.use(which):
+                chips.append(array.chip(w, 5, age_s))
+        fused, plain = chips
+        largest = plain.relative.abs().max().item()
+        assert torch.allclose(fused.relative, plain.relative, rtol=1e-4, atol=2e-5 * largest)
+        assert torch.allclose(fused.scale, plain.scale, rtol=1e-4)
+        assert (fused.read_variance is None) == (plain.read_variance is None)
+        if plain.read_variance is not None:
+            assert fused.read_variance is not None
+            got = fused.read_variance.float()
+            assert torch.allclose(got, plain.read_variance, rtol=8e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", PROGRAMMED)
+@pytest.mark.parametrize("read_first", [False, True])
+def test_the_gradient_of_programming_is_that_of_the_plain_physics(
+    name: str, read_first: bool
+) -> None:
+    array = Array(load_profile(name, {"array.rows": 20}), LinearTiling(30, 20))
+    draws = torch.Generator().manual_seed(0)
+    w = torch.randn(3, 30, generator=draws).to(DEVICE)
+    gradient = torch.randn(2, 3, 15, generator=draws).to(DEVICE)
+    found = []
+    for which in ("fused", "numbers"):
+        with kernels.use(which):
+            scale = array.chip(w, 5, 3600.0).scale
+            cells = array.programmed(w, 5, 3600.0, scale)
+            if read_first:  # the cells are kept, and not computed again
+                assert cells.values.shape == gradient.shape
+            found.append(cells.vjp(gradient, None))
+    fused, plain = found
+    assert torch.allclose(fused, plain, rtol=1e-3, atol=1e-4 * plain.abs().max().item())
+
+
+def test_every_curve_is_that_of_the_plain_physics() -> None:
+    line = Polynomial(coefficients=(0.1, 1.0))
+    curves = [
+        Polynomial(coefficients=(0.3, 0.2, -0.1)),
+        ClippedLog(slope=-0.4, intercept=0.1, min=0.05, max=0.9),
+        CappedPower(coefficient=0.02, exponent=-0.65, max=0.2),
+        LogPolynomial(coefficients=(0.2, 0.1, 0.05)),
+        Saturating(amplitude=0.6, scale=0.3),
+        Table(r=(0.0, 0.4, 1.0), values=(0.1, 0.7, 0.3)),
+        Piecewise(at=0.5, below=line, above=Polynomial(coefficients=(0.6,))),
+    ]
+    assert {type(curve) for curve in curves} == set(pack_curve.registry) - {object}
+    for curve in curves:
+        effect = {"kind": "state-dependent", "g_ref_uS": 25.0, "sigma_uS": curve.model_dump()}
+        profile = load_profile(
+            "pcm-ibm-2020", {"array.rows": 40, "cell.programming_noise": [effect]}
+        )
+        array = Array(profile, LinearTiling(30, 40))
+        assert array.packed is not None
+        w = torch.randn(5, 30, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+        chips = []
+        for which in ("fused", "numbers"):
+            with kernels.use(which):
+                chips.append(array.chip(w, 5, 0.0).relative)
+        assert torch.allclose(*chips, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 1023, 1025])

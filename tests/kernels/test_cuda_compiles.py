@@ -44,7 +44,7 @@ jit.JITFunction.run = compile_only
 
 import cimsim
 from cimsim import kernels
-from cimsim.kernels import cuda
+from cimsim.kernels import cuda, cuda_cells
 
 kernels._serving = lambda *tensors: cuda
 for name in ("generic-gaussian", "pcm-ibm-2020"):
@@ -59,11 +59,15 @@ for name in ("generic-gaussian", "pcm-ibm-2020"):
         with torch.no_grad():
             cimsim.program(analog.eval(), 1)(x)
 cuda.normal(torch.empty(1000), 1)
-of_module = {n for n, f in vars(cuda).items() if isinstance(f, jit.JITFunction)}
+all_names = {**vars(cuda), **vars(cuda_cells)}
+of_module = {n for n, f in all_names.items() if isinstance(f, jit.JITFunction)}
 launched = {n for n in of_module if n in compiled}
 print(sorted(of_module - launched))
 """
-INLINED = ["_clamped", "_inside", "_rounded"]
+INLINED = [
+    *("_between", "_bounded", "_changed", "_clamped", "_curve", "_drawn", "_inside", "_largest"),
+    *("_pair", "_polynomial", "_positive", "_programmed", "_rounded", "_simple_curve", "_spread"),
+]
 
 
 @pytest.mark.parametrize(
