@@ -49,13 +49,10 @@ class FusedProgrammer:
         cells = self.kernels.program(weight, scale, packed, draws, age_s, single_use=single_use)
         scale = cells.scale
         if cells.sums is not None and spec.drift_compensation != "none":
-            least = torch.finfo(weight.dtype).tiny
-            if spec.drift_compensation == "global":
-                total, now = cells.sums.sum((1, 2)).tolist()
-                scale = scale * (total / max(now, least))
-            else:
-                before, after = cells.sums
-                scale = scale * (before / after.clamp_min(least)).to(weight.dtype)
+            is_global = spec.drift_compensation == "global"
+            before, now = cells.sums.sum((1, 2)) if is_global else cells.sums
+            factor = before / now.clamp_min(torch.finfo(weight.dtype).tiny)
+            scale = scale * factor.to(weight.dtype)
         tiles, columns = scale.shape
         return Chip(
             terms=(Term(None, cells.relative),),

@@ -92,7 +92,7 @@ def test_the_hot_path_never_waits_for_a_number(kind: str, profile: str, training
         # 3 products, gradients of bias and weight, 2 ranges, and a few on single numbers
         ("generic-gaussian", True, 11),
         # a product more for the read noise, its cells in its dtype, and the drift compensation
-        ("pcm-ibm-2020", True, 14),
+        ("pcm-ibm-2020", True, 17),
         ("generic-gaussian", False, 1),
         ("pcm-ibm-2020", False, 3),
     ],
