@@ -1,6 +1,7 @@
 """Where the time of a training step goes: products, kernels, the rest of torch, Python.
 
     python -m benchmarks.split [--threads 2]
+    python -m benchmarks.split --layer [--threads 1]
 
 One step of each workload of :mod:`benchmarks.workloads`, plain and on both devices of
 :mod:`benchmarks.speed`: milliseconds in products (matrix products and convolutions, forward and
@@ -8,6 +9,10 @@ backward), in each of cimsim's kernels, in all else. Beside them the least that 
 alone would take, drawn by the kernels and not written to memory, and drawn by torch. A second table
 has the least time of each part at the measured rates of the machine (:mod:`benchmarks.roofline`),
 and how far the measured time is from it. Writes ``benchmarks/results/split.md``.
+
+With ``--layer``: microseconds of a call of one small layer, on a programmed chip and in training,
+beside the digital layer; all of them in turn in one process. Writes
+``benchmarks/results/small_layer.md``.
 """
 
 from __future__ import annotations
@@ -16,13 +21,14 @@ import argparse
 import copy
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 import cimsim
+from benchmarks.lines import versions
 from benchmarks.roofline import ELSE, PRODUCTS, Rates, Work, best_s, counted, measured_rates
 from benchmarks.speed import DEVICES, processor, training_step
 from benchmarks.workloads import WORKLOADS, Workload
@@ -31,6 +37,7 @@ from cimsim.nn.layer import AnalogLayer
 
 RESULTS = Path(__file__).parent / "results"
 STEPS = 20
+WIDTH, BATCH, ROUNDS, REPEATS = 64, 32, 1000, 4  # of the small layer
 KERNELS = (
     *("program", "vjp_programming", "encode", "digitize"),
     *("scatter_to_columns", "mask_gradient"),
@@ -42,8 +49,15 @@ def main() -> None:
     """Measure, tabulate."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
-    threads = parser.parse_args().threads
+    parser.add_argument("--layer", action="store_true", help="one small layer instead")
+    arguments = parser.parse_args()
+    threads = arguments.threads
     torch.set_num_threads(threads)
+    if arguments.layer:
+        report = small_layer(threads)
+        write_text(RESULTS / "small_layer.md", report)
+        print(report)
+        return
     rates, torch_ns = measured_rates(), _torch_ns()
     times = ["", "step", *PARTS, "normal numbers", "drawn by torch"]
     lines = [
@@ -97,6 +111,74 @@ def _distances(step_ms: float, parts: Mapping[str, Work], rates: Rates) -> Itera
     for name, part in parts.items():
         ms, limit = least[name]
         yield f"{ms:.2f} {limit}, {part.seconds * 1e3 / ms:.1f}x" if ms else "-"
+
+
+def small_layer(threads: int) -> str:
+    """Microseconds of a call of one small layer, as Markdown."""
+    torch.manual_seed(0)
+    digital, x = nn.Linear(WIDTH, WIDTH), torch.randn(BATCH, WIDTH)
+    dy = torch.ones(BATCH, WIDTH)
+    calls: dict[str, dict[str, Callable[[], None]]] = {"forward": {}, "training step": {}}
+    for name, profile in (("digital", None), *DEVICES.items()):
+        layers = [copy.deepcopy(digital) for _ in calls]
+        if profile is not None:
+            layers = [cimsim.calibrate(cimsim.convert(each, profile), [x]) for each in layers]
+            cimsim.program(layers[0], 1)
+        calls["forward"][name] = _forward(layers[0].eval(), x)
+        calls["training step"][name] = _step(layers[1].train(), x, dy)
+    times = interleaved_us([call for of_kind in calls.values() for call in of_kind.values()])
+    lines = [
+        "# One small layer",
+        "",
+        f"`python -m benchmarks.split --layer --threads {threads}`. {processor()}, {threads} "
+        f"threads. Microseconds of a call of a linear layer, {WIDTH} by {WIDTH}, with {BATCH} "
+        "inputs: a forward pass without gradients, of analog layers on a programmed chip; and a "
+        "training step, forward and backward with the gradient of the input, of analog layers on a "
+        f"new chip. The fastest and the median of {ROUNDS} rounds in which all of them alternate.",
+        "",
+        *_head(["", "forward", "training step"]),
+    ]
+    for index, name in enumerate(calls["forward"]):
+        of_name = times[index :: len(calls["forward"])]
+        cells = [f"{min(each):.0f} ({statistics.median(each):.0f})" for each in of_name]
+        lines.append(_row(name, *cells))
+    return "\n".join([*lines, "", versions(), ""])
+
+
+def _forward(layer: nn.Module, x: Tensor) -> Callable[[], None]:
+    def forward() -> None:
+        with torch.no_grad():
+            layer(x)
+
+    return forward
+
+
+def _step(layer: nn.Module, x: Tensor, dy: Tensor) -> Callable[[], None]:
+    x = x.clone().requires_grad_()
+    leaves = [x, *layer.parameters()]
+
+    def step() -> None:
+        for leaf in leaves:
+            leaf.grad = None
+        layer(x).backward(dy)
+
+    return step
+
+
+def interleaved_us(calls: Sequence[Callable[[], None]]) -> list[list[float]]:
+    """Microseconds of each call in every round; a round repeats each of them a few times, so that
+    it takes about a millisecond at a time, less than the scheduler lends the processor for."""
+    for call in calls:
+        for _ in range(50):
+            call()
+    times: list[list[float]] = [[] for _ in calls]
+    for _ in range(ROUNDS):
+        for call, of_call in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            for _ in range(REPEATS):
+                call()
+            of_call.append((time.perf_counter() - start) / REPEATS * 1e6)
+    return times
 
 
 def measure(work: Workload, profile: str | None) -> tuple[float, dict[str, Work]]:

@@ -20,7 +20,7 @@ def seed_for(*parts: object) -> int:
     >>> seed_for("chip", 3) == seed_for("chip", "layer1", 3)
     False
     """
-    text = "\x1f".join(str(part) for part in parts)
+    text = "\x1f".join(map(str, parts))
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 

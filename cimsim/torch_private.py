@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._compile import _disable_dynamo
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from torch.nn.modules.conv import _ConvNd as Conv
@@ -32,6 +32,7 @@ __all__ = [
     "holds_numbers",
     "in_backward",
     "is_batched",
+    "is_parametrized",
     "is_view",
     "not_compiled",
     "saved_tensors_are_hooked",
@@ -108,6 +109,12 @@ def holds_numbers(tensor: Tensor) -> bool:
 def is_batched(tensor: Tensor) -> bool:
     """Return whether ``tensor`` is a batch, such as a gradient with ``is_grads_batched=True``."""
     return torch._C._functorch.is_legacy_batchedtensor(tensor)
+
+
+def is_parametrized(module: nn.Module) -> bool:
+    """Return ``torch.nn.utils.parametrize.is_parametrized(module)``, which takes microseconds to
+    find nothing."""
+    return bool(module._modules.get("parametrizations"))
 
 
 def is_view(tensor: Tensor) -> bool:

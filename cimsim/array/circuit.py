@@ -17,7 +17,7 @@ from cimsim.circuits.mapping import Mapping
 from cimsim.circuits.range_groups import RangeGroups
 from cimsim.kernels import PackedPhysics, not_programmed, pack
 from cimsim.kernels.types import Dac
-from cimsim.profile import Profile, TelegraphReadNoise, UniformCodes
+from cimsim.profile import LearnedRange, Profile, TelegraphReadNoise, UniformCodes
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,12 @@ class Circuit:
     def mapping(self) -> Mapping:
         """From weights to conductances and back."""
         return Mapping(self.profile.cell, self.profile.array)
+
+    @cached_property
+    def learns_ranges(self) -> tuple[bool, bool]:
+        """Whether the ranges of DAC and ADC are learned."""
+        dac, adc = self.profile.dac.range, self.profile.adc.range
+        return isinstance(dac, LearnedRange), isinstance(adc, LearnedRange)
 
     @property
     def planes(self) -> int | None:
@@ -101,7 +107,7 @@ class Circuit:
             return codes
         return analog_levels(self.profile.dac, codes, self.dac.levels)
 
-    @property
+    @cached_property
     def linear_drive(self) -> bool:
         """Whether currents are proportional to the input, so that its scale cancels."""
         profile = self.profile
@@ -109,7 +115,7 @@ class Circuit:
         errors = any(error.strength for error in profile.dac.errors)
         return not (profile.dac.bit_serial or nonlinear or errors)
 
-    @property
+    @cached_property
     def bends(self) -> bool:
         """Whether the mean output differs from the product of the codes with the programmed
         weights, saturation aside: by the DAC's levels, the cells, the wires or the readout."""

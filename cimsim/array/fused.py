@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from cimsim.array.circuit import Circuit
 from cimsim.array.masks import Mask
+from cimsim.array.tiling import layout
 from cimsim.array.types import Chip, ConverterRanges, Programmed, Readout, SaveOptions, Term
 from cimsim.circuits.adc import draw_adc
 from cimsim.circuits.mapping import weight_scale
+from cimsim.dtypes import as_dtype
 from cimsim.kernels import Backend, PackedPhysics, ProgrammingBackend
 from cimsim.kernels.memory import scratch_like
 from cimsim.kernels.types import Cells, Codes, Dac
@@ -96,14 +98,15 @@ class FusedProgrammed:
         self._age_s, self._draws = age_s, _draws(self._packed, seed, cycle)
         self._cells: Cells | None = None
 
-    @cached_property
+    @property
     def values(self) -> Tensor:
         """Relative weights."""
-        self._cells = self._kernels.program(
-            *(self._weight, None, self._packed, self._draws, self._age_s),
-            want_slope=True,
-            single_use=True,
-        )
+        if self._cells is None:
+            self._cells = self._kernels.program(
+                *(self._weight, None, self._packed, self._draws, self._age_s),
+                want_slope=True,
+                single_use=True,
+            )
         return self._cells.relative
 
     def vjp(self, gradient: Tensor, dac: Dac | None) -> Tensor:
@@ -118,20 +121,26 @@ class FusedProgrammed:
 
 def _draws(
     packed: PackedPhysics, seed: int, cycle: int, slow: tuple[float, bool] | None = None
-) -> list[tuple[Part, ...]]:
+) -> tuple[tuple[Part, ...], ...]:
     """Normal numbers of programming and drift, and with ``slow`` (age in s, single use) those of
     the slow part of each read noise."""
-    draws = [
-        written_parts(seed, cycle, drawn.device_share, drawn.family, drawn.number)
-        for drawn in packed.draws
-    ]
+    draws = _written_draws(packed, seed, cycle)
     for index, times in packed.flicker:
         parts: tuple[Part, ...] = ()
         if slow is not None and times is not None:
             age_s, single_use = slow
             parts = slow_parts(times, index, age_s, cycle_seed(seed, cycle), single_use)
-        draws.append(parts)
+        draws = *draws, parts
     return draws
+
+
+# The backward pass of a layer needs those of its forward pass again.
+@lru_cache(maxsize=1024)
+def _written_draws(packed: PackedPhysics, seed: int, cycle: int) -> tuple[tuple[Part, ...], ...]:
+    return tuple(
+        written_parts(seed, cycle, drawn.device_share, drawn.family, drawn.number)
+        for drawn in packed.draws
+    )
 
 
 @dataclass(frozen=True)
@@ -154,41 +163,44 @@ class FusedMultiplier:
         """See :meth:`cimsim.array.Array.mvm`."""
         kernels, tiling, adc = self.kernels, circuit.tiling, circuit.adc
         assert adc is not None
-        noisy = chip.read_variance is not None
+        x = x.contiguous()
+        shapes = layout(tiling, x.shape, chip.scale.shape[1])
+        of_cells = chip.read_variance
+        low = None if of_cells is None else kernels.variance_dtype(shapes.products)
         dac, dac_inside, saved = circuit.dac_codes(ranges), None, None
         if dac is None:
-            squares = x.square().to(kernels.variance_dtype()) if noisy else None
-            codes = Codes(x.contiguous(), squares, x, None)
+            codes = Codes(x, None if low is None else x.square().to(low), x, None)
         else:
             assert circuit.dac is not None
             fits_byte = save.codes and circuit.dac.storage.itemsize == 1
-            codes = kernels.encode(x.contiguous(), dac, noisy, fits_byte, save.dac_mask)
+            codes = kernels.encode(x, dac, low, fits_byte, save.dac_mask)
             if codes.mask is not None:
                 dac_inside = Mask(codes.mask, x.shape, x.numel())
         if save.codes:
             saved = circuit.compact(codes.values) if codes.stored is None else codes.stored
         u, cells = codes.values, chip.relative
-        if precision is not None:
-            u, cells = u.to(precision), cells.to(precision)
-        z = tiling.product(u, cells, "z").to(x.dtype).contiguous()
+        if precision is None:
+            z = tiling.product(u, cells, "z")
+        else:
+            z = tiling.product(u.to(precision), cells.to(precision), "z").to(x.dtype)
         variance = None
-        if chip.read_variance is not None and codes.squares is not None:
-            cells = chip.read_variance.to(kernels.variance_dtype())
-            variance = tiling.product(codes.squares, cells, "z variance").contiguous()
-        lines = tiling.lines(z.shape)
-        y = x.new_empty(tiling.output_shape(z.shape))
+        if of_cells is not None and codes.squares is not None:
+            of_cells = as_dtype(of_cells, codes.squares.dtype)
+            variance = tiling.product(codes.squares, of_cells, "z variance").contiguous()
+        y = x.new_empty(shapes.y_shape)
         noise_steps = circuit.profile.adc.noise_of_range * adc.levels
         mask = kernels.digitize(
-            *(z, variance, lines, dac, ranges.adc, (adc.lowest, adc.levels), chip.scale, bias),
+            *(z.contiguous(), variance, shapes.lines, dac),
+            *(ranges.adc, (adc.lowest, adc.levels), chip.scale, bias),
             noise_steps=noise_steps,
             seeds=(
-                seed_for(read_seed, "cells") if noisy else 0,
+                0 if variance is None else seed_for(read_seed, "cells"),
                 seed_for(read_seed, "adc") if noise_steps else 0,
             ),
             y=y,
             want_mask=save.adc_mask,
         )
-        adc_inside = None if mask is None else Mask(mask, z.shape, lines.line)
+        adc_inside = None if mask is None else Mask(mask, shapes.z_shape, shapes.lines.line)
         return Readout(y, saved, dac_inside, adc_inside)
 
     def encode(self, circuit: Circuit, x: Tensor, ranges: ConverterRanges) -> Tensor:

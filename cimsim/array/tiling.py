@@ -16,6 +16,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -108,6 +110,31 @@ class Tiling(ABC):
         """Inverse of :meth:`output_shape`."""
 
 
+class Layout(NamedTuple):
+    """Shapes of one product.
+
+    Attributes:
+        y_shape: of the layer's output.
+        z_shape: of the currents.
+        lines: memory layout of the currents.
+        products: number of multiplications.
+    """
+
+    y_shape: tuple[int, ...]
+    z_shape: tuple[int, ...]
+    lines: Lines
+    products: int
+
+
+@lru_cache(maxsize=1024)
+def layout(tiling: Tiling, x_shape: tuple[int, ...], columns: int) -> Layout:
+    """The :class:`Layout` for an input of ``x_shape`` and tiles of ``columns`` columns, one for
+    each output."""
+    y_shape = tiling.output_shape_of(x_shape, tiling.groups * columns)
+    z_shape = tiling.currents_shape(y_shape)
+    return Layout(y_shape, z_shape, tiling.lines(z_shape), math.prod(z_shape) * tiling.rows)
+
+
 def _split(rows: int, limit: int, even: bool) -> tuple[int, int]:
     """Number of tiles, and of rows on each."""
     tiles = math.ceil(rows / limit)
@@ -132,35 +159,42 @@ class LinearTiling(Tiling):
     def __init__(self, in_features: int, max_rows: int, even: bool = True) -> None:
         self.in_features = in_features
         self.tiles, self.rows = _split(in_features, max_rows, even)
+        self._missing = self.tiles * self.rows - in_features
 
-    def _pad(self, t: Tensor) -> Tensor:
-        missing = self.tiles * self.rows - self.in_features
-        return F.pad(t, (0, missing)) if missing else t
+    def _on_tiles(self, t: Tensor) -> Tensor:
+        """``t [n, in]`` as ``[tiles, n, rows]``."""
+        if self.tiles == 1:
+            return t.unsqueeze(0)
+        padded = F.pad(t, (0, self._missing)) if self._missing else t
+        return padded.view(t.shape[0], self.tiles, self.rows).transpose(0, 1)
 
-    def _inputs(self, x: Tensor) -> Tensor:
-        return self._pad(x).view(len(x), self.tiles, self.rows).transpose(0, 1)
+    def _from_tiles(self, t: Tensor) -> Tensor:
+        """Inverse of :meth:`_on_tiles`."""
+        if self.tiles == 1:
+            return t.squeeze(0)
+        joined = t.transpose(0, 1).reshape(t.shape[1], -1)
+        return joined[:, : self.in_features] if self._missing else joined
 
     def to_cells(self, weight: Tensor) -> Tensor:
-        return self._pad(weight).view(len(weight), self.tiles, self.rows).transpose(0, 1)
+        return self._on_tiles(weight)
 
     def from_cells(self, cells: Tensor) -> Tensor:
-        return cells.transpose(0, 1).reshape(cells.shape[1], -1)[:, : self.in_features]
+        return self._from_tiles(cells)
 
     def product(self, x: Tensor, cells: Tensor, slot: str | None = None) -> Tensor:
-        return _bmm(self._inputs(x), cells.transpose(1, 2), slot)
+        return _bmm(self._on_tiles(x), cells.transpose(1, 2), slot)
 
     def input_grad(self, dz: Tensor, cells: Tensor, x_shape: torch.Size) -> Tensor:
-        dx = torch.bmm(dz, cells).transpose(0, 1).reshape(x_shape[0], self.tiles * self.rows)
-        return dx[:, : self.in_features]
+        return self._from_tiles(torch.bmm(dz, cells))
 
     def cells_grad(self, dz: Tensor, x: Tensor, slot: str | None = None) -> Tensor:
-        return _bmm(dz.transpose(1, 2), self._inputs(x), slot)
+        return _bmm(dz.transpose(1, 2), self._on_tiles(x), slot)
 
     def per_column(self, values: Tensor) -> Tensor:
         return values.unsqueeze(1)
 
     def row_inputs(self, x: Tensor) -> Tensor:
-        return self._inputs(x)
+        return self._on_tiles(x)
 
     def by_column(self, z: Tensor) -> Tensor:
         return z.transpose(1, 2)
@@ -307,7 +341,8 @@ class ConvTiling(Tiling):
 
     def input_grad(self, dz: Tensor, cells: Tensor, x_shape: torch.Size) -> Tensor:
         padded = (x_shape[0], self.tiles * self.channels, *x_shape[2:])
-        dx, _ = self._transposed(dz, dz.new_empty(1).expand(padded), cells, (True, False))
+        # Its values are not read; torch would copy an expanded number.
+        dx, _ = self._transposed(dz, dz.new_empty(padded), cells, (True, False))
         if not self._missing:
             return dx
         grouped: Tensor = dx.unflatten(1, (self.geometry.groups, -1))
@@ -315,7 +350,7 @@ class ConvTiling(Tiling):
 
     def cells_grad(self, dz: Tensor, x: Tensor, slot: str | None = None) -> Tensor:
         shape = (self.tiles, dz.shape[self.column_dim], self.rows)
-        cells = dz.new_empty(1).expand(shape)
+        cells = dz.new_empty(shape)  # its values are not read
         _, dw = self._transposed(dz, self._pad_channels(x), cells, (False, True))
         return dw.reshape(shape)
 

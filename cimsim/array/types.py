@@ -51,6 +51,8 @@ class Chip(NamedTuple):
     def relative(self) -> Tensor:
         """The part of the current that is linear in the input, reference column included."""
         first, *others = self.terms
+        if not others:
+            return first.relative
         ohmic = [term.relative for term in others if term.shape is None]
         return sum(ohmic, first.relative)
 

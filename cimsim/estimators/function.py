@@ -29,13 +29,13 @@ from cimsim.array import (
     response_vjp,
 )
 from cimsim.circuits.dac import bit_planes, spread_planes
+from cimsim.dtypes import as_dtype
 from cimsim.estimators.once import differentiable_once, edge, refuse_batched
 from cimsim.estimators.rules import BackwardRule
 from cimsim.estimators.sharing import saved_by_autograd
 
 
-@dataclass(frozen=True)
-class MvmCall:
+class MvmCall(NamedTuple):
     """One multiplication to simulate.
 
     Attributes:
@@ -121,14 +121,19 @@ def analog_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, call: MvmCall)
     Returns:
         The layer's output, of x's dtype.
     """
-    operands = (x, weight, bias, *call.learned)
-    differentiable = any(operand is not None and operand.requires_grad for operand in operands)
-    if not (torch.is_grad_enabled() and differentiable):
+    if not (torch.is_grad_enabled() and _any_needs_gradient(x, weight, bias, *call.learned)):
         return call.read(x, call.chip_for(weight), bias, SAVE_NOTHING).y
     dac_range = call.learned[0]  # whose gradient needs the input itself
     share = (dac_range is not None and dac_range.requires_grad) or saved_by_autograd(x)
     y: Tensor = _AnalogMatmul.apply(x, weight, bias, *call.learned, share, call, (edge(x),))  # type: ignore[no-untyped-call]
     return y
+
+
+def _any_needs_gradient(*operands: Tensor | None) -> bool:
+    for operand in operands:
+        if operand is not None and operand.requires_grad:
+            return True
+    return False
 
 
 def forward(
@@ -232,40 +237,38 @@ class _Context:
         self._needs_dac = needs.dac
         self._by_dac_range: Tensor | None = None
         self._planes = self._array.planes
-        z_shape = self._array.currents_shape(dy.shape)
-        line = self._tiling.lines(z_shape).line
         self._dac_mask = self._adc_mask = None
         if saved.dac_bits is not None:
             self._dac_mask = Mask(saved.dac_bits, x_shape, x_shape.numel())
         if saved.adc_bits is not None:
+            z_shape = self._array.currents_shape(dy.shape)
+            line = self._tiling.lines(z_shape).line
             self._adc_mask = Mask(saved.adc_bits, z_shape, line)
         self._output_gradient = dy
         self._dy = dy if self._planes is None else spread_planes(dy, self._planes)
         self._at_rows: Tensor | None = None
+        self._again: Programmed | None = None
         self._scattered: tuple[Mask | None, Tensor | None, Tensor] | None = None
 
     @property
     def weight(self) -> Tensor:
         return self._array.over_slices(self._tiling.to_cells(self._saved.weight))
 
-    @cached_property
+    @property
     def programmed(self) -> CellWeights:
         chip = self._call.chip
         if chip is not None and not self._needs_dw:
             return self._array.held(chip)  # the chip is not programmed again for its values
         return self._programmed
 
-    @cached_property
+    @property
     def _programmed(self) -> Programmed:
-        call = self._call
-        return self._array.programmed(
-            self._saved.weight,
-            call.chip_seed,
-            call.age_s,
-            self._saved.scale,
-            call.cycle,
-            call.attempts,
-        )
+        if self._again is None:
+            call, saved = self._call, self._saved
+            self._again = self._array.programmed(
+                *(saved.weight, call.chip_seed, call.age_s, saved.scale, call.cycle, call.attempts)
+            )
+        return self._again
 
     def delta(self) -> _AtColumns:
         return _AtColumns(None)
@@ -293,7 +296,7 @@ class _Context:
             at_columns = at_columns.unflatten(dim, (planes, -1)).sum(dim) / ((1 << planes) - 1)
         at_columns, cells = self._low(at_columns), self._low(cells)
         dx = self._tiling.input_grad(at_columns, cells, self._x_shape)
-        self._at_rows = dx.to(self._dy.dtype)
+        self._at_rows = as_dtype(dx, self._dy.dtype)
         return self._at_rows
 
     def _low(self, operand: Tensor) -> Tensor:
@@ -304,7 +307,7 @@ class _Context:
         """The outer product of a gradient at the columns and the codes of the rows, in the scratch
         memory ``slot`` if one is given."""
         product = self._tiling.cells_grad(self._low(at_columns), self._low(self._codes), slot)
-        return product.to(self._dy.dtype)
+        return as_dtype(product, self._dy.dtype)
 
     def through_dac(self, dx: Tensor | None) -> Tensor | None:
         if dx is None:

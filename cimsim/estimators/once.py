@@ -28,7 +28,7 @@ def refuse_batched(dy: Tensor) -> None:
 def edge(x: Tensor) -> Tensor | None:
     """An empty tensor that depends on ``x`` in autograd's graph and holds none of its memory; None
     if ``x`` needs no gradient."""
-    return x.narrow(0, 0, 0).clone() if x.requires_grad else None
+    return torch.narrow_copy(x, 0, 0, 0) if x.requires_grad else None
 
 
 def differentiable_once(
@@ -39,8 +39,10 @@ def differentiable_once(
 
     Without ``create_graph=True`` they are returned unchanged.
     """
+    if not torch.is_grad_enabled():
+        return tuple(gradients)
     inputs = [t for t in depend_on if t is not None and t.requires_grad]
-    if not (torch.is_grad_enabled() and inputs):
+    if not inputs:
         return tuple(gradients)
     connected = iter(_Once.apply(len(inputs), *inputs, *(g for g in gradients if g is not None)))  # type: ignore[no-untyped-call]
     return tuple(None if g is None else next(connected) for g in gradients)

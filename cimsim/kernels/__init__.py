@@ -67,19 +67,23 @@ def solves_wires(g_S: Tensor) -> bool:
 
 
 def _serving(*tensors: Tensor | None) -> Backend | None:
-    device = None
+    on_cpu = on_cuda = other = False
     for t in tensors:
         if t is None:
             continue
         if t.dtype is not torch.float32 or type(t) not in _PLAIN:
             return None
-        if device is None:
-            device = t.device.type
-        elif t.device.type != device:
-            return None
-    if device == "cpu":
+        if t.is_cpu:
+            on_cpu = True
+        elif t.is_cuda:
+            on_cuda = True
+        else:
+            other = True
+    if on_cpu + on_cuda + other != 1 or other:
+        return None
+    if on_cpu:
         return cpu if cpu.build().library is not None else None
-    return _cuda() if device == "cuda" else None
+    return _cuda()
 
 
 @lru_cache(maxsize=1)

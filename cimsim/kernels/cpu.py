@@ -69,15 +69,29 @@ def _functions() -> dict[str, Callable[..., None]]:
     return {name: getattr(library, f"cimsim_{name}") for name in _SIGNATURES}
 
 
+@lru_cache(maxsize=4096)
+def _dims(numbers: tuple[int, ...]) -> ctypes.Array[ctypes.c_int64]:
+    return (_LONG * len(numbers))(*numbers)
+
+
 def _at(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
 
-@lru_cache(maxsize=1)
-def variance_dtype() -> torch.dtype:
+def variance_dtype(products: int) -> torch.dtype:
     """See :meth:`cimsim.kernels.types.Backend.variance_dtype`."""
+    return torch.bfloat16 if products >= _MANY_PRODUCTS and _has_bf16() else torch.float32
+
+
+# Fewer take longer in bf16 than in float32, on one thread and on two.
+_MANY_PRODUCTS = 1 << 21
+_FEW_VECTORS = 32
+
+
+@lru_cache(maxsize=1)
+def _has_bf16() -> bool:
     library = build().library
-    return torch.bfloat16 if library is not None and library.cimsim_has_bf16() else torch.float32
+    return library is not None and bool(library.cimsim_has_bf16())
 
 
 def normal(out: Tensor, seed: int) -> None:
@@ -107,9 +121,10 @@ def program(
     relative = field("relative", torch.float32)
     slope = field("slope", torch.float32) if want_slope else None
     wants_variance = packed.reads and not want_slope
-    variance = field("variance", variance_dtype()) if wants_variance else None
+    low = variance_dtype(_FEW_VECTORS * weight.numel())
+    variance = field("variance", low) if wants_variance else None
     sums = weight.new_empty(2, tiles, columns, dtype=torch.float64) if packed.drifts else None
-    dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
+    dims = _dims((tiles, columns, rows, *weight.stride()[:2]))
     _call(
         "program",
         *(weight.data_ptr(), scale.data_ptr(), find_scale, dims, numbers, *names, age_s),
@@ -131,7 +146,7 @@ def vjp_programming(
     """See :meth:`cimsim.kernels.types.ProgrammingBackend.vjp_programming`."""
     tiles, columns, rows = weight.shape
     numbers, names = packed.numbers.buffer_info()[0], _flattened(draws)
-    dims = (_LONG * 5)(tiles, columns, rows, *weight.stride()[:2])
+    dims = _dims((tiles, columns, rows, *weight.stride()[:2]))
     scale = scratch("scale", (tiles, columns)) if cells is None else cells.scale
     relative, slope = (None, None) if cells is None else (cells.relative, cells.slope)
     _call(
@@ -152,21 +167,21 @@ def _pointers(dac: Dac | None) -> tuple[int | None, int]:
 def encode(
     x: Tensor,
     dac: Dac,
-    want_squares: bool = False,
+    squares: torch.dtype | None = None,
     want_stored: bool = False,
     want_mask: bool = False,
 ) -> Codes:
     """See :meth:`cimsim.kernels.types.Backend.encode`."""
-    values = scratch("codes", tuple(x.shape))
-    squares = scratch("squares", tuple(x.shape), variance_dtype()) if want_squares else None
+    values = scratch("codes", x.shape)
+    squared = None if squares is None else scratch("squares", x.shape, squares)
     stored = torch.empty_like(x, dtype=dac.byte) if want_stored else None
     mask = x.new_empty(bytes_for_bits(x.numel()), dtype=torch.uint8) if want_mask else None
     _call(
         "encode",
         *(x.data_ptr(), x.numel(), *_pointers(dac), dac.lowest),
-        *(values.data_ptr(), *_variance(squares), _at(stored), _at(mask)),
+        *(values.data_ptr(), *_variance(squared), _at(stored), _at(mask)),
     )
-    return Codes(values, squares, stored, mask)
+    return Codes(values, squared, stored, mask)
 
 
 def digitize(
@@ -187,7 +202,7 @@ def digitize(
     mask = z.new_empty(lines.mask_bytes, dtype=torch.uint8) if want_mask else None
     _call(
         "digitize",
-        *(z.data_ptr(), *_variance(variance), (_LONG * 6)(*lines), *_pointers(dac)),
+        *(z.data_ptr(), *_variance(variance), _dims(lines), *_pointers(dac)),
         *(adc_full_scale.data_ptr(), adc_full_scale.dim(), scale.data_ptr(), _at(bias), *codes),
         *(noise_steps, *seeds, y.data_ptr(), _at(mask)),
     )
@@ -200,7 +215,7 @@ def scatter_to_columns(
     """See :meth:`cimsim.kernels.types.Backend.scatter_to_columns`."""
     _call(
         "scatter_to_columns",
-        *(dy.data_ptr(), _at(mask), (_LONG * 6)(*lines), _at(scale), dz.data_ptr()),
+        *(dy.data_ptr(), _at(mask), _dims(lines), _at(scale), dz.data_ptr()),
     )
 
 
@@ -245,11 +260,13 @@ def fingerprint(values: Tensor) -> int:
     return result.value
 
 
+# The backward pass of a chip uses the same draws twice.
+@lru_cache(maxsize=64)
 def _flattened(draws: Draws) -> tuple[object, object, object]:
     """The length of each sum, then the seeds and the sizes of all of them in a row."""
-    counts, parts = [len(each) for each in draws], [part for each in draws for part in each]
+    parts = [part for each in draws for part in each]
     return (
-        (_LONG * max(1, len(counts)))(*counts),
-        (_SEED * max(1, len(parts)))(*(seed for seed, _ in parts)),
-        (_FLOAT * max(1, len(parts)))(*(size for _, size in parts)),
+        (_LONG * max(1, len(draws)))(*map(len, draws)),
+        (_SEED * max(1, len(parts)))(*[seed for seed, _ in parts]),
+        (_FLOAT * max(1, len(parts)))(*[size for _, size in parts]),
     )

@@ -26,7 +26,7 @@ _BLOCK = 1024
 # kernel and rejects them, when it compiles and not when it interprets.
 
 
-def variance_dtype() -> torch.dtype:
+def variance_dtype(products: int) -> torch.dtype:
     """See :meth:`cimsim.kernels.types.Backend.variance_dtype`."""
     return torch.bfloat16
 
@@ -239,25 +239,25 @@ def normal(out: Tensor, seed: int) -> None:
 def encode(
     x: Tensor,
     dac: Dac,
-    want_squares: bool = False,
+    squares: torch.dtype | None = None,
     want_stored: bool = False,
     want_mask: bool = False,
 ) -> Codes:
     """See :meth:`cimsim.kernels.types.Backend.encode`."""
     values = torch.empty_like(x)
-    squares = torch.empty_like(x, dtype=variance_dtype()) if want_squares else None
+    squared = None if squares is None else torch.empty_like(x, dtype=squares)
     stored = torch.empty_like(x, dtype=dac.byte) if want_stored else None
     mask = x.new_empty(bytes_for_bits(x.numel()), dtype=torch.uint8) if want_mask else None
     _encode[(triton.cdiv(x.numel(), _BLOCK),)](
-        *(x, values, _or(squares, x), _or(stored, x), _or(mask, x), dac.full_scale, dac.levels),
+        *(x, values, _or(squared, x), _or(stored, x), _or(mask, x), dac.full_scale, dac.levels),
         dac.lowest,
         x.numel(),
-        SQUARES=want_squares,
+        SQUARES=squared is not None,
         STORED=want_stored,
         MASK=want_mask,
         BLOCK=_BLOCK,
     )
-    return Codes(values, squares, stored, mask)
+    return Codes(values, squared, stored, mask)
 
 
 def digitize(
@@ -333,7 +333,7 @@ def check(device: str) -> None:
     x = torch.linspace(-2.0, 2.0, 90, device=device).view(3, 30)
     dac = Dac(torch.ones((), device=device), 127, -127)
     expected = (x * 127).clamp(-127, 127).round()
-    codes = encode(x, dac, want_squares=True, want_stored=True, want_mask=True)
+    codes = encode(x, dac, torch.bfloat16, want_stored=True, want_mask=True)
     dx, dz, y = torch.ones_like(x), torch.empty_like(x), torch.empty_like(x)
     mask_gradient(dx, None, codes.mask, dac)
     one, lines = torch.ones(1, 30, device=device), Lines(1, 1, 1, 3, 30, of_columns=True)

@@ -17,7 +17,6 @@ _ROW = 4096
 _ROWS_AT_ONCE = 1024  # 32 MiB of int64 products
 
 
-@torch.no_grad()
 def fingerprint(values: Tensor) -> int:
     """A 64-bit hash of the bytes of ``values``, a tensor of any shape and real dtype.
 
@@ -26,11 +25,15 @@ def fingerprint(values: Tensor) -> int:
     give another hash, except with a probability of at most about 2^-32. The tensor is read once;
     this synchronizes with a GPU.
     """
-    values = values.detach().contiguous()
-    if values.device.type == "cpu":
-        if cpu.build().library is not None:
-            return cpu.fingerprint(values)
-        return _digest(values)
+    if not values.is_contiguous():
+        values = values.detach().contiguous()
+    if not values.is_cpu:
+        return _sum_of_words(values)
+    return _digest(values) if cpu.build().library is None else cpu.fingerprint(values)
+
+
+@torch.no_grad()
+def _sum_of_words(values: Tensor) -> int:
     words = values.view(-1).view(_WORDS[values.element_size()])
     level = 0
     while words.numel() > 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from cimsim.kernels.packing import PackedPhysics
 
-Draws = Sequence[Sequence[tuple[int, float]]]
+Draws = tuple[tuple[tuple[int, float], ...], ...]
 """For each static normal number of a cell, the seeds and sizes of the numbers that it sums."""
 
 
@@ -109,8 +108,9 @@ class Backend(Protocol):
     def programs(self) -> bool:
         """Whether it is a :class:`ProgrammingBackend`."""
 
-    def variance_dtype(self) -> torch.dtype:
-        """Dtype in which variances of read noise are multiplied: bf16 where that is faster.
+    def variance_dtype(self, products: int) -> torch.dtype:
+        """Dtype for ``products`` multiplications of variances of read noise: bf16 where that is
+        faster.
 
         Rounding both factors and the result to 8 bits changes the noise by less than 0.3 %.
         """
@@ -122,11 +122,12 @@ class Backend(Protocol):
         self,
         x: Tensor,
         dac: Dac,
-        want_squares: bool = False,
+        squares: torch.dtype | None = None,
         want_stored: bool = False,
         want_mask: bool = False,
     ) -> Codes:
-        """The DAC's codes of ``x``. Only codes of up to 8 bits can be stored as bytes.
+        """The DAC's codes of ``x``, and their squares in the dtype ``squares`` if one is given.
+        Only codes of up to 8 bits can be stored as bytes.
 
         Values and squares may be in memory that the next call overwrites.
         """
@@ -150,7 +151,7 @@ class Backend(Protocol):
 
         Args:
             z: currents in units of relative weight times DAC codes, laid out as ``lines``.
-            variance: of the currents by read noise, like ``z``, of :meth:`variance_dtype`.
+            variance: of the currents by read noise, like ``z``, in float32 or bf16.
             lines: the layout.
             dac: the codes of the input; None for an input in its own units.
             adc_full_scale: one number, one for each of ``groups * tiles``, or one for each column

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.array import Array, Tiling, add_spares, drop_spares
+from cimsim.dtypes import as_dtype
 from cimsim.errors import CimsimError
 from cimsim.nn.converter_ranges import compute_dtype
 from cimsim.nn.denoiser import ColumnDenoiser, make_denoiser
@@ -142,16 +143,18 @@ class Adapted(Quantized):
     def scaled_weight(self) -> Tensor:
         """The weight for the array in the order of outputs and inputs, in the dtype of the
         computation."""
-        weight = self.effective_weight().to(compute_dtype(self.weight))
+        weight = as_dtype(self.effective_weight(), compute_dtype(self.weight))
         return weight if self.input_gains is None else self.input_gains.weights(weight)
 
     def with_spares(self, matrix: Tensor) -> Tensor:
         """``matrix``, whose first axis is the outputs, with zeros for the spare columns."""
-        return add_spares(matrix, self.groups_of_columns, self._spares)
+        spares = self._spares
+        return add_spares(matrix, self.groups_of_columns, spares) if spares else matrix
 
     def without_spares(self, t: Tensor, dim: int = 0) -> Tensor:
         """``t`` without the entries of spare columns along ``dim``."""
-        return drop_spares(t, self.groups_of_columns, self._spares, dim)
+        spares = self._spares
+        return drop_spares(t, self.groups_of_columns, spares, dim) if spares else t
 
     @property
     def groups_of_columns(self) -> int:
@@ -195,9 +198,10 @@ class Adapted(Quantized):
 
     def _column_bias(self, dtype: torch.dtype) -> Tensor | None:
         """The bias to add to the columns."""
-        if self._array_bias is None:
+        bias = self._array_bias
+        if bias is None:
             return None
-        bias = self.with_spares(self._array_bias.to(dtype))
+        bias = self.with_spares(as_dtype(bias, dtype))
         return bias if self.placement is None else self.placement.bias(bias)
 
     def _layer_output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:

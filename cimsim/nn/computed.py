@@ -15,13 +15,14 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from cimsim.nn.modes import evaluating
+from cimsim.torch_private import is_parametrized
 
 _OWN = frozenset(("__dict__", "__weakref__", "__doc__", "__module__", "__deepcopy__"))
 
 
 def cast(module: nn.Module, kind: type[nn.Module]) -> None:
     """Change the class of ``module`` to ``kind``; its parametrizations stay."""
-    if parametrize.is_parametrized(module):
+    if is_parametrized(module):
         own = {key: value for key, value in vars(type(module)).items() if key not in _OWN}
         if not hasattr(kind, "__deepcopy__"):  # torch forbids to pickle a parametrized module
             own["__deepcopy__"] = _deepcopy
@@ -54,14 +55,14 @@ def computed_once(module: nn.Module) -> AbstractContextManager[object]:
 
     Some change whenever they are computed: spectral norm takes a step of its power iteration.
     """
-    if parametrize.is_parametrized(module):
+    if is_parametrized(module):
         return parametrize.cached()
     return nullcontext()
 
 
 def settled(module: nn.Module) -> AbstractContextManager[object]:
     """Within the block, computing a parametrized tensor of ``module`` changes no state."""
-    if parametrize.is_parametrized(module):
+    if is_parametrized(module):
         parametrizations: Any = module.parametrizations
         return evaluating(parametrizations)
     return nullcontext()

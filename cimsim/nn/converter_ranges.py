@@ -14,6 +14,7 @@ from cimsim.circuits.converters import Converter
 from cimsim.circuits.mapping import Mapping
 from cimsim.circuits.range_groups import RangeGroups
 from cimsim.circuits.ranges import RangeObserver, even_steps
+from cimsim.dtypes import as_dtype
 from cimsim.errors import CimsimError
 from cimsim.lasting import lasting
 from cimsim.nn.layer_kind import LayerKind
@@ -293,6 +294,9 @@ class Ranged(LayerKind):
             ]
             unfitted = self.adc_values is not None and self.adc_values.isnan().any().item()
             self._calibrated = not (unfitted or any(_unusable(r).any().item() for r in ranges))
+            for known in ranges:
+                if self._calibrated and type(known) is Tensor:
+                    known.clamp_min_(SMALLEST_RANGE)
             self._array = self._with_sign(self._array)
         return self._calibrated
 
@@ -308,14 +312,18 @@ class Ranged(LayerKind):
                 f"the converters of layer '{self.name}' have no range yet; calibrate the model "
                 "with some training data first: cimsim.calibrate(model, batches)"
             )
-        dtype = compute_dtype(self.weight)
-        # Copies: calibrating again before backward must not change this forward pass. And an
-        # optimizer may move a learned range below zero.
-        dac, adc = (
-            r.detach().to(dtype).clamp_min(SMALLEST_RANGE) for r in (self.dac_range, self.adc_range)
-        )
-        values = None if self.adc_values is None else self.adc_values.to(dtype)
-        return ConverterRanges(dac, adc, values)
+        dtype, values = compute_dtype(self.weight), self.adc_values
+        dac, adc = _in_use(self.dac_range, dtype), _in_use(self.adc_range, dtype)
+        return ConverterRanges(dac, adc, None if values is None else values.to(dtype))
+
+
+def _in_use(known: Tensor, dtype: torch.dtype) -> Tensor:
+    """The range ``known`` for one call."""
+    if type(known) is Tensor and not torch.is_grad_enabled():
+        return as_dtype(known, dtype)
+    # A copy: calibrating again before backward must not change this forward pass. And an optimizer
+    # may move a learned range below zero.
+    return as_dtype(known.detach(), dtype).clamp_min(SMALLEST_RANGE)
 
 
 @torch.no_grad()  # activation checkpointing counts what is saved for backward

@@ -51,24 +51,29 @@ class NamedDraws(nn.Module):
         Raises:
             CimsimError: within ``nn.DataParallel``.
         """
-        if getattr(self, "_is_replica", False):
+        if vars(self).get("_is_replica", False):
             raise CimsimError(
                 "nn.DataParallel discards the state of its replicas, so that every step would use "
                 "the same chip; use torch.nn.parallel.DistributedDataParallel"
             )
         key = self._draw_key()
         if key is None:
-            key = (self.draws,)
-            self.draws += 1
+            key = (self._count("draws"),)
         return seed_for("training", self.seed, self.name, *key, *_rank())
 
     def _next_read(self) -> int:
         """The seed of the next read of the chip in evaluation."""
         key = self._draw_key()
         if key is None:
-            key = (self.reads,)
-            self.reads += 1
+            key = (self._count("reads"),)
         return seed_for(cycle_seed(self.chip_seed, self.cycle), "read", *key)
+
+    def _count(self, of: str) -> int:
+        """Add 1 to the attribute ``of``, and return what it was before."""
+        state = vars(self)  # not by way of nn.Module, which takes a microsecond
+        before: int = state[of]
+        state[of] = before + 1
+        return before
 
     def _draw_key(self) -> tuple[object, ...] | None:
         """A name that is the same if backward repeats this call; None if that cannot happen."""

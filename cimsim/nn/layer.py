@@ -19,6 +19,7 @@ from torch import Tensor
 
 from cimsim.array import Array, Chip, Readout, SaveOptions, known_faults
 from cimsim.circuits.mapping import weight_scale
+from cimsim.dtypes import as_dtype
 from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, MvmCall, analog_matmul
 from cimsim.estimators.function import without_autocast
@@ -249,8 +250,9 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             return self._programmed_with(operand.detach())
         if self.perturbation is not None or not self.keeps_chip:  # it may differ at every use
             return self._programmed_with(self._fixed_weight())
-        refuse_weight(self.weight, self.name)
-        quantizer, tensors, training = self.weight_quantizer, [self.weight], False
+        held = self.weight
+        refuse_weight(held, self.name)
+        quantizer, tensors, training = self.weight_quantizer, [held], False
         if quantizer is not None:
             tensors += [*quantizer.parameters(), *quantizer.buffers()]
             training = quantizer.training
@@ -357,9 +359,10 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
 
     def _operand(self) -> Tensor:
         """The weight of the array."""
+        held = self.weight
         if not torch.compiler.is_compiling():
-            refuse_weight(self.weight, self.name)
-        if self.weight.shape != self._laid_out:  # resized, as transformers resizes embeddings
+            refuse_weight(held, self.name)
+        if held.shape != self._laid_out:  # resized, as transformers resizes embeddings
             self.profile = self.profile
         if self._shared is not None:
             return self._shared.weight
@@ -386,12 +389,14 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             chip_seed, chip, cycle = self.chip_seed, self._programmed(operand), self.cycle
             read_seed, attempts = self._next_read(), self.attempts
         ranges = self._ranges()
+        array = self.array
+        learns_dac, learns_adc = array.learns_ranges
         learned = (
-            self.dac_range if isinstance(self.profile.dac.range, LearnedRange) else None,
-            self.adc_range if isinstance(self.profile.adc.range, LearnedRange) else None,
+            self.dac_range if learns_dac else None,
+            self.adc_range if learns_adc else None,
         )
         return MvmCall(
-            *(self.array, self.rule, ranges, chip_seed, self._present_age_s, read_seed, chip),
+            *(array, self.rule, ranges, chip_seed, self._present_age_s, read_seed, chip),
             *(learned, precision, cycle, attempts),
         )
 
@@ -427,19 +432,21 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             return node
         if not isinstance(x, Tensor):
             raise CimsimError(f"layer '{self.name}' takes a tensor, not a {type(x).__name__}")
-        if not self._computes_digitally:
+        analog = not self._computes_digitally
+        if analog:
             refuse_transforms(self.name, x)
         with computed_once(self):
-            if not is_traced():
-                computes = not self._computes_digitally or self.observer is not None
+            if analog or not is_traced():
+                computes = analog or self.observer is not None
                 if computes and not torch.compiler.is_compiling():
                     refuse_input(self.name, x, self.weight)
                 self._refuse_shape(x)
             return self._multiplied(x, *others)
 
     def _multiplied(self, x: Tensor, *others: Any) -> Tensor:
-        if not (x.is_floating_point() and self.weight.is_floating_point()):
-            refuse_dtype(self.name, x, self.weight)
+        held = self.weight
+        if not (x.is_floating_point() and held.is_floating_point()):
+            refuse_dtype(self.name, x, held)
         if not x.numel() or x.is_meta:  # torch computes the shape, and gradients of zero
             return self._digital(x, self.effective_weight(), *others)
         x = self._quantized_input(x)
@@ -453,22 +460,22 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         if torch.is_autocast_enabled(device):
             dtype = precision = torch.get_autocast_dtype(device)
         with without_autocast(device):
-            compute = compute_dtype(self.weight)
+            compute = compute_dtype(held)
             weight = self._operand()
             bias = self._column_bias(compute)
             given = x if self.own_chip is None else self._clipped(x)
-            vectors = self._array_input(given).to(compute)
+            vectors = as_dtype(self._array_input(given), compute)
             if self.own_chip is not None:
                 y = self.own_chip.product(vectors, weight, bias, self._tiling_of_all_rows)
             elif torch.compiler.is_compiling():
                 y = operation.analog(self, vectors, weight, bias, precision)
             else:
                 y = analog_matmul(vectors, weight, bias, self.next_call(precision))
-            y = self._layer_output(y, x, *others).to(dtype)
+            y = as_dtype(self._layer_output(y, x, *others), dtype)
         # As in batch normalization, the statistics of the batch in training.
         target = None
         if self.denoiser is not None and self.denoiser.training:
-            digital_weight = self._unplaced(weight).to(self.weight.dtype)
+            digital_weight = self._unplaced(weight).to(held.dtype)
             target = self._digital(self._clipped(x), digital_weight, *others)
         return self._corrected(y, x, target, *others)
 

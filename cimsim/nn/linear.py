@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -11,7 +12,7 @@ from cimsim.array import LinearTiling
 from cimsim.errors import CimsimError
 from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import ArraySpec
-from cimsim.torch_private import unsafe_view
+from cimsim.torch_private import is_view, unsafe_view
 
 
 class AnalogLinear(AnalogLayer, nn.Linear):
@@ -46,7 +47,7 @@ class AnalogLinear(AnalogLayer, nn.Linear):
         refuse_width(self.name, x, self.in_features)
 
     def _samples(self, x: Tensor) -> Tensor:
-        return x.reshape(-1, self.in_features)
+        return x if x.dim() == 2 else x.reshape(-1, self.in_features)
 
     def _vectors(self, x: Tensor) -> Tensor:
         return self._samples(x)
@@ -73,4 +74,6 @@ def as_rows(y: Tensor, x: Tensor) -> Tensor:
 
     Not a view, like the output of ``nn.Linear``: later operations may write to it.
     """
+    if x.dim() == 2 and (torch.compiler.is_compiling() or not is_view(y)):
+        return y
     return unsafe_view(y, [*x.shape[:-1], y.shape[-1]])

@@ -119,7 +119,8 @@ def _forward(
     others = [x.new_empty(0) if t is None else t for t in saved[3:]]
     # An operation must not return a tensor that a cached chip owns.
     return [
-        *(y, saved_input, saved.scale.clone(), *others, call.ranges.dac, call.ranges.adc),
+        *(y, saved_input, saved.scale.clone(), *others),
+        *(call.ranges.dac.clone(), call.ranges.adc.clone()),
         *(torch.tensor(number) for number in (call.chip_seed, call.cycle)),
         torch.tensor(call.age_s, dtype=torch.float64),
     ]

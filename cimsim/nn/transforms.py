@@ -31,8 +31,10 @@ def node_of_graph(module: nn.Module, *given: Any) -> Any:
     Raises:
         CimsimError: if ``module`` itself is the traced model.
     """
-    proxy = next((value for value in given if isinstance(value, Proxy)), None)
-    if proxy is None:
+    for proxy in given:
+        if isinstance(proxy, Proxy):
+            break
+    else:
         return None
     tracer: Any = proxy.tracer
     path = tracer.path_of_module(module)

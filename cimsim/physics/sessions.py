@@ -7,6 +7,7 @@ during the pass; see :class:`cimsim.profile.FlickerReadNoise`.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 from cimsim.profile import FlickerTimes
@@ -28,6 +29,11 @@ def flicker_variance(times: FlickerTimes, age_s: float) -> float:
 def fast_variance(times: FlickerTimes, age_s: float) -> float:
     """Return the part of :func:`flicker_variance` that is sampled for every read."""
     return _accumulated(times, min(age_s + times.before_s, times.session_s))
+
+
+@lru_cache(maxsize=1024)
+def _slow_variance(times: FlickerTimes, age_s: float) -> float:
+    return flicker_variance(times, age_s) - fast_variance(times, age_s)
 
 
 def _accumulated(times: FlickerTimes, time_s: float) -> float:
@@ -52,7 +58,7 @@ def slow_parts(
         seed: seed of the chip.
         single_use: whether the chip is discarded after this session.
     """
-    slow = flicker_variance(times, age_s) - fast_variance(times, age_s)
+    slow = _slow_variance(times, age_s)
     if slow <= 0.0:
         return ()
     if single_use:

@@ -168,7 +168,7 @@ def test_every_curve_is_that_of_the_plain_physics() -> None:
 def test_codes_and_masks_of_any_length(n: int) -> None:
     x = (10 * torch.randn(n, generator=torch.Generator().manual_seed(n))).to(DEVICE)
     dac = Dac(torch.tensor(8.0, device=DEVICE), 127, -127)
-    codes = cuda.encode(x, dac, want_squares=True, want_stored=True, want_mask=True)
+    codes = cuda.encode(x, dac, torch.bfloat16, want_stored=True, want_mask=True)
     expected = (x / dac.size).clamp(-127, 127).round()
     assert torch.equal(codes.values, expected)
     assert codes.stored is not None

@@ -233,3 +233,21 @@ def test_processors_with_narrower_registers(without: str, tmp_path: Path) -> Non
     assert process.returncode == 0, said
     assert re.search(r"^\d+ passed in", said, re.MULTILINE), said
     assert list(tmp_path.rglob("*.so"))
+
+
+@pytest.mark.parametrize("kind", ["linear of many blocks", "conv in groups"])
+def test_variances_of_many_products_in_bf16_change_few_codes(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layers of these tests have few products, whose variances are in float32."""
+    if kernels.cpu.variance_dtype(1 << 40) == torch.float32:
+        pytest.skip("this processor does not multiply in bf16")
+    assert kernels.cpu.variance_dtype(1) == torch.float32
+    layer, x = built(kind, load_profile("pcm-ibm-2020"))
+    full = step(layer, x, "fused")
+    monkeypatch.setattr(kernels.cpu, "_MANY_PRODUCTS", 0)
+    assert layer.array.chip(layer.weight, 0).read_variance.dtype == torch.bfloat16
+    low = step(layer, x, "fused")
+    assert (full[0] != low[0]).float().mean() < 0.02
+    for a, b in zip(full[1:], low[1:], strict=True):
+        assert torch.allclose(a, b, rtol=0.05, atol=0.05 * a.abs().max().item())

@@ -339,3 +339,16 @@ def test_learned_ranges_and_activation_checkpointing(converter: str, per: str) -
     checkpoint(saving, x, use_reentrant=False).square().mean().backward()
     for one, other in zip(plain.parameters(), saving.parameters(), strict=True):
         assert torch.allclose(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_ranges_too_small_for_steps_count_as_the_smallest() -> None:
+    x, outputs = draw(8, INPUTS), []
+    for smallest in (1e-30, 1e-40):
+        made = layer(x)
+        state = {**made.state_dict(), "dac_range": torch.tensor(smallest)}
+        made.load_state_dict(state)
+        with torch.no_grad():
+            outputs.append(made(x))
+        assert made.train()(x).isfinite().all()
+    assert outputs[0].isfinite().all()
+    assert torch.equal(*outputs)

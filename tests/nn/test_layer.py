@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import cimsim
+from cimsim import kernels
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogConv2d, AnalogLinear, analog_layers
 from tests.building import ONE_OVER_F, POLYNOMIAL, device
@@ -126,6 +127,17 @@ def test_a_chip_is_written_anew_when_the_weights_change() -> None:
     with torch.no_grad():
         layer.weight.mul_(2)
     assert torch.allclose(layer.programmed_weight(), 2 * before)
+
+
+@pytest.mark.parametrize("which", ["fused", "torch"])
+@pytest.mark.parametrize("shape", [(5, 6), (2, 5, 6)])
+def test_the_output_can_be_written_to(which: kernels.Use, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape)
+    linear = nn.Sequential(nn.Linear(6, 4, bias=False), nn.ReLU(inplace=True))
+    model = cimsim.calibrate(cimsim.convert(linear, NOISY), [x])
+    with kernels.use(which):
+        model(x).sum().backward()
+    assert model[0].weight.grad is not None
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.LBFGS])
