@@ -74,8 +74,8 @@ class Budget(NamedTuple):
 SHORT = Budget(10, 256, 3e-3, trainings=2, chips=10)
 BUDGETS = {
     0.0: (
-        Budget(40, 64, 2e-3, trainings=1, chips=50),
-        Budget(10, 64, 2e-3, trainings=2, chips=50),
+        Budget(20, 64, 2e-3, trainings=1, chips=50),
+        Budget(10, 64, 2e-3, trainings=1, chips=50),
         SHORT,
     ),
     PENALTY: (Budget(10, 64, 2e-3, trainings=1, chips=50), SHORT),
