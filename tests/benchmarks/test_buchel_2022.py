@@ -39,6 +39,28 @@ def test_robust_training_has_better_worst_chips_than_published() -> None:
         assert found.value > buchel_2022.BEST_PUBLISHED_WORST
 
 
+def test_standard_training_agrees_with_the_published_means() -> None:
+    """The key numbers: 61.14 % at a mismatch of 0.5, and 42.46 % for the worst chip."""
+    trials = Trials(RESULTS / f"{buchel_2022.NAME}.csv")
+    found = {row.key: row for row in buchel_2022.rows(trials)}
+    assert found["standard, mean at 0.5"].agrees
+    assert found["standard, worst"].agrees
+    assert found["standard, mean at 0.5"].cimsim.count == 100
+
+
+def test_longer_training_at_a_small_rate_loses_more() -> None:
+    trials = Trials(RESULTS / f"{buchel_2022.NAME}.csv")
+
+    def mean(arm: str, epochs: int) -> float:
+        (values,) = trials.groups(arm, f"accuracy after {epochs} epochs")
+        return sum(values) / len(values)
+
+    for arm in buchel_2022.SCHEDULES:
+        assert mean(arm, 2) > mean(arm, 12) > mean(arm, 32)
+    for epochs in (2, 32):
+        assert mean(buchel_2022.AUTHORS, epochs) < mean(buchel_2022.FASTER, epochs) - 5
+
+
 def test_the_network_of_the_authors_code() -> None:
     model = training.authors_network(0)
     assert sum(p.numel() for p in model.parameters()) == 493_642
