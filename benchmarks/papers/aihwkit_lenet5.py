@@ -426,7 +426,7 @@ def paper(trials: Trials) -> Paper:
             "noise is absolute: here the profile of each layer has it relative to its largest "
             "weight. The notebook has no other noise in training, and no clipping.",
             "The version of the notebook multiplies the sums of linear layers by a factor against "
-            "drift, but not those of convolutions. Version 0.7 of aihwkit corrects that (its "
+            "drift, but not the sums of convolutions. Version 0.7 of aihwkit corrects that (its "
             "change log: pull request 412, August 2022). It finds the factor from one noisy "
             "readout before and one after. The rows below are measured in the same way. Chips "
             "lose less at late ages with a factor for convolutions, too; here cimsim finds the "

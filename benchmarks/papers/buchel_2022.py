@@ -57,7 +57,7 @@ SCHEDULES = {
     AUTHORS: Schedule((35, 5), (1e-4, 1e-5)),
     FASTER: Schedule((32, 0), (1e-3, 1e-4)),
 }
-"""That of the last version of the authors' code, and most epochs of an earlier version."""
+"""The schedule of the last version of the authors' code, and most of an earlier one."""
 TEST_BATCH = 500
 MEASURED_EPOCHS = (1, 2, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40)
 STEPS_PER_EPOCH = 1440
@@ -82,8 +82,8 @@ SETTINGS = (
     f"{SCHEDULES[AUTHORS].text}, 144,000 images in batches of 100; images and the last hidden "
     "layer normalized over the batch; the first convolution padded to 28 x 28. On chips, biases "
     "have mismatch, too. Differences: layers compute in bfloat16 in training, and images are kept "
-    "in float16. These rates are those of the latest version of the repository that was found, "
-    "whose experiment has the methods and the two seeds of Table 1; an earlier version has rates "
+    "in float16. These rates are in the latest version of the repository that was found, whose "
+    "experiment has the methods and the two seeds of Table 1; an earlier version has rates "
     "of 0.001 and 0.0001."
 )
 OF_ONE = "chips of one training"
@@ -253,7 +253,7 @@ def over_trainings(groups: Sequence[Sequence[float]]) -> Measured:
 
 
 def without_mismatch(trials: Trials) -> Row:
-    """The networks without mismatch: one chip each, whose error is that of the test images."""
+    """The networks without mismatch; the error comes from the number of test images."""
     (exact, *_) = trials.groups(AUTHORS, "digital accuracy")[0]
     published = PUBLISHED[0.0]
     errors = [100 * math.sqrt(x / 100 * (1 - x / 100) / IMAGES) for x in (exact, published)]

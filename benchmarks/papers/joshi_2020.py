@@ -110,7 +110,7 @@ class Condition:
     care: str
     age: str
     exponent: float = 0.0
-    """The least mean exponent of drift; 0 for that of the profile."""
+    """The least mean exponent of drift; 0 keeps the exponents of the profile."""
 
     @property
     def name(self) -> str:
@@ -354,7 +354,7 @@ def short_training(trials: Trials) -> str:
 
 
 def uncompensated(exponent: float, age: str) -> Condition:
-    """Without compensation; 0 for the exponents of the profile."""
+    """Without compensation; an exponent of 0 keeps the exponents of the profile."""
     return Condition(NONE, age, exponent)
 
 
