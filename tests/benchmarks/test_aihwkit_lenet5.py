@@ -54,7 +54,7 @@ def test_a_factor_from_readouts_compensates_drift() -> None:
     layer = torch.nn.Linear(64, 8)
     with torch.no_grad():
         layer.weight.fill_(0.1)
-    model = paper.analog(torch.nn.Sequential(layer), cells=True, compensation=False).eval()
+    model = paper.analog(torch.nn.Sequential(layer), cells=True, layers=paper.NO_LAYERS).eval()
     cimsim.program(model, 0)
     fresh = {name: paper.readout(part) for name, part in cimsim.analog_layers(model).items()}
     cimsim.age(model, 1e6)
@@ -69,6 +69,15 @@ def test_a_factor_from_readouts_compensates_drift() -> None:
     assert aged < 4.5
     assert factored == pytest.approx(6.4, rel=0.1)
     assert again == pytest.approx(aged, rel=0.01)
+
+
+def test_convolutions_are_not_compensated_in_the_version_of_the_notebook() -> None:
+    model = paper.analog(paper.network(0), cells=True, layers=paper.LINEAR)
+    found = {
+        type(layer).__name__: layer.profile.array.drift_compensation
+        for layer in cimsim.analog_layers(model).values()
+    }
+    assert found == {"AnalogConv2d": "none", "AnalogLinear": "global"}
 
 
 def test_a_short_training_survives_on_a_chip(images: tuple[Digits, Digits]) -> None:
