@@ -78,7 +78,11 @@ BUDGETS = {
         Budget(10, 64, 2e-3, trainings=1, chips=50),
         SHORT,
     ),
-    PENALTY: (Budget(10, 64, 2e-3, trainings=1, chips=50), SHORT),
+    PENALTY: (
+        Budget(20, 64, 2e-3, trainings=1, chips=50),
+        Budget(10, 64, 2e-3, trainings=1, chips=50),
+        SHORT,
+    ),
 }
 """By the penalty; the longest first."""
 READ_S, READ_V = 50e-9, 0.5
