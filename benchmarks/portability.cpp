@@ -151,7 +151,9 @@ void wires(FILE* to, const std::string& kind, int threads) {
     std::vector<T> g(cells), gradient(by.begin(), by.end()), out(cells);
     for (int64_t i = 0; i < cells; i++) g[i] = i % 7 ? T(1e-4) * std::fabs(wanted[i]) : T(0);
     for (const bool back : {false, true}) {
-        cimsim_wires(g.data(), back ? gradient.data() : nullptr, dims, resistances, sizeof(T) == 8, out.data(), threads);
+        int solved = 0;
+        cimsim_wires(g.data(), back ? gradient.data() : nullptr, dims, resistances, sizeof(T) == 8, out.data(), &solved, threads);
+        if (!solved) std::exit(6);
         write(to, "wires " + kind + (back ? " pull" : ""), Numbers(out.begin(), out.end()));
     }
 }

@@ -130,11 +130,13 @@ def small_layer(threads: int) -> str:
     lines = [
         "# One small layer",
         "",
-        f"`python -m benchmarks.split --layer --threads {threads}`. {processor()}, {threads} "
-        f"threads. Microseconds of a call of a linear layer, {WIDTH} by {WIDTH}, with {BATCH} "
+        f"`python -m benchmarks.split --layer --threads {threads}`. {processor()}, threads: "
+        f"{threads}. Microseconds of a call of a linear layer, {WIDTH} by {WIDTH}, with {BATCH} "
         "inputs: a forward pass without gradients, of analog layers on a programmed chip; and a "
         "training step, forward and backward with the gradient of the input, of analog layers on a "
-        f"new chip. The fastest and the median of {ROUNDS} rounds in which all of them alternate.",
+        f"new chip. "
+        + " ".join(f"*{name}* is `{profile}`." for name, profile in DEVICES.items())
+        + " The fastest and the median of {ROUNDS} rounds in which all of them alternate.",
         "",
         *_head(["", "forward", "training step"]),
     ]
@@ -167,7 +169,7 @@ def _step(layer: nn.Module, x: Tensor, dy: Tensor) -> Callable[[], None]:
 
 def interleaved_us(calls: Sequence[Callable[[], None]]) -> list[list[float]]:
     """Microseconds of each call in every round; a round repeats each of them a few times, so that
-    it takes about a millisecond at a time, less than the scheduler lends the processor for."""
+    it takes about a millisecond, less than a time slice of the scheduler."""
     for call in calls:
         for _ in range(50):
             call()

@@ -82,8 +82,9 @@ SETTINGS = (
     f"{SCHEDULES[AUTHORS].text}, 144,000 images in batches of 100; images and the last hidden "
     "layer normalized over the batch; the first convolution padded to 28 x 28. On chips, biases "
     "have mismatch, too. Differences: layers compute in bfloat16 in training, and images are kept "
-    "in float16. These rates are in the latest version of the repository that was found, whose "
-    "experiment has the methods and the two seeds of Table 1; an earlier version has rates "
+    "in float16. These rates are in the latest version of the repository that was found (see "
+    "above), whose experiment has the methods and the two seeds of Table 1; an earlier version "
+    "has rates "
     "of 0.001 and 0.0001."
 )
 OF_ONE = "chips of one training"
@@ -370,8 +371,9 @@ def paper(seeds: Sequence[int], authors_seeds: Sequence[int], trials: Trials) ->
             chosen(trials),
             f"Accuracy by epochs, on {FEW_CHIPS} chips with a mismatch of {ZETA:g} and on "
             f"{FEW_IMAGES:,} test images, and for {SCHEDULES[FASTER].epochs[0]} epochs at the rate "
-            "of an earlier version of the code. The accuracy of chips falls with the number of "
-            "epochs, and is lower at the smaller rate; without mismatch, the networks are alike:",
+            "of an earlier version of the code. From the fourth epoch on, the accuracy of chips "
+            "falls with the number of epochs, and is lower at the smaller rate; without mismatch, "
+            "the networks are alike:",
             lengths(trials),
             short_training(trials),
         ),

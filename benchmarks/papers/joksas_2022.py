@@ -333,10 +333,11 @@ def lengths(trials: Trials) -> str:
     return (
         "Budgets of aware training, mean over chips, with double weights where not said: "
         + "; ".join(parts)
-        + ". The pairs were measured with an earlier version of this module; with the same steps "
-        "or fewer, their errors are smaller than those of double weights. With double weights, "
-        "errors fall with more steps. The efficiency without the penalty is within a tenth of the "
-        "published one after the longer budgets; the penalty is weak in so few steps."
+        + ". The pairs were measured with an earlier version of this module; with as many steps, "
+        "they have smaller errors than double weights. With double weights, errors fall with more "
+        "steps, and the efficiency without the penalty rises away from the published one; the "
+        "penalty is weak in so few steps. One training has more than 1,880 steps of each kind, so "
+        "the errors of rows with longer trainings are the spread of two trainings of 1,880 steps."
     )
 
 
@@ -348,7 +349,8 @@ def paper(seeds: list[int], standard_seeds: list[int], trials: Trials) -> Paper:
     )
     short, penalized = (
         f"{budget.steps:,} steps of aware training with Adam ({budget.rate:g}) here, 750,000 steps "
-        "with SGD (0.01) published; the error falls with the number of steps (see above)"
+        "with SGD (0.01) published; errors and efficiencies depend on the number of steps (see "
+        "above)"
         for budget in (BUDGETS[0.0][0], BUDGETS[PENALTY][0])
     )
     efficient = (

@@ -37,6 +37,7 @@ from torch.autograd.function import once_differentiable
 
 from cimsim import kernels
 from cimsim.errors import CimsimError
+from cimsim.torch_private import is_batched
 
 _MOST_CELLS = 1 << 17  # solved at once in plain torch; a gradient needs about 3 kB per cell
 
@@ -460,7 +461,7 @@ class _Nodal(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (g_S,) = ctx.saved_tensors
-        if kernels.solves_wires(g_S):
+        if kernels.solves_wires(g_S) and not is_batched(grad):
             return kernels.cpu.wires(g_S, ctx.resistances, grad), None
         parts = zip(*(x.split(_at_once(x)) for x in (g_S, grad)), strict=True)
         with _full_precision(g_S):

@@ -48,7 +48,7 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
         *(_POINTER, _POINTER, _POINTER, _LONG),
         *(_POINTER, _FLOAT, _FLOAT, _POINTER, _INT),
     ),
-    "wires": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _POINTER, _INT),
+    "wires": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _POINTER, _POINTER, _INT),
     "fingerprint": (_POINTER, _LONG, _POINTER, _INT),
 }
 
@@ -242,14 +242,21 @@ def wires(g_S: Tensor, resistances_ohm: Sequence[float], gradient: Tensor | None
 
     Returns:
         The effective conductances, or, with ``gradient``, the gradient by ``g_S``.
+
+    Raises:
+        MemoryError: if memory is lacking.
     """
     g_S = g_S.contiguous()
     gradient = None if gradient is None else gradient.contiguous()
-    out = torch.empty_like(g_S)
+    out, solved = torch.empty_like(g_S), ctypes.c_int()
     _call(
         *("wires", g_S.data_ptr(), _at(gradient), (_LONG * 3)(*g_S.shape)),
         *((ctypes.c_double * 4)(*resistances_ohm), g_S.dtype is torch.float64, out.data_ptr()),
+        ctypes.byref(solved),
     )
+    if not solved.value:
+        rows, columns = g_S.shape[-2:]
+        raise MemoryError(f"a crossbar of {rows} x {columns} cells with wires needs more memory")
     return out
 
 

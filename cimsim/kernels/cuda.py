@@ -8,6 +8,8 @@ programs the cells. Needs the package ``triton``, which comes with torch for CUD
 
 from __future__ import annotations
 
+import math
+
 import torch
 import triton
 import triton.language as tl
@@ -15,7 +17,14 @@ from torch import Tensor
 
 from cimsim.kernels.cuda_cells import program as program
 from cimsim.kernels.cuda_cells import vjp_programming as vjp_programming
-from cimsim.kernels.packing import PackedPhysics
+from cimsim.kernels.cuda_device import on_its_device
+from cimsim.kernels.packing import (
+    PackedCurve,
+    PackedDrift,
+    PackedPhysics,
+    PackedProgramming,
+    PackedRead,
+)
 from cimsim.kernels.types import Codes, Dac, Lines, bytes_for_bits
 
 programs = True
@@ -231,11 +240,13 @@ def _mask_gradient(
     tl.store(dx + i, tl.where(inside, d, 0.0), mask=there)
 
 
+@on_its_device
 def normal(out: Tensor, seed: int) -> None:
     """See :meth:`cimsim.kernels.types.Backend.normal`."""
     _normal[(triton.cdiv(out.numel(), _BLOCK),)](out, seed, out.numel(), BLOCK=_BLOCK)
 
 
+@on_its_device
 def encode(
     x: Tensor,
     dac: Dac,
@@ -260,6 +271,7 @@ def encode(
     return Codes(values, squared, stored, mask)
 
 
+@on_its_device
 def digitize(
     z: Tensor,
     variance: Tensor | None,
@@ -293,6 +305,7 @@ def digitize(
     return mask
 
 
+@on_its_device
 def scatter_to_columns(
     dy: Tensor, mask: Tensor | None, lines: Lines, scale: Tensor | None, dz: Tensor
 ) -> None:
@@ -307,6 +320,7 @@ def scatter_to_columns(
     )
 
 
+@on_its_device
 def mask_gradient(
     dx: Tensor, x: Tensor | None, mask: Tensor | None, dac: Dac, want_range: bool = False
 ) -> Tensor | None:
@@ -344,22 +358,58 @@ def check(device: str) -> None:
     scatter_to_columns(x, mask, lines, one, dz)
     noise = torch.empty(1000, device=device)
     normal(noise, 1)
-    ideal = PackedPhysics(0.0, True, 0.0, 20.0, 0.0, 20.0, (), (), (), (), (), 0.0)
-    weight = torch.linspace(-1.0, 0.5, 90, device=device).view(1, 3, 30)
-    cells = program(weight, None, ideal, (), 0.0, want_slope=True)
-    d_weight = torch.empty_like(weight)
-    vjp_programming(weight, cells, ideal, (), 0.0, torch.ones_like(weight), None, d_weight)
+    cells_agree = _cells_agree(device)
     correct = (
         torch.equal(codes.values, expected)
         and torch.equal(dx.bool(), x.abs() <= 1.0)
         and torch.equal(y, expected)
         and torch.equal(dz, x)
         and 0.9 < noise.std().item() < 1.1
-        and torch.allclose(cells.relative * cells.scale.unsqueeze(-1), weight, atol=1e-6)
-        and torch.allclose(d_weight * cells.scale.unsqueeze(-1), torch.ones_like(weight))
+        and cells_agree
     )
     if not correct:
         raise RuntimeError("their results differ from those of plain torch")
+
+
+def _cells_agree(device: str) -> bool:
+    """Whether programming, a power law of drift, read noise and their slopes are those of torch."""
+    line = PackedCurve(0, (0.5, 1.0))
+    write = PackedProgramming(0.05, 0.4, 0.0, line, PackedCurve(0, (0.0,)))
+    law = PackedCurve(1, (-0.02, 0.05, 0.01, 0.1))
+    drift = PackedDrift(True, 0.05, 1.0, 0.0, (20.0,), (law,), (PackedCurve(0, (0.0,)),))
+    white = PackedRead(False, True, 0.05, 0.1, 0.0, 0.0, 0.0, line)
+    physics = PackedPhysics(
+        *(0.0, True, 0.0, 20.0, 0.0, 25.0, (write,), (drift,), (white,), (), (), 0.0)
+    )
+    draws, age_s = (((1, 1.0),), ((2, 1.0),), ()), 3600.0
+    weight = torch.linspace(-1.0, 0.5, 90, device=device).view(1, 3, 30)
+    xi = torch.empty(2, *weight.shape, device=device)
+    normal(xi, 1)
+    relative = (weight / weight.abs().amax(-1, keepdim=True)).requires_grad_()
+    target = relative.abs() * 20.0
+    own, other = torch.where(relative < 0, xi.flip(0), xi)
+    g = (target + 0.4 * (0.5 + 0.05 * target) * own).clamp(0.0, 25.0)
+    rest = (0.4 * 0.5 * other).clamp(0.0, 25.0)
+    nu = ((0.05 * target).clamp_min(1e-7).log() * -0.02 + 0.05).clamp(0.01, 0.1)
+    elapsed = math.log1p(age_s / 20.0)
+    g, rest = (g * torch.exp(-nu * elapsed)).clamp(0.0, 25.0), rest * math.exp(-0.1 * elapsed)
+    expected = torch.where(relative < 0, rest - g, g - rest) / 20.0
+    spread = [0.1 * (0.5 + 0.05 * each) * each / 20.0 for each in (g, rest)]
+    (slope,) = torch.autograd.grad(expected.sum(), relative)
+    read = program(weight, None, physics, draws, age_s)
+    cells = program(weight, None, physics, draws, age_s, want_slope=True)
+    d_weight = torch.empty_like(weight)
+    vjp_programming(weight, None, physics, draws, age_s, torch.ones_like(weight), None, d_weight)
+    assert cells.slope is not None
+    assert read.variance is not None
+    variance = spread[0].square() + spread[1].square()
+    inside = relative.abs() < 1.0  # the largest weight receives the gradient of the scale, too
+    return (
+        torch.allclose(read.relative, expected, rtol=1e-3, atol=1e-5)
+        and torch.allclose(read.variance.float(), variance, rtol=1e-2, atol=1e-9)
+        and torch.allclose(cells.slope, slope, rtol=1e-3, atol=1e-4)
+        and torch.allclose((d_weight * cells.scale.unsqueeze(-1))[inside], slope[inside], rtol=1e-3)
+    )
 
 
 def _or(tensor: Tensor | None, other: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from cimsim.kernels.cuda_device import on_its_device
 from cimsim.kernels.packing import (
     PackedCurve,
     PackedDrift,
@@ -475,17 +476,20 @@ def _on_device(physics: _Physics, draws: Draws, device: torch.device) -> tuple[T
             sizes.append(size)
         starts.append(starts[-1] + len(parts))
     starts = [1 + start for start in starts]
-    floats = torch.tensor([*physics.numbers, *sizes], dtype=torch.float32)
+    # Addresses that are multiples of 16 bytes, whatever is drawn: Triton compiles others apart.
+    numbers = physics.numbers + [0.0] * (-len(physics.numbers) % 4)
+    seeds += [0] * (len(seeds) % 2)
+    floats = torch.tensor([*numbers, *sizes], dtype=torch.float32)
     whole = torch.tensor([*seeds, *starts], dtype=torch.int64)
     floats, whole = (t.to(device, non_blocking=True) for t in (floats, whole))
-    count = len(physics.numbers)
-    return floats[:count], whole[len(seeds) :], whole[: len(seeds)], floats[count:]
+    return floats, whole[len(seeds) :], whole, floats[len(numbers) :]
 
 
 def _signed(seed: int) -> int:
     return seed - (1 << 64) if seed >= 1 << 63 else seed
 
 
+@on_its_device
 def program(
     weight: Tensor,
     scale: Tensor | None,
@@ -521,6 +525,7 @@ def program(
     return Cells(relative, scale, slope, variance, sums)
 
 
+@on_its_device
 def vjp_programming(
     weight: Tensor,
     cells: Cells | None,

@@ -21,8 +21,9 @@ namespace {
 // Number of threads for a number of values: a few values are computed before a second thread wakes up.
 int team_for(int64_t numbers, int threads) { return numbers < 16384 ? 1 : threads; }
 
+// Returns whether there was enough memory.
 template <class T>
-void solve_wires(const void* g, const void* gradient, const int64_t* dims, const double* resistances, void* out, int threads) {
+bool solve_wires(const void* g, const void* gradient, const int64_t* dims, const double* resistances, void* out, int threads) {
     const Crossbars<T> crossbars(dims[1], dims[2], resistances);
     const int64_t cells = dims[1] * dims[2];
     // A cell takes as long as several of the numbers of other functions.
@@ -30,11 +31,14 @@ void solve_wires(const void* g, const void* gradient, const int64_t* dims, const
 #pragma omp single
 #pragma omp taskloop grainsize(1)
     for (int64_t at = 0; at < dims[0] * cells; at += cells) {
-        if (gradient)
-            crossbars.pull_back((const T*)g + at, (const T*)gradient + at, (T*)out + at);
-        else
-            crossbars.solve((const T*)g + at, (T*)out + at);
+        crossbars.attempt([&] {
+            if (gradient)
+                crossbars.pull_back((const T*)g + at, (const T*)gradient + at, (T*)out + at);
+            else
+                crossbars.solve((const T*)g + at, (T*)out + at);
+        });
     }
+    return !crossbars.failed();
 }
 
 }  // namespace
@@ -295,12 +299,15 @@ void cimsim_mask_gradient(float* dx, const float* x, const uint8_t* mask, int64_
 
 // Effective conductances of crossbars with resistive lines; with `gradient` by them, that by g instead. dims: arrays, rows,
 // columns. resistances in ohm: word segment, first segment with source, bit segment, last segment with sink. All
-// numbers are double or float.
-void cimsim_wires(const void* g, const void* gradient, const int64_t* dims, const double* resistances, int is_double, void* out, int threads) {
-    if (is_double)
-        solve_wires<double>(g, gradient, dims, resistances, out, threads);
-    else
-        solve_wires<float>(g, gradient, dims, resistances, out, threads);
+// numbers are double or float. `solved` is 0 if memory is lacking.
+void cimsim_wires(const void* g, const void* gradient, const int64_t* dims, const double* resistances, int is_double, void* out, int* solved,
+                  int threads) {
+    try {
+        *solved = is_double ? solve_wires<double>(g, gradient, dims, resistances, out, threads)
+                            : solve_wires<float>(g, gradient, dims, resistances, out, threads);
+    } catch (const std::bad_alloc&) {
+        *solved = 0;
+    }
 }
 
 // A 64-bit number of `count` bytes. A change of one 32-bit word always changes it, and so does any other change

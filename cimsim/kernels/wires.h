@@ -10,9 +10,11 @@
 
 #pragma once
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <vector>
 
 #include "curves.h"
@@ -523,7 +525,7 @@ class Crossbars {
         std::copy_n(resistances, 4, ohm_);
         int64_t side = 1;
         while (side < kTile && side < std::max(rows, columns)) side *= 2;
-    while (side > 4 && rows * columns < side * side * kPatchLanes<T>) side /= 2;
+        while (side > 4 && rows * columns < side * side * kPatchLanes<T>) side /= 2;
         cells_ = &tree_of_cells(side);
         tiles_ = Tree::of<Wide>(side, rows, columns, true, kPatchLanes<T>);
     }
@@ -550,6 +552,17 @@ class Crossbars {
                 patch.row(i)[rows_ + j] = patch.row(rows_ + j)[i] = T(-0.5) * gradient[(rows_ - 1 - i) * columns_ + j];
         pull_back(*tiles_.root, {g, nullptr, {}}, patch, kept, stack, out);
     }
+
+    // Calls a part of the work. Without memory it fails, and no exception may leave a task.
+    template <class Work>
+    void attempt(Work work) const {
+        try {
+            work();
+        } catch (const std::bad_alloc&) {
+            failed_ = true;
+        }
+    }
+    bool failed() const { return failed_; }
 
   private:
     // Z of all patches, for the gradient; null if it is not wanted.
@@ -592,8 +605,8 @@ class Crossbars {
         const View<T> first = matrix(stack, node.first->ports.total()), second = matrix(stack, node.second->ports.total());
         if (starts_task(node)) {
 #pragma omp task default(shared)
-            solve(*node.first, source, first, kept, Stack<T>::own());
-            solve(*node.second, source, second, kept, stack);
+            attempt([&] { solve(*node.first, source, first, kept, Stack<T>::own()); });
+            attempt([&] { solve(*node.second, source, second, kept, stack); });
 #pragma omp taskwait
         } else {
             solve(*node.first, source, first, kept, stack);
@@ -627,8 +640,8 @@ class Crossbars {
             pull<Wide>(node, true, gradient, z, second, stack);
             if (starts_task(node)) {
 #pragma omp task default(shared)
-                pull_back(*node.first, source, first, kept, Stack<T>::own(), out);
-                pull_back(*node.second, source, second, kept, stack, out);
+                attempt([&] { pull_back(*node.first, source, first, kept, Stack<T>::own(), out); });
+                attempt([&] { pull_back(*node.second, source, second, kept, stack, out); });
 #pragma omp taskwait
             } else {
                 pull_back(*node.first, source, first, kept, stack, out);
@@ -714,6 +727,7 @@ class Crossbars {
     double ohm_[4];
     const Tree* cells_;
     Tree tiles_;
+    mutable std::atomic<bool> failed_{false};
 };
 
 }  // namespace cimsim

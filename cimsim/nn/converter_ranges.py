@@ -294,11 +294,18 @@ class Ranged(LayerKind):
             ]
             unfitted = self.adc_values is not None and self.adc_values.isnan().any().item()
             self._calibrated = not (unfitted or any(_unusable(r).any().item() for r in ranges))
-            for known in ranges:
-                if self._calibrated and type(known) is Tensor:
-                    known.clamp_min_(SMALLEST_RANGE)
+            if self._calibrated:
+                self._raise_smallest_ranges()
             self._array = self._with_sign(self._array)
         return self._calibrated
+
+    @torch.no_grad()
+    def _raise_smallest_ranges(self) -> None:
+        """Replace ranges that are too small for steps; tensors of the caller stay as they are."""
+        for name in ("dac_range", "adc_range"):
+            known = self._buffers.get(name)
+            if known is not None and bool((known < SMALLEST_RANGE).any()):
+                self._buffers[name] = known.clamp_min(SMALLEST_RANGE)
 
     def _with_sign(self, array: Array) -> Array:
         """``array`` for signed or unsigned inputs, as calibrated."""

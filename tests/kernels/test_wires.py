@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from fractions import Fraction
 
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd.functional import jacobian
 
 from cimsim import kernels
 from cimsim.circuits import effective_conductance
@@ -79,6 +82,37 @@ def test_results_do_not_depend_on_the_number_of_threads(
         torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(*pair) for pair in zip(results[0], other, strict=True))
+
+
+def test_gradients_may_be_batched() -> None:
+    g = 1e-5 * torch.rand(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    def solved(g_S: Tensor) -> Tensor:
+        return effective_conductance(g_S, r_word_ohm=10.0, r_bit_ohm=10.0)
+
+    one_by_one, at_once = (jacobian(solved, g, vectorize=way) for way in (False, True))
+    assert torch.allclose(one_by_one, at_once, rtol=1e-12)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the memory of a process")
+def test_a_lack_of_memory_is_an_error() -> None:
+    code = """if True:
+        import resource, torch
+        from cimsim.circuits import effective_conductance
+        g = torch.rand(1, 2000, dtype=torch.float64)
+        effective_conductance(g[:, :20], r_word_ohm=1.0, r_bit_ohm=1.0)
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (30 << 20),) * 2)
+        try:
+            effective_conductance(g, r_word_ohm=1.0, r_bit_ohm=1.0)
+        except MemoryError as error:
+            print(error)
+    """
+    child = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert child.stdout == "a crossbar of 1 x 2000 cells with wires needs more memory\n"
+    assert child.returncode == 0
 
 
 def test_a_batch_is_a_loop() -> None:

@@ -352,3 +352,16 @@ def test_ranges_too_small_for_steps_count_as_the_smallest() -> None:
         assert made.train()(x).isfinite().all()
     assert outputs[0].isfinite().all()
     assert torch.equal(*outputs)
+
+
+def test_tensors_of_the_caller_are_not_changed() -> None:
+    x = draw(8, INPUTS)
+    with torch.inference_mode():
+        copied = copy.deepcopy(layer(x))
+    with torch.no_grad():
+        assert copied(x).isfinite().all()
+    made, smallest = layer(x), torch.tensor(1e-35)
+    made.load_state_dict({**made.state_dict(), "dac_range": smallest}, assign=True)
+    with torch.no_grad():
+        assert made(x).isfinite().all()
+    assert smallest.item() == pytest.approx(1e-35)
