@@ -373,8 +373,8 @@ def slower_loss(trials: Trials) -> str:
         "more than half of the difference comes from the exponent of drift: cells of more than 5 "
         "uS have 0.049 in the profile, and the paper has about 0.06 on average. With at least "
         f"{EXPONENTS[0]:g}, {ours:.0f} % become {theirs:.0f} % at 1000 s and {later:.0f} % at "
-        "3000 s (below); the paper has 10 % at about 1000 s. The rest may come from the weights, which are not public: "
-        "digital networks with smaller weights approach 10 % slowly here"
+        "3000 s (below); the paper has 10 % at about 1000 s. The rest may come from the weights, "
+        "which are not public: digital networks with smaller weights approach 10 % slowly here"
     )
 
 

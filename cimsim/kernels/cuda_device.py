@@ -19,7 +19,7 @@ def on_its_device(
     """Return ``function`` such that the GPU of its first operand is the current one in it."""
 
     @wraps(function)
-    def run(first: Tensor, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def run(first: Tensor, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
         with torch.cuda.device_of(first):
             return function(first, *args, **kwargs)
 
