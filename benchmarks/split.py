@@ -136,7 +136,7 @@ def small_layer(threads: int) -> str:
         "training step, forward and backward with the gradient of the input, of analog layers on a "
         f"new chip. "
         + " ".join(f"*{name}* is `{profile}`." for name, profile in DEVICES.items())
-        + " The fastest and the median of {ROUNDS} rounds in which all of them alternate.",
+        + f" The fastest and the median of {ROUNDS} rounds in which all of them alternate.",
         "",
         *_head(["", "forward", "training step"]),
     ]
