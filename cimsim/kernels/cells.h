@@ -38,7 +38,6 @@ class Reader {
     const float* next_;
 };
 
-// A profile's physics, resolved for one age.
 // A normal number of every cell, or of all cells of a weight: the sum of some, each of a seed and a size.
 struct Draw {
     const uint64_t* seeds;
@@ -70,6 +69,7 @@ struct Read {
     bool slow;   // whether it has a part that does not change
 };
 
+// A profile's physics, resolved for one age.
 struct Physics {
     float offset;  // subtracted from relative currents
     bool paired;
@@ -78,7 +78,6 @@ struct Physics {
     std::vector<Drift> drift;
     std::vector<Read> read;
     std::vector<Draw> draws;  // of programming, drift and the slow parts of read noise, in this order
-    bool ages = false;
 
     float unit_uS() const { return paired ? span_uS : span_uS / 2; }
 
@@ -125,7 +124,7 @@ struct Physics {
             e.rest_spread = e.power_law ? rest(e.spread_curve) : std::max(rest(e.spread_curve), 0.0f);
             e.rest_spread *= e.spread;
             if (e.power_law && age_s == 0) continue;
-            draws.push_back(draw), drift.push_back(e), ages = true;
+            draws.push_back(draw), drift.push_back(e);
         }
         for (int count = in.count(); count > 0; count--) {  // PackedRead
             Read e{};
@@ -251,8 +250,8 @@ inline Dual seeded<Dual>(Floats r) { return {r, splat(1)}; }
 inline Floats negated(Ints mask, Floats x) { return where(mask, -x, x); }
 inline Dual negated(Ints mask, const Dual& x) { return {negated(mask, x.value), negated(mask, x.slope)}; }
 
-// What programming shall compute besides the relative currents.
-struct Wanted {
+// What programming computes besides the relative currents.
+struct Requested {
     bool sums, variance;
 };
 
@@ -264,17 +263,17 @@ class Cells {
     Part<T> relative;       // relative currents, and their slopes by the relative weights
     Part<Floats> before, now, variance;  // before, now: |relative| fresh and aged, without read noise
 
-    Cells(const Physics& physics, Wanted wanted) : physics_(physics), wanted_(wanted) {}
+    Cells(const Physics& physics, Requested requested) : physics_(physics), requested_(requested) {}
 
     // Programs `count` cells with the draws from `at` in their block on.
     void program(const Draws& draws, int64_t at, int64_t count) {
         draws_ = &draws, at_ = at, count_ = count, next_draw_ = 0;
         lay_out();
         for (const Programming& e : physics_.programming) write(e);
-        if (wanted_.sums) sum(before);
+        if (requested_.sums) sum(before);
         for (const Drift& e : physics_.drift) age(e);
         conclude();
-        if (wanted_.sums) sum(now);
+        if (requested_.sums) sum(now);
         read();
     }
 
@@ -353,7 +352,7 @@ class Cells {
 
     void read() {
         if constexpr (!std::is_same_v<T, Dual>) {
-            if (!wanted_.variance) return;
+            if (!requested_.variance) return;
             const float per_unit = 1.0f / physics_.unit_uS();
             each([&](int64_t i) { variance.set(i, splat(0)); });
             for (const Read& e : physics_.read) {
@@ -409,7 +408,7 @@ class Cells {
     }
 
     const Physics& physics_;
-    const Wanted wanted_;
+    const Requested requested_;
     const Draws* draws_ = nullptr;
     int64_t at_ = 0, count_ = 0;
     size_t next_draw_ = 0;
@@ -438,9 +437,9 @@ void runs(const Field& field, int64_t cell, int64_t count, Use use) {
 // Programs the columns [first, last) and calls use(cells, cell, at, count) for each part of them: `count` cells from
 // `cell` in the field and `at` in the part on. `scale` is computed first if `find_scale`.
 template <class T, class Use>
-void programmed(const Field& field, const Physics& physics, float* scale, bool find_scale, Wanted wanted, int64_t first, int64_t last, Use use) {
+void programmed(const Field& field, const Physics& physics, float* scale, bool find_scale, Requested requested, int64_t first, int64_t last, Use use) {
     Draws draws(physics, field.count() * field.rows);
-    Cells<T> cells(physics, wanted);
+    Cells<T> cells(physics, requested);
     const int64_t end = last * field.rows;
     for (int64_t cell = first * field.rows, count; cell < end; cell += count) {
         const int64_t at = cell % kPart;

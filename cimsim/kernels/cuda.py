@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cimsim.kernels.cuda_cells import program as program
 from cimsim.kernels.cuda_cells import vjp_programming as vjp_programming
-from cimsim.kernels.cuda_device import on_its_device
+from cimsim.kernels.cuda_device import on_its_device, or_unread
 from cimsim.kernels.packing import (
     PackedCurve,
     PackedDrift,
@@ -260,7 +260,15 @@ def encode(
     stored = torch.empty_like(x, dtype=dac.byte) if want_stored else None
     mask = x.new_empty(bytes_for_bits(x.numel()), dtype=torch.uint8) if want_mask else None
     _encode[(triton.cdiv(x.numel(), _BLOCK),)](
-        *(x, values, _or(squared, x), _or(stored, x), _or(mask, x), dac.full_scale, dac.levels),
+        *(
+            x,
+            values,
+            or_unread(squared, x),
+            or_unread(stored, x),
+            or_unread(mask, x),
+            dac.full_scale,
+            dac.levels,
+        ),
         dac.lowest,
         x.numel(),
         SQUARES=squared is not None,
@@ -291,7 +299,16 @@ def digitize(
     grid, shape, block = _layout(lines)
     full, levels = (adc_full_scale, 1) if dac is None else (dac.full_scale, dac.levels)
     _digitize[grid](
-        *(z, _or(variance, z), full, adc_full_scale, scale, _or(bias, z), y, _or(mask, z)),
+        *(
+            z,
+            or_unread(variance, z),
+            full,
+            adc_full_scale,
+            scale,
+            or_unread(bias, z),
+            y,
+            or_unread(mask, z),
+        ),
         *(*shape, levels, *codes, noise_steps, *seeds),
         VARIANCE=variance is not None,
         DAC=dac is not None,
@@ -312,7 +329,7 @@ def scatter_to_columns(
     """See :meth:`cimsim.kernels.types.Backend.scatter_to_columns`."""
     grid, shape, block = _layout(lines)
     _scatter[grid](
-        *(dy, _or(mask, dy), _or(scale, dy), dz, *shape),
+        *(dy, or_unread(mask, dy), or_unread(scale, dy), dz, *shape),
         MASK=mask is not None,
         SCALE=scale is not None,
         OF_COLUMNS=lines.of_columns,
@@ -328,8 +345,8 @@ def mask_gradient(
     blocks = triton.cdiv(dx.numel(), _BLOCK)
     by_full = dx.new_empty(blocks, dtype=torch.float32) if want_range else None
     _mask_gradient[(blocks,)](
-        *(dx, _or(x, dx), _or(mask, dx), dac.full_scale, dac.levels, dac.lowest),
-        *(_or(by_full, dx), dx.numel()),
+        *(dx, or_unread(x, dx), or_unread(mask, dx), dac.full_scale, dac.levels, dac.lowest),
+        *(or_unread(by_full, dx), dx.numel()),
         MASK=mask is not None,
         BY_FULL=want_range,
         BLOCK=_BLOCK,
@@ -410,11 +427,6 @@ def _cells_agree(device: str) -> bool:
         and torch.allclose(cells.slope, slope, rtol=1e-3, atol=1e-4)
         and torch.allclose((d_weight * cells.scale.unsqueeze(-1))[inside], slope[inside], rtol=1e-3)
     )
-
-
-def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
-    """``tensor``, or an address to pass in its place to a kernel that does not read it."""
-    return other if tensor is None else tensor
 
 
 def _layout(lines: Lines) -> tuple[tuple[int, int], tuple[int, ...], int]:

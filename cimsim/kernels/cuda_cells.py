@@ -18,7 +18,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from cimsim.kernels.cuda_device import on_its_device
+from cimsim.kernels.cuda_device import on_its_device, or_unread
 from cimsim.kernels.packing import (
     PackedCurve,
     PackedDrift,
@@ -511,7 +511,7 @@ def program(
     sums = weight.new_empty(2, tiles, columns, dtype=torch.float64) if packed.drifts else None
     _program[(tiles * columns,)](
         *(weight, scale, *_on_device(physics, draws, weight.device), relative),
-        *(_or(slope, weight), _or(variance, weight), _or(sums, weight)),
+        *(or_unread(slope, weight), or_unread(variance, weight), or_unread(sums, weight)),
         *(columns, rows, *weight.stride()[:2], weight.numel()),
         FIND_SCALE=find_scale,
         PLAN=physics.plan,
@@ -539,13 +539,20 @@ def vjp_programming(
     """See :meth:`cimsim.kernels.types.ProgrammingBackend.vjp_programming`."""
     tiles, columns, rows = weight.shape
     physics = _physics(packed, age_s)
-    scale, relative, slope = (
-        (None,) * 3 if cells is None else (cells.scale, *cells[:1], cells.slope)
-    )
+    scale = relative = slope = None
+    if cells is not None:
+        scale, relative, slope = cells.scale, cells.relative, cells.slope
     full, levels = (None, 1) if dac is None else (dac.full_scale, dac.levels)
     _vjp_programming[(tiles * columns,)](
-        *(weight, _or(scale, weight), *_on_device(physics, draws, weight.device)),
-        *(_or(relative, weight), _or(slope, weight), gradient, _or(full, weight), levels, out),
+        *(weight, or_unread(scale, weight), *_on_device(physics, draws, weight.device)),
+        *(
+            or_unread(relative, weight),
+            or_unread(slope, weight),
+            gradient,
+            or_unread(full, weight),
+            levels,
+            out,
+        ),
         *(columns, rows, *weight.stride()[:2], weight.numel()),
         CELLS=cells is not None,
         DAC=dac is not None,
@@ -554,11 +561,6 @@ def vjp_programming(
         **physics.counts,
         BLOCK=_block(rows),
     )
-
-
-def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
-    """``tensor``, or an address to pass in its place to a kernel that does not read it."""
-    return other if tensor is None else tensor
 
 
 def _block(rows: int) -> int:

@@ -1,4 +1,4 @@
-"""Launches on the GPU that holds the operands; Triton launches on the current one."""
+"""How kernels are launched: on the GPU that holds the operands, and with operands left out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _R = TypeVar("_R")
 def on_its_device(
     function: Callable[Concatenate[Tensor, _P], _R],
 ) -> Callable[Concatenate[Tensor, _P], _R]:
-    """Return ``function`` such that the GPU of its first operand is the current one in it."""
+    """Return ``function`` such that the GPU of its first operand is the current one in it.
+
+    Triton launches on the current GPU.
+    """
 
     @wraps(function)
     def run(first: Tensor, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -24,3 +27,8 @@ def on_its_device(
             return function(first, *args, **kwargs)
 
     return run
+
+
+def or_unread(tensor: Tensor | None, other: Tensor) -> Tensor:
+    """Return ``tensor``, or an address to pass in its place to a kernel that does not read it."""
+    return other if tensor is None else tensor

@@ -93,7 +93,7 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
     const Field field{weight, dims[0], dims[1], dims[2], dims[3], dims[4]};
     const Physics physics(packed, counts, seeds, sizes, age_s);
     const int64_t columns = field.count();
-    const Wanted wanted{sums != nullptr, variance != nullptr};
+    const Requested requested{sums != nullptr, variance != nullptr};
 #pragma omp parallel num_threads(team_for(columns * field.rows, threads))
     {
         const int64_t team = omp_get_num_threads(), self = omp_get_thread_num();
@@ -111,12 +111,12 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
                     store_variance(variance, cell + i, load_some(cells.variance.value + at + i, count - i), count - i, bf16);
         };
         if (slope)
-            programmed<Dual>(field, physics, scale, find_scale, wanted, first, last, [&](const auto& cells, int64_t cell, int64_t at, int64_t count) {
+            programmed<Dual>(field, physics, scale, find_scale, requested, first, last, [&](const auto& cells, int64_t cell, int64_t at, int64_t count) {
                 write(cells, cell, at, count);
                 std::memcpy(slope + cell, cells.relative.slope + at, count * sizeof(float));
             });
         else
-            programmed<Floats>(field, physics, scale, find_scale, wanted, first, last, write);
+            programmed<Floats>(field, physics, scale, find_scale, requested, first, last, write);
     }
 }
 

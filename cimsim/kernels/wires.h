@@ -565,7 +565,7 @@ class Crossbars {
     bool failed() const { return failed_; }
 
   private:
-    // Z of all patches, for the gradient; null if it is not wanted.
+    // Z of all patches, for the gradient; null if no gradient is computed.
     struct Kept {
         V *tiles = nullptr, *cells = nullptr;
     };

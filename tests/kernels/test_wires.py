@@ -45,9 +45,9 @@ def with_gradient(g: Tensor, resistances: tuple[float, ...]) -> tuple[Tensor, Te
     return effective.detach(), leaf.grad
 
 
-def assert_near(got: Tensor, want: Tensor, share: float) -> None:
+def assert_near(got: Tensor, expected: Tensor, share: float) -> None:
     """Deviations are at most this share of the largest element."""
-    assert (got - want).abs().max() <= share * want.abs().max()
+    assert (got - expected).abs().max() <= share * expected.abs().max()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -59,12 +59,12 @@ def test_agrees_with_plain_torch(
     g = cells(*shape, dtype=dtype)
     got = with_gradient(g, resistances)
     with kernels.use("torch"):
-        want = with_gradient(g.double(), resistances)
-    for ours, reference in zip(got, want, strict=True):
+        expected = with_gradient(g.double(), resistances)
+    for ours, reference in zip(got, expected, strict=True):
         assert ours.dtype == dtype
         assert_near(ours.double(), reference, 1e-12 if dtype is torch.float64 else 6e-4)
     if dtype is torch.float64:
-        torch.testing.assert_close(got[0], want[0], rtol=1e-10, atol=0.0)
+        torch.testing.assert_close(got[0], expected[0], rtol=1e-10, atol=0.0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -133,8 +133,8 @@ def test_open_cells_have_a_gradient() -> None:
     effective, grad = with_gradient(g, RESISTANCES[0])
     assert not effective.any()
     with kernels.use("torch"):
-        want = with_gradient(g, RESISTANCES[0])[1]
-    torch.testing.assert_close(grad, want, rtol=1e-12, atol=0.0)
+        expected = with_gradient(g, RESISTANCES[0])[1]
+    torch.testing.assert_close(grad, expected, rtol=1e-12, atol=0.0)
 
 
 def test_no_pivot_of_an_interface_is_less_than_one() -> None:
