@@ -28,6 +28,7 @@ from cimsim.array.types import (
     SaveOptions,
 )
 from cimsim.circuits.mapping import weight_scale
+from cimsim.dtypes import as_dtype
 from cimsim.errors import CimsimError
 from cimsim.kernels import active, active_programming
 from cimsim.physics.programming import programming_sigma_uS, reachable_uS
@@ -152,6 +153,13 @@ class Array(Circuit):
             columns = columns[:, :-1] + columns[:, -1:]
         return self.tiling.from_cells(columns * scale.square())
 
+    def reads_low(self, x: Tensor, precision: torch.dtype | None) -> bool:
+        """Whether :meth:`mvm` and the backward rules take ``x`` in ``precision``, lower than that
+        of the weight, without a copy: on a GPU, where the kernels cover the circuit."""
+        if x.dtype is not precision or self.not_read or self.bends or self.learns_ranges[1]:
+            return False
+        return x.dtype is not torch.float32 and active(x) is not None
+
     def mvm(
         self,
         x: Tensor,
@@ -165,14 +173,15 @@ class Array(Circuit):
         """Multiply: DAC, products per tile, read noise, ADC, digital sum.
 
         Args:
-            x: inputs in the shape that the tiling's ``product`` takes.
+            x: inputs in the shape that the tiling's ``product`` takes; in the dtype of the weight,
+                or in ``precision`` if :meth:`reads_low`.
             chip: from :meth:`chip`.
             ranges: of the converters; ignored for an ideal converter.
             read_seed: names the draw of the read noise, which is new for every input vector.
             bias: one number for each output, added digitally.
             save: what to return besides the result.
-            precision: dtype of the products, that of ``x`` if None; all else has the dtype of
-                ``x``.
+            precision: dtype of the products, that of ``x`` if None. The result has the dtype of
+                ``x``, and all else that of the weight.
         """
         covered = not (self.not_read or save.by_adc_range)
         multiplier = self._multiplier(x, chip.relative, bias) if covered else plain
@@ -190,15 +199,19 @@ class Array(Circuit):
 
     # Transposes of the converters, for backward rules.
 
-    def encode(self, x: Tensor, ranges: ConverterRanges) -> Tensor:
-        """The codes of ``x``, as :meth:`mvm` multiplies them; the next call may overwrite them."""
-        return x if self.dac is None else self._multiplier(x).encode(self, x, ranges)
+    def encode(self, x: Tensor, ranges: ConverterRanges, dtype: torch.dtype) -> Tensor:
+        """The codes of ``x`` in ``dtype``, as :meth:`mvm` multiplies them; the next call may
+        overwrite them."""
+        if self.dac is None:
+            return as_dtype(x, dtype)
+        return self._multiplier(x).encode(self, x, ranges, dtype)
 
-    def decode(self, codes: Tensor, like: Tensor) -> Tensor:
-        """Saved ``codes`` in the dtype of ``like``; the next call may overwrite them."""
-        if codes.dtype == like.dtype:
+    def decode(self, codes: Tensor, like: Tensor, dtype: torch.dtype) -> Tensor:
+        """Saved ``codes`` in ``dtype``, for gradients like ``like``; the next call may overwrite
+        them."""
+        if codes.dtype == dtype:
             return codes
-        return self._multiplier(like).decode(codes, like)
+        return self._multiplier(like).decode(codes, dtype)
 
     def through_dac(
         self,
@@ -218,11 +231,14 @@ class Array(Circuit):
             return dx, None
         return self._multiplier(dx, x).through_dac(self, dx, x, mask, ranges, want_range)
 
-    def scatter_to_columns(self, dy: Tensor, mask: Mask | None, scale: Tensor | None) -> Tensor:
-        """``mask * scale * dy`` at every column of every tile and slice, shaped like the currents.
+    def scatter_to_columns(
+        self, dy: Tensor, mask: Mask | None, scale: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        """``mask * scale * dy`` in ``dtype`` at every column of every tile and slice, shaped like
+        the currents.
 
         ``scale [tiles, columns]``; None for a mask or scale of ones. The next call may overwrite
         the result.
         """
         multiplier = plain if self.profile.array.slices > 1 else self._multiplier(dy, scale)
-        return multiplier.scatter_to_columns(self, dy, mask, scale)
+        return multiplier.scatter_to_columns(self, dy, mask, scale, dtype)

@@ -48,10 +48,12 @@ class Multiplier(Protocol):
     ) -> Readout:
         """See :meth:`cimsim.array.Array.mvm`."""
 
-    def encode(self, circuit: Circuit, x: Tensor, ranges: ConverterRanges) -> Tensor:
+    def encode(
+        self, circuit: Circuit, x: Tensor, ranges: ConverterRanges, dtype: torch.dtype
+    ) -> Tensor:
         """See :meth:`cimsim.array.Array.encode`; the DAC is not ideal."""
 
-    def decode(self, codes: Tensor, like: Tensor) -> Tensor:
+    def decode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
         """See :meth:`cimsim.array.Array.decode`."""
 
     def through_dac(
@@ -67,6 +69,11 @@ class Multiplier(Protocol):
         or a mask."""
 
     def scatter_to_columns(
-        self, circuit: Circuit, dy: Tensor, mask: Mask | None, scale: Tensor | None
+        self,
+        circuit: Circuit,
+        dy: Tensor,
+        mask: Mask | None,
+        scale: Tensor | None,
+        dtype: torch.dtype,
     ) -> Tensor:
         """See :meth:`cimsim.array.Array.scatter_to_columns`."""

@@ -16,7 +16,7 @@ from cimsim.circuits.adc import draw_adc
 from cimsim.circuits.mapping import weight_scale
 from cimsim.dtypes import as_dtype
 from cimsim.kernels import Backend, PackedPhysics, ProgrammingBackend
-from cimsim.kernels.memory import scratch_like
+from cimsim.kernels.memory import scratch_on
 from cimsim.kernels.types import Cells, Codes, Dac
 from cimsim.physics.sessions import Part, slow_parts
 from cimsim.physics.writing import written_parts
@@ -165,24 +165,21 @@ class FusedMultiplier:
         assert adc is not None
         x = x.contiguous()
         shapes = layout(tiling, x.shape, chip.scale.shape[1])
-        of_cells = chip.read_variance
+        of_cells, products = chip.read_variance, precision or x.dtype
         low = None if of_cells is None else kernels.variance_dtype(shapes.products)
         dac, dac_inside, saved = circuit.dac_codes(ranges), None, None
         if dac is None:
-            codes = Codes(x, None if low is None else x.square().to(low), x, None)
+            squares = None if low is None else x.square().to(low)
+            codes = Codes(as_dtype(x, products), squares, x, None)
         else:
             assert circuit.dac is not None
             fits_byte = save.codes and circuit.dac.storage.itemsize == 1
-            codes = kernels.encode(x, dac, low, fits_byte, save.dac_mask)
+            codes = kernels.encode(x, dac, products, low, fits_byte, save.dac_mask)
             if codes.mask is not None:
                 dac_inside = Mask(codes.mask, x.shape, x.numel())
         if save.codes:
             saved = circuit.compact(codes.values) if codes.stored is None else codes.stored
-        u, cells = codes.values, chip.relative
-        if precision is None:
-            z = tiling.product(u, cells, "z")
-        else:
-            z = tiling.product(u.to(precision), cells.to(precision), "z").to(x.dtype)
+        z = tiling.product(codes.values, as_dtype(chip.relative, products), "z")
         variance = None
         if of_cells is not None and codes.squares is not None:
             of_cells = as_dtype(of_cells, codes.squares.dtype)
@@ -203,15 +200,17 @@ class FusedMultiplier:
         adc_inside = None if mask is None else Mask(mask, shapes.z_shape, shapes.lines.line)
         return Readout(y, saved, dac_inside, adc_inside)
 
-    def encode(self, circuit: Circuit, x: Tensor, ranges: ConverterRanges) -> Tensor:
+    def encode(
+        self, circuit: Circuit, x: Tensor, ranges: ConverterRanges, dtype: torch.dtype
+    ) -> Tensor:
         """See :meth:`cimsim.array.Array.encode`."""
         dac = circuit.dac_codes(ranges)
         assert dac is not None
-        return self.kernels.encode(x.contiguous(), dac).values
+        return self.kernels.encode(x.contiguous(), dac, dtype).values
 
-    def decode(self, codes: Tensor, like: Tensor) -> Tensor:
+    def decode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
         """See :meth:`cimsim.array.Array.decode`."""
-        return scratch_like("codes", codes.shape, like).copy_(codes)
+        return scratch_on("codes", codes.shape, dtype, codes.device).copy_(codes)
 
     def through_dac(
         self,
@@ -230,16 +229,20 @@ class FusedMultiplier:
         return dx, self.kernels.mask_gradient(dx, x, bits, dac, want_range)
 
     def scatter_to_columns(
-        self, circuit: Circuit, dy: Tensor, mask: Mask | None, scale: Tensor | None
+        self,
+        circuit: Circuit,
+        dy: Tensor,
+        mask: Mask | None,
+        scale: Tensor | None,
+        dtype: torch.dtype,
     ) -> Tensor:
-        """See :meth:`cimsim.array.Array.scatter_to_columns`; in scratch memory."""
-        tiling = circuit.tiling
-        dz = scratch_like("dz", tiling.currents_shape(dy.shape), dy)
-        self.kernels.scatter_to_columns(
+        """See :meth:`cimsim.array.Array.scatter_to_columns`."""
+        shape = circuit.tiling.currents_shape(dy.shape)
+        return self.kernels.scatter_to_columns(
             dy.contiguous(),
             None if mask is None else mask.bits,
-            tiling.lines(dz.shape),
+            circuit.tiling.lines(shape),
             None if scale is None else scale.contiguous(),
-            dz,
+            shape,
+            dtype,
         )
-        return dz

@@ -81,10 +81,10 @@ def response_vjp(
         drive = rows if by_bits else circuit.drive(rows)
         read, subtracted = _read(circuit, drive, chip, ranges, step, precision)
     dy = dy if circuit.planes is None else spread_planes(dy, circuit.planes) * step
-    outputs, gradients = [read], [scatter_to_columns(circuit, dy, mask, None)]
+    outputs, gradients = [read], [scatter_to_columns(circuit, dy, mask, None, dy.dtype)]
     if subtracted is not None:  # digitally, where nothing saturates
         outputs.append(subtracted)
-        gradients.append(-scatter_to_columns(circuit, dy, None, None))
+        gradients.append(-scatter_to_columns(circuit, dy, None, None, dy.dtype))
     operands = [rows] * want_input + [weight] * want_weight
     found = list(torch.autograd.grad(outputs, operands, gradients))
     d_weight = found.pop() if want_weight else None

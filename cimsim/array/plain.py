@@ -18,6 +18,7 @@ from cimsim.circuits.codes import CodeTable, fixed_table
 from cimsim.circuits.converters import Converter
 from cimsim.circuits.dac import shift_add
 from cimsim.circuits.wires import gated_currents
+from cimsim.dtypes import as_dtype
 from cimsim.kernels.types import Dac
 from cimsim.physics.draws import normal
 from cimsim.seeds import generator, seed_for
@@ -64,6 +65,7 @@ class PlainProgrammed:
 
     def vjp(self, gradient: Tensor, dac: Dac | None) -> Tensor:
         """See :class:`cimsim.array.types.Programmed`."""
+        gradient = as_dtype(gradient, self.values.dtype)
         if dac is not None:
             gradient = gradient * dac.size
         d_scale = (gradient * self.values).sum(-1, keepdim=True) / self.scale.unsqueeze(-1)
@@ -154,17 +156,17 @@ def _encoded(circuit: Circuit, x: Tensor, ranges: ConverterRanges, save: SaveOpt
     return _Encoded(codes, step, inside)
 
 
-def encode(circuit: Circuit, x: Tensor, ranges: ConverterRanges) -> Tensor:
+def encode(circuit: Circuit, x: Tensor, ranges: ConverterRanges, dtype: torch.dtype) -> Tensor:
     """See :meth:`cimsim.array.Array.encode`."""
     dac, codes = circuit.dac, circuit.dac_codes(ranges)
     assert dac is not None
     assert codes is not None
-    return dac.encode(x / codes.size, want_inside=False)[0]
+    return as_dtype(dac.encode(x / codes.size, want_inside=False)[0], dtype)
 
 
-def decode(codes: Tensor, like: Tensor) -> Tensor:
+def decode(codes: Tensor, dtype: torch.dtype) -> Tensor:
     """See :meth:`cimsim.array.Array.decode`."""
-    return codes.to(like.dtype)
+    return codes.to(dtype)
 
 
 def through_dac(
@@ -191,7 +193,7 @@ def through_dac(
 
 
 def scatter_to_columns(
-    circuit: Circuit, dy: Tensor, mask: Mask | None, scale: Tensor | None
+    circuit: Circuit, dy: Tensor, mask: Mask | None, scale: Tensor | None, dtype: torch.dtype
 ) -> Tensor:
     """See :meth:`cimsim.array.Array.scatter_to_columns`."""
     slices = circuit.profile.array.slices
@@ -200,7 +202,9 @@ def scatter_to_columns(
         dz = torch.cat([dz] * slices, dim=circuit.tiling.column_dim)
     if mask is not None:
         dz = dz * mask.unpack()
-    return dz if scale is None else dz * circuit.tiling.per_column(scale)
+    if scale is not None:
+        dz = dz * circuit.tiling.per_column(scale)
+    return as_dtype(dz, dtype)
 
 
 def currents(

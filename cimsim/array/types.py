@@ -139,7 +139,8 @@ class Programmed(CellWeights, Protocol):
     gradient_slot: str | None
 
     def vjp(self, gradient: Tensor, dac: Dac | None) -> Tensor:
-        """``dL/dW`` in the weight's shape; ``gradient`` times the DAC's step is ``dL/dvalues``.
+        """``dL/dW`` in the weight's shape; ``gradient``, in any floating-point dtype, times the
+        DAC's step is ``dL/dvalues``.
 
         Differentiates the cells' physics, and the scale, which multiplies their noise.
         """

@@ -113,9 +113,10 @@ def analog_matmul(x: Tensor, weight: Tensor, bias: Tensor | None, call: MvmCall)
     """``y = S(x, W) + b`` on the array of ``call``; gradients by its rule.
 
     Args:
-        x: input in the shape of the tiling's ``product``; float32 or float64.
-        weight: the layer's weight, of the same dtype.
-        bias: one number for each output, of the same dtype; added digitally.
+        x: input in the shape of the tiling's ``product``; of the dtype of the weight, or of a lower
+            precision if the array reads it (see :meth:`cimsim.array.Array.reads_low`).
+        weight: the layer's weight; float32 or float64.
+        bias: one number for each output, of the dtype of the weight; added digitally.
         call: what to simulate.
 
     Returns:
@@ -176,7 +177,9 @@ def backward(
     with without_autocast(dy.device.type):
         context = _Context(dy, saved, call, needs, x_shape, shares_input)
         dx, dw = call.rule.backward(context)
-        db = dy.sum([d for d in range(dy.dim()) if d != 1]) if needs.bias else None
+        db = None
+        if needs.bias:
+            db = dy.sum([d for d in range(dy.dim()) if d != 1], dtype=saved.weight.dtype)
         d_dac = context.by_dac_range() if needs.dac else None
         d_adc = context.by_adc_range() if needs.adc else None
     return dx if needs.x else None, dw, db, d_dac, d_adc
@@ -244,7 +247,7 @@ class _Context:
             z_shape = self._array.currents_shape(dy.shape)
             line = self._tiling.lines(z_shape).line
             self._adc_mask = Mask(saved.adc_bits, z_shape, line)
-        self._output_gradient = dy
+        self._output_gradient, self._products = dy, call.precision or dy.dtype
         self._dy = dy if self._planes is None else spread_planes(dy, self._planes)
         self._at_rows: Tensor | None = None
         self._again: Programmed | None = None
@@ -277,10 +280,12 @@ class _Context:
         return _AtColumns(self._adc_mask)
 
     def _at(self, dz: _AtColumns, scale: Tensor | None) -> Tensor:
-        """``dz`` times ``scale`` as a tensor; the last one is cached."""
+        """``dz`` times ``scale`` as a tensor, an operand of products; the last one is cached."""
         last = self._scattered
         if last is None or last[0] is not dz.mask or last[1] is not scale:
-            values = self._array.scatter_to_columns(self._dy, dz.mask, scale)
+            # The bits of a serial input are added before they are rounded.
+            dtype = self._products if self._planes is None else self._dy.dtype
+            values = self._array.scatter_to_columns(self._dy, dz.mask, scale, dtype)
             self._scattered = last = (dz.mask, scale, values)
         return last[2]
 
@@ -300,14 +305,13 @@ class _Context:
         return self._at_rows
 
     def _low(self, operand: Tensor) -> Tensor:
-        """``operand`` of a product in the precision of this call."""
-        return operand if self._call.precision is None else operand.to(self._call.precision)
+        """``operand`` of a product in the dtype of the products."""
+        return as_dtype(operand, self._products)
 
     def _at_cells(self, at_columns: Tensor, slot: str | None = None) -> Tensor:
-        """The outer product of a gradient at the columns and the codes of the rows, in the scratch
-        memory ``slot`` if one is given."""
-        product = self._tiling.cells_grad(self._low(at_columns), self._low(self._codes), slot)
-        return as_dtype(product, self._dy.dtype)
+        """The outer product of a gradient at the columns and the codes of the rows, in the dtype of
+        the products and in the scratch memory ``slot`` if one is given."""
+        return self._tiling.cells_grad(self._low(at_columns), self._codes, slot)
 
     def through_dac(self, dx: Tensor | None) -> Tensor | None:
         if dx is None:
@@ -318,18 +322,19 @@ class _Context:
         )
         return dx
 
-    @property
-    def _steps(self) -> Tensor:
+    def _steps(self, dtype: torch.dtype) -> Tensor:
         """The inputs in steps of the DAC; the next call may overwrite them."""
         if self._shares_input:
-            return self._array.encode(self._saved.input, self._call.ranges)
-        return self._array.decode(self._saved.input, self._output_gradient)
+            return self._array.encode(self._saved.input, self._call.ranges, dtype)
+        return self._array.decode(self._saved.input, self._output_gradient, dtype)
 
     @cached_property
     def _codes(self) -> Tensor:
-        """What the rows are driven with: the inputs in steps of the DAC, or their bits."""
-        steps = self._steps
-        return steps if self._planes is None else bit_planes(steps, self._planes)
+        """What the rows are driven with, in the dtype of the products: the inputs in steps of the
+        DAC, or their bits."""
+        if self._planes is None:
+            return self._steps(self._products)
+        return self._low(bit_planes(self._steps(self._dy.dtype), self._planes))
 
     def _in_input_units(self, of_codes: Tensor) -> Tensor:
         dac = self._array.dac_codes(self._call.ranges)
@@ -339,7 +344,8 @@ class _Context:
         if not self._needs_dw:
             return None
         array = self._array
-        dw = self._in_input_units(self._at_cells(self._at(dz, None)))
+        of_codes = as_dtype(self._at_cells(self._at(dz, None)), self._saved.weight.dtype)
+        dw = self._in_input_units(of_codes)
         parts = array.mapping.significance()
         if len(parts) > 1:
             counted = torch.tensor(parts, dtype=dw.dtype, device=dw.device).view(-1, 1, 1)
@@ -361,7 +367,7 @@ class _Context:
         call = self._call
         dx, dw = response_vjp(
             self._array,
-            self._steps,
+            self._steps(self._dy.dtype),
             self._saved.weight,
             call.ranges,
             ChipName(call.chip_seed, call.age_s, call.cycle, call.attempts),
@@ -386,7 +392,7 @@ class _Context:
         """Gradient of the ADC's ranges."""
         ranges, tiling, slope = self._call.ranges, self._tiling, self._saved.adc_slope
         assert slope is not None
-        each = self._at(self.delta(), None) * slope
+        each = self._array.scatter_to_columns(self._dy, None, None, self._dy.dtype) * slope
         if self._planes is not None:
             each = self._in_input_units(each)
         by_column = tiling.by_column(each)

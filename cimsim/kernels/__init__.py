@@ -31,6 +31,7 @@ __all__ = [
     "cpu",
     "draw",
     "not_programmed",
+    "of_device",
     "pack",
     "solves_wires",
     "use",
@@ -39,12 +40,13 @@ __all__ = [
 Use = Literal["fused", "numbers", "torch"]
 _use: Use = "fused"
 _PLAIN = (Tensor, torch.nn.Parameter)
+_LOW = (torch.bfloat16, torch.float16)
 
 
 def active(*tensors: Tensor | None) -> Backend | None:
     """The back end for ``tensors``: :mod:`cimsim.kernels.cpu` where its library is built, or
-    :mod:`cimsim.kernels.cuda` where there is Triton. None for mixed devices, for other dtypes than
-    float32, and for subclasses of tensors."""
+    :mod:`cimsim.kernels.cuda` where there is Triton. None for mixed devices, for subclasses of
+    tensors, and for other dtypes than float32, and bf16 and float16 on a GPU."""
     return _serving(*tensors) if _use == "fused" else None
 
 
@@ -71,7 +73,8 @@ def _serving(*tensors: Tensor | None) -> Backend | None:
     for t in tensors:
         if t is None:
             continue
-        if t.dtype is not torch.float32 or type(t) not in _PLAIN:
+        low = t.dtype in _LOW and t.is_cuda
+        if not (low or t.dtype is torch.float32) or type(t) not in _PLAIN:
             return None
         if t.is_cpu:
             on_cpu = True
@@ -81,9 +84,14 @@ def _serving(*tensors: Tensor | None) -> Backend | None:
             other = True
     if on_cpu + on_cuda + other != 1 or other:
         return None
-    if on_cpu:
+    return of_device("cpu" if on_cpu else "cuda")
+
+
+def of_device(kind: str) -> Backend | None:
+    """The back end of a kind of device, such as ``cuda``, if it works there."""
+    if kind == "cpu":
         return cpu if cpu.build().library is not None else None
-    return _cuda()
+    return _cuda() if kind == "cuda" else None
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from cimsim.dtypes import as_dtype
 from cimsim.kernels.build import Build, load
 from cimsim.kernels.memory import scratch
 from cimsim.kernels.packing import PackedPhysics
@@ -147,6 +148,7 @@ def vjp_programming(
     tiles, columns, rows = weight.shape
     numbers, names = packed.numbers.buffer_info()[0], _flattened(draws)
     dims = _dims((tiles, columns, rows, *weight.stride()[:2]))
+    gradient = as_dtype(gradient, torch.float32)
     scale = scratch("scale", (tiles, columns)) if cells is None else cells.scale
     relative, slope = (None, None) if cells is None else (cells.relative, cells.slope)
     _call(
@@ -167,6 +169,7 @@ def _pointers(dac: Dac | None) -> tuple[int | None, int]:
 def encode(
     x: Tensor,
     dac: Dac,
+    dtype: torch.dtype | None = None,
     squares: torch.dtype | None = None,
     want_stored: bool = False,
     want_mask: bool = False,
@@ -181,7 +184,7 @@ def encode(
         *(x.data_ptr(), x.numel(), *_pointers(dac), dac.lowest),
         *(values.data_ptr(), *_variance(squared), _at(stored), _at(mask)),
     )
-    return Codes(values, squared, stored, mask)
+    return Codes(as_dtype(values, dtype or x.dtype), squared, stored, mask)
 
 
 def digitize(
@@ -200,6 +203,7 @@ def digitize(
 ) -> Tensor | None:
     """See :meth:`cimsim.kernels.types.Backend.digitize`."""
     mask = z.new_empty(lines.mask_bytes, dtype=torch.uint8) if want_mask else None
+    z = as_dtype(z, torch.float32)
     _call(
         "digitize",
         *(z.data_ptr(), *_variance(variance), _dims(lines), *_pointers(dac)),
@@ -210,13 +214,20 @@ def digitize(
 
 
 def scatter_to_columns(
-    dy: Tensor, mask: Tensor | None, lines: Lines, scale: Tensor | None, dz: Tensor
-) -> None:
+    dy: Tensor,
+    mask: Tensor | None,
+    lines: Lines,
+    scale: Tensor | None,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+) -> Tensor:
     """See :meth:`cimsim.kernels.types.Backend.scatter_to_columns`."""
+    dz = scratch("dz", shape)
     _call(
         "scatter_to_columns",
         *(dy.data_ptr(), _at(mask), _dims(lines), _at(scale), dz.data_ptr()),
     )
+    return as_dtype(dz, dtype)
 
 
 def mask_gradient(

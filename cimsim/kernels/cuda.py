@@ -18,6 +18,7 @@ from torch import Tensor
 from cimsim.kernels.cuda_cells import program as program
 from cimsim.kernels.cuda_cells import vjp_programming as vjp_programming
 from cimsim.kernels.cuda_device import on_its_device, or_unread
+from cimsim.kernels.cuda_random import eights_from, fill_normal, normals_at
 from cimsim.kernels.packing import (
     PackedCurve,
     PackedDrift,
@@ -30,6 +31,7 @@ from cimsim.kernels.types import Codes, Dac, Lines, bytes_for_bits
 programs = True
 
 _BLOCK = 1024
+_WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 # No annotations in kernels but tl.constexpr: Triton resolves the others as global variables of the
 # kernel and rejects them, when it compiles and not when it interprets.
@@ -47,19 +49,14 @@ def _rounded(x):
 
 @triton.jit
 def _clamped(x, low, high):
-    return tl.where(x < low, low, tl.where(x > high, high, x))  # NaN stays NaN
+    below = tl.minimum(x, high * 1.0, propagate_nan=tl.PropagateNan.ALL)  # NaN stays NaN
+    return tl.maximum(below, low * 1.0, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
 def _inside(v, low, high):
     # By EDGE of circuits/converters.py, which says why.
     return (v >= low * (1.0 + 1.0 / 65536)) & (v <= high * (1.0 + 1.0 / 65536))
-
-
-@triton.jit(do_not_specialize=["seed"])
-def _normal(out, seed, count, BLOCK: tl.constexpr):
-    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    tl.store(out + i, tl.randn(seed, i), mask=i < count)
 
 
 @triton.jit
@@ -95,6 +92,37 @@ def _encode(
         tl.store(mask + byte, packed.to(tl.uint8), mask=byte * 8 < count)
 
 
+@triton.jit
+def _lines_of(lines, line, BLOCK: tl.constexpr):
+    """The place of this program among the lines: the outer part; the bytes of the mask in it; the
+    line, the first value, and the place of the values of each byte."""
+    line_bytes = (line + 7) // 8
+    programs = (lines * line_bytes + BLOCK // 8 - 1) // (BLOCK // 8)
+    outer = (tl.program_id(0) // programs).to(tl.int64)
+    byte = tl.program_id(0) % programs * (BLOCK // 8) + tl.arange(0, BLOCK // 8)
+    own, first = byte // line_bytes, byte % line_bytes * 8
+    return outer, byte, own, first, own.to(tl.int64) * line + first
+
+
+@triton.jit
+def _of_columns(values, table, own, lines, i, there, OF_COLUMNS: tl.constexpr):
+    """``values`` of the columns, the same for all of a line if a line is of one column."""
+    if OF_COLUMNS:
+        return tl.load(values + table + i, mask=there, other=1.0)
+    else:
+        return tl.load(values + table + own, mask=own < lines, other=1.0)[:, None]
+
+
+@triton.jit
+def _noise(seed, base, place, FOURS: tl.constexpr, BLOCK: tl.constexpr):
+    """Normal numbers of the values of bytes; ``FOURS`` if lines are multiples of four."""
+    first = base + place
+    if FOURS:
+        return eights_from(seed, first, BLOCK // 8)
+    else:
+        return normals_at(seed, first[:, None] + tl.arange(0, 8)[None, :])
+
+
 @triton.jit(do_not_specialize=["cells_seed", "adc_seed"])
 def _digitize(
     z,
@@ -123,26 +151,23 @@ def _digitize(
     MASK: tl.constexpr,
     NOISE: tl.constexpr,
     OF_COLUMNS: tl.constexpr,
+    FOURS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(0).to(tl.int64)
-    o, own = row // lines, row % lines
-    byte = tl.program_id(1) * (BLOCK // 8) + tl.arange(0, BLOCK // 8)
+    outer, byte, own, first, place = _lines_of(lines, line, BLOCK)
     bit = tl.arange(0, 8)
-    i = byte[:, None] * 8 + bit[None, :]
-    there = i < line
+    i = first[:, None] + bit[None, :]
+    there = (own < lines)[:, None] & (i < line)
+    at = place[:, None] + bit[None, :]
+    part = (outer * 0 + lines) * line
     line_bytes = (line + 7) // 8
     total = tl.zeros((BLOCK // 8, 8), dtype=tl.float32)
     for tile in range(tiles):
-        table = o % groups * tiles + tile
-        index = (o * tiles + tile) * lines + own
-        at = index * line + i
-        if OF_COLUMNS:
-            column = table * columns + i
-        else:
-            column = table * columns + own + i * 0
+        table = outer % groups * tiles + tile
+        number = outer * tiles + tile
+        base = number * part
         if FULL_DIMS == 2:
-            full = tl.load(adc_full + column, mask=there, other=1.0)
+            full = _of_columns(adc_full, table * columns, own, lines, i, there, OF_COLUMNS)
         elif FULL_DIMS == 1:
             full = tl.load(adc_full + table)
         else:
@@ -151,26 +176,23 @@ def _digitize(
         gain = 1.0 / step
         if DAC:
             gain = tl.load(dac_full) / dac_levels / step
-        v = tl.load(z + at, mask=there, other=0.0).to(tl.float32) * gain
+        v = tl.load(z + base + at, mask=there, other=0.0).to(tl.float32) * gain
         if VARIANCE:
-            sigma2 = tl.load(variance + at, mask=there, other=0.0).to(tl.float32)
+            sigma2 = tl.load(variance + base + at, mask=there, other=0.0).to(tl.float32)
             sigma = tl.sqrt(tl.where(sigma2 < 0.0, 0.0, sigma2))
-            v += tl.randn(cells_seed, at) * (sigma * gain)
+            v += _noise(cells_seed, base, place, FOURS, BLOCK) * (sigma * gain)
         if NOISE:
-            v += tl.randn(adc_seed, at) * noise_steps
+            v += _noise(adc_seed, base, place, FOURS, BLOCK) * noise_steps
         if MASK:
-            inside = (_inside(v, lowest, highest) & there).to(tl.int32)
+            inside = _inside(v, lowest, highest).to(tl.int32)
             packed = tl.sum(inside << bit[None, :], axis=1)
-            tl.store(mask + index * line_bytes + byte, packed.to(tl.uint8), mask=byte < line_bytes)
-        counted = tl.load(scale + column, mask=there, other=0.0) * step
-        total += _rounded(_clamped(v, lowest, highest)) * counted
+            to = mask + number * lines * line_bytes + byte
+            tl.store(to, packed.to(tl.uint8), mask=own < lines)
+        factor = _of_columns(scale, table * columns, own, lines, i, there, OF_COLUMNS)
+        total += _rounded(_clamped(v, lowest, highest)) * (factor * step)
     if BIAS:
-        if OF_COLUMNS:
-            output = o % groups * columns + i
-        else:
-            output = o % groups * columns + own + i * 0
-        total += tl.load(bias + output, mask=there, other=0.0)
-    tl.store(y + row * line + i, total, mask=there)
+        total += _of_columns(bias, outer % groups * columns, own, lines, i, there, OF_COLUMNS)
+    tl.store(y + outer * part + at, total.to(y.dtype.element_ty), mask=there)
 
 
 @triton.jit
@@ -189,25 +211,36 @@ def _scatter(
     OF_COLUMNS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(0).to(tl.int64)
-    o, own = row // lines, row % lines
-    i = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    there = i < line
+    outer, byte, own, first, place = _lines_of(lines, line, BLOCK)
+    bit = tl.arange(0, 8)
+    i = first[:, None] + bit[None, :]
+    there = (own < lines)[:, None] & (i < line)
+    at = place[:, None] + bit[None, :]
+    part = (outer * 0 + lines) * line
     line_bytes = (line + 7) // 8
-    d = tl.load(dy + row * line + i, mask=there, other=0.0).to(tl.float32)
+    d = tl.load(dy + outer * part + at, mask=there, other=0.0).to(tl.float32)
     for tile in range(tiles):
-        index = (o * tiles + tile) * lines + own
+        number = outer * tiles + tile
         each = d
         if MASK:
-            bits = tl.load(mask + index * line_bytes + i // 8, mask=there, other=0).to(tl.int32)
-            each = tl.where(((bits >> (i % 8)) & 1) != 0, d, 0.0)
+            bits = tl.load(mask + number * lines * line_bytes + byte, mask=own < lines, other=0)
+            each = tl.where(((bits.to(tl.int32)[:, None] >> bit[None, :]) & 1) != 0, d, 0.0)
         if SCALE:
-            table = (o % groups * tiles + tile) * columns
-            if OF_COLUMNS:
-                each *= tl.load(scale + table + i, mask=there, other=0.0)
-            else:
-                each *= tl.load(scale + table + own)
-        tl.store(dz + index * line + i, each.to(dz.dtype.element_ty), mask=there)
+            table = (outer % groups * tiles + tile) * columns
+            each *= _of_columns(scale, table, own, lines, i, there, OF_COLUMNS)
+        tl.store(dz + number * part + at, each.to(dz.dtype.element_ty), mask=there)
+
+
+@triton.jit
+def _fingerprint(words, out, count, BLOCK: tl.constexpr):
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    # The step of SplitMix64; odd, so that every bit of a word counts.
+    factor = i * -7046029254386353131
+    factor = (factor ^ (factor >> 30)) * -4658895280553007687
+    factor = (factor ^ (factor >> 27)) * -7723592293110705685
+    factor = (factor ^ (factor >> 31)) | 1
+    word = tl.load(words + i, mask=i < count, other=0).to(tl.int64)
+    tl.atomic_add(out, tl.sum(word * factor), sem="relaxed")  # modulo 2^64, in any order
 
 
 @triton.jit
@@ -243,19 +276,20 @@ def _mask_gradient(
 @on_its_device
 def normal(out: Tensor, seed: int) -> None:
     """See :meth:`cimsim.kernels.types.Backend.normal`."""
-    _normal[(triton.cdiv(out.numel(), _BLOCK),)](out, seed, out.numel(), BLOCK=_BLOCK)
+    fill_normal[(triton.cdiv(out.numel(), _BLOCK),)](out, seed, out.numel(), BLOCK=_BLOCK)
 
 
 @on_its_device
 def encode(
     x: Tensor,
     dac: Dac,
+    dtype: torch.dtype | None = None,
     squares: torch.dtype | None = None,
     want_stored: bool = False,
     want_mask: bool = False,
 ) -> Codes:
     """See :meth:`cimsim.kernels.types.Backend.encode`."""
-    values = torch.empty_like(x)
+    values = torch.empty_like(x, dtype=dtype)
     squared = None if squares is None else torch.empty_like(x, dtype=squares)
     stored = torch.empty_like(x, dtype=dac.byte) if want_stored else None
     mask = x.new_empty(bytes_for_bits(x.numel()), dtype=torch.uint8) if want_mask else None
@@ -296,7 +330,7 @@ def digitize(
 ) -> Tensor | None:
     """See :meth:`cimsim.kernels.types.Backend.digitize`."""
     mask = z.new_empty(lines.mask_bytes, dtype=torch.uint8) if want_mask else None
-    grid, shape, block = _layout(lines)
+    grid, numbers, block = _layout(lines)
     full, levels = (adc_full_scale, 1) if dac is None else (dac.full_scale, dac.levels)
     _digitize[grid](
         *(
@@ -309,7 +343,7 @@ def digitize(
             y,
             or_unread(mask, z),
         ),
-        *(*shape, levels, *codes, noise_steps, *seeds),
+        *(*numbers, levels, *codes, noise_steps, *seeds),
         VARIANCE=variance is not None,
         DAC=dac is not None,
         FULL_DIMS=adc_full_scale.dim(),
@@ -317,6 +351,7 @@ def digitize(
         MASK=want_mask,
         NOISE=noise_steps != 0,
         OF_COLUMNS=lines.of_columns,
+        FOURS=lines.line % 4 == 0,
         BLOCK=block,
     )
     return mask
@@ -324,17 +359,24 @@ def digitize(
 
 @on_its_device
 def scatter_to_columns(
-    dy: Tensor, mask: Tensor | None, lines: Lines, scale: Tensor | None, dz: Tensor
-) -> None:
+    dy: Tensor,
+    mask: Tensor | None,
+    lines: Lines,
+    scale: Tensor | None,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+) -> Tensor:
     """See :meth:`cimsim.kernels.types.Backend.scatter_to_columns`."""
-    grid, shape, block = _layout(lines)
+    dz = dy.new_empty(shape, dtype=dtype)
+    grid, numbers, block = _layout(lines)
     _scatter[grid](
-        *(dy, or_unread(mask, dy), or_unread(scale, dy), dz, *shape),
+        *(dy, or_unread(mask, dy), or_unread(scale, dy), dz, *numbers),
         MASK=mask is not None,
         SCALE=scale is not None,
         OF_COLUMNS=lines.of_columns,
         BLOCK=block,
     )
+    return dz
 
 
 @on_its_device
@@ -351,11 +393,28 @@ def mask_gradient(
         BY_FULL=want_range,
         BLOCK=_BLOCK,
     )
-    return None if by_full is None else by_full.sum().to(dx.dtype)
+    return None if by_full is None else by_full.sum()
 
 
+def fingerprint(values: Tensor) -> int:
+    """See :meth:`cimsim.kernels.types.Backend.fingerprint`; waits for the GPU."""
+    words = values.view(-1).view(_WORDS[values.element_size()])
+    return int(_sum_of_words(words).item()) % 2**64
+
+
+@on_its_device
+def _sum_of_words(words: Tensor) -> Tensor:
+    out = words.new_zeros((), dtype=torch.int64)
+    if words.numel():
+        grid = (triton.cdiv(words.numel(), _BLOCK),)
+        _fingerprint[grid](words, out, words.numel(), BLOCK=_BLOCK)
+    return out
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
 def check(device: str) -> None:
-    """Run every kernel on ``device`` with small operands.
+    """Run every kernel on ``device`` with small operands, whatever the mode of the caller.
 
     Raises:
         RuntimeError: if a result differs from that of plain torch; and whatever Triton raises if it
@@ -364,18 +423,19 @@ def check(device: str) -> None:
     x = torch.linspace(-2.0, 2.0, 90, device=device).view(3, 30)
     dac = Dac(torch.ones((), device=device), 127, -127)
     expected = (x * 127).clamp(-127, 127).round()
-    codes = encode(x, dac, torch.bfloat16, want_stored=True, want_mask=True)
-    dx, dz, y = torch.ones_like(x), torch.empty_like(x), torch.empty_like(x)
+    codes = encode(x, dac, None, torch.bfloat16, want_stored=True, want_mask=True)
+    dx, y = torch.ones_like(x), torch.empty_like(x)
     mask_gradient(dx, None, codes.mask, dac)
     one, lines = torch.ones(1, 30, device=device), Lines(1, 1, 1, 3, 30, of_columns=True)
     full, adc_codes = torch.full((), 127.0, device=device), (-128, 127)
     mask = digitize(
         *(expected, None, lines, None, full, adc_codes, one, None, 0.0, (0, 0), y), want_mask=True
     )
-    scatter_to_columns(x, mask, lines, one, dz)
+    dz = scatter_to_columns(x, mask, lines, one, x.shape, x.dtype)
     noise = torch.empty(1000, device=device)
     normal(noise, 1)
-    cells_agree = _cells_agree(device)
+    with torch.autocast(torch.device(device).type, enabled=False):
+        cells_agree = _cells_agree(device)
     correct = (
         torch.equal(codes.values, expected)
         and torch.equal(dx.bool(), x.abs() <= 1.0)
@@ -429,9 +489,10 @@ def _cells_agree(device: str) -> bool:
     )
 
 
-def _layout(lines: Lines) -> tuple[tuple[int, int], tuple[int, ...], int]:
-    """Grid, the numbers of the layout, and the block along a line."""
-    block = max(8, min(_BLOCK, triton.next_power_of_2(lines.line)))
+def _layout(lines: Lines) -> tuple[tuple[int], tuple[int, ...], int]:
+    """Grid, the numbers of the layout, and the number of values that a program has of a tile."""
+    of_lines = lines.lines * 8 * bytes_for_bits(lines.line)
+    block = max(64, min(_BLOCK, triton.next_power_of_2(of_lines)))
     columns = lines.line if lines.of_columns else lines.lines
-    grid = (lines.outer * lines.lines, triton.cdiv(lines.line, block))
+    grid = (lines.outer * triton.cdiv(of_lines, block),)
     return grid, (lines.groups, lines.tiles, lines.lines, lines.line, columns), block

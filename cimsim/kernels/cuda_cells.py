@@ -19,6 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 from cimsim.kernels.cuda_device import on_its_device, or_unread
+from cimsim.kernels.cuda_random import normals_from
 from cimsim.kernels.packing import (
     PackedCurve,
     PackedDrift,
@@ -114,19 +115,31 @@ def _positive(value, slope):
 
 
 @triton.jit
-def _drawn(starts, seeds, sizes, DRAW: tl.constexpr, at):
-    total = tl.zeros(at.shape, dtype=tl.float32)
+def _drawn(starts, seeds, sizes, DRAW: tl.constexpr, at, FOURS: tl.constexpr, BLOCK: tl.constexpr):
+    """Sums of normal numbers of ``BLOCK`` cells from cell ``at`` on."""
+    total = tl.zeros((BLOCK,), dtype=tl.float32)
     for part in range(tl.load(starts + DRAW), tl.load(starts + DRAW + 1)):
-        total += tl.load(sizes + part) * tl.randn(tl.load(seeds + part), at)
+        total += tl.load(sizes + part) * normals_from(tl.load(seeds + part), at, BLOCK, FOURS)
     return total
 
 
 @triton.jit
-def _pair(starts, seeds, sizes, DRAW: tl.constexpr, at, second, cells, PAIRED: tl.constexpr):
+def _pair(
+    starts,
+    seeds,
+    sizes,
+    DRAW: tl.constexpr,
+    at,
+    second,
+    cells,
+    PAIRED: tl.constexpr,
+    FOURS: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
     """Numbers of the cell that carries the weight and of the other one of its pair."""
-    a = _drawn(starts, seeds, sizes, DRAW, at)
+    a = _drawn(starts, seeds, sizes, DRAW, at, FOURS, BLOCK)
     if PAIRED:
-        b = _drawn(starts, seeds, sizes, DRAW, at + cells)
+        b = _drawn(starts, seeds, sizes, DRAW, at + cells, FOURS, BLOCK)
         return tl.where(second, b, a), tl.where(second, a, b)
     else:
         return a, a
@@ -187,8 +200,11 @@ def _programmed(
     WRITES: tl.constexpr,
     DRIFTS: tl.constexpr,
     READS: tl.constexpr,
+    FOURS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
-    """Relative currents, their slopes, absolute values before and after drift, variances."""
+    """Of ``BLOCK`` cells from cell ``at`` on: relative currents, their slopes, absolute values
+    before and after drift, variances."""
     offset, g_min, span = tl.load(p), tl.load(p + 1), tl.load(p + 2)
     floor, ceiling = tl.load(p + 3), tl.load(p + 4)
     negative = r < 0.0
@@ -204,7 +220,7 @@ def _programmed(
     lowest = g_min + r * 0.0
     rest = lowest
     for i in tl.static_range(WRITES):
-        xi, xi_rest = _pair(starts, seeds, sizes, i, at, negative, cells, PAIRED)
+        xi, xi_rest = _pair(starts, seeds, sizes, i, at, negative, cells, PAIRED, FOURS, BLOCK)
         g, d_g = _changed(p, PLAN, i * _CHANGE, g, d_g, target, d_target, xi)
         rest, _ = _changed(p, PLAN, i * _CHANGE, rest, rest, lowest, lowest, xi_rest)
     if WRITES > 0:
@@ -216,7 +232,7 @@ def _programmed(
         before = tl.abs(g - (g_min + unit)) / unit
     for i in tl.static_range(DRIFTS):
         DRIFT: tl.constexpr = WRITES + i
-        xi, xi_rest = _pair(starts, seeds, sizes, DRIFT, at, negative, cells, PAIRED)
+        xi, xi_rest = _pair(starts, seeds, sizes, DRIFT, at, negative, cells, PAIRED, FOURS, BLOCK)
         g, d_g = _changed(p, PLAN, DRIFT * _CHANGE, g, d_g, target, d_target, xi)
         rest, _ = _changed(p, PLAN, DRIFT * _CHANGE, rest, rest, lowest, lowest, xi_rest)
     if DRIFTS > 0:
@@ -240,7 +256,7 @@ def _programmed(
             other = _spread(p, PLAN, AT, lowest, rest)
             own += other * other
         variance += own * (tl.load(p + PLAN[AT + 1] + 2) / (unit * unit))
-        xi = _drawn(starts, seeds, sizes, WRITES + DRIFTS + i, at)
+        xi = _drawn(starts, seeds, sizes, WRITES + DRIFTS + i, at, FOURS, BLOCK)
         relative += tl.sqrt(own) * xi / unit
     return relative, slope, before, now, variance
 
@@ -282,6 +298,7 @@ def _program(
     READS: tl.constexpr,
     SLOPE: tl.constexpr,
     SUMS: tl.constexpr,
+    FOURS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     c = tl.program_id(0).to(tl.int64)
@@ -302,13 +319,15 @@ def _program(
             starts,
             seeds,
             sizes,
-            at,
+            c * rows + start,
             cells,
             PLAN,
             PAIRED,
             WRITES,
             DRIFTS,
             READS,
+            FOURS,
+            BLOCK,
         )
         tl.store(relative + at, value, mask=there)
         if SLOPE:
@@ -348,6 +367,7 @@ def _vjp_programming(
     PAIRED: tl.constexpr,
     WRITES: tl.constexpr,
     DRIFTS: tl.constexpr,
+    FOURS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     c = tl.program_id(0).to(tl.int64)
@@ -373,9 +393,22 @@ def _vjp_programming(
             steep = tl.load(slope + at, mask=there, other=0.0)
         else:
             value, steep, _, _, _ = _programmed(
-                r, p, starts, seeds, sizes, at, cells, PLAN, PAIRED, WRITES, DRIFTS, 0
+                r,
+                p,
+                starts,
+                seeds,
+                sizes,
+                c * rows + start,
+                cells,
+                PLAN,
+                PAIRED,
+                WRITES,
+                DRIFTS,
+                0,
+                FOURS,
+                BLOCK,
             )
-        d = tl.load(gradient + at, mask=there, other=0.0)
+        d = tl.load(gradient + at, mask=there, other=0.0).to(tl.float32)
         through_scale += tl.sum(tl.where(d != 0.0, d * (value - r * steep), 0.0))
         ties += tl.sum(((tl.abs(own) == full) & there).to(tl.int32))
         tl.store(to + row, d * steep * factor, mask=there)
@@ -466,8 +499,10 @@ def _physics(packed: PackedPhysics, age_s: float) -> _Physics:
     return _Physics(packed, age_s)
 
 
+# The backward pass of a layer programs its cells and then differentiates them.
+@lru_cache(maxsize=64)
 def _on_device(physics: _Physics, draws: Draws, device: torch.device) -> tuple[Tensor, ...]:
-    """Numbers of the physics; where each draw starts, seeds, sizes."""
+    """Numbers of the physics; where each draw starts, seeds, sizes: parts of one copy."""
     used = [draws[i] if i < len(draws) else () for i in physics.draws]
     starts, seeds, sizes = [0], [0], [0.0]
     for parts in used:
@@ -479,10 +514,13 @@ def _on_device(physics: _Physics, draws: Draws, device: torch.device) -> tuple[T
     # Addresses that are multiples of 16 bytes, whatever is drawn: Triton compiles others apart.
     numbers = physics.numbers + [0.0] * (-len(physics.numbers) % 4)
     seeds += [0] * (len(seeds) % 2)
-    floats = torch.tensor([*numbers, *sizes], dtype=torch.float32)
-    whole = torch.tensor([*seeds, *starts], dtype=torch.int64)
-    floats, whole = (t.to(device, non_blocking=True) for t in (floats, whole))
-    return floats, whole[len(seeds) :], whole, floats[len(numbers) :]
+    starts += [0] * (len(starts) % 2)
+    floats = [*numbers, *sizes, *[0.0] * (len(sizes) % 2)]
+    words = torch.tensor([*seeds, *starts], dtype=torch.int64)
+    packed = torch.cat([words, torch.tensor(floats, dtype=torch.float32).view(torch.int64)])
+    both = packed.to(device)
+    whole, floating = both[: len(words)], both[len(words) :].view(torch.float32)
+    return floating, whole[len(seeds) :], whole, floating[len(numbers) :]
 
 
 def _signed(seed: int) -> int:
@@ -520,6 +558,7 @@ def program(
         READS=reads,
         SLOPE=want_slope,
         SUMS=sums is not None,
+        FOURS=rows % 4 == 0,
         BLOCK=_block(rows),
     )
     return Cells(relative, scale, slope, variance, sums)
@@ -559,6 +598,7 @@ def vjp_programming(
         PLAN=physics.plan,
         PAIRED=packed.paired,
         **physics.counts,
+        FOURS=rows % 4 == 0,
         BLOCK=_block(rows),
     )
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from cimsim.kernels import cpu
+from cimsim.kernels import of_device
 from cimsim.seeds import generator
 
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -27,9 +27,10 @@ def fingerprint(values: Tensor) -> int:
     """
     if not values.is_contiguous():
         values = values.detach().contiguous()
-    if not values.is_cpu:
-        return _sum_of_words(values)
-    return _digest(values) if cpu.build().library is None else cpu.fingerprint(values)
+    backend = of_device(values.device.type)
+    if backend is not None:
+        return backend.fingerprint(values)
+    return _digest(values) if values.is_cpu else _sum_of_words(values)
 
 
 @torch.no_grad()

@@ -44,9 +44,10 @@ def scratch(slot: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float3
     return view
 
 
-def scratch_like(slot: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
-    """Memory for a short-lived result of the dtype of ``like``, and on its device: :func:`scratch`
-    on the CPU."""
-    if like.device.type == "cpu":
-        return scratch(slot, tuple(shape), like.dtype)
-    return torch.empty(shape, dtype=like.dtype, device=like.device)
+def scratch_on(
+    slot: str, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Memory for a short-lived result on ``device``: :func:`scratch` on the CPU."""
+    if device.type == "cpu":
+        return scratch(slot, tuple(shape), dtype)
+    return torch.empty(shape, dtype=dtype, device=device)

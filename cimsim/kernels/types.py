@@ -98,7 +98,8 @@ def bytes_for_bits(bits: int) -> int:
 
 
 class Backend(Protocol):
-    """Compiled functions for tensors of one kind of processor, in float32.
+    """Compiled functions for tensors of one kind of processor, in float32; on a GPU inputs, outputs
+    and their gradients may be in bf16 or float16.
 
     A module is a back end if it has these names. The functions check nothing: operands are
     contiguous unless stated otherwise.
@@ -122,12 +123,13 @@ class Backend(Protocol):
         self,
         x: Tensor,
         dac: Dac,
+        dtype: torch.dtype | None = None,
         squares: torch.dtype | None = None,
         want_stored: bool = False,
         want_mask: bool = False,
     ) -> Codes:
-        """The DAC's codes of ``x``, and their squares in the dtype ``squares`` if one is given.
-        Only codes of up to 8 bits can be stored as bytes.
+        """The DAC's codes of ``x`` in ``dtype``, that of ``x`` if it is None, and their squares in
+        the dtype ``squares`` if one is given. Only codes of up to 8 bits can be stored as bytes.
 
         Values and squares may be in memory that the next call overwrites.
         """
@@ -150,7 +152,8 @@ class Backend(Protocol):
         """The ADC and the digital sum: ``y = sum_tiles scale * lsb * code(z / lsb + xi) + bias``.
 
         Args:
-            z: currents in units of relative weight times DAC codes, laid out as ``lines``.
+            z: currents in units of relative weight times DAC codes, laid out as ``lines``, in any
+                floating-point dtype.
             variance: of the currents by read noise, like ``z``, in float32 or bf16.
             lines: the layout.
             dac: the codes of the input; None for an input in its own units.
@@ -169,9 +172,16 @@ class Backend(Protocol):
         """
 
     def scatter_to_columns(
-        self, dy: Tensor, mask: Tensor | None, lines: Lines, scale: Tensor | None, dz: Tensor
-    ) -> None:
-        """``dz = mask * scale * dy`` for every tile; layout and mask as in :meth:`digitize`."""
+        self,
+        dy: Tensor,
+        mask: Tensor | None,
+        lines: Lines,
+        scale: Tensor | None,
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+    ) -> Tensor:
+        """``mask * scale * dy`` for every tile, in ``shape`` and ``dtype``; layout and mask as in
+        :meth:`digitize`. It may be in memory that the next call overwrites."""
 
     def mask_gradient(
         self,
@@ -187,6 +197,9 @@ class Backend(Protocol):
         With ``want_range``, which needs ``x``, return the gradient of the DAC's full scale: the sum
         of ``dx`` times the derivative of the converted value, straight through the rounding.
         """
+
+    def fingerprint(self, values: Tensor) -> int:
+        """A 64-bit hash of the bytes of ``values``, of any real dtype."""
 
 
 class ProgrammingBackend(Backend, Protocol):
@@ -229,8 +242,8 @@ class ProgrammingBackend(Backend, Protocol):
     ) -> None:
         """Write ``dL/dweight`` to ``out``, which has the strides of ``weight``.
 
-        ``packed`` must have no digital offset. ``gradient`` times the DAC's step is
-        ``dL/d relative``, ``[tiles, columns, rows]``; the scale is the largest weight of each
-        column, which receives the gradient of the scale. Without ``cells`` (with slopes), the
-        cells are programmed again.
+        ``packed`` must have no digital offset. ``gradient``, in any floating-point dtype, times the
+        DAC's step is ``dL/d relative``, ``[tiles, columns, rows]``; the scale is the largest weight
+        of each column, which receives the gradient of the scale. Without ``cells`` (with slopes),
+        the cells are programmed again.
         """

@@ -464,10 +464,13 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             weight = self._operand()
             bias = self._column_bias(compute)
             given = x if self.own_chip is None else self._clipped(x)
-            vectors = as_dtype(self._array_input(given), compute)
+            vectors, compiled = self._array_input(given), torch.compiler.is_compiling()
+            whole = compiled or self.own_chip is not None
+            if whole or not self.array.reads_low(vectors, precision):
+                vectors = as_dtype(vectors, compute)
             if self.own_chip is not None:
                 y = self.own_chip.product(vectors, weight, bias, self._tiling_of_all_rows)
-            elif torch.compiler.is_compiling():
+            elif compiled:
                 y = operation.analog(self, vectors, weight, bias, precision)
             else:
                 y = analog_matmul(vectors, weight, bias, self.next_call(precision))

@@ -4,6 +4,8 @@ Both draw the same numbers, so the tests compare results, as those of the CPU's 
 """
 
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import ModuleType
 
 import pytest
@@ -43,8 +45,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::R
 @pytest.fixture(autouse=True)
 def everything_on_these_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     def serving(*tensors: Tensor | None) -> ModuleType | None:
-        plain = all(t is None or t.dtype == torch.float32 for t in tensors)
-        return cuda if plain else None
+        known = (torch.float32, torch.bfloat16, torch.float16)
+        return cuda if all(t is None or t.dtype in known for t in tensors) else None
 
     monkeypatch.setattr(kernels, "_serving", serving)
 
@@ -89,6 +91,28 @@ def test_a_step_is_the_step_of_the_plain_physics(kind: str, name: str, rule: str
     assert wrong <= 0.05  # read noise by variances in bf16, and codes next to a threshold
     for got, expected in zip(fused[1:], plain[1:], strict=True):
         assert torch.allclose(got, expected, rtol=2e-2, atol=2e-2 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("name", ["generic-gaussian", "pcm-ibm-2020"])
+@pytest.mark.parametrize("rule", ["C", "F"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_step_under_autocast_is_that_of_the_plain_physics(
+    kind: str, name: str, rule: str, dtype: torch.dtype
+) -> None:
+    make, shape = LAYERS[kind]
+    torch.manual_seed(0)
+    x = torch.randn(shape).to(DEVICE)
+    layer = built(make(), x, name, rule)
+    with torch.autocast(DEVICE, dtype=torch.bfloat16):
+        fused, plain = (step(layer, x.to(dtype), which) for which in ("fused", "numbers"))
+    assert [t.dtype for t in fused] == [t.dtype for t in plain]
+    # Operands are rounded to 8 bits before or after they are scaled: codes next to a threshold.
+    lsb = (plain[0].max() - plain[0].min()).item() / 64
+    assert (fused[0] - plain[0]).abs().max().item() < lsb
+    for got, expected in zip(fused[1:], plain[1:], strict=True):
+        both = got.float().flatten(), expected.float().flatten()
+        assert torch.nn.functional.cosine_similarity(*both, 0) > 0.98
 
 
 PROGRAMMED = [name for name in profile_names() if kernels.pack(load_profile(name)) is not None]
@@ -168,7 +192,7 @@ def test_every_curve_is_that_of_the_plain_physics() -> None:
 def test_codes_and_masks_of_any_length(n: int) -> None:
     x = (10 * torch.randn(n, generator=torch.Generator().manual_seed(n))).to(DEVICE)
     dac = Dac(torch.tensor(8.0, device=DEVICE), 127, -127)
-    codes = cuda.encode(x, dac, torch.bfloat16, want_stored=True, want_mask=True)
+    codes = cuda.encode(x, dac, None, torch.bfloat16, want_stored=True, want_mask=True)
     expected = (x / dac.size).clamp(-127, 127).round()
     assert torch.equal(codes.values, expected)
     assert codes.stored is not None
@@ -214,7 +238,7 @@ def test_normal_numbers() -> None:
 
 def test_they_are_tried_before_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda.check(DEVICE)
-    monkeypatch.setattr(cuda, "scatter_to_columns", lambda dy, mask, lines, scale, dz: dz.zero_())
+    monkeypatch.setattr(cuda, "scatter_to_columns", lambda dy, *others: torch.zeros_like(dy))
     with pytest.raises(RuntimeError, match="differ from those of plain torch"):
         cuda.check(DEVICE)
     kernels._cuda.cache_clear()
@@ -222,6 +246,14 @@ def test_they_are_tried_before_they_are_used(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.warns(UserWarning, match="the GPU kernels are disabled"):
         assert kernels._cuda() is None
     kernels._cuda.cache_clear()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_the_mode_of_the_first_use_does_not_matter(
+    mode: Callable[[], AbstractContextManager[None]],
+) -> None:
+    with mode(), torch.autocast(DEVICE, dtype=torch.bfloat16):
+        cuda.check(DEVICE)
 
 
 def test_nan_is_not_lost() -> None:

@@ -44,7 +44,7 @@ jit.JITFunction.run = compile_only
 
 import cimsim
 from cimsim import kernels
-from cimsim.kernels import cuda, cuda_cells
+from cimsim.kernels import cuda, cuda_cells, cuda_random
 
 kernels._serving = lambda *tensors: cuda
 for name in ("generic-gaussian", "pcm-ibm-2020"):
@@ -56,17 +56,21 @@ for name in ("generic-gaussian", "pcm-ibm-2020"):
         with kernels.use("torch"):
             analog = cimsim.calibrate(cimsim.convert(model, profile), [x])
         analog(x.requires_grad_()).sum().backward()
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
             cimsim.program(analog.eval(), 1)(x)
 cuda.normal(torch.empty(1000), 1)
-all_names = {**vars(cuda), **vars(cuda_cells)}
+cuda.fingerprint(torch.empty(1000))
+all_names = {**vars(cuda), **vars(cuda_cells), **vars(cuda_random)}
 of_module = {n for n, f in all_names.items() if isinstance(f, jit.JITFunction)}
 launched = {n for n in of_module if n in compiled}
 print(sorted(of_module - launched))
 """
 INLINED = [
-    *("_between", "_bounded", "_changed", "_clamped", "_curve", "_drawn", "_inside", "_largest"),
-    *("_pair", "_polynomial", "_positive", "_programmed", "_rounded", "_simple_curve", "_spread"),
+    *("_between", "_bounded", "_changed", "_clamped", "_curve", "_drawn", "_four", "_inside"),
+    "_largest",
+    *("_lines_of", "_log", "_noise", "_of_columns", "_pair", "_polynomial", "_positive"),
+    *("_programmed", "_rounded", "_simple_curve", "_spread", "_two", "eights_from"),
+    *("normals_at", "normals_from"),
 ]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from importlib import import_module
+
 import pytest
 import torch
 
@@ -9,9 +12,15 @@ from cimsim.kernels import cpu
 from cimsim.kernels.fingerprint import fingerprint
 
 
-@pytest.fixture(params=["kernels", "no kernels"])
+@pytest.fixture(params=["kernels", "no kernels", "Triton"])
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.param == "no kernels":
+    if request.param == "Triton":
+        pytest.importorskip("triton")
+        if os.environ.get("TRITON_INTERPRET") != "1":
+            pytest.skip("Triton does not interpret")
+        cuda = import_module("cimsim.kernels.cuda")
+        monkeypatch.setattr("cimsim.kernels.fingerprint.of_device", lambda kind: cuda)
+    elif request.param == "no kernels":
         absent = cpu.build()._replace(library=None)
         monkeypatch.setattr(cpu, "build", lambda: absent)
     elif cpu.build().library is None:
