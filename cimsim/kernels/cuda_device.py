@@ -23,6 +23,8 @@ def on_its_device(
 
     @wraps(function)
     def run(first: Tensor, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        if not first.is_cuda or first.get_device() == torch.cuda.current_device():
+            return function(first, *args, **kwargs)
         with torch.cuda.device_of(first):
             return function(first, *args, **kwargs)
 
