@@ -182,8 +182,8 @@ def table(found: list[dict[str, object]]) -> str:
         "# Speed on a GPU",
         "",
         f"`python -m benchmarks.gpu`. {torch.cuda.get_device_name()}, torch {torch.__version__}, "
-        f"cimsim {cimsim.__version__}; bf16 autocast. Time over plain PyTorch's, milliseconds (and "
-        "in parentheses those of all kernels, without the time in which the GPU waits for the host), "
+        f"cimsim {cimsim.__version__}; bf16 autocast. Time over plain PyTorch's, milliseconds (in "
+        "parentheses those of all kernels, without the time in which the GPU waits for the host), "
         "MiB above what lay in memory before.",
     ]
     for task in ("training", "inference"):
