@@ -179,6 +179,18 @@ class Comparison:
         every = [settings for name in methods for settings in self.methods[name]]
         return [settings for i, settings in enumerate(every) if settings not in every[:i]]
 
+    def common(self, task: str, profile: str, seed: int, data_dir: Path) -> Settings:
+        """The settings that all trainings of one task on one profile have."""
+        about = self.tasks[task]
+        return {
+            "profile": profile,
+            **self.profiles[profile],
+            "data_dir": None if about.settings["data"] == "digits" else data_dir,
+            "hold_out": HOLD_OUT,
+            **about.settings,
+            "seed": seed,
+        }
+
     def train_and_evaluate(
         self, task: str, profile: str, settings: Settings, seed: int, given: Given
     ) -> None:
@@ -189,14 +201,7 @@ class Comparison:
         shared = next(iter(self.profiles))
         alike = self.profiles[profile].keys() | self.profiles[shared].keys() <= CHIP_KEYS
         trained_for = shared if blind and alike else profile
-        common = {
-            "profile": trained_for,
-            **self.profiles[trained_for],
-            "data_dir": None if about.settings["data"] == "digits" else given.data_dir,
-            "hold_out": HOLD_OUT,
-            **about.settings,
-            "seed": seed,
-        }
+        common = self.common(task, trained_for, seed, given.data_dir)
         if about.first is not None:
             before = make_config(**{**common, "method": "digital", **about.first})
             folder = given.runs / task / "first" / f"seed-{seed}"
