@@ -69,7 +69,7 @@ def main() -> None:
         for profile in given.profile or COMPARISON.profiles:
             for seed in map(int, given.seeds.split(",")):
                 known = {choice[:4] for choice in choices(RESULTS)}
-                apart = distinct_conditions(Scores(COMPARISON, RESULTS), (task, profile))
+                apart = [*distinct_conditions(Scores(COMPARISON, RESULTS), (task, profile))]
                 for optimize_for, condition in CONDITIONS.items():
                     is_known = (task, profile, optimize_for, seed) in known
                     if condition in apart and not is_known:
