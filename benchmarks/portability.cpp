@@ -103,13 +103,14 @@ void converters(FILE* to, int threads) {
     write(to, "DAC codes", Bytes((uint8_t*)codes.data(), (uint8_t*)(codes.data() + codes.size())));
     write(to, "DAC squares", Bytes((uint8_t*)squares.data(), (uint8_t*)(squares.data() + squares.size())));
     write(to, "DAC bytes", Bytes((uint8_t*)kept.data(), (uint8_t*)(kept.data() + kept.size())));
+    mask.back() &= (1u << x.size() % 8) - 1;  // what bits of no value contain depends on the width of the registers
     write(to, "DAC mask", mask);
     for (const bool by_mask : {false, true}) {
         Numbers dx = x;
         Numbers by_full(by_mask ? 0 : (x.size() + 4095) / 4096);
         cimsim_mask_gradient(dx.data(), by_mask ? nullptr : x.data(), by_mask ? mask.data() : nullptr, x.size(), &full, 127.0f, -127.0f,
                              by_mask ? nullptr : by_full.data(), threads);
-        if (!by_mask) write(to, "range gradient", Bytes((uint8_t*)by_full.data(), (uint8_t*)(by_full.data() + by_full.size())));
+        if (!by_mask) write(to, "range gradient", by_full);
         write(to, by_mask ? "gate by mask" : "gate", Bytes((uint8_t*)dx.data(), (uint8_t*)(dx.data() + dx.size())));
     }
 
