@@ -27,7 +27,7 @@ import typer
 app = typer.Typer()
 @app.command()
 @app.command("other")
-def one(number: int = 1):
+def one():
     "Do one thing."
 """
 SHARED = {f"--{name.replace('_', '-')}" for name in EvaluationOptions.model_fields}
