@@ -14,7 +14,7 @@ import pytest
 import torch
 import typer
 
-from cimsim.cli import app, main
+from cimsim.cli import command_line, main
 from cimsim.profile import validate_file
 
 ROOT = Path(__file__).parents[1]
@@ -166,7 +166,8 @@ def parse(words: list[str], whole: bool = True) -> None:
 
     Unless it is ``whole``, arguments and values of options may be missing.
     """
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(command_line)
+    command.import_all()
     name = "cimsim"
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         name, *words = words

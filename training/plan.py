@@ -9,7 +9,13 @@ from torch import nn
 
 from cimsim.errors import CimsimError
 from cimsim.layer_options import Layers, parse_layers, with_profiles
-from cimsim.profile import Profile, fingerprint, load_profile, with_learned_ranges
+from cimsim.profile import (
+    Profile,
+    fingerprint,
+    load_profile,
+    require_learnable,
+    with_learned_ranges,
+)
 from cimsim.training.config import AUTO, LATER, TrainConfig
 from cimsim.training.data import DataSet, load_data
 from cimsim.training.manifest import hash_of
@@ -34,7 +40,8 @@ class TrainingPlan:
         """Load the profiles and the data that ``config`` names.
 
         Raises:
-            CimsimError: if one of them is missing or invalid, or the noise is not chosen yet.
+            CimsimError: if one of them is missing or invalid, the noise is not chosen yet, or the
+                profiles fix a range that ``learn_ranges`` names.
         """
         if config.searches:
             raise CimsimError(
@@ -42,10 +49,12 @@ class TrainingPlan:
                 "the config of the result; cimsim.runs.train does both"
             )
         layers, learned = with_profiles(parse_layers(config.layer)), ranges_to_learn(config)
-        for settings in layers.values():
-            if "profile" in settings:
-                settings["profile"] = with_learned_ranges(settings["profile"], learned)
         profile = load_profile(config.profile, config.overrides)
+        separate = [settings for settings in layers.values() if "profile" in settings]
+        if config.learn_ranges is not None:
+            require_learnable((profile, *(each["profile"] for each in separate)), learned)
+        for settings in separate:
+            settings["profile"] = with_learned_ranges(settings["profile"], learned)
         return cls(
             config=config,
             profile=with_learned_ranges(profile, learned),

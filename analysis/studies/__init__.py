@@ -2,36 +2,10 @@
 
 :data:`STUDIES` lists their descriptors. A study that is listed gets a command, files, a table, a
 figure and a section of the report.
+
+The list is in ``listed.py`` and imported on first use, so that one study can be imported alone.
 """
 
-from typing import Any
+import lazy_loader as _lazy_loader
 
-from cimsim.analysis.cost.result import STUDY as COST
-from cimsim.analysis.studies.adapt import STUDY as ADAPT
-from cimsim.analysis.studies.advise import STUDY as ADVICE
-from cimsim.analysis.studies.budget import STUDY as BUDGET
-from cimsim.analysis.studies.chip_yield import STUDY as YIELD
-from cimsim.analysis.studies.explore import STUDY as EXPLORE
-from cimsim.analysis.studies.heat_map import STUDY as MAP
-from cimsim.analysis.studies.life import STUDY as LIFE
-from cimsim.analysis.studies.sensitivity import STUDY as SENSITIVITY
-from cimsim.analysis.studies.shapley import STUDY as SHAPLEY
-from cimsim.analysis.studies.tolerance import STUDY as TOLERANCE
-from cimsim.analysis.studies.waterfall import STUDY as WATERFALL
-from cimsim.analysis.study import Study
-
-STUDIES: list[Study[Any]] = [
-    TOLERANCE,
-    MAP,
-    BUDGET,
-    WATERFALL,
-    SHAPLEY,
-    SENSITIVITY,
-    ADVICE,
-    LIFE,
-    ADAPT,
-    YIELD,
-    COST,
-    EXPLORE,
-]
-"""Every study, in the order of the sections of a report."""
+__getattr__, __dir__, _names = _lazy_loader.attach_stub(__name__, __file__)

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from cimsim.profile import Profile
 
 NAME = "life"
-AS_IT_IS = "as it is"
+AS_IN_PROFILE = "as in the profile"
 WAY = "way"
 """Part of the figure, see :func:`cimsim.analysis.figures.canvas.part_of`."""
 _COMPENSATIONS = {
@@ -57,10 +57,11 @@ _COMPENSATIONS = {
     "per-column": "compensated per column",
 }
 RANGES, STATISTICS = "ranges", "statistics"
-_MEASURED = "measured again: "
+_AGAIN = " measured again"
 _ADAPTED = "adapted: "
-_BEFORE = "anew: "  # the same in the trials of version 0.1.0, which are identified by it
 _AND = " and "
+# Trials are identified by these words of version 0.1.0.
+_KEPT_AS_IN_PROFILE, _KEPT_AGAIN = "as it is", "anew: "
 
 
 class LifeOptions(Options):
@@ -89,12 +90,12 @@ class LifeOptions(Options):
 
 @dataclass(frozen=True)
 class MaintenanceAxis(VariantsAxis):
-    """Kinds of maintenance by name.
+    """Kinds of maintenance; :func:`curve_name` returns the name of a level.
 
-    ``as it is``, ``without compensation``, ``compensated per layer``, ``compensated per column``,
-    ``anew: ranges`` and ``anew: statistics`` (converter ranges or batch statistics are measured
-    again at each age), and ``adapted: PARTS`` (parts of an adaptation are applied at each age).
-    The adaptations of the last three are in ``recipes``.
+    ``as in the profile``, ``without compensation``, ``compensated per layer``, ``compensated per
+    column``, ``ranges measured again`` and ``statistics measured again`` (of converters or of batch
+    normalization, at each age), and ``adapted: PARTS`` (parts of an adaptation are applied at each
+    age). The adaptations of the last three are in ``recipes``.
     """
 
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
@@ -113,6 +114,22 @@ class MaintenanceAxis(VariantsAxis):
         """The adaptation to the aged chip, if the level has one."""
         return self.recipes.get(str(level))
 
+    def named(self, level: Level) -> str:
+        """The name of its curve."""
+        return curve_name(str(level))
+
+
+def curve_name(level: str) -> str:
+    """The name of the curve of a level; a name stays the same.
+
+    >>> curve_name("anew: ranges")
+    'ranges measured again'
+    """
+    if level == _KEPT_AS_IN_PROFILE:
+        return AS_IN_PROFILE
+    what = level.removeprefix(_KEPT_AGAIN)
+    return level if what == level else what + _AGAIN
+
 
 @dataclass(frozen=True)
 class LifeCurve:
@@ -128,8 +145,8 @@ class Life(StudyResult):
 
     Attributes:
         ages_s: seconds since programming.
-        compensation: the drift compensation of the profile, used by the curve ``as it is``.
-        curves: one for each kind of maintenance, ``as it is`` first.
+        compensation: the drift compensation of the profile.
+        curves: one for each kind of maintenance, ``as in the profile`` first.
         care, budget: see :class:`LifeOptions`.
     """
 
@@ -158,9 +175,9 @@ class Life(StudyResult):
 
     def label(self, curve: LifeCurve) -> str:
         """Describe a curve; the first with the compensation of the profile."""
-        if curve.name != AS_IT_IS:
-            return curve.name.replace(_BEFORE, _MEASURED)
-        return f"{_COMPENSATIONS[self.compensation]} (as in the profile)"
+        if curve.name != AS_IN_PROFILE:
+            return curve.name
+        return f"{_COMPENSATIONS[self.compensation]} ({AS_IN_PROFILE})"
 
     def options(self) -> LifeOptions:
         """See :class:`Result`."""
@@ -223,7 +240,9 @@ class Life(StudyResult):
     @classmethod
     def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:
         """See :class:`Result`."""
-        return {"curves" if key == "courses" else key: value for key, value in fields.items()}
+        given = {"curves" if key == "courses" else key: value for key, value in fields.items()}
+        curves = [{**curve, "name": curve_name(curve["name"])} for curve in given["curves"]]
+        return {**given, "curves": curves}
 
 
 def life(
@@ -271,7 +290,7 @@ def life(
 
     def curve(kind: Level) -> LifeCurve:
         each = (summary(age_s, values[at(kind, age_s)], facts.measured.falls) for age_s in ages_s)
-        return LifeCurve(str(kind), tuple(each))
+        return LifeCurve(kinds.named(kind), tuple(each))
 
     compensation = assignment.profile.array.drift_compensation
     curves = tuple(map(curve, kinds.values))
@@ -305,7 +324,7 @@ def compensations_of(assignment: Assignment) -> tuple[str, ...]:
     nothing to compensate."""
     own = assignment.profile.array.drift_compensation
     others = [name for kind, name in _COMPENSATIONS.items() if kind != own]
-    return (AS_IT_IS, *(others if drifts(assignment) else ()))
+    return (_KEPT_AS_IN_PROFILE, *(others if drifts(assignment) else ()))
 
 
 def maintenance_of(subject: Subject, assignment: Assignment) -> dict[str, Recipe]:
@@ -319,10 +338,10 @@ def maintenance_of(subject: Subject, assignment: Assignment) -> dict[str, Recipe
         name: tuple(f"{part}:batches={batches}" for part in of)
         for name, of in measured_again(model).items()
     }
-    recipes = {_BEFORE + name: Recipe(of, batches) for name, of in parts.items()}
+    recipes = {_KEPT_AGAIN + name: Recipe(of, batches) for name, of in parts.items()}
     if len(parts) > 1:
         every = tuple(part for of in parts.values() for part in of)
-        recipes[_BEFORE + _AND.join(parts)] = Recipe(every, batches)
+        recipes[_KEPT_AGAIN + _AND.join(parts)] = Recipe(every, batches)
     return recipes
 
 

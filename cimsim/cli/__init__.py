@@ -1,4 +1,4 @@
-"""The command ``cimsim``. Each command imports large libraries only when it runs."""
+"""The command ``cimsim``. A command is imported when it is used, large libraries when it runs."""
 
 from __future__ import annotations
 
@@ -6,59 +6,22 @@ import io
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any, TextIO
+from typing import Annotated, TextIO
 
 import typer
 
 import cimsim
-from cimsim.analysis.studies import STUDIES
-from cimsim.analysis.study import Study
-from cimsim.cli import app as app_command
-from cimsim.cli import (
-    compare,
-    console,
-    cost,
-    doctor,
-    generate,
-    methods,
-    models,
-    plot,
-    profiles,
-    report,
-    sweep,
-    train,
-)
-from cimsim.cli.studies import study_command
+from cimsim.cli import console
+from cimsim.cli.deferred import Commands
 from cimsim.errors import CimsimError, CimsimWarning
 
-app = typer.Typer(
+command_line = typer.Typer(
+    cls=Commands,
     name="cimsim",
     help="Simulate analog compute-in-memory hardware, and train networks that survive it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-
-def add_study(study: Study[Any], app: typer.Typer = app) -> None:
-    """Add the command of a study, if it has one."""
-    if study.run is not None:
-        app.command(study.command)(study_command(study))
-
-
-app.add_typer(profiles.app, name="profiles")
-app.command("train")(train.train)
-app.command("sweep")(sweep.sweep)
-app.command("plot")(plot.plot)
-for _study in STUDIES:
-    add_study(_study)
-app.command("cost")(cost.cost)
-app.command("compare")(compare.compare)
-app.command("report")(report.report)
-app.command("app")(app_command.app)
-app.command("generate")(generate.generate)
-app.command("methods")(methods.methods)
-app.command("models")(models.models)
-app.command("doctor")(doctor.doctor)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -70,7 +33,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            app(args, prog_name="cimsim")
+            command_line(args, prog_name="cimsim")
     except CimsimError as error:
         console.fail(str(error))
         return 2
@@ -107,7 +70,7 @@ def _print_version(requested: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@command_line.callback()
 def _root(
     version: Annotated[
         bool,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -15,20 +14,16 @@ from cimsim.cli import console
 from cimsim.cli.evaluation import Wide
 from cimsim.cli.figures import look_from, look_options
 from cimsim.cli.options import options_of
-from cimsim.cli.progress import counted
-from cimsim.cli.watcher import Watcher
 from cimsim.errors import CimsimError
 from cimsim.training.config import WITHOUT_OPTION, TrainConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cimsim.analysis.evaluation import Progress as SweepProgress
     from cimsim.analysis.sweeps.axis import Axis, Level
     from cimsim.analysis.sweeps.stats import Summary
     from cimsim.runs.compare import Outcome
     from cimsim.training.data import Split
-    from cimsim.training.progress import Progress
 
 
 @options_of(
@@ -108,6 +103,7 @@ def compare(
         from cimsim.analysis.figures.curves import draw
         from cimsim.analysis.sweeps.axis import parse_axis
         from cimsim.analysis.sweeps.store import write_csv
+        from cimsim.cli.watcher import Watching
         from cimsim.files import write_text
         from cimsim.profile import load_profile
         from cimsim.runs.compare import compare as run_all
@@ -164,37 +160,6 @@ def _seeds(text: str) -> list[int]:
         return [int(seed) for seed in text.split(",")]
     except ValueError:
         raise CimsimError(f"--seeds must be whole numbers, such as 0,1,2, not '{text}'") from None
-
-
-class Watching:
-    """Shows the trainings and evaluations of a comparison, one after the other."""
-
-    def __init__(self) -> None:
-        self._shown = ExitStack()
-        self._trials: SweepProgress | None = None
-
-    def __enter__(self) -> Watching:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._shown.close()
-
-    def training(self, name: str, config: TrainConfig) -> Progress:
-        """Start to show a training."""
-        self._stop()
-        console.log(f"{name}:")
-        return self._shown.enter_context(Watcher(config.epochs))
-
-    def trial(self, done: int, total: int, doing: str) -> None:
-        """Show that a trial of an evaluation is finished."""
-        if self._trials is None:
-            self._stop()
-            self._trials = self._shown.enter_context(counted("evaluation", 10))
-        self._trials(done, total, doing)
-
-    def _stop(self) -> None:
-        self._shown.close()
-        self._trials = None
 
 
 def _sheet(outcomes: list[Outcome], axis: Axis) -> Sheet:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.live import Live
-from rich.progress import Progress
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +17,10 @@ from cimsim.analysis.sheet import Sheet
 from cimsim.cli.tables import FRAMED, Look, fitted_to, wrapped
 from cimsim.interrupts import interruptible
 from cimsim.terminal import printable
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.progress import Progress
 
 _PAGE = 100
 _UNLIMITED = 10_000

@@ -11,7 +11,6 @@ import typer
 
 from cimsim.analysis.shared_options import SharedOptions
 from cimsim.analysis.study import option
-from cimsim.cli.progress import counted
 from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
@@ -89,6 +88,7 @@ def evaluation(
     """Within the block, evaluate by the options of a command, with a progress bar."""
     from cimsim.analysis.evaluation import Evaluation
     from cimsim.analysis.keywords import device_of
+    from cimsim.cli.progress import counted
     from cimsim.profile import load_profile
     from cimsim.units import parse_duration
 

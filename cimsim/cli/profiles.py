@@ -28,35 +28,36 @@ if TYPE_CHECKING:
     from cimsim.analysis.figures.look import Look
     from cimsim.profile import DescribedSection
 
-app = typer.Typer(
-    help="List, explain, check, fit, import and export profiles.", no_args_is_help=False
+profiles = typer.Typer(
+    help="List, explain, check, fit, import and export profiles.",
+    no_args_is_help=False,
+    add_completion=False,
 )
-app.command("import")(exchange.import_)
-app.command("export")(exchange.export)
+profiles.command("import")(exchange.import_)
+profiles.command("export")(exchange.export)
 
 
-@app.callback(invoke_without_command=True)
-def profiles(context: typer.Context) -> None:
-    """List, explain, check, fit, import and export profiles."""
+@profiles.callback(invoke_without_command=True)
+def _list_without_command(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
         list_profiles()
 
 
-@app.command("list")
+@profiles.command("list")
 def list_profiles() -> None:
     """List the profiles that come with cimsim."""
     from cimsim.profile import load_profile, profile_names
 
-    profiles = list(map(load_profile, profile_names()))
+    shipped = list(map(load_profile, profile_names()))
     columns = (
-        Column("name", tuple(profile.name for profile in profiles), kind="text"),
-        Column("technology", tuple(profile.cell.technology for profile in profiles), kind="name"),
-        Column("title", tuple(profile.title for profile in profiles), kind="text"),
+        Column("name", tuple(profile.name for profile in shipped), kind="text"),
+        Column("technology", tuple(profile.cell.technology for profile in shipped), kind="name"),
+        Column("title", tuple(profile.title for profile in shipped), kind="text"),
     )
     console.show_sheet(Sheet("", columns), look=LIST)
 
 
-@app.command()
+@profiles.command()
 def show(
     profile: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Profile to explain.")],
     overrides: Annotated[
@@ -71,7 +72,7 @@ def show(
         console.page(_explained(section))
 
 
-@app.command()
+@profiles.command()
 def validate(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Profile files.")],
 ) -> None:
@@ -89,7 +90,7 @@ def validate(
         raise typer.Exit(2)
 
 
-@app.command()
+@profiles.command()
 def schema() -> None:
     """Print the JSON schema of profiles, for editors."""
     from cimsim.profile import profile_schema
@@ -97,7 +98,7 @@ def schema() -> None:
     console.say(json.dumps(profile_schema(), indent=2))
 
 
-@app.command()
+@profiles.command()
 @look_options
 def curves(
     profile: Annotated[str, typer.Argument(metavar="NAME|FILE", help="Profile to show.")],
@@ -151,7 +152,7 @@ def curves(
     console.show_sheet(characteristics_sheet(chosen, rows), wide)
 
 
-@app.command()
+@profiles.command()
 @look_options
 def new(
     name: Annotated[

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cimsim.cli import console
-from cimsim.cli.live import watcher
 from cimsim.cli.options import options_of
 from cimsim.errors import CimsimError
 from cimsim.training.config import AUTO, WITHOUT_OPTION, TrainConfig, make_config, read_config
@@ -61,6 +60,7 @@ def train(
     with console.resumable(how):
         given = {name: value for name, value in settings.items() if value not in (None, [])}
         config = _config(given, out if resume else None, trust)
+        from cimsim.cli.live import watcher
         from cimsim.training.data import load_data
         from cimsim.training.fit import fit
         from cimsim.training.parallel import joined
@@ -85,7 +85,7 @@ def train(
 
 def _searched(config: TrainConfig, out: Path, resume: bool, trust: bool) -> TrainConfig:
     """Search for the noise, print the scores, and return the settings with the chosen ones."""
-    from cimsim.cli.compare import Watching
+    from cimsim.cli.watcher import Watching
     from cimsim.runs import search
 
     with Watching() as watching:

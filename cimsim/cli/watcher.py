@@ -1,13 +1,18 @@
-"""Progress of a training: a bar, or lines."""
+"""Progress of trainings: a bar, or lines."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cimsim.cli import console
-from cimsim.cli.progress import progress_bar
+from cimsim.cli.progress import counted, progress_bar
 from cimsim.training.progress import ACCURACY, Measure
+
+if TYPE_CHECKING:
+    from cimsim.analysis.evaluation import Progress as SweepProgress
+    from cimsim.training.config import TrainConfig
+    from cimsim.training.progress import Progress
 
 
 class Watcher:
@@ -52,3 +57,34 @@ class Watcher:
     def note(self, text: str) -> None:
         """Print a note."""
         console.remark(text)
+
+
+class Watching:
+    """Shows the trainings and evaluations of a comparison, one after the other."""
+
+    def __init__(self) -> None:
+        self._shown = ExitStack()
+        self._trials: SweepProgress | None = None
+
+    def __enter__(self) -> Watching:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._shown.close()
+
+    def training(self, name: str, config: TrainConfig) -> Progress:
+        """Start to show a training."""
+        self._stop()
+        console.log(f"{name}:")
+        return self._shown.enter_context(Watcher(config.epochs))
+
+    def trial(self, done: int, total: int, doing: str) -> None:
+        """Show that a trial of an evaluation is finished."""
+        if self._trials is None:
+            self._stop()
+            self._trials = self._shown.enter_context(counted("evaluation", 10))
+        self._trials(done, total, doing)
+
+    def _stop(self) -> None:
+        self._shown.close()
+        self._trials = None

@@ -27,7 +27,13 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.layer_settings import LayerSettings, changed_by_pattern, matching
 from cimsim.nn.pretrained import hook_save_pretrained, unhook_save_pretrained
 from cimsim.nn.unpacking import Unpacked
-from cimsim.profile import CONVERTERS, Profile, load_profile, with_learned_ranges
+from cimsim.profile import (
+    CONVERTERS,
+    Profile,
+    load_profile,
+    require_learnable,
+    with_learned_ranges,
+)
 from cimsim.seeds import seed_of_training
 from cimsim.suggest import unknown
 
@@ -105,9 +111,10 @@ def convert(
         denoise: ridge of a digital gain and offset behind every column's ADC, see
             :class:`cimsim.nn.ColumnDenoiser`; None for none.
         learn_ranges: converters whose ranges become parameters of the model, which training
-            changes: ``"dac"`` (the inputs), ``"adc"``, or both; ranges that the profile fixes stay.
-            Calibration sets their first values. Rules whose gradient does not stop at saturated
-            inputs (A, B and C) can diverge with a learned range of the inputs.
+            changes: ``"dac"`` (the inputs), ``"adc"``, or both. Layers keep a range that their
+            profile fixes; if all do, this is an error. Calibration sets the first values. Rules
+            whose gradient does not stop at saturated inputs (A, B and C) can diverge with a learned
+            range of the inputs.
         adapters: ``"digital"``, or ``"analog"`` to convert the layers of PEFT's adapters, too.
         seed: names the draws of the chips in training, a whole number.
         inplace: change ``model`` itself instead of a deep copy.
@@ -118,10 +125,10 @@ def convert(
 
     Raises:
         CimsimError: if an argument is of another type, the profile, rule or a quantizer is unknown,
-            a pattern matches no layer, no layer is left to convert, a layer does not fit the
-            profile or is lazy and has no weight yet, the model is wrapped for distributed training
-            (convert the wrapped module) or scripted, or it cannot be copied and ``inplace`` is
-            false. The model is unchanged then.
+            a pattern matches no layer, no layer is left to convert, all layers have a fixed range
+            that is to be learned, a layer does not fit the profile or is lazy and has no weight
+            yet, the model is wrapped for distributed training (convert the wrapped module) or
+            scripted, or it cannot be copied and ``inplace`` is false. The model is unchanged then.
 
     >>> import torch, cimsim
     >>> analog = cimsim.convert(torch.nn.Linear(8, 4), "ideal")
@@ -167,13 +174,14 @@ def convert(
         kept = parts_of_adapters(given) if adapters == "digital" else set()
         names = _chosen(given, only, patterns, kept)
         settings = changed_by_pattern(dict.fromkeys(names, common), special)
-        if all(chosen.digital for chosen in settings.values()):
+        analog = {name: chosen for name, chosen in settings.items() if not chosen.digital}
+        if not analog:
             raise CimsimError("layers: every layer is digital, so no layer is left to convert")
+        require_learnable((chosen.profile for chosen in analog.values()), learned)
         plain = names_without_adapters(given)
-        for name, chosen in settings.items():
-            if not chosen.digital:
-                own = replace(chosen, profile=with_learned_ranges(chosen.profile, learned))
-                make_analog(given.get_submodule(name), own, plain[name], number)
+        for name, chosen in analog.items():
+            own = replace(chosen, profile=with_learned_ranges(chosen.profile, learned))
+            make_analog(given.get_submodule(name), own, plain[name], number)
         finish(given)
 
     _try_on_copy(model, change)

@@ -109,6 +109,7 @@ from cimsim.profile.issues import (
 from cimsim.profile.learned_ranges import (
     CONVERTERS,
     learned_ranges,
+    require_learnable,
     with_learned_ranges,
 )
 from cimsim.profile.library import (
@@ -293,6 +294,7 @@ __all__ = [
     "profile_path",
     "profile_schema",
     "provenance_of",
+    "require_learnable",
     "typed_profile",
     "validate_file",
     "with_learned_ranges",

@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from sphinx.application import Sphinx
 
 import cimsim
-from cimsim.cli import app as command_line
+from cimsim.cli import command_line
 from cimsim.exchange import aihwkit_converters, aihwkit_fields, aihwkit_noise, crosssim_fields
 from cimsim.exchange.source import NO_EFFECT, Field
 from cimsim.profile import Profile, describe, load_profile, profile_names
@@ -163,6 +163,7 @@ def _entry(path: str, value: Any) -> list[str]:
 def commands(folder: Path) -> None:
     """Write one page with the help and the options of every command."""
     root: Any = typer.main.get_command(command_line)
+    root.import_all()
     lines = [*heading("Command line"), "Every command prints this text with ``--help``.", ""]
     for name, command in root.commands.items():
         for sub, each in getattr(command, "commands", {"": command}).items():

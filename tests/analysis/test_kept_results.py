@@ -13,8 +13,9 @@ from torch import nn
 
 import cimsim
 from cimsim.analysis.conditions import file_suffix
+from cimsim.analysis.cost.result import STUDY as COST
 from cimsim.analysis.functions import FUNCTIONS
-from cimsim.analysis.studies import COST, STUDIES
+from cimsim.analysis.studies import STUDIES
 from cimsim.analysis.study import Result, Study
 from cimsim.analysis.subjects import ModelSubject
 from cimsim.errors import CimsimError

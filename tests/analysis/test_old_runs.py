@@ -55,7 +55,9 @@ def test_a_sweep_is_resumed_and_nothing_is_evaluated_again(run: Path) -> None:
 
 
 def test_studies_are_resumed_to_the_same_numbers(run: Path) -> None:
-    from cimsim.analysis.studies import BUDGET, LIFE, SENSITIVITY
+    from cimsim.analysis.studies.budget import STUDY as BUDGET
+    from cimsim.analysis.studies.life import STUDY as LIFE
+    from cimsim.analysis.studies.sensitivity import STUDY as SENSITIVITY
 
     subject, calls = open_run(run), list[tuple[int, int]]()
     watched = progress_of(calls, chips=1, age_s=60.0, noise=3.0)

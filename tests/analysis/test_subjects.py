@@ -110,7 +110,7 @@ def test_every_study_runs_on_it(subject: ModelSubject) -> None:
         assert len(list(result.rows())) > 1
         assert result.figure().axes
     lives, senses = results[3], results[7]
-    assert "measured again: ranges" in lives.sheet().headings
+    assert "ranges measured again" in lives.sheet().headings
     assert {layer.name for layer in senses.layers} == {"0", "2"}  # type: ignore[attr-defined]
     assert all(math.isfinite(layer.snr_dB) for layer in senses.layers)  # type: ignore[attr-defined]
 

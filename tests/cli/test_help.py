@@ -1,20 +1,35 @@
-"""Help of every command: sentences, every word of them shown, and the options that all share."""
+"""Help of every command: sentences, every word of them shown, the options that all share, and the
+modules that are imported for it."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
 from cimsim.analysis.studies import STUDIES
-from cimsim.cli import app
+from cimsim.cli import command_line
 from cimsim.cli.evaluation import EvaluationOptions
+from cimsim.cli.list_commands import LISTING, listing_text
+from cimsim.cli.listing import LISTED
 
 Command = Callable[..., tuple[int, str, str]]
 COMMANDS = [study.command for study in STUDIES if study.run is not None]
+MODULES = {module for module, _ in LISTED.values()}
+BARE = """
+import typer
+app = typer.Typer()
+@app.command()
+@app.command("other")
+def one():
+    "Do one thing."
+"""
 SHARED = {f"--{name.replace('_', '-')}" for name in EvaluationOptions.model_fields}
 
 
@@ -26,7 +41,8 @@ def commands(
         yield from commands(command, (*words, name))
 
 
-EVERY = dict(commands(typer.main.get_command(app)))
+ROOT: Any = typer.main.get_command(command_line)
+EVERY = dict(commands(ROOT.import_all()))
 
 
 def visible(command: object) -> list[object]:
@@ -94,3 +110,60 @@ def test_both_names_give_the_same(cimsim: Command, trained: Path) -> None:
         assert code == 2
         assert "unknown profile 'pcmm'" in err
         assert err.count("\n") == 1
+
+
+def test_the_list_of_commands_is_written_by_its_program() -> None:
+    assert LISTING.read_text(encoding="utf-8") == listing_text(), (
+        "run `python -m cimsim.cli.list_commands`"
+    )
+    assert list(LISTED) == list(ROOT.commands)
+
+
+def imported_by(code: str, words: list[str]) -> set[str]:
+    """The modules that a fresh Python has imported after it has printed a help text."""
+    code = f"""
+import sys
+{code}
+try:
+    app({words})
+except SystemExit:
+    print(*sys.modules, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage" in done.stdout
+    return set(done.stderr.split())
+
+
+def test_the_list_of_commands_imports_little_more_than_a_command_line_without_commands() -> None:
+    """No command, so that the list is printed at once; 16 modules at the time of writing."""
+    more = imported_by("from cimsim.cli import command_line as app", ["--help"]) - imported_by(
+        BARE, ["--help"]
+    )
+    assert "cimsim.cli.listing" in more
+    assert not more & MODULES
+    packages = {name.partition(".")[0] for name in more} - set(sys.stdlib_module_names)
+    assert packages == {"cimsim", "lazy_loader"}
+    assert len(more) <= 24, sorted(more)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_the_help_of_a_command_imports_neither_other_commands_nor_large_libraries(
+    name: str,
+) -> None:
+    """The modules of studies import those of the studies that they are made from."""
+    module, _ = LISTED[name]
+    imported = imported_by("from cimsim.cli import command_line as app", [name, "--help"])
+    assert imported & MODULES == imported_with(module) & MODULES
+    assert module in imported
+    assert not imported & {"torch", "numpy", "scipy", "sklearn", "matplotlib", "safetensors"}
+
+
+def imported_with(module: str) -> set[str]:
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_one_study_is_imported_without_the_others() -> None:
+    imported = imported_with("cimsim.analysis.studies.life") & MODULES
+    assert imported == {"cimsim.analysis.studies.life"}

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from cimsim.analysis.studies import COST, STUDIES
+from cimsim.analysis.cost.result import STUDY as COST
+from cimsim.analysis.studies import STUDIES
 from cimsim.analysis.study import Study
 from cimsim.runs import open_run
 from cimsim.runs.commands import commands_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cimsim.analysis.studies import SENSITIVITY
+from cimsim.analysis.studies.sensitivity import STUDY as SENSITIVITY
 from cimsim.sealing import unsealed
 
 Command = Callable[..., tuple[int, str, str]]

@@ -114,7 +114,7 @@ def test_a_life(cimsim: Command, run: Path) -> None:
     code, out, err = cimsim("life", run, "--points", 2, "--chips", 1)
     assert code == 0, err
     own = "compensated per layer (as in the profile)"
-    kinds = own, "without compensation", "measured again: ranges"
+    kinds = own, "without compensation", "ranges measured again"
     for name in kinds:
         assert name in out
     assert [row[0] for row in rows(out)] == ["1 s", "10 y"]

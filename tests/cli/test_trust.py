@@ -8,11 +8,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
-from cimsim.cli import app
+from cimsim.cli import command_line
 from cimsim.errors import CimsimError
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
@@ -50,8 +51,9 @@ NO_RUN = {"train", "compare", "methods", "models", "doctor"}  # the first two: t
 
 
 def commands() -> dict[str, object]:
-    group = typer.main.get_command(app)
-    return {n: c for n, c in group.commands.items() if n != "profiles"}  # type: ignore[attr-defined]
+    group: Any = typer.main.get_command(command_line)
+    group.import_all()
+    return {n: c for n, c in group.commands.items() if n != "profiles"}
 
 
 @pytest.fixture(scope="session")

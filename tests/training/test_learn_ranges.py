@@ -14,7 +14,7 @@ from cimsim.analysis import Evaluation
 from cimsim.errors import CimsimError
 from cimsim.estimators import RULES
 from cimsim.nn import analog_layers
-from cimsim.profile import Profile, load_profile
+from cimsim.profile import CONVERTERS, FixedRange, Profile, learned_ranges, load_profile
 from cimsim.runs import RunSubject, open_run
 from cimsim.training.config import TrainConfig, make_config
 from cimsim.training.fit import fit
@@ -56,6 +56,40 @@ def test_a_range_that_the_user_sets_is_not_replaced(settings: dict[str, Any]) ->
     plan = TrainingPlan.load(small(**settings))
     assert plan.profile.dac.range.kind != "learned"
     assert ranges_to_learn(small(learn_ranges=("dac",), **settings)) == ("dac",)
+
+
+FIXED = "{}.range={{kind: fixed, full_scale: 1.0}}"
+
+
+@pytest.mark.parametrize("converter", CONVERTERS)
+def test_a_fixed_range_that_is_to_be_learned_is_an_error(converter: str) -> None:
+    """Only where it is named; the default leaves it."""
+    fixed = {"overrides": (FIXED.format(converter),)}
+    with pytest.raises(CimsimError, match=f"the {converter.upper()} cannot be learned, because"):
+        TrainingPlan.load(small(learn_ranges=(converter,), **fixed))
+    kept = getattr(TrainingPlan.load(small(**fixed)).profile, converter).range
+    assert isinstance(kept, FixedRange)
+    mixed = small(learn_ranges=(converter,), layer=("hidden1:profile=reram-wan-2022",), **fixed)
+    (own,) = TrainingPlan.load(mixed).layers.values()
+    assert learned_ranges(own["profile"]) == (converter,)
+
+
+@pytest.mark.parametrize("converter", CONVERTERS)
+def test_convert_refuses_it_as_well(converter: str) -> None:
+    profile = load_profile("pcm-ibm-2020", [FIXED.format(converter)])
+    net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    with pytest.raises(CimsimError, match=f"leave {converter} out, or set another {converter}"):
+        cimsim.convert(net, profile, learn_ranges=converter, inplace=True)
+    assert all(type(layer) is nn.Linear for layer in net)
+    layers = {"1": {"profile": "pcm-ibm-2020"}}
+    model = cimsim.convert(net, profile, learn_ranges=converter, layers=layers)
+    learned = [name for name, _ in model.named_parameters() if name.endswith("_range")]
+    assert learned == [f"1.{converter}_range"]
+
+
+def test_every_converter_of_a_profile_can_be_named() -> None:
+    ranged = {name for name, part in load_profile("pcm-ibm-2020") if hasattr(part, "range")}
+    assert set(CONVERTERS) == ranged
 
 
 @pytest.mark.parametrize("given", ["none", ["none"], (), []])

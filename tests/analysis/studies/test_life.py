@@ -1,4 +1,4 @@
-"""The life of a chip: compensations that are exact, what is measured anew, files."""
+"""The life of a chip: compensations that are exact, what is measured again, files."""
 
 from __future__ import annotations
 
@@ -55,27 +55,27 @@ def test_exact_compensation_of_even_drift_is_as_good_as_no_drift(run: Run) -> No
     still = device(programming=noise)
     (never,) = sweep([run], parse_axis("noise=1"), 2, profile=still, metric="loss")
     expected = sum(cell.scores["loss"] for cell in never.trials) / 2
-    assert means(found, "as it is") == pytest.approx([expected] * 4, rel=1e-4)
+    assert means(found, "as in the profile") == pytest.approx([expected] * 4, rel=1e-4)
     assert means(found, "compensated per column") == pytest.approx([expected] * 4, rel=1e-4)
     without = means(found, "without compensation")
     assert without[-1] > 1.05 * expected
     assert [curve.name for curve in found.curves] == [
-        "as it is",
+        "as in the profile",
         "without compensation",
         "compensated per column",
     ]
     assert found.label(found.curves[0]) == "compensated per layer (as in the profile)"
 
 
-def test_ranges_measured_anew_win_back_the_codes_of_the_converter(run: Run) -> None:
+def test_ranges_measured_again_win_back_the_codes_of_the_converter(run: Run) -> None:
     """At a sixth of the currents a 4-bit converter has one or two codes left."""
     profile = device(drift=[EVENLY], compensation="global", adc=4)
     found = life(RunSubject(run), Evaluation(chips=1, profile=profile), 1.0, 3e8, 2)
-    old = means(found, "as it is")[-1]
-    anew = means(found, "anew: ranges")
-    assert anew[-1] > old + 0.02
+    old = means(found, "as in the profile")[-1]
+    again = means(found, "ranges measured again")
+    assert again[-1] > old + 0.02
     # Every current and with it the range is a sixth: the codes are those of a fresh chip.
-    assert anew[-1] == pytest.approx(anew[0], abs=0.02)
+    assert again[-1] == pytest.approx(again[0], abs=0.02)
 
 
 def test_a_cell_is_what_the_public_functions_give(run: Run) -> None:
@@ -85,20 +85,20 @@ def test_a_cell_is_what_the_public_functions_give(run: Run) -> None:
     cimsim.age(cimsim.program(model, seed=0), "1y")
     cimsim.nn.recalibrate(model, RunSubject(run).calibration())
     expected = evaluate(model, run.data.test_x, run.data.test_y)
-    assert means(found, "anew: ranges")[1] == expected.accuracy
+    assert means(found, "ranges measured again")[1] == expected.accuracy
     (swept,) = sweep([run], parse_axis("time=1h,1y"), 1)
-    assert means(found, "as it is") == [cell.scores["accuracy"] for cell in swept.trials]
+    assert means(found, "as in the profile") == [cell.scores["accuracy"] for cell in swept.trials]
 
 
 def test_what_was_measured_on_a_chip_is_forgotten_with_it(run: Run) -> None:
     plain = Task(0, run.profiles, 0, 3600.0)
-    anew = Task(0, run.profiles, 0, 3600.0, adaptation=Recipe(("ranges",)))
+    again = Task(0, run.profiles, 0, 3600.0, adaptation=Recipe(("ranges",)))
     evaluator = Evaluator([RunSubject(run)], "cpu")
     first = evaluator.scores(plain)
-    changed = evaluator.scores(anew)
+    changed = evaluator.scores(again)
     assert changed != first
     assert evaluator.scores(plain) == first
-    assert evaluator.scores(anew) == changed
+    assert evaluator.scores(again) == changed
 
 
 def normed(input_shape: tuple[int, ...], classes: int) -> nn.Module:
@@ -117,22 +117,22 @@ def normed(input_shape: tuple[int, ...], classes: int) -> nn.Module:
     )
 
 
-def test_statistics_measured_anew_undo_even_drift(
+def test_statistics_measured_again_undo_even_drift(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cimsim.training.run.build_model", lambda _, *rest: normed(*rest[:2]))
     run = fit(make_config(profile="pcm-ibm-2020", method="digital", epochs=3), tmp_path / "normed")
     profile = device(drift=[EVENLY])
     found = life(RunSubject(run), Evaluation(chips=1, profile=profile, metric="loss"), 1.0, 3e8, 2)
-    assert "anew: statistics" in [curve.name for curve in found.curves]
-    old = means(found, "as it is")
-    anew = means(found, "anew: statistics")
+    assert "statistics measured again" in [curve.name for curve in found.curves]
+    old = means(found, "as in the profile")
+    again = means(found, "statistics measured again")
     # What a norm sees is scaled evenly, so that its output is as before.
     assert old[1] > 1.05 * old[0]
-    assert anew[1] == pytest.approx(anew[0], rel=1e-3)
+    assert again[1] == pytest.approx(again[0], rel=1e-3)
 
 
-def test_what_can_be_measured_anew() -> None:
+def test_what_can_be_measured_again() -> None:
     def possible(profile: Profile, norm: bool = False, denoise: float | None = None) -> set[str]:
         layers = [nn.Linear(4, 4), nn.BatchNorm1d(4)] if norm else [nn.Linear(4, 4)]
         model = cimsim.convert(nn.Sequential(*layers), profile, denoise=denoise)
@@ -154,7 +154,7 @@ def test_without_drift_there_is_nothing_to_compensate(run: Run) -> None:
     assert ages(flicker)
     assert not drifts(Assignment(flicker))
     found = life(RunSubject(run), Evaluation(chips=1, profile=flicker), 1.0, 1e6, 2)
-    assert [curve.name for curve in found.curves] == ["as it is", "anew: ranges"]
+    assert [curve.name for curve in found.curves] == ["as in the profile", "ranges measured again"]
     still = device(programming=[gaussian(0.05)], read=[gaussian(0.01)])
     with pytest.raises(CimsimError, match="has neither drift nor read noise that grows"):
         life(RunSubject(run), Evaluation(chips=1, profile=still))
@@ -181,7 +181,7 @@ def test_it_goes_on_and_is_read_again(run: Run) -> None:
     figure = found.figure()
     figure.canvas.draw()
     legends = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    assert "measured again: ranges" in legends
+    assert "ranges measured again" in legends
 
 
 def test_an_adaptation_at_each_age(run: Run) -> None:

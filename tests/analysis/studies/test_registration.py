@@ -31,7 +31,7 @@ from cimsim.analysis.study import (
 from cimsim.analysis.subjects import ModelSubject
 from cimsim.analysis.sweeps.axis import Axis
 from cimsim.analysis.sweeps.stats import Summary, means, summary
-from cimsim.cli import add_study
+from cimsim.cli.studies import study_command
 from cimsim.errors import CimsimError
 from cimsim.runs import open_run
 from cimsim.runs.commands import commands_of
@@ -124,8 +124,8 @@ def app(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     monkeypatch.setattr("cimsim.analysis.report.sections.STUDIES", [*STUDIES, STUDY])
     monkeypatch.setattr("cimsim.analysis.report.commands.STUDIES", [*STUDIES, STUDY])
     made = typer.Typer()
-    add_study(STUDY, made)
-    add_study(STUDIES[0], made)
+    for study in (STUDY, STUDIES[0]):
+        made.command(study.command)(study_command(study))
     return made
 
 

@@ -1,0 +1,1 @@
+from .listed import STUDIES as STUDIES

@@ -1,0 +1,56 @@
+"""Commands that are imported when they are used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from cimsim.cli.listing import LISTED
+
+
+class Deferred(TyperCommand):
+    """A command that is imported when it is used; before, it has a name and a summary only."""
+
+    def __init__(self, name: str, module: str, summary: str) -> None:
+        super().__init__(name, help=summary)
+        self._where = module, name
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any
+    ) -> Any:
+        """Import the command, and parse its arguments."""
+        return command_in(*self._where).make_context(info_name, args, parent, **extra)
+
+
+class Commands(TyperGroup):
+    """The command ``cimsim``, whose commands are :class:`Deferred`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, (module, summary) in LISTED.items():
+            self.add_command(Deferred(name, module, summary))
+
+    def import_all(self) -> Commands:
+        """Import every command; return the group."""
+        for name, (module, _) in LISTED.items():
+            self.add_command(command_in(module, name), name)
+        return self
+
+
+def command_in(module: str, name: str) -> Any:
+    """Import a command from a module: that of its ``STUDY``, or the function or group ``name``."""
+    imported = import_module(module)
+    if hasattr(imported, "STUDY"):
+        from cimsim.cli.studies import study_command
+
+        found: Any = study_command(imported.STUDY)
+    else:
+        found = getattr(imported, name)
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(found)
+    return typer.main.get_command(alone)
