@@ -164,11 +164,11 @@ def report(results: Path) -> str:
         "test data, which nobody can know before. *lost* is the difference of choice and best, "
         "with its standard error over the seeds; *s* is the time of a search.",
         "",
-        *_summary(found),
+        *summary_of(found),
         "",
         "| task | profile | `--optimize-for` | chosen | choice | default | best | lost | s |",
         "|---|---|---|---|---|---|---|---|---|",
-        *map(_row, found),
+        *map(row_of, found),
         "",
         versions(),
         "",
@@ -178,7 +178,8 @@ def report(results: Path) -> str:
     return text
 
 
-def _lost(line: Line) -> list[float]:
+def lost_by(line: Line) -> list[float]:
+    """For each seed, by how much the choice is worse than the best candidate."""
     sign = COMPARISON.tasks[line.where[0]].sign
     return [sign * (b - c) for b, c in zip(line.of_best, line.of_choice, strict=True)]
 
@@ -192,14 +193,15 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _summary(found: Sequence[Line]) -> Iterator[str]:
+def summary_of(found: Sequence[Line]) -> Iterator[str]:
+    """State what the choices lose and gain, for accuracies and for perplexities."""
     for falls in (False, True):
         own = [line for line in found if COMPARISON.tasks[line.where[0]].falls is falls]
         if not own:
             continue
         unit = "of perplexity" if falls else "points of accuracy"
         factor = 1.0 if falls else 100.0
-        lost = [factor * _mean(_lost(line)) for line in own]
+        lost = [factor * _mean(lost_by(line)) for line in own]
         gained = [factor * _mean(_gained(line)) for line in own]
         yield (
             f"- Over {len(own)} conditions, the choice loses {_mean(lost):.2f} {unit} on average "
@@ -208,9 +210,10 @@ def _summary(found: Sequence[Line]) -> Iterator[str]:
         )
 
 
-def _row(line: Line) -> str:
+def row_of(line: Line) -> str:
+    """Return a row of the table."""
     task = COMPARISON.tasks[line.where[0]]
-    lost = summary(None, _lost(line))
+    lost = summary(None, lost_by(line))
     scores = (task.format(_mean(each)) for each in (line.of_choice, line.of_default, line.of_best))
     error = f" ± {task.format(lost.standard_error)}" if len(line.chosen) > 1 else ""
     return (
