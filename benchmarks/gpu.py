@@ -65,7 +65,7 @@ def check() -> None:
     """The kernels against plain torch with the same draws, on this GPU."""
     torch.manual_seed(0)
     if kernels.active(torch.ones(1, device="cuda")) is None:
-        sys.exit("the Triton kernels do not run here; a warning above says why")
+        sys.exit("the Triton kernels do not run here: there is no Triton, or a warning says why")
     for make, shape in (
         (nn.Linear(700, 300), (64, 700)),
         (nn.Conv2d(24, 40, 3, padding=1), (8, 24, 19, 17)),
@@ -112,7 +112,7 @@ def measure(work: Workload) -> list[dict[str, object]]:
 
 
 def _busy_ms(call: Callable[[], None]) -> float:
-    """Time of all kernels of a call; what is left of its time, the GPU waits for the host."""
+    """Time of all kernels of one more call."""
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         call()
         torch.cuda.synchronize()
@@ -183,7 +183,7 @@ def table(found: list[dict[str, object]]) -> str:
         "",
         f"`python -m benchmarks.gpu`. {torch.cuda.get_device_name()}, torch {torch.__version__}, "
         f"cimsim {cimsim.__version__}; bf16 autocast. Time over plain PyTorch's, milliseconds (in "
-        "parentheses those of all kernels, without the time in which the GPU waits for the host), "
+        "parentheses those of all kernels of one profiled call: the GPU waits for the rest), "
         "MiB above what lay in memory before.",
     ]
     for task in ("training", "inference"):

@@ -153,12 +153,14 @@ class Array(Circuit):
             columns = columns[:, :-1] + columns[:, -1:]
         return self.tiling.from_cells(columns * scale.square())
 
-    def reads_low(self, x: Tensor, precision: torch.dtype | None) -> bool:
+    def reads_low(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, precision: torch.dtype | None
+    ) -> bool:
         """Whether :meth:`mvm` and the backward rules take ``x`` in ``precision``, lower than that
         of the weight, without a copy: on a GPU, where the kernels cover the circuit."""
         if x.dtype is not precision or self.not_read or self.bends or self.learns_ranges[1]:
             return False
-        return x.dtype is not torch.float32 and active(x) is not None
+        return x.dtype is not weight.dtype and active(x, weight, bias) is not None
 
     def mvm(
         self,

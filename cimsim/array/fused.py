@@ -169,17 +169,20 @@ class FusedMultiplier:
         low = None if of_cells is None else kernels.variance_dtype(shapes.products)
         dac, dac_inside, saved = circuit.dac_codes(ranges), None, None
         if dac is None:
-            squares = None if low is None else x.square().to(low)
+            squares = None if low is None else x.float().square().to(low)
             codes = Codes(as_dtype(x, products), squares, x, None)
         else:
             assert circuit.dac is not None
             fits_byte = save.codes and circuit.dac.storage.itemsize == 1
-            codes = kernels.encode(x, dac, products, low, fits_byte, save.dac_mask)
+            # Wide codes are stored before they are rounded to the precision of the products.
+            exact = save.codes and not fits_byte
+            dtype = torch.float32 if exact else products
+            codes = kernels.encode(x, dac, dtype, low, fits_byte, save.dac_mask)
             if codes.mask is not None:
                 dac_inside = Mask(codes.mask, x.shape, x.numel())
         if save.codes:
             saved = circuit.compact(codes.values) if codes.stored is None else codes.stored
-        z = tiling.product(codes.values, as_dtype(chip.relative, products), "z")
+        z = tiling.product(as_dtype(codes.values, products), as_dtype(chip.relative, products), "z")
         variance = None
         if of_cells is not None and codes.squares is not None:
             of_cells = as_dtype(of_cells, codes.squares.dtype)

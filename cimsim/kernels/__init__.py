@@ -99,7 +99,7 @@ def _cuda() -> Backend | None:
     """The Triton kernels if they work on this GPU, which is checked once."""
     try:
         cuda = import_module("cimsim.kernels.cuda")
-        cuda.check("cuda")
+        import_module("cimsim.kernels.cuda_check").check("cuda")
     except ImportError:  # no Triton
         return None
     except Exception as error:  # Triton raises what its compiler does

@@ -8,8 +8,6 @@ programs the cells. Needs the package ``triton``, which comes with torch for CUD
 
 from __future__ import annotations
 
-import math
-
 import torch
 import triton
 import triton.language as tl
@@ -19,13 +17,6 @@ from cimsim.kernels.cuda_cells import program as program
 from cimsim.kernels.cuda_cells import vjp_programming as vjp_programming
 from cimsim.kernels.cuda_device import on_its_device, or_unread
 from cimsim.kernels.cuda_random import eights_from, fill_normal, normals_at
-from cimsim.kernels.packing import (
-    PackedCurve,
-    PackedDrift,
-    PackedPhysics,
-    PackedProgramming,
-    PackedRead,
-)
 from cimsim.kernels.types import Codes, Dac, Lines, bytes_for_bits
 
 programs = True
@@ -159,7 +150,7 @@ def _digitize(
     i = first[:, None] + bit[None, :]
     there = (own < lines)[:, None] & (i < line)
     at = place[:, None] + bit[None, :]
-    part = (outer * 0 + lines) * line
+    part = tl.cast(lines, tl.int64) * line
     line_bytes = (line + 7) // 8
     total = tl.zeros((BLOCK // 8, 8), dtype=tl.float32)
     for tile in range(tiles):
@@ -216,7 +207,7 @@ def _scatter(
     i = first[:, None] + bit[None, :]
     there = (own < lines)[:, None] & (i < line)
     at = place[:, None] + bit[None, :]
-    part = (outer * 0 + lines) * line
+    part = tl.cast(lines, tl.int64) * line
     line_bytes = (line + 7) // 8
     d = tl.load(dy + outer * part + at, mask=there, other=0.0).to(tl.float32)
     for tile in range(tiles):
@@ -234,13 +225,13 @@ def _scatter(
 @triton.jit
 def _fingerprint(words, out, count, BLOCK: tl.constexpr):
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    # The step of SplitMix64; odd, so that every bit of a word counts.
-    factor = i * -7046029254386353131
-    factor = (factor ^ (factor >> 30)) * -4658895280553007687
-    factor = (factor ^ (factor >> 27)) * -7723592293110705685
-    factor = (factor ^ (factor >> 31)) | 1
     word = tl.load(words + i, mask=i < count, other=0).to(tl.int64)
-    tl.atomic_add(out, tl.sum(word * factor), sem="relaxed")  # modulo 2^64, in any order
+    x = (word + (i + 1) * -7046029254386353131).to(tl.uint64, bitcast=True)
+    # The finalizer of SplitMix64: all bits of a word and of its place change all bits of the sum.
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB
+    x = tl.where(i < count, (x ^ (x >> 31)).to(tl.int64, bitcast=True), 0)
+    tl.atomic_add(out, tl.sum(x), sem="relaxed")  # modulo 2^64, in any order
 
 
 @triton.jit
@@ -409,84 +400,6 @@ def _sum_of_words(words: Tensor) -> Tensor:
         grid = (triton.cdiv(words.numel(), _BLOCK),)
         _fingerprint[grid](words, out, words.numel(), BLOCK=_BLOCK)
     return out
-
-
-@torch.inference_mode(False)
-@torch.enable_grad()
-def check(device: str) -> None:
-    """Run every kernel on ``device`` with small operands, whatever the mode of the caller.
-
-    Raises:
-        RuntimeError: if a result differs from that of plain torch; and whatever Triton raises if it
-            cannot compile.
-    """
-    x = torch.linspace(-2.0, 2.0, 90, device=device).view(3, 30)
-    dac = Dac(torch.ones((), device=device), 127, -127)
-    expected = (x * 127).clamp(-127, 127).round()
-    codes = encode(x, dac, None, torch.bfloat16, want_stored=True, want_mask=True)
-    dx, y = torch.ones_like(x), torch.empty_like(x)
-    mask_gradient(dx, None, codes.mask, dac)
-    one, lines = torch.ones(1, 30, device=device), Lines(1, 1, 1, 3, 30, of_columns=True)
-    full, adc_codes = torch.full((), 127.0, device=device), (-128, 127)
-    mask = digitize(
-        *(expected, None, lines, None, full, adc_codes, one, None, 0.0, (0, 0), y), want_mask=True
-    )
-    dz = scatter_to_columns(x, mask, lines, one, x.shape, x.dtype)
-    noise = torch.empty(1000, device=device)
-    normal(noise, 1)
-    with torch.autocast(torch.device(device).type, enabled=False):
-        cells_agree = _cells_agree(device)
-    correct = (
-        torch.equal(codes.values, expected)
-        and torch.equal(dx.bool(), x.abs() <= 1.0)
-        and torch.equal(y, expected)
-        and torch.equal(dz, x)
-        and 0.9 < noise.std().item() < 1.1
-        and cells_agree
-    )
-    if not correct:
-        raise RuntimeError("their results differ from those of plain torch")
-
-
-def _cells_agree(device: str) -> bool:
-    """Whether programming, a power law of drift, read noise and their slopes are those of torch."""
-    line = PackedCurve(0, (0.5, 1.0))
-    write = PackedProgramming(0.05, 0.4, 0.0, line, PackedCurve(0, (0.0,)))
-    law = PackedCurve(1, (-0.02, 0.05, 0.01, 0.1))
-    drift = PackedDrift(True, 0.05, 1.0, 0.0, (20.0,), (law,), (PackedCurve(0, (0.0,)),))
-    white = PackedRead(False, True, 0.05, 0.1, 0.0, 0.0, 0.0, line)
-    physics = PackedPhysics(
-        *(0.0, True, 0.0, 20.0, 0.0, 25.0, (write,), (drift,), (white,), (), (), 0.0)
-    )
-    draws, age_s = (((1, 1.0),), ((2, 1.0),), ()), 3600.0
-    weight = torch.linspace(-1.0, 0.5, 90, device=device).view(1, 3, 30)
-    xi = torch.empty(2, *weight.shape, device=device)
-    normal(xi, 1)
-    relative = (weight / weight.abs().amax(-1, keepdim=True)).requires_grad_()
-    target = relative.abs() * 20.0
-    own, other = torch.where(relative < 0, xi.flip(0), xi)
-    g = (target + 0.4 * (0.5 + 0.05 * target) * own).clamp(0.0, 25.0)
-    rest = (0.4 * 0.5 * other).clamp(0.0, 25.0)
-    nu = ((0.05 * target).clamp_min(1e-7).log() * -0.02 + 0.05).clamp(0.01, 0.1)
-    elapsed = math.log1p(age_s / 20.0)
-    g, rest = (g * torch.exp(-nu * elapsed)).clamp(0.0, 25.0), rest * math.exp(-0.1 * elapsed)
-    expected = torch.where(relative < 0, rest - g, g - rest) / 20.0
-    spread = [0.1 * (0.5 + 0.05 * each) * each / 20.0 for each in (g, rest)]
-    (slope,) = torch.autograd.grad(expected.sum(), relative)
-    read = program(weight, None, physics, draws, age_s)
-    cells = program(weight, None, physics, draws, age_s, want_slope=True)
-    d_weight = torch.empty_like(weight)
-    vjp_programming(weight, None, physics, draws, age_s, torch.ones_like(weight), None, d_weight)
-    assert cells.slope is not None
-    assert read.variance is not None
-    variance = spread[0].square() + spread[1].square()
-    inside = relative.abs() < 1.0  # the largest weight receives the gradient of the scale, too
-    return (
-        torch.allclose(read.relative, expected, rtol=1e-3, atol=1e-5)
-        and torch.allclose(read.variance.float(), variance, rtol=1e-2, atol=1e-9)
-        and torch.allclose(cells.slope, slope, rtol=1e-3, atol=1e-4)
-        and torch.allclose((d_weight * cells.scale.unsqueeze(-1))[inside], slope[inside], rtol=1e-3)
-    )
 
 
 def _layout(lines: Lines) -> tuple[tuple[int], tuple[int, ...], int]:

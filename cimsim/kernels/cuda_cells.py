@@ -499,10 +499,18 @@ def _physics(packed: PackedPhysics, age_s: float) -> _Physics:
     return _Physics(packed, age_s)
 
 
-# The backward pass of a layer programs its cells and then differentiates them.
-@lru_cache(maxsize=64)
 def _on_device(physics: _Physics, draws: Draws, device: torch.device) -> tuple[Tensor, ...]:
     """Numbers of the physics; where each draw starts, seeds, sizes: parts of one copy."""
+    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+    return _copied(physics, draws, device, stream)
+
+
+# The backward pass of a layer programs its cells and then differentiates them. Nothing waits for the
+# copy, so it is used on the stream that it was made on.
+@lru_cache(maxsize=64)
+def _copied(
+    physics: _Physics, draws: Draws, device: torch.device, stream: int
+) -> tuple[Tensor, ...]:
     used = [draws[i] if i < len(draws) else () for i in physics.draws]
     starts, seeds, sizes = [0], [0], [0.0]
     for parts in used:
@@ -518,7 +526,7 @@ def _on_device(physics: _Physics, draws: Draws, device: torch.device) -> tuple[T
     floats = [*numbers, *sizes, *[0.0] * (len(sizes) % 2)]
     words = torch.tensor([*seeds, *starts], dtype=torch.int64)
     packed = torch.cat([words, torch.tensor(floats, dtype=torch.float32).view(torch.int64)])
-    both = packed.to(device)
+    both = packed.to(device, non_blocking=True)
     whole, floating = both[: len(words)], both[len(words) :].view(torch.float32)
     return floating, whole[len(seeds) :], whole, floating[len(numbers) :]
 

@@ -50,7 +50,7 @@ def _two(length, turn):
 
 @triton.jit
 def normals_at(seed, at):
-    """The numbers at any positions, each of which costs as much as two."""
+    """The numbers at any positions; each costs as much as a pair and the words of four."""
     a, b, c, d = tl.randint4x(seed, at >> 2, _ROUNDS)
     later = ((at >> 1) & 1) != 0
     even, odd = _two(tl.where(later, c, a), tl.where(later, d, b))

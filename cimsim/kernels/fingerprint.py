@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from cimsim.kernels import of_device
-from cimsim.seeds import generator
 
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-_ROW = 4096
-_ROWS_AT_ONCE = 1024  # 32 MiB of int64 products
+_AT_ONCE = 1 << 22  # words: 32 MiB as int64
 
 
 def fingerprint(values: Tensor) -> int:
@@ -30,17 +27,24 @@ def fingerprint(values: Tensor) -> int:
     backend = of_device(values.device.type)
     if backend is not None:
         return backend.fingerprint(values)
-    return _digest(values) if values.is_cpu else _sum_of_words(values)
+    return _digest(values) if values.is_cpu else sum_of_words(values)
 
 
 @torch.no_grad()
-def _sum_of_words(values: Tensor) -> int:
+def sum_of_words(values: Tensor) -> int:
+    """The hash of the kernels of a GPU, in plain torch: the sum of the bits of all words, each
+    mixed with its place by the finalizer of SplitMix64 (Steele et al., OOPSLA 2014)."""
     words = values.view(-1).view(_WORDS[values.element_size()])
-    level = 0
-    while words.numel() > 1:
-        words = _sums_of_rows(words, _factors(level, words.device))
-        level += 1
-    return int(words.sum().item()) % 2**64
+    total, first = 0, 1
+    for part in words.split(_AT_ONCE):
+        place = torch.arange(first, first + len(part), device=part.device)
+        x = place.mul_(-7046029254386353131).add_(part)
+        for shift, factor in ((30, -4658895280553007687), (27, -7723592293110705685), (31, 1)):
+            logical = (x >> shift) & ((1 << (64 - shift)) - 1)
+            x = (x ^ logical) * factor
+        total += int(x.sum().item())
+        first += len(part)
+    return total % 2**64
 
 
 def _digest(values: Tensor) -> int:
@@ -48,16 +52,3 @@ def _digest(values: Tensor) -> int:
     size = values.numel() * values.element_size()
     buffer = (ctypes.c_char * size).from_address(values.data_ptr()) if size else b""
     return int.from_bytes(hashlib.blake2b(buffer, digest_size=8).digest(), "little")
-
-
-def _sums_of_rows(words: Tensor, factors: Tensor) -> Tensor:
-    """Sums modulo 2^64 over rows of 4096 words, each word times its factor."""
-    rows = torch.nn.functional.pad(words, (0, -len(words) % _ROW)).view(-1, _ROW)
-    return torch.cat([(part * factors).sum(1) for part in rows.split(_ROWS_AT_ONCE)])
-
-
-@lru_cache(maxsize=64)
-def _factors(level: int, device: torch.device) -> Tensor:
-    """Odd numbers, others at each level: otherwise two words could trade places unnoticed."""
-    drawn = torch.randint(2**62, (_ROW,), generator=generator("fingerprint", level))
-    return (2 * drawn + 1).to(device)

@@ -164,11 +164,12 @@ class Backend(Protocol):
             bias: per output.
             noise_steps: standard deviation of the ADC's own noise in its steps.
             seeds: of the read noise and of the ADC's noise.
-            y: the output; overwritten.
+            y: the output, in any floating-point dtype on a GPU; overwritten.
             want_mask: whether to return a mask.
 
         Returns:
-            One bit per conversion that did not saturate (:attr:`Lines.mask_bytes`), or None.
+            One bit per conversion that did not saturate (:attr:`Lines.mask_bytes`), or None. Bits
+            behind the end of a line have no meaning.
         """
 
     def scatter_to_columns(

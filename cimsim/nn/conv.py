@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from cimsim.array import ConvTiling
 from cimsim.array.tiling import ConvGeometry
+from cimsim.dtypes import as_dtype
 from cimsim.errors import CimsimError
+from cimsim.nn.converter_ranges import compute_dtype
 from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import ArraySpec
 from cimsim.torch_private import Conv, ConvTranspose
@@ -167,6 +169,7 @@ class _AnalogConvTranspose(_OverPlaces, ConvTranspose):
         return self._samples(x)
 
     def _output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
+        y = as_dtype(y, compute_dtype(self.weight))  # sums of rounded numbers are less exact
         entries = math.prod(self.kernel_size)
         places = torch.eye(entries, dtype=y.dtype, device=y.device)
         places = places.view(entries, 1, *self.kernel_size).repeat(

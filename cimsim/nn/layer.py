@@ -465,8 +465,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             bias = self._column_bias(compute)
             given = x if self.own_chip is None else self._clipped(x)
             vectors, compiled = self._array_input(given), torch.compiler.is_compiling()
-            whole = compiled or self.own_chip is not None
-            if whole or not self.array.reads_low(vectors, precision):
+            exact = compiled or self.own_chip is not None
+            if exact or not self.array.reads_low(vectors, weight, bias, precision):
                 vectors = as_dtype(vectors, compute)
             if self.own_chip is not None:
                 y = self.own_chip.product(vectors, weight, bias, self._tiling_of_all_rows)

@@ -36,7 +36,7 @@ DEVICE = "cuda" if ON_GPU else "cpu"
 if not ON_GPU and os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("no CUDA device, and Triton does not interpret", allow_module_level=True)
 
-from cimsim.kernels import cuda  # noqa: E402
+from cimsim.kernels import cuda, cuda_check  # noqa: E402
 from cimsim.kernels.types import Dac  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
@@ -72,6 +72,7 @@ def step(layer: AnalogLayer, x: Tensor, which: kernels.Use) -> list[Tensor]:
 
 LAYERS = {
     "linear": (lambda: nn.Linear(70, 13), (5, 70)),
+    "linear, multiples of four": (lambda: nn.Linear(72, 16), (5, 72)),
     "conv": (lambda: nn.Conv2d(6, 5, 3, padding=1), (2, 6, 5, 7)),
     "conv in groups": (lambda: nn.Conv2d(4, 6, 3, stride=2, groups=2), (2, 4, 7, 7)),
 }
@@ -104,6 +105,9 @@ def test_a_step_under_autocast_is_that_of_the_plain_physics(
     torch.manual_seed(0)
     x = torch.randn(shape).to(DEVICE)
     layer = built(make(), x, name, rule)
+    low = x.bfloat16()
+    assert layer.array.reads_low(low, layer.weight, layer.bias, torch.bfloat16)
+    assert not layer.array.reads_low(low, layer.weight.double(), None, torch.bfloat16)
     with torch.autocast(DEVICE, dtype=torch.bfloat16):
         fused, plain = (step(layer, x.to(dtype), which) for which in ("fused", "numbers"))
     assert [t.dtype for t in fused] == [t.dtype for t in plain]
@@ -237,12 +241,12 @@ def test_normal_numbers() -> None:
 
 
 def test_they_are_tried_before_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    cuda.check(DEVICE)
-    monkeypatch.setattr(cuda, "scatter_to_columns", lambda dy, *others: torch.zeros_like(dy))
-    with pytest.raises(RuntimeError, match="differ from those of plain torch"):
-        cuda.check(DEVICE)
+    with monkeypatch.context() as broken:
+        broken.setattr(cuda, "scatter_to_columns", lambda dy, *others: torch.zeros_like(dy))
+        with pytest.raises(RuntimeError, match="differ from those of plain torch: converters"):
+            cuda_check.check(DEVICE)
     kernels._cuda.cache_clear()
-    monkeypatch.setattr(cuda, "check", lambda device: cuda.encode(None, None))
+    monkeypatch.setattr(cuda_check, "check", lambda device: cuda.encode(None, None))
     with pytest.warns(UserWarning, match="the GPU kernels are disabled"):
         assert kernels._cuda() is None
     kernels._cuda.cache_clear()
@@ -252,8 +256,28 @@ def test_they_are_tried_before_they_are_used(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_mode_of_the_first_use_does_not_matter(
     mode: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    with mode(), torch.autocast(DEVICE, dtype=torch.bfloat16):
-        cuda.check(DEVICE)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with mode(), torch.autocast(DEVICE, dtype=torch.bfloat16):
+            cuda_check.check(DEVICE)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_large_inputs_in_float16_have_the_read_noise_of_float32() -> None:
+    """Squares of such inputs are infinite in float16, and those of small ones are zero."""
+    profile = cimsim.load_profile("pcm-ibm-2020", {"dac.bits": None})
+    for size in (300.0, 1e-4):
+        x = size * torch.randn(6, 20, generator=torch.Generator().manual_seed(0)).to(DEVICE)
+        layer = cimsim.calibrate(cimsim.convert(nn.Linear(20, 8).to(DEVICE), profile), [x])
+        layer.eval()
+        results = []
+        with torch.no_grad(), torch.autocast(DEVICE, dtype=torch.float16):
+            for given in (x.half().float(), x.half()):
+                cimsim.program(layer, 1)
+                results.append(layer(given).float())
+        error = (results[1] - results[0]).abs().max()
+        assert error <= 0.02 * results[0].abs().max()
 
 
 def test_nan_is_not_lost() -> None:

@@ -50,12 +50,15 @@ kernels._serving = lambda *tensors: cuda
 for name in ("generic-gaussian", "pcm-ibm-2020"):
     for model, x in (
         (nn.Linear(70, 13), torch.randn(5, 70)),
+        (nn.Linear(64, 16), torch.randn(16, 64)),
         (nn.Conv2d(6, 5, 3), torch.randn(2, 6, 5, 7)),
     ):
         profile = cimsim.load_profile(name, {"array.rows": 40, "adc.range_per": "column"})
         with kernels.use("torch"):
             analog = cimsim.calibrate(cimsim.convert(model, profile), [x])
         analog(x.requires_grad_()).sum().backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            analog(x.detach().bfloat16().requires_grad_()).float().sum().backward()
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
             cimsim.program(analog.eval(), 1)(x)
 cuda.normal(torch.empty(1000), 1)

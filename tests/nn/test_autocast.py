@@ -93,3 +93,18 @@ def test_compiled() -> None:
     assert torch.equal(y, z)
     found = [p.grad for p in net.parameters() if p.grad is not None]
     assert all(torch.equal(a, b) for a, b in zip(found, gradients, strict=True))
+
+
+@pytest.mark.parametrize("bits", [8, 9, 12, 16])
+@pytest.mark.parametrize("which", ["fused", "torch"])
+def test_inputs_at_the_highest_code_keep_their_sign(bits: int, which: kernels.Use) -> None:
+    """In bf16, code 32767 rounds to 32768, which an int16 cannot hold."""
+    profile = cimsim.load_profile("ideal", {"dac.bits": bits, "adc.bits": 12})
+    x = torch.tensor([[1.0, 0.25]])
+    layer = cimsim.convert(nn.Linear(2, 2, bias=False), profile, rule="C")
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, 0.5], [0.5, 1.0]]))
+    cimsim.calibrate(layer, [x])
+    with kernels.use(which), torch.autocast("cpu", dtype=torch.bfloat16):
+        layer(x).float().sum().backward()
+    assert torch.allclose(layer.weight.grad, x.expand(2, 2), rtol=0.02)
