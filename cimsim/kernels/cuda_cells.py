@@ -505,8 +505,8 @@ def _on_device(physics: _Physics, draws: Draws, device: torch.device) -> tuple[T
     return _copied(physics, draws, device, stream)
 
 
-# The backward pass of a layer programs its cells and then differentiates them. Nothing waits for the
-# copy, so it is used on the stream that it was made on.
+# The backward pass of a layer programs its cells and then differentiates them. Nothing waits for
+# the copy, so it is used on the stream that it was made on.
 @lru_cache(maxsize=64)
 def _copied(
     physics: _Physics, draws: Draws, device: torch.device, stream: int
