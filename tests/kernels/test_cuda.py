@@ -71,8 +71,8 @@ def step(layer: AnalogLayer, x: Tensor, which: kernels.Use) -> list[Tensor]:
 
 
 LAYERS = {
-    "linear": (lambda: nn.Linear(70, 13), (5, 70)),
-    "linear, multiples of four": (lambda: nn.Linear(72, 16), (5, 72)),
+    "linear": (lambda: nn.Linear(70, 5), (5, 70)),
+    "linear, multiples of four": (lambda: nn.Linear(72, 8), (5, 72)),
     "conv": (lambda: nn.Conv2d(6, 5, 3, padding=1), (2, 6, 5, 7)),
     "conv in groups": (lambda: nn.Conv2d(4, 6, 3, stride=2, groups=2), (2, 4, 7, 7)),
 }
