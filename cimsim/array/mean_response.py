@@ -41,6 +41,7 @@ def response_vjp(
     precision: torch.dtype | None = None,
     want_weight: bool = True,
     want_input: bool = True,
+    wired_uS: Tensor | None = None,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Vector-Jacobian product of the mean response ``m(x, W)``, for a circuit that
     :attr:`~cimsim.array.circuit.Circuit.bends`.
@@ -59,6 +60,7 @@ def response_vjp(
         precision: dtype of the products; None for the dtype of ``codes``.
         want_weight: whether the weight needs a gradient.
         want_input: whether the input needs a gradient, which a first layer's does not.
+        wired_uS: that of the chip.
 
     Returns:
         ``dL/dx``, without the saturation of the DAC, in the shape of ``codes``, or None, and
@@ -73,7 +75,10 @@ def response_vjp(
         cells = tiling.to_cells(weight)
         again = None if name.attempts is None else tiling.to_cells(name.attempts)
         chip = make_chip(
-            cells, circuit.profile, *name[:2], True, name.cycle, read_noise=False, attempts=again
+            *(cells, circuit.profile, *name[:2], True, name.cycle),
+            read_noise=False,
+            attempts=again,
+            wired_uS=wired_uS,
         )
         # The bits of a serial input have no derivative by its code; each goes straight through.
         rows = circuit.drive(codes) if by_bits else codes

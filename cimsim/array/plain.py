@@ -50,6 +50,7 @@ class PlainProgrammed:
         scale: Tensor,
         cycle: int,
         attempts: Tensor | None,
+        wired_uS: Tensor | None,
     ) -> None:
         self.scale = scale
         mapping = circuit.mapping
@@ -57,7 +58,8 @@ class PlainProgrammed:
             self._weight = weight.detach().requires_grad_()
             on_tiles = circuit.tiling.to_cells(self._weight)
             again = None if attempts is None else circuit.tiling.to_cells(attempts)
-            cells = program_and_age(on_tiles, circuit.profile, seed, age_s, cycle, again)
+            name = (circuit.profile, seed, age_s, cycle, again)
+            cells = program_and_age(on_tiles, *name, wired_uS)
             self._values = mapping.weights(mapping.relative(cells.wired_uS))
             self._scale = cells.scale
         self.values = self._values.detach()
@@ -81,9 +83,10 @@ def programmed(
     scale: Tensor,
     cycle: int,
     attempts: Tensor | None = None,
+    wired_uS: Tensor | None = None,
 ) -> Programmed:
     """See :meth:`cimsim.array.Array.programmed`."""
-    return PlainProgrammed(circuit, weight, seed, age_s, scale, cycle, attempts)
+    return PlainProgrammed(circuit, weight, seed, age_s, scale, cycle, attempts, wired_uS)
 
 
 def read(

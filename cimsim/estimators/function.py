@@ -89,6 +89,7 @@ class SavedForBackward(NamedTuple):
         scale: scales of the chip's columns.
         dac_bits, adc_bits: masks of saturation, one bit per value.
         adc_slope: derivatives by the ADC's ranges.
+        wired_uS: effective conductances of the cells behind their wires.
     """
 
     input: Tensor
@@ -97,6 +98,7 @@ class SavedForBackward(NamedTuple):
     dac_bits: Tensor | None
     adc_bits: Tensor | None
     adc_slope: Tensor | None
+    wired_uS: Tensor | None
 
 
 class GradientsNeeded(NamedTuple):
@@ -160,8 +162,9 @@ def forward(
     masks = (readout.dac_inside, readout.adc_inside)
     dac_bits, adc_bits = (None if mask is None else mask.bits for mask in masks)
     saved_input = x if readout.codes is None else readout.codes
-    saved = SavedForBackward(saved_input, weight, chip.scale, dac_bits, adc_bits, readout.adc_slope)
-    return readout.y, saved
+    parts = (dac_bits, adc_bits, readout.adc_slope)
+    wired_uS = chip.wired_uS if call.rule.needs_programmed else None
+    return readout.y, SavedForBackward(saved_input, weight, chip.scale, *parts, wired_uS)
 
 
 def backward(
@@ -266,7 +269,8 @@ class _Context:
         if self._again is None:
             call, saved = self._call, self._saved
             self._again = self._array.programmed(
-                *(saved.weight, call.chip_seed, call.age_s, saved.scale, call.cycle, call.attempts)
+                *(saved.weight, call.chip_seed, call.age_s, saved.scale, call.cycle, call.attempts),
+                saved.wired_uS,
             )
         return self._again
 
@@ -370,6 +374,7 @@ class _Context:
             call.precision,
             self._needs_dw,
             self._needs_dx,
+            self._saved.wired_uS,
         )
         self._at_rows = None if dx is None else dx.view(self._x_shape)
         return self._at_rows, dw
