@@ -525,7 +525,7 @@ class Crossbars {
         std::copy_n(resistances, 4, ohm_);
         int64_t side = 1;
         while (side < kTile && side < std::max(rows, columns)) side *= 2;
-        while (side > 4 && rows * columns < side * side * kPatchLanes<T>) side /= 2;
+        while (side > 4 && 2 * rows * columns <= cells_in_lanes(side)) side /= 2;
         cells_ = &tree_of_cells(side);
         tiles_ = Tree::of<Wide>(side, rows, columns, true, kPatchLanes<T>);
     }
@@ -581,6 +581,11 @@ class Crossbars {
         static_assert(kTile == 16);
         static const Tree trees[] = {of_cells(1), of_cells(2), of_cells(4), of_cells(8), of_cells(16)};
         return *std::find_if(trees, std::end(trees), [side](const Tree& tree) { return tree.rows == side; });
+    }
+    // As many cells as the lanes hold that the tiles take.
+    int64_t cells_in_lanes(int64_t side) const {
+        const int64_t tiles = ((rows_ + side - 1) / side) * ((columns_ + side - 1) / side), lanes = kPatchLanes<T>;
+        return (tiles + lanes - 1) / lanes * lanes * side * side;
     }
     static Tree of_cells(int64_t side) { return Tree::of<InLanes>(1, side, side, false, 0); }
 
