@@ -236,8 +236,10 @@ def _check_conductances(g_S: Tensor) -> None:
             "conductances must be a floating-point tensor [..., rows, columns], not "
             f"{g_S.dtype} of shape {tuple(g_S.shape)}"
         )
-    if g_S.numel() and not bool(((g_S >= 0) & (g_S < math.inf)).all()):
-        raise CimsimError("conductances must be finite and 0 or more, in siemens")
+    if g_S.numel():
+        least, most = g_S.aminmax()
+        if not (least >= 0 and most < math.inf):  # both are NaN if any is
+            raise CimsimError("conductances must be finite and 0 or more, in siemens")
 
 
 def _path_resistances(nodes: int, first: float, segment: float, like: Tensor) -> Tensor:

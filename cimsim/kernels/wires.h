@@ -211,6 +211,23 @@ struct Product {
             if (j < n) columns<R, 1, true>(first, end, j, n - j);
     }
 
+    // Calls are not worth their time for few numbers.
+    void run() const {
+        if (P::in_lanes && k <= 2) return few();
+        compute();
+    }
+
+    void few() const {
+        for (int64_t i = 0; i < m; i++)
+            for (int64_t j = 0; j < n; j++) {
+                E sum = {};
+                for (int64_t l = 0; l < k; l++) sum += left[i * left_row + l * left_k] * right.row(l)[j];
+                sum *= sign;
+                if (base) sum += base[i * base_stride + j];
+                out.row(i)[j] = sum;
+            }
+    }
+
     // In parts of whole `kRows`, whose results do not depend on their number.
     __attribute__((noinline)) void compute() const {
         const int64_t team = P::in_lanes || m * n * k < (1 << 21) ? 1 : omp_get_num_threads();
@@ -236,11 +253,11 @@ struct Left {
 
 template <class P, class E>
 void multiply(View<E> out, typename P::Scalar sign, Left<E> x, View<E> y, int64_t m, int64_t n, int64_t k) {
-    Product<P>{out, nullptr, 0, sign, x.at, x.row, x.k, {y.at, y.stride}, m, n, k}.compute();
+    Product<P>{out, nullptr, 0, sign, x.at, x.row, x.k, {y.at, y.stride}, m, n, k}.run();
 }
 template <class P, class E>
 void multiply_add(View<E> out, View<E> base, typename P::Scalar sign, Left<E> x, View<E> y, int64_t m, int64_t n, int64_t k) {
-    Product<P>{out, base.at, base.stride, sign, x.at, x.row, x.k, {y.at, y.stride}, m, n, k}.compute();
+    Product<P>{out, base.at, base.stride, sign, x.at, x.row, x.k, {y.at, y.stride}, m, n, k}.run();
 }
 
 template <class E>
@@ -254,6 +271,10 @@ void copy_transposed(View<E> to, View<E> from, int64_t rows, int64_t columns) {
         for (int64_t first = 0; first < columns; first += kSide)
             for (int64_t i = top; i < std::min(rows, top + kSide); i++)
                 for (int64_t j = first; j < std::min(columns, first + kSide); j++) to.row(i)[j] = from.row(j)[i];
+}
+template <class E>
+void fill_zero(View<E> m, int64_t rows, int64_t columns) {
+    for (int64_t i = 0; i < rows; i++) std::fill_n(m.row(i), columns, E{});
 }
 template <class E>
 void fill_identity(View<E> m, int64_t size) {
@@ -442,37 +463,54 @@ void join(const Node& node, View<E> first, View<E> second, View<E> out, View<E> 
     multiply_add<P, E>(inverse, inverse, -1, minus_RR, LL, size, size, size);
     invert<P>(inverse, size, stack);
 
-    const View<E> currents = z, voltages = z.block(size, 0);
-    View<E> coupling[6];
-    for (size_t n = 0; n < node.pieces.size(); n++) {
-        const Piece& piece = node.pieces[n];
-        const View<E> of = piece.second ? second : first, c = coupling[n] = stack.template matrix<P>(size, piece.count);
-        const int64_t at = piece.second ? at_second : at_first;
-        if (piece.side > (piece.second ? node.second_side : node.first_side))
-            copy(c, of.block(at, piece.from), size, piece.count);
-        else
-            copy_transposed(c, of.block(piece.from, at), size, piece.count);
-        const View<E> i = currents.block(0, piece.to), v = voltages.block(0, piece.to);
-        if (piece.second) {
-            multiply<P, E>(i, -1, Left<E>::transposed(inverse), c, size, piece.count, size);
-            multiply<P, E>(v, -1, minus_RR, i, size, piece.count, size);
+    // The responses to all ports of one patch that follow one another in the joined one.
+    const View<E> currents = z, voltages = z.block(size, 0), coupling = stack.template matrix<P>(size, node.ports.total());
+    const std::vector<Piece>& pieces = node.pieces;
+    for (size_t n = 0, end; n < pieces.size(); n = end) {
+        int64_t count = 0;
+        for (end = n; end < pieces.size() && pieces[end].second == pieces[n].second; end++) {
+            const Piece& piece = pieces[end];
+            const View<E> of = piece.second ? second : first, to = coupling.block(0, piece.to);
+            const int64_t at = piece.second ? at_second : at_first;
+            if (piece.side > (piece.second ? node.second_side : node.first_side))
+                copy(to, of.block(at, piece.from), size, piece.count);
+            else
+                copy_transposed(to, of.block(piece.from, at), size, piece.count);
+            count += piece.count;
+        }
+        const View<E> c = coupling.block(0, pieces[n].to), i = currents.block(0, pieces[n].to), v = voltages.block(0, pieces[n].to);
+        if (pieces[n].second) {
+            multiply<P, E>(i, -1, Left<E>::transposed(inverse), c, size, count, size);
+            multiply<P, E>(v, -1, minus_RR, i, size, count, size);
         } else {
-            multiply<P, E>(v, -1, inverse, c, size, piece.count, size);
-            multiply<P, E>(i, -1, LL, v, size, piece.count, size);
+            multiply<P, E>(v, -1, inverse, c, size, count, size);
+            multiply<P, E>(i, -1, LL, v, size, count, size);
         }
     }
-    for (size_t n = 0; n < node.pieces.size(); n++)
-        for (size_t l = n; l < node.pieces.size(); l++) {
-            const Piece &x = node.pieces[n], &y = node.pieces[l];
-            if (!node.needed[x.side][y.side]) continue;
-            const View<E> to = out.block(x.to, y.to), response = (x.second ? voltages : currents).block(0, y.to);
-            const Left<E> c = Left<E>::transposed(coupling[n]);
-            if (x.second == y.second)
-                multiply_add<P, E>(to, (x.second ? second : first).block(x.from, y.from), 1, c, response, x.count, y.count, size);
-            else
-                multiply<P, E>(to, 1, c, response, x.count, y.count, size);
-            if (n != l && x.side == y.side) copy_transposed(out.block(y.to, x.to), to, y.count, x.count);
+    for (size_t n = 0; n < pieces.size(); n++) {
+        const Piece& x = pieces[n];
+        const Left<E> c = Left<E>::transposed(coupling.block(0, x.to));
+        const View<E> response = x.second ? voltages : currents;
+        for (size_t l = n, end; l < pieces.size(); l = end) {
+            int64_t count = 0;
+            for (end = l; end < pieces.size() && node.needed[x.side][pieces[end].side]; end++) {
+                const Piece& y = pieces[end];
+                const View<E> to = out.block(x.to, y.to);
+                if (x.second == y.second)
+                    copy(to, (x.second ? second : first).block(x.from, y.from), x.count, y.count);
+                else
+                    fill_zero(to, x.count, y.count);
+                count += y.count;
+            }
+            const View<E> to = out.block(x.to, pieces[l].to);
+            if (count) multiply_add<P, E>(to, to, 1, c, response.block(0, pieces[l].to), x.count, count, size);
+            end = std::max(end, l + 1);
         }
+        if (n + 1 < pieces.size() && pieces[n + 1].side == x.side && node.needed[x.side][x.side]) {
+            const Piece& y = pieces[n + 1];
+            copy_transposed(out.block(y.to, x.to), out.block(x.to, y.to), y.count, x.count);
+        }
+    }
 }
 
 // The gradient by one of two patches from that by the joined patch; both are whole.
