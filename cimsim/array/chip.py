@@ -48,6 +48,18 @@ class ProgrammedCells(NamedTuple):
     scale: Tensor
 
 
+class Solution(NamedTuple):
+    """What programming a chip has found behind the wires, so that they are not solved again.
+
+    Attributes:
+        wired_uS: :attr:`cimsim.array.types.Chip.wired_uS`.
+        scale: the digital scale, ``[tiles, columns]``.
+    """
+
+    wired_uS: Tensor
+    scale: Tensor
+
+
 def program_and_age(
     weight: Tensor,
     profile: Profile,
@@ -55,12 +67,11 @@ def program_and_age(
     age_s: float,
     cycle: int = 0,
     attempts: Tensor | None = None,
-    wired_uS: Tensor | None = None,
+    known: Solution | None = None,
 ) -> ProgrammedCells:
     """Write ``weight [tiles, columns, rows]`` on the chip named ``seed``, and age it; ``cycle``
     counts how often it was written before, and ``attempts``, in the shape of ``weight``, how often
-    each weight was written again in this cycle. ``wired_uS`` is that of this chip
-    (:attr:`cimsim.array.types.Chip.wired_uS`), whose wires are not solved again.
+    each weight was written again in this cycle. What is ``known`` of this chip is not solved again.
 
     Differentiable in ``weight`` at fixed draws, where grad mode is on; the factor of the drift
     compensation counts as the constant that the chip's controller has measured.
@@ -94,11 +105,15 @@ def program_and_age(
         return broken_uS(warm_uS, cell, array, seed)
 
     g_uS, is_open = in_operation(aged)
-    wired_uS = _behind_wires(g_uS, profile.wires, mapping, wired_uS)
+    known_uS = None if known is None else known.wired_uS
+    wired_uS = _behind_wires(g_uS, profile.wires, mapping, known_uS)
     counted = torch.cat([scale * part for part in mapping.significance()], dim=-2)
     if mapping.by_voltage:
         counted = counted * mapping.load(target_uS)
-    if array.drift_compensation != "none" and aged is not fresh_uS:
+    compensates = array.drift_compensation != "none" and aged is not fresh_uS
+    if compensates and known is not None:
+        counted = counted * (known.scale.unsqueeze(-1) / counted.detach())
+    elif compensates:
         before_uS, _ = in_operation(fresh_uS.detach())
         with torch.no_grad():
             factor = drift_factor(
@@ -121,11 +136,11 @@ def make_chip(
     cycle: int = 0,
     read_noise: bool = True,
     attempts: Tensor | None = None,
-    wired_uS: Tensor | None = None,
+    known: Solution | None = None,
 ) -> Chip:
     """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``; ``cycle``
     counts how often it was written before, and ``attempts`` how often each weight was written again
-    in this cycle. ``wired_uS`` is as in :func:`program_and_age`.
+    in this cycle. What is ``known`` of this chip is not solved again.
 
     A ``single_use`` chip is used at this age only, see :func:`cimsim.physics.sessions.slow_parts`.
     Without ``read_noise``, reads are deterministic; such a chip is differentiable in ``weight`` as
@@ -133,7 +148,7 @@ def make_chip(
     """
     cell, wires = profile.cell, profile.wires
     mapping = Mapping(cell, profile.array)
-    cells = program_and_age(weight, profile, seed, age_s, cycle, attempts, wired_uS)
+    cells = program_and_age(weight, profile, seed, age_s, cycle, attempts, known)
     solved = cells.wired_uS is not cells.g_uS
     loss = _attenuation(cells) if solved else None
     if mapping.by_voltage:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cimsim.array.chip import make_chip, program_and_age
+from cimsim.array.chip import Solution, make_chip, program_and_age
 from cimsim.array.circuit import Circuit
 from cimsim.array.masks import Mask
 from cimsim.array.telegraph import telegraph_currents
@@ -59,7 +59,8 @@ class PlainProgrammed:
             on_tiles = circuit.tiling.to_cells(self._weight)
             again = None if attempts is None else circuit.tiling.to_cells(attempts)
             name = (circuit.profile, seed, age_s, cycle, again)
-            cells = program_and_age(on_tiles, *name, wired_uS)
+            known = None if wired_uS is None else Solution(wired_uS, scale)
+            cells = program_and_age(on_tiles, *name, known)
             self._values = mapping.weights(mapping.relative(cells.wired_uS))
             self._scale = cells.scale
         self.values = self._values.detach()

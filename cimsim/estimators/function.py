@@ -26,6 +26,7 @@ from cimsim.array import (
     Programmed,
     Readout,
     SaveOptions,
+    Solution,
     response_vjp,
 )
 from cimsim.circuits.dac import bit_planes, spread_planes
@@ -362,7 +363,7 @@ class _Context:
             dz = self.delta_through_adc()
             dx = self.at_input(dz, self.programmed)
             return dx, self.through_programming(dz)
-        call = self._call
+        call, wired_uS = self._call, self._saved.wired_uS
         dx, dw = response_vjp(
             self._array,
             self._steps,
@@ -374,7 +375,7 @@ class _Context:
             call.precision,
             self._needs_dw,
             self._needs_dx,
-            self._saved.wired_uS,
+            None if wired_uS is None else Solution(wired_uS, self._saved.scale),
         )
         self._at_rows = None if dx is None else dx.view(self._x_shape)
         return self._at_rows, dw
