@@ -147,32 +147,35 @@ struct Product {
     View<const E> right;
     int64_t m, n, k;
 
-    // `left` of them if that is less than a vector.
-    template <bool kSome>
-    static V load(const E* p, int64_t left) {
+    // Which numbers of vectors along a row: all, the first of a row that is shorter than one, or the last of a row, whose
+    // others are stored by the vectors before.
+    enum Which { kAll, kFirst, kLast };
+    template <Which which>
+    static V load(const E* p, int64_t some) {
         V v = {};
         if constexpr (P::in_lanes)
             v = *p;
         else
-            std::memcpy(&v, p, kSome ? left * sizeof(E) : sizeof v);
+            std::memcpy(&v, p, which == kFirst ? some * sizeof(E) : sizeof v);
         return v;
     }
-    template <bool kSome>
-    static void store(E* p, V v, int64_t left) {
+    template <Which which>
+    static void store(E* p, V v, int64_t some) {
+        const int64_t before = which == kLast ? P::per_vector - some : 0;
         if constexpr (P::in_lanes)
             *p = v;
         else
-            std::memcpy(p, &v, kSome ? left * sizeof(E) : sizeof v);
+            std::memcpy(p + before, (const E*)&v + before, which == kAll ? sizeof v : some * sizeof(E));
     }
 
-    template <int R, int C, bool kSome>
+    template <int R, int C, Which which>
     CIMSIM_INLINE void tile(int64_t i, int64_t j, int64_t some) const {
         V sum[R][C] = {};
         const E *x = left + i * left_row, *y = right.at + j;
         for (int64_t l = 0; l < k; l++, x += left_k, y += right.stride) {
             V row[C];
 #pragma GCC unroll 8
-            for (int c = 0; c < C; c++) row[c] = load<kSome>(y + c * P::per_vector, some);
+            for (int c = 0; c < C; c++) row[c] = load<which>(y + c * P::per_vector, some);
 #pragma GCC unroll 8
             for (int r = 0; r < R; r++) {
                 const E factor = x[r * left_row];
@@ -186,29 +189,33 @@ struct Product {
             for (int c = 0; c < C; c++) {
                 const int64_t at = j + c * P::per_vector;
                 V value = sum[r][c] * sign;
-                if (base) value += load<kSome>(base + (i + r) * base_stride + at, some);
-                store<kSome>(out.row(i + r) + at, value, some);
+                if (base) value += load<which>(base + (i + r) * base_stride + at, some);
+                store<which>(out.row(i + r) + at, value, some);
             }
     }
 
     // Columns j to j + C vectors, rows i to end.
-    template <int R, int C, bool kSome>
+    template <int R, int C, Which which>
     void columns(int64_t i, int64_t end, int64_t j, int64_t some) const {
-        for (; i + R <= end; i += R) tile<R, C, kSome>(i, j, some);
+        for (; i + R <= end; i += R) tile<R, C, which>(i, j, some);
         if constexpr (R > 1)
-            if (i < end) columns<R / 2, C, kSome>(i, end, j, some);
+            if (i < end) columns<R / 2, C, which>(i, end, j, some);
     }
 
     void rows(int64_t first, int64_t end) const {
         constexpr int R = P::in_lanes ? kRows / 2 : kRows, C = P::in_lanes ? kRows / 2 : 2;
         constexpr int64_t per = P::per_vector;
         int64_t j = 0;
-        for (; j + C * per <= n; j += C * per) columns<R, C, false>(first, end, j, per);
+        for (; j + C * per <= n; j += C * per) columns<R, C, kAll>(first, end, j, per);
         if constexpr (C == 4)
-            for (; j + 2 * per <= n; j += 2 * per) columns<R, 2, false>(first, end, j, per);
-        for (; j + per <= n; j += per) columns<R, 1, false>(first, end, j, per);
-        if constexpr (per > 1)
-            if (j < n) columns<R, 1, true>(first, end, j, n - j);
+            for (; j + 2 * per <= n; j += 2 * per) columns<R, 2, kAll>(first, end, j, per);
+        for (; j + per <= n; j += per) columns<R, 1, kAll>(first, end, j, per);
+        if constexpr (per > 1) {
+            if (n < per)
+                columns<R, 1, kFirst>(first, end, 0, n);
+            else if (j < n)
+                columns<R, 1, kLast>(first, end, n - per, n - j);
+        }
     }
 
     // Calls are not worth their time for few numbers.
@@ -644,7 +651,7 @@ class Crossbars {
             solve_in_lanes(*cells_->root, source, source.lanes, kept.cells ? kept.cells + node.group * cells_->z_vectors : nullptr, stack);
         }
         if (node.is_leaf())
-            return each_port_pair(node, [&](int64_t i, int64_t j, int64_t in_i, int64_t in_j) { out.row(i)[j] = source.lanes.row(in_i)[in_j][node.lane]; });
+            return each_port_pair(node, false, [&](int64_t i, int64_t j, int64_t in_i, int64_t in_j) { out.row(i)[j] = source.lanes.row(in_i)[in_j][node.lane]; });
         const View<T> first = matrix(stack, node.first->ports.total()), second = matrix(stack, node.second->ports.total());
         if (starts_task(node)) {
 #pragma omp task default(shared)
@@ -675,7 +682,7 @@ class Crossbars {
             for (int64_t i = 0; i < total; i++) std::fill_n(source.lanes.row(i), total, V{});
         }
         if (node.is_leaf()) {
-            each_port_pair(node, [&](int64_t i, int64_t j, int64_t in_i, int64_t in_j) { source.lanes.row(in_i)[in_j][node.lane] = gradient.row(i)[j]; });
+            each_port_pair(node, true, [&](int64_t i, int64_t j, int64_t in_i, int64_t in_j) { source.lanes.row(in_i)[in_j][node.lane] = gradient.row(i)[j]; });
         } else {
             const View<T> first = matrix(stack, node.first->ports.total()), second = matrix(stack, node.second->ports.total());
             const View<T> z = z_of<Wide>(node, kept.tiles, stack);
@@ -708,12 +715,13 @@ class Crossbars {
     // Whether the first of two patches is worth another thread.
     static bool starts_task(const Node& node) { return !node.grouped && node.cells >= 64 * 64 && omp_get_num_threads() > 1; }
 
-    // Calls use(i, j, in_i, in_j) for every needed element of a tile, and where it is in a tile without missing ports.
+    // Calls use(i, j, in_i, in_j) for every needed element of a tile, and where it is in a tile without missing ports; for
+    // those of a block with the higher side first only if `all`.
     template <class Use>
-    void each_port_pair(const Node& tile, Use use) const {
+    void each_port_pair(const Node& tile, bool all, Use use) const {
         for (const Side x : kSides)
             for (const Side y : kSides) {
-                if (!tile.needed[x][y]) continue;
+                if (!tile.needed[x][y] || (x > y && !all)) continue;
                 const int64_t at_x = tile.ports.offset(x), at_y = tile.ports.offset(y);
                 const int64_t in_x = x * tiles_.side, in_y = y * tiles_.side;
                 for (int64_t i = 0; i < tile.ports.count[x]; i++)
