@@ -229,9 +229,9 @@ def _training_section() -> str:
         "",
         "Milliseconds of forward and backward pass of one layer on a new chip, with the gradient "
         f"of its input, on tiles of {TILE} x {TILE} cells, without wires and with {WIRE_OHM:g} ohm "
-        f"for each segment; medians of {STEPS} interleaved rounds, the ratio of those of each "
-        "round, one thread. The wires are solved once in a step, and once more with their "
-        "gradient, whatever the number of inputs.",
+        f"for each segment. One thread, {STEPS} interleaved rounds: the median time, and the "
+        "median of the ratio in a round. The wires are solved once in a step, and once more with "
+        "their gradient, whatever the number of inputs.",
         "",
         "| layer | profile | crossbars | without wires | with wires | ratio |",
         "|---|---|---|---|---|---|",

@@ -2,7 +2,8 @@
 
 It saves the DAC's codes (``int8`` for up to 8 bits), or the input itself if autograd saves that
 already; the weight; one bit per converter and value if the rule needs slopes; the scale of each
-column; and the chip's seed. It saves no noisy copy of the weights.
+column; and the chip's seed. It saves no noisy copy of the weights, except the solution of resistive
+wires, which takes most of the time of a step.
 """
 
 from __future__ import annotations

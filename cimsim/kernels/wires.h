@@ -218,13 +218,13 @@ struct Product {
         }
     }
 
-    // Calls are not worth their time for few numbers.
     void run() const {
-        if (P::in_lanes && k <= 2) return few();
+        if (P::in_lanes && k <= 2) return sum_few();
         compute();
     }
 
-    void few() const {
+    // Without tiles, which take longer than the few sums of small patches.
+    void sum_few() const {
         for (int64_t i = 0; i < m; i++)
             for (int64_t j = 0; j < n; j++) {
                 E sum = {};
