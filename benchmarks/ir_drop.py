@@ -1,6 +1,10 @@
 """IR drop: how fast the wires of a crossbar are solved, and how exactly.
 
     python benchmarks/ir_drop.py [--sizes 64,128,256]
+    python benchmarks/ir_drop.py --training
+
+With ``--training``: a training step of layers with and without wires, which replaces only its
+section of the results.
 
 One process, one thread. The solvers take turns, round by round, and their medians go to
 ``benchmarks/results/``. They are compared with SuperLU's direct solution of the nodal equations
@@ -27,16 +31,23 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 import torch
+from torch import Tensor, nn
 
+import cimsim
 from cimsim.circuits import approximate_effective_conductance, effective_conductance
 from cimsim.files import write_text
+from cimsim.nn.layer import AnalogLayer
+from cimsim.profile import load_profile, override_profile
 from cimsim.training.environment import environment
 
 RESULTS = Path(__file__).parent / "results"
 ROUNDS = {64: 15, 128: 9, 256: 3}
 WIRE_OHM, G_MIN_S, G_MAX_S, BATCH = 1.0, 1e-6, 25e-6, 8
+TILE, STEPS, STEP_S = 64, 31, 0.05  # of training: a round takes about STEP_S for each layer
+PROFILES = ("pcm-ibm-2020", "reram-wan-2022", "reram-cmo-2025")
 BADCROSSBAR_MATRIX_LIMIT = 128  # beyond, all of G_eff takes it minutes
 
+TRAINING = "## A training step\n"
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -64,13 +75,21 @@ def main() -> None:
     """Measure, tabulate."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", default="64,128,256")
-    sizes = [int(size) for size in parser.parse_args().sizes.split(",")]
+    parser.add_argument("--training", action="store_true", help="training steps instead")
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
-    badcrossbar = _badcrossbar()
-    rows = [row for size in sizes for row in _measured(size, badcrossbar)]
-    write_text(RESULTS / "ir_drop.csv", _csv(rows))
-    write_text(RESULTS / "ir_drop.md", _markdown(rows, badcrossbar is not None))
-    print((RESULTS / "ir_drop.md").read_text(encoding="utf-8"))
+    page = RESULTS / "ir_drop.md"
+    solutions, heading, training = page.read_text(encoding="utf-8").partition(TRAINING)
+    if arguments.training:
+        heading, training = TRAINING, _training_section()
+    else:
+        sizes = [int(size) for size in arguments.sizes.split(",")]
+        badcrossbar = _badcrossbar()
+        rows = [row for size in sizes for row in _measured(size, badcrossbar)]
+        write_text(RESULTS / "ir_drop.csv", _csv(rows))
+        solutions = _markdown(rows, badcrossbar is not None)
+    write_text(page, f"{solutions.rstrip()}\n\n{heading}{training}".rstrip() + "\n")
+    print(page.read_text(encoding="utf-8"))
 
 
 def _badcrossbar() -> Any:
@@ -194,6 +213,79 @@ def _nodal(g: Array) -> _Factored:
     return _Factored(lu, rows, columns)
 
 
+def _training_section() -> str:
+    """What follows the heading."""
+    layers = {
+        "Linear(256, 256), 128 inputs": (nn.Linear(256, 256), torch.randn(128, 256)),
+        "Linear(256, 256), 2048 inputs": (nn.Linear(256, 256), torch.randn(2048, 256)),
+        "Conv2d(64, 64, 3), 32 x 8 x 8": (
+            nn.Conv2d(64, 64, 3, padding=1),
+            torch.randn(32, 64, 8, 8),
+        ),
+    }
+    lines = [
+        "",
+        "    python benchmarks/ir_drop.py --training",
+        "",
+        "Milliseconds of forward and backward pass of one layer on a new chip, with the gradient "
+        f"of its input, on tiles of {TILE} x {TILE} cells, without wires and with {WIRE_OHM:g} ohm "
+        f"for each segment. One thread, {STEPS} interleaved rounds: the median time, and the "
+        "median of the ratio in a round. The wires are solved once in a step, and once more with "
+        "their gradient, whatever the number of inputs.",
+        "",
+        "| layer | profile | crossbars | without wires | with wires | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, (layer, x) in layers.items():
+        for profile in PROFILES:
+            steps = _training_steps(layer, x, profile)
+            numbers = f"{_digits(steps.without_ms)} | {_digits(steps.wired_ms)} | {steps.ratio:.1f}"
+            lines.append(f"| {name} | `{profile}` | {steps.crossbars} | {numbers} |")
+            print(lines[-1], flush=True)
+    return "\n".join([*lines, "", f"{_versions()}; CPU, {torch.get_num_threads()} thread.", ""])
+
+
+class _Steps(NamedTuple):
+    """Training steps without and with wires."""
+
+    without_ms: float
+    wired_ms: float
+    ratio: float
+    crossbars: int
+
+
+def _training_steps(layer: nn.Module, x: Tensor, name: str) -> _Steps:
+    """Measure one layer on a device."""
+    tiles: dict[str, object] = {"array.rows": TILE, "array.columns": TILE}
+    lines = {"kind": "nodal", "r_word_ohm": WIRE_OHM, "r_bit_ohm": WIRE_OHM, "source": "assumed"}
+    analog = []
+    for keys in (tiles, {**tiles, "wires": lines}):
+        profile = override_profile(load_profile(name), keys)
+        model = cimsim.calibrate(cimsim.convert(layer, profile), [x]).train()
+        assert isinstance(model, AnalogLayer)
+        analog.append(model)
+    x = x.clone().requires_grad_()
+    dy = torch.ones_like(analog[0](x))
+    times: list[list[float]] = [[] for _ in analog]
+    repeats = [1] * len(analog)
+    for turn in range(-1, STEPS):
+        for at, model in enumerate(analog):
+            start = time.perf_counter()
+            for _ in range(repeats[at]):
+                model(x).backward(dy)
+            took_s = (time.perf_counter() - start) / repeats[at]
+            if turn < 0:  # the round before warms up
+                repeats[at] = max(1, round(STEP_S / took_s))
+            else:
+                times[at].append(1e3 * took_s)
+    array, cells = analog[1].array, analog[1].array.chip(analog[1].weight.detach(), 0).relative
+    return _Steps(
+        *map(statistics.median, times),
+        statistics.median(wired / without for without, wired in zip(*times, strict=True)),
+        array.mapping.devices * len(cells) * -(-cells.shape[1] // TILE),
+    )
+
+
 def _csv(rows: list[Row]) -> str:
     out = StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -247,19 +339,17 @@ def _markdown(rows: list[Row], with_badcrossbar: bool) -> str:
         found = [table.get((solver, size)) for size in sizes]
         cells = [f"{r.deviation:.1e}" if r and r.deviation is not None else "—" for r in found]
         lines.append(f"| {solver} | " + " | ".join(cells) + " |")
-    versions = environment()
-    packages = ", ".join(f"{name} {versions['packages'][name]}" for name in ("torch", "numpy"))
-    packages += f", scipy {versions['packages']['scipy']}"
     extra = "; badcrossbar was not installed"
     if with_badcrossbar:
         extra = f", badcrossbar {importlib.metadata.version('badcrossbar')}"
-    lines += [
-        "",
-        f"cimsim {versions['cimsim']}, Python {versions['python']}, {packages}{extra}; CPU, "
-        f"{torch.get_num_threads()} thread.",
-        "",
-    ]
+    lines += ["", f"{_versions()}{extra}; CPU, {torch.get_num_threads()} thread.", ""]
     return "\n".join(lines)
+
+
+def _versions() -> str:
+    found = environment()
+    packages = (f"{name} {found['packages'][name]}" for name in ("torch", "numpy", "scipy"))
+    return f"cimsim {found['cimsim']}, Python {found['python']}, {', '.join(packages)}"
 
 
 def _digits(value: float) -> str:

@@ -1,6 +1,7 @@
 """A weight matrix on crossbars: programming, aging, multiplication. No autograd in here."""
 
 from cimsim.array.array import Array
+from cimsim.array.chip import Solution
 from cimsim.array.circuit import Circuit
 from cimsim.array.known_faults import known_faults
 from cimsim.array.masks import Mask
@@ -31,6 +32,7 @@ __all__ = [
     "Programmed",
     "Readout",
     "SaveOptions",
+    "Solution",
     "Tiling",
     "add_spares",
     "drop_spares",

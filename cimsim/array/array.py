@@ -81,11 +81,12 @@ class Array(Circuit):
         scale: Tensor,
         cycle: int = 0,
         attempts: Tensor | None = None,
+        wired_uS: Tensor | None = None,
     ) -> Programmed:
-        """The weights on the cells of :meth:`chip`, and their vector-Jacobian product; ``scale`` is
-        the chip's."""
-        if attempts is not None:
-            return plain.programmed(self, weight, seed, age_s, scale, cycle, attempts)
+        """The weights on the cells of :meth:`chip`, and their vector-Jacobian product; ``scale``
+        and ``wired_uS`` are the chip's."""
+        if attempts is not None or wired_uS is not None:
+            return plain.programmed(self, weight, seed, age_s, scale, cycle, attempts, wired_uS)
         by_column = self.profile.array.weight_scale == "column"
         programmer = self._programmer(weight) if by_column else plain
         return programmer.programmed(self, weight, seed, age_s, scale, cycle)

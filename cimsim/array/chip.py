@@ -48,6 +48,18 @@ class ProgrammedCells(NamedTuple):
     scale: Tensor
 
 
+class Solution(NamedTuple):
+    """What programming a chip has found behind the wires, so that they are not solved again.
+
+    Attributes:
+        wired_uS: :attr:`cimsim.array.types.Chip.wired_uS`.
+        scale: the digital scale, ``[tiles, columns]``.
+    """
+
+    wired_uS: Tensor
+    scale: Tensor
+
+
 def program_and_age(
     weight: Tensor,
     profile: Profile,
@@ -55,10 +67,11 @@ def program_and_age(
     age_s: float,
     cycle: int = 0,
     attempts: Tensor | None = None,
+    known: Solution | None = None,
 ) -> ProgrammedCells:
     """Write ``weight [tiles, columns, rows]`` on the chip named ``seed``, and age it; ``cycle``
     counts how often it was written before, and ``attempts``, in the shape of ``weight``, how often
-    each weight was written again in this cycle.
+    each weight was written again in this cycle. What is ``known`` of this chip is not solved again.
 
     Differentiable in ``weight`` at fixed draws, where grad mode is on; the factor of the drift
     compensation counts as the constant that the chip's controller has measured.
@@ -92,11 +105,15 @@ def program_and_age(
         return broken_uS(warm_uS, cell, array, seed)
 
     g_uS, is_open = in_operation(aged)
-    wired_uS = _behind_wires(g_uS, profile.wires, mapping)
+    known_uS = None if known is None else known.wired_uS
+    wired_uS = _behind_wires(g_uS, profile.wires, mapping, known_uS)
     counted = torch.cat([scale * part for part in mapping.significance()], dim=-2)
     if mapping.by_voltage:
         counted = counted * mapping.load(target_uS)
-    if array.drift_compensation != "none" and aged is not fresh_uS:
+    compensates = array.drift_compensation != "none" and aged is not fresh_uS
+    if compensates and known is not None:
+        counted = counted * (known.scale.unsqueeze(-1) / counted.detach())
+    elif compensates:
         before_uS, _ = in_operation(fresh_uS.detach())
         with torch.no_grad():
             factor = drift_factor(
@@ -119,10 +136,11 @@ def make_chip(
     cycle: int = 0,
     read_noise: bool = True,
     attempts: Tensor | None = None,
+    known: Solution | None = None,
 ) -> Chip:
     """Everything static of the chip named by ``seed``, holding ``weight``, at ``age_s``; ``cycle``
     counts how often it was written before, and ``attempts`` how often each weight was written again
-    in this cycle.
+    in this cycle. What is ``known`` of this chip is not solved again.
 
     A ``single_use`` chip is used at this age only, see :func:`cimsim.physics.sessions.slow_parts`.
     Without ``read_noise``, reads are deterministic; such a chip is differentiable in ``weight`` as
@@ -130,8 +148,9 @@ def make_chip(
     """
     cell, wires = profile.cell, profile.wires
     mapping = Mapping(cell, profile.array)
-    cells = program_and_age(weight, profile, seed, age_s, cycle, attempts)
-    loss = None if cells.wired_uS is cells.g_uS else _attenuation(cells)
+    cells = program_and_age(weight, profile, seed, age_s, cycle, attempts, known)
+    solved = cells.wired_uS is not cells.g_uS
+    loss = _attenuation(cells) if solved else None
     if mapping.by_voltage:
         per_load = 1.0 / mapping.load(cells.wired_uS)
         loss = per_load if loss is None else loss * per_load
@@ -170,6 +189,7 @@ def make_chip(
         adc=draw_adc(profile.adc, len(cells.scale), cells.scale.shape[1], seed, cells.scale),
         gated_S=None if gated_uS is None else gated_uS.transpose(-1, -2) * 1e-6,
         straight=straight,
+        wired_uS=cells.wired_uS if solved and not mapping.reference else None,
     )
 
 
@@ -200,16 +220,23 @@ def _at_full_voltage(g_uS: Tensor, cell: CellSpec, seed: int) -> Tensor:
     return total
 
 
-def _behind_wires(g_uS: Tensor, wires: Wires | None, mapping: Mapping) -> Tensor:
-    """Effective conductances of passive cells: the nodal solution of every physical tile."""
+def _behind_wires(
+    g_uS: Tensor, wires: Wires | None, mapping: Mapping, known_uS: Tensor | None = None
+) -> Tensor:
+    """Effective conductances of passive cells: the nodal solution of every physical tile.
+
+    ``known_uS`` is an earlier result for the same cells, without a reference column.
+    """
     if wires is None or wires.strength == 0 or wires.cells == "gated":
         return g_uS
     columns = mapping.array.columns
-    if wires.pairs != "apart":
-        blocks = [_interleaved(block, wires) for block in g_uS.split(columns, dim=-2)]
-        return torch.cat(blocks, dim=-2)
     if not mapping.reference:
-        return torch.cat([_solved(block, wires) for block in g_uS.split(columns, dim=-2)], dim=-2)
+        tiles = _physical_tiles(g_uS, columns, wires)
+        known: list[Tensor] | list[None] = [None] * len(tiles)
+        if known_uS is not None:
+            known = _physical_tiles(known_uS, columns, wires)
+        solved = [_solved(tile, wires, by) for tile, by in zip(tiles, known, strict=True)]
+        return torch.cat([_logical_columns(tile, len(g_uS), wires) for tile in solved], dim=-2)
     # Every tile has its own reference column, behind the others, which is subtracted from
     # theirs. Only one reference column is kept here, so the difference to it is added to the other
     # columns of the tile. Where references vary from tile to tile, this can make a conductance
@@ -228,29 +255,42 @@ def _behind_wires(g_uS: Tensor, wires: Wires | None, mapping: Mapping) -> Tensor
     return torch.cat((torch.cat(parts, dim=-2) + rest_uS, first), dim=-2)
 
 
-def _interleaved(g_uS: Tensor, wires: Wires) -> Tensor:
-    """Effective conductances of tiles ``[devices, tiles, columns, rows]`` with the cells of
-    a pair on adjacent lines. Rows with a negative drive follow by superposition."""
-    devices = len(g_uS)
+def _physical_tiles(g_uS: Tensor, columns: int, wires: Wires) -> list[Tensor]:
+    """Cells ``[devices, tiles, columns, rows]`` as crossbars ``[..., columns, rows]`` of at most
+    ``columns`` weights side by side: all whole ones, then narrower ones.
+
+    Cells of a pair may be on adjacent lines. Rows with a negative drive follow by superposition.
+    """
+    whole = g_uS.shape[-2] // columns * columns
+    parts = [g_uS[..., :whole, :].unflatten(-2, (-1, columns)), g_uS[..., None, whole:, :]]
+    placed = [part for part in parts if part.shape[-3] and part.shape[-2]]
     if wires.pairs == "columns":
-        effective: Tensor = _solved(g_uS.movedim(0, 2).flatten(1, 2), wires).unflatten(
-            1, (-1, devices)
-        )
-        return effective.movedim(2, 0)
-    effective = _solved(g_uS.movedim(0, 3).flatten(2, 3), wires).unflatten(2, (-1, devices))
-    return effective.movedim(3, 0)
+        return [part.movedim(0, -2).flatten(-3, -2) for part in placed]
+    if wires.pairs == "rows":
+        return [part.movedim(0, -1).flatten(-2) for part in placed]
+    return placed
 
 
-def _solved(g_uS: Tensor, wires: Wires) -> Tensor:
-    """Effective conductances in µS of tiles ``[..., columns, rows]``."""
-    effective_S = effective_conductance(
-        g_uS.transpose(-1, -2) * 1e-6,
-        r_word_ohm=wires.strength * wires.r_word_ohm,
-        r_bit_ohm=wires.strength * wires.r_bit_ohm,
-        r_source_ohm=wires.strength * wires.r_source_ohm,
-        r_sink_ohm=wires.strength * wires.r_sink_ohm,
-    )
-    return effective_S.transpose(-1, -2) * 1e6
+def _logical_columns(tiles_uS: Tensor, devices: int, wires: Wires) -> Tensor:
+    """The inverse of :func:`_physical_tiles`, for one of its crossbars."""
+    if wires.pairs == "columns":
+        tiles_uS = tiles_uS.unflatten(-2, (-1, devices)).movedim(-2, 0)
+    elif wires.pairs == "rows":
+        tiles_uS = tiles_uS.unflatten(-1, (-1, devices)).movedim(-1, 0)
+    return tiles_uS.flatten(-3, -2)
+
+
+def _solved(g_uS: Tensor, wires: Wires, known_uS: Tensor | None = None) -> Tensor:
+    """Effective conductances of tiles ``[..., columns, rows]``; ``known_uS`` if they are known."""
+    to_Mohm = 1e-6 * wires.strength  # the equations are the same in uS and Mohm
+    return effective_conductance(
+        g_uS.transpose(-1, -2),
+        r_word_ohm=to_Mohm * wires.r_word_ohm,
+        r_bit_ohm=to_Mohm * wires.r_bit_ohm,
+        r_source_ohm=to_Mohm * wires.r_source_ohm,
+        r_sink_ohm=to_Mohm * wires.r_sink_ohm,
+        solution_S=None if known_uS is None else known_uS.transpose(-1, -2),
+    ).transpose(-1, -2)
 
 
 def _attenuation(cells: ProgrammedCells) -> Tensor:

@@ -129,6 +129,13 @@ class Circuit:
             or self.mapping.digital_offset != 0
         )
 
+    @cached_property
+    def keeps_wired(self) -> bool:
+        """Whether chips have :attr:`~cimsim.array.types.Chip.wired_uS`."""
+        wires = self.profile.wires
+        solves = wires is not None and wires.strength > 0 and wires.cells == "passive"
+        return solves and not self.mapping.reference
+
     # Coverage by the kernels.
 
     @cached_property

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cimsim.array.chip import make_chip
+from cimsim.array.chip import Solution, make_chip
 from cimsim.array.circuit import Circuit
 from cimsim.array.masks import Mask
 from cimsim.array.plain import currents, gain_and_offset, scatter_to_columns
@@ -41,6 +41,7 @@ def response_vjp(
     precision: torch.dtype | None = None,
     want_weight: bool = True,
     want_input: bool = True,
+    known: Solution | None = None,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Vector-Jacobian product of the mean response ``m(x, W)``, for a circuit that
     :attr:`~cimsim.array.circuit.Circuit.bends`.
@@ -59,6 +60,7 @@ def response_vjp(
         precision: dtype of the products; None for the dtype of ``codes``.
         want_weight: whether the weight needs a gradient.
         want_input: whether the input needs a gradient, which a first layer's does not.
+        known: what programming the chip has found.
 
     Returns:
         ``dL/dx``, without the saturation of the DAC, in the shape of ``codes``, or None, and
@@ -73,7 +75,10 @@ def response_vjp(
         cells = tiling.to_cells(weight)
         again = None if name.attempts is None else tiling.to_cells(name.attempts)
         chip = make_chip(
-            cells, circuit.profile, *name[:2], True, name.cycle, read_noise=False, attempts=again
+            *(cells, circuit.profile, *name[:2], True, name.cycle),
+            read_noise=False,
+            attempts=again,
+            known=known,
         )
         # The bits of a serial input have no derivative by its code; each goes straight through.
         rows = circuit.drive(codes) if by_bits else codes

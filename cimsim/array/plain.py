@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cimsim.array.chip import make_chip, program_and_age
+from cimsim.array.chip import Solution, make_chip, program_and_age
 from cimsim.array.circuit import Circuit
 from cimsim.array.masks import Mask
 from cimsim.array.telegraph import telegraph_currents
@@ -51,6 +51,7 @@ class PlainProgrammed:
         scale: Tensor,
         cycle: int,
         attempts: Tensor | None,
+        wired_uS: Tensor | None,
     ) -> None:
         self.scale = scale
         mapping = circuit.mapping
@@ -58,7 +59,9 @@ class PlainProgrammed:
             self._weight = weight.detach().requires_grad_()
             on_tiles = circuit.tiling.to_cells(self._weight)
             again = None if attempts is None else circuit.tiling.to_cells(attempts)
-            cells = program_and_age(on_tiles, circuit.profile, seed, age_s, cycle, again)
+            name = (circuit.profile, seed, age_s, cycle, again)
+            known = None if wired_uS is None else Solution(wired_uS, scale)
+            cells = program_and_age(on_tiles, *name, known)
             self._values = mapping.weights(mapping.relative(cells.wired_uS))
             self._scale = cells.scale
         self.values = self._values.detach()
@@ -83,9 +86,10 @@ def programmed(
     scale: Tensor,
     cycle: int,
     attempts: Tensor | None = None,
+    wired_uS: Tensor | None = None,
 ) -> Programmed:
     """See :meth:`cimsim.array.Array.programmed`."""
-    return PlainProgrammed(circuit, weight, seed, age_s, scale, cycle, attempts)
+    return PlainProgrammed(circuit, weight, seed, age_s, scale, cycle, attempts, wired_uS)
 
 
 def read(

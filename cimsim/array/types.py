@@ -37,6 +37,9 @@ class Chip(NamedTuple):
             are added to theirs.
         straight: relative currents of gated cells that are a product with the input: of the slow
             part of read noise, which ``terms`` include already. None if there are none.
+        wired_uS: effective conductances of passive cells behind their wires in µS, ``[devices,
+            tiles, columns, rows]``, from which a backward pass need not solve the wires again. None
+            without wires, and with a reference column.
     """
 
     terms: tuple[Term, ...]
@@ -46,6 +49,7 @@ class Chip(NamedTuple):
     adc: AdcState | None
     gated_S: Tensor | None
     straight: Tensor | None = None
+    wired_uS: Tensor | None = None
 
     @property
     def relative(self) -> Tensor:

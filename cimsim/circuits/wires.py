@@ -58,6 +58,7 @@ def effective_conductance(
     r_bit_ohm: float,
     r_source_ohm: float = 0.0,
     r_sink_ohm: float = 0.0,
+    solution_S: Tensor | None = None,
 ) -> Tensor:
     """Return ``G_eff`` of a crossbar, exactly: column currents into ground are ``V @ G_eff``.
 
@@ -76,6 +77,8 @@ def effective_conductance(
         r_bit_ohm: resistance of the bit line between neighboring cells, and after the last.
         r_source_ohm: resistance of the driver of each word line.
         r_sink_ohm: resistance of the readout of each bit line.
+        solution_S: what an earlier call returned for the same crossbar. It is returned again, with
+            a gradient in ``g_S``, and nothing is solved.
 
     Returns:
         Effective conductances in siemens, in the shape and dtype of ``g_S`` (half precision is
@@ -100,8 +103,9 @@ def effective_conductance(
         return g_S
     rows, columns = g_S.shape[-2:]
     arrays = _computable(g_S).reshape(-1, rows, columns)
+    known = None if solution_S is None else _computable(solution_S).reshape(arrays.shape)
     with _full_precision(g_S):
-        return _solve(arrays, resistances).view(g_S.shape).to(g_S.dtype)
+        return _solve(arrays, resistances, known).view(g_S.shape).to(g_S.dtype)
 
 
 def approximate_effective_conductance(
@@ -232,8 +236,10 @@ def _check_conductances(g_S: Tensor) -> None:
             "conductances must be a floating-point tensor [..., rows, columns], not "
             f"{g_S.dtype} of shape {tuple(g_S.shape)}"
         )
-    if g_S.numel() and not bool(((g_S >= 0) & (g_S < math.inf)).all()):
-        raise CimsimError("conductances must be finite and 0 or more, in siemens")
+    if g_S.numel():
+        least, most = g_S.aminmax()
+        if not (least >= 0 and most < math.inf):  # both are NaN if any is
+            raise CimsimError("conductances must be finite and 0 or more, in siemens")
 
 
 def _path_resistances(nodes: int, first: float, segment: float, like: Tensor) -> Tensor:
@@ -449,9 +455,11 @@ def _vjp(g_S: Tensor, resistances: _Resistances, grad: Tensor) -> Tensor:
 
 class _Nodal(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, g_S: Tensor, resistances: _Resistances) -> Tensor:
+    def forward(ctx: Any, g_S: Tensor, resistances: _Resistances, known_S: Tensor | None) -> Tensor:
         ctx.resistances = resistances
         ctx.save_for_backward(g_S)
+        if known_S is not None:
+            return known_S
         if kernels.solves_wires(g_S):
             return kernels.cpu.wires(g_S, resistances)
         parts = g_S.split(_at_once(g_S))
@@ -459,15 +467,16 @@ class _Nodal(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (g_S,) = ctx.saved_tensors
         if kernels.solves_wires(g_S) and not is_batched(grad):
-            return kernels.cpu.wires(g_S, ctx.resistances, grad), None
+            return kernels.cpu.wires(g_S, ctx.resistances, grad), None, None
         parts = zip(*(x.split(_at_once(x)) for x in (g_S, grad)), strict=True)
         with _full_precision(g_S):
-            return torch.cat([_vjp(part, ctx.resistances, by) for part, by in parts]), None
+            d_g = torch.cat([_vjp(part, ctx.resistances, by) for part, by in parts])
+        return d_g, None, None
 
 
-def _solve(g_S: Tensor, resistances: _Resistances) -> Tensor:
-    solved: Tensor = _Nodal.apply(g_S, resistances)  # type: ignore[no-untyped-call]
+def _solve(g_S: Tensor, resistances: _Resistances, known_S: Tensor | None) -> Tensor:
+    solved: Tensor = _Nodal.apply(g_S, resistances, known_S)  # type: ignore[no-untyped-call]
     return solved

@@ -2,7 +2,8 @@
 
 It saves the DAC's codes (``int8`` for up to 8 bits), or the input itself if autograd saves that
 already; the weight; one bit per converter and value if the rule needs slopes; the scale of each
-column; and the chip's seed. It saves no noisy copy of the weights.
+column; and the chip's seed. It saves no noisy copy of the weights, except the solution of resistive
+wires, which takes most of the time of a step.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from cimsim.array import (
     Programmed,
     Readout,
     SaveOptions,
+    Solution,
     response_vjp,
 )
 from cimsim.circuits.dac import bit_planes, spread_planes
@@ -89,6 +91,7 @@ class SavedForBackward(NamedTuple):
         scale: scales of the chip's columns.
         dac_bits, adc_bits: masks of saturation, one bit per value.
         adc_slope: derivatives by the ADC's ranges.
+        wired_uS: effective conductances of the cells behind their wires.
     """
 
     input: Tensor
@@ -97,6 +100,7 @@ class SavedForBackward(NamedTuple):
     dac_bits: Tensor | None
     adc_bits: Tensor | None
     adc_slope: Tensor | None
+    wired_uS: Tensor | None
 
 
 class GradientsNeeded(NamedTuple):
@@ -161,8 +165,9 @@ def forward(
     masks = (readout.dac_inside, readout.adc_inside)
     dac_bits, adc_bits = (None if mask is None else mask.bits for mask in masks)
     saved_input = x if readout.codes is None else readout.codes
-    saved = SavedForBackward(saved_input, weight, chip.scale, dac_bits, adc_bits, readout.adc_slope)
-    return readout.y, saved
+    parts = (dac_bits, adc_bits, readout.adc_slope)
+    wired_uS = chip.wired_uS if call.rule.needs_programmed else None
+    return readout.y, SavedForBackward(saved_input, weight, chip.scale, *parts, wired_uS)
 
 
 def backward(
@@ -269,7 +274,8 @@ class _Context:
         if self._again is None:
             call, saved = self._call, self._saved
             self._again = self._array.programmed(
-                *(saved.weight, call.chip_seed, call.age_s, saved.scale, call.cycle, call.attempts)
+                *(saved.weight, call.chip_seed, call.age_s, saved.scale, call.cycle, call.attempts),
+                saved.wired_uS,
             )
         return self._again
 
@@ -364,7 +370,7 @@ class _Context:
             dz = self.delta_through_adc()
             dx = self.at_input(dz, self.programmed)
             return dx, self.through_programming(dz)
-        call = self._call
+        call, wired_uS = self._call, self._saved.wired_uS
         dx, dw = response_vjp(
             self._array,
             self._steps(self._dy.dtype),
@@ -376,6 +382,7 @@ class _Context:
             call.precision,
             self._needs_dw,
             self._needs_dx,
+            None if wired_uS is None else Solution(wired_uS, self._saved.scale),
         )
         self._at_rows = None if dx is None else dx.view(self._x_shape)
         return self._at_rows, dw

@@ -84,11 +84,13 @@ class BackwardRule(Protocol):
     Attributes:
         letter, name: names of the rule.
         needs_slopes: whether the forward pass saves masks of the saturated converters.
+        needs_programmed: whether it uses the weights that the chip holds.
     """
 
     letter: ClassVar[str]
     name: ClassVar[str]
     needs_slopes: ClassVar[bool]
+    needs_programmed: ClassVar[bool]
 
     def backward(self, context: BackwardContext[Any]) -> Gradients:
         """``(dL/dx, dL/dW)``."""
@@ -100,6 +102,7 @@ class Autograd:
     letter: ClassVar[str] = "A"
     name: ClassVar[str] = RULE_NAMES[letter]
     needs_slopes: ClassVar[bool] = False
+    needs_programmed: ClassVar[bool] = True
 
     def backward(self, context: BackwardContext[Any]) -> Gradients:
         """``(W_prog^T delta, (delta x^T) dW_prog/dW)``."""
@@ -113,6 +116,7 @@ class WeightStraightThrough:
     letter: ClassVar[str] = "B"
     name: ClassVar[str] = RULE_NAMES[letter]
     needs_slopes: ClassVar[bool] = False
+    needs_programmed: ClassVar[bool] = True
 
     def backward(self, context: BackwardContext[Any]) -> Gradients:
         """``(W_prog^T delta, delta x^T)``."""
@@ -126,6 +130,7 @@ class OutputStraightThrough:
     letter: ClassVar[str] = "C"
     name: ClassVar[str] = RULE_NAMES[letter]
     needs_slopes: ClassVar[bool] = False
+    needs_programmed: ClassVar[bool] = False
 
     def backward(self, context: BackwardContext[Any]) -> Gradients:
         """``(W^T delta, delta x^T)``."""
@@ -139,6 +144,7 @@ class ClippedStraightThrough:
     letter: ClassVar[str] = "E"
     name: ClassVar[str] = RULE_NAMES[letter]
     needs_slopes: ClassVar[bool] = True
+    needs_programmed: ClassVar[bool] = False
 
     def backward(self, context: BackwardContext[Any]) -> Gradients:
         """``(s_dac W^T (s_adc delta), (s_adc delta) x^T)``."""
@@ -154,6 +160,7 @@ class ProgrammedMean:
     letter: ClassVar[str] = "F"
     name: ClassVar[str] = RULE_NAMES[letter]
     needs_slopes: ClassVar[bool] = True
+    needs_programmed: ClassVar[bool] = True
 
     def backward(self, context: BackwardContext[Any]) -> Gradients:
         """``(s_dac (dr/dx)^T (s_adc delta), (dr/dW)^T (s_adc delta))``."""

@@ -147,32 +147,35 @@ struct Product {
     View<const E> right;
     int64_t m, n, k;
 
-    // `left` of them if that is less than a vector.
-    template <bool kSome>
-    static V load(const E* p, int64_t left) {
+    // Which numbers of vectors along a row: all, the first of a row that is shorter than one, or the last of a row, whose
+    // others are stored by the vectors before.
+    enum Which { kAll, kFirst, kLast };
+    template <Which which>
+    static V load(const E* p, int64_t some) {
         V v = {};
         if constexpr (P::in_lanes)
             v = *p;
         else
-            std::memcpy(&v, p, kSome ? left * sizeof(E) : sizeof v);
+            std::memcpy(&v, p, which == kFirst ? some * sizeof(E) : sizeof v);
         return v;
     }
-    template <bool kSome>
-    static void store(E* p, V v, int64_t left) {
+    template <Which which>
+    static void store(E* p, V v, int64_t some) {
+        const int64_t before = which == kLast ? P::per_vector - some : 0;
         if constexpr (P::in_lanes)
             *p = v;
         else
-            std::memcpy(p, &v, kSome ? left * sizeof(E) : sizeof v);
+            std::memcpy(p + before, (const E*)&v + before, which == kAll ? sizeof v : some * sizeof(E));
     }
 
-    template <int R, int C, bool kSome>
+    template <int R, int C, Which which>
     CIMSIM_INLINE void tile(int64_t i, int64_t j, int64_t some) const {
         V sum[R][C] = {};
         const E *x = left + i * left_row, *y = right.at + j;
         for (int64_t l = 0; l < k; l++, x += left_k, y += right.stride) {
             V row[C];
 #pragma GCC unroll 8
-            for (int c = 0; c < C; c++) row[c] = load<kSome>(y + c * P::per_vector, some);
+            for (int c = 0; c < C; c++) row[c] = load<which>(y + c * P::per_vector, some);
 #pragma GCC unroll 8
             for (int r = 0; r < R; r++) {
                 const E factor = x[r * left_row];
@@ -186,29 +189,50 @@ struct Product {
             for (int c = 0; c < C; c++) {
                 const int64_t at = j + c * P::per_vector;
                 V value = sum[r][c] * sign;
-                if (base) value += load<kSome>(base + (i + r) * base_stride + at, some);
-                store<kSome>(out.row(i + r) + at, value, some);
+                if (base) value += load<which>(base + (i + r) * base_stride + at, some);
+                store<which>(out.row(i + r) + at, value, some);
             }
     }
 
     // Columns j to j + C vectors, rows i to end.
-    template <int R, int C, bool kSome>
+    template <int R, int C, Which which>
     void columns(int64_t i, int64_t end, int64_t j, int64_t some) const {
-        for (; i + R <= end; i += R) tile<R, C, kSome>(i, j, some);
+        for (; i + R <= end; i += R) tile<R, C, which>(i, j, some);
         if constexpr (R > 1)
-            if (i < end) columns<R / 2, C, kSome>(i, end, j, some);
+            if (i < end) columns<R / 2, C, which>(i, end, j, some);
     }
 
     void rows(int64_t first, int64_t end) const {
         constexpr int R = P::in_lanes ? kRows / 2 : kRows, C = P::in_lanes ? kRows / 2 : 2;
         constexpr int64_t per = P::per_vector;
         int64_t j = 0;
-        for (; j + C * per <= n; j += C * per) columns<R, C, false>(first, end, j, per);
+        for (; j + C * per <= n; j += C * per) columns<R, C, kAll>(first, end, j, per);
         if constexpr (C == 4)
-            for (; j + 2 * per <= n; j += 2 * per) columns<R, 2, false>(first, end, j, per);
-        for (; j + per <= n; j += per) columns<R, 1, false>(first, end, j, per);
-        if constexpr (per > 1)
-            if (j < n) columns<R, 1, true>(first, end, j, n - j);
+            for (; j + 2 * per <= n; j += 2 * per) columns<R, 2, kAll>(first, end, j, per);
+        for (; j + per <= n; j += per) columns<R, 1, kAll>(first, end, j, per);
+        if constexpr (per > 1) {
+            if (n < per)
+                columns<R, 1, kFirst>(first, end, 0, n);
+            else if (j < n)
+                columns<R, 1, kLast>(first, end, n - per, n - j);
+        }
+    }
+
+    void run() const {
+        if (P::in_lanes && k <= 2) return sum_few();
+        compute();
+    }
+
+    // Without tiles, which take longer than the few sums of small patches.
+    void sum_few() const {
+        for (int64_t i = 0; i < m; i++)
+            for (int64_t j = 0; j < n; j++) {
+                E sum = {};
+                for (int64_t l = 0; l < k; l++) sum += left[i * left_row + l * left_k] * right.row(l)[j];
+                sum *= sign;
+                if (base) sum += base[i * base_stride + j];
+                out.row(i)[j] = sum;
+            }
     }
 
     // In parts of whole `kRows`, whose results do not depend on their number.
@@ -236,11 +260,11 @@ struct Left {
 
 template <class P, class E>
 void multiply(View<E> out, typename P::Scalar sign, Left<E> x, View<E> y, int64_t m, int64_t n, int64_t k) {
-    Product<P>{out, nullptr, 0, sign, x.at, x.row, x.k, {y.at, y.stride}, m, n, k}.compute();
+    Product<P>{out, nullptr, 0, sign, x.at, x.row, x.k, {y.at, y.stride}, m, n, k}.run();
 }
 template <class P, class E>
 void multiply_add(View<E> out, View<E> base, typename P::Scalar sign, Left<E> x, View<E> y, int64_t m, int64_t n, int64_t k) {
-    Product<P>{out, base.at, base.stride, sign, x.at, x.row, x.k, {y.at, y.stride}, m, n, k}.compute();
+    Product<P>{out, base.at, base.stride, sign, x.at, x.row, x.k, {y.at, y.stride}, m, n, k}.run();
 }
 
 template <class E>
@@ -254,6 +278,10 @@ void copy_transposed(View<E> to, View<E> from, int64_t rows, int64_t columns) {
         for (int64_t first = 0; first < columns; first += kSide)
             for (int64_t i = top; i < std::min(rows, top + kSide); i++)
                 for (int64_t j = first; j < std::min(columns, first + kSide); j++) to.row(i)[j] = from.row(j)[i];
+}
+template <class E>
+void fill_zero(View<E> m, int64_t rows, int64_t columns) {
+    for (int64_t i = 0; i < rows; i++) std::fill_n(m.row(i), columns, E{});
 }
 template <class E>
 void fill_identity(View<E> m, int64_t size) {
@@ -442,37 +470,54 @@ void join(const Node& node, View<E> first, View<E> second, View<E> out, View<E> 
     multiply_add<P, E>(inverse, inverse, -1, minus_RR, LL, size, size, size);
     invert<P>(inverse, size, stack);
 
-    const View<E> currents = z, voltages = z.block(size, 0);
-    View<E> coupling[6];
-    for (size_t n = 0; n < node.pieces.size(); n++) {
-        const Piece& piece = node.pieces[n];
-        const View<E> of = piece.second ? second : first, c = coupling[n] = stack.template matrix<P>(size, piece.count);
-        const int64_t at = piece.second ? at_second : at_first;
-        if (piece.side > (piece.second ? node.second_side : node.first_side))
-            copy(c, of.block(at, piece.from), size, piece.count);
-        else
-            copy_transposed(c, of.block(piece.from, at), size, piece.count);
-        const View<E> i = currents.block(0, piece.to), v = voltages.block(0, piece.to);
-        if (piece.second) {
-            multiply<P, E>(i, -1, Left<E>::transposed(inverse), c, size, piece.count, size);
-            multiply<P, E>(v, -1, minus_RR, i, size, piece.count, size);
+    // The responses to all ports of one patch that follow one another in the joined one.
+    const View<E> currents = z, voltages = z.block(size, 0), coupling = stack.template matrix<P>(size, node.ports.total());
+    const std::vector<Piece>& pieces = node.pieces;
+    for (size_t n = 0, end; n < pieces.size(); n = end) {
+        int64_t count = 0;
+        for (end = n; end < pieces.size() && pieces[end].second == pieces[n].second; end++) {
+            const Piece& piece = pieces[end];
+            const View<E> of = piece.second ? second : first, to = coupling.block(0, piece.to);
+            const int64_t at = piece.second ? at_second : at_first;
+            if (piece.side > (piece.second ? node.second_side : node.first_side))
+                copy(to, of.block(at, piece.from), size, piece.count);
+            else
+                copy_transposed(to, of.block(piece.from, at), size, piece.count);
+            count += piece.count;
+        }
+        const View<E> c = coupling.block(0, pieces[n].to), i = currents.block(0, pieces[n].to), v = voltages.block(0, pieces[n].to);
+        if (pieces[n].second) {
+            multiply<P, E>(i, -1, Left<E>::transposed(inverse), c, size, count, size);
+            multiply<P, E>(v, -1, minus_RR, i, size, count, size);
         } else {
-            multiply<P, E>(v, -1, inverse, c, size, piece.count, size);
-            multiply<P, E>(i, -1, LL, v, size, piece.count, size);
+            multiply<P, E>(v, -1, inverse, c, size, count, size);
+            multiply<P, E>(i, -1, LL, v, size, count, size);
         }
     }
-    for (size_t n = 0; n < node.pieces.size(); n++)
-        for (size_t l = n; l < node.pieces.size(); l++) {
-            const Piece &x = node.pieces[n], &y = node.pieces[l];
-            if (!node.needed[x.side][y.side]) continue;
-            const View<E> to = out.block(x.to, y.to), response = (x.second ? voltages : currents).block(0, y.to);
-            const Left<E> c = Left<E>::transposed(coupling[n]);
-            if (x.second == y.second)
-                multiply_add<P, E>(to, (x.second ? second : first).block(x.from, y.from), 1, c, response, x.count, y.count, size);
-            else
-                multiply<P, E>(to, 1, c, response, x.count, y.count, size);
-            if (n != l && x.side == y.side) copy_transposed(out.block(y.to, x.to), to, y.count, x.count);
+    for (size_t n = 0; n < pieces.size(); n++) {
+        const Piece& x = pieces[n];
+        const Left<E> c = Left<E>::transposed(coupling.block(0, x.to));
+        const View<E> response = x.second ? voltages : currents;
+        for (size_t l = n, end; l < pieces.size(); l = end) {
+            int64_t count = 0;
+            for (end = l; end < pieces.size() && node.needed[x.side][pieces[end].side]; end++) {
+                const Piece& y = pieces[end];
+                const View<E> to = out.block(x.to, y.to);
+                if (x.second == y.second)
+                    copy(to, (x.second ? second : first).block(x.from, y.from), x.count, y.count);
+                else
+                    fill_zero(to, x.count, y.count);
+                count += y.count;
+            }
+            const View<E> to = out.block(x.to, pieces[l].to);
+            if (count) multiply_add<P, E>(to, to, 1, c, response.block(0, pieces[l].to), x.count, count, size);
+            end = std::max(end, l + 1);
         }
+        if (n + 1 < pieces.size() && pieces[n + 1].side == x.side && node.needed[x.side][x.side]) {
+            const Piece& y = pieces[n + 1];
+            copy_transposed(out.block(y.to, x.to), out.block(x.to, y.to), y.count, x.count);
+        }
+    }
 }
 
 // The gradient by one of two patches from that by the joined patch; both are whole.
@@ -525,7 +570,7 @@ class Crossbars {
         std::copy_n(resistances, 4, ohm_);
         int64_t side = 1;
         while (side < kTile && side < std::max(rows, columns)) side *= 2;
-        while (side > 4 && rows * columns < side * side * kPatchLanes<T>) side /= 2;
+        while (side > 4 && 2 * rows * columns <= cells_in_lanes(side)) side /= 2;
         cells_ = &tree_of_cells(side);
         tiles_ = Tree::of<Wide>(side, rows, columns, true, kPatchLanes<T>);
     }
@@ -582,6 +627,11 @@ class Crossbars {
         static const Tree trees[] = {of_cells(1), of_cells(2), of_cells(4), of_cells(8), of_cells(16)};
         return *std::find_if(trees, std::end(trees), [side](const Tree& tree) { return tree.rows == side; });
     }
+    // As many cells as the lanes hold that the tiles take.
+    int64_t cells_in_lanes(int64_t side) const {
+        const int64_t tiles = ((rows_ + side - 1) / side) * ((columns_ + side - 1) / side), lanes = kPatchLanes<T>;
+        return (tiles + lanes - 1) / lanes * lanes * side * side;
+    }
     static Tree of_cells(int64_t side) { return Tree::of<InLanes>(1, side, side, false, 0); }
 
     static View<T> matrix(Stack<T>& stack, int64_t size) { return stack.template matrix<Wide>(size, size); }
@@ -601,7 +651,7 @@ class Crossbars {
             solve_in_lanes(*cells_->root, source, source.lanes, kept.cells ? kept.cells + node.group * cells_->z_vectors : nullptr, stack);
         }
         if (node.is_leaf())
-            return each_port_pair(node, [&](int64_t i, int64_t j, int64_t in_i, int64_t in_j) { out.row(i)[j] = source.lanes.row(in_i)[in_j][node.lane]; });
+            return each_port_pair(node, false, [&](int64_t i, int64_t j, int64_t in_i, int64_t in_j) { out.row(i)[j] = source.lanes.row(in_i)[in_j][node.lane]; });
         const View<T> first = matrix(stack, node.first->ports.total()), second = matrix(stack, node.second->ports.total());
         if (starts_task(node)) {
 #pragma omp task default(shared)
@@ -632,7 +682,7 @@ class Crossbars {
             for (int64_t i = 0; i < total; i++) std::fill_n(source.lanes.row(i), total, V{});
         }
         if (node.is_leaf()) {
-            each_port_pair(node, [&](int64_t i, int64_t j, int64_t in_i, int64_t in_j) { source.lanes.row(in_i)[in_j][node.lane] = gradient.row(i)[j]; });
+            each_port_pair(node, true, [&](int64_t i, int64_t j, int64_t in_i, int64_t in_j) { source.lanes.row(in_i)[in_j][node.lane] = gradient.row(i)[j]; });
         } else {
             const View<T> first = matrix(stack, node.first->ports.total()), second = matrix(stack, node.second->ports.total());
             const View<T> z = z_of<Wide>(node, kept.tiles, stack);
@@ -665,12 +715,13 @@ class Crossbars {
     // Whether the first of two patches is worth another thread.
     static bool starts_task(const Node& node) { return !node.grouped && node.cells >= 64 * 64 && omp_get_num_threads() > 1; }
 
-    // Calls use(i, j, in_i, in_j) for every needed element of a tile, and where it is in a tile without missing ports.
+    // Calls use(i, j, in_i, in_j) for every needed element of a tile, and where it is in a tile without missing ports; for
+    // those of a block with the higher side first only if `all`.
     template <class Use>
-    void each_port_pair(const Node& tile, Use use) const {
+    void each_port_pair(const Node& tile, bool all, Use use) const {
         for (const Side x : kSides)
             for (const Side y : kSides) {
-                if (!tile.needed[x][y]) continue;
+                if (!tile.needed[x][y] || (x > y && !all)) continue;
                 const int64_t at_x = tile.ports.offset(x), at_y = tile.ports.offset(y);
                 const int64_t in_x = x * tiles_.side, in_y = y * tiles_.side;
                 for (int64_t i = 0; i < tile.ports.count[x]; i++)

@@ -91,7 +91,7 @@ def analog(
 
 # torch caches compiled graphs by the names of their operations: an operation whose arguments or
 # results change needs a new name.
-@torch.library.custom_op("cimsim::analog_matmul", mutates_args=())
+@torch.library.custom_op("cimsim::analog_layer", mutates_args=())
 def _forward(
     x: Tensor,
     weight: Tensor,
@@ -112,12 +112,13 @@ def _forward(
     call = layer.next_call(precision, weight if by_hook else None)
     if not any(needs):
         y = call.read(x, call.chip_for(weight), bias, SAVE_NOTHING).y
-        return [y, *(x.new_empty(0) for _ in range(10))]
+        return [y, *(x.new_empty(0) for _ in range(11))]
     needed = GradientsNeeded(*needs)
     y, saved = forward(x, weight, bias, call, needed, share_input=needed.dac)
     saved_input = x.clone() if saved.input is x else saved.input
-    others = [x.new_empty(0) if t is None else t for t in saved[3:]]
     # An operation must not return a tensor that a cached chip owns.
+    wired_uS = None if saved.wired_uS is None else saved.wired_uS.clone()
+    others = [x.new_empty(0) if t is None else t for t in (*saved[3:6], wired_uS)]
     return [
         *(y, saved_input, saved.scale.clone(), *others),
         *(call.ranges.dac.clone(), call.ranges.adc.clone()),
@@ -143,13 +144,13 @@ def _(
     y = x.new_empty(array.tiling.output_shape_of(x.shape, weight.shape[0]))
     empty = x.new_empty(0)
     if not any(needs):
-        return [y, *[empty] * 10]
+        return [y, *[empty] * 11]
     needed, slopes = GradientsNeeded(*needs), layer.rule.needs_slopes
     z_shape = array.currents_shape(y.shape)
     lines = array.tiling.lines(z_shape)
     codes = x if array.dac is None or needed.dac else x.to(array.dac.storage)
     scale = x.new_empty(array.tiling.tiles, z_shape[array.tiling.column_dim])
-    dac_bits = adc_bits = adc_slope = empty
+    dac_bits = adc_bits = adc_slope = wired_uS = empty
     if array.dac is not None and slopes and needed.x and not needed.dac:
         dac_bits = x.new_empty((x.numel() + 7) // 8, dtype=torch.uint8)
     if array.adc is not None:
@@ -158,8 +159,10 @@ def _(
             adc_bits = x.new_empty(count_of_lines * ((lines.line + 7) // 8), dtype=torch.uint8)
         if needed.adc:
             adc_slope = x.new_empty(z_shape)
+    if array.keeps_wired and layer.rule.needs_programmed:
+        wired_uS = x.new_empty(array.mapping.devices, *scale.shape, array.tiling.rows)
     return [
-        *(y, torch.empty_like(codes), scale, dac_bits, adc_bits, adc_slope),
+        *(y, torch.empty_like(codes), scale, dac_bits, adc_bits, adc_slope, wired_uS),
         *(x.new_empty(dac_range.shape), x.new_empty(adc_range.shape)),
         *(torch.empty((), dtype=torch.int64) for _ in ("seed", "cycle")),
         torch.empty((), dtype=torch.float64),
@@ -181,7 +184,7 @@ def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor | None, ...]:
     return *needed, None, None, None, None
 
 
-@torch.library.custom_op("cimsim::analog_matmul_backward", mutates_args=())
+@torch.library.custom_op("cimsim::analog_layer_backward", mutates_args=())
 def _backward(
     dy: Tensor,
     weight: Tensor,
@@ -227,7 +230,7 @@ def _(
     shape: list[int],
     precision: torch.dtype | None,
 ) -> list[Tensor]:
-    shapes = (shape, weight.shape, weight.shape[:1], saved[5].shape, saved[6].shape)
+    shapes = (shape, weight.shape, weight.shape[:1], saved[-5].shape, saved[-4].shape)
     return [dy.new_empty(s if need else (0,)) for s, need in zip(shapes, needs, strict=True)]
 
 
