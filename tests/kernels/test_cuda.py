@@ -80,7 +80,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("name", ["generic-gaussian", "pcm-ibm-2020"])
-@pytest.mark.parametrize("rule", ["C", "E", "F"])
+@pytest.mark.parametrize("rule", [*(pytest.param(r, marks=pytest.mark.long) for r in "CE"), "F"])
 def test_a_step_is_the_step_of_the_plain_physics(kind: str, name: str, rule: str) -> None:
     make, shape = LAYERS[kind]
     torch.manual_seed(0)
