@@ -589,6 +589,8 @@ class Reference:
         full = np.asarray(self.adc_range, dtype=float)
         shape = {"layer": (1, 1, 1), "slice": (1, parts, 1), "tile": (-1, 1, 1)}
         full = full.reshape(shape.get(per, (self.tiles, parts, -1)))
+        if per == "column":
+            full = full[..., : self.columns]  # spare columns, which nothing uses here, follow
         each = np.broadcast_to(full, (self.tiles, parts, self.columns))
         return each.reshape(self.tiles, 1, -1)
 
