@@ -5,7 +5,7 @@
 An MLP of three equal layers with ReLU between them, once of growing width at batch 128, once of
 width 1024 at growing batches: milliseconds of a step and MiB kept for backward, plain PyTorch and
 cimsim on both devices of :mod:`benchmarks.speed`. Writes ``benchmarks/results/scaling.csv`` and
-``.png``, ``.svg``.
+``.png``, ``.svg``, or ``scaling_threads_1.csv`` for another number of threads than two.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ def main() -> None:
     writer = csv.DictWriter(table, list(rows[0]))
     writer.writeheader()
     writer.writerows(rows)
-    write_text(RESULTS / "scaling.csv", table.getvalue())
-    save(draw(rows), RESULTS / "scaling.png")
+    name = "scaling" if arguments.threads == 2 else f"scaling_threads_{arguments.threads}"
+    write_text(RESULTS / f"{name}.csv", table.getvalue())
+    save(draw(rows), RESULTS / f"{name}.png")
 
 
 def measure(width: int, batch: int, reps: int) -> list[Row]:
