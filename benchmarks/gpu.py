@@ -4,7 +4,7 @@
 
 Needs no arguments. First checks that the Triton kernels compute what plain torch computes on this
 GPU, then times the workloads below in turns: the digital model and cimsim on both devices of
-:mod:`benchmarks.speed`. Writes ``benchmarks/results/gpu.md`` and ``.json``. Says so and ends where
+:mod:`benchmarks.speed`. Writes ``benchmarks/results/gpu.md`` and ``.json``. Ends with a message where
 there is no GPU.
 
 | name | model                                                       | batch              |

@@ -157,12 +157,13 @@ def report(results: Path) -> str:
         "",
         "    python -m benchmarks.noise_search --data-dir DIR",
         "",
-        "For each training seed the search chooses one of its candidates by short trainings, on "
-        "held-out training data. The test scores (mean over the chips, then over the seeds) are "
-        "those of [the trainings in full](default.md): of the choice, of the first candidate, "
-        "which is the default of `cimsim train`, and of the candidate that turned out best on the "
-        "test data, which nobody can know before. *lost* is the difference of choice and best, "
-        "with its standard error over the seeds; *s* is the time of a search.",
+        "The search runs once for each training seed. It trains the candidates briefly and chooses "
+        "one by its score on held-out training data. The table shows test scores of "
+        "[full trainings](default.md), averaged over chips and seeds: *choice* is the candidate "
+        "that the search chose, *default* the first candidate (`cimsim train` without options), "
+        "and *best* the candidate with the best test score, which is not available to a search. "
+        "*lost* is best minus choice, with its standard error over the seeds; *s* is the duration "
+        "of a search in seconds, while other processes ran.",
         "",
         *summary_of(found),
         "",

@@ -51,8 +51,9 @@ def active(*tensors: Tensor | None) -> Backend | None:
 
 
 def active_programming(*tensors: Tensor | None) -> ProgrammingBackend | None:
-    """The back end for ``tensors``, if it programs cells."""
-    backend = active(*tensors)
+    """The back end for ``tensors``, if it programs cells; weights are in float32."""
+    low = any(t is not None and t.dtype in _LOW for t in tensors)
+    backend = None if low else active(*tensors)
     return cast(ProgrammingBackend, backend) if backend is not None and backend.programs else None
 
 

@@ -279,6 +279,12 @@ def test_large_inputs_in_float16_have_the_read_noise_of_float32() -> None:
         assert error <= 0.02 * results[0].abs().max()
 
 
+def test_weights_in_low_precision_are_programmed_in_plain_torch() -> None:
+    weight = torch.ones(2, 3, device=DEVICE)
+    assert kernels.active_programming(weight) is cuda
+    assert kernels.active_programming(weight.bfloat16()) is None
+
+
 def test_nan_is_not_lost() -> None:
     x = torch.randn(4, 20).to(DEVICE)
     layer = cimsim.calibrate(cimsim.convert(nn.Linear(20, 5), made(dac=8, adc=8)).to(DEVICE), [x])

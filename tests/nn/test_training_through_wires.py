@@ -152,7 +152,7 @@ def test_gradients_are_those_of_wires_that_are_solved_again(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_chip_says_which_solution_it_keeps(case: str) -> None:
+def test_a_chip_keeps_its_solution_unless_it_has_a_reference_column(case: str) -> None:
     layer = layer_of(wired(**CASES[case]))
     chip = layer.array.chip(layer.weight.detach(), 3)
     shape = (layer.array.mapping.devices, *chip.relative.shape)
