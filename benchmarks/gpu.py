@@ -4,8 +4,8 @@
 
 Needs no arguments. First checks that the Triton kernels compute what plain torch computes on this
 GPU, then times the workloads below in turns: the digital model and cimsim on both devices of
-:mod:`benchmarks.speed`. Writes ``benchmarks/results/gpu.md`` and ``.json``. Ends with a message where
-there is no GPU.
+:mod:`benchmarks.speed`. Writes ``benchmarks/results/gpu.md`` and ``.json``. Ends with a message
+where there is no GPU.
 
 | name | model                                                       | batch              |
 |------|-------------------------------------------------------------|--------------------|
