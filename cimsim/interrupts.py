@@ -1,8 +1,9 @@
 """Ctrl-C that always ends a command.
 
 Python raises :class:`KeyboardInterrupt` wherever the main thread is. If that is in a callback from
-C or in a finalizer, the exception is lost; if it is within a context manager of torch, torch fails
-with another exception. So the request is remembered, and loops check for it.
+C or in a finalizer, the exception is lost or the process aborts; if it is within a context manager
+of torch, torch fails with another exception. So the request is remembered, training steps postpone
+it, and loops check for it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _requested = False
+_postponed = False
 
 
 @contextmanager
@@ -44,12 +46,30 @@ def interruptible() -> Iterator[None]:
 
 
 def raise_if_interrupted() -> None:
-    """Raise :class:`KeyboardInterrupt` if Ctrl-C was pressed and its exception was lost."""
+    """Raise :class:`KeyboardInterrupt` if Ctrl-C was pressed and its exception was postponed or
+    lost."""
     if _requested:
         raise KeyboardInterrupt
 
 
+@contextmanager
+def postponed() -> Iterator[None]:
+    """Within the context, which should last seconds at most, the first Ctrl-C raises nothing; it is
+    raised at the end. A second Ctrl-C is raised at once.
+
+    Has no effect outside :func:`interruptible`.
+    """
+    global _postponed
+    _postponed = True
+    try:
+        yield
+    finally:
+        _postponed = False
+    raise_if_interrupted()
+
+
 def _remember(number: int, frame: FrameType | None) -> None:
     global _requested
-    _requested = True
-    signal.default_int_handler(number, frame)
+    first, _requested = not _requested, True
+    if not (_postponed and first):
+        signal.default_int_handler(number, frame)

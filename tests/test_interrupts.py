@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cimsim.interrupts import interruptible, raise_if_interrupted
+from cimsim.interrupts import interruptible, postponed, raise_if_interrupted
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +38,39 @@ def test_one_that_a_finalizer_loses_is_raised_by_the_loop() -> None:
         loop()
     assert reached
     raise_if_interrupted()  # the next command starts without it
+
+
+def test_one_within_a_step_is_raised_at_its_end() -> None:
+    reached = []
+
+    def loop() -> None:
+        with postponed():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("end of the step")
+        reached.append("next step")
+
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        loop()
+    assert reached == ["end of the step"]
+
+
+def test_a_second_one_ends_a_step() -> None:
+    reached = []
+
+    def step() -> None:
+        for number in range(3):
+            reached.append(number)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), interruptible(), postponed():
+        step()
+    assert reached == [0, 1]
+
+
+def test_it_ends_a_step_at_once_in_the_loop_of_a_caller() -> None:
+    with pytest.raises(KeyboardInterrupt), postponed():
+        signal.raise_signal(signal.SIGINT)
+    raise_if_interrupted()
 
 
 def test_errors_that_follow_from_it_are_it() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cimsim.errors import CimsimError
 from cimsim.files import append_line
-from cimsim.interrupts import raise_if_interrupted
+from cimsim.interrupts import postponed
 from cimsim.nn import AnalogLayer, analog_layers, digital, profiles
 from cimsim.seeds import generator
 from cimsim.training.activation_checkpointing import recompute
@@ -119,9 +119,9 @@ class Trainer:
         if self.step == 0:
             self.plateau.begin()
         for x, y in self.loader.epoch(self.epoch, self.step):
-            self._train_step(x.to(self.device), y.to(self.device))
-            self.step += 1
-            raise_if_interrupted()
+            with postponed():
+                self._train_step(x.to(self.device), y.to(self.device))
+                self.step += 1
             if self.step % _STEPS_PER_REPORT == 0:
                 self._report(_STEPS_PER_REPORT)
             if self._due(time.monotonic() - saved > CHECKPOINT_SECONDS):
