@@ -69,16 +69,14 @@ void physics(FILE* from, FILE* to, int threads) {
         for (size_t i = 0; i < seeds.size(); i++) seeds[i] = 1000 * k + i;
         for (size_t i = counts[1]; i < sizes.size(); i++) sizes[i] = i % 2 ? 1.25f : 2.5f;
         Numbers scale(tiles * columns), relative(weight.size()), slope(weight.size()), variance(weight.size());
-        std::vector<double> sums(2 * tiles * columns);
         const std::string name = "profile " + std::to_string(k);
         cimsim_program(weight.data(), scale.data(), 1, dims, packed.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, relative.data(),
-                       nullptr, counts[2] ? variance.data() : nullptr, 0, counts[3] ? sums.data() : nullptr, threads);
+                       nullptr, counts[2] ? variance.data() : nullptr, 0, counts[3] ? 1 + int(k % 2) : 0, threads);
         write(to, name + " scale", scale);
         write(to, name + " currents", relative);
         if (counts[2]) write(to, name + " variance", variance);
-        if (counts[3]) write(to, name + " sums", Numbers(sums.begin(), sums.end()));
         cimsim_program(weight.data(), scale.data(), 1, dims, packed.data(), parts.data(), seeds.data(), sizes.data(), 3600.0, relative.data(),
-                       slope.data(), nullptr, 0, nullptr, threads);
+                       slope.data(), nullptr, 0, 0, threads);
         write(to, name + " slope", slope);
         for (const bool again : {false, true}) {
             Numbers pulled(weight.size());

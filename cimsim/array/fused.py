@@ -46,13 +46,12 @@ class FusedProgrammer:
         per = spec.weight_scale
         scale = None if per == "column" else weight_scale(weight, per).squeeze(-1)
         draws = _draws(packed, seed, cycle, (age_s, single_use))
-        cells = self.kernels.program(weight, scale, packed, draws, age_s, single_use=single_use)
+        cells = self.kernels.program(
+            *(weight, scale, packed, draws, age_s),
+            single_use=single_use,
+            compensation=spec.drift_compensation,
+        )
         scale = cells.scale
-        if cells.sums is not None and spec.drift_compensation != "none":
-            is_global = spec.drift_compensation == "global"
-            before, now = cells.sums.sum((1, 2)) if is_global else cells.sums
-            factor = before / now.clamp_min(torch.finfo(weight.dtype).tiny)
-            scale = scale * factor.to(weight.dtype)
         tiles, columns = scale.shape
         return Chip(
             terms=(Term(None, cells.relative),),

@@ -17,7 +17,7 @@ from cimsim.dtypes import as_dtype
 from cimsim.kernels.build import Build, load
 from cimsim.kernels.memory import scratch
 from cimsim.kernels.packing import PackedPhysics
-from cimsim.kernels.types import Cells, Codes, Dac, Draws, Lines, bytes_for_bits
+from cimsim.kernels.types import Cells, Codes, Compensation, Dac, Draws, Lines, bytes_for_bits
 
 programs = True
 
@@ -30,7 +30,7 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
     "normal": (_POINTER, _LONG, _SEED, _INT),
     "program": (
         *(_POINTER, _POINTER, _INT, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER),
-        *(ctypes.c_double, _POINTER, _POINTER, _POINTER, _INT, _POINTER, _INT),
+        *(ctypes.c_double, _POINTER, _POINTER, _POINTER, _INT, _INT, _INT),
     ),
     "vjp_programming": (
         *(_POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, ctypes.c_double),
@@ -100,6 +100,9 @@ def normal(out: Tensor, seed: int) -> None:
     _call("normal", out.data_ptr(), out.numel(), seed)
 
 
+_COMPENSATIONS: dict[Compensation, int] = {"none": 0, "per-column": 1, "global": 2}
+
+
 def program(
     weight: Tensor,
     scale: Tensor | None,
@@ -108,12 +111,13 @@ def program(
     age_s: float,
     want_slope: bool = False,
     single_use: bool = False,
+    compensation: Compensation = "none",
 ) -> Cells:
     """See :meth:`cimsim.kernels.types.ProgrammingBackend.program`."""
     tiles, columns, rows = weight.shape
     numbers, names = packed.numbers.buffer_info()[0], _flattened(draws)
     find_scale = scale is None
-    scale = weight.new_empty(tiles, columns) if scale is None else scale.contiguous()
+    scale = weight.new_empty(tiles, columns) if scale is None else scale.contiguous().clone()
     shape = (tiles, columns, rows)
 
     def field(slot: str, dtype: torch.dtype) -> Tensor:
@@ -124,14 +128,14 @@ def program(
     wants_variance = packed.reads and not want_slope
     low = variance_dtype(_FEW_VECTORS * weight.numel())
     variance = field("variance", low) if wants_variance else None
-    sums = weight.new_empty(2, tiles, columns, dtype=torch.float64) if packed.drifts else None
     dims = _dims((tiles, columns, rows, *weight.stride()[:2]))
     _call(
         "program",
         *(weight.data_ptr(), scale.data_ptr(), find_scale, dims, numbers, *names, age_s),
-        *(relative.data_ptr(), _at(slope), *_variance(variance), _at(sums)),
+        *(relative.data_ptr(), _at(slope), *_variance(variance)),
+        _COMPENSATIONS[compensation] if packed.drifts else 0,
     )
-    return Cells(relative, scale, slope, variance, sums)
+    return Cells(relative, scale, slope, variance)
 
 
 def vjp_programming(

@@ -27,7 +27,7 @@ from cimsim.kernels.packing import (
     PackedProgramming,
     PackedRead,
 )
-from cimsim.kernels.types import Cells, Dac, Draws
+from cimsim.kernels.types import Cells, Compensation, Dac, Draws
 
 _BLOCK = 1024
 _PIECEWISE = 6
@@ -544,6 +544,7 @@ def program(
     age_s: float,
     want_slope: bool = False,
     single_use: bool = False,
+    compensation: Compensation = "none",
 ) -> Cells:
     """See :meth:`cimsim.kernels.types.ProgrammingBackend.program`."""
     tiles, columns, rows = weight.shape
@@ -554,7 +555,8 @@ def program(
     slope = torch.empty_like(relative) if want_slope else None
     reads = 0 if want_slope else physics.reads
     variance = torch.empty_like(relative, dtype=torch.bfloat16) if reads else None
-    sums = weight.new_empty(2, tiles, columns, dtype=torch.float64) if packed.drifts else None
+    compensates = packed.drifts and compensation != "none"
+    sums = weight.new_empty(2, tiles, columns, dtype=torch.float64) if compensates else None
     _program[(tiles * columns,)](
         *(weight, scale, *_on_device(physics, draws, weight.device), relative),
         *(or_unread(slope, weight), or_unread(variance, weight), or_unread(sums, weight)),
@@ -569,7 +571,11 @@ def program(
         FOURS=rows % 4 == 0,
         BLOCK=_block(rows),
     )
-    return Cells(relative, scale, slope, variance, sums)
+    if sums is not None:
+        before, now = sums.sum((1, 2)) if compensation == "global" else sums
+        factor = before / now.clamp_min(torch.finfo(torch.float32).tiny)
+        scale = scale * factor.to(scale.dtype)
+    return Cells(relative, scale, slope, variance)
 
 
 @on_its_device

@@ -3,6 +3,9 @@
 // Every function has a plain-torch reference that it is tested against; see cpu.py beside this
 // file for their arguments. Results do not depend on the number of threads.
 
+#include <limits>
+#include <numeric>
+
 #if defined(_OPENMP)
 #include <omp.h>
 #else
@@ -17,6 +20,9 @@ inline int omp_get_thread_num() { return 0; }
 using namespace cimsim;
 
 namespace {
+
+// Drift compensation by the sums of all columns together.
+constexpr int kOfAll = 2;
 
 // Number of threads for a number of values: a few values are computed before a second thread wakes up.
 int team_for(int64_t numbers, int threads) { return numbers < 16384 ? 1 : threads; }
@@ -84,27 +90,28 @@ void cimsim_normal(float* out, int64_t count, uint64_t seed, int threads) {
 // those of programming and drift for every cell, then, for all cells of a weight, those of the slow parts of read noise (which are
 // left out without a variance). dims: tiles, columns, rows, and the weight's strides of tiles
 // and columns. `scale` [tiles, columns] is an input, or the largest weight of each column if
-// `find_scale`. `slope` is d relative / d (weight / scale), `variance` that of the relative currents,
-// `sums` [2, tiles * columns] of |relative| fresh and aged; each may be null. Variances, and the squares
-// that multiply them, may be bf16.
+// `find_scale`; at the end it is multiplied by the sum of |relative| of fresh cells over that of aged cells, of
+// each column (`compensation` 1), of all together (2), or not at all (0). `slope` is d relative / d (weight / scale),
+// `variance` that of the relative currents; each may be null. Variances, and the squares that multiply them, may be
+// bf16.
 void cimsim_program(const float* weight, float* scale, int find_scale, const int64_t* dims, const float* packed,
-                    const int64_t* counts, const uint64_t* seeds, const float* sizes, double age_s, float* relative, float* slope, void* variance, int bf16, double* sums,
+                    const int64_t* counts, const uint64_t* seeds, const float* sizes, double age_s, float* relative, float* slope, void* variance, int bf16, int compensation,
                     int threads) {
     const Field field{weight, dims[0], dims[1], dims[2], dims[3], dims[4]};
     const Physics physics(packed, counts, seeds, sizes, age_s);
     const int64_t columns = field.count();
-    const Requested requested{sums != nullptr, variance != nullptr};
+    const Requested requested{compensation != 0, variance != nullptr};
+    std::vector<double> of_fresh(requested.sums ? columns : 0), of_aged(of_fresh.size());
 #pragma omp parallel num_threads(team_for(columns * field.rows, threads))
     {
         const int64_t team = omp_get_num_threads(), self = omp_get_thread_num();
         const int64_t first = columns * self / team, last = columns * (self + 1) / team;
         const auto write = [&](const auto& cells, int64_t cell, int64_t at, int64_t count) {
             std::memcpy(relative + cell, cells.relative.value + at, count * sizeof(float));
-            if (sums)
+            if (requested.sums)
                 runs(field, cell, count, [&](const Run& run) {
-                    double *before = sums + run.column, *now = before + columns;
-                    if (run.row == 0) *before = *now = 0;
-                    *before += total(cells.before.value + run.at, run.count), *now += total(cells.now.value + run.at, run.count);
+                    of_fresh[run.column] += total(cells.before.value + run.at, run.count);
+                    of_aged[run.column] += total(cells.now.value + run.at, run.count);
                 });
             if (variance)
                 for (int64_t i = 0; i < count; i += kLanes)
@@ -117,6 +124,14 @@ void cimsim_program(const float* weight, float* scale, int find_scale, const int
             });
         else
             programmed<Floats>(field, physics, scale, find_scale, requested, first, last, write);
+    }
+    if (compensation == kOfAll) {
+        of_fresh.assign(columns, std::accumulate(of_fresh.begin(), of_fresh.end(), 0.0));
+        of_aged.assign(columns, std::accumulate(of_aged.begin(), of_aged.end(), 0.0));
+    }
+    for (size_t i = 0; i < of_fresh.size(); i++) {
+        constexpr double tiny = std::numeric_limits<float>::min();
+        scale[i] *= float(of_fresh[i] / (of_aged[i] < tiny ? tiny : of_aged[i]));
     }
 }
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from cimsim.kernels.packing import PackedPhysics
+
+Compensation: TypeAlias = Literal["none", "per-column", "global"]
+"""Drift compensation: none, one factor for each column, or one for all."""
 
 Draws = tuple[tuple[tuple[int, float], ...], ...]
 """For each static normal number of a cell, the seeds and sizes of the numbers that it sums."""
@@ -62,18 +65,16 @@ class Cells(NamedTuple):
 
     Attributes:
         relative: relative currents ``[tiles, columns, rows]``.
-        scale: largest weight of each column ``[tiles, columns]``, or the scale that was given.
+        scale: largest weight of each column ``[tiles, columns]``, or the scale that was given;
+            times the factor of drift compensation.
         slope: derivative of ``relative`` by ``weight / scale``; None if not requested.
         variance: variance of a read of ``relative``; None without read noise.
-        sums: sums of absolute relative weights of each column before and after drift
-            ``[2, tiles, columns]``, for drift compensation; None without drift.
     """
 
     relative: Tensor
     scale: Tensor
     slope: Tensor | None
     variance: Tensor | None
-    sums: Tensor | None
 
 
 class Codes(NamedTuple):
@@ -215,6 +216,7 @@ class ProgrammingBackend(Backend, Protocol):
         age_s: float,
         want_slope: bool = False,
         single_use: bool = False,
+        compensation: Compensation = "none",
     ) -> Cells:
         """Program ``weight`` on cells, and age them.
 
@@ -228,6 +230,8 @@ class ProgrammingBackend(Backend, Protocol):
             age_s: seconds since programming.
             want_slope: return the slope instead of the variance.
             single_use: write the result to memory that the next call overwrites.
+            compensation: multiply the scale by the sum of the absolute relative weights before
+                drift over that after it, of each column or of all.
         """
 
     def vjp_programming(
