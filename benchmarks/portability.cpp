@@ -1,4 +1,4 @@
-// Runs every function of kernels.cpp on fixed inputs and writes the results: the same program for
+// Runs every function of kernels.cpp and wires.cpp on fixed inputs and writes the results: the same program for
 // every compiler and processor, see portability.py.
 //
 //     portability PROFILES RESULTS THREADS
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "kernels.cpp"
+#include "wires.cpp"
 
 namespace {
 

@@ -2,11 +2,11 @@
 
     python -m benchmarks.portability [--out benchmarks/results/portability.md]
 
-Builds ``kernels.cpp`` and the program ``portability.cpp`` with every compiler found, for several
-instruction sets, under sanitizers, and for aarch64 under emulation; runs every function on fixed
-inputs and compares the results with those of ``g++ -march=native``. Random numbers, codes and masks
-must agree bit for bit, the rest within ``TOLERANCE`` of the largest value. What is missing here is
-named as skipped. Ends with 1 if something differs or a sanitizer complains.
+Builds ``kernels.cpp``, ``wires.cpp`` and the program ``portability.cpp`` with every compiler found,
+for several instruction sets, under sanitizers, and for aarch64 under emulation; runs every function
+on fixed inputs and compares the results with those of ``g++ -march=native``. Random numbers, codes
+and masks must agree bit for bit, the rest within ``TOLERANCE`` of the largest value. What is missing
+here is named as skipped. Ends with 1 if something differs or a sanitizer complains.
 
 For all of it, on Debian and Ubuntu: apt install g++ clang g++-aarch64-linux-gnu qemu-user
 """
@@ -38,7 +38,7 @@ from cimsim.profile import load_profile
 from cimsim.profile.library import profile_names
 
 RESULTS = Path(__file__).parent / "results"
-SOURCE = Path(__file__).with_suffix(".cpp")  # includes kernels.cpp
+SOURCE = Path(__file__).with_suffix(".cpp")  # includes the kernels
 INCLUDE = Path(kernels.__file__).parent
 TOLERANCE = 2e-6
 _FUSED = ("normal",)

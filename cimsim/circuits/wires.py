@@ -20,8 +20,8 @@ patches of the crossbar pairwise. The interior of a patch is eliminated, so the 
 for n x n cells, mostly matrix products. Wires are given as resistances and cells as conductances,
 so that wires of zero resistance and open cells need no special case.
 
-On the CPU, :func:`cimsim.kernels.cpu.wires` computes the solution and its gradient. The code below
-is the reference, and serves other devices and machines without a compiler.
+On the CPU, :func:`cimsim.kernels.wires.solve` computes the solution and its gradient. The code
+below is the reference, and serves other devices and machines without a compiler.
 """
 
 from __future__ import annotations
@@ -461,7 +461,7 @@ class _Nodal(torch.autograd.Function):
         if known_S is not None:
             return known_S
         if kernels.solves_wires(g_S):
-            return kernels.cpu.wires(g_S, resistances)
+            return kernels.wires.solve(g_S, resistances)
         parts = g_S.split(_at_once(g_S))
         return torch.cat([_solution(part, resistances) for part in parts])
 
@@ -470,7 +470,7 @@ class _Nodal(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (g_S,) = ctx.saved_tensors
         if kernels.solves_wires(g_S) and not is_batched(grad):
-            return kernels.cpu.wires(g_S, ctx.resistances, grad), None, None
+            return kernels.wires.solve(g_S, ctx.resistances, grad), None, None
         parts = zip(*(x.split(_at_once(x)) for x in (g_S, grad)), strict=True)
         with _full_precision(g_S):
             d_g = torch.cat([_vjp(part, ctx.resistances, by) for part, by in parts])

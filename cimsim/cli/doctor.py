@@ -163,18 +163,19 @@ def _compiler() -> Iterator[Finding]:
 
 
 def _kernels(rebuild: bool) -> Iterator[Finding]:
-    from cimsim.kernels import build, cpu
+    from cimsim.kernels import build, cpu, wires
 
     if rebuild:
         build.forget()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CimsimWarning)  # the next line reports it
-        built = cpu.build()
-    if built.library is None:
-        yield Finding("kernels", "note", built.note)
-        return
-    threads = "" if built.threaded else "; with OpenMP (g++, or libomp with clang) it uses all"
-    yield Finding("kernels", "ok" if built.threaded else "note", f"{built.note}{threads}")
+    for name, make in (("kernels", cpu.build), ("wire kernels", wires.build)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CimsimWarning)  # the next line reports it
+            built = make()
+        if built.library is None:
+            yield Finding(name, "note", built.note)
+            return
+        threads = "" if built.threaded else "; with OpenMP (g++, or libomp with clang) it uses all"
+        yield Finding(name, "ok" if built.threaded else "note", f"{built.note}{threads}")
     yield Finding("kernel cache", "ok", str(built.folder))
 
 

@@ -17,7 +17,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
-from cimsim.kernels import cpu
+from cimsim.kernels import cpu, wires
 from cimsim.kernels.packing import PackedPhysics, not_programmed, pack
 from cimsim.kernels.types import Backend, ProgrammingBackend
 
@@ -35,6 +35,7 @@ __all__ = [
     "pack",
     "solves_wires",
     "use",
+    "wires",
 ]
 
 Use = Literal["fused", "numbers", "torch"]
@@ -63,10 +64,12 @@ def draw(tensor: Tensor) -> Backend | None:
 
 
 def solves_wires(g_S: Tensor) -> bool:
-    """Whether :func:`cimsim.kernels.cpu.wires` solves crossbars of these conductances."""
+    """Whether :func:`cimsim.kernels.wires.solve` solves crossbars of these conductances."""
     plain = type(g_S) in _PLAIN and g_S.device.type == "cpu"
     known = g_S.dtype in (torch.float32, torch.float64)
-    return _use == "fused" and plain and known and cpu.build().library is not None
+    if not (_use == "fused" and plain and known and cpu.build().library is not None):
+        return False
+    return wires.build().library is not None
 
 
 def _serving(*tensors: Tensor | None) -> Backend | None:

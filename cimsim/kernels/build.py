@@ -32,7 +32,6 @@ from cimsim.kernels import cache
 
 _log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
-_SOURCES = ("kernels.cpp", "cells.h", "converters.h", "curves.h", "random.h", "wires.h")
 FLAGS = (
     *("-std=gnu++17", "-O3", "-shared", "-fPIC", "-fvisibility=hidden"),
     *("-fno-math-errno", "-fno-trapping-math"),
@@ -65,13 +64,12 @@ _TRIAL = f"""
 import ctypes, sys
 try:
     library = ctypes.CDLL(sys.argv[1])
-    functions = [getattr(library, name) for name in sys.argv[2:]]
-    numbers = (ctypes.c_float * 1000)()
-    library.cimsim_normal(numbers, ctypes.c_int64(1000), ctypes.c_uint64(1), ctypes.c_int(1))
+    works, *_ = [getattr(library, name) for name in sys.argv[2:]]
+    worked = works()
 except (OSError, AttributeError) as error:
     print(error, file=sys.stderr)
     sys.exit({_UNUSABLE})
-sys.exit(0 if any(numbers) else {_UNUSABLE})
+sys.exit(0 if worked else {_UNUSABLE})
 """
 
 
@@ -101,13 +99,14 @@ class _LastingError(_BuildError):
     """Why there is no library, and why the same build would fail again."""
 
 
-def load(signatures: Mapping[str, Sequence[type]]) -> Build:
-    """Compile the kernels if they are not in the cache, and load them.
+def load(source: str, signatures: Mapping[str, Sequence[type]]) -> Build:
+    """Compile ``source``.cpp if its library is not in the cache, and load it.
 
     The first process warns once if they cannot be built; without any compiler, there is no
     warning.
 
     Args:
+        source: name of the library, which also has the function ``cimsim_SOURCE_work``.
         signatures: the types of the arguments of each function ``cimsim_NAME``.
     """
     if sys.platform == "win32":
@@ -117,7 +116,7 @@ def load(signatures: Mapping[str, Sequence[type]]) -> Build:
         command = find_compiler()
         if not command:
             return Build(None, _NO_COMPILER)
-        path = _library(command, signatures)
+        path = _library(command, source, signatures)
         library = ctypes.CDLL(str(path))
     except (_BuildError, OSError) as error:
         command_line = shlex.join(command)
@@ -168,13 +167,13 @@ def forget() -> None:
             cache.forget(folder)
 
 
-def _library(command: tuple[str, ...], signatures: Mapping[str, object]) -> Path:
+def _library(command: tuple[str, ...], source: str, signatures: Mapping[str, object]) -> Path:
     """The file of the library for this source, compiler and processor.
 
     Raises:
         _BuildError: if it could not be built, now or within the last day.
     """
-    key, limit_s = _key(command), _limit_s()
+    key, limit_s = _key(command, source), _limit_s()
     folders = tuple(dict.fromkeys(cache.folders()))
     cached = _cached(folders, key, limit_s)
     if cached is not None:
@@ -192,7 +191,7 @@ def _library(command: tuple[str, ...], signatures: Mapping[str, object]) -> Path
             if not alone:
                 raise _BuildError(f"another process is building them, for more than {limit_s:g} s")
             try:
-                return _built(command, folder, key, signatures, limit_s)
+                return _built(command, source, folder, key, signatures, limit_s)
             except (_LastingError, OSError) as error:
                 cache.remember_failure(folder, key, str(error), limit_s)
                 raise
@@ -218,6 +217,7 @@ def _cached(folders: Sequence[Path], key: str, limit_s: float) -> Path | None:
 
 def _built(
     command: tuple[str, ...],
+    source: str,
     folder: Path,
     key: str,
     signatures: Mapping[str, object],
@@ -231,12 +231,11 @@ def _built(
     """
     end = time.monotonic() + limit_s
     reason = "no reason given"
-    names = [f"cimsim_{name}" for name in signatures]
+    names = [f"cimsim_{name}" for name in (f"{source}_work", *signatures)]
     for choice in _CHOICES:
         with cache.scratch(folder) as scratch:
             made = scratch / "kernels.so"
-            source = str(_HERE / "kernels.cpp")
-            compile_it = [*command, *FLAGS, *choice, source, "-o", str(made)]
+            compile_it = [*command, *FLAGS, *choice, str(_HERE / f"{source}.cpp"), "-o", str(made)]
             code, output = _run(compile_it, scratch, end - time.monotonic(), _PATIENCE_S)
             if code is None:
                 text = f"the compiler was stopped after {limit_s:g} s"
@@ -356,9 +355,10 @@ def _limit_s() -> float:
     return limit_s if 0 < limit_s < math.inf else _LIMIT_S
 
 
-def _key(command: tuple[str, ...]) -> str:
+def _key(command: tuple[str, ...], source: str) -> str:
     """A hash of everything that the library depends on."""
-    parts = [(_HERE / source).read_bytes() for source in _SOURCES]
+    files = (_HERE / f"{source}.cpp", *sorted(_HERE.glob("*.h")))
+    parts = [file.read_bytes() for file in files]
     parts += [os.fsencode(word) for word in command]
     programs = [os.stat(program) for program in map(shutil.which, command) if program]
     versions = [(program.st_size, program.st_mtime_ns) for program in programs]

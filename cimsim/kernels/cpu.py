@@ -7,7 +7,7 @@ absent. Functions are documented in :class:`cimsim.kernels.types.ProgrammingBack
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -49,7 +49,6 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
         *(_POINTER, _POINTER, _POINTER, _LONG),
         *(_POINTER, _FLOAT, _FLOAT, _POINTER, _INT),
     ),
-    "wires": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _POINTER, _POINTER, _INT),
     "fingerprint": (_POINTER, _LONG, _POINTER, _INT),
 }
 
@@ -57,7 +56,7 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
 @lru_cache(maxsize=1)
 def build() -> Build:
     """Load the kernels, compiled first if they are not in the cache; once per process."""
-    return load(_SIGNATURES)
+    return load("kernels", _SIGNATURES)
 
 
 def _call(name: str, *arguments: object) -> None:
@@ -244,35 +243,6 @@ def mask_gradient(
         *(*_pointers(dac), dac.lowest, _at(by_full)),
     )
     return None if by_full is None else by_full.sum()
-
-
-def wires(g_S: Tensor, resistances_ohm: Sequence[float], gradient: Tensor | None = None) -> Tensor:
-    """Solve crossbars ``[arrays, rows, columns]`` with resistive lines, float32 or float64.
-
-    Args:
-        g_S: conductances of the cells.
-        resistances_ohm: of a word segment, the first with source, a bit segment, the last with
-            sink.
-        gradient: by the effective conductances.
-
-    Returns:
-        The effective conductances, or, with ``gradient``, the gradient by ``g_S``.
-
-    Raises:
-        MemoryError: if memory is lacking.
-    """
-    g_S = g_S.contiguous()
-    gradient = None if gradient is None else gradient.contiguous()
-    out, solved = torch.empty_like(g_S), ctypes.c_int()
-    _call(
-        *("wires", g_S.data_ptr(), _at(gradient), (_LONG * 3)(*g_S.shape)),
-        *((ctypes.c_double * 4)(*resistances_ohm), g_S.dtype is torch.float64, out.data_ptr()),
-        ctypes.byref(solved),
-    )
-    if not solved.value:
-        rows, columns = g_S.shape[-2:]
-        raise MemoryError(f"a crossbar of {rows} x {columns} cells with wires needs more memory")
-    return out
 
 
 def fingerprint(values: Tensor) -> int:

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "curves.h"
+#include "threads.h"
 
 namespace cimsim {
 

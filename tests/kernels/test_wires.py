@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import jacobian
 
+import cimsim
 from cimsim import kernels
 from cimsim.circuits import effective_conductance
-from cimsim.kernels import cpu
+from cimsim.kernels import wires
+from cimsim.kernels.build import Build
 
-pytestmark = pytest.mark.skipif(cpu.build().library is None, reason=cpu.build().note)
+pytestmark = pytest.mark.skipif(wires.build().library is None, reason=wires.build().note)
 
 SHAPES = [(1, 1), (1, 40), (40, 1), (3, 5), (8, 8), (9, 17), (3, 16, 16), (64, 64), (100, 130)]
 RESISTANCES = [(1.0, 2.0, 30.0, 40.0), (0.0, 0.0, 0.0, 5.0), (1e-6, 1e6, 0.0, 1e-6)]
@@ -113,6 +115,26 @@ def test_a_lack_of_memory_is_an_error() -> None:
     )
     assert child.stdout == "a crossbar of 1 x 2000 cells with wires needs more memory\n"
     assert child.returncode == 0
+
+
+def test_without_its_library_plain_torch_solves(monkeypatch: pytest.MonkeyPatch) -> None:
+    g = cells(9, 17, dtype=torch.float64)
+    expected = solved(g, RESISTANCES[0])
+    absent = wires.build()._replace(library=None)
+    monkeypatch.setattr(wires, "build", lambda: absent)
+    assert_near(solved(g, RESISTANCES[0]), expected, 1e-12)
+
+
+def test_a_profile_without_wires_does_not_compile_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Build:
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr(wires, "build", fail)
+    model = cimsim.convert(torch.nn.Linear(8, 4), "pcm-ibm-2020")
+    x = torch.rand(3, 8)
+    cimsim.calibrate(model, [x])
+    model(x).sum().backward()
+    cimsim.program(model.eval(), 1)(x)
 
 
 def test_a_batch_is_a_loop() -> None:
