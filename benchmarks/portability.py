@@ -5,8 +5,8 @@
 Builds ``kernels.cpp``, ``wires.cpp`` and the program ``portability.cpp`` with every compiler found,
 for several instruction sets, under sanitizers, and for aarch64 under emulation; runs every function
 on fixed inputs and compares the results with those of ``g++ -march=native``. Random numbers, codes
-and masks must agree bit for bit, the rest within ``TOLERANCE`` of the largest value. What is missing
-here is named as skipped. Ends with 1 if something differs or a sanitizer complains.
+and masks must agree bit for bit, the rest within ``TOLERANCE`` of the largest value. What is
+missing here is named as skipped. Ends with 1 if something differs or a sanitizer complains.
 
 For all of it, on Debian and Ubuntu: apt install g++ clang g++-aarch64-linux-gnu qemu-user
 """
