@@ -102,8 +102,7 @@ class _LastingError(_BuildError):
 def load(source: str, signatures: Mapping[str, Sequence[type]]) -> Build:
     """Compile ``source``.cpp if its library is not in the cache, and load it.
 
-    The first process warns once if they cannot be built; without any compiler, there is no
-    warning.
+    The first process warns once if it cannot be built; without any compiler, there is no warning.
 
     Args:
         source: name of the library, which also has the function ``cimsim_SOURCE_work``.

@@ -116,7 +116,11 @@ def program(
     tiles, columns, rows = weight.shape
     numbers, names = packed.numbers.buffer_info()[0], _flattened(draws)
     find_scale = scale is None
-    scale = weight.new_empty(tiles, columns) if scale is None else scale.contiguous().clone()
+    scale = (
+        weight.new_empty(tiles, columns)
+        if scale is None
+        else scale.clone(memory_format=torch.contiguous_format)  # compensation writes to it
+    )
     shape = (tiles, columns, rows)
 
     def field(slot: str, dtype: torch.dtype) -> Tensor:
