@@ -5,7 +5,7 @@ from cimsim.array.chip import Solution
 from cimsim.array.circuit import Circuit
 from cimsim.array.known_faults import known_faults
 from cimsim.array.masks import Mask
-from cimsim.array.mean_response import ChipName, response_vjp
+from cimsim.array.mean_response import ChipName, products_vjp, response_vjp
 from cimsim.array.spare_columns import add_spares, drop_spares, shape_with_spares
 from cimsim.array.tiling import ConvTiling, LinearTiling, Tiling
 from cimsim.array.types import (
@@ -37,6 +37,7 @@ __all__ = [
     "add_spares",
     "drop_spares",
     "known_faults",
+    "products_vjp",
     "response_vjp",
     "shape_with_spares",
 ]

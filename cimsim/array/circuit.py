@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from cimsim.array.tiling import Tiling
-from cimsim.array.types import ConverterRanges
+from cimsim.array.types import ConverterRanges, Term
 from cimsim.circuits.adc import adc_converter, distorts
 from cimsim.circuits.converters import Converter
 from cimsim.circuits.dac import analog_levels, bit_planes, dac_converter
@@ -18,6 +20,20 @@ from cimsim.circuits.range_groups import RangeGroups
 from cimsim.kernels import PackedPhysics, not_programmed, pack
 from cimsim.kernels.types import Dac
 from cimsim.profile import LearnedRange, Profile, TelegraphReadNoise, UniformCodes
+
+
+class Factors(NamedTuple):
+    """A part of the currents, ``(applied @ relative) * number``.
+
+    Attributes:
+        applied: to the rows.
+        relative: relative currents of the cells.
+        number: the full scale of what is applied.
+    """
+
+    applied: Tensor
+    relative: Tensor
+    number: int
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,17 @@ class Circuit:
             return codes
         return analog_levels(self.profile.dac, codes, self.dac.levels)
 
+    def factors(self, drive: Tensor, terms: Sequence[Term]) -> Iterator[Factors]:
+        """The factors of the currents of each of ``terms``, in steps of the DAC."""
+        # A shape's argument is the voltage over its full scale; serial bits are at full scale.
+        full = 1 if self.dac is None or self.profile.dac.bit_serial else self.dac.levels
+        voltage = drive if all(shape is None for shape, _ in terms) else drive / full
+        for shape, relative in terms:
+            if shape is None:
+                yield Factors(drive, relative, 1)
+            else:
+                yield Factors(shape(voltage), relative, full)
+
     @cached_property
     def linear_drive(self) -> bool:
         """Whether currents are proportional to the input, so that its scale cancels."""
@@ -128,6 +155,16 @@ class Circuit:
             or (gated and wires is not None and wires.strength > 0)
             or self.mapping.digital_offset != 0
         )
+
+    @cached_property
+    def sums_products(self) -> bool:
+        """Whether the mean output is a digital sum of products, saturation aside: nothing bends
+        behind the products, and no current is subtracted from them."""
+        wires = self.profile.wires
+        gated = wires is not None and wires.strength > 0 and wires.cells == "gated"
+        subtracts = self.mapping.reference or self.mapping.digital_offset != 0
+        bends_after = self.adc is not None and distorts(self.profile.adc)
+        return not (gated or subtracts or bends_after or self.planes is not None)
 
     @cached_property
     def keeps_wired(self) -> bool:
@@ -165,7 +202,6 @@ def not_read(profile: Profile) -> tuple[str, ...]:
     settings = {
         "array.mapping": mapping.reference or mapping.digital_offset != 0,
         "array.slices": profile.array.slices > 1,
-        "cell.iv": cell.iv is not None and cell.iv.strength > 0,
         "cell.read_noise": any(effect.strength for effect in traps),
         "dac.bit_serial": dac.bit_serial,
         "dac.errors": any(error.strength for error in dac.errors),

@@ -181,7 +181,7 @@ class FusedMultiplier:
                 dac_inside = Mask(codes.mask, x.shape, x.numel())
         if save.codes:
             saved = circuit.compact(codes.values) if codes.stored is None else codes.stored
-        z = tiling.product(as_dtype(codes.values, products), as_dtype(chip.relative, products), "z")
+        z = self._currents(circuit, codes.values, chip, products)
         variance = None
         if of_cells is not None and codes.squares is not None:
             of_cells = as_dtype(of_cells, codes.squares.dtype)
@@ -201,6 +201,20 @@ class FusedMultiplier:
         )
         adc_inside = None if mask is None else Mask(mask, shapes.z_shape, shapes.lines.line)
         return Readout(y, saved, dac_inside, adc_inside)
+
+    def _currents(
+        self, circuit: Circuit, codes: Tensor, chip: Chip, products: torch.dtype
+    ) -> Tensor:
+        z: Tensor | None = None
+        for applied, relative, factor in circuit.factors(codes, chip.terms):
+            cells = relative if factor == 1 else relative * factor
+            slot = "z" if z is None else "z of a term"
+            part = circuit.tiling.product(
+                as_dtype(applied, products), as_dtype(cells, products), slot
+            )
+            z = part if z is None else z.add_(part)
+        assert z is not None
+        return z
 
     def encode(
         self, circuit: Circuit, x: Tensor, ranges: ConverterRanges, dtype: torch.dtype

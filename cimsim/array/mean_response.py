@@ -7,18 +7,20 @@ readout. Rounding is straight through, and read noise, whose mean is 0, is left 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from cimsim.array.chip import Solution, make_chip
-from cimsim.array.circuit import Circuit
+from cimsim.array.circuit import Circuit, Factors
 from cimsim.array.masks import Mask
 from cimsim.array.plain import currents, gain_and_offset, scatter_to_columns
 from cimsim.array.types import Chip, ConverterRanges, Term
 from cimsim.circuits.adc import distorted
 from cimsim.circuits.dac import spread_planes
+from cimsim.dtypes import as_dtype
 
 
 class ChipName(NamedTuple):
@@ -67,19 +69,12 @@ def response_vjp(
         ``dL/dW`` in the shape of ``weight``, or None. The factor of drift compensation counts as a
         constant.
     """
-    tiling, dac = circuit.tiling, circuit.dac_codes(ranges)
+    dac = circuit.dac_codes(ranges)
     step = codes.new_ones(()) if dac is None else dac.size.to(codes.dtype)
     by_bits = circuit.planes is not None
     with torch.enable_grad():
         weight = weight.detach().requires_grad_(want_weight)
-        cells = tiling.to_cells(weight)
-        again = None if name.attempts is None else tiling.to_cells(name.attempts)
-        chip = make_chip(
-            *(cells, circuit.profile, *name[:2], True, name.cycle),
-            read_noise=False,
-            attempts=again,
-            known=known,
-        )
+        chip = _programmed(circuit, weight, name, known)
         # The bits of a serial input have no derivative by its code; each goes straight through.
         rows = circuit.drive(codes) if by_bits else codes
         rows = rows.detach().requires_grad_(want_input)
@@ -100,6 +95,90 @@ def response_vjp(
         planes = circuit.planes
         d_rows = d_rows.unflatten(0, (planes, -1)).sum(0) / ((1 << planes) - 1)
     return d_rows / step, d_weight
+
+
+def products_vjp(
+    circuit: Circuit,
+    codes: Tensor,
+    weight: Tensor,
+    ranges: ConverterRanges,
+    name: ChipName,
+    at_columns: Tensor,
+    want_weight: bool = True,
+    want_input: bool = True,
+    known: Solution | None = None,
+) -> tuple[Tensor | None, Tensor | None]:
+    """:func:`response_vjp` for a circuit that :attr:`~cimsim.array.circuit.Circuit.sums_products`.
+
+    Its output is not computed: with ``s`` the scales of the columns, ``c_t`` what the rows are
+    driven with and ``G_t`` the relative currents of the cells for each term,
+
+        y = s sum_t c_t G_t,   dL/dc_t = (s dy) G_t^T,   dL/dG_t = (s dy)^T c_t
+
+    Args:
+        circuit, codes, weight, ranges, name, want_weight, want_input, known: as for
+            :func:`response_vjp`.
+        at_columns: ``s dy`` at every column, and 0 where the ADC saturated; the products have its
+            dtype.
+    """
+    dac = circuit.dac_codes(ranges)
+    with torch.enable_grad():
+        weight = weight.detach().requires_grad_(want_weight)
+        chip = _programmed(circuit, weight, name, known)
+        rows = codes.detach().requires_grad_(want_input)
+        terms = list(circuit.factors(circuit.drive(rows), chip.terms))
+    d_rows = _by_rows(circuit, rows, terms, at_columns) if want_input else None
+    step = codes.new_ones(()) if dac is None else dac.size
+    d_weight = _by_weight(circuit, weight, chip, terms, at_columns, step) if want_weight else None
+    return d_rows, d_weight
+
+
+def _by_rows(
+    circuit: Circuit, rows: Tensor, terms: Sequence[Factors], at_columns: Tensor
+) -> Tensor:
+    applied = [drive for drive, _, _ in terms]
+    gradients = [
+        circuit.tiling.input_grad(
+            at_columns, as_dtype(relative.detach() * factor, at_columns.dtype), rows.shape
+        )
+        for _, relative, factor in terms
+    ]
+    gradients = [as_dtype(gradient, rows.dtype) for gradient in gradients]
+    (d_rows,) = torch.autograd.grad(applied, rows, gradients)
+    return d_rows
+
+
+def _by_weight(
+    circuit: Circuit,
+    weight: Tensor,
+    chip: Chip,
+    terms: Sequence[Factors],
+    at_columns: Tensor,
+    step: Tensor,
+) -> Tensor:
+    outputs, gradients, by_scale = [chip.scale], [], torch.zeros_like(chip.scale)
+    for drive, relative, factor in terms:
+        applied = as_dtype(drive.detach(), at_columns.dtype)
+        by_cells = as_dtype(circuit.tiling.cells_grad(at_columns, applied), weight.dtype)
+        by_cells = by_cells * (step * factor)
+        by_scale += (by_cells * relative.detach()).sum(-1)
+        if relative.requires_grad:  # an offset's does not
+            outputs.append(relative)
+            gradients.append(by_cells)
+    gradients.insert(0, by_scale / chip.scale.detach())  # it multiplies all currents
+    (d_weight,) = torch.autograd.grad(outputs, weight, gradients)
+    return d_weight
+
+
+def _programmed(circuit: Circuit, weight: Tensor, name: ChipName, known: Solution | None) -> Chip:
+    """The chip without read noise, differentiable in ``weight``."""
+    to_cells = circuit.tiling.to_cells
+    return make_chip(
+        *(to_cells(weight), circuit.profile, name.seed, name.age_s, True, name.cycle),
+        read_noise=False,
+        attempts=None if name.attempts is None else to_cells(name.attempts),
+        known=known,
+    )
 
 
 def _read(

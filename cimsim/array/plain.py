@@ -249,14 +249,9 @@ def _products(
     if chip.gated_S is not None:
         z = _gated(circuit, drive, chip.gated_S, gain)
         return z if chip.straight is None else z + product(drive, chip.straight * gain)
-    # A shape's argument is the voltage over its full scale; bits of a serial DAC are at full scale.
-    full = 1 if circuit.dac is None or circuit.profile.dac.bit_serial else circuit.dac.levels
-    voltage = drive if all(shape is None for shape, _ in chip.terms) else drive / full
     parts = [
-        product(drive, relative * gain)
-        if shape is None
-        else product(shape(voltage), relative * (gain * full))
-        for shape, relative in chip.terms
+        product(applied, relative * (gain * factor))
+        for applied, relative, factor in circuit.factors(drive, chip.terms)
     ]
     return sum(parts[1:], parts[0])
 

@@ -28,6 +28,7 @@ from cimsim.array import (
     Readout,
     SaveOptions,
     Solution,
+    products_vjp,
     response_vjp,
 )
 from cimsim.circuits.dac import bit_planes, spread_planes
@@ -370,20 +371,17 @@ class _Context:
             dz = self.delta_through_adc()
             dx = self.at_input(dz, self.programmed)
             return dx, self.through_programming(dz)
-        call, wired_uS = self._call, self._saved.wired_uS
-        dx, dw = response_vjp(
-            self._array,
-            self._steps(self._dy.dtype),
-            self._saved.weight,
-            call.ranges,
-            ChipName(call.chip_seed, call.age_s, call.cycle, call.attempts),
-            self._output_gradient,
-            self._adc_mask,
-            call.precision,
-            self._needs_dw,
-            self._needs_dx,
-            None if wired_uS is None else Solution(wired_uS, self._saved.scale),
-        )
+        call, saved = self._call, self._saved
+        known = None if saved.wired_uS is None else Solution(saved.wired_uS, saved.scale)
+        name = ChipName(call.chip_seed, call.age_s, call.cycle, call.attempts)
+        operands = (self._array, self._steps(self._dy.dtype), saved.weight, call.ranges, name)
+        wanted = (self._needs_dw, self._needs_dx)
+        if self._array.sums_products:
+            at_columns = self._low(self._at(self.delta_through_adc(), saved.scale))
+            dx, dw = products_vjp(*operands, at_columns, *wanted, known)
+        else:
+            dy, mask = self._output_gradient, self._adc_mask
+            dx, dw = response_vjp(*operands, dy, mask, call.precision, *wanted, known)
         self._at_rows = None if dx is None else dx.view(self._x_shape)
         return self._at_rows, dw
 
