@@ -19,6 +19,8 @@ from cimsim.circuits.mapping import Mapping
 from cimsim.circuits.range_groups import RangeGroups
 from cimsim.kernels import PackedPhysics, not_programmed, pack
 from cimsim.kernels.types import Dac
+from cimsim.physics import common_shape
+from cimsim.physics.nonlinearity import Shape
 from cimsim.profile import LearnedRange, Profile, TelegraphReadNoise, UniformCodes
 
 
@@ -123,6 +125,21 @@ class Circuit:
             return codes
         return analog_levels(self.profile.dac, codes, self.dac.levels)
 
+    @cached_property
+    def shape(self) -> Shape | None:
+        """The same function of the voltage for the currents of all cells; None if they are
+        proportional to it, or if cells differ."""
+        iv, by_duration = self.profile.cell.iv, self.profile.dac.coding == "duration"
+        return None if iv is None or not iv.strength or by_duration else common_shape(iv)
+
+    def applied(self, codes: Tensor) -> Tensor:
+        """What the cells multiply for ``codes``, in steps of the DAC, if :attr:`one_product`."""
+        drive = self.drive(codes)
+        if self.shape is None:
+            return drive
+        full = 1 if self.dac is None else self.dac.levels
+        return self.shape(drive / full) * full
+
     def factors(self, drive: Tensor, terms: Sequence[Term]) -> Iterator[Factors]:
         """The factors of the currents of each of ``terms``, in steps of the DAC."""
         # A shape's argument is the voltage over its full scale; serial bits are at full scale.
@@ -165,6 +182,14 @@ class Circuit:
         subtracts = self.mapping.reference or self.mapping.digital_offset != 0
         bends_after = self.adc is not None and distorts(self.profile.adc)
         return not (gated or subtracts or bends_after or self.planes is not None)
+
+    @cached_property
+    def one_product(self) -> bool:
+        """Whether the mean output is, saturation aside, the product of what is :meth:`applied` with
+        the programmed weights."""
+        iv = self.profile.cell.iv
+        nonlinear = iv is not None and iv.strength > 0
+        return self.sums_products and not (nonlinear and self.shape is None)
 
     @cached_property
     def keeps_wired(self) -> bool:

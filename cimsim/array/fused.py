@@ -54,7 +54,7 @@ class FusedProgrammer:
         scale = cells.scale
         tiles, columns = scale.shape
         return Chip(
-            terms=(Term(None, cells.relative),),
+            terms=(Term(circuit.shape, cells.relative),),
             scale=scale,
             read_variance=cells.variance,
             traps=(),

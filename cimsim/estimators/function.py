@@ -315,10 +315,10 @@ class _Context:
         """``operand`` of a product in the dtype of the products."""
         return as_dtype(operand, self._products)
 
-    def _at_cells(self, at_columns: Tensor, slot: str | None = None) -> Tensor:
-        """The outer product of a gradient at the columns and the codes of the rows, in the dtype of
-        the products and in the scratch memory ``slot`` if one is given."""
-        return self._tiling.cells_grad(self._low(at_columns), self._codes, slot)
+    def _at_cells(self, at_columns: Tensor, rows: Tensor, slot: str | None = None) -> Tensor:
+        """The outer product of a gradient at the columns and what drives the ``rows``, in the dtype
+        of the products and in the scratch memory ``slot`` if one is given."""
+        return self._tiling.cells_grad(self._low(at_columns), self._low(rows), slot)
 
     def through_dac(self, dx: Tensor | None) -> Tensor | None:
         if dx is None:
@@ -351,7 +351,9 @@ class _Context:
         if not self._needs_dw:
             return None
         array = self._array
-        of_codes = as_dtype(self._at_cells(self._at(dz, None)), self._saved.weight.dtype)
+        of_codes = as_dtype(
+            self._at_cells(self._at(dz, None), self._codes), self._saved.weight.dtype
+        )
         dw = self._in_input_units(of_codes)
         parts = array.mapping.significance()
         if len(parts) > 1:
@@ -360,10 +362,11 @@ class _Context:
         return self._tiling.from_cells(dw)
 
     def through_programming(self, dz: _AtColumns) -> Tensor | None:
-        if not self._needs_dw:
-            return None
+        return self._through_programming(dz, self._codes) if self._needs_dw else None
+
+    def _through_programming(self, dz: _AtColumns, rows: Tensor) -> Tensor:
         programmed = self._programmed
-        gradient = self._at_cells(self._at(dz, programmed.scale), programmed.gradient_slot)
+        gradient = self._at_cells(self._at(dz, programmed.scale), rows, programmed.gradient_slot)
         return programmed.vjp(gradient, self._array.dac_codes(self._call.ranges))
 
     def through_response(self) -> tuple[Tensor | None, Tensor | None]:
@@ -371,6 +374,8 @@ class _Context:
             dz = self.delta_through_adc()
             dx = self.at_input(dz, self.programmed)
             return dx, self.through_programming(dz)
+        if self._array.one_product:
+            return self._through_one_product()
         call, saved = self._call, self._saved
         known = None if saved.wired_uS is None else Solution(saved.wired_uS, saved.scale)
         name = ChipName(call.chip_seed, call.age_s, call.cycle, call.attempts)
@@ -384,6 +389,17 @@ class _Context:
             dx, dw = response_vjp(*operands, dy, mask, call.precision, *wanted, known)
         self._at_rows = None if dx is None else dx.view(self._x_shape)
         return self._at_rows, dw
+
+    def _through_one_product(self) -> tuple[Tensor | None, Tensor | None]:
+        dz = self.delta_through_adc()
+        with torch.enable_grad():
+            codes = self._steps(self._dy.dtype).detach().requires_grad_(self._needs_dx)
+            applied = self._array.applied(codes)
+        dx = self.at_input(dz, self.programmed)
+        if dx is not None:
+            (dx,) = torch.autograd.grad(applied, codes, dx)
+            self._at_rows = dx
+        return dx, self._through_programming(dz, applied.detach()) if self._needs_dw else None
 
     def by_dac_range(self) -> Tensor:
         """Gradient of the DAC's range."""

@@ -38,6 +38,7 @@ from cimsim.profile import (
     RelativeProgrammingNoise,
     RelativeReadNoise,
     Saturating,
+    SinhIV,
     StateDependentProgrammingNoise,
     StateDependentReadNoise,
     Table,
@@ -183,7 +184,7 @@ def not_programmed(profile: Profile) -> tuple[str, ...]:
         "cell.levels": cell.levels is not None,
         "cell.write_verify": cell.write_verify is not None,
         "cell.endurance": cell.endurance is not None and cell.endurance.strength > 0,
-        "cell.iv": cell.iv is not None and cell.iv.strength > 0,
+        "cell.iv": cell.iv is not None and cell.iv.strength > 0 and not _bends_alike(profile),
         "wires": wires is not None and wires.strength > 0,
     }
     families: dict[str, list[object | None]] = {
@@ -200,6 +201,13 @@ def not_programmed(profile: Profile) -> tuple[str, ...]:
         *(name for name, is_set in settings.items() if is_set),
         *(f"cell.{name}" for name, parts in families.items() if None in parts),
     )
+
+
+def _bends_alike(profile: Profile) -> bool:
+    """Whether all currents are the same function of the voltage, times the conductances that the
+    kernels program."""
+    paired = profile.array.mapping == "differential-pair"
+    return isinstance(profile.cell.iv, SinhIV) and paired and profile.dac.coding != "duration"
 
 
 def pack(profile: Profile) -> PackedPhysics | None:

@@ -1,7 +1,7 @@
 """Cell physics on conductances in µS, from programming to reads."""
 
 from cimsim.physics.cells import aged_uS, at_temperature_uS, programmed_uS
-from cimsim.physics.nonlinearity import iv_terms
+from cimsim.physics.nonlinearity import common_shape, iv_terms
 from cimsim.physics.programming import reachable_uS
 from cimsim.physics.read_noise import (
     ReadContext,
@@ -19,6 +19,7 @@ __all__ = [
     "aged_uS",
     "at_temperature_uS",
     "broken_uS",
+    "common_shape",
     "iv_terms",
     "programmed_uS",
     "reachable_uS",

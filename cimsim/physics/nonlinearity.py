@@ -14,7 +14,8 @@ from cimsim.physics.draws import normal
 from cimsim.profile import PolynomialIV, PooleFrenkelIV, SinhIV
 from cimsim.seeds import seed_for
 
-Terms = tuple[tuple[Callable[[Tensor], Tensor], Tensor], ...]
+Shape = Callable[[Tensor], Tensor]
+Terms = tuple[tuple[Shape, Tensor], ...]
 _LOWEST_R = 0.05
 _TOLERANCE = 1e-6
 """Relative error of a current, from the number of terms."""
@@ -43,6 +44,16 @@ def _(iv: PolynomialIV, g_uS: Tensor, seed: int = 0) -> Terms:
 
 @iv_terms.register
 def _(iv: SinhIV, g_uS: Tensor, seed: int = 0) -> Terms:
+    return ((_hopping(iv), g_uS),)
+
+
+def common_shape(iv: object) -> Shape | None:
+    """Return ``f`` if the current over ``v_read`` is ``f(u) G`` for all cells, ``G`` being the
+    conductance; None if ``f`` differs between cells."""
+    return _hopping(iv) if isinstance(iv, SinhIV) else None
+
+
+def _hopping(iv: SinhIV) -> Shape:
     kv = iv.k_per_V * iv.v_read_V
 
     def hopping(u: Tensor) -> Tensor:
@@ -50,7 +61,7 @@ def _(iv: SinhIV, g_uS: Tensor, seed: int = 0) -> Terms:
             return u
         return u + iv.strength * (torch.sinh(kv * u) / kv - u)
 
-    return ((hopping, g_uS),)
+    return hopping
 
 
 @iv_terms.register
