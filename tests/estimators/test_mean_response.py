@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import cimsim
 from cimsim import kernels
+from cimsim.array import Array, Circuit, LinearTiling
 from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Profile
 from tests.building import ADC_ERRORS, SOURCE
@@ -106,6 +107,36 @@ def test_it_is_the_slope_of_the_output(case: Case) -> None:
         size = sum(c.size[which] for c in chips) / len(chips)
         error = apart.std().item() / math.sqrt(len(chips)) if len(chips) > 1 else 0.0
         assert abs(apart.mean().item()) < (0.03 + allowed) * size + 8 * error
+
+
+def bends_before_the_products(case: Case) -> bool:
+    circuit = Array(case.profile(FINE), LinearTiling(12, 12))
+    return circuit.bends and circuit.sums_products
+
+
+@pytest.mark.parametrize("which", ["fused", "numbers"])
+@pytest.mark.parametrize(
+    "case", [each for each in CASES if bends_before_the_products(each)], ids=lambda case: case.name
+)
+def test_products_alone_give_the_derivative_of_the_output(
+    case: Case, which: kernels.Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Convolutions, too, with several tiles, in float32."""
+    profile = case.profile({**BASE, "array": {**BASE.get("array", {}), "rows": 40}})
+    digital = nn.Conv2d(8, 6, 3, groups=2)
+    x = torch.randn(2, 8, 6, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+
+    def gradients() -> tuple[Tensor, ...]:
+        made = cimsim.calibrate(cimsim.convert(digital, profile), [x.detach()])
+        cimsim.age(cimsim.program(made.eval(), 3), DAY_S)
+        with kernels.use(which):
+            return torch.autograd.grad(made(x).square().sum(), (x, made.weight))
+
+    by_products = gradients()
+    monkeypatch.setattr(Circuit, "one_product", False)
+    monkeypatch.setattr(Circuit, "sums_products", False)
+    for one, other in zip(by_products, gradients(), strict=True):
+        assert (one - other).abs().max() < 1e-4 * other.abs().max()
 
 
 READOUT_ERRORS = [

@@ -94,7 +94,7 @@ def test_faults_point_into_the_file_that_holds_the_key(tmp_path: Path) -> None:
         ("pcm-ibm-2021", "did you mean 'pcm-ibm-2020'?"),
         ("[ideal]", "must be the name or file of a profile"),
         ("./nowhere.yaml", "nowhere.yaml: cannot read the profile: No such file"),
-        ('"a\\0b.yaml"', "embedded null byte"),
+        ('"a\\0b.yaml"', "embedded null"),
         ("./list.yaml", "list.yaml:1:1: a profile must consist of"),
     ],
 )

@@ -62,7 +62,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
         "missing.yaml": "No such file or directory",
         ".": "it is a folder",
         "pipe.yaml": "it is not a regular file",
-        "a\0b.yaml": "null byte",
+        "a\0b.yaml": "embedded null",
         f"{'x' * 300}.yaml": "File name too long",
     }.items():
         (issue,) = validate_file(tmp_path / name)
