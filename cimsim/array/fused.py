@@ -212,7 +212,7 @@ class FusedMultiplier:
             part = circuit.tiling.product(
                 as_dtype(applied, products), as_dtype(cells, products), slot
             )
-            z = part if z is None else z.add_(part)
+            z = part if z is None else as_dtype(z, torch.float32).add_(part)
         assert z is not None
         return z
 
