@@ -229,7 +229,6 @@ def not_read(profile: Profile) -> tuple[str, ...]:
         "array.slices": profile.array.slices > 1,
         "cell.read_noise": any(effect.strength for effect in traps),
         "dac.bit_serial": dac.bit_serial,
-        "dac.errors": any(error.strength for error in dac.errors),
         "adc.bits": adc.bits is None or adc.bits == 1,
         "adc.codes": not isinstance(adc.codes, UniformCodes),
         "adc.errors": any(error.strength for error in adc.errors),

@@ -173,19 +173,22 @@ class FusedMultiplier:
         else:
             assert circuit.dac is not None
             fits_byte = save.codes and circuit.dac.storage.itemsize == 1
-            # Wide codes are stored before they are rounded to the precision of the products.
-            exact = save.codes and not fits_byte
+            # Rounded to the precision of the products only where they are neither stored nor bent.
+            exact = (save.codes and not fits_byte) or not circuit.linear_drive
             dtype = torch.float32 if exact else products
             codes = kernels.encode(x, dac, dtype, low, fits_byte, save.dac_mask)
             if codes.mask is not None:
                 dac_inside = Mask(codes.mask, x.shape, x.numel())
         if save.codes:
             saved = circuit.compact(codes.values) if codes.stored is None else codes.stored
-        z = self._currents(circuit, codes.values, chip, products)
+        drive, squares = circuit.drive(codes.values), codes.squares
+        if drive is not codes.values and squares is not None:
+            squares = drive.square().to(squares.dtype)
+        z = self._currents(circuit, drive, chip, products)
         variance = None
-        if of_cells is not None and codes.squares is not None:
-            of_cells = as_dtype(of_cells, codes.squares.dtype)
-            variance = tiling.product(codes.squares, of_cells, "z variance").contiguous()
+        if of_cells is not None and squares is not None:
+            of_cells = as_dtype(of_cells, squares.dtype)
+            variance = tiling.product(squares, of_cells, "z variance").contiguous()
         y = x.new_empty(shapes.y_shape)
         noise_steps = circuit.profile.adc.noise_of_range * adc.levels
         mask = kernels.digitize(
@@ -203,10 +206,10 @@ class FusedMultiplier:
         return Readout(y, saved, dac_inside, adc_inside)
 
     def _currents(
-        self, circuit: Circuit, codes: Tensor, chip: Chip, products: torch.dtype
+        self, circuit: Circuit, drive: Tensor, chip: Chip, products: torch.dtype
     ) -> Tensor:
         z: Tensor | None = None
-        for applied, relative, factor in circuit.factors(codes, chip.terms):
+        for applied, relative, factor in circuit.factors(drive, chip.terms):
             cells = relative if factor == 1 else relative * factor
             slot = "z" if z is None else "z of a term"
             part = circuit.tiling.product(
