@@ -39,7 +39,7 @@ def scratch(slot: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float3
             # Views of the smaller memory would keep it alive.
             for key in [key for key in _scratch.views if key[:2] == (slot, dtype)]:
                 del _scratch.views[key]
-            memory = _scratch.memory[slot, dtype] = torch.empty(numel, dtype=dtype)
+            memory = _scratch.memory[slot, dtype] = torch.empty(numel, dtype=dtype, device="cpu")
         view = _scratch.views[slot, dtype, shape] = memory[:numel].view(shape)
     return view
 

@@ -216,8 +216,9 @@ class Ranged(LayerKind):
         """Full scales of the ADC, and the values of its codes over them if these are fitted."""
         if is_fitted(adc) and not columns.peaks.any().item():  # no values to fit
             known = self.adc_values is not None and not self.adc_values.isnan().any().item()
-            even = None if known else torch.linspace(-1.0, 1.0, 1 << converter.bits)
-            return torch.ones(columns.groups), even
+            like: Any = {"dtype": torch.float32, "device": "cpu"}
+            even = None if known else torch.linspace(-1.0, 1.0, 1 << converter.bits, **like)
+            return torch.ones(columns.groups, **like), even
         if self._has_learned(adc, self.adc_range):
             scales = self.adc_range.detach().cpu().reshape(-1)
         elif is_fitted(adc) and isinstance(adc.range, MinimumErrorRange | LearnedRange):
@@ -227,7 +228,7 @@ class Ranged(LayerKind):
             largest = values.abs().max().float()
             return alike * largest, values / largest
         else:
-            table = fixed_table(adc, torch.empty(0))
+            table = fixed_table(adc, columns.peaks.float())
             quantize = even_steps(converter.levels) if table is None else table.coded
             scales = columns.full_scales(adc.range, quantize, adc.noise_of_range)
         if not is_fitted(adc):

@@ -37,8 +37,9 @@ class ColumnDenoiser(nn.Module):
         self.momentum: float | None = momentum
         # Means of y, t, y^2, y t, t^2: raw moments, so that they average over chips and batches.
         # In float64, as variances are small differences of them.
-        self.register_buffer("statistics", torch.zeros(5, columns, dtype=torch.float64))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        moments = torch.zeros(5, columns, dtype=torch.float64, device="cpu")
+        self.register_buffer("statistics", moments)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64, device="cpu"))
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         precise = self.statistics

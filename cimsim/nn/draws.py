@@ -80,7 +80,7 @@ class NamedDraws(nn.Module):
         repeated = in_backward()
         if not repeated and not saved_tensors_are_hooked():
             return None
-        token = int(torch.randint(2**62, ()))
+        token = int(torch.randint(2**62, (), device="cpu"))
         if not repeated:
             self._tokens.append(token)
         elif token not in self._tokens:
@@ -93,7 +93,7 @@ class NamedDraws(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """``[seed, draws]``: continues with the same chips in training after loading."""
-        return torch.tensor([self.seed, self.draws], dtype=torch.int64)
+        return torch.tensor([self.seed, self.draws], dtype=torch.int64, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
         """Inverse of :meth:`get_extra_state`.

@@ -122,8 +122,8 @@ def _forward(
     return [
         *(y, saved_input, saved.scale.clone(), *others),
         *(call.ranges.dac.clone(), call.ranges.adc.clone()),
-        *(torch.tensor(number) for number in (call.chip_seed, call.cycle)),
-        torch.tensor(call.age_s, dtype=torch.float64),
+        *(torch.tensor(number, device="cpu") for number in (call.chip_seed, call.cycle)),
+        torch.tensor(call.age_s, dtype=torch.float64, device="cpu"),
     ]
 
 
@@ -164,8 +164,8 @@ def _(
     return [
         *(y, torch.empty_like(codes), scale, dac_bits, adc_bits, adc_slope, wired_uS),
         *(x.new_empty(dac_range.shape), x.new_empty(adc_range.shape)),
-        *(torch.empty((), dtype=torch.int64) for _ in ("seed", "cycle")),
-        torch.empty((), dtype=torch.float64),
+        *(torch.empty((), dtype=torch.int64, device="cpu") for _ in ("seed", "cycle")),
+        torch.empty((), dtype=torch.float64, device="cpu"),
     ]
 
 
