@@ -26,7 +26,7 @@ from cimsim.nn.forms import Model, require_module
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.layer_settings import LayerSettings, changed_by_pattern, matching
 from cimsim.nn.pretrained import hook_save_pretrained, unhook_save_pretrained
-from cimsim.nn.unpacking import Unpacked
+from cimsim.nn.unpacking import Ties, Unpacked
 from cimsim.profile import (
     CONVERTERS,
     Profile,
@@ -71,9 +71,9 @@ def convert(
     gradients go through it.
 
     ``MultiheadAttention``, ``RNN``, ``LSTM``, ``GRU`` and the cells ``RNNCell``, ``LSTMCell`` and
-    ``GRUCell`` contain the weights of several layers: they are unpacked to layers with new
-    parameters; make the optimizer afterwards. Digital checkpoints still load. Products of two
-    signals (scores, gates) are computed digitally, and so are embeddings, which are look-ups.
+    ``GRUCell`` contain the weights of several layers: they are unpacked to layers. The parameters
+    of attention are new; make the optimizer afterwards. Digital checkpoints still load. Products of
+    two signals (scores, gates) are computed digitally, and so are embeddings, which are look-ups.
 
     Adapters of the PEFT library stay digital, and the layers that they are added to become analog.
     A model can be converted before or after PEFT wraps it, with the same result.
@@ -249,17 +249,19 @@ def _to_digital(model: nn.Module) -> None:
     for module in list(model.modules()):
         if isinstance(module, AnalogLayer):
             module.revert_in_place()
+    ties = Ties()
     for module in list(model.modules()):
         if isinstance(module, Unpacked):
-            module.pack()
+            module.pack(ties)
 
 
 def unpack(model: nn.Module) -> None:
     """Unpack all modules of ``model`` that contain the weights of several layers, in place."""
+    ties = Ties()
     for module in list(model.modules()):
         unpacked = registry.unpacked_kind(module)
         if unpacked is not None:
-            unpacked.unpack(module)
+            unpacked.unpack(module, ties)
 
 
 def make_analog(layer: nn.Module, settings: LayerSettings, name: str, seed: int) -> AnalogLayer:
@@ -284,11 +286,12 @@ def make_analog(layer: nn.Module, settings: LayerSettings, name: str, seed: int)
 
 def finish(model: nn.Module) -> None:
     """Pack modules of which no layer became analog, and close torch's paths around layers."""
+    ties = Ties()
     for module in list(model.modules()):
         if isinstance(module, Unpacked) and not any(
             isinstance(part, AnalogLayer) for part in module.modules()
         ):
-            module.pack()  # nothing in it is analog, and packed it is faster
+            module.pack(ties)  # nothing in it is analog, and packed it is faster
     close_fast_paths(model)
 
 

@@ -7,11 +7,29 @@ hooks and settings stay. The unpacked module loads checkpoints of the packed mod
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from cimsim.nn.computed import cast
+
+
+class Ties:
+    """Parameters that are replaced in one conversion, and their replacements: modules that shared a
+    parameter share its replacements."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, ...], tuple[Sequence[Tensor], Sequence[nn.Parameter]]] = {}
+
+    def replaced(
+        self, given: Sequence[Tensor], make: Callable[[], Sequence[nn.Parameter]]
+    ) -> Sequence[nn.Parameter]:
+        """The replacements of ``given``, which ``make`` makes at the first call."""
+        name = tuple(map(id, given))
+        if name not in self._made:
+            self._made[name] = given, make()  # kept, because ids of freed tensors are used again
+        return self._made[name][1]
 
 
 class Unpacked(nn.Module):
@@ -20,7 +38,7 @@ class Unpacked(nn.Module):
     torch_class: ClassVar[type[nn.Module]]
 
     @classmethod
-    def unpack(cls, module: nn.Module) -> None:
+    def unpack(cls, module: nn.Module, ties: Ties) -> None:
         """Turn ``module``, of the class :attr:`torch_class`, into this, in place."""
         names = cls.places(module)
         packed = {name: module._parameters[name] for name in names if name in module._parameters}
@@ -28,12 +46,12 @@ class Unpacked(nn.Module):
             del module._parameters[name]
         cast(module, cls)
         assert isinstance(module, cls)
-        module.make_layers(packed)
+        module.make_layers(packed, ties)
         for layer in module.children():
             layer.train(module.training)
 
     @abstractmethod
-    def pack(self) -> None:
+    def pack(self, ties: Ties) -> None:
         """Turn this back into :attr:`torch_class`, in place, with the layers' weights."""
 
     @staticmethod
@@ -42,7 +60,7 @@ class Unpacked(nn.Module):
         """Names of the packed module's own parameters."""
 
     @abstractmethod
-    def make_layers(self, packed: dict[str, Any]) -> None:
+    def make_layers(self, packed: dict[str, Any], ties: Ties) -> None:
         """Make the children with these parameters."""
 
     @abstractmethod
@@ -61,10 +79,9 @@ class Unpacked(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
-def linear(weight: Tensor, bias: Tensor | None, template: nn.Parameter) -> nn.Linear:
-    """An ``nn.Linear`` with these parameters, trainable if ``template`` is."""
+def linear(weight: nn.Parameter, bias: nn.Parameter | None) -> nn.Linear:
+    """An ``nn.Linear`` with these parameters."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-    layer.weight = nn.Parameter(weight, requires_grad=template.requires_grad)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias, requires_grad=template.requires_grad)
+    layer.weight = weight
+    layer.register_parameter("bias", bias)
     return layer
