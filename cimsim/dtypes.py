@@ -1,4 +1,4 @@
-"""Conversion of tensors between dtypes."""
+"""Conversion of tensors between dtypes and forms in memory."""
 
 from __future__ import annotations
 
@@ -10,3 +10,12 @@ def as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """``tensor.to(dtype)``; without an operation of torch, which takes most of a microsecond, if it
     has that dtype already."""
     return tensor if tensor.dtype is dtype else tensor.to(dtype)
+
+
+def in_memory(tensor: Tensor) -> Tensor:
+    """``tensor`` with the sign of its numbers in memory, where kernels read them.
+
+    The imaginary part of a conjugate, ``z.conj().imag``, is a view of the numbers of ``z`` with a
+    flag for the sign, which :meth:`torch.Tensor.contiguous` does not resolve.
+    """
+    return tensor.resolve_neg() if tensor.is_neg() else tensor
