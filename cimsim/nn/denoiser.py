@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.scalars import number_or_nan
 
 _FEWEST = 16
 
@@ -101,6 +102,7 @@ def make_denoiser(columns: int, ridge: float) -> ColumnDenoiser:
     Raises:
         CimsimError: if the ridge is negative or not finite.
     """
-    if not (isinstance(ridge, int | float) and math.isfinite(ridge) and ridge >= 0):
+    number = number_or_nan(ridge)
+    if not (math.isfinite(number) and number >= 0):
         raise CimsimError(f"the ridge of a denoiser must be a number of 0 or more, not {ridge!r}")
-    return ColumnDenoiser(columns, ridge)
+    return ColumnDenoiser(columns, number)
