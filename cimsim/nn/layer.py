@@ -418,7 +418,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     def forward(self, input: Tensor) -> Tensor:
         """The layer's output, of the dtype of the torch layer's output.
 
-        Under autocast the products have its dtype, and the physics around them float32.
+        Under autocast the products have its dtype, and the physics around them float32; a layer
+        with weights in float64 ignores it, as in torch.
 
         Raises:
             CimsimError: if the layer is not calibrated, ``input`` is not a tensor of the layer's
@@ -457,7 +458,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             x = x if self.training else self._clipped(x)
             return self._digital(x, self.effective_weight(), *others)
         device, dtype, precision = x.device.type, x.dtype, None
-        if torch.is_autocast_enabled(device):
+        if held.dtype is not torch.float64 and torch.is_autocast_enabled(device):
             dtype = precision = torch.get_autocast_dtype(device)
         with without_autocast(device):
             compute = compute_dtype(held)
