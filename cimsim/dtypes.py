@@ -13,9 +13,10 @@ def as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def in_memory(tensor: Tensor) -> Tensor:
-    """``tensor`` with the sign of its numbers in memory, where kernels read them.
+    """``tensor`` as kernels read it: contiguous, and with the sign of its numbers in memory.
 
     The imaginary part of a conjugate, ``z.conj().imag``, is a view of the numbers of ``z`` with a
     flag for the sign, which :meth:`torch.Tensor.contiguous` does not resolve.
     """
-    return tensor.resolve_neg() if tensor.is_neg() else tensor
+    dense = tensor.contiguous()
+    return dense.resolve_neg() if dense.is_neg() else dense

@@ -31,7 +31,7 @@ from cimsim.array import (
     response_vjp,
 )
 from cimsim.circuits.dac import bit_planes, spread_planes
-from cimsim.dtypes import as_dtype, in_memory
+from cimsim.dtypes import as_dtype
 from cimsim.estimators.once import differentiable_once, edge, refuse_batched
 from cimsim.estimators.rules import BackwardRule
 from cimsim.estimators.sharing import saved_by_autograd
@@ -180,7 +180,7 @@ def backward(
 ) -> tuple[Tensor | None, ...]:
     """Gradients in the order of :class:`GradientsNeeded`; None for those that are not needed."""
     with without_autocast(dy.device.type):
-        context = _Context(in_memory(dy), saved, call, needs, x_shape, shares_input)
+        context = _Context(dy, saved, call, needs, x_shape, shares_input)
         dx, dw = call.rule.backward(context)
         db = None
         if needs.bias:

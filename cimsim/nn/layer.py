@@ -19,7 +19,7 @@ from torch import Tensor
 
 from cimsim.array import Array, Chip, Readout, SaveOptions, known_faults
 from cimsim.circuits.mapping import weight_scale
-from cimsim.dtypes import as_dtype, in_memory
+from cimsim.dtypes import as_dtype
 from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, MvmCall, analog_matmul
 from cimsim.estimators.function import without_autocast
@@ -366,7 +366,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             self.profile = self.profile
         if self._shared is not None:
             return self._shared.weight
-        return in_memory(self._written().contiguous())
+        return self._written().contiguous()
 
     def next_call(
         self, precision: torch.dtype | None = None, operand: Tensor | None = None
@@ -450,7 +450,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             refuse_dtype(self.name, x, held)
         if not x.numel() or x.is_meta:  # torch computes the shape, and gradients of zero
             return self._digital(x, self.effective_weight(), *others)
-        x = self._quantized_input(in_memory(x))
+        x = self._quantized_input(x)
         if self.observer is not None:
             self.observe(x)
         if self._computes_digitally:
