@@ -19,7 +19,12 @@ from cimsim.errors import CimsimError
 from cimsim.estimators import DEFAULT_RULE, backward_rule
 from cimsim.lasting import lasting
 from cimsim.nn import registry
-from cimsim.nn.adapters import check_adapters, names_without_adapters, parts_of_adapters
+from cimsim.nn.adapters import (
+    bases_of_adapters,
+    check_adapters,
+    names_without_adapters,
+    parts_of_adapters,
+)
 from cimsim.nn.computed import cast, leave_graph, settled
 from cimsim.nn.fast_paths import close_fast_paths, open_fast_paths
 from cimsim.nn.forms import Model, require_module
@@ -257,10 +262,10 @@ def _to_digital(model: nn.Module) -> None:
 
 def unpack(model: nn.Module) -> None:
     """Unpack all modules of ``model`` that contain the weights of several layers, in place."""
-    ties = Ties()
+    ties, adapted = Ties(), bases_of_adapters(model)
     for module in list(model.modules()):
         unpacked = registry.unpacked_kind(module)
-        if unpacked is not None:
+        if unpacked is not None and module not in adapted:
             unpacked.unpack(module, ties)
 
 
@@ -404,7 +409,7 @@ def _chosen(
             continue
         if registry.analog_kind(module) is not None:
             candidates.append(name)
-        elif reason := registry.obstacle(module):
+        elif reason := registry.obstacle(module) or _packed_by_adapters(module):
             digital.append(f"layer '{name}' ({type(module).__name__}) stays digital: {reason}")
     digital += _out_of_sight(model)
     for line in digital:
@@ -422,6 +427,16 @@ def _chosen(
             + "".join(f"; {line}" for line in [*_already_analog(model), *digital][:_LINES])
         )
     return chosen
+
+
+def _packed_by_adapters(module: nn.Module) -> str | None:
+    """The reason why ``module`` was not unpacked, if it was not because of its adapters."""
+    if registry.unpacked_kind(module) is None:
+        return None
+    return (
+        "PEFT adds its adapters to the packed weights in each call; convert the model first, and "
+        "add adapters to the layers of this module, such as target_modules=['q_proj', 'v_proj']"
+    )
 
 
 def _already_analog(model: nn.Module) -> Iterator[str]:

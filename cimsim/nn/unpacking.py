@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from cimsim.errors import CimsimError
 from cimsim.nn.computed import cast
 
 
@@ -30,6 +31,10 @@ class Ties:
         if name not in self._made:
             self._made[name] = given, make()  # kept, because ids of freed tensors are used again
         return self._made[name][1]
+
+
+class UnpackedError(CimsimError, AttributeError):
+    """A parameter of the packed module that the unpacked module does not have."""
 
 
 class Unpacked(nn.Module):
@@ -66,6 +71,23 @@ class Unpacked(nn.Module):
     @abstractmethod
     def split(self, packed: dict[str, Tensor]) -> dict[str, Tensor]:
         """The state of the children that a packed state holds; names without prefix."""
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in self.places(self):
+            raise self._unpacked_error(name)
+        return super().__getattr__(name)
+
+    def __delattr__(self, name: str) -> None:
+        if name in self.places(self) and name not in self._parameters:
+            raise self._unpacked_error(name)
+        super().__delattr__(name)
+
+    def _unpacked_error(self, name: str) -> UnpackedError:
+        layers = ", ".join(f"'{child}'" for child, _ in self.named_children())
+        return UnpackedError(
+            f"this {self.torch_class.__name__} has no '{name}', because cimsim.convert has "
+            f"unpacked it; its weights are in its layers {layers}"
+        )
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any

@@ -336,3 +336,18 @@ def test_frozen_parameters_stay_frozen(kind: type[nn.Module], trained: str) -> N
     analog = cimsim.convert(plain, IDEAL)
     for model in (analog, cimsim.to_digital(analog)):
         assert all(p.requires_grad == (trained in name) for name, p in model.named_parameters())
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_a_parameter_that_was_unpacked_is_missed_with_its_place(kind: type[nn.Module]) -> None:
+    plain = layer_of(kind)
+    name = next(name for name, _ in plain.named_parameters(recurse=False))
+    analog = cimsim.convert(plain, IDEAL)
+    with pytest.raises(CimsimError, match=f"has no '{name}', because cimsim.convert has unpacked"):
+        delattr(analog, name)
+    if kind is nn.MultiheadAttention:  # torch's encoder layer reads it
+        assert getattr(analog, name) is None
+    else:
+        assert not hasattr(analog, name)
+    with pytest.raises(AttributeError, match="no attribute 'something'"):
+        _ = analog.something
