@@ -96,19 +96,19 @@ class NamedDraws(nn.Module):
         return torch.tensor([self.seed, self.draws], dtype=torch.int64, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Inverse of :meth:`get_extra_state`.
+        """Inverse of :meth:`get_extra_state`; a layer with ranges adds two numbers.
 
         Raises:
             CimsimError: if ``state`` is not such a pair.
         """
         numbers = state.flatten().tolist() if isinstance(state, Tensor) else []
-        if len(numbers) != 2 or not all(map(math.isfinite, numbers)):
+        if len(numbers) not in (2, 4) or not all(map(math.isfinite, numbers)):
             raise CimsimError(
                 f"layer '{self.name}': '_extra_state' of the checkpoint is not the pair of seed "
                 "and draws that state_dict() gives; remove that entry, and load with strict=False"
             )
         # Rounded, as the checkpoint may have been cast, or averaged over several models.
-        self.seed, self.draws = map(round, numbers)
+        self.seed, self.draws = map(round, numbers[:2])
 
 
 def _rank() -> tuple[int, ...]:

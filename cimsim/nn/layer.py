@@ -518,6 +518,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any
     ) -> None:
+        self._drop_ranges_of_others(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *arguments)
         # A digital layer's checkpoint has no ranges: they stay unchanged.
         missing_keys = arguments[2]
