@@ -69,7 +69,7 @@ def lloyd_max(u: Tensor, bits: int) -> Tensor:
     samples = u.detach().double().flatten().sort().values
     count = len(samples)
     total = torch.cat((samples.new_zeros(1), samples.cumsum(0)))
-    numbers = torch.arange(1 << bits, dtype=samples.dtype, device=samples.device)
+    numbers = torch.arange(1 << bits, dtype=torch.float32, device=samples.device)
     places = (numbers + 0.5) * (count / (1 << bits))
     values = samples[places.long().clamp_max(count - 1)]
     for _ in range(_MOST_ROUNDS):
