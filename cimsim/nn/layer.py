@@ -31,6 +31,7 @@ from cimsim.nn.converter_ranges import CALIBRATED, Ranged, SignalObserver, compu
 from cimsim.nn.draws import NamedDraws
 from cimsim.nn.forms import refuse_dtype, refuse_input, refuse_weight
 from cimsim.nn.input_clip import InputClip, clipped
+from cimsim.nn.patches import hides_forward
 from cimsim.nn.training_conditions import OF_ONE_TRAINING, TrainedApart, TrainingConditions
 from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
 from cimsim.profile import LearnedRange, Profile, learned_ranges
@@ -108,6 +109,11 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             raise CimsimError(
                 f"layer '{self.name}' has a quantizer of its input, which a digital layer cannot "
                 "have"
+            )
+        if hides_forward(self):
+            raise CimsimError(
+                f"layer '{self.name}': its own attribute 'forward' replaces the forward of its "
+                "class, and may call that of the analog layer; remove the attribute first"
             )
         require_no_correction(self)
         bound = self.input_bound.detach().clone() if self.clips_input else None
