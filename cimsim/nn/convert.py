@@ -88,10 +88,11 @@ def convert(
 
     These stay digital, each with a warning in the log: subclasses of a layer, which may have
     another forward, and layers whose own attribute ``forward`` replaces it (hooks of Accelerate do
-    not); recurrences, cells and attention with a computed weight; layers without weights; modules with a matrix of their own (``Bilinear``, or one that is used through
-    ``F.linear``); and layers in a plain list or dict, which torch does not register either. A
-    module that reads the weight of a converted layer, ``F.linear(x, self.layer.weight)``, is not
-    detected: it uses the digital weight. :func:`cimsim.summary` lists the result for each layer.
+    not); recurrences, cells and attention with a computed weight; layers without weights; modules
+    with a matrix of their own (``Bilinear``, or one that is used through ``F.linear``); and layers
+    in a plain list or dict, which torch does not register either. A module that reads the weight of
+    a converted layer, ``F.linear(x, self.layer.weight)``, is not detected: it uses the digital
+    weight. :func:`cimsim.summary` lists the result for each layer.
 
     ``torch.compile``, ``torch.func.functional_call`` and ``torch.fx.symbolic_trace`` work on the
     result. ``torch.jit``, ``torch.onnx``, ``torch.export``, the other transforms of ``torch.func``
