@@ -9,6 +9,7 @@ programs it again when the weights have changed; training mode, too, if ``progra
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,6 +38,8 @@ from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse
 from cimsim.profile import LearnedRange, Profile, learned_ranges
 from cimsim.seeds import attempt_cycle, seed_for
 from cimsim.torch_private import not_compiled
+
+logger = logging.getLogger("cimsim")
 
 Stage: TypeAlias = (
     "tuple[bool, Array, float, Callable[[Tensor], Tensor] | None, bool, TrainingConditions | None]"
@@ -76,7 +79,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
                 f"digital: keep_digital=['{name}']"
             )
         refuse_weight(self.weight)
-        of_torch = set(vars(self))
+        of_torch = dict(vars(self))
         for buffer in CALIBRATED:
             self.register_buffer(buffer, None)
         device = self.weight.device
@@ -97,7 +100,14 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         self._chip = ChipCache()
         self.profile = profile
         self.program(0)
-        self._ours = [*(set(vars(self)) - of_torch), *CALIBRATED, "calls", "_ours"]
+        self._hidden = {n: v for n, v in of_torch.items() if vars(self)[n] is not v}
+        if self._hidden:
+            logger.warning(
+                "layer '%s' had %s before, which an analog layer uses itself; to_digital sets it "
+                "again",
+                *(name, ", ".join(f"'{attribute}'" for attribute in self._hidden)),
+            )
+        self._ours = [*(set(vars(self)) - set(of_torch)), *CALIBRATED, "calls", "_ours"]
 
     def revert_in_place(self) -> None:
         """Become the torch layer again, with the quantized weight.
@@ -126,8 +136,10 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         if self.weight_quantizer is not None and not self.weight.is_meta:
             with torch.no_grad():
                 self.weight.copy_(self.from_matrix(self.effective_weight()))
+        hidden = self._hidden
         for name in self._ours:
             delattr(self, name)
+        vars(self).update(hidden)
         cast(self, self.torch_class)
         if bound is not None and not bound.is_meta and not bound.isnan().any():
             self.register_forward_pre_hook(InputClip(bound))

@@ -72,3 +72,15 @@ def test_a_forward_of_its_own_cannot_become_digital() -> None:
     analog.forward = lambda x: before(x) * 2
     with pytest.raises(CimsimError, match="its own attribute 'forward' replaces the forward"):
         cimsim.to_digital(analog)
+
+
+def test_attributes_that_an_analog_layer_uses_come_back(caplog: pytest.LogCaptureFixture) -> None:
+    layer: Any = nn.Linear(6, 4)
+    layer.name, layer.seed, layer.digital, layer.color = "first", "s", None, "red"
+    analog: Any = cimsim.convert(nn.Sequential(layer), IDEAL)
+    assert "layer '0' had 'name', 'seed', 'digital' before" in caplog.text
+    assert analog[0].name == "0"
+    assert analog[0].color == "red"
+    assert vars(cimsim.to_digital(analog)[0]).keys() == vars(layer).keys()
+    back: Any = cimsim.to_digital(analog, inplace=True)[0]
+    assert (back.name, back.seed, back.digital, back.color) == ("first", "s", None, "red")
