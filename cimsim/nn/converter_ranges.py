@@ -388,7 +388,7 @@ def range_marks(profile: Profile) -> tuple[int, int]:
 
 def marks_of(extra_state: object) -> tuple[int, int] | None:
     """The :func:`range_marks` in the extra state of a layer; None in those of older versions."""
-    if not isinstance(extra_state, Tensor) or extra_state.numel() != 4:
+    if not isinstance(extra_state, Tensor) or extra_state.is_meta or extra_state.numel() != 4:
         return None
     if not extra_state.isfinite().all():
         return None

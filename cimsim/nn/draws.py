@@ -101,7 +101,8 @@ class NamedDraws(nn.Module):
         Raises:
             CimsimError: if ``state`` is not such a pair.
         """
-        numbers = state.flatten().tolist() if isinstance(state, Tensor) else []
+        known = isinstance(state, Tensor) and not state.is_meta
+        numbers = state.flatten().tolist() if known else []
         if len(numbers) not in (2, 4) or not all(map(math.isfinite, numbers)):
             raise CimsimError(
                 f"layer '{self.name}': '_extra_state' of the checkpoint is not the pair of seed "
