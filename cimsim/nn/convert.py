@@ -301,11 +301,11 @@ def finish(model: nn.Module) -> None:
     close_fast_paths(model)
 
 
-def copied(model: Model) -> Model:
+def copied(model: Model, otherwise: str = "change the model itself, with inplace=True") -> Model:
     """A deep copy.
 
     Raises:
-        CimsimError: if a part of ``model`` cannot be copied.
+        CimsimError: if a part of ``model`` cannot be copied; the message ends with ``otherwise``.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
@@ -315,8 +315,7 @@ def copied(model: Model) -> Model:
     except Exception as error:  # of any object in the model
         reason = str(error).strip().partition("\n")[0]
         raise CimsimError(
-            f"this {type(model).__name__} cannot be copied ({reason}); change the model itself, "
-            "with inplace=True"
+            f"this {type(model).__name__} cannot be copied ({reason}); {otherwise}"
         ) from error
 
 

@@ -62,7 +62,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     handle: int
     rule: BackwardRule
     _chip: ChipCache
-    _laid_out: torch.Size
+    _laid_out: tuple[object, ...]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """A layer that a library makes as ``type(layer)(…)`` is the torch layer: it has no profile.
@@ -182,7 +182,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             self._forget_ranges(keep_dac=still)
         self._array = self._with_sign(self._array)
         self._set_fixed_ranges()
-        self._laid_out = self.weight.shape
+        self._laid_out = self._layout(self.weight)
 
     def program(self, chip_seed: int, cycle: int = 0) -> None:
         """Use the chip named ``chip_seed`` in evaluation, at age 0; ``cycle`` counts how often it
@@ -257,6 +257,12 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         scale = weight_scale(cells, self.profile.array.weight_scale)
         return tiling.from_cells(scale.expand_as(cells).contiguous())
 
+    def _lay_out_again(self, weight: Tensor) -> None:
+        """Lay the weight out as the layer is now, if it was resized, as transformers resizes
+        embeddings, or a convolution has another stride, as networks for segmentation need."""
+        if self._layout(weight) != self._laid_out:
+            self.profile = self.profile
+
     def _fixed_weight(self) -> Tensor:
         """The weight to write as a constant, in the dtype of the computation."""
         with torch.no_grad():
@@ -300,6 +306,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     def start_observing(self, on_chip: bool = False) -> None:
         """Start to observe the signals at the converters: of a perfect chip, or (``on_chip``) of
         the chip of evaluation mode at its age."""
+        self._lay_out_again(self.weight)
         perfect = replace(self._array, profile=self.profile.scale_noise(0.0))
         array = self._array if on_chip else perfect
         self.observer = SignalObserver(array, self._range_groups.count, on_chip)
@@ -380,8 +387,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         held = self.weight
         if not torch.compiler.is_compiling():
             refuse_weight(held, self.name)
-        if held.shape != self._laid_out:  # resized, as transformers resizes embeddings
-            self.profile = self.profile
+        self._lay_out_again(held)
         if self._shared is not None:
             return self._shared.weight
         return self._written().contiguous()
