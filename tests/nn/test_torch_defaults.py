@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -124,3 +125,30 @@ def test_every_part_of_an_adaptation(name: str) -> None:
     with torch.device("meta"):
         changed = adapted()
     assert_same([changed(x)], [expected])
+
+
+def test_a_training_with_noise() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 4))
+    x = torch.randn(32, 8)
+
+    def trained() -> Tensor:
+        model = cimsim.convert(net, "pcm-ibm-2020", learn_ranges="dac")
+        settings: Any = {"age": "1s:1y", "noise_spread": 0.3, "average": 0.5}
+        with_noise = cimsim.NoiseAware(model, steps=6, calibration=[x], **settings)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(6):
+            optimizer.zero_grad()
+            model(x).square().sum().backward()
+            optimizer.step()
+            with_noise.step()
+        with_noise.finish([x])
+        y: Tensor = model.eval()(x)
+        return y
+
+    expected = trained()
+    for dtype in DTYPES:
+        with default_dtype(dtype):
+            assert_same([trained()], [expected])
+    with torch.device("meta"):
+        assert_same([trained()], [expected])
