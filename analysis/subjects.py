@@ -6,7 +6,6 @@ with a scoring function; :class:`cimsim.runs.RunSubject` wraps a finished traini
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -38,6 +37,7 @@ from cimsim.nn import (
     profiles,
     set_profile,
 )
+from cimsim.nn.convert import copied
 from cimsim.nn.forms import require_weights
 from cimsim.nn.scoring import evaluate_batches
 from cimsim.profile import Profile, learned_ranges, with_learned_ranges
@@ -333,7 +333,7 @@ class ModelSubject(Subject):
 
     def skeleton(self) -> nn.Module:
         """See :class:`Subject`."""
-        return copy.deepcopy(self._model)
+        return self._copied()
 
     def model(
         self, assignment: Assignment | None = None, device: torch.device | str = "cpu"
@@ -359,7 +359,10 @@ class ModelSubject(Subject):
         return cimsim.calibrate(model, self._calibration, missing=True)
 
     def _uncalibrated(self, device: torch.device | str) -> nn.Module:
-        return copy.deepcopy(self._model).to(device).eval()
+        return self._copied().to(device).eval()
+
+    def _copied(self) -> nn.Module:
+        return copied(self._model, "each trial uses a copy, so remove what cannot be copied")
 
     def score(self, model: nn.Module, samples: int | None = None) -> Scores:
         """See :class:`Subject`."""

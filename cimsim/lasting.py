@@ -1,4 +1,4 @@
-"""Creation of tensors that are kept between calls."""
+"""Modes of autograd that do not depend on those of the caller."""
 
 from __future__ import annotations
 
@@ -20,4 +20,15 @@ def lasting() -> Iterator[None]:
         yield
         return
     with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
+@contextmanager
+def with_gradients() -> Iterator[None]:
+    """Record gradients within the block, even under ``torch.no_grad`` or ``torch.inference_mode``.
+
+    Use it for functions that train a part of a model, which are also called where models are
+    evaluated.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
         yield

@@ -67,8 +67,9 @@ class Curvature:
 
     def state(self) -> list[Tensor]:
         """Return the state for a checkpoint."""
-        numbers = torch.tensor((self._count, self._labels, self._overlap), dtype=torch.float64)
-        return [numbers, *self._means, *self._squares]
+        numbers = (self._count, self._labels, self._overlap)
+        counted = torch.tensor(numbers, dtype=torch.float64, device="cpu")
+        return [counted, *self._means, *self._squares]
 
     def load(self, state: list[Tensor]) -> None:
         """Load the result of :meth:`state`."""

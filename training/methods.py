@@ -82,7 +82,8 @@ class Method(ABC):
         low, high = age_range_s(self.config.age)
         if low == high:
             return low
-        u = torch.rand((), generator=generator("age", self.config.seed, *name)).item()
+        draws = generator("age", self.config.seed, *name)
+        u = torch.rand((), generator=draws, dtype=torch.float32, device="cpu").item()
         return math.expm1(math.log1p(low) + u * (math.log1p(high) - math.log1p(low)))
 
     def _spread_out(self, noise: float, step: int) -> float:
@@ -95,7 +96,8 @@ class Method(ABC):
         if not spread:
             return noise
         draws = generator("loudness", self.config.seed, step)
-        return abs(noise * (1 + spread * torch.randn((), generator=draws).item()))
+        xi = torch.randn((), generator=draws, dtype=torch.float32, device="cpu").item()
+        return abs(noise * (1 + spread * xi))
 
     def _gaussian_noise(
         self, model: nn.Module, strength: float, step: int, chip: int

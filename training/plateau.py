@@ -63,7 +63,7 @@ class PlateauWatch:
         """
         last = math.nan if self._last_loss is None else self._last_loss
         before = [tensor for of_layer in self._before or () for tensor in of_layer]
-        return [torch.tensor(last, dtype=torch.float64), *before]
+        return [torch.tensor(last, dtype=torch.float64, device="cpu"), *before]
 
     def load(self, state: list[Tensor], within: bool) -> None:
         """Load the result of :meth:`state`; ``within`` is True in the middle of an epoch.

@@ -39,7 +39,7 @@ class Repeat:
         for layer in self._layers:
             layer.draws += number * _APART
         # Layers that backward may compute again name their chips by the random state instead.
-        torch.rand(number)
+        torch.rand(number, device="cpu")
 
     def _go_to(self, state: tuple[list[tuple[int, int]], list[int], list[torch.Tensor]]) -> None:
         counts, draws, states = state

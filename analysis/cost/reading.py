@@ -53,7 +53,8 @@ def _drives(work: AnalogWork, profile: Profile, tiling: Tiling) -> Tensor:
     if work.drive is None:
         uniform = 1 / 2 if profile.dac.bit_serial or by_duration else 1 / 3
         mean = uniform if read.mean_drive is None else read.mean_drive
-        return tiling.to_cells(torch.tensor(mean).expand(held))[:, 0]
+        everywhere = torch.tensor(mean, dtype=torch.float32, device="cpu").expand(held)
+        return tiling.to_cells(everywhere)[:, 0]
     of_levels = work.drive.sizes if by_duration else work.drive.squares
     known = work.drive.ones if profile.dac.bit_serial else of_levels
     by_output = known.repeat_interleave(outputs // len(known), 0)
@@ -69,7 +70,8 @@ def _conductances(work: AnalogWork, profile: Profile, tiling: Tiling, blocks: in
         empty = torch.empty(shape, device="meta")
         tiles, columns, rows = tiling.to_cells(empty).shape
         cells = columns * profile.array.slices * mapping.devices
-        return torch.full((tiles, rows), mean_uS * (cells + blocks * mapping.reference))
+        total_uS = mean_uS * (cells + blocks * mapping.reference)
+        return torch.full((tiles, rows), total_uS, dtype=torch.float32, device="cpu")
     weight = add_spares(work.weight().float(), tiling.groups, spares)
     g_uS = program_and_age(tiling.to_cells(weight), profile, *work.chip).g_uS.abs().sum(0)
     if mapping.reference:  # on every tile side by side
@@ -85,6 +87,7 @@ def _mean_uS(profile: Profile, mapping: Mapping) -> float:
     if cell.signed:
         return cell.g_max_uS / 2
     if profile.array.pairs is not None:
-        weights = (torch.arange(_WEIGHTS, dtype=torch.float64) + 0.5) * (2 / _WEIGHTS) - 1
+        numbers = torch.arange(_WEIGHTS, dtype=torch.float64, device="cpu")
+        weights = (numbers + 0.5) * (2 / _WEIGHTS) - 1
         return float(mapping.conductances(weights.view(1, 1, -1)).mean())
     return cell.g_min_uS + mapping.span_uS / (4 if mapping.paired else 2)  # one of a pair rests

@@ -18,6 +18,7 @@ from cimsim.adaptation.recipe import ALL, BUDGET, DIGITAL, Recipe, Teacher, spli
 from cimsim.adaptation.rewrite import Rewrite
 from cimsim.adaptation.trained import Affine, LowRank, Sparse
 from cimsim.errors import CimsimError
+from cimsim.lasting import with_gradients
 from cimsim.nn import analog_layers, use_chip
 from cimsim.nn.batches import Batches, Forward
 from cimsim.nn.forms import require_weights
@@ -90,6 +91,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([name.ljust(widths[0]), *cells])
 
 
+@with_gradients()
 def adapt(
     model: nn.Module,
     loader: Batches,

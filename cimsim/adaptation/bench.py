@@ -47,7 +47,7 @@ class Bench:
             CimsimError: if there is no batch, or none with labels where they are the teacher.
         """
         self.model, self.recipe = model, recipe
-        self.original = copied(model)
+        self.original = copied(model, "the teacher is a copy, so remove what cannot be copied")
         self.batches = list(islice(iter(each_batch(batches, VERB)), recipe.budget))
         if not self.batches:
             raise CimsimError(

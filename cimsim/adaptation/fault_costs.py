@@ -116,7 +116,7 @@ def costs(weights: Weights, cells: Intervals, signs: bool) -> tuple[Tensor, Tens
     flat, weight = weights.relative.reshape(lines, -1), weights.importance.reshape(lines, -1)
     low, high, faulty = (t.reshape(places, -1) for t in (cells.low, cells.high, cells.faulty))
     errors = flat.new_zeros(places, lines, dtype=torch.float64)
-    chosen = torch.ones(places, lines, dtype=torch.int8)
+    chosen = torch.ones(places, lines, dtype=torch.int8, device=flat.device)
     for place in range(places):
         at = faulty[place].nonzero().squeeze(1)
         r, p = flat[:, at], weight[:, at]

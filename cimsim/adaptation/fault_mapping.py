@@ -147,7 +147,8 @@ def _assigned(
         for start in range(first, last, BLOCK):
             block = slice(start, min(start + BLOCK, last))
             errors, better = costs(weights.lines(block), cells.lines(block), signs)
-            places, own = map(torch.as_tensor, linear_sum_assignment(errors.cpu().numpy()))
+            pairs = linear_sum_assignment(errors.cpu().numpy())
+            places, own = (torch.as_tensor(part, device="cpu") for part in pairs)
             chosen.append(own + start)
             turned.append(better[places, own])
     device = cells.low.device

@@ -212,7 +212,7 @@ def dearest(costs: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
     {'a': [True, False], 'b': [False, True]}
     """
     flat = torch.cat([cost.detach().flatten().double().cpu() for cost in costs.values()])
-    marked = torch.zeros(len(flat), dtype=torch.bool)
+    marked = torch.zeros_like(flat, dtype=torch.bool)
     marked[flat.topk(max(1, round(share * len(flat)))).indices] = True
     marked &= flat > 0
     parts = marked.split([cost.numel() for cost in costs.values()])

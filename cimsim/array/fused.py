@@ -14,7 +14,7 @@ from cimsim.array.tiling import layout
 from cimsim.array.types import Chip, ConverterRanges, Programmed, Readout, SaveOptions, Term
 from cimsim.circuits.adc import draw_adc
 from cimsim.circuits.mapping import weight_scale
-from cimsim.dtypes import as_dtype
+from cimsim.dtypes import as_dtype, in_memory
 from cimsim.kernels import Backend, PackedPhysics, ProgrammingBackend
 from cimsim.kernels.memory import scratch_on
 from cimsim.kernels.types import Cells, Codes, Dac
@@ -41,8 +41,8 @@ class FusedProgrammer:
         """See :meth:`cimsim.array.Array.chip`; ``weight`` is in cells."""
         packed, spec = circuit.packed, circuit.profile.array
         assert packed is not None
-        if weight.stride(-1) != 1:
-            weight = weight.contiguous()
+        if weight.stride(-1) != 1 or weight.is_neg():
+            weight = in_memory(weight)
         per = spec.weight_scale
         scale = None if per == "column" else weight_scale(weight, per).squeeze(-1)
         draws = _draws(packed, seed, cycle, (age_s, single_use))
@@ -88,12 +88,12 @@ class FusedProgrammed:
         assert circuit.packed is not None
         self.scale = scale
         self._kernels, self._packed = kernels, circuit.packed.of_weights
-        self._tiling, self._like = circuit.tiling, weight.contiguous()
+        self._tiling, self._like = circuit.tiling, in_memory(weight)
         self._weight = self._tiling.to_cells(self._like)
         # Whether cells are a view of the weight, so that the gradient needs no second copy.
         self._in_place = self._weight.data_ptr() == self._like.data_ptr()
         if self._weight.stride(-1) != 1:
-            self._weight, self._in_place = self._weight.contiguous(), False
+            self._weight, self._in_place = in_memory(self._weight), False
         self._age_s, self._draws = age_s, _draws(self._packed, seed, cycle)
         self._cells: Cells | None = None
 
@@ -113,7 +113,7 @@ class FusedProgrammed:
         out = torch.empty_like(self._like if self._in_place else self._weight)
         self._kernels.vjp_programming(
             *(self._weight, self._cells, self._packed, self._draws),
-            *(self._age_s, gradient.contiguous(), dac, out),
+            *(self._age_s, in_memory(gradient), dac, out),
         )
         return out if self._in_place else self._tiling.from_cells(out)
 
@@ -162,7 +162,7 @@ class FusedMultiplier:
         """See :meth:`cimsim.array.Array.mvm`."""
         kernels, tiling, adc = self.kernels, circuit.tiling, circuit.adc
         assert adc is not None
-        x = x.contiguous()
+        x = in_memory(x)
         shapes = layout(tiling, x.shape, chip.scale.shape[1])
         of_cells, products = chip.read_variance, precision or x.dtype
         low = None if of_cells is None else kernels.variance_dtype(shapes.products)
@@ -192,7 +192,7 @@ class FusedMultiplier:
         y = x.new_empty(shapes.y_shape)
         noise_steps = circuit.profile.adc.noise_of_range * adc.levels
         mask = kernels.digitize(
-            *(z.contiguous(), variance, shapes.lines, dac),
+            *(in_memory(z), variance, shapes.lines, dac),
             *(ranges.adc, (adc.lowest, adc.levels), chip.scale, bias),
             noise_steps=noise_steps,
             seeds=(
@@ -225,7 +225,7 @@ class FusedMultiplier:
         """See :meth:`cimsim.array.Array.encode`."""
         dac = circuit.dac_codes(ranges)
         assert dac is not None
-        return self.kernels.encode(x.contiguous(), dac, dtype).values
+        return self.kernels.encode(in_memory(x), dac, dtype).values
 
     def decode(self, codes: Tensor, dtype: torch.dtype) -> Tensor:
         """See :meth:`cimsim.array.Array.decode`."""
@@ -241,9 +241,9 @@ class FusedMultiplier:
         want_range: bool,
     ) -> tuple[Tensor, Tensor | None]:
         """See :meth:`cimsim.array.Array.through_dac`; in place."""
-        dac, dx = circuit.dac_codes(ranges), dx.contiguous()
+        dac, dx = circuit.dac_codes(ranges), in_memory(dx)
         assert dac is not None
-        x = None if x is None else x.contiguous()
+        x = None if x is None else in_memory(x)
         bits = None if mask is None else mask.bits
         return dx, self.kernels.mask_gradient(dx, x, bits, dac, want_range)
 
@@ -258,10 +258,10 @@ class FusedMultiplier:
         """See :meth:`cimsim.array.Array.scatter_to_columns`."""
         shape = circuit.tiling.currents_shape(dy.shape)
         return self.kernels.scatter_to_columns(
-            dy.contiguous(),
+            in_memory(dy),
             None if mask is None else mask.bits,
             circuit.tiling.lines(shape),
-            None if scale is None else scale.contiguous(),
+            None if scale is None else in_memory(scale),
             shape,
             dtype,
         )

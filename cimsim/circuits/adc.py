@@ -233,7 +233,7 @@ def code_edges(effect: object, bits: int, xi: Callable[[int], Tensor]) -> Tensor
 @code_edges.register
 def _(effect: SarMismatch, bits: int, xi: Callable[[int], Tensor]) -> Tensor:
     xi_k = xi(bits)
-    nominal = torch.arange(bits, device=xi_k.device).exp2().to(xi_k.dtype)
+    nominal = torch.arange(bits, dtype=xi_k.dtype, device=xi_k.device).exp2()
     sigma = effect.strength * effect.sigma_unit * nominal.sqrt()
     return sar_edges((nominal + sigma * xi_k).clamp_min_(0.0))
 

@@ -69,7 +69,8 @@ def lloyd_max(u: Tensor, bits: int) -> Tensor:
     samples = u.detach().double().flatten().sort().values
     count = len(samples)
     total = torch.cat((samples.new_zeros(1), samples.cumsum(0)))
-    places = (torch.arange(1 << bits, device=samples.device) + 0.5) * (count / (1 << bits))
+    numbers = torch.arange(1 << bits, dtype=torch.float32, device=samples.device)
+    places = (numbers + 0.5) * (count / (1 << bits))
     values = samples[places.long().clamp_max(count - 1)]
     for _ in range(_MOST_ROUNDS):
         inner = torch.searchsorted(samples, CodeTable.nearest(values).thresholds)

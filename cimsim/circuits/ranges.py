@@ -37,9 +37,9 @@ class RangeObserver:
         self._samples: list[Tensor] = []
         self._draws = generator("calibration")
         self._share = 1.0
-        self._peaks = torch.zeros(groups, dtype=torch.float64)
+        self._peaks = torch.zeros(groups, dtype=torch.float64, device="cpu")
         self._lowest = math.inf
-        self._squares = torch.zeros(groups, dtype=torch.float64)
+        self._squares = torch.zeros_like(self._peaks)
         self._values = 0
 
     @property
@@ -60,14 +60,14 @@ class RangeObserver:
         most = max(_FEWEST_SAMPLES, _MOST_SAMPLES // self.groups)
         kept_count = max(1, int(self._share * min(count, _SAMPLES_PER_BATCH, most)))
         if kept_count < count:
-            picked = torch.randint(count, (kept_count,), generator=self._draws)
+            picked = torch.randint(count, (kept_count,), generator=self._draws, device="cpu")
             self._samples.append(flat[:, picked.to(flat.device)].float().cpu())
         else:
             self._samples.append(flat.float().cpu().clone())
         if sum(samples.shape[1] for samples in self._samples) > most:
             everything = self.samples
-            half = torch.randperm(everything.shape[1], generator=self._draws)[: most // 2]
-            self._samples = [everything[:, half]]
+            half = torch.randperm(everything.shape[1], generator=self._draws, device="cpu")
+            self._samples = [everything[:, half[: most // 2]]]
             self._share /= 2
         norms = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float64)
         self._squares += norms.square().cpu()
@@ -103,9 +103,9 @@ class RangeObserver:
         proportional to the range. A group of zeros gets range 1, unless the range is fixed.
         """
         if isinstance(rule, FixedRange):
-            return torch.full((self.groups,), rule.full_scale)
+            return torch.full_like(self._peaks, rule.full_scale).float()
         if not self.seen:
-            return torch.ones(self.groups)
+            return torch.ones_like(self._peaks).float()
         scales = _full_scales(rule, self, quantized, noise_of_range).float()
         return torch.where(self._peaks == 0.0, torch.ones_like(scales), scales)
 
@@ -138,11 +138,13 @@ def _(
 
     ``r`` is on a geometric grid from the peak to a hundredth of it.
     """
-    # Scaled to about 1 by a power of two, because squares of small numbers would underflow.
-    unit = torch.frexp(seen.peaks.where(seen.peaks.isfinite(), 1.0)).exponent
+    # Scaled to about 1 by a power of two, because squares of small numbers would underflow. The
+    # exponent is float64, as ldexp has powers of integers in torch's default dtype.
+    unit = torch.frexp(seen.peaks.where(seen.peaks.isfinite(), 1.0)).exponent.double()
     samples = torch.ldexp(seen.samples.double(), -unit.unsqueeze(1)).float()
     peaks = torch.ldexp(seen.peaks, -unit).float()
-    candidates = torch.logspace(0, -2, _CANDIDATES).unsqueeze(1) * peaks  # [candidates, groups]
+    shares = torch.logspace(0, -2, _CANDIDATES, dtype=peaks.dtype, device=peaks.device)
+    candidates = shares.unsqueeze(1) * peaks  # [candidates, groups]
     errors = []
     for ranges in candidates:
         r = ranges.clamp_min(torch.finfo(torch.float32).tiny).unsqueeze(1)

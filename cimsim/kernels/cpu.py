@@ -124,7 +124,9 @@ def program(
     shape = (tiles, columns, rows)
 
     def field(slot: str, dtype: torch.dtype) -> Tensor:
-        return scratch(slot, shape, dtype) if single_use else torch.empty(shape, dtype=dtype)
+        if single_use:
+            return scratch(slot, shape, dtype)
+        return torch.empty(shape, dtype=dtype, device=weight.device)
 
     relative = field("relative", torch.float32)
     slope = field("slope", torch.float32) if want_slope else None

@@ -524,8 +524,9 @@ def _copied(
     seeds += [0] * (len(seeds) % 2)
     starts += [0] * (len(starts) % 2)
     floats = [*numbers, *sizes, *[0.0] * (len(sizes) % 2)]
-    words = torch.tensor([*seeds, *starts], dtype=torch.int64)
-    packed = torch.cat([words, torch.tensor(floats, dtype=torch.float32).view(torch.int64)])
+    words = torch.tensor([*seeds, *starts], dtype=torch.int64, device="cpu")
+    others = torch.tensor(floats, dtype=torch.float32, device="cpu")
+    packed = torch.cat([words, others.view(torch.int64)])
     both = packed.to(device, non_blocking=True)
     whole, floating = both[: len(words)], both[len(words) :].view(torch.float32)
     return floating, whole[len(seeds) :], whole, floating[len(numbers) :]

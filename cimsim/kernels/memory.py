@@ -14,6 +14,8 @@ from torch import Tensor
 
 from cimsim.lasting import lasting
 
+_MOST_VIEWS = 4096  # of each thread; batches of any length would add views without end
+
 
 class _Scratch(threading.local):
     def __init__(self) -> None:
@@ -39,7 +41,9 @@ def scratch(slot: str, shape: tuple[int, ...], dtype: torch.dtype = torch.float3
             # Views of the smaller memory would keep it alive.
             for key in [key for key in _scratch.views if key[:2] == (slot, dtype)]:
                 del _scratch.views[key]
-            memory = _scratch.memory[slot, dtype] = torch.empty(numel, dtype=dtype)
+            memory = _scratch.memory[slot, dtype] = torch.empty(numel, dtype=dtype, device="cpu")
+        if len(_scratch.views) >= _MOST_VIEWS:
+            _scratch.views.clear()
         view = _scratch.views[slot, dtype, shape] = memory[:numel].view(shape)
     return view
 

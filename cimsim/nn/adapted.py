@@ -190,7 +190,7 @@ class Adapted(Quantized):
         None without spare columns."""
         if not self._spares:
             return None
-        outputs = torch.ones(self.to_matrix(self.weight.detach().to("meta")).shape[0])
+        outputs = torch.ones(self.to_matrix(self.weight.detach().to("meta")).shape[0], device="cpu")
         used = self.with_spares(outputs)
         if self.placement is not None:
             used = used[self.placement.columns.cpu()]

@@ -46,6 +46,12 @@ def has_adapters(model: nn.Module) -> bool:
     return any(_is_tuner(module) or _is_copied(module) for module in model.modules())
 
 
+def bases_of_adapters(model: nn.Module) -> set[nn.Module]:
+    """The modules of ``model`` that PEFT has added adapters to."""
+    children = [(m, *child) for m in model.modules() for child in m.named_children()]
+    return {base for m, name, base in children if name == _BASE and _is_tuner(m)}
+
+
 def names_without_adapters(model: nn.Module) -> dict[str, str]:
     """The names of the modules of ``model``, and their names without PEFT.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from cimsim.errors import CimsimError
 from cimsim.nn.computed import cast
 from cimsim.nn.transforms import is_traced, node_of_graph
-from cimsim.nn.unpacking import Unpacked, linear
+from cimsim.nn.unpacking import Ties, Unpacked, linear
 
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 
@@ -38,23 +39,23 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         """One packed matrix, or three; their biases together."""
         return ["in_proj_weight", *(f"{name}_weight" for name in _PROJECTIONS), "in_proj_bias"]
 
-    def make_layers(self, packed: dict[str, Any]) -> None:
+    def make_layers(self, packed: dict[str, Any], ties: Ties) -> None:
         """Three projections; and the last one as a layer that is called."""
-        template = next(p for name, p in packed.items() if p is not None and "weight" in name)
-        tensors = {k: p.detach() for k, p in packed.items() if p is not None}
-        state = self.split(tensors)
-        for name in _PROJECTIONS:
-            bias = state.get(f"{name}.bias")
-            weight = state[f"{name}.weight"].clone()
-            setattr(self, name, linear(weight, None if bias is None else bias.clone(), template))
+        weights: Sequence[Any] = [packed.get(f"{name}_weight") for name in _PROJECTIONS]
+        if (whole := packed.get("in_proj_weight")) is not None:
+            weights = ties.replaced([whole], lambda: _thirds(whole))
+        biases: Sequence[Any] = [None] * len(_PROJECTIONS)
+        if (bias := packed.get("in_proj_bias")) is not None:
+            biases = ties.replaced([bias], lambda: _thirds(bias))
+        for name, *parameters in zip(_PROJECTIONS, weights, biases, strict=True):
+            setattr(self, name, linear(*parameters))
         cast(self.out_proj, nn.Linear)  # torch's own is never called
 
-    def pack(self) -> None:
+    def pack(self, ties: Ties) -> None:
         """See :class:`Unpacked`."""
         layers = [getattr(self, name) for name in _PROJECTIONS]
         weights = [layer.weight for layer in layers]
         biases = [layer.bias for layer in layers]
-        trained = weights[0].requires_grad
         cast(self, nn.MultiheadAttention)
         for name in _PROJECTIONS:
             delattr(self, name)
@@ -63,14 +64,13 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         for name in UnpackedAttention.places(self):
             self.register_parameter(name, None)
         self._parameters.update(others)
-        with torch.no_grad():
-            if self._qkv_same_embed_dim:
-                self.in_proj_weight = nn.Parameter(torch.cat(weights), requires_grad=trained)
-            else:
-                for name, weight in zip(_PROJECTIONS, weights, strict=True):
-                    self.register_parameter(f"{name}_weight", weight)
-            if biases[0] is not None:
-                self.in_proj_bias = nn.Parameter(torch.cat(biases), requires_grad=trained)
+        if self._qkv_same_embed_dim:
+            (self.in_proj_weight,) = ties.replaced(weights, lambda: _joined(weights))
+        else:
+            for name, weight in zip(_PROJECTIONS, weights, strict=True):
+                self.register_parameter(f"{name}_weight", weight)
+        if biases[0] is not None:
+            (self.in_proj_bias,) = ties.replaced(biases, lambda: _joined(biases))
         cast(self.out_proj, nn.modules.linear.NonDynamicallyQuantizableLinear)
 
     def split(self, packed: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -213,6 +213,18 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
         return sum(
             (F.pad(mask, (0, k.shape[1] - mask.shape[-1])) for mask in masks), start=q.new_zeros(())
         )
+
+
+def _thirds(whole: nn.Parameter) -> list[nn.Parameter]:
+    """A parameter for each projection, of the matrix or the bias of all three."""
+    parts = whole.detach().chunk(len(_PROJECTIONS))
+    return [nn.Parameter(part.clone(), requires_grad=whole.requires_grad) for part in parts]
+
+
+def _joined(parts: Sequence[Tensor]) -> list[nn.Parameter]:
+    """The inverse of :func:`_thirds`."""
+    trained = any(part.requires_grad for part in parts)
+    return [nn.Parameter(torch.cat([part.detach() for part in parts]), requires_grad=trained)]
 
 
 def _additive(mask: Tensor, like: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from cimsim.nn import gates
 from cimsim.nn.computed import cast
 from cimsim.nn.gates import State, states_of
 from cimsim.nn.transforms import is_traced, node_of_graph
-from cimsim.nn.unpacking import Unpacked, linear
+from cimsim.nn.unpacking import Ties, Unpacked, linear
 
 _PRODUCTS = ("ih", "hh")
 
@@ -31,14 +31,12 @@ class _UnpackedCell(Unpacked, nn.RNNCellBase):
         """As torch names them, in its order."""
         return [f"{kind}_{name}" for kind in ("weight", "bias") for name in _PRODUCTS]
 
-    def make_layers(self, packed: dict[str, Any]) -> None:
+    def make_layers(self, packed: dict[str, Any], ties: Ties) -> None:
         """A layer for each weight, with its bias."""
         for name in _PRODUCTS:
-            weight, bias = packed[f"weight_{name}"], packed[f"bias_{name}"]
-            layer = linear(weight.detach(), None if bias is None else bias.detach(), weight)
-            self.add_module(name, layer)
+            self.add_module(name, linear(packed[f"weight_{name}"], packed[f"bias_{name}"]))
 
-    def pack(self) -> None:
+    def pack(self, ties: Ties) -> None:
         """See :class:`Unpacked`."""
         layers = {name: self._modules.pop(name) for name in _PRODUCTS}
         cast(self, self.torch_class)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from cimsim.nn.modes import evaluating
+from cimsim.nn.patches import rebind_methods
 from cimsim.torch_private import is_parametrized
 
 _OWN = frozenset(("__dict__", "__weakref__", "__doc__", "__module__", "__deepcopy__"))
@@ -22,6 +23,7 @@ _OWN = frozenset(("__dict__", "__weakref__", "__doc__", "__module__", "__deepcop
 
 def cast(module: nn.Module, kind: type[nn.Module]) -> None:
     """Change the class of ``module`` to ``kind``; its parametrizations stay."""
+    rebind_methods(module, kind)
     if is_parametrized(module):
         own = {key: value for key, value in vars(type(module)).items() if key not in _OWN}
         if not hasattr(kind, "__deepcopy__"):  # torch forbids to pickle a parametrized module

@@ -75,6 +75,10 @@ class _AnalogConv(_OverPlaces):
         )
         return ConvTiling(geometry, array.rows, even=array.row_split == "even")
 
+    def _layout(self, weight: Tensor) -> tuple[object, ...]:
+        padding = self.padding, self.padding_mode
+        return weight.shape, self.stride, padding, self.dilation, self.groups
+
     def _digital(self, x: Tensor, weight: Tensor, *others: Any, bias: bool = True) -> Tensor:
         y: Tensor = self._conv_forward(x, weight, self.bias if bias else None)
         return y

@@ -19,14 +19,19 @@ from cimsim.errors import CimsimError
 from cimsim.estimators import DEFAULT_RULE, backward_rule
 from cimsim.lasting import lasting
 from cimsim.nn import registry
-from cimsim.nn.adapters import check_adapters, names_without_adapters, parts_of_adapters
+from cimsim.nn.adapters import (
+    bases_of_adapters,
+    check_adapters,
+    names_without_adapters,
+    parts_of_adapters,
+)
 from cimsim.nn.computed import cast, leave_graph, settled
 from cimsim.nn.fast_paths import close_fast_paths, open_fast_paths
 from cimsim.nn.forms import Model, require_module
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.layer_settings import LayerSettings, changed_by_pattern, matching
 from cimsim.nn.pretrained import hook_save_pretrained, unhook_save_pretrained
-from cimsim.nn.unpacking import Unpacked
+from cimsim.nn.unpacking import Ties, Unpacked
 from cimsim.profile import (
     CONVERTERS,
     Profile,
@@ -71,9 +76,9 @@ def convert(
     gradients go through it.
 
     ``MultiheadAttention``, ``RNN``, ``LSTM``, ``GRU`` and the cells ``RNNCell``, ``LSTMCell`` and
-    ``GRUCell`` contain the weights of several layers: they are unpacked to layers with new
-    parameters; make the optimizer afterwards. Digital checkpoints still load. Products of two
-    signals (scores, gates) are computed digitally, and so are embeddings, which are look-ups.
+    ``GRUCell`` contain the weights of several layers: they are unpacked to layers. The parameters
+    of attention are new; make the optimizer afterwards. Digital checkpoints still load. Products of
+    two signals (scores, gates) are computed digitally, and so are embeddings, which are look-ups.
 
     Adapters of the PEFT library stay digital, and the layers that they are added to become analog.
     A model can be converted before or after PEFT wraps it, with the same result.
@@ -82,11 +87,12 @@ def convert(
     and chip, which :func:`cimsim.load` reads.
 
     These stay digital, each with a warning in the log: subclasses of a layer, which may have
-    another forward; recurrences, cells and attention with a computed weight; layers without
-    weights; modules with a matrix of their own (``Bilinear``, or one that is used through
-    ``F.linear``); and layers in a plain list or dict, which torch does not register either. A
-    module that reads the weight of a converted layer, ``F.linear(x, self.layer.weight)``, is not
-    detected: it uses the digital weight. :func:`cimsim.summary` lists the result for each layer.
+    another forward, and layers whose own attribute ``forward`` replaces it (hooks of Accelerate do
+    not); recurrences, cells and attention with a computed weight; layers without weights; modules
+    with a matrix of their own (``Bilinear``, or one that is used through ``F.linear``); and layers
+    in a plain list or dict, which torch does not register either. A module that reads the weight of
+    a converted layer, ``F.linear(x, self.layer.weight)``, is not detected: it uses the digital
+    weight. :func:`cimsim.summary` lists the result for each layer.
 
     ``torch.compile``, ``torch.func.functional_call`` and ``torch.fx.symbolic_trace`` work on the
     result. ``torch.jit``, ``torch.onnx``, ``torch.export``, the other transforms of ``torch.func``
@@ -249,17 +255,19 @@ def _to_digital(model: nn.Module) -> None:
     for module in list(model.modules()):
         if isinstance(module, AnalogLayer):
             module.revert_in_place()
+    ties = Ties()
     for module in list(model.modules()):
         if isinstance(module, Unpacked):
-            module.pack()
+            module.pack(ties)
 
 
 def unpack(model: nn.Module) -> None:
     """Unpack all modules of ``model`` that contain the weights of several layers, in place."""
+    ties, adapted = Ties(), bases_of_adapters(model)
     for module in list(model.modules()):
         unpacked = registry.unpacked_kind(module)
-        if unpacked is not None:
-            unpacked.unpack(module)
+        if unpacked is not None and module not in adapted:
+            unpacked.unpack(module, ties)
 
 
 def make_analog(layer: nn.Module, settings: LayerSettings, name: str, seed: int) -> AnalogLayer:
@@ -284,19 +292,20 @@ def make_analog(layer: nn.Module, settings: LayerSettings, name: str, seed: int)
 
 def finish(model: nn.Module) -> None:
     """Pack modules of which no layer became analog, and close torch's paths around layers."""
+    ties = Ties()
     for module in list(model.modules()):
         if isinstance(module, Unpacked) and not any(
             isinstance(part, AnalogLayer) for part in module.modules()
         ):
-            module.pack()  # nothing in it is analog, and packed it is faster
+            module.pack(ties)  # nothing in it is analog, and packed it is faster
     close_fast_paths(model)
 
 
-def copied(model: Model) -> Model:
+def copied(model: Model, otherwise: str = "change the model itself, with inplace=True") -> Model:
     """A deep copy.
 
     Raises:
-        CimsimError: if a part of ``model`` cannot be copied.
+        CimsimError: if a part of ``model`` cannot be copied; the message ends with ``otherwise``.
     """
     memo: dict[int, Any] = {}
     for module in model.modules():
@@ -306,8 +315,7 @@ def copied(model: Model) -> Model:
     except Exception as error:  # of any object in the model
         reason = str(error).strip().partition("\n")[0]
         raise CimsimError(
-            f"this {type(model).__name__} cannot be copied ({reason}); change the model itself, "
-            "with inplace=True"
+            f"this {type(model).__name__} cannot be copied ({reason}); {otherwise}"
         ) from error
 
 
@@ -401,7 +409,7 @@ def _chosen(
             continue
         if registry.analog_kind(module) is not None:
             candidates.append(name)
-        elif reason := registry.obstacle(module):
+        elif reason := registry.obstacle(module) or _packed_by_adapters(module):
             digital.append(f"layer '{name}' ({type(module).__name__}) stays digital: {reason}")
     digital += _out_of_sight(model)
     for line in digital:
@@ -419,6 +427,16 @@ def _chosen(
             + "".join(f"; {line}" for line in [*_already_analog(model), *digital][:_LINES])
         )
     return chosen
+
+
+def _packed_by_adapters(module: nn.Module) -> str | None:
+    """The reason why ``module`` was not unpacked, if it was not because of its adapters."""
+    if registry.unpacked_kind(module) is None:
+        return None
+    return (
+        "PEFT adds its adapters to the packed weights in each call; convert the model first, and "
+        "add adapters to the layers of this module, such as target_modules=['q_proj', 'v_proj']"
+    )
 
 
 def _already_analog(model: nn.Module) -> Iterator[str]:

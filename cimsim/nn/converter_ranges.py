@@ -27,10 +27,14 @@ from cimsim.profile import (
     Profile,
     SigmaRange,
 )
+from cimsim.profile.base import Section
+from cimsim.seeds import seed_for
 
 # Smaller full scales would underflow in float32 once they are divided into steps.
 SMALLEST_RANGE = 1e-30
 
+
+_MARKS = 251
 
 # Results of calibration, in a layer's state.
 CALIBRATED = ("dac_range", "adc_range", "adc_values", "dac_unsigned")
@@ -216,8 +220,9 @@ class Ranged(LayerKind):
         """Full scales of the ADC, and the values of its codes over them if these are fitted."""
         if is_fitted(adc) and not columns.peaks.any().item():  # no values to fit
             known = self.adc_values is not None and not self.adc_values.isnan().any().item()
-            even = None if known else torch.linspace(-1.0, 1.0, 1 << converter.bits)
-            return torch.ones(columns.groups), even
+            like: Any = {"dtype": torch.float32, "device": "cpu"}
+            even = None if known else torch.linspace(-1.0, 1.0, 1 << converter.bits, **like)
+            return torch.ones(columns.groups, **like), even
         if self._has_learned(adc, self.adc_range):
             scales = self.adc_range.detach().cpu().reshape(-1)
         elif is_fitted(adc) and isinstance(adc.range, MinimumErrorRange | LearnedRange):
@@ -227,7 +232,7 @@ class Ranged(LayerKind):
             largest = values.abs().max().float()
             return alike * largest, values / largest
         else:
-            table = fixed_table(adc, torch.empty(0))
+            table = fixed_table(adc, columns.peaks.float())
             quantize = even_steps(converter.levels) if table is None else table.coded
             scales = columns.full_scales(adc.range, quantize, adc.noise_of_range)
         if not is_fitted(adc):
@@ -255,6 +260,27 @@ class Ranged(LayerKind):
             self.dac_unsigned.fill_(ranges.unsigned)
         self._set_fixed_ranges()
         self._calibrated = False  # checked at the next use
+
+    def get_extra_state(self) -> Tensor:
+        """As :class:`cimsim.nn.draws.NamedDraws`, then :func:`range_marks` of the profile."""
+        ours = torch.tensor(range_marks(self._array.profile), dtype=torch.int64, device="cpu")
+        return torch.cat((super().get_extra_state(), ours))
+
+    def _drop_ranges_of_others(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Remove the ranges of a checkpoint for other converters, and those of this layer, which
+        belong to other weights; a learned range of the inputs does not depend on the converters."""
+        marks = marks_of(state_dict.get(f"{prefix}_extra_state"))
+        if marks in (None, range_marks(self._array.profile)):
+            return
+        kept = "dac_range" if isinstance(self._array.profile.dac.range, LearnedRange) else None
+        for name in CALIBRATED:
+            if name != kept:
+                state_dict.pop(f"{prefix}{name}", None)
+        with torch.no_grad():
+            for name, known in self._precise.items():
+                if name != kept:
+                    known.fill_(torch.nan)
+        self._set_fixed_ranges()
 
     @property
     def learned_ranges(self) -> list[nn.Parameter]:
@@ -343,6 +369,31 @@ def _unusable(known: Tensor) -> Tensor:
 def compute_dtype(weight: Tensor) -> torch.dtype:
     """Dtype of a layer's physics."""
     return torch.float64 if weight.dtype == torch.float64 else torch.float32
+
+
+def range_marks(profile: Profile) -> tuple[int, int]:
+    """Two numbers that name :func:`range_key` in checkpoints, from 0 to 250, which half precision
+    holds exactly. Sources and settings with their default value do not change them; nor does
+    ``range_per``, as the range of a layer may become that of all its groups."""
+    adc = profile.adc.model_copy(update={"range_per": "layer"})
+    parts: list[object] = []
+    for part in range_key(profile.model_copy(update={"adc": adc})):
+        if isinstance(part, Section):
+            content = part.model_dump(exclude={"source"}, exclude_defaults=True)
+            part = {**content, "kind": getattr(part, "kind", None)}
+        parts.append(part)
+    high, low = divmod(seed_for("ranges", *parts) % _MARKS**2, _MARKS)
+    return high, low
+
+
+def marks_of(extra_state: object) -> tuple[int, int] | None:
+    """The :func:`range_marks` in the extra state of a layer; None in those of older versions."""
+    if not isinstance(extra_state, Tensor) or extra_state.is_meta or extra_state.numel() != 4:
+        return None
+    if not extra_state.isfinite().all():
+        return None
+    high, low = map(round, extra_state.flatten().tolist()[2:])
+    return high, low
 
 
 def range_key(profile: Profile) -> tuple[object, ...]:

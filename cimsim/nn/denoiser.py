@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.scalars import number_or_nan
 
 _FEWEST = 16
 
@@ -37,8 +38,9 @@ class ColumnDenoiser(nn.Module):
         self.momentum: float | None = momentum
         # Means of y, t, y^2, y t, t^2: raw moments, so that they average over chips and batches.
         # In float64, as variances are small differences of them.
-        self.register_buffer("statistics", torch.zeros(5, columns, dtype=torch.float64))
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+        moments = torch.zeros(5, columns, dtype=torch.float64, device="cpu")
+        self.register_buffer("statistics", moments)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64, device="cpu"))
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         precise = self.statistics
@@ -100,6 +102,7 @@ def make_denoiser(columns: int, ridge: float) -> ColumnDenoiser:
     Raises:
         CimsimError: if the ridge is negative or not finite.
     """
-    if not (isinstance(ridge, int | float) and math.isfinite(ridge) and ridge >= 0):
+    number = number_or_nan(ridge)
+    if not (math.isfinite(number) and number >= 0):
         raise CimsimError(f"the ridge of a denoiser must be a number of 0 or more, not {ridge!r}")
-    return ColumnDenoiser(columns, ridge)
+    return ColumnDenoiser(columns, number)

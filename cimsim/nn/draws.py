@@ -80,7 +80,7 @@ class NamedDraws(nn.Module):
         repeated = in_backward()
         if not repeated and not saved_tensors_are_hooked():
             return None
-        token = int(torch.randint(2**62, ()))
+        token = int(torch.randint(2**62, (), device="cpu"))
         if not repeated:
             self._tokens.append(token)
         elif token not in self._tokens:
@@ -93,22 +93,23 @@ class NamedDraws(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """``[seed, draws]``: continues with the same chips in training after loading."""
-        return torch.tensor([self.seed, self.draws], dtype=torch.int64)
+        return torch.tensor([self.seed, self.draws], dtype=torch.int64, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Inverse of :meth:`get_extra_state`.
+        """Inverse of :meth:`get_extra_state`; a layer with ranges adds two numbers.
 
         Raises:
             CimsimError: if ``state`` is not such a pair.
         """
-        numbers = state.flatten().tolist() if isinstance(state, Tensor) else []
-        if len(numbers) != 2 or not all(map(math.isfinite, numbers)):
+        known = isinstance(state, Tensor) and not state.is_meta
+        numbers = state.flatten().tolist() if known else []
+        if len(numbers) not in (2, 4) or not all(map(math.isfinite, numbers)):
             raise CimsimError(
                 f"layer '{self.name}': '_extra_state' of the checkpoint is not the pair of seed "
                 "and draws that state_dict() gives; remove that entry, and load with strict=False"
             )
         # Rounded, as the checkpoint may have been cast, or averaged over several models.
-        self.seed, self.draws = map(round, numbers)
+        self.seed, self.draws = map(round, numbers[:2])
 
 
 def _rank() -> tuple[int, ...]:

@@ -9,6 +9,7 @@ programs it again when the weights have changed; training mode, too, if ``progra
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,11 +32,14 @@ from cimsim.nn.converter_ranges import CALIBRATED, Ranged, SignalObserver, compu
 from cimsim.nn.draws import NamedDraws
 from cimsim.nn.forms import refuse_dtype, refuse_input, refuse_weight
 from cimsim.nn.input_clip import InputClip, clipped
+from cimsim.nn.patches import hides_forward
 from cimsim.nn.training_conditions import OF_ONE_TRAINING, TrainedApart, TrainingConditions
 from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
 from cimsim.profile import LearnedRange, Profile, learned_ranges
 from cimsim.seeds import attempt_cycle, seed_for
 from cimsim.torch_private import not_compiled
+
+logger = logging.getLogger("cimsim")
 
 Stage: TypeAlias = (
     "tuple[bool, Array, float, Callable[[Tensor], Tensor] | None, bool, TrainingConditions | None]"
@@ -58,7 +62,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     handle: int
     rule: BackwardRule
     _chip: ChipCache
-    _laid_out: torch.Size
+    _laid_out: tuple[object, ...]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """A layer that a library makes as ``type(layer)(…)`` is the torch layer: it has no profile.
@@ -75,7 +79,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
                 f"digital: keep_digital=['{name}']"
             )
         refuse_weight(self.weight)
-        of_torch = set(vars(self))
+        of_torch = dict(vars(self))
         for buffer in CALIBRATED:
             self.register_buffer(buffer, None)
         device = self.weight.device
@@ -96,7 +100,14 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         self._chip = ChipCache()
         self.profile = profile
         self.program(0)
-        self._ours = [*(set(vars(self)) - of_torch), *CALIBRATED, "calls", "_ours"]
+        self._hidden = {n: v for n, v in of_torch.items() if vars(self)[n] is not v}
+        if self._hidden:
+            logger.warning(
+                "layer '%s' had %s before, which an analog layer uses itself; to_digital sets it "
+                "again",
+                *(name, ", ".join(f"'{attribute}'" for attribute in self._hidden)),
+            )
+        self._ours = [*(set(vars(self)) - set(of_torch)), *CALIBRATED, "calls", "_ours"]
 
     def revert_in_place(self) -> None:
         """Become the torch layer again, with the quantized weight.
@@ -109,6 +120,11 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
                 f"layer '{self.name}' has a quantizer of its input, which a digital layer cannot "
                 "have"
             )
+        if hides_forward(self):
+            raise CimsimError(
+                f"layer '{self.name}': its own attribute 'forward' replaces the forward of its "
+                "class, and may call that of the analog layer; remove the attribute first"
+            )
         require_no_correction(self)
         bound = self.input_bound.detach().clone() if self.clips_input else None
         computing = computed(self)
@@ -120,8 +136,10 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         if self.weight_quantizer is not None and not self.weight.is_meta:
             with torch.no_grad():
                 self.weight.copy_(self.from_matrix(self.effective_weight()))
+        hidden = self._hidden
         for name in self._ours:
             delattr(self, name)
+        vars(self).update(hidden)
         cast(self, self.torch_class)
         if bound is not None and not bound.is_meta and not bound.isnan().any():
             self.register_forward_pre_hook(InputClip(bound))
@@ -164,7 +182,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             self._forget_ranges(keep_dac=still)
         self._array = self._with_sign(self._array)
         self._set_fixed_ranges()
-        self._laid_out = self.weight.shape
+        self._laid_out = self._layout(self.weight)
 
     def program(self, chip_seed: int, cycle: int = 0) -> None:
         """Use the chip named ``chip_seed`` in evaluation, at age 0; ``cycle`` counts how often it
@@ -239,6 +257,12 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         scale = weight_scale(cells, self.profile.array.weight_scale)
         return tiling.from_cells(scale.expand_as(cells).contiguous())
 
+    def _lay_out_again(self, weight: Tensor) -> None:
+        """Lay the weight out as the layer is now, if it was resized, as transformers resizes
+        embeddings, or a convolution has another stride, as networks for segmentation need."""
+        if self._layout(weight) != self._laid_out:
+            self.profile = self.profile
+
     def _fixed_weight(self) -> Tensor:
         """The weight to write as a constant, in the dtype of the computation."""
         with torch.no_grad():
@@ -282,6 +306,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     def start_observing(self, on_chip: bool = False) -> None:
         """Start to observe the signals at the converters: of a perfect chip, or (``on_chip``) of
         the chip of evaluation mode at its age."""
+        self._lay_out_again(self.weight)
         perfect = replace(self._array, profile=self.profile.scale_noise(0.0))
         array = self._array if on_chip else perfect
         self.observer = SignalObserver(array, self._range_groups.count, on_chip)
@@ -362,8 +387,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         held = self.weight
         if not torch.compiler.is_compiling():
             refuse_weight(held, self.name)
-        if held.shape != self._laid_out:  # resized, as transformers resizes embeddings
-            self.profile = self.profile
+        self._lay_out_again(held)
         if self._shared is not None:
             return self._shared.weight
         return self._written().contiguous()
@@ -418,7 +442,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     def forward(self, input: Tensor) -> Tensor:
         """The layer's output, of the dtype of the torch layer's output.
 
-        Under autocast the products have its dtype, and the physics around them float32.
+        Under autocast the products have its dtype, and the physics around them float32; a layer
+        with weights in float64 ignores it, as in torch.
 
         Raises:
             CimsimError: if the layer is not calibrated, ``input`` is not a tensor of the layer's
@@ -457,7 +482,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             x = x if self.training else self._clipped(x)
             return self._digital(x, self.effective_weight(), *others)
         device, dtype, precision = x.device.type, x.dtype, None
-        if torch.is_autocast_enabled(device):
+        if held.dtype is not torch.float64 and torch.is_autocast_enabled(device):
             dtype = precision = torch.get_autocast_dtype(device)
         with without_autocast(device):
             compute = compute_dtype(held)
@@ -517,6 +542,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any
     ) -> None:
+        self._drop_ranges_of_others(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *arguments)
         # A digital layer's checkpoint has no ranges: they stay unchanged.
         missing_keys = arguments[2]

@@ -38,6 +38,10 @@ class LayerKind(nn.Module):
         """Number of inputs, or input channels."""
         raise NotImplementedError
 
+    def _layout(self, weight: Tensor) -> tuple[object, ...]:
+        """What :meth:`tiling` depends on, for the present ``weight``; it may change."""
+        return (weight.shape,)
+
     def to_matrix(self, weight: Tensor) -> Tensor:
         """``weight`` (or another tensor of its shape) as the array takes it, with one column for
         each entry of the first axis; the weight itself for most layers."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.array import SAVE_NOTHING, Array, Chip, ConverterRanges
+from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, MvmCall
 from cimsim.estimators.function import GradientsNeeded, SavedForBackward, backward, forward
 from cimsim.estimators.once import refuse_second
@@ -63,6 +64,21 @@ def register(layer: Operand) -> int:
     return handle
 
 
+def _layer(handle: int) -> Operand:
+    """The layer of that number.
+
+    Raises:
+        CimsimError: if it does not exist any more; graphs refer to layers without keeping them.
+    """
+    layer = _layers.get(handle)
+    if layer is None:
+        raise CimsimError(
+            "an analog layer of this compiled graph was deleted; keep the model until backward has "
+            "run"
+        )
+    return layer
+
+
 def analog(
     layer: Operand,
     x: Tensor,
@@ -106,7 +122,7 @@ def _forward(
     """The output; then tensors for backward, empty where there is nothing: the parts of
     :class:`SavedForBackward` except the weight, both ranges, the chip's seed and write cycle, its
     age in s."""
-    layer = _layers[handle]
+    layer = _layer(handle)
     # Within a compiled graph, hooks write the weight to the layer after the graph has run.
     by_hook = written_by_hook(cast(nn.Module, layer))
     call = layer.next_call(precision, weight if by_hook else None)
@@ -122,8 +138,8 @@ def _forward(
     return [
         *(y, saved_input, saved.scale.clone(), *others),
         *(call.ranges.dac.clone(), call.ranges.adc.clone()),
-        *(torch.tensor(number) for number in (call.chip_seed, call.cycle)),
-        torch.tensor(call.age_s, dtype=torch.float64),
+        *(torch.tensor(number, device="cpu") for number in (call.chip_seed, call.cycle)),
+        torch.tensor(call.age_s, dtype=torch.float64, device="cpu"),
     ]
 
 
@@ -139,7 +155,7 @@ def _(
     needs: list[bool],
     precision: torch.dtype | None,
 ) -> list[Tensor]:
-    layer = _layers[handle]
+    layer = _layer(handle)
     array = layer.array
     y = x.new_empty(array.tiling.output_shape_of(x.shape, weight.shape[0]))
     empty = x.new_empty(0)
@@ -164,8 +180,8 @@ def _(
     return [
         *(y, torch.empty_like(codes), scale, dac_bits, adc_bits, adc_slope, wired_uS),
         *(x.new_empty(dac_range.shape), x.new_empty(adc_range.shape)),
-        *(torch.empty((), dtype=torch.int64) for _ in ("seed", "cycle")),
-        torch.empty((), dtype=torch.float64),
+        *(torch.empty((), dtype=torch.int64, device="cpu") for _ in ("seed", "cycle")),
+        torch.empty((), dtype=torch.float64, device="cpu"),
     ]
 
 
@@ -196,7 +212,7 @@ def _backward(
 ) -> list[Tensor]:
     """The gradients of :class:`GradientsNeeded`, empty if not needed."""
     saved_input, scale, *others, dac_range, adc_range, chip_seed, cycle, age_s = saved
-    layer = _layers[handle]
+    layer = _layer(handle)
     ranges = ConverterRanges(dac_range, adc_range)
     name = int(chip_seed), int(cycle), float(age_s)
     call = MvmCall(

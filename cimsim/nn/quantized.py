@@ -39,7 +39,8 @@ class Quantized(LayerKind):
         """
         self.weight_quantizer = self._quantizer(weight, "weight")
         if weight is not None and self.weight.is_meta:
-            make_quantizer(weight)(torch.zeros(self.to_matrix(self.weight).shape))  # raises
+            shape = self.to_matrix(self.weight).shape
+            make_quantizer(weight)(torch.zeros(shape, device="cpu"))  # raises
         elif self.weight_quantizer is not None:
             self.weight_quantizer.setup(self.to_matrix(self.weight.detach()))
             self.effective_weight()

@@ -17,7 +17,7 @@ from cimsim.nn.computed import cast
 from cimsim.nn.gates import State, states_of
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.transforms import is_traced, node_of_graph
-from cimsim.nn.unpacking import Unpacked, linear
+from cimsim.nn.unpacking import Ties, Unpacked, linear
 
 
 class _UnpackedRecurrence(Unpacked, nn.RNNBase):
@@ -35,17 +35,15 @@ class _UnpackedRecurrence(Unpacked, nn.RNNBase):
         names: list[str] = module._flat_weights_names  # type: ignore[assignment]
         return names
 
-    def make_layers(self, packed: dict[str, Any]) -> None:
+    def make_layers(self, packed: dict[str, Any], ties: Ties) -> None:
         """A layer for each weight, with its bias."""
         self._flat_weights: list[Any] = []
         for name, weight in packed.items():
             kind, _, rest = name.partition("_")
             if kind == "weight":
-                bias = packed.get(f"bias_{rest}")
-                layer = linear(weight.detach(), None if bias is None else bias.detach(), weight)
-                self.add_module(rest, layer)
+                self.add_module(rest, linear(weight, packed.get(f"bias_{rest}")))
 
-    def pack(self) -> None:
+    def pack(self, ties: Ties) -> None:
         """See :class:`Unpacked`."""
         parameters = {}
         for name in self._flat_weights_names:

@@ -12,6 +12,7 @@ from cimsim.nn.attention import UnpackedAttention
 from cimsim.nn.computed import computed
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.linear import AnalogLinear
+from cimsim.nn.patches import hides_forward
 from cimsim.nn.recurrent import UnpackedGRU, UnpackedLSTM, UnpackedRNN
 from cimsim.nn.unpacking import Unpacked
 from cimsim.nn.weight_adapters import WeightAdapter
@@ -51,6 +52,8 @@ def analog_kind(layer: nn.Module) -> type[AnalogLayer] | None:
     weight = layer._parameters.get("weight")
     if "weight" in layer._parameters and (weight is None or not weight.numel()):
         return None
+    if hides_forward(layer):
+        return None
     kind = parametrize.type_before_parametrizations(layer)
     if kind is hugging_face.conv1d():
         return hugging_face.analog_conv1d()
@@ -60,7 +63,9 @@ def analog_kind(layer: nn.Module) -> type[AnalogLayer] | None:
 def unpacked_kind(module: nn.Module) -> type[Unpacked] | None:
     """The class that ``module`` can be unpacked to; None if it stays whole."""
     kind = PACKED.get(parametrize.type_before_parametrizations(module))
-    return None if kind is None or _computed_inside(module, kind) else kind
+    if kind is None or hides_forward(module):
+        return None
+    return None if _computed_inside(module, kind) else kind
 
 
 def obstacle(module: nn.Module) -> str | None:
@@ -69,6 +74,9 @@ def obstacle(module: nn.Module) -> str | None:
     if isinstance(module, (AnalogLayer, Unpacked, WeightAdapter, *_NO_PRODUCT)):
         return None
     kind = parametrize.type_before_parametrizations(module)
+    known = kind in _ANALOG or kind in PACKED or kind is hugging_face.conv1d()
+    if known and hides_forward(module):
+        return "its own attribute 'forward' replaces the forward of its class"
     if kind in _ANALOG and analog_kind(module) is None:
         return "it has no weights"
     if kind in _ANALOG or kind is hugging_face.conv1d():

@@ -7,11 +7,34 @@ hooks and settings stay. The unpacked module loads checkpoints of the packed mod
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from cimsim.errors import CimsimError
 from cimsim.nn.computed import cast
+
+
+class Ties:
+    """Parameters that are replaced in one conversion, and their replacements: modules that shared a
+    parameter share its replacements."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, ...], tuple[Sequence[Tensor], Sequence[nn.Parameter]]] = {}
+
+    def replaced(
+        self, given: Sequence[Tensor], make: Callable[[], Sequence[nn.Parameter]]
+    ) -> Sequence[nn.Parameter]:
+        """The replacements of ``given``, which ``make`` makes at the first call."""
+        name = tuple(map(id, given))
+        if name not in self._made:
+            self._made[name] = given, make()  # kept, because ids of freed tensors are used again
+        return self._made[name][1]
+
+
+class UnpackedError(CimsimError, AttributeError):
+    """A parameter of the packed module that the unpacked module does not have."""
 
 
 class Unpacked(nn.Module):
@@ -20,7 +43,7 @@ class Unpacked(nn.Module):
     torch_class: ClassVar[type[nn.Module]]
 
     @classmethod
-    def unpack(cls, module: nn.Module) -> None:
+    def unpack(cls, module: nn.Module, ties: Ties) -> None:
         """Turn ``module``, of the class :attr:`torch_class`, into this, in place."""
         names = cls.places(module)
         packed = {name: module._parameters[name] for name in names if name in module._parameters}
@@ -28,12 +51,12 @@ class Unpacked(nn.Module):
             del module._parameters[name]
         cast(module, cls)
         assert isinstance(module, cls)
-        module.make_layers(packed)
+        module.make_layers(packed, ties)
         for layer in module.children():
             layer.train(module.training)
 
     @abstractmethod
-    def pack(self) -> None:
+    def pack(self, ties: Ties) -> None:
         """Turn this back into :attr:`torch_class`, in place, with the layers' weights."""
 
     @staticmethod
@@ -42,12 +65,29 @@ class Unpacked(nn.Module):
         """Names of the packed module's own parameters."""
 
     @abstractmethod
-    def make_layers(self, packed: dict[str, Any]) -> None:
+    def make_layers(self, packed: dict[str, Any], ties: Ties) -> None:
         """Make the children with these parameters."""
 
     @abstractmethod
     def split(self, packed: dict[str, Tensor]) -> dict[str, Tensor]:
         """The state of the children that a packed state holds; names without prefix."""
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in self.places(self):
+            raise self._unpacked_error(name)
+        return super().__getattr__(name)
+
+    def __delattr__(self, name: str) -> None:
+        if name in self.places(self) and name not in self._parameters:
+            raise self._unpacked_error(name)
+        super().__delattr__(name)
+
+    def _unpacked_error(self, name: str) -> UnpackedError:
+        layers = ", ".join(f"'{child}'" for child, _ in self.named_children())
+        return UnpackedError(
+            f"this {self.torch_class.__name__} has no '{name}', because cimsim.convert has "
+            f"unpacked it; its weights are in its layers {layers}"
+        )
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any
@@ -61,10 +101,9 @@ class Unpacked(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
-def linear(weight: Tensor, bias: Tensor | None, template: nn.Parameter) -> nn.Linear:
-    """An ``nn.Linear`` with these parameters, trainable if ``template`` is."""
+def linear(weight: nn.Parameter, bias: nn.Parameter | None) -> nn.Linear:
+    """An ``nn.Linear`` with these parameters."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
-    layer.weight = nn.Parameter(weight, requires_grad=template.requires_grad)
-    if bias is not None:
-        layer.bias = nn.Parameter(bias, requires_grad=template.requires_grad)
+    layer.weight = weight
+    layer.register_parameter("bias", bias)
     return layer

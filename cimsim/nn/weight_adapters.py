@@ -55,8 +55,8 @@ class LowRankAdapter(WeightAdapter):
 
     def __init__(self, outputs: int, inputs: int, size: int) -> None:
         super().__init__()
-        self.a = nn.Parameter(torch.zeros(size, inputs))
-        self.b = nn.Parameter(torch.zeros(outputs, size))
+        self.a = nn.Parameter(torch.zeros(size, inputs, device="cpu"))
+        self.b = nn.Parameter(torch.zeros(outputs, size, device="cpu"))
 
     @property
     def size(self) -> int:
@@ -66,7 +66,8 @@ class LowRankAdapter(WeightAdapter):
     def start(self, generator: torch.Generator) -> None:
         """Draw ``A`` with variance ``1 / inputs``."""
         with torch.no_grad():
-            drawn = torch.randn(self.a.shape, generator=generator)
+            drawn = torch.empty(self.a.shape, dtype=torch.float32, device=generator.device)
+            drawn.normal_(generator=generator)
             self.a.copy_(drawn / math.sqrt(self.a.shape[1]))
 
     def delta(self) -> Tensor:
@@ -87,8 +88,8 @@ class SparseAdapter(WeightAdapter):
     def __init__(self, outputs: int, inputs: int, size: int) -> None:
         super().__init__()
         self.shape = (outputs, inputs)
-        self.register_buffer("places", torch.arange(size))
-        self.values = nn.Parameter(torch.zeros(size))
+        self.register_buffer("places", torch.arange(size, device="cpu"))
+        self.values = nn.Parameter(torch.zeros(size, device="cpu"))
 
     @property
     def size(self) -> int:
@@ -104,7 +105,8 @@ class SparseAdapter(WeightAdapter):
 
     def start(self, generator: torch.Generator) -> None:
         """Draw the places."""
-        drawn = torch.randperm(math.prod(self.shape), generator=generator)[: self.size]
+        count, device = math.prod(self.shape), generator.device
+        drawn = torch.randperm(count, generator=generator, device=device)[: self.size]
         self.places.copy_(drawn.sort().values)
 
     def delta(self) -> Tensor:

@@ -68,7 +68,7 @@ def characteristics(
             )
     if any(not t >= 0 for t in times_s):
         raise CimsimError(f"an age must be 0 s or more, got {min(times_s):g}")
-    g = torch.tensor(list(g_uS), dtype=torch.float64)
+    g = torch.tensor(list(g_uS), dtype=torch.float64, device="cpu")
     rows = [_at(profile, g, age_s) for age_s in times_s]
     return [row for by_target in zip(*rows, strict=True) for row in by_target]
 

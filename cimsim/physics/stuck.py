@@ -81,10 +81,11 @@ def _(effect: DeadLines, g_uS: Tensor, place: _Place, draws: torch.Generator) ->
 def _(effect: FaultMap, g_uS: Tensor, place: _Place, draws: torch.Generator) -> _Broken:
     devices, _, columns, rows = g_uS.shape
     array = place.array
-    held = torch.full((2, array.columns, array.rows), torch.nan, dtype=g_uS.dtype)
+    shape = (2, array.columns, array.rows)
+    held = torch.full(shape, torch.nan, dtype=g_uS.dtype, device="cpu")
     for row, column, device, value_uS in effect.cells:
         held[device, column, row] = value_uS
-    column_on_tile = torch.arange(columns) % array.columns
+    column_on_tile = torch.arange(columns, device="cpu") % array.columns
     mapped = held[:devices, column_on_tile, :rows].to(g_uS.device).unsqueeze(1)
     return torch.where(mapped.isnan(), g_uS, mapped), None
 

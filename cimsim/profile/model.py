@@ -18,6 +18,7 @@ from cimsim.profile.faults import FaultMap
 from cimsim.profile.fields import Celsius, Paragraph, SchemaVersion, Text
 from cimsim.profile.finite import refuse_extreme_temperature
 from cimsim.profile.wires import Wires
+from cimsim.scalars import number_or_nan
 
 
 class Profile(Section):
@@ -183,7 +184,8 @@ class Profile(Section):
         Raises:
             CimsimError: if ``factor`` is negative or not finite.
         """
-        if not (math.isfinite(factor) and factor >= 0):
-            raise CimsimError(f"the noise factor must be 0 or more, not {factor}")
-        scaled = map_effects(self, lambda effect: effect.scale_noise(factor))
-        return scaled.model_copy(update={"adc": scaled.adc.scale_noise(factor)})
+        by = number_or_nan(factor)
+        if not (math.isfinite(by) and by >= 0):
+            raise CimsimError(f"the noise factor must be 0 or more, not {factor!r}")
+        scaled = map_effects(self, lambda effect: effect.scale_noise(by))
+        return scaled.model_copy(update={"adc": scaled.adc.scale_noise(by)})

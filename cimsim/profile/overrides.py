@@ -16,6 +16,7 @@ from cimsim.profile.messages import explain
 from cimsim.profile.model import Profile
 from cimsim.profile.paths import KeyPath, dotted, shared_length, without_tags
 from cimsim.profile.yaml_tree import parse
+from cimsim.scalars import python_value
 from cimsim.suggest import shortened, unknown
 
 
@@ -23,9 +24,10 @@ def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequenc
     """Return a copy of ``profile`` with some values set by hand.
 
     A key is a dotted path; an item of a list is named by its index or its kind, as in
-    ``cell.drift.power-law.strength``. Values in text are parsed as in files. The overrides are
-    stored in ``profile.overrides``, and the source of an overridden number becomes "set by hand".
-    An absent section starts with its defaults if all of its keys have defaults.
+    ``cell.drift.power-law.strength``. Values in text are parsed as in files, and numbers may be
+    those of NumPy or torch. The overrides are stored in ``profile.overrides``, and the source of an
+    overridden number becomes "set by hand". An absent section starts with its defaults if all of
+    its keys have defaults.
 
     Args:
         overrides: ``["adc.bits=4"]`` or ``{"adc.bits": 4}``.
@@ -89,7 +91,8 @@ def _assignments(
     overrides: Mapping[str, object] | Sequence[str], issues: list[Issue]
 ) -> Iterator[_Assignment]:
     if isinstance(overrides, Mapping):
-        for key, value in overrides.items():
+        for key, given in overrides.items():
+            value = python_value(given)
             yield _Assignment(key, value, f"{key}={_written(value)}")
         return
     for text in overrides:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar
 
 import torch
@@ -38,12 +39,12 @@ class LearnedNoise(RandomQuantizer):
     ) -> None:
         super().__init__()
         self.bits = bits
-        self.size = nn.Parameter(torch.zeros(()))
+        self.size = nn.Parameter(torch.zeros((), device="cpu"))
 
     def setup(self, x: Tensor) -> None:
         """Create an amplitude for each element of ``x``."""
-        sigma = torch.tensor(2.0 ** (1 - self.bits))
-        self.size = nn.Parameter(torch.full_like(x, torch.logit(sigma).item()))
+        sigma = 2.0 ** (1 - self.bits)
+        self.size = nn.Parameter(torch.full_like(x, math.log(sigma / (1 - sigma))))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x~``, in the shape of ``x``."""

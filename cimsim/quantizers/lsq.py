@@ -45,7 +45,7 @@ class LearnedStep(Quantizer):
         self.low, self.high = code_range(bits, levels)
         self.is_sign = self.high == 0  # one symmetric bit
         self.most = max(1, self.high)
-        self.step = nn.Parameter(torch.full((), torch.nan))
+        self.step = nn.Parameter(torch.full((), torch.nan, device="cpu"))
         self._begun = False
 
     @torch.no_grad()

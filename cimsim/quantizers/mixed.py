@@ -40,7 +40,7 @@ class Mixed(RandomQuantizer):
         self.bits, self.temperature, self.samples = bits, temperature, samples
         self._count = 1
         self.widths = nn.ModuleList(Uniform(width, group=group) for width in bits)
-        self.theta = nn.Parameter(torch.zeros(len(bits)))
+        self.theta = nn.Parameter(torch.zeros(len(bits), device="cpu"))
 
     def setup(self, x: Tensor) -> None:
         """Store the number of weights."""

@@ -76,7 +76,7 @@ class RandomQuantizer(Quantizer):
 
     def get_extra_state(self) -> Tensor:
         """Return the number of uses, so that a resumed training continues the random numbers."""
-        return torch.tensor(self.draws, dtype=torch.int64)
+        return torch.tensor(self.draws, dtype=torch.int64, device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
         """Load the result of :meth:`get_extra_state`."""

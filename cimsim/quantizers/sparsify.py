@@ -34,8 +34,8 @@ class Sparsify(Quantizer):
     def __init__(self, s0: float = 0.0, final: Annotated[float, Field(ge=1)] = 200.0) -> None:
         super().__init__()
         self.s0, self.final = s0, final
-        self.gate = nn.Parameter(torch.zeros(()))
-        self.register_buffer("temperature", torch.ones(()))
+        self.gate = nn.Parameter(torch.zeros((), device="cpu"))
+        self.register_buffer("temperature", torch.ones((), device="cpu"))
 
     def setup(self, x: Tensor) -> None:
         """Create a gate for each element of ``x``."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -183,3 +185,19 @@ def test_sizes_in_a_file_that_do_not_fit(tmp_path: Path) -> None:
     settings.write_text(settings.read_text().replace('"low-rank": 4', '"low-rank": 99'))
     with pytest.raises(CimsimError, match="the size of its low-rank adapter must be 1 to 12"):
         cimsim.load(tmp_path, network(norm=True))
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_it_is_the_same_where_gradients_are_off(
+    name: str, mode: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """As in a function that evaluates models."""
+    adapted, expected = model(), model()
+    given = batches()
+    with mode():
+        cimsim.adapt(adapted, given, name, budget=BUDGET)
+    cimsim.adapt(expected, given, name, budget=BUDGET)
+    for one in (adapted, expected):
+        cimsim.program(one, seed=3)
+    assert torch.equal(adapted(inputs()), expected(inputs()))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -180,3 +182,18 @@ def test_what_cannot_be_is_refused_in_one_sentence(
     ):
         with pytest.raises(CimsimError, match=message):
             act()
+
+
+def test_a_model_that_cannot_be_copied() -> None:
+    model: Any = cimsim.convert(nn.Linear(16, 4), "ideal")
+    model.lock = threading.Lock()
+    with pytest.raises(CimsimError, match=r"cannot be copied .*; each trial uses a copy"):
+        cimsim.sweep(model, lambda chip: 1.0, over="noise=0:1:1", chips=1)
+
+
+def test_a_model_that_keeps_its_output() -> None:
+    """A tensor with its graph cannot be copied as it is."""
+    model: Any = cimsim.convert(nn.Linear(16, 4), "ideal")
+    model.last = kept = model(X[:3])
+    cimsim.sweep(nn.Sequential(model), lambda chip: 1.0, over="noise=0:1:1", chips=1)
+    assert model.last is kept

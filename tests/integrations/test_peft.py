@@ -290,3 +290,37 @@ def test_the_trainer_of_transformers_saves_what_can_be_loaded(tmp_path: Path) ->
         for one in (model, again):
             cimsim.program(one, 3)
         assert torch.equal(outputs(again), outputs(model))
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(self.attend(x, x, x)[0])
+        return y
+
+
+def test_adapters_of_packed_attention_leave_it_digital(caplog: pytest.LogCaptureFixture) -> None:
+    """PEFT merges them into the packed matrix within each call."""
+    x = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
+    config = peft.LoraConfig(r=2, target_modules=["attend"], init_lora_weights=False)
+    wrapped = peft.get_peft_model(Attention(), config).eval()
+    analog = cimsim.convert(wrapped, "ideal")
+    assert list(analog_layers(analog)) == ["base_model.model.head"]
+    assert "PEFT adds its adapters to the packed weights in each call" in caplog.text
+    torch.testing.assert_close(analog(x), wrapped(x))
+
+
+def test_adapters_of_unpacked_attention() -> None:
+    analog = cimsim.convert(Attention(), STATIC)
+    with pytest.raises(CimsimError, match="its weights are in its layers 'out_proj', 'q_proj'"):
+        peft.get_peft_model(copy.deepcopy(analog), peft.LoraConfig(target_modules=["attend"]))
+    wrapped = peft.get_peft_model(analog, peft.LoraConfig(target_modules=["q_proj", "v_proj"]))
+    x = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
+    cimsim.calibrate(wrapped, [x])
+    wrapped(x).sum().backward()
+    trained = [name for name, p in wrapped.named_parameters() if p.grad is not None]
+    assert len(trained) == 4

@@ -367,6 +367,38 @@ def test_a_layer_may_be_resized(outputs: int) -> None:
         assert (analog(x) - right).norm() < 0.5 * right.norm()  # the ranges are the old ones
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stride": (2, 1)},
+        {"padding": (1, 2)},
+        {"dilation": (2, 2), "padding": (2, 2)},
+        {"padding": "same", "_reversed_padding_repeated_twice": [1, 1, 1, 1]},
+        {
+            "padding": (1, 1),
+            "padding_mode": "circular",
+            "_reversed_padding_repeated_twice": [1, 1, 1, 1],
+        },
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_a_convolution_may_have_another_geometry(kind: Any, change: dict[str, Any]) -> None:
+    """As networks for segmentation dilate those of a classifier."""
+    if kind is nn.ConvTranspose2d and ("padding_mode" in change or "same" in change.values()):
+        pytest.skip("only zeros, and no padding by name")
+    torch.manual_seed(0)
+    x = draw(3, 2, 9, 9)
+    analog = cimsim.calibrate(cimsim.convert(kind(2, 4, 3), device(dac=12, adc=12)), [x]).eval()
+    analog(x)
+    vars(analog).update(change)
+    right = cimsim.to_digital(analog)(x)
+    assert analog(x).shape == right.shape
+    cimsim.calibrate(analog, [x])
+    assert (analog(x) - right).norm() < 0.01 * right.norm()
+    analog.train()(x).sum().backward()
+
+
 def test_more_inputs_need_a_new_calibration() -> None:
     analog = cimsim.calibrate(cimsim.convert(nn.Linear(8, 4), STATIC), [draw(5, 8)])
     analog.weight.data, analog.in_features = draw(4, 2000), 2000

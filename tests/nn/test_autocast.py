@@ -8,6 +8,7 @@ import cimsim
 from cimsim import kernels
 from cimsim.nn import analog_layers
 from tests.building import ONE_OVER_F, POLYNOMIAL, device
+from tests.nn.examples import MODULES, Model, input_of
 
 LOW = [torch.bfloat16, torch.float16]
 
@@ -108,3 +109,21 @@ def test_inputs_at_the_highest_code_keep_their_sign(bits: int, which: kernels.Us
     with kernels.use(which), torch.autocast("cpu", dtype=torch.bfloat16):
         layer(x).float().sum().backward()
     assert torch.allclose(layer.weight.grad, x.expand(2, 2), rtol=0.02)
+
+
+@pytest.mark.parametrize("low", LOW)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", [kind for kind in MODULES if kind != "LSTM"])
+def test_the_dtype_is_that_of_torch(kind: str, dtype: torch.dtype, low: torch.dtype) -> None:
+    """Autocast does not apply to float64. Torch has no LSTM in float16 on the CPU."""
+    digital, x = Model(MODULES[kind]).to(dtype), input_of(MODULES[kind]).to(dtype)
+    analog = cimsim.calibrate(cimsim.convert(digital, "pcm-ibm-2020"), [x])
+    with torch.autocast("cpu", dtype=low):
+        assert analog(x).dtype == digital(x).dtype
+
+
+def test_float64_is_computed_in_float64() -> None:
+    net, x = nn.Linear(6, 4).double(), torch.randn(5, 6, dtype=torch.float64)
+    ideal = cimsim.convert(net, device())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(ideal(x), net(x))

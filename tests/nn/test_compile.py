@@ -1,6 +1,7 @@
 """``torch.compile`` on converted models: one graph, the same numbers, nothing traced again."""
 
 import copy
+import gc
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import cimsim
+from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers
 from cimsim.torch_private import cpp_compiler
 
@@ -155,3 +157,15 @@ def test_the_default_compiler() -> None:
     assert torch.allclose(model(images()), z, atol=1e-6)
     z.sum().backward()
     assert len(gradients(other)) == 4
+
+
+def test_a_graph_whose_model_was_deleted() -> None:
+    def loss() -> Tensor:
+        model, _ = twins("pcm-ibm-2020")
+        total: Tensor = torch.compile(model, backend="aot_eager")(images()).sum()
+        return total
+
+    total = loss()
+    gc.collect()
+    with pytest.raises(CimsimError, match="was deleted; keep the model until backward has run"):
+        total.backward()

@@ -365,3 +365,52 @@ def test_tensors_of_the_caller_are_not_changed() -> None:
     with torch.no_grad():
         assert made(x).isfinite().all()
     assert smallest.item() == pytest.approx(1e-35)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"adc__bits": 6},
+        {"dac__bits": 6},
+        {"array__rows": 48},
+        {"array__mapping": "single-device", "cell__g_min_uS": 5.0},
+        {"cell__levels": 4, "array__slices": 2},
+        {"adc__range": {"kind": "fixed", "full_scale": 16}},
+        {"adc__range": {"kind": "percentile", "percentile": 99}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_a_checkpoint_has_no_ranges_for_other_converters(
+    keys: dict[str, Any], calibrated: bool
+) -> None:
+    x = draw(300, INPUTS)
+    saved, made = layer(x), layer(x, **keys)
+    other = made if calibrated else cimsim.convert(nn.Linear(INPUTS, OUTPUTS, False), made.profile)
+    other.load_state_dict(saved.state_dict())
+    assert torch.equal(other.weight, saved.weight)
+    with pytest.raises(CimsimError, match="have no range yet"):
+        other(x)
+    cimsim.calibrate(other, [x])
+    assert error(other, x) == error(layer(x, **keys), x)
+
+
+def test_a_checkpoint_has_the_ranges_of_the_same_converters() -> None:
+    """Whatever noise, cells and sources are, and in checkpoints that were cast or are older."""
+    x = draw(300, INPUTS)
+    saved = layer(x)
+    noisy = {"cell__programming_noise": [{"kind": "gaussian", "sigma_of_g_max": 0.01}]}
+    state = saved.state_dict()
+    for extra in (state["_extra_state"], state["_extra_state"].bfloat16(), torch.tensor([0, 0])):
+        other = layer(x * 0.1, **noisy, dac__source="another")
+        other.load_state_dict({**state, "_extra_state": extra})
+        assert torch.equal(other.adc_range, saved.adc_range)
+        assert torch.equal(other.dac_range, saved.dac_range)
+
+
+def test_a_learned_range_of_the_inputs_belongs_to_the_network() -> None:
+    x, learned = draw(300, INPUTS), {"dac__range": {"kind": "learned"}}
+    saved, other = layer(x, **learned), layer(x * 0.1, **learned, adc__bits=6)
+    other.load_state_dict(saved.state_dict())
+    assert torch.equal(other.dac_range, saved.dac_range)
+    assert other.adc_range.isnan().all()

@@ -131,7 +131,7 @@ def test_a_dead_column_is_left_alone() -> None:
     assert torch.equal(found[:, 0], y[:, 0])
 
 
-@pytest.mark.parametrize("ridge", [-0.1, float("nan")])
+@pytest.mark.parametrize("ridge", [-0.1, float("nan"), "0.1"])
 def test_a_bad_ridge_is_refused(ridge: float) -> None:
     with pytest.raises(CimsimError, match="the ridge of a denoiser must be a number of 0 or more"):
         model(ridge)

@@ -156,3 +156,29 @@ def test_what_is_no_model_to_measure(verb: Callable[..., Any]) -> None:
 
 def test_an_age_in_the_words_of_datetime() -> None:
     assert cimsim.age(layer(), datetime.timedelta(days=1)).age_s == 86400.0
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Linear(1, 4), nn.Conv1d(1, 4, 1), nn.ConvTranspose2d(1, 1, 1)]
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_the_imaginary_part_of_a_conjugate(layer: nn.Module, training: bool) -> None:
+    """A contiguous view of other numbers than its own: torch keeps their sign as a flag."""
+    shape = (1, 1, *getattr(layer, "kernel_size", ()))
+    analog = cimsim.calibrate(cimsim.convert(layer, STATIC), [torch.randn(50, *shape[1:])])
+    z = torch.complex(torch.rand(shape), torch.rand(shape))
+    view = z.conj().imag
+    assert view.is_neg()
+    assert view.is_contiguous()
+    outputs = []
+    for x in (view, view.clone()):
+        for part in analog_layers(cimsim.program(analog.train(training), 1)).values():
+            part.draws = 0
+        y = analog(x)
+        slope = torch.complex(y.detach(), y.detach()).conj().imag if y.numel() == 1 else y.detach()
+        analog.zero_grad()
+        y.backward(slope)
+        outputs.append((y, analog.weight.grad.clone()))
+    for result, expected in zip(*outputs, strict=True):
+        assert result.signbit().equal(expected.signbit())
+        torch.testing.assert_close(result, expected)

@@ -14,7 +14,9 @@ from torch.nn.utils.rnn import pack_sequence
 import cimsim
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLinear, UnpackedAttention, analog_layers
+from cimsim.nn.registry import PACKED
 from tests.building import POLYNOMIAL, device
+from tests.nn.examples import layer_of
 
 IDEAL = device()
 STATIC = device(programming=[POLYNOMIAL])
@@ -284,3 +286,68 @@ def test_attention_refuses_what_torch_refuses(message: str) -> None:
         plain(*signals, **settings)
     with pytest.raises(CimsimError, match=message):
         cimsim.convert(plain, IDEAL)(*signals, **settings)
+
+
+def shared(kind: type[nn.Module]) -> nn.ModuleList:
+    """Two modules of that kind with the same parameters, as in networks with tied layers."""
+    one, other = layer_of(kind), layer_of(kind)
+    for name, parameter in list(one.named_parameters(recurse=False)):
+        setattr(other, name, parameter)
+    return nn.ModuleList([one, other])
+
+
+def ties(model: nn.Module) -> list[list[str]]:
+    """The names of each parameter that has several."""
+    names: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(parameter, []).append(name)
+    return [several for several in names.values() if len(several) > 1]
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_parameters_that_modules_share_stay_shared(kind: type[nn.Module]) -> None:
+    plain = shared(kind)
+    analog = cimsim.convert(plain, IDEAL)
+    one, other = (dict(module.named_parameters()) for module in analog)
+    assert all(one[name] is other[name] for name in one if not name.startswith("out_proj"))
+    assert ties(cimsim.to_digital(analog)) == ties(plain) != []
+
+
+def test_an_lstm_with_one_weight_for_both_directions_trains_as_torch_does() -> None:
+    torch.manual_seed(0)
+    plain = nn.LSTM(3, 4, bidirectional=True).double()
+    plain.weight_hh_l0_reverse = plain.weight_hh_l0
+    analog, x = cimsim.convert(plain, IDEAL), torch.randn(5, 2, 3, dtype=torch.float64)
+    for model in (plain, analog):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(2):
+            optimizer.zero_grad()
+            model(x)[0].square().sum().backward()
+            optimizer.step()
+    same(analog(x), plain(x))
+
+
+@pytest.mark.parametrize("trained", ["weight", "bias"])
+@pytest.mark.parametrize("kind", PACKED)
+def test_frozen_parameters_stay_frozen(kind: type[nn.Module], trained: str) -> None:
+    plain = layer_of(kind)
+    for name, parameter in plain.named_parameters():
+        parameter.requires_grad_(trained in name)
+    analog = cimsim.convert(plain, IDEAL)
+    for model in (analog, cimsim.to_digital(analog)):
+        assert all(p.requires_grad == (trained in name) for name, p in model.named_parameters())
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_a_parameter_that_was_unpacked_is_missed_with_its_place(kind: type[nn.Module]) -> None:
+    plain = layer_of(kind)
+    name = next(name for name, _ in plain.named_parameters(recurse=False))
+    analog = cimsim.convert(plain, IDEAL)
+    with pytest.raises(CimsimError, match=f"has no '{name}', because cimsim.convert has unpacked"):
+        delattr(analog, name)
+    if kind is nn.MultiheadAttention:  # torch's encoder layer reads it
+        assert getattr(analog, name) is None
+    else:
+        assert not hasattr(analog, name)
+    with pytest.raises(AttributeError, match="no attribute 'something'"):
+        _ = analog.something

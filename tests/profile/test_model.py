@@ -6,8 +6,11 @@ import copy
 import inspect
 import pickle
 import re
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -56,8 +59,15 @@ def test_relaxation_scales_its_spread() -> None:
     assert (relaxation.strength, relaxation.spread_strength) == (1, 0.5)
 
 
-@pytest.mark.parametrize("factor", [-1, float("nan"), float("inf")])
-def test_a_senseless_factor_is_refused(factor: float) -> None:
+@pytest.mark.parametrize("factor", [np.float32(2), np.int64(2), torch.tensor(2.0)], ids=repr)
+def test_a_factor_of_numpy_or_torch_is_a_number(factor: Any) -> None:
+    scaled = NOISY.scale_noise(factor)
+    assert scaled == NOISY.scale_noise(2.0)
+    assert type(scaled.adc.noise_of_range) is float
+
+
+@pytest.mark.parametrize("factor", [-1, float("nan"), float("inf"), "2", None, [1]])
+def test_a_senseless_factor_is_refused(factor: Any) -> None:
     with pytest.raises(CimsimError, match="noise factor must be 0 or more"):
         PCM.scale_noise(factor)
 

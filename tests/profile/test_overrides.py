@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +25,7 @@ from cimsim.profile import (
 )
 from cimsim.profile.base import Section
 from cimsim.profile.yaml_tree import parse
+from cimsim.scalars import python_value
 from cimsim.terminal import one_line
 
 PCM = load_profile("pcm-ibm-2020")
@@ -142,6 +145,26 @@ def test_what_is_refused_is_named_with_the_override(override: str, message: str)
         load_profile("pcm-ibm-2020", [override])
     assert str(caught.value).startswith(f"{override}: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("adc.bits", np.int64(4)),
+        ("adc.bits", torch.tensor(4)),
+        ("cell.g_max_uS", np.float32(0.1)),
+        ("adc.noise_of_range", torch.tensor(0.1)),
+        ("dac.bit_serial", np.bool_(True)),
+        ("cell.programming_noise.state-dependent.sigma_uS.coefficients", np.array([0.1, 0.2])),
+        ("cell.faults", [{"kind": "stuck", "at": "g_min", "rate": np.float64(0.1)}]),
+    ],
+    ids=str,
+)
+def test_numbers_of_numpy_and_torch_are_numbers(key: str, value: Any) -> None:
+    of_python = python_value(value)
+    profile = override_profile(PCM, {key: value})
+    assert profile == override_profile(PCM, {key: of_python})
+    assert override_profile(PCM, profile.overrides) == profile
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, True, "4", 4.0, [], {}, object()])

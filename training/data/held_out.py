@@ -19,15 +19,16 @@ def held_out_classes(y: Tensor, fraction: float) -> Tensor:
     >>> held_out_classes(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 0.25).view(2, 4).sum(1).tolist()
     [1, 1]
     """
-    held = torch.zeros(len(y), dtype=torch.bool)
+    held = torch.zeros_like(y, dtype=torch.bool)
     before = taken = 0
     for number in y.unique().tolist():
         rows = (y == number).nonzero().flatten()
         before += len(rows)
         count = min(round(fraction * before) - taken, len(rows) - 1)
         taken += count
-        order = torch.randperm(len(rows), generator=seeds.generator("held-out samples", number))
-        held[rows[order[:count]]] = True
+        draws = seeds.generator("held-out samples", number)
+        order = torch.randperm(len(rows), generator=draws, device="cpu")
+        held[rows[order[:count].to(rows.device)]] = True
     return held
 
 
