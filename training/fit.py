@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from cimsim.training.records import RESULT
 from cimsim.training.resume import restore
 from cimsim.training.run import Run
 from cimsim.training.trainer import Trainer
+from cimsim.training.without_effect import without_effect
 
 
 def fit(
@@ -25,6 +27,7 @@ def fit(
     resume: bool = False,
     progress: Progress | None = None,
     trust: bool = False,
+    named: Collection[str] = (),
 ) -> Run:
     """Train as configured in the folder ``out`` and return the finished run.
 
@@ -32,7 +35,8 @@ def fit(
     bit on a CPU.
 
     If ``config`` names the model as ``package.module:function``, it is imported. With ``trust``,
-    models named in files are imported as well, such as the teacher's run in distillation.
+    models named in files are imported as well, such as the teacher's run in distillation. Settings
+    in ``named``, which the user chose, are reported to ``progress`` if they have no effect.
 
     Raises:
         CimsimError: if settings or data are invalid, if the folder already contains a run (unless
@@ -50,6 +54,8 @@ def fit(
             if ranks.decide((out / RESULT).is_file()):
                 progress.note(f"the run in {out} is already finished")
                 return Run.open(out, trust=True)  # the caller gave the model
+            for remark in without_effect(config, trainer.model, named):
+                progress.note(remark)
             if config.parallel == "shard" and trainer.mesh is None:
                 progress.note("a single process holds the whole model; start several with torchrun")
             if config.precision == "bfloat16" and emulates_bfloat16(device):
