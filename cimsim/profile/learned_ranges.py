@@ -20,13 +20,26 @@ def learned_ranges(profile: Profile) -> tuple[str, ...]:
 
 
 def with_learned_ranges(profile: Profile, converters: Sequence[str]) -> Profile:
-    """Return ``profile`` with learned ranges of ``converters``; ideal converters and ranges that
-    the chip fixes stay."""
+    """Return ``profile`` with learned ranges of ``converters``, to train with; ideal converters and
+    ranges that the chip fixes stay."""
+    return _learning(profile, [name for name in converters if _obstacle(profile, name) is None])
+
+
+def with_ranges_of_network(profile: Profile, converters: Sequence[str]) -> Profile:
+    """Return ``profile`` for a network that has learned the ranges of ``converters``.
+
+    As :func:`with_learned_ranges`, but the range of the inputs, which is a part of the network,
+    stays learned in front of an ideal DAC, too.
+    """
+    clipped = "dac" in converters and _obstacle(profile, "dac") == _IDEAL
+    return _learning(with_learned_ranges(profile, converters), ["dac"] * clipped)
+
+
+def _learning(profile: Profile, converters: Iterable[str]) -> Profile:
     kinds = [
         f"{name}.range.kind=learned"
         for name in converters
-        if _obstacle(profile, name) is None
-        and not isinstance(getattr(profile, name).range, LearnedRange)
+        if not isinstance(getattr(profile, name).range, LearnedRange)
     ]
     return override_profile(profile, kinds) if kinds else profile
 

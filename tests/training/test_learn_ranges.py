@@ -158,6 +158,13 @@ def test_the_range_is_learned_and_stays_on_another_profile(run: Path) -> None:
     other = Evaluation(profile=load_profile("reram-wan-2022")).assignment(subject).profile
     assert other.dac.range.kind == "learned"
     assert ranges(run, other) == own
+    ideal = Evaluation(profile=load_profile("ideal")).assignment(subject).profile
+    assert ranges(run, ideal) == own
+    x, model = subject.test_data.test_x, subject.run.chip_model(ideal)
+    with torch.no_grad():
+        on_chip = model(x)
+        with cimsim.nn.digital(model):
+            torch.testing.assert_close(on_chip, model(x), atol=1e-4, rtol=1e-4)
     fixed = load_profile("reram-wan-2022", ["dac.range={kind: fixed, full_scale: 2.0}"])
     assert Evaluation(profile=fixed).assignment(subject).profile == fixed
 
