@@ -6,7 +6,8 @@ and so does a layer on a chip with an ideal DAC, or on a user's own chip:
 
     x_clipped = min(max(x, -r), r)
 
-In training mode the digital layer does not, because a training that begins digitally learns its ranges later.
+In training mode the digital layer does not, because a training that begins digitally learns its
+ranges later.
 """
 
 from __future__ import annotations

@@ -490,7 +490,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
 
     def _input_of_chip(self, x: Tensor) -> Tensor:
         """``x``, clipped at a learned range if no DAC of a simulated chip does it."""
-        return x if self.own_chip is None and self._array.dac is not None else self._clipped(x)
+        saturates = self.own_chip is None and self.profile.dac.bits is not None
+        return x if saturates else self._clipped(x)
 
     def _clipped(self, x: Tensor) -> Tensor:
         """The input of the digital layer: ``x``, clipped at a learned range of the DAC."""
