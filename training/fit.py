@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from cimsim.training.resume import restore
 from cimsim.training.run import Run
 from cimsim.training.trainer import Trainer
 from cimsim.training.without_effect import without_effect
+
+_FULL = 0.99  # of the noise, at the end of a training
 
 
 def fit(
@@ -54,21 +56,33 @@ def fit(
             if ranks.decide((out / RESULT).is_file()):
                 progress.note(f"the run in {out} is already finished")
                 return Run.open(out, trust=True)  # the caller gave the model
-            for remark in without_effect(config, trainer.model, named):
+            for remark in _remarks(trainer, named):
                 progress.note(remark)
-            if config.parallel == "shard" and trainer.mesh is None:
-                progress.note("a single process holds the whole model; start several with torchrun")
-            if config.precision == "bfloat16" and emulates_bfloat16(device):
-                progress.note(
-                    "this processor has no instructions for bfloat16, so float32 is faster; "
-                    "--precision bfloat16 is for GPUs and newer processors"
-                )
             restore(trainer)
             trainer.run()
             if ranks.first or trainer.mesh is not None:
                 finish(trainer)
             ranks.wait()
             return Run.open(out, trust=True)
+
+
+def _remarks(trainer: Trainer, named: Collection[str]) -> Iterator[str]:
+    """Sentences about settings that do not do what the user may expect."""
+    config = trainer.config
+    yield from without_effect(config, trainer.model, named)
+    final = trainer.schedule.strength(trainer.total - 1)
+    if trainer.schedule.method.noisy and final < _FULL:
+        yield (
+            f"the noise ends at {100 * final:.0f} % of its size, because warmup {config.warmup:g} "
+            f"and ramp {config.ramp:g} add up to more than the training; reduce them"
+        )
+    if config.parallel == "shard" and trainer.mesh is None:
+        yield "a single process holds the whole model; start several with torchrun"
+    if config.precision == "bfloat16" and emulates_bfloat16(str(trainer.device)):
+        yield (
+            "this processor has no instructions for bfloat16, so float32 is faster; "
+            "--precision bfloat16 is for GPUs and newer processors"
+        )
 
 
 def check(config: TrainConfig, trust: bool = False) -> None:

@@ -251,7 +251,9 @@ def chip_yield(
             f"a chip passes with {metric.name} {side} a threshold; give --{side} {number:g}"
         )
     if metric.unit == "%" and number > 100:
-        raise CimsimError(f"no chip can pass: {metric.name} in % is never above 100, got {number:g}")
+        raise CimsimError(
+            f"no chip can pass: {metric.name} in % is never above 100, got {number:g}"
+        )
     sweep = evaluation.sweep(subject, SingleLevelAxis(NAME, (_THIS,)))
     values, threshold = sweep.values()[_THIS], number / metric.factor
     count = sum(passes(value, threshold, metric.falls) for value in values)

@@ -70,3 +70,19 @@ def test_only_settings_that_the_user_chose_are_mentioned(tmp_path: Path) -> None
     assert seen.notes == [
         "without effect on this training: rule, which method 'digital' does not use"
     ]
+
+
+@pytest.mark.parametrize(
+    ("warmup", "ramp", "size"),
+    [(1.0, 0.3, "0 %"), (0.9, 0.5, "20 %"), (0.1, 0.9, ""), (0.5, 0.5, ""), (0.0, 1.0, "")],
+)
+def test_noise_that_does_not_reach_its_size_is_mentioned(
+    warmup: float, ramp: float, size: str, tmp_path: Path
+) -> None:
+    steps = {"epochs": 1, "batch_size": 2, "limit": 20}  # ten of them
+    _, notes = trained(tmp_path / "noisy", warmup=warmup, ramp=ramp, **steps)
+    assert [note.partition(", because")[0] for note in notes] == (
+        [f"the noise ends at {size} of its size"] if size else []
+    )
+    _, notes = trained(tmp_path / "digital", method="digital", warmup=warmup, **steps)
+    assert notes == ["without effect on this training: warmup, which method 'digital' does not use"]
