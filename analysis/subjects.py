@@ -40,7 +40,7 @@ from cimsim.nn import (
 from cimsim.nn.convert import copied
 from cimsim.nn.forms import require_weights
 from cimsim.nn.scoring import evaluate_batches
-from cimsim.profile import Profile, learned_ranges, with_learned_ranges
+from cimsim.profile import Profile, learned_ranges, with_ranges_of_network
 
 SIGNAL_SAMPLES = 1000
 """Test samples that are enough for powers and shares of signals."""
@@ -464,4 +464,4 @@ def assignment_on(subject: Subject, profile: Profile | Assignment | None) -> Ass
         return own
     learned = sorted({name for each in own.profiles for name in learned_ranges(each)})
     other = profile if isinstance(profile, Assignment) else Assignment(profile)
-    return other.map(lambda each: with_learned_ranges(each, learned))
+    return other.map(lambda each: with_ranges_of_network(each, learned))

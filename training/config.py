@@ -216,9 +216,9 @@ class TrainConfig(BaseModel):
     learn_ranges: tuple[RangeOf, ...] | None = Field(
         default=None,
         description="Converters whose ranges are parameters of the training: dac (inputs), adc, or "
-        "none; layers keep a range that their profile fixes, which is an error if all do; default: "
-        "dac with rules E and F, whose gradient is 0 behind saturated converters, unless dac.range "
-        "is set; else none (noise-aware, fake-quantized).",
+        "none; layers keep a range that their profile fixes, which is an error if none is left; "
+        "default: dac with rules E and F, whose gradient is 0 behind saturated converters, unless "
+        "dac.range is set; else none (noise-aware, fake-quantized).",
     )
     calibration_batches: int = Field(
         default=8, ge=1, description="Number of training batches to calibrate the converters with."

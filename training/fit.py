@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from cimsim.training.records import RESULT
 from cimsim.training.resume import restore
 from cimsim.training.run import Run
 from cimsim.training.trainer import Trainer
+from cimsim.training.without_effect import without_effect
+
+_FULL = 0.99  # of the noise, at the end of a training
 
 
 def fit(
@@ -25,6 +29,7 @@ def fit(
     resume: bool = False,
     progress: Progress | None = None,
     trust: bool = False,
+    named: Collection[str] = (),
 ) -> Run:
     """Train as configured in the folder ``out`` and return the finished run.
 
@@ -32,7 +37,8 @@ def fit(
     bit on a CPU.
 
     If ``config`` names the model as ``package.module:function``, it is imported. With ``trust``,
-    models named in files are imported as well, such as the teacher's run in distillation.
+    models named in files are imported as well, such as the teacher's run in distillation. Settings
+    in ``named``, which the user chose, are reported to ``progress`` if they have no effect.
 
     Raises:
         CimsimError: if settings or data are invalid, if the folder already contains a run (unless
@@ -50,19 +56,33 @@ def fit(
             if ranks.decide((out / RESULT).is_file()):
                 progress.note(f"the run in {out} is already finished")
                 return Run.open(out, trust=True)  # the caller gave the model
-            if config.parallel == "shard" and trainer.mesh is None:
-                progress.note("a single process holds the whole model; start several with torchrun")
-            if config.precision == "bfloat16" and emulates_bfloat16(device):
-                progress.note(
-                    "this processor has no instructions for bfloat16, so float32 is faster; "
-                    "--precision bfloat16 is for GPUs and newer processors"
-                )
+            for remark in _remarks(trainer, named):
+                progress.note(remark)
             restore(trainer)
             trainer.run()
             if ranks.first or trainer.mesh is not None:
                 finish(trainer)
             ranks.wait()
             return Run.open(out, trust=True)
+
+
+def _remarks(trainer: Trainer, named: Collection[str]) -> Iterator[str]:
+    """Sentences about settings that do not do what the user may expect."""
+    config = trainer.config
+    yield from without_effect(config, trainer.model, named)
+    final = trainer.schedule.strength(trainer.total - 1)
+    if trainer.schedule.method.noisy and final < _FULL:
+        yield (
+            f"the noise ends at {100 * final:.0f} % of its size, because warmup {config.warmup:g} "
+            f"and ramp {config.ramp:g} add up to more than the training; reduce them"
+        )
+    if config.parallel == "shard" and trainer.mesh is None:
+        yield "a single process holds the whole model; start several with torchrun"
+    if config.precision == "bfloat16" and emulates_bfloat16(str(trainer.device)):
+        yield (
+            "this processor has no instructions for bfloat16, so float32 is faster; "
+            "--precision bfloat16 is for GPUs and newer processors"
+        )
 
 
 def check(config: TrainConfig, trust: bool = False) -> None:

@@ -24,17 +24,27 @@ from cimsim.suggest import unknown
 from cimsim.training.clipping import STATISTICS, reestimate_statistics
 from cimsim.training.config import TrainConfig, age_range_s
 
+_GAUSSIAN = frozenset({"gaussian_sigma", "gaussian_cutoff"})
+
 
 class Method(ABC):
     """Base class of methods to train a converted model for ``profiles``.
 
     A method has no state: step and noise strength determine everything, so that a resumed run
     equals an uninterrupted one.
+
+    Attributes:
+        noisy: whether there is noise in training.
+        on_device: whether training simulates the converters.
+        simulates_cells: whether training simulates the cells, too.
+        ignores: settings of a training that have no effect on this method.
     """
 
     name: ClassVar[str]
     noisy: ClassVar[bool] = True
-    on_device: ClassVar[bool] = False  # whether training simulates the chip
+    on_device: ClassVar[bool] = False
+    simulates_cells: ClassVar[bool] = False
+    ignores: ClassVar[frozenset[str]]
 
     def __init__(self, config: TrainConfig, profiles: Assignment) -> None:
         self.config = config
@@ -135,6 +145,9 @@ class Digital(Method):
 
     name = "digital"
     noisy = False
+    ignores = frozenset(
+        {"rule", "warmup", "ramp", "noise", "noise_spread", "clip_sigma", *_GAUSSIAN}
+    )
 
     def setting(
         self, model: nn.Module, strength: float, step: int, chip: int = 0, louder: float = 1.0
@@ -156,6 +169,7 @@ class StandardNAT(Method):
     """
 
     name = "standard-nat"
+    ignores = frozenset({"rule", "noise"})
 
     @contextmanager
     def setting(
@@ -176,6 +190,8 @@ class ChipNoise(Method):
 
     name = "noise-aware"
     on_device = True
+    simulates_cells = True
+    ignores = _GAUSSIAN
 
     def settle(
         self,
@@ -236,6 +252,8 @@ class FakeQuantized(ChipNoise):
     """
 
     name = "fake-quantized"
+    simulates_cells = False
+    ignores = frozenset({"noise"})
 
     def __init__(self, config: TrainConfig, profiles: Assignment) -> None:
         super().__init__(config, profiles)
@@ -265,14 +283,35 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
+def without_unused_ranges(config: TrainConfig) -> TrainConfig:
+    """Return ``config`` without ``learn_ranges`` if its method simulates no converters.
+
+    This is for settings that several methods share.
+    """
+    if config.method in METHODS and not METHODS[config.method].on_device:
+        return config.model_copy(update={"learn_ranges": None})
+    return config
+
+
 def ranges_to_learn(config: TrainConfig) -> tuple[str, ...]:
     """Return the converters whose ranges are parameters of the training.
 
     By default, that is the DAC in trainings that simulate the chip; and none if a rule of the
     backward pass does not stop at saturated inputs, because inputs and learned ranges can diverge
     then, or if the user sets ``dac.range``, which a learned range would replace.
+
+    Raises:
+        CimsimError: if ``learn_ranges`` names converters that the method does not simulate.
     """
-    if config.method not in METHODS or not METHODS[config.method].on_device:
+    if config.method not in METHODS:
+        return ()
+    if not METHODS[config.method].on_device:
+        if config.learn_ranges:
+            raise CimsimError(
+                f"learn_ranges: method '{config.method}' does not simulate the converters, so "
+                "their ranges cannot be learned; leave learn_ranges out or set it to none, or "
+                "choose method noise-aware or fake-quantized"
+            )
         return ()
     if config.learn_ranges is not None:
         return config.learn_ranges

@@ -40,8 +40,8 @@ class TrainingPlan:
         """Load the profiles and the data that ``config`` names.
 
         Raises:
-            CimsimError: if one of them is missing or invalid, the noise is not chosen yet, or the
-                profiles fix a range that ``learn_ranges`` names.
+            CimsimError: if one of them is missing or invalid, the noise is not chosen yet, or a
+                range that ``learn_ranges`` names cannot be learned with the method or the profiles.
         """
         if config.searches:
             raise CimsimError(

@@ -192,7 +192,8 @@ class Cost(Result):
         chip = ", ".join((self.profile, *self.overrides))
         sentence = f"An inference takes {energy} and {time} on {chip} ({rate}). {self.rests_on}"
         weight = 1 / (1 + len(self.conditions))
-        what = f"energy of an inference on {chip}"
+        elsewhere = f" with {', '.join(self.conditions)}" if self.conditions else ""
+        what = f"energy of an inference{elsewhere}"
         return Headline(COST, sentence.rstrip(), energy, what, weight)
 
     def derived(self) -> dict[str, Any]:

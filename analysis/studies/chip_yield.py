@@ -236,8 +236,8 @@ def chip_yield(
         below: the maximum, where less is better; one of the two.
 
     Raises:
-        CimsimError: if the threshold is missing, not finite or on the wrong side of the metric, or
-            as :func:`cimsim.analysis.sweeps.sweep.sweep`.
+        CimsimError: if the threshold is missing, not finite, above 100 % or on the wrong side of
+            the metric, or as :func:`cimsim.analysis.sweeps.sweep.sweep`.
     """
     import numpy as np
 
@@ -249,6 +249,10 @@ def chip_yield(
         side = "below" if metric.falls else "above"
         raise CimsimError(
             f"a chip passes with {metric.name} {side} a threshold; give --{side} {number:g}"
+        )
+    if metric.unit == "%" and number > 100:
+        raise CimsimError(
+            f"no chip can pass: {metric.name} in % is never above 100, got {number:g}"
         )
     sweep = evaluation.sweep(subject, SingleLevelAxis(NAME, (_THIS,)))
     values, threshold = sweep.values()[_THIS], number / metric.factor

@@ -69,9 +69,12 @@ class Circuit:
 
     @cached_property
     def learns_ranges(self) -> tuple[bool, bool]:
-        """Whether the ranges of DAC and ADC are learned."""
+        """Whether the ranges of DAC and ADC are learned; an ideal converter has none."""
         dac, adc = self.profile.dac.range, self.profile.adc.range
-        return isinstance(dac, LearnedRange), isinstance(adc, LearnedRange)
+        return (
+            self.dac is not None and isinstance(dac, LearnedRange),
+            self.adc is not None and isinstance(adc, LearnedRange),
+        )
 
     @property
     def planes(self) -> int | None:

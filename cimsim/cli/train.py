@@ -65,6 +65,7 @@ def train(
         from cimsim.training.fit import fit
         from cimsim.training.parallel import joined
         from cimsim.training.progress import Several
+        from cimsim.training.recipes import RECIPES
         from cimsim.training.tracking import make_tracker
 
         if download:
@@ -78,7 +79,8 @@ def train(
                 stack.callback(tracker.close)
             shows = stack.enter_context(watcher(config.epochs, out, live))
             watchers = Several(shows, *trackers)
-            run = fit(config, out, resume=resume, progress=watchers, trust=trust)
+            named = {*given, *RECIPES.get(str(config.recipe), ())}
+            run = fit(config, out, resume=resume, progress=watchers, trust=trust, named=named)
         if _prints():
             console.state(_result(run))
 

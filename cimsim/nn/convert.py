@@ -118,9 +118,10 @@ def convert(
             :class:`cimsim.nn.ColumnDenoiser`; None for none.
         learn_ranges: converters whose ranges become parameters of the model, which training
             changes: ``"dac"`` (the inputs), ``"adc"``, or both. Layers keep a range that their
-            profile fixes; if all do, this is an error. Calibration sets the first values. Rules
-            whose gradient does not stop at saturated inputs (A, B and C) can diverge with a learned
-            range of the inputs.
+            profile fixes, and ideal converters have none; if there is no range to learn in any
+            layer, this is an error. Calibration sets the first values. Rules whose gradient does
+            not stop at saturated inputs (A, B and C) can diverge with a learned range of the
+            inputs.
         adapters: ``"digital"``, or ``"analog"`` to convert the layers of PEFT's adapters, too.
         seed: names the draws of the chips in training, a whole number.
         inplace: change ``model`` itself instead of a deep copy.
@@ -131,8 +132,8 @@ def convert(
 
     Raises:
         CimsimError: if an argument is of another type, the profile, rule or a quantizer is unknown,
-            a pattern matches no layer, no layer is left to convert, all layers have a fixed range
-            that is to be learned, a layer does not fit the profile or is lazy and has no weight
+            a pattern matches no layer, no layer is left to convert, no layer has a range that is
+            to be learned, a layer does not fit the profile or is lazy and has no weight
             yet, the model is wrapped for distributed training (convert the wrapped module) or
             scripted, or it cannot be copied and ``inplace`` is false. The model is unchanged then.
 

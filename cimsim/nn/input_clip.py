@@ -1,11 +1,13 @@
 """Inputs clipped at a learned range of the DAC, outside of the chip.
 
 A learned range is a part of the network, as in PACT (J. Choi et al., arXiv:1805.06085): the weights
-were trained with inputs that stop at it. So the digital layer clips its input in evaluation mode:
+were trained with inputs that stop at it. So the digital layer clips its input in evaluation mode,
+and so does a layer on a chip with an ideal DAC, or on a user's own chip:
 
     x_clipped = min(max(x, -r), r)
 
-In training mode it does not, because a training that begins digitally learns its ranges later.
+In training mode the digital layer does not, because a training that begins digitally learns its
+ranges later.
 """
 
 from __future__ import annotations

@@ -434,7 +434,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         """
         x = self._quantized_input(x)
         weight, call = self._operand(), self.next_call()
-        vectors, bias = self._array_input(x).to(weight.dtype), self._column_bias(weight.dtype)
+        vectors = self._array_input(self._input_of_chip(x)).to(weight.dtype)
+        bias = self._column_bias(weight.dtype)
         readout = call.read(vectors, call.chip_for(weight), bias, SaveOptions(codes=False))
         y = self._layer_output(readout.y, x, *others)
         return self._corrected(y, x, None, *others), readout
@@ -488,7 +489,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             compute = compute_dtype(held)
             weight = self._operand()
             bias = self._column_bias(compute)
-            given = x if self.own_chip is None else self._clipped(x)
+            given = self._input_of_chip(x)
             vectors, compiled = self._array_input(given), torch.compiler.is_compiling()
             exact = compiled or self.own_chip is not None
             if exact or not self.array.reads_low(vectors, weight, bias, precision):
@@ -510,7 +511,12 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     @property
     def clips_input(self) -> bool:
         """Whether the range of the inputs is learned, so that the digital layer clips them, too."""
-        return self._array.dac is not None and isinstance(self.profile.dac.range, LearnedRange)
+        return isinstance(self.profile.dac.range, LearnedRange)
+
+    def _input_of_chip(self, x: Tensor) -> Tensor:
+        """``x``, clipped at a learned range if no DAC of a simulated chip does it."""
+        saturates = self.own_chip is None and self.profile.dac.bits is not None
+        return x if saturates else self._clipped(x)
 
     def _clipped(self, x: Tensor) -> Tensor:
         """The input of the digital layer: ``x``, clipped at a learned range of the DAC."""

@@ -111,6 +111,7 @@ from cimsim.profile.learned_ranges import (
     learned_ranges,
     require_learnable,
     with_learned_ranges,
+    with_ranges_of_network,
 )
 from cimsim.profile.library import (
     profile_names,
@@ -298,5 +299,6 @@ __all__ = [
     "typed_profile",
     "validate_file",
     "with_learned_ranges",
+    "with_ranges_of_network",
     "without",
 ]

@@ -20,33 +20,57 @@ def learned_ranges(profile: Profile) -> tuple[str, ...]:
 
 
 def with_learned_ranges(profile: Profile, converters: Sequence[str]) -> Profile:
-    """Return ``profile`` with learned ranges of ``converters``; ideal converters and ranges that
-    the chip fixes stay."""
+    """Return ``profile`` with learned ranges of ``converters``, to train with; ideal converters and
+    ranges that the chip fixes stay."""
+    return _learning(profile, [name for name in converters if _obstacle(profile, name) is None])
+
+
+def with_ranges_of_network(profile: Profile, converters: Sequence[str]) -> Profile:
+    """Return ``profile`` for a network that has learned the ranges of ``converters``.
+
+    As :func:`with_learned_ranges`, but the range of the inputs, which is a part of the network,
+    stays learned in front of an ideal DAC, too.
+    """
+    clipped = "dac" in converters and _obstacle(profile, "dac") == _IDEAL
+    return _learning(with_learned_ranges(profile, converters), ["dac"] * clipped)
+
+
+def _learning(profile: Profile, converters: Iterable[str]) -> Profile:
     kinds = [
         f"{name}.range.kind=learned"
         for name in converters
-        if getattr(profile, name).bits is not None
-        and not isinstance(getattr(profile, name).range, FixedRange | LearnedRange)
+        if not isinstance(getattr(profile, name).range, LearnedRange)
     ]
     return override_profile(profile, kinds) if kinds else profile
 
 
 def require_learnable(profiles: Iterable[Profile], converters: Sequence[str]) -> None:
-    """Refuse ``converters`` whose range the chips of all ``profiles`` fix.
+    """Refuse ``converters`` without a range to learn: they are ideal, or their range is fixed, in
+    all ``profiles``.
 
     Raises:
         CimsimError: if there is one.
     """
     every = list(profiles)
     for name in converters:
-        if all(_is_fixed(profile, name) for profile in every):
-            names = ", ".join(dict.fromkeys(profile.name for profile in every))
+        obstacles = [_obstacle(profile, name) for profile in every]
+        if None not in obstacles:
+            where = zip(obstacles, (profile.name for profile in every), strict=True)
+            reasons = dict.fromkeys(f"{what} in the profile {profile}" for what, profile in where)
+            remedies = dict.fromkeys(_REMEDIES[what].format(name) for what in obstacles if what)
             raise CimsimError(
-                f"learn_ranges: the range of the {name.upper()} cannot be learned, because it is "
-                f"fixed in the profile {names}; leave {name} out, or set another {name}.range"
+                f"learn_ranges: the range of the {name.upper()} cannot be learned, because "
+                f"{' and '.join(reasons)}; leave {name} out, or set {' and '.join(remedies)}"
             )
 
 
-def _is_fixed(profile: Profile, converter: str) -> bool:
+_IDEAL, _FIXED = "the converter is ideal", "it is fixed"
+_REMEDIES = {_IDEAL: "{}.bits", _FIXED: "another {}.range"}
+
+
+def _obstacle(profile: Profile, converter: str) -> str | None:
+    """Return why the range of ``converter`` cannot be learned; None if it can."""
     its = getattr(profile, converter)
-    return its.bits is not None and isinstance(its.range, FixedRange)
+    if its.bits is None:
+        return _IDEAL
+    return _FIXED if isinstance(its.range, FixedRange) else None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias, get_origin
+from typing import Any, TypeAlias, get_args, get_origin
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from cimsim.suggest import unknown
 from cimsim.training.config import TrainConfig, make_config, read_yaml
 from cimsim.training.data import HELD_OUT, TEST, Split, load_data
 from cimsim.training.fit import fit
-from cimsim.training.methods import METHODS
+from cimsim.training.methods import METHODS, without_unused_ranges
 from cimsim.training.models import require_trust
 from cimsim.training.parallel import refuse_several
 from cimsim.training.recipes import RECIPES
@@ -75,7 +75,11 @@ class Outcome:
         return Curve(self.arm.name, self.digital, self.points)
 
 
-_LISTS = [k for k, f in TrainConfig.model_fields.items() if get_origin(f.annotation) is tuple]
+_LISTS = [
+    name
+    for name, field in TrainConfig.model_fields.items()
+    if any(get_origin(kind) is tuple for kind in (field.annotation, *get_args(field.annotation)))
+]
 
 
 def named_arms(names: str) -> list[Arm]:
@@ -206,11 +210,7 @@ def compare(
         raise CimsimError(unknown("split", split, (TEST, HELD_OUT)))
     if len(set(seeds)) < len(seeds):
         raise CimsimError(f"a training seed is named twice: {', '.join(map(str, seeds))}")
-    configs = {
-        (arm.name, seed): make_config(**{**common, **arm.settings, "seed": seed})
-        for arm in arms
-        for seed in seeds
-    }
+    configs = {(arm.name, seed): _config(common, arm, seed) for arm in arms for seed in seeds}
     everywhere = _assignment(make_config(**common)) if on is None else Assignment(on)
     for level in axis.values:
         axis.assign(everywhere, level)
@@ -229,7 +229,9 @@ def compare(
                 within = _watch_within(name, watch)
                 result = search(config, folder, resume=True, watch=within, note=note, trust=trust)
                 config = result.config_for(config)
-            runs.append(fit(config, folder, resume=True, progress=watch(name, config), trust=trust))
+            shown = watch(name, config)
+            own = arm.settings  # what is common to all arms may apply to others only
+            runs.append(fit(config, folder, resume=True, progress=shown, trust=trust, named=own))
         evaluation = Evaluation(
             chips,
             samples=samples,
@@ -242,6 +244,11 @@ def compare(
         sweeps = sweep([RunSubject(run, split=split) for run in runs], axis, evaluation)
         outcomes.append(Outcome(arm, tuple(runs), tuple(sweeps), tuple(over_seeds(sweeps))))
     return outcomes
+
+
+def _config(common: Mapping[str, Any], arm: Arm, seed: int) -> TrainConfig:
+    config = make_config(**{**common, **arm.settings, "seed": seed})
+    return config if "learn_ranges" in arm.settings else without_unused_ranges(config)
 
 
 def _watch_within(name: str, watch: Watch) -> Watch:

@@ -30,6 +30,7 @@ from cimsim.training.config import AUTO, TrainConfig, dump_config, make_config, 
 from cimsim.training.data import HELD_OUT
 from cimsim.training.fit import check as check_training
 from cimsim.training.fit import fit
+from cimsim.training.methods import without_unused_ranges
 from cimsim.training.optimize_for import conditions
 from cimsim.training.parallel import Ranks, joined
 from cimsim.training.plan import PLACES, TrainingPlan
@@ -239,7 +240,8 @@ def candidate_config(config: TrainConfig, name: str, epochs: int) -> TrainConfig
     """Return the settings that a search trains the candidate ``name`` with."""
     changes = {"optimize_for": None, "search_epochs": None, "epochs": epochs, "audit": 0}
     held_out = {"hold_out": config.hold_out or HOLD_OUT}
-    return make_config(**{**config.model_dump(), **changes, **held_out, **CANDIDATES[name]})
+    settings = {**config.model_dump(), **changes, **held_out, **CANDIDATES[name]}
+    return without_unused_ranges(make_config(**settings))
 
 
 def check(config: TrainConfig, trust: bool = False) -> None:

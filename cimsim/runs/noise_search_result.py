@@ -23,6 +23,7 @@ from cimsim.sealing import sealed, unsealed
 from cimsim.training.candidates import USUAL
 from cimsim.training.config import TrainConfig, make_config
 from cimsim.training.data import HELD_OUT
+from cimsim.training.methods import without_unused_ranges
 
 JSON, CSV = "search.json", "search.csv"
 
@@ -92,7 +93,7 @@ class SearchResult:
         count = len({one.candidate for one in self.trainings})
         said = f"{self.chosen}, the best of {count} candidates for {self.optimize_for}"
         own = {"optimize_for": None, "search_epochs": None, "chosen": said}
-        return make_config(**{**config.model_dump(), **own, **settings})
+        return without_unused_ranges(make_config(**{**config.model_dump(), **own, **settings}))
 
     def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each training, the heading first."""

@@ -81,7 +81,7 @@ def test_defaults_are_printed_as_they_are_typed(
 def test_a_default_in_the_help_overrides_no_recipe(cimsim: Command, tmp_path: Path) -> None:
     """A default is printed, but does not count as given: ``llm`` sets another ``--noise``."""
     out = tmp_path / "run"
-    words = ["--profile", "ideal", "--recipe", "llm", "--objective", "cross-entropy"]
+    words = ["--profile", "pcm-ibm-2020", "--recipe", "llm", "--objective", "cross-entropy"]
     code, _, err = cimsim("train", *words, "--epochs", 1, "--limit", 64, "--out", out)
     assert (code, err.count("error")) == (0, 0)
     settings = (out / "config.yaml").read_text(encoding="utf-8")

@@ -12,8 +12,10 @@ import torch
 from torch import nn
 
 import cimsim
+from cimsim.estimators import RULES
 from cimsim.nn import analog_layers
 from cimsim.nn.input_clip import InputClip, clipped
+from cimsim.profile import Profile, override_profile
 from tests.building import device
 from tests.nn.layer_kinds import LAYERS
 
@@ -48,6 +50,43 @@ def test_the_digital_model_computes_as_an_exact_chip(case: Case) -> None:
     torch.manual_seed(0)
     unclipped = make().eval()(x)
     assert (digital - unclipped).abs().max() > 0.02
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+@pytest.mark.parametrize("case", LAYERS.values(), ids=list(LAYERS))
+def test_a_chip_with_ideal_converters_computes_as_the_digital_model(case: Case) -> None:
+    make, shape = case
+    x = torch.randn(shape)
+    model = trained(make, x)
+    cimsim.nn.set_profile(model, without_bits(model, "dac", "adc"))
+    on_chip = model(x)
+    with cimsim.nn.digital(model):
+        torch.testing.assert_close(on_chip, model(x), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_an_ideal_converter_has_the_gradient_of_the_clip(rule: str) -> None:
+    """For learned ranges of both converters; nothing is clipped by an ideal ADC."""
+    x = torch.randn(32, 6)
+    model = cimsim.convert(
+        nn.Linear(6, 4), device(dac=16, adc=16), learn_ranges=("dac", "adc"), rule=rule
+    )
+    cimsim.calibrate(model, [x])
+    with torch.no_grad():
+        model.dac_range.mul_(0.5)
+    cimsim.nn.set_profile(model, without_bits(model, "dac", "adc"))
+    model.train()(x).square().sum().backward()
+    bound = model.dac_range.detach().clone().requires_grad_()
+    weight, bias = model.weight.detach(), model.bias.detach()
+    nn.functional.linear(clipped(x, bound), weight, bias).square().sum().backward()
+    torch.testing.assert_close(model.dac_range.grad, bound.grad)
+    assert model.adc_range.grad is None
+
+
+def without_bits(model: nn.Module, *converters: str) -> Profile:
+    """The profile of ``model`` with ideal converters."""
+    profile = next(iter(analog_layers(model).values())).profile
+    return override_profile(profile, [f"{name}.bits=null" for name in converters])
 
 
 @pytest.mark.parametrize("name", ["linear", "linear, many axes", "conv, everything", "conv 1d"])

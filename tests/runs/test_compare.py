@@ -37,6 +37,8 @@ def test_names_become_settings() -> None:
     ]
     (arm,) = named_arms("noise-aware+objective=lotion:bits=3,weight=2")
     assert arm.settings["objective"] == ("lotion:bits=3,weight=2",)
+    (arm,) = named_arms("noise-aware+learn_ranges=adc")
+    assert arm.settings["learn_ranges"] == ("adc",)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,16 @@ def test_arms_from_a_file(tmp_path: Path) -> None:
             read_arms(file)
     with pytest.raises(CimsimError, match="cannot be read"):
         read_arms(tmp_path / "none.yaml")
+
+
+def test_a_method_without_converters_ignores_ranges_that_all_arms_learn(tmp_path: Path) -> None:
+    arms = named_arms("digital, noise-aware")
+    common = {**COMMON, "limit": 100, "learn_ranges": ("dac",), "noise": 2.0}
+    notes = Watch()
+    outcomes = compare(arms, common, AXIS, out=tmp_path, chips=1, samples=20, watch=notes)
+    assert [o.runs[0].config.learn_ranges for o in outcomes] == [None, ("dac",)]
+    with pytest.raises(CimsimError, match="method 'digital' does not simulate the converters"):
+        compare(named_arms("digital+learn_ranges=dac"), COMMON, AXIS, out=tmp_path, watch=notes)
 
 
 def test_nothing_is_trained_where_an_arm_makes_no_sense(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from cimsim.analysis.sweeps import engine
 from cimsim.analysis.sweeps.metric import ACCURACY, METRICS
 from cimsim.errors import CimsimError
 from cimsim.runs import noise_search, search, train
-from cimsim.runs.noise_search import Rounds, check, rounds_of
-from cimsim.runs.noise_search_result import Scored, best_of, choose, read_search
+from cimsim.runs.noise_search import Rounds, candidate_config, check, rounds_of
+from cimsim.runs.noise_search_result import Scored, SearchResult, best_of, choose, read_search
 from cimsim.sealing import sealed
 from cimsim.training import plan as plan_module
 from cimsim.training import run as run_module
@@ -292,3 +292,13 @@ def test_every_candidate_is_complete_and_valid() -> None:
     for name, settings in CANDIDATES.items():
         assert settings.keys() == USUAL.keys(), name
         make_config(profile="pcm-ibm-2020", **settings)
+
+
+def test_candidates_without_converters_learn_no_ranges() -> None:
+    config = auto(learn_ranges=("dac",))
+    check(config)
+    assert candidate_config(config, "digital", 1).learn_ranges is None
+    assert candidate_config(config, "noise-1", 1).learn_ranges == ("dac",)
+    one = Scored("digital", CANDIDATES["digital"], 1, 1, (0.9,), 1.0)
+    result = SearchResult("1", "accuracy", None, 60, (one,), "digital")
+    assert result.config_for(config).learn_ranges is None

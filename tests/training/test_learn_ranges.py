@@ -18,7 +18,7 @@ from cimsim.profile import CONVERTERS, FixedRange, Profile, learned_ranges, load
 from cimsim.runs import RunSubject, open_run
 from cimsim.training.config import TrainConfig, make_config
 from cimsim.training.fit import fit
-from cimsim.training.methods import METHODS, ranges_to_learn
+from cimsim.training.methods import METHODS, ranges_to_learn, without_unused_ranges
 from cimsim.training.plan import TrainingPlan
 from cimsim.training.progress import Silent
 
@@ -72,6 +72,36 @@ def test_a_fixed_range_that_is_to_be_learned_is_an_error(converter: str) -> None
     mixed = small(learn_ranges=(converter,), layer=("hidden1:profile=reram-wan-2022",), **fixed)
     (own,) = TrainingPlan.load(mixed).layers.values()
     assert learned_ranges(own["profile"]) == (converter,)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS if not METHODS[m].on_device])
+def test_a_method_without_converters_learns_no_ranges(method: str, tmp_path: Path) -> None:
+    """An error where they are named for it, but not where they are for several methods."""
+    given = small(method=method, learn_ranges=("dac",))
+    with pytest.raises(CimsimError, match=rf"learn_ranges: method '{method}' does not simulate"):
+        TrainingPlan.load(given)
+    assert ranges_to_learn(small(method=method, learn_ranges=())) == ()
+    assert TrainingPlan.load(without_unused_ranges(given)).config.learn_ranges is None
+    config = given.model_copy(update={"method": "noise-aware"})
+    assert without_unused_ranges(config) == config
+
+
+@pytest.mark.parametrize("converter", CONVERTERS)
+def test_an_ideal_converter_has_no_range_to_learn(converter: str) -> None:
+    ideal = {"overrides": (f"{converter}.bits=null",)}
+    message = f"because the converter is ideal in the profile pcm-ibm-2020; leave {converter} out"
+    with pytest.raises(CimsimError, match=message):
+        TrainingPlan.load(small(learn_ranges=(converter,), **ideal))
+    mixed = small(learn_ranges=(converter,), layer=("hidden1:profile=reram-wan-2022",), **ideal)
+    (own,) = TrainingPlan.load(mixed).layers.values()
+    assert learned_ranges(own["profile"]) == (converter,)
+    both = small(
+        learn_ranges=(converter,),
+        layer=("hidden1:profile=ideal",),
+        overrides=(FIXED.format(converter),),
+    )
+    with pytest.raises(CimsimError, match=f"set another {converter}.range and {converter}.bits"):
+        TrainingPlan.load(both)
 
 
 @pytest.mark.parametrize("converter", CONVERTERS)
@@ -128,6 +158,13 @@ def test_the_range_is_learned_and_stays_on_another_profile(run: Path) -> None:
     other = Evaluation(profile=load_profile("reram-wan-2022")).assignment(subject).profile
     assert other.dac.range.kind == "learned"
     assert ranges(run, other) == own
+    ideal = Evaluation(profile=load_profile("ideal")).assignment(subject).profile
+    assert ranges(run, ideal) == own
+    x, model = subject.test_data.test_x, subject.run.chip_model(ideal)
+    with torch.no_grad():
+        on_chip = model(x)
+        with cimsim.nn.digital(model):
+            torch.testing.assert_close(on_chip, model(x), atol=1e-4, rtol=1e-4)
     fixed = load_profile("reram-wan-2022", ["dac.range={kind: fixed, full_scale: 2.0}"])
     assert Evaluation(profile=fixed).assignment(subject).profile == fixed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -107,6 +108,14 @@ def test_several_runs_share_cards_only_for_the_same_number(own: Run) -> None:
         ("b", "b on chips. b costs."),
     ]
     assert isinstance(figure[0], Picture)
+
+
+def test_energies_of_runs_that_learn_other_ranges_share_a_card(own: Run) -> None:
+    cost = replace(COST_STUDY.read(own.path), on=None, changes=())
+    learned = replace(cost, overrides=("dac.range.kind=learned",))
+    assert cost.headline.what == learned.headline.what == "energy of an inference"
+    coarse = replace(cost, overrides=("adc.bits=4",), changes=("adc.bits=4",))
+    assert coarse.headline.what == "energy of an inference with adc.bits=4"
 
 
 def test_sections_are_unfolded_until_there_are_many_figures() -> None:

@@ -105,3 +105,5 @@ def test_a_metric_that_falls_passes_below(run: Run) -> None:
         chip_yield(RunSubject(run), Evaluation(chips=4), below=90)
     with pytest.raises(CimsimError, match="must be a finite number, not nan"):
         chip_yield(RunSubject(run), Evaluation(chips=4), above=math.nan)
+    with pytest.raises(CimsimError, match="accuracy in % is never above 100, got 900"):
+        chip_yield(RunSubject(run), Evaluation(chips=4), above=900)

@@ -1,0 +1,88 @@
+"""Settings that change nothing are mentioned, and no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cimsim.nn.weights_file import read_tensors
+from cimsim.training.config import make_config
+from cimsim.training.fit import fit
+from cimsim.training.methods import METHODS
+from cimsim.training.progress import Silent
+from cimsim.training.run import MODEL
+
+OTHER: dict[str, Any] = {
+    "rule": "C",
+    "warmup": 0.5,
+    "ramp": 0.9,
+    "noise": 3.0,
+    "noise_spread": 0.5,
+    "age": "1d",
+    "clip_sigma": 1.0,
+    "gaussian_sigma": 0.2,
+    "gaussian_cutoff": 0.5,
+    "statistics": "training",
+}
+"""Another value of each setting of the noise."""
+
+
+class Notes(Silent):
+    """Keeps the remarks."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def trained(folder: Path, **settings: Any) -> tuple[str, list[str]]:
+    """The weights as text, and the remarks on all given settings."""
+    common = {"profile": "pcm-ibm-2020", "epochs": 2, "batch_size": 20, "limit": 60}
+    seen = Notes()
+    run = fit(make_config(**{**common, **settings}), folder, progress=seen, named=settings)
+    tensors = read_tensors(run.path / MODEL)
+    return str({name: tensor.tolist() for name, tensor in tensors.items()}), seen.notes
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("profile", ["pcm-ibm-2020", "ideal"])
+def test_what_changes_nothing_is_mentioned(method: str, profile: str, tmp_path: Path) -> None:
+    """For every method and every setting of the noise, from the weights after training."""
+    common = {"method": method, "profile": profile}
+    usual, notes = trained(tmp_path / "usual", **common)
+    assert notes == []
+    for name, value in OTHER.items():
+        weights, notes = trained(tmp_path / name, **common, **{name: value})
+        mentioned = [
+            note.startswith(f"without effect on this training: {name}, ") for note in notes
+        ]
+        assert mentioned == [True] * (weights == usual), name
+
+
+def test_only_settings_that_the_user_chose_are_mentioned(tmp_path: Path) -> None:
+    seen = Notes()
+    config = make_config(profile="ideal", method="digital", noise=3.0, limit=40, epochs=1)
+    fit(config, tmp_path / "run", progress=seen, named=("method", "rule"))
+    assert seen.notes == [
+        "without effect on this training: rule, which method 'digital' does not use"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("warmup", "ramp", "size"),
+    [(1.0, 0.3, "0 %"), (0.9, 0.5, "20 %"), (0.1, 0.9, ""), (0.5, 0.5, ""), (0.0, 1.0, "")],
+)
+def test_noise_that_does_not_reach_its_size_is_mentioned(
+    warmup: float, ramp: float, size: str, tmp_path: Path
+) -> None:
+    steps = {"epochs": 1, "batch_size": 2, "limit": 20}  # ten of them
+    _, notes = trained(tmp_path / "noisy", warmup=warmup, ramp=ramp, **steps)
+    assert [note.partition(", because")[0] for note in notes] == (
+        [f"the noise ends at {size} of its size"] if size else []
+    )
+    _, notes = trained(tmp_path / "digital", method="digital", warmup=warmup, **steps)
+    assert notes == ["without effect on this training: warmup, which method 'digital' does not use"]

@@ -1,0 +1,47 @@
+"""Settings that have no effect on a training."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Set
+
+from torch import nn
+
+from cimsim.nn import profiles
+from cimsim.nn.statistics import is_batch_norm
+from cimsim.profile import Profile
+from cimsim.profile.effect import effects_in
+from cimsim.training.clipping import STATISTICS
+from cimsim.training.config import TrainConfig
+from cimsim.training.methods import METHODS
+
+
+def without_effect(config: TrainConfig, model: nn.Module, named: Collection[str]) -> Iterator[str]:
+    """Yield a sentence for each reason why settings change nothing.
+
+    Args:
+        config: the settings of a training.
+        model: its model.
+        named: the settings that the user chose; only these are mentioned.
+    """
+    for names, reason in _reasons(config, model):
+        if unused := [name for name in TrainConfig.model_fields if name in names & {*named}]:
+            yield f"without effect on this training: {', '.join(unused)}, {reason}"
+
+
+def _reasons(config: TrainConfig, model: nn.Module) -> Iterator[tuple[Set[str], str]]:
+    """Yield settings that have no effect, and why."""
+    method, assigned = METHODS[config.method], profiles(model)
+    yield method.ignores, f"which method '{method.name}' does not use"
+    modules = list(model.modules())
+    if not any(map(is_batch_norm, modules)):
+        yield {"statistics"}, f"because the model '{config.model}' has no batch normalization"
+    if not method.simulates_cells and not any(isinstance(each, STATISTICS) for each in modules):
+        yield {"age"}, f"because method '{method.name}' does not simulate the cells"
+    elif not any(map(_ages, assigned.profiles)):
+        yield {"age"}, f"because the cells of {assigned.name} do not age"
+    if method.simulates_cells and all(p.scale_noise(2.0) == p for p in assigned.profiles):
+        yield {"ramp", "noise", "noise_spread"}, f"because {assigned.name} has no noise"
+
+
+def _ages(profile: Profile) -> bool:
+    return any(effect.depends_on_age and effect.strength for effect in effects_in(profile))
