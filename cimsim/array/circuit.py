@@ -130,8 +130,8 @@ class Circuit:
 
     @cached_property
     def shape(self) -> Shape | None:
-        """The same function of the voltage for the currents of all cells; None if they are
-        proportional to it, or if cells differ."""
+        """The same function of the voltage for the currents of all cells, an offset aside; None if
+        they are proportional to it, or if cells differ."""
         iv, by_duration = self.profile.cell.iv, self.profile.dac.coding == "duration"
         return None if iv is None or not iv.strength or by_duration else common_shape(iv)
 
@@ -149,10 +149,8 @@ class Circuit:
         full = 1 if self.dac is None or self.profile.dac.bit_serial else self.dac.levels
         voltage = drive if all(shape is None for shape, _ in terms) else drive / full
         for shape, relative in terms:
-            if shape is None:
-                yield Factors(drive, relative, 1)
-            else:
-                yield Factors(shape(voltage), relative, full)
+            applied = voltage if shape is None else shape(voltage)
+            yield Factors(applied, relative, 1 if voltage is drive else full)
 
     @cached_property
     def linear_drive(self) -> bool:
@@ -190,9 +188,13 @@ class Circuit:
     def one_product(self) -> bool:
         """Whether the mean output is, saturation aside, the product of what is :meth:`applied` with
         the programmed weights."""
-        iv = self.profile.cell.iv
+        iv, wires = self.profile.cell.iv, self.profile.wires
         nonlinear = iv is not None and iv.strength > 0
-        return self.sums_products and not (nonlinear and self.shape is None)
+        # An offset is proportional to the voltage; behind wires, a cell without conductance draws
+        # no current, but has an effective conductance.
+        wired = wires is not None and wires.strength > 0
+        several = self.shape is None or self.mapping.analog_offset != 0 or wired
+        return self.sums_products and not (nonlinear and several)
 
     @cached_property
     def keeps_wired(self) -> bool:

@@ -210,12 +210,15 @@ class FusedMultiplier:
     ) -> Tensor:
         z: Tensor | None = None
         for applied, relative, factor in circuit.factors(drive, chip.terms):
-            cells = relative if factor == 1 else relative * factor
             slot = "z" if z is None else "z of a term"
             part = circuit.tiling.product(
-                as_dtype(applied, products), as_dtype(cells, products), slot
+                as_dtype(applied, products), as_dtype(relative, products), slot
             )
-            z = part if z is None else as_dtype(z, torch.float32).add_(part)
+            if len(chip.terms) > 1 or factor != 1:
+                part = as_dtype(part, torch.float32)
+            if factor != 1:  # behind the product, which could overflow in float16
+                part = part.mul_(factor)
+            z = part if z is None else z.add_(part)
         assert z is not None
         return z
 

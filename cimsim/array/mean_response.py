@@ -16,7 +16,7 @@ from torch import Tensor
 from cimsim.array.chip import Solution, make_chip
 from cimsim.array.circuit import Circuit, Factors
 from cimsim.array.masks import Mask
-from cimsim.array.plain import currents, gain_and_offset, scatter_to_columns
+from cimsim.array.plain import currents, gain_and_offset, nonzero, scatter_to_columns
 from cimsim.array.types import Chip, ConverterRanges, Term
 from cimsim.circuits.adc import distorted
 from cimsim.circuits.dac import spread_planes
@@ -165,7 +165,7 @@ def _by_weight(
         if relative.requires_grad:  # an offset's does not
             outputs.append(relative)
             gradients.append(by_cells)
-    gradients.insert(0, by_scale / chip.scale.detach())  # it multiplies all currents
+    gradients.insert(0, by_scale / nonzero(chip.scale.detach()))  # it multiplies all currents
     (d_weight,) = torch.autograd.grad(outputs, weight, gradients)
     return d_weight
 

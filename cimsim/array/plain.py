@@ -71,11 +71,17 @@ class PlainProgrammed:
         gradient = as_dtype(gradient, self.values.dtype)
         if dac is not None:
             gradient = gradient * dac.size
-        d_scale = (gradient * self.values).sum(-1, keepdim=True) / self.scale.unsqueeze(-1)
+        through_scale = (gradient * self.values).sum(-1, keepdim=True)
+        d_scale = through_scale / nonzero(self.scale).unsqueeze(-1)
         (d_weight,) = torch.autograd.grad(
             (self._values, self._scale), self._weight, (gradient, d_scale)
         )
         return d_weight
+
+
+def nonzero(scale: Tensor) -> Tensor:
+    """``scale`` with 1 for the columns of zeros, which drift compensation can scale to 0."""
+    return scale.where(scale != 0, 1.0)
 
 
 def programmed(

@@ -1,4 +1,4 @@
-"""Build ``kernels.cpp`` with a C++ compiler, once for each machine, and load it.
+"""Build C++ with a compiler, once for each machine, and load it: kernels and wires.
 
 A new library is loaded in a separate process before it is cached: a truncated library, or one with
 instructions that this processor lacks, would end the process that loads it.
@@ -54,7 +54,11 @@ _PATIENCE_S = 30.0
 _TRIAL_S = 60.0
 _UNUSABLE = 3
 _AGAIN = "`cimsim doctor --rebuild` tries again"
-_SLOWER = "everything is computed in plain torch, several times slower"
+_SLOWER = "{} is computed in plain torch, several times slower"
+_OF = {  # names of the libraries, and what they compute
+    "kernels": ("the CPU kernels", "everything"),
+    "wires": ("the CPU kernels of wires", "the resistance of wires"),
+}
 _NO_COMPILER = (
     "no C++ compiler was found; with one, training is several times faster (install g++ or clang)"
 )
@@ -105,11 +109,13 @@ def load(source: str, signatures: Mapping[str, Sequence[type]]) -> Build:
     The first process warns once if it cannot be built; without any compiler, there is no warning.
 
     Args:
-        source: name of the library, which also has the function ``cimsim_SOURCE_work``.
+        source: ``"kernels"`` or ``"wires"``; has the function ``cimsim_SOURCE_work``, too.
         signatures: the types of the arguments of each function ``cimsim_NAME``.
     """
+    kernels, computed = _OF[source]
+    slower = _SLOWER.format(computed)
     if sys.platform == "win32":
-        return Build(None, f"they have not been tested on Windows, so {_SLOWER}")
+        return Build(None, f"they have not been tested on Windows, so {slower}")
     command: tuple[str, ...] = ()
     try:
         command = find_compiler()
@@ -120,8 +126,8 @@ def load(source: str, signatures: Mapping[str, Sequence[type]]) -> Build:
     except (_BuildError, OSError) as error:
         command_line = shlex.join(command)
         built = f"could not be built with {command_line}" if command_line else "could not be built"
-        note = f"{built}, so {_SLOWER}: {error}"
-        _notice(f"the CPU kernels {note}")
+        note = f"{built}, so {slower}: {error}"
+        _notice(f"{kernels} {note}")
         return Build(None, note, command_line)
     for name, arguments in signatures.items():
         function = getattr(library, f"cimsim_{name}")

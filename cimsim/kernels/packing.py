@@ -2,8 +2,9 @@
 
 The kernels program cells with a mapping on pairs or single cells, programming noise, power-law and
 tabulated drift, and Gaussian read noise with its slow part. All other physics (variation by place,
-faults, temperature, wires, nonlinear cells, several pairs, slices, levels, write-and-verify) runs
-in plain torch. A new kind of effect does too, unless a ``pack_`` function has a handler for it.
+faults, temperature, wires, several pairs, slices, levels, write-and-verify, and nonlinear cells
+unless all bend alike) runs in plain torch. A new kind of effect does too, unless a ``pack_``
+function has a handler for it.
 
 In memory, a structure is its fields one after the other, a number or flag is one float, and a tuple
 is its length followed by its entries; :class:`PackedCurve` describes curves. ``Reader`` in

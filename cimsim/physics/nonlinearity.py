@@ -55,13 +55,11 @@ def common_shape(iv: object) -> Shape | None:
 
 def _hopping(iv: SinhIV) -> Shape:
     kv = iv.k_per_V * iv.v_read_V
+    return partial(_hopped, kv=kv, strength=iv.strength) if kv and iv.strength else _linear
 
-    def hopping(u: Tensor) -> Tensor:
-        if kv == 0 or iv.strength == 0:
-            return u
-        return u + iv.strength * (torch.sinh(kv * u) / kv - u)
 
-    return hopping
+def _hopped(u: Tensor, kv: float, strength: float) -> Tensor:
+    return u + strength * (torch.sinh(kv * u) / kv - u)
 
 
 @iv_terms.register

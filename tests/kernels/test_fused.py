@@ -1,6 +1,7 @@
 """The fused kernels against the plain physics: same numbers drawn, so the same results."""
 
 import os
+import pickle
 import platform
 import re
 import shlex
@@ -251,3 +252,33 @@ def test_variances_of_many_products_in_bf16_change_few_codes(
     assert (full[0] != low[0]).float().mean() < 0.02
     for a, b in zip(full[1:], low[1:], strict=True):
         assert torch.allclose(a, b, rtol=0.05, atol=0.05 * a.abs().max().item())
+
+
+BENT = {"cell.iv": {"kind": "sinh", "v_read_V": 1.0, "k_per_V": 2.0, "source": "a test"}}
+
+
+@pytest.mark.parametrize("name", ["pcm-ibm-2020", "reram-milo-2021"])
+@pytest.mark.parametrize("which", ["fused", "numbers"])
+def test_nonlinear_cells_do_not_overflow_in_float16(name: str, which: kernels.Use) -> None:
+    """512 rows that all conduct: the sum of codes is larger than the largest float16."""
+    profile = load_profile(name, {**(BENT if name.startswith("pcm") else {}), "dac.bits": 12})
+    profile = profile.scale_noise(0.0)
+    layer = nn.Linear(512, 16, bias=False)
+    nn.init.uniform_(layer.weight, 0.5, 1.0)
+    x = torch.rand(8, 512, generator=torch.Generator().manual_seed(0))
+    made = cimsim.calibrate(cimsim.convert(layer, profile), [x]).eval()
+    with torch.no_grad(), kernels.use(which):
+        exact = made(x)
+        with torch.autocast("cpu", dtype=torch.float16):
+            low = made(x).float()
+    assert (low - exact).abs().max() < 0.02 * exact.abs().max()
+
+
+@pytest.mark.parametrize("name", ["pcm-ibm-2020", "reram-milo-2021"])
+def test_a_trained_layer_of_nonlinear_cells_is_pickled(name: str) -> None:
+    profile = load_profile(name, BENT if name.startswith("pcm") else {})
+    layer, x = built("linear", profile)
+    layer(x).sum().backward()
+    again = pickle.loads(pickle.dumps(layer)).eval()
+    with torch.no_grad():
+        assert torch.equal(cimsim.program(again, 1)(x), cimsim.program(layer.eval(), 1)(x))
