@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -128,6 +128,11 @@ class Circuit:
             return codes
         return analog_levels(self.profile.dac, codes, self.dac.levels)
 
+    @property
+    def _full_drive(self) -> int:
+        """The :meth:`drive` at full scale: that of serial bits, and of an ideal DAC, is 1."""
+        return 1 if self.dac is None or self.planes is not None else self.dac.levels
+
     @cached_property
     def shape(self) -> Shape | None:
         """The same function of the voltage for the currents of all cells, an offset aside; None if
@@ -138,15 +143,13 @@ class Circuit:
     def applied(self, codes: Tensor) -> Tensor:
         """What the cells multiply for ``codes``, in steps of the DAC, if :attr:`one_product`."""
         drive = self.drive(codes)
-        if self.shape is None:
-            return drive
-        full = 1 if self.dac is None else self.dac.levels
-        return self.shape(drive / full) * full
+        full = self._full_drive
+        return drive if self.shape is None else self.shape(drive / full) * full
 
     def factors(self, drive: Tensor, terms: Sequence[Term]) -> Iterator[Factors]:
         """The factors of the currents of each of ``terms``, in steps of the DAC."""
-        # A shape's argument is the voltage over its full scale; serial bits are at full scale.
-        full = 1 if self.dac is None or self.profile.dac.bit_serial else self.dac.levels
+        # A shape's argument is the voltage over its full scale.
+        full = self._full_drive
         voltage = drive if all(shape is None for shape, _ in terms) else drive / full
         for shape, relative in terms:
             applied = voltage if shape is None else shape(voltage)
@@ -155,22 +158,19 @@ class Circuit:
     @cached_property
     def linear_drive(self) -> bool:
         """Whether currents are proportional to the input, so that its scale cancels."""
-        profile = self.profile
-        nonlinear = profile.cell.iv is not None and profile.cell.iv.strength > 0
-        errors = any(error.strength for error in profile.dac.errors)
-        return not (profile.dac.bit_serial or nonlinear or errors)
+        errors = any(error.strength for error in self.profile.dac.errors)
+        return not (self.profile.dac.bit_serial or self._nonlinear or errors)
 
     @cached_property
     def bends(self) -> bool:
         """Whether the mean output differs from the product of the codes with the programmed
         weights, saturation aside: by the DAC's levels, the cells, the wires or the readout."""
-        profile, wires = self.profile, self.profile.wires
-        iv, gated = profile.cell.iv, wires is not None and wires.cells == "gated"
+        profile = self.profile
         return (
-            (iv is not None and iv.strength > 0)
+            self._nonlinear
             or any(error.strength for error in profile.dac.errors)
             or (self.adc is not None and distorts(profile.adc))
-            or (gated and wires is not None and wires.strength > 0)
+            or self._wired_cells == "gated"
             or self.mapping.digital_offset != 0
         )
 
@@ -178,30 +178,36 @@ class Circuit:
     def sums_products(self) -> bool:
         """Whether the mean output is a digital sum of products, saturation aside: nothing bends
         behind the products, and no current is subtracted from them."""
-        wires = self.profile.wires
-        gated = wires is not None and wires.strength > 0 and wires.cells == "gated"
         subtracts = self.mapping.reference or self.mapping.digital_offset != 0
         bends_after = self.adc is not None and distorts(self.profile.adc)
-        return not (gated or subtracts or bends_after or self.planes is not None)
+        gated, serial = self._wired_cells == "gated", self.planes is not None
+        return not (gated or serial or subtracts or bends_after)
 
     @cached_property
     def one_product(self) -> bool:
         """Whether the mean output is, saturation aside, the product of what is :meth:`applied` with
         the programmed weights."""
-        iv, wires = self.profile.cell.iv, self.profile.wires
-        nonlinear = iv is not None and iv.strength > 0
         # An offset is proportional to the voltage; behind wires, a cell without conductance draws
         # no current, but has an effective conductance.
-        wired = wires is not None and wires.strength > 0
-        several = self.shape is None or self.mapping.analog_offset != 0 or wired
-        return self.sums_products and not (nonlinear and several)
+        apart = self.mapping.analog_offset != 0 or self._wired_cells is not None
+        several = self._nonlinear and (self.shape is None or apart)
+        return self.sums_products and not several
 
     @cached_property
     def keeps_wired(self) -> bool:
         """Whether chips have :attr:`~cimsim.array.types.Chip.wired_uS`."""
+        return self._wired_cells == "passive" and not self.mapping.reference
+
+    @property
+    def _nonlinear(self) -> bool:
+        iv = self.profile.cell.iv
+        return iv is not None and iv.strength > 0
+
+    @property
+    def _wired_cells(self) -> Literal["passive", "gated"] | None:
+        """Which cells the resistance of wires affects; None if there is none."""
         wires = self.profile.wires
-        solves = wires is not None and wires.strength > 0 and wires.cells == "passive"
-        return solves and not self.mapping.reference
+        return None if wires is None or wires.strength == 0 else wires.cells
 
     # Coverage by the kernels.
 

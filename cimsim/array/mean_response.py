@@ -118,8 +118,11 @@ def products_vjp(
     Args:
         circuit, codes, weight, ranges, name, want_weight, want_input, known: as for
             :func:`response_vjp`.
-        at_columns: ``s dy`` at every column, and 0 where the ADC saturated; the products have its
-            dtype.
+        at_columns: ``s dy`` at every column, in the shape of the currents, and 0 where the ADC
+            saturated; the products have its dtype.
+
+    Returns:
+        As :func:`response_vjp`.
     """
     dac = circuit.dac_codes(ranges)
     with torch.enable_grad():

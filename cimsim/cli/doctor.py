@@ -167,16 +167,19 @@ def _kernels(rebuild: bool) -> Iterator[Finding]:
 
     if rebuild:
         build.forget()
+    folder = None
     for name, make in (("kernels", cpu.build), ("wire kernels", wires.build)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CimsimWarning)  # the next line reports it
             built = make()
         if built.library is None:
             yield Finding(name, "note", built.note)
-            return
+            break
+        folder = built.folder
         threads = "" if built.threaded else "; with OpenMP (g++, or libomp with clang) it uses all"
         yield Finding(name, "ok" if built.threaded else "note", f"{built.note}{threads}")
-    yield Finding("kernel cache", "ok", str(built.folder))
+    if folder is not None:
+        yield Finding("kernel cache", "ok", str(folder))
 
 
 def _coverage() -> Iterator[Finding]:

@@ -39,7 +39,6 @@ from cimsim.profile import (
     RelativeProgrammingNoise,
     RelativeReadNoise,
     Saturating,
-    SinhIV,
     StateDependentProgrammingNoise,
     StateDependentReadNoise,
     Table,
@@ -208,7 +207,8 @@ def _bends_alike(profile: Profile) -> bool:
     """Whether all currents are the same function of the voltage, times the conductances that the
     kernels program."""
     paired = profile.array.mapping == "differential-pair"
-    return isinstance(profile.cell.iv, SinhIV) and paired and profile.dac.coding != "duration"
+    iv = profile.cell.iv
+    return iv is not None and iv.alike and paired and profile.dac.coding != "duration"
 
 
 def pack(profile: Profile) -> PackedPhysics | None:

@@ -44,21 +44,21 @@ def _(iv: PolynomialIV, g_uS: Tensor, seed: int = 0) -> Terms:
 
 @iv_terms.register
 def _(iv: SinhIV, g_uS: Tensor, seed: int = 0) -> Terms:
-    return ((_hopping(iv), g_uS),)
-
-
-def common_shape(iv: object) -> Shape | None:
-    """Return ``f`` if the current over ``v_read`` is ``f(u) G`` for all cells, ``G`` being the
-    conductance; None if ``f`` differs between cells."""
-    return _hopping(iv) if isinstance(iv, SinhIV) else None
-
-
-def _hopping(iv: SinhIV) -> Shape:
     kv = iv.k_per_V * iv.v_read_V
-    return partial(_hopped, kv=kv, strength=iv.strength) if kv and iv.strength else _linear
+    bends = kv > 0 and iv.strength > 0
+    return ((partial(_hopping, kv=kv, strength=iv.strength) if bends else _linear, g_uS),)
 
 
-def _hopped(u: Tensor, kv: float, strength: float) -> Tensor:
+def common_shape(iv: PolynomialIV | SinhIV | PooleFrenkelIV) -> Shape | None:
+    """Return ``f`` if the current over ``v_read`` is ``f(u) G`` for all cells, ``G`` being the
+    conductance in µS; None if ``f`` differs between cells or their states."""
+    if not iv.alike:
+        return None
+    ((shape, _),) = iv_terms(iv, torch.empty(0, device="cpu"))
+    return shape
+
+
+def _hopping(u: Tensor, kv: float, strength: float) -> Tensor:
     return u + strength * (torch.sinh(kv * u) / kv - u)
 
 

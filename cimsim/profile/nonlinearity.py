@@ -24,6 +24,7 @@ class PolynomialIV(Effect):
 
     random: ClassVar[bool] = False
     title: ClassVar[str] = "nonlinear current"
+    alike: ClassVar[bool] = False
 
     kind: Literal["polynomial"] = "polynomial"
     v_read_V: Positive = Field(description="voltage of a full-scale input")
@@ -43,6 +44,7 @@ class SinhIV(Effect):
 
     random: ClassVar[bool] = False
     title: ClassVar[str] = "nonlinear current"
+    alike: ClassVar[bool] = True
 
     kind: Literal["sinh"] = "sinh"
     v_read_V: Positive = Field(description="voltage of a full-scale input")
@@ -64,6 +66,7 @@ class PooleFrenkelIV(SpreadEffect):
     """
 
     title: ClassVar[str] = "nonlinear current"
+    alike: ClassVar[bool] = False
 
     kind: Literal["poole-frenkel"] = "poole-frenkel"
     v_read_V: Positive = Field(description="voltage of a full-scale input")

@@ -192,7 +192,7 @@ def test_a_model_that_cannot_be_copied() -> None:
 
 
 def test_a_model_that_keeps_its_output() -> None:
-    """A tensor with its graph cannot be copied as it is."""
+    """torch cannot copy a tensor that is part of a graph."""
     model: Any = cimsim.convert(nn.Linear(16, 4), "ideal")
     model.last = kept = model(X[:3])
     cimsim.sweep(nn.Sequential(model), lambda chip: 1.0, over="noise=0:1:1", chips=1)

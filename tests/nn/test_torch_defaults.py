@@ -1,8 +1,8 @@
 """Results depend on neither torch's default dtype nor its default device.
 
 ``torch.set_default_dtype`` is in effect while libraries load a model in bf16, and
-``torch.set_default_device("cuda")`` in many notebooks. The device ``meta`` stands for a default
-device that is not the model's; a kernel that reads memory there ends the process.
+``torch.set_default_device("cuda")`` in many notebooks. The tests use ``meta`` as a default device
+that differs from the model's; a kernel that reads memory there ends the process.
 """
 
 from __future__ import annotations
