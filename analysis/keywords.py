@@ -3,6 +3,7 @@ evaluation."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from cimsim.analysis.shared_options import SharedOptions
 from cimsim.analysis.study import option
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, CimsimWarning
 from cimsim.units import parse_duration
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def evaluation_of(given: Keywords, subjects: Sequence[Subject]) -> Evaluation:
     return Evaluation(
         given.chips,
         first_chip=given.first_chip,
-        samples=given.samples,
+        samples=samples_of(given.samples, subjects),
         age_s=parse_duration(given.age),
         profile=profile_of(given.profile),
         noise=given.noise,
@@ -202,6 +203,26 @@ def profile_of(profile: Any) -> Any:
         f"profile is a {type(profile).__name__}; give the name of a profile, a file or a "
         "cimsim.Profile"
     )
+
+
+def samples_of(samples: int | None, subjects: Sequence[Subject]) -> int | None:
+    """The number of test samples to evaluate ``subjects`` on: ``samples``, or None for all if there
+    are fewer. A warning names each subject that has fewer."""
+    fewer = [
+        subject
+        for subject in subjects
+        if samples is not None
+        and subject.test_samples is not None
+        and subject.test_samples < samples
+    ]
+    for subject in fewer:
+        warnings.warn(
+            f"{subject.name}: all {subject.test_samples} {subject.split} samples are used, because "
+            f"there are fewer than {samples}",
+            CimsimWarning,
+            stacklevel=2,
+        )
+    return None if len(fewer) == len(subjects) else samples
 
 
 def device_of(device: Any, subjects: Sequence[Subject]) -> str:

@@ -15,7 +15,7 @@ METRIC_HELP = (
 class SharedOptions(BaseModel):
     """The chips that models are evaluated on, and how."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     chips: int = option(10, "Number of chips; every level is evaluated on the same ones.", ge=1)
     age: str = option("0s", "Age of the chips, such as 1h, '1 day' or 1y.", metavar="TIME")

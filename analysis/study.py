@@ -135,7 +135,7 @@ def facts_of(plan: Plan) -> Facts:
 class Options(BaseModel):
     """The options of a study's command that no other study has; its docstring is the help."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def option(

@@ -200,6 +200,7 @@ class TrainConfig(BaseModel):
     gaussian_sigma: float = Field(
         default=0.038,
         ge=0,
+        le=1,
         description="Standard deviation of the weight noise over the layer's largest weight "
         "(standard-nat, fake-quantized).",
     )
@@ -210,6 +211,7 @@ class TrainConfig(BaseModel):
     )
     gaussian_cutoff: float | None = Field(
         default=None,
+        gt=0,
         description="Largest weight noise in standard deviations: right-censored noise; default: "
         "none (standard-nat, fake-quantized).",
     )

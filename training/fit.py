@@ -69,7 +69,7 @@ def fit(
 def _remarks(trainer: Trainer, named: Collection[str]) -> Iterator[str]:
     """Sentences about settings that do not do what the user may expect."""
     config = trainer.config
-    yield from without_effect(config, trainer.model, named)
+    yield from without_effect(config, trainer.data, trainer.model, named)
     final = trainer.schedule.strength(trainer.total - 1)
     if trainer.schedule.method.noisy and final < _FULL:
         yield (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Set
 
 from torch import nn
@@ -12,18 +13,23 @@ from cimsim.profile import Profile
 from cimsim.profile.effect import effects_in
 from cimsim.training.clipping import STATISTICS
 from cimsim.training.config import TrainConfig
+from cimsim.training.data import DataSet
 from cimsim.training.methods import METHODS
+from cimsim.training.run import training_samples
 
 
-def without_effect(config: TrainConfig, model: nn.Module, named: Collection[str]) -> Iterator[str]:
+def without_effect(
+    config: TrainConfig, data: DataSet, model: nn.Module, named: Collection[str]
+) -> Iterator[str]:
     """Yield a sentence for each reason why settings change nothing.
 
     Args:
         config: the settings of a training.
+        data: its data.
         model: its model.
         named: the settings that the user chose; only these are mentioned.
     """
-    for names, reason in _reasons(config, model):
+    for names, reason in (*_reasons(config, model), *_reasons_of_data(config, data)):
         if unused := [name for name in TrainConfig.model_fields if name in names & {*named}]:
             yield f"without effect on this training: {', '.join(unused)}, {reason}"
 
@@ -41,6 +47,17 @@ def _reasons(config: TrainConfig, model: nn.Module) -> Iterator[tuple[Set[str], 
         yield {"age"}, f"because the cells of {assigned.name} do not age"
     if method.simulates_cells and all(p.scale_noise(2.0) == p for p in assigned.profiles):
         yield {"ramp", "noise", "noise_spread"}, f"because {assigned.name} has no noise"
+
+
+def _reasons_of_data(config: TrainConfig, data: DataSet) -> Iterator[tuple[Set[str], str]]:
+    """Yield numbers that are larger than what the data have."""
+    samples = len(data.train_x) + (0 if data.held_out_x is None else len(data.held_out_x))
+    if config.limit is not None and config.limit > samples:
+        reason = f"because all {samples} training samples of '{data.name}' are used"
+        yield {"limit"}, reason
+    batches = math.ceil(len(training_samples(config, data)[0]) / config.batch_size)
+    if config.calibration_batches > batches:
+        yield {"calibration_batches"}, f"because all batches of an epoch, {batches}, are used"
 
 
 def _ages(profile: Profile) -> bool:

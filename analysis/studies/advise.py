@@ -280,8 +280,8 @@ def advise(
         CimsimError: if a setting is out of range, the other profile cannot be used, or as
             :func:`cimsim.analysis.studies.sensitivity.sensitivity`.
     """
-    if not within >= 0:
-        raise CimsimError(f"the distance from digital must be 0 or more, not {within}")
+    metric = evaluation.metric_of(subject)
+    metric.require_loss(metric.factor * within, "the distance from digital")
     if bits < 0:
         raise CimsimError(f"the number of added bits must be 0 or more, not {bits}")
     if by not in ("macs", "parameters"):
@@ -296,7 +296,7 @@ def advise(
     search = RemedySearch(subject, evaluation, within, other)
     search.measure(offered(evaluation.assignment(subject), shares, request))
     taken = search.mix({layer.name: layer.lost.mean for layer in result.layers})
-    layers, metric = settings_of(taken), result.facts.measured
+    layers = settings_of(taken)
     name = search.name(layers)
     mixes = {
         EVERYTHING: evaluation.assignment(subject),
@@ -324,13 +324,15 @@ def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: AdviseOpt
         raise CimsimError(f"--by must be macs or parameters, not '{options.by}'")
     if options.better is not None:
         cimsim.profile.load_profile(options.better)  # an error occurs before anything is evaluated
+    metric = evaluation.metric_of(subject)
+    metric.require_loss(options.within, "the distance from digital")
     measured = sensitivity(subject, evaluation)
     if subject.folder is not None:
         write_result(subject.folder, measured)
     return advise(
         subject,
         evaluation,
-        within=options.within / evaluation.metric_of(subject).factor,
+        within=options.within / metric.factor,
         bits=options.bits,
         better=options.better,
         by="macs" if options.by == "macs" else "parameters",

@@ -236,26 +236,24 @@ def chip_yield(
         below: the maximum, where less is better; one of the two.
 
     Raises:
-        CimsimError: if the threshold is missing, not finite, above 100 % or on the wrong side of
-            the metric, or as :func:`cimsim.analysis.sweeps.sweep.sweep`.
+        CimsimError: if the threshold is missing or on the wrong side of the metric, or as
+            :meth:`cimsim.analysis.sweeps.metric.Metric.from_printed` and
+            :func:`cimsim.analysis.sweeps.sweep.sweep`.
     """
     import numpy as np
 
     number = above if below is None else below
-    if number is None or not math.isfinite(number):
-        raise CimsimError(f"the threshold must be a finite number, not {number}")
+    if number is None:
+        raise CimsimError("there is no threshold; give above, or below where less is better")
     metric = evaluation.metric_of(subject)
     if metric.falls != (above is None):
         side = "below" if metric.falls else "above"
         raise CimsimError(
             f"a chip passes with {metric.name} {side} a threshold; give --{side} {number:g}"
         )
-    if metric.unit == "%" and number > 100:
-        raise CimsimError(
-            f"no chip can pass: {metric.name} in % is never above 100, got {number:g}"
-        )
+    threshold = metric.from_printed(number, "the threshold")
     sweep = evaluation.sweep(subject, SingleLevelAxis(NAME, (_THIS,)))
-    values, threshold = sweep.values()[_THIS], number / metric.factor
+    values = sweep.values()[_THIS]
     count = sum(passes(value, threshold, metric.falls) for value in values)
     # Nothing is interpolated between chips: every percentile is the value of one of them.
     at = np.percentile(np.array(values), PERCENTILES, method="inverted_cdf").tolist()

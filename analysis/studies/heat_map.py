@@ -201,11 +201,13 @@ def metric_map(
             5 points of accuracy below the digital model, or 1.1 and 2 times a metric that falls.
 
     Raises:
-        CimsimError: if both axes are the same, a contour is not finite, or as
+        CimsimError: if both axes are the same, or as
+            :meth:`cimsim.analysis.sweeps.metric.Metric.from_printed` and
             :func:`cimsim.analysis.sweeps.sweep.sweep`.
     """
-    if lines is not None and not all(map(math.isfinite, lines)):
-        raise CimsimError("a contour of a map must be a finite number")
+    metric = evaluation.metric_of(subject)
+    for line in lines or ():
+        metric.from_printed(line, "the contour")  # before anything is evaluated
     key = f"{FOLDER}/{x.key}-by-{y.key}"
     return map_of(evaluation.sweep(subject, grid(x, y, key)), x, y, lines)
 
@@ -220,8 +222,10 @@ def map_of(sweep: Sweep, x: Axis, y: Axis, lines: Sequence[float] | None = None)
         tuple(summary(left, numbers[at(left, right)], falls) for left in x_levels)
         for right in y_levels
     )
-    factor = facts.measured.factor
-    values = _usual_lines(facts) if lines is None else [line / factor for line in lines]
+    if lines is None:
+        values = _usual_lines(facts)
+    else:
+        values = [facts.measured.from_printed(line, "the contour") for line in lines]
     means = [[level.mean for level in row] for row in summaries]
     contours = tuple(Line(value, _crossings(x, x_levels, means, value)) for value in values)
     return Map(facts, x.key, y.key, x_levels, y_levels, summaries, contours)

@@ -263,14 +263,15 @@ def tolerance(
             Only whole numbers are evaluated where the profile accepts no others.
 
     Raises:
-        CimsimError: if the axis has no numbers, or as :func:`cimsim.analysis.sweeps.sweep.sweep`.
+        CimsimError: if the loss or the axis cannot be used, or as
+            :func:`cimsim.analysis.sweeps.sweep.sweep`.
     """
     from cimsim.analysis.sweeps.threshold import search
 
-    if not (math.isfinite(within) and within >= 0):
-        raise CimsimError(f"the tolerated loss must be 0 or more, not {within:g}")
+    metric = evaluation.metric_of(subject)
+    metric.require_loss(within, "the tolerated loss")
     span = range_of(key, start, stop, evaluation.assignment(subject).profile)
-    metric, digital = evaluation.metric_of(subject), evaluation.digital(subject)
+    digital = evaluation.digital(subject)
     change = within / 100
     limit = digital * (1 + change) if metric.falls else digital - change
     sweeps: list[Sweep] = []

@@ -90,6 +90,43 @@ class Metric:
         text = value if isinstance(value, str) else self.format(value)
         return f"{text} {self.loss_unit}".rstrip()
 
+    def from_printed(self, number: float, what: str) -> float:
+        """Return the metric of a ``number`` that a user gives as it is printed.
+
+        Args:
+            number: number in :attr:`unit`.
+            what: its name in an error.
+
+        Raises:
+            CimsimError: if it is not finite, or no percentage where the unit is %: a number up to 1
+                is taken for a fraction.
+
+        >>> ACCURACY.from_printed(90, "the threshold")
+        0.9
+        """
+        if not math.isfinite(number):
+            raise CimsimError(f"{what} must be a finite number, not {number}")
+        if self.unit == "%" and 0 < number <= 1:
+            raise CimsimError(
+                f"{what} {number:g} is {number:g} %, because {self.name} is in %; write "
+                f"{self.factor * number:g} for the fraction {number:g}"
+            )
+        if self.unit == "%" and not 0 <= number <= 100:
+            raise CimsimError(f"{what} {number:g} is impossible: {self.name} is from 0 to 100 %")
+        return number / self.factor
+
+    def require_loss(self, number: float, what: str) -> None:
+        """Check a loss that a user gives as it is printed, with the arguments of
+        :meth:`from_printed`.
+
+        Raises:
+            CimsimError: if it is not finite, negative, or 100 points or more.
+        """
+        most = 100.0 if self.unit == "%" else math.inf
+        if not 0 <= number < most:
+            allowed = "from 0 to below 100 points" if self.unit == "%" else "0 or more"
+            raise CimsimError(f"{what} must be {allowed}, not {number:g}")
+
     def lost(self, before: float, after: float) -> float:
         """Return by how much ``after`` is worse than ``before``."""
         return after - before if self.falls else before - after

@@ -61,7 +61,7 @@ def cost(
     ] = None,
     classes: Annotated[int, typer.Option(min=1, help="Number of classes of --model.")] = 10,
     inputs: Annotated[
-        int, typer.Option(min=1, help="Number of test inputs whose energy is averaged.")
+        int, typer.Option(min=1, help="Maximum number of test inputs whose energy is averaged.")
     ] = 16,
     out: Annotated[
         Path | None,

@@ -87,7 +87,7 @@ def evaluation(
 ) -> Iterator[Evaluation]:
     """Within the block, evaluate by the options of a command, with a progress bar."""
     from cimsim.analysis.evaluation import Evaluation
-    from cimsim.analysis.keywords import device_of
+    from cimsim.analysis.keywords import device_of, samples_of
     from cimsim.cli.progress import counted
     from cimsim.profile import load_profile
     from cimsim.units import parse_duration
@@ -98,7 +98,7 @@ def evaluation(
             age_s=parse_duration(options.age),
             profile=None if options.profile is None else load_profile(options.profile),
             noise=options.noise,
-            samples=options.samples,
+            samples=samples_of(options.samples, subjects),
             device=device_of(options.device, subjects),
             metric=options.metric,
             engine=_engine(options),

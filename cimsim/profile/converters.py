@@ -19,6 +19,7 @@ from cimsim.profile.fields import (
     KnobMark,
     NonNegative,
     Number,
+    Percentile,
     Positive,
     ascends,
 )
@@ -40,8 +41,8 @@ class PercentileRange(Sourced):
     """A percentile of the magnitudes in the calibration data."""
 
     kind: Literal["percentile"] = "percentile"
-    percentile: Annotated[Positive, Field(le=100), KnobMark()] = Field(
-        description="percentile of the magnitudes, such as 99.9"
+    percentile: Annotated[Percentile, KnobMark()] = Field(
+        description="percentile of the magnitudes in percent, such as 99.9"
     )
 
 

@@ -50,6 +50,7 @@ Positive = Annotated[Number, Field(gt=0), AfterValidator(_neither_too_large_nor_
 Count = Annotated[int, Field(strict=True, ge=1, le=_LARGEST_COUNT)]
 Index = Annotated[int, Field(strict=True, ge=0, le=_LARGEST_COUNT)]
 Celsius = Annotated[Number, Field(gt=-273.15)]
+Percentile = Annotated[Number, Field(gt=1, le=100)]  # up to 1, it is meant as a fraction
 Fraction = Annotated[NonNegative, Field(le=1)]
 Bits = Annotated[int, Field(strict=True, ge=2, le=16)]
 AdcBits = Annotated[int, Field(strict=True, ge=1, le=16)]
