@@ -77,6 +77,12 @@ class Cost(Result):
         return (*([self.on] if self.on else []), *self.changes)
 
     @property
+    def chip(self) -> str:
+        """The profile in words, with the values that were changed."""
+        changes = ", ".join(map(cimsim.profile.override_in_words, self.overrides))
+        return f"{self.profile} with {changes}" if changes else self.profile
+
+    @property
     def answer(self) -> str:
         """The result in words: the totals, and what they rest on."""
         area = quantity(1e-12 * self.area_um2.total, "m²")
@@ -189,8 +195,7 @@ class Cost(Result):
         energy = quantity(self.energy_pJ.total * 1e-12, "J")
         time = quantity(self.latency_ns * 1e-9, "s")
         rate = quantity(self.tops_per_W * 1e12, "OPS/W")
-        chip = ", ".join((self.profile, *self.overrides))
-        sentence = f"An inference takes {energy} and {time} on {chip} ({rate}). {self.rests_on}"
+        sentence = f"An inference takes {energy} and {time} on {self.chip} ({rate}). {self.rests_on}"
         weight = 1 / (1 + len(self.conditions))
         elsewhere = f" with {', '.join(self.conditions)}" if self.conditions else ""
         what = f"energy of an inference{elsewhere}"

@@ -24,7 +24,6 @@ BASE: dict[Quantity, tuple[float, str]] = {
 
 def by_layer(cost: Cost) -> Sheet:
     """One row for each layer and one for all, with the share of generic prices in the energy."""
-    profile = ", ".join((cost.profile, *cost.overrides))
     known = "" if cost.inputs else ", uniform weights and inputs"
     origins = f"; {counted(cost.prices)}" if cost.prices else ""
     layers = cost.layers
@@ -48,7 +47,7 @@ def by_layer(cost: Cost) -> Sheet:
         Column("tiles", (*map(_tiles, layers), ""), essential=False),
         Column("vectors", (*map(_vectors, layers), ""), essential=False),
     )
-    caption = f"One inference on {profile}{known}; 1 MAC = 2 operations{origins}"
+    caption = f"One inference on {cost.chip}{known}; 1 MAC = 2 operations{origins}"
     return Sheet(caption, columns if cost.prices else columns[:3] + columns[4:])
 
 

@@ -109,6 +109,7 @@ from cimsim.profile.issues import (
 from cimsim.profile.learned_ranges import (
     CONVERTERS,
     learned_ranges,
+    override_in_words,
     require_learnable,
     with_learned_ranges,
     with_ranges_of_network,
@@ -290,6 +291,7 @@ __all__ = [
     "load_profile",
     "non_idealities",
     "only",
+    "override_in_words",
     "override_profile",
     "profile_names",
     "profile_path",

@@ -10,6 +10,8 @@ from cimsim.profile.model import Profile
 from cimsim.profile.overrides import override_profile
 
 CONVERTERS = ("dac", "adc")
+_LEARNED = "{}.range.kind=learned"
+"""Override of a converter whose range is learned."""
 
 
 def learned_ranges(profile: Profile) -> tuple[str, ...]:
@@ -17,6 +19,16 @@ def learned_ranges(profile: Profile) -> tuple[str, ...]:
     return tuple(
         name for name in CONVERTERS if isinstance(getattr(profile, name).range, LearnedRange)
     )
+
+
+def override_in_words(override: str) -> str:
+    """Return an override for a sentence: that of a learned range in words, others unchanged.
+
+    >>> override_in_words("dac.range.kind=learned"), override_in_words("adc.bits=6")
+    ('learned DAC range', 'adc.bits=6')
+    """
+    words = {_LEARNED.format(name): f"learned {name.upper()} range" for name in CONVERTERS}
+    return words.get(override, override)
 
 
 def with_learned_ranges(profile: Profile, converters: Sequence[str]) -> Profile:
@@ -37,7 +49,7 @@ def with_ranges_of_network(profile: Profile, converters: Sequence[str]) -> Profi
 
 def _learning(profile: Profile, converters: Iterable[str]) -> Profile:
     kinds = [
-        f"{name}.range.kind=learned"
+        _LEARNED.format(name)
         for name in converters
         if not isinstance(getattr(profile, name).range, LearnedRange)
     ]

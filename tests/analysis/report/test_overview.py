@@ -114,6 +114,8 @@ def test_energies_of_runs_that_learn_other_ranges_share_a_card(own: Run) -> None
     cost = replace(COST_STUDY.read(own.path), on=None, changes=())
     learned = replace(cost, overrides=("dac.range.kind=learned",))
     assert cost.headline.what == learned.headline.what == "energy of an inference"
+    for text in (learned.headline.sentence, learned.sheet().caption):
+        assert "on pcm-ibm-2020 with learned DAC range" in text
     coarse = replace(cost, overrides=("adc.bits=4",), changes=("adc.bits=4",))
     assert coarse.headline.what == "energy of an inference with adc.bits=4"
 
