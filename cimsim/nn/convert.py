@@ -233,7 +233,7 @@ def _warn_of_clips(model: nn.Module) -> None:
     kept: list[str] = []
     lost: list[str] = []
     for name, layer in layers.items():
-        if layer.clips_input and layer.calibrated:
+        if layer.clips_at_known_range:
             (lost if any(map(name.startswith, unpacked)) else kept).append(f"'{name}'")
     if kept:
         logger.warning(

@@ -81,8 +81,9 @@ class Ranged(LayerKind):
     """A layer with ranges of its converters.
 
     Attributes:
-        dac_range, adc_range: full scales of the converters (buffers, or parameters where they are
-            learned; in float32; NaN until calibrated), see :class:`cimsim.array.ConverterRanges`.
+        dac_range, adc_range: full scales of the converters (buffers, or parameters where a
+            converter with bits learns them; in float32; NaN until calibrated), see
+            :class:`cimsim.array.ConverterRanges`.
         adc_values: values of the ADC's codes over its range, ``[2^bits]``, where the profile has
             them fitted to the data; None elsewhere.
         dac_unsigned: 1 if the inputs have no sign and 0 if they have (int8), where the profile's
@@ -134,9 +135,8 @@ class Ranged(LayerKind):
         """Reset the ranges to unknown, on the weight's device; that of the DAC may stay."""
         profile = self._array.profile
         of_adc = self._range_groups.shape
-        if not keep_dac:
-            self._new_range("dac_range", (), isinstance(profile.dac.range, LearnedRange))
-        self._new_range("adc_range", of_adc, isinstance(profile.adc.range, LearnedRange))
+        self._renew_dac_range(self.dac_range if keep_dac else None)
+        self._new_range("adc_range", of_adc, _is_learnable(profile.adc))
         self.adc_values = self.dac_unsigned = None
         if is_fitted(profile.adc):
             self._new_range("adc_values", (1 << (profile.adc.bits or 0),), False)
@@ -145,6 +145,16 @@ class Ranged(LayerKind):
                 # No bool, which cannot be averaged as weights and buffers are.
                 self.dac_unsigned = torch.zeros((), dtype=torch.int8, device=self.weight.device)
         self._calibrated = False
+
+    def _renew_dac_range(self, before: Tensor | None) -> None:
+        """Register the range of the DAC with the value of ``before``, which is kept if it is a
+        parameter, because an optimizer may have it."""
+        known, learns = before is not None and is_known(before), _is_learnable(self._array.profile.dac)
+        if isinstance(before, nn.Parameter) and (learns or known):
+            return
+        self._new_range("dac_range", (), learns)
+        if before is not None and known:
+            self.dac_range.data.copy_(before.detach())
 
     def _new_range(self, name: str, shape: tuple[int, ...], learned: bool) -> None:
         """Register an unknown range: a parameter if it is learned, or else a buffer."""
@@ -291,7 +301,7 @@ class Ranged(LayerKind):
     @staticmethod
     def _has_learned(converter: DAC | ADC, known: Tensor) -> bool:
         """Whether the range is learned, and known already."""
-        return isinstance(converter.range, LearnedRange) and not known.isnan().any().item()
+        return isinstance(converter.range, LearnedRange) and is_known(known)
 
     def _refuse_unusable(self, signal: RangeObserver) -> None:
         if not signal.peaks.isfinite().all().item():
@@ -348,6 +358,16 @@ class Ranged(LayerKind):
         dtype, values = compute_dtype(self.weight), self.adc_values
         dac, adc = _in_use(self.dac_range, dtype), _in_use(self.adc_range, dtype)
         return ConverterRanges(dac, adc, None if values is None else values.to(dtype))
+
+
+def _is_learnable(converter: DAC | ADC) -> bool:
+    """Whether the range is a parameter: learned, and of a converter that has one."""
+    return converter.bits is not None and isinstance(converter.range, LearnedRange)
+
+
+def is_known(full_scale: Tensor) -> bool:
+    """Whether a range has been calibrated, set or loaded."""
+    return not full_scale.is_meta and not full_scale.isnan().any().item()
 
 
 def _in_use(known: Tensor, dtype: torch.dtype) -> Tensor:

@@ -28,7 +28,14 @@ from cimsim.nn import operation
 from cimsim.nn.adapted import Adapted, require_no_correction
 from cimsim.nn.chip_cache import ChipCache, SharedChip
 from cimsim.nn.computed import cast, computed, computed_once, leave_graph
-from cimsim.nn.converter_ranges import CALIBRATED, Ranged, SignalObserver, compute_dtype, range_key
+from cimsim.nn.converter_ranges import (
+    CALIBRATED,
+    Ranged,
+    SignalObserver,
+    compute_dtype,
+    is_known,
+    range_key,
+)
 from cimsim.nn.draws import NamedDraws
 from cimsim.nn.forms import refuse_dtype, refuse_input, refuse_weight
 from cimsim.nn.input_clip import InputClip, clipped
@@ -126,7 +133,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
                 "class, and may call that of the analog layer; remove the attribute first"
             )
         require_no_correction(self)
-        bound = self.input_bound.detach().clone() if self.clips_input else None
+        bound = self.input_bound.detach().clone() if self.clips_at_known_range else None
         computing = computed(self)
         if self.weight_quantizer is not None and computing is not None:
             raise CimsimError(
@@ -141,7 +148,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             delattr(self, name)
         vars(self).update(hidden)
         cast(self, self.torch_class)
-        if bound is not None and not bound.is_meta and not bound.isnan().any():
+        if bound is not None:
             self.register_forward_pre_hook(InputClip(bound))
 
     def quantize(self, weight: str | None, input: str | None) -> None:
@@ -512,6 +519,11 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     def clips_input(self) -> bool:
         """Whether the range of the inputs is learned, so that the digital layer clips them, too."""
         return isinstance(self.profile.dac.range, LearnedRange)
+
+    @property
+    def clips_at_known_range(self) -> bool:
+        """Whether the digital layer clips its inputs now, as it does where the range is known."""
+        return self.clips_input and is_known(self.input_bound)
 
     def _input_of_chip(self, x: Tensor) -> Tensor:
         """``x``, clipped at a learned range if no DAC of a simulated chip does it."""

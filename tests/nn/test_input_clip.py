@@ -166,3 +166,40 @@ def test_an_own_chip_gets_clipped_inputs() -> None:
     with cimsim.nn.digital(model):
         torch.testing.assert_close(model(x), y)
     assert seen[0].abs().max().item() == pytest.approx(model[0].dac_range.item())
+
+
+@pytest.mark.parametrize("converter", ["dac", "adc"])
+def test_a_range_of_an_ideal_converter_is_no_parameter(
+    converter: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing would ever set it, so that the model would keep a parameter of NaN."""
+    keys = {f"{converter}.bits": None, f"{converter}.range": {"kind": "learned"}}
+    model = cimsim.convert(nn.Linear(6, 4), override_profile(device(dac=4, adc=4), keys))
+    cimsim.calibrate(model, [torch.randn(32, 6)])
+    assert {name for name, _ in model.named_parameters()} == {"weight", "bias"}
+    with caplog.at_level(logging.WARNING, "cimsim"):
+        cimsim.to_digital(model)
+    assert not caplog.records
+
+
+def test_a_learned_range_is_a_parameter_again_where_the_dac_has_bits() -> None:
+    x = torch.randn(32, 6)
+    model = trained(lambda: nn.Linear(6, 4), x)
+    learned, known = model.profile, model.dac_range.detach().clone()
+    ideal = cimsim.convert(nn.Linear(6, 4), without_bits(model, "dac"))
+    cimsim.nn.set_profile(ideal, learned)
+    assert isinstance(ideal.dac_range, nn.Parameter)
+    loaded = cimsim.convert(nn.Linear(6, 4), without_bits(model, "dac"))
+    loaded.load_state_dict(model.state_dict())
+    assert torch.equal(loaded.dac_range, known)
+    cimsim.nn.set_profile(loaded, learned)
+    assert isinstance(loaded.dac_range, nn.Parameter)
+    assert torch.equal(loaded.dac_range, known)
+
+
+def test_a_learned_range_stays_the_same_parameter_on_other_profiles() -> None:
+    model = trained(lambda: nn.Linear(6, 4), torch.randn(32, 6))
+    learned, parameter = model.profile, model.dac_range
+    for profile in (without_bits(model, "dac"), learned):
+        cimsim.nn.set_profile(model, profile)
+        assert model.dac_range is parameter
