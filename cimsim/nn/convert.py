@@ -30,6 +30,7 @@ from cimsim.nn.fast_paths import close_fast_paths, open_fast_paths
 from cimsim.nn.forms import Model, require_module
 from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.layer_settings import LayerSettings, changed_by_pattern, matching
+from cimsim.nn.loads import unwatch_loads, watch_loads
 from cimsim.nn.pretrained import hook_save_pretrained, unhook_save_pretrained
 from cimsim.nn.unpacking import Ties, Unpacked
 from cimsim.profile import (
@@ -253,6 +254,7 @@ def _warn_of_clips(model: nn.Module) -> None:
 def _to_digital(model: nn.Module) -> None:
     open_fast_paths(model)
     unhook_save_pretrained(model)
+    unwatch_loads(model)
     for module in list(model.modules()):
         if isinstance(module, AnalogLayer):
             module.revert_in_place()
@@ -292,7 +294,8 @@ def make_analog(layer: nn.Module, settings: LayerSettings, name: str, seed: int)
 
 
 def finish(model: nn.Module) -> None:
-    """Pack modules of which no layer became analog, and close torch's paths around layers."""
+    """Pack modules of which no layer became analog, close torch's paths around layers, and watch
+    loads."""
     ties = Ties()
     for module in list(model.modules()):
         if isinstance(module, Unpacked) and not any(
@@ -300,6 +303,7 @@ def finish(model: nn.Module) -> None:
         ):
             module.pack(ties)  # nothing in it is analog, and packed it is faster
     close_fast_paths(model)
+    watch_loads(model)
 
 
 def copied(model: Model, otherwise: str = "change the model itself, with inplace=True") -> Model:

@@ -89,6 +89,7 @@ class Ranged(LayerKind):
         dac_unsigned: 1 if the inputs have no sign and 0 if they have (int8), where the profile's
             DAC can do without; None elsewhere.
         observer: observes the signals during calibration; None at other times.
+        ranges_left_out: whether the state that is being loaded had ranges of other converters.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Ranged(LayerKind):
     adc_values: Tensor | None
     dac_unsigned: Tensor | None
     observer: SignalObserver | None
+    ranges_left_out: bool = False
     _array: Array
     _calibrated: bool
 
@@ -282,6 +284,7 @@ class Ranged(LayerKind):
         marks = marks_of(state_dict.get(f"{prefix}_extra_state"))
         if marks in (None, range_marks(self._array.profile)):
             return
+        self.ranges_left_out = not self.dac_range.is_meta
         kept = "dac_range" if isinstance(self._array.profile.dac.range, LearnedRange) else None
         for name in CALIBRATED:
             if name != kept:

@@ -103,7 +103,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         self.quantizer_specs = (None, None)
         self.perturbation: Callable[[Tensor], Tensor] | None = None
         self._shared: SharedChip | None = None
-        self._calibrated = False
+        self._calibrated = self.ranges_left_out = False
         self._chip = ChipCache()
         self.profile = profile
         self.program(0)
