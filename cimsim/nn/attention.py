@@ -73,6 +73,12 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
             (self.in_proj_bias,) = ties.replaced(biases, lambda: _joined(biases))
         cast(self.out_proj, nn.modules.linear.NonDynamicallyQuantizableLinear)
 
+    def replaced_by_packing(self) -> list[nn.Parameter]:
+        """See :class:`Unpacked`."""
+        layers = [getattr(self, name) for name in _PROJECTIONS]
+        weights = [layer.weight for layer in layers] if self._qkv_same_embed_dim else []
+        return weights + [layer.bias for layer in layers if layer.bias is not None]
+
     def split(self, packed: dict[str, Tensor]) -> dict[str, Tensor]:
         """See :class:`Unpacked`."""
         state = {}

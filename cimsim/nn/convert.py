@@ -32,7 +32,7 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.nn.layer_settings import LayerSettings, changed_by_pattern, matching
 from cimsim.nn.loads import unwatch_loads, watch_loads
 from cimsim.nn.pretrained import hook_save_pretrained, unhook_save_pretrained
-from cimsim.nn.unpacking import Ties, Unpacked
+from cimsim.nn.unpacking import Ties, Unpacked, packable
 from cimsim.profile import (
     CONVERTERS,
     Profile,
@@ -178,7 +178,7 @@ def convert(
     special = dict(layers or {})
 
     def change(given: nn.Module) -> None:
-        unpack(given)
+        ties = unpack(given)
         kept = parts_of_adapters(given) if adapters == "digital" else set()
         names = _chosen(given, only, patterns, kept)
         settings = changed_by_pattern(dict.fromkeys(names, common), special)
@@ -190,7 +190,7 @@ def convert(
         for name, chosen in analog.items():
             own = replace(chosen, profile=with_learned_ranges(chosen.profile, learned))
             make_analog(given.get_submodule(name), own, plain[name], number)
-        finish(given)
+        finish(given, ties)
 
     _try_on_copy(model, change)
     result = model if inplace else copied(model)
@@ -264,13 +264,15 @@ def _to_digital(model: nn.Module) -> None:
             module.pack(ties)
 
 
-def unpack(model: nn.Module) -> None:
-    """Unpack all modules of ``model`` that contain the weights of several layers, in place."""
+def unpack(model: nn.Module) -> Ties:
+    """Unpack all modules of ``model`` that contain the weights of several layers, in place; return
+    their parameters, for :func:`finish`."""
     ties, adapted = Ties(), bases_of_adapters(model)
     for module in list(model.modules()):
         unpacked = registry.unpacked_kind(module)
         if unpacked is not None and module not in adapted:
             unpacked.unpack(module, ties)
+    return ties
 
 
 def make_analog(layer: nn.Module, settings: LayerSettings, name: str, seed: int) -> AnalogLayer:
@@ -293,15 +295,11 @@ def make_analog(layer: nn.Module, settings: LayerSettings, name: str, seed: int)
     return layer
 
 
-def finish(model: nn.Module) -> None:
+def finish(model: nn.Module, ties: Ties) -> None:
     """Pack modules of which no layer became analog, close torch's paths around layers, and watch
     loads."""
-    ties = Ties()
-    for module in list(model.modules()):
-        if isinstance(module, Unpacked) and not any(
-            isinstance(part, AnalogLayer) for part in module.modules()
-        ):
-            module.pack(ties)  # nothing in it is analog, and packed it is faster
+    for module in packable(model):
+        module.pack(ties)  # packed, it is faster
     close_fast_paths(model)
     watch_loads(model)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from torch import nn
 
 from cimsim.nn.layer import AnalogLayer
+from cimsim.nn.unpacking import Unpacked
 
 _SWITCHES: dict[type[nn.Module], tuple[str, object]] = {
     nn.TransformerEncoderLayer: ("activation_relu_or_gelu", 0),
@@ -15,10 +16,10 @@ _BEFORE = "_fast_path_before"
 
 
 def close_fast_paths(model: nn.Module) -> None:
-    """Switch fast paths off where they would bypass an analog layer."""
+    """Switch fast paths off where they would bypass a layer that is analog or unpacked."""
     for module in model.modules():
         for kind, (switch, off) in _SWITCHES.items():
-            if isinstance(module, kind) and not hasattr(module, _BEFORE) and _is_analog(module):
+            if isinstance(module, kind) and not hasattr(module, _BEFORE) and _is_changed(module):
                 setattr(module, _BEFORE, getattr(module, switch))
                 setattr(module, switch, off)
 
@@ -32,5 +33,5 @@ def open_fast_paths(model: nn.Module) -> None:
                 delattr(module, _BEFORE)
 
 
-def _is_analog(module: nn.Module) -> bool:
-    return any(isinstance(part, AnalogLayer) for part in module.modules())
+def _is_changed(module: nn.Module) -> bool:
+    return any(isinstance(part, AnalogLayer | Unpacked) for part in module.modules())

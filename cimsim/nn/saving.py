@@ -108,7 +108,7 @@ def load(directory: str | Path, model: nn.Module | None = None) -> nn.Module:
 
 
 def _convert_as_saved(model: nn.Module, settings: SavedModel) -> None:
-    unpack(model)
+    ties = unpack(model)
     for name, saved in settings.layers.items():
         try:
             layer = model.get_submodule(name)
@@ -121,7 +121,7 @@ def _convert_as_saved(model: nn.Module, settings: SavedModel) -> None:
         except CimsimError as error:
             raise CimsimError(f"layer '{name}': {error}") from None
         restore(make_analog(layer, chosen, saved.draws_as, saved.seed), saved)
-    finish(model)
+    finish(model, ties)
     hook_save_pretrained(model)
 
 

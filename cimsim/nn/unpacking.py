@@ -14,22 +14,25 @@ from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
 from cimsim.nn.computed import cast
+from cimsim.nn.layer import AnalogLayer
 
 
 class Ties:
     """Parameters that are replaced in one conversion, and their replacements: modules that shared a
-    parameter share its replacements."""
+    parameter share its replacements. What is replaced back becomes the first parameter again."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[int, ...], tuple[Sequence[Tensor], Sequence[nn.Parameter]]] = {}
+        self._made: dict[tuple[int, ...], tuple[Sequence[nn.Parameter], ...]] = {}
 
     def replaced(
-        self, given: Sequence[Tensor], make: Callable[[], Sequence[nn.Parameter]]
+        self, given: Sequence[nn.Parameter], make: Callable[[], Sequence[nn.Parameter]]
     ) -> Sequence[nn.Parameter]:
         """The replacements of ``given``, which ``make`` makes at the first call."""
         name = tuple(map(id, given))
         if name not in self._made:
-            self._made[name] = given, make()  # kept, because ids of freed tensors are used again
+            made = make()
+            self._made[name] = given, made  # kept, because ids of freed tensors are used again
+            self._made.setdefault(tuple(map(id, made)), (made, given))
         return self._made[name][1]
 
 
@@ -58,6 +61,10 @@ class Unpacked(nn.Module):
     @abstractmethod
     def pack(self, ties: Ties) -> None:
         """Turn this back into :attr:`torch_class`, in place, with the layers' weights."""
+
+    def replaced_by_packing(self) -> list[nn.Parameter]:
+        """The layers' parameters that :meth:`pack` replaces by others; none by default."""
+        return []
 
     @staticmethod
     @abstractmethod
@@ -107,3 +114,25 @@ def linear(weight: nn.Parameter, bias: nn.Parameter | None) -> nn.Linear:
     layer.weight = weight
     layer.register_parameter("bias", bias)
     return layer
+
+
+def packable(model: nn.Module) -> list[Unpacked]:
+    """The unpacked modules of ``model`` without an analog layer.
+
+    One that shares parameters with a module that is not packed is left out, because packed it would
+    have parameters of its own.
+    """
+    packing = [
+        module
+        for module in model.modules()
+        if isinstance(module, Unpacked)
+        and not any(isinstance(part, AnalogLayer) for part in module.modules())
+    ]
+    while True:
+        inside = {part for module in packing for part in module.modules()}
+        others = [module for module in model.modules() if module not in inside]
+        held = {parameter for each in others for parameter in each.parameters(recurse=False)}
+        free = [each for each in packing if held.isdisjoint(each.replaced_by_packing())]
+        if len(free) == len(packing):
+            return packing
+        packing = free

@@ -313,6 +313,41 @@ def test_parameters_that_modules_share_stay_shared(kind: type[nn.Module]) -> Non
     assert ties(cimsim.to_digital(analog)) == ties(plain) != []
 
 
+@pytest.mark.parametrize("kind", PACKED)
+def test_digital_modules_keep_their_ties_with_an_analog_one(kind: type[nn.Module]) -> None:
+    """The second module shares its weights with the first, which is analog, and its biases with the
+    third."""
+    plain = nn.ModuleList([layer_of(kind) for _ in range(3)])
+    for name, parameter in list(plain[1].named_parameters(recurse=False)):
+        setattr(plain[2 if "bias" in name else 0], name, parameter)
+    mixed = cimsim.convert(plain, IDEAL, keep_digital=["1*", "2*"])
+    assert {name[0] for name in analog_layers(mixed)} == {"0"}
+    assert ties(cimsim.to_digital(mixed)) == ties(plain) != []
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_a_module_that_stays_digital_keeps_its_parameters(kind: type[nn.Module]) -> None:
+    """So an optimizer that exists remains valid, and ties with any other module are kept."""
+    plain = nn.ModuleList([layer_of(kind), nn.Linear(4, 4)])
+    before = dict(plain[0].named_parameters())
+    cimsim.convert(plain, IDEAL, keep_digital="0*", inplace=True)
+    after = dict(plain[0].named_parameters())
+    assert list(before) == list(after)
+    assert all(before[name] is after[name] for name in before)
+
+
+def test_an_encoder_with_a_tied_digital_attention_computes_as_before() -> None:
+    torch.manual_seed(0)
+    layers = [nn.TransformerEncoderLayer(8, 2, 16, batch_first=True) for _ in range(2)]
+    encoder = nn.TransformerEncoder(layers[0], 2).eval().double()
+    for name in ("in_proj_weight", "in_proj_bias"):
+        setattr(encoder.layers[1].self_attn, name, getattr(encoder.layers[0].self_attn, name))
+    mixed = cimsim.convert(encoder, IDEAL, keep_digital="layers.1.*")
+    x = torch.randn(3, 5, 8).double()
+    with torch.no_grad():
+        same(mixed(x), encoder(x))
+
+
 def test_an_lstm_with_one_weight_for_both_directions_trains_as_torch_does() -> None:
     torch.manual_seed(0)
     plain = nn.LSTM(3, 4, bidirectional=True).double()
