@@ -9,21 +9,25 @@ it, and loops check for it.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 _requested = False
 _postponed = False
+_announce: Callable[[], None] | None = None
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(announce: Callable[[], None] | None = None) -> Iterator[None]:
     """Within the context, remember Ctrl-C, and raise it instead of errors that follow from it.
 
     Has no effect if the process handles SIGINT in another way, as workers and threads do.
+
+    Args:
+        announce: called when Ctrl-C is postponed, to print that the program stops soon.
     """
-    global _requested
+    global _requested, _announce
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler:
         yield
@@ -33,7 +37,7 @@ def interruptible() -> Iterator[None]:
     except ValueError:  # not in the main thread
         yield
         return
-    _requested = False
+    _requested, _announce = False, announce
     try:
         yield
     except Exception as error:
@@ -42,7 +46,7 @@ def interruptible() -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGINT, before)
-        _requested = False
+        _requested, _announce = False, None
 
 
 def raise_if_interrupted() -> None:
@@ -54,7 +58,7 @@ def raise_if_interrupted() -> None:
 
 @contextmanager
 def postponed() -> Iterator[None]:
-    """Within the context, which should last seconds at most, the first Ctrl-C raises nothing; it is
+    """Within the context, which should last seconds at most, the first Ctrl-C is announced, and
     raised at the end. A second Ctrl-C is raised at once.
 
     Has no effect outside :func:`interruptible`.
@@ -73,3 +77,6 @@ def _remember(number: int, frame: FrameType | None) -> None:
     first, _requested = not _requested, True
     if not (_postponed and first):
         signal.default_int_handler(number, frame)
+    if _announce is not None:
+        with suppress(RuntimeError):  # of a stream that is being written to just now
+            _announce()

@@ -54,17 +54,37 @@ def test_one_within_a_step_is_raised_at_its_end() -> None:
     assert reached == ["end of the step"]
 
 
+def test_one_that_is_postponed_is_announced_once() -> None:
+    """A step that compiles kernels takes seconds, in which nothing else would be seen."""
+    announced: list[str] = []
+
+    def announce() -> None:
+        announced.append("stops soon")
+        raise RuntimeError("reentrant call inside a writer")
+
+    with pytest.raises(KeyboardInterrupt), interruptible(announce):
+        with postponed():
+            signal.raise_signal(signal.SIGINT)
+            assert announced == ["stops soon"]
+    with pytest.raises(KeyboardInterrupt), interruptible(announce):
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interruptible(), postponed():
+        signal.raise_signal(signal.SIGINT)
+    assert announced == ["stops soon"]
+
+
 def test_a_second_one_ends_a_step() -> None:
-    reached = []
+    reached, announced = [], []
 
     def step() -> None:
         for number in range(3):
             reached.append(number)
             signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt), interruptible(), postponed():
+    with pytest.raises(KeyboardInterrupt), interruptible(lambda: announced.append(1)), postponed():
         step()
     assert reached == [0, 1]
+    assert announced == [1]
 
 
 def test_it_ends_a_step_at_once_in_the_loop_of_a_caller() -> None:

@@ -20,6 +20,7 @@ from cimsim.training.config import AUTO, LATER, TrainConfig
 from cimsim.training.data import DataSet, load_data
 from cimsim.training.manifest import hash_of
 from cimsim.training.methods import ranges_to_learn
+from cimsim.training.recipe_errors import naming_recipe
 from cimsim.training.run import LAYER, new_model, prepared
 
 PLACES = ("profile", "layer", "data_dir", "parallel")
@@ -52,7 +53,8 @@ class TrainingPlan:
         profile = load_profile(config.profile, config.overrides)
         separate = [settings for settings in layers.values() if "profile" in settings]
         if config.learn_ranges is not None:
-            require_learnable((profile, *(each["profile"] for each in separate)), learned)
+            with naming_recipe(config):
+                require_learnable((profile, *(each["profile"] for each in separate)), learned)
         for settings in separate:
             settings["profile"] = with_learned_ranges(settings["profile"], learned)
         return cls(

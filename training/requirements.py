@@ -11,6 +11,7 @@ from cimsim.training.config import TrainConfig
 from cimsim.training.data import DataSet
 from cimsim.training.objectives import Objective
 from cimsim.training.optimizers import make_optimizer
+from cimsim.training.recipe_errors import naming_recipe
 
 
 def require_supported(
@@ -30,13 +31,14 @@ def require_supported(
     Raises:
         CimsimError: naming the settings, and what to change.
     """
-    _refuse_other_tasks(data, objectives)
-    _refuse_lone_samples(config, samples, smallest)
-    _refuse_parts(config, objectives)
-    _refuse_computed_weights(config, objectives, model)
-    _refuse_untrained_start(config, objectives)
-    _refuse_recomputed_noise(config, objectives)
-    _refuse_changed_weights(config)
+    with naming_recipe(config):
+        _refuse_other_tasks(data, objectives)
+        _refuse_lone_samples(config, samples, smallest)
+        _refuse_parts(config, objectives)
+        _refuse_computed_weights(config, objectives, model)
+        _refuse_untrained_start(config, objectives)
+        _refuse_recomputed_noise(config, objectives)
+        _refuse_changed_weights(config)
     if config.augment and data.train_x.dim() != 4:
         raise CimsimError(f"augment: the data set '{data.name}' has no images; remove augment")
     if config.accumulate > 1 and (config.corrector or config.audit):

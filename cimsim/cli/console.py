@@ -142,11 +142,15 @@ def drawn(display: Progress | Live) -> Iterator[None]:
                 _DRAWN.pop()
 
 
+def _announce_stop() -> None:
+    log("\ncimsim: the program stops after this step; press Ctrl-C again to stop at once")
+
+
 @contextmanager
 def resumable(how: str) -> Iterator[None]:
     """Within the block, Ctrl-C ends the command with code 130 and prints ``how`` to resume."""
     try:
-        with interruptible():
+        with interruptible(_announce_stop):
             yield
     except KeyboardInterrupt:
         log(f"\ncimsim: interrupted; {how}")

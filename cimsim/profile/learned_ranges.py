@@ -72,7 +72,8 @@ def require_learnable(profiles: Iterable[Profile], converters: Sequence[str]) ->
             remedies = dict.fromkeys(_REMEDIES[what].format(name) for what in obstacles if what)
             raise CimsimError(
                 f"learn_ranges: the range of the {name.upper()} cannot be learned, because "
-                f"{' and '.join(reasons)}; leave {name} out, or set {' and '.join(remedies)}"
+                f"{' and '.join(reasons)}; leave {name} out (none learns no range), or set "
+                f"{' and '.join(remedies)}"
             )
 
 

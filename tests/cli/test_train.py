@@ -12,6 +12,7 @@ from cimsim.runs import noise_search
 from cimsim.training.candidates import CANDIDATES
 from cimsim.training.config import WITHOUT_OPTION, TrainConfig
 from cimsim.training.run import Run
+from cimsim.training.trainer import Trainer
 from tests.children import ended, wait_until
 from tests.cli.conftest import Forks
 
@@ -135,3 +136,25 @@ def test_ctrl_c_says_how_to_go_on(fork: Forks, tmp_path: Path) -> None:
     assert process.returncode == 130
     assert "interrupted; add --resume" in err
     assert "Traceback" not in err
+
+
+def test_ctrl_c_in_a_step_says_that_the_program_stops_after_it(
+    cimsim: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    real = Trainer._train_step
+
+    def step(self: Trainer, *batch: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        real(self, *batch)
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    try:
+        code, _, err = cimsim(*DIGITAL, "--epochs", 1, "--out", tmp_path / "a")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert code == 130
+    assert [line for line in err.splitlines() if line] == [
+        "cimsim: the program stops after this step; press Ctrl-C again to stop at once",
+        "cimsim: interrupted; add --resume to the same command to continue from the last checkpoint",
+    ]
