@@ -195,7 +195,9 @@ class Cost(Result):
         energy = quantity(self.energy_pJ.total * 1e-12, "J")
         time = quantity(self.latency_ns * 1e-9, "s")
         rate = quantity(self.tops_per_W * 1e12, "OPS/W")
-        sentence = f"An inference takes {energy} and {time} on {self.chip} ({rate}). {self.rests_on}"
+        sentence = (
+            f"An inference takes {energy} and {time} on {self.chip} ({rate}). {self.rests_on}"
+        )
         weight = 1 / (1 + len(self.conditions))
         elsewhere = f" with {', '.join(self.conditions)}" if self.conditions else ""
         what = f"energy of an inference{elsewhere}"

@@ -74,6 +74,7 @@ class BudgetOptions(Options):
         "Number of orders to draw for --shapley; must be even.",
         default_text="all subsets if affordable",
         in_name=False,
+        ge=2,
     )
 
 

@@ -10,6 +10,7 @@ import typer
 
 from cimsim.cli import console
 from cimsim.cli.evaluation import DataDir, Trust
+from cimsim.cli.options import finite
 
 if TYPE_CHECKING:
     from cimsim.training.data import DataSet
@@ -28,7 +29,12 @@ def generate(
         int, typer.Option(min=1, help="Number of characters (or words) to write.")
     ] = 500,
     temperature: Annotated[
-        float, typer.Option(min=0, help="Temperature of sampling; 0 takes the most likely symbol.")
+        float,
+        typer.Option(
+            min=0,
+            callback=finite,
+            help="Temperature of sampling; 0 takes the most likely symbol.",
+        ),
     ] = 0.8,
     chip_seed: Annotated[int, typer.Option(min=0, help="Seed of the chip.")] = 0,
     cycle: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -160,6 +161,17 @@ def _plain(field: FieldInfo) -> type:
         raise TypeError(f"no command-line option for a field of type {annotation}")
     kind: type = annotation
     return kind
+
+
+def finite(value: float) -> float:
+    """Return the value of an option; infinity and NaN, which typer reads as numbers, are refused.
+
+    Raises:
+        BadParameter: if the value is one of these.
+    """
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 def check_table(path: Path) -> None:

@@ -475,3 +475,14 @@ def test_an_axis_is_a_text_or_levels_from_python(options: type[Options], name: s
     assert levels == made(options, {**others, name: "adc.bits=ideal,6"})
     with pytest.raises(CimsimError, match=r"an axis is .*\(got 3\)"):
         made(options, {**others, name: 3})
+
+
+def test_more_samples_than_there_are_are_all_of_them(
+    model: nn.Module, loader: DataLoader[Any]
+) -> None:
+    with pytest.warns(cimsim.errors.CimsimWarning, match="all 200 test samples are used"):
+        more = cimsim.sweep(model, loader, over="noise=1", chips=1, samples=201)
+    assert [sweep.plan.samples for sweep in more.sweeps] == [None]
+    few = cimsim.sweep(model, loader, over="noise=1", chips=1, samples=200)
+    assert [sweep.plan.samples for sweep in few.sweeps] == [200]
+    assert few.sweeps[0].values() == more.sweeps[0].values()

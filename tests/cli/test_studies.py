@@ -142,3 +142,41 @@ def test_a_yield(cimsim: Command, run: Path) -> None:
         assert code == 2
         assert f"{thresholds} threshold" in err
         assert "give --above" in err
+
+
+FRACTIONS = [
+    ("yield", "--above", "0.9"),
+    ("map", "--x", "noise=0,1", "--y", "adc.bits=8,6", "--lines", "80,0.9"),
+]
+
+
+@pytest.mark.parametrize("words", FRACTIONS, ids=lambda words: words[0])
+def test_a_fraction_where_percent_is_meant(cimsim: Command, run: Path, words: list[str]) -> None:
+    name, *options = words
+    code, out, err = cimsim(name, run, *options, "--chips", 1)
+    assert (code, out) == (2, "")
+    assert "0.9 is 0.9 %, because accuracy is in %; write 90 for the fraction 0.9" in err
+    assert not list(run.glob(f"{name}*/**/results*.jsonl"))
+
+
+@pytest.mark.parametrize("words", [("tolerance", "--over", "noise"), ("advise",)], ids=" ".join)
+def test_a_loss_that_no_model_can_have(cimsim: Command, run: Path, words: tuple[str, ...]) -> None:
+    code, out, err = cimsim(words[0], run, *words[1:], "--within", 100, "--chips", 1)
+    assert (code, out) == (2, "")
+    assert "must be from 0 to below 100 points, not 100" in err
+
+
+@pytest.mark.filterwarnings("default::cimsim.errors.CimsimWarning")
+def test_more_samples_than_there_are_are_all_of_them(cimsim: Command, run: Path) -> None:
+    """They are the same trials, under the same name."""
+    options = ("--above", 50, "--chips", 2, "--json")
+    code, printed, err = cimsim("yield", run, *options, "--samples", 100_000)
+    assert code == 0
+    note = (
+        "cimsim: note: digital: all 360 test samples are used, because there are fewer than 100000"
+    )
+    assert [line for line in err.splitlines() if "note" in line] == [note]
+    again, err = cimsim("yield", run, *options)[1:]
+    assert again == printed
+    assert "finished before: 2 of 2 trials" in err
+    assert "note" not in err

@@ -108,7 +108,9 @@ def test_an_ideal_converter_has_no_range_to_learn(converter: str) -> None:
 def test_convert_refuses_it_as_well(converter: str) -> None:
     profile = load_profile("pcm-ibm-2020", [FIXED.format(converter)])
     net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
-    with pytest.raises(CimsimError, match=rf"leave {converter} out \(.*\), or set another {converter}"):
+    with pytest.raises(
+        CimsimError, match=rf"leave {converter} out \(.*\), or set another {converter}"
+    ):
         cimsim.convert(net, profile, learn_ranges=converter, inplace=True)
     assert all(type(layer) is nn.Linear for layer in net)
     layers = {"1": {"profile": "pcm-ibm-2020"}}

@@ -86,3 +86,18 @@ def test_noise_that_does_not_reach_its_size_is_mentioned(
     )
     _, notes = trained(tmp_path / "digital", method="digital", warmup=warmup, **steps)
     assert notes == ["without effect on this training: warmup, which method 'digital' does not use"]
+
+
+@pytest.mark.parametrize("hold_out", [0.0, 0.1])
+def test_numbers_beyond_the_data_are_mentioned(hold_out: float, tmp_path: Path) -> None:
+    settings = {"hold_out": hold_out, "epochs": 1, "batch_size": 500}
+    _, notes = trained(tmp_path / "all", **settings, limit=1437, calibration_batches=3)
+    assert notes == []
+    _, notes = trained(tmp_path / "more", **settings, limit=1438, calibration_batches=4)
+    assert notes == [
+        f"without effect on this training: {reason} are used"
+        for reason in (
+            "limit, because all 1437 training samples of 'digits'",
+            "calibration_batches, because all batches of an epoch, 3,",
+        )
+    ]

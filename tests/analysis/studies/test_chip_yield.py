@@ -105,5 +105,7 @@ def test_a_metric_that_falls_passes_below(run: Run) -> None:
         chip_yield(RunSubject(run), Evaluation(chips=4), below=90)
     with pytest.raises(CimsimError, match="must be a finite number, not nan"):
         chip_yield(RunSubject(run), Evaluation(chips=4), above=math.nan)
-    with pytest.raises(CimsimError, match="accuracy in % is never above 100, got 900"):
+    with pytest.raises(CimsimError, match="900 is impossible: accuracy is from 0 to 100 %"):
         chip_yield(RunSubject(run), Evaluation(chips=4), above=900)
+    with pytest.raises(CimsimError, match="there is no threshold; give above, or below where"):
+        chip_yield(RunSubject(run), Evaluation(chips=4))

@@ -8,7 +8,7 @@ import pytest
 
 from cimsim.analysis.figures.curves import Curve, draw
 from cimsim.analysis.sweeps.axis import parse_axis
-from cimsim.analysis.sweeps.metric import ACCURACY, METRICS, metric_named
+from cimsim.analysis.sweeps.metric import ACCURACY, METRICS, Metric, metric_named
 from cimsim.analysis.sweeps.stats import summaries
 from cimsim.errors import CimsimError
 from tests.subjects import trial
@@ -64,3 +64,33 @@ def test_statistics_with_a_chip_that_gives_nonsense() -> None:
     cells = [*CELLS, trial("b", 0.0, 3, 0.0, math.inf)]
     (found,) = summaries(cells, METRICS["perplexity"])
     assert found.mean == found.worst == math.inf
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
+def test_a_fraction_is_no_percentage(metric: Metric) -> None:
+    """For every metric: a number that a user gives is read in the printed unit."""
+    with pytest.raises(CimsimError, match="the threshold must be a finite number, not nan"):
+        metric.from_printed(math.nan, "the threshold")
+    if metric.unit != "%":
+        assert metric.from_printed(0.9, "the threshold") == 0.9
+        assert metric.from_printed(-5.0, "the threshold") == -5.0
+        return
+    for fraction, percent in ((0.9, "90"), (1.0, "100"), (0.005, "0.5")):
+        with pytest.raises(CimsimError, match=f"in %; write {percent} for the fraction"):
+            metric.from_printed(fraction, "the threshold")
+    for impossible in (-5.0, 100.5):
+        with pytest.raises(CimsimError, match=f"{metric.name} is from 0 to 100 %"):
+            metric.from_printed(impossible, "the threshold")
+    assert metric.from_printed(0.0, "the threshold") == 0.0
+    assert metric.from_printed(90.0, "the threshold") == pytest.approx(0.9)
+
+
+def test_a_loss_is_less_than_everything() -> None:
+    for points in (math.nan, math.inf, -1.0, 100.0):
+        with pytest.raises(CimsimError, match="from 0 to below 100 points, not"):
+            ACCURACY.require_loss(points, "the loss")
+    for loss in (math.nan, math.inf, -1.0):
+        with pytest.raises(CimsimError, match="must be 0 or more, not"):
+            METRICS["loss"].require_loss(loss, "the loss")
+    ACCURACY.require_loss(0.5, "the loss")
+    METRICS["loss"].require_loss(200.0, "the loss")
