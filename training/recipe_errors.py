@@ -25,9 +25,10 @@ def naming_recipe(config: TrainConfig) -> Iterator[None]:
         if not named:
             raise
         flags = " and ".join(f"--{key.replace('_', '-')}" for key in named)
+        those = "it" if len(named) == 1 else "them"
         raise CimsimError(
-            f"{error}; recipe '{config.recipe}' sets {' and '.join(named)}, use {flags} to override "
-            f"{'it' if len(named) == 1 else 'them'}"
+            f"{error}; recipe '{config.recipe}' sets {' and '.join(named)}, use {flags} to "
+            f"override {those}"
         ) from error
 
 

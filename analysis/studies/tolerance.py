@@ -7,7 +7,6 @@ digital metric times ``1 + within / 100``. Every level is evaluated on the same 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -78,8 +78,8 @@ class Plan:
     Attributes:
         run: name of the subject.
         basis: hash of weights, resolved profile (and those of layers with their own), axis, test
-            data, torch device, cimsim version and age; only trials of the same basis belong
-            together.
+            data, torch device, :func:`cimsim.computation.computed_by` and age; only trials of the
+            same basis belong together.
         chips: number of chips; their seeds are consecutive.
         digital_scores: scores on the same test data without any non-ideality.
         checkpoint_sha256: hash of the weights.
@@ -195,10 +195,17 @@ def open_store(subject: Subject, axis: str, plan: Plan, shard: Shard = WHOLE) ->
 
 
 class Store:
-    """The results of one subject on one axis, in memory."""
+    """The results of one subject on one axis, in memory.
+
+    Attributes:
+        place: where they are kept, for people.
+        older: version of cimsim that has computed the last sweep there, if it is not that of the
+            plan; empty otherwise.
+    """
 
     def __init__(self, plan: Plan, trials: dict[Key, Trial]) -> None:
         self._plan, self._trials = plan, trials
+        self.place, self.older = plan.run, ""
 
     def __enter__(self) -> Store:
         return self
@@ -254,6 +261,7 @@ class FileStore(Store):
             )
             own = _parse(_cut_torn_line(self._file), path)
             super().__init__(plan, _read_all(folder) | own)
+            self.place, self.older = str(folder), _older_version(folder / PLAN, plan)
         except BaseException:
             self._file.close()
             raise
@@ -372,6 +380,14 @@ def _read_plan(path: Path) -> Plan:
             f"{path}: is damaged; delete it and run the same `cimsim sweep` again, "
             "finished trials are kept"
         ) from None
+
+
+def _older_version(path: Path, plan: Plan) -> str:
+    """See :class:`Store`; a damaged file will be written again."""
+    with suppress(CimsimError):
+        before = _read_plan(path).cimsim
+        return before if before != plan.cimsim else ""
+    return ""
 
 
 def _checked(plan: Plan) -> Plan:

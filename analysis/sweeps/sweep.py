@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-import cimsim
 from cimsim.analysis.evaluation import FINISHED_BEFORE, Evaluation
 from cimsim.analysis.subjects import Subject, assignment_on
 from cimsim.analysis.sweeps.axis import Axis, Level
 from cimsim.analysis.sweeps.engine import LocalEngine, Task
 from cimsim.analysis.sweeps.metric import Scores
-from cimsim.analysis.sweeps.store import WHOLE, Key, Plan, Shard, Sweep, Trial, open_store
-from cimsim.errors import CimsimError
+from cimsim.analysis.sweeps.store import WHOLE, Key, Plan, Shard, Store, Sweep, Trial, open_store
+from cimsim.computation import computed_by
+from cimsim.errors import CimsimError, CimsimWarning
 from cimsim.layer_options import Layers, format_layer
 from cimsim.nn import Assignment, set_profile
 from cimsim.profile import typed_profile
@@ -86,6 +87,7 @@ def sweep(
         for key, task in tasks:
             if key in stores[task.subject]:
                 _refuse_other_scores(jobs[task.subject], stores[task.subject].scores(key))
+        _warn_of_older(stores, {task.subject for _, task in missing})
         done = done_before = len(tasks) - len(missing)
         evaluation.progress(done, len(tasks), FINISHED_BEFORE)
         engine, device = evaluation.engine or LocalEngine(), torch.device(evaluation.device)
@@ -102,6 +104,18 @@ def sweep(
             for store in stores:
                 store.start()
         return [store.finish() for store in stores]
+
+
+def _warn_of_older(stores: Sequence[Store], evaluated: Set[int]) -> None:
+    """Warn of trials of another version in the stores of the subjects that are ``evaluated``."""
+    for number, store in enumerate(stores):
+        if store.older and number in evaluated:
+            warnings.warn(
+                f"{store.place}: trials of cimsim {store.older} are evaluated again, because "
+                f"{computed_by()} may compute other numbers",
+                CimsimWarning,
+                stacklevel=3,
+            )
 
 
 def _refuse_other_scores(job: _Job, scores: Scores) -> None:
@@ -169,7 +183,7 @@ def _plan(subject: Subject, assignment: Assignment, axis: Axis, evaluation: Eval
         axis.key,
         subject.data_fingerprint,
         device,
-        cimsim.__version__,
+        computed_by(),
         age_s,
     ]
     # Only where they are given, so that results without them keep their basis.
@@ -189,7 +203,7 @@ def _plan(subject: Subject, assignment: Assignment, axis: Axis, evaluation: Eval
         checkpoint_sha256=subject.fingerprint,
         data=subject.data,
         device=device,
-        cimsim=cimsim.__version__,
+        cimsim=computed_by(),
         age_s=age_s,
         metric=evaluation.metric_of(subject).name,
         token=subject.token,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import cimsim
+from cimsim import computation
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.shown import as_json
 from cimsim.analysis.studies import STUDIES
@@ -32,6 +33,7 @@ OLD = [study for study in STUDIES if study.name != "adapt"]  # 0.1.0 had no adap
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy, to be evaluated as by its version: trials of another one are evaluated again."""
     monkeypatch.setattr(cimsim, "__version__", "0.1.0")
+    monkeypatch.setattr(computation, "COMPUTATION", 0)
     return shutil.copytree(FIXTURE, tmp_path / "run-0.1.0")
 
 

@@ -161,9 +161,9 @@ def test_a_fraction_where_percent_is_meant(cimsim: Command, run: Path, words: li
 
 @pytest.mark.parametrize("words", [("tolerance", "--over", "noise"), ("advise",)], ids=" ".join)
 def test_a_loss_that_no_model_can_have(cimsim: Command, run: Path, words: tuple[str, ...]) -> None:
-    code, out, err = cimsim(words[0], run, *words[1:], "--within", 100, "--chips", 1)
+    code, out, err = cimsim(words[0], run, *words[1:], "--within", 101, "--chips", 1)
     assert (code, out) == (2, "")
-    assert "must be from 0 to below 100 points, not 100" in err
+    assert "must be from 0 to 100 points, not 101" in err
 
 
 @pytest.mark.filterwarnings("default::cimsim.errors.CimsimWarning")

@@ -156,5 +156,6 @@ def test_ctrl_c_in_a_step_says_that_the_program_stops_after_it(
     assert code == 130
     assert [line for line in err.splitlines() if line] == [
         "cimsim: the program stops after this step; press Ctrl-C again to stop at once",
-        "cimsim: interrupted; add --resume to the same command to continue from the last checkpoint",
+        "cimsim: interrupted; add --resume to the same command to continue from the last "
+        "checkpoint",
     ]

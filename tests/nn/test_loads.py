@@ -41,15 +41,12 @@ def test_each_load_is_one_line_with_the_number_of_layers(lines: list[str]) -> No
     state, model = calibrated().state_dict(), cimsim.convert(network(), FINE)
     for loads in (1, 2):
         model.load_state_dict(state)
-        assert (
-            lines
-            == [
-                "load_state_dict: the converter ranges of 5 layers ('0', '1', '2', …) were left out, "
-                "because the state is from other converters; calibrate the model again: "
-                "cimsim.calibrate(model, batches)"
-            ]
-            * loads
-        )
+        assert len(lines) == loads
+    assert set(lines) == {
+        "load_state_dict: the converter ranges of 5 layers ('0', '1', '2', …) were left out, "
+        "because the state is from other converters; calibrate the model again: "
+        "cimsim.calibrate(model, batches)"
+    }
 
 
 def test_copies_and_larger_models_report_once(lines: list[str]) -> None:

@@ -217,5 +217,5 @@ def test_answers_without_a_level(run: Run) -> None:
 
 
 def test_a_tolerance_below_zero_is_refused(run: Run) -> None:
-    with pytest.raises(CimsimError, match="must be 0 or more, not -1"):
+    with pytest.raises(CimsimError, match="must be from 0 to 100 points, not -1"):
         tolerance(RunSubject(run), "noise", -1.0)

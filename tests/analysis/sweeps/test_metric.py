@@ -85,9 +85,9 @@ def test_a_fraction_is_no_percentage(metric: Metric) -> None:
     assert metric.from_printed(90.0, "the threshold") == pytest.approx(0.9)
 
 
-def test_a_loss_is_less_than_everything() -> None:
-    for points in (math.nan, math.inf, -1.0, 100.0):
-        with pytest.raises(CimsimError, match="from 0 to below 100 points, not"):
+def test_a_loss_is_at_most_everything() -> None:
+    for points in (math.nan, math.inf, -1.0, 100.5):
+        with pytest.raises(CimsimError, match="from 0 to 100 points, not"):
             ACCURACY.require_loss(points, "the loss")
     for loss in (math.nan, math.inf, -1.0):
         with pytest.raises(CimsimError, match="must be 0 or more, not"):

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import cimsim
+from cimsim import computation
 from cimsim.analysis.subjects import Subject
 from cimsim.analysis.sweeps.axis import parse_axis
 from cimsim.analysis.sweeps.engine import LocalEngine, Task
 from cimsim.analysis.sweeps.metric import Scores
 from cimsim.analysis.sweeps.store import FileStore, Trial, read_sweep, sweep_folder
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, CimsimWarning
 from cimsim.nn.scoring import evaluate
 from cimsim.profile import fingerprint, load_profile, override_profile
 from cimsim.sealing import unsealed
@@ -219,7 +220,7 @@ def test_the_basis_of_a_plain_sweep_is_what_it_always_was(run: Run) -> None:
         "noise",
         run.data.fingerprint,
         "cpu",
-        cimsim.__version__,
+        computation.computed_by(),
         0.0,
     )
     assert swept.plan.basis == hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
@@ -337,3 +338,20 @@ def test_a_plan_of_a_thousand_million_chips_is_read_at_once(run: Run) -> None:
     path.write_text(json.dumps({**plan, "chips": 10**9}))
     found = read_sweep(path.parent)
     assert (len(found.trials), found.missing) == (1, 10**9 - 1)
+
+
+def test_trials_from_before_a_change_of_the_computation_are_evaluated_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    axis = parse_axis("noise=0,1")
+    (before,) = sweep([run], axis, 1)
+    monkeypatch.setattr(computation, "COMPUTATION", 1)
+    note = r"sweeps.noise: trials of cimsim \S+ are evaluated again, because \S+\+1 may compute"
+    with pytest.warns(CimsimWarning, match=note):
+        (after,) = sweep([run], axis, 1)
+    assert after.plan.basis != before.plan.basis
+    assert after.plan.cimsim == f"{cimsim.__version__}+1"
+    (again,) = sweep([run], axis, 1)  # without a warning, which would be an error
+    assert again == after
+    lines = (sweep_folder(run.path, "noise") / "results.jsonl").read_text(encoding="utf-8")
+    assert len(lines.splitlines()) == 4  # those from before are kept
