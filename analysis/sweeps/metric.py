@@ -122,9 +122,9 @@ class Metric:
         Raises:
             CimsimError: if it is not finite, negative, or above 100 points.
         """
-        percent = self.unit == "%"
-        if not (math.isfinite(number) and 0 <= number <= (100 if percent else number)):
-            allowed = "from 0 to 100 points" if percent else "0 or more"
+        most = 100.0 if self.unit == "%" else math.inf
+        if not (math.isfinite(number) and 0 <= number <= most):
+            allowed = "from 0 to 100 points" if self.unit == "%" else "0 or more"
             raise CimsimError(f"{what} must be {allowed}, not {number:g}")
 
     def lost(self, before: float, after: float) -> float:

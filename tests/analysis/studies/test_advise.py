@@ -202,8 +202,8 @@ def test_it_is_verified_on_chips_it_was_not_chosen_on() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"within": -1.0}, "0 or more, not -1"),
-        ({"within": float("nan")}, "0 or more, not nan"),
+        ({"within": -0.01}, "from 0 to 100 points, not -1"),
+        ({"within": float("nan")}, "from 0 to 100 points, not nan"),
         ({"within": 0.1, "bits": -2}, "0 or more, not -2"),
         ({"within": 0.1, "better": "pcm-ibm-2021"}, "did you mean 'pcm-ibm-2020'"),
     ],
