@@ -200,7 +200,6 @@ class TrainConfig(BaseModel):
     gaussian_sigma: float = Field(
         default=0.038,
         ge=0,
-        le=1,
         description="Standard deviation of the weight noise over the layer's largest weight "
         "(standard-nat, fake-quantized).",
     )

@@ -31,6 +31,7 @@ def require_supported(
     Raises:
         CimsimError: naming the settings, and what to change.
     """
+    _refuse_percent(config)
     with naming_recipe(config):
         _refuse_other_tasks(data, objectives)
         _refuse_lone_samples(config, samples, smallest)
@@ -43,6 +44,15 @@ def require_supported(
         raise CimsimError(f"augment: the data set '{data.name}' has no images; remove augment")
     if config.accumulate > 1 and (config.corrector or config.audit):
         raise CimsimError("correctors and audits need whole batches; remove accumulate")
+
+
+def _refuse_percent(config: TrainConfig) -> None:
+    """Reject a number that is in percent where a fraction is meant."""
+    if config.gaussian_sigma > 1:
+        raise CimsimError(
+            "gaussian_sigma is a fraction of the layer's largest weight, such as 0.038, and not "
+            f"{config.gaussian_sigma:g}; divide percent by 100"
+        )
 
 
 def _refuse_other_tasks(data: DataSet, objectives: list[Objective]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -93,10 +94,10 @@ class Reading:
             if math.isfinite(share) and share >= 0:
                 return Tolerance(share, 0.0)
         else:
-            try:
-                return Tolerance(0.0, parse_duration(text))
-            except CimsimError:
-                pass
+            with suppress(CimsimError):
+                seconds = parse_duration(text)
+                if seconds == 0 or seconds >= 1 or text[-1].isalpha():  # 0.1 may mean 10%
+                    return Tolerance(0.0, seconds)
         raise CimsimError(
             f"--time-tolerance '{text}' must be a share such as 10%, or a duration such as 30s"
         )

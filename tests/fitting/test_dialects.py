@@ -473,6 +473,7 @@ def test_other_options(tmp_path: Path) -> None:
         ({"skip_rows": -1}, "--skip-rows -1 must be 0 or more"),
         ({"date_order": "ydm"}, "--date-order 'ydm' must be one of dmy, mdy, ymd"),
         ({"time_tolerance": "soon"}, "--time-tolerance 'soon' must be a share such as 10%"),
+        ({"time_tolerance": 0.1}, "--time-tolerance '0.1' must be a share such as 10%"),
         ({"encoding": "rot13"}, "cannot be read with --encoding rot13"),
         ({"encoding": "no-such"}, "cannot be read with --encoding no-such"),
         ({"columns": {"g_tarjet": "a"}}, "--column g_tarjet: unknown column; use one of"),
