@@ -210,7 +210,7 @@ class TrainConfig(BaseModel):
     )
     gaussian_cutoff: float | None = Field(
         default=None,
-        gt=0,
+        ge=0,
         description="Largest weight noise in standard deviations: right-censored noise; default: "
         "none (standard-nat, fake-quantized).",
     )
