@@ -76,7 +76,7 @@ class Circuit:
             self.adc is not None and isinstance(adc, LearnedRange),
         )
 
-    @property
+    @cached_property
     def planes(self) -> int | None:
         """Number of bits of a serial input; None if all bits are applied at once."""
         return self.dac.planes if self.dac is not None and self.profile.dac.bit_serial else None
@@ -108,10 +108,13 @@ class Circuit:
 
     def currents_shape(self, y_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the currents for an output of ``y_shape``, slices and bit planes included."""
-        shape = list(self.tiling.currents_shape(y_shape))
-        shape[self.tiling.column_dim] *= self.profile.array.slices
-        shape[self.tiling.vector_dim] *= self.planes or 1
-        return tuple(shape)
+        shape, slices = self.tiling.currents_shape(y_shape), self.profile.array.slices
+        if slices == 1 and self.planes is None:
+            return shape
+        several = list(shape)
+        several[self.tiling.column_dim] *= slices
+        several[self.tiling.vector_dim] *= self.planes or 1
+        return tuple(several)
 
     # Inputs as voltages.
 
