@@ -23,6 +23,8 @@ from cimsim.physics import common_shape
 from cimsim.physics.nonlinearity import Shape
 from cimsim.profile import LearnedRange, Profile, TelegraphReadNoise, UniformCodes
 
+_MOST_BITS = 10  # of an ADC whose step is far above 2^-17 of the currents
+
 
 class Factors(NamedTuple):
     """A part of the currents, ``(applied @ relative) * number``.
@@ -93,6 +95,17 @@ class Circuit:
     def dac_codes(self, ranges: ConverterRanges) -> Dac | None:
         """The codes of the input converter; None if it is ideal."""
         return None if self.dac is None else Dac(ranges.dac, self.dac.levels, self.dac.lowest)
+
+    @cached_property
+    def whole_codes(self) -> bool:
+        """Whether bfloat16 represents the codes of the inputs: whole numbers up to 256."""
+        return self.dac is not None and max(self.dac.levels, -self.dac.lowest) <= 256
+
+    @cached_property
+    def rounds(self) -> bool:
+        """Whether an ADC rounds the currents to many times the errors of a split product, see
+        :class:`cimsim.kernels.products.Product`."""
+        return self.adc is not None and self.adc.bits <= _MOST_BITS and not self.not_read
 
     # Slices: digits of a weight on columns of their own.
 
