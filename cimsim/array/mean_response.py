@@ -141,7 +141,7 @@ def _by_rows(
     circuit: Circuit, rows: Tensor, terms: Sequence[Factors], at_columns: Tensor
 ) -> Tensor:
     applied = [drive for drive, _, _ in terms]
-    multiply = Product(split=circuit.rounds)
+    multiply = Product(split=circuit.rounds, wide=False)
     gradients = [
         circuit.tiling.input_grad(
             *(at_columns, as_dtype(relative.detach() * factor, at_columns.dtype), rows.shape),

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cimsim.errors import CimsimError
+from cimsim.kernels.products import Product
 from cimsim.kernels.types import Lines
 
 
@@ -32,6 +33,9 @@ class Multiply(Protocol):
 
     def __call__(self, a: Tensor, b: Tensor, /) -> Tensor:
         """``a b``, for ``a [batch, m, k]`` and ``b [batch, k, n]``."""
+
+
+_PRODUCT: Multiply = Product()
 
 
 class Tiling(ABC):
@@ -57,7 +61,7 @@ class Tiling(ABC):
         """Inverse of :meth:`to_cells`: back to the weight's shape."""
 
     @abstractmethod
-    def product(self, x: Tensor, cells: Tensor, multiply: Multiply = torch.bmm) -> Tensor:
+    def product(self, x: Tensor, cells: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
         """Currents ``z`` of every column of every tile, in this tiling's own shape; ``multiply``
         computes products of matrices, but not those of a convolution."""
 
@@ -68,7 +72,7 @@ class Tiling(ABC):
         """Transposed product: the gradient ``dz`` at the columns as a gradient at the input."""
 
     @abstractmethod
-    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Multiply = torch.bmm) -> Tensor:
+    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
         """Outer product of ``dz`` and input, summed over vectors: ``[tiles, columns, rows]``."""
 
     @abstractmethod
@@ -176,7 +180,7 @@ class LinearTiling(Tiling):
     def from_cells(self, cells: Tensor) -> Tensor:
         return self._from_tiles(cells)
 
-    def product(self, x: Tensor, cells: Tensor, multiply: Multiply = torch.bmm) -> Tensor:
+    def product(self, x: Tensor, cells: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
         return multiply(self._on_tiles(x), cells.transpose(1, 2))
 
     def input_grad(
@@ -184,7 +188,7 @@ class LinearTiling(Tiling):
     ) -> Tensor:
         return self._from_tiles(multiply(dz, cells))
 
-    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Multiply = torch.bmm) -> Tensor:
+    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
         return multiply(dz.transpose(1, 2), self._on_tiles(x))
 
     def per_column(self, values: Tensor) -> Tensor:
@@ -303,7 +307,7 @@ class ConvTiling(Tiling):
         )
         return merged[:, : self.group_channels]
 
-    def product(self, x: Tensor, cells: Tensor, multiply: Multiply = torch.bmm) -> Tensor:
+    def product(self, x: Tensor, cells: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
         g = self.geometry
         z = _CONVOLUTIONS[g.dimensions](
             self._pad_channels(x),
@@ -347,7 +351,7 @@ class ConvTiling(Tiling):
         grouped: Tensor = dx.unflatten(1, (self.geometry.groups, -1))
         return grouped[:, :, : self.group_channels].flatten(1, 2)
 
-    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Multiply = torch.bmm) -> Tensor:
+    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
         shape = (self.tiles, dz.shape[self.column_dim], self.rows)
         cells = dz.new_empty(shape)  # its values are not read
         _, dw = self._transposed(dz, self._pad_channels(x), cells, (False, True))

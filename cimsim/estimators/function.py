@@ -308,7 +308,7 @@ class _Context:
             dim, planes = self._tiling.vector_dim, self._planes
             at_columns = at_columns.unflatten(dim, (planes, -1)).sum(dim) / ((1 << planes) - 1)
         at_columns, cells = self._low(at_columns), self._low(cells)
-        multiply = Product(split=self._array.rounds)
+        multiply = Product(split=self._array.rounds, wide=False)
         dx = self._tiling.input_grad(at_columns, cells, self._x_shape, multiply)
         self._at_rows = as_dtype(dx, self._dy.dtype)
         return self._at_rows

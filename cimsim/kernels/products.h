@@ -29,7 +29,7 @@ struct Factor {
 
 #if defined(CIMSIM_MATRIX_UNIT)
 
-constexpr int64_t kTile = 16;          // lines of a block, and pairs of numbers of a line
+constexpr int64_t kSide = 16;          // lines of a block, and pairs of numbers of a line
 constexpr int64_t kUnits = 256;        // pairs of a block
 typedef uint32_t Pair;                 // two bfloat16 numbers of a line, the first in the lower half
 
@@ -41,8 +41,8 @@ inline bool has_matrix_unit() {
 }
 
 // The transpose of 16 by 16 pairs.
-inline void transpose(__m512i (&r)[kTile]) {
-    __m512i t[kTile];
+inline void transpose(__m512i (&r)[kSide]) {
+    __m512i t[kSide];
     for (int i = 0; i < 16; i += 2) t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]), t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
     for (int i = 0; i < 16; i += 4) {
         r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]), r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
@@ -73,18 +73,18 @@ inline __mmask16 first_of(int64_t count) { return count >= 16 ? __mmask16(0xffff
 // Writes the block of 16 lines from `line` and 32 numbers from `from` on: each part with the pairs of a line in a row of
 // memory, or (`across`) the pairs of all lines at one place.
 inline void pack(const Factor& f, int64_t line, int64_t from, bool across, Pair* const* parts) {
-    __m512i first[kTile], rest[kTile];
+    __m512i first[kSide], rest[kSide];
     const bool along = f.step == 1;
     if (along) {
         const __mmask16 low = first_of(f.count - from), high = first_of(f.count - from - 16);
-        for (int64_t i = 0; i < kTile; i++) {
+        for (int64_t i = 0; i < kSide; i++) {
             const bool inside = line + i < f.lines;
             const float* p = f.data + (inside ? (line + i) * f.line + from : 0);
             split_up(_mm512_maskz_loadu_ps(inside ? low : 0, p), _mm512_maskz_loadu_ps(inside ? high : 0, p + 16), first[i], rest[i]);
         }
     } else {
         const __mmask16 inside = first_of(f.lines - line);
-        for (int64_t i = 0; i < kTile; i++) {
+        for (int64_t i = 0; i < kSide; i++) {
             const int64_t k = from + 2 * i;
             const float* p = f.data + line;
             const __m512 even = _mm512_maskz_loadu_ps(k < f.count ? inside : 0, p + (k < f.count ? k * f.step : 0));
@@ -101,7 +101,7 @@ inline void pack(const Factor& f, int64_t line, int64_t from, bool across, Pair*
     for (int part = 0; part < f.parts; part++) {
         __m512i* rows = part ? rest : first;
         if (along == across) transpose(part ? rest : first);
-        for (int64_t i = 0; i < kTile; i++) _mm512_storeu_si512(parts[part] + i * kTile, rows[i]);
+        for (int64_t i = 0; i < kSide; i++) _mm512_storeu_si512(parts[part] + i * kSide, rows[i]);
     }
 }
 
@@ -109,14 +109,14 @@ inline int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1
 
 // Packs all blocks; the threads of a team share them.
 inline void pack_all(const Factor& f, bool across, Pair* const* parts) {
-    const int64_t steps = blocks_of(f.count, 2 * kTile), blocks = blocks_of(f.lines, kTile);
+    const int64_t steps = blocks_of(f.count, 2 * kSide), blocks = blocks_of(f.lines, kSide);
 #pragma omp for schedule(static) nowait
     for (int64_t each = 0; each < blocks * steps; each++) {
         // In the order of the numbers in memory.
         const int64_t block = f.step == 1 ? each / steps : each % blocks, step = f.step == 1 ? each % steps : each / blocks;
         const int64_t at = (block * steps + step) * kUnits;
         Pair* const to[2] = {parts[0] + at, parts[1] + at};
-        pack(f, block * kTile, step * 2 * kTile, across, to);
+        pack(f, block * kSide, step * 2 * kSide, across, to);
     }
 }
 
@@ -148,7 +148,7 @@ inline void add_products(const Pair* a, int64_t a_next, const Pair* b, int64_t b
 // Memory of this thread for `count` pairs, aligned as tiles are loaded fastest.
 inline Pair* room_for(int64_t count) {
     thread_local std::vector<Pair> room;
-    if (int64_t(room.size()) < count + kTile) room = std::vector<Pair>(count + kTile);
+    if (int64_t(room.size()) < count + kSide) room = std::vector<Pair>(count + kSide);
     return (Pair*)((uintptr_t(room.data()) + 63) / 64 * 64);
 }
 
@@ -157,8 +157,8 @@ inline Pair* room_for(int64_t count) {
 inline void multiply(const Factor& a, const Factor& b, float* out, int threads) {
     const bool a_shared = a.lines <= b.lines;
     const Factor &shared = a_shared ? a : b, &own = a_shared ? b : a;
-    const int64_t steps = blocks_of(a.count, 2 * kTile), next = steps * kUnits;
-    const int64_t shared_blocks = blocks_of(shared.lines, kTile), own_blocks = blocks_of(own.lines, kTile);
+    const int64_t steps = blocks_of(a.count, 2 * kSide), next = steps * kUnits;
+    const int64_t shared_blocks = blocks_of(shared.lines, kSide), own_blocks = blocks_of(own.lines, kSide);
     const int team = team_for(a.lines * b.lines, threads);
     Pair* const packed = room_for((shared.parts * shared_blocks + 2 * own.parts * team) * next);
     Pair* const of_shared[2] = {packed, packed + shared_blocks * next};
@@ -177,7 +177,7 @@ inline void multiply(const Factor& a, const Factor& b, float* out, int threads) 
                 for (int64_t step = 0; step < steps; step++) {
                     const int64_t at = each * next + step * kUnits;
                     Pair* const to[2] = {of_own[0] + at, of_own[1] + at};
-                    pack(own, (block + each) * kTile, step * 2 * kTile, a_shared, to);
+                    pack(own, (block + each) * kSide, step * 2 * kSide, a_shared, to);
                 }
             for (int64_t other = 0; other < shared_blocks; other += 2) {
                 const bool more = other + 1 < shared_blocks;
@@ -194,11 +194,11 @@ inline void multiply(const Factor& a, const Factor& b, float* out, int threads) 
                     const Pair* of_b = a_shared ? of_own[part_b] : of_shared[part_b] + other * next;
                     add_products(of_a, more_a ? next : 0, of_b, more_b ? next : 0, steps);
                 }
-                alignas(64) float sums[kTile * kTile];
+                alignas(64) float sums[kSide * kSide];
                 const auto put = [&](int64_t block_a, int64_t block_b) {
-                    const int64_t rows = std::min(kTile, a.lines - block_a * kTile), columns = std::min(kTile, b.lines - block_b * kTile);
-                    float* to = out + block_a * kTile * b.lines + block_b * kTile;
-                    for (int64_t row = 0; row < rows; row++) _mm512_mask_storeu_ps(to + row * b.lines, first_of(columns), _mm512_load_ps(sums + row * kTile));
+                    const int64_t rows = std::min(kSide, a.lines - block_a * kSide), columns = std::min(kSide, b.lines - block_b * kSide);
+                    float* to = out + block_a * kSide * b.lines + block_b * kSide;
+                    for (int64_t row = 0; row < rows; row++) _mm512_mask_storeu_ps(to + row * b.lines, first_of(columns), _mm512_load_ps(sums + row * kSide));
                 };
                 _tile_stored(0, sums, 64);
                 put(i, j);

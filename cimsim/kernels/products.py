@@ -28,15 +28,17 @@ class Product(NamedTuple):
         split: whether float32 numbers may be split up in two bfloat16 numbers, where that is
             faster: on CPUs with a matrix unit, for factors that are large enough.
         whole: which of the factors holds whole numbers up to 256, which need not be split up.
+        wide: whether products of bfloat16 or float16 on a GPU are in float32.
     """
 
     slot: str | None = None
     split: bool = False
     whole: tuple[bool, bool] = (False, False)
+    wide: bool = True
 
-    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        """``a b``; of float16 and bfloat16 on a GPU in float32."""
-        if a.is_cuda and a.dtype in (torch.bfloat16, torch.float16):
+    def __call__(self, a: Tensor, b: Tensor, /) -> Tensor:
+        """``a b``."""
+        if self.wide and a.is_cuda and a.dtype in (torch.bfloat16, torch.float16):
             return torch.bmm(a, b, out_dtype=torch.float32)
         splits = self.split and _are_faster_split(a, b)
         if not a.is_cpu or (self.slot is None and not splits):
