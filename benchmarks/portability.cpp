@@ -143,6 +143,31 @@ void converters(FILE* to, int threads) {
     }
 }
 
+// Of numbers that are one or two bfloat16 numbers, in both orders in memory; without a matrix unit, by plain loops.
+void products(FILE* to, int threads) {
+    const int64_t batch = 2, m = 37, k = 45, n = 70;
+    Numbers a = numbers(batch * m * k, 11), b = numbers(batch * k * n, 12);
+    for (float& value : a) value = std::nearbyint(256 * value);
+    for (float& value : b) value = std::nearbyint(32768 * value) / 32768;
+    for (const bool across : {false, true}) {
+        const int64_t dims[10] = {batch, m, k, n, m * k, across ? 1 : k, across ? m : 1, k * n, across ? 1 : n, across ? k : 1};
+        Numbers out(batch * m * n);
+        if (cimsim_has_matrix_unit()) {
+            cimsim_multiply(a.data(), b.data(), out.data(), dims, 1, 2, threads);
+        } else {
+            for (int64_t each = 0; each < batch; each++)
+                for (int64_t i = 0; i < m; i++)
+                    for (int64_t j = 0; j < n; j++) {
+                        double sum = 0;
+                        for (int64_t l = 0; l < k; l++)
+                            sum += double(a[each * dims[4] + i * dims[5] + l * dims[6]]) * b[each * dims[7] + l * dims[8] + j * dims[9]];
+                        out[(each * m + i) * n + j] = float(sum);
+                    }
+        }
+        write(to, across ? "product across" : "product", out);
+    }
+}
+
 template <class T>
 void wires(FILE* to, const std::string& kind, int threads) {
     const int64_t dims[3] = {2, 21, 70}, cells = dims[0] * dims[1] * dims[2];
@@ -166,6 +191,7 @@ int main(int count, char** words) {
     if (!from || !to) return 3;
     physics(from, to, std::atoi(words[3]));
     converters(to, std::atoi(words[3]));
+    products(to, std::atoi(words[3]));
     wires<float>(to, "float", std::atoi(words[3]));
     wires<double>(to, "double", std::atoi(words[3]));
     std::fclose(from);

@@ -112,6 +112,7 @@ class _Counter(DispatchMode):
 
     def kernel(self, kernel: Callable[..., Any], work: Work) -> Callable[..., Any]:
         """``kernel``, which adds to ``work`` when it is called."""
+        multiplies = kernel is cpu.multiply
 
         def counting(*args: Any, **kwargs: Any) -> Any:
             self._in_kernel = True
@@ -123,6 +124,8 @@ class _Counter(DispatchMode):
                 self._in_kernel = False
             moved = {t.data_ptr(): t.nbytes for t in _tensors((args, kwargs, result))}
             work.bytes += sum(moved.values())
+            if multiplies:
+                work.low_macs += _split_macs(*args)
             return result
 
         return counting
@@ -148,15 +151,22 @@ class _Counter(DispatchMode):
         return result
 
 
+def _split_macs(a: Tensor, b: Tensor, out: Tensor, whole: tuple[bool, bool]) -> float:
+    """Multiplications of bfloat16 of :func:`cimsim.kernels.cpu.multiply`: one for a product of
+    first parts, and one for each factor with a second part."""
+    return out.numel() * a.shape[2] * (3.0 - sum(whole))
+
+
 @contextmanager
 def counted(kernels: Iterable[str]) -> Iterator[dict[str, Work]]:
-    """Within the block, count and time the work of each of cimsim's ``kernels``, of the products of
-    torch, and of all its other operations."""
+    """Within the block, count and time the work of each of cimsim's ``kernels``, of all products,
+    and of all other operations of torch."""
     done: dict[str, Work] = defaultdict(Work)
     counter = _Counter(done)
     with ExitStack() as stack:
-        for name in kernels:
-            counting = counter.kernel(getattr(cpu, name), done[name])
+        works = {name: done[name] for name in kernels} | {"multiply": done[PRODUCTS]}
+        for name, work in works.items():
+            counting = counter.kernel(getattr(cpu, name), work)
             stack.enter_context(patch.object(cpu, name, counting))
         stack.enter_context(counter)
         yield done

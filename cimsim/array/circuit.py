@@ -23,6 +23,8 @@ from cimsim.physics import common_shape
 from cimsim.physics.nonlinearity import Shape
 from cimsim.profile import LearnedRange, Profile, TelegraphReadNoise, UniformCodes
 
+_MOST_BITS = 10  # of an ADC whose step is far above 2^-17 of the currents
+
 
 class Factors(NamedTuple):
     """A part of the currents, ``(applied @ relative) * number``.
@@ -76,7 +78,7 @@ class Circuit:
             self.adc is not None and isinstance(adc, LearnedRange),
         )
 
-    @property
+    @cached_property
     def planes(self) -> int | None:
         """Number of bits of a serial input; None if all bits are applied at once."""
         return self.dac.planes if self.dac is not None and self.profile.dac.bit_serial else None
@@ -94,6 +96,17 @@ class Circuit:
         """The codes of the input converter; None if it is ideal."""
         return None if self.dac is None else Dac(ranges.dac, self.dac.levels, self.dac.lowest)
 
+    @cached_property
+    def whole_codes(self) -> bool:
+        """Whether bfloat16 represents the codes of the inputs: whole numbers up to 256."""
+        return self.dac is not None and max(self.dac.levels, -self.dac.lowest) <= 256
+
+    @cached_property
+    def rounds(self) -> bool:
+        """Whether an ADC rounds the currents to many times the errors of a split product, see
+        :class:`cimsim.kernels.products.Product`."""
+        return self.adc is not None and self.adc.bits <= _MOST_BITS and not self.not_read
+
     # Slices: digits of a weight on columns of their own.
 
     def over_slices(self, weight: Tensor) -> Tensor:
@@ -108,10 +121,13 @@ class Circuit:
 
     def currents_shape(self, y_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Shape of the currents for an output of ``y_shape``, slices and bit planes included."""
-        shape = list(self.tiling.currents_shape(y_shape))
-        shape[self.tiling.column_dim] *= self.profile.array.slices
-        shape[self.tiling.vector_dim] *= self.planes or 1
-        return tuple(shape)
+        shape, slices = self.tiling.currents_shape(y_shape), self.profile.array.slices
+        if slices == 1 and self.planes is None:
+            return shape
+        several = list(shape)
+        several[self.tiling.column_dim] *= slices
+        several[self.tiling.vector_dim] *= self.planes or 1
+        return tuple(several)
 
     # Inputs as voltages.
 

@@ -17,6 +17,7 @@ from cimsim.circuits.mapping import weight_scale
 from cimsim.dtypes import as_dtype, in_memory
 from cimsim.kernels import Backend, PackedPhysics, ProgrammingBackend
 from cimsim.kernels.memory import scratch_on
+from cimsim.kernels.products import Product
 from cimsim.kernels.types import Cells, Codes, Dac
 from cimsim.physics.sessions import Part, slow_parts
 from cimsim.physics.writing import written_parts
@@ -184,11 +185,11 @@ class FusedMultiplier:
         drive, squares = circuit.drive(codes.values), codes.squares
         if drive is not codes.values and squares is not None:
             squares = drive.square().to(squares.dtype)
-        z = self._currents(circuit, drive, chip, products)
+        z = self._currents(circuit, codes.values, drive, chip, products)
         variance = None
         if of_cells is not None and squares is not None:
             of_cells = as_dtype(of_cells, squares.dtype)
-            variance = tiling.product(squares, of_cells, "z variance").contiguous()
+            variance = tiling.product(squares, of_cells, Product("z variance")).contiguous()
         y = x.new_empty(shapes.y_shape)
         noise_steps = circuit.profile.adc.noise_of_range * adc.levels
         mask = kernels.digitize(
@@ -206,13 +207,21 @@ class FusedMultiplier:
         return Readout(y, saved, dac_inside, adc_inside)
 
     def _currents(
-        self, circuit: Circuit, drive: Tensor, chip: Chip, products: torch.dtype
+        self,
+        circuit: Circuit,
+        codes: Tensor,
+        drive: Tensor,
+        chip: Chip,
+        products: torch.dtype,
     ) -> Tensor:
         z: Tensor | None = None
         for applied, relative, factor in circuit.factors(drive, chip.terms):
             slot = "z" if z is None else "z of a term"
+            whole = (circuit.whole_codes and applied is codes, False)
             part = circuit.tiling.product(
-                as_dtype(applied, products), as_dtype(relative, products), slot
+                as_dtype(applied, products),
+                as_dtype(relative, products),
+                Product(slot, circuit.rounds, whole),
             )
             if len(chip.terms) > 1 or factor != 1:
                 part = as_dtype(part, torch.float32)

@@ -21,6 +21,7 @@ from cimsim.array.types import Chip, ConverterRanges, Term
 from cimsim.circuits.adc import distorted
 from cimsim.circuits.dac import spread_planes
 from cimsim.dtypes import as_dtype
+from cimsim.kernels.products import Product
 
 
 class ChipName(NamedTuple):
@@ -140,9 +141,11 @@ def _by_rows(
     circuit: Circuit, rows: Tensor, terms: Sequence[Factors], at_columns: Tensor
 ) -> Tensor:
     applied = [drive for drive, _, _ in terms]
+    multiply = Product(split=circuit.rounds, wide=False)
     gradients = [
         circuit.tiling.input_grad(
-            at_columns, as_dtype(relative.detach() * factor, at_columns.dtype), rows.shape
+            *(at_columns, as_dtype(relative.detach() * factor, at_columns.dtype), rows.shape),
+            multiply,
         )
         for _, relative, factor in terms
     ]
@@ -162,8 +165,8 @@ def _by_weight(
     outputs, gradients, by_scale = [chip.scale], [], torch.zeros_like(chip.scale)
     for drive, relative, factor in terms:
         applied = as_dtype(drive.detach(), at_columns.dtype)
-        by_cells = as_dtype(circuit.tiling.cells_grad(at_columns, applied), weight.dtype)
-        by_cells = by_cells * (step * factor)
+        by_cells = circuit.tiling.cells_grad(at_columns, applied, Product(split=circuit.rounds))
+        by_cells = as_dtype(by_cells, weight.dtype) * (step * factor)
         by_scale += (by_cells * relative.detach()).sum(-1)
         if relative.requires_grad:  # an offset's does not
             outputs.append(relative)

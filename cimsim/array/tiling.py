@@ -17,15 +17,25 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cimsim.errors import CimsimError
-from cimsim.kernels.memory import scratch
+from cimsim.kernels.products import Product
 from cimsim.kernels.types import Lines
+
+
+class Multiply(Protocol):
+    """The product of batches of matrices, such as :func:`torch.bmm`."""
+
+    def __call__(self, a: Tensor, b: Tensor, /) -> Tensor:
+        """``a b``, for ``a [batch, m, k]`` and ``b [batch, k, n]``."""
+
+
+_PRODUCT: Multiply = Product()
 
 
 class Tiling(ABC):
@@ -51,22 +61,19 @@ class Tiling(ABC):
         """Inverse of :meth:`to_cells`: back to the weight's shape."""
 
     @abstractmethod
-    def product(self, x: Tensor, cells: Tensor, slot: str | None = None) -> Tensor:
-        """Currents ``z`` of every column of every tile, in this tiling's own shape.
-
-        They may be in the scratch memory ``slot``, if one is given (on the CPU only).
-        """
+    def product(self, x: Tensor, cells: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
+        """Currents ``z`` of every column of every tile, in this tiling's own shape; ``multiply``
+        computes products of matrices, but not those of a convolution."""
 
     @abstractmethod
-    def input_grad(self, dz: Tensor, cells: Tensor, x_shape: torch.Size) -> Tensor:
+    def input_grad(
+        self, dz: Tensor, cells: Tensor, x_shape: torch.Size, multiply: Multiply = torch.bmm
+    ) -> Tensor:
         """Transposed product: the gradient ``dz`` at the columns as a gradient at the input."""
 
     @abstractmethod
-    def cells_grad(self, dz: Tensor, x: Tensor, slot: str | None = None) -> Tensor:
-        """Outer product of ``dz`` and input, summed over vectors: ``[tiles, columns, rows]``.
-
-        It may be in the scratch memory ``slot``, if one is given (on the CPU only).
-        """
+    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
+        """Outer product of ``dz`` and input, summed over vectors: ``[tiles, columns, rows]``."""
 
     @abstractmethod
     def per_column(self, values: Tensor) -> Tensor:
@@ -141,14 +148,6 @@ def _split(rows: int, limit: int, even: bool) -> tuple[int, int]:
     return tiles, math.ceil(rows / tiles) if even or tiles == 1 else limit
 
 
-def _bmm(a: Tensor, b: Tensor, slot: str | None) -> Tensor:
-    if a.is_cuda and a.dtype in (torch.bfloat16, torch.float16):
-        return torch.bmm(a, b, out_dtype=torch.float32)
-    if slot is None or not a.is_cpu:
-        return torch.bmm(a, b)
-    return torch.bmm(a, b, out=scratch(slot, (a.shape[0], a.shape[1], b.shape[2]), a.dtype))
-
-
 class LinearTiling(Tiling):
     """``x [vectors, in]``, ``weight [out, in]``, ``z [tiles, vectors, out]``."""
 
@@ -181,14 +180,16 @@ class LinearTiling(Tiling):
     def from_cells(self, cells: Tensor) -> Tensor:
         return self._from_tiles(cells)
 
-    def product(self, x: Tensor, cells: Tensor, slot: str | None = None) -> Tensor:
-        return _bmm(self._on_tiles(x), cells.transpose(1, 2), slot)
+    def product(self, x: Tensor, cells: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
+        return multiply(self._on_tiles(x), cells.transpose(1, 2))
 
-    def input_grad(self, dz: Tensor, cells: Tensor, x_shape: torch.Size) -> Tensor:
-        return self._from_tiles(torch.bmm(dz, cells))
+    def input_grad(
+        self, dz: Tensor, cells: Tensor, x_shape: torch.Size, multiply: Multiply = torch.bmm
+    ) -> Tensor:
+        return self._from_tiles(multiply(dz, cells))
 
-    def cells_grad(self, dz: Tensor, x: Tensor, slot: str | None = None) -> Tensor:
-        return _bmm(dz.transpose(1, 2), self._on_tiles(x), slot)
+    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
+        return multiply(dz.transpose(1, 2), self._on_tiles(x))
 
     def per_column(self, values: Tensor) -> Tensor:
         return values.unsqueeze(1)
@@ -306,7 +307,7 @@ class ConvTiling(Tiling):
         )
         return merged[:, : self.group_channels]
 
-    def product(self, x: Tensor, cells: Tensor, slot: str | None = None) -> Tensor:
+    def product(self, x: Tensor, cells: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
         g = self.geometry
         z = _CONVOLUTIONS[g.dimensions](
             self._pad_channels(x),
@@ -339,7 +340,9 @@ class ConvTiling(Tiling):
         )
         return dx, dw
 
-    def input_grad(self, dz: Tensor, cells: Tensor, x_shape: torch.Size) -> Tensor:
+    def input_grad(
+        self, dz: Tensor, cells: Tensor, x_shape: torch.Size, multiply: Multiply = torch.bmm
+    ) -> Tensor:
         padded = (x_shape[0], self.tiles * self.channels, *x_shape[2:])
         # Its values are not read; torch would copy an expanded number.
         dx, _ = self._transposed(dz, dz.new_empty(padded), cells, (True, False))
@@ -348,7 +351,7 @@ class ConvTiling(Tiling):
         grouped: Tensor = dx.unflatten(1, (self.geometry.groups, -1))
         return grouped[:, :, : self.group_channels].flatten(1, 2)
 
-    def cells_grad(self, dz: Tensor, x: Tensor, slot: str | None = None) -> Tensor:
+    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
         shape = (self.tiles, dz.shape[self.column_dim], self.rows)
         cells = dz.new_empty(shape)  # its values are not read
         _, dw = self._transposed(dz, self._pad_channels(x), cells, (False, True))

@@ -36,6 +36,7 @@ from cimsim.dtypes import as_dtype
 from cimsim.estimators.once import differentiable_once, edge, refuse_batched
 from cimsim.estimators.rules import BackwardRule
 from cimsim.estimators.sharing import saved_by_autograd
+from cimsim.kernels.products import Product
 
 
 class MvmCall(NamedTuple):
@@ -307,7 +308,8 @@ class _Context:
             dim, planes = self._tiling.vector_dim, self._planes
             at_columns = at_columns.unflatten(dim, (planes, -1)).sum(dim) / ((1 << planes) - 1)
         at_columns, cells = self._low(at_columns), self._low(cells)
-        dx = self._tiling.input_grad(at_columns, cells, self._x_shape)
+        multiply = Product(split=self._array.rounds, wide=False)
+        dx = self._tiling.input_grad(at_columns, cells, self._x_shape, multiply)
         self._at_rows = as_dtype(dx, self._dy.dtype)
         return self._at_rows
 
@@ -315,10 +317,14 @@ class _Context:
         """``operand`` of a product in the dtype of the products."""
         return as_dtype(operand, self._products)
 
-    def _at_cells(self, at_columns: Tensor, rows: Tensor, slot: str | None = None) -> Tensor:
-        """The outer product of a gradient at the columns and what drives the ``rows``, in the dtype
-        of the products and in the scratch memory ``slot`` if one is given."""
-        return self._tiling.cells_grad(self._low(at_columns), self._low(rows), slot)
+    def _at_cells(
+        self, at_columns: Tensor, rows: Tensor, whole: bool, slot: str | None = None
+    ) -> Tensor:
+        """The outer product of a gradient at the columns and what drives the ``rows``, ``whole``
+        numbers or not, in the dtype of the products and in the scratch memory ``slot`` if one is
+        given."""
+        multiply = Product(slot, self._array.rounds, (False, whole))
+        return self._tiling.cells_grad(self._low(at_columns), self._low(rows), multiply)
 
     def through_dac(self, dx: Tensor | None) -> Tensor | None:
         if dx is None:
@@ -351,8 +357,9 @@ class _Context:
         if not self._needs_dw:
             return None
         array = self._array
+        whole = self._array.whole_codes
         of_codes = as_dtype(
-            self._at_cells(self._at(dz, None), self._codes), self._saved.weight.dtype
+            self._at_cells(self._at(dz, None), self._codes, whole), self._saved.weight.dtype
         )
         dw = self._in_input_units(of_codes)
         parts = array.mapping.significance()
@@ -362,11 +369,14 @@ class _Context:
         return self._tiling.from_cells(dw)
 
     def through_programming(self, dz: _AtColumns) -> Tensor | None:
-        return self._through_programming(dz, self._codes) if self._needs_dw else None
+        if not self._needs_dw:
+            return None
+        return self._through_programming(dz, self._codes, self._array.whole_codes)
 
-    def _through_programming(self, dz: _AtColumns, rows: Tensor) -> Tensor:
+    def _through_programming(self, dz: _AtColumns, rows: Tensor, whole: bool) -> Tensor:
         programmed = self._programmed
-        gradient = self._at_cells(self._at(dz, programmed.scale), rows, programmed.gradient_slot)
+        at_columns, slot = self._at(dz, programmed.scale), programmed.gradient_slot
+        gradient = self._at_cells(at_columns, rows, whole, slot)
         return programmed.vjp(gradient, self._array.dac_codes(self._call.ranges))
 
     def through_response(self) -> tuple[Tensor | None, Tensor | None]:
@@ -399,7 +409,9 @@ class _Context:
         if dx is not None:
             (dx,) = torch.autograd.grad(applied, codes, dx)
             self._at_rows = dx
-        return dx, self._through_programming(dz, applied.detach()) if self._needs_dw else None
+        if not self._needs_dw:
+            return dx, None
+        return dx, self._through_programming(dz, applied.detach(), whole=False)
 
     def by_dac_range(self) -> Tensor:
         """Gradient of the DAC's range."""

@@ -53,9 +53,13 @@ def active(*tensors: Tensor | None) -> Backend | None:
 
 def active_programming(*tensors: Tensor | None) -> ProgrammingBackend | None:
     """The back end for ``tensors``, if it programs cells; weights are in float32."""
-    low = any(t is not None and t.dtype in _LOW for t in tensors)
-    backend = None if low else active(*tensors)
-    return cast(ProgrammingBackend, backend) if backend is not None and backend.programs else None
+    backend = active(*tensors)
+    if backend is None or not backend.programs:
+        return None
+    for t in tensors:
+        if t is not None and t.dtype is not torch.float32:
+            return None
+    return cast(ProgrammingBackend, backend)
 
 
 def draw(tensor: Tensor) -> Backend | None:
@@ -73,22 +77,17 @@ def solves_wires(g_S: Tensor) -> bool:
 
 
 def _serving(*tensors: Tensor | None) -> Backend | None:
-    on_cpu = on_cuda = other = False
+    kind = None
     for t in tensors:
         if t is None:
             continue
-        low = t.dtype in _LOW and t.is_cuda
-        if not (low or t.dtype is torch.float32) or type(t) not in _PLAIN:
+        own = "cpu" if t.is_cpu else "cuda" if t.is_cuda else None
+        if own is None or own != (kind or own) or type(t) not in _PLAIN:
             return None
-        if t.is_cpu:
-            on_cpu = True
-        elif t.is_cuda:
-            on_cuda = True
-        else:
-            other = True
-    if on_cpu + on_cuda + other != 1 or other:
-        return None
-    return of_device("cpu" if on_cpu else "cuda")
+        if t.dtype is not torch.float32 and (own == "cpu" or t.dtype not in _LOW):
+            return None
+        kind = own
+    return None if kind is None else of_device(kind)
 
 
 def of_device(kind: str) -> Backend | None:

@@ -49,6 +49,7 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
         *(_POINTER, _POINTER, _POINTER, _LONG),
         *(_POINTER, _FLOAT, _FLOAT, _POINTER, _INT),
     ),
+    "multiply": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _INT),
     "fingerprint": (_POINTER, _LONG, _POINTER, _INT),
 }
 
@@ -92,6 +93,26 @@ _FEW_VECTORS = 32
 def _has_bf16() -> bool:
     library = build().library
     return library is not None and bool(library.cimsim_has_bf16())
+
+
+@lru_cache(maxsize=1)
+def has_matrix_unit() -> bool:
+    """Whether :func:`multiply` computes on this processor."""
+    library = build().library
+    return library is not None and bool(library.cimsim_has_matrix_unit())
+
+
+def multiply(a: Tensor, b: Tensor, out: Tensor, whole: tuple[bool, bool]) -> None:
+    """``out = a b`` on the matrix unit, of batches of float32 matrices ``[batch, m, k]`` and
+    ``[batch, k, n]``.
+
+    A factor that is not ``whole`` is the sum of two bfloat16 numbers, to ``2^-17`` of each number;
+    one that is holds whole numbers up to 256, which bfloat16 represents. In both factors, one of
+    the last two strides is 1; ``out`` is contiguous.
+    """
+    dims = _dims((*a.shape, b.shape[2], *a.stride(), *b.stride()))
+    parts = (2 - part for part in whole)
+    _call("multiply", a.data_ptr(), b.data_ptr(), out.data_ptr(), dims, *parts)
 
 
 def normal(out: Tensor, seed: int) -> None:

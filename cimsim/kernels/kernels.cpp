@@ -9,6 +9,7 @@
 
 #include "cells.h"
 #include "converters.h"
+#include "products.h"
 #include "threads.h"
 
 using namespace cimsim;
@@ -29,6 +30,25 @@ int cimsim_has_bf16() {
     return 1;
 #else
     return 0;
+#endif
+}
+
+// Whether `cimsim_multiply` computes here.
+int cimsim_has_matrix_unit() {
+#if defined(CIMSIM_MATRIX_UNIT)
+    return has_matrix_unit();
+#else
+    return 0;
+#endif
+}
+
+// out[batch, m, n] = a b, for each number of the batch, on the matrix unit. dims: batch, m, k, n, then the strides of a
+// [batch, m, k] and of b [batch, k, n]; in both, one stride of the last two is 1. Factors with one part hold whole numbers.
+void cimsim_multiply(const float* a, const float* b, float* out, const int64_t* dims, int a_parts, int b_parts, int threads) {
+#if defined(CIMSIM_MATRIX_UNIT)
+    const int64_t m = dims[1], k = dims[2], n = dims[3], *of_a = dims + 4, *of_b = dims + 7;
+    for (int64_t each = 0; each < dims[0]; each++)
+        multiply({a + each * of_a[0], m, k, of_a[1], of_a[2], a_parts}, {b + each * of_b[0], n, k, of_b[2], of_b[1], b_parts}, out + each * m * n, threads);
 #endif
 }
 

@@ -382,7 +382,8 @@ def _in_use(known: Tensor, dtype: torch.dtype) -> Tensor:
         return as_dtype(known, dtype)
     # A copy: calibrating again before backward must not change this forward pass. And an optimizer
     # may move a learned range below zero.
-    return as_dtype(known.detach(), dtype).clamp_min(SMALLEST_RANGE)
+    known = known.detach() if known.requires_grad else known
+    return as_dtype(known, dtype).clamp_min(SMALLEST_RANGE)
 
 
 @torch.no_grad()  # activation checkpointing counts what is saved for backward

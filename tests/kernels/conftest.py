@@ -93,7 +93,7 @@ def builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         (tmp_path / folder).mkdir()
         monkeypatch.setenv(name, str(tmp_path / folder))
     monkeypatch.delenv("CXX", raising=False)
-    caches = (cpu.build, cpu._functions, cpu._has_bf16)
+    caches = (cpu.build, cpu._functions, cpu._has_bf16, cpu.has_matrix_unit)
 
     def build() -> cpu.Build:
         for cached in caches:

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.skipif(
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "linear": (lambda: nn.Linear(70, 33), (9, 70)),
     "linear of many blocks": (lambda: nn.Linear(600, 70), (5, 600)),
+    "linear of many products": (lambda: nn.Linear(256, 160), (192, 256)),
     "linear, one output": (lambda: nn.Linear(7, 1), (1, 7)),
     "conv": (lambda: nn.Conv2d(6, 10, 3, padding=1), (3, 6, 9, 7)),
     "conv in groups": (lambda: nn.Conv2d(8, 12, 3, stride=2, groups=4), (2, 8, 9, 9)),

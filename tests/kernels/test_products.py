@@ -1,0 +1,181 @@
+"""Products on the matrix unit: as accurate as promised, for every size, layout and number of
+threads; elsewhere torch multiplies."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import cimsim
+from cimsim import kernels
+from cimsim.kernels import cpu
+from cimsim.kernels.products import Product
+
+needs_unit = pytest.mark.skipif(
+    not cpu.has_matrix_unit(), reason="this processor has no matrix unit (AMX)"
+)
+LARGE = (3, 150, 70, 160)
+SPLIT = Product(split=True)
+
+
+def factors(batch: int, m: int, k: int, n: int) -> tuple[Tensor, Tensor]:
+    """Whole numbers up to 256, and numbers of many sizes."""
+    seed = torch.Generator().manual_seed(m * k * n)
+    a = torch.randint(-256, 257, (batch, m, k), generator=seed).float()
+    b = torch.randn(batch, k, n, generator=seed) * torch.logspace(-3, 3, n)
+    return a, b
+
+
+def laid_out(t: Tensor, how: str) -> Tensor:
+    """The numbers of ``t`` in another order in memory."""
+    if how == "across":
+        return t.transpose(1, 2).contiguous().transpose(1, 2)
+    if how == "part of a matrix":
+        wide = torch.full((t.shape[0] + 1, t.shape[1] + 3, t.shape[2] + 5), torch.nan)
+        wide[1:, 2:-1, 1:-4] = t
+        return wide[1:, 2:-1, 1:-4]
+    return t
+
+
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes of the first factors that the matrix unit multiplies from here on."""
+    seen: list[tuple[int, ...]] = []
+    multiply = cpu.multiply
+
+    def counting(a: Tensor, *others: object) -> None:
+        seen.append(tuple(a.shape))
+        multiply(a, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cpu, "multiply", counting)
+    return seen
+
+
+def check(a: Tensor, b: Tensor, whole: tuple[bool, bool]) -> None:
+    """Each factor that is not whole has an error of 2^-17 of each number, and sums in float32 add
+    theirs."""
+    out = torch.full((a.shape[0], a.shape[1], b.shape[2]), torch.nan)
+    cpu.multiply(a, b, out, whole)
+    exact = a.double() @ b.double()
+    sizes = a.double().abs() @ b.double().abs()
+    allowed = (2.0**-16 * (2 - sum(whole)) + a.shape[2] * 2.0**-24) * sizes
+    assert ((out - exact).abs() <= allowed).all()
+
+
+@needs_unit
+@pytest.mark.parametrize("m", [1, 15, 16, 17, 33, 70])
+@pytest.mark.parametrize("k", [1, 2, 31, 32, 33, 100])
+@pytest.mark.parametrize("n", [1, 16, 31, 50])
+def test_any_size(m: int, k: int, n: int) -> None:
+    a, b = factors(2, m, k, n)
+    check(a, b, (True, False))
+    check(b.transpose(1, 2), a.transpose(1, 2), (False, True))
+    check(a + 0.3, b, (False, False))
+
+
+@needs_unit
+@pytest.mark.parametrize("of_a", ["along", "across", "part of a matrix"])
+@pytest.mark.parametrize("of_b", ["along", "across", "part of a matrix"])
+def test_any_layout(of_a: str, of_b: str) -> None:
+    a, b = factors(3, 40, 70, 50)
+    check(laid_out(a, of_a), laid_out(b, of_b), (True, False))
+    check(
+        laid_out(a, of_a).expand(3, -1, -1), laid_out(b[:1], of_b).expand(3, -1, -1), (True, False)
+    )
+
+
+@needs_unit
+def test_threads_and_other_products_do_not_change_a_bit() -> None:
+    a, b = factors(*LARGE)
+    results = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(SPLIT(a, b))
+            SPLIT(*factors(1, 200, 300, 100 + 16 * threads))
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert torch.equal(results[0], other)
+
+
+@needs_unit
+def test_nan_and_infinity_stay_in_their_rows() -> None:
+    a, b = factors(*LARGE)
+    a[0, 3, 5], a[1, 4, 6] = torch.nan, torch.inf
+    out = SPLIT(a, b)
+    bad = ~out.isfinite()
+    assert bad[0, 3].all()
+    assert bad[1, 4].all()
+    assert bad.sum() == 2 * b.shape[2]
+
+
+@needs_unit
+def test_which_products_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = calls(monkeypatch)
+    a, b = factors(*LARGE)
+    assert SPLIT(a, b).shape == (3, 150, 160)
+    assert seen == [(3, 150, 70)]
+    few_terms, few_rows = factors(1, 150, 31, 160), factors(1, 20, 70, 1000)
+    doubles, low = (a.double(), b.double()), (a.bfloat16(), b.bfloat16())
+    strided, learned = (a[:, ::2, ::2], b[:, ::2]), (a, nn.Parameter(b))
+    negative = torch.complex(a, a).conj().imag, b
+    for left_to_torch in (few_terms, few_rows, doubles, low, strided, learned, negative):
+        x, w = left_to_torch
+        assert torch.equal(SPLIT(x, w), torch.bmm(x, w))
+    assert torch.equal(Product()(a, b), torch.bmm(a, b))
+    with kernels.use("numbers"):
+        assert torch.equal(SPLIT(a, b), torch.bmm(a, b))
+    monkeypatch.setattr(cpu, "has_matrix_unit", lambda: False)
+    assert torch.equal(SPLIT(a, b), torch.bmm(a, b))
+    assert len(seen) == 1
+
+
+def test_the_result_is_in_its_slot_or_in_new_memory() -> None:
+    a, b = factors(*LARGE)
+    for split in (False, True):
+        first, second = (Product("a slot of this test", split)(a, b) for _ in range(2))
+        assert first.data_ptr() == second.data_ptr()
+        kept, other = (Product(split=split)(a, b) for _ in range(2))
+        assert kept.data_ptr() != other.data_ptr()
+
+
+@needs_unit
+@pytest.mark.parametrize(
+    ("overrides", "products_of_a_step"),
+    [
+        ({}, 3),
+        ({"dac.bits": 10}, 3),
+        ({"adc.bits": 10}, 3),
+        ({"adc.bits": 11}, 0),
+        ({"adc.bits": None}, 0),
+    ],
+)
+def test_only_what_an_adc_rounds_is_split(
+    overrides: dict[str, object], products_of_a_step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ideal array stays as accurate as float32."""
+    x = torch.randn(192, 256, generator=torch.Generator().manual_seed(0))
+    profile = cimsim.load_profile("pcm-ibm-2020", overrides)
+    layer = cimsim.calibrate(cimsim.convert(nn.Linear(256, 160), profile), [x])
+    seen = calls(monkeypatch)
+    layer.train()(x.requires_grad_()).sum().backward()
+    assert len(seen) == products_of_a_step
+
+
+@needs_unit
+def test_inputs_of_more_than_8_bits_are_split_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    wholes: list[tuple[bool, bool]] = []
+    multiply = cpu.multiply
+
+    def noting(a: Tensor, b: Tensor, out: Tensor, whole: tuple[bool, bool]) -> None:
+        wholes.append(whole)
+        multiply(a, b, out, whole)
+
+    monkeypatch.setattr(cpu, "multiply", noting)
+    x = torch.randn(192, 256, generator=torch.Generator().manual_seed(0))
+    for bits, whole in ((8, True), (9, True), (10, False)):
+        wholes.clear()
+        profile = cimsim.load_profile("pcm-ibm-2020", {"dac.bits": bits})
+        layer = cimsim.calibrate(cimsim.convert(nn.Linear(256, 160), profile), [x])
+        layer.train()(x.clone().requires_grad_()).sum().backward()
+        assert wholes == [(whole, False), (False, False), (False, whole)]
