@@ -7,7 +7,7 @@ an error if torch is too old.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -34,6 +34,7 @@ __all__ = [
     "is_batched",
     "is_parametrized",
     "is_view",
+    "load_hooks",
     "not_compiled",
     "saved_tensors_are_hooked",
     "times_written",
@@ -120,6 +121,11 @@ def is_parametrized(module: nn.Module) -> bool:
 def is_view(tensor: Tensor) -> bool:
     """Return whether autograd treats ``tensor`` as a view of another."""
     return tensor._is_view()
+
+
+def load_hooks(module: nn.Module) -> MutableMapping[int, Callable[..., object]]:
+    """Return what ``module`` calls after it has loaded a state, by the numbers of the handles."""
+    return module._load_state_dict_post_hooks
 
 
 def times_written(tensor: Tensor) -> int | None:

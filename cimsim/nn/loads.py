@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from cimsim.nn.layer import AnalogLayer
+from cimsim.torch_private import load_hooks
 
 logger = logging.getLogger("cimsim")
 _NAMED = 3
@@ -15,14 +16,14 @@ _NAMED = 3
 
 def watch_loads(model: nn.Module) -> None:
     """From now on, log after each ``load_state_dict`` of ``model`` if ranges were left out."""
-    if _report not in model._load_state_dict_post_hooks.values():
+    if _report not in load_hooks(model).values():
         model.register_load_state_dict_post_hook(_report)
 
 
 def unwatch_loads(model: nn.Module) -> None:
     """Undo :func:`watch_loads` for all modules in ``model``."""
     for module in model.modules():
-        hooks = module._load_state_dict_post_hooks
+        hooks = load_hooks(module)
         for number in [number for number, hook in hooks.items() if hook is _report]:
             del hooks[number]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -75,10 +76,11 @@ def test_every_command_of_a_study_has_a_function() -> None:
 def test_a_run_and_its_model_with_a_loader_give_the_numbers_of_the_command(
     trained: Path, tmp_path: Path
 ) -> None:
+    folder = shutil.copytree(trained, tmp_path / "run")  # other tests expect a run without sweeps
     with pytest.raises(SystemExit, match="0"):
-        main(["sweep", str(trained), "--over", "noise=0,4", "--chips", "2"])
-    expected = read_sweep(sweep_folder(trained, "noise"))
-    run = open_run(trained)
+        main(["sweep", str(folder), "--over", "noise=0,4", "--chips", "2"])
+    expected = read_sweep(sweep_folder(folder, "noise"))
+    run = open_run(folder)
     calls: list[int] = []
     again = cimsim.sweep(
         run, over="noise=0,4", chips=2, progress=lambda done, *_: calls.append(done)
