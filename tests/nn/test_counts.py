@@ -13,7 +13,7 @@ import cimsim
 from benchmarks.roofline import counted as done_by_kernels
 from benchmarks.split import KERNELS
 from cimsim import kernels
-from cimsim.kernels import memory
+from cimsim.kernels import cpu, memory
 
 pytestmark = pytest.mark.skipif(
     kernels.cpu.build().library is None, reason=kernels.cpu.build().note
@@ -114,8 +114,10 @@ def test_a_small_layer_on_a_programmed_chip_is_two_products_between_two_kernels(
 
 
 @pytest.mark.parametrize("profile", ["generic-gaussian", "pcm-ibm-2020"])
-def test_products_per_step(profile: str) -> None:
-    found = counted("linear", profile)
+def test_products_per_step(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as without:
+        without.setattr(cpu, "has_matrix_unit", lambda: False)
+        found = counted("linear", profile)
     assert found.calls["bmm"] == (3 if profile == "generic-gaussian" else 4)
     found = counted("conv", profile)
     assert found.calls["convolution"] == (1 if profile == "generic-gaussian" else 2)
