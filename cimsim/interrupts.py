@@ -9,9 +9,11 @@ it, and loops check for it.
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 _requested = False
 _postponed = False
@@ -38,6 +40,7 @@ def interruptible(announce: Callable[[], None] | None = None) -> Iterator[None]:
         yield
         return
     _requested, _announce = False, announce
+    report_lost, sys.unraisablehook = sys.unraisablehook, _report_lost(sys.unraisablehook)
     try:
         yield
     except Exception as error:
@@ -46,6 +49,7 @@ def interruptible(announce: Callable[[], None] | None = None) -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGINT, before)
+        sys.unraisablehook = report_lost
         _requested, _announce = False, None
 
 
@@ -70,6 +74,17 @@ def postponed() -> Iterator[None]:
     finally:
         _postponed = False
     raise_if_interrupted()
+
+
+def _report_lost(report: Callable[[Any], None]) -> Callable[[Any], None]:
+    """``report``, which prints exceptions that a callback or a finalizer cannot raise, without the
+    :class:`KeyboardInterrupt` of a request that is remembered: a loop raises it later."""
+
+    def report_others(lost: Any) -> None:
+        if not (_requested and issubclass(lost.exc_type, KeyboardInterrupt)):
+            report(lost)
+
+    return report_others
 
 
 def _remember(number: int, frame: FrameType | None) -> None:

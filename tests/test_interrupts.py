@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import weakref
 from collections.abc import Iterator
 
@@ -23,8 +24,12 @@ class Thing:
     """An object with a finalizer."""
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_one_that_a_finalizer_loses_is_raised_by_the_loop() -> None:
+def test_one_that_a_finalizer_loses_is_raised_by_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And Python prints no traceback of it."""
+    printed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
     reached = []
 
     def loop() -> None:
@@ -37,7 +42,20 @@ def test_one_that_a_finalizer_loses_is_raised_by_the_loop() -> None:
     with pytest.raises(KeyboardInterrupt), interruptible():
         loop()
     assert reached
+    assert not printed
     raise_if_interrupted()  # the next command starts without it
+
+
+def test_other_exceptions_of_finalizers_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    with interruptible():
+        thing = Thing()
+        callback = weakref.ref(thing, lambda _: 1 / 0)
+        del thing
+    assert callback() is None
+    assert len(printed) == 1
+    assert sys.unraisablehook == printed.append
 
 
 def test_one_within_a_step_is_raised_at_its_end() -> None:
