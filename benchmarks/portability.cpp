@@ -143,7 +143,8 @@ void converters(FILE* to, int threads) {
     }
 }
 
-// Of numbers that are one or two bfloat16 numbers, in both orders in memory; without a matrix unit, by plain loops.
+// Products of numbers that one or two bfloat16 numbers represent, for both orders in memory. Without a matrix unit,
+// plain loops compute them.
 void products(FILE* to, int threads) {
     const int64_t batch = 2, m = 37, k = 45, n = 70;
     Numbers a = numbers(batch * m * k, 11), b = numbers(batch * k * n, 12);

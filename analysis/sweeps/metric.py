@@ -91,7 +91,7 @@ class Metric:
         return f"{text} {self.loss_unit}".rstrip()
 
     def from_printed(self, number: float, what: str) -> float:
-        """Return the metric of a ``number`` that a user gives as it is printed.
+        """Convert ``number`` from the unit in which the metric is printed to the metric itself.
 
         Args:
             number: number in :attr:`unit`.
@@ -116,8 +116,11 @@ class Metric:
         return number / self.factor
 
     def require_loss(self, number: float, what: str) -> None:
-        """Check a loss that a user gives as it is printed, with the arguments of
-        :meth:`from_printed`.
+        """Check a loss in the unit in which losses are printed.
+
+        Args:
+            number: loss in :attr:`loss_unit`.
+            what: its name in an error.
 
         Raises:
             CimsimError: if it is not finite, negative, or above 100 points.

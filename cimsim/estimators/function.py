@@ -357,10 +357,8 @@ class _Context:
         if not self._needs_dw:
             return None
         array = self._array
-        whole = self._array.whole_codes
-        of_codes = as_dtype(
-            self._at_cells(self._at(dz, None), self._codes, whole), self._saved.weight.dtype
-        )
+        at_cells = self._at_cells(self._at(dz, None), self._codes, array.whole_codes)
+        of_codes = as_dtype(at_cells, self._saved.weight.dtype)
         dw = self._in_input_units(of_codes)
         parts = array.mapping.significance()
         if len(parts) > 1:

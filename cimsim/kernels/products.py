@@ -1,6 +1,6 @@
 """Products of batches of matrices: by torch, or by the matrix unit of the processor.
 
-Processors with such a unit multiply bfloat16 about seven times as fast as float32. A float32 number
+Processors with such a unit multiply bfloat16 several times as fast as float32. A float32 number
 is the sum of two bfloat16 numbers, but for ``2^-17`` of itself, and the codes of a DAC of up to 8
 bits are bfloat16 numbers, so that a product with them is two products of bfloat16, summed up in
 float32.
@@ -17,7 +17,9 @@ from cimsim.kernels import active, cpu
 from cimsim.kernels.memory import scratch
 
 _FEWEST_TERMS = 32
-_PACKING = 64  # products that take as long as splitting up one number of a factor
+# Fewest products for each number of a factor. To split a number moves 8 bytes, which takes as long
+# as the unit saves in about 50 products, at the rates that benchmarks/split.py measures.
+_PACKING = 64
 
 
 class Product(NamedTuple):

@@ -151,10 +151,8 @@ class Ranged(LayerKind):
     def _renew_dac_range(self, before: Tensor | None) -> None:
         """Register the range of the DAC with the value of ``before``, which is kept if it is a
         parameter, because an optimizer may have it."""
-        known, learns = (
-            before is not None and is_known(before),
-            _is_learnable(self._array.profile.dac),
-        )
+        known = before is not None and is_known(before)
+        learns = _is_learnable(self._array.profile.dac)
         if isinstance(before, nn.Parameter) and (learns or known):
             return
         self._new_range("dac_range", (), learns)

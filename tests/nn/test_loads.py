@@ -13,6 +13,7 @@ from torch import nn
 
 import cimsim
 from cimsim.nn import AnalogLinear
+from cimsim.torch_private import load_hooks
 from tests.building import device
 
 COARSE, FINE = device(dac=4, adc=4), device(dac=8, adc=8)
@@ -83,4 +84,4 @@ def test_nothing_is_reported_where_no_calibration_is_needed(
 
 def test_a_digital_model_has_no_hook() -> None:
     plain = cimsim.to_digital(cimsim.convert(network(), FINE))
-    assert not any(module._load_state_dict_post_hooks for module in plain.modules())
+    assert not any(load_hooks(module) for module in plain.modules())

@@ -344,6 +344,7 @@ def test_trials_from_before_a_change_of_the_computation_are_evaluated_again(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     axis = parse_axis("noise=0,1")
+    monkeypatch.setattr(computation, "COMPUTATION", 0)
     (before,) = sweep([run], axis, 1)
     monkeypatch.setattr(computation, "COMPUTATION", 1)
     note = r"sweeps.noise: trials of cimsim \S+ are evaluated again, because \S+\+1 may compute"
