@@ -17,25 +17,19 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from cimsim.errors import CimsimError
+from cimsim.kernels.convolutions import Convolution
 from cimsim.kernels.products import Product
 from cimsim.kernels.types import Lines
 
-
-class Multiply(Protocol):
-    """The product of batches of matrices, such as :func:`torch.bmm`."""
-
-    def __call__(self, a: Tensor, b: Tensor, /) -> Tensor:
-        """``a b``, for ``a [batch, m, k]`` and ``b [batch, k, n]``."""
-
-
-_PRODUCT: Multiply = Product()
+_PRODUCT = Product()
+_IN_ITS_DTYPE = Product(wide=False)
 
 
 class Tiling(ABC):
@@ -61,18 +55,17 @@ class Tiling(ABC):
         """Inverse of :meth:`to_cells`: back to the weight's shape."""
 
     @abstractmethod
-    def product(self, x: Tensor, cells: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
-        """Currents ``z`` of every column of every tile, in this tiling's own shape; ``multiply``
-        computes products of matrices, but not those of a convolution."""
+    def product(self, x: Tensor, cells: Tensor, multiply: Product = _PRODUCT) -> Tensor:
+        """Currents ``z`` of every column of every tile, in this tiling's own shape."""
 
     @abstractmethod
     def input_grad(
-        self, dz: Tensor, cells: Tensor, x_shape: torch.Size, multiply: Multiply = torch.bmm
+        self, dz: Tensor, cells: Tensor, x_shape: torch.Size, multiply: Product = _IN_ITS_DTYPE
     ) -> Tensor:
         """Transposed product: the gradient ``dz`` at the columns as a gradient at the input."""
 
     @abstractmethod
-    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
+    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Product = _PRODUCT) -> Tensor:
         """Outer product of ``dz`` and input, summed over vectors: ``[tiles, columns, rows]``."""
 
     @abstractmethod
@@ -180,15 +173,15 @@ class LinearTiling(Tiling):
     def from_cells(self, cells: Tensor) -> Tensor:
         return self._from_tiles(cells)
 
-    def product(self, x: Tensor, cells: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
+    def product(self, x: Tensor, cells: Tensor, multiply: Product = _PRODUCT) -> Tensor:
         return multiply(self._on_tiles(x), cells.transpose(1, 2))
 
     def input_grad(
-        self, dz: Tensor, cells: Tensor, x_shape: torch.Size, multiply: Multiply = torch.bmm
+        self, dz: Tensor, cells: Tensor, x_shape: torch.Size, multiply: Product = _IN_ITS_DTYPE
     ) -> Tensor:
         return self._from_tiles(multiply(dz, cells))
 
-    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
+    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Product = _PRODUCT) -> Tensor:
         return multiply(dz.transpose(1, 2), self._on_tiles(x))
 
     def per_column(self, values: Tensor) -> Tensor:
@@ -242,9 +235,6 @@ class ConvGeometry:
         return len(self.kernel)
 
 
-_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-
-
 class ConvTiling(Tiling):
     """``x [batch, in, *places]``, ``weight [out, in/groups, *kernel]``.
 
@@ -274,6 +264,7 @@ class ConvTiling(Tiling):
         self.split, self.channels = _split(self.group_channels, most_channels, even)
         self.tiles = g.groups * self.split
         self.rows = self.channels * kernel_rows
+        self._convolution = Convolution(g.stride, g.padding, g.dilation, self.tiles)
 
     def _pad_channels(self, x: Tensor) -> Tensor:
         if not self._missing:
@@ -307,55 +298,29 @@ class ConvTiling(Tiling):
         )
         return merged[:, : self.group_channels]
 
-    def product(self, x: Tensor, cells: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
-        g = self.geometry
-        z = _CONVOLUTIONS[g.dimensions](
-            self._pad_channels(x),
-            self._kernels(cells),
-            None,
-            g.stride,
-            g.padding,
-            g.dilation,
-            self.tiles,
-        )
-        tiles: Tensor = z.unflatten(1, (g.groups, self.split, -1))
+    def product(self, x: Tensor, cells: Tensor, multiply: Product = _PRODUCT) -> Tensor:
+        z = self._convolution.product(self._pad_channels(x), self._kernels(cells), multiply)
+        tiles: Tensor = z.unflatten(1, (self.geometry.groups, self.split, -1))
         return tiles
 
-    def _transposed(
-        self, dz: Tensor, x: Tensor, cells: Tensor, needed: tuple[bool, bool]
-    ) -> tuple[Tensor, Tensor]:
-        g = self.geometry
-        dx, dw, _ = torch.ops.aten.convolution_backward(
-            dz.flatten(1, 3),
-            x,
-            self._kernels(cells),
-            None,
-            g.stride,
-            g.padding,
-            g.dilation,
-            False,
-            [0] * g.dimensions,
-            self.tiles,
-            [*needed, False],
-        )
-        return dx, dw
-
     def input_grad(
-        self, dz: Tensor, cells: Tensor, x_shape: torch.Size, multiply: Multiply = torch.bmm
+        self, dz: Tensor, cells: Tensor, x_shape: torch.Size, multiply: Product = _IN_ITS_DTYPE
     ) -> Tensor:
         padded = (x_shape[0], self.tiles * self.channels, *x_shape[2:])
-        # Its values are not read; torch would copy an expanded number.
-        dx, _ = self._transposed(dz, dz.new_empty(padded), cells, (True, False))
+        kernels = self._kernels(cells)
+        dx = self._convolution.input_grad(dz.flatten(1, 3), kernels, padded, multiply)
         if not self._missing:
             return dx
         grouped: Tensor = dx.unflatten(1, (self.geometry.groups, -1))
         return grouped[:, :, : self.group_channels].flatten(1, 2)
 
-    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Multiply = _PRODUCT) -> Tensor:
-        shape = (self.tiles, dz.shape[self.column_dim], self.rows)
-        cells = dz.new_empty(shape)  # its values are not read
-        _, dw = self._transposed(dz, self._pad_channels(x), cells, (False, True))
-        return dw.reshape(shape)
+    def cells_grad(self, dz: Tensor, x: Tensor, multiply: Product = _PRODUCT) -> Tensor:
+        columns = dz.shape[self.column_dim]
+        kernels = (self.tiles * columns, self.channels, *self.geometry.kernel)
+        dw = self._convolution.kernels_grad(
+            dz.flatten(1, 3), self._pad_channels(x), kernels, multiply
+        )
+        return dw.reshape(self.tiles, columns, self.rows)
 
     def per_column(self, values: Tensor) -> Tensor:
         g = self.geometry
@@ -400,14 +365,7 @@ class ConvTiling(Tiling):
         return x_shape[0], outputs, *self._places(x_shape)
 
     def _places(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Number of positions of the output in each dimension."""
-        g = self.geometry
-        return tuple(
-            (size + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
-            for size, pad, dilation, kernel, stride in zip(
-                x_shape[2:], g.padding, g.dilation, g.kernel, g.stride, strict=True
-            )
-        )
+        return self._convolution.places(x_shape[2:], self.geometry.kernel)
 
     def output_shape(self, z_shape: tuple[int, ...]) -> tuple[int, ...]:
         batch, groups, _, columns, *places = z_shape

@@ -17,7 +17,16 @@ from cimsim.dtypes import as_dtype
 from cimsim.kernels.build import Build, load
 from cimsim.kernels.memory import scratch
 from cimsim.kernels.packing import PackedPhysics
-from cimsim.kernels.types import Cells, Codes, Compensation, Dac, Draws, Lines, bytes_for_bits
+from cimsim.kernels.types import (
+    Cells,
+    Codes,
+    Compensation,
+    Dac,
+    Draws,
+    Images,
+    Lines,
+    bytes_for_bits,
+)
 
 programs = True
 
@@ -50,6 +59,8 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
         *(_POINTER, _FLOAT, _FLOAT, _POINTER, _INT),
     ),
     "multiply": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _INT),
+    "convolve": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _INT),
+    "correlate": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT),
     "fingerprint": (_POINTER, _LONG, _POINTER, _INT),
 }
 
@@ -97,7 +108,7 @@ def _has_bf16() -> bool:
 
 @lru_cache(maxsize=1)
 def has_matrix_unit() -> bool:
-    """Whether :func:`multiply` computes on this processor."""
+    """Whether this processor has the unit of :func:`multiply` and :func:`convolve`."""
     library = build().library
     return library is not None and bool(library.cimsim_has_matrix_unit())
 
@@ -113,6 +124,35 @@ def multiply(a: Tensor, b: Tensor, out: Tensor, whole: tuple[bool, bool]) -> Non
     dims = _dims((*a.shape, b.shape[2], *a.stride(), *b.stride()))
     parts = (2 - part for part in whole)
     _call("multiply", a.data_ptr(), b.data_ptr(), out.data_ptr(), dims, *parts)
+
+
+def convolve(
+    x: Tensor,
+    kernels: Tensor,
+    out: Tensor,
+    images: Images,
+    whole: bool = False,
+    transposed: bool = False,
+) -> None:
+    """``out = x * kernels`` on the matrix unit, in float32 as by :func:`multiply`.
+
+    Args:
+        x: ``[images, tiles * channels, height, width]``, ``whole`` numbers up to 256 or not.
+        kernels: ``[tiles * columns, channels, kernel_height, kernel_width]``; if ``transposed``,
+            ``[tiles * channels, columns, ...]``, which are applied upside down.
+        out: ``[images, tiles * columns, out_height, out_width]``.
+        images: all of these sizes. All three tensors are contiguous.
+    """
+    _call(
+        *("convolve", x.data_ptr(), kernels.data_ptr(), out.data_ptr(), _dims(images)),
+        *(transposed, 2 - whole),
+    )
+
+
+def correlate(x: Tensor, dz: Tensor, out: Tensor, images: Images, whole: bool = False) -> None:
+    """The gradient ``out`` of the kernels of :func:`convolve`, for the gradient ``dz`` of its
+    result, on the matrix unit."""
+    _call("correlate", x.data_ptr(), dz.data_ptr(), out.data_ptr(), _dims(images), 2 - whole)
 
 
 def normal(out: Tensor, seed: int) -> None:

@@ -9,6 +9,7 @@
 
 #include "cells.h"
 #include "converters.h"
+#include "convolutions.h"
 #include "products.h"
 #include "threads.h"
 
@@ -49,6 +50,28 @@ void cimsim_multiply(const float* a, const float* b, float* out, const int64_t* 
     const int64_t m = dims[1], k = dims[2], n = dims[3], *of_a = dims + 4, *of_b = dims + 7;
     for (int64_t each = 0; each < dims[0]; each++)
         multiply({a + each * of_a[0], m, k, of_a[1], of_a[2], a_parts}, {b + each * of_b[0], n, k, of_b[2], of_b[1], b_parts}, out + each * m * n, threads);
+#endif
+}
+
+// out[images, tiles, columns, places] of images and kernels, on the matrix unit; dims are those of `Convolution`, and
+// kernels those of its struct. `back` convolves with the kernels of [tiles, channels, columns, ...] upside down instead.
+void cimsim_convolve(const float* x, const float* kernels, float* out, const int64_t* dims, int back, int x_parts, int threads) {
+#if defined(CIMSIM_MATRIX_UNIT)
+    Convolution c;
+    std::memcpy(&c, dims, sizeof c);
+    const int64_t places = c.kernel_height * c.kernel_width, tile = c.columns * c.channels * places;
+    const Kernels w = back ? Kernels{kernels + places - 1, tile, places, c.columns * places, -c.kernel_width, -1, 2}
+                           : Kernels{kernels, tile, c.channels * places, places, c.kernel_width, 1, 2};
+    convolve(c, x, x_parts, w, out, threads);
+#endif
+}
+
+// The gradient of the kernels by that of the output, dz[images, tiles, columns, places].
+void cimsim_correlate(const float* x, const float* dz, float* out, const int64_t* dims, int x_parts, int threads) {
+#if defined(CIMSIM_MATRIX_UNIT)
+    Convolution c;
+    std::memcpy(&c, dims, sizeof c);
+    correlate(c, x, x_parts, dz, out, threads);
 #endif
 }
 

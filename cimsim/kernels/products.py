@@ -16,7 +16,8 @@ from torch import Tensor
 from cimsim.kernels import active, cpu
 from cimsim.kernels.memory import scratch
 
-_FEWEST_TERMS = 32
+FEWEST_TERMS = 32
+"""Of a sum, for the matrix unit to take less time."""
 # Fewest products for each number of a factor. To split a number moves 8 bytes, which takes as long
 # as the unit saves in about 50 products, at the rates that benchmarks/split.py measures.
 _PACKING = 64
@@ -53,15 +54,17 @@ class Product(NamedTuple):
         return out
 
 
+def can_split(*factors: Tensor) -> bool:
+    """Whether the matrix unit multiplies these tensors, if they are large enough."""
+    if not cpu.has_matrix_unit() or active(*factors) is not cpu:
+        return False
+    learned = torch.is_grad_enabled() and any(factor.requires_grad for factor in factors)
+    return not (learned or any(factor.is_neg() for factor in factors))
+
+
 def _are_faster_split(a: Tensor, b: Tensor) -> bool:
     _, m, k = a.shape
     n = b.shape[2]
-    if k < _FEWEST_TERMS or m * n < _PACKING * (m + n) or not cpu.has_matrix_unit():
+    if k < FEWEST_TERMS or m * n < _PACKING * (m + n):
         return False
-    if torch.is_grad_enabled() and (a.requires_grad or b.requires_grad):
-        return False
-    return active(a, b) is cpu and _is_read(a) and _is_read(b)
-
-
-def _is_read(factor: Tensor) -> bool:
-    return 1 in factor.stride()[1:] and not factor.is_neg()
+    return can_split(a, b) and 1 in a.stride()[1:] and 1 in b.stride()[1:]

@@ -60,6 +60,26 @@ class Lines(NamedTuple):
         return self.outer * self.tiles * self.lines * bytes_for_bits(self.line)
 
 
+class Images(NamedTuple):
+    """Sizes of a convolution as :func:`torch.nn.functional.conv2d` computes it, with a group of
+    kernels for each tile; channels and columns are those of one tile."""
+
+    images: int
+    tiles: int
+    channels: int
+    columns: int
+    height: int
+    width: int
+    kernel_height: int
+    kernel_width: int
+    stride_down: int
+    stride_right: int
+    padding_down: int
+    padding_right: int
+    out_height: int
+    out_width: int
+
+
 class Cells(NamedTuple):
     """Result of :meth:`ProgrammingBackend.program`.
 

@@ -1,0 +1,136 @@
+"""Convolutions with a group of kernels for each tile: by torch, or by the matrix unit of the
+processor, which multiplies as in :mod:`cimsim.kernels.products`.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cimsim.kernels import cpu
+from cimsim.kernels.memory import scratch
+from cimsim.kernels.products import FEWEST_TERMS, Product, can_split
+from cimsim.kernels.types import Images
+
+_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_FEWEST_COLUMNS = 8  # the unit computes 16 at a time
+_FEWEST_PRODUCTS = 1 << 20  # to prepare fewer takes longer than torch's products
+
+Shape = tuple[int, ...]
+
+
+class Convolution(NamedTuple):
+    """Images ``[batch, tiles * channels, *places]``, kernels ``[tiles * columns, channels,
+    *kernel]`` and outputs ``[batch, tiles * columns, *places']``, over one to three dimensions.
+
+    Attributes:
+        stride, padding, dilation: of each dimension, as in :func:`torch.nn.functional.conv2d`.
+        tiles: number of groups, each with its own channels and columns.
+    """
+
+    stride: Shape
+    padding: Shape
+    dilation: Shape
+    tiles: int
+
+    def places(self, places: Shape, kernel: Shape) -> Shape:
+        """Number of positions of the output in each dimension."""
+        return tuple(
+            (size + 2 * pad - dilation * (length - 1) - 1) // stride + 1
+            for size, pad, dilation, length, stride in zip(
+                places, self.padding, self.dilation, kernel, self.stride, strict=True
+            )
+        )
+
+    def product(self, x: Tensor, kernels: Tensor, multiply: Product) -> Tensor:
+        """The outputs for images ``x``, which is the first factor of ``multiply``."""
+        images = _images(self, x.shape, kernels.shape) if multiply.split else None
+        if images is None or not _are_read(x, kernels):
+            convolve = _CONVOLUTIONS[kernels.dim() - 2]
+            z: Tensor = convolve(
+                x, kernels, None, self.stride, self.padding, self.dilation, self.tiles
+            )
+            return z
+        places = images[-2:] if x.dim() == 4 else images[-1:]
+        z = _new(x, (x.shape[0], kernels.shape[0], *places), multiply.slot)
+        cpu.convolve(x, kernels, z, images, multiply.whole[0])
+        return z
+
+    def input_grad(self, dz: Tensor, kernels: Tensor, x_shape: Shape, multiply: Product) -> Tensor:
+        """The gradient of images of ``x_shape``, for the gradient ``dz`` of the outputs."""
+        images = _images_back(self, x_shape, kernels.shape) if multiply.split else None
+        if images is None or not _are_read(dz, kernels):
+            # Values of the images are not read; torch would copy an expanded number.
+            dx, _ = self._backward(dz, dz.new_empty(x_shape), kernels, (True, False))
+            return dx
+        dx = _new(dz, x_shape, multiply.slot)
+        cpu.convolve(dz, kernels, dx, images, transposed=True)
+        return dx
+
+    def kernels_grad(self, dz: Tensor, x: Tensor, shape: Shape, multiply: Product) -> Tensor:
+        """The gradient of kernels of ``shape``, for the gradient ``dz`` of the outputs; ``x`` is
+        the second factor of ``multiply``."""
+        images = _images(self, x.shape, shape) if multiply.split else None
+        if images is None or not _are_read(dz, x):
+            _, dw = self._backward(dz, x, dz.new_empty(shape), (False, True))
+            return dw
+        dw = _new(x, shape, multiply.slot)
+        cpu.correlate(x, dz, dw, images, multiply.whole[1])
+        return dw
+
+    def _backward(
+        self, dz: Tensor, x: Tensor, kernels: Tensor, needed: tuple[bool, bool]
+    ) -> tuple[Tensor, Tensor]:
+        dx, dw, _ = torch.ops.aten.convolution_backward(
+            *(dz, x, kernels, None, self.stride, self.padding, self.dilation),
+            *(False, [0] * len(self.stride), self.tiles, [*needed, False]),
+        )
+        return dx, dw
+
+
+def _are_read(*factors: Tensor) -> bool:
+    return can_split(*factors) and all(factor.is_contiguous() for factor in factors)
+
+
+def _new(like: Tensor, shape: Shape, slot: str | None) -> Tensor:
+    return like.new_empty(shape) if slot is None else scratch(slot, shape, like.dtype)
+
+
+@lru_cache(maxsize=1024)
+def _images(convolution: Convolution, x_shape: Shape, kernels_shape: Shape) -> Images | None:
+    """The sizes for the matrix unit; None if torch computes this convolution."""
+    batch, _, *places = x_shape
+    columns, channels, *kernel = kernels_shape
+    stride, padding, dilation, tiles = convolution
+    if len(kernel) > 2 or set(dilation) != {1}:
+        return None
+    columns //= tiles
+    out_places = convolution.places(tuple(places), tuple(kernel))
+    terms = channels * math.prod(kernel)
+    products = batch * tiles * columns * terms * math.prod(out_places)
+    if terms < FEWEST_TERMS or columns < _FEWEST_COLUMNS or products < _FEWEST_PRODUCTS:
+        return None
+    # A sequence is an image of one row.
+    flat = (1,) * (2 - len(kernel))
+    sizes = (*flat, *places, *flat, *kernel, *flat, *stride, *(0 for _ in flat), *padding)
+    return Images(batch, tiles, channels, columns, *sizes, *flat, *out_places)
+
+
+@lru_cache(maxsize=1024)
+def _images_back(convolution: Convolution, x_shape: Shape, kernels_shape: Shape) -> Images | None:
+    """The same for the transposed convolution, of the outputs with the kernels upside down."""
+    batch, _, *places = x_shape
+    columns, channels, *kernel = kernels_shape
+    stride, padding, dilation, tiles = convolution
+    if set(stride) != {1} or any(p >= k for p, k in zip(padding, kernel, strict=True)):
+        return None
+    padding = tuple(k - 1 - p for p, k in zip(padding, kernel, strict=True))
+    out_places = convolution.places(tuple(places), tuple(kernel))
+    back = Convolution(stride, padding, dilation, tiles)
+    outputs = (batch, columns, *out_places)
+    return _images(back, outputs, (tiles * channels, columns // tiles, *kernel))
