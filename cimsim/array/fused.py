@@ -168,6 +168,7 @@ class FusedMultiplier:
         of_cells, products = chip.read_variance, precision or x.dtype
         low = None if of_cells is None else kernels.variance_dtype(shapes.products)
         dac, dac_inside, saved = circuit.dac_codes(ranges), None, None
+        by_bytes = self._reads_bytes(circuit, x, chip, products)
         if dac is None:
             squares = None if low is None else x.float().square().to(low)
             codes = Codes(as_dtype(x, products), squares, x, None)
@@ -176,8 +177,9 @@ class FusedMultiplier:
             fits_byte = save.codes and circuit.dac.storage.itemsize == 1
             # Rounded to the precision of the products only where they are neither stored nor bent.
             exact = (save.codes and not fits_byte) or not circuit.linear_drive
-            dtype = torch.float32 if exact else products
-            codes = kernels.encode(x, dac, dtype, low, fits_byte, save.dac_mask)
+            dtype = dac.byte if by_bytes else torch.float32 if exact else products
+            squares_in = None if by_bytes else low
+            codes = kernels.encode(x, dac, dtype, squares_in, fits_byte, save.dac_mask)
             if codes.mask is not None:
                 dac_inside = Mask(codes.mask, x.shape, x.numel())
         if save.codes:
@@ -187,9 +189,12 @@ class FusedMultiplier:
             squares = drive.square().to(squares.dtype)
         z = self._currents(circuit, codes.values, drive, chip, products)
         variance = None
-        if of_cells is not None and squares is not None:
-            of_cells = as_dtype(of_cells, squares.dtype)
-            variance = tiling.product(squares, of_cells, Product("z variance")).contiguous()
+        if of_cells is not None and low is not None:
+            of_cells, multiply = as_dtype(of_cells, low), Product("z variance", circuit.rounds)
+            if squares is None:
+                variance = tiling.product_of_squares(codes.values, of_cells, multiply)
+            else:
+                variance = tiling.product(squares, of_cells, multiply).contiguous()
         y = x.new_empty(shapes.y_shape)
         noise_steps = circuit.profile.adc.noise_of_range * adc.levels
         mask = kernels.digitize(
@@ -206,6 +211,14 @@ class FusedMultiplier:
         adc_inside = None if mask is None else Mask(mask, shapes.z_shape, shapes.lines.line)
         return Readout(y, saved, dac_inside, adc_inside)
 
+    def _reads_bytes(self, circuit: Circuit, x: Tensor, chip: Chip, products: torch.dtype) -> bool:
+        """Whether all products read the codes of one byte each."""
+        if circuit.dac is None or circuit.dac.storage.itemsize > 1 or not circuit.linear_drive:
+            return False
+        if products is not torch.float32 or len(chip.terms) > 1:
+            return False
+        return circuit.tiling.reads_bytes(x, chip.scale.shape[1], Product(split=circuit.rounds))
+
     def _currents(
         self,
         circuit: Circuit,
@@ -218,8 +231,9 @@ class FusedMultiplier:
         for applied, relative, factor in circuit.factors(drive, chip.terms):
             slot = "z" if z is None else "z of a term"
             whole = (circuit.whole_codes and applied is codes, False)
+            of_bytes = applied.dtype.itemsize == 1
             part = circuit.tiling.product(
-                as_dtype(applied, products),
+                applied if of_bytes else as_dtype(applied, products),
                 as_dtype(relative, products),
                 Product(slot, circuit.rounds, whole),
             )

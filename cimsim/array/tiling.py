@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cimsim.dtypes import as_dtype
 from cimsim.errors import CimsimError
 from cimsim.kernels.convolutions import Convolution
 from cimsim.kernels.products import Product
@@ -57,6 +58,17 @@ class Tiling(ABC):
     @abstractmethod
     def product(self, x: Tensor, cells: Tensor, multiply: Product = _PRODUCT) -> Tensor:
         """Currents ``z`` of every column of every tile, in this tiling's own shape."""
+
+    def product_of_squares(
+        self, codes: Tensor, cells: Tensor, multiply: Product = _PRODUCT
+    ) -> Tensor:
+        """:meth:`product` of the squares of ``codes``, for an input that :meth:`reads_bytes`."""
+        return self.product(as_dtype(codes, cells.dtype).square(), cells, multiply)
+
+    def reads_bytes(self, x: Tensor, columns: int, multiply: Product) -> bool:
+        """Whether products of an input like ``x``, and :meth:`cells_grad`, read codes of one byte
+        each; otherwise the codes are in the dtype of the other factor."""
+        return False
 
     @abstractmethod
     def input_grad(
@@ -299,9 +311,26 @@ class ConvTiling(Tiling):
         return merged[:, : self.group_channels]
 
     def product(self, x: Tensor, cells: Tensor, multiply: Product = _PRODUCT) -> Tensor:
-        z = self._convolution.product(self._pad_channels(x), self._kernels(cells), multiply)
+        return self._product(x, cells, multiply)
+
+    def product_of_squares(
+        self, codes: Tensor, cells: Tensor, multiply: Product = _PRODUCT
+    ) -> Tensor:
+        return self._product(codes, cells, multiply, squared=True)
+
+    def _product(
+        self, x: Tensor, cells: Tensor, multiply: Product, squared: bool = False
+    ) -> Tensor:
+        padded, kernels = self._pad_channels(x), self._kernels(cells)
+        z = self._convolution.product(padded, kernels, multiply, squared)
         tiles: Tensor = z.unflatten(1, (self.geometry.groups, self.split, -1))
         return tiles
+
+    def reads_bytes(self, x: Tensor, columns: int, multiply: Product) -> bool:
+        if self._missing:  # which are added to the input
+            return False
+        kernels = (self.tiles * columns, self.channels, *self.geometry.kernel)
+        return self._convolution.reads_bytes(x, kernels, multiply)
 
     def input_grad(
         self, dz: Tensor, cells: Tensor, x_shape: torch.Size, multiply: Product = _IN_ITS_DTYPE

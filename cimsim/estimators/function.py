@@ -324,7 +324,7 @@ class _Context:
         numbers or not, in the dtype of the products and in the scratch memory ``slot`` if one is
         given."""
         multiply = Product(slot, self._array.rounds, (False, whole))
-        return self._tiling.cells_grad(self._low(at_columns), self._low(rows), multiply)
+        return self._tiling.cells_grad(self._low(at_columns), rows, multiply)
 
     def through_dac(self, dx: Tensor | None) -> Tensor | None:
         if dx is None:
@@ -343,11 +343,18 @@ class _Context:
 
     @cached_property
     def _codes(self) -> Tensor:
-        """What the rows are driven with, in the dtype of the products: the inputs in steps of the
-        DAC, or their bits."""
+        """What the rows are driven with, in the dtype of the products or as the bytes that they
+        read: the inputs in steps of the DAC, or their bits."""
         if self._planes is None:
-            return self._steps(self._products)
+            return self._saved.input if self._reads_bytes else self._steps(self._products)
         return self._low(bit_planes(self._steps(self._dy.dtype), self._planes))
+
+    @property
+    def _reads_bytes(self) -> bool:
+        codes, columns = self._saved.input, self._saved.scale.shape[1]
+        if self._shares_input or codes.dtype.itemsize > 1 or self._products is not torch.float32:
+            return False
+        return self._tiling.reads_bytes(codes, columns, Product(split=self._array.rounds))
 
     def _in_input_units(self, of_codes: Tensor) -> Tensor:
         dac = self._array.dac_codes(self._call.ranges)
@@ -409,7 +416,7 @@ class _Context:
             self._at_rows = dx
         if not self._needs_dw:
             return dx, None
-        return dx, self._through_programming(dz, applied.detach(), whole=False)
+        return dx, self._through_programming(dz, self._low(applied.detach()), whole=False)
 
     def by_dac_range(self) -> Tensor:
         """Gradient of the DAC's range."""

@@ -33,6 +33,7 @@ __all__ = [
     "not_programmed",
     "of_device",
     "pack",
+    "run_on_cpu",
     "solves_wires",
     "use",
     "wires",
@@ -60,6 +61,12 @@ def active_programming(*tensors: Tensor | None) -> ProgrammingBackend | None:
         if t is not None and t.dtype is not torch.float32:
             return None
     return cast(ProgrammingBackend, backend)
+
+
+def run_on_cpu(*tensors: Tensor) -> bool:
+    """Whether functions of :mod:`cimsim.kernels.cpu` read ``tensors``, of any dtype."""
+    plain = all(t.is_cpu and type(t) in _PLAIN and not t.is_neg() for t in tensors)
+    return plain and _use == "fused" and cpu.build().library is not None
 
 
 def draw(tensor: Tensor) -> Backend | None:

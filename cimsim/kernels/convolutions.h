@@ -42,11 +42,24 @@ inline Piece piece_of(const Convolution& c, int64_t multiple, int64_t bytes_of_p
     return {together, length, std::min(c.out_height, std::max<int64_t>(1, rows))};
 }
 
-// Where 16 places side by side come from: for each of their images, which places show it, and where the first of the 16
-// would be in memory.
+// Numbers of images: float32; whole numbers of one byte, or their squares, which are rounded to bfloat16.
+enum SquareOfSigned : int8_t {};
+enum SquareOfUnsigned : uint8_t {};
+
+inline __m512 load_places(const float* from, __mmask16 which) { return _mm512_maskz_loadu_ps(which, from); }
+inline __m512 load_places(const int8_t* from, __mmask16 which) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(which, from))); }
+inline __m512 load_places(const uint8_t* from, __mmask16 which) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(which, from))); }
+inline __m512 rounded_square(__m512 x) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(x, x))), 16));
+}
+inline __m512 load_places(const SquareOfSigned* from, __mmask16 which) { return rounded_square(load_places((const int8_t*)from, which)); }
+inline __m512 load_places(const SquareOfUnsigned* from, __mmask16 which) { return rounded_square(load_places((const uint8_t*)from, which)); }
+
+// Where 16 places side by side come from: for each of their images, from which to which place shows it, and where the first of
+// the 16 would be in memory.
 struct Places {
     struct {
-        int64_t at;
+        int64_t at, begin, end;
         __mmask16 which;
     } of[kSide];
     int count = 0;
@@ -56,22 +69,24 @@ struct Places {
     // Place p of an image is number stride * p + shift of its rows of `width` numbers, or 0 outside of them.
     Places(int64_t first, int64_t images, int64_t out_width, int64_t apart, int64_t width, int64_t stride, int64_t shift) : stride(stride) {
         for (int64_t image = first / out_width; image < images && image * out_width < first + kSide; image++) {
-            const int64_t begin = image * out_width - first;
+            const int64_t place = image * out_width - first;
             const int64_t low = shift < 0 ? blocks_of(-shift, stride) : 0, high = std::min(out_width, width > shift ? blocks_of(width - shift, stride) : 0);
-            of[count++] = {image * apart - begin * stride + shift, __mmask16(first_of(begin + high) & ~first_of(begin + low))};
+            const int64_t begin = std::max<int64_t>(0, place + low), end = std::min(kSide, place + high);
+            if (begin < end) of[count++] = {image * apart - place * stride + shift, begin, end, __mmask16(first_of(end) & ~first_of(begin))};
         }
     }
 
-    __m512 load(const float* row) const {
+    template <class T>
+    __m512 load(const T* row) const {
         __m512 numbers = _mm512_setzero_ps();
-        if (stride == 1)
-            for (int i = 0; i < count; i++) numbers = _mm512_mask_loadu_ps(numbers, of[i].which, row + of[i].at);
-        else {
-            const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-            const __m512i apart = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(int(stride)));
-            for (int i = 0; i < count; i++) numbers = _mm512_mask_i32gather_ps(numbers, of[i].which, apart, row + of[i].at, 4);
+        if (stride == 1) {
+            for (int i = 0; i < count; i++) numbers = _mm512_or_ps(numbers, load_places(row + of[i].at, of[i].which));
+            return numbers;
         }
-        return numbers;
+        alignas(64) T apart[kSide] = {};
+        for (int i = 0; i < count; i++)
+            for (int64_t place = of[i].begin; place < of[i].end; place++) apart[place] = row[of[i].at + place * stride];
+        return load_places(apart, 0xffff);
     }
 };
 
@@ -83,9 +98,9 @@ struct Rows {
 };
 
 // packed[part][column of the kernel][row][pair of channels][place] of `images` images from `x` on, one pair of bfloat16 each.
-// A number with one part is a whole number up to 256, whose lower half is 0.
-template <int kParts>
-void pack_pairs(const Convolution& c, const Piece& piece, const Rows& rows, const float* x, int64_t images, Pair* packed) {
+// A number with one part is a bfloat16, such as a whole number up to 256.
+template <int kParts, class T>
+void pack_pairs(const Convolution& c, const Piece& piece, const Rows& rows, const T* x, int64_t images, Pair* packed) {
     const int64_t area = c.height * c.width, apart = c.tiles * c.channels * area, pairs = blocks_of(c.channels, 2);
     const int64_t copy = rows.count * pairs * piece.length;
     for (int64_t k = 0; k < c.kernel_width; k++)
@@ -96,7 +111,7 @@ void pack_pairs(const Convolution& c, const Piece& piece, const Rows& rows, cons
                 for (int64_t pair = 0; pair < pairs; pair++, to += piece.length) {
                     __m512i both[2] = {};
                     if (r >= 0 && r < c.height) {
-                        const float* const row = x + 2 * pair * area + r * c.width;
+                        const T* const row = x + 2 * pair * area + r * c.width;
                         const __m512 even = places.load(row), odd = 2 * pair + 1 < c.channels ? places.load(row + area) : _mm512_setzero_ps();
                         if constexpr (kParts == 1)
                             both[0] = _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(even), 16), _mm512_castps_si512(odd));
@@ -109,8 +124,8 @@ void pack_pairs(const Convolution& c, const Piece& piece, const Rows& rows, cons
 }
 
 // packed[part][column of the kernel][row][channel][place], one bfloat16 each.
-template <int kParts>
-void pack_halves(const Convolution& c, const Piece& piece, const Rows& rows, const float* x, int64_t images, Pair* packed) {
+template <int kParts, class T>
+void pack_halves(const Convolution& c, const Piece& piece, const Rows& rows, const T* x, int64_t images, Pair* packed) {
     const int64_t area = c.height * c.width, apart = c.tiles * c.channels * area, length = piece.length / 2;  // in pairs
     const int64_t copy = rows.count * c.channels * length;
     for (int64_t k = 0; k < c.kernel_width; k++)
@@ -122,7 +137,7 @@ void pack_halves(const Convolution& c, const Piece& piece, const Rows& rows, con
                 for (int64_t channel = 0; channel < c.channels; channel++, to += length) {
                     __m512i both[2] = {};
                     if (r >= 0 && r < c.height) {
-                        const float* const row = x + channel * area + r * c.width;
+                        const T* const row = x + channel * area + r * c.width;
                         split_up(low.load(row), high.load(row), both[0], both[1]);
                     }
                     for (int part = 0; part < kParts; part++) _mm512_store_si512(to + part * c.kernel_width * copy, both[part]);
@@ -183,16 +198,17 @@ inline void pack_kernels(const Convolution& c, const Kernels& w, Pair* packed) {
     }
 }
 
-// The convolution of `x`, which has one part or two, with the kernels `w`.
-inline void convolve(const Convolution& c, const float* x, int x_parts, const Kernels& w, float* out, int threads) {
+// The convolution of `x` with the kernels `w`.
+template <int kParts, class T>
+void convolve(const Convolution& c, const T* x, const Kernels& w, float* out, int threads) {
     const int64_t lines = blocks_of(c.channels, 2), steps = steps_of(c), blocks = blocks_of(c.columns, kSide), across = c.kernel_width * steps;
-    Piece piece = piece_of(c, kSide, x_parts * c.kernel_width * lines * sizeof(Pair), 0);
+    Piece piece = piece_of(c, kSide, kParts * c.kernel_width * lines * sizeof(Pair), 0);
     const int64_t groups = blocks_of(c.images, piece.together), places = c.out_height * c.out_width;
     const int team = team_for(c.images * c.tiles * c.columns * places, threads);
     piece.rows = std::min(piece.rows, std::max<int64_t>(1, blocks_of(c.out_height * groups * c.tiles, 2 * team)));  // enough for all threads
     const int64_t bands = blocks_of(c.out_height, piece.rows), line = piece.length, wide = line / kSide;
     const int64_t of_kernels = c.tiles * blocks * across * kUnits;
-    const int64_t of_images = x_parts * c.kernel_width * ((piece.rows - 1) * c.stride_down + c.kernel_height) * lines * line;
+    const int64_t of_images = kParts * c.kernel_width * ((piece.rows - 1) * c.stride_down + c.kernel_height) * lines * line;
     const int64_t own = of_images + kSide * line;
     Pair* const kernels = room_for(w.parts * of_kernels + team * own);
 #pragma omp parallel num_threads(team)
@@ -208,9 +224,9 @@ inline void convolve(const Convolution& c, const float* x, int x_parts, const Ke
             const Rows read(c, top, rows);
             const int64_t copy = read.count * lines * line;
             // The last step of the last row reads behind the images, times kernels of 0.
-            std::memset(images + x_parts * c.kernel_width * copy, 0, kSide * line * sizeof(Pair));
-            const float* const source = x + (from * c.tiles + tile) * c.channels * c.height * c.width;
-            (x_parts == 1 ? pack_pairs<1> : pack_pairs<2>)(c, piece, read, source, to - from, images);
+            std::memset(images + kParts * c.kernel_width * copy, 0, kSide * line * sizeof(Pair));
+            const T* const source = x + (from * c.tiles + tile) * c.channels * c.height * c.width;
+            pack_pairs<kParts>(c, piece, read, source, to - from, images);
             const auto image_at = [&](int64_t place) { return images + place / wide * c.stride_down * lines * line + place % wide * kSide; };
             const auto kernel_at = [&](int64_t block) { return kernels + (tile * blocks + block) * across * kUnits; };
             const auto put = [&](int64_t block, int64_t place, const float* sums) {
@@ -233,7 +249,7 @@ inline void convolve(const Convolution& c, const float* x, int x_parts, const Ke
                     clear_sums();
                     for (int which = 0; which < 3; which++) {  // of the parts: the first of both, and the rest of one
                         const int part_a = which == 1, part_b = which == 2;
-                        if (part_a >= w.parts || part_b >= x_parts) continue;
+                        if (part_a >= w.parts || part_b >= kParts) continue;
                         const Blocks of_a = a.from(part_a * of_kernels), of_b = b.from(part_b * c.kernel_width * copy);
                         two ? add_two_by_two(of_a, of_b, c.kernel_width, steps) : add_one_by_four(of_a, of_b, c.kernel_width, steps);
                     }
@@ -256,18 +272,19 @@ constexpr int64_t kMostSums = 16;          // of groups of images, so that resul
 constexpr int64_t kSumBytes = 64 << 20;
 
 // The gradient of the kernels [tiles, columns, channels, kernel_height, kernel_width] for the gradient `dz` of the output, in two parts.
-inline void correlate(const Convolution& c, const float* x, int x_parts, const float* dz, float* out, int threads) {
-    constexpr int kParts = 2;
+template <int kParts, class T>
+void correlate(const Convolution& c, const T* x, const float* dz, float* out, int threads) {
+    constexpr int kGradientParts = 2;
     const int64_t places = c.out_height * c.out_width, per_tile = c.kernel_width * c.kernel_height;
     const int64_t of_channels = blocks_of(c.channels, kSide), blocks = blocks_of(c.columns, kSide), lines = per_tile * of_channels;
-    const Piece piece = piece_of(c, 2 * kSide, x_parts * c.kernel_width * c.channels * sizeof(uint16_t), kParts * blocks * kSide * sizeof(uint16_t));
+    const Piece piece = piece_of(c, 2 * kSide, kParts * c.kernel_width * c.channels * sizeof(uint16_t), kGradientParts * blocks * kSide * sizeof(uint16_t));
     const int64_t groups = blocks_of(c.images, piece.together), bands = blocks_of(c.out_height, piece.rows), wide = piece.length / (2 * kSide);
     const int64_t of_sums = lines * blocks * kUnits, sums = std::max<int64_t>(1, std::min({groups, kMostSums, kSumBytes / (of_sums * c.tiles * 4)}));
     const int team = team_for(c.images * c.tiles * c.columns * places, threads);
     const int64_t most_rows = (piece.rows - 1) * c.stride_down + c.kernel_height;
     // In pairs; the last block of channels reads behind the images.
-    const int64_t of_images = (x_parts * c.kernel_width * most_rows * c.channels + kSide) * piece.length / 2;
-    const int64_t of_gradients = blocks * piece.rows * wide * kUnits, own = of_images + kParts * of_gradients;
+    const int64_t of_images = (kParts * c.kernel_width * most_rows * c.channels + kSide) * piece.length / 2;
+    const int64_t of_gradients = blocks * piece.rows * wide * kUnits, own = of_images + kGradientParts * of_gradients;
     Pair* const room = room_for(sums * c.tiles * of_sums + team * own);
 #pragma omp parallel num_threads(team)
     {
@@ -284,7 +301,7 @@ inline void correlate(const Convolution& c, const float* x, int x_parts, const f
                 const int64_t rows = std::min(piece.rows, c.out_height - top);
                 const Rows read(c, top, rows);
                 const int64_t copy = read.count * c.channels * piece.length / 2, first = from * c.tiles + tile;
-                (x_parts == 1 ? pack_halves<1> : pack_halves<2>)(c, piece, read, x + first * c.channels * c.height * c.width, to - from, images);
+                pack_halves<kParts>(c, piece, read, x + first * c.channels * c.height * c.width, to - from, images);
                 pack_gradients(c, piece, rows, dz + first * c.columns * places + top * c.out_width, to - from, gradients, of_gradients);
                 const auto image_at = [&](int64_t l) {
                     const int64_t block = l % of_channels, down = l / of_channels % c.kernel_height, right = l / (of_channels * c.kernel_height);
@@ -303,7 +320,7 @@ inline void correlate(const Convolution& c, const float* x, int x_parts, const f
                         load_sums(to_sums);
                         for (int which = 0; which < 3; which++) {
                             const int part_a = which == 1, part_b = which == 2;
-                            if (part_a >= x_parts) continue;
+                            if (part_a >= kParts) continue;
                             const Blocks of_a = a.from(part_a * c.kernel_width * copy), of_b = b.from(part_b * of_gradients);
                             two ? add_two_by_two(of_a, of_b, rows, wide) : add_four_by_one(of_a, of_b, rows, wide);
                         }

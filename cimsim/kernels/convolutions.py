@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cimsim.dtypes import as_dtype
 from cimsim.kernels import cpu
 from cimsim.kernels.memory import scratch
 from cimsim.kernels.products import FEWEST_TERMS, Product, can_split
@@ -20,6 +21,8 @@ from cimsim.kernels.types import Images
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _FEWEST_COLUMNS = 8  # the unit computes 16 at a time
 _FEWEST_PRODUCTS = 1 << 20  # to prepare fewer takes longer than torch's products
+
+_READ = (torch.float32, torch.int8, torch.uint8)
 
 Shape = tuple[int, ...]
 
@@ -47,18 +50,34 @@ class Convolution(NamedTuple):
             )
         )
 
-    def product(self, x: Tensor, kernels: Tensor, multiply: Product) -> Tensor:
-        """The outputs for images ``x``, which is the first factor of ``multiply``."""
+    def reads_bytes(self, x: Tensor, kernels_shape: Shape, multiply: Product) -> bool:
+        """Whether :meth:`product` and :meth:`kernels_grad` read images like ``x`` of one byte each,
+        without a copy in another dtype."""
+        split = multiply.split and _images(self, x.shape, kernels_shape) is not None
+        return split and can_split(x)
+
+    def product(
+        self, x: Tensor, kernels: Tensor, multiply: Product, squared: bool = False
+    ) -> Tensor:
+        """The outputs for images ``x``, which are the first factor of ``multiply``, or for their
+        squares. Images of one byte are computed in the dtype of the kernels."""
         images = _images(self, x.shape, kernels.shape) if multiply.split else None
-        if images is None or not _are_read(x, kernels):
-            convolve = _CONVOLUTIONS[kernels.dim() - 2]
-            z: Tensor = convolve(
-                x, kernels, None, self.stride, self.padding, self.dilation, self.tiles
+        of_bytes = x.dtype.itemsize == 1
+        if images is None or (squared and not of_bytes) or not _are_read(x, kernels):
+            x = as_dtype(x, kernels.dtype)
+            z: Tensor = _CONVOLUTIONS[kernels.dim() - 2](
+                x.square() if squared else x,
+                kernels,
+                None,
+                self.stride,
+                self.padding,
+                self.dilation,
+                self.tiles,
             )
             return z
         places = images[-2:] if x.dim() == 4 else images[-1:]
-        z = _new(x, (x.shape[0], kernels.shape[0], *places), multiply.slot)
-        cpu.convolve(x, kernels, z, images, multiply.whole[0])
+        z = _new((x.shape[0], kernels.shape[0], *places), multiply.slot)
+        cpu.convolve(x, kernels, z, images, multiply.whole[0], squared)
         return z
 
     def input_grad(self, dz: Tensor, kernels: Tensor, x_shape: Shape, multiply: Product) -> Tensor:
@@ -68,7 +87,7 @@ class Convolution(NamedTuple):
             # Values of the images are not read; torch would copy an expanded number.
             dx, _ = self._backward(dz, dz.new_empty(x_shape), kernels, (True, False))
             return dx
-        dx = _new(dz, x_shape, multiply.slot)
+        dx = _new(x_shape, multiply.slot)
         cpu.convolve(dz, kernels, dx, images, transposed=True)
         return dx
 
@@ -76,10 +95,11 @@ class Convolution(NamedTuple):
         """The gradient of kernels of ``shape``, for the gradient ``dz`` of the outputs; ``x`` is
         the second factor of ``multiply``."""
         images = _images(self, x.shape, shape) if multiply.split else None
-        if images is None or not _are_read(dz, x):
+        if images is None or not _are_read(x, dz):
+            x = as_dtype(x, dz.dtype)
             _, dw = self._backward(dz, x, dz.new_empty(shape), (False, True))
             return dw
-        dw = _new(x, shape, multiply.slot)
+        dw = _new(shape, multiply.slot)
         cpu.correlate(x, dz, dw, images, multiply.whole[1])
         return dw
 
@@ -93,12 +113,15 @@ class Convolution(NamedTuple):
         return dx, dw
 
 
-def _are_read(*factors: Tensor) -> bool:
-    return can_split(*factors) and all(factor.is_contiguous() for factor in factors)
+def _are_read(images: Tensor, others: Tensor) -> bool:
+    if images.dtype not in _READ or others.dtype not in (torch.float32, torch.bfloat16):
+        return False
+    return can_split(images, others) and images.is_contiguous() and others.is_contiguous()
 
 
-def _new(like: Tensor, shape: Shape, slot: str | None) -> Tensor:
-    return like.new_empty(shape) if slot is None else scratch(slot, shape, like.dtype)
+def _new(shape: Shape, slot: str | None) -> Tensor:
+    dtype = torch.float32
+    return torch.empty(shape, dtype=dtype) if slot is None else scratch(slot, shape, dtype)
 
 
 @lru_cache(maxsize=1024)

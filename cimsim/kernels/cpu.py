@@ -59,8 +59,8 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
         *(_POINTER, _FLOAT, _FLOAT, _POINTER, _INT),
     ),
     "multiply": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _INT),
-    "convolve": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _INT),
-    "correlate": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT),
+    "convolve": (_POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _POINTER, _INT, _INT),
+    "correlate": (_POINTER, _INT, _POINTER, _POINTER, _POINTER, _INT),
     "fingerprint": (_POINTER, _LONG, _POINTER, _INT),
 }
 
@@ -126,33 +126,51 @@ def multiply(a: Tensor, b: Tensor, out: Tensor, whole: tuple[bool, bool]) -> Non
     _call("multiply", a.data_ptr(), b.data_ptr(), out.data_ptr(), dims, *parts)
 
 
+_KINDS = {torch.int8: 2, torch.uint8: 3}
+
+
+def _kind(x: Tensor, whole: bool) -> int:
+    return _KINDS.get(x.dtype, int(whole))
+
+
 def convolve(
     x: Tensor,
     kernels: Tensor,
     out: Tensor,
     images: Images,
     whole: bool = False,
+    squared: bool = False,
     transposed: bool = False,
 ) -> None:
     """``out = x * kernels`` on the matrix unit, in float32 as by :func:`multiply`.
 
     Args:
-        x: ``[images, tiles * channels, height, width]``, ``whole`` numbers up to 256 or not.
-        kernels: ``[tiles * columns, channels, kernel_height, kernel_width]``; if ``transposed``,
-            ``[tiles * channels, columns, ...]``, which are applied upside down.
+        x: ``[images, tiles * channels, height, width]``, in float32, ``whole`` numbers up to 256
+            or not, or of one byte each.
+        kernels: ``[tiles * columns, channels, kernel_height, kernel_width]``, in float32 or
+            bfloat16; if ``transposed``, ``[tiles * channels, columns, ...]``, which are applied
+            upside down.
         out: ``[images, tiles * columns, out_height, out_width]``.
         images: all of these sizes. All three tensors are contiguous.
+        whole: see ``x``.
+        squared: whether the squares of the bytes ``x`` are convolved, rounded to bfloat16.
+        transposed: see ``kernels``.
     """
+    parts = 1 if kernels.dtype is torch.bfloat16 else 2
+    kernels = as_dtype(kernels, torch.float32)
     _call(
-        *("convolve", x.data_ptr(), kernels.data_ptr(), out.data_ptr(), _dims(images)),
-        *(transposed, 2 - whole),
+        *("convolve", x.data_ptr(), _kind(x, whole), squared, kernels.data_ptr(), parts),
+        *(out.data_ptr(), _dims(images), transposed),
     )
 
 
 def correlate(x: Tensor, dz: Tensor, out: Tensor, images: Images, whole: bool = False) -> None:
     """The gradient ``out`` of the kernels of :func:`convolve`, for the gradient ``dz`` of its
-    result, on the matrix unit."""
-    _call("correlate", x.data_ptr(), dz.data_ptr(), out.data_ptr(), _dims(images), 2 - whole)
+    result in float32, on the matrix unit; ``x`` as there."""
+    _call(
+        *("correlate", x.data_ptr(), _kind(x, whole), dz.data_ptr()),
+        *(out.data_ptr(), _dims(images)),
+    )
 
 
 def normal(out: Tensor, seed: int) -> None:
@@ -245,15 +263,23 @@ def encode(
     want_mask: bool = False,
 ) -> Codes:
     """See :meth:`cimsim.kernels.types.Backend.encode`."""
-    values = scratch("codes", x.shape)
+    as_bytes = dtype is dac.byte
+    values = None if as_bytes else scratch("codes", x.shape)
     squared = None if squares is None else scratch("squares", x.shape, squares)
-    stored = torch.empty_like(x, dtype=dac.byte) if want_stored else None
+    stored = None
+    if want_stored:
+        stored = torch.empty_like(x, dtype=dac.byte)
+    elif as_bytes:
+        stored = scratch("codes", x.shape, dac.byte)
     mask = x.new_empty(bytes_for_bits(x.numel()), dtype=torch.uint8) if want_mask else None
     _call(
         "encode",
         *(x.data_ptr(), x.numel(), *_pointers(dac), dac.lowest),
-        *(values.data_ptr(), *_variance(squared), _at(stored), _at(mask)),
+        *(_at(values), *_variance(squared), _at(stored), _at(mask)),
     )
+    if values is None:
+        assert stored is not None
+        return Codes(stored, squared, stored if want_stored else None, mask)
     return Codes(as_dtype(values, dtype or x.dtype), squared, stored, mask)
 
 

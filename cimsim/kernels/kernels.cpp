@@ -20,6 +20,27 @@ namespace {
 // Drift compensation by the sums of all columns together.
 constexpr int kOfAll = 2;
 
+#if defined(CIMSIM_MATRIX_UNIT)
+constexpr std::integral_constant<int, 1> kWhole{};
+constexpr std::integral_constant<int, 2> kSplit{};
+
+// Calls with images of one of the kinds, and the number of their parts.
+template <class Call>
+void with_images(const void* x, int kind, Call call) {
+    switch (kind) {
+        case 0: return call((const float*)x, kSplit);
+        case 1: return call((const float*)x, kWhole);
+        case 2: return call((const int8_t*)x, kWhole);
+        default: return call((const uint8_t*)x, kWhole);
+    }
+}
+
+template <class Call>
+void with_squares(const void* x, int kind, Call call) {
+    return kind == 2 ? call((const SquareOfSigned*)x, kWhole) : call((const SquareOfUnsigned*)x, kWhole);
+}
+#endif
+
 }  // namespace
 
 #pragma GCC visibility push(default)
@@ -53,25 +74,28 @@ void cimsim_multiply(const float* a, const float* b, float* out, const int64_t* 
 #endif
 }
 
-// out[images, tiles, columns, places] of images and kernels, on the matrix unit; dims are those of `Convolution`, and
-// kernels those of its struct. `back` convolves with the kernels of [tiles, channels, columns, ...] upside down instead.
-void cimsim_convolve(const float* x, const float* kernels, float* out, const int64_t* dims, int back, int x_parts, int threads) {
+// out[images, tiles, columns, places] of images and kernels, on the matrix unit; dims are those of `Convolution`.
+// Kinds of images: 0 float32, 1 whole numbers up to 256 in float32, 2 signed and 3 unsigned bytes, which may be `squared`. The
+// kernels' numbers are sums of `parts` bfloat16 numbers. `back` convolves with kernels [tiles, channels, columns, ...]
+// upside down.
+void cimsim_convolve(const void* x, int kind, int squared, const float* kernels, int parts, float* out, const int64_t* dims, int back, int threads) {
 #if defined(CIMSIM_MATRIX_UNIT)
     Convolution c;
     std::memcpy(&c, dims, sizeof c);
     const int64_t places = c.kernel_height * c.kernel_width, tile = c.columns * c.channels * places;
-    const Kernels w = back ? Kernels{kernels + places - 1, tile, places, c.columns * places, -c.kernel_width, -1, 2}
-                           : Kernels{kernels, tile, c.channels * places, places, c.kernel_width, 1, 2};
-    convolve(c, x, x_parts, w, out, threads);
+    const Kernels w = back ? Kernels{kernels + places - 1, tile, places, c.columns * places, -c.kernel_width, -1, parts}
+                           : Kernels{kernels, tile, c.channels * places, places, c.kernel_width, 1, parts};
+    const auto call = [&](auto images, auto of_images) { convolve<of_images>(c, images, w, out, threads); };
+    squared ? with_squares(x, kind, call) : with_images(x, kind, call);
 #endif
 }
 
 // The gradient of the kernels by that of the output, dz[images, tiles, columns, places].
-void cimsim_correlate(const float* x, const float* dz, float* out, const int64_t* dims, int x_parts, int threads) {
+void cimsim_correlate(const void* x, int kind, const float* dz, float* out, const int64_t* dims, int threads) {
 #if defined(CIMSIM_MATRIX_UNIT)
     Convolution c;
     std::memcpy(&c, dims, sizeof c);
-    correlate(c, x, x_parts, dz, out, threads);
+    with_images(x, kind, [&](auto images, auto parts) { correlate<parts>(c, images, dz, out, threads); });
 #endif
 }
 
@@ -191,8 +215,8 @@ void cimsim_vjp_programming(const float* weight, float* scale, const int64_t* di
     }
 }
 
-// The DAC of step `*full / levels` with codes from `lowest` to `levels`: codes of x and their squares, as floats for products; as bytes, and which did not saturate
-// (one bit a value), to be kept. All but `codes` may be null.
+// The DAC of step `*full / levels` with codes from `lowest` to `levels`: codes of x and their squares, as floats for products; as bytes;
+// and which did not saturate (one bit a value). Each may be null.
 void cimsim_encode(const float* x, int64_t count, const float* full, float levels, float lowest, float* codes, void* squares, int bf16, int8_t* stored,
                    uint8_t* mask, int threads) {
     const float unit = *full / levels;
@@ -203,7 +227,7 @@ void cimsim_encode(const float* x, int64_t count, const float* full, float level
             const int64_t left = end - i;
             const Floats v = load_some(x + i, left) / unit;
             const Floats code = rounded(clamped(v, lowest, levels));
-            store_some(codes + i, code, left);
+            if (codes) store_some(codes + i, code, left);
             if (squares) store_variance(squares, i, code * code, left, bf16);
             if (stored) {
                 typedef int8_t Bytes __attribute__((vector_size(kLanes)));

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cimsim.kernels import active, cpu
+from cimsim.kernels import cpu, run_on_cpu
 from cimsim.kernels.memory import scratch
 
 FEWEST_TERMS = 32
@@ -56,15 +56,16 @@ class Product(NamedTuple):
 
 def can_split(*factors: Tensor) -> bool:
     """Whether the matrix unit multiplies these tensors, if they are large enough."""
-    if not cpu.has_matrix_unit() or active(*factors) is not cpu:
+    if not (cpu.has_matrix_unit() and run_on_cpu(*factors)):
         return False
-    learned = torch.is_grad_enabled() and any(factor.requires_grad for factor in factors)
-    return not (learned or any(factor.is_neg() for factor in factors))
+    return not (torch.is_grad_enabled() and any(factor.requires_grad for factor in factors))
 
 
 def _are_faster_split(a: Tensor, b: Tensor) -> bool:
     _, m, k = a.shape
     n = b.shape[2]
     if k < FEWEST_TERMS or m * n < _PACKING * (m + n):
+        return False
+    if not a.dtype is b.dtype is torch.float32:
         return False
     return can_split(a, b) and 1 in a.stride()[1:] and 1 in b.stride()[1:]
