@@ -169,6 +169,47 @@ void products(FILE* to, int threads) {
     }
 }
 
+// A convolution of such numbers, upside down or not, and the gradient of its kernels.
+void convolutions(FILE* to, int threads) {
+    const int64_t images = 3, tiles = 2, channels = 5, columns = 18, height = 7, width = 9, kernel = 3, down = 2, out_height = 4;
+    const int64_t dims[14] = {images, tiles, channels, columns, height, width, kernel, kernel, down, 1, 1, 1, out_height, width};
+    const auto whole = [](Numbers values, float most) {
+        for (float& value : values) value = std::nearbyint(most * value);
+        return values;
+    };
+    const Numbers x = whole(numbers(images * tiles * channels * height * width, 13), 128), dz = whole(numbers(images * tiles * columns * out_height * width, 15), 128);
+    Numbers w = whole(numbers(tiles * columns * channels * kernel * kernel, 14), 32768);
+    for (float& value : w) value /= 32768;
+    for (const bool back : {false, true}) {
+        Numbers out(dz.size());
+        std::vector<double> sums(dz.size()), by_kernels(w.size());
+        for (int64_t image = 0; image < images; image++)
+            for (int64_t tile = 0; tile < tiles; tile++)
+                for (int64_t column = 0; column < columns; column++)
+                    for (int64_t row = 0; row < out_height; row++)
+                        for (int64_t place = 0; place < width; place++)
+                            for (int64_t channel = 0; channel < channels; channel++)
+                                for (int64_t k = 0; k < kernel * kernel; k++) {
+                                    const int64_t r = row * down + k / kernel - 1, p = place + k % kernel - 1;
+                                    if (r < 0 || r >= height || p < 0 || p >= width) continue;
+                                    const int64_t z = (((image * tiles + tile) * columns + column) * out_height + row) * width + place;
+                                    const float value = x[(((image * tiles + tile) * channels + channel) * height + r) * width + p];
+                                    const int64_t straight = ((tile * columns + column) * channels + channel) * kernel * kernel + k;
+                                    const int64_t turned = ((tile * channels + channel) * columns + column) * kernel * kernel + kernel * kernel - 1 - k;
+                                    sums[z] += double(value) * w[back ? turned : straight];
+                                    by_kernels[straight] += double(value) * dz[z];
+                                }
+        Numbers gradient(by_kernels.begin(), by_kernels.end());
+        std::copy(sums.begin(), sums.end(), out.begin());
+        if (cimsim_has_matrix_unit()) {
+            cimsim_convolve(x.data(), 1, 0, w.data(), 2, out.data(), dims, back, threads);
+            cimsim_correlate(x.data(), 1, dz.data(), gradient.data(), dims, threads);
+        }
+        write(to, back ? "convolution back" : "convolution", out);
+        if (!back) write(to, "gradient of kernels", gradient);
+    }
+}
+
 template <class T>
 void wires(FILE* to, const std::string& kind, int threads) {
     const int64_t dims[3] = {2, 21, 70}, cells = dims[0] * dims[1] * dims[2];
@@ -193,6 +234,7 @@ int main(int count, char** words) {
     physics(from, to, std::atoi(words[3]));
     converters(to, std::atoi(words[3]));
     products(to, std::atoi(words[3]));
+    convolutions(to, std::atoi(words[3]));
     wires<float>(to, "float", std::atoi(words[3]));
     wires<double>(to, "double", std::atoi(words[3]));
     std::fclose(from);

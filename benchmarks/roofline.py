@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
 from cimsim.kernels import cpu
+from cimsim.kernels.types import Images
 from cimsim.torch_private import DispatchMode
 
 PRODUCTS, ELSE = "products", "else"
@@ -110,9 +111,9 @@ class _Counter(DispatchMode):
         super().__init__()
         self._done, self._in_kernel = done, False
 
-    def kernel(self, kernel: Callable[..., Any], work: Work) -> Callable[..., Any]:
-        """``kernel``, which adds to ``work`` when it is called."""
-        multiplies = kernel is cpu.multiply
+    def kernel(self, name: str, work: Work) -> Callable[..., Any]:
+        """The kernel of that ``name``, which adds to ``work`` when it is called."""
+        kernel, low_macs = getattr(cpu, name), _LOW_MACS.get(name)
 
         def counting(*args: Any, **kwargs: Any) -> Any:
             self._in_kernel = True
@@ -124,8 +125,8 @@ class _Counter(DispatchMode):
                 self._in_kernel = False
             moved = {t.data_ptr(): t.nbytes for t in _tensors((args, kwargs, result))}
             work.bytes += sum(moved.values())
-            if multiplies:
-                work.low_macs += _split_macs(*args)
+            if low_macs is not None:
+                work.low_macs += low_macs(*args, **kwargs)
             return result
 
         return counting
@@ -151,10 +152,44 @@ class _Counter(DispatchMode):
         return result
 
 
-def _split_macs(a: Tensor, b: Tensor, out: Tensor, whole: tuple[bool, bool]) -> float:
-    """Multiplications of bfloat16 of :func:`cimsim.kernels.cpu.multiply`: one for a product of
-    first parts, and one for each factor with a second part."""
+# Multiplications of bfloat16 by the matrix unit: one for a product of first parts, and one for
+# each factor with a second part.
+
+
+def _of_product(a: Tensor, b: Tensor, out: Tensor, whole: tuple[bool, bool]) -> float:
     return out.numel() * a.shape[2] * (3.0 - sum(whole))
+
+
+def _of_convolution(
+    x: Tensor,
+    kernels: Tensor,
+    out: Tensor,
+    images: Images,
+    whole: bool = False,
+    squared: bool = False,
+    transposed: bool = False,
+) -> float:
+    terms = images.channels * images.kernel_height * images.kernel_width
+    parts = _parts(x, whole) + (1 if kernels.dtype is torch.bfloat16 else 2)
+    return out.numel() * terms * (parts - 1.0)
+
+
+def _of_correlation(
+    x: Tensor, dz: Tensor, out: Tensor, images: Images, whole: bool = False
+) -> float:
+    terms = images.channels * images.kernel_height * images.kernel_width
+    return dz.numel() * terms * (_parts(x, whole) + 1.0)
+
+
+def _parts(x: Tensor, whole: bool) -> int:
+    return 1 if whole or x.dtype is not torch.float32 else 2
+
+
+_LOW_MACS: dict[str, Callable[..., float]] = {
+    "multiply": _of_product,
+    "convolve": _of_convolution,
+    "correlate": _of_correlation,
+}
 
 
 @contextmanager
@@ -164,10 +199,9 @@ def counted(kernels: Iterable[str]) -> Iterator[dict[str, Work]]:
     done: dict[str, Work] = defaultdict(Work)
     counter = _Counter(done)
     with ExitStack() as stack:
-        works = {name: done[name] for name in kernels} | {"multiply": done[PRODUCTS]}
+        works = {name: done[name] for name in kernels} | dict.fromkeys(_LOW_MACS, done[PRODUCTS])
         for name, work in works.items():
-            counting = counter.kernel(getattr(cpu, name), work)
-            stack.enter_context(patch.object(cpu, name, counting))
+            stack.enter_context(patch.object(cpu, name, counter.kernel(name, work)))
         stack.enter_context(counter)
         yield done
 

@@ -26,14 +26,14 @@ struct Kernels {
 };
 
 // Images side by side whose rows are packed together, and rows of the output that are computed at a time.
-struct Piece {
+struct Packing {
     int64_t together, length, rows;  // length: places of a packed row, a multiple of `multiple`
 };
 
 constexpr int64_t kPacked = 768 << 10;  // bytes that stay in the second cache, beside kernels and outputs
 
 // The rows of as few images that at most an eighth of the places is empty, and as many rows as fit in the cache.
-inline Piece piece_of(const Convolution& c, int64_t multiple, int64_t bytes_of_place, int64_t bytes_of_row) {
+inline Packing packing_of(const Convolution& c, int64_t multiple, int64_t bytes_of_place, int64_t bytes_of_row) {
     const auto padded = [&](int64_t images) { return blocks_of(images * c.out_width, multiple) * multiple; };
     int64_t together = 1;
     while (together < std::min(c.images, multiple) && 8 * padded(together) > 9 * together * c.out_width) together++;
@@ -100,15 +100,15 @@ struct Rows {
 // packed[part][column of the kernel][row][pair of channels][place] of `images` images from `x` on, one pair of bfloat16 each.
 // A number with one part is a bfloat16, such as a whole number up to 256.
 template <int kParts, class T>
-void pack_pairs(const Convolution& c, const Piece& piece, const Rows& rows, const T* x, int64_t images, Pair* packed) {
+void pack_pairs(const Convolution& c, const Packing& packing, const Rows& rows, const T* x, int64_t images, Pair* packed) {
     const int64_t area = c.height * c.width, apart = c.tiles * c.channels * area, pairs = blocks_of(c.channels, 2);
-    const int64_t copy = rows.count * pairs * piece.length;
+    const int64_t copy = rows.count * pairs * packing.length;
     for (int64_t k = 0; k < c.kernel_width; k++)
-        for (int64_t first = 0; first < piece.length; first += kSide) {
+        for (int64_t first = 0; first < packing.length; first += kSide) {
             const Places places(first, images, c.out_width, apart, c.width, c.stride_right, k - c.padding_right);
             Pair* to = packed + k * copy + first;
             for (int64_t r = rows.first; r < rows.first + rows.count; r++)
-                for (int64_t pair = 0; pair < pairs; pair++, to += piece.length) {
+                for (int64_t pair = 0; pair < pairs; pair++, to += packing.length) {
                     __m512i both[2] = {};
                     if (r >= 0 && r < c.height) {
                         const T* const row = x + 2 * pair * area + r * c.width;
@@ -125,8 +125,8 @@ void pack_pairs(const Convolution& c, const Piece& piece, const Rows& rows, cons
 
 // packed[part][column of the kernel][row][channel][place], one bfloat16 each.
 template <int kParts, class T>
-void pack_halves(const Convolution& c, const Piece& piece, const Rows& rows, const T* x, int64_t images, Pair* packed) {
-    const int64_t area = c.height * c.width, apart = c.tiles * c.channels * area, length = piece.length / 2;  // in pairs
+void pack_halves(const Convolution& c, const Packing& packing, const Rows& rows, const T* x, int64_t images, Pair* packed) {
+    const int64_t area = c.height * c.width, apart = c.tiles * c.channels * area, length = packing.length / 2;  // in pairs
     const int64_t copy = rows.count * c.channels * length;
     for (int64_t k = 0; k < c.kernel_width; k++)
         for (int64_t first = 0; first < length; first += kSide) {
@@ -146,8 +146,8 @@ void pack_halves(const Convolution& c, const Piece& piece, const Rows& rows, con
 }
 
 // packed[part][block of columns][row][step][pair of places][column] of `rows` rows of the output's gradient from `dz` on.
-inline void pack_gradients(const Convolution& c, const Piece& piece, int64_t rows, const float* dz, int64_t images, Pair* packed, int64_t of_part) {
-    const int64_t area = c.out_height * c.out_width, apart = c.tiles * c.columns * area, steps = piece.length / (2 * kSide);
+inline void pack_gradients(const Convolution& c, const Packing& packing, int64_t rows, const float* dz, int64_t images, Pair* packed, int64_t of_part) {
+    const int64_t area = c.out_height * c.out_width, apart = c.tiles * c.columns * area, steps = packing.length / (2 * kSide);
     for (int64_t step = 0; step < steps; step++) {
         const Places low(2 * step * kSide, images, c.out_width, apart, c.out_width, 1, 0), high((2 * step + 1) * kSide, images, c.out_width, apart, c.out_width, 1, 0);
         for (int64_t block = 0; block < blocks_of(c.columns, kSide); block++)
@@ -202,13 +202,13 @@ inline void pack_kernels(const Convolution& c, const Kernels& w, Pair* packed) {
 template <int kParts, class T>
 void convolve(const Convolution& c, const T* x, const Kernels& w, float* out, int threads) {
     const int64_t lines = blocks_of(c.channels, 2), steps = steps_of(c), blocks = blocks_of(c.columns, kSide), across = c.kernel_width * steps;
-    Piece piece = piece_of(c, kSide, kParts * c.kernel_width * lines * sizeof(Pair), 0);
-    const int64_t groups = blocks_of(c.images, piece.together), places = c.out_height * c.out_width;
+    Packing packing = packing_of(c, kSide, kParts * c.kernel_width * lines * sizeof(Pair), 0);
+    const int64_t groups = blocks_of(c.images, packing.together), places = c.out_height * c.out_width;
     const int team = team_for(c.images * c.tiles * c.columns * places, threads);
-    piece.rows = std::min(piece.rows, std::max<int64_t>(1, blocks_of(c.out_height * groups * c.tiles, 2 * team)));  // enough for all threads
-    const int64_t bands = blocks_of(c.out_height, piece.rows), line = piece.length, wide = line / kSide;
+    packing.rows = std::min(packing.rows, std::max<int64_t>(1, blocks_of(c.out_height * groups * c.tiles, 2 * team)));  // enough for all threads
+    const int64_t bands = blocks_of(c.out_height, packing.rows), line = packing.length, wide = line / kSide;
     const int64_t of_kernels = c.tiles * blocks * across * kUnits;
-    const int64_t of_images = kParts * c.kernel_width * ((piece.rows - 1) * c.stride_down + c.kernel_height) * lines * line;
+    const int64_t of_images = kParts * c.kernel_width * ((packing.rows - 1) * c.stride_down + c.kernel_height) * lines * line;
     const int64_t own = of_images + kSide * line;
     Pair* const kernels = room_for(w.parts * of_kernels + team * own);
 #pragma omp parallel num_threads(team)
@@ -219,14 +219,14 @@ void convolve(const Convolution& c, const T* x, const Kernels& w, float* out, in
         Pair* const images = kernels + w.parts * of_kernels + omp_get_thread_num() * own;
 #pragma omp for schedule(static)
         for (int64_t each = 0; each < groups * c.tiles * bands; each++) {
-            const int64_t top = each % bands * piece.rows, tile = each / bands % c.tiles, from = each / (bands * c.tiles) * piece.together;
-            const int64_t rows = std::min(piece.rows, c.out_height - top), to = std::min(c.images, from + piece.together);
+            const int64_t top = each % bands * packing.rows, tile = each / bands % c.tiles, from = each / (bands * c.tiles) * packing.together;
+            const int64_t rows = std::min(packing.rows, c.out_height - top), to = std::min(c.images, from + packing.together);
             const Rows read(c, top, rows);
             const int64_t copy = read.count * lines * line;
             // The last step of the last row reads behind the images, times kernels of 0.
             std::memset(images + kParts * c.kernel_width * copy, 0, kSide * line * sizeof(Pair));
             const T* const source = x + (from * c.tiles + tile) * c.channels * c.height * c.width;
-            pack_pairs<kParts>(c, piece, read, source, to - from, images);
+            pack_pairs<kParts>(c, packing, read, source, to - from, images);
             const auto image_at = [&](int64_t place) { return images + place / wide * c.stride_down * lines * line + place % wide * kSide; };
             const auto kernel_at = [&](int64_t block) { return kernels + (tile * blocks + block) * across * kUnits; };
             const auto put = [&](int64_t block, int64_t place, const float* sums) {
@@ -277,14 +277,14 @@ void correlate(const Convolution& c, const T* x, const float* dz, float* out, in
     constexpr int kGradientParts = 2;
     const int64_t places = c.out_height * c.out_width, per_tile = c.kernel_width * c.kernel_height;
     const int64_t of_channels = blocks_of(c.channels, kSide), blocks = blocks_of(c.columns, kSide), lines = per_tile * of_channels;
-    const Piece piece = piece_of(c, 2 * kSide, kParts * c.kernel_width * c.channels * sizeof(uint16_t), kGradientParts * blocks * kSide * sizeof(uint16_t));
-    const int64_t groups = blocks_of(c.images, piece.together), bands = blocks_of(c.out_height, piece.rows), wide = piece.length / (2 * kSide);
+    const Packing packing = packing_of(c, 2 * kSide, kParts * c.kernel_width * c.channels * sizeof(uint16_t), kGradientParts * blocks * kSide * sizeof(uint16_t));
+    const int64_t groups = blocks_of(c.images, packing.together), bands = blocks_of(c.out_height, packing.rows), wide = packing.length / (2 * kSide);
     const int64_t of_sums = lines * blocks * kUnits, sums = std::max<int64_t>(1, std::min({groups, kMostSums, kSumBytes / (of_sums * c.tiles * 4)}));
     const int team = team_for(c.images * c.tiles * c.columns * places, threads);
-    const int64_t most_rows = (piece.rows - 1) * c.stride_down + c.kernel_height;
+    const int64_t most_rows = (packing.rows - 1) * c.stride_down + c.kernel_height;
     // In pairs; the last block of channels reads behind the images.
-    const int64_t of_images = (kParts * c.kernel_width * most_rows * c.channels + kSide) * piece.length / 2;
-    const int64_t of_gradients = blocks * piece.rows * wide * kUnits, own = of_images + kGradientParts * of_gradients;
+    const int64_t of_images = (kParts * c.kernel_width * most_rows * c.channels + kSide) * packing.length / 2;
+    const int64_t of_gradients = blocks * packing.rows * wide * kUnits, own = of_images + kGradientParts * of_gradients;
     Pair* const room = room_for(sums * c.tiles * of_sums + team * own);
 #pragma omp parallel num_threads(team)
     {
@@ -297,22 +297,22 @@ void correlate(const Convolution& c, const T* x, const float* dz, float* out, in
             float* const total = (float*)(room + each * of_sums);
             std::memset(total, 0, of_sums * sizeof(float));
             for (int64_t part = groups * sum / sums * bands; part < groups * (sum + 1) / sums * bands; part++) {
-                const int64_t from = part / bands * piece.together, to = std::min(c.images, from + piece.together), top = part % bands * piece.rows;
-                const int64_t rows = std::min(piece.rows, c.out_height - top);
+                const int64_t from = part / bands * packing.together, to = std::min(c.images, from + packing.together), top = part % bands * packing.rows;
+                const int64_t rows = std::min(packing.rows, c.out_height - top);
                 const Rows read(c, top, rows);
-                const int64_t copy = read.count * c.channels * piece.length / 2, first = from * c.tiles + tile;
-                pack_halves<kParts>(c, piece, read, x + first * c.channels * c.height * c.width, to - from, images);
-                pack_gradients(c, piece, rows, dz + first * c.columns * places + top * c.out_width, to - from, gradients, of_gradients);
+                const int64_t copy = read.count * c.channels * packing.length / 2, first = from * c.tiles + tile;
+                pack_halves<kParts>(c, packing, read, x + first * c.channels * c.height * c.width, to - from, images);
+                pack_gradients(c, packing, rows, dz + first * c.columns * places + top * c.out_width, to - from, gradients, of_gradients);
                 const auto image_at = [&](int64_t l) {
                     const int64_t block = l % of_channels, down = l / of_channels % c.kernel_height, right = l / (of_channels * c.kernel_height);
-                    return images + right * copy + (down * c.channels + block * kSide) * piece.length / 2;
+                    return images + right * copy + (down * c.channels + block * kSide) * packing.length / 2;
                 };
                 const auto gradient_at = [&](int64_t block) { return gradients + block * rows * wide * kUnits; };
                 for (int64_t block = 0; block < blocks;) {
                     const bool two = block + 1 < blocks;
                     for (int64_t l = 0; l < lines; l += two ? 2 : 4) {
                         const auto nth = [&](int64_t i) { return std::min(l + i, lines - 1); };
-                        Blocks a = {{image_at(nth(0)), image_at(nth(1)), image_at(nth(2)), image_at(nth(3))}, piece.length * 2, kSide, c.stride_down * c.channels * piece.length / 2};
+                        Blocks a = {{image_at(nth(0)), image_at(nth(1)), image_at(nth(2)), image_at(nth(3))}, packing.length * 2, kSide, c.stride_down * c.channels * packing.length / 2};
                         Blocks b = {{gradient_at(block), gradient_at(block + two)}, 64, kUnits, wide * kUnits};
                         // Behind the last line, the last one is summed again.
                         const auto sum_at = [&](int64_t i) { return total + ((two ? nth(i / 2) : nth(i)) * blocks + block + (two ? i % 2 : 0)) * kUnits; };

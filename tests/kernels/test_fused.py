@@ -33,6 +33,9 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "linear of many products": (lambda: nn.Linear(256, 160), (192, 256)),
     "linear, one output": (lambda: nn.Linear(7, 1), (1, 7)),
     "conv": (lambda: nn.Conv2d(6, 10, 3, padding=1), (3, 6, 9, 7)),
+    "conv of many products": (lambda: nn.Conv2d(20, 32, 3, padding=1), (5, 20, 16, 14)),
+    "conv of many products, strided": (lambda: nn.Conv2d(20, 24, 5, stride=2), (5, 20, 21, 19)),
+    "sequence of many products": (lambda: nn.Conv1d(30, 40, 5, padding=2), (4, 30, 99)),
     "conv in groups": (lambda: nn.Conv2d(8, 12, 3, stride=2, groups=4), (2, 8, 9, 9)),
     "depthwise": (lambda: nn.Conv2d(8, 8, 3, groups=8, bias=False), (2, 8, 9, 9)),
 }

@@ -117,9 +117,8 @@ def test_a_small_layer_on_a_programmed_chip_is_two_products_between_two_kernels(
 def test_products_per_step(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as without:
         without.setattr(cpu, "has_matrix_unit", lambda: False)
-        found = counted("linear", profile)
-    assert found.calls["bmm"] == (3 if profile == "generic-gaussian" else 4)
-    found = counted("conv", profile)
+        linear, found = counted("linear", profile), counted("conv", profile)
+    assert linear.calls["bmm"] == (3 if profile == "generic-gaussian" else 4)
     assert found.calls["convolution"] == (1 if profile == "generic-gaussian" else 2)
     assert found.calls["convolution_backward"] == 2  # one for the input, one for the weights
 

@@ -1,0 +1,269 @@
+"""Convolutions on the matrix unit: as accurate as promised for every size, kind of numbers and
+number of threads; elsewhere torch convolves."""
+
+import itertools
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import cimsim
+from cimsim import kernels
+from cimsim.kernels import convolutions, cpu
+from cimsim.kernels.convolutions import Convolution
+from cimsim.kernels.products import Product
+
+needs_unit = pytest.mark.skipif(
+    not cpu.has_matrix_unit(), reason="this processor has no matrix unit (AMX)"
+)
+SPLIT = Product(split=True)
+LARGE = Convolution((1, 1), (1, 1), (1, 1), 2)
+LARGE_X, LARGE_KERNELS = (8, 32, 16, 16), (64, 16, 3, 3)
+
+
+@pytest.fixture
+def any_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The unit convolves however few products there are."""
+    for threshold in ("FEWEST_TERMS", "_FEWEST_COLUMNS", "_FEWEST_PRODUCTS"):
+        monkeypatch.setattr(convolutions, threshold, 0)
+    clear()
+    yield
+    monkeypatch.undo()
+    clear()
+
+
+def clear() -> None:
+    convolutions._images.cache_clear()
+    convolutions._images_back.cache_clear()
+
+
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, torch.dtype]]:
+    """The functions of the unit that are called from here on, and the dtype of their images."""
+    seen: list[tuple[str, torch.dtype]] = []
+    real = {name: getattr(cpu, name) for name in ("convolve", "correlate")}
+
+    def note(name: str, x: Tensor, *others: object, **named: object) -> None:
+        seen.append((name, x.dtype))
+        real[name](x, *others, **named)
+
+    for name in real:
+        monkeypatch.setattr(cpu, name, partial(note, name))
+    return seen
+
+
+def draw(*shape: int, whole: bool = False) -> Tensor:
+    seed = torch.Generator().manual_seed(sum(shape))
+    if whole:
+        return torch.randint(-127, 128, shape, generator=seed).float()
+    return torch.randn(shape, generator=seed) * torch.logspace(-2, 2, shape[-1])
+
+
+def exact(convolution: Convolution, x: Tensor, kernels: Tensor) -> Tensor:
+    stride, padding, dilation, tiles = convolution
+    convolve = (F.conv1d, F.conv2d)[x.dim() - 3]
+    return convolve(x.double(), kernels.double(), None, stride, padding, dilation, tiles)
+
+
+def check(got: Tensor, exactly: Tensor, sizes: Tensor, parts: int, terms: int) -> None:
+    """Each factor of two parts has an error of 2^-17 of each number, the product of both rests is
+    left out, and sums in float32 add their errors."""
+    allowed = (2.0**-16 * parts + terms * 2.0**-24) * sizes
+    assert got.shape == exactly.shape
+    assert ((got - exactly).abs() <= allowed).all()
+
+
+def check_all(convolution: Convolution, x_shape: tuple[int, ...], kernel: tuple[int, ...]) -> None:
+    """Product and both gradients, of whole numbers and of others."""
+    tiles, columns = convolution.tiles, kernel[0]
+    kernels = draw(tiles * columns, *kernel[1:])
+    x = draw(x_shape[0], tiles * kernel[1], *x_shape[1:])
+    codes = draw(*x.shape, whole=True)
+    for images, whole in ((x, False), (codes, True), (codes.to(torch.int8), True)):
+        multiply = Product(split=True, whole=(whole, whole))
+        z = exact(convolution, images, kernels)
+        sizes = exact(convolution, images.double().abs(), kernels.abs())
+        terms = kernels[0].numel()
+        got = convolution.product(images, kernels, multiply)
+        check(got, z, sizes, 2 - whole, terms)
+        dz = draw(*z.shape)
+        operands = (images.double().requires_grad_(), kernels.double().requires_grad_())
+        dx, dw = torch.autograd.grad(exact(convolution, *operands), operands, dz.double())
+        of_sizes = tuple(operand.detach().abs().requires_grad_() for operand in operands)
+        dx_sizes, dw_sizes = torch.autograd.grad(
+            exact(convolution, *of_sizes), of_sizes, dz.double().abs()
+        )
+        got = convolution.kernels_grad(dz, images, kernels.shape, multiply)
+        check(got, dw, dw_sizes, 2 - whole, dz[:, 0].numel())
+        got = convolution.input_grad(dz, kernels, images.shape, multiply)
+        check(got, dx, dx_sizes, 2, columns * kernels[0, 0].numel())
+
+
+SIZES = st.integers(1, 40)
+
+
+@needs_unit
+@pytest.mark.usefixtures("any_size")
+@given(st.data())
+def test_any_size(data: st.DataObject) -> None:
+    def pair(low: int, high: int) -> tuple[int, int]:
+        return (data.draw(st.integers(low, high)), data.draw(st.integers(low, high)))
+
+    kernel, stride, padding = pair(1, 4), pair(1, 3), pair(0, 3)
+    least = [max(1, k - 2 * p) for k, p in zip(kernel, padding, strict=True)]
+    places = tuple(data.draw(st.integers(low, 35)) for low in least)
+    batch, tiles = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 3))
+    channels, columns = data.draw(st.sampled_from([1, 2, 3, 16, 17, 33])), data.draw(SIZES)
+    convolution = Convolution(stride, padding, (1, 1), tiles)
+    check_all(convolution, (batch, *places), (columns, channels, *kernel))
+
+
+@needs_unit
+@pytest.mark.usefixtures("any_size")
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("length", [5, 100])
+def test_sequences(stride: int, length: int) -> None:
+    check_all(Convolution((stride,), (2,), (1,), 2), (3, length), (20, 7, 5))
+
+
+@needs_unit
+@pytest.mark.parametrize(
+    ("x_shape", "kernel"),
+    [((2, 70, 300), (24, 40, 3, 3)), ((9, 14, 14), (256, 56, 3, 3)), ((20, 8, 8), (64, 32, 3, 3))],
+    ids=["bands of rows", "many columns", "images side by side"],
+)
+def test_large_images(x_shape: tuple[int, ...], kernel: tuple[int, ...]) -> None:
+    check_all(Convolution((1, 1), (1, 1), (1, 1), 1), x_shape, kernel)
+
+
+@needs_unit
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_squares_of_bytes(dtype: torch.dtype, stride: int) -> None:
+    """Squares and variances are rounded to 8 bits, and the sums are not."""
+    convolution = Convolution((stride, stride), (1, 1), (1, 1), 2)
+    codes = draw(*LARGE_X, whole=True).to(dtype)
+    variances = draw(*LARGE_KERNELS).square().bfloat16()
+    got = convolution.product(codes, variances, SPLIT, squared=True)
+    expected = exact(convolution, codes.double().square(), variances)
+    assert got.dtype is torch.float32
+    assert torch.allclose(got.double(), expected, rtol=2.0**-8)
+    squares = codes.float().square().bfloat16()
+    assert torch.allclose(got.double(), exact(convolution, squares, variances), rtol=1e-5)
+
+
+@needs_unit
+def test_threads_and_other_convolutions_do_not_change_a_bit() -> None:
+    x, w = draw(*LARGE_X), draw(*LARGE_KERNELS)
+    dz = draw(8, 64, 16, 16)
+    results = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(
+                (
+                    LARGE.product(x, w, SPLIT),
+                    LARGE.input_grad(dz, w, x.shape, SPLIT),
+                    LARGE.kernels_grad(dz, x, w.shape, SPLIT),
+                )
+            )
+            LARGE.product(draw(5, 32, 20, 20 + threads), w, SPLIT)
+    finally:
+        torch.set_num_threads(before)
+    for first, other in itertools.product(results[:1], results[1:]):
+        assert all(map(torch.equal, first, other))
+
+
+@needs_unit
+def test_nan_and_infinity_stay_in_their_images() -> None:
+    x, w = draw(*LARGE_X), draw(*LARGE_KERNELS)
+    x[3, 2, 4, 5], x[6, 20, 7, 8] = torch.nan, torch.inf
+    bad = ~LARGE.product(x, w, SPLIT).isfinite()
+    assert bad[3, :32, 3:6, 4:7].all()
+    assert bad[6, 32:, 6:9, 7:10].all()
+    assert not bad[[0, 1, 2, 4, 5, 7]].any()
+    assert not bad[3, 32:].any()  # the other tile
+    assert not bad[6, :32].any()
+
+
+@needs_unit
+def test_which_convolutions_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = calls(monkeypatch)
+    x, w = draw(*LARGE_X), draw(*LARGE_KERNELS)
+    z = LARGE.product(x, w, SPLIT)
+    LARGE.input_grad(z, w, x.shape, SPLIT)
+    LARGE.kernels_grad(z, x, w.shape, SPLIT)
+    assert [name for name, _ in seen] == ["convolve", "convolve", "correlate"]
+    seen.clear()
+    wide = Convolution((2, 2), (1, 1), (1, 1), 2)
+    wide.input_grad(wide.product(x, w, SPLIT), w, x.shape, SPLIT)
+    assert [name for name, _ in seen] == ["convolve"]  # torch's gradient for a stride
+    seen.clear()
+    dilated = Convolution((1, 1), (2, 2), (2, 2), 2)
+    left_to_torch = [
+        (LARGE, x[:1, :, :4, :4], w),
+        (LARGE, x, w[:8]),
+        (Convolution((1, 1), (1, 1), (1, 1), 16), x, w[:, :2]),
+        (dilated, x, w),
+        (LARGE, x.double(), w.double()),
+        (LARGE, x.contiguous(memory_format=torch.channels_last), w),
+        (LARGE, x, nn.Parameter(w)),
+        (LARGE, torch.complex(x, x).conj().imag, w),
+        (Convolution((1,) * 3, (1,) * 3, (1,) * 3, 2), x.unsqueeze(-1), w.unsqueeze(-1)),
+    ]
+    for convolution, images, weights in left_to_torch:
+        convolution.product(images, weights, SPLIT)
+    LARGE.product(x, w, Product())
+    with kernels.use("numbers"):
+        LARGE.product(x, w, SPLIT)
+    monkeypatch.setattr(cpu, "has_matrix_unit", lambda: False)
+    LARGE.product(x, w, SPLIT)
+    assert not seen
+
+
+def test_the_result_is_in_its_slot_or_in_new_memory() -> None:
+    x, w = draw(*LARGE_X), draw(*LARGE_KERNELS)
+    first, second = (LARGE.product(x, w, SPLIT._replace(slot="a slot")) for _ in range(2))
+    assert (first.data_ptr() == second.data_ptr()) == cpu.has_matrix_unit()
+    kept, other = (LARGE.product(x, w, SPLIT) for _ in range(2))
+    assert kept.data_ptr() != other.data_ptr()
+
+
+F32, S8, U8 = torch.float32, torch.int8, torch.uint8
+
+
+@needs_unit
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        # Product, variance of its noise, gradient of the input, gradient of the weight.
+        ({}, ["convolve", S8, "convolve", S8, "convolve", F32, "correlate", S8]),
+        (
+            {"dac.sign": "if-needed"},
+            ["convolve", U8, "convolve", U8, "convolve", F32, "correlate", U8],
+        ),
+        (
+            {"dac.range": {"kind": "learned"}},
+            ["convolve", S8, "convolve", S8, "convolve", F32, "correlate", F32],
+        ),
+        # The squares are too large for a byte; torch convolves them in bfloat16.
+        ({"dac.bits": 10}, ["convolve", F32, "convolve", F32, "correlate", F32]),
+        ({"adc.bits": 11}, []),
+        ({"adc.bits": None}, []),
+    ],
+    ids=str,
+)
+def test_a_step_on_a_device(
+    overrides: dict[str, object], expected: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = torch.randn(LARGE_X, generator=torch.Generator().manual_seed(0)).relu()
+    profile = cimsim.load_profile("pcm-ibm-2020", overrides)
+    layer = cimsim.calibrate(cimsim.convert(nn.Conv2d(32, 32, 3, padding=1), profile), [x])
+    seen = calls(monkeypatch)
+    layer.train()(x.requires_grad_()).sum().backward()
+    assert list(itertools.chain.from_iterable(seen)) == expected
