@@ -32,14 +32,22 @@ struct Packing {
 
 constexpr int64_t kPacked = 768 << 10;  // bytes that stay in the second cache, beside kernels and outputs
 
-// The rows of as few images that at most an eighth of the places is empty, and as many rows as fit in the cache.
+constexpr int64_t kEnough = 4;              // rows of the output, so that few rows of the input are packed twice
+
+// As many rows as fit in the cache, of so many images that few of the places are empty (an eighth is few) and enough rows fit.
 inline Packing packing_of(const Convolution& c, int64_t multiple, int64_t bytes_of_place, int64_t bytes_of_row) {
-    const auto padded = [&](int64_t images) { return blocks_of(images * c.out_width, multiple) * multiple; };
-    int64_t together = 1;
-    while (together < std::min(c.images, multiple) && 8 * padded(together) > 9 * together * c.out_width) together++;
-    const int64_t length = padded(together), per_input_row = bytes_of_place * length, per_row = bytes_of_row * length;
-    const int64_t rows = (kPacked - c.kernel_height * per_input_row) / (c.stride_down * per_input_row + per_row);
-    return {together, length, std::min(c.out_height, std::max<int64_t>(1, rows))};
+    const auto of = [&](int64_t images) {
+        const int64_t length = blocks_of(images * c.out_width, multiple) * multiple, per_input_row = bytes_of_place * length, per_row = bytes_of_row * length;
+        const int64_t rows = (kPacked - c.kernel_height * per_input_row) / (c.stride_down * per_input_row + per_row);
+        return Packing{images, length, std::min(c.out_height, std::max<int64_t>(1, rows))};
+    };
+    Packing best = of(1);
+    for (int64_t images = 2; images <= std::min(c.images, multiple) && 8 * best.length > 9 * best.together * c.out_width; images++) {
+        const Packing next = of(images);
+        if (next.rows < std::min(c.out_height, kEnough)) break;
+        if (next.length * best.together < best.length * next.together) best = next;
+    }
+    return best;
 }
 
 // Numbers of images: float32; whole numbers of one byte, or their squares, which are rounded to bfloat16.

@@ -15,11 +15,11 @@ from torch import Tensor
 from cimsim.dtypes import as_dtype
 from cimsim.kernels import cpu
 from cimsim.kernels.memory import scratch
-from cimsim.kernels.products import FEWEST_TERMS, Product, can_split
+from cimsim.kernels.products import Product, can_split
 from cimsim.kernels.types import Images
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_FEWEST_COLUMNS = 8  # the unit computes 16 at a time
+_LEAST_USE = 0.2  # of the unit, which sums 32 terms for 16 columns at a time
 _FEWEST_PRODUCTS = 1 << 20  # to prepare fewer takes longer than torch's products
 
 _READ = (torch.float32, torch.int8, torch.uint8)
@@ -134,14 +134,22 @@ def _images(convolution: Convolution, x_shape: Shape, kernels_shape: Shape) -> I
         return None
     columns //= tiles
     out_places = convolution.places(tuple(places), tuple(kernel))
-    terms = channels * math.prod(kernel)
-    products = batch * tiles * columns * terms * math.prod(out_places)
-    if terms < FEWEST_TERMS or columns < _FEWEST_COLUMNS or products < _FEWEST_PRODUCTS:
+    products = batch * tiles * columns * channels * math.prod(kernel) * math.prod(out_places)
+    if products < _FEWEST_PRODUCTS or _use(columns, channels, *kernel) < _LEAST_USE:
         return None
     # A sequence is an image of one row.
     flat = (1,) * (2 - len(kernel))
     sizes = (*flat, *places, *flat, *kernel, *flat, *stride, *(0 for _ in flat), *padding)
     return Images(batch, tiles, channels, columns, *sizes, *flat, *out_places)
+
+
+def _use(columns: int, channels: int, *kernel: int) -> float:
+    """The share of the unit that computes: it sums over pairs of channels and rows of the kernel,
+    one column of the kernel after the other."""
+    *rows, places = kernel
+    steps = math.ceil(math.prod(rows) * math.ceil(channels / 2) / 16)
+    blocks = math.ceil(columns / 16)
+    return columns * channels * math.prod(kernel) / (16 * blocks * 32 * steps * places)
 
 
 @lru_cache(maxsize=1024)

@@ -16,8 +16,7 @@ from torch import Tensor
 from cimsim.kernels import cpu, run_on_cpu
 from cimsim.kernels.memory import scratch
 
-FEWEST_TERMS = 32
-"""Of a sum, for the matrix unit to take less time."""
+_FEWEST_TERMS = 32
 # Fewest products for each number of a factor. To split a number moves 8 bytes, which takes as long
 # as the unit saves in about 50 products, at the rates that benchmarks/split.py measures.
 _PACKING = 64
@@ -64,7 +63,7 @@ def can_split(*factors: Tensor) -> bool:
 def _are_faster_split(a: Tensor, b: Tensor) -> bool:
     _, m, k = a.shape
     n = b.shape[2]
-    if k < FEWEST_TERMS or m * n < _PACKING * (m + n):
+    if k < _FEWEST_TERMS or m * n < _PACKING * (m + n):
         return False
     if not a.dtype is b.dtype is torch.float32:
         return False

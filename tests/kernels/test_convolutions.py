@@ -29,7 +29,7 @@ LARGE_X, LARGE_KERNELS = (8, 32, 16, 16), (64, 16, 3, 3)
 @pytest.fixture
 def any_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The unit convolves however few products there are."""
-    for threshold in ("FEWEST_TERMS", "_FEWEST_COLUMNS", "_FEWEST_PRODUCTS"):
+    for threshold in ("_LEAST_USE", "_FEWEST_PRODUCTS"):
         monkeypatch.setattr(convolutions, threshold, 0)
     clear()
     yield
@@ -207,7 +207,7 @@ def test_which_convolutions_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     dilated = Convolution((1, 1), (2, 2), (2, 2), 2)
     left_to_torch = [
         (LARGE, x[:1, :, :4, :4], w),
-        (LARGE, x, w[:8]),
+        (LARGE, x, w[:6]),
         (Convolution((1, 1), (1, 1), (1, 1), 16), x, w[:, :2]),
         (dilated, x, w),
         (LARGE, x.double(), w.double()),
