@@ -177,7 +177,7 @@ void convolutions(FILE* to, int threads) {
         for (float& value : values) value = std::nearbyint(most * value);
         return values;
     };
-    const Numbers x = whole(numbers(images * tiles * channels * height * width, 13), 128), dz = whole(numbers(images * tiles * columns * out_height * width, 15), 128);
+    const Numbers x = whole(numbers(images * tiles * channels * height * width, 13), 127), dz = whole(numbers(images * tiles * columns * out_height * width, 15), 128);
     Numbers w = whole(numbers(tiles * columns * channels * kernel * kernel, 14), 32768);
     for (float& value : w) value /= 32768;
     for (const bool back : {false, true}) {
@@ -202,8 +202,9 @@ void convolutions(FILE* to, int threads) {
         Numbers gradient(by_kernels.begin(), by_kernels.end());
         std::copy(sums.begin(), sums.end(), out.begin());
         if (cimsim_has_matrix_unit()) {
-            cimsim_convolve(x.data(), 1, 0, w.data(), 2, out.data(), dims, back, threads);
-            cimsim_correlate(x.data(), 1, dz.data(), gradient.data(), dims, threads);
+            const std::vector<int8_t> bytes(x.begin(), x.end());
+            cimsim_convolve(bytes.data(), 1, 0, w.data(), 2, out.data(), dims, back, threads);
+            cimsim_correlate(bytes.data(), 1, dz.data(), gradient.data(), dims, threads);
         }
         write(to, back ? "convolution back" : "convolution", out);
         if (!back) write(to, "gradient of kernels", gradient);

@@ -165,24 +165,21 @@ def _of_convolution(
     kernels: Tensor,
     out: Tensor,
     images: Images,
-    whole: bool = False,
     squared: bool = False,
     transposed: bool = False,
 ) -> float:
     terms = images.channels * images.kernel_height * images.kernel_width
-    parts = _parts(x, whole) + (1 if kernels.dtype is torch.bfloat16 else 2)
+    parts = _parts(x) + (1 if kernels.dtype is torch.bfloat16 else 2)
     return out.numel() * terms * (parts - 1.0)
 
 
-def _of_correlation(
-    x: Tensor, dz: Tensor, out: Tensor, images: Images, whole: bool = False
-) -> float:
+def _of_correlation(x: Tensor, dz: Tensor, out: Tensor, images: Images) -> float:
     terms = images.channels * images.kernel_height * images.kernel_width
-    return dz.numel() * terms * (_parts(x, whole) + 1.0)
+    return dz.numel() * terms * (_parts(x) + 1.0)
 
 
-def _parts(x: Tensor, whole: bool) -> int:
-    return 1 if whole or x.dtype is not torch.float32 else 2
+def _parts(x: Tensor) -> int:
+    return 2 if x.dtype is torch.float32 else 1
 
 
 _LOW_MACS: dict[str, Callable[..., float]] = {

@@ -346,15 +346,18 @@ class _Context:
         """What the rows are driven with, in the dtype of the products or as the bytes that they
         read: the inputs in steps of the DAC, or their bits."""
         if self._planes is None:
-            return self._saved.input if self._reads_bytes else self._steps(self._products)
+            return self._steps(self._byte or self._products)
         return self._low(bit_planes(self._steps(self._dy.dtype), self._planes))
 
     @property
-    def _reads_bytes(self) -> bool:
-        codes, columns = self._saved.input, self._saved.scale.shape[1]
-        if self._shares_input or codes.dtype.itemsize > 1 or self._products is not torch.float32:
-            return False
-        return self._tiling.reads_bytes(codes, columns, Product(split=self._array.rounds))
+    def _byte(self) -> torch.dtype | None:
+        """The dtype of codes of one byte each, if the gradient of the cells reads them."""
+        dac, columns = self._array.dac, self._saved.scale.shape[1]
+        if dac is None or dac.storage.itemsize > 1 or self._products is not torch.float32:
+            return None
+        multiply = Product(split=self._array.rounds)
+        reads = self._tiling.reads_bytes(self._saved.input, columns, multiply)
+        return dac.storage if reads else None
 
     def _in_input_units(self, of_codes: Tensor) -> Tensor:
         dac = self._array.dac_codes(self._call.ranges)

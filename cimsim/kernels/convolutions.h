@@ -54,14 +54,30 @@ inline Packing packing_of(const Convolution& c, int64_t multiple, int64_t bytes_
 enum SquareOfSigned : int8_t {};
 enum SquareOfUnsigned : uint8_t {};
 
-inline __m512 load_places(const float* from, __mmask16 which) { return _mm512_maskz_loadu_ps(which, from); }
-inline __m512 load_places(const int8_t* from, __mmask16 which) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(which, from))); }
-inline __m512 load_places(const uint8_t* from, __mmask16 which) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(which, from))); }
+// Sixteen numbers, `which` of them are read and the others 0; neighbors in memory (kStride 1), or every second one.
+template <int kStride>
+__m512 load_places(const float* from, __mmask16 which) {
+    if constexpr (kStride == 1) return _mm512_maskz_loadu_ps(which, from);
+    const uint32_t read = _pdep_u32(which, 0x55555555);
+    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+    return _mm512_permutex2var_ps(_mm512_maskz_loadu_ps(read & 0xffff, from), even, _mm512_maskz_loadu_ps(read >> 16, from + kSide));
+}
+template <int kStride, class Byte>
+__m128i load_bytes(const Byte* from, __mmask16 which) {
+    if constexpr (kStride == 1) return _mm_maskz_loadu_epi8(which, from);
+    return _mm256_cvtepi16_epi8(_mm256_maskz_loadu_epi8(_pdep_u32(which, 0x55555555), from));
+}
+template <int kStride>
+__m512 load_places(const int8_t* from, __mmask16 which) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_bytes<kStride>(from, which))); }
+template <int kStride>
+__m512 load_places(const uint8_t* from, __mmask16 which) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load_bytes<kStride>(from, which))); }
 inline __m512 rounded_square(__m512 x) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(x, x))), 16));
 }
-inline __m512 load_places(const SquareOfSigned* from, __mmask16 which) { return rounded_square(load_places((const int8_t*)from, which)); }
-inline __m512 load_places(const SquareOfUnsigned* from, __mmask16 which) { return rounded_square(load_places((const uint8_t*)from, which)); }
+template <int kStride>
+__m512 load_places(const SquareOfSigned* from, __mmask16 which) { return rounded_square(load_places<kStride>((const int8_t*)from, which)); }
+template <int kStride>
+__m512 load_places(const SquareOfUnsigned* from, __mmask16 which) { return rounded_square(load_places<kStride>((const uint8_t*)from, which)); }
 
 // Where 16 places side by side come from: for each of their images, from which to which place shows it, and where the first of
 // the 16 would be in memory.
@@ -87,14 +103,17 @@ struct Places {
     template <class T>
     __m512 load(const T* row) const {
         __m512 numbers = _mm512_setzero_ps();
-        if (stride == 1) {
-            for (int i = 0; i < count; i++) numbers = _mm512_or_ps(numbers, load_places(row + of[i].at, of[i].which));
-            return numbers;
+        if (stride == 1)
+            for (int i = 0; i < count; i++) numbers = _mm512_or_ps(numbers, load_places<1>(row + of[i].at, of[i].which));
+        else if (stride == 2)
+            for (int i = 0; i < count; i++) numbers = _mm512_or_ps(numbers, load_places<2>(row + of[i].at, of[i].which));
+        else {
+            alignas(64) T apart[kSide] = {};
+            for (int i = 0; i < count; i++)
+                for (int64_t place = of[i].begin; place < of[i].end; place++) apart[place] = row[of[i].at + place * stride];
+            numbers = load_places<1>(apart, 0xffff);
         }
-        alignas(64) T apart[kSide] = {};
-        for (int i = 0; i < count; i++)
-            for (int64_t place = of[i].begin; place < of[i].end; place++) apart[place] = row[of[i].at + place * stride];
-        return load_places(apart, 0xffff);
+        return numbers;
     }
 };
 

@@ -59,8 +59,8 @@ class Convolution(NamedTuple):
     def product(
         self, x: Tensor, kernels: Tensor, multiply: Product, squared: bool = False
     ) -> Tensor:
-        """The outputs for images ``x``, which are the first factor of ``multiply``, or for their
-        squares. Images of one byte are computed in the dtype of the kernels."""
+        """The outputs for images ``x``, or for their squares. Images of one byte are computed in
+        the dtype of the kernels."""
         images = _images(self, x.shape, kernels.shape) if multiply.split else None
         of_bytes = x.dtype.itemsize == 1
         if images is None or (squared and not of_bytes) or not _are_read(x, kernels):
@@ -77,7 +77,7 @@ class Convolution(NamedTuple):
             return z
         places = images[-2:] if x.dim() == 4 else images[-1:]
         z = _new((x.shape[0], kernels.shape[0], *places), multiply.slot)
-        cpu.convolve(x, kernels, z, images, multiply.whole[0], squared)
+        cpu.convolve(x, kernels, z, images, squared)
         return z
 
     def input_grad(self, dz: Tensor, kernels: Tensor, x_shape: Shape, multiply: Product) -> Tensor:
@@ -92,15 +92,14 @@ class Convolution(NamedTuple):
         return dx
 
     def kernels_grad(self, dz: Tensor, x: Tensor, shape: Shape, multiply: Product) -> Tensor:
-        """The gradient of kernels of ``shape``, for the gradient ``dz`` of the outputs; ``x`` is
-        the second factor of ``multiply``."""
+        """The gradient of kernels of ``shape``, for the gradient ``dz`` of the outputs."""
         images = _images(self, x.shape, shape) if multiply.split else None
         if images is None or not _are_read(x, dz):
             x = as_dtype(x, dz.dtype)
             _, dw = self._backward(dz, x, dz.new_empty(shape), (False, True))
             return dw
         dw = _new(shape, multiply.slot)
-        cpu.correlate(x, dz, dw, images, multiply.whole[1])
+        cpu.correlate(x, dz, dw, images)
         return dw
 
     def _backward(

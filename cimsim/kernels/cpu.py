@@ -126,11 +126,7 @@ def multiply(a: Tensor, b: Tensor, out: Tensor, whole: tuple[bool, bool]) -> Non
     _call("multiply", a.data_ptr(), b.data_ptr(), out.data_ptr(), dims, *parts)
 
 
-_KINDS = {torch.int8: 2, torch.uint8: 3}
-
-
-def _kind(x: Tensor, whole: bool) -> int:
-    return _KINDS.get(x.dtype, int(whole))
+_IMAGES = {torch.float32: 0, torch.int8: 1, torch.uint8: 2}
 
 
 def convolve(
@@ -138,37 +134,34 @@ def convolve(
     kernels: Tensor,
     out: Tensor,
     images: Images,
-    whole: bool = False,
     squared: bool = False,
     transposed: bool = False,
 ) -> None:
     """``out = x * kernels`` on the matrix unit, in float32 as by :func:`multiply`.
 
     Args:
-        x: ``[images, tiles * channels, height, width]``, in float32, ``whole`` numbers up to 256
-            or not, or of one byte each.
+        x: ``[images, tiles * channels, height, width]``, in float32 or of one byte each.
         kernels: ``[tiles * columns, channels, kernel_height, kernel_width]``, in float32 or
             bfloat16; if ``transposed``, ``[tiles * channels, columns, ...]``, which are applied
             upside down.
         out: ``[images, tiles * columns, out_height, out_width]``.
         images: all of these sizes. All three tensors are contiguous.
-        whole: see ``x``.
         squared: whether the squares of the bytes ``x`` are convolved, rounded to bfloat16.
         transposed: see ``kernels``.
     """
     parts = 1 if kernels.dtype is torch.bfloat16 else 2
     kernels = as_dtype(kernels, torch.float32)
     _call(
-        *("convolve", x.data_ptr(), _kind(x, whole), squared, kernels.data_ptr(), parts),
+        *("convolve", x.data_ptr(), _IMAGES[x.dtype], squared, kernels.data_ptr(), parts),
         *(out.data_ptr(), _dims(images), transposed),
     )
 
 
-def correlate(x: Tensor, dz: Tensor, out: Tensor, images: Images, whole: bool = False) -> None:
+def correlate(x: Tensor, dz: Tensor, out: Tensor, images: Images) -> None:
     """The gradient ``out`` of the kernels of :func:`convolve`, for the gradient ``dz`` of its
     result in float32, on the matrix unit; ``x`` as there."""
     _call(
-        *("correlate", x.data_ptr(), _kind(x, whole), dz.data_ptr()),
+        *("correlate", x.data_ptr(), _IMAGES[x.dtype], dz.data_ptr()),
         *(out.data_ptr(), _dims(images)),
     )
 

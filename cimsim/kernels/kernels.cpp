@@ -21,6 +21,8 @@ namespace {
 constexpr int kOfAll = 2;
 
 #if defined(CIMSIM_MATRIX_UNIT)
+enum Images { kFloats, kSigned, kUnsigned };
+
 constexpr std::integral_constant<int, 1> kWhole{};
 constexpr std::integral_constant<int, 2> kSplit{};
 
@@ -28,16 +30,15 @@ constexpr std::integral_constant<int, 2> kSplit{};
 template <class Call>
 void with_images(const void* x, int kind, Call call) {
     switch (kind) {
-        case 0: return call((const float*)x, kSplit);
-        case 1: return call((const float*)x, kWhole);
-        case 2: return call((const int8_t*)x, kWhole);
+        case kFloats: return call((const float*)x, kSplit);
+        case kSigned: return call((const int8_t*)x, kWhole);
         default: return call((const uint8_t*)x, kWhole);
     }
 }
 
 template <class Call>
 void with_squares(const void* x, int kind, Call call) {
-    return kind == 2 ? call((const SquareOfSigned*)x, kWhole) : call((const SquareOfUnsigned*)x, kWhole);
+    return kind == kSigned ? call((const SquareOfSigned*)x, kWhole) : call((const SquareOfUnsigned*)x, kWhole);
 }
 #endif
 
@@ -75,9 +76,8 @@ void cimsim_multiply(const float* a, const float* b, float* out, const int64_t* 
 }
 
 // out[images, tiles, columns, places] of images and kernels, on the matrix unit; dims are those of `Convolution`.
-// Kinds of images: 0 float32, 1 whole numbers up to 256 in float32, 2 signed and 3 unsigned bytes, which may be `squared`. The
-// kernels' numbers are sums of `parts` bfloat16 numbers. `back` convolves with kernels [tiles, channels, columns, ...]
-// upside down.
+// Of the kinds of images, bytes may be `squared`. The kernels' numbers are sums of `parts` bfloat16 numbers. `back` convolves
+// with kernels [tiles, channels, columns, ...] upside down.
 void cimsim_convolve(const void* x, int kind, int squared, const float* kernels, int parts, float* out, const int64_t* dims, int back, int threads) {
 #if defined(CIMSIM_MATRIX_UNIT)
     Convolution c;

@@ -82,14 +82,13 @@ def check_all(convolution: Convolution, x_shape: tuple[int, ...], kernel: tuple[
     tiles, columns = convolution.tiles, kernel[0]
     kernels = draw(tiles * columns, *kernel[1:])
     x = draw(x_shape[0], tiles * kernel[1], *x_shape[1:])
-    codes = draw(*x.shape, whole=True)
-    for images, whole in ((x, False), (codes, True), (codes.to(torch.int8), True)):
-        multiply = Product(split=True, whole=(whole, whole))
+    codes = draw(*x.shape, whole=True).to(torch.int8)
+    for images, parts in ((x, 2), (codes, 1)):
         z = exact(convolution, images, kernels)
         sizes = exact(convolution, images.double().abs(), kernels.abs())
         terms = kernels[0].numel()
-        got = convolution.product(images, kernels, multiply)
-        check(got, z, sizes, 2 - whole, terms)
+        got = convolution.product(images, kernels, SPLIT)
+        check(got, z, sizes, parts, terms)
         dz = draw(*z.shape)
         operands = (images.double().requires_grad_(), kernels.double().requires_grad_())
         dx, dw = torch.autograd.grad(exact(convolution, *operands), operands, dz.double())
@@ -97,9 +96,9 @@ def check_all(convolution: Convolution, x_shape: tuple[int, ...], kernel: tuple[
         dx_sizes, dw_sizes = torch.autograd.grad(
             exact(convolution, *of_sizes), of_sizes, dz.double().abs()
         )
-        got = convolution.kernels_grad(dz, images, kernels.shape, multiply)
-        check(got, dw, dw_sizes, 2 - whole, dz[:, 0].numel())
-        got = convolution.input_grad(dz, kernels, images.shape, multiply)
+        got = convolution.kernels_grad(dz, images, kernels.shape, SPLIT)
+        check(got, dw, dw_sizes, parts, dz[:, 0].numel())
+        got = convolution.input_grad(dz, kernels, images.shape, SPLIT)
         check(got, dx, dx_sizes, 2, columns * kernels[0, 0].numel())
 
 
@@ -249,7 +248,7 @@ F32, S8, U8 = torch.float32, torch.int8, torch.uint8
         ),
         (
             {"dac.range": {"kind": "learned"}},
-            ["convolve", S8, "convolve", S8, "convolve", F32, "correlate", F32],
+            ["convolve", S8, "convolve", S8, "convolve", F32, "correlate", S8],
         ),
         # The squares are too large for a byte; torch convolves them in bfloat16.
         ({"dac.bits": 10}, ["convolve", F32, "convolve", F32, "correlate", F32]),
