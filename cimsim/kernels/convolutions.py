@@ -20,6 +20,7 @@ from cimsim.kernels.types import Images
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _LEAST_USE = 0.2  # of the unit, which sums 32 terms for 16 columns at a time
+_FEWEST_CHANNELS = 4  # the unit computes the gradients of 16 at a time
 _FEWEST_PRODUCTS = 1 << 20  # to prepare fewer takes longer than torch's products
 
 _READ = (torch.float32, torch.int8, torch.uint8)
@@ -94,7 +95,7 @@ class Convolution(NamedTuple):
     def kernels_grad(self, dz: Tensor, x: Tensor, shape: Shape, multiply: Product) -> Tensor:
         """The gradient of kernels of ``shape``, for the gradient ``dz`` of the outputs."""
         images = _images(self, x.shape, shape) if multiply.split else None
-        if images is None or not _are_read(x, dz):
+        if images is None or images.channels < _FEWEST_CHANNELS or not _are_read(x, dz):
             x = as_dtype(x, dz.dtype)
             _, dw = self._backward(dz, x, dz.new_empty(shape), (False, True))
             return dw

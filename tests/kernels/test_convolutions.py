@@ -29,7 +29,7 @@ LARGE_X, LARGE_KERNELS = (8, 32, 16, 16), (64, 16, 3, 3)
 @pytest.fixture
 def any_size(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The unit convolves however few products there are."""
-    for threshold in ("_LEAST_USE", "_FEWEST_PRODUCTS"):
+    for threshold in ("_LEAST_USE", "_FEWEST_CHANNELS", "_FEWEST_PRODUCTS"):
         monkeypatch.setattr(convolutions, threshold, 0)
     clear()
     yield
@@ -202,6 +202,11 @@ def test_which_convolutions_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     wide = Convolution((2, 2), (1, 1), (1, 1), 2)
     wide.input_grad(wide.product(x, w, SPLIT), w, x.shape, SPLIT)
     assert [name for name, _ in seen] == ["convolve"]  # torch's gradient for a stride
+    seen.clear()
+    few = Convolution((1, 1), (1, 1), (1, 1), 1)
+    images, weights = draw(8, 3, 32, 32), draw(32, 3, 3, 3)
+    few.kernels_grad(few.product(images, weights, SPLIT), images, weights.shape, SPLIT)
+    assert [name for name, _ in seen] == ["convolve"]  # torch's gradient for three channels
     seen.clear()
     dilated = Convolution((1, 1), (2, 2), (2, 2), 2)
     left_to_torch = [
