@@ -98,7 +98,7 @@ void converters(FILE* to, int threads) {
     Numbers codes(x.size()), squares(x.size());
     std::vector<int8_t> kept(x.size());
     Bytes mask((x.size() + 7) / 8);
-    cimsim_encode(x.data(), x.size(), &full, 127.0f, -127.0f, codes.data(), squares.data(), 0, kept.data(), mask.data(), threads);
+    cimsim_encode(x.data(), x.size(), &full, 127.0f, -127.0f, codes.data(), squares.data(), 0, kept.data(), mask.data(), nullptr, threads);
     write(to, "DAC codes", Bytes((uint8_t*)codes.data(), (uint8_t*)(codes.data() + codes.size())));
     write(to, "DAC squares", Bytes((uint8_t*)squares.data(), (uint8_t*)(squares.data() + squares.size())));
     write(to, "DAC bytes", Bytes((uint8_t*)kept.data(), (uint8_t*)(kept.data() + kept.size())));
@@ -153,8 +153,9 @@ void products(FILE* to, int threads) {
     for (const bool across : {false, true}) {
         const int64_t dims[10] = {batch, m, k, n, m * k, across ? 1 : k, across ? m : 1, k * n, across ? 1 : n, across ? k : 1};
         Numbers out(batch * m * n);
+        int failed = 0;
         if (cimsim_has_matrix_unit()) {
-            cimsim_multiply(a.data(), b.data(), out.data(), dims, 1, 2, threads);
+            cimsim_multiply(a.data(), b.data(), out.data(), dims, 1, 2, &failed, threads);
         } else {
             for (int64_t each = 0; each < batch; each++)
                 for (int64_t i = 0; i < m; i++)
@@ -202,9 +203,10 @@ void convolutions(FILE* to, int threads) {
         Numbers gradient(by_kernels.begin(), by_kernels.end());
         std::copy(sums.begin(), sums.end(), out.begin());
         if (cimsim_has_matrix_unit()) {
+            int failed = 0;
             const std::vector<int8_t> bytes(x.begin(), x.end());
-            cimsim_convolve(bytes.data(), 1, 0, w.data(), 2, out.data(), dims, back, threads);
-            cimsim_correlate(bytes.data(), 1, dz.data(), gradient.data(), dims, threads);
+            cimsim_convolve(bytes.data(), 1, 0, w.data(), 2, out.data(), dims, back, &failed, threads);
+            cimsim_correlate(bytes.data(), 1, dz.data(), gradient.data(), dims, &failed, threads);
         }
         write(to, back ? "convolution back" : "convolution", out);
         if (!back) write(to, "gradient of kernels", gradient);

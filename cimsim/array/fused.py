@@ -194,7 +194,8 @@ class FusedMultiplier:
             if squares is None:
                 variance = tiling.product_of_squares(codes.values, of_cells, multiply)
             else:
-                variance = tiling.product(squares, of_cells, multiply).contiguous()
+                variance = tiling.product(squares, of_cells, multiply)
+            variance = variance.contiguous()
         y = x.new_empty(shapes.y_shape)
         noise_steps = circuit.profile.adc.noise_of_range * adc.levels
         mask = kernels.digitize(

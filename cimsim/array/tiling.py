@@ -26,7 +26,7 @@ from torch import Tensor
 from cimsim.dtypes import as_dtype
 from cimsim.errors import CimsimError
 from cimsim.kernels.convolutions import Convolution
-from cimsim.kernels.products import Product
+from cimsim.kernels.products import Product, can_split
 from cimsim.kernels.types import Lines
 
 _PRODUCT = Product()
@@ -327,10 +327,9 @@ class ConvTiling(Tiling):
         return tiles
 
     def reads_bytes(self, x: Tensor, columns: int, multiply: Product) -> bool:
-        if self._missing:  # which are added to the input
-            return False
+        padded = (x.shape[0], self.tiles * self.channels, *x.shape[2:])
         kernels = (self.tiles * columns, self.channels, *self.geometry.kernel)
-        return self._convolution.reads_bytes(x, kernels, multiply)
+        return can_split(x) and self._convolution.reads_bytes(padded, kernels, multiply)
 
     def input_grad(
         self, dz: Tensor, cells: Tensor, x_shape: torch.Size, multiply: Product = _IN_ITS_DTYPE

@@ -1,8 +1,8 @@
-// Convolutions of float32 images on the matrix unit of the processor, without unfolding them in memory of their own.
+// Convolutions on the matrix unit of the processor.
 //
-// Images are packed row by row, once for each column of the kernel, shifted by it. What a row of the output needs of one
-// column of the kernel are then rows of memory at equal distances, which are loaded as they are:
-// the forward product sums over rows of the kernel and pairs of channels, the gradient of the kernel over places.
+// Rows of images are packed once for each column of the kernel, shifted by it. For one column of the kernel, a block of the
+// unfolded images is then a number of rows of memory at equal distances, which the unit loads without copying them:
+// the outputs sum over rows of the kernel and pairs of channels, the gradients of kernels over places.
 
 #pragma once
 #include "products.h"
@@ -25,16 +25,17 @@ struct Kernels {
     int parts;
 };
 
-// Images side by side whose rows are packed together, and rows of the output that are computed at a time.
+// What is packed at a time: the rows of so many images side by side, each `length` places long, for so many rows of the output.
 struct Packing {
-    int64_t together, length, rows;  // length: places of a packed row, a multiple of `multiple`
+    int64_t together, length, rows;
 };
 
 constexpr int64_t kPacked = 768 << 10;  // bytes that stay in the second cache, beside kernels and outputs
+constexpr int64_t kEnoughRows = 4;      // of the output, so that few rows of the input are packed twice
+constexpr int64_t kEnoughBands = 16;    // for the threads; not by their number, so that they do not change the results
 
-constexpr int64_t kEnough = 4;              // rows of the output, so that few rows of the input are packed twice
-
-// As many rows as fit in the cache, of so many images that few of the places are empty (an eighth is few) and enough rows fit.
+// As many rows as fit in the cache, of so many images that at most an eighth of the places is empty, or as few as possible while
+// enough rows fit. The length is a multiple of `multiple`.
 inline Packing packing_of(const Convolution& c, int64_t multiple, int64_t bytes_of_place, int64_t bytes_of_row) {
     const auto of = [&](int64_t images) {
         const int64_t length = blocks_of(images * c.out_width, multiple) * multiple, per_input_row = bytes_of_place * length, per_row = bytes_of_row * length;
@@ -44,9 +45,11 @@ inline Packing packing_of(const Convolution& c, int64_t multiple, int64_t bytes_
     Packing best = of(1);
     for (int64_t images = 2; images <= std::min(c.images, multiple) && 8 * best.length > 9 * best.together * c.out_width; images++) {
         const Packing next = of(images);
-        if (next.rows < std::min(c.out_height, kEnough)) break;
+        if (next.rows < std::min(c.out_height, kEnoughRows)) break;
         if (next.length * best.together < best.length * next.together) best = next;
     }
+    const int64_t few = blocks_of(c.out_height * blocks_of(c.images, best.together) * c.tiles, kEnoughBands);
+    best.rows = std::min(best.rows, std::max(kEnoughRows, few));
     return best;
 }
 
@@ -117,28 +120,34 @@ struct Places {
     }
 };
 
-// What is packed of the input for rows of the output: `count` rows from `first` on, some of which may be outside of the images.
-struct Rows {
-    int64_t first, count;
+// Rows from `top` on of the output of a tile, of images from `from` on.
+struct Band {
+    int64_t tile, from, images, top, rows;
 
-    Rows(const Convolution& c, int64_t top, int64_t rows) : first(top * c.stride_down - c.padding_down), count((rows - 1) * c.stride_down + c.kernel_height) {}
+    Band(const Convolution& c, const Packing& packing, int64_t tile, int64_t group, int64_t number)
+        : tile(tile), from(group * packing.together), images(std::min(packing.together, c.images - from)), top(number * packing.rows), rows(std::min(packing.rows, c.out_height - top)) {}
+
+    // The first row of the input that it depends on, which may be outside of the images, and their number.
+    int64_t first_input(const Convolution& c) const { return top * c.stride_down - c.padding_down; }
+    int64_t inputs(const Convolution& c) const { return (rows - 1) * c.stride_down + c.kernel_height; }
 };
 
-// packed[part][column of the kernel][row][pair of channels][place] of `images` images from `x` on, one pair of bfloat16 each.
+// The input of a band as packed[part of the numbers][column of the kernel][row][pair of channels][place], a pair of bfloat16 each.
 // A number with one part is a bfloat16, such as a whole number up to 256.
 template <int kParts, class T>
-void pack_pairs(const Convolution& c, const Packing& packing, const Rows& rows, const T* x, int64_t images, Pair* packed) {
+void pack_pairs(const Convolution& c, const Packing& packing, const Band& band, const T* x, Pair* packed) {
     const int64_t area = c.height * c.width, apart = c.tiles * c.channels * area, pairs = blocks_of(c.channels, 2);
-    const int64_t copy = rows.count * pairs * packing.length;
+    const int64_t begin = band.first_input(c), end = begin + band.inputs(c), copy = band.inputs(c) * pairs * packing.length;
+    const T* const source = x + (band.from * c.tiles + band.tile) * c.channels * area;
     for (int64_t k = 0; k < c.kernel_width; k++)
         for (int64_t first = 0; first < packing.length; first += kSide) {
-            const Places places(first, images, c.out_width, apart, c.width, c.stride_right, k - c.padding_right);
+            const Places places(first, band.images, c.out_width, apart, c.width, c.stride_right, k - c.padding_right);
             Pair* to = packed + k * copy + first;
-            for (int64_t r = rows.first; r < rows.first + rows.count; r++)
+            for (int64_t r = begin; r < end; r++)
                 for (int64_t pair = 0; pair < pairs; pair++, to += packing.length) {
                     __m512i both[2] = {};
                     if (r >= 0 && r < c.height) {
-                        const T* const row = x + 2 * pair * area + r * c.width;
+                        const T* const row = source + 2 * pair * area + r * c.width;
                         const __m512 even = places.load(row), odd = 2 * pair + 1 < c.channels ? places.load(row + area) : _mm512_setzero_ps();
                         if constexpr (kParts == 1)
                             both[0] = _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(even), 16), _mm512_castps_si512(odd));
@@ -150,21 +159,22 @@ void pack_pairs(const Convolution& c, const Packing& packing, const Rows& rows, 
         }
 }
 
-// packed[part][column of the kernel][row][channel][place], one bfloat16 each.
+// The input of a band as packed[part of the numbers][column of the kernel][row][channel][place], a bfloat16 each.
 template <int kParts, class T>
-void pack_halves(const Convolution& c, const Packing& packing, const Rows& rows, const T* x, int64_t images, Pair* packed) {
+void pack_halves(const Convolution& c, const Packing& packing, const Band& band, const T* x, Pair* packed) {
     const int64_t area = c.height * c.width, apart = c.tiles * c.channels * area, length = packing.length / 2;  // in pairs
-    const int64_t copy = rows.count * c.channels * length;
+    const int64_t begin = band.first_input(c), end = begin + band.inputs(c), copy = band.inputs(c) * c.channels * length;
+    const T* const source = x + (band.from * c.tiles + band.tile) * c.channels * area;
     for (int64_t k = 0; k < c.kernel_width; k++)
         for (int64_t first = 0; first < length; first += kSide) {
-            const Places low(2 * first, images, c.out_width, apart, c.width, c.stride_right, k - c.padding_right);
-            const Places high(2 * first + kSide, images, c.out_width, apart, c.width, c.stride_right, k - c.padding_right);
+            const Places low(2 * first, band.images, c.out_width, apart, c.width, c.stride_right, k - c.padding_right);
+            const Places high(2 * first + kSide, band.images, c.out_width, apart, c.width, c.stride_right, k - c.padding_right);
             Pair* to = packed + k * copy + first;
-            for (int64_t r = rows.first; r < rows.first + rows.count; r++)
+            for (int64_t r = begin; r < end; r++)
                 for (int64_t channel = 0; channel < c.channels; channel++, to += length) {
                     __m512i both[2] = {};
                     if (r >= 0 && r < c.height) {
-                        const T* const row = x + channel * area + r * c.width;
+                        const T* const row = source + channel * area + r * c.width;
                         split_up(low.load(row), high.load(row), both[0], both[1]);
                     }
                     for (int part = 0; part < kParts; part++) _mm512_store_si512(to + part * c.kernel_width * copy, both[part]);
@@ -172,21 +182,23 @@ void pack_halves(const Convolution& c, const Packing& packing, const Rows& rows,
         }
 }
 
-// packed[part][block of columns][row][step][pair of places][column] of `rows` rows of the output's gradient from `dz` on.
-inline void pack_gradients(const Convolution& c, const Packing& packing, int64_t rows, const float* dz, int64_t images, Pair* packed, int64_t of_part) {
+// The output's gradient as packed[part of the numbers][block of columns][row][step][pair of places][column].
+inline void pack_gradients(const Convolution& c, const Packing& packing, const Band& band, const float* dz, Pair* packed, int64_t of_part) {
     const int64_t area = c.out_height * c.out_width, apart = c.tiles * c.columns * area, steps = packing.length / (2 * kSide);
+    const float* const source = dz + (band.from * c.tiles + band.tile) * c.columns * area + band.top * c.out_width;
     for (int64_t step = 0; step < steps; step++) {
-        const Places low(2 * step * kSide, images, c.out_width, apart, c.out_width, 1, 0), high((2 * step + 1) * kSide, images, c.out_width, apart, c.out_width, 1, 0);
+        const Places low(2 * step * kSide, band.images, c.out_width, apart, c.out_width, 1, 0);
+        const Places high((2 * step + 1) * kSide, band.images, c.out_width, apart, c.out_width, 1, 0);
         for (int64_t block = 0; block < blocks_of(c.columns, kSide); block++)
-            for (int64_t r = 0; r < rows; r++) {
+            for (int64_t r = 0; r < band.rows; r++) {
                 __m512i first[kSide] = {}, rest[kSide] = {};
                 for (int64_t i = 0; i < std::min(kSide, c.columns - block * kSide); i++) {
-                    const float* const row = dz + (block * kSide + i) * area + r * c.out_width;
+                    const float* const row = source + (block * kSide + i) * area + r * c.out_width;
                     split_up(low.load(row), high.load(row), first[i], rest[i]);
                 }
                 transpose(first);
                 transpose(rest);
-                Pair* const to = packed + ((block * rows + r) * steps + step) * kUnits;
+                Pair* const to = packed + ((block * band.rows + r) * steps + step) * kUnits;
                 for (int64_t i = 0; i < kSide; i++) _mm512_store_si512(to + i * kSide, first[i]), _mm512_store_si512(to + of_part + i * kSide, rest[i]);
             }
     }
@@ -225,19 +237,29 @@ inline void pack_kernels(const Convolution& c, const Kernels& w, Pair* packed) {
     }
 }
 
-// The convolution of `x` with the kernels `w`.
+// Writes 16 places from number `first` of a packed row on, for a block of columns.
+inline void put_sums(const Convolution& c, const Band& band, int64_t block, int64_t row, int64_t first, const float* sums, float* out) {
+    const int64_t places = c.out_height * c.out_width, columns = std::min(kSide, c.columns - block * kSide);
+    for (int64_t image = first / c.out_width; image < band.images && image * c.out_width < first + kSide; image++) {
+        const int64_t begin = image * c.out_width - first;
+        const __mmask16 which = first_of(begin + c.out_width) & ~first_of(begin);
+        float* const to = out + (((band.from + image) * c.tiles + band.tile) * c.columns + block * kSide) * places + (band.top + row) * c.out_width - begin;
+        for (int64_t i = 0; i < columns; i++) _mm512_mask_storeu_ps(to + i * places, which, _mm512_load_ps(sums + i * kSide));
+    }
+}
+
+// The convolution of `x` with the kernels `w`. Returns whether there was enough memory.
 template <int kParts, class T>
-void convolve(const Convolution& c, const T* x, const Kernels& w, float* out, int threads) {
-    const int64_t lines = blocks_of(c.channels, 2), steps = steps_of(c), blocks = blocks_of(c.columns, kSide), across = c.kernel_width * steps;
-    Packing packing = packing_of(c, kSide, kParts * c.kernel_width * lines * sizeof(Pair), 0);
-    const int64_t groups = blocks_of(c.images, packing.together), places = c.out_height * c.out_width;
-    const int team = team_for(c.images * c.tiles * c.columns * places, threads);
-    packing.rows = std::min(packing.rows, std::max<int64_t>(1, blocks_of(c.out_height * groups * c.tiles, 2 * team)));  // enough for all threads
-    const int64_t bands = blocks_of(c.out_height, packing.rows), line = packing.length, wide = line / kSide;
-    const int64_t of_kernels = c.tiles * blocks * across * kUnits;
-    const int64_t of_images = kParts * c.kernel_width * ((packing.rows - 1) * c.stride_down + c.kernel_height) * lines * line;
-    const int64_t own = of_images + kSide * line;
+bool convolve(const Convolution& c, const T* x, const Kernels& w, float* out, int threads) {
+    const int64_t pairs = blocks_of(c.channels, 2), steps = steps_of(c), blocks = blocks_of(c.columns, kSide);
+    const Packing packing = packing_of(c, kSide, kParts * c.kernel_width * pairs * sizeof(Pair), 0);
+    const int64_t groups = blocks_of(c.images, packing.together), line = packing.length, wide = line / kSide;
+    const int64_t bands = blocks_of(c.out_height, packing.rows), of_block = c.kernel_width * steps * kUnits, of_kernels = c.tiles * blocks * of_block;
+    const int64_t all_bands = groups * c.tiles * bands, most_rows = (packing.rows - 1) * c.stride_down + c.kernel_height;
+    const int team = std::min<int64_t>(all_bands, team_for(c.images * c.tiles * c.columns * c.out_height * c.out_width, threads));
+    const int64_t own = kParts * c.kernel_width * most_rows * pairs * line + kSide * line;
     Pair* const kernels = room_for(w.parts * of_kernels + team * own);
+    if (!kernels) return false;
 #pragma omp parallel num_threads(team)
     {
         pack_kernels(c, w, kernels);
@@ -245,74 +267,60 @@ void convolve(const Convolution& c, const T* x, const Kernels& w, float* out, in
         use_tiles();
         Pair* const images = kernels + w.parts * of_kernels + omp_get_thread_num() * own;
 #pragma omp for schedule(static)
-        for (int64_t each = 0; each < groups * c.tiles * bands; each++) {
-            const int64_t top = each % bands * packing.rows, tile = each / bands % c.tiles, from = each / (bands * c.tiles) * packing.together;
-            const int64_t rows = std::min(packing.rows, c.out_height - top), to = std::min(c.images, from + packing.together);
-            const Rows read(c, top, rows);
-            const int64_t copy = read.count * lines * line;
-            // The last step of the last row reads behind the images, times kernels of 0.
+        for (int64_t each = 0; each < all_bands; each++) {
+            const Band band(c, packing, each / bands % c.tiles, each / (bands * c.tiles), each % bands);
+            const int64_t copy = band.inputs(c) * pairs * line, all = band.rows * wide;
+            pack_pairs<kParts>(c, packing, band, x, images);
+            // The last step of a row reads behind the rows of its kernel, times kernels of 0: of the last row, behind the images.
             std::memset(images + kParts * c.kernel_width * copy, 0, kSide * line * sizeof(Pair));
-            const T* const source = x + (from * c.tiles + tile) * c.channels * c.height * c.width;
-            pack_pairs<kParts>(c, packing, read, source, to - from, images);
-            const auto image_at = [&](int64_t place) { return images + place / wide * c.stride_down * lines * line + place % wide * kSide; };
-            const auto kernel_at = [&](int64_t block) { return kernels + (tile * blocks + block) * across * kUnits; };
-            const auto put = [&](int64_t block, int64_t place, const float* sums) {
-                const int64_t row = top + place / wide, first = place % wide * kSide;
-                for (int64_t image = first / c.out_width; image < to - from; image++) {
-                    const int64_t begin = image * c.out_width - first;
-                    if (begin >= kSide) break;
-                    const __mmask16 some = first_of(begin + c.out_width) & ~first_of(begin);
-                    float* const at = out + (((from + image) * c.tiles + tile) * c.columns + block * kSide) * places + row * c.out_width - begin;
-                    for (int64_t i = 0; i < std::min(kSide, c.columns - block * kSide); i++) _mm512_mask_storeu_ps(at + i * places, some, _mm512_load_ps(sums + i * kSide));
-                }
-            };
-            const int64_t all = rows * wide;
-            for (int64_t block = 0; block < blocks;) {
+            const Pair* const of_tile = kernels + band.tile * blocks * of_block;
+            for (int64_t block = 0; block < blocks; block += 2) {
                 const bool two = block + 1 < blocks;
                 for (int64_t place = 0; place < all; place += two ? 2 : 4) {
-                    const auto nth = [&](int64_t i) { return std::min(place + i, all - 1); };
-                    Blocks a = {{kernel_at(block), kernel_at(block + two)}, 64, kUnits, steps * kUnits};
-                    Blocks b = {{image_at(nth(0)), image_at(nth(1)), image_at(nth(2)), image_at(nth(3))}, line * int64_t(sizeof(Pair)), kSide * line, copy};
+                    const auto image_at = [&](int64_t ahead) {
+                        const int64_t at = std::min(place + ahead, all - 1);
+                        return images + at / wide * c.stride_down * pairs * line + at % wide * kSide;
+                    };
+                    const Blocks a = {{of_tile + block * of_block, of_tile + (block + two) * of_block}, 64, kUnits, steps * kUnits};
+                    const Blocks b = {{image_at(0), image_at(1), image_at(2), image_at(3)}, line * int64_t(sizeof(Pair)), kSide * line, copy};
                     clear_sums();
-                    for (int which = 0; which < 3; which++) {  // of the parts: the first of both, and the rest of one
-                        const int part_a = which == 1, part_b = which == 2;
-                        if (part_a >= w.parts || part_b >= kParts) continue;
+                    with_parts(w.parts, kParts, [&](int part_a, int part_b) {
                         const Blocks of_a = a.from(part_a * of_kernels), of_b = b.from(part_b * c.kernel_width * copy);
                         two ? add_two_by_two(of_a, of_b, c.kernel_width, steps) : add_one_by_four(of_a, of_b, c.kernel_width, steps);
-                    }
+                    });
                     alignas(64) float sums[4][kUnits];
                     float* const to_sums[4] = {sums[0], sums[1], sums[2], sums[3]};
                     store_sums(to_sums);
                     for (int64_t i = 0; i < 4; i++) {
-                        const int64_t ahead = two ? i % 2 : i;
-                        if (place + ahead < all) put(block + (two ? i / 2 : 0), place + ahead, sums[i]);
+                        const int64_t at = place + (two ? i % 2 : i);
+                        if (at < all) put_sums(c, band, block + (two ? i / 2 : 0), at / wide, at % wide * kSide, sums[i], out);
                     }
                 }
-                block += 1 + two;
             }
         }
         _tile_release();
     }
+    return true;
 }
 
-constexpr int64_t kMostSums = 16;          // of groups of images, so that results do not depend on the number of threads
-constexpr int64_t kSumBytes = 64 << 20;
+constexpr int64_t kSumBytes = 64 << 20;  // of partial sums, which are added up at the end
 
-// The gradient of the kernels [tiles, columns, channels, kernel_height, kernel_width] for the gradient `dz` of the output, in two parts.
+// The gradient of the kernels [tiles, columns, channels, kernel_height, kernel_width] for the gradient `dz` of the output, which
+// has two parts. A line of the sums is a place of the kernels and a block of channels. Returns whether there was enough memory.
 template <int kParts, class T>
-void correlate(const Convolution& c, const T* x, const float* dz, float* out, int threads) {
+bool correlate(const Convolution& c, const T* x, const float* dz, float* out, int threads) {
     constexpr int kGradientParts = 2;
-    const int64_t places = c.out_height * c.out_width, per_tile = c.kernel_width * c.kernel_height;
-    const int64_t of_channels = blocks_of(c.channels, kSide), blocks = blocks_of(c.columns, kSide), lines = per_tile * of_channels;
+    const int64_t of_channels = blocks_of(c.channels, kSide), blocks = blocks_of(c.columns, kSide), lines = c.kernel_width * c.kernel_height * of_channels;
     const Packing packing = packing_of(c, 2 * kSide, kParts * c.kernel_width * c.channels * sizeof(uint16_t), kGradientParts * blocks * kSide * sizeof(uint16_t));
-    const int64_t groups = blocks_of(c.images, packing.together), bands = blocks_of(c.out_height, packing.rows), wide = packing.length / (2 * kSide);
-    const int64_t of_sums = lines * blocks * kUnits, sums = std::max<int64_t>(1, std::min({groups, kMostSums, kSumBytes / (of_sums * c.tiles * 4)}));
-    const int team = team_for(c.images * c.tiles * c.columns * places, threads);
-    const int64_t most_rows = (packing.rows - 1) * c.stride_down + c.kernel_height;
-    // In pairs; the last block of channels reads behind the images.
-    const int64_t of_images = (kParts * c.kernel_width * most_rows * c.channels + kSide) * packing.length / 2;
+    const int64_t bands = blocks_of(c.out_height, packing.rows), all = blocks_of(c.images, packing.together) * bands;
+    const int64_t half = packing.length / 2, wide = half / kSide, of_sums = lines * blocks * kUnits;  // in pairs
+    const int64_t sums = std::max<int64_t>(1, std::min({all, kEnoughBands, kSumBytes / (of_sums * c.tiles * int64_t(sizeof(float)))}));
+    const int team = std::min<int64_t>(sums * c.tiles, team_for(c.images * c.tiles * c.columns * c.out_height * c.out_width, threads));
+    // The last block of channels reads behind the images.
+    const int64_t of_images = (kParts * c.kernel_width * ((packing.rows - 1) * c.stride_down + c.kernel_height) * c.channels + kSide) * half;
     const int64_t of_gradients = blocks * packing.rows * wide * kUnits, own = of_images + kGradientParts * of_gradients;
     Pair* const room = room_for(sums * c.tiles * of_sums + team * own);
+    if (!room) return false;
 #pragma omp parallel num_threads(team)
     {
         use_tiles();
@@ -320,57 +328,54 @@ void correlate(const Convolution& c, const T* x, const float* dz, float* out, in
         Pair* const gradients = images + of_images;
 #pragma omp for schedule(static)
         for (int64_t each = 0; each < sums * c.tiles; each++) {
-            const int64_t sum = each / c.tiles, tile = each % c.tiles;
-            float* const total = (float*)(room + each * of_sums);
-            std::memset(total, 0, of_sums * sizeof(float));
-            for (int64_t part = groups * sum / sums * bands; part < groups * (sum + 1) / sums * bands; part++) {
-                const int64_t from = part / bands * packing.together, to = std::min(c.images, from + packing.together), top = part % bands * packing.rows;
-                const int64_t rows = std::min(packing.rows, c.out_height - top);
-                const Rows read(c, top, rows);
-                const int64_t copy = read.count * c.channels * packing.length / 2, first = from * c.tiles + tile;
-                pack_halves<kParts>(c, packing, read, x + first * c.channels * c.height * c.width, to - from, images);
-                pack_gradients(c, packing, rows, dz + first * c.columns * places + top * c.out_width, to - from, gradients, of_gradients);
-                const auto image_at = [&](int64_t l) {
-                    const int64_t block = l % of_channels, down = l / of_channels % c.kernel_height, right = l / (of_channels * c.kernel_height);
-                    return images + right * copy + (down * c.channels + block * kSide) * packing.length / 2;
-                };
-                const auto gradient_at = [&](int64_t block) { return gradients + block * rows * wide * kUnits; };
-                for (int64_t block = 0; block < blocks;) {
+            const int64_t sum = each / c.tiles;
+            float* const totals = (float*)(room + each * of_sums);
+            std::memset(totals, 0, of_sums * sizeof(float));
+            for (int64_t index = all * sum / sums; index < all * (sum + 1) / sums; index++) {
+                const Band band(c, packing, each % c.tiles, index / bands, index % bands);
+                const int64_t copy = band.inputs(c) * c.channels * half;
+                pack_halves<kParts>(c, packing, band, x, images);
+                pack_gradients(c, packing, band, dz, gradients, of_gradients);
+                for (int64_t block = 0; block < blocks; block += 2) {
                     const bool two = block + 1 < blocks;
-                    for (int64_t l = 0; l < lines; l += two ? 2 : 4) {
-                        const auto nth = [&](int64_t i) { return std::min(l + i, lines - 1); };
-                        Blocks a = {{image_at(nth(0)), image_at(nth(1)), image_at(nth(2)), image_at(nth(3))}, packing.length * 2, kSide, c.stride_down * c.channels * packing.length / 2};
-                        Blocks b = {{gradient_at(block), gradient_at(block + two)}, 64, kUnits, wide * kUnits};
-                        // Behind the last line, the last one is summed again.
-                        const auto sum_at = [&](int64_t i) { return total + ((two ? nth(i / 2) : nth(i)) * blocks + block + (two ? i % 2 : 0)) * kUnits; };
+                    for (int64_t line = 0; line < lines; line += two ? 2 : 4) {
+                        const auto nth = [&](int64_t ahead) { return std::min(line + ahead, lines - 1); };  // the last one is summed again, to the same sums
+                        const auto image_at = [&](int64_t ahead) {
+                            const int64_t at = nth(ahead), right = at / (of_channels * c.kernel_height), down = at / of_channels % c.kernel_height;
+                            return images + right * copy + (down * c.channels + at % of_channels * kSide) * half;
+                        };
+                        const auto gradient_at = [&](int64_t at) { return gradients + at * band.rows * wide * kUnits; };
+                        const auto sum_at = [&](int64_t i) { return totals + (two ? nth(i / 2) * blocks + block + i % 2 : nth(i) * blocks + block) * kUnits; };
+                        const Blocks a = {{image_at(0), image_at(1), image_at(2), image_at(3)}, half * int64_t(sizeof(Pair)), kSide, c.stride_down * c.channels * half};
+                        const Blocks b = {{gradient_at(block), gradient_at(block + two)}, 64, kUnits, wide * kUnits};
                         float* const to_sums[4] = {sum_at(0), sum_at(1), sum_at(2), sum_at(3)};
                         load_sums(to_sums);
-                        for (int which = 0; which < 3; which++) {
-                            const int part_a = which == 1, part_b = which == 2;
-                            if (part_a >= kParts) continue;
+                        with_parts(kParts, kGradientParts, [&](int part_a, int part_b) {
                             const Blocks of_a = a.from(part_a * c.kernel_width * copy), of_b = b.from(part_b * of_gradients);
-                            two ? add_two_by_two(of_a, of_b, rows, wide) : add_four_by_one(of_a, of_b, rows, wide);
-                        }
+                            two ? add_two_by_two(of_a, of_b, band.rows, wide) : add_four_by_one(of_a, of_b, band.rows, wide);
+                        });
                         store_sums(to_sums);
                     }
-                    block += 1 + two;
                 }
             }
         }
 #pragma omp for schedule(static)
-        for (int64_t each = 0; each < c.tiles * c.columns * c.channels; each++) {
-            const int64_t channel = each % c.channels, column = each / c.channels % c.columns, tile = each / (c.channels * c.columns);
-            for (int64_t down = 0; down < c.kernel_height; down++)
-                for (int64_t right = 0; right < c.kernel_width; right++) {
-                    const int64_t l = (right * c.kernel_height + down) * of_channels + channel / kSide;
-                    const int64_t at = (l * blocks + column / kSide) * kUnits + channel % kSide * kSide + column % kSide;
-                    float total = 0;
-                    for (int64_t sum = 0; sum < sums; sum++) total += ((const float*)room)[(sum * c.tiles + tile) * of_sums + at];
-                    out[(each * c.kernel_height + down) * c.kernel_width + right] = total;
-                }
+        for (int64_t each = 0; each < c.tiles * blocks * of_channels; each++) {
+            const int64_t tile = each / (blocks * of_channels), block = each / of_channels % blocks, of_channel = each % of_channels;
+            for (int64_t place = 0; place < c.kernel_height * c.kernel_width; place++) {
+                const int64_t line = (place % c.kernel_width * c.kernel_height + place / c.kernel_width) * of_channels + of_channel;
+                const float* const first = (const float*)room + tile * of_sums + (line * blocks + block) * kUnits;
+                alignas(64) float total[kUnits] = {};
+                for (int64_t sum = 0; sum < sums; sum++)
+                    for (int64_t i = 0; i < kUnits; i++) total[i] += first[sum * c.tiles * of_sums + i];
+                for (int64_t column = block * kSide; column < std::min((block + 1) * kSide, c.columns); column++)
+                    for (int64_t channel = of_channel * kSide; channel < std::min((of_channel + 1) * kSide, c.channels); channel++)
+                        out[((tile * c.columns + column) * c.channels + channel) * c.kernel_height * c.kernel_width + place] = total[channel % kSide * kSide + column % kSide];
+            }
         }
         _tile_release();
     }
+    return true;
 }
 
 }  // namespace cimsim

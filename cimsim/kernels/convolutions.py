@@ -19,11 +19,13 @@ from cimsim.kernels.products import Product, can_split
 from cimsim.kernels.types import Images
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_LEAST_USE = 0.2  # of the unit, which sums 32 terms for 16 columns at a time
+_LEAST_USE = 0.08  # of the unit, which sums 32 terms for 16 columns at a time
 _FEWEST_CHANNELS = 4  # the unit computes the gradients of 16 at a time
+_MOST_WEIGHTS = 1 << 19  # of a tile, whose gradients are summed in the cache
+_MOST_BYTES = 768 << 10  # of the packed rows for one row of the output, which are in the cache, too
 _FEWEST_PRODUCTS = 1 << 20  # to prepare fewer takes longer than torch's products
 
-_READ = (torch.float32, torch.int8, torch.uint8)
+_BYTES = (torch.int8, torch.uint8)
 
 Shape = tuple[int, ...]
 
@@ -51,20 +53,24 @@ class Convolution(NamedTuple):
             )
         )
 
-    def reads_bytes(self, x: Tensor, kernels_shape: Shape, multiply: Product) -> bool:
-        """Whether :meth:`product` and :meth:`kernels_grad` read images like ``x`` of one byte each,
-        without a copy in another dtype."""
-        split = multiply.split and _images(self, x.shape, kernels_shape) is not None
-        return split and can_split(x)
+    def reads_bytes(self, x_shape: Shape, kernels_shape: Shape, multiply: Product) -> bool:
+        """Whether :meth:`product` and :meth:`kernels_grad` read images of one byte each, without a
+        copy in another dtype."""
+        return multiply.split and _images(self, x_shape, kernels_shape) is not None
 
     def product(
         self, x: Tensor, kernels: Tensor, multiply: Product, squared: bool = False
     ) -> Tensor:
         """The outputs for images ``x``, or for their squares. Images of one byte are computed in
-        the dtype of the kernels."""
+        the dtype of the kernels, and their squares in bfloat16."""
         images = _images(self, x.shape, kernels.shape) if multiply.split else None
-        of_bytes = x.dtype.itemsize == 1
-        if images is None or (squared and not of_bytes) or not _are_read(x, kernels):
+        dtype = torch.float32
+        if squared and x.dtype in _BYTES:
+            dtype = torch.bfloat16  # as their squares are rounded
+            kernels = as_dtype(kernels, dtype)
+        elif squared:
+            images = None
+        if images is None or not _are_read(x, kernels, dtype):
             x = as_dtype(x, kernels.dtype)
             z: Tensor = _CONVOLUTIONS[kernels.dim() - 2](
                 x.square() if squared else x,
@@ -95,7 +101,7 @@ class Convolution(NamedTuple):
     def kernels_grad(self, dz: Tensor, x: Tensor, shape: Shape, multiply: Product) -> Tensor:
         """The gradient of kernels of ``shape``, for the gradient ``dz`` of the outputs."""
         images = _images(self, x.shape, shape) if multiply.split else None
-        if images is None or images.channels < _FEWEST_CHANNELS or not _are_read(x, dz):
+        if images is None or not (_sums_fit(images) and _are_read(x, dz)):
             x = as_dtype(x, dz.dtype)
             _, dw = self._backward(dz, x, dz.new_empty(shape), (False, True))
             return dw
@@ -113,10 +119,15 @@ class Convolution(NamedTuple):
         return dx, dw
 
 
-def _are_read(images: Tensor, others: Tensor) -> bool:
-    if images.dtype not in _READ or others.dtype not in (torch.float32, torch.bfloat16):
+def _are_read(images: Tensor, others: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    if others.dtype is not dtype or images.dtype not in (torch.float32, *_BYTES):
         return False
     return can_split(images, others) and images.is_contiguous() and others.is_contiguous()
+
+
+def _sums_fit(images: Images) -> bool:
+    weights = images.columns * images.channels * images.kernel_height * images.kernel_width
+    return images.channels >= _FEWEST_CHANNELS and weights <= _MOST_WEIGHTS
 
 
 def _new(shape: Shape, slot: str | None) -> Tensor:
@@ -136,6 +147,9 @@ def _images(convolution: Convolution, x_shape: Shape, kernels_shape: Shape) -> I
     out_places = convolution.places(tuple(places), tuple(kernel))
     products = batch * tiles * columns * channels * math.prod(kernel) * math.prod(out_places)
     if products < _FEWEST_PRODUCTS or _use(columns, channels, *kernel) < _LEAST_USE:
+        return None
+    pairs, width = math.ceil(channels / 2), 16 * math.ceil(out_places[-1] / 16)
+    if 8 * math.prod(kernel) * pairs * width > _MOST_BYTES:
         return None
     # A sequence is an image of one row.
     flat = (1,) * (2 - len(kernel))

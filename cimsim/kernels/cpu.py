@@ -47,7 +47,7 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
     ),
     "encode": (
         *(_POINTER, _LONG, _POINTER, _FLOAT, _FLOAT, _POINTER, _POINTER, _INT, _POINTER, _POINTER),
-        _INT,
+        *(_POINTER, _INT),
     ),
     "digitize": (
         *(_POINTER, _POINTER, _INT, _POINTER, _POINTER, _FLOAT, _POINTER, _INT, _POINTER),
@@ -58,9 +58,11 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
         *(_POINTER, _POINTER, _POINTER, _LONG),
         *(_POINTER, _FLOAT, _FLOAT, _POINTER, _INT),
     ),
-    "multiply": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _INT),
-    "convolve": (_POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _POINTER, _INT, _INT),
-    "correlate": (_POINTER, _INT, _POINTER, _POINTER, _POINTER, _INT),
+    "multiply": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER, _INT),
+    "convolve": (
+        *(_POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _POINTER, _INT, _POINTER, _INT),
+    ),
+    "correlate": (_POINTER, _INT, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
     "fingerprint": (_POINTER, _LONG, _POINTER, _INT),
 }
 
@@ -73,6 +75,14 @@ def build() -> Build:
 
 def _call(name: str, *arguments: object) -> None:
     _functions()[name](*arguments, torch.get_num_threads())
+
+
+def _multiply(name: str, *arguments: object) -> None:
+    """Call a function that needs memory for packed numbers."""
+    failed = ctypes.c_int()
+    _call(name, *arguments, ctypes.addressof(failed))
+    if failed.value:
+        raise MemoryError("there is not enough memory to pack the operands of a product")
 
 
 @lru_cache(maxsize=1)
@@ -123,7 +133,7 @@ def multiply(a: Tensor, b: Tensor, out: Tensor, whole: tuple[bool, bool]) -> Non
     """
     dims = _dims((*a.shape, b.shape[2], *a.stride(), *b.stride()))
     parts = (2 - part for part in whole)
-    _call("multiply", a.data_ptr(), b.data_ptr(), out.data_ptr(), dims, *parts)
+    _multiply("multiply", a.data_ptr(), b.data_ptr(), out.data_ptr(), dims, *parts)
 
 
 _IMAGES = {torch.float32: 0, torch.int8: 1, torch.uint8: 2}
@@ -151,7 +161,7 @@ def convolve(
     """
     parts = 1 if kernels.dtype is torch.bfloat16 else 2
     kernels = as_dtype(kernels, torch.float32)
-    _call(
+    _multiply(
         *("convolve", x.data_ptr(), _IMAGES[x.dtype], squared, kernels.data_ptr(), parts),
         *(out.data_ptr(), _dims(images), transposed),
     )
@@ -160,7 +170,7 @@ def convolve(
 def correlate(x: Tensor, dz: Tensor, out: Tensor, images: Images) -> None:
     """The gradient ``out`` of the kernels of :func:`convolve`, for the gradient ``dz`` of its
     result in float32, on the matrix unit; ``x`` as there."""
-    _call(
+    _multiply(
         *("correlate", x.data_ptr(), _IMAGES[x.dtype], dz.data_ptr()),
         *(out.data_ptr(), _dims(images)),
     )
@@ -265,15 +275,18 @@ def encode(
     elif as_bytes:
         stored = scratch("codes", x.shape, dac.byte)
     mask = x.new_empty(bytes_for_bits(x.numel()), dtype=torch.uint8) if want_mask else None
+    undefined = ctypes.c_int()
     _call(
         "encode",
         *(x.data_ptr(), x.numel(), *_pointers(dac), dac.lowest),
-        *(_at(values), *_variance(squared), _at(stored), _at(mask)),
+        *(_at(values), *_variance(squared), _at(stored), _at(mask), ctypes.addressof(undefined)),
     )
-    if values is None:
-        assert stored is not None
-        return Codes(stored, squared, stored if want_stored else None, mask)
-    return Codes(as_dtype(values, dtype or x.dtype), squared, stored, mask)
+    if values is not None:
+        return Codes(as_dtype(values, dtype or x.dtype), squared, stored, mask)
+    if undefined.value:  # no byte is NaN
+        return encode(x, dac, torch.float32, squares, want_stored, want_mask)
+    assert stored is not None
+    return Codes(stored, squared, stored if want_stored else None, mask)
 
 
 def digitize(

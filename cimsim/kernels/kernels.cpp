@@ -56,7 +56,7 @@ int cimsim_has_bf16() {
 #endif
 }
 
-// Whether `cimsim_multiply` computes here.
+// Whether `cimsim_multiply`, `cimsim_convolve` and `cimsim_correlate` compute here.
 int cimsim_has_matrix_unit() {
 #if defined(CIMSIM_MATRIX_UNIT)
     return has_matrix_unit();
@@ -66,36 +66,37 @@ int cimsim_has_matrix_unit() {
 }
 
 // out[batch, m, n] = a b, for each number of the batch, on the matrix unit. dims: batch, m, k, n, then the strides of a
-// [batch, m, k] and of b [batch, k, n]; in both, one stride of the last two is 1. Factors with one part hold whole numbers.
-void cimsim_multiply(const float* a, const float* b, float* out, const int64_t* dims, int a_parts, int b_parts, int threads) {
+// [batch, m, k] and of b [batch, k, n]; in both, one stride of the last two is 1. Factors with one part hold whole numbers. Sets `failed` if
+// there is not enough memory.
+void cimsim_multiply(const float* a, const float* b, float* out, const int64_t* dims, int a_parts, int b_parts, int* failed, int threads) {
 #if defined(CIMSIM_MATRIX_UNIT)
     const int64_t m = dims[1], k = dims[2], n = dims[3], *of_a = dims + 4, *of_b = dims + 7;
     for (int64_t each = 0; each < dims[0]; each++)
-        multiply({a + each * of_a[0], m, k, of_a[1], of_a[2], a_parts}, {b + each * of_b[0], n, k, of_b[2], of_b[1], b_parts}, out + each * m * n, threads);
+        if (!multiply({a + each * of_a[0], m, k, of_a[1], of_a[2], a_parts}, {b + each * of_b[0], n, k, of_b[2], of_b[1], b_parts}, out + each * m * n, threads)) *failed = 1;
 #endif
 }
 
 // out[images, tiles, columns, places] of images and kernels, on the matrix unit; dims are those of `Convolution`.
 // Of the kinds of images, bytes may be `squared`. The kernels' numbers are sums of `parts` bfloat16 numbers. `back` convolves
 // with kernels [tiles, channels, columns, ...] upside down.
-void cimsim_convolve(const void* x, int kind, int squared, const float* kernels, int parts, float* out, const int64_t* dims, int back, int threads) {
+void cimsim_convolve(const void* x, int kind, int squared, const float* kernels, int parts, float* out, const int64_t* dims, int back, int* failed, int threads) {
 #if defined(CIMSIM_MATRIX_UNIT)
     Convolution c;
     std::memcpy(&c, dims, sizeof c);
     const int64_t places = c.kernel_height * c.kernel_width, tile = c.columns * c.channels * places;
     const Kernels w = back ? Kernels{kernels + places - 1, tile, places, c.columns * places, -c.kernel_width, -1, parts}
                            : Kernels{kernels, tile, c.channels * places, places, c.kernel_width, 1, parts};
-    const auto call = [&](auto images, auto of_images) { convolve<of_images>(c, images, w, out, threads); };
+    const auto call = [&](auto images, auto of_images) { *failed = !convolve<of_images>(c, images, w, out, threads); };
     squared ? with_squares(x, kind, call) : with_images(x, kind, call);
 #endif
 }
 
 // The gradient of the kernels by that of the output, dz[images, tiles, columns, places].
-void cimsim_correlate(const void* x, int kind, const float* dz, float* out, const int64_t* dims, int threads) {
+void cimsim_correlate(const void* x, int kind, const float* dz, float* out, const int64_t* dims, int* failed, int threads) {
 #if defined(CIMSIM_MATRIX_UNIT)
     Convolution c;
     std::memcpy(&c, dims, sizeof c);
-    with_images(x, kind, [&](auto images, auto parts) { correlate<parts>(c, images, dz, out, threads); });
+    with_images(x, kind, [&](auto images, auto parts) { *failed = !correlate<parts>(c, images, dz, out, threads); });
 #endif
 }
 
@@ -216,17 +217,20 @@ void cimsim_vjp_programming(const float* weight, float* scale, const int64_t* di
 }
 
 // The DAC of step `*full / levels` with codes from `lowest` to `levels`: codes of x and their squares, as floats for products; as bytes;
-// and which did not saturate (one bit a value). Each may be null.
+// and which did not saturate (one bit a value). Each may be null. Sets `undefined`, if it is not null, if a code is not a number.
 void cimsim_encode(const float* x, int64_t count, const float* full, float levels, float lowest, float* codes, void* squares, int bf16, int8_t* stored,
-                   uint8_t* mask, int threads) {
+                   uint8_t* mask, int* undefined, int threads) {
     const float unit = *full / levels;
-#pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
+    int any = 0;
+#pragma omp parallel for num_threads(team_for(count, threads)) schedule(static) reduction(| : any)
     for (int64_t part = 0; part < (count + 4095) / 4096; part++) {
         const int64_t end = std::min(count, (part + 1) * 4096);
+        Floats sum = splat(0);  // not a number if one is not
         for (int64_t i = part * 4096; i < end; i += kLanes) {
             const int64_t left = end - i;
             const Floats v = load_some(x + i, left) / unit;
             const Floats code = rounded(clamped(v, lowest, levels));
+            sum += code;
             if (codes) store_some(codes + i, code, left);
             if (squares) store_variance(squares, i, code * code, left, bf16);
             if (stored) {
@@ -239,7 +243,9 @@ void cimsim_encode(const float* x, int64_t count, const float* full, float level
             }
             if (mask) store_bits(mask, i, bits_of(inside(v, lowest, levels)), left);
         }
+        any |= std::isnan(total(sum));
     }
+    if (undefined) *undefined = any;
 }
 
 // The ADC and what is digital behind it: y = sum over tiles of scale * step * code(gain * z + noise),

@@ -6,12 +6,12 @@
 
 #pragma once
 #include <algorithm>
-#include <vector>
+#include <cstdlib>
 
 #include "random.h"
 #include "threads.h"
 
-#if defined(__AMX_BF16__) && defined(__AMX_TILE__) && defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__linux__)
+#if defined(__AMX_BF16__) && defined(__AMX_TILE__) && defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__BMI2__) && defined(__linux__)
 #define CIMSIM_MATRIX_UNIT
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -140,6 +140,15 @@ inline void add_four_by_one(const Blocks& a, const Blocks& b, int64_t turns, int
         }
 }
 
+// Calls with the parts of both factors whose products are summed: the first of both, and the rest of each with the first of
+// the other.
+template <class Call>
+void with_parts(int a_parts, int b_parts, Call call) {
+    call(0, 0);
+    if (a_parts > 1) call(1, 0);
+    if (b_parts > 1) call(0, 1);
+}
+
 // The tiles 0 to 3, from and to 256 numbers each.
 inline void clear_sums() {
     _tile_zero(0);
@@ -162,11 +171,20 @@ inline void store_sums(float* const* to) {
     _tile_stored(3, to[3], 64);
 }
 
-// Memory of this thread for `count` pairs, aligned as tiles are loaded fastest.
+// Memory of this thread for `count` pairs, aligned as tiles are loaded fastest; null if there is not enough.
 inline Pair* room_for(int64_t count) {
-    thread_local std::vector<Pair> room;
-    if (int64_t(room.size()) < count + kSide) room = std::vector<Pair>(count + kSide);
-    return (Pair*)((uintptr_t(room.data()) + 63) / 64 * 64);
+    struct Room {
+        Pair* pairs = nullptr;
+        int64_t count = 0;
+        ~Room() { std::free(pairs); }
+    };
+    thread_local Room room;
+    if (room.count < count) {
+        std::free(room.pairs);
+        room.pairs = (Pair*)std::aligned_alloc(64, blocks_of(count, kSide) * 64);
+        room.count = room.pairs ? count : 0;
+    }
+    return room.pairs;
 }
 
 }  // namespace cimsim

@@ -58,14 +58,15 @@ inline void pack_all(const Factor& f, bool across, Pair* const* parts) {
 }
 
 // out[a.lines, b.lines] = a b in contiguous memory. All threads share the packed blocks of the factor with fewer lines; each
-// packs two blocks of the other at a time.
-inline void multiply(const Factor& a, const Factor& b, float* out, int threads) {
+// packs two blocks of the other at a time. Returns whether there was enough memory.
+inline bool multiply(const Factor& a, const Factor& b, float* out, int threads) {
     const bool a_shared = a.lines <= b.lines;
     const Factor &shared = a_shared ? a : b, &own = a_shared ? b : a;
     const int64_t steps = blocks_of(a.count, 2 * kSide), next = steps * kUnits;
     const int64_t shared_blocks = blocks_of(shared.lines, kSide), own_blocks = blocks_of(own.lines, kSide);
     const int team = team_for(a.lines * b.lines, threads);
     Pair* const packed = room_for((shared.parts * shared_blocks + 2 * own.parts * team) * next);
+    if (!packed) return false;
     Pair* const of_shared[2] = {packed, packed + shared_blocks * next};
     Pair* const behind = packed + shared.parts * shared_blocks * next;
 #pragma omp parallel num_threads(team)
@@ -89,13 +90,11 @@ inline void multiply(const Factor& a, const Factor& b, float* out, int threads) 
                 const int64_t i = a_shared ? other : block, j = a_shared ? block : other;
                 const bool more_a = a_shared ? more : two, more_b = a_shared ? two : more;
                 clear_sums();
-                for (int which = 0; which < 3; which++) {  // of the parts: the first of both, and the rest of one
-                    const int part_a = which == 1, part_b = which == 2;
-                    if (part_a >= a.parts || part_b >= b.parts) continue;
+                with_parts(a.parts, b.parts, [&](int part_a, int part_b) {
                     const Pair* of_a = a_shared ? of_shared[part_a] + other * next : of_own[part_a];
                     const Pair* of_b = a_shared ? of_own[part_b] : of_shared[part_b] + other * next;
                     add_two_by_two({{of_a, of_a + more_a * next}, 64, kUnits, 0}, {{of_b, of_b + more_b * next}, 64, kUnits, 0}, 1, steps);
-                }
+                });
                 alignas(64) float sums[4][kUnits];
                 float* const to_sums[4] = {sums[0], sums[1], sums[2], sums[3]};
                 store_sums(to_sums);
@@ -110,6 +109,7 @@ inline void multiply(const Factor& a, const Factor& b, float* out, int threads) 
         }
         _tile_release();
     }
+    return true;
 }
 
 }  // namespace cimsim

@@ -150,8 +150,8 @@ class Backend(Protocol):
         want_mask: bool = False,
     ) -> Codes:
         """The DAC's codes of ``x`` in ``dtype``, that of ``x`` if it is None, and their squares in
-        the dtype ``squares`` if one is given. Only codes of up to 8 bits can be stored as bytes; on
-        the CPU, ``dtype`` may be that of the bytes, too.
+        the dtype ``squares`` if one is given. Only codes of up to 8 bits can be stored as bytes. On
+        the CPU, ``dtype`` may be that of the bytes; if one is NaN, the codes are in float32.
 
         Values and squares may be in memory that the next call overwrites.
         """

@@ -70,8 +70,8 @@ def exact(convolution: Convolution, x: Tensor, kernels: Tensor) -> Tensor:
 
 
 def check(got: Tensor, exactly: Tensor, sizes: Tensor, parts: int, terms: int) -> None:
-    """Each factor of two parts has an error of 2^-17 of each number, the product of both rests is
-    left out, and sums in float32 add their errors."""
+    """Each factor of two parts has an error of 2^-17 of each number, the product of both second
+    parts is left out, and sums in float32 add their errors."""
     allowed = (2.0**-16 * parts + terms * 2.0**-24) * sizes
     assert got.shape == exactly.shape
     assert ((got - exactly).abs() <= allowed).all()
@@ -82,8 +82,8 @@ def check_all(convolution: Convolution, x_shape: tuple[int, ...], kernel: tuple[
     tiles, columns = convolution.tiles, kernel[0]
     kernels = draw(tiles * columns, *kernel[1:])
     x = draw(x_shape[0], tiles * kernel[1], *x_shape[1:])
-    codes = draw(*x.shape, whole=True).to(torch.int8)
-    for images, parts in ((x, 2), (codes, 1)):
+    codes = draw(*x.shape, whole=True)
+    for images, parts in ((x, 2), (codes.to(torch.int8), 1), (codes.to(torch.uint8), 1)):
         z = exact(convolution, images, kernels)
         sizes = exact(convolution, images.double().abs(), kernels.abs())
         terms = kernels[0].numel()
@@ -140,14 +140,17 @@ def test_large_images(x_shape: tuple[int, ...], kernel: tuple[int, ...]) -> None
 
 
 @needs_unit
+@pytest.mark.usefixtures("any_size")
 @pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_squares_of_bytes(dtype: torch.dtype, stride: int) -> None:
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("channels", [16, 7])
+def test_squares_of_bytes(dtype: torch.dtype, stride: int, channels: int) -> None:
     """Squares and variances are rounded to 8 bits, and the sums are not."""
     convolution = Convolution((stride, stride), (1, 1), (1, 1), 2)
-    codes = draw(*LARGE_X, whole=True).to(dtype)
-    variances = draw(*LARGE_KERNELS).square().bfloat16()
+    codes = draw(8, 2 * channels, 16, 16, whole=True).to(dtype)
+    variances = draw(64, channels, 3, 3).square().bfloat16()
     got = convolution.product(codes, variances, SPLIT, squared=True)
+    assert torch.equal(got, convolution.product(codes, variances.float(), SPLIT, squared=True))
     expected = exact(convolution, codes.double().square(), variances)
     assert got.dtype is torch.float32
     assert torch.allclose(got.double(), expected, rtol=2.0**-8)
@@ -180,6 +183,7 @@ def test_threads_and_other_convolutions_do_not_change_a_bit() -> None:
 
 @needs_unit
 def test_nan_and_infinity_stay_in_their_images() -> None:
+    """A few further rows of the image can be NaN, because the unit reads them with weights of 0."""
     x, w = draw(*LARGE_X), draw(*LARGE_KERNELS)
     x[3, 2, 4, 5], x[6, 20, 7, 8] = torch.nan, torch.inf
     bad = ~LARGE.product(x, w, SPLIT).isfinite()
@@ -211,10 +215,12 @@ def test_which_convolutions_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     dilated = Convolution((1, 1), (2, 2), (2, 2), 2)
     left_to_torch = [
         (LARGE, x[:1, :, :4, :4], w),
-        (LARGE, x, w[:6]),
+        (LARGE, x, w[:2]),
         (Convolution((1, 1), (1, 1), (1, 1), 16), x, w[:, :2]),
         (dilated, x, w),
         (LARGE, x.double(), w.double()),
+        (LARGE, x.bfloat16(), w.bfloat16()),
+        (Convolution((1,), (4,), (1,), 1), draw(1, 256, 4096), draw(64, 256, 9)),
         (LARGE, x.contiguous(memory_format=torch.channels_last), w),
         (LARGE, x, nn.Parameter(w)),
         (LARGE, torch.complex(x, x).conj().imag, w),
@@ -222,6 +228,10 @@ def test_which_convolutions_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     for convolution, images, weights in left_to_torch:
         convolution.product(images, weights, SPLIT)
+    low = LARGE.kernels_grad(z.bfloat16(), x, w.shape, SPLIT)
+    assert low.dtype is torch.bfloat16
+    wide_tile = Convolution((1, 1), (1, 1), (1, 1), 1)
+    wide_tile.kernels_grad(draw(1, 512, 8, 8), draw(1, 256, 8, 8), (512, 256, 3, 3), SPLIT)
     LARGE.product(x, w, Product())
     with kernels.use("numbers"):
         LARGE.product(x, w, SPLIT)
@@ -236,6 +246,34 @@ def test_the_result_is_in_its_slot_or_in_new_memory() -> None:
     assert (first.data_ptr() == second.data_ptr()) == cpu.has_matrix_unit()
     kept, other = (LARGE.product(x, w, SPLIT) for _ in range(2))
     assert kept.data_ptr() != other.data_ptr()
+
+
+@needs_unit
+def test_missing_memory_raises() -> None:
+    x, w = draw(*LARGE_X), draw(*LARGE_KERNELS)
+    out = torch.empty(8, 64, 16, 16)
+    images = convolutions._images(LARGE, x.shape, w.shape)
+    assert images is not None
+    endless = images._replace(width=1 << 40, out_width=1 << 40)
+    with pytest.raises(MemoryError, match="not enough memory"):
+        cpu.convolve(x, w, out, endless)
+    with pytest.raises(MemoryError, match="not enough memory"):
+        cpu.correlate(x, out, torch.empty_like(w), endless)
+
+
+@pytest.mark.parametrize("sign", ["always", "if-needed"])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("device", ["generic-gaussian", "pcm-ibm-2020"])
+def test_nan_passes_through_a_layer(sign: str, training: bool, device: str) -> None:
+    """No byte is NaN."""
+    x = torch.randn(LARGE_X, generator=torch.Generator().manual_seed(0)).relu()
+    profile = cimsim.load_profile(device, {"dac.sign": sign})
+    layer = cimsim.calibrate(cimsim.convert(nn.Conv2d(32, 32, 3, padding=1), profile), [x])
+    x[3, 4, 5, 6] = torch.nan
+    layer.train(training)
+    y = layer(x.requires_grad_(training))
+    assert y[3, :, 4:7, 5:8].isnan().all()
+    assert not y[[0, 1, 2, 4, 5, 6, 7]].isnan().any()
 
 
 F32, S8, U8 = torch.float32, torch.int8, torch.uint8
@@ -255,7 +293,7 @@ F32, S8, U8 = torch.float32, torch.int8, torch.uint8
             {"dac.range": {"kind": "learned"}},
             ["convolve", S8, "convolve", S8, "convolve", F32, "correlate", S8],
         ),
-        # The squares are too large for a byte; torch convolves them in bfloat16.
+        # The codes are too large for a byte; torch convolves their squares in bfloat16.
         ({"dac.bits": 10}, ["convolve", F32, "convolve", F32, "correlate", F32]),
         ({"adc.bits": 11}, []),
         ({"adc.bits": None}, []),

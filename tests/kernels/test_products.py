@@ -1,6 +1,9 @@
 """Products on the matrix unit: as accurate as promised, for every size, layout and number of
 threads; elsewhere torch multiplies."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -8,6 +11,7 @@ from torch import Tensor, nn
 import cimsim
 from cimsim import kernels
 from cimsim.kernels import cpu
+from cimsim.kernels.build import find_compiler
 from cimsim.kernels.products import Product
 
 needs_unit = pytest.mark.skipif(
@@ -58,6 +62,21 @@ def check(a: Tensor, b: Tensor, whole: tuple[bool, bool]) -> None:
     sizes = a.double().abs() @ b.double().abs()
     allowed = (2.0**-16 * (2 - sum(whole)) + a.shape[2] * 2.0**-24) * sizes
     assert ((out - exact).abs() <= allowed).all()
+
+
+def test_a_processor_with_the_unit_uses_it() -> None:
+    """Otherwise the tests of this file and the next would all be skipped: a build for this
+    processor may have failed, and one for any processor works, too."""
+    processor, compiler = Path("/proc/cpuinfo"), find_compiler()
+    if cpu.build().library is None or not processor.exists():
+        pytest.skip("there are no kernels, or this is not Linux")
+    if "amx_bf16" not in processor.read_text():
+        pytest.skip("this processor has no matrix unit (AMX)")
+    macros = [*compiler, "-march=native", "-dM", "-E", "-x", "c++", "/dev/null"]
+    defined = subprocess.run(macros, capture_output=True, text=True, check=True).stdout
+    if "__AMX_BF16__" not in defined:
+        pytest.skip("this compiler is older than the unit")
+    assert cpu.has_matrix_unit()
 
 
 @needs_unit
