@@ -51,11 +51,11 @@ def serve(session: Session, port: int, browser: bool, announce: Callable[[str], 
             uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=1)
         )
         address = f"http://{HOST}:{port}"
-        announce(address)
-        worker.prepare(lambda: session.suggested(session.start()))
-        if browser and _has_display():
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
-        try:
+        try:  # Ctrl-C as the worker starts would leave a thread that never ends
+            announce(address)
+            worker.prepare(lambda: session.suggested(session.start()))
+            if browser and _has_display():
+                threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
             with warnings.catch_warnings():
                 # NiceGUI looks at every object as it starts, also at deprecated ones of torch.
                 warnings.filterwarnings("ignore", "`torch", FutureWarning)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from cimsim.errors import CimsimError
 
 pytest.importorskip("nicegui", reason="the page needs NiceGUI: pip install 'cimsim-torch[app]'")
+from cimsim.app import server
 from cimsim.app.server import LocalOnly, listening
+from cimsim.app.worker import Worker
 
 
 def answer(kind: str = "http", **headers: str) -> str:
@@ -55,3 +57,20 @@ def test_a_port_that_is_in_use_is_a_sentence() -> None:
         assert first.getsockname()[0] == "127.0.0.1"
         with pytest.raises(CimsimError, match=rf"port {port} cannot be used .*--port"):
             listening(port)
+
+
+def test_ctrl_c_while_the_worker_starts_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Worker] = []
+
+    def interrupted(worker: Worker, compute: object) -> None:
+        started.append(worker)
+        worker._pool.submit(int)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(server, "_application", lambda *given: None)
+    monkeypatch.setattr(Worker, "prepare", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        server.serve(cast(Any, None), 0, browser=False, announce=lambda address: None)
+    (thread,) = started[0]._pool._threads
+    thread.join(60)
+    assert not thread.is_alive()
