@@ -66,8 +66,8 @@ int cimsim_has_matrix_unit() {
 }
 
 // out[batch, m, n] = a b, for each number of the batch, on the matrix unit. dims: batch, m, k, n, then the strides of a
-// [batch, m, k] and of b [batch, k, n]; in both, one stride of the last two is 1. Factors with one part hold whole numbers. Sets `failed` if
-// there is not enough memory.
+// [batch, m, k] and of b [batch, k, n]; in both, one stride of the last two is 1. Factors with one part hold whole
+// numbers. Sets `failed` if there is not enough memory.
 void cimsim_multiply(const float* a, const float* b, float* out, const int64_t* dims, int a_parts, int b_parts, int* failed, int threads) {
 #if defined(CIMSIM_MATRIX_UNIT)
     const int64_t m = dims[1], k = dims[2], n = dims[3], *of_a = dims + 4, *of_b = dims + 7;

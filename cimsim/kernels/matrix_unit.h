@@ -90,6 +90,8 @@ struct Blocks {
     Blocks from(int64_t pairs) const { return {{at[0] + pairs, at[1] + pairs, at[2] + pairs, at[3] + pairs}, line, step, turn}; }
 };
 
+// The next three functions differ only in their tiles, which instructions name by literals.
+
 // Adds to the tiles 0 to 3 the products of the first two blocks of `a` with the first two of `b`.
 inline void add_two_by_two(const Blocks& a, const Blocks& b, int64_t turns, int64_t steps) {
     for (int64_t turn = 0; turn < turns; turn++)

@@ -23,7 +23,8 @@ _PACKING = 64
 
 
 class Product(NamedTuple):
-    """How the product of batches of matrices ``[batch, m, k]`` and ``[batch, k, n]`` is computed.
+    """How the product of batches of matrices ``[batch, m, k]`` and ``[batch, k, n]`` is computed,
+    or a convolution (:mod:`cimsim.kernels.convolutions`), which uses ``slot`` and ``split``.
 
     Attributes:
         slot: on the CPU, the scratch memory of the result; None for new memory.
