@@ -17,7 +17,7 @@ from cimsim.circuits.mapping import weight_scale
 from cimsim.dtypes import as_dtype, in_memory
 from cimsim.kernels import Backend, PackedPhysics, ProgrammingBackend
 from cimsim.kernels.memory import scratch_on
-from cimsim.kernels.products import Product
+from cimsim.kernels.products import Product, can_split
 from cimsim.kernels.types import Cells, Codes, Dac
 from cimsim.physics.sessions import Part, slow_parts
 from cimsim.physics.writing import written_parts
@@ -178,7 +178,7 @@ class FusedMultiplier:
             # Rounded to the precision of the products only where they are neither stored nor bent.
             exact = (save.codes and not fits_byte) or not circuit.linear_drive
             dtype = dac.byte if by_bytes else torch.float32 if exact else products
-            squares_in = None if by_bytes else low
+            squares_in = None if by_bytes and can_split(x, whole=False) else low
             codes = kernels.encode(x, dac, dtype, squares_in, fits_byte, save.dac_mask)
             if codes.mask is not None:
                 dac_inside = Mask(codes.mask, x.shape, x.numel())

@@ -329,7 +329,7 @@ class ConvTiling(Tiling):
     def reads_bytes(self, x: Tensor, columns: int, multiply: Product) -> bool:
         padded = (x.shape[0], self.tiles * self.channels, *x.shape[2:])
         kernels = (self.tiles * columns, self.channels, *self.geometry.kernel)
-        return can_split(x) and self._convolution.reads_bytes(padded, kernels, multiply)
+        return can_split(x, whole=True) and self._convolution.reads_bytes(padded, kernels, multiply)
 
     def input_grad(
         self, dz: Tensor, cells: Tensor, x_shape: torch.Size, multiply: Product = _IN_ITS_DTYPE

@@ -43,6 +43,11 @@ _DISTRIBUTION = "cimsim-torch"
 _OPTIONAL = ("triton", "tensorboard", "pytest", "hypothesis", "ruff", "mypy")
 _GIB = 2**30
 _STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
+# By the name of the unit that multiplies; see cimsim.kernels.cpu.
+_PRODUCTS = {
+    "MATRIX": "large products use the matrix unit of this processor (AMX)",
+    "VECTOR": "large products with codes use 16-bit integers (AVX-512 VNNI)",
+}
 _LOOK = Look(borders=False, headings=False, styles=_STYLES)
 
 
@@ -180,8 +185,8 @@ def _kernels(rebuild: bool) -> Iterator[Finding]:
         yield Finding(name, "ok" if built.threaded else "note", f"{built.note}{threads}")
     if folder is not None:
         yield Finding("kernel cache", "ok", str(folder))
-    unit = "with its matrix unit (AMX)" if cpu.has_matrix_unit() else "as torch does"
-    yield Finding("products", "ok", f"this processor multiplies large float32 matrices {unit}")
+    unit = next((unit.name for unit in cpu.units()), "")
+    yield Finding("products", "ok", _PRODUCTS.get(unit, "torch computes all products"))
 
 
 def _coverage() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-// Convolutions on the matrix unit of the processor.
+// Convolutions on a unit that multiplies numbers of 16 bits.
 //
 // Rows of images are packed once for each column of the kernel, shifted by it. For one column of the kernel, a block of the
 // unfolded images is then a number of rows of memory at equal distances, which the unit loads without copying them:
@@ -7,7 +7,7 @@
 #pragma once
 #include "products.h"
 
-#if defined(CIMSIM_MATRIX_UNIT)
+#if defined(CIMSIM_PRODUCTS)
 
 namespace cimsim {
 
@@ -22,7 +22,7 @@ struct Convolution {
 struct Kernels {
     const float* data;
     int64_t tile, column, channel, row, place;
-    int parts;
+    bool whole;  // whether bfloat16 represents its numbers
 };
 
 // What is packed at a time: the rows of so many images side by side, each `length` places long, for so many rows of the output.
@@ -53,9 +53,11 @@ inline Packing packing_of(const Convolution& c, int64_t multiple, int64_t bytes_
     return best;
 }
 
-// Numbers of images: float32; whole numbers of one byte, or their squares, which are rounded to bfloat16.
+// Numbers of images: float32; whole numbers of one byte; or, on the matrix unit, their squares, which are rounded to bfloat16.
+#if defined(CIMSIM_MATRIX_UNIT)
 enum SquareOfSigned : int8_t {};
 enum SquareOfUnsigned : uint8_t {};
+#endif
 
 // Sixteen numbers, `which` of them are read and the others 0; neighbors in memory (kStride 1), or every second one.
 template <int kStride>
@@ -74,6 +76,7 @@ template <int kStride>
 __m512 load_places(const int8_t* from, __mmask16 which) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_bytes<kStride>(from, which))); }
 template <int kStride>
 __m512 load_places(const uint8_t* from, __mmask16 which) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load_bytes<kStride>(from, which))); }
+#if defined(CIMSIM_MATRIX_UNIT)
 inline __m512 rounded_square(__m512 x) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(x, x))), 16));
 }
@@ -81,6 +84,7 @@ template <int kStride>
 __m512 load_places(const SquareOfSigned* from, __mmask16 which) { return rounded_square(load_places<kStride>((const int8_t*)from, which)); }
 template <int kStride>
 __m512 load_places(const SquareOfUnsigned* from, __mmask16 which) { return rounded_square(load_places<kStride>((const uint8_t*)from, which)); }
+#endif
 
 // Where 16 places side by side come from: for each of their images, from which to which place shows it, and where the first of
 // the 16 would be in memory.
@@ -132,9 +136,9 @@ struct Band {
     int64_t inputs(const Convolution& c) const { return (rows - 1) * c.stride_down + c.kernel_height; }
 };
 
-// The input of a band as packed[part of the numbers][column of the kernel][row][pair of channels][place], a pair of bfloat16 each.
-// A number with one part is a bfloat16, such as a whole number up to 256.
-template <int kParts, class T>
+// The input of a band as packed[part of the numbers][column of the kernel][row][pair of channels][place].
+// Numbers of one part are whole, up to 256, or bfloat16.
+template <class Unit, int kParts, class T>
 void pack_pairs(const Convolution& c, const Packing& packing, const Band& band, const T* x, Pair* packed) {
     const int64_t area = c.height * c.width, apart = c.tiles * c.channels * area, pairs = blocks_of(c.channels, 2);
     const int64_t begin = band.first_input(c), end = begin + band.inputs(c), copy = band.inputs(c) * pairs * packing.length;
@@ -150,17 +154,17 @@ void pack_pairs(const Convolution& c, const Packing& packing, const Band& band, 
                         const T* const row = source + 2 * pair * area + r * c.width;
                         const __m512 even = places.load(row), odd = 2 * pair + 1 < c.channels ? places.load(row + area) : _mm512_setzero_ps();
                         if constexpr (kParts == 1)
-                            both[0] = _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(even), 16), _mm512_castps_si512(odd));
+                            both[0] = Unit::pair_whole(even, odd);
                         else
-                            pair_up(even, odd, both[0], both[1]);
+                            Unit::pair_places(even, odd, both[0], both[1]);
                     }
                     for (int part = 0; part < kParts; part++) _mm512_store_si512(to + part * c.kernel_width * copy, both[part]);
                 }
         }
 }
 
-// The input of a band as packed[part of the numbers][column of the kernel][row][channel][place], a bfloat16 each.
-template <int kParts, class T>
+// The input of a band as packed[part of the numbers][column of the kernel][row][channel][place], half a pair each.
+template <class Unit, int kParts, class T>
 void pack_halves(const Convolution& c, const Packing& packing, const Band& band, const T* x, Pair* packed) {
     const int64_t area = c.height * c.width, apart = c.tiles * c.channels * area, length = packing.length / 2;  // in pairs
     const int64_t begin = band.first_input(c), end = begin + band.inputs(c), copy = band.inputs(c) * c.channels * length;
@@ -175,45 +179,88 @@ void pack_halves(const Convolution& c, const Packing& packing, const Band& band,
                     __m512i both[2] = {};
                     if (r >= 0 && r < c.height) {
                         const T* const row = source + channel * area + r * c.width;
-                        split_up(low.load(row), high.load(row), both[0], both[1]);
+                        Unit::pair_neighbors(low.load(row), high.load(row), both[0], both[1]);
                     }
                     for (int part = 0; part < kParts; part++) _mm512_store_si512(to + part * c.kernel_width * copy, both[part]);
                 }
         }
 }
 
-// The output's gradient as packed[part of the numbers][block of columns][row][step][pair of places][column].
-inline void pack_gradients(const Convolution& c, const Packing& packing, const Band& band, const float* dz, Pair* packed, int64_t of_part) {
+// The output's gradient as packed[part of the numbers][block of columns][row][step][pair of places][column], and what the numbers
+// of each column are multiples of.
+template <class Unit>
+void pack_gradients(const Convolution& c, const Packing& packing, const Band& band, const float* dz, Pair* packed, int64_t of_part, float* scale) {
     const int64_t area = c.out_height * c.out_width, apart = c.tiles * c.columns * area, steps = packing.length / (2 * kSide);
     const float* const source = dz + (band.from * c.tiles + band.tile) * c.columns * area + band.top * c.out_width;
+    if constexpr (Unit::kScales)
+        for (int64_t column = 0; column < c.columns; column += kSide) {
+            __m512i largest = _mm512_setzero_si512();
+            for (int64_t i = 0; i < std::min(kSide, c.columns - column); i++) {
+                __m512i most = _mm512_setzero_si512();
+                for (int64_t image = 0; image < band.images; image++) {
+                    const float* const from = source + image * apart + (column + i) * area;
+                    for (int64_t k = 0; k < band.rows * c.out_width; k += 16) most = _mm512_max_epu32(most, size_bits(_mm512_maskz_loadu_ps(first_of(band.rows * c.out_width - k), from + k)));
+                }
+                largest = _mm512_mask_set1_epi32(largest, 1 << i, int(_mm512_reduce_max_epu32(most)));
+            }
+            _mm512_storeu_ps(scale + column, scale_for(largest, false));
+        }
     for (int64_t step = 0; step < steps; step++) {
         const Places low(2 * step * kSide, band.images, c.out_width, apart, c.out_width, 1, 0);
         const Places high((2 * step + 1) * kSide, band.images, c.out_width, apart, c.out_width, 1, 0);
-        for (int64_t block = 0; block < blocks_of(c.columns, kSide); block++)
+        for (int64_t block = 0; block < blocks_of(c.columns, kSide); block++) {
+            const Relative<Unit> relative(scale + block * kSide);
             for (int64_t r = 0; r < band.rows; r++) {
-                __m512i first[kSide] = {}, rest[kSide] = {};
+                __m512i parts[Unit::kParts][kSide] = {}, rest;
                 for (int64_t i = 0; i < std::min(kSide, c.columns - block * kSide); i++) {
                     const float* const row = source + (block * kSide + i) * area + r * c.out_width;
-                    split_up(low.load(row), high.load(row), first[i], rest[i]);
+                    Unit::pair_neighbors(relative.of_line(i, low.load(row)), relative.of_line(i, high.load(row)), parts[0][i], Unit::kParts > 1 ? parts[Unit::kParts - 1][i] : rest);
                 }
-                transpose(first);
-                transpose(rest);
                 Pair* const to = packed + ((block * band.rows + r) * steps + step) * kUnits;
-                for (int64_t i = 0; i < kSide; i++) _mm512_store_si512(to + i * kSide, first[i]), _mm512_store_si512(to + of_part + i * kSide, rest[i]);
+                for (int part = 0; part < Unit::kParts; part++) {
+                    transpose(parts[part]);
+                    for (int64_t i = 0; i < kSide; i++) _mm512_store_si512(to + part * of_part + i * kSide, parts[part][i]);
+                }
             }
+        }
     }
 }
 
 // Number of blocks of 16 pairs that the rows of a kernel take for each of its columns.
 inline int64_t steps_of(const Convolution& c) { return blocks_of(c.kernel_height * blocks_of(c.channels, 2), kSide); }
 
+// What the numbers of each column of the kernels are multiples of: scale[tile][block of columns][column].
+template <class Unit>
+void find_scales(const Convolution& c, const Kernels& w, float* scale) {
+    if constexpr (Unit::kScales) {
+        const int64_t lines = blocks_of(c.columns, kSide) * kSide;
+#pragma omp for schedule(static)
+        for (int64_t first = 0; first < c.tiles * lines; first += kSide) {
+            alignas(64) uint32_t largest[kSide] = {};
+            for (int64_t i = 0; i < std::min(kSide, c.columns - first % lines); i++) {
+                const float* const from = w.data + first / lines * w.tile + (first % lines + i) * w.column;
+                for (int64_t channel = 0; channel < c.channels; channel++)
+                    for (int64_t row = 0; row < c.kernel_height; row++)
+                        for (int64_t place = 0; place < c.kernel_width; place++) {
+                            uint32_t bits;
+                            std::memcpy(&bits, from + channel * w.channel + row * w.row + place * w.place, sizeof bits);
+                            largest[i] = std::max(largest[i], bits & 0x7fffffff);
+                        }
+            }
+            _mm512_storeu_ps(scale + first, scale_for(_mm512_load_si512(largest), w.whole));
+        }
+    }
+}
+
 // All kernels as packed[part][tile][block of columns][column of the kernel][step][column][pair].
-inline void pack_kernels(const Convolution& c, const Kernels& w, Pair* packed) {
+template <class Unit>
+void pack_kernels(const Convolution& c, const Kernels& w, const float* scale, Pair* packed) {
     const int64_t lines = blocks_of(c.channels, 2), steps = steps_of(c), blocks = blocks_of(c.columns, kSide);
     const int64_t all = c.tiles * blocks * c.kernel_width * steps;
 #pragma omp for schedule(static) nowait
     for (int64_t each = 0; each < all; each++) {
         const int64_t step = each % steps, place = each / steps % c.kernel_width, block = each / (steps * c.kernel_width) % blocks, tile = each / (steps * c.kernel_width * blocks);
+        const Relative<Unit> relative(scale + (tile * blocks + block) * kSide);
         alignas(64) int even_at[kSide], odd_at[kSide];
         __mmask16 even = 0, odd = 0;
         for (int i = 0; i < kSide; i++) {
@@ -230,9 +277,10 @@ inline void pack_kernels(const Convolution& c, const Kernels& w, Pair* packed) {
             if (column < c.columns) {
                 const float* const from = w.data + tile * w.tile + column * w.column + place * w.place;
                 const __m512 none = _mm512_setzero_ps();
-                pair_up(_mm512_mask_i32gather_ps(none, even, _mm512_load_si512(even_at), from, 4), _mm512_mask_i32gather_ps(none, odd, _mm512_load_si512(odd_at), from, 4), pairs[0], pairs[1]);
+                const __m512 evens = _mm512_mask_i32gather_ps(none, even, _mm512_load_si512(even_at), from, 4), odds = _mm512_mask_i32gather_ps(none, odd, _mm512_load_si512(odd_at), from, 4);
+                Unit::pair_places(relative.of_line(i, evens), relative.of_line(i, odds), pairs[0], pairs[1]);
             }
-            for (int part = 0; part < w.parts; part++) _mm512_storeu_si512(packed + (part * all + each) * kUnits + i * kSide, pairs[part]);
+            for (int part = 0; part < parts_of<Unit>(w.whole); part++) _mm512_storeu_si512(packed + (part * all + each) * kUnits + i * kSide, pairs[part]);
         }
     }
 }
@@ -249,7 +297,7 @@ inline void put_sums(const Convolution& c, const Band& band, int64_t block, int6
 }
 
 // The convolution of `x` with the kernels `w`. Returns whether there was enough memory.
-template <int kParts, class T>
+template <class Unit, int kParts, class T>
 bool convolve(const Convolution& c, const T* x, const Kernels& w, float* out, int threads) {
     const int64_t pairs = blocks_of(c.channels, 2), steps = steps_of(c), blocks = blocks_of(c.columns, kSide);
     const Packing packing = packing_of(c, kSide, kParts * c.kernel_width * pairs * sizeof(Pair), 0);
@@ -258,19 +306,22 @@ bool convolve(const Convolution& c, const T* x, const Kernels& w, float* out, in
     const int64_t all_bands = groups * c.tiles * bands, most_rows = (packing.rows - 1) * c.stride_down + c.kernel_height;
     const int team = std::min<int64_t>(all_bands, team_for(c.images * c.tiles * c.columns * c.out_height * c.out_width, threads));
     const int64_t own = kParts * c.kernel_width * most_rows * pairs * line + kSide * line;
-    Pair* const kernels = room_for(w.parts * of_kernels + team * own);
+    const int kernel_parts = parts_of<Unit>(w.whole);
+    Pair* const kernels = room_for(kernel_parts * of_kernels + team * own + c.tiles * blocks * kSide);
     if (!kernels) return false;
+    float* const scale = (float*)(kernels + kernel_parts * of_kernels + team * own);
 #pragma omp parallel num_threads(team)
     {
-        pack_kernels(c, w, kernels);
+        find_scales<Unit>(c, w, scale);
+        pack_kernels<Unit>(c, w, scale, kernels);
 #pragma omp barrier
-        use_tiles();
-        Pair* const images = kernels + w.parts * of_kernels + omp_get_thread_num() * own;
+        const Unit unit;
+        Pair* const images = kernels + kernel_parts * of_kernels + omp_get_thread_num() * own;
 #pragma omp for schedule(static)
         for (int64_t each = 0; each < all_bands; each++) {
             const Band band(c, packing, each / bands % c.tiles, each / (bands * c.tiles), each % bands);
             const int64_t copy = band.inputs(c) * pairs * line, all = band.rows * wide;
-            pack_pairs<kParts>(c, packing, band, x, images);
+            pack_pairs<Unit, kParts>(c, packing, band, x, images);
             // The last step of a row reads behind the rows of its kernel, times kernels of 0: of the last row, behind the images.
             std::memset(images + kParts * c.kernel_width * copy, 0, kSide * line * sizeof(Pair));
             const Pair* const of_tile = kernels + band.tile * blocks * of_block;
@@ -281,16 +332,12 @@ bool convolve(const Convolution& c, const T* x, const Kernels& w, float* out, in
                         const int64_t at = std::min(place + ahead, all - 1);
                         return images + at / wide * c.stride_down * pairs * line + at % wide * kSide;
                     };
-                    const Blocks a = {{of_tile + block * of_block, of_tile + (block + two) * of_block}, 64, kUnits, steps * kUnits};
-                    const Blocks b = {{image_at(0), image_at(1), image_at(2), image_at(3)}, line * int64_t(sizeof(Pair)), kSide * line, copy};
-                    clear_sums();
-                    with_parts(w.parts, kParts, [&](int part_a, int part_b) {
-                        const Blocks of_a = a.from(part_a * of_kernels), of_b = b.from(part_b * c.kernel_width * copy);
-                        two ? add_two_by_two(of_a, of_b, c.kernel_width, steps) : add_one_by_four(of_a, of_b, c.kernel_width, steps);
-                    });
+                    const float* const of_columns = scale + (band.tile * blocks + block) * kSide;
+                    const Blocks a = {{of_tile + block * of_block, of_tile + (block + two) * of_block}, 64, kUnits, steps * kUnits, kernel_parts, of_kernels, {of_columns, of_columns + two * kSide}};
+                    const Blocks b = {{image_at(0), image_at(1), image_at(2), image_at(3)}, line * int64_t(sizeof(Pair)), kSide * line, copy, kParts, c.kernel_width * copy};
                     alignas(64) float sums[4][kUnits];
                     float* const to_sums[4] = {sums[0], sums[1], sums[2], sums[3]};
-                    store_sums(to_sums);
+                    two ? unit.template multiply<2, 2>(a, b, c.kernel_width, steps, false, to_sums) : unit.template multiply<1, 4>(a, b, c.kernel_width, steps, false, to_sums);
                     for (int64_t i = 0; i < 4; i++) {
                         const int64_t at = place + (two ? i % 2 : i);
                         if (at < all) put_sums(c, band, block + (two ? i / 2 : 0), at / wide, at % wide * kSide, sums[i], out);
@@ -298,34 +345,32 @@ bool convolve(const Convolution& c, const T* x, const Kernels& w, float* out, in
                 }
             }
         }
-        _tile_release();
     }
     return true;
 }
 
 constexpr int64_t kSumBytes = 64 << 20;  // of partial sums, which are added up at the end
 
-// The gradient of the kernels [tiles, columns, channels, kernel_height, kernel_width] for the gradient `dz` of the output, which
-// has two parts. A line of the sums is a place of the kernels and a block of channels. Returns whether there was enough memory.
-template <int kParts, class T>
+// The gradient of the kernels [tiles, columns, channels, kernel_height, kernel_width] for the gradient `dz` of the output. A line of the sums is a place of the kernels and a block of channels. Returns whether there was enough memory.
+template <class Unit, int kParts, class T>
 bool correlate(const Convolution& c, const T* x, const float* dz, float* out, int threads) {
-    constexpr int kGradientParts = 2;
     const int64_t of_channels = blocks_of(c.channels, kSide), blocks = blocks_of(c.columns, kSide), lines = c.kernel_width * c.kernel_height * of_channels;
-    const Packing packing = packing_of(c, 2 * kSide, kParts * c.kernel_width * c.channels * sizeof(uint16_t), kGradientParts * blocks * kSide * sizeof(uint16_t));
+    const Packing packing = packing_of(c, 2 * kSide, kParts * c.kernel_width * c.channels * sizeof(uint16_t), Unit::kParts * blocks * kSide * sizeof(uint16_t));
     const int64_t bands = blocks_of(c.out_height, packing.rows), all = blocks_of(c.images, packing.together) * bands;
     const int64_t half = packing.length / 2, wide = half / kSide, of_sums = lines * blocks * kUnits;  // in pairs
     const int64_t sums = std::max<int64_t>(1, std::min({all, kEnoughBands, kSumBytes / (of_sums * c.tiles * int64_t(sizeof(float)))}));
     const int team = std::min<int64_t>(sums * c.tiles, team_for(c.images * c.tiles * c.columns * c.out_height * c.out_width, threads));
     // The last block of channels reads behind the images.
     const int64_t of_images = (kParts * c.kernel_width * ((packing.rows - 1) * c.stride_down + c.kernel_height) * c.channels + kSide) * half;
-    const int64_t of_gradients = blocks * packing.rows * wide * kUnits, own = of_images + kGradientParts * of_gradients;
+    const int64_t of_gradients = blocks * packing.rows * wide * kUnits, own = of_images + Unit::kParts * of_gradients + blocks * kSide;
     Pair* const room = room_for(sums * c.tiles * of_sums + team * own);
     if (!room) return false;
 #pragma omp parallel num_threads(team)
     {
-        use_tiles();
+        const Unit unit;
         Pair* const images = room + sums * c.tiles * of_sums + omp_get_thread_num() * own;
         Pair* const gradients = images + of_images;
+        float* const scale = (float*)(gradients + Unit::kParts * of_gradients);
 #pragma omp for schedule(static)
         for (int64_t each = 0; each < sums * c.tiles; each++) {
             const int64_t sum = each / c.tiles;
@@ -334,8 +379,8 @@ bool correlate(const Convolution& c, const T* x, const float* dz, float* out, in
             for (int64_t index = all * sum / sums; index < all * (sum + 1) / sums; index++) {
                 const Band band(c, packing, each % c.tiles, index / bands, index % bands);
                 const int64_t copy = band.inputs(c) * c.channels * half;
-                pack_halves<kParts>(c, packing, band, x, images);
-                pack_gradients(c, packing, band, dz, gradients, of_gradients);
+                pack_halves<Unit, kParts>(c, packing, band, x, images);
+                pack_gradients<Unit>(c, packing, band, dz, gradients, of_gradients, scale);
                 for (int64_t block = 0; block < blocks; block += 2) {
                     const bool two = block + 1 < blocks;
                     for (int64_t line = 0; line < lines; line += two ? 2 : 4) {
@@ -346,15 +391,11 @@ bool correlate(const Convolution& c, const T* x, const float* dz, float* out, in
                         };
                         const auto gradient_at = [&](int64_t at) { return gradients + at * band.rows * wide * kUnits; };
                         const auto sum_at = [&](int64_t i) { return totals + (two ? nth(i / 2) * blocks + block + i % 2 : nth(i) * blocks + block) * kUnits; };
-                        const Blocks a = {{image_at(0), image_at(1), image_at(2), image_at(3)}, half * int64_t(sizeof(Pair)), kSide, c.stride_down * c.channels * half};
-                        const Blocks b = {{gradient_at(block), gradient_at(block + two)}, 64, kUnits, wide * kUnits};
+                        const Blocks a = {{image_at(0), image_at(1), image_at(2), image_at(3)}, half * int64_t(sizeof(Pair)), kSide, c.stride_down * c.channels * half, kParts, c.kernel_width * copy};
+                        const float* const of_columns = scale + block * kSide;
+                        const Blocks b = {{gradient_at(block), gradient_at(block + two)}, 64, kUnits, wide * kUnits, Unit::kParts, of_gradients, {of_columns, of_columns + two * kSide}};
                         float* const to_sums[4] = {sum_at(0), sum_at(1), sum_at(2), sum_at(3)};
-                        load_sums(to_sums);
-                        with_parts(kParts, kGradientParts, [&](int part_a, int part_b) {
-                            const Blocks of_a = a.from(part_a * c.kernel_width * copy), of_b = b.from(part_b * of_gradients);
-                            two ? add_two_by_two(of_a, of_b, band.rows, wide) : add_four_by_one(of_a, of_b, band.rows, wide);
-                        });
-                        store_sums(to_sums);
+                        two ? unit.template multiply<2, 2>(a, b, band.rows, wide, true, to_sums) : unit.template multiply<4, 1>(a, b, band.rows, wide, true, to_sums);
                     }
                 }
             }
@@ -373,7 +414,6 @@ bool correlate(const Convolution& c, const T* x, const float* dz, float* out, in
                         out[((tile * c.columns + column) * c.channels + channel) * c.kernel_height * c.kernel_width + place] = total[channel % kSide * kSide + column % kSide];
             }
         }
-        _tile_release();
     }
     return true;
 }

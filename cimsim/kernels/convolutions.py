@@ -1,5 +1,5 @@
-"""Convolutions with a group of kernels for each tile: by torch, or by the matrix unit of the
-processor, which multiplies as in :mod:`cimsim.kernels.products`.
+"""Convolutions with a group of kernels for each tile: by torch, or by a unit of the processor that
+multiplies numbers of 16 bits, as in :mod:`cimsim.kernels.products`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from torch import Tensor
 
 from cimsim.dtypes import as_dtype
 from cimsim.kernels import cpu
+from cimsim.kernels.cpu import Unit
 from cimsim.kernels.memory import scratch
 from cimsim.kernels.products import Product, can_split
 from cimsim.kernels.types import Images
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_LEAST_USE = 0.08  # of the unit, which sums 32 terms for 16 columns at a time
-_FEWEST_CHANNELS = 4  # the unit computes the gradients of 16 at a time
+# The least share of a unit that computes, if it is faster than torch: a unit sums 32 terms for 16
+# columns at a time, and computes the gradients of 16 channels at a time.
+_LEAST_USE = {Unit.MATRIX: 0.08, Unit.VECTOR: 0.6}
+_FEWEST_CHANNELS = {Unit.MATRIX: 4, Unit.VECTOR: 12}
 _MOST_WEIGHTS = 1 << 19  # of a tile, whose gradients are summed in the cache
 _MOST_BYTES = 768 << 10  # of the packed rows for one row of the output, which are in the cache, too
 _FEWEST_PRODUCTS = 1 << 20  # to prepare fewer takes longer than torch's products
@@ -70,7 +73,7 @@ class Convolution(NamedTuple):
             kernels = as_dtype(kernels, dtype)
         elif squared:
             images = None
-        if images is None or not _are_read(x, kernels, dtype):
+        if images is None or not _are_read(x, kernels, dtype, squared):
             x = as_dtype(x, kernels.dtype)
             z: Tensor = _CONVOLUTIONS[kernels.dim() - 2](
                 x.square() if squared else x,
@@ -119,15 +122,23 @@ class Convolution(NamedTuple):
         return dx, dw
 
 
-def _are_read(images: Tensor, others: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+def _are_read(
+    images: Tensor, others: Tensor, dtype: torch.dtype = torch.float32, squared: bool = False
+) -> bool:
     if others.dtype is not dtype or images.dtype not in (torch.float32, *_BYTES):
         return False
-    return can_split(images, others) and images.is_contiguous() and others.is_contiguous()
+    whole = images.dtype in _BYTES and not squared
+    return (
+        can_split(images, others, whole=whole) and images.is_contiguous() and others.is_contiguous()
+    )
 
 
 def _sums_fit(images: Images) -> bool:
     weights = images.columns * images.channels * images.kernel_height * images.kernel_width
-    return images.channels >= _FEWEST_CHANNELS and weights <= _MOST_WEIGHTS
+    unit = cpu.unit_for(whole=True)
+    return (
+        unit is not None and images.channels >= _FEWEST_CHANNELS[unit] and weights <= _MOST_WEIGHTS
+    )
 
 
 def _new(shape: Shape, slot: str | None) -> Tensor:
@@ -137,7 +148,10 @@ def _new(shape: Shape, slot: str | None) -> Tensor:
 
 @lru_cache(maxsize=1024)
 def _images(convolution: Convolution, x_shape: Shape, kernels_shape: Shape) -> Images | None:
-    """The sizes for the matrix unit; None if torch computes this convolution."""
+    """The sizes for the unit; None if torch computes this convolution."""
+    unit = cpu.unit_for(whole=True)
+    if unit is None:
+        return None
     batch, _, *places = x_shape
     columns, channels, *kernel = kernels_shape
     stride, padding, dilation, tiles = convolution
@@ -146,7 +160,7 @@ def _images(convolution: Convolution, x_shape: Shape, kernels_shape: Shape) -> I
     columns //= tiles
     out_places = convolution.places(tuple(places), tuple(kernel))
     products = batch * tiles * columns * channels * math.prod(kernel) * math.prod(out_places)
-    if products < _FEWEST_PRODUCTS or _use(columns, channels, *kernel) < _LEAST_USE:
+    if products < _FEWEST_PRODUCTS or _use(columns, channels, *kernel) < _LEAST_USE[unit]:
         return None
     pairs, width = math.ceil(channels / 2), 16 * math.ceil(out_places[-1] / 16)
     if 8 * math.prod(kernel) * pairs * width > _MOST_BYTES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from enum import IntEnum
 from functools import lru_cache
 
 import torch
@@ -58,11 +59,11 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
         *(_POINTER, _POINTER, _POINTER, _LONG),
         *(_POINTER, _FLOAT, _FLOAT, _POINTER, _INT),
     ),
-    "multiply": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER, _INT),
+    "multiply": (_INT, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER, _INT),
     "convolve": (
-        *(_POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _POINTER, _INT, _POINTER, _INT),
+        *(_INT, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _POINTER, _INT, _POINTER, _INT),
     ),
-    "correlate": (_POINTER, _INT, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
+    "correlate": (_INT, _POINTER, _INT, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
     "fingerprint": (_POINTER, _LONG, _POINTER, _INT),
 }
 
@@ -116,24 +117,46 @@ def _has_bf16() -> bool:
     return library is not None and bool(library.cimsim_has_bf16())
 
 
+class Unit(IntEnum):
+    """A part of a processor that multiplies numbers of 16 bits, several times as fast as float32.
+
+    Attributes:
+        MATRIX: multiplies bfloat16 (AMX). A float32 number is the sum of two, to ``2^-17`` of the
+            number; whole numbers up to 256 are one.
+        VECTOR: multiplies integers (AVX-512 VNNI). One factor holds whole numbers up to 256; the
+            other is relative to the largest number of its line, to ``2^-16`` of that. A line holds
+            the numbers that are summed over.
+    """
+
+    MATRIX = 1
+    VECTOR = 2
+
+
 @lru_cache(maxsize=1)
-def has_matrix_unit() -> bool:
-    """Whether this processor has the unit of :func:`multiply` and :func:`convolve`."""
+def units() -> tuple[Unit, ...]:
+    """The units of this processor, the fastest first."""
     library = build().library
-    return library is not None and bool(library.cimsim_has_matrix_unit())
+    if library is None:
+        return ()
+    return tuple(unit for unit in Unit if library.cimsim_has_unit(unit))
+
+
+def unit_for(whole: bool) -> Unit | None:
+    """The unit of products of which a factor holds ``whole`` numbers, or none does; None if torch
+    computes them."""
+    return next((unit for unit in units() if whole or unit is Unit.MATRIX), None)
 
 
 def multiply(a: Tensor, b: Tensor, out: Tensor, whole: tuple[bool, bool]) -> None:
-    """``out = a b`` on the matrix unit, of batches of float32 matrices ``[batch, m, k]`` and
-    ``[batch, k, n]``.
+    """``out = a b`` on a unit, of batches of float32 matrices ``[batch, m, k]`` and ``[batch, k,
+    n]``.
 
-    A factor that is not ``whole`` is the sum of two bfloat16 numbers, to ``2^-17`` of each number;
-    one that is holds whole numbers up to 256, which bfloat16 represents. In both factors, one of
-    the last two strides is 1; ``out`` is contiguous.
+    ``whole`` is whether each factor holds whole numbers up to 256. In both factors, one of the
+    last two strides is 1; ``out`` is contiguous.
     """
     dims = _dims((*a.shape, b.shape[2], *a.stride(), *b.stride()))
-    parts = (2 - part for part in whole)
-    _multiply("multiply", a.data_ptr(), b.data_ptr(), out.data_ptr(), dims, *parts)
+    operands = (a.data_ptr(), b.data_ptr(), out.data_ptr())
+    _multiply("multiply", unit_for(any(whole)), *operands, dims, *whole)
 
 
 _IMAGES = {torch.float32: 0, torch.int8: 1, torch.uint8: 2}
@@ -147,31 +170,35 @@ def convolve(
     squared: bool = False,
     transposed: bool = False,
 ) -> None:
-    """``out = x * kernels`` on the matrix unit, in float32 as by :func:`multiply`.
+    """``out = x * kernels`` on a unit, as by :func:`multiply`.
 
     Args:
-        x: ``[images, tiles * channels, height, width]``, in float32 or of one byte each.
+        x: ``[images, tiles * channels, height, width]``, of one byte each, or in float32 on the
+            matrix unit.
         kernels: ``[tiles * columns, channels, kernel_height, kernel_width]``, in float32 or
             bfloat16; if ``transposed``, ``[tiles * channels, columns, ...]``, which are applied
             upside down.
         out: ``[images, tiles * columns, out_height, out_width]``.
         images: all of these sizes. All three tensors are contiguous.
-        squared: whether the squares of the bytes ``x`` are convolved, rounded to bfloat16.
+        squared: on the matrix unit, whether the squares of the bytes ``x`` are convolved, rounded
+            to bfloat16.
         transposed: see ``kernels``.
     """
-    parts = 1 if kernels.dtype is torch.bfloat16 else 2
+    low = kernels.dtype is torch.bfloat16
     kernels = as_dtype(kernels, torch.float32)
+    unit = Unit.MATRIX if squared else unit_for(x.dtype is not torch.float32)
     _multiply(
-        *("convolve", x.data_ptr(), _IMAGES[x.dtype], squared, kernels.data_ptr(), parts),
+        *("convolve", unit, x.data_ptr(), _IMAGES[x.dtype], squared, kernels.data_ptr(), low),
         *(out.data_ptr(), _dims(images), transposed),
     )
 
 
 def correlate(x: Tensor, dz: Tensor, out: Tensor, images: Images) -> None:
     """The gradient ``out`` of the kernels of :func:`convolve`, for the gradient ``dz`` of its
-    result in float32, on the matrix unit; ``x`` as there."""
+    result in float32; ``x`` as there."""
+    unit = unit_for(x.dtype is not torch.float32)
     _multiply(
-        *("correlate", x.data_ptr(), _IMAGES[x.dtype], dz.data_ptr()),
+        *("correlate", unit, x.data_ptr(), _IMAGES[x.dtype], dz.data_ptr()),
         *(out.data_ptr(), _dims(images)),
     )
 

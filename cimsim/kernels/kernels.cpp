@@ -20,25 +20,39 @@ namespace {
 // Drift compensation by the sums of all columns together.
 constexpr int kOfAll = 2;
 
-#if defined(CIMSIM_MATRIX_UNIT)
+#if defined(CIMSIM_PRODUCTS)
+// The numbers of `Unit` and `_IMAGES` in cpu.py.
+enum Units { kMatrixUnit = 1, kVectorUnit = 2 };
 enum Images { kFloats, kSigned, kUnsigned };
 
 constexpr std::integral_constant<int, 1> kWhole{};
 constexpr std::integral_constant<int, 2> kSplit{};
 
-// Calls with images of one of the kinds, and the number of their parts.
-template <class Call>
-void with_images(const void* x, int kind, Call call) {
-    switch (kind) {
-        case kFloats: return call((const float*)x, kSplit);
-        case kSigned: return call((const int8_t*)x, kWhole);
-        default: return call((const uint8_t*)x, kWhole);
-    }
-}
+template <class Unit>
+struct Using {
+    typedef Unit type;
+};
 
 template <class Call>
-void with_squares(const void* x, int kind, Call call) {
-    return kind == kSigned ? call((const SquareOfSigned*)x, kWhole) : call((const SquareOfUnsigned*)x, kWhole);
+void with_unit(int unit, Call call) {
+#if defined(CIMSIM_MATRIX_UNIT)
+    if (unit == kMatrixUnit) call(Using<MatrixUnit>{});
+#endif
+#if defined(CIMSIM_VECTOR_UNIT)
+    if (unit == kVectorUnit) call(Using<VectorUnit>{});
+#endif
+}
+
+// Calls with images of one of the kinds that the unit reads, and the number of their parts.
+template <class Unit, class Call>
+void with_images(const void* x, int kind, [[maybe_unused]] bool squared, Call call) {
+#if defined(CIMSIM_MATRIX_UNIT)
+    if constexpr (std::is_same_v<Unit, MatrixUnit>) {
+        if (kind == kFloats) return call((const float*)x, kSplit);
+        if (squared) return kind == kSigned ? call((const SquareOfSigned*)x, kWhole) : call((const SquareOfUnsigned*)x, kWhole);
+    }
+#endif
+    kind == kSigned ? call((const int8_t*)x, kWhole) : call((const uint8_t*)x, kWhole);
 }
 #endif
 
@@ -56,47 +70,57 @@ int cimsim_has_bf16() {
 #endif
 }
 
-// Whether `cimsim_multiply`, `cimsim_convolve` and `cimsim_correlate` compute here.
-int cimsim_has_matrix_unit() {
+// Whether `cimsim_multiply`, `cimsim_convolve` and `cimsim_correlate` compute on `unit` here.
+int cimsim_has_unit(int unit) {
+    int has = 0;
 #if defined(CIMSIM_MATRIX_UNIT)
-    return has_matrix_unit();
-#else
-    return 0;
+    if (unit == kMatrixUnit) has = has_matrix_unit();
 #endif
+#if defined(CIMSIM_VECTOR_UNIT)
+    if (unit == kVectorUnit) has = 1;
+#endif
+    return has;
 }
 
-// out[batch, m, n] = a b, for each number of the batch, on the matrix unit. dims: batch, m, k, n, then the strides of a
-// [batch, m, k] and of b [batch, k, n]; in both, one stride of the last two is 1. Factors with one part hold whole
+// out[batch, m, n] = a b, for each number of the batch, on a unit. dims: batch, m, k, n, then the strides of a
+// [batch, m, k] and of b [batch, k, n]; in both, one stride of the last two is 1. The vector unit needs a factor of whole
 // numbers. Sets `failed` if there is not enough memory.
-void cimsim_multiply(const float* a, const float* b, float* out, const int64_t* dims, int a_parts, int b_parts, int* failed, int threads) {
-#if defined(CIMSIM_MATRIX_UNIT)
+void cimsim_multiply(int unit, const float* a, const float* b, float* out, const int64_t* dims, int a_whole, int b_whole, int* failed, int threads) {
+#if defined(CIMSIM_PRODUCTS)
     const int64_t m = dims[1], k = dims[2], n = dims[3], *of_a = dims + 4, *of_b = dims + 7;
-    for (int64_t each = 0; each < dims[0]; each++)
-        if (!multiply({a + each * of_a[0], m, k, of_a[1], of_a[2], a_parts}, {b + each * of_b[0], n, k, of_b[2], of_b[1], b_parts}, out + each * m * n, threads)) *failed = 1;
+    with_unit(unit, [&](auto of) {
+        for (int64_t each = 0; each < dims[0]; each++)
+            if (!multiply<typename decltype(of)::type>({a + each * of_a[0], m, k, of_a[1], of_a[2], a_whole != 0}, {b + each * of_b[0], n, k, of_b[2], of_b[1], b_whole != 0}, out + each * m * n, threads)) *failed = 1;
+    });
 #endif
 }
 
-// out[images, tiles, columns, places] of images and kernels, on the matrix unit; dims are those of `Convolution`.
-// Of the kinds of images, bytes may be `squared`. The kernels' numbers are sums of `parts` bfloat16 numbers. `back` convolves
-// with kernels [tiles, channels, columns, ...] upside down.
-void cimsim_convolve(const void* x, int kind, int squared, const float* kernels, int parts, float* out, const int64_t* dims, int back, int* failed, int threads) {
-#if defined(CIMSIM_MATRIX_UNIT)
+// out[images, tiles, columns, places] of images and kernels, on a unit; dims are those of `Convolution`.
+// The vector unit reads bytes; on the matrix unit, bytes may be `squared`. The kernels' numbers may be `low`, i.e. bfloat16
+// represents them. `back` convolves with kernels [tiles, channels, columns, ...] upside down.
+void cimsim_convolve(int unit, const void* x, int kind, int squared, const float* kernels, int low, float* out, const int64_t* dims, int back, int* failed, int threads) {
+#if defined(CIMSIM_PRODUCTS)
     Convolution c;
     std::memcpy(&c, dims, sizeof c);
     const int64_t places = c.kernel_height * c.kernel_width, tile = c.columns * c.channels * places;
-    const Kernels w = back ? Kernels{kernels + places - 1, tile, places, c.columns * places, -c.kernel_width, -1, parts}
-                           : Kernels{kernels, tile, c.channels * places, places, c.kernel_width, 1, parts};
-    const auto call = [&](auto images, auto of_images) { *failed = !convolve<of_images>(c, images, w, out, threads); };
-    squared ? with_squares(x, kind, call) : with_images(x, kind, call);
+    const Kernels w = back ? Kernels{kernels + places - 1, tile, places, c.columns * places, -c.kernel_width, -1, low != 0}
+                           : Kernels{kernels, tile, c.channels * places, places, c.kernel_width, 1, low != 0};
+    with_unit(unit, [&](auto of) {
+        using Unit = typename decltype(of)::type;
+        with_images<Unit>(x, kind, squared, [&](auto images, auto parts) { *failed = !convolve<Unit, parts>(c, images, w, out, threads); });
+    });
 #endif
 }
 
 // The gradient of the kernels by that of the output, dz[images, tiles, columns, places].
-void cimsim_correlate(const void* x, int kind, const float* dz, float* out, const int64_t* dims, int* failed, int threads) {
-#if defined(CIMSIM_MATRIX_UNIT)
+void cimsim_correlate(int unit, const void* x, int kind, const float* dz, float* out, const int64_t* dims, int* failed, int threads) {
+#if defined(CIMSIM_PRODUCTS)
     Convolution c;
     std::memcpy(&c, dims, sizeof c);
-    with_images(x, kind, [&](auto images, auto parts) { *failed = !correlate<parts>(c, images, dz, out, threads); });
+    with_unit(unit, [&](auto of) {
+        using Unit = typename decltype(of)::type;
+        with_images<Unit>(x, kind, false, [&](auto images, auto parts) { *failed = !correlate<Unit, parts>(c, images, dz, out, threads); });
+    });
 #endif
 }
 

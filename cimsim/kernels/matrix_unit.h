@@ -5,47 +5,20 @@
 // out, since it is as small as what the parts leave out.
 
 #pragma once
-#include <algorithm>
-#include <cstdlib>
+#include "blocks.h"
 
-#include "random.h"
-#include "threads.h"
-
-#if defined(__AMX_BF16__) && defined(__AMX_TILE__) && defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__BMI2__) && defined(__linux__)
+#if defined(CIMSIM_BLOCKS) && defined(__AMX_BF16__) && defined(__AMX_TILE__) && defined(__AVX512BF16__) && defined(__linux__)
 #define CIMSIM_MATRIX_UNIT
 #include <sys/syscall.h>
 #include <unistd.h>
 
 namespace cimsim {
 
-constexpr int64_t kSide = 16;          // lines of a block, and pairs of numbers of a line
-constexpr int64_t kUnits = 256;        // pairs of a block
-typedef uint32_t Pair;                 // two bfloat16 numbers of a line, the first in the lower half
-
 // Whether the operating system lets this process use the matrix unit.
 inline bool has_matrix_unit() {
     constexpr int kRequestPermission = 0x1023, kTileData = 18;
     static const bool permitted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
     return permitted;
-}
-
-// The transpose of 16 by 16 pairs.
-inline void transpose(__m512i (&r)[kSide]) {
-    __m512i t[kSide];
-    for (int i = 0; i < 16; i += 2) t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]), t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    for (int i = 0; i < 16; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]), r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]), r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int i = 0; i < 16; i += 8)
-        for (int j = 0; j < 4; j++) {
-            t[i + j] = _mm512_shuffle_i32x4(r[i + j], r[i + j + 4], 0x88);
-            t[i + j + 4] = _mm512_shuffle_i32x4(r[i + j], r[i + j + 4], 0xdd);
-        }
-    for (int j = 0; j < 8; j++) {
-        r[j] = _mm512_shuffle_i32x4(t[j], t[j + 8], 0x88);
-        r[j + 8] = _mm512_shuffle_i32x4(t[j], t[j + 8], 0xdd);
-    }
 }
 
 // Both parts of 32 numbers, as pairs of neighbors (`low` before `high`).
@@ -67,10 +40,6 @@ inline void pair_up(__m512 even, __m512 odd, __m512i& first, __m512i& rest) {
     rest = _mm512_or_si512(even_rest, _mm512_slli_epi32(odd_rest, 16));
 }
 
-inline __mmask16 first_of(int64_t count) { return count >= 16 ? __mmask16(0xffff) : count <= 0 ? __mmask16(0) : __mmask16((1u << count) - 1); }
-
-inline int64_t blocks_of(int64_t count, int64_t size) { return (count + size - 1) / size; }
-
 inline void use_tiles() {
     struct alignas(64) {
         uint8_t palette = 1, start = 0, reserved[14] = {};
@@ -81,14 +50,6 @@ inline void use_tiles() {
     __asm__ volatile("" : : "r"(&config) : "memory");  // GCC believes that only the first bytes are read
     _tile_loadconfig(&config);
 }
-
-// Up to four blocks of a factor, which start sums of `turns` times `steps` blocks. Distances of lines are in bytes, others in pairs.
-struct Blocks {
-    const Pair* at[4];
-    int64_t line, step, turn;
-
-    Blocks from(int64_t pairs) const { return {{at[0] + pairs, at[1] + pairs, at[2] + pairs, at[3] + pairs}, line, step, turn}; }
-};
 
 // The next three functions differ only in their tiles, which instructions name by literals.
 
@@ -173,21 +134,38 @@ inline void store_sums(float* const* to) {
     _tile_stored(3, to[3], 64);
 }
 
-// Memory of this thread for `count` pairs, aligned as tiles are loaded fastest; null if there is not enough.
-inline Pair* room_for(int64_t count) {
-    struct Room {
-        Pair* pairs = nullptr;
-        int64_t count = 0;
-        ~Room() { std::free(pairs); }
-    };
-    thread_local Room room;
-    if (room.count < count) {
-        std::free(room.pairs);
-        room.pairs = (Pair*)std::aligned_alloc(64, blocks_of(count, kSide) * 64);
-        room.count = room.pairs ? count : 0;
+// See `VectorUnit` for the other unit with these members.
+struct MatrixUnit {
+    static constexpr int kParts = 2;          // of a number that is not whole
+    static constexpr bool kScales = false;    // whether numbers are relative to the largest one of their line
+
+    MatrixUnit() { use_tiles(); }
+    ~MatrixUnit() { _tile_release(); }
+
+    // 32 numbers as pairs of neighbors.
+    static void pair_neighbors(__m512 low, __m512 high, __m512i& first, __m512i& rest) { split_up(low, high, first, rest); }
+    // 16 `even` and 16 `odd` numbers, each pair the numbers at the same place.
+    static void pair_places(__m512 even, __m512 odd, __m512i& first, __m512i& rest) { pair_up(even, odd, first, rest); }
+    // The same for numbers that bfloat16 represents.
+    static __m512i pair_whole(__m512 even, __m512 odd) { return _mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(even), 16), _mm512_castps_si512(odd)); }
+
+    // Products of kA blocks of `a` with kB of `b`, summed up in sums[a * kB + b], 256 numbers each, or (`more`) added to these.
+    template <int kA, int kB>
+    static void multiply(const Blocks& a, const Blocks& b, int64_t turns, int64_t steps, bool more, float* const* sums) {
+        more ? load_sums(sums) : clear_sums();
+        with_parts(a.parts, b.parts, [&](int part_a, int part_b) {
+            const auto part = [](const Blocks& blocks, int64_t number) {
+                const int64_t pairs = number * blocks.part;
+                return Blocks{{blocks.at[0] + pairs, blocks.at[1] + pairs, blocks.at[2] + pairs, blocks.at[3] + pairs}, blocks.line, blocks.step, blocks.turn};
+            };
+            const Blocks of_a = part(a, part_a), of_b = part(b, part_b);
+            if constexpr (kA == 2) add_two_by_two(of_a, of_b, turns, steps);
+            else if constexpr (kA == 1) add_one_by_four(of_a, of_b, turns, steps);
+            else add_four_by_one(of_a, of_b, turns, steps);
+        });
+        store_sums(sums);
     }
-    return room.pairs;
-}
+};
 
 }  // namespace cimsim
 

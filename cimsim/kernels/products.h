@@ -1,9 +1,11 @@
-// Products of float32 matrices on the matrix unit of the processor.
+// Products of float32 matrices on a unit that multiplies numbers of 16 bits.
 
 #pragma once
 #include "matrix_unit.h"
+#include "vector_unit.h"
 
-#if defined(CIMSIM_MATRIX_UNIT)
+#if defined(CIMSIM_MATRIX_UNIT) || defined(CIMSIM_VECTOR_UNIT)
+#define CIMSIM_PRODUCTS
 
 namespace cimsim {
 
@@ -12,20 +14,68 @@ namespace cimsim {
 struct Factor {
     const float* data;
     int64_t lines, count, line, step;
-    int parts;  // 1 if its numbers are bfloat16, otherwise 2
+    bool whole;  // whether its numbers are whole, up to 256
+};
+
+template <class Unit>
+int parts_of(bool whole) { return whole ? 1 : Unit::kParts; }
+
+// Of the 16 lines from `line` on, what their numbers are multiples of.
+template <class Unit>
+void find_scale(const Factor& f, int64_t line, float* scale) {
+    if constexpr (Unit::kScales) {
+        __m512i largest = _mm512_setzero_si512();
+        if (f.step == 1) {
+            for (int64_t i = 0; i < std::min(kSide, f.lines - line); i++) {
+                __m512i most = _mm512_setzero_si512();
+                for (int64_t k = 0; k < f.count; k += 16) most = _mm512_max_epu32(most, size_bits(_mm512_maskz_loadu_ps(first_of(f.count - k), f.data + (line + i) * f.line + k)));
+                largest = _mm512_mask_set1_epi32(largest, 1 << i, int(_mm512_reduce_max_epu32(most)));
+            }
+        } else {
+            const __mmask16 inside = first_of(f.lines - line);
+            for (int64_t k = 0; k < f.count; k++) largest = _mm512_max_epu32(largest, size_bits(_mm512_maskz_loadu_ps(inside, f.data + line + k * f.step)));
+        }
+        _mm512_storeu_ps(scale, scale_for(largest, f.whole));
+    }
+}
+
+// By what the numbers of 16 lines are multiplied before they are packed: for a scale of 0, by 0.
+template <class Unit>
+struct Relative {
+    alignas(64) float inverse[kSide];
+
+    explicit Relative(const float* scale) {
+        if constexpr (Unit::kScales) {
+            const __m512 s = _mm512_loadu_ps(scale);
+            _mm512_store_ps(inverse, _mm512_maskz_div_ps(_mm512_cmp_ps_mask(s, _mm512_setzero_ps(), _CMP_NEQ_UQ), _mm512_set1_ps(1), s));
+        }
+    }
+    // Numbers of line i.
+    __m512 of_line(int64_t i, __m512 x) const {
+        if constexpr (Unit::kScales) return _mm512_mul_ps(x, _mm512_set1_ps(inverse[i]));
+        return x;
+    }
+    // One number of each line.
+    __m512 of_lines(__m512 x) const {
+        if constexpr (Unit::kScales) return _mm512_mul_ps(x, _mm512_load_ps(inverse));
+        return x;
+    }
 };
 
 // Writes the block of 16 lines from `line` and 32 numbers from `from` on: each part with the pairs of a line in a row of
 // memory, or (`across`) the pairs of all lines at one place.
-inline void pack(const Factor& f, int64_t line, int64_t from, bool across, Pair* const* parts) {
+template <class Unit>
+void pack(const Factor& f, int64_t line, int64_t from, bool across, const float* scale, Pair* const* parts) {
     __m512i first[kSide], rest[kSide];
+    const Relative<Unit> relative(scale);
     const bool along = f.step == 1;
     if (along) {
         const __mmask16 low = first_of(f.count - from), high = first_of(f.count - from - 16);
         for (int64_t i = 0; i < kSide; i++) {
             const bool inside = line + i < f.lines;
             const float* p = f.data + (inside ? (line + i) * f.line + from : 0);
-            split_up(_mm512_maskz_loadu_ps(inside ? low : 0, p), _mm512_maskz_loadu_ps(inside ? high : 0, p + 16), first[i], rest[i]);
+            const __m512 l = _mm512_maskz_loadu_ps(inside ? low : 0, p), h = _mm512_maskz_loadu_ps(inside ? high : 0, p + 16);
+            Unit::pair_neighbors(relative.of_line(i, l), relative.of_line(i, h), first[i], rest[i]);
         }
     } else {
         const __mmask16 inside = first_of(f.lines - line);
@@ -34,70 +84,79 @@ inline void pack(const Factor& f, int64_t line, int64_t from, bool across, Pair*
             const float* p = f.data + line;
             const __m512 even = _mm512_maskz_loadu_ps(k < f.count ? inside : 0, p + (k < f.count ? k * f.step : 0));
             const __m512 odd = _mm512_maskz_loadu_ps(k + 1 < f.count ? inside : 0, p + (k + 1 < f.count ? (k + 1) * f.step : 0));
-            pair_up(even, odd, first[i], rest[i]);
+            Unit::pair_places(relative.of_lines(even), relative.of_lines(odd), first[i], rest[i]);
         }
     }
-    for (int part = 0; part < f.parts; part++) {
-        __m512i* rows = part ? rest : first;
-        if (along == across) transpose(part ? rest : first);
+    for (int part = 0; part < parts_of<Unit>(f.whole); part++) {
+        __m512i(&rows)[kSide] = part ? rest : first;
+        if (along == across) transpose(rows);
         for (int64_t i = 0; i < kSide; i++) _mm512_storeu_si512(parts[part] + i * kSide, rows[i]);
     }
 }
 
 // Packs all blocks; the threads of a team share them.
-inline void pack_all(const Factor& f, bool across, Pair* const* parts) {
+template <class Unit>
+void pack_all(const Factor& f, bool across, float* scale, Pair* const* parts) {
     const int64_t steps = blocks_of(f.count, 2 * kSide), blocks = blocks_of(f.lines, kSide);
+    if constexpr (Unit::kScales) {
+#pragma omp for schedule(static)
+        for (int64_t block = 0; block < blocks; block++) find_scale<Unit>(f, block * kSide, scale + block * kSide);
+    }
 #pragma omp for schedule(static) nowait
     for (int64_t each = 0; each < blocks * steps; each++) {
         // In the order of the numbers in memory.
         const int64_t block = f.step == 1 ? each / steps : each % blocks, step = f.step == 1 ? each % steps : each / blocks;
         const int64_t at = (block * steps + step) * kUnits;
         Pair* const to[2] = {parts[0] + at, parts[1] + at};
-        pack(f, block * kSide, step * 2 * kSide, across, to);
+        pack<Unit>(f, block * kSide, step * 2 * kSide, across, scale + block * kSide, to);
     }
 }
 
 // out[a.lines, b.lines] = a b in contiguous memory. All threads share the packed blocks of the factor with fewer lines; each
 // packs two blocks of the other at a time. Returns whether there was enough memory.
-inline bool multiply(const Factor& a, const Factor& b, float* out, int threads) {
+template <class Unit>
+bool multiply(const Factor& a, const Factor& b, float* out, int threads) {
     const bool a_shared = a.lines <= b.lines;
     const Factor &shared = a_shared ? a : b, &own = a_shared ? b : a;
     const int64_t steps = blocks_of(a.count, 2 * kSide), next = steps * kUnits;
     const int64_t shared_blocks = blocks_of(shared.lines, kSide), own_blocks = blocks_of(own.lines, kSide);
+    const int shared_parts = parts_of<Unit>(shared.whole), own_parts = parts_of<Unit>(own.whole);
     const int team = team_for(a.lines * b.lines, threads);
-    Pair* const packed = room_for((shared.parts * shared_blocks + 2 * own.parts * team) * next);
+    Pair* const packed = room_for((shared_parts * shared_blocks + 2 * own_parts * team) * next + shared_blocks * kSide);
     if (!packed) return false;
     Pair* const of_shared[2] = {packed, packed + shared_blocks * next};
-    Pair* const behind = packed + shared.parts * shared_blocks * next;
+    Pair* const behind = packed + shared_parts * shared_blocks * next;
+    float* const shared_scale = (float*)(behind + 2 * own_parts * team * next);
 #pragma omp parallel num_threads(team)
     {
-        pack_all(shared, !a_shared, of_shared);
+        pack_all<Unit>(shared, !a_shared, shared_scale, of_shared);
 #pragma omp barrier
-        use_tiles();
-        Pair* const mine = behind + omp_get_thread_num() * 2 * own.parts * next;
+        const Unit unit;
+        Pair* const mine = behind + omp_get_thread_num() * 2 * own_parts * next;
         Pair* const of_own[2] = {mine, mine + 2 * next};
+        alignas(64) float own_scale[2 * kSide];
 #pragma omp for schedule(static)
         for (int64_t block = 0; block < own_blocks; block += 2) {
             const bool two = block + 1 < own_blocks;
-            for (int64_t each = 0; each < 1 + two; each++)
+            for (int64_t each = 0; each < 1 + two; each++) {
+                find_scale<Unit>(own, (block + each) * kSide, own_scale + each * kSide);
                 for (int64_t step = 0; step < steps; step++) {
                     const int64_t at = each * next + step * kUnits;
                     Pair* const to[2] = {of_own[0] + at, of_own[1] + at};
-                    pack(own, (block + each) * kSide, step * 2 * kSide, a_shared, to);
+                    pack<Unit>(own, (block + each) * kSide, step * 2 * kSide, a_shared, own_scale + each * kSide, to);
                 }
+            }
+            const Blocks of_block = {{of_own[0], of_own[0] + two * next}, 64, kUnits, 0, own_parts, 2 * next, {own_scale, own_scale + two * kSide}};
             for (int64_t other = 0; other < shared_blocks; other += 2) {
                 const bool more = other + 1 < shared_blocks;
                 const int64_t i = a_shared ? other : block, j = a_shared ? block : other;
                 const bool more_a = a_shared ? more : two, more_b = a_shared ? two : more;
-                clear_sums();
-                with_parts(a.parts, b.parts, [&](int part_a, int part_b) {
-                    const Pair* of_a = a_shared ? of_shared[part_a] + other * next : of_own[part_a];
-                    const Pair* of_b = a_shared ? of_own[part_b] : of_shared[part_b] + other * next;
-                    add_two_by_two({{of_a, of_a + more_a * next}, 64, kUnits, 0}, {{of_b, of_b + more_b * next}, 64, kUnits, 0}, 1, steps);
-                });
+                const Pair* const at = of_shared[0] + other * next;
+                const float* const scale = shared_scale + other * kSide;
+                const Blocks of_other = {{at, at + more * next}, 64, kUnits, 0, shared_parts, shared_blocks * next, {scale, scale + more * kSide}};
                 alignas(64) float sums[4][kUnits];
                 float* const to_sums[4] = {sums[0], sums[1], sums[2], sums[3]};
-                store_sums(to_sums);
+                unit.template multiply<2, 2>(a_shared ? of_other : of_block, a_shared ? of_block : of_other, 1, steps, false, to_sums);
                 for (int each = 0; each < 4; each++) {
                     if ((each / 2 && !more_a) || (each % 2 && !more_b)) continue;
                     const int64_t block_a = i + each / 2, block_b = j + each % 2;
@@ -107,7 +166,6 @@ inline bool multiply(const Factor& a, const Factor& b, float* out, int threads) 
                 }
             }
         }
-        _tile_release();
     }
     return true;
 }

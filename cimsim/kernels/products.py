@@ -1,9 +1,8 @@
-"""Products of batches of matrices: by torch, or by the matrix unit of the processor.
+"""Products of batches of matrices: by torch, or by a unit of the processor that multiplies numbers
+of 16 bits several times as fast as float32 (:class:`cimsim.kernels.cpu.Unit`).
 
-Processors with such a unit multiply bfloat16 several times as fast as float32. A float32 number
-is the sum of two bfloat16 numbers, but for ``2^-17`` of itself, and the codes of a DAC of up to 8
-bits are bfloat16 numbers, so that a product with them is two products of bfloat16, summed up in
-float32.
+The codes of a DAC of up to 8 bits are such numbers. A float32 number is one, but for ``2^-16`` of
+the largest number of its row, or the sum of two bfloat16 numbers, but for ``2^-17`` of itself.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ class Product(NamedTuple):
 
     Attributes:
         slot: on the CPU, the scratch memory of the result; None for new memory.
-        split: whether float32 numbers may be split up in two bfloat16 numbers, where that is
-            faster: on CPUs with a matrix unit, for factors that are large enough.
-        whole: which of the factors holds whole numbers up to 256, which need not be split up.
+        split: whether a unit for numbers of 16 bits may multiply, where that is faster: on CPUs
+            that have one, for factors that are large enough.
+        whole: which of the factors holds whole numbers up to 256.
         wide: whether products of bfloat16 or float16 on a GPU are in float32.
     """
 
@@ -43,7 +42,7 @@ class Product(NamedTuple):
         """``a b``."""
         if self.wide and a.is_cuda and a.dtype in (torch.bfloat16, torch.float16):
             return torch.bmm(a, b, out_dtype=torch.float32)
-        splits = self.split and _are_faster_split(a, b)
+        splits = self.split and _are_faster_split(a, b, any(self.whole))
         if not a.is_cpu or (self.slot is None and not splits):
             return torch.bmm(a, b)
         shape = (a.shape[0], a.shape[1], b.shape[2])
@@ -54,18 +53,19 @@ class Product(NamedTuple):
         return out
 
 
-def can_split(*factors: Tensor) -> bool:
-    """Whether the matrix unit multiplies these tensors, if they are large enough."""
-    if not (cpu.has_matrix_unit() and run_on_cpu(*factors)):
+def can_split(*factors: Tensor, whole: bool) -> bool:
+    """Whether a unit multiplies these tensors, one of which holds ``whole`` numbers or none does,
+    if they are large enough."""
+    if cpu.unit_for(whole) is None or not run_on_cpu(*factors):
         return False
     return not (torch.is_grad_enabled() and any(factor.requires_grad for factor in factors))
 
 
-def _are_faster_split(a: Tensor, b: Tensor) -> bool:
+def _are_faster_split(a: Tensor, b: Tensor, whole: bool) -> bool:
     _, m, k = a.shape
     n = b.shape[2]
     if k < _FEWEST_TERMS or m * n < _PACKING * (m + n):
         return False
     if not a.dtype is b.dtype is torch.float32:
         return False
-    return can_split(a, b) and 1 in a.stride()[1:] and 1 in b.stride()[1:]
+    return can_split(a, b, whole=whole) and 1 in a.stride()[1:] and 1 in b.stride()[1:]

@@ -1,4 +1,4 @@
-"""Compilers that do what real ones do on a bad day."""
+"""Units of the processor, and compilers that do what real ones do on a bad day."""
 
 from __future__ import annotations
 
@@ -13,7 +13,27 @@ from pathlib import Path
 
 import pytest
 
-from cimsim.kernels import cpu
+from cimsim.kernels import convolutions, cpu
+from cimsim.kernels.cpu import Unit
+
+
+def clear_sizes() -> None:
+    """Forget which convolutions a unit computes."""
+    convolutions._images.cache_clear()
+    convolutions._images_back.cache_clear()
+
+
+@pytest.fixture(params=Unit, ids=[unit.name for unit in Unit])
+def unit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Unit]:
+    """Each unit of this processor, alone."""
+    alone: Unit = request.param
+    if alone not in cpu.units():
+        pytest.skip(f"this processor has no {alone.name} unit")
+    with monkeypatch.context() as patched:
+        patched.setattr(cpu, "units", lambda: (alone,))
+        clear_sizes()
+        yield alone
+    clear_sizes()
 
 
 class Compiler:
@@ -93,7 +113,7 @@ def builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
         (tmp_path / folder).mkdir()
         monkeypatch.setenv(name, str(tmp_path / folder))
     monkeypatch.delenv("CXX", raising=False)
-    caches = (cpu.build, cpu._functions, cpu._has_bf16, cpu.has_matrix_unit)
+    caches = (cpu.build, cpu._functions, cpu._has_bf16, cpu.units)
 
     def build() -> cpu.Build:
         for cached in caches:

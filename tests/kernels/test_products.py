@@ -1,5 +1,5 @@
-"""Products on the matrix unit: as accurate as promised, for every size, layout and number of
-threads; elsewhere torch multiplies."""
+"""Products on the units of a processor: as accurate as promised, for every size, layout and number
+of threads; elsewhere torch multiplies."""
 
 import subprocess
 from pathlib import Path
@@ -12,13 +12,11 @@ import cimsim
 from cimsim import kernels
 from cimsim.kernels import cpu
 from cimsim.kernels.build import find_compiler
+from cimsim.kernels.cpu import Unit
 from cimsim.kernels.products import Product
 
-needs_unit = pytest.mark.skipif(
-    not cpu.has_matrix_unit(), reason="this processor has no matrix unit (AMX)"
-)
 LARGE = (3, 150, 70, 160)
-SPLIT = Product(split=True)
+SPLIT = Product(split=True, whole=(True, False))
 
 
 def factors(batch: int, m: int, k: int, n: int) -> tuple[Tensor, Tensor]:
@@ -41,7 +39,7 @@ def laid_out(t: Tensor, how: str) -> Tensor:
 
 
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
-    """The shapes of the first factors that the matrix unit multiplies from here on."""
+    """The shapes of the first factors that the unit multiplies from here on."""
     seen: list[tuple[int, ...]] = []
     multiply = cpu.multiply
 
@@ -54,43 +52,73 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 
 def check(a: Tensor, b: Tensor, whole: tuple[bool, bool]) -> None:
-    """Each factor that is not whole has an error of 2^-17 of each number, and sums in float32 add
-    theirs."""
+    """A factor that is not whole has an error of 2^-17 of each number on the matrix unit, and of
+    2^-16 of the largest number of its line on the other; sums in float32 add theirs."""
     out = torch.full((a.shape[0], a.shape[1], b.shape[2]), torch.nan)
     cpu.multiply(a, b, out, whole)
-    exact = a.double() @ b.double()
-    sizes = a.double().abs() @ b.double().abs()
-    allowed = (2.0**-16 * (2 - sum(whole)) + a.shape[2] * 2.0**-24) * sizes
-    assert ((out - exact).abs() <= allowed).all()
+    a, b = a.double(), b.double()
+    sizes = a.abs() @ b.abs()
+    if cpu.units() == (Unit.MATRIX,):
+        error = 2.0**-16 * (2 - sum(whole)) * sizes
+    else:
+        of_a = a.abs() if whole[0] else a.abs().amax(2, keepdim=True).expand_as(a)
+        of_b = b.abs() if whole[1] else b.abs().amax(1, keepdim=True).expand_as(b)
+        error = 2.0**-16 * (of_a @ of_b)
+    assert ((out - a @ b).abs() <= error + a.shape[2] * 2.0**-24 * sizes).all()
 
 
-def test_a_processor_with_the_unit_uses_it() -> None:
+@pytest.mark.parametrize(
+    ("unit", "flag", "macro"),
+    [(Unit.MATRIX, "amx_bf16", "__AMX_BF16__"), (Unit.VECTOR, "avx512_vnni", "__AVX512VNNI__")],
+    ids=["MATRIX", "VECTOR"],
+)
+def test_a_processor_with_the_unit_uses_it(unit: Unit, flag: str, macro: str) -> None:
     """Otherwise the tests of this file and the next would all be skipped: a build for this
     processor may have failed, and one for any processor works, too."""
     processor, compiler = Path("/proc/cpuinfo"), find_compiler()
     if cpu.build().library is None or not processor.exists():
         pytest.skip("there are no kernels, or this is not Linux")
-    if "amx_bf16" not in processor.read_text():
-        pytest.skip("this processor has no matrix unit (AMX)")
+    if flag not in processor.read_text():
+        pytest.skip(f"this processor has no {unit.name} unit")
     macros = [*compiler, "-march=native", "-dM", "-E", "-x", "c++", "/dev/null"]
     defined = subprocess.run(macros, capture_output=True, text=True, check=True).stdout
-    if "__AMX_BF16__" not in defined:
+    if macro not in defined:
         pytest.skip("this compiler is older than the unit")
-    assert cpu.has_matrix_unit()
+    assert unit in cpu.units()
 
 
-@needs_unit
 @pytest.mark.parametrize("m", [1, 15, 16, 17, 33, 70])
 @pytest.mark.parametrize("k", [1, 2, 31, 32, 33, 100])
 @pytest.mark.parametrize("n", [1, 16, 31, 50])
-def test_any_size(m: int, k: int, n: int) -> None:
+def test_any_size(unit: Unit, m: int, k: int, n: int) -> None:
     a, b = factors(2, m, k, n)
     check(a, b, (True, False))
     check(b.transpose(1, 2), a.transpose(1, 2), (False, True))
-    check(a + 0.3, b, (False, False))
+    if unit is Unit.MATRIX:
+        check(a + 0.3, b, (False, False))
 
 
-@needs_unit
+@pytest.mark.usefixtures("unit")
+def test_many_terms() -> None:
+    """Exact sums of 32 bits would overflow if they were longer."""
+    for sign in (-1, 1):
+        a, b = torch.full((1, 17, 3000), 256.0), torch.full((1, 3000, 40), sign * 3.0)
+        b[:, :, ::2] *= torch.linspace(0.9, 1, 3000).view(1, -1, 1)
+        check(a, b, (True, False))
+        check(b.transpose(1, 2), a.transpose(1, 2), (False, True))
+
+
+@pytest.mark.usefixtures("unit")
+@pytest.mark.parametrize("size", [0.0, 1e-42, 1e-30, 1e30])
+def test_any_scale(size: float) -> None:
+    a, b = factors(1, 40, 70, 50)
+    out = torch.full((1, 40, 50), torch.nan)
+    cpu.multiply(a, size * b, out, (True, False))
+    largest = (size * b).abs().amax(1, keepdim=True) * a.abs().sum(2, keepdim=True)
+    assert ((out - a @ (size * b)).abs() <= 2.0**-15 * largest + 1e-25).all()
+
+
+@pytest.mark.usefixtures("unit")
 @pytest.mark.parametrize("of_a", ["along", "across", "part of a matrix"])
 @pytest.mark.parametrize("of_b", ["along", "across", "part of a matrix"])
 def test_any_layout(of_a: str, of_b: str) -> None:
@@ -101,7 +129,7 @@ def test_any_layout(of_a: str, of_b: str) -> None:
     )
 
 
-@needs_unit
+@pytest.mark.usefixtures("unit")
 def test_threads_and_other_products_do_not_change_a_bit() -> None:
     a, b = factors(*LARGE)
     results = []
@@ -117,19 +145,17 @@ def test_threads_and_other_products_do_not_change_a_bit() -> None:
         assert torch.equal(results[0], other)
 
 
-@needs_unit
-def test_nan_and_infinity_stay_in_their_rows() -> None:
+@pytest.mark.usefixtures("unit")
+def test_nan_and_infinity_stay_in_their_lines() -> None:
     a, b = factors(*LARGE)
-    a[0, 3, 5], a[1, 4, 6] = torch.nan, torch.inf
-    out = SPLIT(a, b)
-    bad = ~out.isfinite()
-    assert bad[0, 3].all()
-    assert bad[1, 4].all()
-    assert bad.sum() == 2 * b.shape[2]
+    a[0, 3, 5], a[1, 4, 6], b[2, 7, 8], b[2, 8, 9] = (torch.nan, torch.inf) * 2
+    bad = ~SPLIT(a, b).isfinite()
+    for lines in (bad[0, 3], bad[1, 4], bad[2, :, 8], bad[2, :, 9]):
+        assert lines.all()
+    assert bad.sum() == 2 * b.shape[2] + 2 * a.shape[1]
 
 
-@needs_unit
-def test_which_products_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_which_products_are_split(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = calls(monkeypatch)
     a, b = factors(*LARGE)
     assert SPLIT(a, b).shape == (3, 150, 160)
@@ -144,33 +170,40 @@ def test_which_products_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(Product()(a, b), torch.bmm(a, b))
     with kernels.use("numbers"):
         assert torch.equal(SPLIT(a, b), torch.bmm(a, b))
-    monkeypatch.setattr(cpu, "has_matrix_unit", lambda: False)
-    assert torch.equal(SPLIT(a, b), torch.bmm(a, b))
     assert len(seen) == 1
+    Product(split=True)(a, b)
+    assert len(seen) == (2 if unit is Unit.MATRIX else 1)
+    monkeypatch.setattr(cpu, "units", tuple)
+    assert torch.equal(SPLIT(a, b), torch.bmm(a, b))
+    assert len(seen) == (2 if unit is Unit.MATRIX else 1)
 
 
 def test_the_result_is_in_its_slot_or_in_new_memory() -> None:
     a, b = factors(*LARGE)
     for split in (False, True):
-        first, second = (Product("a slot of this test", split)(a, b) for _ in range(2))
+        product = SPLIT._replace(split=split)
+        first, second = (product._replace(slot="a slot of this test")(a, b) for _ in range(2))
         assert first.data_ptr() == second.data_ptr()
-        kept, other = (Product(split=split)(a, b) for _ in range(2))
+        kept, other = (product(a, b) for _ in range(2))
         assert kept.data_ptr() != other.data_ptr()
 
 
-@needs_unit
 @pytest.mark.parametrize(
-    ("overrides", "products_of_a_step"),
+    ("overrides", "on_matrix_unit", "on_vector_unit"),
     [
-        ({}, 3),
-        ({"dac.bits": 10}, 3),
-        ({"adc.bits": 10}, 3),
-        ({"adc.bits": 11}, 0),
-        ({"adc.bits": None}, 0),
+        ({}, 3, 2),
+        ({"dac.bits": 10}, 3, 0),
+        ({"adc.bits": 10}, 3, 2),
+        ({"adc.bits": 11}, 0, 0),
+        ({"adc.bits": None}, 0, 0),
     ],
 )
 def test_only_what_an_adc_rounds_is_split(
-    overrides: dict[str, object], products_of_a_step: int, monkeypatch: pytest.MonkeyPatch
+    unit: Unit,
+    overrides: dict[str, object],
+    on_matrix_unit: int,
+    on_vector_unit: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An ideal array stays as accurate as float32."""
     x = torch.randn(192, 256, generator=torch.Generator().manual_seed(0))
@@ -178,11 +211,11 @@ def test_only_what_an_adc_rounds_is_split(
     layer = cimsim.calibrate(cimsim.convert(nn.Linear(256, 160), profile), [x])
     seen = calls(monkeypatch)
     layer.train()(x.requires_grad_()).sum().backward()
-    assert len(seen) == products_of_a_step
+    assert len(seen) == (on_matrix_unit if unit is Unit.MATRIX else on_vector_unit)
 
 
-@needs_unit
-def test_inputs_of_more_than_8_bits_are_split_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_of_more_than_8_bits(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The matrix unit splits them up."""
     wholes: list[tuple[bool, bool]] = []
     multiply = cpu.multiply
 
@@ -197,4 +230,7 @@ def test_inputs_of_more_than_8_bits_are_split_up(monkeypatch: pytest.MonkeyPatch
         profile = cimsim.load_profile("pcm-ibm-2020", {"dac.bits": bits})
         layer = cimsim.calibrate(cimsim.convert(nn.Linear(256, 160), profile), [x])
         layer.train()(x.clone().requires_grad_()).sum().backward()
-        assert wholes == [(whole, False), (False, False), (False, whole)]
+        if unit is Unit.MATRIX:
+            assert wholes == [(whole, False), (False, False), (False, whole)]
+        else:
+            assert wholes == ([(True, False), (False, True)] if whole else [])
