@@ -143,19 +143,27 @@ void converters(FILE* to, int threads) {
     }
 }
 
-// Products of numbers that one or two bfloat16 numbers represent, for both orders in memory. Without a matrix unit,
+// The unit that multiplies numbers of 16 bits; 0 for none.
+int unit() { return cimsim_has_unit(1) ? 1 : cimsim_has_unit(2) ? 2 : 0; }
+
+// The largest number of each line of weights: those of 16 bits are then multiples of 2^-15.
+constexpr float kMost = 32767.0f / 32768;
+void to_16_bits(float& value) { value = std::min(std::nearbyint(32768 * value) / 32768, kMost); }
+
+// Products of numbers that two bfloat16 numbers or one of 16 bits represent, for both orders in memory. Without a unit,
 // plain loops compute them.
 void products(FILE* to, int threads) {
     const int64_t batch = 2, m = 37, k = 45, n = 70;
     Numbers a = numbers(batch * m * k, 11), b = numbers(batch * k * n, 12);
     for (float& value : a) value = std::nearbyint(256 * value);
-    for (float& value : b) value = std::nearbyint(32768 * value) / 32768;
     for (const bool across : {false, true}) {
         const int64_t dims[10] = {batch, m, k, n, m * k, across ? 1 : k, across ? m : 1, k * n, across ? 1 : n, across ? k : 1};
+        for (float& value : b) to_16_bits(value);
+        for (int64_t each = 0; each < batch * n; each++) b[each / n * dims[7] + each % n * dims[9]] = kMost;
         Numbers out(batch * m * n);
         int failed = 0;
-        if (cimsim_has_matrix_unit()) {
-            cimsim_multiply(a.data(), b.data(), out.data(), dims, 1, 2, &failed, threads);
+        if (unit()) {
+            cimsim_multiply(unit(), a.data(), b.data(), out.data(), dims, 1, 0, &failed, threads);
         } else {
             for (int64_t each = 0; each < batch; each++)
                 for (int64_t i = 0; i < m; i++)
@@ -178,9 +186,11 @@ void convolutions(FILE* to, int threads) {
         for (float& value : values) value = std::nearbyint(most * value);
         return values;
     };
-    const Numbers x = whole(numbers(images * tiles * channels * height * width, 13), 127), dz = whole(numbers(images * tiles * columns * out_height * width, 15), 128);
-    Numbers w = whole(numbers(tiles * columns * channels * kernel * kernel, 14), 32768);
-    for (float& value : w) value /= 32768;
+    const Numbers x = whole(numbers(images * tiles * channels * height * width, 13), 127);
+    Numbers w = numbers(tiles * columns * channels * kernel * kernel, 14), dz = whole(numbers(images * tiles * columns * out_height * width, 15), 1);
+    for (float& value : dz) value *= 128;  // the largest number or 0
+    for (float& value : w) to_16_bits(value);
+    for (int64_t column = 0; column < tiles * columns; column++) w[column * channels * kernel * kernel] = kMost;
     for (const bool back : {false, true}) {
         Numbers out(dz.size());
         std::vector<double> sums(dz.size()), by_kernels(w.size());
@@ -202,11 +212,11 @@ void convolutions(FILE* to, int threads) {
                                 }
         Numbers gradient(by_kernels.begin(), by_kernels.end());
         std::copy(sums.begin(), sums.end(), out.begin());
-        if (cimsim_has_matrix_unit()) {
+        if (unit()) {
             int failed = 0;
             const std::vector<int8_t> bytes(x.begin(), x.end());
-            cimsim_convolve(bytes.data(), 1, 0, w.data(), 2, out.data(), dims, back, &failed, threads);
-            cimsim_correlate(bytes.data(), 1, dz.data(), gradient.data(), dims, &failed, threads);
+            cimsim_convolve(unit(), bytes.data(), 1, 0, w.data(), 0, out.data(), dims, back, &failed, threads);
+            cimsim_correlate(unit(), bytes.data(), 1, dz.data(), gradient.data(), dims, &failed, threads);
         }
         write(to, back ? "convolution back" : "convolution", out);
         if (!back) write(to, "gradient of kernels", gradient);

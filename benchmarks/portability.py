@@ -69,12 +69,15 @@ class Variant(NamedTuple):
 
 REFERENCE = Variant("g++ -march=native", "g++", ("-O3", "-march=native", "-fopenmp"))
 _SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+# Instructions of the matrix unit, on processors without one.
+_EMULATED = ("-O3", "-march=native", "-fopenmp", "-include", "amx.h")
 _AARCH64 = ("-O3", "-static", "-fopenmp")
 VARIANTS = (
     Variant("g++ -march=native, one thread", "g++", ("-O3", "-march=native"), threads=1),
     Variant("g++ -march=x86-64", "g++", ("-O3", "-march=x86-64", "-fopenmp"), fused=False),
     Variant("g++ -march=x86-64-v3", "g++", ("-O3", "-march=x86-64-v3", "-fopenmp")),
     Variant("g++ -march=x86-64-v4", "g++", ("-O3", "-march=x86-64-v4", "-fopenmp")),
+    Variant("g++, matrix unit emulated", "g++", _EMULATED),
     Variant("g++ -O0", "g++", ("-O0",), threads=1, fused=False),
     Variant("clang++ -march=native", "clang++", ("-O3", "-march=native")),
     Variant("clang++ -march=x86-64", "clang++", ("-O3", "-march=x86-64"), fused=False),
@@ -121,7 +124,10 @@ def results_of(variant: Variant, profiles: Path, scratch: Path) -> dict[str, Res
             raise Skipped(f"there is no {program}")
     program, out = scratch / "program", scratch / "results"
     compiled = _run(
-        [variant.compiler, *_FLAGS, *variant.flags, f"-I{INCLUDE}", str(SOURCE), "-o", str(program)]
+        [
+            *(variant.compiler, *_FLAGS, *variant.flags, f"-I{INCLUDE}", f"-I{SOURCE.parent}"),
+            *(str(SOURCE), "-o", str(program)),
+        ]
     )
     if compiled.returncode:
         raise Skipped(f"{variant.compiler} does not build it: {_first(compiled.stderr)}")

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.flop_counter import flop_registry
 
 from cimsim.kernels import cpu
+from cimsim.kernels.cpu import Unit
 from cimsim.kernels.types import Images
 from cimsim.torch_private import DispatchMode
 
@@ -152,12 +153,13 @@ class _Counter(DispatchMode):
         return result
 
 
-# Multiplications of bfloat16 by the matrix unit: one for a product of first parts, and one for
-# each factor with a second part.
+# Multiplications of numbers of 16 bits. On the matrix unit: one for a product of first parts, and
+# one for each factor with a second part.
 
 
 def _of_product(a: Tensor, b: Tensor, out: Tensor, whole: tuple[bool, bool]) -> float:
-    return out.numel() * a.shape[2] * (3.0 - sum(whole))
+    products = 3 - sum(whole) if Unit.MATRIX in cpu.units() else 1
+    return float(out.numel() * a.shape[2] * products)
 
 
 def _of_convolution(
@@ -169,17 +171,17 @@ def _of_convolution(
     transposed: bool = False,
 ) -> float:
     terms = images.channels * images.kernel_height * images.kernel_width
-    parts = _parts(x) + (1 if kernels.dtype is torch.bfloat16 else 2)
-    return out.numel() * terms * (parts - 1.0)
+    second_parts = _second_parts(x) + _second_parts(kernels)
+    return float(out.numel() * terms * (1 + second_parts))
 
 
 def _of_correlation(x: Tensor, dz: Tensor, out: Tensor, images: Images) -> float:
     terms = images.channels * images.kernel_height * images.kernel_width
-    return dz.numel() * terms * (_parts(x) + 1.0)
+    return float(dz.numel() * terms * (1 + _second_parts(x) + _second_parts(dz)))
 
 
-def _parts(x: Tensor) -> int:
-    return 2 if x.dtype is torch.float32 else 1
+def _second_parts(x: Tensor) -> int:
+    return int(x.dtype is torch.float32 and Unit.MATRIX in cpu.units())
 
 
 _LOW_MACS: dict[str, Callable[..., float]] = {
