@@ -1,6 +1,6 @@
 """Time and memory of noise-aware training and of inference on a chip, beside plain PyTorch.
 
-    python -m benchmarks.speed [--work W1,W2,W3] [--threads 2] [--reps 15] [--json]
+    python -m benchmarks.speed [--work W1,W2,W3] [--threads 2] [--reps 15] [--json] [--name speed]
 
 For each workload of :mod:`benchmarks.workloads` one process runs all candidates in turn, again and
 again, and takes the time of each round over the digital model's of the same round: other programs
@@ -9,7 +9,7 @@ memory allocation as it comes and with glibc set to keep what is freed, because 
 large temporaries are a good part of what slow candidates lose. numpy has one thread. Candidates:
 the digital model, three naive versions (weight noise only; with converters, twice), cimsim on two
 devices, and of AIHWKit-Lightning, AIHWKit and CrossSim what is installed. Writes
-``benchmarks/results/speed.md`` and ``.json``.
+``benchmarks/results/NAME.md`` and ``.json``.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--reps", type=int, default=15)
     parser.add_argument("--json", action="store_true", help="print the numbers instead of tables")
+    parser.add_argument("--name", default="speed", help="of the results")
     parser.add_argument("--no-write", action="store_true", help="leave benchmarks/results alone")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -79,9 +80,8 @@ def main() -> None:
     report = tables(found, arguments.threads, arguments.reps)
     print(json.dumps(found, indent=1) if arguments.json else report)
     if not arguments.no_write:
-        name = "speed" if arguments.threads == 2 else f"speed_{arguments.threads}_threads"
-        write_text(RESULTS / f"{name}.md", report)
-        write_text(RESULTS / f"{name}.json", json.dumps(found, indent=1) + "\n")
+        write_text(RESULTS / f"{arguments.name}.md", report)
+        write_text(RESULTS / f"{arguments.name}.json", json.dumps(found, indent=1) + "\n")
 
 
 def measure(work: Workload, reps: int) -> list[dict[str, object]]:
@@ -255,7 +255,8 @@ def processor() -> str:
         return platform.processor()
     model = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
     flags = next((line for line in lines if line.startswith("flags")), "")
-    extras = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+    names = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+    extras = [name for name in names if name in flags]
     return f"{model} ({', '.join(extras)})"
 
 
