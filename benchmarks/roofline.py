@@ -158,7 +158,7 @@ class _Counter(DispatchMode):
 
 
 def _of_product(a: Tensor, b: Tensor, out: Tensor, whole: tuple[bool, bool]) -> float:
-    products = 3 - sum(whole) if Unit.MATRIX in cpu.units() else 1
+    products = 3 - sum(whole) if cpu.unit() is Unit.MATRIX else 1
     return float(out.numel() * a.shape[2] * products)
 
 
@@ -181,7 +181,7 @@ def _of_correlation(x: Tensor, dz: Tensor, out: Tensor, images: Images) -> float
 
 
 def _second_parts(x: Tensor) -> int:
-    return int(x.dtype is torch.float32 and Unit.MATRIX in cpu.units())
+    return int(x.dtype is torch.float32 and cpu.unit() is Unit.MATRIX)
 
 
 _LOW_MACS: dict[str, Callable[..., float]] = {

@@ -185,8 +185,9 @@ def _kernels(rebuild: bool) -> Iterator[Finding]:
         yield Finding(name, "ok" if built.threaded else "note", f"{built.note}{threads}")
     if folder is not None:
         yield Finding("kernel cache", "ok", str(folder))
-    unit = next((unit.name for unit in cpu.units()), "")
-    yield Finding("products", "ok", _PRODUCTS.get(unit, "torch computes all products"))
+    unit = cpu.unit()
+    products = "torch computes all products" if unit is None else _PRODUCTS[unit.name]
+    yield Finding("products", "ok", products)
 
 
 def _coverage() -> Iterator[Finding]:

@@ -53,37 +53,54 @@ inline Packing packing_of(const Convolution& c, int64_t multiple, int64_t bytes_
     return best;
 }
 
-// Numbers of images: float32; whole numbers of one byte; or, on the matrix unit, their squares, which are rounded to bfloat16.
-#if defined(CIMSIM_MATRIX_UNIT)
-enum SquareOfSigned : int8_t {};
-enum SquareOfUnsigned : uint8_t {};
-#endif
+// The numbers of images in memory, from one of them on. `load` reads sixteen: neighbors (kStride 1) or every second one; those
+// that are not in `which` are 0 and not read.
+struct Pixels {
+    const float* at;
 
-// Sixteen numbers, `which` of them are read and the others 0; neighbors in memory (kStride 1), or every second one.
-template <int kStride>
-__m512 load_places(const float* from, __mmask16 which) {
-    if constexpr (kStride == 1) return _mm512_maskz_loadu_ps(which, from);
-    const uint32_t read = _pdep_u32(which, 0x55555555);
-    const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
-    return _mm512_permutex2var_ps(_mm512_maskz_loadu_ps(read & 0xffff, from), even, _mm512_maskz_loadu_ps(read >> 16, from + kSide));
-}
-template <int kStride, class Byte>
-__m128i load_bytes(const Byte* from, __mmask16 which) {
-    if constexpr (kStride == 1) return _mm_maskz_loadu_epi8(which, from);
-    return _mm256_cvtepi16_epi8(_mm256_maskz_loadu_epi8(_pdep_u32(which, 0x55555555), from));
-}
-template <int kStride>
-__m512 load_places(const int8_t* from, __mmask16 which) { return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_bytes<kStride>(from, which))); }
-template <int kStride>
-__m512 load_places(const uint8_t* from, __mmask16 which) { return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load_bytes<kStride>(from, which))); }
+    Pixels operator+(int64_t numbers) const { return {at + numbers}; }
+    float operator[](int64_t i) const { return at[i]; }
+    template <int kStride>
+    __m512 load(__mmask16 which) const {
+        if constexpr (kStride == 1) return _mm512_maskz_loadu_ps(which, at);
+        const uint32_t read = _pdep_u32(which, 0x55555555);
+        const __m512i even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+        return _mm512_permutex2var_ps(_mm512_maskz_loadu_ps(read & 0xffff, at), even, _mm512_maskz_loadu_ps(read >> 16, at + kSide));
+    }
+};
+
+// Whole numbers of one byte, signed or not.
+struct Codes {
+    const uint8_t* at;
+    uint8_t sign;  // 128 if they are signed, otherwise 0
+
+    Codes operator+(int64_t numbers) const { return {at + numbers, sign}; }
+    float operator[](int64_t i) const { return float((at[i] ^ sign) - sign); }
+    template <int kStride>
+    __m512 load(__mmask16 which) const {
+        __m128i bytes;
+        if constexpr (kStride == 1)
+            bytes = _mm_maskz_loadu_epi8(which, at);
+        else
+            bytes = _mm256_cvtepi16_epi8(_mm256_maskz_loadu_epi8(_pdep_u32(which, 0x55555555), at));
+        const __m512i shifted = _mm512_cvtepu8_epi32(_mm_xor_si128(bytes, _mm_set1_epi8(char(sign))));
+        return _mm512_cvtepi32_ps(_mm512_sub_epi32(shifted, _mm512_set1_epi32(sign)));
+    }
+};
+
 #if defined(CIMSIM_MATRIX_UNIT)
-inline __m512 rounded_square(__m512 x) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(x, x))), 16));
-}
-template <int kStride>
-__m512 load_places(const SquareOfSigned* from, __mmask16 which) { return rounded_square(load_places<kStride>((const int8_t*)from, which)); }
-template <int kStride>
-__m512 load_places(const SquareOfUnsigned* from, __mmask16 which) { return rounded_square(load_places<kStride>((const uint8_t*)from, which)); }
+// Their squares, rounded to bfloat16.
+struct SquaredCodes {
+    Codes of;
+
+    SquaredCodes operator+(int64_t numbers) const { return {of + numbers}; }
+    float operator[](int64_t i) const { return _mm512_cvtss_f32(rounded(_mm512_set1_ps(of[i]))); }
+    template <int kStride>
+    __m512 load(__mmask16 which) const { return rounded(of.load<kStride>(which)); }
+
+  private:
+    static __m512 rounded(__m512 x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(x, x))), 16)); }
+};
 #endif
 
 // Where 16 places side by side come from: for each of their images, from which to which place shows it, and where the first of
@@ -107,18 +124,18 @@ struct Places {
         }
     }
 
-    template <class T>
-    __m512 load(const T* row) const {
+    template <class Images>
+    __m512 load(const Images& row) const {
         __m512 numbers = _mm512_setzero_ps();
         if (stride == 1)
-            for (int i = 0; i < count; i++) numbers = _mm512_or_ps(numbers, load_places<1>(row + of[i].at, of[i].which));
+            for (int i = 0; i < count; i++) numbers = _mm512_or_ps(numbers, (row + of[i].at).template load<1>(of[i].which));
         else if (stride == 2)
-            for (int i = 0; i < count; i++) numbers = _mm512_or_ps(numbers, load_places<2>(row + of[i].at, of[i].which));
+            for (int i = 0; i < count; i++) numbers = _mm512_or_ps(numbers, (row + of[i].at).template load<2>(of[i].which));
         else {
-            alignas(64) T apart[kSide] = {};
+            alignas(64) float apart[kSide] = {};
             for (int i = 0; i < count; i++)
                 for (int64_t place = of[i].begin; place < of[i].end; place++) apart[place] = row[of[i].at + place * stride];
-            numbers = load_places<1>(apart, 0xffff);
+            numbers = _mm512_load_ps(apart);
         }
         return numbers;
     }
@@ -138,11 +155,11 @@ struct Band {
 
 // The input of a band as packed[part of the numbers][column of the kernel][row][pair of channels][place].
 // Numbers of one part are whole, up to 256, or bfloat16.
-template <class Unit, int kParts, class T>
-void pack_pairs(const Convolution& c, const Packing& packing, const Band& band, const T* x, Pair* packed) {
+template <class Unit, int kParts, class Images>
+void pack_pairs(const Convolution& c, const Packing& packing, const Band& band, const Images& x, Pair* packed) {
     const int64_t area = c.height * c.width, apart = c.tiles * c.channels * area, pairs = blocks_of(c.channels, 2);
     const int64_t begin = band.first_input(c), end = begin + band.inputs(c), copy = band.inputs(c) * pairs * packing.length;
-    const T* const source = x + (band.from * c.tiles + band.tile) * c.channels * area;
+    const Images source = x + (band.from * c.tiles + band.tile) * c.channels * area;
     for (int64_t k = 0; k < c.kernel_width; k++)
         for (int64_t first = 0; first < packing.length; first += kSide) {
             const Places places(first, band.images, c.out_width, apart, c.width, c.stride_right, k - c.padding_right);
@@ -151,7 +168,7 @@ void pack_pairs(const Convolution& c, const Packing& packing, const Band& band, 
                 for (int64_t pair = 0; pair < pairs; pair++, to += packing.length) {
                     __m512i both[2] = {};
                     if (r >= 0 && r < c.height) {
-                        const T* const row = source + 2 * pair * area + r * c.width;
+                        const Images row = source + (2 * pair * area + r * c.width);
                         const __m512 even = places.load(row), odd = 2 * pair + 1 < c.channels ? places.load(row + area) : _mm512_setzero_ps();
                         if constexpr (kParts == 1)
                             both[0] = Unit::pair_whole(even, odd);
@@ -164,11 +181,11 @@ void pack_pairs(const Convolution& c, const Packing& packing, const Band& band, 
 }
 
 // The input of a band as packed[part of the numbers][column of the kernel][row][channel][place], half a pair each.
-template <class Unit, int kParts, class T>
-void pack_halves(const Convolution& c, const Packing& packing, const Band& band, const T* x, Pair* packed) {
+template <class Unit, int kParts, class Images>
+void pack_halves(const Convolution& c, const Packing& packing, const Band& band, const Images& x, Pair* packed) {
     const int64_t area = c.height * c.width, apart = c.tiles * c.channels * area, length = packing.length / 2;  // in pairs
     const int64_t begin = band.first_input(c), end = begin + band.inputs(c), copy = band.inputs(c) * c.channels * length;
-    const T* const source = x + (band.from * c.tiles + band.tile) * c.channels * area;
+    const Images source = x + (band.from * c.tiles + band.tile) * c.channels * area;
     for (int64_t k = 0; k < c.kernel_width; k++)
         for (int64_t first = 0; first < length; first += kSide) {
             const Places low(2 * first, band.images, c.out_width, apart, c.width, c.stride_right, k - c.padding_right);
@@ -178,7 +195,7 @@ void pack_halves(const Convolution& c, const Packing& packing, const Band& band,
                 for (int64_t channel = 0; channel < c.channels; channel++, to += length) {
                     __m512i both[2] = {};
                     if (r >= 0 && r < c.height) {
-                        const T* const row = source + channel * area + r * c.width;
+                        const Images row = source + (channel * area + r * c.width);
                         Unit::pair_neighbors(low.load(row), high.load(row), both[0], both[1]);
                     }
                     for (int part = 0; part < kParts; part++) _mm512_store_si512(to + part * c.kernel_width * copy, both[part]);
@@ -199,11 +216,11 @@ void pack_gradients(const Convolution& c, const Packing& packing, const Band& ba
                 __m512i most = _mm512_setzero_si512();
                 for (int64_t image = 0; image < band.images; image++) {
                     const float* const from = source + image * apart + (column + i) * area;
-                    for (int64_t k = 0; k < band.rows * c.out_width; k += 16) most = _mm512_max_epu32(most, size_bits(_mm512_maskz_loadu_ps(first_of(band.rows * c.out_width - k), from + k)));
+                    for (int64_t k = 0; k < band.rows * c.out_width; k += 16) most = _mm512_max_epu32(most, Unit::size_bits(_mm512_maskz_loadu_ps(first_of(band.rows * c.out_width - k), from + k)));
                 }
                 largest = _mm512_mask_set1_epi32(largest, 1 << i, int(_mm512_reduce_max_epu32(most)));
             }
-            _mm512_storeu_ps(scale + column, scale_for(largest, false));
+            _mm512_storeu_ps(scale + column, Unit::scale_for(largest, false));
         }
     for (int64_t step = 0; step < steps; step++) {
         const Places low(2 * step * kSide, band.images, c.out_width, apart, c.out_width, 1, 0);
@@ -213,7 +230,7 @@ void pack_gradients(const Convolution& c, const Packing& packing, const Band& ba
             for (int64_t r = 0; r < band.rows; r++) {
                 __m512i parts[Unit::kParts][kSide] = {}, rest;
                 for (int64_t i = 0; i < std::min(kSide, c.columns - block * kSide); i++) {
-                    const float* const row = source + (block * kSide + i) * area + r * c.out_width;
+                    const Pixels row{source + (block * kSide + i) * area + r * c.out_width};
                     Unit::pair_neighbors(relative.of_line(i, low.load(row)), relative.of_line(i, high.load(row)), parts[0][i], Unit::kParts > 1 ? parts[Unit::kParts - 1][i] : rest);
                 }
                 Pair* const to = packed + ((block * band.rows + r) * steps + step) * kUnits;
@@ -247,7 +264,7 @@ void find_scales(const Convolution& c, const Kernels& w, float* scale) {
                             largest[i] = std::max(largest[i], bits & 0x7fffffff);
                         }
             }
-            _mm512_storeu_ps(scale + first, scale_for(_mm512_load_si512(largest), w.whole));
+            _mm512_storeu_ps(scale + first, Unit::scale_for(_mm512_load_si512(largest), w.whole));
         }
     }
 }
@@ -297,8 +314,8 @@ inline void put_sums(const Convolution& c, const Band& band, int64_t block, int6
 }
 
 // The convolution of `x` with the kernels `w`. Returns whether there was enough memory.
-template <class Unit, int kParts, class T>
-bool convolve(const Convolution& c, const T* x, const Kernels& w, float* out, int threads) {
+template <class Unit, int kParts, class Images>
+bool convolve(const Convolution& c, const Images& x, const Kernels& w, float* out, int threads) {
     const int64_t pairs = blocks_of(c.channels, 2), steps = steps_of(c), blocks = blocks_of(c.columns, kSide);
     const Packing packing = packing_of(c, kSide, kParts * c.kernel_width * pairs * sizeof(Pair), 0);
     const int64_t groups = blocks_of(c.images, packing.together), line = packing.length, wide = line / kSide;
@@ -352,8 +369,8 @@ bool convolve(const Convolution& c, const T* x, const Kernels& w, float* out, in
 constexpr int64_t kSumBytes = 64 << 20;  // of partial sums, which are added up at the end
 
 // The gradient of the kernels [tiles, columns, channels, kernel_height, kernel_width] for the gradient `dz` of the output. A line of the sums is a place of the kernels and a block of channels. Returns whether there was enough memory.
-template <class Unit, int kParts, class T>
-bool correlate(const Convolution& c, const T* x, const float* dz, float* out, int threads) {
+template <class Unit, int kParts, class Images>
+bool correlate(const Convolution& c, const Images& x, const float* dz, float* out, int threads) {
     const int64_t of_channels = blocks_of(c.channels, kSide), blocks = blocks_of(c.columns, kSide), lines = c.kernel_width * c.kernel_height * of_channels;
     const Packing packing = packing_of(c, 2 * kSide, kParts * c.kernel_width * c.channels * sizeof(uint16_t), Unit::kParts * blocks * kSide * sizeof(uint16_t));
     const int64_t bands = blocks_of(c.out_height, packing.rows), all = blocks_of(c.images, packing.together) * bands;

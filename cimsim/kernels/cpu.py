@@ -133,18 +133,18 @@ class Unit(IntEnum):
 
 
 @lru_cache(maxsize=1)
-def units() -> tuple[Unit, ...]:
-    """The units of this processor, the fastest first."""
+def unit() -> Unit | None:
+    """The unit of this processor, if it has one; the kernels use the matrix unit if it has both."""
     library = build().library
     if library is None:
-        return ()
-    return tuple(unit for unit in Unit if library.cimsim_has_unit(unit))
+        return None
+    return next((unit for unit in Unit if library.cimsim_has_unit(unit)), None)
 
 
 def unit_for(whole: bool) -> Unit | None:
     """The unit of products of which a factor holds ``whole`` numbers, or none does; None if torch
     computes them."""
-    return next((unit for unit in units() if whole or unit is Unit.MATRIX), None)
+    return unit() if whole or unit() is Unit.MATRIX else None
 
 
 def multiply(a: Tensor, b: Tensor, out: Tensor, whole: tuple[bool, bool]) -> None:

@@ -46,13 +46,14 @@ void with_unit(int unit, Call call) {
 // Calls with images of one of the kinds that the unit reads, and the number of their parts.
 template <class Unit, class Call>
 void with_images(const void* x, int kind, [[maybe_unused]] bool squared, Call call) {
+    const Codes bytes{(const uint8_t*)x, uint8_t(kind == kSigned ? 128 : 0)};
 #if defined(CIMSIM_MATRIX_UNIT)
     if constexpr (std::is_same_v<Unit, MatrixUnit>) {
-        if (kind == kFloats) return call((const float*)x, kSplit);
-        if (squared) return kind == kSigned ? call((const SquareOfSigned*)x, kWhole) : call((const SquareOfUnsigned*)x, kWhole);
+        if (kind == kFloats) return call(Pixels{(const float*)x}, kSplit);
+        if (squared) return call(SquaredCodes{bytes}, kWhole);
     }
 #endif
-    kind == kSigned ? call((const int8_t*)x, kWhole) : call((const uint8_t*)x, kWhole);
+    call(bytes, kWhole);
 }
 #endif
 
@@ -258,8 +259,8 @@ void cimsim_encode(const float* x, int64_t count, const float* full, float level
             if (codes) store_some(codes + i, code, left);
             if (squares) store_variance(squares, i, code * code, left, bf16);
             if (stored) {
-                typedef int8_t Bytes __attribute__((vector_size(kLanes)));
-                const Bytes bytes = __builtin_convertvector(__builtin_convertvector(code, Ints), Bytes);
+                typedef int8_t Codes __attribute__((vector_size(kLanes)));
+                const Codes bytes = __builtin_convertvector(__builtin_convertvector(code, Ints), Codes);
                 if (left >= kLanes)
                     std::memcpy(stored + i, &bytes, sizeof bytes);
                 else

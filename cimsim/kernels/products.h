@@ -28,14 +28,14 @@ void find_scale(const Factor& f, int64_t line, float* scale) {
         if (f.step == 1) {
             for (int64_t i = 0; i < std::min(kSide, f.lines - line); i++) {
                 __m512i most = _mm512_setzero_si512();
-                for (int64_t k = 0; k < f.count; k += 16) most = _mm512_max_epu32(most, size_bits(_mm512_maskz_loadu_ps(first_of(f.count - k), f.data + (line + i) * f.line + k)));
+                for (int64_t k = 0; k < f.count; k += 16) most = _mm512_max_epu32(most, Unit::size_bits(_mm512_maskz_loadu_ps(first_of(f.count - k), f.data + (line + i) * f.line + k)));
                 largest = _mm512_mask_set1_epi32(largest, 1 << i, int(_mm512_reduce_max_epu32(most)));
             }
         } else {
             const __mmask16 inside = first_of(f.lines - line);
-            for (int64_t k = 0; k < f.count; k++) largest = _mm512_max_epu32(largest, size_bits(_mm512_maskz_loadu_ps(inside, f.data + line + k * f.step)));
+            for (int64_t k = 0; k < f.count; k++) largest = _mm512_max_epu32(largest, Unit::size_bits(_mm512_maskz_loadu_ps(inside, f.data + line + k * f.step)));
         }
-        _mm512_storeu_ps(scale, scale_for(largest, f.whole));
+        _mm512_storeu_ps(scale, Unit::scale_for(largest, f.whole));
     }
 }
 

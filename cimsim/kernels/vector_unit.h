@@ -1,35 +1,37 @@
 // Products of whole numbers with numbers of 16 bits in vector registers (AVX-512 VNNI), which take half as long as in float32.
 //
 // The whole numbers have a size of at most 256. The others are relative to the largest one of their line, with an error
-// of 2^-16 of that. Products are added exactly, in 32 bits, and sums of 256 of them in float32.
+// of 2^-16 of that. Products are added exactly, in 32 bits, and sums of 256 of them in float32. It takes time to compile,
+// and is not needed where there is a matrix unit.
 
 #pragma once
-#include "blocks.h"
+#include <limits>
 
-#if defined(CIMSIM_BLOCKS) && defined(__AVX512VNNI__)
+#include "matrix_unit.h"
+
+#if defined(CIMSIM_BLOCKS) && defined(__AVX512VNNI__) && !defined(CIMSIM_MATRIX_UNIT)
 #define CIMSIM_VECTOR_UNIT
 
 namespace cimsim {
-
-// The size of 16 bits that stands for the largest number of a line, and the smallest largest number that is not 0.
-constexpr float kLargest = 32767, kTiny = 0x1p-100f;
-
-// Bits of the size of a number; those of NaN are above those of infinity, which are above all others.
-inline __m512i size_bits(__m512 x) { return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)); }
-
-// What a line's numbers are multiples of, from the bits of its largest size: 1 for whole numbers; NaN if one is not finite.
-inline __m512 scale_for(__m512i largest, bool whole) {
-    const __m512 size = _mm512_castsi512_ps(largest);
-    const __mmask16 finite = _mm512_cmplt_epu32_mask(largest, _mm512_set1_epi32(0x7f800000));
-    const __m512 scale = whole ? _mm512_set1_ps(1) : _mm512_maskz_mul_ps(_mm512_cmp_ps_mask(size, _mm512_set1_ps(kTiny), _CMP_GE_OQ), size, _mm512_set1_ps(1 / kLargest));
-    return _mm512_mask_mov_ps(_mm512_set1_ps(std::numeric_limits<float>::quiet_NaN()), finite, scale);
-}
 
 // See `MatrixUnit` for the other unit with these members.
 struct VectorUnit {
     static constexpr int kParts = 1;
     static constexpr bool kScales = true;
     static constexpr int64_t kExact = 8;  // blocks of 32 numbers, whose products of 256 times 32767 add up to less than 2^31
+
+    static constexpr float kLargest = 32767, kTiny = 0x1p-100f;  // the number that stands for the largest of a line, which is 0 below kTiny
+
+    // Bits of the size of a number; those of NaN are above those of infinity, which are above all others.
+    static __m512i size_bits(__m512 x) { return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)); }
+
+    // What a line's numbers are multiples of, from the bits of its largest size: 1 for whole numbers; NaN if one is not finite.
+    static __m512 scale_for(__m512i largest, bool whole) {
+        const __m512 size = _mm512_castsi512_ps(largest);
+        const __mmask16 finite = _mm512_cmplt_epu32_mask(largest, _mm512_set1_epi32(0x7f800000));
+        const __m512 scale = whole ? _mm512_set1_ps(1) : _mm512_maskz_mul_ps(_mm512_cmp_ps_mask(size, _mm512_set1_ps(kTiny), _CMP_GE_OQ), size, _mm512_set1_ps(1 / kLargest));
+        return _mm512_mask_mov_ps(_mm512_set1_ps(std::numeric_limits<float>::quiet_NaN()), finite, scale);
+    }
 
     static void pair_neighbors(__m512 low, __m512 high, __m512i& first, __m512i&) {
         const __m256i l = _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(low)), h = _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(high));

@@ -1,4 +1,4 @@
-"""Convolutions on the units of a processor: as accurate as promised for every size, kind of numbers
+"""Convolutions in numbers of 16 bits: as accurate as promised for every size, kind of numbers
 and number of threads; elsewhere torch convolves."""
 
 import itertools
@@ -68,7 +68,7 @@ def rounded(t: Tensor, of_line: tuple[int, ...]) -> Tensor:
     """What the error of a number is in proportion to: its size on the matrix unit, and on the
     vector unit the largest size over the dimensions ``of_line``."""
     sizes = t.double().abs()
-    if Unit.MATRIX in cpu.units():
+    if cpu.unit() is Unit.MATRIX:
         return sizes
     return sizes.amax(of_line, keepdim=True).expand_as(sizes)
 
@@ -259,7 +259,7 @@ def test_which_convolutions_are_split(unit: Unit, monkeypatch: pytest.MonkeyPatc
     LARGE.product(x, w, Product())
     with kernels.use("numbers"):
         LARGE.product(x, w, SPLIT)
-    monkeypatch.setattr(cpu, "units", tuple)
+    monkeypatch.setattr(cpu, "unit", lambda: None)
     LARGE.product(x, w, SPLIT)
     assert not seen
 
@@ -267,7 +267,7 @@ def test_which_convolutions_are_split(unit: Unit, monkeypatch: pytest.MonkeyPatc
 def test_the_result_is_in_its_slot_or_in_new_memory() -> None:
     x, w = draw(*LARGE_X, whole=True).to(S8), draw(*LARGE_KERNELS)
     first, second = (LARGE.product(x, w, SPLIT._replace(slot="a slot")) for _ in range(2))
-    assert (first.data_ptr() == second.data_ptr()) == bool(cpu.units())
+    assert (first.data_ptr() == second.data_ptr()) == (cpu.unit() is not None)
     kept, other = (LARGE.product(x, w, SPLIT) for _ in range(2))
     assert kept.data_ptr() != other.data_ptr()
 
