@@ -58,6 +58,8 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
         *(_POINTER, _POINTER, _POINTER, _LONG),
         *(_POINTER, _FLOAT, _FLOAT, _POINTER, _INT),
     ),
+    "rectify": (_POINTER, _LONG, _POINTER, _POINTER, _INT),
+    "pass_gradient": (_POINTER, _POINTER, _LONG, _POINTER, _INT),
     "multiply": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER, _INT),
     "convolve": (
         *(_POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _POINTER, _INT, _POINTER, _INT),
@@ -342,6 +344,23 @@ def mask_gradient(
         *(*_pointers(dac), dac.lowest, _at(by_full)),
     )
     return None if by_full is None else by_full.sum()
+
+
+def rectify(x: Tensor, y: Tensor) -> Tensor:
+    """Write ``torch.relu(x)`` to ``y``, and return one bit for each value that passes its gradient:
+    those above 0 and NaN.
+
+    ``x`` and ``y`` are alike in memory and without gaps, in float32; they may be the same tensor.
+    """
+    passes = x.new_empty(bytes_for_bits(x.numel()), dtype=torch.uint8)
+    _call("rectify", x.data_ptr(), x.numel(), y.data_ptr(), passes.data_ptr())
+    return passes
+
+
+def pass_gradient(dy: Tensor, passes: Tensor, dx: Tensor) -> None:
+    """Write ``dy`` to ``dx`` where ``passes``, the bits of :func:`rectify`, are set, and 0
+    elsewhere; ``dy`` and ``dx`` are as ``x`` and ``y`` there."""
+    _call("pass_gradient", dy.data_ptr(), passes.data_ptr(), dy.numel(), dx.data_ptr())
 
 
 def fingerprint(values: Tensor) -> int:

@@ -347,6 +347,38 @@ void cimsim_mask_gradient(float* dx, const float* x, const uint8_t* mask, int64_
     }
 }
 
+// y = max(x, 0) as torch computes it (of NaN it is NaN), and which values pass their gradient (one bit a value): all but
+// those up to 0. `y` may be `x`.
+void cimsim_rectify(const float* x, int64_t count, float* y, uint8_t* passes, int threads) {
+#pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
+    for (int64_t part = 0; part < (count + 4095) / 4096; part++) {
+        const int64_t end = std::min(count, (part + 1) * 4096);
+        for (int64_t i = part * 4096; i < end; i += kLanes) {
+            const int64_t left = end - i;
+            const Floats v = load_some(x + i, left);
+            const Ints stopped = v <= 0;
+#if defined(__SSE2__)
+            store_some(y + i, where(v < 0, splat(0), v), left);  // -0 stays
+#else
+            store_some(y + i, where(stopped, splat(0), v), left);
+#endif
+            store_bits(passes, i, bits_of(~stopped), left);
+        }
+    }
+}
+
+// dx = dy where `passes`, 0 elsewhere. `dx` may be `dy`.
+void cimsim_pass_gradient(const float* dy, const uint8_t* passes, int64_t count, float* dx, int threads) {
+#pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
+    for (int64_t part = 0; part < (count + 4095) / 4096; part++) {
+        const int64_t end = std::min(count, (part + 1) * 4096);
+        for (int64_t i = part * 4096; i < end; i += kLanes) {
+            const int64_t left = end - i;
+            store_some(dx + i, where(mask_of(load_bits(passes, i, left)), load_some(dy + i, left), splat(0)), left);
+        }
+    }
+}
+
 // Whether the library works on this processor.
 int cimsim_kernels_work() {
     float numbers[1000] = {};

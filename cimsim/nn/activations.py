@@ -1,0 +1,122 @@
+"""ReLU that keeps one bit of each value for backward, in place of torch's, which keeps its output.
+
+A digital layer behind a ReLU keeps that output, too, so that both share it. An analog layer needs
+only the codes of its DAC, one byte each.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from cimsim import kernels
+from cimsim.estimators.once import edge
+from cimsim.nn.computed import cast
+from cimsim.nn.patches import hides_forward
+from cimsim.nn.transforms import is_traced
+from cimsim.torch_private import in_mode, is_batched, is_view, transforming
+
+_FEWEST = 4096  # values; fewer take longer than in torch, and little memory
+
+
+class ReLU(nn.ReLU):
+    """``torch.nn.ReLU`` with the same values and gradients, which keeps less memory for backward.
+
+    ``y = max(x, 0)``, of any shape. For backward it keeps one bit of each value, whether its
+    gradient passes: ``dx = dy`` where ``x > 0`` or ``x`` is NaN, and 0 elsewhere. That is 1/32 of
+    what torch keeps, for float32 tensors on the CPU with at least 4096 values, if the C++ kernels
+    are there. All others, and whatever is compiled, traced or transformed, are left to
+    :func:`torch.nn.functional.relu`.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``max(input, 0)``; in the memory of ``input`` if ``inplace`` is set."""
+        if torch.jit.is_scripting() or not _keeps_bits(input, self.inplace):
+            return F.relu(input, inplace=self.inplace)
+        y: Tensor = _Rectify.apply(input, self.inplace, (edge(input),))  # type: ignore[no-untyped-call]
+        return y
+
+
+def compact_activations(model: nn.Module) -> None:
+    """Turn every ``torch.nn.ReLU`` of ``model`` into a :class:`ReLU`, in place."""
+    for module in model.modules():
+        if type(module) is nn.ReLU and not hides_forward(module):
+            cast(module, ReLU)
+
+
+def restore_activations(model: nn.Module) -> None:
+    """Undo :func:`compact_activations`."""
+    for module in model.modules():
+        if type(module) is ReLU:
+            cast(module, nn.ReLU)
+
+
+def _keeps_bits(x: Tensor, inplace: bool) -> bool:
+    """Whether backward gets the bits of the kernel and not the output of torch's function."""
+    if not (type(x) is Tensor and torch.is_grad_enabled() and x.requires_grad):
+        return False
+    if inplace and (x.is_leaf or is_view(x)):  # an error, or one of several names of that memory
+        return False
+    return _is_read(x) and x.numel() >= _FEWEST and _fills_memory(x)
+
+
+def _is_read(x: Tensor) -> bool:
+    """Whether the kernels read ``x``, and nothing else has to see what is computed with it."""
+    if torch.compiler.is_compiling() or is_traced() or in_mode() or transforming():
+        return False
+    if not kernels.run_on_cpu(x) or x.dtype is not torch.float32:
+        return False
+    if x.layout is not torch.strided or x.is_nested or is_batched(x):
+        return False
+    return forward_ad.unpack_dual(x).tangent is None
+
+
+def _fills_memory(x: Tensor) -> bool:
+    """Whether ``x`` has neither gaps nor several names of one number, in any order of its axes."""
+    if x.is_contiguous():
+        return True
+    step = 1
+    for stride, size in sorted(zip(x.stride(), x.shape, strict=True)):
+        if size != 1:
+            if stride != step:
+                return False
+            step *= size
+    return True
+
+
+class _Rectify(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, inplace: bool, of_input: tuple[Tensor | None]) -> Tensor:
+        if inplace:
+            ctx.mark_dirty(x)
+            y = x
+        else:  # with the strides that torch gives it
+            y = x.new_empty(x.shape) if x.is_contiguous() else torch.empty_like(x)
+        ctx.shape, ctx.strides = y.shape, y.stride()
+        (ctx.of_input,) = of_input  # in a tuple, which autograd does not treat as an input
+        ctx.save_for_backward(kernels.cpu.rectify(x, y))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
+        (passes,) = ctx.saved_tensors
+        if torch.is_grad_enabled() or not _is_read(dy):
+            return _differentiable(dy, passes, ctx), None, None
+        dx = dy.new_empty_strided(ctx.shape, ctx.strides)
+        kernels.cpu.pass_gradient(
+            dy if dy.stride() == ctx.strides else dx.copy_(dy), passes, dx
+        )
+        return dx, None, None
+
+
+def _differentiable(dy: Tensor, passes: Tensor, ctx: Any) -> Tensor:
+    """The gradient by operations of torch, which it differentiates and transforms."""
+    bits = torch.arange(8, dtype=torch.uint8, device=passes.device)
+    flat = (passes[:, None] >> bits & 1).bool().flatten()[: ctx.shape.numel()]
+    dx = torch.where(flat.as_strided(ctx.shape, ctx.strides), dy, 0.0)
+    # The derivative by the input is zero, not missing.
+    return dx if ctx.of_input is None else dx - ctx.of_input.sum()
