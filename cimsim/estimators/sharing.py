@@ -16,8 +16,9 @@ _VIEWS = frozenset(
 def saved_by_autograd(x: Tensor) -> bool:
     """Whether the operation that made ``x`` saves it for its own backward pass.
 
-    ReLU and similar functions do: a layer behind one saves its input at no cost. Behind a
-    normalization or a GELU, the DAC's codes are smaller than a second copy of the input.
+    torch's ReLU and similar functions do: a layer behind one saves its input at no cost. Behind a
+    normalization, a GELU, or the ReLU of :mod:`cimsim.nn.activations`, the DAC's codes are smaller
+    than a second copy of the input.
     """
     node = x.grad_fn
     while node is not None and node.name() in _VIEWS:

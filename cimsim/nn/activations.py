@@ -20,7 +20,7 @@ from cimsim.nn.patches import hides_forward
 from cimsim.nn.transforms import is_traced
 from cimsim.torch_private import in_mode, is_batched, is_view, transforming
 
-_FEWEST = 4096  # values; fewer take longer than in torch, and little memory
+_FEWEST = 1 << 14  # values; fewer need little memory, and take longer than in torch
 
 
 class ReLU(nn.ReLU):
@@ -28,17 +28,17 @@ class ReLU(nn.ReLU):
 
     ``y = max(x, 0)``, of any shape. For backward it keeps one bit of each value, whether its
     gradient passes: ``dx = dy`` where ``x > 0`` or ``x`` is NaN, and 0 elsewhere. That is 1/32 of
-    what torch keeps, for float32 tensors on the CPU with at least 4096 values, if the C++ kernels
+    what torch keeps, for float32 tensors on the CPU with at least 16384 values, if the C++ kernels
     are there. All others, and whatever is compiled, traced or transformed, are left to
     :func:`torch.nn.functional.relu`.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """``max(input, 0)``; in the memory of ``input`` if ``inplace`` is set."""
-        if torch.jit.is_scripting() or not _keeps_bits(input, self.inplace):
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
             return F.relu(input, inplace=self.inplace)
-        y: Tensor = _Rectify.apply(input, self.inplace, (edge(input),))  # type: ignore[no-untyped-call]
-        return y
+        else:  # which torch.jit.script does not read
+            return _rectified(input, self.inplace)
 
 
 def compact_activations(model: nn.Module) -> None:
@@ -53,6 +53,13 @@ def restore_activations(model: nn.Module) -> None:
     for module in model.modules():
         if type(module) is ReLU:
             cast(module, nn.ReLU)
+
+
+def _rectified(x: Tensor, inplace: bool) -> Tensor:
+    if not _keeps_bits(x, inplace):
+        return F.relu(x, inplace=inplace)
+    y: Tensor = _Rectify.apply(x, inplace, (edge(x),))  # type: ignore[no-untyped-call]
+    return y
 
 
 def _keeps_bits(x: Tensor, inplace: bool) -> bool:
@@ -88,14 +95,20 @@ def _fills_memory(x: Tensor) -> bool:
     return True
 
 
+def _empty_like(x: Tensor) -> Tensor:
+    """Memory for the result of a function of each value, with the strides that torch gives it."""
+    for form in (torch.contiguous_format, torch.channels_last):
+        if x.is_contiguous(memory_format=form):
+            return torch.empty_like(x, memory_format=form)
+    return torch.empty_like(x)
+
+
 class _Rectify(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, inplace: bool, of_input: tuple[Tensor | None]) -> Tensor:
         if inplace:
             ctx.mark_dirty(x)
-            y = x
-        else:  # with the strides that torch gives it
-            y = x.new_empty(x.shape) if x.is_contiguous() else torch.empty_like(x)
+        y = x if inplace else _empty_like(x)
         ctx.shape, ctx.strides = y.shape, y.stride()
         (ctx.of_input,) = of_input  # in a tuple, which autograd does not treat as an input
         ctx.save_for_backward(kernels.cpu.rectify(x, y))
@@ -107,9 +120,7 @@ class _Rectify(torch.autograd.Function):
         if torch.is_grad_enabled() or not _is_read(dy):
             return _differentiable(dy, passes, ctx), None, None
         dx = dy.new_empty_strided(ctx.shape, ctx.strides)
-        kernels.cpu.pass_gradient(
-            dy if dy.stride() == ctx.strides else dx.copy_(dy), passes, dx
-        )
+        kernels.cpu.pass_gradient(dy if dy.stride() == ctx.strides else dx.copy_(dy), passes, dx)
         return dx, None, None
 
 
@@ -118,5 +129,7 @@ def _differentiable(dy: Tensor, passes: Tensor, ctx: Any) -> Tensor:
     bits = torch.arange(8, dtype=torch.uint8, device=passes.device)
     flat = (passes[:, None] >> bits & 1).bool().flatten()[: ctx.shape.numel()]
     dx = torch.where(flat.as_strided(ctx.shape, ctx.strides), dy, 0.0)
-    # The derivative by the input is zero, not missing.
-    return dx if ctx.of_input is None else dx - ctx.of_input.sum()
+    if not torch.is_grad_enabled():
+        return dx
+    zero: Tensor = ctx.of_input.sum()  # so that the derivative by the input is zero, not missing
+    return dx - zero
