@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.autograd.graph import Node
 
 # Nodes of autograd's graph that save their result, and nodes that return a view of their input.
 _SAVES_RESULT = frozenset(
@@ -20,7 +21,14 @@ def saved_by_autograd(x: Tensor) -> bool:
     normalization, a GELU, or the ReLU of :mod:`cimsim.nn.activations`, the DAC's codes are smaller
     than a second copy of the input.
     """
+    node = made_by(x)
+    return node is not None and node.name() in _SAVES_RESULT
+
+
+def made_by(x: Tensor) -> Node | None:
+    """The node of the operation that computed ``x``, before views that keep the order of its
+    numbers."""
     node = x.grad_fn
     while node is not None and node.name() in _VIEWS:
         node = node.next_functions[0][0]
-    return node is not None and node.name() in _SAVES_RESULT
+    return node

@@ -60,6 +60,8 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
     ),
     "rectify": (_POINTER, _LONG, _POINTER, _POINTER, _INT),
     "pass_gradient": (_POINTER, _POINTER, _LONG, _POINTER, _INT),
+    "codes_on_grid": (_POINTER, _LONG, _LONG, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
+    "values_on_grid": (_POINTER, _LONG, _LONG, _POINTER, _POINTER, _POINTER, _INT),
     "multiply": (_POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER, _INT),
     "convolve": (
         *(_POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _POINTER, _INT, _POINTER, _INT),
@@ -361,6 +363,30 @@ def pass_gradient(dy: Tensor, passes: Tensor, dx: Tensor) -> None:
     """Write ``dy`` to ``dx`` where ``passes``, the bits of :func:`rectify`, are set, and 0
     elsewhere; ``dy`` and ``dx`` are as ``x`` and ``y`` there."""
     _call("pass_gradient", dy.data_ptr(), passes.data_ptr(), dy.numel(), dx.data_ptr())
+
+
+def codes_on_grid(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor | None:
+    """The codes, int8, of ``x = code * scale + bias``, with a scale and a bias for each column; None
+    if they do not give ``x`` again bit for bit.
+
+    All are contiguous, in float32. Each row of ``x`` in memory has as many numbers as ``scale``.
+    """
+    codes, exact, columns = torch.empty_like(x, dtype=torch.int8), ctypes.c_int(), scale.numel()
+    _call(
+        *("codes_on_grid", x.data_ptr(), x.numel() // columns, columns, scale.data_ptr()),
+        *(bias.data_ptr(), codes.data_ptr(), ctypes.addressof(exact)),
+    )
+    return codes if exact.value else None
+
+
+def values_on_grid(codes: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """The numbers that :func:`codes_on_grid` was given."""
+    x, columns = torch.empty_like(codes, dtype=torch.float32), scale.numel()
+    _call(
+        *("values_on_grid", codes.data_ptr(), x.numel() // columns, columns, scale.data_ptr()),
+        *(bias.data_ptr(), x.data_ptr()),
+    )
+    return x
 
 
 def fingerprint(values: Tensor) -> int:

@@ -379,6 +379,50 @@ void cimsim_pass_gradient(const float* dy, const uint8_t* passes, int64_t count,
     }
 }
 
+// The codes of x[rows, columns] = code * scale + bias, with a scale and a bias for each column. Sets `exact` if these codes,
+// of one byte each, give every value of x again, bit for bit.
+void cimsim_codes_on_grid(const float* x, int64_t rows, int64_t columns, const float* scale, const float* bias, int8_t* codes, int* exact,
+                          int threads) {
+    typedef int8_t Bytes __attribute__((vector_size(kLanes)));
+    int different = 0;
+#pragma omp parallel for num_threads(team_for(rows * columns, threads)) schedule(static) reduction(| : different)
+    for (int64_t row = 0; row < rows; row++) {
+        float products[kPart];  // which are rounded before the bias is added, as in the ADC
+        Words changed = {};
+        for (int64_t first = 0; first < columns; first += kPart) {
+            const int64_t count = std::min(kPart, columns - first), at = row * columns + first;
+            registers(count, [&](int64_t i) {
+                const Floats s = load_some(scale + first + i, count - i);
+                const Floats steps = (load_some(x + at + i, count - i) - load_some(bias + first + i, count - i)) / s;
+                const Floats code = rounded(clamped(where(steps == steps, steps, splat(0)), -128, 127));
+                store(products + i, code * s);
+                const Bytes bytes = __builtin_convertvector(__builtin_convertvector(code, Ints), Bytes);
+                std::memcpy(codes + at + i, &bytes, std::min<int64_t>(kLanes, count - i));
+            });
+            registers(count, [&](int64_t i) {
+                const Floats again = load(products + i) + load_some(bias + first + i, count - i);
+                const Ints there = some(int(std::min<int64_t>(kLanes, count - i)));
+                changed |= (as_words(again) ^ as_words(load_some(x + at + i, count - i))) & Words(there);
+            });
+        }
+        for (int lane = 0; lane < kLanes; lane++) different |= changed[lane] != 0;
+    }
+    *exact = !different;
+}
+
+// The inverse of cimsim_codes_on_grid.
+void cimsim_values_on_grid(const int8_t* codes, int64_t rows, int64_t columns, const float* scale, const float* bias, float* x, int threads) {
+#pragma omp parallel for num_threads(team_for(rows * columns, threads)) schedule(static)
+    for (int64_t row = 0; row < rows; row++) {
+        float products[kPart];
+        for (int64_t first = 0; first < columns; first += kPart) {
+            const int64_t count = std::min(kPart, columns - first), at = row * columns + first;
+            for (int64_t i = 0; i < count; i++) products[i] = float(codes[at + i]) * scale[first + i];
+            for (int64_t i = 0; i < count; i++) x[at + i] = products[i] + bias[first + i];
+        }
+    }
+}
+
 // Whether the library works on this processor.
 int cimsim_kernels_work() {
     float numbers[1000] = {};

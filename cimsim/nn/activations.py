@@ -11,14 +11,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 
 from cimsim import kernels
 from cimsim.estimators.once import edge
 from cimsim.nn.computed import cast
 from cimsim.nn.patches import hides_forward
-from cimsim.nn.transforms import is_traced
-from cimsim.torch_private import in_mode, is_batched, is_view, transforming
+from cimsim.nn.smooth_activations import GELU, SiLU
+from cimsim.nn.transforms import kernels_read
+from cimsim.torch_private import is_view
 
 _FEWEST = 1 << 14  # values; fewer need little memory, and take longer than in torch
 
@@ -41,18 +41,22 @@ class ReLU(nn.ReLU):
             return _rectified(input, self.inplace)
 
 
+_COMPACT: dict[type[nn.Module], type[nn.Module]] = {nn.ReLU: ReLU, nn.GELU: GELU, nn.SiLU: SiLU}
+_PLAIN = {compact: plain for plain, compact in _COMPACT.items()}
+
+
 def compact_activations(model: nn.Module) -> None:
-    """Turn every ``torch.nn.ReLU`` of ``model`` into a :class:`ReLU`, in place."""
+    """Turn every activation of torch in ``model`` into the one that keeps less for backward."""
     for module in model.modules():
-        if type(module) is nn.ReLU and not hides_forward(module):
-            cast(module, ReLU)
+        if type(module) in _COMPACT and not hides_forward(module):
+            cast(module, _COMPACT[type(module)])
 
 
 def restore_activations(model: nn.Module) -> None:
     """Undo :func:`compact_activations`."""
     for module in model.modules():
-        if type(module) is ReLU:
-            cast(module, nn.ReLU)
+        if type(module) in _PLAIN:
+            cast(module, _PLAIN[type(module)])
 
 
 def _rectified(x: Tensor, inplace: bool) -> Tensor:
@@ -68,18 +72,7 @@ def _keeps_bits(x: Tensor, inplace: bool) -> bool:
         return False
     if inplace and (x.is_leaf or is_view(x)):  # an error, or one of several names of that memory
         return False
-    return _is_read(x) and x.numel() >= _FEWEST and _fills_memory(x)
-
-
-def _is_read(x: Tensor) -> bool:
-    """Whether the kernels read ``x``, and nothing else has to see what is computed with it."""
-    if torch.compiler.is_compiling() or is_traced() or in_mode() or transforming():
-        return False
-    if not kernels.run_on_cpu(x) or x.dtype is not torch.float32:
-        return False
-    if x.layout is not torch.strided or x.is_nested or is_batched(x):
-        return False
-    return forward_ad.unpack_dual(x).tangent is None
+    return kernels_read(x) and x.numel() >= _FEWEST and _fills_memory(x)
 
 
 def _fills_memory(x: Tensor) -> bool:
@@ -117,7 +110,7 @@ class _Rectify(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
         (passes,) = ctx.saved_tensors
-        if torch.is_grad_enabled() or not _is_read(dy):
+        if torch.is_grad_enabled() or not kernels_read(dy):
             return _differentiable(dy, passes, ctx), None, None
         dx = dy.new_empty_strided(ctx.shape, ctx.strides)
         kernels.cpu.pass_gradient(dy if dy.stride() == ctx.strides else dx.copy_(dy), passes, dx)
