@@ -366,8 +366,8 @@ def pass_gradient(dy: Tensor, passes: Tensor, dx: Tensor) -> None:
 
 
 def codes_on_grid(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor | None:
-    """The codes, int8, of ``x = code * scale + bias``, with a scale and a bias for each column; None
-    if they do not give ``x`` again bit for bit.
+    """The codes, int8, of ``x = code * scale + bias``, with a scale and a bias for each column, if
+    they give ``x`` again bit for bit; None otherwise.
 
     All are contiguous, in float32. Each row of ``x`` in memory has as many numbers as ``scale``.
     """
@@ -380,8 +380,9 @@ def codes_on_grid(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor | None:
 
 
 def values_on_grid(codes: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
-    """The numbers that :func:`codes_on_grid` was given."""
-    x, columns = torch.empty_like(codes, dtype=torch.float32), scale.numel()
+    """The numbers of which :func:`codes_on_grid` returned the codes, in memory that the next call
+    overwrites."""
+    x, columns = scratch("on grid", codes.shape), scale.numel()
     _call(
         *("values_on_grid", codes.data_ptr(), x.numel() // columns, columns, scale.data_ptr()),
         *(bias.data_ptr(), x.data_ptr()),

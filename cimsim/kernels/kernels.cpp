@@ -384,26 +384,32 @@ void cimsim_pass_gradient(const float* dy, const uint8_t* passes, int64_t count,
 void cimsim_codes_on_grid(const float* x, int64_t rows, int64_t columns, const float* scale, const float* bias, int8_t* codes, int* exact,
                           int threads) {
     typedef int8_t Bytes __attribute__((vector_size(kLanes)));
+    std::vector<float> per_step(columns);
+    for (int64_t column = 0; column < columns; column++) per_step[column] = 1.0f / scale[column];
     int different = 0;
 #pragma omp parallel for num_threads(team_for(rows * columns, threads)) schedule(static) reduction(| : different)
     for (int64_t row = 0; row < rows; row++) {
         float products[kPart];  // which are rounded before the bias is added, as in the ADC
         Words changed = {};
         for (int64_t first = 0; first < columns; first += kPart) {
-            const int64_t count = std::min(kPart, columns - first), at = row * columns + first;
-            registers(count, [&](int64_t i) {
-                const Floats s = load_some(scale + first + i, count - i);
-                const Floats steps = (load_some(x + at + i, count - i) - load_some(bias + first + i, count - i)) / s;
+            const int64_t count = std::min(kPart, columns - first);
+            const float *from = x + row * columns + first, *s = scale + first, *b = bias + first, *per_s = per_step.data() + first;
+            int8_t* to = codes + row * columns + first;
+            for (int64_t i = 0; i < count; i += kLanes) {
+                const int64_t left = count - i;
+                const Floats steps = (load_some(from + i, left) - load_some(b + i, left)) * load_some(per_s + i, left);
                 const Floats code = rounded(clamped(where(steps == steps, steps, splat(0)), -128, 127));
-                store(products + i, code * s);
+                store(products + i, code * load_some(s + i, left));
                 const Bytes bytes = __builtin_convertvector(__builtin_convertvector(code, Ints), Bytes);
-                std::memcpy(codes + at + i, &bytes, std::min<int64_t>(kLanes, count - i));
-            });
-            registers(count, [&](int64_t i) {
-                const Floats again = load(products + i) + load_some(bias + first + i, count - i);
-                const Ints there = some(int(std::min<int64_t>(kLanes, count - i)));
-                changed |= (as_words(again) ^ as_words(load_some(x + at + i, count - i))) & Words(there);
-            });
+                if (left >= kLanes)
+                    std::memcpy(to + i, &bytes, sizeof bytes);
+                else
+                    std::memcpy(to + i, &bytes, left);
+            }
+            for (int64_t i = 0; i < count; i += kLanes) {
+                const Floats again = load(products + i) + load_some(b + i, count - i);
+                changed |= as_words(again) ^ as_words(load_some(from + i, count - i));
+            }
         }
         for (int lane = 0; lane < kLanes; lane++) different |= changed[lane] != 0;
     }

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cimsim import kernels
@@ -35,7 +36,7 @@ class GELU(nn.GELU):
     def forward(self, input: Tensor) -> Tensor:
         """The GELU of ``input``."""
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
-            return super().forward(input)
+            return F.gelu(input, approximate=self.approximate)
         else:  # which torch.jit.script does not read
             gradient = partial(torch.ops.aten.gelu_backward, approximate=self.approximate)
             return _smooth(input, super().forward, gradient)
@@ -46,9 +47,11 @@ class SiLU(nn.SiLU):
 
     def forward(self, input: Tensor) -> Tensor:
         """The SiLU of ``input``; in its memory if ``inplace`` is set, as torch's."""
-        if torch.jit.is_scripting() or self.inplace:  # type: ignore[attr-defined]
-            return super().forward(input)
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return F.silu(input, inplace=self.inplace)
         else:
+            if self.inplace:
+                return super().forward(input)
             return _smooth(input, super().forward, torch.ops.aten.silu_backward)
 
 

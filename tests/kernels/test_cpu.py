@@ -88,3 +88,24 @@ def test_the_relu_of_torch_with_one_bit_of_each_value(count: int, threads: int) 
         assert torch.equal(values.view(torch.int32), torch.relu(x).view(torch.int32))
     for values in (dx, gradient):
         assert torch.equal(values, torch.where(x <= 0, 0.0, dy))
+
+
+@needs_kernels
+@pytest.mark.parametrize("columns", [1, 3, 16, 255, 256, 300, 1000])
+def test_codes_on_a_grid_give_every_bit_again(columns: int) -> None:
+    draws = torch.Generator().manual_seed(0)
+    codes = torch.randint(-128, 128, (67, columns), generator=draws)
+    scale, bias = torch.rand(columns, generator=draws), torch.randn(columns, generator=draws)
+    scale[0] = 0.0
+    x = codes * scale + bias
+    found = cpu.codes_on_grid(x, scale, bias)
+    assert found is not None
+    assert torch.equal(found[:, 1:], codes[:, 1:].to(torch.int8))
+    assert torch.equal(cpu.values_on_grid(found, scale, bias), x)
+    for row, column, value in ((0, 0, 1e3), (66, columns - 1, torch.nan), (5, 0, torch.inf)):
+        off = x.clone()
+        off[row, column] = value
+        assert cpu.codes_on_grid(off, scale, bias) is None
+    off = x.clone()
+    off.view(torch.int32)[33, columns // 2] ^= 1  # the last bit
+    assert cpu.codes_on_grid(off, scale, bias) is None
