@@ -82,8 +82,8 @@ def convert(
     of attention are new; make the optimizer afterwards. Digital checkpoints still load. Products of
     two signals (scores, gates) are computed digitally, and so are embeddings, which are look-ups.
 
-    Each ``ReLU`` module changes its class, too: it computes the same numbers, and keeps one bit per
-    value for backward (:class:`cimsim.nn.activations.ReLU`).
+    ``ReLU``, ``GELU`` and ``SiLU`` modules change their class, too: they compute the same numbers,
+    and keep less for backward (:mod:`cimsim.nn.activations`, :mod:`cimsim.nn.smooth_activations`).
 
     Adapters of the PEFT library stay digital, and the layers that they are added to become analog.
     A model can be converted before or after PEFT wraps it, with the same result.
