@@ -1,7 +1,8 @@
-"""ReLU that keeps one bit of each value for backward, in place of torch's, which keeps its output.
+"""ReLU that keeps one bit of each value for backward; and all activations of a model that keep less
+than those of torch.
 
-A digital layer behind a ReLU keeps that output, too, so that both share it. An analog layer needs
-only the codes of its DAC, one byte each.
+torch's ReLU keeps its output. A digital layer behind it keeps that, too, so that both share it. An
+analog layer needs only the codes of its DAC, one byte each.
 """
 
 from __future__ import annotations
@@ -16,11 +17,9 @@ from cimsim import kernels
 from cimsim.estimators.once import edge
 from cimsim.nn.computed import cast
 from cimsim.nn.patches import hides_forward
-from cimsim.nn.smooth_activations import GELU, SiLU
+from cimsim.nn.smooth_activations import FEWEST, GELU, SiLU
 from cimsim.nn.transforms import kernels_read
 from cimsim.torch_private import is_view
-
-_FEWEST = 1 << 14  # values; fewer need little memory, and take longer than in torch
 
 
 class ReLU(nn.ReLU):
@@ -72,7 +71,7 @@ def _keeps_bits(x: Tensor, inplace: bool) -> bool:
         return False
     if inplace and (x.is_leaf or is_view(x)):  # an error, or one of several names of that memory
         return False
-    return kernels_read(x) and x.numel() >= _FEWEST and _fills_memory(x)
+    return kernels_read(x) and x.numel() >= FEWEST and _fills_memory(x)
 
 
 def _fills_memory(x: Tensor) -> bool:

@@ -20,6 +20,10 @@ from cimsim.estimators.grids import Grid, grid_of
 from cimsim.estimators.once import differentiable_once, edge
 from cimsim.nn.transforms import kernels_read
 
+FEWEST = 1 << 14
+"""Values that an activation keeps less of; fewer need little memory, and take longer than in
+torch."""
+
 Gradient: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """The gradient of a function of each value, from that of its result and its input."""
 
@@ -28,8 +32,9 @@ class GELU(nn.GELU):
     """``torch.nn.GELU`` with the same values and gradients, which keeps less memory for backward.
 
     ``y = x Phi(x)``, or its approximation by ``tanh``, of any shape. Where an analog linear layer
-    computed the input, and codes of one byte reproduce it bit for bit, it keeps these codes with
-    the scale and bias of each column. Otherwise, and in whatever is compiled, traced or
+    computed the input, of at least 16384 values in float32 on the CPU, and codes of one byte
+    reproduce it bit for bit, it keeps these codes with the scale and bias of each column.
+    Otherwise, and in whatever is compiled, traced or
     transformed, it keeps the input as torch does.
     """
 
@@ -58,7 +63,7 @@ class SiLU(nn.SiLU):
 def _smooth(x: Tensor, function: Callable[[Tensor], Tensor], gradient: Gradient) -> Tensor:
     if type(x) is not Tensor or not (torch.is_grad_enabled() and x.requires_grad):
         return function(x)
-    grid = grid_of(x) if kernels_read(x) else None
+    grid = grid_of(x) if x.numel() >= FEWEST and kernels_read(x) else None
     codes = None if grid is None else kernels.cpu.codes_on_grid(x, *grid)
     if codes is None:
         return function(x)
