@@ -113,6 +113,26 @@ void converters(FILE* to, int threads) {
         write(to, by_mask ? "gate by mask" : "gate", Bytes((uint8_t*)dx.data(), (uint8_t*)(dx.data() + dx.size())));
     }
 
+    Numbers rectified(x.size()), passed(x.size());
+    Bytes passes(mask.size());
+    cimsim_rectify(x.data(), x.size(), rectified.data(), passes.data(), threads);
+    cimsim_pass_gradient(codes.data(), passes.data(), codes.size(), passed.data(), threads);
+    passes.back() &= (1u << x.size() % 8) - 1;
+    write(to, "ReLU", Bytes((uint8_t*)rectified.data(), (uint8_t*)(rectified.data() + rectified.size())));
+    write(to, "ReLU mask", passes);
+    write(to, "ReLU gradient", Bytes((uint8_t*)passed.data(), (uint8_t*)(passed.data() + passed.size())));
+
+    const int64_t grid_columns = 301, grid_rows = x.size() / grid_columns;
+    const Numbers steps = numbers(grid_columns, 9), offsets = numbers(grid_columns, 10);
+    Numbers on_grid(grid_rows * grid_columns);
+    std::vector<int8_t> found(on_grid.size());
+    int exact = 0;
+    cimsim_values_on_grid(kept.data(), grid_rows, grid_columns, steps.data(), offsets.data(), on_grid.data(), threads);
+    cimsim_codes_on_grid(on_grid.data(), grid_rows, grid_columns, steps.data(), offsets.data(), found.data(), &exact, threads);
+    write(to, "values on a grid", Bytes((uint8_t*)on_grid.data(), (uint8_t*)(on_grid.data() + on_grid.size())));
+    write(to, "codes on a grid", Bytes((uint8_t*)found.data(), (uint8_t*)(found.data() + found.size())));
+    write(to, "codes are exact", Bytes(1, uint8_t(exact)));
+
     for (const int64_t of_columns : {0, 1}) {
         const int64_t outer = 2, groups = 1, tiles = 4, lines = of_columns ? 61 : 77, line = of_columns ? 77 : 61;
         const int64_t dims[6] = {outer, groups, tiles, lines, line, of_columns}, columns = 77;

@@ -208,6 +208,7 @@ class _AnalogMatmul(torch.autograd.Function):
         ctx.needs = GradientsNeeded(*ctx.needs_input_grad[:5])
         y, saved = forward(x, weight, bias, call, ctx.needs, share_input)
         ctx.call, ctx.x_shape, ctx.shares_input = call, x.shape, share_input
+        ctx.scale, ctx.bias = saved.scale, bias  # for cimsim.estimators.grids
         (ctx.of_input,) = of_input  # in a tuple, which autograd does not treat as an input
         ctx.save_for_backward(*saved)
         return y

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.autograd.graph import Node
 
 # Nodes of autograd's graph that save their result, and nodes that return a view of their input.
 _SAVES_RESULT = frozenset(
@@ -16,10 +17,18 @@ _VIEWS = frozenset(
 def saved_by_autograd(x: Tensor) -> bool:
     """Whether the operation that made ``x`` saves it for its own backward pass.
 
-    ReLU and similar functions do: a layer behind one saves its input at no cost. Behind a
-    normalization or a GELU, the DAC's codes are smaller than a second copy of the input.
+    torch's ReLU and similar functions do: a layer behind one saves its input at no cost. Behind a
+    normalization, a GELU, or the ReLU of :mod:`cimsim.nn.activations`, the DAC's codes are smaller
+    than a second copy of the input.
     """
+    node = made_by(x)
+    return node is not None and node.name() in _SAVES_RESULT
+
+
+def made_by(x: Tensor) -> Node | None:
+    """The node of the operation that computed ``x``, before views that keep the order of its
+    numbers."""
     node = x.grad_fn
     while node is not None and node.name() in _VIEWS:
         node = node.next_functions[0][0]
-    return node is not None and node.name() in _SAVES_RESULT
+    return node

@@ -59,6 +59,10 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
         *(_POINTER, _POINTER, _POINTER, _LONG),
         *(_POINTER, _FLOAT, _FLOAT, _POINTER, _INT),
     ),
+    "rectify": (_POINTER, _LONG, _POINTER, _POINTER, _INT),
+    "pass_gradient": (_POINTER, _POINTER, _LONG, _POINTER, _INT),
+    "codes_on_grid": (_POINTER, _LONG, _LONG, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
+    "values_on_grid": (_POINTER, _LONG, _LONG, _POINTER, _POINTER, _POINTER, _INT),
     "multiply": (_INT, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER, _INT),
     "convolve": (
         *(_INT, _POINTER, _INT, _INT, _POINTER, _INT, _POINTER, _POINTER, _INT, _POINTER, _INT),
@@ -369,6 +373,48 @@ def mask_gradient(
         *(*_pointers(dac), dac.lowest, _at(by_full)),
     )
     return None if by_full is None else by_full.sum()
+
+
+def rectify(x: Tensor, y: Tensor) -> Tensor:
+    """Write ``torch.relu(x)`` to ``y``, and return one bit for each value that passes its gradient:
+    those above 0 and NaN.
+
+    ``x`` and ``y`` are alike in memory and without gaps, in float32; they may be the same tensor.
+    """
+    passes = x.new_empty(bytes_for_bits(x.numel()), dtype=torch.uint8)
+    _call("rectify", x.data_ptr(), x.numel(), y.data_ptr(), passes.data_ptr())
+    return passes
+
+
+def pass_gradient(dy: Tensor, passes: Tensor, dx: Tensor) -> None:
+    """Write ``dy`` to ``dx`` where ``passes``, the bits of :func:`rectify`, are set, and 0
+    elsewhere; ``dy`` and ``dx`` are as ``x`` and ``y`` there."""
+    _call("pass_gradient", dy.data_ptr(), passes.data_ptr(), dy.numel(), dx.data_ptr())
+
+
+def codes_on_grid(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor | None:
+    """The codes, int8, of ``x = code * scale + bias``, with a scale and a bias for each column, if
+    they give ``x`` again bit for bit; None otherwise.
+
+    All are contiguous, in float32. Each row of ``x`` in memory has as many numbers as ``scale``.
+    """
+    codes, exact, columns = torch.empty_like(x, dtype=torch.int8), ctypes.c_int(), scale.numel()
+    _call(
+        *("codes_on_grid", x.data_ptr(), x.numel() // columns, columns, scale.data_ptr()),
+        *(bias.data_ptr(), codes.data_ptr(), ctypes.addressof(exact)),
+    )
+    return codes if exact.value else None
+
+
+def values_on_grid(codes: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """The numbers of which :func:`codes_on_grid` returned the codes, in memory that the next call
+    overwrites."""
+    x, columns = scratch("on grid", codes.shape), scale.numel()
+    _call(
+        *("values_on_grid", codes.data_ptr(), x.numel() // columns, columns, scale.data_ptr()),
+        *(bias.data_ptr(), x.data_ptr()),
+    )
+    return x
 
 
 def fingerprint(values: Tensor) -> int:

@@ -372,6 +372,88 @@ void cimsim_mask_gradient(float* dx, const float* x, const uint8_t* mask, int64_
     }
 }
 
+// y = max(x, 0) as torch computes it (of NaN it is NaN), and which values pass their gradient (one bit a value): all but
+// those up to 0. `y` may be `x`.
+void cimsim_rectify(const float* x, int64_t count, float* y, uint8_t* passes, int threads) {
+#pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
+    for (int64_t part = 0; part < (count + 4095) / 4096; part++) {
+        const int64_t end = std::min(count, (part + 1) * 4096);
+        for (int64_t i = part * 4096; i < end; i += kLanes) {
+            const int64_t left = end - i;
+            const Floats v = load_some(x + i, left);
+            const Ints stopped = v <= 0;
+#if defined(__SSE2__)
+            store_some(y + i, where(v < 0, splat(0), v), left);  // -0 stays
+#else
+            store_some(y + i, where(stopped, splat(0), v), left);
+#endif
+            store_bits(passes, i, bits_of(~stopped), left);
+        }
+    }
+}
+
+// dx = dy where `passes`, 0 elsewhere. `dx` may be `dy`.
+void cimsim_pass_gradient(const float* dy, const uint8_t* passes, int64_t count, float* dx, int threads) {
+#pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
+    for (int64_t part = 0; part < (count + 4095) / 4096; part++) {
+        const int64_t end = std::min(count, (part + 1) * 4096);
+        for (int64_t i = part * 4096; i < end; i += kLanes) {
+            const int64_t left = end - i;
+            store_some(dx + i, where(mask_of(load_bits(passes, i, left)), load_some(dy + i, left), splat(0)), left);
+        }
+    }
+}
+
+// The codes of x[rows, columns] = code * scale + bias, with a scale and a bias for each column. Sets `exact` if these codes,
+// of one byte each, give every value of x again, bit for bit.
+void cimsim_codes_on_grid(const float* x, int64_t rows, int64_t columns, const float* scale, const float* bias, int8_t* codes, int* exact,
+                          int threads) {
+    typedef int8_t Bytes __attribute__((vector_size(kLanes)));
+    std::vector<float> per_step(columns);
+    for (int64_t column = 0; column < columns; column++) per_step[column] = 1.0f / scale[column];
+    int different = 0;
+#pragma omp parallel for num_threads(team_for(rows * columns, threads)) schedule(static) reduction(| : different)
+    for (int64_t row = 0; row < rows; row++) {
+        float products[kPart];  // which are rounded before the bias is added, as in the ADC
+        Words changed = {};
+        for (int64_t first = 0; first < columns; first += kPart) {
+            const int64_t count = std::min(kPart, columns - first);
+            const float *from = x + row * columns + first, *s = scale + first, *b = bias + first, *per_s = per_step.data() + first;
+            int8_t* to = codes + row * columns + first;
+            for (int64_t i = 0; i < count; i += kLanes) {
+                const int64_t left = count - i;
+                const Floats steps = (load_some(from + i, left) - load_some(b + i, left)) * load_some(per_s + i, left);
+                const Floats code = rounded(clamped(where(steps == steps, steps, splat(0)), -128, 127));
+                store(products + i, code * load_some(s + i, left));
+                const Bytes bytes = __builtin_convertvector(__builtin_convertvector(code, Ints), Bytes);
+                if (left >= kLanes)
+                    std::memcpy(to + i, &bytes, sizeof bytes);
+                else
+                    std::memcpy(to + i, &bytes, left);
+            }
+            for (int64_t i = 0; i < count; i += kLanes) {
+                const Floats again = load(products + i) + load_some(b + i, count - i);
+                changed |= as_words(again) ^ as_words(load_some(from + i, count - i));
+            }
+        }
+        for (int lane = 0; lane < kLanes; lane++) different |= changed[lane] != 0;
+    }
+    *exact = !different;
+}
+
+// The inverse of cimsim_codes_on_grid.
+void cimsim_values_on_grid(const int8_t* codes, int64_t rows, int64_t columns, const float* scale, const float* bias, float* x, int threads) {
+#pragma omp parallel for num_threads(team_for(rows * columns, threads)) schedule(static)
+    for (int64_t row = 0; row < rows; row++) {
+        float products[kPart];
+        for (int64_t first = 0; first < columns; first += kPart) {
+            const int64_t count = std::min(kPart, columns - first), at = row * columns + first;
+            for (int64_t i = 0; i < count; i++) products[i] = float(codes[at + i]) * scale[first + i];
+            for (int64_t i = 0; i < count; i++) x[at + i] = products[i] + bias[first + i];
+        }
+    }
+}
+
 // Whether the library works on this processor.
 int cimsim_kernels_work() {
     float numbers[1000] = {};

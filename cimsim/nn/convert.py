@@ -19,6 +19,7 @@ from cimsim.errors import CimsimError
 from cimsim.estimators import DEFAULT_RULE, backward_rule
 from cimsim.lasting import lasting
 from cimsim.nn import registry
+from cimsim.nn.activations import compact_activations, restore_activations
 from cimsim.nn.adapters import (
     bases_of_adapters,
     check_adapters,
@@ -80,6 +81,9 @@ def convert(
     ``GRUCell`` contain the weights of several layers: they are unpacked to layers. The parameters
     of attention are new; make the optimizer afterwards. Digital checkpoints still load. Products of
     two signals (scores, gates) are computed digitally, and so are embeddings, which are look-ups.
+
+    ``ReLU``, ``GELU`` and ``SiLU`` modules change their class, too: they compute the same numbers,
+    and keep less for backward (:mod:`cimsim.nn.activations`, :mod:`cimsim.nn.smooth_activations`).
 
     Adapters of the PEFT library stay digital, and the layers that they are added to become analog.
     A model can be converted before or after PEFT wraps it, with the same result.
@@ -253,6 +257,7 @@ def _warn_of_clips(model: nn.Module) -> None:
 
 def _to_digital(model: nn.Module) -> None:
     open_fast_paths(model)
+    restore_activations(model)
     unhook_save_pretrained(model)
     unwatch_loads(model)
     for module in list(model.modules()):
@@ -296,11 +301,12 @@ def make_analog(layer: nn.Module, settings: LayerSettings, name: str, seed: int)
 
 
 def finish(model: nn.Module, ties: Ties) -> None:
-    """Pack modules of which no layer became analog, close torch's paths around layers, and watch
-    loads."""
+    """Pack modules of which no layer became analog, close torch's paths around layers, let
+    activations keep less, and watch loads."""
     for module in packable(model):
         module.pack(ties)  # packed, it is faster
     close_fast_paths(model)
+    compact_activations(model)
     watch_loads(model)
 
 

@@ -15,8 +15,9 @@ from torch.autograd import forward_ad
 from torch.fx import Proxy
 from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
+from cimsim import kernels
 from cimsim.errors import CimsimError
-from cimsim.torch_private import exporting, faking, transforming
+from cimsim.torch_private import exporting, faking, in_mode, is_batched, transforming
 
 _EXPORT = "export the digital model, cimsim.to_digital(model), instead"
 _FUNC = (
@@ -77,6 +78,17 @@ def is_traced() -> bool:
     """Whether ``torch.jit.trace`` or an ONNX export by it is running."""
     traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     return traced
+
+
+def kernels_read(x: Tensor) -> bool:
+    """Whether the kernels read ``x``, and nothing else has to see what is computed with it."""
+    if torch.compiler.is_compiling() or is_traced() or in_mode() or transforming():
+        return False
+    if not kernels.run_on_cpu(x) or x.dtype is not torch.float32:
+        return False
+    if x.layout is not torch.strided or x.is_nested or is_batched(x):
+        return False
+    return forward_ad.unpack_dual(x).tangent is None
 
 
 def refuse_script(module: nn.Module) -> None:

@@ -17,6 +17,7 @@ class GPTBlock(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.gelu = nn.GELU()
 
     def forward(self, x: Tensor) -> Tensor:
         batch, length, width = x.shape
@@ -24,7 +25,7 @@ class GPTBlock(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.proj(seen.transpose(1, 2).reshape(batch, length, width))
-        out: Tensor = x + self.down(F.gelu(self.up(self.norm2(x))))
+        out: Tensor = x + self.down(self.gelu(self.up(self.norm2(x))))
         return out
 
 

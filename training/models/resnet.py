@@ -21,13 +21,15 @@ class ResidualBlock(nn.Module):
         self.norm1 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU()
         self.stride = stride
         self.new_channels = outputs - inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = functional.relu(self.norm1(self.conv1(x)))
+        y = self.relu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
-        return functional.relu(y + self._shortcut(x))
+        out: Tensor = self.relu(y + self._shortcut(x))
+        return out
 
     def _shortcut(self, x: Tensor) -> Tensor:
         x = x[:, :, :: self.stride, :: self.stride]
@@ -52,6 +54,7 @@ class ThinResNet(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, widths[0], 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(widths[0])
+        self.relu = nn.ReLU()
         blocks: list[nn.Module] = []
         inputs = widths[0]
         for outputs in widths:
@@ -64,7 +67,7 @@ class ThinResNet(nn.Module):
         _he_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.relu(self.norm(self.conv(x)))
+        x = self.relu(self.norm(self.conv(x)))
         x = self.blocks(x)
         logits: Tensor = self.classifier(x.mean(dim=(2, 3)))
         return logits
@@ -103,6 +106,7 @@ class ResNet18(nn.Module):
         kernel, stride = (7, 2) if large else (3, 1)
         self.conv = nn.Conv2d(channels, 64, kernel, stride, padding=kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU()
         self.pool = nn.MaxPool2d(3, 2, padding=1) if large else nn.Identity()
         blocks: list[nn.Module] = []
         inputs = 64
@@ -115,7 +119,7 @@ class ResNet18(nn.Module):
         _he_normal(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.pool(functional.relu(self.norm(self.conv(x))))
+        x = self.pool(self.relu(self.norm(self.conv(x))))
         x = self.blocks(x)
         logits: Tensor = self.classifier(x.mean(dim=(2, 3)))
         return logits

@@ -1,0 +1,214 @@
+"""GELU and SiLU that keep codes of the ADC are torch's in everything but memory."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+import cimsim
+from cimsim.errors import CimsimError
+from cimsim.kernels import Use, cpu, use
+from cimsim.nn.activations import restore_activations
+from cimsim.nn.smooth_activations import GELU, SiLU
+
+needs_kernels = pytest.mark.skipif(cpu.build().library is None, reason=cpu.build().note)
+
+KINDS: dict[str, Callable[[], nn.Module]] = {
+    "GELU": nn.GELU,
+    "GELU by tanh": lambda: nn.GELU("tanh"),
+    "SiLU": nn.SiLU,
+    "SiLU in place": lambda: nn.SiLU(inplace=True),
+}
+FRONTS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "linear": (lambda: nn.Linear(20, 33), (520, 20)),
+    "without a bias": (lambda: nn.Linear(20, 33, bias=False), (520, 20)),
+    "wide": (lambda: nn.Linear(20, 300), (70, 20)),
+    "sequences": (lambda: nn.Linear(20, 33), (40, 13, 20)),
+    "a few": (lambda: nn.Linear(20, 33), (65, 20)),
+    "one vector": (lambda: nn.Linear(20, 33), (20,)),
+    "no vectors": (lambda: nn.Linear(20, 33), (0, 20)),
+    "several tiles": (lambda: nn.Linear(600, 33), (520, 600)),
+    "transposed": (lambda: nn.Sequential(nn.Linear(20, 33), Transposed()), (520, 20)),
+    "a view": (lambda: nn.Sequential(nn.Linear(20, 33), nn.Unflatten(1, (3, 11))), (520, 20)),
+    "a part": (lambda: nn.Sequential(nn.Linear(20, 33), Part()), (520, 20)),
+    "normalized": (lambda: nn.Sequential(nn.Linear(20, 33), nn.LayerNorm(33)), (520, 20)),
+    "convolution": (lambda: nn.Conv2d(3, 8, 3), (16, 3, 14, 14)),
+}
+
+
+class Transposed(nn.Module):
+    """Another order of the numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Exchange the axes."""
+        return x.transpose(0, 1)
+
+
+class Part(nn.Module):
+    """Some of the numbers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Leave out the first columns."""
+        return x[:, 5:]
+
+
+def twins(
+    front: nn.Module, activation: nn.Module, x: Tensor, profile: str
+) -> tuple[nn.Module, nn.Module]:
+    """A converted net, and one like it with the activation of torch."""
+    torch.manual_seed(0)
+    model = nn.Sequential(front, activation)
+    ours = cimsim.calibrate(cimsim.convert(model, profile), [x]).train()
+    theirs = copy.deepcopy(ours)
+    restore_activations(theirs)
+    return ours, theirs
+
+
+def result(model: nn.Module, x: Tensor) -> list[Tensor]:
+    """Output and gradients."""
+    x = x.clone().requires_grad_()
+    y = model(x)
+    dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(2))
+    return [y, *torch.autograd.grad(y, [x, *model.parameters()], dy)]
+
+
+def same(ours: list[Tensor], theirs: list[Tensor]) -> None:
+    """The same numbers, bit for bit."""
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine.stride() == other.stride()
+        assert torch.equal(
+            mine.contiguous().view(torch.int32), other.contiguous().view(torch.int32)
+        )
+
+
+@pytest.mark.parametrize("which", get_args(Use))
+@pytest.mark.parametrize("profile", ["generic-gaussian", "pcm-ibm-2020", "ideal"])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("front", FRONTS)
+def test_bit_for_bit(front: str, kind: str, profile: str, which: Use) -> None:
+    make, shape = FRONTS[front]
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    batch = x if x.numel() else torch.randn(4, 20)
+    ours, theirs = twins(make(), KINDS[kind](), batch, profile)
+    with use(which):
+        same(result(ours, x), result(theirs, x))
+
+
+def kept(model: nn.Module, x: Tensor) -> int:
+    """Bytes of what the activation keeps, the last part of ``model``."""
+    storages: dict[int, int] = {}
+
+    def pack(t: Tensor) -> Tensor:
+        storages[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+        return t
+
+    assert isinstance(model, nn.Sequential)
+    h = model[0](x)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        model[1](h)
+    return sum(storages.values())
+
+
+@needs_kernels
+@pytest.mark.parametrize("kind", ["GELU", "GELU by tanh", "SiLU"])
+def test_one_byte_of_each_value(kind: str) -> None:
+    x = torch.randn(520, 20)
+    ours, theirs = twins(nn.Linear(20, 33), KINDS[kind](), x, "pcm-ibm-2020")
+    assert kept(ours, x) == 520 * 33 + 2 * 4 * 33  # scale and bias
+    assert kept(theirs, x) == 4 * 520 * 33
+
+
+@needs_kernels
+@pytest.mark.parametrize("front", ["several tiles", "normalized", "convolution"])
+def test_what_is_not_on_the_grid_is_kept_as_it_is(front: str) -> None:
+    make, shape = FRONTS[front]
+    x = torch.randn(shape)
+    ours, theirs = twins(make(), nn.GELU(), x, "pcm-ibm-2020")
+    assert kept(ours, x) == kept(theirs, x)
+
+
+def test_numbers_that_were_changed_unseen_count_as_they_are() -> None:
+    x = torch.randn(520, 20)
+    found = []
+    for model in twins(nn.Linear(20, 33), nn.GELU(), x, "pcm-ibm-2020"):
+        h = model[0](x)  # type: ignore[index]
+        h.data[7, 8] += 1e-4
+        h.data[9, 9] = float("nan")
+        y = model[1](h)  # type: ignore[index]
+        found.append([y, *torch.autograd.grad(y, h, torch.ones_like(y))])
+    same(*found)
+
+
+def test_weights_may_change_before_backward() -> None:
+    x = torch.randn(520, 20)
+    found = []
+    for model in twins(nn.Linear(20, 33), nn.GELU(), x, "pcm-ibm-2020"):
+        h = model[0](x)  # type: ignore[index]
+        y = model[1](h)  # type: ignore[index]
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1.5)
+        found.append(list(torch.autograd.grad(y, h, torch.ones_like(y))))
+    same(*found)
+
+
+def test_through_checkpoints() -> None:
+    x = torch.randn(520, 20)
+    ours, theirs = twins(nn.Linear(20, 33), nn.GELU(), x, "pcm-ibm-2020")
+
+    def checkpointed(model: nn.Module) -> Any:
+        again = nn.Module()
+        again.inner = model
+        again.forward = lambda x: checkpoint(model, x, use_reentrant=False)  # type: ignore[method-assign]
+        return again
+
+    found = []
+    for model in (ours, theirs):
+        torch.manual_seed(3)  # names the chip
+        found.append(result(checkpointed(model), x))
+    same(*found)
+
+
+def test_a_second_derivative_is_refused_as_that_of_the_layer_in_front() -> None:
+    x = torch.randn(520, 20)
+    for model in twins(nn.Linear(20, 33), nn.GELU(), x, "pcm-ibm-2020"):
+        weight = model[0].weight  # type: ignore[index, union-attr]
+        (dw,) = torch.autograd.grad(model(x).square().sum(), weight, create_graph=True)
+        with pytest.raises(CimsimError, match="second derivative"):
+            dw.sum().backward()
+
+
+def test_convert_replaces_those_of_torch_and_to_digital_restores_them() -> None:
+    layers = [kind() for kind in KINDS.values()]
+    given = nn.Sequential(nn.Linear(4, 4), *layers)
+    model = cimsim.convert(given, "ideal")
+    assert [type(m) for m in model][1:] == [GELU, GELU, SiLU, SiLU]
+    assert repr(model[1:]) == repr(given[1:])
+    for module in model[1:]:
+        assert vars(pickle.loads(pickle.dumps(module))).keys() == vars(module).keys()
+    assert [type(m) for m in cimsim.to_digital(model)][1:] == [type(m) for m in layers]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit
+@pytest.mark.parametrize("kind", [GELU, SiLU])
+def test_transformed_and_compiled(kind: type[nn.Module]) -> None:
+    x, module = torch.randn(5, 7), kind()
+    theirs = nn.GELU() if kind is GELU else nn.SiLU()
+    for run in (
+        lambda m: torch.jit.script(m)(x),
+        lambda m: torch.jit.trace(m, x)(x),
+        lambda m: torch.fx.symbolic_trace(nn.Sequential(m))(x),
+        lambda m: torch.func.vmap(m)(x),
+        lambda m: torch.func.grad(lambda x: m(x).sum())(x),
+        lambda m: torch.func.jvp(m, (x,), (x,))[1],
+        lambda m: torch.compile(m, fullgraph=True, backend="eager")(x.clone().requires_grad_()),
+        lambda m: torch.export.export(m, (x,)).module()(x),
+    ):
+        assert torch.equal(run(module), run(theirs))
