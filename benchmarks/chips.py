@@ -1,13 +1,13 @@
 """Many chips: networks on chips that drift, cells programmed per second, and a sweep.
 
-    python -m benchmarks.chips [--threads 2] [--chips 10]
+    python -m benchmarks.chips [--threads 2] [--chips 10] [--name chips]
 
 Networks: the MLP W1 of :mod:`benchmarks.workloads`, README's CNN on images of 28 x 28, and
 ResNet-20, each on chips of ``pcm-ibm-2020`` at 8 ages from 1 s to 1 year. The same inputs go
 through the digital network as many times; the two take turns. Cells: the weights of W1 are
 programmed and aged, by cimsim and, if it is installed, by AIHWKit's model of the same device.
 Sweep: the MLP of ``make demo`` over 9 noise levels and 10 chips on the digits, as ``cimsim sweep``
-does it, with the kernels and in plain torch. Writes ``benchmarks/results/chips.md``.
+does it, with the kernels and in plain torch. Writes ``benchmarks/results/NAME.md``.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--chips", type=int, default=10)
+    parser.add_argument("--name", default="chips", help="of the results")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     chips = arguments.chips
@@ -109,7 +110,7 @@ def main() -> None:
         "",
     ]
     print("\n".join(report))
-    write_text(RESULTS / "chips.md", "\n".join(report))
+    write_text(RESULTS / f"{arguments.name}.md", "\n".join(report))
 
 
 def _packages() -> str:

@@ -22,7 +22,7 @@ struct Convolution {
 struct Kernels {
     const float* data;
     int64_t tile, column, channel, row, place;
-    bool whole;  // whether bfloat16 represents its numbers
+    bool whole;  // on the matrix unit, whether bfloat16 represents its numbers
 };
 
 // What is packed at a time: the rows of so many images side by side, each `length` places long, for so many rows of the output.
@@ -264,7 +264,7 @@ void find_scales(const Convolution& c, const Kernels& w, float* scale) {
                             largest[i] = std::max(largest[i], bits & 0x7fffffff);
                         }
             }
-            _mm512_storeu_ps(scale + first, Unit::scale_for(_mm512_load_si512(largest), w.whole));
+            _mm512_storeu_ps(scale + first, Unit::scale_for(_mm512_load_si512(largest), false));
         }
     }
 }
