@@ -1,6 +1,6 @@
 """Time and memory of noise-aware training and of inference on a chip, beside plain PyTorch.
 
-    python -m benchmarks.speed [--work W1,W2,W3] [--threads 2] [--reps 15] [--json] [--name speed]
+    python -m benchmarks.speed [--work W1,W2,W3] [--threads 2] [--reps 15] [--json] [--name NAME]
 
 For each workload of :mod:`benchmarks.workloads` one process runs all candidates in turn, again and
 again, and takes the time of each round over the digital model's of the same round: other programs
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--reps", type=int, default=15)
     parser.add_argument("--json", action="store_true", help="print the numbers instead of tables")
-    parser.add_argument("--name", default="speed", help="of the results")
+    parser.add_argument("--name", help="of the results")
     parser.add_argument("--no-write", action="store_true", help="leave benchmarks/results alone")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -80,8 +80,10 @@ def main() -> None:
     report = tables(found, arguments.threads, arguments.reps)
     print(json.dumps(found, indent=1) if arguments.json else report)
     if not arguments.no_write:
-        write_text(RESULTS / f"{arguments.name}.md", report)
-        write_text(RESULTS / f"{arguments.name}.json", json.dumps(found, indent=1) + "\n")
+        name = "speed" if arguments.threads == 2 else f"speed_{arguments.threads}_threads"
+        name = arguments.name or name
+        write_text(RESULTS / f"{name}.md", report)
+        write_text(RESULTS / f"{name}.json", json.dumps(found, indent=1) + "\n")
 
 
 def measure(work: Workload, reps: int) -> list[dict[str, object]]:

@@ -31,7 +31,6 @@ __all__ = [
     "faking",
     "holds_numbers",
     "in_backward",
-    "in_mode",
     "is_batched",
     "is_parametrized",
     "is_view",
@@ -74,12 +73,6 @@ def not_compiled(function: Callable[P, T]) -> Callable[P, T]:
 def in_backward() -> bool:
     """Return whether autograd is running a backward pass in this thread."""
     return torch._C._current_graph_task_id() != -1
-
-
-def in_mode() -> bool:
-    """Return whether a ``TorchDispatchMode`` or ``TorchFunctionMode`` is active, to which torch
-    passes its operations."""
-    return bool(torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack())
 
 
 def saved_tensors_are_hooked() -> bool:

@@ -11,6 +11,8 @@ from cimsim.array import LinearTiling
 from cimsim.estimators.function import MvmCall
 from cimsim.estimators.sharing import made_by
 
+_FEWEST_COLUMNS = 64  # fewer take longer to convert than memory is worth
+
 
 class Grid(NamedTuple):
     """Numbers ``code * scale + bias``, with one scale and one bias for each entry of the last axis
@@ -23,8 +25,9 @@ class Grid(NamedTuple):
 def grid_of(x: Tensor) -> Grid | None:
     """The grid that ``x`` probably lies on, because an analog linear layer computed it.
 
-    None if something else did, if several tiles of rows are added, or if codes need more than one
-    signed byte. Other parts of an array may also shift numbers off this grid.
+    None if something else did, if several tiles of rows or slices are added, if codes need more
+    than one signed byte, or if there are few columns. Other parts of an array may also shift
+    numbers off this grid.
     """
     node: Any = made_by(x)
     call = getattr(node, "call", None)
@@ -33,9 +36,11 @@ def grid_of(x: Tensor) -> Grid | None:
     adc, tiling = call.array.adc, call.array.tiling
     if adc is None or adc.storage is not torch.int8 or not isinstance(tiling, LinearTiling):
         return None
-    if tiling.tiles > 1 or not x.is_contiguous():
+    if tiling.tiles > 1 or call.array.profile.array.slices > 1 or not x.is_contiguous():
+        return None
+    if node.scale.shape[1] < _FEWEST_COLUMNS:
         return None
     with torch.no_grad():
         scale = (node.scale[0] * (call.ranges.adc / adc.levels).flatten()).contiguous()
         bias = torch.zeros_like(scale) if node.bias is None else node.bias.clone()
-    return Grid(scale, bias) if x.numel() % scale.numel() == 0 else None
+    return Grid(scale, bias)

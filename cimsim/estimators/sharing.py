@@ -7,7 +7,7 @@ from torch.autograd.graph import Node
 
 # Nodes of autograd's graph that save their result, and nodes that return a view of their input.
 _SAVES_RESULT = frozenset(
-    f"{name}Backward0" for name in ("Relu", "Sigmoid", "Tanh", "Exp", "Sqrt", "Softmax", "Elu")
+    f"{name}Backward0" for name in ("Relu", "Sigmoid", "Tanh", "Exp", "Sqrt", "Softmax")
 )
 _VIEWS = frozenset(
     f"{name}Backward0" for name in ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze")

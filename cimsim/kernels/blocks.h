@@ -6,6 +6,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 
 #include "random.h"
 #include "threads.h"
@@ -49,9 +50,10 @@ struct Blocks {
     int parts = 1;           // whose sum is the number
     int64_t part = 0;        // the distance of the parts
     const float* scale[4] = {};  // of the lines of each block, for units that scale; null for 1
+    int64_t next_scale = 0;      // the distance of the scales of the next 256 numbers of the lines
 };
 
-// Memory of this thread for `count` pairs, aligned as tiles are loaded fastest; null if there is not enough.
+// Memory of this thread for `count` pairs, aligned to 64 bytes; null if there is not enough.
 inline Pair* room_for(int64_t count) {
     struct Room {
         Pair* pairs = nullptr;

@@ -216,7 +216,8 @@ void pack_gradients(const Convolution& c, const Packing& packing, const Band& ba
                 __m512i most = _mm512_setzero_si512();
                 for (int64_t image = 0; image < band.images; image++) {
                     const float* const from = source + image * apart + (column + i) * area;
-                    for (int64_t k = 0; k < band.rows * c.out_width; k += 16) most = _mm512_max_epu32(most, Unit::size_bits(_mm512_maskz_loadu_ps(first_of(band.rows * c.out_width - k), from + k)));
+                    const int64_t count = band.rows * c.out_width;
+                    for (int64_t k = 0; k < count; k += 16) most = _mm512_max_epu32(most, Unit::size_bits(_mm512_maskz_loadu_ps(first_of(count - k), from + k)));
                 }
                 largest = _mm512_mask_set1_epi32(largest, 1 << i, int(_mm512_reduce_max_epu32(most)));
             }
@@ -248,7 +249,7 @@ inline int64_t steps_of(const Convolution& c) { return blocks_of(c.kernel_height
 
 // What the numbers of each column of the kernels are multiples of: scale[tile][block of columns][column].
 template <class Unit>
-void find_scales(const Convolution& c, const Kernels& w, float* scale) {
+void find_kernel_scales(const Convolution& c, const Kernels& w, float* scale) {
     if constexpr (Unit::kScales) {
         const int64_t lines = blocks_of(c.columns, kSide) * kSide;
 #pragma omp for schedule(static)
@@ -329,7 +330,7 @@ bool convolve(const Convolution& c, const Images& x, const Kernels& w, float* ou
     float* const scale = (float*)(kernels + kernel_parts * of_kernels + team * own);
 #pragma omp parallel num_threads(team)
     {
-        find_scales<Unit>(c, w, scale);
+        find_kernel_scales<Unit>(c, w, scale);
         pack_kernels<Unit>(c, w, scale, kernels);
 #pragma omp barrier
         const Unit unit;

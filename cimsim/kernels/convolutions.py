@@ -66,14 +66,13 @@ class Convolution(NamedTuple):
     ) -> Tensor:
         """The outputs for images ``x``, or for their squares. Images of one byte are computed in
         the dtype of the kernels, and their squares in bfloat16."""
-        images = _images(self, x.shape, kernels.shape) if multiply.split else None
-        dtype = torch.float32
+        images, dtype = None, torch.float32
         if squared and x.dtype in _BYTES:
             dtype = torch.bfloat16  # as their squares are rounded
             kernels = as_dtype(kernels, dtype)
-        elif squared:
-            images = None
-        if images is None or not _are_read(x, kernels, dtype, squared):
+        if multiply.split and _are_read(x, kernels, dtype, squared):
+            images = _images(self, x.shape, kernels.shape)
+        if images is None:
             x = as_dtype(x, kernels.dtype)
             z: Tensor = _CONVOLUTIONS[kernels.dim() - 2](
                 x.square() if squared else x,
@@ -92,8 +91,10 @@ class Convolution(NamedTuple):
 
     def input_grad(self, dz: Tensor, kernels: Tensor, x_shape: Shape, multiply: Product) -> Tensor:
         """The gradient of images of ``x_shape``, for the gradient ``dz`` of the outputs."""
-        images = _images_back(self, x_shape, kernels.shape) if multiply.split else None
-        if images is None or not _are_read(dz, kernels):
+        images = None
+        if multiply.split and _are_read(dz, kernels):
+            images = _images_back(self, x_shape, kernels.shape)
+        if images is None:
             # Values of the images are not read; torch would copy an expanded number.
             dx, _ = self._backward(dz, dz.new_empty(x_shape), kernels, (True, False))
             return dx
@@ -103,8 +104,10 @@ class Convolution(NamedTuple):
 
     def kernels_grad(self, dz: Tensor, x: Tensor, shape: Shape, multiply: Product) -> Tensor:
         """The gradient of kernels of ``shape``, for the gradient ``dz`` of the outputs."""
-        images = _images(self, x.shape, shape) if multiply.split else None
-        if images is None or not (_sums_fit(images) and _are_read(x, dz)):
+        images = None
+        if multiply.split and _are_read(x, dz):
+            images = _images(self, x.shape, shape)
+        if images is None or not _sums_fit(images):
             x = as_dtype(x, dz.dtype)
             _, dw = self._backward(dz, x, dz.new_empty(shape), (False, True))
             return dw
@@ -126,6 +129,8 @@ def _are_read(
     images: Tensor, others: Tensor, dtype: torch.dtype = torch.float32, squared: bool = False
 ) -> bool:
     if others.dtype is not dtype or images.dtype not in (torch.float32, *_BYTES):
+        return False
+    if squared and images.dtype not in _BYTES:
         return False
     whole = images.dtype in _BYTES and not squared
     return (

@@ -82,10 +82,12 @@ def _call(name: str, *arguments: object) -> None:
     _functions()[name](*arguments, torch.get_num_threads())
 
 
-def _multiply(name: str, *arguments: object) -> None:
-    """Call a function that needs memory for packed numbers."""
+def _multiply(name: str, on: Unit | None, *arguments: object) -> None:
+    """Call a function of a unit, which needs memory for packed numbers."""
+    if on is None or on is not unit():
+        raise ValueError(f"this processor has no unit for these operands of {name}")
     failed = ctypes.c_int()
-    _call(name, *arguments, ctypes.addressof(failed))
+    _call(name, on, *arguments, ctypes.addressof(failed))
     if failed.value:
         raise MemoryError("there is not enough memory to pack the operands of a product")
 
@@ -122,14 +124,14 @@ def _has_bf16() -> bool:
 
 
 class Unit(IntEnum):
-    """A part of a processor that multiplies numbers of 16 bits, several times as fast as float32.
+    """A part of a processor that multiplies numbers of 16 bits faster than float32.
 
     Attributes:
         MATRIX: multiplies bfloat16 (AMX). A float32 number is the sum of two, to ``2^-17`` of the
             number; whole numbers up to 256 are one.
-        VECTOR: multiplies integers (AVX-512 VNNI). One factor holds whole numbers up to 256; the
-            other is relative to the largest number of its line, to ``2^-16`` of that. A line holds
-            the numbers that are summed over.
+        VECTOR: multiplies integers (AVX-512 VNNI). One factor holds whole numbers up to 256. The
+            other is split into lines of numbers that are summed over, and lines into parts of 256;
+            its numbers are multiples of the 32767th part of the largest one in their part.
     """
 
     MATRIX = 1
@@ -138,7 +140,8 @@ class Unit(IntEnum):
 
 @lru_cache(maxsize=1)
 def unit() -> Unit | None:
-    """The unit of this processor, if it has one; the kernels use the matrix unit if it has both."""
+    """The unit of this processor, if it has one. Kernels for a processor with AMX have no code for
+    the other unit."""
     library = build().library
     if library is None:
         return None
@@ -190,9 +193,9 @@ def convolve(
     """
     low = kernels.dtype is torch.bfloat16
     kernels = as_dtype(kernels, torch.float32)
-    unit = Unit.MATRIX if squared else unit_for(x.dtype is not torch.float32)
+    on = Unit.MATRIX if squared else unit_for(x.dtype is not torch.float32)
     _multiply(
-        *("convolve", unit, x.data_ptr(), _IMAGES[x.dtype], squared, kernels.data_ptr(), low),
+        *("convolve", on, x.data_ptr(), _IMAGES[x.dtype], squared, kernels.data_ptr(), low),
         *(out.data_ptr(), _dims(images), transposed),
     )
 
@@ -200,9 +203,9 @@ def convolve(
 def correlate(x: Tensor, dz: Tensor, out: Tensor, images: Images) -> None:
     """The gradient ``out`` of the kernels of :func:`convolve`, for the gradient ``dz`` of its
     result in float32; ``x`` as there."""
-    unit = unit_for(x.dtype is not torch.float32)
+    on = unit_for(x.dtype is not torch.float32)
     _multiply(
-        *("correlate", unit, x.data_ptr(), _IMAGES[x.dtype], dz.data_ptr()),
+        *("correlate", on, x.data_ptr(), _IMAGES[x.dtype], dz.data_ptr()),
         *(out.data_ptr(), _dims(images)),
     )
 
@@ -399,6 +402,8 @@ def codes_on_grid(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor | None:
     All are contiguous, in float32. Each row of ``x`` in memory has as many numbers as ``scale``.
     """
     codes, exact, columns = torch.empty_like(x, dtype=torch.int8), ctypes.c_int(), scale.numel()
+    assert bias.numel() == columns
+    assert x.numel() % columns == 0
     _call(
         *("codes_on_grid", x.data_ptr(), x.numel() // columns, columns, scale.data_ptr()),
         *(bias.data_ptr(), codes.data_ptr(), ctypes.addressof(exact)),
@@ -409,7 +414,7 @@ def codes_on_grid(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor | None:
 def values_on_grid(codes: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     """The numbers of which :func:`codes_on_grid` returned the codes, in memory that the next call
     overwrites."""
-    x, columns = scratch("on grid", codes.shape), scale.numel()
+    x, columns = scratch("z", codes.shape), scale.numel()
     _call(
         *("values_on_grid", codes.data_ptr(), x.numel() // columns, columns, scale.data_ptr()),
         *(bias.data_ptr(), x.data_ptr()),

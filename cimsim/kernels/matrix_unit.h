@@ -138,6 +138,7 @@ inline void store_sums(float* const* to) {
 struct MatrixUnit {
     static constexpr int kParts = 2;          // of a number that is not whole
     static constexpr bool kScales = false;    // whether numbers are relative to the largest one of their line
+    static constexpr int64_t kExact = 8;      // blocks of a line that have a scale, for units that scale
 
     MatrixUnit() { use_tiles(); }
     ~MatrixUnit() { _tile_release(); }

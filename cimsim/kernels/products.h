@@ -20,22 +20,30 @@ struct Factor {
 template <class Unit>
 int parts_of(bool whole) { return whole ? 1 : Unit::kParts; }
 
-// Of the 16 lines from `line` on, what their numbers are multiples of.
+// Number of scales of a block of lines.
 template <class Unit>
-void find_scale(const Factor& f, int64_t line, float* scale) {
+int64_t scales_of(const Factor& f) { return Unit::kScales ? blocks_of(f.count, 2 * kSide * Unit::kExact) * kSide : 0; }
+
+// The scales of 16 lines from `line` on, of 256 numbers each: scale[part][line].
+template <class Unit>
+void find_scales(const Factor& f, int64_t line, float* scale) {
     if constexpr (Unit::kScales) {
-        __m512i largest = _mm512_setzero_si512();
-        if (f.step == 1) {
-            for (int64_t i = 0; i < std::min(kSide, f.lines - line); i++) {
-                __m512i most = _mm512_setzero_si512();
-                for (int64_t k = 0; k < f.count; k += 16) most = _mm512_max_epu32(most, Unit::size_bits(_mm512_maskz_loadu_ps(first_of(f.count - k), f.data + (line + i) * f.line + k)));
-                largest = _mm512_mask_set1_epi32(largest, 1 << i, int(_mm512_reduce_max_epu32(most)));
+        constexpr int64_t kNumbers = 2 * kSide * Unit::kExact;
+        for (int64_t from = 0; from < f.count; from += kNumbers, scale += kSide) {
+            const int64_t end = std::min(f.count, from + kNumbers);
+            __m512i largest = _mm512_setzero_si512();
+            if (f.step == 1) {
+                for (int64_t i = 0; i < std::min(kSide, f.lines - line); i++) {
+                    __m512i most = _mm512_setzero_si512();
+                    for (int64_t k = from; k < end; k += 16) most = _mm512_max_epu32(most, Unit::size_bits(_mm512_maskz_loadu_ps(first_of(end - k), f.data + (line + i) * f.line + k)));
+                    largest = _mm512_mask_set1_epi32(largest, 1 << i, int(_mm512_reduce_max_epu32(most)));
+                }
+            } else {
+                const __mmask16 inside = first_of(f.lines - line);
+                for (int64_t k = from; k < end; k++) largest = _mm512_max_epu32(largest, Unit::size_bits(_mm512_maskz_loadu_ps(inside, f.data + line + k * f.step)));
             }
-        } else {
-            const __mmask16 inside = first_of(f.lines - line);
-            for (int64_t k = 0; k < f.count; k++) largest = _mm512_max_epu32(largest, Unit::size_bits(_mm512_maskz_loadu_ps(inside, f.data + line + k * f.step)));
+            _mm512_storeu_ps(scale, Unit::scale_for(largest, f.whole));
         }
-        _mm512_storeu_ps(scale, Unit::scale_for(largest, f.whole));
     }
 }
 
@@ -67,7 +75,7 @@ struct Relative {
 template <class Unit>
 void pack(const Factor& f, int64_t line, int64_t from, bool across, const float* scale, Pair* const* parts) {
     __m512i first[kSide], rest[kSide];
-    const Relative<Unit> relative(scale);
+    const Relative<Unit> relative(scale + from / (2 * kSide * Unit::kExact) * kSide);
     const bool along = f.step == 1;
     if (along) {
         const __mmask16 low = first_of(f.count - from), high = first_of(f.count - from - 16);
@@ -100,7 +108,7 @@ void pack_all(const Factor& f, bool across, float* scale, Pair* const* parts) {
     const int64_t steps = blocks_of(f.count, 2 * kSide), blocks = blocks_of(f.lines, kSide);
     if constexpr (Unit::kScales) {
 #pragma omp for schedule(static)
-        for (int64_t block = 0; block < blocks; block++) find_scale<Unit>(f, block * kSide, scale + block * kSide);
+        for (int64_t block = 0; block < blocks; block++) find_scales<Unit>(f, block * kSide, scale + block * scales_of<Unit>(f));
     }
 #pragma omp for schedule(static) nowait
     for (int64_t each = 0; each < blocks * steps; each++) {
@@ -108,7 +116,7 @@ void pack_all(const Factor& f, bool across, float* scale, Pair* const* parts) {
         const int64_t block = f.step == 1 ? each / steps : each % blocks, step = f.step == 1 ? each % steps : each / blocks;
         const int64_t at = (block * steps + step) * kUnits;
         Pair* const to[2] = {parts[0] + at, parts[1] + at};
-        pack<Unit>(f, block * kSide, step * 2 * kSide, across, scale + block * kSide, to);
+        pack<Unit>(f, block * kSide, step * 2 * kSide, across, scale + block * scales_of<Unit>(f), to);
     }
 }
 
@@ -122,7 +130,8 @@ bool multiply(const Factor& a, const Factor& b, float* out, int threads) {
     const int64_t shared_blocks = blocks_of(shared.lines, kSide), own_blocks = blocks_of(own.lines, kSide);
     const int shared_parts = parts_of<Unit>(shared.whole), own_parts = parts_of<Unit>(own.whole);
     const int team = team_for(a.lines * b.lines, threads);
-    Pair* const packed = room_for((shared_parts * shared_blocks + 2 * own_parts * team) * next + shared_blocks * kSide);
+    const int64_t scales = scales_of<Unit>(a);
+    Pair* const packed = room_for((shared_parts * shared_blocks + 2 * own_parts * team) * next + (shared_blocks + 2 * team) * scales);
     if (!packed) return false;
     Pair* const of_shared[2] = {packed, packed + shared_blocks * next};
     Pair* const behind = packed + shared_parts * shared_blocks * next;
@@ -134,26 +143,26 @@ bool multiply(const Factor& a, const Factor& b, float* out, int threads) {
         const Unit unit;
         Pair* const mine = behind + omp_get_thread_num() * 2 * own_parts * next;
         Pair* const of_own[2] = {mine, mine + 2 * next};
-        alignas(64) float own_scale[2 * kSide];
+        float* const own_scale = shared_scale + (shared_blocks + 2 * omp_get_thread_num()) * scales;
 #pragma omp for schedule(static)
         for (int64_t block = 0; block < own_blocks; block += 2) {
             const bool two = block + 1 < own_blocks;
             for (int64_t each = 0; each < 1 + two; each++) {
-                find_scale<Unit>(own, (block + each) * kSide, own_scale + each * kSide);
+                find_scales<Unit>(own, (block + each) * kSide, own_scale + each * scales);
                 for (int64_t step = 0; step < steps; step++) {
                     const int64_t at = each * next + step * kUnits;
                     Pair* const to[2] = {of_own[0] + at, of_own[1] + at};
-                    pack<Unit>(own, (block + each) * kSide, step * 2 * kSide, a_shared, own_scale + each * kSide, to);
+                    pack<Unit>(own, (block + each) * kSide, step * 2 * kSide, a_shared, own_scale + each * scales, to);
                 }
             }
-            const Blocks of_block = {{of_own[0], of_own[0] + two * next}, 64, kUnits, 0, own_parts, 2 * next, {own_scale, own_scale + two * kSide}};
+            const Blocks of_block = {{of_own[0], of_own[0] + two * next}, 64, kUnits, 0, own_parts, 2 * next, {own_scale, own_scale + two * scales}, kSide};
             for (int64_t other = 0; other < shared_blocks; other += 2) {
                 const bool more = other + 1 < shared_blocks;
                 const int64_t i = a_shared ? other : block, j = a_shared ? block : other;
                 const bool more_a = a_shared ? more : two, more_b = a_shared ? two : more;
                 const Pair* const at = of_shared[0] + other * next;
-                const float* const scale = shared_scale + other * kSide;
-                const Blocks of_other = {{at, at + more * next}, 64, kUnits, 0, shared_parts, shared_blocks * next, {scale, scale + more * kSide}};
+                const float* const scale = shared_scale + other * scales;
+                const Blocks of_other = {{at, at + more * next}, 64, kUnits, 0, shared_parts, shared_blocks * next, {scale, scale + more * scales}, kSide};
                 alignas(64) float sums[4][kUnits];
                 float* const to_sums[4] = {sums[0], sums[1], sums[2], sums[3]};
                 unit.template multiply<2, 2>(a_shared ? of_other : of_block, a_shared ? of_block : of_other, 1, steps, false, to_sums);

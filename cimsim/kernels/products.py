@@ -1,8 +1,9 @@
 """Products of batches of matrices: by torch, or by a unit of the processor that multiplies numbers
-of 16 bits several times as fast as float32 (:class:`cimsim.kernels.cpu.Unit`).
+of 16 bits faster than float32 (:class:`cimsim.kernels.cpu.Unit`).
 
-The codes of a DAC of up to 8 bits are such numbers. A float32 number is one, but for ``2^-16`` of
-the largest number of its row, or the sum of two bfloat16 numbers, but for ``2^-17`` of itself.
+The codes of a DAC of up to 8 bits are such numbers. A float32 number is rounded to one, with an
+error of ``2^-16`` of the largest number beside it, or split into two bfloat16 numbers, with an
+error of ``2^-17`` of itself.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Product(NamedTuple):
 def can_split(*factors: Tensor, whole: bool) -> bool:
     """Whether a unit multiplies these tensors, one of which holds ``whole`` numbers or none does,
     if they are large enough."""
-    if cpu.unit_for(whole) is None or not run_on_cpu(*factors):
+    if not run_on_cpu(*factors) or cpu.unit_for(whole) is None:
         return False
     return not (torch.is_grad_enabled() and any(factor.requires_grad for factor in factors))
 

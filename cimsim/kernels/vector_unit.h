@@ -1,8 +1,8 @@
 // Products of whole numbers with numbers of 16 bits in vector registers (AVX-512 VNNI), which take half as long as in float32.
 //
-// The whole numbers have a size of at most 256. The others are relative to the largest one of their line, with an error
-// of 2^-16 of that. Products are added exactly, in 32 bits, and sums of 256 of them in float32. It takes time to compile,
-// and is not needed where there is a matrix unit.
+// The whole numbers have a size of at most 256. The others are multiples of the 32767th part of the largest one of their
+// line, or of 256 numbers of it. Products are added exactly, in 32 bits, and sums of 256 of them in float32. Processors with
+// a matrix unit do not compile this code, which takes seconds.
 
 #pragma once
 #include <limits>
@@ -20,7 +20,8 @@ struct VectorUnit {
     static constexpr bool kScales = true;
     static constexpr int64_t kExact = 8;  // blocks of 32 numbers, whose products of 256 times 32767 add up to less than 2^31
 
-    static constexpr float kLargest = 32767, kTiny = 0x1p-100f;  // the number that stands for the largest of a line, which is 0 below kTiny
+    static constexpr float kLargest = 32767;  // what the largest number becomes
+    static constexpr float kTiny = 0x1p-100f; // if the largest number is smaller, all are 0
 
     // Bits of the size of a number; those of NaN are above those of infinity, which are above all others.
     static __m512i size_bits(__m512 x) { return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)); }
@@ -65,7 +66,7 @@ struct VectorUnit {
         for (int i = 0; i < kA * kB; i++) std::memcpy(sums[i], totals[i], sizeof totals[i]);
     }
 
-private:
+  private:
     // Adds the blocks from number `begin` to `end`, for kRows lines of a block of `a` and kBlocks blocks of `b`.
     template <int kRows, int kBlocks>
     static void add(const Blocks& a, const Blocks& b, int block_a, int block_b, int row, int64_t steps, int64_t begin, int64_t end, float (*totals)[kUnits]) {
@@ -87,11 +88,11 @@ private:
         }
         for (int i = 0; i < kRows; i++)
             for (int j = 0; j < kBlocks; j++) {
-                const float *of_a = a.scale[block_a], *of_b = b.scale[block_b + j];
+                const float *of_a = a.scale[block_a] + begin / kExact * a.next_scale, *of_b = b.scale[block_b + j] + begin / kExact * b.next_scale;
                 float* const total = totals[j] + (row + i) * kSide;
                 __m512 sum = _mm512_cvtepi32_ps(sums[i][j]);
-                if (of_a) sum = _mm512_mul_ps(sum, _mm512_set1_ps(of_a[row + i]));
-                if (of_b) sum = _mm512_mul_ps(sum, _mm512_loadu_ps(of_b));
+                if (a.scale[block_a]) sum = _mm512_mul_ps(sum, _mm512_set1_ps(of_a[row + i]));
+                if (b.scale[block_b + j]) sum = _mm512_mul_ps(sum, _mm512_loadu_ps(of_b));
                 _mm512_store_ps(total, _mm512_add_ps(_mm512_load_ps(total), sum));
             }
     }

@@ -33,8 +33,8 @@ class GELU(nn.GELU):
 
     ``y = x Phi(x)``, or its approximation by ``tanh``, of any shape. Where an analog linear layer
     computed the input, of at least 16384 values in float32 on the CPU, and codes of one byte
-    reproduce it bit for bit, it keeps these codes with the scale and bias of each column.
-    Otherwise, and in whatever is compiled, traced or
+    reproduce it bit for bit, it keeps these codes with the scale and bias of each column; a second
+    derivative by the input then raises an error. Otherwise, and in whatever is compiled, traced or
     transformed, it keeps the input as torch does.
     """
 
@@ -91,5 +91,5 @@ class _OnGrid(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
             dx = ctx.gradient(dy, kernels.cpu.values_on_grid(*ctx.saved_tensors))
-        # The analog layer in front has no second derivative either.
+        # A second derivative by the input would need the input in autograd's graph.
         return *differentiable_once((dx,), (dy, ctx.of_input)), None, None, None, None, None

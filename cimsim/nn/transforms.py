@@ -17,7 +17,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from cimsim import kernels
 from cimsim.errors import CimsimError
-from cimsim.torch_private import exporting, faking, in_mode, is_batched, transforming
+from cimsim.torch_private import exporting, faking, is_batched, transforming
 
 _EXPORT = "export the digital model, cimsim.to_digital(model), instead"
 _FUNC = (
@@ -81,8 +81,14 @@ def is_traced() -> bool:
 
 
 def kernels_read(x: Tensor) -> bool:
-    """Whether the kernels read ``x``, and nothing else has to see what is computed with it."""
-    if torch.compiler.is_compiling() or is_traced() or in_mode() or transforming():
+    """Whether the kernels read ``x``, and no trace or transform records the operations.
+
+    Other modes of torch, such as counters of operations, do not change the answer: what is saved
+    for backward must be the same when a checkpoint computes it again outside of the mode.
+    """
+    if torch.compiler.is_compiling() or is_traced() or transforming():
+        return False
+    if get_proxy_mode() is not None or faking():
         return False
     if not kernels.run_on_cpu(x) or x.dtype is not torch.float32:
         return False

@@ -1,4 +1,4 @@
-"""The unit of the processor, and compilers that do what real ones do on a bad day."""
+"""The unit of the processor, and compilers that fail."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from cimsim.errors import CimsimError
 from cimsim.kernels import Use, cpu, use
 from cimsim.nn.activations import restore_activations
 from cimsim.nn.smooth_activations import GELU, SiLU
+from cimsim.profile import Profile, profile_names
 
 needs_kernels = pytest.mark.skipif(cpu.build().library is None, reason=cpu.build().note)
 
@@ -27,18 +28,18 @@ KINDS: dict[str, Callable[[], nn.Module]] = {
     "SiLU in place": lambda: nn.SiLU(inplace=True),
 }
 FRONTS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "linear": (lambda: nn.Linear(20, 33), (520, 20)),
-    "without a bias": (lambda: nn.Linear(20, 33, bias=False), (520, 20)),
+    "linear": (lambda: nn.Linear(20, 65), (520, 20)),
+    "without a bias": (lambda: nn.Linear(20, 65, bias=False), (520, 20)),
     "wide": (lambda: nn.Linear(20, 300), (70, 20)),
-    "sequences": (lambda: nn.Linear(20, 33), (40, 13, 20)),
-    "a few": (lambda: nn.Linear(20, 33), (65, 20)),
-    "one vector": (lambda: nn.Linear(20, 33), (20,)),
-    "no vectors": (lambda: nn.Linear(20, 33), (0, 20)),
-    "several tiles": (lambda: nn.Linear(600, 33), (520, 600)),
-    "transposed": (lambda: nn.Sequential(nn.Linear(20, 33), Transposed()), (520, 20)),
-    "a view": (lambda: nn.Sequential(nn.Linear(20, 33), nn.Unflatten(1, (3, 11))), (520, 20)),
-    "a part": (lambda: nn.Sequential(nn.Linear(20, 33), Part()), (520, 20)),
-    "normalized": (lambda: nn.Sequential(nn.Linear(20, 33), nn.LayerNorm(33)), (520, 20)),
+    "sequences": (lambda: nn.Linear(20, 65), (40, 13, 20)),
+    "a few": (lambda: nn.Linear(20, 65), (65, 20)),
+    "one vector": (lambda: nn.Linear(20, 65), (20,)),
+    "no vectors": (lambda: nn.Linear(20, 65), (0, 20)),
+    "several tiles": (lambda: nn.Linear(600, 65), (520, 600)),
+    "transposed": (lambda: nn.Sequential(nn.Linear(20, 65), Transposed()), (520, 20)),
+    "a view": (lambda: nn.Sequential(nn.Linear(20, 65), nn.Unflatten(1, (5, 13))), (520, 20)),
+    "a part": (lambda: nn.Sequential(nn.Linear(20, 65), Part()), (520, 20)),
+    "normalized": (lambda: nn.Sequential(nn.Linear(20, 65), nn.LayerNorm(65)), (520, 20)),
     "convolution": (lambda: nn.Conv2d(3, 8, 3), (16, 3, 14, 14)),
 }
 
@@ -60,7 +61,7 @@ class Part(nn.Module):
 
 
 def twins(
-    front: nn.Module, activation: nn.Module, x: Tensor, profile: str
+    front: nn.Module, activation: nn.Module, x: Tensor, profile: str | Profile
 ) -> tuple[nn.Module, nn.Module]:
     """A converted net, and one like it with the activation of torch."""
     torch.manual_seed(0)
@@ -101,6 +102,21 @@ def test_bit_for_bit(front: str, kind: str, profile: str, which: Use) -> None:
         same(result(ours, x), result(theirs, x))
 
 
+@pytest.mark.parametrize("range_per", ["layer", "tile", "column", "slice"])
+@pytest.mark.parametrize("profile", profile_names())
+def test_on_every_profile(profile: str, range_per: str) -> None:
+    x = torch.randn(600, 20, generator=torch.Generator().manual_seed(1))
+    loaded = cimsim.load_profile(profile)
+    if loaded.adc.bits is None:
+        pytest.skip("there is no ADC")
+    try:
+        loaded = cimsim.load_profile(profile, {"adc.range_per": range_per})
+    except CimsimError as error:
+        pytest.skip(str(error))
+    ours, theirs = twins(nn.Linear(20, 65), nn.GELU(), x, loaded)
+    same(result(ours, x), result(theirs, x))
+
+
 def kept(model: nn.Module, x: Tensor) -> int:
     """Bytes of what the activation keeps, the last part of ``model``."""
     storages: dict[int, int] = {}
@@ -120,9 +136,9 @@ def kept(model: nn.Module, x: Tensor) -> int:
 @pytest.mark.parametrize("kind", ["GELU", "GELU by tanh", "SiLU"])
 def test_one_byte_of_each_value(kind: str) -> None:
     x = torch.randn(520, 20)
-    ours, theirs = twins(nn.Linear(20, 33), KINDS[kind](), x, "pcm-ibm-2020")
-    assert kept(ours, x) == 520 * 33 + 2 * 4 * 33  # scale and bias
-    assert kept(theirs, x) == 4 * 520 * 33
+    ours, theirs = twins(nn.Linear(20, 65), KINDS[kind](), x, "pcm-ibm-2020")
+    assert kept(ours, x) == 520 * 65 + 2 * 4 * 65  # scale and bias
+    assert kept(theirs, x) == 4 * 520 * 65
 
 
 @needs_kernels
@@ -137,7 +153,7 @@ def test_what_is_not_on_the_grid_is_kept_as_it_is(front: str) -> None:
 def test_numbers_that_were_changed_unseen_count_as_they_are() -> None:
     x = torch.randn(520, 20)
     found = []
-    for model in twins(nn.Linear(20, 33), nn.GELU(), x, "pcm-ibm-2020"):
+    for model in twins(nn.Linear(20, 65), nn.GELU(), x, "pcm-ibm-2020"):
         h = model[0](x)  # type: ignore[index]
         h.data[7, 8] += 1e-4
         h.data[9, 9] = float("nan")
@@ -149,7 +165,7 @@ def test_numbers_that_were_changed_unseen_count_as_they_are() -> None:
 def test_weights_may_change_before_backward() -> None:
     x = torch.randn(520, 20)
     found = []
-    for model in twins(nn.Linear(20, 33), nn.GELU(), x, "pcm-ibm-2020"):
+    for model in twins(nn.Linear(20, 65), nn.GELU(), x, "pcm-ibm-2020"):
         h = model[0](x)  # type: ignore[index]
         y = model[1](h)  # type: ignore[index]
         with torch.no_grad():
@@ -161,7 +177,7 @@ def test_weights_may_change_before_backward() -> None:
 
 def test_through_checkpoints() -> None:
     x = torch.randn(520, 20)
-    ours, theirs = twins(nn.Linear(20, 33), nn.GELU(), x, "pcm-ibm-2020")
+    ours, theirs = twins(nn.Linear(20, 65), nn.GELU(), x, "pcm-ibm-2020")
 
     def checkpointed(model: nn.Module) -> Any:
         again = nn.Module()
@@ -178,11 +194,12 @@ def test_through_checkpoints() -> None:
 
 def test_a_second_derivative_is_refused_as_that_of_the_layer_in_front() -> None:
     x = torch.randn(520, 20)
-    for model in twins(nn.Linear(20, 33), nn.GELU(), x, "pcm-ibm-2020"):
-        weight = model[0].weight  # type: ignore[index, union-attr]
-        (dw,) = torch.autograd.grad(model(x).square().sum(), weight, create_graph=True)
-        with pytest.raises(CimsimError, match="second derivative"):
-            dw.sum().backward()
+    ours, _ = twins(nn.Linear(20, 100), nn.GELU(), x, "pcm-ibm-2020")
+    layer, gelu = ours  # type: ignore[misc]
+    h = layer(x)
+    (dh,) = torch.autograd.grad(gelu(h).sum(), h, create_graph=True)
+    with pytest.raises(CimsimError, match="second derivative"):
+        dh.sum().backward()
 
 
 def test_convert_replaces_those_of_torch_and_to_digital_restores_them() -> None:
