@@ -178,6 +178,7 @@ class FusedMultiplier:
             # Rounded to the precision of the products only where they are neither stored nor bent.
             exact = (save.codes and not fits_byte) or not circuit.linear_drive
             dtype = dac.byte if by_bytes else torch.float32 if exact else products
+            # Only the matrix unit, which needs no whole numbers, squares bytes by itself.
             squares_in = None if by_bytes and can_split(x, whole=False) else low
             codes = kernels.encode(x, dac, dtype, squares_in, fits_byte, save.dac_mask)
             if codes.mask is not None:

@@ -17,8 +17,8 @@ from cimsim.kernels import cpu, run_on_cpu
 from cimsim.kernels.memory import scratch
 
 _FEWEST_TERMS = 32
-# Fewest products for each number of a factor. To split a number moves 8 bytes, which takes as long
-# as the unit saves in about 50 products, at the rates that benchmarks/split.py measures.
+# Fewest products for each number of a factor. To pack a number moves 6 to 8 bytes, which takes as
+# long as a unit saves in about 50 products, at the rates that benchmarks/split.py measures.
 _PACKING = 64
 
 
