@@ -192,6 +192,7 @@ def test_through_checkpoints() -> None:
     same(*found)
 
 
+@needs_kernels
 def test_a_second_derivative_is_refused_as_that_of_the_layer_in_front() -> None:
     x = torch.randn(520, 20)
     ours, _ = twins(nn.Linear(20, 100), nn.GELU(), x, "pcm-ibm-2020")
