@@ -52,4 +52,4 @@ inline void multiply(int sums, int a, int b) {
 #define _tile_dpbf16ps(sums, a, b) amx::multiply(sums, a, b)
 #define _tile_loadconfig(config) ((void)(config))
 #define _tile_release() ((void)0)
-#define syscall(...) 0  // the operating system permits to use it
+#define syscall(...) 0  // the operating system permits its use

@@ -5,10 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.autograd.graph import Node
 
-# Nodes of autograd's graph that save their result, and nodes that return a view of their input.
-_SAVES_RESULT = frozenset(
-    f"{name}Backward0" for name in ("Relu", "Sigmoid", "Tanh", "Exp", "Sqrt", "Softmax")
-)
+# Nodes of autograd's graph that return a view of their input.
 _VIEWS = frozenset(
     f"{name}Backward0" for name in ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze")
 )
@@ -18,11 +15,11 @@ def saved_by_autograd(x: Tensor) -> bool:
     """Whether the operation that made ``x`` saves it for its own backward pass.
 
     torch's ReLU and similar functions do: a layer behind one saves its input at no cost. Behind a
-    normalization, a GELU, or the ReLU of :mod:`cimsim.nn.activations`, the DAC's codes are smaller
+    normalization, a GELU, or the ReLU of :mod:`cimsim.nn.relu`, the DAC's codes are smaller
     than a second copy of the input.
     """
-    node = made_by(x)
-    return node is not None and node.name() in _SAVES_RESULT
+    # Of the class, because reading it from the node would unpack the tensor.
+    return hasattr(type(made_by(x)), "_saved_result")
 
 
 def made_by(x: Tensor) -> Node | None:

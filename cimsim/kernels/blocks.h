@@ -1,4 +1,4 @@
-// Blocks of packed numbers, 16 lines of 16 pairs, of which units that multiply numbers of 16 bits compute products.
+// Blocks of packed numbers, 16 lines of 16 pairs: what units that multiply numbers of 16 bits read.
 //
 // The numbers of a line are summed over. A block is stored line by line, or, for the second factor, with the pairs of all
 // lines at one place side by side.

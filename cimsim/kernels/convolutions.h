@@ -214,11 +214,7 @@ void pack_gradients(const Convolution& c, const Packing& packing, const Band& ba
             __m512i largest = _mm512_setzero_si512();
             for (int64_t i = 0; i < std::min(kSide, c.columns - column); i++) {
                 __m512i most = _mm512_setzero_si512();
-                for (int64_t image = 0; image < band.images; image++) {
-                    const float* const from = source + image * apart + (column + i) * area;
-                    const int64_t count = band.rows * c.out_width;
-                    for (int64_t k = 0; k < count; k += 16) most = _mm512_max_epu32(most, Unit::size_bits(_mm512_maskz_loadu_ps(first_of(count - k), from + k)));
-                }
+                for (int64_t image = 0; image < band.images; image++) most = Unit::larger(most, source + image * apart + (column + i) * area, band.rows * c.out_width);
                 largest = _mm512_mask_set1_epi32(largest, 1 << i, int(_mm512_reduce_max_epu32(most)));
             }
             _mm512_storeu_ps(scale + column, Unit::scale_for(largest, false));
@@ -369,7 +365,8 @@ bool convolve(const Convolution& c, const Images& x, const Kernels& w, float* ou
 
 constexpr int64_t kSumBytes = 64 << 20;  // of partial sums, which are added up at the end
 
-// The gradient of the kernels [tiles, columns, channels, kernel_height, kernel_width] for the gradient `dz` of the output. A line of the sums is a place of the kernels and a block of channels. Returns whether there was enough memory.
+// The gradient of the kernels [tiles, columns, channels, kernel_height, kernel_width] for the gradient `dz` of the output.
+// A line of the sums is a place of the kernels and a block of channels. Returns whether there was enough memory.
 template <class Unit, int kParts, class Images>
 bool correlate(const Convolution& c, const Images& x, const float* dz, float* out, int threads) {
     const int64_t of_channels = blocks_of(c.channels, kSide), blocks = blocks_of(c.columns, kSide), lines = c.kernel_width * c.kernel_height * of_channels;

@@ -34,8 +34,7 @@ void find_scales(const Factor& f, int64_t line, float* scale) {
             __m512i largest = _mm512_setzero_si512();
             if (f.step == 1) {
                 for (int64_t i = 0; i < std::min(kSide, f.lines - line); i++) {
-                    __m512i most = _mm512_setzero_si512();
-                    for (int64_t k = from; k < end; k += 16) most = _mm512_max_epu32(most, Unit::size_bits(_mm512_maskz_loadu_ps(first_of(end - k), f.data + (line + i) * f.line + k)));
+                    const __m512i most = Unit::larger(_mm512_setzero_si512(), f.data + (line + i) * f.line + from, end - from);
                     largest = _mm512_mask_set1_epi32(largest, 1 << i, int(_mm512_reduce_max_epu32(most)));
                 }
             } else {

@@ -1,4 +1,5 @@
-// Products of whole numbers with numbers of 16 bits in vector registers (AVX-512 VNNI), which take half as long as in float32.
+// Products of whole numbers with numbers of 16 bits in vector registers (AVX-512 VNNI). An instruction multiplies twice as many
+// as in float32.
 //
 // The whole numbers have a size of at most 256. The others are multiples of the 32767th part of the largest one of their
 // line, or of 256 numbers of it. Products are added exactly, in 32 bits, and sums of 256 of them in float32. Processors with
@@ -25,6 +26,12 @@ struct VectorUnit {
 
     // Bits of the size of a number; those of NaN are above those of infinity, which are above all others.
     static __m512i size_bits(__m512 x) { return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)); }
+
+    // The largest of `most` and the size bits of `count` numbers, in each lane.
+    static __m512i larger(__m512i most, const float* from, int64_t count) {
+        for (int64_t k = 0; k < count; k += 16) most = _mm512_max_epu32(most, size_bits(_mm512_maskz_loadu_ps(first_of(count - k), from + k)));
+        return most;
+    }
 
     // What a line's numbers are multiples of, from the bits of its largest size: 1 for whole numbers; NaN if one is not finite.
     static __m512 scale_for(__m512i largest, bool whole) {

@@ -83,7 +83,7 @@ def convert(
     two signals (scores, gates) are computed digitally, and so are embeddings, which are look-ups.
 
     ``ReLU``, ``GELU`` and ``SiLU`` modules change their class, too: they compute the same numbers,
-    and keep less for backward (:mod:`cimsim.nn.activations`, :mod:`cimsim.nn.smooth_activations`).
+    and keep less for backward (:mod:`cimsim.nn.relu`, :mod:`cimsim.nn.smooth_activations`).
 
     Adapters of the PEFT library stay digital, and the layers that they are added to become analog.
     A model can be converted before or after PEFT wraps it, with the same result.

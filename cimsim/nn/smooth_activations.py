@@ -18,11 +18,8 @@ from torch import Tensor, nn
 from cimsim import kernels
 from cimsim.estimators.grids import Grid, grid_of
 from cimsim.estimators.once import differentiable_once, edge
+from cimsim.nn.relu import FEWEST
 from cimsim.nn.transforms import kernels_read
-
-FEWEST = 1 << 14
-"""Values that an activation keeps less of; fewer need little memory, and take longer than in
-torch."""
 
 Gradient: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """The gradient of a function of each value, from that of its result and its input."""
@@ -63,7 +60,7 @@ class SiLU(nn.SiLU):
 def _smooth(x: Tensor, function: Callable[[Tensor], Tensor], gradient: Gradient) -> Tensor:
     if type(x) is not Tensor or not (torch.is_grad_enabled() and x.requires_grad):
         return function(x)
-    grid = grid_of(x) if x.numel() >= FEWEST and kernels_read(x) else None
+    grid = grid_of(x) if kernels_read(x) and x.numel() >= FEWEST else None
     codes = None if grid is None else kernels.cpu.codes_on_grid(x, *grid)
     if codes is None:
         return function(x)

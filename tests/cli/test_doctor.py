@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from cimsim.array.circuit import not_fused
 from cimsim.cli import doctor
 from cimsim.kernels import cpu
+from cimsim.kernels.cpu import Unit
 from cimsim.profile import load_profile, profile_names
 
 ROOT = Path(__file__).parents[2]
@@ -164,3 +165,7 @@ def test_the_doctor_says_that_the_kernels_have_one_thread(
     monkeypatch.setattr(cpu, "build", lambda: built)
     _, out, _ = cimsim("doctor")
     assert kernel_lines(out)[0].startswith("kernels note built; with OpenMP")
+
+
+def test_the_doctor_has_a_sentence_for_each_unit() -> None:
+    assert set(doctor._PRODUCTS) == {unit.name for unit in Unit}

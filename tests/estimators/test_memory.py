@@ -1,29 +1,37 @@
-"""What a layer keeps for backward, counted by saved-tensor hooks; parameters left out."""
+"""What a layer keeps for backward."""
+
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 import cimsim
-
-
-def saved_bytes(module: nn.Module, x: Tensor) -> int:
-    own = {p.untyped_storage().data_ptr() for p in module.parameters()}
-    storages: dict[int, int] = {}
-
-    def pack(t: Tensor) -> Tensor:
-        storages[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
-        return t
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        y = module(x)
-    kept = sum(size for address, size in storages.items() if address not in own)
-    assert y.grad_fn is not None
-    return kept
+from tests.kept import saved_bytes
 
 
 def analog(module: nn.Module, x: Tensor, rule: str) -> nn.Module:
     return cimsim.calibrate(cimsim.convert(module, "pcm-ibm-2020", rule=rule), [x])
+
+
+class Chain(nn.Module):
+    """Functions one after the other."""
+
+    def __init__(self, *functions: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.functions = functions
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """Of all functions that have some."""
+        for function in self.functions:
+            if isinstance(function, nn.Module):
+                yield from function.parameters()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The last result."""
+        for function in self.functions:
+            x = function(x)
+        return x
 
 
 CASES = {
@@ -72,3 +80,31 @@ def test_the_unfolded_input_is_never_made() -> None:
         module(x).sum().backward()
     tiles = 2
     assert largest.numel <= 4 * tiles * 64 * 16 * 16 < im2col / 4
+
+
+@pytest.mark.parametrize(
+    ("function", "keeps_result"),
+    [
+        (torch.relu, True),
+        (torch.sigmoid, True),
+        (torch.tanh, True),
+        (torch.exp, True),
+        (torch.rsqrt, True),
+        (lambda x: torch.softmax(x, 1).view(128, 784), True),
+        (lambda x: nn.functional.elu(x * 1, inplace=True), True),
+        (nn.functional.elu, False),
+        (nn.functional.gelu, False),
+        (nn.functional.layer_norm, False),
+    ],
+)
+def test_an_input_that_autograd_keeps_is_kept_once(
+    function: Callable[..., Tensor], keeps_result: bool
+) -> None:
+    """Together they keep the result, or what the function keeps and a byte for each code."""
+    of = function if function is not nn.functional.layer_norm else nn.LayerNorm(784)
+    x = torch.rand(128, 784, requires_grad=True) + 0.1
+    layer = analog(nn.Linear(784, 256), x.detach(), "B")
+    both = saved_bytes(Chain(of, layer), x)
+    alone = saved_bytes(Chain(of), x)
+    codes = 0 if keeps_result else x.numel()
+    assert codes <= both - alone < codes + x.numel() / 2
