@@ -26,6 +26,7 @@ from cimsim.kernels.types import (
     Draws,
     Images,
     Lines,
+    Windows,
     bytes_for_bits,
 )
 
@@ -61,6 +62,8 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
     ),
     "rectify": (_POINTER, _LONG, _POINTER, _POINTER, _INT),
     "pass_gradient": (_POINTER, _POINTER, _LONG, _POINTER, _INT),
+    "max_pool": (_POINTER, _POINTER, _POINTER, _POINTER, _INT),
+    "max_unpool": (_POINTER, _POINTER, _POINTER, _POINTER, _INT),
     "codes_on_grid": (_POINTER, _LONG, _LONG, _POINTER, _POINTER, _POINTER, _POINTER, _INT),
     "values_on_grid": (_POINTER, _LONG, _LONG, _POINTER, _POINTER, _POINTER, _INT),
     "multiply": (_INT, _POINTER, _POINTER, _POINTER, _POINTER, _INT, _INT, _POINTER, _INT),
@@ -393,6 +396,25 @@ def pass_gradient(dy: Tensor, passes: Tensor, dx: Tensor) -> None:
     """Write ``dy`` to ``dx`` where ``passes``, the bits of :func:`rectify`, are set, and 0
     elsewhere; ``dy`` and ``dx`` are as ``x`` and ``y`` there."""
     _call("pass_gradient", dy.data_ptr(), passes.data_ptr(), dy.numel(), dx.data_ptr())
+
+
+def max_pool(x: Tensor, windows: Windows, y: Tensor, want_positions: bool) -> Tensor | None:
+    """Write the largest value of each window of ``x`` to ``y``, and return its position in the
+    window, row by row, one byte each; None if that is not requested.
+
+    The first of equal values is the largest, and the last NaN. ``x [images, height, width]`` and
+    ``y [images, out_height, out_width]`` are contiguous, in float32; a window has at most 256
+    values.
+    """
+    positions = torch.empty_like(y, dtype=torch.uint8) if want_positions else None
+    _call("max_pool", x.data_ptr(), _dims(windows), y.data_ptr(), _at(positions))
+    return positions
+
+
+def max_unpool(dy: Tensor, positions: Tensor, windows: Windows, dx: Tensor) -> None:
+    """Write the gradient by ``x`` of :func:`max_pool` to ``dx``, for the gradient ``dy`` by ``y``;
+    both as ``x`` and ``y`` there."""
+    _call("max_unpool", dy.data_ptr(), positions.data_ptr(), _dims(windows), dx.data_ptr())
 
 
 def codes_on_grid(x: Tensor, scale: Tensor, bias: Tensor) -> Tensor | None:

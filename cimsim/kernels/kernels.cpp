@@ -10,6 +10,7 @@
 #include "cells.h"
 #include "converters.h"
 #include "convolutions.h"
+#include "pooling.h"
 #include "products.h"
 #include "threads.h"
 
@@ -402,6 +403,17 @@ void cimsim_pass_gradient(const float* dy, const uint8_t* passes, int64_t count,
             store_some(dx + i, where(mask_of(load_bits(passes, i, left)), load_some(dy + i, left), splat(0)), left);
         }
     }
+}
+
+// y[images, out_height, out_width], the largest value of each of the `Windows` of x[images, height, width], and its
+// position in the window, row by row.
+void cimsim_max_pool(const float* x, const int64_t* windows, float* y, uint8_t* positions, int threads) {
+    max_pool(Windows(windows), x, y, positions, threads);
+}
+
+// The gradient dx of cimsim_max_pool's x, for the gradient dy of its result.
+void cimsim_max_unpool(const float* dy, const uint8_t* positions, const int64_t* windows, float* dx, int threads) {
+    max_unpool(Windows(windows), dy, positions, dx, threads);
 }
 
 // The codes of x[rows, columns] = code * scale + bias, with a scale and a bias for each column. Sets `exact` if these codes,

@@ -80,6 +80,23 @@ class Images(NamedTuple):
     out_width: int
 
 
+class Windows(NamedTuple):
+    """Sizes of a max-pooling as :func:`torch.nn.functional.max_pool2d` computes it, without
+    dilation; ``images`` are those of all channels."""
+
+    images: int
+    height: int
+    width: int
+    kernel_height: int
+    kernel_width: int
+    stride_down: int
+    stride_right: int
+    padding_down: int
+    padding_right: int
+    out_height: int
+    out_width: int
+
+
 class Cells(NamedTuple):
     """Result of :meth:`ProgrammingBackend.program`.
 

@@ -19,7 +19,7 @@ from cimsim.errors import CimsimError
 from cimsim.estimators import DEFAULT_RULE, backward_rule
 from cimsim.lasting import lasting
 from cimsim.nn import registry
-from cimsim.nn.activations import compact_activations, restore_activations
+from cimsim.nn.compact import make_compact, restore_plain
 from cimsim.nn.adapters import (
     bases_of_adapters,
     check_adapters,
@@ -257,7 +257,7 @@ def _warn_of_clips(model: nn.Module) -> None:
 
 def _to_digital(model: nn.Module) -> None:
     open_fast_paths(model)
-    restore_activations(model)
+    restore_plain(model)
     unhook_save_pretrained(model)
     unwatch_loads(model)
     for module in list(model.modules()):
@@ -306,7 +306,7 @@ def finish(model: nn.Module, ties: Ties) -> None:
     for module in packable(model):
         module.pack(ties)  # packed, it is faster
     close_fast_paths(model)
-    compact_activations(model)
+    make_compact(model)
     watch_loads(model)
 
 

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 import cimsim
 from cimsim.errors import CimsimError
 from cimsim.kernels import Use, cpu, use
-from cimsim.nn.activations import restore_activations
+from cimsim.nn.compact import restore_plain
 from cimsim.nn.smooth_activations import GELU, SiLU
 from cimsim.profile import ADC, Profile, profile_names
 from tests.kept import saved_bytes
@@ -69,7 +69,7 @@ def twins(
     model = nn.Sequential(front, activation)
     ours = cimsim.calibrate(cimsim.convert(model, profile), [x]).train()
     theirs = copy.deepcopy(ours)
-    restore_activations(theirs)
+    restore_plain(theirs)
     return ours, theirs
 
 

@@ -1,27 +1,35 @@
-"""The activations of a model that keep less for backward than those of torch."""
+"""The modules of a model that keep less for backward than those of torch."""
 
 from __future__ import annotations
 
 from torch import nn
 
 from cimsim.nn.computed import cast
+from cimsim.nn.max_pooling import MaxPool1d, MaxPool2d
 from cimsim.nn.patches import hides_forward
 from cimsim.nn.relu import ReLU
 from cimsim.nn.smooth_activations import GELU, SiLU
 
-_COMPACT: dict[type[nn.Module], type[nn.Module]] = {nn.ReLU: ReLU, nn.GELU: GELU, nn.SiLU: SiLU}
+_COMPACT: dict[type[nn.Module], type[nn.Module]] = {
+    nn.ReLU: ReLU,
+    nn.GELU: GELU,
+    nn.SiLU: SiLU,
+    nn.MaxPool1d: MaxPool1d,
+    nn.MaxPool2d: MaxPool2d,
+}
 _PLAIN = {compact: plain for plain, compact in _COMPACT.items()}
 
 
-def compact_activations(model: nn.Module) -> None:
-    """Turn every activation of torch in ``model`` into the one that keeps less for backward."""
+def make_compact(model: nn.Module) -> None:
+    """Turn every activation and max-pooling of torch in ``model`` into one that keeps less for
+    backward."""
     for module in model.modules():
         if type(module) in _COMPACT and not hides_forward(module):
             cast(module, _COMPACT[type(module)])
 
 
-def restore_activations(model: nn.Module) -> None:
-    """Undo :func:`compact_activations`."""
+def restore_plain(model: nn.Module) -> None:
+    """Undo :func:`make_compact`."""
     for module in model.modules():
         if type(module) in _PLAIN:
             cast(module, _PLAIN[type(module)])
