@@ -122,6 +122,21 @@ void converters(FILE* to, int threads) {
     write(to, "ReLU mask", passes);
     write(to, "ReLU gradient", Bytes((uint8_t*)passed.data(), (uint8_t*)(passed.data() + passed.size())));
 
+    for (const int64_t stride : {1, 2, 3}) {
+        const int64_t images = 37, height = 19, width = 23, kernel = 3, padding = 1;
+        const int64_t rows = (height + 2 * padding - kernel) / stride + 1, columns = (width + 2 * padding - kernel) / stride + 1;
+        const int64_t windows[11] = {images, height, width, kernel, kernel, stride, stride, padding, padding, rows, columns};
+        const Numbers pixels = numbers(images * height * width, 11), dy = numbers(images * rows * columns, 12);
+        Numbers largest(dy.size()), dx(pixels.size());
+        Bytes positions(dy.size());
+        cimsim_max_pool(pixels.data(), windows, largest.data(), positions.data(), threads);
+        cimsim_max_unpool(dy.data(), positions.data(), windows, dx.data(), threads);
+        const std::string by = " of windows by " + std::to_string(stride);
+        write(to, ("maxima" + by).c_str(), Bytes((uint8_t*)largest.data(), (uint8_t*)(largest.data() + largest.size())));
+        write(to, ("positions" + by).c_str(), positions);
+        write(to, ("gradient" + by).c_str(), Bytes((uint8_t*)dx.data(), (uint8_t*)(dx.data() + dx.size())));
+    }
+
     const int64_t grid_columns = 301, grid_rows = x.size() / grid_columns;
     const Numbers steps = numbers(grid_columns, 9), offsets = numbers(grid_columns, 10);
     Numbers on_grid(grid_rows * grid_columns);

@@ -19,13 +19,13 @@ from cimsim.errors import CimsimError
 from cimsim.estimators import DEFAULT_RULE, backward_rule
 from cimsim.lasting import lasting
 from cimsim.nn import registry
-from cimsim.nn.compact import make_compact, restore_plain
 from cimsim.nn.adapters import (
     bases_of_adapters,
     check_adapters,
     names_without_adapters,
     parts_of_adapters,
 )
+from cimsim.nn.compact import make_compact, restore_plain
 from cimsim.nn.computed import cast, leave_graph, settled
 from cimsim.nn.fast_paths import close_fast_paths, open_fast_paths
 from cimsim.nn.forms import Model, require_module
@@ -82,8 +82,9 @@ def convert(
     of attention are new; make the optimizer afterwards. Digital checkpoints still load. Products of
     two signals (scores, gates) are computed digitally, and so are embeddings, which are look-ups.
 
-    ``ReLU``, ``GELU`` and ``SiLU`` modules change their class, too: they compute the same numbers,
-    and keep less for backward (:mod:`cimsim.nn.relu`, :mod:`cimsim.nn.smooth_activations`).
+    ``ReLU``, ``GELU``, ``SiLU``, ``MaxPool1d`` and ``MaxPool2d`` modules change their class, too:
+    they compute the same numbers, and keep less for backward (:mod:`cimsim.nn.relu`,
+    :mod:`cimsim.nn.smooth_activations`, :mod:`cimsim.nn.max_pooling`).
 
     Adapters of the PEFT library stay digital, and the layers that they are added to become analog.
     A model can be converted before or after PEFT wraps it, with the same result.
@@ -302,7 +303,7 @@ def make_analog(layer: nn.Module, settings: LayerSettings, name: str, seed: int)
 
 def finish(model: nn.Module, ties: Ties) -> None:
     """Pack modules of which no layer became analog, close torch's paths around layers, let
-    activations keep less, and watch loads."""
+    activations and max-poolings keep less, and watch loads."""
     for module in packable(model):
         module.pack(ties)  # packed, it is faster
     close_fast_paths(model)

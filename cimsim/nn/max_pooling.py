@@ -37,7 +37,7 @@ class MaxPool2d(nn.MaxPool2d):
     def forward(self, input: Tensor) -> Any:
         """The largest values of the windows of ``input``, ``[N, C, H, W]`` or ``[C, H, W]``."""
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
-            return F.max_pool2d(
+            return F.max_pool2d(  # type: ignore[call-overload]
                 *(input, self.kernel_size, self.stride, self.padding, self.dilation),
                 ceil_mode=self.ceil_mode,
                 return_indices=self.return_indices,
@@ -53,7 +53,7 @@ class MaxPool1d(nn.MaxPool1d):
     def forward(self, input: Tensor) -> Any:
         """The largest values of the windows of ``input``, ``[N, C, L]`` or ``[C, L]``."""
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
-            return F.max_pool1d(
+            return F.max_pool1d(  # type: ignore[call-overload]
                 *(input, self.kernel_size, self.stride, self.padding, self.dilation),
                 ceil_mode=self.ceil_mode,
                 return_indices=self.return_indices,

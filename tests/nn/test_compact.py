@@ -1,4 +1,4 @@
-"""The activations of a converted model."""
+"""The modules of a converted model that keep less for backward."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import cimsim
+from cimsim.nn.max_pooling import MaxPool1d, MaxPool2d
 from cimsim.nn.relu import ReLU
+from cimsim.nn.smooth_activations import GELU, SiLU
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit
 
@@ -37,6 +39,10 @@ def test_convert_replaces_those_of_torch_and_no_others() -> None:
     kinds = [type(m) for m in model.modules() if isinstance(m, nn.ReLU | nn.ReLU6)]
     assert kinds == [ReLU, Own, nn.ReLU, nn.ReLU6, ReLU]
     assert model[5][0].inplace
+    other = converted(nn.GELU(), nn.SiLU(), nn.MaxPool1d(2), nn.MaxPool2d(2), nn.MaxPool3d(2))
+    assert [type(m) for m in other[1:]] == [GELU, SiLU, MaxPool1d, MaxPool2d, nn.MaxPool3d]
+    plain = [type(m) for m in cimsim.to_digital(other)[1:]]
+    assert plain == [nn.GELU, nn.SiLU, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d]
     x = torch.randn(3, 4)
     assert torch.equal(model[3](x), x)
 

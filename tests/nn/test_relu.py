@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any, get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, func, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.autograd import forward_ad
-from torch.fx.experimental.proxy_tensor import make_fx
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import FlopCounterMode
 
 import cimsim
 from cimsim.kernels import Use, cpu, use
 from cimsim.nn.relu import ReLU
 from tests.kept import saved_bytes
+from tests.nn.as_torch import (
+    TRANSFORMS,
+    Wrapped,
+    compiled,
+    many_gradients,
+    numbers,
+    results,
+    same,
+    second_derivatives,
+    transformed,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit
+KINDS = (ReLU, nn.ReLU)
 needs_kernels = pytest.mark.skipif(cpu.build().library is None, reason=cpu.build().note)
-
-SPECIAL = (0.0, -0.0, float("nan"), float("inf"), -float("inf"), 1e-45, -1e-45, 3e38, -3e38)
-
-
-def numbers(*shape: int, seed: int = 0) -> Tensor:
-    """Normal numbers, and after every fifth one of the special ones."""
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-    flat = x.view(-1)
-    flat[::5] = torch.tensor(SPECIAL).repeat(len(flat[::5]) // len(SPECIAL) + 1)[: len(flat[::5])]
-    return x
-
-
-class Wrapped(Tensor):
-    """A subclass of tensors without functions of its own."""
-
 
 LAYOUTS: dict[str, Callable[[], Tensor]] = {
     "contiguous": lambda: numbers(8, 3, 29, 31),
@@ -71,56 +62,13 @@ LAYOUTS: dict[str, Callable[[], Tensor]] = {
 }
 
 
-def bits(x: Tensor) -> list[int] | Tensor:
-    """The content of ``x``, in which NaN equals itself and -0 is not 0."""
-    if x.is_meta or x.layout is not torch.strided:
-        return x.to_dense() if x.is_sparse else x
-    x = x.detach().as_subclass(Tensor).resolve_neg().clone(memory_format=torch.contiguous_format)
-    return x.flatten().view(torch.uint8)
-
-
-def same(ours: Any, theirs: Any, strides: bool = True) -> None:
-    """Both are the same errors, or tensors of the same bits, strides, dtype and class."""
-    assert type(ours) is type(theirs)
-    if not isinstance(theirs, Tensor):
-        assert ours == theirs
-        return
-    assert (ours.dtype, ours.shape, ours.layout) == (theirs.dtype, theirs.shape, theirs.layout)
-    if strides and theirs.layout is torch.strided:
-        assert ours.stride() == theirs.stride()
-    if not theirs.is_meta:
-        assert torch.equal(bits(ours), bits(theirs))  # type: ignore[arg-type]
-
-
-def error(e: Exception) -> str:
-    """Its type and the first line of what it says."""
-    return f"{type(e).__name__}: {str(e).partition(chr(10))[0]}"
-
-
-def results(relu: nn.Module, x: Tensor, leaf: bool, dy: Tensor | None = None) -> list[Any]:
-    """Output, input afterwards, and gradient; the message if one of them is an error."""
-    try:
-        x = x.detach() if not isinstance(x, nn.Parameter) else x
-        if x.dtype.is_floating_point or x.dtype.is_complex:
-            x.requires_grad_()
-        given = x if leaf else x.view_as(x) if x.layout is torch.strided else x * 1
-        y = relu(given)
-        found: list[Any] = [y, given]
-        if y.requires_grad and not y.is_meta:
-            gradient = torch.randn_like(y) if dy is None else dy
-            found += torch.autograd.grad(y, x, gradient)
-    except (RuntimeError, NotImplementedError) as e:
-        return [error(e)]
-    return found
-
-
 @pytest.mark.parametrize("which", get_args(Use))
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("leaf", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_bit_for_bit(layout: str, leaf: bool, inplace: bool, which: Use) -> None:
     found = []
-    for kind in (ReLU, nn.ReLU):
+    for kind in KINDS:
         torch.manual_seed(0)
         with use(which):
             found.append(results(kind(inplace), LAYOUTS[layout](), leaf))
@@ -147,7 +95,7 @@ def test_any_shape_and_order_of_axes(
     torch.set_num_threads(threads)
     try:
         found = []
-        for kind in (ReLU, nn.ReLU):
+        for kind in KINDS:
             leaf = numbers(*shape, seed=seed).requires_grad_()
             x = (leaf.permute(axes) * 1.0) if inplace else leaf.permute(axes)
             y = kind(inplace)(x)
@@ -171,7 +119,7 @@ GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
 @pytest.mark.parametrize("gradient", GRADIENTS)
 def test_any_gradient(gradient: str) -> None:
     found = []
-    for kind in (ReLU, nn.ReLU):
+    for kind in KINDS:
         torch.manual_seed(0)
         x = numbers(129, 131)
         found.append(results(kind(), x, False, GRADIENTS[gradient](x)))
@@ -180,31 +128,13 @@ def test_any_gradient(gradient: str) -> None:
 
 
 def test_second_derivatives() -> None:
-    weight = torch.randn(131, 131, generator=torch.Generator().manual_seed(1))
-    found = []
-    for kind in (ReLU, nn.ReLU):
-        x = torch.randn(129, 131, generator=torch.Generator().manual_seed(0)).requires_grad_()
-        w = weight.clone().requires_grad_()
-        y = kind()(x) @ w
-        (dx,) = torch.autograd.grad((y * y).sum(), x, create_graph=True)
-        twice = torch.autograd.grad(dx.square().mean(), (x, w))
-        assert all(g.abs().max() > 0 for g in twice)
-        linear = kind()(x)
-        (dx,) = torch.autograd.grad(linear.sum(), x, create_graph=True)
-        found.append((*twice, dx, *torch.autograd.grad(dx.sum(), x)))  # zeros, no error
-    for mine, other in zip(*found, strict=True):
+    x = torch.randn(129, 131, generator=torch.Generator().manual_seed(0))
+    for mine, other in zip(*(second_derivatives(kind(), x) for kind in KINDS), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found[0][-1], torch.zeros(129, 131), rtol=0, atol=0)
 
 
 def test_several_gradients_at_once() -> None:
-    many = torch.randn(3, 129, 131, generator=torch.Generator().manual_seed(1))
-    found = []
-    for kind in (ReLU, nn.ReLU):
-        x = numbers(129, 131).requires_grad_()
-        y = kind()(x)
-        found.append(torch.autograd.grad(y, x, many, is_grads_batched=True)[0])
-    same(*found, strides=False)
+    same(*(many_gradients(kind(), numbers(129, 131)) for kind in KINDS), strides=False)
 
 
 def test_backward_twice_and_through_checkpoints() -> None:
@@ -240,115 +170,17 @@ def test_an_input_that_is_needed_must_not_be_changed_in_place() -> None:
         y.sum().backward()
 
 
-def forward_mode(relu: nn.Module, x: Tensor) -> Tensor:
-    with forward_ad.dual_level():
-        y = relu(forward_ad.make_dual(x.clone().requires_grad_(), torch.ones_like(x)))
-        tangent = forward_ad.unpack_dual(y).tangent
-        assert tangent is not None
-        return tangent
-
-
-def traced(relu: nn.Module, x: Tensor) -> Tensor:
-    x = x.clone().requires_grad_()
-    graph = torch.jit.trace(relu, x, check_trace=False)
-    assert "aten::relu" in str(graph.graph)
-    result: Tensor = graph(x)
-    return result
-
-
-def symbolic(relu: nn.Module, x: Tensor) -> Tensor:
-    graph = torch.fx.symbolic_trace(nn.Sequential(relu))
-    result: Tensor = graph(x.clone().requires_grad_())
-    return result
-
-
-def exported(relu: nn.Module, x: Tensor) -> Tensor:
-    program = torch.export.export(nn.Sequential(relu), (x.clone().requires_grad_(),))
-    assert "aten.relu" in str(program.graph)
-    result: Tensor = program.module()(x)
-    return result
-
-
-def of_onnx(relu: nn.Module, x: Tensor) -> Tensor:
-    file = io.BytesIO()
-    torch.onnx.export(relu, (x.clone().requires_grad_(),), file, dynamo=False)
-    return torch.tensor(b"Relu" in file.getvalue())
-
-
-def fake(relu: nn.Module, x: Tensor) -> Tensor:
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        y = relu(x.clone().requires_grad_())
-    return torch.tensor(y.shape)
-
-
-def within(mode: AbstractContextManager[object]) -> Callable[[nn.Module, Tensor], Tensor]:
-    """In a mode, which sees the operations of torch; backward runs outside of it."""
-
-    def run(relu: nn.Module, x: Tensor) -> Tensor:
-        x = x.clone().requires_grad_()
-        with mode:
-            y = checkpoint(lambda x: relu(x.clone()), x, use_reentrant=False)
-        return torch.autograd.grad(y, x, torch.ones_like(y))[0]
-
-    return run
-
-
-TRANSFORMS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
-    "func.vmap": lambda m, x: func.vmap(m)(x.clone().requires_grad_()),
-    "func.grad": lambda m, x: func.grad(lambda x: m(x).sum())(x),
-    "func.jvp": lambda m, x: func.jvp(m, (x,), (torch.ones_like(x),))[1],
-    "func.vjp": lambda m, x: func.vjp(m, x)[1](torch.ones_like(x))[0],
-    "func.grad of func.grad": lambda m, x: func.grad(
-        lambda x: func.grad(lambda x: m(x).square().sum())(x).sum()
-    )(x),
-    "func.vmap of func.grad": lambda m, x: func.vmap(func.grad(lambda x: m(x).sum()))(x),
-    "func.functionalize": lambda m, x: func.functionalize(m)(x.clone().requires_grad_()),
-    "functional.jacobian": lambda m, x: torch.autograd.functional.jacobian(
-        lambda part: m(torch.cat([part, x.flatten()[2:]])).sum(), x.flatten()[:2].clone()
-    ),
-    "functional.hvp": lambda m, x: torch.autograd.functional.hvp(
-        lambda x: m(x).square().sum(), x, torch.ones_like(x)
-    )[1],
-    "forward mode": forward_mode,
-    "jit.trace": traced,
-    "jit.script": lambda m, x: torch.jit.script(m)(x),
-    "onnx": of_onnx,
-    "fx": symbolic,
-    "fx of itself": lambda m, x: torch.fx.symbolic_trace(m)(x),
-    "make_fx": lambda m, x: make_fx(m)(x.clone().requires_grad_())(x),
-    "fake": fake,
-    "export": exported,
-    "dispatch mode": within(FlopCounterMode(display=False)),
-    "function mode": within(torch.device("cpu")),
-    "no_grad": torch.no_grad()(lambda m, x: m(x)),
-    "inference_mode": torch.inference_mode()(lambda m, x: m(x).clone()),
-    "autocast": torch.autocast("cpu", torch.bfloat16)(lambda m, x: m(x.clone().requires_grad_())),
-}
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of functionalize and export
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_transformed_as_that_of_torch(transform: str, inplace: bool) -> None:
-    found: list[Any] = []
-    for kind in (ReLU, nn.ReLU):
-        x = numbers(129, 131).nan_to_num(0.0, 1.0, -1.0)
-        try:
-            y = TRANSFORMS[transform](kind(inplace), x)
-            found.append(y.detach().contiguous())
-        except RuntimeError as e:
-            found.append(error(e))
-    same(*found)
+    x = numbers(129, 131).nan_to_num(0.0, 1.0, -1.0)
+    same(*(transformed(transform, kind(inplace), x) for kind in KINDS))
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiled_without_a_break(backend: str) -> None:
-    found = []
-    for kind in (ReLU, nn.ReLU):
-        torch.compiler.reset()
-        x = numbers(129, 131).requires_grad_()
-        y = torch.compile(nn.Sequential(kind()), fullgraph=True, backend=backend)(x)
-        found.append((y, *torch.autograd.grad(y, x, torch.ones_like(y))))
+    found = (compiled(kind(), numbers(129, 131), backend) for kind in KINDS)
     for mine, other in zip(*found, strict=True):
         same(mine, other)
 
@@ -357,7 +189,7 @@ def test_compiled_without_a_break(backend: str) -> None:
 def test_backward_in_a_compiled_graph() -> None:
     torch.compiler.reset()
     found = []
-    for kind in (ReLU, nn.ReLU):
+    for kind in KINDS:
         x = numbers(129, 131).requires_grad_()
         y = kind()(x)
         with torch._dynamo.compiled_autograd._enable(torch.compile(backend="eager")):
