@@ -219,17 +219,12 @@ def expected(made: AnalogLayer, profile: Profile, chips: int, x: Tensor = X) -> 
     return np.stack(found)
 
 
-def is_random(profile: Profile) -> bool:
-    """Whether two chips differ."""
-    return profile.scale_noise(0.0) != profile
-
-
 def compare(case: Case, profile: Profile, base: dict[str, Any] = BASE) -> None:
     """Our simulation of ``case`` with the other one of ``profile``: mean, variance, and what two
     reads of one chip share, of every output."""
     x = inputs(case)
     made = layer(case.profile(base), x=x)
-    random = is_random(made.profile)
+    random = made.profile.has_noise
     more = [chips for kind, chips in CHIPS_OF.items() if kind in case.name]
     chips = (more or [CHIPS])[0] if random else 1
     ours, theirs = samples(made, chips, x), expected(made, profile, chips, x)

@@ -70,6 +70,11 @@ class Assignment:
                 different.append(profile)
         return different
 
+    @property
+    def has_noise(self) -> bool:
+        """Whether chips differ from each other, or reads of a chip."""
+        return any(profile.has_noise for profile in self.profiles)
+
     def on(self, layer: str) -> Profile | None:
         """The profile of the layer of that name; None if it computes digitally."""
         return dict(self.layers).get(layer, self.profile)

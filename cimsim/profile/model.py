@@ -189,3 +189,8 @@ class Profile(Section):
             raise CimsimError(f"the noise factor must be 0 or more, not {factor!r}")
         scaled = map_effects(self, lambda effect: effect.scale_noise(by))
         return scaled.model_copy(update={"adc": scaled.adc.scale_noise(by)})
+
+    @property
+    def has_noise(self) -> bool:
+        """Whether chips differ from each other, or reads of a chip."""
+        return self.scale_noise(0.0) != self

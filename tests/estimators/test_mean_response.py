@@ -22,7 +22,7 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Profile
 from tests.building import ADC_ERRORS, SOURCE
 from tests.schema import SINH, Case, Raw
-from tests.test_every_setting import BASE, CASES, DAY_S, PATTERNS, inputs, is_random
+from tests.test_every_setting import BASE, CASES, DAY_S, PATTERNS, inputs
 
 FINE = {**BASE, "dac": {"bits": 16}, "adc": {"bits": 16}}  # steps far below the differences
 CHIPS = 6
@@ -102,7 +102,7 @@ def test_it_is_the_slope_of_the_output(case: Case) -> None:
     x = inputs(case).double()
     with kernels.use("numbers"):
         made = layer(case.profile(FINE), x)
-        chips = [measure(made, x, chip) for chip in range(CHIPS if is_random(made.profile) else 1)]
+        chips = [measure(made, x, chip) for chip in range(CHIPS if made.profile.has_noise else 1)]
     neglected = max((share for name, share in NEGLECTED.items() if name in case.name), default=0.0)
     for which, allowed in ((0, 0.0), (1, neglected)):
         apart = torch.tensor([c.differences[which] - c.by_rule[which] for c in chips])

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+import cimsim
+from cimsim.adaptation.recipe import Recipe
 from cimsim.analysis.subjects import Subject
 from cimsim.analysis.sweeps import engine
 from cimsim.analysis.sweeps.axis import parse_axis
@@ -20,7 +23,7 @@ from cimsim.analysis.sweeps.metric import Scores
 from cimsim.analysis.sweeps.store import read_sweep, sweep_folder
 from cimsim.errors import CimsimError
 from cimsim.nn import Assignment
-from cimsim.profile import load_profile
+from cimsim.profile import load_profile, profile_names
 from cimsim.runs import RunSubject
 from cimsim.training.run import Run
 from tests.forks import forking
@@ -157,3 +160,54 @@ def test_an_evaluator_keeps_its_model(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert len(built) == 2
     assert len({tuple(each.values()) for each in scores}) > 1
     assert evaluator.scores(Task(0, assignments[0], 0, 0.0)) == scores[0]
+
+
+def test_chips_without_noise_are_evaluated_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    programmed: list[tuple[int, int]] = []
+    real = cimsim.program
+
+    def counted(model: nn.Module, seed: int, cycle: int) -> nn.Module:
+        programmed.append((seed, cycle))
+        return real(model, seed=seed, cycle=cycle)
+
+    monkeypatch.setattr(cimsim, "program", counted)
+    evaluator = Evaluator([RunSubject(run)], "cpu")
+    quiet, noisy = Assignment(run.profile.scale_noise(0.0)), Assignment(run.profile)
+    assert not quiet.has_noise
+    assert noisy.has_noise
+    mixed = Assignment(quiet.profile, (("classifier", noisy.profile),))
+    for on, evaluated in ((quiet, 1), (noisy, 3), (mixed, 3)):
+        programmed.clear()
+        each = [evaluator.scores(Task(0, on, chip, 0.0, name=str(chip))) for chip in range(3)]
+        assert len(programmed) == evaluated
+        assert (each[0] == each[1]) == (evaluated == 1)
+    programmed.clear()
+    tasks = [
+        Task(0, quiet, chip, age_s, cycle=c)
+        for age_s in (0.0, 9.0)
+        for c in (0, 5)
+        for chip in (0, 1)
+    ]
+    scores = [evaluator.scores(task) for task in tasks]
+    assert len(programmed) == 3  # the first was evaluated above
+    scores[-1]["accuracy"] = -1.0  # does not change what is kept
+    assert evaluator.scores(tasks[-1]) == scores[-2]
+    tuned = Recipe(parts=("norms",), budget=1)
+    assert Task(0, quiet, 0, 0.0, adaptation=tuned).of_any_chip is None
+
+
+@pytest.mark.parametrize("name", profile_names())
+@pytest.mark.parametrize("age_s", [0.0, 1e6])
+def test_without_noise_chips_and_reads_are_the_same(name: str, age_s: float) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(16, 6)
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    profile = load_profile(name).scale_noise(0.0)
+    assert not profile.has_noise
+    model = cimsim.calibrate(cimsim.convert(net, profile), [x]).eval()
+    outputs = []
+    for chip in (1, 1, 2):
+        cimsim.program(model, chip)
+        cimsim.age(model, age_s)
+        outputs += [model(x), model(x)]
+    assert all(torch.equal(y, outputs[0]) for y in outputs)
