@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 import cimsim
-from benchmarks.speed import DEVICES, interleaved, saved_bytes, training_step
+from benchmarks.speed import DEVICES, interleaved, processor, saved_bytes, training_step
 from benchmarks.workloads import mlp
 from cimsim.analysis.figures.canvas import save
 from cimsim.analysis.figures.theme import COLORS
@@ -48,7 +48,8 @@ def main() -> None:
     rows: list[Row] = []
     for axis, value, width, batch in points:
         for row in measure(width, batch, arguments.reps):
-            rows.append({"axis": axis, "value": value, "threads": arguments.threads, **row})
+            row = {"axis": axis, "value": value, "threads": arguments.threads, **row}
+            rows.append({**row, "processor": processor()})
             print(rows[-1], flush=True)
     table = io.StringIO()
     writer = csv.DictWriter(table, list(rows[0]))
@@ -96,8 +97,9 @@ def draw(rows: list[Row]) -> Figure:
             _lines(axes, mine, key)
             axes.set(xlabel=label, ylabel=unit)
     panels[0, 0].legend(frameon=False)
-    threads = rows[0]["threads"]
-    figure.suptitle(f"Three linear layers with ReLU, {threads} threads, float32", fontsize=12)
+    threads, machine = rows[0]["threads"], rows[0]["processor"]
+    title = f"Three linear layers with ReLU, float32, {machine}, threads: {threads}"
+    figure.suptitle(title, fontsize=10)
     return figure
 
 
