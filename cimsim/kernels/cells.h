@@ -434,6 +434,11 @@ void runs(const Field& field, int64_t cell, int64_t count, Use use) {
     }
 }
 
+inline void prefetch(const float* numbers, int64_t count) {
+    constexpr int64_t kLine = 64 / sizeof(float);
+    for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(numbers + i);
+}
+
 // Programs the columns [first, last) and calls use(cells, cell, at, count) for each part of them: `count` cells from
 // `cell` in the field and `at` in the part on. `scale` is computed first if `find_scale`.
 template <class T, class Use>
@@ -447,6 +452,8 @@ void programmed(const Field& field, const Physics& physics, float* scale, bool f
         runs(field, cell, count, [&](const Run& run) {
             if (find_scale && run.row == 0) scale[run.column] = field.largest(run.column);
             const float* weight = field.weight + field.offset(run.column) + run.row;
+            // The next column is read at once for its scale; processors fetch within a page only.
+            if (find_scale && run.column + 1 < last) prefetch(field.weight + field.offset(run.column + 1) + run.row, run.count);
             const float per_scale = 1.0f / scale[run.column];
             for (int64_t i = 0; i < run.count; i++) cells.weight.value[run.at + i] = weight[i] * per_scale;
         });
