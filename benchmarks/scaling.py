@@ -48,8 +48,7 @@ def main() -> None:
     rows: list[Row] = []
     for axis, value, width, batch in points:
         for row in measure(width, batch, arguments.reps):
-            row = {"axis": axis, "value": value, "threads": arguments.threads, **row}
-            rows.append({**row, "processor": processor()})
+            rows.append({"axis": axis, "value": value, "threads": arguments.threads, **row})
             print(rows[-1], flush=True)
     table = io.StringIO()
     writer = csv.DictWriter(table, list(rows[0]))
@@ -76,6 +75,7 @@ def measure(width: int, batch: int, reps: int) -> list[Row]:
             "ms": timed["ms"],
             "ratio": timed["ratio"],
             "saved_MiB": saved_bytes(models[name].train(), x, target) / 2**20,
+            "processor": processor(),
         }
         for name, timed in interleaved(steps, reps).items()
     ]
