@@ -277,7 +277,8 @@ def main() -> int:
         "",
         "Every function on fixed inputs, compared with `g++ -O3 -march=native -fopenmp` on two "
         "threads. Bit for bit: codes and masks of DAC and ADC, gates, maxima of windows and their "
-        "positions, and, where multiplication and addition are fused (all but x86-64, -O0 and the sanitizers), random numbers. "
+        "positions, and, where multiplication and addition are fused (all but x86-64, -O0 and the "
+        "sanitizers), random numbers. "
         f"The rest may differ by {TOLERANCE:g} of the largest value: cells, their slopes and read "
         f"noise, and gradients of the devices {', '.join(names)}, sums of noisy conversions.",
         "",
