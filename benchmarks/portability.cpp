@@ -115,7 +115,7 @@ void converters(FILE* to, int threads) {
 
     Numbers rectified(x.size()), passed(x.size());
     Bytes passes(mask.size());
-    cimsim_rectify(x.data(), x.size(), rectified.data(), passes.data(), threads);
+    cimsim_rectify(x.data(), x.size(), 0.5f, rectified.data(), passes.data(), threads);
     cimsim_pass_gradient(codes.data(), passes.data(), codes.size(), passed.data(), threads);
     passes.back() &= (1u << x.size() % 8) - 1;
     write(to, "ReLU", Bytes((uint8_t*)rectified.data(), (uint8_t*)(rectified.data() + rectified.size())));

@@ -7,6 +7,7 @@ absent. Functions are documented in :class:`cimsim.kernels.types.ProgrammingBack
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable
 from enum import IntEnum
 from functools import lru_cache
@@ -60,7 +61,7 @@ _SIGNATURES: dict[str, tuple[type, ...]] = {
         *(_POINTER, _POINTER, _POINTER, _LONG),
         *(_POINTER, _FLOAT, _FLOAT, _POINTER, _INT),
     ),
-    "rectify": (_POINTER, _LONG, _POINTER, _POINTER, _INT),
+    "rectify": (_POINTER, _LONG, _FLOAT, _POINTER, _POINTER, _INT),
     "pass_gradient": (_POINTER, _POINTER, _LONG, _POINTER, _INT),
     "max_pool": (_POINTER, _POINTER, _POINTER, _POINTER, _INT),
     "max_unpool": (_POINTER, _POINTER, _POINTER, _POINTER, _INT),
@@ -381,14 +382,14 @@ def mask_gradient(
     return None if by_full is None else by_full.sum()
 
 
-def rectify(x: Tensor, y: Tensor) -> Tensor:
-    """Write ``torch.relu(x)`` to ``y``, and return one bit for each value that passes its gradient:
-    those above 0 and NaN.
+def rectify(x: Tensor, y: Tensor, ceiling: float = math.nan) -> Tensor:
+    """Write ``torch.relu(x)`` to ``y``, clamped at ``ceiling`` unless that is NaN, and return one
+    bit for each value that passes its gradient: those above 0 and below the ceiling, and NaN.
 
     ``x`` and ``y`` are alike in memory and without gaps, in float32; they may be the same tensor.
     """
     passes = x.new_empty(bytes_for_bits(x.numel()), dtype=torch.uint8)
-    _call("rectify", x.data_ptr(), x.numel(), y.data_ptr(), passes.data_ptr())
+    _call("rectify", x.data_ptr(), x.numel(), ceiling, y.data_ptr(), passes.data_ptr())
     return passes
 
 

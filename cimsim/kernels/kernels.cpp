@@ -373,20 +373,21 @@ void cimsim_mask_gradient(float* dx, const float* x, const uint8_t* mask, int64_
     }
 }
 
-// y = max(x, 0) as torch computes it (of NaN it is NaN), and which values pass their gradient (one bit a value): all but
-// those up to 0. `y` may be `x`.
-void cimsim_rectify(const float* x, int64_t count, float* y, uint8_t* passes, int threads) {
+// y = max(x, 0), or at most `ceiling` if that is a number, as torch computes it (of NaN it is NaN), and which values pass
+// their gradient (one bit a value): all that differ from 0 and from the ceiling in y. `y` may be `x`.
+void cimsim_rectify(const float* x, int64_t count, float ceiling, float* y, uint8_t* passes, int threads) {
 #pragma omp parallel for num_threads(team_for(count, threads)) schedule(static)
     for (int64_t part = 0; part < (count + 4095) / 4096; part++) {
         const int64_t end = std::min(count, (part + 1) * 4096);
         for (int64_t i = part * 4096; i < end; i += kLanes) {
             const int64_t left = end - i;
             const Floats v = load_some(x + i, left);
-            const Ints stopped = v <= 0;
+            const Ints stopped = (v <= 0) | (v >= ceiling);
+            const Floats below = where(v > ceiling, splat(ceiling), v);
 #if defined(__SSE2__)
-            store_some(y + i, where(v < 0, splat(0), v), left);  // -0 stays
+            store_some(y + i, where(v < 0, splat(0), below), left);  // -0 stays
 #else
-            store_some(y + i, where(stopped, splat(0), v), left);
+            store_some(y + i, where(v <= 0, splat(0), below), left);
 #endif
             store_bits(passes, i, bits_of(~stopped), left);
         }

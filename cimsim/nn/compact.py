@@ -7,11 +7,12 @@ from torch import nn
 from cimsim.nn.computed import cast
 from cimsim.nn.max_pooling import MaxPool1d, MaxPool2d
 from cimsim.nn.patches import hides_forward
-from cimsim.nn.relu import ReLU
+from cimsim.nn.relu import ReLU, ReLU6
 from cimsim.nn.smooth_activations import GELU, SiLU
 
 _COMPACT: dict[type[nn.Module], type[nn.Module]] = {
     nn.ReLU: ReLU,
+    nn.ReLU6: ReLU6,
     nn.GELU: GELU,
     nn.SiLU: SiLU,
     nn.MaxPool1d: MaxPool1d,

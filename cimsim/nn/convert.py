@@ -82,8 +82,8 @@ def convert(
     of attention are new; make the optimizer afterwards. Digital checkpoints still load. Products of
     two signals (scores, gates) are computed digitally, and so are embeddings, which are look-ups.
 
-    ``ReLU``, ``GELU``, ``SiLU``, ``MaxPool1d`` and ``MaxPool2d`` modules change their class, too:
-    they compute the same numbers, and keep less for backward (:mod:`cimsim.nn.relu`,
+    ``ReLU``, ``ReLU6``, ``GELU``, ``SiLU``, ``MaxPool1d`` and ``MaxPool2d`` modules change their
+    class, too: they compute the same numbers, and keep less for backward (:mod:`cimsim.nn.relu`,
     :mod:`cimsim.nn.smooth_activations`, :mod:`cimsim.nn.max_pooling`).
 
     Adapters of the PEFT library stay digital, and the layers that they are added to become analog.

@@ -1,11 +1,13 @@
-"""ReLU that keeps one bit of each value for backward.
+"""ReLU and ReLU6 that keep one bit of each value for backward.
 
-torch's ReLU keeps its output. A digital layer behind it keeps that, too, so that both share it. An
-analog layer needs only the codes of its DAC, one byte each.
+torch's ReLU keeps its output, and ReLU6 its input. A digital layer behind a ReLU keeps that output,
+too, so that both share it. An analog layer needs only the codes of its DAC, one byte each.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,14 +38,30 @@ class ReLU(nn.ReLU):
         """``max(input, 0)``; in the memory of ``input`` if ``inplace`` is set."""
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
             return F.relu(input, inplace=self.inplace)
-        else:  # which torch.jit.script does not read
-            return _rectified(input, self.inplace)
+        elif _keeps_bits(input, self.inplace):  # which torch.jit.script does not read
+            return _rectified(input, self.inplace, math.nan, _like_relu)
+        else:
+            return F.relu(input, inplace=self.inplace)
 
 
-def _rectified(x: Tensor, inplace: bool) -> Tensor:
-    if not _keeps_bits(x, inplace):
-        return F.relu(x, inplace=inplace)
-    y: Tensor = _Rectify.apply(x, inplace, (edge(x),))  # type: ignore[no-untyped-call]
+class ReLU6(nn.ReLU6):
+    """``torch.nn.ReLU6``, ``y = min(max(x, 0), 6)``, which keeps what :class:`ReLU` keeps: whether
+    ``0 < x < 6`` or ``x`` is NaN. (By a NaN, torch's gradient passes at some places in memory and
+    is 0 at others.)"""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``min(max(input, 0), 6)``; in the memory of ``input`` if ``inplace`` is set."""
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
+        elif _keeps_bits(input, self.inplace):
+            return _rectified(input, self.inplace, self.max_val, torch.empty_like)
+        else:
+            return super().forward(input)
+
+
+def _rectified(x: Tensor, inplace: bool, ceiling: float, new: Callable[[Tensor], Tensor]) -> Tensor:
+    """``x`` between 0 and ``ceiling``, in memory that ``new`` returns if not ``inplace``."""
+    y: Tensor = _Rectify.apply(x, inplace, ceiling, new, (edge(x),))  # type: ignore[no-untyped-call]
     return y
 
 
@@ -69,8 +87,8 @@ def _fills_memory(x: Tensor) -> bool:
     return True
 
 
-def _empty_like(x: Tensor) -> Tensor:
-    """Memory for the result of a function of each value, with the strides that torch gives it."""
+def _like_relu(x: Tensor) -> Tensor:
+    """Memory for the ReLU of ``x``, with the strides that torch gives it."""
     for form in (torch.contiguous_format, torch.channels_last):
         if x.is_contiguous(memory_format=form):
             return torch.empty_like(x, memory_format=form)
@@ -79,23 +97,30 @@ def _empty_like(x: Tensor) -> Tensor:
 
 class _Rectify(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, inplace: bool, of_input: tuple[Tensor | None]) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        inplace: bool,
+        ceiling: float,
+        new: Callable[[Tensor], Tensor],
+        of_input: tuple[Tensor | None],
+    ) -> Tensor:
         if inplace:
             ctx.mark_dirty(x)
-        y = x if inplace else _empty_like(x)
+        y = x if inplace else new(x)
         ctx.shape, ctx.strides = y.shape, y.stride()
         (ctx.of_input,) = of_input  # in a tuple, which autograd does not treat as an input
-        ctx.save_for_backward(kernels.cpu.rectify(x, y))
+        ctx.save_for_backward(kernels.cpu.rectify(x, y, ceiling))
         return y
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None, None, None]:
         (passes,) = ctx.saved_tensors
         if torch.is_grad_enabled() or not kernels_read(dy):
-            return _differentiable(dy, passes, ctx), None, None
+            return _differentiable(dy, passes, ctx), None, None, None, None
         dx = dy.new_empty_strided(ctx.shape, ctx.strides)
         kernels.cpu.pass_gradient(dy if dy.stride() == ctx.strides else dx.copy_(dy), passes, dx)
-        return dx, None, None
+        return dx, None, None, None, None
 
 
 def _differentiable(dy: Tensor, passes: Tensor, ctx: Any) -> Tensor:

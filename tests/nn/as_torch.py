@@ -56,8 +56,11 @@ def error(e: Exception) -> str:
     return f"{type(e).__name__}: {str(e).partition(chr(10))[0]}"
 
 
-def results(module: nn.Module, x: Tensor, leaf: bool, dy: Tensor | None = None) -> list[Any]:
-    """Output, input afterwards, and gradient; the message if one of them is an error."""
+def results(
+    module: nn.Module, x: Tensor, leaf: bool, dy: Tensor | None = None, at_nan: bool = True
+) -> list[Any]:
+    """Output, input afterwards, and gradient, by outputs that are NaN only with ``at_nan``; the
+    message if one of them is an error."""
     try:
         x = x.detach() if not isinstance(x, nn.Parameter) else x
         if x.dtype.is_floating_point or x.dtype.is_complex:
@@ -67,6 +70,8 @@ def results(module: nn.Module, x: Tensor, leaf: bool, dy: Tensor | None = None) 
         found: list[Any] = [y, given]
         if y.requires_grad and not y.is_meta:
             gradient = torch.randn_like(y) if dy is None else dy
+            if not at_nan:
+                gradient = torch.where(y.isnan(), 0.0, gradient)
             found += torch.autograd.grad(y, x, gradient)
     except (RuntimeError, NotImplementedError) as e:
         return [error(e)]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import cimsim
 from cimsim.nn.max_pooling import MaxPool1d, MaxPool2d
-from cimsim.nn.relu import ReLU
+from cimsim.nn.relu import ReLU, ReLU6
 from cimsim.nn.smooth_activations import GELU, SiLU
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit
@@ -35,14 +35,17 @@ def converted(*activations: nn.Module, **options: Any) -> nn.Sequential:
 def test_convert_replaces_those_of_torch_and_no_others() -> None:
     own, patched = Own(), nn.ReLU()
     patched.forward = lambda input: input  # type: ignore[method-assign]
-    model = converted(nn.ReLU(), own, patched, nn.ReLU6(), nn.Sequential(nn.ReLU(inplace=True)))
-    kinds = [type(m) for m in model.modules() if isinstance(m, nn.ReLU | nn.ReLU6)]
-    assert kinds == [ReLU, Own, nn.ReLU, nn.ReLU6, ReLU]
+    model = converted(
+        nn.ReLU(), own, patched, nn.Hardtanh(0, 6), nn.Sequential(nn.ReLU(inplace=True))
+    )
+    kinds = [type(m) for m in model.modules() if isinstance(m, nn.ReLU | nn.Hardtanh)]
+    assert kinds == [ReLU, Own, nn.ReLU, nn.Hardtanh, ReLU]
     assert model[5][0].inplace
-    other = converted(nn.GELU(), nn.SiLU(), nn.MaxPool1d(2), nn.MaxPool2d(2), nn.MaxPool3d(2))
-    assert [type(m) for m in other[1:]] == [GELU, SiLU, MaxPool1d, MaxPool2d, nn.MaxPool3d]
-    plain = [type(m) for m in cimsim.to_digital(other)[1:]]
-    assert plain == [nn.GELU, nn.SiLU, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d]
+    given = (nn.ReLU6(), nn.GELU(), nn.SiLU(), nn.MaxPool1d(2), nn.MaxPool2d(2), nn.MaxPool3d(2))
+    other = converted(*given)
+    kinds = [type(m) for m in other[1:]]
+    assert kinds == [ReLU6, GELU, SiLU, MaxPool1d, MaxPool2d, nn.MaxPool3d]
+    assert [type(m) for m in cimsim.to_digital(other)[1:]] == [type(m) for m in given]
     x = torch.randn(3, 4)
     assert torch.equal(model[3](x), x)
 

@@ -1,10 +1,10 @@
-"""ReLU that keeps one bit of each value is torch's in everything but memory."""
+"""ReLU and ReLU6 that keep one bit of each value are torch's in everything but memory."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 import cimsim
 from cimsim.kernels import Use, cpu, use
-from cimsim.nn.relu import ReLU
+from cimsim.nn.relu import ReLU, ReLU6
 from tests.kept import saved_bytes
 from tests.nn.as_torch import (
     TRANSFORMS,
@@ -30,8 +30,21 @@ from tests.nn.as_torch import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit
-KINDS = (ReLU, nn.ReLU)
+Kinds: TypeAlias = tuple[type[nn.Module], type[nn.Module]]
+"""Ours and that of torch."""
 needs_kernels = pytest.mark.skipif(cpu.build().library is None, reason=cpu.build().note)
+
+
+@pytest.fixture(params=[(ReLU, nn.ReLU), (ReLU6, nn.ReLU6)], ids=["ReLU", "ReLU6"])
+def kinds(request: pytest.FixtureRequest) -> Kinds:
+    found: Kinds = request.param
+    return found
+
+
+def without_nan(kinds: Kinds, x: Tensor) -> Tensor:
+    """``x``; for ReLU6 without NaN, by which torch's gradient depends on the place in memory."""
+    return x if kinds[0] is ReLU else x.nan_to_num(1.0, torch.inf, -torch.inf)
+
 
 LAYOUTS: dict[str, Callable[[], Tensor]] = {
     "contiguous": lambda: numbers(8, 3, 29, 31),
@@ -66,12 +79,12 @@ LAYOUTS: dict[str, Callable[[], Tensor]] = {
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("leaf", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_bit_for_bit(layout: str, leaf: bool, inplace: bool, which: Use) -> None:
+def test_bit_for_bit(layout: str, leaf: bool, inplace: bool, which: Use, kinds: Kinds) -> None:
     found = []
-    for kind in KINDS:
+    for kind in kinds:
         torch.manual_seed(0)
         with use(which):
-            found.append(results(kind(inplace), LAYOUTS[layout](), leaf))
+            found.append(results(kind(inplace), LAYOUTS[layout](), leaf, at_nan=kinds[0] is ReLU))
     ours, theirs = found
     assert len(ours) == len(theirs)
     for mine, other in zip(ours, theirs, strict=True):
@@ -82,12 +95,13 @@ def test_bit_for_bit(layout: str, leaf: bool, inplace: bool, which: Use) -> None
 @given(
     shape=st.lists(st.integers(1, 40), min_size=1, max_size=4),
     order=st.randoms(use_true_random=False),
+    kinds=st.sampled_from([(ReLU, nn.ReLU), (ReLU6, nn.ReLU6)]),
     seed=st.integers(0, 99),
     inplace=st.booleans(),
     threads=st.integers(1, 3),
 )
 def test_any_shape_and_order_of_axes(
-    shape: list[int], order: Any, seed: int, inplace: bool, threads: int
+    shape: list[int], order: Any, kinds: Kinds, seed: int, inplace: bool, threads: int
 ) -> None:
     shape = [*shape, -(-17000 // torch.Size(shape).numel())]
     axes = order.sample(range(len(shape)), len(shape))
@@ -95,8 +109,8 @@ def test_any_shape_and_order_of_axes(
     torch.set_num_threads(threads)
     try:
         found = []
-        for kind in KINDS:
-            leaf = numbers(*shape, seed=seed).requires_grad_()
+        for kind in kinds:
+            leaf = without_nan(kinds, numbers(*shape, seed=seed)).requires_grad_()
             x = (leaf.permute(axes) * 1.0) if inplace else leaf.permute(axes)
             y = kind(inplace)(x)
             dy = numbers(*y.shape, seed=seed + 1)
@@ -117,36 +131,36 @@ GRADIENTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("gradient", GRADIENTS)
-def test_any_gradient(gradient: str) -> None:
+def test_any_gradient(gradient: str, kinds: Kinds) -> None:
     found = []
-    for kind in KINDS:
+    for kind in kinds:
         torch.manual_seed(0)
-        x = numbers(129, 131)
+        x = without_nan(kinds, numbers(129, 131))
         found.append(results(kind(), x, False, GRADIENTS[gradient](x)))
     for mine, other in zip(*found, strict=True):
         same(mine, other, strides=False)
 
 
-def test_second_derivatives() -> None:
+def test_second_derivatives(kinds: Kinds) -> None:
     x = torch.randn(129, 131, generator=torch.Generator().manual_seed(0))
-    for mine, other in zip(*(second_derivatives(kind(), x) for kind in KINDS), strict=True):
+    for mine, other in zip(*(second_derivatives(kind(), x) for kind in kinds), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
 
 
-def test_several_gradients_at_once() -> None:
-    same(*(many_gradients(kind(), numbers(129, 131)) for kind in KINDS), strides=False)
+def test_several_gradients_at_once(kinds: Kinds) -> None:
+    x = without_nan(kinds, numbers(129, 131))
+    same(*(many_gradients(kind(), x) for kind in kinds), strides=False)
 
 
-def test_backward_twice_and_through_checkpoints() -> None:
+def test_backward_twice_and_through_checkpoints(kinds: Kinds) -> None:
     x = numbers(129, 131).requires_grad_()
-    y = ReLU()(x)
+    y = kinds[0]()(x)
     first = torch.autograd.grad(y.sum(), x, retain_graph=True)[0]
     same(torch.autograd.grad(y.sum(), x)[0], first)
     with pytest.raises(RuntimeError, match="second time"):
         torch.autograd.grad(y.sum(), x)
     for reentrant in (False, True):
-        relu = ReLU()
-        y = checkpoint(relu, x, use_reentrant=reentrant)
+        y = checkpoint(kinds[0](), x, use_reentrant=reentrant)
         x.grad = None
         y.sum().backward()
         assert x.grad is not None
@@ -154,9 +168,9 @@ def test_backward_twice_and_through_checkpoints() -> None:
 
 
 @needs_kernels
-def test_an_output_may_be_changed_in_place() -> None:
+def test_an_output_may_be_changed_in_place(kinds: Kinds) -> None:
     x = numbers(129, 131).requires_grad_()
-    y = ReLU()(x)
+    y = kinds[0]()(x)
     expected = torch.autograd.grad(y.sum(), x, retain_graph=True)[0]
     y.add_(1.0)
     same(torch.autograd.grad(y.sum(), x)[0], expected)
@@ -173,24 +187,24 @@ def test_an_input_that_is_needed_must_not_be_changed_in_place() -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of functionalize and export
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_transformed_as_that_of_torch(transform: str, inplace: bool) -> None:
+def test_transformed_as_that_of_torch(transform: str, inplace: bool, kinds: Kinds) -> None:
     x = numbers(129, 131).nan_to_num(0.0, 1.0, -1.0)
-    same(*(transformed(transform, kind(inplace), x) for kind in KINDS))
+    same(*(transformed(transform, kind(inplace), x) for kind in kinds))
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_compiled_without_a_break(backend: str) -> None:
-    found = (compiled(kind(), numbers(129, 131), backend) for kind in KINDS)
+def test_compiled_without_a_break(backend: str, kinds: Kinds) -> None:
+    found = (compiled(kind(), numbers(129, 131), backend) for kind in kinds)
     for mine, other in zip(*found, strict=True):
         same(mine, other)
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # of torch's own reading
-def test_backward_in_a_compiled_graph() -> None:
+def test_backward_in_a_compiled_graph(kinds: Kinds) -> None:
     torch.compiler.reset()
     found = []
-    for kind in KINDS:
-        x = numbers(129, 131).requires_grad_()
+    for kind in kinds:
+        x = without_nan(kinds, numbers(129, 131)).requires_grad_()
         y = kind()(x)
         with torch._dynamo.compiled_autograd._enable(torch.compile(backend="eager")):
             y.sum().backward()
@@ -204,12 +218,13 @@ def test_backward_in_a_compiled_graph() -> None:
 
 @needs_kernels
 @pytest.mark.parametrize("inplace", [False, True])
-def test_one_bit_of_each_value(inplace: bool) -> None:
+def test_one_bit_of_each_value(inplace: bool, kinds: Kinds) -> None:
+    ours, theirs = kinds
     x = numbers(129, 131).requires_grad_() * 1.0
-    assert saved_bytes(ReLU(inplace), x) == (129 * 131 + 7) // 8
-    assert saved_bytes(nn.ReLU(), x) == 4 * 129 * 131
+    assert saved_bytes(ours(inplace), x) == (129 * 131 + 7) // 8
+    assert saved_bytes(theirs(), x) == 4 * 129 * 131
     with torch.device("cpu"):  # as torch.set_default_device sets it
-        assert saved_bytes(ReLU(inplace), x) == (129 * 131 + 7) // 8
+        assert saved_bytes(ours(inplace), x) == (129 * 131 + 7) // 8
 
 
 def net(inplace: bool = False) -> nn.Sequential:
