@@ -112,6 +112,15 @@ def is_batched(tensor: Tensor) -> bool:
     return torch._C._functorch.is_legacy_batchedtensor(tensor)
 
 
+def has_memory(tensor: Tensor) -> bool:
+    """Return whether the numbers of ``tensor`` are in memory. Those of a gradient of zeros may not
+    be, and those of a tensor of which the storage was freed."""
+    try:
+        return bool(tensor.data_ptr()) or not tensor.numel()
+    except RuntimeError:  # of a tensor without a storage
+        return False
+
+
 def is_parametrized(module: nn.Module) -> bool:
     """Return ``torch.nn.utils.parametrize.is_parametrized(module)``, which takes microseconds to
     find nothing."""

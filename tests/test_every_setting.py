@@ -259,6 +259,21 @@ def test_it_does_as_much_as_its_equation_says(case: Case) -> None:
     compare(case, case.profile(BASE))
 
 
+@every
+def test_without_noise_chips_and_reads_are_the_same(case: Case) -> None:
+    profile = case.profile(BASE).scale_noise(0.0)
+    if profile.has_noise:  # which the factor does not scale
+        assert case.name in ("array.drift_probe=measured", "array.probe_vectors=2")
+        return
+    x = inputs(case)
+    made, outputs = layer(profile, x=x).eval(), []
+    with torch.no_grad():
+        for chip in (1, 1, 2):
+            cimsim.age(cimsim.program(made, chip, cycle=3), DAY_S)
+            outputs += [made(x), made(x)]
+    assert all(torch.equal(y, outputs[0]) for y in outputs)
+
+
 def based(**sections: dict[str, Any]) -> dict[str, Any]:
     """The plain device with other numbers in its sections."""
     return {

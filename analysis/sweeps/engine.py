@@ -74,24 +74,40 @@ class Task:
         return replace(self, chip=0, name="")
 
 
+@dataclass(frozen=True)
+class _OfAnyChip:
+    """Scores of chips without noise, ``confirmed`` by a second chip."""
+
+    task: Task
+    scores: Scores
+    confirmed: bool
+
+
 class Evaluator:
-    """Evaluates trials one after the other; the next one often needs the same model again, or has
-    the same scores, because chips without noise are all the same."""
+    """Evaluates trials one after the other; the next one often needs the same model again.
+
+    Chips without noise are all the same: if two of them in a row have the same scores, further ones
+    are not evaluated.
+    """
 
     def __init__(self, subjects: Sequence[Subject], device: torch.device | str) -> None:
         self._subjects, self._device = subjects, torch.device(device)
         self._model: nn.Module | None = None
         self._built_for: tuple[int, Assignment] | None = None
-        self._of_any_chip: tuple[Task, Scores] | None = None
+        self._last: _OfAnyChip | None = None
 
     def scores(self, task: Task) -> Scores:
         """Score the subject of ``task`` on its chip."""
-        alike = task.of_any_chip
+        alike = task.of_any_chip if self._subjects[task.subject].repeats else None
         if alike is None:
             return self._scores(task)
-        if self._of_any_chip is None or self._of_any_chip[0] != alike:
-            self._of_any_chip = alike, self._scores(task)
-        return dict(self._of_any_chip[1])
+        last = self._last
+        if last is not None and last.task == alike and last.confirmed:
+            return dict(last.scores)
+        scores = self._scores(task)
+        confirmed = last is not None and (last.task, last.scores) == (alike, scores)
+        self._last = _OfAnyChip(alike, dict(scores), confirmed)
+        return scores
 
     def _scores(self, task: Task) -> Scores:
         subject, needed = self._subjects[task.subject], (task.subject, task.assignment)

@@ -20,6 +20,7 @@ from torch import Tensor
 from cimsim.kernels import cpu, wires
 from cimsim.kernels.packing import PackedPhysics, not_programmed, pack
 from cimsim.kernels.types import Backend, ProgrammingBackend
+from cimsim.torch_private import has_memory
 
 __all__ = [
     "Backend",
@@ -48,7 +49,8 @@ _LOW = (torch.bfloat16, torch.float16)
 def active(*tensors: Tensor | None) -> Backend | None:
     """The back end for ``tensors``: :mod:`cimsim.kernels.cpu` where its library is built, or
     :mod:`cimsim.kernels.cuda` where there is Triton. None for mixed devices, for subclasses of
-    tensors, and for other dtypes than float32, and bf16 and float16 on a GPU."""
+    tensors, for tensors without memory, and for other dtypes than float32, and bf16 and float16 on
+    a GPU."""
     return _serving(*tensors) if _use == "fused" else None
 
 
@@ -66,7 +68,9 @@ def active_programming(*tensors: Tensor | None) -> ProgrammingBackend | None:
 def run_on_cpu(*tensors: Tensor) -> bool:
     """Whether functions of :mod:`cimsim.kernels.cpu` read ``tensors``, of any dtype."""
     plain = all(t.is_cpu and type(t) in _PLAIN and not t.is_neg() for t in tensors)
-    return plain and _use == "fused" and cpu.build().library is not None
+    if not (plain and _use == "fused" and cpu.build().library is not None):
+        return False
+    return all(map(has_memory, tensors))
 
 
 def draw(tensor: Tensor) -> Backend | None:
@@ -92,6 +96,8 @@ def _serving(*tensors: Tensor | None) -> Backend | None:
         if own is None or own != (kind or own) or type(t) not in _PLAIN:
             return None
         if t.dtype is not torch.float32 and (own == "cpu" or t.dtype not in _LOW):
+            return None
+        if not has_memory(t):
             return None
         kind = own
     return None if kind is None else of_device(kind)

@@ -81,7 +81,7 @@ class Images(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """Sizes of a max-pooling as :func:`torch.nn.functional.max_pool2d` computes it, without
+    """Sizes of max pooling as :func:`torch.nn.functional.max_pool2d` computes it, without
     dilation; ``images`` are those of all channels."""
 
     images: int

@@ -22,7 +22,7 @@ _PLAIN = {compact: plain for plain, compact in _COMPACT.items()}
 
 
 def make_compact(model: nn.Module) -> None:
-    """Turn every activation and max-pooling of torch in ``model`` into one that keeps less for
+    """Turn torch's activations and max pooling layers in ``model`` into those that keep less for
     backward."""
     for module in model.modules():
         if type(module) in _COMPACT and not hides_forward(module):

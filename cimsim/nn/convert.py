@@ -303,7 +303,7 @@ def make_analog(layer: nn.Module, settings: LayerSettings, name: str, seed: int)
 
 def finish(model: nn.Module, ties: Ties) -> None:
     """Pack modules of which no layer became analog, close torch's paths around layers, let
-    activations and max-poolings keep less, and watch loads."""
+    activations and max pooling layers keep less, and watch loads."""
     for module in packable(model):
         module.pack(ties)  # packed, it is faster
     close_fast_paths(model)

@@ -1,4 +1,4 @@
-"""Max-pooling that keeps the position of each result for backward, one byte.
+"""Max pooling that keeps the position of each result for backward, one byte.
 
 torch's keeps its input, four bytes of each value, and eight bytes of each result.
 """
@@ -6,7 +6,7 @@ torch's keeps its input, four bytes of each value, and eight bytes of each resul
 from __future__ import annotations
 
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +18,8 @@ from cimsim.kernels.types import Windows
 from cimsim.nn.relu import FEWEST
 from cimsim.nn.transforms import kernels_read
 
-Size: TypeAlias = int | tuple[int, ...]
 _MOST_POSITIONS = 256  # in a byte
+_LARGEST = 1 << 31  # size or stride of a window
 
 
 class MaxPool2d(nn.MaxPool2d):
@@ -28,10 +28,10 @@ class MaxPool2d(nn.MaxPool2d):
 
     ``y[n, c, i, j] = max x[n, c, s i + k - p, s j + l - p]`` over the ``k, l`` of the kernel. For
     backward it keeps which of them that is, one byte of each result: its gradient goes to the first
-    of the largest values. So it does for contiguous float32 tensors on the CPU with at least 16384
-    values, without dilation, with at most 256 values in a window, if the C++ kernels are there. All
-    others, results with ``return_indices``, and whatever is compiled, traced or transformed, are
-    left to :func:`torch.nn.functional.max_pool2d`.
+    of the largest values. This needs the C++ kernels, a contiguous float32 tensor on the CPU with
+    at least 16384 values, and windows of at most 256 values without dilation.
+    :func:`torch.nn.functional.max_pool2d` computes all others, results with ``return_indices``, and
+    whatever is compiled, traced or transformed.
     """
 
     def forward(self, input: Tensor) -> Any:
@@ -65,23 +65,26 @@ class MaxPool1d(nn.MaxPool1d):
 
 def _windows(module: nn.MaxPool1d | nn.MaxPool2d, x: Tensor, axes: int) -> Windows | None:
     """The windows of ``x`` along its last ``axes``, if the kernel computes their largest values;
-    None if torch does."""
+    None if torch does, which also refuses what is no window."""
     if type(x) is not Tensor or not kernels_read(x):
         return None
-    if module.return_indices or any(size != 1 for size in _along(module.dilation, axes)):
+    if x.numel() < FEWEST or x.dim() not in (axes + 1, axes + 2) or not _is_plain(x):
         return None
-    if x.numel() < FEWEST or x.dim() not in (axes + 1, axes + 2) or not x.is_contiguous():
+    if module.return_indices or type(module.ceil_mode) is not bool:
         return None
-    kernel, stride = _along(module.kernel_size, axes), _along(module.stride, axes)
-    padding, sizes = _along(module.padding, axes), x.shape[-axes:]
-    if min(*kernel, *stride, *(k - 2 * p for k, p in zip(kernel, padding, strict=True))) < 0:
+    given = (module.kernel_size, module.stride, module.padding, module.dilation)
+    settings = [_along(setting, axes) for setting in given]
+    if not all(settings):
         return None
-    if min(*kernel, *stride) == 0 or min(padding) < 0 or prod(kernel) > _MOST_POSITIONS:
+    sizes, (kernel, stride, padding, dilation) = x.shape[-axes:], settings
+    if min(*kernel, *stride) < 1 or max(*kernel, *stride) > _LARGEST or set(dilation) != {1}:
+        return None
+    if any(not 0 <= 2 * p <= k for k, p in zip(kernel, padding, strict=True)):
         return None
     outputs = [
         _count(*each, module.ceil_mode) for each in zip(sizes, kernel, stride, padding, strict=True)
     ]
-    if min(outputs) < 1:
+    if min(outputs) < 1 or prod(kernel) > _MOST_POSITIONS:
         return None
     single = 2 - axes  # an axis of one value
     down_and_right = [
@@ -92,9 +95,22 @@ def _windows(module: nn.MaxPool1d | nn.MaxPool2d, x: Tensor, axes: int) -> Windo
     return Windows(prod(x.shape[:-axes]), *down_and_right)
 
 
-def _along(size: Size, axes: int) -> tuple[int, ...]:
-    """A setting for each axis."""
-    return (size,) * axes if isinstance(size, int) else tuple(size)
+def _is_plain(x: Tensor) -> bool:
+    """Whether the strides of ``x`` are those of new memory. Others may also be contiguous, if an
+    axis has one value, but torch keeps their order of axes."""
+    step = 1
+    for size, stride in zip(reversed(x.shape), reversed(x.stride()), strict=True):
+        if stride != step:
+            return False
+        step *= size
+    return True
+
+
+def _along(setting: object, axes: int) -> tuple[int, ...]:
+    """A setting for each axis; empty if it is no whole number or several, one for each axis."""
+    each = setting if isinstance(setting, tuple | list) else (setting,) * axes
+    numbers = tuple(value for value in each if type(value) is int)
+    return numbers if len(numbers) == len(each) == axes else ()
 
 
 def _count(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool) -> int:

@@ -53,7 +53,7 @@ class ReLU6(nn.ReLU6):
         """``min(max(input, 0), 6)``; in the memory of ``input`` if ``inplace`` is set."""
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
             return F.hardtanh(input, self.min_val, self.max_val, self.inplace)
-        elif _keeps_bits(input, self.inplace):
+        elif (self.min_val, self.max_val) == (0.0, 6.0) and _keeps_bits(input, self.inplace):
             return _rectified(input, self.inplace, self.max_val, torch.empty_like)
         else:
             return super().forward(input)

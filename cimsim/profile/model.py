@@ -179,7 +179,8 @@ class Profile(Section):
     def scale_noise(self, factor: float) -> Profile:
         """Return a copy with every random effect multiplied by ``factor``.
 
-        Mean drift, bits and sizes are unchanged. 0 removes all randomness, 1 changes nothing.
+        Mean drift, bits and sizes are unchanged. 0 removes all randomness but the inputs of
+        ``drift_probe: measured``, 1 changes nothing.
 
         Raises:
             CimsimError: if ``factor`` is negative or not finite.
@@ -192,5 +193,8 @@ class Profile(Section):
 
     @property
     def has_noise(self) -> bool:
-        """Whether chips differ from each other, or reads of a chip."""
-        return self.scale_noise(0.0) != self
+        """Whether chips differ from each other, or reads of a chip: by noise, or by the random
+        inputs with which drift is measured."""
+        array = self.array
+        probes = array.drift_compensation != "none" and array.drift_probe == "measured"
+        return (probes and bool(self.cell.drift)) or self.scale_noise(0.0) != self

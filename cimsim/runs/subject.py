@@ -58,6 +58,7 @@ class RunSubject(Subject):
         split: the samples that it is evaluated on.
     """
 
+    repeats = True
     _tests: tuple[DataSet, Split, torch.device, Tensor, Tensor] | None = None  # one at a time
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Max-pooling that keeps one byte of each result is torch's in everything but memory."""
+"""Max pooling that keeps one byte of each result is torch's in everything but memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
@@ -34,6 +35,7 @@ needs_kernels = pytest.mark.skipif(cpu.build().library is None, reason=cpu.build
 
 PAIRS = {1: (MaxPool1d, nn.MaxPool1d), 2: (MaxPool2d, nn.MaxPool2d)}
 """Ours and torch's, by the number of axes."""
+SHAPES = {1: (4, 5, 901), 2: (4, 5, 29, 31)}
 
 IMAGES: dict[str, Callable[[], Tensor]] = {
     "contiguous": lambda: numbers(4, 5, 29, 31),
@@ -51,6 +53,7 @@ IMAGES: dict[str, Callable[[], Tensor]] = {
     "two axes": lambda: numbers(140, 140),
     "five axes": lambda: numbers(2, 2, 5, 29, 31),
     "channels last": lambda: numbers(4, 5, 29, 31).contiguous(memory_format=torch.channels_last),
+    "one channel, the last axis": lambda: numbers(20, 29, 31, 1).permute(0, 3, 1, 2),
     "transposed": lambda: numbers(4, 5, 29, 31).transpose(2, 3),
     "gaps": lambda: numbers(4, 10, 29, 31)[:, ::2],
     "expanded": lambda: numbers(4, 1, 29, 31).expand(4, 5, 29, 31),
@@ -61,6 +64,7 @@ IMAGES: dict[str, Callable[[], Tensor]] = {
     "a subclass": lambda: numbers(4, 5, 29, 31).as_subclass(Wrapped),
     "a parameter": lambda: nn.Parameter(numbers(4, 5, 29, 31)),
     "meta": lambda: torch.empty(4, 5, 29, 31, device="meta"),
+    "zeros without memory": lambda: torch._efficientzerotensor((4, 5, 29, 31)),
 }
 SETTINGS: dict[str, dict[str, Any]] = {
     "2": {"kernel_size": 2},
@@ -69,6 +73,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "of two sizes": {"kernel_size": (3, 2), "stride": (1, 3), "padding": (1, 0)},
     "overlapping": {"kernel_size": 5, "stride": 1, "padding": 2},
     "gaps between": {"kernel_size": 2, "stride": 5},
+    "very large stride": {"kernel_size": 2, "stride": 1 << 30},
+    "too large stride": {"kernel_size": 2, "stride": 1 << 62},
+    "too large kernel": {"kernel_size": 1 << 40},
+    "a list": {"kernel_size": [2, 3]},
+    "a list of one": {"kernel_size": [2]},
+    "a pair and one": {"kernel_size": (3, 2), "padding": (1,)},
+    "a list of three": {"kernel_size": [2, 2, 2]},
+    "no list": {"kernel_size": 2, "stride": []},
+    "a fraction": {"kernel_size": 2.5},
+    "of NumPy": {"kernel_size": np.int64(2)},
+    "a tensor": {"kernel_size": torch.tensor(2)},
+    "a bool": {"kernel_size": True},
+    "rounded by a number": {"kernel_size": 2, "ceil_mode": 1},
     "16 x 16": {"kernel_size": 16, "stride": 4, "padding": 8},
     "17 x 17": {"kernel_size": 17, "stride": 4, "padding": 8},
     "dilated": {"kernel_size": 2, "dilation": 2},
@@ -92,6 +109,39 @@ def test_bit_for_bit(images: str, setting: str, which: Use) -> None:
     assert len(ours) == len(theirs)
     for mine, other in zip(ours, theirs, strict=True):
         same(mine, other, strides=mine is not ours[-1])  # strides of gradients are free
+
+
+@pytest.mark.parametrize("which", get_args(Use))
+def test_a_stride_that_is_removed(which: Use) -> None:
+    found = []
+    for kind in PAIRS[2]:
+        pool = kind(2)
+        pool.stride = None
+        with use(which):
+            found.append(pool(numbers(4, 5, 29, 31)))
+    same(*found)
+
+
+def test_memory_that_was_freed_is_not_read() -> None:
+    x = numbers(4, 5, 29, 31)
+    x.untyped_storage().resize_(0)
+    with pytest.raises(RuntimeError):
+        MaxPool2d(2)(x)
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", [(1, 1, 300, 301), (2, 301, 302), (1, 1, 20000)])
+def test_a_few_large_images(shape: tuple[int, ...]) -> None:
+    """Each is divided among the threads."""
+    axes = 1 if shape[-1] == 20000 else 2
+    x, before = numbers(*shape), torch.get_num_threads()
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            for setting in ("2", "3, 2, 1", "overlapping", "gaps between"):
+                same(*(kind(**SETTINGS[setting])(x) for kind in PAIRS[axes]))
+    finally:
+        torch.set_num_threads(before)
 
 
 @settings(deadline=None, max_examples=200)
@@ -168,18 +218,20 @@ def test_any_gradient(gradient: str) -> None:
         same(mine, other, strides=False)
 
 
+@pytest.mark.parametrize("axes", PAIRS)
 @pytest.mark.parametrize("setting", ["2", "3, 2, 1", "overlapping"])
-def test_second_derivatives(setting: str) -> None:
-    x = torch.randn(4, 5, 29, 31, generator=torch.Generator().manual_seed(0))
-    found = (second_derivatives(kind(**SETTINGS[setting]), x) for kind in PAIRS[2])
+def test_second_derivatives(setting: str, axes: int) -> None:
+    x = torch.randn(*SHAPES[axes], generator=torch.Generator().manual_seed(0))
+    found = (second_derivatives(kind(**SETTINGS[setting]), x) for kind in PAIRS[axes])
     for mine, other in zip(*found, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("axes", PAIRS)
 @pytest.mark.parametrize("setting", ["2", "3, 2, 1"])
-def test_several_gradients_at_once(setting: str) -> None:
-    x = numbers(4, 5, 29, 31)
-    ours, theirs = (many_gradients(kind(**SETTINGS[setting]), x) for kind in PAIRS[2])
+def test_several_gradients_at_once(setting: str, axes: int) -> None:
+    x = numbers(*SHAPES[axes])
+    ours, theirs = (many_gradients(kind(**SETTINGS[setting]), x) for kind in PAIRS[axes])
     torch.testing.assert_close(ours, theirs)
 
 
@@ -210,17 +262,19 @@ def test_input_and_output_may_be_changed_in_place() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of functionalize and export
+@pytest.mark.parametrize("axes", PAIRS)
 @pytest.mark.parametrize("setting", ["2", "3, 2, 1"])
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_transformed_as_that_of_torch(transform: str, setting: str) -> None:
-    x = torch.randn(4, 5, 29, 31, generator=torch.Generator().manual_seed(0))
-    same(*(transformed(transform, kind(**SETTINGS[setting]), x) for kind in PAIRS[2]))
+def test_transformed_as_that_of_torch(transform: str, setting: str, axes: int) -> None:
+    x = torch.randn(*SHAPES[axes], generator=torch.Generator().manual_seed(0))
+    same(*(transformed(transform, kind(**SETTINGS[setting]), x) for kind in PAIRS[axes]))
 
 
+@pytest.mark.parametrize("axes", PAIRS)
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_compiled_without_a_break(backend: str) -> None:
-    x = numbers(4, 5, 29, 31)
-    for mine, other in zip(*(compiled(kind(2), x, backend) for kind in PAIRS[2]), strict=True):
+def test_compiled_without_a_break(backend: str, axes: int) -> None:
+    x = numbers(*SHAPES[axes])
+    for mine, other in zip(*(compiled(kind(2), x, backend) for kind in PAIRS[axes]), strict=True):
         same(mine, other)
 
 
@@ -241,6 +295,7 @@ def test_one_byte_of_each_result() -> None:
         assert saved_bytes(MaxPool2d(2), x) == 4 * 5 * 15 * 16
     x = numbers(4, 5, 1000).requires_grad_() * 1.0
     assert saved_bytes(MaxPool1d(4), x) == 4 * 5 * 250
+    assert saved_bytes(nn.MaxPool1d(4), x) == 4 * x.numel() + 8 * 4 * 5 * 250
 
 
 def test_nothing_is_kept_without_gradients() -> None:
@@ -257,7 +312,7 @@ def test_a_converted_net_computes_the_same() -> None:
     layers: list[nn.Module] = [nn.Conv2d(3, 16, 3), nn.MaxPool2d(2, ceil_mode=True), nn.ReLU()]
     layers += [nn.Conv2d(16, 16, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Flatten(2)]
     model = nn.Sequential(*layers, nn.MaxPool1d(3))
-    x, found = torch.rand(64, 3, 16, 16), []
+    x, found = torch.rand(128, 3, 16, 16), []
     ours = cimsim.calibrate(cimsim.convert(model, "pcm-ibm-2020"), [x]).train()
     theirs = copy.deepcopy(ours)
     for module in theirs.modules():

@@ -167,6 +167,27 @@ def test_backward_twice_and_through_checkpoints(kinds: Kinds) -> None:
         same(x.grad, first)
 
 
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 6.0), (0.0, 3.0), (2.0, 6.0)])
+def test_other_limits(low: float, high: float) -> None:
+    found = []
+    for kind in (ReLU6, nn.ReLU6):
+        clamp = kind()
+        clamp.min_val, clamp.max_val = low, high
+        found.append(results(clamp, torch.linspace(-9, 9, 20000), False, torch.ones(20000)))
+    for mine, other in zip(*found, strict=True):
+        same(mine, other)
+
+
+def test_zeros_without_memory(kinds: Kinds) -> None:
+    zeros, x = torch._efficientzerotensor((129, 131)), numbers(129, 131)
+    same(*(kind()(zeros.requires_grad_()) for kind in kinds))
+    gradients = []
+    for kind in kinds:
+        leaf = x.clone().requires_grad_()
+        gradients += torch.autograd.grad(kind()(leaf), leaf, zeros.detach())
+    assert not any(dx.any() for dx in gradients)
+
+
 @needs_kernels
 def test_an_output_may_be_changed_in_place(kinds: Kinds) -> None:
     x = numbers(129, 131).requires_grad_()

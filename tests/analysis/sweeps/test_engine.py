@@ -162,38 +162,70 @@ def test_an_evaluator_keeps_its_model(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert evaluator.scores(Task(0, assignments[0], 0, 0.0)) == scores[0]
 
 
-def test_chips_without_noise_are_evaluated_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    programmed: list[tuple[int, int]] = []
-    real = cimsim.program
+class Counted(RunSubject):
+    """A run that counts its evaluations."""
 
-    def counted(model: nn.Module, seed: int, cycle: int) -> nn.Module:
-        programmed.append((seed, cycle))
-        return real(model, seed=seed, cycle=cycle)
+    evaluations = 0
 
-    monkeypatch.setattr(cimsim, "program", counted)
-    evaluator = Evaluator([RunSubject(run)], "cpu")
+    def score(self, model: nn.Module, samples: int | None = None) -> Scores:
+        """Score, and count."""
+        self.evaluations += 1
+        return super().score(model, samples)
+
+
+class Random(Counted):
+    """A run whose score is a sample."""
+
+    def score(self, model: nn.Module, samples: int | None = None) -> Scores:
+        """Score, and add a random number."""
+        return {**super().score(model, samples), "loss": float(torch.rand(()))}
+
+
+class Unknown(Counted):
+    """A subject of which nothing is known."""
+
+    repeats = False
+
+
+def test_two_chips_without_noise_stand_for_all(run: Run) -> None:
     quiet, noisy = Assignment(run.profile.scale_noise(0.0)), Assignment(run.profile)
     assert not quiet.has_noise
     assert noisy.has_noise
     mixed = Assignment(quiet.profile, (("classifier", noisy.profile),))
-    for on, evaluated in ((quiet, 1), (noisy, 3), (mixed, 3)):
-        programmed.clear()
-        each = [evaluator.scores(Task(0, on, chip, 0.0, name=str(chip))) for chip in range(3)]
-        assert len(programmed) == evaluated
-        assert (each[0] == each[1]) == (evaluated == 1)
-    programmed.clear()
-    tasks = [
-        Task(0, quiet, chip, age_s, cycle=c)
-        for age_s in (0.0, 9.0)
-        for c in (0, 5)
-        for chip in (0, 1)
-    ]
-    scores = [evaluator.scores(task) for task in tasks]
-    assert len(programmed) == 3  # the first was evaluated above
-    scores[-1]["accuracy"] = -1.0  # does not change what is kept
-    assert evaluator.scores(tasks[-1]) == scores[-2]
+    for kind, on, evaluations in (
+        (Counted, quiet, 2),
+        (Counted, noisy, 5),
+        (Counted, mixed, 5),
+        (Random, quiet, 5),
+        (Unknown, quiet, 5),
+    ):
+        subject = kind(run)
+        evaluator = Evaluator([subject], "cpu")
+        each = [evaluator.scores(Task(0, on, chip, 0.0, name=str(chip))) for chip in range(5)]
+        assert subject.evaluations == evaluations
+        assert (each[0] == each[1] == each[4]) == (on is quiet and kind is not Random)
+        each[-1]["accuracy"] = -1.0  # does not change what is kept
+        assert evaluator.scores(Task(0, on, 4, 0.0))["accuracy"] >= 0.0
+
+
+def test_scores_of_any_chip_are_those_of_one_age_and_cycle(run: Run) -> None:
+    subject, quiet = Counted(run), Assignment(run.profile.scale_noise(0.0))
+    evaluator = Evaluator([subject], "cpu")
+    for age_s in (0.0, 9.0):
+        for cycle in (0, 5):
+            for chip in range(4):
+                evaluator.scores(Task(0, quiet, chip, age_s, cycle=cycle))
+    assert subject.evaluations == 2 * 4
     tuned = Recipe(parts=("norms",), budget=1)
     assert Task(0, quiet, 0, 0.0, adaptation=tuned).of_any_chip is None
+
+
+def test_the_inputs_of_a_measured_drift_differ(run: Run) -> None:
+    for name in ("pcm-ibm-2020", "reram-cmo-2025"):
+        profile = load_profile(
+            name, {"array.drift_compensation": "global", "array.drift_probe": "measured"}
+        )
+        assert profile.scale_noise(0.0).has_noise
 
 
 @pytest.mark.parametrize("name", profile_names())
