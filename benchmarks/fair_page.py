@@ -118,7 +118,14 @@ def gap(scores: Scores, ours: str, where: Where, condition: Condition) -> Gap | 
 def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
     """Where our method is behind the best other one by more than one standard error."""
     comparison, losses = scores.comparison, []
-    others = ", ".join(f"`{name}`" for name in comparison.others)
+    measured = {
+        name: any(len(scores.seeds(where, name)) > 1 for where in pairs)
+        for name in comparison.others
+    }
+    others, missing = (
+        ", ".join(f"`{name}`" for name, is_measured in measured.items() if is_measured is wanted)
+        for wanted in (True, False)
+    )
     yield f"Each of the following is compared with {others}, and not with each other:"
     yield ""
     for ours in comparison.own:
@@ -142,6 +149,8 @@ def summary_lines(scores: Scores, pairs: Sequence[Where]) -> Iterator[str]:
         "Only methods with two training seeds count, and chips that do not age count once. The "
         "best is the best of the table below, so a part of its lead is chance."
     )
+    if missing:
+        yield from ("", f"Not measured with two seeds yet: {missing}.")
     if not losses:
         return
     yield from ("", "| | task | profile | age | noise | best other | behind by |")
@@ -286,6 +295,8 @@ def curves(axes: Axes, scores: Scores, task: str, profile: str) -> None:
             for x, v in zip(places, values, strict=True)
             if v is not None
         ]
+        if not each:
+            continue
         axes.errorbar(
             [x for x, _ in each],
             [about.factor * of.mean for _, of in each],
