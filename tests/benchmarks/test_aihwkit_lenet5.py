@@ -28,6 +28,7 @@ def images() -> tuple[Digits, Digits]:
 
 def test_the_noise_of_a_sum_is_absolute() -> None:
     """sqrt(0.06^2 + 0.02^2 |x|^2), whatever the weights are."""
+    torch.manual_seed(0)  # no sum of these inputs reaches the bound of the outputs
     x = torch.rand(1, 512)
     expected = (0.06**2 + 0.02**2 * x.square().sum().item()) ** 0.5
     for largest in (0.05, 0.5):
