@@ -132,9 +132,9 @@ void converters(FILE* to, int threads) {
         cimsim_max_pool(pixels.data(), windows, largest.data(), positions.data(), threads);
         cimsim_max_unpool(dy.data(), positions.data(), windows, dx.data(), threads);
         const std::string by = " of windows by " + std::to_string(stride);
-        write(to, ("maxima" + by).c_str(), Bytes((uint8_t*)largest.data(), (uint8_t*)(largest.data() + largest.size())));
-        write(to, ("positions" + by).c_str(), positions);
-        write(to, ("gradient" + by).c_str(), Bytes((uint8_t*)dx.data(), (uint8_t*)(dx.data() + dx.size())));
+        write(to, "maxima" + by, Bytes((uint8_t*)largest.data(), (uint8_t*)(largest.data() + largest.size())));
+        write(to, "positions" + by, positions);
+        write(to, "gradient" + by, Bytes((uint8_t*)dx.data(), (uint8_t*)(dx.data() + dx.size())));
     }
 
     const int64_t grid_columns = 301, grid_rows = x.size() / grid_columns;

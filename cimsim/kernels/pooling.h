@@ -45,13 +45,11 @@ class SortedRows {
 
     // Column `column` of the windows of a row of outputs, in this row of the image.
     const float* of_windows(int64_t row, int64_t column) const {
-        return at(row, column % windows_.stride_right) + column / windows_.stride_right;
+        return kept_.data() + place(row, column % windows_.stride_right) + column / windows_.stride_right;
     }
 
   private:
-    const float* at(int64_t row, int64_t remainder) const {
-        return kept_.data() + (row % windows_.kernel_height * remainders_ + remainder) * columns_;
-    }
+    int64_t place(int64_t row, int64_t remainder) const { return (row % windows_.kernel_height * remainders_ + remainder) * columns_; }
 
     void read(int64_t row, int64_t remainder) {
         const int64_t stride = windows_.stride_right, padding = windows_.padding_right;
@@ -59,7 +57,7 @@ class SortedRows {
         const int64_t width = std::min(windows_.width, (windows_.out_width - 1) * stride + windows_.kernel_width - padding);
         const int64_t first = remainder < padding ? (padding - remainder + stride - 1) / stride : 0;
         const int64_t from = first * stride + remainder - padding;
-        copy(image_ + row * windows_.width + from, stride, (width - from + stride - 1) / stride, const_cast<float*>(at(row, remainder)) + first);
+        copy(image_ + row * windows_.width + from, stride, (width - from + stride - 1) / stride, kept_.data() + place(row, remainder) + first);
     }
 
     static void copy(const float* __restrict from, int64_t stride, int64_t count, float* __restrict to) {

@@ -1,6 +1,6 @@
-"""Max pooling that keeps the position of each result for backward, one byte.
+"""Max pooling that keeps the position of each result for backward, in one byte.
 
-torch's keeps its input, four bytes of each value, and eight bytes of each result.
+torch's keeps its input, four bytes for each value, and eight bytes for each result.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class MaxPool2d(nn.MaxPool2d):
     backward.
 
     ``y[n, c, i, j] = max x[n, c, s i + k - p, s j + l - p]`` over the ``k, l`` of the kernel. For
-    backward it keeps which of them that is, one byte of each result: its gradient goes to the first
-    of the largest values. This needs the C++ kernels, a contiguous float32 tensor on the CPU with
-    at least 16384 values, and windows of at most 256 values without dilation.
-    :func:`torch.nn.functional.max_pool2d` computes all others, results with ``return_indices``, and
+    backward it keeps the position of the largest value in its window, the first of equal ones, in
+    one byte for each result; the gradient goes there. This needs the C++ kernels, a contiguous
+    float32 tensor on the CPU with at least 16384 values, and windows of at most 256 values without
+    dilation. :func:`torch.nn.functional.max_pool2d` computes all others, results with ``return_indices``, and
     whatever is compiled, traced or transformed.
     """
 

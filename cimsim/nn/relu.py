@@ -46,8 +46,8 @@ class ReLU(nn.ReLU):
 
 class ReLU6(nn.ReLU6):
     """``torch.nn.ReLU6``, ``y = min(max(x, 0), 6)``, which keeps what :class:`ReLU` keeps: whether
-    ``0 < x < 6`` or ``x`` is NaN. (By a NaN, torch's gradient passes at some places in memory and
-    is 0 at others.)"""
+    ``0 < x < 6`` or ``x`` is NaN. (Where ``x`` is NaN, torch's gradient is ``dy`` or 0, depending
+    on the position in memory.)"""
 
     def forward(self, input: Tensor) -> Tensor:
         """``min(max(input, 0), 6)``; in the memory of ``input`` if ``inplace`` is set."""
