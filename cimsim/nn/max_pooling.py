@@ -30,8 +30,8 @@ class MaxPool2d(nn.MaxPool2d):
     backward it keeps the position of the largest value in its window, the first of equal ones, in
     one byte for each result; the gradient goes there. This needs the C++ kernels, a contiguous
     float32 tensor on the CPU with at least 16384 values, and windows of at most 256 values without
-    dilation. :func:`torch.nn.functional.max_pool2d` computes all others, results with ``return_indices``, and
-    whatever is compiled, traced or transformed.
+    dilation. :func:`torch.nn.functional.max_pool2d` computes all others, results with
+    ``return_indices``, and whatever is compiled, traced or transformed.
     """
 
     def forward(self, input: Tensor) -> Any:
