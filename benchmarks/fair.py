@@ -11,9 +11,11 @@ comparison can be measured in parts and on several days; trainings are kept in a
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -155,12 +157,12 @@ class Comparison:
         """The methods that ours are compared with."""
         return [name for name in self.methods if name not in self.own]
 
-    @property
+    @cached_property
     def axis(self) -> Axis:
         """The noise of the chips."""
         return parse_axis(self.noise)
 
-    @property
+    @cached_property
     def conditions(self) -> list[Condition]:
         """Every age with every noise."""
         return [(age, float(n or 0)) for age in self.ages for n in self.axis.values]
@@ -268,6 +270,9 @@ class Scores:
             for row in csv.reader(lines[1:])
         ]
         self.by_key = {score[:7]: score for score in self.all}
+        self.seeds_of: defaultdict[Where, set[int]] = defaultdict(set)
+        for score in self.all:
+            self.seeds_of[score[:2]].add(score.seed)
 
     def has(self, task: str, profile: str, name: str, seed: int) -> bool:
         """Whether this network was evaluated at every age and level."""
@@ -279,9 +284,12 @@ class Scores:
 
     def seeds(self, where: Where, method: str) -> list[int]:
         """The training seeds with which every setting of ``method`` is finished."""
-        here = sorted({score.seed for score in self.all if score[:2] == where})
         names = [name_of(settings) for settings in self.comparison.methods[method]]
-        return [seed for seed in here if all(self.has(*where, name, seed) for name in names)]
+        return [
+            seed
+            for seed in sorted(self.seeds_of[where])
+            if all(self.has(*where, name, seed) for name in names)
+        ]
 
     def means(
         self, where: Where, name: str, split: str, condition: Condition, seeds: Sequence[int]

@@ -26,6 +26,24 @@ hypothesis.settings.load_profile("cimsim")
 torch.set_num_threads(1)
 
 
+class TorchRandom:
+    """torch's global generator, as Hypothesis seeds those of Python and NumPy for every example."""
+
+    seed = staticmethod(torch.manual_seed)
+    getstate = staticmethod(torch.get_rng_state)
+    setstate = staticmethod(torch.set_rng_state)
+
+
+TORCH_RANDOM = TorchRandom()  # Hypothesis keeps a weak reference only.
+hypothesis.register_random(TORCH_RANDOM)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Every test draws the same numbers, alone and after any other."""
+    torch.manual_seed(0)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in items:

@@ -77,13 +77,8 @@ INLINED = [
 ]
 
 
-@pytest.mark.parametrize(
-    "target",
-    [
-        "cuda 90 32",
-        *(pytest.param(t, marks=pytest.mark.long) for t in ("cuda 80 32", "hip gfx942 64")),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("target", ["cuda 90 32", "cuda 80 32", "hip gfx942 64"])
 def test_steps_compile(target: str, tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path)
