@@ -86,10 +86,15 @@ class Reference:
         padded[:, :inputs] = weight
         self.tiles, self.rows, self.inputs = tiles, each, inputs
         w = padded.reshape(len(weight), tiles, each).transpose(1, 0, 2)  # [tiles, columns, rows]
-        axes = {"column": (2,), "tile": (1, 2), "layer": (0, 1, 2)}[array.weight_scale]
-        self.scale = np.broadcast_to(
-            np.abs(w).max(axis=axes, keepdims=True), (*w.shape[:2], 1)
-        )  # [tiles, columns, 1]
+        largest = np.abs(w).max(axis=2, keepdims=True)  # [tiles, columns, 1]
+        self.on_tile = array.columns - (array.mapping == "offset-column")
+        if array.weight_scale == "layer":
+            largest = np.full_like(largest, largest.max())
+        elif array.weight_scale == "tile":
+            for first in range(0, len(weight), self.on_tile):
+                part = largest[:, first : first + self.on_tile]
+                part[:] = part.max(axis=1, keepdims=True)
+        self.scale = largest
         self.columns = w.shape[1]
         self.target = self._reached(self._targets(w / self.scale))
 
@@ -437,8 +442,10 @@ class Reference:
     def _draw_adcs(self) -> None:
         adc, rng = self.p.adc, self.rng
         columns = len(self.significance) * self.columns
-        count = -(-columns // adc.columns_per_adc)
-        self.adc_of = np.arange(columns) // adc.columns_per_adc
+        places = [divmod(column, self.on_tile) for column in range(columns)]
+        own = [(tile, place // adc.columns_per_adc) for tile, place in places]
+        count = len(set(own))
+        self.adc_of = np.array([sorted(set(own)).index(each) for each in own])
         self.adcs = [
             {
                 i: np.asarray(rng.standard_normal((self.tiles, count, DRAWS[e.kind](adc.bits))))
@@ -587,7 +594,10 @@ class Reference:
         """Of every column, ``[tiles, 1, slices * columns]``."""
         per, parts = self.p.adc.range_per, len(self.significance)
         full = np.asarray(self.adc_range, dtype=float)
-        shape = {"layer": (1, 1, 1), "slice": (1, parts, 1), "tile": (-1, 1, 1)}
+        if per == "tile":
+            tile = np.arange(parts * self.columns) // self.on_tile
+            return full.reshape(self.tiles, 1, -1)[:, :, tile]
+        shape = {"layer": (1, 1, 1), "slice": (1, parts, 1)}
         full = full.reshape(shape.get(per, (self.tiles, parts, -1)))
         if per == "column":
             full = full[..., : self.columns]  # spare columns, which nothing uses here, follow

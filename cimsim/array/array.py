@@ -143,15 +143,13 @@ class Array(Circuit):
             if is_set:
                 raise CimsimError(f"the variance of programming does not support {what}")
         cells = self.tiling.to_cells(weight)
-        scale = weight_scale(cells, self.profile.array.weight_scale)
+        scale = weight_scale(cells, self.profile.array)
         g_uS = reachable_uS(mapping.conductances(cells / scale), cell)
         variance = torch.zeros_like(g_uS)
         for effect in cell.programming_noise:
             if effect.strength:
                 variance = variance + programming_sigma_uS(effect, g_uS, cell).square()
-        columns = mapping.variances(variance)
-        if mapping.reference:
-            columns = columns[:, :-1] + columns[:, -1:]
+        columns = mapping.variances_of_weights(mapping.variances(variance))
         return self.tiling.from_cells(columns * scale.square())
 
     def reads_low(

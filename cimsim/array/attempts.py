@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from cimsim.circuits.mapping import Mapping
@@ -40,9 +39,7 @@ class Writes:
         """
         if attempts is None:
             return cls(cycle)
-        columns = attempts.repeat(1, mapping.array.slices, 1)
-        if mapping.reference:
-            columns = F.pad(columns, (0, 0, 0, 1))
+        columns = mapping.with_references(attempts.repeat(1, mapping.array.slices, 1), 0)
         numbers = [int(number) for number in attempts.unique().tolist() if number]
         return cls(cycle, tuple((attempt_cycle(cycle, n), columns == n) for n in numbers))
 

@@ -78,7 +78,7 @@ def program_and_age(
     """
     cell, array = profile.cell, profile.array
     mapping = Mapping(cell, array)
-    scale = weight_scale(weight, array.weight_scale)
+    scale = weight_scale(weight, array)
     relative = weight / scale
     writes = Writes.of(cycle, attempts, mapping)
 
@@ -178,15 +178,12 @@ def make_chip(
     gated_uS = straight = None
     if wires is not None and wires.cells == "gated" and wires.strength > 0:
         gated_uS, straight = _at_full_voltage(cells.g_uS, cell, seed), slow
-        if mapping.reference and cell.variation:  # see _behind_wires
-            below = mapping.signed(gated_uS.clamp_max(0.0)).sum(0)
-            gated_uS, straight = gated_uS.clamp_min(0.0), below if slow is None else slow + below
     return Chip(
         terms=tuple(terms),
         scale=cells.scale.squeeze(-1),
         read_variance=variance,
         traps=traps,
-        adc=draw_adc(profile.adc, len(cells.scale), cells.scale.shape[1], seed, cells.scale),
+        adc=draw_adc(profile.adc, profile.array.weight_columns, seed, cells.scale[..., 0]),
         gated_S=None if gated_uS is None else gated_uS.transpose(-1, -2) * 1e-6,
         straight=straight,
         wired_uS=cells.wired_uS if solved and not mapping.reference else None,
@@ -225,34 +222,16 @@ def _behind_wires(
 ) -> Tensor:
     """Effective conductances of passive cells: the nodal solution of every physical tile.
 
-    ``known_uS`` is an earlier result for the same cells, without a reference column.
+    ``known_uS`` is an earlier result for the same cells.
     """
     if wires is None or wires.strength == 0 or wires.cells == "gated":
         return g_uS
-    columns = mapping.array.columns
-    if not mapping.reference:
-        tiles = _physical_tiles(g_uS, columns, wires)
-        known: list[Tensor] | list[None] = [None] * len(tiles)
-        if known_uS is not None:
-            known = _physical_tiles(known_uS, columns, wires)
-        solved = [_solved(tile, wires, by) for tile, by in zip(tiles, known, strict=True)]
-        return torch.cat([_logical_columns(tile, len(g_uS), wires) for tile in solved], dim=-2)
-    # Every tile has its own reference column, behind the others, which is subtracted from
-    # theirs. Only one reference column is kept here, so the difference to it is added to the other
-    # columns of the tile. Where references vary from tile to tile, this can make a conductance
-    # negative; the negative part is not attenuated by the lines.
-    positive_uS = g_uS.clamp_min(0.0)
-    rest_uS = (g_uS - positive_uS)[..., :-1, :]
-    weights, reference = positive_uS[..., :-1, :], positive_uS[..., -1:, :]
-    parts: list[Tensor] = []
-    first: Tensor | None = None
-    for block in weights.split(max(1, columns - 1), dim=-2):
-        effective = _solved(torch.cat((block, reference), dim=-2), wires)
-        own, subtracted = effective[..., :-1, :], effective[..., -1:, :]
-        first = subtracted if first is None else first
-        parts.append(own - subtracted + first)
-    assert first is not None
-    return torch.cat((torch.cat(parts, dim=-2) + rest_uS, first), dim=-2)
+    tiles = _physical_tiles(g_uS, mapping.array.columns, wires)
+    known: list[Tensor] | list[None] = [None] * len(tiles)
+    if known_uS is not None:
+        known = _physical_tiles(known_uS, mapping.array.columns, wires)
+    solved = [_solved(tile, wires, by) for tile, by in zip(tiles, known, strict=True)]
+    return torch.cat([_logical_columns(tile, len(g_uS), wires) for tile in solved], dim=-2)
 
 
 def _physical_tiles(g_uS: Tensor, columns: int, wires: Wires) -> list[Tensor]:

@@ -86,7 +86,8 @@ class Circuit:
     def range_groups(self, columns: int) -> RangeGroups:
         """Groups of the ``columns`` of each tile (slices included) that share a full scale."""
         per, slices = self.profile.adc.range_per, self.profile.array.slices
-        return RangeGroups(per, self.tiling.tiles, slices, columns // slices)
+        of_tile = self.profile.array.weight_columns
+        return RangeGroups(per, self.tiling.tiles, slices, columns // slices, of_tile)
 
     def at_columns(self, full_scales: Tensor, columns: int) -> Tensor:
         """The ADC's ``full_scales`` at every column, ``[tiles, columns]``."""

@@ -56,8 +56,7 @@ def _probed(
     currents = weights @ probe.T
     if variance is None:
         return currents
-    if mapping.reference:  # its noise reaches every column's difference
-        variance = variance[:, :-1] + variance[:, -1:]
+    variance = mapping.variances_of_weights(variance)
     draws = generator(seed, "probe", name, device=weights.device)
     noise = torch.empty_like(currents).normal_(generator=draws)
     # The variance is a constant to the gradient: it is small here, and its root's slope is not.

@@ -45,21 +45,19 @@ class FusedProgrammer:
         if weight.stride(-1) != 1 or weight.is_neg():
             weight = in_memory(weight)
         per = spec.weight_scale
-        scale = None if per == "column" else weight_scale(weight, per).squeeze(-1)
+        scale = None if per == "column" else weight_scale(weight, spec).squeeze(-1)
         draws = _draws(packed, seed, cycle, (age_s, single_use))
         cells = self.kernels.program(
             *(weight, scale, packed, draws, age_s),
             single_use=single_use,
             compensation=spec.drift_compensation,
         )
-        scale = cells.scale
-        tiles, columns = scale.shape
         return Chip(
             terms=(Term(circuit.shape, cells.relative),),
-            scale=scale,
+            scale=cells.scale,
             read_variance=cells.variance,
             traps=(),
-            adc=draw_adc(circuit.profile.adc, tiles, columns, seed, scale),
+            adc=draw_adc(circuit.profile.adc, spec.weight_columns, seed, cells.scale),
             gated_S=None,
         )
 
@@ -199,9 +197,12 @@ class FusedMultiplier:
             variance = variance.contiguous()
         y = x.new_empty(shapes.y_shape)
         noise_steps = circuit.profile.adc.noise_of_range * adc.levels
+        adc_full = ranges.adc
+        if adc_full.dim() == 1 and len(adc_full) > tiling.tiles:  # of physical tiles side by side
+            adc_full = circuit.at_columns(adc_full, chip.scale.shape[1]).contiguous()
         mask = kernels.digitize(
             *(in_memory(z), variance, shapes.lines, dac),
-            *(ranges.adc, (adc.lowest, adc.levels), chip.scale, bias),
+            *(adc_full, (adc.lowest, adc.levels), chip.scale, bias),
             noise_steps=noise_steps,
             seeds=(
                 0 if variance is None else seed_for(read_seed, "cells"),

@@ -22,5 +22,5 @@ def known_faults(circuit: Circuit, weight: Tensor, seed: int) -> Tensor:
     g_uS, _ = broken_uS(unknown, cell, circuit.profile.array, seed)
     zero_uS = cell.g_min_uS if mapping.paired else (cell.g_min_uS + cell.g_max_uS) / 2
     unit_uS = mapping.span_uS if mapping.paired else mapping.span_uS / 2
-    relative = (g_uS[..., : cells.shape[1], :] - zero_uS) / unit_uS  # without the reference
+    relative = (mapping.without_references(g_uS, -2) - zero_uS) / unit_uS
     return torch.stack([circuit.tiling.from_cells(device) for device in relative])

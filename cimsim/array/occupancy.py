@@ -41,6 +41,6 @@ def occupancy(array: Circuit, weight_shape: tuple[int, ...]) -> Occupancy:
     mapping, of = array.mapping, array.profile.array
     held = shape_with_spares(weight_shape, array.tiling.groups, of.spare_columns)
     tiles, columns, _ = array.tiling.to_cells(torch.empty(held, device="meta")).shape
-    blocks = math.ceil(columns * of.slices / max(1, of.columns - mapping.reference))
+    blocks = math.ceil(columns * of.slices / of.weight_columns)
     used = math.prod(weight_shape) * of.slices * mapping.devices
     return Occupancy(tiles * blocks, used, tiles * blocks * of.rows * of.columns * mapping.devices)

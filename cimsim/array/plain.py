@@ -228,8 +228,7 @@ def currents(
     """See :meth:`cimsim.array.Array.currents`; ``precision`` is the dtype of the products."""
     mapping, tiling = circuit.mapping, circuit.tiling
     of_columns = gain = gain.expand(chip.scale.shape).unsqueeze(-1)
-    if mapping.reference:  # shared by the columns of a tile, each of which has its gain
-        gain = torch.cat((gain, torch.ones_like(gain[:, :1])), dim=1)
+    gain = mapping.with_references(gain, 1.0)  # shared by columns, each of which has its gain
     z = _products(circuit, drive, chip, gain, precision)
     if read_seed is not None:
         z = _with_read_noise(circuit, z, drive, chip, gain, read_seed)
@@ -239,9 +238,9 @@ def currents(
         return z, tiling.product(drive, middle) * own
     if not mapping.reference:
         return z, None
-    columns = z.shape[tiling.column_dim] - 1
-    z, reference = z.split((columns, 1), dim=tiling.column_dim)
-    return z - reference * own, None
+    dim = tiling.column_dim
+    reference = [of_tile.expand_as(held) for held, of_tile in mapping.by_reference(z, dim)]
+    return mapping.without_references(z, dim) - torch.cat(reference, dim) * own, None
 
 
 def _products(

@@ -6,9 +6,9 @@ products that backward rules need. Convolutions are multiplied as convolutions, 
 one group per tile: the unfolded input is never built.
 
 Rows are distributed evenly: 784 inputs on tiles of 512 rows take two tiles of 392; or tile after
-tile is filled, and the last has 272 rows and idle rows, with zero weight and no input. Tiles in the
-column direction change no arithmetic here, because every column has its own scale and its own ADC
-conversion; wires and dead lines, which depend on them, use ``columns`` themselves.
+tile is filled, and the last has 272 rows and idle rows, with zero weight and no input. Tiles side
+by side are no dimension here, because every column is multiplied for itself; references, wires,
+faults, variation, ADCs and what the columns of a tile share divide the columns themselves.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial, singledispatch
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,8 @@ def adc_converter(adc: ADC) -> Converter | None:
 
 # Errors that differ between ADCs, sampled once per chip.
 
+Column = TypeVar("Column", int, Tensor)
+
 
 class AdcState(NamedTuple):
     """Static errors of a layer's ADCs; None for errors that the profile does not have.
@@ -49,17 +51,26 @@ class AdcState(NamedTuple):
     thresholds: Tensor | None
 
 
-def draw_adc(adc: ADC, tiles: int, columns: int, seed: int, like: Tensor) -> AdcState | None:
-    """Sample the ADCs of the chip ``seed``; None if they are all equal.
+def draw_adc(adc: ADC, tile_columns: int, seed: int, like: Tensor) -> AdcState | None:
+    """Sample the ADCs of the chip ``seed`` for columns in the shape of ``like [tiles, columns]``;
+    None if all ADCs are equal.
 
-    An ADC reads ``columns_per_adc`` neighboring columns; the last ADC of a tile reads the rest.
-    Tensors have the dtype and device of ``like``.
+    A physical tile has ``tile_columns`` of the columns. An ADC reads ``columns_per_adc``
+    neighboring columns; the last ADC of a physical tile reads the rest. Tensors have the dtype and
+    device of ``like``.
     """
-    shared = adc.columns_per_adc
-    adcs = -(-columns // shared)
+    shared, (tiles, columns) = adc.columns_per_adc, like.shape
+    of_tile = -(-tile_columns // shared)
+
+    def adc_of(column: Column) -> Column:
+        return column // tile_columns * of_tile + column % tile_columns // shared
+
+    adcs = adc_of(columns - 1) + 1
+    of_column = adc_of(torch.arange(columns, device=like.device))
+    equal = columns % shared == 0 and (columns <= tile_columns or tile_columns % shared == 0)
 
     def per_column(values: Tensor) -> Tensor:
-        return values.repeat_interleave(shared, dim=1)[:, :columns].contiguous()
+        return values[:, of_column]
 
     gain = offset = thresholds = None
     for index, effect in enumerate(adc.errors):
@@ -76,7 +87,7 @@ def draw_adc(adc: ADC, tiles: int, columns: int, seed: int, like: Tensor) -> Adc
         else:
             thresholds = code_edges(effect, adc.bits, xi)
             # Groups of unequal size: repeat the table of an ADC for each of its columns.
-            thresholds = per_column(thresholds) if columns % shared else thresholds
+            thresholds = thresholds if equal else per_column(thresholds)
     if gain is None and offset is None and thresholds is None:
         return None
     return AdcState(gain, offset, thresholds)

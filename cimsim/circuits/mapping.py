@@ -1,9 +1,9 @@
 """Mapping of weights to conductances: pairs, cells around mid-range, and slices.
 
 A relative weight ``r = w / scale`` in [-1, 1] is mapped to the conductances of its cells, and
-conductances are mapped back to relative weights. A tile has one physical column for each output and
-slice (the slices of an output are ``columns`` apart), followed by the reference column, if the
-mapping has one.
+conductances are mapped back to relative weights. There is one physical column for each output and
+slice (the slices of an output are ``columns`` apart), and a reference column at the end of each
+physical tile of ``array.columns`` columns, if the mapping has references.
 """
 
 from __future__ import annotations
@@ -129,16 +129,13 @@ class Mapping:
     def conductances(self, r: Tensor) -> Tensor:
         """Return the target conductances of the cells in µS.
 
-        ``r [tiles, columns, rows]`` gives ``[devices, tiles, slices * columns (+ 1), rows]``, with
-        two devices for a pair and the reference column, if any, last. Correcting pairs have the
-        target zero here; see :meth:`corrected`.
+        ``r [tiles, columns, rows]`` gives ``[devices, tiles, physical columns, rows]``, with two
+        devices for a pair. Correcting pairs have the target zero here; see :meth:`corrected`.
         """
         held = torch.cat(self._slices(r), dim=-2) if self.cell.levels is not None else r
         if not self.paired:
             g_uS = (held + 1.0) * (self.span_uS / 2) + self.cell.g_min_uS
-            if self.reference:
-                g_uS = F.pad(g_uS, (0, 0, 0, 1), value=self._middle_uS)
-            return g_uS.unsqueeze(0)
+            return self.with_references(g_uS, self._middle_uS).unsqueeze(0)
         pairs = self.array.pairs
         if pairs is not None and pairs.table is not None:
             return _interpolated(held, pairs.table)
@@ -174,11 +171,10 @@ class Mapping:
         return torch.stack((size + held, size - held)) * (self.span_uS / 2) + self.cell.g_min_uS
 
     def relative(self, g_uS: Tensor) -> Tensor:
-        """Return relative currents of physical columns, ``[tiles, slices * columns (+ 1), rows]``.
+        """Return relative currents of physical columns, ``[tiles, physical columns, rows]``.
 
-        The reference, if any, is the last column; neither the reference nor the digital offset is
-        subtracted. With voltage sensing, the result is voltages. ``g_uS`` is ``[devices, tiles,
-        columns, rows]``.
+        Neither the references nor the digital offset are subtracted. With voltage sensing, the
+        result is voltages. ``g_uS`` is ``[devices, tiles, physical columns, rows]``.
         """
         relative = self.signed(g_uS).sum(0)
         if self.by_voltage:
@@ -194,13 +190,39 @@ class Mapping:
         return g_uS * self._weights_of_cells(g_uS)
 
     def weights(self, relative: Tensor) -> Tensor:
-        """Subtract the reference or the digital offset from the result of :meth:`relative`.
+        """Subtract the references or the digital offset from the result of :meth:`relative`.
 
         The result is ``[tiles, slices * columns, rows]``.
         """
         if self.reference:
-            return relative[:, :-1] - relative[:, -1:]
+            return _joined([own - of_tile for own, of_tile in self.by_reference(relative, 1)], 1)
         return relative - self.digital_offset if self.digital_offset else relative
+
+    def variances_of_weights(self, variance: Tensor) -> Tensor:
+        """Return the variances of :meth:`weights` from those of :meth:`relative`."""
+        if self.reference:
+            return _joined([own + of_tile for own, of_tile in self.by_reference(variance, 1)], 1)
+        return variance
+
+    def with_references(self, columns: Tensor, value: float) -> Tensor:
+        """Insert the reference columns into ``[..., slices * columns, rows]``; without references,
+        return the tensor itself."""
+        if not self.reference:
+            return columns
+        tiles = columns.split(self.array.weight_columns, -2)
+        return _joined([F.pad(own, (0, 0, 0, 1), value=value) for own in tiles], -2)
+
+    def without_references(self, columns: Tensor, dim: int) -> Tensor:
+        """Inverse of :meth:`with_references`, along ``dim``."""
+        if not self.reference:
+            return columns
+        return _joined([own for own, _ in self.by_reference(columns, dim)], dim)
+
+    def by_reference(self, columns: Tensor, dim: int) -> list[tuple[Tensor, Tensor]]:
+        """Split the physical ``columns`` along ``dim``: those of each physical tile that hold
+        weights, and its reference."""
+        tiles = columns.split(self.array.columns, dim)
+        return [(t.narrow(dim, 0, t.shape[dim] - 1), t.narrow(dim, -1, 1)) for t in tiles]
 
     def variances(self, variance_uS2: Tensor) -> Tensor:
         """Return the variances of :meth:`relative` from those of the cells in µS²; same shapes."""
@@ -246,16 +268,26 @@ def _interpolated(r: Tensor, table: WeightTable) -> Tensor:
     return torch.lerp(g_uS[:, low], g_uS[:, low + 1], share)
 
 
+def _joined(parts: list[Tensor], dim: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+
 _SMALLEST_SCALE = 1e-30  # far below any weight, with a finite reciprocal
 _SHARED_BY = {"column": (-1,), "tile": (-2, -1), "layer": (-3, -2, -1)}
 
 
-def weight_scale(w: Tensor, per: str = "column") -> Tensor:
+def weight_scale(w: Tensor, array: ArraySpec) -> Tensor:
     """Return the weight that corresponds to full conductance: the largest ``|w|``, min. 1e-30.
 
-    ``w [tiles, columns, rows]`` gives ``[tiles, columns, 1]``, the maximum over each column, tile
-    or the whole layer. The floor keeps a column of zeros and its gradient finite; the contribution
-    of its cells is then negligible.
+    ``w [tiles, columns, rows]`` gives ``[tiles, columns, 1]``, the maximum over each column, each
+    physical tile (of the first slice), or the whole layer. The floor keeps a column of zeros and
+    its gradient finite; the contribution of its cells is then negligible.
     """
-    scale = w.abs().amax(dim=_SHARED_BY[per], keepdim=True).clamp_min(_SMALLEST_SCALE)
-    return scale.expand(w.shape[0], w.shape[1], 1)
+    per, abreast = array.weight_scale, [w]
+    if per == "tile":
+        abreast = list(w.split(array.weight_columns, dim=1))
+    scales = [
+        part.abs().amax(dim=_SHARED_BY[per], keepdim=True).expand(len(w), part.shape[1], 1)
+        for part in abreast
+    ]
+    return _joined(scales, 1).clamp_min(_SMALLEST_SCALE)

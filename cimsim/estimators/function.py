@@ -438,5 +438,5 @@ class _Context:
         if self._planes is not None:
             each = self._in_input_units(each)
         by_column = tiling.by_column(each)
-        summed = self._array.range_groups(by_column.shape[1]).gathered(by_column).sum(1)
+        summed = self._array.range_groups(by_column.shape[1]).summed(by_column)
         return summed.view(ranges.adc.shape)

@@ -41,6 +41,7 @@ def grid_of(x: Tensor) -> Grid | None:
     if node.scale.shape[1] < _FEWEST_COLUMNS:
         return None
     with torch.no_grad():
-        scale = (node.scale[0] * (call.ranges.adc / adc.levels).flatten()).contiguous()
+        full = call.array.at_columns(call.ranges.adc, node.scale.shape[1])
+        scale = (node.scale[0] * (full / adc.levels).flatten()).contiguous()
         bias = torch.zeros_like(scale) if node.bias is None else node.bias.clone()
     return Grid(scale, bias)

@@ -261,7 +261,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         """The weight of full conductance at each place of ``weight``, in its shape."""
         tiling = self._array.tiling
         cells = tiling.to_cells(weight.contiguous())
-        scale = weight_scale(cells, self.profile.array.weight_scale)
+        scale = weight_scale(cells, self.profile.array)
         return tiling.from_cells(scale.expand_as(cells).contiguous())
 
     def _lay_out_again(self, weight: Tensor) -> None:
@@ -348,13 +348,14 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         """The currents ``z`` of each of ``count`` groups that share a full scale, without those of
         spare columns that are not used."""
         groups, unused = self._range_groups, self._unused_columns
-        if unused is None or groups.per == "column":
-            return z if count == 1 else groups.gathered(self._array.tiling.by_column(z))
-        by_column = self._array.tiling.by_column(z)
-        slices, tiles_of_group = groups.slices, len(by_column) // len(unused)
-        used = ~unused.repeat(1, slices).repeat_interleave(tiles_of_group, 0).to(z.device)
-        kept = by_column[used].view(len(by_column), -1, by_column.shape[-1])
-        return replace(groups, columns=kept.shape[1] // slices).gathered(kept)
+        if unused is None and count == 1:
+            return z
+        by_column, used = self._array.tiling.by_column(z), None
+        if unused is not None:
+            tiles_of_group = len(by_column) // len(unused)
+            used = ~unused.repeat(1, groups.slices).repeat_interleave(tiles_of_group, 0)
+            used = used.to(z.device)
+        return groups.gathered(by_column, used)
 
     # Forward.
 

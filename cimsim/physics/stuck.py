@@ -29,7 +29,7 @@ def broken_uS(g_uS: Tensor, cell: CellSpec, array: ArraySpec, seed: int) -> _Bro
     """Apply all faults in order to ``g_uS [devices, tiles, columns, rows]``.
 
     A later fault of a cell replaces an earlier one, except that open lines stay open. A layer wider
-    than ``array.columns`` occupies several adjacent physical tiles.
+    than ``array.columns``, with its references, occupies several adjacent physical tiles.
 
     Returns:
         Conductances in µS, and a mask of the cells that carry no current, or None.
@@ -81,12 +81,14 @@ def _(effect: DeadLines, g_uS: Tensor, place: _Place, draws: torch.Generator) ->
 def _(effect: FaultMap, g_uS: Tensor, place: _Place, draws: torch.Generator) -> _Broken:
     devices, _, columns, rows = g_uS.shape
     array = place.array
-    shape = (2, array.columns, array.rows)
+    shape = (devices, array.columns, array.rows)
     held = torch.full(shape, torch.nan, dtype=g_uS.dtype, device="cpu")
     for row, column, device, value_uS in effect.cells:
         held[device, column, row] = value_uS
     column_on_tile = torch.arange(columns, device="cpu") % array.columns
-    mapped = held[:devices, column_on_tile, :rows].to(g_uS.device).unsqueeze(1)
+    if array.mapping == "offset-column":  # a reference, also where the tile is not full
+        column_on_tile[-1] = array.columns - 1
+    mapped = held[:, column_on_tile, :rows].to(g_uS.device).unsqueeze(1)
     return torch.where(mapped.isnan(), g_uS, mapped), None
 
 

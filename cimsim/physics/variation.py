@@ -19,20 +19,17 @@ _JITTER = 1e-9  # added to the unit diagonal, because a smooth kernel is nearly 
 def varied_uS(g_uS: Tensor, cell: CellSpec, array: ArraySpec, seed: int, cycle: int = 0) -> Tensor:
     """Apply all variations in order to ``g_uS [devices, tiles, columns, rows]``, in µS.
 
-    Physical tiles have ``array.columns`` columns each, the last of which is the reference, if the
-    mapping has one. Differentiable in ``g_uS`` at fixed draws; ``seed`` identifies the chip and
-    ``cycle`` its write cycle.
+    Physical tiles have ``array.columns`` columns each, the references among them. Differentiable in
+    ``g_uS`` at fixed draws; ``seed`` identifies the chip and ``cycle`` its write cycle.
     """
     active = [(i, effect) for i, effect in enumerate(cell.variation) if effect.strength]
     if not active:
         return g_uS
-    referred = array.mapping == "offset-column"
-    varied = _with_references(g_uS, array) if referred else g_uS
+    varied = g_uS
     for index, effect in active:
         parts = written_parts(seed, cycle, effect.device_share, "variation", index)
         varied = _varied_uS(effect, varied, cell, array, parts)
-    varied = varied.clamp(*cell.bounds_uS)
-    return _with_one_reference(varied, array) if referred else varied
+    return varied.clamp(*cell.bounds_uS)
 
 
 @singledispatch
@@ -95,25 +92,6 @@ def _(
     offset_uS = effect.strength * effect.sigma_offset_of_g_max * cell.g_max_uS
     varied: Tensor = g_uS * (1.0 + effect.strength * effect.sigma_gain * a) + offset_uS * b
     return varied
-
-
-def _with_references(g_uS: Tensor, array: ArraySpec) -> Tensor:
-    """Split columns with one reference, the last, into tiles with one reference each."""
-    weights, reference = g_uS[..., :-1, :], g_uS[..., -1:, :]
-    blocks = weights.split(max(1, array.columns - 1), dim=-2)
-    return torch.cat([part for block in blocks for part in (block, reference)], dim=-2)
-
-
-def _with_one_reference(g_uS: Tensor, array: ArraySpec) -> Tensor:
-    """Inverse of :func:`_with_references`.
-
-    It keeps the reference of the first tile and adds the difference of references to the cells of
-    the other tiles.
-    """
-    first, *others = g_uS.split(max(2, array.columns), dim=-2)
-    reference = first[..., -1:, :]
-    moved = [block[..., :-1, :] - block[..., -1:, :] + reference for block in others]
-    return torch.cat([first[..., :-1, :], *moved, reference], dim=-2)
 
 
 def _root(kernel: str, length: float, count: int, like: Tensor) -> Tensor:

@@ -174,7 +174,7 @@ class ArraySpec(Sourced):
 
     Mapping: a ``differential-pair`` stores a weight in two cells whose currents are subtracted; an
     ``offset-column`` stores it in one cell around the middle of the range and subtracts the current
-    of one additional column of middle cells per tile; a ``single-device`` does the same and
+    of a column of middle cells, the last of each tile; a ``single-device`` does the same and
     subtracts the middle digitally, exactly; an ``offset-current`` subtracts the current of exact
     middle cells before the ADC, whose range then covers only the signal. ``slices`` cells per
     weight store the digits of a number in base ``cell.levels``, each in a separate column; their
@@ -234,6 +234,11 @@ class ArraySpec(Sourced):
         default=16, description="number of input vectors of a measured drift probe"
     )
 
+    @property
+    def weight_columns(self) -> int:
+        """Number of columns of a tile that hold weights."""
+        return self.columns - (self.mapping == "offset-column")
+
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without ``spare_columns`` if there are none, as before this field existed: what was
@@ -242,6 +247,16 @@ class ArraySpec(Sourced):
         if not self.spare_columns:
             content.pop("spare_columns", None)
         return content
+
+    @field_validator("mapping")
+    @classmethod
+    def _a_tile_holds_its_reference(cls, mapping: str, info: ValidationInfo) -> str:
+        if mapping == "offset-column" and info.data.get("columns") == 1:
+            raise ValueError(
+                "'mapping: offset-column' requires tiles of at least 2 columns, one of which is "
+                "the reference; increase 'columns'"
+            )
+        return mapping
 
     @field_validator("pairs")
     @classmethod

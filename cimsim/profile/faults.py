@@ -54,8 +54,10 @@ class FaultMap(Effect):
         g[row, column, device] = g_uS for every entry of the map, if strength > 0
 
     Rows and columns count from 0 within a tile; device 0 is the first cell of a weight (the
-    positive cell of a pair), device 1 the second. A profile may give ``file: map.csv`` (columns
-    row, column, device, g_uS) instead of ``cells``; its path is relative to the profile's folder.
+    positive cell of a pair), device 1 the second. The reference of an ``offset-column`` is the
+    last column of its tile, whatever the width of the layer. A profile may give ``file: map.csv``
+    (columns row, column, device, g_uS) instead of ``cells``; its path is relative to the profile's
+    folder.
     Units: g in uS.
     Source: the measurement.
     """

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor
 
+import cimsim
 from cimsim.array import Array, ConverterRanges, ConvTiling, LinearTiling, Tiling
 from cimsim.array.tiling import ConvGeometry
 from cimsim.profile import ArraySpec, Profile, override_profile
@@ -436,13 +437,12 @@ def test_a_supply_line_of_gated_cells_takes_its_share() -> None:
 def test_a_last_tile_that_is_not_full_converts_on_its_own() -> None:
     """Ten inputs on tiles of eight: the ADC clips eight ones and two ones, each by itself."""
     from cimsim.nn import AnalogLayer
-    from cimsim.nn.convert import convert
 
     profile = with_keys(device(adc=8, rows=8), array__row_split="fill")
     digital = torch.nn.Linear(10, 1, bias=False, dtype=torch.float64)
     with torch.no_grad():
         digital.weight.fill_(1.0)
-    layer = convert(digital, profile).eval()
+    layer = cimsim.convert(digital, profile).eval()
     assert isinstance(layer, AnalogLayer)
     with torch.no_grad():
         layer.adc_range.fill_(4.0)
@@ -462,8 +462,87 @@ def test_every_tile_subtracts_a_reference_column_of_its_own() -> None:
     scale = w.abs().amax(1, keepdim=True)
     g = array.mapping.conductances((w / scale).unsqueeze(0))[0, 0] * 1e-6
     expected = torch.zeros_like(y)
-    for columns in ([0, 1], [2, 3], [4]):  # two weights and a reference on a tile of three
-        seen = effective_conductance(g[[*columns, 5]].T, r_word_ohm=20.0, r_bit_ohm=30.0)
+    tiles = g.split(3)  # of two weights and a reference
+    for columns, tile in zip(([0, 1], [2, 3], [4]), tiles, strict=True):
+        seen = effective_conductance(tile.T, r_word_ohm=20.0, r_bit_ohm=30.0)
         net = x @ (seen[:, :-1] - seen[:, -1:]) * 1e6 / 12.0
         expected[:, columns] = net * scale[columns, 0]
     assert torch.allclose(y, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("mapping", ["differential-pair", "offset-column", "single-device"])
+@pytest.mark.parametrize("columns", [64, 33, 17, 16, 4, 2])
+def test_a_dead_row_is_dead_in_all_columns_of_its_tiles(mapping: str, columns: int) -> None:
+    """Also in the reference: otherwise, the current of its cell is left over."""
+    dead = {"kind": "dead-lines", "row_rate": 0.4}
+    held = columns - (mapping == "offset-column")
+    profile = cimsim.load_profile(
+        "ideal", {"array.mapping": mapping, "array.columns": columns, "cell.faults": [dead]}
+    )
+    weight = torch.rand(32, 10, generator=torch.Generator().manual_seed(0)) + 0.5
+    digital = torch.nn.Linear(10, 32, bias=False)
+    with torch.no_grad():
+        digital.weight.copy_(weight)
+        layer = cimsim.program(cimsim.calibrate(cimsim.convert(digital, profile), [weight]), 3)
+        by_row = layer(torch.eye(10))
+    if mapping == "single-device":  # the middle is subtracted digitally, dead or not
+        by_row = by_row + weight.amax(1)
+    results = set()
+    for outputs, own in zip(by_row.split(held, 1), weight.split(held), strict=True):
+        for row, output in enumerate(outputs):
+            full = own[:, row] + (own.amax(1) if mapping == "single-device" else 0.0)
+            expected = full if output.norm() > 0.1 else torch.zeros_like(full)
+            assert torch.allclose(output, expected, atol=1e-5)
+            results.add(bool(expected.any()))
+    assert results == {True, False}
+
+
+@pytest.mark.parametrize("mapping", ["differential-pair", "offset-column"])
+@pytest.mark.parametrize("columns", [64, 9, 8, 4])
+def test_an_entry_of_a_fault_map_changes_its_column_of_every_tile(
+    mapping: str, columns: int
+) -> None:
+    held = columns - (mapping == "offset-column")
+    fault = {"kind": "map", "cells": [[1, 2, 0, 3.0]]}
+    profile = cimsim.load_profile(
+        "ideal", {"array.mapping": mapping, "array.columns": columns, "cell.faults": [fault]}
+    )
+    digital = torch.nn.Linear(6, 8, bias=False)
+    x = torch.eye(6)
+    with torch.no_grad():
+        layer = cimsim.program(cimsim.calibrate(cimsim.convert(digital, profile), [x]), 0)
+        change = (layer(x) - digital(x)).abs() > 1e-5
+    assert change.nonzero().tolist() == [[1, column] for column in range(2, 8, held)]
+
+
+@pytest.mark.parametrize("outputs", [3, 7, 8, 20])
+def test_the_reference_is_the_last_column_for_a_fault_map(outputs: int) -> None:
+    fault = {"kind": "map", "cells": [[1, 7, 0, 3.0]]}
+    profile = cimsim.load_profile(
+        "ideal", {"array.mapping": "offset-column", "array.columns": 8, "cell.faults": [fault]}
+    )
+    digital = torch.nn.Linear(6, outputs, bias=False)
+    x = torch.eye(6)
+    with torch.no_grad():
+        layer = cimsim.program(cimsim.calibrate(cimsim.convert(digital, profile), [x]), 0)
+        change = (layer(x) - digital(x)).abs() > 1e-5
+    assert change[1].all()
+    assert change.sum() == outputs
+
+
+def test_an_entry_of_a_fault_map_names_any_cell_of_several_pairs() -> None:
+    pairs = {"significance": [4.0, 1.0]}
+    digital = torch.nn.Linear(6, 8, bias=False)
+    x = torch.eye(6)
+    for cell in range(4):
+        fault = {"kind": "map", "cells": [[1, 2, cell, 3.0]]}
+        profile = cimsim.load_profile("ideal", {"array.pairs": pairs, "cell.faults": [fault]})
+        with torch.no_grad():
+            layer = cimsim.program(cimsim.calibrate(cimsim.convert(digital, profile), [x]), 0)
+            change = layer(x) - digital(x)
+        assert (change.abs() > 1e-5).nonzero().tolist() == [[1, 2]]
+
+
+def test_a_tile_of_one_column_has_no_room_for_its_reference() -> None:
+    with pytest.raises(cimsim.CimsimError, match="requires tiles of at least 2 columns"):
+        cimsim.load_profile("ideal", {"array.columns": 1, "array.mapping": "offset-column"})

@@ -55,7 +55,7 @@ def converted(z: Tensor, model: ADC, seed: int = 0, temperature_C: float = HOT_C
     """Codes of ``z [tiles, columns, vectors]`` in steps."""
     converter = adc_converter(model)
     assert converter is not None
-    state = draw_adc(model, z.shape[0], z.shape[1], seed, z)
+    state = draw_adc(model, z.shape[1], seed, z[..., 0])
     gain, offset, thresholds = state if state is not None else (None, None, None)
     gain, offset = (None if v is None else v.unsqueeze(-1) for v in (gain, offset))
     z = distorted(z.clone(), model, converter.levels, gain, offset, temperature_C)
@@ -88,7 +88,7 @@ def test_an_adc_of_b_bits_has_2_to_the_b_codes(bits: int, kind: str | None) -> N
 def test_at_strength_zero_it_is_absent(kind: str) -> None:
     model = adc(error(kind, strength=0.0))
     z = sweep(6, 2, 3)
-    assert draw_adc(model, 2, 3, 0, z) is None
+    assert draw_adc(model, 3, 0, z[..., 0]) is None
     assert distorted(z, model, 31, None, None, HOT_C) is z
     assert torch.equal(converted(z, model), z.clamp(-32, 31).round())
 
@@ -138,8 +138,8 @@ def test_shared_tables_are_the_same_whether_groups_are_equal_or_not(kind: str) -
 def test_its_draws_do_not_depend_on_other_effects(kind: str) -> None:
     other = "gain" if kind != "gain" else "offset"
     like = torch.zeros(())
-    alone = draw_adc(adc(error(other, strength=0.0), error(kind)), 2, 3, 7, like)
-    among = draw_adc(adc(error(other), error(kind)), 2, 3, 7, like)
+    alone = draw_adc(adc(error(other, strength=0.0), error(kind)), 3, 7, like.new_zeros(2, 3))
+    among = draw_adc(adc(error(other), error(kind)), 3, 7, like.new_zeros(2, 3))
     assert alone is not None
     assert among is not None
     (field,) = (name for name, drawn in alone._asdict().items() if drawn is not None)
@@ -202,7 +202,7 @@ def test_a_temperature_that_changes_nothing_is_refused() -> None:
 
 def test_an_ideal_adc_has_no_converter() -> None:
     assert adc_converter(adc(bits=None)) is None
-    assert draw_adc(adc(bits=None), 2, 3, 0, torch.zeros(())) is None
+    assert draw_adc(adc(bits=None), 3, 0, torch.zeros(2, 3)) is None
 
 
 # Each kind by itself.
@@ -217,7 +217,7 @@ def within_4_standard_errors(values: Tensor, mean: float, sigma: float) -> bool:
 
 def test_spread_of_gain_and_offset() -> None:
     model = adc(error("gain", 0.5, sigma=0.04), error("offset", 2.0, sigma_of_range=0.01))
-    state = draw_adc(model, 100, 200, 0, torch.zeros((), dtype=torch.float64))
+    state = draw_adc(model, 200, 0, torch.zeros(100, 200, dtype=torch.float64))
     assert state is not None
     assert state.gain is not None
     assert state.offset is not None
@@ -359,7 +359,7 @@ def test_mismatch_of_a_sar_is_largest_where_all_capacitors_change() -> None:
     """At mid-scale 2^b - 1 units change places: the code there is wide by N(0, (2^b - 1) sigma^2),
     so exactly (in steps) with a sum that is normalized to first order."""
     bits, sigma, n = 8, 0.01, 4000
-    state = draw_adc(adc(error("sar", sigma_unit=sigma), bits=bits), 1, n, 0, normal(1))
+    state = draw_adc(adc(error("sar", sigma_unit=sigma), bits=bits), n, 0, normal(1, n))
     assert state is not None
     assert state.thresholds is not None
     middle = 2 ** (bits - 1) - 1
@@ -370,7 +370,7 @@ def test_mismatch_of_a_sar_is_largest_where_all_capacitors_change() -> None:
 def test_errors_of_a_ramp_add_up_and_its_ends_are_held() -> None:
     """A random walk tied at both ends: variance k (N - k) / N steps after k of N."""
     bits, sigma, n = 5, 0.02, 4000
-    state = draw_adc(adc(error("ramp", sigma_step=sigma), bits=bits), 1, n, 0, normal(1))
+    state = draw_adc(adc(error("ramp", sigma_step=sigma), bits=bits), n, 0, normal(1, n))
     assert state is not None
     assert state.thresholds is not None
     for k in (1, 8, 16, 31):
@@ -439,3 +439,18 @@ def test_columns_are_dealt_to_adcs_in_neighboring_groups(adcs: int) -> None:
         alone = tables[:, column // (6 // adcs)].unsqueeze(1)
         want = looked_up(z[:, column : column + 1], alone, -8)
         assert torch.equal(looked_up(z, tables, -8)[:, column : column + 1], want)
+
+
+def test_an_adc_reads_columns_of_one_tile_only() -> None:
+    """Also where the number of columns of a tile is no multiple of those of an ADC."""
+    model = adc(error("gain"), error("offset"), error("ramp"), columns_per_adc=4)
+    state = draw_adc(model, 6, 0, torch.zeros(2, 15))
+    assert state is not None
+    assert state.gain is not None
+    assert state.offset is not None
+    assert state.thresholds is not None
+    first = [0, 0, 0, 0, 4, 4, 6, 6, 6, 6, 10, 10, 12, 12, 12]  # of the columns of the same ADC
+    for values in (state.gain, state.offset, *state.thresholds.unbind(-1)):
+        assert torch.equal(values, values[:, first])
+        assert values[0].unique().numel() > 1
+    assert state.gain.unique().numel() == 2 * 5

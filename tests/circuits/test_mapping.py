@@ -109,6 +109,13 @@ def test_both_cells_of_a_pair_share_the_slope_at_zero() -> None:
 
 def test_weight_scale() -> None:
     w = torch.tensor([[[1.0, -4.0], [0.0, 0.0]], [[8.0, 2.0], [1.0, 3.0]]])
-    assert weight_scale(w, "column").flatten().tolist() == [4.0, pytest.approx(1e-30), 8.0, 3.0]
-    assert weight_scale(w, "tile").flatten().tolist() == [4.0, 4.0, 8.0, 8.0]
-    assert weight_scale(w, "layer").flatten().tolist() == [8.0] * 4
+
+    def scales(per: str, columns: int = 2) -> list[float]:
+        array = ArraySpec(rows=2, columns=columns, weight_scale=per, source="a test")
+        found: list[float] = weight_scale(w, array).flatten().tolist()
+        return found
+
+    assert scales("column") == [4.0, pytest.approx(1e-30), 8.0, 3.0]
+    assert scales("tile") == [4.0, 4.0, 8.0, 8.0]
+    assert scales("tile", columns=1) == scales("column")
+    assert scales("layer") == [8.0] * 4

@@ -65,11 +65,25 @@ def test_slices_with_one_range_lose_what_ranges_of_their_own_keep() -> None:
 
 
 @pytest.mark.parametrize(
-    ("per", "shape"), [("layer", ()), ("slice", (2,)), ("tile", (3,)), ("column", (3, 2 * OUTPUTS))]
+    ("per", "shape", "columns"),
+    [
+        ("layer", (), 512),
+        ("slice", (2,), 512),
+        ("tile", (3,), 512),
+        ("tile", (3 * 4,), 13),  # the fourth has nine of the 48 columns
+        ("column", (3, 2 * OUTPUTS), 512),
+    ],
 )
-def test_each_group_finds_the_range_of_its_own_currents(per: str, shape: tuple[int, ...]) -> None:
+def test_each_group_finds_the_range_of_its_own_currents(
+    per: str, shape: tuple[int, ...], columns: int
+) -> None:
     x = draw(500, INPUTS)
-    keys = {"array__rows": 32, "cell__levels": 4, "array__slices": 2}
+    keys = {
+        "array__rows": 32,
+        "array__columns": columns,
+        "cell__levels": 4,
+        "array__slices": 2,
+    }
     made = layer(x, adc__range_per=per, adc__range={"kind": "max"}, **keys)
     assert made.adc_range.shape == shape
     array = made.array
@@ -414,3 +428,42 @@ def test_a_learned_range_of_the_inputs_belongs_to_the_network() -> None:
     other.load_state_dict(saved.state_dict())
     assert torch.equal(other.dac_range, saved.dac_range)
     assert other.adc_range.isnan().all()
+
+
+@pytest.mark.parametrize("mapping", ["differential-pair", "offset-column"])
+def test_tiles_side_by_side_have_their_own_ranges_and_scales(mapping: str) -> None:
+    """What small and large outputs share costs the small ones bits."""
+    x = draw(500, INPUTS)
+    digital = nn.Linear(INPUTS, 16, bias=False)
+    with torch.no_grad():
+        digital.weight[:8] *= 0.1
+    keys = {"array.mapping": mapping, "adc.bits": 6, "adc.range_per": "tile"}
+    keys |= {"array.weight_scale": "tile", "cell.levels": 16}
+    found = {}
+    for columns in (512, 8 + (mapping == "offset-column")):
+        made = cimsim.convert(
+            copy.deepcopy(digital), load_profile("ideal", keys | {"array.columns": columns})
+        )
+        made = cimsim.calibrate(made, [x])
+        assert made.adc_range.numel() == (1 if columns == 512 else 2)
+        wrong = made(x) - digital(x)
+        found[columns] = (wrong[:, :8].norm() / digital(x)[:, :8].norm()).item()
+    assert found.pop(512) > 5 * found.popitem()[1]
+
+
+@pytest.mark.parametrize("per", ["layer", "tile", "column"])
+def test_gradients_of_learned_ranges_are_those_of_their_columns(per: str) -> None:
+    x = draw(50, INPUTS)
+    keys = {"array__columns": 5, "adc__bits": 4, "adc__range": {"kind": "learned"}}
+    made = layer(x, **keys, adc__range_per=per)
+    by_column = layer(x, **keys, adc__range_per="column")
+    groups = made.array.range_groups(OUTPUTS)
+    with torch.no_grad():
+        made.adc_range *= 0.5
+        by_column.adc_range.copy_(groups.of_columns(made.adc_range))
+    delta = draw(50, OUTPUTS, seed=9)
+    for one in (made, by_column):
+        one(x).backward(delta)
+    each = by_column.adc_range.grad
+    expected = groups.summed(each.unsqueeze(-1)).view(made.adc_range.shape)
+    assert torch.allclose(made.adc_range.grad, expected, rtol=1e-4, atol=1e-5)

@@ -157,9 +157,7 @@ def test_a_map_puts_its_cells_on_every_tile() -> None:
 
 
 def test_what_a_small_layer_does_not_use_of_a_map_is_ignored() -> None:
-    g, _ = broken(
-        healthy((1, 1, 2, 3)), fault_map((400, 0, 0, 1.0), (0, 0, 1, 1.0), (0, 300, 0, 1.0))
-    )
+    g, _ = broken(healthy((1, 1, 2, 3)), fault_map((400, 0, 0, 1.0), (0, 300, 0, 1.0)))
     assert torch.equal(g, healthy((1, 1, 2, 3)))
 
 
