@@ -46,10 +46,22 @@ struct Draw {
     bool each;
 };
 
+// A number of the other cell of a pair, whose target is the lowest, and its derivative by the size of the relative weight
+// that the cell would carry.
+struct AtRest {
+    float value, slope;
+
+    AtRest operator*(float factor) const { return {value * factor, slope * factor}; }
+    AtRest at_least_zero() const { return value < 0 ? AtRest{0, 0} : *this; }
+    AtRest towards(const AtRest& other, float share) const {
+        return {value + (other.value - value) * share, slope + (other.slope - slope) * share};
+    }
+};
+
 struct Programming {
     float per_uS, sigma, bias;  // 1 / g_ref and factors
     const float *sigma_curve, *bias_curve;
-    float rest_sigma, rest_bias;
+    AtRest rest_sigma, rest_bias;
     bool even;
 };
 
@@ -58,7 +70,7 @@ struct Drift {
     float per_uS, elapsed;       // power law: ln(1 + t / t0); otherwise the share between two ages
     float mean, spread;          // factors
     const float *mean_curve[2], *spread_curve[2];
-    float rest_mean, rest_spread;
+    AtRest rest_mean, rest_spread;
 };
 
 struct Read {
@@ -96,7 +108,7 @@ struct Physics {
             e.per_uS = in.number(), e.sigma = in.number(), e.bias = in.number();
             e.sigma_curve = in.curve(), e.bias_curve = in.curve();
             e.even = is_constant(e.sigma_curve) && is_constant(e.bias_curve);
-            e.rest_sigma = std::max(at_rest(e.sigma_curve, e.per_uS), 0.0f) * e.sigma;
+            e.rest_sigma = at_rest(e.sigma_curve, e.per_uS).at_least_zero() * e.sigma;
             e.rest_bias = at_rest(e.bias_curve, e.per_uS) * e.bias;
             programming.push_back(e);
         }
@@ -117,12 +129,12 @@ struct Physics {
             e.mean_curve[0] = means[low], e.mean_curve[1] = means[high];
             e.spread_curve[0] = spreads[low], e.spread_curve[1] = spreads[high];
             const auto rest = [&](const float* const* curves) {
-                const float low = at_rest(curves[0], e.per_uS);
-                return curves[0] == curves[1] ? low : low + (at_rest(curves[1], e.per_uS) - low) * e.elapsed;
+                const AtRest low = at_rest(curves[0], e.per_uS);
+                return curves[0] == curves[1] ? low : low.towards(at_rest(curves[1], e.per_uS), e.elapsed);
             };
             e.rest_mean = rest(e.mean_curve) * e.mean;
-            e.rest_spread = e.power_law ? rest(e.spread_curve) : std::max(rest(e.spread_curve), 0.0f);
-            e.rest_spread *= e.spread;
+            const AtRest spread = rest(e.spread_curve);
+            e.rest_spread = (e.power_law ? spread : spread.at_least_zero()) * e.spread;
             if (e.power_law && age_s == 0) continue;
             draws.push_back(draw), drift.push_back(e);
         }
@@ -133,7 +145,7 @@ struct Physics {
             e.growth = 1, e.sigma_curve = in.curve();
             if (read_s > 0)  // flicker noise
                 e.growth = float(std::max(0.0, std::log((std::min(age_s + before_s, double(session_s)) + read_s) / (2.0 * read_s))));
-            e.rest = paired ? at_rest(e.sigma_curve, e.per_uS) : 0;
+            e.rest = paired ? at_rest(e.sigma_curve, e.per_uS).value : 0;
             const Draw draw = next_draw(false);
             if (draw.count) draws.push_back(draw), e.slow = true;
             read.push_back(e);
@@ -142,12 +154,17 @@ struct Physics {
 
   private:
     // A curve of the conductance over a reference, at the lowest target.
-    float at_rest(const float* p, float per_uS) const {
-        Argument<Floats> at;
-        Part<Floats> value;
-        at.set(1, [&](int64_t) { return splat(g_min_uS * per_uS); });
-        curve(p, at, value);
-        return value.value[0];
+    AtRest at_rest(const float* p, float per_uS) const {
+        const Floats r = splat(g_min_uS * per_uS);
+        return {first_of_curve<Floats>(p, r).value[0], first_of_curve<Dual>(p, {r, splat(span_uS * per_uS)}).slope[0]};
+    }
+    template <class T>
+    static Part<T> first_of_curve(const float* p, const T& r) {
+        Argument<T> at;
+        Part<T> out;
+        at.set(1, [&](int64_t) { return r; });
+        curve(p, at, out);
+        return out;
     }
 };
 
@@ -292,7 +309,7 @@ class Cells {
     void write(const Programming& e) {
         const size_t draw = next_draw_++;
         const bool last = draw + 1 == physics_.programming.size();
-        const float rest_bias = e.rest_bias, rest_sigma = e.rest_sigma, bias = e.bias, sigma = e.sigma;
+        const float rest_bias = e.rest_bias.value, rest_sigma = e.rest_sigma.value, bias = e.bias, sigma = e.sigma;
         const auto rest = [=](Floats g, Floats xi) { return g + (rest_bias + rest_sigma * xi); };
         if (e.even) return change(draw, last, [=](int64_t, const T& g, Floats xi) { return g + (rest_bias + rest_sigma * xi); }, rest);
         curve(e.sigma_curve, target_over(e.per_uS), first_), curve(e.bias_curve, target_over(e.per_uS), second_);
@@ -303,7 +320,7 @@ class Cells {
         const size_t draw = next_draw_++;
         const bool last = draw + 1 == physics_.programming.size() + physics_.drift.size();
         between(e.mean_curve, e, first_), between(e.spread_curve, e, second_);
-        const float mean = e.mean, spread = e.spread, rest_mean = e.rest_mean, rest_spread = e.rest_spread;
+        const float mean = e.mean, spread = e.spread, rest_mean = e.rest_mean.value, rest_spread = e.rest_spread.value;
         if (e.power_law) {
             const float elapsed = -e.elapsed;
             const auto drifted = [=](const auto& g, const auto& exponent) { return g * exp_of(absolute(exponent) * elapsed); };
@@ -340,6 +357,42 @@ class Cells {
             each([&](int64_t i) { relative.set(i, negated(weight.get(i) < 0, (g_.get(i) - rest_.get(i)) * per_unit)); });
         else
             each([&](int64_t i) { relative.set(i, g_.get(i) * per_unit - offset); });
+        if constexpr (std::is_same_v<T, Dual>)
+            if (physics_.paired) average_at_zeros(per_unit);
+    }
+
+    // The slope at a weight of 0 is the mean of the slopes on both sides, where one or the other cell of the pair carries
+    // the weight: half of each cell's, as in cimsim.circuits.mapping. That of one cell is already there.
+    void average_at_zeros(float per_unit) {
+        Ints zeros = {};
+        each([&](int64_t i) { zeros |= weight.get(i) == 0; });
+        if (!any(zeros)) return;
+        each([&](int64_t i) {
+            Dual r = relative.get(i);
+            r.slope = where(weight.get(i) == 0, (r.slope + resting_slope(i) * per_unit) * 0.5f, r.slope);
+            relative.set(i, r);
+        });
+    }
+
+    // Of the cells that do not carry the weights, as if they did: `rest_` with its derivative by the relative weight.
+    CIMSIM_INLINE Floats resting_slope(int64_t i) const {
+        const Ints negative = weight.get(i) < 0;
+        Dual g{splat(physics_.g_min_uS), splat(physics_.span_uS)};
+        size_t draw = 0;
+        const auto drawn = [&](const AtRest& mean, const AtRest& spread) {
+            Floats xi, xi_rest;
+            draws_->get(draw++, at_ + i, negative, xi, xi_rest);
+            return Dual{mean.value + spread.value * xi_rest, mean.slope + spread.slope * xi_rest};
+        };
+        const auto bounded = [&](const Dual& x) { return at_most(at_least(x, physics_.floor_uS), physics_.ceiling_uS); };
+        for (const Programming& e : physics_.programming) g = g + drawn(e.rest_bias, e.rest_sigma);
+        if (!physics_.programming.empty()) g = bounded(g);
+        for (const Drift& e : physics_.drift) {
+            const Dual by = drawn(e.rest_mean, e.rest_spread);
+            g = e.power_law ? g * exp_of(absolute(by) * -e.elapsed) : g + by;
+        }
+        if (!physics_.drift.empty()) g = bounded(g);
+        return g.slope;
     }
 
     void sum(Part<Floats>& sizes) {

@@ -61,6 +61,8 @@ def _simple_curve(p, KIND: tl.constexpr, COUNT: tl.constexpr, r, dr):
         rising = tl.exp(r * tl.load(p + 1))
         amplitude = -tl.load(p)
         return (rising - 1.0) * amplitude, rising * (dr * tl.load(p + 1)) * amplitude
+    elif KIND == 7:  # magnitude; its derivative at 0 is 0, the mean of those on both sides
+        return tl.abs(r), tl.where(r == 0.0, 0.0, tl.where(r < 0.0, -dr, dr))
     elif KIND == 5:  # table: r, value, slope to the next, for each point
         value, slope = tl.load(p + 1) + r * 0.0, r * 0.0
         for k in tl.static_range(0, COUNT, 3):
@@ -217,15 +219,16 @@ def _programmed(
         target = (r + 1.0) * unit + g_min
         d_target = unit + r * 0.0
     g, d_g = target, d_target
-    lowest = g_min + r * 0.0
-    rest = lowest
+    # The other cell of a pair, and its slope if it carried the weight.
+    lowest, d_lowest = g_min + r * 0.0, span + r * 0.0
+    rest, d_rest = lowest, d_lowest
     for i in tl.static_range(WRITES):
         xi, xi_rest = _pair(starts, seeds, sizes, i, at, negative, cells, PAIRED, FOURS, BLOCK)
         g, d_g = _changed(p, PLAN, i * _CHANGE, g, d_g, target, d_target, xi)
-        rest, _ = _changed(p, PLAN, i * _CHANGE, rest, rest, lowest, lowest, xi_rest)
+        rest, d_rest = _changed(p, PLAN, i * _CHANGE, rest, d_rest, lowest, d_lowest, xi_rest)
     if WRITES > 0:
         g, d_g = _bounded(g, d_g, floor, ceiling)
-        rest, _ = _bounded(rest, rest, floor, ceiling)
+        rest, d_rest = _bounded(rest, d_rest, floor, ceiling)
     if PAIRED:
         before = tl.abs(g - rest) / unit
     else:
@@ -234,15 +237,17 @@ def _programmed(
         DRIFT: tl.constexpr = WRITES + i
         xi, xi_rest = _pair(starts, seeds, sizes, DRIFT, at, negative, cells, PAIRED, FOURS, BLOCK)
         g, d_g = _changed(p, PLAN, DRIFT * _CHANGE, g, d_g, target, d_target, xi)
-        rest, _ = _changed(p, PLAN, DRIFT * _CHANGE, rest, rest, lowest, lowest, xi_rest)
+        rest, d_rest = _changed(p, PLAN, DRIFT * _CHANGE, rest, d_rest, lowest, d_lowest, xi_rest)
     if DRIFTS > 0:
         g, d_g = _bounded(g, d_g, floor, ceiling)
-        rest, _ = _bounded(rest, rest, floor, ceiling)
+        rest, d_rest = _bounded(rest, d_rest, floor, ceiling)
     if PAIRED:
         relative = (g - rest) / unit
         now = tl.abs(relative)
         relative = tl.where(negative, -relative, relative)
-        slope = tl.where(negative, -d_g, d_g) / unit
+        # At 0 either cell may carry the weight: the mean of the slopes on both sides.
+        d_g = tl.where(r == 0.0, (d_g + d_rest) * 0.5, tl.where(negative, -d_g, d_g))
+        slope = d_g / unit
     else:
         relative = g / unit - offset
         now = tl.abs(g - (g_min + unit)) / unit

@@ -35,6 +35,11 @@ inline Ints some(int lanes) {
     for (int lane = 0; lane < kLanes; lane++) lane_number[lane] = lane;
     return lane_number < lanes;
 }
+inline bool any(Ints mask) {
+    int32_t bits = 0;
+    for (int lane = 0; lane < kLanes; lane++) bits |= mask[lane];
+    return bits != 0;
+}
 inline void store_some(float* p, Floats f, int64_t left) {
     if (left >= kLanes) return store(p, f);
     std::memcpy(p, &f, left * sizeof(float));
@@ -106,7 +111,7 @@ T at_most(T x, float high) { return where(value_of(x) > high, constant<T>(high),
 
 // The kinds of PackedCurve in cimsim/kernels/packing.py. In memory a curve is its length (of all of it, in
 // numbers), its kind and its numbers.
-enum class Shape { kPolynomial, kClippedLog, kCappedPower, kLogPolynomial, kSaturating, kTable, kPiecewise };
+enum class Shape { kPolynomial, kClippedLog, kCappedPower, kLogPolynomial, kSaturating, kTable, kPiecewise, kMagnitude };
 constexpr float kFloor = 1e-7f;
 
 inline const float* behind(const float* curve) { return curve + int(curve[0]); }
@@ -202,6 +207,12 @@ void simple_curve(const float* p, Argument<T>& at, Part<T>& out) {
                 for (int k = 0; k < numbers; k += 3)
                     value = where(value_of(r) >= p[k], (r - p[k]) * p[k + 2] + p[k + 1], value);
                 out.set(i, value);
+            });
+            return;
+        case Shape::kMagnitude:  // its derivative at 0 is 0, the mean of those on both sides
+            registers(count, [&](int64_t i) {
+                const T r = at.r.get(i);
+                out.set(i, where(value_of(r) == 0, constant<T>(0), absolute(r)));
             });
             return;
         default:

@@ -290,11 +290,8 @@ def _(curve: Table) -> PackedCurve:
 
 @pack_curve.register
 def _(curve: Piecewise) -> PackedCurve:
-    return _piecewise(curve.at, pack_curve(curve.below), pack_curve(curve.above))
-
-
-def _piecewise(at: float, below: PackedCurve, above: PackedCurve) -> PackedCurve:
-    return PackedCurve(6, (at, *_flat(below), *_flat(above)))
+    below, above = pack_curve(curve.below), pack_curve(curve.above)
+    return PackedCurve(6, (curve.at, *_flat(below), *_flat(above)))
 
 
 def _constant(value: float) -> PackedCurve:
@@ -303,8 +300,7 @@ def _constant(value: float) -> PackedCurve:
 
 def _magnitude(cell: CellSpec) -> PackedCurve:
     """``f(g) = |g|``."""
-    line = PackedCurve(0, (0.0, 1.0))
-    return _piecewise(0.0, PackedCurve(0, (0.0, -1.0)), line) if cell.signed else line
+    return PackedCurve(7, ()) if cell.signed else PackedCurve(0, (0.0, 1.0))
 
 
 @singledispatch

@@ -29,6 +29,7 @@ from cimsim.profile import (
     profile_names,
 )
 from tests.building import device as made
+from tests.kernels.conftest import ANOTHER_SLOPE_AT_ZERO
 
 pytest.importorskip("triton")
 ON_GPU = torch.cuda.is_available()
@@ -162,6 +163,27 @@ def test_the_gradient_of_programming_is_that_of_the_plain_physics(
             found.append(cells.vjp(gradient, None))
     fused, plain = found
     assert torch.allclose(fused, plain, rtol=1e-3, atol=1e-4 * plain.abs().max().item())
+
+
+@pytest.mark.parametrize("name", [n for n in PROGRAMMED if n not in ANOTHER_SLOPE_AT_ZERO])
+def test_weights_of_zero_have_the_gradient_of_the_plain_physics(name: str) -> None:
+    """The slope at zero is the mean of those of both cells of a pair."""
+    array = Array(load_profile(name, {"array.rows": 20}), LinearTiling(12, 20))
+    draws = torch.Generator().manual_seed(0)
+    w = torch.randn(3, 12, generator=draws).to(DEVICE)
+    w[0, ::2], w[1, ::3], w[2] = 0.0, -0.0, 0.0
+    gradient = torch.randn(1, 3, 12, generator=draws).to(DEVICE)
+    scale = array.chip(w, 5, 3600.0).scale
+    with kernels.use("numbers"):
+        plain = array.programmed(w, 5, 3600.0, scale).vjp(gradient, None)
+    for kept in (False, True):
+        cells = array.programmed(w, 5, 3600.0, scale)
+        if kept:
+            assert cells.values.shape == gradient.shape
+        fused = cells.vjp(gradient, None)
+        for got, expected in zip(fused, plain, strict=True):  # the scale of an empty column is tiny
+            atol = 1e-4 * expected.abs().max().item()
+            assert torch.allclose(got, expected, rtol=1e-3, atol=atol)
 
 
 def test_every_curve_is_that_of_the_plain_physics() -> None:

@@ -22,6 +22,7 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Profile, load_profile, profile_names
 from tests import children
 from tests.building import ONE_OVER_F, POLYNOMIAL, device
+from tests.kernels.conftest import ANOTHER_SLOPE_AT_ZERO
 
 pytestmark = pytest.mark.skipif(
     kernels.cpu.build().library is None, reason=kernels.cpu.build().note
@@ -118,6 +119,76 @@ def test_a_step_is_the_step_of_the_plain_physics(kind: str, name: str, rule: str
     mostly_close(fused[0], plain[0], share=0.02)
     for got, expected in zip(fused[1:], plain[1:], strict=True):
         assert torch.allclose(got, expected, rtol=1e-3, atol=2e-3 * expected.abs().max().item())
+
+
+def with_zeros(weight: Tensor, kind: str) -> None:
+    """Set some of ``weight`` to zero, among them runs of rows of several widths of registers."""
+    with torch.no_grad():
+        if kind == "everything":
+            weight.zero_()
+        elif kind == "a column":
+            weight[3] = 0.0
+        elif kind == "negative zeros":
+            weight[:, 1::5] = -0.0
+            weight[4] = -0.0
+        else:
+            weight[::3, ::7] = 0.0
+            weight[1, 5:60] = 0.0
+
+
+ZEROS = ["elements", "a column", "negative zeros", "everything"]
+
+
+@pytest.mark.parametrize("zeros", ZEROS)
+@pytest.mark.parametrize("rule", ["C", "F"])  # C keeps the slopes of the cells for backward
+def test_weights_of_zero_have_the_gradient_of_the_plain_physics(
+    profile: Profile, zeros: str, rule: str
+) -> None:
+    """The slope at zero is the mean of those of both cells of a pair, one of which may be clipped;
+    with that of one of them, a pruned weight could stay zero forever."""
+    if profile.name in ANOTHER_SLOPE_AT_ZERO:
+        pytest.skip("the slope of the plain physics at 0 is another one")
+    torch.manual_seed(0)
+    digital, x = nn.Linear(70, 13), torch.randn(9, 70)
+    with_zeros(digital.weight, zeros)
+    layer = cimsim.calibrate(cimsim.convert(digital, profile, rule=rule), [x])
+    assert isinstance(layer, AnalogLayer)
+    layer.adc_range.mul_(4)  # no current that rounding moves out of the range
+    for age_s in (0.0, 3600.0):
+        cimsim.age(layer, age_s)
+        fused, plain = (step(layer, x, which) for which in ("fused", "numbers"))
+        for got, expected in zip(fused[1:], plain[1:], strict=True):
+            assert torch.allclose(got, expected, rtol=1e-3, atol=2e-3 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("name", fused_profiles())
+def test_the_gradient_at_zero_is_the_mean_of_both_sides(name: str) -> None:
+    exact = {"adc.bits": None, "adc.noise_of_range": 0.0, "dac.bits": None, "cell.read_noise": []}
+    profile = cimsim.load_profile(name, {**exact, "array.drift_compensation": "none"})
+    torch.manual_seed(0)
+    digital, x = nn.Linear(40, 6, bias=False), torch.rand(16, 40)
+    zeros = [(output, row) for output in range(6) for row in (0, 17, 38)]
+    with torch.no_grad():
+        for at in zeros:
+            digital.weight[at] = 0.0
+    chip = cimsim.calibrate(cimsim.convert(digital, profile), [x]).eval()
+    cimsim.age(cimsim.program(chip, 3), 3600.0)
+    y = chip(x)
+    y.sum().backward()
+    size = 1e-3 * chip.weight.abs().amax().item()
+
+    def changed(at: tuple[int, int], by: float) -> float:
+        with torch.no_grad():
+            chip.weight[at] = by
+            difference = (chip(x).double() - y.double()).sum().item()
+            chip.weight[at] = 0.0
+        return difference
+
+    expected = torch.tensor([(changed(at, size) - changed(at, -size)) / (2 * size) for at in zeros])
+    assert chip.weight.grad is not None
+    found = torch.stack([chip.weight.grad[at] for at in zeros])
+    close = torch.isclose(found, expected, rtol=0.02, atol=0.01 * expected.abs().max().item())
+    assert close.sum() >= len(zeros) - 1  # a cell next to its bound is clipped within the change
 
 
 @pytest.mark.parametrize("kind", LAYERS)
