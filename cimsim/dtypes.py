@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def as_dtype(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """``tensor.to(dtype)``; without an operation of torch, which takes most of a microsecond, if it
     has that dtype already."""
     return tensor if tensor.dtype is dtype else tensor.to(dtype)
+
+
+def keep_dtypes(module: nn.Module, before: Mapping[str, Tensor]) -> None:
+    """Give tensors of ``module`` that were cast the dtypes and values that they had ``before``, on
+    the device where they are now. Only these are read, so that others may be on the meta device.
+
+    Called in ``_apply``, behind that of the base class; ``before`` holds detached tensors, because
+    a parameter stays the same object while its data are replaced.
+    """
+    for name, precise in before.items():
+        moved = getattr(module, name)
+        if moved.dtype != precise.dtype:
+            moved.data = precise.to(moved.device)
 
 
 def in_memory(tensor: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ class FaultMapping(Part):
         final, full = _weights(layer, placement, power)
         shift = cells.shift(final.relative) * full
         if shift.any():
-            placement.shift = shift.to(weight.dtype)
+            placement.shift = shift.to(layer.weight.dtype)  # with which it is cast and loaded
         layer.place(placement)
         logger.info("%s: squared error by faults %.3g, before %.3g", layer.name, best, before)
         return len(held) * weight.numel()

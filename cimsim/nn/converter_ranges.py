@@ -14,7 +14,7 @@ from cimsim.circuits.converters import Converter
 from cimsim.circuits.mapping import Mapping
 from cimsim.circuits.range_groups import RangeGroups
 from cimsim.circuits.ranges import RangeObserver, even_steps
-from cimsim.dtypes import as_dtype
+from cimsim.dtypes import as_dtype, keep_dtypes
 from cimsim.errors import CimsimError
 from cimsim.lasting import lasting
 from cimsim.nn.layer_kind import LayerKind
@@ -110,13 +110,9 @@ class Ranged(LayerKind):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         """Move the ranges with the layer, but keep them in float32: ``half()`` would overflow."""
-        # Detached, as a parameter stays the same object while its data are replaced.
         ranges = {name: tensor.detach() for name, tensor in self._precise.items()}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        for name, precise in ranges.items():
-            moved = getattr(self, name)
-            if moved.dtype != precise.dtype:
-                moved.data = precise.to(moved.device)
+        keep_dtypes(self, ranges)
         return self
 
     def _keep_precise(self) -> None:

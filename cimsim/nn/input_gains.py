@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cimsim.dtypes import as_dtype, keep_dtypes
 from cimsim.errors import CimsimError
 from cimsim.nn.input_clip import clipped
 
@@ -26,8 +27,9 @@ class InputGains(nn.Module):
     inputs ``[vectors, inputs, ...]``.
 
     Attributes:
-        gains: ``[inputs]``, positive, float32.
-        clip: the learned range of the inputs before they are scaled; None for none.
+        gains: ``[inputs]``, positive.
+        clip: the learned range of the inputs before they are scaled; None for none. Both stay in
+            float32 when the model is cast, as the ranges of the converters do.
     """
 
     gains: Tensor
@@ -40,8 +42,14 @@ class InputGains(nn.Module):
         """
         super().__init__()
         self.register_buffer("gains", gains.detach().float())
-        self.register_buffer("clip", None if clip is None else clip.detach().clone())
+        self.register_buffer("clip", None if clip is None else clip.detach().float().clone())
         self._check("gains")
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        precise = {name: buffer.detach() for name, buffer in self.named_buffers(recurse=False)}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        keep_dtypes(self, precise)
+        return self
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any
@@ -57,7 +65,8 @@ class InputGains(nn.Module):
         """The inputs of the array, for those of the layer."""
         if self.clip is not None:
             x = clipped(x, self.clip)
-        return x / self.gains.to(x.dtype).view(-1, *[1] * (x.dim() - 2))
+        # Not divided by gains of fewer digits than those that the weights are multiplied by.
+        return as_dtype(x / self.gains.view(-1, *[1] * (x.dim() - 2)), x.dtype)
 
     def weights(self, weight: Tensor) -> Tensor:
         """The weight for the array, for that of the layer."""

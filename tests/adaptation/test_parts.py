@@ -17,6 +17,7 @@ import cimsim
 from cimsim.adaptation import PARTS, chosen_parts, possible_parts
 from cimsim.adaptation.part import CELLS
 from cimsim.errors import CimsimError
+from cimsim.profile import override_profile
 from tests.adaptation.examples import error, faulty, inputs, network, programmed
 
 EVERY = sorted(PARTS.parts)
@@ -66,6 +67,33 @@ def test_its_result_is_saved_with_the_model(name: str, tmp_path: Path) -> None:
     assert torch.equal(adapted(inputs()), again(inputs()))
     state = adapted.state_dict()
     assert all(torch.equal(state[key], value) for key, value in again.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("cast", ["before", "after"])
+@pytest.mark.parametrize("name", EVERY)
+def test_its_result_is_saved_in_every_dtype(
+    name: str, cast: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    first = dtype if cast == "before" else torch.float32
+    plain = network(norm=True)
+    ranges = {"dac.range": {"kind": "learned"}} if name == "outliers" else {}
+    profile = override_profile(faulty(), ranges)
+    adapted = programmed(profile, plain.to(first), x=inputs().to(first))
+    cimsim.adapt(adapted, [batch.to(first) for batch in batches()], name, budget=BUDGET)
+    adapted.to(dtype)
+    cimsim.save(adapted, tmp_path)
+    again = cimsim.load(tmp_path, plain.to(dtype)).eval()
+    y, state = adapted(inputs().to(dtype)), adapted.state_dict()
+    assert y.isfinite().all()
+    assert torch.equal(y, again(inputs().to(dtype)))
+    for key, value in again.state_dict().items():
+        assert value.dtype == state[key].dtype
+        assert torch.equal(value, state[key])
+    if name == "fault-mapping":
+        assert any(key.endswith("placement.shift") for key in state)
+    if name == "outliers":
+        assert any(key.endswith("input_gains.clip") for key in state)
 
 
 @pytest.mark.parametrize("name", EVERY)
