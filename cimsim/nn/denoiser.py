@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cimsim.dtypes import keep_dtypes
 from cimsim.errors import CimsimError
+from cimsim.lasting import lasting
 from cimsim.scalars import number_or_nan
 
 _FEWEST = 16
@@ -43,10 +45,16 @@ class ColumnDenoiser(nn.Module):
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64, device="cpu"))
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        precise = self.statistics
+        precise = {"statistics": self.statistics.detach()}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.statistics = precise.to(self.statistics.device)  # moved, but not cast
+        keep_dtypes(self, precise)
         return self
+
+    def materialize(self, device: torch.device) -> None:
+        """Begin without statistics on ``device``, after those on the meta device."""
+        with lasting():
+            self.statistics = torch.zeros_like(self.statistics, device=device)
+            self.seen = torch.zeros_like(self.seen, device=device)
 
     def reset_running_stats(self) -> None:
         """Reset all statistics; named as in batch normalization."""

@@ -585,6 +585,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             self.calls = torch.zeros((), dtype=torch.int64, device=self.weight.device)
             self._forget_ranges()
             self._set_fixed_ranges()
+            if self.denoiser is not None:
+                self.denoiser.materialize(self.weight.device)
 
     def extra_repr(self) -> str:
         """The torch layer's text, then profile and rule."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -135,3 +137,23 @@ def test_a_dead_column_is_left_alone() -> None:
 def test_a_bad_ridge_is_refused(ridge: float) -> None:
     with pytest.raises(CimsimError, match="the ridge of a denoiser must be a number of 0 or more"):
         model(ridge)
+
+
+@pytest.mark.parametrize("built", ["on meta", "moved to meta"])
+@pytest.mark.parametrize("assign", [True, False])
+def test_on_the_meta_device_and_then_filled(built: str, assign: bool) -> None:
+    full = cimsim.calibrate(model(), [inputs()])
+    full.train()(inputs())  # the denoisers have statistics
+    if built == "on meta":
+        with torch.device("meta"):
+            empty = model()
+    else:
+        empty = copy.deepcopy(full).to("meta")
+    if not assign:
+        empty.to_empty(device="cpu")
+        denoisers = [part for part in empty.modules() if isinstance(part, ColumnDenoiser)]
+        assert all(not part.statistics.any() and part.seen == 0 for part in denoisers)
+        assert all(part.statistics.dtype == torch.float64 for part in denoisers)
+    empty.load_state_dict(full.state_dict(), assign=assign)
+    ours, theirs = (cimsim.program(each.eval(), 1)(inputs()) for each in (empty, full))
+    assert torch.equal(ours, theirs)
