@@ -24,6 +24,7 @@ from cimsim.analysis.figures.theme import ink
 from cimsim.analysis.studies.heat_map import SQUARES, Map, positions_of_crossings
 from cimsim.analysis.sweeps.axis import Axis
 from cimsim.analysis.sweeps.axis_scale import scale_of
+from cimsim.analysis.sweeps.metric import rounding
 
 _Style: TypeAlias = Literal["-", "--", ":", "-."]
 _STYLES: tuple[_Style, ...] = ("-", "--", ":", "-.")
@@ -176,7 +177,7 @@ def _pieces(
         turned = _pieces(means.T, value, words_y, words_x)
         pieces = [(ys, xs) for xs, ys in turned]
     else:
-        above = means >= value
+        above = means >= value - rounding(value)
         for row, column in zip(*np.nonzero(above[:, 1:] != above[:, :-1]), strict=True):
             pieces.append(((column + 0.5, column + 0.5), (row - 0.5, row + 0.5)))
         for row, column in zip(*np.nonzero(above[1:] != above[:-1]), strict=True):

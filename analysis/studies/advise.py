@@ -114,12 +114,12 @@ class Advice(StudyResult):
     def reached(self) -> bool:
         """Whether an assignment with an analog layer fulfills the request on the chips used to
         choose it."""
-        return self.chosen.mean <= self.request.within
+        return self.request.allows(self.chosen.mean)
 
     @property
     def holds(self) -> bool:
         """Whether the other chips confirm it."""
-        return self.reached and self.verified.mean <= self.request.within
+        return self.reached and self.request.allows(self.verified.mean)
 
     @property
     def layer_options(self) -> list[str]:
@@ -150,7 +150,7 @@ class Advice(StudyResult):
             )
         share = "MACs" if request.by == "macs" else "parameters"
         cost = f"{100 * self.digital_share:.1f} % of the analog layers' {share} become digital"
-        sure = self.verified.mean + self.verified.half_width <= request.within
+        sure = request.allows(self.verified.mean + self.verified.half_width)
         unsure = "" if sure else "; the interval is wider than that, use more --chips"
         if self.verified.chips == 1:
             unsure = "; one chip has no interval, use more --chips"
@@ -293,7 +293,7 @@ def advise(
     )
     result = measured or sensitivity(subject, evaluation)
     request, shares = AdviceRequest(within, bits, better, by), shares_of_layers(result, by)
-    search = RemedySearch(subject, evaluation, within, other)
+    search = RemedySearch(subject, evaluation, request, other)
     search.measure(offered(evaluation.assignment(subject), shares, request))
     taken = search.mix({layer.name: layer.lost.mean for layer in result.layers})
     layers = settings_of(taken)

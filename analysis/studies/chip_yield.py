@@ -89,9 +89,8 @@ class ChipYield(StudyResult):
     def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each chip, the heading first."""
         yield ["chip", self.facts.metric, "passes"]
-        falls = self.facts.measured.falls
         for chip, value in enumerate(self.values):
-            yield [chip, value, passes(value, self.threshold, falls)]
+            yield [chip, value, self.facts.measured.reaches(value, self.threshold)]
 
     def sheet(self) -> Sheet:
         """The percentiles of the chips."""
@@ -105,9 +104,9 @@ class ChipYield(StudyResult):
 
     def shares(self) -> list[tuple[float, PassRate]]:
         """The share that passes with each chip's metric as the threshold, from the least."""
-        falls, total = self.facts.measured.falls, len(self.values)
+        reaches, total = self.facts.measured.reaches, len(self.values)
         return [
-            (x, rate_of(sum(passes(value, x, falls) for value in self.values), total))
+            (x, rate_of(sum(reaches(value, x) for value in self.values), total))
             for x in sorted(filter(math.isfinite, self.values))
         ]
 
@@ -254,17 +253,12 @@ def chip_yield(
     threshold = metric.from_printed(number, "the threshold")
     sweep = evaluation.sweep(subject, SingleLevelAxis(NAME, (_THIS,)))
     values = sweep.values()[_THIS]
-    count = sum(passes(value, threshold, metric.falls) for value in values)
+    count = sum(metric.reaches(value, threshold) for value in values)
     # Nothing is interpolated between chips: every percentile is the value of one of them.
     at = np.percentile(np.array(values), PERCENTILES, method="inverted_cdf").tolist()
     percentiles = tuple(zip(PERCENTILES, at, strict=True))
     rate = rate_of(count, len(values))
     return ChipYield(facts_of(sweep.plan), threshold, rate, tuple(values), percentiles)
-
-
-def passes(value: float, threshold: float, falls: bool) -> bool:
-    """Whether a chip with this metric passes; NaN never does."""
-    return value <= threshold if falls else value >= threshold
 
 
 def rate_of(count: int, total: int) -> PassRate:

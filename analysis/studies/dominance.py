@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from cimsim.analysis.sweeps.metric import rounding
 from cimsim.analysis.sweeps.stats import summary
 
-_ROUNDING = 1e-9  # relative; costs and metrics that are nearer are equal but for rounding
-_DIGITS = 9
+_DIGITS = 9  # of costs and metrics; those that are nearer are equal but for rounding
 
 
 def significantly_better(
@@ -38,7 +38,7 @@ def significantly_better(
     size = max(map(abs, (*values, *others)))
     of_all = summary(0, gained)
     half = of_all.half_width if of_all.chips > 1 else 0.0
-    return of_all.mean - half > _ROUNDING * size
+    return of_all.mean - half > rounding(size)
 
 
 def dominators(

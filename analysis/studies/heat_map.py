@@ -25,6 +25,7 @@ from cimsim.analysis.study import (
 from cimsim.analysis.sweeps.axis import Axis, Level, format_axis, parse_axis
 from cimsim.analysis.sweeps.axis_scale import scale_of
 from cimsim.analysis.sweeps.grid_axis import at, grid
+from cimsim.analysis.sweeps.metric import rounding
 from cimsim.analysis.sweeps.stats import Summary, summary
 from cimsim.analysis.sweeps.store import Sweep
 from cimsim.errors import CimsimError
@@ -114,9 +115,10 @@ class Map(StudyResult):
         return [[level.mean for level in row] for row in self.summaries]
 
     def crosses(self, value: float) -> bool:
-        """Whether the metric is better than ``value`` in some places and worse in others."""
+        """Whether the metric is better than ``value`` in some places and worse in others, by more
+        than rounding."""
         means = [mean for row in self.means for mean in row if not math.isnan(mean)]
-        return bool(means) and min(means) < value < max(means)
+        return bool(means) and min(value - min(means), max(means) - value) > rounding(value)
 
     def rows(self) -> Iterator[Sequence[object]]:
         """Yield one row for each pair of levels, the heading first; times in seconds."""
@@ -233,7 +235,7 @@ def map_of(sweep: Sweep, x: Axis, y: Axis, lines: Sequence[float] | None = None)
 
 def positions_of_crossings(values: Sequence[float], line: float) -> list[float]:
     """The places where the straight lines between neighboring ``values`` at 0, 1, 2, … are
-    ``line``; a value equal to ``line`` counts once, several in a row at both ends.
+    ``line``; a value equal to ``line`` up to rounding counts once, several in a row at both ends.
 
     >>> positions_of_crossings([3.0, 3.0, 1.0], 1.5)
     [1.75]
@@ -241,7 +243,9 @@ def positions_of_crossings(values: Sequence[float], line: float) -> list[float]:
     [1.0, 3.0]
     """
     places: list[float] = []
-    for place, (left, right) in enumerate(pairwise(values)):
+    near = rounding(line)
+    exact = (line if abs(value - line) <= near else value for value in values)
+    for place, (left, right) in enumerate(pairwise(exact)):
         if left == right:
             continue
         if line in (left, right):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.studies.effects import EVERYTHING, NOTHING
 from cimsim.analysis.studies.sensitivity import AssignmentsAxis, Sensitivity
+from cimsim.analysis.sweeps.metric import rounding
 from cimsim.analysis.sweeps.stats import Summary, summary
 from cimsim.layer_options import Layers, format_layer
 
@@ -71,14 +72,22 @@ class AdviceRequest:
     better: str | None
     by: By
 
+    def allows(self, lost: float) -> bool:
+        """Whether this loss to digital is within the allowed distance, up to rounding."""
+        return lost <= self.within + rounding(self.within)
+
 
 class RemedySearch:
     """Mixes an assignment, and remembers what it has tried."""
 
     def __init__(
-        self, subject: Subject, evaluation: Evaluation, within: float, better: Profile | None
+        self,
+        subject: Subject,
+        evaluation: Evaluation,
+        request: AdviceRequest,
+        better: Profile | None,
     ) -> None:
-        self._subject, self._evaluation, self._within = subject, evaluation, within
+        self._subject, self._evaluation, self._request = subject, evaluation, request
         self._base = evaluation.assignment(subject)
         self._metric = evaluation.metric_of(subject)
         self._better = better
@@ -128,7 +137,7 @@ class RemedySearch:
 
     def near_enough(self, layers: Layers) -> bool:
         """Whether the model with these settings is within the allowed distance, in the mean."""
-        return self.lost(layers).mean <= self._within
+        return self._request.allows(self.lost(layers).mean)
 
     def measure(self, offered: Iterable[Remedy]) -> None:
         """Evaluate every remedy alone, and offer it with its gain."""

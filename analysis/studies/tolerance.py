@@ -120,13 +120,13 @@ class Tolerance(StudyResult):
         """Yield one row for each level, the heading first; times in seconds."""
         yield [self.axis, "chips", "mean", "std", "half_width", "worst", "within"]
         for p in self.points:
-            inside = self.facts.measured.lost(self.limit, p.mean) <= 0
+            inside = self.facts.measured.reaches(p.mean, self.limit)
             yield [p.level, p.chips, p.mean, p.std, p.half_width, p.worst, inside]
 
     def sheet(self) -> Sheet:
         """One row for each level."""
         axis, metric, points = Axis(self.axis, ()), self.facts.measured, self.points
-        within = (metric.lost(self.limit, point.mean) <= 0 for point in points)
+        within = (metric.reaches(point.mean, self.limit) for point in points)
         columns = (
             Column(axis.key, tuple(axis.format(point.level) for point in points)),
             means("mean", points, metric),

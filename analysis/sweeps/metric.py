@@ -16,6 +16,15 @@ Scores: TypeAlias = Mapping[str, float]
 """The numbers of one evaluation by name, such as ``accuracy`` (0 to 1) and ``loss`` (nats)."""
 
 
+def rounding(size: float) -> float:
+    """The largest difference of two numbers of this size that is rounding, not a difference.
+
+    >>> 93.9 / 100 - 939 / 1000 <= rounding(0.939) < 1 / 1000
+    True
+    """
+    return max(1e-9 * abs(size), 1e-15)
+
+
 @dataclass(frozen=True)
 class Metric:
     """A measure of the quality of a model.
@@ -133,6 +142,15 @@ class Metric:
     def lost(self, before: float, after: float) -> float:
         """Return by how much ``after`` is worse than ``before``."""
         return after - before if self.falls else before - after
+
+    def reaches(self, value: float, limit: float) -> bool:
+        """Return whether ``value`` is at least as good as ``limit``, up to :func:`rounding`; NaN
+        never is.
+
+        >>> ACCURACY.reaches(939 / 1000, ACCURACY.from_printed(93.9, "the threshold"))
+        True
+        """
+        return self.lost(limit, value) <= rounding(limit)
 
 
 def _perplexity(loss: float) -> float:

@@ -16,11 +16,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 
-from cimsim.analysis.sweeps.metric import Metric
+from cimsim.analysis.sweeps.metric import Metric, rounding
 from cimsim.seeds import seed_for
 
 _RESAMPLES = 2000
@@ -110,8 +111,9 @@ def search(
         table = np.array([scores[level] for level in levels])
         places = np.array([span.place(level) for level in levels])
         losses = table - limit if metric.falls else limit - table  # above 0 is outside
-        best = float(_thresholds(losses.mean(1)[None], places, span.whole)[0])
-        low, high = _interval(losses, places, span.whole, name)
+        find = partial(_thresholds, places=places, whole=span.whole, none=rounding(limit))
+        best = float(find(losses.mean(1)[None])[0])
+        low, high = _interval(losses, places, find, name)
         near = {_gap(end, places) for end in (best, low, high) if math.isfinite(end)}
         missing = []
         for gap in sorted(near - {-1}):
@@ -141,9 +143,11 @@ def _level(place: float, span: SearchRange) -> float | None:
     return math.exp(place) if span.log else place
 
 
-def _thresholds(losses: np.ndarray, places: np.ndarray, whole: bool) -> np.ndarray:
+def _thresholds(losses: np.ndarray, places: np.ndarray, whole: bool, none: float) -> np.ndarray:
     """For each row of ``losses [n, levels]`` the place where it first exceeds 0: ``-inf`` if it
-    starts above 0, ``inf`` if it never exceeds it. ``whole`` places are not interpolated."""
+    starts above 0, ``inf`` if it never exceeds it. ``whole`` places are not interpolated; losses up
+    to ``none`` are 0."""
+    losses = np.where(np.abs(losses) <= none, 0.0, losses)
     outside = ~(losses <= 0)  # NaN is outside
     first = outside.argmax(1)
     rows = np.arange(len(losses))
@@ -157,15 +161,18 @@ def _thresholds(losses: np.ndarray, places: np.ndarray, whole: bool) -> np.ndarr
 
 
 def _interval(
-    losses: np.ndarray, places: np.ndarray, whole: bool, name: str
+    losses: np.ndarray,
+    places: np.ndarray,
+    find: Callable[[np.ndarray], np.ndarray],
+    name: str,
 ) -> tuple[float, float]:
-    """2.5th and 97.5th percentile of the threshold over resampled chips, from the better end to the
-    worse; the threshold itself twice for one chip."""
+    """2.5th and 97.5th percentile of the threshold, which ``find`` returns for rows of losses, over
+    resampled chips, from the better end to the worse; the threshold itself twice for one chip."""
     chips = losses.shape[1]
     draws = np.random.default_rng(seed_for("bootstrap", "tolerance", name))
     picked = draws.integers(chips, size=(_RESAMPLES, chips))
     means = losses[:, picked].mean(-1).T
-    along = _thresholds(means, places, whole)
+    along = find(means)
     order = np.sort(along if places[0] <= places[-1] else _flipped(along))
     last = _RESAMPLES - 1
     ends = order[[math.floor(0.025 * last), math.ceil(0.975 * last)]]

@@ -140,6 +140,17 @@ def test_nothing_to_do() -> None:
     assert found.holds
 
 
+def test_a_loss_of_exactly_the_allowed_distance_is_allowed() -> None:
+    """1 - 0.97 is 0.030000000000000027."""
+    found = Made(adding(a=0.03, b=0.0), {"a": 0.5, "b": 0.5}).advice(within=0.03)
+    assert found.layers == {}
+    assert found.chosen.mean > 0.03
+    assert found.answer.startswith("Reached: 3.00 ± 0.00 points lost")
+    assert "interval" not in found.answer
+    chance = Made(lambda kinds, chip: (-1) ** chip / 1000, {"a": 0.5, "b": 0.5})
+    assert chance.advice(within=0.0).reached
+
+
 def test_one_chip_has_no_interval_to_be_within() -> None:
     made = Made(adding(a=0.001, b=0.001), {"a": 0.5, "b": 0.5})
     found = made.advice(within=0.01)

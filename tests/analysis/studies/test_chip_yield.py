@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+import cimsim
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.shown import write_result
 from cimsim.analysis.studies.chip_yield import (
     STUDY,
     chip_yield,
-    passes,
     rate_of,
 )
 from cimsim.analysis.sweeps.axis import parse_axis
@@ -47,13 +49,21 @@ def test_wilson_intervals_are_the_published_ones(
     assert found.high == pytest.approx(middle + half)
 
 
-def test_a_chip_passes_at_the_threshold_and_never_with_nonsense() -> None:
-    assert passes(0.9, 0.9, falls=False)
-    assert passes(20.0, 20.0, falls=True)
-    assert not passes(0.89, 0.9, falls=False)
-    assert not passes(math.inf, 20.0, falls=True)
-    assert not passes(math.nan, 20.0, falls=True)
-    assert not passes(math.nan, 0.9, falls=False)
+def test_a_chip_exactly_at_the_threshold_passes() -> None:
+    """93.9 / 100 is 0.9390000000000001, more than 939 / 1000."""
+    assert 93.9 / 100 > 939 / 1000
+    x, y = torch.eye(10).repeat(100, 1), torch.arange(10).repeat(100)
+    net = nn.Sequential(nn.Linear(10, 10, bias=False))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.eye(10))
+    y[:61] = (y[:61] + 1) % 10
+    at = cimsim.chip_yield(cimsim.convert(net, "ideal"), [(x, y)], above=93.9, chips=2)
+    assert at.passing.count == 2
+    assert [row[-1] for row in at.rows()][1:] == [True, True]
+    assert {rate.share for _, rate in at.shares()} == {1.0}
+    y[61] = (y[61] + 1) % 10
+    below = cimsim.chip_yield(cimsim.convert(net, "ideal"), [(x, y)], above=93.9, chips=2)
+    assert below.passing.count == 0
 
 
 @pytest.fixture

@@ -125,6 +125,17 @@ def test_crossings_are_where_the_interpolated_curve_has_the_value(
     assert found == sorted(found)
 
 
+def test_a_level_at_the_line_but_for_rounding_is_on_it() -> None:
+    """93.9 / 100 is 0.9390000000000001, more than 939 / 1000."""
+    line, at = 93.9 / 100, 939 / 1000
+    assert line > at
+    assert positions_of_crossings([0.95, at, at, 0.9], line) == [1.0, 2.0]
+    flat = synthetic("noise=0,1,4", "adc.bits=4,8", lambda x, _: 0.939 if x else 0.95, [93.9])
+    assert [set(row) for row in flat.lines[0].crossings] == [{1.0}] * 2
+    assert not flat.crosses(line)
+    assert len(flat.warnings) == 1
+
+
 def test_the_contour_that_is_drawn_is_the_line() -> None:
     """Between the columns 1 (x = 1) and 2 (x = 4), half way."""
     figure = synthetic("noise=0,1,4", "adc.bits=4,8", falling, [65]).figure()

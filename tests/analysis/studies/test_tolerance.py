@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
+import cimsim
 from cimsim.analysis.evaluation import Evaluation
 from cimsim.analysis.shown import write_result
 from cimsim.analysis.studies.tolerance import STUDY, range_of, tolerance
@@ -99,6 +102,32 @@ def test_nothing_within_and_everything_within() -> None:
     assert (nowhere.level, nowhere.holds, len(asked)) == (None, False, 5)
     everywhere = search(measure, SearchRange(0.0, 4.0), 0.1, ACCURACY)
     assert (everywhere.level, everywhere.holds) == (None, True)
+
+
+def test_a_mean_at_the_limit_but_for_rounding_is_within() -> None:
+    """The mean of three times 0.998 is 0.9979999999999999."""
+    assert np.mean([0.998] * 3) < 0.998
+    x, y = torch.eye(10).repeat(100, 1), torch.arange(10).repeat(100)
+    net = nn.Sequential(nn.Linear(10, 10, bias=False))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.eye(10))
+    y[:2] = (y[:2] + 1) % 10
+    model = cimsim.convert(net, "ideal")
+    found = cimsim.tolerance(model, [(x, y)], over="noise", within=0, chips=3)
+    assert found.holds
+    assert all(row[-1] for row in found.rows())
+    assert set(found.sheet().columns[-1].cells) == {"yes"}
+
+
+@pytest.mark.parametrize("rounding", [1e-16, 0.0, -1e-16])
+def test_the_last_level_is_found_where_its_mean_is_the_limit(rounding: float) -> None:
+    measure, asked = made(lambda level: 0.78 + rounding if level <= 2 else 0.9 - 0.1 * level)
+    found = search(measure, SearchRange(0.0, 4.0), 0.78, ACCURACY)
+    assert found.level == pytest.approx(2.0)
+    assert max(asked) - min(asked) == 4.0
+    assert 2.125 in asked
+    bits, _ = made(lambda bits: 0.78 + rounding if bits >= 5 else 0.5)
+    assert search(bits, SearchRange(2, 16, whole=True), 0.78, ACCURACY).level == 5
 
 
 @pytest.mark.parametrize("nonsense", [math.nan, math.inf])

@@ -94,3 +94,19 @@ def test_a_loss_is_at_most_everything() -> None:
             METRICS["loss"].require_loss(loss, "the loss")
     ACCURACY.require_loss(0.5, "the loss")
     METRICS["loss"].require_loss(200.0, "the loss")
+
+
+def test_a_limit_is_reached_exactly_and_never_with_nonsense() -> None:
+    for right in range(1001):
+        percent = right / 10
+        if not 0 < percent <= 1:  # which is refused as a fraction
+            limit = ACCURACY.from_printed(percent, "the threshold")
+            assert ACCURACY.reaches(right / 1000, limit)
+            assert not ACCURACY.reaches((right - 1) / 1000, limit)
+    falling = METRICS["perplexity"]
+    assert falling.reaches(20.0, 20.0)
+    assert falling.reaches(20.0 * (1 + 1e-12), 20.0)
+    assert not falling.reaches(20.001, 20.0)
+    for metric in (ACCURACY, falling):
+        assert not metric.reaches(math.nan, 0.9)
+    assert not falling.reaches(math.inf, 20.0)
