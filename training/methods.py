@@ -17,7 +17,7 @@ from cimsim.layer_options import parse_layers
 from cimsim.nn import Assignment, ColumnDenoiser, calibrate, digital, perturbed, set_profile
 from cimsim.nn.batches import Batches, Forward
 from cimsim.nn.training_conditions import train_as_evaluated, train_digitally, train_on
-from cimsim.profile import Profile, non_idealities, only
+from cimsim.profile import Profile, non_idealities, only, sets_range
 from cimsim.rule_names import letter_of_rule
 from cimsim.seeds import generator
 from cimsim.suggest import unknown
@@ -318,8 +318,7 @@ def ranges_to_learn(config: TrainConfig) -> tuple[str, ...]:
     layers = parse_layers(config.layer).values()
     names = {config.rule, *(str(settings.get("rule", config.rule)) for settings in layers)}
     rules = [RULES.get(letter_of_rule(name).upper()) for name in names]
-    keys = [*config.overrides, *(key for settings in layers for key in settings)]
-    is_set = any(key.startswith("dac.range") for key in keys)
+    is_set = sets_range(config.overrides, "dac") or any(sets_range(s, "dac") for s in layers)
     passes = any(rule is not None and not rule.needs_slopes for rule in rules)
     return () if is_set or passes else ("dac",)
 

@@ -13,6 +13,7 @@ from cimsim.profile import (
     Profile,
     fingerprint,
     load_profile,
+    refuse_set_ranges,
     require_learnable,
     with_learned_ranges,
 )
@@ -42,7 +43,8 @@ class TrainingPlan:
 
         Raises:
             CimsimError: if one of them is missing or invalid, the noise is not chosen yet, or a
-                range that ``learn_ranges`` names cannot be learned with the method or the profiles.
+                range that ``learn_ranges`` names cannot be learned with the method or the profiles,
+                or is set by an override.
         """
         if config.searches:
             raise CimsimError(
@@ -55,6 +57,7 @@ class TrainingPlan:
         if config.learn_ranges is not None:
             with naming_recipe(config):
                 require_learnable((profile, *(each["profile"] for each in separate)), learned)
+                refuse_set_ranges(profile, config.overrides, learned)
         for settings in separate:
             settings["profile"] = with_learned_ranges(settings["profile"], learned)
         return cls(

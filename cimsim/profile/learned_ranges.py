@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cimsim.errors import CimsimError
 from cimsim.profile.converters import FixedRange, LearnedRange
 from cimsim.profile.model import Profile
-from cimsim.profile.overrides import override_profile
+from cimsim.profile.overrides import overridden_keys, override_profile
 
 CONVERTERS = ("dac", "adc")
 _LEARNED = "{}.range.kind=learned"
@@ -74,6 +74,32 @@ def require_learnable(profiles: Iterable[Profile], converters: Sequence[str]) ->
                 f"learn_ranges: the range of the {name.upper()} cannot be learned, because "
                 f"{' and '.join(reasons)}; leave {name} out (none learns no range), or set "
                 f"{' and '.join(remedies)}"
+            )
+
+
+def sets_range(overrides: Mapping[str, object] | Sequence[str], converter: str) -> bool:
+    """Return whether ``overrides`` set the range of ``converter``, or a part of it."""
+    section = f"{converter}.range."
+    return any(f"{key}.".startswith(section) for key in overridden_keys(overrides))
+
+
+def refuse_set_ranges(
+    profile: Profile, overrides: Sequence[str], converters: Sequence[str]
+) -> None:
+    """Refuse ``converters`` whose range in ``profile`` is set by one of ``overrides``, because a
+    learned range would replace it.
+
+    Raises:
+        CimsimError: if there is one.
+    """
+    learned = with_learned_ranges(profile, converters)
+    for name in converters:
+        own = [text for text in overrides if sets_range([text], name)]
+        if own and getattr(learned, name) != getattr(profile, name):
+            settings = " and ".join(own)
+            raise CimsimError(
+                f"learn_ranges: the range of the {name.upper()} cannot be both learned and set by "
+                f"{settings}; leave {name} out (none learns no range), or leave out {settings}"
             )
 
 

@@ -65,6 +65,25 @@ def override_profile(profile: Profile, overrides: Mapping[str, object] | Sequenc
     return overridden
 
 
+def overridden_keys(overrides: Mapping[str, object] | Sequence[str]) -> Iterator[str]:
+    """Yield the dotted key of every value in ``overrides``; those of a section are named one by
+    one.
+
+    >>> list(overridden_keys(["adc.bits=4", "dac={bits: 6, range: {kind: max}}"]))
+    ['adc.bits', 'dac.bits', 'dac.range.kind']
+    """
+    for assignment in _assignments(overrides, []):
+        yield from _keys_of_values(assignment.key, assignment.value)
+
+
+def _keys_of_values(key: str, value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for inner, content in value.items():
+            yield from _keys_of_values(f"{key}.{inner}", content)
+    else:
+        yield key
+
+
 class _UnknownKeyError(Exception):
     """The key does not exist."""
 

@@ -17,7 +17,7 @@ from cimsim.nn import analog_layers
 from cimsim.profile import CONVERTERS, FixedRange, Profile, learned_ranges, load_profile
 from cimsim.runs import RunSubject, open_run
 from cimsim.training.config import TrainConfig, make_config
-from cimsim.training.fit import fit
+from cimsim.training.fit import check, fit
 from cimsim.training.methods import METHODS, ranges_to_learn, without_unused_ranges
 from cimsim.training.plan import TrainingPlan
 from cimsim.training.progress import Silent
@@ -49,6 +49,7 @@ def test_the_rule_of_one_layer_counts() -> None:
     "settings",
     [
         {"overrides": ("dac.range={kind: percentile, percentile: 90}",)},
+        {"overrides": ("dac={bits: 6, range: {kind: max}}",)},
         {"layer": ("hidden1:dac.range={kind: max}",)},
     ],
 )
@@ -56,6 +57,30 @@ def test_a_range_that_the_user_sets_is_not_replaced(settings: dict[str, Any]) ->
     plan = TrainingPlan.load(small(**settings))
     assert plan.profile.dac.range.kind != "learned"
     assert ranges_to_learn(small(learn_ranges=("dac",), **settings)) == ("dac",)
+
+
+@pytest.mark.parametrize("converter", CONVERTERS)
+def test_a_range_cannot_be_both_set_and_learned(converter: str) -> None:
+    own, learned = f"{converter}.range.kind=max", f"{converter}.range.kind=learned"
+    with pytest.raises(CimsimError) as raised:
+        check(small(learn_ranges=(converter,), overrides=("adc.bits=6", own)))
+    assert str(raised.value) == (
+        f"learn_ranges: the range of the {converter.upper()} cannot be both learned and set by "
+        f"{own}; leave {converter} out (none learns no range), or leave out {own}"
+    )
+    for allowed in (
+        {"learn_ranges": ()},
+        {"overrides": (learned,)},
+        {"overrides": ("dac.bits=6",)},
+    ):
+        check(small(**{"learn_ranges": (converter,), "overrides": (own,), **allowed}))
+    of_a_layer = small(learn_ranges=(converter,), layer=(f"hidden1:{own}",))
+    kinds = {
+        name: getattr(layer.profile, converter).range.kind
+        for name, layer in analog_layers(TrainingPlan.load(of_a_layer).new_model()).items()
+    }
+    assert kinds.pop("hidden1") == "max"
+    assert set(kinds.values()) == {"learned"}
 
 
 FIXED = "{}.range={{kind: fixed, full_scale: 1.0}}"

@@ -26,12 +26,17 @@ SMALL: dict[str, Any] = {"epochs": 1, "limit": 60, "batch_size": 20}
             "`cimsim models`; recipe 'llm' sets objective, use --objective to override it",
         ),
         (
+            {"recipe": "llm", "profile": "pcm-ibm-2020", "overrides": ("dac.range.kind=max",)},
+            "or leave out dac.range.kind=max; recipe 'llm' sets learn_ranges, use --learn-ranges "
+            "to override it",
+        ),
+        (
             {"recipe": "robust", "profile": "ideal", "optimizer": "ternary-chain"},
             "recipe 'robust' sets clip_sigma and average, use --clip-sigma and --average to "
             "override them",
         ),
     ],
-    ids=["plan", "start", "optimizer"],
+    ids=["plan", "start", "range", "optimizer"],
 )
 def test_the_recipe_is_named_with_what_to_do(settings: dict[str, Any], expected: str) -> None:
     with pytest.raises(CimsimError) as raised:
