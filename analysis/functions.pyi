@@ -175,7 +175,7 @@ def life(
     stop: str = "10y",
     points: int = 10,
     care: str | Sequence[str] = (),
-    budget: int = 100,
+    budget: int | None = None,
     chips: int = 10,
     age: str | float = "0s",
     noise: float = 1.0,

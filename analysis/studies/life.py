@@ -83,8 +83,11 @@ class LifeOptions(Options):
         "cimsim adapt); can be repeated.",
         metavar="PARTS",
     )
-    budget: int = option(
-        BUDGET, "Maximum number of batches that each part of --care runs on the chip.", ge=1
+    budget: int | None = option(
+        None,
+        "Maximum number of batches that each part of --care runs on the chip.",
+        ge=1,
+        default_text=str(BUDGET),
     )
 
 
@@ -182,7 +185,8 @@ class Life(StudyResult):
     def options(self) -> LifeOptions:
         """See :class:`Result`."""
         start, stop = (typed_duration(self.ages_s[end]) for end in (0, -1))
-        given: dict[str, Any] = {"care": self.care, "budget": self.budget} if self.care else {}
+        budget = self.budget if self.care and self.budget != BUDGET else None
+        given: dict[str, Any] = {"care": self.care, "budget": budget}
         return LifeOptions(start=start, stop=stop, points=len(self.ages_s), **given)
 
     def hover(self) -> dict[str, list[str]]:
@@ -375,8 +379,11 @@ def _care(
 
 
 def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: LifeOptions) -> Life:
+    if options.budget is not None and not options.care:
+        raise CimsimError("--budget applies to --care only; add it, or leave --budget out")
     ends = parse_duration(options.start), parse_duration(options.stop)
-    return life(subjects[0], evaluation, *ends, options.points, options.care, options.budget)
+    budget = options.budget or BUDGET
+    return life(subjects[0], evaluation, *ends, options.points, options.care, budget)
 
 
 STUDY = Study(NAME, Life, "Life of a chip", "Life of a chip", options=LifeOptions, run=_run)

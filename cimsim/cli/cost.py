@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cimsim.analysis.calls import COST_INPUTS
 from cimsim.cli.evaluation import OWN_HELP, AsJson, DataDir, Store, Trust, Wide
-from cimsim.cli.figures import look_from, look_options
+from cimsim.cli.figures import look_from, look_options, refuse_look
 from cimsim.cli.options import check_table
 from cimsim.cli.studies import present, show
 from cimsim.errors import CimsimError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from cimsim.analysis.subjects import Subject
     from cimsim.nn import Assignment
     from cimsim.profile import Profile
+
+_CLASSES = 10  # of --model
 
 
 @look_options
@@ -59,10 +62,18 @@ def cost(
             help="Shape of one input of --model, such as 1x28x28, or 64 for text.",
         ),
     ] = None,
-    classes: Annotated[int, typer.Option(min=1, help="Number of classes of --model.")] = 10,
+    classes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of classes of --model.", show_default=str(_CLASSES)),
+    ] = None,
     inputs: Annotated[
-        int, typer.Option(min=1, help="Maximum number of test inputs whose energy is averaged.")
-    ] = 16,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Maximum number of test inputs of a run whose energy is averaged.",
+            show_default=str(COST_INPUTS),
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.csv", help="Also write a table with all counts to this file."),
@@ -91,12 +102,14 @@ def cost(
     if out is not None:
         check_table(out)
     if run is not None:
-        if model is not None or input_shape is not None:
-            raise CimsimError("a run has its model and inputs; leave --model and --input out")
+        if any(given is not None for given in (model, input_shape, classes)):
+            raise CimsimError(
+                "a run has its model and inputs; leave --model, --input and --classes out"
+            )
         (subject,) = open_subjects([run], trust, data_dir, store=store)
         assignment = _assignment_of(subject, profile, overrides or [])
         result = replace(
-            cost_of(workload_of(subject.model(assignment), subject.inputs(inputs))),
+            cost_of(workload_of(subject.model(assignment), subject.inputs(inputs or COST_INPUTS))),
             checkpoint_sha256=subject.fingerprint,
             **conditions_on(assignment, subject.assignment),
         )
@@ -108,8 +121,12 @@ def cost(
                 "name a run, or else --profile, --model and --input, such as --profile "
                 "pcm-ibm-2020 --model cnn --input 1x28x28"
             )
+        if any(given is not None for given in (inputs, data_dir, store)):
+            raise CimsimError("--inputs, --data-dir and --store apply to a run; leave them out")
+        refuse_look(settings, "leave it out, or name a run")
         loaded = load_profile(profile, overrides or [])
-        result = cost_of(_work_of_shape(model, _shape(input_shape), classes, loaded))
+        work = _work_of_shape(model, _shape(input_shape), classes or _CLASSES, loaded)
+        result = cost_of(work)
         show(result, as_json, wide)
     if out is not None:
         write_text(out, table_csv(result.rows()))

@@ -109,13 +109,15 @@ def evaluation(
 def _engine(options: EvaluationOptions) -> Engine:
     """
     Raises:
-        CimsimError: if there is no engine of that name, or it needs no address.
+        CimsimError: if there is no engine of that name, or it has no address or workers.
     """
     from cimsim.analysis.sweeps.engine import LocalEngine, ProcessEngine
 
     if options.engine not in ("local", "ray"):
         raise CimsimError(f"--engine must be local or ray, not '{options.engine}'")
     if options.engine == "ray":
+        if options.workers > 1:
+            raise CimsimError("--workers applies to --engine local only; leave one of them out")
         from cimsim.analysis.sweeps.ray_engine import RayEngine
 
         return RayEngine(options.address)

@@ -27,6 +27,17 @@ def look_options(command: Callable[..., Result]) -> Callable[..., Result]:
     return with_parameters(command, [*fixed, *look_parameters()])
 
 
+def refuse_look(given: Mapping[str, Any], what_to_do: str) -> None:
+    """Refuse the options of a figure for a command that draws none.
+
+    Raises:
+        CimsimError: if there is one; it ends with ``what_to_do``.
+    """
+    usual, look = Look(), configured(Look, given)
+    if names := [name for name in Look.model_fields if getattr(look, name) != getattr(usual, name)]:
+        raise CimsimError(f"--{names[0]} applies to a figure, but none is drawn; {what_to_do}")
+
+
 def look_from(given: Mapping[str, Any], out: Path | None = None, runs: Sequence[str] = ()) -> Look:
     """Make a look from the options of a command, before anything is computed.
 

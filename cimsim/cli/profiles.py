@@ -17,7 +17,7 @@ from rich.text import Text
 from cimsim.analysis.sheet import Column, Sheet
 from cimsim.cli import console, exchange
 from cimsim.cli.evaluation import Wide
-from cimsim.cli.figures import look_from, look_options
+from cimsim.cli.figures import look_from, look_options, refuse_look
 from cimsim.cli.profile_tables import characteristics_sheet, fit_sheets
 from cimsim.cli.tables import LIST
 from cimsim.errors import CimsimError
@@ -134,6 +134,8 @@ def curves(
     from cimsim.profile import load_profile
     from cimsim.units import parse_duration
 
+    if out is None:
+        refuse_look(settings, "add --out")
     look = look_from(settings, out)
     chosen = load_profile(profile, overrides or [])
     low, high = chosen.cell.g_min_uS, chosen.cell.g_max_uS

@@ -378,6 +378,8 @@ def test_bad_arguments_are_one_clear_sentence(
         ("give the name 'noise' alone, and start=LEVEL stop=LEVEL", lambda: cimsim.tolerance(
             model, loader, over="noise=0:4")),
         ("orders applies to shapley only", lambda: cimsim.budget(model, loader, orders=4)),
+        ("budget applies to care only; add it, or leave budget out", lambda: cimsim.life(
+            model, loader, budget=5)),
         ("defines its score itself", lambda: cimsim.sweep(subject, function, **over)),
         ("leave samples out", lambda: cimsim.sweep(model, function, samples=3, **over)),
     ):  # fmt: skip

@@ -69,6 +69,9 @@ def test_without_a_run(cimsim: Command) -> None:
     assert "digital" in out  # the products of attention
 
 
+UNTRAINED = ["--profile", "ideal", "--model", "mlp", "--input", "1x9x9"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -77,6 +80,10 @@ def test_without_a_run(cimsim: Command) -> None:
         (["--profile", "ideal", "--model", "cnm", "--input", "1x9x9"], "did you mean 'cnn'"),
         (["nowhere"], "no such folder: nowhere"),
         (["nowhere", "--model", "cnn"], "a run has its model"),
+        (["nowhere", "--classes", "10"], "leave --model, --input and --classes out"),
+        ([*UNTRAINED, "--inputs", "16"], "--inputs, --data-dir and --store apply to a run"),
+        ([*UNTRAINED, "--store", "here"], "--inputs, --data-dir and --store apply to a run"),
+        ([*UNTRAINED, "--dpi", "100"], "--dpi applies to a figure, but none is drawn; leave it"),
         (["nowhere", "--out", "table.txt"], "written as CSV"),
     ],
 )

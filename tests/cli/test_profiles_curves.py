@@ -62,6 +62,7 @@ def test_a_value_set_by_hand_is_seen(cimsim: Command) -> None:
         (("--t", "soon"), "'soon' is not a duration"),
         (("--t", "-1"), "'-1' is not a duration"),
         (("--out", "figure.gif"), "give a name ending in .png"),
+        (("--size", "9x6cm"), "--size applies to a figure, but none is drawn; add --out"),
     ],
 )
 def test_senseless_wishes_are_refused(

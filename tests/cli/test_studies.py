@@ -123,6 +123,8 @@ def test_a_life(cimsim: Command, run: Path) -> None:
     assert code == 2
     assert "mismatch has neither drift nor read noise that grows with age" in err
     assert "Traceback" not in err
+    code, _, err = cimsim("life", run, "--budget", 5)
+    assert (code, "--budget applies to --care only; add it" in err) == (2, True)
 
 
 def test_a_yield(cimsim: Command, run: Path) -> None:

@@ -236,6 +236,7 @@ def test_a_second_sweep_is_kept_out_and_ctrl_c_says_how_to_go_on(
         (["--shard", "3/2"], "there is no part 3 of 2"),
         (["--engine", "slurm"], "--engine must be local or ray"),
         (["--address", "auto"], "--address applies to --engine ray only"),
+        (["--engine", "ray", "--workers", "2"], "--workers applies to --engine local only"),
         (["--metric", "acuracy"], "did you mean 'accuracy'"),
     ],
 )
