@@ -44,7 +44,7 @@ def test_it_writes_the_same_text_for_the_same_seeds(run: Path, cimsim: Command) 
     assert out("--cycle", 0) == text
     hot = ["--age", "10y", "--temperature", 1.5]
     assert any(out(*hot, "--cycle", cycle) != out(*hot) for cycle in range(1, 5))
-    assert out("--digital") == out("--digital", "--on", "ideal")
+    assert out("--digital") == out("--digital", "--age", "0s")
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,11 @@ def test_it_writes_the_same_text_for_the_same_seeds(run: Path, cimsim: Command) 
         (["--prompt", "Wäre"], "characters that are not in tinyshakespeare: 'W', 'ä'"),
         (["--prompt", ""], "the prompt is empty"),
         (["--age", "soon"], "soon"),
+        (
+            ["--digital", "--age", "1y", "--chip-seed", "5", "--profile", "generic-gaussian"],
+            "error: --digital computes without a chip; leave out --chip-seed, --age, --profile\n",
+        ),
+        (["--digital", "--cycle", "1", "--on", "ideal"], "leave out --cycle, --profile\n"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_written(
