@@ -93,11 +93,13 @@ def _places_changed(out: Path, plan: TrainingPlan) -> bool:
     """
     config, before = plan.config, read_config(out / CONFIG)
     changed = [f for f in type(config).model_fields if getattr(before, f) != getattr(config, f)]
-    fields = [f for f in changed if f not in PLACES]
+    trained_for = read_profile(out / PROFILE)
+    another = "profile" in changed and trained_for.name != plan.profile.name
+    fields = [f for f in changed if f not in PLACES or (f == "profile" and another)]
     if fields:
         changes = ", ".join(f"{f} was {getattr(before, f)}" for f in fields)
         raise CimsimError(f"cannot resume {out} with other settings: {changes}")
-    if fingerprint(read_profile(out / PROFILE)) != fingerprint(plan.profile):
+    if fingerprint(trained_for) != fingerprint(plan.profile):
         raise CimsimError(
             f"cannot resume {out}: the profile '{config.profile}' has changed since the run started"
         )

@@ -300,6 +300,18 @@ def test_a_changed_profile_is_noticed(tmp_path: Path) -> None:
         fit(config(profile=str(file)), tmp_path / "run", resume=True)
 
 
+def test_another_profile_is_named_as_a_changed_setting(tmp_path: Path) -> None:
+    fit(config(profile="pcm-ibm-2020"), tmp_path / "run")
+    for result in ("finished", "interrupted"):
+        with pytest.raises(CimsimError) as raised:
+            fit(config(profile="reram-wan-2022", seed=6), tmp_path / "run", resume=True)
+        assert str(raised.value) == (
+            f"cannot resume {tmp_path / 'run'} with other settings: profile was pcm-ibm-2020, "
+            "seed was 5"
+        ), result
+        (tmp_path / "run" / "result.json").unlink(missing_ok=True)
+
+
 def test_a_loss_that_explodes_ends_with_a_sentence(tmp_path: Path) -> None:
     settings = config(model="tests.training.networks:exploding_net", method="digital")
     with pytest.raises(CimsimError, match=r"the loss became (nan|inf) in epoch 1"):
