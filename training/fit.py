@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from cimsim.nn import profiles
+from cimsim.profile import non_idealities
 from cimsim.torch_device import emulates_bfloat16, working_device
 from cimsim.training.claim import claim
 from cimsim.training.config import TrainConfig
@@ -17,7 +19,7 @@ from cimsim.training.records import RESULT
 from cimsim.training.resume import restore
 from cimsim.training.run import Run
 from cimsim.training.trainer import Trainer
-from cimsim.training.without_effect import without_effect
+from cimsim.training.without_effect import has_noise, without_effect
 
 _FULL = 0.99  # of the noise, at the end of a training
 
@@ -70,18 +72,33 @@ def _remarks(trainer: Trainer, named: Collection[str]) -> Iterator[str]:
     """Sentences about settings that do not do what the user may expect."""
     config = trainer.config
     yield from without_effect(config, trainer.data, trainer.model, named)
-    final = trainer.schedule.strength(trainer.total - 1)
-    if trainer.schedule.method.noisy and final < _FULL:
-        yield (
-            f"the noise ends at {100 * final:.0f} % of its size, because warmup {config.warmup:g} "
-            f"and ramp {config.ramp:g} add up to more than the training; reduce them"
-        )
+    yield from _of_the_noise(trainer)
     if config.parallel == "shard" and trainer.mesh is None:
         yield "a single process holds the whole model; start several with torchrun"
     if config.precision == "bfloat16" and emulates_bfloat16(str(trainer.device)):
         yield (
             "this processor has no instructions for bfloat16, so float32 is faster; "
             "--precision bfloat16 is for GPUs and newer processors"
+        )
+
+
+def _of_the_noise(trainer: Trainer) -> Iterator[str]:
+    """A sentence if the noise does not reach its size by the end."""
+    config, method, assigned = trainer.config, trainer.schedule.method, profiles(trainer.model)
+    final = trainer.schedule.strength(trainer.total - 1)
+    if not method.noisy or final >= _FULL:
+        return
+    if final > 0:
+        if has_noise(config, assigned):
+            yield (
+                f"the noise ends at {100 * final:.0f} % of its size, because warmup "
+                f"{config.warmup:g} and ramp {config.ramp:g} add up to more than the training; "
+                "reduce them"
+            )
+    elif not method.simulates_cells or any(map(non_idealities, assigned.profiles)):
+        yield (
+            f"the whole training is digital, because warmup {config.warmup:g} includes all of its "
+            f"steps ({trainer.total}); reduce it"
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Set
 
 from torch import nn
 
-from cimsim.nn import profiles
+from cimsim.nn import Assignment, profiles
 from cimsim.nn.statistics import is_batch_norm
 from cimsim.profile import Profile
 from cimsim.profile.effect import effects_in
@@ -45,8 +45,19 @@ def _reasons(config: TrainConfig, model: nn.Module) -> Iterator[tuple[Set[str], 
         yield {"age"}, f"because method '{method.name}' does not simulate the cells"
     elif not any(map(_ages, assigned.profiles)):
         yield {"age"}, f"because the cells of {assigned.name} do not age"
-    if method.simulates_cells and all(p.scale_noise(2.0) == p for p in assigned.profiles):
+    if method.simulates_cells and not _are_noisy(assigned):
         yield {"ramp", "noise", "noise_spread"}, f"because {assigned.name} has no noise"
+
+
+def has_noise(config: TrainConfig, assigned: Assignment) -> bool:
+    """Return whether a training with noise has any, on chips of these profiles."""
+    if METHODS[config.method].simulates_cells:
+        return config.noise > 0 and _are_noisy(assigned)
+    return config.gaussian_sigma > 0
+
+
+def _are_noisy(assigned: Assignment) -> bool:
+    return any(profile.scale_noise(2.0) != profile for profile in assigned.profiles)
 
 
 def _reasons_of_data(config: TrainConfig, data: DataSet) -> Iterator[tuple[Set[str], str]]:

@@ -74,7 +74,7 @@ def test_only_settings_that_the_user_chose_are_mentioned(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("warmup", "ramp", "size"),
-    [(1.0, 0.3, "0 %"), (0.9, 0.5, "20 %"), (0.1, 0.9, ""), (0.5, 0.5, ""), (0.0, 1.0, "")],
+    [(0.9, 0.5, "20 %"), (0.1, 0.9, ""), (0.5, 0.5, ""), (0.0, 1.0, "")],
 )
 def test_noise_that_does_not_reach_its_size_is_mentioned(
     warmup: float, ramp: float, size: str, tmp_path: Path
@@ -86,6 +86,33 @@ def test_noise_that_does_not_reach_its_size_is_mentioned(
     )
     _, notes = trained(tmp_path / "digital", method="digital", warmup=warmup, **steps)
     assert notes == ["without effect on this training: warmup, which method 'digital' does not use"]
+
+
+@pytest.mark.parametrize(
+    ("warmup", "ramp", "steps"), [(0.5, 0.0, 1), (1.0, 0.3, 10), (1.0, 0.0, 10), (0.95, 0.0, 10)]
+)
+def test_a_warm_up_that_is_the_whole_training_is_mentioned(
+    warmup: float, ramp: float, steps: int, tmp_path: Path
+) -> None:
+    few = {"epochs": 1, "batch_size": 20 // steps, "limit": 20, "warmup": warmup, "ramp": ramp}
+    expected = [
+        f"the whole training is digital, because warmup {warmup:g} includes all of its steps "
+        f"({steps}); reduce it"
+    ]
+    assert trained(tmp_path / "noisy", **few)[1] == expected
+    quantized = trained(tmp_path / "quantized", **few, profile="ideal", overrides=("dac.bits=4",))
+    assert quantized[1][-1:] == expected  # after a note that ramp has no effect
+
+
+@pytest.mark.parametrize("settings", [{"profile": "ideal"}, {"noise": 0.0}])
+def test_noise_that_is_not_there_does_not_end_early(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    common = {"epochs": 1, "batch_size": 2, "limit": 20, "warmup": 0.9}
+    _, notes = trained(tmp_path / "part", **common, **settings)
+    assert not any("ends at" in note for note in notes)
+    _, notes = trained(tmp_path / "all", **{**common, "warmup": 1.0}, profile="ideal")
+    assert notes == []
 
 
 @pytest.mark.parametrize("hold_out", [0.0, 0.1])
