@@ -39,6 +39,7 @@ from cimsim.nn import (
 )
 from cimsim.nn.convert import copied
 from cimsim.nn.forms import require_weights
+from cimsim.nn.registry import analog_kind
 from cimsim.nn.scoring import evaluate_batches
 from cimsim.profile import Profile, learned_ranges, with_ranges_of_network
 
@@ -213,6 +214,12 @@ class Subject(ABC):
     def layers(self) -> tuple[str, ...]:
         """Names of the analog layers."""
         return tuple(analog_layers(self.skeleton()))
+
+    @cached_property
+    def digital_layers(self) -> tuple[str, ...]:
+        """Names of the layers that can be analog, but are kept digital."""
+        modules = self.skeleton().named_modules()
+        return tuple(name for name, module in modules if analog_kind(module) is not None)
 
     @cached_property
     def memory(self) -> dict[str, dict[Any, Any]]:

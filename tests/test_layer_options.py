@@ -20,7 +20,7 @@ from cimsim.nn.layer_settings import LayerSettings
 from cimsim.profile import dump_profile, load_profile
 from cimsim.training.config import TrainConfig, dump_config, make_config
 from cimsim.training.data import load_data
-from cimsim.training.fit import fit
+from cimsim.training.fit import check, fit
 from cimsim.training.methods import make_method
 from cimsim.training.run import Run, new_model
 
@@ -169,6 +169,14 @@ def test_what_makes_no_sense_leaves_nothing_behind(
     with pytest.raises(CimsimError, match=message):
         fit(config(layer=layer), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("setting", ["digital", "adc.bits=8"])
+def test_a_layer_that_is_kept_digital_has_no_settings(setting: str) -> None:
+    kept = config(layer=(f"hidden1:{setting}",), keep_digital=("first",))
+    with pytest.raises(CimsimError, match="layers: 'hidden1' matches only layers that are kept di"):
+        check(kept)
+    check(config(layer=(f"hidden?:{setting}",), keep_digital=("first",)))
 
 
 def test_later_patterns_come_on_top() -> None:

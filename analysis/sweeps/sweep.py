@@ -149,7 +149,7 @@ def _job(subject: Subject, axis: Axis, evaluation: Evaluation, layers: Layers) -
         changes = _changes(base, own) if other else ()
         base = base.map(lambda profile: profile.scale_noise(evaluation.noise))
         if layers:
-            base = base.changed(subject.layers, layers)
+            base = base.changed(subject.layers, layers, subject.digital_layers)
         at_levels = {level: axis.assign(base, level) for level in axis.values}
         for assignment in at_levels.values():
             set_profile(skeleton, assignment)  # raises on what does not fit, before any trial

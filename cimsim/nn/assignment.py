@@ -107,13 +107,19 @@ class Assignment:
             self.profile, tuple({**dict(self.layers), **dict.fromkeys(layers)}.items())
         )
 
-    def changed(self, names: Sequence[str], layers: Mapping[str, Mapping[str, Any]]) -> Assignment:
+    def changed(
+        self,
+        names: Sequence[str],
+        layers: Mapping[str, Mapping[str, Any]],
+        digital: Sequence[str] = (),
+    ) -> Assignment:
         """A copy with other profiles for some of the layers called ``names``, by patterns as in
-        :func:`cimsim.convert`; settings are ``profile``, its keys, and ``digital``.
+        :func:`cimsim.convert`; settings are ``profile``, its keys, and ``digital``. The layers
+        called ``digital`` are no analog layers and have no profile.
 
         Raises:
-            CimsimError: if a pattern matches no layer, a profile is invalid, or a setting belongs
-                to training.
+            CimsimError: if a pattern matches no layer, or only digital ones, a profile is invalid,
+                or a setting belongs to training.
         """
         for pattern, changes in layers.items():
             for key in changes:
@@ -135,6 +141,6 @@ class Assignment:
         return Assignment.of(
             {
                 name: None if chosen.digital else chosen.profile
-                for name, chosen in changed_by_pattern(settings, layers).items()
+                for name, chosen in changed_by_pattern(settings, layers, digital).items()
             }
         )

@@ -185,8 +185,8 @@ def convert(
     def change(given: nn.Module) -> None:
         ties = unpack(given)
         kept = parts_of_adapters(given) if adapters == "digital" else set()
-        names = _chosen(given, only, patterns, kept)
-        settings = changed_by_pattern(dict.fromkeys(names, common), special)
+        names, digital = _chosen(given, only, patterns, kept)
+        settings = changed_by_pattern(dict.fromkeys(names, common), special, digital)
         analog = {name: chosen for name, chosen in settings.items() if not chosen.digital}
         if not analog:
             raise CimsimError("layers: every layer is digital, so no layer is left to convert")
@@ -409,7 +409,8 @@ def _chosen(
     only: Callable[[str, nn.Module], bool] | None,
     keep_digital: list[str],
     never: set[nn.Module],
-) -> list[str]:
+) -> tuple[list[str], list[str]]:
+    """The names of the layers to convert, and of those that are kept digital instead."""
     candidates, digital = [], []
     computing: set[nn.Module] = set()  # a weight, not a signal
     for name, module in model.named_modules():
@@ -436,7 +437,7 @@ def _chosen(
             f"{len(candidates)} that can become analog, {len(kept_digital)} of them kept digital"
             + "".join(f"; {line}" for line in [*_already_analog(model), *digital][:_LINES])
         )
-    return chosen
+    return chosen, [name for name in candidates if name not in set(chosen)]
 
 
 def _packed_by_adapters(module: nn.Module) -> str | None:

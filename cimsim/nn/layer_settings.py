@@ -63,20 +63,23 @@ class LayerSettings:
 
 
 def changed_by_pattern(
-    settings: dict[str, LayerSettings], layers: Mapping[str, Mapping[str, Any]]
+    settings: dict[str, LayerSettings],
+    layers: Mapping[str, Mapping[str, Any]],
+    digital: Sequence[str] = (),
 ) -> dict[str, LayerSettings]:
     """``settings`` of layers by name, changed by ``{pattern: changes}``; later patterns override
     earlier ones.
 
-    Layers that shared their settings before and have the same changes share the new ones.
+    Layers that shared their settings before and have the same changes share the new ones. The
+    layers called ``digital`` have no settings, because they are kept digital.
 
     Raises:
-        CimsimError: if a pattern matches no layer, or a change is invalid.
+        CimsimError: if a pattern matches no layer, or only digital ones, or a change is invalid.
     """
     names, settings = list(settings), dict(settings)
     for pattern, changes in layers.items():
         done: dict[int, tuple[LayerSettings, LayerSettings]] = {}
-        for name in matching(pattern, names, "layers"):
+        for name in matching(pattern, names, "layers", digital):
             before = settings[name]
             if id(before) not in done:
                 try:
@@ -87,12 +90,14 @@ def changed_by_pattern(
     return settings
 
 
-def matching(pattern: str, names: Sequence[str], argument: str) -> list[str]:
+def matching(
+    pattern: str, names: Sequence[str], argument: str, digital: Sequence[str] = ()
+) -> list[str]:
     """The ``names`` that match an ``fnmatch`` pattern, ``"first"`` or ``"last"``.
 
     Raises:
         CimsimError: if there is none, or the pattern is not text; the message names the
-            ``argument`` with the pattern.
+            ``argument`` with the pattern, and what is wrong if it matches a layer in ``digital``.
     """
     if not isinstance(pattern, str):
         raise CimsimError(
@@ -103,6 +108,11 @@ def matching(pattern: str, names: Sequence[str], argument: str) -> list[str]:
     if pattern == "last":
         return list(names[-1:])
     matched = [name for name in names if fnmatchcase(name, pattern)]
+    if not matched and any(fnmatchcase(name, pattern) for name in digital):
+        raise CimsimError(
+            f"{argument}: '{pattern}' matches only layers that are kept digital; leave it out, or "
+            "do not keep them digital"
+        )
     if not matched:
         raise CimsimError(f"{argument}: {unknown('layer', pattern, names)}")
     return matched

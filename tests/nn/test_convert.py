@@ -74,6 +74,18 @@ def test_keep_digital(keep: list[str], analog: set[str]) -> None:
     assert {n for n, kind in found.items() if kind in (AnalogLinear, AnalogConv2d)} == analog
 
 
+def test_settings_of_a_layer_that_is_kept_digital_are_refused() -> None:
+    message = "layers: 'stem' matches only layers that are kept digital; leave it out, or do not"
+    for changes in ({"digital": True}, {"adc.bits": 4}):
+        with pytest.raises(CimsimError, match=message):
+            cimsim.convert(Residual(), "ideal", keep_digital="first", layers={"stem": changes})
+    with pytest.raises(CimsimError, match=message):
+        cimsim.convert(Residual(), "ideal", only=lambda n, _: n != "stem", layers={"stem": changes})
+    found = kinds(cimsim.convert(Residual(), "ideal", keep_digital="stem", layers={"*e*": changes}))
+    assert found["stem"] is nn.Conv2d
+    assert found["head"] is AnalogLinear
+
+
 def test_only() -> None:
     model = cimsim.convert(Residual(), "ideal", only=lambda _, m: isinstance(m, nn.Linear))
     assert kinds(model)["head"] is AnalogLinear

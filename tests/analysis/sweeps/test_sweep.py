@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import cimsim
 from cimsim import computation
@@ -277,6 +278,18 @@ def test_layers_that_make_no_sense_with_the_axis_are_refused(
     with pytest.raises(CimsimError, match=message):
         sweep([run], parse_axis(axis), 1, layers=layers)
     assert not (run.path / "sweeps").exists()
+
+
+def test_settings_of_a_layer_that_is_kept_digital_are_refused() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    model = cimsim.convert(net, "ideal", keep_digital="first")
+    batch = torch.eye(4), torch.tensor([0, 1, 0, 1])
+    for layer, message in (
+        ("0", "layers: '0' matches only layers that are kept digital"),
+        ("1", "layers: unknown layer '1'"),
+    ):
+        with pytest.raises(CimsimError, match=message):
+            cimsim.sweep(model, [batch], over="noise=0", layers={layer: {"adc.bits": 4}})
 
 
 class _Refusing(LocalEngine):
