@@ -179,6 +179,20 @@ def test_keys_of_the_profile_are_set() -> None:
     assert drift.strength == 0
 
 
+def test_a_section_that_the_profile_does_not_have_begins_or_is_named() -> None:
+    profile = load_profile("pcm-ibm-2020")
+    axis = parse_axis("cell.write_verify.tolerance_uS=0.5,1")
+    windows = [axis.apply(profile, level).cell.write_verify for level in axis.values]
+    assert [window and window.tolerance_uS for window in windows] == [0.5, 1.0]
+    axis = parse_axis("cell.endurance.cycles=0,1e4")
+    with pytest.raises(CimsimError) as caught:
+        axis.apply(profile, axis.values[1])
+    assert str(caught.value) == (
+        "cell.endurance.cycles=10000: this profile has no 'cell.endurance'; set the whole section, "
+        "as in 'cell.endurance={cycles: ..., cycles_of_table: ..., spread_factor: ...}'"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
