@@ -239,6 +239,13 @@ class ArraySpec(Sourced):
         """Number of columns of a tile that hold weights."""
         return self.columns - (self.mapping == "offset-column")
 
+    @property
+    def devices(self) -> int:
+        """Number of cells that store one weight, or one of its slices."""
+        if self.mapping != "differential-pair":
+            return 1
+        return 2 if self.pairs is None else 2 * len(self.pairs.significance)
+
     @model_serializer(mode="wrap")
     def _without_unused(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without ``spare_columns`` if there are none, as before this field existed: what was

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
+from pydantic_core import InitErrorDetails
 
+from cimsim.profile.base import issue
 from cimsim.profile.effect import Effect
-from cimsim.profile.fields import Fraction, Index, NonNegative
+from cimsim.profile.fields import LARGEST, Fraction, Index, NonNegative
 
 
 class StuckCells(Effect):
@@ -54,10 +57,11 @@ class FaultMap(Effect):
         g[row, column, device] = g_uS for every entry of the map, if strength > 0
 
     Rows and columns count from 0 within a tile; device 0 is the first cell of a weight (the
-    positive cell of a pair), device 1 the second. The reference of an ``offset-column`` is the
-    last column of its tile, whatever the width of the layer. A profile may give ``file: map.csv``
-    (columns row, column, device, g_uS) instead of ``cells``; its path is relative to the profile's
-    folder.
+    positive cell of a pair), device 1 the second, which only pairs have, devices 2 and 3 are those
+    of the second pair, and so on. A cell has one conductance. The reference of an
+    ``offset-column`` is the last column of its tile, whatever the width of the layer. A profile may
+    give ``file: map.csv`` (columns row, column, device, g_uS) instead of ``cells``; its path is
+    relative to the profile's folder.
     Units: g in uS.
     Source: the measurement.
     """
@@ -68,6 +72,34 @@ class FaultMap(Effect):
     kind: Literal["map"] = "map"
     cells: tuple[tuple[Index, Index, Index, NonNegative], ...] = Field(
         description="bad cells: row, column, device, conductance in uS"
+    )
+
+    @classmethod
+    def _issues_of_raw(cls, data: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+        yield from super()._issues_of_raw(data)
+        # Here and not in a validator of the field, so that an issue has the line of its entry.
+        cells = data.get("cells")
+        held_uS: dict[tuple[Any, ...], Any] = {}
+        for number, entry in enumerate(cells if isinstance(cells, (list, tuple)) else ()):
+            if not _is_entry(entry):
+                continue  # has another issue
+            *cell, g_uS = entry
+            first_uS = held_uS.setdefault(tuple(cell), g_uS)
+            if first_uS != g_uS:
+                row, column, device = cell
+                yield issue(
+                    "repeated_cell",
+                    f"row {row}, column {column}, device {device} already has {first_uS:g} uS in "
+                    f"this map; remove that entry or this one ({g_uS:g} uS)",
+                    ("cells", number),
+                )
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, (list, tuple))
+        and len(entry) == 4
+        and all(isinstance(part, (int, float)) and abs(part) <= LARGEST for part in entry)
     )
 
 

@@ -96,13 +96,14 @@ class Profile(Section):
     def _fault_maps_fit(cls, array: ArraySpec, info: ValidationInfo) -> ArraySpec:
         cell = info.data.get("cell")
         maps = [] if cell is None else [f for f in cell.faults if isinstance(f, FaultMap)]
-        devices = 2 if array.pairs is None else 2 * len(array.pairs.significance)
         for row, column, device, _ in (entry for fault in maps for entry in fault.cells):
-            if row >= array.rows or column >= array.columns or device >= devices:
+            if row >= array.rows or column >= array.columns or device >= array.devices:
                 raise ValueError(
                     f"a fault map names row {row}, column {column}, device {device}, but a tile "
-                    f"has {array.rows} rows, {array.columns} columns and at most {devices} devices "
-                    "for a weight, all counted from 0"
+                    f"has {array.rows} rows, {array.columns} columns and, with the mapping "
+                    f"'{array.mapping}', {array.devices} "
+                    f"{'device' if array.devices == 1 else 'devices'} for a weight, all counted "
+                    "from 0"
                 )
         return array
 

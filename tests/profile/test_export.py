@@ -117,7 +117,9 @@ FAULT = (
     | effect(
         "map",
         cells=st.lists(
-            st.tuples(st.just(0), st.just(0), st.integers(0, 1), SIZE).map(list), max_size=3
+            st.tuples(st.just(0), st.just(0), st.integers(0, 1), SIZE).map(list),
+            max_size=2,
+            unique_by=lambda entry: entry[2],
         ),
     )
 )
