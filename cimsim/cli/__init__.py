@@ -18,7 +18,7 @@ from cimsim.errors import CimsimError, CimsimWarning
 command_line = typer.Typer(
     cls=Commands,
     name="cimsim",
-    help="Simulate analog compute-in-memory hardware, and train networks that survive it.",
+    help="Simulate analog compute-in-memory hardware, and train neural networks for it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
