@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,8 @@ import torch
 import typer
 
 from cimsim.cli import command_line, main
-from cimsim.profile import validate_file
+from cimsim.profile import Profile, validate_file
+from cimsim.profile.section_types import SectionTypes, inner_types, keys_of, kind_of
 
 ROOT = Path(__file__).parents[1]
 GENERATED = ROOT / "docs" / "generated"
@@ -35,6 +37,9 @@ _BLOCK = re.compile(
     r"(?:^<!-- needs (?P<needs>[^\n]*) -->\n)?"
     r"^(?:```(?P<language>[^\n]*)|<!-- setup)\n(?P<text>.*?)^(?:```|-->)$",
     re.S | re.M,
+)
+_KEY = re.compile(
+    r"`(?:--set )?((?:cell|array|dac|adc|wires|cost)(?:\.(?!json|csv|png)[\w-]+)+)[`=:]"
 )
 _INLINE = re.compile(r"(?<!`)`(cimsim [^`]+)`(?!`)")
 
@@ -126,6 +131,32 @@ def test_yaml_blocks_are_profiles(page: str, tmp_path: Path) -> None:
             file = tmp_path / ("my-device.yaml" if whole else "block.yaml")
             file.write_text(text, encoding="utf-8")
             assert not validate_file(file), f"{page}:{block.line}"
+
+
+def test_the_issues_of_a_wrong_profile_are_those_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text block with a profile is followed by one with what `cimsim profiles validate` says."""
+    texts = [block.text for block in blocks("docs/guide/profiles.md") if block.language == "text"]
+    wrong, printed = next(
+        (text, following)
+        for text, following in pairwise(texts)
+        if text.startswith("schema_version")
+    )
+    monkeypatch.chdir(tmp_path)
+    Path("my-device.yaml").write_text(wrong, encoding="utf-8")
+    assert printed.splitlines() == list(map(str, validate_file("my-device.yaml")))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_keys_of_profiles_exist(page: str) -> None:
+    """Those in the text, such as `cell.g_max_uS`; items of lists are named by index or kind."""
+    for key in _KEY.findall((ROOT / page).read_text(encoding="utf-8")):
+        sections: SectionTypes = (Profile,)
+        for part in key.split("."):
+            if not part.isdecimal() and part not in map(kind_of, sections):
+                assert part in keys_of(sections), f"{page}: {key}"
+                sections = inner_types(sections, part)
 
 
 @pytest.mark.parametrize("page", PAGES)

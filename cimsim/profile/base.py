@@ -151,11 +151,15 @@ class Sourced(Section):
         ]
         if isinstance(source, Mapping):
             strange = [name for name in source if name not in cls.model_fields]
-            for name in strange[:_MOST_GUESSES]:
+            # Merging of files gives a source to every key; an unknown key is one issue, not two.
+            alone = [name for name in strange if name not in data]
+            for name in alone[:_MOST_GUESSES]:
                 yield issue("unknown_key", unknown("key", name, cls.numbers()), ("source", name))
             misspelled = {nearest(name, cls.numbers()) for name in strange[:_MOST_GUESSES]}
             for name in missing:
-                if name not in misspelled:
+                # Text is no number, which is an issue of its own; merging of files gives no source
+                # to it.
+                if name not in misspelled and not isinstance(data[name], str):
                     yield issue("no_source", _no_source([name]), (name,))
         elif missing and source is None:
             yield issue("no_source", _no_source(missing), ())
