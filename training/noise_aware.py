@@ -54,7 +54,7 @@ class NoiseAware:
     can be evaluated at any time between two steps.
 
     In distributed training, all processes must create the object and call its methods together;
-    the converter ranges are those of the first process.
+    the converter ranges, and the first values of learned ones, are those of the first process.
 
     Args:
         model: a converted model, also within ``torch.compile`` or ``DistributedDataParallel``.
@@ -142,6 +142,8 @@ class NoiseAware:
         self._schedule = Schedule(model, self._method, config, total)
         self.steps_taken = 0
         self._attached = True
+        # The weights of the processes may differ until DistributedDataParallel is made.
+        present_ranks().share_first(self._schedule.average)
         self._calibrate_missing()  # evaluation needs ranges, in the warm-up, too
         self._set_conditions()
 
@@ -177,6 +179,8 @@ class NoiseAware:
             CimsimError: after :meth:`finish` or :meth:`detach`.
         """
         self._require_attached("step")
+        if self.steps_taken == 0:  # steps of quantizers, which the first batch may have set
+            present_ranks().share_measured(self.model)
         self._schedule.after_step(self.steps_taken)
         self.steps_taken += 1
         at = self.steps_taken
@@ -211,7 +215,6 @@ class NoiseAware:
         self._method.finish(self.model, given, self._forward)
         self.detach()
         self._calibrate_missing()
-        present_ranks().share_buffers(self.model)
 
     def detach(self) -> None:
         """End the training without :meth:`finish`: training mode uses the profile and the age of
@@ -261,12 +264,15 @@ class NoiseAware:
 
     def _calibrate(self) -> None:
         ranks = present_ranks()
-        ranks.share_buffers(self.model)  # of batch normalization
+        ranks.share_measured(self.model)  # statistics of batch normalization
         self._schedule.calibrate(self.steps_taken, self._calibration, self._forward)
-        ranks.share_buffers(self.model)  # ranges, as the processes have different batches
+        ranks.share_measured(self.model)  # ranges, as the processes have different batches
 
     def _calibrate_missing(self) -> None:
-        """Calibrate the layers without ranges."""
+        """Calibrate the layers that have no ranges in the first process, whose measured values all
+        processes have afterwards."""
+        ranks = present_ranks()
+        ranks.share_measured(self.model)  # so that the same layers are missing in all processes
         missing = [one.name for one in analog_layers(self.model).values() if not one.calibrated]
         if missing and not self._calibration:
             raise CimsimError(
@@ -275,7 +281,7 @@ class NoiseAware:
             )
         if missing:
             calibrate(self.model, self._calibration, missing=True, forward=self._forward)
-            present_ranks().share_buffers(self.model)
+            ranks.share_measured(self.model)
 
     def _has_statistics(self) -> bool:
         modules = self.model.modules()

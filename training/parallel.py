@@ -8,7 +8,7 @@ processes its part of every batch and samples its own chips.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +19,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.nn import AnalogLayer
+from cimsim.quantizers import Quantizer
 from cimsim.training.sharding import is_part
 
 Result = TypeVar("Result")
@@ -70,12 +72,30 @@ class Ranks:
             for gradient, part in zip(gradients, flat.split(sizes), strict=True):
                 gradient.copy_(part.view_as(gradient))
 
-    def share_buffers(self, model: nn.Module) -> None:
-        """Copy the buffers of the first process (statistics and ranges) to all processes."""
+    def share_measured(self, model: nn.Module) -> None:
+        """Copy everything that was measured on data from the first process to all processes:
+        buffers (statistics and ranges), learned ranges, and parameters of quantizers."""
         if self.count > 1:
+            self.share_first(_measured(model))
+            for module in model.modules():
+                if isinstance(module, AnalogLayer):
+                    module.ranges_changed()
+
+    def share_first(self, tensors: Iterable[Tensor]) -> None:
+        """Copy the tensors of the first process to all processes; shards stay as they are.
+
+        The tensors are the same objects afterwards, because an optimizer may have them.
+        """
+        if self.count == 1:
+            return
+        for tensor in tensors:
+            if is_part(tensor):
+                continue
+            received = tensor.detach().clone(memory_format=torch.contiguous_format)
             with _together():
-                for buffer in model.buffers():
-                    dist.broadcast(buffer, 0)
+                dist.broadcast(received, 0)
+            with torch.no_grad():
+                tensor.copy_(received)
 
     def total(self, tensor: Tensor) -> Tensor:
         """Replace ``tensor`` by its sum over all processes and return it."""
@@ -107,6 +127,17 @@ class Ranks:
         if self.count > 1:
             with _together():
                 dist.barrier()
+
+
+def _measured(model: nn.Module) -> Iterator[Tensor]:
+    """Return the buffers of ``model``, its learned ranges, and the parameters of its quantizers,
+    some of which are set by the first batch."""
+    yield from model.buffers()
+    for module in model.modules():
+        if isinstance(module, AnalogLayer):
+            yield from module.learned_ranges
+        elif isinstance(module, Quantizer):
+            yield from module.parameters(recurse=False)
 
 
 def present_ranks() -> Ranks:

@@ -137,7 +137,7 @@ class Trainer:
                 peak = self.config.lr * group.get("lr_factor", 1.0)
                 group["lr"] = peak * 0.5 * (1 + math.cos(math.pi * at / self.total))
         if self.schedule.calibrates(at, epoch_starts=self.step == 0):
-            self.ranks.share_buffers(self.model)
+            self.ranks.share_measured(self.model)
             self.schedule.calibrate(at, self._calibration())
         self.schedule.advance(at)
         whole_y = y
@@ -152,6 +152,8 @@ class Trainer:
         self._correct(taken, at, share)
         for optimizer in self.optimizers:
             optimizer.step()
+        if at == 0:  # steps of quantizers, which the first batch may have set
+            self.ranks.share_measured(self.model)
         self.schedule.after_step(at)
 
     def _augmented(self, x: Tensor, at: int) -> Tensor:

@@ -268,7 +268,11 @@ class Ranged(LayerKind):
         if self.dac_unsigned is not None:
             self.dac_unsigned.fill_(ranges.unsigned)
         self._set_fixed_ranges()
-        self._calibrated = False  # checked at the next use
+        self.ranges_changed()
+
+    def ranges_changed(self) -> None:
+        """Check the ranges and the sign of the inputs again at the next use."""
+        self._calibrated = False
 
     def get_extra_state(self) -> Tensor:
         """As :class:`cimsim.nn.draws.NamedDraws`, then :func:`range_marks` of the profile."""

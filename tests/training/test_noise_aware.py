@@ -20,6 +20,7 @@ from torch import Tensor, nn
 import cimsim
 from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers, digital, parameter_groups
+from cimsim.profile import override_profile
 from cimsim.training.data import BatchLoader
 from cimsim.training.fit import fit
 from cimsim.training.plan import TrainingPlan
@@ -393,17 +394,69 @@ def check_two_processes() -> None:
     with_noise = new(model, calibration=data[:2], warmup=0.2, age="1s:1d", recalibrate_every=5)
     train(model, with_noise, data)
     with_noise.finish(data[:5])
-    for name, tensor in model.module.state_dict().items():
+    require_alike(model.module)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def require_alike(model: nn.Module) -> None:
+    """Both processes have the same state."""
+    for name, tensor in model.state_dict().items():
         both = [torch.zeros_like(tensor) for _ in range(2)]
         dist.all_gather(both, tensor.contiguous())
-        assert torch.equal(*both), name
+        torch.testing.assert_close(*both, rtol=0, atol=0, equal_nan=True, msg=name)
+
+
+def data_of(rank: int) -> list[tuple[Tensor, Tensor]]:
+    """The batches of a process; those of the second are twice as large, and of both signs."""
+    return [((1 + rank) * x if rank else x.abs(), y) for x, y in batches(2 * STEPS)[rank::2]]
+
+
+def check_learned_values_and_averages() -> None:
+    """In each of two processes, whose calibrations differ."""
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    data = data_of(rank)
+    either = override_profile(NOISY, {"dac.sign": "if-needed"})
+
+    def distribute(model: nn.Module, **options: Any) -> nn.Module:
+        return nn.parallel.DistributedDataParallel(model, **options)
+
+    for learned in (["dac"], ["dac", "adc"], []):
+        model = distribute(cimsim.convert(network(), either, learn_ranges=learned))
+        with_noise = new(model, calibration=data[:2])
+        require_alike(model.module)
+        train(model, with_noise, data)
+        require_alike(model.module)
+        with_noise.finish()
+        require_alike(model.module)
+    # Before DistributedDataParallel, which gives all processes the weights of the first; one
+    # process has ranges already.
+    inner = cimsim.convert(network(seed=rank), either, learn_ranges="dac")
+    if rank:
+        cimsim.calibrate(inner, [data[0]]).eval()(data[0][0])
+    with_noise = new(inner, calibration=data[:2], warmup=0.34)
+    train(distribute(inner, find_unused_parameters=True), with_noise, data)
+    require_alike(inner)
+    with_noise.finish()
+    require_alike(inner)
+    assert len({layer.array.unsigned for layer in analog_layers(inner).values()}) == 1
+    # The first batch sets the step of a quantizer.
+    for profile, calibration in ((either, data[:2]), ("ideal", None)):
+        inner = cimsim.convert(network(), profile, quantize_inputs="lsq:bits=4")
+        model = distribute(inner)
+        with_noise = new(model, calibration=calibration)
+        train(model, with_noise, data)
+        with_noise.finish()
+        require_alike(inner)
     dist.barrier()
     dist.destroy_process_group()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo over the loopback interface")
-def test_two_processes_stay_alike() -> None:
-    with start(2, check_two_processes) as pair:
+@pytest.mark.parametrize("check", [check_two_processes, check_learned_values_and_averages])
+def test_two_processes_stay_alike(check: Callable[[], None]) -> None:
+    with start(2, check) as pair:
         errors = all_ended(pair)
     assert [process.returncode for process in pair] == [0, 0], errors
 

@@ -16,11 +16,12 @@ from torch import nn
 
 import cimsim
 from cimsim.errors import CimsimError
+from cimsim.training import trainer as trainer_module
 from cimsim.training.config import make_config
 from cimsim.training.fit import fit
 from cimsim.training.parallel import Ranks, joined
 from tests.children import all_ended, ended, started
-from tests.training.processes import EXACT, SMALL, metrics, processes, together, weights
+from tests.training.processes import EXACT, SMALL, metrics, processes, start, together, weights
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,31 @@ def test_with_noise_they_are_reproducible_and_meet_different_chips(tmp_path: Pat
     assert runs[0].checkpoint_sha256 == runs[1].checkpoint_sha256
     alone = fit(make_config(**settings), tmp_path / "alone")
     assert alone.checkpoint_sha256 != runs[0].checkpoint_sha256
+
+
+def train_and_compare(settings: dict[str, Any], out: Path) -> None:
+    """In each of two processes: the parameters of both are equal at the end of the epoch."""
+    real = trainer_module.Trainer._end_epoch
+
+    def end(self: Any, seconds: float) -> None:
+        for name, parameter in self.model.named_parameters():
+            both = self.ranks.gather(parameter.detach())
+            torch.testing.assert_close(*both, rtol=0, atol=0, equal_nan=True, msg=name)
+        real(self, seconds)
+
+    trainer_module.Trainer._end_epoch = end  # type: ignore[method-assign]
+    fit(make_config(**settings), out)
+
+
+@pytest.mark.parametrize("changes", [{"method": "digital"}, {"warmup": 0.9}], ids=str)
+def test_quantizers_that_the_first_batch_sets_are_alike(
+    changes: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = {**SMALL, "epochs": 1, "limit": 600, "model": "mlp", **changes}
+    settings["quantize_inputs"] = "lsq:bits=4"
+    with start(2, train_and_compare, settings, tmp_path / "run") as pair:
+        errors = all_ended(pair)
+    assert [process.returncode for process in pair] == [0, 0], errors
 
 
 @pytest.mark.long
