@@ -59,7 +59,7 @@ class Mapping:
     @property
     def devices(self) -> int:
         """Number of cells per weight, or per slice of a weight."""
-        return 2 * len(self.factors) if self.paired else 1
+        return self.array.devices
 
     @property
     def reference(self) -> bool:
