@@ -12,10 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cimsim.adaptation.recipe import Recipe
+from cimsim.dtypes import as_dtype
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, analog_layers, digital, evaluating
 from cimsim.nn.batches import Batches, BatchReader, Forward, each_batch
 from cimsim.nn.convert import copied
+from cimsim.nn.converter_ranges import compute_dtype
 
 Loss: TypeAlias = "Callable[[Any, Any], Tensor]"
 """``loss(outputs, labels)``, a scalar."""
@@ -169,6 +171,7 @@ def relative_error(outputs: Tensor, taught: Tensor) -> Tensor:
     Source: matching of logits, J. Ba and R. Caruana, "Do deep nets really need to be deep?"
     (arXiv:1312.6184).
     """
+    outputs = as_dtype(outputs, compute_dtype(outputs))  # the sum of many squares overflows float16
     taught = taught.to(outputs)
     spread = (taught - taught.mean()).square().sum().clamp_min(torch.finfo(taught.dtype).tiny)
     return (outputs - taught).square().sum() / spread
@@ -180,9 +183,10 @@ def usual_loss(outputs: Tensor, labels: Tensor) -> Tensor:
     Raises:
         CimsimError: if the outputs do not fit the labels.
     """
+    outputs = as_dtype(outputs, compute_dtype(outputs))
     if labels.is_floating_point():
         if outputs.shape == labels.shape:
-            return F.mse_loss(outputs, labels)
+            return F.mse_loss(outputs, labels.to(outputs.dtype))
     elif outputs.dim() and outputs.shape[:-1] == labels.shape:
         return F.cross_entropy(outputs.flatten(0, -2), labels.flatten())
     raise CimsimError(

@@ -15,6 +15,7 @@ from cimsim.adaptation.measured import MEASURED_BATCHES, checked_count
 from cimsim.adaptation.part import CELLS, Change, Part, on_chip
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer, digital
+from cimsim.nn.converter_ranges import compute_dtype
 from cimsim.nn.rewrites import MOST_ATTEMPTS, Rewrites
 from cimsim.profile import Profile
 from cimsim.seeds import generator
@@ -163,7 +164,10 @@ def sensitivities(
     Stat. Simul. Comput. 18, 1059 (1989).
     """
     weights = {name: layer.weight for name, layer in layers.items()}
-    total = {name: torch.zeros_like(weight.detach()) for name, weight in weights.items()}
+    total = {  # squares overflow float16, or are 0
+        name: torch.zeros_like(weight.detach(), dtype=compute_dtype(weight))
+        for name, weight in weights.items()
+    }
     frozen = [weight for weight in weights.values() if not weight.requires_grad]
     try:
         for weight in frozen:
@@ -181,7 +185,7 @@ def sensitivities(
                     )
                     for name, gradient in zip(total, found, strict=True):
                         if gradient is not None:
-                            total[name] += gradient.square()
+                            total[name] += gradient.to(total[name].dtype).square()
     finally:
         for weight in frozen:
             weight.requires_grad_(False)

@@ -10,10 +10,15 @@ from torch import Tensor, nn
 
 from cimsim.adaptation.bench import Bench
 from cimsim.adaptation.part import Change, Part, on_chip
+from cimsim.dtypes import as_dtype
 from cimsim.errors import CimsimError
 from cimsim.nn import AnalogLayer
+from cimsim.nn.converter_ranges import compute_dtype
 from cimsim.nn.weight_adapters import LowRankAdapter, SparseAdapter, sizes_of
 from cimsim.seeds import generator
+
+_FIRST_SCALE, _LAST_SCALE = 2.0**16, 2.0**-16  # of losses for gradients in float16
+_REDUCTION = 2.0**4
 
 
 def train(
@@ -25,30 +30,86 @@ def train(
     evaluation mode, on its chip.
 
     Raises:
-        CimsimError: if the loss is not finite.
+        CimsimError: if the loss or the gradients are not finite.
     """
     for parameter in parameters:
         parameter.requires_grad_(True)
-    optimizer = torch.optim.Adam(parameters, lr=lr)
+    optimizer = _Adam(parameters)
     try:
         with torch.enable_grad():
             for step in range(steps):
                 share = 0.5 * (1 + math.cos(math.pi * step / steps))
-                for group in optimizer.param_groups:
-                    group["lr"] = lr * share
                 loss = bench.loss((first + step) % len(bench.batches))
                 if not loss.isfinite():
                     raise CimsimError(
-                        f"the loss is {loss.item()} at step {step + 1}; train with a smaller "
-                        f"learning rate than lr={lr:g}"
+                        f"the loss is {loss.item()} at step {step + 1}; {_advice(first + step, lr)}"
                     )
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
+                optimizer.step(loss, lr * share)
     finally:
         for parameter in parameters:
             parameter.requires_grad_(False)
             parameter.grad = None
+
+
+def _advice(step: int, lr: float) -> str:
+    if step:
+        return f"train with a smaller learning rate than lr={lr:g}"
+    return (
+        "nothing was trained before it, so check the inputs and labels, and convert a model in "
+        "float16 with model.bfloat16() or model.float()"
+    )
+
+
+class _Adam:
+    """Adam, in float32 for parameters in bf16 or float16.
+
+    In bf16 most updates are less than half of the distance to the next number, and in float16 the
+    epsilon of Adam and many squares are 0. So copies in float32 are trained, and rounded to the
+    parameters after every step. Small gradients are 0 in float16, too, so there the loss is
+    multiplied by a scale before backward. A step whose gradients overflow is left out, and the
+    scale is smaller from then on.
+
+    Source: P. Micikevicius et al., "Mixed precision training" (ICLR 2018, arXiv:1710.03740).
+    """
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._parameters = parameters
+        # Those in float32 and float64 are the parameters themselves, without their gradients.
+        self._precise = [as_dtype(each.detach(), compute_dtype(each)) for each in parameters]
+        self._optimizer = torch.optim.Adam(self._precise)
+        self._scales = any(parameter.dtype is torch.float16 for parameter in parameters)
+        self._scale = _FIRST_SCALE if self._scales else 1.0
+
+    def step(self, loss: Tensor, lr: float) -> None:
+        """Take a step with the gradients of ``loss``.
+
+        Raises:
+            CimsimError: if gradients overflow float16 with every scale.
+        """
+        for parameter in self._parameters:
+            parameter.grad = None
+        (loss.float() * self._scale if self._scales else loss).backward()
+        gradients = [parameter.grad for parameter in self._parameters]
+        if self._scales and not all(g is None or g.isfinite().all() for g in gradients):
+            self._reduce_scale()
+            return
+        for precise, gradient in zip(self._precise, gradients, strict=True):
+            precise.grad = None if gradient is None else gradient.to(precise.dtype) / self._scale
+        for group in self._optimizer.param_groups:
+            group["lr"] = lr
+        self._optimizer.step()
+        with torch.no_grad():
+            for parameter, precise in zip(self._parameters, self._precise, strict=True):
+                if parameter.dtype != precise.dtype:
+                    parameter.copy_(precise)
+
+    def _reduce_scale(self) -> None:
+        if self._scale <= _LAST_SCALE:
+            raise CimsimError(
+                "the gradients are not finite in float16; convert the model with model.bfloat16() "
+                "or model.float(), and adapt it then"
+            )
+        self._scale /= _REDUCTION
 
 
 class Affine(Part):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 
 import cimsim
 from cimsim.adaptation.trained import affine_parameters
+from cimsim.errors import CimsimError
 from cimsim.profile import override_profile
 from tests.adaptation.examples import Bench, error, faulty, inputs, network, programmed
 
@@ -137,3 +140,45 @@ def test_affine_parameters_are_neither_quantizers_nor_ranges() -> None:
     names = {id(p): name for name, p in model.named_parameters()}
     chosen = sorted(names[id(p)] for p in affine_parameters(model))
     assert chosen == ["0.bias", "1.bias", "1.weight", "3.bias"]
+
+
+def adapted_error(part: str, dtype: torch.dtype, count: int) -> float:
+    """The error after an adaptation in ``dtype`` of a model that has seen ``count`` inputs."""
+    reference, x = network(norm=True), inputs(count)
+    model = programmed(faulty(), network(norm=True).to(dtype), x=x.to(dtype))
+    cimsim.adapt(model, x.to(dtype).split(count // 8), part, budget=40)
+    return error(model.float(), reference, x)
+
+
+@pytest.mark.parametrize("part", ["low-rank", "sparse", "affine", "chip-in-the-loop"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("count", [256, 40000])
+def test_training_in_half_precision_is_as_good(part: str, dtype: torch.dtype, count: int) -> None:
+    """With many inputs the sum of squares overflows float16, and the gradients underflow."""
+    assert adapted_error(part, dtype, count) < 1.1 * adapted_error(part, torch.float32, count)
+
+
+def test_updates_smaller_than_a_step_in_bf16_add_up() -> None:
+    model = programmed(faulty(), network().bfloat16(), x=inputs().bfloat16())
+    bias = model[0].bias
+    with torch.no_grad():
+        bias.fill_(1.0)
+    cimsim.adapt(model, [inputs().bfloat16()], "affine:lr=0.0005", budget=60)
+    assert (bias != 1.0).float().mean() > 0.5
+
+
+@pytest.mark.parametrize(
+    ("dtype", "loss", "message"),
+    [
+        (torch.float32, lambda y, _: y.sum() * torch.nan, "nan at step 1; nothing was trained"),
+        (torch.float16, lambda y, _: (0 * y).sqrt().sum(), "gradients are not finite in float16"),
+    ],
+)
+def test_what_cannot_be_trained_is_not_a_matter_of_the_learning_rate(
+    dtype: torch.dtype, loss: Callable[..., torch.Tensor], message: str
+) -> None:
+    x = inputs().to(dtype)
+    model = programmed(faulty(), network().to(dtype), x=x)
+    data = [(batch, batch) for batch in x.split(16)]
+    with pytest.raises(CimsimError, match=message):
+        cimsim.adapt(model, data, "affine", teacher="labels", loss=loss)
