@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, MutableMapping, Sequence
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,9 +36,9 @@ __all__ = [
     "is_view",
     "load_hooks",
     "not_compiled",
-    "saved_tensors_are_hooked",
     "times_written",
     "transforming",
+    "unpacking_hook",
     "unsafe_view",
 ]
 
@@ -75,9 +75,11 @@ def in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
-def saved_tensors_are_hooked() -> bool:
-    """Return whether ``saved_tensors_hooks`` are active, as in activation checkpointing."""
-    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
+def unpacking_hook() -> Callable[[Any], Any] | None:
+    """Return the second of the active ``saved_tensors_hooks``, as in activation checkpointing; None
+    without any. Autograd references it as long as a tensor is saved that was packed with them."""
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    return None if hooks is None else hooks[1]
 
 
 def transforming() -> bool:

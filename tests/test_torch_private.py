@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,19 @@ def test_in_backward() -> None:
 
 
 def test_hooks_on_saved_tensors() -> None:
-    assert not torch_private.saved_tensors_are_hooked()
-    with saved_tensors_hooks(lambda t: t, lambda t: t):
-        assert torch_private.saved_tensors_are_hooked()
-    assert not torch_private.saved_tensors_are_hooked()
+    def unpack(t: torch.Tensor) -> torch.Tensor:
+        return t
+
+    assert torch_private.unpacking_hook() is None
+    with saved_tensors_hooks(lambda t: t, unpack):
+        assert torch_private.unpacking_hook() is unpack
+        x = torch.ones(2, requires_grad=True).square()
+    assert torch_private.unpacking_hook() is None
+    alive = weakref.ref(unpack)
+    del unpack
+    assert alive() is not None
+    del x
+    assert alive() is None
 
 
 def test_transforms() -> None:

@@ -8,16 +8,14 @@ restores, so that the repetition draws the same numbers.
 from __future__ import annotations
 
 import math
-from collections import deque
 
 import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
+from cimsim.nn.repeated_calls import MOST_CALLS, RepeatedCalls
 from cimsim.seeds import cycle_seed, seed_for
-from cimsim.torch_private import in_backward, saved_tensors_are_hooked
-
-_REMEMBERED = 4096  # calls that backward may repeat
+from cimsim.torch_private import in_backward, unpacking_hook
 
 
 class NamedDraws(nn.Module):
@@ -36,11 +34,11 @@ class NamedDraws(nn.Module):
     chip_seed: int
     cycle: int
     reads: int
-    _tokens: deque[int]
+    _repeated: RepeatedCalls
 
     def _start_draws(self, name: str, seed: int) -> None:
         self.name, self.seed, self.draws = name, seed, 0
-        self._tokens = deque(maxlen=_REMEMBERED)
+        self._repeated = RepeatedCalls()
 
     def _select_chip(self, number: int, cycle: int) -> None:
         self.chip_seed, self.cycle, self.reads = seed_for("chip", number, self.name), cycle, 0
@@ -77,19 +75,28 @@ class NamedDraws(nn.Module):
 
     def _draw_key(self) -> tuple[object, ...] | None:
         """A name that is the same if backward repeats this call; None if that cannot happen."""
-        repeated = in_backward()
-        if not repeated and not saved_tensors_are_hooked():
+        repeats = in_backward()
+        hook = None if repeats else unpacking_hook()
+        if not repeats and hook is None:
             return None
         token = int(torch.randint(2**62, (), device="cpu"))
-        if not repeated:
-            self._tokens.append(token)
-        elif token not in self._tokens:
-            raise CimsimError(
-                f"layer '{self.name}' runs again within backward and would use another chip than "
-                "in the forward pass; checkpoint with use_reentrant=False and "
-                "preserve_rng_state=True, and outside of torch.compile"
-            )
+        if hook is not None:
+            self._repeated.add(token, hook)
+        elif token not in self._repeated:
+            self._refuse_repetition()
         return "token", token
+
+    def _refuse_repetition(self) -> None:
+        if self._repeated.forgotten:
+            raise CimsimError(
+                f"layer '{self.name}' was called more than {MOST_CALLS} times in one checkpoint, "
+                "which cannot be repeated; checkpoint shorter parts of the model"
+            )
+        raise CimsimError(
+            f"layer '{self.name}' runs again within backward and would use another chip than "
+            "in the forward pass; checkpoint with use_reentrant=False and "
+            "preserve_rng_state=True, and outside of torch.compile"
+        )
 
     def get_extra_state(self) -> Tensor:
         """``[seed, draws]``: continues with the same chips in training after loading."""

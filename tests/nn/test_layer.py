@@ -1,6 +1,7 @@
 """The analog layers as modules: modes, seeds, state, dtypes."""
 
 import copy
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 import cimsim
 from cimsim import kernels
 from cimsim.errors import CimsimError
-from cimsim.nn import AnalogConv2d, AnalogLinear, analog_layers
+from cimsim.nn import AnalogConv2d, AnalogLinear, analog_layers, repeated_calls
 from tests.building import ONE_OVER_F, POLYNOMIAL, device
 from tests.nn.layer_kinds import LAYERS
 
@@ -275,6 +276,74 @@ def test_checkpointing_that_would_meet_other_chips_is_refused(
     y = checkpoint(model.train(), images().requires_grad_(), **{"use_reentrant": False, **options})
     with pytest.raises(CimsimError, match="would use another chip than"):
         y.sum().backward()
+
+
+def _recurrent(layer: nn.Module, calls: int) -> Tensor:
+    from torch.utils.checkpoint import checkpoint
+
+    y = torch.linspace(-1, 1, 6, requires_grad=True).view(1, 6)
+    for _ in range(calls):
+        y = checkpoint(layer, torch.tanh(y), use_reentrant=False)
+    return y.sum()
+
+
+@pytest.fixture
+def square() -> nn.Module:
+    torch.manual_seed(0)
+    return cimsim.calibrate(cimsim.convert(nn.Linear(6, 6), NOISY), [torch.randn(9, 6)]).train()
+
+
+def test_any_number_of_checkpointed_calls_is_repeated(
+    square: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each checkpoint has its own hooks, and a limit for the calls under one pair of them."""
+    monkeypatch.setattr(repeated_calls, "MOST_CALLS", 2)
+    for steps in (1, 30):
+        loss = _recurrent(square, steps)
+        loss.backward(retain_graph=True)
+        loss.backward()
+    assert square.weight.grad is not None
+    del loss
+    assert len(square._repeated) == 0  # no graph may repeat a call
+
+
+def test_calls_are_remembered_as_long_as_the_graph(square: nn.Module) -> None:
+    first, second = _recurrent(square, 5), _recurrent(square, 7)
+    assert len(square._repeated) == 12
+    assert len(copy.deepcopy(square)._repeated) == 0
+    pickle.loads(pickle.dumps(square))
+    first.backward()
+    del first
+    assert len(square._repeated) == 7
+    del second  # without backward
+    assert len(square._repeated) == 0
+
+
+def test_too_many_calls_in_one_checkpoint_are_refused_with_the_reason(
+    square: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    monkeypatch.setattr(repeated_calls, "MOST_CALLS", 3)
+    y = checkpoint(nn.Sequential(*[square] * 5), torch.randn(1, 6), use_reentrant=False)
+    with pytest.raises(CimsimError, match=r"times in one checkpoint.*shorter parts"):
+        y.sum().backward()
+
+
+def test_hooks_that_exist_forever_do_not_fill_the_memory(
+    square: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.autograd.graph import saved_tensors_hooks
+
+    monkeypatch.setattr(repeated_calls, "MOST_CALLS", 3)
+
+    def same(t: Tensor) -> Tensor:
+        return t
+
+    for _ in range(9):
+        with saved_tensors_hooks(same, same):
+            square(torch.randn(1, 6)).sum().backward()
+    assert len(square._repeated) == 3
 
 
 def test_data_parallel_replicas_are_refused(model: nn.Module) -> None:
