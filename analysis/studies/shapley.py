@@ -20,7 +20,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import cimsim
 from cimsim.analysis import figures
@@ -94,12 +95,12 @@ class ShapleyShare(NamedEffect):
     Attributes:
         lost: its Shapley value, over chips.
         sampling_error: standard error of the mean for the drawn orders alone, on these chips; 0 if
-            exact.
+            exact, None if a single pair of orders was drawn.
     """
 
     name: str
     lost: Summary
-    sampling_error: float
+    sampling_error: float | None
 
 
 @dataclass(frozen=True)
@@ -196,6 +197,18 @@ class Attribution(StudyResult):
             f"together {metric.difference_with_unit(self.lost.mean)}"
         )
 
+    @classmethod
+    def upgrade(cls, fields: dict[str, Any], path: Path) -> dict[str, Any]:
+        """See :class:`Result`."""
+        known = (
+            share if math.isfinite(float(share["sampling_error"] or 0)) else {**share, **_UNKNOWN}
+            for share in fields["shares"]
+        )
+        return {**fields, "shares": list(known)}
+
+
+_UNKNOWN = {"sampling_error": None}  # NaN in older files
+
 
 def exact_shares(names: Sequence[str], game: Game) -> dict[str, np.ndarray]:
     """``phi_i = sum over S without i of |S|! (n - |S| - 1)! / n! (v(S + i) - v(S))``.
@@ -225,9 +238,9 @@ def exact_shares(names: Sequence[str], game: Game) -> dict[str, np.ndarray]:
 
 def drawn_shares(
     orders: Sequence[Sequence[str]], game: Game
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+) -> tuple[dict[str, np.ndarray], dict[str, float | None]]:
     """Compute the means over ``orders``, of which each two neighbors are a pair, and the standard
-    errors of their means over chips (NaN for a single pair)."""
+    errors of their means over chips (None for a single pair)."""
     import numpy as np
 
     marginal: dict[str, list[np.ndarray]] = {name: [] for name in orders[0]}
@@ -235,13 +248,13 @@ def drawn_shares(
         for place, name in enumerate(order):
             before = frozenset(order[:place])
             marginal[name].append(game(before | {name}) - game(before))
-    shares, errors = {}, {}
+    shares: dict[str, np.ndarray] = {}
+    errors: dict[str, float | None] = {}
     for name, gains in marginal.items():
         pairs = np.array(gains).reshape(-1, 2, *gains[0].shape).mean(1)  # [pairs, chips]
         shares[name] = pairs.mean(0)
-        many = len(pairs)
-        spread = pairs.mean(-1).std(ddof=1) if many > 1 else math.nan
-        errors[name] = float(spread / math.sqrt(many))
+        own = pairs.mean(-1)
+        errors[name] = float(own.std(ddof=1) / math.sqrt(len(own))) if len(own) > 1 else None
     return shares, errors
 
 
@@ -310,7 +323,7 @@ def attribute(
         lost: np.ndarray = now - ideal if metric.falls else ideal - now
         return lost
 
-    errors = dict.fromkeys(names, 0.0)
+    errors: dict[str, float | None] = dict.fromkeys(names, 0.0)
     if orders is None:
         shares = exact_shares(names, game)
     else:
