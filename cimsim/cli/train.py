@@ -61,6 +61,7 @@ def train(
         given = {name: value for name, value in settings.items() if value not in (None, [])}
         config = _config(given, out if resume else None, trust)
         from cimsim.cli.live import watcher
+        from cimsim.training.candidates import USUAL
         from cimsim.training.data import load_data
         from cimsim.training.fit import fit
         from cimsim.training.parallel import joined
@@ -71,7 +72,9 @@ def train(
         if download:
             load_data(config.data, config.data_dir, download=True)
         with ExitStack() as stack:
+            named = {*given, *RECIPES.get(str(config.recipe), ())}
             if config.searches:
+                named -= USUAL.keys()  # which the search chooses
                 stack.enter_context(joined(config.device))
                 config = _searched(config, out, resume, trust)
             trackers = [make_tracker(name, out) for name in dict.fromkeys(track or [])]
@@ -79,7 +82,6 @@ def train(
                 stack.callback(tracker.close)
             shows = stack.enter_context(watcher(config.epochs, out, live))
             watchers = Several(shows, *trackers)
-            named = {*given, *RECIPES.get(str(config.recipe), ())}
             run = fit(config, out, resume=resume, progress=watchers, trust=trust, named=named)
         if _prints():
             console.state(_result(run))

@@ -85,6 +85,24 @@ def test_noise_auto_prints_its_table_and_resumes_without_repeating_its_settings(
     assert "already contains a search; add --resume" in err
 
 
+@pytest.mark.parametrize("candidate", ["digital", "gaussian-1"])
+def test_what_a_search_chooses_is_not_said_to_have_no_effect(
+    cimsim: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, candidate: str
+) -> None:
+    monkeypatch.setattr(noise_search, "CANDIDATES", {candidate: CANDIDATES[candidate]})
+    monkeypatch.setattr(noise_search, "CHIPS", 1)
+    settings = ("--profile", "pcm-ibm-2020", "--noise", "auto", "--epochs", 1, "--limit", 600)
+    code, _, err = cimsim("train", *settings, "--out", tmp_path / "a")
+    assert code == 0, err
+    assert "without effect" not in err
+    more = ("--noise-spread", 0.5, "--clip-sigma", 2.5)
+    code, _, err = cimsim("train", *settings, *more, "--out", tmp_path / "b")
+    assert code == 0, err
+    assert ("without effect on this training: noise_spread, which" in err) == (
+        candidate == "digital"
+    )
+
+
 @pytest.mark.parametrize(
     ("args", "told"),
     [
