@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from cimsim.analysis.study import option
 
 METRIC_HELP = (
-    "Metric to show: accuracy, balanced_accuracy, f1, top5, perplexity, bits (per character), "
-    "loss, rmse, mae or r2."
+    "Metric to show: accuracy, perplexity, bits (per character), loss, rmse, mae or r2; for "
+    "classes of your own data also balanced_accuracy, f1 and top5."
 )
 
 

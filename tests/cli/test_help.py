@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 
+from cimsim.analysis.shared_options import METRIC_HELP
 from cimsim.analysis.studies import STUDIES
+from cimsim.analysis.sweeps.metric import METRICS
 from cimsim.cli import command_line
 from cimsim.cli.evaluation import EvaluationOptions
 from cimsim.cli.list_commands import LISTING, listing_text
 from cimsim.cli.listing import LISTED
+from cimsim.training.data import load_data
 
 Command = Callable[..., tuple[int, str, str]]
 COMMANDS = [study.command for study in STUDIES if study.run is not None]
@@ -47,6 +51,16 @@ EVERY = dict(commands(ROOT.import_all()))
 
 def visible(command: object) -> list[object]:
     return [p for p in command.params if not getattr(p, "hidden", False)]  # type: ignore[attr-defined]
+
+
+def test_the_help_of_metric_names_each_and_what_needs_your_own_data() -> None:
+    usual, own = METRIC_HELP.split("for classes of your own data")
+    per_class = {name for name in METRICS if re.search(rf"\b{name}\b", own)}
+    assert per_class == {"balanced_accuracy", "f1", "top5"}
+    assert all(re.search(rf"\b{name}\b", usual) for name in set(METRICS) - per_class)
+    tally = load_data("digits").task.tally()
+    tally.add(torch.eye(10), torch.arange(10))
+    assert per_class.isdisjoint(tally.scores())
 
 
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)

@@ -238,6 +238,7 @@ def test_a_second_sweep_is_kept_out_and_ctrl_c_says_how_to_go_on(
         (["--address", "auto"], "--address applies to --engine ray only"),
         (["--engine", "ray", "--workers", "2"], "--workers applies to --engine local only"),
         (["--metric", "acuracy"], "did you mean 'accuracy'"),
+        (["--metric", "f1"], "but the model is scored by accuracy, loss; choose one of these"),
     ],
 )
 def test_bad_engines_and_parts_are_told(
