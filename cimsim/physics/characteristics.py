@@ -12,9 +12,9 @@ from cimsim.errors import CimsimError
 from cimsim.physics.cells import aged_uS, at_temperature_uS, programmed_uS
 from cimsim.physics.curves import evaluate
 from cimsim.physics.drift import relaxation_uS
-from cimsim.physics.programming import programming_sigma_uS, reachable_uS
+from cimsim.physics.programming import reachable_uS
 from cimsim.physics.read_noise import ReadContext, read_variance_uS2
-from cimsim.physics.variation import variation_sigma_uS
+from cimsim.physics.spread import Programmed
 from cimsim.profile import PowerLawDrift, Profile, TabulatedDrift, TelegraphReadNoise
 
 
@@ -23,9 +23,9 @@ class Characteristic(NamedTuple):
 
     Attributes:
         g_uS, t_s: the target, and the time since programming.
-        sigma_prog_uS: spread around the target at that age: from programming, from spatial
-            variation over all chips, and from a spread tabulated over time. The cell's bounds and
-            write-and-verify do not limit it.
+        sigma_prog_uS: standard deviation of all cells at that age: from programming, as limited
+            by write-and-verify, from spatial variation over all chips, and from a spread tabulated
+            over time; within the cell's bounds.
         drift_nu_mean, drift_nu_std: drift exponent and its cell-to-cell spread; None if the drift
             is not a power law.
         sigma_drift_uS: spread added by relaxation (tabulated or logarithmic) until that age; None
@@ -68,26 +68,26 @@ def characteristics(
             )
     if any(not t >= 0 for t in times_s):
         raise CimsimError(f"an age must be 0 s or more, got {min(times_s):g}")
-    g = torch.tensor(list(g_uS), dtype=torch.float64, device="cpu")
-    rows = [_at(profile, g, age_s) for age_s in times_s]
+    targets = torch.tensor(list(g_uS), dtype=torch.float64, device="cpu")
+    programmed = Programmed(reachable_uS(targets, cell), cell)
+    rows = [_at(profile, targets, programmed, age_s) for age_s in times_s]
     return [row for by_target in zip(*rows, strict=True) for row in by_target]
 
 
-def _at(profile: Profile, g: Tensor, age_s: float) -> list[Characteristic]:
+def _at(
+    profile: Profile, targets: Tensor, programmed: Programmed, age_s: float
+) -> list[Characteristic]:
     cell, quiet, celsius = profile.cell, profile.scale_noise(0.0).cell, profile.temperature_C
-    targets, g = g, reachable_uS(g, cell)
-    variance = torch.zeros_like(g)
-    for noise in cell.programming_noise:
-        variance = variance + programming_sigma_uS(noise, g, cell).square()
-    for variation in cell.variation:
-        variance = variance + variation_sigma_uS(variation, g, cell).square()
+    g = reachable_uS(targets, cell)
+    shift, variance = torch.zeros_like(g), torch.zeros_like(g)
     for drift in cell.drift:
         if isinstance(drift, TabulatedDrift):
-            variance = variance + relaxation_uS(drift, g, age_s, celsius)[1].square()
+            change, sigma = relaxation_uS(drift, g, age_s, celsius)
+            shift, variance = shift + change, variance + sigma.square()
     now = aged_uS(programmed_uS(g, quiet, 0), g, quiet, age_s, 0, temperature_C=celsius)
     now = at_temperature_uS(now, g, quiet, celsius)
     columns = {
-        "sigma_prog_uS": variance.sqrt(),
+        "sigma_prog_uS": programmed.spread_uS(shift, variance.sqrt()),
         "g_mean_uS": now,
         "sigma_read_uS": _read_sigma_uS(profile, now, g, age_s),
         **_drift(profile, g, age_s),
