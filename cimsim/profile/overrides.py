@@ -299,13 +299,12 @@ def _issue(
     """Return the issue, attributed to the override whose path matches its location best."""
     loc = without_tags(detail["loc"], data)
     path = max(done, key=lambda path: shared_length(path, loc))
-    section = loc[:-1] if detail["type"] == "missing_key" else loc
-    if detail["type"] in ("missing_key", "union_tag_not_found") and _is_begun(
-        section, profile, done
-    ):
-        return done[path].issue(_of_absent(section, data))
+    is_missing = detail["type"] in ("missing_key", "union_tag_not_found")
+    where = loc[:-1] if detail["type"] in ("missing_key", "unknown_key") else loc
+    if is_missing and _is_begun(where, profile, done):
+        return done[path].issue(_of_absent(where, data))
     message = explain(detail)
-    return done[path].issue(message if loc == path else f"{dotted(loc)}: {message}")
+    return done[path].issue(message if where == path else f"{dotted(where)}: {message}")
 
 
 def _is_begun(section: KeyPath, profile: Profile, done: dict[KeyPath, _Assignment]) -> bool:

@@ -17,10 +17,17 @@ def dotted(path: KeyPath) -> str:
 
 
 def without_tags(loc: KeyPath, data: Any) -> KeyPath:
-    """Return pydantic's location of an error without the kinds that follow list indices."""
+    """Return pydantic's location of an error without the kind that follows each section.
+
+    >>> without_tags(("range", "percentile", "percentile"), {"range": {"kind": "percentile"}})
+    ('range', 'percentile')
+    """
     path: list[int | str] = []
+    after_tag = False
     for part in loc:
-        if isinstance(data, dict) and part not in data and data.get("kind") == part:
+        is_tag = isinstance(data, dict) and part not in data and data.get("kind") == part
+        after_tag = is_tag and not after_tag  # a key may have the name of the kind, and be missing
+        if after_tag:
             continue
         path.append(part)
         if isinstance(data, dict):

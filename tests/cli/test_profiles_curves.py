@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,24 @@ def test_a_value_set_by_hand_is_seen(cimsim: Command) -> None:
     key = "cell.drift.power-law.strength=0"
     out = cimsim("profiles", "curves", "pcm-ibm-2020", "--g", 25, "--json", "--set", key)[1]
     assert [row["g_mean_uS"] for row in json.loads(out)["rows"]] == [25, 25, 25]
+
+
+@pytest.mark.parametrize(("sigma_uS", "window_uS"), [(1.0, 0.5), (2.0, 1.0), (0.1, 0.5)])
+def test_write_and_verify_limits_the_spread(
+    cimsim: Command, sigma_uS: float, window_uS: float
+) -> None:
+    """A normal error truncated to the window; see tests/physics/test_characteristics.py."""
+    sigma = f"cell.programming_noise.0.sigma_uS={{kind: polynomial, coefficients: [{sigma_uS}]}}"
+    window = f"cell.write_verify.tolerance_uS={window_uS}"
+    settings = ("--set", sigma, "--set", window)
+    out = cimsim("profiles", "curves", "pcm-ibm-2020", "--g", 12, "--t", "1s", "--json", *settings)[
+        1
+    ]
+    edge = window_uS / sigma_uS
+    density = math.exp(-(edge**2) / 2) / math.sqrt(2 * math.pi)
+    variance = 1 - 2 * edge * density / math.erf(edge / math.sqrt(2))
+    (row,) = json.loads(out)["rows"]
+    assert row["sigma_prog_uS"] == pytest.approx(sigma_uS * math.sqrt(variance), rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,11 @@ def test_another_kind_takes_only_its_own_keys() -> None:
         load_profile("pcm-ibm-2020", ["dac.range.kind=fixed", "dac.range.percentile=50"])
     wrong = "dac.range.percentile=50: unknown key 'percentile'; available: source, kind, full_scale"
     assert wrong in str(caught.value)
+    assert "dac.range.kind=fixed: dac.range: missing key 'full_scale': " in str(caught.value)
+    with pytest.raises(
+        ProfileError, match=r"kind=percentile: dac\.range: missing key 'percentile'"
+    ):
+        load_profile("pcm-ibm-2020", ["dac.range.kind=percentile"])
     with pytest.raises(ProfileError, match="missing key 'coefficients'"):
         load_profile("pcm-ibm-2020", ["cell.drift.0.nu_mean.kind=polynomial"])
 
