@@ -27,6 +27,7 @@ __all__ = [
     "ConvTranspose",
     "DispatchMode",
     "cpp_compiler",
+    "ddp_needs_all_gradients",
     "exporting",
     "faking",
     "holds_numbers",
@@ -85,6 +86,13 @@ def unpacking_hook() -> Callable[[Any], Any] | None:
 def transforming() -> bool:
     """Return whether a transform of ``torch.func`` is active."""
     return torch._C._are_functorch_transforms_active()
+
+
+def ddp_needs_all_gradients() -> bool:
+    """Return whether this is a forward pass of a ``DistributedDataParallel`` that waits for a
+    gradient of every parameter in the backward pass."""
+    ddp = nn.parallel.DistributedDataParallel._active_ddp_module
+    return ddp is not None and (ddp.static_graph or not ddp.find_unused_parameters)
 
 
 def faking() -> bool:

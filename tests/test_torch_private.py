@@ -54,6 +54,27 @@ def test_in_backward() -> None:
     assert seen == [True]
 
 
+def test_the_parameters_that_ddp_waits_for() -> None:
+    found = []
+
+    class Asks(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            found.append(torch_private.ddp_needs_all_gradients())
+            return super().forward(x)
+
+    x = torch.ones(1, 2)
+    torch.distributed.init_process_group(
+        "gloo", store=torch.distributed.HashStore(), rank=0, world_size=1
+    )
+    try:
+        for options in ({}, {"find_unused_parameters": True}, {"static_graph": True}):
+            nn.parallel.DistributedDataParallel(Asks(2, 2), **options)(x)
+    finally:
+        torch.distributed.destroy_process_group()
+    Asks(2, 2)(x)
+    assert found == [True, False, True, False]
+
+
 def test_hooks_on_saved_tensors() -> None:
     def unpack(t: torch.Tensor) -> torch.Tensor:
         return t

@@ -39,12 +39,13 @@ from cimsim.nn.converter_ranges import (
 from cimsim.nn.draws import NamedDraws
 from cimsim.nn.forms import refuse_dtype, refuse_input, refuse_weight
 from cimsim.nn.input_clip import InputClip, clipped
+from cimsim.nn.no_effect import without_effect
 from cimsim.nn.patches import hides_forward
 from cimsim.nn.training_conditions import OF_ONE_TRAINING, TrainedApart, TrainingConditions
 from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
 from cimsim.profile import LearnedRange, Profile, learned_ranges
 from cimsim.seeds import attempt_cycle, seed_for
-from cimsim.torch_private import not_compiled
+from cimsim.torch_private import ddp_needs_all_gradients, not_compiled
 
 logger = logging.getLogger("cimsim")
 
@@ -482,14 +483,14 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         if not (x.is_floating_point() and held.is_floating_point()):
             refuse_dtype(self.name, x, held)
         if not x.numel() or x.is_meta:  # torch computes the shape, and gradients of zero
-            return self._digital(x, self.effective_weight(), *others)
+            return self._ranges_in_graph(self._digital(x, self.effective_weight(), *others))
         x = self._quantized_input(x)
         if self.observer is not None:
             self.observe(x)
         if self._computes_digitally:
             # Not in training mode, where digital steps come before the ranges are learned.
             x = x if self.training else self._clipped(x)
-            return self._digital(x, self.effective_weight(), *others)
+            return self._ranges_in_graph(self._digital(x, self.effective_weight(), *others))
         device, dtype, precision = x.device.type, x.dtype, None
         if held.dtype is not torch.float64 and torch.is_autocast_enabled(device):
             dtype = precision = torch.get_autocast_dtype(device)
@@ -515,6 +516,14 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             digital_weight = self._unplaced(weight).to(held.dtype)
             target = self._digital(self._clipped(x), digital_weight, *others)
         return self._corrected(y, x, target, *others)
+
+    def _ranges_in_graph(self, y: Tensor) -> Tensor:
+        """``y`` of a digital step, on which learned ranges have no effect; where
+        ``DistributedDataParallel`` waits for their gradients, these are 0 instead of None."""
+        if not ddp_needs_all_gradients():
+            return y
+        ranges = [known for known in self.learned_ranges if known.requires_grad]
+        return without_effect(y, ranges) if ranges else y
 
     @property
     def clips_input(self) -> bool:

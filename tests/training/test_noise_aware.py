@@ -453,8 +453,39 @@ def check_learned_values_and_averages() -> None:
     dist.destroy_process_group()
 
 
+def check_warm_up_with_learned_ranges() -> None:
+    """In each of two processes: ranges without effect in the warm-up, as DDP handles them."""
+    dist.init_process_group("gloo")
+    data = data_of(dist.get_rank())
+    trained = []
+    for options in ({"find_unused_parameters": True}, {}, {"static_graph": True}):
+        inner = cimsim.convert(network(), NOISY, learn_ranges=["dac", "adc"])
+        with_noise = new(inner, calibration=data[:2], warmup=0.5)
+        model = nn.parallel.DistributedDataParallel(inner, **options)
+        for x, _ in (data[0], (data[0][0][:0], None)):  # the second has no samples
+            y = model(x)
+            assert torch.equal(y, inner(x))
+            y.sum().backward()
+        layers = analog_layers(inner).values()
+        ranges = [known for layer in layers for known in layer.learned_ranges]
+        expected = None if "find_unused_parameters" in options else 0.0
+        assert [r.grad if r.grad is None else r.grad.item() for r in ranges] == [expected] * 4
+        optimizer = torch.optim.SGD(parameter_groups(inner, lr=0.1), momentum=0.9)
+        train(model, with_noise, data, optimizer)
+        assert not any(torch.equal(r.grad, torch.zeros_like(r)) for r in ranges)
+        with_noise.finish()
+        require_alike(inner)
+        trained.append(inner)
+    assert all(same(trained[0], other) for other in trained[1:])
+    dist.barrier()
+    dist.destroy_process_group()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo over the loopback interface")
-@pytest.mark.parametrize("check", [check_two_processes, check_learned_values_and_averages])
+@pytest.mark.parametrize(
+    "check",
+    [check_two_processes, check_learned_values_and_averages, check_warm_up_with_learned_ranges],
+)
 def test_two_processes_stay_alike(check: Callable[[], None]) -> None:
     with start(2, check) as pair:
         errors = all_ended(pair)
