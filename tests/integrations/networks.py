@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -52,5 +53,13 @@ def settings(**others: Any) -> dict[str, Any]:
     return {**usual, "calibration": [TRAIN.x[:32]], **others}
 
 
-def converted() -> nn.Module:
-    return cimsim.convert(network(), "pcm-ibm-2020")
+def converted(**options: Any) -> nn.Module:
+    return cimsim.convert(network(), "pcm-ibm-2020", **options)
+
+
+def require_alike(model: nn.Module) -> None:
+    """Both processes have the same state."""
+    for name, tensor in model.state_dict().items():
+        both = [torch.zeros_like(tensor) for _ in range(2)]
+        dist.all_gather(both, tensor.contiguous())
+        torch.testing.assert_close(*both, rtol=0, atol=0, equal_nan=True, msg=name)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 import cimsim
 from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers
-from tests.integrations.networks import TEST, TRAIN, network, same, settings
+from tests.children import all_ended
+from tests.integrations.networks import TEST, TRAIN, network, require_alike, same, settings
+from tests.training.processes import start
 
 pytest.importorskip("accelerate", reason="accelerate is in the extra 'integrations'")
 transformers = pytest.importorskip("transformers", reason="transformers is in the extra 'hf'")
@@ -42,7 +47,7 @@ def accuracy(prediction: Any) -> dict[str, float]:
     return {"accuracy": float(np.mean(prediction.predictions.argmax(-1) == prediction.label_ids))}
 
 
-def trainer_in(folder: Path, **arguments: Any) -> Any:
+def trainer_in(folder: Path, learn_ranges: Any = (), **arguments: Any) -> Any:
     usual = {
         "num_train_epochs": 2,
         "per_device_train_batch_size": 16,
@@ -56,7 +61,7 @@ def trainer_in(folder: Path, **arguments: Any) -> Any:
         "logging_strategy": "epoch",
     }
     return transformers.Trainer(
-        model=cimsim.convert(Classifier(), "pcm-ibm-2020"),
+        model=cimsim.convert(Classifier(), "pcm-ibm-2020", learn_ranges=learn_ranges),
         args=transformers.TrainingArguments(str(folder), **{**usual, **arguments}),
         train_dataset=TRAIN,
         eval_dataset=TEST,
@@ -211,6 +216,34 @@ def test_a_language_model(tmp_path: Path) -> None:
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
     assert same(whole.model, resumed.model)
     assert len(analog_layers(model)) == 5
+
+
+def train_in_two(folder: Path) -> None:
+    """In each of two processes, which calibrate on inputs of different sizes."""
+    rank = int(os.environ["RANK"])
+    for find_unused in (True, False):
+        trainer = trainer_in(
+            folder,
+            learn_ranges="dac",
+            num_train_epochs=1,
+            eval_strategy="no",
+            save_strategy="no",
+            ddp_backend="gloo",
+            ddp_find_unused_parameters=find_unused,
+        )
+        given = settings(warmup=0.4, calibration=[(1 + rank) * TRAIN.x[:32]])
+        trainer.add_callback(NoiseAwareCallback(trainer, **given))
+        trainer.train()
+        require_alike(trainer.model)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo over the loopback interface")
+def test_two_processes_have_one_model(tmp_path: Path) -> None:
+    with start(2, train_in_two, tmp_path) as pair:
+        errors = all_ended(pair)
+    assert [process.returncode for process in pair] == [0, 0], errors
 
 
 def test_bad_input(tmp_path: Path, run: tuple[Path, Any]) -> None:

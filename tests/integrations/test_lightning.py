@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 import cimsim
 from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers
-from tests.integrations.networks import TEST, TRAIN, converted, pairs, same, settings
+from tests.children import all_ended
+from tests.integrations.networks import (
+    TEST,
+    TRAIN,
+    converted,
+    pairs,
+    require_alike,
+    same,
+    settings,
+)
+from tests.training.processes import start
 
 pytest.importorskip("lightning", reason="lightning is in the extra 'integrations'")
 
 import lightning.pytorch as pl
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from cimsim.integrations.lightning import NoiseAwareCallback
 
@@ -33,9 +47,9 @@ STEPS = 12  # two epochs of six batches
 
 
 class Classifier(pl.LightningModule):
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__()
-        self.network = converted()
+        self.network = converted(**options)
         self.network[3].p = 0.0  # dropout, whose random state Lightning does not save
 
     def forward(self, x: Tensor) -> Tensor:
@@ -161,6 +175,27 @@ def test_an_interrupted_training_leaves_the_module_alone(tmp_path: Path) -> None
         trainer.fit(module, pairs(TRAIN), pairs(TEST))
     assert not any(layer.trained_apart for layer in analog_layers(module).values())
     trainer_in(tmp_path, callback, epochs=1).fit(module, pairs(TRAIN), pairs(TEST))
+
+
+def train_in_two(folder: Path) -> None:
+    """In each of two processes, which calibrate on inputs of different sizes."""
+    rank = int(os.environ["RANK"])
+    given = settings(warmup=0.4, calibration=[(1 + rank) * TRAIN.x[:32]])
+    os.environ["NODE_RANK"] = "0"
+    own = {"strategy": "ddp", "devices": 2, "plugins": LightningEnvironment()}
+    trainer = trainer_in(folder, NoiseAwareCallback(**given), **own)
+    module = Classifier(learn_ranges="dac")
+    trainer.fit(module, pairs(TRAIN), pairs(TEST))
+    require_alike(module)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo over the loopback interface")
+def test_two_processes_have_one_model(tmp_path: Path) -> None:
+    with start(2, train_in_two, tmp_path) as pair:
+        errors = all_ended(pair)
+    assert [process.returncode for process in pair] == [0, 0], errors
 
 
 def test_bad_input(tmp_path: Path) -> None:
