@@ -11,7 +11,7 @@ from torch import nn
 
 from cimsim.nn import analog_layers
 from cimsim.nn.batches import Batches, Forward
-from cimsim.training.clipping import clip_weights
+from cimsim.training.clipping import clip_weights, warn_of_unclipped
 from cimsim.training.config import TrainConfig
 from cimsim.training.methods import Method
 
@@ -29,6 +29,8 @@ class Schedule:
     def __init__(self, model: nn.Module, method: Method, config: TrainConfig, steps: int) -> None:
         self.model, self.method, self.config, self.steps = model, method, config, steps
         self.average = [p.detach().clone() for p in model.parameters()] if config.average else []
+        if config.clip_sigma and method.noisy:
+            warn_of_unclipped(model)
 
     def strength(self, at: int) -> float:
         """Share of the noise at step ``at``: 0 in the warm-up, then a linear ramp to 1."""

@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 import cimsim
 from cimsim.errors import CimsimError
@@ -280,6 +281,52 @@ def test_weights_are_clipped_once_there_is_noise_and_frozen_ones_never() -> None
         assert (layers[0].weight[0, 0] == 50.0) == (step <= STEPS / 2)
         with_noise.step()
     assert torch.equal(layers[1].weight, frozen)
+
+
+@pytest.mark.parametrize("kind", ["conv", "transposed", "linear"])
+def test_the_weights_that_pruning_keeps_are_clipped(kind: str) -> None:
+    torch.manual_seed(0)
+    layer = {
+        "conv": nn.Conv2d(3, 6, 3),
+        "transposed": nn.ConvTranspose2d(3, 6, 3),
+        "linear": nn.Linear(40, 6),
+    }[kind]
+    prune.l1_unstructured(layer, "weight", 0.9)
+    model = cimsim.convert(nn.Sequential(layer), NOISY)
+    shape = (2, 40) if kind == "linear" else (2, 3, 8, 8)
+    before = model[0].weight_orig.detach().clone()
+    with_noise = new(model, calibration=[torch.randn(shape)], clip_sigma=1.0)
+    with_noise.step()
+    kept = model[0].to_matrix(model[0].weight_mask).bool().flatten(1)
+    old, clipped = (
+        model[0].to_matrix(w.detach()).flatten(1) for w in (before, model[0].weight_orig)
+    )
+    for row, was, is_kept in zip(clipped, old, kept, strict=True):
+        bound = was[is_kept].square().mean().sqrt()
+        torch.testing.assert_close(row[is_kept], was[is_kept].clamp(-bound, bound))
+        assert torch.equal(row[~is_kept], was[~is_kept])
+    assert not torch.equal(old, clipped)
+
+
+def test_a_warning_names_the_layers_that_cannot_be_clipped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    net = network()
+    nn.utils.parametrizations.weight_norm(net[0])
+    model = cimsim.convert(net, NOISY)
+    before = model[0].weight.detach().clone()
+    with_noise = new(model, clip_sigma=1.0)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "clip_sigma does not clip the weights of layer '0', which"
+    )
+    assert "_WeightNorm" in record.getMessage()
+    with_noise.step()
+    assert torch.equal(model[0].weight, before)
+    with_noise.detach()
+    caplog.clear()
+    new(model, clip_sigma=None)
+    assert not caplog.records
 
 
 def test_more_steps_than_announced_have_all_of_the_noise() -> None:
