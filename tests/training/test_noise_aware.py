@@ -26,6 +26,7 @@ from cimsim.training.data import BatchLoader
 from cimsim.training.fit import fit
 from cimsim.training.plan import TrainingPlan
 from cimsim.training.progress import Silent
+from cimsim.training.sharding import whole
 from tests.building import device, gaussian
 from tests.children import all_ended
 from tests.training.processes import start
@@ -528,10 +529,57 @@ def check_warm_up_with_learned_ranges() -> None:
     dist.destroy_process_group()
 
 
+def check_sharded() -> None:
+    """In each of two processes: FSDP2 as the guide describes it, and DistributedDataParallel."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    dist.init_process_group("gloo")
+    data, mesh = data_of(dist.get_rank()), init_device_mesh("cpu", (2,))
+
+    def trained(shards: bool) -> dict[str, Tensor]:
+        model = cimsim.convert(network(), NOISY, learn_ranges=["dac", "adc"])
+        ranges = [r for layer in analog_layers(model).values() for r in layer.learned_ranges]
+        if shards:
+            for layer in analog_layers(model).values():
+                fully_shard(layer, mesh=mesh, ignored_params=set(ranges))
+            fully_shard(model, mesh=mesh, ignored_params=set(ranges))
+        outer = model if shards else nn.parallel.DistributedDataParallel(model)
+        with_noise = new(outer, calibration=data[:2], warmup=0.3)
+        optimizer = torch.optim.SGD(parameter_groups(model, lr=0.1), momentum=0.9)
+        for x, y in data:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(outer(x), y).backward()
+            for learned in ranges if shards else []:
+                if learned.grad is not None:
+                    dist.all_reduce(learned.grad)
+                    learned.grad /= 2
+            optimizer.step()
+            with_noise.step()
+        with_noise.finish()
+        state = {name: whole(tensor) for name, tensor in model.state_dict().items()}
+        for name, tensor in state.items():
+            both = [torch.zeros_like(tensor) for _ in range(2)]
+            dist.all_gather(both, tensor.contiguous())
+            assert torch.equal(*both), name
+        return state
+
+    replicated = trained(shards=False)
+    for name, tensor in trained(shards=True).items():
+        torch.testing.assert_close(tensor, replicated[name], rtol=1e-4, atol=1e-5, msg=name)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo over the loopback interface")
 @pytest.mark.parametrize(
     "check",
-    [check_two_processes, check_learned_values_and_averages, check_warm_up_with_learned_ranges],
+    [
+        check_two_processes,
+        check_learned_values_and_averages,
+        check_warm_up_with_learned_ranges,
+        check_sharded,
+    ],
 )
 def test_two_processes_stay_alike(check: Callable[[], None]) -> None:
     with start(2, check) as pair:
