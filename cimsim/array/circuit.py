@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -40,6 +40,25 @@ class Factors(NamedTuple):
     number: int
 
 
+class Counts(NamedTuple):
+    """What the sizes of a multiplication's results depend on besides its layout.
+
+    Attributes:
+        slices, planes, devices: numbers of slices, of bits applied one by one, and of cells that
+            hold a slice.
+        dac_bits: resolution of the DAC; None if it is ideal.
+        adc: whether there is an ADC.
+        wired: whether chips have :attr:`~cimsim.array.types.Chip.wired_uS`.
+    """
+
+    slices: int
+    planes: int
+    devices: int
+    dac_bits: int | None
+    adc: bool
+    wired: bool
+
+
 @dataclass(frozen=True)
 class Circuit:
     """A layer's weights on crossbars of a profile.
@@ -48,11 +67,27 @@ class Circuit:
         profile: cells, tiles and converters.
         tiling: layout of the layer's weight on tiles.
         unsigned: whether the layer's inputs have no sign, if the profile's DAC has such a mode.
+
+    Attributes:
+        counts: numbers that compiled graphs depend on.
     """
 
     profile: Profile
     tiling: Tiling
     unsigned: bool = False
+    counts: Counts = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # An attribute from the start, as torch.compile cannot trace into a cached property.
+        counts = Counts(
+            slices=self.profile.array.slices,
+            planes=self.planes or 1,
+            devices=self.mapping.devices,
+            dac_bits=None if self.dac is None else self.dac.bits,
+            adc=self.adc is not None,
+            wired=self.keeps_wired,
+        )
+        object.__setattr__(self, "counts", counts)
 
     @cached_property
     def dac(self) -> Converter | None:

@@ -271,7 +271,8 @@ class Ranged(LayerKind):
         self.ranges_changed()
 
     def ranges_changed(self) -> None:
-        """Check the ranges and the sign of the inputs again at the next use."""
+        """Match the sign of the inputs now, and check the ranges at the next use."""
+        self._match_sign()
         self._calibrated = False
 
     def get_extra_state(self) -> Tensor:
@@ -336,7 +337,7 @@ class Ranged(LayerKind):
             self._calibrated = not (unfitted or any(_unusable(r).any().item() for r in ranges))
             if self._calibrated:
                 self._raise_smallest_ranges()
-            self._array = self._with_sign(self._array)
+            self._match_sign()
         return self._calibrated
 
     @torch.no_grad()
@@ -346,6 +347,10 @@ class Ranged(LayerKind):
             known = self._buffers.get(name)
             if known is not None and bool((known < SMALLEST_RANGE).any()):
                 self._buffers[name] = known.clamp_min(SMALLEST_RANGE)
+
+    def _match_sign(self) -> None:
+        """Make the array one for signed or unsigned inputs, as calibrated."""
+        self._array = self._with_sign(self._array)
 
     def _with_sign(self, array: Array) -> Array:
         """``array`` for signed or unsigned inputs, as calibrated."""

@@ -162,6 +162,12 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
 
     # The array and its chip.
 
+    def _match_sign(self) -> None:
+        super()._match_sign()
+        apart = self._training_array
+        if apart is not None and apart.unsigned != self._array.unsigned:
+            self._renew_training_array()
+
     @property
     def profile(self) -> Profile:
         """The profile of the layer's array in evaluation mode, and in training mode unless
@@ -177,7 +183,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         old, tiles = None, 0
         if hasattr(self, "_array"):
             old, tiles = self._array.profile, self._array.tiling.tiles
-        self._array, self._training_array = array, None
+        self._array = array
+        self._renew_training_array()
         self._chip.clear()
         if (
             old is None
@@ -188,7 +195,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             # In units of the input, a learned range does not depend on anything else.
             still = old is not None and "dac" in {*learned_ranges(old)} & {*learned_ranges(profile)}
             self._forget_ranges(keep_dac=still)
-        self._array = self._with_sign(self._array)
+        self._match_sign()
         self._set_fixed_ranges()
         self._laid_out = self._layout(self.weight)
 
@@ -224,7 +231,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     def _go_to(self, stage: Stage) -> None:
         self.digital, self._array, self.age_s, self.perturbation = stage[:4]
         self.digital_in_training, self.training_conditions = stage[4:]
-        self._training_array = None
+        self._renew_training_array()
         self._chip.clear()
 
     def programmed_weight(self) -> Tensor:
@@ -577,6 +584,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         ours = {f"{prefix}{key}" for key in (*CALIBRATED, "_extra_state")}
         missing_keys[:] = [key for key in missing_keys if key not in ours]
         self._keep_precise()  # assign=True may have set ranges in half precision
+        self._match_sign()
         self._calibrated = False  # checked again at the next use
         self._chip.clear()
         self._materialize_buffers(self.dac_range.is_meta)

@@ -8,6 +8,7 @@ draws; everything around it is compiled.
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any, Protocol, cast
@@ -21,8 +22,9 @@ from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, MvmCall
 from cimsim.estimators.function import GradientsNeeded, SavedForBackward, backward, forward
 from cimsim.estimators.once import refuse_second
+from cimsim.kernels.types import bytes_for_bits
 from cimsim.nn.computed import written_by_hook
-from cimsim.profile import LearnedRange, Profile
+from cimsim.profile import LearnedRange
 from cimsim.torch_private import is_view
 
 
@@ -38,10 +40,6 @@ class Operand(Protocol):
     @property
     def array(self) -> Array:
         """Cells and converters."""
-
-    @property
-    def profile(self) -> Profile:
-        """The array's profile."""
 
     def held_chip(self, chip_seed: int, cycle: int, age_s: float) -> Chip | None:
         """The chip of that name and age, if the layer keeps it."""
@@ -87,27 +85,65 @@ def analog(
     precision: torch.dtype | None,
 ) -> Tensor:
     """:func:`cimsim.estimators.analog_matmul` for ``layer``, as one operation."""
-    dac, adc = layer.profile.dac.range, layer.profile.adc.range
+    array = layer.array
+    dac, adc = array.profile.dac.range, array.profile.adc.range
     learned = (isinstance(dac, LearnedRange), isinstance(adc, LearnedRange))
     graded = torch.is_grad_enabled()
-    needs = [
+    needed = GradientsNeeded(
         graded and x.requires_grad,
         graded and weight.requires_grad,
         graded and bias is not None and bias.requires_grad,
         graded and learned[0] and layer.dac_range.requires_grad,
         graded and learned[1] and layer.adc_range.requires_grad,
-    ]
-    ranges = (layer.dac_range, layer.adc_range)
+    )
+    y_shape = array.tiling.output_shape_of(x.shape, weight.shape[0])
+    sizes = _sizes(array, x, y_shape, layer.rule, needed) if any(needed) else [0] * 6
     layer.calls.add_(1)  # so that a graph never merges two calls
     results: list[Tensor] = _forward(
-        x, weight, bias, *ranges, layer.calls, layer.handle, needs, precision
+        *(x, weight, bias, layer.dac_range, layer.adc_range, layer.calls, layer.handle),
+        *(list(needed), precision, list(y_shape), sizes, _storage(array, x, needed)),
     )
     return results[0]
 
 
-# torch caches compiled graphs by the names of their operations: an operation whose arguments or
-# results change needs a new name.
-@torch.library.custom_op("cimsim::analog_layer", mutates_args=())
+def _sizes(
+    array: Array, x: Tensor, y_shape: tuple[int, ...], rule: BackwardRule, needed: GradientsNeeded
+) -> list[int]:
+    """Numbers of elements of the parts of :class:`SavedForBackward` except the weight."""
+    counts, tiling = array.counts, array.tiling
+    # Not of the circuit, whose properties torch.compile cannot trace.
+    lines = tiling.lines(tiling.currents_shape(y_shape))
+    line = lines.line * counts.slices if lines.of_columns else lines.line
+    others = lines.lines if lines.of_columns else lines.lines * counts.slices
+    number_of_lines = lines.outer * lines.tiles * others * counts.planes
+    scale = tiling.tiles * (y_shape[1] // tiling.groups) * counts.slices
+    dac_bits = adc_bits = adc_slope = wired_uS = 0
+    if counts.dac_bits is not None and rule.needs_slopes and needed.x and not needed.dac:
+        dac_bits = bytes_for_bits(math.prod(x.shape))
+    if counts.adc and rule.needs_slopes:
+        adc_bits = number_of_lines * bytes_for_bits(line)
+    if counts.adc and needed.adc:
+        adc_slope = number_of_lines * line
+    if counts.wired and rule.needs_programmed:
+        wired_uS = counts.devices * scale * tiling.rows
+    return [math.prod(x.shape), scale, dac_bits, adc_bits, adc_slope, wired_uS]
+
+
+def _storage(array: Array, x: Tensor, needed: GradientsNeeded) -> torch.dtype:
+    """Dtype that a graph has the codes of ``x`` in, or ``x`` itself: codes of one byte as bytes,
+    and all others in a type that does not depend on the sign."""
+    bits = array.counts.dac_bits
+    if bits is None or needed.dac:
+        return x.dtype
+    if bits <= 8:
+        return torch.uint8
+    return torch.int16 if bits < 16 else torch.int32
+
+
+# torch caches compiled graphs, on disk, too, by the names and arguments of their operations. So an
+# operation whose arguments or results change needs a new name, and the sizes of the results depend
+# on arguments only. All results are contiguous, whatever the strides of the input are.
+@torch.library.custom_op("cimsim::analog_product", mutates_args=())
 def _forward(
     x: Tensor,
     weight: Tensor,
@@ -118,29 +154,41 @@ def _forward(
     handle: int,
     needs: list[bool],
     precision: torch.dtype | None,
+    y_shape: list[int],
+    sizes: list[int],
+    storage: torch.dtype,
 ) -> list[Tensor]:
-    """The output; then tensors for backward, empty where there is nothing: the parts of
-    :class:`SavedForBackward` except the weight, both ranges, the chip's seed and write cycle, its
-    age in s."""
+    """The output; then vectors of ``sizes`` for backward: the parts of :class:`SavedForBackward`
+    except the weight, the input in the dtype ``storage``; then both ranges, the chip's seed and
+    write cycle, its age in s."""
     layer = _layer(handle)
     # Within a compiled graph, hooks write the weight to the layer after the graph has run.
     by_hook = written_by_hook(cast(nn.Module, layer))
     call = layer.next_call(precision, weight if by_hook else None)
     if not any(needs):
         y = call.read(x, call.chip_for(weight), bias, SAVE_NOTHING).y
-        return [y, *(x.new_empty(0) for _ in range(11))]
+        return [y.contiguous(), *(x.new_empty(0) for _ in range(11))]
     needed = GradientsNeeded(*needs)
     y, saved = forward(x, weight, bias, call, needed, share_input=needed.dac)
-    saved_input = x.clone() if saved.input is x else saved.input
-    # An operation must not return a tensor that a cached chip owns.
-    wired_uS = None if saved.wired_uS is None else saved.wired_uS.clone()
-    others = [x.new_empty(0) if t is None else t for t in (*saved[3:6], wired_uS)]
+    # An operation must not return its inputs, or tensors that a cached chip owns.
+    kept = saved._replace(
+        scale=saved.scale.clone(),
+        wired_uS=None if saved.wired_uS is None else saved.wired_uS.clone(),
+    )
+    others = [x.new_empty(0) if t is None else t.reshape(-1) for t in kept[2:]]
     return [
-        *(y, saved_input, saved.scale.clone(), *others),
+        *(y.contiguous(), _stored(saved.input, storage, saved.input is x), *others),
         *(call.ranges.dac.clone(), call.ranges.adc.clone()),
         *(torch.tensor(number, device="cpu") for number in (call.chip_seed, call.cycle)),
         torch.tensor(call.age_s, dtype=torch.float64, device="cpu"),
     ]
+
+
+def _stored(codes: Tensor, storage: torch.dtype, copy: bool) -> Tensor:
+    """``codes`` as a vector in the dtype ``storage``, see :func:`_storage`."""
+    flat = codes.clone(memory_format=torch.contiguous_format) if copy else codes.contiguous()
+    flat = flat.view(-1)
+    return flat.view(storage) if storage is torch.uint8 else flat.to(storage)
 
 
 @_forward.register_fake
@@ -154,39 +202,27 @@ def _(
     handle: int,
     needs: list[bool],
     precision: torch.dtype | None,
+    y_shape: list[int],
+    sizes: list[int],
+    storage: torch.dtype,
 ) -> list[Tensor]:
-    layer = _layer(handle)
-    array = layer.array
-    y = x.new_empty(array.tiling.output_shape_of(x.shape, weight.shape[0]))
-    empty = x.new_empty(0)
+    y = x.new_empty(y_shape)
     if not any(needs):
-        return [y, *[empty] * 11]
-    needed, slopes = GradientsNeeded(*needs), layer.rule.needs_slopes
-    z_shape = array.currents_shape(y.shape)
-    lines = array.tiling.lines(z_shape)
-    codes = x if array.dac is None or needed.dac else x.to(array.dac.storage)
-    scale = x.new_empty(array.tiling.tiles, z_shape[array.tiling.column_dim])
-    dac_bits = adc_bits = adc_slope = wired_uS = empty
-    if array.dac is not None and slopes and needed.x and not needed.dac:
-        dac_bits = x.new_empty((x.numel() + 7) // 8, dtype=torch.uint8)
-    if array.adc is not None:
-        if slopes:
-            count_of_lines = lines.outer * lines.tiles * lines.lines
-            adc_bits = x.new_empty(count_of_lines * ((lines.line + 7) // 8), dtype=torch.uint8)
-        if needed.adc:
-            adc_slope = x.new_empty(z_shape)
-    if array.keeps_wired and layer.rule.needs_programmed:
-        wired_uS = x.new_empty(array.mapping.devices, *scale.shape, array.tiling.rows)
+        return [y, *(x.new_empty(0) for _ in range(11))]
+    dtypes = (storage, x.dtype, torch.uint8, torch.uint8, x.dtype, x.dtype)
+    saved = [
+        x.new_empty(size, dtype=dtype if size or at < 2 else x.dtype)
+        for at, (size, dtype) in enumerate(zip(sizes, dtypes, strict=True))
+    ]
     return [
-        *(y, torch.empty_like(codes), scale, dac_bits, adc_bits, adc_slope, wired_uS),
-        *(x.new_empty(dac_range.shape), x.new_empty(adc_range.shape)),
+        *(y, *saved, x.new_empty(dac_range.shape), x.new_empty(adc_range.shape)),
         *(torch.empty((), dtype=torch.int64, device="cpu") for _ in ("seed", "cycle")),
         torch.empty((), dtype=torch.float64, device="cpu"),
     ]
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    x, weight, _, _, _, _, ctx.handle, ctx.forward_needs, ctx.precision = inputs
+    x, weight, _, _, _, _, ctx.handle, ctx.forward_needs, ctx.precision, *_ = inputs
     ctx.x_shape = x.shape
     ctx.save_for_backward(weight, *output[1:])
 
@@ -197,10 +233,10 @@ def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor | None, ...]:
     dy = grads[0].contiguous()
     gradients = _backward(dy, weight, saved, ctx.handle, needs, shape, ctx.precision)
     needed = [g if need else None for g, need in zip(gradients, needs, strict=True)]
-    return *needed, None, None, None, None
+    return *needed, *[None] * 7
 
 
-@torch.library.custom_op("cimsim::analog_layer_backward", mutates_args=())
+@torch.library.custom_op("cimsim::analog_product_backward", mutates_args=())
 def _backward(
     dy: Tensor,
     weight: Tensor,
@@ -211,7 +247,7 @@ def _backward(
     precision: torch.dtype | None,
 ) -> list[Tensor]:
     """The gradients of :class:`GradientsNeeded`, empty if not needed."""
-    saved_input, scale, *others, dac_range, adc_range, chip_seed, cycle, age_s = saved
+    *parts, dac_range, adc_range, chip_seed, cycle, age_s = saved
     layer = _layer(handle)
     ranges = ConverterRanges(dac_range, adc_range)
     name = int(chip_seed), int(cycle), float(age_s)
@@ -223,17 +259,41 @@ def _backward(
         cycle=name[1],
         attempts=layer.attempts_of(*name),
     )
-    rest = (None if t.numel() == 0 else t for t in others)
-    forward_saved = SavedForBackward(saved_input, weight, scale, *rest)
-    gradients_needed = GradientsNeeded(*needs)
+    size, needed = torch.Size(shape), GradientsNeeded(*needs)
+    forward_saved = _unpacked(parts, weight, layer.array, size, dy.shape)
     # Within an operation autograd is off, and the plain physics differentiates by it; in a new
     # thread it is on.
     with ThreadPoolExecutor(1) as thread:
-        size = torch.Size(shape)
-        shares = gradients_needed.dac
-        job = thread.submit(backward, dy, forward_saved, call, gradients_needed, size, shares)
+        job = thread.submit(backward, dy, forward_saved, call, needed, size, needed.dac)
         gradients = job.result()
-    return [dy.new_empty(0) if g is None else g.clone() if is_view(g) else g for g in gradients]
+    return [dy.new_empty(0) if g is None else _own(g) for g in gradients]
+
+
+def _unpacked(
+    parts: list[Tensor], weight: Tensor, array: Array, x_shape: torch.Size, y_shape: torch.Size
+) -> SavedForBackward:
+    """What the forward pass saved, in its shapes and dtypes again."""
+    known = (None if t.numel() == 0 else t for t in parts)
+    codes, scale, dac_bits, adc_bits, slope, wired = known
+    assert codes is not None
+    assert scale is not None
+    if array.dac is not None and codes.dtype is torch.uint8:
+        codes = codes.view(array.dac.storage)
+    tiles, rows = array.tiling.tiles, array.tiling.rows
+    scale = scale.view(tiles, -1)
+    if slope is not None:
+        slope = slope.view(array.currents_shape(y_shape))
+    if wired is not None:
+        wired = wired.view(array.mapping.devices, *scale.shape, rows)
+    masks = (dac_bits, adc_bits)
+    return SavedForBackward(codes.view(x_shape), weight, scale, *masks, slope, wired)
+
+
+def _own(gradient: Tensor) -> Tensor:
+    """``gradient``, contiguous, and in memory of its own."""
+    if is_view(gradient):
+        return gradient.clone(memory_format=torch.contiguous_format)
+    return gradient.contiguous()
 
 
 @_backward.register_fake

@@ -6,7 +6,6 @@ chip and the layer's own profile. So a layer has both, and its mode selects one.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -56,6 +55,7 @@ class TrainedApart(LayerKind):
         """Use ``profile`` and chips of the age ``age_s`` in training mode."""
         self.train_as_evaluated()
         self.training_conditions = TrainingConditions(profile, age_s)
+        self._renew_training_array()
 
     def train_digitally(self) -> None:
         """Compute digitally in training mode."""
@@ -67,18 +67,20 @@ class TrainedApart(LayerKind):
         self.digital_in_training, self.training_conditions = False, None
         self._training_array = None
 
+    def _renew_training_array(self) -> None:
+        """Make the array of the conditions of training mode, for inputs with the same sign."""
+        conditions, array = self.training_conditions, None
+        if conditions is not None:
+            profile = conditions.profile
+            tiling = self.tiling(self, profile.array)
+            array = Array(profile, tiling, self._array.unsigned)
+        self._training_array = array
+
     @property
     def array(self) -> Array:
         """The cells and converters of the layer in its present mode."""
-        conditions = self.training_conditions
-        if conditions is None or not self._draws_chips:
-            return self._array
-        if self._training_array is None:
-            profile = conditions.profile
-            self._training_array = Array(profile, self.tiling(self, profile.array))
-        if self._training_array.unsigned != self._array.unsigned:
-            self._training_array = replace(self._training_array, unsigned=self._array.unsigned)
-        return self._training_array
+        apart = self._training_array
+        return self._array if apart is None or not self._draws_chips else apart
 
     @property
     def _present_age_s(self) -> float:

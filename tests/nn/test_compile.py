@@ -2,7 +2,12 @@
 
 import copy
 import gc
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +17,7 @@ import cimsim
 from cimsim.errors import CimsimError
 from cimsim.nn import analog_layers
 from cimsim.torch_private import cpp_compiler
+from tests.nn.layer_kinds import LAYERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -44,6 +50,122 @@ class Graphs:
         self.count += 1
         run: Callable[..., object] = self._run(graph, inputs)
         return run
+
+
+class CheckedGraphs(Graphs):
+    """A backend that compares the results of analog layers with what it was traced with: shapes,
+    strides, dtypes and devices, on which compiled code relies."""
+
+    def __init__(self) -> None:
+        from torch._dynamo.backends.common import aot_autograd
+
+        self.count, self.checked = 0, 0
+        self._run = aot_autograd(fw_compiler=self._checked)
+
+    def _checked(self, graph: torch.fx.GraphModule, _: list[Tensor]) -> Callable[..., object]:
+        from functorch.compile import make_boxed_func
+
+        outer = self
+
+        class Checked(torch.fx.Interpreter):
+            def run_node(self, n: torch.fx.Node) -> Any:
+                result = super().run_node(n)
+                if "cimsim" in str(n.target):
+                    outer.checked += 1
+                    assert list(map(form, result)) == list(map(form, n.meta["val"]))
+                    owners = {t.untyped_storage().data_ptr() for t in result if t.numel()}
+                    assert len(owners) == sum(bool(t.numel()) for t in result)
+                return result
+
+        run: Callable[..., object] = make_boxed_func(Checked(graph).run)
+        return run
+
+
+def form(tensor: Tensor) -> tuple[object, ...]:
+    strides = tensor.stride() if tensor.numel() else None
+    return tuple(tensor.shape), strides, tensor.dtype, tensor.device
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": lambda x: x,
+    "channels last": lambda x: x.movedim(1, -1).contiguous().movedim(-1, 1),
+    "transposed": lambda x: (
+        x.permute(*reversed(range(x.dim()))).contiguous().permute(*reversed(range(x.dim())))
+    ),
+    "expanded": lambda x: x[:1].expand(x.shape),
+    "sliced": lambda x: torch.stack((x, x), -1)[..., 0],
+}
+CONVERTERS: dict[str, tuple[str, list[str]]] = {
+    "pcm": ("pcm-ibm-2020", []),
+    "ideal DAC": ("pcm-ibm-2020", ["dac.bits=null"]),
+    "ideal ADC": ("pcm-ibm-2020", ["adc.bits=null"]),
+    "many bits": ("pcm-ibm-2020", ["dac.bits=12"]),
+    "most bits, unsigned": ("pcm-ibm-2020", ["dac.bits=16", "dac.sign=if-needed"]),
+    "learned": (
+        "pcm-ibm-2020",
+        ["dac.range={kind: learned}", "adc.range={kind: learned}", "adc.range_per=column"],
+    ),
+    "bit by bit": ("sram-charge-jia-2020", []),
+    "one by one": ("reram-wan-2022", []),
+    "small tiles, slices": ("pcm-ibm-2020", ["array.rows=18", "array.slices=2", "cell.levels=16"]),
+    "wires": ("pcm-ibm-2020", ["wires={r_bit_ohm: 1.0}"]),
+}
+
+
+def check_results(kind: str, layout: str, converters: str) -> None:
+    """In training and evaluation, with and without gradients of everything."""
+    torch._dynamo.reset()
+    make, shape = LAYERS[kind]
+    name, changes = CONVERTERS[converters]
+    x = LAYOUTS[layout](torch.rand(shape))
+    model = cimsim.convert(make(), cimsim.load_profile(name, changes))
+    cimsim.calibrate(model, [x])
+    graphs = CheckedGraphs()
+    compiled = torch.compile(model, backend=graphs)
+    for training in (True, False):
+        model.train(training)
+        compiled(x.detach().requires_grad_()).square().sum().backward()
+        with torch.no_grad():
+            compiled(x)
+    assert graphs.checked >= 6
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")  # a recurrence is several graphs
+@pytest.mark.parametrize("kind", [k for k in LAYERS if k != "linear, no vector"])
+def test_results_are_as_traced_for_every_layer(kind: str) -> None:
+    layout = "channels last" if "conv" in kind or "transposed" in kind else "transposed"
+    check_results(kind, layout, "pcm")
+
+
+@pytest.mark.parametrize("converters", CONVERTERS)
+@pytest.mark.parametrize(
+    "kind", ["conv, everything", pytest.param("linear, many axes", marks=pytest.mark.slow)]
+)
+def test_results_are_as_traced_on_every_array(kind: str, converters: str) -> None:
+    check_results(kind, "transposed", converters)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["linear, many axes", "conv, everything", "transposed 2d"])
+def test_results_are_as_traced_in_every_layout(kind: str) -> None:
+    for layout in LAYOUTS:
+        for converters in ("pcm", "ideal DAC", "learned"):
+            check_results(kind, layout, converters)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_of_the_input_change_nothing(layout: str) -> None:
+    torch._dynamo.reset()
+    x = LAYOUTS[layout](images())
+    model = cimsim.convert(nn.Conv2d(2, 4, 3), "pcm-ibm-2020")
+    cimsim.calibrate(model, [x])
+    other = copy.deepcopy(model)
+    compiled = torch.compile(other, fullgraph=True, backend=Graphs())
+    assert torch.equal(model(x), compiled(x))
+    model(x).square().sum().backward()
+    compiled(x).square().sum().backward()
+    alike(gradients(model), gradients(other), 2)
 
 
 def gradients(model: nn.Module) -> list[Tensor]:
@@ -157,6 +279,99 @@ def test_the_default_compiler() -> None:
     assert torch.allclose(model(images()), z, atol=1e-6)
     z.sum().backward()
     assert len(gradients(other)) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["linear, many axes", "conv, everything", "transposed 2d"])
+def test_the_default_compiler_in_every_layout(kind: str) -> None:
+    try:
+        cpp_compiler()
+    except RuntimeError as error:
+        pytest.skip(f"torch.compile does not work here: {error}")
+    make, shape = LAYERS[kind]
+    for layout, given in LAYOUTS.items():
+        torch._dynamo.reset()
+        x = given(torch.randn(shape))
+        model = nn.Sequential(make(), nn.Sigmoid())
+        analog = cimsim.calibrate(cimsim.convert(model, "pcm-ibm-2020"), [x])
+        other = copy.deepcopy(analog)
+        compiled = torch.compile(other, fullgraph=True)
+        for training in (True, False):
+            for each in (analog, other):
+                each.train(training)
+            y, z = analog(x), compiled(x)
+            assert torch.allclose(y, z, atol=1e-6), layout
+            y.square().sum().backward()
+            z.square().sum().backward()
+            alike(gradients(analog), gradients(other), len(list(analog.parameters())))
+
+
+PROFILES = (
+    ["array.rows=8"],
+    ["adc.bits=null"],
+    ["dac.bits=12"],
+    ["adc.range_per=column"],
+    ["wires={r_bit_ohm: 1.0}"],
+)
+
+
+def test_another_profile_after_compiling() -> None:
+    """One with another number of tiles has other results to save."""
+    torch._dynamo.reset()
+    layer = nn.Sequential(nn.Linear(16, 8), nn.Sigmoid(), nn.Linear(8, 4))
+    x = torch.randn(32, 16)
+    model = cimsim.calibrate(cimsim.convert(layer, "pcm-ibm-2020"), [x])
+    other, graphs = copy.deepcopy(model), CheckedGraphs()
+    compiled = torch.compile(other, fullgraph=True, backend=graphs)
+    for changes in ([], *PROFILES):
+        profile = cimsim.load_profile("pcm-ibm-2020", changes)
+        for each in (model, other):
+            cimsim.nn.set_profile(each, profile)
+            cimsim.calibrate(each, [x])
+        y, z = model(x), compiled(x)
+        assert torch.allclose(y, z, atol=1e-6)
+        y.square().sum().backward()
+        z.square().sum().backward()
+        alike(gradients(model), gradients(other), 4)
+
+
+def test_training_on_another_array_than_evaluation() -> None:
+    torch._dynamo.reset()
+    profile = cimsim.load_profile("pcm-ibm-2020", ["wires={r_bit_ohm: 1.0}"])
+    model = cimsim.calibrate(cimsim.convert(small_cnn(), profile), [images()])
+    compiled = torch.compile(model, fullgraph=True, backend=CheckedGraphs())
+    training = cimsim.NoiseAware(model, steps=4, noise=0.0)
+    for _ in range(2):
+        compiled(images()).sum().backward()
+        model.eval()
+        compiled(images()).sum().backward()
+        model.train()
+        training.step()
+    training.detach()
+    compiled(images()).sum().backward()
+
+
+ONE_STEP = """
+import sys, torch, cimsim
+torch.manual_seed(0)
+x = torch.randn(32, 16)
+model = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Sigmoid(), torch.nn.Linear(8, 4))
+profile = cimsim.load_profile("pcm-ibm-2020", sys.argv[1:])
+analog = cimsim.calibrate(cimsim.convert(model, profile), [x])
+torch.compile(analog)(x).sum().backward()
+"""
+
+
+@pytest.mark.slow
+def test_graphs_on_the_disk_are_not_those_of_another_profile(tmp_path: Path) -> None:
+    try:
+        cpp_compiler()
+    except RuntimeError as error:
+        pytest.skip(f"torch.compile does not work here: {error}")
+    environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    for changes in ([], *PROFILES):
+        command = [sys.executable, "-c", ONE_STEP, *changes]
+        subprocess.run(command, env=environment, check=True, timeout=300)
 
 
 def test_a_graph_whose_model_was_deleted() -> None:
