@@ -38,6 +38,7 @@ from cimsim.nn.converter_ranges import (
 )
 from cimsim.nn.draws import NamedDraws
 from cimsim.nn.forms import refuse_dtype, refuse_input, refuse_weight
+from cimsim.nn.held_conditions import HeldConditions
 from cimsim.nn.input_clip import InputClip, clipped
 from cimsim.nn.no_effect import without_effect
 from cimsim.nn.patches import hides_forward
@@ -67,7 +68,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
     """
 
     calls: Tensor
-    handle: int
+    handle: Tensor
+    held_conditions: HeldConditions
     rule: BackwardRule
     _chip: ChipCache
     _laid_out: tuple[object, ...]
@@ -92,7 +94,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
             self.register_buffer(buffer, None)
         device = self.weight.device
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64, device=device), False)
-        self.handle = operation.register(self)
+        self.handle, self.held_conditions = operation.register(self), HeldConditions()
         self._start_draws(name, seed)
         self.rule = rule
         self.digital = False
@@ -298,19 +300,6 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         return self._chip.get(
             lambda: self._programmed_with(self._fixed_weight()), tensors, training
         )
-
-    def held_chip(self, chip_seed: int, cycle: int, age_s: float) -> Chip | None:
-        """The chip of that name and age, if it is in memory."""
-        return self._chip.chip if self._is_named(chip_seed, cycle, age_s) else None
-
-    def attempts_of(self, chip_seed: int, cycle: int, age_s: float) -> Tensor | None:
-        """How often each weight of the chip of that name and age was written again; see
-        :attr:`attempts`."""
-        return self.attempts if self._is_named(chip_seed, cycle, age_s) else None
-
-    def _is_named(self, chip_seed: int, cycle: int, age_s: float) -> bool:
-        """Whether the chip of evaluation mode has that name and age."""
-        return (self.chip_seed, self.cycle, self.age_s) == (chip_seed, cycle, age_s)
 
     def _programmed_with(self, weight: Tensor) -> Chip:
         name = self.chip_seed, self.age_s
@@ -572,7 +561,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({**state, **OF_ONE_TRAINING})  # type: ignore[no-untyped-call]
-        self.handle = operation.register(self)  # a copy is another layer
+        # A copy is another layer.
+        self.handle, self.held_conditions = operation.register(self), HeldConditions()
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any

@@ -17,13 +17,15 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
-from cimsim.array import SAVE_NOTHING, Array, Chip, ConverterRanges
+from cimsim.array import SAVE_NOTHING, Array, ConverterRanges
 from cimsim.errors import CimsimError
 from cimsim.estimators import BackwardRule, MvmCall
 from cimsim.estimators.function import GradientsNeeded, SavedForBackward, backward, forward
 from cimsim.estimators.once import refuse_second
 from cimsim.kernels.types import bytes_for_bits
+from cimsim.lasting import lasting
 from cimsim.nn.computed import written_by_hook
+from cimsim.nn.held_conditions import Conditions, HeldConditions
 from cimsim.profile import LearnedRange
 from cimsim.torch_private import is_view
 
@@ -34,18 +36,13 @@ class Operand(Protocol):
     dac_range: Tensor
     adc_range: Tensor
     calls: Tensor
-    handle: int
+    handle: Tensor
+    held_conditions: HeldConditions
     rule: BackwardRule
 
     @property
     def array(self) -> Array:
         """Cells and converters."""
-
-    def held_chip(self, chip_seed: int, cycle: int, age_s: float) -> Chip | None:
-        """The chip of that name and age, if the layer keeps it."""
-
-    def attempts_of(self, chip_seed: int, cycle: int, age_s: float) -> Tensor | None:
-        """How often each weight of that chip was written again."""
 
     def next_call(self, precision: torch.dtype | None, operand: Tensor | None) -> MvmCall:
         """The next multiplication to simulate."""
@@ -55,20 +52,22 @@ _layers: WeakValueDictionary[int, Operand] = WeakValueDictionary()
 _handles = count()
 
 
-def register(layer: Operand) -> int:
-    """A number that identifies ``layer`` in graphs."""
-    handle = next(_handles)
-    _layers[handle] = layer
-    return handle
+def register(layer: Operand) -> Tensor:
+    """A number that identifies ``layer`` in graphs: as a tensor, on whose value no graph depends,
+    so that one graph serves all models of the same shapes."""
+    number = next(_handles)
+    _layers[number] = layer
+    with lasting():
+        return torch.tensor(number, dtype=torch.int64, device="cpu")
 
 
-def _layer(handle: int) -> Operand:
+def _layer(handle: Tensor) -> Operand:
     """The layer of that number.
 
     Raises:
         CimsimError: if it does not exist any more; graphs refer to layers without keeping them.
     """
-    layer = _layers.get(handle)
+    layer = _layers.get(int(handle))
     if layer is None:
         raise CimsimError(
             "an analog layer of this compiled graph was deleted; keep the model until backward has "
@@ -151,7 +150,7 @@ def _forward(
     dac_range: Tensor,
     adc_range: Tensor,
     calls: Tensor,
-    handle: int,
+    handle: Tensor,
     needs: list[bool],
     precision: torch.dtype | None,
     y_shape: list[int],
@@ -159,17 +158,20 @@ def _forward(
     storage: torch.dtype,
 ) -> list[Tensor]:
     """The output; then vectors of ``sizes`` for backward: the parts of :class:`SavedForBackward`
-    except the weight, the input in the dtype ``storage``; then both ranges, the chip's seed and
-    write cycle, its age in s."""
+    except the weight, the input in the dtype ``storage``; then both ranges; the chip's seed, its
+    write cycle and the number of :class:`Conditions`; its age in s."""
     layer = _layer(handle)
     # Within a compiled graph, hooks write the weight to the layer after the graph has run.
     by_hook = written_by_hook(cast(nn.Module, layer))
     call = layer.next_call(precision, weight if by_hook else None)
     if not any(needs):
         y = call.read(x, call.chip_for(weight), bias, SAVE_NOTHING).y
-        return [y.contiguous(), *(x.new_empty(0) for _ in range(11))]
+        return [y.contiguous(), *(x.new_empty(0) for _ in range(10))]
     needed = GradientsNeeded(*needs)
     y, saved = forward(x, weight, bias, call, needed, share_input=needed.dac)
+    chip = None if needed.weight or not call.rule.needs_programmed else call.chip
+    conditions = Conditions(call.array, call.rule, call.attempts, chip)
+    number = layer.held_conditions.number_of(conditions)
     # An operation must not return its inputs, or tensors that a cached chip owns.
     kept = saved._replace(
         scale=saved.scale.clone(),
@@ -179,7 +181,7 @@ def _forward(
     return [
         *(y.contiguous(), _stored(saved.input, storage, saved.input is x), *others),
         *(call.ranges.dac.clone(), call.ranges.adc.clone()),
-        *(torch.tensor(number, device="cpu") for number in (call.chip_seed, call.cycle)),
+        torch.tensor([call.chip_seed, call.cycle, number], dtype=torch.int64, device="cpu"),
         torch.tensor(call.age_s, dtype=torch.float64, device="cpu"),
     ]
 
@@ -199,7 +201,7 @@ def _(
     dac_range: Tensor,
     adc_range: Tensor,
     calls: Tensor,
-    handle: int,
+    handle: Tensor,
     needs: list[bool],
     precision: torch.dtype | None,
     y_shape: list[int],
@@ -208,7 +210,7 @@ def _(
 ) -> list[Tensor]:
     y = x.new_empty(y_shape)
     if not any(needs):
-        return [y, *(x.new_empty(0) for _ in range(11))]
+        return [y, *(x.new_empty(0) for _ in range(10))]
     dtypes = (storage, x.dtype, torch.uint8, torch.uint8, x.dtype, x.dtype)
     saved = [
         x.new_empty(size, dtype=dtype if size or at < 2 else x.dtype)
@@ -216,22 +218,22 @@ def _(
     ]
     return [
         *(y, *saved, x.new_empty(dac_range.shape), x.new_empty(adc_range.shape)),
-        *(torch.empty((), dtype=torch.int64, device="cpu") for _ in ("seed", "cycle")),
+        torch.empty(3, dtype=torch.int64, device="cpu"),
         torch.empty((), dtype=torch.float64, device="cpu"),
     ]
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    x, weight, _, _, _, _, ctx.handle, ctx.forward_needs, ctx.precision, *_ = inputs
+    x, weight, _, _, _, _, handle, ctx.forward_needs, ctx.precision, *_ = inputs
     ctx.x_shape = x.shape
-    ctx.save_for_backward(weight, *output[1:])
+    ctx.save_for_backward(weight, handle, *output[1:])
 
 
 def _gradients(ctx: Any, grads: list[Tensor]) -> tuple[Tensor | None, ...]:
-    weight, *saved = ctx.saved_tensors
+    weight, handle, *saved = ctx.saved_tensors
     needs, shape = list(ctx.forward_needs), list(ctx.x_shape)
     dy = grads[0].contiguous()
-    gradients = _backward(dy, weight, saved, ctx.handle, needs, shape, ctx.precision)
+    gradients = _backward(dy, weight, saved, handle, needs, shape, ctx.precision)
     needed = [g if need else None for g, need in zip(gradients, needs, strict=True)]
     return *needed, *[None] * 7
 
@@ -241,26 +243,26 @@ def _backward(
     dy: Tensor,
     weight: Tensor,
     saved: list[Tensor],
-    handle: int,
+    handle: Tensor,
     needs: list[bool],
     shape: list[int],
     precision: torch.dtype | None,
 ) -> list[Tensor]:
     """The gradients of :class:`GradientsNeeded`, empty if not needed."""
-    *parts, dac_range, adc_range, chip_seed, cycle, age_s = saved
-    layer = _layer(handle)
+    *parts, dac_range, adc_range, numbers, age_s = saved
+    chip_seed, cycle, number = numbers.tolist()
+    array, rule, attempts, chip = _layer(handle).held_conditions.get(number)
     ranges = ConverterRanges(dac_range, adc_range)
-    name = int(chip_seed), int(cycle), float(age_s)
     call = MvmCall(
-        *(layer.array, layer.rule, ranges, name[0], name[2]),
+        *(array, rule, ranges, chip_seed, float(age_s)),
         read_seed=0,
-        chip=layer.held_chip(*name),
+        chip=chip,
         precision=precision,
-        cycle=name[1],
-        attempts=layer.attempts_of(*name),
+        cycle=cycle,
+        attempts=attempts,
     )
     size, needed = torch.Size(shape), GradientsNeeded(*needs)
-    forward_saved = _unpacked(parts, weight, layer.array, size, dy.shape)
+    forward_saved = _unpacked(parts, weight, array, size, dy.shape)
     # Within an operation autograd is off, and the plain physics differentiates by it; in a new
     # thread it is on.
     with ThreadPoolExecutor(1) as thread:
@@ -301,12 +303,12 @@ def _(
     dy: Tensor,
     weight: Tensor,
     saved: list[Tensor],
-    handle: int,
+    handle: Tensor,
     needs: list[bool],
     shape: list[int],
     precision: torch.dtype | None,
 ) -> list[Tensor]:
-    shapes = (shape, weight.shape, weight.shape[:1], saved[-5].shape, saved[-4].shape)
+    shapes = (shape, weight.shape, weight.shape[:1], saved[-4].shape, saved[-3].shape)
     return [dy.new_empty(s if need else (0,)) for s, need in zip(shapes, needs, strict=True)]
 
 

@@ -3,6 +3,7 @@
 import copy
 import gc
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,8 +15,11 @@ import torch
 from torch import Tensor, nn
 
 import cimsim
+from cimsim import NoiseAware
 from cimsim.errors import CimsimError
+from cimsim.estimators.rules import backward_rule
 from cimsim.nn import analog_layers
+from cimsim.nn.rewrites import Rewrites
 from cimsim.torch_private import cpp_compiler
 from tests.nn.layer_kinds import LAYERS
 
@@ -258,7 +262,7 @@ def test_a_layer_called_twice_is_read_twice() -> None:
 def test_copies_are_layers_of_their_own() -> None:
     _, other = twins("pcm-ibm-2020")
     again = copy.deepcopy(other)
-    handles = [layer.handle for m in (other, again) for layer in analog_layers(m).values()]
+    handles = [layer.handle.item() for m in (other, again) for layer in analog_layers(m).values()]
     assert len(set(handles)) == 4
 
 
@@ -372,6 +376,131 @@ def test_graphs_on_the_disk_are_not_those_of_another_profile(tmp_path: Path) -> 
     for changes in ([], *PROFILES):
         command = [sys.executable, "-c", ONE_STEP, *changes]
         subprocess.run(command, env=environment, check=True, timeout=300)
+
+
+def test_one_graph_serves_all_models_of_the_same_shapes() -> None:
+    torch._dynamo.reset()
+    graphs, x = Graphs(), images(8).view(-1, 16)
+    for _ in range(12):
+        layers = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 4))
+        model = cimsim.calibrate(cimsim.convert(layers, "pcm-ibm-2020"), [x])
+        other = copy.deepcopy(model)
+        compiled = torch.compile(other, fullgraph=True, backend=graphs)
+        y, z = model(x), compiled(x)
+        assert torch.equal(y, z)
+        y.square().sum().backward()
+        z.square().sum().backward()
+        alike(gradients(model), gradients(other), 4)
+    assert graphs.count == 1
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own
+def test_one_graph_serves_all_blocks_of_a_model() -> None:
+    torch._dynamo.reset()
+    graphs, x = Graphs(), images(8).view(-1, 16)
+    blocks = (nn.Sequential(nn.Linear(16, 16), nn.Tanh()) for _ in range(12))
+    model = cimsim.calibrate(cimsim.convert(nn.Sequential(*blocks), "pcm-ibm-2020"), [x])
+    other = copy.deepcopy(model)
+    for block in other:
+        block.compile(fullgraph=True, backend=graphs)
+    assert torch.equal(model(x), other(x))
+    assert graphs.count <= 2  # the first input needs no gradient
+
+
+def test_the_handle_is_no_state() -> None:
+    torch._dynamo.reset()
+    model, other = twins("pcm-ibm-2020")
+    assert not any("handle" in name for name in model.state_dict())
+    again = pickle.loads(pickle.dumps(other))
+    layers = [layer for m in (model, other, again) for layer in analog_layers(m).values()]
+    assert len({layer.handle.item() for layer in layers}) == 6
+    for each in (other, again):
+        each.load_state_dict(model.state_dict())
+        compiled = torch.compile(each.to(torch.float64).float(), backend=Graphs())
+        assert torch.equal(copy.deepcopy(model)(images()), compiled(images()))
+    moved = other.to("meta").to_empty(device="cpu")
+    assert all(layer.handle.device.type == "cpu" for layer in analog_layers(moved).values())
+
+
+def louder(model: nn.Module) -> None:
+    profile = cimsim.load_profile("pcm-ibm-2020").scale_noise(4.0)
+    cimsim.nn.set_profile(model, profile)
+
+
+def on_rule_c(model: nn.Module) -> None:
+    for layer in analog_layers(model).values():
+        layer.rule = backward_rule("C")
+
+
+def write_again(model: nn.Module) -> None:
+    for layer in analog_layers(model).values():
+        rewrites = Rewrites(layer.written_weight())
+        rewrites.attempts.fill_(1)
+        layer.rewrite(rewrites)
+
+
+BETWEEN: dict[str, Callable[[nn.Module], object]] = {
+    "evaluation": lambda model: model.eval()(images()),
+    "another chip": lambda model: cimsim.program(model, 1),
+    "another age": lambda model: cimsim.age(model, "1 year"),
+    "another profile": louder,
+    "another rule": on_rule_c,
+    "weights written again": write_again,
+}
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("between", BETWEEN)
+def test_backward_has_the_conditions_of_its_forward(
+    between: str, training: bool, frozen: bool
+) -> None:
+    torch._dynamo.reset()
+    model, other = (m.train(training) for m in twins("pcm-ibm-2020"))
+    compiled = torch.compile(other, fullgraph=True, backend=Graphs())
+    xs = [images().requires_grad_() for _ in range(2)]
+    for each, called, x in zip((model, other), (model, compiled), xs, strict=True):
+        for layer in analog_layers(each).values():
+            layer.weight.requires_grad_(not frozen)
+        loss = called(x).square().sum()
+        BETWEEN[between](each)
+        loss.backward()
+    alike(gradients(model), gradients(other), 2 if frozen else 4)
+    expected, found = (x.grad for x in xs)
+    assert expected is not None
+    assert found is not None
+    alike([expected], [found], 1)
+
+
+@pytest.mark.parametrize("step", [NoiseAware.step, NoiseAware.detach])
+def test_backward_after_a_step_of_training_with_noise(step: Callable[[NoiseAware], None]) -> None:
+    torch._dynamo.reset()
+    model, other = twins("pcm-ibm-2020")
+    compiled = torch.compile(other, fullgraph=True, backend=Graphs())
+    for each, called in ((model, model), (other, compiled)):
+        training = NoiseAware(each, steps=4, noise=8.0, ramp=1.0, clip_sigma=None)
+        training.step()
+        loss = called(images()).square().sum()
+        step(training)
+        loss.backward()
+    alike(gradients(model), gradients(other), 4)
+
+
+def test_conditions_are_held_for_some_changes() -> None:
+    torch._dynamo.reset()
+    _, other = twins("pcm-ibm-2020")
+    compiled = torch.compile(other, fullgraph=True, backend=Graphs())
+    training = NoiseAware(other, steps=100, noise=4.0, ramp=1.0, clip_sigma=None)
+    losses = []
+    for _ in range(40):
+        losses.append(compiled(images()).square().sum())
+        training.step()
+    losses[-16].backward()
+    with pytest.raises(CimsimError, match="changed more than 15 times between a forward pass"):
+        losses[-17].backward()
+    for layer in analog_layers(other).values():
+        assert len(layer.held_conditions._held) == 16
+        assert not copy.deepcopy(layer).held_conditions._held
 
 
 def test_a_graph_whose_model_was_deleted() -> None:
