@@ -22,7 +22,7 @@ def without_effect(y: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     >>> scale.grad
     tensor(0.)
     """
-    found: Tensor = _WithoutEffect.apply(y, *parameters)
+    found: Tensor = _WithoutEffect.apply(y, *parameters)  # type: ignore[no-untyped-call]
     return found
 
 
