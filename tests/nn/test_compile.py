@@ -373,7 +373,7 @@ def test_graphs_on_the_disk_are_not_those_of_another_profile(tmp_path: Path) -> 
     except RuntimeError as error:
         pytest.skip(f"torch.compile does not work here: {error}")
     environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
-    for changes in ([], *PROFILES):
+    for changes in ([], PROFILES[0]):
         command = [sys.executable, "-c", ONE_STEP, *changes]
         subprocess.run(command, env=environment, check=True, timeout=300)
 
