@@ -66,11 +66,10 @@ def draw_adc(adc: ADC, tile_columns: int, seed: int, like: Tensor) -> AdcState |
         return column // tile_columns * of_tile + column % tile_columns // shared
 
     adcs = adc_of(columns - 1) + 1
-    of_column = adc_of(torch.arange(columns, device=like.device))
     equal = columns % shared == 0 and (columns <= tile_columns or tile_columns % shared == 0)
 
     def per_column(values: Tensor) -> Tensor:
-        return values[:, of_column]
+        return values[:, adc_of(torch.arange(columns, device=like.device))]
 
     gain = offset = thresholds = None
     for index, effect in enumerate(adc.errors):
