@@ -69,9 +69,10 @@ def _keeps_bits(x: Tensor, inplace: bool) -> bool:
     """Whether backward gets the bits of the kernel and not the output of torch's function."""
     if not (type(x) is Tensor and torch.is_grad_enabled() and x.requires_grad):
         return False
-    if inplace and (x.is_leaf or is_view(x)):  # an error, or one of several names of that memory
+    if not (kernels_read(x) and x.numel() >= FEWEST and _fills_memory(x)):
         return False
-    return kernels_read(x) and x.numel() >= FEWEST and _fills_memory(x)
+    # In place, a leaf is an error, and a view one of several names of its memory.
+    return not (inplace and (x.is_leaf or is_view(x)))
 
 
 def _fills_memory(x: Tensor) -> bool:

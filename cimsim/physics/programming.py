@@ -40,7 +40,9 @@ def _(effect: StateDependentProgrammingNoise, g_target_uS: Tensor, cell: CellSpe
 
 @programming_sigma_uS.register
 def _(effect: RelativeProgrammingNoise, g_target_uS: Tensor, cell: CellSpec) -> Tensor:
-    return effect.strength * effect.sigma_of_g * _widening(cell) * g_target_uS.abs()
+    # Only an idealized signed cell has negative targets, and the slope of |g| at 0 uS is torch's 0.
+    size_uS = g_target_uS.abs() if cell.signed else g_target_uS
+    return effect.strength * effect.sigma_of_g * _widening(cell) * size_uS
 
 
 @programming_sigma_uS.register

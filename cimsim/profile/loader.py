@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from cimsim.errors import CimsimError
 from cimsim.profile.extends import read_tree
 from cimsim.profile.issues import Issue, ProfileError
 from cimsim.profile.library import find_profile
@@ -31,12 +32,17 @@ def load_profile(
         overrides: ``["adc.bits=4"]`` or ``{"adc.bits": 4}``; see :func:`override_profile`.
 
     Raises:
-        CimsimError: if there is no profile of that name.
+        CimsimError: if there is no profile of that name, or if it is a profile already.
         ProfileError: if the file or an override is wrong; it lists every issue with its place.
 
     >>> load_profile("pcm-ibm-2020", ["adc.bits=4"]).adc.bits
     4
     """
+    if isinstance(name_or_path, Profile):
+        raise CimsimError(
+            "load_profile takes a name or a file; change the settings of a Profile with "
+            "cimsim.profile.override_profile"
+        )
     profile, issues = _read(find_profile(name_or_path))
     if profile is None:
         raise ProfileError(issues)

@@ -16,10 +16,6 @@ import pytest
 from cimsim.kernels import convolutions, cpu
 from cimsim.kernels.cpu import Unit
 
-# The spread of its cells is a share of |g|, and torch's derivative of that at 0 uS is 0. No
-# conductance is negative, and the kernels have the slope above 0.
-ANOTHER_SLOPE_AT_ZERO = ["nor-flash-guo-2017"]
-
 
 def clear_sizes() -> None:
     """Forget which convolutions a unit computes."""

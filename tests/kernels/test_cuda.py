@@ -29,7 +29,6 @@ from cimsim.profile import (
     profile_names,
 )
 from tests.building import device as made
-from tests.kernels.conftest import ANOTHER_SLOPE_AT_ZERO
 
 pytest.importorskip("triton")
 ON_GPU = torch.cuda.is_available()
@@ -165,7 +164,7 @@ def test_the_gradient_of_programming_is_that_of_the_plain_physics(
     assert torch.allclose(fused, plain, rtol=1e-3, atol=1e-4 * plain.abs().max().item())
 
 
-@pytest.mark.parametrize("name", [n for n in PROGRAMMED if n not in ANOTHER_SLOPE_AT_ZERO])
+@pytest.mark.parametrize("name", PROGRAMMED)
 def test_weights_of_zero_have_the_gradient_of_the_plain_physics(name: str) -> None:
     """The slope at zero is the mean of those of both cells of a pair."""
     array = Array(load_profile(name, {"array.rows": 20}), LinearTiling(12, 20))

@@ -22,7 +22,6 @@ from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import Profile, load_profile, profile_names
 from tests import children
 from tests.building import ONE_OVER_F, POLYNOMIAL, device
-from tests.kernels.conftest import ANOTHER_SLOPE_AT_ZERO
 
 pytestmark = pytest.mark.skipif(
     kernels.cpu.build().library is None, reason=kernels.cpu.build().note
@@ -146,8 +145,6 @@ def test_weights_of_zero_have_the_gradient_of_the_plain_physics(
 ) -> None:
     """The slope at zero is the mean of those of both cells of a pair, one of which may be clipped;
     with that of one of them, a pruned weight could stay zero forever."""
-    if profile.name in ANOTHER_SLOPE_AT_ZERO:
-        pytest.skip("the slope of the plain physics at 0 is another one")
     torch.manual_seed(0)
     digital, x = nn.Linear(70, 13), torch.randn(9, 70)
     with_zeros(digital.weight, zeros)

@@ -214,8 +214,20 @@ def test_transformed_as_that_of_torch(transform: str, inplace: bool, kinds: Kind
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-def test_compiled_without_a_break(backend: str, kinds: Kinds) -> None:
-    found = (compiled(kind(), numbers(129, 131), backend) for kind in kinds)
+@pytest.mark.parametrize("inplace", [False, True])
+def test_compiled_without_a_break(inplace: bool, backend: str, kinds: Kinds) -> None:
+    class Behind(nn.Module):
+        """Behind another operation: its input is neither a leaf nor a view."""
+
+        def __init__(self, activation: nn.Module) -> None:
+            super().__init__()
+            self.activation = activation
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.activation(x * 1.0)
+            return y
+
+    found = (compiled(Behind(kind(inplace)), numbers(129, 131), backend) for kind in kinds)
     for mine, other in zip(*found, strict=True):
         same(mine, other)
 

@@ -141,3 +141,8 @@ def test_any_damage_to_a_line_is_answered_with_places_in_the_file(
         assert 1 <= issue.line <= len(lines) + 1
         assert issue.column >= 1
         assert issue.message
+
+
+def test_a_profile_that_is_loaded_is_not_loaded_again() -> None:
+    with pytest.raises(CimsimError, match="takes a name or a file; change .*override_profile"):
+        load_profile(load_profile("ideal"), ["adc.bits=4"])  # type: ignore[arg-type]
