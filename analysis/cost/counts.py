@@ -38,7 +38,7 @@ def count(work: AnalogWork, profile: Profile) -> Counts:
     columns = tiling.to_cells(torch.empty(held, device="meta")).shape[1]
     outputs, inputs = work.weight_shape[0], math.prod(work.weight_shape[1:])
     row_tiles = tiling.tiles // groups
-    blocks = math.ceil(columns * array.slices / max(1, array.columns - mapping.reference))
+    blocks = math.ceil(columns * array.slices / array.weight_columns)
     devices = mapping.devices
     rows = groups * inputs * blocks  # that are driven for every vector, on all tiles
     bits = profile.dac.bits or IDEAL_BITS
@@ -98,9 +98,8 @@ def _copies(replication: Replication, vectors: float) -> int:
 
 def _tiles(copies: int, tiles: int, rows: int, columns: int, profile: Profile) -> int:
     """Tiles of all copies; copies of a layer that fits on one tile share it, along a diagonal."""
-    array, mapping = profile.array, Mapping(profile.cell, profile.array)
+    array = profile.array
     if tiles > 1:
         return copies * tiles
-    free = array.columns - mapping.reference
-    sharing = min(array.rows // rows, free // (columns * array.slices))
+    sharing = min(array.rows // rows, array.weight_columns // (columns * array.slices))
     return math.ceil(copies / max(1, sharing))

@@ -26,7 +26,7 @@ class Mask(NamedTuple):
             return cls(mask.new_empty(0, dtype=torch.uint8), mask.shape, line)
         flat = mask.reshape(-1, line).contiguous().view(torch.uint8)
         flat = F.pad(flat, (0, -line % 8)).view(-1, 8)
-        packed = flat[:, 0].clone()
+        packed = flat[:, 0].clone(memory_format=torch.contiguous_format)
         for bit in range(1, 8):
             packed |= flat[:, bit] << bit
         return cls(packed, mask.shape, line)

@@ -17,6 +17,7 @@ from cimsim.circuits.adc import distorted, distorts, looked_up
 from cimsim.circuits.codes import CodeTable, fixed_table
 from cimsim.circuits.converters import Converter
 from cimsim.circuits.dac import shift_add
+from cimsim.circuits.mapping import joined
 from cimsim.circuits.wires import gated_currents
 from cimsim.dtypes import as_dtype
 from cimsim.kernels.types import Dac
@@ -239,8 +240,8 @@ def currents(
     if not mapping.reference:
         return z, None
     dim = tiling.column_dim
-    reference = [of_tile.expand_as(held) for held, of_tile in mapping.by_reference(z, dim)]
-    return mapping.without_references(z, dim) - torch.cat(reference, dim) * own, None
+    references = [of_tile.expand_as(held) for held, of_tile in mapping.by_reference(z, dim)]
+    return mapping.without_references(z, dim) - joined(references, dim) * own, None
 
 
 def _products(

@@ -64,7 +64,7 @@ class Mapping:
     @property
     def reference(self) -> bool:
         """True if each tile has an additional column with the offset to subtract."""
-        return self.array.mapping == "offset-column" and not self.signed_cells
+        return self.array.mapping == "offset-column"
 
     @property
     def signed_cells(self) -> bool:
@@ -195,13 +195,13 @@ class Mapping:
         The result is ``[tiles, slices * columns, rows]``.
         """
         if self.reference:
-            return _joined([own - of_tile for own, of_tile in self.by_reference(relative, 1)], 1)
+            return joined([own - of_tile for own, of_tile in self.by_reference(relative, 1)], 1)
         return relative - self.digital_offset if self.digital_offset else relative
 
     def variances_of_weights(self, variance: Tensor) -> Tensor:
         """Return the variances of :meth:`weights` from those of :meth:`relative`."""
         if self.reference:
-            return _joined([own + of_tile for own, of_tile in self.by_reference(variance, 1)], 1)
+            return joined([own + of_tile for own, of_tile in self.by_reference(variance, 1)], 1)
         return variance
 
     def with_references(self, columns: Tensor, value: float) -> Tensor:
@@ -210,13 +210,13 @@ class Mapping:
         if not self.reference:
             return columns
         tiles = columns.split(self.array.weight_columns, -2)
-        return _joined([F.pad(own, (0, 0, 0, 1), value=value) for own in tiles], -2)
+        return joined([F.pad(own, (0, 0, 0, 1), value=value) for own in tiles], -2)
 
     def without_references(self, columns: Tensor, dim: int) -> Tensor:
         """Inverse of :meth:`with_references`, along ``dim``."""
         if not self.reference:
             return columns
-        return _joined([own for own, _ in self.by_reference(columns, dim)], dim)
+        return joined([own for own, _ in self.by_reference(columns, dim)], dim)
 
     def by_reference(self, columns: Tensor, dim: int) -> list[tuple[Tensor, Tensor]]:
         """Split the physical ``columns`` along ``dim``: those of each physical tile that hold
@@ -268,7 +268,8 @@ def _interpolated(r: Tensor, table: WeightTable) -> Tensor:
     return torch.lerp(g_uS[:, low], g_uS[:, low + 1], share)
 
 
-def _joined(parts: list[Tensor], dim: int) -> Tensor:
+def joined(parts: list[Tensor], dim: int) -> Tensor:
+    """Concatenate ``parts`` along ``dim``; a single one is not copied."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
 
 
@@ -290,4 +291,4 @@ def weight_scale(w: Tensor, array: ArraySpec) -> Tensor:
         part.abs().amax(dim=_SHARED_BY[per], keepdim=True).expand(len(w), part.shape[1], 1)
         for part in abreast
     ]
-    return _joined(scales, 1).clamp_min(_SMALLEST_SCALE)
+    return joined(scales, 1).clamp_min(_SMALLEST_SCALE)

@@ -173,6 +173,10 @@ class Ranged(LayerKind):
         if isinstance(of_layer, Tensor) and of_layer.dim() == 0 and shape:
             # Saved with one range for the layer, as all slices had before they had their own.
             state_dict[key] = of_layer.expand(shape).clone()
+        elif isinstance(of_layer, Tensor) and of_layer.shape == (self._array.tiling.tiles,):
+            # Saved with one range for all tiles side by side, as they had before.
+            if len(shape) == 1 and shape[0] % len(of_layer) == 0:
+                state_dict[key] = of_layer.repeat_interleave(shape[0] // len(of_layer))
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @torch.no_grad()
@@ -442,5 +446,7 @@ def range_key(profile: Profile) -> tuple[object, ...]:
     )
     # Voltages are relative to all conductances, and a digital offset is part of the current.
     at_rest = (cell.g_min_uS / cell.g_max_uS, array.pairs) if array.sensing == "voltage" else ()
+    shares = "tile" in (adc.range_per, array.weight_scale)
+    of_tile = (array.weight_columns,) if shares else ()
     offset = Mapping(cell, array).digital_offset
-    return *of_dac, *of_adc, *mapping, offset, *at_rest
+    return *of_dac, *of_adc, *mapping, offset, *at_rest, *of_tile

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from cimsim.errors import CimsimError
-from cimsim.nn.repeated_calls import MOST_CALLS, RepeatedCalls
+from cimsim.nn import repeated_calls
+from cimsim.nn.repeated_calls import RepeatedCalls
 from cimsim.seeds import cycle_seed, seed_for
 from cimsim.torch_private import in_backward, unpacking_hook
 
@@ -87,15 +88,15 @@ class NamedDraws(nn.Module):
         return "token", token
 
     def _refuse_repetition(self) -> None:
-        if self._repeated.forgotten:
-            raise CimsimError(
-                f"layer '{self.name}' was called more than {MOST_CALLS} times in one checkpoint, "
-                "which cannot be repeated; checkpoint shorter parts of the model"
-            )
+        parts = (
+            f", parts with at most {repeated_calls.MOST_CALLS} calls"
+            if self._repeated.forgotten
+            else ""
+        )
         raise CimsimError(
             f"layer '{self.name}' runs again within backward and would use another chip than "
             "in the forward pass; checkpoint with use_reentrant=False and "
-            "preserve_rng_state=True, and outside of torch.compile"
+            f"preserve_rng_state=True, and outside of torch.compile{parts}"
         )
 
     def get_extra_state(self) -> Tensor:

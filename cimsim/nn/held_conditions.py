@@ -7,6 +7,7 @@ pass, after ``eval()``, a step of a ramp of noise, or another profile.
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import NamedTuple
 
 from torch import Tensor
@@ -24,21 +25,29 @@ class Conditions(NamedTuple):
     Attributes:
         array, rule: the array, and its backward rule.
         attempts: how often each weight was written again; None for never.
-        chip: the chip, if the backward pass reads its weights; None if it programs them again.
     """
 
     array: Array
     rule: BackwardRule
     attempts: Tensor | None
-    chip: Chip | None
 
     def are(self, others: Conditions) -> bool:
         """Whether all are the same objects as in ``others``."""
         return all(one is other for one, other in zip(self, others, strict=True))
 
 
+class ChipName(NamedTuple):
+    """What names the chip of a forward pass: its seed, its write cycle, the number of the
+    conditions, and its age."""
+
+    seed: int
+    cycle: int
+    conditions: int
+    age_s: float
+
+
 class HeldConditions:
-    """The last conditions of a layer, by number. Only the newest have a chip, as chips are large.
+    """The last conditions of a layer, by number, and the last chip that backward reads, by name.
 
     Copies and pickles are empty: a copied layer has no graphs.
     """
@@ -46,20 +55,30 @@ class HeldConditions:
     def __init__(self) -> None:
         self._held: dict[int, Conditions] = {}
         self._count = 0
+        self._lock = Lock()
+        self._chip: tuple[ChipName, Chip] | None = None
 
     def number_of(self, conditions: Conditions) -> int:
         """The number of ``conditions``, which are held from now on."""
-        for number, held in self._held.items():
-            if held.are(conditions):
-                self._held[number] = self._held.pop(number)  # the newest again
-                return number
-        for number, held in self._held.items():
-            self._held[number] = held._replace(chip=None)
-        self._count += 1
-        self._held[self._count] = conditions
-        if len(self._held) > _MOST:
-            del self._held[next(iter(self._held))]
-        return self._count
+        with self._lock:
+            for number, held in self._held.items():
+                if held.are(conditions):
+                    self._held[number] = self._held.pop(number)  # the newest again
+                    return number
+            self._count += 1
+            self._held[self._count] = conditions
+            if len(self._held) > _MOST:
+                del self._held[next(iter(self._held))]
+            return self._count
+
+    def hold_chip(self, name: ChipName, chip: Chip) -> None:
+        """Hold ``chip`` until there is another one, as chips are large."""
+        self._chip = name, chip
+
+    def chip(self, name: ChipName) -> Chip | None:
+        """The chip of that name, if it was the last one."""
+        held = self._chip
+        return held[1] if held is not None and held[0] == name else None
 
     def get(self, number: int) -> Conditions:
         """The conditions of that number.

@@ -42,6 +42,7 @@ from cimsim.nn.held_conditions import HeldConditions
 from cimsim.nn.input_clip import InputClip, clipped
 from cimsim.nn.no_effect import without_effect
 from cimsim.nn.patches import hides_forward
+from cimsim.nn.repeated_calls import RepeatedCalls
 from cimsim.nn.training_conditions import OF_ONE_TRAINING, TrainedApart, TrainingConditions
 from cimsim.nn.transforms import is_traced, node_of_graph, refuse_script, refuse_transforms
 from cimsim.profile import LearnedRange, Profile, learned_ranges
@@ -563,6 +564,7 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         super().__setstate__({**state, **OF_ONE_TRAINING})  # type: ignore[no-untyped-call]
         # A copy is another layer.
         self.handle, self.held_conditions = operation.register(self), HeldConditions()
+        self._repeated = RepeatedCalls()
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *arguments: Any

@@ -25,7 +25,7 @@ from cimsim.estimators.once import refuse_second
 from cimsim.kernels.types import bytes_for_bits
 from cimsim.lasting import lasting
 from cimsim.nn.computed import written_by_hook
-from cimsim.nn.held_conditions import Conditions, HeldConditions
+from cimsim.nn.held_conditions import ChipName, Conditions, HeldConditions
 from cimsim.profile import LearnedRange
 from cimsim.torch_private import is_view
 
@@ -169,9 +169,10 @@ def _forward(
         return [y.contiguous(), *(x.new_empty(0) for _ in range(10))]
     needed = GradientsNeeded(*needs)
     y, saved = forward(x, weight, bias, call, needed, share_input=needed.dac)
-    chip = None if needed.weight or not call.rule.needs_programmed else call.chip
-    conditions = Conditions(call.array, call.rule, call.attempts, chip)
-    number = layer.held_conditions.number_of(conditions)
+    number = layer.held_conditions.number_of(Conditions(call.array, call.rule, call.attempts))
+    if call.chip is not None and call.rule.needs_programmed and not needed.weight:
+        name = ChipName(call.chip_seed, call.cycle, number, call.age_s)
+        layer.held_conditions.hold_chip(name, call.chip)
     # An operation must not return its inputs, or tensors that a cached chip owns.
     kept = saved._replace(
         scale=saved.scale.clone(),
@@ -251,7 +252,10 @@ def _backward(
     """The gradients of :class:`GradientsNeeded`, empty if not needed."""
     *parts, dac_range, adc_range, numbers, age_s = saved
     chip_seed, cycle, number = numbers.tolist()
-    array, rule, attempts, chip = _layer(handle).held_conditions.get(number)
+    held = _layer(handle).held_conditions
+    array, rule, attempts = held.get(number)
+    # An earlier chip is programmed again.
+    chip = held.chip(ChipName(chip_seed, cycle, number, float(age_s)))
     ranges = ConverterRanges(dac_range, adc_range)
     call = MvmCall(
         *(array, rule, ranges, chip_seed, float(age_s)),

@@ -15,9 +15,9 @@ Hook: TypeAlias = Callable[[Any], Any]
 
 
 class _Calls(NamedTuple):
-    """The numbers of the calls under one hook, which is referenced weakly."""
+    """The numbers of the calls under one hook, which is referenced weakly if that is possible."""
 
-    hook: weakref.ref[Hook]
+    hook: weakref.ref[Hook] | None
     numbers: deque[int]
 
 
@@ -53,7 +53,11 @@ class RepeatedCalls:
         calls = self._of_hook.get(place)
         if calls is None:
             forget = partial(_forget, self._of_hook, self._numbers, place)
-            calls = self._of_hook[place] = _Calls(weakref.ref(hook, forget), deque())
+            try:
+                reference = weakref.ref(hook, forget)
+            except TypeError:  # a method of a built-in class, which exists forever
+                reference = None
+            calls = self._of_hook[place] = _Calls(reference, deque())
         calls.numbers.append(number)
         self._numbers.add(number)
         if len(calls.numbers) > MOST_CALLS:

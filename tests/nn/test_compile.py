@@ -513,3 +513,19 @@ def test_a_graph_whose_model_was_deleted() -> None:
     gc.collect()
     with pytest.raises(CimsimError, match="was deleted; keep the model until backward has run"):
         total.backward()
+
+
+def test_any_number_of_chips_of_frozen_weights() -> None:
+    torch._dynamo.reset()
+    model, other = twins("generic-gaussian")
+    compiled = torch.compile(other, fullgraph=True, backend=Graphs())
+    found = []
+    for run, module in ((model, model), (compiled, other)):
+        module.eval().requires_grad_(False)
+        x = images().requires_grad_()
+        total = torch.zeros(())
+        for seed in range(20):
+            cimsim.program(module, seed)
+            total = total + run(x).sum()
+        found.append(torch.autograd.grad(total, x)[0])
+    assert torch.allclose(*found, rtol=1e-4, atol=1e-4 * found[0].abs().max().item())

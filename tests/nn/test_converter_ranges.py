@@ -467,3 +467,26 @@ def test_gradients_of_learned_ranges_are_those_of_their_columns(per: str) -> Non
     each = by_column.adc_range.grad
     expected = groups.summed(each.unsqueeze(-1)).view(made.adc_range.shape)
     assert torch.allclose(made.adc_range.grad, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shared", ["adc.range_per", "array.weight_scale"])
+def test_ranges_of_tiles_of_another_width_are_not_kept(shared: str) -> None:
+    """Also where their number is the same."""
+    x = draw(300, INPUTS)
+    keys = {"adc.bits": 6, shared: "tile"}
+    wide, narrow = (load_profile("ideal", keys | {"array.columns": n}) for n in (15, 13))
+    made = cimsim.calibrate(cimsim.convert(nn.Linear(INPUTS, OUTPUTS), wide), [x])
+    before = made.adc_range.shape
+    cimsim.nn.set_profile(made, narrow)
+    assert made.adc_range.shape == before
+    assert not made.calibrated
+
+
+def test_the_range_of_tiles_side_by_side_is_that_of_each() -> None:
+    """As saved when they had one."""
+    x = draw(300, INPUTS)
+    keys = {"array__rows": 48, "array__columns": 10, "adc__range_per": "tile"}
+    made = layer(x, **keys)
+    state = made.state_dict() | {"adc_range": torch.tensor([3.0, 4.0])}
+    made.load_state_dict(state)
+    assert made.adc_range.tolist() == [3.0, 3.0, 3.0, 4.0, 4.0, 4.0]

@@ -326,8 +326,17 @@ def test_too_many_calls_in_one_checkpoint_are_refused_with_the_reason(
 
     monkeypatch.setattr(repeated_calls, "MOST_CALLS", 3)
     y = checkpoint(nn.Sequential(*[square] * 5), torch.randn(1, 6), use_reentrant=False)
-    with pytest.raises(CimsimError, match=r"times in one checkpoint.*shorter parts"):
+    with pytest.raises(CimsimError, match=r"use_reentrant=False.*parts with at most 3 calls"):
         y.sum().backward()
+
+
+def test_hooks_that_have_no_weak_references(square: nn.Module) -> None:
+    from torch.autograd.graph import saved_tensors_hooks
+
+    with saved_tensors_hooks(lambda t: t, torch.Tensor.float):
+        y = square(torch.randn(1, 6))
+    y.sum().backward()
+    assert square.weight.grad is not None
 
 
 def test_hooks_that_exist_forever_do_not_fill_the_memory(
