@@ -63,9 +63,9 @@ class NoiseAware:
             trained for; above 1 it tolerates more noise, and loses accuracy without noise.
         noise_spread: relative spread of the factor between steps, ``|N(noise, (spread noise)^2)|``.
         clip_sigma: after every step with noise, clip the weights of analog layers to this many
-            times their RMS, per output; None for no clipping. Frozen weights are not clipped, nor
-            are weights that a parametrization such as weight norm computes, which a warning names;
-            of pruned layers, the weights that remain are.
+            times their RMS, per output; None for no clipping. Frozen weights are not clipped,
+            and neither are weights that a parametrization such as weight norm computes; a warning
+            names their layers. In pruned layers, the remaining weights are clipped.
         warmup: fraction of the steps without noise, from 0 to 1.
         ramp: fraction of the steps over which noise grows to its full strength, from 0 to 1.
         age: age of the chips of training: a time such as ``"1h"``, or a range such as ``"1s:1d"``,

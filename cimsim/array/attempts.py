@@ -35,7 +35,7 @@ class Writes:
         """The writes of cycle ``cycle``, where ``attempts [tiles, columns, rows]`` counts how often
         each weight was written again; None for never.
 
-        All cells of a weight are written together, and the cells of a reference column once.
+        All cells of a weight are written together, and the cells of the reference columns once.
         """
         if attempts is None:
             return cls(cycle)

@@ -24,9 +24,9 @@ class Chip(NamedTuple):
     """One sample of everything static, in the form that reads use.
 
     Attributes:
-        terms: relative currents of the physical columns, ``[tiles, columns (+ 1), rows]`` each (see
-            :meth:`cimsim.circuits.mapping.Mapping.relative`), the first with the slow part of read
-            noise; one, unless the cells are nonlinear.
+        terms: relative currents of the physical columns, ``[tiles, physical columns, rows]`` each
+            (see :meth:`cimsim.circuits.mapping.Mapping.relative`), the first with the slow part of
+            read noise; one, unless the cells are nonlinear.
         scale: digital factors behind the ADC, ``[tiles, columns]``: weight units, significance of a
             slice, drift compensation.
         read_variance: of the relative currents, shaped like a term; None without read noise.
@@ -39,7 +39,7 @@ class Chip(NamedTuple):
             part of read noise, which ``terms`` include already. None if there are none.
         wired_uS: effective conductances of passive cells behind their wires in µS, ``[devices,
             tiles, columns, rows]``, from which a backward pass need not solve the wires again. None
-            without wires, and with a reference column.
+            without wires, and with reference columns.
     """
 
     terms: tuple[Term, ...]
@@ -53,7 +53,7 @@ class Chip(NamedTuple):
 
     @property
     def relative(self) -> Tensor:
-        """The part of the current that is linear in the input, reference column included."""
+        """The part of the current that is linear in the input, reference columns included."""
         first, *others = self.terms
         if not others:
             return first.relative

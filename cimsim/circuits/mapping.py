@@ -63,7 +63,7 @@ class Mapping:
 
     @property
     def reference(self) -> bool:
-        """True if each tile has an additional column with the offset to subtract."""
+        """True if the last column of each tile has the offset to subtract."""
         return self.array.mapping == "offset-column"
 
     @property
@@ -199,14 +199,15 @@ class Mapping:
         return relative - self.digital_offset if self.digital_offset else relative
 
     def variances_of_weights(self, variance: Tensor) -> Tensor:
-        """Return the variances of :meth:`weights` from those of :meth:`relative`."""
+        """Return the variances of :meth:`weights`, ``[tiles, slices * columns, rows]``, from those
+        of :meth:`relative`."""
         if self.reference:
             return joined([own + of_tile for own, of_tile in self.by_reference(variance, 1)], 1)
         return variance
 
     def with_references(self, columns: Tensor, value: float) -> Tensor:
-        """Insert the reference columns into ``[..., slices * columns, rows]``; without references,
-        return the tensor itself."""
+        """Insert the reference columns into ``[..., slices * columns, rows]``: one with ``value``
+        behind the weights of each physical tile. Without references, return the tensor itself."""
         if not self.reference:
             return columns
         tiles = columns.split(self.array.weight_columns, -2)
