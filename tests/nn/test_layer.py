@@ -333,7 +333,7 @@ def test_too_many_calls_in_one_checkpoint_are_refused_with_the_reason(
 def test_hooks_that_have_no_weak_references(square: nn.Module) -> None:
     from torch.autograd.graph import saved_tensors_hooks
 
-    with saved_tensors_hooks(lambda t: t, torch.Tensor.float):
+    with saved_tensors_hooks(lambda t: t, torch.Tensor.clone):
         y = square(torch.randn(1, 6))
     y.sum().backward()
     assert square.weight.grad is not None
