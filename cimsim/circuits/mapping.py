@@ -263,10 +263,16 @@ class Mapping:
 
 def _interpolated(r: Tensor, table: WeightTable) -> Tensor:
     """Interpolate the conductances of ``table`` at relative weights ``r``, in µS, cells first."""
-    at, g_uS = r.new_tensor(table.r), r.new_tensor(table.g_uS)
-    low = torch.bucketize(r.detach().contiguous(), at[1:-1].contiguous())
-    share = (r - at[low]) / (at[low + 1] - at[low])
-    return torch.lerp(g_uS[:, low], g_uS[:, low + 1], share)
+    points, g_uS = r.new_tensor(table.r), r.new_tensor(table.g_uS)
+    fixed, inner = r.detach().contiguous(), points[1:-1].contiguous()
+
+    def between(low: Tensor) -> Tensor:
+        share = (r - points[low]) / (points[low + 1] - points[low])
+        return torch.lerp(g_uS[:, low], g_uS[:, low + 1], share)
+
+    # At a point of the table, such as a weight of 0, the slope is the mean of those on both sides.
+    below, above = (torch.bucketize(fixed, inner, right=side) for side in (False, True))
+    return (between(below) + between(above)) / 2
 
 
 def joined(parts: list[Tensor], dim: int) -> Tensor:

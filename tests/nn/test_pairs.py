@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import cimsim
+from cimsim import kernels
 from cimsim.nn.layer import AnalogLayer
 from cimsim.profile import ProfileError, load_profile
 
@@ -102,6 +103,51 @@ def test_a_table_says_what_every_cell_holds(r: float, cells: tuple[float, ...]) 
     expected = (3 * (plus - minus) + (small_plus - small_minus)) / unit
     assert found[0].item() == pytest.approx(expected, rel=1e-12)
     assert (found == found[0]).all()
+
+
+BENT = {**TABLE, "g_uS": [[10.0, 10.0, 12.0, 20.0, 22.0], *TABLE["g_uS"][1:]]}
+
+
+@pytest.mark.parametrize("which", ["fused", "numbers", "torch"])
+@pytest.mark.parametrize("rule", ["A", "F"])
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("table", [TABLE, BENT], ids=["symmetric", "bent at zero"])
+def test_a_weight_at_a_point_of_the_table_has_the_mean_of_both_slopes(
+    table: dict[str, Any], noisy: bool, rule: str, which: kernels.Use
+) -> None:
+    """At 0, where many weights of a pruned layer are, and at another point."""
+    pairs = {"significance": [3, 1], "table": table, "source": "a test"}
+    exact = {"adc.bits": None, "dac.bits": None, "cell.read_noise": [], "adc.noise_of_range": 0.0}
+    keys = {"array.pairs": pairs, "array.drift_compensation": "none", "cell.g_min_uS": 5.0, **exact}
+    if not noisy:
+        keys |= {"cell.programming_noise": [], "cell.drift": []}
+    torch.manual_seed(0)
+    digital, x = nn.Linear(12, 6, bias=False), torch.rand(16, 12)
+    points = [(output, row) for output in range(6) for row in (0, 5, 9)]
+    with torch.no_grad():
+        digital.weight[:, 11] = 1.0  # the scale
+        digital.weight[:, 0], digital.weight[:, 5], digital.weight[:, 9] = 0.0, -0.0, 0.5
+    with kernels.use(which):
+        chip = cimsim.convert(digital, load_profile("pcm-ibm-2020", keys), rule=rule).eval()
+        cimsim.age(cimsim.program(chip, 3), 3600.0)
+        y = chip(x)
+        y.sum().backward()
+        size = 1e-3
+
+        def slope(at: tuple[int, int], by: float) -> float:
+            with torch.no_grad():
+                before = chip.weight[at].item()
+                chip.weight[at] = before + by
+                changed = (chip(x).double() - y.double()).sum().item()
+                chip.weight[at] = before
+            return changed / by
+
+        sides = [(slope(at, size), slope(at, -size)) for at in points]
+    assert chip.weight.grad is not None
+    found = torch.stack([chip.weight.grad[at] for at in points])
+    expected = torch.tensor([(right + left) / 2 for right, left in sides])
+    assert any(abs(right - left) > 0.1 * abs(right) for right, left in sides)
+    assert torch.allclose(found, expected, rtol=0.01, atol=0.01 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("writing", ["shared", "corrected"])
