@@ -36,10 +36,15 @@ class RangeGroups:
         if self.per == "column":
             return self.tiles, self.slices * self.columns
         if self.per == "tile":
-            return (self.tiles * self._abreast,)
+            return (self.tiles * self.abreast,)
         if self.per == "slice" and self.slices == 1:
             return ()
         return tuple(self._sizes[axis] for axis in self._axes)
+
+    @property
+    def abreast(self) -> int:
+        """Number of physical tiles side by side."""
+        return -(-self.slices * self.columns // self.tile_columns)
 
     @property
     def count(self) -> int:
@@ -50,7 +55,7 @@ class RangeGroups:
         """Expand full scales of :attr:`shape`, or a scalar, to ``[tiles, slices * columns]``."""
         if full_scales.dim() == 0:
             return full_scales.expand(self.tiles, self.slices * self.columns)
-        if self.per == "tile" and self._abreast > 1:
+        if self.per == "tile" and self.abreast > 1:
             tile = torch.arange(self.slices * self.columns, device=full_scales.device)
             return full_scales.view(self.tiles, -1)[:, tile // self.tile_columns]
         kept = [n if axis in self._axes else 1 for axis, n in enumerate(self._sizes)]
@@ -63,7 +68,7 @@ class RangeGroups:
         each tile; the others are left out, except from groups of one column. Groups with fewer
         columns than others repeat their values.
         """
-        if self.per == "tile" and self._abreast > 1:
+        if self.per == "tile" and self.abreast > 1:
             return self._by_physical_tile(by_column, used)
         columns = self.columns
         if used is not None and self.per != "column":
@@ -75,7 +80,7 @@ class RangeGroups:
 
     def summed(self, by_column: Tensor) -> Tensor:
         """Sum ``[tiles, slices * columns, vectors]`` over each group, ``[count]``."""
-        if self.per == "tile" and self._abreast > 1:
+        if self.per == "tile" and self.abreast > 1:
             of_columns = by_column.sum(-1).split(self.tile_columns, dim=1)
             return torch.stack([part.sum(1) for part in of_columns], dim=1).flatten()
         return self.gathered(by_column).sum(1)
@@ -94,11 +99,6 @@ class RangeGroups:
         most = max(len(group) for group in groups)
         filled = [group if len(group) else by_column.new_zeros(1) for group in groups]
         return torch.stack([g.repeat(-(-most // len(g)))[:most] for g in filled])
-
-    @property
-    def _abreast(self) -> int:
-        """Number of physical tiles side by side."""
-        return -(-self.slices * self.columns // self.tile_columns)
 
     @property
     def _sizes(self) -> tuple[int, int, int]:

@@ -288,7 +288,11 @@ class Ranged(LayerKind):
         """Remove the ranges of a checkpoint for other converters, and those of this layer, which
         belong to other weights; a learned range of the inputs does not depend on the converters."""
         marks = marks_of(state_dict.get(f"{prefix}_extra_state"))
-        if marks in (None, range_marks(self._array.profile)):
+        fits = marks is None or marks in self._usable_marks()
+        adc_range = state_dict.get(f"{prefix}adc_range")
+        if self.adc_range.dim() == 0 and isinstance(adc_range, Tensor):
+            fits &= adc_range.numel() == 1  # torch loads the first of several numbers
+        if fits:
             return
         self.ranges_left_out = not self.dac_range.is_meta
         kept = "dac_range" if isinstance(self._array.profile.dac.range, LearnedRange) else None
@@ -300,6 +304,19 @@ class Ranged(LayerKind):
                 if name != kept:
                     known.fill_(torch.nan)
         self._set_fixed_ranges()
+
+    def _usable_marks(self) -> set[tuple[int, int]]:
+        """The :func:`range_marks` of the states whose ranges this layer can use: of the same
+        groups, and of one range for the layer, which becomes that of all its groups. Those of
+        older versions depended neither on ``range_per`` nor on the width of tiles; layers wider
+        than a tile had other scales per tile then."""
+        profile = self._array.profile
+        of_layer = _with_range_per(profile, "layer")
+        usable = {range_marks(profile), range_marks(of_layer)}
+        if not (profile.array.weight_scale == "tile" and self._range_groups.abreast > 1):
+            width, key = _of_tile(of_layer), range_key(of_layer)
+            usable.add(_marks(key[: len(key) - len(width)]))
+        return usable
 
     @property
     def learned_ranges(self) -> list[nn.Parameter]:
@@ -407,17 +424,29 @@ def compute_dtype(weight: Tensor) -> torch.dtype:
 
 def range_marks(profile: Profile) -> tuple[int, int]:
     """Two numbers that name :func:`range_key` in checkpoints, from 0 to 250, which half precision
-    holds exactly. Sources and settings with their default value do not change them; nor does
-    ``range_per``, as the range of a layer may become that of all its groups."""
-    adc = profile.adc.model_copy(update={"range_per": "layer"})
+    holds exactly. Sources and settings with their default value do not change them."""
+    return _marks(range_key(_of_one_slice(profile)))
+
+
+def _marks(key: tuple[object, ...]) -> tuple[int, int]:
     parts: list[object] = []
-    for part in range_key(profile.model_copy(update={"adc": adc})):
+    for part in key:
         if isinstance(part, Section):
             content = part.model_dump(exclude={"source"}, exclude_defaults=True)
             part = {**content, "kind": getattr(part, "kind", None)}
         parts.append(part)
     high, low = divmod(seed_for("ranges", *parts) % _MARKS**2, _MARKS)
     return high, low
+
+
+def _with_range_per(profile: Profile, per: str) -> Profile:
+    return profile.model_copy(update={"adc": profile.adc.model_copy(update={"range_per": per})})
+
+
+def _of_one_slice(profile: Profile) -> Profile:
+    """``profile`` with one range for the layer, if that of each slice is the same."""
+    per_slice = profile.adc.range_per == "slice" and profile.array.slices == 1
+    return _with_range_per(profile, "layer") if per_slice else profile
 
 
 def marks_of(extra_state: object) -> tuple[int, int] | None:
@@ -446,7 +475,11 @@ def range_key(profile: Profile) -> tuple[object, ...]:
     )
     # Voltages are relative to all conductances, and a digital offset is part of the current.
     at_rest = (cell.g_min_uS / cell.g_max_uS, array.pairs) if array.sensing == "voltage" else ()
-    shares = "tile" in (adc.range_per, array.weight_scale)
-    of_tile = (array.weight_columns,) if shares else ()
     offset = Mapping(cell, array).digital_offset
-    return *of_dac, *of_adc, *mapping, offset, *at_rest, *of_tile
+    return *of_dac, *of_adc, *mapping, offset, *at_rest, *_of_tile(profile)
+
+
+def _of_tile(profile: Profile) -> tuple[int, ...]:
+    """The width of a tile, where its columns share a range or a scale."""
+    shares = "tile" in (profile.adc.range_per, profile.array.weight_scale)
+    return (profile.array.weight_columns,) if shares else ()

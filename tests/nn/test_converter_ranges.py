@@ -482,6 +482,53 @@ def test_ranges_of_tiles_of_another_width_are_not_kept(shared: str) -> None:
     assert not made.calibrated
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"adc__range_per": "tile", "array__columns": 15}, {"array__columns": 13}),
+        ({"array__weight_scale": "tile", "array__columns": 15}, {"array__columns": 13}),
+        ({"adc__range_per": "tile", "array__columns": 15}, {"adc__range_per": "layer"}),
+        ({"adc__range_per": "tile", "array__columns": 15}, {"adc__range_per": "column"}),
+        ({**SLICED, "adc__range_per": "slice"}, {"adc__range_per": "layer"}),
+        ({**SLICED, "adc__range_per": "slice"}, {"adc__range_per": "tile"}),
+        ({"adc__range_per": "column"}, {"adc__range_per": "layer"}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("assign", [False, True])
+def test_a_checkpoint_has_no_ranges_of_other_groups(
+    before: dict[str, Any], after: dict[str, Any], assign: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where there are as many, or where torch would load the first one."""
+    x = draw(300, INPUTS)
+    saved, other = layer(x, **before), layer(x, **{**before, **after})
+    other.load_state_dict(saved.state_dict(), assign=assign)
+    assert "calibrate the model again" in caplog.text
+    with pytest.raises(CimsimError, match="have no range yet"):
+        other(x)
+    cimsim.calibrate(other, [x])
+    assert error(other, x) == error(layer(x, **{**before, **after}), x)
+
+
+@pytest.mark.parametrize("per", ["layer", "slice", "tile", "column"])
+@pytest.mark.parametrize("scale", ["layer", "tile", "column"])
+@pytest.mark.parametrize("columns", [OUTPUTS, 15])
+def test_a_checkpoint_of_an_older_version_has_its_ranges(
+    per: str, scale: str, columns: int
+) -> None:
+    """Its marks depend neither on ``range_per`` nor on the width of tiles. Layers wider than a tile
+    had another scale per tile."""
+    x, keys = draw(300, INPUTS), {"array__weight_scale": scale, "array__columns": columns}
+    saved, other = (layer(size * x, **keys, adc__range_per=per) for size in (1.0, 0.1))
+    state = saved.state_dict()
+    older = {"layer": [60, 234], "tile": [180, 228], "column": [146, 178]}[scale]
+    for marks in (state["_extra_state"][2:].tolist(), older, []):
+        other.load_state_dict({**state, "_extra_state": torch.tensor([0, 0, *marks])})
+        forgotten = marks == older and scale == "tile" and columns < OUTPUTS
+        expected = torch.full_like(saved.adc_range, torch.nan) if forgotten else saved.adc_range
+        assert torch.equal(other.adc_range.nan_to_num(), expected.nan_to_num())
+
+
 def test_the_range_of_tiles_side_by_side_is_that_of_each() -> None:
     """As saved when they had one."""
     x = draw(300, INPUTS)
