@@ -14,7 +14,7 @@ from cimsim.analysis.figures.look import USUAL, Look
 from cimsim.analysis.figures.theme import color, dashes
 from cimsim.analysis.sweeps.axis import Axis
 from cimsim.analysis.sweeps.axis_scale import scale_of as axis_scale_of
-from cimsim.physics.characteristics import Characteristic, characteristics
+from cimsim.physics.characteristics import Characteristic, characteristics, mean_conductances_uS
 from cimsim.profile import Profile
 from cimsim.quantities import Scale, scale_of
 from cimsim.units import format_duration
@@ -34,7 +34,8 @@ def draw_profile(
     """
     cell = profile.cell
     targets = np.linspace(cell.g_min_uS, cell.g_max_uS, _POINTS).tolist()
-    by_age = {t: characteristics(profile, targets, [t]) for t in times_s}
+    rows = characteristics(profile, targets, times_s)
+    by_age = {t: rows[at :: len(times_s)] for at, t in enumerate(times_s)}
     first = by_age[times_s[0]]
     power_law = first[0].drift_nu_mean is not None
     unit = scale_of([_MICRO * cell.g_max_uS], "S")
@@ -112,9 +113,9 @@ def _over_time(
 ) -> None:
     late = max([*times_s, 86400.0])
     ages = np.geomspace(1.0, late, _POINTS).tolist()
-    for index, target in enumerate(g_uS):
-        rows = characteristics(profile, [target], ages)
-        means = _in(unit, [row.g_mean_uS for row in rows])
+    of_targets = mean_conductances_uS(profile, g_uS, ages)
+    for index, (target, means_uS) in enumerate(zip(g_uS, of_targets, strict=True)):
+        means = _in(unit, means_uS)
         axes.plot(ages, means, color=color(index), linestyle=dashes(index))
         if target > 0:  # zero is on the axis
             name, end = unit.text(_MICRO * target), float(means[-1])

@@ -59,6 +59,33 @@ def characteristics(
     >>> round(row.sigma_prog_uS, 5), row.drift_nu_mean, round(row.g_mean_uS, 3)
     (1.05538, 0.049, 19.378)
     """
+    targets = _targets_uS(profile, g_uS, times_s)
+    programmed = Programmed(reachable_uS(targets, profile.cell), profile.cell)
+    rows = [_at(profile, targets, programmed, age_s) for age_s in times_s]
+    return [row for by_target in zip(*rows, strict=True) for row in by_target]
+
+
+def mean_conductances_uS(
+    profile: Profile, g_uS: Sequence[float], times_s: Sequence[float]
+) -> list[list[float]]:
+    """Compute ``g_mean_uS`` of :func:`characteristics` alone: for every target in ``g_uS`` a list
+    over the ages in ``times_s``.
+
+    Raises:
+        CimsimError: as :func:`characteristics`.
+    """
+    g = reachable_uS(_targets_uS(profile, g_uS, times_s), profile.cell)
+    means: list[list[float]] = torch.stack(
+        [_mean_uS(profile, g, age_s) for age_s in times_s], dim=1
+    ).tolist()
+    return means
+
+
+def _targets_uS(profile: Profile, g_uS: Sequence[float], times_s: Sequence[float]) -> Tensor:
+    """
+    Raises:
+        CimsimError: if a conductance is outside the cell's range, or an age is negative.
+    """
     cell = profile.cell
     for value in g_uS:
         if not cell.g_min_uS <= value <= cell.g_max_uS:
@@ -68,24 +95,26 @@ def characteristics(
             )
     if any(not t >= 0 for t in times_s):
         raise CimsimError(f"an age must be 0 s or more, got {min(times_s):g}")
-    targets = torch.tensor(list(g_uS), dtype=torch.float64, device="cpu")
-    programmed = Programmed(reachable_uS(targets, cell), cell)
-    rows = [_at(profile, targets, programmed, age_s) for age_s in times_s]
-    return [row for by_target in zip(*rows, strict=True) for row in by_target]
+    return torch.tensor(list(g_uS), dtype=torch.float64, device="cpu")
+
+
+def _mean_uS(profile: Profile, g: Tensor, age_s: float) -> Tensor:
+    quiet, celsius = profile.scale_noise(0.0).cell, profile.temperature_C
+    now = aged_uS(programmed_uS(g, quiet, 0), g, quiet, age_s, 0, temperature_C=celsius)
+    return at_temperature_uS(now, g, quiet, celsius)
 
 
 def _at(
     profile: Profile, targets: Tensor, programmed: Programmed, age_s: float
 ) -> list[Characteristic]:
-    cell, quiet, celsius = profile.cell, profile.scale_noise(0.0).cell, profile.temperature_C
+    cell, celsius = profile.cell, profile.temperature_C
     g = reachable_uS(targets, cell)
     shift, variance = torch.zeros_like(g), torch.zeros_like(g)
     for drift in cell.drift:
         if isinstance(drift, TabulatedDrift):
             change, sigma = relaxation_uS(drift, g, age_s, celsius)
             shift, variance = shift + change, variance + sigma.square()
-    now = aged_uS(programmed_uS(g, quiet, 0), g, quiet, age_s, 0, temperature_C=celsius)
-    now = at_temperature_uS(now, g, quiet, celsius)
+    now = _mean_uS(profile, g, age_s)
     columns = {
         "sigma_prog_uS": programmed.spread_uS(shift, variance.sqrt()),
         "g_mean_uS": now,

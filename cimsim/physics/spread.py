@@ -1,11 +1,14 @@
 """Spread of conductances over all cells, integrated over the distributions of their errors.
 
 The standard deviation of bounded and truncated errors has no closed form in general. Integrals over
-a normal number are sums over equally spaced nodes, which are exact to 1e-4 at the bounds of a cell
-and to rounding elsewhere.
+a normal number of programming are sums over equally spaced nodes, which are exact to 1e-4 at the
+bounds of a cell and to rounding elsewhere. A later normal change has a closed form, given the
+conductance after programming.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -21,6 +24,7 @@ from cimsim.profile import CellSpec
 _EDGE = 7.0  # beyond, the normal distribution has a mass of 3e-12
 _NODES = 257
 _NODES_OF_DEVICE = 33
+_FAR = 40.0  # beyond, the density of a normal number is 0 in float64
 
 
 class Programmed:
@@ -49,14 +53,36 @@ class Programmed:
         for variation in self._cell.variation:
             of_nodes = variation_sigma_uS(variation, self._nodes_uS, self._cell)
             variance = variance + of_nodes.square()
-        total_uS = variance.sqrt()
-        mean, square = torch.zeros_like(self._target_uS), torch.zeros_like(self._target_uS)
-        for xi, mass in zip(*_normal(_NODES), strict=True) if total_uS.any() else ((0.0, 1.0),):
-            moved = self._nodes_uS + shift_uS + total_uS * xi
-            off = moved.clamp(*self._cell.bounds_uS) - self._target_uS
-            mean = mean + mass * (self._mass @ off)
-            square = square + mass * (self._mass @ off.square())
-        return (square - mean.square()).clamp_min(0.0).sqrt()
+        low, high = self._cell.bounds_uS
+        bounds = low - self._target_uS, high - self._target_uS
+        off = self._nodes_uS + shift_uS - self._target_uS
+        means, squares = _bounded_moments(off, variance.sqrt(), *bounds)
+        mean = self._mass @ means
+        return (self._mass @ squares - mean.square()).clamp_min(0.0).sqrt()
+
+
+def _bounded_moments(
+    mean: Tensor, sigma: Tensor, low: Tensor, high: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return mean and mean square of a normal number that is bounded by ``low`` and ``high``.
+
+    ``y = min(max(mean + sigma xi, low), high)`` with a normal ``xi``; ``a`` and ``b`` are the
+    bounds in units of ``xi``, and ``p`` is the probability of a number between them.
+
+        E[y]   = mean p + sigma (phi(a) - phi(b)) + low Phi(a) + high (1 - Phi(b))
+        E[y^2] = (mean^2 + sigma^2) p + sigma (phi(a) (mean + low) - phi(b) (mean + high))
+                 + low^2 Phi(a) + high^2 (1 - Phi(b))
+    """
+    width = sigma.clamp_min(torch.finfo(sigma.dtype).tiny)
+    a, b = (((bound - mean) / width).clamp(-_FAR, _FAR) for bound in (low, high))
+    below, above = torch.special.ndtr(a), torch.special.ndtr(-b)
+    low, high = low.nan_to_num(neginf=0.0), high.nan_to_num(posinf=0.0)  # of probability 0
+    density_a, density_b = (torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi) for x in (a, b))
+    inside = 1.0 - below - above
+    first = mean * inside + sigma * (density_a - density_b) + low * below + high * above
+    edges = sigma * (density_a * (mean + low) - density_b * (mean + high))
+    second = (mean.square() + sigma.square()) * inside + edges
+    return first, second + low.square() * below + high.square() * above
 
 
 def _programming_errors_uS(g_uS: Tensor, cell: CellSpec) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,11 @@ from cimsim.physics import (
     sampled_reads_uS,
     varied_uS,
 )
-from cimsim.physics.characteristics import Characteristic, characteristics
+from cimsim.physics.characteristics import (
+    Characteristic,
+    characteristics,
+    mean_conductances_uS,
+)
 from cimsim.profile import (
     PowerLawDrift,
     Profile,
@@ -52,6 +56,7 @@ MADE_UP = (
     ("pcm-ibm-2020", BIAS, "cell.g_ceiling_uS=25.2"),
     ("pcm-ibm-2020", SECOND, TILES),
     ("reram-2t2r-liu-2020", TILES, "cell.programming_noise.0.device_share=0.5"),
+    ("pcm-ibm-2020", WINDOW, TILES),
 )
 DEVICES = [*((name,) for name in profile_names()), *MADE_UP]
 
@@ -85,6 +90,24 @@ def test_variation_and_a_tabulated_spread_add_up() -> None:
     profile = load_profile("reram-wan-2022", [TILES])
     for row in characteristics(profile, [20.0, 35.0], AGES_s):
         assert row.sigma_prog_uS == pytest.approx(sampled(profile, row), rel=CLOSE)
+
+
+def test_variation_at_a_bound_has_a_closed_form() -> None:
+    """Half of the cells are at the bound, the others half a normal distribution."""
+    offset = "cell.variation=[{kind: tile, sigma_gain: 0.0, sigma_offset_of_g_max: 0.02}]"
+    free = math.sqrt(0.5 - 1 / (2 * math.pi))
+    for ceiling, target in (("", 0.0), ("cell.g_ceiling_uS=25.0", 25.0)):
+        keys = ["cell.g_min_uS=0", "cell.g_max_uS=25", offset, *([ceiling] if ceiling else [])]
+        (row,) = characteristics(load_profile("ideal", keys), [target], [0.0])
+        assert row.sigma_prog_uS == pytest.approx(0.02 * 25 * free, rel=1e-12)
+
+
+def test_means_alone_are_those_of_the_characteristics(profile: Profile) -> None:
+    low, high = profile.cell.g_min_uS, profile.cell.g_max_uS
+    targets = [low, (low + high) / 2, high]
+    means = mean_conductances_uS(profile, targets, AGES_s)
+    expected = [row.g_mean_uS for row in characteristics(profile, targets, AGES_s)]
+    assert [mean for of_target in means for mean in of_target] == expected
 
 
 def sampled(profile: Profile, row: Characteristic) -> float:
