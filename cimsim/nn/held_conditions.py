@@ -46,6 +46,14 @@ class ChipName(NamedTuple):
     age_s: float
 
 
+class HeldChip(NamedTuple):
+    """A chip by its name, and the number of backward passes that have yet to read it."""
+
+    name: ChipName
+    chip: Chip
+    passes: int
+
+
 class HeldConditions:
     """The last conditions of a layer, by number, and the last chip that backward reads, by name.
 
@@ -56,7 +64,7 @@ class HeldConditions:
         self._held: dict[int, Conditions] = {}
         self._count = 0
         self._lock = Lock()
-        self._chip: tuple[ChipName, Chip] | None = None
+        self._chip: HeldChip | None = None
 
     def number_of(self, conditions: Conditions) -> int:
         """The number of ``conditions``, which are held from now on."""
@@ -72,13 +80,22 @@ class HeldConditions:
             return self._count
 
     def hold_chip(self, name: ChipName, chip: Chip) -> None:
-        """Hold ``chip`` until there is another one, as chips are large."""
-        self._chip = name, chip
+        """Hold ``chip`` for one more backward pass, instead of another one, as chips are large."""
+        with self._lock:
+            held = self._chip
+            same = held is not None and held.name == name and held.chip is chip
+            before = held.passes if held is not None and same else 0
+            self._chip = HeldChip(name, chip, before + 1)
 
-    def chip(self, name: ChipName) -> Chip | None:
-        """The chip of that name, if it was the last one."""
-        held = self._chip
-        return held[1] if held is not None and held[0] == name else None
+    def take_chip(self, name: ChipName) -> Chip | None:
+        """The chip of that name for a backward pass, if it was the last one; the last of its
+        passes releases it."""
+        with self._lock:
+            held = self._chip
+            if held is None or held.name != name:
+                return None
+            self._chip = held._replace(passes=held.passes - 1) if held.passes > 1 else None
+            return held.chip
 
     def get(self, number: int) -> Conditions:
         """The conditions of that number.

@@ -254,8 +254,8 @@ def _backward(
     chip_seed, cycle, number = numbers.tolist()
     held = _layer(handle).held_conditions
     array, rule, attempts = held.get(number)
-    # An earlier chip is programmed again.
-    chip = held.chip(ChipName(chip_seed, cycle, number, float(age_s)))
+    # An earlier chip is programmed again, and so is one that a pass before has released.
+    chip = held.take_chip(ChipName(chip_seed, cycle, number, float(age_s)))
     ranges = ConverterRanges(dac_range, adc_range)
     call = MvmCall(
         *(array, rule, ranges, chip_seed, float(age_s)),

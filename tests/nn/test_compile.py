@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -529,3 +530,24 @@ def test_any_number_of_chips_of_frozen_weights() -> None:
             total = total + run(x).sum()
         found.append(torch.autograd.grad(total, x)[0])
     assert torch.allclose(*found, rtol=1e-4, atol=1e-4 * found[0].abs().max().item())
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+def test_a_chip_of_frozen_weights_is_released_after_backward(calls: int) -> None:
+    """Once the layer has another chip, the one before takes no memory."""
+    torch._dynamo.reset()
+    model, other = twins("generic-gaussian")
+    compiled = torch.compile(other, fullgraph=True, backend=Graphs())
+    found = []
+    for run, module in ((model, model), (compiled, other)):
+        cimsim.program(module.eval().requires_grad_(False), 0)
+        x = images().requires_grad_()
+        total = sum((run(x).sum() for _ in range(calls)), torch.zeros(()))
+        for _ in range(2):  # the second pass programs the chip again
+            found.append(torch.autograd.grad(total, x, retain_graph=True)[0])
+    chips = [weakref.ref(layer._chip.chip.scale) for layer in analog_layers(other).values()]
+    cimsim.program(other, 1)
+    gc.collect()
+    assert not any(chip() is not None for chip in chips)
+    for gradient in found[1:]:
+        assert torch.allclose(gradient, found[0], rtol=1e-4, atol=1e-4 * found[0].abs().max())
