@@ -78,6 +78,7 @@ def study_function(study: Study[Any], results: Sequence[type[Result]] = ()) -> C
         given = bound_to(signature, study.function, args, kwargs)
         with in_words_of_python(study.options):
             options = made(study.options, given)
+            options.refuse_without_effect()
             shared = {name: value for name, value in given.items() if name not in own}
             keywords = made(Keywords, {**study.defaults, **shared})
             of_models = made(ModelKeywords, given)

@@ -28,7 +28,7 @@ from cimsim.analysis.sheet import Sheet as Sheet
 from cimsim.analysis.shown import Shown
 from cimsim.analysis.sweeps.metric import TEST, Metric, metric_named
 from cimsim.analysis.sweeps.store import Plan
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, applies_only
 from cimsim.reading import parse_json, read_text
 from cimsim.sealing import unsealed
 from cimsim.terminal import one_line
@@ -137,6 +137,37 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def refuse_without_effect(self) -> None:
+        """
+        Raises:
+            CimsimError: if an option is given without the one that it needs, see :func:`option`.
+        """
+        for name, needed in self.needs().items():
+            if self.gives(name) and not getattr(self, needed):
+                flag, other = (flag_of(each, type(self)) for each in (name, needed))
+                raise applies_only([flag], other, "add it")
+
+    def gives(self, name: str) -> bool:
+        """Whether the option ``name`` has another value than its default."""
+        return bool(getattr(self, name) != type(self).model_fields[name].default)
+
+    @classmethod
+    def needs(cls) -> dict[str, str]:
+        """The options that have an effect only with another one, and its name."""
+        extras = {name: field.json_schema_extra for name, field in cls.model_fields.items()}
+        return {
+            name: str(extra["only_with"])
+            for name, extra in extras.items()
+            if isinstance(extra, dict) and extra.get("only_with")
+        }
+
+
+def flag_of(name: str, config: type[BaseModel]) -> str:
+    """The flag of the field ``name`` of a configuration, such as ``--from``."""
+    extra = config.model_fields[name].json_schema_extra
+    own = extra.get("flag") if isinstance(extra, dict) else None
+    return str(own or "--" + name.replace("_", "-"))
+
 
 def option(
     default: Any,
@@ -148,6 +179,7 @@ def option(
     old_flag: str | None = None,
     in_name: bool = True,
     axis: bool = False,
+    only_with: str | None = None,
     **limits: float,
 ) -> Any:
     """Declare an option of a command.
@@ -162,11 +194,17 @@ def option(
         in_name: whether a result with another value is kept under another name; not for what makes
             it only more precise.
         axis: whether its text is an axis, which Python may give as ``{name: levels}``.
+        only_with: name of the option of the same command without which it has no effect.
         limits: limits of its value, such as ``ge=1``.
     """
     extra = {"flag": flag, "metavar": metavar, "default_text": default_text, "old_flag": old_flag}
     given: dict[str, Any] = {
-        "json_schema_extra": {**extra, "in_name": in_name, "axis": axis},
+        "json_schema_extra": {
+            **extra,
+            "in_name": in_name,
+            "axis": axis,
+            "only_with": only_with,
+        },
         **limits,
     }
     return Field(default=default, description=help, **given)

@@ -23,10 +23,11 @@ from cimsim.analysis.sheet import Column, Sheet, percentages, quantities
 from cimsim.analysis.study import Facts, Options, Study, StudyResult, facts_of, option
 from cimsim.analysis.sweeps.axis import Level, VariantsAxis
 from cimsim.analysis.sweeps.stats import Summary, means, summary
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, applies_only
 from cimsim.quantities import quantity
 
 if TYPE_CHECKING:
+    from cimsim.adaptation.part import Part
     from cimsim.analysis.figures.canvas import Layout, Panels
     from cimsim.analysis.subjects import Subject
     from cimsim.analysis.sweeps.store import Sweep
@@ -299,12 +300,11 @@ def recovery(
         CimsimError: if a part is unknown or has nothing to change, there is no training data, or as
             :func:`cimsim.analysis.sweeps.sweep.sweep`.
     """
-    from cimsim.adaptation import PARTS, chosen_parts
+    from cimsim.adaptation import PARTS
 
+    chosen = _chosen(subject, evaluation, parts, overrides)
     if overrides:
         evaluation = _changed(subject, evaluation, overrides)
-    model = cimsim.nn.set_profile(subject.skeleton(), evaluation.assignment(subject))
-    chosen = chosen_parts(model, split_parts(parts))
     if not subject.training(1):
         raise CimsimError(
             f"{subject.name} has no training data to adapt its chips with; give some batches as "
@@ -336,6 +336,24 @@ def recovery(
     )
 
 
+def _chosen(
+    subject: Subject,
+    evaluation: Evaluation,
+    parts: str | Sequence[str],
+    overrides: Sequence[str],
+) -> list[tuple[str, Part]]:
+    """The parts for the model of ``subject`` on the chips of ``evaluation``.
+
+    Raises:
+        CimsimError: if a part is unknown or has nothing to change.
+    """
+    from cimsim.adaptation import chosen_parts
+
+    on = _changed(subject, evaluation, overrides) if overrides else evaluation
+    model = cimsim.nn.set_profile(subject.skeleton(), on.assignment(subject))
+    return chosen_parts(model, split_parts(parts))
+
+
 def _step(sweep: Sweep, level: str, name: str, title: str) -> AdaptStep:
     from cimsim.analysis.sweeps.engine import COST
 
@@ -360,8 +378,29 @@ def _changed(subject: Subject, evaluation: Evaluation, overrides: Sequence[str])
     return replace(evaluation, profile=base.map(lambda p: override_profile(p, list(overrides))))
 
 
+def _refuse_without_effect(subject: Subject, evaluation: Evaluation, options: AdaptOptions) -> None:
+    """
+    Raises:
+        CimsimError: if a teacher or a seed is given that none of the parts uses.
+    """
+    if not (options.gives("teacher") or options.gives("seed")):
+        return
+    parts = [part for _, part in _chosen(subject, evaluation, options.parts, options.overrides)]
+    if options.gives("teacher") and not any(part.learns for part in parts):
+        raise applies_only(["--teacher"], f"parts that learn ({_names('learns')})", "add one")
+    if options.gives("seed") and not any(part.draws for part in parts):
+        raise applies_only(["--seed"], f"parts that draw ({_names('draws')})", "add one")
+
+
+def _names(does: str) -> str:
+    from cimsim.adaptation import PARTS
+
+    return ", ".join(part.name for part in PARTS if getattr(part, does))
+
+
 def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: AdaptOptions) -> Recovery:
     (subject,) = subjects
+    _refuse_without_effect(subject, evaluation, options)
     given: dict[str, Any] = {name: getattr(options, name) for name in AdaptOptions.model_fields}
     return recovery(subject, evaluation, given.pop("parts"), **given)
 

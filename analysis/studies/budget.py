@@ -74,6 +74,7 @@ class BudgetOptions(Options):
         "Number of orders to draw for --shapley; must be even.",
         default_text="all subsets if affordable",
         in_name=False,
+        only_with="shapley",
         ge=2,
     )
 
@@ -271,8 +272,6 @@ def _run(
             "--waterfall and --shapley cannot be combined; run the command once with each (they "
             "share their trials)"
         )
-    if options.orders is not None and not options.shapley:
-        raise CimsimError("--orders applies to --shapley only; add it")
     if options.waterfall:
         return waterfall(subjects[0], evaluation)
     if options.shapley:

@@ -371,12 +371,31 @@ def explore(
     return Exploration(facts, request, len(space), ranked, tuple(evaluator.warnings))
 
 
+def _refuse_without_effect(space: Space, options: ExploreOptions) -> None:
+    """
+    Raises:
+        CimsimError: if a seed is given and nothing is drawn, or fewer final chips than chips.
+    """
+    if options.gives("seed") and len(space) <= options.budget:
+        raise CimsimError(
+            f"--seed applies to a search only, but all {len(space)} designs are evaluated; reduce "
+            "--budget, or leave --seed out"
+        )
+    if options.gives("final_chips") and options.final_chips < options.chips:
+        raise CimsimError(
+            f"--final-chips {options.final_chips} must be at least --chips {options.chips}, on "
+            "which every design is evaluated; leave it out, or reduce --chips"
+        )
+
+
 def _run(
     subjects: Sequence[Subject], evaluation: Evaluation, options: ExploreOptions
 ) -> Exploration:
     profiles = tuple(map(cimsim.profile.load_profile, options.profile)) or (None,)
+    space = Space(tuple(subjects), profiles, tuple(map(parse_axis, options.over)))
+    _refuse_without_effect(space, options)
     return explore(
-        Space(tuple(subjects), profiles, tuple(map(parse_axis, options.over))),
+        space,
         replace(evaluation, chips=options.chips),
         budget=options.budget,
         final_chips=options.final_chips,

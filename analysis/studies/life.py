@@ -88,6 +88,7 @@ class LifeOptions(Options):
         "Maximum number of batches that each part of --care runs on the chip.",
         ge=1,
         default_text=str(BUDGET),
+        only_with="care",
     )
 
 
@@ -379,8 +380,6 @@ def _care(
 
 
 def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: LifeOptions) -> Life:
-    if options.budget is not None and not options.care:
-        raise CimsimError("--budget applies to --care only; add it, or leave --budget out")
     ends = parse_duration(options.start), parse_duration(options.stop)
     budget = options.budget or BUDGET
     return life(subjects[0], evaluation, *ends, options.points, options.care, budget)

@@ -29,6 +29,7 @@ class ChipInTheLoop(Part):
 
     name, title = "chip-in-the-loop", "chip in the loop"
     needs = frozenset({CELLS})
+    learns = True
 
     def __init__(self, lr: float = 0.001) -> None:
         self.lr = checked_rate(lr)

@@ -40,11 +40,15 @@ class Part(ABC):
         name: on the command line.
         title: what it does, for tables.
         needs: what it needs of a chip besides products: ``cells``, ``converters``.
+        learns: whether its result depends on the teacher.
+        draws: whether it draws random numbers.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
+    learns: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
 
     def obstacle(self, model: nn.Module) -> str | None:
         """Why the part has nothing to change in ``model``; None if it has."""

@@ -53,6 +53,7 @@ class Rewrite(Part):
 
     name, title = "rewrite", "selective write-verify"
     needs = frozenset({CELLS})
+    learns = draws = True
 
     def __init__(
         self,

@@ -122,6 +122,7 @@ class Affine(Part):
     """
 
     name, title = "affine", "affine parameters"
+    learns = True
 
     def __init__(self, lr: float = 0.01) -> None:
         self.lr = checked_rate(lr)
@@ -147,6 +148,7 @@ class LowRank(Part):
     """
 
     name, title = "low-rank", "low-rank adapters"
+    learns = draws = True
 
     def __init__(self, rank: int = 4, lr: float = 0.01) -> None:
         self.rank, self.lr = rank, checked_rate(lr)
@@ -170,6 +172,7 @@ class Sparse(Part):
     """
 
     name, title = "sparse", "sparse adapters"
+    learns = draws = True
 
     def __init__(self, share: float = 0.05, lr: float = 0.003) -> None:
         self.share, self.lr = share, checked_rate(lr)

@@ -102,10 +102,6 @@ def cost(
     if out is not None:
         check_table(out)
     if run is not None:
-        if any(given is not None for given in (model, input_shape, classes)):
-            raise CimsimError(
-                "a run has its model and inputs; leave --model, --input and --classes out"
-            )
         (subject,) = open_subjects([run], trust, data_dir, store=store)
         assignment = _assignment_of(subject, profile, overrides or [])
         result = replace(
@@ -121,8 +117,6 @@ def cost(
                 "name a run, or else --profile, --model and --input, such as --profile "
                 "pcm-ibm-2020 --model cnn --input 1x28x28"
             )
-        if any(given is not None for given in (inputs, data_dir, store)):
-            raise CimsimError("--inputs, --data-dir and --store apply to a run; leave them out")
         refuse_look(settings, "leave it out, or name a run")
         loaded = load_profile(profile, overrides or [])
         work = _work_of_shape(model, _shape(input_shape), classes or _CLASSES, loaded)

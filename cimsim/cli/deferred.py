@@ -9,6 +9,16 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cimsim.cli.listing import LISTED
+from cimsim.cli.only_with import refuse_without_effect
+
+
+class Checked(TyperCommand):
+    """A command that refuses options without effect."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Check the options, and run the command."""
+        refuse_without_effect(ctx)
+        return super().invoke(ctx)
 
 
 class Deferred(TyperCommand):
@@ -50,7 +60,9 @@ def command_in(module: str, name: str) -> Any:
     else:
         found = getattr(imported, name)
     if isinstance(found, typer.Typer):
+        for registered in found.registered_commands:
+            registered.cls = Checked
         return typer.main.get_command(found)
     alone = typer.Typer(add_completion=False)
-    alone.command(name)(found)
+    alone.command(name, cls=Checked)(found)
     return typer.main.get_command(alone)

@@ -109,18 +109,14 @@ def evaluation(
 def _engine(options: EvaluationOptions) -> Engine:
     """
     Raises:
-        CimsimError: if there is no engine of that name, or it has no address or workers.
+        CimsimError: if there is no engine of that name.
     """
     from cimsim.analysis.sweeps.engine import LocalEngine, ProcessEngine
 
     if options.engine not in ("local", "ray"):
         raise CimsimError(f"--engine must be local or ray, not '{options.engine}'")
     if options.engine == "ray":
-        if options.workers > 1:
-            raise CimsimError("--workers applies to --engine local only; leave one of them out")
         from cimsim.analysis.sweeps.ray_engine import RayEngine
 
         return RayEngine(options.address)
-    if options.address is not None:
-        raise CimsimError("--address applies to --engine ray only; add it")
     return LocalEngine() if options.workers < 2 else ProcessEngine(options.workers)

@@ -11,12 +11,9 @@ import typer
 from cimsim.cli import console
 from cimsim.cli.evaluation import DataDir, Trust
 from cimsim.cli.options import finite
-from cimsim.errors import CimsimError
 
 if TYPE_CHECKING:
     from cimsim.training.data import DataSet
-
-_NEW = "0s"
 
 
 def generate(
@@ -45,7 +42,7 @@ def generate(
     ] = 0,
     age: Annotated[
         str, typer.Option(metavar="TIME", help="Age of the chip, such as 1h, '1 day' or 1y.")
-    ] = _NEW,
+    ] = "0s",
     profile: Annotated[
         str | None,
         typer.Option(
@@ -77,9 +74,6 @@ def generate(
     from cimsim.training.run import Run
 
     profile = profile or old_on
-    of_chip = {"chip-seed": chip_seed, "cycle": cycle, "age": age != _NEW, "profile": profile}
-    if digital and (given := [f"--{name}" for name, value in of_chip.items() if value]):
-        raise CimsimError(f"--digital computes without a chip; leave out {', '.join(given)}")
     opened = Run.open(run, trust)
     if data_dir is not None:
         opened.data = opened.load_data(data_dir)

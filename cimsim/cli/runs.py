@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from cimsim.analysis.subjects import ModelSubject, Subject
-from cimsim.errors import CimsimError
+from cimsim.errors import CimsimError, applies_only
 from cimsim.named import FAULTS, described, is_name, object_named
 from cimsim.runs import open_run
 
@@ -34,7 +34,8 @@ def open_subjects(
         store: folder for the results of functions; by default ``runs/package.module.function``.
 
     Raises:
-        CimsimError: if a folder is not a finished run, or a function returns no subject.
+        CimsimError: if a folder is not a finished run, a function returns no subject, or what
+            applies to runs or to functions only is given without any.
     """
     different: dict[Path, Path] = {}
     for name in names:
@@ -49,6 +50,8 @@ def open_subjects(
         raise CimsimError(
             f"--split applies to runs; '{functions[0]}' defines its data itself, leave it out"
         )
+    if data_dir is not None and len(functions) == len(different):
+        raise applies_only(["--data-dir"], "runs", "name one")
     folders = {name: _folder(name, store, len(functions) > 1) for name in functions}
     return [
         own_subject(str(name), folders[str(name)])

@@ -43,6 +43,7 @@ def study_command(study: Study[Any]) -> Callable[..., None]:
             from cimsim.analysis.studies.designs import subject_names
 
             options = configured(study.options, given)
+            options.refuse_without_effect()
             shared = configured(EvaluationOptions, _shared(given, study), **study.defaults)
             look_from({**given, "labels": None}, given["out"])
             subjects = shared.subjects(given["run"] if study.several else [given["run"]])

@@ -71,9 +71,10 @@ def sweep(
         with evaluation("sweep", options, subjects, of_parts) as chosen:
             sweeps = evaluate(subjects, axis, chosen, layers=layers, shard=part)
         if missing := sum(sweep.missing for sweep in sweeps):
+            writes = "" if out is None else f" and writes {out}"
             console.remark(
                 f"part {shard} is finished, {missing} trials of the others are not; when all are, "
-                "the same command without --shard prints the table"
+                f"the same command without --shard prints the table{writes}"
             )
             return
         if out is not None:

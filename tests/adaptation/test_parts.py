@@ -59,6 +59,19 @@ def test_it_stays_within_its_budget_and_repeats(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
+def test_it_depends_on_teacher_and_seed_as_declared(name: str) -> None:
+    def outputs(**given: object) -> torch.Tensor:
+        adapted = model()
+        labelled = [(x, x.sum(1).mul(7).long() % 5) for x in batches()]
+        cimsim.adapt(adapted, labelled, name, budget=BUDGET, **given)  # type: ignore[arg-type]
+        return cimsim.program(adapted, seed=3)(inputs())  # type: ignore[no-any-return]
+
+    usual, part = outputs(), PARTS.part(name)
+    assert torch.equal(outputs(teacher="labels"), usual) != part.learns
+    assert torch.equal(outputs(seed=1), usual) != part.draws
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_its_result_is_saved_with_the_model(name: str, tmp_path: Path) -> None:
     adapted = model()
     cimsim.adapt(adapted, batches(), name, budget=BUDGET)

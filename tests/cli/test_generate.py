@@ -55,9 +55,10 @@ def test_it_writes_the_same_text_for_the_same_seeds(run: Path, cimsim: Command) 
         (["--age", "soon"], "soon"),
         (
             ["--digital", "--age", "1y", "--chip-seed", "5", "--profile", "generic-gaussian"],
-            "error: --digital computes without a chip; leave out --chip-seed, --age, --profile\n",
+            "--chip-seed, --age and --profile apply to a chip only; remove --digital, or ",
         ),
-        (["--digital", "--cycle", "1", "--on", "ideal"], "leave out --cycle, --profile\n"),
+        (["--digital", "--cycle", "1", "--on", "ideal"], "--cycle and --on apply to a chip only"),
+        (["--temperature", "0", "--seed", "1"], "--seed applies to a --temperature above 0 only"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_written(
