@@ -13,7 +13,7 @@ from cimsim.profile import Profile
 from cimsim.profile.effect import effects_in
 from cimsim.training.clipping import STATISTICS
 from cimsim.training.config import TrainConfig
-from cimsim.training.data import DataSet
+from cimsim.training.data import DataSet, has_folder
 from cimsim.training.methods import METHODS
 from cimsim.training.run import training_samples
 
@@ -61,11 +61,13 @@ def _are_noisy(assigned: Assignment) -> bool:
 
 
 def _reasons_of_data(config: TrainConfig, data: DataSet) -> Iterator[tuple[Set[str], str]]:
-    """Yield numbers that are larger than what the data have."""
+    """Yield a folder that is not read, and numbers that are larger than what the data have."""
     samples = len(data.train_x) + (0 if data.held_out_x is None else len(data.held_out_x))
     if config.limit is not None and config.limit > samples:
         reason = f"because all {samples} training samples of '{data.name}' are used"
         yield {"limit"}, reason
+    if not has_folder(config.data):
+        yield {"data_dir"}, f"because '{config.data}' is not read from a folder"
     batches = math.ceil(len(training_samples(config, data)[0]) / config.batch_size)
     if config.calibration_batches > batches:
         yield {"calibration_batches"}, f"because all batches of an epoch, {batches}, are used"

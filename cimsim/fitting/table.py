@@ -22,6 +22,7 @@ from cimsim.fitting.sheet import Sheet, read_sheet
 from cimsim.fitting.text import read_text
 from cimsim.fitting.times import (
     Clock,
+    has_clock,
     is_stamped,
     read_clock,
     resolution_s,
@@ -104,6 +105,7 @@ def _numbers(
         decimal, reading, issues,
     )  # fmt: skip
     programmed = _programmed(table, decimal, reading, clock, issues)
+    _add_options_without_effect(table, reading, clock, issues)
     cell = _cells(table, issues)
     issues.raise_if_any()
     target, measured, time = (
@@ -149,6 +151,32 @@ def _programmed(
         column, table.texts["programmed"], table.texts.get("date"), table.lines, decimal, reading,
         issues,
     ).seconds  # fmt: skip
+
+
+def _add_options_without_effect(
+    table: _Table, reading: Reading, clock: Clock, issues: Issues
+) -> None:
+    """Add issues for options of times that the file leaves without effect."""
+    times = {
+        role: column for role, column in table.columns.items() if role in ("time_s", "programmed")
+    }
+    stamped = {role for role in times if is_stamped(table.texts[role])}
+    header = quoted(times["time_s"].header)
+    if reading.date_order is not None and not stamped:
+        issues.add(f"--date-order applies to dates, but {header} contains numbers; leave it out")
+    for role in stamped:
+        if times[role].stated:
+            has = f"{quoted(times[role].header)} contains dates or times of day"
+            issues.add(f"--unit {role} applies to numbers, but {has}; leave it out")
+    if "programmed" in reading.columns and not clock.absolute:
+        issues.add(
+            f"--column programmed applies to points in time, but {header} contains ages; leave it "
+            "out"
+        )
+    if "date" in reading.columns and not has_clock(table.texts["time_s"]):
+        issues.add(
+            f"--column date applies to times of day, but {header} contains none; leave it out"
+        )
 
 
 def _cells(table: _Table, issues: Issues) -> Indices | None:

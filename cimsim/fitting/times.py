@@ -47,6 +47,11 @@ def is_stamped(texts: Sequence[str]) -> bool:
     return 2 * stamped > len(sample)
 
 
+def has_clock(texts: Sequence[str]) -> bool:
+    """Return whether a column contains times of day without dates."""
+    return looks_like_clock(next((text for text in texts if not is_missing(text)), ""))
+
+
 def read_clock(
     column: Column,
     texts: Sequence[str],
@@ -119,7 +124,7 @@ def _stamped(
 ) -> Clock:
     whole = ["" if is_missing(text) else text for text in texts]
     first = next((text for text in whole if text), "")
-    if looks_like_clock(first):
+    if has_clock(texts):
         if dates is None:
             issues.add(
                 f"{column.role} is {quoted(first)}, a time of day without a date; choose the "

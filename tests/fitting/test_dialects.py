@@ -495,6 +495,40 @@ def test_senseless_options_get_one_clear_sentence(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("time", "reading", "message"),
+    [
+        ("3600", {"date_order": "dmy"}, "--date-order applies to dates, but 'time_s' contains num"),
+        (
+            "2026-04-13 10:00",
+            {"units": {"time_s": "ms"}},
+            "--unit time_s applies to numbers, but 'time_s' contains dates or times of day; leave",
+        ),
+        (
+            "3600",
+            {"columns": {"programmed": "other"}},
+            "--column programmed applies to points in time, but 'time_s' contains ages; leave it",
+        ),
+        (
+            "2026-04-13 10:00",
+            {"columns": {"date": "other"}},
+            "--column date applies to times of day, but 'time_s' contains none; leave it out",
+        ),
+    ],
+)
+def test_options_of_times_that_the_file_leaves_without_effect(
+    tmp_path: Path, time: str, reading: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "m.csv"
+    rows = "".join(f"{g},{g + i / 100},{time},c{i},{time}\n" for g in (1, 5) for i in range(12))
+    path.write_text("g_target_uS,g_measured_uS,time_s,cell,other\n" + rows)
+    read_measurements(path)
+    with pytest.raises(CimsimError) as caught:
+        read_measurements(path, Reading(**reading))  # type: ignore[arg-type]
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 # Faults all at once.
 
 

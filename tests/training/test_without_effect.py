@@ -115,6 +115,12 @@ def test_noise_that_is_not_there_does_not_end_early(
     assert notes == []
 
 
+def test_a_folder_that_is_not_read_is_mentioned(tmp_path: Path) -> None:
+    _, notes = trained(tmp_path / "run", epochs=1, data_dir=tmp_path)
+    expected = "data_dir, because 'digits' is not read from a folder"
+    assert notes == [f"without effect on this training: {expected}"]
+
+
 @pytest.mark.parametrize("hold_out", [0.0, 0.1])
 def test_numbers_beyond_the_data_are_mentioned(hold_out: float, tmp_path: Path) -> None:
     settings = {"hold_out": hold_out, "epochs": 1, "batch_size": 500}

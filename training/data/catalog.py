@@ -43,6 +43,15 @@ _WITHOUT_FILES = ("digits",)
 DATASETS: tuple[str, ...] = NAMES
 
 
+def has_folder(name: str) -> bool:
+    """Return whether the data set ``name`` is read from the folder of data.
+
+    >>> has_folder("mnist"), has_folder("digits"), has_folder("my_data:flowers")
+    (True, False, False)
+    """
+    return name not in _WITHOUT_FILES and not is_function(name)
+
+
 def load_data(name: str, data_dir: Path | str | None = None, download: bool = False) -> DataSet:
     """Load the data set ``name`` into memory and normalize it.
 
