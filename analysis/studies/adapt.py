@@ -218,10 +218,20 @@ class Recovery(StudyResult):
         return Headline(RECOVERY, sentence, number, what, facts.weight)
 
     def options(self) -> AdaptOptions:
-        """See :class:`Result`."""
+        """See :class:`Result`; without a teacher and a seed that no part uses."""
         own = {name: getattr(self, name) for name in AdaptOptions.model_fields}
         usual = AdaptOptions()
-        return AdaptOptions(**{k: v for k, v in own.items() if v != getattr(usual, k)})
+        unused = self._unused()
+        given = {k: v for k, v in own.items() if v != getattr(usual, k) and k not in unused}
+        return AdaptOptions(**given)
+
+    def _unused(self) -> set[str]:
+        from cimsim.adaptation import PARTS
+
+        names = {step.name.partition(":")[0] for step in self.steps} - {TOGETHER}
+        parts = [PARTS.part(name) for name in names]
+        uses = {"teacher": "learns", "seed": "draws"}
+        return {k for k, does in uses.items() if not any(getattr(part, does) for part in parts)}
 
     def hover(self) -> dict[str, list[str]]:
         """See :class:`Result`."""

@@ -250,7 +250,7 @@ class Exploration(StudyResult):
             yield Column(name, cells, kind="name", essential=several)
 
     def options(self) -> ExploreOptions:
-        """See :class:`Result`."""
+        """See :class:`Result`; without a seed that nothing is drawn with."""
         request = self.request
         profiles: dict[str, Any] = {"profile": request.profiles} if request.profiles else {}
         if request.one_front:
@@ -261,7 +261,7 @@ class Exploration(StudyResult):
             chips=request.chips,
             final_chips=request.final_chips,
             cost=request.cost,
-            seed=request.seed,
+            seed=request.seed if self.designs > request.budget else 0,
             **profiles,
         )
 

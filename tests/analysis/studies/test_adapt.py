@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -122,3 +123,20 @@ def test_a_model_in_memory() -> None:
     labeled = ModelSubject(model, batches, calibration=batches)
     found = recovery(labeled, Evaluation(chips=1), "affine", teacher="labels", budget=2)
     assert found.teacher == "labels"
+    with pytest.raises(CimsimError, match="^teacher applies to parts that learn .* only; add one"):
+        cimsim.recovery(labeled, parts="ranges", teacher="labels")
+    with pytest.raises(CimsimError, match="^seed applies to parts that draw .* or leave seed out"):
+        cimsim.recovery(labeled, parts="affine, ranges", seed=1)
+
+
+def test_the_command_of_a_result_leaves_out_what_had_no_effect(run: Run) -> None:
+    """As results of older versions have it."""
+    given: dict[str, Any] = {"teacher": "labels", "seed": 3, "budget": 1}
+    for parts, kept in (
+        ("ranges", set()),
+        ("affine", {"teacher"}),
+        ("sparse", {"teacher", "seed"}),
+    ):
+        found = recovery(RunSubject(run), Evaluation(chips=1), parts, **given)
+        options = found.options()
+        assert {name for name in ("teacher", "seed") if options.gives(name)} == kept

@@ -97,7 +97,8 @@ def test_the_front_is_not_beaten_and_every_other_design_says_by_which(run: Run) 
 
 
 def test_costs_and_scores_are_those_of_the_design(run: Run) -> None:
-    found = explore(space_of(run, axes=["adc.bits=4,8"]), ONE, budget=2, final_chips=1)
+    found = explore(space_of(run, axes=["adc.bits=4,8"]), ONE, budget=2, final_chips=1, seed=3)
+    assert found.options().seed == 0  # which nothing was drawn with
     profile = load_profile(str(run.path / "profile.yaml"), ["adc.bits=4"])
     cost = cost_of(workload_of(run.chip_model(), run.data.test_x[:64]), profile=profile)
     (point,) = (p for p in found.points if p.changes == "adc.bits=4")
@@ -138,6 +139,7 @@ def test_a_search_evaluates_its_budget_and_goes_on(run: Run, tmp_path: Path) -> 
     assert as_json(again) == as_json(first)
     assert engine.cells == 5
     more = explore(space_of(run, axes=axes), evaluation, budget=5, final_chips=1, seed=1)
+    assert more.options().seed == 1
     assert {p.changes for p in more.points} != {p.changes for p in first.points}
 
 
