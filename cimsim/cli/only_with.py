@@ -2,7 +2,8 @@
 
 Options of a study that need another one of it declare this themselves, see
 :func:`cimsim.analysis.study.option`. What only a run or a model decides is refused where it is
-known. Permissions such as ``--trust`` and ``--download`` are never refused.
+known. Permissions such as ``--trust`` and ``--download``, and the looks of figures, which one may
+give to all commands alike, are not refused.
 """
 
 from __future__ import annotations
@@ -45,13 +46,6 @@ class OnlyWith(NamedTuple):
         )
 
 
-def _writes_png(values: Values) -> bool:
-    formats = ",".join(values["format"] or ()).lower()
-    if formats:
-        return "png" in formats
-    return not str(values.get("figure", values["out"]) or "").lower().endswith(".pdf")
-
-
 RULES = (
     OnlyWith(("wide",), ("as_json",), lambda v: not v["as_json"], "tables", "remove --json"),
     OnlyWith(
@@ -69,14 +63,6 @@ RULES = (
         lambda v: v["engine"] != "ray",
         "--engine local",
         "remove --engine ray",
-    ),
-    OnlyWith(
-        ("dpi",),
-        ("format", "out"),
-        _writes_png,
-        "PNG files",
-        "add --format png",
-        commands=("plot", "profiles curves", "profiles new"),
     ),
     OnlyWith(
         ("chip_seed", "cycle", "age", "profile", "old_on"),

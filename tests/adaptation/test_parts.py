@@ -62,8 +62,8 @@ def test_it_stays_within_its_budget_and_repeats(name: str) -> None:
 def test_it_depends_on_teacher_and_seed_as_declared(name: str) -> None:
     def outputs(**given: object) -> torch.Tensor:
         adapted = model()
-        labelled = [(x, x.sum(1).mul(7).long() % 5) for x in batches()]
-        cimsim.adapt(adapted, labelled, name, budget=BUDGET, **given)  # type: ignore[arg-type]
+        labeled = [(x, x.sum(1).mul(7).long() % 5) for x in batches()]
+        cimsim.adapt(adapted, labeled, name, budget=BUDGET, **given)  # type: ignore[arg-type]
         return cimsim.program(adapted, seed=3)(inputs())  # type: ignore[no-any-return]
 
     usual, part = outputs(), PARTS.part(name)

@@ -22,7 +22,6 @@ LACKS_AND_HAS: dict[str, tuple[list[str], list[str]]] = {
     "the table of all networks": (["digits-mlp"], []),
     "--engine ray": (["--engine", "local"], ["--engine", "ray"]),
     "--engine local": (["--engine", "ray"], []),
-    "PNG files": (["--format", "pdf"], ["--format", "pdf", "--format", "png"]),
     "a chip": (["--digital"], []),
     "a --temperature above 0": (["--temperature", "0"], ["--temperature", "0.1"]),
     "runs": ([], ["RUN"]),
