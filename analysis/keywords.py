@@ -35,7 +35,7 @@ class Keywords(SharedOptions):
     )
     metric: str | None = option(
         None,
-        "Name of the score to show; ``name:min`` if less is better.",
+        "Name of the score to show; ``name:min`` if lower is better.",
         default_text="the first score, of which more is better",
     )
     device: Any = option(
@@ -100,7 +100,7 @@ def subjects_of(models: Any, score: Any, given: ModelKeywords) -> list[Subject]:
         several = isinstance(models, list | tuple)
         pairs = [(given.name, model) for model in (models if several else [models])]
     if not pairs:
-        raise CimsimError("there is no model; give a converted model, a subject or an opened run")
+        raise CimsimError("there is no model; pass a converted model, a subject or an opened run")
     names = distinct(pairs)
     subjects: list[Subject] = [
         model if isinstance(model, Subject) else _subject(model, score, name, given)
@@ -133,12 +133,12 @@ def _subject(model: Any, score: Any, name: str, given: ModelKeywords) -> Subject
 
     if not isinstance(model, nn.Module):
         raise CimsimError(
-            f"model is a {type(model).__name__}; give a converted model, a subject or a run opened "
+            f"model is a {type(model).__name__}; pass a converted model, a subject or a run opened "
             "by cimsim.runs.open_run"
         )
     if score is None:
         raise CimsimError(
-            f"{name} has no score; give a function of the model that returns a number, or a data "
+            f"{name} has no score; pass a function of the model that returns a number, or a data "
             "loader of inputs and labels"
         )
     return ModelSubject(

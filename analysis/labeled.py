@@ -32,14 +32,14 @@ class LabeledBatches:
         """
         if isinstance(batches, Mapping | str | Tensor) or not hasattr(type(batches), "__iter__"):
             raise CimsimError(
-                f"score is a {type(batches).__name__}; give a function of the model that returns "
+                f"score is a {type(batches).__name__}; pass a function of the model that returns "
                 "a number, or a data loader of inputs and labels"
             )
         self._batches = repeatable(batches)
         if isinstance(self._batches, list | tuple) and not self._batches:
             raise CimsimError(
-                "score has no batch; an iterator that was gone through before is empty: give the "
-                "data loader, or a new iterator"
+                "score has no batch; an iterator can be used only once: pass the data loader, or a "
+                "new iterator"
             )
 
     def __iter__(self) -> Iterator[Any]:

@@ -90,8 +90,8 @@ def _number(name: str, value: object) -> float:
     number = float(value)  # type: ignore[arg-type]
     if math.isnan(number):
         raise ScoreError(
-            f"the scoring function returned nan for '{name}'; let it return a number that is bad "
-            "instead, such as float('inf') for a loss"
+            f"the scoring function returned nan for '{name}'; return a bad score instead, such as "
+            "float('inf') for a loss"
         )
     return number
 

@@ -88,7 +88,9 @@ class Shown(ABC):
         Raises:
             CimsimError: if there are more or fewer names than runs.
         """
-        raise CimsimError(f"labels: the figure of {self.stem} shows no names of runs; leave it out")
+        raise CimsimError(
+            f"labels: the figure of {self.stem} does not show names of runs; leave labels out"
+        )
 
     def figure(self, **look: Unpack[LookKeywords]) -> Figure:
         """Return the figure, which no window shows; see :meth:`save` for the options ``look``."""

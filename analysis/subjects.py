@@ -262,7 +262,7 @@ class ModelSubject(Subject):
             inputs: batch of test inputs in any form that :func:`cimsim.calibrate` accepts, for
                 costs; by default the inputs of the first batch of ``score``.
             calibration: training inputs for converters whose ranges have to be measured again.
-            metric: name of the metric shown by default, ``name:min`` if less is better; otherwise
+            metric: name of the metric shown by default, ``name:min`` if lower is better; otherwise
                 the first number of ``score``.
             name: name in tables and figures; the model's class by default.
             folder: folder to keep results in; in memory by default.
@@ -290,10 +290,10 @@ class ModelSubject(Subject):
         """See :class:`Subject`."""
         if self._function is not None and not self._data:
             raise CimsimError(
-                f"results of {self.name} are kept in the folder {folder}; give data='…', a text "
-                "that names the test data and the way of scoring, because results are used again "
-                "while it stays the same: ModelSubject(model, score, data='…'), or "
-                "data='…' in the call"
+                f"results of {self.name} are kept in the folder {folder}; pass data='…', a text "
+                "that describes the test data and the score, because results are used again as "
+                "long as it is the same: ModelSubject(model, score, data='…'), or data='…' in the "
+                "call"
             )
         super().keep_in(folder)
 

@@ -337,8 +337,8 @@ def _first(batches: Batches | None, count: int) -> list[Any]:
         torch.set_rng_state(before)
     if not first:
         raise CimsimError(
-            "NoiseAware: calibration has no batch (an iterator that was gone through before is "
-            "empty: make a new one); give it a data loader, or a list of batches"
+            "NoiseAware: calibration has no batch (an iterator can be used only once: create a new "
+            "one); pass a data loader, or a list of batches"
         )
     return first
 
@@ -358,8 +358,7 @@ def _nonempty(batches: Batches | None) -> Iterator[Any]:
     for first in iterator:
         return chain([first], iterator)
     raise CimsimError(
-        "NoiseAware.finish: there is no batch (an iterator that was gone through before is empty: "
-        "make a new one)"
+        "NoiseAware.finish: there is no batch (an iterator can be used only once: create a new one)"
     )
 
 
@@ -371,7 +370,9 @@ def _checked(state: object, average: list[Tensor]) -> tuple[int, list[Tensor]]:
     """
     keys = {"step", "average", "settings"}
     if not (isinstance(state, Mapping) and keys <= set(state)):
-        raise CimsimError("NoiseAware.load_state_dict: this is no state of NoiseAware.state_dict()")
+        raise CimsimError(
+            "NoiseAware.load_state_dict: this state was not returned by NoiseAware.state_dict()"
+        )
     step, saved = state["step"], state["average"]
     if type(step) is not int or step < 0 or not isinstance(state["settings"], Mapping):
         raise CimsimError(f"NoiseAware.load_state_dict: the state is damaged, its step is {step!r}")

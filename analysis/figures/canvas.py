@@ -252,7 +252,7 @@ def plotted(
             kinds = ", ".join(type(one).__name__ for one in given) or "none"
             count = "one axes" if layout.columns == 1 else f"{layout.columns} axes side by side"
             raise CimsimError(
-                f"plot: this result is drawn on {count} of matplotlib, but ax is {kinds}; give "
+                f"plot: this result is drawn on {count} of matplotlib, but ax is {kinds}; pass "
                 "as many, or leave ax out for a new figure"
             )
         panels = Panels(given, alone=False, titled=look.title is not None)

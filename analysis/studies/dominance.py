@@ -26,7 +26,7 @@ def significantly_better(
 
     Args:
         values, others: the metric on each chip, in the order of the same chips.
-        falls: whether less is better.
+        falls: whether lower is better.
 
     >>> significantly_better([0.92, 0.93, 0.94], [0.90, 0.91, 0.92])
     True
@@ -54,7 +54,7 @@ def dominators(
         costs: cost of each design.
         values: the metric of each design on each of its chips. A design with a value that is not
             finite is on no front; it is dominated by the cheapest one that is.
-        falls: whether less is better.
+        falls: whether lower is better.
 
     Returns:
         One entry for each design: the index of the first design on the front that dominates it, its

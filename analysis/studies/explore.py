@@ -59,11 +59,11 @@ DESIGNS = "designs"
 class ExploreOptions(Options):
     """Search designs of a chip (run, profile, converters, tiles) for accuracy at low cost.
 
-    A design is on the front if it is significantly better than every cheaper design on it, chip by
-    chip. Designs whose costs rest on measured or published prices, on partly generic and on generic
-    prices have separate fronts, unless --one-front is given.
+    A design is on the front if it is significantly better than every cheaper design on it, compared
+    chip by chip. Designs with measured or published prices, with partly generic prices and with
+    generic prices have separate fronts, unless --one-front is set.
 
-    If there are more designs than --budget, Optuna chooses those to evaluate (pip install optuna).
+    If there are more designs than --budget, Optuna chooses which to evaluate (pip install optuna).
     Trials are kept in each RUN/explore/: run the same command again to resume, or with a larger
     budget to add to them. The front is written to the folder of the first run.
     """
@@ -89,8 +89,8 @@ class ExploreOptions(Options):
     cost: str = option("energy", "Cost to minimize.", metavar="energy|latency|area")
     one_front: bool = option(
         False,
-        "Compare all designs on one front, even if some costs rest on measured or published prices "
-        "and others on generic ones.",
+        "Compare all designs on one front, even if some have measured or published prices and "
+        "others generic ones.",
     )
     seed: int = option(0, "Seed of the search.", ge=0)
 

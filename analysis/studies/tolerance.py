@@ -55,8 +55,8 @@ _USUAL = {
 class ToleranceOptions(Options):
     """Find the largest level at which a run stays close to the digital model.
 
-    For bits it is the smallest number. The mean over chips decides, and the level has a 95 %
-    interval. The grid of levels is refined around it. The trials are shared with
+    For bits, find the smallest number. The level is computed from the mean over chips, with a 95 %
+    interval; the grid of levels is refined around it. The trials are shared with
     `cimsim sweep` and kept in RUN/sweeps/AXIS/; the result is written to RUN/tolerance/.
     """
 

@@ -34,7 +34,7 @@ class Metric:
         title: name in words.
         unit: unit as printed; empty if there is none.
         factor: factor from the computed number to the printed one.
-        falls: whether less is better.
+        falls: whether lower is better.
         form: format of a number.
         source: name of the score that the metric is computed from.
         convert: the metric as a function of that score.

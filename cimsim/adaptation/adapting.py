@@ -195,7 +195,7 @@ def chosen_parts(
         _refuse_impossible(part, model, cells)
         made[part.name] = (spec, part)
     if not made:
-        raise CimsimError(f"there is no part; give some of {', '.join(PARTS.parts)}")
+        raise CimsimError(f"no part was given; choose some of {', '.join(PARTS.parts)}")
     return [made[name] for name in PARTS.parts if name in made]
 
 
@@ -220,8 +220,8 @@ def _refuse_impossible(part: Part, model: nn.Module, cells: bool) -> None:
     if not cells and part.needs:
         (need, *_) = sorted(part.needs)
         raise CimsimError(
-            f"the part '{part.name}' {_NEEDS[need]}, which a chip of your own cannot do; leave it "
-            "out"
+            f"the part '{part.name}' {_NEEDS[need]}, which your own chip does not support; leave "
+            "it out"
         )
     obstacle = part.obstacle(model)
     if obstacle is not None:

@@ -53,8 +53,8 @@ class Bench:
         self.batches = list(islice(iter(each_batch(batches, VERB)), recipe.budget))
         if not self.batches:
             raise CimsimError(
-                f"{VERB}: there is no batch; give it some hundred inputs of the training data (an "
-                "iterator that was gone through before is empty: make a new one)"
+                f"{VERB}: got no batches; pass a few hundred inputs of the training data (an "
+                "iterator can be used only once: create a new one)"
             )
         self._forward, self._loss = forward, loss
         self._readers = {id(each): BatchReader(each, VERB) for each in (model, self.original)}
@@ -127,7 +127,7 @@ class Bench:
         if isinstance(batch, tuple | list) and len(batch) >= 2 and isinstance(batch[1], Tensor):
             return batch[1]
         raise CimsimError(
-            f"{VERB}: batch {number} has no labels to learn from; give batches (inputs, labels), "
+            f"{VERB}: batch {number} has no labels to learn from; pass batches (inputs, labels), "
             "or leave out teacher='labels' to learn from the digital model's outputs"
         )
 

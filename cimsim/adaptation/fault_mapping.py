@@ -91,7 +91,9 @@ class FaultMapping(Part):
         if shift.any():
             placement.shift = shift.to(layer.weight.dtype)  # with which it is cast and loaded
         layer.place(placement)
-        logger.info("%s: squared error by faults %.3g, before %.3g", layer.name, best, before)
+        logger.info(
+            "%s: squared error due to faults: %.3g (before: %.3g)", layer.name, best, before
+        )
         return len(held) * weight.numel()
 
 

@@ -76,7 +76,7 @@ class GainOffset(Part):
             if layer.denoiser is not None and not layer.denoiser.seen.item():
                 raise CimsimError(
                     f"{self.name}: the batches have fewer than 16 vectors for layer '{name}', too "
-                    "few for a least-squares fit; give larger batches"
+                    "few for a least-squares fit; use larger batches"
                 )
         return Change(added, changed)
 
@@ -119,5 +119,5 @@ def checked_count(batches: int) -> int:
         CimsimError: if it is below 1.
     """
     if batches < 1:
-        raise CimsimError(f"batches is 1 or more, not {batches}")
+        raise CimsimError(f"batches must be 1 or more, not {batches}")
     return batches

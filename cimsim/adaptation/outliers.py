@@ -41,7 +41,7 @@ class Outliers(Part):
 
     def __init__(self, strength: float = 0.5, batches: int = MEASURED_BATCHES) -> None:
         if not (math.isfinite(strength) and 0 <= strength <= 1):
-            raise CimsimError(f"strength is 0 to 1, not {strength:g}")
+            raise CimsimError(f"strength must be 0 to 1, not {strength:g}")
         self.strength, self.batches = strength, checked_count(batches)
 
     def obstacle(self, model: nn.Module) -> str | None:

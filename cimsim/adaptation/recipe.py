@@ -37,9 +37,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.budget < 1:
-            raise CimsimError(f"the budget is 1 batch or more, not {self.budget}")
+            raise CimsimError(f"the budget must be 1 batch or more, not {self.budget}")
         if self.teacher not in ("digital", "labels"):
-            raise CimsimError(f"the teacher is 'digital' or 'labels', not {self.teacher!r}")
+            raise CimsimError(f"the teacher must be 'digital' or 'labels', not {self.teacher!r}")
 
     @property
     def text(self) -> str:

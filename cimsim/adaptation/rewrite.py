@@ -64,15 +64,15 @@ class Rewrite(Part):
         probes: int = 8,
     ) -> None:
         if not 0 < share <= 1:
-            raise CimsimError(f"share is above 0 and at most 1, not {share:g}")
+            raise CimsimError(f"share must be above 0 and at most 1, not {share:g}")
         if not (math.isfinite(tolerance) and tolerance >= 0):
-            raise CimsimError(f"tolerance is 0 or more, not {tolerance:g}")
+            raise CimsimError(f"tolerance must be 0 or more, not {tolerance:g}")
         if not 1 <= attempts <= MOST_ATTEMPTS:
-            raise CimsimError(f"attempts is 1 to {MOST_ATTEMPTS}, not {attempts}")
+            raise CimsimError(f"attempts must be 1 to {MOST_ATTEMPTS}, not {attempts}")
         if keep not in ("last", "best"):
-            raise CimsimError(f"keep is 'last' or 'best', not '{keep}'")
+            raise CimsimError(f"keep must be 'last' or 'best', not '{keep}'")
         if probes < 1:
-            raise CimsimError(f"probes is 1 or more, not {probes}")
+            raise CimsimError(f"probes must be 1 or more, not {probes}")
         self.share, self.tolerance, self.attempts, self.keep = share, tolerance, attempts, keep
         self.batches, self.probes = checked_count(batches), probes
 

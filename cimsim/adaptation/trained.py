@@ -151,7 +151,7 @@ class LowRank(Part):
     def __init__(self, rank: int = 4, lr: float = 0.01) -> None:
         self.rank, self.lr = rank, checked_rate(lr)
         if rank < 1:
-            raise CimsimError(f"rank is 1 or more, not {rank}")
+            raise CimsimError(f"rank must be 1 or more, not {rank}")
 
     def apply(self, bench: Bench) -> Change:
         """See :class:`Part`."""
@@ -174,7 +174,7 @@ class Sparse(Part):
     def __init__(self, share: float = 0.05, lr: float = 0.003) -> None:
         self.share, self.lr = share, checked_rate(lr)
         if not 0 < share <= 1:
-            raise CimsimError(f"share is above 0 and at most 1, not {share:g}")
+            raise CimsimError(f"share must be above 0 and at most 1, not {share:g}")
 
     def apply(self, bench: Bench) -> Change:
         """See :class:`Part`."""
@@ -229,5 +229,5 @@ def checked_rate(lr: float) -> float:
         CimsimError: if it is no learning rate.
     """
     if not (math.isfinite(lr) and lr > 0):
-        raise CimsimError(f"lr is above 0, not {lr:g}")
+        raise CimsimError(f"lr must be above 0, not {lr:g}")
     return lr

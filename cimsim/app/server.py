@@ -80,8 +80,8 @@ def listening(port: int) -> socket.socket:
         listener.close()
         reason = getattr(error, "strerror", None) or error
         raise CimsimError(
-            f"port {port} cannot be used ({reason}); give another with --port, or --port 0 for any "
-            "that is free"
+            f"port {port} cannot be used ({reason}); choose another with --port, or any free one "
+            "with --port 0"
         ) from None
     return listener
 

@@ -41,7 +41,7 @@ Store: TypeAlias = Annotated[
 ]
 Wide: TypeAlias = Annotated[
     bool,
-    typer.Option("--wide", help="Print all columns of a table, in a narrow terminal too."),
+    typer.Option("--wide", help="Print all columns of tables, even in a narrow terminal."),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 

@@ -153,14 +153,14 @@ def convert(
         profile = load_profile(profile)
     if only is not None and not callable(only):
         raise CimsimError(
-            f"only is a function of a layer's name and the layer, not a {type(only).__name__}; "
-            "name layers by keep_digital= or layers="
+            "only must be a function of a layer's name and the layer, not a "
+            f"{type(only).__name__}; to name layers, use keep_digital= or layers="
         )
     check_adapters(adapters)
     number = seed_of_training(seed)
     if not isinstance(learn_ranges, Iterable):
         raise CimsimError(
-            f"learn_ranges is 'dac', 'adc' or both, not a {type(learn_ranges).__name__}"
+            f"learn_ranges must be 'dac', 'adc' or both, not a {type(learn_ranges).__name__}"
         )
     learned = [learn_ranges] if isinstance(learn_ranges, str) else list(learn_ranges)
     for name in learned:
@@ -177,8 +177,8 @@ def convert(
     patterns = [keep_digital] if isinstance(keep_digital, str) else list(keep_digital or ())
     if not isinstance(layers or {}, Mapping):
         raise CimsimError(
-            "layers is a dict of settings by pattern, such as {'head': {'digital': True}}, not a "
-            f"{type(layers).__name__}"
+            "layers must be a dict of settings by pattern, such as {'head': {'digital': True}}, "
+            f"not a {type(layers).__name__}"
         )
     special = dict(layers or {})
 
@@ -244,13 +244,13 @@ def _warn_of_clips(model: nn.Module) -> None:
     if kept:
         logger.warning(
             "to_digital: %s clip their inputs at learned ranges, in forward pre-hooks, which a "
-            "state_dict does not contain; without them the network computes something else",
+            "state_dict does not contain; without them, the network gives different results",
             ", ".join(kept),
         )
     if lost:
         logger.warning(
-            "to_digital: %s were trained with inputs clipped at learned ranges, and are not "
-            "clipped any more; to keep the ranges, use the converted model within "
+            "to_digital: %s were trained with inputs clipped at learned ranges, but do not clip "
+            "them any more; to keep the ranges, use the converted model within "
             "cimsim.nn.digital(model)",
             ", ".join(lost),
         )

@@ -20,7 +20,7 @@ Model = TypeVar("Model", bound=nn.Module)
 def require_module(model: object) -> None:
     """Raise a :class:`CimsimError` if ``model`` is not a module."""
     if not isinstance(model, nn.Module):
-        raise CimsimError(f"a model is a torch.nn.Module, not a {type(model).__name__}")
+        raise CimsimError(f"a model must be a torch.nn.Module, not a {type(model).__name__}")
 
 
 def require_weights(model: nn.Module) -> None:

@@ -114,8 +114,8 @@ class AnalogLayer(Ranged, Adapted, TrainedApart, NamedDraws):
         self._hidden = {n: v for n, v in of_torch.items() if vars(self)[n] is not v}
         if self._hidden:
             logger.warning(
-                "layer '%s' had %s before, which an analog layer uses itself; to_digital sets it "
-                "again",
+                "layer '%s' had the attribute %s, whose name an analog layer needs itself; "
+                "to_digital restores it",
                 *(name, ", ".join(f"'{attribute}'" for attribute in self._hidden)),
             )
         self._ours = [*(set(vars(self)) - set(of_torch)), *CALIBRATED, "calls", "_ours"]

@@ -31,7 +31,7 @@ class OwnChip:
     def __init__(self, multiply: Multiply, name: str) -> None:
         if not callable(multiply):
             raise CimsimError(
-                f"a chip is a function chip(layer, x) that returns the product, not a "
+                f"a chip must be a function chip(layer, x) that returns the product, not a "
                 f"{type(multiply).__name__}"
             )
         self.multiply, self.name = multiply, name

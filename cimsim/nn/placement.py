@@ -50,9 +50,9 @@ class Placement(nn.Module):
         for name in ("columns", "rows"):
             order: Tensor = getattr(self, name)
             if not torch.equal(order.sort().values, torch.arange(len(order), device=order.device)):
-                raise CimsimError(f"'{prefix}{name}' is not an order of {len(order)} lines")
+                raise CimsimError(f"'{prefix}{name}' is not a permutation of {len(order)} lines")
         if not (self.signs.abs() == 1).all():
-            raise CimsimError(f"'{prefix}signs' has other numbers than 1 and -1")
+            raise CimsimError(f"'{prefix}signs' contains numbers other than 1 and -1")
 
     @property
     def shifted(self) -> bool:

@@ -217,7 +217,7 @@ def compare(
     for arm in arms:
         check(configs[arm.name, seeds[0]], trust)
         if split != TEST and not configs[arm.name, seeds[0]].hold_out:
-            raise CimsimError(f"'{arm.name}' holds no samples out; add --hold-out 0.1")
+            raise CimsimError(f"'{arm.name}' does not hold out samples; add --hold-out 0.1")
     outcomes = []
     for arm in arms:
         runs = []

@@ -291,8 +291,8 @@ def _refuse_other_choices(config: TrainConfig) -> None:
         given = " and ".join(f"{name} {getattr(config, name)}" for name in own)
         raise CimsimError(
             f"noise '{AUTO}' chooses {', '.join(USUAL)}, but {given} "
-            f"{'are' if own[1:] else 'is'} given, by an option or a recipe; leave out what it "
-            "chooses, or give the noise as a number"
+            f"{'are' if own[1:] else 'is'} set by an option or a recipe; leave out the settings "
+            "that it chooses, or set the noise to a number"
         )
 
 

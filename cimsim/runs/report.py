@@ -57,7 +57,7 @@ def check_name(out: Path) -> None:
         CimsimError: if ``out`` is no name of a page.
     """
     if out.suffix.lower() not in (".html", ".htm"):
-        raise CimsimError(f"{out}: a report is a page of HTML; give a name ending in .html")
+        raise CimsimError(f"{out}: a report is an HTML page; choose a name ending in .html")
 
 
 def report_text(subjects: Sequence[Subject], title: str = "", results: Sequence[Shown] = ()) -> str:

@@ -116,7 +116,7 @@ class RunSubject(Subject):
         if data.fingerprint != run.result.get("data_fingerprint", data.fingerprint):
             raise CimsimError(
                 f"{run.path}: was trained on other {data.name} data than those found now; "
-                "give the folder of the right ones with --data-dir"
+                "set --data-dir to the folder of the original data"
             )
         return data
 

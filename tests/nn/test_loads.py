@@ -44,8 +44,8 @@ def test_each_load_is_one_line_with_the_number_of_layers(lines: list[str]) -> No
         model.load_state_dict(state)
         assert len(lines) == loads
     assert set(lines) == {
-        "load_state_dict: the converter ranges of 5 layers ('0', '1', '2', …) were left out, "
-        "because the state is from other converters; calibrate the model again: "
+        "load_state_dict: the converter ranges of 5 layers ('0', '1', '2', …) were not loaded, "
+        "because they belong to other converters; calibrate the model again: "
         "cimsim.calibrate(model, batches)"
     }
 

@@ -234,7 +234,7 @@ def test_conditions_without_a_search_are_refused() -> None:
             make_config(profile="ideal", **{name: value})
     with pytest.raises(CimsimError, match="a search needs noise 'auto', not 1"):
         search(make_config(profile="ideal"), Path("nowhere"))
-    with pytest.raises(CimsimError, match=r"choose it by cimsim\.runs\.search"):
+    with pytest.raises(CimsimError, match=r"choose it with cimsim\.runs\.search"):
         fit(auto(), Path("nowhere"))
 
 
