@@ -104,12 +104,12 @@ def adapt(
     forward: Forward | None = None,
     seed: int = 0,
 ) -> Adaptation:
-    """Recover accuracy on the chip that ``model`` is programmed on, with the present age.
+    """Recover accuracy on the chip that ``model`` is programmed on, at its current age.
 
     The errors of one chip are fixed, so they can be measured and corrected: by new converter
-    ranges, by digital numbers beside the arrays, and where cells can be written, by what is written
-    on which of them. ``cimsim methods`` lists the parts. They are applied in a fixed order, cells
-    first and training last, each on top of the parts before it.
+    ranges, by digital numbers beside the arrays, and, if cells can be written, by other weights or
+    other places for them. ``cimsim methods`` lists the parts. They are applied in a fixed order,
+    cells first and training last, each on top of the parts before it.
 
     Adapters, gains, offsets, placements and all other results are part of the model's state:
     ``state_dict`` and :func:`cimsim.save` contain them.
@@ -118,26 +118,26 @@ def adapt(
         model: a converted and calibrated model, programmed on a chip. It is changed in place, and
             stays unchanged if an error occurs.
         loader: batches of training data, such as a data loader. The first ``budget`` of them are
-            used; some hundred inputs are enough for the parts that train nothing.
+            used; a few hundred inputs are enough for the parts that train nothing.
         parts: names with settings, such as ``"ranges, low-rank:rank=8"`` or a list of them;
-            ``"digital"`` for all that write no cell, ``"all"`` for all.
-        chip: your own chip, which stays behind the model; see :func:`cimsim.nn.use_chip`. None for
-            the simulated one.
-        budget: the most batches that each part runs on the chip.
-        teacher: what trained parts learn from: the outputs of the digital model, or ``"labels"`` in
+            ``"digital"`` for all parts that write no cells, ``"all"`` for all parts.
+        chip: your own chip, which the model also uses afterwards; see
+            :func:`cimsim.nn.use_chip`. None for the simulated chip.
+        budget: maximum number of batches that each part runs on the chip.
+        teacher: targets of parts that train: the outputs of the digital model, or ``"labels"`` in
             the batches.
         loss: ``loss(outputs, labels)``; cross-entropy or squared error by default.
         forward: ``forward(model, batch)`` runs the model on a batch, as in
             :func:`cimsim.calibrate`.
-        seed: of everything random in the parts.
+        seed: seed of all random numbers in the parts.
 
     Returns:
         The model, and the cost of each part.
 
     Raises:
         CimsimError: if a part is unknown, has nothing to change, or needs something that the data
-            or the chip do not have; if the model is not converted or not calibrated, there is no
-            batch, or the chip returns no product.
+            or the chip lack; if the model is not converted or not calibrated, there is no batch, or
+            the chip returns no product.
 
     >>> import torch, cimsim
     >>> x = torch.randn(64, 8)

@@ -92,22 +92,22 @@ def convert(
     ``model.save_pretrained(folder)`` of a converted Hugging Face model also saves profiles, rules
     and chip, which :func:`cimsim.load` reads.
 
-    These stay digital, each with a warning in the log: subclasses of a layer, which may have
-    another forward, and layers whose own attribute ``forward`` replaces it (hooks of Accelerate do
+    The following stay digital, each with a warning in the log: subclasses of a layer, which may
+    have another forward; layers whose own attribute ``forward`` replaces it (hooks of Accelerate do
     not); recurrences, cells and attention with a computed weight; layers without weights; modules
-    with a matrix of their own (``Bilinear``, or one that is used through ``F.linear``); and layers
-    in a plain list or dict, which torch does not register either. A module that reads the weight of
-    a converted layer, ``F.linear(x, self.layer.weight)``, is not detected: it uses the digital
-    weight. :func:`cimsim.summary` lists the result for each layer.
+    that multiply by their own parameter (``Bilinear``, or ``F.linear`` in a module's forward); and
+    layers in a plain list or dict, which torch does not register either. A module that reads the
+    weight of a converted layer, ``F.linear(x, self.layer.weight)``, is not detected: it uses the
+    digital weight. :func:`cimsim.summary` lists the result for each layer.
 
     ``torch.compile``, ``torch.func.functional_call`` and ``torch.fx.symbolic_trace`` work on the
     result. ``torch.jit``, ``torch.onnx``, ``torch.export``, the other transforms of ``torch.func``
-    and second derivatives raise a :class:`CimsimError`; they work on the models of
-    :func:`to_digital` and within :func:`cimsim.nn.digital`.
+    and second derivatives raise a :class:`CimsimError`; they work on the models that
+    :func:`to_digital` returns, and within :func:`cimsim.nn.digital`.
 
     Args:
-        model: any module; also a single layer, or one on the meta device.
-        profile: a profile, by object, name or file.
+        model: any module, including a single layer, or a module on the meta device.
+        profile: a profile: an object, a name or a file.
         rule: letter or name of the backward rule, such as ``"output-ste"``; see
             :mod:`cimsim.estimators.rules`.
         only: ``only(name, module)`` returns whether to convert a layer; all by default.
@@ -119,17 +119,16 @@ def convert(
             ``denoise``; keys of the profile such as ``"adc.bits": 6``; and ``"digital": True``,
             which leaves the layer digital.
         quantize_weights, quantize_inputs: a quantizer for the weight and one for the input of every
-            converted layer, as :func:`cimsim.quantizers.make_quantizer` takes them.
-        denoise: ridge of a digital gain and offset behind every column's ADC, see
-            :class:`cimsim.nn.ColumnDenoiser`; None for none.
-        learn_ranges: converters whose ranges become parameters of the model, which training
-            changes: ``"dac"`` (the inputs), ``"adc"``, or both. Layers keep a range that their
-            profile fixes, and ideal converters have none; if there is no range to learn in any
-            layer, this is an error. Calibration sets the first values. Rules whose gradient does
-            not stop at saturated inputs (A, B and C) can diverge with a learned range of the
-            inputs.
+            converted layer, as :func:`cimsim.quantizers.make_quantizer` accepts them.
+        denoise: ridge of a digital gain and offset after every column's ADC, see
+            :class:`cimsim.nn.ColumnDenoiser`; None for no correction.
+        learn_ranges: converters whose ranges become trained parameters of the model: ``"dac"``
+            (the inputs), ``"adc"``, or both. Ranges that a layer's profile fixes are not learned,
+            and ideal converters have no range; it is an error if no layer has a range to learn.
+            Calibration sets the initial values. Rules whose gradient does not stop at saturated
+            inputs (A, B and C) can diverge with a learned range of the inputs.
         adapters: ``"digital"``, or ``"analog"`` to convert the layers of PEFT's adapters, too.
-        seed: names the draws of the chips in training, a whole number.
+        seed: seed of the chips in training, a whole number.
         inplace: change ``model`` itself instead of a deep copy.
 
     Returns:
@@ -206,7 +205,7 @@ def convert(
 
 @lasting()
 def to_digital(model: Model, *, inplace: bool = False) -> Model:
-    """The ordinary torch model again, with the trained (and quantized) weights.
+    """Return the ordinary torch model, with the trained (and quantized) weights.
 
     A layer whose range of the inputs was learned clips its input in a forward pre-hook, because its
     weights were trained with clipped inputs. A hook is not part of a ``state_dict``, and

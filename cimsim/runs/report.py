@@ -18,7 +18,7 @@ Item: TypeAlias = "Subject | Shown"
 
 
 def report(items: Item | Sequence[Item], out: Path | str = "report.html", title: str = "") -> Path:
-    """Write one page of HTML with figures, tables and numbers, which needs no network.
+    """Write one HTML page with figures, tables and numbers, which needs no network.
 
     Args:
         items: results of sweeps and studies, and subjects with a folder: for a subject, or a run

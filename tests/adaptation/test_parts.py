@@ -149,7 +149,7 @@ def test_names_for_several_parts() -> None:
         ({"parts": "low-rank:size=3"}, "unknown setting 'size'"),
         ({"parts": "low-rank:rank=0"}, "rank must be 1 or more"),
         ({"parts": "affine,affine"}, "given twice"),
-        ({"parts": ""}, "there is no part"),
+        ({"parts": ""}, "no part was given"),
         ({"parts": "affine:lr=0"}, "lr must be above 0"),
         ({"parts": "ranges:batches=0"}, "batches must be 1 or more"),
         ({"parts": "sparse:share=2"}, "share must be above 0"),

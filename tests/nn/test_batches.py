@@ -178,7 +178,7 @@ def test_a_compiled_model_and_any_keywords() -> None:
         ([X, None], "batch 1 is a NoneType"),
         ([X.numpy()], "batch 0 is a ndarray"),
         ([()], "batch 0 is a tuple of nothing"),
-        ([{"z": X}], r"batch 0, a dict of z: \[16, 8\], has no entry that this Two takes \(x, y"),
+        ([{"z": X}], r"batch 0, a dict of z: \[16, 8\], has no entry that this Two accepts \(x, y"),
         ([{"y": X}], "the model failed on batch 0, a dict of y.*missing.*'x'.*forward="),
         ([X, X[:, :5]], r"batch 1, a tensor of shape \[16, 5\].*layer 'a' takes inputs with 8"),
     ],

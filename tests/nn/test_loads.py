@@ -67,7 +67,7 @@ def test_a_single_layer_reports(lines: list[str]) -> None:
     layer = cimsim.convert(nn.Linear(6, 6), FINE)
     assert isinstance(layer, AnalogLinear)
     layer.load_state_dict(calibrated(1)[0].state_dict())  # type: ignore[index]
-    assert [line.partition(" were left out")[0] for line in lines] == [
+    assert [line.partition(" were not loaded")[0] for line in lines] == [
         "load_state_dict: the converter ranges of 1 layer ('')"
     ]
 

@@ -183,7 +183,7 @@ def test_a_width_alone_keeps_the_proportions() -> None:
         ({"font": "Nothing Sans"}, "font: unknown font 'Nothing Sans'"),
         ({"font": "serif 200"}, "a font has 2 to 100 points"),
         ({"palette": "virids"}, "palette: unknown palette 'virids'; did you mean 'viridis'?"),
-        ({"palette": "red,bluu"}, "palette: 'bluu' is no color"),
+        ({"palette": "red,bluu"}, "palette: 'bluu' is not a color"),
         ({"palette": []}, "palette: there are no colors"),
         ({"style": "ggplt"}, "unknown style 'ggplt'; did you mean 'ggplot'.*or give a file"),
         ({"labels": "a,b"}, r"labels: the figure shows 1 run \(run-0\), not a, b; give a diff"),
