@@ -89,7 +89,7 @@ def subjects_of(models: Any, score: Any, given: ModelKeywords) -> list[Subject]:
     """Make subjects of what a function is given.
 
     Raises:
-        CimsimError: if something is no model, a model has no score, or a subject has one.
+        CimsimError: if something is not a model, a model has no score, or a subject gets one.
     """
     from cimsim.analysis.subjects import Subject
 

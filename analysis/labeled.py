@@ -28,7 +28,7 @@ class LabeledBatches:
             batches: a data loader, or another iterable of ``(inputs, labels)``.
 
         Raises:
-            CimsimError: if it is no iterable of batches, or a list without any.
+            CimsimError: if it is not an iterable of batches, or is an empty list.
         """
         if isinstance(batches, Mapping | str | Tensor) or not hasattr(type(batches), "__iter__"):
             raise CimsimError(
@@ -49,7 +49,7 @@ class LabeledBatches:
         """The batches with the first ``samples``; the last one cut unless ``whole``.
 
         Raises:
-            CimsimError: if a batch must be cut and is no tensor.
+            CimsimError: if a batch must be cut and is not a tensor.
         """
         seen = 0
         for batch in self:

@@ -227,7 +227,7 @@ class NoiseAware:
         self._attached = False
 
     def state_dict(self) -> dict[str, Any]:
-        """The position in the schedule and the averages, to save beside ``model.state_dict()``,
+        """The position in the schedule and the averages, to save next to ``model.state_dict()``,
         which contains the converter ranges and the number of chips used."""
         return {
             "step": self.steps_taken,

@@ -286,7 +286,7 @@ def _take_weights(model: nn.Module, path: Path) -> None:
 
 def prepared(config: TrainConfig, data: DataSet) -> DataSet:
     """Return ``data`` without the training samples that ``config`` does not train on: those after
-    ``limit``, and the ones that it holds out of the others.
+    ``limit``, and those that it holds out.
 
     Raises:
         CimsimError: if no samples would be left, or none held out.

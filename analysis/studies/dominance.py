@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from cimsim.analysis.sweeps.metric import rounding
 from cimsim.analysis.sweeps.stats import summary
 
-_DIGITS = 9  # of costs and metrics; those that are nearer are equal but for rounding
+_DIGITS = 9  # of costs and metrics; those that are nearer are equal except for rounding
 
 
 def significantly_better(
@@ -48,7 +48,7 @@ def dominators(
 
     The front starts with the cheapest design; the next one is the cheapest that is significantly
     better than all on the front so far. Every other design is dominated by one that costs no more
-    and is not significantly worse. Costs that are equal but for rounding are equal.
+    and is not significantly worse. Costs that are equal except for rounding are equal.
 
     Args:
         costs: cost of each design.

@@ -281,7 +281,7 @@ def _crossings(
 
 
 def _between(axis: Axis, left: Level, right: Level, share: float) -> float | None:
-    """The level at ``share`` of the way from ``left`` to ``right``; None if one is no number."""
+    """The level at ``share`` of the way from ``left`` to ``right``; None if one is NaN."""
     if not isinstance(left, int | float) or not isinstance(right, int | float):
         return None
     if axis.key == "time" and left > 0 and right > 0:

@@ -52,7 +52,7 @@ class Adaptation:
     """What an adaptation has done.
 
     Attributes:
-        model: the adapted model, the one that was given.
+        model: the adapted model, which is the same object.
         recipe: its parts and limits.
         costs: the cost of each part, in the order in which they were applied.
     """

@@ -46,7 +46,7 @@ class Bench:
     ) -> None:
         """
         Raises:
-            CimsimError: if there is no batch, or none with labels where they are the teacher.
+            CimsimError: if there is no batch, or no labels although they are the teacher.
         """
         self.model, self.recipe = model, recipe
         self.original = copied(model, "the teacher is a copy, so remove what cannot be copied")

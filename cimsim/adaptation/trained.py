@@ -226,7 +226,7 @@ def checked_rate(lr: float) -> float:
     """Return ``lr``.
 
     Raises:
-        CimsimError: if it is no learning rate.
+        CimsimError: if it is not a valid learning rate.
     """
     if not (math.isfinite(lr) and lr > 0):
         raise CimsimError(f"lr must be above 0, not {lr:g}")

@@ -26,7 +26,7 @@ _ON_CHANGE = "(event) => emit(event.target.value)"
 
 
 class Choice:
-    """A slider over listed positions, with its name and the present position in words."""
+    """A slider over listed positions, with its name and the current position in words."""
 
     def __init__(
         self,

@@ -102,7 +102,7 @@ def _searched(config: TrainConfig, out: Path, resume: bool, trust: bool) -> Trai
 
 
 def _prints() -> bool:
-    """Whether this is the one of the processes of ``torchrun`` that prints."""
+    """Whether this process of ``torchrun`` prints."""
     return int(os.environ.get("RANK", "0")) == 0
 
 

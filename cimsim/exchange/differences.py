@@ -1,4 +1,4 @@
-"""What of a profile a configuration of another library does not carry."""
+"""Values of a profile that a configuration of another library cannot represent."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _without_sources(value: Any) -> Any:
 def as_polynomial(effect: Mapping[str, Any], g_max_uS: float) -> dict[str, Any] | None:
     """Return a programming noise as a state-dependent one in powers of ``g / g_max``.
 
-    None if its spread is no polynomial.
+    None if its spread is not a polynomial.
     """
     kind = effect["kind"]
     if kind == "gaussian":

@@ -47,7 +47,7 @@ class NoiseAwareCallback(TrainerCallback):
         settings: settings of :class:`cimsim.NoiseAware`, except ``steps``.
 
     Attributes:
-        noise_aware: the present or last training's :class:`cimsim.NoiseAware`; None before.
+        noise_aware: the current or last training's :class:`cimsim.NoiseAware`; None before.
     """
 
     def __init__(

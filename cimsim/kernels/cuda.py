@@ -1,4 +1,4 @@
-"""CUDA's back end: the converters of an array as Triton kernels, beside its cells.
+"""CUDA's back end: the converters of an array as Triton kernels, next to its cells.
 
 Functions are documented in :class:`cimsim.kernels.types.Backend`. Noise is drawn inside the kernels
 (Philox, by seed and position) and is never written to memory. :mod:`cimsim.kernels.cuda_cells`

@@ -71,7 +71,7 @@ class Adapted(Quantized):
 
     def scale_inputs(self, gains: InputGains | None) -> None:
         """Set the ``gains`` in front of the DAC; None for nothing. The ranges of the converters
-        stay, and are those of other signals: measure them again."""
+        stay, but belong to other signals: measure them again."""
         self.input_gains = None
         self.input_gains = gains
         self._chip_changed()

@@ -33,7 +33,7 @@ class SavePretrained:
         self.model = model
 
     def __call__(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
-        """Save the model as ``transformers`` does, and profiles, rules and chip beside it.
+        """Save the model as ``transformers`` does, with profiles, rules and chip next to it.
 
         Raises:
             CimsimError: if the model has PEFT adapters, or the folder cannot be written.

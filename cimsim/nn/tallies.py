@@ -98,7 +98,7 @@ class ClassTally(Tally):
 def _check_labels(outputs: Tensor, labels: Tensor) -> None:
     """
     Raises:
-        CimsimError: if ``labels`` are no classes of the logits ``outputs``.
+        CimsimError: if ``labels`` are not classes of the logits ``outputs``.
     """
     if outputs.shape[:-1] != labels.shape or not outputs.dim():
         raise CimsimError(

@@ -84,7 +84,7 @@ class TrainedApart(LayerKind):
 
     @property
     def _present_age_s(self) -> float:
-        """The age of chips in the present mode."""
+        """The age of chips in the current mode."""
         conditions = self.training_conditions if self._draws_chips else None
         return self.age_s if conditions is None else conditions.age_s
 

@@ -278,8 +278,8 @@ def _folder(name: str) -> str:
 def over_seeds(sweeps: Sequence[Sweep]) -> list[Summary]:
     """Summarize each level over the chips of all training seeds.
 
-    Chips of one training are not independent; so the error of the mean is the one over seeds if
-    there are several, unless the one over chips is larger.
+    Chips of one training are not independent; so the error of the mean is that over seeds if
+    there are several, unless that over chips is larger.
     """
     points, metric = [], sweeps[0].plan.measured
     for level in sweeps[0].plan.levels:

@@ -281,7 +281,7 @@ def _check_candidates(config: TrainConfig, device: str, trust: bool) -> int:
 def _refuse_other_choices(config: TrainConfig) -> None:
     """
     Raises:
-        CimsimError: if ``config`` is no search, or sets what a search chooses.
+        CimsimError: if ``config`` is not a search, or sets what a search chooses.
     """
     if not config.searches:
         raise CimsimError(f"a search needs noise '{AUTO}', not {config.noise:g}")

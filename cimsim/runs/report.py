@@ -54,7 +54,7 @@ def _listed(items: Any) -> list[Any]:
 def check_name(out: Path) -> None:
     """
     Raises:
-        CimsimError: if ``out`` is no name of a page.
+        CimsimError: if ``out`` is not the name of a page.
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise CimsimError(f"{out}: a report is an HTML page; choose a name ending in .html")

@@ -101,7 +101,7 @@ class RunSubject(Subject):
         """The data set that the run was trained on.
 
         Raises:
-            CimsimError: if it is missing, or is not the one of the training.
+            CimsimError: if it is missing, or differs from the one used in training.
         """
         run, config = self.run, self.run.config
         part = (config.limit, config.hold_out) if config.hold_out else None
