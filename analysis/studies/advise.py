@@ -137,10 +137,10 @@ class Advice(StudyResult):
         )
         if not self.reached:
             return (
-                "NOT REACHED: of all assignments that were tried and leave a layer analog, none is "
-                f"within {target} of digital; the nearest loses {chosen} on the chips it was "
-                f"chosen on, {verified} on others. Train with more noise, adapt each chip (`cimsim "
-                "adapt`), or allow a larger --within."
+                "NOT REACHED: none of the tried assignments with an analog layer is within "
+                f"{target} of digital; the nearest loses {chosen} on the chips it was chosen on, {verified} "
+                "on others. Train with more noise, adapt each chip (`cimsim adapt`), or allow a "
+                "larger --within."
             )
         if not self.holds:
             return (

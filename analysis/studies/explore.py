@@ -164,8 +164,8 @@ class Exploration(StudyResult):
             return f"{evaluated}; {count} {'is' if count == 1 else 'are'} on the front{on}."
         words = " and ".join(f"{count} on the front with {name}" for name, count in counts.items())
         return (
-            f"{evaluated}; {words}. Costs by different prices cannot be compared, so their fronts "
-            "are separate."
+            f"{evaluated}; {words}. Costs from different kinds of prices cannot be compared, so "
+            "their fronts are separate."
         )
 
     @property

@@ -111,13 +111,13 @@ def _energy(session: Session, setting: Setting) -> Update:
 def _weights(session: Session, setting: Setting) -> Update:
     weights = session.weights(setting)
     largest = f"the largest weight of {layer_name(weights.layer)}, on chip {setting.chip}"
-    text = f"Root mean square of the errors over {largest}."
+    text = f"Root mean square of the errors, divided by {largest}."
     return Update("weights", weights.headline, CAPTIONS["weights"], (text,))
 
 
 def _signals(session: Session, setting: Setting) -> Update:
     signals = session.signals(setting)
-    text = f"Lowest of the layers: {signals.lowest}. Power of a layer's output over its error."
+    text = f"Lowest: {signals.lowest}. Power of a layer's output, divided by that of its error."
     return Update("signals", signals.headline, CAPTIONS["signals"], (text,))
 
 

@@ -72,8 +72,8 @@ def sweep(
             sweeps = evaluate(subjects, axis, chosen, layers=layers, shard=part)
         if missing := sum(sweep.missing for sweep in sweeps):
             console.remark(
-                f"part {shard} is finished, {missing} trials of the others are not; when all are, "
-                "the same command without --shard prints the table"
+                f"part {shard} is finished, {missing} trials of other parts are not; when all are "
+                "finished, the same command without --shard prints the table"
             )
             return
         if out is not None:

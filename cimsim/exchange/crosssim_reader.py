@@ -372,7 +372,7 @@ def _limits(source: Source, draft: Draft, notes: Notes) -> tuple[float, float] |
         notes.add(
             f"{_ADC}adc_range_option",
             option,
-            "CrossSim's range is the number of rows in use; here it is that of a whole tile",
+            "CrossSim's range is the number of rows in use; here it is all rows of a tile",
         )
         return -rows, rows
     given = source[f"{_ADC}calibrated_range"]
@@ -439,8 +439,8 @@ def _mismatch(model: str, source: Source, notes: Notes) -> tuple[list[Any], int 
         notes.add(
             f"{_ADC}model",
             model,
-            "the mismatch of capacitors acts on another circuit of the same architecture here, so "
-            "the errors are alike in size, not in detail",
+            "here the mismatch of capacitors affects a different circuit of the same architecture, "
+            "so the errors have the same size, but differ in detail",
         )
     if model in ("RampADC", "SarADC") and source.number(f"{_ADC}sigma_comparator"):
         offset = source.number(f"{_ADC}sigma_comparator")

@@ -146,7 +146,7 @@ def _compared(
         elif isinstance(value, Mapping) and isinstance(other, Mapping) and "kind" not in value:
             yield from _compared(place, value, other, library)
         elif value is None or value == []:
-            yield Note(place, "none", f"becomes {_short(other)}, which {library} always has")
+            yield Note(place, "none", f"becomes {_short(other)}, as always in {library}")
         elif other is None or other == []:
             yield _missing(place, value, library)
         else:
