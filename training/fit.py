@@ -91,7 +91,7 @@ def _of_the_noise(trainer: Trainer) -> Iterator[str]:
     if final > 0:
         if has_noise(config, assigned):
             yield (
-                f"the noise ends at {100 * final:.0f} % of its size, because warmup "
+                f"the noise ends at {100 * final:.0f} % of full strength, because warmup "
                 f"{config.warmup:g} and ramp {config.ramp:g} add up to more than the training; "
                 "reduce them"
             )

@@ -138,9 +138,9 @@ class Advice(StudyResult):
         if not self.reached:
             return (
                 "NOT REACHED: none of the tried assignments with an analog layer is within "
-                f"{target} of digital; the nearest loses {chosen} on the chips it was chosen on, {verified} "
-                "on others. Train with more noise, adapt each chip (`cimsim adapt`), or allow a "
-                "larger --within."
+                f"{target} of digital; the nearest loses {chosen} on the chips it was chosen on, "
+                f"{verified} on others. Train with more noise, adapt each chip (`cimsim adapt`), "
+                "or allow a larger --within."
             )
         if not self.holds:
             return (

@@ -25,12 +25,12 @@ class Outliers(Part):
 
     ``s`` is the ``strength``: 1 makes all inputs equally large, 0 all weights. The gains of a layer
     have the geometric mean 1; for a convolution, each input channel has one. The largest inputs are
-    observed in the digital model, and so are the new ranges of the converters. Where the range of
-    the inputs was learned, they are clipped at it before they are divided, and the DAC's new range
-    holds all of them. All cells are written.
+    observed in the digital model, and so are the new ranges of the converters. If the range of the
+    inputs was learned, inputs are clipped at it before they are divided, and the DAC's new range
+    covers all of them. All cells are written.
 
-    A gain can be a part of the normalization in front of the layer, so that it costs nothing; it is
-    counted as one number for each input.
+    A gain can be merged into the normalization in front of the layer, so that it costs nothing; it
+    is counted as one number for each input.
 
     Sources: Y. Hou et al., "NORA: noise-optimized rescaling of LLMs on analog compute-in-memory
     accelerators" (DATE 2025); G. Xiao et al., "SmoothQuant" (ICML 2023, arXiv:2211.10438).

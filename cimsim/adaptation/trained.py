@@ -115,7 +115,7 @@ class _Adam:
 class Affine(Part):
     """Biases, and gains and offsets of normalization, trained on this chip.
 
-    Everything that is trained is one number for each channel, which is digital anyway.
+    Each trained parameter is one number for each channel, which is digital anyway.
 
     Source: A. Bhattacharjee et al., "Examining the role and limits of batchnorm optimization to
     mitigate diverse hardware-noise in in-memory computing" (GLSVLSI 2023, arXiv:2305.18416).
