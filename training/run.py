@@ -66,7 +66,7 @@ class Run:
         self.profile = profile
         self.layers = layers  # settings by pattern, with loaded profiles
         self.result = result
-        self.data_dir = config.data_dir  # present location of the data
+        self.data_dir = config.data_dir  # current location of the data
         self._digital: dict[tuple[Split, int | None], dict[str, float]] = {}
 
     @classmethod

@@ -64,7 +64,7 @@ class AdaptOptions(Options):
         "Change a value of the profile; can be repeated.",
         flag="--set",
         metavar="KEY=VALUE",
-        in_name=False,  # the facts have it
+        in_name=False,  # part of the facts
     )
     seed: int = option(0, "Seed of all random numbers in the parts.", ge=0)
 

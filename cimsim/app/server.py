@@ -57,7 +57,7 @@ def serve(session: Session, port: int, browser: bool, announce: Callable[[str], 
             if browser and _has_display():
                 threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
             with warnings.catch_warnings():
-                # NiceGUI looks at every object as it starts, also at deprecated ones of torch.
+                # When it starts, NiceGUI inspects every object, including deprecated ones of torch.
                 warnings.filterwarnings("ignore", "`torch", FutureWarning)
                 server.run(sockets=[listener])
         finally:

@@ -215,7 +215,7 @@ class UnpackedAttention(Unpacked, nn.MultiheadAttention):
             masks.append(heads)
         if not masks:
             return None
-        # Keys that this module adds to the sequence are masked for none.
+        # Keys that this module adds to the sequence are never masked.
         return sum(
             (F.pad(mask, (0, k.shape[1] - mask.shape[-1])) for mask in masks), start=q.new_zeros(())
         )

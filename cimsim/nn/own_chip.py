@@ -37,7 +37,7 @@ class OwnChip:
         self.multiply, self.name = multiply, name
 
     def __deepcopy__(self, memo: dict[int, Any]) -> OwnChip:
-        return self  # there is one chip, which a bench or a socket may be behind
+        return self  # there is only one chip, such as a test bench
 
     @not_compiled  # it runs the user's function
     def product(self, x: Tensor, weight: Tensor, bias: Tensor | None, tiling: Tiling) -> Tensor:
