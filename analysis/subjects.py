@@ -62,7 +62,7 @@ class Subject(ABC):
         folder: folder that results are kept in; None keeps them in memory.
         argument: its name on the command line, where that is not the folder.
         split: the samples that it is scored on.
-        repeats: whether a model has the same scores again on the same chip.
+        repeats: whether a model always has the same scores on the same chip.
     """
 
     name: str

@@ -93,7 +93,7 @@ class Advice(StudyResult):
         steps: the assignments that were tried, in order.
         chosen: how much worse than digital it is on the chips that it was chosen on.
         verified: the same on as many other chips.
-        before: how much worse than digital the model is on those without any remedy.
+        before: how much worse than digital the model is on these chips without any remedy.
         python: the call of :func:`cimsim.convert` that converts a model to this assignment.
     """
 

@@ -124,7 +124,7 @@ class Exploration(StudyResult):
     Attributes:
         facts: names and hashes of all subjects and profiles, the chips of the designs on the front,
             and the digital metric of the best subject.
-        designs: number of designs in all, evaluated or not.
+        designs: total number of designs, evaluated or not.
         warnings: warnings about the costs, see :class:`cimsim.analysis.cost.Cost`.
     """
 
@@ -267,7 +267,7 @@ class Exploration(StudyResult):
 
     @property
     def other_runs(self) -> tuple[str, ...]:
-        """Folders of the further subjects, which the command is given too."""
+        """Folders of the other subjects of the command."""
         return self.request.runs[1:]
 
     def hover(self) -> dict[str, list[str]]:
@@ -331,8 +331,8 @@ def explore(
         final_chips: number of chips for those on the front in the end.
         cost: ``energy``, ``latency`` or ``area``.
         seed: seed of the search.
-        one_front: whether designs are compared whose costs rest on different prices; otherwise
-            each class of prices has a front, see
+        one_front: whether designs with different kinds of prices share a front; otherwise, each
+            class of prices has a front, see
             :data:`cimsim.analysis.cost.provenance.PRICE_CLASSES`.
 
     Raises:

@@ -266,7 +266,7 @@ def life(
         evaluation: on which chips.
         from_s, to_s, points: the ages.
         care: adaptations to the chip at each age, in addition, each as parts in one text.
-        budget: the most batches that each part of them runs on the chip.
+        budget: maximum number of batches that each part of them runs on the chip.
 
     Raises:
         CimsimError: if nothing in the profile changes with age, the ages are not rising, a part is

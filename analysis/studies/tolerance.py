@@ -90,7 +90,7 @@ class Tolerance(StudyResult):
     """The largest level of ``axis`` that one subject tolerates.
 
     Attributes:
-        within: points of accuracy, or percent of a metric that falls.
+        within: points of accuracy, or percent of a metric that should be low.
         limit: the metric that the mean must keep.
         start, stop: the range that was searched.
         level, holds, low, high: as in :class:`cimsim.analysis.sweeps.threshold.Threshold`.
@@ -256,7 +256,7 @@ def tolerance(
     Args:
         subject: what to evaluate.
         key: key of the axis.
-        within: points of accuracy, or percent of a metric that falls.
+        within: points of accuracy, or percent of a metric that should be low.
         evaluation: on which chips.
         start, stop: ends of the range, as levels are written; noise, time and bits have defaults.
             Only whole numbers are evaluated where the profile accepts no others.

@@ -45,7 +45,7 @@ def sweep(
 ) -> list[Sweep]:
     """Evaluate each subject at each level of ``axis`` on the same chips.
 
-    Trials that the subject's folder already holds are not evaluated again. Each new one is written
+    Trials that are already in the subject's folder are not evaluated again. Each new one is written
     to disk before the next begins.
 
     Args:

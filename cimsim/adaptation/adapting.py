@@ -49,7 +49,7 @@ _NEEDS = {
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What an adaptation has done.
+    """The result of an adaptation.
 
     Attributes:
         model: the adapted model, which is the same object.

@@ -25,9 +25,9 @@ class Recipe:
 
     Attributes:
         parts: each a name, or ``name:setting=value,…``.
-        budget: the most batches that each part runs on the chip.
-        teacher: what trained parts learn from: the digital model's outputs, or labels.
-        seed: of everything random in the parts.
+        budget: maximum number of batches that each part runs on the chip.
+        teacher: targets of parts that train: the digital model's outputs, or labels.
+        seed: seed of all random numbers in the parts.
     """
 
     parts: tuple[str, ...]

@@ -45,8 +45,8 @@ def from_crosssim(params: object, name: str = "from-crosssim", version: str = ""
 
     The device becomes the cell, the core the mapping and the tiles, ``mapping.inputs`` and the
     converters for ``mvm`` the DAC and the ADC, parasitics the wires. What differs from CrossSim's
-    default and has no exact counterpart is in the notes, each with its consequence. A text where a
-    truth value belongs is true if it is not empty, even ``"False"``, as in CrossSim.
+    default and has no exact counterpart is in the notes, each with its consequence. A string in
+    place of a boolean is true if it is not empty, even ``"False"``, as in CrossSim.
 
     Args:
         params: ``CrossSimParameters``, or the same as plain values, such as the contents of the

@@ -24,8 +24,8 @@ programs = True
 _BLOCK = 1024
 _WORDS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
-# Kernels have no annotations except tl.constexpr: when it compiles, Triton resolves others as global
-# variables of the kernel and rejects them.
+# Kernels have no annotations except tl.constexpr: when it compiles, Triton resolves all others as
+# global variables of the kernel and rejects them.
 
 
 def variance_dtype(products: int) -> torch.dtype:

@@ -32,7 +32,7 @@ from cimsim.kernels.types import Cells, Compensation, Dac, Draws
 _BLOCK = 1024
 _PIECEWISE = 6
 
-# As in cuda.py, kernels have no annotations but tl.constexpr. PLAN describes the physics in whole
+# As in cuda.py, kernels have no annotations except tl.constexpr. PLAN is the physics in whole
 # numbers, one record after the other. A curve is (place of its numbers, kind, how many) and, if it
 # is piecewise, the same of both of its parts. A change is (kind, place of its numbers), the curves
 # of its mean at two times and the curves of its spread at two times. A read noise is (what its

@@ -50,8 +50,8 @@ class RunPlace:
 class RunSubject(Subject):
     """A finished run; results are kept in its folder.
 
-    Results on held-out training data are kept in the folder ``held-out`` within it, and use chips
-    of their own, so that choices and reports share neither samples nor chips.
+    Results on held-out training data are kept in the folder ``held-out`` within it, and use
+    separate chips, so that choices and reports share neither samples nor chips.
 
     Attributes:
         run: the run.
@@ -273,8 +273,8 @@ def open_run(
         trust: import the model that the run names, if it is a function from outside cimsim.
         data_dir: folder of its data; by default the one used in training.
         download: fetch data that is missing.
-        split: ``test``, or ``held-out`` for the training data that were held out; these have chips
-            and a folder of results of their own.
+        split: ``test``, or ``held-out`` for the training data that were held out, with separate
+            chips and a separate folder of results.
 
     Raises:
         CimsimError: if the folder is not a finished run, or has no held-out data.
