@@ -200,7 +200,7 @@ def metric_map(
         x, y: the axes.
         evaluation: on which chips.
         lines: metrics of the contours, as they are printed (percent of accuracy); by default 1 and
-            5 points of accuracy below the digital model, or 1.1 and 2 times a metric that should be low.
+            5 points of accuracy below digital, or 1.1 and 2 times a metric that should be low.
 
     Raises:
         CimsimError: if both axes are the same, or as
