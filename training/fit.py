@@ -69,7 +69,7 @@ def fit(
 
 
 def _remarks(trainer: Trainer, named: Collection[str]) -> Iterator[str]:
-    """Sentences about settings that do not do what the user may expect."""
+    """Sentences about settings that may have an unexpected effect."""
     config = trainer.config
     yield from without_effect(config, trainer.data, trainer.model, named)
     yield from _of_the_noise(trainer)

@@ -1,4 +1,4 @@
-"""The options that all commands share that evaluate runs, and what they make of them."""
+"""The options shared by all commands that evaluate runs, and what is built from them."""
 
 from __future__ import annotations
 

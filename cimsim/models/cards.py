@@ -1,4 +1,4 @@
-"""Cards: what a trained network is, how it was trained, and how it does on chips."""
+"""Cards: what a trained network is, how it was trained, and how well it performs on chips."""
 
 from __future__ import annotations
 
