@@ -80,7 +80,7 @@ $(MINIMUM): constraints-minimum.txt
 $(MINIMUM): EXTRAS := test
 $(READY) $(MINIMUM): %/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
-		echo "cimsim needs Python 3.10 or newer, but '$(PYTHON)' is older;" \
+		echo "cimsim needs Python 3.10 or newer, and '$(PYTHON)' is older or missing;" \
 			"choose another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "'$(PYTHON)' cannot make environments;" \
