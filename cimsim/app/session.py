@@ -1,7 +1,7 @@
 """What the page shows, as functions of the positions of its controls.
 
-The numbers are those of ``cimsim sweep``, ``cimsim cost`` and ``cimsim sensitivity``, computed by
-the same functions. Each is kept under what it depends on; nothing is written to a run's folder.
+The numbers are the same as those of ``cimsim sweep``, ``cimsim cost`` and ``cimsim sensitivity``,
+computed by the same functions. Each is cached; nothing is written to a run's folder.
 """
 
 from __future__ import annotations

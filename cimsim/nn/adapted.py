@@ -205,7 +205,7 @@ class Adapted(Quantized):
         return bias if self.placement is None else self.placement.bias(bias)
 
     def _layer_output(self, y: Tensor, x: Tensor, *others: Any) -> Tensor:
-        """The output of the layer, for that of the array."""
+        """Convert the output of the array to the output of the layer."""
         if self.placement is not None:
             y = self.placement.outputs(y)
         return self._output(self.without_spares(y, 1), x, *others)

@@ -71,7 +71,7 @@ def refuse_input(name: str, x: Tensor, weight: Tensor) -> None:
 
 
 def refuse_weight(weight: Tensor, name: str | None = None) -> None:
-    """Check that a chip can be programmed with ``weight``, that of the layer ``name``.
+    """Check that a chip can be programmed with ``weight``, the weight of layer ``name``.
 
     Raises:
         CimsimError: if it is not dense, or wraps other tensors, as a quantized weight of torchao
