@@ -83,7 +83,7 @@ def _remarks(trainer: Trainer, named: Collection[str]) -> Iterator[str]:
 
 
 def _of_the_noise(trainer: Trainer) -> Iterator[str]:
-    """A sentence if the noise does not reach its size by the end."""
+    """A sentence if the noise does not reach full strength by the end."""
     config, method, assigned = trainer.config, trainer.schedule.method, profiles(trainer.model)
     final = trainer.schedule.strength(trainer.total - 1)
     if not method.noisy or final >= _FULL:
