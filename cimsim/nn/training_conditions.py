@@ -78,7 +78,7 @@ class TrainedApart(LayerKind):
 
     @property
     def array(self) -> Array:
-        """The cells and converters of the layer in its present mode."""
+        """The cells and converters of the layer in its current mode."""
         apart = self._training_array
         return self._array if apart is None or not self._draws_chips else apart
 
