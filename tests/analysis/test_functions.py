@@ -359,7 +359,7 @@ def test_bad_arguments_are_one_clear_sentence(
         ("on the device 'meta'", lambda: cimsim.sweep(
             copy.deepcopy(model).to("meta"), loader, **over)),
         ("shows results, .* not NoneType", lambda: cimsim.report(None)),  # type: ignore[arg-type]
-        ("give data='…'", lambda: cimsim.sweep(model, function, store=tmp_path, **over)),
+        ("pass data='…'", lambda: cimsim.sweep(model, function, store=tmp_path, **over)),
         ("makes? it with shuffle=False|make it with", lambda: cimsim.sweep(
             model, shuffled, store=tmp_path, **over)),
         ("the first samples are evaluated", lambda: cimsim.sweep(

@@ -194,7 +194,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "dtype": (
         _weights(lambda s: s.update({"last.weight": torch.ones(3, 8).half()})),
-        "'last.weight' is torch.float16, and not torch.float32",
+        "'last.weight' has dtype torch.float16, not torch.float32",
     ),
 }
 
