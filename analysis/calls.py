@@ -163,5 +163,5 @@ def cost(
         kept(model, result)
         return result
     if inputs is None:
-        raise CimsimError("the cost of a model needs inputs; give a batch of its test inputs")
+        raise CimsimError("the cost of a model needs inputs; pass a batch of its test inputs")
     return cost_of(model, inputs, profile=chosen)

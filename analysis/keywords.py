@@ -200,7 +200,7 @@ def profile_of(profile: Any) -> Any:
     if isinstance(profile, str | Path):
         return load_profile(profile)
     raise CimsimError(
-        f"profile is a {type(profile).__name__}; give the name of a profile, a file or a "
+        f"profile is a {type(profile).__name__}; pass the name of a profile, a file or a "
         "cimsim.Profile"
     )
 

@@ -67,7 +67,7 @@ class LabeledBatches:
                 yield inputs[:rest], labels[:rest]
             else:
                 raise CimsimError(
-                    f"samples={samples} ends within a batch of {type(inputs).__name__}; give a "
+                    f"samples={samples} ends within a batch of {type(inputs).__name__}; use a "
                     "multiple of the batch size"
                 )
 

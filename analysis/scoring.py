@@ -71,7 +71,7 @@ def _numbers(returned: object) -> Scores:
         if name in METRICS and METRICS[name].unit == "%" and not 0 <= value <= 1:
             raise ScoreError(
                 f"the scoring function returned {value:g} for '{name}', which is shown in % and is "
-                "a fraction from 0 to 1; divide it by 100, or give it another name"
+                "a fraction from 0 to 1; divide it by 100, or use another name"
             )
     return scores
 

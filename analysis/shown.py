@@ -183,8 +183,8 @@ class Shown(ABC):
             return write_result(path, self, chosen)
         else:
             raise CimsimError(
-                f"{path}: a result is saved as .png, .svg, .pdf, .csv or .json; give a name ending "
-                "in one of these, or a folder for all"
+                f"{path}: a result is saved as .png, .svg, .pdf, .csv or .json; choose a name "
+                "ending in one of these, or a folder for all"
             )
         return [path]
 

@@ -387,7 +387,7 @@ class Study(Generic[AnyResult]):
                 names = ", ".join(other.name for other in others)
                 raise CimsimError(
                     f"{path}: there is no such result, but {len(others)} under other conditions: "
-                    f"{names}; give the conditions of one, or read its file with read_file"
+                    f"{names}; pass the conditions of one, or read its file with read_file"
                 )
             path = others[0] if others else path
         return self.read_file(path, folder)

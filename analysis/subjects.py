@@ -162,7 +162,7 @@ class Subject(ABC):
             CimsimError: if the subject has no inputs.
         """
         raise CimsimError(
-            f"{self.name} has no test inputs; give ModelSubject(…, inputs=batch) a batch of them"
+            f"{self.name} has no test inputs; pass a batch of them, ModelSubject(…, inputs=batch)"
         )
 
     def calibration(self, device: torch.device | str = "cpu") -> list[Any]:
@@ -202,7 +202,7 @@ class Subject(ABC):
         """
         if self.folder is not None:
             raise CimsimError(
-                f"{self.name} keeps its results in {self.folder} already; give no other folder"
+                f"{self.name} keeps its results in {self.folder} already; use no other folder"
             )
         self.folder = folder
 
@@ -359,7 +359,7 @@ class ModelSubject(Subject):
             if analog_layers(self._model)[name].calibrated:
                 raise CimsimError(
                     f"layer '{name}' of {self.name} needs new converter ranges on this profile; "
-                    "give some training inputs as calibration=…"
+                    "pass some training inputs as calibration=…"
                 )
             raise CimsimError(
                 f"layer '{name}' of {self.name} is not calibrated; call "

@@ -85,7 +85,7 @@ class Run:
         """
         path = Path(path)
         if not path.is_dir():
-            raise CimsimError(f"no such folder: {path}; give the --out folder of `cimsim train`")
+            raise CimsimError(f"no such folder: {path}; use the --out folder of `cimsim train`")
         if not (path / CONFIG).is_file():
             raise CimsimError(f"{path} is not a run: it has no {CONFIG}; use `cimsim train` first")
         if not (path / RESULT).is_file():

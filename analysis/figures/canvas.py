@@ -385,8 +385,8 @@ def files_of(path: Path, look: Look = USUAL) -> list[Path]:
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in FORMATS:
         raise CimsimError(
-            f"{path}: a figure is written as PNG and SVG, or as PDF; give a name ending in .png or "
-            ".pdf"
+            f"{path}: a figure is written as PNG and SVG, or as PDF; choose a name ending in .png "
+            "or .pdf"
         )
     formats = look.format or (("pdf",) if suffix == "pdf" else USUAL_FORMATS)
     return [path.with_suffix(f".{name}") for name in dict.fromkeys(formats)]

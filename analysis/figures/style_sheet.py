@@ -47,7 +47,7 @@ def read_style(style: str) -> dict[str, Any]:
     if style in styles.library:
         return {key: value for key, value in styles.library[style].items() if _is_look(key)}
     if path.suffix != ".mplstyle" and not path.exists():
-        raise CimsimError(f"{unknown('style', style, styles.available)}, or give a file")
+        raise CimsimError(f"{unknown('style', style, styles.available)}, or use a file")
     try:
         text = read_text(path, _LARGEST)
     except UnicodeDecodeError:

@@ -307,7 +307,7 @@ def recovery(
     chosen = chosen_parts(model, split_parts(parts))
     if not subject.training(1):
         raise CimsimError(
-            f"{subject.name} has no training data to adapt its chips with; give some batches as "
+            f"{subject.name} has no training data to adapt its chips with; pass some batches as "
             "calibration=…"
         )
 

@@ -243,12 +243,12 @@ def chip_yield(
 
     number = above if below is None else below
     if number is None:
-        raise CimsimError("there is no threshold; give above, or below where lower is better")
+        raise CimsimError("there is no threshold; pass above, or below if lower is better")
     metric = evaluation.metric_of(subject)
     if metric.falls != (above is None):
         side = "below" if metric.falls else "above"
         raise CimsimError(
-            f"a chip passes with {metric.name} {side} a threshold; give --{side} {number:g}"
+            f"a chip passes with {metric.name} {side} a threshold; use --{side} {number:g}"
         )
     threshold = metric.from_printed(number, "the threshold")
     sweep = evaluation.sweep(subject, SingleLevelAxis(NAME, (_THIS,)))
@@ -277,7 +277,7 @@ def rate_of(count: int, total: int) -> PassRate:
 def _run(subjects: Sequence[Subject], evaluation: Evaluation, options: YieldOptions) -> ChipYield:
     if (options.above is None) == (options.below is None):
         raise CimsimError(
-            f"{'no threshold' if options.above is None else 'two thresholds'}: give --above, such "
+            f"{'no threshold' if options.above is None else 'two thresholds'}: use --above, such "
             "as --above 90 for accuracy, or --below for a metric for which lower is better"
         )
     return chip_yield(subjects[0], evaluation, above=options.above, below=options.below)

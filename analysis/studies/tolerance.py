@@ -309,7 +309,7 @@ def range_of(key: str, start: str | None, stop: str | None, profile: Profile) ->
 
     if "=" in key:
         raise CimsimError(
-            f"'{key}' has levels, but a tolerance is searched for between two: give the name "
+            f"'{key}' has levels, but a tolerance is searched for between two: write the name "
             f"'{key.partition('=')[0]}' alone, and --from LEVEL --to LEVEL"
         )
     usual = _USUAL.get(key, (None, None))

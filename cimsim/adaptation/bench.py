@@ -191,7 +191,7 @@ def usual_loss(outputs: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(outputs.flatten(0, -2), labels.flatten())
     raise CimsimError(
         f"{VERB}: outputs of shape {list(outputs.shape)} do not fit labels of shape "
-        f"{list(labels.shape)}; give loss=lambda outputs, labels: …"
+        f"{list(labels.shape)}; pass loss=lambda outputs, labels: …"
     )
 
 

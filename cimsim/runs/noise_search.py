@@ -273,7 +273,7 @@ def _check_candidates(config: TrainConfig, device: str, trust: bool) -> int:
         raise CimsimError(
             f"noise '{AUTO}': {len(labels)} of the training samples of '{plan.data.name}' are held "
             f"out, but a choice needs at least {FEWEST}; use more samples, a larger hold_out, or "
-            "give the noise as a number"
+            "set the noise to a number"
         )
     return len(labels)
 

@@ -177,7 +177,7 @@ def test_a_width_alone_keeps_the_proportions() -> None:
         ({"size": "9..5x6cm"}, "size: must be a width and a height, such as 9x6cm"),
         ({"size": "900x6in"}, "each side must be from 1 to 60 inches"),
         ({"size": "50x5in", "dpi": 1000}, "at most 30,000 pixels"),
-        ({"size": "1x1in"}, "size: 1 x 1 inches is too small for the texts of this figure; give a"),
+        ({"size": "1x1in"}, "size: 1 x 1 inches is too small for the texts of this figure; use a"),
         ({"dpi": 5}, "dpi: input should be greater than or equal to 20, not 5"),
         ({"format": "gif"}, "format: must be pdf, svg or png, not 'gif'"),
         ({"font": "Nothing Sans"}, "font: unknown font 'Nothing Sans'"),
@@ -185,8 +185,8 @@ def test_a_width_alone_keeps_the_proportions() -> None:
         ({"palette": "virids"}, "palette: unknown palette 'virids'; did you mean 'viridis'?"),
         ({"palette": "red,bluu"}, "palette: 'bluu' is not a color"),
         ({"palette": []}, "palette: there are no colors"),
-        ({"style": "ggplt"}, "unknown style 'ggplt'; did you mean 'ggplot'.*or give a file"),
-        ({"labels": "a,b"}, r"labels: the figure shows 1 run \(run-0\), not a, b; give a diff"),
+        ({"style": "ggplt"}, "unknown style 'ggplt'; did you mean 'ggplot'.*or use a file"),
+        ({"labels": "a,b"}, r"labels: the figure shows 1 run \(run-0\), not a, b; use a diff"),
     ],
 )
 def test_what_no_figure_can_look_like(look: dict[str, Any], text: str, tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ BROKEN: dict[str, tuple[Make, str]] = {
     "no label": (table("a,b\n1,0\n2,\n"), "line 3, column 'b': there is no label"),
     "rows of different lengths": (table("a,b\n1,0\n1,2,3\n"), "line 3 has 3 cells, but others 2"),
     "an unknown column": (table("a,bc\n1,0\n", ":label=bd"), "column 'bd'.*bc"),
-    "a name twice": (table("a,a,b\n1,1,0\n", ":label=a"), "2 columns 'a'; give its number"),
+    "a name twice": (table("a,a,b\n1,1,0\n", ":label=a"), "2 columns 'a'; use a number"),
     "a label that is dropped": (table("a,b\n1,0\n", ":drop=b"), "both the label and dropped"),
     "an unclosed quote": (table('a,b\n"1,0\n'), "is not a readable table"),
     "a table in Latin-1": (written("t.csv", b"a,b\n\xe9,1\n"), "is not text in UTF-8"),
